@@ -1,0 +1,44 @@
+"""Identifiers. An email id is a UUIDv7 (RFC 9562): it sorts by time, and its last two hex digits are its shard.
+
+The 12 bits after the version carry the fraction of the millisecond (RFC 9562, section 6.2, method 3), so ids that one
+process makes in one millisecond still sort in the order of their making, as finely as 0.25 µs. The other 62 bits are
+random; part of them may later carry the number of an etcd group (docs/design.md, section "Past one etcd").
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+SHARDS = 256
+_EMAIL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+def new_email_id(now_ns: int | None = None) -> str:
+    """A new email id for this instant. ``now_ns``: nanoseconds since the epoch, for tests."""
+    ms, rest = divmod(time.time_ns() if now_ns is None else now_ns, 1_000_000)
+    rand = int.from_bytes(os.urandom(8), "big")
+    h = f"{ms:012x}7{(rest << 12) // 1_000_000:03x}{(rand & 0x3FFFFFFFFFFFFFFF) | 0x8000000000000000:016x}"
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+
+def is_email_id(text: str) -> bool:
+    """Whether ``text`` has the form of an email id."""
+    return _EMAIL_ID.fullmatch(text) is not None
+
+
+def shard_of(email_id: str) -> str:
+    """The shard of an email: two hex digits, the last of its id."""
+    return email_id[-2:]
+
+
+def new_worker_id(hostname: str) -> str:
+    """A new worker id: the host's name for people, and 40 random bits."""
+    host = re.sub(r"[^a-z0-9-]+", "-", hostname.lower()).strip("-")[:40] or "worker"
+    return f"{host}-{os.urandom(5).hex()}"
+
+
+def new_token(nbytes: int = 16) -> str:
+    """Random hex digits, for client ids, token ids (``jti``), key ids and request ids."""
+    return os.urandom(nbytes).hex()
