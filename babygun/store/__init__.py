@@ -1,0 +1,13 @@
+"""What etcd knows, and the only way to change it: each transition is one transaction (docs/design.md).
+
+:class:`Store` holds what all of it needs: client, batcher, keys, leases. The verbs are functions in the modules:
+
+    transitions   accept, claim, finish, reclaim, release, due, cancel, retry
+    reading       one email, its log, the newest emails, what waits, who works
+    clients       API clients, token signing keys, revoked tokens
+    retention     the leases that ended emails hang on, and shedding under pressure
+"""
+
+from babygun.store.store import Store
+
+__all__ = ["Store"]

@@ -1,0 +1,38 @@
+"""The store's connection and what every operation on it shares."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from babygun.etcd import Batcher, EtcdClient
+from babygun.keys import Keys
+from babygun.settings import Settings
+from babygun.store.retention import LeasePool
+
+
+class Store:
+    """One process's view of etcd. Start it before use, close it after; etcd need not be up for either."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.keys = Keys(settings.prefix)
+        self.client = EtcdClient.from_settings(settings)
+        self.batcher = Batcher(self.client)
+        self.record_leases = LeasePool(self.client, self.keys, "emails", settings.retention)
+        self.content_leases = LeasePool(self.client, self.keys, "contents", settings.contents_retention)
+        self.idempotency_leases = LeasePool(self.client, self.keys, "idempotency", settings.idempotency_retention)
+
+    async def start(self) -> None:
+        await self.client.start()
+
+    async def close(self) -> None:
+        await self.batcher.close()
+        await self.client.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()

@@ -1,0 +1,431 @@
+"""The transitions of an email's life, each one etcd transaction under compares that make it safe to repeat.
+
+Authoritative is what etcd holds: the record with its mod revision, the owner key with its create revision (the fencing
+token). A decision is made by :mod:`babygun.lifecycle` on the record as read, and written under the compare that the record
+has not moved; where it has, the transaction changes nothing, hands the new record back, and the decision is made again.
+
+A write whose answer did not come is settled by sending it again: under its compares it can take effect once only, and a
+refusal tells whether the first one did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+
+import msgspec
+
+from babygun import codec, lifecycle
+from babygun.clock import utc_now
+from babygun.errors import Conflict, EtcdError, EtcdUnavailable, LeaseNotFound, NotFound, OutcomeUnknown
+from babygun.etcd import KeyValue, Op, Txn, TxnResult, absent, created_at, delete, delete_range, get, get_range, keep, modified_at, present, put
+from babygun.keys import LOG_ENTRIES, JobRef, kept_log_seqs, range_end
+from babygun.lifecycle import QueueResult, Transition
+from babygun.logs import get_logger
+from babygun.model import Content, Email, IdempotencyRecord, Owner, QueueState, Recipient
+from babygun.store.store import Store
+
+log = get_logger("store")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """``repeated``: the Idempotency-Key was known, and ``email_id`` is the first request's."""
+
+    email_id: str
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One job that this worker owns now."""
+
+    ref: JobRef
+    email: Email
+    email_revision: int  # the record's mod revision
+    content: Content
+    owner_revision: int  # the owner key's create revision: the fencing token
+    claimed_at: datetime
+
+
+@dataclass(slots=True)
+class Held:
+    """A result that waits to be written, with the claim that it came from."""
+
+    claim: Claim
+    result: QueueResult
+    orphaned: bool = False  # the owner key is gone, but nobody has touched the queue since
+    tried: list[Email] = field(default_factory=list)  # records whose write had an unknown outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """``email`` and ``email_revision``: the record as this finish left it (None where nothing was written)."""
+
+    written: tuple[JobRef, ...]
+    dropped: tuple[JobRef, ...]
+    email: Email | None
+    email_revision: int
+
+
+async def accept(
+    store: Store,
+    email: Email,
+    packed: bytes,
+    *,
+    now: datetime,
+    send_at: datetime | None = None,
+    idempotency_key: str | None = None,
+    fingerprint: str = "",
+) -> Accepted:
+    """Stores a new email; when this returns, it is committed. ``packed``: the content from ``codec.encode_content``.
+
+    Raises Conflict where the key stands for another request, and EtcdUnavailable or OutcomeUnknown where etcd could not be
+    brought to answer in time: then the email may or may not have been stored, and nobody may acknowledge it.
+    """
+    chunks = codec.chunked(packed)
+    email = msgspec.structs.replace(email, size=len(packed), chunks=len(chunks))
+    transition = lifecycle.accept(email, now=now, send_at=send_at)
+    email_key = store.keys.email(email.id)
+    compares = [absent(email_key)]
+    success = [*_transition_ops(store, transition, None, 0), put(store.keys.chunk(email.id, 0), chunks[0])]
+    failure = [get(email_key)]
+    if idempotency_key is not None:
+        key = store.keys.idempotency(email.client_id, idempotency_key)
+        compares.append(absent(key))
+        failure.append(get(key))
+    later = [store.keys.chunk(email.id, number) for number in range(1, len(chunks))]
+    compares += [present(key) for key in later]
+    success += [keep(key, 0) for key in later]
+    upload_lease = await _upload(store, list(zip(later, chunks[1:], strict=True))) if later else 0
+    try:
+        idempotency_lease = 0
+
+        async def write() -> TxnResult:
+            nonlocal idempotency_lease
+            ops = success
+            if idempotency_key is not None:
+                idempotency_lease = await store.idempotency_leases.lease(1)
+                ops = [*success, put(key, codec.encode_state(IdempotencyRecord(email.id, fingerprint)), idempotency_lease)]
+            return await store.batcher.submit(Txn(compares, ops, failure))
+
+        result = await _settle(store, write, lambda: store.idempotency_leases.forget(idempotency_lease))
+    finally:
+        if upload_lease:
+            # What was accepted is off this lease by now; what was not goes with it.
+            await asyncio.shield(asyncio.ensure_future(_revoke(store, upload_lease)))
+    if result.succeeded or result.kvs(0):
+        return Accepted(email.id)  # refused because the id is there: an earlier try of ours was applied after all
+    if idempotency_key is not None and (known := result.kvs(1)):
+        first = codec.decode_idempotency(known[0].value)
+        if first.fingerprint != fingerprint:
+            raise Conflict("this Idempotency-Key has been used with another request")
+        return Accepted(first.email_id, repeated=True)
+    raise OutcomeUnknown("the parts of a large e-mail expired before it was complete: the upload took too long")
+
+
+async def claim(store: Store, ref: JobRef, *, worker_id: str, lease_id: int, attempt: str, size: int = 0) -> Claim | None:
+    """Takes ownership of a ready job; None where another has it, or it is gone. ``size``: the job's, for the batcher.
+
+    Raises LeaseNotFound where the worker's own lease is gone, EtcdUnavailable or OutcomeUnknown where etcd did not answer:
+    then the claim may take effect after all, which the worker's reconcile notices and releases.
+    """
+    now = utc_now()
+    owner_key = store.keys.owner(ref)
+    contents = store.keys.content(ref.email_id)
+    reads = [get(store.keys.email(ref.email_id)), get_range(contents, range_end(contents))]
+    txn = Txn(
+        [present(store.keys.job(ref)), absent(owner_key)],
+        [put(owner_key, codec.encode_state(Owner(worker_id, attempt, now)), lease_id), *reads],
+        [get(owner_key), *reads],
+    )
+    try:
+        result = await store.batcher.submit(txn, response_bytes=size)
+    except OutcomeUnknown:
+        result = await store.batcher.submit(txn, response_bytes=size)
+    revision = result.revision
+    if not result.succeeded:
+        owners = result.kvs(0)
+        if not owners or codec.decode_owner(owners[0].value).attempt != attempt:
+            return None
+        revision = owners[0].create_revision  # the first try's answer was lost
+    records, chunks = result.kvs(1), result.kvs(2)
+    if not records or not chunks:
+        log.error("job without its email, removed", email_id=ref.email_id, queue=ref.queue)
+        await store.batcher.submit(Txn([created_at(owner_key, revision)], [delete(store.keys.job(ref)), delete(owner_key)]))
+        return None
+    email = codec.decode_email(records[0].value)
+    content = codec.decode_content(b"".join(kv.value for kv in chunks) if len(chunks) > 1 else chunks[0].value)
+    return Claim(ref, email, records[0].mod_revision, content, revision, now)
+
+
+async def finish(store: Store, held: Sequence[Held], *, email: Email | None = None, email_revision: int = 0) -> Finished:
+    """Writes the results of tries of one email: one record change, one log entry. Goes on until etcd has decided.
+
+    ``email`` and ``email_revision``: the newest record known, by default the first claim's. A result is dropped where
+    another worker owns the job by now, or has written to its queue. One whose owner key is gone (the lease ran out while
+    etcd or this process stood still) still counts where nobody has touched the queue since: a stall makes no duplicates.
+    """
+    rest = list(held)
+    written: list[JobRef] = []
+    dropped: list[JobRef] = []
+    record, revision = (email, email_revision) if email is not None else (held[0].claim.email, held[0].claim.email_revision)
+    last: Email | None = None
+    pause = _Pause()
+    while rest:
+        transition = lifecycle.finish(record, [h.result for h in rest], now=utc_now(), retry_intervals=store.settings.retry_intervals)
+        lease = content_lease = 0
+        try:
+            if transition.ended:
+                lease, content_lease = await _retention(store, transition.email)
+            email_key = store.keys.email(record.id)
+            compares = [modified_at(email_key, revision)]
+            failure = [get(email_key)]
+            for h in rest:
+                owner_key, job_key = store.keys.owner(h.claim.ref), store.keys.job(h.claim.ref)
+                compares += [absent(owner_key), present(job_key)] if h.orphaned else [created_at(owner_key, h.claim.owner_revision)]
+                failure += [get(owner_key), get(job_key)]
+            ops = _transition_ops(store, transition, None, lease, content_lease)
+            ops += [delete(store.keys.owner(h.claim.ref)) for h in rest]
+            result = await store.batcher.submit(Txn(compares, ops, failure))
+        except LeaseNotFound:
+            store.record_leases.forget(lease)
+            store.content_leases.forget(content_lease)
+            continue
+        except EtcdError as error:
+            if isinstance(error, OutcomeUnknown):
+                for h in rest:
+                    h.tried.append(transition.email)
+            await pause.after(error, "result waits for etcd", email_id=record.id)
+            continue
+        if result.succeeded:
+            written += [h.claim.ref for h in rest]
+            return Finished(tuple(written), tuple(dropped), transition.email, result.revision)
+        records = result.kvs(0)
+        if not records:
+            dropped += [h.claim.ref for h in rest]
+            break
+        record, revision = codec.decode_email(records[0].value), records[0].mod_revision
+        still: list[Held] = []
+        for index, h in enumerate(rest):
+            match _fate(h, record, result.kvs(1 + 2 * index), bool(result.kvs(2 + 2 * index))):
+                case "again":
+                    still.append(h)
+                case "written":
+                    written.append(h.claim.ref)
+                    last = record
+                case "dropped":
+                    dropped.append(h.claim.ref)
+        rest = still
+    return Finished(tuple(written), tuple(dropped), last, revision)
+
+
+def _fate(h: Held, record: Email, owners: list[KeyValue], job: bool) -> str:
+    """What a refused finish means for one of its results: ``again``, ``written`` (by an earlier try of ours) or ``dropped``."""
+    queue = h.claim.ref.queue
+    if owners and owners[0].create_revision == h.claim.owner_revision:
+        h.orphaned = False
+        return "again"
+    now = _queue_part(record, queue)
+    if any(now == _queue_part(tried, queue) for tried in h.tried):
+        return "written"
+    if not owners and job and now == _queue_part(h.claim.email, queue):
+        h.orphaned = True
+        return "again"
+    return "dropped"
+
+
+def _queue_part(email: Email, queue: str) -> tuple[QueueState, list[Recipient]]:
+    return email.queues[queue], [r for r in email.recipients if r.queue == queue]
+
+
+async def reclaim(store: Store, claimed: Claim, *, worker_id: str, previous_worker_id: str) -> Claim | None:
+    """Logs that the job was taken over from a dead worker. Returns the claim with the new record; None where it was lost."""
+    ref, email, revision = claimed.ref, claimed.email, claimed.email_revision
+    pause = _Pause()
+    tried: list[Email] = []
+    while True:
+        transition = lifecycle.reclaim(email, ref.queue, worker_id=worker_id, previous_worker_id=previous_worker_id, now=utc_now())
+        email_key, owner_key = store.keys.email(ref.email_id), store.keys.owner(ref)
+        compares = [modified_at(email_key, revision), created_at(owner_key, claimed.owner_revision)]
+        try:
+            result = await store.batcher.submit(Txn(compares, _transition_ops(store, transition, None, 0), [get(email_key), get(owner_key)]))
+        except EtcdError as error:
+            if isinstance(error, OutcomeUnknown):
+                tried.append(transition.email)
+            await pause.after(error, "reclaim waits for etcd", email_id=ref.email_id)
+            continue
+        if result.succeeded:
+            return replace(claimed, email=transition.email, email_revision=result.revision)
+        records, owners = result.kvs(0), result.kvs(1)
+        if not records or not owners or owners[0].create_revision != claimed.owner_revision:
+            return None
+        email, revision = codec.decode_email(records[0].value), records[0].mod_revision
+        if email in tried:
+            return replace(claimed, email=email, email_revision=revision)
+
+
+async def release(store: Store, ref: JobRef, owner_revision: int) -> bool:
+    """Gives a job back unsent. Touches the job key, so that other workers' watches tell them. False: it was not ours."""
+    owner_key, job_key = store.keys.owner(ref), store.keys.job(ref)
+    result = await store.batcher.submit(Txn([created_at(owner_key, owner_revision), present(job_key)], [keep(job_key, 0), delete(owner_key)]))
+    return result.succeeded
+
+
+async def make_due(store: Store, key: bytes, value: bytes) -> bool:
+    """Turns a not-before key whose time has come into a job. False: another worker did, or it was cancelled."""
+    _, ref = store.keys.parse_not_before(key)
+    result = await store.batcher.submit(Txn([present(key)], [put(store.keys.job(ref), value), delete(key)]))
+    return result.succeeded
+
+
+async def cancel(store: Store, email_id: str, *, client_id: str | None = None, request_id: str | None = None) -> Email:
+    """Stops what is not being sent; see lifecycle.cancel. Raises NotFound, Conflict."""
+
+    def decide(email: Email, sending: set[str]) -> Transition:
+        return lifecycle.cancel(email, sending=sending, now=utc_now(), client_id=client_id, request_id=request_id)
+
+    return await _by_person(store, email_id, decide)
+
+
+async def retry(store: Store, email_id: str, *, client_id: str | None = None, request_id: str | None = None) -> Email:
+    """Has the recipients not reached tried again; see lifecycle.retry. Raises NotFound, Conflict."""
+
+    def decide(email: Email, sending: set[str]) -> Transition:
+        return lifecycle.retry(email, now=utc_now(), client_id=client_id, request_id=request_id)
+
+    return await _by_person(store, email_id, decide)
+
+
+async def _by_person(store: Store, email_id: str, decide: Callable[[Email, set[str]], Transition]) -> Email:
+    """Reads, decides, writes, until the record has stood still in between."""
+    email_key, owners = store.keys.email(email_id), store.keys.email_owners(email_id)
+    first_chunk = store.keys.chunk(email_id, 0)
+    tried: list[Email] = []
+    deadline = time.monotonic() + store.settings.etcd_timeout
+    while True:
+        seen = await store.client.txn(Txn([], [get(email_key), get_range(owners, range_end(owners)), get_range(first_chunk, first_chunk + b"\0", keys_only=True)]))
+        records = seen.kvs(0)
+        if not records:
+            raise NotFound("there is no such e-mail")
+        email, revision = codec.decode_email(records[0].value), records[0].mod_revision
+        if email in tried:
+            return email
+        transition = decide(email, {store.keys.parse_owner(kv.key).queue for kv in seen.kvs(1)})
+        if transition.ready and not seen.kvs(2):
+            raise Conflict("the e-mail's content is not kept any more")
+        lease = content_lease = 0
+        try:
+            if transition.ended:
+                lease, content_lease = await _retention(store, transition.email)
+            compares = [modified_at(email_key, revision), *(absent(store.keys.owner(JobRef(email_id, queue))) for queue in transition.touched)]
+            if transition.ready:
+                compares.append(present(first_chunk))
+            result = await store.batcher.submit(Txn(compares, _transition_ops(store, transition, email, lease, content_lease)))
+        except LeaseNotFound:
+            store.record_leases.forget(lease)
+            store.content_leases.forget(content_lease)
+            continue
+        except OutcomeUnknown:
+            tried.append(transition.email)
+            if time.monotonic() > deadline:
+                raise
+            continue
+        if result.succeeded:
+            return transition.email
+        if time.monotonic() > deadline:
+            raise Conflict("the e-mail is changing all the time; try again")
+
+
+def _transition_ops(store: Store, transition: Transition, before: Email | None, lease: int, content_lease: int = 0) -> list[Op]:
+    """The writes of a record's change. ``before``: the record that the decision was made on, where queues may have been
+    waiting; ``lease``: the record's retention lease where the email ends (0 takes everything off its lease)."""
+    keys, email, seq = store.keys, transition.email, transition.entry.seq
+    ops = [put(keys.email(email.id), codec.encode_state(email), lease), put(keys.log_entry(email.id, seq), codec.encode_state(transition.entry), lease)]
+    if (oldest := seq - LOG_ENTRIES + 1) >= 1:
+        ops.append(delete(keys.log_entry(email.id, oldest)))
+    for queue in transition.touched:
+        ref = JobRef(email.id, queue)
+        if queue in transition.ready:
+            ops.append(put(keys.job(ref), codec.encode_job(lifecycle.job_of(email, queue))))
+        elif seq:
+            ops.append(delete(keys.job(ref)))
+        due = before.queues[queue].not_before if before is not None else None
+        if due:
+            ops.append(delete(keys.not_before(due, ref)))
+    for queue, due in transition.waiting:
+        ops.append(put(keys.not_before(due, JobRef(email.id, queue)), codec.encode_job(lifecycle.job_of(email, queue))))
+    reopened = before is not None and before.status != "incomplete"
+    if transition.ended or reopened:
+        earlier = kept_log_seqs(seq)[:-1]
+        ops += [keep(keys.log_entry(email.id, number), lease) for number in earlier]
+        chunks = [keys.chunk(email.id, number) for number in range(email.chunks)]
+        if transition.ended and email.status == "complete" and not content_lease:
+            ops.append(delete_range(chunks[0], range_end(keys.content(email.id))))
+        else:
+            ops += [keep(key, content_lease) for key in chunks]
+    if transition.ended and email.status == "failed":
+        ops.append(put(keys.failed(email.id), b"", lease))
+    elif reopened:
+        ops.append(delete(keys.failed(email.id)))
+    return ops
+
+
+async def _retention(store: Store, email: Email) -> tuple[int, int]:
+    """The leases for an ended email's record and content. What a person may want to have tried again keeps its content."""
+    lease = await store.record_leases.lease(3 + min(email.log_seq, LOG_ENTRIES))
+    if email.status != "complete":
+        return lease, lease
+    return lease, await store.content_leases.lease(email.chunks) if store.settings.contents_retention else 0
+
+
+async def _upload(store: Store, chunks: list[tuple[bytes, bytes]]) -> int:
+    """Writes the later chunks of a large content under a lease of some minutes; the accept takes them off it."""
+    lease = await store.client.grant(int(store.settings.upload_lease))
+    try:
+        for key, chunk in chunks:  # one at a time: a large e-mail must not hold up the small ones
+            txn = Txn([], [put(key, chunk, lease)])
+            await _settle(store, partial(store.batcher.submit, txn))
+    except BaseException:
+        await asyncio.shield(asyncio.ensure_future(_revoke(store, lease)))
+        raise
+    return lease
+
+
+async def _revoke(store: Store, lease: int) -> None:
+    try:
+        await store.client.revoke(lease)
+    except EtcdError as error:
+        log.warning("upload lease not revoked; it expires by itself", error=str(error))
+
+
+async def _settle(store: Store, write: Callable[[], Awaitable[TxnResult]], lease_gone: Callable[[], None] | None = None) -> TxnResult:
+    """Sends a write that is safe to repeat until etcd has answered, for at most twice the RPC's own time limit."""
+    deadline = time.monotonic() + 2 * store.settings.etcd_timeout
+    while True:
+        try:
+            return await write()
+        except LeaseNotFound:
+            if lease_gone is None:
+                raise
+            lease_gone()
+        except (OutcomeUnknown, EtcdUnavailable):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.05)
+
+
+class _Pause:
+    """A growing pause between tries of a write that has to be made, however long etcd is away."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.05
+
+    async def after(self, error: EtcdError, event: str, **fields: object) -> None:
+        log.warning(event, error=str(error), **fields)
+        await asyncio.sleep(self._seconds)
+        self._seconds = min(2.0, self._seconds * 2)
