@@ -9,7 +9,7 @@ from babygun import codec
 from babygun.clock import utc_now
 from babygun.etcd import KeyValue, Txn, get, get_range
 from babygun.ids import is_email_id
-from babygun.keys import range_end
+from babygun.keys import JobRef, range_end
 from babygun.model import Content, Email, EmailStatus, LogEntry, Owner, Worker
 from babygun.store.store import Store
 
@@ -149,3 +149,15 @@ async def list_workers(store: Store) -> list[Worker]:
     """The workers whose lease is alive, by id."""
     found = await store.client.range(store.keys.workers, range_end(store.keys.workers), limit=_WORKERS)
     return [codec.decode_state(kv.value, Worker) for kv in found.kvs]
+
+
+async def owned_by(store: Store, worker_id: str) -> list[tuple[JobRef, int]]:
+    """What a worker owns, with the owner keys' create revisions. Reads all owner keys: as many as sends are in flight."""
+    owned: list[tuple[JobRef, int]] = []
+    start, end = store.keys.owners, range_end(store.keys.owners)
+    while True:
+        found = await store.client.range(start, end, limit=SCAN_KEYS)
+        owned += [(store.keys.parse_owner(kv.key), kv.create_revision) for kv in found.kvs if codec.decode_owner(kv.value).worker_id == worker_id]
+        if not found.more:
+            return owned
+        start = found.kvs[-1].key + b"\0"

@@ -1,4 +1,4 @@
-"""The leases that ended things hang on until their retention is over.
+"""The leases that ended things hang on until their retention is over, or until etcd needs the space.
 
 A lease is shared by what ends within a minute, up to 1,000 keys: one lease per email would be a million leases, and one
 for too many keys would stall etcd when they all go at once. Each lease carries a small key of its own by time, so that the
@@ -13,7 +13,10 @@ import time
 
 from babygun.clock import utc_now
 from babygun.etcd import EtcdClient
-from babygun.keys import Keys
+from babygun.keys import Keys, range_end
+from babygun.logs import get_logger
+
+log = get_logger("store")
 
 SHARED_SECONDS = 60.0  # how long a lease takes on new keys; things may be kept this much longer than asked for
 SHARED_KEYS = 1000  # that go in one apply: 8 ms of etcd's time
@@ -49,3 +52,42 @@ class LeasePool:
         lease_id = await self._client.grant(self._ttl)
         await self._client.put(self._keys.retention(self._kind, utc_now(), lease_id), b"", lease_id)
         self._lease_id, self._room, self._until = lease_id, SHARED_KEYS, granted + SHARED_SECONDS
+
+
+CONTENTS_ABOVE = 0.70  # of the quota: the oldest contents go
+RECORDS_ABOVE = 0.85  # the oldest records and logs go too
+_LEASES_AT_ONCE = 20  # revoked between two looks at the size; 20,000 keys at most
+
+
+class Shedding:
+    """Gives etcd space before it runs out: revokes the oldest retention leases. Incomplete emails are never touched.
+
+    Goes by the size in use, since the file itself never shrinks without a defragmentation: as long as the size in use
+    stays well below the quota, the file does too. Space is free again once etcd has compacted, so each round sheds a
+    part and leaves the next one to look again.
+    """
+
+    def __init__(self, client: EtcdClient, keys: Keys, quota: int) -> None:
+        self._client, self._keys, self._quota = client, keys, quota
+        self.shed = {"contents": 0, "emails": 0}  # leases revoked so far, by kind
+
+    async def once(self) -> float:
+        """One round; returns how full etcd was, 1.0 being its quota."""
+        status = await self._client.status()
+        full = status.db_size_in_use / (status.quota or self._quota)
+        if full > CONTENTS_ABOVE:
+            await self._shed("contents", full)
+        if full > RECORDS_ABOVE:
+            await self._shed("emails", full)
+        return full
+
+    async def _shed(self, kind: str, full: float) -> None:
+        prefix = self._keys.retention_kind(kind)
+        oldest = await self._client.range(prefix, range_end(prefix), limit=_LEASES_AT_ONCE)
+        for kv in oldest.kvs:
+            _, granted, lease_id = self._keys.parse_retention(kv.key)
+            await self._client.revoke(lease_id)
+            self.shed[kind] += 1
+            log.warning("shed before its time", kind=kind, ended_about=granted.isoformat(), full=round(full, 3))
+        if not oldest.kvs:
+            log.error("etcd is filling up and nothing more can be shed", kind=kind, full=round(full, 3))

@@ -1,0 +1,100 @@
+"""Learns which jobs of the worker's slice are ready: one read of the slice, then one watch from there.
+
+Authoritative is etcd: what is missed here, because a watch was cut off or two workers saw different memberships for a
+moment, is found again by the next read of the slice, which the reconcile makes every 30 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from babygun import codec
+from babygun.errors import Compacted, EtcdError
+from babygun.etcd import KeyValue, Txn, get_range, watch
+from babygun.keys import range_end
+from babygun.logs import get_logger
+from babygun.store import Store
+from babygun.worker.ready import ReadyJobs
+from babygun.worker.slices import Slice
+
+log = get_logger("worker")
+
+_RANGES = 64  # in one read; etcd allows 128 operations a transaction
+
+
+class Feed:
+    """Fills ``ready``; calls ``wake`` whenever there is something new."""
+
+    def __init__(self, store: Store, ready: ReadyJobs, wake: Callable[[], None]) -> None:
+        self._store, self._ready, self._wake = store, ready, wake
+        self._offset = 0  # where the next read begins, so that no shard is always the last
+
+    async def follow(self, part: Slice) -> None:
+        """Reads and watches a slice until it is cancelled."""
+        start, end = self._store.keys.job_slice(*part)
+        while True:
+            try:
+                revision = await self.read(part)
+                async for batch in watch(self._store.client, start, end, revision=revision + 1, deletes=False):
+                    for event in batch.events:
+                        if self._store.keys.parse_job(event.kv.key).queue not in self._ready.truncated:
+                            self._learn(event.kv)  # otherwise the next read finds it, in its turn behind the older ones
+                    self._wake()
+            except Compacted:
+                log.info("watch was compacted, reading again")
+            except EtcdError as error:
+                log.warning("jobs not followed", error=str(error))
+                await asyncio.sleep(0.2)
+
+    async def read(self, part: Slice, queue: str | None = None) -> int:
+        """Reads what is ready in a slice, or in one queue of it, as far as there is room. Returns the first read's revision.
+
+        Goes round the shards, a few keys of each at a time, so that the oldest jobs of all shards come first.
+        """
+        keys, ready = self._store.keys, self._ready
+        shards = [*range(part.first, part.end)]
+        self._offset = (self._offset + 1) % len(shards)
+        shards = shards[self._offset :] + shards[: self._offset]
+        if queue is None:
+            ready.truncated.clear()
+            cursors = {shard: (keys.job_shard(shard), range_end(keys.job_shard(shard))) for shard in shards}
+        else:
+            ready.truncated.discard(queue)
+            cursors = {shard: (keys.job_queue(shard, queue), range_end(keys.job_queue(shard, queue))) for shard in shards}
+        page = max(8, self._store.settings.worker_ready // len(shards))
+        revision = 0
+        while cursors:
+            for at in range(0, len(shards), _RANGES):
+                group = [shard for shard in shards[at : at + _RANGES] if shard in cursors]
+                if not group:
+                    continue
+                result = await self._store.client.txn(Txn([], [get_range(*cursors[shard], limit=page) for shard in group]))
+                revision = revision or result.revision
+                for index, shard in enumerate(group):
+                    following = self._take_in(shard, result.kvs(index), result.more(index), cursors[shard][1])
+                    if following:
+                        cursors[shard] = following
+                    else:
+                        del cursors[shard]
+                self._wake()
+        return revision
+
+    def _take_in(self, shard: int, kvs: list[KeyValue], more: bool, end: bytes) -> tuple[bytes, bytes] | None:
+        """Adds what was read of one shard; returns what to read of it next: past a queue that is full."""
+        full = False
+        for kv in kvs:
+            full = not self._learn(kv)
+        if not more:
+            return None
+        queue = self._store.keys.parse_job(kvs[-1].key).queue
+        start = range_end(self._store.keys.job_queue(shard, queue)) if full else kvs[-1].key + b"\0"
+        return (start, end) if start < end else None
+
+    def _learn(self, kv: KeyValue) -> bool:
+        try:
+            ref, job = self._store.keys.parse_job(kv.key), codec.decode_job(kv.value)
+        except ValueError as error:  # put there by hand; msgpack's and msgspec's errors are ValueErrors
+            log.error("job can't be read, ignored", key=kv.key.decode(errors="replace"), error=str(error))
+            return True
+        return self._ready.add(ref, job)

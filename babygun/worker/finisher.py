@@ -1,0 +1,45 @@
+"""Writes results. Those of one email that come together are written together: the queues share its record."""
+
+from __future__ import annotations
+
+import asyncio
+
+from babygun.lifecycle import QueueResult
+from babygun.model import Email
+from babygun.store import Store
+from babygun.store.transitions import Claim, Finished, Held
+from babygun.store.transitions import finish as write
+
+
+class Finisher:
+    """One writer per email at a time; what comes meanwhile goes with its next transaction."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: dict[str, list[tuple[Held, asyncio.Future[Finished]]]] = {}
+
+    async def finish(self, claim: Claim, result: QueueResult) -> Finished:
+        """Returns when etcd has decided, however long that takes. Shield it: a cancelled result is a duplicate to come."""
+        email_id = claim.email.id
+        item = (Held(claim, result), asyncio.get_running_loop().create_future())
+        if email_id in self._waiting:
+            self._waiting[email_id].append(item)
+            return await item[1]
+        self._waiting[email_id] = [item]
+        if len(claim.email.queues) > 1:
+            await asyncio.sleep(0)  # lets a result that is about to come join
+        record: Email | None = None
+        revision = 0
+        batch: list[tuple[Held, asyncio.Future[Finished]]] = []
+        try:
+            while batch := self._waiting[email_id]:
+                self._waiting[email_id] = []
+                done = await write(self._store, [held for held, _ in batch], email=record, email_revision=revision)
+                record, revision = done.email, done.email_revision
+                for _, future in batch:
+                    if not future.done():
+                        future.set_result(done)
+        finally:
+            for _, future in (*batch, *self._waiting.pop(email_id)):
+                future.cancel()  # does nothing to one that has its result
+        return item[1].result()

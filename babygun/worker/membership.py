@@ -1,0 +1,167 @@
+"""Who works: this worker's own session and heartbeat, and the others as their keys come and go.
+
+A worker is its lease. When the lease is lost (etcd or this process stood still for too long), the worker registers again
+under a new id and lease, by itself; what it had begun under the old one is decided by the fencing of the results.
+When another dies, its key and its owner keys vanish in one revision; ``owners/`` read just before that tells what it held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+
+from babygun import __version__, codec
+from babygun.clock import utc_now
+from babygun.errors import Compacted, EtcdError
+from babygun.etcd import Session, watch
+from babygun.ids import new_worker_id
+from babygun.keys import JobRef, range_end
+from babygun.logs import get_logger
+from babygun.model import Worker
+from babygun.store import Store
+from babygun.worker.slices import NOTHING, Slice, slice_of
+
+log = get_logger("worker")
+
+_PAGE = 1000
+
+
+class Membership:
+    """``changed`` is called with the worker's new slice, ``died`` with a worker's id and the jobs it held."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        in_flight: Callable[[], int],
+        changed: Callable[[Slice], None],
+        died: Callable[[str, list[JobRef]], None],
+    ) -> None:
+        self._store, self._in_flight, self._changed, self._died = store, in_flight, changed, died
+        self._live: set[str] = set()
+        self.session: Session | None = None
+        self.worker_id = ""
+        self.slice = NOTHING
+        self.registered = asyncio.Event()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this worker does what one of them should do: the first of the live ones."""
+        return bool(self._live) and min(self._live) == self.worker_id
+
+    async def live(self) -> None:
+        """Registers and checks in, again and again under a new id when the lease is lost. Runs until cancelled."""
+        hostname = socket.gethostname()
+        started, first = utc_now(), True
+        while True:
+            session = Session(self._store.client, int(self._store.settings.lease_ttl))
+            try:
+                await session.start()
+            except EtcdError as error:
+                log.warning("not registered", error=str(error))
+                await asyncio.sleep(0.5)
+                continue
+            worker_id = new_worker_id(hostname)
+            self.session, self.worker_id = session, worker_id
+            keep_alive = asyncio.create_task(session.run(), name="session")
+            worker = Worker(worker_id, os.getpid(), hostname, _own_address(self._store.settings.etcd_endpoints[0]), started, started, 0, 0, (0, 0), __version__)
+            log.info("registered" if first else "registered again under a new id", worker_id=worker_id)
+            first = False
+            try:
+                await self._check_in(session, worker)
+            finally:
+                keep_alive.cancel()
+                self.registered.clear()
+                await asyncio.gather(keep_alive, return_exceptions=True)
+            log.warning("lease lost", worker_id=worker_id)
+
+    async def _check_in(self, session: Session, worker: Worker) -> None:
+        """Writes the worker's key every third of the lease, until the lease is lost."""
+        checkins = 0
+        while not session.lost.is_set():
+            checkins += 1
+            value = codec.encode_state(_checked_in(worker, checkins, self._in_flight(), self.slice))
+            try:
+                await self._store.client.put(self._store.keys.worker(worker.id), value, session.lease_id)
+                self.registered.set()
+            except EtcdError as error:
+                log.warning("check-in failed", worker_id=worker.id, error=str(error))
+            try:
+                await asyncio.wait_for(session.lost.wait(), self._store.settings.lease_ttl / 3)
+            except TimeoutError:
+                continue
+
+    async def leave(self) -> None:
+        """Gives the lease back, so that the others need not wait for it to run out."""
+        if self.session is not None:
+            await self.session.close(revoke=True)
+
+    async def follow(self) -> None:
+        """Watches who comes and goes. Runs until cancelled."""
+        prefix = self._store.keys.workers
+        while True:
+            try:
+                found = await self._store.client.range(prefix, range_end(prefix))
+                self._live = {self._store.keys.worker_id(kv.key) for kv in found.kvs}
+                self._recompute()
+                async for batch in watch(self._store.client, prefix, range_end(prefix), revision=found.revision + 1):
+                    for event in batch.events:
+                        worker_id = self._store.keys.worker_id(event.kv.key)
+                        if event.type == "put":
+                            self._live.add(worker_id)
+                        elif worker_id in self._live:
+                            self._live.discard(worker_id)
+                            await self._bury(worker_id, event.kv.mod_revision)
+                    self._recompute()
+            except Compacted:
+                continue
+            except EtcdError as error:
+                log.warning("workers not followed", error=str(error))
+                await asyncio.sleep(0.2)
+
+    def _recompute(self) -> None:
+        part = slice_of(self.worker_id, self._live)
+        if part != self.slice:
+            log.info("slice", worker_id=self.worker_id, first=part.first, end=part.end, workers=len(self._live))
+            self.slice = part
+            self._changed(part)
+
+    async def _bury(self, worker_id: str, revision: int) -> None:
+        """Finds what a worker held in the revision before its keys vanished."""
+        held: list[JobRef] = []
+        try:
+            async for ref, owner_id in self._owners(revision - 1):
+                if owner_id == worker_id:
+                    held.append(ref)
+        except EtcdError as error:  # compacted, or etcd is away: the next read of the slice finds the jobs too
+            log.warning("a worker left; what it held is not known", worker=worker_id, error=str(error))
+        log.info("a worker left", worker=worker_id, held=len(held))
+        self._died(worker_id, held)
+
+    async def _owners(self, revision: int) -> AsyncIterator[tuple[JobRef, str]]:
+        start, end = self._store.keys.owners, range_end(self._store.keys.owners)
+        while True:
+            found = await self._store.client.range(start, end, limit=_PAGE, revision=revision)
+            for kv in found.kvs:
+                yield self._store.keys.parse_owner(kv.key), codec.decode_owner(kv.value).worker_id
+            if not found.more:
+                return
+            start = found.kvs[-1].key + b"\0"
+
+
+def _checked_in(worker: Worker, checkins: int, in_flight: int, part: Slice) -> Worker:
+    return Worker(worker.id, worker.pid, worker.hostname, worker.ip, worker.started_at, utc_now(), checkins, in_flight, (part.first, part.end), worker.version)
+
+
+def _own_address(endpoint: str) -> str:
+    """This host's address as seen on the way to etcd; no packet is sent to find it."""
+    host, _, port = endpoint.rpartition("//")[2].rstrip("/").rpartition(":")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    except OSError:
+        return "unknown"

@@ -1,0 +1,33 @@
+"""Which part of the shards is whose: the k-th of n live workers, sorted by id, takes the k-th part. Pure.
+
+A slice is a hint that keeps workers out of each other's way; what keeps them safe is the claim's compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from babygun.ids import SHARDS, shard_of
+
+
+class Slice(NamedTuple):
+    """Shards [first, end); empty where both are equal."""
+
+    first: int
+    end: int
+
+    def holds(self, email_id: str) -> bool:
+        return self.first <= int(shard_of(email_id), 16) < self.end
+
+
+NOTHING = Slice(0, 0)
+
+
+def slice_of(worker_id: str, live: Collection[str]) -> Slice:
+    """The slice of one worker among the live ones; nothing where it is not one of them. With over 256 workers some idle."""
+    order = sorted(live)
+    if worker_id not in live:
+        return NOTHING
+    k, n = order.index(worker_id), len(order)
+    return Slice(SHARDS * k // n, SHARDS * (k + 1) // n)

@@ -1,0 +1,326 @@
+"""The worker: claims the jobs of its slice and delivers them, hundreds at once on one event loop.
+
+    membership ──slice──▶ feed ──names──▶ ready ──turns──▶ attempts: claim ─▶ deliver ─▶ finish
+    timers: not-before ─▶ jobs                 reconcile: owned in etcd but unknown here ─▶ release; read the slice again
+
+Each part runs as a named task; if one of them fails, the worker stops with its error, and whoever started it starts another.
+Nothing here is authoritative: a worker that dies anywhere loses no email, since etcd holds its jobs and its lease runs out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from babygun.clock import utc_now
+from babygun.errors import EtcdError, LeaseNotFound
+from babygun.etcd import Session
+from babygun.ids import new_token
+from babygun.keys import JobRef
+from babygun.lifecycle import QueueResult, RecipientResult
+from babygun.logs import get_logger
+from babygun.model import Job, queue_recipients
+from babygun.routing import load_routes
+from babygun.settings import Settings
+from babygun.smtp import NotSent
+from babygun.store import Store
+from babygun.store.reading import owned_by
+from babygun.store.retention import Shedding
+from babygun.store.transitions import Claim, claim, reclaim, release
+from babygun.worker import timers
+from babygun.worker.delivery import Delivery
+from babygun.worker.feed import Feed
+from babygun.worker.finisher import Finisher
+from babygun.worker.membership import Membership
+from babygun.worker.ready import ReadyJobs, Slots
+from babygun.worker.slices import Slice
+
+log = get_logger("worker")
+
+_RECLAIM_MEMORY = 60.0  # seconds for which a dead worker's jobs are remembered, to log who takes them over
+_SHED_INTERVAL = 10.0  # seconds
+
+
+class Worker:
+    """One worker. :meth:`run` until :meth:`stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        routes = load_routes(settings)
+        self.store = Store(settings)
+        self._delivery = Delivery(settings, routes, settings.smtp_hostname or socket.getfqdn())
+        self._finisher = Finisher(self.store)
+        self.ready = ReadyJobs(settings.worker_ready)
+        self._slots = Slots(total=settings.worker_concurrency, memory=settings.worker_memory, queues=len(routes.relays))
+        self._wake = asyncio.Event()
+        self._feed = Feed(self.store, self.ready, self._wake.set)
+        self.membership = Membership(self.store, in_flight=lambda: len(self.in_flight), changed=self._slice_changed, died=self._worker_died)
+        self._shedding = Shedding(self.store.client, self.store.keys, settings.etcd_quota)
+        self.in_flight: dict[JobRef, asyncio.Task[None]] = {}
+        self._owned: dict[JobRef, int] = {}  # owner revisions of the claims in flight
+        self._again: dict[JobRef, Job] = {}  # became ready once more while still in flight here
+        self._reclaimed: dict[JobRef, tuple[str, float]] = {}  # who held it when it died, and until when to remember
+        self._following: asyncio.Task[None] | None = None
+        self._refills: dict[str, asyncio.Task[None]] = {}
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begins the graceful stop: nothing new is claimed, what is in flight is finished within the drain time."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Works until stopped; raises where one of its parts failed."""
+        await self.store.start()
+        services = [
+            asyncio.create_task(service, name=name)
+            for name, service in {
+                "membership": self.membership.live(),
+                "members": self.membership.follow(),
+                "dispatch": self._dispatch(),
+                "timers": self._every(timers.INTERVAL, "timers", self._make_due),
+                "reconcile": self._every(self._settings.reconcile_interval, "reconcile", self._reconcile),
+                "shedding": self._every(_SHED_INTERVAL, "shedding", self._shed),
+            }.items()
+        ]
+        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        try:
+            done, _ = await asyncio.wait([*services, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await self._drain()
+            for task in done - {stopping}:
+                task.result()
+        finally:
+            rest = [task for task in (*services, stopping, self._following, *self._refills.values(), *self.in_flight.values()) if task]
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+            await self._delivery.close()
+            await self.membership.leave()
+            await self.store.close()
+
+    # --- what the feed, the membership and the attempts tell ---
+
+    def _slice_changed(self, part: Slice) -> None:
+        if self._following:
+            self._following.cancel()
+            self._following = None
+        self.ready.clear()
+        if part.end > part.first and not self._stopping.is_set():
+            self._following = asyncio.create_task(self._feed.follow(part), name="feed")
+            self._following.add_done_callback(self._fail_loudly)
+
+    def _worker_died(self, worker_id: str, held: list[JobRef]) -> None:
+        until = time.monotonic() + _RECLAIM_MEMORY
+        self._reclaimed = {ref: entry for ref, entry in self._reclaimed.items() if entry[1] > time.monotonic()}
+        mine = []
+        for ref in held:
+            self._reclaimed[ref] = (worker_id, until)
+            if self.membership.slice.holds(ref.email_id):
+                mine.append(ref)
+        if mine and not self._stopping.is_set():
+            self._refill(None)
+
+    def _fail_loudly(self, task: asyncio.Task[None]) -> None:
+        """A side task must not die in silence: the worker would look alive and do nothing."""
+        if not task.cancelled() and (error := task.exception()):
+            log.error("task failed", exc=error, task=task.get_name())
+            self._stopping.set()
+
+    # --- dispatch ---
+
+    async def _dispatch(self) -> None:
+        while not self._stopping.is_set():
+            session = self.membership.session
+            while session is not None and session.trusted and not self._stopping.is_set():
+                taken = self.ready.take(self._slots.may_start)
+                if taken is None:
+                    break
+                self._start(*taken, session)
+            for queue in list(self.ready.truncated):
+                if self.ready.count(queue) < self._settings.worker_ready // 4:
+                    self._refill(queue)
+            self._wake.clear()
+            if session is None or not session.trusted:
+                await asyncio.sleep(0.05)  # until there is a session again; there is no signal to wait for on its way
+            else:
+                await self._wake.wait()
+
+    def _start(self, ref: JobRef, job: Job, session: Session) -> None:
+        if ref in self.in_flight:
+            self._again[ref] = job
+            return
+        self._slots.start(ref.queue, job)
+        task = asyncio.create_task(self._attempt(ref, job, session, self.membership.worker_id), name=f"attempt {ref.email_id}")
+        self.in_flight[ref] = task
+        task.add_done_callback(lambda done: self._ended(ref, job, done))
+
+    def _ended(self, ref: JobRef, job: Job, task: asyncio.Task[None]) -> None:
+        self._slots.end(ref.queue, job)
+        del self.in_flight[ref]
+        self._owned.pop(ref, None)
+        if again := self._again.pop(ref, None):
+            self.ready.add(ref, again)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("attempt failed", exc=error, email_id=ref.email_id, queue=ref.queue)
+        self._wake.set()
+
+    def _refill(self, queue: str | None) -> None:
+        name = queue or ""
+        if name not in self._refills and self.membership.slice.end > self.membership.slice.first:
+            task = self._refills[name] = asyncio.create_task(self._read(queue), name=f"read {name}")
+            task.add_done_callback(lambda _: self._refills.pop(name, None))
+            task.add_done_callback(self._fail_loudly)
+
+    async def _read(self, queue: str | None) -> None:
+        try:
+            await self._feed.read(self.membership.slice, queue)
+        except EtcdError as error:
+            log.warning("jobs not read", error=str(error))
+            await asyncio.sleep(0.2)
+        self._wake.set()
+
+    # --- one attempt ---
+
+    async def _attempt(self, ref: JobRef, job: Job, session: Session, worker_id: str) -> None:
+        try:
+            claimed = await claim(self.store, ref, worker_id=worker_id, lease_id=session.lease_id, attempt=new_token(8), size=job.size)
+        except LeaseNotFound:
+            session.lost.set()
+            return
+        except EtcdError as error:
+            log.warning("claim not answered", email_id=ref.email_id, queue=ref.queue, error=str(error))
+            return  # should it take effect after all, the reconcile releases it
+        if claimed is None:
+            return
+        self._owned[ref] = claimed.owner_revision
+        before = self._reclaimed.pop(ref, None)
+        if before:
+            taken_over = await reclaim(self.store, claimed, worker_id=worker_id, previous_worker_id=before[0])
+            if taken_over is None:
+                return
+            claimed = taken_over
+            log.info("reclaimed", email_id=ref.email_id, queue=ref.queue, worker_id=worker_id, previous_worker_id=before[0])
+        try:
+            results = await self._delivery.deliver(claimed, lambda: session.trusted)
+        except NotSent:
+            log.warning("not sent: the lease can't be trusted any more", email_id=ref.email_id, queue=ref.queue, worker_id=worker_id)
+            await self._release(ref, claimed.owner_revision)
+            return
+        except Exception as error:  # a fault of ours must not send the same email round and round: it uses up a try
+            log.error("delivery failed", exc=error, email_id=ref.email_id, queue=ref.queue)
+            results = _faulty(claimed, error)
+        result = QueueResult(ref.queue, worker_id, claimed.claimed_at, results)
+        await _shielded(self._finish(claimed, result))
+
+    async def _finish(self, claimed: Claim, result: QueueResult) -> None:
+        finished = await self._finisher.finish(claimed, result)
+        ref = claimed.ref
+        if ref in finished.dropped:
+            log.warning("result dropped: the job was another worker's by then", email_id=ref.email_id, queue=ref.queue, worker_id=result.worker_id)
+        else:
+            _log_outcome(claimed, result, finished.email.status if finished.email else None)
+
+    async def _release(self, ref: JobRef, owner_revision: int) -> None:
+        try:
+            if await release(self.store, ref, owner_revision):
+                log.info("released", email_id=ref.email_id, queue=ref.queue)
+        except EtcdError as error:  # the lease's end, or the reconcile, does it later
+            log.warning("not released", email_id=ref.email_id, queue=ref.queue, error=str(error))
+
+    # --- services ---
+
+    async def _every(self, seconds: float, name: str, once: Callable[[], Awaitable[None]]) -> None:
+        """Runs a duty again and again; etcd's absence is no reason to stop."""
+        while True:
+            await asyncio.sleep(seconds)
+            if self.membership.registered.is_set():
+                try:
+                    await once()
+                except EtcdError as error:
+                    log.warning(f"{name} not done", error=str(error))
+
+    async def _make_due(self) -> None:
+        if made := await timers.make_due_once(self.store, self.membership.slice):
+            log.debug("due", jobs=made)
+
+    async def _reconcile(self) -> None:
+        """Releases what etcd says is ours and we know nothing of (a claim that took effect after we gave it up)."""
+        for ref, owner_revision in await owned_by(self.store, self.membership.worker_id):
+            if ref not in self.in_flight:
+                await self._release(ref, owner_revision)
+        self._refill(None)
+
+    async def _shed(self) -> None:
+        if self.membership.leads:
+            await self._shedding.once()
+
+    async def _drain(self) -> None:
+        """Waits for what is in flight; what isn't done in time is given back."""
+        if self._following:
+            self._following.cancel()
+        self._stopping.set()
+        if not self.in_flight:
+            return
+        log.info("stopping", in_flight=len(self.in_flight), at_most_seconds=self._settings.drain_timeout)
+        _, late = await asyncio.wait(self.in_flight.values(), timeout=self._settings.drain_timeout)
+        owned = {ref: self._owned[ref] for ref, task in self.in_flight.items() if task in late and ref in self._owned}
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=self._settings.etcd_timeout)
+        await asyncio.gather(*(self._release(ref, revision) for ref, revision in owned.items()))
+
+
+async def _shielded(work: Awaitable[None]) -> None:
+    """Awaits ``work`` to its end even where the awaiting task is cancelled: a result not written is a duplicate to come."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+def _faulty(claimed: Claim, error: Exception) -> dict[str, RecipientResult]:
+    fault = RecipientResult("retry", "internal", reason=f"internal error: {type(error).__name__}: {error}")
+    return {r.email: fault for r in queue_recipients(claimed.email, claimed.ref.queue)}
+
+
+def _log_outcome(claimed: Claim, result: QueueResult, status: str | None) -> None:
+    counts: dict[str, int] = {}
+    for outcome in result.results.values():
+        counts[outcome.reply_class] = counts.get(outcome.reply_class, 0) + 1
+    since: datetime = claimed.claimed_at
+    log.info(
+        "attempt over",
+        email_id=claimed.ref.email_id,
+        queue=claimed.ref.queue,
+        worker_id=result.worker_id,
+        status=status,
+        results=counts,
+        ms=round((utc_now() - since).total_seconds() * 1000),
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Runs a worker in this process until SIGTERM or SIGINT."""
+    try:
+        import uvloop
+
+        run = uvloop.run
+    except ImportError:
+        run = asyncio.run
+    run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    worker = Worker(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop)
+    await worker.run()
+    log.info("stopped")
