@@ -51,9 +51,15 @@ def chunked(data: bytes) -> list[bytes]:
     return [data[i : i + CHUNK_BYTES] for i in range(0, len(data), CHUNK_BYTES)] or [b""]
 
 
-def decode_any(data: bytes) -> Any:
-    """A msgpack value as plain Python data, for people (``babygun decode``)."""
-    return msgpack.unpackb(data)
+def decode_first(data: bytes) -> tuple[Any, int]:
+    """The msgpack value that ``data`` begins with, as plain Python data, and how many bytes it takes; raises ValueError."""
+    unpacker = msgpack.Unpacker(max_buffer_size=len(data))
+    unpacker.feed(data)
+    try:
+        value = unpacker.unpack()
+    except (msgpack.OutOfData, msgpack.UnpackException) as error:
+        raise ValueError(f"not a whole msgpack value: {error}") from None
+    return value, unpacker.tell()
 
 
 def _pack(value: Any) -> bytes:

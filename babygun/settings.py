@@ -94,7 +94,7 @@ TYPE_NAMES: dict[Any, str] = {
 def setting(parse: Callable[[str], Any], default: str, help: str, *, secret: bool = False, minimum: float | None = None) -> Any:
     """One row of the table. ``default`` is written as a person would write it."""
     metadata = {"parse": parse, "default": default, "help": help, "secret": secret, "minimum": minimum}
-    return field(default=parse(default), metadata=metadata)
+    return field(default_factory=lambda: parse(default), metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +128,7 @@ class Settings:
     relays: dict[str, Any] = setting(_object, "", "more relays by name, each with url, domains, tls, max_connections (docs/delivery.md)", secret=True)
     retry_intervals: tuple[float, ...] = setting(_durations, "10m, 10m", "the waits between tries; two waits make three tries")
     reply_rules: str = setting(str, "", "TOML file with rules that go before babygun/replies.toml when a server's reply is classified")
-    smtp_hostname: str = setting(str, "", "our name in EHLO and in Message-ID; empty: this host's name")
+    smtp_hostname: str = setting(str, "", "our name in EHLO; empty: this host's name")
     smtp_connect_timeout: float = setting(parse_duration, "30s", "the longest that connecting to a relay may take, TLS and login included", minimum=0.1)
     smtp_timeout: float = setting(parse_duration, "5m", "the longest wait for a reply to a command (RFC 5321, 4.5.3.2)", minimum=0.1)
     smtp_data_timeout: float = setting(parse_duration, "10m", "the longest wait for the reply to the message itself (RFC 5321, 4.5.3.2.6)", minimum=0.1)
@@ -143,6 +143,10 @@ class Settings:
     # retention
     retention: float = setting(parse_duration, "7d", "how long an ended e-mail's record and log are kept", minimum=1)
     contents_retention: float = setting(parse_duration, "1d", "how long a delivered e-mail's content is kept; 0: it goes with the delivery", minimum=0)
+    # the command line's own way to the API
+    api_url: str = setting(str, "", "where babygun send, emails, token and workers find the API; empty: what .babygun/dev.json says, else the API's host and port")
+    client_id: str = setting(str, "", "the API client that they speak for; empty: dev.json's")
+    client_secret: str = setting(str, "", "its secret", secret=True)
     # logs
     log_level: str = setting(_one_of("debug", "info", "warning", "error"), "info", "the least level that is logged")
     log_format: str = setting(_one_of("text", "json"), "text", "text for people, json (one object a line) for collectors")

@@ -1,0 +1,5 @@
+"""The command line, ``babygun``: one verb a command. ``babygun --help`` lists them."""
+
+from babygun.cli.main import main
+
+__all__ = ["main"]

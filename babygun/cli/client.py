@@ -1,0 +1,53 @@
+"""``babygun client create|list|delete``: for operators; speaks to etcd itself, since it makes the first credentials."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+
+from babygun import settings
+from babygun.errors import NotFound, SettingsError
+from babygun.model import SCOPES, Client
+from babygun.store import Store
+from babygun.store.clients import create_client, delete_client, list_clients
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+    create = actions.add_parser("create", help="make a client; prints its id and secret, the secret only this once")
+    create.add_argument("name", help="what it is for, e.g. the application's name")
+    create.add_argument("--id", help="its id (default: a random one)")
+    create.add_argument("--scope", action="append", choices=SCOPES, help="what it may do; repeat for several (default: emails:send and emails:read)")
+    create.add_argument("--rate", type=float, help="e-mails a second that each API process lets through (default: no limit)")
+    actions.add_parser("list", help="list the clients")
+    delete = actions.add_parser("delete", help="take a client away; its tokens are refused at once, its e-mails stay")
+    delete.add_argument("id")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    return asyncio.run(_run(arguments))
+
+
+async def _run(arguments: argparse.Namespace) -> int:
+    async with Store(settings.load()) as store:
+        if arguments.action == "create":
+            if arguments.id is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", arguments.id):
+                raise SettingsError("a client's id has 1 to 64 letters, digits, dots, hyphens and underscores")
+            if arguments.rate is not None and arguments.rate <= 0:
+                raise SettingsError("--rate must be above 0")
+            scopes = tuple(dict.fromkeys(arguments.scope or ("emails:send", "emails:read")))
+            client, secret = await create_client(store, name=arguments.name, scopes=scopes, rate=arguments.rate, client_id=arguments.id)
+            print(f"client_id      {client.id}\nclient_secret  {secret}")
+        elif arguments.action == "list":
+            print(_table(await list_clients(store)))
+        elif not await delete_client(store, arguments.id):
+            raise NotFound(f"there is no client {arguments.id!r}")
+    return 0
+
+
+def _table(clients: list[Client]) -> str:
+    from babygun.cli.output import table
+
+    rows = [(c.id, c.name, ",".join(c.scopes), f"{c.rate:g}/s" if c.rate else "-", f"{c.created_at:%Y-%m-%d %H:%M}") for c in clients]
+    return table(("ID", "NAME", "SCOPES", "RATE", "CREATED"), rows) if rows else "no clients yet: babygun client create NAME"

@@ -1,0 +1,73 @@
+"""``babygun emails list|show|cancel|retry``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from babygun.cli.output import as_json, table
+from babygun.cli.remote import Remote, call_api
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+    listing = actions.add_parser("list", help="the newest e-mails")
+    listing.add_argument("--limit", type=int, default=20)
+    listing.add_argument("--status", choices=("incomplete", "complete", "failed", "cancelled"))
+    listing.add_argument("--tag")
+    listing.add_argument("--cursor", help="where the last page ended")
+    listing.add_argument("--json", action="store_true")
+    show = actions.add_parser("show", help="one e-mail, its recipients and its log")
+    show.add_argument("id")
+    show.add_argument("--json", action="store_true")
+    for name, help in (("cancel", "stop what is not being sent yet"), ("retry", "try the recipients again that it did not reach")):
+        actions.add_parser(name, help=help).add_argument("id")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    async def work(remote: Remote) -> int:
+        match arguments.action:
+            case "list":
+                await _list(remote, arguments)
+            case "show":
+                await _show(remote, arguments)
+            case action:
+                email = await remote.call("POST", f"/emails/{arguments.id}/{action}")
+                print(email["status"] + (f": {email['status_reason']}" if email.get("status_reason") else ""))
+        return 0
+
+    return call_api(work)
+
+
+async def _list(remote: Remote, arguments: argparse.Namespace) -> None:
+    given = {"limit": arguments.limit, "status": arguments.status, "tag": arguments.tag, "cursor": arguments.cursor}
+    page = await remote.call("GET", "/emails", params={name: str(value) for name, value in given.items() if value is not None})
+    if arguments.json:
+        print(as_json(page))
+        return
+    rows = [(e["id"], e["created_at"][:19].replace("T", " "), e["status"], _to(e), e["subject"][:40]) for e in page["emails"]]
+    print(table(("ID", "CREATED (UTC)", "STATUS", "TO", "SUBJECT"), rows) if rows else "no e-mails")
+    if page.get("cursor"):
+        print(f"more: --cursor {page['cursor']}")
+
+
+def _to(email: dict[str, Any]) -> str:
+    first, *rest = [r["email"] for r in email["recipients"]]
+    return first + (f" +{len(rest)}" if rest else "")
+
+
+async def _show(remote: Remote, arguments: argparse.Namespace) -> None:
+    email = await remote.call("GET", f"/emails/{arguments.id}")
+    log = await remote.call("GET", f"/emails/{arguments.id}/log")
+    if arguments.json:
+        print(as_json({"email": email, "log": log}))
+        return
+    for name in ("id", "status", "status_reason", "sender", "subject", "created_at", "updated_at", "not_before", "tries", "worker_id"):
+        if email.get(name) is not None:
+            print(f"{name:14} {email[name]}")
+    rows = [(r["email"], r["kind"], r["status"], str(r.get("status_code") or ""), r.get("enhanced_code") or "", r.get("status_reason") or "") for r in email["recipients"]]
+    print("\n" + table(("RECIPIENT", "KIND", "STATUS", "CODE", "ENHANCED", "REASON"), rows))
+    entries = log["entries"] if isinstance(log, dict) and "entries" in log else log["log"] if isinstance(log, dict) else log
+    print(
+        "\n" + table(("TIME (UTC)", "EVENT", "WORKER", "REASON"), [(e["at"][:23].replace("T", " "), e["event"], e.get("worker_id") or "", e.get("reason") or "") for e in entries])
+    )

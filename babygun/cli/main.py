@@ -1,0 +1,76 @@
+"""Parses the command line and hands each command to its module, which is imported only then."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from babygun import __version__
+from babygun.errors import BabygunError, SettingsError
+
+USAGE_ERROR = 2
+FAILURE = 1
+
+
+class Command(NamedTuple):
+    """``module`` has ``add_arguments(parser)`` and ``run(arguments) -> exit status``."""
+
+    name: str
+    help: str
+    module: str
+
+
+COMMANDS = (
+    Command("dev", "run everything on this machine: etcd, API, workers, a mailbox that catches all mail", "babygun.dev.dev"),
+    Command("api", "run the API and the page", "babygun.cli.api"),
+    Command("worker", "run a worker", "babygun.cli.worker"),
+    Command("mailbox", "run the catch-all mailbox alone", "babygun.dev.mailbox"),
+    Command("client", "create, list and delete API clients (speaks to etcd itself)", "babygun.cli.client"),
+    Command("token", "print a token for the API", "babygun.cli.token"),
+    Command("send", "send an e-mail", "babygun.cli.send"),
+    Command("emails", "list, show, cancel and retry e-mails", "babygun.cli.emails"),
+    Command("workers", "list the live workers", "babygun.cli.workers"),
+    Command("classify", "show how a mail server's reply is classified", "babygun.cli.classify"),
+    Command("decode", "turn what `etcdctl get` printed into readable JSON", "babygun.cli.decode"),
+    Command("settings", "list all settings with their values and where they can be set", "babygun.cli.settings"),
+    Command("doctor", "check etcd, clock, relays and workers", "babygun.cli.doctor"),
+)
+
+
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser; with ``only``, the arguments of that command alone, which spares the import of all others."""
+    parser = argparse.ArgumentParser(prog="babygun", description="Babygun sends e-mail: POST it over HTTP, workers deliver it by SMTP, etcd keeps every step.")
+    parser.add_argument("--version", action="version", version=f"babygun {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    for command in COMMANDS:
+        sub = commands.add_parser(command.name, help=command.help, description=command.help[0].upper() + command.help[1:] + ".")
+        if only in (None, command.name):
+            module = importlib.import_module(command.module)
+            module.add_arguments(sub)
+            run: Callable[[argparse.Namespace], int] = module.run
+            sub.set_defaults(run=run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit status: 0 done, 1 failed, 2 called or set up wrongly."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    first = next((word for word in argv if not word.startswith("-")), "")
+    arguments = build_parser(first).parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+        return status
+    except SettingsError as error:
+        print(f"babygun: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except BabygunError as error:
+        print(f"babygun: {error}", file=sys.stderr)
+        return FAILURE
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `babygun emails list | head`
+        sys.stderr.close()
+        return FAILURE
