@@ -1,0 +1,108 @@
+"""Runs the API until SIGTERM or SIGINT, then ends it in order: no new connections, what is in flight to its end, etcd last."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+
+from babygun.api.application import build_app
+from babygun.api.context import API
+from babygun.api.edge import Runner
+from babygun.errors import SettingsError
+from babygun.logs import get_logger
+from babygun.settings import Settings
+
+__all__ = ["build_app", "serve", "serve_until"]
+
+log = get_logger("api")
+
+BACKLOG = 1024  # connections that the kernel keeps while we are busy
+KEEPALIVE = 75.0  # seconds that an idle connection stays open: longer than the 60 s of the usual load balancers
+
+
+def serve(settings: Settings, *, started: Callable[[str], None] | None = None) -> None:
+    """:func:`serve_until` on a loop of its own, uvloop's where it exists."""
+    try:
+        import uvloop
+
+        loop_factory = uvloop.new_event_loop
+    except ImportError:
+        loop_factory = asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(serve_until(settings, started=started))
+
+
+async def serve_until(settings: Settings, *, started: Callable[[str], None] | None = None, stop: asyncio.Event | None = None) -> None:
+    """Serves until a signal comes or ``stop`` is set. ``started`` gets the API's URL when it answers.
+
+    Raises SettingsError where the address can't be listened on, or the certificate can't be used.
+    """
+    tls = _tls(settings)
+    app = build_app(settings)
+    stop = stop or asyncio.Event()
+    runner = Runner(app, access_log=None, keepalive_timeout=KEEPALIVE, shutdown_timeout=settings.drain_timeout)
+    await runner.setup()
+    try:
+        server = await _listen(runner, settings, tls)
+        host, port = server.sockets[0].getsockname()[:2]
+        url = f"{'https' if tls else 'http'}://{_shown(settings.api_host, host)}:{port}"
+        log.info("listening", url=url)
+        if started:
+            started(url)
+        await _signalled(stop)
+        log.info("stopping")
+        app[API].stopping = True
+        server.close()
+    finally:
+        await runner.cleanup()
+    log.info("stopped")
+
+
+async def _listen(runner: Runner, settings: Settings, tls: ssl.SSLContext | None) -> asyncio.Server:
+    assert runner.server is not None  # after setup
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.create_server(runner.server, settings.api_host or None, settings.api_port, ssl=tls, backlog=BACKLOG)
+    except OSError as error:
+        where = f"{settings.api_host}:{settings.api_port}"
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(f"something listens on {where} already; stop it, or set api_port to another port (0: any free one)") from None
+        if error.errno == errno.EACCES:
+            raise SettingsError(f"this user may not listen on {where}; ports below 1024 need more rights") from None
+        raise SettingsError(f"can't listen on {where}: {error.strerror or error}") from None
+
+
+async def _signalled(stop: asyncio.Event) -> None:
+    """Waits for SIGTERM, SIGINT or ``stop``. A second signal has its usual, abrupt effect."""
+    loop = asyncio.get_running_loop()
+    handled: list[signal.Signals] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread, or no POSIX
+            loop.add_signal_handler(number, stop.set)
+            handled.append(number)
+    try:
+        await stop.wait()
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.api_cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.api_cert, settings.api_key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"api_cert or api_key can't be used: {error}") from None
+    return context
+
+
+def _shown(wanted: str, bound: str) -> str:
+    """The host for a URL: what was asked for, but for "all addresses", which nobody can call."""
+    host = "127.0.0.1" if wanted in ("", "0.0.0.0", "::") else wanted  # noqa: S104
+    return f"[{host}]" if ":" in host else host if host else bound

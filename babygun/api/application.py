@@ -1,0 +1,108 @@
+"""Puts the API together: the application with its routes, and the services that it lives on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+import msgspec
+from aiohttp import web
+
+from babygun.api import edge, pages
+from babygun.api.auth import Authenticator
+from babygun.api.context import ACCESS, API, Api, api_of
+from babygun.api.edge import Handler
+from babygun.api.openapi import build_document
+from babygun.api.openapi_view import OPENAPI
+from babygun.api.routes import ROUTES, Route
+from babygun.errors import EtcdError
+from babygun.logs import get_logger
+from babygun.routing import load_routes
+from babygun.settings import Settings
+from babygun.store import Store
+from babygun.store.clients import ensure_signing_key
+from babygun.store.directory import Directory
+
+log = get_logger("api")
+
+
+def build_app(settings: Settings) -> web.Application:
+    """The API as an aiohttp application; etcd need not be up. Raises SettingsError where the relays can't be used."""
+    store = Store(settings)
+    directory = Directory(store)
+    app = web.Application(middlewares=[edge.edge], client_max_size=settings.max_request)
+    app[API] = Api(settings, store, directory, load_routes(settings), Authenticator(store, directory))
+    app[OPENAPI] = msgspec.json.encode(build_document())
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, _guarded(route), expect_handler=edge.expect)
+        if route.method == "GET":
+            app.router.add_route("HEAD", route.path, _guarded(route), expect_handler=edge.expect)
+    pages.add_pages(app)
+    app.cleanup_ctx.append(_services)
+    return app
+
+
+def _guarded(route: Route) -> Handler:
+    """The route's handler behind its demand for a token and scope."""
+    if route.needs is None:
+        return route.handler
+    scope = None if route.needs == "token" else route.needs
+    handler = route.handler
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        request[ACCESS] = await api_of(request).auth.authorize(request.headers.get("Authorization"), scope)
+        return await handler(request)
+
+    return guarded
+
+
+async def _services(app: web.Application) -> AsyncIterator[None]:
+    """Runs as long as the application: the store, and what keeps the directory and the signing key."""
+    api = app[API]
+    await api.store.start()
+    tasks = [
+        asyncio.create_task(_kept_running("directory", api.directory.run), name="api directory"),
+        asyncio.create_task(_kept_running("signing key", lambda: _keep_signing_key(api)), name="api signing key"),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await api.store.close()
+
+
+async def _kept_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """A service that fails is logged and started again, with a growing pause."""
+    pause = 0.5
+    while True:
+        started = asyncio.get_running_loop().time()
+        try:
+            await run()
+        except Exception as error:
+            log.error("service failed", exc=error, service=name)
+        if asyncio.get_running_loop().time() - started > 60:
+            pause = 0.5
+        await asyncio.sleep(pause)
+        pause = min(30.0, pause * 2)
+
+
+async def _keep_signing_key(api: Api) -> None:
+    """Makes a signing key whenever there is none: at the first start, or after an operator has removed them all."""
+    changed = asyncio.Event()
+    api.directory.on_change.append(changed.set)
+    try:
+        await api.directory.ready.wait()
+        while True:
+            changed.clear()
+            if api.directory.synced and api.directory.signing_key is None:
+                try:
+                    await ensure_signing_key(api.store)
+                except EtcdError as error:
+                    log.warning("signing key not made yet", error=str(error))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), 5)
+    finally:
+        api.directory.on_change.remove(changed.set)

@@ -1,0 +1,53 @@
+"""What the handlers share: one object per application, under one key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+from aiohttp import web
+
+from babygun.api.auth import Access, Authenticator
+from babygun.api.ratelimit import RateLimits
+from babygun.routing import Routes
+from babygun.settings import Settings
+from babygun.store import Store
+from babygun.store.directory import Directory
+
+
+@dataclass(slots=True)
+class Api:
+    """``stopping``: a signal has come; what is in flight is finished, and probes say so."""
+
+    settings: Settings
+    store: Store
+    directory: Directory
+    routes: Routes
+    auth: Authenticator
+    rates: RateLimits = field(default_factory=RateLimits)
+    stopping: bool = False
+
+
+API = web.AppKey("api", Api)
+# Names of what a request carries along.
+REQUEST_ID = "request_id"
+ACCESS = "access"
+
+SECURITY_HEADERS = {"Server": "babygun", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_JSON_HEADERS = {**SECURITY_HEADERS, "Content-Type": "application/json"}
+_encode = msgspec.json.Encoder().encode
+
+
+def api_of(request: web.Request) -> Api:
+    return request.app[API]
+
+
+def access_of(request: web.Request) -> Access:
+    """Who calls; only for calls whose route names a scope or a token."""
+    access: Access = request[ACCESS]
+    return access
+
+
+def json_answer(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """``value``, one of the documents, as JSON."""
+    return web.Response(body=_encode(value), status=status, headers={**_JSON_HEADERS, **headers} if headers else _JSON_HEADERS)

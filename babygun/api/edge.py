@@ -1,0 +1,112 @@
+"""Around every call: a request id, one access-log line, and each exception as a problem.
+
+Below HTTP, where a request can't even be parsed, aiohttp would answer in plain text; :class:`Server` gives that the same shape.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from babygun.api import problems
+from babygun.api.context import ACCESS, REQUEST_ID, SECURITY_HEADERS
+from babygun.ids import new_token
+from babygun.logs import get_logger
+
+log = get_logger("api")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_sane_id = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
+_PROBES = frozenset({"/healthz", "/readyz"})
+_clock = time.perf_counter
+
+
+@web.middleware
+async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+    started = _clock()
+    given = request.headers.get("X-Request-Id")
+    request_id = given if given is not None and _sane_id(given) else new_token(8)
+    request[REQUEST_ID] = request_id
+    try:
+        response = await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        response = _options(error) if request.method == "OPTIONS" else _problem(request, error, request_id)
+    except Exception as error:
+        response = _problem(request, error, request_id)
+    response.headers["X-Request-Id"] = request_id
+    access = request.get(ACCESS)
+    write = log.debug if request.path in _PROBES else log.info
+    write(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=response.status,
+        ms=round((_clock() - started) * 1000, 1),
+        client_id=access.client.id if access is not None else None,
+        request_id=request_id,
+    )
+    return response
+
+
+def _problem(request: web.Request, error: Exception, request_id: str) -> web.Response:
+    problem = problems.from_exception(error)
+    if problem.kind is problems.INTERNAL:
+        log.error("request failed", exc=error, method=request.method, path=request.path, request_id=request_id)
+    return problems.as_response(problem, instance=request.rel_url.raw_path, request_id=request_id, extra=SECURITY_HEADERS)
+
+
+def _options(error: web.HTTPMethodNotAllowed) -> web.Response:
+    return web.Response(status=204, headers={**SECURITY_HEADERS, "Allow": ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))})
+
+
+async def expect(request: web.Request) -> web.StreamResponse | None:
+    """Answers ``Expect: 100-continue``: a body that is announced as too large is refused before it is sent."""
+    request_id = new_token(8)
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        problem = problems.Problem(problems.EXPECTATION_FAILED, "Only 100-continue can be expected.")
+    elif (request.content_length or 0) > request.client_max_size:
+        problem = problems.from_exception(web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0))
+    else:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the real answer is still to come
+        return None
+    response = problems.as_response(problem, instance=request.rel_url.raw_path, request_id=request_id, extra=SECURITY_HEADERS)
+    response.headers["X-Request-Id"] = request_id
+    return response
+
+
+class _Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
+    def handle_error(self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None) -> web.StreamResponse:
+        """The answer to what is no HTTP request, or to a failure in aiohttp itself. The connection is closed."""
+        request_id = new_token(8)
+        if status == 400:
+            first_line = (message or "").strip().splitlines()
+            problem = problems.Problem(problems.MALFORMED_REQUEST, first_line[0].rstrip(":") if first_line else "The request can't be parsed.")
+            log.info("request malformed", status=status, error=str(exc)[:200], request_id=request_id)
+        else:
+            problem = problems.from_exception(RuntimeError())
+            log.error("connection failed", exc=exc, status=status, request_id=request_id)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun, so no other can be sent")
+        response = problems.as_response(problem, instance="", request_id=request_id, extra=SECURITY_HEADERS)
+        response.headers["X-Request-Id"] = request_id
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):  # type: ignore[type-arg, unused-ignore]
+    def __call__(self) -> web.RequestHandler:  # type: ignore[type-arg, unused-ignore]
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """aiohttp's runner with our answers to what is no HTTP request."""
+
+    async def _make_server(self) -> Any:
+        server = await super()._make_server()
+        server.__class__ = _Server  # aiohttp has no other place to name the connection's class
+        return server

@@ -1,0 +1,150 @@
+"""The calls on e-mails."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from datetime import UTC, datetime
+from typing import cast, get_args
+
+from aiohttp import web
+
+from babygun.api.body import read_json
+from babygun.api.context import REQUEST_ID, access_of, api_of, json_answer
+from babygun.api.documents import AcceptedEmail, email_document, email_list, email_log
+from babygun.api.problems import ETCD_UNAVAILABLE, IDEMPOTENCY_CONFLICT, INVALID_REQUEST, NO_RELAY, OUTCOME_UNKNOWN, Problem, sentence
+from babygun.api.submission import read_submission
+from babygun.codec import encode_content
+from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
+from babygun.ids import is_email_id, new_email_id
+from babygun.model import Email, EmailStatus
+from babygun.store import reading, transitions
+
+STATUSES: tuple[str, ...] = get_args(EmailStatus)
+DEFAULT_LIMIT, MAX_LIMIT = 20, 100
+MAX_IDEMPOTENCY_KEY = 255
+_idempotency_key = re.compile(rf"[ -~]{{1,{MAX_IDEMPOTENCY_KEY}}}").fullmatch
+
+
+async def send_email(request: web.Request) -> web.Response:
+    """Takes an e-mail. The answer leaves only after etcd has committed it."""
+    api, access = api_of(request), access_of(request)
+    api.rates.take(access.client)
+    if not api.routes.relays:
+        raise Problem(NO_RELAY, "An operator must set relay_url or relays (docs/settings.md) before e-mails can be taken.")
+    key = _key_of(request)
+    raw = await read_json(request)
+    submission = read_submission(raw, api.routes, api.settings)
+    ns = time.time_ns()
+    now = _at(ns // 1_000_000)
+    content = submission.content
+    email = Email(
+        new_email_id(ns),
+        access.client.id,
+        submission.sender,
+        content.subject,
+        submission.recipients,
+        {},
+        now,
+        now,
+        tags=submission.tags,
+        metadata=submission.metadata,
+        request_id=request[REQUEST_ID],
+    )
+    fingerprint = hashlib.sha256(raw).hexdigest() if key is not None else ""
+    try:
+        accepted = await transitions.accept(api.store, email, encode_content(content), now=now, send_at=submission.send_at, idempotency_key=key, fingerprint=fingerprint)
+    except Conflict as error:
+        raise Problem(IDEMPOTENCY_CONFLICT, sentence(error), field="Idempotency-Key") from None
+    except (EtcdUnavailable, OutcomeUnknown) as error:
+        kind = OUTCOME_UNKNOWN if isinstance(error, OutcomeUnknown) else ETCD_UNAVAILABLE
+        detail = f"{sentence(error)} The e-mail may have been stored all the same: a call with an Idempotency-Key can be repeated without sending it twice."
+        raise Problem(kind, detail) from None
+    # A repeated call gets the first one's answer: the same id, and the time that the id holds.
+    created_at = _at(int(accepted.email_id[:8] + accepted.email_id[9:13], 16)) if accepted.repeated else now
+    headers = {"Location": f"/emails/{accepted.email_id}"}
+    if accepted.repeated:
+        headers["Idempotent-Replayed"] = "true"
+    return json_answer(AcceptedEmail(accepted.email_id, "incomplete", created_at, len(email.recipients)), status=202, headers=headers)
+
+
+async def list_emails(request: web.Request) -> web.Response:
+    api, access = api_of(request), access_of(request)
+    query = _query(request, "limit", "cursor", "status", "tag")
+    limit, cursor, status = query.get("limit", str(DEFAULT_LIMIT)), query.get("cursor"), query.get("status")
+    if not re.fullmatch(r"[0-9]{1,3}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
+        raise Problem(INVALID_REQUEST, f"A page has 1 to {MAX_LIMIT} e-mails.", field="limit")
+    if cursor is not None and not is_email_id(cursor):
+        raise Problem(INVALID_REQUEST, "The cursor is not one from an earlier page.", field="cursor")
+    if status is not None and status not in STATUSES:
+        raise Problem(INVALID_REQUEST, f"The status is none of {', '.join(STATUSES)}.", field="status")
+    page = await reading.list_emails(
+        api.store,
+        client_id=None if access.is_admin else access.client.id,
+        limit=int(limit),
+        cursor=cursor,
+        status=cast("EmailStatus | None", status),
+        tag=query.get("tag"),
+    )
+    return json_answer(email_list(page))
+
+
+async def show_email(request: web.Request) -> web.Response:
+    return json_answer(email_document(await _own_email(request)))
+
+
+async def show_log(request: web.Request) -> web.Response:
+    api, access = api_of(request), access_of(request)
+    found = await reading.get_log(api.store, request.match_info["id"])
+    if found is None or not (access.is_admin or found[0].client_id == access.client.id):
+        raise _no_such_email()
+    return json_answer(email_log(*found))
+
+
+async def cancel_email(request: web.Request) -> web.Response:
+    view = await _own_email(request, content=False)
+    await transitions.cancel(api_of(request).store, view.email.id, client_id=access_of(request).client.id, request_id=request[REQUEST_ID])
+    return await show_email(request)
+
+
+async def retry_email(request: web.Request) -> web.Response:
+    view = await _own_email(request, content=False)
+    await transitions.retry(api_of(request).store, view.email.id, client_id=access_of(request).client.id, request_id=request[REQUEST_ID])
+    return await show_email(request)
+
+
+async def _own_email(request: web.Request, *, content: bool = True) -> reading.EmailView:
+    """The e-mail that the path names. Raises NotFound where it is another client's, too: nobody learns which ids exist."""
+    access = access_of(request)
+    view = await reading.get_email(api_of(request).store, request.match_info["id"], content=content)
+    if view is None or not (access.is_admin or view.email.client_id == access.client.id):
+        raise _no_such_email()
+    return view
+
+
+def _no_such_email() -> NotFound:
+    return NotFound("There is no e-mail with this id. E-mails are kept for a time after their end, then removed.")
+
+
+def _key_of(request: web.Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _idempotency_key(key):
+        raise Problem(INVALID_REQUEST, f"An Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters.", field="Idempotency-Key")
+    return key
+
+
+def _query(request: web.Request, *names: str) -> dict[str, str]:
+    """The query's parameters, each known and given once."""
+    query: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name not in names:
+            raise Problem(INVALID_REQUEST, f"There is no such parameter; there are {', '.join(names)}.", field=name[:80])
+        if name in query:
+            raise Problem(INVALID_REQUEST, "This parameter is given more than once.", field=name)
+        query[name] = value
+    return query
+
+
+def _at(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
