@@ -33,6 +33,99 @@ def test_classify_corpus_reply_gets_its_verdict(entry):
     assert verdict.fresh_connection == entry.get("fresh", False)
 
 
+# Every word and code of the rules, in the shortest reply that needs it: (phase, reply, rule).
+WORDS: list[tuple[Phase, str, str]] = [
+    ("connect", "null MX", "bad_domain"),
+    ("rcpt", "550 NXDOMAIN", "bad_domain"),
+    ("rcpt", "550 null mx", "bad_domain"),
+    ("rcpt", "450 NXDOMAIN", "temporary"),
+    ("rcpt", "556 no", "bad_domain"),
+    ("rcpt", "451 4.5.3 no", "too_many_recipients"),
+    ("rcpt", "452 4.5.3 no", "too_many_recipients"),
+    ("rcpt", "552 5.5.3 no", "too_many_recipients"),
+    ("rcpt", "451 too many recipients", "too_many_recipients"),
+    ("rcpt", "452 too many  recipients", "too_many_recipients"),
+    ("rcpt", "450 grey listed", "greylist"),
+    ("rcpt", "450 gray listing", "greylist"),
+    ("rcpt", "450 GREY-LISTED", "greylist"),
+    ("rcpt", "450 gray-listed", "greylist"),
+    ("rcpt", "450 temporarily deferred", "greylist"),
+    ("rcpt", "450 temporarily rejected", "greylist"),
+    ("rcpt", "450 try again in a while", "greylist"),
+    ("rcpt", "450 too many connections, try again later", "rate_limit_4xx"),
+    ("rcpt", "450 unusual rate, try again later", "rate_limit_4xx"),
+    ("rcpt", "450 4.7.28 try again later", "rate_limit_4xx"),
+    ("rcpt", "450 4.7.650 try again later", "rate_limit_4xx"),
+    ("rcpt", "450 4.2.3 try again later", "too_large"),
+    ("rcpt", "550 too frequently", "rate_limit_5xx"),
+    ("rcpt", "550 RLY:B2", "rate_limit_5xx"),
+    ("rcpt", "550 too many received headers", "rejected"),
+    ("rcpt", "550 5.4.6 too many turns", "protocol"),
+    ("rcpt", "450 4.7.0 no", "rate_limit_4xx"),
+    ("rcpt", "450 4.7.28 no", "rate_limit_4xx"),
+    ("rcpt", "450 [TSS04]", "rate_limit_4xx"),
+    ("rcpt", "450 unusual rate", "rate_limit_4xx"),
+    ("rcpt", "550 unusual rate", "rejected"),
+    *(("rcpt", f"550 {word}", "ip_block") for word in ("spamhaus", "RBL", "DNSBL", "dnsrbl", "blocklisted", "block list", "blacklisted", "blocked using", "S3140", "S3150")),
+    ("rcpt", "450 spamhaus", "temporary"),
+    ("rcpt", "550 uribl, a blocklist", "content"),
+    ("rcpt", "550 spam content", "content"),
+    ("rcpt", "450 virus", "temporary"),
+    ("rcpt", "550 SPF", "authentication"),
+    ("rcpt", "550 DKIM", "authentication"),
+    ("rcpt", "550 5.7.20 no", "authentication"),
+    ("rcpt", "550 5.7.29 no", "authentication"),
+    ("rcpt", "550 5.7.2 no", "policy"),
+    *(
+        ("rcpt", f"550 {word}", "bad_mailbox")
+        for word in ("user unknown", "unknown user", "no such user", "no such mailbox", "does not exist", "doesn't exist", "invalid recipient", "mailbox unavailable")
+    ),
+    ("rcpt", "554 user unknown", "rejected"),
+    ("rcpt", "550 5.1.2 user unknown", "bad_address"),
+    ("rcpt", "550 5.1.3 user unknown", "bad_address"),
+    ("rcpt", "550 5.1.7 user unknown", "configuration"),
+    ("rcpt", "550 5.1.8 user unknown", "configuration"),
+    ("rcpt", "550 5.2.2 mailbox unavailable", "mailbox_full"),
+    ("mail", "550 Sending account suspended", "rejected"),
+    ("rcpt", "450 4.1.6 moved", "inactive"),
+    ("rcpt", "550 5.2.1 no", "inactive"),
+    ("rcpt", "525 5.7.13 no", "inactive"),
+    ("rcpt", "550 5.7.13 no", "policy"),
+    ("rcpt", "525 no", "rejected"),
+    ("rcpt", "550 disabled", "inactive"),
+    ("rcpt", "550 inactive", "inactive"),
+    ("rcpt", "450 disabled", "temporary"),
+    ("rcpt", "550 5.7.1 disabled", "policy"),
+    ("rcpt", "550 5.7.14 disabled", "policy"),
+    ("rcpt", "451 4.2.2 no", "mailbox_full"),
+    *(("rcpt", f"550 {word}", "mailbox_full") for word in ("over quota", "overquota", "quota exceeded", "mailbox full", "mailbox is full", "mailbox size", "storage")),
+    ("rcpt", "452 storage", "mailbox_full"),
+    ("rcpt", "452 system storage", "temporary"),
+    ("rcpt", "552 5.2.3 storage", "too_large"),
+    ("rcpt", "552 too big", "too_large"),
+    ("rcpt", "552 size", "too_large"),
+    *(("connect", f"{code} no", "configuration_login") for code in (525, 530, 534, 535, 538)),
+    ("connect", "550 authentication required", "configuration_login"),
+    ("connect", "550 authentication failed", "configuration_login"),
+    ("connect", "450 authentication failed", "temporary"),
+    ("mail", "550 5.1.7 no", "configuration"),
+    ("rcpt", "535 no", "configuration"),
+    ("mail", "450 relaying denied", "configuration_relay"),
+    *(
+        ("mail", f"550 {word}", "configuration_relay")
+        for word in ("authentication required", "relay denied", "relay access denied", "relay not permitted", "relaying not permitted")
+    ),
+    *(("rcpt", f"{code} no", "protocol") for code in (500, 501, 502, 504)),
+    *(("rcpt", f"451 {code} no", "remote_busy") for code in ("4.3.1", "4.3.2", "4.4.1", "4.4.2", "4.4.3", "4.4.5")),
+    ("rcpt", "451 4.7.1 no", "temporary"),
+]
+
+
+@pytest.mark.parametrize(("phase", "text", "rule"), WORDS, ids=lambda value: value)
+def test_classify_each_word_and_code_of_a_rule_counts(phase, text, rule):
+    assert CLASSIFIER.classify(parse_reply(text, phase)).rule == rule
+
+
 def test_corpus_reaches_every_rule():
     rules = {name for name, _, _ in CLASSIFIER.rules}
     assert rules - {entry["rule"] for entry in CORPUS} == set()
