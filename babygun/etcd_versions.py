@@ -1,4 +1,4 @@
-"""What an etcd's version says about it: whether it keeps what it acknowledges, and what its flags are called."""
+"""What an etcd's version says about it: whether it keeps what it acknowledges, and whether Babygun is meant to run on it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,3 @@ def is_supported(version: str) -> bool:
     except ValueError:
         return False
     return parsed >= _OLDEST or (parsed[:2] == (3, 4) and parsed >= _OLDEST_34)
-
-
-def catchup_entries_flag(version: str) -> str:
-    """The flag that says how many raft entries stay in memory after a snapshot; 3.6 took it out of the experimental ones."""
-    return "--snapshot-catchup-entries" if parse_version(version) >= (3, 6, 0) else "--experimental-snapshot-catchup-entries"
