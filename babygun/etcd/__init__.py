@@ -1,0 +1,53 @@
+"""A thin asynchronous client of etcd v3. It knows nothing of e-mail; only this package imports gRPC."""
+
+from babygun.etcd.batch import Batcher
+from babygun.etcd.client import EtcdClient, Member, Range, Status
+from babygun.etcd.session import Session
+from babygun.etcd.txn import (
+    Compare,
+    KeyValue,
+    Op,
+    Txn,
+    TxnResult,
+    absent,
+    created_at,
+    delete,
+    delete_range,
+    get,
+    get_range,
+    keep,
+    modified_at,
+    present,
+    put,
+    range_absent,
+)
+from babygun.etcd.watch import Event, Watch, WatchBatch, watch
+
+__all__ = [
+    "Batcher",
+    "Compare",
+    "EtcdClient",
+    "Event",
+    "KeyValue",
+    "Member",
+    "Op",
+    "Range",
+    "Session",
+    "Status",
+    "Txn",
+    "TxnResult",
+    "Watch",
+    "WatchBatch",
+    "absent",
+    "created_at",
+    "delete",
+    "delete_range",
+    "get",
+    "get_range",
+    "keep",
+    "modified_at",
+    "present",
+    "put",
+    "range_absent",
+    "watch",
+]

@@ -1,0 +1,224 @@
+"""Group commit: many transactions as one RPC, one raft entry and one fsync, each still decided on its own.
+
+Transactions wait in a queue while a few RPCs are in flight; what waits when one returns goes as the next. Idle, this adds no
+delay: what is submitted in one iteration of the event loop goes together at its end. Loaded, batches grow by themselves.
+
+etcd decides ALL compares of a transaction, the nested ones' too, against the state before any of it is applied, and refuses a
+transaction that puts one key twice. So two transactions meet in one batch only if neither writes what the other writes,
+compares or reads; then the batch amounts to doing them one after the other. One that has to wait for a later batch holds up
+only those that touch its keys. Two batches in flight at once are ordered by nobody: each transaction's own compares must keep it safe.
+
+A batch that etcd refuses as a whole (one of its transactions names a dead lease, say) wrote nothing: it is halved and sent again
+until each has its own fate. Where the outcome of the RPC is unknown, so is that of each transaction in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+from babygun.errors import EtcdError, EtcdUnavailable, OutcomeUnknown, OutOfSpace
+from babygun.etcd.client import EtcdClient
+from babygun.etcd.txn import Txn, TxnResult
+
+_MAX_OPS = 128  # etcd's default --max-txn-ops: the outer operations and those of the largest nested transaction, together
+_MAX_RESPONSE = 4 << 20  # bytes that a batch may be expected to bring back, so that one answer does not hold up the rest
+_MAX_SKIPPED = 256  # conflicting transactions passed over in making one batch, so that a hot key can't make that slow
+
+
+class _Waiting:
+    __slots__ = ("future", "response_bytes", "txn")
+
+    def __init__(self, txn: Txn, future: asyncio.Future[TxnResult], response_bytes: int) -> None:
+        self.txn = txn
+        self.future = future
+        self.response_bytes = response_bytes
+
+
+class Batcher:
+    """Sends transactions in batches. ``in_flight``: RPCs out at once; ``max_bytes``: of one request (etcd takes 1.5 MiB)."""
+
+    def __init__(self, client: EtcdClient, *, in_flight: int = 2, max_bytes: int = 1 << 20) -> None:
+        self._client = client
+        self._in_flight = in_flight
+        self._max_bytes = max_bytes
+        self._queue: deque[_Waiting] = deque()
+        self._out: set[asyncio.Task[None]] = set()
+        self._scheduled = False
+        self._closed = False
+        self.rpcs = 0
+        """RPCs sent so far."""
+        self.txns = 0
+        """Transactions sent so far."""
+
+    async def submit(self, txn: Txn, *, response_bytes: int = 0) -> TxnResult:
+        """Carries out one transaction; errors as of :meth:`EtcdClient.txn`.
+
+        ``response_bytes``: about how much its reads will bring back. A caller that is cancelled before the transaction was sent
+        takes it back; after that it is carried out all the same.
+        """
+        if self._closed:
+            raise EtcdUnavailable("the batcher is closed")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[TxnResult] = loop.create_future()
+        self._queue.append(_Waiting(txn, future, response_bytes))
+        if not self._scheduled and len(self._out) < self._in_flight:
+            self._scheduled = True
+            loop.call_soon(self._flush)
+        return await future
+
+    async def close(self) -> None:
+        """Takes no more, and waits until all that was submitted is settled."""
+        self._closed = True
+        while self._out or self._queue:
+            if self._out:
+                await asyncio.wait(self._out)
+            else:
+                self._flush()
+            await asyncio.sleep(0)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        while self._queue and len(self._out) < self._in_flight:
+            batch = self._next()
+            if not batch:
+                return
+            task = asyncio.create_task(self._send(batch), name="etcd batch")
+            self._out.add(task)
+            task.add_done_callback(self._returned)
+
+    def _returned(self, task: asyncio.Task[None]) -> None:
+        self._out.discard(task)
+        # Those just answered run first, so that what they submit now goes with the next batch.
+        if self._queue and not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _next(self) -> list[_Waiting]:
+        """Takes the next batch off the queue."""
+        queue, batch, skipped = self._queue, list[_Waiting](), list[_Waiting]()
+        keys = _Footprint()
+        size = response = ops = 0
+        while queue and len(skipped) < _MAX_SKIPPED:
+            waiting = queue[0]
+            if waiting.future.done():  # its caller was cancelled
+                queue.popleft()
+                continue
+            txn = waiting.txn
+            if keys.meets(txn):
+                skipped.append(queue.popleft())
+                keys.add(txn)  # whoever touches its keys stays behind it
+                continue
+            size += len(txn.encoded) + 12  # its frame
+            response += waiting.response_bytes
+            ops = max(ops, txn.op_count)
+            if batch and (len(batch) + 1 + ops > _MAX_OPS or size > self._max_bytes or response > _MAX_RESPONSE):
+                break
+            batch.append(queue.popleft())
+            keys.add(txn)
+        queue.extendleft(reversed(skipped))
+        return batch
+
+    async def _send(self, batch: list[_Waiting]) -> None:
+        self.rpcs += 1
+        self.txns += len(batch)
+        try:
+            if len(batch) == 1:
+                results = [await self._client.txn(batch[0].txn)]
+            else:
+                response = await self._client.raw_txn(nest([waiting.txn for waiting in batch]))
+                revision = response.header.revision
+                results = [TxnResult(op.response_txn, revision) for op in response.responses]
+        except EtcdError as error:
+            await self._failed(batch, error)
+        except BaseException as error:
+            _fail(batch, OutcomeUnknown(f"the request ended with {error!r}"))
+            raise
+        else:
+            for waiting, result in zip(batch, results, strict=True):
+                if not waiting.future.done():
+                    waiting.future.set_result(result)
+
+    async def _failed(self, batch: list[_Waiting], error: EtcdError) -> None:
+        if len(batch) == 1 or isinstance(error, EtcdUnavailable | OutcomeUnknown):
+            _fail(batch, error)
+        elif isinstance(error, OutOfSpace):
+            _fail((w for w in batch if w.txn.puts), error)
+            if rest := [w for w in batch if not w.txn.puts]:
+                await self._send(rest)  # what only deletes and reads is served all the same
+        else:
+            middle = len(batch) // 2
+            await asyncio.gather(self._send(batch[:middle]), self._send(batch[middle:]))
+
+
+class _Footprint:
+    """The keys that the transactions of a batch write, and those they touch at all."""
+
+    __slots__ = ("touched", "touched_ranges", "written", "written_ranges")
+
+    def __init__(self) -> None:
+        self.written: set[bytes] = set()
+        self.touched: set[bytes] = set()
+        self.written_ranges: list[tuple[bytes, bytes]] = []
+        self.touched_ranges: list[tuple[bytes, bytes]] = []
+
+    def meets(self, txn: Txn) -> bool:
+        """Whether ``txn`` writes what is touched, or touches what is written."""
+        if not (self.touched.isdisjoint(txn.written) and self.written.isdisjoint(txn.read)):
+            return True
+        if self.touched_ranges and (_any_within(txn.written, self.touched_ranges) or _any_within(txn.read, self.written_ranges)):
+            return True
+        for ranges, others, other_ranges in (
+            (txn.written_ranges, self.touched, self.touched_ranges),
+            (txn.read_ranges, self.written, self.written_ranges),
+        ):
+            if ranges and (_any_within(others, ranges) or any(a < d and c < b for a, b in ranges for c, d in other_ranges)):
+                return True
+        return False
+
+    def add(self, txn: Txn) -> None:
+        self.written.update(txn.written)
+        self.touched.update(txn.written, txn.read)
+        if txn.written_ranges:
+            self.written_ranges += txn.written_ranges
+            self.touched_ranges += txn.written_ranges
+        if txn.read_ranges:
+            self.touched_ranges += txn.read_ranges
+
+
+def _any_within(keys: Iterable[bytes], ranges: list[tuple[bytes, bytes]]) -> bool:
+    return any(start <= key < end for key in keys for start, end in ranges)
+
+
+def _fail(batch: Iterable[_Waiting], error: EtcdError) -> None:
+    for waiting in batch:
+        if not waiting.future.done():
+            waiting.future.set_exception(error)
+
+
+def nest(txns: list[Txn]) -> bytes:
+    """A TxnRequest without compares whose operations are these transactions, made of their encoded bytes.
+
+    On the wire that is each one's bytes behind the tag and length of RequestOp.request_txn (field 4), behind the tag and length
+    of TxnRequest.success (field 2).
+    """
+    parts: list[bytes] = []
+    for txn in txns:
+        encoded = txn.encoded
+        head = b"\x22" + _varint(len(encoded))
+        parts += (b"\x12", _varint(len(head) + len(encoded)), head, encoded)
+    return b"".join(parts)
+
+
+def _varint(number: int) -> bytes:
+    if number < 0x80:
+        return bytes((number,))
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)

@@ -1,0 +1,156 @@
+"""The connections: one gRPC channel per endpoint, and the choice among them.
+
+The channel used last stays the preferred one until a request on it fails. A request is handed to a channel only while that is
+connected, so "no connection" is told apart from "no answer" with certainty: the first was not applied, the second may have been.
+All channels that are not connected try at once, and the first to succeed is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+from aetcd import rpc
+from grpc import aio
+
+from babygun.errors import EtcdUnavailable, SettingsError
+
+_MAX_MESSAGE = 512 << 20  # explicit: gRPC's own receive limit is 4 MiB, and a range of records is more
+_READY = grpc.ChannelConnectivity.READY
+_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", _MAX_MESSAGE),
+    ("grpc.max_send_message_length", _MAX_MESSAGE),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2000),  # also the time that one attempt to connect is given
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.keepalive_time_ms", 10_000),  # etcd hangs up on a client that pings more often than every 5 s
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.http2.max_pings_without_data", 0),  # a quiet watch goes on being checked
+    ("grpc.use_local_subchannel_pool", 1),  # two clients of one process share no connection, so neither's close or failure is the other's
+    ("grpc.service_config_disable_resolution", 1),  # nobody's DNS record tells this client to retry
+]
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Paths of PEM files; empty: the system's CAs, no client certificate."""
+
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.cert))
+
+
+def _read(path: str) -> bytes | None:
+    if not path:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{path} can't be read: {error.strerror}") from None
+
+
+class Endpoint:
+    """One etcd address, with the RPCs that this package uses as bound callables."""
+
+    def __init__(self, url: str, tls: Tls) -> None:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(f"{url!r} is not an etcd endpoint of the form http://host:port")
+        self.url = url
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        target = f"{host}:{parts.port or 2379}"
+        if parts.scheme == "https":
+            self.channel = aio.secure_channel(target, tls.credentials(), options=_OPTIONS)
+        else:
+            self.channel = aio.insecure_channel(target, options=_OPTIONS)
+        kv, lease, maintenance = rpc.KVStub(self.channel), rpc.LeaseStub(self.channel), rpc.MaintenanceStub(self.channel)
+        self.range: Callable[..., Any] = kv.Range
+        self.put: Callable[..., Any] = kv.Put
+        self.delete: Callable[..., Any] = kv.DeleteRange
+        # The transaction comes encoded already.
+        self.txn: Callable[..., Any] = self.channel.unary_unary(  # type: ignore[call-overload,unused-ignore]
+            "/etcdserverpb.KV/Txn", request_serializer=None, response_deserializer=rpc.TxnResponse.FromString
+        )
+        self.grant: Callable[..., Any] = lease.LeaseGrant
+        self.revoke: Callable[..., Any] = lease.LeaseRevoke
+        self.lease_ttl: Callable[..., Any] = lease.LeaseTimeToLive
+        self.keep_alive: Callable[..., Any] = lease.LeaseKeepAlive
+        self.watch: Callable[..., Any] = rpc.WatchStub(self.channel).Watch
+        self.status: Callable[..., Any] = maintenance.Status
+        self.alarm: Callable[..., Any] = maintenance.Alarm
+        self.members: Callable[..., Any] = rpc.ClusterStub(self.channel).MemberList
+        self.authenticate: Callable[..., Any] = rpc.AuthStub(self.channel).Authenticate
+
+    def connected(self) -> bool:
+        """Whether the channel is connected; starts connecting it where not."""
+        return self.channel.get_state(try_to_connect=True) is _READY
+
+
+class Endpoints:
+    """Several endpoints, one of them preferred."""
+
+    def __init__(self, urls: tuple[str, ...], tls: Tls) -> None:
+        self._all = [Endpoint(url, tls) for url in urls]
+        self._preferred = 0
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        return iter(self._all)
+
+    async def ready(self, deadline: float) -> Endpoint:
+        """A connected endpoint, the preferred one if it is. Waits until ``deadline`` (time.monotonic()); then EtcdUnavailable."""
+        for step in range(len(self._all)):
+            index = (self._preferred + step) % len(self._all)
+            endpoint = self._all[index]
+            if endpoint.connected():
+                self._preferred = index
+                return endpoint
+        return await self._first(deadline)
+
+    async def _first(self, deadline: float) -> Endpoint:
+        waits = {asyncio.ensure_future(self.until_ready(endpoint)): index for index, endpoint in enumerate(self._all)}
+        try:
+            done, _ = await asyncio.wait(waits, timeout=max(0.0, deadline - time.monotonic()), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        for wait in done:
+            if wait.exception() is None:
+                self._preferred = waits[wait]
+                return self._all[self._preferred]
+        raise EtcdUnavailable(f"no connection to etcd at {', '.join(e.url for e in self._all)}: {await self._reason()}")
+
+    @staticmethod
+    async def until_ready(endpoint: Endpoint) -> None:
+        channel = endpoint.channel
+        while (state := channel.get_state(try_to_connect=True)) is not _READY:
+            await channel.wait_for_state_change(state)
+
+    async def _reason(self) -> str:
+        """Why the preferred endpoint can't be connected, in gRPC's words: only an RPC is told them."""
+        try:
+            await self._all[self._preferred].status(rpc.StatusRequest(), timeout=0.2)
+        except aio.AioRpcError as error:
+            return (error.details() or "").rpartition("last error: ")[2] or error.code().name
+        return "it answers now"
+
+    def failed(self, endpoint: Endpoint) -> None:
+        """A request on ``endpoint`` had no proper answer: others go elsewhere, where there is an elsewhere."""
+        if self._all[self._preferred] is endpoint:
+            self._preferred = (self._preferred + 1) % len(self._all)
+
+    async def close(self) -> None:
+        for endpoint in self._all:
+            await endpoint.channel.close(None)

@@ -1,0 +1,90 @@
+"""A lease kept alive, and how long it can be trusted. Whoever works under a lease stops when it can no longer be trusted.
+
+etcd counts a lease's time from the moment it handles a renewal, which is after we sent it: so our own deadline counts from the
+sending, on the monotonic clock, less a margin for work that is past its last check. A session ends once, and is never revived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from babygun.errors import EtcdError, LeaseNotFound
+from babygun.etcd.client import EtcdClient
+
+_RETRY = 0.1  # s, between attempts to renew after a failed one
+
+
+class Session:
+    """One lease of ``ttl`` seconds.
+
+    ``trusted_until``: on time.monotonic(); until then etcd can't have let the lease expire, with ``margin`` seconds to spare.
+    ``lost``: set when the lease is known to be gone, or has not been renewed for its whole life.
+    """
+
+    def __init__(self, client: EtcdClient, ttl: int) -> None:
+        self._client = client
+        self._ttl = ttl
+        self._closed = asyncio.Event()
+        self.margin = max(0.5, ttl * 0.2)
+        self.lease_id = 0
+        self.trusted_until = 0.0
+        self.lost = asyncio.Event()
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the lease can't have expired yet."""
+        return time.monotonic() < self.trusted_until and not self.lost.is_set()
+
+    async def start(self) -> None:
+        """Grants the lease; errors as of :meth:`EtcdClient.grant`."""
+        sent = time.monotonic()
+        self.lease_id, ttl = await self._client.grant_lease(self._ttl)
+        self._renewed(sent, ttl)
+
+    def _renewed(self, sent: float, ttl: int) -> None:
+        self.trusted_until = sent + ttl - self.margin
+
+    @property
+    def _expiry(self) -> float:
+        return self.trusted_until + self.margin
+
+    async def run(self) -> None:
+        """Keeps the lease alive until it is lost or the session is closed; then returns."""
+        pause = self._ttl / 3
+        while not await self._closed_within(pause):
+            sent = time.monotonic()
+            if sent >= self._expiry:
+                self.lost.set()
+                return
+            try:
+                ttl = await self._client.keep_alive(self.lease_id, timeout=min(self._ttl / 3, self._expiry - sent))
+            except LeaseNotFound:
+                self.lost.set()
+                return
+            except EtcdError:
+                pause = _RETRY
+            else:
+                self._renewed(sent, ttl)
+                pause = self._ttl / 3
+
+    async def _closed_within(self, seconds: float) -> bool:
+        """Waits for close(), at most this long and never past the lease's life."""
+        if self._closed.is_set():
+            return True
+        try:
+            async with asyncio.timeout(max(0.0, min(seconds, self._expiry - time.monotonic()))):
+                await self._closed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self, revoke: bool = True) -> None:
+        """Ends the session; ``revoke``: the lease and its keys go at once, best effort, instead of when its time is over."""
+        self._closed.set()
+        self.trusted_until = 0.0
+        if revoke and self.lease_id and not self.lost.is_set():
+            try:
+                await self._client.revoke(self.lease_id)
+            except EtcdError:
+                pass  # it expires by itself
