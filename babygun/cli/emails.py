@@ -52,7 +52,7 @@ async def _list(remote: Remote, arguments: argparse.Namespace) -> None:
 
 
 def _to(email: dict[str, Any]) -> str:
-    first, *rest = [r["email"] for r in email["recipients"]]
+    first, *rest = [str(r["email"]) for r in email["recipients"]]
     return first + (f" +{len(rest)}" if rest else "")
 
 

@@ -58,10 +58,11 @@ class Directory:
                     self._learn(prefix, kv.key, kv.value)
                 self._following.add(prefix)
                 self._changed()
-                async for batch in watch(self._store.client, prefix, end, revision=found.revision + 1):
-                    for event in batch.events:
-                        self._apply(prefix, event)
-                    self._changed()
+                async with watch(self._store.client, prefix, end, revision=found.revision + 1) as batches:
+                    async for batch in batches:
+                        for event in batch.events:
+                            self._apply(prefix, event)
+                        self._changed()
             except Compacted:
                 continue
             except EtcdError as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from babygun.addresses import needs_smtputf8, to_ascii_domain
 from babygun.lifecycle import RecipientResult
 from babygun.logs import get_logger
+from babygun.mime import needs_smtputf8 as content_needs_smtputf8
 from babygun.mime import render
 from babygun.model import queue_recipients
 from babygun.replies import Classifier, Reply, Verdict
@@ -57,10 +58,11 @@ class Delivery:
         def message(eight_bit: bool, smtputf8: bool) -> bytes:
             return render(content, message_id=message_id, date=email.created_at, smtputf8=smtputf8, eight_bit=eight_bit)
 
+        utf8 = content_needs_smtputf8(content) or any(map(needs_smtputf8, (email.sender, *todo)))
         results: dict[str, RecipientResult] = {}
         repeated: set[str] = set()
         while todo:
-            envelope = Envelope(email.sender, tuple(todo), message, any(map(needs_smtputf8, (email.sender, *todo))))
+            envelope = Envelope(email.sender, tuple(todo), message, utf8)
             outcome = await pool.deliver(envelope, may_send=may_send)
             again: list[str] = []
             fresh = False

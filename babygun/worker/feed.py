@@ -36,11 +36,12 @@ class Feed:
         while True:
             try:
                 revision = await self.read(part)
-                async for batch in watch(self._store.client, start, end, revision=revision + 1, deletes=False):
-                    for event in batch.events:
-                        if self._store.keys.parse_job(event.kv.key).queue not in self._ready.truncated:
-                            self._learn(event.kv)  # otherwise the next read finds it, in its turn behind the older ones
-                    self._wake()
+                async with watch(self._store.client, start, end, revision=revision + 1, deletes=False) as batches:
+                    async for batch in batches:
+                        for event in batch.events:
+                            if self._store.keys.parse_job(event.kv.key).queue not in self._ready.truncated:
+                                self._learn(event.kv)  # otherwise the next read finds it, in its turn behind the older ones
+                        self._wake()
             except Compacted:
                 log.info("watch was compacted, reading again")
             except EtcdError as error:

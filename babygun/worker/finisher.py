@@ -21,10 +21,11 @@ class Finisher:
     async def finish(self, claim: Claim, result: QueueResult) -> Finished:
         """Returns when etcd has decided, however long that takes. Shield it: a cancelled result is a duplicate to come."""
         email_id = claim.email.id
-        item = (Held(claim, result), asyncio.get_running_loop().create_future())
+        future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
+        item = (Held(claim, result), future)
         if email_id in self._waiting:
             self._waiting[email_id].append(item)
-            return await item[1]
+            return await future
         self._waiting[email_id] = [item]
         if len(claim.email.queues) > 1:
             await asyncio.sleep(0)  # lets a result that is about to come join
@@ -36,10 +37,10 @@ class Finisher:
                 self._waiting[email_id] = []
                 done = await write(self._store, [held for held, _ in batch], email=record, email_revision=revision)
                 record, revision = done.email, done.email_revision
-                for _, future in batch:
-                    if not future.done():
-                        future.set_result(done)
+                for _, waiter in batch:
+                    if not waiter.done():
+                        waiter.set_result(done)
         finally:
-            for _, future in (*batch, *self._waiting.pop(email_id)):
-                future.cancel()  # does nothing to one that has its result
-        return item[1].result()
+            for _, waiter in (*batch, *self._waiting.pop(email_id)):
+                waiter.cancel()  # does nothing to one that has its result
+        return future.result()

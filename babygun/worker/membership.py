@@ -106,24 +106,23 @@ class Membership:
                 found = await self._store.client.range(prefix, range_end(prefix))
                 self._live = {self._store.keys.worker_id(kv.key) for kv in found.kvs}
                 self._recompute()
-                async for batch in watch(self._store.client, prefix, range_end(prefix), revision=found.revision + 1):
-                    for event in batch.events:
-                        worker_id = self._store.keys.worker_id(event.kv.key)
-                        if event.type == "put":
-                            self._live.add(worker_id)
-                        elif worker_id in self._live:
-                            self._live.discard(worker_id)
-                            await self._bury(worker_id, event.kv.mod_revision)
-                    self._recompute()
+                async with watch(self._store.client, prefix, range_end(prefix), revision=found.revision + 1) as batches:
+                    async for batch in batches:
+                        gone = [(self._store.keys.worker_id(e.kv.key), e.kv.mod_revision) for e in batch.events if e.type == "delete"]
+                        self._live |= {self._store.keys.worker_id(e.kv.key) for e in batch.events if e.type == "put"}
+                        self._live -= {worker_id for worker_id, _ in gone}
+                        for worker_id, revision in gone:
+                            await self._bury(worker_id, revision)
+                        self._recompute(read_again=bool(gone))
             except Compacted:
                 continue
             except EtcdError as error:
                 log.warning("workers not followed", error=str(error))
                 await asyncio.sleep(0.2)
 
-    def _recompute(self) -> None:
+    def _recompute(self, *, read_again: bool = False) -> None:
         part = slice_of(self.worker_id, self._live)
-        if part != self.slice:
+        if part != self.slice or read_again:
             log.info("slice", worker_id=self.worker_id, first=part.first, end=part.end, workers=len(self._live))
             self.slice = part
             self._changed(part)

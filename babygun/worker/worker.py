@@ -116,13 +116,7 @@ class Worker:
     def _worker_died(self, worker_id: str, held: list[JobRef]) -> None:
         until = time.monotonic() + _RECLAIM_MEMORY
         self._reclaimed = {ref: entry for ref, entry in self._reclaimed.items() if entry[1] > time.monotonic()}
-        mine = []
-        for ref in held:
-            self._reclaimed[ref] = (worker_id, until)
-            if self.membership.slice.holds(ref.email_id):
-                mine.append(ref)
-        if mine and not self._stopping.is_set():
-            self._refill(None)
+        self._reclaimed |= dict.fromkeys(held, (worker_id, until))
 
     def _fail_loudly(self, task: asyncio.Task[None]) -> None:
         """A side task must not die in silence: the worker would look alive and do nothing."""
