@@ -1,0 +1,53 @@
+# Two commands are all that a fresh machine needs: `make run` and `make test`. Both begin with `make install`.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+UV     := uv
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint format lock clean
+
+# A stamp is no proof that what it stands for still works: Python may have been upgraded, the cache emptied.
+ifneq ($(shell $(BIN)/python -c 'import babygun' 2>/dev/null && test -x $(BIN)/etcd && echo works),works)
+.PHONY: $(STAMP)
+endif
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## create .venv, install everything into it, prepare etcd (once per machine)
+
+# Made again when a dependency, the package's own metadata or the pinned etcd changed; quick otherwise.
+$(STAMP): requirements.lock pyproject.toml etcd/build/go.mod etcd/build/go.sum etcd/build/etcd-fallback.txt babygun/dev/etcd_build.py
+	@$(PYTHON) scripts/check_python.py
+	@test -x $(BIN)/python && $(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@echo "installing the locked dependencies into $(VENV)"
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m babygun.dev.etcd_build --link $(BIN)
+	@touch $(STAMP)
+
+run: install ## start etcd, API, a worker and a catch-all mailbox; Ctrl-C stops all of it
+	@exec $(BIN)/babygun dev $(ARGS)
+
+test: install ## run all tests (ARGS='-k name' for some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: install ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: install ## format the code, mend what ruff can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: ## resolve the dependencies anew into requirements.lock (needs uv)
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header --upgrade --group dev pyproject.toml -o requirements.lock
+
+clean: ## remove .venv and what tools leave behind (not .babygun, where the data are)
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
