@@ -59,6 +59,7 @@ _DENIED = (
     "etcdserver: role is not granted",
     "etcdserver: permission is not granted",
 )
+_TOO_LARGE = "grpc: received message larger than max"  # the server's gRPC (in Go) says it of a request; ours, of an answer, in other words
 _REFUSING_CODES = frozenset(
     (
         _Code.INVALID_ARGUMENT,
@@ -80,7 +81,7 @@ def judge(failed: RpcFailed) -> Verdict:
         return Verdict.NOT_APPLIED
     if text.startswith(_TOKEN):
         return Verdict.TOKEN
-    if code in _REFUSING_CODES or text.startswith(_DENIED) or (code is _Code.RESOURCE_EXHAUSTED and "database space exceeded" in text):
+    if code in _REFUSING_CODES or text.startswith((*_DENIED, _TOO_LARGE)) or (code is _Code.RESOURCE_EXHAUSTED and "database space exceeded" in text):
         return Verdict.REFUSED
     # What is left of RESOURCE_EXHAUSTED is gRPC's own: an answer over the receive limit, so the request was served.
     return Verdict.UNKNOWN
