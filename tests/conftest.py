@@ -10,6 +10,8 @@ import pytest
 from babygun.etcd import EtcdClient
 from babygun.settings import Settings
 from tests.etcd_server import Etcd, NoEtcd, shared_etcd
+from tests.rig import Rig, changed, rig_for
+from tests.smtp_server import MisbehavingServer
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +42,35 @@ async def etcd(settings: Settings) -> AsyncIterator[EtcdClient]:
     """A client of the shared etcd."""
     async with EtcdClient.from_settings(settings) as client:
         yield client
+
+
+@pytest.fixture
+async def smtp() -> AsyncIterator[MisbehavingServer]:
+    """A mail server that does what the recipients' names say."""
+    async with MisbehavingServer() as server:
+        yield server
+        server.release()
+
+
+@pytest.fixture
+async def rig(settings: Settings, smtp: MisbehavingServer) -> AsyncIterator[Rig]:
+    """A store whose only relay is ``smtp``, with short waits."""
+    relays = {"main": {"url": smtp.url, "max_connections": 50}}
+    async with rig_for(changed(settings, relays=relays, lease_ttl=2.0, retry_intervals=(0.2, 0.2), smtp_hostname="babygun.test")) as rig:
+        yield rig
+
+
+@pytest.fixture
+async def other_smtp() -> AsyncIterator[MisbehavingServer]:
+    """A second mail server."""
+    async with MisbehavingServer() as server:
+        yield server
+        server.release()
+
+
+@pytest.fixture
+async def two_queues(settings: Settings, smtp: MisbehavingServer, other_smtp: MisbehavingServer) -> AsyncIterator[Rig]:
+    """Recipients at a.example go by ``smtp``, all others by ``other_smtp``: two queues, ``a`` and ``b``."""
+    relays = {"a": {"url": smtp.url, "domains": ["a.example"]}, "b": {"url": other_smtp.url}}
+    async with rig_for(changed(settings, relays=relays, lease_ttl=2.0, retry_intervals=(0.2, 0.2), smtp_hostname="babygun.test")) as rig:
+        yield rig

@@ -64,7 +64,7 @@ class EtcdServer:
     def start(self) -> Self:
         """Returns once etcd has a leader and answers. The first start moves to other ports where somebody took ours."""
         first = not (self._folder / "data").exists()
-        for attempt in range(3):
+        for _ in range(3):
             self._launch()
             if self._answers():
                 return self
@@ -73,7 +73,7 @@ class EtcdServer:
                 break
             shutil.rmtree(self._folder / "data", ignore_errors=True)
             self._choose_ports()
-        raise AssertionError(f"etcd did not start (attempt {attempt + 1}):\n{self.log()[-4000:]}")
+        raise AssertionError(f"etcd did not start:\n{self.log()[-4000:]}")
 
     def _launch(self) -> None:
         assert self._process is None, "etcd runs already"
