@@ -20,10 +20,15 @@ _AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
 
 async def read_json(request: web.Request) -> bytes:
     """The raw body of a request whose Content-Type says JSON. Raises the 400, 413 or 415 problem."""
+    check_json(request)
+    return await read_body(request)
+
+
+def check_json(request: web.Request) -> None:
+    """Raises the 415 problem where the Content-Type says anything but JSON."""
     media_type = request.headers.get("Content-Type", "")
     if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
         raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send the body with Content-Type: application/json.", field="Content-Type")
-    return await read_body(request)
 
 
 async def read_body(request: web.Request) -> bytes:

@@ -29,9 +29,9 @@ class Api:
 
 
 API = web.AppKey("api", Api)
-# Names of what a request carries along.
-REQUEST_ID = "request_id"
-ACCESS = "access"
+# What a request carries along.
+REQUEST_ID = web.RequestKey("request_id", str)
+ACCESS = web.RequestKey("access", Access)
 
 SECURITY_HEADERS = {"Server": "babygun", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _JSON_HEADERS = {**SECURITY_HEADERS, "Content-Type": "application/json"}
@@ -44,8 +44,7 @@ def api_of(request: web.Request) -> Api:
 
 def access_of(request: web.Request) -> Access:
     """Who calls; only for calls whose route names a scope or a token."""
-    access: Access = request[ACCESS]
-    return access
+    return request[ACCESS]
 
 
 def json_answer(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -85,7 +85,7 @@ class _Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
         request_id = new_token(8)
         if status == 400:
             first_line = (message or "").strip().splitlines()
-            problem = problems.Problem(problems.MALFORMED_REQUEST, first_line[0].rstrip(":") if first_line else "The request can't be parsed.")
+            problem = problems.Problem(problems.MALFORMED_REQUEST, problems.sentence(first_line[0].rstrip(":")) if first_line else "The request can't be parsed.")
             log.info("request malformed", status=status, error=str(exc)[:200], request_id=request_id)
         else:
             problem = problems.from_exception(RuntimeError())

@@ -160,7 +160,7 @@ READY: dict[str, Any] = {"status": "ready", "version": "0.1.0", "warnings": []}
 # One sentence and field for each type of problem, by its slug.
 PROBLEM_DETAILS: dict[str, tuple[str, str | None]] = {
     "malformed-json": ("The body is not JSON in UTF-8: JSON is malformed: expected ',' or '}' (byte 32).", None),
-    "malformed-request": ("Invalid header value char", None),
+    "malformed-request": ("Invalid header value char.", None),
     "no-token": ("Send a token from POST /tokens as Authorization: Bearer <token>.", None),
     "invalid-token": ("The token has expired.", None),
     "invalid-credentials": ("There is no client with this id and secret.", None),

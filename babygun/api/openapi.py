@@ -124,7 +124,7 @@ def _problem_response(route: Route, status: int, kinds: Iterable[ProblemType]) -
     headers = ["X-Request-Id"]
     if any(kind.retry_after for kind in kinds) or status == 429:
         headers.append("Retry-After")
-    if status == 401:
+    if status == 401 or (status == 403 and route.needs):
         headers.append("WWW-Authenticate")
     named = {kind.slug: {"summary": kind.title, "value": _problem_example(route, kind)} for kind in kinds}
     return {

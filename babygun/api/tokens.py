@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from babygun.api.body import decoded, read_body, read_json
+from babygun.api.body import check_json, decoded, read_body
 from babygun.api.context import SECURITY_HEADERS, access_of, api_of, json_answer
 from babygun.api.problems import INSUFFICIENT_SCOPE, INVALID_CREDENTIALS, INVALID_REQUEST, Problem
 from babygun.model import Client, Scope
@@ -53,7 +53,9 @@ _decode = msgspec.json.Decoder(TokenRequest).decode
 
 async def issue_token(request: web.Request) -> web.Response:
     api = api_of(request)
-    raw = await read_json(request) if "Content-Type" in request.headers else await read_body(request)
+    raw = await read_body(request)
+    if raw:
+        check_json(request)
     wanted = decoded(raw, _decode) if raw else TokenRequest()
     client = await _client(request, wanted)
     limit = int(api.settings.token_ttl)

@@ -1,0 +1,75 @@
+"""etcd cut off, silent or full: 503 with Retry-After, never an acknowledgement, and all is well when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from babygun.settings import Settings
+from babygun.store import Store
+from tests.api.conftest import RunningApi, StartApi, until_ready
+from tests.api.proxy import Proxy, proxy_to
+
+
+@pytest.fixture
+async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
+    async with proxy_to(settings.etcd_endpoints[0]) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def far(start_api: StartApi, proxy: Proxy) -> RunningApi:
+    """An API whose etcd is behind the proxy, with little patience."""
+    return await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=0.4)
+
+
+async def test_email_is_refused_while_etcd_can_not_be_reached_and_taken_when_it_is_back(far: RunningApi, proxy: Proxy) -> None:
+    proxy.cut()
+    answer = await far.send()
+    problem = answer.problem(503, "etcd-unavailable") if answer.json["type"].endswith("unavailable") else answer.problem(503, "outcome-unknown")
+    assert "Idempotency-Key" in problem["detail"]
+    assert int(answer.headers["Retry-After"]) > 0
+    for method, path in (("GET", "/emails"), ("GET", "/workers"), ("DELETE", "/tokens")):
+        answer = await far.call(method, path, token=far.token if path != "/workers" else None)
+        assert answer.status == 503 or path == "/workers"
+    assert (await far.call("GET", "/healthz")).status == 200
+    reasons = (await far.call("GET", "/readyz")).problem(503, "not-ready")["reasons"]
+    assert any("etcd" in reason for reason in reasons)
+    proxy.mend()
+    await until_ready(far)
+    assert (await far.send()).status == 202
+
+
+async def test_email_whose_fate_is_unknown_is_not_acknowledged_and_its_key_makes_the_repeat_safe(far: RunningApi, proxy: Proxy) -> None:
+    await far.send()  # leases are granted now
+    key = {"Idempotency-Key": "k"}
+    proxy.swallow_answers()
+    answer = await far.send(http_headers=key)
+    answer.problem(503, "outcome-unknown")
+    assert answer.headers["Retry-After"]
+    proxy.mend()
+    await until_ready(far)
+    answer = await far.send(http_headers=key)
+    assert answer.status == 202
+    assert len((await far.call("GET", "/emails")).json["emails"]) == 2
+
+
+async def test_token_is_known_while_etcd_is_away(far: RunningApi, proxy: Proxy) -> None:
+    assert (await far.call("GET", "/tokens")).status == 200
+    proxy.cut()
+    assert (await far.call("GET", "/tokens")).status == 200
+    (await far.call("GET", "/tokens", token="x")).problem(401, "invalid-token")
+
+
+async def test_api_that_starts_without_etcd_says_so_and_recovers(start_api: StartApi, proxy: Proxy, api: RunningApi, store: Store) -> None:
+    proxy.cut()
+    late = await start_api(ready=False, etcd_endpoints=(proxy.url,), etcd_timeout=0.4)
+    assert (await late.call("GET", "/healthz")).status == 200
+    (await late.send(api.token)).problem(503, "not-ready")
+    (await late.call("POST", "/tokens", json={"client_id": "a", "client_secret": "b"})).problem(503, "not-ready")
+    proxy.mend()
+    async with asyncio.timeout(15):
+        await until_ready(late)
+    assert (await late.send(api.token)).status == 202

@@ -1,0 +1,104 @@
+"""schemathesis over the OpenAPI document, against a live API: whatever comes in, what goes out is as described, and no 500."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import content_type_conformance, response_headers_conformance, response_schema_conformance, status_code_conformance
+
+from babygun.api.openapi import build_document
+from babygun.api.routes import ROUTES
+from babygun.settings import Settings
+from babygun.store import Store
+from tests.api.conftest import running, until_ready
+
+EXAMPLES = 40  # of each operation, with good and with bad data; four times as many where there is a body
+SECONDS = 3.0  # for each operation and kind of data; what is not tried by then is left out
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance, response_schema_conformance]
+
+
+@dataclass(frozen=True)
+class Served:
+    url: str
+    token: str
+    email_id: str
+
+
+@pytest.fixture
+def served(api_settings: Settings) -> Iterator[Served]:
+    """The API on a thread of its own, for schemathesis blocks."""
+    ready = threading.Event()
+    found: list[Served | BaseException] = []
+    stops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def serve() -> None:
+        async with Store(api_settings) as store, running(api_settings, store) as api:
+            await until_ready(api)
+            api.token = await api.token_for("admin")
+            found.append(Served(api.url, api.token, await api.accepted()))
+            over = asyncio.Event()
+            stops.append((asyncio.get_running_loop(), over))
+            ready.set()
+            await over.wait()
+
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:
+            found.append(error)
+            ready.set()
+
+    thread = threading.Thread(target=run, name="api")
+    thread.start()
+    assert ready.wait(20)
+    if isinstance(found[0], BaseException):
+        thread.join()
+        raise found[0]
+    yield found[0]
+    loop, over = stops[0]
+    loop.call_soon_threadsafe(over.set)
+    thread.join(20)
+    assert not thread.is_alive()
+    assert len(found) == 1, found[1]
+
+
+RUNS = [
+    pytest.param(route, mode, id=f"{route.operation}-{mode.value}")
+    for route in ROUTES
+    for mode in GenerationMode
+    if mode.is_positive or route.body or route.parameters or route.needs  # nothing else can be wrong about a call
+]
+
+
+@pytest.mark.parametrize(("route", "mode"), RUNS)
+def test_calls_answer_as_described_whatever_they_are_given(served: Served, route: Any, mode: GenerationMode) -> None:
+    schema = schemathesis.openapi.from_dict(build_document())
+    operation = schema[route.path][route.method]
+    end = time.monotonic() + SECONDS
+    tried = 0
+
+    @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
+    @hypothesis.settings(max_examples=EXAMPLES * 4 if route.body else EXAMPLES, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck))
+    def attempt(case: schemathesis.Case) -> None:
+        nonlocal tried
+        if time.monotonic() > end:
+            return
+        token = "x" if route.method == "DELETE" else served.token  # once revoked, it would be refused in every call after
+        headers = {} if "Authorization" in (case.headers or {}) else {"Authorization": f"Bearer {token}"}
+        if "id" in (case.path_parameters or {}) and tried % 3 == 0:
+            case.path_parameters["id"] = served.email_id
+        case.call_and_validate(base_url=served.url, headers=headers, checks=CHECKS, timeout=10)
+        tried += 1
+
+    attempt()
+    assert tried
