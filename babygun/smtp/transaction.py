@@ -20,6 +20,7 @@ from babygun.smtp.envelope import Envelope, NotSent
 from babygun.smtp.reply_parser import ServerReply
 
 FIRST_GROUP = 100  # RFC 5321, 4.5.3.1.8: the least that a server must take
+OUT_OF_STEP = 503  # bad sequence of commands: such a connection is of no more use
 NEXT_GROUP = 10  # below the 20 errors after which Postfix hangs up by default
 
 
@@ -39,7 +40,10 @@ async def transact(connection: Connection, envelope: Envelope, may_send: Callabl
     prepared = prepare(envelope, connection.capabilities)
     if not prepared.recipients:
         return prepared.refused
-    return await _Transaction(connection, prepared).run(may_send)
+    replies = await _Transaction(connection, prepared).run(may_send)
+    if any(reply.code == OUT_OF_STEP for reply in replies.values()):
+        connection.abort("the server says that commands and replies are out of step")
+    return replies
 
 
 class _Transaction:

@@ -18,7 +18,7 @@ from babygun.logs import get_logger
 
 log = get_logger("store")
 
-SHARED_SECONDS = 60.0  # how long a lease takes on new keys; things may be kept this much longer than asked for
+SHARED_SECONDS = 60.0  # how long a lease takes on new keys, and at most a tenth of the retention: things may be kept that much longer
 SHARED_KEYS = 1000  # that go in one apply: 8 ms of etcd's time
 
 
@@ -27,7 +27,8 @@ class LeasePool:
 
     def __init__(self, client: EtcdClient, keys: Keys, kind: str, retention: float) -> None:
         self._client, self._keys, self._kind = client, keys, kind
-        self._ttl = math.ceil(retention + SHARED_SECONDS)
+        self._shared = min(SHARED_SECONDS, retention / 10)
+        self._ttl = math.ceil(retention + self._shared)
         self._lock = asyncio.Lock()
         self._lease_id = 0
         self._room = 0
@@ -51,7 +52,7 @@ class LeasePool:
         granted = time.monotonic()
         lease_id = await self._client.grant(self._ttl)
         await self._client.put(self._keys.retention(self._kind, utc_now(), lease_id), b"", lease_id)
-        self._lease_id, self._room, self._until = lease_id, SHARED_KEYS, granted + SHARED_SECONDS
+        self._lease_id, self._room, self._until = lease_id, SHARED_KEYS, granted + self._shared
 
 
 CONTENTS_ABOVE = 0.70  # of the quota: the oldest contents go

@@ -1,0 +1,177 @@
+"""One worker, one relay, every outcome; on a real etcd and over real SMTP."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from email import policy
+from email.parser import BytesParser
+
+import pytest
+
+from babygun.clock import utc_now
+from babygun.model import Attachment
+from babygun.store.reading import list_workers
+from tests.invariants import check_invariants
+from tests.rig import Rig
+from tests.smtp_server import HANG_UP, MisbehavingServer
+
+
+async def test_email_to_one_recipient_is_delivered_and_complete(rig: Rig, smtp: MisbehavingServer) -> None:
+    async with rig.worker() as worker:
+        email_id = await rig.send("ann@example.org", subject="Grüße", body="Zeile\n")
+        [email] = await rig.ended(email_id)
+        assert (email.status, email.tries, email.worker_id) == ("complete", 1, worker.membership.worker_id)
+        [recipient] = email.recipients
+        assert (recipient.status, recipient.status_code, recipient.enhanced_code, recipient.tries) == ("delivered", 250, "2.0.0", 1)
+        assert await rig.events(email_id) == ["accepted", "delivered"]
+        [message] = smtp.messages
+        assert (message.sender, message.recipients) == ("me@example.com", ("ann@example.org",))
+        parsed = BytesParser(policy=policy.default).parsebytes(message.data)
+        assert parsed["Subject"] == "Grüße" and parsed["Message-ID"] == f"<{email_id}@example.com>"
+        await check_invariants(rig.store)
+
+
+@pytest.mark.parametrize(
+    ("recipient", "status", "recipient_status", "code", "reply_class", "tries", "events"),
+    [
+        ("soft@example.org", "failed", "expired", 451, "temporary", 3, ["accepted", "deferred", "deferred", "expired"]),
+        ("hard@example.org", "failed", "bounced", 550, "bad_mailbox", 1, ["accepted", "bounced"]),
+        ("full@example.org", "failed", "expired", 552, "mailbox_full", 3, ["accepted", "deferred", "deferred", "expired"]),
+        ("softdata@example.org", "failed", "expired", 451, "temporary", 3, ["accepted", "deferred", "deferred", "expired"]),
+        ("harddata@example.org", "failed", "bounced", 554, "policy", 1, ["accepted", "bounced"]),
+        ("drop-data@example.org", "failed", "expired", None, "network", 3, ["accepted", "deferred", "deferred", "expired"]),
+        ("drop-dot@example.org", "failed", "expired", None, "uncertain", 3, ["accepted", "deferred", "deferred", "expired"]),
+        ("flaky-1@example.org", "complete", "delivered", 250, "delivered", 2, ["accepted", "deferred", "delivered"]),
+        ("flaky-2@example.org", "complete", "delivered", 250, "delivered", 3, ["accepted", "deferred", "deferred", "delivered"]),
+        ("slow@example.org", "complete", "delivered", 250, "delivered", 1, ["accepted", "delivered"]),
+    ],
+)
+async def test_outcome_of_each_misbehaviour_is_recorded_as_what_it_is(
+    rig: Rig, recipient: str, status: str, recipient_status: str, code: int | None, reply_class: str, tries: int, events: list[str]
+) -> None:
+    async with rig.worker():
+        email_id = await rig.send(recipient)
+        [email] = await rig.ended(email_id)
+        got = email.recipients[0]
+        assert (email.status, got.status, got.status_code, got.reply_class, got.tries) == (status, recipient_status, code, reply_class, tries)
+        assert await rig.events(email_id) == events
+        await check_invariants(rig.store)
+
+
+async def test_greylisted_email_waits_as_long_as_the_server_asked(rig: Rig) -> None:
+    async with rig.worker():
+        email_id = await rig.send("grey@example.org")
+        entry = await rig.logged(email_id, "deferred")
+        due = entry.attempts[0].not_before
+        assert due is not None and timedelta(seconds=69) < due - entry.at < timedelta(seconds=71)
+        seen = await check_invariants(rig.store)
+        assert {ref.email_id for ref in seen.waiting} == {email_id}
+
+
+async def test_mixed_recipients_are_told_apart_and_only_the_soft_ones_tried_again(rig: Rig, smtp: MisbehavingServer) -> None:
+    async with rig.worker():
+        email_id = await rig.send("ann@example.org", "hard@example.org", "flaky-1@example.org")
+        [email] = await rig.ended(email_id)
+        assert {r.email: (r.status, r.tries) for r in email.recipients} == {
+            "ann@example.org": ("delivered", 1),
+            "hard@example.org": ("bounced", 1),
+            "flaky-1@example.org": ("delivered", 2),
+        }
+        assert (email.status, email.status_reason) == ("failed", "1 of 3 recipients not reached: 1 bounced (bad_mailbox)")
+        assert smtp.attempts == {"ann@example.org": 1, "hard@example.org": 1, "flaky-1@example.org": 2}
+        assert len({BytesParser().parsebytes(m.data)["Message-ID"] for m in smtp.messages}) == 1
+
+
+async def test_uncertain_delivery_is_sent_again_as_the_same_message(rig: Rig, smtp: MisbehavingServer) -> None:
+    smtp.message["ann@example.org"] = lambda attempt: HANG_UP if attempt == 1 else ""
+    async with rig.worker():
+        email_id = await rig.send("ann@example.org")
+        [email] = await rig.ended(email_id)
+    assert email.status == "complete" and len(smtp.messages) == 2
+    assert smtp.messages[0].data == smtp.messages[1].data, "a second copy can be told by its bytes"
+    first = (await rig.log(email_id))[1].attempts[0].replies[0]
+    assert first.reply_class == "uncertain" and first.status_code is None
+
+
+async def test_too_many_recipients_for_a_transaction_are_split_without_a_try(rig: Rig, smtp: MisbehavingServer) -> None:
+    smtp.max_recipients = 4
+    recipients = [f"r{n}@example.org" for n in range(10)]
+    async with rig.worker():
+        [email] = await rig.ended(await rig.send(*recipients))
+    assert email.status == "complete" and {r.tries for r in email.recipients} == {1}
+    assert [len(m.recipients) for m in smtp.messages] == [4, 4, 2]
+
+
+async def test_server_that_takes_not_one_of_too_many_is_tried_later(rig: Rig, smtp: MisbehavingServer) -> None:
+    smtp.rcpt = {f"r{n}@example.org": "452 4.5.3 Too many recipients" for n in range(3)}
+    async with rig.worker():
+        [email] = await rig.ended(await rig.send(*smtp.rcpt))
+    assert email.status == "failed" and {(r.reply_class, r.tries) for r in email.recipients} == {("too_many_recipients", 3)}
+
+
+async def test_lost_step_is_repeated_on_a_fresh_connection_without_a_try(rig: Rig, smtp: MisbehavingServer) -> None:
+    smtp.rcpt["ann@example.org"] = lambda attempt: "503 5.5.1 Bad sequence of commands" if attempt == 1 else ""
+    async with rig.worker():
+        [email] = await rig.ended(await rig.send("ann@example.org"))
+    assert (email.status, email.tries, smtp.sessions) == ("complete", 1, 2)
+
+
+async def test_attachment_of_5_mb_arrives_byte_for_byte(rig: Rig, smtp: MisbehavingServer) -> None:
+    data = bytes(range(256)) * 20_480
+    async with rig.worker():
+        [email] = await rig.ended(await rig.send("ann@example.org", attachments=(Attachment("a.bin", "application/octet-stream", data),)))
+    assert email.status == "complete" and email.chunks == 7
+    parsed = BytesParser(policy=policy.default).parsebytes(smtp.messages[0].data)
+    [attachment] = parsed.iter_attachments()  # type: ignore[attr-defined]
+    assert attachment.get_content() == data
+
+
+async def test_scheduled_email_waits_for_its_time(rig: Rig, smtp: MisbehavingServer) -> None:
+    at = utc_now() + timedelta(seconds=2)
+    async with rig.worker():
+        email_id = await rig.send("ann@example.org", send_at=at)
+        seen = await check_invariants(rig.store)
+        assert not seen.jobs and len(seen.waiting) == 1
+        await rig.ended(email_id)
+        assert utc_now() >= at and len(smtp.messages) == 1
+
+
+async def test_200_sends_run_at_once_on_one_loop(rig: Rig, smtp: MisbehavingServer) -> None:
+    relays = {"main": {"url": smtp.url, "max_connections": 250}}
+    async with rig.worker(relays=relays, worker_concurrency=300) as worker:
+        ids = await asyncio.gather(*(rig.send(f"hang{n}@example.org") for n in range(220)))
+        async with asyncio.timeout(20):
+            while sum(smtp.attempts.values()) < 220:
+                smtp.hung.clear()
+                await smtp.hung.wait()
+        assert len(worker.in_flight) == 220 and smtp.max_transactions >= 200
+        smtp.release()
+        assert {e.status for e in await rig.ended(*ids)} == {"complete"}
+
+
+async def test_email_for_a_relay_that_is_gone_from_the_settings_is_kept_and_told(rig: Rig, smtp: MisbehavingServer) -> None:
+    email_id = await rig.send("ann@example.org")
+    async with rig.worker(relays={"new": {"url": smtp.url}}):
+        [email] = await rig.ended(email_id)
+    assert (email.status, email.recipients[0].reply_class) == ("failed", "configuration")
+    assert "no relay called main" in (email.recipients[0].status_reason or "")
+
+
+async def test_relay_that_is_down_defers_and_delivers_when_it_is_back(rig: Rig, smtp: MisbehavingServer) -> None:
+    await smtp.stop()
+    async with rig.worker():
+        email_id = await rig.send("ann@example.org")
+        entry = await rig.logged(email_id, "deferred")
+        assert entry.attempts[0].replies[0].reply_class == "network"
+        await smtp.start()
+        [email] = await rig.ended(email_id)
+        assert email.status == "complete"
+
+
+async def test_checkins_of_a_worker_show_it_alive(rig: Rig) -> None:
+    async with rig.worker() as worker:
+        await rig.seen(rig.store.keys.workers, lambda value: True if b'"checkins":3' in value else None, 10)
+        [record] = await list_workers(rig.store)
+        assert record.id == worker.membership.worker_id and record.slice == (0, 256) and record.checkins >= 3 and record.ip == "127.0.0.1"
+    assert await list_workers(rig.store) == []
