@@ -269,8 +269,7 @@ class EtcdClient:
         except aio.UsageError:  # the channel was closed before the RPC could begin
             raise EtcdUnavailable("the etcd client is closed") from None
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._endpoints is not None or (task is not None and task.cancelling()):
+            if _cancelled():
                 raise
             raise RpcFailed(grpc.StatusCode.CANCELLED, "the etcd client was closed") from None
 
@@ -324,3 +323,13 @@ async def answer(call: Any) -> Any:
         return response
     except aio.AioRpcError as error:
         raise RpcFailed.of(error) from None
+    except asyncio.CancelledError:
+        if _cancelled():
+            raise
+        raise RpcFailed(grpc.StatusCode.CANCELLED, "the stream was closed") from None
+
+
+def _cancelled() -> bool:
+    """gRPC raises CancelledError both where our task is cancelled and where somebody closed the RPC: whether it is the first."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

@@ -60,6 +60,11 @@ class Watch:
         self._renewed = False
         self.created = asyncio.Event()
 
+    @property
+    def next_revision(self) -> int:
+        """Where it would go on: what happened before this revision was delivered, or was not for it. 0: not known yet."""
+        return self._next
+
     def __aiter__(self) -> Self:
         return self
 
@@ -70,6 +75,8 @@ class Watch:
                 batch = self._take(await self._response())
             except (RpcFailed, EtcdUnavailable, TimeoutError) as error:
                 self._drop()
+                if self._closed:
+                    break
                 if not self._client.started:
                     raise EtcdUnavailable("the etcd client is closed") from None
                 self._judge(error)
