@@ -246,6 +246,10 @@ class _Session(SMTP):  # type: ignore[misc]
         transport: Any = self._original_transport or self.transport
         if transport is not None:
             transport.abort()
+        if self._tls_protocol is not None and self.session.ssl is None:  # in the middle of a TLS handshake nobody tells us of its end
+            self._handler_coroutine.cancel()
+            if not self.gone.done():
+                self.gone.set_result(None)
 
     def say(self, line: str, *, close: bool) -> None:
         transport: Any = self.transport

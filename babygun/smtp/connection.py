@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, transport: asyncio.Transport, capabilities: Capabilities, *, timeout: float, data_timeout: float, on_lost: Callable[[Connection], None]) -> None:
         self.capabilities = capabilities
+        self.encrypted = transport.get_extra_info("sslcontext") is not None
         self.lost = ""  # why the connection is gone; empty while it is not
         self.reused = False  # it has carried a transaction before
         self.unclean = False  # a transaction was left open: the next one begins with RSET
@@ -70,10 +71,6 @@ class Connection(asyncio.Protocol):
         if transport.is_closing():
             self._end("connection lost")
             self._gone.set_result(None)
-
-    @property
-    def encrypted(self) -> bool:
-        return self._transport.get_extra_info("sslcontext") is not None
 
     # --- what a transaction does ----------------------------------------------------------------------------------
 

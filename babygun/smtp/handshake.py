@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -158,7 +159,9 @@ def _failed(error: BaseException, stage: str, connect_timeout: float) -> Connect
     if isinstance(error, TimeoutError):
         return _network(f"{stage}: timed out after {connect_timeout:g} s")
     cause = next((link for link in reversed(chain) if isinstance(link, OSError) and link.strerror), error)
-    text = f"{stage}: {getattr(cause, 'message', None) or cause}"
+    errno = getattr(cause, "errno", None) or 0  # negative: of the resolver
+    said = os.strerror(errno) if errno > 0 else getattr(cause, "message", "") or str(cause)
+    text = f"{stage}: {said}"
     refused = not isinstance(error, aiosmtplib.SMTPNotSupported) and stage != "login" and isinstance(error, (OSError, aiosmtplib.SMTPServerDisconnected))
     return ConnectFailed(Reply("connect", None, None, text[:TEXT_MAX]), busy=refused and not isinstance(cause, socket.gaierror))
 

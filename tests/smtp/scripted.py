@@ -1,0 +1,92 @@
+"""An SMTP server that says exactly what a test wrote down, byte for byte: for replies that no proper server would give."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+
+EHLO = b"250-scripted.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 1000000\r\n"
+
+
+class Peer:
+    """One connection, seen from the server."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.number = number  # of the connection, from 1
+
+    async def greet(self, ehlo: bytes = EHLO) -> None:
+        self.say(b"220 scripted.example\r\n")
+        await self.hear("EHLO")
+        self.say(ehlo)
+
+    def say(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def hear(self, *verbs: str) -> list[str]:
+        """The next lines, which must begin with these verbs."""
+        lines = [(await self.reader.readuntil(b"\r\n")).decode().rstrip() for _ in verbs]
+        assert [line.split(" ")[0] for line in lines] == list(verbs), lines
+        return lines
+
+    async def message(self) -> bytes:
+        """What follows up to the final dot, with dots as they came."""
+        data = b"\r\n" + await self.reader.readuntil(b"\r\n")
+        while not data.endswith(b"\r\n.\r\n"):
+            data += await self.reader.readuntil(b"\r\n")
+        return data[2:-3]
+
+    async def transaction(self, *replies: bytes, after_dot: bytes = b"250 ok\r\n") -> bytes:
+        """MAIL, one RCPT, DATA and a message, with the usual replies."""
+        await self.hear("MAIL", "RCPT", "DATA")
+        for reply in replies or (b"250 ok\r\n250 ok\r\n354 go\r\n",):
+            self.say(reply)
+        data = await self.message()
+        self.say(after_dot)
+        return data
+
+
+class ScriptedServer:
+    """``script`` is run for each connection, which ends with it. What it raises, ``check()`` raises again."""
+
+    def __init__(self, script: Callable[[Peer], Awaitable[None]]) -> None:
+        self._script = script
+        self.port = 0
+        self.connections = 0
+        self.errors: list[BaseException] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> ScriptedServer:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+        if error is None and self.errors:
+            raise self.errors[0]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        try:
+            await self._script(Peer(reader, writer, self.connections))
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the client was gone first
+        except BaseException as error:
+            self.errors.append(error)
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+            try:
+                await writer.wait_closed()
+            except (ConnectionError, asyncio.CancelledError):
+                pass

@@ -1,0 +1,322 @@
+"""Connections: reused, limited, replaced when dead, closed when idle, never left in a state that nobody knows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from babygun.replies import Reply
+from babygun.smtp import Envelope, NotSent, SmtpPool
+from tests.smtp.conftest import MESSAGE, send, yes
+from tests.smtp.scripted import Peer, ScriptedServer
+from tests.smtp_server import MisbehavingServer
+
+NewPool = Callable[..., SmtpPool]
+
+
+async def settle(condition: Callable[[], bool]) -> None:
+    """Until ``condition`` holds; the loop turns meanwhile."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 (conditions of several objects, each soon true)
+            await asyncio.sleep(0.001)
+
+
+async def test_connection_is_reused_across_messages(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port)
+        for n in range(20):
+            await send(pool, f"r{n}@example.org")
+        assert len(server.messages) == 20
+        assert server.sessions == 1
+
+
+async def test_two_hundred_at_once_keep_to_the_limit(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port, max_connections=7)
+        sending = [asyncio.create_task(send(pool, f"r{n}@example.org", "hard@example.org")) for n in range(200)]
+        await server.wait_for(1)
+        assert pool.open <= 7
+        assert pool.waiting > 0
+        for n, replies in enumerate(await asyncio.gather(*sending)):
+            assert (replies[f"r{n}@example.org"].code, replies["hard@example.org"].code) == (250, 550)
+        assert sorted(message.recipients[0] for message in server.messages) == sorted(f"r{n}@example.org" for n in range(200))
+        assert server.max_concurrent == server.sessions == 7
+        assert (pool.open, pool.in_use, pool.waiting) == (7, 0, 0)
+
+
+async def test_waiters_are_served_in_order(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port, max_connections=1)
+        await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(10)))
+        assert [message.recipients[0] for message in server.messages] == [f"r{n}@example.org" for n in range(10)]
+
+
+async def test_one_that_hangs_holds_up_no_other(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port, max_connections=2)
+        hanging = asyncio.create_task(send(pool, "hang@example.org"))
+        await server.hung.wait()
+        for n in range(5):
+            await send(pool, f"r{n}@example.org")
+        assert pool.in_use == 1
+        server.release()
+        assert (await hanging)["hang@example.org"].code == 250
+
+
+async def test_dead_idle_connection_is_noticed_and_replaced(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port)
+        await send(pool, "a@example.org")
+        await server.cut()
+        await settle(lambda: pool.open == 0)
+        assert (await send(pool, "b@example.org"))["b@example.org"].code == 250
+        assert server.sessions == 2
+
+
+async def test_connection_that_dies_as_it_is_reused_does_not_fail_the_message(new_pool: NewPool) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.transaction()
+        if peer.number == 1:
+            await peer.hear("MAIL")  # and hangs up
+
+    async with ScriptedServer(script) as server:
+        pool = new_pool(server.port)
+        await send(pool, "a@example.org")
+        assert (await send(pool, "b@example.org"))["b@example.org"].code == 250
+        assert server.connections == 2
+
+
+async def test_421_in_reply_to_mail_on_a_reused_connection_leads_to_a_fresh_one(new_pool: NewPool) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.transaction()
+        if peer.number == 1:
+            await peer.hear("MAIL")
+            peer.say(b"421 4.7.0 Enough messages for one connection\r\n")
+            await peer.reader.read()
+
+    async with ScriptedServer(script) as server:
+        pool = new_pool(server.port)
+        await send(pool, "a@example.org")
+        assert (await send(pool, "b@example.org"))["b@example.org"].code == 250
+        assert server.connections == 2
+
+
+async def test_reused_connection_that_answered_before_it_died_counts_as_a_failure(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port)
+        await send(pool, "a@example.org")
+        assert (await send(pool, "drop-data@example.org"))["drop-data@example.org"].phase == "data"
+        assert server.attempts["drop-data@example.org"] == 1
+
+
+async def test_reused_connection_lost_after_the_dot_is_not_tried_again(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port)
+        await send(pool, "a@example.org")
+        assert (await send(pool, "drop-dot@example.org"))["drop-dot@example.org"].uncertain
+        assert len(server.to("drop-dot@example.org")) == 1
+
+
+async def test_dead_connection_and_a_relay_that_is_gone_fail_in_connect(new_pool: NewPool) -> None:
+    server = MisbehavingServer()
+    await server.start()
+    pool = new_pool(server.port)
+    await send(pool, "a@example.org")
+    await server.stop()
+    reply = (await send(pool, "b@example.org"))["b@example.org"]
+    assert (reply.phase, reply.code) == ("connect", None)
+    assert "refused" in reply.text
+    await server.start()
+    assert (await send(pool, "b@example.org"))["b@example.org"].code == 250
+    await server.stop()
+
+
+async def test_421_pushed_while_idle_closes_the_connection(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port)
+        await send(pool, "a@example.org")
+        server.say("421 4.4.2 Idle for too long")  # and leaves the connection open
+        await settle(lambda: pool.open == 0)
+        assert (await send(pool, "b@example.org"))["b@example.org"].code == 250
+        assert server.sessions == 2
+
+
+async def test_idle_connection_is_closed_politely_in_time(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port, idle=0.1)
+        await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(3)))
+        assert pool.open == 3
+        await settle(lambda: pool.open == 0 and server.connections == 0)
+        assert server.commands["QUIT"] == 3
+
+
+async def test_idle_zero_keeps_no_connection(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port, idle=0)
+        await send(pool, "a@example.org")
+        await settle(lambda: server.commands["QUIT"] == 1)
+        assert pool.open == 0
+
+
+async def test_too_many_connections_shrinks_the_pool_and_fails_nothing(new_pool: NewPool) -> None:
+    async with MisbehavingServer(max_connections=3) as server:
+        pool = new_pool(server.port, max_connections=10)
+        replies = await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(100)))
+        assert {reply.code for answer in replies for reply in answer.values()} == {250}
+        assert server.max_concurrent == 3
+        refused = server.refused
+        assert 1 <= refused <= 10
+        await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(100)))
+        assert server.refused == refused  # it doesn't try again at once
+
+
+async def test_shrunken_pool_grows_back(new_pool: NewPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("babygun.smtp.pool.GROW", 0.02)
+    async with MisbehavingServer(max_connections=1) as server:
+        pool = new_pool(server.port, max_connections=4)
+        await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(10)))
+        assert server.max_concurrent == 1
+        server.max_connections = 0
+
+        async def several() -> None:
+            while server.max_concurrent < 4:
+                await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(10)))
+
+        await asyncio.wait_for(several(), 5)
+        assert server.max_concurrent == 4
+
+
+async def test_too_many_connections_that_never_become_fewer_fail_in_time(new_pool: NewPool) -> None:
+    async with MisbehavingServer(max_connections=1) as server:
+        pool = new_pool(server.port, max_connections=2, connect_timeout=0.3)
+        hanging = asyncio.create_task(send(pool, "hang@example.org"))
+        await server.hung.wait()
+        reply = (await send(pool, "b@example.org"))["b@example.org"]
+        assert reply == Reply("connect", 421, "4.7.0", "Too many connections")
+        assert pool.waiting == 0
+        server.release()
+        assert (await hanging)["hang@example.org"].code == 250
+
+
+async def test_only_connection_refused_fails_at_once(new_pool: NewPool) -> None:
+    async with MisbehavingServer(max_connections=1) as server:
+        await send(other := new_pool(server.port), "a@example.org")
+        pool = new_pool(server.port, connect_timeout=30)
+        async with asyncio.timeout(5):
+            assert (await send(pool, "b@example.org"))["b@example.org"].code == 421
+        assert other.open == 1
+
+
+async def test_relay_that_is_not_there_fails_all_who_wait(new_pool: NewPool) -> None:
+    server = MisbehavingServer()
+    await server.start()
+    await server.stop()
+    pool = new_pool(server.port, max_connections=2)
+    async with asyncio.timeout(5):
+        replies = await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(20)))
+    assert {(reply.phase, reply.code) for answer in replies for reply in answer.values()} == {("connect", None)}
+    assert (pool.open, pool.in_use, pool.waiting) == (0, 0, 0)
+
+
+async def test_relay_that_does_not_greet_fails_within_the_connect_timeout(new_pool: NewPool) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.reader.read()
+
+    async with ScriptedServer(script) as server:
+        reply = (await send(new_pool(server.port, connect_timeout=0.2), "b@example.org"))["b@example.org"]
+        assert (reply.phase, reply.code) == ("connect", None)
+        assert "timed out after 0.2 s" in reply.text
+
+
+async def test_cancelled_delivery_closes_its_connection(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port)
+        await send(pool, "a@example.org")
+        sending = asyncio.create_task(send(pool, "hang@example.org"))
+        await server.hung.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert (pool.open, pool.in_use) == (0, 0)
+        await settle(lambda: server.connections == 0)
+        assert (await send(pool, "b@example.org"))["b@example.org"].code == 250
+        assert server.to("hang@example.org") == []
+
+
+async def test_cancelled_waiter_leaves_the_line(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port, max_connections=1)
+        hanging = asyncio.create_task(send(pool, "hang@example.org"))
+        await server.hung.wait()
+        waiting = [asyncio.create_task(send(pool, f"r{n}@example.org")) for n in range(3)]
+        await settle(lambda: pool.waiting == 3)
+        waiting[1].cancel()
+        await settle(lambda: pool.waiting == 2)
+        server.release()
+        await asyncio.gather(hanging, waiting[0], waiting[2])
+        assert [message.recipients[0] for message in server.messages] == ["hang@example.org", "r0@example.org", "r2@example.org"]
+
+
+async def test_cancellations_at_any_moment_lose_no_connection(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port, max_connections=3)
+        for turns in range(60):
+            tasks = [asyncio.create_task(send(pool, f"r{n}@example.org")) for n in range(8)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for task in tasks[::2]:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(isinstance(result, asyncio.CancelledError) or all(reply.code == 250 for reply in result.values()) for result in results), results  # type: ignore[union-attr]
+            assert pool.open <= 3
+            assert (pool.in_use, pool.waiting, pool._connecting) == (0, 0, 0)
+
+
+async def test_close_says_goodbye_calls_off_waiters_and_cuts_the_rest(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port, max_connections=2)
+        await asyncio.gather(send(pool, "a@example.org"), send(pool, "b@example.org"))
+        hanging = asyncio.create_task(send(pool, "hang@example.org"))
+        await server.hung.wait()
+        await pool.close()
+        reply = (await hanging)["hang@example.org"]
+        assert reply.phase in ("mail", "rcpt")  # the reply to MAIL may have been under way
+        assert (reply.code, reply.uncertain) == (None, False)
+        assert server.commands["QUIT"] == 1
+        await settle(lambda: server.connections == 0)
+        with pytest.raises(NotSent):
+            await pool.deliver(Envelope("a@example.org", ("c@example.org",), lambda eight_bit, smtputf8: MESSAGE), may_send=yes)
+
+
+async def test_close_with_waiters_raises_not_sent_in_them(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port, max_connections=1)
+        hanging = asyncio.create_task(send(pool, "hang@example.org"))
+        await server.hung.wait()
+        waiting = asyncio.create_task(send(pool, "b@example.org"))
+        await settle(lambda: pool.waiting == 1)
+        await pool.close()
+        with pytest.raises(NotSent):
+            await waiting
+        await hanging
+
+
+async def test_close_is_bounded_with_a_relay_that_does_not_say_goodbye(new_pool: NewPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("babygun.smtp.connection.QUIT_TIMEOUT", 0.1)
+
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.transaction()
+        await peer.hear("QUIT")
+        await peer.reader.read()
+
+    async with ScriptedServer(script) as server:
+        pool = new_pool(server.port)
+        await send(pool, "a@example.org")
+        async with asyncio.timeout(2):
+            await pool.close()
+        assert pool.open == 0
