@@ -1,0 +1,102 @@
+"""Lines of the log: one per event, whatever is in it, and none held back for long."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from babygun import logs
+
+Configure = Callable[..., io.StringIO]
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
+    """Sets the log up as a process does, and returns what it writes to; pytest's own handlers come back after."""
+    root, ours = logging.getLogger(), logging.getLogger("babygun")
+    before = (root.handlers[:], root.level, ours.level)
+
+    def set_up(**arguments: Any) -> io.StringIO:
+        stream = io.StringIO()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", stream)
+            logs.configure("api", **arguments)
+        return stream
+
+    yield set_up
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+    ours.setLevel(before[2])
+
+
+log = logs.get_logger("api")
+
+
+def test_line_has_time_component_event_and_fields(configure: Configure) -> None:
+    stream = configure()
+    log.info("request", path="/emails", status=202, ms=1.5, nothing=None, words="a b", both='"', empty="", flag=True, many=[1, "x"])
+    at, rest = stream.getvalue().split(" ", 1)
+    assert len(at) == len("2026-11-25T00:11:39.123Z")
+    assert rest == 'api request path=/emails status=202 ms=1.5 words="a b" both="\\"" empty="" flag=true many=[1, "x"]\n'
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\u2028b", "\x1b[31m", "\x9b31m", "\x00", "a\x85b"])
+def test_value_with_control_characters_stays_on_its_line_and_harmless(configure: Configure, value: str) -> None:
+    stream = configure()
+    log.info("request", path=value)
+    line = stream.getvalue()
+    assert line.endswith("\n")
+    assert line[:-1].isprintable()
+
+
+def test_json_line_is_an_object_with_the_same(configure: Configure) -> None:
+    stream = configure(format="json")
+    log.error("failed", exc=ValueError("no"), path="a\nb", nothing=None)
+    entry = json.loads(stream.getvalue())
+    assert entry.pop("at")
+    assert "ValueError: no" in entry.pop("traceback")
+    assert entry == {"level": "error", "component": "api", "event": "failed", "path": "a\nb"}
+
+
+def test_line_outside_of_a_loop_is_written_at_once(configure: Configure) -> None:
+    stream = configure()
+    log.info("started")
+    assert "started" in stream.getvalue()
+
+
+async def test_lines_on_a_loop_are_written_together_a_moment_later(configure: Configure) -> None:
+    stream = configure()
+    log.info("one")
+    log.info("two")
+    assert stream.getvalue() == ""
+    async with asyncio.timeout(5):
+        while not stream.getvalue():  # noqa: ASYNC110 (a timer of the handler)
+            await asyncio.sleep(0)
+    assert stream.getvalue().count("\n") == 2
+
+
+async def test_warning_is_written_at_once_with_what_was_before_it(configure: Configure) -> None:
+    stream = configure()
+    log.info("one")
+    log.warning("two")
+    assert [line.split(" ")[-1] for line in stream.getvalue().splitlines()] == ["one", "two"]
+
+
+def test_lines_of_a_loop_that_ended_are_written_by_the_next_or_at_the_end(configure: Configure) -> None:
+    stream = configure()
+
+    async def say(word: str) -> None:
+        log.info(word)
+
+    asyncio.run(say("one"))
+    asyncio.run(say("two"))
+    assert stream.getvalue() == ""
+    logging.getLogger().handlers[0].flush()
+    assert stream.getvalue().count("\n") == 2
