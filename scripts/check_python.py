@@ -6,7 +6,7 @@ import sys
 
 def problem():
     """What is missing, or nothing."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036
         found = ".".join(map(str, sys.version_info[:3]))
         return "Babygun needs Python 3.11 or newer, and %s is %s. Name another one: make install PYTHON=python3.12" % (sys.executable or "python3", found)
     try:

@@ -1,0 +1,62 @@
+"""Chooses ports: the one that was asked for or a clear refusal; a default one, or the next that is free."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+
+from babygun.errors import SettingsError
+
+_TRIES = 100  # ports looked at from a default on
+
+
+class Ports:
+    """Ports for one run; none is given out twice. ``say`` gets a line where a default was busy."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._taken: set[int] = set()
+
+    def choose(self, what: str, *, asked: int | None, default: int, option: str, host: str = "127.0.0.1") -> int:
+        """``asked`` if it is given (0: any free one), else ``default`` or the next free one.
+
+        Raises SettingsError where the asked one is busy or can't be listened on; ``option`` is how to ask for another.
+        """
+        if asked == 0:
+            return self.any(host)
+        if asked is not None:
+            if reason := self._refused(asked, host):
+                raise SettingsError(f"{what} can't have port {asked}: {reason}. Choose another one with {option}, or leave it out")
+            self._taken.add(asked)
+            return asked
+        for port in range(default, min(default + _TRIES, 65536)):
+            if not self._refused(port, host):
+                self._taken.add(port)
+                if port != default:
+                    self._say(f"port {default} is busy: {what} takes {port} ({option} names another)")
+                return port
+        raise SettingsError(f"no port from {default} on is free for {what}; choose one with {option}")
+
+    def any(self, host: str = "127.0.0.1") -> int:
+        """Any free port."""
+        while True:
+            with socket.create_server((host, 0)) as server:
+                port: int = server.getsockname()[1]
+            if port not in self._taken:
+                self._taken.add(port)
+                return port
+
+    def _refused(self, port: int, host: str) -> str:
+        """Why this port can't be had; empty: it can."""
+        if not 0 < port < 65536:
+            return "it is not between 1 and 65535"
+        if port in self._taken:
+            return "it is given to another part of Babygun"
+        try:
+            with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+                return ""
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return "something else listens there already"
+            return (error.strerror or str(error)).lower()
