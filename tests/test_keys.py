@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -56,14 +57,14 @@ def test_not_before_keys_sort_by_time_and_end_at_now() -> None:
 def test_job_slices_hold_each_shards_jobs_once() -> None:
     refs = [JobRef(f"{ID[:-2]}{shard:02x}", "a") for shard in range(SHARDS)]
     for bounds in ([0, 256], [0, 128, 256], [0, 85, 170, 256], [0, 1, 255, 256]):
-        for first, end in zip(bounds, bounds[1:], strict=False):
+        for first, end in itertools.pairwise(bounds):
             low, high = KEYS.job_slice(first, end)
             assert [r for r in refs if low <= KEYS.job(r) < high] == refs[first:end]
 
 
 def test_ranges_of_neighbouring_kinds_do_not_overlap() -> None:
     prefixes = sorted(value for name, value in vars(KEYS).items() if name != "prefix")
-    for low, high in zip(prefixes, prefixes[1:], strict=False):
+    for low, high in itertools.pairwise(prefixes):
         assert range_end(low) <= high
     assert all(p.startswith(KEYS.prefix) for p in prefixes)
 

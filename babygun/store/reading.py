@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from babygun import codec
@@ -151,13 +152,19 @@ async def list_workers(store: Store) -> list[Worker]:
     return [codec.decode_state(kv.value, Worker) for kv in found.kvs]
 
 
-async def owned_by(store: Store, worker_id: str) -> list[tuple[JobRef, int]]:
-    """What a worker owns, with the owner keys' create revisions. Reads all owner keys: as many as sends are in flight."""
+async def owned_by(store: Store, worker_id: str, *, revision: int = 0) -> list[tuple[JobRef, int]]:
+    """What a worker owns (or owned at ``revision``), with the owner keys' create revisions.
+
+    Reads all owner keys: as many as sends are in flight. Keys that can't be read, put there by hand, are passed over.
+    """
     owned: list[tuple[JobRef, int]] = []
     start, end = store.keys.owners, range_end(store.keys.owners)
     while True:
-        found = await store.client.range(start, end, limit=SCAN_KEYS)
-        owned += [(store.keys.parse_owner(kv.key), kv.create_revision) for kv in found.kvs if codec.decode_owner(kv.value).worker_id == worker_id]
+        found = await store.client.range(start, end, limit=SCAN_KEYS, revision=revision)
+        for kv in found.kvs:
+            with suppress(ValueError):
+                if codec.decode_owner(kv.value).worker_id == worker_id:
+                    owned.append((store.keys.parse_owner(kv.key), kv.create_revision))
         if not found.more:
             return owned
         start = found.kvs[-1].key + b"\0"

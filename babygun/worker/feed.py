@@ -39,8 +39,7 @@ class Feed:
                 async with watch(self._store.client, start, end, revision=revision + 1, deletes=False) as batches:
                     async for batch in batches:
                         for event in batch.events:
-                            if self._store.keys.parse_job(event.kv.key).queue not in self._ready.truncated:
-                                self._learn(event.kv)  # otherwise the next read finds it, in its turn behind the older ones
+                            self._learn(event.kv, arrived=True)
                         self._wake()
             except Compacted:
                 log.info("watch was compacted, reading again")
@@ -83,19 +82,22 @@ class Feed:
 
     def _take_in(self, shard: int, kvs: list[KeyValue], more: bool, end: bytes) -> tuple[bytes, bytes] | None:
         """Adds what was read of one shard; returns what to read of it next: past a queue that is full."""
-        full = False
+        full: str | None = None
         for kv in kvs:
-            full = not self._learn(kv)
+            full = self._learn(kv)
         if not more:
             return None
-        queue = self._store.keys.parse_job(kvs[-1].key).queue
-        start = range_end(self._store.keys.job_queue(shard, queue)) if full else kvs[-1].key + b"\0"
+        start = range_end(self._store.keys.job_queue(shard, full)) if full else kvs[-1].key + b"\0"
         return (start, end) if start < end else None
 
-    def _learn(self, kv: KeyValue) -> bool:
+    def _learn(self, kv: KeyValue, *, arrived: bool = False) -> str | None:
+        """Adds a job; returns its queue where that is full. ``arrived``: just now, so that in a queue which has more in etcd
+        it has to wait for the next read, in its turn behind the older ones."""
         try:
             ref, job = self._store.keys.parse_job(kv.key), codec.decode_job(kv.value)
         except ValueError as error:  # put there by hand; msgpack's and msgspec's errors are ValueErrors
             log.error("job can't be read, ignored", key=kv.key.decode(errors="replace"), error=str(error))
-            return True
-        return self._ready.add(ref, job)
+            return None
+        if arrived and ref.queue in self._ready.truncated:
+            return ref.queue
+        return None if self._ready.add(ref, job) else ref.queue

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 from babygun import __version__, codec
 from babygun.clock import utc_now
@@ -21,11 +21,10 @@ from babygun.keys import JobRef, range_end
 from babygun.logs import get_logger
 from babygun.model import Worker
 from babygun.store import Store
+from babygun.store.reading import owned_by
 from babygun.worker.slices import NOTHING, Slice, slice_of
 
 log = get_logger("worker")
-
-_PAGE = 1000
 
 
 class Membership:
@@ -131,23 +130,11 @@ class Membership:
         """Finds what a worker held in the revision before its keys vanished."""
         held: list[JobRef] = []
         try:
-            async for ref, owner_id in self._owners(revision - 1):
-                if owner_id == worker_id:
-                    held.append(ref)
+            held = [ref for ref, _ in await owned_by(self._store, worker_id, revision=revision - 1)]
         except EtcdError as error:  # compacted, or etcd is away: the next read of the slice finds the jobs too
             log.warning("a worker left; what it held is not known", worker=worker_id, error=str(error))
         log.info("a worker left", worker=worker_id, held=len(held))
         self._died(worker_id, held)
-
-    async def _owners(self, revision: int) -> AsyncIterator[tuple[JobRef, str]]:
-        start, end = self._store.keys.owners, range_end(self._store.keys.owners)
-        while True:
-            found = await self._store.client.range(start, end, limit=_PAGE, revision=revision)
-            for kv in found.kvs:
-                yield self._store.keys.parse_owner(kv.key), codec.decode_owner(kv.value).worker_id
-            if not found.more:
-                return
-            start = found.kvs[-1].key + b"\0"
 
 
 def _checked_in(worker: Worker, checkins: int, in_flight: int, part: Slice) -> Worker:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from babygun.ids import new_email_id
 from babygun.keys import JobRef
 from babygun.model import Job
@@ -95,7 +97,7 @@ def test_slices_of_live_workers_cover_all_shards_once() -> None:
         live = {f"w{k:03d}" for k in range(n)}
         slices = [slice_of(worker, live) for worker in sorted(live)]
         assert slices[0].first == 0 and slices[-1].end == 256
-        assert all(a.end == b.first for a, b in zip(slices, slices[1:], strict=False))
+        assert all(a.end == b.first for a, b in itertools.pairwise(slices))
 
 
 def test_slice_of_a_worker_that_is_not_registered_is_nothing() -> None:
@@ -104,7 +106,7 @@ def test_slice_of_a_worker_that_is_not_registered_is_nothing() -> None:
 
 def test_slice_with_more_workers_than_shards_leaves_some_idle() -> None:
     live = {f"w{k:03d}" for k in range(300)}
-    assert sum(part.end - part.first for part in map(lambda w: slice_of(w, live), live)) == 256
+    assert sum(part.end - part.first for part in (slice_of(w, live) for w in live)) == 256
 
 
 def test_slice_holds_the_ids_of_its_shards() -> None:
