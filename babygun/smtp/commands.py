@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from babygun.addresses import needs_smtputf8, to_ascii_domain
 from babygun.replies import Phase, Reply
@@ -14,8 +14,7 @@ from babygun.smtp.envelope import Envelope
 _PATH = re.compile(r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"|[^\s"<>\x00-\x1f\x7f]+)@[^\s"<>@\x00-\x1f\x7f]+')
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """``recipients`` and their RCPT commands, in order; ``refused``: those whom we refuse ourselves."""
 
     mail: bytes

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from babygun.smtp.reply_parser import ProtocolViolation, ReplyParser, ServerReply
+from babygun.smtp.reply_parser import ReplyParser, ServerReply
 
 CHUNK = 256 * 1024  # bytes of a message that are handed to the transport at once
 QUIT_TIMEOUT = 2.0  # seconds for a polite goodbye: nothing depends on it
@@ -150,11 +150,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.lost:
             return
-        try:
-            replies = self._parser.feed(data)
-        except ProtocolViolation as violation:
-            self._end(f"protocol error: {violation}")
-            return
+        replies = self._parser.feed(data)
         for reply in replies:
             if reply.code == 421:
                 self._goodbye = reply
@@ -165,6 +161,9 @@ class Connection(asyncio.Protocol):
                 return
             self._outstanding -= 1
             self._inbox.append(reply)
+        if self._parser.violation:
+            self._end(f"protocol error: {self._parser.violation}")
+            return
         if self._writable is not None and self._inbox:
             self._wake(self._writable)
         if self._waiter is not None:
@@ -172,6 +171,9 @@ class Connection(asyncio.Protocol):
                 self._wake(self._waiter)
             elif replies:
                 self._deadline = self._loop.time() + self._patience
+
+    def eof_received(self) -> None:
+        self._end("connection closed by the server")  # at once: a close() would wait for what the server doesn't read any more
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(f"connection lost: {exc}" if exc else "connection closed by the server")

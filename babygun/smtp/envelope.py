@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from babygun.errors import BabygunError
 from babygun.replies import Reply
 
 
-@dataclass(frozen=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """One message to some recipients, for one transaction.
 
     ``message(eight_bit, smtputf8)`` renders the content once it is known what the server offers (8BITMIME, SMTPUTF8): lines
@@ -24,8 +24,7 @@ class Envelope:
     needs_smtputf8: bool = False  # some address has a local part beyond ASCII; a domain alone goes as A-labels
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What came of an envelope: one reply per recipient.
 
     The RCPT reply of a recipient who was refused; else the reply to DATA or to the message. A MAIL that was refused counts for

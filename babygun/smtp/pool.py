@@ -5,7 +5,7 @@ there is room; or waits in line. A connection that comes back goes to the first 
 
 A relay that turns a connection away while others are open means that it allows no more: the limit shrinks to what is open,
 grows back by one every GROW seconds, and whoever was turned away waits for a connection like the rest, ``connect_timeout``
-at most. A reused connection that proves dead before it answered anything (the relay hung up on it, or says 421) is replaced by a fresh
+at most. (A relay that is simply gone says nothing about its limit: there the limit stays, or is forgotten once it is back.) A reused connection that proves dead before it answered anything (the relay hung up on it, or says 421) is replaced by a fresh
 one, and the message goes there as if nothing had been.
 """
 
@@ -141,7 +141,7 @@ class SmtpPool:
             try:
                 return await self._open()
             except ConnectFailed as error:
-                others = self.open + self._connecting
+                others = self.open + self._connecting if error.reply.code else self.open
                 if not error.busy or not others or self._closed:
                     self._wake()
                     raise
@@ -174,6 +174,8 @@ class SmtpPool:
         if self._closed:
             self._say_goodbye(connection)
             raise NotSent("the connection pool was closed")
+        if not self.open:
+            self._shrunk_to = self._relay.max_connections
         self._busy.add(connection)
         return connection
 

@@ -190,6 +190,38 @@ async def test_shrunken_pool_grows_back(new_pool: NewPool, monkeypatch: pytest.M
         assert server.max_concurrent == 4
 
 
+async def test_relay_that_comes_back_is_used_in_full_at_once(new_pool: NewPool) -> None:
+    server = MisbehavingServer()
+    await server.start()
+    pool = new_pool(server.port, max_connections=6)
+    await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(50)))
+    await server.stop()
+    await settle(lambda: pool.open == 0)
+    await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(50)))
+    server.max_concurrent = 0
+    await server.start()
+    await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(50)))
+    assert server.max_concurrent == 6
+    await server.stop()
+
+
+async def test_relay_that_says_421_to_all_fails_each_once_and_soon(new_pool: NewPool) -> None:
+    connections = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal connections
+        connections += 1
+        peer.say(b"421 4.3.2 Down for maintenance\r\n")
+
+    async with ScriptedServer(script) as server:
+        pool = new_pool(server.port, max_connections=10)
+        async with asyncio.timeout(4):
+            replies = await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(50)))
+        assert {reply.code for answer in replies for reply in answer.values()} == {421}
+        assert connections <= 2 * 50
+        assert (pool.open, pool.in_use, pool.waiting, pool._connecting) == (0, 0, 0, 0)
+
+
 async def test_too_many_connections_that_never_become_fewer_fail_in_time(new_pool: NewPool) -> None:
     async with MisbehavingServer(max_connections=1) as server:
         pool = new_pool(server.port, max_connections=2, connect_timeout=0.3)

@@ -9,7 +9,7 @@ import pytest
 
 from babygun.replies import Reply
 from babygun.smtp import SmtpPool
-from babygun.smtp.reply_parser import MAX_LINE, MAX_LINES, TEXT_MAX, ProtocolViolation, ReplyParser, ServerReply
+from babygun.smtp.reply_parser import MAX_LINE, MAX_LINES, TEXT_MAX, ReplyParser, ServerReply
 from tests.smtp.conftest import send
 from tests.smtp.scripted import Peer, ScriptedServer
 
@@ -197,6 +197,35 @@ async def test_reply_ahead_of_the_message_stops_it(new_pool: NewPool) -> None:
     assert "a reply to nothing" in reply.text
 
 
+async def test_rubbish_behind_the_final_reply_takes_nothing_from_it(new_pool: NewPool) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.transaction(after_dot=b"250 2.0.0 queued\r\nrubbish\r\n")
+        assert await peer.reader.read() == b""  # but the connection is not used again
+
+    async with ScriptedServer(script) as server:
+        pool = new_pool(server.port)
+        assert await send(pool, "b@example.org") == {"b@example.org": Reply("message", 250, "2.0.0", "queued")}
+        assert (pool.open, pool.in_use) == (0, 0)
+
+
+async def test_half_closed_connection_ends_a_large_message_at_once(new_pool: NewPool) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet(b"250-scripted.example\r\n250 PIPELINING\r\n")
+        await peer.hear("MAIL", "RCPT", "DATA")
+        peer.say(OK + OK + GO)
+        await peer.reader.readexactly(100_000)
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        peer.writer.write_eof()
+        await peer.writer.wait_closed()
+
+    async with ScriptedServer(script) as server:
+        pool = new_pool(server.port, data_timeout=30)
+        async with asyncio.timeout(5):
+            reply = (await send(pool, "b@example.org", message=b"y" * 30_000_000))["b@example.org"]
+        assert (reply.phase, reply.code, reply.uncertain) == ("data", None, False)
+
+
 @pytest.mark.parametrize("half", [b"250 o", b"250-2.0.0 queued\r\n", b""])
 async def test_half_a_reply_and_a_close_is_a_lost_connection(new_pool: NewPool, half: bytes) -> None:
     async def script(peer: Peer) -> None:
@@ -278,7 +307,7 @@ async def test_greeting_that_is_none_fails_in_connect(new_pool: NewPool, greetin
 def test_parser_gives_the_same_for_every_cut() -> None:
     data = b"250-a\r\n250-\r\n250 b\r\n550 no\r\n354\r\n221-x\n221 y\n"
     whole = ReplyParser().feed(data)
-    assert whole == [ServerReply(250, "a\n\nb"), ServerReply(550, "no"), ServerReply(354, ""), ServerReply(221, "x\ny")]
+    assert whole == [ServerReply(250, b"a\n\nb"), ServerReply(550, b"no"), ServerReply(354, b""), ServerReply(221, b"x\ny")]
     for first in range(len(data)):
         for second in range(first, len(data)):
             parser = ReplyParser()
@@ -291,12 +320,23 @@ def test_parser_keeps_little_of_a_long_reply() -> None:
     for _ in range(MAX_LINES):
         assert parser.feed(b"250-" + b"x" * 4000 + b"\r\n") == []
     assert sum(map(len, parser._lines)) < 4 * TEXT_MAX + MAX_LINE
-    with pytest.raises(ProtocolViolation):
-        parser.feed(b"250-more\r\n")
+    assert not parser.violation
+    assert parser.feed(b"250-more\r\n") == []
+    assert parser.violation
 
 
 def test_parser_refuses_a_line_that_does_not_end_early() -> None:
     parser = ReplyParser()
-    with pytest.raises(ProtocolViolation):
-        for _ in range(MAX_LINE // 100 + 2):
-            parser.feed(b"2" * 100)
+    for _ in range(MAX_LINE // 100):
+        parser.feed(b"2" * 100)
+    assert not parser.violation
+    for _ in range(3):
+        assert parser.feed(b"2" * 100) == []
+    assert parser.violation
+    assert parser._rest == b""
+
+
+def test_parser_gives_what_came_before_rubbish_and_nothing_after() -> None:
+    parser = ReplyParser()
+    assert parser.feed(b"250 ok\r\n250 ok\r\nrubbish\r\n250 ok\r\n") == [ServerReply(250, b"ok")] * 2
+    assert parser.violation

@@ -34,6 +34,24 @@ async def test_message_goes_through_tls(new_pool: NewPool, certificates: Certifi
         assert server.commands["QUIT"] == 1
 
 
+@pytest.mark.parametrize("tls", ["opportunistic", "implicit"])
+async def test_connection_with_tls_is_cut_like_any_other(new_pool: NewPool, certificates: Certificates, tls: str) -> None:
+    given = {"implicit_tls" if tls == "implicit" else "starttls": certificates.server}
+    async with MisbehavingServer(**given) as server:
+        pool = new_pool(server.port, tls=tls, tls_ca=certificates.ca)
+        assert (await send(pool, "drop-dot@example.org"))["drop-dot@example.org"].uncertain
+        assert (await send(pool, "drop-data@example.org"))["drop-data@example.org"].phase == "data"
+        sending = asyncio.create_task(send(pool, "hang@example.org"))
+        await server.hung.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert pool.open == 0
+        await send(pool, "a@example.org")
+        await server.cut()
+        assert (await send(pool, "b@example.org"))["b@example.org"].code == 250
+
+
 @pytest.mark.parametrize("tls", ["required", "implicit"])
 async def test_certificate_of_an_unknown_ca_is_refused(new_pool: NewPool, certificates: Certificates, tls: str) -> None:
     given = {"implicit_tls" if tls == "implicit" else "starttls": certificates.server}
