@@ -106,12 +106,15 @@ async def _newest_first(store: Store, prefix: bytes, before: str | None, chunk: 
     end = prefix + before.encode() if before and is_email_id(before) else range_end(prefix)
     end_ms = int(before[:8] + before[9:13], 16) + 1 if before and is_email_id(before) else await _newest_ms(store, prefix)
     window = float(_FIRST_WINDOW_MS)
+    crowded: int | None = None  # where a window began that held too many: what is left of it is halved, not overshot again
     while end_ms > 0:
         start_ms = max(0, int(end_ms - window))
+        if crowded is not None and crowded >= start_ms:
+            start_ms = max(start_ms, min(end_ms - 1, (crowded + end_ms) // 2))
         start = prefix + _id_floor(start_ms) if start_ms else prefix
         found = await store.client.range(start, end, limit=chunk)
         if found.more and end_ms - start_ms > 1:
-            window = max(1.0, min(window / 2, window * chunk / found.count))
+            crowded, window = start_ms, max(1.0, min((end_ms - start_ms) / 2, (end_ms - start_ms) * chunk / found.count))
             continue
         kvs = found.kvs
         while found.more:  # more than a chunk of ids in one millisecond
@@ -119,7 +122,9 @@ async def _newest_first(store: Store, prefix: bytes, before: str | None, chunk: 
             kvs = kvs + found.kvs
         if kvs:
             yield kvs[::-1]
-        window = window * 16 if not kvs else window * min(16.0, max(1.0, chunk / len(kvs)))
+        window = (end_ms - start_ms) * (16 if not kvs else min(16.0, max(1.0, chunk / len(kvs))))
+        if crowded is not None and crowded >= start_ms:
+            crowded = None
         end, end_ms = start, start_ms
 
 

@@ -42,7 +42,7 @@ from babygun.worker.slices import Slice
 log = get_logger("worker")
 
 _RECLAIM_MEMORY = 60.0  # seconds for which a dead worker's jobs are remembered, to log who takes them over
-_SHED_INTERVAL = 10.0  # seconds
+_SHED_INTERVAL = 2.0  # seconds; at full speed etcd's file grows by tens of megabytes in that time
 
 
 class Worker:
