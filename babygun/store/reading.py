@@ -106,14 +106,18 @@ async def _newest_first(store: Store, prefix: bytes, before: str | None, chunk: 
     end = prefix + before.encode() if before and is_email_id(before) else range_end(prefix)
     end_ms = int(before[:8] + before[9:13], 16) + 1 if before and is_email_id(before) else await _newest_ms(store, prefix)
     window = float(_FIRST_WINDOW_MS)
+    probing = False
     crowded: int | None = None  # where a window began that held too many: what is left of it is halved, not overshot again
     while end_ms > 0:
         start_ms = max(0, int(end_ms - window))
         if crowded is not None and crowded >= start_ms:
             start_ms = max(start_ms, min(end_ms - 1, (crowded + end_ms) // 2))
         start = prefix + _id_floor(start_ms) if start_ms else prefix
-        found = await store.client.range(start, end, limit=chunk)
-        if found.more and end_ms - start_ms > 1:
+        found = await store.client.range(start, end, limit=1 if probing else chunk)
+        if found.more and found.count <= chunk:
+            found = await store.client.range(start, end, limit=chunk)
+        probing = found.count == 0 or found.count > chunk  # the next guess is a rough one: just count
+        if probing and found.count and end_ms - start_ms > 1:
             crowded, window = start_ms, max(1.0, min((end_ms - start_ms) / 2, (end_ms - start_ms) * chunk / found.count))
             continue
         kvs = found.kvs
