@@ -26,6 +26,8 @@ from babygun.store.directory import Directory
 
 log = get_logger("api")
 
+_FIRST_READ = 1.0  # s, that the first connections wait for clients and keys to be read
+
 
 def build_app(settings: Settings) -> web.Application:
     """The API as an aiohttp application; etcd need not be up. Raises SettingsError where the relays can't be used."""
@@ -66,12 +68,26 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
         asyncio.create_task(_kept_running("signing key", lambda: _keep_signing_key(api)), name="api signing key"),
     ]
     try:
+        with suppress(TimeoutError):  # where etcd is away the API answers all the same, and says so
+            await asyncio.wait_for(_fit(api.directory), _FIRST_READ)
         yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await api.store.close()
+
+
+async def _fit(directory: Directory) -> None:
+    """Waits until tokens can be issued and verified."""
+    changed = asyncio.Event()
+    directory.on_change.append(changed.set)
+    try:
+        while not (directory.ready.is_set() and directory.signing_key):
+            changed.clear()
+            await changed.wait()
+    finally:
+        directory.on_change.remove(changed.set)
 
 
 async def _kept_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
