@@ -6,7 +6,8 @@ import argparse
 import asyncio
 import re
 
-from babygun import settings
+from babygun.cli.local import load_settings
+from babygun.cli.output import table
 from babygun.errors import NotFound, SettingsError
 from babygun.model import SCOPES, Client
 from babygun.store import Store
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(arguments: argparse.Namespace) -> int:
-    async with Store(settings.load()) as store:
+    async with Store(load_settings()) as store:
         if arguments.action == "create":
             if arguments.id is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", arguments.id):
                 raise SettingsError("a client's id has 1 to 64 letters, digits, dots, hyphens and underscores")
@@ -47,7 +48,5 @@ async def _run(arguments: argparse.Namespace) -> int:
 
 
 def _table(clients: list[Client]) -> str:
-    from babygun.cli.output import table
-
     rows = [(c.id, c.name, ",".join(c.scopes), f"{c.rate:g}/s" if c.rate else "-", f"{c.created_at:%Y-%m-%d %H:%M}") for c in clients]
     return table(("ID", "NAME", "SCOPES", "RATE", "CREATED"), rows) if rows else "no clients yet: babygun client create NAME"

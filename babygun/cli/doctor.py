@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from typing import Literal, NamedTuple
 
-from babygun import settings
+from babygun.cli.local import load_settings
 from babygun.clock import utc_now
 from babygun.errors import BabygunError, EtcdError
 from babygun.etcd_versions import is_lossy
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return asyncio.run(_run(settings.load(), relays=not arguments.no_relay))
+    return asyncio.run(_run(load_settings(), relays=not arguments.no_relay))
 
 
 async def _run(loaded: Settings, *, relays: bool) -> int:

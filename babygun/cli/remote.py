@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
 
 from babygun import settings
+from babygun.cli.local import dev_json
 from babygun.errors import BabygunError, SettingsError
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def call_api(work: Callable[[Remote], Awaitable[T]]) -> T:
 
 async def _call_api(work: Callable[[Remote], Awaitable[T]]) -> T:
     loaded = settings.load()
-    found = _dev_json()
+    found = dev_json()
     scheme = "https" if loaded.api_cert else "http"
     url = (loaded.api_url or found.get("api_url") or f"{scheme}://{loaded.api_host}:{loaded.api_port}").rstrip("/")
     client_id, secret = loaded.client_id or found.get("client_id"), loaded.client_secret or found.get("client_secret")
@@ -61,11 +61,3 @@ async def _call_api(work: Callable[[Remote], Awaitable[T]]) -> T:
         answer = await remote.call("POST", "/tokens", json={"client_id": client_id, "client_secret": secret})
         remote.token = answer["token"]
         return await work(remote)
-
-
-def _dev_json() -> dict[str, Any]:
-    try:
-        value = json.loads(Path(".babygun/dev.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
