@@ -72,9 +72,13 @@ def _decode_plain(data: bytes) -> Iterator[tuple[str, Any]]:
             if not data:  # --keys-only
                 yield key, None
                 return
+        if "/contents/" in key and b"\n" + key[:-4].encode() + b"0001\n" in data:
+            raise BabygunError(f"{key} is the first of several chunks: use etcdctl get -w json")
         value, length = _value(data)
+        if data[length : length + 1] not in (b"\n", b""):
+            raise BabygunError("a value does not end where it should: use etcdctl get -w json")
         yield key, value
-        data = data[length:].removeprefix(b"\n")
+        data = data[length + 1 :]
 
 
 def _value(data: bytes) -> tuple[Any, int]:

@@ -1,0 +1,235 @@
+"""The command line as its user calls it: each command in a process of its own, against a real etcd, API, worker and mail server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from babygun.dev.etcd_binary import find_etcd
+from babygun.keys import JobRef
+from babygun.settings import Settings
+from babygun.store.clients import create_client
+from tests.e2e.test_pipeline import api_process
+from tests.rig import Rig, changed, environment
+from tests.smtp_server import MisbehavingServer
+
+
+class Result(NamedTuple):
+    status: int
+    out: str
+    error: str
+
+
+class Command:
+    """Runs ``babygun …`` with a test's settings, in a folder without anything."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings, self.folder = settings, folder
+
+    async def __call__(self, *words: str, stdin: bytes = b"") -> Result:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "babygun", *words, env=environment(self.settings) | {"PYTHONPATH": str(Path(__file__).parents[2])}, cwd=self.folder,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, error = await asyncio.wait_for(process.communicate(stdin), 30)
+        assert b"Traceback" not in error, error.decode()
+        assert process.returncode is not None
+        return Result(process.returncode, out.decode(), error.decode())
+
+
+@pytest.fixture
+def babygun(rig: Rig, tmp_path: Path) -> Command:
+    return Command(rig.settings, tmp_path)
+
+
+@pytest.fixture
+async def with_api(rig: Rig, tmp_path: Path) -> AsyncIterator[Command]:
+    """Commands that know an API and a client of it with all scopes."""
+    client, secret = await create_client(rig.store, name="cli", scopes=("admin",))
+    async with api_process(rig, rig.settings) as api:
+        yield Command(changed(rig.settings, api_url=api.url, client_id=client.id, client_secret=secret), tmp_path)
+
+
+async def test_send_waits_and_the_email_can_be_listed_and_shown(rig: Rig, with_api: Command, smtp: MisbehavingServer) -> None:
+    (with_api.folder / "a.txt").write_text("attached")
+    async with rig.worker():
+        sent = await with_api(
+            *[
+                "send",
+                "--from",
+                "me@example.com",
+                "--to",
+                "ann@example.org",
+                "--cc",
+                "bob@example.org",
+                "--subject",
+                "hi",
+                "--body",
+                "-",
+                "--attach",
+                "a.txt",
+                "--tag",
+                "t1",
+                "--wait",
+            ],
+            "--header",
+            "X-A: b",
+            stdin=b"text",
+        )
+        assert (sent.status, sent.error) == (0, "complete\n")
+        email_id = sent.out.strip()
+        assert smtp.messages[0].recipients == ("ann@example.org", "bob@example.org") and b"X-A: b" in smtp.messages[0].data
+        failed = await with_api(*["send", "--from", "me@example.com", "--to", "hard@example.org", "--wait"])
+        assert failed.status == 1 and "1 of 1 recipient not reached: 1 bounced (bad_mailbox)" in failed.error
+        listed = await with_api("emails", "list", "--tag", "t1")
+        assert email_id in listed.out and "ann@example.org +1" in listed.out and failed.out.strip() not in listed.out
+        shown = await with_api("emails", "show", email_id)
+        assert shown.status == 0 and "delivered" in shown.out and "claimed" in shown.out
+        assert json.loads((await with_api("emails", "show", email_id, "--json")).out)["email"]["id"] == email_id
+        workers = await with_api("workers")
+        assert "00-ff" in workers.out
+
+
+async def test_emails_cancel_and_retry_do_as_they_say_or_say_why_not(rig: Rig, with_api: Command) -> None:
+    email_id = (await with_api(*["send", "--from", "me@example.com", "--to", "ann@example.org", "--at", "2027-01-31T08:00:00Z"])).out.strip()
+    assert (await with_api("emails", "cancel", email_id)).out.startswith("cancelled")
+    again = await with_api("emails", "cancel", email_id)
+    assert again.status == 1 and "cancelled already" in again.error
+    assert (await with_api("emails", "retry", email_id)).out.startswith("incomplete")
+    unknown = await with_api("emails", "show", "01a21000-1b9b-7058-a863-be5a676c7d85")
+    assert unknown.status == 1 and unknown.error.startswith("babygun: ")
+
+
+async def test_bad_email_is_refused_naming_the_field(with_api: Command) -> None:
+    result = await with_api(*["send", "--from", "me@example.com", "--to", "nobody"])
+    assert result.status == 1 and "to" in result.error
+    result = await with_api(*["send", "--from", "me@example.com", "--to", "a@b.example", "--attach", "missing.pdf"])
+    assert result.status == 2 and "missing.pdf: No such file" in result.error
+
+
+async def test_token_is_printed_and_checked(with_api: Command) -> None:
+    token = (await with_api("token")).out.strip()
+    assert "valid for another" in (await with_api("token", "--check", token)).out
+    assert (await with_api("token", "--check", token[:-2])).status == 1
+
+
+async def test_api_that_does_not_answer_and_unknown_client_are_one_sentence(babygun: Command) -> None:
+    nobody = await babygun("workers")
+    assert nobody.status == 2 and "BABYGUN_CLIENT_ID" in nobody.error
+    away = await Command(changed(babygun.settings, api_url="http://127.0.0.1:1", client_id="a", client_secret="b"), babygun.folder)("workers")
+    assert away.status == 1 and "does not answer" in away.error and len(away.error.splitlines()) == 1
+
+
+async def test_client_is_created_listed_and_deleted(babygun: Command) -> None:
+    assert "no clients yet" in (await babygun("client", "list")).out
+    created = await babygun("client", "create", "the shop", "--id", "shop", "--scope", "emails:send", "--rate", "5")
+    assert created.out.splitlines()[0].split() == ["client_id", "shop"] and len(created.out.split()[-1]) == 64
+    taken = await babygun("client", "create", "other", "--id", "shop")
+    assert taken.status == 1 and "already" in taken.error
+    assert (await babygun("client", "create", "x", "--id", "a/b")).status == 2
+    assert "the shop" in (await babygun("client", "list")).out
+    assert (await babygun("client", "delete", "shop")).status == 0
+    assert (await babygun("client", "delete", "shop")).status == 1
+
+
+async def test_doctor_finds_a_working_installation_working(rig: Rig, babygun: Command, smtp: MisbehavingServer) -> None:
+    await create_client(rig.store, name="x", scopes=("admin",))
+    async with rig.worker():
+        result = await babygun("doctor")
+        assert result.status == 0, result.out
+        assert "relay main" in result.out and "1 live workers" in result.out and "BAD" not in result.out
+
+
+async def test_doctor_names_what_is_wrong(babygun: Command) -> None:
+    settings = changed(babygun.settings, etcd_endpoints=("http://127.0.0.1:1",), relays={"main": {"url": "smtp://127.0.0.1:1"}}, etcd_timeout=0.5)
+    result = await Command(settings, babygun.folder)("doctor")
+    assert result.status == 1
+    assert "BAD   etcd at http://127.0.0.1:1 does not answer" in result.out and "BAD   relay main" in result.out
+
+
+async def test_classify_tells_class_action_and_rule(babygun: Command) -> None:
+    result = await babygun("classify", "552 5.2.2 Mailbox full")
+    assert result.out.split()[:4] == ["class", "mailbox_full", "action", "retry"]
+
+
+async def test_settings_are_listed_without_their_secrets(babygun: Command) -> None:
+    result = await Command(changed(babygun.settings, etcd_password="hunter2"), babygun.folder)("settings")
+    assert "BABYGUN_ETCD_PASSWORD" in result.out and "(set)" in result.out and "hunter2" not in result.out
+
+
+@pytest.mark.parametrize("words", [("api",), ("worker",), ("doctor",), ("settings",)])
+async def test_setting_that_cannot_be_used_ends_each_command_with_a_sentence(babygun: Command, words: tuple[str, ...]) -> None:
+    command = Command(babygun.settings, babygun.folder)
+    env = environment(command.settings) | {"BABYGUN_ETCD_TIMEOUT": "soon", "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "babygun", *words, env=env, cwd=command.folder, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    _, error = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 2 and error.decode().startswith("babygun: BABYGUN_ETCD_TIMEOUT: 'soon' is not a duration")
+
+
+async def test_worker_without_a_relay_says_what_to_set(babygun: Command) -> None:
+    result = await Command(changed(babygun.settings, relays={}), babygun.folder)("worker")
+    assert result.status == 2 and "BABYGUN_RELAY_URL" in result.error
+
+
+@pytest.mark.parametrize("words", [(), ("nonsense",), ("emails",), ("send",)])
+async def test_wrong_call_shows_the_usage(babygun: Command, words: tuple[str, ...]) -> None:
+    result = await babygun(*words)
+    assert result.status == 2 and result.error.startswith("usage: babygun")
+
+
+async def test_help_lists_every_command(babygun: Command) -> None:
+    from babygun.cli.main import COMMANDS
+
+    out = (await babygun("--help")).out
+    assert all(command.name in out for command in COMMANDS)
+
+
+class TestDecode:
+    """On what etcdctl itself prints."""
+
+    @staticmethod
+    async def etcdctl(rig: Rig, *words: str) -> bytes:
+        found = find_etcd()
+        assert found is not None
+        process = await asyncio.create_subprocess_exec(
+            str(Path(found.path).with_name("etcdctl")), "--endpoints", rig.settings.etcd_endpoints[0], *words, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        return out
+
+    async def test_decode_of_jobs_as_etcdctl_prints_them(self, rig: Rig, babygun: Command) -> None:
+        ids = sorted([await rig.send("ann@example.org"), await rig.send("bob@example.org", body="x" * 2570)])  # 0x0a0a: line breaks in the size
+        out = await self.etcdctl(rig, "get", "--prefix", rig.store.keys.jobs.decode())
+        decoded = (await babygun("decode", stdin=out)).out
+        values = [json.loads(part if part.startswith("{") else "{" + part) for part in decoded.replace("}\n{", "}\x00{").split("\x00")]
+        assert sorted(v["key"].rpartition("/")[2] for v in values) == ids and all(v["value"]["recipients"] == 1 for v in values)
+
+    async def test_decode_of_a_content_in_chunks_needs_json_and_says_so(self, rig: Rig, babygun: Command) -> None:
+        email_id = await rig.send("ann@example.org", body="x" * 2_000_000)
+        prefix = rig.store.keys.content(email_id).decode()
+        plain = await babygun("decode", stdin=await self.etcdctl(rig, "get", "--prefix", prefix))
+        assert plain.status == 1 and "-w json" in plain.error
+        whole = await babygun("decode", stdin=await self.etcdctl(rig, "get", "--prefix", "-w", "json", prefix))
+        assert json.loads(whole.out)["value"]["body"] == "x" * 2_000_000
+
+    async def test_decode_of_states_values_only_and_keys_only(self, rig: Rig, babygun: Command) -> None:
+        email_id = await rig.send("ann@example.org")
+        record = await babygun("decode", stdin=await self.etcdctl(rig, "get", "--print-value-only", rig.store.keys.email(email_id).decode()))
+        assert json.loads(record.out)["id"] == email_id
+        job = await babygun("decode", stdin=await self.etcdctl(rig, "get", "--print-value-only", rig.store.keys.job(JobRef(email_id, "main")).decode()))
+        assert json.loads(job.out)["recipients"] == 1
+        keys = await babygun("decode", stdin=await self.etcdctl(rig, "get", "--prefix", "--keys-only", rig.store.keys.prefix.decode()))
+        assert keys.status == 0 and email_id in keys.out
+
+    @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x81\xa1", b"/key\n\xc1\n"])
+    async def test_decode_of_rubbish_is_one_sentence(self, babygun: Command, data: bytes) -> None:
+        result = await babygun("decode", stdin=data)
+        assert result.status == 1 and result.error.startswith("babygun: ") and len(result.error.splitlines()) == 1
