@@ -89,6 +89,38 @@ async def test_connection_that_dies_as_it_is_reused_does_not_fail_the_message(ne
         assert server.connections == 2
 
 
+async def test_one_fresh_connection_does_where_all_idle_ones_are_dead(new_pool: NewPool) -> None:
+    dead = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.transaction()
+        if peer.number <= 8:
+            everybody.add(peer.number)
+            await peer.hear("MAIL")  # and hangs up
+        else:
+            dead.set()
+
+    everybody: set[int] = set()
+    async with ScriptedServer(script) as server:
+        pool = new_pool(server.port)
+        await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(8)))
+        await settle(lambda: len(everybody) == 8)
+        assert (await send(pool, "b@example.org"))["b@example.org"].code == 250
+        assert dead.is_set()
+        assert server.connections == 9
+        assert pool.open <= 8  # the other dead ones are found out as they are used
+
+
+async def test_waiter_gets_the_place_of_a_connection_that_is_lost(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port, max_connections=1)
+        async with asyncio.timeout(5):
+            replies = await asyncio.gather(*(send(pool, f"{name}@example.org") for name in ("drop-data1", "drop-dot2", "drop-data3", "good")))
+        assert replies[3]["good@example.org"].code == 250
+        assert server.max_concurrent == 1
+
+
 async def test_421_in_reply_to_mail_on_a_reused_connection_leads_to_a_fresh_one(new_pool: NewPool) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet()
@@ -174,19 +206,15 @@ async def test_too_many_connections_shrinks_the_pool_and_fails_nothing(new_pool:
         assert server.refused == refused  # it doesn't try again at once
 
 
-async def test_shrunken_pool_grows_back(new_pool: NewPool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_shrunken_pool_grows_back_while_mail_waits(new_pool: NewPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("babygun.smtp.pool.GROW", 0.02)
     async with MisbehavingServer(max_connections=1) as server:
         pool = new_pool(server.port, max_connections=4)
-        await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(10)))
+        sending = [asyncio.create_task(send(pool, f"r{n}@example.org")) for n in range(1000)]
+        await server.wait_for(20)
         assert server.max_concurrent == 1
         server.max_connections = 0
-
-        async def several() -> None:
-            while server.max_concurrent < 4:
-                await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(10)))
-
-        await asyncio.wait_for(several(), 5)
+        await asyncio.gather(*sending)
         assert server.max_concurrent == 4
 
 
@@ -203,6 +231,20 @@ async def test_relay_that_comes_back_is_used_in_full_at_once(new_pool: NewPool) 
     await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(50)))
     assert server.max_concurrent == 6
     await server.stop()
+
+
+async def test_relay_that_said_421_to_all_is_used_in_full_once_it_is_back(new_pool: NewPool) -> None:
+    async with MisbehavingServer(max_connections=1) as server:
+        other = new_pool(server.port)
+        await send(other, "a@example.org")
+        pool = new_pool(server.port, max_connections=5)
+        await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(20)))
+        assert len(server.messages) == 1
+        await other.close()
+        await settle(lambda: server.connections == 0)
+        server.max_connections = 0
+        await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(50)))
+        assert server.max_concurrent == 5
 
 
 async def test_relay_that_says_421_to_all_fails_each_once_and_soon(new_pool: NewPool) -> None:
@@ -335,6 +377,31 @@ async def test_close_with_waiters_raises_not_sent_in_them(new_pool: NewPool) -> 
         with pytest.raises(NotSent):
             await waiting
         await hanging
+
+
+async def test_close_while_connecting_leaves_no_connection(new_pool: NewPool) -> None:
+    greeted, go_on = asyncio.Event(), asyncio.Event()
+    heard: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        peer.say(b"220 scripted.example\r\n")
+        await peer.hear("EHLO")
+        greeted.set()
+        await go_on.wait()
+        peer.say(b"250 scripted.example\r\n")
+        heard.append(await peer.reader.readline())
+        peer.say(b"221 bye\r\n")
+
+    async with ScriptedServer(script) as server:
+        pool = new_pool(server.port)
+        sending = asyncio.create_task(send(pool, "b@example.org"))
+        await greeted.wait()
+        await pool.close()
+        go_on.set()
+        with pytest.raises(NotSent):
+            await sending
+        await settle(lambda: heard == [b"QUIT\r\n"])
+        assert pool.open == 0
 
 
 async def test_close_is_bounded_with_a_relay_that_does_not_say_goodbye(new_pool: NewPool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -315,6 +315,10 @@ def test_parser_gives_the_same_for_every_cut() -> None:
             assert got == whole
 
 
+def test_parser_takes_a_last_line_that_it_knows_as_a_reply_for_a_last_line() -> None:
+    assert ReplyParser().feed(b"250 ok\r\n250-first\r\n250 ok\r\n250 ok\r\n") == [ServerReply(250, b"ok"), ServerReply(250, b"first\nok"), ServerReply(250, b"ok")]
+
+
 def test_parser_keeps_little_of_a_long_reply() -> None:
     parser = ReplyParser()
     for _ in range(MAX_LINES):
