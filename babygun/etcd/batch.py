@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from babygun.errors import EtcdError, EtcdUnavailable, OutcomeUnknown, OutOfSpace
 from babygun.etcd.client import EtcdClient
 from babygun.etcd.txn import Txn, TxnResult
+from babygun.etcd.wire import nest
 
 _MAX_OPS = 128  # etcd's default --max-txn-ops: the outer operations and those of the largest nested transaction, together
 _MAX_RESPONSE = 4 << 20  # bytes that a batch may be expected to bring back, so that one answer does not hold up the rest
@@ -127,7 +128,7 @@ class Batcher:
             if len(batch) == 1:
                 results = [await self._client.txn(batch[0].txn)]
             else:
-                response = await self._client.raw_txn(nest([waiting.txn for waiting in batch]))
+                response = await self._client.raw_txn(nest([waiting.txn.encoded for waiting in batch]))
                 revision = response.header.revision
                 results = [TxnResult(op.response_txn, revision) for op in response.responses]
         except EtcdError as error:
@@ -195,30 +196,3 @@ def _fail(batch: Iterable[_Waiting], error: EtcdError) -> None:
     for waiting in batch:
         if not waiting.future.done():
             waiting.future.set_exception(error)
-
-
-def nest(txns: list[Txn]) -> bytes:
-    """A TxnRequest without compares whose operations are these transactions, made of their encoded bytes.
-
-    On the wire that is each one's bytes behind the tag and length of RequestOp.request_txn (field 4), behind the tag and length
-    of TxnRequest.success (field 2).
-    """
-    parts: list[bytes] = []
-    for txn in txns:
-        encoded = txn.encoded
-        head = b"\x22" + _varint(len(encoded))
-        parts += (b"\x12", _varint(len(head) + len(encoded)), head, encoded)
-    return b"".join(parts)
-
-
-def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return bytes((number,))
-    if number < 0x4000:
-        return bytes((number & 0x7F | 0x80, number >> 7))
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

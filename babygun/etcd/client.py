@@ -64,13 +64,20 @@ class Member(NamedTuple):
 
 
 class EtcdClient:
-    """An etcd cluster, through any of its ``endpoints``. ``timeout``: seconds that one request may take in all; paths are of PEM files."""
+    """An etcd cluster, through any of its ``endpoints``. ``timeout``: seconds that one request may take in all; paths are of PEM files.
 
-    def __init__(self, endpoints: Sequence[str], *, user: str = "", password: str = "", ca: str = "", cert: str = "", key: str = "", timeout: float = 5.0) -> None:
+    ``keepalive``: seconds of silence after which a connection in use is checked; lost if it does not answer within half of that. etcd
+    hangs up on a client that checks more often than its ``--grpc-keepalive-min-time``, 5 s by default.
+    """
+
+    def __init__(
+        self, endpoints: Sequence[str], *, user: str = "", password: str = "", ca: str = "", cert: str = "", key: str = "", timeout: float = 5.0, keepalive: float = 10.0
+    ) -> None:
         self._urls = tuple(endpoints)
         self._tls = Tls(ca, cert, key)
         self._credentials = Credentials(user, password)
         self._endpoints: Endpoints | None = None
+        self._keepalive = keepalive
         self.timeout = timeout
 
     @classmethod
@@ -81,7 +88,7 @@ class EtcdClient:
     async def start(self) -> None:
         """Opens the channels; etcd need not be up. Raises SettingsError where an endpoint or a PEM file can't be used."""
         if self._endpoints is None:
-            self._endpoints = Endpoints(self._urls, self._tls)
+            self._endpoints = Endpoints(self._urls, self._tls, self._keepalive)
 
     async def close(self) -> None:
         """Closes the channels; requests under way fail as if the connection were lost."""

@@ -29,8 +29,6 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 2000),  # also the time that one attempt to connect is given
     ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.keepalive_time_ms", 10_000),  # etcd hangs up on a client that pings more often than every 5 s
-    ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.http2.max_pings_without_data", 0),  # a quiet watch goes on being checked
     ("grpc.use_local_subchannel_pool", 1),  # two clients of one process share no connection, so neither's close or failure is the other's
     ("grpc.service_config_disable_resolution", 1),  # nobody's DNS record tells this client to retry
@@ -61,17 +59,23 @@ def _read(path: str) -> bytes | None:
 class Endpoint:
     """One etcd address, with the RPCs that this package uses as bound callables."""
 
-    def __init__(self, url: str, tls: Tls) -> None:
+    def __init__(self, url: str, tls: Tls, keepalive: float) -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SettingsError(f"{url!r} is not an etcd endpoint of the form http://host:port")
         self.url = url
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         target = f"{host}:{parts.port or 2379}"
+        options = [
+            *_OPTIONS,
+            ("grpc.keepalive_time_ms", int(keepalive * 1000)),
+            ("grpc.keepalive_timeout_ms", int(keepalive * 500)),
+            ("grpc.http2.ping_timeout_ms", int(keepalive * 500)),  # a minute by default, and then the one above is never reached (measured, 1.85)
+        ]
         if parts.scheme == "https":
-            self.channel = aio.secure_channel(target, tls.credentials(), options=_OPTIONS)
+            self.channel = aio.secure_channel(target, tls.credentials(), options=options)
         else:
-            self.channel = aio.insecure_channel(target, options=_OPTIONS)
+            self.channel = aio.insecure_channel(target, options=options)
         kv, lease, maintenance = rpc.KVStub(self.channel), rpc.LeaseStub(self.channel), rpc.MaintenanceStub(self.channel)
         self.range: Callable[..., Any] = kv.Range
         self.put: Callable[..., Any] = kv.Put
@@ -98,8 +102,8 @@ class Endpoint:
 class Endpoints:
     """Several endpoints, one of them preferred."""
 
-    def __init__(self, urls: tuple[str, ...], tls: Tls) -> None:
-        self._all = [Endpoint(url, tls) for url in urls]
+    def __init__(self, urls: tuple[str, ...], tls: Tls, keepalive: float) -> None:
+        self._all = [Endpoint(url, tls, keepalive) for url in urls]
         self._preferred = 0
 
     def __len__(self) -> int:

@@ -1,31 +1,45 @@
 """Transactions: what to compare, what to do. Pure construction, no I/O.
 
-An Op and a Compare are etcd's protobuf messages; treat them as opaque. A Txn is immutable: it is encoded once, and the bytes
+An Op and a Compare are opaque: made by the functions here, encoded at once. A Txn is immutable: it is encoded once, and the bytes
 are what travels, alone or nested in a batch (see :mod:`babygun.etcd.batch`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from aetcd import rpc
 
-Op: TypeAlias = Any  # rpc.RequestOp
-Compare: TypeAlias = Any  # rpc.Compare
+from babygun.etcd import wire
 
-_EQUAL = rpc.Compare.EQUAL
-_GREATER = rpc.Compare.GREATER
-_VERSION = rpc.Compare.VERSION
-_CREATE = rpc.Compare.CREATE
-_MOD = rpc.Compare.MOD
-_DESCEND = rpc.RangeRequest.DESCEND
-_BY_KEY = rpc.RangeRequest.KEY
-_RequestOp = rpc.RequestOp
-_PutRequest = rpc.PutRequest
-_DeleteRangeRequest = rpc.DeleteRangeRequest
-_RangeRequest = rpc.RangeRequest
-_Compare = rpc.Compare
+_PUT, _DELETE, _GET = range(3)
+# A compare's result and target, as wire.compare wants them: EQUAL and VERSION are the defaults.
+_EQUAL_VERSION, _GREATER_VERSION, _EQUAL_CREATE, _EQUAL_MOD = b"", b"\x08\x01", b"\x10\x01", b"\x10\x02"
+_VERSION_0 = b"\x20\x00"
+
+
+class Op:
+    """One operation of a transaction: encoded, and which key or [key, end) it is about."""
+
+    __slots__ = ("encoded", "end", "key", "kind")
+
+    def __init__(self, kind: int, encoded: bytes, key: bytes, end: bytes = b"") -> None:
+        self.kind = kind
+        self.encoded = encoded
+        self.key = key
+        self.end = end
+
+
+class Compare:
+    """One condition of a transaction: encoded, and which key or [key, end) it is about."""
+
+    __slots__ = ("encoded", "end", "key")
+
+    def __init__(self, encoded: bytes, key: bytes, end: bytes = b"") -> None:
+        self.encoded = encoded
+        self.key = key
+        self.end = end
 
 
 class KeyValue(NamedTuple):
@@ -46,66 +60,67 @@ def key_value(message: Any) -> KeyValue:
 
 def put(key: bytes, value: bytes, lease: int = 0) -> Op:
     """Writes a key; ``lease`` 0: it hangs on none, whatever it hung on before."""
-    return _RequestOp(request_put=_PutRequest(key=key, value=value, lease=lease))
+    return Op(_PUT, wire.put_op(key, value, lease, False), key)
 
 
 def keep(key: bytes, lease: int) -> Op:
     """Hangs a key on a lease (0: takes it off) without sending its value again. The key must exist, or etcd refuses the whole request."""
-    return _RequestOp(request_put=_PutRequest(key=key, lease=lease, ignore_value=True))
+    return Op(_PUT, wire.put_op(key, b"", lease, True), key)
 
 
 def delete(key: bytes) -> Op:
     """Deletes a key; that there is none is no error."""
-    return _RequestOp(request_delete_range=_DeleteRangeRequest(key=key))
+    return Op(_DELETE, wire.delete_op(key, b""), key)
 
 
 def delete_range(start: bytes, end: bytes) -> Op:
     """Deletes every key in [start, end)."""
-    return _RequestOp(request_delete_range=_DeleteRangeRequest(key=start, range_end=end))
+    return Op(_DELETE, wire.delete_op(start, end), start, end)
 
 
 def get(key: bytes) -> Op:
     """Reads a key."""
-    return _RequestOp(request_range=_RangeRequest(key=key))
+    return Op(_GET, wire.get_op(key), key)
 
 
 def get_range(start: bytes, end: bytes, *, limit: int = 0, keys_only: bool = False, descending: bool = False) -> Op:
     """Reads the keys in [start, end), at most ``limit`` of them (0: all)."""
-    return _RequestOp(request_range=range_request(start, end, limit=limit, keys_only=keys_only, descending=descending))
+    request = range_request(start, end, limit=limit, keys_only=keys_only, descending=descending)
+    return Op(_GET, wire.range_op(request.SerializeToString()), start, end)
 
 
 def range_request(start: bytes, end: bytes, *, limit: int = 0, keys_only: bool = False, descending: bool = False, revision: int = 0) -> Any:
     """etcd's range message. Ascending is its natural order; asking for it would only make it sort again."""
-    request = _RangeRequest(key=start, range_end=end, limit=limit, keys_only=keys_only, revision=revision)
+    request = rpc.RangeRequest(key=start, range_end=end, limit=limit, keys_only=keys_only, revision=revision)
     if descending:
-        request.sort_order = _DESCEND
-        request.sort_target = _BY_KEY
+        request.sort_order = rpc.RangeRequest.DESCEND
+        request.sort_target = rpc.RangeRequest.KEY
     return request
 
 
 def absent(key: bytes) -> Compare:
     """The key does not exist."""
-    return _Compare(result=_EQUAL, target=_VERSION, key=key, version=0)
+    return Compare(wire.compare(_EQUAL_VERSION, key, _VERSION_0), key)
 
 
 def present(key: bytes) -> Compare:
     """The key exists."""
-    return _Compare(result=_GREATER, target=_VERSION, key=key, version=0)
+    return Compare(wire.compare(_GREATER_VERSION, key, _VERSION_0), key)
 
 
 def created_at(key: bytes, revision: int) -> Compare:
     """The key exists, and is the one created at this revision."""
-    return _Compare(result=_EQUAL, target=_CREATE, key=key, create_revision=revision)
+    return Compare(wire.compare(_EQUAL_CREATE, key, b"\x28" + wire.varint(revision)), key)
 
 
 def modified_at(key: bytes, revision: int) -> Compare:
     """The key exists, and was last written at this revision."""
-    return _Compare(result=_EQUAL, target=_MOD, key=key, mod_revision=revision)
+    return Compare(wire.compare(_EQUAL_MOD, key, b"\x30" + wire.varint(revision)), key)
 
 
 def range_absent(start: bytes, end: bytes) -> Compare:
     """No key exists in [start, end): a compare over a range holds when it holds for each key there, and no key has version 0."""
-    return _Compare(result=_EQUAL, target=_VERSION, key=start, range_end=end, version=0)
+    return Compare(wire.compare(_EQUAL_VERSION, start, _VERSION_0, end), start, end)
 
 
 class Txn:
@@ -121,7 +136,7 @@ class Txn:
         self.compares = compares
         self.success = success
         self.failure = failure
-        self.encoded: bytes = rpc.TxnRequest(compare=compares, success=success, failure=failure).SerializeToString()
+        self.encoded = wire.txn_request([c.encoded for c in compares], [op.encoded for op in success], [op.encoded for op in failure])
         """etcd's TxnRequest on the wire."""
         self.puts = False
         """Whether it may put a key: one that only deletes and reads is let through when etcd is out of space."""
@@ -129,35 +144,20 @@ class Txn:
         self.read: list[bytes] = []
         self.written_ranges: list[tuple[bytes, bytes]] = []
         self.read_ranges: list[tuple[bytes, bytes]] = []
-        for op in success:
-            self._note(op)
-        for op in failure:
-            self._note(op)
+        for ops in (success, failure):
+            for op in ops:
+                kind = op.kind
+                if kind == _PUT:
+                    self.puts = True
+                if op.end:
+                    (self.read_ranges if kind == _GET else self.written_ranges).append((op.key, op.end))
+                else:
+                    (self.read if kind == _GET else self.written).append(op.key)
         for compare in compares:
-            if end := compare.range_end:
-                self.read_ranges.append((compare.key, end))
-            elif (key := compare.key) not in self.written:
-                self.read.append(key)
-
-    def _note(self, op: Op) -> None:
-        kind = op.WhichOneof("request")
-        if kind == "request_put":
-            self.puts = True
-            self.written.append(op.request_put.key)
-        elif kind == "request_delete_range":
-            request = op.request_delete_range
-            if request.range_end:
-                self.written_ranges.append((request.key, request.range_end))
+            if compare.end:
+                self.read_ranges.append((compare.key, compare.end))
             else:
-                self.written.append(request.key)
-        elif kind == "request_range":
-            request = op.request_range
-            if request.range_end:
-                self.read_ranges.append((request.key, request.range_end))
-            else:
-                self.read.append(request.key)
-        else:
-            raise ValueError("a transaction takes put, delete and get operations only")
+                self.read.append(compare.key)
 
     @property
     def size(self) -> int:

@@ -16,8 +16,10 @@ class Proxy:
         self._target = target
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._left: int | None = None
         self._cut = asyncio.Event()
+        self._silent = False
         [self.port] = free_ports(1)
         self.endpoint = f"http://127.0.0.1:{self.port}"
 
@@ -30,7 +32,8 @@ class Proxy:
             self._server.close()
             self._server = None
         self._cut_all()
-        await asyncio.sleep(0)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5)
 
     def cut_after(self, received: int | None) -> None:
         """Cuts all connections once etcd has sent so many more bytes; None: never."""
@@ -41,12 +44,20 @@ class Proxy:
         async with asyncio.timeout(20):
             await self._cut.wait()
 
+    def fall_silent(self) -> None:
+        """Keeps all connections, takes new ones too, and passes nothing on any more."""
+        self._silent = True
+
     def _cut_all(self) -> None:
         for writer in list(self._writers):
             writer.transport.abort()
         self._cut.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         try:
             back_reader, back_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
@@ -69,6 +80,8 @@ class Proxy:
                         self._left = None
                         self._cut_all()
                         return
+                if self._silent:
+                    continue
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()

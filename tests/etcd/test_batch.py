@@ -9,7 +9,7 @@ import pytest
 
 from babygun.errors import EtcdError, EtcdUnavailable, LeaseNotFound, OutcomeUnknown, OutOfSpace
 from babygun.etcd import Batcher, EtcdClient, Txn, TxnResult, absent, delete, delete_range, get, get_range, keep, modified_at, present, put, range_absent
-from babygun.etcd.batch import nest
+from babygun.etcd.wire import nest
 from tests.etcd.conftest import OwnEtcd
 from tests.etcd_server import EtcdServer
 
@@ -82,7 +82,7 @@ async def test_submitted_while_batches_are_in_flight_goes_as_one_when_one_return
     p = etcd_prefix.encode()
     batcher = Batcher(etcd, in_flight=1)
     first = asyncio.create_task(batcher.submit(create(p + b"first")))
-    while not batcher.rpcs:
+    while not batcher.rpcs:  # noqa: ASYNC110
         await asyncio.sleep(0)
     later = []
     for n in range(10):
@@ -111,7 +111,7 @@ async def test_writes_of_one_key_go_in_order_in_batches_of_their_own_and_hold_up
 async def test_etcd_decides_nested_compares_against_the_state_before_all_of_them(etcd: EtcdClient, etcd_prefix: str) -> None:
     """Why the batcher keeps apart what compares a key from what writes it: here both think that they are the first."""
     p = etcd_prefix.encode()
-    response = await etcd.raw_txn(nest([create(p + b"lock"), Txn([absent(p + b"lock")], [put(p + b"other", b"")])]))
+    response = await etcd.raw_txn(nest([create(p + b"lock").encoded, Txn([absent(p + b"lock")], [put(p + b"other", b"")]).encoded]))
     assert [op.response_txn.succeeded for op in response.responses] == [True, True]
 
 
@@ -237,7 +237,7 @@ async def test_caller_cancelled_before_its_batch_left_takes_its_transaction_back
     p = etcd_prefix.encode()
     batcher = Batcher(etcd, in_flight=1)
     first = asyncio.create_task(batcher.submit(create(p + b"first")))
-    while not batcher.rpcs:
+    while not batcher.rpcs:  # noqa: ASYNC110
         await asyncio.sleep(0)
     given_up = asyncio.create_task(batcher.submit(create(p + b"given up")))
     await asyncio.sleep(0)
@@ -251,7 +251,7 @@ async def test_caller_cancelled_after_its_batch_left_leaves_the_others_their_ans
     p = etcd_prefix.encode()
     batcher = Batcher(etcd)
     tasks = [asyncio.create_task(batcher.submit(create(p + b"%d" % n))) for n in range(3)]
-    while not batcher.rpcs:
+    while not batcher.rpcs:  # noqa: ASYNC110
         await asyncio.sleep(0)
     tasks[1].cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)

@@ -55,7 +55,7 @@ async def test_etcd_silent_past_the_ttl_trust_ends_before_the_lease_can_and_then
         running = asyncio.create_task(session.run())
         server.pause()
         paused = time.monotonic()
-        while session.trusted:
+        while session.trusted:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         assert not session.lost.is_set()
         assert time.monotonic() - paused < 2 - session.margin + 0.2
@@ -79,7 +79,7 @@ async def test_etcd_restarted_within_the_ttl_the_session_goes_on(server: EtcdSer
         before = session.trusted_until
         running = asyncio.create_task(session.run())
         await asyncio.to_thread(server.restart)
-        while session.trusted_until == before:
+        while session.trusted_until == before:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         assert session.trusted
         found = await client.get(b"k")

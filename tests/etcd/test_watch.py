@@ -132,7 +132,7 @@ async def test_etcd_killed_and_restarted_under_load_every_acknowledged_event_com
             writers = [asyncio.create_task(write(name)) for name in range(4)]
             for _ in range(2):
                 done = len(acknowledged)
-                while len(acknowledged) < done + 60:
+                while len(acknowledged) < done + 60:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
                 await asyncio.to_thread(server.restart)
             await asyncio.gather(*writers)
@@ -145,14 +145,37 @@ async def test_etcd_killed_and_restarted_under_load_every_acknowledged_event_com
 
 async def test_watch_whose_member_dies_goes_on_with_another_one(own_etcd: OwnEtcd) -> None:
     server = own_etcd()
-    async with Proxy(server.port) as first, Proxy(server.port) as second, EtcdClient([server.endpoint]) as direct:
-        async with EtcdClient([first.endpoint, second.endpoint]) as client, watch(client, b"w/", b"w0", revision=0) as watching:
-            task = await opened(watching)
-            await direct.put(b"w/1", b"")
-            await first.stop()
-            await direct.put(b"w/2", b"")
-            await direct.put(b"w/last", b"")
-            assert [e.kv.key for e in await task] == [b"w/1", b"w/2", b"w/last"]
+    async with (
+        Proxy(server.port) as first,
+        Proxy(server.port) as second,
+        EtcdClient([server.endpoint]) as direct,
+        EtcdClient([first.endpoint, second.endpoint]) as client,
+        watch(client, b"w/", b"w0", revision=0) as watching,
+    ):
+        task = await opened(watching)
+        await direct.put(b"w/1", b"")
+        used = (await client.status()).endpoint
+        await (first if used == first.endpoint else second).stop()
+        await direct.put(b"w/2", b"")
+        await direct.put(b"w/last", b"")
+        assert [e.kv.key for e in await task] == [b"w/1", b"w/2", b"w/last"]
+
+
+async def test_connection_that_dies_in_silence_is_noticed_and_the_watch_goes_on_elsewhere(own_etcd: OwnEtcd) -> None:
+    server = own_etcd("--grpc-keepalive-min-time=100ms")
+    async with (
+        Proxy(server.port) as first,
+        Proxy(server.port) as second,
+        EtcdClient([server.endpoint]) as direct,
+        EtcdClient([first.endpoint, second.endpoint], keepalive=0.5) as client,
+        watch(client, b"w/", b"w0", revision=0) as watching,
+    ):
+        task = await opened(watching)
+        used = (await client.status()).endpoint
+        (first if used == first.endpoint else second).fall_silent()
+        await direct.put(b"w/1", b"")
+        await direct.put(b"w/last", b"")
+        assert [e.kv.key for e in await asyncio.wait_for(task, 10)] == [b"w/1", b"w/last"]
 
 
 async def test_watch_from_a_compacted_revision_raises_it_with_where_history_begins(server: EtcdServer) -> None:
@@ -183,19 +206,23 @@ async def test_history_compacted_while_the_watch_was_cut_off_raises_compacted(se
 
 async def test_progress_notified_to_a_quiet_watch_lets_it_resume_past_a_compaction(own_etcd: OwnEtcd) -> None:
     server = own_etcd("--experimental-watch-progress-notify-interval=100ms")
-    async with Proxy(server.port) as proxy, EtcdClient([server.endpoint]) as direct, EtcdClient([proxy.endpoint]) as client:
-        async with watch(client, b"w/", b"w0", revision=0) as watching:
-            task = await opened(watching)
-            for _ in range(5):
-                now = await direct.put(b"elsewhere", b"")
-            async with asyncio.timeout(10):
-                while watching.next_revision <= now:
-                    await asyncio.sleep(0.02)
-            await proxy.stop()
-            await compact(direct, now)
-            await proxy.start()
-            await direct.put(b"w/last", b"")
-            assert [e.kv.key for e in await task] == [b"w/last"]
+    async with (
+        Proxy(server.port) as proxy,
+        EtcdClient([server.endpoint]) as direct,
+        EtcdClient([proxy.endpoint]) as client,
+        watch(client, b"w/", b"w0", revision=0) as watching,
+    ):
+        task = await opened(watching)
+        for _ in range(5):
+            now = await direct.put(b"elsewhere", b"")
+        async with asyncio.timeout(10):
+            while watching.next_revision <= now:  # noqa: ASYNC110 (a notification wakes nobody)
+                await asyncio.sleep(0.02)
+        await proxy.stop()
+        await compact(direct, now)
+        await proxy.start()
+        await direct.put(b"w/last", b"")
+        assert [e.kv.key for e in await task] == [b"w/last"]
 
 
 async def test_wait_that_is_cancelled_loses_no_event(etcd: EtcdClient, etcd_prefix: str) -> None:
