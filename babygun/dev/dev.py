@@ -96,6 +96,7 @@ class _Dev:
         self._with_mailbox = not loaded.relay_url and not loaded.relays
         self._choose_ports(arguments, etcd)
         self._client_id, self._client_secret = folder.credentials()
+        self._etcd_log = LogFile(folder.logs / "etcd.log")
         self._up = False
         self._supervisor = Supervisor(lambda line: say(self._style("yellow", line)), self._write_state, inherit=[folder.lock])
 
@@ -108,7 +109,6 @@ class _Dev:
         self._api_port = ports.choose("the API", asked=asked, default=API_PORT, option="--port", host=host)
         client = ports.choose("etcd", asked=arguments.etcd_port, default=ETCD_PORT, option="--etcd-port")
         self._etcd = EmbeddedEtcd(etcd, self._folder.etcd, client, ports.any(), loaded.etcd_quota)
-        self._etcd_log = LogFile(self._folder.logs / "etcd.log")
         shown = "127.0.0.1" if loaded.api_host in ("", "0.0.0.0", "::") else f"[{loaded.api_host}]" if ":" in loaded.api_host else loaded.api_host  # noqa: S104
         self._api_url = f"{'https' if loaded.api_cert else 'http'}://{shown}:{self._api_port}"
         if self._with_mailbox:

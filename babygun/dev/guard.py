@@ -19,6 +19,7 @@ GRACE = 5.0  # seconds from SIGTERM to SIGKILL, per rank
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it ends when the pipe does
+    grace = float(sys.argv[1]) if len(sys.argv) > 1 else GRACE
     children: dict[int, int] = {}
     for line in sys.stdin:
         match line.split():
@@ -27,18 +28,29 @@ def main() -> None:
             case ["-", pid]:
                 children.pop(int(pid), None)
     for rank in sorted(set(children.values())):
-        end_groups([pid for pid, its in children.items() if its == rank])
+        end_groups([pid for pid, its in children.items() if its == rank], grace)
 
 
-def end_groups(pids: list[int], grace: float = GRACE) -> None:
+def end_groups(pids: list[int], grace: float) -> None:
     """Ends these process groups: SIGTERM, then SIGKILL to what is left."""
     for pid in pids:
         signal_group(pid, signal.SIGTERM)
     deadline = time.monotonic() + grace
-    while any(signal_group(pid, 0) for pid in pids) and time.monotonic() < deadline:
+    while any(_lives(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)  # they are not our children: nothing to wait on
     for pid in pids:
         signal_group(pid, signal.SIGKILL)
+
+
+def _lives(pid: int) -> bool:
+    """Whether the process group is there; a leader that has ended and that nobody collects (a container without an init) isn't."""
+    if not signal_group(pid, 0):
+        return False
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+            return file.read().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:  # no /proc on this system, or only the leader is gone
+        return True
 
 
 def signal_group(pid: int, number: int) -> bool:

@@ -89,7 +89,8 @@ class _Handler:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         content = envelope.content
         assert isinstance(content, bytes)
-        caught = self._mailbox.add(envelope.mail_from or "", tuple(envelope.rcpt_tos), content)
+        sender = envelope.mail_from if envelope.mail_from and envelope.mail_from != "<>" else ""  # as aiosmtpd gives the null reverse-path
+        caught = self._mailbox.add(sender, tuple(envelope.rcpt_tos), content)
         log.debug("caught", number=caught.number, recipients=len(caught.recipients), size=len(content))
         return f"250 2.0.0 caught as {caught.number}"
 

@@ -103,7 +103,7 @@ def _headers(message: EmailMessage) -> Iterable[tuple[str, str]]:
 
 def _text(part: EmailMessage) -> str:
     try:
-        return _plain(str(part.get_content()))
+        return _plain(str(part.get_content())).replace("\r\n", "\n")
     except (LookupError, ValueError, KeyError):  # an unknown character set, a broken encoding
         payload = part.get_payload(decode=True)
         return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from babygun.dev.guard import signal_group
+from babygun.dev.guard import GRACE, signal_group
 from babygun.dev.interpreter import python_command, python_environment
 from babygun.errors import BabygunError
 
@@ -72,11 +72,20 @@ class _Child:
 class Supervisor:
     """``say`` takes a line for the person; ``changed`` is called after each change of :meth:`pids`.
 
-    ``inherit``: file descriptors that the guard keeps open until nothing is left of the children.
+    ``inherit``: file descriptors that the guard keeps open until nothing is left of the children. ``guard_grace``: seconds
+    that it gives them, per rank.
     """
 
-    def __init__(self, say: Callable[[str], None], changed: Callable[[], None], *, inherit: Sequence[int] = (), backoff: Callable[[], Backoff] = Backoff) -> None:
-        self._say, self._changed, self._inherit, self._backoff = say, changed, inherit, backoff
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        changed: Callable[[], None],
+        *,
+        inherit: Sequence[int] = (),
+        backoff: Callable[[], Backoff] = Backoff,
+        guard_grace: float = GRACE,
+    ) -> None:
+        self._say, self._changed, self._inherit, self._backoff, self._guard_grace = say, changed, inherit, backoff, guard_grace
         self._children: list[_Child] = []
         self._guard: asyncio.subprocess.Process | None = None
         self._killed = False
@@ -93,7 +102,11 @@ class Supervisor:
         """Starts it and returns when it is ready; from then on it is kept running. Raises StartFailed."""
         if self._guard is None:
             self._guard = await asyncio.create_subprocess_exec(
-                *python_command("babygun.dev.guard"), env=python_environment(), stdin=asyncio.subprocess.PIPE, start_new_session=True, pass_fds=self._inherit
+                *python_command("babygun.dev.guard", str(self._guard_grace)),
+                env=python_environment(),
+                stdin=asyncio.subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=self._inherit,
             )
         child = _Child(component, self._backoff())
         self._children.append(child)

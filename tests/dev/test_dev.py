@@ -1,0 +1,267 @@
+"""``babygun dev`` as a person runs it: in a folder of its own, stopped with Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from babygun.dev.etcd_binary import find_etcd
+from babygun.dev.interpreter import python_command, python_environment
+from tests.dev.test_supervisor import is_gone
+from tests.smtp_server import MisbehavingServer
+
+pytestmark = pytest.mark.skipif(find_etcd() is None, reason="no etcd to test with: run `make install`")
+
+PORTS = ("--port", "0", "--smtp-port", "0", "--etcd-port", "0")
+
+
+def environment(**more: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("BABYGUN_") or name == "BABYGUN_ETCD_BIN"}
+    return python_environment({**clean, "PYTHONWARNINGS": "default", **more})
+
+
+class Dev:
+    """A running ``babygun dev``, and what it has printed so far."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lines: list[str] = []
+        self._news = asyncio.Condition()
+
+    async def start(self, *arguments: str, **variables: str) -> None:
+        self.lines = []
+        self.process = await asyncio.create_subprocess_exec(
+            *(*python_command("babygun"), "dev", *(arguments or PORTS)),
+            cwd=self.folder,
+            env=environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        async for raw in self.process.stdout:
+            async with self._news:
+                self.lines.append(raw.decode().rstrip("\n"))
+                self._news.notify_all()
+        async with self._news:
+            self._news.notify_all()
+
+    async def until(self, words: str) -> None:
+        """Waits for a line that contains ``words``."""
+
+        def seen() -> bool:
+            found = any(words in line for line in self.lines)
+            assert found or not self._reader.done(), "\n".join(self.lines)
+            return found
+
+        async with asyncio.timeout(30), self._news:
+            await self._news.wait_for(seen)
+
+    async def running(self) -> dict[str, Any]:
+        await self.until("Ctrl-C stops everything")
+        return self.state()
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads((self.folder / ".babygun" / "dev.json").read_text())
+        return state
+
+    async def interrupt(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(30):
+            await self._reader
+            return await self.process.wait()
+
+
+@pytest.fixture
+async def dev(tmp_path: Path) -> AsyncIterator[Dev]:
+    dev = Dev(tmp_path)
+    yield dev
+    if dev.process.returncode is None:
+        await dev.interrupt()
+
+
+async def answered(what: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool]) -> Any:
+    """Asks until the answer is as wanted; what runs is another process, which has no way to tell us."""
+    value = None
+    for _ in range(400):
+        value = await what()
+        if wanted(value):
+            return value
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"in the end it was {value}")
+
+
+class Client:
+    def __init__(self, state: dict[str, Any], session: aiohttp.ClientSession) -> None:
+        self.state, self.session, self.token = state, session, ""
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        async with self.session.request(method, self.state["api_url"] + path, json=body, headers=headers) as answer:
+            assert answer.status < 300, await answer.text()
+            return await answer.json()
+
+    async def log_in(self) -> None:
+        self.token = (await self.call("POST", "/tokens", {"client_id": self.state["client_id"], "client_secret": self.state["client_secret"]}))["token"]
+
+    async def send(self, subject: str) -> str:
+        mail = {"sender": "me@example.com", "to": "you@example.org", "subject": subject, "body": "It works."}
+        email_id: str = (await self.call("POST", "/emails", mail))["id"]
+        return email_id
+
+    async def completed(self, email_id: str) -> Any:
+        return await answered(lambda: self.call("GET", f"/emails/{email_id}"), lambda email: email["status"] == "complete")
+
+    async def subjects(self) -> list[str]:
+        async with self.session.get(self.state["mailbox_url"] + "/messages") as answer:
+            return [message["subject"] for message in (await answer.json())["messages"]]
+
+
+def all_pids(state: dict[str, Any]) -> list[int]:
+    return [state["pid"], *(pid for pids in state["pids"].values() for pid in pids)]
+
+
+async def test_dev_sends_restarts_what_dies_stops_cleanly_and_keeps_its_data(dev: Dev) -> None:
+    await dev.start(*PORTS, "--workers", "2")
+    state = await dev.running()
+    assert {role: len(pids) for role, pids in state["pids"].items()} == {"etcd": 1, "api": 1, "worker": 2, "mailbox": 1}
+    assert state["pid"] == dev.process.pid
+    async with aiohttp.ClientSession() as session:
+        client = Client(state, session)
+        await client.log_in()
+        first = await client.send("first")
+        await client.completed(first)
+        assert await client.subjects() == ["first"]
+
+        os.kill(state["pids"]["worker"][0], signal.SIGKILL)
+        os.kill(state["pids"]["api"][0], signal.SIGKILL)
+        for name in ("worker-1", "api"):
+            await dev.until(f"{name} ended (SIGKILL); starting it again in 0.5 s")
+            await dev.until(f"{name} runs again")
+        again = dev.state()
+        assert {role: len(pids) for role, pids in again["pids"].items()} == {"etcd": 1, "api": 1, "worker": 2, "mailbox": 1}
+        assert not {state["pids"]["worker"][0], state["pids"]["api"][0]} & set(all_pids(again))
+        await client.completed(await client.send("second"))
+
+        os.kill(state["pids"]["etcd"][0], signal.SIGKILL)
+        await dev.until("etcd runs again")
+        await answered(lambda: _status(session, f"{state['api_url']}/readyz"), lambda status: status == 200)
+        await client.completed(await client.send("third"))
+        assert await client.subjects() == ["third", "second", "first"]
+
+    last = dev.state()
+    assert await dev.interrupt() == 0
+    assert dev.lines[-1] == "stopped"
+    assert all(is_gone(pid) for pid in all_pids(last))
+    assert not (dev.folder / ".babygun" / "dev.json").exists()
+    assert not any("Traceback" in line for line in dev.lines), "\n".join(dev.lines)
+
+    await dev.start()
+    state = await dev.running()
+    assert (state["client_id"], state["client_secret"]) == (last["client_id"], last["client_secret"])
+    async with aiohttp.ClientSession() as session:
+        client = Client(state, session)
+        await client.log_in()
+        assert (await client.call("GET", f"/emails/{first}"))["subject"] == "first"
+    assert await dev.interrupt() == 0
+
+
+async def _status(session: aiohttp.ClientSession, url: str) -> int:
+    try:
+        async with session.get(url) as answer:
+            return answer.status
+    except aiohttp.ClientError:
+        return 0
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="the lines to paste need curl")
+async def test_lines_that_dev_prints_work_when_pasted(dev: Dev) -> None:
+    await dev.start()
+    state = await dev.running()
+    start = next(number for number, line in enumerate(dev.lines) if line.startswith("Try it"))
+    script = "\n".join(line for line in dev.lines[start + 1 :] if line.startswith("  "))
+    async with aiohttp.ClientSession() as session:
+        shell = await asyncio.create_subprocess_exec("sh", "-eu", cwd=dev.folder, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = await asyncio.wait_for(shell.communicate(script.encode()), 30)
+        assert shell.returncode == 0, err.decode()
+        lines = out.decode().splitlines()
+        email_id = lines[0]
+        assert json.loads(lines[1])["id"] == email_id
+        assert lines[2].startswith("{")
+        assert any(line == f"/babygun/emails/{email_id}" for line in lines) or not shutil.which("etcdctl")
+        client = Client(state, session)
+        await client.log_in()
+        assert (await client.completed(email_id))["recipients"][0]["email"] == "you@example.org"
+
+
+async def test_second_dev_in_the_same_folder_is_refused_with_a_sentence(dev: Dev) -> None:
+    await dev.start(*PORTS, "--workers", "0")
+    await dev.running()
+    second = Dev(dev.folder)
+    await second.start()
+    assert await asyncio.wait_for(second.process.wait(), 20) == 1
+    await second.until(f"babygun: another babygun dev (process {dev.process.pid}) uses")
+    assert dev.state()["pid"] == dev.process.pid
+
+
+async def test_asked_port_that_is_busy_is_refused_with_a_sentence(dev: Dev) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        for option in ("--port", "--smtp-port", "--etcd-port"):
+            await dev.start(option, port)
+            assert await asyncio.wait_for(dev.process.wait(), 20) == 2
+            await dev.until(f"can't have port {port}: something else listens there already")
+            assert not any("Traceback" in line or "Warning" in line for line in dev.lines), "\n".join(dev.lines)
+
+
+async def test_dev_with_a_relay_set_delivers_there_and_has_no_mailbox(dev: Dev, smtp: MisbehavingServer) -> None:
+    await dev.start(BABYGUN_RELAY_URL=smtp.url)
+    state = await dev.running()
+    assert (state["smtp_host"], state["smtp_port"], state["mailbox_url"], state["pids"]["mailbox"]) == ("127.0.0.1", smtp.port, None, [])
+    async with aiohttp.ClientSession() as session:
+        client = Client(state, session)
+        await client.log_in()
+        await client.completed(await client.send("out"))
+    assert [message.recipients for message in smtp.messages] == [("you@example.org",)]
+
+
+async def test_dev_whose_setting_is_wrong_says_so_and_starts_nothing(dev: Dev) -> None:
+    await dev.start(BABYGUN_RETENTION="soon")
+    assert await asyncio.wait_for(dev.process.wait(), 20) == 2
+    await dev.until("BABYGUN_RETENTION: 'soon' is not a duration")
+    assert not (dev.folder / ".babygun").exists()
+
+
+async def test_interrupt_while_starting_leaves_nothing_behind(dev: Dev) -> None:
+    await dev.start()
+    await dev.until("mailbox listening")
+    assert await dev.interrupt() == 0
+    assert not any("Traceback" in line for line in dev.lines), "\n".join(dev.lines)
+    await dev.start()
+    await dev.running()
+    assert await dev.interrupt() == 0
+
+
+async def test_killed_dev_takes_its_children_along_and_the_next_one_starts(dev: Dev) -> None:
+    await dev.start()
+    state = await dev.running()
+    dev.process.kill()
+    await dev.process.wait()
+    await dev.start()
+    again = await dev.running()
+    assert all(is_gone(pid) for pid in all_pids(state))
+    assert again["client_id"] == state["client_id"]
