@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -82,7 +84,7 @@ class EtcdServer:
             *(f"--listen-client-urls={self.endpoint}", f"--advertise-client-urls={self.endpoint}"),
             *(f"--listen-peer-urls=http://127.0.0.1:{self._peer_port}", f"--initial-advertise-peer-urls=http://127.0.0.1:{self._peer_port}"),
             *(f"--initial-cluster=test=http://127.0.0.1:{self._peer_port}", f"--listen-metrics-urls=http://127.0.0.1:{self._health_port}"),
-            *("--heartbeat-interval=50", "--election-timeout=500"),
+            *("--heartbeat-interval=20", "--election-timeout=200"),
             *self._flags,
         ]
         if self._tls:
@@ -158,14 +160,12 @@ class EtcdContainer:
         self._container: Any = None
 
     def start(self) -> Self:
-        try:
-            from testcontainers.core.container import DockerContainer
-
-            command = "etcd --listen-client-urls=http://0.0.0.0:2379 --advertise-client-urls=http://127.0.0.1:2379"
-            self._container = DockerContainer(CONTAINER_IMAGE).with_exposed_ports(2379).with_command(command)
-            self._container.start()
-        except Exception as error:  # docker's client has many ways to say that there is no engine
-            raise NoEtcd(f"BABYGUN_TEST_ETCD=container, but no container could be started: {error}") from error
+        problem = self._run()
+        if problem:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)  # docker's client forgets the socket that could not be connected
+                gc.collect()
+            raise NoEtcd(f"BABYGUN_TEST_ETCD=container, but no container could be started: {problem}")
         port = int(self._container.get_exposed_port(2379))
         self.endpoint = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + _START
@@ -175,6 +175,19 @@ class EtcdContainer:
                 raise AssertionError("the etcd container does not answer")
             time.sleep(0.05)
         return self
+
+    def _run(self) -> str:
+        """Starts the container; returns why it could not."""
+        from testcontainers.core.container import DockerContainer
+
+        command = "etcd --listen-client-urls=http://0.0.0.0:2379 --advertise-client-urls=http://127.0.0.1:2379"
+        try:
+            self._container = DockerContainer(CONTAINER_IMAGE).with_exposed_ports(2379).with_command(command)
+            self._container.start()
+        except Exception as error:  # docker's client has many ways to say that there is no engine
+            self._container = None
+            return str(error)
+        return ""
 
     def stop(self) -> None:
         if self._container is not None:

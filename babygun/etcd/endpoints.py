@@ -60,12 +60,15 @@ class Endpoint:
     """One etcd address, with the RPCs that this package uses as bound callables."""
 
     def __init__(self, url: str, tls: Tls, keepalive: float) -> None:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise SettingsError(f"{url!r} is not an etcd endpoint of the form http://host:port")
         self.url = url
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        target = f"{host}:{parts.port or 2379}"
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            host, port = parts.hostname, parts.port or 2379
+        except ValueError as error:
+            raise SettingsError(f"{url!r} is not an etcd endpoint: {error}") from None
+        if parts.scheme not in ("http", "https") or not host:
+            raise SettingsError(f"{url!r} is not an etcd endpoint of the form http://host:port")
+        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         options = [
             *_OPTIONS,
             ("grpc.keepalive_time_ms", int(keepalive * 1000)),

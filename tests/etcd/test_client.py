@@ -247,7 +247,7 @@ async def test_full_etcd_raises_out_of_space_and_an_alarm_but_goes_on_reading_an
         assert await client.delete(b"k0") == 1
 
 
-@pytest.mark.parametrize("endpoint", ["ftp://127.0.0.1:2379", "http://"])
+@pytest.mark.parametrize("endpoint", ["ftp://127.0.0.1:2379", "http://", "http://127.0.0.1:99999", "http://[::1"])
 async def test_endpoint_of_another_form_is_a_settings_error(endpoint: str) -> None:
     with pytest.raises(SettingsError, match="endpoint"):
         await EtcdClient([endpoint]).start()
