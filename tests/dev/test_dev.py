@@ -136,7 +136,7 @@ def all_pids(state: dict[str, Any]) -> list[int]:
 
 
 async def test_dev_sends_restarts_what_dies_stops_cleanly_and_keeps_its_data(dev: Dev) -> None:
-    await dev.start(*PORTS, "--workers", "2")
+    await dev.start(*PORTS, "--workers", "2", BABYGUN_LEASE_TTL="3s")  # what a killed worker held waits for as long
     state = await dev.running()
     assert {role: len(pids) for role, pids in state["pids"].items()} == {"etcd": 1, "api": 1, "worker": 2, "mailbox": 1}
     assert state["pid"] == dev.process.pid
