@@ -272,6 +272,8 @@ def main(argv: list[str] | None = None) -> int:
     except BabygunError as error:
         print(f"babygun: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     print(f"etcd {etcd.version}: {etcd.path}")
     if is_lossy(etcd.version) and etcd.source != "fallback":
         print(LOSSY_WARNING.format(version=etcd.version))
