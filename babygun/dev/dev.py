@@ -283,11 +283,9 @@ def _unverified() -> ssl.SSLContext:
 
 
 def _short(program: Path) -> str:
-    """The shortest way to say it: the link in this environment, if there is one, as seen from the current folder."""
-    link = Path(sys.prefix) / "bin" / program.name
-    if link.is_symlink() and link.resolve() == program.resolve():
-        program = link
+    """How a person would call it from any folder: by its name where the PATH has it, by this environment's link, by its path."""
     found = shutil.which(program.name)
-    if found and Path(found).resolve() == program.resolve() and not link.is_symlink():
+    if found and Path(found).resolve() == program.resolve():
         return program.name
-    return os.path.relpath(program) if program.is_relative_to(Path.cwd()) else str(program)
+    link = Path(sys.prefix) / "bin" / program.name
+    return str(link if link.is_symlink() and link.resolve() == program.resolve() else program)
