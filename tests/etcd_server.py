@@ -43,13 +43,14 @@ class EtcdServer:
     ``fsync=False`` only where a test is about something else than what survives a crash.
     """
 
-    def __init__(self, *flags: str, tls: tuple[Path, Path, Path] | None = None, fsync: bool = True) -> None:
+    def __init__(self, *flags: str, tls: tuple[Path, Path, Path] | None = None, fsync: bool = True, name: str = "test") -> None:
         found = find_etcd()
         if found is None:
             raise NoEtcd("no etcd to test with: run `make install`, or set BABYGUN_ETCD_BIN to an etcd executable")
         self._binary = found.path
         self._flags = list(flags) + ([] if fsync else ["--unsafe-no-fsync"])
         self._tls = tls
+        self.name = name
         self._folder = Path(tempfile.mkdtemp(prefix="babygun-etcd-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._choose_ports()
@@ -57,6 +58,8 @@ class EtcdServer:
     def _choose_ports(self) -> None:
         self.port, self._peer_port, self._health_port = free_ports(3)
         self.endpoint = f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+        self.peer = f"http://127.0.0.1:{self._peer_port}"
+        self.cluster = f"{self.name}={self.peer}"
 
     @property
     def pid(self) -> int:
@@ -67,8 +70,8 @@ class EtcdServer:
         """Returns once etcd has a leader and answers. The first start moves to other ports where somebody took ours."""
         first = not (self._folder / "data").exists()
         for _ in range(3):
-            self._launch()
-            if self._answers():
+            self.launch()
+            if self.answers():
                 return self
             self.kill()
             if not first or "address already in use" not in self.log():
@@ -77,13 +80,14 @@ class EtcdServer:
             self._choose_ports()
         raise AssertionError(f"etcd did not start:\n{self.log()[-4000:]}")
 
-    def _launch(self) -> None:
+    def launch(self) -> None:
+        """Starts the process, without waiting for it to answer."""
         assert self._process is None, "etcd runs already"
         arguments = [
-            *("--name=test", f"--data-dir={self._folder / 'data'}", "--log-level=warn"),
+            *(f"--name={self.name}", f"--data-dir={self._folder / 'data'}", "--log-level=warn"),
             *(f"--listen-client-urls={self.endpoint}", f"--advertise-client-urls={self.endpoint}"),
-            *(f"--listen-peer-urls=http://127.0.0.1:{self._peer_port}", f"--initial-advertise-peer-urls=http://127.0.0.1:{self._peer_port}"),
-            *(f"--initial-cluster=test=http://127.0.0.1:{self._peer_port}", f"--listen-metrics-urls=http://127.0.0.1:{self._health_port}"),
+            *(f"--listen-peer-urls={self.peer}", f"--initial-advertise-peer-urls={self.peer}"),
+            *(f"--initial-cluster={self.cluster}", f"--listen-metrics-urls=http://127.0.0.1:{self._health_port}"),
             *("--heartbeat-interval=20", "--election-timeout=200"),
             *self._flags,
         ]
@@ -94,7 +98,8 @@ class EtcdServer:
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen([self._binary, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Waits until etcd has a leader and answers; False where it ended, or takes too long."""
         assert self._process is not None
         deadline = time.monotonic() + _START
         while time.monotonic() < deadline and self._process.poll() is None:
@@ -144,6 +149,34 @@ class EtcdServer:
         """Ends it for good and removes its data."""
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class EtcdCluster:
+    """Three members, of which any two carry on."""
+
+    def __init__(self) -> None:
+        self.members = [EtcdServer("--heartbeat-interval=50", "--election-timeout=500", name=f"m{n}") for n in range(3)]
+        self.endpoints = [member.endpoint for member in self.members]
+        cluster = ",".join(member.cluster for member in self.members)
+        for member in self.members:
+            member.cluster = cluster
+
+    def start(self) -> Self:
+        for member in self.members:
+            member.launch()
+        for member in self.members:
+            assert member.answers(), member.log()[-4000:]
+        return self
+
+    def stop(self) -> None:
+        for member in self.members:
+            member.stop()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -15,6 +15,7 @@ until each has its own fate. Where the outcome of the RPC is unknown, so is that
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import deque
 from collections.abc import Iterable
 
@@ -195,4 +196,4 @@ def _any_within(keys: Iterable[bytes], ranges: list[tuple[bytes, bytes]]) -> boo
 def _fail(batch: Iterable[_Waiting], error: EtcdError) -> None:
     for waiting in batch:
         if not waiting.future.done():
-            waiting.future.set_exception(error)
+            waiting.future.set_exception(copy.copy(error))  # each its own, since raising one writes into it

@@ -1,0 +1,123 @@
+"""Three members: any one may die, be cut off or stand still, and the clients go on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+from aetcd import rpc
+
+from babygun.errors import EtcdUnavailable, OutcomeUnknown
+from babygun.etcd import Batcher, EtcdClient, Session, Txn, absent, put, watch
+from tests.etcd_server import EtcdCluster, EtcdServer, NoEtcd
+
+
+@pytest.fixture
+def cluster() -> Iterator[EtcdCluster]:
+    try:
+        cluster = EtcdCluster()
+    except NoEtcd as reason:
+        pytest.skip(str(reason))
+    try:
+        yield cluster.start()
+    finally:
+        cluster.stop()
+
+
+async def leader_of(cluster: EtcdCluster) -> EtcdServer:
+    for member in cluster.members:
+        async with EtcdClient([member.endpoint]) as client:
+            await client.status()
+            endpoint, call = await client.open_watch(rpc.WatchRequest())
+            call.cancel()
+            status = await endpoint.status(rpc.StatusRequest(), timeout=5)
+            if status.leader == status.header.member_id:
+                return member
+    raise AssertionError("there is no leader")
+
+
+@pytest.mark.parametrize("fault", ["kill", "pause"])
+async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_watch_saw_all(cluster: EtcdCluster, fault: str) -> None:
+    acknowledged: list[bytes] = []
+    unknown = 0
+    async with EtcdClient(cluster.endpoints, timeout=3) as client, EtcdClient(cluster.endpoints[::-1], keepalive=2) as watcher:
+        batcher = Batcher(client)
+        leader = await leader_of(cluster)
+        stop = asyncio.Event()
+
+        async def write(name: int) -> None:
+            nonlocal unknown
+            n = 0
+            while not stop.is_set():
+                n += 1
+                key = b"w/%d/%d" % (name, n)
+                try:
+                    await batcher.submit(Txn([absent(key)], [put(key, b"")]))
+                    acknowledged.append(key)
+                except (OutcomeUnknown, EtcdUnavailable):
+                    unknown += 1
+                await asyncio.sleep(0.002)
+
+        async def more() -> None:
+            done = len(acknowledged)
+            async with asyncio.timeout(15):
+                while len(acknowledged) < done + 200:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+
+        session = Session(client, 8)
+        await session.start()
+        alive = asyncio.create_task(session.run())
+        async with watch(watcher, b"w/", b"w0", revision=0) as watching:
+            seen: list[bytes] = []
+
+            async def collect() -> None:
+                async for batch in watching:
+                    seen.extend(e.kv.key for e in batch.events)
+                    if seen[-1] == b"w/last":
+                        return
+
+            collecting = asyncio.create_task(collect())
+            await watching.created.wait()
+            writers = [asyncio.create_task(write(name)) for name in range(8)]
+            await more()
+            getattr(leader, fault)()
+            lost = time.monotonic()
+            await more()
+            recovered = time.monotonic() - lost
+            stop.set()
+            await asyncio.gather(*writers)
+            await client.put(b"w/last", b"")
+            await asyncio.wait_for(collecting, 20)
+        assert recovered < 10
+        assert session.trusted
+        await session.close()
+        await alive
+        there = {kv.key for kv in (await client.range(b"w/", b"w0", keys_only=True)).kvs}
+        assert set(acknowledged) <= there
+        assert len(seen) == len(set(seen))
+        assert set(seen) == there
+
+
+async def test_majority_lost_writes_are_refused_as_not_applied_once_that_is_known(cluster: EtcdCluster) -> None:
+    async with EtcdClient(cluster.endpoints, timeout=2) as client:
+        await client.put(b"k", b"1")
+        for member in cluster.members[1:]:
+            member.kill()
+        with pytest.raises((OutcomeUnknown, EtcdUnavailable)):
+            await client.put(b"k", b"2")
+        with pytest.raises(EtcdUnavailable):
+            async with asyncio.timeout(20):
+                while True:
+                    try:
+                        await client.put(b"k", b"3")
+                    except OutcomeUnknown:
+                        continue
+        with pytest.raises(EtcdUnavailable):
+            await client.get(b"k")
+        for member in cluster.members[1:]:
+            member.launch()
+        for member in cluster.members[1:]:
+            assert await asyncio.to_thread(member.answers)
+        assert await client.put(b"k", b"4")
