@@ -28,7 +28,7 @@ import aiohttp
 from babygun import settings
 from babygun.dev.banner import banner, coloured, plain
 from babygun.dev.data_folder import DataFolder
-from babygun.dev.embedded_etcd import EmbeddedEtcd
+from babygun.dev.embedded_etcd import EmbeddedEtcd, readable
 from babygun.dev.etcd_binary import EtcdBinary
 from babygun.dev.etcd_build import LOSSY_WARNING, prepare_etcd
 from babygun.dev.interpreter import python_command, python_environment
@@ -189,7 +189,7 @@ class _Dev:
             async with aiohttp.ClientSession() as session:
                 return await self._etcd.healthy(session)
 
-        return Component("etcd", "etcd", self._etcd.command(), self._etcd.environment(), healthy, _RANKS["etcd"], self._etcd_log.write, stop_within=20)
+        return Component("etcd", "etcd", self._etcd.command(), self._etcd.environment(), healthy, _RANKS["etcd"], self._etcd_log.write, readable, stop_within=20)
 
     def _component(self, name: str, role: str, arguments: tuple[str, ...], ready: Callable[[int], Any], stop_within: float) -> Component:
         label = self._style(_COLOURS[role], f"{name:<{max(7, len(f'worker-{self._workers}'))}}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Mapping
@@ -71,3 +72,14 @@ class EmbeddedEtcd:
         """Whether it has a leader and answers reads."""
         async with session.get(f"{self.endpoint}/health") as answer:
             return answer.status == 200 and '"true"' in await answer.text()
+
+
+def readable(line: str) -> str:
+    """What a line of etcd's log says, if it is a warning or worse; lines that are no JSON (a panic) as they are."""
+    try:
+        entry = json.loads(line)
+        if entry["level"] in ("debug", "info"):
+            return ""
+        return f"{entry['level']}: {entry['msg']}" + (f": {entry['error']}" if entry.get("error") else "")
+    except (ValueError, KeyError, TypeError):
+        return line

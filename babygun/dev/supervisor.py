@@ -39,6 +39,7 @@ class Component:
     ready: Callable[[int], Awaitable[bool]]  # takes its pid; an exception counts as "not yet"
     rank: int  # the order of stopping, lowest first
     output: Callable[[str], None]  # takes each line of its output
+    readable: Callable[[str], str] = str  # a line as an error message shows it; empty: not at all
     start_within: float = 60.0  # seconds
     stop_within: float = 10.0  # seconds from SIGTERM to SIGKILL
 
@@ -114,7 +115,7 @@ class Supervisor:
         if not await self._became_ready(child, process):
             status = await self._end(child, process)
             what = "was not ready in time" if status is None else f"ended at once ({describe_status(status)})"
-            said = "".join(f"\n  {line}" for line in child.last)
+            said = "".join(f"\n  {line[:500]}" for line in map(component.readable, child.last) if line)
             raise StartFailed(f"{component.name} {what}" + (f"; its last words:{said}" if said else ""))
         child.task = asyncio.create_task(self._keep(child, process), name=f"keep-{component.name}")
 
@@ -259,7 +260,7 @@ async def _read_lines(stream: asyncio.StreamReader, child: _Child) -> None:
             lines, rest = [*lines, rest], b""
         for raw in lines:
             line = raw.decode(errors="replace").rstrip("\r")
-            child.last.append(line[:1000])
+            child.last.append(line[:10_000])
             child.component.output(line)
     if rest:
         child.component.output(rest.decode(errors="replace"))
