@@ -16,6 +16,7 @@ from babygun.api.edge import Handler
 from babygun.api.openapi import build_document
 from babygun.api.openapi_view import OPENAPI
 from babygun.api.routes import ROUTES, Route
+from babygun.api.space import Space
 from babygun.errors import EtcdError
 from babygun.logs import get_logger
 from babygun.routing import load_routes
@@ -34,7 +35,7 @@ def build_app(settings: Settings) -> web.Application:
     store = Store(settings)
     directory = Directory(store)
     app = web.Application(middlewares=[edge.edge], client_max_size=settings.max_request)
-    app[API] = Api(settings, store, directory, load_routes(settings), Authenticator(store, directory))
+    app[API] = Api(settings, store, directory, load_routes(settings), Authenticator(store, directory), Space(store))
     app[OPENAPI] = msgspec.json.encode(build_document())
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _guarded(route), expect_handler=edge.expect)
@@ -66,6 +67,7 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(_kept_running("directory", api.directory.run), name="api directory"),
         asyncio.create_task(_kept_running("signing key", lambda: _keep_signing_key(api)), name="api signing key"),
+        asyncio.create_task(_kept_running("space", api.space.run), name="api space"),
     ]
     try:
         with suppress(TimeoutError):  # where etcd is away the API answers all the same, and says so

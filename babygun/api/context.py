@@ -9,6 +9,7 @@ from aiohttp import web
 
 from babygun.api.auth import Access, Authenticator
 from babygun.api.ratelimit import RateLimits
+from babygun.api.space import Space
 from babygun.routing import Routes
 from babygun.settings import Settings
 from babygun.store import Store
@@ -24,6 +25,7 @@ class Api:
     directory: Directory
     routes: Routes
     auth: Authenticator
+    space: Space
     rates: RateLimits = field(default_factory=RateLimits)
     stopping: bool = False
 

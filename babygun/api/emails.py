@@ -13,7 +13,7 @@ from aiohttp import web
 from babygun.api.body import read_json
 from babygun.api.context import REQUEST_ID, access_of, api_of, json_answer
 from babygun.api.documents import AcceptedEmail, email_document, email_list, email_log
-from babygun.api.problems import ETCD_UNAVAILABLE, IDEMPOTENCY_CONFLICT, INVALID_REQUEST, NO_RELAY, OUTCOME_UNKNOWN, Problem, sentence
+from babygun.api.problems import ETCD_UNAVAILABLE, IDEMPOTENCY_CONFLICT, INVALID_REQUEST, NO_RELAY, OUT_OF_SPACE, OUTCOME_UNKNOWN, Problem, sentence
 from babygun.api.submission import read_submission
 from babygun.codec import encode_content
 from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
@@ -33,6 +33,8 @@ async def send_email(request: web.Request) -> web.Response:
     api.rates.take(access.client)
     if not api.routes.relays:
         raise Problem(NO_RELAY, "An operator must set relay_url or relays (docs/settings.md) before e-mails can be taken.")
+    if api.space.full:
+        raise Problem(OUT_OF_SPACE, "etcd is nearly full; new e-mails are taken again when some of the old ones are gone.")
     key = _key_of(request)
     raw = await read_json(request)
     submission = read_submission(raw, api.routes, api.settings)

@@ -30,6 +30,8 @@ async def ready(request: web.Request) -> web.Response:
         reasons.append("there is no signing key yet")
     if not api.routes.relays:
         reasons.append("no relay is configured (relay_url or relays)")
+    if api.space.full:
+        reasons.append("etcd is nearly full")
     if api.stopping:
         reasons.append("this process is stopping")
     if reasons:
