@@ -3,7 +3,7 @@ import { content, emailRow, facts, logLine, recipientRow } from "./view.js";
 
 const REFRESH = 2000; // ms
 const $ = (id) => document.getElementById(id);
-const state = { token: sessionStorage.getItem("token"), shown: 20, open: null, busy: false };
+const state = { token: sessionStorage.getItem("token"), shown: 20, open: null, busy: false, away: false };
 
 async function call(method, path, body, token = state.token) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
@@ -19,6 +19,18 @@ async function call(method, path, body, token = state.token) {
 function notice(error) {
   $("notice").hidden = !error;
   $("notice").textContent = error ? (error instanceof TypeError ? "The API can't be reached." : error.message) : "";
+}
+
+// Asks again by itself. Says that it fails until it succeeds, and leaves alone what was said of something else.
+async function watch() {
+  try {
+    await refresh();
+    if (state.away) notice(null);
+    state.away = false;
+  } catch (error) {
+    state.away = true;
+    notice(error);
+  }
 }
 
 // Runs what a person asked for, and says so if it fails.
@@ -145,6 +157,6 @@ for (const action of ["cancel", "retry"]) {
 
 show();
 if (state.token) doing(whoAmI)();
-doing(refresh)();
-setInterval(doing(refresh), REFRESH);
-document.addEventListener("visibilitychange", doing(refresh));
+watch();
+setInterval(watch, REFRESH);
+document.addEventListener("visibilitychange", watch);
