@@ -211,8 +211,10 @@ class EtcdContainer:
 
     def _run(self) -> str:
         """Starts the container; returns why it could not."""
+        from testcontainers.core.config import testcontainers_config
         from testcontainers.core.container import DockerContainer
 
+        testcontainers_config.ryuk_disabled = True  # stop() removes the container; its reaper would be another image to fetch
         command = "etcd --listen-client-urls=http://0.0.0.0:2379 --advertise-client-urls=http://127.0.0.1:2379"
         try:
             self._container = DockerContainer(CONTAINER_IMAGE).with_exposed_ports(2379).with_command(command)
