@@ -108,6 +108,14 @@ async def test_writes_of_one_key_go_in_order_in_batches_of_their_own_and_hold_up
     assert found is not None and found.value == b"a3"
 
 
+async def test_transaction_behind_one_that_waits_for_a_later_batch_waits_with_it(etcd: EtcdClient, etcd_prefix: str) -> None:
+    p = etcd_prefix.encode()
+    batcher = Batcher(etcd, in_flight=1)
+    await together(batcher, Txn([], [put(p + b"a", b"1")]), Txn([], [put(p + b"a", b"2"), put(p + b"b", b"2")]), Txn([], [put(p + b"b", b"3")]))
+    assert [kv.value for kv in (await etcd.range(p, p + b"z")).kvs] == [b"2", b"3"]
+    assert batcher.rpcs == 3
+
+
 async def test_etcd_decides_nested_compares_against_the_state_before_all_of_them(etcd: EtcdClient, etcd_prefix: str) -> None:
     """Why the batcher keeps apart what compares a key from what writes it: here both think that they are the first."""
     p = etcd_prefix.encode()

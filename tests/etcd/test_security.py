@@ -13,6 +13,7 @@ from babygun.errors import EtcdUnavailable, PermissionDenied
 from babygun.etcd import Batcher, EtcdClient, Txn, get, put, watch
 from tests.etcd.certificates import Authority
 from tests.etcd.conftest import OwnEtcd
+from tests.etcd.proxy import Proxy
 from tests.etcd_server import EtcdServer
 
 
@@ -106,13 +107,27 @@ async def test_token_expired_is_renewed_and_no_request_fails(guarded: EtcdServer
         assert await client_token(client) != token
 
 
-async def test_watch_and_requests_go_on_after_a_restart_that_forgot_all_tokens(guarded: EtcdServer) -> None:
-    async with sender(guarded) as client, watch(client, b"mail/", b"mail0", revision=0) as watching:
+async def test_watch_cut_off_after_its_token_expired_goes_on_with_a_new_one(guarded: EtcdServer) -> None:
+    async with (
+        Proxy(guarded.port) as proxy,
+        sender(guarded) as another,
+        EtcdClient([proxy.endpoint], user="sender", password="sender's") as client,
+        watch(client, b"mail/", b"mail0", revision=0) as watching,
+    ):
         waiting = asyncio.create_task(anext(watching))
         await watching.created.wait()
-        await asyncio.to_thread(guarded.restart)
-        await client.put(b"mail/k", b"v")
+        await expired(guarded, await client_token(client))
+        await proxy.stop()
+        await proxy.start()
+        await another.put(b"mail/k", b"v")
         assert [e.kv.key for e in (await asyncio.wait_for(waiting, 10)).events] == [b"mail/k"]
+
+
+async def test_etcd_restarted_requests_of_users_go_on(guarded: EtcdServer) -> None:
+    async with sender(guarded) as client:
+        await client.put(b"mail/k", b"1")
+        await asyncio.to_thread(guarded.restart)
+        await client.put(b"mail/k", b"2")
 
 
 @pytest.mark.parametrize(("user", "password"), [("sender", "guessed"), ("nobody", "x"), ("", "")])

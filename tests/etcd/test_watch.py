@@ -85,8 +85,8 @@ async def test_watch_far_behind_catches_up_in_order_and_goes_on_with_what_is_new
 async def test_events_larger_than_a_message_come_in_fragments_and_arrive_whole(etcd: EtcdClient, etcd_prefix: str) -> None:
     p = etcd_prefix.encode()
     since = (await etcd.range(p, p + b"z")).revision + 1
-    for n in range(8):  # 8 MB that the watcher has to catch up with: etcd fragments above some 1.5 MiB
-        await etcd.txn(Txn([], [put(p + b"%d/%d" % (n, m), bytes(500_000)) for m in range(2)]))
+    for n in range(8):  # 11 MB that the watcher has to catch up with: etcd fragments at 2 MiB, so four to one, in the midst of a revision
+        await etcd.txn(Txn([], [put(p + b"%d/%d" % (n, m), bytes(450_000)) for m in range(3)]))
     await etcd.put(p + b"last", b"")
     async with watch(etcd, p, p + b"z", revision=since) as watching:
         batches = []
@@ -95,7 +95,7 @@ async def test_events_larger_than_a_message_come_in_fragments_and_arrive_whole(e
             if batch.events[-1].kv.key == p + b"last":
                 break
     keys = [e.kv.key for batch in batches for e in batch.events]
-    assert keys == [p + b"%d/%d" % (n, m) for n in range(8) for m in range(2)] + [p + b"last"]
+    assert keys == [p + b"%d/%d" % (n, m) for n in range(8) for m in range(3)] + [p + b"last"]
     for batch in batches:
         assert all(other is batch or not {e.kv.mod_revision for e in batch.events} & {e.kv.mod_revision for e in other.events} for other in batches)
 
@@ -114,6 +114,20 @@ async def test_connection_cut_in_the_midst_of_fragments_no_event_is_missing_or_d
             proxy.cut_after(None)
             keys = [e.kv.key for e in await task]
     assert keys == [b"w/%02d/%d" % (n, m) for n in range(16) for m in range(2)] + [b"w/last"]
+
+
+async def test_connection_cut_while_the_watch_catches_up_no_event_is_missing_or_double(server: EtcdServer) -> None:
+    async with Proxy(server.port) as proxy, EtcdClient([server.endpoint]) as direct, EtcdClient([proxy.endpoint]) as client:
+        since = (await direct.range(b"w/", b"w0")).revision + 1
+        for n in range(40):
+            await asyncio.gather(*(direct.put(b"w/%d/%d" % (n, m), bytes(100)) for m in range(100)))
+        last = await direct.put(b"w/last", b"")
+        async with watch(client, b"w/", b"w0", revision=since) as watching:
+            proxy.cut_after(200_000)  # 4,000 events of 150 bytes come in portions of 1,000 revisions, whose headers all say the last one
+            task = asyncio.create_task(events_until(watching, b"w/last"))
+            await proxy.was_cut()
+            revisions = [e.kv.mod_revision for e in await task]
+    assert revisions == list(range(since, last + 1))
 
 
 async def test_etcd_killed_and_restarted_under_load_every_acknowledged_event_comes_once(server: EtcdServer) -> None:
