@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from babygun.clock import format_time, parse_time
-from babygun.ids import SHARDS, shard_of
+from babygun.ids import SHARDS, is_email_id, shard_of
 
 LOG_ENTRIES = 32  # kept of an email: the first and the newest 31; bounds the operations of the transaction that ends it
 
@@ -29,7 +29,8 @@ def range_end(prefix: bytes) -> bytes:
 
 
 class Keys:
-    """Builds and parses every key under one prefix, ``/babygun/`` by default."""
+    """Builds and parses every key under one prefix, ``/babygun/`` by default. Parsing raises ValueError on a key of another form:
+    somebody may have put one there by hand."""
 
     def __init__(self, prefix: str = "/babygun/") -> None:
         self.prefix = p = prefix.encode()
@@ -59,7 +60,7 @@ class Keys:
 
     def parse_job(self, key: bytes) -> JobRef:
         _, queue, email_id = key[len(self.jobs) :].decode().split("/")
-        return JobRef(email_id, queue)
+        return _job_ref(email_id, queue)
 
     def job_shard(self, shard: int) -> bytes:
         """The prefix of a shard's jobs."""
@@ -78,7 +79,7 @@ class Keys:
 
     def parse_not_before(self, key: bytes) -> tuple[datetime, JobRef]:
         due, email_id, queue = key[len(self.waiting) :].decode().split("/")
-        return parse_time(due), JobRef(email_id, queue)
+        return parse_time(due), _job_ref(email_id, queue)
 
     def due_until(self, now: datetime) -> bytes:
         """The end of the range of what is due at ``now``."""
@@ -89,7 +90,7 @@ class Keys:
 
     def parse_owner(self, key: bytes) -> JobRef:
         email_id, queue = key[len(self.owners) :].decode().split("/")
-        return JobRef(email_id, queue)
+        return _job_ref(email_id, queue)
 
     def email_owners(self, email_id: str) -> bytes:
         return b"%b%b/" % (self.owners, email_id.encode())
@@ -115,7 +116,7 @@ class Keys:
         return self.workers + worker_id.encode()
 
     def worker_id(self, key: bytes) -> str:
-        return key[len(self.workers) :].decode()
+        return key[len(self.workers) :].decode(errors="replace")
 
     def client(self, client_id: str) -> bytes:
         return self.clients + client_id.encode()
@@ -128,7 +129,7 @@ class Keys:
 
     def last_part(self, key: bytes) -> str:
         """The name at the end of a key: a client id, a key id, a token id."""
-        return key[key.rindex(b"/") + 1 :].decode()
+        return key[key.rindex(b"/") + 1 :].decode(errors="replace")
 
     def idempotency(self, client_id: str, key: str) -> bytes:
         return b"%b%b/%b" % (self.idempotencies, client_id.encode(), quote(key, safe="").encode())
@@ -143,6 +144,12 @@ class Keys:
     def parse_retention(self, key: bytes) -> tuple[str, datetime, int]:
         kind, granted, lease = key[len(self.retentions) :].decode().split("/")
         return kind, parse_time(granted), int(lease, 16)
+
+
+def _job_ref(email_id: str, queue: str) -> JobRef:
+    if not is_email_id(email_id):
+        raise ValueError(f"{email_id!r} is not an email id")
+    return JobRef(email_id, queue)
 
 
 def kept_log_seqs(newest: int) -> list[int]:

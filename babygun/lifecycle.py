@@ -97,20 +97,21 @@ def finish(email: Email, results: Sequence[QueueResult], *, now: datetime, retry
     for result in results:
         tries = queues[result.queue].tries + 1
         last = tries > len(retry_intervals)
-        wait, replies = 0.0, []
+        wait: float | None = None
+        replies = []
         for index, recipient in enumerate(recipients):
             if recipient.queue != result.queue or recipient.over:
                 continue
             outcome = result.results.get(recipient.email, _NO_RESULT)
             status = _status(outcome.action, last)
             if status == "deferred":
-                wait = max(wait, outcome.retry_after if outcome.retry_after is not None else retry_intervals[tries - 1])
+                wait = max(wait or 0.0, outcome.retry_after if outcome.retry_after is not None else retry_intervals[tries - 1])
             reason = outcome.reason and cut(outcome.reason, limit)
             recipients[index] = Recipient(
                 recipient.email, recipient.kind, recipient.queue, status, outcome.status_code, outcome.enhanced_code, reason, outcome.reply_class, tries, now
             )
             replies.append(RecipientReply(recipient.email, status, outcome.status_code, outcome.enhanced_code, reason, outcome.reply_class))
-        due = now + timedelta(seconds=wait) if wait else None
+        due = now + timedelta(seconds=wait) if wait is not None else None
         queues[result.queue] = QueueState(tries, due, over=due is None)
         attempts.append(Attempt(result.queue, tries, result.claimed_at, tuple(replies), due))
         if due:
@@ -149,8 +150,13 @@ def retry(email: Email, *, now: datetime, client_id: str | None = None, request_
 
 
 def reclaim(email: Email, queue: str, *, worker_id: str, previous_worker_id: str, now: datetime) -> Transition:
-    """A worker has claimed what a dead one held. The try that the dead one had begun is not counted: nobody knows its end."""
-    email = replace(email, worker_id=worker_id, updated_at=now, log_seq=email.log_seq + 1)
+    """A worker has claimed what a dead one held. The try that the dead one had begun is not counted: nobody knows its end.
+
+    But the reclaims are (``QueueState.reclaims``, until a try ends): an email that kills its worker must not kill them all.
+    """
+    state = email.queues[queue]
+    queues = {**email.queues, queue: replace(state, reclaims=state.reclaims + 1)}
+    email = replace(email, queues=queues, worker_id=worker_id, updated_at=now, log_seq=email.log_seq + 1)
     reason = f"{previous_worker_id} was silent longer than its lease; a copy may have been sent"
     entry = LogEntry(
         email.log_seq, now, "reclaimed", worker_id=worker_id, attempts=(Attempt(queue, email.queues[queue].tries + 1, now),), reason=reason, previous_worker_id=previous_worker_id
@@ -164,7 +170,9 @@ def job_of(email: Email, queue: str) -> Job:
 
 
 def cut(text: str, limit: int) -> str:
-    """``text`` cut to ``limit`` bytes of UTF-8, at a character's border."""
+    """``text`` without controls, cut to ``limit`` bytes of UTF-8 at a character's border."""
+    if not text.isprintable():  # a control takes six bytes in JSON
+        text = "".join(c if c.isprintable() else " " for c in text)
     data = text.encode("utf-8", "replace")
     return data.decode() if len(data) <= limit else data[: limit - 3].decode("utf-8", "ignore") + "…"
 

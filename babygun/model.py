@@ -50,6 +50,7 @@ class QueueState(msgspec.Struct, frozen=True, omit_defaults=True):
     tries: int = 0
     not_before: datetime | None = None
     over: bool = False
+    reclaims: int = 0  # workers in a row that died while they had it
 
 
 class Email(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -163,6 +164,7 @@ class Worker(msgspec.Struct, frozen=True):
     in_flight: int
     slice: tuple[int, int]  # shards [from, to)
     version: str
+    draining: bool = False  # told to stop: finishes what it has, and has no slice any more
 
 
 Scope = Literal["emails:send", "emails:read", "workers:read", "admin"]

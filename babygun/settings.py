@@ -135,7 +135,7 @@ class Settings:
     smtp_idle: float = setting(parse_duration, "30s", "how long an unused connection to a relay is kept", minimum=0)
     # the worker
     worker_concurrency: int = setting(_integer, "500", "sends at once in one worker, all queues together", minimum=1)
-    worker_memory: int = setting(parse_size, "128MiB", "content in flight in one worker; a larger e-mail goes alone", minimum=1)
+    worker_memory: int = setting(parse_size, "128MiB", "content in flight in one worker; one e-mail that is larger may go beside it", minimum=1)
     worker_ready: int = setting(_integer, "5000", "ready jobs whose names a worker keeps per queue; more are read when these are used up", minimum=100)
     lease_ttl: float = setting(parse_duration, "10s", "how long a silent worker keeps its jobs; whole seconds", minimum=2)
     reconcile_interval: float = setting(parse_duration, "30s", "how often a worker compares what it holds with what etcd says", minimum=0.1)

@@ -144,6 +144,7 @@ class WorkerProcess:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process, self.id = process, ""
         self._said = asyncio.create_task(self._listen())
+        self._detached = False
         self.log = ""
 
     async def _listen(self) -> None:
@@ -153,6 +154,10 @@ class WorkerProcess:
 
     def kill(self) -> None:
         self.process.kill()
+
+    def detach(self) -> None:
+        """The test ends it itself, later than the block that started it."""
+        self._detached = True
 
     def pause(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
@@ -165,6 +170,9 @@ class WorkerProcess:
         return await asyncio.wait_for(self.process.wait(), within)
 
     async def end(self) -> None:
+        if self._detached:
+            self._detached = False
+            return
         if self.process.returncode is None:
             self.process.kill()
             await self.process.wait()

@@ -274,6 +274,6 @@ def test_reasons_of_many_recipients_fit_one_etcd_request() -> None:
     assert len(encode_state(transition.email)) + len(encode_state(transition.entry)) < 1_000_000
 
 
-@pytest.mark.parametrize(("text", "limit", "expected"), [("abc", 3, "abc"), ("abcdef", 5, "ab…"), ("üüü", 5, "ü…"), ("\ud800", 9, "?")])
+@pytest.mark.parametrize(("text", "limit", "expected"), [("abc", 3, "abc"), ("abcdef", 5, "ab…"), ("üüü", 5, "ü…"), ("a\x00\ud800\nb", 9, "a   b")])
 def test_cut_keeps_whole_characters(text: str, limit: int, expected: str) -> None:
     assert lifecycle.cut(text, limit) == expected

@@ -126,7 +126,7 @@ class WorkerList(msgspec.Struct, frozen=True):
 
 
 class WorkerDocument(msgspec.Struct, frozen=True):
-    """A live worker. ``slice``: the shards [from, to) of 256 that it looks after; ``in_flight``: e-mails that it sends now."""
+    """A live worker. ``slice``: the shards [from, to) of 256 that it looks after; ``in_flight``: e-mails that it sends now; ``draining``: it was told to stop."""
 
     id: str
     pid: int
@@ -138,6 +138,7 @@ class WorkerDocument(msgspec.Struct, frozen=True):
     checkins: int
     in_flight: int
     slice: tuple[int, int]
+    draining: bool
 
 
 class Liveness(msgspec.Struct, frozen=True):
@@ -259,5 +260,5 @@ def _reply(r: RecipientReply) -> RecipientReplyDocument:
 
 def worker_list(workers: list[Worker]) -> WorkerList:
     return WorkerList(
-        [WorkerDocument(w.id, w.pid, w.hostname, w.ip, w.version, w.started_at, w.last_checkin, w.checkins, w.in_flight, w.slice) for w in workers],
+        [WorkerDocument(w.id, w.pid, w.hostname, w.ip, w.version, w.started_at, w.last_checkin, w.checkins, w.in_flight, w.slice, w.draining) for w in workers],
     )

@@ -151,6 +151,7 @@ WORKERS = {
             "checkins": 1080,
             "in_flight": 12,
             "slice": [0, 128],
+            "draining": False,
         }
     ]
 }

@@ -57,6 +57,8 @@ class LeasePool:
 
 CONTENTS_ABOVE = 0.70  # of the quota: the oldest contents go
 RECORDS_ABOVE = 0.85  # the oldest records and logs go too
+URGENT_ABOVE = 0.90  # no more waiting for compaction to show what the last round has freed
+COMPACTION_SECONDS = 30.0  # until etcd has compacted what was shed, with the settings of etcd/server.yml
 _LEASES_AT_ONCE = 20  # revoked between two looks at the size; 20,000 keys at most
 
 
@@ -64,19 +66,23 @@ class Shedding:
     """Gives etcd space before it runs out: revokes the oldest retention leases. Incomplete emails are never touched.
 
     Goes by the size in use, since the file itself never shrinks without a defragmentation: as long as the size in use
-    stays well below the quota, the file does too. Space is free again once etcd has compacted, so each round sheds a
-    part and leaves the next one to look again.
+    stays well below the quota, the file does too. Space is free again once etcd has compacted, so a round that sheds
+    waits for that before the next one, unless it is urgent.
     """
 
     def __init__(self, client: EtcdClient, keys: Keys, quota: int) -> None:
         self._client, self._keys, self._quota = client, keys, quota
         self.shed = {"contents": 0, "emails": 0}  # leases revoked so far, by kind
+        self._look_again = 0.0  # monotonic time before which the size does not show yet what was shed
 
     async def once(self) -> float:
         """One round; returns how full etcd was, 1.0 being its quota."""
         status = await self._client.status()
         full = status.db_size_in_use / (status.quota or self._quota)
+        if full < URGENT_ABOVE and time.monotonic() < self._look_again:
+            return full
         if full > CONTENTS_ABOVE:
+            self._look_again = time.monotonic() + COMPACTION_SECONDS
             await self._shed("contents", full)
         if full > RECORDS_ABOVE:
             await self._shed("emails", full)
@@ -86,7 +92,11 @@ class Shedding:
         prefix = self._keys.retention_kind(kind)
         oldest = await self._client.range(prefix, range_end(prefix), limit=_LEASES_AT_ONCE)
         for kv in oldest.kvs:
-            _, granted, lease_id = self._keys.parse_retention(kv.key)
+            try:
+                _, granted, lease_id = self._keys.parse_retention(kv.key)
+            except ValueError:
+                log.error("retention key can't be read, ignored", key=kv.key.decode(errors="replace"))
+                continue
             await self._client.revoke(lease_id)
             self.shed[kind] += 1
             log.warning("shed before its time", kind=kind, ended_about=granted.isoformat(), full=round(full, 3))

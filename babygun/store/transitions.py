@@ -21,7 +21,7 @@ import msgspec
 
 from babygun import codec, lifecycle
 from babygun.clock import utc_now
-from babygun.errors import Conflict, EtcdError, EtcdUnavailable, LeaseNotFound, NotFound, OutcomeUnknown
+from babygun.errors import Conflict, EtcdError, EtcdUnavailable, InvalidEmail, LeaseNotFound, NotFound, OutcomeUnknown, OutOfSpace, PermissionDenied
 from babygun.etcd import KeyValue, Op, Txn, TxnResult, absent, created_at, delete, delete_range, get, get_range, keep, modified_at, present, put
 from babygun.keys import LOG_ENTRIES, JobRef, kept_log_seqs, range_end
 from babygun.lifecycle import QueueResult, Transition
@@ -30,6 +30,11 @@ from babygun.model import Content, Email, IdempotencyRecord, Owner, QueueState, 
 from babygun.store.store import Store
 
 log = get_logger("store")
+
+# An email's last transition writes, per queue, the job's and the owner's end, hangs each log entry and each chunk on its lease, and
+# must stay below etcd's 128 operations.
+MAX_QUEUES = 16
+MAX_CHUNKS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Claim:
     ref: JobRef
     email: Email
     email_revision: int  # the record's mod revision
-    content: Content
+    content: Content | None  # None where it is gone or can't be read
     owner_revision: int  # the owner key's create revision: the fencing token
     claimed_at: datetime
 
@@ -84,10 +89,14 @@ async def accept(
 ) -> Accepted:
     """Stores a new email; when this returns, it is committed. ``packed``: the content from ``codec.encode_content``.
 
-    Raises Conflict where the key stands for another request, and EtcdUnavailable or OutcomeUnknown where etcd could not be
+    Raises InvalidEmail where it is too much for one e-mail, Conflict where the key stands for another request, and EtcdUnavailable or OutcomeUnknown where etcd could not be
     brought to answer in time: then the email may or may not have been stored, and nobody may acknowledge it.
     """
     chunks = codec.chunked(packed)
+    if len(chunks) > MAX_CHUNKS:
+        raise InvalidEmail(f"The e-mail takes {len(packed)} bytes; at most {MAX_CHUNKS * codec.CHUNK_BYTES} can be stored.", field="attachments", status=413)
+    if len({recipient.queue for recipient in email.recipients}) > MAX_QUEUES:
+        raise InvalidEmail(f"The recipients go by more than {MAX_QUEUES} relays; send several e-mails.", field="recipients")
     email = msgspec.structs.replace(email, size=len(packed), chunks=len(chunks))
     transition = lifecycle.accept(email, now=now, send_at=send_at)
     email_key = store.keys.email(email.id)
@@ -114,6 +123,10 @@ async def accept(
             return await store.batcher.submit(Txn(compares, ops, failure))
 
         result = await _settle(store, write, lambda: store.idempotency_leases.forget(idempotency_lease))
+    except OutOfSpace:
+        if await store.client.get(email_key) is None:
+            raise
+        return Accepted(email.id)  # etcd wrote it, and noticed only then that it is full
     finally:
         if upload_lease:
             # What was accepted is off this lease by now; what was not goes with it.
@@ -131,6 +144,7 @@ async def accept(
 async def claim(store: Store, ref: JobRef, *, worker_id: str, lease_id: int, attempt: str, size: int = 0) -> Claim | None:
     """Takes ownership of a ready job; None where another has it, or it is gone. ``size``: the job's, for the batcher.
 
+    What this worker owns already, by a claim whose answer was lost, counts as claimed: a worker makes one attempt at a job at a time.
     Raises LeaseNotFound where the worker's own lease is gone, EtcdUnavailable or OutcomeUnknown where etcd did not answer:
     then the claim may take effect after all, which the worker's reconcile notices and releases.
     """
@@ -141,7 +155,7 @@ async def claim(store: Store, ref: JobRef, *, worker_id: str, lease_id: int, att
     txn = Txn(
         [present(store.keys.job(ref)), absent(owner_key)],
         [put(owner_key, codec.encode_state(Owner(worker_id, attempt, now)), lease_id), *reads],
-        [get(owner_key), *reads],
+        [get(owner_key)],
     )
     try:
         result = await store.batcher.submit(txn, response_bytes=size)
@@ -150,17 +164,32 @@ async def claim(store: Store, ref: JobRef, *, worker_id: str, lease_id: int, att
     revision = result.revision
     if not result.succeeded:
         owners = result.kvs(0)
-        if not owners or codec.decode_owner(owners[0].value).attempt != attempt:
+        if not owners or codec.decode_owner(owners[0].value).worker_id != worker_id:
             return None
-        revision = owners[0].create_revision  # the first try's answer was lost
+        revision = owners[0].create_revision  # by a claim of ours whose answer was lost
+        result = await store.client.txn(Txn([], [get(owner_key), *reads]))
     records, chunks = result.kvs(1), result.kvs(2)
-    if not records or not chunks:
+    if not records:
         log.error("job without its email, removed", email_id=ref.email_id, queue=ref.queue)
         await store.batcher.submit(Txn([created_at(owner_key, revision)], [delete(store.keys.job(ref)), delete(owner_key)]))
         return None
-    email = codec.decode_email(records[0].value)
-    content = codec.decode_content(b"".join(kv.value for kv in chunks) if len(chunks) > 1 else chunks[0].value)
-    return Claim(ref, email, records[0].mod_revision, content, revision, now)
+    try:
+        email = codec.decode_email(records[0].value)
+    except ValueError as error:
+        log.error("record can't be read, released", email_id=ref.email_id, queue=ref.queue, error=str(error))
+        await release(store, ref, revision)
+        return None
+    return Claim(ref, email, records[0].mod_revision, _content(email, chunks), revision, now)
+
+
+def _content(email: Email, chunks: list[KeyValue]) -> Content | None:
+    if len(chunks) != email.chunks:
+        return None
+    try:
+        return codec.decode_content(b"".join(kv.value for kv in chunks) if len(chunks) > 1 else chunks[0].value)
+    except ValueError as error:
+        log.error("content can't be read", email_id=email.id, error=str(error))
+        return None
 
 
 async def finish(store: Store, held: Sequence[Held], *, email: Email | None = None, email_revision: int = 0) -> Finished:
@@ -176,6 +205,7 @@ async def finish(store: Store, held: Sequence[Held], *, email: Email | None = No
     record, revision = (email, email_revision) if email is not None else (held[0].claim.email, held[0].claim.email_revision)
     last: Email | None = None
     pause = _Pause()
+    kept: set[bytes] | None = None  # which of the email's keys are there, where one turned out to be missing
     while rest:
         transition = lifecycle.finish(record, [h.result for h in rest], now=utc_now(), retry_intervals=store.settings.retry_intervals)
         lease = content_lease = 0
@@ -189,7 +219,7 @@ async def finish(store: Store, held: Sequence[Held], *, email: Email | None = No
                 owner_key, job_key = store.keys.owner(h.claim.ref), store.keys.job(h.claim.ref)
                 compares += [absent(owner_key), present(job_key)] if h.orphaned else [created_at(owner_key, h.claim.owner_revision)]
                 failure += [get(owner_key), get(job_key)]
-            ops = _transition_ops(store, transition, None, lease, content_lease)
+            ops = _transition_ops(store, transition, None, lease, content_lease, kept)
             ops += [delete(store.keys.owner(h.claim.ref)) for h in rest]
             result = await store.batcher.submit(Txn(compares, ops, failure))
         except LeaseNotFound:
@@ -197,10 +227,12 @@ async def finish(store: Store, held: Sequence[Held], *, email: Email | None = No
             store.content_leases.forget(content_lease)
             continue
         except EtcdError as error:
-            if isinstance(error, OutcomeUnknown):
+            if isinstance(error, OutcomeUnknown | OutOfSpace):  # etcd may notice that it is full after it has written
                 for h in rest:
                     h.tried.append(transition.email)
             await pause.after(error, "result waits for etcd", email_id=record.id)
+            if not isinstance(error, EtcdUnavailable | OutcomeUnknown | OutOfSpace | PermissionDenied):
+                kept = await _kept_keys(store, record.id)
             continue
         if result.succeeded:
             written += [h.claim.ref for h in rest]
@@ -222,6 +254,17 @@ async def finish(store: Store, held: Sequence[Held], *, email: Email | None = No
                     dropped.append(h.claim.ref)
         rest = still
     return Finished(tuple(written), tuple(dropped), last, revision)
+
+
+async def _kept_keys(store: Store, email_id: str) -> set[bytes] | None:
+    """The log and content keys that are there: etcd refuses to hang a missing one on a lease. None where it doesn't answer."""
+    found: set[bytes] = set()
+    try:
+        for prefix in (store.keys.log(email_id), store.keys.content(email_id)):
+            found |= {kv.key for kv in (await store.client.range(prefix, range_end(prefix), keys_only=True)).kvs}
+    except EtcdError:
+        return None
+    return found
 
 
 def _fate(h: Held, record: Email, owners: list[KeyValue], job: bool) -> str:
@@ -255,7 +298,7 @@ async def reclaim(store: Store, claimed: Claim, *, worker_id: str, previous_work
         try:
             result = await store.batcher.submit(Txn(compares, _transition_ops(store, transition, None, 0), [get(email_key), get(owner_key)]))
         except EtcdError as error:
-            if isinstance(error, OutcomeUnknown):
+            if isinstance(error, OutcomeUnknown | OutOfSpace):
                 tried.append(transition.email)
             await pause.after(error, "reclaim waits for etcd", email_id=ref.email_id)
             continue
@@ -330,10 +373,11 @@ async def _by_person(store: Store, email_id: str, decide: Callable[[Email, set[s
             store.record_leases.forget(lease)
             store.content_leases.forget(content_lease)
             continue
-        except OutcomeUnknown:
+        except (OutcomeUnknown, OutOfSpace):  # etcd may notice that it is full after it has written
             tried.append(transition.email)
             if time.monotonic() > deadline:
                 raise
+            await asyncio.sleep(0.05)
             continue
         if result.succeeded:
             return transition.email
@@ -341,9 +385,10 @@ async def _by_person(store: Store, email_id: str, decide: Callable[[Email, set[s
             raise Conflict("the e-mail is changing all the time; try again")
 
 
-def _transition_ops(store: Store, transition: Transition, before: Email | None, lease: int, content_lease: int = 0) -> list[Op]:
+def _transition_ops(store: Store, transition: Transition, before: Email | None, lease: int, content_lease: int = 0, kept: set[bytes] | None = None) -> list[Op]:
     """The writes of a record's change. ``before``: the record that the decision was made on, where queues may have been
-    waiting; ``lease``: the record's retention lease where the email ends (0 takes everything off its lease)."""
+    waiting; ``lease``: the record's retention lease where the email ends (0 takes everything off its lease); ``kept``: the log
+    and content keys that are there, where some are known to be missing."""
     keys, email, seq = store.keys, transition.email, transition.entry.seq
     ops = [put(keys.email(email.id), codec.encode_state(email), lease), put(keys.log_entry(email.id, seq), codec.encode_state(transition.entry), lease)]
     if (oldest := seq - LOG_ENTRIES + 1) >= 1:
@@ -361,13 +406,13 @@ def _transition_ops(store: Store, transition: Transition, before: Email | None, 
         ops.append(put(keys.not_before(due, JobRef(email.id, queue)), codec.encode_job(lifecycle.job_of(email, queue))))
     reopened = before is not None and before.status != "incomplete"
     if transition.ended or reopened:
-        earlier = kept_log_seqs(seq)[:-1]
-        ops += [keep(keys.log_entry(email.id, number), lease) for number in earlier]
+        earlier = [keys.log_entry(email.id, number) for number in kept_log_seqs(seq)[:-1]]
+        ops += [keep(key, lease) for key in earlier if kept is None or key in kept]
         chunks = [keys.chunk(email.id, number) for number in range(email.chunks)]
         if transition.ended and email.status == "complete" and not content_lease:
             ops.append(delete_range(chunks[0], range_end(keys.content(email.id))))
         else:
-            ops += [keep(key, content_lease) for key in chunks]
+            ops += [keep(key, content_lease) for key in chunks if kept is None or key in kept]
     if transition.ended and email.status == "failed":
         ops.append(put(keys.failed(email.id), b"", lease))
     elif reopened:
@@ -406,6 +451,7 @@ async def _revoke(store: Store, lease: int) -> None:
 async def _settle(store: Store, write: Callable[[], Awaitable[TxnResult]], lease_gone: Callable[[], None] | None = None) -> TxnResult:
     """Sends a write that is safe to repeat until etcd has answered, for at most twice the RPC's own time limit."""
     deadline = time.monotonic() + 2 * store.settings.etcd_timeout
+    unknown: OutcomeUnknown | None = None
     while True:
         try:
             return await write()
@@ -413,9 +459,10 @@ async def _settle(store: Store, write: Callable[[], Awaitable[TxnResult]], lease
             if lease_gone is None:
                 raise
             lease_gone()
-        except (OutcomeUnknown, EtcdUnavailable):
+        except (OutcomeUnknown, EtcdUnavailable) as error:
+            unknown = error if isinstance(error, OutcomeUnknown) else unknown
             if time.monotonic() > deadline:
-                raise
+                raise (unknown or error) from None  # what was unknown once can't be ruled out by a later refusal
             await asyncio.sleep(0.05)
 
 
@@ -424,8 +471,11 @@ class _Pause:
 
     def __init__(self) -> None:
         self._seconds = 0.05
+        self._logged = -60.0
 
     async def after(self, error: EtcdError, event: str, **fields: object) -> None:
-        log.warning(event, error=str(error), **fields)
+        if (now := time.monotonic()) - self._logged >= 60:  # hundreds may wait at once
+            self._logged = now
+            log.warning(event, error=str(error), **fields)
         await asyncio.sleep(self._seconds)
         self._seconds = min(2.0, self._seconds * 2)

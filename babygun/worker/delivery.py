@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from babygun.addresses import needs_smtputf8, to_ascii_domain
 from babygun.lifecycle import RecipientResult
@@ -13,10 +15,18 @@ from babygun.model import queue_recipients
 from babygun.replies import Classifier, Reply, Verdict
 from babygun.routing import Routes
 from babygun.settings import Settings
-from babygun.smtp import Envelope, SmtpPool
+from babygun.smtp import Envelope, NotSent, Outcome, SmtpPool
 from babygun.store.transitions import Claim
 
 log = get_logger("worker")
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a try has come, for one who wants to stop it."""
+
+    on_wire: bool = False  # it has a connection
+    content_sent: bool = False  # the content of the transaction under way has gone out, or is going out
 
 
 class Delivery:
@@ -40,15 +50,22 @@ class Delivery:
         for pool in self.pools.values():
             await pool.close()
 
-    async def deliver(self, claim: Claim, may_send: Callable[[], bool]) -> dict[str, RecipientResult]:
-        """Sends to every recipient of the queue that is not over. Raises NotSent where ``may_send`` says no.
+    async def deliver(self, claim: Claim, may_send: Callable[[], bool], progress: Progress | None = None) -> dict[str, RecipientResult]:
+        """Sends to every recipient of the queue that is not over.
 
         Recipients that the server wants in another transaction go in one at once, as do those that it wants to see on a
         fresh connection; neither uses up a try.
+
+        Where ``may_send`` says no, or the task is cancelled: raises NotSent or CancelledError if no server can have taken
+        anything; else returns what is known by then, since a try that is given back unsaid is made again for all.
         """
         email, content = claim.email, claim.content
+        progress = progress or Progress()
         pool = self.pools.get(claim.ref.queue)
         todo = [r.email for r in queue_recipients(email, claim.ref.queue)]
+        if content is None:
+            log.error("an e-mail's content is gone", email_id=email.id, queue=claim.ref.queue)
+            return dict.fromkeys(todo, RecipientResult("fail", "internal", reason="the e-mail's content is gone from etcd, or can't be read"))
         if pool is None:
             gone = RecipientResult("retry", "configuration", reason=f"no relay called {claim.ref.queue} is configured here")
             log.error("no such relay", queue=claim.ref.queue, email_id=email.id)
@@ -56,6 +73,7 @@ class Delivery:
         message_id = f"<{email.id}@{to_ascii_domain(email.sender).rpartition('@')[2] or 'babygun.invalid'}>"
 
         def message(eight_bit: bool, smtputf8: bool) -> bytes:
+            progress.on_wire = True
             return render(content, message_id=message_id, date=email.created_at, smtputf8=smtputf8, eight_bit=eight_bit)
 
         utf8 = content_needs_smtputf8(content) or any(map(needs_smtputf8, (email.sender, *todo)))
@@ -63,7 +81,13 @@ class Delivery:
         repeated: set[str] = set()
         while todo:
             envelope = Envelope(email.sender, tuple(todo), message, utf8)
-            outcome = await pool.deliver(envelope, may_send=may_send)
+            try:
+                outcome = await self._transaction(pool, envelope, may_send, progress)
+            except (NotSent, asyncio.CancelledError):
+                if not results and not progress.content_sent:
+                    raise
+                interrupted = _UNCERTAIN if progress.content_sent else _INTERRUPTED
+                return results | dict.fromkeys(todo, interrupted)
             again: list[str] = []
             fresh = False
             for address in todo:
@@ -84,6 +108,20 @@ class Delivery:
                 break
             todo = again
         return results
+
+    async def _transaction(self, pool: SmtpPool, envelope: Envelope, may_send: Callable[[], bool], progress: Progress) -> Outcome:
+        def may_send_now() -> bool:
+            progress.content_sent = may_send()
+            return progress.content_sent
+
+        progress.content_sent = False
+        outcome = await pool.deliver(envelope, may_send=may_send_now)
+        progress.content_sent = False
+        return outcome
+
+
+_INTERRUPTED = RecipientResult("retry", "interrupted", reason="the worker was stopped between two transactions of this try")
+_UNCERTAIN = RecipientResult("retry", "uncertain", reason="the worker was stopped while the server had the message: it may have been delivered")
 
 
 def _result(reply: Reply, verdict: Verdict) -> RecipientResult:

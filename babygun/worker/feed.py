@@ -7,12 +7,12 @@ moment, is found again by the next read of the slice, which the reconcile makes 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from babygun import codec
 from babygun.errors import Compacted, EtcdError
 from babygun.etcd import KeyValue, Txn, get_range, watch
-from babygun.keys import range_end
+from babygun.keys import JobRef, range_end
 from babygun.logs import get_logger
 from babygun.store import Store
 from babygun.worker.ready import ReadyJobs
@@ -24,10 +24,10 @@ _RANGES = 64  # in one read; etcd allows 128 operations a transaction
 
 
 class Feed:
-    """Fills ``ready``; calls ``wake`` whenever there is something new."""
+    """Fills ``ready``; calls ``wake`` whenever there is something new. ``in_flight``: what needs no finding, since this worker has it."""
 
-    def __init__(self, store: Store, ready: ReadyJobs, wake: Callable[[], None]) -> None:
-        self._store, self._ready, self._wake = store, ready, wake
+    def __init__(self, store: Store, ready: ReadyJobs, in_flight: Container[JobRef], wake: Callable[[], None]) -> None:
+        self._store, self._ready, self._in_flight, self._wake = store, ready, in_flight, wake
         self._offset = 0  # where the next read begins, so that no shard is always the last
 
     async def follow(self, part: Slice) -> None:
@@ -50,8 +50,17 @@ class Feed:
     async def read(self, part: Slice, queue: str | None = None) -> int:
         """Reads what is ready in a slice, or in one queue of it, as far as there is room. Returns the first read's revision.
 
-        Goes round the shards, a few keys of each at a time, so that the oldest jobs of all shards come first.
+        A read that fails leaves its queues marked as truncated, so that they are read again. It goes round the shards, a few keys of each at a time, so that the oldest jobs of all shards come first.
         """
+        ready = self._ready
+        unread = {queue} if queue is not None else set(ready.truncated)
+        try:
+            return await self._read(part, queue)
+        except EtcdError:
+            ready.truncated |= unread
+            raise
+
+    async def _read(self, part: Slice, queue: str | None) -> int:
         keys, ready = self._store.keys, self._ready
         shards = [*range(part.first, part.end)]
         self._offset = (self._offset + 1) % len(shards)
@@ -98,6 +107,9 @@ class Feed:
         except ValueError as error:  # put there by hand; msgpack's and msgspec's errors are ValueErrors
             log.error("job can't be read, ignored", key=kv.key.decode(errors="replace"), error=str(error))
             return None
-        if arrived and ref.queue in self._ready.truncated:
-            return ref.queue
+        if arrived:
+            if ref.queue in self._ready.truncated:
+                return ref.queue
+        elif ref in self._in_flight:
+            return None
         return None if self._ready.add(ref, job) else ref.queue

@@ -12,10 +12,12 @@ import os
 import socket
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from babygun import __version__, codec
 from babygun.clock import utc_now
 from babygun.errors import Compacted, EtcdError
-from babygun.etcd import Session, watch
+from babygun.etcd import KeyValue, Session, watch
 from babygun.ids import new_worker_id
 from babygun.keys import JobRef, range_end
 from babygun.logs import get_logger
@@ -39,7 +41,9 @@ class Membership:
         died: Callable[[str, list[JobRef]], None],
     ) -> None:
         self._store, self._in_flight, self._changed, self._died = store, in_flight, changed, died
-        self._live: set[str] = set()
+        self._live: set[str] = set()  # those that have a slice: a draining one has none any more
+        self._draining = False
+        self._check_in_now = asyncio.Event()
         self.session: Session | None = None
         self.worker_id = ""
         self.slice = NOTHING
@@ -81,16 +85,19 @@ class Membership:
         checkins = 0
         while not session.lost.is_set():
             checkins += 1
-            value = codec.encode_state(_checked_in(worker, checkins, self._in_flight(), self.slice))
+            self._check_in_now.clear()
+            value = codec.encode_state(_checked_in(worker, checkins, self._in_flight(), self.slice, self._draining))
             try:
                 await self._store.client.put(self._store.keys.worker(worker.id), value, session.lease_id)
                 self.registered.set()
             except EtcdError as error:
                 log.warning("check-in failed", worker_id=worker.id, error=str(error))
-            try:
-                await asyncio.wait_for(session.lost.wait(), self._store.settings.lease_ttl / 3)
-            except TimeoutError:
-                continue
+            await _first_of(session.lost, self._check_in_now, within=self._store.settings.lease_ttl / 3)
+
+    def drain(self) -> None:
+        """Tells the others that this worker takes no more: they share its slice at once."""
+        self._draining = True
+        self._check_in_now.set()
 
     async def leave(self) -> None:
         """Gives the lease back, so that the others need not wait for it to run out."""
@@ -103,14 +110,20 @@ class Membership:
         while True:
             try:
                 found = await self._store.client.range(prefix, range_end(prefix))
-                self._live = {self._store.keys.worker_id(kv.key) for kv in found.kvs}
+                self._live = {self._store.keys.worker_id(kv.key) for kv in found.kvs if _has_slice(kv)}
                 self._recompute()
                 async with watch(self._store.client, prefix, range_end(prefix), revision=found.revision + 1) as batches:
                     async for batch in batches:
-                        gone = [(self._store.keys.worker_id(e.kv.key), e.kv.mod_revision) for e in batch.events if e.type == "delete"]
-                        self._live |= {self._store.keys.worker_id(e.kv.key) for e in batch.events if e.type == "put"}
-                        self._live -= {worker_id for worker_id, _ in gone}
-                        for worker_id, revision in gone:
+                        gone: dict[str, int] = {}
+                        for event in batch.events:
+                            worker_id = self._store.keys.worker_id(event.kv.key)
+                            if event.type == "put" and _has_slice(event.kv):
+                                self._live.add(worker_id)
+                            else:
+                                self._live.discard(worker_id)
+                            if event.type == "delete":
+                                gone[worker_id] = event.kv.mod_revision
+                        for worker_id, revision in gone.items():
                             await self._bury(worker_id, revision)
                         self._recompute(read_again=bool(gone))
             except Compacted:
@@ -137,8 +150,26 @@ class Membership:
         self._died(worker_id, held)
 
 
-def _checked_in(worker: Worker, checkins: int, in_flight: int, part: Slice) -> Worker:
-    return Worker(worker.id, worker.pid, worker.hostname, worker.ip, worker.started_at, utc_now(), checkins, in_flight, (part.first, part.end), worker.version)
+def _checked_in(worker: Worker, checkins: int, in_flight: int, part: Slice, draining: bool) -> Worker:
+    return replace(worker, last_checkin=utc_now(), checkins=checkins, in_flight=in_flight, slice=(part.first, part.end), draining=draining)
+
+
+def _has_slice(kv: KeyValue) -> bool:
+    """Whether this worker's key stands for one that takes jobs: on a lease (without one, a person has put it there), and not draining."""
+    try:
+        return kv.lease != 0 and not codec.decode_state(kv.value, Worker).draining
+    except ValueError:
+        return False
+
+
+async def _first_of(*events: asyncio.Event, within: float) -> None:
+    """Waits for one of the events, at most ``within`` seconds."""
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _own_address(endpoint: str) -> str:

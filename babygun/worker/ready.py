@@ -72,32 +72,43 @@ class ReadyJobs:
 class Slots:
     """How many sends may run at once: half of the slots are kept for the queues in equal parts, the rest is for all.
 
-    So however many queues hang, each of the others still has its own part. A worker's memory for contents is bounded too.
+    So however many queues hang, each of the others still has its own part. ``limits``: the most for a queue, by its name: more
+    than its connections can carry would only be owned, out of reach of other workers and of a cancel. A worker's memory for
+    contents is bounded too; one email that is larger than all of it may go beside what fits.
     """
 
-    def __init__(self, *, total: int, memory: int, queues: int) -> None:
+    def __init__(self, *, total: int, memory: int, limits: dict[str, int]) -> None:
         self._memory = memory
-        self._own = max(1, total // 2 // max(1, queues))
-        self._shared = max(0, total - self._own * max(1, queues))
+        self._limits = limits
+        self._own = max(1, total // 2 // max(1, len(limits)))
+        self._shared = max(0, total - self._own * max(1, len(limits)))
         self._in_use: dict[str, int] = {}
         self._shared_in_use = 0
         self._bytes = 0
+        self._oversize = 0
 
     def may_start(self, queue: str, job: Job) -> bool:
-        if self._bytes and self._bytes + job.size > self._memory:
+        if self._oversize if job.size > self._memory else self._bytes + job.size > self._memory:
             return False
-        return self._in_use.get(queue, 0) < self._own or self._shared_in_use < self._shared
+        used = self._in_use.get(queue, 0)
+        return used < self._limits.get(queue, 1) and (used < self._own or self._shared_in_use < self._shared)
 
     def start(self, queue: str, job: Job) -> None:
         used = self._in_use.get(queue, 0) + 1
         self._in_use[queue] = used
         self._shared_in_use += used > self._own
-        self._bytes += job.size
+        self._count(job, 1)
+
+    def _count(self, job: Job, sign: int) -> None:
+        if job.size > self._memory:
+            self._oversize += sign
+        else:
+            self._bytes += sign * job.size
 
     def end(self, queue: str, job: Job) -> None:
         used = self._in_use[queue]
         self._shared_in_use -= used > self._own
-        self._bytes -= job.size
+        self._count(job, -1)
         if used == 1:
             del self._in_use[queue]
         else:

@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 
 from babygun.clock import utc_now
 from babygun.errors import EtcdError, LeaseNotFound
@@ -32,7 +33,7 @@ from babygun.store.reading import owned_by
 from babygun.store.retention import Shedding
 from babygun.store.transitions import Claim, claim, reclaim, release
 from babygun.worker import timers
-from babygun.worker.delivery import Delivery
+from babygun.worker.delivery import Delivery, Progress
 from babygun.worker.feed import Feed
 from babygun.worker.finisher import Finisher
 from babygun.worker.membership import Membership
@@ -42,6 +43,9 @@ from babygun.worker.slices import Slice
 log = get_logger("worker")
 
 _RECLAIM_MEMORY = 60.0  # seconds for which a dead worker's jobs are remembered, to log who takes them over
+_AHEAD = 16  # claims beyond twice a relay's connections: they hide the time that a claim and a finish take
+_LEAST_HOLD, _MOST_HOLD = 0.05, 2.0  # s, between claims that etcd doesn't answer
+_MOST_RECLAIMS = 3  # from then on a try counts as made, so that an e-mail which kills its worker comes to an end
 _SHED_INTERVAL = 2.0  # seconds; at full speed etcd's file grows by tens of megabytes in that time
 
 
@@ -55,18 +59,22 @@ class Worker:
         self._delivery = Delivery(settings, routes, settings.smtp_hostname or socket.getfqdn())
         self._finisher = Finisher(self.store)
         self.ready = ReadyJobs(settings.worker_ready)
-        self._slots = Slots(total=settings.worker_concurrency, memory=settings.worker_memory, queues=len(routes.relays))
+        limits = {relay.name: 2 * relay.max_connections + _AHEAD for relay in routes.relays.values()}
+        self._slots = Slots(total=settings.worker_concurrency, memory=settings.worker_memory, limits=limits)
         self._wake = asyncio.Event()
-        self._feed = Feed(self.store, self.ready, self._wake.set)
+        self.in_flight: dict[JobRef, asyncio.Task[None]] = {}
+        self._feed = Feed(self.store, self.ready, self.in_flight, self._wake.set)
         self.membership = Membership(self.store, in_flight=lambda: len(self.in_flight), changed=self._slice_changed, died=self._worker_died)
         self._shedding = Shedding(self.store.client, self.store.keys, settings.etcd_quota)
-        self.in_flight: dict[JobRef, asyncio.Task[None]] = {}
-        self._owned: dict[JobRef, int] = {}  # owner revisions of the claims in flight
+        self._held: dict[JobRef, tuple[Claim, Progress]] = {}  # the claims in flight
         self._again: dict[JobRef, Job] = {}  # became ready once more while still in flight here
         self._reclaimed: dict[JobRef, tuple[str, float]] = {}  # who held it when it died, and until when to remember
         self._following: asyncio.Task[None] | None = None
         self._refills: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._hold_until = 0.0  # monotonic time before which nothing is claimed, after a claim that etcd did not answer
+        self._hold = _LEAST_HOLD
 
     def stop(self) -> None:
         """Begins the graceful stop: nothing new is claimed, what is in flight is finished within the drain time."""
@@ -84,7 +92,7 @@ class Worker:
                 "dispatch": self._dispatch(),
                 "timers": self._every(timers.INTERVAL, "timers", self._make_due),
                 "reconcile": self._every(self._settings.reconcile_interval, "reconcile", self._reconcile),
-                "shedding": self._every(_SHED_INTERVAL, "shedding", self._shed),
+                "shedding": self._every(_SHED_INTERVAL, "shedding", self._shed, registered=False),
             }.items()
         ]
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
@@ -93,6 +101,8 @@ class Worker:
             await self._drain()
             for task in done - {stopping}:
                 task.result()
+            if self._failure is not None:
+                raise self._failure
         finally:
             rest = [task for task in (*services, stopping, self._following, *self._refills.values(), *self.in_flight.values()) if task]
             for task in rest:
@@ -122,14 +132,17 @@ class Worker:
         """A side task must not die in silence: the worker would look alive and do nothing."""
         if not task.cancelled() and (error := task.exception()):
             log.error("task failed", exc=error, task=task.get_name())
-            self._stopping.set()
+            self._failure = error
+            self.stop()
 
     # --- dispatch ---
 
     async def _dispatch(self) -> None:
         while not self._stopping.is_set():
             session = self.membership.session
-            while session is not None and session.trusted and not self._stopping.is_set():
+            if (held_up := self._hold_until - time.monotonic()) > 0:
+                await asyncio.sleep(held_up)
+            while session is not None and session.trusted and not self._stopping.is_set() and time.monotonic() >= self._hold_until:
                 taken = self.ready.take(self._slots.may_start)
                 if taken is None:
                     break
@@ -138,6 +151,8 @@ class Worker:
                 if self.ready.count(queue) < self._settings.worker_ready // 4:
                     self._refill(queue)
             self._wake.clear()
+            if time.monotonic() < self._hold_until:
+                continue
             if session is None or not session.trusted:
                 await asyncio.sleep(0.05)  # until there is a session again; there is no signal to wait for on its way
             else:
@@ -154,12 +169,15 @@ class Worker:
 
     def _ended(self, ref: JobRef, job: Job, task: asyncio.Task[None]) -> None:
         self._slots.end(ref.queue, job)
-        del self.in_flight[ref]
-        self._owned.pop(ref, None)
-        if again := self._again.pop(ref, None):
-            self.ready.add(ref, again)
+        self._held.pop(ref, None)
+        self._freed(ref, task)
         if not task.cancelled() and (error := task.exception()):
             log.error("attempt failed", exc=error, email_id=ref.email_id, queue=ref.queue)
+
+    def _freed(self, ref: JobRef, _: asyncio.Task[None]) -> None:
+        del self.in_flight[ref]
+        if again := self._again.pop(ref, None):
+            self.ready.add(ref, again)
         self._wake.set()
 
     def _refill(self, queue: str | None) -> None:
@@ -183,32 +201,55 @@ class Worker:
         try:
             claimed = await claim(self.store, ref, worker_id=worker_id, lease_id=session.lease_id, attempt=new_token(8), size=job.size)
         except LeaseNotFound:
+            self._again[ref] = job
             session.lost.set()
             return
-        except EtcdError as error:
-            log.warning("claim not answered", email_id=ref.email_id, queue=ref.queue, error=str(error))
-            return  # should it take effect after all, the reconcile releases it
+        except EtcdError as error:  # should it take effect after all, the reconcile releases it
+            self._again[ref] = job
+            self._hold_up(error)
+            return
+        self._hold = _LEAST_HOLD
         if claimed is None:
             return
-        self._owned[ref] = claimed.owner_revision
+        progress = Progress()
+        self._held[ref] = (claimed, progress)
+        if self._stopping.is_set():
+            await self._release(ref, claimed.owner_revision)
+            return
         before = self._reclaimed.pop(ref, None)
         if before:
             taken_over = await reclaim(self.store, claimed, worker_id=worker_id, previous_worker_id=before[0])
             if taken_over is None:
+                self._again[ref] = job
                 return
             claimed = taken_over
+            self._held[ref] = (claimed, progress)
             log.info("reclaimed", email_id=ref.email_id, queue=ref.queue, worker_id=worker_id, previous_worker_id=before[0])
         try:
-            results = await self._delivery.deliver(claimed, lambda: session.trusted)
+            if claimed.email.queues[ref.queue].reclaims >= _MOST_RECLAIMS:
+                log.error("an e-mail's workers die", email_id=ref.email_id, queue=ref.queue, workers=_MOST_RECLAIMS)
+                results = _faulty(claimed, f"{_MOST_RECLAIMS} workers in a row died while they had this e-mail")
+            else:
+                results = await self._delivery.deliver(claimed, lambda: session.trusted, progress)
         except NotSent:
             log.warning("not sent: the lease can't be trusted any more", email_id=ref.email_id, queue=ref.queue, worker_id=worker_id)
             await self._release(ref, claimed.owner_revision)
+            self._again[ref] = job
             return
         except Exception as error:  # a fault of ours must not send the same email round and round: it uses up a try
             log.error("delivery failed", exc=error, email_id=ref.email_id, queue=ref.queue)
-            results = _faulty(claimed, error)
+            results = _faulty(claimed, f"internal error: {type(error).__name__}: {error}")
         result = QueueResult(ref.queue, worker_id, claimed.claimed_at, results)
         await _shielded(self._finish(claimed, result))
+
+    def _hold_up(self, error: EtcdError) -> None:
+        """Claims nothing for a moment: an etcd that refuses claims would be asked as fast as it refuses."""
+        now = time.monotonic()
+        if now >= self._hold_until:
+            log.warning("claim not answered", error=str(error), pause=self._hold)
+            self._hold_until = now + self._hold
+            self._hold = min(_MOST_HOLD, 2 * self._hold)
+            self._wake.set()
 
     async def _finish(self, claimed: Claim, result: QueueResult) -> None:
         finished = await self._finisher.finish(claimed, result)
@@ -227,29 +268,34 @@ class Worker:
 
     # --- services ---
 
-    async def _every(self, seconds: float, name: str, once: Callable[[], Awaitable[None]]) -> None:
-        """Runs a duty again and again; etcd's absence is no reason to stop."""
+    async def _every(self, seconds: float, name: str, once: Callable[[], Awaitable[None]], *, registered: bool = True) -> None:
+        """Runs a duty again and again; etcd's absence is no reason to stop. ``registered``: only while this worker is."""
         while True:
             await asyncio.sleep(seconds)
-            if self.membership.registered.is_set():
+            if self.membership.registered.is_set() or not registered:
                 try:
                     await once()
                 except EtcdError as error:
                     log.warning(f"{name} not done", error=str(error))
 
     async def _make_due(self) -> None:
+        part = self.membership.slice
+        if part.first == part.end and time.monotonic() % timers.OVERDUE > timers.INTERVAL:
+            return  # one without a slice looks now and then for what is overdue
         if made := await timers.make_due_once(self.store, self.membership.slice):
             log.debug("due", jobs=made)
 
     async def _reconcile(self) -> None:
         """Releases what etcd says is ours and we know nothing of (a claim that took effect after we gave it up)."""
         for ref, owner_revision in await owned_by(self.store, self.membership.worker_id):
-            if ref not in self.in_flight:
-                await self._release(ref, owner_revision)
+            if ref not in self.in_flight:  # and it is until it is released: an attempt would take what is being given back for its own
+                self.in_flight[ref] = asyncio.create_task(self._release(ref, owner_revision), name=f"release {ref.email_id}")
+                self.in_flight[ref].add_done_callback(partial(self._freed, ref))
         self._refill(None)
 
     async def _shed(self) -> None:
-        if self.membership.leads:
+        """By one worker; by each that can't register, which is so when etcd is full: what is shed makes room."""
+        if self.membership.leads or not self.membership.registered.is_set():
             await self._shedding.once()
 
     async def _drain(self) -> None:
@@ -257,16 +303,24 @@ class Worker:
         if self._following:
             self._following.cancel()
         self._stopping.set()
+        self.membership.drain()
         if not self.in_flight:
             return
         log.info("stopping", in_flight=len(self.in_flight), at_most_seconds=self._settings.drain_timeout)
-        _, late = await asyncio.wait(self.in_flight.values(), timeout=self._settings.drain_timeout)
-        owned = {ref: self._owned[ref] for ref, task in self.in_flight.items() if task in late and ref in self._owned}
-        for task in late:
+        deadline = time.monotonic() + self._settings.drain_timeout
+        await self._give_back([ref for ref, (_, progress) in self._held.items() if not progress.on_wire])
+        if self.in_flight:
+            await asyncio.wait(self.in_flight.values(), timeout=max(0.0, deadline - time.monotonic()))
+        await self._give_back(list(self._held))
+
+    async def _give_back(self, refs: list[JobRef]) -> None:
+        """Ends attempts early, and releases their jobs. One that a server may have taken writes what is known first."""
+        held = {ref: (self.in_flight[ref], self._held[ref][0].owner_revision) for ref in refs if ref in self.in_flight}
+        for task, _ in held.values():
             task.cancel()
-        if late:
-            await asyncio.wait(late, timeout=self._settings.etcd_timeout)
-        await asyncio.gather(*(self._release(ref, revision) for ref, revision in owned.items()))
+        if held:
+            await asyncio.wait([task for task, _ in held.values()], timeout=self._settings.etcd_timeout)
+        await asyncio.gather(*(self._release(ref, revision) for ref, (_, revision) in held.items()))
 
 
 async def _shielded(work: Awaitable[None]) -> None:
@@ -279,8 +333,8 @@ async def _shielded(work: Awaitable[None]) -> None:
         raise
 
 
-def _faulty(claimed: Claim, error: Exception) -> dict[str, RecipientResult]:
-    fault = RecipientResult("retry", "internal", reason=f"internal error: {type(error).__name__}: {error}")
+def _faulty(claimed: Claim, reason: str) -> dict[str, RecipientResult]:
+    fault = RecipientResult("retry", "internal", reason=reason)
     return {r.email: fault for r in queue_recipients(claimed.email, claimed.ref.queue)}
 
 

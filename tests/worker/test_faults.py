@@ -7,15 +7,17 @@ import os
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 
 from babygun import codec, lifecycle
 from babygun.clock import utc_now
+from babygun.errors import Conflict, InvalidEmail, OutOfSpace
 from babygun.etcd import EtcdClient, Txn, put
 from babygun.keys import JobRef
 from babygun.model import Owner
-from babygun.store.transitions import _transition_ops
+from babygun.store.transitions import _transition_ops, accept, cancel, retry
 from babygun.worker import worker as worker_module
 from tests.api.proxy import proxy_to
 from tests.etcd.test_client import compact
@@ -255,10 +257,198 @@ async def test_key_put_by_hand_that_cannot_be_read_stops_nobody(rig: Rig) -> Non
     await client.put(rig.store.keys.jobs + b"00/main/not-a-job", b"\xff\xff")
     await client.put(rig.store.keys.jobs + b"nonsense", b"")
     await client.put(rig.store.keys.waiting + b"2020-01-01T00:00:00.000Z/nonsense", b"")
+    await client.put(rig.store.keys.waiting + b"2020-01-01T00:00:00.000Z/zz/main", b"")
     await client.put(rig.store.keys.owners + b"nonsense", b"{}")
+    await client.put(rig.store.keys.workers + b"\xff\xfe", b"{}")
+    await client.put(rig.store.keys.retention_kind("contents") + b"nonsense", b"")
     async with rig.worker(reconcile_interval=0.2):
         [email] = await rig.ended(await rig.send("flaky-1@example.org"))
         assert email.status == "complete"
         await client.put(rig.store.keys.jobs + b"00/nonsense", b"")
+        await client.put(rig.store.keys.workers + b"\xff\xff", b"")
         [email] = await rig.ended(await rig.send("ann@example.org"))
         assert email.status == "complete"
+
+
+async def test_worker_that_drains_hands_its_slice_over_at_once(rig: Rig, smtp: MisbehavingServer) -> None:
+    async with rig.worker_process(drain_timeout=8.0) as first, rig.worker() as second:
+        while second.membership.slice not in ((0, 128), (128, 256)):  # noqa: ASYNC110 (its watch has no signal for us)
+            await asyncio.sleep(0.02)
+        stuck = [await rig.send("hang@example.org") for _ in range(4)]
+        await smtp.hung.wait()
+        stopping = asyncio.create_task(first.terminate(12))
+        await rig.seen(rig.store.keys.worker(first.id), lambda value: True if b'"draining":true' in value else None, 5)
+        started = time.monotonic()
+        ids = [await rig.send(f"r{n}@example.org") for n in range(40)]
+        await rig.ended(*ids)
+        assert time.monotonic() - started < 3, "nobody waited for the drain"
+        smtp.release()
+        assert await stopping == 0
+        await rig.ended(*stuck)
+        await check_invariants(rig.store)
+
+
+async def test_worker_stopped_between_two_transactions_sends_no_second_copy(rig: Rig, smtp: MisbehavingServer) -> None:
+    smtp.max_recipients = 4
+    released = asyncio.Event()
+
+    async def hang(attempt: int) -> str:
+        if attempt == 2:  # the first time it is one too many
+            smtp.hung.set()
+            await released.wait()
+        return "452 4.5.3 Too many recipients" if attempt == 1 else ""
+
+    smtp.rcpt["r4@example.org"] = hang
+    async with rig.worker_process(drain_timeout=0.5) as worker:
+        email_id = await rig.send(*(f"r{n}@example.org" for n in range(5)))
+        await smtp.hung.wait()
+        assert await worker.terminate(10) == 0
+        released.set()
+    email = await rig.get(email_id)
+    assert [r.status for r in email.recipients] == ["delivered"] * 4 + ["deferred"] and email.recipients[4].reply_class == "interrupted"
+    async with rig.worker():
+        await rig.ended(email_id)
+    assert {n: len(smtp.to(f"r{n}@example.org")) for n in range(5)} == dict.fromkeys(range(5), 1)
+
+
+async def test_worker_stopped_after_the_dot_records_the_delivery_as_uncertain(rig: Rig, smtp: MisbehavingServer) -> None:
+    released = asyncio.Event()
+
+    async def hang(attempt: int) -> str:
+        smtp.hung.set()
+        await released.wait()
+        return ""
+
+    smtp.message["ann@example.org"] = hang
+    async with rig.worker_process(drain_timeout=0.5) as worker:
+        email_id = await rig.send("ann@example.org")
+        await smtp.hung.wait()
+        assert await worker.terminate(10) == 0
+        released.set()
+    assert (await rig.get(email_id)).recipients[0].reply_class == "uncertain"
+
+
+async def test_jobs_whose_claims_failed_are_claimed_as_soon_as_etcd_is_back(rig: Rig) -> None:
+    async with proxy_to(rig.settings.etcd_endpoints[0]) as proxy, rig.worker(etcd_endpoints=(proxy.url,), etcd_timeout=0.5, lease_ttl=30.0, reconcile_interval=600.0) as worker:
+        await rig.ended(await rig.send("ann@example.org"))
+        proxy.swallow_answers()
+        ids = [await rig.send(f"r{n}@example.org") for n in range(30)]
+        for ref in [JobRef(email_id, "main") for email_id in ids]:  # as if the watch had told of them just before
+            worker.ready.add(ref, lifecycle.job_of(await rig.get(ref.email_id), "main"))
+        worker._wake.set()
+        await asyncio.sleep(2)
+        proxy.mend()
+        started = time.monotonic()
+        await rig.ended(*ids)
+        assert time.monotonic() - started < 8
+
+
+async def test_etcd_that_refuses_claims_is_not_asked_as_fast_as_it_refuses(rig: Rig) -> None:
+    server = EtcdServer("--quota-backend-bytes=8000000", fsync=False).start()
+    try:
+        async with rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,))) as own, own.worker(worker_ready=100, lease_ttl=60.0) as worker:
+            session = worker.membership.session
+            worker.membership.session = None  # nothing is claimed yet
+            with pytest.raises(OutOfSpace):
+                for n in range(1000):
+                    await own.send("ann@example.org", body="x" * (20_000 if n < 250 else 300_000))
+            before = worker.store.batcher.txns
+            worker.membership.session = session
+            await asyncio.sleep(2)
+            assert worker.store.batcher.txns - before < 2500, "an attempt each 50 ms and more, not thousands a second"
+    finally:
+        server.stop()
+
+
+async def test_hanging_relay_holds_no_more_than_its_connections_can_carry(rig: Rig, smtp: MisbehavingServer) -> None:
+    async with rig.worker(relays={"main": {"url": smtp.url, "max_connections": 2}}) as worker:
+        ids = [await rig.send("hang@example.org") for _ in range(60)]
+        await smtp.hung.wait()
+        await rig.emptied(rig.store.keys.prefix + b"nothing")
+        assert len(worker.in_flight) == 20
+        cancelled = 0
+        for email_id in ids:
+            with suppress(Conflict):
+                await cancel(rig.store, email_id)
+                cancelled += 1
+        assert cancelled == 40
+        smtp.release()
+        assert [e.status for e in await rig.ended(*ids)].count("complete") == 20
+
+
+async def test_email_that_kills_its_workers_comes_to_an_end(rig: Rig, smtp: MisbehavingServer) -> None:
+    email_id = await rig.send("hang@example.org")
+    async with rig.worker_process() as first:
+        await smtp.hung.wait()
+        worker = first
+        for _ in range(3):
+            smtp.hung.clear()
+            async with rig.worker_process() as following:
+                worker.kill()
+                await worker.process.wait()
+                await rig.seen(rig.store.keys.log(email_id), lambda value, dead=worker.id: True if b'"previous_worker_id":"' + dead.encode() in value else None, 10)
+                if _ < 2:
+                    await smtp.hung.wait()
+                    worker = following
+                    worker.detach()
+                else:
+                    await rig.logged(email_id, "deferred")
+        email = await rig.get(email_id)
+        assert email.tries == 1 and email.recipients[0].reply_class == "internal" and "died" in (email.recipients[0].status_reason or "")
+
+
+@pytest.mark.parametrize("damage", ["missing", "unreadable"])
+async def test_email_whose_content_is_damaged_fails_and_says_so(rig: Rig, damage: str) -> None:
+    email_id = await rig.send("ann@example.org")
+    chunk = rig.store.keys.chunk(email_id, 0)
+    await (rig.store.client.delete(chunk) if damage == "missing" else rig.store.client.put(chunk, b"\xc1"))
+    async with rig.worker():
+        [email] = await rig.ended(email_id)
+    assert email.status == "failed" and "content is gone" in (email.recipients[0].status_reason or "")
+
+
+async def test_email_whose_log_has_a_gap_still_ends_and_is_sent_once(rig: Rig, smtp: MisbehavingServer) -> None:
+    email_id = await rig.send("ann@example.org")
+    await rig.store.client.delete(rig.store.keys.log_entry(email_id, 0))
+    async with rig.worker():
+        [email] = await rig.ended(email_id)
+    assert email.status == "complete" and len(smtp.messages) == 1
+
+
+async def test_record_that_cannot_be_read_holds_up_nobody(rig: Rig) -> None:
+    broken = await rig.send("ann@example.org")
+    await rig.store.client.put(rig.store.keys.email(broken), b"{")
+    async with rig.worker():
+        good, packed = rig.email("bob@example.org")
+        await accept(rig.store, good, packed, now=utc_now())
+        await rig.logged(good.id, "delivered")
+
+
+async def test_worker_whose_feed_fails_ends_with_its_error(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = worker_module.Worker(rig.settings)
+
+    async def broken(*_: object) -> int:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(worker._feed, "read", broken)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        await asyncio.wait_for(worker.run(), 20)
+
+
+async def test_worker_key_without_a_lease_gets_no_slice(rig: Rig) -> None:
+    await rig.store.client.put(rig.store.keys.worker("ghost"), b"{}")
+    async with rig.worker() as worker:
+        assert worker.membership.slice == (0, 256)
+
+
+async def test_email_of_more_queues_than_one_transaction_holds_is_refused(rig: Rig, smtp: MisbehavingServer) -> None:
+    relays = {f"q{n}": {"url": smtp.url, "domains": [f"d{n}.example"]} for n in range(17)}
+    async with rig_for(changed(rig.settings, relays=relays)) as many:
+        with pytest.raises(InvalidEmail, match="more than 16 relays"):
+            await many.send(*(f"a@d{n}.example" for n in range(17)))
+        async with many.worker():
+            email_id = await many.send(*(f"soft@d{n}.example" for n in range(16)))
+            [email] = await many.ended(email_id)
+            assert email.status == "failed" and email.log_seq >= 3
+            await retry(many.store, email_id)
+            assert (await cancel(many.store, email_id)).status in ("cancelled", "incomplete")

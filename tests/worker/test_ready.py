@@ -55,7 +55,7 @@ def test_ready_queue_that_may_not_start_is_passed_over() -> None:
 
 
 def test_slots_of_hanging_queues_leave_each_other_queue_its_part() -> None:
-    slots = Slots(total=100, memory=1 << 30, queues=5)
+    slots = Slots(total=100, memory=1 << 30, limits=dict.fromkeys("abcde", 1000))
     held = 0
     for hanging in ("a", "b", "c", "d"):
         while slots.may_start(hanging, SMALL):
@@ -69,7 +69,7 @@ def test_slots_of_hanging_queues_leave_each_other_queue_its_part() -> None:
 
 
 def test_slots_of_a_single_queue_are_all_of_them_and_come_back() -> None:
-    slots = Slots(total=100, memory=1 << 30, queues=1)
+    slots = Slots(total=100, memory=1 << 30, limits={"a": 1000})
     for _ in range(100):
         assert slots.may_start("a", SMALL)
         slots.start("a", SMALL)
@@ -81,15 +81,25 @@ def test_slots_of_a_single_queue_are_all_of_them_and_come_back() -> None:
         slots.start("a", SMALL)
 
 
-def test_slots_bound_the_memory_but_let_a_large_one_go_alone() -> None:
-    slots = Slots(total=10, memory=100, queues=1)
+def test_slots_bound_the_memory_but_let_one_large_email_go_beside_what_fits() -> None:
+    slots = Slots(total=10, memory=100, limits={"a": 10})
     large, half = Job(size=1000, recipients=1), Job(size=60, recipients=1)
-    assert slots.may_start("a", large)
-    slots.start("a", large)
-    assert not slots.may_start("a", SMALL)
-    slots.end("a", large)
     slots.start("a", half)
     assert not slots.may_start("a", half) and slots.may_start("a", SMALL)
+    assert slots.may_start("a", large)
+    slots.start("a", large)
+    assert slots.may_start("a", SMALL) and not slots.may_start("a", large)
+    slots.end("a", large)
+    slots.end("a", half)
+    assert slots.may_start("a", half) and slots.may_start("a", large)
+
+
+def test_slots_of_a_queue_are_no_more_than_its_limit() -> None:
+    slots = Slots(total=100, memory=1 << 30, limits={"a": 3, "b": 1000})
+    for _ in range(3):
+        assert slots.may_start("a", SMALL)
+        slots.start("a", SMALL)
+    assert not slots.may_start("a", SMALL) and slots.may_start("b", SMALL)
 
 
 def test_slices_of_live_workers_cover_all_shards_once() -> None:
