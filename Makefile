@@ -33,7 +33,7 @@ run: install ## start etcd, API, a worker and a catch-all mailbox; Ctrl-C stops 
 	@exec $(BIN)/babygun dev $(ARGS)
 
 test: install ## run all tests (ARGS='-k name' for some)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: install ## check style and types
 	@$(BIN)/ruff check .

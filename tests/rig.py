@@ -92,16 +92,20 @@ class Rig:
                             return picked
                     values = [event.kv.value for event in (await anext(batches)).events]
 
-    async def emptied(self, prefix: bytes, within: float = 20.0) -> None:
-        """Waits until no key is left under the prefix."""
+    async def counted(self, prefix: bytes, count: int, within: float = 20.0) -> None:
+        """Waits until there are that many keys under the prefix."""
         client = self.store.client
         async with asyncio.timeout(within):
             found = await client.range(prefix, range_end(prefix), keys_only=True)
-            left = {kv.key for kv in found.kvs}
+            keys = {kv.key for kv in found.kvs}
             async with watch(client, prefix, range_end(prefix), revision=found.revision + 1) as batches:
-                while left:
+                while len(keys) != count:
                     for event in (await anext(batches)).events:
-                        (left.add if event.type == "put" else left.discard)(event.kv.key)
+                        (keys.add if event.type == "put" else keys.discard)(event.kv.key)
+
+    async def emptied(self, prefix: bytes, within: float = 20.0) -> None:
+        """Waits until no key is left under the prefix."""
+        await self.counted(prefix, 0, within)
 
     @asynccontextmanager
     async def worker(self, **changes: Any) -> AsyncIterator[Worker]:

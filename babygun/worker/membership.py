@@ -137,6 +137,7 @@ class Membership:
         if part != self.slice or read_again:
             log.info("slice", worker_id=self.worker_id, first=part.first, end=part.end, workers=len(self._live))
             self.slice = part
+            self._check_in_now.set()
             self._changed(part)
 
     async def _bury(self, worker_id: str, revision: int) -> None:

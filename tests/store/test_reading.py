@@ -92,10 +92,10 @@ async def test_listing_of_a_full_store_reads_a_bounded_number_of_keys(rig: Rig, 
 
     monkeypatch.setattr(rig.store.client, "range", counting)
     page = await list_emails(rig.store, client_id=None, limit=20)
-    assert len(page.emails) == 20 and read < 100
+    assert len(page.emails) == 20 and read < 200
     read = 0
     page = await list_emails(rig.store, client_id="nobody", limit=20)
-    assert not page.emails and page.cursor and read < reading.SCAN_KEYS + 500
+    assert not page.emails and page.cursor and read < 2 * reading.SCAN_KEYS
 
 
 async def test_listing_filters_by_client_status_and_tag(rig: Rig) -> None:
@@ -120,7 +120,7 @@ async def test_listing_of_failed_emails_goes_by_their_index(rig: Rig) -> None:
     assert [e.id for e in (*first.emails, *second.emails)] == sorted(ids[::2], reverse=True) and second.cursor is None
 
 
-@pytest.mark.parametrize("email_id", ["", "x", "../emails", new_email_id()])
+@pytest.mark.parametrize("email_id", ["", "x", "../emails", "01a21000-1b9b-7058-a863-be5a676c7d85"])
 async def test_reading_an_email_that_is_not_there_gives_none(rig: Rig, email_id: str) -> None:
     assert await get_email(rig.store, email_id) is None and await get_log(rig.store, email_id) is None
 
