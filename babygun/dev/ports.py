@@ -34,9 +34,9 @@ class Ports:
             if not self._refused(port, host):
                 self._taken.add(port)
                 if port != default:
-                    self._say(f"port {default} is busy: {what} takes {port} ({option} names another)")
+                    self._say(f"port {default} is busy: {what} takes {port}" + (f" ({option} names another)" if option else ""))
                 return port
-        raise SettingsError(f"no port from {default} on is free for {what}; choose one with {option}")
+        raise SettingsError(f"no port from {default} on is free for {what}" + (f"; choose one with {option}" if option else ""))
 
     def any(self, host: str = "127.0.0.1") -> int:
         """Any free port."""
