@@ -8,6 +8,7 @@ import pytest
 
 from babygun.errors import OutOfSpace
 from babygun.keys import range_end
+from babygun.store import retention
 from babygun.store.retention import LeasePool, Shedding
 from tests.etcd.test_client import compact
 from tests.etcd_server import EtcdServer
@@ -48,11 +49,12 @@ async def test_lease_is_shared_up_to_its_number_of_keys(rig: Rig) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_shedding_frees_a_filling_etcd_and_touches_no_incomplete_email(rig: Rig, smtp: MisbehavingServer) -> None:
-    server = EtcdServer("--quota-backend-bytes=50000000", fsync=False).start()
+async def test_shedding_frees_a_filling_etcd_and_touches_no_incomplete_email(rig: Rig, smtp: MisbehavingServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "CONTENTS_ABOVE", 0.3)  # etcd goes by its file, which grows by 16 MiB at once: far from a quota so small
+    server = EtcdServer("--quota-backend-bytes=100000000", fsync=False).start()
     try:
         async with rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,), retry_intervals=(600.0,))) as own, own.worker():
-            shedding = Shedding(own.store.client, own.store.keys, 50_000_000)
+            shedding = Shedding(own.store.client, own.store.keys, 100_000_000)
             waiting = [await own.send("soft@example.org", body="w" * 100_000) for _ in range(20)]
             for email_id in waiting:
                 await own.logged(email_id, "deferred")
