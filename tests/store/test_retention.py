@@ -10,6 +10,7 @@ from babygun.errors import OutOfSpace
 from babygun.keys import range_end
 from babygun.store import retention
 from babygun.store.retention import LeasePool, Shedding
+from babygun.worker import worker
 from tests.etcd.test_client import compact
 from tests.etcd_server import EtcdServer
 from tests.invariants import check_invariants, snapshot
@@ -51,6 +52,7 @@ async def test_lease_is_shared_up_to_its_number_of_keys(rig: Rig) -> None:
 @pytest.mark.timeout(120)
 async def test_shedding_frees_a_filling_etcd_and_touches_no_incomplete_email(rig: Rig, smtp: MisbehavingServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "CONTENTS_ABOVE", 0.3)  # etcd goes by its file, which grows by 16 MiB at once: far from a quota so small
+    monkeypatch.setattr(worker, "_SHED_INTERVAL", 600.0)  # the shedding here is the test's own
     server = EtcdServer("--quota-backend-bytes=100000000", fsync=False).start()
     try:
         async with rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,), retry_intervals=(600.0,))) as own, own.worker():
