@@ -27,16 +27,22 @@ from tests.rig import Rig, changed, rig_for
 from tests.smtp_server import MisbehavingServer
 
 
-async def test_worker_killed_while_sending_is_replaced_within_its_lease_and_two_seconds(rig: Rig, smtp: MisbehavingServer) -> None:
+def hang_once(smtp: MisbehavingServer, recipient: str) -> asyncio.Event:
+    """The first RCPT of a recipient is not answered before the event that this returns is set; ``smtp.hung`` tells that it came."""
     released = asyncio.Event()
 
-    async def hang_once(attempt: int) -> str:
+    async def answer(attempt: int) -> str:
         if attempt == 1:
             smtp.hung.set()
             await released.wait()
         return ""
 
-    smtp.rcpt["ann@example.org"] = hang_once
+    smtp.rcpt[recipient] = answer
+    return released
+
+
+async def test_worker_killed_while_sending_is_replaced_within_its_lease_and_two_seconds(rig: Rig, smtp: MisbehavingServer) -> None:
+    released = hang_once(smtp, "ann@example.org")
     async with rig.worker_process() as first:
         email_id = await rig.send("ann@example.org")
         await smtp.hung.wait()
@@ -56,15 +62,7 @@ async def test_worker_killed_while_sending_is_replaced_within_its_lease_and_two_
 
 
 async def test_worker_paused_past_its_lease_writes_nothing_when_it_wakes(rig: Rig, smtp: MisbehavingServer) -> None:
-    released = asyncio.Event()
-
-    async def hang_once(attempt: int) -> str:
-        if attempt == 1:
-            smtp.hung.set()
-            await released.wait()
-        return ""
-
-    smtp.rcpt["ann@example.org"] = hang_once
+    released = hang_once(smtp, "ann@example.org")
     async with rig.worker_process() as first:
         email_id = await rig.send("ann@example.org")
         await smtp.hung.wait()
