@@ -28,6 +28,7 @@ from babygun.store.directory import Directory
 log = get_logger("api")
 
 _FIRST_READ = 1.0  # s, that the first connections wait for clients and keys to be read
+_LOOK_AGAIN = 5.0  # s, after a signing key could not be made
 
 
 def build_app(settings: Settings) -> web.Application:
@@ -71,7 +72,8 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
     ]
     try:
         with suppress(TimeoutError):  # where etcd is away the API answers all the same, and says so
-            await asyncio.wait_for(_fit(api.directory), _FIRST_READ)
+            async with asyncio.timeout(_FIRST_READ):
+                await _fit(api.directory)
         yield
     finally:
         for task in tasks:
@@ -121,6 +123,7 @@ async def _keep_signing_key(api: Api) -> None:
                 except EtcdError as error:
                     log.warning("signing key not made yet", error=str(error))
             with suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), 5)
+                async with asyncio.timeout(_LOOK_AGAIN):
+                    await changed.wait()
     finally:
         api.directory.on_change.remove(changed.set)

@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from babygun.api.app import serve_until
+from babygun.api.app import build_app, serve_until
+from babygun.api.context import API
+from babygun.api.edge import Runner
 from babygun.errors import SettingsError
 from babygun.keys import range_end
 from babygun.settings import Settings
@@ -38,6 +40,20 @@ async def test_busy_port_is_told_in_one_sentence(api_settings: Settings) -> None
 async def test_address_that_is_not_ours_is_told_in_one_sentence(api_settings: Settings) -> None:
     with pytest.raises(SettingsError, match=re.escape("can't listen on 192.0.2.1:0")):
         await serve_until(replace(api_settings, api_host="192.0.2.1"))
+
+
+async def test_api_that_ends_while_its_directory_changes_ends(api_settings: Settings) -> None:
+    """Cancelling what waits for a change, in the very moment of one, still cancels it."""
+    for ticks in range(10):
+        app = build_app(api_settings)
+        runner = Runner(app)
+        await runner.setup()
+        for changed in app[API].directory.on_change:
+            changed()
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await runner.cleanup()
 
 
 def certificate(folder: Path) -> tuple[str, str]:
