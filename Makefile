@@ -46,7 +46,7 @@ format: install ## format the code, mend what ruff can
 
 lock: ## resolve the dependencies anew into requirements.lock (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
-	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header --upgrade --group dev pyproject.toml -o requirements.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header --upgrade --group dev --all-extras pyproject.toml -o requirements.lock
 
 clean: ## remove .venv and what tools leave behind (not .babygun, where the data are)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "babygun"
 
 # A layer may import the layers before it, and its own.
 LAYERS = [
-    {"errors", "clock", "ids", "model", "settings", "keys", "codec", "lifecycle", "routing", "replies", "addresses", "mime", "logs", "etcd_versions"},
+    {"errors", "clock", "ids", "model", "settings", "keys", "codec", "lifecycle", "routing", "replies", "addresses", "mime", "logs", "etcd_versions", "metrics", "tracing", "certificates"},
     {"etcd"},
     {"store", "smtp"},
     {"api", "worker"},
@@ -30,6 +30,9 @@ OWNERS = {
     "jwt": {"api"},
     "aiohttp": {"api", "dev", "cli"},
     "msgpack": {"codec"},
+    "cryptography": {"certificates"},
+    "prometheus_client": {"metrics"},
+    "opentelemetry": {"tracing"},
 }
 
 

@@ -23,7 +23,8 @@ def locked() -> dict[str, str]:
 
 def test_lock_pins_every_dependency_to_a_version_that_the_project_allows() -> None:
     versions = locked()
-    for text in PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]:
+    extras = [text for texts in PROJECT["project"]["optional-dependencies"].values() for text in texts]
+    for text in PROJECT["project"]["dependencies"] + extras + PROJECT["dependency-groups"]["dev"]:
         wanted = Requirement(text)
         assert canonicalize_name(wanted.name) in versions, f"{wanted.name} is not locked: run `make lock`"
         assert wanted.specifier.contains(versions[canonicalize_name(wanted.name)]), f"{text} is not what is locked: run `make lock`"
