@@ -11,7 +11,25 @@ ROOT = Path(__file__).parent.parent / "babygun"
 
 # A layer may import the layers before it, and its own.
 LAYERS = [
-    {"errors", "clock", "ids", "model", "settings", "keys", "codec", "lifecycle", "routing", "replies", "addresses", "mime", "logs", "etcd_versions", "metrics", "tracing", "certificates"},
+    {
+        "errors",
+        "clock",
+        "ids",
+        "model",
+        "settings",
+        "keys",
+        "codec",
+        "lifecycle",
+        "routing",
+        "replies",
+        "addresses",
+        "mime",
+        "logs",
+        "etcd_versions",
+        "metrics",
+        "tracing",
+        "certificates",
+    },
     {"etcd"},
     {"store", "smtp"},
     {"api", "worker"},
