@@ -47,6 +47,7 @@ class Keys:
         self.revocations = p + b"revoked/"
         self.idempotencies = p + b"idempotency/"
         self.retentions = p + b"retention/"
+        self.cluster = p + b"cluster"  # one key: the name of whom all of this belongs to
 
     def email(self, email_id: str) -> bytes:
         return self.emails + email_id.encode()

@@ -31,6 +31,7 @@ NOW = datetime(2026, 11, 24, 23, 59, 32, 251000, tzinfo=UTC)
         (KEYS.signing_key("k1"), "/babygun/signing-keys/k1"),
         (KEYS.revoked("t1"), "/babygun/revoked/t1"),
         (KEYS.idempotency("app", "a/b c"), "/babygun/idempotency/app/a%2Fb%20c"),
+        (KEYS.cluster, "/babygun/cluster"),
         (KEYS.retention("emails", NOW, 255), "/babygun/retention/emails/2026-11-24T23:59:32.251Z/ff"),
     ],
 )
