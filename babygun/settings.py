@@ -114,7 +114,7 @@ class Settings:
     # the API
     api_host: str = setting(str, "127.0.0.1", "address the API listens on; 0.0.0.0 for all")
     api_port: int = setting(_integer, "8080", "port the API listens on; 0 for any free one")
-    api_cert: str = setting(str, "", "PEM file of the API's certificate; set: the API speaks https only")
+    api_cert: str = setting(str, "", "PEM file of the API's certificate; set: the API speaks https only, and reads the file again when it changes")
     api_key: str = setting(str, "", "PEM file of its private key")
     token_ttl: float = setting(parse_duration, "1h", "how long a token is valid", minimum=1)
     max_recipients: int = setting(_integer, "1000", "recipients of one e-mail; at most 1000, so that its record fits one etcd request", minimum=1)
@@ -140,11 +140,14 @@ class Settings:
     lease_ttl: float = setting(parse_duration, "10s", "how long a silent worker keeps its jobs; whole seconds", minimum=2)
     reconcile_interval: float = setting(parse_duration, "30s", "how often a worker compares what it holds with what etcd says", minimum=0.1)
     drain_timeout: float = setting(parse_duration, "30s", "how long a stopping worker waits for what is in flight", minimum=0)
+    worker_host: str = setting(str, "127.0.0.1", "address of the worker's own small HTTP server; 0.0.0.0 for all")
+    worker_port: int = setting(_integer, "0", "its port, for /healthz, /readyz and /metrics; 0: there is none")
     # retention
     retention: float = setting(parse_duration, "7d", "how long an ended e-mail's record and log are kept", minimum=1)
     contents_retention: float = setting(parse_duration, "1d", "how long a delivered e-mail's content is kept; 0: it goes with the delivery", minimum=0)
     # the command line's own way to the API
     api_url: str = setting(str, "", "where babygun send, emails, token and workers find the API; empty: what .babygun/dev.json says, else the API's host and port")
+    api_ca: str = setting(str, "", "PEM file of the CA that signed the API's certificate; empty: dev.json's, else the system's CAs")
     client_id: str = setting(str, "", "the API client that they speak for; empty: dev.json's")
     client_secret: str = setting(str, "", "its secret", secret=True)
     # logs

@@ -29,6 +29,7 @@ LAYERS = [
         "metrics",
         "tracing",
         "certificates",
+        "authority",
     },
     {"etcd"},
     {"store", "smtp"},
@@ -48,7 +49,7 @@ OWNERS = {
     "jwt": {"api"},
     "aiohttp": {"api", "dev", "cli"},
     "msgpack": {"codec"},
-    "cryptography": {"certificates"},
+    "cryptography": {"authority", "certificates"},
     "prometheus_client": {"metrics"},
     "opentelemetry": {"tracing"},
 }

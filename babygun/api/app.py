@@ -8,6 +8,7 @@ import signal
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from babygun.api.application import build_app
 from babygun.api.context import API
@@ -21,6 +22,7 @@ __all__ = ["build_app", "serve", "serve_until"]
 log = get_logger("api")
 
 BACKLOG = 1024  # connections that the kernel keeps while we are busy
+CERTIFICATE_LOOK = 10.0  # seconds between two looks at the certificate's files
 KEEPALIVE = 75.0  # seconds that an idle connection stays open: longer than the 60 s of the usual load balancers
 
 
@@ -46,6 +48,7 @@ async def serve_until(settings: Settings, *, started: Callable[[str], None] | No
     stop = stop or asyncio.Event()
     runner = Runner(app, access_log=None, keepalive_timeout=KEEPALIVE, shutdown_timeout=settings.drain_timeout)
     await runner.setup()
+    following = asyncio.create_task(_follow_certificate(settings, tls)) if tls else None
     try:
         server = await _listen(runner, settings, tls)
         host, port = server.sockets[0].getsockname()[:2]
@@ -58,6 +61,8 @@ async def serve_until(settings: Settings, *, started: Callable[[str], None] | No
         app[API].stopping = True
         server.close()
     finally:
+        if following:
+            following.cancel()
         await runner.cleanup()
     log.info("stopped")
 
@@ -100,6 +105,35 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(f"api_cert or api_key can't be used: {error}") from None
     return context
+
+
+async def _follow_certificate(settings: Settings, context: ssl.SSLContext) -> None:
+    """A certificate that was renewed serves from the next connection on; one that can't be used leaves the old one in its place."""
+    seen = _stamps(settings)
+    while True:
+        await asyncio.sleep(CERTIFICATE_LOOK)
+        stamps = _stamps(settings)
+        if stamps == seen:
+            continue
+        seen = stamps
+        try:
+            _tls(settings)  # a failed load would leave a context without a key: so it is tried on another one first
+            context.load_cert_chain(settings.api_cert, settings.api_key)
+        except (SettingsError, OSError) as error:
+            log.warning("certificate changed, and can't be used: the one before serves on", error=str(error))
+        else:
+            log.info("certificate read anew")
+
+
+def _stamps(settings: Settings) -> tuple[int, ...]:
+    """Of both files when they changed last; 0 where one is not there, as it may be in the moment of its renewal."""
+    stamps = []
+    for path in map(Path, (settings.api_cert, settings.api_key)):
+        try:
+            stamps.append(path.stat().st_mtime_ns)
+        except OSError:
+            stamps.append(0)
+    return tuple(stamps)
 
 
 def _shown(wanted: str, bound: str) -> str:

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from babygun.cli.local import load_settings
 from babygun.clock import utc_now
-from babygun.errors import BabygunError, EtcdError
+from babygun.errors import BabygunError, EtcdError, PermissionDenied
 from babygun.etcd_versions import is_lossy
 from babygun.keys import range_end
 from babygun.routing import load_routes
@@ -90,11 +90,9 @@ async def _state(store: Store) -> AsyncIterator[Finding]:
     try:
         for alarm in await store.client.alarms():
             yield Finding("bad", f"etcd has raised its {alarm} alarm: see etcd/schema.md, 'When etcd is full'")
+        async for finding in _api_clients(store):
+            yield finding
         keys = store.keys
-        signing = await store.client.range(keys.signing_keys, range_end(keys.signing_keys), keys_only=True)
-        yield Finding("ok" if signing.kvs else "warn", f"{len(signing.kvs)} token signing keys" + ("" if signing.kvs else ": the API makes one when it starts"))
-        clients = await store.client.range(keys.clients, range_end(keys.clients), keys_only=True)
-        yield Finding("ok" if clients.kvs else "warn", f"{len(clients.kvs)} API clients" + ("" if clients.kvs else ": babygun client create NAME"))
         workers = await list_workers(store)
         yield Finding("ok" if workers else "bad", f"{len(workers)} live workers" + ("" if workers else ": nothing is delivered until one runs"))
         for worker in workers:
@@ -109,6 +107,17 @@ async def _state(store: Store) -> AsyncIterator[Finding]:
             yield Finding("bad", f"a job is overdue by {overdue:.0f} s: do the workers run, and is their clock right?")
     except EtcdError as error:
         yield Finding("bad", f"etcd refused to be read: {error}")
+
+
+async def _api_clients(store: Store) -> AsyncIterator[Finding]:
+    keys = store.keys
+    try:
+        signing = await store.client.range(keys.signing_keys, range_end(keys.signing_keys), keys_only=True)
+        yield Finding("ok" if signing.kvs else "warn", f"{len(signing.kvs)} token signing keys" + ("" if signing.kvs else ": the API makes one when it starts"))
+        clients = await store.client.range(keys.clients, range_end(keys.clients), keys_only=True)
+        yield Finding("ok" if clients.kvs else "warn", f"{len(clients.kvs)} API clients" + ("" if clients.kvs else ": babygun client create NAME"))
+    except PermissionDenied:  # an inspector's user
+        yield Finding("ok", "token signing keys and API clients are not for this etcd user to see")
 
 
 def _clock(loaded: Settings, endpoint: str) -> Finding:

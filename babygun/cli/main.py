@@ -36,6 +36,9 @@ COMMANDS = (
     Command("classify", "show how a mail server's reply is classified", "babygun.cli.classify"),
     Command("decode", "turn what `etcdctl get` printed into readable JSON", "babygun.cli.decode"),
     Command("settings", "list all settings with their values and where they can be set", "babygun.cli.settings"),
+    Command("certificates", "make, renew and rotate a cluster's own certificates", "babygun.cli.certificates"),
+    Command("access", "make etcd's users and roles for Babygun, and switch its authentication on", "babygun.cli.access"),
+    Command("health", "ask the API or worker of this host whether it is ready (for health checks)", "babygun.cli.health"),
     Command("doctor", "check etcd, clock, relays and workers", "babygun.cli.doctor"),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -43,6 +44,13 @@ class Remote:
         return value
 
 
+def _trust(ca: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca or None)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"api_ca: {ca} can't be used: {getattr(error, 'strerror', None) or error}") from None
+
+
 def call_api(work: Callable[[Remote], Awaitable[T]]) -> T:
     """Runs ``work`` with a connection to the API that has its token."""
     return asyncio.run(_call_api(work))
@@ -56,7 +64,8 @@ async def _call_api(work: Callable[[Remote], Awaitable[T]]) -> T:
     client_id, secret = loaded.client_id or found.get("client_id"), loaded.client_secret or found.get("client_secret")
     if not client_id or not secret:
         raise SettingsError("no API client is known: set BABYGUN_CLIENT_ID and BABYGUN_CLIENT_SECRET, or run this where `babygun dev` keeps its .babygun folder")
-    async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+    ca = loaded.api_ca or found.get("api_ca") or ""
+    async with aiohttp.ClientSession(timeout=_TIMEOUT, connector=aiohttp.TCPConnector(ssl=_trust(ca))) as session:
         remote = Remote(session, url)
         answer = await remote.call("POST", "/tokens", json={"client_id": client_id, "client_secret": secret})
         remote.token = answer["token"]

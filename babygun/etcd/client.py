@@ -226,6 +226,10 @@ class EtcdClient:
         response = await self._read("members", rpc.MemberListRequest())
         return [Member(m.name, list(m.peerURLs), list(m.clientURLs)) for m in response.members]
 
+    async def access(self, rpc_name: str, request: Any) -> Any:
+        """One RPC of etcd's Auth service (users, roles, permissions), treated as a write. See :mod:`babygun.etcd.access`."""
+        return await self._write(f"access.{rpc_name}", request)
+
     # One request
 
     async def _read(self, rpc_name: str, request: Any, timeout: float | None = None, *, only: Endpoint | None = None) -> Any:
@@ -266,6 +270,8 @@ class EtcdClient:
     async def _call(self, endpoint: Endpoint, rpc_name: str, request: Any, timeout: float, metadata: Metadata) -> Any:
         """One RPC, once. A cancelled caller cancels it; one cancelled by close() fails like one whose connection is lost."""
         try:
+            if rpc_name.startswith("access."):
+                return await getattr(endpoint.access, rpc_name.removeprefix("access."))(request, timeout=timeout, metadata=metadata)
             if rpc_name == "keep_alive":
                 return await _exchange(endpoint.keep_alive(timeout=timeout, metadata=metadata), request)
             if rpc_name == "status":  # asked of this very member, leader or not

@@ -95,7 +95,8 @@ class Endpoint:
         self.status: Callable[..., Any] = maintenance.Status
         self.alarm: Callable[..., Any] = maintenance.Alarm
         self.members: Callable[..., Any] = rpc.ClusterStub(self.channel).MemberList
-        self.authenticate: Callable[..., Any] = rpc.AuthStub(self.channel).Authenticate
+        self.access = rpc.AuthStub(self.channel)
+        self.authenticate: Callable[..., Any] = self.access.Authenticate
 
     def connected(self) -> bool:
         """Whether the channel is connected; starts connecting it where not."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import socket
 import ssl
 from dataclasses import replace
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from babygun.api import app as app_module
 from babygun.api.app import build_app, serve_until
 from babygun.api.context import API
 from babygun.api.edge import Runner
@@ -89,6 +91,28 @@ async def test_certificate_makes_it_https(api_settings: Settings, store: Store, 
 async def test_certificate_that_can_not_be_used_is_told_in_one_sentence(api_settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="api_cert or api_key can't be used"):
         await serve_until(replace(api_settings, api_cert=str(tmp_path / "none"), api_key=str(tmp_path / "none")))
+
+
+async def test_renewed_certificate_serves_new_connections_and_a_broken_one_does_not_replace_it(
+    api_settings: Settings, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "CERTIFICATE_LOOK", 0.02)
+    cert, key = certificate(tmp_path)
+    (tmp_path / "new").mkdir()
+    new_cert, new_key = certificate(tmp_path / "new")
+    async with running(replace(api_settings, api_host="localhost", api_cert=cert, api_key=key), store) as api:
+        port = int(api.url.rpartition(":")[2])
+        before = await asyncio.to_thread(ssl.get_server_certificate, ("localhost", port))
+        Path(key).write_bytes(b"rubbish")  # noqa: ASYNC240 (a test's own small files)
+        await asyncio.sleep(0.2)
+        assert await asyncio.to_thread(ssl.get_server_certificate, ("localhost", port)) == before
+        shutil.move(new_cert, cert)
+        shutil.move(new_key, key)
+        async with asyncio.timeout(10):
+            while await asyncio.to_thread(ssl.get_server_certificate, ("localhost", port)) == before:  # noqa: ASYNC110 (another thread's work)
+                await asyncio.sleep(0.02)
+        trust = ssl.create_default_context(cafile=cert)
+        assert (await api.call("GET", "/healthz", ssl=trust)).status == 200
 
 
 async def test_stop_finishes_what_is_in_flight(api_settings: Settings, store: Store) -> None:

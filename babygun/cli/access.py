@@ -1,0 +1,34 @@
+"""``babygun access``: etcd's users and roles for Babygun's processes, and its authentication switched on. Needs etcd's root."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from babygun.cli.local import load_settings
+from babygun.etcd import access
+from babygun.store import Store
+from babygun.store.rights import RIGHTS, grants
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-enable", action="store_true", help="make users and roles only; authentication stays as it is")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    return asyncio.run(_run(enable=not arguments.no_enable))
+
+
+async def _run(*, enable: bool) -> int:
+    changed = False
+    async with Store(load_settings()) as store:
+        roles = {f"babygun-{role}": [access.Permission(start, end, right == "readwrite") for start, end, right in grants(store.keys, role)] for role in RIGHTS}
+        async for line in access.set_roles(store.client, roles):
+            changed = True
+            print(line, flush=True)
+        if enable and await access.enable(store.client):
+            changed = True
+            print("authentication: switched on")
+    if not changed:
+        print("users, roles and permissions are as they should be")
+    return 0
