@@ -1,0 +1,180 @@
+"""The Compose cluster as its operator and its users see it: from outside, by its published ports, and by docker's own commands."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from tests.etcd_server import free_ports
+
+ROOT = Path(__file__).parents[2]
+PREFIX = "/babygun/"
+MEMBERS = ("etcd1", "etcd2", "etcd3")
+CREDENTIALS = "/certificates/operator/credentials"
+
+
+T = TypeVar("T")
+
+
+class Answer(NamedTuple):
+    status: int
+    json: Any
+
+
+def engine_problem() -> str:
+    """Why no cluster can be started here; empty where one can."""
+    for command in (["docker", "info", "--format", "{{.ServerVersion}}"], ["docker", "compose", "version"]):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"{' '.join(command[:2])}: {error}"
+        if done.returncode:
+            return f"{' '.join(command[:2])}: {(done.stderr or done.stdout).strip().splitlines()[-1]}"
+    return ""
+
+
+class Cluster:
+    """One cluster under a project name of its own, on free ports."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = f"babygun-test-{secrets.token_hex(4)}"
+        self.port, self.mailpit_port, smtp_port = free_ports(3)
+        self.url = f"https://localhost:{self.port}"
+        self._folder = folder
+        self._environment = os.environ | {
+            "BABYGUN_PORT": str(self.port),
+            "MAILPIT_PORT": str(self.mailpit_port),
+            "MAILPIT_SMTP_PORT": str(smtp_port),
+            "MAILPIT_CHAOS": "true",
+            "BABYGUN_RETRY_INTERVALS": "3s, 3s",
+            "BABYGUN_VERSION": "test",
+            "COMPOSE_PROJECT_NAME": self.project,
+        }
+        self._trust: ssl.SSLContext | None = None
+        self._token = ""
+
+    # docker
+
+    def compose(self, *words: str, check: bool = True, timeout: float = 300, input: str | None = None) -> str:
+        """What ``docker compose …`` prints; fails with all that it said."""
+        done = subprocess.run(
+            ["docker", "compose", "-f", "deploy/compose.yml", *words], cwd=ROOT, env=self._environment, capture_output=True, text=True, timeout=timeout, check=False, input=input
+        )
+        if check and done.returncode:
+            raise AssertionError(f"docker compose {' '.join(words)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def docker(self, *words: str, timeout: float = 120) -> str:
+        done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=timeout, check=False)
+        assert done.returncode == 0, f"docker {' '.join(words)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def up(self, *words: str) -> None:
+        self.compose("up", "--detach", "--wait", *words)
+
+    def down(self) -> None:
+        self.compose("down", "--volumes", "--timeout", "5", check=False)
+
+    def containers(self, service: str, *, all: bool = False) -> list[str]:
+        """Ids of a service's containers, those that run (``all``: or have run)."""
+        return self.compose("ps", "--quiet", *(["--all"] if all else ["--status", "running"]), service).split()
+
+    def logs(self, service: str) -> str:
+        return self.compose("logs", "--no-color", "--no-log-prefix", service)
+
+    def etcdctl(self, *words: str, service: str = "tools", check: bool = True) -> str:
+        """``etcdctl`` as an inspector (``service="admin"``: as root)."""
+        return self.compose("run", "--rm", "--no-TTY", service, "etcdctl", *words, check=check)
+
+    def leader(self) -> str:
+        """The member that leads now."""
+        found = json.loads(self.etcdctl("endpoint", "status", "--write-out=json"))
+        [leader] = [row["Endpoint"] for row in found if row["Status"]["header"]["member_id"] == row["Status"]["leader"]]
+        return str(urllib.parse.urlsplit(leader).hostname)
+
+    # the API
+
+    def sign_in(self) -> None:
+        """Copies the first client's credentials and the API's authority out of the cluster, as a user does, and gets a token."""
+        self.compose("cp", f"bootstrap:{CREDENTIALS}/.", str(self._folder))
+        self._trust = ssl.create_default_context(cafile=str(self._folder / "api-ca.pem"))
+        client = json.loads((self._folder / "client.json").read_text())
+        basic = base64.b64encode(f"{client['client_id']}:{client['client_secret']}".encode()).decode()
+        answer = self.call("POST", "/tokens", {}, headers={"Authorization": f"Basic {basic}"})
+        assert answer.status == 200, answer
+        self._token = answer.json["token"]
+
+    def call(self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, timeout: float = 15) -> Answer:
+        """One call on a connection of its own; raises OSError where there was no answer."""
+        data = None if body is None else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json"} if data else {}
+        if self._token:
+            sent["Authorization"] = f"Bearer {self._token}"
+        request = urllib.request.Request(self.url + path, data=data, method=method, headers=sent | (headers or {}))
+        try:
+            with urllib.request.urlopen(request, timeout=timeout, context=self._trust) as answer:
+                return Answer(answer.status, _parsed(answer.read()))
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, _parsed(error.read()))
+
+    def send(self, **changes: Any) -> str:
+        """The id of a new e-mail."""
+        email = {"sender": "shop@example.com", "to": "ann@example.org", "subject": "Hello", "body": "Hi\n"} | changes
+        answer = self.call("POST", "/emails", email)
+        assert answer.status == 202, answer
+        return str(answer.json["id"])
+
+    def ended(self, email_id: str, *, within: float = 60) -> Any:
+        """The e-mail once it has ended."""
+        return until(lambda: (found := self.call("GET", f"/emails/{email_id}").json)["status"] != "incomplete" and found, f"{email_id} ends", within=within)
+
+    # Mailpit
+
+    def mailpit(self, path: str, *, method: str = "GET", body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{self.mailpit_port}{path}", data=data, method=method), timeout=20) as answer:
+            return _parsed(answer.read())
+
+    def arrivals(self, mark: str) -> list[str]:
+        """The subjects of all messages with this mark, as often as they arrived."""
+        subjects: list[str] = []
+        query = urllib.parse.quote(f'subject:"{mark}"')
+        while True:
+            page = self.mailpit(f"/api/v1/search?query={query}&start={len(subjects)}&limit=1000")["messages"]
+            subjects += [message["Subject"] for message in page]
+            if not page:
+                return subjects
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode(errors="replace")
+
+
+def until(condition: Callable[[], T], what: str, *, within: float = 60, every: float = 0.2, errors: Sequence[type[Exception]] = (OSError,)) -> T:
+    """The condition's first true value; an error of these kinds counts as false."""
+    deadline = time.monotonic() + within
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            last = condition()
+            if last:
+                return last
+        except tuple(errors) as error:
+            last = error
+        time.sleep(every)
+    raise AssertionError(f"waited {within:g} s in vain until {what}; last: {last!r}")

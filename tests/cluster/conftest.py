@@ -1,0 +1,45 @@
+"""One cluster for the whole suite: the tests break it and see it heal, in the order of their files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.cluster import Cluster, engine_problem
+
+_TIMEOUT = 300  # seconds for one test
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(_TIMEOUT))
+
+
+@pytest.fixture(scope="session")
+def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    problem = engine_problem()
+    if problem:
+        pytest.skip(f"no Docker engine with Compose here ({problem})")
+    cluster = Cluster(tmp_path_factory.mktemp("credentials"))
+    try:
+        cluster.compose("build", timeout=900)
+        cluster.up()
+        cluster.sign_in()
+        yield cluster
+    except BaseException:
+        print(cluster.compose("ps", "--all", check=False), cluster.compose("logs", "--no-color", "--tail", "40", check=False), file=sys.stderr)
+        raise
+    finally:
+        cluster.down()
+
+
+@pytest.fixture
+def cluster(running_cluster: Cluster) -> Cluster:
+    """The cluster, all of it up and well."""
+    running_cluster.up()
+    running_cluster.sign_in()
+    return running_cluster

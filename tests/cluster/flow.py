@@ -1,0 +1,106 @@
+"""Mail that flows while something is broken on purpose, sent as a careful client does: repeated with the same Idempotency-Key until there is an answer."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import Counter
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from tests.cluster.cluster import Cluster, until
+
+_SENDERS = 3
+_PAUSE = 0.02  # s, between two e-mails of one sender
+_PATIENCE = 60.0  # s, for one e-mail to be accepted
+
+
+class Outcome(NamedTuple):
+    """``refusals``: answers that made a client repeat; ``broken``: connections without an answer; ``doubled``: arrivals beyond one each."""
+
+    sent: int
+    refusals: int
+    broken: int
+    doubled: int
+
+
+class Flow:
+    """``with Flow(cluster) as flow: …`` sends all the time; :meth:`settled` afterwards says what became of it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.mark = f"flow-{secrets.token_hex(6)}"
+        self._ids: dict[str, str] = {}  # by subject
+        self._stop = threading.Event()
+        self._refusals = self._broken = 0
+        self._failures: list[str] = []
+        self._threads = [threading.Thread(target=self._run, args=(number,), name=f"sender {number}") for number in range(_SENDERS)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        self.reach(5)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(_PATIENCE + 20)
+            assert not thread.is_alive()
+
+    @property
+    def accepted(self) -> int:
+        return len(self._ids)
+
+    def reach(self, more: int, *, within: float = 60) -> None:
+        """Waits until so many more have been accepted: mail flows, whatever has just been broken."""
+        wanted = self.accepted + more
+        until(lambda: self.accepted >= wanted or self._failures, f"{more} more e-mails are accepted", within=within)
+
+    def settled(self, *, within: float = 90) -> Outcome:
+        """Once every e-mail is complete and in the mailbox. Fails where one is lost, or has become two."""
+        assert not self._failures, self._failures
+        waiting = set(self._ids.values())
+
+        def over() -> bool:
+            for email_id in list(waiting):
+                found = self._cluster.call("GET", f"/emails/{email_id}").json
+                if found["status"] == "incomplete":
+                    return False
+                assert found["status"] == "complete", found
+                waiting.discard(email_id)
+            return True
+
+        until(over, f"all of {len(self._ids)} e-mails end", within=within)
+        assert len(set(self._ids.values())) == len(self._ids)  # a repeated request made no second e-mail
+        arrived = Counter(self._cluster.arrivals(self.mark))
+        assert arrived.keys() == self._ids.keys()
+        return Outcome(len(self._ids), self._refusals, self._broken, sum(arrived.values()) - len(arrived))
+
+    def _run(self, number: int) -> None:
+        count = 0
+        while not self._stop.is_set() and not self._failures:
+            self._one(f"{self.mark} {number}.{count}")
+            count += 1
+            time.sleep(_PAUSE)
+
+    def _one(self, subject: str) -> None:
+        email = {"sender": "shop@example.com", "to": "ann@example.org", "cc": ["bob@example.org"], "subject": subject, "body": "Hi\n" * 50}
+        deadline = time.monotonic() + _PATIENCE
+        answer: object = None
+        while time.monotonic() < deadline:
+            try:
+                answer = found = self._cluster.call("POST", "/emails", email, headers={"Idempotency-Key": subject.replace(" ", "-")}, timeout=10)
+            except OSError as error:
+                self._broken += 1
+                answer = error
+            else:
+                if found.status == 202:
+                    self._ids[subject] = found.json["id"]
+                    return
+                if found.status not in (503, 409):
+                    break
+                self._refusals += 1
+            time.sleep(0.1)
+        self._failures.append(f"{subject} was not accepted: {answer!r}")

@@ -1,0 +1,135 @@
+"""Mail flows while parts of the cluster stop, die, hang and come back: nothing is lost, and nothing becomes two without a death that excuses it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pytest
+
+from tests.cluster.cluster import MEMBERS, Cluster, until
+from tests.cluster.flow import Flow
+
+
+def workers(cluster: Cluster) -> int:
+    """How many workers the API knows."""
+    return len(cluster.call("GET", "/workers").json["workers"])
+
+
+def well(cluster: Cluster, container: str) -> None:
+    until(lambda: cluster.docker("inspect", "--format", "{{.State.Health.Status}}", container).strip() == "healthy", f"{container} is healthy", within=90)
+
+
+def test_workers_come_and_go_and_no_email_is_lost_or_doubled(cluster: Cluster) -> None:
+    with Flow(cluster) as flow:
+        for count in (4, 1, 2):
+            cluster.up("--no-recreate", "--scale", f"worker={count}")
+            until(lambda count=count: workers(cluster) == count, f"{count} workers")  # type: ignore[misc]
+            flow.reach(50)
+    assert flow.settled().doubled == 0
+
+
+def test_killed_worker_loses_nothing(cluster: Cluster) -> None:
+    with Flow(cluster) as flow:
+        flow.reach(50)
+        cluster.docker("kill", "--signal", "KILL", cluster.containers("worker")[0])
+        flow.reach(50)
+        cluster.up()
+        flow.reach(50)
+    outcome = flow.settled()
+    assert outcome.doubled <= 50  # at most what was between its 250 and its commit
+
+
+def test_worker_that_hangs_is_replaced_and_comes_back_under_another_name(cluster: Cluster) -> None:
+    [victim, *_] = cluster.containers("worker")
+    with Flow(cluster) as flow:
+        cluster.docker("pause", victim)
+        try:
+            until(lambda: workers(cluster) == 1, "the others see it go")
+            flow.reach(50)
+        finally:
+            cluster.docker("unpause", victim)
+        until(lambda: workers(cluster) == 2, "it is back")
+        flow.reach(50)
+    flow.settled()
+
+
+def test_stopped_member_is_not_missed(cluster: Cluster) -> None:
+    with Flow(cluster) as flow:
+        for member in MEMBERS[:1]:
+            cluster.compose("stop", member)
+            flow.reach(100)
+            assert cluster.call("GET", "/readyz").status == 200
+            cluster.compose("start", member)
+        flow.reach(50)
+    assert flow.settled().doubled == 0
+
+
+def test_killed_leader_is_replaced_and_no_email_is_lost_or_doubled(cluster: Cluster) -> None:
+    leader = cluster.leader()
+    with Flow(cluster) as flow:
+        flow.reach(50)
+        cluster.docker("kill", "--signal", "KILL", *cluster.containers(leader))
+        flow.reach(100)
+        assert until(cluster.leader, "there is another leader", errors=(AssertionError, ValueError)) != leader
+        cluster.compose("start", leader)
+        flow.reach(50)
+    flow.settled()
+
+
+@pytest.mark.parametrize("who", ["leader", "follower"])
+def test_member_whose_disk_hangs_does_not_stop_the_mail(cluster: Cluster, who: str) -> None:
+    leader = cluster.leader()
+    member = leader if who == "leader" else next(name for name in MEMBERS if name != leader)
+    [container] = cluster.containers(member)
+    with Flow(cluster) as flow:
+        flow.reach(30)
+        cluster.docker("pause", container)
+        try:
+            flow.reach(50)
+        finally:
+            cluster.docker("unpause", container)
+        flow.reach(50)
+    flow.settled()
+
+
+def test_api_killed_in_the_middle_of_requests_makes_no_second_email(cluster: Cluster) -> None:
+    with Flow(cluster) as flow:
+        for container in cluster.containers("api"):
+            flow.reach(30)
+            cluster.docker("kill", "--signal", "KILL", container)
+            flow.reach(50)
+            cluster.docker("start", container)
+            well(cluster, container)
+            time.sleep(3)  # the balancer sees it within two seconds
+    assert flow.settled().doubled == 0
+
+
+def test_rolling_restart_of_everything_while_mail_flows(cluster: Cluster) -> None:
+    with Flow(cluster) as flow:
+        for service in (*MEMBERS, "api", "worker", "balancer"):
+            for container in cluster.containers(service):
+                cluster.docker("restart", "--time", "40", container)
+                well(cluster, container)
+                if service == "api":
+                    time.sleep(3)
+                flow.reach(20)
+    assert flow.settled().doubled == 0
+
+
+def test_two_members_gone_stop_the_mail_with_a_reason_and_lose_nothing(cluster: Cluster) -> None:
+    with Flow(cluster) as flow:
+        flow.reach(30)
+        cluster.compose("stop", *MEMBERS[:2])
+        answer = until(lambda: (found := _readyz(cluster)) and found, "the API says that it is not ready")
+        assert "etcd" in answer
+        cluster.compose("start", *MEMBERS[:2])
+        flow.reach(50)
+    flow.settled()
+
+
+def _readyz(cluster: Cluster) -> str:
+    """What an API process says that is not ready; asked of itself, since the balancer passes nobody on to it."""
+    ask = ["docker", "exec", cluster.containers("api")[0], "babygun", "health", "api"]
+    done = subprocess.run(ask, capture_output=True, text=True, timeout=30, check=False)
+    return done.stderr if done.returncode else ""

@@ -1,0 +1,107 @@
+"""What a person sees who has just started the cluster."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cluster.cluster import MEMBERS, PREFIX, ROOT, Cluster, until
+
+SERVICES = ("api", "balancer", "mailpit", "worker", *MEMBERS)
+
+
+def test_check_command_says_that_all_is_well(cluster: Cluster) -> None:
+    said = cluster.compose("run", "--rm", "--no-TTY", "check")
+    assert "20 accepted, 20 complete, 20 in the mailbox" in said
+    assert "BAD" not in said and "WARN" not in said
+
+
+def test_email_reaches_to_cc_and_bcc_and_its_life_can_be_read_with_etcdctl(cluster: Cluster) -> None:
+    email_id = cluster.send(to=["ann@example.org"], cc=["bob@example.org"], bcc=["eve@example.net"], subject="three of them")
+    email = cluster.ended(email_id)
+    assert email["status"] == "complete"
+    assert {(r["email"], r["status_code"]) for r in email["recipients"]} == {("ann@example.org", 250), ("bob@example.org", 250), ("eve@example.net", 250)}
+
+    [message] = cluster.mailpit('/api/v1/search?query=subject:"three%20of%20them"')["messages"]
+    headers = cluster.mailpit(f"/api/v1/message/{message['ID']}/headers")
+    assert headers["To"] == ["ann@example.org"] and headers["Cc"] == ["bob@example.org"] and "Bcc" not in headers
+
+    record = json.loads(cluster.etcdctl("get", "--print-value-only", f"{PREFIX}emails/{email_id}"))
+    assert record["status"] == "complete"
+    for kind in ("jobs/", "not-before/", "owners/"):
+        assert email_id not in cluster.etcdctl("get", "--prefix", "--keys-only", f"{PREFIX}{kind}")
+    log = cluster.etcdctl("get", "--prefix", "--print-value-only", f"{PREFIX}log/{email_id}/").strip().splitlines()
+    assert len([line for line in log if line]) == 2  # accepted, delivered
+
+
+def test_relay_that_defers_makes_a_wait_that_etcdctl_shows_and_the_next_try_delivers(cluster: Cluster) -> None:
+    fails = {"Sender": {"ErrorCode": 451, "Probability": 0}, "Recipient": {"ErrorCode": 451, "Probability": 100}, "Authentication": {"ErrorCode": 535, "Probability": 0}}
+    cluster.mailpit("/api/v1/chaos", method="PUT", body=fails)
+    try:
+        email_id = cluster.send(subject="deferred")
+        waiting = until(lambda: [key for key in cluster.etcdctl("get", "--prefix", "--keys-only", f"{PREFIX}not-before/").split() if email_id in key], "it waits")
+        assert len(waiting) == 1 and waiting[0].endswith(f"/{email_id}/default")
+        [recipient] = cluster.call("GET", f"/emails/{email_id}").json["recipients"]
+        assert recipient["status_code"] == 451
+    finally:
+        fails["Recipient"]["Probability"] = 0
+        cluster.mailpit("/api/v1/chaos", method="PUT", body=fails)
+    email = cluster.ended(email_id)
+    assert (email["status"], email["tries"] >= 2) == ("complete", True)
+
+
+def test_containers_have_no_rights_that_they_do_not_need(cluster: Cluster) -> None:
+    for service in SERVICES:
+        for row in json.loads(cluster.docker("inspect", *cluster.containers(service))):
+            assert row["HostConfig"]["ReadonlyRootfs"], service
+            assert row["HostConfig"]["CapDrop"] == ["ALL"], service
+            assert "no-new-privileges:true" in row["HostConfig"]["SecurityOpt"], service
+            assert row["Config"]["User"] not in ("", "0", "root"), service
+            for bindings in (row["HostConfig"]["PortBindings"] or {}).values():
+                assert {binding["HostIp"] for binding in bindings} == {"127.0.0.1"}, service
+
+
+def test_images_carry_no_keys_and_no_build_tools(cluster: Cluster) -> None:
+    tools = "import shutil; print([name for name in ('pip', 'pip3', 'gcc', 'make', 'git') if shutil.which(name)])"
+    assert cluster.compose("run", "--rm", "--no-TTY", "--no-deps", "tools", "python3", "-c", tools).strip() == "[]"
+    keys = "import pathlib; print([str(p) for p in pathlib.Path('/').rglob('*-key.pem')])"
+    assert cluster.docker("run", "--rm", "--entrypoint", "python3", "babygun-tools:test", "-c", keys).strip() == "[]"
+
+
+def test_only_who_needs_it_sees_the_key_that_signs(cluster: Cluster) -> None:
+    volume = f"{cluster.project}_authority"
+    users = cluster.docker("ps", "--all", "--filter", f"volume={volume}", "--format", '{{.Label "com.docker.compose.service"}}').split()
+    assert users == ["certificates"]
+
+
+def test_second_start_changes_nothing_and_the_client_stays(cluster: Cluster) -> None:
+    before = cluster.compose("exec", "--no-TTY", "api", "python3", "-c", "print(open('/certificates/api/https.pem').read())")
+    cluster.up()
+    assert "all certificates are there" in cluster.logs("certificates")
+    assert "users, roles and permissions are as they should be" in cluster.logs("bootstrap")
+    assert cluster.compose("exec", "--no-TTY", "api", "python3", "-c", "print(open('/certificates/api/https.pem').read())") == before
+    cluster.sign_in()
+
+
+def test_logs_are_json_and_carry_the_ids(cluster: Cluster) -> None:
+    email_id = cluster.send(subject="logged")
+    cluster.ended(email_id)
+    for service, wanted in {"api": {"request_id", "email_id"}, "worker": {"email_id", "queue", "worker_id"}}.items():
+        lines = until(lambda service=service: [line for line in cluster.logs(service).splitlines() if email_id in line], f"{service} logs {email_id}")  # type: ignore[misc]
+        assert wanted <= set().union(*(json.loads(line).keys() for line in lines)), service
+
+
+def test_metrics_of_api_and_worker_count_what_was_done(cluster: Cluster) -> None:
+    cluster.ended(cluster.send(subject="counted"))
+    read = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:9090/metrics').read().decode())"
+    workers = "".join(cluster.docker("exec", container, "python3", "-c", read) for container in cluster.containers("worker"))
+    delivered = [float(line.split()[-1]) for line in workers.splitlines() if line.startswith("babygun_recipients_total{") and 'outcome="delivered"' in line]
+    assert sum(delivered) >= 1
+    status, text = cluster.call("GET", "/metrics")
+    assert status == 200 and "babygun_emails_accepted_total" in text
+    up = [line for line in text.splitlines() if line.startswith("babygun_etcd_member_up{")]
+    assert len(up) == 3 and all(line.endswith(" 1.0") for line in up)
+
+
+def test_files_that_operators_need_are_there() -> None:
+    for path in ("deploy/grafana/babygun.json", "deploy/prometheus/alerts.yml", "deploy/systemd/babygun-worker@.service", "docs/operations.md"):
+        assert (ROOT / path).exists(), path
