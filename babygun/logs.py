@@ -1,7 +1,8 @@
 """Logging: one line per event, ``event field=value …`` for people or one JSON object for collectors.
 
 Events have the names of the domain's verbs; ids are always ``email_id``, ``queue``, ``worker_id``, ``request_id``,
-``client_id``. Content and secrets are never logged.
+``client_id``, ``trace_id``. Content and secrets are never logged. What a request or an attempt is about is said once (:func:`bound`),
+and then stands in each line that its task, or a task that it starts, logs.
 
 On a running event loop lines are written in batches, as a system call for each would cost the API a quarter of its time;
 a warning goes out at once, with all before it, and so does everything at the process's end.
@@ -14,12 +15,34 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, TextIO
 
 BATCH_SECONDS = 0.05  # the longest that a line waits
 
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
+
+
+_bound: ContextVar[dict[str, Any] | None] = ContextVar("babygun_log_fields", default=None)
+
+
+@contextmanager
+def bound(**fields: Any) -> Iterator[None]:
+    """Each line that is logged within carries ``fields``, and those of the blocks around it."""
+    token = _bound.set({**(_bound.get() or {}), **fields})
+    try:
+        yield
+    finally:
+        _bound.reset(token)
+
+
+def note(**fields: Any) -> None:
+    """Adds to the innermost :func:`bound` block what has become known; outside of one nothing."""
+    if (known := _bound.get()) is not None:
+        known.update(fields)
 
 
 def get_logger(name: str) -> Log:
@@ -48,6 +71,9 @@ class Log:
 
     def _emit(self, level: int, event: str, fields: dict[str, Any], exc: BaseException | None = None) -> None:
         if self._logger.isEnabledFor(level):
+            for name, value in (_bound.get() or {}).items():
+                if fields.get(name) is None:
+                    fields[name] = value
             self._logger.log(level, event, extra={"fields": fields}, exc_info=exc)
 
 

@@ -76,6 +76,8 @@ class Email(msgspec.Struct, frozen=True, omit_defaults=True):
     metadata: dict[str, str] = {}
     priority: int = 0
     request_id: str | None = None  # of the HTTP request that brought it
+    traceparent: str | None = None  # of that request's span (W3C Trace Context), where it is traced: the tries belong to its trace
+    tracestate: str | None = None
 
 
 class Attachment(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -9,6 +9,7 @@ from contextlib import suppress
 import msgspec
 from aiohttp import web
 
+from babygun import tracing
 from babygun.api import edge, pages
 from babygun.api.auth import Authenticator
 from babygun.api.context import ACCESS, API, Api, api_of
@@ -17,8 +18,9 @@ from babygun.api.openapi import build_document
 from babygun.api.openapi_view import OPENAPI
 from babygun.api.routes import ROUTES, Route
 from babygun.api.space import Space
+from babygun.api.traced import traced
 from babygun.errors import EtcdError
-from babygun.logs import get_logger
+from babygun.logs import get_logger, note
 from babygun.routing import load_routes
 from babygun.settings import Settings
 from babygun.store import Store
@@ -35,7 +37,7 @@ def build_app(settings: Settings) -> web.Application:
     """The API as an aiohttp application; etcd need not be up. Raises SettingsError where the relays can't be used."""
     store = Store(settings)
     directory = Directory(store)
-    app = web.Application(middlewares=[edge.edge], client_max_size=settings.max_request)
+    app = web.Application(middlewares=[traced, edge.edge] if tracing.on() else [edge.edge], client_max_size=settings.max_request)
     app[API] = Api(settings, store, directory, load_routes(settings), Authenticator(store, directory), Space(store))
     app[OPENAPI] = msgspec.json.encode(build_document())
     for route in ROUTES:
@@ -55,7 +57,8 @@ def _guarded(route: Route) -> Handler:
     handler = route.handler
 
     async def guarded(request: web.Request) -> web.StreamResponse:
-        request[ACCESS] = await api_of(request).auth.authorize(request.headers.get("Authorization"), scope)
+        access = request[ACCESS] = await api_of(request).auth.authorize(request.headers.get("Authorization"), scope)
+        note(client_id=access.client.id)
         return await handler(request)
 
     return guarded

@@ -14,8 +14,8 @@ from aiohttp import web
 
 from babygun.api import problems
 from babygun.api.context import ACCESS, REQUEST_ID, SECURITY_HEADERS
-from babygun.ids import new_token
-from babygun.logs import get_logger
+from babygun.ids import is_email_id, new_token
+from babygun.logs import bound, get_logger
 
 log = get_logger("api")
 
@@ -27,10 +27,15 @@ _clock = time.perf_counter
 
 @web.middleware
 async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
-    started = _clock()
     given = request.headers.get("X-Request-Id")
     request_id = given if given is not None and _sane_id(given) else new_token(8)
     request[REQUEST_ID] = request_id
+    with bound(request_id=request_id, email_id=email_id_of(request)):
+        return await _answered(request, handler, request_id)
+
+
+async def _answered(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
+    started = _clock()
     try:
         response = await handler(request)
     except web.HTTPMethodNotAllowed as error:
@@ -50,6 +55,12 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         request_id=request_id,
     )
     return response
+
+
+def email_id_of(request: web.Request) -> str | None:
+    """The e-mail that the path names, if what stands there can be an id at all."""
+    email_id = request.match_info.get("id")
+    return email_id if email_id is not None and is_email_id(email_id) else None
 
 
 def _problem(request: web.Request, error: Exception, request_id: str) -> web.Response:

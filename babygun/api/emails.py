@@ -10,6 +10,7 @@ from typing import cast, get_args
 
 from aiohttp import web
 
+from babygun import tracing
 from babygun.api.body import read_json
 from babygun.api.context import REQUEST_ID, access_of, api_of, json_answer
 from babygun.api.documents import AcceptedEmail, email_document, email_list, email_log
@@ -18,6 +19,7 @@ from babygun.api.submission import read_submission
 from babygun.codec import encode_content
 from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
 from babygun.ids import is_email_id, new_email_id
+from babygun.logs import note
 from babygun.model import Email, EmailStatus
 from babygun.store import reading, transitions
 
@@ -41,6 +43,7 @@ async def send_email(request: web.Request) -> web.Response:
     ns = time.time_ns()
     now = _at(ns // 1_000_000)
     content = submission.content
+    span = tracing.current()
     email = Email(
         new_email_id(ns),
         access.client.id,
@@ -53,7 +56,10 @@ async def send_email(request: web.Request) -> web.Response:
         tags=submission.tags,
         metadata=submission.metadata,
         request_id=request[REQUEST_ID],
+        traceparent=span.traceparent,
+        tracestate=span.tracestate,
     )
+    note(email_id=email.id)
     fingerprint = hashlib.sha256(raw).hexdigest() if key is not None else ""
     try:
         accepted = await transitions.accept(api.store, email, encode_content(content), now=now, send_at=submission.send_at, idempotency_key=key, fingerprint=fingerprint)
@@ -63,6 +69,8 @@ async def send_email(request: web.Request) -> web.Response:
         kind = OUTCOME_UNKNOWN if isinstance(error, OutcomeUnknown) else ETCD_UNAVAILABLE
         detail = f"{sentence(error)} The e-mail may have been stored all the same: a call with an Idempotency-Key can be repeated without sending it twice."
         raise Problem(kind, detail) from None
+    note(email_id=accepted.email_id)
+    span.set("babygun.email_id", accepted.email_id)
     # A repeated call gets the first one's answer: the same id, and the time that the id holds.
     created_at = _at(int(accepted.email_id[:8] + accepted.email_id[9:13], 16)) if accepted.repeated else now
     headers = {"Location": f"/emails/{accepted.email_id}"}

@@ -15,6 +15,7 @@ from msgspec import Meta
 from babygun.api.body import check_json, decoded, read_body
 from babygun.api.context import SECURITY_HEADERS, access_of, api_of, json_answer
 from babygun.api.problems import INSUFFICIENT_SCOPE, INVALID_CREDENTIALS, INVALID_REQUEST, Problem
+from babygun.logs import note
 from babygun.model import Client, Scope
 from babygun.store.clients import verify_secret
 
@@ -58,6 +59,7 @@ async def issue_token(request: web.Request) -> web.Response:
         check_json(request)
     wanted = decoded(raw, _decode) if raw else TokenRequest()
     client = await _client(request, wanted)
+    note(client_id=client.id)
     limit = int(api.settings.token_ttl)
     if wanted.expires_in is not None and not 1 <= wanted.expires_in <= limit:
         raise Problem(INVALID_REQUEST, f"A token lives from 1 to {limit} seconds.", field="expires_in")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from babygun import logs, settings
+from babygun import logs, settings, tracing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,5 +18,9 @@ def run(arguments: argparse.Namespace) -> int:
     logs.configure("api", level=loaded.log_level, format=loaded.log_format)
     from babygun.api.app import serve
 
-    serve(loaded)
+    tracing.configure("babygun-api")
+    try:
+        serve(loaded)
+    finally:
+        tracing.shutdown()
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from babygun import logs, settings
+from babygun import logs, settings, tracing
 from babygun.errors import SettingsError
 
 
@@ -19,5 +19,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingsError("no relay is set, so there is nobody to deliver to: set BABYGUN_RELAY_URL=smtp://host:port")
     from babygun.worker import serve
 
-    serve(loaded)
+    tracing.configure("babygun-worker")
+    try:
+        serve(loaded)
+    finally:
+        tracing.shutdown()
     return 0

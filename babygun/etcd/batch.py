@@ -18,9 +18,11 @@ import asyncio
 import copy
 from collections import deque
 from collections.abc import Iterable
+from contextvars import Context
 
+from babygun import tracing
 from babygun.errors import EtcdError, EtcdUnavailable, OutcomeUnknown, OutOfSpace
-from babygun.etcd.client import EtcdClient
+from babygun.etcd.client import EtcdClient, describe
 from babygun.etcd.txn import Txn, TxnResult
 from babygun.etcd.wire import nest
 
@@ -30,12 +32,13 @@ _MAX_SKIPPED = 256  # conflicting transactions passed over in making one batch, 
 
 
 class _Waiting:
-    __slots__ = ("future", "response_bytes", "txn")
+    __slots__ = ("future", "response_bytes", "span", "txn")
 
-    def __init__(self, txn: Txn, future: asyncio.Future[TxnResult], response_bytes: int) -> None:
+    def __init__(self, txn: Txn, future: asyncio.Future[TxnResult], response_bytes: int, span: tracing.Span) -> None:
         self.txn = txn
         self.future = future
         self.response_bytes = response_bytes
+        self.span = span
 
 
 class Batcher:
@@ -64,11 +67,12 @@ class Batcher:
             raise EtcdUnavailable("the batcher is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[TxnResult] = loop.create_future()
-        self._queue.append(_Waiting(txn, future, response_bytes))
-        if not self._scheduled and len(self._out) < self._in_flight:
-            self._scheduled = True
-            loop.call_soon(self._flush)
-        return await future
+        with tracing.child("etcd txn", "client") as span:
+            self._queue.append(_Waiting(txn, future, response_bytes, span))
+            if not self._scheduled and len(self._out) < self._in_flight:
+                self._scheduled = True
+                loop.call_soon(self._flush)
+            return await future
 
     async def close(self) -> None:
         """Takes no more, and waits until all that was submitted is settled."""
@@ -86,7 +90,8 @@ class Batcher:
             batch = self._next()
             if not batch:
                 return
-            task = asyncio.create_task(self._send(batch), name="etcd batch")
+            # A batch is nobody's: in a context of its own, not that of who happened to submit the first of it.
+            task = asyncio.create_task(self._send(batch), name="etcd batch", context=Context())
             self._out.add(task)
             task.add_done_callback(self._returned)
 
@@ -125,6 +130,9 @@ class Batcher:
     async def _send(self, batch: list[_Waiting]) -> None:
         self.rpcs += 1
         self.txns += len(batch)
+        for waiting in batch:
+            if waiting.span.recording:
+                describe(waiting.span, "txn", batch_size=len(batch))
         try:
             if len(batch) == 1:
                 results = [await self._client.txn(batch[0].txn)]

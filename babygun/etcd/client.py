@@ -20,6 +20,7 @@ from aetcd import rpc
 from google.protobuf.unknown_fields import UnknownFieldSet
 from grpc import aio
 
+from babygun import tracing
 from babygun.errors import EtcdError, EtcdUnavailable, LeaseNotFound, OutcomeUnknown
 from babygun.etcd.auth import LEADER, Credentials, Metadata
 from babygun.etcd.endpoints import Endpoint, Endpoints, Tls
@@ -233,10 +234,14 @@ class EtcdClient:
     # One request
 
     async def _read(self, rpc_name: str, request: Any, timeout: float | None = None, *, only: Endpoint | None = None) -> Any:
-        return await self._request(rpc_name, request, timeout, write=False, only=only)
+        with tracing.child(f"etcd {rpc_name}", "client") as span:
+            describe(span, rpc_name)
+            return await self._request(rpc_name, request, timeout, write=False, only=only)
 
     async def _write(self, rpc_name: str, request: Any, timeout: float | None = None) -> Any:
-        return await self._request(rpc_name, request, timeout, write=True)
+        with tracing.child(f"etcd {rpc_name}", "client") as span:
+            describe(span, rpc_name)
+            return await self._request(rpc_name, request, timeout, write=True)
 
     async def _request(self, rpc_name: str, request: Any, timeout: float | None, *, write: bool, only: Endpoint | None = None) -> Any:
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
@@ -316,6 +321,15 @@ class EtcdClient:
     def renew_token(self) -> None:
         """etcd did not take the token on a stream: get a new one."""
         self._credentials.forget_any()
+
+
+def describe(span: tracing.Span, rpc_name: str, *, batch_size: int = 1) -> None:
+    """``batch_size``: transactions that go as one RPC."""
+    if span.recording:
+        span.set("db.system.name", "etcd")
+        span.set("db.operation.name", rpc_name)
+        if batch_size > 1:
+            span.set("db.operation.batch.size", batch_size)
 
 
 async def _exchange(call: Any, request: Any) -> Any:

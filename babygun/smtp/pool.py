@@ -16,6 +16,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 
+from babygun import tracing
 from babygun.routing import Relay
 from babygun.smtp.connection import Connection
 from babygun.smtp.envelope import Envelope, NotSent, Outcome
@@ -53,6 +54,10 @@ class SmtpPool:
         self._reaper: asyncio.TimerHandle | None = None
         self._goodbyes: set[asyncio.Task[None]] = set()
         self._closed = False
+
+    @property
+    def relay(self) -> Relay:
+        return self._relay
 
     @property
     def open(self) -> int:
@@ -135,11 +140,15 @@ class SmtpPool:
             else:
                 got = False
             if not got:
-                found = await self._wait(first_in_line, give_up_at, failed)
+                with tracing.child("smtp wait"):
+                    found = await self._wait(first_in_line, give_up_at, failed)
                 if found is not None:
                     return found
             try:
-                return await self._open()
+                with tracing.child("smtp connect", "client") as span:
+                    span.set("server.address", self._relay.host)
+                    span.set("server.port", self._relay.port)
+                    return await self._open()
             except ConnectFailed as error:
                 others = self.open + self._connecting if error.reply.code else self.open
                 if not error.busy or not others or self._closed:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from babygun import tracing
 from babygun.addresses import needs_smtputf8, to_ascii_domain
 from babygun.lifecycle import RecipientResult
 from babygun.logs import get_logger
@@ -115,9 +116,23 @@ class Delivery:
             return progress.content_sent
 
         progress.content_sent = False
-        outcome = await pool.deliver(envelope, may_send=may_send_now)
+        with tracing.child("smtp transaction", "client") as span:
+            outcome = await pool.deliver(envelope, may_send=may_send_now)
+            if span.recording:
+                self._describe(span, pool, outcome)
         progress.content_sent = False
         return outcome
+
+    def _describe(self, span: tracing.Span, pool: SmtpPool, outcome: Outcome) -> None:
+        verdicts = [self._classifier.classify(reply) for reply in outcome.replies.values()]
+        classes = sorted({verdict.reply_class for verdict in verdicts})
+        span.set("server.address", pool.relay.host)
+        span.set("server.port", pool.relay.port)
+        span.set("babygun.recipients", len(verdicts))
+        span.set("babygun.reply_codes", sorted({reply.code for reply in outcome.replies.values() if reply.code is not None}))
+        span.set("babygun.reply_classes", classes)
+        if all(verdict.action != "deliver" for verdict in verdicts):
+            span.fail(classes[0])
 
 
 _INTERRUPTED = RecipientResult("retry", "interrupted", reason="the worker was stopped between two transactions of this try")

@@ -17,13 +17,14 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 
+from babygun import tracing
 from babygun.clock import utc_now
 from babygun.errors import EtcdError, LeaseNotFound
 from babygun.etcd import Session
 from babygun.ids import new_token
 from babygun.keys import JobRef
 from babygun.lifecycle import QueueResult, RecipientResult
-from babygun.logs import get_logger
+from babygun.logs import bound, get_logger, note
 from babygun.model import Job, queue_recipients
 from babygun.routing import load_routes
 from babygun.settings import Settings
@@ -172,7 +173,7 @@ class Worker:
         self._held.pop(ref, None)
         self._freed(ref, task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("attempt failed", exc=error, email_id=ref.email_id, queue=ref.queue)
+            log.error("attempt failed", exc=error, email_id=ref.email_id, queue=ref.queue, worker_id=self.membership.worker_id)
 
     def _freed(self, ref: JobRef, _: asyncio.Task[None]) -> None:
         del self.in_flight[ref]
@@ -198,6 +199,11 @@ class Worker:
     # --- one attempt ---
 
     async def _attempt(self, ref: JobRef, job: Job, session: Session, worker_id: str) -> None:
+        with bound(email_id=ref.email_id, queue=ref.queue, worker_id=worker_id):
+            await self._claim_and_deliver(ref, job, session, worker_id)
+
+    async def _claim_and_deliver(self, ref: JobRef, job: Job, session: Session, worker_id: str) -> None:
+        started_ns = time.time_ns()
         try:
             claimed = await claim(self.store, ref, worker_id=worker_id, lease_id=session.lease_id, attempt=new_token(8), size=job.size)
         except LeaseNotFound:
@@ -211,6 +217,15 @@ class Worker:
         self._hold = _LEAST_HOLD
         if claimed is None:
             return
+        email = claimed.email
+        with tracing.resume("deliver", email.traceparent, email.tracestate, started_ns=started_ns) as span:
+            if span.recording:
+                _describe(span, claimed, worker_id)
+                with tracing.child("etcd claim", started_ns=started_ns):
+                    pass  # it is over: whose trace this is stands in what was claimed
+            await self._deliver(ref, job, session, worker_id, claimed)
+
+    async def _deliver(self, ref: JobRef, job: Job, session: Session, worker_id: str, claimed: Claim) -> None:
         progress = Progress()
         self._held[ref] = (claimed, progress)
         if self._stopping.is_set():
@@ -252,7 +267,13 @@ class Worker:
             self._wake.set()
 
     async def _finish(self, claimed: Claim, result: QueueResult) -> None:
-        finished = await self._finisher.finish(claimed, result)
+        with tracing.child("etcd finish"):
+            finished = await self._finisher.finish(claimed, result)
+        span = tracing.current()
+        if span.recording:
+            span.set("babygun.reply_classes", sorted({outcome.reply_class for outcome in result.results.values()}))
+            if finished.email is not None:
+                span.set("babygun.email_status", finished.email.status)
         ref = claimed.ref
         if ref in finished.dropped:
             log.warning("result dropped: the job was another worker's by then", email_id=ref.email_id, queue=ref.queue, worker_id=result.worker_id)
@@ -262,9 +283,9 @@ class Worker:
     async def _release(self, ref: JobRef, owner_revision: int) -> None:
         try:
             if await release(self.store, ref, owner_revision):
-                log.info("released", email_id=ref.email_id, queue=ref.queue)
+                log.info("released", email_id=ref.email_id, queue=ref.queue, worker_id=self.membership.worker_id)
         except EtcdError as error:  # the lease's end, or the reconcile, does it later
-            log.warning("not released", email_id=ref.email_id, queue=ref.queue, error=str(error))
+            log.warning("not released", email_id=ref.email_id, queue=ref.queue, worker_id=self.membership.worker_id, error=str(error))
 
     # --- services ---
 
@@ -336,6 +357,14 @@ async def _shielded(work: Awaitable[None]) -> None:
 def _faulty(claimed: Claim, reason: str) -> dict[str, RecipientResult]:
     fault = RecipientResult("retry", "internal", reason=reason)
     return {r.email: fault for r in queue_recipients(claimed.email, claimed.ref.queue)}
+
+
+def _describe(span: tracing.Span, claimed: Claim, worker_id: str) -> None:
+    note(trace_id=span.trace_id)
+    span.set("babygun.email_id", claimed.ref.email_id)
+    span.set("babygun.queue", claimed.ref.queue)
+    span.set("babygun.try", claimed.email.queues[claimed.ref.queue].tries + 1)
+    span.set("babygun.worker_id", worker_id)
 
 
 def _log_outcome(claimed: Claim, result: QueueResult, status: str | None) -> None:
