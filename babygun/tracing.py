@@ -73,7 +73,7 @@ def on() -> bool:
 
 def current() -> Span:
     """The task's span, or OFF."""
-    return _current.get() or OFF
+    return OFF if _tracer is None else _current.get() or OFF
 
 
 def request(name: str, headers: Mapping[str, str]) -> Span:
@@ -93,6 +93,8 @@ def resume(name: str, traceparent: str | None, tracestate: str | None, *, starte
 
 def child(name: str, kind: Kind = "internal", *, started_ns: int | None = None) -> Span:
     """A span below the task's current one; OFF where there is none."""
+    if _tracer is None:
+        return OFF
     parent = _current.get()
     return OFF if parent is None else parent.child(name, kind, started_ns)
 

@@ -67,11 +67,14 @@ class Batcher:
             raise EtcdUnavailable("the batcher is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[TxnResult] = loop.create_future()
-        with tracing.child("etcd txn", "client") as span:
-            self._queue.append(_Waiting(txn, future, response_bytes, span))
-            if not self._scheduled and len(self._out) < self._in_flight:
-                self._scheduled = True
-                loop.call_soon(self._flush)
+        span = tracing.child("etcd txn", "client")
+        self._queue.append(_Waiting(txn, future, response_bytes, span))
+        if not self._scheduled and len(self._out) < self._in_flight:
+            self._scheduled = True
+            loop.call_soon(self._flush)
+        if not span.recording:
+            return await future
+        with span:
             return await future
 
     async def close(self) -> None:

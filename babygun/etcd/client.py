@@ -234,14 +234,19 @@ class EtcdClient:
     # One request
 
     async def _read(self, rpc_name: str, request: Any, timeout: float | None = None, *, only: Endpoint | None = None) -> Any:
-        with tracing.child(f"etcd {rpc_name}", "client") as span:
-            describe(span, rpc_name)
-            return await self._request(rpc_name, request, timeout, write=False, only=only)
+        if tracing.on():
+            return await self._traced(rpc_name, request, timeout, write=False, only=only)
+        return await self._request(rpc_name, request, timeout, write=False, only=only)
 
     async def _write(self, rpc_name: str, request: Any, timeout: float | None = None) -> Any:
+        if tracing.on():
+            return await self._traced(rpc_name, request, timeout, write=True)
+        return await self._request(rpc_name, request, timeout, write=True)
+
+    async def _traced(self, rpc_name: str, request: Any, timeout: float | None, *, write: bool, only: Endpoint | None = None) -> Any:
         with tracing.child(f"etcd {rpc_name}", "client") as span:
             describe(span, rpc_name)
-            return await self._request(rpc_name, request, timeout, write=True)
+            return await self._request(rpc_name, request, timeout, write=write, only=only)
 
     async def _request(self, rpc_name: str, request: Any, timeout: float | None, *, write: bool, only: Endpoint | None = None) -> Any:
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)

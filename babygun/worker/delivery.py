@@ -116,10 +116,13 @@ class Delivery:
             return progress.content_sent
 
         progress.content_sent = False
-        with tracing.child("smtp transaction", "client") as span:
-            outcome = await pool.deliver(envelope, may_send=may_send_now)
-            if span.recording:
+        span = tracing.child("smtp transaction", "client")
+        if span.recording:
+            with span:
+                outcome = await pool.deliver(envelope, may_send=may_send_now)
                 self._describe(span, pool, outcome)
+        else:
+            outcome = await pool.deliver(envelope, may_send=may_send_now)
         progress.content_sent = False
         return outcome
 

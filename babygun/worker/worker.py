@@ -217,12 +217,14 @@ class Worker:
         self._hold = _LEAST_HOLD
         if claimed is None:
             return
-        email = claimed.email
-        with tracing.resume("deliver", email.traceparent, email.tracestate, started_ns=started_ns) as span:
-            if span.recording:
-                _describe(span, claimed, worker_id)
-                with tracing.child("etcd claim", started_ns=started_ns):
-                    pass  # it is over: whose trace this is stands in what was claimed
+        span = tracing.resume("deliver", claimed.email.traceparent, claimed.email.tracestate, started_ns=started_ns)
+        if not span.recording:
+            await self._deliver(ref, job, session, worker_id, claimed)
+            return
+        with span:
+            _describe(span, claimed, worker_id)
+            with tracing.child("etcd claim", started_ns=started_ns):
+                pass  # it is over: whose trace this is stands in what was claimed
             await self._deliver(ref, job, session, worker_id, claimed)
 
     async def _deliver(self, ref: JobRef, job: Job, session: Session, worker_id: str, claimed: Claim) -> None:
@@ -267,10 +269,12 @@ class Worker:
             self._wake.set()
 
     async def _finish(self, claimed: Claim, result: QueueResult) -> None:
-        with tracing.child("etcd finish"):
-            finished = await self._finisher.finish(claimed, result)
         span = tracing.current()
-        if span.recording:
+        if not span.recording:
+            finished = await self._finisher.finish(claimed, result)
+        else:
+            with tracing.child("etcd finish"):
+                finished = await self._finisher.finish(claimed, result)
             span.set("babygun.reply_classes", sorted({outcome.reply_class for outcome in result.results.values()}))
             if finished.email is not None:
                 span.set("babygun.email_status", finished.email.status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import timedelta
 from email import policy
 from email.parser import BytesParser
@@ -30,6 +31,22 @@ async def test_email_to_one_recipient_is_delivered_and_complete(rig: Rig, smtp: 
         parsed = BytesParser(policy=policy.default).parsebytes(message.data)
         assert parsed["Subject"] == "Grüße" and parsed["Message-ID"] == f"<{email_id}@example.com>"
         await check_invariants(rig.store)
+
+
+async def test_each_line_about_an_attempt_names_email_queue_and_worker(rig: Rig, smtp: MisbehavingServer, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "babygun"):
+        email_id = await rig.send("ann@example.org")
+        gone = await rig.send("ann@example.org")
+        await rig.store.client.delete(rig.store.keys.chunk(gone, 0))
+        async with rig.worker() as worker:
+            await rig.ended(email_id, gone)
+            worker_id = worker.membership.worker_id
+    lines = [(record.message, record.fields) for record in caplog.records]  # type: ignore[attr-defined]
+    attempts = [(event, fields) for event, fields in lines if "email_id" in fields]
+    assert {"attempt over", "an e-mail's content is gone", "result waits for etcd"} <= {event for event, _ in attempts}
+    for event, fields in attempts:
+        assert fields["email_id"] in (email_id, gone), event
+        assert (fields["queue"], fields["worker_id"]) == ("main", worker_id), event
 
 
 @pytest.mark.parametrize(
