@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import secrets
 import ssl
 import subprocess
@@ -12,6 +13,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -21,6 +23,14 @@ from tests.etcd_server import free_ports
 ROOT = Path(__file__).parents[2]
 PREFIX = "/babygun/"
 MEMBERS = ("etcd1", "etcd2", "etcd3")
+RUNNING = Counter({"etcd1": 1, "etcd2": 1, "etcd3": 1, "api": 2, "worker": 2, "balancer": 1, "mailpit": 1})
+_INSPECTOR = [f"--{name}=/certificates/etcd/{file}" for name, file in (("cacert", "etcd-ca.pem"), ("cert", "inspector.pem"), ("key", "inspector-key.pem"))]
+READY = {
+    "etcd": ["/usr/local/bin/etcdctl", "--endpoints=https://localhost:2379", *_INSPECTOR, "endpoint", "health"],
+    "api": ["babygun", "health", "api"],
+    "worker": ["babygun", "health", "worker"],
+    "balancer": ["haproxy", "-v"],
+}
 CREDENTIALS = "/certificates/operator/credentials"
 
 
@@ -83,6 +93,24 @@ class Cluster:
     def up(self, *words: str) -> None:
         self.compose("up", "--detach", "--wait", *words)
 
+    def well(self) -> bool:
+        """Whether all that runs all the time does, and is healthy: then there is nothing to bring up."""
+        rows = [json.loads(line) for line in self.compose("ps", "--format", "json").splitlines()]
+        return Counter(row["Service"] for row in rows if row["State"] == "running" and row["Health"] == "healthy") == RUNNING
+
+    def restart(self, service: str) -> None:
+        """Restarts a service's containers as an operator does who wants no gap: each once the one before is ready again."""
+        for container in self.containers(service):
+            self.docker("restart", "--time", "40", container)
+            self.until_ready(service, container)
+
+    def until_ready(self, service: str, container: str) -> None:
+        """Asks the container itself, which is sooner than its next health check; and gives the balancer the time to see it."""
+        probe = READY.get(service, READY["etcd"])
+        until(lambda: self.docker("exec", container, *probe) or True, f"{service} is ready again", within=90, errors=(AssertionError,))
+        if service == "api":
+            time.sleep(3)
+
     def down(self) -> None:
         self.compose("down", "--volumes", "--timeout", "5", check=False)
 
@@ -91,17 +119,18 @@ class Cluster:
         return self.compose("ps", "--quiet", *(["--all"] if all else ["--status", "running"]), service).split()
 
     def logs(self, service: str) -> str:
-        return self.compose("logs", "--no-color", "--no-log-prefix", service)
+        return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", self.compose("logs", "--no-color", "--no-log-prefix", service))
 
     def etcdctl(self, *words: str, service: str = "tools", check: bool = True) -> str:
         """``etcdctl`` as an inspector (``service="admin"``: as root)."""
         return self.compose("run", "--rm", "--no-TTY", service, "etcdctl", *words, check=check)
 
-    def leader(self) -> str:
-        """The member that leads now."""
-        found = json.loads(self.etcdctl("endpoint", "status", "--write-out=json"))
-        [leader] = [row["Endpoint"] for row in found if row["Status"]["header"]["member_id"] == row["Status"]["leader"]]
-        return str(urllib.parse.urlsplit(leader).hostname)
+    def leader(self, among: Sequence[str] = MEMBERS) -> str:
+        """The member that leads now, in the words of these; "" where none of them does."""
+        endpoints = ",".join(f"https://{member}:2379" for member in among)
+        found = json.loads(self.etcdctl(f"--endpoints={endpoints}", "endpoint", "status", "--write-out=json"))
+        leaders = [row["Endpoint"] for row in found if row["Status"]["header"]["member_id"] == row["Status"]["leader"]]
+        return str(urllib.parse.urlsplit(leaders[0]).hostname) if leaders else ""
 
     # the API
 
@@ -139,6 +168,18 @@ class Cluster:
     def ended(self, email_id: str, *, within: float = 60) -> Any:
         """The e-mail once it has ended."""
         return until(lambda: (found := self.call("GET", f"/emails/{email_id}").json)["status"] != "incomplete" and found, f"{email_id} ends", within=within)
+
+    def statuses(self, wanted: set[str]) -> dict[str, str]:
+        """The statuses of these e-mails, by id, from the list: newest first, until all were seen."""
+        found: dict[str, str] = {}
+        cursor = ""
+        while len(found) < len(wanted):
+            page = self.call("GET", f"/emails?limit=100{cursor}").json
+            found |= {email["id"]: email["status"] for email in page["emails"] if email["id"] in wanted}
+            if not page.get("next"):
+                break
+            cursor = f"&cursor={urllib.parse.quote(page['next'])}"
+        return found
 
     # Mailpit
 

@@ -40,6 +40,7 @@ def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluste
 @pytest.fixture
 def cluster(running_cluster: Cluster) -> Cluster:
     """The cluster, all of it up and well."""
-    running_cluster.up()
+    if not running_cluster.well():
+        running_cluster.up()
     running_cluster.sign_in()
     return running_cluster

@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 from tests.cluster.cluster import Cluster, until
 
 _SENDERS = 3
-_PAUSE = 0.02  # s, between two e-mails of one sender
+_PAUSE = 0.04  # s, between two e-mails of one sender
 _PATIENCE = 60.0  # s, for one e-mail to be accepted
 
 
@@ -61,19 +61,16 @@ class Flow:
     def settled(self, *, within: float = 90) -> Outcome:
         """Once every e-mail is complete and in the mailbox. Fails where one is lost, or has become two."""
         assert not self._failures, self._failures
-        waiting = set(self._ids.values())
+        wanted = set(self._ids.values())
 
         def over() -> bool:
-            for email_id in list(waiting):
-                found = self._cluster.call("GET", f"/emails/{email_id}").json
-                if found["status"] == "incomplete":
-                    return False
-                assert found["status"] == "complete", found
-                waiting.discard(email_id)
-            return True
+            found = self._cluster.statuses(wanted)
+            assert found.keys() == wanted, "an e-mail that was accepted is not in the list"
+            assert set(found.values()) <= {"incomplete", "complete"}
+            return "incomplete" not in found.values()
 
-        until(over, f"all of {len(self._ids)} e-mails end", within=within)
-        assert len(set(self._ids.values())) == len(self._ids)  # a repeated request made no second e-mail
+        until(over, f"all of {len(wanted)} e-mails end", within=within)
+        assert len(wanted) == len(self._ids)  # a repeated request made no second e-mail
         arrived = Counter(self._cluster.arrivals(self.mark))
         assert arrived.keys() == self._ids.keys()
         return Outcome(len(self._ids), self._refusals, self._broken, sum(arrived.values()) - len(arrived))

@@ -3,21 +3,9 @@
 from __future__ import annotations
 
 import ssl
-import time
 
 from tests.cluster.cluster import MEMBERS, Cluster, until
 from tests.cluster.flow import Flow
-from tests.cluster.test_failover import well
-
-
-def rolling_restart(cluster: Cluster, *services: str) -> None:
-    """One container after the other, each once the one before is well again."""
-    for service in services or (*MEMBERS, "api", "worker"):
-        for container in cluster.containers(service):
-            cluster.docker("restart", "--time", "40", container)
-            well(cluster, container)
-            if service == "api":
-                time.sleep(3)
 
 
 def served(cluster: Cluster) -> str:
@@ -39,7 +27,8 @@ def test_authorities_are_rotated_while_mail_flows(cluster: Cluster) -> None:
     with Flow(cluster) as flow:
         for step in ("begin", "switch", "finish"):
             cluster.compose("run", "--rm", "--no-TTY", "certificates", "bootstrap", "certificates", "--rotate", step)
-            rolling_restart(cluster)
+            for service in (*MEMBERS, "api", "worker"):
+                cluster.restart(service)
             flow.reach(20)
             # Users are given the new authority's certificate after the first step; here they trust both until the last.
             cluster.compose("run", "--rm", "--no-TTY", "bootstrap")
