@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 UV     := uv
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format lock clean
+.PHONY: help install run cluster test test-cluster lint format lock clean
 
 # A stamp is no proof that what it stands for still works: Python may have been upgraded, the cache emptied.
 ifneq ($(shell $(BIN)/python -c 'import babygun' 2>/dev/null && test -x $(BIN)/etcd && echo works),works)
@@ -15,7 +15,7 @@ ifneq ($(shell $(BIN)/python -c 'import babygun' 2>/dev/null && test -x $(BIN)/e
 endif
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv, install everything into it, prepare etcd (once per machine)
 
@@ -32,8 +32,15 @@ $(STAMP): requirements.lock pyproject.toml etcd/build/go.mod etcd/build/go.sum e
 run: install ## start etcd, API, a worker and a catch-all mailbox; Ctrl-C stops all of it
 	@exec $(BIN)/babygun dev $(ARGS)
 
-test: install ## run all tests (ARGS='-k name' for some)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+cluster: ## start a whole cluster in containers and prove that it works (needs Docker with Compose)
+	@docker compose -f deploy/compose.yml up --build --detach --wait
+	@docker compose -f deploy/compose.yml run --rm check
+
+test: install ## run all tests but those of the cluster (ARGS='-k name' for some)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/cluster $(ARGS)
+
+test-cluster: install ## start the cluster, break its parts, see it heal; skips where there is no Docker
+	@BABYGUN_TEST_ETCD=container $(BIN)/python -m pytest tests/store tests/cluster $(ARGS)
 
 lint: install ## check style and types
 	@$(BIN)/ruff check .
@@ -47,6 +54,7 @@ format: install ## format the code, mend what ruff can
 lock: ## resolve the dependencies anew into requirements.lock (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header --upgrade --group dev --all-extras pyproject.toml -o requirements.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header --all-extras --constraint requirements.lock pyproject.toml -o deploy/requirements.lock
 
 clean: ## remove .venv and what tools leave behind (not .babygun, where the data are)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

@@ -9,16 +9,18 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 LOCK = (ROOT / "requirements.lock").read_text()
+IMAGE_LOCK = (ROOT / "deploy" / "requirements.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def locked() -> dict[str, str]:
-    return {canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)==(\S+)", LOCK, re.MULTILINE)}
+def locked(lock: str = LOCK) -> dict[str, str]:
+    return {canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)==(\S+)", lock, re.MULTILINE)}
 
 
 def test_lock_pins_every_dependency_to_a_version_that_the_project_allows() -> None:
@@ -30,12 +32,21 @@ def test_lock_pins_every_dependency_to_a_version_that_the_project_allows() -> No
         assert wanted.specifier.contains(versions[canonicalize_name(wanted.name)]), f"{text} is not what is locked: run `make lock`"
 
 
-def test_lock_has_a_hash_for_every_package_and_names_no_place() -> None:
-    blocks = re.split(r"^(?=[\w.-]+==)", LOCK, flags=re.MULTILINE)[1:]
-    assert len(blocks) == len(locked())
+def test_images_get_what_is_tested_and_nothing_that_only_development_needs() -> None:
+    image = locked(IMAGE_LOCK)
+    assert image.items() <= locked().items()
+    for text in PROJECT["project"]["dependencies"]:
+        assert canonicalize_name(Requirement(text).name) in image
+    assert not {"pytest", "ruff", "mypy", "hatchling"} & image.keys()
+
+
+@pytest.mark.parametrize("lock", [LOCK, IMAGE_LOCK], ids=["development", "images"])
+def test_lock_has_a_hash_for_every_package_and_names_no_place(lock: str) -> None:
+    blocks = re.split(r"^(?=[\w.-]+==)", lock, flags=re.MULTILINE)[1:]
+    assert len(blocks) == len(locked(lock))
     for block in blocks:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), block.splitlines()[0]
-    assert not re.search(r"https?:|://|--(extra-)?index|--find-links|--trusted", LOCK)
+    assert not re.search(r"https?:|://|--(extra-)?index|--find-links|--trusted", lock)
 
 
 def test_wheel_holds_all_that_runs_without_the_checkout(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ class Cluster:
         while len(found) < len(wanted):
             page = self.call("GET", f"/emails?limit=100{cursor}").json
             found |= {email["id"]: email["status"] for email in page["emails"] if email["id"] in wanted}
-            if not page.get("next"):
+            if not page["cursor"]:
                 break
             cursor = f"&cursor={urllib.parse.quote(page['next'])}"
         return found
