@@ -28,6 +28,11 @@ def is_email_id(text: str) -> bool:
     return _EMAIL_ID.fullmatch(text) is not None
 
 
+def created_ms(email_id: str) -> int:
+    """When an email id was made: milliseconds since the epoch."""
+    return int(email_id[:8] + email_id[9:13], 16)
+
+
 def shard_of(email_id: str) -> str:
     """The shard of an email: two hex digits, the last of its id."""
     return email_id[-2:]

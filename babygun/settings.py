@@ -150,9 +150,10 @@ class Settings:
     api_ca: str = setting(str, "", "PEM file of the CA that signed the API's certificate; empty: dev.json's, else the system's CAs")
     client_id: str = setting(str, "", "the API client that they speak for; empty: dev.json's")
     client_secret: str = setting(str, "", "its secret", secret=True)
-    # logs
+    # logs and metrics
     log_level: str = setting(_one_of("debug", "info", "warning", "error"), "info", "the least level that is logged")
     log_format: str = setting(_one_of("text", "json"), "text", "text for people, json (one object a line) for collectors")
+    metrics_token: str = setting(str, "", "what a scraper must send to /metrics as Authorization: Bearer <token>; empty: everybody may look", secret=True)
 
     def __post_init__(self) -> None:
         for row in table():

@@ -10,5 +10,6 @@ Its modules, from the process to the parts:
     submission        the body of POST /emails (body, headers), read into the model
     emails            the calls on e-mails; documents: what they answer
     operations        workers and probes
+    scrape            metrics; cluster: what of them is read from etcd
     pages             the web page, plain files under page/
 """

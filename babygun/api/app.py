@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import signal
 import ssl
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from babygun.api.application import build_app
 from babygun.api.context import API
 from babygun.api.edge import Runner
 from babygun.errors import SettingsError
+from babygun.listening import base_url, listen
 from babygun.logs import get_logger
 from babygun.settings import Settings
 
@@ -21,7 +21,6 @@ __all__ = ["build_app", "serve", "serve_until"]
 
 log = get_logger("api")
 
-BACKLOG = 1024  # connections that the kernel keeps while we are busy
 CERTIFICATE_LOOK = 10.0  # seconds between two looks at the certificate's files
 KEEPALIVE = 75.0  # seconds that an idle connection stays open: longer than the 60 s of the usual load balancers
 
@@ -50,9 +49,9 @@ async def serve_until(settings: Settings, *, started: Callable[[str], None] | No
     await runner.setup()
     following = asyncio.create_task(_follow_certificate(settings, tls)) if tls else None
     try:
-        server = await _listen(runner, settings, tls)
-        host, port = server.sockets[0].getsockname()[:2]
-        url = f"{'https' if tls else 'http'}://{_shown(settings.api_host, host)}:{port}"
+        assert runner.server is not None  # after setup
+        server = await listen(runner.server, settings.api_host, settings.api_port, setting="api_port", zero="any free one", tls=tls)
+        url = base_url(server, settings.api_host, tls=tls is not None)
         log.info("listening", url=url)
         if started:
             started(url)
@@ -65,20 +64,6 @@ async def serve_until(settings: Settings, *, started: Callable[[str], None] | No
             following.cancel()
         await runner.cleanup()
     log.info("stopped")
-
-
-async def _listen(runner: Runner, settings: Settings, tls: ssl.SSLContext | None) -> asyncio.Server:
-    assert runner.server is not None  # after setup
-    loop = asyncio.get_running_loop()
-    try:
-        return await loop.create_server(runner.server, settings.api_host or None, settings.api_port, ssl=tls, backlog=BACKLOG)
-    except OSError as error:
-        where = f"{settings.api_host}:{settings.api_port}"
-        if error.errno == errno.EADDRINUSE:
-            raise SettingsError(f"something listens on {where} already; stop it, or set api_port to another port (0: any free one)") from None
-        if error.errno == errno.EACCES:
-            raise SettingsError(f"this user may not listen on {where}; ports below 1024 need more rights") from None
-        raise SettingsError(f"can't listen on {where}: {error.strerror or error}") from None
 
 
 async def _signalled(stop: asyncio.Event) -> None:
@@ -134,9 +119,3 @@ def _stamps(settings: Settings) -> tuple[int, ...]:
         except OSError:
             stamps.append(0)
     return tuple(stamps)
-
-
-def _shown(wanted: str, bound: str) -> str:
-    """The host for a URL: what was asked for, but for "all addresses", which nobody can call."""
-    host = "127.0.0.1" if wanted in ("", "0.0.0.0", "::") else wanted  # noqa: S104
-    return f"[{host}]" if ":" in host else host if host else bound

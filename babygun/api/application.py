@@ -9,9 +9,10 @@ from contextlib import suppress
 import msgspec
 from aiohttp import web
 
-from babygun import tracing
+from babygun import metrics, tracing
 from babygun.api import edge, pages
 from babygun.api.auth import Authenticator
+from babygun.api.cluster import Cluster
 from babygun.api.context import ACCESS, API, Api, api_of
 from babygun.api.edge import Handler
 from babygun.api.openapi import build_document
@@ -37,8 +38,9 @@ def build_app(settings: Settings) -> web.Application:
     """The API as an aiohttp application; etcd need not be up. Raises SettingsError where the relays can't be used."""
     store = Store(settings)
     directory = Directory(store)
+    routes = load_routes(settings)
     app = web.Application(middlewares=[traced, edge.edge] if tracing.on() else [edge.edge], client_max_size=settings.max_request)
-    app[API] = Api(settings, store, directory, load_routes(settings), Authenticator(store, directory), Space(store))
+    app[API] = Api(settings, store, directory, routes, Authenticator(store, directory), Space(store), Cluster(store, routes.relays))
     app[OPENAPI] = msgspec.json.encode(build_document())
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _guarded(route), expect_handler=edge.expect)
@@ -72,6 +74,7 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
         asyncio.create_task(_kept_running("directory", api.directory.run), name="api directory"),
         asyncio.create_task(_kept_running("signing key", lambda: _keep_signing_key(api)), name="api signing key"),
         asyncio.create_task(_kept_running("space", api.space.run), name="api space"),
+        asyncio.create_task(metrics.watch_event_loop(), name="api event loop"),
     ]
     try:
         with suppress(TimeoutError):  # where etcd is away the API answers all the same, and says so

@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from babygun.api.auth import Access, Authenticator
+from babygun.api.cluster import Cluster
 from babygun.api.ratelimit import RateLimits
 from babygun.api.space import Space
 from babygun.routing import Routes
@@ -26,6 +27,7 @@ class Api:
     routes: Routes
     auth: Authenticator
     space: Space
+    cluster: Cluster
     rates: RateLimits = field(default_factory=RateLimits)
     stopping: bool = False
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from babygun import metrics
 from babygun.api import problems
 from babygun.api.context import ACCESS, REQUEST_ID, SECURITY_HEADERS
 from babygun.ids import is_email_id, new_token
@@ -21,7 +22,8 @@ log = get_logger("api")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _sane_id = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
-_PROBES = frozenset({"/healthz", "/readyz"})
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others are the caller's invention, without number
 _clock = time.perf_counter
 
 
@@ -43,6 +45,8 @@ async def _answered(request: web.Request, handler: Handler, request_id: str) -> 
     except Exception as error:
         response = _problem(request, error, request_id)
     response.headers["X-Request-Id"] = request_id
+    seconds = _clock() - started
+    _count(request, response.status, seconds)
     access = request.get(ACCESS)
     write = log.debug if request.path in _PROBES else log.info
     write(
@@ -50,7 +54,7 @@ async def _answered(request: web.Request, handler: Handler, request_id: str) -> 
         method=request.method,
         path=request.path,
         status=response.status,
-        ms=round((_clock() - started) * 1000, 1),
+        ms=round(seconds * 1000, 1),
         client_id=access.client.id if access is not None else None,
         request_id=request_id,
     )
@@ -61,6 +65,14 @@ def email_id_of(request: web.Request) -> str | None:
     """The e-mail that the path names, if what stands there can be an id at all."""
     email_id = request.match_info.get("id")
     return email_id if email_id is not None and is_email_id(email_id) else None
+
+
+def _count(request: web.Request, status: int, seconds: float) -> None:
+    method = request.method if request.method in _METHODS else metrics.OTHER
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else metrics.OTHER
+    metrics.HTTP_REQUESTS[method, route, str(status)].inc()
+    metrics.HTTP_SECONDS[method, route].observe(seconds)
 
 
 def _problem(request: web.Request, error: Exception, request_id: str) -> web.Response:
@@ -101,6 +113,7 @@ class _Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
         else:
             problem = problems.from_exception(RuntimeError())
             log.error("connection failed", exc=exc, status=status, request_id=request_id)
+        metrics.HTTP_REQUESTS[metrics.OTHER, metrics.OTHER, str(problem.kind.status)].inc()
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun, so no other can be sent")
         response = problems.as_response(problem, instance="", request_id=request_id, extra=SECURITY_HEADERS)

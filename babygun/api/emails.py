@@ -10,7 +10,7 @@ from typing import cast, get_args
 
 from aiohttp import web
 
-from babygun import tracing
+from babygun import metrics, tracing
 from babygun.api.body import read_json
 from babygun.api.context import REQUEST_ID, access_of, api_of, json_answer
 from babygun.api.documents import AcceptedEmail, email_document, email_list, email_log
@@ -18,7 +18,7 @@ from babygun.api.problems import ETCD_UNAVAILABLE, IDEMPOTENCY_CONFLICT, INVALID
 from babygun.api.submission import read_submission
 from babygun.codec import encode_content
 from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
-from babygun.ids import is_email_id, new_email_id
+from babygun.ids import created_ms, is_email_id, new_email_id
 from babygun.logs import note
 from babygun.model import Email, EmailStatus
 from babygun.store import reading, transitions
@@ -71,8 +71,11 @@ async def send_email(request: web.Request) -> web.Response:
         raise Problem(kind, detail) from None
     note(email_id=accepted.email_id)
     span.set("babygun.email_id", accepted.email_id)
+    if not accepted.repeated:
+        metrics.EMAILS_ACCEPTED.inc()
+        metrics.RECIPIENTS_ACCEPTED.inc(len(email.recipients))
     # A repeated call gets the first one's answer: the same id, and the time that the id holds.
-    created_at = _at(int(accepted.email_id[:8] + accepted.email_id[9:13], 16)) if accepted.repeated else now
+    created_at = _at(created_ms(accepted.email_id)) if accepted.repeated else now
     headers = {"Location": f"/emails/{accepted.email_id}"}
     if accepted.repeated:
         headers["Idempotent-Replayed"] = "true"
@@ -114,7 +117,9 @@ async def show_log(request: web.Request) -> web.Response:
 
 async def cancel_email(request: web.Request) -> web.Response:
     view = await _own_email(request, content=False)
-    await transitions.cancel(api_of(request).store, view.email.id, client_id=access_of(request).client.id, request_id=request[REQUEST_ID])
+    email = await transitions.cancel(api_of(request).store, view.email.id, client_id=access_of(request).client.id, request_id=request[REQUEST_ID])
+    if email.status != "incomplete":
+        metrics.EMAILS_ENDED[email.status].inc()
     return await show_email(request)
 
 

@@ -182,3 +182,9 @@ PROBLEM_DETAILS: dict[str, tuple[str, str | None]] = {
     "no-relay": ("An operator must set relay_url or relays (docs/settings.md) before e-mails can be taken.", None),
     "not-ready": ("The API has not read its clients and keys from etcd yet.", None),
 }
+
+METRICS = """\
+# HELP babygun_emails_accepted_total e-mails committed to etcd and acknowledged
+# TYPE babygun_emails_accepted_total counter
+babygun_emails_accepted_total 4711.0
+"""

@@ -34,7 +34,7 @@ _TAGS = {
 
 def build_document() -> dict[str, Any]:
     """The whole document as plain data."""
-    types = [ProblemDocument, *{t: None for route in ROUTES for t in (route.body, route.answer.document) if t is not None and isinstance(t, type)}]
+    types = [ProblemDocument, *{t: None for route in ROUTES for t in (route.body, route.answer.document) if isinstance(t, type) and t is not str}]
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
@@ -51,6 +51,7 @@ def build_document() -> dict[str, Any]:
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A token from POST /tokens."},
                 "client": {"type": "http", "scheme": "basic", "description": "Client id and secret."},
+                "metrics": {"type": "http", "scheme": "bearer", "description": "The setting metrics_token, where it is set."},
             },
         },
     }
@@ -93,6 +94,8 @@ def _operation(route: Route) -> dict[str, Any]:
 def _security(route: Route) -> list[dict[str, list[str]]]:
     if route.basic:
         return [{"client": []}, {}]
+    if route.metrics_token:
+        return [{"metrics": []}, {}]
     return [{"token": []}] if route.needs is not None else []
 
 
@@ -109,7 +112,7 @@ def _responses(route: Route) -> dict[str, Any]:
     answer = route.answer
     success: dict[str, Any] = {"description": answer.description, "headers": _header_refs("X-Request-Id", *answer.headers)}
     if answer.document is not None:
-        success["content"] = {"application/json": {"schema": _ref(answer.document), "example": answer.example}}
+        success["content"] = {answer.media_type: {"schema": _ref(answer.document), "example": answer.example}}
     responses = {str(answer.status): success}
     by_status: dict[int, list[ProblemType]] = {}
     for kind in problems_of(route):
@@ -151,4 +154,6 @@ def _keyed(named: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ref(document: Any) -> dict[str, Any]:
+    if document is str:
+        return {"type": "string"}
     return {"$ref": f"#/components/schemas/{document.__name__}"} if isinstance(document, type) else {"type": "object"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from babygun.api import emails, examples, operations, problems, tokens
+from babygun.api import emails, examples, operations, problems, scrape, tokens
 from babygun.api.documents import AcceptedEmail, EmailDocument, EmailList, EmailLog, Liveness, Readiness, WorkerList
 from babygun.api.edge import Handler
 from babygun.api.openapi_view import show_openapi
@@ -30,13 +30,14 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a call answers when it succeeds. ``document``: a Struct of documents or tokens; None: no body."""
+    """What a call answers when it succeeds. ``document``: a Struct of documents or tokens, or ``str``; None: no body."""
 
     status: int
     description: str
     document: Any = None
     example: Any = None
     headers: tuple[str, ...] = ()  # names from openapi's table
+    media_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,7 @@ class Route:
     tag: Literal["tokens", "emails", "operations"]
     needs: Needs = None
     basic: bool = False  # HTTP Basic is taken
+    metrics_token: bool = False  # the setting metrics_token is asked for, where it is set
     parameters: tuple[Parameter, ...] = ()
     body: Any = None  # a Struct
     body_required: bool = True
@@ -231,6 +233,18 @@ ROUTES: tuple[Route, ...] = (
         tag="operations",
         answer=Answer(200, "E-mails are taken.", Readiness, examples.READY),
         problems=(problems.NOT_READY,),
+    ),
+    Route(
+        method="GET",
+        path="/metrics",
+        handler=scrape.show_metrics,
+        operation="showMetrics",
+        summary="Metrics",
+        description="For Prometheus; as OpenMetrics to those who accept that. What it tells of etcd is up to five seconds old, and absent where etcd does not answer.",
+        tag="operations",
+        metrics_token=True,
+        answer=Answer(200, "Metrics in Prometheus' text format.", str, examples.METRICS, media_type="text/plain"),
+        problems=(problems.NO_TOKEN, problems.INVALID_TOKEN),
     ),
     Route(
         method="GET",

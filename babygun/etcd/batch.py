@@ -25,6 +25,7 @@ from babygun.errors import EtcdError, EtcdUnavailable, OutcomeUnknown, OutOfSpac
 from babygun.etcd.client import EtcdClient, describe
 from babygun.etcd.txn import Txn, TxnResult
 from babygun.etcd.wire import nest
+from babygun.metrics import ETCD_BATCH
 
 _MAX_OPS = 128  # etcd's default --max-txn-ops: the outer operations and those of the largest nested transaction, together
 _MAX_RESPONSE = 4 << 20  # bytes that a batch may be expected to bring back, so that one answer does not hold up the rest
@@ -136,6 +137,7 @@ class Batcher:
         for waiting in batch:
             if waiting.span.recording:
                 describe(waiting.span, "txn", batch_size=len(batch))
+        ETCD_BATCH.observe(len(batch))
         try:
             if len(batch) == 1:
                 results = [await self._client.txn(batch[0].txn)]

@@ -87,6 +87,7 @@ class Endpoint:
         self.txn: Callable[..., Any] = self.channel.unary_unary(  # type: ignore[call-overload,unused-ignore]
             "/etcdserverpb.KV/Txn", request_serializer=None, response_deserializer=rpc.TxnResponse.FromString
         )
+        self.read = self.txn  # one that only reads, which may be sent again
         self.grant: Callable[..., Any] = lease.LeaseGrant
         self.revoke: Callable[..., Any] = lease.LeaseRevoke
         self.lease_ttl: Callable[..., Any] = lease.LeaseTimeToLive

@@ -89,6 +89,11 @@ def get_range(start: bytes, end: bytes, *, limit: int = 0, keys_only: bool = Fal
     return Op(_GET, wire.range_op(request.SerializeToString()), start, end)
 
 
+def count_range(start: bytes, end: bytes) -> Op:
+    """Counts the keys in [start, end), and reads none."""
+    return Op(_GET, wire.range_op(rpc.RangeRequest(key=start, range_end=end, count_only=True).SerializeToString()), start, end)
+
+
 def range_request(start: bytes, end: bytes, *, limit: int = 0, keys_only: bool = False, descending: bool = False, revision: int = 0) -> Any:
     """etcd's range message. Ascending is its natural order; asking for it would only make it sort again."""
     request = rpc.RangeRequest(key=start, range_end=end, limit=limit, keys_only=keys_only, revision=revision)
@@ -188,6 +193,11 @@ class TxnResult:
         """Whether that get was cut short by its limit."""
         more: bool = self._responses[index].response_range.more
         return more
+
+    def count(self, index: int) -> int:
+        """How many keys that get's range holds, whatever its limit."""
+        count: int = self._responses[index].response_range.count
+        return count
 
     def __repr__(self) -> str:
         return f"TxnResult(succeeded={self.succeeded}, revision={self.revision})"

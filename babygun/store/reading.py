@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from babygun import codec
 from babygun.clock import utc_now
 from babygun.etcd import KeyValue, Txn, get, get_range
-from babygun.ids import is_email_id
+from babygun.ids import created_ms, is_email_id
 from babygun.keys import JobRef, range_end
 from babygun.model import Content, Email, EmailStatus, LogEntry, Owner, Worker
 from babygun.store.store import Store
@@ -104,7 +104,7 @@ async def _newest_first(store: Store, prefix: bytes, before: str | None, chunk: 
     time, read ascending: a window that holds more than ``chunk`` keys is cut, an empty one makes the next one 16 times longer.
     """
     end = prefix + before.encode() if before and is_email_id(before) else range_end(prefix)
-    end_ms = int(before[:8] + before[9:13], 16) + 1 if before and is_email_id(before) else await _newest_ms(store, prefix)
+    end_ms = created_ms(before) + 1 if before and is_email_id(before) else await _newest_ms(store, prefix)
     window = float(_FIRST_WINDOW_MS)
     probing = False
     crowded: int | None = None  # where a window began that held too many: what is left of it is halved, not overshot again

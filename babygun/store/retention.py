@@ -15,6 +15,7 @@ from babygun.clock import utc_now
 from babygun.etcd import EtcdClient
 from babygun.keys import Keys, range_end
 from babygun.logs import get_logger
+from babygun.metrics import SHED
 
 log = get_logger("store")
 
@@ -99,6 +100,7 @@ class Shedding:
                 continue
             await self._client.revoke(lease_id)
             self.shed[kind] += 1
+            SHED[kind].inc()
             log.warning("shed before its time", kind=kind, ended_about=granted.isoformat(), full=round(full, 3))
         if not oldest.kvs:
             log.error("etcd is filling up and nothing more can be shed", kind=kind, full=round(full, 3))

@@ -1,0 +1,72 @@
+"""What the metrics tell of the whole cluster: asked of etcd when somebody scrapes, at most every few seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+from babygun import metrics
+from babygun.errors import EtcdError
+from babygun.etcd import Status
+from babygun.logs import get_logger
+from babygun.store import Store
+from babygun.store.depth import Depth, Depths
+
+log = get_logger("api")
+
+FRESH = 5.0  # seconds for which a reading serves all who scrape
+PATIENCE = 2.0  # seconds that etcd is given, and etcd_timeout at most: scrapers give up after some 10
+
+
+class Cluster:
+    """What etcd says when it is asked: depths of the queues, workers, its own members. One reading at a time, kept for FRESH seconds.
+
+    Where etcd does not answer, its numbers are absent until it does, and nobody waits longer than PATIENCE.
+    """
+
+    def __init__(self, store: Store, queues: Iterable[str]) -> None:
+        self._store, self._depths = store, Depths(store, queues)
+        self._quota = store.settings.etcd_quota
+        self._patience = min(PATIENCE, store.settings.etcd_timeout)
+        self._reading: asyncio.Task[None] | None = None
+        self._begun = 0.0
+        self._depth: Depth | None = None
+        self._members: dict[str, Status | EtcdError] = {}
+
+    async def read(self) -> None:
+        """Reads anew where the last reading is too old. Raises nothing of etcd's."""
+        if self._reading is None or (self._reading.done() and time.monotonic() - self._begun >= FRESH):
+            self._begun = time.monotonic()
+            self._reading = asyncio.create_task(self._read(), name="cluster reading")
+        await asyncio.shield(self._reading)
+
+    async def _read(self) -> None:
+        self._members, self._depth = await asyncio.gather(self._read_members(), self._read_depth())
+
+    async def _read_members(self) -> dict[str, Status | EtcdError]:
+        try:
+            return await self._store.client.statuses(timeout=self._patience)
+        except EtcdError:  # the client is closed
+            return {}
+
+    async def _read_depth(self) -> Depth | None:
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._depths.read(time.monotonic() + self._patience)
+        except (EtcdError, TimeoutError) as error:
+            log.warning("queues not read for metrics", error=str(error) or "etcd takes too long")
+            return None
+
+    def show(self) -> None:
+        """Puts the last reading into the metrics."""
+        depth = self._depth
+        metrics.QUEUE_JOBS.show(depth.jobs if depth else None)
+        metrics.OLDEST_JOB.show(depth.oldest if depth else None)
+        metrics.OWNED_JOBS.show(depth.owned if depth else None)
+        metrics.WORKERS.show(depth.workers if depth else None)
+        known = {(url,): status for url, status in self._members.items() if isinstance(status, Status)}
+        metrics.ETCD_MEMBER_UP.show({(url,): float((url,) in known) for url in self._members})
+        metrics.ETCD_DB.show({url: status.db_size for url, status in known.items()})
+        metrics.ETCD_DB_IN_USE.show({url: status.db_size_in_use for url, status in known.items()})
+        metrics.ETCD_QUOTA.show({url: status.quota or self._quota for url, status in known.items()})

@@ -1,0 +1,21 @@
+"""GET /metrics."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from babygun import metrics
+from babygun.api.context import SECURITY_HEADERS, api_of
+from babygun.api.problems import INVALID_TOKEN, NO_TOKEN, Problem
+
+
+async def show_metrics(request: web.Request) -> web.Response:
+    api = api_of(request)
+    header = request.headers.get("Authorization")
+    if not metrics.may_scrape(header, api.settings.metrics_token):
+        detail = "The token is not the setting metrics_token." if header else "Send the setting metrics_token as Authorization: Bearer <it>."
+        raise Problem(INVALID_TOKEN if header else NO_TOKEN, detail, headers={"WWW-Authenticate": 'Bearer realm="babygun metrics"'})
+    await api.cluster.read()
+    api.cluster.show()  # together with the rendering: nothing else may run in between
+    body, content_type = metrics.render("api", ",".join(request.headers.getall("Accept", ())))
+    return web.Response(body=body, headers={**SECURITY_HEADERS, "Content-Type": content_type})
