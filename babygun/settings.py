@@ -160,6 +160,9 @@ class Settings:
             minimum, value = row.metadata["minimum"], getattr(self, row.name)
             if minimum is not None and value < minimum:
                 raise SettingsError(f"{row.name} is {value:g}, which is below the least allowed, {minimum:g}")
+        for name in ("api_port", "worker_port"):
+            if getattr(self, name) > 65535:
+                raise SettingsError(f"{name} is {getattr(self, name)}; a port is at most 65535")
         if not re.fullmatch(r"/([A-Za-z0-9._-]+/)+", self.prefix):
             raise SettingsError(f"prefix is {self.prefix!r}; it must begin and end with a slash, as /babygun/ does")
         if not self.etcd_endpoints:

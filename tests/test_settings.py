@@ -48,6 +48,8 @@ def test_relays_in_a_variable_are_json() -> None:
         ("ETCD_TIMEOUT", "soon", "is not a duration"),
         ("MAX_BODY", "big", "is not a size"),
         ("LEASE_TTL", "1s", "below the least allowed"),
+        ("API_PORT", "65536", "api_port is 65536; a port is at most 65535"),
+        ("WORKER_PORT", "70000", "worker_port is 70000; a port is at most 65535"),
         ("LEASE_TTL", "2.5s", "whole seconds"),
         ("PREFIX", "babygun", "begin and end with a slash"),
         ("ETCD_ENDPOINTS", "", "names no endpoint"),

@@ -1,5 +1,6 @@
 """The worker role: claims ready jobs and delivers them by SMTP. Start with :mod:`babygun.worker.worker`."""
 
-from babygun.worker.worker import Worker, serve
+from babygun.worker.process import serve
+from babygun.worker.worker import Worker
 
 __all__ = ["Worker", "serve"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from babygun import tracing
 from babygun.addresses import needs_smtputf8, to_ascii_domain
 from babygun.lifecycle import RecipientResult
 from babygun.logs import get_logger
+from babygun.metrics import CLAIM_TO_REPLY
 from babygun.mime import needs_smtputf8 as content_needs_smtputf8
 from babygun.mime import render
 from babygun.model import queue_recipients
@@ -28,6 +30,7 @@ class Progress:
 
     on_wire: bool = False  # it has a connection
     content_sent: bool = False  # the content of the transaction under way has gone out, or is going out
+    claimed: float = field(default_factory=time.monotonic)
 
 
 class Delivery:
@@ -83,7 +86,7 @@ class Delivery:
         while todo:
             envelope = Envelope(email.sender, tuple(todo), message, utf8)
             try:
-                outcome = await self._transaction(pool, envelope, may_send, progress)
+                outcome = await self._transaction(claim.ref.queue, pool, envelope, may_send, progress)
             except (NotSent, asyncio.CancelledError):
                 if not results and not progress.content_sent:
                     raise
@@ -110,7 +113,7 @@ class Delivery:
             todo = again
         return results
 
-    async def _transaction(self, pool: SmtpPool, envelope: Envelope, may_send: Callable[[], bool], progress: Progress) -> Outcome:
+    async def _transaction(self, queue: str, pool: SmtpPool, envelope: Envelope, may_send: Callable[[], bool], progress: Progress) -> Outcome:
         def may_send_now() -> bool:
             progress.content_sent = may_send()
             return progress.content_sent
@@ -124,6 +127,8 @@ class Delivery:
         else:
             outcome = await pool.deliver(envelope, may_send=may_send_now)
         progress.content_sent = False
+        if any(reply.phase == "message" and reply.code is not None for reply in outcome.replies.values()):
+            CLAIM_TO_REPLY[queue].observe(time.monotonic() - progress.claimed)
         return outcome
 
     def _describe(self, span: tracing.Span, pool: SmtpPool, outcome: Outcome) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from babygun.lifecycle import QueueResult
+from babygun.metrics import EMAILS_ENDED
 from babygun.model import Email
 from babygun.store import Store
 from babygun.store.transitions import Claim, Finished, Held
@@ -37,6 +38,8 @@ class Finisher:
                 self._waiting[email_id] = []
                 done = await write(self._store, [held for held, _ in batch], email=record, email_revision=revision)
                 record, revision = done.email, done.email_revision
+                if record is not None and done.written and record.status != "incomplete":
+                    EMAILS_ENDED[record.status].inc()
                 for _, waiter in batch:
                     if not waiter.done():
                         waiter.set_result(done)

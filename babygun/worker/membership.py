@@ -54,6 +54,11 @@ class Membership:
         """Whether this worker does what one of them should do: the first of the live ones."""
         return bool(self._live) and min(self._live) == self.worker_id
 
+    @property
+    def joined(self) -> bool:
+        """Whether this worker has seen its own key among the others', so that its slice is what they think it is."""
+        return self.worker_id in self._live
+
     async def live(self) -> None:
         """Registers and checks in, again and again under a new id when the lease is lost. Runs until cancelled."""
         hostname = socket.gethostname()

@@ -7,7 +7,7 @@ Queues take turns, so that a slow one doesn't hold up the others.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from babygun.keys import JobRef
 from babygun.model import Job
@@ -86,6 +86,11 @@ class Slots:
         self._shared_in_use = 0
         self._bytes = 0
         self._oversize = 0
+
+    @property
+    def in_use(self) -> Mapping[str, int]:
+        """Sends that run, by queue."""
+        return self._in_use
 
     def may_start(self, queue: str, job: Job) -> bool:
         if self._oversize if job.size > self._memory else self._bytes + job.size > self._memory:

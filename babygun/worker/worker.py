@@ -10,14 +10,13 @@ Nothing here is authoritative: a worker that dies anywhere loses no email, since
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 
-from babygun import tracing
+from babygun import metrics, tracing
 from babygun.clock import utc_now
 from babygun.errors import EtcdError, LeaseNotFound
 from babygun.etcd import Session
@@ -37,6 +36,7 @@ from babygun.worker import timers
 from babygun.worker.delivery import Delivery, Progress
 from babygun.worker.feed import Feed
 from babygun.worker.finisher import Finisher
+from babygun.worker.measures import count_result, show_state
 from babygun.worker.membership import Membership
 from babygun.worker.ready import ReadyJobs, Slots
 from babygun.worker.slices import Slice
@@ -76,6 +76,15 @@ class Worker:
         self._failure: BaseException | None = None
         self._hold_until = 0.0  # monotonic time before which nothing is claimed, after a claim that etcd did not answer
         self._hold = _LEAST_HOLD
+
+    @property
+    def draining(self) -> bool:
+        """Whether it has been told to stop."""
+        return self._stopping.is_set()
+
+    def show_state(self) -> None:
+        """Puts what is now into the metrics."""
+        show_state(self.membership, self.ready, self._slots, self._delivery.pools)
 
     def stop(self) -> None:
         """Begins the graceful stop: nothing new is claimed, what is in flight is finished within the drain time."""
@@ -207,14 +216,17 @@ class Worker:
         try:
             claimed = await claim(self.store, ref, worker_id=worker_id, lease_id=session.lease_id, attempt=new_token(8), size=job.size)
         except LeaseNotFound:
+            metrics.CLAIMS["lease_lost"].inc()
             self._again[ref] = job
             session.lost.set()
             return
         except EtcdError as error:  # should it take effect after all, the reconcile releases it
+            metrics.CLAIMS["unanswered"].inc()
             self._again[ref] = job
             self._hold_up(error)
             return
         self._hold = _LEAST_HOLD
+        metrics.CLAIMS["claimed" if claimed is not None else "lost"].inc()
         if claimed is None:
             return
         span = tracing.resume("deliver", claimed.email.traceparent, claimed.email.tracestate, started_ns=started_ns)
@@ -239,6 +251,7 @@ class Worker:
             if taken_over is None:
                 self._again[ref] = job
                 return
+            metrics.RECLAIMED.inc()
             claimed = taken_over
             self._held[ref] = (claimed, progress)
             log.info("reclaimed", email_id=ref.email_id, queue=ref.queue, worker_id=worker_id, previous_worker_id=before[0])
@@ -280,8 +293,10 @@ class Worker:
                 span.set("babygun.email_status", finished.email.status)
         ref = claimed.ref
         if ref in finished.dropped:
+            metrics.RESULTS_DROPPED.inc()
             log.warning("result dropped: the job was another worker's by then", email_id=ref.email_id, queue=ref.queue, worker_id=result.worker_id)
         else:
+            count_result(result, finished.email)
             _log_outcome(claimed, result, finished.email.status if finished.email else None)
 
     async def _release(self, ref: JobRef, owner_revision: int) -> None:
@@ -385,23 +400,3 @@ def _log_outcome(claimed: Claim, result: QueueResult, status: str | None) -> Non
         results=counts,
         ms=round((utc_now() - since).total_seconds() * 1000),
     )
-
-
-def serve(settings: Settings) -> None:
-    """Runs a worker in this process until SIGTERM or SIGINT."""
-    try:
-        import uvloop
-
-        run = uvloop.run
-    except ImportError:
-        run = asyncio.run
-    run(_serve(settings))
-
-
-async def _serve(settings: Settings) -> None:
-    worker = Worker(settings)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.stop)
-    await worker.run()
-    log.info("stopped")

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from babygun import metrics
 from babygun.errors import OutOfSpace
 from babygun.keys import range_end
 from babygun.store import retention
@@ -15,6 +16,7 @@ from tests.etcd.test_client import compact
 from tests.etcd_server import EtcdServer
 from tests.invariants import check_invariants, snapshot
 from tests.rig import Rig, changed, rig_for
+from tests.scraping import Scraped
 from tests.smtp_server import MisbehavingServer
 
 
@@ -71,6 +73,7 @@ async def test_shedding_frees_a_filling_etcd_and_touches_no_incomplete_email(rig
             seen = await check_invariants(own.store)
             assert set(waiting) <= set(seen.emails) and set(waiting) <= set(seen.chunks)
             assert shedding.shed["contents"] > 0 and len(seen.chunks) < sent
+            assert (Scraped(metrics.render("worker")[0].decode()).get("babygun_shed_total", kind="contents") or 0) >= shedding.shed["contents"]
             assert not await own.store.client.alarms()
     finally:
         server.stop()

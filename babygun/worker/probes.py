@@ -1,0 +1,99 @@
+"""The worker's own small HTTP server, where ``worker_port`` is set: is it alive, is it ready, its metrics.
+
+It starts before the worker does and ends after it, so that a worker which drains can be watched to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from babygun import __version__, metrics
+from babygun.listening import base_url, listen
+from babygun.logs import get_logger
+from babygun.store import health
+from babygun.worker.worker import Worker
+
+log = get_logger("worker")
+
+_HEADERS = {"Server": "babygun", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_GRACE = 1.0  # seconds that answers under way are given at the end
+
+
+@asynccontextmanager
+async def probed(worker: Worker) -> AsyncIterator[str]:
+    """Answers at the worker's address as long as the block runs, and yields its URL. Raises SettingsError where it can't listen there."""
+    settings = worker.store.settings
+    app = web.Application()
+    for path, handler in _handlers(worker).items():
+        app.router.add_get(path, handler)
+    app.on_response_prepare.append(_add_headers)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE)
+    await runner.setup()
+    try:
+        assert runner.server is not None  # after setup
+        server = await listen(runner.server, settings.worker_host, settings.worker_port, setting="worker_port", zero="no server at all")
+        try:
+            url = base_url(server, settings.worker_host)
+            log.info("listening", url=url)
+            watching = asyncio.create_task(metrics.watch_event_loop(), name="event loop")
+            try:
+                yield url
+            finally:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+        finally:
+            server.close()
+    finally:
+        await runner.cleanup()
+
+
+def _handlers(worker: Worker) -> Mapping[str, Callable[[web.Request], Awaitable[web.Response]]]:
+    token = worker.store.settings.metrics_token
+
+    async def alive(request: web.Request) -> web.Response:
+        return _json({"status": "ok", "version": __version__})
+
+    async def ready(request: web.Request) -> web.Response:
+        reasons, warnings = await readiness(worker)
+        return _json({"ready": not reasons, "reasons": reasons, "warnings": warnings}, status=503 if reasons else 200)
+
+    async def show_metrics(request: web.Request) -> web.Response:
+        if not metrics.may_scrape(request.headers.get("Authorization"), token):
+            detail = "Send the setting metrics_token as Authorization: Bearer <it>."
+            return _json({"detail": detail}, status=401, headers={"WWW-Authenticate": 'Bearer realm="babygun metrics"'})
+        worker.show_state()  # together with the rendering: nothing else may run in between
+        body, content_type = metrics.render("worker", ",".join(request.headers.getall("Accept", ())))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    return {"/healthz": alive, "/readyz": ready, "/metrics": show_metrics}
+
+
+async def readiness(worker: Worker) -> tuple[list[str], list[str]]:
+    """Why this worker would not send an e-mail that came now, a sentence each; and what an operator should mend all the same."""
+    found = await health.check(worker.store)
+    reasons, warnings = list(found.reasons), list(found.warnings)
+    membership = worker.membership
+    if worker.draining:
+        reasons.append("this worker is stopping: it finishes what it has, and takes no more")
+    elif membership.session is None:
+        reasons.append("this worker is not registered yet")
+    elif not membership.session.trusted:
+        reasons.append("this worker's lease can't be trusted: etcd has not renewed it in time")
+    elif not membership.joined:
+        reasons.append("this worker does not know its slice of the jobs yet")
+    elif not membership.slice.end > membership.slice.first:
+        warnings.append("there are more workers than shards: this one has nothing to do")
+    return reasons, warnings
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
+
+
+def _json(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(body=json.dumps(value).encode(), status=status, content_type="application/json", headers=headers)

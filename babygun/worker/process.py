@@ -1,0 +1,37 @@
+"""Runs a worker until SIGTERM or SIGINT, with its probes beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+
+from babygun.logs import get_logger
+from babygun.settings import Settings
+from babygun.worker.probes import probed
+from babygun.worker.worker import Worker
+
+log = get_logger("worker")
+
+
+def serve(settings: Settings) -> None:
+    """Runs a worker in this process. Raises SettingsError where its address can't be listened on."""
+    try:
+        import uvloop
+
+        run = uvloop.run
+    except ImportError:
+        run = asyncio.run
+    run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    worker = Worker(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop)
+    async with AsyncExitStack() as around:
+        if settings.worker_port:
+            await around.enter_async_context(probed(worker))
+        await worker.run()
+    log.info("stopped")

@@ -1,0 +1,197 @@
+"""The worker's own HTTP server: its counts over real mail, and whether it is ready, with etcd away and while it drains."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from babygun.worker import Worker
+from babygun.worker.probes import probed
+from tests.etcd_server import EtcdServer, free_ports
+from tests.rig import Rig, changed, environment, rig_for
+from tests.scraping import Scraped
+from tests.smtp_server import MisbehavingServer
+
+
+class Probes:
+    """A worker's probes, called as an orchestrator does."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self.url, self._session = url, session
+
+    async def call(self, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, str]:
+        """Status, headers, text."""
+        async with self._session.request(method, self.url + path, headers=headers) as answer:
+            return answer.status, answer.headers, await answer.text()
+
+    async def scrape(self) -> Scraped:
+        status, headers, text = await self.call("/metrics")
+        assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8"), text
+        return Scraped(text)
+
+    async def ready(self) -> tuple[int, dict[str, Any]]:
+        status, _, text = await self.call("/readyz")
+        document = json.loads(text)
+        assert document.keys() == {"ready", "reasons", "warnings"} and document["ready"] == (status == 200) == (not document["reasons"])
+        return status, document
+
+    async def until(self, holds: Callable[[Scraped], bool], within: float = 10.0) -> Scraped:
+        """The first reading that is so."""
+        async with asyncio.timeout(within):
+            while not holds(seen := await self.scrape()):  # noqa: ASYNC110 (another process's state)
+                await asyncio.sleep(0.02)
+        return seen
+
+    async def until_ready(self, status: int, within: float = 15.0) -> dict[str, Any]:
+        async with asyncio.timeout(within):
+            while (answer := await self.ready())[0] != status:  # noqa: ASYNC110 (another process's state)
+                await asyncio.sleep(0.05)
+        return answer[1]
+
+
+@asynccontextmanager
+async def probes_of(worker: Worker) -> AsyncIterator[Probes]:
+    async with probed(worker) as url, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+        yield Probes(url, session)
+
+
+@asynccontextmanager
+async def probes_at(port: int) -> AsyncIterator[Probes]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+        yield Probes(f"http://127.0.0.1:{port}", session)
+
+
+async def test_recipients_are_counted_by_what_each_try_did(rig: Rig) -> None:
+    async with rig.worker() as worker, probes_of(worker) as probes:
+        before = await probes.scrape()
+        await rig.ended(await rig.send("ann@example.org", "hard@example.org", "flaky-1@example.org"), await rig.send("soft@example.org"), await rig.send("bob@example.org"))
+        after = await probes.until(lambda seen: seen.since(before, "babygun_emails_ended_total", status="complete") == 1)
+    for outcome, reply_class, count in (("delivered", "delivered", 3), ("deferred", "temporary", 3), ("failed", "bad_mailbox", 1), ("failed", "temporary", 1)):
+        assert after.since(before, "babygun_recipients_total", queue="main", outcome=outcome, class_=reply_class) == count, (outcome, reply_class)
+    assert after.since(before, "babygun_emails_ended_total", status="failed") == 2
+    assert after.since(before, "babygun_claims_total", outcome="claimed") == 6  # two tries of the first, three of the second, one of the third
+    assert after.since(before, "babygun_claim_to_reply_seconds_count", queue="main") == 3  # messages that a server answered for
+    assert after.since(before, "babygun_etcd_batch_transactions_sum") >= 12
+    assert after.get("babygun_emails_accepted_total") is None, "that is the API's"
+
+
+async def test_email_of_two_queues_ends_once(two_queues: Rig) -> None:
+    async with two_queues.worker() as worker, probes_of(worker) as probes:
+        before = await probes.scrape()
+        await two_queues.ended(await two_queues.send("ann@a.example", "bob@b.example"))
+        after = await probes.until(lambda seen: seen.since(before, "babygun_emails_ended_total", status="complete") > 0)
+        assert after.since(before, "babygun_emails_ended_total", status="complete") == 1
+        for queue in ("a", "b"):
+            assert after.since(before, "babygun_recipients_total", queue=queue, outcome="delivered", class_="delivered") == 1
+
+
+async def test_state_is_shown_as_it_is_at_the_scrape(rig: Rig, smtp: MisbehavingServer) -> None:
+    async with rig.worker() as worker, probes_of(worker) as probes:
+        idle = await probes.scrape()
+        assert (idle.get("babygun_jobs_in_flight", queue="main"), idle.get("babygun_smtp_connections", queue="main", state="busy")) == (0, 0)
+        email_id = await rig.send("hang@example.org")
+        async with asyncio.timeout(10):
+            await smtp.hung.wait()
+        busy = await probes.scrape()
+        assert (busy.get("babygun_jobs_in_flight", queue="main"), busy.get("babygun_jobs_ready", queue="main")) == (1, 0)
+        assert (busy.get("babygun_smtp_connections", queue="main", state="busy"), busy.get("babygun_smtp_waiting", queue="main")) == (1, 0)
+        assert busy.get("babygun_slice_shards") == 256
+        assert 0 < (busy.get("babygun_lease_margin_seconds") or 0) <= 2
+        smtp.release()
+        await rig.ended(email_id)
+        await probes.until(lambda seen: seen.get("babygun_jobs_in_flight", queue="main") == 0 and seen.get("babygun_smtp_connections", queue="main", state="idle") == 1)
+
+
+async def test_jobs_of_a_dead_worker_are_counted_as_reclaimed(rig: Rig, smtp: MisbehavingServer) -> None:
+    async with rig.worker_process() as dead:
+        email_id = await rig.send("hang@example.org")
+        async with asyncio.timeout(10):
+            await smtp.hung.wait()
+        async with rig.worker() as worker, probes_of(worker) as probes:
+            before = await probes.scrape()
+            dead.kill()
+            smtp.release()
+            await rig.ended(email_id)
+            assert (await probes.scrape()).since(before, "babygun_jobs_reclaimed_total") == 1
+
+
+async def test_metrics_token_closes_the_metrics_and_not_the_health(rig: Rig) -> None:
+    async with rig.worker(metrics_token="s3cret") as worker, probes_of(worker) as probes:
+        for sent in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret"}):
+            status, headers, text = await probes.call("/metrics", **sent)
+            assert status == 401 and headers["WWW-Authenticate"].startswith("Bearer") and "babygun_" not in text
+        assert (await probes.call("/metrics", Authorization="Bearer s3cret"))[0] == 200
+        assert (await probes.call("/healthz"))[0] == 200 and (await probes.ready())[0] == 200
+
+
+async def test_head_openmetrics_and_unknown_paths_are_answered(rig: Rig) -> None:
+    async with rig.worker() as worker, probes_of(worker) as probes:
+        for path in ("/healthz", "/readyz", "/metrics"):
+            status, headers, text = await probes.call(path, "HEAD")
+            assert (status, text, headers["Server"]) == (200, "", "babygun")
+        assert (await probes.call("/metrics", Accept="application/openmetrics-text;version=1.0.0"))[2].endswith("# EOF\n")
+        assert (await probes.call("/"))[0] == 404 and (await probes.call("/metrics", "POST"))[0] == 405
+        assert json.loads((await probes.call("/healthz"))[2])["status"] == "ok"
+
+
+async def test_worker_is_not_ready_while_etcd_is_away_and_again_when_it_is_back(rig: Rig) -> None:
+    with EtcdServer(fsync=False) as etcd:
+        settings = changed(rig.settings, etcd_endpoints=(etcd.endpoint,), etcd_timeout=0.5)
+        async with rig_for(settings) as own, own.worker() as worker, probes_of(worker) as probes:
+            await probes.until_ready(200)
+            etcd.kill()
+            document = await probes.until_ready(503)
+            assert any("etcd" in reason for reason in document["reasons"])
+            await probes.until(lambda seen: seen.get("babygun_lease_margin_seconds") == 0)
+            assert any("lease" in reason for reason in (await probes.ready())[1]["reasons"])
+            assert (await probes.call("/healthz"))[0] == 200
+            failures = [labels for labels in (await probes.scrape()).labels("babygun_etcd_rpc_errors_total") if labels["rpc"] in ("keep_alive", "status")]
+            assert failures
+            etcd.start()
+            await probes.until_ready(200)
+            await probes.until(lambda seen: (seen.get("babygun_lease_margin_seconds") or 0) > 0)
+
+
+async def test_worker_that_drains_says_so_and_answers_to_its_end(rig: Rig, smtp: MisbehavingServer) -> None:
+    [port] = free_ports(1)
+    async with rig.worker_process(worker_port=port) as worker, probes_at(port) as probes:
+        await probes.until_ready(200)
+        email_id = await rig.send("hang@example.org")
+        async with asyncio.timeout(10):
+            await smtp.hung.wait()
+        worker.process.terminate()
+        document = await probes.until_ready(503)
+        assert any("stopping" in reason for reason in document["reasons"])
+        assert (await probes.call("/healthz"))[0] == 200
+        assert (await probes.scrape()).get("babygun_jobs_in_flight", queue="main") == 1
+        smtp.release()
+        async with asyncio.timeout(15):
+            assert await worker.process.wait() == 0
+        [email] = await rig.ended(email_id)
+        assert email.status == "complete"
+
+
+async def test_busy_port_ends_the_worker_with_a_sentence(rig: Rig) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "babygun", "worker", env=environment(changed(rig.settings, worker_port=port)), stderr=asyncio.subprocess.PIPE
+        )
+        try:
+            async with asyncio.timeout(20):
+                _, error = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    assert process.returncode == 2 and b"Traceback" not in error
+    assert f"something listens on 127.0.0.1:{port} already; stop it, or set worker_port to another port (0: no server at all)" in error.decode()
