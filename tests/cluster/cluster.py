@@ -121,14 +121,14 @@ class Cluster:
     def logs(self, service: str) -> str:
         return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", self.compose("logs", "--no-color", "--no-log-prefix", service))
 
-    def etcdctl(self, *words: str, service: str = "tools", check: bool = True) -> str:
-        """``etcdctl`` as an inspector (``service="admin"``: as root)."""
-        return self.compose("run", "--rm", "--no-TTY", service, "etcdctl", *words, check=check)
+    def etcdctl(self, *words: str, service: str = "tools", members: Sequence[str] = MEMBERS) -> str:
+        """``etcdctl`` as an inspector (``service="admin"``: as root). It refuses a flag beside the variable that says the same."""
+        endpoints = ",".join(f"https://{member}:2379" for member in members)
+        return self.compose("run", "--rm", "--no-TTY", "--env", f"ETCDCTL_ENDPOINTS={endpoints}", service, "etcdctl", *words)
 
     def leader(self, among: Sequence[str] = MEMBERS) -> str:
         """The member that leads now, in the words of these; "" where none of them does."""
-        endpoints = ",".join(f"https://{member}:2379" for member in among)
-        found = json.loads(self.etcdctl(f"--endpoints={endpoints}", "endpoint", "status", "--write-out=json"))
+        found = json.loads(self.etcdctl("endpoint", "status", "--write-out=json", members=among))
         leaders = [row["Endpoint"] for row in found if row["Status"]["header"]["member_id"] == row["Status"]["leader"]]
         return str(urllib.parse.urlsplit(leaders[0]).hostname) if leaders else ""
 
@@ -178,7 +178,7 @@ class Cluster:
             found |= {email["id"]: email["status"] for email in page["emails"] if email["id"] in wanted}
             if not page["cursor"]:
                 break
-            cursor = f"&cursor={urllib.parse.quote(page['next'])}"
+            cursor = f"&cursor={urllib.parse.quote(page['cursor'])}"
         return found
 
     # Mailpit
