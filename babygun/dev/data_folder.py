@@ -25,7 +25,6 @@ class DataFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        self.etcd = self.path / "etcd"
         self.logs = self.path / "logs"
         self._lock = -1
 
@@ -34,7 +33,6 @@ class DataFolder:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.logs.mkdir(mode=0o700, exist_ok=True)
-            self.etcd.mkdir(mode=0o700, exist_ok=True)
             lock = os.open(self.path / "dev.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise BabygunError(f"the data folder {self.path} can't be used: {error.strerror or error}") from None
@@ -93,6 +91,23 @@ class DataFolder:
         made = {"client_id": f"dev-{new_token(4)}", "client_secret": new_token(32)}
         _write(path, made)
         return made["client_id"], made["client_secret"]
+
+    def read_etcd_cluster(self) -> dict[str, Any] | None:
+        """What :meth:`write_etcd_cluster` kept; None where there is nothing. Raises BabygunError."""
+        path = self.path / "etcd-cluster.json"
+        try:
+            kept = json.loads(path.read_text())
+            if not isinstance(kept, dict):
+                raise ValueError("not an object")
+            return kept
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise BabygunError(f"{path} can't be read ({error}): put it back as it was, for it says where the etcd members of this folder look for each other") from None
+
+    def write_etcd_cluster(self, value: Mapping[str, Any]) -> None:
+        """What the members of an etcd cluster must find again at the next start."""
+        _write(self.path / "etcd-cluster.json", value)
 
     def write_dev_json(self, state: Mapping[str, Any]) -> None:
         """In one piece: a reader sees the old state or the new one."""

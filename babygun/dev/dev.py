@@ -28,15 +28,15 @@ import aiohttp
 from babygun import settings
 from babygun.dev.banner import banner, coloured, plain
 from babygun.dev.data_folder import DataFolder
-from babygun.dev.embedded_etcd import EmbeddedEtcd, readable
+from babygun.dev.embedded_etcd import readable
 from babygun.dev.etcd_binary import EtcdBinary
 from babygun.dev.etcd_build import LOSSY_WARNING, prepare_etcd
+from babygun.dev.etcd_cluster import CLIENT_PORT, SIZES, EtcdCluster
 from babygun.dev.interpreter import python_command, python_environment
+from babygun.dev.listeners import API_PORT, Listeners
 from babygun.dev.log_file import LogFile
-from babygun.dev.mailbox import HTTP_PORT, SMTP_PORT
-from babygun.dev.ports import Ports
+from babygun.dev.mailbox import SMTP_PORT
 from babygun.dev.supervisor import Component, Supervisor
-from babygun.errors import SettingsError
 from babygun.etcd_versions import is_lossy
 from babygun.model import SCOPES
 from babygun.routing import load_routes
@@ -45,8 +45,7 @@ from babygun.store import Store
 from babygun.store.clients import create_client, delete_client, get_client, verify_secret
 from babygun.store.reading import list_workers
 
-API_PORT = 8080
-ETCD_PORT = 2379
+MOST_WORKERS = 64
 MAILBOX_CONNECTIONS = 200  # of one worker; the mailbox is ours, so nobody minds
 _COLOURS = {"api": "cyan", "worker": "green", "mailbox": "magenta", "etcd": "blue"}
 _RANKS = {"api": 0, "worker": 1, "mailbox": 2, "etcd": 3}
@@ -55,25 +54,39 @@ _RANKS = {"api": 0, "worker": 1, "mailbox": 2, "etcd": 3}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, help=f"the API's port (default: {API_PORT} or the next free one)")
     parser.add_argument("--smtp-port", type=int, help=f"the mailbox's port for mail (default: {SMTP_PORT} or the next free one)")
-    parser.add_argument("--etcd-port", type=int, help=f"etcd's port for clients (default: {ETCD_PORT} or the next free one)")
+    parser.add_argument("--etcd-port", type=int, help=f"etcd's port for clients, the first member's (default: {CLIENT_PORT} or the next free one)")
+    parser.add_argument("--etcd-members", type=_etcd_members, metavar="|".join(map(str, SIZES)), help="number of etcd members (default: what the data folder has, else 1)")
     parser.add_argument("--data-dir", type=Path, default=Path(".babygun"), help="where data and dev.json are (default: .babygun)")
-    parser.add_argument("--workers", type=int, default=1, help="number of workers (default: 1)")
+    parser.add_argument("--workers", type=_workers, metavar="N", default=1, help="number of workers (default: 1)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     loaded = settings.load()
     load_routes(loaded)  # a wrong relay is told before anything starts
-    if not 0 <= arguments.workers <= 64:
-        raise SettingsError("--workers must be between 0 and 64")
     say = _say()
     folder = DataFolder(arguments.data_dir).open(say)
     try:
+        cluster = EtcdCluster.of(folder, arguments.etcd_members)
+        Listeners.choose(arguments, loaded, cluster, lambda line: None)  # a refusal must not come after an etcd has been built, for minutes
         etcd = prepare_etcd(say)
         if is_lossy(etcd.version):
             say(LOSSY_WARNING.format(version=etcd.version))
-        return asyncio.run(_Dev(arguments, loaded, folder, etcd, say).run())
+        listeners = Listeners.choose(arguments, loaded, cluster, say)
+        return asyncio.run(_Dev(loaded, folder, cluster, etcd, listeners, arguments.workers, say).run())
     finally:
         folder.close()
+
+
+def _workers(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_WORKERS}")
+    return int(text)
+
+
+def _etcd_members(text: str) -> int:
+    if text not in map(str, SIZES):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(map(str, SIZES))}")
+    return int(text)
 
 
 def _say() -> Callable[[str], None]:
@@ -89,40 +102,16 @@ def _say() -> Callable[[str], None]:
 class _Dev:
     """One run."""
 
-    def __init__(self, arguments: argparse.Namespace, loaded: Settings, folder: DataFolder, etcd: EtcdBinary, say: Callable[[str], None]) -> None:
-        self._settings, self._folder, self._say, self._workers = loaded, folder, say, arguments.workers
+    def __init__(self, loaded: Settings, folder: DataFolder, cluster: EtcdCluster, etcd: EtcdBinary, listeners: Listeners, workers: int, say: Callable[[str], None]) -> None:
+        self._settings, self._folder, self._cluster, self._etcd, self._at, self._workers, self._say = loaded, folder, cluster, etcd, listeners, workers, say
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         self._style = coloured if colour else plain
-        self._with_mailbox = not loaded.relay_url and not loaded.relays
-        self._choose_ports(arguments, etcd)
         self._client_id, self._client_secret = folder.credentials()
-        self._etcd_log = LogFile(folder.logs / "etcd.log")
+        self._members = cluster.members(listeners.etcd, etcd, loaded.etcd_quota)
+        self._endpoints = [member.endpoint for member in self._members]
+        self._logs = [LogFile(folder.logs / f"{name}.log") for name in self._names("etcd", len(self._members))]
         self._up = False
         self._supervisor = Supervisor(lambda line: say(self._style("yellow", line)), self._write_state, inherit=[folder.lock])
-
-    def _choose_ports(self, arguments: argparse.Namespace, etcd: EtcdBinary) -> None:
-        ports, loaded = Ports(self._say), self._settings
-        asked = arguments.port
-        if asked is None and ("BABYGUN_API_PORT" in os.environ or loaded.api_port != API_PORT):
-            asked = loaded.api_port
-        host = loaded.api_host or "0.0.0.0"  # noqa: S104
-        self._api_port = ports.choose("the API", asked=asked, default=API_PORT, option="--port", host=host)
-        client = ports.choose("etcd", asked=arguments.etcd_port, default=ETCD_PORT, option="--etcd-port")
-        self._etcd = EmbeddedEtcd(etcd, self._folder.etcd, client, ports.any(), loaded.etcd_quota)
-        shown = "127.0.0.1" if loaded.api_host in ("", "0.0.0.0", "::") else f"[{loaded.api_host}]" if ":" in loaded.api_host else loaded.api_host  # noqa: S104
-        self._api_url = f"{'https' if loaded.api_cert else 'http'}://{shown}:{self._api_port}"
-        if self._with_mailbox:
-            self._smtp_host, self._smtp_port = "127.0.0.1", ports.choose("the mailbox", asked=arguments.smtp_port, default=SMTP_PORT, option="--smtp-port")
-            self._view_port = ports.choose("the mailbox's view", asked=None, default=HTTP_PORT, option="")
-        else:
-            relay = list(load_routes(loaded).relays.values())[-1]  # the default one, or the last
-            self._smtp_host, self._smtp_port = relay.host, relay.port
-            if arguments.smtp_port is not None:
-                self._say("note: --smtp-port has no effect, since a relay is set and so there is no mailbox")
-
-    @property
-    def _mailbox_url(self) -> str | None:
-        return f"http://127.0.0.1:{self._view_port}" if self._with_mailbox else None
 
     # --- the run ---
 
@@ -155,20 +144,24 @@ class _Dev:
             await asyncio.wait([starting, waiting])
             self._up = False
             await self._supervisor.stop()
-            self._etcd_log.close()
+            for log in self._logs:
+                log.close()
         self._say("stopped")
         return 0 if signals < 2 else 130
 
     async def _start(self) -> None:
-        await self._supervisor.start(self._etcd_component())
+        names = self._names("etcd", len(self._members))
+        # all at once: none is ready before the cluster has a leader
+        await asyncio.gather(*(self._supervisor.start(self._etcd_component(name, number)) for number, name in enumerate(names)))
+        self._cluster.formed()
         async with Store(self._child_settings()) as store:
             await self._ensure_client(store)
-            if self._with_mailbox:
-                await self._supervisor.start(self._component("mailbox", "mailbox", self._mailbox_arguments(), self._answers(f"{self._mailbox_url}/healthz"), 5))
+            if mailbox_url := self._at.mailbox_url:
+                await self._supervisor.start(self._component("mailbox", "mailbox", self._mailbox_arguments(), self._answers(f"{mailbox_url}/healthz"), 5))
             drain = self._settings.drain_timeout
-            await self._supervisor.start(self._component("api", "api", (), self._answers(f"{self._api_url}/healthz"), drain + 5))
-            names = [f"worker-{number}" if self._workers > 1 else "worker" for number in range(1, self._workers + 1)]
-            await asyncio.gather(*(self._supervisor.start(self._component(name, "worker", (), self._registered, drain + 10)) for name in names))
+            await self._supervisor.start(self._component("api", "api", (), self._answers(f"{self._at.api_url}/healthz"), drain + 5))
+            workers = self._names("worker", self._workers)
+            await asyncio.gather(*(self._supervisor.start(self._component(name, "worker", (), self._registered, drain + 10)) for name in workers))
             self._up = True
             self._write_state()
             self._say(self._banner())
@@ -184,12 +177,20 @@ class _Dev:
 
     # --- the components ---
 
-    def _etcd_component(self) -> Component:
+    @staticmethod
+    def _names(role: str, count: int) -> list[str]:
+        return [f"{role}-{number}" for number in range(1, count + 1)] if count > 1 else [role]
+
+    def _etcd_component(self, name: str, number: int) -> Component:
+        member = self._members[number]
+
         async def healthy(pid: int) -> bool:
             async with aiohttp.ClientSession() as session:
-                return await self._etcd.healthy(session)
+                return await member.healthy(session)
 
-        return Component("etcd", "etcd", self._etcd.command(), self._etcd.environment(), healthy, _RANKS["etcd"], self._etcd_log.write, readable, stop_within=20)
+        # One after the other: a leader hands over before it ends, and would wait in vain for one that is ending as well.
+        rank = _RANKS["etcd"] + number
+        return Component(name, "etcd", member.command(), member.environment(), healthy, rank, self._logs[number].write, readable, stop_within=20)
 
     def _component(self, name: str, role: str, arguments: tuple[str, ...], ready: Callable[[int], Any], stop_within: float) -> Component:
         label = self._style(_COLOURS[role], f"{name:<{max(7, len(f'worker-{self._workers}'))}}")
@@ -205,7 +206,7 @@ class _Dev:
         )
 
     def _mailbox_arguments(self) -> tuple[str, ...]:
-        return ("--smtp-port", str(self._smtp_port), "--http-port", str(self._view_port))
+        return ("--smtp-port", str(self._at.smtp_port), "--http-port", str(self._at.view_port))
 
     def _answers(self, url: str) -> Callable[[int], Any]:
         async def ready(pid: int) -> bool:
@@ -221,13 +222,13 @@ class _Dev:
 
     def _child_variables(self) -> dict[str, str]:
         variables = {
-            "BABYGUN_ETCD_ENDPOINTS": self._etcd.endpoint,
-            "BABYGUN_API_PORT": str(self._api_port),
+            "BABYGUN_ETCD_ENDPOINTS": ",".join(self._endpoints),
+            "BABYGUN_API_PORT": str(self._at.api_port),
             # the embedded etcd asks for none of these, whatever the one of the user's settings does
             **{f"BABYGUN_{name}": "" for name in ("ETCD_USER", "ETCD_PASSWORD", "ETCD_CA", "ETCD_CERT", "ETCD_KEY")},
         }
-        if self._with_mailbox:
-            relay = {"url": f"smtp://127.0.0.1:{self._smtp_port}", "tls": "none", "max_connections": MAILBOX_CONNECTIONS}
+        if self._at.mailbox_url:
+            relay = {"url": f"smtp://127.0.0.1:{self._at.smtp_port}", "tls": "none", "max_connections": MAILBOX_CONNECTIONS}
             variables["BABYGUN_RELAYS"] = json.dumps({"mailbox": relay})
         return variables
 
@@ -245,11 +246,11 @@ class _Dev:
         pids = {role: self._supervisor.pids().get(role, []) for role in ("etcd", "api", "worker", "mailbox")}
         self._folder.write_dev_json(
             {
-                "api_url": self._api_url,
-                "etcd_endpoints": [self._etcd.endpoint],
-                "smtp_host": self._smtp_host,
-                "smtp_port": self._smtp_port,
-                "mailbox_url": self._mailbox_url,
+                "api_url": self._at.api_url,
+                "etcd_endpoints": self._endpoints,
+                "smtp_host": self._at.smtp_host,
+                "smtp_port": self._at.smtp_port,
+                "mailbox_url": self._at.mailbox_url,
                 "client_id": self._client_id,
                 "client_secret": self._client_secret,
                 "pid": os.getpid(),
@@ -258,17 +259,17 @@ class _Dev:
         )
 
     def _banner(self) -> str:
-        etcdctl = self._etcd.binary.program("etcdctl")
+        etcdctl = self._etcd.program("etcdctl")
         relays = ", ".join(f"{relay.name} ({relay.host}:{relay.port})" for relay in load_routes(self._child_settings()).relays.values())
         return banner(
             style=self._style,
-            api_url=self._api_url,
+            api_url=self._at.api_url,
             client_id=self._client_id,
             client_secret=self._client_secret,
-            delivery=f"the mailbox (smtp://{self._smtp_host}:{self._smtp_port}), nowhere else" if self._with_mailbox else relays,
-            mailbox_url=self._mailbox_url,
-            etcd=f"{self._etcd.binary.version}, {_short(self._etcd.binary.path)}",
-            etcd_endpoint=self._etcd.endpoint,
+            delivery=f"the mailbox (smtp://{self._at.smtp_host}:{self._at.smtp_port}), nowhere else" if self._at.mailbox_url else relays,
+            mailbox_url=self._at.mailbox_url,
+            etcd=f"{self._etcd.version}, {_short(self._etcd.path)}",
+            etcd_endpoint=",".join(self._endpoints),
             etcdctl=_short(etcdctl) if etcdctl else None,
             prefix=self._settings.prefix,
             data=str(self._folder.path),

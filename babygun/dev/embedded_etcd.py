@@ -1,4 +1,4 @@
-"""The command line of the embedded etcd: one member on the loopback address, with the settings that Babygun needs of it."""
+"""The command line of an embedded etcd member: on the loopback address, with the settings that Babygun needs of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
@@ -20,13 +20,19 @@ _CATCHUP_FLAGS = ("--snapshot-catchup-entries=100", "--experimental-snapshot-cat
 
 @dataclass(frozen=True)
 class EmbeddedEtcd:
-    """One etcd member whose data are in ``data_dir``. The ports must be free when it starts."""
+    """One etcd member whose data are in ``data_dir``. The ports must be free when it starts.
+
+    ``cluster``: the peer ports of all members by name, its own too; empty where it is the only one. ``token``: tells this cluster from others.
+    """
 
     binary: EtcdBinary
     data_dir: Path
     client_port: int
-    peer_port: int  # nobody connects to it; etcd wants one
+    peer_port: int  # of an only member nobody connects to it; etcd wants one all the same
     quota: int = 8 << 30  # bytes
+    name: str = "babygun"
+    cluster: Mapping[str, int] = field(default_factory=dict)
+    token: str = ""
 
     @property
     def endpoint(self) -> str:
@@ -34,16 +40,18 @@ class EmbeddedEtcd:
 
     def command(self) -> list[str]:
         """Why these values: etcd/README.md."""
-        peer = f"http://{HOST}:{self.peer_port}"
+        peer = _peer_url(self.peer_port)
+        cluster = self.cluster or {self.name: self.peer_port}
         return [
             str(self.binary.path),
-            "--name=babygun",
+            f"--name={self.name}",
             f"--data-dir={self.data_dir}",
             f"--listen-client-urls={self.endpoint}",
             f"--advertise-client-urls={self.endpoint}",
             f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster=babygun={peer}",
+            f"--initial-cluster={','.join(f'{name}={_peer_url(port)}' for name, port in cluster.items())}",
+            *([f"--initial-cluster-token={self.token}"] if self.token else []),
             "--auto-compaction-mode=periodic",
             "--auto-compaction-retention=20s",
             f"--quota-backend-bytes={self.quota}",
@@ -72,6 +80,10 @@ class EmbeddedEtcd:
         """Whether it has a leader and answers reads."""
         async with session.get(f"{self.endpoint}/health") as answer:
             return answer.status == 200 and '"true"' in await answer.text()
+
+
+def _peer_url(port: int) -> str:
+    return f"http://{HOST}:{port}"
 
 
 def readable(line: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import random
 import socket
 from collections.abc import Callable
+from itertools import chain
 
 from babygun.errors import SettingsError
 
 _TRIES = 100  # ports looked at from a default on
+_LASTING = range(20_000, 32_768)  # below the ports that a kernel gives to outgoing connections, so that nobody has one by chance at the next start
 
 
 class Ports:
@@ -37,6 +40,21 @@ class Ports:
                     self._say(f"port {default} is busy: {what} takes {port}" + (f" ({option} names another)" if option else ""))
                 return port
         raise SettingsError(f"no port from {default} on is free for {what}" + (f"; choose one with {option}" if option else ""))
+
+    def lasting(self) -> int:
+        """A free port that is likely to be free at later starts, too."""
+        start = random.randrange(_LASTING.start, _LASTING.stop)  # noqa: S311 (two data folders should not meet; it is no secret)
+        for port in chain(range(start, _LASTING.stop), range(_LASTING.start, start)):
+            if not self._refused(port, "127.0.0.1"):
+                self._taken.add(port)
+                return port
+        raise SettingsError(f"no port from {_LASTING.start} to {_LASTING.stop - 1} is free")
+
+    def again(self, what: str, port: int) -> None:
+        """Takes ``port``, which can't be another one. Raises SettingsError where it is busy."""
+        if reason := self._refused(port, "127.0.0.1"):
+            raise SettingsError(f"{what} needs port {port} again, since the others look for it there, but {reason}: end that first, or choose another folder with --data-dir")
+        self._taken.add(port)
 
     def any(self, host: str = "127.0.0.1") -> int:
         """Any free port."""

@@ -180,6 +180,49 @@ async def test_dev_sends_restarts_what_dies_stops_cleanly_and_keeps_its_data(dev
     assert await dev.interrupt() == 0
 
 
+async def test_cluster_of_three_outlives_a_member_and_keeps_its_data(dev: Dev) -> None:
+    await dev.start(*PORTS, "--etcd-members", "3", "--workers", "2")
+    state = await dev.running()
+    assert {role: len(pids) for role, pids in state["pids"].items()} == {"etcd": 3, "api": 1, "worker": 2, "mailbox": 1}
+    async with aiohttp.ClientSession() as session:
+        assert len(state["etcd_endpoints"]) == 3
+        for endpoint in state["etcd_endpoints"]:
+            assert await _status(session, f"{endpoint}/health") == 200
+        client = Client(state, session)
+        await client.log_in()
+        first = await client.send("first")
+        await client.completed(first)
+        for number in (1, 2, 3):  # one of them leads
+            os.kill(dev.state()["pids"]["etcd"][number - 1], signal.SIGKILL)
+            await dev.until(f"etcd-{number} ended (SIGKILL)")
+            await client.completed(await client.send(f"without {number}"))
+            await dev.until(f"etcd-{number} runs again")
+            assert len(dev.state()["pids"]["etcd"]) == 3
+    last = dev.state()
+    assert await dev.interrupt() == 0
+    assert all(is_gone(pid) for pid in all_pids(last))
+    assert not any("Traceback" in line or "killing it" in line for line in dev.lines), "\n".join(dev.lines)
+
+    await dev.start(*PORTS, "--etcd-members", "1")
+    assert await asyncio.wait_for(dev.process.wait(), 20) == 2
+    await dev.until("has 3 members, not 1")
+
+    await dev.start()
+    async with aiohttp.ClientSession() as session:
+        client = Client(await dev.running(), session)
+        await client.log_in()
+        assert (await client.call("GET", f"/emails/{first}"))["subject"] == "first"
+    assert len(dev.state()["pids"]["etcd"]) == 3
+
+
+@pytest.mark.parametrize(("option", "value"), [("--workers", "0"), ("--workers", "many"), ("--workers", "65"), ("--etcd-members", "2"), ("--etcd-members", "three")])
+async def test_number_that_cannot_be_is_refused_with_a_sentence(dev: Dev, option: str, value: str) -> None:
+    await dev.start(option, value)
+    assert await asyncio.wait_for(dev.process.wait(), 20) == 2
+    await dev.until(f"argument {option}: '{value}' is n")
+    assert not (dev.folder / ".babygun").exists()
+
+
 async def _status(session: aiohttp.ClientSession, url: str) -> int:
     try:
         async with session.get(url) as answer:
@@ -209,7 +252,7 @@ async def test_lines_that_dev_prints_work_when_pasted(dev: Dev) -> None:
 
 
 async def test_second_dev_in_the_same_folder_is_refused_with_a_sentence(dev: Dev) -> None:
-    await dev.start(*PORTS, "--workers", "0")
+    await dev.start()
     await dev.running()
     second = Dev(dev.folder)
     await second.start()

@@ -48,3 +48,11 @@ def test_no_port_is_given_out_twice() -> None:
 
 def test_asked_port_zero_means_any_free_one() -> None:
     assert Ports(print).choose("the API", asked=0, default=8080, option="--port") > 0
+
+
+def test_lasting_port_is_free_and_below_those_of_outgoing_connections() -> None:
+    ports = Ports(print)
+    first, second = ports.lasting(), ports.lasting()
+    assert first != second and 20_000 <= first < 32_768
+    with socket.create_server(("127.0.0.1", first)):
+        pass
