@@ -78,6 +78,22 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def write_duration(seconds: float) -> str:
+    """``10m``: what :func:`parse_duration` reads, in the largest unit that gives a whole number."""
+    unit = next((unit for unit, size in reversed(_UNITS.items()) if seconds and round(seconds / size, 9).is_integer()), "ms" if 0 < seconds < 1 else "s")
+    return f"{_plain_number(round(seconds / _UNITS[unit], 9))}{unit}"
+
+
+def write_size(count: int) -> str:
+    """``25MiB``: what :func:`parse_size` reads, in the largest unit that gives a whole number."""
+    unit = next((unit for unit, size in reversed(_SIZES.items()) if count and count % size == 0), "")
+    return f"{count // _SIZES[unit]}" + (f"{unit.upper()}iB" if unit else "")
+
+
+def _plain_number(value: float) -> str:
+    return str(int(value)) if value.is_integer() else str(value)
+
+
 # The name of a type in the docs, by its parser.
 TYPE_NAMES: dict[Any, str] = {
     str: "text",
@@ -188,6 +204,24 @@ class Settings:
 def table() -> tuple[Field[Any], ...]:
     """The rows, each a dataclass field whose ``metadata`` has parse, default, help, secret and minimum."""
     return fields(Settings)
+
+
+def write(row: Field[Any], value: Any) -> str:
+    """A setting's value as a variable would hold it; the default as the table has it."""
+    parse, default = row.metadata["parse"], str(row.metadata["default"])
+    if value == parse(default):
+        return default
+    if parse is parse_duration:
+        return write_duration(value)
+    if parse is parse_size:
+        return write_size(value)
+    if parse is _boolean:
+        return "true" if value else "false"
+    if parse is _object:
+        return json.dumps(value)
+    if isinstance(value, tuple):
+        return ", ".join(write_duration(item) if parse is _durations else item for item in value)
+    return str(value)
 
 
 def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

@@ -8,7 +8,7 @@ import pytest
 
 from babygun.errors import SettingsError
 from babygun.routing import load_routes
-from babygun.settings import Settings, load, parse_duration, parse_size, table
+from babygun.settings import Settings, load, parse_duration, parse_size, table, write, write_duration, write_size
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("250ms", 0.25), ("10m", 600), ("1.5h", 5400), (" 7d ", 604800)])
@@ -19,6 +19,26 @@ def test_duration_of_each_unit_is_seconds(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(("text", "size"), [("65536", 65536), ("512KiB", 524288), ("25MiB", 26214400), ("1.5g", 1610612736), ("8 GB", 8589934592)])
 def test_size_of_each_unit_is_bytes(text: str, size: int) -> None:
     assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (0.25, "250ms"), (1.5, "1500ms"), (90, "90s"), (600, "10m"), (86400, "1d"), (12345678, "12345678s"), (0.0001, "0.1ms")])
+def test_duration_is_written_in_the_largest_whole_unit(seconds: float, text: str) -> None:
+    assert write_duration(seconds) == text
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0"), (1000, "1000"), (1024, "1KiB"), (25 << 20, "25MiB"), (8 << 30, "8GiB"), ((8 << 30) + 1, "8589934593")])
+def test_size_is_written_in_the_largest_whole_unit(count: int, text: str) -> None:
+    assert write_size(count) == text
+    assert parse_size(text) == count
+
+
+def test_each_setting_is_written_as_it_is_read() -> None:
+    given = {"relays": '{"a": {"url": "smtp://127.0.0.1:26"}}', "retry_intervals": "250ms, 2h", "etcd_endpoints": "http://a:1, http://b:2", "max_body": "3MiB", "token_ttl": "90m"}
+    for row in table():
+        assert write(row, getattr(Settings(), row.name)) == row.metadata["default"]
+        if row.name in given:
+            assert write(row, row.metadata["parse"](given[row.name])) == given[row.name]
 
 
 def test_settings_without_anything_are_the_tables_defaults() -> None:

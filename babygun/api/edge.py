@@ -24,6 +24,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _sane_id = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others are the caller's invention, without number
+_READS = frozenset({"GET", "HEAD"})  # the page and whoever waits for an e-mail ask again and again
 _clock = time.perf_counter
 
 
@@ -48,7 +49,8 @@ async def _answered(request: web.Request, handler: Handler, request_id: str) -> 
     seconds = _clock() - started
     _count(request, response.status, seconds)
     access = request.get(ACCESS)
-    write = log.debug if request.path in _PROBES else log.info
+    quiet = request.path in _PROBES or (request.method in _READS and response.status < 400)
+    write = log.debug if quiet else log.info
     write(
         "request",
         method=request.method,

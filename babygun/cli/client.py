@@ -6,12 +6,15 @@ import argparse
 import asyncio
 import re
 
-from babygun.cli.local import load_settings
+from babygun.cli.local import load_settings, nothing_runs
 from babygun.cli.output import table
-from babygun.errors import NotFound, SettingsError
+from babygun.errors import BabygunError, EtcdUnavailable, NotFound, SettingsError
 from babygun.model import SCOPES, Client
+from babygun.settings import Settings
 from babygun.store import Store
 from babygun.store.clients import create_client, delete_client, list_clients
+
+_NAME_MAX = 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,18 +30,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return asyncio.run(_run(arguments))
+    loaded = load_settings()
+    try:
+        return asyncio.run(_run(arguments, loaded))
+    except EtcdUnavailable as error:
+        hint = nothing_runs()
+        raise BabygunError(f"{error}; {hint}" if hint else str(error)) from None
 
 
-async def _run(arguments: argparse.Namespace) -> int:
-    async with Store(load_settings()) as store:
+async def _run(arguments: argparse.Namespace, loaded: Settings) -> int:
+    async with Store(loaded) as store:
         if arguments.action == "create":
+            if not 1 <= len(arguments.name.strip()) <= _NAME_MAX or not arguments.name.isprintable():
+                raise SettingsError(f"a client's name has 1 to {_NAME_MAX} characters, without line breaks: say what it is for")
             if arguments.id is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", arguments.id):
                 raise SettingsError("a client's id has 1 to 64 letters, digits, dots, hyphens and underscores")
             if arguments.rate is not None and arguments.rate <= 0:
                 raise SettingsError("--rate must be above 0")
             scopes = tuple(dict.fromkeys(arguments.scope or ("emails:send", "emails:read")))
-            client, secret = await create_client(store, name=arguments.name, scopes=scopes, rate=arguments.rate, client_id=arguments.id)
+            client, secret = await create_client(store, name=arguments.name.strip(), scopes=scopes, rate=arguments.rate, client_id=arguments.id)
             print(f"client_id      {client.id}\nclient_secret  {secret}")
         elif arguments.action == "list":
             print(_table(await list_clients(store)))

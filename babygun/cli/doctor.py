@@ -12,7 +12,8 @@ import urllib.request
 from collections.abc import AsyncIterator
 from typing import Literal, NamedTuple
 
-from babygun.cli.local import load_settings
+from babygun.cli.local import load_settings, nothing_runs
+from babygun.cli.output import count_of
 from babygun.clock import utc_now
 from babygun.errors import BabygunError, EtcdError, PermissionDenied
 from babygun.etcd_versions import is_lossy
@@ -57,6 +58,8 @@ async def examine(loaded: Settings, *, relays: bool = True) -> AsyncIterator[Fin
         async for finding in _etcd(store):
             reachable = reachable or finding.level != "bad"
             yield finding
+        if not reachable and (hint := nothing_runs()):
+            yield Finding("warn", hint)
         if reachable:
             async for finding in _state(store):
                 yield finding
@@ -94,14 +97,14 @@ async def _state(store: Store) -> AsyncIterator[Finding]:
             yield finding
         keys = store.keys
         workers = await list_workers(store)
-        yield Finding("ok" if workers else "bad", f"{len(workers)} live workers" + ("" if workers else ": nothing is delivered until one runs"))
+        yield Finding("ok" if workers else "bad", count_of(len(workers), "live worker") + ("" if workers else ": nothing is delivered until one runs"))
         for worker in workers:
             ahead = (worker.last_checkin - utc_now()).total_seconds()
             if ahead > _SKEW:
                 yield Finding("bad", f"the clock of worker {worker.id} is {ahead:.0f} s ahead of this machine's")
         ready = await store.client.range(keys.jobs, range_end(keys.jobs), limit=1, keys_only=True)
         waiting = await store.client.range(keys.waiting, range_end(keys.waiting), limit=1, keys_only=True)
-        yield Finding("ok", f"{ready.count} jobs ready or being sent, {waiting.count} waiting")
+        yield Finding("ok", f"{count_of(ready.count, 'job')} ready or being sent, {waiting.count} waiting")
         overdue = (utc_now() - keys.parse_not_before(waiting.kvs[0].key)[0]).total_seconds() if waiting.kvs else 0
         if overdue > 60:
             yield Finding("bad", f"a job is overdue by {overdue:.0f} s: do the workers run, and is their clock right?")
@@ -113,9 +116,9 @@ async def _api_clients(store: Store) -> AsyncIterator[Finding]:
     keys = store.keys
     try:
         signing = await store.client.range(keys.signing_keys, range_end(keys.signing_keys), keys_only=True)
-        yield Finding("ok" if signing.kvs else "warn", f"{len(signing.kvs)} token signing keys" + ("" if signing.kvs else ": the API makes one when it starts"))
+        yield Finding("ok" if signing.kvs else "warn", count_of(len(signing.kvs), "token signing key") + ("" if signing.kvs else ": the API makes one when it starts"))
         clients = await store.client.range(keys.clients, range_end(keys.clients), keys_only=True)
-        yield Finding("ok" if clients.kvs else "warn", f"{len(clients.kvs)} API clients" + ("" if clients.kvs else ": babygun client create NAME"))
+        yield Finding("ok" if clients.kvs else "warn", count_of(len(clients.kvs), "API client") + ("" if clients.kvs else ": babygun client create NAME"))
     except PermissionDenied:  # an inspector's user
         yield Finding("ok", "token signing keys and API clients are not for this etcd user to see")
 

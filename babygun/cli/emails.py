@@ -8,6 +8,8 @@ from typing import Any
 from babygun.cli.output import as_json, table
 from babygun.cli.remote import Remote, call_api
 
+_MOST_PAGES = 20  # of a filtered listing, each of which looks at up to 1,000 e-mails
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
@@ -40,15 +42,34 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _list(remote: Remote, arguments: argparse.Namespace) -> None:
-    given = {"limit": arguments.limit, "status": arguments.status, "tag": arguments.tag, "cursor": arguments.cursor}
-    page = await remote.call("GET", "/emails", params={name: str(value) for name, value in given.items() if value is not None})
+    page = await newest(remote, limit=arguments.limit, status=arguments.status, tag=arguments.tag, cursor=arguments.cursor)
+    emails, cursor = page["emails"], page["cursor"]
     if arguments.json:
         print(as_json(page))
         return
-    rows = [(e["id"], e["created_at"][:19].replace("T", " "), e["status"], _to(e), e["subject"][:40]) for e in page["emails"]]
-    print(table(("ID", "CREATED (UTC)", "STATUS", "TO", "SUBJECT"), rows) if rows else "no e-mails")
-    if page.get("cursor"):
-        print(f"more: --cursor {page['cursor']}")
+    scheduled = any(email["not_before"] for email in emails)
+    head = ("ID", "CREATED (UTC)", "STATUS", *(["NOT BEFORE (UTC)"] if scheduled else []), "TO", "SUBJECT")
+    rows = [(e["id"], _time(e["created_at"]), e["status"], *([_time(e["not_before"])] if scheduled else []), _to(e), e["subject"][:40]) for e in emails]
+    print(table(head, rows) if rows else "no e-mails among those looked at so far" if cursor else "no e-mails")
+    if cursor:
+        print(f"more: --cursor {cursor}")
+
+
+async def newest(remote: Remote, *, limit: int, cursor: str | None = None, most_pages: int = _MOST_PAGES, **filters: str | None) -> dict[str, Any]:
+    """``{emails, cursor}`` as ``GET /emails`` has them. Where a filter leaves a page short, the next ones are read too, up to ``most_pages``."""
+    emails: list[dict[str, Any]] = []
+    for _ in range(most_pages):
+        given = {"limit": limit - len(emails), "cursor": cursor, **filters}
+        page = await remote.call("GET", "/emails", params={name: str(value) for name, value in given.items() if value is not None})
+        emails += page["emails"]
+        cursor = page["cursor"]
+        if cursor is None or len(emails) >= limit:
+            break
+    return {"emails": emails, "cursor": cursor}
+
+
+def _time(moment: str | None) -> str:
+    return moment[:19].replace("T", " ") if moment else "-"
 
 
 def _to(email: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from babygun import settings
-from babygun.cli.local import dev_json
+from babygun.cli.local import START_IT, dev_json
 from babygun.errors import BabygunError, SettingsError
 
 T = TypeVar("T")
@@ -62,8 +62,12 @@ async def _call_api(work: Callable[[Remote], Awaitable[T]]) -> T:
     scheme = "https" if loaded.api_cert else "http"
     url = (loaded.api_url or found.get("api_url") or f"{scheme}://{loaded.api_host}:{loaded.api_port}").rstrip("/")
     client_id, secret = loaded.client_id or found.get("client_id"), loaded.client_secret or found.get("client_secret")
+    if not client_id and not secret:
+        raise SettingsError(
+            f"no babygun dev runs in this folder, and no API client is set: {START_IT}; for another API, set BABYGUN_API_URL, BABYGUN_CLIENT_ID and BABYGUN_CLIENT_SECRET"
+        )
     if not client_id or not secret:
-        raise SettingsError("no API client is known: set BABYGUN_CLIENT_ID and BABYGUN_CLIENT_SECRET, or run this where `babygun dev` keeps its .babygun folder")
+        raise SettingsError("BABYGUN_CLIENT_ID and BABYGUN_CLIENT_SECRET go together: set both")
     ca = loaded.api_ca or found.get("api_ca") or ""
     async with aiohttp.ClientSession(timeout=_TIMEOUT, connector=aiohttp.TCPConnector(ssl=_trust(ca))) as session:
         remote = Remote(session, url)

@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = []
     for row in settings.table():
         value = getattr(loaded, row.name)
-        shown = "(set)" if row.metadata["secret"] and value else str(value if value not in ("", ()) else "-")
+        shown = "(set)" if row.metadata["secret"] and value else settings.write(row, value) or "-"
         rows.append((f"BABYGUN_{row.name.upper()}", shown, row.metadata["default"] or "-", row.metadata["help"]))
     print(table(("VARIABLE", "VALUE", "DEFAULT", "HELP"), rows))
     return 0

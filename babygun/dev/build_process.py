@@ -7,13 +7,37 @@ import selectors
 import signal
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 
 class BuildFailed(Exception):
     """A step of the build failed; the message holds the end of what it said."""
+
+
+@contextmanager
+def cleaning_up() -> Iterator[None]:
+    """Makes SIGTERM and SIGHUP leave this block as Ctrl-C does, by an exception (SystemExit), so that nothing of it stays behind.
+
+    A second one is ignored meanwhile. For the main thread; elsewhere it does nothing.
+    """
+
+    def leave(number: int, frame: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 _SAID = 4000  # characters of its output that an error carries

@@ -67,7 +67,7 @@ class DataFolder:
                 return
             except BlockingIOError:
                 holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
-                if _runs(holder) or time.monotonic() > deadline:
+                if process_runs(holder) or time.monotonic() > deadline:
                     raise FolderInUse(
                         f"another babygun dev{f' (process {holder})' if holder else ''} uses {self.path}: stop it, or choose another folder with --data-dir"
                     ) from None
@@ -126,7 +126,8 @@ def _write(path: Path, value: Mapping[str, Any]) -> None:
     temporary.replace(path)
 
 
-def _runs(pid: str) -> bool:
+def process_runs(pid: str) -> bool:
+    """Whether there is a process of this number."""
     try:
         os.kill(int(pid), 0)
     except (ValueError, ProcessLookupError):

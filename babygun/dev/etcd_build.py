@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from babygun.dev.build_process import BuildFailed, run_shown
+from babygun.dev.build_process import BuildFailed, cleaning_up, run_shown
 from babygun.dev.etcd_binary import FALLBACK_VERSION, PINNED_VERSION, PROGRAMS, EtcdBinary, cache_folder, cache_root, find_etcd, version_of
 from babygun.errors import BabygunError
 from babygun.etcd_versions import is_lossy
@@ -62,7 +62,7 @@ def prepare_etcd(progress: Progress, environ: Mapping[str, str] | None = None, *
     root = cache_root(environ)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(root / "etcd.lock", progress):
+        with cleaning_up(), _locked(root / "etcd.lock", progress):
             again = find_etcd(environ)  # another process may have prepared it while this one waited
             if again and again.source != "fallback":
                 return again

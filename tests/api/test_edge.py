@@ -16,7 +16,7 @@ from tests.api.conftest import RunningApi, basic
 
 
 async def test_request_id_of_the_caller_is_kept_and_logged(api: RunningApi, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "babygun.api"):
+    with caplog.at_level(logging.DEBUG, "babygun.api"):
         answer = await api.call("GET", "/emails", headers={"X-Request-Id": "my-request:1.2_3"})
     assert answer.headers["X-Request-Id"] == "my-request:1.2_3"
     lines = [record.fields for record in caplog.records if record.message == "request"]  # type: ignore[attr-defined]
@@ -28,7 +28,7 @@ async def test_request_id_of_the_caller_is_kept_and_logged(api: RunningApi, capl
 
 async def test_lines_of_a_call_name_its_request_client_and_email(api: RunningApi, caplog: pytest.LogCaptureFixture) -> None:
     client, secret = await api.client()
-    with caplog.at_level(logging.INFO, "babygun"):
+    with caplog.at_level(logging.DEBUG, "babygun"):
         tokens = await api.call("POST", "/tokens", token="", headers=basic(client.id, secret))
         sent = await api.send(tokens.json["token"], http_headers={"Idempotency-Key": "k"})
         again = await api.send(tokens.json["token"], http_headers={"Idempotency-Key": "k"})
@@ -59,6 +59,16 @@ async def test_line_of_a_call_that_fails_on_our_side_names_them_too(api: Running
     for _, line in lines:
         assert (line["request_id"], line["email_id"]) == (answer.headers["X-Request-Id"], email_id)
         assert line["client_id"]
+
+
+async def test_reads_that_succeed_are_logged_for_debugging_only(api: RunningApi, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "babygun.api"):
+        email_id = (await api.send()).json["id"]
+        await api.call("GET", f"/emails/{email_id}")
+        await api.call("HEAD", "/emails")
+        await api.call("GET", "/emails/none")
+    lines = [record.fields for record in caplog.records if record.message == "request"]  # type: ignore[attr-defined]
+    assert [(line["method"], line["path"], line["status"]) for line in lines] == [("POST", "/emails", 202), ("GET", "/emails/none", 404)]
 
 
 @pytest.mark.parametrize("given", ["", "a b", "a" * 65, "<script>", "ä"])

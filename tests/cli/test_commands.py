@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from babygun.dev.etcd_binary import find_etcd
 from babygun.keys import JobRef
 from babygun.settings import Settings
 from babygun.store.clients import create_client
+from babygun.store.transitions import cancel
 from tests.e2e.test_pipeline import api_process
 from tests.rig import Rig, changed, environment
 from tests.smtp_server import MisbehavingServer
@@ -96,6 +98,24 @@ async def test_send_waits_and_the_email_can_be_listed_and_shown(rig: Rig, with_a
         assert "00-ff" in workers.out
 
 
+async def test_emails_list_reads_on_until_what_the_filter_wants_is_found(rig: Rig, with_api: Command) -> None:
+    wanted = await rig.send("ann@example.org", subject="long ago")
+    await asyncio.gather(*(rig.send("bob@example.org") for _ in range(1005)))  # more than one page of a filtered listing looks at
+    await cancel(rig.store, wanted)
+    listed = await with_api("emails", "list", "--status", "cancelled")
+    assert wanted in listed.out and "more:" not in listed.out
+
+
+async def test_emails_list_shows_when_a_scheduled_one_is_due(with_api: Command) -> None:
+    send = ("send", "--from", "me@example.com", "--to")
+    await with_api(*send, "ann@example.org")
+    assert "NOT BEFORE" not in (await with_api("emails", "list")).out
+    await with_api(*send, "bob@example.org", "--at", "2027-01-31T08:00:00Z")
+    out = (await with_api("emails", "list")).out
+    assert "NOT BEFORE (UTC)" in out
+    assert ["2027-01-31 08:00:00" in line for line in out.splitlines()] == [False, True, False]
+
+
 async def test_emails_cancel_and_retry_do_as_they_say_or_say_why_not(rig: Rig, with_api: Command) -> None:
     email_id = (await with_api(*["send", "--from", "me@example.com", "--to", "ann@example.org", "--at", "2027-01-31T08:00:00Z"])).out.strip()
     assert (await with_api("emails", "cancel", email_id)).out.startswith("cancelled")
@@ -122,8 +142,26 @@ async def test_token_is_printed_and_checked(with_api: Command) -> None:
 async def test_api_that_does_not_answer_and_unknown_client_are_one_sentence(babygun: Command) -> None:
     nobody = await babygun("workers")
     assert nobody.status == 2 and "BABYGUN_CLIENT_ID" in nobody.error
+    half = await Command(changed(babygun.settings, client_id="a"), babygun.folder)("workers")
+    assert half.status == 2 and "BABYGUN_CLIENT_ID and BABYGUN_CLIENT_SECRET go together" in half.error
     away = await Command(changed(babygun.settings, api_url="http://127.0.0.1:1", client_id="a", client_secret="b"), babygun.folder)("workers")
     assert away.status == 1 and "does not answer" in away.error and len(away.error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("left", [None, {}, {"pid": 999999999, "api_url": "http://127.0.0.1:1", "client_id": "a", "client_secret": "b", "etcd_endpoints": ["http://127.0.0.1:1"]}])
+async def test_commands_where_dev_has_ended_say_that_nothing_runs_and_how_to_start_it(tmp_path: Path, left: dict[str, object] | None) -> None:
+    (tmp_path / ".babygun").mkdir()
+    (tmp_path / ".babygun" / "client.json").write_text('{"client_id": "a", "client_secret": "b"}')
+    if left is not None:  # of one that was killed
+        (tmp_path / ".babygun" / "dev.json").write_text(json.dumps(left))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    nothing = Command(Settings(), tmp_path)
+    workers = await nothing("workers")
+    assert workers.status == 2 and "no babygun dev runs in this folder" in workers.error and "`make run`" in workers.error and "BABYGUN_API_URL" in workers.error
+    away = Command(Settings(etcd_endpoints=(f"http://127.0.0.1:{port}",), etcd_timeout=0.5), tmp_path)
+    listed = await away("client", "list")
+    assert listed.status == 1 and "no connection to etcd" in listed.error and "make run" not in listed.error
 
 
 async def test_client_is_created_listed_and_deleted(babygun: Command) -> None:
@@ -133,6 +171,9 @@ async def test_client_is_created_listed_and_deleted(babygun: Command) -> None:
     taken = await babygun("client", "create", "other", "--id", "shop")
     assert taken.status == 1 and "already" in taken.error
     assert (await babygun("client", "create", "x", "--id", "a/b")).status == 2
+    for name in ("", "  ", "a\nb", "x" * 201):
+        refused = await babygun("client", "create", name)
+        assert refused.status == 2 and "name has 1 to 200 characters" in refused.error
     assert "the shop" in (await babygun("client", "list")).out
     assert (await babygun("client", "delete", "shop")).status == 0
     assert (await babygun("client", "delete", "shop")).status == 1
@@ -143,7 +184,7 @@ async def test_doctor_finds_a_working_installation_working(rig: Rig, babygun: Co
     async with rig.worker():
         result = await babygun("doctor")
         assert result.status == 0, result.out
-        assert "relay main" in result.out and "1 live workers" in result.out and "BAD" not in result.out
+        assert "relay main" in result.out and "1 live worker" in result.out and "BAD" not in result.out
 
 
 async def test_doctor_names_what_is_wrong(babygun: Command) -> None:
@@ -156,11 +197,29 @@ async def test_doctor_names_what_is_wrong(babygun: Command) -> None:
 async def test_classify_tells_class_action_and_rule(babygun: Command) -> None:
     result = await babygun("classify", "552 5.2.2 Mailbox full")
     assert result.out.split()[:4] == ["class", "mailbox_full", "action", "retry"]
+    without = await babygun("classify", "--no-reply", "connection reset by peer")
+    assert without.out.split()[:4] == ["class", "network", "action", "retry"]
+
+
+@pytest.mark.parametrize("words", [("rubbish",), ("",), ("99 bottles",), ("650 5.1.1 no",), ("5501 no",), ("--no-reply", "550 no"), ("--no-reply", " ")])
+async def test_classify_of_what_is_no_reply_is_refused_with_a_sentence(babygun: Command, words: tuple[str, ...]) -> None:
+    result = await babygun("classify", *words)
+    assert result.status == 2 and not result.out
+    assert result.error.startswith("babygun: ") and "--no-reply" in result.error and len(result.error.splitlines()) == 1
 
 
 async def test_settings_are_listed_without_their_secrets(babygun: Command) -> None:
     result = await Command(changed(babygun.settings, etcd_password="hunter2"), babygun.folder)("settings")
     assert "BABYGUN_ETCD_PASSWORD" in result.out and "(set)" in result.out and "hunter2" not in result.out
+
+
+async def test_settings_are_listed_as_a_variable_would_hold_them(babygun: Command) -> None:
+    settings = changed(babygun.settings, etcd_endpoints=("http://a:1", "http://b:2"), max_body=3 << 20, token_ttl=5400.0, retry_intervals=(0.25, 7200.0), relays={})
+    out = (await Command(settings, babygun.folder)("settings")).out
+    shown = {line.split()[0]: " ".join(line[out.index("VALUE") : out.index("DEFAULT")].split()) for line in out.splitlines()}
+    assert shown["BABYGUN_ETCD_ENDPOINTS"] == "http://a:1, http://b:2"
+    assert (shown["BABYGUN_MAX_BODY"], shown["BABYGUN_MAX_ATTACHMENTS"], shown["BABYGUN_TOKEN_TTL"]) == ("3MiB", "20MiB", "90m")
+    assert (shown["BABYGUN_RETRY_INTERVALS"], shown["BABYGUN_IDEMPOTENCY_RETENTION"], shown["BABYGUN_RELAYS"]) == ("250ms, 2h", "24h", "-")
 
 
 @pytest.mark.parametrize("words", [("api",), ("worker",), ("doctor",), ("settings",)])

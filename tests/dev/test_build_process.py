@@ -1,4 +1,6 @@
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -6,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from babygun.dev.build_process import BuildFailed, run_shown
+from babygun.dev.etcd_binary import find_etcd
 
 
 def test_output_comes_back_and_errors_line_by_line() -> None:
@@ -20,6 +23,33 @@ def test_failure_carries_what_was_said() -> None:
         run_shown([sys.executable, "-c", "import sys; sys.exit('the reason')"], env=os.environ, silence=30)
     with pytest.raises(BuildFailed, match="No such file"):
         run_shown(["/no/such/program"], env=os.environ, silence=30)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_build_that_is_told_to_stop_leaves_no_folder_and_no_process_behind(tmp_path: Path, number: int) -> None:
+    programs, told = tmp_path / "bin", tmp_path / "told"
+    programs.mkdir()
+    os.mkfifo(told)
+    go = programs / "go"  # takes all but the step that downloads, which hangs
+    go.write_text(f"#!/bin/sh\ncase \"$1 $2\" in 'list -deps') echo $$ > {told}; exec sleep 60;; esac\n")
+    go.chmod(0o755)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("BABYGUN_")}
+    environ |= {"PATH": f"{programs}:/usr/bin:/bin", "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    if find_etcd(environ):
+        pytest.skip("there is an etcd in /usr/bin, so none would be built")
+    with subprocess.Popen([sys.executable, "-m", "babygun.dev.etcd_build"], env=environ, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        try:
+            pid = int(told.read_text())
+            assert list((tmp_path / "babygun").glob("build-*"))
+            process.send_signal(number)
+            out, _ = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 128 + number, out.decode()
+    assert b"Traceback" not in out
+    assert [path.name for path in (tmp_path / "babygun").iterdir()] == ["etcd.lock"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_silence_ends_the_command_and_what_it_started(tmp_path: Path) -> None:

@@ -271,6 +271,16 @@ async def test_asked_port_that_is_busy_is_refused_with_a_sentence(dev: Dev) -> N
             assert not any("Traceback" in line or "Warning" in line for line in dev.lines), "\n".join(dev.lines)
 
 
+async def test_asked_port_that_is_busy_is_told_before_an_etcd_is_built(dev: Dev) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        # there is no etcd here, and no network to build one with: whoever tried would say so
+        await dev.start("--smtp-port", port, BABYGUN_ETCD_BIN="", PATH="/nowhere", XDG_CACHE_HOME=str(dev.folder), GOPROXY="off", PIP_NO_INDEX="1")
+        assert await asyncio.wait_for(dev.process.wait(), 20) == 2
+        await dev.until(f"the mailbox can't have port {port}")
+    assert len(dev.lines) == 1, "\n".join(dev.lines)
+
+
 async def test_dev_with_a_relay_set_delivers_there_and_has_no_mailbox(dev: Dev, smtp: MisbehavingServer) -> None:
     await dev.start(BABYGUN_RELAY_URL=smtp.url)
     state = await dev.running()
