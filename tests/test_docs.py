@@ -13,7 +13,7 @@ from babygun.keys import Keys
 from babygun.settings import table
 
 ROOT = Path(__file__).parent.parent
-DOCS = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("etcd/*.md"))}
+DOCS = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("etcd/*.md"), *ROOT.glob("deploy/**/*.md"))}
 
 
 def test_settings_page_has_the_table_as_it_is() -> None:
