@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,9 @@ import aiohttp
 from babygun.dev.etcd_binary import EtcdBinary
 
 HOST = "127.0.0.1"
-# The flag moved out of the experimental ones in 3.6, and came to 3.5 only late: asked of the binary, not guessed by version.
+# These flags moved out of the experimental ones in 3.6, and some came to 3.5 only late: asked of the binary, not guessed by version.
+# Of several members: without checkpoints each change of leader begins the time of every lease anew.
+_CHECKPOINT_FLAGS = ("--feature-gates=LeaseCheckpoint=true,LeaseCheckpointPersist=true", "--experimental-enable-lease-checkpoint")
 _CATCHUP_FLAGS = ("--snapshot-catchup-entries=100", "--experimental-snapshot-catchup-entries=100")
 
 
@@ -56,7 +58,8 @@ class EmbeddedEtcd:
             "--auto-compaction-retention=20s",
             f"--quota-backend-bytes={self.quota}",
             "--snapshot-count=300",
-            *self._catchup_flag(),
+            *self._known_one(_CATCHUP_FLAGS),
+            *(self._known_one(_CHECKPOINT_FLAGS) if self.cluster else ()),
             "--logger=zap",
             "--log-outputs=stderr",
         ]
@@ -66,8 +69,8 @@ class EmbeddedEtcd:
         environ = os.environ if environ is None else environ
         return {"GOGC": "400", **{name: value for name, value in environ.items() if not name.startswith(("ETCD_", "ETCDCTL_", "BABYGUN_"))}}
 
-    def _catchup_flag(self) -> tuple[str, ...]:
-        for flag in _CATCHUP_FLAGS:
+    def _known_one(self, flags: Sequence[str]) -> tuple[str, ...]:
+        for flag in flags:
             try:
                 asked = subprocess.run([self.binary.path, flag, "--version"], capture_output=True, timeout=10, stdin=subprocess.DEVNULL)
             except (OSError, subprocess.TimeoutExpired):

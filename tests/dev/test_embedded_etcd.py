@@ -19,6 +19,17 @@ def test_embedded_etcd_listens_on_loopback_and_compacts() -> None:
     assert "--auto-compaction-retention=20s" in command
     assert "--quota-backend-bytes=8589934592" in command
     assert any(flag.endswith("snapshot-catchup-entries=100") for flag in command)
+    assert not any("checkpoint" in flag.lower() for flag in command)
+
+
+def test_member_of_a_cluster_knows_the_others_and_keeps_the_time_of_leases() -> None:
+    binary = find_etcd()
+    if binary is None:
+        pytest.skip("no etcd to test with: run `make install`")
+    command = EmbeddedEtcd(binary, Path("/data"), 2379, 2400, name="a", cluster={"a": 2400, "b": 2401}, token="t").command()
+    assert "--initial-cluster=a=http://127.0.0.1:2400,b=http://127.0.0.1:2401" in command
+    assert "--name=a" in command and "--initial-cluster-token=t" in command
+    assert any("checkpoint" in flag.lower() for flag in command)
 
 
 @pytest.mark.parametrize("known", ["--snapshot-catchup-entries=100", "--experimental-snapshot-catchup-entries=100", ""])
