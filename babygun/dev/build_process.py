@@ -1,4 +1,4 @@
-"""Runs a long command whose lines are shown as they come, and ends it when it falls silent."""
+"""Runs a long command whose lines are shown as they come, and ends it when it falls silent or this process is told to stop."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+
+_SAID = 4000  # characters of its output that an error carries
 
 
 class BuildFailed(Exception):
@@ -37,10 +40,7 @@ def cleaning_up() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-_SAID = 4000  # characters of its output that an error carries
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def run_shown(command: Sequence[str], *, env: Mapping[str, str], silence: float, cwd: Path | None = None, line: Callable[[str], None] | None = None) -> str:
