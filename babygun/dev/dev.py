@@ -19,7 +19,7 @@ import shutil
 import signal
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +160,8 @@ class _Dev:
                 await self._supervisor.start(self._component("mailbox", "mailbox", self._mailbox_arguments(), self._answers(f"{mailbox_url}/healthz"), 5))
             drain = self._settings.drain_timeout
             await self._supervisor.start(self._component("api", "api", (), self._answers(f"{self._at.api_url}/healthz"), drain + 5))
-            workers = self._names("worker", self._workers)
-            await asyncio.gather(*(self._supervisor.start(self._component(name, "worker", (), self._registered, drain + 10)) for name in workers))
+            workers = enumerate(self._names("worker", self._workers))
+            await asyncio.gather(*(self._supervisor.start(self._component(name, "worker", (), self._registered, drain + 10, self._probes(n))) for n, name in workers))
             self._up = True
             self._write_state()
             self._say(self._banner())
@@ -192,13 +192,18 @@ class _Dev:
         rank = _RANKS["etcd"] + number
         return Component(name, "etcd", member.command(), member.environment(), healthy, rank, self._logs[number].write, readable, stop_within=20)
 
-    def _component(self, name: str, role: str, arguments: tuple[str, ...], ready: Callable[[int], Any], stop_within: float) -> Component:
+    def _probes(self, number: int) -> dict[str, str]:
+        """A port of its own for each worker, from the one in the settings on, where that asks for any."""
+        port = self._settings.worker_port
+        return {"BABYGUN_WORKER_PORT": str(port + number)} if port else {}
+
+    def _component(self, name: str, role: str, arguments: tuple[str, ...], ready: Callable[[int], Any], stop_within: float, more: Mapping[str, str] | None = None) -> Component:
         label = self._style(_COLOURS[role], f"{name:<{max(7, len(f'worker-{self._workers}'))}}")
         return Component(
             name,
             role,
             python_command("babygun", role, *arguments),
-            self._child_environment(),
+            {**self._child_environment(), **(more or {})},
             ready,
             _RANKS[role],
             lambda line: self._say(f"{label} | {line}"),

@@ -53,7 +53,7 @@ async def test_calls_are_named_by_route_and_show_a_path_only_where_it_is_ours(re
 async def test_lines_of_a_traced_call_carry_its_trace(receiver: OtlpReceiver, start_api: StartApi, caplog: pytest.LogCaptureFixture) -> None:
     api = await start_api()
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-    with caplog.at_level(logging.INFO, "babygun.api"):
+    with caplog.at_level(logging.DEBUG, "babygun.api"):
         await api.call("GET", "/emails", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
         await api.call("GET", "/emails", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-00"})
     lines = [record.fields for record in caplog.records if record.message == "request"]  # type: ignore[attr-defined]

@@ -18,6 +18,7 @@ import pytest
 
 from babygun.dev.etcd_binary import find_etcd
 from babygun.dev.interpreter import python_command, python_environment
+from babygun.dev.ports import Ports
 from tests.dev.test_supervisor import is_gone
 from tests.smtp_server import MisbehavingServer
 
@@ -181,10 +182,12 @@ async def test_dev_sends_restarts_what_dies_stops_cleanly_and_keeps_its_data(dev
 
 
 async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:
-    await dev.start(*PORTS, "--etcd-members", "3", "--workers", "2")
+    probes = Ports(print).lasting()
+    await dev.start(*PORTS, "--etcd-members", "3", "--workers", "2", BABYGUN_WORKER_PORT=str(probes))
     state = await dev.running()
     assert {role: len(pids) for role, pids in state["pids"].items()} == {"etcd": 3, "api": 1, "worker": 2, "mailbox": 1}
     async with aiohttp.ClientSession() as session:
+        assert [await _status(session, f"http://127.0.0.1:{port}/readyz") for port in (probes, probes + 1)] == [200, 200]
         leads = [await _leads(session, endpoint) for endpoint in state["etcd_endpoints"]]
         assert sorted(leads) == [False, False, True]
         client = Client(state, session)
