@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import ssl
 from collections.abc import Callable
 
 from babygun.errors import SettingsError
+
+EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 (compared, not bound)
+"""The hosts that mean "all addresses"."""
 
 _BACKLOG = 1024  # connections that the kernel keeps while we are busy
 
@@ -28,5 +32,13 @@ async def listen(protocol: Callable[[], asyncio.BaseProtocol], host: str, port: 
 def base_url(server: asyncio.Server, host: str, *, tls: bool = False) -> str:
     """Where it can be called. ``host``: the one that was asked for; "all addresses" can't be called, this machine's own can."""
     port = server.sockets[0].getsockname()[1]
-    shown = "127.0.0.1" if host in ("", "0.0.0.0", "::") else host  # noqa: S104
+    shown = "127.0.0.1" if host in EVERYWHERE else host
     return f"{'https' if tls else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can call what listens on ``host``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -13,7 +13,7 @@ from babygun.api.application import build_app
 from babygun.api.context import API
 from babygun.api.edge import Runner
 from babygun.errors import SettingsError
-from babygun.listening import base_url, listen
+from babygun.listening import base_url, is_loopback, listen
 from babygun.logs import get_logger
 from babygun.settings import Settings
 
@@ -53,6 +53,8 @@ async def serve_until(settings: Settings, *, started: Callable[[str], None] | No
         server = await listen(runner.server, settings.api_host, settings.api_port, setting="api_port", zero="any free one", tls=tls)
         url = base_url(server, settings.api_host, tls=tls is not None)
         log.info("listening", url=url)
+        if tls is None and not is_loopback(settings.api_host):
+            log.warning("other machines can call without TLS: tokens and e-mails cross the network in the clear; set api_cert and api_key, or let a proxy on this host do TLS")
         if started:
             started(url)
         await _signalled(stop)

@@ -10,6 +10,7 @@ import urllib.request
 
 from babygun import settings
 from babygun.errors import BabygunError, SettingsError
+from babygun.listening import EVERYWHERE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,7 @@ def _address(role: str) -> str:
     if role == "worker" and not loaded.worker_port:
         raise SettingsError("the worker serves no health check: set BABYGUN_WORKER_PORT")
     host, port = (loaded.api_host, loaded.api_port) if role == "api" else (loaded.worker_host, loaded.worker_port)
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 (compared, not bound)
+    host = "127.0.0.1" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
     return f"{'https' if role == 'api' and loaded.api_cert else 'http'}://{host}:{port}"
 
 

@@ -27,6 +27,7 @@ import aiohttp
 
 from babygun import settings
 from babygun.dev.banner import banner, coloured, plain
+from babygun.dev.certificate import with_tls
 from babygun.dev.data_folder import DataFolder
 from babygun.dev.embedded_etcd import readable
 from babygun.dev.etcd_binary import EtcdBinary
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--etcd-port", type=int, help=f"etcd's port for clients, the first member's (default: {CLIENT_PORT} or the next free one)")
     parser.add_argument("--etcd-members", type=_etcd_members, metavar="|".join(map(str, SIZES)), help="number of etcd members (default: what the data folder has, else 1)")
     parser.add_argument("--data-dir", type=Path, default=Path(".babygun"), help="where data and dev.json are (default: .babygun)")
+    parser.add_argument("--tls", action=argparse.BooleanOptionalAction, help="https for the API, by a certificate of its own (default: where other machines can reach it)")
     parser.add_argument("--workers", type=_workers, metavar="N", default=1, help="number of workers (default: 1)")
 
 
@@ -66,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     say = _say()
     folder = DataFolder(arguments.data_dir).open(say)
     try:
+        loaded = with_tls(loaded, arguments.tls, folder.path / "certificates", say)
         cluster = EtcdCluster.of(folder, arguments.etcd_members)
         Listeners.choose(arguments, loaded, cluster, lambda line: None)  # a refusal must not come after an etcd has been built, for minutes
         etcd = prepare_etcd(say)
@@ -229,6 +232,8 @@ class _Dev:
         variables = {
             "BABYGUN_ETCD_ENDPOINTS": ",".join(self._endpoints),
             "BABYGUN_API_PORT": str(self._at.api_port),
+            "BABYGUN_API_CERT": self._settings.api_cert,
+            "BABYGUN_API_KEY": self._settings.api_key,
             # the embedded etcd asks for none of these, whatever the one of the user's settings does
             **{f"BABYGUN_{name}": "" for name in ("ETCD_USER", "ETCD_PASSWORD", "ETCD_CA", "ETCD_CERT", "ETCD_KEY")},
         }
@@ -252,6 +257,7 @@ class _Dev:
         self._folder.write_dev_json(
             {
                 "api_url": self._at.api_url,
+                **({"api_ca": self._settings.api_ca} if self._settings.api_ca else {}),
                 "etcd_endpoints": self._endpoints,
                 "smtp_host": self._at.smtp_host,
                 "smtp_port": self._at.smtp_port,
@@ -278,7 +284,7 @@ class _Dev:
             etcdctl=_short(etcdctl) if etcdctl else None,
             prefix=self._settings.prefix,
             data=str(self._folder.path),
-            curl=f"curl --cacert {shlex.quote(self._settings.api_cert)}" if self._settings.api_cert else "curl",
+            curl=f"curl --cacert {shlex.quote(self._settings.api_ca or self._settings.api_cert)}" if self._settings.api_cert else "curl",
         )
 
 

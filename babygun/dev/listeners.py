@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from babygun.dev.etcd_cluster import EtcdCluster, MemberPorts
 from babygun.dev.mailbox import HTTP_PORT, SMTP_PORT
 from babygun.dev.ports import Ports
+from babygun.listening import EVERYWHERE
 from babygun.routing import load_routes
 from babygun.settings import Settings
 
@@ -40,7 +41,7 @@ class Listeners:
             asked = loaded.api_port
         etcd = cluster.choose_ports(ports, arguments.etcd_port)  # first: its peer ports can't be others
         api_port = ports.choose("the API", asked=asked, default=API_PORT, option="--port", host=loaded.api_host or "0.0.0.0")  # noqa: S104
-        shown = "127.0.0.1" if loaded.api_host in ("", "0.0.0.0", "::") else f"[{loaded.api_host}]" if ":" in loaded.api_host else loaded.api_host  # noqa: S104
+        shown = "127.0.0.1" if loaded.api_host in EVERYWHERE else f"[{loaded.api_host}]" if ":" in loaded.api_host else loaded.api_host
         api_url = f"{'https' if loaded.api_cert else 'http'}://{shown}:{api_port}"
         if not loaded.relay_url and not loaded.relays:
             smtp_port = ports.choose("the mailbox", asked=arguments.smtp_port, default=SMTP_PORT, option="--smtp-port")

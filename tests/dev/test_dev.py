@@ -332,3 +332,18 @@ async def test_killed_dev_takes_its_children_along_and_the_next_one_starts(dev: 
     again = await dev.running()
     assert all(is_gone(pid) for pid in all_pids(state))
     assert again["client_id"] == state["client_id"]
+
+
+@pytest.mark.parametrize(("options", "host"), [(("--tls",), "127.0.0.1"), ((), "0.0.0.0")])
+async def test_tls_is_there_where_asked_for_or_where_others_can_call_and_the_commands_trust_it(dev: Dev, options: tuple[str, ...], host: str) -> None:
+    await dev.start(*PORTS, *options, BABYGUN_API_HOST=host)
+    state = await dev.running()
+    assert state["api_url"].startswith("https://127.0.0.1:")
+    with pytest.raises(aiohttp.ClientError):
+        async with aiohttp.ClientSession() as session:
+            await session.get(state["api_url"].replace("https", "http") + "/healthz")
+    send = [*python_command("babygun"), "send", "--from", "me@example.com", "--to", "ann@example.org", "--body", "hi", "--wait"]
+    sent = await asyncio.create_subprocess_exec(*send, cwd=dev.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = (await sent.communicate())[0].decode()
+    assert sent.returncode == 0, said
+    assert any("curl --cacert" in line and state["api_ca"] in line for line in dev.lines)
