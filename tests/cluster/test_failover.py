@@ -110,9 +110,11 @@ def test_two_members_gone_stop_the_mail_with_a_reason_and_lose_nothing(cluster: 
     with Flow(cluster) as flow:
         flow.reach(30)
         cluster.compose("stop", *MEMBERS[:2])
-        answer = until(lambda: (found := _readyz(cluster)) and found, "the API says that it is not ready")
-        assert "etcd" in answer
-        cluster.compose("start", *MEMBERS[:2])
+        try:
+            answer = until(lambda: (found := _readyz(cluster)) and found, "the API says that it is not ready")
+            assert "etcd" in answer
+        finally:
+            cluster.compose("start", *MEMBERS[:2])
         flow.reach(50)
     flow.settled()
 

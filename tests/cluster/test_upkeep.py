@@ -27,7 +27,7 @@ def test_authorities_are_rotated_while_mail_flows(cluster: Cluster) -> None:
     with Flow(cluster) as flow:
         for step in ("begin", "switch", "finish"):
             cluster.compose("run", "--rm", "--no-TTY", "certificates", "bootstrap", "certificates", "--rotate", step)
-            for service in (*MEMBERS, "api", "worker"):
+            for service in (*MEMBERS, "balancer", "api", "worker"):
                 cluster.restart(service)
             flow.reach(20)
             # Users are given the new authority's certificate after the first step; here they trust both until the last.
