@@ -137,6 +137,10 @@ class Settings:
     max_body: int = setting(parse_size, "5MiB", "size of the text and of the HTML of one e-mail, each")
     max_attachments: int = setting(parse_size, "20MiB", "size of all attachments of one e-mail together, decoded")
     max_request: int = setting(parse_size, "40MiB", "size of one HTTP request")
+    api_memory: int = setting(
+        parse_size, "256MiB", "bodies above 64 KiB that one API process holds at once; further ones wait, then get 503; one that is larger may go alone", minimum=1
+    )
+    request_timeout: float = setting(parse_duration, "2m", "the longest that a request's body may take to come; then 408", minimum=0.1)
     idempotency_retention: float = setting(parse_duration, "24h", "how long an Idempotency-Key is remembered", minimum=60)
     upload_lease: float = setting(parse_duration, "5m", "how long the first parts of a large e-mail stay if its acceptance never completes", minimum=1)
     # delivery

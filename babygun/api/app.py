@@ -11,7 +11,7 @@ from pathlib import Path
 
 from babygun.api.application import build_app
 from babygun.api.context import API
-from babygun.api.edge import Runner
+from babygun.api.edge import LIMITS, Runner
 from babygun.errors import SettingsError
 from babygun.listening import base_url, is_loopback, listen
 from babygun.logs import get_logger
@@ -22,7 +22,7 @@ __all__ = ["build_app", "serve", "serve_until"]
 log = get_logger("api")
 
 CERTIFICATE_LOOK = 10.0  # seconds between two looks at the certificate's files
-KEEPALIVE = 75.0  # seconds that an idle connection stays open: longer than the 60 s of the usual load balancers
+KEEPALIVE = 75.0  # seconds that an idle connection stays open: longer than the 60 s of the usual load balancers; headers that are not complete by then end it too
 
 
 def serve(settings: Settings, *, started: Callable[[str], None] | None = None) -> None:
@@ -45,7 +45,7 @@ async def serve_until(settings: Settings, *, started: Callable[[str], None] | No
     tls = _tls(settings)
     app = build_app(settings)
     stop = stop or asyncio.Event()
-    runner = Runner(app, access_log=None, keepalive_timeout=KEEPALIVE, shutdown_timeout=settings.drain_timeout)
+    runner = Runner(app, access_log=None, keepalive_timeout=KEEPALIVE, shutdown_timeout=settings.drain_timeout, **LIMITS)
     await runner.setup()
     following = asyncio.create_task(_follow_certificate(settings, tls)) if tls else None
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -15,8 +15,10 @@ from babygun.api.auth import Authenticator
 from babygun.api.cluster import Cluster
 from babygun.api.context import ACCESS, API, Api, api_of
 from babygun.api.edge import Handler
+from babygun.api.memory import BodyMemory
 from babygun.api.openapi import build_document
 from babygun.api.openapi_view import OPENAPI
+from babygun.api.problems import INVALID_REQUEST, Problem
 from babygun.api.routes import ROUTES, Route
 from babygun.api.space import Space
 from babygun.api.traced import traced
@@ -40,7 +42,7 @@ def build_app(settings: Settings) -> web.Application:
     directory = Directory(store)
     routes = load_routes(settings)
     app = web.Application(middlewares=[traced, edge.edge] if tracing.on() else [edge.edge], client_max_size=settings.max_request)
-    app[API] = Api(settings, store, directory, routes, Authenticator(store, directory), Space(store), Cluster(store, routes.relays))
+    app[API] = Api(settings, store, directory, routes, Authenticator(store, directory), Space(store), Cluster(store, routes.relays), BodyMemory(settings.api_memory))
     app[OPENAPI] = msgspec.json.encode(build_document())
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _guarded(route), expect_handler=edge.expect)
@@ -52,18 +54,32 @@ def build_app(settings: Settings) -> web.Application:
 
 
 def _guarded(route: Route) -> Handler:
-    """The route's handler behind its demand for a token and scope."""
-    if route.needs is None:
-        return route.handler
+    """The route's handler behind its demand for a token and scope, and behind the check of the query's parameters."""
     scope = None if route.needs == "token" else route.needs
+    names = [parameter.name for parameter in route.parameters if parameter.where == "query"]
     handler = route.handler
 
     async def guarded(request: web.Request) -> web.StreamResponse:
-        access = request[ACCESS] = await api_of(request).auth.authorize(request.headers.get("Authorization"), scope)
-        note(client_id=access.client.id)
+        if route.needs is not None:
+            access = request[ACCESS] = await api_of(request).auth.authorize(request.headers.get("Authorization"), scope)
+            note(client_id=access.client.id)
+        if request.rel_url.raw_query_string:
+            _check_query(request, names)
         return await handler(request)
 
     return guarded
+
+
+def _check_query(request: web.Request, names: Sequence[str]) -> None:
+    """Raises the 422 problem unless each of the query's parameters is known and given once."""
+    seen: set[str] = set()
+    for name, _ in request.query.items():
+        if name not in names:
+            detail = f"There is no such parameter; there are {', '.join(names)}." if names else "This call takes no parameters in its query."
+            raise Problem(INVALID_REQUEST, detail, field=name[:80])
+        if name in seen:
+            raise Problem(INVALID_REQUEST, "This parameter is given more than once.", field=name)
+        seen.add(name)
 
 
 async def _services(app: web.Application) -> AsyncIterator[None]:

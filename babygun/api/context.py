@@ -9,6 +9,7 @@ from aiohttp import web
 
 from babygun.api.auth import Access, Authenticator
 from babygun.api.cluster import Cluster
+from babygun.api.memory import BodyMemory
 from babygun.api.ratelimit import RateLimits
 from babygun.api.space import Space
 from babygun.routing import Routes
@@ -28,6 +29,7 @@ class Api:
     auth: Authenticator
     space: Space
     cluster: Cluster
+    memory: BodyMemory
     rates: RateLimits = field(default_factory=RateLimits)
     stopping: bool = False
 
@@ -36,6 +38,7 @@ API = web.AppKey("api", Api)
 # What a request carries along.
 REQUEST_ID = web.RequestKey("request_id", str)
 ACCESS = web.RequestKey("access", Access)
+HELD = web.RequestKey("held", int)  # bytes of api.memory, given back when the call is answered
 
 SECURITY_HEADERS = {"Server": "babygun", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _JSON_HEADERS = {**SECURITY_HEADERS, "Content-Type": "application/json"}

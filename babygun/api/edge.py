@@ -10,11 +10,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import web
+from aiohttp import http_exceptions, web
 
 from babygun import metrics
-from babygun.api import problems
-from babygun.api.context import ACCESS, REQUEST_ID, SECURITY_HEADERS
+from babygun.api import malformed, problems
+from babygun.api.context import ACCESS, HELD, REQUEST_ID, SECURITY_HEADERS, api_of
 from babygun.ids import is_email_id, new_token
 from babygun.logs import bound, get_logger
 
@@ -26,6 +26,8 @@ _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others are the caller's invention, without number
 _READS = frozenset({"GET", "HEAD"})  # the page and whoever waits for an e-mail ask again and again
 _clock = time.perf_counter
+LIMITS: dict[str, Any] = {"max_line_size": malformed.MAX_LINE, "max_field_size": malformed.MAX_FIELD, "max_headers": malformed.MAX_HEADERS}
+"""The sizes that aiohttp's parser is given."""
 
 
 @web.middleware
@@ -46,6 +48,8 @@ async def _answered(request: web.Request, handler: Handler, request_id: str) -> 
     except Exception as error:
         response = _problem(request, error, request_id)
     response.headers["X-Request-Id"] = request_id
+    if held := request.get(HELD, 0):
+        api_of(request).memory.give_back(held)
     seconds = _clock() - started
     _count(request, response.status, seconds)
     access = request.get(ACCESS)
@@ -81,7 +85,10 @@ def _problem(request: web.Request, error: Exception, request_id: str) -> web.Res
     problem = problems.from_exception(error)
     if problem.kind is problems.INTERNAL:
         log.error("request failed", exc=error, method=request.method, path=request.path, request_id=request_id)
-    return problems.as_response(problem, instance=request.rel_url.raw_path, request_id=request_id, extra=SECURITY_HEADERS)
+    response = problems.as_response(problem, instance=request.rel_url.raw_path, request_id=request_id, extra=SECURITY_HEADERS)
+    if problem.kind is problems.REQUEST_TIMEOUT:
+        response.force_close()
+    return response
 
 
 def _options(error: web.HTTPMethodNotAllowed) -> web.Response:
@@ -105,13 +112,25 @@ async def expect(request: web.Request) -> web.StreamResponse | None:
 
 
 class _Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # aiohttp queues what can't be parsed as the next request; where it is the rest of a body, whoever reads that would wait for ever.
+        if self._messages and self._current_request is not None and isinstance(error := getattr(self._messages[-1][0], "exc", None), Exception):
+            content = self._current_request.content
+            if not content.is_eof() and content.exception() is None:
+                content.set_exception(web.RequestPayloadError(str(error)))
+
+    def log_exception(self, *args: Any, exc_info: BaseException | None = None, **fields: Any) -> None:
+        """What is left of a broken body is met again when the connection is cleared for the next request: that has been answered and logged."""
+        if not isinstance(exc_info, web.RequestPayloadError | http_exceptions.HttpProcessingError | ConnectionError):
+            log.error("connection failed", exc=exc_info, said=str(args[0]) if args else None)
+
     def handle_error(self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None) -> web.StreamResponse:
         """The answer to what is no HTTP request, or to a failure in aiohttp itself. The connection is closed."""
         request_id = new_token(8)
         if status == 400:
-            first_line = (message or "").strip().splitlines()
-            problem = problems.Problem(problems.MALFORMED_REQUEST, problems.sentence(first_line[0].rstrip(":")) if first_line else "The request can't be parsed.")
-            log.info("request malformed", status=status, error=str(exc)[:200], request_id=request_id)
+            problem = malformed.as_problem(exc)
+            log.info("request malformed", status=problem.kind.status, reason=problem.detail, request_id=request_id)
         else:
             problem = problems.from_exception(RuntimeError())
             log.error("connection failed", exc=exc, status=status, request_id=request_id)

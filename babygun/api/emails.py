@@ -84,14 +84,14 @@ async def send_email(request: web.Request) -> web.Response:
 
 async def list_emails(request: web.Request) -> web.Response:
     api, access = api_of(request), access_of(request)
-    query = _query(request, "limit", "cursor", "status", "tag")
+    query = request.query
     limit, cursor, status = query.get("limit", str(DEFAULT_LIMIT)), query.get("cursor"), query.get("status")
     if not re.fullmatch(r"[0-9]{1,3}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
         raise Problem(INVALID_REQUEST, f"A page has 1 to {MAX_LIMIT} e-mails.", field="limit")
     if cursor is not None and not is_email_id(cursor):
         raise Problem(INVALID_REQUEST, "The cursor is not one from an earlier page.", field="cursor")
     if status is not None and status not in STATUSES:
-        raise Problem(INVALID_REQUEST, f"The status is none of {', '.join(STATUSES)}.", field="status")
+        raise Problem(INVALID_REQUEST, f"It must be one of {', '.join(STATUSES)}.", field="status")
     page = await reading.list_emails(
         api.store,
         client_id=None if access.is_admin else access.client.id,
@@ -147,18 +147,6 @@ def _key_of(request: web.Request) -> str | None:
     if key is not None and not _idempotency_key(key):
         raise Problem(INVALID_REQUEST, f"An Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters.", field="Idempotency-Key")
     return key
-
-
-def _query(request: web.Request, *names: str) -> dict[str, str]:
-    """The query's parameters, each known and given once."""
-    query: dict[str, str] = {}
-    for name, value in request.query.items():
-        if name not in names:
-            raise Problem(INVALID_REQUEST, f"There is no such parameter; there are {', '.join(names)}.", field=name[:80])
-        if name in query:
-            raise Problem(INVALID_REQUEST, "This parameter is given more than once.", field=name)
-        query[name] = value
-    return query
 
 
 def _at(ms: int) -> datetime:

@@ -160,8 +160,12 @@ READY: dict[str, Any] = {"status": "ready", "version": "0.1.0", "warnings": []}
 
 # One sentence and field for each type of problem, by its slug.
 PROBLEM_DETAILS: dict[str, tuple[str, str | None]] = {
-    "malformed-json": ("The body is not JSON in UTF-8: JSON is malformed: expected ',' or '}' (byte 32).", None),
-    "malformed-request": ("Invalid header value char.", None),
+    "malformed-json": ("The body is not JSON: expected ',' or '}' (byte 32).", None),
+    "malformed-request": ("A header is not of the form Name: value.", None),
+    "request-timeout": ("The body was not there after 120 s (setting request_timeout).", "body"),
+    "uri-too-long": ("Path and query have more than 8190 bytes.", None),
+    "headers-too-large": ("A header has more than 8192 bytes.", None),
+    "busy": ("As many large e-mails are being taken as this server has memory for (setting api_memory).", None),
     "no-token": ("Send a token from POST /tokens as Authorization: Bearer <token>.", None),
     "invalid-token": ("The token has expired.", None),
     "invalid-credentials": ("There is no client with this id and secret.", None),

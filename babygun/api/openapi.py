@@ -59,9 +59,9 @@ def build_document() -> dict[str, Any]:
 
 def problems_of(route: Route) -> tuple[ProblemType, ...]:
     """Every type of problem that a call can end in, but an error of ours."""
-    found = [problems.MALFORMED_REQUEST, *route.problems]
+    found = [problems.MALFORMED_REQUEST, problems.URI_TOO_LONG, problems.HEADERS_TOO_LARGE, problems.INVALID_REQUEST, *route.problems]
     if route.body is not None:
-        found += [problems.MALFORMED_JSON, problems.TOO_LARGE, problems.UNSUPPORTED_MEDIA_TYPE, problems.INVALID_REQUEST]
+        found += [problems.MALFORMED_JSON, problems.TOO_LARGE, problems.REQUEST_TIMEOUT, problems.UNSUPPORTED_MEDIA_TYPE]
     if route.needs is not None:
         found += [problems.NO_TOKEN, problems.INVALID_TOKEN, problems.NOT_READY]
         if route.needs != "token":

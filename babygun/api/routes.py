@@ -128,7 +128,7 @@ ROUTES: tuple[Route, ...] = (
         body=EmailRequest,
         body_examples=examples.EMAIL_REQUESTS,
         answer=Answer(202, "The e-mail is stored and will be sent.", AcceptedEmail, examples.ACCEPTED, ("Location", "Idempotent-Replayed")),
-        problems=(problems.IDEMPOTENCY_CONFLICT, problems.TOO_MANY_REQUESTS, problems.NO_RELAY, *_WRITES),
+        problems=(problems.IDEMPOTENCY_CONFLICT, problems.BUSY, problems.TOO_MANY_REQUESTS, problems.NO_RELAY, *_WRITES),
     ),
     Route(
         method="GET",
@@ -149,7 +149,7 @@ ROUTES: tuple[Route, ...] = (
             Parameter("tag", "query", "Only e-mails with this tag.", {"type": "string"}, "welcome"),
         ),
         answer=Answer(200, "A page of e-mails.", EmailList, examples.EMAIL_LIST),
-        problems=(problems.INVALID_REQUEST, *_ETCD),
+        problems=_ETCD,
     ),
     Route(
         method="GET",

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from babygun.addresses import parse_address
-from babygun.api.body import decoded
+from babygun.api.body import JsonBody
 from babygun.api.headers import read_headers
 from babygun.api.problems import sentence
 from babygun.api.violations import Violations
@@ -81,7 +81,7 @@ class Submission(NamedTuple):
     send_at: datetime | None
 
 
-_decode = msgspec.json.Decoder(EmailRequest).decode
+_body = JsonBody(EmailRequest)
 _line_break = re.compile(r"[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]").search
 _control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]").search
 _bad_filename = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029/\\]").search
@@ -92,7 +92,7 @@ _tag = re.compile(rf"[A-Za-z0-9_.:-]{{1,{MAX_TAG}}}").fullmatch
 
 def read_submission(raw: bytes, routes: Routes, settings: Settings) -> Submission:
     """The e-mail that a request's body describes. Raises the 400 problem, and InvalidEmail with every rule that it breaks."""
-    request = decoded(raw, _decode)
+    request = _body.decode(raw)
     violations = Violations()
     sender = _address(request.sender, "sender", violations)
     recipients, shown = _recipients(request, routes, settings.max_recipients, violations)
@@ -138,19 +138,28 @@ def _recipients(request: EmailRequest, routes: Routes, limit: int, violations: V
     if not entries:
         violations.add("to", "There is no recipient: give at least one in to, cc, bcc or recipients.")
         return (), shown
-    if len(entries) > limit:
-        violations.add("recipients", f"There are {len(entries)} recipients; at most {limit} are taken.")
+    if len(entries) > 10 * limit:
+        violations.add(entries[limit][0].partition("[")[0], f"There are {len(entries)} addresses; at most {limit} recipients are taken.")
         return (), shown
     found: dict[str, Recipient] = {}
+    seen: set[str] = set()
+    over = ""
     for field, text, kind in entries:
+        if text in seen:
+            continue
+        seen.add(text)
         email = _address(text, field, violations)
         if not email or email in found:
             continue
+        if len(found) == limit:
+            over = over or field.partition("[")[0]
         try:
             found[email] = Recipient(email, kind, routes.queue_for(email))
         except SettingsError as error:
             violations.add(field, sentence(error))
         shown[kind].append(text.strip())
+    if over:
+        violations.add(over, f"There are {len(found)} recipients; at most {limit} are taken.")
     return tuple(found.values()), shown
 
 

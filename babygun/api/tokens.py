@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from babygun.api.body import check_json, decoded, read_body
+from babygun.api.body import JsonBody, check_json, read_body
 from babygun.api.context import SECURITY_HEADERS, access_of, api_of, json_answer
 from babygun.api.problems import INSUFFICIENT_SCOPE, INVALID_CREDENTIALS, INVALID_REQUEST, Problem
 from babygun.logs import note
@@ -49,15 +49,16 @@ class TokenInfo(msgspec.Struct, frozen=True):
     expires_in: int
 
 
-_decode = msgspec.json.Decoder(TokenRequest).decode
+_body = JsonBody(TokenRequest)
+_MAX_BODY = 64 << 10  # bytes: no stranger can hold much of our memory
 
 
 async def issue_token(request: web.Request) -> web.Response:
     api = api_of(request)
-    raw = await read_body(request)
+    raw = await read_body(request, limit=min(_MAX_BODY, request.client_max_size))
     if raw:
         check_json(request)
-    wanted = decoded(raw, _decode) if raw else TokenRequest()
+    wanted = _body.decode(raw) if raw else TokenRequest()
     client = await _client(request, wanted)
     note(client_id=client.id)
     limit = int(api.settings.token_ttl)

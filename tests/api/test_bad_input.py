@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from babygun.api.routes import ROUTES
 from babygun.keys import range_end
 from babygun.store import Store
 from tests.api.conftest import EMAIL, RunningApi, StartApi, fields_of
@@ -63,8 +64,9 @@ RULES: list[tuple[str, dict[str, Any], str]] = [
     ("no sender", {"sender": None}, "sender"),
     ("no recipient", {"to": None}, "to"),
     ("no recipient in lists", {"to": [], "cc": [], "recipients": []}, "to"),
-    ("1,001 recipients", {"to": [f"a{n}@example.org" for n in range(1001)]}, "recipients"),
+    ("1,001 recipients", {"to": [f"a{n}@example.org" for n in range(1001)]}, "to"),
     ("1,001 in all", {"to": [f"a{n}@example.org" for n in range(999)], "cc": "c@example.org", "recipients": [{"email": "r@example.org"}]}, "recipients"),
+    ("10,001 addresses", {"cc": ["a@example.org"] * 10_001}, "cc"),
     # addresses
     ("sender is no address", {"sender": "shop"}, "sender"),
     ("sender is empty", {"sender": ""}, "sender"),
@@ -133,13 +135,56 @@ async def emails_in(store: Store) -> int:
     return sum([(await store.client.range(prefix, range_end(prefix))).count for prefix in (keys.emails, keys.contents, keys.logs, keys.jobs, keys.idempotencies)])
 
 
+async def test_one_address_given_1001_times_is_one_recipient(api: RunningApi) -> None:
+    answer = await api.send(to=["ann@example.org"] * 1001, cc="Ann <ann@EXAMPLE.org>")
+    assert (answer.status, answer.json["recipients"]) == (202, 1), answer.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "detail"),
+    [
+        ({"recipients": [{"email": "a@example.org", "kind": "from"}]}, "recipients[0].kind", "It must be one of bcc, cc, to."),
+        ({"to": 1}, "to", "It must be a text or a list or null, and is a whole number."),
+        ({"attachments": {}}, "attachments", "It must be a list or null, and is an object."),
+    ],
+)
+async def test_value_of_a_wrong_kind_is_told_what_it_may_be(api: RunningApi, changes: dict[str, Any], field: str, detail: str) -> None:
+    assert (await api.send(**changes)).problem(422, "invalid-request", field)["detail"] == detail
+
+
+async def test_scope_that_does_not_exist_is_told_those_that_do(api: RunningApi) -> None:
+    answer = await api.call("POST", "/tokens", token="", json={"client_id": "a", "client_secret": "b", "scopes": ["mail"]})
+    assert "emails:send" in answer.problem(422, "invalid-request", "scopes[0]")["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (rb'{"sender": "\ud800"}', "half of a surrogate pair, which stands for no character (byte 12)"),
+        (rb'{"sender": "\\ud800", "subject": "\ud83d\ude00", "body": "\udc00"', "(byte 58)"),
+        (rb'{"sender": "\ud83d\ude00", "subject": "\ud83dx"}', "(byte 39)"),
+        (rb'{"sender": "\ud83d\ude00"', "ends in the middle of its JSON"),
+        (rb'{"sender": "\ud83d', "half of a surrogate pair"),
+        (rb'{"sender": "\\ud800"', "ends in the middle of its JSON"),
+        (b'{"sender": "\xff"}', "bytes that are not UTF-8"),
+    ],
+)
+async def test_text_that_is_none_is_told_from_a_body_cut_off(api: RunningApi, body: bytes, words: str) -> None:
+    assert words in (await api.call("POST", "/emails", data=body, headers=JSON)).problem(400, "malformed-json")["detail"]
+
+
+@pytest.mark.parametrize(("method", "path"), [(route.method, route.path.replace("{id}", "x")) for route in ROUTES])
+async def test_parameter_that_no_call_has_is_refused(api: RunningApi, method: str, path: str) -> None:
+    (await api.call(method, f"{path}?page=2", token=await api.token_for("admin"))).problem(422, "invalid-request", "page")
+
+
 async def test_email_that_breaks_several_rules_is_told_all_of_them(api: RunningApi) -> None:
     problem = (await api.send(sender="x", to=["a@example.org", "y"], subject="\n", tags=["!"])).problem(422, "invalid-request", "sender")
     assert fields_of(problem) == ["sender", "to[1]", "subject", "tags[0]"]
 
 
 async def test_many_broken_rules_are_listed_up_to_a_limit(api: RunningApi) -> None:
-    problem = (await api.send(to=["x"] * 1000)).problem(422, "invalid-request", "to[0]")
+    problem = (await api.send(to=[f"x{n}" for n in range(1000)])).problem(422, "invalid-request", "to[0]")
     assert len(problem["errors"]) == 50
 
 
