@@ -8,6 +8,7 @@ Version = tuple[int, int, int]
 
 _LOSSY_FROM: Version = (3, 5, 0)
 _MENDED_IN: Version = (3, 5, 3)  # etcd issue 13766: entries applied and acknowledged could miss from the database after a crash
+_OLDEST_AT_ALL: Version = (3, 4, 0)
 _OLDEST: Version = (3, 5, 6)
 _OLDEST_34: Version = (3, 4, 22)
 
@@ -24,6 +25,14 @@ def is_lossy(version: str) -> bool:
     """Whether this etcd can lose acknowledged writes when it crashes (3.5.0 to 3.5.2, etcd issue 13766)."""
     try:
         return _LOSSY_FROM <= parse_version(version) < _MENDED_IN
+    except ValueError:
+        return False
+
+
+def is_too_old(version: str) -> bool:
+    """Whether Babygun does not work with it at all: before 3.4 a lease and a transaction do not do all that is needed here."""
+    try:
+        return parse_version(version) < _OLDEST_AT_ALL
     except ValueError:
         return False
 

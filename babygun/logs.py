@@ -46,7 +46,7 @@ def note(**fields: Any) -> None:
 
 
 def get_logger(name: str) -> Log:
-    """The log of a component: ``api``, ``worker``, ``etcd``, ``smtp``, ``dev``."""
+    """The log of a component: ``api``, ``worker``, ``store``, ``health``, ``smtp``, ``dev``."""
     return Log(logging.getLogger(f"babygun.{name}"))
 
 

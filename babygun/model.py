@@ -167,6 +167,7 @@ class Worker(msgspec.Struct, frozen=True):
     slice: tuple[int, int]  # shards [from, to)
     version: str
     draining: bool = False  # told to stop: finishes what it has, and has no slice any more
+    queues: dict[str, str] = {}  # the queues that it sends, each with the fingerprint of its relay's address
 
 
 Scope = Literal["emails:send", "emails:read", "workers:read", "admin"]

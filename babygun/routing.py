@@ -6,6 +6,7 @@ order, one of whose ``domains`` patterns matches the recipient's domain carries 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -44,6 +45,10 @@ class Routes:
     def __init__(self, relays: tuple[Relay, ...]) -> None:
         self.relays = {relay.name: relay for relay in relays}
         self._exact: dict[str, str] = {}
+
+    def fingerprints(self) -> dict[str, str]:
+        """Of each queue, a short fingerprint of where its relay is: two processes that send it to the same server have the same."""
+        return {relay.name: hashlib.sha256(f"{relay.host.lower()}:{relay.port}".encode()).hexdigest()[:8] for relay in self.relays.values()}
 
     def queue_for(self, address: str) -> str:
         """The queue of a recipient's address. Raises SettingsError where no relay takes its domain."""

@@ -127,6 +127,7 @@ class Settings:
     etcd_timeout: float = setting(parse_duration, "5s", "the longest that one request to etcd may take", minimum=0.1)
     etcd_quota: int = setting(parse_size, "8GiB", "etcd's database quota, where the server does not tell it (before 3.6); what the shedding under pressure goes by")
     prefix: str = setting(str, "/babygun/", "the prefix of all keys in etcd; begins and ends with a slash")
+    cluster: str = setting(str, "", "a name for this installation; set: a process with another name does not work on the same prefix")
     # the API
     api_host: str = setting(str, "127.0.0.1", "address the API listens on; 0.0.0.0 for all")
     api_port: int = setting(_integer, "8080", "port the API listens on; 0 for any free one")
@@ -185,6 +186,8 @@ class Settings:
                 raise SettingsError(f"{name} is {getattr(self, name)}; a port is at most 65535")
         if not re.fullmatch(r"/([A-Za-z0-9._-]+/)+", self.prefix):
             raise SettingsError(f"prefix is {self.prefix!r}; it must begin and end with a slash, as /babygun/ does")
+        if not re.fullmatch(r"[ -~]{0,100}", self.cluster):
+            raise SettingsError("cluster is a name of at most 100 printable ASCII characters")
         if not self.etcd_endpoints:
             raise SettingsError("etcd_endpoints names no endpoint")
         for endpoint in self.etcd_endpoints:

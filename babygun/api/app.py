@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from babygun import certificates
 from babygun.api.application import build_app
 from babygun.api.context import API
 from babygun.api.edge import LIMITS, Runner
@@ -86,6 +87,7 @@ async def _signalled(stop: asyncio.Event) -> None:
 def _tls(settings: Settings) -> ssl.SSLContext | None:
     if not settings.api_cert:
         return None
+    certificates.require(settings, ("api_cert",))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(settings.api_cert, settings.api_key)

@@ -18,7 +18,7 @@ from babygun.api.edge import Handler
 from babygun.api.memory import BodyMemory
 from babygun.api.openapi import build_document
 from babygun.api.openapi_view import OPENAPI
-from babygun.api.problems import INVALID_REQUEST, Problem
+from babygun.api.problems import INVALID_REQUEST, NOT_READY, Problem
 from babygun.api.routes import ROUTES, Route
 from babygun.api.space import Space
 from babygun.api.traced import traced
@@ -29,6 +29,7 @@ from babygun.settings import Settings
 from babygun.store import Store
 from babygun.store.clients import ensure_signing_key
 from babygun.store.directory import Directory
+from babygun.store.health import Checkup
 
 log = get_logger("api")
 
@@ -42,7 +43,17 @@ def build_app(settings: Settings) -> web.Application:
     directory = Directory(store)
     routes = load_routes(settings)
     app = web.Application(middlewares=[traced, edge.edge] if tracing.on() else [edge.edge], client_max_size=settings.max_request)
-    app[API] = Api(settings, store, directory, routes, Authenticator(store, directory), Space(store), Cluster(store, routes.relays), BodyMemory(settings.api_memory))
+    app[API] = Api(
+        settings,
+        store,
+        directory,
+        routes,
+        Authenticator(store, directory),
+        Space(store),
+        Cluster(store, routes.relays),
+        BodyMemory(settings.api_memory),
+        Checkup(store, "api", routes),
+    )
     app[OPENAPI] = msgspec.json.encode(build_document())
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _guarded(route), expect_handler=edge.expect)
@@ -60,6 +71,8 @@ def _guarded(route: Route) -> Handler:
     handler = route.handler
 
     async def guarded(request: web.Request) -> web.StreamResponse:
+        if route.tag != "operations" and not api_of(request).health.joined:
+            raise Problem(NOT_READY, "etcd has not confirmed that what is there belongs to this cluster; GET /readyz says more.")
         if route.needs is not None:
             access = request[ACCESS] = await api_of(request).auth.authorize(request.headers.get("Authorization"), scope)
             note(client_id=access.client.id)
@@ -83,14 +96,20 @@ def _check_query(request: web.Request, names: Sequence[str]) -> None:
 
 
 async def _services(app: web.Application) -> AsyncIterator[None]:
-    """Runs as long as the application: the store, and what keeps the directory and the signing key."""
+    """Runs as long as the application: the store, and what keeps the directory and the signing key. Raises SettingsError where etcd is not fit."""
     api = app[API]
     await api.store.start()
+    try:
+        await api.health.require()
+    except BaseException:
+        await api.store.close()
+        raise
     tasks = [
         asyncio.create_task(_kept_running("directory", api.directory.run), name="api directory"),
         asyncio.create_task(_kept_running("signing key", lambda: _keep_signing_key(api)), name="api signing key"),
         asyncio.create_task(_kept_running("space", api.space.run), name="api space"),
         asyncio.create_task(metrics.watch_event_loop(), name="api event loop"),
+        asyncio.create_task(_kept_running("health", api.health.run), name="api health"),
     ]
     try:
         with suppress(TimeoutError):  # where etcd is away the API answers all the same, and says so
@@ -139,7 +158,7 @@ async def _keep_signing_key(api: Api) -> None:
         await api.directory.ready.wait()
         while True:
             changed.clear()
-            if api.directory.synced and api.directory.signing_key is None:
+            if api.health.joined and api.directory.synced and api.directory.signing_key is None:
                 try:
                     await ensure_signing_key(api.store)
                 except EtcdError as error:

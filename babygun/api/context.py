@@ -16,6 +16,7 @@ from babygun.routing import Routes
 from babygun.settings import Settings
 from babygun.store import Store
 from babygun.store.directory import Directory
+from babygun.store.health import Checkup
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Api:
     space: Space
     cluster: Cluster
     memory: BodyMemory
+    health: Checkup
     rates: RateLimits = field(default_factory=RateLimits)
     stopping: bool = False
 

@@ -8,7 +8,7 @@ from babygun import __version__
 from babygun.api.context import api_of, json_answer
 from babygun.api.documents import Liveness, Readiness, worker_list
 from babygun.api.problems import NOT_READY, Problem
-from babygun.store import health, reading
+from babygun.store import reading
 
 
 async def list_workers(request: web.Request) -> web.Response:
@@ -22,7 +22,7 @@ async def alive(request: web.Request) -> web.Response:
 async def ready(request: web.Request) -> web.Response:
     """Asks etcd each time; raises the 503 problem with every reason why e-mails are not taken."""
     api = api_of(request)
-    found = await health.check(api.store)
+    found = await api.health.check()
     reasons = list(found.reasons)
     if not api.directory.synced:
         reasons.append("changes of clients, signing keys and revoked tokens are not being followed")

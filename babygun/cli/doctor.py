@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import email.utils
-import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
+from babygun import certificates
 from babygun.cli.local import load_settings, nothing_runs
 from babygun.cli.output import count_of
 from babygun.clock import utc_now
-from babygun.errors import BabygunError, EtcdError, PermissionDenied
-from babygun.etcd_versions import is_lossy
+from babygun.errors import BabygunError, EtcdError, PermissionDenied, SettingsError
+from babygun.etcd import clock_ahead, explain
 from babygun.keys import range_end
 from babygun.routing import load_routes
 from babygun.settings import Settings
 from babygun.smtp import check_relay
-from babygun.store import Store
+from babygun.store import Store, cluster, peers
+from babygun.store.depth import Depths
+from babygun.store.health import version_findings
+from babygun.store.permissions import explain_denied, missing_rights
 from babygun.store.reading import list_workers
-
-_SKEW = 5.0  # seconds between two clocks that are worth a word; HTTP's Date header counts whole seconds
+from babygun.store.rights import Role
 
 
 class Finding(NamedTuple):
@@ -36,48 +35,64 @@ class Finding(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-relay", action="store_true", help="don't connect to the relays")
+    parser.add_argument("--role", choices=get_args(Role), help="check that the etcd user has the rights of this role")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return asyncio.run(_run(load_settings(), relays=not arguments.no_relay))
+    return asyncio.run(_run(load_settings(), relays=not arguments.no_relay, role=arguments.role))
 
 
-async def _run(loaded: Settings, *, relays: bool) -> int:
+async def _run(loaded: Settings, *, relays: bool, role: Role | None) -> int:
     bad = False
     marks = {"ok": "ok  ", "warn": "WARN", "bad": "BAD "}
-    async for finding in examine(loaded, relays=relays):
+    async for finding in examine(loaded, relays=relays, role=role):
         print(f"{marks[finding.level]}  {finding.what}", flush=True)
         bad = bad or finding.level == "bad"
     return 1 if bad else 0
 
 
-async def examine(loaded: Settings, *, relays: bool = True) -> AsyncIterator[Finding]:
+async def examine(loaded: Settings, *, relays: bool = True, role: Role | None = None) -> AsyncIterator[Finding]:
     """The findings, one after the other."""
-    async with Store(loaded) as store:
-        reachable = False
-        async for finding in _etcd(store):
-            reachable = reachable or finding.level != "bad"
-            yield finding
-        if not reachable and (hint := nothing_runs()):
-            yield Finding("warn", hint)
-        if reachable:
-            async for finding in _state(store):
+    for finding in _certificates(loaded):
+        yield finding
+    if not certificates.check(loaded, certificates.ETCD).faults:
+        async with Store(loaded) as store:
+            reachable = False
+            async for finding in _etcd(store):
+                reachable = reachable or finding.level != "bad"
                 yield finding
-    for endpoint in loaded.etcd_endpoints:
-        yield await asyncio.to_thread(_clock, loaded, endpoint)
+            if not reachable and (hint := nothing_runs()):
+                yield Finding("warn", hint)
+            if reachable:
+                async for finding in _state(store):
+                    yield finding
+                async for finding in _agreement(store, role):
+                    yield finding
+        for endpoint in loaded.etcd_endpoints:
+            yield await _clock(loaded, endpoint)
     if relays:
         async for finding in _relays(loaded):
             yield finding
 
 
+def _certificates(loaded: Settings) -> list[Finding]:
+    verdict = certificates.check(loaded, certificates.API)
+    found = [*(Finding("bad", sentence) for sentence in verdict.faults), *(Finding("warn", sentence) for sentence in verdict.warnings)]
+    named = {finding.what.partition(":")[0] for finding in found}
+    return found + [Finding("ok", f"{use}: good until {end:%Y-%m-%d}") for use, end in certificates.expiries(loaded, certificates.API).items() if use not in named]
+
+
 async def _etcd(store: Store) -> AsyncIterator[Finding]:
     for endpoint, status in (await store.client.statuses()).items():
-        if isinstance(status, EtcdError):
-            yield Finding("bad", f"etcd at {endpoint} does not answer: {status}")
+        if isinstance(status, PermissionDenied):
+            yield Finding("bad", explain_denied(store.settings, status))
             continue
-        if is_lossy(status.version):
-            yield Finding("warn", f"etcd at {endpoint} is {status.version}, which can lose acknowledged writes when it crashes (etcd issue 13766)")
-        else:
+        if isinstance(status, EtcdError):
+            yield Finding("bad", await explain(store.settings, endpoint) or f"etcd at {endpoint} does not answer: {status}")
+            continue
+        for wrong in (against := version_findings(status.version)):
+            yield Finding("bad" if wrong.reason else "warn", f"etcd at {endpoint}: {wrong.sentence}")
+        if not against:
             yield Finding("ok", f"etcd at {endpoint} is {status.version}")
         if not status.leader:
             yield Finding("bad", f"etcd at {endpoint} has no leader")
@@ -98,10 +113,14 @@ async def _state(store: Store) -> AsyncIterator[Finding]:
         keys = store.keys
         workers = await list_workers(store)
         yield Finding("ok" if workers else "bad", count_of(len(workers), "live worker") + ("" if workers else ": nothing is delivered until one runs"))
-        for worker in workers:
-            ahead = (worker.last_checkin - utc_now()).total_seconds()
-            if ahead > _SKEW:
-                yield Finding("bad", f"the clock of worker {worker.id} is {ahead:.0f} s ahead of this machine's")
+        for sentence in peers.wrong_clocks(workers, utc_now(), store.settings.lease_ttl).values():
+            yield Finding("bad", sentence)
+        for sentence in peers.other_routing(store.settings.prefix, load_routes(store.settings), workers).values():
+            yield Finding("warn", sentence)
+        if workers:
+            depth = await Depths(store).read(time.monotonic() + store.settings.etcd_timeout)
+            for sentence in peers.unsent_queues(depth, workers).values():
+                yield Finding("bad", sentence)
         ready = await store.client.range(keys.jobs, range_end(keys.jobs), limit=1, keys_only=True)
         waiting = await store.client.range(keys.waiting, range_end(keys.waiting), limit=1, keys_only=True)
         yield Finding("ok", f"{count_of(ready.count, 'job')} ready or being sent, {waiting.count} waiting")
@@ -123,22 +142,31 @@ async def _api_clients(store: Store) -> AsyncIterator[Finding]:
         yield Finding("ok", "token signing keys and API clients are not for this etcd user to see")
 
 
-def _clock(loaded: Settings, endpoint: str) -> Finding:
-    """Compares this machine's clock with the Date header of an etcd server."""
-    context = None
-    if endpoint.startswith("https"):
-        context = ssl.create_default_context(cafile=loaded.etcd_ca or None)
-        if loaded.etcd_cert:
-            context.load_cert_chain(loaded.etcd_cert, loaded.etcd_key)
+async def _agreement(store: Store, role: Role | None) -> AsyncIterator[Finding]:
+    """Whether a process with these settings may work under this prefix."""
     try:
-        with urllib.request.urlopen(endpoint.rstrip("/") + "/version", timeout=loaded.etcd_timeout, context=context) as answer:  # noqa: S310 (http or https, by the settings' check)
-            date = email.utils.parsedate_to_datetime(answer.headers["Date"])
-    except (OSError, TypeError, ValueError, urllib.error.URLError) as error:
-        return Finding("warn", f"the clock of {endpoint} can't be read: {error}")
-    skew = time.time() - date.timestamp()
-    return Finding(
-        "ok" if abs(skew) < _SKEW else "bad", f"this machine's clock and that of {endpoint} differ by {'less than' if abs(skew) < _SKEW else 'about'} {max(_SKEW, abs(skew)):.0f} s"
-    )
+        if role:
+            lacking = await missing_rights(store, role)
+            for sentence in lacking:
+                yield Finding("bad", sentence)
+            if not lacking:
+                yield Finding("ok", f"the etcd user has the rights of the role {role}")
+        if warning := await cluster.belongs(store):
+            yield Finding("warn", warning)
+    except SettingsError as error:
+        yield Finding("bad", str(error))
+    except EtcdError as error:
+        yield Finding("bad", f"etcd refused to be read: {error}")
+
+
+async def _clock(loaded: Settings, endpoint: str) -> Finding:
+    """Compares this machine's clock with that of an etcd member."""
+    ahead = await clock_ahead(loaded, endpoint)
+    if ahead is None:
+        return Finding("warn", f"the clock of {endpoint} can't be read")
+    if wrong := peers.wrong_clock(ahead):
+        return Finding("bad", f"{wrong} ({endpoint})")
+    return Finding("ok", f"this machine's clock and that of {endpoint} differ by less than {peers.SKEW:.0f} s")
 
 
 async def _relays(loaded: Settings) -> AsyncIterator[Finding]:

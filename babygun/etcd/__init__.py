@@ -2,6 +2,8 @@
 
 from babygun.etcd.batch import Batcher
 from babygun.etcd.client import EtcdClient, Member, Range, Status
+from babygun.etcd.diagnosis import explain
+from babygun.etcd.plain_http import clock_ahead
 from babygun.etcd.session import Session
 from babygun.etcd.txn import (
     Compare,
@@ -40,10 +42,12 @@ __all__ = [
     "Watch",
     "WatchBatch",
     "absent",
+    "clock_ahead",
     "count_range",
     "created_at",
     "delete",
     "delete_range",
+    "explain",
     "get",
     "get_range",
     "keep",

@@ -6,6 +6,7 @@
     reading       one email, its log, the newest emails, what waits, who works
     clients       API clients, token signing keys, revoked tokens
     retention     the leases that ended emails hang on, and shedding under pressure
+    health        whether a process can do its work: with rights and permissions (etcd's users), cluster (whose prefix it is) and peers
 """
 
 from babygun.store.store import Store

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from babygun import certificates
 from babygun.etcd import Batcher, EtcdClient
 from babygun.keys import Keys
 from babygun.settings import Settings
@@ -24,6 +25,8 @@ class Store:
         self.idempotency_leases = LeasePool(self.client, self.keys, "idempotency", settings.idempotency_retention)
 
     async def start(self) -> None:
+        """Raises SettingsError where a file for TLS can't be used."""
+        certificates.require(self.settings, certificates.ETCD)
         await self.client.start()
 
     async def close(self) -> None:

@@ -39,7 +39,10 @@ class Membership:
         in_flight: Callable[[], int],
         changed: Callable[[Slice], None],
         died: Callable[[str, list[JobRef]], None],
+        queues: dict[str, str],
     ) -> None:
+        """``queues``: as the worker's key tells them."""
+        self._queues = queues
         self._store, self._in_flight, self._changed, self._died = store, in_flight, changed, died
         self._live: set[str] = set()  # those that have a slice: a draining one has none any more
         self._draining = False
@@ -74,7 +77,9 @@ class Membership:
             worker_id = new_worker_id(hostname)
             self.session, self.worker_id = session, worker_id
             keep_alive = asyncio.create_task(session.run(), name="session")
-            worker = Worker(worker_id, os.getpid(), hostname, _own_address(self._store.settings.etcd_endpoints[0]), started, started, 0, 0, (0, 0), __version__)
+            worker = Worker(
+                worker_id, os.getpid(), hostname, _own_address(self._store.settings.etcd_endpoints[0]), started, started, 0, 0, (0, 0), __version__, queues=self._queues
+            )
             log.info("registered" if first else "registered again under a new id", worker_id=worker_id)
             first = False
             try:

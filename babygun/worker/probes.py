@@ -15,7 +15,6 @@ from aiohttp import web
 from babygun import __version__, metrics
 from babygun.listening import base_url, listen
 from babygun.logs import get_logger
-from babygun.store import health
 from babygun.worker.worker import Worker
 
 log = get_logger("worker")
@@ -75,7 +74,7 @@ def _handlers(worker: Worker) -> Mapping[str, Callable[[web.Request], Awaitable[
 
 async def readiness(worker: Worker) -> tuple[list[str], list[str]]:
     """Why this worker would not send an e-mail that came now, a sentence each; and what an operator should mend all the same."""
-    found = await health.check(worker.store)
+    found = await worker.health.check()
     reasons, warnings = list(found.reasons), list(found.warnings)
     membership = worker.membership
     if worker.draining:

@@ -29,6 +29,7 @@ from babygun.routing import load_routes
 from babygun.settings import Settings
 from babygun.smtp import NotSent
 from babygun.store import Store
+from babygun.store.health import Checkup
 from babygun.store.reading import owned_by
 from babygun.store.retention import Shedding
 from babygun.store.transitions import Claim, claim, reclaim, release
@@ -65,7 +66,8 @@ class Worker:
         self._wake = asyncio.Event()
         self.in_flight: dict[JobRef, asyncio.Task[None]] = {}
         self._feed = Feed(self.store, self.ready, self.in_flight, self._wake.set)
-        self.membership = Membership(self.store, in_flight=lambda: len(self.in_flight), changed=self._slice_changed, died=self._worker_died)
+        self.membership = Membership(self.store, in_flight=lambda: len(self.in_flight), changed=self._slice_changed, died=self._worker_died, queues=routes.fingerprints())
+        self.health = Checkup(self.store, "worker", routes)
         self._shedding = Shedding(self.store.client, self.store.keys, settings.etcd_quota)
         self._held: dict[JobRef, tuple[Claim, Progress]] = {}  # the claims in flight
         self._again: dict[JobRef, Job] = {}  # became ready once more while still in flight here
@@ -92,16 +94,22 @@ class Worker:
         self._wake.set()
 
     async def run(self) -> None:
-        """Works until stopped; raises where one of its parts failed."""
+        """Works until stopped; raises where one of its parts failed, and SettingsError where it can't work with this etcd."""
         await self.store.start()
+        try:
+            await self.health.require()
+        except BaseException:
+            await self.store.close()
+            raise
         services = [
             asyncio.create_task(service, name=name)
             for name, service in {
-                "membership": self.membership.live(),
+                "membership": self._live(),
                 "members": self.membership.follow(),
                 "dispatch": self._dispatch(),
                 "timers": self._every(timers.INTERVAL, "timers", self._make_due),
                 "reconcile": self._every(self._settings.reconcile_interval, "reconcile", self._reconcile),
+                "health": self.health.run(),
                 "shedding": self._every(_SHED_INTERVAL, "shedding", self._shed, registered=False),
             }.items()
         ]
@@ -308,6 +316,10 @@ class Worker:
 
     # --- services ---
 
+    async def _live(self) -> None:
+        await self.health.join()
+        await self.membership.live()
+
     async def _every(self, seconds: float, name: str, once: Callable[[], Awaitable[None]], *, registered: bool = True) -> None:
         """Runs a duty again and again; etcd's absence is no reason to stop. ``registered``: only while this worker is."""
         while True:
@@ -335,7 +347,7 @@ class Worker:
 
     async def _shed(self) -> None:
         """By one worker; by each that can't register, which is so when etcd is full: what is shed makes room."""
-        if self.membership.leads or not self.membership.registered.is_set():
+        if self.health.joined and (self.membership.leads or not self.membership.registered.is_set()):
             await self._shedding.once()
 
     async def _drain(self) -> None:

@@ -29,18 +29,20 @@ class Authority:
         builder = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         self.ca = self._write("ca", builder, self._key).cert
 
-    def sign(self, name: str) -> Pem:
-        """A certificate for 127.0.0.1, good for a server and for a client."""
+    def sign(self, name: str, *, host: str = "127.0.0.1", begins: timedelta = timedelta(hours=-1), ends: timedelta = timedelta(days=100)) -> Pem:
+        """A certificate for ``host`` (an address), good for a server and for a client; valid from and until so long after now."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key)
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, begins, ends)
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False)
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         return self._write(name, builder.add_extension(usage, critical=False), key)
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, begins: timedelta = timedelta(days=-100), ends: timedelta = timedelta(days=100)
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         builder = x509.CertificateBuilder(subject_name=subject, issuer_name=self._name, public_key=key.public_key(), serial_number=x509.random_serial_number())
-        return builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
+        return builder.not_valid_before(now + begins).not_valid_after(now + ends)
 
     def _write(self, name: str, builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey) -> Pem:
         pem = Pem(self._folder / f"{name}.pem", self._folder / f"{name}-key.pem")

@@ -1,0 +1,75 @@
+"""Why an etcd can't be connected, in one sentence: gRPC knows that a handshake failed, and seldom says why.
+
+Makes one connection of its own with Python's TLS and asks for etcd's version; only for when something is wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from urllib.parse import urlsplit
+
+from babygun.etcd.plain_http import PATIENCE, ask, client_context
+from babygun.settings import Settings
+
+# OpenSSL's verify codes (x509_vfy.h), and what they say of etcd's certificate.
+_VERIFY = {
+    9: "its certificate is not valid yet, by this machine's clock",
+    10: "its certificate has expired, by this machine's clock",
+    18: "its certificate is signed by itself, and is not in etcd_ca",
+    19: "its certificate is signed by an authority that is not in etcd_ca",
+    20: "its certificate is signed by an authority that is not in etcd_ca",
+    21: "its certificate is signed by an authority that is not in etcd_ca",
+    62: "its certificate is for other host names than {host}",
+    64: "its certificate is for other addresses than {host}",
+}
+# A part of the alert that etcd sends, and what it says of our certificate.
+_ALERTS = (
+    ("CERTIFICATE_REQUIRED", "it asks for a client certificate: set etcd_cert and etcd_key"),
+    ("UNKNOWN_CA", "it does not know the authority that signed our client certificate (etcd_cert)"),
+    ("CERTIFICATE_EXPIRED", "it says that our client certificate (etcd_cert) has expired"),
+    ("BAD_CERTIFICATE", "it does not take our client certificate (etcd_cert): signed by another authority, expired or not for clients"),
+    ("CERTIFICATE_UNKNOWN", "it does not take our client certificate (etcd_cert)"),
+)
+
+
+async def explain(settings: Settings, endpoint: str) -> str:
+    """What is wrong between us and the etcd at ``endpoint``, beginning with its address; empty where TLS is not the matter."""
+    url = urlsplit(endpoint)
+    host, port = url.hostname or "", url.port or 0
+    secure = url.scheme == "https"
+    try:
+        async with asyncio.timeout(PATIENCE):
+            said = await ask(host, port, client_context(settings) if secure else None)
+    except TimeoutError:
+        return ""
+    except ssl.SSLCertVerificationError as error:
+        words = _VERIFY.get(error.verify_code, "its certificate can't be verified: {said}")
+        return f"etcd at {endpoint}: {words.format(host=host, said=error.verify_message)}"
+    except ssl.SSLError as error:
+        reason = (error.reason or "").upper()
+        for part, words in _ALERTS:
+            if part in reason:
+                return f"etcd at {endpoint}: {words}"
+        if await _speaks(host, port, secure=False):
+            return f"etcd at {endpoint}: it does not speak TLS there; write the endpoint with http://"
+        return f"etcd at {endpoint}: the TLS handshake failed ({reason.replace('_', ' ').lower()})"
+    except OSError:
+        said = b""
+    if said or not await _speaks(host, port, secure=not secure):
+        return ""
+    return f"etcd at {endpoint}: " + ("it does not speak TLS there; write the endpoint with http://" if secure else "it speaks TLS there; write the endpoint with https://")
+
+
+async def _speaks(host: str, port: int, *, secure: bool) -> bool:
+    """Whether somebody answers there by TLS, whoever it is; or by plain HTTP."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if secure else None
+    if context:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return bool(await ask(host, port, context))
+    except ssl.SSLError as error:  # an alert about our certificate, which we showed none of
+        return secure and "CERTIFICATE" in (error.reason or "").upper()
+    except (OSError, TimeoutError):
+        return False

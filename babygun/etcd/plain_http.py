@@ -1,0 +1,52 @@
+"""etcd's other side: it answers HTTP on the port of its gRPC. Good for what gRPC does not tell: a clock, and why TLS fails."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import re
+import ssl
+import time
+from urllib.parse import urlsplit
+
+from babygun.settings import Settings
+
+PATIENCE = 2.0  # s, for a connection and an answer
+_DATE = re.compile(rb"^Date: *([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
+
+
+async def clock_ahead(settings: Settings, endpoint: str) -> float | None:
+    """By how many seconds this machine's clock is ahead of that of an etcd member (behind: negative), to half a second or so.
+
+    None where it doesn't tell.
+    """
+    url = urlsplit(endpoint)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            asked = time.time()
+            said = await ask(url.hostname or "", url.port or 0, client_context(settings) if url.scheme == "https" else None)
+            answered = time.time()
+        date = _DATE.search(said)
+        theirs = email.utils.parsedate_to_datetime(date[1].decode("ascii")).timestamp() if date else None
+    except (OSError, TimeoutError, ValueError):  # ssl.SSLError is an OSError, UnicodeDecodeError a ValueError
+        return None
+    return None if theirs is None else (asked + answered) / 2 - (theirs + 0.5)  # the header has whole seconds
+
+
+def client_context(settings: Settings) -> ssl.SSLContext:
+    """TLS as the settings say. Raises OSError where a file can't be used."""
+    context = ssl.create_default_context(cafile=settings.etcd_ca or None)
+    if settings.etcd_cert:
+        context.load_cert_chain(settings.etcd_cert, settings.etcd_key)
+    return context
+
+
+async def ask(host: str, port: int, context: ssl.SSLContext | None) -> bytes:
+    """The beginning of the answer to a GET. With TLS 1.3 etcd refuses a client certificate only after the handshake, so that shows here."""
+    reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host if context else None)
+    try:
+        name = re.sub(r"[^A-Za-z0-9.:\[\]-]", "", host)
+        writer.write(f"GET /version HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+        return await reader.read(4096)
+    finally:
+        writer.close()
