@@ -30,6 +30,7 @@ log = get_logger("health")
 
 INTERVAL = 30.0  # s, between two looks at what changes slowly
 START_PATIENCE = 3.0  # s, that a start waits for etcd; where it is away, the process starts all the same
+ANSWER = 2.5  # s, for etcd to say how it is
 _EXPLAINED = 10.0  # s, for which the reason of a failed connection is not asked for again
 _JOIN_AGAIN = 1.0  # s
 
@@ -90,7 +91,7 @@ class Checkup:
                 await asyncio.sleep(_JOIN_AGAIN)
 
     async def check(self) -> Health:
-        """As things are now; asks etcd, in at most its time limit and a little for the reason why it can't be reached."""
+        """As things are now; takes ANSWER seconds at most, and a little for the reason why etcd can't be reached."""
         found = [*await self._etcd(), *self._slow]
         if self._foreign:
             found.append(Finding("cluster", self._foreign, reason=True))
@@ -162,10 +163,13 @@ class Checkup:
         self.joined, self._foreign = True, ""
 
     async def _etcd(self) -> list[Finding]:
-        """What etcd says of itself."""
+        """What etcd says of itself, in ANSWER seconds at most: who probes has little patience, and silence says nothing of the reason."""
         try:
-            status = await self._store.client.status()
-            alarms = await self._store.client.alarms()
+            async with asyncio.timeout(ANSWER):
+                status = await self._store.client.status()
+                alarms = await self._store.client.alarms() if status.leader else []
+        except TimeoutError:
+            return [Finding("etcd away", f"etcd does not answer within {ANSWER:g} s", reason=True)]
         except PermissionDenied as error:
             return [Finding("etcd user", explain_denied(self._store.settings, error), reason=True, fatal=True)]
         except EtcdError as error:
@@ -226,5 +230,5 @@ def version_findings(version: str) -> list[Finding]:
 
 
 async def check(store: Store) -> Health:
-    """What etcd says of itself, and nothing of who asks; in at most etcd's time limit and a little."""
+    """What etcd says of itself, and nothing of who asks; in ANSWER seconds at most, and a little."""
     return await Checkup(store, "inspector", Routes(())).check()

@@ -343,3 +343,18 @@ async def test_what_is_mended_is_told_too(rig: Rig, caplog: pytest.LogCaptureFix
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
         assert found.joined and (await found.check()).ok
+
+
+async def test_etcd_that_hangs_is_told_before_who_probes_gives_up() -> None:
+    server = EtcdServer().start()
+    try:
+        async with checkup(Settings(etcd_endpoints=(server.endpoint,), etcd_timeout=30.0)) as found:
+            assert (await found.check()).ok
+            server.pause()
+            async with asyncio.timeout(health.ANSWER + 2):
+                verdict = await found.check()
+            assert not verdict.ok and verdict.reasons == [f"etcd does not answer within {health.ANSWER:g} s"]
+            server.resume()
+            await until(found, True)
+    finally:
+        server.stop()
