@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.cluster.cluster import MEMBERS, PREFIX, ROOT, Cluster, until
+from tests.cluster.cluster import MEMBERS, PREFIX, Cluster, until
 
 SERVICES = ("api", "balancer", "mailpit", "worker", *MEMBERS)
 
@@ -103,8 +103,3 @@ def test_metrics_of_api_and_worker_count_what_was_done(cluster: Cluster) -> None
     assert status == 200 and "babygun_emails_accepted_total" in text
     up = [line for line in text.splitlines() if line.startswith("babygun_etcd_member_up{")]
     assert len(up) == 3 and all(line.endswith(" 1.0") for line in up)
-
-
-def test_files_that_operators_need_are_there() -> None:
-    for path in ("deploy/grafana/babygun.json", "deploy/prometheus/alerts.yml", "deploy/systemd/babygun-worker@.service", "docs/operations.md"):
-        assert (ROOT / path).exists(), path
