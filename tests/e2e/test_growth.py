@@ -1,0 +1,128 @@
+"""One etcd member becomes three, and loses its first, as docs/operations.md has it; mail flows all the while."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from babygun.dev.etcd_binary import find_etcd
+from tests.etcd_server import EtcdServer, NoEtcd
+from tests.invariants import check_invariants
+from tests.rig import Rig, changed, rig_for
+from tests.smtp_server import MisbehavingServer
+
+
+@pytest.fixture
+def first() -> Iterator[EtcdServer]:
+    try:
+        server = EtcdServer(name="etcd1")
+    except NoEtcd as reason:
+        pytest.skip(str(reason))
+    with server:
+        yield server
+
+
+async def etcdctl(server: EtcdServer, *words: str) -> str:
+    """What it prints; an AssertionError with what it said where it fails."""
+    found = find_etcd()
+    program = found.program("etcdctl") if found else None
+    if program is None:
+        pytest.skip("there is no etcdctl")
+    process = await asyncio.create_subprocess_exec(program, f"--endpoints={server.endpoint}", *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+    said = (await process.communicate())[0].decode()
+    assert process.returncode == 0, said
+    return said
+
+
+async def members(server: EtcdServer) -> dict[str, dict[str, object]]:
+    """Those that have started, by name."""
+    return {member.get("name", ""): member for member in json.loads(await etcdctl(server, "member", "list", "--write-out=json"))["members"]}
+
+
+async def once(server: EtcdServer, refusal: str, *words: str) -> None:
+    """``etcdctl …`` until it is no longer refused for this reason."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await etcdctl(server, *words)
+            except AssertionError as error:
+                assert refusal in str(error), error
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+async def join(leader: EtcdServer, server: EtcdServer, *others: EtcdServer) -> None:
+    """Makes it a member: a learner first, a voter once it has caught up."""
+    # etcd wants the member before to have been connected for 5 s.
+    await once(leader, "unhealthy cluster", "member", "add", server.name, "--learner", f"--peer-urls={server.peer}")
+    server.cluster = ",".join(f"{each.name}={each.peer}" for each in (leader, *others, server))
+    server.launch()
+    async with asyncio.timeout(30):
+        while server.name not in (found := await members(leader)):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await once(leader, "in sync", "member", "promote", f"{found[server.name]['ID']:x}")
+    assert await asyncio.to_thread(server.answers), server.log()[-4000:]
+
+
+@asynccontextmanager
+async def flow(rig: Rig, sent: list[str]) -> AsyncIterator[None]:
+    """E-mails all the time, into ``sent``. None may fail."""
+
+    stop = asyncio.Event()
+
+    async def run() -> None:
+        while not stop.is_set():
+            sent.append(await rig.send(f"r{len(sent)}@example.org"))
+            await asyncio.sleep(0.005)
+
+    task = asyncio.create_task(run())
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+async def more(sent: list[str], count: int) -> None:
+    wanted = len(sent) + count
+    async with asyncio.timeout(20):
+        while len(sent) < wanted:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.timeout(120)
+async def test_one_member_becomes_three_under_load_and_the_first_may_leave(first: EtcdServer, rig: Rig, smtp: MisbehavingServer) -> None:
+    second, third = (EtcdServer("--initial-cluster-state=existing", name=name) for name in ("etcd2", "etcd3"))
+    alone = changed(rig.settings, etcd_endpoints=(first.endpoint,))
+    grown = changed(alone, etcd_endpoints=(first.endpoint, second.endpoint, third.endpoint))
+    sent: list[str] = []
+    try:
+        async with rig_for(alone) as before, before.worker_process() as old, flow(before, sent):
+            await more(sent, 50)
+            await join(first, second)
+            await more(sent, 50)
+            await join(first, third, second)
+            await more(sent, 50)
+            # All clients learn of the new members, one after the other: then the first may go.
+            async with rig_for(grown) as after, after.worker_process() as new, flow(after, sent):
+                assert await old.terminate(40) == 0
+                await more(sent, 50)
+                assert await new.terminate(40) == 0
+        found = await members(second)
+        assert found.keys() == {"etcd1", "etcd2", "etcd3"} and not any(member.get("isLearner") for member in found.values())
+        async with rig_for(grown) as after, after.worker_process():
+            first.terminate()
+            async with flow(after, sent):
+                await more(sent, 100)
+            emails = await after.ended(*sent, within=40)
+            assert {email.status for email in emails} == {"complete"}
+            assert len(smtp.messages) == len(sent)
+            await check_invariants(after.store)
+    finally:
+        second.stop()
+        third.stop()
