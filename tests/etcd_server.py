@@ -62,13 +62,18 @@ class EtcdServer:
         self.cluster = f"{self.name}={self.peer}"
 
     @property
+    def data(self) -> Path:
+        """Its data directory."""
+        return self._folder / "data"
+
+    @property
     def pid(self) -> int:
         assert self._process is not None, "etcd is not running"
         return self._process.pid
 
     def start(self) -> Self:
         """Returns once etcd has a leader and answers. The first start moves to other ports where somebody took ours."""
-        first = not (self._folder / "data").exists()
+        first = not self.data.exists()
         for _ in range(3):
             self.launch()
             if self.answers():
@@ -76,7 +81,7 @@ class EtcdServer:
             self.kill()
             if not first or "address already in use" not in self.log():
                 break
-            shutil.rmtree(self._folder / "data", ignore_errors=True)
+            shutil.rmtree(self.data, ignore_errors=True)
             self._choose_ports()
         raise AssertionError(f"etcd did not start:\n{self.log()[-4000:]}")
 
@@ -84,7 +89,7 @@ class EtcdServer:
         """Starts the process, without waiting for it to answer."""
         assert self._process is None, "etcd runs already"
         arguments = [
-            *(f"--name={self.name}", f"--data-dir={self._folder / 'data'}", "--log-level=warn"),
+            *(f"--name={self.name}", f"--data-dir={self.data}", "--log-level=warn"),
             *(f"--listen-client-urls={self.endpoint}", f"--advertise-client-urls={self.endpoint}"),
             *(f"--listen-peer-urls={self.peer}", f"--initial-advertise-peer-urls={self.peer}"),
             *(f"--initial-cluster={self.cluster}", f"--listen-metrics-urls=http://127.0.0.1:{self._health_port}"),

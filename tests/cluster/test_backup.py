@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import pytest
+
 from tests.cluster.cluster import MEMBERS, PREFIX, Cluster
 
 
