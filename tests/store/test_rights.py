@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -184,3 +185,12 @@ async def test_probe_of_rights_changes_nothing(settings: Settings) -> None:
             assert await missing_rights(store, role) == []
         after = await store.client.range(store.keys.prefix, range_end(store.keys.prefix))
         assert [(kv.key, kv.mod_revision) for kv in after.kvs] == [(kv.key, kv.mod_revision) for kv in before.kvs]
+
+
+def test_readme_of_etcd_has_the_table_of_rights() -> None:
+    keys, words = Keys("/babygun/"), {"read": "read", "readwrite": "read, write", "": ""}
+    page = (Path(__file__).parents[2] / "etcd/README.md").read_text()
+    for kind in dict.fromkeys(kind for rights in RIGHTS.values() for kind in rights):
+        name = getattr(keys, kind).removeprefix(b"/babygun/").decode()
+        row = " | ".join(words[rights.get(kind, "")] for rights in RIGHTS.values())  # type: ignore[call-overload]
+        assert f"| `{name}` | {row} |" in page
