@@ -31,6 +31,7 @@ log = get_logger("health")
 INTERVAL = 30.0  # s, between two looks at what changes slowly
 START_PATIENCE = 3.0  # s, that a start waits for etcd; where it is away, the process starts all the same
 ANSWER = 2.5  # s, for etcd to say how it is
+_EXPLAIN = 1.5  # s, for finding out why there is no connection
 _EXPLAINED = 10.0  # s, for which the reason of a failed connection is not asked for again
 _JOIN_AGAIN = 1.0  # s
 
@@ -169,24 +170,32 @@ class Checkup:
                 status = await self._store.client.status()
                 alarms = await self._store.client.alarms() if status.leader else []
         except TimeoutError:
-            return [Finding("etcd away", f"etcd does not answer within {ANSWER:g} s", reason=True)]
+            return await self._unreachable(f"etcd does not answer within {ANSWER:g} s")
         except PermissionDenied as error:
             return [Finding("etcd user", explain_denied(self._store.settings, error), reason=True, fatal=True)]
         except EtcdError as error:
-            return await self._unreachable(error)
+            return await self._unreachable(f"etcd does not answer: {error}")
         found = [Finding(f"alarm {alarm}", f"etcd has raised its {alarm} alarm", reason=True) for alarm in alarms]
         if not status.leader:
             found.append(Finding("leader", "etcd has no leader", reason=True))
         return found + version_findings(status.version)
 
-    async def _unreachable(self, error: EtcdError) -> list[Finding]:
+    async def _unreachable(self, otherwise: str) -> list[Finding]:
+        """Why there is no connection; ``otherwise``: what to say where that can't be found out."""
         asked, found = self._explained
         if time.monotonic() - asked >= _EXPLAINED:
             settings = self._store.settings
-            sentences = await asyncio.gather(*(explain(settings, endpoint) for endpoint in settings.etcd_endpoints))
+            sentences = await asyncio.gather(*(self._why(endpoint) for endpoint in settings.etcd_endpoints))
             found = [Finding(f"tls {endpoint}", sentence, reason=True) for endpoint, sentence in zip(settings.etcd_endpoints, sentences, strict=True) if sentence]
             self._explained = (time.monotonic(), found)
-        return found or [Finding("etcd away", f"etcd does not answer: {error}", reason=True)]
+        return found or [Finding("etcd away", otherwise, reason=True)]
+
+    async def _why(self, endpoint: str) -> str:
+        try:
+            async with asyncio.timeout(_EXPLAIN):
+                return await explain(self._store.settings, endpoint)
+        except TimeoutError:  # silence, and no handshake that fails
+            return ""
 
     async def _members(self) -> list[Finding]:
         """Where there are several endpoints: those that don't answer while others do."""

@@ -156,7 +156,6 @@ async def test_expired_certificate_of_etcd_is_a_reason_and_work_begins_when_it_i
             etcd_ca=str(authority.ca),
             etcd_cert=str(mine.cert),
             etcd_key=str(mine.key),
-            etcd_timeout=0.5,
             relay_url="smtp://127.0.0.1:1",
         )
         assert await asyncio.to_thread(server.answers)
