@@ -37,8 +37,11 @@ class Proxy:
         if not self._up:
             writer.transport.abort()
             return
+        self._writers.add(writer)
         behind_reader, behind = await asyncio.open_connection(*self._target)
-        self._writers |= {writer, behind}
+        self._writers.add(behind)
+        if not self._up:  # cut meanwhile
+            behind.transport.abort()
         pumps = [asyncio.create_task(self._pump(reader, behind, False)), asyncio.create_task(self._pump(behind_reader, writer, True))]
         self._tasks.update(pumps)
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)

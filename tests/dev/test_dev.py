@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,8 @@ async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:
     state = await dev.running()
     assert {role: len(pids) for role, pids in state["pids"].items()} == {"etcd": 3, "api": 1, "worker": 2, "mailbox": 1}
     async with aiohttp.ClientSession() as session:
-        assert [await _status(session, f"http://127.0.0.1:{port}/readyz") for port in (probes, probes + 1)] == [200, 200]
+        for url in (f"http://127.0.0.1:{port}/readyz" for port in (probes, probes + 1)):  # registered, and in a moment it knows its slice
+            await answered(partial(_status, session, url), lambda status: status == 200)
         leads = [await _leads(session, endpoint) for endpoint in state["etcd_endpoints"]]
         assert sorted(leads) == [False, False, True]
         client = Client(state, session)
