@@ -58,7 +58,7 @@ async def _until_reason(api: RunningApi, proxy: Proxy, words: str) -> None:
 
 
 async def test_api_warns_of_workers_that_send_elsewhere(start_api: StartApi, rig: Rig) -> None:
-    async with rig.worker() as worker:
+    async with rig.worker(lease_ttl=10.0) as worker:
         api = await start_api(relay_url="", relays={"main": {"url": "smtp://127.0.0.1:1"}})
         warnings = (await api.call("GET", "/readyz", token="")).json["warnings"]
         assert len(warnings) == 1 and worker.membership.worker_id in warnings[0] and "sends queue main to another server than 127.0.0.1:1" in warnings[0]

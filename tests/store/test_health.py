@@ -227,7 +227,7 @@ async def test_workers_of_two_routings_under_one_prefix_are_told_once_each_way(
 ) -> None:
     monkeypatch.setattr(health, "INTERVAL", 0.1)
     with caplog.at_level(logging.INFO, "babygun.health"):
-        async with rig.worker() as one, rig_for(changed(rig.settings, relays={"main": {"url": other_smtp.url}})) as second, second.worker() as other:
+        async with rig.worker(lease_ttl=10.0) as one, rig_for(changed(rig.settings, relays={"main": {"url": other_smtp.url}})) as second, second.worker(lease_ttl=10.0) as other:
             for mine, theirs, smtp_port in ((one, other, rig.settings), (other, one, second.settings)):
                 async with asyncio.timeout(5):
                     while not (warnings := (await mine.health.check()).warnings):  # noqa: ASYNC110 (its own pace)
@@ -283,7 +283,7 @@ async def test_jobs_whose_relay_was_taken_out_of_the_settings_are_a_warning(rig:
     async with rig_for(former) as before:
         await before.send("ann@old.example")
         await before.send("ben@old.example", send_at=utc_now() + timedelta(hours=1))
-    async with rig.worker(), checkup(rig.settings, "api") as found:
+    async with rig.worker(lease_ttl=10.0), checkup(rig.settings, "api") as found:
         await found.look()
         assert (await found.check()).warnings == ["2 jobs of queue former can't go: no live worker sends it, so give it its relay back"]
 
