@@ -54,7 +54,7 @@ CMD ["worker"]
 FROM runtime AS tools
 USER root
 COPY --from=etcd /usr/local/bin/etcdctl /usr/local/bin/etcdutl /usr/local/bin/
-COPY scripts/bootstrap scripts/check-cluster scripts/backup-etcd scripts/restore-etcd /usr/local/bin/
+COPY scripts/bootstrap scripts/check-cluster scripts/backup-etcd scripts/restore-etcd scripts/promote-etcd /usr/local/bin/
 RUN mkdir -p /certificates/authority /certificates/etcd /certificates/api /certificates/worker /certificates/balancer /certificates/operator /data/etcd1 /data/etcd2 /data/etcd3 /backups \
  && chown -R babygun:babygun /certificates /data /backups && chmod -R go-rwx /certificates /data /backups
 USER babygun

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,8 @@ from tests.etcd_server import EtcdServer, NoEtcd
 from tests.invariants import check_invariants
 from tests.rig import Rig, changed, rig_for
 from tests.smtp_server import MisbehavingServer
+
+SCRIPT = Path(__file__).parents[2] / "scripts/promote-etcd"
 
 
 @pytest.fixture
@@ -33,6 +37,19 @@ async def etcdctl(server: EtcdServer, *words: str) -> str:
     if program is None:
         pytest.skip("there is no etcdctl")
     process = await asyncio.create_subprocess_exec(program, f"--endpoints={server.endpoint}", *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+    said = (await process.communicate())[0].decode()
+    assert process.returncode == 0, said
+    return said
+
+
+async def promote(*members: EtcdServer, name: str) -> str:
+    """What scripts/promote-etcd prints; an AssertionError with what it said where it fails."""
+    found = find_etcd()
+    program = found.program("etcdctl") if found else None
+    if program is None:
+        pytest.skip("there is no etcdctl")
+    environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}", "ETCDCTL_ENDPOINTS": ",".join(member.endpoint for member in members)}
+    process = await asyncio.create_subprocess_exec(SCRIPT, name, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
     said = (await process.communicate())[0].decode()
     assert process.returncode == 0, said
     return said
@@ -62,10 +79,7 @@ async def join(leader: EtcdServer, server: EtcdServer, *others: EtcdServer) -> N
     await once(leader, "unhealthy cluster", "member", "add", server.name, "--learner", f"--peer-urls={server.peer}")
     server.cluster = ",".join(f"{each.name}={each.peer}" for each in (leader, *others, server))
     server.launch()
-    async with asyncio.timeout(30):
-        while server.name not in (found := await members(leader)):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-    await once(leader, "in sync", "member", "promote", f"{found[server.name]['ID']:x}")
+    assert (await promote(leader, *others, name=server.name)) == f"{server.name} has its vote\n"
     assert await asyncio.to_thread(server.answers), server.log()[-4000:]
 
 
@@ -113,6 +127,7 @@ async def test_one_member_becomes_three_under_load_and_the_first_may_leave(first
                 assert await old.terminate(40) == 0
                 await more(sent, 50)
                 assert await new.terminate(40) == 0
+        assert await promote(second, name="etcd3") == "etcd3 has a vote already\n"
         found = await members(second)
         assert found.keys() == {"etcd1", "etcd2", "etcd3"} and not any(member.get("isLearner") for member in found.values())
         async with rig_for(grown) as after, after.worker_process():
