@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.cluster import Cluster, engine_problem
+from tests.cluster.cluster import Cluster, engine_problem, until
 
 _TIMEOUT = 300  # seconds for one test
 
@@ -40,7 +40,6 @@ def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluste
 @pytest.fixture
 def cluster(running_cluster: Cluster) -> Cluster:
     """The cluster, all of it up and well."""
-    if not running_cluster.well():
-        running_cluster.up()
+    until(lambda: running_cluster.well() or running_cluster.up(), "all of the cluster is well", within=150, every=1, errors=(AssertionError,))
     running_cluster.sign_in()
     return running_cluster
