@@ -19,7 +19,9 @@ from babygun.api.memory import BodyMemory
 from babygun.api.openapi import build_document
 from babygun.api.openapi_view import OPENAPI
 from babygun.api.problems import INVALID_REQUEST, NOT_READY, Problem
-from babygun.api.routes import ROUTES, Route
+from babygun.api.route import Route
+from babygun.api.routes import ROUTES
+from babygun.api.session import authorization_of
 from babygun.api.space import Space
 from babygun.api.traced import traced
 from babygun.errors import EtcdError
@@ -74,7 +76,7 @@ def _guarded(route: Route) -> Handler:
         if route.tag != "operations" and not api_of(request).health.joined:
             raise Problem(NOT_READY, "etcd has not confirmed that what is there belongs to this cluster; GET /readyz says more.")
         if route.needs is not None:
-            access = request[ACCESS] = await api_of(request).auth.authorize(request.headers.get("Authorization"), scope)
+            access = request[ACCESS] = await api_of(request).auth.authorize(authorization_of(request), scope)
             note(client_id=access.client.id)
         if request.rel_url.raw_query_string:
             _check_query(request, names)

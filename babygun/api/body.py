@@ -17,6 +17,8 @@ from babygun.api.problems import INVALID_REQUEST, MALFORMED_JSON, MALFORMED_REQU
 
 T = TypeVar("T")
 
+MAX_SMALL = 64 << 10  # bytes, for calls that need no more: no stranger can hold much of our memory
+
 _ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?(.*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*?)`(?: - at `\$\.?(.*)`)?", re.DOTALL)
@@ -28,10 +30,10 @@ _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _TYPES = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list", "object": "an object", "null": "null", "datetime": "a time"}
 
 
-async def read_json(request: web.Request) -> bytes:
-    """The raw body of a request whose Content-Type says JSON. Raises the 400, 408, 413, 415 or 503 problem."""
+async def read_json(request: web.Request, *, limit: int | None = None) -> bytes:
+    """The raw body of a request whose Content-Type says JSON, at most ``limit`` bytes. Raises the 400, 408, 413, 415 or 503 problem."""
     check_json(request)
-    return await read_body(request)
+    return await read_body(request, limit=limit)
 
 
 def check_json(request: web.Request) -> None:
@@ -43,7 +45,7 @@ def check_json(request: web.Request) -> None:
 
 async def read_body(request: web.Request, *, limit: int | None = None) -> bytes:
     """The raw body, decompressed, at most ``limit`` (by default ``max_request``) bytes. Raises the 400, 408, 413, 415 or 503 problem."""
-    limit = request.client_max_size if limit is None else limit
+    limit = request.client_max_size if limit is None else min(limit, request.client_max_size)
     announced = request.content_length
     if announced is not None and announced > limit:
         raise too_large(limit, request.client_max_size)

@@ -26,6 +26,8 @@ TOKEN_INFO = {
     "expires_at": "2026-11-25T10:00:00Z",
     "expires_in": 3540,
 }
+SESSION_REQUESTS: dict[str, Any] = {"id and secret": {"client_id": _CLIENT, "client_secret": "<the secret that client create printed>"}}
+SESSION = {"client_id": _CLIENT, "name": "shop", "scopes": ["emails:send", "emails:read"], "expires_at": "2026-11-25T10:00:00Z"}
 
 EMAIL_REQUESTS: dict[str, Any] = {
     "plain text": {"sender": "Shop <shop@example.com>", "to": "ann@example.org", "subject": "Your order", "body": "Thank you!\n"},
@@ -170,6 +172,7 @@ PROBLEM_DETAILS: dict[str, tuple[str, str | None]] = {
     "invalid-token": ("The token has expired.", None),
     "invalid-credentials": ("There is no client with this id and secret.", None),
     "insufficient-scope": ("This call needs the scope emails:send.", None),
+    "cross-site": ("A call that a cookie authorizes must come from a page of this same address; programs send Authorization: Bearer <token> instead.", None),
     "not-found": ("There is no e-mail with this id. E-mails are kept for a time after their end, then removed.", None),
     "method-not-allowed": ("PUT is not among GET, OPTIONS.", None),
     "conflict": ("The e-mail is complete already.", None),

@@ -11,18 +11,23 @@ import msgspec
 from babygun import __version__
 from babygun.api import examples, problems
 from babygun.api.problems import CONTENT_TYPE, ProblemDocument, ProblemType
-from babygun.api.routes import ROUTES, Parameter, Route
+from babygun.api.route import Parameter, Route
+from babygun.api.routes import ROUTES
+from babygun.api.session import COOKIE
 
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "X-Request-Id": ("Names the call in our log: the caller's own X-Request-Id where it sent one of 1 to 64 letters, digits and . _ : -", {"type": "string"}),
     "Location": ("Where the e-mail can be read.", {"type": "string", "format": "uri-reference"}),
     "Idempotent-Replayed": ("Set where the Idempotency-Key was known, and this is the first call's answer.", {"type": "string", "enum": ["true"]}),
     "Retry-After": ("Seconds to wait before the call is repeated.", {"type": "string", "pattern": "^[0-9]+$"}),
+    "Set-Cookie": ("The session's token: HttpOnly, SameSite=Strict, and Secure where the API speaks https.", {"type": "string"}),
     "WWW-Authenticate": ("How to authenticate.", {"type": "string"}),
 }
 _INTRODUCTION = """Babygun sends e-mails: `POST /emails` stores one and answers at once, workers deliver it, and `GET /emails/{id}` tells what became of it.
 
 Get a token with `POST /tokens`, and send it as `Authorization: Bearer <token>` with every other call. A token has scopes; `admin` stands for all of them, and for seeing every client's e-mails.
+
+Pages of the same origin sign in with `POST /session` instead: a cookie then stands for the header.
 
 Errors are problems (RFC 9457) whose `type` never changes and whose `field` names the part of the request that is meant."""
 _TAGS = {
@@ -51,6 +56,7 @@ def build_document() -> dict[str, Any]:
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A token from POST /tokens."},
                 "client": {"type": "http", "scheme": "basic", "description": "Client id and secret."},
+                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "The cookie that POST /session sets; for pages of the same origin."},
                 "metrics": {"type": "http", "scheme": "bearer", "description": "The setting metrics_token, where it is set."},
             },
         },
@@ -64,6 +70,8 @@ def problems_of(route: Route) -> tuple[ProblemType, ...]:
         found += [problems.MALFORMED_JSON, problems.TOO_LARGE, problems.REQUEST_TIMEOUT, problems.UNSUPPORTED_MEDIA_TYPE]
     if route.needs is not None:
         found += [problems.NO_TOKEN, problems.INVALID_TOKEN, problems.NOT_READY]
+        if route.method != "GET":
+            found.append(problems.CROSS_SITE)
         if route.needs != "token":
             found.append(problems.INSUFFICIENT_SCOPE)
     return tuple(dict.fromkeys(found))
@@ -96,7 +104,7 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
         return [{"client": []}, {}]
     if route.metrics_token:
         return [{"metrics": []}, {}]
-    return [{"token": []}] if route.needs is not None else []
+    return [{"token": []}, {"session": []}] if route.needs is not None else []
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from babygun.api.body import JsonBody, check_json, read_body
+from babygun.api.body import MAX_SMALL, JsonBody, check_json, read_body
 from babygun.api.context import SECURITY_HEADERS, access_of, api_of, json_answer
 from babygun.api.problems import INSUFFICIENT_SCOPE, INVALID_CREDENTIALS, INVALID_REQUEST, Problem
 from babygun.logs import note
@@ -50,12 +50,11 @@ class TokenInfo(msgspec.Struct, frozen=True):
 
 
 _body = JsonBody(TokenRequest)
-_MAX_BODY = 64 << 10  # bytes: no stranger can hold much of our memory
 
 
 async def issue_token(request: web.Request) -> web.Response:
     api = api_of(request)
-    raw = await read_body(request, limit=min(_MAX_BODY, request.client_max_size))
+    raw = await read_body(request, limit=MAX_SMALL)
     if raw:
         check_json(request)
     wanted = _body.decode(raw) if raw else TokenRequest()

@@ -16,7 +16,8 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import content_type_conformance, response_headers_conformance, response_schema_conformance, status_code_conformance
 
 from babygun.api.openapi import build_document
-from babygun.api.routes import ROUTES, Route
+from babygun.api.route import Route
+from babygun.api.routes import ROUTES
 from babygun.settings import Settings
 from babygun.store import Store
 from tests.api.conftest import EMAIL, basic, running, until_ready

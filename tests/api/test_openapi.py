@@ -93,7 +93,7 @@ def test_operation_tells_all_that_it_should(route: Any) -> None:
     assert operation["summary"]
     assert all(response["headers"].keys() >= {"X-Request-Id"} for response in operation["responses"].values())
     if route.needs:
-        assert operation["security"] == [{"token": []}]
+        assert operation["security"] == [{"token": []}, {"session": []}]
         assert {"401", "503"} <= operation["responses"].keys()
     assert set(re.findall(r"{(\w+)}", route.path)) == {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
 
@@ -102,7 +102,7 @@ async def test_real_answers_fit_the_document(api: RunningApi, store: Store) -> N
     def schema(method: str, path: str, answer: Any) -> Any:
         response = DOCUMENT["paths"][path][method.lower()]["responses"][str(answer.status)]
         media_type = answer.headers["Content-Type"].split(";")[0]
-        for name in ("Location", "Idempotent-Replayed", "Retry-After", "WWW-Authenticate"):
+        for name in ("Location", "Idempotent-Replayed", "Retry-After", "WWW-Authenticate", "Set-Cookie"):
             assert (name in answer.headers) <= (name in response["headers"]), name
         return response["content"][media_type]["schema"]
 
@@ -118,6 +118,11 @@ async def test_real_answers_fit_the_document(api: RunningApi, store: Store) -> N
     await checked("POST", "/tokens", 401, token="")
     await checked("GET", "/tokens", 200)
     await checked("GET", "/tokens", 401, token="x")
+    signing_in = {"json": {"client_id": client.id, "client_secret": secret}}
+    await checked("POST", "/session", 200, token="", headers={"Sec-Fetch-Site": "same-origin"}, **signing_in)
+    await checked("POST", "/session", 403, token="", headers={"Sec-Fetch-Site": "cross-site"}, **signing_in)
+    await checked("GET", "/session", 200)
+    await checked("GET", "/session", 401, token="")
     for name, example in DOCUMENT["paths"]["/emails"]["post"]["requestBody"]["content"]["application/json"]["examples"].items():
         email_id = (await checked("POST", "/emails", 202, json=example["value"], headers={"Idempotency-Key": name}))["id"]
         await checked("POST", "/emails", 202, json=example["value"], headers={"Idempotency-Key": name})

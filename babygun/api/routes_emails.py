@@ -1,0 +1,111 @@
+"""The calls on e-mails."""
+
+from __future__ import annotations
+
+from babygun.api import emails, examples, problems
+from babygun.api.documents import AcceptedEmail, EmailDocument, EmailList, EmailLog
+from babygun.api.route import READS, WRITES, Answer, Parameter, Route
+from babygun.api.submission import EmailRequest
+
+_ID = Parameter("id", "path", "The e-mail's id, from the answer to POST /emails.", {"type": "string"}, examples.EMAIL_ID)
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="POST",
+        path="/emails",
+        handler=emails.send_email,
+        operation="sendEmail",
+        summary="Send an e-mail",
+        description=(
+            "The answer leaves after the e-mail has been committed to etcd: from then on it is delivered, or its failure told. "
+            "With an `Idempotency-Key` a repeated call gets the first one's answer, and the e-mail is sent once."
+        ),
+        tag="emails",
+        needs="emails:send",
+        parameters=(
+            Parameter(
+                "Idempotency-Key",
+                "header",
+                "Names the call: repeated with the same body it has no further effect. Remembered for the setting idempotency_retention, 24 hours by default.",
+                {"type": "string", "minLength": 1, "maxLength": emails.MAX_IDEMPOTENCY_KEY, "pattern": "^[ -~]+$"},
+                "order-4711-confirmation",
+            ),
+        ),
+        body=EmailRequest,
+        body_examples=examples.EMAIL_REQUESTS,
+        answer=Answer(202, "The e-mail is stored and will be sent.", AcceptedEmail, examples.ACCEPTED, ("Location", "Idempotent-Replayed")),
+        problems=(problems.IDEMPOTENCY_CONFLICT, problems.BUSY, problems.TOO_MANY_REQUESTS, problems.NO_RELAY, *WRITES),
+    ),
+    Route(
+        method="GET",
+        path="/emails",
+        handler=emails.list_emails,
+        operation="listEmails",
+        summary="List e-mails, newest first",
+        description=(
+            "The client's own; with the scope admin everybody's. A page reads a bounded number of records whatever the filter, "
+            "so it may hold fewer e-mails than asked for and still have a cursor: go on until the cursor is null."
+        ),
+        tag="emails",
+        needs="emails:read",
+        parameters=(
+            Parameter("limit", "query", "The most e-mails on the page.", {"type": "integer", "minimum": 1, "maximum": emails.MAX_LIMIT, "default": emails.DEFAULT_LIMIT}, 20),
+            Parameter("cursor", "query", "From the page before.", {"type": "string"}, examples.EMAIL_ID),
+            Parameter("status", "query", "Only e-mails in this state.", {"type": "string", "enum": list(emails.STATUSES)}, "failed"),
+            Parameter("tag", "query", "Only e-mails with this tag.", {"type": "string"}, "welcome"),
+        ),
+        answer=Answer(200, "A page of e-mails.", EmailList, examples.EMAIL_LIST),
+        problems=READS,
+    ),
+    Route(
+        method="GET",
+        path="/emails/{id}",
+        handler=emails.show_email,
+        operation="showEmail",
+        summary="Read an e-mail and its status",
+        tag="emails",
+        needs="emails:read",
+        parameters=(_ID,),
+        answer=Answer(200, "The e-mail.", EmailDocument, examples.EMAIL),
+        problems=(problems.NOT_FOUND, *READS),
+    ),
+    Route(
+        method="GET",
+        path="/emails/{id}/log",
+        handler=emails.show_log,
+        operation="showLog",
+        summary="Read an e-mail's status log",
+        description="What happened to it, oldest first: accepted, claimed, delivered, deferred, bounced, expired, reclaimed, cancelled, retried.",
+        tag="emails",
+        needs="emails:read",
+        parameters=(_ID,),
+        answer=Answer(200, "The log.", EmailLog, examples.LOG),
+        problems=(problems.NOT_FOUND, *READS),
+    ),
+    Route(
+        method="POST",
+        path="/emails/{id}/cancel",
+        handler=emails.cancel_email,
+        operation="cancelEmail",
+        summary="Cancel an e-mail",
+        description="Stops every recipient that is not delivered yet. What is being sent at this moment can't be stopped and goes on: `sending` names those queues.",
+        tag="emails",
+        needs="emails:send",
+        parameters=(_ID,),
+        answer=Answer(200, "The e-mail as it is now.", EmailDocument, examples.CANCELLED),
+        problems=(problems.NOT_FOUND, problems.CONFLICT, *WRITES),
+    ),
+    Route(
+        method="POST",
+        path="/emails/{id}/retry",
+        handler=emails.retry_email,
+        operation="retryEmail",
+        summary="Try a failed e-mail again",
+        description="Tries the recipients that have not got it again, from the first try. Only a failed or cancelled e-mail whose content is still kept can be tried again.",
+        tag="emails",
+        needs="emails:send",
+        parameters=(_ID,),
+        answer=Answer(200, "The e-mail as it is now.", EmailDocument, examples.RETRIED),
+        problems=(problems.NOT_FOUND, problems.CONFLICT, *WRITES),
+    ),
+)
