@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -9,7 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from babygun.model import Attempt, Email, EmailStatus, LogEntry, LogEvent, Owner, Recipient, RecipientKind, RecipientReply, RecipientStatus, Worker
-from babygun.store.reading import EmailView, Page
+from babygun.store.listing import Page
+from babygun.store.reading import EmailView
 
 
 class AcceptedEmail(msgspec.Struct, frozen=True):
@@ -63,6 +65,7 @@ class EmailSummary(msgspec.Struct, frozen=True, kw_only=True):
     tags: list[str]
     metadata: dict[str, str]
     size: Annotated[int, Meta(description="Bytes of the content as it is stored.")]
+    sending: Annotated[list[str], Meta(description="The queues that are being sent at this moment.")]
 
 
 class EmailDocument(EmailSummary, frozen=True, kw_only=True):
@@ -74,7 +77,6 @@ class EmailDocument(EmailSummary, frozen=True, kw_only=True):
     reply_to: list[str] | None
     attachments: list[AttachmentDocument] | None
     content_expired: bool
-    sending: Annotated[list[str], Meta(description="The queues that are being sent at this moment.")]
 
 
 class EmailList(msgspec.Struct, frozen=True):
@@ -158,9 +160,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
 def email_document(view: EmailView) -> EmailDocument:
     content = view.content
-    owners = sorted(view.owners.items(), key=lambda item: item[1].since)
-    summary = msgspec.structs.asdict(email_summary(view.email))
-    summary["worker_id"] = owners[-1][1].worker_id if owners else view.email.worker_id
+    summary = msgspec.structs.asdict(email_summary(view.email, view.owners))
     summary["sender"] = content.sender if content else view.email.sender
     return EmailDocument(
         **summary,
@@ -170,11 +170,12 @@ def email_document(view: EmailView) -> EmailDocument:
         reply_to=list(content.reply_to) if content else None,
         attachments=[AttachmentDocument(a.filename, a.content_type, a.content_id, len(a.content)) for a in content.attachments] if content else None,
         content_expired=content is None,
-        sending=[queue for queue, _ in owners],
     )
 
 
-def email_summary(email: Email) -> EmailSummary:
+def email_summary(email: Email, owners: Mapping[str, Owner]) -> EmailSummary:
+    """``owners``: by queue, who is sending it now."""
+    sending = sorted(owners.items(), key=lambda item: item[1].since)
     return EmailSummary(
         id=email.id,
         client_id=email.client_id,
@@ -187,10 +188,11 @@ def email_summary(email: Email) -> EmailSummary:
         status=email.status,
         status_reason=email.status_reason,
         tries=email.tries,
-        worker_id=email.worker_id,
+        worker_id=sending[-1][1].worker_id if sending else email.worker_id,
         tags=list(email.tags),
         metadata=email.metadata,
         size=email.size,
+        sending=[queue for queue, _ in sending],
     )
 
 
@@ -199,7 +201,7 @@ def _recipient(r: Recipient) -> RecipientDocument:
 
 
 def email_list(page: Page) -> EmailList:
-    return EmailList([email_summary(email) for email in page.emails], page.cursor)
+    return EmailList([email_summary(email, page.owners.get(email.id, {})) for email in page.emails], page.cursor)
 
 
 def email_log(email: Email, entries: list[LogEntry], owners: dict[str, Owner]) -> EmailLog:

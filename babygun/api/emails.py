@@ -1,4 +1,4 @@
-"""The calls on e-mails."""
+"""The calls on one e-mail."""
 
 from __future__ import annotations
 
@@ -6,25 +6,22 @@ import hashlib
 import re
 import time
 from datetime import UTC, datetime
-from typing import cast, get_args
 
 from aiohttp import web
 
 from babygun import metrics, tracing
 from babygun.api.body import read_json
 from babygun.api.context import REQUEST_ID, access_of, api_of, json_answer
-from babygun.api.documents import AcceptedEmail, email_document, email_list, email_log
+from babygun.api.documents import AcceptedEmail, email_document, email_log
 from babygun.api.problems import ETCD_UNAVAILABLE, IDEMPOTENCY_CONFLICT, INVALID_REQUEST, NO_RELAY, OUT_OF_SPACE, OUTCOME_UNKNOWN, Problem, sentence
 from babygun.api.submission import read_submission
 from babygun.codec import encode_content
 from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
-from babygun.ids import created_ms, is_email_id, new_email_id
+from babygun.ids import created_ms, new_email_id
 from babygun.logs import note
-from babygun.model import Email, EmailStatus
+from babygun.model import Email
 from babygun.store import reading, transitions
 
-STATUSES: tuple[str, ...] = get_args(EmailStatus)
-DEFAULT_LIMIT, MAX_LIMIT = 20, 100
 MAX_IDEMPOTENCY_KEY = 255
 _idempotency_key = re.compile(rf"[ -~]{{1,{MAX_IDEMPOTENCY_KEY}}}").fullmatch
 
@@ -80,27 +77,6 @@ async def send_email(request: web.Request) -> web.Response:
     if accepted.repeated:
         headers["Idempotent-Replayed"] = "true"
     return json_answer(AcceptedEmail(accepted.email_id, "incomplete", created_at, len(email.recipients)), status=202, headers=headers)
-
-
-async def list_emails(request: web.Request) -> web.Response:
-    api, access = api_of(request), access_of(request)
-    query = request.query
-    limit, cursor, status = query.get("limit", str(DEFAULT_LIMIT)), query.get("cursor"), query.get("status")
-    if not re.fullmatch(r"[0-9]{1,3}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
-        raise Problem(INVALID_REQUEST, f"A page has 1 to {MAX_LIMIT} e-mails.", field="limit")
-    if cursor is not None and not is_email_id(cursor):
-        raise Problem(INVALID_REQUEST, "The cursor is not one from an earlier page.", field="cursor")
-    if status is not None and status not in STATUSES:
-        raise Problem(INVALID_REQUEST, f"It must be one of {', '.join(STATUSES)}.", field="status")
-    page = await reading.list_emails(
-        api.store,
-        client_id=None if access.is_admin else access.client.id,
-        limit=int(limit),
-        cursor=cursor,
-        status=cast("EmailStatus | None", status),
-        tag=query.get("tag"),
-    )
-    return json_answer(email_list(page))
 
 
 async def show_email(request: web.Request) -> web.Response:

@@ -92,6 +92,7 @@ _SUMMARY: dict[str, Any] = {
     "tags": ["order"],
     "metadata": {"order": "4711"},
     "size": 312,
+    "sending": [],
 }
 _CONTENT: dict[str, Any] = {
     "sender": "Shop <shop@example.com>",
@@ -101,7 +102,6 @@ _CONTENT: dict[str, Any] = {
     "reply_to": [],
     "attachments": [],
     "content_expired": False,
-    "sending": [],
 }
 EMAIL = _SUMMARY | _CONTENT
 _NOTHING: dict[str, Any] = {"status_code": None, "enhanced_code": None, "status_reason": None, "reply_class": None, "tries": 0}

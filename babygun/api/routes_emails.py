@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from babygun.api import emails, examples, problems
+from babygun.api import emails, examples, listing, problems
 from babygun.api.documents import AcceptedEmail, EmailDocument, EmailList, EmailLog
 from babygun.api.route import READS, WRITES, Answer, Parameter, Route
 from babygun.api.submission import EmailRequest
@@ -39,7 +39,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET",
         path="/emails",
-        handler=emails.list_emails,
+        handler=listing.list_emails,
         operation="listEmails",
         summary="List e-mails, newest first",
         description=(
@@ -49,10 +49,25 @@ ROUTES: tuple[Route, ...] = (
         tag="emails",
         needs="emails:read",
         parameters=(
-            Parameter("limit", "query", "The most e-mails on the page.", {"type": "integer", "minimum": 1, "maximum": emails.MAX_LIMIT, "default": emails.DEFAULT_LIMIT}, 20),
+            Parameter("limit", "query", "The most e-mails on the page.", {"type": "integer", "minimum": 1, "maximum": listing.MAX_LIMIT, "default": listing.DEFAULT_LIMIT}, 20),
             Parameter("cursor", "query", "From the page before.", {"type": "string"}, examples.EMAIL_ID),
-            Parameter("status", "query", "Only e-mails in this state.", {"type": "string", "enum": list(emails.STATUSES)}, "failed"),
+            Parameter(
+                "status",
+                "query",
+                "Only e-mails in this state; of the incomplete ones, waiting and sending tell apart those that nobody sends at this moment and those that somebody does.",
+                {"type": "string", "enum": list(listing.STATUSES)},
+                "failed",
+            ),
             Parameter("tag", "query", "Only e-mails with this tag.", {"type": "string"}, "welcome"),
+            Parameter(
+                "recipient",
+                "query",
+                "Only e-mails to this address, or to this domain where it begins with @; upper and lower case are the same.",
+                {"type": "string"},
+                "@example.org",
+            ),
+            Parameter("after", "query", "Only e-mails accepted at this time or later.", {"type": "string", "format": "date-time"}, "2026-11-25T09:00:00Z"),
+            Parameter("before", "query", "Only e-mails accepted before this time.", {"type": "string", "format": "date-time"}, "2026-11-25T10:00:00Z"),
         ),
         answer=Answer(200, "A page of e-mails.", EmailList, examples.EMAIL_LIST),
         problems=READS,

@@ -78,14 +78,14 @@ def delete_range(start: bytes, end: bytes) -> Op:
     return Op(_DELETE, wire.delete_op(start, end), start, end)
 
 
-def get(key: bytes) -> Op:
-    """Reads a key."""
-    return Op(_GET, wire.get_op(key), key)
+def get(key: bytes, *, revision: int = 0) -> Op:
+    """Reads a key, as it is or was at ``revision``."""
+    return Op(_GET, wire.range_op(rpc.RangeRequest(key=key, revision=revision).SerializeToString()) if revision else wire.get_op(key), key)
 
 
-def get_range(start: bytes, end: bytes, *, limit: int = 0, keys_only: bool = False, descending: bool = False) -> Op:
-    """Reads the keys in [start, end), at most ``limit`` of them (0: all)."""
-    request = range_request(start, end, limit=limit, keys_only=keys_only, descending=descending)
+def get_range(start: bytes, end: bytes, *, limit: int = 0, keys_only: bool = False, descending: bool = False, revision: int = 0) -> Op:
+    """Reads the keys in [start, end), at most ``limit`` of them (0: all), now or at ``revision``."""
+    request = range_request(start, end, limit=limit, keys_only=keys_only, descending=descending, revision=revision)
     return Op(_GET, wire.range_op(request.SerializeToString()), start, end)
 
 

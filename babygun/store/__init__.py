@@ -3,7 +3,8 @@
 :class:`Store` holds what all of it needs: client, batcher, keys, leases. The verbs are functions in the modules:
 
     transitions   accept, claim, finish, reclaim, release, due, cancel, retry
-    reading       one email, its log, the newest emails, what waits, who works
+    reading       one email, its log, who works
+    listing       the newest emails, filtered, page by page
     clients       API clients, token signing keys, revoked tokens
     retention     the leases that ended emails hang on, and shedding under pressure
     health        whether a process can do its work: with rights and permissions (etcd's users), cluster (whose prefix it is) and peers
