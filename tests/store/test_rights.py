@@ -22,8 +22,9 @@ from babygun.model import Job, Owner, Scope
 from babygun.settings import Settings
 from babygun.store import Store, retention
 from babygun.store.health import Health
+from babygun.store.listing import list_emails
 from babygun.store.permissions import missing_rights
-from babygun.store.reading import list_emails, list_workers
+from babygun.store.reading import list_workers
 from babygun.store.rights import RIGHTS, Grant, Right, Role, grants
 from tests.api.conftest import RunningApi, running, until_ready
 from tests.etcd_server import EtcdServer
@@ -147,7 +148,7 @@ async def test_inspector_reads_what_happens_and_nothing_else(guarded: Settings) 
         await rig.ended(email_id)
         assert (await rig.events(email_id))[0] == "accepted"
         assert len(await list_workers(rig.store)) == 1
-        assert len((await list_emails(rig.store, client_id=None, limit=10)).emails) == 1
+        assert len((await list_emails(rig.store, limit=10)).emails) == 1
         assert await missing_rights(rig.store, "inspector") == []
         for kind in KINDS:
             start = getattr(rig.store.keys, kind)
