@@ -24,6 +24,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?(.*)
 _MISSING = re.compile(r"Object missing required field `(.*?)`(?: - at `\$\.?(.*)`)?", re.DOTALL)
 _AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
 _EXPECTED = re.compile(r"Expected `([a-z |]+)`, got `([a-z]+)`")
+_LENGTH = re.compile(r"Expected `(array|str)` of length (>=|<=) (\d+)")
 _INDEX = re.compile(r"\[(?:\d+|\.\.\.)\]")
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 # msgspec's names of JSON's types.
@@ -155,6 +156,8 @@ def explain(message: str, choices: dict[str, tuple[str, ...]]) -> tuple[str, str
     if match := _EXPECTED.fullmatch(said):
         wanted = [_TYPES.get(name, name) for name in match[1].split(" | ")]
         return f"It must be {' or '.join(wanted)}, and is {_TYPES.get(match[2], match[2])}.", field
+    if match := _LENGTH.fullmatch(said):
+        return f"It must have at {'least' if match[2] == '>=' else 'most'} {match[3]} {'entries' if match[1] == 'array' else 'characters'}.", field
     return f"{said}.", field
 
 

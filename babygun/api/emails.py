@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -80,7 +81,7 @@ async def send_email(request: web.Request) -> web.Response:
 
 
 async def show_email(request: web.Request) -> web.Response:
-    return json_answer(email_document(await _own_email(request)))
+    return json_answer(email_document(await own_email(request, request.match_info["id"])))
 
 
 async def show_log(request: web.Request) -> web.Response:
@@ -92,23 +93,37 @@ async def show_log(request: web.Request) -> web.Response:
 
 
 async def cancel_email(request: web.Request) -> web.Response:
-    view = await _own_email(request, content=False)
-    email = await transitions.cancel(api_of(request).store, view.email.id, client_id=access_of(request).client.id, request_id=request[REQUEST_ID])
-    if email.status != "incomplete":
-        metrics.EMAILS_ENDED[email.status].inc()
-    return await show_email(request)
+    return await _changed(request, cancel)
 
 
 async def retry_email(request: web.Request) -> web.Response:
-    view = await _own_email(request, content=False)
-    await transitions.retry(api_of(request).store, view.email.id, client_id=access_of(request).client.id, request_id=request[REQUEST_ID])
+    return await _changed(request, retry)
+
+
+async def _changed(request: web.Request, change: Callable[[web.Request, str], Awaitable[Email]]) -> web.Response:
+    email_id = request.match_info["id"]
+    await own_email(request, email_id, content=False)
+    await change(request, email_id)
     return await show_email(request)
 
 
-async def _own_email(request: web.Request, *, content: bool = True) -> reading.EmailView:
-    """The e-mail that the path names. Raises NotFound where it is another client's, too: nobody learns which ids exist."""
+async def cancel(request: web.Request, email_id: str) -> Email:
+    """Stops an e-mail in the name of the caller, whose it must be known to be. Raises NotFound, Conflict."""
+    email = await transitions.cancel(api_of(request).store, email_id, client_id=access_of(request).client.id, request_id=request[REQUEST_ID])
+    if email.status != "incomplete":
+        metrics.EMAILS_ENDED[email.status].inc()
+    return email
+
+
+async def retry(request: web.Request, email_id: str) -> Email:
+    """Has an e-mail tried again in the name of the caller, whose it must be known to be. Raises NotFound, Conflict."""
+    return await transitions.retry(api_of(request).store, email_id, client_id=access_of(request).client.id, request_id=request[REQUEST_ID])
+
+
+async def own_email(request: web.Request, email_id: str, *, content: bool = True) -> reading.EmailView:
+    """The e-mail, if the caller may see it. Raises NotFound where it is another client's, too: nobody learns which ids exist."""
     access = access_of(request)
-    view = await reading.get_email(api_of(request).store, request.match_info["id"], content=content)
+    view = await reading.get_email(api_of(request).store, email_id, content=content)
     if view is None or not (access.is_admin or view.email.client_id == access.client.id):
         raise _no_such_email()
     return view

@@ -117,6 +117,13 @@ RETRIED = EMAIL | {
     "status_reason": None,
     "recipients": [_recipient("ann@example.org", "to"), _recipient("bob@example.org", "to", status="pending", **_NOTHING)],
 }
+BULK_REQUESTS: dict[str, Any] = {"two e-mails": {"ids": [EMAIL_ID, _OTHER_ID]}}
+BULK_RESULTS = {
+    "results": [
+        {"id": EMAIL_ID, "status": "ok", "detail": None, "email_status": "cancelled"},
+        {"id": _OTHER_ID, "status": "conflict", "detail": "The e-mail is complete already.", "email_status": "complete"},
+    ]
+}
 EMAIL_LIST = {"emails": [_SUMMARY], "cursor": _OTHER_ID}
 
 _LINE: dict[str, Any] = {

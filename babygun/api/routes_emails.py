@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from babygun.api import emails, examples, listing, problems
+from babygun.api import bulk, emails, examples, listing, problems
 from babygun.api.documents import AcceptedEmail, EmailDocument, EmailList, EmailLog
 from babygun.api.route import READS, WRITES, Answer, Parameter, Route
 from babygun.api.submission import EmailRequest
 
 _ID = Parameter("id", "path", "The e-mail's id, from the answer to POST /emails.", {"type": "string"}, examples.EMAIL_ID)
+_BULK = f"Up to {bulk.MAX_IDS:,} at once, each on its own: one that can't be changed keeps none of the others from it."
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -122,5 +123,33 @@ ROUTES: tuple[Route, ...] = (
         parameters=(_ID,),
         answer=Answer(200, "The e-mail as it is now.", EmailDocument, examples.RETRIED),
         problems=(problems.NOT_FOUND, problems.CONFLICT, *WRITES),
+    ),
+    Route(
+        method="POST",
+        path="/emails/cancel",
+        handler=bulk.cancel_emails,
+        operation="cancelEmails",
+        summary="Cancel many e-mails",
+        description=f"{_BULK} What a call on one of them would answer is told for each.",
+        tag="emails",
+        needs="emails:send",
+        body=bulk.BulkRequest,
+        body_examples=examples.BULK_REQUESTS,
+        answer=Answer(200, "What became of each.", bulk.BulkResults, examples.BULK_RESULTS),
+        problems=WRITES,
+    ),
+    Route(
+        method="POST",
+        path="/emails/retry",
+        handler=bulk.retry_emails,
+        operation="retryEmails",
+        summary="Try many e-mails again",
+        description=f"{_BULK} What a call on one of them would answer is told for each.",
+        tag="emails",
+        needs="emails:send",
+        body=bulk.BulkRequest,
+        body_examples=examples.BULK_REQUESTS,
+        answer=Answer(200, "What became of each.", bulk.BulkResults, examples.BULK_RESULTS),
+        problems=WRITES,
     ),
 )
