@@ -28,6 +28,14 @@ TOKEN_INFO = {
 }
 SESSION_REQUESTS: dict[str, Any] = {"id and secret": {"client_id": _CLIENT, "client_secret": "<the secret that client create printed>"}}
 SESSION = {"client_id": _CLIENT, "name": "shop", "scopes": ["emails:send", "emails:read"], "expires_at": "2026-11-25T10:00:00Z"}
+CLIENT_REQUESTS: dict[str, Any] = {
+    "sends and reads its own": {"name": "shop", "scopes": ["emails:send", "emails:read"]},
+    "with an id and a rate": {"name": "newsletter", "scopes": ["emails:send"], "id": "newsletter", "rate": 50},
+}
+_CLIENT_DOCUMENT: dict[str, Any] = {"id": _CLIENT, "name": "shop", "scopes": ["emails:send", "emails:read"], "rate": None, "created_at": "2026-11-20T14:02:11.480000Z"}
+CLIENTS = {"clients": [_CLIENT_DOCUMENT]}
+NEW_CLIENT = _CLIENT_DOCUMENT | {"client_secret": "<64 hex digits>"}
+CLIENT_ID = _CLIENT
 
 EMAIL_REQUESTS: dict[str, Any] = {
     "plain text": {"sender": "Shop <shop@example.com>", "to": "ann@example.org", "subject": "Your order", "body": "Thank you!\n"},

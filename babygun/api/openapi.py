@@ -32,6 +32,7 @@ Pages of the same origin sign in with `POST /session` instead: a cookie then sta
 Errors are problems (RFC 9457) whose `type` never changes and whose `field` names the part of the request that is meant."""
 _TAGS = {
     "tokens": "Who may call.",
+    "clients": "The applications that may call.",
     "emails": "Sending e-mails, and what became of them.",
     "operations": "For operators and their tools.",
 }

@@ -45,7 +45,7 @@ class Route:
     operation: str  # the OpenAPI operationId
     summary: str
     description: str = ""
-    tag: Literal["tokens", "emails", "operations"]
+    tag: Literal["tokens", "clients", "emails", "operations"]
     needs: Needs = None
     basic: bool = False  # HTTP Basic is taken
     metrics_token: bool = False  # the setting metrics_token is asked for, where it is set

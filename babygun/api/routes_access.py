@@ -1,9 +1,9 @@
-"""The calls that say who may call: tokens and sessions."""
+"""The calls that say who may call: tokens, sessions, clients."""
 
 from __future__ import annotations
 
-from babygun.api import examples, problems, session, tokens
-from babygun.api.route import READS, WRITES, Answer, Route
+from babygun.api import clients, examples, problems, session, tokens
+from babygun.api.route import READS, WRITES, Answer, Parameter, Route
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -83,5 +83,43 @@ ROUTES: tuple[Route, ...] = (
         needs="token",
         answer=Answer(204, "Signed out.", headers=("Set-Cookie",)),
         problems=WRITES,
+    ),
+    Route(
+        method="GET",
+        path="/clients",
+        handler=clients.list_clients,
+        operation="listClients",
+        summary="List the clients",
+        tag="clients",
+        needs="admin",
+        answer=Answer(200, "All clients.", clients.ClientList, examples.CLIENTS),
+        problems=READS,
+    ),
+    Route(
+        method="POST",
+        path="/clients",
+        handler=clients.create_client,
+        operation="createClient",
+        summary="Make a client",
+        description="The answer holds the client's secret, this once: only a hash of it is kept.",
+        tag="clients",
+        needs="admin",
+        body=clients.ClientRequest,
+        body_examples=examples.CLIENT_REQUESTS,
+        answer=Answer(201, "The new client and its secret.", clients.NewClient, examples.NEW_CLIENT),
+        problems=(problems.CONFLICT, *WRITES),
+    ),
+    Route(
+        method="DELETE",
+        path="/clients/{id}",
+        handler=clients.delete_client,
+        operation="deleteClient",
+        summary="Delete a client",
+        description="Its tokens are refused within a second; its e-mails stay. A client can't delete itself.",
+        tag="clients",
+        needs="admin",
+        parameters=(Parameter("id", "path", "The client's id.", {"type": "string"}, examples.CLIENT_ID),),
+        answer=Answer(204, "The client is gone."),
+        problems=(problems.NOT_FOUND, problems.CONFLICT, *WRITES),
     ),
 )

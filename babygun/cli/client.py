@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
 
 from babygun.cli.local import load_settings, nothing_runs
 from babygun.cli.output import table
@@ -12,9 +11,7 @@ from babygun.errors import BabygunError, EtcdUnavailable, NotFound, SettingsErro
 from babygun.model import SCOPES, Client
 from babygun.settings import Settings
 from babygun.store import Store
-from babygun.store.clients import create_client, delete_client, list_clients
-
-_NAME_MAX = 200
+from babygun.store.clients import create_client, delete_client, faults, list_clients
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,12 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
 async def _run(arguments: argparse.Namespace, loaded: Settings) -> int:
     async with Store(loaded) as store:
         if arguments.action == "create":
-            if not 1 <= len(arguments.name.strip()) <= _NAME_MAX or not arguments.name.isprintable():
-                raise SettingsError(f"a client's name has 1 to {_NAME_MAX} characters, without line breaks: say what it is for")
-            if arguments.id is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", arguments.id):
-                raise SettingsError("a client's id has 1 to 64 letters, digits, dots, hyphens and underscores")
-            if arguments.rate is not None and arguments.rate <= 0:
-                raise SettingsError("--rate must be above 0")
+            for _, fault in faults(arguments.name, arguments.id, arguments.rate):
+                raise SettingsError(fault)
             scopes = tuple(dict.fromkeys(arguments.scope or ("emails:send", "emails:read")))
             client, secret = await create_client(store, name=arguments.name.strip(), scopes=scopes, rate=arguments.rate, client_id=arguments.id)
             print(f"client_id      {client.id}\nclient_secret  {secret}")

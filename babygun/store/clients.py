@@ -6,17 +6,36 @@ import hashlib
 import hmac
 import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from babygun import codec
 from babygun.clock import utc_now
-from babygun.errors import Conflict
-from babygun.etcd import Txn, absent, put, range_absent
+from babygun.errors import Conflict, OutcomeUnknown
+from babygun.etcd import Txn, absent, get, put, range_absent
 from babygun.ids import new_token
 from babygun.keys import range_end
 from babygun.model import Client, Scope, SigningKey
 from babygun.store.store import Store
+
+MAX_NAME = 200
+_client_id = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
+
+
+def is_client_id(text: str) -> bool:
+    """Whether ``text`` has the form of a client's id."""
+    return _client_id(text) is not None
+
+
+def faults(name: str, client_id: str | None, rate: float | None) -> Iterator[tuple[str, str]]:
+    """What speaks against a client to be made: the field, and what is wrong with it."""
+    if not 1 <= len(name.strip()) <= MAX_NAME or not name.isprintable():
+        yield "name", f"a client's name has 1 to {MAX_NAME} characters, without line breaks: say what it is for"
+    if client_id is not None and not is_client_id(client_id):
+        yield "id", "a client's id has 1 to 64 letters, digits, dots, hyphens and underscores"
+    if rate is not None and not 0 < rate < math.inf:
+        yield "rate", "the rate must be above 0"
 
 
 async def create_client(
@@ -33,8 +52,13 @@ async def create_client(
     salt = os.urandom(16)
     client = Client(client_id or new_token(8), name, tuple(scopes), f"sha256:{salt.hex()}:{_digest(salt, secret)}", utc_now(), rate)
     key = store.keys.client(client.id)
-    result = await store.client.txn(Txn([absent(key)], [put(key, codec.encode_state(client))]))
-    if not result.succeeded:
+    value = codec.encode_state(client)
+    txn = Txn([absent(key)], [put(key, value)], [get(key)])
+    try:
+        result = await store.client.txn(txn)
+    except OutcomeUnknown:  # nobody would ever know the secret of a client that was made all the same
+        result = await store.client.txn(txn)
+    if not result.succeeded and [kv.value for kv in result.kvs(0)] != [value]:
         raise Conflict(f"there is a client {client.id!r} already")
     return client, secret
 

@@ -9,8 +9,7 @@ so a role is made by granting each of these, as ``etcdctl role grant-permission 
 one key. "read" covers gets, ranges, watches and the compares of a transaction; "readwrite" that, puts, deletes, and the end of a lease that
 such keys hang on. Leases, the status and the alarms need no right.
 
-An inspector reads what happens to mail, and neither what it says nor what opens the API. Clients are made by whoever may write
-everything (etcd's root), not by the API.
+An inspector reads what happens to mail, and neither what it says nor what opens the API.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "logs": "readwrite",
         "failures": "readwrite",
         "workers": "read",
-        "clients": "read",
+        "clients": "readwrite",  # an administrator makes and deletes them
         "signing_keys": "readwrite",  # the first process makes the first key
         "revocations": "readwrite",
         "idempotencies": "readwrite",

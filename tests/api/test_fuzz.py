@@ -75,7 +75,7 @@ def served(api_settings: Settings) -> Iterator[Served]:
 
 
 def authorization(route: Route, served: Served) -> dict[str, str]:
-    if route.method == "DELETE":
+    if route.operation in ("revokeToken", "signOut"):
         return {}  # once revoked, the token would be refused in every call after
     return served.credentials if route.basic else {"Authorization": f"Bearer {served.token}"} if route.needs else {}
 

@@ -93,7 +93,12 @@ async def test_api_does_all_of_its_work_with_its_rights(guarded: Settings) -> No
             assert (await api.call("GET", f"/emails/{email_id}/log")).status == 200
             assert (await api.call("POST", f"/emails/{email_id}/cancel")).json["status"] == "cancelled"
         assert (await api.call("POST", f"/emails/{large}/retry")).json["status"] == "incomplete"
-        for path in ("/emails", "/emails?status=failed", "/workers", "/readyz"):
+        made = (await api.call("POST", "/clients", json={"name": "other", "scopes": ["emails:read"]})).json["id"]
+        assert (await api.call("DELETE", f"/clients/{made}")).status == 204
+        many = [await api.accepted() for _ in range(2)]
+        for what in ("cancel", "retry"):
+            assert {r["status"] for r in (await api.call("POST", f"/emails/{what}", json={"ids": many})).json["results"]} == {"ok"}
+        for path in ("/emails", "/emails?status=failed", "/emails?status=sending", "/emails?status=waiting", "/clients", "/workers", "/readyz"):
             assert (await api.call("GET", path)).status == 200
         assert (await api.call("GET", "/readyz")).json["warnings"] == []
         assert (await api.call("DELETE", "/tokens")).status == 204
@@ -159,7 +164,10 @@ async def test_inspector_reads_what_happens_and_nothing_else(guarded: Settings) 
                     await rig.store.client.range(start, range_end(start), limit=1)
 
 
-@pytest.mark.parametrize(("role", "kind", "right", "words"), [("worker", "owners", "read", "write"), ("api", "clients", None, "read"), ("worker", "cluster", "read", "write")])
+@pytest.mark.parametrize(
+    ("role", "kind", "right", "words"),
+    [("worker", "owners", "read", "write"), ("api", "clients", "read", "write"), ("api", "owners", None, "read"), ("worker", "cluster", "read", "write")],
+)
 async def test_right_that_lacks_is_named(settings: Settings, role: Role, kind: str, right: Right | None, words: str) -> None:
     keys = Keys(settings.prefix)
     given = [grant for grant in grants(keys, role) if grant.start != getattr(keys, kind)]
