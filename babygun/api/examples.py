@@ -125,6 +125,11 @@ RETRIED = EMAIL | {
     "status_reason": None,
     "recipients": [_recipient("ann@example.org", "to"), _recipient("bob@example.org", "to", status="pending", **_NOTHING)],
 }
+SOURCE = "From: shop@example.com\r\nTo: ann@example.org\r\nSubject: Your order\r\n…"
+SCHEDULE: dict[str, Any] = {
+    "jobs": [{"id": EMAIL_ID, "queue": "default", "due": "2026-11-25T09:10:00.171000Z", "recipients": 1, "overdue_seconds": 0.0}],
+    "cursor": f"2026-11-25T09:10:00.171Z/{EMAIL_ID}/default",
+}
 BULK_REQUESTS: dict[str, Any] = {"two e-mails": {"ids": [EMAIL_ID, _OTHER_ID]}}
 BULK_RESULTS = {
     "results": [
@@ -192,6 +197,7 @@ PROBLEM_DETAILS: dict[str, tuple[str, str | None]] = {
     "method-not-allowed": ("PUT is not among GET, OPTIONS.", None),
     "conflict": ("The e-mail is complete already.", None),
     "idempotency-conflict": ("This Idempotency-Key has been used with another request.", "Idempotency-Key"),
+    "content-gone": ("The e-mail's content is not kept any more.", None),
     "too-large": ("The body is larger than this server takes (setting max_request).", "body"),
     "unsupported-media-type": ("Send the body with Content-Type: application/json.", "Content-Type"),
     "expectation-failed": ("Only 100-continue can be expected.", None),

@@ -18,6 +18,7 @@ from babygun.api.session import COOKIE
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "X-Request-Id": ("Names the call in our log: the caller's own X-Request-Id where it sent one of 1 to 64 letters, digits and . _ : -", {"type": "string"}),
     "Location": ("Where the e-mail can be read.", {"type": "string", "format": "uri-reference"}),
+    "Content-Disposition": ("Whether it is to be saved, and under which name.", {"type": "string"}),
     "Idempotent-Replayed": ("Set where the Idempotency-Key was known, and this is the first call's answer.", {"type": "string", "enum": ["true"]}),
     "Retry-After": ("Seconds to wait before the call is repeated.", {"type": "string", "pattern": "^[0-9]+$"}),
     "Set-Cookie": ("The session's token: HttpOnly, SameSite=Strict, and Secure where the API speaks https.", {"type": "string"}),
@@ -40,7 +41,7 @@ _TAGS = {
 
 def build_document() -> dict[str, Any]:
     """The whole document as plain data."""
-    types = [ProblemDocument, *{t: None for route in ROUTES for t in (route.body, route.answer.document) if isinstance(t, type) and t is not str}]
+    types = [ProblemDocument, *{t: None for route in ROUTES for t in (route.body, route.answer.document) if isinstance(t, type) and t not in (str, bytes)}]
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
@@ -148,7 +149,7 @@ def _problem_response(route: Route, status: int, kinds: Iterable[ProblemType]) -
 
 def _problem_example(route: Route, kind: ProblemType) -> dict[str, Any]:
     detail, field = examples.PROBLEM_DETAILS[kind.slug]
-    instance = route.path.replace("{id}", examples.EMAIL_ID)
+    instance = route.path.replace("{id}", examples.EMAIL_ID).replace("{n}", "0")
     shown: dict[str, Any] = {"type": kind.uri, "title": kind.title, "status": kind.status, "detail": detail, "instance": instance, "request_id": "5d0c1f7ae2b94836"}
     return shown | ({"field": field} if field else {})
 
@@ -163,6 +164,6 @@ def _keyed(named: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ref(document: Any) -> dict[str, Any]:
-    if document is str:
+    if document in (str, bytes):
         return {"type": "string"}
     return {"$ref": f"#/components/schemas/{document.__name__}"} if isinstance(document, type) else {"type": "object"}

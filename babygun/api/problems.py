@@ -41,6 +41,7 @@ METHOD_NOT_ALLOWED = ProblemType("method-not-allowed", 405, "This path has no su
 REQUEST_TIMEOUT = ProblemType("request-timeout", 408, "The request took too long to come")
 CONFLICT = ProblemType("conflict", 409, "The present state does not allow this")
 IDEMPOTENCY_CONFLICT = ProblemType("idempotency-conflict", 409, "The Idempotency-Key has been used with another request")
+CONTENT_GONE = ProblemType("content-gone", 410, "The content is not kept any more")
 TOO_LARGE = ProblemType("too-large", 413, "The request is over a size limit")
 URI_TOO_LONG = ProblemType("uri-too-long", 414, "Path and query are over a size limit")
 UNSUPPORTED_MEDIA_TYPE = ProblemType("unsupported-media-type", 415, "The body must be JSON, as it is or compressed")

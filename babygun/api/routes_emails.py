@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from babygun.api import bulk, emails, examples, listing, problems
+from babygun.api import bulk, content, emails, examples, listing, problems, schedule
 from babygun.api.documents import AcceptedEmail, EmailDocument, EmailList, EmailLog
 from babygun.api.route import READS, WRITES, Answer, Parameter, Route
 from babygun.api.submission import EmailRequest
@@ -151,5 +151,47 @@ ROUTES: tuple[Route, ...] = (
         body_examples=examples.BULK_REQUESTS,
         answer=Answer(200, "What became of each.", bulk.BulkResults, examples.BULK_RESULTS),
         problems=WRITES,
+    ),
+    Route(
+        method="GET",
+        path="/emails/{id}/source",
+        handler=content.show_source,
+        operation="showSource",
+        summary="Read an e-mail as it is sent",
+        description="The whole message as the relay gets it, if that takes bodies of eight bits; Bcc is not in there.",
+        tag="emails",
+        needs="emails:read",
+        parameters=(_ID, Parameter("download", "query", "Present, with any value: the answer is a file to save.", {"type": "string"}, "")),
+        answer=Answer(200, "The message.", str, examples.SOURCE, ("Content-Disposition",), "message/rfc822"),
+        problems=(problems.NOT_FOUND, problems.CONTENT_GONE, *READS),
+    ),
+    Route(
+        method="GET",
+        path="/emails/{id}/attachments/{n}",
+        handler=content.show_attachment,
+        operation="showAttachment",
+        summary="Read an attachment",
+        description="Its bytes, with its own media type, and always as a file to save.",
+        tag="emails",
+        needs="emails:read",
+        parameters=(_ID, Parameter("n", "path", "Its place in `attachments`: 0 is the first.", {"type": "integer", "minimum": 0}, 0)),
+        answer=Answer(200, "The bytes.", bytes, "…", ("Content-Disposition",), "*/*"),
+        problems=(problems.NOT_FOUND, problems.CONTENT_GONE, *READS),
+    ),
+    Route(
+        method="GET",
+        path="/schedule",
+        handler=schedule.show_schedule,
+        operation="showSchedule",
+        summary="List what waits for its time, soonest first",
+        description="E-mails for later and deferred tries, one entry for each queue: the client's own; with the scope admin everybody's. A page reads a bounded number of keys.",
+        tag="emails",
+        needs="emails:read",
+        parameters=(
+            Parameter("limit", "query", "The most entries on the page.", {"type": "integer", "minimum": 1, "maximum": listing.MAX_LIMIT, "default": listing.DEFAULT_LIMIT}, 20),
+            Parameter("cursor", "query", "From the page before.", {"type": "string"}, examples.SCHEDULE["cursor"]),
+        ),
+        answer=Answer(200, "A page of what waits.", schedule.Schedule, examples.SCHEDULE),
+        problems=READS,
     ),
 )

@@ -22,12 +22,12 @@ from email.utils import format_datetime
 from hashlib import blake2s
 
 from babygun.addresses import needs_smtputf8 as address_needs_smtputf8
-from babygun.addresses import parse_address
+from babygun.addresses import parse_address, to_ascii_domain
 from babygun.mime.headers import FIELD_NAME, address_field, any_field, text_field
 from babygun.mime.parts import Part, attachment_part, multipart, text_part
-from babygun.model import Content
+from babygun.model import Content, Email
 
-__all__ = ["needs_smtputf8", "render"]
+__all__ = ["message_id", "needs_smtputf8", "render"]
 
 # Custom headers that are never written: Bcc must not be seen, the others describe the body, which is ours.
 _NEVER = frozenset({"bcc", "resent-bcc", "mime-version", "content-type", "content-transfer-encoding", "content-disposition"})
@@ -71,6 +71,11 @@ def render(content: Content, *, message_id: str, date: datetime, smtputf8: bool 
     lines.append("MIME-Version: 1.0")
     lines.append(body.head)
     return b"".join(["\r\n".join(lines).encode(), b"\r\n\r\n", *body.chunks])
+
+
+def message_id(email: Email) -> str:
+    """The Message-ID of an e-mail that brings none: the same for each try and every recipient, so that mailbox systems can tell a duplicate."""
+    return f"<{email.id}@{to_ascii_domain(email.sender).rpartition('@')[2] or 'babygun.invalid'}>"
 
 
 def needs_smtputf8(content: Content) -> bool:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from babygun import tracing
-from babygun.addresses import needs_smtputf8, to_ascii_domain
+from babygun.addresses import needs_smtputf8
 from babygun.lifecycle import RecipientResult
 from babygun.logs import get_logger
 from babygun.metrics import CLAIM_TO_REPLY
+from babygun.mime import message_id, render
 from babygun.mime import needs_smtputf8 as content_needs_smtputf8
-from babygun.mime import render
 from babygun.model import queue_recipients
 from babygun.replies import Classifier, Reply, Verdict
 from babygun.routing import Routes
@@ -74,11 +74,11 @@ class Delivery:
             gone = RecipientResult("retry", "configuration", reason=f"no relay called {claim.ref.queue} is configured here")
             log.error("no such relay", queue=claim.ref.queue, email_id=email.id)
             return dict.fromkeys(todo, gone)
-        message_id = f"<{email.id}@{to_ascii_domain(email.sender).rpartition('@')[2] or 'babygun.invalid'}>"
+        identity = message_id(email)
 
         def message(eight_bit: bool, smtputf8: bool) -> bytes:
             progress.on_wire = True
-            return render(content, message_id=message_id, date=email.created_at, smtputf8=smtputf8, eight_bit=eight_bit)
+            return render(content, message_id=identity, date=email.created_at, smtputf8=smtputf8, eight_bit=eight_bit)
 
         utf8 = content_needs_smtputf8(content) or any(map(needs_smtputf8, (email.sender, *todo)))
         results: dict[str, RecipientResult] = {}
