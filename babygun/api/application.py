@@ -63,6 +63,7 @@ def build_app(settings: Settings) -> web.Application:
             app.router.add_route("HEAD", route.path, _guarded(route), expect_handler=edge.expect)
     pages.add_pages(app)
     app.cleanup_ctx.append(_services)
+    app.on_shutdown.append(_end_waits)
     return app
 
 
@@ -83,6 +84,10 @@ def _guarded(route: Route) -> Handler:
         return await handler(request)
 
     return guarded
+
+
+async def _end_waits(app: web.Application) -> None:
+    app[API].waiters.stop()
 
 
 def _check_query(request: web.Request, names: Sequence[str]) -> None:

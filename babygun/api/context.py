@@ -12,6 +12,7 @@ from babygun.api.cluster import Cluster
 from babygun.api.memory import BodyMemory
 from babygun.api.ratelimit import RateLimits
 from babygun.api.space import Space
+from babygun.api.waiters import Waiters
 from babygun.routing import Routes
 from babygun.settings import Settings
 from babygun.store import Store
@@ -32,6 +33,7 @@ class Api:
     cluster: Cluster
     memory: BodyMemory
     health: Checkup
+    waiters: Waiters = field(default_factory=Waiters)
     rates: RateLimits = field(default_factory=RateLimits)
     stopping: bool = False
 

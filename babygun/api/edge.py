@@ -15,6 +15,7 @@ from aiohttp import http_exceptions, web
 from babygun import metrics
 from babygun.api import malformed, problems
 from babygun.api.context import ACCESS, HELD, REQUEST_ID, SECURITY_HEADERS, api_of
+from babygun.api.waiters import GONE, WAITED
 from babygun.ids import is_email_id, new_token
 from babygun.logs import bound, get_logger
 
@@ -51,7 +52,7 @@ async def _answered(request: web.Request, handler: Handler, request_id: str) -> 
     if held := request.get(HELD, 0):
         api_of(request).memory.give_back(held)
     seconds = _clock() - started
-    _count(request, response.status, seconds)
+    _count(request, response.status, seconds - request.get(WAITED, 0.0))
     access = request.get(ACCESS)
     quiet = request.path in _PROBES or (request.method in _READS and response.status < 400)
     write = log.debug if quiet else log.info
@@ -119,6 +120,12 @@ class _Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
             content = self._current_request.content
             if not content.is_eof() and content.exception() is None:
                 content.set_exception(web.RequestPayloadError(str(error)))
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        request = self._current_request
+        super().connection_lost(exc)
+        if isinstance(request, web.Request) and (gone := request.get(GONE)) is not None and not gone.done():
+            gone.set_result(None)
 
     def log_exception(self, *args: Any, exc_info: BaseException | None = None, **fields: Any) -> None:
         """What is left of a broken body is met again when the connection is cleared for the next request: that has been answered and logged."""

@@ -80,10 +80,6 @@ async def send_email(request: web.Request) -> web.Response:
     return json_answer(AcceptedEmail(accepted.email_id, "incomplete", created_at, len(email.recipients)), status=202, headers=headers)
 
 
-async def show_email(request: web.Request) -> web.Response:
-    return json_answer(email_document(await own_email(request, request.match_info["id"])))
-
-
 async def show_log(request: web.Request) -> web.Response:
     api, access = api_of(request), access_of(request)
     found = await reading.get_log(api.store, request.match_info["id"])
@@ -104,7 +100,7 @@ async def _changed(request: web.Request, change: Callable[[web.Request, str], Aw
     email_id = request.match_info["id"]
     await own_email(request, email_id, content=False)
     await change(request, email_id)
-    return await show_email(request)
+    return json_answer(email_document(await own_email(request, email_id)))
 
 
 async def cancel(request: web.Request, email_id: str) -> Email:

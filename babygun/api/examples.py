@@ -207,6 +207,7 @@ PROBLEM_DETAILS: dict[str, tuple[str, str | None]] = {
     "etcd-unavailable": ("etcd can't be reached.", None),
     "outcome-unknown": ("The answer to a write did not arrive. Repeat the call, or read the state first.", None),
     "out-of-space": ("etcd's database has reached its quota and takes no more writes.", None),
+    "too-many-waiting": ("1000 calls wait at this process already; ask without wait, or again in a moment.", None),
     "no-relay": ("An operator must set relay_url or relays (docs/settings.md) before e-mails can be taken.", None),
     "not-ready": ("The API has not read its clients and keys from etcd yet.", None),
 }

@@ -19,6 +19,7 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "X-Request-Id": ("Names the call in our log: the caller's own X-Request-Id where it sent one of 1 to 64 letters, digits and . _ : -", {"type": "string"}),
     "Location": ("Where the e-mail can be read.", {"type": "string", "format": "uri-reference"}),
     "Content-Disposition": ("Whether it is to be saved, and under which name.", {"type": "string"}),
+    "ETag": ("Names this version of the e-mail, for If-None-Match.", {"type": "string"}),
     "Idempotent-Replayed": ("Set where the Idempotency-Key was known, and this is the first call's answer.", {"type": "string", "enum": ["true"]}),
     "Retry-After": ("Seconds to wait before the call is repeated.", {"type": "string", "pattern": "^[0-9]+$"}),
     "Set-Cookie": ("The session's token: HttpOnly, SameSite=Strict, and Secure where the API speaks https.", {"type": "string"}),
@@ -124,6 +125,8 @@ def _responses(route: Route) -> dict[str, Any]:
     if answer.document is not None:
         success["content"] = {answer.media_type: {"schema": _ref(answer.document), "example": answer.example}}
     responses = {str(answer.status): success}
+    if route.not_modified:
+        responses["304"] = {"description": "The caller has this version already, as its If-None-Match says.", "headers": _header_refs("X-Request-Id", "ETag")}
     by_status: dict[int, list[ProblemType]] = {}
     for kind in problems_of(route):
         by_status.setdefault(kind.status, []).append(kind)

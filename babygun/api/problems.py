@@ -54,6 +54,7 @@ ETCD_UNAVAILABLE = ProblemType("etcd-unavailable", 503, "The store can't be reac
 OUTCOME_UNKNOWN = ProblemType("outcome-unknown", 503, "The store did not say whether it has taken the change", 5)
 OUT_OF_SPACE = ProblemType("out-of-space", 503, "The store is full", 60)
 BUSY = ProblemType("busy", 503, "Too many large e-mails come at once", 5)
+TOO_MANY_WAITING = ProblemType("too-many-waiting", 503, "Too many calls wait at this process", 5)
 NO_RELAY = ProblemType("no-relay", 503, "No relay is configured", 60)
 NOT_READY = ProblemType("not-ready", 503, "The API is not ready", 2)
 

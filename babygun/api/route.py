@@ -47,6 +47,7 @@ class Route:
     description: str = ""
     tag: Literal["tokens", "clients", "emails", "operations"]
     needs: Needs = None
+    not_modified: bool = False  # may answer 304 to an If-None-Match
     basic: bool = False  # HTTP Basic is taken
     metrics_token: bool = False  # the setting metrics_token is asked for, where it is set
     parameters: tuple[Parameter, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from babygun.api import bulk, content, emails, examples, listing, problems, schedule
+from babygun.api import bulk, content, emails, examples, listing, problems, schedule, waiting
 from babygun.api.documents import AcceptedEmail, EmailDocument, EmailList, EmailLog
 from babygun.api.route import READS, WRITES, Answer, Parameter, Route
 from babygun.api.submission import EmailRequest
@@ -76,14 +76,23 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET",
         path="/emails/{id}",
-        handler=emails.show_email,
+        handler=waiting.show_email,
         operation="showEmail",
         summary="Read an e-mail and its status",
+        description=(
+            "With `wait` the answer comes at the instant of the e-mail's next change (its status, a recipient's, or who sends it); at once where it is over, or where "
+            "`If-None-Match` is given and is not its `ETag` any more; and as it is then when the time is over."
+        ),
         tag="emails",
         needs="emails:read",
-        parameters=(_ID,),
-        answer=Answer(200, "The e-mail.", EmailDocument, examples.EMAIL),
-        problems=(problems.NOT_FOUND, *READS),
+        parameters=(
+            _ID,
+            Parameter("wait", "query", f"How long to wait for a change, at most {waiting.MAX_WAIT:g}s.", {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m)?$"}, "30s"),
+            Parameter("If-None-Match", "header", "The ETag of the version that the caller has.", {"type": "string"}, '"5f2-600"'),
+        ),
+        not_modified=True,
+        answer=Answer(200, "The e-mail.", EmailDocument, examples.EMAIL, ("ETag",)),
+        problems=(problems.NOT_FOUND, problems.TOO_MANY_WAITING, *READS),
     ),
     Route(
         method="GET",

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from babygun.cli.output import as_json, table
 from babygun.cli.remote import Remote, call_api
 
+_AT_ONCE = 1000  # e-mails that the API changes in one call
+_WAIT = "30s"  # for a change, in one call
+_FILTERS = ("status", "tag", "recipient", "after", "before")
 _MOST_PAGES = 20  # of a filtered listing, each of which looks at up to 1,000 e-mails
 
 
@@ -15,15 +20,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
     listing = actions.add_parser("list", help="the newest e-mails")
     listing.add_argument("--limit", type=int, default=20)
-    listing.add_argument("--status", choices=("incomplete", "complete", "failed", "cancelled"))
+    listing.add_argument("--status", choices=("incomplete", "waiting", "sending", "complete", "failed", "cancelled"))
     listing.add_argument("--tag")
+    listing.add_argument("--recipient", metavar="ADDRESS", help="or @ and a domain")
+    listing.add_argument("--after", metavar="TIME", help="accepted at this time or later, e.g. 2030-01-31T08:00:00Z")
+    listing.add_argument("--before", metavar="TIME", help="accepted before this time")
     listing.add_argument("--cursor", help="where the last page ended")
     listing.add_argument("--json", action="store_true")
     show = actions.add_parser("show", help="one e-mail, its recipients and its log")
     show.add_argument("id")
     show.add_argument("--json", action="store_true")
-    for name, help in (("cancel", "stop what is not being sent yet"), ("retry", "try the recipients again that it did not reach")):
-        actions.add_parser(name, help=help).add_argument("id")
+    show.add_argument("--wait", action="store_true", help="wait until it is over")
+    for name, help in (("cancel", "stop what is not being sent yet"), ("retry", "try the recipients again that they did not reach")):
+        actions.add_parser(name, help=help).add_argument("id", nargs="+", help="one or several e-mails")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -34,15 +43,37 @@ def run(arguments: argparse.Namespace) -> int:
             case "show":
                 await _show(remote, arguments)
             case action:
-                email = await remote.call("POST", f"/emails/{arguments.id}/{action}")
-                print(email["status"] + (f": {email['status_reason']}" if email.get("status_reason") else ""))
+                return await _change(remote, arguments.id, action)
         return 0
 
     return call_api(work)
 
 
+async def _change(remote: Remote, ids: Sequence[str], action: str) -> int:
+    """Cancels or retries; of several e-mails a line each, and exit status 1 if one of them could not be."""
+    if len(ids) == 1:
+        email = await remote.call("POST", f"/emails/{quote(ids[0], safe='')}/{action}")
+        print(email["status"] + (f": {email['status_reason']}" if email.get("status_reason") else ""))
+        return 0
+    status = 0
+    for at in range(0, len(ids), _AT_ONCE):
+        for result in (await remote.call("POST", f"/emails/{action}", json={"ids": ids[at : at + _AT_ONCE]}))["results"]:
+            changed = result["status"] == "ok"
+            status = status if changed else 1
+            print(f"{result['id']}  {result['email_status'] if changed else result['detail']}")
+    return status
+
+
+async def ended(remote: Remote, email_id: str) -> dict[str, Any]:
+    """The e-mail, as soon as it is over."""
+    while True:
+        email: dict[str, Any] = await remote.call("GET", f"/emails/{quote(email_id, safe='')}", params={"wait": _WAIT})
+        if email["status"] != "incomplete":
+            return email
+
+
 async def _list(remote: Remote, arguments: argparse.Namespace) -> None:
-    page = await newest(remote, limit=arguments.limit, status=arguments.status, tag=arguments.tag, cursor=arguments.cursor)
+    page = await newest(remote, limit=arguments.limit, cursor=arguments.cursor, **{name: getattr(arguments, name) for name in _FILTERS})
     emails, cursor = page["emails"], page["cursor"]
     if arguments.json:
         print(as_json(page))
@@ -78,8 +109,9 @@ def _to(email: dict[str, Any]) -> str:
 
 
 async def _show(remote: Remote, arguments: argparse.Namespace) -> None:
-    email = await remote.call("GET", f"/emails/{arguments.id}")
-    log = await remote.call("GET", f"/emails/{arguments.id}/log")
+    path = f"/emails/{quote(arguments.id, safe='')}"
+    email = await (ended(remote, arguments.id) if arguments.wait else remote.call("GET", path))
+    log = await remote.call("GET", f"{path}/log")
     if arguments.json:
         print(as_json({"email": email, "log": log}))
         return

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import base64
 import mimetypes
 import sys
 from pathlib import Path
 from typing import Any
 
+from babygun.cli.emails import ended
 from babygun.cli.remote import Remote, call_api
 from babygun.errors import SettingsError
-
-_POLL = 0.3  # seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(answer["id"], flush=True)
         if not arguments.wait:
             return 0
-        while (email := await remote.call("GET", f"/emails/{answer['id']}"))["status"] == "incomplete":  # noqa: ASYNC110 (another process changes it)
-            await asyncio.sleep(_POLL)
+        email = await ended(remote, answer["id"])
         print(email["status"] + (f": {email['status_reason']}" if email.get("status_reason") else ""), file=sys.stderr)
         return 0 if email["status"] == "complete" else 1
 

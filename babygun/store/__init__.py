@@ -6,6 +6,7 @@
     reading       one email, its log, who works
     listing       the newest emails, filtered, page by page
     schedule      what waits for its time
+    changes       waiting for the next thing that happens to an email
     clients       API clients, token signing keys, revoked tokens
     retention     the leases that ended emails hang on, and shedding under pressure
     health        whether a process can do its work: with rights and permissions (etcd's users), cluster (whose prefix it is) and peers

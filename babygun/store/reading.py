@@ -18,11 +18,16 @@ _OWNERS_AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True)
 class EmailView:
-    """One email as it is now. ``owners``: who is sending which queue at this moment; ``content``: None where not kept."""
+    """One email as it was at ``revision``. ``owners``: who was sending which queue at that moment; ``content``: None where not kept.
+
+    ``record_revision``: of the record's last change; ``owner_revisions``: at which each owner took its queue."""
 
     email: Email
     content: Content | None
     owners: dict[str, Owner]
+    revision: int
+    record_revision: int
+    owner_revisions: tuple[int, ...]
 
 
 async def get_email(store: Store, email_id: str, *, content: bool = True) -> EmailView | None:
@@ -40,7 +45,9 @@ async def get_email(store: Store, email_id: str, *, content: bool = True) -> Ema
     email = codec.decode_email(records[0].value)
     parts = result.kvs(2) if content else []
     whole = len(parts) == email.chunks  # a content that is just being removed counts as gone
-    return EmailView(email, codec.decode_content(b"".join(kv.value for kv in parts)) if whole else None, _owners(store, result.kvs(1)))
+    content_kept = codec.decode_content(b"".join(kv.value for kv in parts)) if whole else None
+    taken = result.kvs(1)
+    return EmailView(email, content_kept, _owners(store, taken), result.revision, records[0].mod_revision, tuple(kv.create_revision for kv in taken))
 
 
 async def get_log(store: Store, email_id: str) -> tuple[Email, list[LogEntry], dict[str, Owner]] | None:

@@ -142,6 +142,19 @@ async def test_real_answers_fit_the_document(api: RunningApi, store: Store) -> N
     await checked("POST", "/emails/{id}/cancel", 200, email_id=email_id)
     await checked("GET", "/emails", 200, query="?limit=2")
     await checked("GET", "/emails", 422, query="?limit=x")
+    await checked("GET", "/emails", 200, query="?status=sending")
+    known = (await api.call("GET", f"/emails/{failed}")).headers["ETag"]
+    assert (await api.call("GET", f"/emails/{failed}", headers={"If-None-Match": known})).status == 304
+    for what in ("cancel", "retry"):
+        await checked("POST", f"/emails/{what}", 200, json={"ids": [failed, email_id, "x"]})
+        await checked("POST", f"/emails/{what}", 422, json={"ids": []})
+    await checked("POST", "/emails", 202, json={"sender": "a@example.com", "to": "ann@example.org", "send_at": "2027-06-01T00:00:00Z"})
+    await checked("GET", "/schedule", 200)
+    await checked("GET", "/schedule", 422, query="?cursor=x")
+    await checked("GET", "/clients", 200, token=admin)
+    made = await checked("POST", "/clients", 201, token=admin, json={"name": "x", "scopes": ["emails:read"], "rate": 1})
+    await checked("POST", "/clients", 409, token=admin, json={"name": "x", "scopes": ["emails:read"], "id": made["id"]})
+    await checked("DELETE", "/clients/{id}", 404, token=admin, email_id="nobody")
     await checked("GET", "/workers", 200, token=admin)
     await checked("GET", "/workers", 403)
     for path in ("/healthz", "/readyz", "/openapi.json"):

@@ -98,7 +98,18 @@ async def test_api_does_all_of_its_work_with_its_rights(guarded: Settings) -> No
         many = [await api.accepted() for _ in range(2)]
         for what in ("cancel", "retry"):
             assert {r["status"] for r in (await api.call("POST", f"/emails/{what}", json={"ids": many})).json["results"]} == {"ok"}
-        for path in ("/emails", "/emails?status=failed", "/emails?status=sending", "/emails?status=waiting", "/clients", "/workers", "/readyz"):
+        for path in (
+            "/emails",
+            "/emails?status=failed",
+            "/emails?status=sending",
+            "/emails?status=waiting",
+            "/clients",
+            "/schedule",
+            f"/emails/{large}/source",
+            f"/emails/{many[0]}?wait=200ms",
+            "/workers",
+            "/readyz",
+        ):
             assert (await api.call("GET", path)).status == 200
         assert (await api.call("GET", "/readyz")).json["warnings"] == []
         assert (await api.call("DELETE", "/tokens")).status == 204
