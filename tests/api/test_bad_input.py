@@ -173,7 +173,7 @@ async def test_text_that_is_none_is_told_from_a_body_cut_off(api: RunningApi, bo
     assert words in (await api.call("POST", "/emails", data=body, headers=JSON)).problem(400, "malformed-json")["detail"]
 
 
-@pytest.mark.parametrize(("method", "path"), [(route.method, route.path.replace("{id}", "x")) for route in ROUTES])
+@pytest.mark.parametrize(("method", "path"), [(route.method, route.path.replace("{id}", "x").replace("{n}", "0")) for route in ROUTES])
 async def test_parameter_that_no_call_has_is_refused(api: RunningApi, method: str, path: str) -> None:
     (await api.call(method, f"{path}?page=2", token=await api.token_for("admin"))).problem(422, "invalid-request", "page")
 
