@@ -114,6 +114,13 @@ class Cluster:
     def down(self) -> None:
         self.compose("down", "--volumes", "--timeout", "5", check=False)
 
+    def hang(self, container: str) -> None:
+        """Stops its process where it stands. (``docker pause`` can fail on a busy machine: unable to freeze.)"""
+        self.docker("kill", "--signal", "STOP", container)
+
+    def resume(self, container: str) -> None:
+        self.docker("kill", "--signal", "CONT", container)
+
     def containers(self, service: str, *, all: bool = False) -> list[str]:
         """Ids of a service's containers, those that run (``all``: or have run)."""
         return self.compose("ps", "--quiet", *(["--all"] if all else ["--status", "running"]), service).split()

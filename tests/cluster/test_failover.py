@@ -38,12 +38,12 @@ def test_killed_worker_loses_nothing(cluster: Cluster) -> None:
 def test_worker_that_hangs_is_replaced_and_comes_back_under_another_name(cluster: Cluster) -> None:
     [victim, *_] = cluster.containers("worker")
     with Flow(cluster) as flow:
-        cluster.docker("pause", victim)
+        cluster.hang(victim)
         try:
             until(lambda: workers(cluster) == 1, "the others see it go")
             flow.reach(50)
         finally:
-            cluster.docker("unpause", victim)
+            cluster.resume(victim)
         until(lambda: workers(cluster) == 2, "it is back")
         flow.reach(50)
     flow.settled()
@@ -78,11 +78,11 @@ def test_member_whose_disk_hangs_does_not_stop_the_mail(cluster: Cluster, who: s
     [container] = cluster.containers(member)
     with Flow(cluster) as flow:
         flow.reach(30)
-        cluster.docker("pause", container)
+        cluster.hang(container)
         try:
             flow.reach(50)
         finally:
-            cluster.docker("unpause", container)
+            cluster.resume(container)
         flow.reach(50)
     flow.settled()
 
