@@ -40,7 +40,16 @@ def shard_of(email_id: str) -> str:
 
 def new_worker_id(hostname: str) -> str:
     """A new worker id: the host's name for people, and 40 random bits."""
-    host = re.sub(r"[^a-z0-9-]+", "-", hostname.lower()).strip("-")[:40] or "worker"
+    return _process_id(hostname, "worker")
+
+
+def new_api_id(hostname: str) -> str:
+    """The same for an API process."""
+    return _process_id(hostname, "api")
+
+
+def _process_id(hostname: str, nameless: str) -> str:
+    host = re.sub(r"[^a-z0-9-]+", "-", hostname.lower()).strip("-")[:40] or nameless
     return f"{host}-{os.urandom(5).hex()}"
 
 

@@ -42,6 +42,7 @@ class Keys:
         self.logs = p + b"log/"
         self.failures = p + b"failed/"
         self.workers = p + b"workers/"
+        self.apis = p + b"apis/"
         self.clients = p + b"clients/"
         self.signing_keys = p + b"signing-keys/"
         self.revocations = p + b"revoked/"
@@ -119,6 +120,9 @@ class Keys:
     def worker_id(self, key: bytes) -> str:
         return key[len(self.workers) :].decode(errors="replace")
 
+    def api(self, api_id: str) -> bytes:
+        return self.apis + api_id.encode()
+
     def client(self, client_id: str) -> bytes:
         return self.clients + client_id.encode()
 
@@ -129,7 +133,7 @@ class Keys:
         return self.revocations + jti.encode()
 
     def last_part(self, key: bytes) -> str:
-        """The name at the end of a key: a client id, a key id, a token id."""
+        """The name at the end of a key: a client id, a key id, a token id, a process's id."""
         return key[key.rindex(b"/") + 1 :].decode(errors="replace")
 
     def idempotency(self, client_id: str, key: str) -> bytes:

@@ -168,6 +168,22 @@ class Worker(msgspec.Struct, frozen=True):
     version: str
     draining: bool = False  # told to stop: finishes what it has, and has no slice any more
     queues: dict[str, str] = {}  # the queues that it sends, each with the fingerprint of its relay's address
+    # Recipients since the process started, by what a try did; a recipient is deferred as often as it is tried in vain.
+    delivered: int = 0
+    deferred: int = 0
+    failed: int = 0
+
+
+class ApiProcess(msgspec.Struct, frozen=True):
+    """``apis/<api-id>``, on the process's lease."""
+
+    id: str
+    pid: int
+    hostname: str
+    started_at: datetime
+    last_checkin: datetime
+    version: str
+    accepted: int = 0  # e-mails since the process started; a repeated Idempotency-Key does not count again
 
 
 Scope = Literal["emails:send", "emails:read", "workers:read", "admin"]

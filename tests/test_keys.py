@@ -27,6 +27,7 @@ NOW = datetime(2026, 11, 24, 23, 59, 32, 251000, tzinfo=UTC)
         (KEYS.log_entry(ID, 12), f"/babygun/log/{ID}/000012"),
         (KEYS.failed(ID), f"/babygun/failed/{ID}"),
         (KEYS.worker("host-1"), "/babygun/workers/host-1"),
+        (KEYS.api("host-2"), "/babygun/apis/host-2"),
         (KEYS.client("app"), "/babygun/clients/app"),
         (KEYS.signing_key("k1"), "/babygun/signing-keys/k1"),
         (KEYS.revoked("t1"), "/babygun/revoked/t1"),

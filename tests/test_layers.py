@@ -98,7 +98,22 @@ def test_jwt_is_known_to_one_module_only() -> None:
 
 
 def test_key_literals_stand_in_the_key_module_only() -> None:
-    kinds = ("emails/", "jobs/", "not-before/", "owners/", "contents/", "log/", "failed/", "workers/", "clients/", "signing-keys/", "revoked/", "idempotency/", "retention/")
+    kinds = (
+        "emails/",
+        "jobs/",
+        "not-before/",
+        "owners/",
+        "contents/",
+        "log/",
+        "failed/",
+        "workers/",
+        "apis/",
+        "clients/",
+        "signing-keys/",
+        "revoked/",
+        "idempotency/",
+        "retention/",
+    )
     for path in FILES:
         if path.name == "keys.py":
             continue

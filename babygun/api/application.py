@@ -19,6 +19,7 @@ from babygun.api.memory import BodyMemory
 from babygun.api.openapi import build_document
 from babygun.api.openapi_view import OPENAPI
 from babygun.api.problems import INVALID_REQUEST, NOT_READY, Problem
+from babygun.api.registration import Registration
 from babygun.api.route import Route
 from babygun.api.routes import ROUTES
 from babygun.api.session import authorization_of
@@ -32,6 +33,7 @@ from babygun.store import Store
 from babygun.store.clients import ensure_signing_key
 from babygun.store.directory import Directory
 from babygun.store.health import Checkup
+from babygun.store.presence import Presence
 
 log = get_logger("api")
 
@@ -55,6 +57,7 @@ def build_app(settings: Settings) -> web.Application:
         Cluster(store, routes.relays),
         BodyMemory(settings.api_memory),
         Checkup(store, "api", routes),
+        Presence(store),
     )
     app[OPENAPI] = msgspec.json.encode(build_document())
     for route in ROUTES:
@@ -111,10 +114,13 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
     except BaseException:
         await api.store.close()
         raise
+    registration = Registration(api.store, lambda: api.accepted)
     tasks = [
         asyncio.create_task(_kept_running("directory", api.directory.run), name="api directory"),
         asyncio.create_task(_kept_running("signing key", lambda: _keep_signing_key(api)), name="api signing key"),
         asyncio.create_task(_kept_running("space", api.space.run), name="api space"),
+        asyncio.create_task(_kept_running("presence", api.presence.run), name="api presence"),
+        asyncio.create_task(_kept_running("registration", lambda: _register(api, registration)), name="api registration"),
         asyncio.create_task(metrics.watch_event_loop(), name="api event loop"),
         asyncio.create_task(_kept_running("health", api.health.run), name="api health"),
     ]
@@ -127,7 +133,13 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await registration.leave()
         await api.store.close()
+
+
+async def _register(api: Api, registration: Registration) -> None:
+    await api.health.join()
+    await registration.run()
 
 
 async def _fit(directory: Directory) -> None:

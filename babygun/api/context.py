@@ -18,11 +18,12 @@ from babygun.settings import Settings
 from babygun.store import Store
 from babygun.store.directory import Directory
 from babygun.store.health import Checkup
+from babygun.store.presence import Presence
 
 
 @dataclass(slots=True)
 class Api:
-    """``stopping``: a signal has come; what is in flight is finished, and probes say so."""
+    """``stopping``: a signal has come; what is in flight is finished, and probes say so. ``accepted``: e-mails since the start."""
 
     settings: Settings
     store: Store
@@ -33,9 +34,11 @@ class Api:
     cluster: Cluster
     memory: BodyMemory
     health: Checkup
+    presence: Presence
     waiters: Waiters = field(default_factory=Waiters)
     rates: RateLimits = field(default_factory=RateLimits)
     stopping: bool = False
+    accepted: int = 0
 
 
 API = web.AppKey("api", Api)

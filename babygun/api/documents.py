@@ -141,6 +141,9 @@ class WorkerDocument(msgspec.Struct, frozen=True):
     in_flight: int
     slice: tuple[int, int]
     draining: bool
+    delivered: Annotated[int, Meta(description="Recipients since it started; as are deferred (by each try in vain) and failed.")]
+    deferred: int
+    failed: int
 
 
 class Liveness(msgspec.Struct, frozen=True):
@@ -261,6 +264,8 @@ def _reply(r: RecipientReply) -> RecipientReplyDocument:
 
 
 def worker_list(workers: list[Worker]) -> WorkerList:
-    return WorkerList(
-        [WorkerDocument(w.id, w.pid, w.hostname, w.ip, w.version, w.started_at, w.last_checkin, w.checkins, w.in_flight, w.slice, w.draining) for w in workers],
-    )
+    return WorkerList([worker_document(worker) for worker in workers])
+
+
+def worker_document(w: Worker) -> WorkerDocument:
+    return WorkerDocument(w.id, w.pid, w.hostname, w.ip, w.version, w.started_at, w.last_checkin, w.checkins, w.in_flight, w.slice, w.draining, w.delivered, w.deferred, w.failed)

@@ -70,6 +70,7 @@ async def send_email(request: web.Request) -> web.Response:
     note(email_id=accepted.email_id)
     span.set("babygun.email_id", accepted.email_id)
     if not accepted.repeated:
+        api.accepted += 1
         metrics.EMAILS_ACCEPTED.inc()
         metrics.RECIPIENTS_ACCEPTED.inc(len(email.recipients))
     # A repeated call gets the first one's answer: the same id, and the time that the id holds.

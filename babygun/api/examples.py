@@ -160,7 +160,7 @@ LOG = {
         _LINE | {"at": _DONE, "event": "bounced", "worker_id": _WORKER, "queue": "default", "try": 1, "replies": _REPLIES},
     ],
 }
-WORKERS = {
+WORKERS: dict[str, Any] = {
     "workers": [
         {
             "id": _WORKER,
@@ -174,8 +174,54 @@ WORKERS = {
             "in_flight": 12,
             "slice": [0, 128],
             "draining": False,
+            "delivered": 48211,
+            "deferred": 312,
+            "failed": 17,
         }
     ]
+}
+OVERVIEW = {
+    "at": _AT,
+    "rates": {"accepted": 41.2, "delivered": 40.7, "deferred": 0.3, "failed": 0.0},
+    "queues": [{"queue": "default", "ready": 14, "waiting": 3, "oldest_ready_seconds": 0.2, "overdue_seconds": 0.0}],
+    "in_flight": 12,
+    "workers": [{**WORKERS["workers"][0], "heartbeat_age": 1.4}],
+    "apis": [
+        {
+            "id": "web-1-04b7d19c3e",
+            "pid": 4110,
+            "hostname": "web-1",
+            "version": "0.1.0",
+            "started_at": "2026-11-25T08:00:00Z",
+            "last_checkin": _AT,
+            "accepted": 48290,
+            "heartbeat_age": 0.8,
+        }
+    ],
+    "etcd": {
+        "members": [
+            {
+                "endpoint": "http://127.0.0.1:2379",
+                "ok": True,
+                "leader": True,
+                "version": "3.6.16",
+                "db_bytes": 41943040,
+                "db_in_use_bytes": 12582912,
+                "quota_bytes": 8589934592,
+                "problem": None,
+            }
+        ],
+        "alarms": [],
+    },
+    "problem": None,
+    "history": {
+        "start": "2026-11-25T08:59:45Z",
+        "step": 5,
+        "accepted": [38.4, 40.8, 41.0],
+        "delivered": [38.4, 40.6, 40.9],
+        "deferred": [0.0, 0.2, 0.4],
+        "failed": [0.0, 0.0, 0.0],
+    },
 }
 ALIVE = {"status": "ok", "version": "0.1.0"}
 READY: dict[str, Any] = {"status": "ready", "version": "0.1.0", "warnings": []}

@@ -54,6 +54,7 @@ class Status(NamedTuple):
     leader: int
     errors: list[str]
     is_learner: bool
+    member: int = 0  # its own id, as ``leader`` names one
 
 
 class Member(NamedTuple):
@@ -220,11 +221,12 @@ class EtcdClient:
             leader=response.leader,
             errors=list(response.errors),
             is_learner=response.isLearner,
+            member=response.header.member_id,
         )
 
-    async def alarms(self) -> list[str]:
+    async def alarms(self, *, timeout: float | None = None) -> list[str]:
         """The alarms raised by any member, each once: ``NOSPACE``, ``CORRUPT``."""
-        response = await self._read("alarm", rpc.AlarmRequest(action=rpc.AlarmRequest.GET))
+        response = await self._read("alarm", rpc.AlarmRequest(action=rpc.AlarmRequest.GET), timeout)
         return sorted({rpc.AlarmType.Name(alarm.alarm) for alarm in response.alarms})
 
     async def members(self) -> list[Member]:

@@ -40,6 +40,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "logs": "readwrite",
         "failures": "readwrite",
         "workers": "read",
+        "apis": "readwrite",
         "clients": "readwrite",  # an administrator makes and deletes them
         "signing_keys": "readwrite",  # the first process makes the first key
         "revocations": "readwrite",
@@ -67,6 +68,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "logs": "read",
         "failures": "read",
         "workers": "read",
+        "apis": "read",
         "revocations": "read",
         "idempotencies": "read",
         "retentions": "read",

@@ -1,4 +1,4 @@
-"""What the metrics tell of a worker: the results of its tries as they are written, and its state whenever somebody scrapes."""
+"""What the metrics and the worker's key tell of it: the results of its tries as they are written, and its state whenever somebody scrapes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from babygun.model import Email
 from babygun.smtp import SmtpPool
 from babygun.worker.membership import Membership
 from babygun.worker.ready import ReadyJobs, Slots
+from babygun.worker.tally import Tally
 
 _OUTCOMES = {"delivered": "delivered", "deferred": "deferred", "bounced": "failed", "expired": "failed"}
 
 
-def count_result(result: QueueResult, email: Email | None) -> None:
-    """A try's results, by recipient. ``email``: the record with them; it says what became of each, which its number of tries decides too."""
+def count_result(result: QueueResult, email: Email | None, tally: Tally) -> None:
+    """Counts a try's results, by recipient, in the metrics and in ``tally``. ``email``: the record with them; it says what became of each, which its number of tries decides too."""
     counts: dict[tuple[str, str, str], int] = {}
     for r in email.recipients if email is not None else ():
         if r.queue == result.queue and r.email in result.results and (outcome := _OUTCOMES.get(r.status)):
@@ -24,6 +25,7 @@ def count_result(result: QueueResult, email: Email | None) -> None:
             counts[labels] = counts.get(labels, 0) + 1
     for labels, count in counts.items():
         metrics.RECIPIENTS[labels].inc(count)
+        setattr(tally, labels[1], getattr(tally, labels[1]) + count)
 
 
 def show_state(membership: Membership, ready: ReadyJobs, slots: Slots, pools: Mapping[str, SmtpPool]) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from msgspec.structs import replace
 
@@ -25,8 +26,11 @@ from babygun.model import Worker
 from babygun.store import Store
 from babygun.store.reading import owned_by
 from babygun.worker.slices import NOTHING, Slice, slice_of
+from babygun.worker.tally import Tally
 
 log = get_logger("worker")
+
+_LAST_WORD = 1.0  # s, that the last check-in may take: a stop does not wait for an etcd that is away
 
 
 class Membership:
@@ -37,17 +41,19 @@ class Membership:
         store: Store,
         *,
         in_flight: Callable[[], int],
+        tally: Tally,
         changed: Callable[[Slice], None],
         died: Callable[[str, list[JobRef]], None],
         queues: dict[str, str],
     ) -> None:
         """``queues``: as the worker's key tells them."""
         self._queues = queues
-        self._store, self._in_flight, self._changed, self._died = store, in_flight, changed, died
+        self._store, self._in_flight, self._tally, self._changed, self._died = store, in_flight, tally, changed, died
         self._live: set[str] = set()  # those that have a slice: a draining one has none any more
         self._draining = False
         self._check_in_now = asyncio.Event()
         self.session: Session | None = None
+        self._worker: Worker | None = None  # as it checked in last
         self.worker_id = ""
         self.slice = NOTHING
         self.registered = asyncio.Event()
@@ -96,13 +102,26 @@ class Membership:
         while not session.lost.is_set():
             checkins += 1
             self._check_in_now.clear()
-            value = codec.encode_state(_checked_in(worker, checkins, self._in_flight(), self.slice, self._draining))
+            self._worker = self._checked_in(replace(worker, checkins=checkins))
             try:
-                await self._store.client.put(self._store.keys.worker(worker.id), value, session.lease_id)
+                await self._store.client.put(self._store.keys.worker(worker.id), codec.encode_state(self._worker), session.lease_id)
                 self.registered.set()
             except EtcdError as error:
                 log.warning("check-in failed", worker_id=worker.id, error=str(error))
             await _first_of(session.lost, self._check_in_now, within=self._store.settings.lease_ttl / 3)
+
+    def _checked_in(self, worker: Worker) -> Worker:
+        part, tally = self.slice, self._tally
+        return replace(
+            worker,
+            last_checkin=utc_now(),
+            in_flight=self._in_flight(),
+            slice=(part.first, part.end),
+            draining=self._draining,
+            delivered=tally.delivered,
+            deferred=tally.deferred,
+            failed=tally.failed,
+        )
 
     def drain(self) -> None:
         """Tells the others that this worker takes no more: they share its slice at once."""
@@ -110,9 +129,15 @@ class Membership:
         self._check_in_now.set()
 
     async def leave(self) -> None:
-        """Gives the lease back, so that the others need not wait for it to run out."""
-        if self.session is not None:
-            await self.session.close(revoke=True)
+        """Gives the lease back, so that the others need not wait for it to run out. What was delivered to the last is told first."""
+        session, worker = self.session, self._worker
+        if session is None:
+            return
+        if worker is not None and session.trusted:
+            with suppress(EtcdError, TimeoutError):
+                async with asyncio.timeout(_LAST_WORD):
+                    await self._store.client.put(self._store.keys.worker(worker.id), codec.encode_state(self._checked_in(worker)), session.lease_id)
+        await session.close(revoke=True)
 
     async def follow(self) -> None:
         """Watches who comes and goes. Runs until cancelled."""
@@ -159,10 +184,6 @@ class Membership:
             log.warning("a worker left; what it held is not known", worker=worker_id, error=str(error))
         log.info("a worker left", worker=worker_id, held=len(held))
         self._died(worker_id, held)
-
-
-def _checked_in(worker: Worker, checkins: int, in_flight: int, part: Slice, draining: bool) -> Worker:
-    return replace(worker, last_checkin=utc_now(), checkins=checkins, in_flight=in_flight, slice=(part.first, part.end), draining=draining)
 
 
 def _has_slice(kv: KeyValue) -> bool:

@@ -41,6 +41,7 @@ from babygun.worker.measures import count_result, show_state
 from babygun.worker.membership import Membership
 from babygun.worker.ready import ReadyJobs, Slots
 from babygun.worker.slices import Slice
+from babygun.worker.tally import Tally
 
 log = get_logger("worker")
 
@@ -66,7 +67,10 @@ class Worker:
         self._wake = asyncio.Event()
         self.in_flight: dict[JobRef, asyncio.Task[None]] = {}
         self._feed = Feed(self.store, self.ready, self.in_flight, self._wake.set)
-        self.membership = Membership(self.store, in_flight=lambda: len(self.in_flight), changed=self._slice_changed, died=self._worker_died, queues=routes.fingerprints())
+        self.tally = Tally()
+        self.membership = Membership(
+            self.store, in_flight=lambda: len(self.in_flight), tally=self.tally, changed=self._slice_changed, died=self._worker_died, queues=routes.fingerprints()
+        )
         self.health = Checkup(self.store, "worker", routes)
         self._shedding = Shedding(self.store.client, self.store.keys, settings.etcd_quota)
         self._held: dict[JobRef, tuple[Claim, Progress]] = {}  # the claims in flight
@@ -304,7 +308,7 @@ class Worker:
             metrics.RESULTS_DROPPED.inc()
             log.warning("result dropped: the job was another worker's by then", email_id=ref.email_id, queue=ref.queue, worker_id=result.worker_id)
         else:
-            count_result(result, finished.email)
+            count_result(result, finished.email, self.tally)
             _log_outcome(claimed, result, finished.email.status if finished.email else None)
 
     async def _release(self, ref: JobRef, owner_revision: int) -> None:

@@ -157,5 +157,7 @@ async def test_real_answers_fit_the_document(api: RunningApi, store: Store) -> N
     await checked("DELETE", "/clients/{id}", 404, token=admin, email_id="nobody")
     await checked("GET", "/workers", 200, token=admin)
     await checked("GET", "/workers", 403)
+    await checked("GET", "/overview", 200, token=admin)
+    await checked("GET", "/overview", 403)
     for path in ("/healthz", "/readyz", "/openapi.json"):
         await checked("GET", path, 200, token="")
