@@ -11,6 +11,8 @@ _MENDED_IN: Version = (3, 5, 3)  # etcd issue 13766: entries applied and acknowl
 _OLDEST_AT_ALL: Version = (3, 4, 0)
 _OLDEST: Version = (3, 5, 6)
 _OLDEST_34: Version = (3, 4, 22)
+_IN_STEP: Version = (3, 5, 8)  # from here on, a progress notification that was asked for comes after the events that it tells of
+_IN_STEP_34: Version = (3, 4, 25)
 
 
 def parse_version(text: str) -> Version:
@@ -35,6 +37,15 @@ def is_too_old(version: str) -> bool:
         return parse_version(version) < _OLDEST_AT_ALL
     except ValueError:
         return False
+
+
+def progress_is_in_step(version: str) -> bool:
+    """Whether a progress notification that a watch asks for can be relied on: 3.5.8 or newer, or 3.4.25 or newer within 3.4."""
+    try:
+        parsed = parse_version(version)
+    except ValueError:
+        return False
+    return parsed >= _IN_STEP or (parsed[:2] == (3, 4) and parsed >= _IN_STEP_34)
 
 
 def is_supported(version: str) -> bool:

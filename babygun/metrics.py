@@ -138,6 +138,7 @@ EMAILS_ACCEPTED = _one(Counter, "babygun_emails_accepted_total", _API, "e-mails 
 RECIPIENTS_ACCEPTED = _one(Counter, "babygun_recipients_accepted_total", _API, "their recipients")
 HTTP_REQUESTS = _by(Counter, "babygun_http_requests_total", ("method", "route", "status"), _API, "answers; `route`: the path's template, `_other` for an unknown one")
 HTTP_SECONDS = _by(Histogram, "babygun_http_request_seconds", ("method", "route"), _API, "time from a request's head to its answer", buckets=_CALLS)
+EVENT_LISTENERS = _one(Gauge, "babygun_event_listeners", _API, "who listens to GET /events")
 QUEUE_JOBS = _read(
     "babygun_queue_jobs", ("queue", "state"), _API, "jobs in etcd: ready (those being sent too), waiting (for their time); `_other`: too many to be told apart (docs/metrics.md)"
 )

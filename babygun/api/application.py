@@ -15,6 +15,7 @@ from babygun.api.auth import Authenticator
 from babygun.api.cluster import Cluster
 from babygun.api.context import ACCESS, API, Api, api_of
 from babygun.api.edge import Handler
+from babygun.api.live.stream import STREAMS, Streams
 from babygun.api.memory import BodyMemory
 from babygun.api.openapi import build_document
 from babygun.api.openapi_view import OPENAPI
@@ -64,7 +65,9 @@ def build_app(settings: Settings) -> web.Application:
         app.router.add_route(route.method, route.path, _guarded(route), expect_handler=edge.expect)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, _guarded(route), expect_handler=edge.expect)
+    streams = app[STREAMS] = Streams(app[API])
     pages.add_pages(app)
+    app.on_shutdown.append(lambda _: streams.close())
     app.cleanup_ctx.append(_services)
     app.on_shutdown.append(_end_waits)
     return app
@@ -130,6 +133,7 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
                 await _fit(api.directory)
         yield
     finally:
+        await app[STREAMS].stop()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -64,6 +64,12 @@ class Authenticator:
             raise Problem(INSUFFICIENT_SCOPE, f"This call needs the scope {scope}.", headers={"WWW-Authenticate": challenge})
         return access
 
+    def holds(self, access: Access, scope: Scope) -> bool:
+        """Whether what was granted when a long call began still is: the token neither expired nor revoked, its client there with the scope."""
+        client = self._directory.clients.get(access.client.id)
+        alive = access.jti not in self._directory.revoked and time.time() < access.expires_at.timestamp()
+        return alive and client is not None and (scope in client.scopes or "admin" in client.scopes) and access.is_admin <= ("admin" in client.scopes)
+
     def issue(self, client: Client, scopes: Sequence[Scope], seconds: float) -> tuple[str, Access]:
         """A new token. ``scopes`` must be among the client's."""
         self._check_ready()

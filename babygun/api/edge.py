@@ -23,6 +23,7 @@ log = get_logger("api")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _sane_id = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
+_STREAMS = frozenset({"/events"})  # as long as somebody listens: their times say nothing
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others are the caller's invention, without number
 _READS = frozenset({"GET", "HEAD"})  # the page and whoever waits for an e-mail ask again and again
@@ -79,7 +80,8 @@ def _count(request: web.Request, status: int, seconds: float) -> None:
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else metrics.OTHER
     metrics.HTTP_REQUESTS[method, route, str(status)].inc()
-    metrics.HTTP_SECONDS[method, route].observe(seconds)
+    if route not in _STREAMS:
+        metrics.HTTP_SECONDS[method, route].observe(seconds)
 
 
 def _problem(request: web.Request, error: Exception, request_id: str) -> web.Response:

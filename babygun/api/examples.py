@@ -223,6 +223,7 @@ OVERVIEW = {
         "failed": [0.0, 0.0, 0.0],
     },
 }
+EVENTS = f'retry: 1000\nid: 4711\n\nevent: gone\ndata: {{"id":"{_OTHER_ID}"}}\nid: 4713.4711\n\nevent: reset\ndata: {{"reason":"fell-behind"}}\nid: 4802\n\n'
 ALIVE = {"status": "ok", "version": "0.1.0"}
 READY: dict[str, Any] = {"status": "ready", "version": "0.1.0", "warnings": []}
 
@@ -255,6 +256,7 @@ PROBLEM_DETAILS: dict[str, tuple[str, str | None]] = {
     "out-of-space": ("etcd's database has reached its quota and takes no more writes.", None),
     "too-many-waiting": ("1000 calls wait at this process already; ask without wait, or again in a moment.", None),
     "no-relay": ("An operator must set relay_url or relays (docs/settings.md) before e-mails can be taken.", None),
+    "too-many-listeners": ("As many listen as this process has room for, or half of these with this client.", None),
     "not-ready": ("The API has not read its clients and keys from etcd yet.", None),
 }
 

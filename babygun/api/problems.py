@@ -56,6 +56,7 @@ OUT_OF_SPACE = ProblemType("out-of-space", 503, "The store is full", 60)
 BUSY = ProblemType("busy", 503, "Too many large e-mails come at once", 5)
 TOO_MANY_WAITING = ProblemType("too-many-waiting", 503, "Too many calls wait at this process", 5)
 NO_RELAY = ProblemType("no-relay", 503, "No relay is configured", 60)
+TOO_MANY_LISTENERS = ProblemType("too-many-listeners", 503, "Too many are listening", 5)
 NOT_READY = ProblemType("not-ready", 503, "The API is not ready", 2)
 
 TYPES: tuple[ProblemType, ...] = tuple(value for value in list(globals().values()) if isinstance(value, ProblemType))

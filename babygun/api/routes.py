@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from babygun.api import examples, operations, overview, problems, routes_access, routes_emails, scrape
+from babygun.api import examples, operations, problems, routes_access, routes_emails, routes_live, scrape
 from babygun.api.documents import Liveness, Readiness, WorkerList
 from babygun.api.openapi_view import show_openapi
 from babygun.api.route import READS, Answer, Route
@@ -23,20 +23,7 @@ ROUTES: tuple[Route, ...] = (
         answer=Answer(200, "The workers whose lease is alive.", WorkerList, examples.WORKERS),
         problems=READS,
     ),
-    Route(
-        method="GET",
-        path="/overview",
-        handler=overview.show_overview,
-        operation="showOverview",
-        summary="See how it goes",
-        description=(
-            "Rates now and over the last hour, depths of the queues, live workers and API processes, etcd's members. What etcd says is up to two seconds old; "
-            "where it does not answer, the call answers within a second all the same, says so, and leaves out what only etcd knows."
-        ),
-        tag="operations",
-        needs="workers:read",
-        answer=Answer(200, "The state at this moment.", overview.Overview, examples.OVERVIEW),
-    ),
+    *routes_live.ROUTES,
     Route(
         method="GET",
         path="/healthz",

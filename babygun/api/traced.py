@@ -12,7 +12,7 @@ from babygun.api.context import ACCESS, REQUEST_ID
 from babygun.api.edge import Handler, email_id_of
 from babygun.logs import bound
 
-_UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds, by nobody who waits
+_UNTRACED = frozenset({"/healthz", "/readyz", "/metrics", "/events"})  # asked every few seconds, by nobody who waits; or open for hours
 
 
 @web.middleware

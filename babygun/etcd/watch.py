@@ -10,11 +10,13 @@ A connection that dies in silence is noticed by gRPC's pings; a member cut off f
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
 import grpc
 from aetcd import rpc
+from grpc import aio
 
 from babygun.errors import Compacted, EtcdUnavailable
 from babygun.etcd.client import EtcdClient, answer
@@ -28,14 +30,21 @@ _DELETE = rpc.Event.DELETE
 
 
 class Event(NamedTuple):
-    """What happened to one key; of a delete, ``kv`` has the key and the revision (``mod_revision``) only."""
+    """What happened to one key; of a delete, ``kv`` has the key and the revision (``mod_revision``) only.
+
+    ``previous``: of a delete, the key as it was before, where the watch asks for that and etcd still knows it.
+    """
 
     type: Literal["put", "delete"]
     kv: KeyValue
+    previous: KeyValue | None = None
 
 
 class WatchBatch(NamedTuple):
-    """Some events in order, whole revisions only; ``revision``: of the last. A watch from the next one goes on without a gap."""
+    """Some events in order, whole revisions only; ``revision``: of the last. A watch from the next one goes on without a gap.
+
+    Without events it is a progress notification: all that happened up to ``revision`` has been delivered.
+    """
 
     events: list[Event]
     revision: int
@@ -45,13 +54,17 @@ class Watch:
     """An async iterator of WatchBatch; close it (``aclose``, or ``async with``). ``created`` is set while etcd has the watch.
 
     It waits as long as etcd is away. Raises Compacted where the revision to go on from is gone (list again, watch from there),
-    PermissionDenied, or EtcdError where etcd refuses the watch; it is over then.
+    PermissionDenied, or EtcdError where etcd refuses the watch; it is over then. ``previous``: deletes bring it along; ``progress``: progress
+    notifications are delivered too (:meth:`ask_progress`).
     """
 
-    def __init__(self, client: EtcdClient, start: bytes, end: bytes, *, revision: int, puts: bool = True, deletes: bool = True) -> None:
+    def __init__(
+        self, client: EtcdClient, start: bytes, end: bytes, *, revision: int, puts: bool = True, deletes: bool = True, previous: bool = False, progress: bool = False
+    ) -> None:
         self._client = client
         self._start, self._end = start, end
         self._filters = [f for f, wanted in ((rpc.WatchCreateRequest.NOPUT, puts), (rpc.WatchCreateRequest.NODELETE, deletes)) if not wanted]
+        self._previous, self._progress = previous, progress
         self._next = revision
         self._events: list[Event] = []  # of fragments so far
         self._endpoint: Endpoint | None = None
@@ -92,6 +105,12 @@ class Watch:
                     return batch
         raise StopAsyncIteration
 
+    async def ask_progress(self) -> None:
+        """Asks etcd for a progress notification. It gives none while the watch catches up; and before 3.5.8 (3.4.25) one that runs ahead of the events."""
+        if self._call is not None and self.created.is_set():
+            with suppress(aio.AioRpcError, aio.UsageError, asyncio.InvalidStateError):  # whoever reads the stream is told of that
+                await self._call.write(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -121,7 +140,9 @@ class Watch:
             return await answer(self._call)
 
     def _request(self) -> Any:
-        return rpc.WatchCreateRequest(key=self._start, range_end=self._end, start_revision=self._next, filters=self._filters, progress_notify=True, fragment=True)
+        return rpc.WatchCreateRequest(
+            key=self._start, range_end=self._end, start_revision=self._next, filters=self._filters, progress_notify=True, fragment=True, prev_kv=self._previous
+        )
 
     def _take(self, response: Any) -> WatchBatch | None:
         """What a response adds: a batch when it is the last of its fragments."""
@@ -134,12 +155,15 @@ class Watch:
             self._renewed = False
             self._next = self._next or response.header.revision + 1
             return None
-        self._events += [Event("delete" if event.type == _DELETE else "put", key_value(event.kv)) for event in response.events]
+        if self._previous:
+            self._events += [_with_previous(event) for event in response.events]
+        else:
+            self._events += [Event("delete" if event.type == _DELETE else "put", key_value(event.kv)) for event in response.events]
         if response.fragment:
             return None
         if not self._events:  # a progress notification
             self._next = max(self._next, response.header.revision + 1)
-            return None
+            return WatchBatch([], response.header.revision) if self._progress else None
         events, self._events = self._events, []
         revision = events[-1].kv.mod_revision
         self._next = revision + 1
@@ -160,11 +184,17 @@ class Watch:
             self._client.failed(self._endpoint)
 
 
+def _with_previous(event: Any) -> Event:
+    if event.type == _DELETE:
+        return Event("delete", key_value(event.kv), key_value(event.prev_kv) if event.prev_kv.key else None)
+    return Event("put", key_value(event.kv))  # what it was before is of no use to anybody here
+
+
 def _reason(text: str) -> str:
     """etcd's words, out of "rpc error: code = … desc = …"."""
     return text.rpartition("desc = ")[2] or "the watch was cancelled"
 
 
-def watch(client: EtcdClient, start: bytes, end: bytes, *, revision: int, puts: bool = True, deletes: bool = True) -> Watch:
+def watch(client: EtcdClient, start: bytes, end: bytes, *, revision: int, puts: bool = True, deletes: bool = True, previous: bool = False, progress: bool = False) -> Watch:
     """Watches [start, end) from ``revision`` on, inclusive (0: from when etcd has the watch); see :class:`Watch`."""
-    return Watch(client, start, end, revision=revision, puts=puts, deletes=deletes)
+    return Watch(client, start, end, revision=revision, puts=puts, deletes=deletes, previous=previous, progress=progress)

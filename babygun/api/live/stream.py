@@ -1,0 +1,180 @@
+"""GET /events: Server-Sent Events (HTML, section 9.2) over HTTP.
+
+A listener that does not read is dropped, and so is one whose token ends. The process's end ends all of them at once: they come back elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+from aiohttp import web
+
+from babygun import metrics
+from babygun.api.auth import Access
+from babygun.api.context import REQUEST_ID, SECURITY_HEADERS, Api, access_of, api_of
+from babygun.api.live.glance import Glance
+from babygun.api.live.hub import Hub
+from babygun.api.live.listener import Listener
+from babygun.api.live.position import BEGINNING
+from babygun.api.overview import live_state
+from babygun.api.problems import INSUFFICIENT_SCOPE, INVALID_REQUEST, NOT_READY, TOO_MANY_LISTENERS, Problem
+from babygun.errors import NotFound
+from babygun.logs import get_logger
+from babygun.store import reading
+
+log = get_logger("api")
+
+MOST_LISTENERS = 500  # of one process; half of these of one client
+RETRY = 1000  # ms, after which a browser comes back
+COMMENT = 15.0  # s, after which a silent stream says something, so that nobody on the way takes it for dead
+REMIND = 5.0  # s, after which a listener is told where the stream is though nothing was for it: it must be able to come back from there
+UNREAD = 10.0  # s, that a listener may leave a piece unread
+_LOOK = 1.0  # s, between two looks whether the listener is still there
+_PIECE = 64 << 10  # bytes
+_HEADERS = {**SECURITY_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+
+
+class Streams:
+    """All that listen to this process."""
+
+    def __init__(self, api: Api) -> None:
+        self.hub = Hub(api.store)
+        self.glance = Glance(lambda: live_state(api))
+        self._api = api
+        self._open: dict[Listener, Access] = {}
+        api.directory.on_change.append(self._check)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def enter(self, listener: Listener, access: Access) -> None:
+        """Raises the 503 problem where too many listen."""
+        if self._api.stopping:
+            raise Problem(NOT_READY, "This process is stopping; another one goes on.")
+        theirs = sum(other.client.id == access.client.id for other in self._open.values())
+        if len(self._open) >= MOST_LISTENERS or theirs >= max(1, MOST_LISTENERS // 2):
+            raise Problem(TOO_MANY_LISTENERS, "As many listen as this process has room for, or half of these with this client.")
+        self._open[listener] = access
+        metrics.EVENT_LISTENERS.inc()
+
+    def leave(self, listener: Listener) -> None:
+        del self._open[listener]
+        metrics.EVENT_LISTENERS.dec()
+
+    async def close(self) -> None:
+        """Ends all streams, at once."""
+        for listener in self._open:
+            listener.end()
+
+    async def stop(self) -> None:
+        await self.hub.close()
+        await self.glance.close()
+
+    def _check(self) -> None:
+        """Clients, keys or revoked tokens have changed."""
+        for listener, access in self._open.items():
+            if not self._api.auth.holds(access, "emails:read"):
+                listener.end()
+
+
+STREAMS = web.AppKey("streams", Streams)
+
+
+async def show_events(request: web.Request) -> web.StreamResponse:
+    access, streams = access_of(request), request.app[STREAMS]
+    listener = _listener(request, access)
+    if listener.only is not None:
+        await _check_exists(request, access, listener.only)
+    headers = {**_HEADERS, "X-Request-Id": request[REQUEST_ID]}
+    if request.method == "HEAD":
+        return web.Response(headers=headers)
+    streams.enter(listener, access)
+    try:
+        if not listener.emails:
+            return await _streamed(request, streams, listener, access, headers)
+        try:
+            await streams.hub.join(listener, request.headers.get("Last-Event-ID") or request.query.get("last_event_id", ""))
+            return await _streamed(request, streams, listener, access, headers)
+        finally:
+            streams.hub.leave(listener)
+    finally:
+        streams.leave(listener)
+
+
+def _listener(request: web.Request, access: Access) -> Listener:
+    only, wanted = request.query.get("only"), request.query.get("id")
+    if only not in (None, "overview"):
+        raise Problem(INVALID_REQUEST, "It must be overview.", field="only")
+    if only and wanted is not None:
+        raise Problem(INVALID_REQUEST, "Ask for one e-mail, or for the overview only.", field="only")
+    overview = access.allows("workers:read")
+    if only and not overview:
+        challenge = 'Bearer realm="babygun", error="insufficient_scope", scope="workers:read"'
+        raise Problem(INSUFFICIENT_SCOPE, "The overview needs the scope workers:read.", headers={"WWW-Authenticate": challenge})
+    return Listener(None if access.is_admin else access.client.id, only=wanted, emails=only is None, overview=overview and wanted is None)
+
+
+async def _check_exists(request: web.Request, access: Access, email_id: str) -> None:
+    view = await reading.get_email(api_of(request).store, email_id, content=False)
+    if view is None or not (access.is_admin or view.email.client_id == access.client.id):
+        raise NotFound("There is no e-mail with this id. E-mails are kept for a time after their end, then removed.")
+
+
+async def _streamed(request: web.Request, streams: Streams, listener: Listener, access: Access, headers: dict[str, str]) -> web.StreamResponse:
+    response = web.StreamResponse(headers=headers)
+    if listener.overview:
+        streams.glance.join(listener)
+    try:
+        await response.prepare(request)
+        await _write_all(request, response, streams, listener, access)
+    except (ConnectionError, TimeoutError) as error:
+        if isinstance(error, TimeoutError):
+            log.info("listener dropped: it does not read", seconds=UNREAD)
+        _break_off(request)
+    except Exception as error:
+        if not response.prepared:
+            raise
+        log.error("stream failed", exc=error)  # no other answer can be sent any more
+        _break_off(request)
+    finally:
+        streams.glance.leave(listener)
+    return response
+
+
+async def _write_all(request: web.Request, response: web.StreamResponse, streams: Streams, listener: Listener, access: Access) -> None:
+    loop = asyncio.get_running_loop()
+    commented = reminded = loop.time()
+    ends = commented + access.expires_at.timestamp() - time.time()
+    said = b"id: %b\n" % str(listener.told).encode() if listener.told != BEGINNING else b""
+    await _write(response, b"retry: %d\n%b\n" % (RETRY, said))
+    while not listener.ended and loop.time() < ends and request.transport is not None and not request.transport.is_closing():
+        listener.wake.clear()
+        data = listener.take(streams.hub.position)
+        now = loop.time()
+        if listener.emails and now - reminded >= REMIND:
+            reminded = now
+            if (told := b"id: %b\n" % str(listener.told).encode()) != said:
+                said = told
+                data += told + b"\n"
+        if not data and now - commented >= COMMENT:
+            data = b":\n\n"
+        if data:
+            commented = now
+            await _write(response, data)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(_LOOK, max(0.0, ends - now))):
+                await listener.wake.wait()
+
+
+def _break_off(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def _write(response: web.StreamResponse, data: bytes) -> None:
+    """Raises TimeoutError where the listener does not read."""
+    for at in range(0, len(data), _PIECE):
+        async with asyncio.timeout(UNREAD):
+            await response.write(data[at : at + _PIECE])
