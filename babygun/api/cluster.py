@@ -36,6 +36,7 @@ class Cluster:
         self.members: dict[str, Status | EtcdError] = {}
         self.alarms: list[str] | None = None
         self.problem = ""
+        self.took = 0.0  # s, that the last reading took
 
     async def read(self, fresh: float | None = None) -> None:
         """Reads anew where the last reading is older than ``fresh`` seconds (FRESH). Raises nothing of etcd's."""
@@ -51,6 +52,7 @@ class Cluster:
 
     async def _read(self) -> None:
         self.members, self.alarms, (self.depth, self.problem) = await asyncio.gather(self._read_members(), self._read_alarms(), self._read_depth())
+        self.took = time.monotonic() - self._begun
 
     async def _read_members(self) -> dict[str, Status | EtcdError]:
         try:

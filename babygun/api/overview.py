@@ -24,6 +24,7 @@ from babygun.store.rates import STEP
 
 FRESH = 2.0  # seconds for which what etcd said serves all who look
 PATIENCE = 0.8  # seconds that it is waited for; then the last reading is shown, or that there is none
+_SHARE = 10  # a reading serves ten times as long as it took: a full store is asked more rarely
 _OWING = 5.0  # seconds without an answer, after which the last reading is too old to be shown
 
 
@@ -127,7 +128,7 @@ async def live_state(api: Api) -> Live:
     """Without the history. Takes PATIENCE at most."""
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
-            await api.cluster.read(FRESH)
+            await api.cluster.read(max(FRESH, _SHARE * api.cluster.took))
     cluster = api.cluster
     owing = cluster.depth is None or cluster.waited > _OWING  # before the first reading is done, too
     depth = None if owing else cluster.depth

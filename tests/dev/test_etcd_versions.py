@@ -5,7 +5,7 @@ import pytest
 
 from babygun.dev.etcd_binary import FALLBACK_VERSION, PINNED_VERSION
 from babygun.dev.etcd_build import build_files
-from babygun.etcd_versions import is_lossy, is_supported, parse_version
+from babygun.etcd_versions import is_lossy, is_supported, parse_version, progress_is_in_step
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,13 @@ def test_etcd_that_can_lose_writes_is_known_by_its_version(version: str, lossy: 
 )
 def test_etcd_that_is_new_enough_is_known_by_its_version(version: str, supported: bool) -> None:
     assert is_supported(version) is supported
+
+
+@pytest.mark.parametrize(
+    ("version", "in_step"), [("3.4.24", False), ("3.4.25", True), ("3.5.7", False), ("3.5.8", True), ("3.6.16", True), ("3.3.99", False), ("4.0.0", True), ("what", False)]
+)
+def test_etcd_whose_progress_can_be_relied_on_is_known_by_its_version(version: str, in_step: bool) -> None:
+    assert progress_is_in_step(version) is in_step
 
 
 def test_pinned_versions_in_the_code_are_those_of_the_build_files() -> None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from babygun.api.live.catch_up import BeginAnew, CatchUp
 from babygun.api.live.listener import MOST_PENDING, Listener
-from babygun.api.live.mirror import Mirror, TurnedBack
+from babygun.api.live.mirror import Mirror, TurnedBack, current_revision
 from babygun.api.live.position import BEGINNING, Change, Frame, Position
 from babygun.errors import Compacted, EtcdError, EtcdUnavailable
 from babygun.logs import get_logger
@@ -113,12 +113,11 @@ class Hub:
 
     async def _check_known(self, since: Position) -> None:
         """Raises BeginAnew for a position that etcd itself has not come to."""
-        key = self._store.keys.cluster
         try:
-            found = await self._store.client.range(key, key + b"\0", limit=1, keys_only=True)
+            known = max(since) <= await current_revision(self._store)
         except EtcdError:
             raise BeginAnew("etcd-unavailable") from None
-        if max(since) > found.revision:
+        if not known:
             raise BeginAnew("unknown-id")
 
     async def _run(self) -> None:

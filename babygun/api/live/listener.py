@@ -48,7 +48,6 @@ class Listener:
         if before := self._pending.get(frame.email_id):
             if frame.latest < before.latest:
                 return
-            frame = frame._replace(records=max(frame.records, before.records), owners=max(frame.owners, before.owners))
             self._size -= len(before.body)
         self._pending[frame.email_id] = frame
         self._size += len(frame.body)

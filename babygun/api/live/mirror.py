@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 
 import msgspec
 
 from babygun import codec
 from babygun.api.documents import email_summary
 from babygun.api.live.position import BEGINNING, Change, Frame, Position
-from babygun.errors import EtcdError
+from babygun.errors import EtcdError, EtcdUnavailable
 from babygun.etcd import Event, KeyValue, Op, Watch, get, watch
 from babygun.etcd_versions import progress_is_in_step
 from babygun.keys import range_end
@@ -78,7 +79,7 @@ class Mirror:
             watch(self._store.client, prefix, range_end(prefix), revision=self._position.records + 1, previous=prefix == self._keys.emails, progress=True)
             for prefix in (self._keys.emails, self._keys.owners)
         )
-        works = [self._follow_records(records), self._follow_owners(owners), *([_ask_progress(records, owners)] if self.in_step else [])]
+        works = [self._follow_records(records), self._follow_owners(owners), self._look_after(records, owners)]
         async with records, owners:
             tasks = [asyncio.create_task(work, name="live watch") for work in works]
             try:
@@ -126,6 +127,20 @@ class Mirror:
         while self._size > REMEMBERED and len(self._records) > 1:
             _, (value, _) = self._records.popitem(last=False)
             self._size -= len(value)
+
+    async def _look_after(self, *watches: Watch) -> None:
+        """Keeps the position fresh, and notices where etcd has turned back: there a watch waits for a revision that comes late or never."""
+        while True:
+            before = self._position
+            await asyncio.sleep(ASK_PROGRESS)
+            if self.in_step:
+                for each in watches:
+                    await each.ask_progress()
+            if self._position == before:
+                newest = self.newest
+                with suppress(EtcdUnavailable):
+                    if await current_revision(self._store) < newest:
+                        raise TurnedBack
 
     # --- what the watches bring ---
 
@@ -216,6 +231,12 @@ class Mirror:
         return Frame(email_id, change.client_id, change.records, change.owners, b'event: gone\ndata: {"id":"%b"}\n' % email_id.encode())
 
 
+async def current_revision(store: Store) -> int:
+    """etcd's own. May raise EtcdError."""
+    key = store.keys.cluster
+    return (await store.client.range(key, key + b"\0", limit=1, keys_only=True)).revision
+
+
 def removed(event: Event) -> Change:
     """The change that the delete of a record is."""
     try:
@@ -223,10 +244,3 @@ def removed(event: Event) -> Change:
     except ValueError:
         client_id = None
     return Change(event.kv.mod_revision, gone=True, client_id=client_id)
-
-
-async def _ask_progress(*watches: Watch) -> None:
-    while True:
-        await asyncio.sleep(ASK_PROGRESS)
-        for each in watches:
-            await each.ask_progress()

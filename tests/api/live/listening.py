@@ -106,3 +106,12 @@ async def listening(api: RunningApi, query: str = "", *, token: str | None = Non
         stream = Stream(response)
         stream.last_id = last_id
         yield stream
+
+
+async def enters(api: RunningApi) -> bool:
+    """Whether a stream begins now."""
+    try:
+        async with listening(api):
+            return True
+    except AssertionError:
+        return False

@@ -1,0 +1,85 @@
+"""What the tests of the live stream share."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import aiohttp
+import pytest
+
+from babygun.settings import Settings
+from babygun.store import Store
+from tests.api.conftest import RunningApi, running, until_ready
+from tests.etcd_server import EtcdServer
+from tests.rig import Rig, environment, rig_for
+from tests.smtp_server import MisbehavingServer
+
+
+@pytest.fixture
+def api_settings(settings: Settings, smtp: MisbehavingServer) -> Settings:
+    relays = {"main": {"url": smtp.url}}
+    return replace(
+        settings, api_host="127.0.0.1", api_port=0, relays=relays, etcd_timeout=2.0, drain_timeout=5.0, lease_ttl=2.0, retry_intervals=(0.5,), smtp_hostname="babygun.test"
+    )
+
+
+@pytest.fixture
+async def sending(api_settings: Settings) -> AsyncIterator[Rig]:
+    async with rig_for(api_settings) as rig:
+        yield rig
+
+
+@pytest.fixture
+async def alone(settings: Settings) -> AsyncIterator[tuple[RunningApi, Store, EtcdServer]]:
+    """An API, its store and an etcd that nobody else uses."""
+    with EtcdServer(fsync=False) as etcd:
+        own = replace(settings, etcd_endpoints=(etcd.endpoint,), relay_url="smtp://127.0.0.1:2525", api_port=0, etcd_timeout=2.0)
+        async with Store(own) as store, running(own, store) as api:
+            await until_ready(api)
+            api.token = await api.token_for()
+            yield api, store, etcd
+
+
+async def watchers(etcd: EtcdServer) -> int:
+    """How many watches etcd has."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{etcd._health_port}/metrics") as response:
+        return next(int(float(line.split()[1])) for line in (await response.text()).splitlines() if line.startswith("etcd_debugging_mvcc_watcher_total"))
+
+
+async def fallen_to(etcd: EtcdServer, count: int) -> None:
+    async with asyncio.timeout(5):
+        while await watchers(etcd) != count:  # noqa: ASYNC110 (another process's state)
+            await asyncio.sleep(0.05)
+
+
+class ServedApi:
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.process, self.url, self.pid = process, url, process.pid
+
+    async def end(self) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.communicate()
+
+
+async def api_process(settings: Settings) -> ServedApi:
+    """An API in a process of its own."""
+    environ = environment(replace(settings, log_format="text")) | {"BABYGUN_API_PORT": "0"}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "babygun", "api", env=environ, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr is not None
+    async with asyncio.timeout(20):
+        async for line in process.stderr:
+            if b"listening" in line:
+                url = line.decode().split("url=")[1].split()[0]
+                break
+        else:
+            raise AssertionError("the API did not start")
+    async with aiohttp.ClientSession() as session, asyncio.timeout(10):
+        while True:
+            async with session.get(f"{url}/readyz") as response:
+                if response.status == 200:
+                    return ServedApi(process, url)
+            await asyncio.sleep(0.05)

@@ -1,0 +1,209 @@
+"""GET /events: what is heard, and by whom."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+
+import aiohttp
+import pytest
+
+from babygun.api.live import hub, stream
+from babygun.clock import utc_now
+from babygun.store import Store
+from babygun.store.clients import delete_client
+from babygun.store.transitions import release
+from tests.api.conftest import RunningApi, StartApi
+from tests.api.live.conftest import fallen_to, watchers
+from tests.api.live.listening import Stream, enters, listening
+from tests.api.test_emails import claimed
+from tests.etcd_server import EtcdServer
+from tests.rig import Rig
+
+# --- what is heard ---
+
+
+async def test_email_is_heard_from_its_acceptance_to_its_end_as_the_listing_shows_it(api: RunningApi, sending: Rig) -> None:
+    async with listening(api) as heard, sending.worker():
+        email_id = await api.accepted()
+        last = await heard.email(email_id, lambda email: email["status"] == "complete")
+        await heard.silent()
+        assert last == (await api.call("GET", "/emails")).json["emails"][0]
+        assert heard.retry == 1000
+        assert {event for event, _ in heard.told()} == {"email"}
+
+
+async def test_claim_and_its_end_show_in_sending(api: RunningApi, store: Store) -> None:
+    async with listening(api) as heard:
+        email_id = await api.accepted()
+        assert (await heard.email(email_id))["sending"] == []
+        owner = await claimed(store, email_id, "main")
+        assert (await heard.email(email_id))["sending"] == ["main"]
+        await release(store, owner.ref, owner.owner_revision)
+        assert (await heard.email(email_id))["sending"] == []
+
+
+async def test_what_is_being_sent_when_the_hub_starts_is_known(api: RunningApi, store: Store) -> None:
+    email_id = await api.accepted()
+    await claimed(store, email_id, "main")
+    async with listening(api) as heard:
+        await api.call("POST", f"/emails/{await api.accepted()}/cancel")
+        await api.call("POST", f"/emails/{email_id}/cancel")  # refused: it is being sent
+        view = await store.client.get(store.keys.email(email_id))
+        assert view is not None
+        await store.client.put(store.keys.email(email_id), view.value)
+        assert (await heard.email(email_id))["sending"] == ["main"]
+
+
+async def test_deferral_cancel_and_retry_are_heard(api: RunningApi, sending: Rig) -> None:
+    async with listening(api) as heard, sending.worker(retry_intervals=(60.0,)):
+        email_id = await api.accepted(to="soft@example.org")
+        waiting = await heard.email(email_id, lambda email: email["not_before"] and not email["sending"])
+        assert waiting["recipients"][0]["status"] == "deferred"
+        await api.call("POST", f"/emails/{email_id}/cancel")
+        await heard.email(email_id, lambda email: email["status"] == "cancelled")
+        await api.call("POST", f"/emails/{email_id}/retry")
+        await heard.email(email_id, lambda email: email["status"] == "incomplete")
+
+
+async def test_changes_within_a_moment_become_one_event(api: RunningApi, store: Store) -> None:
+    email_id = await api.accepted(send_at=(utc_now() + timedelta(hours=1)).isoformat())
+    kv = await store.client.get(store.keys.email(email_id))
+    assert kv is not None
+    async with listening(api) as heard:
+        await api.accepted()
+        await heard.heard()
+        started = time.monotonic()
+        for number in range(50):
+            await store.client.put(store.keys.email(email_id), kv.value.replace(b'"Hello"', b'"Hello %d"' % number))
+        took = time.monotonic() - started
+        await heard.email(email_id, lambda email: email["subject"] == "Hello 49")
+        assert len(heard.told("email")) <= 2 + took / hub.COALESCE + 1
+
+
+async def test_removed_email_is_gone_for_its_owner_and_for_nobody_else(api: RunningApi, store: Store) -> None:
+    other, admin = await api.token_for("emails:read"), await api.token_for("admin")
+    email_id = await api.accepted()
+    async with listening(api) as mine, listening(api, token=other) as others, listening(api, token=admin) as all_of_them:
+        await store.client.delete(store.keys.email(email_id))
+        for heard in (mine, all_of_them):
+            event = await heard.until(lambda heard: heard.event != "overview")
+            assert (event.event, event.data) == ("gone", {"id": email_id})
+        await others.silent()
+
+
+async def test_client_hears_of_its_own_emails_and_an_admin_of_all(api: RunningApi) -> None:
+    other, admin = await api.token_for("emails:send", "emails:read"), await api.token_for("admin")
+    async with listening(api) as mine, listening(api, token=other) as others, listening(api, token=admin) as all_of_them:
+        ids = [await api.accepted(), await api.accepted(other)]
+        assert (await mine.heard()).data["id"] == ids[0]
+        assert (await others.heard()).data["id"] == ids[1]
+        for email_id in ids:
+            await all_of_them.email(email_id)
+        await mine.silent()
+        await others.silent()
+
+
+async def test_listener_to_one_email_hears_of_that_alone(api: RunningApi) -> None:
+    email_id, other = await api.accepted(), await api.accepted()
+    admin = await api.token_for("admin")
+    async with listening(api, f"?id={email_id}") as heard, listening(api, f"?id={email_id}", token=admin) as by_admin:
+        await api.call("POST", f"/emails/{other}/cancel")
+        await api.call("POST", f"/emails/{email_id}/cancel")
+        assert (await heard.heard()).data["id"] == email_id
+        assert (await by_admin.heard()).data["id"] == email_id, "and no overview"
+        await heard.silent()
+
+
+async def test_overview_comes_every_second_to_those_who_may_see_it(api: RunningApi) -> None:
+    token = await api.token_for("emails:read", "workers:read")
+    for query in ("", "?only=overview"):
+        async with listening(api, query, token=token) as heard:
+            started = time.monotonic()
+            found = [(await heard.heard()).data for _ in range(3)]
+            assert 1.5 < time.monotonic() - started < 5
+            assert set(found[0]) == {"at", "rates", "queues", "in_flight", "workers", "apis", "etcd", "problem"}
+            assert {event for event, _ in heard.told()} == {"overview"}
+    async with listening(api) as mine:
+        with pytest.raises(TimeoutError):
+            await mine.heard(1.5)
+
+
+# --- who may, and how many ---
+
+
+async def test_bad_requests_are_told_what_is_wrong(api: RunningApi) -> None:
+    (await api.call("GET", "/events", token="")).problem(401, "no-token")
+    (await api.call("GET", "/events", token=await api.token_for("emails:send"))).problem(403, "insufficient-scope")
+    (await api.call("GET", "/events?only=overview")).problem(403, "insufficient-scope")
+    (await api.call("GET", "/events?only=x")).problem(422, "invalid-request", "only")
+    (await api.call("GET", "/events?nonsense=1")).problem(422, "invalid-request", "nonsense")
+    (await api.call("GET", "/events?id=nonsense")).problem(404, "not-found")
+    theirs = await api.accepted(await api.token_for())
+    (await api.call("GET", f"/events?id={theirs}")).problem(404, "not-found")
+    admin = await api.token_for("admin")
+    (await api.call("GET", f"/events?id={theirs}&only=overview", token=admin)).problem(422, "invalid-request", "only")
+    head = await api.call("HEAD", "/events")
+    assert head.status == 200 and head.headers["Content-Type"] == "text/event-stream"
+
+
+async def test_too_many_listeners_are_refused_and_places_come_free_again(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MOST_LISTENERS", 4)
+    admin = await api.token_for("admin")
+    async with listening(api) as one, listening(api):
+        (await api.call("GET", "/events")).problem(503, "too-many-listeners")  # half of the places
+        async with listening(api, token=admin), listening(api, token=admin):
+            refused = await api.call("GET", "/events", token=await api.token_for())
+            refused.problem(503, "too-many-listeners")
+            assert refused.headers["Retry-After"] == "5"
+        one.response.close()
+        async with asyncio.timeout(5):
+            while (await api.call("HEAD", "/events")).status != 200 or not await enters(api):  # noqa: ASYNC110 (another process's state)
+                await asyncio.sleep(0.05)
+
+
+async def test_stream_ends_with_its_token(api: RunningApi, store: Store) -> None:
+    client, secret = await api.client("emails:read")
+    issued = await api.call("POST", "/tokens", token="", json={"client_id": client.id, "client_secret": secret, "expires_in": 2})
+    async with listening(api, token=issued.json["token"]) as heard:
+        await heard.ended(4)
+    (await api.call("GET", "/events", token=issued.json["token"])).problem(401, "invalid-token")
+    revoked, deleted = [(await api.call("POST", "/tokens", token="", json={"client_id": client.id, "client_secret": secret})).json["token"] for _ in range(2)]
+    async with listening(api, token=revoked) as heard, listening(api, token=deleted) as other:
+        assert (await api.call("DELETE", "/tokens", token=revoked)).status == 204
+        await heard.ended(3)
+        await delete_client(store, client.id)
+        await other.ended(3)
+
+
+async def test_stream_ends_at_once_when_the_process_stops(start_api: StartApi) -> None:
+    api = await start_api()
+    async with listening(api) as heard, listening(api, "?only=overview", token=await api.token_for("admin")) as only:
+        api.stop.set()
+        await asyncio.gather(heard.ended(1.5), only.ended(1.5))
+
+
+async def test_cookie_opens_the_stream_too(api: RunningApi) -> None:
+    async with aiohttp.ClientSession() as session, session.get(f"{api.url}/events", headers={"Cookie": f"babygun_session={api.token}"}) as response:
+        assert response.status == 200
+        heard = Stream(response)
+        email_id = await api.accepted()
+        await heard.email(email_id)
+
+
+# --- the hub ---
+
+
+async def test_etcd_is_watched_only_while_somebody_listens(alone: tuple[RunningApi, Store, EtcdServer]) -> None:
+    api, _, etcd = alone
+    admin = await api.token_for("admin")
+    before = await watchers(etcd)
+    async with listening(api, "?only=overview", token=admin):
+        assert await watchers(etcd) == before
+    async with listening(api):
+        async with listening(api), listening(api, token=admin):
+            await fallen_to(etcd, before + 2)
+        await asyncio.sleep(0.5)
+        assert await watchers(etcd) == before + 2
+    await fallen_to(etcd, before)

@@ -1,0 +1,166 @@
+"""GET /events: where a stream that broke off goes on, here and at another process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import aiohttp
+import pytest
+
+from babygun.api.live import mirror, stream
+from babygun.settings import Settings
+from babygun.store import Store
+from tests.api.conftest import RunningApi, StartApi
+from tests.api.live.conftest import api_process, fallen_to, watchers
+from tests.api.live.listening import Stream, listening
+from tests.api.test_emails import claimed
+from tests.etcd.test_client import compact
+from tests.etcd_server import EtcdServer
+from tests.rig import Rig
+
+
+async def test_stream_that_broke_off_goes_on_without_gap_and_double(api: RunningApi) -> None:
+    async with listening(api) as keeps_the_hub:
+        async with listening(api) as heard:
+            first = await api.accepted()
+            await heard.email(first)
+        missed = [await api.accepted() for _ in range(5)]
+        for email_id in missed:
+            await keeps_the_hub.email(email_id)
+        async with listening(api, last_id=heard.last_id) as again:
+            assert [(await again.heard()).data["id"] for _ in missed] == missed
+            last = await api.accepted()
+            assert (await again.heard()).data["id"] == last
+            await again.silent()
+        async with listening(api, f"?last_event_id={heard.last_id}") as by_query:
+            assert [(await by_query.heard()).data["id"] for _ in missed] == missed
+
+
+async def test_stream_goes_on_at_another_process(api: RunningApi, start_api: StartApi, store: Store) -> None:
+    other = await start_api()
+    email_id = await api.accepted()
+    async with listening(api) as heard:
+        await api.accepted()
+        await heard.heard()
+    missed = [await api.accepted() for _ in range(3)]
+    await claimed(store, email_id, "main")  # a change of owners only
+    gone = await api.accepted()
+    await store.client.delete(store.keys.email(gone))
+    await api.accepted(await api.token_for())  # somebody else's
+    async with listening(other, token=api.token, last_id=heard.last_id) as again:
+        found = [await again.heard() for _ in range(5)]
+        assert [event.data["id"] for event in found] == [*missed, email_id, gone]
+        assert found[3].data["sending"] == ["main"] and found[4].event == "gone"
+        await again.silent()
+        last = await api.accepted()
+        assert (await again.heard()).data["id"] == last
+
+
+async def test_stream_that_goes_on_where_nothing_happened_is_silent(api: RunningApi, start_api: StartApi) -> None:
+    other = await start_api()
+    async with listening(api) as heard:
+        await api.accepted()
+        await heard.heard()
+    async with listening(other, token=api.token, last_id=heard.last_id) as again:
+        await again.silent()
+        email_id = await api.accepted()
+        assert (await again.heard()).data["id"] == email_id
+
+
+@pytest.mark.parametrize("last_id", ["nonsense", "999999999", "-1", "1.2.3", "12.x", "9" * 40])
+async def test_id_that_is_not_ours_begins_anew(api: RunningApi, last_id: str) -> None:
+    async with listening(api, last_id=last_id) as heard:
+        event = await heard.heard()
+        assert (event.event, event.data) == ("reset", {"reason": "unknown-id"})
+        assert event.id != last_id
+        email_id = await api.accepted()
+        assert (await heard.heard()).data["id"] == email_id
+
+
+async def test_id_whose_history_is_compacted_begins_anew(alone: tuple[RunningApi, Store, EtcdServer]) -> None:
+    api, store, etcd = alone
+    before = await watchers(etcd)
+    async with listening(api) as heard:
+        await api.accepted()
+        await heard.heard()
+    await fallen_to(etcd, before)
+    for _ in range(3):
+        await api.accepted()
+    await compact(store.client, await store.client.put(b"now", b""))
+    async with listening(api, last_id=heard.last_id) as again:
+        event = await again.heard()
+        assert (event.event, event.data) == ("reset", {"reason": "compacted"})
+        email_id = await api.accepted()
+        assert (await again.heard()).data["id"] == email_id
+
+
+async def test_id_is_kept_fresh_though_nothing_is_heard(api: RunningApi, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "REMIND", 0.3)
+    monkeypatch.setattr(mirror, "ASK_PROGRESS", 0.2)
+    async with listening(api) as heard:
+        before = int(await _first_id(heard))
+        revision = await store.client.put(store.keys.idempotencies + b"x", b"")
+        async with asyncio.timeout(5):
+            while int(heard.last_id or before) < revision:
+                with pytest.raises(TimeoutError):
+                    await heard.heard(0.5)
+        assert heard.events == []
+
+
+async def _first_id(heard: Stream) -> str:
+    with pytest.raises(TimeoutError):
+        await heard.heard(0.1)
+    return heard.last_id
+
+
+async def test_comment_keeps_a_silent_stream_alive(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "COMMENT", 0.5)
+    monkeypatch.setattr(stream, "REMIND", 60.0)
+    async with listening(api) as heard:
+        with pytest.raises(TimeoutError):
+            await heard.heard(2.5)
+        assert heard.comments >= 1
+
+
+async def test_stream_survives_a_killed_api_process_while_mail_flows(api: RunningApi, api_settings: Settings, sending: Rig, store: Store) -> None:
+    """Every e-mail is heard to its end over two processes, of which the first is killed, and none of its states twice."""
+    first = await api_process(api_settings)
+    try:
+        async with sending.worker():
+            ids: list[str] = []
+            killed = asyncio.Event()
+
+            async def send() -> None:
+                for number in range(150):
+                    ids.append(await api.accepted())
+                    if number == 75:
+                        os.kill(first.pid, signal.SIGKILL)
+                        killed.set()
+
+            ended: dict[str, int] = {}
+            states: list[tuple[Any, ...]] = []
+            feeding = asyncio.create_task(send())
+            near = RunningApi(first.url, api._session, store, api.stop)
+            near.token = api.token
+            source, last_id = near, ""
+            async with asyncio.timeout(40):
+                while len(ended) < 150:
+                    async with listening(source, last_id=last_id) as heard:
+                        try:
+                            while len(ended) < 150:
+                                event = await heard.heard(20)
+                                assert event.event == "email", event
+                                states.append((event.data["id"], event.data["status"], event.data["tries"], tuple(event.data["sending"])))
+                                if event.data["status"] == "complete":
+                                    ended[event.data["id"]] = ended.get(event.data["id"], 0) + 1
+                        except (EOFError, aiohttp.ClientError):
+                            assert killed.is_set()
+                            source, last_id = api, heard.last_id
+            await feeding
+            assert set(ended) == set(ids) and set(ended.values()) == {1}
+            assert source is api, "the stream went on at the other process"
+    finally:
+        await first.end()

@@ -1,0 +1,225 @@
+"""GET /events while etcd is away or put back, with listeners that do not read, and with many."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from babygun import codec
+from babygun.api.live import hub, listener, mirror, stream
+from babygun.clock import utc_now
+from babygun.etcd import Txn, put
+from babygun.ids import new_email_id
+from babygun.keys import range_end
+from babygun.model import Email, QueueState, Recipient
+from babygun.settings import Settings
+from babygun.store import Store
+from tests.api.conftest import RunningApi, StartApi, running, until_ready
+from tests.api.live.conftest import api_process
+from tests.api.live.listening import enters, listening
+from tests.api.proxy import proxy_to
+from tests.etcd.test_client import compact
+from tests.etcd_server import EtcdServer
+from tests.scraping import Scraped
+
+
+async def test_etcd_that_was_away_for_a_moment_leaves_no_gap(start_api: StartApi, settings: Settings, api: RunningApi) -> None:
+    async with proxy_to(settings.etcd_endpoints[0]) as proxy:
+        far = await start_api(etcd_endpoints=(proxy.url,))
+        async with listening(far, token=api.token) as heard:
+            await heard.email(await api.accepted())
+            proxy.cut()
+            missed = [await api.accepted() for _ in range(3)]
+            proxy.mend()
+            assert [(await heard.heard(15)).data["id"] for _ in missed] == missed
+            await heard.silent()
+
+
+async def test_listener_is_told_that_etcd_is_away(start_api: StartApi, settings: Settings) -> None:
+    async with proxy_to(settings.etcd_endpoints[0]) as proxy:
+        far = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=0.5)
+        proxy.cut()
+        refused = await far.call("GET", "/events")
+        refused.problem(503, "etcd-unavailable")
+        assert refused.headers["Retry-After"]
+        proxy.mend()
+        async with asyncio.timeout(10):
+            while not await enters(far):  # noqa: ASYNC110 (another process's state)
+                await asyncio.sleep(0.05)
+
+
+async def test_compaction_that_overtakes_the_hub_begins_anew(alone: tuple[RunningApi, Store, EtcdServer]) -> None:
+    near, store, etcd = alone
+    async with proxy_to(etcd.endpoint) as proxy, running(replace(store.settings, etcd_endpoints=(proxy.url,)), store) as far:
+        await until_ready(far)
+        async with listening(far, token=near.token) as heard:
+            await heard.email(await near.accepted())
+            proxy.cut()
+            missed = await near.accepted()
+            await compact(store.client, await store.client.put(b"now", b""))
+            proxy.mend()
+            event = await heard.heard(20)
+            assert (event.event, event.data) == ("reset", {"reason": "compacted"})
+            assert missed in [email["id"] for email in (await far.call("GET", "/emails", token=near.token)).json["emails"]]
+            email_id = await near.accepted()
+            assert (await heard.email(email_id))["status"] == "incomplete"
+
+
+async def test_listener_that_falls_behind_begins_anew_and_holds_up_nobody(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "MOST_PENDING", 3)
+    monkeypatch.setattr(hub, "COALESCE", 1.5)
+    async with listening(api) as heard:
+        await heard.email(await api.accepted())
+        ids = [await api.accepted() for _ in range(8)]
+        event = await heard.heard()
+        assert (event.event, event.data) == ("reset", {"reason": "fell-behind"})
+        monkeypatch.setattr(hub, "COALESCE", 0.1)
+        last = await api.accepted()
+        await heard.email(last)
+        assert set(ids)
+
+
+async def test_listener_that_does_not_read_is_dropped_and_another_hears_all(api: RunningApi, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "UNREAD", 1.0)
+    ids = [await api.accepted(to=[f"someone.with.a.long.address.{n}@example.org" for n in range(100)], send_at=(utc_now() + timedelta(hours=1)).isoformat()) for _ in range(40)]
+    records = {email_id: await store.client.get(store.keys.email(email_id)) for email_id in ids}
+    host, port = api.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    writer.write(f"GET /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.token}\r\n\r\n".encode())
+    assert b" 200 " in await reader.readline()
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    async with listening(api) as heard:
+        assert await listeners(api) == 2
+        async with asyncio.timeout(40):
+            number = 0
+            while await listeners(api) > 1:
+                number += 1
+                for email_id, kv in records.items():
+                    assert kv is not None
+                    await store.client.put(store.keys.email(email_id), kv.value.replace(b'"Hello"', b'"Hello %d"' % number))
+                await heard.email(ids[-1], lambda email, n=number: email["subject"] == f"Hello {n}")  # type: ignore[misc]
+    assert "reset" not in {event for event, _ in heard.told()}
+    writer.close()
+
+
+async def listeners(api: RunningApi) -> float:
+    return Scraped((await api.call("GET", "/metrics")).text).get("babygun_event_listeners") or 0.0
+
+
+async def test_rubbish_in_etcd_is_passed_over(api: RunningApi, store: Store) -> None:
+    async with listening(api, token=await api.token_for("admin", "emails:send")) as heard:
+        await store.client.put(store.keys.emails + b"rubbish", b"{")
+        await store.client.put(store.keys.owners + b"rubbish", b"{")
+        await store.client.put(store.keys.owners + b"rub/bish", b"{")
+        await store.client.delete(store.keys.owners + b"rubbish")
+        await heard.email(await api.accepted())
+        await store.client.delete(store.keys.emails + b"rubbish")
+        await heard.until(lambda event: event.event == "gone" and event.data["id"] == "rubbish")
+
+
+async def test_etcd_that_is_put_back_to_an_older_state_begins_anew(alone: tuple[RunningApi, Store, EtcdServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another etcd behind the same address, with fewer revisions: a watch would wait for its own for ever."""
+    monkeypatch.setattr(mirror, "ASK_PROGRESS", 0.2)
+    near, store, etcd = alone
+    with EtcdServer(fsync=False) as older:
+        async with Store(replace(store.settings, etcd_endpoints=(older.endpoint,))) as other, proxy_to(etcd.endpoint) as proxy:
+            for prefix in (store.keys.clients, store.keys.signing_keys):
+                for kv in (await store.client.range(prefix, range_end(prefix))).kvs:
+                    await other.client.put(kv.key, kv.value)
+            for _ in range(20):
+                await near.accepted()
+            async with running(replace(store.settings, etcd_endpoints=(proxy.url,)), store) as far:
+                await until_ready(far)
+                async with listening(far, token=near.token) as heard:
+                    await heard.email(await near.accepted())
+                    proxy.cut()
+                    proxy._target = ("127.0.0.1", older.port)
+                    proxy.mend()
+                    event = await heard.heard(20)
+                    assert (event.event, event.data) == ("reset", {"reason": "unknown-id"})
+                    async with asyncio.timeout(10):
+                        while (sent := await far.send(token=near.token)).status != 202:  # noqa: ASYNC110 (another process's state)
+                            await asyncio.sleep(0.1)
+                    await heard.email(sent.json["id"])
+
+
+async def test_etcd_too_old_to_say_how_far_a_watch_is_lets_nobody_go_on_elsewhere(api: RunningApi, start_api: StartApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "progress_is_in_step", lambda version: False)
+    other = await start_api()
+    async with listening(api) as keeps_the_hub, listening(api) as heard:
+        await api.accepted()
+        last_id = (await heard.heard()).id
+        email_id = await api.accepted()
+        await keeps_the_hub.email(email_id)
+        async with listening(api, last_id=last_id) as here:
+            assert (await here.heard()).data["id"] == email_id, "the ring serves all the same"
+    async with listening(other, token=api.token, last_id=last_id) as again:
+        event = await again.heard()
+        assert (event.event, event.data) == ("reset", {"reason": "unknown-id"})
+
+
+async def test_gap_of_more_emails_than_a_listener_may_keep_begins_anew(api: RunningApi, start_api: StartApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = await start_api()
+    async with listening(api) as heard:
+        await api.accepted()
+        await heard.heard()
+    for _ in range(6):
+        await api.accepted()
+    monkeypatch.setattr(hub, "MOST_PENDING", 5)
+    async with listening(other, token=api.token, last_id=heard.last_id) as again:
+        event = await again.heard()
+        assert (event.event, event.data) == ("reset", {"reason": "fell-behind"})
+
+
+async def test_fifty_listeners_hear_a_thousand_changes_a_second_for_little(api_settings: Settings, api: RunningApi, store: Store) -> None:
+    ids = [new_email_id() for _ in range(2000)]
+    now = utc_now()
+    recipient = Recipient("ann@example.org", "to", "main", "delivered", 250, "2.0.0", "Ok: queued as 4F2A91C03D", "success", 1, now)
+    record = Email("", "c", "shop@example.com", "Hello", (recipient,), {"main": QueueState(1, None, True)}, now, now, status="complete", tries=1)
+    admin = await api.token_for("admin")
+    process = await api_process(api_settings)
+    far = RunningApi(process.url, api._session, store, api.stop)
+    heard: list[set[str]] = [set() for _ in range(50)]
+
+    async def listen(mine: set[str], ready: asyncio.Event) -> None:
+        async with listening(far, token=admin) as stream_:
+            ready.set()
+            async for line in stream_.response.content:
+                assert not line.startswith(b"event: reset")
+                if line.startswith(b'data: {"id":"'):
+                    mine.add(line[13:49].decode())
+
+    begun = [asyncio.Event() for _ in heard]
+    listeners_ = [asyncio.create_task(listen(mine, ready)) for mine, ready in zip(heard, begun, strict=True)]
+    try:
+        await asyncio.gather(*(ready.wait() for ready in begun))
+        cpu, memory, started = _used(process.pid)[0], _used(process.pid)[1], time.monotonic()
+        for at in range(0, 4000, 10):  # 1,000 a second, each e-mail twice
+            changes = [put(store.keys.email(email_id), codec.encode_state(msgspec.structs.replace(record, id=email_id, tries=at))) for email_id in ids[at % 2000 : at % 2000 + 10]]
+            await store.client.txn(Txn([], changes))
+            await asyncio.sleep(max(0.0, started + at / 1000 - time.monotonic()))
+        async with asyncio.timeout(15):
+            while any(len(mine) < 2000 for mine in heard):  # noqa: ASYNC110 (another process's state)
+                await asyncio.sleep(0.05)
+        used = _used(process.pid)
+        assert used[0] - cpu < 4000 * 0.001, f"{(used[0] - cpu) / 4000 * 1e6:.0f} µs a change"  # some 200 µs on an idle machine
+        assert used[1] - memory < 64, f"{used[1] - memory:.0f} MiB more"
+    finally:
+        for task in listeners_:
+            task.cancel()
+        await asyncio.gather(*listeners_, return_exceptions=True)
+        await process.end()
+
+
+def _used(pid: int) -> tuple[float, float]:
+    """Seconds of CPU, and MiB of memory."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
