@@ -36,7 +36,7 @@ class Cluster:
         self.members: dict[str, Status | EtcdError] = {}
         self.alarms: list[str] | None = None
         self.problem = ""
-        self.took = 0.0  # s, that the last reading took
+        self.took = 0.0  # s, that the last reading took; 0 where it failed
 
     async def read(self, fresh: float | None = None) -> None:
         """Reads anew where the last reading is older than ``fresh`` seconds (FRESH). Raises nothing of etcd's."""
@@ -52,7 +52,7 @@ class Cluster:
 
     async def _read(self) -> None:
         self.members, self.alarms, (self.depth, self.problem) = await asyncio.gather(self._read_members(), self._read_alarms(), self._read_depth())
-        self.took = time.monotonic() - self._begun
+        self.took = time.monotonic() - self._begun if self.depth is not None else 0.0
 
     async def _read_members(self) -> dict[str, Status | EtcdError]:
         try:

@@ -98,6 +98,7 @@ def make_good(case: schemathesis.Case, served: Served) -> None:
 RUNS = [
     pytest.param(route, mode, id=f"{route.operation}-{mode.value}")
     for route in ROUTES
+    if route.answer.media_type != "text/event-stream"  # an answer without an end: tests/api/live gives it bad input
     for mode in GenerationMode
     if mode.is_positive or route.body or route.parameters or route.needs  # nothing else can be wrong about a call
 ]

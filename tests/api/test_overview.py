@@ -17,8 +17,9 @@ from babygun.clock import utc_now
 from babygun.errors import OutOfSpace
 from babygun.settings import Settings
 from babygun.store import Store
+from babygun.store.clients import create_client
 from babygun.store.rates import STEP
-from tests.api.conftest import RunningApi, StartApi, running, until_ready
+from tests.api.conftest import RunningApi, StartApi, basic, running, until_ready
 from tests.api.proxy import Proxy, proxy_to
 from tests.etcd_server import EtcdServer
 from tests.rig import Rig, rig_for
@@ -139,10 +140,11 @@ async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
 
 
 @pytest.mark.parametrize("how", ["cut", "swallow_answers"])
-async def test_overview_is_quick_and_says_so_while_etcd_is_away(start_api: StartApi, proxy: Proxy, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_overview_is_quick_and_says_so_while_etcd_is_away(start_api: StartApi, store: Store, proxy: Proxy, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overview, "_OWING", 1.0)
+    client, secret = await create_client(store, name="early", scopes=("admin",))  # so the API knows it from its start, and needs no etcd to let it in
     api = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=5.0)
-    token = await api.token_for("admin")
+    token = (await api.call("POST", "/tokens", token="", headers=basic(client.id, secret))).json["token"]
     await seen(api, lambda o: o["apis"] and o["queues"], token)
     getattr(proxy, how)()
     found: Any = {"problem": None}
