@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from babygun.etcd import access
 from babygun.settings import Settings
 from babygun.store.clients import create_client
 from babygun.store.rights import RIGHTS, grants
+from tests.api.conftest import running, until_ready
 from tests.etcd_server import EtcdServer, NoEtcd
 from tests.rig import rig_for
 from tests.smtp_server import MisbehavingServer
@@ -80,7 +82,8 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
                 assert [line async for line in access.set_roles(rig.store.client, roles)]
                 await access.enable(rig.store.client)
                 await create_client(rig.store, name="shop", scopes=("emails:send",))
-                async with rig.worker() as worker:
+                async with running(replace(settings, api_port=0), rig.store) as api, rig.worker() as worker:
+                    await until_ready(api)
                     ids = {name: await rig.send(f"{name}@example.org") for name in ("fine", "hard", "soft", "hang")}
                     await rig.ended(ids["fine"], ids["hard"])
                     await rig.logged(ids["soft"], "deferred")
