@@ -66,7 +66,7 @@ def build_app(settings: Settings) -> web.Application:
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, _guarded(route), expect_handler=edge.expect)
     streams = app[STREAMS] = Streams(app[API])
-    pages.add_pages(app)
+    pages.add_pages(app, settings.prefix)
     app.on_shutdown.append(lambda _: streams.close())
     app.cleanup_ctx.append(_services)
     app.on_shutdown.append(_end_waits)

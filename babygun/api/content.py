@@ -21,14 +21,14 @@ _HEADERS = {**SECURITY_HEADERS, "Content-Security-Policy": "default-src 'none'; 
 
 async def show_source(request: web.Request) -> web.Response:
     """The message as a relay gets it that takes bodies of eight bits, as nearly all do."""
-    email, content = await _own_content(request)
+    email, content = await own_content(request)
     message = render(content, message_id=message_id(email), date=email.created_at, smtputf8=needs_smtputf8(content), eight_bit=True)
     how = f'attachment; filename="{email.id}.eml"' if "download" in request.query else "inline"
     return web.Response(body=message, headers={**_HEADERS, "Content-Type": "message/rfc822", "Content-Disposition": how})
 
 
 async def show_attachment(request: web.Request) -> web.Response:
-    _, content = await _own_content(request)
+    _, content = await own_content(request)
     number = request.match_info["n"]
     if not (number.isascii() and number.isdigit() and len(number) <= 4 and int(number) < len(content.attachments)):
         raise NotFound("the e-mail has no attachment of this number")
@@ -44,7 +44,8 @@ def disposition(filename: str) -> str:
     return f'attachment; filename="{plain}"{encoded}'
 
 
-async def _own_content(request: web.Request) -> tuple[Email, Content]:
+async def own_content(request: web.Request) -> tuple[Email, Content]:
+    """The e-mail that the path names, with its content. Raises NotFound, and the 410 problem where the content is not kept any more."""
     view = await own_email(request, request.match_info["id"])
     if view.content is None:
         raise Problem(CONTENT_GONE, "The e-mail's content is not kept any more.")

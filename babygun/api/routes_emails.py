@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from babygun.api import bulk, content, emails, examples, listing, problems, schedule, waiting
+from babygun.api import bulk, content, emails, examples, listing, preview, problems, schedule, waiting
 from babygun.api.documents import AcceptedEmail, EmailDocument, EmailList, EmailLog
 from babygun.api.route import READS, WRITES, Answer, Parameter, Route
 from babygun.api.submission import EmailRequest
@@ -106,6 +106,19 @@ ROUTES: tuple[Route, ...] = (
         parameters=(_ID,),
         answer=Answer(200, "The log.", EmailLog, examples.LOG),
         problems=(problems.NOT_FOUND, *READS),
+    ),
+    Route(
+        method="GET",
+        path="/emails/{id}/html",
+        handler=preview.show_html,
+        operation="showHtml",
+        summary="See an e-mail's HTML",
+        description="For a frame of the page: its Content-Security-Policy lets it run nothing and load nothing; pictures that came along stand in it.",
+        tag="emails",
+        needs="emails:read",
+        parameters=(_ID,),
+        answer=Answer(200, "The HTML.", str, "<p>Thank you!</p>", media_type="text/html"),
+        problems=(problems.NOT_FOUND, problems.CONTENT_GONE, *READS),
     ),
     Route(
         method="POST",

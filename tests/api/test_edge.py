@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 
 import pytest
 
-from babygun.api.pages import PAGES
 from babygun.api.routes import ROUTES
 from babygun.store import Store
 from tests.api.conftest import RunningApi, basic
@@ -171,23 +169,3 @@ async def test_bytes_that_are_not_utf8_end_in_a_problem(api: RunningApi, data: b
     if status >= 400:
         assert headers["content-type"] == "application/problem+json"
         assert json.loads(body)["status"] == status
-
-
-@pytest.mark.parametrize("path", PAGES)
-async def test_page_comes_with_a_strict_policy_and_nothing_from_elsewhere(api: RunningApi, path: str) -> None:
-    answer = await api.call("GET", path, token="")
-    assert (answer.status, answer.headers["Content-Type"]) == (200, PAGES[path][1])
-    policy = answer.headers["Content-Security-Policy"]
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert "http://" not in answer.text.replace("http://www.w3.org/2000/svg", "")
-    assert "https://" not in answer.text
-    assert "innerHTML" not in answer.text
-    assert (await api.call("GET", path, token="", headers={"If-None-Match": answer.headers["ETag"]})).status == 304
-
-
-async def test_page_names_only_files_and_elements_that_exist(api: RunningApi) -> None:
-    page, script = [(await api.call("GET", path, token="")).text for path in ("/", "/page/page.js")]
-    for path in re.findall(r'(?:src|href)="(/[^"]*)"', page):
-        assert (await api.call("GET", path, token="")).status == 200
-    assert set(re.findall(r'\$\("([a-z-]+)"\)', script)) <= set(re.findall(r'id="([a-z-]+)"', page))

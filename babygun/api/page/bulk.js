@@ -1,0 +1,110 @@
+// Several e-mails at once: which are chosen, and what is done to them.
+import { post } from "./api.js";
+import { h } from "./dom.js";
+import { count, many } from "./format.js";
+import { inWords } from "./search.js";
+import { ask, doing, tell } from "./tell.js";
+
+const AT_ONCE = 200; // ids in one call: the bar moves on after each
+const MOST = 10_000; // that "all that match" chooses at once
+
+const DOES = {
+  retry: { verb: "Retry", text: "Those that failed or were cancelled are tried again, for the recipients that have not got them. The others stay as they are.", danger: false },
+  cancel: { verb: "Cancel", text: "Those that wait are never sent. What is delivered or being sent at this moment can't be called back.", danger: true },
+};
+
+export class Selection {
+  constructor(listing, changed) {
+    Object.assign(this, { listing, changed, ids: new Set(), said: "", busy: false, from: null });
+  }
+
+  // `range`: all rows from the one chosen before.
+  toggle(index, range = false) {
+    const { rows } = this.listing;
+    const on = !this.ids.has(rows[index].id);
+    const [first, last] = range && this.from !== null ? [Math.min(index, this.from), Math.max(index, this.from)] : [index, index];
+    for (const { id } of rows.slice(first, last + 1)) on ? this.ids.add(id) : this.ids.delete(id);
+    this.from = index;
+    this.changed();
+  }
+
+  clear() {
+    this.ids.clear();
+    this.from = null;
+    this.changed();
+  }
+
+  // Chooses all that the filter lets through, however far back.
+  async all() {
+    await this.during(async () => {
+      let cursor = null;
+      do {
+        const page = await this.listing.page(cursor);
+        for (const { id } of page.emails) this.ids.add(id);
+        cursor = page.cursor;
+        this.say(`Choosing: ${count(this.ids.size)} so far`);
+      } while (cursor && this.ids.size < MOST && this.busy);
+      if (cursor && this.busy) tell(`The newest ${count(MOST)} are chosen; do the rest afterwards.`);
+    });
+  }
+
+  async act(what) {
+    const { verb, text, danger } = DOES[what];
+    const words = inWords(this.listing.filters);
+    const title = `${verb} ${many(this.ids.size, "e-mail")}?`;
+    if (!(await ask(title, `${words ? `Chosen among: ${words}. ` : ""}${text}`, verb, { danger, keep: "Don't" }))) return;
+    await this.during(async () => {
+      const ids = [...this.ids];
+      const outcomes = { ok: 0, left: 0 };
+      let reason = "";
+      for (let at = 0; at < ids.length && this.busy; at += AT_ONCE) {
+        this.say(`${verb}: ${count(at)} of ${count(ids.length)}`);
+        const { results } = await post(`/emails/${what}`, { ids: ids.slice(at, at + AT_ONCE) });
+        for (const { id, status, detail, email_status: now } of results) {
+          const row = this.listing.known.get(id);
+          if (row && now) row.state = now === "incomplete" ? "waiting" : now;
+          outcomes[status === "ok" ? "ok" : "left"] += 1;
+          if (status === "ok") this.ids.delete(id);
+          else reason ||= detail;
+        }
+      }
+      const { left } = outcomes;
+      tell(`${many(outcomes.ok, "e-mail")} ${what === "retry" ? "tried again" : "cancelled"}.${left ? ` ${count(left)} left as ${left === 1 ? "it was" : "they were"}: ${reason}` : ""}`, { wrong: left > 0 && outcomes.ok === 0 });
+      this.ids.clear();
+    });
+  }
+
+  async during(work) {
+    this.busy = true;
+    try {
+      await work();
+    } finally {
+      this.busy = false;
+      this.say("");
+    }
+  }
+
+  say(text) {
+    this.said = text;
+    this.changed();
+  }
+
+  // The bar at the foot of the page, there as long as something is chosen.
+  bar(mayChange) {
+    if (!this.ids.size && !this.busy) return null;
+    const button = (label, work, kind) => h("button", { type: "button", class: kind, onclick: doing(work), "data-key": label }, label);
+    return h(
+      "div",
+      { class: "bulk", role: "region", "aria-label": "What is chosen", "data-key": "bulk" },
+      h("strong", { "aria-live": "polite" }, this.said || `${count(this.ids.size)} chosen`),
+      this.busy
+        ? button("Stop", () => (this.busy = false), "quiet small")
+        : [
+            button("All that match", () => this.all(), "quiet small"),
+            mayChange && button("Retry…", () => this.act("retry"), "quiet small"),
+            mayChange && button("Cancel…", () => this.act("cancel"), "quiet small"),
+            button("Clear", () => this.clear(), "quiet small"),
+          ],
+    );
+  }
+}

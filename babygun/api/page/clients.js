@@ -1,0 +1,122 @@
+// Who may use the API: clients with their scopes; new ones, and an end to others.
+import { call, get, post } from "./api.js";
+import { $, h, show } from "./dom.js";
+import { copyable, empty, failure, when } from "./marks.js";
+import { ask, doing, tell } from "./tell.js";
+
+const SCOPES = {
+  "emails:send": "send, cancel and retry e-mails",
+  "emails:read": "read its own e-mails",
+  "workers:read": "see workers and the overview",
+  admin: "everything, of everybody",
+};
+
+export function open(root, { who }) {
+  let clients = null;
+  let trouble = null;
+  let made = null; // a client just made, with the secret that is shown once
+
+  async function read() {
+    try {
+      ({ clients } = await get("/clients"));
+      trouble = null;
+    } catch (error) {
+      trouble = error;
+    }
+    draw();
+  }
+
+  const remove = (client) =>
+    doing(async () => {
+      if (!(await ask(`Delete ${client.name}?`, "All its tokens are refused within a second. Its e-mails stay, and go on. This can't be undone.", "Delete", { danger: true, keep: "Keep it" }))) return;
+      await call("DELETE", `/clients/${encodeURIComponent(client.id)}`);
+      if (made?.client_id === client.id || made?.id === client.id) made = null;
+      tell(`${client.name} is deleted.`);
+      await read();
+    });
+
+  const create = () => {
+    const wrong = h("p", { class: "wrong", role: "alert" });
+    const submit = async (event) => {
+      event.preventDefault();
+      const form = event.currentTarget;
+      const scopes = [...form.querySelectorAll("[name=scope]:checked")].map((box) => box.value);
+      if (!scopes.length) return show(wrong, "Choose at least one scope.");
+      try {
+        made = await post("/clients", { name: form.name.value.trim(), scopes, ...(form.rate.value ? { rate: Number(form.rate.value) } : {}) });
+        dialog.close();
+        await read();
+        $(".secret")?.focus();
+      } catch (error) {
+        show(wrong, error.message);
+      }
+    };
+    const dialog = h(
+      "dialog",
+      { "aria-labelledby": "new-client", onclose: () => dialog.remove() },
+      h(
+        "form",
+        { onsubmit: submit },
+        h("h2", { id: "new-client" }, "New client"),
+        h("label", null, "Name", h("input", { name: "name", required: true, maxlength: 200, autofocus: true, placeholder: "web shop" })),
+        h("fieldset", null, h("legend", null, "It may"), Object.entries(SCOPES).map(([scope, does]) => h("label", { class: "check" }, h("input", { type: "checkbox", name: "scope", value: scope, checked: scope.startsWith("emails") }), h("span", null, h("code", null, scope), h("span", { class: "soft" }, ` ${does}`))))),
+        h("label", null, h("span", null, "At most ", h("span", { class: "soft" }, "e-mails a second at each API process; empty: no limit")), h("input", { name: "rate", type: "number", min: 0.1, step: "any" })),
+        wrong,
+        h("div", { class: "row end" }, h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Close"), h("button", null, "Create")),
+      ),
+    );
+    document.body.append(dialog);
+    dialog.showModal();
+  };
+
+  function secret() {
+    const id = made.client_id ?? made.id;
+    return h(
+      "section",
+      { class: "secret", tabindex: -1, "data-key": "secret", "aria-label": "The new client's secret" },
+      h("h2", null, `${made.name} is made`),
+      h("p", null, "This is the only time that its secret is shown. Copy it now."),
+      h("dl", { class: "facts" }, h("div", null, h("dt", null, "Client id"), h("dd", null, copyable(id))), h("div", null, h("dt", null, "Secret"), h("dd", null, copyable(made.client_secret)))),
+      h("p", { class: "soft" }, "A token for it:"),
+      copyable(`curl -s -X POST -u '${id}:${made.client_secret}' ${location.origin}/tokens`, { block: true, label: "Command for a token" }),
+      h("button", { type: "button", class: "quiet", onclick: () => ((made = null), draw()) }, "I have it"),
+    );
+  }
+
+  function draw() {
+    const cell = (label, ...value) => h("td", { "data-label": label }, h("div", null, value));
+    show(
+      root,
+      h("div", { class: "head" }, h("h1", null, "Clients"), h("button", { type: "button", onclick: create }, "New client")),
+      made && secret(),
+      trouble && failure(trouble, read),
+      clients && !clients.length && empty("No clients", "An application needs one to send e-mails."),
+      clients?.length > 0 &&
+        h(
+          "table",
+          { class: "stack" },
+          h("thead", null, h("tr", null, ["Client", "Scopes", "Rate", "Made", ""].map((name) => h("th", { scope: "col" }, name || h("span", { class: "hidden" }, "Actions"))))),
+          h(
+            "tbody",
+            null,
+            clients.map((one) => {
+              const id = one.client_id ?? one.id;
+              return h(
+                "tr",
+                { "data-key": id },
+                h("th", { scope: "row" }, one.name || "(no name)", id === who.client_id && h("span", { class: "tag" }, "you"), h("br"), h("code", { class: "soft" }, id)),
+                cell("Scopes", one.scopes.map((scope) => h("span", { class: "tag", title: SCOPES[scope] }, scope))),
+                cell("Rate", one.rate ? `${one.rate}/s` : h("span", { class: "soft" }, "no limit")),
+                cell("Made", when(one.created_at)),
+                h("td", { class: "end" }, id !== who.client_id && h("button", { type: "button", class: "quiet small", "aria-label": `Delete ${one.name}`, onclick: remove({ ...one, id }) }, "Delete…")),
+              );
+            }),
+          ),
+        ),
+    );
+  }
+
+  show(root, h("h1", null, "Clients"));
+  read();
+  return { keys: [["+", "new client", create]], close: () => {} };
+}

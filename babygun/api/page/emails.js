@@ -1,0 +1,222 @@
+// The list of e-mails: newest first, filtered, live.
+import { path } from "./api.js";
+import { Selection } from "./bulk.js";
+import { $, h, show } from "./dom.js";
+import { count, many, relative } from "./format.js";
+import { Listing, timeOf } from "./listing.js";
+import { follow } from "./live.js";
+import { empty, failure, mark, STATES, when } from "./marks.js";
+import { go, note } from "./router.js";
+import { Rows } from "./rows.js";
+import { filtersOf, inWords, SPAN_WORDS, typedOf, understand } from "./search.js";
+import { tell } from "./tell.js";
+
+const SETTLE = 100; // ms in which events are gathered before they are shown
+const STILL = 3000; // ms after the pointer's last move over the list during which no row moves under it
+
+let kept = null; // the list as it was left: coming back finds it so
+
+export const forget = () => (kept = null);
+
+// The address of the list as it was left.
+export const lastList = () => (kept ? path("/page/emails", kept.filters) : "/page/emails");
+
+// The e-mails before and after one in the list as it was left.
+export function neighbours(id) {
+  const at = kept?.known.has(id) ? kept.place(id) : -1;
+  return at < 0 ? {} : { newer: kept.rows[at - 1]?.id, older: kept.rows[at + 1]?.id };
+}
+
+export function open(root, { query, may }) {
+  let filters = filtersOf(query);
+  let listing;
+  let selection;
+  let stream = null;
+  let current = null; // the id of the row that the keys are on
+  let moved = 0; // when the pointer last moved over the list
+  let wrong = "";
+  let timer = null;
+  const pending = [];
+  const list = h("ol", { class: "rows", onpointermove: (event) => event.pointerType === "mouse" && (moved = Date.now()), onpointerleave: () => (moved = 0) });
+  const tools = h("div", { class: "tools" });
+  const head = h("div", { class: "listhead" });
+  const foot = h("div", { class: "listfoot" });
+  show(root, h("h1", null, "E-mails"), tools, head, list, foot);
+  const rows = new Rows(list, { row, nearEnd: () => !listing.failure && listing.rows.length && listing.more() });
+
+  function row(index) {
+    const one = listing.rows[index];
+    const chosen = selection.ids.has(one.id);
+    const subject = one.subject || "(no subject)";
+    return h(
+      "li",
+      { "data-key": one.id, class: [chosen && "chosen", one.past && "past", one.id === current && "current"].filter(Boolean).join(" ") || null, "aria-setsize": listing.done ? listing.rows.length : -1, "aria-posinset": index + 1 },
+      h("label", { class: "pick" }, h("input", { type: "checkbox", checked: chosen, "aria-label": `Choose: ${subject}, to ${one.to}`, onclick: (event) => selection.toggle(index, event.shiftKey) })),
+      mark(one.state),
+      h("a", { href: `/page/emails/${one.id}`, onfocus: () => (current = one.id) }, h("span", { class: "to" }, one.to, one.others > 0 && h("span", { class: "soft" }, ` +${count(one.others)}`)), h("span", { class: "subject" }, subject, one.tags.map((tag) => h("span", { class: "tag" }, tag)))),
+      when(one.at),
+    );
+  }
+
+  function draw() {
+    if (!listing.scroll) listing.shown = true;
+    const { rows: found, done, busy, fresh } = listing;
+    show(
+      head,
+      h("span", { class: "soft" }, found.length ? done ? many(found.length, "e-mail") : `The newest ${count(found.length)}` : ""),
+      fresh.size > 0 && h("button", { type: "button", class: "fresh", onclick: admitAll }, `${count(fresh.size)} new`),
+    );
+    show(foot, ending());
+    show($("#bulk") ?? root.appendChild(h("div", { id: "bulk" })), selection.bar(may("emails:send")));
+    rows.set(found.length);
+
+    function ending() {
+      if (listing.failure) return failure(listing.failure, () => listing.more());
+      if (busy && !done) return h("p", { class: "soft", role: "status" }, listing.cursor && !found.length ? [`Looked back to ${relative(timeOf(listing.cursor))} `, h("button", { type: "button", class: "quiet small", onclick: () => listing.stop() }, "Stop")] : "Reading…");
+      if (!done) return h("button", { type: "button", class: "quiet", onclick: () => listing.more() }, found.length ? "Read older ones" : "Look further back");
+      if (found.length || fresh.size) return h("p", { class: "soft" }, "That is all.");
+      if (Object.keys(filters).length) return empty("Nothing matches", inWords(filters), h("button", { type: "button", onclick: () => filter({}) }, "Show all e-mails"));
+      return empty("No e-mails yet", "They appear here the moment an application sends one.", may("emails:send") ? h("a", { class: "button", href: "/page/compose" }, "Send a test e-mail") : "");
+    }
+  }
+
+  function toolbar() {
+    const set = (changes) => filter({ ...filters, ...changes });
+    const search = (event) => {
+      event.preventDefault();
+      const understood = understand($("[name=q]", tools).value);
+      if (understood.id) return go(`/page/emails/${understood.id}`);
+      wrong = understood.wrong ?? "";
+      if (wrong) return toolbar();
+      set(understood);
+    };
+    const own = filters.after || filters.before || filters.span === "own";
+    const at = (name) => h("input", { type: "datetime-local", "aria-label": name === "after" ? "From" : "Until", value: local(filters[name]), onchange: (event) => set({ span: "", [name]: event.target.value && new Date(event.target.value).toISOString() }) });
+    show(
+      tools,
+      h(
+        "form",
+        { role: "search", onsubmit: search },
+        h("input", { name: "q", type: "search", "data-still": "1", value: typedOf(filters), placeholder: "Recipient, @domain, tag:name or id", "aria-label": "Search: recipient, @domain, tag:name or id", autocomplete: "off", autocapitalize: "none", spellcheck: "false" }),
+        h("kbd", { "aria-hidden": "true" }, "/"),
+      ),
+      h("select", { "aria-label": "Time", onchange: (event) => (event.target.value === "own" ? set({ span: "", after: new Date(Date.now() - 86_400_000).toISOString() }) : set({ span: event.target.value, after: "", before: "" })) }, Object.entries(SPAN_WORDS).map(([value, word]) => h("option", { value, selected: value === (own ? "own" : (filters.span ?? "")) }, word))),
+      own && h("div", { class: "span" }, at("after"), h("span", { class: "soft" }, "to"), at("before")),
+      wrong && h("p", { class: "wrong", role: "alert" }, wrong),
+      h("div", { class: "states", role: "group", "aria-label": "Status" }, ["", ...STATES].map((state) => h("button", { type: "button", "aria-pressed": String((filters.status ?? "") === state), onclick: () => set({ status: state }) }, state ? mark(state) : "all"))),
+    );
+  }
+
+  // Other filters: another list, and the address says so.
+  function filter(changes) {
+    filters = filtersOf(changes);
+    note(path("/page/emails", filters));
+    begin();
+  }
+
+  function begin() {
+    wrong = "";
+    const field = $("[name=q]", tools);
+    if (field) field.value = typedOf(filters);
+    start(null);
+  }
+
+  function start(found) {
+    pending.length = 0;
+    stream?.close();
+    listing = found ?? new Listing(filters, () => draw());
+    listing.changed = draw;
+    kept = listing;
+    selection = new Selection(listing, draw);
+    current = null;
+    toolbar();
+    draw();
+    const query = {};
+    stream = follow(query, {
+      email: (email) => gather(() => listing.arrived(email)),
+      gone: ({ id }) => gather(() => listing.gone(id)),
+      reset: () => listing.renew(),
+      opened: () => listing.renew(),
+      poll: () => listing.renew().then(settle),
+    });
+    if (!found) listing.more();
+    else if (found.scroll) {
+      rows.draw();
+      scrollTo(0, found.scroll);
+    }
+  }
+
+  function gather(change) {
+    pending.push(change);
+    timer ??= setTimeout(settle, SETTLE);
+  }
+
+  // Nothing may move under the pointer, nor where somebody reads further down or has chosen rows: what is new waits there.
+  const calm = () => rows.above() === 0 && Date.now() - moved > STILL && !selection.ids.size && !list.contains(document.activeElement);
+
+  function settle() {
+    clearTimeout(timer);
+    timer = null;
+    for (const change of pending.splice(0)) change();
+    if (listing.fresh.size) {
+      if (calm()) listing.admit();
+      else timer = setTimeout(settle, 1000);
+    }
+    draw();
+  }
+
+  function admitAll() {
+    listing.admit();
+    scrollTo(0, 0);
+    draw();
+  }
+
+  function move(by) {
+    const { rows: found } = listing;
+    if (!found.length) return;
+    const at = current && listing.known.has(current) ? listing.place(current) + by : by > 0 ? rows.above() : 0;
+    const index = Math.max(0, Math.min(found.length - 1, at));
+    current = found[index].id;
+    rows.reveal(index);
+    $(`[data-key="${current}"] a`, list)?.focus({ preventScroll: true });
+  }
+
+  function pick() {
+    if (current && listing.known.has(current)) selection.toggle(listing.place(current));
+    else tell("Move to an e-mail first: j and k.");
+  }
+
+  const previous = kept && JSON.stringify(kept.filters) === JSON.stringify(filters) ? kept : null;
+  start(previous);
+
+  return {
+    arrive: ({ query: next }) => {
+      const wanted = filtersOf(next);
+      if (JSON.stringify(wanted) === JSON.stringify(filters)) return;
+      filters = wanted;
+      begin();
+    },
+    keys: [
+      ["/", "search", () => $("[name=q]", tools).select()],
+      ["j", "next e-mail", () => move(1)],
+      ["k", "e-mail before", () => move(-1)],
+      ["x", "choose it, or not", pick],
+      ["a", "show what is new", admitAll],
+      ["Escape", "choose nothing", () => selection.clear()],
+    ],
+    close() {
+      listing.scroll = scrollY;
+      listing.changed = () => {};
+      clearTimeout(timer);
+      stream.close();
+      rows.close();
+    },
+  };
+}
+
+// A time as a field for date and time wants it.
+function local(text) {
+  if (!text) return "";
+  const at = new Date(text);
+  return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}

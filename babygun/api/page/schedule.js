@@ -1,0 +1,108 @@
+// What waits, and until when: the next tries and what is to be sent later.
+import { get, path } from "./api.js";
+import { $, h, show } from "./dom.js";
+import { count, duration, many } from "./format.js";
+import { empty, failure, mark, when } from "./marks.js";
+import { go } from "./router.js";
+import { Rows } from "./rows.js";
+
+const PAGE = 100;
+const REFRESH = 5000; // ms between two readings of the first page
+const KEPT_TRUE = 500; // rows up to which all of them are read again; beyond that only when asked
+
+export function open(root) {
+  let jobs = [];
+  let cursor = null;
+  let busy = false;
+  let done = false;
+  let trouble = null;
+  let current = -1;
+  const list = h("ol", { class: "rows schedule" });
+  const head = h("div", { class: "listhead" });
+  const foot = h("div", { class: "listfoot" });
+  show(root, h("h1", null, "Schedule"), head, list, foot);
+  const rows = new Rows(list, { row, nearEnd: () => jobs.length && !trouble && more() });
+
+  function row(index) {
+    const job = jobs[index];
+    return h(
+      "li",
+      { "data-key": `${job.id} ${job.queue}`, class: index === current ? "current" : null },
+      job.overdue_seconds > 5 ? mark("late", `${duration(job.overdue_seconds)} late`) : mark("waiting"),
+      h("a", { href: `/page/emails/${job.id}`, onfocus: () => (current = index) }, h("code", { class: "to" }, job.id), h("span", { class: "subject" }, many(job.recipients, "recipient"), h("span", { class: "tag" }, job.queue))),
+      when(job.due, job.overdue_seconds > 0 ? "ago" : "due"),
+    );
+  }
+
+  async function pages(count) {
+    const found = [];
+    let next = null;
+    do {
+      const page = await get(path("/schedule", { limit: PAGE, cursor: next }));
+      found.push(...page.jobs);
+      next = page.cursor;
+    } while (next && found.length < count);
+    return { found, next };
+  }
+
+  async function read(wanted) {
+    if (busy) return;
+    busy = true;
+    try {
+      const { found, next } = await pages(wanted);
+      jobs = found;
+      cursor = next;
+      done = !next;
+      trouble = null;
+    } catch (error) {
+      trouble = error;
+    } finally {
+      busy = false;
+      draw();
+    }
+  }
+
+  async function more() {
+    if (busy || done) return;
+    busy = true;
+    try {
+      const page = await get(path("/schedule", { limit: PAGE, cursor }));
+      const known = new Set(jobs.map((job) => `${job.id} ${job.queue}`));
+      jobs.push(...page.jobs.filter((job) => !known.has(`${job.id} ${job.queue}`)));
+      cursor = page.cursor;
+      done = !cursor;
+    } catch (error) {
+      trouble = error;
+    } finally {
+      busy = false;
+      draw();
+    }
+  }
+
+  function draw() {
+    show(head, h("span", { class: "soft" }, jobs.length ? `${count(jobs.length)}${done ? "" : " or more"} waiting, soonest first` : ""), jobs.length > KEPT_TRUE && h("button", { type: "button", class: "quiet small", onclick: () => read(PAGE) }, "Read again"));
+    show(foot, trouble ? failure(trouble, () => read(PAGE)) : !jobs.length && done && empty("Nothing waits", "Here stand e-mails whose next try is to come, and those that are to be sent later.", h("a", { class: "button quiet", href: "/page/emails" }, "See all e-mails")));
+    rows.set(jobs.length);
+  }
+
+  function move(by) {
+    if (!jobs.length) return;
+    current = Math.max(0, Math.min(jobs.length - 1, current + by));
+    rows.reveal(current);
+    $("li.current a", list)?.focus({ preventScroll: true });
+  }
+
+  const timer = setInterval(() => !document.hidden && jobs.length <= KEPT_TRUE && read(Math.max(PAGE, jobs.length)), REFRESH);
+  read(PAGE);
+  return {
+    keys: [
+      ["j", "next one", () => move(1)],
+      ["k", "one before", () => move(-1)],
+      ["u", "go to the e-mails", () => go("/page/emails")],
+    ],
+    close() {
+      clearInterval(timer);
+      rows.close();
+    },
+  };
+}

@@ -1,0 +1,91 @@
+"""Makes the pictures of docs/page.md anew: python -m tests.browser.screenshots docs/images
+
+Starts an etcd, an API, two workers and a mail server, sends e-mails as a shop would for a few minutes, and photographs the views.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+from babygun.settings import Settings
+from tests.browser.stage import Browser, Stage, browser, stage_for
+from tests.etcd_server import EtcdServer
+
+SECONDS = 240.0  # of traffic before the first picture
+NAMES = ("ann", "bob", "carla", "dan", "eve", "finn", "gita", "hugo", "ines", "jon", "kim", "lea", "max", "nora", "omar", "pia")
+SUBJECTS = ("Your order № {n} is on its way", "Welcome to the shop", "Invoice 2026-{n}", "Reset your password", "Your weekly digest", "Your order № {n} has arrived")
+TAGS = (["order"], ["welcome"], ["invoice", "order"], ["account"], ["digest"], ["order"])
+HTML = (
+    "<div style='font-family: sans-serif; max-width: 32em; margin: 2em auto'><h1 style='color: #0b6e4f'>On its way</h1><p>Hello Ann, your order <b>№ 4711</b> has left our house."
+    "<p><a href='https://shop.example.com/orders/4711' style='background: #0b6e4f; color: white; padding: .6em 1.2em; border-radius: 6px; text-decoration: none'>Follow it</a><p>Your shop</div>"
+)
+
+
+async def send(stage: Stage, n: int) -> str:
+    kind = random.randrange(len(SUBJECTS))
+    trouble = random.random()
+    local = f"{'hard-' if trouble < 0.03 else 'soft-' if trouble < 0.07 else ''}{random.choice(NAMES)}"
+    to = [f"{local}@{random.choice(('example.org', 'example.net', 'mail.example.com'))}"]
+    return await stage.api.accepted(sender="Shop <shop@example.com>", to=to, subject=SUBJECTS[kind].format(n=4700 + n), tags=TAGS[kind])
+
+
+async def traffic(stage: Stage) -> None:
+    """E-mails at a rate that goes up and down."""
+    started, n = asyncio.get_running_loop().time(), 0
+    while (past := asyncio.get_running_loop().time() - started) < SECONDS:
+        rate = 24 + 16 * math.sin(past / 23) + 6 * math.sin(past / 7) + random.uniform(-4, 4)
+        await asyncio.gather(*(send(stage, n + k) for k in range(max(1, round(rate / 2)))))
+        n += 1
+        await asyncio.sleep(0.5)
+
+
+async def photograph(found: Browser, stage: Stage, folder: Path) -> None:
+    order: dict[str, Any] = {
+        "sender": "Shop <shop@example.com>",
+        "cc": "accounts@example.com",
+        "subject": "Your order № 4711 is on its way",
+        "body": "Hello Ann, your order № 4711 has left our house.\n",
+        "html": HTML,
+        "tags": ["order"],
+        "metadata": {"order": "4711"},
+    }
+    mixed = await stage.api.accepted(to=["ann@example.org", "soft-bob@example.net", "hard-carla@example.org"], **order)
+    await stage.rig.logged(mixed, "deferred")
+    await stage.api.accepted(to="hang-dan@example.org", subject="Your order № 4712 is on its way", tags=["order"])
+    for name, path, size, scheme in (
+        ("overview", "/page/overview?range=5m", (1280, 800), "light"),
+        ("emails", "/page/emails", (1280, 720), "light"),
+        ("emails-dark", "/page/emails?status=failed", (1280, 720), "dark"),
+        ("email", f"/page/emails/{mixed}", (1280, 960), "light"),
+        ("compose", "/page/compose", (1280, 800), "light"),
+        ("phone", "/page/emails", (390, 780), "light"),
+    ):
+        context = await found.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, is_mobile=size[0] < 500)  # type: ignore[arg-type]
+        page = await context.new_page()
+        await stage.sign_in(page, path)
+        if name == "compose":
+            await page.get_by_label("To several").fill('"Doe, Ann" <ann@example.org>, bob@example.net')
+        await page.mouse.move(0, 0)
+        await asyncio.sleep(3)
+        await page.screenshot(path=folder / f"page-{name}.png")
+        await context.close()
+
+
+async def main(folder: Path) -> None:
+    random.seed(7)
+    with EtcdServer(fsync=False) as etcd:
+        async with stage_for(Settings(etcd_endpoints=(etcd.endpoint,))) as stage, stage.rig.worker(), browser() as found:
+            await traffic(stage)
+            try:
+                await photograph(found, stage, folder)
+            finally:
+                stage.smtp.release()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))

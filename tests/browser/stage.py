@@ -1,0 +1,96 @@
+"""All that the page needs to be true: an API, a worker and a mail server that misbehaves on demand, on a real etcd; and a browser to see it with."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from babygun.model import SCOPES, Scope
+from babygun.settings import Settings
+from tests.api.conftest import RunningApi, running, until_ready
+from tests.rig import Rig, changed, rig_for
+from tests.smtp_server import MisbehavingServer
+
+try:
+    from playwright.async_api import Browser, Error, Page, async_playwright, expect
+except ImportError:
+    pytest.skip("there is no playwright: make install", allow_module_level=True)
+
+__all__ = ["Browser", "Page", "Stage", "browser", "expect", "stage_for"]
+
+CHROMIUM = shutil.which("chromium")
+if CHROMIUM is None:
+    pytest.skip("there is no chromium: apt-get install chromium", allow_module_level=True)
+_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+
+
+@dataclass
+class Stage:
+    """``client_id``, ``secret``: of a client with all scopes."""
+
+    api: RunningApi
+    rig: Rig
+    smtp: MisbehavingServer
+    client_id: str
+    secret: str
+
+    async def client(self, *scopes: Scope) -> tuple[str, str]:
+        """Another client: its id and secret."""
+        client, secret = await self.api.client(*scopes)
+        return client.id, secret
+
+    async def open(self, page: Page, path: str, url: str | None = None) -> None:
+        """Opens a view. Chromium drops what it loads when any network of the machine changes, even one that it doesn't use: then it is loaded again."""
+        for _ in range(5):
+            await page.goto((url or self.api.url) + path)
+            try:
+                await page.locator("main h1").first.wait_for(timeout=5000)
+                return
+            except Error:
+                continue
+        raise AssertionError(f"{path} does not come up")
+
+    async def enter(self, page: Page, client: tuple[str, str] | None = None) -> None:
+        """Signs in where the page asks for it."""
+        client_id, secret = client or (self.client_id, self.secret)
+        await page.get_by_label("Client id").fill(client_id)
+        await page.get_by_label("Secret").fill(secret)
+        await page.get_by_role("button", name="Sign in").click()
+        await page.get_by_role("button", name="Sign out").wait_for()
+
+    async def sign_in(self, page: Page, path: str = "/page/emails", client: tuple[str, str] | None = None) -> None:
+        """Opens a view and signs in there."""
+        await self.open(page, path)
+        await self.enter(page, client)
+
+
+@asynccontextmanager
+async def stage_for(settings: Settings, *, worker: bool = True, retry_intervals: Sequence[float] = (600.0, 600.0), **changes: Any) -> AsyncIterator[Stage]:
+    async with MisbehavingServer() as smtp:
+        settings = changed(settings, relays={"main": {"url": smtp.url, "max_connections": 50}}, retry_intervals=tuple(retry_intervals), smtp_hostname="babygun.test", **changes)
+        async with rig_for(settings) as rig, running(replace(settings, api_host="127.0.0.1", api_port=0, drain_timeout=2.0), rig.store) as api:
+            await until_ready(api)
+            client, secret = await api.client(*SCOPES)
+            api.token = await api.token_for(*SCOPES)
+            stage = Stage(api, rig, smtp, client.id, secret)
+            async with rig.worker() if worker else nullcontext():
+                try:
+                    yield stage
+                finally:
+                    smtp.release()  # else the worker would wait for whom hangs
+
+
+@asynccontextmanager
+async def browser() -> AsyncIterator[Browser]:
+    expect.set_options(timeout=10_000)
+    async with async_playwright() as playwright:
+        found = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(_FLAGS))
+        try:
+            yield found
+        finally:
+            await found.close()

@@ -1,0 +1,103 @@
+"""What strangers write is shown, and does nothing: no script runs, nothing is fetched, nothing is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.browser.stage import Page, Stage, expect
+
+GIF = "R0lGODlhAQABAIAAAAAAAP8AACwAAAAAAQABAAACAkQBADs="
+
+
+@dataclass
+class Trap:
+    """A server that nobody should ever ask. ``touched``: the first bytes of whoever connected."""
+
+    url: str = ""
+    touched: list[bytes] = field(default_factory=list)
+
+
+@pytest.fixture
+async def trap() -> AsyncIterator[Trap]:
+    trap = Trap()
+
+    async def touched(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        trap.touched.append(b"a connection")
+        trap.touched.append(await reader.read(200))
+        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(touched, "127.0.0.1", 0)
+    trap.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield trap
+    server.close()
+
+
+def hostile(url: str) -> str:
+    return f"""<html><head><link rel="preconnect" href="{url}"><link rel="stylesheet" href="{url}/a.css"><base href="{url}/">
+<meta http-equiv="refresh" content="0;url={url}/refresh"><style>@import "{url}/b.css"; body {{ background: url({url}/c.png); }} h1 {{ color: rgb(0, 128, 0); }}</style></head>
+<body><h1 style="letter-spacing: 3px">Newsletter</h1><script>fetch("{url}/script"); top.document.title = "taken"; alert(1)</script>
+<img src="{url}/beacon.gif" onerror="alert(2)"><img id="own" src="cid:logo"><svg onload="alert(3)"></svg><iframe src="{url}/frame"></iframe>
+<video poster="{url}/poster" src="{url}/video" autoplay></video><object data="{url}/object"></object><embed src="{url}/embed">
+<form action="{url}/form" method="post"><input name="password"><button>Log in</button></form><form action="/session" method="post"><button>Same site</button></form>
+<a href="{url}/link" ping="{url}/ping">A link</a><a href="{url}/top" target="_top">Out of the frame</a><a href="javascript:alert(4)">Script</a></body></html>"""
+
+
+async def test_html_with_script_beacon_and_form_is_shown_and_reaches_nobody(page: Page, stage: Stage, trap: Trap) -> None:
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), asyncio.ensure_future(dialog.dismiss())))
+    email_id = await stage.api.accepted(html=hostile(trap.url), attachments=[{"filename": "logo.gif", "content_type": "image/gif", "content": GIF, "content_id": "logo"}])
+    await stage.rig.ended(email_id)
+    await stage.sign_in(page, f"/page/emails/{email_id}")
+    await page.get_by_role("tab", name="HTML").click()
+    frame = page.frame_locator("iframe")
+    await expect(frame.locator("h1")).to_have_text("Newsletter")
+    await expect(frame.locator("h1")).to_have_css("color", "rgb(0, 128, 0)")  # its own style is shown
+    await expect(frame.locator("h1")).to_have_css("letter-spacing", "3px")
+    await expect(frame.locator("#own")).to_have_js_property("naturalWidth", 1)  # and the picture that came along
+    for name in ("Log in", "Same site"):
+        await frame.get_by_role("button", name=name).click()
+    for name in ("Out of the frame", "Script", "A link"):
+        await frame.get_by_text(name, exact=True).click()
+    await page.wait_for_timeout(500)  # for what must not come
+    assert trap.touched == []
+    assert dialogs == []
+    assert page.url == f"{stage.api.url}/page/emails/{email_id}"
+    assert await page.title() == "Hello · Babygun"
+    await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+
+
+async def test_markup_in_addresses_subjects_tags_and_replies_is_text(page: Page, stage: Stage) -> None:
+    mark = "<img src=x onerror=\"document.title='taken'\"><b>bold</b>"
+    stage.smtp.rcpt["hard-ann@example.org"] = f"550 5.1.1 {mark}"
+    email_id = await stage.api.accepted(subject=mark, to=f'"{mark.replace(chr(34), chr(39))}" <hard-ann@example.org>', body=mark, headers={"X-Mark": mark}, metadata={mark: mark})
+    await stage.rig.ended(email_id)
+    await stage.sign_in(page)
+    await expect(page.locator(".subject")).to_have_text(mark)
+    await page.locator(".rows a").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text(mark)
+    await expect(page.locator(".recipients .reason")).to_contain_text("<b>bold</b>")
+    await expect(page.get_by_role("tabpanel")).to_have_text(mark)
+    assert await page.locator("main b, main img").count() == 0
+    assert await page.title() == f"{mark} · Babygun"
+
+
+async def test_answers_of_the_api_can_not_be_framed_or_run_by_the_page(page: Page, stage: Stage) -> None:
+    """The page's own policy: no inline script, no eval, no other origin."""
+    await stage.sign_in(page)
+    refused = await page.evaluate(
+        """async () => {
+            const found = [];
+            addEventListener("securitypolicyviolation", (event) => found.push(event.effectiveDirective));
+            try { document.body.innerHTML += "x"; } catch { found.push("trusted-types"); }
+            document.body.append(Object.assign(document.createElement("img"), { src: "https://example.org/x.png" }));
+            document.body.append(Object.assign(document.createElement("iframe"), { src: "https://example.org/" }));
+            await new Promise((resolve) => setTimeout(resolve, 300));
+            return found;
+        }"""
+    )
+    assert {"trusted-types", "img-src", "frame-src"} <= set(refused)

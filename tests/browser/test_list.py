@@ -1,0 +1,142 @@
+"""The list of e-mails: live, filtered, long, and what is done to several at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from babygun.store.transitions import accept
+from tests.browser.stage import Page, Stage, expect
+
+
+async def many(stage: Stage, count: int) -> list[str]:
+    """That many accepted e-mails which nobody sends, oldest first."""
+    made = [stage.rig.email(f"reader-{n}@example.org", subject=f"Digest {n}") for n in range(count)]
+    for at in range(0, count, 100):
+        await asyncio.gather(*(accept(stage.rig.store, email, packed, now=email.created_at, send_at=email.created_at.replace(year=2099)) for email, packed in made[at : at + 100]))
+    return [email.id for email, _ in made]
+
+
+def row(page: Page, subject: str) -> Any:
+    return page.locator(".rows li", has_text=subject)
+
+
+async def test_email_that_arrives_stands_at_the_top_and_changes_its_status_in_place(page: Page, stage: Stage) -> None:
+    await stage.sign_in(page)
+    await expect(page.get_by_role("heading", name="No e-mails yet")).to_be_visible()
+    await stage.api.accepted(subject="First", to="hang-ann@example.org")
+    await expect(row(page, "First").locator(".mark")).to_have_text("sending")
+    stage.smtp.release()
+    await expect(row(page, "First").locator(".mark")).to_have_text("complete")
+    await stage.api.accepted(subject="Second")
+    await expect(page.locator(".rows li").first).to_contain_text("Second")
+
+
+async def test_row_under_the_pointer_does_not_move_when_emails_arrive(page: Page, stage: Stage) -> None:
+    await stage.api.accepted(subject="Stays")
+    await stage.sign_in(page)
+    await row(page, "Stays").hover()
+    before = await row(page, "Stays").bounding_box()
+    moving = asyncio.create_task(jitter(page))
+    await stage.api.accepted(subject="Comes")
+    await expect(page.get_by_role("button", name="1 new")).to_be_visible()
+    assert await row(page, "Stays").bounding_box() == before
+    moving.cancel()
+    await page.get_by_role("button", name="1 new").click()
+    await expect(page.locator(".rows li").first).to_contain_text("Comes")
+
+
+async def jitter(page: Page) -> None:
+    while True:
+        for x in (700, 710):
+            await page.mouse.move(x, 224)
+            await asyncio.sleep(0.5)
+
+
+async def test_filters_stand_in_the_address_and_the_address_brings_them_back(page: Page, stage: Stage) -> None:
+    await stage.rig.ended(
+        await stage.api.accepted(subject="Good", to="ann@example.org", tags=["order"]), await stage.api.accepted(subject="Bad", to="hard-bob@example.net", tags=["order"])
+    )
+    await stage.sign_in(page)
+    await page.get_by_role("button", name="failed").click()
+    await expect(page.locator(".rows li")).to_have_count(1)
+    await expect(row(page, "Bad")).to_be_visible()
+    assert page.url.endswith("/page/emails?status=failed")
+    await page.keyboard.press("/")
+    await page.keyboard.type("tag:order @example.org")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
+    await page.get_by_role("button", name="all", exact=True).click()
+    await expect(row(page, "Good")).to_be_visible()
+    await page.go_back()
+    await expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
+    await expect(page.get_by_role("button", name="failed")).to_have_attribute("aria-pressed", "true")
+    await page.go_forward()
+    await expect(row(page, "Good")).to_be_visible()
+    address = page.url
+    assert address.endswith("/page/emails?recipient=%40example.org&tag=order")
+    await page.goto(address)
+    await expect(row(page, "Good")).to_be_visible()
+    await expect(page.get_by_role("searchbox")).to_have_value("@example.org tag:order")
+    await expect(page.locator(".rows li")).to_have_count(1)
+
+
+async def test_search_opens_an_id_and_says_what_can_not_be_searched(page: Page, stage: Stage) -> None:
+    email_id = await stage.api.accepted(subject="Sought")
+    await stage.sign_in(page)
+    await page.get_by_role("searchbox").fill("invoices of May")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("Subjects and texts can't be searched")
+    await page.get_by_role("searchbox").fill(email_id.upper())
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Sought")).to_be_visible()
+
+
+async def test_thousand_rows_scroll_to_the_end_with_few_of_them_in_the_document(page: Page, stage: Stage) -> None:
+    await many(stage, 1000)
+    await stage.sign_in(page)
+    await expect(page.locator(".rows li").first).to_contain_text("Digest 999")
+    for _ in range(60):
+        await page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        if await page.get_by_text("That is all.").count():
+            break
+        await page.wait_for_timeout(100)
+    await expect(row(page, "Digest 0")).to_be_visible()
+    await expect(page.locator(".listhead")).to_contain_text("1,000 e-mails")
+    assert await page.locator(".rows li").count() < 100
+    place = await page.evaluate("scrollY")
+    await row(page, "Digest 3").locator("a").click()
+    await expect(page.get_by_role("heading", name="Digest 3")).to_be_visible()
+    await page.go_back()
+    await expect(row(page, "Digest 0")).to_be_visible()
+    assert abs(await page.evaluate("scrollY") - place) < 100
+
+
+async def test_all_that_match_are_cancelled_after_a_question_that_counts_them(page: Page, stage: Stage) -> None:
+    ids = await many(stage, 250)
+    other = await stage.api.accepted(subject="Another", to="soft-ann@example.com")
+    await stage.rig.logged(other, "deferred")
+    await stage.sign_in(page, "/page/emails?status=waiting&recipient=%40example.org")
+    await row(page, "Digest 249").get_by_role("checkbox").check()
+    await page.get_by_role("button", name="All that match").click()
+    await expect(page.get_by_text("250 chosen")).to_be_visible()
+    await page.get_by_role("button", name="Cancel…").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("Cancel 250 e-mails?")
+    await expect(page.get_by_role("dialog")).to_contain_text("status waiting, recipient @example.org")
+    await page.get_by_role("dialog").get_by_role("button", name="Cancel", exact=True).click()
+    await expect(page.get_by_text("250 e-mails cancelled.")).to_be_visible(timeout=20_000)
+    assert {email.status for email in await stage.rig.ended(*ids)} == {"cancelled"}
+    assert (await stage.rig.get(other)).status == "incomplete"
+    await expect(row(page, "Digest 249").locator(".mark")).to_have_text("cancelled")
+
+
+async def test_retry_of_several_says_how_many_and_why_others_were_left(page: Page, stage: Stage) -> None:
+    await stage.rig.ended(await stage.api.accepted(subject="Bad", to="hard-ann@example.org"), await stage.api.accepted(subject="Good"))
+    stage.smtp.rcpt["hard-ann@example.org"] = ""
+    await stage.sign_in(page)
+    await row(page, "Good").get_by_role("checkbox").check()
+    await row(page, "Bad").get_by_role("checkbox").click(modifiers=["Shift"])
+    await page.get_by_role("button", name="Retry…").click()
+    await page.get_by_role("button", name="Retry", exact=True).click()
+    await expect(page.locator(".note")).to_contain_text("1 e-mail tried again. 1 left as it was:")
+    await expect(row(page, "Bad").locator(".mark")).to_have_text("complete")

@@ -1,0 +1,105 @@
+"""An e-mail watched from its acceptance to its end, without a reload."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from babygun.clock import utc_now
+from tests.browser.stage import Page, Stage, expect
+
+
+async def test_email_sent_from_the_page_turns_from_sending_to_complete_without_a_reload(page: Page, stage: Stage) -> None:
+    await stage.sign_in(page, "/page/compose")
+    await page.evaluate("window.same = true")
+    await page.get_by_label("To", exact=False).first.fill("hang-ann@example.org, Bob <bob@example.org>")
+    await page.get_by_label("Subject").fill("Watched")
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await expect(page.get_by_role("heading", name="Watched")).to_be_visible()
+    await expect(page.locator(".standing .mark")).to_have_text("sending")
+    await expect(page).to_have_title("Watched · Babygun")
+    stage.smtp.release()
+    await expect(page.locator(".standing .mark")).to_have_text("complete")
+    await expect(page.locator(".standing")).to_contain_text("All 2 recipients have got it, after 1 try")
+    await expect(page.locator(".log .mark")).to_have_text(["accepted", "claimed", "delivered"])
+    assert await page.evaluate("window.same")
+    assert {recipient for message in stage.smtp.messages for recipient in message.recipients} == {"hang-ann@example.org", "bob@example.org"}
+
+
+async def test_deferral_shows_the_reply_and_counts_down_to_the_next_try(page: Page, stage: Stage) -> None:
+    email_id = await stage.api.accepted(to="soft-ann@example.org")
+    await stage.rig.logged(email_id, "deferred")
+    await stage.sign_in(page, f"/page/emails/{email_id}")
+    await expect(page.locator(".standing .mark")).to_have_text("waiting")
+    await expect(page.locator(".standing")).to_contain_text("Try 2 in 9:")
+    await expect(page.locator(".recipients")).to_contain_text("451 4.3.0")
+    await expect(page.locator(".recipients")).to_contain_text("Temporary failure")
+    clock = page.locator(".standing time")
+    first = await clock.inner_text()
+    await expect(clock).not_to_have_text(first)
+    assert re.fullmatch(r"9:\d\d", await clock.inner_text())
+    assert await page.locator(".timeline .part.try.waiting").count() == 1
+    assert await page.locator(".timeline .part.plan").count() == 1
+
+
+async def test_retry_of_a_failed_email_delivers_it(page: Page, stage: Stage) -> None:
+    email_id = await stage.api.accepted(to="hard-ann@example.org")
+    await stage.rig.ended(email_id)
+    await stage.sign_in(page, f"/page/emails/{email_id}")
+    await expect(page.locator(".standing .mark")).to_have_text("failed")
+    await expect(page.locator(".recipients")).to_contain_text("550 5.1.1")
+    stage.smtp.rcpt["hard-ann@example.org"] = ""
+    await page.get_by_role("button", name="Retry").click()
+    await expect(page.locator(".standing .mark")).to_have_text("complete")
+    await expect(page.locator(".log .mark")).to_have_text(["accepted", "claimed", "bounced", "retried", "claimed", "delivered"])
+    await expect(page.get_by_role("button", name="Retry")).to_have_count(0)
+
+
+async def test_cancel_asks_first_and_stops_a_scheduled_email(page: Page, stage: Stage) -> None:
+    email_id = await stage.api.accepted(send_at=(utc_now() + timedelta(hours=1)).isoformat())
+    await stage.sign_in(page, f"/page/emails/{email_id}")
+    await expect(page.locator(".standing")).to_contain_text("Sent for the first time in 59:")
+    await page.get_by_role("button", name="Cancel").click()
+    await page.get_by_role("button", name="Leave it").click()
+    await expect(page.locator(".standing .mark")).to_have_text("waiting")
+    await page.get_by_role("button", name="Cancel").click()
+    await page.get_by_role("button", name="Cancel it").click()
+    await expect(page.locator(".standing .mark")).to_have_text("cancelled")
+    assert (await stage.rig.get(email_id)).status == "cancelled"
+
+
+async def test_what_others_do_shows_within_seconds(page: Page, stage: Stage) -> None:
+    email_id = await stage.api.accepted(send_at=(utc_now() + timedelta(hours=1)).isoformat())
+    await stage.sign_in(page, f"/page/emails/{email_id}")
+    await expect(page.locator(".standing .mark")).to_have_text("waiting")
+    await stage.api.call("POST", f"/emails/{email_id}/cancel")
+    await expect(page.locator(".standing .mark")).to_have_text("cancelled")
+
+
+async def test_content_is_there_as_text_headers_source_and_files(page: Page, stage: Stage) -> None:
+    email_id = await stage.api.accepted(
+        body="Grüße <b>an alle</b>\n", headers={"X-Order": "4711"}, bcc="hidden@example.org", attachments=[{"filename": "a <b>.txt", "content": "aGVsbG8="}]
+    )
+    await stage.rig.ended(email_id)
+    await stage.sign_in(page, f"/page/emails/{email_id}")
+    panel = page.get_by_role("tabpanel")
+    await expect(panel).to_have_text("Grüße <b>an alle</b>\n")
+    await page.get_by_role("tab", name="Text").press("ArrowRight")
+    await expect(page.get_by_role("tab", name="Headers")).to_be_focused()
+    await expect(panel).to_have_text("X-Order: 4711")
+    await page.get_by_role("tab", name="Source").click()
+    await expect(panel).to_contain_text("X-Order: 4711")
+    await expect(panel).not_to_contain_text("hidden@example.org")
+    await page.get_by_role("tab", name="Attachments (1)").click()
+    async with page.expect_download() as download:
+        await panel.get_by_role("link", name="a <b>.txt").click()
+    assert (await (await download.value).path()).read_bytes() == b"hello"
+    command = await page.get_by_label("Commands for etcd", exact=True).inner_text()
+    assert f"{stage.rig.settings.prefix}emails/{email_id}" in command
+
+
+async def test_email_that_is_not_there_says_so_and_leads_back(page: Page, stage: Stage) -> None:
+    await stage.sign_in(page, "/page/emails/019ab8c2-7f41-7d3a-9c55-2b7e4f1a90c8")
+    await expect(page.get_by_role("heading", name="There is no such e-mail")).to_be_visible()
+    await page.get_by_role("link", name="Back to the list").click()
+    await expect(page.get_by_role("heading", name="No e-mails yet")).to_be_visible()

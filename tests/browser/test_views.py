@@ -1,0 +1,197 @@
+"""The other views, and what all of them have in common: keys, small screens, dark mode, accessibility."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.base import AXE_FILE_PATH
+
+from tests.browser.stage import Browser, Page, Stage, expect
+
+VIEWS = ("overview", "emails", "compose", "schedule", "workers", "clients")
+
+
+async def one_of_each(stage: Stage) -> str:
+    """E-mails in every state, with long and odd texts; the id of the one with most to show."""
+    long = "a-very-long-local-part-that-goes-on-and-on@a-subdomain.of-another.of-a-company-with-a-long-name.example.com"
+    await stage.api.accepted(subject="Good")
+    waiting = await stage.api.accepted(to=["soft-ann@example.org", "hard-bob@example.org", long], subject="word" * 60, tags=["order", "invoice"], metadata={"order": "4711"})
+    await stage.rig.ended(await stage.api.accepted(to="hard-ann@example.org", subject="Bad"))
+    await stage.rig.logged(waiting, "deferred")
+    cancelled = await stage.api.accepted(to="soft-eve@example.org", subject="Stopped")
+    await stage.rig.logged(cancelled, "deferred")
+    await stage.api.call("POST", f"/emails/{cancelled}/cancel")
+    await stage.api.accepted(to="hang-ann@example.org", subject="Sending")
+    return waiting
+
+
+async def settled(page: Page) -> None:
+    await page.locator("main h1").first.wait_for()
+    await expect(page.get_by_text("Reading…")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_view_passes_the_accessibility_checks(browser: Browser, stage: Stage, scheme: Any) -> None:
+    email_id = await one_of_each(stage)
+    context = await browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme=scheme, bypass_csp=True)  # axe-core is put into the page
+    page = await context.new_page()
+    await stage.open(page, "/")
+    found = {"sign in": await violations(page)}
+    await stage.enter(page)
+    for path in (*VIEWS, f"emails/{email_id}"):
+        await stage.open(page, f"/page/{path}")
+        await settled(page)
+        found[path] = await violations(page)
+    await page.keyboard.press("?")
+    found["keys"] = await violations(page)
+    background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+    await context.close()
+    assert {view: faults for view, faults in found.items() if faults} == {}
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+
+
+async def violations(page: Page) -> list[str]:
+    await page.evaluate(AXE_FILE_PATH.read_text() + "; 0")
+    result = await page.evaluate("axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})")
+    assert len(result["passes"]) > 10
+    return [f"{fault['id']}: {node['target']} {node['any'][:1]}" for fault in result["violations"] for node in fault["nodes"]]
+
+
+async def test_every_view_fits_a_phone(browser: Browser, stage: Stage) -> None:
+    email_id = await one_of_each(stage)
+    context = await browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    page = await context.new_page()
+    await stage.sign_in(page)
+    for path in (*VIEWS, f"emails/{email_id}"):
+        await stage.open(page, f"/page/{path}")
+        await settled(page)
+        assert await page.evaluate("[document.documentElement.scrollWidth, visualViewport.scale]") == [390, 1], path
+    await stage.open(page, "/page/emails")
+    await page.locator(".rows li", has_text="Good").locator("a").tap()
+    await expect(page.get_by_role("heading", name="Good")).to_be_visible()
+    await context.close()
+
+
+async def test_keyboard_alone_signs_in_finds_opens_and_sends(page: Page, stage: Stage) -> None:
+    await stage.rig.ended(await stage.api.accepted(subject="Older"), await stage.api.accepted(subject="Newer"))
+    await stage.open(page, "/page/emails")
+    await page.keyboard.type(stage.client_id)
+    await page.keyboard.press("Tab")
+    await page.keyboard.type(stage.secret)
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".rows li")).to_have_count(2)
+    await page.keyboard.press("j")
+    await page.keyboard.press("j")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Older")).to_be_visible()
+    await page.keyboard.press("k")
+    await expect(page.get_by_role("heading", name="Newer")).to_be_visible()
+    await page.keyboard.press("u")
+    await page.keyboard.press("j")
+    await page.keyboard.press("x")
+    await expect(page.get_by_text("1 chosen")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_text("1 chosen")).to_have_count(0)
+    await page.keyboard.press("?")
+    await expect(page.get_by_role("dialog")).to_contain_text("next e-mail")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("g")
+    await page.keyboard.press("w")
+    await expect(page.get_by_role("heading", name="Workers")).to_be_visible()
+    await page.keyboard.press("n")
+    await page.keyboard.type("ann@example.org")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Hello from Babygun")).to_be_visible()
+    await expect(page.locator(".standing .mark")).to_have_text("complete")
+
+
+async def test_keys_can_be_switched_off(page: Page, stage: Stage) -> None:
+    await stage.sign_in(page)
+    await page.keyboard.press("?")
+    await page.get_by_label("Keys are on").uncheck()
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("n")
+    await page.reload()
+    await expect(page.get_by_role("heading", name="E-mails", exact=True)).to_be_visible()
+    await page.keyboard.press("n")
+    await expect(page.get_by_role("heading", name="E-mails", exact=True)).to_be_visible()
+
+
+async def test_compose_names_the_fields_that_are_wrong_and_sends_what_curl_shows(page: Page, stage: Stage, tmp_path: Path) -> None:
+    await stage.sign_in(page, "/page/compose")
+    await page.get_by_label("To several").fill("nobody")
+    await page.get_by_text("HTML, attachments").click()
+    await page.get_by_label("Headers").fill("Bcc: x@example.org")
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await expect(page.get_by_label("To several")).to_be_focused()
+    await expect(page.locator("[data-field=headers]")).to_contain_text("Bcc can't be set here")
+    await page.get_by_label("To several").fill('"Doe, Ann" <ann@example.org>; bob@example.org')
+    await page.get_by_label("Headers").fill("X-Quote: it's $HOME `id`")
+    await page.locator("input[type=file]").set_input_files({"name": "it's.txt", "mimeType": "text/plain", "buffer": b"hello"})
+    await expect(page.get_by_label("curl command")).to_contain_text("it")
+    command = await page.get_by_label("curl command").inner_text()
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await expect(page.locator(".standing .mark")).to_have_text("complete")
+    (tmp_path / "it's.txt").write_bytes(b"hello")
+    script = f"CLIENT={stage.client_id} SECRET={stage.secret}\n{command}"
+    process = await run(script, tmp_path)
+    first, second = await stage.rig.ended(page.url.rpartition("/")[2], json.loads(process)["id"])
+    assert first.recipients[0].email == second.recipients[0].email == "ann@example.org"
+    documents = [(await stage.api.call("GET", f"/emails/{email.id}")).json for email in (first, second)]
+    for name in ("sender", "subject", "body", "headers", "attachments", "size"):
+        assert documents[0][name] == documents[1][name]
+    assert documents[0]["headers"] == ["X-Quote: it's $HOME `id`"]
+
+
+async def run(script: str, folder: Path) -> str:
+    import asyncio
+
+    process = await asyncio.create_subprocess_exec("sh", "-c", script, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = await process.communicate()
+    assert process.returncode == 0, err
+    return out.decode()
+
+
+async def test_client_is_made_with_a_secret_that_works_is_shown_once_and_is_deleted(page: Page, stage: Stage) -> None:
+    await stage.sign_in(page, "/page/clients")
+    await page.get_by_role("button", name="New client").click()
+    await page.get_by_label("Name").fill("web shop")
+    await page.get_by_role("dialog").get_by_role("button", name="Create").click()
+    made = page.get_by_role("region", name="The new client's secret")
+    await expect(made).to_be_focused()
+    client_id, secret = await made.locator("dd code").all_inner_texts()
+    answer = await stage.api.call("POST", "/tokens", token="", json={"client_id": client_id, "client_secret": secret})
+    assert answer.json["scopes"] == ["emails:send", "emails:read"]
+    await made.get_by_role("button", name="I have it").click()
+    await expect(page.get_by_text(secret)).to_have_count(0)
+    await page.get_by_role("button", name="Delete web shop").click()
+    await page.get_by_role("button", name="Delete", exact=True).click()
+    await expect(page.get_by_role("row", name="web shop")).to_have_count(0)
+    assert (await stage.api.call("GET", "/emails", token=answer.json["token"])).status == 401
+    await expect(page.get_by_role("row", name="you").get_by_role("button")).to_have_count(0)
+
+
+async def test_schedule_shows_what_waits_and_forgets_it_when_it_does_not(page: Page, stage: Stage) -> None:
+    await stage.sign_in(page, "/page/schedule")
+    await expect(page.get_by_role("heading", name="Nothing waits")).to_be_visible()
+    email_id = await stage.api.accepted(to="soft-ann@example.org")
+    await expect(page.locator(".rows li")).to_contain_text(email_id)
+    await expect(page.locator(".rows li time")).to_contain_text("9:")
+    await stage.api.call("POST", f"/emails/{email_id}/cancel")
+    await expect(page.get_by_role("heading", name="Nothing waits")).to_be_visible()
+
+
+async def test_overview_counts_what_happens_and_shows_who_does_it(page: Page, stage: Stage) -> None:
+    await stage.sign_in(page, "/page/overview")
+    await expect(page.get_by_role("heading", name="1 worker")).to_be_visible()
+    await stage.api.accepted(to="hang-ann@example.org")
+    in_flight = page.locator(".figure", has_text="In flight").locator(".value")
+    await expect(in_flight).to_have_text("1")
+    stage.smtp.release()
+    await expect(in_flight).to_have_text("0")
+    await expect(page.locator("section", has_text="etcd")).to_contain_text("healthy")
+    assert await page.locator(".series").count() == 4
