@@ -11,15 +11,17 @@ import pytest
 
 from babygun.api.live import hub, stream
 from babygun.clock import utc_now
+from babygun.settings import Settings
 from babygun.store import Store
 from babygun.store.clients import delete_client
 from babygun.store.transitions import release
-from tests.api.conftest import RunningApi, StartApi
+from tests.api.conftest import RunningApi, StartApi, running, until_ready
 from tests.api.live.conftest import fallen_to, watchers
 from tests.api.live.listening import Stream, enters, listening
 from tests.api.test_emails import claimed
 from tests.etcd_server import EtcdServer
-from tests.rig import Rig
+from tests.guarded_etcd import as_user, guarded_etcd
+from tests.rig import Rig, rig_for
 
 # --- what is heard ---
 
@@ -207,3 +209,20 @@ async def test_etcd_is_watched_only_while_somebody_listens(alone: tuple[RunningA
         await asyncio.sleep(0.5)
         assert await watchers(etcd) == before + 2
     await fallen_to(etcd, before)
+
+
+async def test_live_stream_and_overview_need_no_more_rights_in_etcd_than_an_api_has(api_settings: Settings) -> None:
+    async with guarded_etcd(api_settings) as guarded:
+        mine = as_user(guarded, "babygun-api")
+        async with Store(as_user(guarded, "root")) as store, running(mine, store) as api, running(mine, store) as other, rig_for(as_user(guarded, "babygun-worker")) as rig:
+            await until_ready(api)
+            await until_ready(other)
+            api.token = await api.token_for("admin")
+            async with rig.worker(), listening(api) as heard:
+                email_id = await api.accepted()
+                await heard.email(email_id, lambda email: email["status"] == "complete")
+                await heard.until(lambda event: event.event == "overview" and len(event.data["apis"]) == 2 and len(event.data["workers"]) == 1)
+                await store.client.delete(store.keys.email(email_id))
+                assert (await heard.until(lambda event: event.event == "gone")).data == {"id": email_id}
+            async with listening(other, token=api.token, last_id=next(event.id for event in heard.events if event.id)) as again:
+                assert (await again.until(lambda event: event.event != "overview")).event != "reset"
