@@ -48,10 +48,12 @@ class Feed:
                 await asyncio.sleep(0.2)
 
     async def read(self, part: Slice, queue: str | None = None) -> int:
-        """Reads what is ready in a slice, or in one queue of it, as far as there is room. Returns the first read's revision.
+        """Reads what is ready in a slice, or in one queue of it, as far as there is room. Returns the first read's revision, 0 for an empty slice.
 
         A read that fails leaves its queues marked as truncated, so that they are read again. It goes round the shards, a few keys of each at a time, so that the oldest jobs of all shards come first.
         """
+        if part.empty:  # it had shards when the read was asked for, and lost them before it began
+            return 0
         ready = self._ready
         unread = {queue} if queue is not None else set(ready.truncated)
         try:

@@ -85,7 +85,7 @@ async def readiness(worker: Worker) -> tuple[list[str], list[str]]:
         reasons.append("this worker's lease can't be trusted: etcd has not renewed it in time")
     elif not membership.joined:
         reasons.append("this worker does not know its slice of the jobs yet")
-    elif not membership.slice.end > membership.slice.first:
+    elif membership.slice.empty:
         warnings.append("there are more workers than shards: this one has nothing to do")
     return reasons, warnings
 

@@ -17,6 +17,10 @@ class Slice(NamedTuple):
     first: int
     end: int
 
+    @property
+    def empty(self) -> bool:
+        return self.first == self.end
+
     def holds(self, email_id: str) -> bool:
         return self.first <= int(shard_of(email_id), 16) < self.end
 

@@ -141,7 +141,7 @@ class Worker:
             self._following.cancel()
             self._following = None
         self.ready.clear()
-        if part.end > part.first and not self._stopping.is_set():
+        if not part.empty and not self._stopping.is_set():
             self._following = asyncio.create_task(self._feed.follow(part), name="feed")
             self._following.add_done_callback(self._fail_loudly)
 
@@ -204,7 +204,7 @@ class Worker:
 
     def _refill(self, queue: str | None) -> None:
         name = queue or ""
-        if name not in self._refills and self.membership.slice.end > self.membership.slice.first:
+        if name not in self._refills and not self.membership.slice.empty:
             task = self._refills[name] = asyncio.create_task(self._read(queue), name=f"read {name}")
             task.add_done_callback(lambda _: self._refills.pop(name, None))
             task.add_done_callback(self._fail_loudly)
@@ -336,9 +336,9 @@ class Worker:
 
     async def _make_due(self) -> None:
         part = self.membership.slice
-        if part.first == part.end and time.monotonic() % timers.OVERDUE > timers.INTERVAL:
+        if part.empty and time.monotonic() % timers.OVERDUE > timers.INTERVAL:
             return  # one without a slice looks now and then for what is overdue
-        if made := await timers.make_due_once(self.store, self.membership.slice):
+        if made := await timers.make_due_once(self.store, part):
             log.debug("due", jobs=made)
 
     async def _reconcile(self) -> None:
