@@ -9,9 +9,11 @@ import asyncio
 import math
 import random
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from babygun.clock import utc_now
 from babygun.settings import Settings
 from tests.browser.stage import Browser, Stage, browser, stage_for
 from tests.etcd_server import EtcdServer
@@ -57,6 +59,12 @@ async def photograph(found: Browser, stage: Stage, folder: Path) -> None:
     mixed = await stage.api.accepted(to=["ann@example.org", "soft-bob@example.net", "hard-carla@example.org"], **order)
     await stage.rig.logged(mixed, "deferred")
     await stage.api.accepted(to="hang-dan@example.org", subject="Your order № 4712 is on its way", tags=["order"])
+    for hours, n in ((1, 31), (6, 32), (30, 33), (70, 34)):
+        due = (utc_now() + timedelta(hours=hours)).isoformat()
+        await stage.api.accepted(sender="Shop <shop@example.com>", to=f"{NAMES[n % 16]}@example.org", subject=f"Your invoice 2026-{n} is due", tags=["invoice"], send_at=due)
+    for name, scopes in (("shop", ("emails:send", "emails:read")), ("newsletter", ("emails:send",)), ("status board", ("workers:read",))):
+        answer = await stage.api.call("POST", "/clients", json={"name": name, "scopes": scopes})
+        assert answer.status == 201, answer
     for name, path, size, scheme in (
         ("overview", "/page/overview?range=5m", (1280, 800), "light"),
         ("emails", "/page/emails", (1280, 720), "light"),
@@ -64,10 +72,14 @@ async def photograph(found: Browser, stage: Stage, folder: Path) -> None:
         ("email", f"/page/emails/{mixed}", (1280, 960), "light"),
         ("compose", "/page/compose", (1280, 800), "light"),
         ("phone", "/page/emails", (390, 780), "light"),
+        ("schedule", "/page/schedule", (1280, 640), "light"),
+        ("workers", "/page/workers", (1280, 560), "light"),
+        ("clients", "/page/clients", (1280, 640), "light"),
+        ("sign-in", "/page/emails", (1280, 560), "light"),
     ):
         context = await found.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, is_mobile=size[0] < 500)  # type: ignore[arg-type]
         page = await context.new_page()
-        await stage.sign_in(page, path)
+        await (stage.open if name == "sign-in" else stage.sign_in)(page, path)
         if name == "compose":
             await page.get_by_label("To several").fill('"Doe, Ann" <ann@example.org>, bob@example.net')
         await page.mouse.move(0, 0)

@@ -59,7 +59,7 @@ export function open(root, { id, may, title }) {
     show(
       root,
       back(),
-      h("div", { class: "head" }, h("h1", null, email.subject || "(no subject)"), h("div", { class: "row" }, actions())),
+      h("div", { class: "head" }, h("h1", { class: "subject", title: email.subject }, email.subject || "(no subject)"), h("div", { class: "row" }, actions())),
       gone && h("p", { class: "wrong", role: "alert" }, "This e-mail is not kept any more: this is how it was last."),
       h("div", { class: "standing", role: "status" }, mark(state), h("span", null, standing(state))),
       facts(),
