@@ -1,4 +1,5 @@
 """The data that etcd holds. Frozen, typed, small; times are UTC in milliseconds (:mod:`babygun.clock`).
+No cycle can be made of them, so the garbage collector does not look at them.
 
 The record of an email (:class:`Email`) says everything about its state and nothing about its content, so that a change of
 state writes a few hundred bytes whatever the email weighs. The content (:class:`Content`) is written once and never changes.
@@ -25,7 +26,7 @@ RecipientStatus = Literal["pending", "deferred", "delivered", "bounced", "expire
 LogEvent = Literal["accepted", "claimed", "delivered", "deferred", "bounced", "expired", "reclaimed", "cancelled", "retried"]
 
 
-class Recipient(msgspec.Struct, frozen=True, omit_defaults=True):
+class Recipient(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One envelope recipient and what became of it."""
 
     email: str
@@ -44,7 +45,7 @@ class Recipient(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.status not in ("pending", "deferred")
 
 
-class QueueState(msgspec.Struct, frozen=True, omit_defaults=True):
+class QueueState(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The job of one queue of an email. ``not_before`` is set while it waits (or has just become due)."""
 
     tries: int = 0
@@ -53,7 +54,7 @@ class QueueState(msgspec.Struct, frozen=True, omit_defaults=True):
     reclaims: int = 0  # workers in a row that died while they had it
 
 
-class Email(msgspec.Struct, frozen=True, omit_defaults=True):
+class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``emails/<id>``: the record."""
 
     id: str
@@ -80,14 +81,14 @@ class Email(msgspec.Struct, frozen=True, omit_defaults=True):
     tracestate: str | None = None
 
 
-class Attachment(msgspec.Struct, frozen=True, omit_defaults=True):
+class Attachment(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     filename: str
     content_type: str
     content: bytes
     content_id: str | None = None  # set: shown inline, as cid:<content_id> in the HTML
 
 
-class Content(msgspec.Struct, frozen=True, omit_defaults=True):
+class Content(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a person wrote. Header values are text as given; addresses in ``to`` and so on may have display names."""
 
     sender: str
@@ -102,7 +103,7 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
     attachments: tuple[Attachment, ...] = ()
 
 
-class Job(msgspec.Struct, frozen=True, omit_defaults=True):
+class Job(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``jobs/…`` and ``not-before/…``: what a worker needs to decide whether to claim."""
 
     size: int  # bytes of the packed content
@@ -110,7 +111,7 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True):
     priority: int = 0
 
 
-class Owner(msgspec.Struct, frozen=True, omit_defaults=True):
+class Owner(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``owners/<id>/<queue>``, on the worker's lease. Its create revision is the fencing token."""
 
     worker_id: str
@@ -118,7 +119,7 @@ class Owner(msgspec.Struct, frozen=True, omit_defaults=True):
     since: datetime
 
 
-class RecipientReply(msgspec.Struct, frozen=True, omit_defaults=True):
+class RecipientReply(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One recipient's line in a log entry."""
 
     email: str
@@ -129,7 +130,7 @@ class RecipientReply(msgspec.Struct, frozen=True, omit_defaults=True):
     reply_class: str | None = None
 
 
-class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One try of one queue, as its log entry tells it."""
 
     queue: str
@@ -139,7 +140,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     not_before: datetime | None = None  # when the next try is due
 
 
-class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``log/<id>/<seq>``. Entries are immutable; the oldest but the first are dropped beyond LOG_ENTRIES."""
 
     seq: int
@@ -153,7 +154,7 @@ class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     client_id: str | None = None
 
 
-class Worker(msgspec.Struct, frozen=True):
+class Worker(msgspec.Struct, frozen=True, gc=False):
     """``workers/<worker-id>``, on the worker's lease."""
 
     id: str
@@ -174,7 +175,7 @@ class Worker(msgspec.Struct, frozen=True):
     failed: int = 0
 
 
-class ApiProcess(msgspec.Struct, frozen=True):
+class ApiProcess(msgspec.Struct, frozen=True, gc=False):
     """``apis/<api-id>``, on the process's lease."""
 
     id: str
@@ -190,7 +191,7 @@ Scope = Literal["emails:send", "emails:read", "workers:read", "admin"]
 SCOPES: tuple[Scope, ...] = ("emails:send", "emails:read", "workers:read", "admin")
 
 
-class Client(msgspec.Struct, frozen=True, omit_defaults=True):
+class Client(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``clients/<client-id>``: an application that may use the API. The secret itself is never stored."""
 
     id: str
@@ -201,7 +202,7 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True):
     rate: float | None = None  # e-mails a second that each API process lets through; None: no limit
 
 
-class SigningKey(msgspec.Struct, frozen=True, omit_defaults=True):
+class SigningKey(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``signing-keys/<kid>``: the newest one signs, all verify."""
 
     kid: str
@@ -209,7 +210,7 @@ class SigningKey(msgspec.Struct, frozen=True, omit_defaults=True):
     created_at: datetime
 
 
-class IdempotencyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+class IdempotencyRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``idempotency/<client>/<key>``: which email a repeated POST gets back."""
 
     email_id: str

@@ -31,6 +31,7 @@ LAYERS = [
         "certificates",
         "authority",
         "listening",
+        "event_loop",
     },
     {"etcd"},
     {"store", "smtp"},

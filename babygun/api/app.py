@@ -14,6 +14,7 @@ from babygun.api.application import build_app
 from babygun.api.context import API
 from babygun.api.edge import LIMITS, Runner
 from babygun.errors import SettingsError
+from babygun.event_loop import run
 from babygun.listening import base_url, is_loopback, listen
 from babygun.logs import get_logger
 from babygun.settings import Settings
@@ -27,15 +28,8 @@ KEEPALIVE = 75.0  # seconds that an idle connection stays open: longer than the 
 
 
 def serve(settings: Settings, *, started: Callable[[str], None] | None = None) -> None:
-    """:func:`serve_until` on a loop of its own, uvloop's where it exists."""
-    try:
-        import uvloop
-
-        loop_factory = uvloop.new_event_loop
-    except ImportError:
-        loop_factory = asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(serve_until(settings, started=started))
+    """:func:`serve_until` on a loop of its own."""
+    run(serve_until(settings, started=started))
 
 
 async def serve_until(settings: Settings, *, started: Callable[[str], None] | None = None, stop: asyncio.Event | None = None) -> None:

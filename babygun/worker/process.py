@@ -6,6 +6,7 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack
 
+from babygun.event_loop import run
 from babygun.logs import get_logger
 from babygun.settings import Settings
 from babygun.worker.probes import probed
@@ -16,12 +17,6 @@ log = get_logger("worker")
 
 def serve(settings: Settings) -> None:
     """Runs a worker in this process. Raises SettingsError where its address can't be listened on."""
-    try:
-        import uvloop
-
-        run = uvloop.run
-    except ImportError:
-        run = asyncio.run
     run(_serve(settings))
 
 
