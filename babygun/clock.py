@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
     """Now, in UTC, cut to a millisecond."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+    return at_ms(time.time_ns() // 1_000_000)
+
+
+def at_ms(ms: int) -> datetime:
+    """The instant that many milliseconds after the epoch, exactly: a float holds them far beyond any year, and microseconds are rounded."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def format_time(at: datetime) -> str:

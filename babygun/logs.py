@@ -26,6 +26,8 @@ BATCH_SECONDS = 0.05  # the longest that a line waits
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
 
 
+_as_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
 _bound: ContextVar[dict[str, Any] | None] = ContextVar("babygun_log_fields", default=None)
 
 
@@ -37,6 +39,11 @@ def bound(**fields: Any) -> Iterator[None]:
         yield
     finally:
         _bound.reset(token)
+
+
+def bind(**fields: Any) -> None:
+    """Each line that the running task logs from here on carries ``fields``."""
+    _bound.set({**(_bound.get() or {}), **fields})
 
 
 def note(**fields: Any) -> None:
@@ -70,11 +77,14 @@ class Log:
         self._emit(logging.ERROR, event, fields, exc)
 
     def _emit(self, level: int, event: str, fields: dict[str, Any], exc: BaseException | None = None) -> None:
-        if self._logger.isEnabledFor(level):
+        logger = self._logger
+        if logger.isEnabledFor(level):
             for name, value in (_bound.get() or {}).items():
                 if fields.get(name) is None:
                     fields[name] = value
-            self._logger.log(level, event, extra={"fields": fields}, exc_info=exc)
+            # Logger.log would walk the stack for the place of the call, which no line shows.
+            exc_info = None if exc is None else (type(exc), exc, exc.__traceback__)
+            logger.handle(logger.makeRecord(logger.name, level, "", 0, event, (), exc_info, extra={"fields": fields}))
 
 
 class _TextFormatter(logging.Formatter):
@@ -109,14 +119,14 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info and record.exc_info[0]:
             entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False, default=str)
+        return _as_json(entry)
 
 
 def _plain(value: Any) -> str:
     """A field's value on one line, whatever is in it: paths and names come from outside."""
     if type(value) is int or type(value) is float:
         return str(value)
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = value if isinstance(value, str) else _as_json(value)
     if not isinstance(value, str) or (text and " " not in text and '"' not in text and text.isprintable()):
         return text
     return json.dumps(text, ensure_ascii=not text.isprintable())
@@ -164,6 +174,8 @@ class _BatchHandler(logging.StreamHandler[TextIO]):
 
 def configure(component: str, *, level: str = "info", format: str = "text") -> None:
     """Sends the process's log to standard error."""
+    for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):  # what a record would find out, and no line shows
+        setattr(logging, name, False)
     handler = _BatchHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter(component) if format == "json" else _TextFormatter(component, sys.stderr.isatty()))
     root = logging.getLogger()

@@ -6,7 +6,6 @@ import hashlib
 import re
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 from aiohttp import web
 
@@ -16,6 +15,7 @@ from babygun.api.context import REQUEST_ID, access_of, api_of, json_answer
 from babygun.api.documents import AcceptedEmail, email_document, email_log
 from babygun.api.problems import ETCD_UNAVAILABLE, IDEMPOTENCY_CONFLICT, INVALID_REQUEST, NO_RELAY, OUT_OF_SPACE, OUTCOME_UNKNOWN, Problem, sentence
 from babygun.api.submission import read_submission
+from babygun.clock import at_ms
 from babygun.codec import encode_content
 from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
 from babygun.ids import created_ms, new_email_id
@@ -39,7 +39,7 @@ async def send_email(request: web.Request) -> web.Response:
     raw = await read_json(request)
     submission = read_submission(raw, api.routes, api.settings)
     ns = time.time_ns()
-    now = _at(ns // 1_000_000)
+    now = at_ms(ns // 1_000_000)
     content = submission.content
     span = tracing.current()
     email = Email(
@@ -74,7 +74,7 @@ async def send_email(request: web.Request) -> web.Response:
         metrics.EMAILS_ACCEPTED.inc()
         metrics.RECIPIENTS_ACCEPTED.inc(len(email.recipients))
     # A repeated call gets the first one's answer: the same id, and the time that the id holds.
-    created_at = _at(created_ms(accepted.email_id)) if accepted.repeated else now
+    created_at = at_ms(created_ms(accepted.email_id)) if accepted.repeated else now
     headers = {"Location": f"/emails/{accepted.email_id}"}
     if accepted.repeated:
         headers["Idempotent-Replayed"] = "true"
@@ -135,7 +135,3 @@ def _key_of(request: web.Request) -> str | None:
     if key is not None and not _idempotency_key(key):
         raise Problem(INVALID_REQUEST, f"An Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters.", field="Idempotency-Key")
     return key
-
-
-def _at(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)

@@ -11,6 +11,7 @@ its default value is left out. Numbers are never negative here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 _SMALL = [bytes((n,)) if n < 0x80 else bytes((n & 0x7F | 0x80, n >> 7)) for n in range(2048)]
 
@@ -27,9 +28,21 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
+@lru_cache(maxsize=256)
+def _lease(lease: int) -> bytes:
+    """A lease's id has nine bytes, and a few leases hold everything."""
+    return varint(lease)
+
+
 def framed(message: bytes) -> bytes:
     """A message with its length before it, as one field holds another."""
     return varint(len(message)) + message
+
+
+def _nested(tag: bytes, message: bytes) -> bytes:
+    """A message as the one field of another, framed."""
+    length = varint(len(message))
+    return b"%b%b%b%b" % (varint(1 + len(length) + len(message)), tag, length, message)
 
 
 def put_op(key: bytes, value: bytes, lease: int, ignore_value: bool) -> bytes:
@@ -38,20 +51,20 @@ def put_op(key: bytes, value: bytes, lease: int, ignore_value: bool) -> bytes:
     if value:
         request += b"\x12%b%b" % (varint(len(value)), value)
     if lease:
-        request += b"\x18" + varint(lease)
+        request += b"\x18" + _lease(lease)
     if ignore_value:
         request += b"\x28\x01"
-    return framed(b"\x12%b%b" % (varint(len(request)), request))
+    return _nested(b"\x12", request)
 
 
 def delete_op(key: bytes, end: bytes) -> bytes:
     """RequestOp{request_delete_range = 3: DeleteRangeRequest{key = 1, range_end = 2}}, framed."""
-    return framed(b"\x1a" + framed(_range(key, end)))
+    return _nested(b"\x1a", _range(key, end))
 
 
 def range_op(request: bytes) -> bytes:
     """RequestOp{request_range = 1: RangeRequest}, framed."""
-    return framed(b"\x0a" + framed(request))
+    return _nested(b"\x0a", request)
 
 
 def get_op(key: bytes) -> bytes:

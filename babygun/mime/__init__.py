@@ -17,8 +17,9 @@ The structure, of which a level with a single part is left out:
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import format_datetime
+from functools import lru_cache
 from hashlib import blake2s
 
 from babygun.addresses import needs_smtputf8 as address_needs_smtputf8
@@ -45,7 +46,7 @@ def render(content: Content, *, message_id: str, date: datetime, smtputf8: bool 
     written = {lower for _, _, lower in custom if lower in ("date", "message-id")}
     lines = []
     if "date" not in written:
-        lines.append("Date: " + format_datetime(date))
+        lines.append("Date: " + _date(date.replace(microsecond=0), date.utcoffset()))
     lines.append(address_field("From", (content.sender,), smtputf8))
     if content.to:
         lines.append(address_field("To", content.to, smtputf8))
@@ -71,6 +72,12 @@ def render(content: Content, *, message_id: str, date: datetime, smtputf8: bool 
     lines.append("MIME-Version: 1.0")
     lines.append(body.head)
     return b"".join(["\r\n".join(lines).encode(), b"\r\n\r\n", *body.chunks])
+
+
+@lru_cache(maxsize=64)
+def _date(second: datetime, _offset: timedelta | None) -> str:
+    """E-mails come many to a second. The offset belongs to the key: the same instant in two zones compares equal."""
+    return format_datetime(second)
 
 
 def message_id(email: Email) -> str:

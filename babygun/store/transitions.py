@@ -142,7 +142,7 @@ async def accept(
 
 
 async def claim(store: Store, ref: JobRef, *, worker_id: str, lease_id: int, attempt: str, size: int = 0) -> Claim | None:
-    """Takes ownership of a ready job; None where another has it, or it is gone. ``size``: the job's, for the batcher.
+    """Takes ownership of a ready job; None where another has it, or it is gone. ``size``: the job's; 0: not known.
 
     What this worker owns already, by a claim whose answer was lost, counts as claimed: a worker makes one attempt at a job at a time.
     Raises LeaseNotFound where the worker's own lease is gone, EtcdUnavailable or OutcomeUnknown where etcd did not answer:
@@ -150,12 +150,10 @@ async def claim(store: Store, ref: JobRef, *, worker_id: str, lease_id: int, att
     """
     now = utc_now()
     owner_key = store.keys.owner(ref)
-    contents = store.keys.content(ref.email_id)
-    reads = [get(store.keys.email(ref.email_id)), get_range(contents, range_end(contents))]
+    reads = [get(store.keys.email(ref.email_id)), _get_content(store, ref.email_id, size)]
     txn = Txn(
         [present(store.keys.job(ref)), absent(owner_key)],
         [put(owner_key, codec.encode_state(Owner(worker_id, attempt, now)), lease_id), *reads],
-        [get(owner_key)],
     )
     try:
         result = await store.batcher.submit(txn, response_bytes=size)
@@ -163,7 +161,7 @@ async def claim(store: Store, ref: JobRef, *, worker_id: str, lease_id: int, att
         result = await store.batcher.submit(txn, response_bytes=size)
     revision = result.revision
     if not result.succeeded:
-        owners = result.kvs(0)
+        owners = (await store.batcher.submit(Txn([], [get(owner_key)]))).kvs(0)
         if not owners or codec.decode_owner(owners[0].value).worker_id != worker_id:
             return None
         revision = owners[0].create_revision  # by a claim of ours whose answer was lost
@@ -180,6 +178,14 @@ async def claim(store: Store, ref: JobRef, *, worker_id: str, lease_id: int, att
         await release(store, ref, revision)
         return None
     return Claim(ref, email, records[0].mod_revision, _content(email, chunks), revision, now)
+
+
+def _get_content(store: Store, email_id: str, size: int) -> Op:
+    """Reads all chunks. Most contents are one: to read a single key costs less, here and in etcd."""
+    if 0 < size <= codec.CHUNK_BYTES:
+        return get(store.keys.chunk(email_id, 0))
+    contents = store.keys.content(email_id)
+    return get_range(contents, range_end(contents))
 
 
 def _content(email: Email, chunks: list[KeyValue]) -> Content | None:
@@ -214,14 +220,14 @@ async def finish(store: Store, held: Sequence[Held], *, email: Email | None = No
                 lease, content_lease = await _retention(store, transition.email)
             email_key = store.keys.email(record.id)
             compares = [modified_at(email_key, revision)]
-            failure = [get(email_key)]
-            for h in rest:
-                owner_key, job_key = store.keys.owner(h.claim.ref), store.keys.job(h.claim.ref)
-                compares += [absent(owner_key), present(job_key)] if h.orphaned else [created_at(owner_key, h.claim.owner_revision)]
-                failure += [get(owner_key), get(job_key)]
             ops = _transition_ops(store, transition, None, lease, content_lease, kept)
-            ops += [delete(store.keys.owner(h.claim.ref)) for h in rest]
-            result = await store.batcher.submit(Txn(compares, ops, failure))
+            for h in rest:
+                owner_key = store.keys.owner(h.claim.ref)
+                compares += [absent(owner_key), present(store.keys.job(h.claim.ref))] if h.orphaned else [created_at(owner_key, h.claim.owner_revision)]
+                ops.append(delete(owner_key))
+            result = await store.batcher.submit(Txn(compares, ops))
+            if not result.succeeded:
+                seen = await _seen(store, email_key, rest)
         except LeaseNotFound:
             store.record_leases.forget(lease)
             store.content_leases.forget(content_lease)
@@ -237,14 +243,14 @@ async def finish(store: Store, held: Sequence[Held], *, email: Email | None = No
         if result.succeeded:
             written += [h.claim.ref for h in rest]
             return Finished(tuple(written), tuple(dropped), transition.email, result.revision)
-        records = result.kvs(0)
+        records = seen.kvs(0)
         if not records:
             dropped += [h.claim.ref for h in rest]
             break
         record, revision = codec.decode_email(records[0].value), records[0].mod_revision
         still: list[Held] = []
         for index, h in enumerate(rest):
-            match _fate(h, record, result.kvs(1 + 2 * index), bool(result.kvs(2 + 2 * index))):
+            match _fate(h, record, seen.kvs(1 + 2 * index), bool(seen.kvs(2 + 2 * index))):
                 case "again":
                     still.append(h)
                 case "written":
@@ -254,6 +260,12 @@ async def finish(store: Store, held: Sequence[Held], *, email: Email | None = No
                     dropped.append(h.claim.ref)
         rest = still
     return Finished(tuple(written), tuple(dropped), last, revision)
+
+
+async def _seen(store: Store, email_key: bytes, rest: Sequence[Held]) -> TxnResult:
+    """What a refused finish found instead: the record, and each job's owner and job key, of one moment."""
+    keys = store.keys
+    return await store.client.txn(Txn([], [get(email_key), *(get(key) for h in rest for key in (keys.owner(h.claim.ref), keys.job(h.claim.ref)))]))
 
 
 async def _kept_keys(store: Store, email_id: str) -> set[bytes] | None:

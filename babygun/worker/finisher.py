@@ -20,7 +20,7 @@ class Finisher:
         self._waiting: dict[str, list[tuple[Held, asyncio.Future[Finished]]]] = {}
 
     async def finish(self, claim: Claim, result: QueueResult) -> Finished:
-        """Returns when etcd has decided, however long that takes. Shield it: a cancelled result is a duplicate to come."""
+        """Returns when etcd has decided, however long that takes. Not to be cancelled: a result that is not written is a duplicate to come."""
         email_id = claim.email.id
         future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
         item = (Held(claim, result), future)

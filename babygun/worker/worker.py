@@ -23,7 +23,7 @@ from babygun.etcd import Session
 from babygun.ids import new_token
 from babygun.keys import JobRef
 from babygun.lifecycle import QueueResult, RecipientResult
-from babygun.logs import bound, get_logger, note
+from babygun.logs import bind, get_logger, note
 from babygun.model import Job, queue_recipients
 from babygun.routing import load_routes
 from babygun.settings import Settings
@@ -74,6 +74,7 @@ class Worker:
         self.health = Checkup(self.store, "worker", routes)
         self._shedding = Shedding(self.store.client, self.store.keys, settings.etcd_quota)
         self._held: dict[JobRef, tuple[Claim, Progress]] = {}  # the claims in flight
+        self._finishing: set[JobRef] = set()  # those of them whose result is being written
         self._again: dict[JobRef, Job] = {}  # became ready once more while still in flight here
         self._reclaimed: dict[JobRef, tuple[str, float]] = {}  # who held it when it died, and until when to remember
         self._following: asyncio.Task[None] | None = None
@@ -127,8 +128,10 @@ class Worker:
                 raise self._failure
         finally:
             rest = [task for task in (*services, stopping, self._following, *self._refills.values(), *self.in_flight.values()) if task]
+            finishing = {self.in_flight[ref] for ref in self._finishing}
             for task in rest:
-                task.cancel()
+                if task not in finishing:
+                    task.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
             await self._delivery.close()
             await self.membership.leave()
@@ -192,6 +195,7 @@ class Worker:
     def _ended(self, ref: JobRef, job: Job, task: asyncio.Task[None]) -> None:
         self._slots.end(ref.queue, job)
         self._held.pop(ref, None)
+        self._finishing.discard(ref)
         self._freed(ref, task)
         if not task.cancelled() and (error := task.exception()):
             log.error("attempt failed", exc=error, email_id=ref.email_id, queue=ref.queue, worker_id=self.membership.worker_id)
@@ -220,10 +224,7 @@ class Worker:
     # --- one attempt ---
 
     async def _attempt(self, ref: JobRef, job: Job, session: Session, worker_id: str) -> None:
-        with bound(email_id=ref.email_id, queue=ref.queue, worker_id=worker_id):
-            await self._claim_and_deliver(ref, job, session, worker_id)
-
-    async def _claim_and_deliver(self, ref: JobRef, job: Job, session: Session, worker_id: str) -> None:
+        bind(email_id=ref.email_id, queue=ref.queue, worker_id=worker_id)
         started_ns = time.time_ns()
         try:
             claimed = await claim(self.store, ref, worker_id=worker_id, lease_id=session.lease_id, attempt=new_token(8), size=job.size)
@@ -281,8 +282,15 @@ class Worker:
         except Exception as error:  # a fault of ours must not send the same email round and round: it uses up a try
             log.error("delivery failed", exc=error, email_id=ref.email_id, queue=ref.queue)
             results = _faulty(claimed, f"internal error: {type(error).__name__}: {error}")
-        result = QueueResult(ref.queue, worker_id, claimed.claimed_at, results)
-        await _shielded(self._finish(claimed, result))
+        self._begin_finish(ref)
+        await self._finish(claimed, QueueResult(ref.queue, worker_id, claimed.claimed_at, results))
+
+    def _begin_finish(self, ref: JobRef) -> None:
+        """From here on the attempt is not cancelled: a result that is not written is a duplicate to come."""
+        self._finishing.add(ref)
+        task = asyncio.current_task()
+        while task is not None and task.cancelling():  # it was while it sent, and what is known by now is to be written
+            task.uncancel()
 
     def _hold_up(self, error: EtcdError) -> None:
         """Claims nothing for a moment: an etcd that refuses claims would be asked as fast as it refuses."""
@@ -372,21 +380,12 @@ class Worker:
     async def _give_back(self, refs: list[JobRef]) -> None:
         """Ends attempts early, and releases their jobs. One that a server may have taken writes what is known first."""
         held = {ref: (self.in_flight[ref], self._held[ref][0].owner_revision) for ref in refs if ref in self.in_flight}
-        for task, _ in held.values():
-            task.cancel()
+        for ref, (task, _) in held.items():
+            if ref not in self._finishing:
+                task.cancel()
         if held:
             await asyncio.wait([task for task, _ in held.values()], timeout=self._settings.etcd_timeout)
         await asyncio.gather(*(self._release(ref, revision) for ref, (_, revision) in held.items()))
-
-
-async def _shielded(work: Awaitable[None]) -> None:
-    """Awaits ``work`` to its end even where the awaiting task is cancelled: a result not written is a duplicate to come."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
 
 
 def _faulty(claimed: Claim, reason: str) -> dict[str, RecipientResult]:
