@@ -88,13 +88,14 @@ class Log:
 
 
 class _TextFormatter(logging.Formatter):
-    def __init__(self, component: str, colour: bool) -> None:
+    def __init__(self, component: str, process: int | None, colour: bool) -> None:
         super().__init__()
         self.component, self.colour = component, colour
+        self.tail = f" process={process}" if process is not None else ""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = getattr(record, "fields", {})
-        tail = "".join(f" {name}={_plain(value)}" for name, value in fields.items() if value is not None)
+        tail = "".join(f" {name}={_plain(value)}" for name, value in fields.items() if value is not None) + self.tail
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()} "
         line = f"{_at(record)} {self.component} {level}{record.getMessage()}{tail}"
         if self.colour and record.levelname in _COLOURS:
@@ -105,9 +106,9 @@ class _TextFormatter(logging.Formatter):
 
 
 class _JsonFormatter(logging.Formatter):
-    def __init__(self, component: str) -> None:
+    def __init__(self, component: str, process: int | None) -> None:
         super().__init__()
-        self.component = component
+        self.component, self.process = component, process
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
@@ -117,6 +118,8 @@ class _JsonFormatter(logging.Formatter):
             "event": record.getMessage(),
             **{name: value for name, value in getattr(record, "fields", {}).items() if value is not None},
         }
+        if self.process is not None:
+            entry["process"] = self.process
         if record.exc_info and record.exc_info[0]:
             entry["traceback"] = self.formatException(record.exc_info)
         return _as_json(entry)
@@ -172,12 +175,12 @@ class _BatchHandler(logging.StreamHandler[TextIO]):
             super().flush()
 
 
-def configure(component: str, *, level: str = "info", format: str = "text") -> None:
-    """Sends the process's log to standard error."""
+def configure(component: str, *, level: str = "info", format: str = "text", process: int | None = None) -> None:
+    """Sends the process's log to standard error. ``process``: its number among several under one supervisor; each line then carries it."""
     for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):  # what a record would find out, and no line shows
         setattr(logging, name, False)
     handler = _BatchHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter(component) if format == "json" else _TextFormatter(component, sys.stderr.isatty()))
+    handler.setFormatter(_JsonFormatter(component, process) if format == "json" else _TextFormatter(component, process, sys.stderr.isatty()))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -18,6 +18,7 @@ from typing import Any
 from babygun.errors import SettingsError
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_MOST_PROCESSES = 64
 _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -128,9 +129,16 @@ class Settings:
     etcd_quota: int = setting(parse_size, "8GiB", "etcd's database quota, where the server does not tell it (before 3.6); what the shedding under pressure goes by")
     prefix: str = setting(str, "/babygun/", "the prefix of all keys in etcd; begins and ends with a slash")
     cluster: str = setting(str, "", "a name for this installation; set: a process with another name does not work on the same prefix")
+    # API and worker
+    processes: int = setting(_integer, "1", "processes that one babygun api or babygun worker runs, under a supervisor; 0: one for each core; at most 64", minimum=0)
     # the API
     api_host: str = setting(str, "127.0.0.1", "address the API listens on; 0.0.0.0 for all")
     api_port: int = setting(_integer, "8080", "port the API listens on; 0 for any free one")
+    api_process_port: int = setting(
+        _integer,
+        "0",
+        "a further port of the API, which no other process shares, for each process's own /metrics; of several, the first takes it and the others the ports after it; 0: there is none",
+    )
     api_cert: str = setting(str, "", "PEM file of the API's certificate; set: the API speaks https only, and reads the file again when it changes")
     api_key: str = setting(str, "", "PEM file of its private key")
     token_ttl: float = setting(parse_duration, "1h", "how long a token is valid", minimum=1)
@@ -162,7 +170,9 @@ class Settings:
     reconcile_interval: float = setting(parse_duration, "30s", "how often a worker compares what it holds with what etcd says", minimum=0.1)
     drain_timeout: float = setting(parse_duration, "30s", "how long a stopping worker waits for what is in flight", minimum=0)
     worker_host: str = setting(str, "127.0.0.1", "address of the worker's own small HTTP server; 0.0.0.0 for all")
-    worker_port: int = setting(_integer, "0", "its port, for /healthz, /readyz and /metrics; 0: there is none")
+    worker_port: int = setting(
+        _integer, "0", "its port, for /healthz, /readyz and /metrics; of several processes, the first takes it and the others the ports after it; 0: there is none"
+    )
     # retention
     retention: float = setting(parse_duration, "7d", "how long an ended e-mail's record and log are kept", minimum=1)
     contents_retention: float = setting(parse_duration, "1d", "how long a delivered e-mail's content is kept; 0: it goes with the delivery", minimum=0)
@@ -181,9 +191,14 @@ class Settings:
             minimum, value = row.metadata["minimum"], getattr(self, row.name)
             if minimum is not None and value < minimum:
                 raise SettingsError(f"{row.name} is {value:g}, which is below the least allowed, {minimum:g}")
-        for name in ("api_port", "worker_port"):
+        if self.processes > _MOST_PROCESSES:
+            raise SettingsError(f"processes is {self.processes}; the most is {_MOST_PROCESSES}")
+        for name in ("api_port", "api_process_port", "worker_port"):
             if getattr(self, name) > 65535:
                 raise SettingsError(f"{name} is {getattr(self, name)}; a port is at most 65535")
+        for name in ("api_process_port", "worker_port"):
+            if getattr(self, name) and getattr(self, name) + self.process_count - 1 > 65535:
+                raise SettingsError(f"{name} is {getattr(self, name)}, and {self.process_count} processes need as many ports from there on; a port is at most 65535")
         if not re.fullmatch(r"/([A-Za-z0-9._-]+/)+", self.prefix):
             raise SettingsError(f"prefix is {self.prefix!r}; it must begin and end with a slash, as /babygun/ does")
         if not re.fullmatch(r"[ -~]{0,100}", self.cluster):
@@ -202,6 +217,14 @@ class Settings:
         for pair in (("api_cert", "api_key"), ("etcd_cert", "etcd_key")):
             if bool(getattr(self, pair[0])) != bool(getattr(self, pair[1])):
                 raise SettingsError(f"{pair[0]} and {pair[1]} go together: set both or neither")
+
+    @property
+    def process_count(self) -> int:
+        """``processes``, with the cores counted that this process may run on."""
+        if self.processes:
+            return self.processes
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(cores, _MOST_PROCESSES)
 
     @property
     def max_tries(self) -> int:

@@ -32,6 +32,7 @@ LAYERS = [
         "authority",
         "listening",
         "event_loop",
+        "processes",
     },
     {"etcd"},
     {"store", "smtp"},

@@ -19,43 +19,50 @@ from babygun.listening import base_url, is_loopback, listen
 from babygun.logs import get_logger
 from babygun.settings import Settings
 
-__all__ = ["build_app", "serve", "serve_until"]
+__all__ = ["announce", "build_app", "serve", "serve_until"]
 
 log = get_logger("api")
 
+ANY_PORT = "any free one"  # what 0 means for api_port
 CERTIFICATE_LOOK = 10.0  # seconds between two looks at the certificate's files
 KEEPALIVE = 75.0  # seconds that an idle connection stays open: longer than the 60 s of the usual load balancers; headers that are not complete by then end it too
 
 
-def serve(settings: Settings, *, started: Callable[[str], None] | None = None) -> None:
+def serve(settings: Settings, *, started: Callable[[str], None] | None = None, shared: bool = False) -> None:
     """:func:`serve_until` on a loop of its own."""
-    run(serve_until(settings, started=started))
+    run(serve_until(settings, started=started, shared=shared))
 
 
-async def serve_until(settings: Settings, *, started: Callable[[str], None] | None = None, stop: asyncio.Event | None = None) -> None:
+async def serve_until(settings: Settings, *, started: Callable[[str], None] | None = None, stop: asyncio.Event | None = None, shared: bool = False) -> None:
     """Serves until a signal comes or ``stop`` is set. ``started`` gets the API's URL when it answers.
 
+    ``shared``: other processes listen on ``api_port`` too; who started them announces it, and takes care of a second signal.
     Raises SettingsError where the address can't be listened on, or the certificate can't be used.
     """
     tls = _tls(settings)
     app = build_app(settings)
+    app[API].shared = shared
     stop = stop or asyncio.Event()
     runner = Runner(app, access_log=None, keepalive_timeout=KEEPALIVE, shutdown_timeout=settings.drain_timeout, **LIMITS)
     await runner.setup()
     following = asyncio.create_task(_follow_certificate(settings, tls)) if tls else None
     try:
         assert runner.server is not None  # after setup
-        server = await listen(runner.server, settings.api_host, settings.api_port, setting="api_port", zero="any free one", tls=tls)
-        url = base_url(server, settings.api_host, tls=tls is not None)
-        log.info("listening", url=url)
-        if tls is None and not is_loopback(settings.api_host):
-            log.warning("other machines can call without TLS: tokens and e-mails cross the network in the clear; set api_cert and api_key, or let a proxy on this host do TLS")
+        host = settings.api_host
+        servers = [await listen(runner.server, host, settings.api_port, setting="api_port", zero=ANY_PORT, tls=tls, shared=shared)]
+        url = base_url(servers[0], host, tls=tls is not None)
+        if not shared:
+            announce(settings, url)
+        if settings.api_process_port:
+            servers.append(await listen(runner.server, host, settings.api_process_port, setting="api_process_port", zero="none", tls=tls))
+            log.info("listening alone", at=base_url(servers[1], host, tls=tls is not None))
         if started:
             started(url)
-        await _signalled(stop)
+        await _signalled(stop, again=shared)
         log.info("stopping")
         app[API].stopping = True
-        server.close()
+        for server in servers:
+            server.close()
     finally:
         if following:
             following.cancel()
@@ -63,8 +70,15 @@ async def serve_until(settings: Settings, *, started: Callable[[str], None] | No
     log.info("stopped")
 
 
-async def _signalled(stop: asyncio.Event) -> None:
-    """Waits for SIGTERM, SIGINT or ``stop``. A second signal has its usual, abrupt effect."""
+def announce(settings: Settings, url: str, **more: object) -> None:
+    """Logs that the API answers, and what a person should know of that."""
+    log.info("listening", url=url, **more)
+    if not settings.api_cert and not is_loopback(settings.api_host):
+        log.warning("other machines can call without TLS: tokens and e-mails cross the network in the clear; set api_cert and api_key, or let a proxy on this host do TLS")
+
+
+async def _signalled(stop: asyncio.Event, *, again: bool) -> None:
+    """Waits for SIGTERM, SIGINT or ``stop``. A second signal has its usual, abrupt effect, or with ``again`` none."""
     loop = asyncio.get_running_loop()
     handled: list[signal.Signals] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -74,7 +88,7 @@ async def _signalled(stop: asyncio.Event) -> None:
     try:
         await stop.wait()
     finally:
-        for number in handled:
+        for number in [] if again else handled:
             loop.remove_signal_handler(number)
 
 

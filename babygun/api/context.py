@@ -23,7 +23,7 @@ from babygun.store.presence import Presence
 
 @dataclass(slots=True)
 class Api:
-    """``stopping``: a signal has come; what is in flight is finished, and probes say so. ``accepted``: e-mails since the start."""
+    """``stopping``: a signal has come; what is in flight is finished, and probes say so. ``accepted``: e-mails since the start. ``shared``: other processes listen on ``settings.api_port`` too."""
 
     settings: Settings
     store: Store
@@ -38,6 +38,7 @@ class Api:
     waiters: Waiters = field(default_factory=Waiters)
     rates: RateLimits = field(default_factory=RateLimits)
     stopping: bool = False
+    shared: bool = False
     accepted: int = 0
 
 

@@ -3,24 +3,53 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from dataclasses import replace
 
 from babygun import logs, settings, tracing
+from babygun.cli.status import status_of
+from babygun.listening import reserved, url_of
+from babygun.processes import Member, Supervisor
+from babygun.settings import Settings
+
+_TO_END = 5.0  # seconds beyond the drain time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (BABYGUN_API_HOST)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for any free one (BABYGUN_API_PORT)")
+    parser.add_argument("--processes", type=int, metavar="N", help="processes that share the port, 0 for one for each core (BABYGUN_PROCESSES)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    given = {"api_host": arguments.host, "api_port": arguments.port}
+    given = {"api_host": arguments.host, "api_port": arguments.port, "processes": arguments.processes}
     loaded = settings.load(**{name: value for name, value in given.items() if value is not None})
     logs.configure("api", level=loaded.log_level, format=loaded.log_format)
+    return _serve(loaded) if loaded.process_count == 1 else _supervise(loaded)
+
+
+def _serve(loaded: Settings, *, started: Callable[[str], None] | None = None, shared: bool = False) -> int:
     from babygun.api.app import serve
 
     tracing.configure("babygun-api")
     try:
-        serve(loaded)
+        serve(loaded, started=started, shared=shared)
     finally:
         tracing.shutdown()
     return 0
+
+
+def _supervise(loaded: Settings) -> int:
+    from babygun.api.app import ANY_PORT, announce
+
+    with reserved(loaded.api_host, loaded.api_port, setting="api_port", zero=ANY_PORT) as port:
+
+        def one(member: Member) -> int:
+            logs.configure("api", level=loaded.log_level, format=loaded.log_format, process=member.number)
+            own = loaded.api_process_port and loaded.api_process_port + member.number - 1
+            return status_of(lambda: _serve(replace(loaded, api_port=port, api_process_port=own), started=lambda _: member.up(), shared=True))
+
+        def all_up(pids: object) -> None:
+            announce(loaded, url_of(loaded.api_host, port, tls=bool(loaded.api_cert)), processes=loaded.process_count, pids=pids)
+
+        return Supervisor(loaded.process_count, one, grace=loaded.drain_timeout + _TO_END, second_signal_kills=True, all_up=all_up).run()

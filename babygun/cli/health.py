@@ -10,7 +10,7 @@ import urllib.request
 
 from babygun import settings
 from babygun.errors import BabygunError, SettingsError
-from babygun.listening import EVERYWHERE
+from babygun.listening import url_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,26 +20,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where it is; else what it says."""
-    url = f"{_address(arguments.role)}/{'healthz' if arguments.live else 'readyz'}"
+    """0 where it is, and of several processes with a port of their own each one; else what it says."""
+    for address in _addresses(arguments.role):
+        _ask(f"{address}/{'healthz' if arguments.live else 'readyz'}", arguments.timeout)
+    return 0
+
+
+def _ask(url: str, timeout: float) -> None:
     # It is asked of this very host: whom the certificate names doesn't matter.
     context = ssl._create_unverified_context() if url.startswith("https") else None  # noqa: S323
     try:
-        with urllib.request.urlopen(url, timeout=arguments.timeout, context=context):  # noqa: S310 (http or https)
-            return 0
+        with urllib.request.urlopen(url, timeout=timeout, context=context):  # noqa: S310 (http or https)
+            return
     except urllib.error.HTTPError as error:
         raise BabygunError(f"{url} answered {error.code}: {_reason(error.read())}") from None
     except OSError as error:
         raise BabygunError(f"{url} does not answer: {getattr(error, 'reason', error)}") from None
 
 
-def _address(role: str) -> str:
+def _addresses(role: str) -> list[str]:
     loaded = settings.load()
     if role == "worker" and not loaded.worker_port:
         raise SettingsError("the worker serves no health check: set BABYGUN_WORKER_PORT")
-    host, port = (loaded.api_host, loaded.api_port) if role == "api" else (loaded.worker_host, loaded.worker_port)
-    host = "127.0.0.1" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
-    return f"{'https' if role == 'api' and loaded.api_cert else 'http'}://{host}:{port}"
+    host, first, count = loaded.worker_host, loaded.worker_port, loaded.process_count
+    if role == "api":
+        alone = loaded.process_count > 1 and loaded.api_process_port
+        host, first, count = loaded.api_host, loaded.api_process_port if alone else loaded.api_port, count if alone else 1
+    return [url_of(host, port, tls=role == "api" and bool(loaded.api_cert)) for port in range(first, first + count)]
 
 
 def _reason(body: bytes) -> str:

@@ -9,10 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from babygun import __version__
-from babygun.errors import BabygunError, SettingsError
-
-USAGE_ERROR = 2
-FAILURE = 1
+from babygun.cli.status import status_of
 
 
 class Command(NamedTuple):
@@ -63,17 +60,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     first = next((word for word in argv if not word.startswith("-")), "")
     arguments = build_parser(first).parse_args(argv)
-    try:
-        status: int = arguments.run(arguments)
-        return status
-    except SettingsError as error:
-        print(f"babygun: {error}", file=sys.stderr)
-        return USAGE_ERROR
-    except BabygunError as error:
-        print(f"babygun: {error}", file=sys.stderr)
-        return FAILURE
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # `babygun emails list | head`
-        sys.stderr.close()
-        return FAILURE
+    return status_of(lambda: arguments.run(arguments))

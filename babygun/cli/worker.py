@@ -3,25 +3,54 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from dataclasses import replace
 
 from babygun import logs, settings, tracing
+from babygun.cli.status import status_of
 from babygun.errors import SettingsError
+from babygun.processes import Member, Supervisor
+from babygun.settings import Settings
+
+_TO_END = 10.0  # seconds beyond the drain time: it gives back what it did not get to
+
+log = logs.get_logger("worker")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--concurrency", type=int, help="sends at once (BABYGUN_WORKER_CONCURRENCY)")
+    parser.add_argument("--concurrency", type=int, help="sends at once, of each process (BABYGUN_WORKER_CONCURRENCY)")
+    parser.add_argument("--processes", type=int, metavar="N", help="worker processes, 0 for one for each core (BABYGUN_PROCESSES)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    loaded = settings.load(**({"worker_concurrency": arguments.concurrency} if arguments.concurrency is not None else {}))
+    given = {"worker_concurrency": arguments.concurrency, "processes": arguments.processes}
+    loaded = settings.load(**{name: value for name, value in given.items() if value is not None})
     logs.configure("worker", level=loaded.log_level, format=loaded.log_format)
     if not loaded.relay_url and not loaded.relays:
         raise SettingsError("no relay is set, so there is nobody to deliver to: set BABYGUN_RELAY_URL=smtp://host:port")
+    return _serve(loaded) if loaded.process_count == 1 else _supervise(loaded)
+
+
+def _serve(loaded: Settings, *, started: Callable[[], None] | None = None) -> int:
     from babygun.worker import serve
 
     tracing.configure("babygun-worker")
     try:
-        serve(loaded)
+        serve(loaded, started=started)
     finally:
         tracing.shutdown()
     return 0
+
+
+def _supervise(loaded: Settings) -> int:
+    import babygun.worker  # noqa: F401 (once for all processes)
+
+    def one(member: Member) -> int:
+        logs.configure("worker", level=loaded.log_level, format=loaded.log_format, process=member.number)
+        own = loaded.worker_port and loaded.worker_port + member.number - 1
+        return status_of(lambda: _serve(replace(loaded, worker_port=own), started=member.up))
+
+    def all_up(pids: object) -> None:
+        log.info("all processes are up", processes=loaded.process_count, pids=pids)
+
+    return Supervisor(loaded.process_count, one, grace=loaded.drain_timeout + _TO_END, second_signal_kills=False, all_up=all_up).run()

@@ -232,6 +232,7 @@ class _Dev:
         variables = {
             "BABYGUN_ETCD_ENDPOINTS": ",".join(self._endpoints),
             "BABYGUN_API_PORT": str(self._at.api_port),
+            "BABYGUN_PROCESSES": "1",  # each process here is watched by itself
             "BABYGUN_API_CERT": self._settings.api_cert,
             "BABYGUN_API_KEY": self._settings.api_key,
             # the embedded etcd asks for none of these, whatever the one of the user's settings does

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from babygun.dev.guard import GRACE, signal_group
 from babygun.dev.interpreter import python_command, python_environment
 from babygun.errors import BabygunError
+from babygun.processes import Backoff, describe_status
 
 _POLL = 0.05  # seconds between two looks at whether a component is ready
 _LINES = 12  # of its last output that an error shows
@@ -42,21 +43,6 @@ class Component:
     readable: Callable[[str], str] = str  # a line as an error message shows it; empty: not at all
     start_within: float = 60.0  # seconds
     stop_within: float = 10.0  # seconds from SIGTERM to SIGKILL
-
-
-class Backoff:
-    """The pauses before a component is started again."""
-
-    def __init__(self, first: float = 0.5, longest: float = 30.0, healthy_after: float = 60.0) -> None:
-        self._first, self._longest, self._healthy_after = first, longest, healthy_after
-        self._next = first
-
-    def pause(self, healthy: float) -> float:
-        """Seconds to wait, after a life that had ``healthy`` seconds of readiness."""
-        if healthy >= self._healthy_after:
-            self._next = self._first
-        pause, self._next = self._next, min(self._next * 2, self._longest)
-        return pause
 
 
 @dataclass(eq=False)
@@ -240,16 +226,6 @@ class Supervisor:
     def _tell_guard(self, line: str) -> None:
         if self._guard and self._guard.stdin and not self._guard.stdin.is_closing():
             self._guard.stdin.write(line.encode() + b"\n")
-
-
-def describe_status(status: int) -> str:
-    """``exit status 2``, ``SIGKILL``."""
-    if status >= 0:
-        return f"exit status {status}"
-    try:
-        return signal.Signals(-status).name
-    except ValueError:
-        return f"signal {-status}"
 
 
 async def _read_lines(stream: asyncio.StreamReader, child: _Child) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from babygun.event_loop import run
@@ -15,12 +16,12 @@ from babygun.worker.worker import Worker
 log = get_logger("worker")
 
 
-def serve(settings: Settings) -> None:
-    """Runs a worker in this process. Raises SettingsError where its address can't be listened on."""
-    run(_serve(settings))
+def serve(settings: Settings, *, started: Callable[[], None] | None = None) -> None:
+    """Runs a worker in this process. ``started`` is called once it can work here. Raises SettingsError where its address can't be listened on."""
+    run(_serve(settings, started))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, started: Callable[[], None] | None) -> None:
     worker = Worker(settings)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -28,5 +29,5 @@ async def _serve(settings: Settings) -> None:
     async with AsyncExitStack() as around:
         if settings.worker_port:
             await around.enter_async_context(probed(worker))
-        await worker.run()
+        await worker.run(started)
     log.info("stopped")

@@ -98,14 +98,16 @@ class Worker:
         self._stopping.set()
         self._wake.set()
 
-    async def run(self) -> None:
-        """Works until stopped; raises where one of its parts failed, and SettingsError where it can't work with this etcd."""
+    async def run(self, started: Callable[[], None] | None = None) -> None:
+        """Works until stopped; raises where one of its parts failed, and SettingsError where it can't work with this etcd. ``started`` is called after that check."""
         await self.store.start()
         try:
             await self.health.require()
         except BaseException:
             await self.store.close()
             raise
+        if started:
+            started()
         services = [
             asyncio.create_task(service, name=name)
             for name, service in {

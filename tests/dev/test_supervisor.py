@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from babygun.dev.interpreter import python_command, python_environment
-from babygun.dev.supervisor import Backoff, Component, StartFailed, Supervisor, describe_status
+from babygun.dev.supervisor import Component, StartFailed, Supervisor
+from babygun.processes import Backoff, describe_status
 
 # Says its name and pid when it starts and "bye" when it is asked to stop.
 POLITE = """
