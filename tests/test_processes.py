@@ -9,9 +9,12 @@ import signal
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+
+from tests.supervised import Supervised, supervised
 
 PROGRAM = """
 import os, signal, subprocess, sys, threading
@@ -36,65 +39,30 @@ def stubborn(member):
 flag = Path(sys.argv[1])
 {run}
 logs.configure("test")
-sys.exit(Supervisor(2, run, grace={grace}, second_signal_kills=True, all_up=lambda pids: print("all up", *pids, flush=True), backoff=lambda: Backoff(0.02, 0.05)).run())
+sys.exit(Supervisor(2, run, grace={grace}, second_signal_kills=True, all_up=lambda pids: print("all up pids=", *pids, flush=True), backoff=lambda: Backoff(0.02, 0.05)).run())
 """
 POLITE = "run = polite"
 STUBBORN = "run = stubborn"
 
 
-class Run:
-    """A supervisor with two processes; ``flag``: a path that the processes know."""
-
-    def __init__(self, process: asyncio.subprocess.Process, flag: Path) -> None:
-        self.process, self.flag = process, flag
-        self.said: list[str] = []
-        self._more = asyncio.Condition()
-        self._listening = asyncio.create_task(self._listen())
-
-    async def _listen(self) -> None:
-        assert self.process.stdout
-        async for line in self.process.stdout:
-            async with self._more:
-                self.said.append(line.decode().rstrip())
-                self._more.notify_all()
-
-    async def until(self, words: str) -> str:
-        """The first line with these words."""
-        async with asyncio.timeout(20), self._more:
-            await self._more.wait_for(lambda: any(words in line for line in self.said))
-            return next(line for line in self.said if words in line)
-
-    async def up(self) -> list[int]:
-        return [int(pid) for pid in (await self.until("all up")).split()[2:]]
-
-    async def ended(self) -> int:
-        async with asyncio.timeout(20):
-            status = await self.process.wait()
-            await self._listening  # nobody has its output open any more: nothing is left
-        return status
-
-
-Start = Callable[..., Awaitable[Run]]
+Start = Callable[..., Awaitable[Supervised]]
 
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    runs: list[Run] = []
+    async with AsyncExitStack() as runs:
 
-    async def begin(run: str, grace: float = 20) -> Run:
-        program = PROGRAM.format(run=textwrap.dedent(run), grace=grace)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", program, str(tmp_path / "flag")), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True
-        )
-        runs.append(Run(process, tmp_path / "flag"))
-        return runs[-1]
+        async def begin(run: str, grace: float = 20) -> Supervised:
+            program = PROGRAM.format(run=textwrap.dedent(run), grace=grace)
+            return await runs.enter_async_context(supervised(sys.executable, "-c", program, str(tmp_path / "flag")))
 
-    yield begin
-    for run in runs:
-        if run.process.returncode is None:
-            run.process.kill()
-        await run.ended()
-        assert not [line for line in run.said if "Traceback" in line], run.said
+        yield begin
+
+
+@pytest.fixture
+def flag(tmp_path: Path) -> Path:
+    """A path that the processes look at."""
+    return tmp_path / "flag"
 
 
 def is_collected(pid: int) -> bool:
@@ -110,18 +78,18 @@ async def test_interrupt_of_a_terminal_ends_all_processes_in_order(start: Start)
     assert sorted(run.said[1:]) == sorted(["bye 1", "bye 2", next(line for line in run.said if "stopping all processes signal=SIGINT" in line)])
 
 
-async def test_process_that_dies_is_started_again_with_growing_pauses(start: Start) -> None:
+async def test_process_that_dies_is_started_again_with_growing_pauses(start: Start, flag: Path) -> None:
     run = await start("""
         def run(member):
             return 3 if member.number == 2 and flag.exists() else polite(member)
     """)
     first, second = await run.up()
-    run.flag.touch()
+    flag.touch()  # noqa: ASYNC240 (it is quick)
     os.kill(second, signal.SIGKILL)
     assert f"process=2 pid={second} status=SIGKILL pause_s=0.02" in await run.until("process ended: starting it again")
     assert "process=2" in await run.until('status="exit status 3" pause_s=0.04')
     await run.until("pause_s=0.05")
-    run.flag.unlink()
+    flag.unlink()  # noqa: ASYNC240
     again = await run.until("process runs again process=2")
     assert f"pid={second}" not in again
     assert not [line for line in run.said if "process=1" in line] and not is_collected(first)
@@ -148,13 +116,13 @@ async def test_second_process_that_can_not_start_ends_the_first_too(start: Start
     assert "process ended before all were up process=2" in run.said[0] and run.said[1:] == ["bye 1"]
 
 
-async def test_last_process_that_is_set_up_wrongly_ends_the_supervisor(start: Start) -> None:
+async def test_last_process_that_is_set_up_wrongly_ends_the_supervisor(start: Start, flag: Path) -> None:
     run = await start("""
         def run(member):
             return 2 if flag.exists() else polite(member)
     """)
     pids = await run.up()
-    run.flag.touch()
+    flag.touch()  # noqa: ASYNC240 (it is quick)
     os.kill(pids[1], signal.SIGKILL)
     await run.until("process=2 pid=")
     await run.until('status="exit status 2"')  # tried again and again while the other one works
