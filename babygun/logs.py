@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from select import PIPE_BUF
 from typing import Any, TextIO
 
 BATCH_SECONDS = 0.05  # the longest that a line waits
@@ -148,8 +149,10 @@ def _second(second: int) -> str:
 class _BatchHandler(logging.StreamHandler[TextIO]):
     """Writes the lines of BATCH_SECONDS together; outside of an event loop, each at once."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, shared: bool) -> None:
+        """``shared``: other processes write to the same place, so no line may be cut."""
         super().__init__(stream)
+        self._shared = shared
         self._lines: list[str] = []
         self._loop: asyncio.AbstractEventLoop | None = None  # whose timer will flush
 
@@ -171,15 +174,28 @@ class _BatchHandler(logging.StreamHandler[TextIO]):
         with self.lock:
             lines, self._lines, self._loop = self._lines, [], None
             if lines:
-                self.stream.write("".join(lines))
+                for part in _uncut(lines) if self._shared else ("".join(lines),):
+                    self.stream.write(part)
             super().flush()
+
+
+def _uncut(lines: list[str]) -> Iterator[str]:
+    """The lines, in parts that a pipe takes as a whole; a line that is longer is a part of its own."""
+    part, size = "", 0
+    for line in lines:
+        length = len(line) if line.isascii() else len(line.encode(errors="replace"))
+        if part and size + length > PIPE_BUF:
+            yield part
+            part, size = "", 0
+        part, size = part + line, size + length
+    yield part
 
 
 def configure(component: str, *, level: str = "info", format: str = "text", process: int | None = None) -> None:
     """Sends the process's log to standard error. ``process``: its number among several under one supervisor; each line then carries it."""
     for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):  # what a record would find out, and no line shows
         setattr(logging, name, False)
-    handler = _BatchHandler(sys.stderr)
+    handler = _BatchHandler(sys.stderr, shared=process is not None)
     handler.setFormatter(_JsonFormatter(component, process) if format == "json" else _TextFormatter(component, process, sys.stderr.isatty()))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -8,13 +8,27 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from select import PIPE_BUF
 from typing import Any
 
 import pytest
 
 from babygun import logs
 
-Configure = Callable[..., io.StringIO]
+
+class Writes(io.StringIO):
+    """``parts``: what came with each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+
+    def write(self, part: str) -> int:
+        self.parts.append(part)
+        return super().write(part)
+
+
+Configure = Callable[..., Writes]
 
 
 @pytest.fixture
@@ -23,8 +37,8 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
     root, ours = logging.getLogger(), logging.getLogger("babygun")
     before = (root.handlers[:], root.level, ours.level)
 
-    def set_up(**arguments: Any) -> io.StringIO:
-        stream = io.StringIO()
+    def set_up(**arguments: Any) -> Writes:
+        stream = Writes()
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stderr", stream)
             logs.configure("api", **arguments)
@@ -125,3 +139,21 @@ def test_lines_of_a_loop_that_ended_are_written_by_the_next_or_at_the_end(config
     assert stream.getvalue() == ""
     logging.getLogger().handlers[0].flush()
     assert stream.getvalue().count("\n") == 2
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_line_of_one_of_several_processes_names_it(configure: Configure, format: str) -> None:
+    written = configure(process=2, format=format)
+    log.info("stopping", url="u")
+    line = written.getvalue()
+    assert json.loads(line)["process"] == 2 if format == "json" else line.endswith(" api stopping url=u process=2\n")
+
+
+async def test_lines_of_several_processes_are_written_in_parts_that_a_pipe_does_not_cut(configure: Configure) -> None:
+    written = configure(process=1)
+    for size in (10, 1000, 2000, 2000, 900, 9000, 10):
+        log.info("ä" * size)
+    logging.getLogger().handlers[0].flush()
+    assert len(written.getvalue().splitlines()) == 7
+    assert all(part.endswith("\n") and (len(part.encode()) <= PIPE_BUF or part.count("\n") == 1) for part in written.parts)
+    assert len(written.parts) == 6

@@ -28,7 +28,7 @@ def polite(member):
     member.up()
     while not asked.wait(0.02):
         pass
-    print("bye", member.number, flush=True)
+    os.write(1, f"bye {{member.number}}\\n".encode())
     return 0
 
 def stubborn(member):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,7 @@ def test_relays_in_a_variable_are_json() -> None:
         ("LEASE_TTL", "1s", "below the least allowed"),
         ("API_PORT", "65536", "api_port is 65536; a port is at most 65535"),
         ("WORKER_PORT", "70000", "worker_port is 70000; a port is at most 65535"),
+        ("PROCESSES", "65", "processes is 65; the most is 64"),
         ("LEASE_TTL", "2.5s", "whole seconds"),
         ("PREFIX", "babygun", "begin and end with a slash"),
         ("ETCD_ENDPOINTS", "", "names no endpoint"),
@@ -85,6 +87,17 @@ def test_relays_in_a_variable_are_json() -> None:
 def test_setting_with_a_bad_value_says_which_and_why(variable: str, value: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load({f"BABYGUN_{variable}": value})
+
+
+@pytest.mark.parametrize("name", ["worker_port", "api_process_port"])
+def test_ports_of_all_processes_must_exist(name: str) -> None:
+    assert getattr(Settings(processes=2, **{name: 65534}), name) == 65534
+    with pytest.raises(SettingsError, match=f"{name} is 65534, and 3 processes need as many ports from there on"):
+        Settings(processes=3, **{name: 65534})
+
+
+def test_processes_of_0_are_as_many_as_cores() -> None:
+    assert Settings(processes=0).process_count == min(64, len(os.sched_getaffinity(0))) and Settings(processes=3).process_count == 3
 
 
 def test_file_with_an_unknown_setting_is_refused(tmp_path: Path) -> None:
