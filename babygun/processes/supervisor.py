@@ -70,7 +70,7 @@ class Supervisor:
     def run(self) -> int:
         """Returns the exit status when all have ended: 0 where they did so in order. A second signal that kills ends this process as well."""
         gc.collect()
-        gc.freeze()  # what is loaded so far stays shared between the processes
+        gc.freeze()  # what is loaded so far stays shared between the processes: their collectors would write to it
         self._lifeline, self._holding = os.pipe()
         with self._signals():
             self._fork(self._children[0])
