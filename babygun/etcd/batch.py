@@ -29,6 +29,7 @@ from babygun.metrics import ETCD_BATCH
 
 _MAX_OPS = 128  # etcd's default --max-txn-ops: the outer operations and those of the largest nested transaction, together
 _MAX_RESPONSE = 4 << 20  # bytes that a batch may be expected to bring back, so that one answer does not hold up the rest
+_WORTH_ANOTHER = 32  # transactions that wait, before one more RPC goes out beside those that are
 _MAX_SKIPPED = 256  # conflicting transactions passed over in making one batch, so that a hot key can't make that slow
 
 
@@ -70,7 +71,7 @@ class Batcher:
         future: asyncio.Future[TxnResult] = loop.create_future()
         span = tracing.child("etcd txn", "client")
         self._queue.append(_Waiting(txn, future, response_bytes, span))
-        if not self._scheduled and len(self._out) < self._in_flight:
+        if not self._scheduled and self._may_send():
             self._scheduled = True
             loop.call_soon(self._flush)
         if not span.recording:
@@ -88,9 +89,13 @@ class Batcher:
                 self._flush()
             await asyncio.sleep(0)
 
+    def _may_send(self) -> bool:
+        """Beside one that is out another goes only if it is large: small ones would cost this process and etcd more than the wait saves."""
+        return not self._out or (len(self._out) < self._in_flight and len(self._queue) >= _WORTH_ANOTHER)
+
     def _flush(self) -> None:
         self._scheduled = False
-        while self._queue and len(self._out) < self._in_flight:
+        while self._queue and self._may_send():
             batch = self._next()
             if not batch:
                 return

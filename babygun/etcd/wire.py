@@ -28,53 +28,67 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
-@lru_cache(maxsize=256)
-def _lease(lease: int) -> bytes:
-    """A lease's id has nine bytes, and a few leases hold everything."""
-    return varint(lease)
-
-
 def framed(message: bytes) -> bytes:
     """A message with its length before it, as one field holds another."""
     return varint(len(message)) + message
 
 
-def _nested(tag: bytes, message: bytes) -> bytes:
-    """A message as the one field of another, framed."""
-    length = varint(len(message))
-    return b"%b%b%b%b" % (varint(1 + len(length) + len(message)), tag, length, message)
+# What stands around a key and a value depends on their lengths alone, and those are few: keys of one kind are as long as each other.
+
+
+@lru_cache(maxsize=256)
+def _put_tail(lease: int, ignore_value: bool) -> bytes:
+    tail = b"\x18" + varint(lease) if lease else b""
+    return tail + b"\x28\x01" if ignore_value else tail
+
+
+@lru_cache(maxsize=8192)
+def _put_frame(key: int, value: int, tail: int) -> tuple[bytes, bytes]:
+    """What goes before the key, and between key and value, of these lengths."""
+    before_key = b"\x0a" + varint(key)
+    before_value = b"\x12" + varint(value) if value else b""
+    request = varint(len(before_key) + key + len(before_value) + value + tail)
+    op = varint(1 + len(request) + len(before_key) + key + len(before_value) + value + tail)
+    return b"%b\x12%b%b" % (op, request, before_key), before_value
 
 
 def put_op(key: bytes, value: bytes, lease: int, ignore_value: bool) -> bytes:
     """RequestOp{request_put = 2: PutRequest{key = 1, value = 2, lease = 3, ignore_value = 5}}, framed."""
-    request = b"\x0a%b%b" % (varint(len(key)), key)
-    if value:
-        request += b"\x12%b%b" % (varint(len(value)), value)
-    if lease:
-        request += b"\x18" + _lease(lease)
-    if ignore_value:
-        request += b"\x28\x01"
-    return _nested(b"\x12", request)
+    tail = _put_tail(lease, ignore_value)
+    before_key, before_value = _put_frame(len(key), len(value), len(tail))
+    return b"%b%b%b%b%b" % (before_key, key, before_value, value, tail)
+
+
+@lru_cache(maxsize=1024)
+def _key_frame(kind: bytes, key: int) -> bytes:
+    """What goes before the one key, of this length, that an operation of this kind is about."""
+    request = varint(1 + len(varint(key)) + key)
+    op = varint(1 + len(request) + 1 + len(varint(key)) + key)
+    return b"%b%b%b\x0a%b" % (op, kind, request, varint(key))
 
 
 def delete_op(key: bytes, end: bytes) -> bytes:
     """RequestOp{request_delete_range = 3: DeleteRangeRequest{key = 1, range_end = 2}}, framed."""
-    return _nested(b"\x1a", _range(key, end))
+    if end:
+        return framed(b"\x1a" + framed(b"\x0a%b%b\x12%b%b" % (varint(len(key)), key, varint(len(end)), end)))
+    return _key_frame(b"\x1a", len(key)) + key
 
 
 def range_op(request: bytes) -> bytes:
     """RequestOp{request_range = 1: RangeRequest}, framed."""
-    return _nested(b"\x0a", request)
+    return framed(b"\x0a" + framed(request))
 
 
 def get_op(key: bytes) -> bytes:
     """The same for one key: RangeRequest{key = 1}."""
-    return range_op(_range(key, b""))
+    return _key_frame(b"\x0a", len(key)) + key
 
 
-def _range(key: bytes, end: bytes) -> bytes:
-    request = b"\x0a%b%b" % (varint(len(key)), key)
-    return b"%b\x12%b%b" % (request, varint(len(end)), end) if end else request
+@lru_cache(maxsize=1024)
+def _compare_frame(head: bytes, key: int, value: int) -> bytes:
+    """What goes before the key of a compare."""
+    before_key = b"%b\x1a%b" % (head, varint(key))
+    return varint(len(before_key) + key + value) + before_key
 
 
 def compare(head: bytes, key: bytes, value: bytes, end: bytes = b"") -> bytes:
@@ -82,10 +96,9 @@ def compare(head: bytes, key: bytes, value: bytes, end: bytes = b"") -> bytes:
 
     ``head``: the fields 1 and 2; ``value``: one of 4 to 6; both encoded.
     """
-    message = b"%b\x1a%b%b%b" % (head, varint(len(key)), key, value)
     if end:
-        message += b"\x82\x04%b%b" % (varint(len(end)), end)
-    return framed(message)
+        value += b"\x82\x04%b%b" % (varint(len(end)), end)
+    return b"%b%b%b" % (_compare_frame(head, len(key), len(value)), key, value)
 
 
 def txn_request(compares: Sequence[bytes], success: Sequence[bytes], failure: Sequence[bytes]) -> bytes:
