@@ -30,7 +30,7 @@ def decode_state(data: bytes, kind: type[T]) -> T:
 
 
 def encode_job(job: Job) -> bytes:
-    return _pack(msgspec.structs.asdict(job))
+    return _pack(job)
 
 
 def decode_job(data: bytes) -> Job:
@@ -39,7 +39,7 @@ def decode_job(data: bytes) -> Job:
 
 def encode_content(content: Content) -> bytes:
     """The whole content as one msgpack map; :func:`chunked` cuts it."""
-    return _pack(msgspec.to_builtins(content, builtin_types=(bytes,)))
+    return _pack(content)
 
 
 def decode_content(data: bytes) -> Content:
@@ -62,5 +62,4 @@ def decode_first(data: bytes) -> tuple[Any, int]:
     return value, unpacker.tell()
 
 
-def _pack(value: Any) -> bytes:
-    return bytes(msgpack.packb(value))
+_pack = msgspec.msgpack.Encoder().encode

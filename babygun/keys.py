@@ -139,6 +139,10 @@ class Keys:
     def idempotency(self, client_id: str, key: str) -> bytes:
         return b"%b%b/%b" % (self.idempotencies, client_id.encode(), quote(key, safe="").encode())
 
+    def idempotency_parts(self, client_id: str, key: str) -> bytes:
+        """The prefix of the marks that a batch's parts leave, all but the first, whose mark is the key itself."""
+        return self.idempotency(client_id, key) + b"/"  # no key's name has a slash in it
+
     def retention(self, kind: str, granted: datetime, lease_id: int) -> bytes:
         """A retention lease's own key, on that lease; ``kind`` is ``contents``, ``emails`` or ``idempotency``."""
         return b"%b%b/%b/%x" % (self.retentions, kind.encode(), format_time(granted).encode(), lease_id)

@@ -103,7 +103,7 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     attachments: tuple[Attachment, ...] = ()
 
 
-class Job(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Job(msgspec.Struct, frozen=True, gc=False):
     """``jobs/…`` and ``not-before/…``: what a worker needs to decide whether to claim."""
 
     size: int  # bytes of the packed content
@@ -210,11 +210,22 @@ class SigningKey(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     created_at: datetime
 
 
-class IdempotencyRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """``idempotency/<client>/<key>``: which email a repeated POST gets back."""
+class BatchRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """How a batch was taken when its Idempotency-Key was new; a repeated call goes by it. ``ids.email_ids`` makes its ids from the first three."""
 
-    email_id: str
+    count: int
+    at_ns: int  # Unix time
+    seed: bytes  # 16 random bytes (base64 in JSON)
+    parts: tuple[int, ...]  # what was stored together, as the index of each part's first e-mail; the first part with this record
+    refused: tuple[int, ...] = ()  # indexes of what is not among them
+
+
+class IdempotencyRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """``idempotency/<client>/<key>``: which email, or which batch, a repeated POST gets back."""
+
+    email_id: str  # of a batch the first one's
     fingerprint: str  # SHA-256 of the request's body
+    batch: BatchRecord | None = None
 
 
 def queue_recipients(email: Email, queue: str) -> tuple[Recipient, ...]:

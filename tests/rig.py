@@ -19,8 +19,8 @@ from babygun.model import Content, Email, LogEntry, Recipient
 from babygun.routing import load_routes
 from babygun.settings import Settings, table
 from babygun.store import Store
+from babygun.store.acceptance import accept
 from babygun.store.reading import get_email, get_log
-from babygun.store.transitions import accept
 from babygun.worker import Worker
 
 

@@ -99,10 +99,10 @@ class JsonBody(Generic[T]):
     """Decodes bodies of one kind; ``kind``: a Struct."""
 
     def __init__(self, kind: type[T]) -> None:
-        self._decode: Callable[[bytes], T] = msgspec.json.Decoder(kind).decode
+        self._decode: Callable[[bytes | msgspec.Raw], T] = msgspec.json.Decoder(kind).decode
         self._choices = dict(_choices(msgspec.inspect.type_info(kind), ""))
 
-    def decode(self, raw: bytes) -> T:
+    def decode(self, raw: bytes | msgspec.Raw) -> T:
         """Raises the 400 or 422 problem, naming the field."""
         try:
             return self._decode(raw)
@@ -114,7 +114,7 @@ class JsonBody(Generic[T]):
         except UnicodeDecodeError:
             raise Problem(MALFORMED_JSON, "The body is not JSON in UTF-8: it has bytes that are not UTF-8.") from None
         except ValueError as error:  # msgspec.DecodeError
-            raise Problem(MALFORMED_JSON, _malformed(raw, str(error))) from None
+            raise Problem(MALFORMED_JSON, _malformed(bytes(raw), str(error))) from None
 
 
 def _malformed(raw: bytes, said: str) -> str:

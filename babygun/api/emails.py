@@ -6,15 +6,16 @@ import hashlib
 import re
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from aiohttp import web
 
 from babygun import metrics, tracing
 from babygun.api.body import read_json
-from babygun.api.context import REQUEST_ID, access_of, api_of, json_answer
+from babygun.api.context import REQUEST_ID, Api, access_of, api_of, json_answer
 from babygun.api.documents import AcceptedEmail, email_document, email_log
 from babygun.api.problems import ETCD_UNAVAILABLE, IDEMPOTENCY_CONFLICT, INVALID_REQUEST, NO_RELAY, OUT_OF_SPACE, OUTCOME_UNKNOWN, Problem, sentence
-from babygun.api.submission import read_submission
+from babygun.api.submission import Submission, read_request, submission_of
 from babygun.clock import at_ms
 from babygun.codec import encode_content
 from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
@@ -22,6 +23,7 @@ from babygun.ids import created_ms, new_email_id
 from babygun.logs import note
 from babygun.model import Email
 from babygun.store import reading, transitions
+from babygun.store.acceptance import accept
 
 MAX_IDEMPOTENCY_KEY = 255
 _idempotency_key = re.compile(rf"[ -~]{{1,{MAX_IDEMPOTENCY_KEY}}}").fullmatch
@@ -31,42 +33,22 @@ async def send_email(request: web.Request) -> web.Response:
     """Takes an e-mail. The answer leaves only after etcd has committed it."""
     api, access = api_of(request), access_of(request)
     api.rates.take(access.client)
-    if not api.routes.relays:
-        raise Problem(NO_RELAY, "An operator must set relay_url or relays (docs/settings.md) before e-mails can be taken.")
-    if api.space.full:
-        raise Problem(OUT_OF_SPACE, "etcd is nearly full; new e-mails are taken again when some of the old ones are gone.")
-    key = _key_of(request)
+    check_open(api)
+    key = key_of(request)
     raw = await read_json(request)
-    submission = read_submission(raw, api.routes, api.settings)
+    submission = submission_of(read_request(raw), api.routes, api.settings)
     ns = time.time_ns()
     now = at_ms(ns // 1_000_000)
-    content = submission.content
     span = tracing.current()
-    email = Email(
-        new_email_id(ns),
-        access.client.id,
-        submission.sender,
-        content.subject,
-        submission.recipients,
-        {},
-        now,
-        now,
-        tags=submission.tags,
-        metadata=submission.metadata,
-        request_id=request[REQUEST_ID],
-        traceparent=span.traceparent,
-        tracestate=span.tracestate,
-    )
+    email = new_email(new_email_id(ns), submission, now, client_id=access.client.id, request_id=request[REQUEST_ID], span=span)
     note(email_id=email.id)
     fingerprint = hashlib.sha256(raw).hexdigest() if key is not None else ""
     try:
-        accepted = await transitions.accept(api.store, email, encode_content(content), now=now, send_at=submission.send_at, idempotency_key=key, fingerprint=fingerprint)
+        accepted = await accept(api.store, email, encode_content(submission.content), now=now, send_at=submission.send_at, idempotency_key=key, fingerprint=fingerprint)
     except Conflict as error:
         raise Problem(IDEMPOTENCY_CONFLICT, sentence(error), field="Idempotency-Key") from None
     except (EtcdUnavailable, OutcomeUnknown) as error:
-        kind = OUTCOME_UNKNOWN if isinstance(error, OutcomeUnknown) else ETCD_UNAVAILABLE
-        detail = f"{sentence(error)} The e-mail may have been stored all the same: a call with an Idempotency-Key can be repeated without sending it twice."
-        raise Problem(kind, detail) from None
+        raise not_acknowledged(error, "The e-mail") from None
     note(email_id=accepted.email_id)
     span.set("babygun.email_id", accepted.email_id)
     if not accepted.repeated:
@@ -79,6 +61,39 @@ async def send_email(request: web.Request) -> web.Response:
     if accepted.repeated:
         headers["Idempotent-Replayed"] = "true"
     return json_answer(AcceptedEmail(accepted.email_id, "incomplete", created_at, len(email.recipients)), status=202, headers=headers)
+
+
+def check_open(api: Api) -> None:
+    """Raises the 503 problem while no e-mail can be taken."""
+    if not api.routes.relays:
+        raise Problem(NO_RELAY, "An operator must set relay_url or relays (docs/settings.md) before e-mails can be taken.")
+    if api.space.full:
+        raise Problem(OUT_OF_SPACE, "etcd is nearly full; new e-mails are taken again when some of the old ones are gone.")
+
+
+def new_email(email_id: str, submission: Submission, now: datetime, *, client_id: str, request_id: str, span: tracing.Span) -> Email:
+    """The record of an e-mail that has just come, without its queues."""
+    return Email(
+        email_id,
+        client_id,
+        submission.sender,
+        submission.content.subject,
+        submission.recipients,
+        {},
+        now,
+        now,
+        tags=submission.tags,
+        metadata=submission.metadata,
+        request_id=request_id,
+        traceparent=span.traceparent,
+        tracestate=span.tracestate,
+    )
+
+
+def not_acknowledged(error: EtcdUnavailable | OutcomeUnknown, what: str) -> Problem:
+    """``what``: the subject of the sentence."""
+    kind = OUTCOME_UNKNOWN if isinstance(error, OutcomeUnknown) else ETCD_UNAVAILABLE
+    return Problem(kind, f"{sentence(error)} {what} may have been stored all the same: a call with an Idempotency-Key can be repeated without sending it twice.")
 
 
 async def show_log(request: web.Request) -> web.Response:
@@ -130,7 +145,8 @@ def _no_such_email() -> NotFound:
     return NotFound("There is no e-mail with this id. E-mails are kept for a time after their end, then removed.")
 
 
-def _key_of(request: web.Request) -> str | None:
+def key_of(request: web.Request) -> str | None:
+    """The call's Idempotency-Key, if it has one. Raises the 422 problem."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and not _idempotency_key(key):
         raise Problem(INVALID_REQUEST, f"An Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters.", field="Idempotency-Key")

@@ -65,6 +65,38 @@ EMAIL_REQUESTS: dict[str, Any] = {
     },
 }
 ACCEPTED = {"id": EMAIL_ID, "status": "incomplete", "created_at": _AT, "recipients": 2}
+_NOTE: dict[str, Any] = {"sender": "shop@example.com", "to": "ann@example.org", "subject": "Your order", "body": "It is on its way.\n"}
+BATCH_REQUESTS: dict[str, Any] = {"two": [_NOTE, _NOTE | {"to": "bob@example.org"}], "with one that can't be taken": [_NOTE, _NOTE | {"to": "bob"}]}
+BATCH_ACCEPTED = {
+    "accepted": 2,
+    "refused": 0,
+    "results": [
+        {"index": 0, "id": EMAIL_ID, "created_at": _AT, "recipients": 1, "problem": None},
+        {"index": 1, "id": _OTHER_ID, "created_at": _AT, "recipients": 1, "problem": None},
+    ],
+}
+BATCH_MIXED = {
+    "accepted": 1,
+    "refused": 1,
+    "results": [
+        {"index": 0, "id": EMAIL_ID, "created_at": _AT, "recipients": 1, "problem": None},
+        {
+            "index": 1,
+            "id": None,
+            "created_at": None,
+            "recipients": None,
+            "problem": {
+                "type": "urn:babygun:problem:invalid-request",
+                "title": "The request breaks a rule",
+                "status": 422,
+                "detail": "The address has no @.",
+                "instance": "/emails/batch",
+                "request_id": "5d0c1f7ae2b94836",
+                "field": "[1].to",
+            },
+        },
+    ],
+}
 
 
 def _recipient(email: str, kind: str, **changes: Any) -> dict[str, Any]:

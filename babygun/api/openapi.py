@@ -32,6 +32,7 @@ Get a token with `POST /tokens`, and send it as `Authorization: Bearer <token>` 
 Pages of the same origin sign in with `POST /session` instead: a cookie then stands for the header.
 
 Errors are problems (RFC 9457) whose `type` never changes and whose `field` names the part of the request that is meant."""
+_REF = "#/components/schemas/{name}"
 _TAGS = {
     "tokens": "Who may call.",
     "clients": "The applications that may call.",
@@ -42,8 +43,9 @@ _TAGS = {
 
 def build_document() -> dict[str, Any]:
     """The whole document as plain data."""
-    types = [ProblemDocument, *{t: None for route in ROUTES for t in (route.body, route.answer.document) if isinstance(t, type) and t not in (str, bytes)}]
-    _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    found = {t: None for route in ROUTES for t in (route.body, *(answer.document for answer in (route.answer, *route.other_answers)))}
+    types = [ProblemDocument, *(t for t in found if t not in (None, str, bytes, dict[str, Any]))]
+    _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
@@ -120,11 +122,11 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 
 def _responses(route: Route) -> dict[str, Any]:
-    answer = route.answer
-    success: dict[str, Any] = {"description": answer.description, "headers": _header_refs("X-Request-Id", *answer.headers)}
-    if answer.document is not None:
-        success["content"] = {answer.media_type: {"schema": _ref(answer.document), "example": answer.example}}
-    responses = {str(answer.status): success}
+    responses: dict[str, Any] = {}
+    for answer in (route.answer, *route.other_answers):
+        success = responses[str(answer.status)] = {"description": answer.description, "headers": _header_refs("X-Request-Id", *answer.headers)}
+        if answer.document is not None:
+            success["content"] = {answer.media_type: {"schema": _ref(answer.document), "example": answer.example}}
     if route.not_modified:
         responses["304"] = {"description": "The caller has this version already, as its If-None-Match says.", "headers": _header_refs("X-Request-Id", "ETag")}
     by_status: dict[int, list[ProblemType]] = {}
@@ -169,4 +171,5 @@ def _keyed(named: dict[str, Any]) -> dict[str, Any]:
 def _ref(document: Any) -> dict[str, Any]:
     if document in (str, bytes):
         return {"type": "string"}
-    return {"$ref": f"#/components/schemas/{document.__name__}"} if isinstance(document, type) else {"type": "object"}
+    (schema,), _ = msgspec.json.schema_components([document], ref_template=_REF)
+    return schema

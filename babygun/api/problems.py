@@ -109,8 +109,8 @@ class Problem(Exception):
         if seconds is not None:
             self.headers["Retry-After"] = str(seconds)
 
-    def body(self, *, instance: str, request_id: str) -> bytes:
-        document = ProblemDocument(
+    def document(self, *, instance: str, request_id: str) -> ProblemDocument:
+        return ProblemDocument(
             self.kind.uri,
             self.kind.title,
             self.kind.status,
@@ -122,7 +122,6 @@ class Problem(Exception):
             self.reasons,
             self.warnings,
         )
-        return msgspec.json.encode(document)
 
 
 class InvalidRequest(errors.InvalidEmail):
@@ -183,5 +182,5 @@ def _printable(text: str) -> str:
 
 
 def as_response(problem: Problem, *, instance: str, request_id: str, extra: Mapping[str, Any]) -> web.Response:
-    body = problem.body(instance=instance, request_id=request_id)
+    body = msgspec.json.encode(problem.document(instance=instance, request_id=request_id))
     return web.Response(body=body, status=problem.kind.status, headers={**extra, "Content-Type": CONTENT_TYPE, **problem.headers})

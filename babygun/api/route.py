@@ -51,10 +51,11 @@ class Route:
     basic: bool = False  # HTTP Basic is taken
     metrics_token: bool = False  # the setting metrics_token is asked for, where it is set
     parameters: tuple[Parameter, ...] = ()
-    body: Any = None  # a Struct
+    body: Any = None  # a Struct, or an annotated list of one
     body_required: bool = True
     body_examples: dict[str, Any] = field(default_factory=dict)
     answer: Answer
+    other_answers: tuple[Answer, ...] = ()
     problems: tuple[ProblemType, ...] = ()  # beside those that its body and its token bring along
 
 

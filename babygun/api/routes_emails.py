@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from babygun.api import bulk, content, emails, examples, listing, preview, problems, schedule, waiting
+from babygun.api import batch, batch_body, bulk, content, emails, examples, listing, preview, problems, schedule, waiting
 from babygun.api.documents import AcceptedEmail, EmailDocument, EmailList, EmailLog
 from babygun.api.route import READS, WRITES, Answer, Parameter, Route
 from babygun.api.submission import EmailRequest
 
 _ID = Parameter("id", "path", "The e-mail's id, from the answer to POST /emails.", {"type": "string"}, examples.EMAIL_ID)
 _BULK = f"Up to {bulk.MAX_IDS:,} at once, each on its own: one that can't be changed keeps none of the others from it."
+_IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key",
+    "header",
+    "Names the call: repeated with the same body it has no further effect. Remembered for the setting idempotency_retention, 24 hours by default.",
+    {"type": "string", "minLength": 1, "maxLength": emails.MAX_IDEMPOTENCY_KEY, "pattern": "^[ -~]+$"},
+    "order-4711-confirmation",
+)
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -23,18 +30,39 @@ ROUTES: tuple[Route, ...] = (
         ),
         tag="emails",
         needs="emails:send",
-        parameters=(
-            Parameter(
-                "Idempotency-Key",
-                "header",
-                "Names the call: repeated with the same body it has no further effect. Remembered for the setting idempotency_retention, 24 hours by default.",
-                {"type": "string", "minLength": 1, "maxLength": emails.MAX_IDEMPOTENCY_KEY, "pattern": "^[ -~]+$"},
-                "order-4711-confirmation",
-            ),
-        ),
+        parameters=(_IDEMPOTENCY_KEY,),
         body=EmailRequest,
         body_examples=examples.EMAIL_REQUESTS,
         answer=Answer(202, "The e-mail is stored and will be sent.", AcceptedEmail, examples.ACCEPTED, ("Location", "Idempotent-Replayed")),
+        problems=(problems.IDEMPOTENCY_CONFLICT, problems.BUSY, problems.TOO_MANY_REQUESTS, problems.NO_RELAY, *WRITES),
+    ),
+    Route(
+        method="POST",
+        path="/emails/batch",
+        handler=batch.send_batch,
+        operation="sendEmails",
+        summary="Send many e-mails",
+        description=(
+            f"Up to {batch_body.MAX_EMAILS:,} in one call, each as for `POST /emails`. All of them are checked before the first is stored: where one breaks a rule none is taken, or with "
+            f"`{batch.VALIDATION}: permissive` the others are. The answer leaves after all that it gives an id have been committed to etcd. "
+            "The `Idempotency-Key` covers the whole batch: repeated, whatever became of the first call, it gives the same ids, stores what is not stored yet, and sends nothing twice."
+        ),
+        tag="emails",
+        needs="emails:send",
+        parameters=(
+            _IDEMPOTENCY_KEY,
+            Parameter(
+                batch.VALIDATION,
+                "header",
+                "strict: one e-mail that can't be taken keeps all from it. permissive: each on its own.",
+                {"type": "string", "enum": ["strict", "permissive"], "default": "strict"},
+                "permissive",
+            ),
+        ),
+        body=batch_body.BatchRequest,
+        body_examples=examples.BATCH_REQUESTS,
+        answer=Answer(202, "All are stored and will be sent.", batch.BatchResults, examples.BATCH_ACCEPTED, ("Idempotent-Replayed",)),
+        other_answers=(Answer(207, "Some have a problem; those with an id are stored and will be sent.", batch.BatchResults, examples.BATCH_MIXED, ("Idempotent-Replayed",)),),
         problems=(problems.IDEMPOTENCY_CONFLICT, problems.BUSY, problems.TOO_MANY_REQUESTS, problems.NO_RELAY, *WRITES),
     ),
     Route(

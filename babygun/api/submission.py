@@ -90,9 +90,13 @@ _content_id = re.compile(r"[!-;=?-~]{1,250}").fullmatch
 _tag = re.compile(rf"[A-Za-z0-9_.:-]{{1,{MAX_TAG}}}").fullmatch
 
 
-def read_submission(raw: bytes, routes: Routes, settings: Settings) -> Submission:
-    """The e-mail that a request's body describes. Raises the 400 problem, and InvalidEmail with every rule that it breaks."""
-    request = _body.decode(raw)
+def read_request(raw: bytes | msgspec.Raw) -> EmailRequest:
+    """A request's body, whose parts have the right types. Raises the 400 or 422 problem."""
+    return _body.decode(raw)
+
+
+def submission_of(request: EmailRequest, routes: Routes, settings: Settings) -> Submission:
+    """The e-mail that a request describes. Raises InvalidEmail with every rule that it breaks."""
     violations = Violations()
     sender = _address(request.sender, "sender", violations)
     recipients, shown = _recipients(request, routes, settings.max_recipients, violations)

@@ -131,18 +131,28 @@ def range_absent(start: bytes, end: bytes) -> Compare:
 class Txn:
     """If all of ``compares`` hold, ``success`` is done, else ``failure``; atomically.
 
+    ``nested``: where ``success`` has more operations, they go as nested transactions of so many each, so that there may be more than
+    the 128 that etcd takes side by side. What they answer can't be read then.
+
     The footprint says which keys the transaction may write (in either branch) and which it compares or reads, so that the
     batcher can keep apart what must not meet; keys and [start, end) ranges are listed apart.
     """
 
-    __slots__ = ("compares", "encoded", "failure", "puts", "read", "read_ranges", "success", "written", "written_ranges")
+    __slots__ = ("compares", "encoded", "failure", "op_count", "puts", "read", "read_ranges", "success", "written", "written_ranges")
 
-    def __init__(self, compares: Sequence[Compare], success: Sequence[Op], failure: Sequence[Op] = ()) -> None:
+    def __init__(self, compares: Sequence[Compare], success: Sequence[Op], failure: Sequence[Op] = (), *, nested: int = 0) -> None:
         self.compares = compares
         self.success = success
         self.failure = failure
-        self.encoded = wire.txn_request([c.encoded for c in compares], [op.encoded for op in success], [op.encoded for op in failure])
+        done = [op.encoded for op in success]
+        depth = 0
+        if 0 < nested < len(done):
+            done = [wire.txn_op(wire.txn_request((), done[i : i + nested], ())) for i in range(0, len(done), nested)]
+            depth = nested
+        self.encoded = wire.txn_request([c.encoded for c in compares], done, [op.encoded for op in failure])
         """etcd's TxnRequest on the wire."""
+        self.op_count = max(len(compares), len(done) + depth, len(failure))
+        """What etcd's --max-txn-ops is held against."""
         self.puts = False
         """Whether it may put a key: one that only deletes and reads is let through when etcd is out of space."""
         self.written: list[bytes] = []
@@ -168,11 +178,6 @@ class Txn:
     def size(self) -> int:
         """Bytes on the wire."""
         return len(self.encoded)
-
-    @property
-    def op_count(self) -> int:
-        """What etcd's --max-txn-ops is held against."""
-        return max(len(self.compares), len(self.success), len(self.failure))
 
 
 class TxnResult:

@@ -101,6 +101,11 @@ def compare(head: bytes, key: bytes, value: bytes, end: bytes = b"") -> bytes:
     return b"%b%b%b" % (_compare_frame(head, len(key), len(value)), key, value)
 
 
+def txn_op(request: bytes) -> bytes:
+    """RequestOp{request_txn = 4: TxnRequest}, framed."""
+    return framed(b"\x22" + framed(request))
+
+
 def txn_request(compares: Sequence[bytes], success: Sequence[bytes], failure: Sequence[bytes]) -> bytes:
     """TxnRequest{compare = 1, success = 2, failure = 3} of framed parts."""
     request = b"\x0a" + b"\x0a".join(compares) if compares else b""

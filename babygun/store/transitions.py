@@ -12,37 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
-
-import msgspec
 
 from babygun import codec, lifecycle
 from babygun.clock import utc_now
-from babygun.errors import Conflict, EtcdError, EtcdUnavailable, InvalidEmail, LeaseNotFound, NotFound, OutcomeUnknown, OutOfSpace, PermissionDenied
+from babygun.errors import Conflict, EtcdError, EtcdUnavailable, LeaseNotFound, NotFound, OutcomeUnknown, OutOfSpace, PermissionDenied
 from babygun.etcd import KeyValue, Op, Txn, TxnResult, absent, created_at, delete, delete_range, get, get_range, keep, modified_at, present, put
 from babygun.keys import LOG_ENTRIES, JobRef, kept_log_seqs, range_end
 from babygun.lifecycle import QueueResult, Transition
 from babygun.logs import get_logger
-from babygun.model import Content, Email, IdempotencyRecord, Owner, QueueState, Recipient
+from babygun.model import Content, Email, Owner, QueueState, Recipient
 from babygun.store.store import Store
 
 log = get_logger("store")
-
-# An email's last transition writes, per queue, the job's and the owner's end, hangs each log entry and each chunk on its lease, and
-# must stay below etcd's 128 operations.
-MAX_QUEUES = 16
-MAX_CHUNKS = 48
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """``repeated``: the Idempotency-Key was known, and ``email_id`` is the first request's."""
-
-    email_id: str
-    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,70 +59,6 @@ class Finished:
     dropped: tuple[JobRef, ...]
     email: Email | None
     email_revision: int
-
-
-async def accept(
-    store: Store,
-    email: Email,
-    packed: bytes,
-    *,
-    now: datetime,
-    send_at: datetime | None = None,
-    idempotency_key: str | None = None,
-    fingerprint: str = "",
-) -> Accepted:
-    """Stores a new email; when this returns, it is committed. ``packed``: the content from ``codec.encode_content``.
-
-    Raises InvalidEmail where it is too much for one e-mail, Conflict where the key stands for another request, and EtcdUnavailable or OutcomeUnknown where etcd could not be
-    brought to answer in time: then the email may or may not have been stored, and nobody may acknowledge it.
-    """
-    chunks = codec.chunked(packed)
-    if len(chunks) > MAX_CHUNKS:
-        raise InvalidEmail(f"The e-mail takes {len(packed)} bytes; at most {MAX_CHUNKS * codec.CHUNK_BYTES} can be stored.", field="attachments", status=413)
-    if len({recipient.queue for recipient in email.recipients}) > MAX_QUEUES:
-        raise InvalidEmail(f"The recipients go by more than {MAX_QUEUES} relays; send several e-mails.", field="recipients")
-    email = msgspec.structs.replace(email, size=len(packed), chunks=len(chunks))
-    transition = lifecycle.accept(email, now=now, send_at=send_at)
-    email_key = store.keys.email(email.id)
-    compares = [absent(email_key)]
-    success = [*_transition_ops(store, transition, None, 0), put(store.keys.chunk(email.id, 0), chunks[0])]
-    failure = [get(email_key)]
-    if idempotency_key is not None:
-        key = store.keys.idempotency(email.client_id, idempotency_key)
-        compares.append(absent(key))
-        failure.append(get(key))
-    later = [store.keys.chunk(email.id, number) for number in range(1, len(chunks))]
-    compares += [present(key) for key in later]
-    success += [keep(key, 0) for key in later]
-    upload_lease = await _upload(store, list(zip(later, chunks[1:], strict=True))) if later else 0
-    try:
-        idempotency_lease = 0
-
-        async def write() -> TxnResult:
-            nonlocal idempotency_lease
-            ops = success
-            if idempotency_key is not None:
-                idempotency_lease = await store.idempotency_leases.lease(1)
-                ops = [*success, put(key, codec.encode_state(IdempotencyRecord(email.id, fingerprint)), idempotency_lease)]
-            return await store.batcher.submit(Txn(compares, ops, failure))
-
-        result = await _settle(store, write, lambda: store.idempotency_leases.forget(idempotency_lease))
-    except OutOfSpace:
-        if await store.client.get(email_key) is None:
-            raise
-        return Accepted(email.id)  # etcd wrote it, and noticed only then that it is full
-    finally:
-        if upload_lease:
-            # What was accepted is off this lease by now; what was not goes with it.
-            await asyncio.shield(asyncio.ensure_future(_revoke(store, upload_lease)))
-    if result.succeeded or result.kvs(0):
-        return Accepted(email.id)  # refused because the id is there: an earlier try of ours was applied after all
-    if idempotency_key is not None and (known := result.kvs(1)):
-        first = codec.decode_idempotency(known[0].value)
-        if first.fingerprint != fingerprint:
-            raise Conflict("this Idempotency-Key has been used with another request")
-        return Accepted(first.email_id, repeated=True)
-    raise OutcomeUnknown("the parts of a large e-mail expired before it was complete: the upload took too long")
 
 
 async def claim(store: Store, ref: JobRef, *, worker_id: str, lease_id: int, attempt: str, size: int = 0) -> Claim | None:
@@ -438,44 +358,6 @@ async def _retention(store: Store, email: Email) -> tuple[int, int]:
     if email.status != "complete":
         return lease, lease
     return lease, await store.content_leases.lease(email.chunks) if store.settings.contents_retention else 0
-
-
-async def _upload(store: Store, chunks: list[tuple[bytes, bytes]]) -> int:
-    """Writes the later chunks of a large content under a lease of some minutes; the accept takes them off it."""
-    lease = await store.client.grant(int(store.settings.upload_lease))
-    try:
-        for key, chunk in chunks:  # one at a time: a large e-mail must not hold up the small ones
-            txn = Txn([], [put(key, chunk, lease)])
-            await _settle(store, partial(store.batcher.submit, txn))
-    except BaseException:
-        await asyncio.shield(asyncio.ensure_future(_revoke(store, lease)))
-        raise
-    return lease
-
-
-async def _revoke(store: Store, lease: int) -> None:
-    try:
-        await store.client.revoke(lease)
-    except EtcdError as error:
-        log.warning("upload lease not revoked; it expires by itself", error=str(error))
-
-
-async def _settle(store: Store, write: Callable[[], Awaitable[TxnResult]], lease_gone: Callable[[], None] | None = None) -> TxnResult:
-    """Sends a write that is safe to repeat until etcd has answered, for at most twice the RPC's own time limit."""
-    deadline = time.monotonic() + 2 * store.settings.etcd_timeout
-    unknown: OutcomeUnknown | None = None
-    while True:
-        try:
-            return await write()
-        except LeaseNotFound:
-            if lease_gone is None:
-                raise
-            lease_gone()
-        except (OutcomeUnknown, EtcdUnavailable) as error:
-            unknown = error if isinstance(error, OutcomeUnknown) else unknown
-            if time.monotonic() > deadline:
-                raise (unknown or error) from None  # what was unknown once can't be ruled out by a later refusal
-            await asyncio.sleep(0.05)
 
 
 class _Pause:

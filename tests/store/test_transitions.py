@@ -15,8 +15,9 @@ from babygun.ids import new_email_id
 from babygun.keys import LOG_ENTRIES, JobRef
 from babygun.lifecycle import QueueResult, RecipientResult
 from babygun.model import Email
+from babygun.store.acceptance import accept
 from babygun.store.reading import owned_by
-from babygun.store.transitions import Claim, Held, accept, cancel, claim, finish, make_due, reclaim, release, retry
+from babygun.store.transitions import Claim, Held, cancel, claim, finish, make_due, reclaim, release, retry
 from tests.api.proxy import proxy_to
 from tests.invariants import check_invariants
 from tests.rig import Rig, changed, rig_for

@@ -17,7 +17,8 @@ from babygun.errors import Conflict, InvalidEmail, OutOfSpace
 from babygun.etcd import EtcdClient, Txn, put
 from babygun.keys import JobRef
 from babygun.model import Owner
-from babygun.store.transitions import _transition_ops, accept, cancel, retry
+from babygun.store.acceptance import accept
+from babygun.store.transitions import _transition_ops, cancel, retry
 from babygun.worker import worker as worker_module
 from tests.api.proxy import proxy_to
 from tests.etcd.test_client import compact
