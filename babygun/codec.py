@@ -48,6 +48,8 @@ def decode_content(data: bytes) -> Content:
 
 def chunked(data: bytes) -> list[bytes]:
     """``data`` in pieces of at most CHUNK_BYTES, at least one."""
+    if 0 < len(data) <= CHUNK_BYTES:
+        return [data]
     return [data[i : i + CHUNK_BYTES] for i in range(0, len(data), CHUNK_BYTES)] or [b""]
 
 

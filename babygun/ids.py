@@ -13,26 +13,27 @@ import re
 import time
 
 SHARDS = 256
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # RFC 9562's two bits
 _STEP_NS = 250  # between two ids of a batch: what the fraction can tell apart
 _EMAIL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def new_email_id(now_ns: int | None = None) -> str:
     """A new email id for this instant. ``now_ns``: nanoseconds since the epoch, for tests."""
-    return _email_id(time.time_ns() if now_ns is None else now_ns, os.urandom(8))
+    return _email_id(time.time_ns() if now_ns is None else now_ns, os.urandom(8).hex())
 
 
 def email_ids(count: int, now_ns: int, seed: bytes) -> list[str]:
     """The same ``count`` ids each time, in their order: those of a batch. ``seed``: 16 random bytes, which nobody outside may know."""
-    random = hashlib.shake_128(seed).digest(8 * count)
-    return [_email_id(now_ns + _STEP_NS * n, random[8 * n : 8 * n + 8]) for n in range(count)]
+    random = hashlib.shake_128(seed).hexdigest(8 * count)
+    return [_email_id(now_ns + _STEP_NS * n, random[16 * n : 16 * n + 16]) for n in range(count)]
 
 
-def _email_id(ns: int, random: bytes) -> str:
+def _email_id(ns: int, random: str) -> str:
+    """``random``: 16 hex digits."""
     ms, rest = divmod(ns, 1_000_000)
-    rand = int.from_bytes(random, "big")
-    h = f"{ms:012x}7{(rest << 12) // 1_000_000:03x}{(rand & 0x3FFFFFFFFFFFFFFF) | 0x8000000000000000:016x}"
-    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+    h = f"{ms:012x}"
+    return f"{h[:8]}-{h[8:]}-7{(rest << 12) // 1_000_000:03x}-{_VARIANT[random[0]]}{random[1:4]}-{random[4:]}"
 
 
 def is_email_id(text: str) -> bool:

@@ -58,7 +58,8 @@ class Keys:
         return key[key.rindex(b"/") + 1 :].decode()
 
     def job(self, ref: JobRef) -> bytes:
-        return b"%b%b/%b/%b" % (self.jobs, shard_of(ref.email_id).encode(), ref.queue.encode(), ref.email_id.encode())
+        email_id, queue = ref
+        return self.jobs + f"{shard_of(email_id)}/{queue}/{email_id}".encode()
 
     def parse_job(self, key: bytes) -> JobRef:
         _, queue, email_id = key[len(self.jobs) :].decode().split("/")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from babygun.errors import Conflict
@@ -49,8 +50,7 @@ class QueueResult:
     results: Mapping[str, RecipientResult]  # by recipient address
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(Struct, frozen=True):
     """A change of a record, its log entry, and where each touched queue goes."""
 
     email: Email

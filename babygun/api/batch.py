@@ -100,7 +100,7 @@ def _all_refused(refused: dict[int, Problem], count: int) -> Problem:
     """The problem of a batch of which some e-mails can't be taken, with what is wrong with each."""
     violations: list[Violation] = []
     for problem in refused.values():
-        found = problem.violations or [Violation(problem.field or "body", problem.detail)]
+        found = problem.violations or [Violation(problem.field or "", problem.detail)]
         violations += found if len(violations) + len(found) <= MAX_ERRORS else found[:1]
     first = next(iter(refused.values()))
     detail = f"Nothing of the batch was taken, since {len(refused)} of {count} e-mails can't be. The first: {first.detail}"
@@ -112,6 +112,8 @@ class _Batch:
 
     def __init__(self, request: web.Request, entries: Sequence[EmailRequest | Problem]) -> None:
         self._request = request
+        self._api, self._client_id, self._request_id = api_of(request), access_of(request).client.id, request[REQUEST_ID]
+        self._span = tracing.current()
         self.entries = entries
         self.problems: dict[int, Problem] = {}
 
@@ -132,10 +134,10 @@ class _Batch:
         return found
 
     def _prepare(self, email_id: str, entry: EmailRequest) -> NewEmail:
-        api = api_of(self._request)
+        api = self._api
         submission = submission_of(entry, api.routes, api.settings)
         now = _time_of(created_ms(email_id))
-        email = new_email(email_id, submission, now, client_id=access_of(self._request).client.id, request_id=self._request[REQUEST_ID], span=tracing.current())
+        email = new_email(email_id, submission, now, client_id=self._client_id, request_id=self._request_id, span=self._span)
         return prepare(api.store, email, encode_content(submission.content), now=now, send_at=submission.send_at)
 
     def answer(self, outcome: BatchOutcome, emails: Sequence[NewEmail | None]) -> BatchResults:
@@ -160,13 +162,11 @@ class _Batch:
             problem = _within(index, from_exception(error))
         elif problem is None:
             problem = Problem(INVALID_REQUEST, "It was refused when this Idempotency-Key was new, and is not now: send it with another key.", field=f"[{index}]")
-        return problem.document(instance=self._request.rel_url.raw_path, request_id=self._request[REQUEST_ID])
+        return problem.document(instance=self._request.rel_url.raw_path, request_id=self._request_id)
 
 
 def _within(index: int, problem: Problem) -> Problem:
     """The same with fields that are paths in the batch: ``[3].to[2]``."""
-
-    def path(field: str | None) -> str:
-        return f"[{index}]" if field in (None, "", "body") else f"[{index}].{field}"
-
-    return Problem(problem.kind, problem.detail, field=path(problem.field), violations=[Violation(path(v.field), v.detail) for v in problem.violations])
+    place = f"[{index}]"
+    field = place if problem.field is None else f"{place}.{problem.field}"
+    return Problem(problem.kind, problem.detail, field=field, violations=[Violation(f"{place}.{v.field}", v.detail) for v in problem.violations])

@@ -51,4 +51,6 @@ def _read_one(raw: Raw) -> EmailRequest | Problem:
     except Problem as problem:
         if problem.kind is not INVALID_REQUEST:  # what is no JSON in one place is none as a whole
             raise
+        if not bytes(raw).startswith(b"{"):  # it is not one of the e-mail's fields that is meant
+            problem.field = None
         return problem

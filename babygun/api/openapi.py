@@ -171,5 +171,7 @@ def _keyed(named: dict[str, Any]) -> dict[str, Any]:
 def _ref(document: Any) -> dict[str, Any]:
     if document in (str, bytes):
         return {"type": "string"}
+    if isinstance(document, type):
+        return {"$ref": _REF.format(name=document.__name__)}
     (schema,), _ = msgspec.json.schema_components([document], ref_template=_REF)
     return schema

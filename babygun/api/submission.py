@@ -131,11 +131,11 @@ def _address(text: str, field: str, violations: Violations) -> str:
 
 def _recipients(request: EmailRequest, routes: Routes, limit: int, violations: Violations) -> tuple[tuple[Recipient, ...], dict[RecipientKind, list[str]]]:
     """The envelope's recipients with their queues, and the addresses as given, by kind."""
-    entries: list[tuple[str, str, RecipientKind]] = [  # field, address, kind
-        *_listed("to", request.to, "to"),
-        *_listed("cc", request.cc, "cc"),
-        *_listed("bcc", request.bcc, "bcc"),
-    ]
+    entries = [*_listed("to", request.to, "to")] if request.to is not None else []  # field, address, kind
+    if request.cc is not None:
+        entries += _listed("cc", request.cc, "cc")
+    if request.bcc is not None:
+        entries += _listed("bcc", request.bcc, "bcc")
     if request.recipients:
         entries += [(f"recipients[{index}].email", r.email, r.kind) for index, r in enumerate(request.recipients)]
     shown: dict[RecipientKind, list[str]] = {"to": [], "cc": [], "bcc": []}

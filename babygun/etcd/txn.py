@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from aetcd import rpc
+from msgspec import Struct
 
 from babygun.etcd import wire
 
@@ -19,27 +20,21 @@ _EQUAL_VERSION, _GREATER_VERSION, _EQUAL_CREATE, _EQUAL_MOD = b"", b"\x08\x01", 
 _VERSION_0 = b"\x20\x00"
 
 
-class Op:
+class Op(Struct, frozen=True, eq=False, gc=False):
     """One operation of a transaction: encoded, and which key or [key, end) it is about."""
 
-    __slots__ = ("encoded", "end", "key", "kind")
-
-    def __init__(self, kind: int, encoded: bytes, key: bytes, end: bytes = b"") -> None:
-        self.kind = kind
-        self.encoded = encoded
-        self.key = key
-        self.end = end
+    kind: int
+    encoded: bytes
+    key: bytes
+    end: bytes = b""
 
 
-class Compare:
+class Compare(Struct, frozen=True, eq=False, gc=False):
     """One condition of a transaction: encoded, and which key or [key, end) it is about."""
 
-    __slots__ = ("encoded", "end", "key")
-
-    def __init__(self, encoded: bytes, key: bytes, end: bytes = b"") -> None:
-        self.encoded = encoded
-        self.key = key
-        self.end = end
+    encoded: bytes
+    key: bytes
+    end: bytes = b""
 
 
 class KeyValue(NamedTuple):

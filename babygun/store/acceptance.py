@@ -69,7 +69,10 @@ def prepare(store: Store, email: Email, packed: bytes, *, now: datetime, send_at
     ops.append(put(keys.chunk(email.id, 0), chunks[0]))
     later = [(keys.chunk(email.id, number), chunk) for number, chunk in enumerate(chunks[1:], 1)]
     ops += [keep(key, 0) for key, _ in later]
-    return NewEmail(email.id, len(email.recipients), ops, later, sum(len(op.encoded) for op in ops))
+    size = 0
+    for op in ops:
+        size += len(op.encoded)
+    return NewEmail(email.id, len(email.recipients), ops, later, size)
 
 
 async def accept(

@@ -95,10 +95,7 @@ class _Batch:
         self._refused = frozenset(record.refused)
         self._call = codec.encode_state(new_token(8))  # tells our marks from those of another call with the same key
         self._error: EtcdError | None = None
-        ids: list[str | None] = [*email_ids(record.count, record.at_ns, record.seed)]
-        for index in record.refused:
-            ids[index] = None
-        self.outcome = BatchOutcome(ids)
+        self.outcome = BatchOutcome([None if index in self._refused else email_id for index, email_id in enumerate(email_ids(record.count, record.at_ns, record.seed))])
 
     def end(self) -> BatchOutcome:
         """What became of it. Raises the error where etcd is to blame that there is no id."""

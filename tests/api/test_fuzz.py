@@ -86,10 +86,12 @@ def make_good(case: schemathesis.Case, served: Served) -> None:
         case.path_parameters["id"] = served.email_id
         if "wait" in (case.query or {}):
             case.query["wait"] = "1ms"
-    if isinstance(case.body, dict) and case.operation.path == "/emails":
-        case.body |= {"sender": EMAIL["sender"], "to": EMAIL["to"]}
-        for name in ("cc", "bcc", "reply_to", "recipients"):
-            case.body.pop(name, None)
+    if case.operation.path in ("/emails", "/emails/batch"):
+        for email in case.body if isinstance(case.body, list) else [case.body]:
+            if isinstance(email, dict):
+                email |= {"sender": EMAIL["sender"], "to": EMAIL["to"]}
+                for name in ("cc", "bcc", "reply_to", "recipients"):
+                    email.pop(name, None)
     elif isinstance(case.body, dict):
         case.body.pop("client_id", None)
         case.body.pop("client_secret", None)

@@ -127,6 +127,12 @@ async def test_real_answers_fit_the_document(api: RunningApi, store: Store) -> N
         email_id = (await checked("POST", "/emails", 202, json=example["value"], headers={"Idempotency-Key": name}))["id"]
         await checked("POST", "/emails", 202, json=example["value"], headers={"Idempotency-Key": name})
         await checked("GET", "/emails/{id}", 200, email_id=email_id)
+    good, mixed = (example["value"] for example in DOCUMENT["paths"]["/emails/batch"]["post"]["requestBody"]["content"]["application/json"]["examples"].values())
+    for _ in range(2):
+        await checked("POST", "/emails/batch", 202, json=good, headers={"Idempotency-Key": "batch"})
+    await checked("POST", "/emails/batch", 207, json=mixed, headers={"x-batch-validation": "permissive"})
+    await checked("POST", "/emails/batch", 422, json=mixed)
+    await checked("POST", "/emails/batch", 400, json=good, headers={"x-batch-validation": "x"})
     await checked("POST", "/emails", 422, json={"sender": "x", "to": "y"})
     await checked("POST", "/emails", 400, data=b"{", headers={"Content-Type": "application/json"})
     failed = (await checked("POST", "/emails", 202, json={"sender": "a@example.com", "to": "ann@example.org"}))["id"]
