@@ -9,13 +9,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from babygun.cli.batch import send_file
 from babygun.cli.emails import ended
 from babygun.cli.remote import Remote, call_api
 from babygun.errors import SettingsError
 
+_OF_ONE = ("to", "cc", "bcc", "reply_to", "subject", "body", "html", "attach", "header", "at", "tag", "wait")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--from", dest="sender", required=True, metavar="ADDRESS", help="who sends it")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--from", dest="sender", metavar="ADDRESS", help="who sends it")
+    which.add_argument(
+        "--batch", metavar="FILE", help="send many, each as POST /emails takes it: a JSON list, or one a line; - reads standard input. Goes with --idempotency-key alone"
+    )
     parser.add_argument("--to", action="append", default=[], metavar="ADDRESS", help="repeat for several; so do --cc and --bcc")
     parser.add_argument("--cc", action="append", default=[], metavar="ADDRESS")
     parser.add_argument("--bcc", action="append", default=[], metavar="ADDRESS")
@@ -32,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.batch:
+        if any(value for name, value in vars(arguments).items() if name in _OF_ONE):
+            raise SettingsError("--batch goes with --idempotency-key alone: what else there is to say of an e-mail stands in the file")
+        return send_file(arguments.batch, arguments.idempotency_key)
     request = _request(arguments)
     headers = {"Idempotency-Key": arguments.idempotency_key} if arguments.idempotency_key else {}
 

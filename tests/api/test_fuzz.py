@@ -108,13 +108,18 @@ RUNS = [
 
 @pytest.mark.parametrize(("route", "mode"), RUNS)
 def test_calls_answer_as_described_whatever_they_are_given(served: Served, route: Route, mode: GenerationMode) -> None:
-    schema = schemathesis.openapi.from_dict(build_document())
+    document = build_document()
+    examples = EXAMPLES * 4 if route.body else EXAMPLES
+    if route.operation == "sendEmails":  # each e-mail of a list takes as long to make up as a whole body of another call
+        document["paths"][route.path]["post"]["requestBody"]["content"]["application/json"]["schema"]["maxItems"] = 2
+        examples = EXAMPLES // 2
+    schema = schemathesis.openapi.from_dict(document)
     operation = schema[route.path][route.method]
     end = time.monotonic() + SECONDS
     tried = 0
 
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
-    @hypothesis.settings(max_examples=EXAMPLES * 4 if route.body else EXAMPLES, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck))
+    @hypothesis.settings(max_examples=examples, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck))
     def attempt(case: schemathesis.Case) -> None:
         nonlocal tried
         if time.monotonic() > end:
