@@ -125,15 +125,18 @@ async def write(store: Store, emails: Sequence[NewEmail], *, mark: tuple[bytes, 
     upload_lease = await _upload(store, later) if later else 0
     idempotency_lease = 0
 
+    txn: Txn | None = None
+
     async def submit() -> TxnResult:
-        nonlocal idempotency_lease
-        if mark is None:
-            return await store.batcher.submit(txn)
-        idempotency_lease = await store.idempotency_leases.lease(1)
-        return await store.batcher.submit(Txn(compares, [*ops, put(*mark, idempotency_lease)], failure, nested=NESTED))
+        nonlocal idempotency_lease, txn
+        if mark is not None:  # anew each time: a lease that is gone is replaced by another one
+            idempotency_lease = await store.idempotency_leases.lease(1)
+            txn = Txn(compares, [*ops, put(*mark, idempotency_lease)], failure, nested=NESTED)
+        elif txn is None:
+            txn = Txn(compares, ops, failure, nested=NESTED)
+        return await store.batcher.submit(txn)
 
     try:
-        txn = Txn(compares, ops, failure, nested=NESTED)
         result = await _settle(store, submit, lambda: store.idempotency_leases.forget(idempotency_lease))
     except OutOfSpace:
         if await store.client.get(first) is None:

@@ -19,7 +19,7 @@ from babygun.settings import Settings
 from babygun.store import Store
 from babygun.store.clients import create_client
 from babygun.store.rates import STEP
-from tests.api.conftest import RunningApi, StartApi, basic, running, until_ready
+from tests.api.conftest import EMAIL, RunningApi, StartApi, basic, running, until_ready
 from tests.api.proxy import Proxy, proxy_to
 from tests.etcd_server import EtcdServer
 from tests.rig import Rig, rig_for
@@ -82,7 +82,8 @@ async def test_what_is_accepted_delivered_deferred_and_failed_shows_as_rates(api
     token = await api.token_for("admin")
     async with sending.worker():
         await seen(api, lambda o: o["workers"] and o["apis"], token)
-        ids = [await api.accepted(to=["ann@example.org", f"hard{n}@example.org"]) for n in range(5)]
+        batch = await api.call("POST", "/emails/batch", json=[EMAIL | {"to": ["ann@example.org", f"hard{n}@example.org"]} for n in range(5)])
+        ids = [result["id"] for result in batch.json["results"]]
         await sending.ended(*ids)
         await api.accepted(to="soft@example.org")
         counted = {"delivered": 5, "failed": 5, "deferred": 1}

@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from babygun import tracing
-from tests.api.conftest import StartApi
+from babygun.store import Store
+from babygun.store.reading import get_email
+from tests.api.conftest import EMAIL, StartApi
 from tests.otlp_receiver import OtlpReceiver
 
 
@@ -48,6 +50,17 @@ async def test_calls_are_named_by_route_and_show_a_path_only_where_it_is_ours(re
         ("GET /emails", 200, "/emails", False),
     ]
     assert b"secret" not in receiver.raw
+
+
+async def test_batch_is_one_call_whose_emails_all_belong_to_its_trace(receiver: OtlpReceiver, start_api: StartApi, store: Store) -> None:
+    api = await start_api()
+    answer = await api.call("POST", "/emails/batch", json=[EMAIL, EMAIL | {"to": "nobody"}, EMAIL], headers={"x-batch-validation": "permissive"})
+    await receiver.until(lambda: bool(receiver.named("POST /emails/batch")))
+    [span] = receiver.named("POST /emails/batch")
+    assert (span.attributes["http.response.status_code"], span.attributes["babygun.emails"]) == (207, 2)
+    for result in (answer.json["results"][0], answer.json["results"][2]):
+        view = await get_email(store, result["id"], content=False)
+        assert view is not None and view.email.traceparent is not None and span.trace_id in view.email.traceparent
 
 
 async def test_lines_of_a_traced_call_carry_its_trace(receiver: OtlpReceiver, start_api: StartApi, caplog: pytest.LogCaptureFixture) -> None:
