@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from babygun.ids import SHARDS, is_email_id, new_email_id, new_worker_id, shard_of
+from babygun.ids import SHARDS, created_ms, email_ids, is_email_id, new_email_id, new_worker_id, shard_of
 from babygun.keys import LOG_ENTRIES, JobRef, Keys, kept_log_seqs, range_end
 
 KEYS = Keys("/babygun/")
@@ -75,6 +75,15 @@ def test_ranges_of_neighbouring_kinds_do_not_overlap() -> None:
 def test_kept_log_entries_are_the_first_and_the_newest(newest: int) -> None:
     kept = kept_log_seqs(newest)
     assert kept[0] == 0 and kept[-1] == newest and len(kept) == min(newest + 1, LOG_ENTRIES) and kept == sorted(set(kept))
+
+
+def test_ids_of_a_batch_are_the_same_each_time_and_sort_in_their_order() -> None:
+    at, seed = 1_800_000_000_999_900_000, bytes(range(16))
+    ids = email_ids(1000, at, seed)
+    assert ids == sorted(set(ids)) == email_ids(1000, at, seed) and ids[:10] == email_ids(10, at, seed)
+    assert all(map(is_email_id, ids)) and {created_ms(i) for i in ids} == {1_800_000_000_999, 1_800_000_001_000}
+    assert len({shard_of(i) for i in ids}) > 200
+    assert not {i[19:] for i in ids} & {i[19:] for i in email_ids(1000, at, bytes(16))}
 
 
 def test_email_ids_are_uuid7_in_the_order_of_their_making() -> None:

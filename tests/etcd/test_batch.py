@@ -54,6 +54,16 @@ async def test_batch_is_cut_at_127_transactions(etcd: EtcdClient, etcd_prefix: s
     assert batcher.rpcs == 2
 
 
+async def test_nested_operations_are_done_together_or_not_at_all_in_a_batch_too(etcd: EtcdClient, etcd_prefix: str) -> None:
+    p = etcd_prefix.encode()
+    await etcd.put(p + b"2/499", b"there")
+    batcher = Batcher(etcd)
+    parts = [Txn([absent(p + b"%d/499" % n)], [put(p + b"%d/%03d" % (n, m), b"v") for m in range(500)], [get(p + b"%d/499" % n)], nested=20) for n in range(5)]
+    assert succeeded(await together(batcher, *parts, create(p + b"x"))) == [True, True, False, True, True, True]
+    assert batcher.rpcs == 1
+    assert (await etcd.range(p, p + b"z")).count == 4 * 500 + 1 + 1
+
+
 async def test_wide_transactions_count_their_operations_with_the_batch(etcd: EtcdClient, etcd_prefix: str) -> None:
     p = etcd_prefix.encode()
     batcher = Batcher(etcd)

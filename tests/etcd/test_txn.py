@@ -66,6 +66,15 @@ def test_txn_and_batch_are_encoded_as_etcd_reads_them() -> None:
     assert (txn.size, txn.op_count) == (whole.ByteSize(), len(OPS))
 
 
+def test_more_operations_than_are_wanted_side_by_side_are_nested_in_their_order() -> None:
+    ops, compares = [op for op, _ in OPS], [compare for compare, _ in COMPARES]
+    txn, messages = Txn(compares, ops, ops[:1], nested=4), [m for _, m in OPS]
+    parts = [rpc.RequestOp(request_txn=rpc.TxnRequest(success=messages[i : i + 4])) for i in range(0, len(messages), 4)]
+    assert rpc.TxnRequest.FromString(txn.encoded) == rpc.TxnRequest(compare=[m for _, m in COMPARES], success=parts, failure=messages[:1])
+    assert (txn.size, txn.op_count) == (len(txn.encoded), 3 + 4) and txn.written == Txn(compares, ops, ops[:1]).written
+    assert Txn(compares, ops, nested=len(ops)).encoded == Txn(compares, ops).encoded
+
+
 @pytest.mark.parametrize("number", [0, 1, 127, 128, 2047, 2048, 16383, 16384, (1 << 63) - 1])
 def test_varint_is_what_protobuf_writes(number: int) -> None:
     assert rpc.PutRequest.FromString(b"\x18" + varint(number)).lease == number
