@@ -188,6 +188,8 @@ def _reply_to(given: str | list[str], violations: Violations) -> tuple[str, ...]
 def _check_subject(subject: str, violations: Violations) -> None:
     if len(subject) > MAX_SUBJECT:
         violations.add("subject", f"The subject has {len(subject)} characters; at most {MAX_SUBJECT} are taken.")
+    if subject.isprintable():  # as nearly all are
+        return
     if _line_break(subject):
         violations.add("subject", "The subject must not hold line breaks.")
     elif _control(subject):

@@ -40,7 +40,7 @@ class NewEmail(NamedTuple):
     recipients: int
     ops: list[Op]
     later: list[tuple[bytes, bytes]]  # the keys and values of the content's chunks beyond the first
-    bytes: int  # of the writes, on the wire
+    size: int  # bytes of the writes, on the wire
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ async def accept_batch(
     Raises Conflict where the key stands for another request, and EtcdError where none of the e-mails is known to be stored.
     """
     record = replace(record, parts=tuple(part[0] for part in _cut(emails)), refused=tuple(n for n, new in enumerate(emails) if new is None))
-    batch = _Batch(store, record, emails)
+    batch = _Batch(store, record, emails, [None if new is None else new.id for new in emails])
     if idempotency_key is None:
         await batch.write(range(len(record.parts)))
     else:
@@ -63,7 +63,7 @@ async def accept_batch(
             prefix = store.keys.idempotency_parts(client_id, idempotency_key)
             there = {kv.key for kv in (await store.client.range(prefix, range_end(prefix), keys_only=True)).kvs}
             missing = [number for number in range(1, len(known.parts)) if _mark(key, number) not in there]
-            batch = _Batch(store, known, await again(known) if missing else ())
+            batch = _Batch(store, known, await again(known) if missing else (), _ids(known))
             batch.outcome.repeated = True
             await batch.write(missing, key)
     return batch.end()
@@ -77,12 +77,17 @@ def _cut(emails: Prepared) -> Iterator[list[int]]:
         if new is None:
             continue
         ops += len(new.ops)
-        size += new.bytes
+        size += new.size
         if part and (len(part) == PART_EMAILS or ops > PART_OPS or size > PART_BYTES):
             yield part
-            part, ops, size = [], len(new.ops), new.bytes
+            part, ops, size = [], len(new.ops), new.size
         part.append(index)
     yield part
+
+
+def _ids(record: BatchRecord) -> list[str | None]:
+    refused = frozenset(record.refused)
+    return [None if index in refused else email_id for index, email_id in enumerate(email_ids(record.count, record.at_ns, record.seed))]
 
 
 def _mark(key: bytes, number: int) -> bytes:
@@ -90,12 +95,12 @@ def _mark(key: bytes, number: int) -> bytes:
 
 
 class _Batch:
-    def __init__(self, store: Store, record: BatchRecord, emails: Prepared) -> None:
+    def __init__(self, store: Store, record: BatchRecord, emails: Prepared, ids: list[str | None]) -> None:
         self._store, self._record, self._emails = store, record, emails
         self._refused = frozenset(record.refused)
         self._call = codec.encode_state(new_token(8))  # tells our marks from those of another call with the same key
         self._error: EtcdError | None = None
-        self.outcome = BatchOutcome([None if index in self._refused else email_id for index, email_id in enumerate(email_ids(record.count, record.at_ns, record.seed))])
+        self.outcome = BatchOutcome(ids)
 
     def end(self) -> BatchOutcome:
         """What became of it. Raises the error where etcd is to blame that there is no id."""
