@@ -50,7 +50,7 @@ class QueueResult:
     results: Mapping[str, RecipientResult]  # by recipient address
 
 
-class Transition(Struct, frozen=True):
+class Transition(Struct, frozen=True, gc=False):
     """A change of a record, its log entry, and where each touched queue goes."""
 
     email: Email

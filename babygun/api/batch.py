@@ -42,7 +42,7 @@ def _created_at(id_time: str) -> datetime:
     return at_ms(created_ms(id_time))
 
 
-class BatchResult(msgspec.Struct, frozen=True):
+class BatchResult(msgspec.Struct, frozen=True, gc=False):
     """What became of one e-mail: it has an ``id``, or a ``problem`` that says why it was not taken."""
 
     index: Annotated[int, Meta(description="Its place in the request; 0 is the first.")]

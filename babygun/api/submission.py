@@ -32,14 +32,14 @@ MAX_AHEAD = timedelta(days=366)
 Addresses = str | list[str] | None
 
 
-class RecipientRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RecipientRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One recipient, in the form that the answer has too."""
 
     email: Annotated[str, Meta(description="An address, with or without a display name.")]
     kind: RecipientKind = "to"
 
 
-class AttachmentRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AttachmentRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A file that goes along."""
 
     filename: Annotated[str, Meta(description="Without a path.", max_length=MAX_FILENAME)]
@@ -48,7 +48,7 @@ class AttachmentRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     content_id: Annotated[str | None, Meta(description="Set: it is shown where the HTML says cid:<content_id>.")] = None
 
 
-class EmailRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EmailRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """An e-mail to send. At least one recipient is needed, in ``to``, ``cc``, ``bcc`` or ``recipients``; an address that stands
     there several times gets one copy, as what it was first. A field that is null counts as left out."""
 
