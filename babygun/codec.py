@@ -34,7 +34,7 @@ def encode_job(job: Job) -> bytes:
 
 
 def decode_job(data: bytes) -> Job:
-    return msgspec.convert(msgpack.unpackb(data), Job)
+    return _unpack_job(data)
 
 
 def encode_content(content: Content) -> bytes:
@@ -43,7 +43,7 @@ def encode_content(content: Content) -> bytes:
 
 
 def decode_content(data: bytes) -> Content:
-    return msgspec.convert(msgpack.unpackb(data), Content)
+    return _unpack_content(data)
 
 
 def chunked(data: bytes) -> list[bytes]:
@@ -65,3 +65,5 @@ def decode_first(data: bytes) -> tuple[Any, int]:
 
 
 _pack = msgspec.msgpack.Encoder().encode
+_unpack_job = msgspec.msgpack.Decoder(Job).decode
+_unpack_content = msgspec.msgpack.Decoder(Content).decode

@@ -103,7 +103,7 @@ def compare(head: bytes, key: bytes, value: bytes, end: bytes = b"") -> bytes:
 
 def txn_op(request: bytes) -> bytes:
     """RequestOp{request_txn = 4: TxnRequest}, framed."""
-    return _nested(b"\x22", request)
+    return framed(b"\x22" + framed(request))
 
 
 def txn_request(compares: Sequence[bytes], success: Sequence[bytes], failure: Sequence[bytes]) -> bytes:
