@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -24,9 +25,11 @@ from typing import Any, TextIO
 
 BATCH_SECONDS = 0.05  # the longest that a line waits
 
-_COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
+_COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
+_is_plain = re.compile(r"[!#-~]+").fullmatch
 
-
+_root = logging.getLogger()
+_own: _BatchHandler | None = None  # where the process's log goes, once it is configured
 _as_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 _bound: ContextVar[dict[str, Any] | None] = ContextVar("babygun_log_fields", default=None)
@@ -83,6 +86,9 @@ class Log:
             for name, value in (_bound.get() or {}).items():
                 if fields.get(name) is None:
                     fields[name] = value
+            if exc is None and _own is not None and _root.handlers == [_own]:
+                _own.add(_own.line(time.time(), level, event, fields), level)  # a third of the way by a record
+                return
             # Logger.log would walk the stack for the place of the call, which no line shows.
             exc_info = None if exc is None else (type(exc), exc, exc.__traceback__)
             logger.handle(logger.makeRecord(logger.name, level, "", 0, event, (), exc_info, extra={"fields": fields}))
@@ -95,15 +101,18 @@ class _TextFormatter(logging.Formatter):
         self.tail = f" process={process}" if process is not None else ""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = getattr(record, "fields", {})
-        tail = "".join(f" {name}={_plain(value)}" for name, value in fields.items() if value is not None) + self.tail
-        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()} "
-        line = f"{_at(record)} {self.component} {level}{record.getMessage()}{tail}"
-        if self.colour and record.levelname in _COLOURS:
-            line = f"{_COLOURS[record.levelname]}{line}\x1b[0m"
+        line = self.line(record.created, record.levelno, record.getMessage(), getattr(record, "fields", {}))
         if record.exc_info and record.exc_info[0]:
             line += "\n" + self.formatException(record.exc_info)
         return line
+
+    def line(self, created: float, level: int, event: str, fields: dict[str, Any]) -> str:
+        parts = [_at(created), self.component, event] if level == logging.INFO else [_at(created), self.component, logging.getLevelName(level).lower(), event]
+        for name, value in fields.items():
+            if value is not None:
+                parts.append(f"{name}={value if type(value) is str and _is_plain(value) else _plain(value)}")
+        line = " ".join(parts) + self.tail
+        return f"{_COLOURS[level]}{line}\x1b[0m" if self.colour and level in _COLOURS else line
 
 
 class _JsonFormatter(logging.Formatter):
@@ -112,17 +121,21 @@ class _JsonFormatter(logging.Formatter):
         self.component, self.process = component, process
 
     def format(self, record: logging.LogRecord) -> str:
+        traceback = self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else None
+        return self.line(record.created, record.levelno, record.getMessage(), getattr(record, "fields", {}), traceback)
+
+    def line(self, created: float, level: int, event: str, fields: dict[str, Any], traceback: str | None = None) -> str:
         entry: dict[str, Any] = {
-            "at": _at(record),
-            "level": record.levelname.lower(),
+            "at": _at(created),
+            "level": logging.getLevelName(level).lower(),
             "component": self.component,
-            "event": record.getMessage(),
-            **{name: value for name, value in getattr(record, "fields", {}).items() if value is not None},
+            "event": event,
+            **{name: value for name, value in fields.items() if value is not None},
         }
         if self.process is not None:
             entry["process"] = self.process
-        if record.exc_info and record.exc_info[0]:
-            entry["traceback"] = self.formatException(record.exc_info)
+        if traceback is not None:
+            entry["traceback"] = traceback
         return _as_json(entry)
 
 
@@ -136,9 +149,9 @@ def _plain(value: Any) -> str:
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
-def _at(record: logging.LogRecord) -> str:
-    second = int(record.created)
-    return f"{_second(second)}.{int((record.created - second) * 1000):03d}Z"
+def _at(created: float) -> str:
+    second = int(created)
+    return f"{_second(second)}.{int((created - second) * 1000):03d}Z"
 
 
 @lru_cache(maxsize=2)
@@ -149,21 +162,28 @@ def _second(second: int) -> str:
 class _BatchHandler(logging.StreamHandler[TextIO]):
     """Writes the lines of BATCH_SECONDS together; outside of an event loop, each at once."""
 
-    def __init__(self, stream: TextIO, *, shared: bool) -> None:
+    def __init__(self, stream: TextIO, formatter: _TextFormatter | _JsonFormatter, *, shared: bool) -> None:
         """``shared``: other processes write to the same place, so no line may be cut."""
         super().__init__(stream)
+        self.setFormatter(formatter)
+        self.line = formatter.line
         self._shared = shared
         self._lines: list[str] = []
         self._loop: asyncio.AbstractEventLoop | None = None  # whose timer will flush
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(self.format(record) + self.terminator)
+        self.add(self.format(record), record.levelno)
+
+    def add(self, line: str, level: int) -> None:
+        assert self.lock
+        with self.lock:
+            self._lines.append(line + self.terminator)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             self.flush()
             return
-        if record.levelno >= logging.WARNING:
+        if level >= logging.WARNING:
             self.flush()
         elif self._loop is not loop:
             self._loop = loop
@@ -195,9 +215,8 @@ def configure(component: str, *, level: str = "info", format: str = "text", proc
     """Sends the process's log to standard error. ``process``: its number among several under one supervisor; each line then carries it."""
     for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):  # what a record would find out, and no line shows
         setattr(logging, name, False)
-    handler = _BatchHandler(sys.stderr, shared=process is not None)
-    handler.setFormatter(_JsonFormatter(component, process) if format == "json" else _TextFormatter(component, process, sys.stderr.isatty()))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
+    global _own
+    _own = _BatchHandler(sys.stderr, _JsonFormatter(component, process) if format == "json" else _TextFormatter(component, process, sys.stderr.isatty()), shared=process is not None)
+    _root.handlers[:] = [_own]
+    _root.setLevel(logging.WARNING)
     logging.getLogger("babygun").setLevel(level.upper())
