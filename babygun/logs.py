@@ -216,7 +216,9 @@ def configure(component: str, *, level: str = "info", format: str = "text", proc
     for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):  # what a record would find out, and no line shows
         setattr(logging, name, False)
     global _own
-    _own = _BatchHandler(sys.stderr, _JsonFormatter(component, process) if format == "json" else _TextFormatter(component, process, sys.stderr.isatty()), shared=process is not None)
+    _own = _BatchHandler(
+        sys.stderr, _JsonFormatter(component, process) if format == "json" else _TextFormatter(component, process, sys.stderr.isatty()), shared=process is not None
+    )
     _root.handlers[:] = [_own]
     _root.setLevel(logging.WARNING)
     logging.getLogger("babygun").setLevel(level.upper())

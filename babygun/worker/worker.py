@@ -46,7 +46,7 @@ from babygun.worker.tally import Tally
 log = get_logger("worker")
 
 _RECLAIM_MEMORY = 60.0  # seconds for which a dead worker's jobs are remembered, to log who takes them over
-_AHEAD = 16  # claims beyond twice a relay's connections: they hide the time that a claim and a finish take
+_PER_CONNECTION, _AHEAD = 4, 16  # claims for each of a relay's connections and beyond: they hide the time that a claim and a finish take, and let batches grow
 _LEAST_HOLD, _MOST_HOLD = 0.05, 2.0  # s, between claims that etcd doesn't answer
 _MOST_RECLAIMS = 3  # from then on a try counts as made, so that an e-mail which kills its worker comes to an end
 _SHED_INTERVAL = 2.0  # seconds; at full speed etcd's file grows by tens of megabytes in that time
@@ -62,7 +62,7 @@ class Worker:
         self._delivery = Delivery(settings, routes, settings.smtp_hostname or socket.getfqdn())
         self._finisher = Finisher(self.store)
         self.ready = ReadyJobs(settings.worker_ready)
-        limits = {relay.name: 2 * relay.max_connections + _AHEAD for relay in routes.relays.values()}
+        limits = {relay.name: _PER_CONNECTION * relay.max_connections + _AHEAD for relay in routes.relays.values()}
         self._slots = Slots(total=settings.worker_concurrency, memory=settings.worker_memory, limits=limits)
         self._wake = asyncio.Event()
         self.in_flight: dict[JobRef, asyncio.Task[None]] = {}
