@@ -1,0 +1,1 @@
+"""Benchmarks: Babygun beside its peers, and Babygun as its work grows. See docs/performance.md."""

@@ -1,0 +1,208 @@
+"""The load generator and the counting mail server, two small C programs (load/), compiled at their first use.
+
+All times are of CLOCK_MONOTONIC, in seconds (``time.monotonic()``), so what one program notes can be compared with another's.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import select
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from scripts.bench.processes import BenchError, Stage, Unavailable, line_of, run
+
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / "build" / "bench"  # ignored by git
+SOURCES = Path(__file__).parent / "load"
+_PROGRAMS = {"load": ("load.c", "http.c", "smtp.c", "load.h"), "sink": ("sink.c",)}
+
+
+def compiled(name: Literal["load", "sink"]) -> Path:
+    """The program, compiled where it isn't or its source is newer. Raises Unavailable where there is no compiler."""
+    program, sources = BUILD / name, [SOURCES / source for source in _PROGRAMS[name]]
+    if program.exists() and program.stat().st_mtime > max(source.stat().st_mtime for source in sources):
+        return program
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc")
+    if not compiler:
+        raise Unavailable("gcc is not installed, and the load generator is in C: apt-get install gcc libc6-dev")
+    BUILD.mkdir(parents=True, exist_ok=True)
+    new = program.with_suffix(f".{os.getpid()}")
+    run([compiler, "-O2", "-Wall", "-Wextra", "-o", new, *(source for source in sources if source.suffix == ".c")])
+    new.replace(program)
+    return program
+
+
+@dataclass(frozen=True)
+class Mail:
+    """What is sent: ``count`` e-mails with the numbers from ``first`` on, each of ``size`` bytes to ``recipients`` recipients."""
+
+    first: int
+    count: int
+    size: int = 1024
+    recipients: int = 1
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a generator reports: when it began and ended, e-mails that were not accepted, its own CPU time in seconds."""
+
+    start: float
+    end: float
+    refused: int
+    cpu: float
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """What the sink counted since it was told what to expect. ``messages`` with duplicates, ``stray`` those of other numbers; ``bytes`` as received."""
+
+    expected: int
+    distinct: int
+    messages: int
+    stray: int
+    recipients: int
+    bytes: int
+    first: float  # arrival of the first and of the last one; 0: none yet
+    last: float
+    opened: int  # connections since then, and the most at once
+    most_open: int
+    now: float
+
+    @property
+    def complete(self) -> bool:
+        return self.distinct == self.expected
+
+
+class Sink:
+    """The counting mail server, as a process of the stage."""
+
+    def __init__(self, stage: Stage, name: str = "sink") -> None:
+        self._stage, self._name = stage, name
+        self._process = stage.start(name, [compiled("sink"), "0"], pipes=True)
+        words = line_of(self._process.stdout).split()
+        if len(words) != 2:
+            raise BenchError(f"the sink did not start: {stage.last_words(name)}")
+        self.port = int(words[1])
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def expect(self, mail: Mail, times: Path | None = None) -> None:
+        """Counts anew. ``times`` gets the times of arrival, see :func:`arrival_times`; it may be read at any time."""
+        self._ask(f"expect {mail.first} {mail.count} {times or ''}")
+
+    def count(self) -> Arrived:
+        return Arrived(**json.loads(self._ask("count")))
+
+    def wait(self, stall: float = 30.0, poll: float = 0.05, seen: Callable[[Arrived], None] | None = None) -> Arrived:
+        """Waits until everything has come; ``seen`` gets each count. Raises BenchError where nothing new comes for ``stall`` seconds."""
+        last, moved = -1, time.monotonic()
+        while True:
+            arrived = self.count()
+            if seen:
+                seen(arrived)
+            if arrived.complete:
+                return arrived
+            if arrived.distinct != last:
+                last, moved = arrived.distinct, time.monotonic()
+            elif time.monotonic() - moved > stall:
+                raise BenchError(f"{arrived.distinct} of {arrived.expected} e-mails came, and no more for {stall:g} s")
+            self._stage.check()
+            time.sleep(poll)
+
+    def _ask(self, line: str) -> bytes:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise BenchError(f"the sink is gone: {self._stage.last_words(self._name)}") from None
+        ready, _, _ = select.select([self._process.stdout], [], [], 30)
+        answer = line_of(self._process.stdout) if ready else b""
+        if not answer:
+            raise BenchError(f"the sink does not answer: {self._stage.last_words(self._name)}")
+        return answer
+
+
+class Load:
+    """A run of the load generator, as a process of the stage; see load.c for the options.
+
+    ``stall``: seconds without an answer after which it gives up. ``authorization``: http: the header's value.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        protocol: Literal["http", "smtp"],
+        ports: Sequence[int],
+        mail: Mail,
+        *,
+        connections: int = 20,
+        rate: float = 0,
+        batch: int = 1,
+        path: str = "/emails",
+        authorization: str = "",
+        times: Path | None = None,
+        stall: int = 30,
+    ) -> None:
+        command = [compiled("load"), protocol, "--port", ",".join(map(str, ports)), "--first", str(mail.first), "--count", str(mail.count), "--size", str(mail.size)]
+        command += ["--recipients", str(mail.recipients), "--connections", str(connections), "--rate", f"{rate:.6f}", "--batch", str(batch), "--path", path, "--stall", str(stall)]
+        if times:
+            command += ["--times", str(times)]
+        self._stage = stage
+        with suppress(OSError):
+            stage.log("load").unlink()  # what an earlier run said
+        self._process = stage.start("load", command, environment={"AUTH": authorization} if authorization else {}, pipes=True)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait(self) -> Sent:
+        """Waits for its end. Raises BenchError where it gave up."""
+        output, _ = self._process.communicate()
+        status = self._process.returncode
+        self._stage.end("load")
+        if status:
+            raise BenchError(f"the load generator gave up: {self._stage.last_words('load')}")
+        return Sent(**json.loads(output))
+
+
+def sent_times(file: Path) -> list[tuple[float, float]]:
+    """When each e-mail was sent (or due), and answered; 0: not yet."""
+    numbers = _numbers(file)
+    return [(sent / 1e9, answered / 1e9) for sent, answered in zip(numbers[::2], numbers[1::2], strict=True)]
+
+
+def arrival_times(file: Path) -> list[float]:
+    """When each e-mail arrived; 0: not yet."""
+    return [number / 1e9 for number in _numbers(file)]
+
+
+def _numbers(file: Path) -> array.array[int]:
+    numbers = array.array("q")
+    numbers.frombytes(file.read_bytes())
+    return numbers
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The value that ``part`` (0.99) of all values do not exceed; of nothing it is 0."""
+    ordered = sorted(values)
+    return ordered[min(int(len(ordered) * part), len(ordered) - 1)] if ordered else 0.0

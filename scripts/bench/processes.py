@@ -1,0 +1,167 @@
+"""The processes that a benchmark starts, each in a session of its own, and their end: also when the benchmark itself is killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from babygun.dev.guard import end_groups, signal_group
+from babygun.dev.interpreter import python_command, python_environment
+from babygun.dev.ports import Ports
+
+GRACE = 10.0  # seconds from SIGTERM to SIGKILL
+_LAST = 2000  # characters of a log that an error shows
+
+
+class BenchError(Exception):
+    """A benchmark can't go on; the message is for the person who started it."""
+
+
+class Unavailable(BenchError):
+    """Something is not on this machine; the message says what, and how it gets there."""
+
+
+class Stage:
+    """A temporary folder and the processes that run in it; on leaving it ends both. Logs are ``<folder>/<name>.log``.
+
+    The folder is on a disk, not in /tmp, which is memory on many machines: an fsync must mean something.
+    """
+
+    def __init__(self, parent: Path = Path("/var/tmp")) -> None:  # noqa: S108 (mkdtemp makes it our own)
+        self._parent = parent
+        self._ports = Ports(lambda line: None)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._guard: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.folder = Path(tempfile.mkdtemp(prefix="babygun-bench-", dir=self._parent))
+        self.folder.chmod(0o755)  # Postfix's processes run as another user
+        self._guard = subprocess.Popen(python_command("babygun.dev.guard", str(GRACE)), env=python_environment(), stdin=subprocess.PIPE, start_new_session=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}  # a second Ctrl-C must not leave anything behind
+        try:
+            self.end(*reversed(self._processes))
+            if self._guard and self._guard.stdin:
+                self._guard.stdin.close()
+                self._guard.wait()
+            shutil.rmtree(self.folder, ignore_errors=True)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def port(self) -> int:
+        """A free port; none is given out twice."""
+        return self._ports.any()
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def start(
+        self, name: str, command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None, cwd: Path | None = None, pipes: bool = False
+    ) -> subprocess.Popen[bytes]:
+        """Starts a process. ``pipes``: its standard input and output are ours; else the output goes to its log, as its errors do."""
+        with self.log(name).open("ab") as log:
+            process = subprocess.Popen(
+                [os.fspath(word) for word in command],
+                env=None if environment is None else dict(environment),
+                cwd=cwd or self.folder,
+                stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if pipes else log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._processes[name] = process
+        self._tell_guard(f"+ 0 {process.pid}")
+        return process
+
+    def end(self, *names: str) -> None:
+        """Ends these processes and all that they started, at once: SIGTERM, then SIGKILL. Those that have gone already are fine."""
+        found = [self._processes.pop(name) for name in names if name in self._processes]
+        for process in found:
+            signal_group(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE
+        for process in found:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(deadline - time.monotonic(), 0.01))
+            end_groups([process.pid], 1.0)  # what it left behind
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream:
+                    with suppress(OSError):
+                        stream.close()
+            self._tell_guard(f"- {process.pid}")
+
+    def ready(self, name: str, is_ready: Callable[[], bool], within: float = 60.0) -> None:
+        """Waits until ``is_ready`` says so; OSError counts as not yet. Raises BenchError with the end of its log."""
+        deadline, process = time.monotonic() + within, self._processes[name]
+        while True:
+            with suppress(OSError):
+                if is_ready():
+                    return
+            if process.poll() is not None or time.monotonic() > deadline:
+                what = f"ended with status {process.returncode}" if process.poll() is not None else f"was not ready within {within:g} s"
+                raise BenchError(f"{name} {what}:\n{self.last_words(name)}")
+            time.sleep(0.05)
+
+    def check(self) -> None:
+        """Raises BenchError where a process that should run has ended."""
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                raise BenchError(f"{name} ended with status {process.returncode}:\n{self.last_words(name)}")
+
+    def last_words(self, name: str) -> str:
+        with suppress(OSError):
+            return self.log(name).read_text(errors="replace")[-_LAST:]
+        return ""
+
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
+    def _tell_guard(self, line: str) -> None:
+        if self._guard and self._guard.stdin:
+            with suppress(OSError):
+                self._guard.stdin.write(line.encode() + b"\n")
+                self._guard.stdin.flush()
+
+
+def run(command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None, cwd: Path | None = None, within: float = 60.0) -> str:
+    """Runs a command to its end; returns what it printed. Raises BenchError where it fails."""
+    words = [os.fspath(word) for word in command]
+    try:
+        done = subprocess.run(
+            words, env=None if environment is None else dict(environment), cwd=cwd, capture_output=True, text=True, timeout=within, stdin=subprocess.DEVNULL, errors="replace"
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BenchError(f"{' '.join(words)}: {error}") from None
+    if done.returncode:
+        raise BenchError(f"{' '.join(words)} ended with status {done.returncode}:\n{(done.stdout + done.stderr)[-_LAST:]}")
+    return done.stdout
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of it is answered with 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 (our own processes')
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
+
+
+def line_of(stream: IO[Any] | None) -> bytes:
+    """The next line of a pipe; empty at its end."""
+    assert stream is not None
+    return bytes(stream.readline())

@@ -1,0 +1,143 @@
+"""Babygun as an operator starts it: etcd, ``babygun api`` and ``babygun worker``, all settings at their defaults but addresses and ports."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from babygun import __version__
+from babygun.dev.embedded_etcd import EmbeddedEtcd
+from babygun.dev.etcd_binary import EtcdBinary
+from babygun.dev.etcd_build import prepare_etcd
+from babygun.dev.interpreter import python_command, python_environment
+from babygun.errors import BabygunError
+from scripts.bench.loadgen import Load, Mail, Sent, compiled
+from scripts.bench.processes import Stage, Unavailable, answers, run
+
+CONNECTIONS = 100  # of the generator to the API: as many requests are under way at once
+
+
+class BabygunKind:
+    """See :class:`scripts.bench.systems.Kind`."""
+
+    name = "Babygun"
+    durable = "etcd, one member, fsync before every answer"
+
+    def __init__(self) -> None:
+        self._etcd: EtcdBinary | None = None
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        compiled("load")
+        self._etcd = etcd_binary(say)
+
+    def versions(self) -> Mapping[str, str]:
+        return {"babygun": __version__, "etcd": self._etcd.version if self._etcd else ""}
+
+    def start(self, stage: Stage, relay_port: int, *, deliver: bool) -> Babygun:
+        assert self._etcd is not None  # prepared
+        return Babygun(stage, relay_port, self._etcd).start(workers=1 if deliver else 0)
+
+
+def etcd_binary(say: Callable[[str], None]) -> EtcdBinary:
+    """The etcd that ``babygun dev`` would take. Raises Unavailable."""
+    try:
+        return prepare_etcd(say)
+    except BabygunError as error:
+        raise Unavailable(str(error)) from None
+
+
+class Babygun:
+    """One etcd, any number of API processes and workers, started and ended on their own.
+
+    ``settings``: more of them, as variables (``{"BABYGUN_RETENTION": "1m"}``). ``quota``: etcd's, in bytes.
+    """
+
+    def __init__(self, stage: Stage, relay_port: int, etcd: EtcdBinary, *, settings: Mapping[str, str] | None = None, quota: int = 8 << 30) -> None:
+        self._stage, self._etcd_binary, self._quota = stage, etcd, quota
+        self._settings = {"BABYGUN_RELAY_URL": f"smtp://127.0.0.1:{relay_port}", **(settings or {})}
+        self._names: dict[str, list[str]] = {"api": [], "worker": [], "etcd": []}
+        self._ports: list[int] = []
+        self._started = 0
+        self.endpoint = ""  # etcd's
+        self.token = ""
+
+    def start(self, *, apis: int = 1, workers: int = 1) -> Babygun:
+        """Starts everything; returns when all of it is ready and a token is at hand."""
+        self.start_etcd()
+        self.start_apis(apis)
+        self.authorize()
+        self.start_workers(workers)
+        return self
+
+    def start_etcd(self) -> None:
+        self._started += 1
+        etcd = EmbeddedEtcd(self._etcd_binary, self._stage.folder / f"etcd-{self._started}", self._stage.port(), self._stage.port(), quota=self._quota)
+        self.endpoint = etcd.endpoint
+        self._start("etcd", "etcd", etcd.command(), etcd.environment(), f"{self.endpoint}/health")
+
+    def start_apis(self, count: int = 1) -> None:
+        for n in range(count):
+            port = self._stage.port()
+            url = f"http://127.0.0.1:{port}/readyz"
+            self._start(f"api-{n}", "api", python_command("babygun", "api", "--port", str(port)), self.environment(), url)
+            self._ports.append(port)
+
+    def start_workers(self, count: int = 1) -> None:
+        for n in range(count):
+            port = self._stage.port()
+            environment = self.environment() | {"BABYGUN_WORKER_PORT": str(port)}
+            self._start(f"worker-{n}", "worker", python_command("babygun", "worker"), environment, f"http://127.0.0.1:{port}/readyz")
+
+    def stop_workers(self) -> None:
+        self._end("worker")
+
+    def stop(self) -> None:
+        for role in ("api", "worker", "etcd"):
+            self._end(role)
+
+    @property
+    def roles(self) -> Mapping[str, Sequence[int]]:
+        return {role: [self._stage.pid(name) for name in names] for role, names in self._names.items() if names}
+
+    @property
+    def urls(self) -> Sequence[str]:
+        """Of the API processes."""
+        return [f"http://127.0.0.1:{port}" for port in self._ports]
+
+    def environment(self) -> dict[str, str]:
+        """For a command of Babygun's that shall work on this one."""
+        own = {name: value for name, value in os.environ.items() if not name.startswith("BABYGUN_")}
+        return python_environment({**own, "BABYGUN_ETCD_ENDPOINTS": self.endpoint, **self._settings})
+
+    def authorize(self) -> None:
+        """Makes a client and gets a token for it, into ``token``."""
+        words = run(python_command("babygun", "client", "create", "bench", "--scope", "admin"), environment=self.environment()).split()
+        given = dict(zip(words[::2], words[1::2], strict=True))
+        login = base64.b64encode(f"{given['client_id']}:{given['client_secret']}".encode()).decode()
+        request = urllib.request.Request(f"{self.urls[0]}/tokens", method="POST", headers={"Authorization": f"Basic {login}"})  # noqa: S310 (our own process)
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            self.token = json.load(answer)["token"]
+
+    def load(self, mail: Mail, *, rate: float = 0, times: Path | None = None, batch: int = 1, connections: int = CONNECTIONS, stall: int = 30) -> Load:
+        """The load generator, started; see :class:`scripts.bench.loadgen.Load`."""
+        path = "/emails" if batch == 1 else "/emails/batch"
+        authorization = f"Bearer {self.token}"
+        return Load(self._stage, "http", self._ports, mail, connections=connections, rate=rate, batch=batch, path=path, authorization=authorization, times=times, stall=stall)
+
+    def send(self, mail: Mail, *, rate: float = 0, times: Path | None = None) -> Sent:
+        return self.load(mail, rate=rate, times=times).wait()
+
+    def _start(self, name: str, role: str, command: Sequence[str], environment: Mapping[str, str], ready_url: str) -> None:
+        self._stage.start(name, command, environment=environment)
+        self._names[role].append(name)
+        self._stage.ready(name, lambda: answers(ready_url))
+
+    def _end(self, role: str) -> None:
+        self._stage.end(*self._names[role])
+        self._names[role] = []
+        if role == "api":
+            self._ports = []
