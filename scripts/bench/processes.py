@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -159,6 +160,12 @@ def answers(url: str) -> bool:
     except urllib.error.HTTPError as error:
         error.close()
         return False
+
+
+def is_listening(port: int) -> bool:
+    """Whether something takes connections on this port of 127.0.0.1; raises OSError where nothing does."""
+    with socket.create_connection(("127.0.0.1", port), 2):
+        return True
 
 
 def line_of(stream: IO[Any] | None) -> bytes:

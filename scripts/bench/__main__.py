@@ -1,0 +1,100 @@
+"""``python -m scripts.bench compare|scaling|show``: see docs/performance.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from scripts.bench import compare, machine, report
+from scripts.bench.processes import BenchError, Stage
+
+STOPPED = 130
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m scripts.bench", description="Measures Babygun, beside its peers and as its work grows.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    comparing = commands.add_parser("compare", help="Babygun and the peers that are installed, one table")
+    comparing.add_argument("--rounds", type=_positive, default=3, help="each system is measured that often, in turn; the medians count (default: 3)")
+    comparing.add_argument("--seconds", type=float, default=8, help="how long one measurement takes, about (default: 8)")
+    comparing.add_argument("--count", type=_positive, help="a fixed number of e-mails for each measurement instead")
+    comparing.add_argument("--only", type=_names, default=[], help="some of babygun,postfix,celery,bullmq")
+    showing = commands.add_parser("show", help="the tables of a result that was saved")
+    showing.add_argument("result", type=Path)
+    for command in (comparing, showing):
+        command.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page too, between its markers (docs/performance.md)")
+    comparing.add_argument("--output", type=Path, help=f"where the result goes as JSON (default: {report.FOLDER.name}/<time>.json)")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGHUP, _stop)
+    try:
+        result = json.loads(arguments.result.read_text()) if arguments.command == "show" else _compare(arguments)
+        text = report.comparison(result)
+        print(f"\n{text}")
+        if arguments.command != "show":
+            print(f"\nresult: {report.save(result, arguments.output)}")
+        if arguments.write:
+            report.write_part(arguments.write, result["kind"], text)
+    except (BenchError, OSError, ValueError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bench: stopped", file=sys.stderr)
+        return STOPPED
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> dict[str, Any]:
+    kinds, skipped = compare.prepared(arguments.only, _say())
+    if not kinds:
+        raise BenchError("there is nothing to measure: what is missing is named above")
+    with Stage() as stage:
+        on = machine.describe(stage.folder)
+        found, failed = compare.Comparison(stage, _say(), seconds=arguments.seconds, count=arguments.count).run(kinds, arguments.rounds)
+    systems = [
+        {
+            "name": kind.name,
+            "durable": kind.durable,
+            "versions": dict(kind.versions()),
+            "summary": compare.summary(found[kind.name]),
+            "ratios": {other: compare.ratios(found[kind.name], found[other]) for other in found if other != kind.name},
+            "rounds": [{part: getattr(each, part).as_dict() for part in ("accept", "deliver", "light")} for each in found[kind.name]],
+        }
+        for kind in kinds
+        if kind.name in found
+    ]
+    return report.described("compare", on, {"systems": systems, "skipped": skipped | failed})
+
+
+def _say() -> Any:
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - began:5.0f} s  {line}", flush=True)
+
+    return say
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip().lower() for name in text.split(",") if name.strip()]
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""Babygun beside its peers: the same e-mails, the same machine, the same hour.
+
+Each round goes through all systems, so that what changes on the machine meets all of them. For each it starts the system twice, empty: once
+without delivery, to see how fast it takes mail; and once as it is, for the way from the sender to the sink, first as fast as it goes and then at
+a tenth of that, for the latency. Before each measurement it warms up, which in the first round also tells how many e-mails fill the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from scripts.bench.loadgen import Sink
+from scripts.bench.measure import Measured, Numbers, measure
+from scripts.bench.processes import BenchError, Stage, Unavailable
+from scripts.bench.systems import Kind, Running
+from scripts.bench.systems.babygun import BabygunKind
+from scripts.bench.systems.bullmq import BullMqKind
+from scripts.bench.systems.celery import CeleryKind
+from scripts.bench.systems.postfix import PostfixKind
+
+Say = Callable[[str], None]
+KINDS: tuple[Callable[[], Kind], ...] = (BabygunKind, PostfixKind, CeleryKind, BullMqKind)
+LIGHT = 0.1  # of the highest rate: the load at which latency is measured
+_FIRST = 500  # e-mails that tell roughly how fast a system is
+_PARTS = {"warm-up": 0.25, "accept": 0.5, "deliver": 1.0, "light": 0.75}  # of the seconds of a measurement
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one system did in one round."""
+
+    accept: Measured
+    deliver: Measured
+    light: Measured
+
+
+class Comparison:
+    """``seconds``: how long one measurement of the delivery shall take, roughly. ``count``: a fixed number of e-mails instead."""
+
+    def __init__(self, stage: Stage, say: Say, *, seconds: float, count: int | None = None) -> None:
+        self._stage, self._say, self._seconds, self._count = stage, say, seconds, count
+        self._sink, self._numbers = Sink(stage), Numbers()
+        self._rates: dict[tuple[str, str], float] = {}  # by system and part
+
+    def run(self, kinds: Sequence[Kind], rounds: int) -> tuple[dict[str, list[Round]], dict[str, str]]:
+        """The rounds of each system by its name, and why a system has none (it failed)."""
+        found: dict[str, list[Round]] = {kind.name: [] for kind in kinds}
+        failed: dict[str, str] = {}
+        for number in range(1, rounds + 1):
+            for kind in kinds:
+                if kind.name in failed:
+                    continue
+                try:
+                    done = self._round(kind)
+                except BenchError as error:
+                    failed[kind.name] = str(error)
+                    found.pop(kind.name)
+                    self._say(f"{kind.name} failed, and is left out: {error}")
+                    continue
+                found[kind.name].append(done)
+                self._say(
+                    f"round {number} of {rounds}: {kind.name:8} accept {done.accept.accept_rate:7,.0f}/s   end to end {done.deliver.rate:7,.0f}/s   "
+                    f"{done.deliver.cpu_sum:5,.0f} µs of CPU each   p50 {done.light.latency['p50']:.1f} ms   p99 {done.light.latency['p99']:.1f} ms"
+                )
+        return found, failed
+
+    def _round(self, kind: Kind) -> Round:
+        running = kind.start(self._stage, self._sink.port, deliver=False)
+        try:
+            count = self._warmed_up(kind, running, "accept", None)
+            accept = self._measure(running, count, None)
+        finally:
+            running.stop()
+        running = kind.start(self._stage, self._sink.port, deliver=True)
+        try:
+            count = self._warmed_up(kind, running, "deliver", self._sink)
+            deliver = self._measure(running, count, self._sink)
+            rate = deliver.rate * LIGHT
+            light = self._measure(running, self._count or max(int(rate * self._seconds * _PARTS["light"]), 50), self._sink, rate=rate, latency=True)
+        finally:
+            running.stop()
+        return Round(accept, deliver, light)
+
+    def _warmed_up(self, kind: Kind, running: Running, part: str, sink: Sink | None) -> int:
+        """Warms up; returns how many e-mails fill the time of this part."""
+        rate = self._rates.get((kind.name, part))
+        if self._count:
+            self._measure(running, self._count, sink)
+            return self._count
+        if rate is None:
+            rate = _speed(self._measure(running, _FIRST, sink))
+        done = self._measure(running, max(int(rate * self._seconds * _PARTS["warm-up"]), _FIRST), sink)
+        rate = self._rates.setdefault((kind.name, part), _speed(done))
+        return max(int(rate * self._seconds * _PARTS[part]), _FIRST)
+
+    def _measure(self, running: Running, count: int, sink: Sink | None, *, rate: float = 0, latency: bool = False) -> Measured:
+        return measure(running, self._numbers.mail(count), sink, self._stage.folder, rate=rate, latency=latency)
+
+
+def _speed(done: Measured) -> float:
+    return done.rate or done.accept_rate
+
+
+def prepared(wanted: Sequence[str], say: Say) -> tuple[list[Kind], dict[str, str]]:
+    """The systems that can be started here, and what is missing for the others, by their names. ``wanted``: names in lower case; empty: all."""
+    kinds: list[Kind] = []
+    missing: dict[str, str] = {}
+    for kind in (make() for make in KINDS):
+        if wanted and kind.name.lower() not in wanted:
+            continue
+        try:
+            kind.prepare(say)
+        except Unavailable as reason:
+            missing[kind.name] = str(reason)
+            say(f"{kind.name} is skipped: {reason}")
+        else:
+            kinds.append(kind)
+    return kinds, missing
+
+
+def summary(rounds: Sequence[Round]) -> dict[str, Any]:
+    """The medians of all rounds: what a table shows."""
+    deliver = [each.deliver for each in rounds]
+    return {
+        "accept_rate": median(each.accept.accept_rate for each in rounds),
+        "rate": median(each.rate for each in deliver),
+        "cpu": {role: median(each.cpu[role] for each in deliver) for role in deliver[0].cpu},
+        "cpu_sum": median(each.cpu_sum for each in deliver),
+        "accept_cpu": {role: median(each.accept.cpu[role] for each in rounds) for role in rounds[0].accept.cpu},
+        "generator_cpu": median(each.generator_cpu for each in deliver),
+        "sink_cpu": median(each.sink_cpu for each in deliver),
+        "others_cores": median(each.others_cores for each in deliver),
+        "memory": {role: max(each.memory[role] for each in deliver) for role in deliver[0].memory},
+        "peak_rss": {role: max(each.peak_rss[role] for each in deliver) for role in deliver[0].peak_rss},
+        "light_rate": median(each.light.rate for each in rounds),
+        "latency": {name: median(each.light.latency[name] for each in rounds) for name in rounds[0].light.latency},
+        "duplicates": sum(each.deliver.duplicates + each.light.duplicates for each in rounds),
+    }
+
+
+def ratios(rounds: Sequence[Round], others: Sequence[Round]) -> dict[str, float]:
+    """How many times the others' rates these are: the median of the rounds' ratios, since one round's systems met the same machine."""
+    pairs = list(zip(rounds, others, strict=True))
+    return {
+        "accept": median(one.accept.accept_rate / other.accept.accept_rate for one, other in pairs),
+        "rate": median(one.deliver.rate / other.deliver.rate for one, other in pairs),
+    }

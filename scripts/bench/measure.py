@@ -1,0 +1,106 @@
+"""One measurement: a number of e-mails sent to a running system and, where it delivers, awaited at the sink."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.bench.loadgen import Arrived, Mail, Sent, Sink, arrival_times, percentile, sent_times
+from scripts.bench.processes import BenchError
+from scripts.bench.procstat import Meter, busy_seconds
+from scripts.bench.systems import Running
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Measured:
+    """CPU is in microseconds per e-mail, memory in MiB, latencies are in milliseconds, rates in e-mails per second."""
+
+    count: int
+    accept_rate: float
+    rate: float  # end to end: from the first one sent to the last one's arrival; 0 where nothing is delivered
+    cpu: Mapping[str, float]  # by role
+    generator_cpu: float  # of the load generator, where it is no role of its own
+    sink_cpu: float
+    others_cores: float  # cores that were busy with anything else on the machine, on average
+    memory: Mapping[str, float]  # by role, the peak
+    peak_rss: Mapping[str, float]  # by role, as the kernel counts it since the start, shared pages in each process
+    refused: int
+    duplicates: int
+    latency: Mapping[str, float]  # p50, p99, max: sent to arrived; accepted_p50, accepted_p99: sent to acknowledged; empty where not asked for
+
+    @property
+    def cpu_sum(self) -> float:
+        return sum(self.cpu.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Numbers:
+    """Hands out e-mails with numbers that were not in use before, so that a late duplicate of an earlier measurement can't be taken for one of this."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def mail(self, count: int, **shape: int) -> Mail:
+        first, self._next = self._next, self._next + count
+        return Mail(first, count, **shape)
+
+
+def measure(
+    running: Running,
+    mail: Mail,
+    sink: Sink | None,
+    folder: Path,
+    *,
+    rate: float = 0,
+    latency: bool = False,
+    send: Callable[[Path | None], Sent] | None = None,
+    seen: Callable[[Arrived], None] | None = None,
+) -> Measured:
+    """``sink``: where the e-mails arrive; None where nothing is delivered. ``send``: how they are sent, where it isn't ``running.send``. Raises BenchError."""
+    sent_file, arrived_file = (folder / "sent", folder / "arrived") if latency else (None, None)
+    roles: dict[str, Sequence[int]] = dict(running.roles)
+    if sink:
+        sink.expect(mail, arrived_file)
+        roles["sink"] = [sink.pid]
+    busy, began, arrived = busy_seconds(), time.monotonic(), None
+    with Meter(roles) as meter:
+        sent = send(sent_file) if send else running.send(mail, rate=rate, times=sent_file)
+        if sink:
+            arrived = sink.wait(seen=seen)
+    elapsed, busy = time.monotonic() - began, busy_seconds() - busy
+    if sent.refused:
+        raise BenchError(f"{sent.refused} of {mail.count} e-mails were refused")
+    costs = meter.costs
+    per_mail = {role: cost.cpu * 1e6 / mail.count for role, cost in costs.items()}
+    ours = sum(cost.cpu for cost in costs.values()) + sent.cpu
+    times: dict[str, float] = {}
+    if latency and sent_file and arrived_file:
+        sent_at = sent_times(sent_file)
+        times = _spread([done - at for at, done in sent_at], "accepted_")
+        if sink:
+            times |= _spread([there - at for (at, _), there in zip(sent_at, arrival_times(arrived_file), strict=True)])
+    return Measured(
+        count=mail.count,
+        accept_rate=mail.count / sent.seconds,
+        rate=mail.count / (arrived.last - sent.start) if arrived else 0,
+        cpu={role: value for role, value in per_mail.items() if role != "sink"},
+        generator_cpu=sent.cpu * 1e6 / mail.count,
+        sink_cpu=per_mail.get("sink", 0),
+        others_cores=max(busy - ours, 0) / elapsed,
+        memory={role: cost.peak / MIB for role, cost in costs.items() if role != "sink"},
+        peak_rss={role: cost.peak_rss / MIB for role, cost in costs.items() if role != "sink"},
+        refused=sent.refused,
+        duplicates=arrived.messages - arrived.distinct if arrived else 0,
+        latency=times,
+    )
+
+
+def _spread(seconds: Sequence[float], prefix: str = "") -> dict[str, float]:
+    return {f"{prefix}{name}": percentile(seconds, part) * 1000 for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}

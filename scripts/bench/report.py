@@ -1,0 +1,109 @@
+"""Results as JSON, as tables in Markdown, and as the part of a page between two markers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from scripts.bench.loadgen import ROOT
+from scripts.bench.processes import BenchError, run
+
+FOLDER = ROOT / "bench-results"  # ignored by git
+
+
+def described(kind: str, machine: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """A result with what one needs to repeat it. ``kind``: compare, scaling."""
+    try:
+        commit = run(["git", "-C", ROOT, "describe", "--always", "--dirty"]).strip()
+    except BenchError:  # no checkout
+        commit = ""
+    command = " ".join(["python -m scripts.bench", *sys.argv[1:]])
+    return {"kind": kind, "at": datetime.now(UTC).isoformat(timespec="seconds"), "command": command, "commit": commit, "machine": dict(machine), **content}
+
+
+def save(result: Mapping[str, Any], output: Path | None) -> Path:
+    """Writes it to ``output``, or to a file that is named by the time; returns which."""
+    path = output or FOLDER / f"{datetime.now():%Y-%m-%d-%H%M%S}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    return path
+
+
+def write_part(page: Path, kind: str, text: str) -> None:
+    """Puts the text between the page's lines ``<!-- bench:<kind> -->`` and ``<!-- /bench:<kind> -->``. Raises BenchError where it hasn't both."""
+    begin, end = f"<!-- bench:{kind} -->", f"<!-- /bench:{kind} -->"
+    content = page.read_text()
+    head, found, rest = content.partition(begin)
+    _, found_end, tail = rest.partition(end)
+    if not found or not found_end:
+        raise BenchError(f"{page} has no lines {begin} and {end}: nothing was written")
+    page.write_text(f"{head}{begin}\n{text.strip()}\n{end}{tail}")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """In Markdown; all columns but the first are numbers."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    lines = [[cell.ljust(width) if not i else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))] for row in (header, *rows)]
+    rule = ["-" * (width - 1) + ("-" if not i else ":") for i, width in enumerate(widths)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
+
+
+def made_on(result: Mapping[str, Any]) -> str:
+    """The machine, the versions and the command, as sentences."""
+    machine = result["machine"]
+    versions = {name: its for system in result.get("systems", ()) for name, its in system["versions"].items()} | dict(result.get("versions", {}))
+    others = f" Before it the machine's load was {machine['load_before']:g}." if machine["load_before"] >= 0.5 else ""
+    return (
+        f"`{result['command']}` on {result['at'][:10]}, commit {result['commit'] or '?'}: {machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']:g} GiB of memory, "
+        f"{machine['system']}, Linux {machine['kernel']}, {machine['filesystem']}, an fsync takes {machine['fsync_ms']:.2g} ms; Python {machine['python']}, "
+        f"{', '.join(f'{name} {its}' for name, its in versions.items() if its)}.{others}"
+    )
+
+
+def comparison(result: Mapping[str, Any]) -> str:
+    """The table of a comparison."""
+    header = ("", "accept /s", "× Postfix", "end to end /s", "× Postfix", "CPU, µs", "of that", "p50, ms", "p99, ms", "memory, MiB")
+    rows = []
+    for system in result["systems"]:
+        medians, ratio = system["summary"], system.get("ratios", {}).get("Postfix", {})
+        rows.append(
+            (
+                system["name"],
+                f"{medians['accept_rate']:,.0f}",
+                f"{ratio['accept']:.2f}" if ratio else "",
+                f"{medians['rate']:,.0f}",
+                f"{ratio['rate']:.2f}" if ratio else "",
+                f"{medians['cpu_sum']:,.0f}",
+                _by_role(medians["cpu"]),
+                f"{medians['latency']['p50']:.1f}",
+                f"{medians['latency']['p99']:.1f}",
+                f"{sum(medians['memory'].values()):,.0f}" + (f" ({_by_role(medians['memory'])})" if len(medians["memory"]) > 1 else ""),
+            )
+        )
+    lines = [table(header, rows)]
+    lines += [f"{name} was skipped: {reason.splitlines()[0]}" for name, reason in result["skipped"].items()]
+    lines.append(made_on(result))
+    shares = ", ".join(f"{system['name']} {_share(system['summary']):.0f} %" for system in result["systems"])
+    lines.append(f"Load generator and sink took, of all CPU time of a run: {shares}. Other programs on the machine: {_others(result):.2f} cores on average.")
+    ratio = next((system["ratios"] for system in result["systems"] if system["name"] == "Babygun"), {})
+    if ratio:
+        lines.append("Babygun's rate end to end is " + ", ".join(f"{its['rate']:.2f} times {name}'s" for name, its in ratio.items()) + ".")
+    return "\n\n".join(lines)
+
+
+def _by_role(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{role} {value:,.0f}" for role, value in values.items())
+
+
+def _share(medians: Mapping[str, Any]) -> float:
+    tools = medians["generator_cpu"] + medians["sink_cpu"]
+    return float(100 * tools / (tools + medians["cpu_sum"]))
+
+
+def _others(result: Mapping[str, Any]) -> float:
+    found = [system["summary"]["others_cores"] for system in result["systems"]]
+    return sum(found) / len(found) if found else 0.0

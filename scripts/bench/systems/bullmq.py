@@ -1,0 +1,80 @@
+"""BullMQ: a queue of jobs in Redis, a worker that sends them with nodemailer's pool of connections. No HTTP in front of it: the calls of its library are what is measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from scripts.bench.loadgen import BUILD, Mail, Sent
+from scripts.bench.machine import version
+from scripts.bench.processes import BenchError, Stage, Unavailable, run
+from scripts.bench.systems.producer import Producer
+from scripts.bench.systems.redis import DURABLE, redis_server, redis_version, start_redis
+
+PEERS = Path(__file__).parents[1] / "peers"
+PACKAGES = BUILD / "bullmq"
+
+
+class BullMqKind:
+    """See :class:`scripts.bench.systems.Kind`."""
+
+    name = "BullMQ"
+    durable = DURABLE
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        redis_server()
+        if not shutil.which("node"):
+            raise Unavailable("Node.js is not installed: apt-get install nodejs npm (20 or newer)")
+        wanted, installed = PEERS / "package.json", PACKAGES / "package.json"
+        if (PACKAGES / ".installed").exists() and installed.read_text() == wanted.read_text():
+            return
+        if not shutil.which("npm"):
+            raise Unavailable("npm is not installed: apt-get install npm")
+        say(f"installing BullMQ and nodemailer into {PACKAGES}")
+        shutil.rmtree(PACKAGES, ignore_errors=True)
+        PACKAGES.mkdir(parents=True)
+        shutil.copyfile(wanted, installed)
+        try:
+            run(["npm", "install", "--no-package-lock", "--no-fund", "--no-audit", "--loglevel=error"], cwd=PACKAGES, within=300)
+        except BenchError as error:
+            raise Unavailable(f"BullMQ could not be installed: {error}") from None
+        (PACKAGES / ".installed").touch()
+
+    def versions(self) -> Mapping[str, str]:
+        return {"bullmq": _package("bullmq"), "nodemailer": _package("nodemailer"), "node": version("node", "--version"), "redis": redis_version()}
+
+    def start(self, stage: Stage, relay_port: int, *, deliver: bool) -> BullMq:
+        return BullMq(stage, relay_port, deliver=deliver)
+
+
+class BullMq:
+    """See :class:`scripts.bench.systems.Running`."""
+
+    def __init__(self, stage: Stage, relay_port: int, *, deliver: bool) -> None:
+        self._stage, self._names = stage, ["redis"]
+        redis = start_redis(stage)
+        environment = {**os.environ, "NODE_PATH": str(PACKAGES / "node_modules"), "NODE_ENV": "production"}
+        if deliver:
+            stage.start("bullmq-worker", ["node", PEERS / "bullmq_worker.js", str(redis), str(relay_port)], environment=environment)
+            self._names.insert(0, "bullmq-worker")
+            stage.ready("bullmq-worker", lambda: "ready" in stage.last_words("bullmq-worker"))
+        self._producer = Producer(stage, "bullmq-queue", ["node", PEERS / "bullmq_queue.js", str(redis)], environment)
+
+    @property
+    def roles(self) -> Mapping[str, Sequence[int]]:
+        return {"producer": [self._producer.pid], **{name.removeprefix("bullmq-"): [self._stage.pid(name)] for name in self._names}}
+
+    def send(self, mail: Mail, *, rate: float = 0, times: Path | None = None) -> Sent:
+        return self._producer.send(mail, rate=rate, times=times)
+
+    def stop(self) -> None:
+        self._producer.stop()
+        for name in self._names:
+            self._stage.end(name)
+
+
+def _package(name: str) -> str:
+    return str(json.loads((PACKAGES / "node_modules" / name / "package.json").read_text())["version"])

@@ -1,0 +1,33 @@
+"""A Redis server that keeps what it acknowledged: each write is appended to a file and fsynced before it is answered."""
+
+from __future__ import annotations
+
+import shutil
+
+from scripts.bench.machine import version
+from scripts.bench.processes import Stage, Unavailable, is_listening
+
+DURABLE = "Redis with appendfsync always"
+
+
+def redis_server() -> str:
+    """The program. Raises Unavailable."""
+    found = shutil.which("redis-server")
+    if not found:
+        raise Unavailable("Redis is not installed: apt-get install redis-server")
+    return found
+
+
+def redis_version() -> str:
+    return version("redis-server", "--version")
+
+
+def start_redis(stage: Stage) -> int:
+    """Starts one as the stage's process ``redis``, with nothing in it; returns its port."""
+    port, folder = stage.port(), stage.folder / "redis"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    options = {"bind": "127.0.0.1", "port": str(port), "dir": str(folder), "appendonly": "yes", "appendfsync": "always", "save": ""}
+    stage.start("redis", [redis_server(), *(word for name, value in options.items() for word in (f"--{name}", value))])
+    stage.ready("redis", lambda: is_listening(port))
+    return port
