@@ -20,8 +20,8 @@ app.conf.update(
 )
 
 
-@app.task(bind=True, max_retries=2, default_retry_delay=600)
-def send(self, sender: str, recipient: str, subject: str, body: str) -> None:  # type: ignore[no-untyped-def, untyped-decorator]
+@app.task(bind=True, max_retries=2, default_retry_delay=600)  # type: ignore[untyped-decorator]
+def send(self, sender: str, recipient: str, subject: str, body: str) -> None:  # type: ignore[no-untyped-def]
     message = MIMEText(body)
     message["From"], message["To"], message["Subject"] = sender, recipient, subject
     message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain="example.com")
