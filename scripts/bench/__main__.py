@@ -11,8 +11,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from scripts.bench import compare, machine, report
+from scripts.bench import compare, machine, report, scaling
 from scripts.bench.processes import BenchError, Stage
+from scripts.bench.systems.babygun import BabygunKind
 
 STOPPED = 130
 
@@ -25,17 +26,26 @@ def main() -> int:
     comparing.add_argument("--seconds", type=float, default=8, help="how long one measurement takes, about (default: 8)")
     comparing.add_argument("--count", type=_positive, help="a fixed number of e-mails for each measurement instead")
     comparing.add_argument("--only", type=_names, default=[], help="some of babygun,postfix,celery,bullmq")
+    scale = commands.add_parser("scaling", help="Babygun with more processes, a long backlog, more recipients, larger e-mails, batches")
+    scale.add_argument("--rounds", type=_positive, default=1, help="each case is measured that often, in turn; the medians count (default: 1)")
+    scale.add_argument("--seconds", type=float, default=8, help="how long one measurement takes, about (default: 8)")
+    scale.add_argument("--only", type=_names, default=[], help=f"some of {','.join((*scaling.PARTS, scaling.BACKLOG))}")
+    scale.add_argument("--backlog", type=_positive, default=100_000, help="e-mails of the backlog (default: 100000)")
     showing = commands.add_parser("show", help="the tables of a result that was saved")
     showing.add_argument("result", type=Path)
-    for command in (comparing, showing):
+    for command in (comparing, scale, showing):
         command.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page too, between its markers (docs/performance.md)")
-    comparing.add_argument("--output", type=Path, help=f"where the result goes as JSON (default: {report.FOLDER.name}/<time>.json)")
+    comparing.set_defaults(run=_compare)
+    scale.set_defaults(run=_scale)
+    showing.set_defaults(run=lambda arguments: json.loads(arguments.result.read_text()))
+    for command in (comparing, scale):
+        command.add_argument("--output", type=Path, help=f"where the result goes as JSON (default: {report.FOLDER.name}/<time>.json)")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
     try:
-        result = json.loads(arguments.result.read_text()) if arguments.command == "show" else _compare(arguments)
-        text = report.comparison(result)
+        result: dict[str, Any] = arguments.run(arguments)
+        text = report.TABLES[result["kind"]](result)
         print(f"\n{text}")
         if arguments.command != "show":
             print(f"\nresult: {report.save(result, arguments.output)}")
@@ -70,6 +80,22 @@ def _compare(arguments: argparse.Namespace) -> dict[str, Any]:
         if kind.name in found
     ]
     return report.described("compare", on, {"systems": systems, "skipped": skipped | failed})
+
+
+def _scale(arguments: argparse.Namespace) -> dict[str, Any]:
+    known = (*scaling.PARTS, scaling.BACKLOG)
+    wanted = arguments.only or known
+    if unknown := set(wanted) - set(known):
+        raise BenchError(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    kind = BabygunKind()
+    kind.prepare(_say())
+    with Stage() as stage:
+        on = machine.describe(stage.folder)
+        runs = scaling.Scaling(stage, kind.etcd, _say(), seconds=arguments.seconds)
+        content: dict[str, Any] = {"versions": kind.versions(), "parts": {name: runs.part(name, arguments.rounds) for name in scaling.PARTS if name in wanted}}
+        if scaling.BACKLOG in wanted:
+            content["backlog"] = runs.backlog(arguments.backlog)
+    return report.described("scaling", on, content)
 
 
 def _say() -> Any:

@@ -20,6 +20,7 @@ from typing import IO, Any, Self
 from babygun.dev.guard import end_groups, signal_group
 from babygun.dev.interpreter import python_command, python_environment
 from babygun.dev.ports import Ports
+from babygun.errors import SettingsError
 
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL
 _LAST = 2000  # characters of a log that an error shows
@@ -66,6 +67,17 @@ class Stage:
     def port(self) -> int:
         """A free port; none is given out twice."""
         return self._ports.any()
+
+    def ports(self, count: int) -> int:
+        """The first of so many free ports in a row."""
+        while True:
+            first = self._ports.lasting()
+            try:
+                for port in range(first + 1, first + count):
+                    self._ports.choose("a process", asked=port, default=port, option="")
+            except SettingsError:
+                continue
+            return first
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"

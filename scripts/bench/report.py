@@ -95,6 +95,50 @@ def comparison(result: Mapping[str, Any]) -> str:
     return "\n\n".join(lines)
 
 
+_PART_TITLES = {
+    "processes": "Processes",
+    "recipients": "Recipients of one e-mail",
+    "sizes": "Size of one e-mail",
+    "batches": "Acceptance alone, with no worker",
+}
+
+
+def scaling(result: Mapping[str, Any]) -> str:
+    """The tables of a scaling run."""
+    lines = []
+    for name, cases in result["parts"].items():
+        lines.append(f"**{_PART_TITLES[name]}**")
+        lines.append(_cases(name, cases))
+    if backlog := result.get("backlog"):
+        rates = backlog["rates"]
+        lines += [
+            f"**A backlog of {backlog['count']:,} e-mails**",
+            f"Accepted in batches of 100 at {backlog['accept_rate']:,.0f}/s while there was no worker, then drained by one in {backlog['seconds']:,.0f} s: {rates['start']:,.0f}/s at the start, "
+            f"{rates['middle']:,.0f}/s in the middle, {rates['end']:,.0f}/s at the end ({(rates['end'] / rates['start'] - 1) * 100:+.0f} %). At most {backlog['worker_peak_rss']:,.0f} MiB of memory for the worker, "
+            f"{backlog['peak_rss']['etcd']:,.0f} for etcd, {backlog['peak_rss']['api']:,.0f} for the API; CPU per e-mail delivered: {_by_role(backlog['cpu'])} µs.",
+        ]
+    lines.append(made_on(result))
+    return "\n\n".join(lines)
+
+
+def _cases(name: str, cases: Sequence[Mapping[str, Any]]) -> str:
+    """The table of one part: its rates beside the first case's."""
+    delivers = bool(cases[0]["case"]["workers"])
+    rates = [each["summary"]["rate"] if delivers else each["summary"]["accept_rate"] for each in cases]
+    header = ["", "end to end /s" if delivers else "accept /s", "× the first"]
+    header += {"recipients": ["recipients /s"], "sizes": ["MB /s"]}.get(name, [])
+    header += ["CPU, µs", "of that", "largest process, MiB"]
+    rows = []
+    for each, rate in zip(cases, rates, strict=True):
+        medians, case = each["summary"], each["case"]
+        more = {"recipients": [f"{rate * case['recipients']:,.0f}"], "sizes": [f"{rate * case['size'] / 1e6:,.1f}"]}.get(name, [])
+        rows.append([each["label"], f"{rate:,.0f}", f"{rate / rates[0]:.2f}", *more, f"{medians['cpu_sum']:,.0f}", _by_role(medians["cpu"]), _by_role(medians["memory"])])
+    return table(header, rows)
+
+
+TABLES = {"compare": comparison, "scaling": scaling}
+
+
 def _by_role(values: Mapping[str, float]) -> str:
     return ", ".join(f"{role} {value:,.0f}" for role, value in values.items())
 

@@ -59,7 +59,7 @@ static void received(struct conn *c) {
         }
         char *length = strcasestr(c->in, "\r\ncontent-length:");
         if (!length || length > end) give_up("an answer has no Content-Length");
-        if (c->in[9] != '2' && !c->refused) {
+        if ((c->in[9] != '2' || !strncmp(c->in + 9, "207", 3)) && !c->refused) { /* 207: a batch of which a part was not taken */
             static int told;
             c->refused = 1;
             if (!told++) fprintf(stderr, "load: refused: %.1000s\n", c->in);

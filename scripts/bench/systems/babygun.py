@@ -34,12 +34,17 @@ class BabygunKind:
         compiled("load")
         self._etcd = etcd_binary(say)
 
+    @property
+    def etcd(self) -> EtcdBinary:
+        """After :meth:`prepare`."""
+        assert self._etcd is not None
+        return self._etcd
+
     def versions(self) -> Mapping[str, str]:
         return {"babygun": __version__, "etcd": self._etcd.version if self._etcd else ""}
 
     def start(self, stage: Stage, relay_port: int, *, deliver: bool) -> Babygun:
-        assert self._etcd is not None  # prepared
-        return Babygun(stage, relay_port, self._etcd).start(workers=1 if deliver else 0)
+        return Babygun(stage, relay_port, self.etcd).start(workers=1 if deliver else 0)
 
 
 def etcd_binary(say: Callable[[str], None]) -> EtcdBinary:
@@ -48,6 +53,10 @@ def etcd_binary(say: Callable[[str], None]) -> EtcdBinary:
         return prepare_etcd(say)
     except BabygunError as error:
         raise Unavailable(str(error)) from None
+
+
+def _processes(count: int) -> tuple[str, ...]:
+    return ("--processes", str(count)) if count > 1 else ()
 
 
 class Babygun:
@@ -80,17 +89,18 @@ class Babygun:
         self._start("etcd", "etcd", etcd.command(), etcd.environment(), f"{self.endpoint}/health")
 
     def start_apis(self, count: int = 1) -> None:
-        for n in range(count):
-            port = self._stage.port()
-            url = f"http://127.0.0.1:{port}/readyz"
-            self._start(f"api-{n}", "api", python_command("babygun", "api", "--port", str(port)), self.environment(), url)
-            self._ports.append(port)
+        """Starts ``babygun api``, with so many processes that share a port. At most once at a time."""
+        port = self._stage.port()
+        self._start("api", "api", python_command("babygun", "api", "--port", str(port), *_processes(count)), self.environment(), f"http://127.0.0.1:{port}/readyz")
+        self._ports.append(port)
 
     def start_workers(self, count: int = 1) -> None:
-        for n in range(count):
-            port = self._stage.port()
-            environment = self.environment() | {"BABYGUN_WORKER_PORT": str(port)}
-            self._start(f"worker-{n}", "worker", python_command("babygun", "worker"), environment, f"http://127.0.0.1:{port}/readyz")
+        """Starts ``babygun worker``, with so many processes; none where it is 0. At most once at a time."""
+        if not count:
+            return
+        port = self._stage.ports(count)
+        environment = self.environment() | {"BABYGUN_WORKER_PORT": str(port)}
+        self._start("worker", "worker", python_command("babygun", "worker", *_processes(count)), environment, *(f"http://127.0.0.1:{port + n}/readyz" for n in range(count)))
 
     def stop_workers(self) -> None:
         self._end("worker")
@@ -131,10 +141,10 @@ class Babygun:
     def send(self, mail: Mail, *, rate: float = 0, times: Path | None = None) -> Sent:
         return self.load(mail, rate=rate, times=times).wait()
 
-    def _start(self, name: str, role: str, command: Sequence[str], environment: Mapping[str, str], ready_url: str) -> None:
+    def _start(self, name: str, role: str, command: Sequence[str], environment: Mapping[str, str], *ready_urls: str) -> None:
         self._stage.start(name, command, environment=environment)
         self._names[role].append(name)
-        self._stage.ready(name, lambda: answers(ready_url))
+        self._stage.ready(name, lambda: all(map(answers, ready_urls)))
 
     def _end(self, role: str) -> None:
         self._stage.end(*self._names[role])

@@ -1,0 +1,160 @@
+"""Babygun as its work grows: more processes, a long backlog, more recipients, larger e-mails, batches.
+
+One part of it is a few cases that differ in one thing, each measured on a Babygun that is started for it, empty. What is compared is within one part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+from babygun.dev.etcd_binary import EtcdBinary
+from scripts.bench.loadgen import Arrived, Sent, Sink, arrival_times
+from scripts.bench.measure import Measured, Numbers, measure
+from scripts.bench.processes import Stage
+from scripts.bench.procstat import Meter, memory, tree
+from scripts.bench.systems.babygun import CONNECTIONS, Babygun
+
+Say = Callable[[str], None]
+MIB = 1 << 20
+_FIRST = 300  # e-mails that tell roughly how fast a case is
+_UNDER_WAY = 64 * MIB  # of large e-mails at once: a fraction of what one API process holds (the setting api_memory)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to measure. Without workers nothing is delivered, and the rate is the acceptance's."""
+
+    label: str
+    apis: int = 1
+    workers: int = 1
+    recipients: int = 1
+    size: int = 1024
+    batch: int = 1
+
+    @property
+    def connections(self) -> int:
+        """Of the load generator, for each API process about the same."""
+        return max(min(CONNECTIONS, _UNDER_WAY // (self.size * self.batch)), 4)
+
+
+PARTS: dict[str, tuple[Case, ...]] = {
+    "processes": tuple(Case(f"{n} API, {n} worker", apis=n, workers=n) for n in (1, 2, 4)),
+    "recipients": tuple(Case(f"{n} recipients" if n > 1 else "1 recipient", recipients=n) for n in (1, 10, 50)),
+    "sizes": tuple(Case(label, size=size) for label, size in (("1 KB", 1024), ("100 KB", 100 << 10), ("2 MB", 2 << 20))),
+    "batches": tuple(Case(f"batches of {n}" if n > 1 else "one by one", batch=n, workers=0) for n in (1, 10, 100, 1000)),
+}
+BACKLOG = "backlog"
+
+
+class Scaling:
+    """``seconds``: how long one measurement shall take, roughly."""
+
+    def __init__(self, stage: Stage, etcd: EtcdBinary, say: Say, *, seconds: float) -> None:
+        self._stage, self._etcd, self._say, self._seconds = stage, etcd, say, seconds
+        self._sink, self._numbers = Sink(stage), Numbers()
+
+    def part(self, name: str, rounds: int) -> list[dict[str, Any]]:
+        """The cases of a part, each with its medians."""
+        cases = PARTS[name]
+        found: list[list[Measured]] = [[] for _ in cases]
+        for _ in range(rounds):
+            for case, its in zip(cases, found, strict=True):
+                done = self._case(case)
+                its.append(done)
+                self._say(f"{name}: {case.label:18} {done.rate or done.accept_rate:8,.0f} e-mails/s   {done.cpu_sum:7,.0f} µs of CPU each")
+        return [{"label": case.label, "case": vars(case), "summary": middle(its), "rounds": [each.as_dict() for each in its]} for case, its in zip(cases, found, strict=True)]
+
+    def backlog(self, count: int) -> dict[str, Any]:
+        """Accepts so many e-mails while there is no worker, then starts one and watches it to the end."""
+        babygun = Babygun(self._stage, self._sink.port, self._etcd).start(workers=0)
+        try:
+            mail = self._numbers.mail(count)
+            times = self._stage.folder / "arrived"
+            accepted = babygun.load(mail, batch=100, connections=4).wait()
+            self._say(f"backlog: {count:,} e-mails accepted in {accepted.seconds:.0f} s")
+            self._sink.expect(mail, times)
+            babygun.start_workers(1)
+            worker = babygun.roles["worker"]
+            with Meter(babygun.roles) as meter:
+                arrived = self._sink.wait(poll=0.2, seen=self._tell_progress(count))
+            at = sorted(arrival_times(times))
+            rates = {"start": _rate(at, 0.02, 0.2), "middle": _rate(at, 0.4, 0.6), "end": _rate(at, 0.8, 0.98)}
+            costs = meter.costs
+            result = {
+                "count": count,
+                "accept_rate": count / accepted.seconds,
+                "seconds": arrived.last - arrived.first,
+                "rate": count / (arrived.last - arrived.first),
+                "rates": rates,
+                "worker_peak_rss": memory(worker).peak_rss / MIB,
+                "peak_rss": {role: cost.peak_rss / MIB for role, cost in costs.items()},
+                "cpu": {role: cost.cpu * 1e6 / count for role, cost in costs.items()},
+                "duplicates": arrived.messages - arrived.distinct,
+            }
+            self._say(
+                f"backlog: drained in {result['seconds']:.0f} s: {rates['start']:,.0f}/s at the start, {rates['end']:,.0f}/s at the end; worker {result['worker_peak_rss']:.0f} MiB"
+            )
+            return result
+        finally:
+            babygun.stop()
+
+    def _case(self, case: Case) -> Measured:
+        babygun = Babygun(self._stage, self._sink.port, self._etcd).start(apis=case.apis, workers=case.workers)
+        try:
+            first = max(min(_FIRST * case.batch, _UNDER_WAY // case.size), 20)
+            done = self._measure(babygun, case, first)
+            done = self._measure(babygun, case, self._fills(done, 0.25, case))
+            return self._measure(babygun, case, self._fills(done, 1.0, case))
+        finally:
+            babygun.stop()
+
+    def _fills(self, done: Measured, part: float, case: Case) -> int:
+        """How many e-mails take this part of the time, by what was just measured."""
+        count = int((done.rate or done.accept_rate) * self._seconds * part)
+        return max(count - count % case.batch, 20, case.batch)
+
+    def _measure(self, babygun: Babygun, case: Case, count: int) -> Measured:
+        mail = self._numbers.mail(count, size=case.size, recipients=case.recipients)
+
+        def send(times: object) -> Sent:
+            return babygun.load(mail, batch=case.batch, connections=case.connections).wait()
+
+        done = measure(babygun, mail, self._sink if case.workers else None, self._stage.folder, send=send)
+        largest = {role: max(memory([pid]).peak_rss for root in roots for pid in tree([root])) / MIB for role, roots in babygun.roles.items()}
+        return replace(done, memory=largest)
+
+    def _tell_progress(self, count: int) -> Callable[[Arrived], None]:
+        told = 0
+
+        def seen(arrived: Arrived) -> None:
+            nonlocal told
+            if arrived.distinct * 5 // count > told:
+                told = arrived.distinct * 5 // count
+                self._say(f"backlog: {arrived.distinct:,} of {count:,} delivered")
+
+        return seen
+
+
+def _rate(times: Sequence[float], begin: float, end: float) -> float:
+    """E-mails a second between these parts of all that arrived."""
+    first, last = int(len(times) * begin), int(len(times) * end) - 1
+    return (last - first) / (times[last] - times[first])
+
+
+def middle(rounds: Sequence[Measured]) -> dict[str, Any]:
+    """The medians. ``memory``: the largest single process of each role."""
+    return {
+        "count": rounds[0].count,
+        "accept_rate": median(each.accept_rate for each in rounds),
+        "rate": median(each.rate for each in rounds),
+        "cpu": {role: median(each.cpu[role] for each in rounds) for role in rounds[0].cpu},
+        "cpu_sum": median(each.cpu_sum for each in rounds),
+        "generator_cpu": median(each.generator_cpu for each in rounds),
+        "sink_cpu": median(each.sink_cpu for each in rounds),
+        "others_cores": median(each.others_cores for each in rounds),
+        "memory": {role: max(each.memory[role] for each in rounds) for role in rounds[0].memory},
+        "duplicates": sum(each.duplicates for each in rounds),
+    }
