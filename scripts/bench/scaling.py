@@ -20,6 +20,7 @@ from scripts.bench.systems.babygun import CONNECTIONS, Babygun
 Say = Callable[[str], None]
 MIB = 1 << 20
 _FIRST = 300  # e-mails that tell roughly how fast a case is
+_BATCHED = 1000  # e-mails under way in batches, with at least four batches
 _UNDER_WAY = 64 * MIB  # of large e-mails at once: a fraction of what one API process holds (the setting api_memory)
 
 
@@ -36,8 +37,8 @@ class Case:
 
     @property
     def connections(self) -> int:
-        """Of the load generator, for each API process about the same."""
-        return max(min(CONNECTIONS, _UNDER_WAY // (self.size * self.batch)), 4)
+        """Of the load generator."""
+        return max(min(CONNECTIONS, _UNDER_WAY // self.size, _BATCHED // self.batch), 4)
 
 
 PARTS: dict[str, tuple[Case, ...]] = {
@@ -104,7 +105,7 @@ class Scaling:
     def _case(self, case: Case) -> Measured:
         babygun = Babygun(self._stage, self._sink.port, self._etcd).start(apis=case.apis, workers=case.workers)
         try:
-            first = max(min(_FIRST * case.batch, _UNDER_WAY // case.size), 20)
+            first = max(min(_FIRST, _UNDER_WAY // case.size), 4 * case.batch)
             done = self._measure(babygun, case, first)
             done = self._measure(babygun, case, self._fills(done, 0.25, case))
             return self._measure(babygun, case, self._fills(done, 1.0, case))
