@@ -31,6 +31,7 @@ class Measured:
     peak_rss: Mapping[str, float]  # by role, as the kernel counts it since the start, shared pages in each process
     refused: int
     duplicates: int
+    stray: int  # e-mails of an earlier measurement that arrived in this one
     latency: Mapping[str, float]  # p50, p99, max: sent to arrived; accepted_p50, accepted_p99: sent to acknowledged; empty where not asked for
 
     @property
@@ -97,7 +98,8 @@ def measure(
         memory={role: cost.peak / MIB for role, cost in costs.items() if role != "sink"},
         peak_rss={role: cost.peak_rss / MIB for role, cost in costs.items() if role != "sink"},
         refused=sent.refused,
-        duplicates=arrived.messages - arrived.distinct if arrived else 0,
+        duplicates=arrived.messages - arrived.distinct - arrived.stray if arrived else 0,
+        stray=arrived.stray if arrived else 0,
         latency=times,
     )
 

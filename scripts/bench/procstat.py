@@ -17,11 +17,13 @@ _KILO = 1024
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes. ``pss`` counts a page that n processes share as an nth each, so it can be added up; ``peak_rss`` is the sum of each process's highest."""
+    """Bytes. ``pss`` counts a page that n processes share as an nth each, so it can be added up; ``peak_rss`` is the sum of each process's highest;
+    ``anonymous`` is what of ``rss`` is no page of a file."""
 
     pss: int
     rss: int
     peak_rss: int
+    anonymous: int
 
 
 def tree(roots: Sequence[int]) -> list[int]:
@@ -54,13 +56,14 @@ def busy_seconds() -> float:
 
 def memory(roots: Sequence[int]) -> Memory:
     """Memory of the processes and their descendants now."""
-    pss = rss = peak = 0
+    pss = rss = peak = anonymous = 0
     for pid in tree(roots):
         with suppress(OSError, ValueError):
             pss += _line(f"/proc/{pid}/smaps_rollup", "Pss:")
             rss += _line(f"/proc/{pid}/status", "VmRSS:")
             peak += _line(f"/proc/{pid}/status", "VmHWM:")
-    return Memory(pss, rss, peak)
+            anonymous += _line(f"/proc/{pid}/status", "RssAnon:")
+    return Memory(pss, rss, peak, anonymous)
 
 
 def _line(file: str, name: str) -> int:

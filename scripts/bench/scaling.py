@@ -93,7 +93,7 @@ class Scaling:
                 "worker_peak_rss": memory(worker).peak_rss / MIB,
                 "peak_rss": {role: cost.peak_rss / MIB for role, cost in costs.items()},
                 "cpu": {role: cost.cpu * 1e6 / count for role, cost in costs.items()},
-                "duplicates": arrived.messages - arrived.distinct,
+                "duplicates": arrived.messages - arrived.distinct - arrived.stray,
             }
             self._say(
                 f"backlog: drained in {result['seconds']:.0f} s: {rates['start']:,.0f}/s at the start, {rates['end']:,.0f}/s at the end; worker {result['worker_peak_rss']:.0f} MiB"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
+import tempfile
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -70,7 +72,8 @@ class Babygun:
         self._settings = {"BABYGUN_RELAY_URL": f"smtp://127.0.0.1:{relay_port}", **(settings or {})}
         self._names: dict[str, list[str]] = {"api": [], "worker": [], "etcd": []}
         self._ports: list[int] = []
-        self._started = 0
+        self.worker_urls: list[str] = []  # where workers show their metrics
+        self._data = Path(tempfile.mkdtemp(prefix="etcd-", dir=stage.folder))  # of this one alone: nothing of an earlier one may be found in it
         self.endpoint = ""  # etcd's
         self.token = ""
 
@@ -83,8 +86,7 @@ class Babygun:
         return self
 
     def start_etcd(self) -> None:
-        self._started += 1
-        etcd = EmbeddedEtcd(self._etcd_binary, self._stage.folder / f"etcd-{self._started}", self._stage.port(), self._stage.port(), quota=self._quota)
+        etcd = EmbeddedEtcd(self._etcd_binary, self._data, self._stage.port(), self._stage.port(), quota=self._quota)
         self.endpoint = etcd.endpoint
         self._start("etcd", "etcd", etcd.command(), etcd.environment(), f"{self.endpoint}/health")
 
@@ -100,7 +102,8 @@ class Babygun:
             return
         port = self._stage.ports(count)
         environment = self.environment() | {"BABYGUN_WORKER_PORT": str(port)}
-        self._start("worker", "worker", python_command("babygun", "worker", *_processes(count)), environment, *(f"http://127.0.0.1:{port + n}/readyz" for n in range(count)))
+        self.worker_urls = [f"http://127.0.0.1:{port + n}" for n in range(count)]
+        self._start("worker", "worker", python_command("babygun", "worker", *_processes(count)), environment, *(f"{url}/readyz" for url in self.worker_urls))
 
     def stop_workers(self) -> None:
         self._end("worker")
@@ -108,6 +111,7 @@ class Babygun:
     def stop(self) -> None:
         for role in ("api", "worker", "etcd"):
             self._end(role)
+        shutil.rmtree(self._data, ignore_errors=True)
 
     @property
     def roles(self) -> Mapping[str, Sequence[int]]:
@@ -151,3 +155,5 @@ class Babygun:
         self._names[role] = []
         if role == "api":
             self._ports = []
+        if role == "worker":
+            self.worker_urls = []
