@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 UV     := uv
 
 .DEFAULT_GOAL := help
-.PHONY: help install run cluster test test-cluster lint format lock clean
+.PHONY: help install run cluster test test-cluster bench bench-scaling lint format lock clean
 
 # A stamp is no proof that what it stands for still works: Python may have been upgraded, the cache emptied.
 ifneq ($(shell $(BIN)/python -c 'import babygun' 2>/dev/null && test -x $(BIN)/etcd && echo works),works)
@@ -15,7 +15,7 @@ ifneq ($(shell $(BIN)/python -c 'import babygun' 2>/dev/null && test -x $(BIN)/e
 endif
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv, install everything into it, prepare etcd (once per machine)
 
@@ -41,6 +41,12 @@ test: install ## run all tests but those of the cluster (ARGS='-k name' for some
 
 test-cluster: install ## start the cluster, break its parts, see it heal; skips where there is no Docker
 	@BABYGUN_TEST_ETCD=container $(BIN)/python -m pytest tests/store tests/cluster $(ARGS)
+
+bench: install ## measure Babygun beside the peers that are installed (ARGS='--rounds 5'); docs/performance.md tells more
+	@exec $(BIN)/python -m scripts.bench compare $(ARGS)
+
+bench-scaling: install ## measure Babygun with more processes, a backlog of 100,000, larger e-mails, batches (ARGS='--only sizes')
+	@exec $(BIN)/python -m scripts.bench scaling $(ARGS)
 
 lint: install ## check style and types
 	@$(BIN)/ruff check .

@@ -79,7 +79,7 @@ class Comparison:
             count = self._warmed_up(kind, running, "deliver", self._sink)
             deliver = self._measure(running, count, self._sink)
             rate = deliver.rate * LIGHT
-            light = self._measure(running, self._count or max(int(rate * self._seconds * _PARTS["light"]), 50), self._sink, rate=rate, latency=True)
+            light = self._measure(running, max(int(rate * self._seconds * _PARTS["light"]), 50), self._sink, rate=rate, latency=True)
         finally:
             running.stop()
         return Round(accept, deliver, light)
