@@ -41,8 +41,8 @@ def main() -> int:
     for command in (comparing, scale):
         command.add_argument("--output", type=Path, help=f"where the result goes as JSON (default: {report.FOLDER.name}/<time>.json)")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGHUP, _stop)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
     try:
         result: dict[str, Any] = arguments.run(arguments)
         text = report.TABLES[result["kind"]](result)
