@@ -25,6 +25,7 @@ def main() -> int:
     comparing.add_argument("--rounds", type=_positive, default=3, help="each system is measured that often, in turn; the medians count (default: 3)")
     comparing.add_argument("--seconds", type=float, default=8, help="how long one measurement takes, about (default: 8)")
     comparing.add_argument("--count", type=_positive, help="a fixed number of e-mails for each measurement instead")
+    comparing.add_argument("--minutes", type=float, default=8, help="no round begins that would not end within this time (default: 8)")
     comparing.add_argument("--only", type=_names, default=[], help="some of babygun,postfix,celery,bullmq")
     scale = commands.add_parser("scaling", help="Babygun with more processes, a long backlog, more recipients, larger e-mails, batches")
     scale.add_argument("--rounds", type=_positive, default=1, help="each case is measured that often, in turn; the medians count (default: 1)")
@@ -66,7 +67,7 @@ def _compare(arguments: argparse.Namespace) -> dict[str, Any]:
         raise BenchError("there is nothing to measure: what is missing is named above")
     with Stage() as stage:
         on = machine.describe(stage.folder)
-        found, failed = compare.Comparison(stage, _say(), seconds=arguments.seconds, count=arguments.count).run(kinds, arguments.rounds)
+        found, failed = compare.Comparison(stage, _say(), seconds=arguments.seconds, count=arguments.count).run(kinds, arguments.rounds, arguments.minutes * 60)
     systems = [
         {
             "name": kind.name,

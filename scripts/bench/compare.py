@@ -7,6 +7,7 @@ a tenth of that, for the latency. Before each measurement it warms up, which in 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -45,11 +46,15 @@ class Comparison:
         self._sink, self._numbers = Sink(stage), Numbers()
         self._rates: dict[tuple[str, str], float] = {}  # by system and part
 
-    def run(self, kinds: Sequence[Kind], rounds: int) -> tuple[dict[str, list[Round]], dict[str, str]]:
-        """The rounds of each system by its name, and why a system has none (it failed)."""
+    def run(self, kinds: Sequence[Kind], rounds: int, within: float) -> tuple[dict[str, list[Round]], dict[str, str]]:
+        """The rounds of each system by its name, and why a system has none (it failed). No round begins that would not end ``within`` so many seconds."""
         found: dict[str, list[Round]] = {kind.name: [] for kind in kinds}
         failed: dict[str, str] = {}
+        began = time.monotonic()
         for number in range(1, rounds + 1):
+            if (so_far := time.monotonic() - began) * number / max(number - 1, 1) > within:
+                self._say(f"{number - 1} of {rounds} rounds must do: they took {so_far:.0f} s, since the machine is slow or busy")
+                break
             for kind in kinds:
                 if kind.name in failed:
                     continue

@@ -12,7 +12,7 @@ const WINDOW = 100;
 const LINE = 'The quick brown fox jumps over the lazy dog, and then it does so once more.\n';
 const queue = new Queue('mail', {
   connection: { host: '127.0.0.1', port: Number(process.argv[2]) },
-  defaultJobOptions: { attempts: 3, backoff: { type: 'fixed', delay: 600_000 }, removeOnComplete: { count: 1000 }, removeOnFail: false },
+  defaultJobOptions: { attempts: 3, backoff: { type: 'fixed', delay: 600_000 }, removeOnComplete: true },
 });
 const now = () => process.hrtime.bigint(); // CLOCK_MONOTONIC
 

@@ -5,7 +5,7 @@ const nodemailer = require('nodemailer');
 const { Worker } = require('bullmq');
 
 const CONNECTIONS = 20; // to the relay, as Babygun's worker and Postfix have
-const CONCURRENCY = 50; // jobs at once: some wait in nodemailer's pool, so that no connection does
+const CONCURRENCY = 100; // jobs at once: some wait in nodemailer's pool, so that no connection does
 const transport = nodemailer.createTransport({
   pool: true,
   host: '127.0.0.1',

@@ -15,7 +15,7 @@ from scripts.bench.systems.redis import DURABLE, redis_server, redis_version, st
 
 PEERS = Path(__file__).parents[1] / "peers"
 VENV = BUILD / "celery"
-CONCURRENCY = 8  # processes of the worker; the default, one for each core, leaves the cores idle while a relay answers
+CONCURRENCY = 2 * len(os.sched_getaffinity(0))  # processes of the worker; the default, one for each core, leaves a core idle while the relay answers
 
 
 class CeleryKind:
