@@ -17,7 +17,7 @@ from scripts.bench.processes import Stage, Unavailable, is_listening, run
 
 CONNECTIONS = 20  # of the generator, one message at a time on each; more makes it no faster
 _QUEUES = ("incoming", "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "saved", "trace", "private")
-# A relay's settings, and nothing tuned but that: no name lookups of the machine's own, and the flow control that would slow the intake down is off.
+# What a relay for this machine needs, and nothing tuned.
 _MAIN = """\
 compatibility_level = 3.6
 queue_directory = {folder}/queue
@@ -32,10 +32,13 @@ inet_interfaces = loopback-only
 inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
-smtpd_client_restrictions = {client_restrictions}
 smtpd_peername_lookup = no
 smtp_host_lookup = native
 relayhost = [127.0.0.1]:{relay_port}
+{more}"""
+# For the intake alone: held mail is stored like any other, and stays. It never reaches the queue manager, so nothing must wait for that.
+_HOLD = """\
+smtpd_client_restrictions = check_client_access static:HOLD
 in_flow_delay = 0
 """
 _SERVICES = """\
@@ -92,8 +95,7 @@ class PostfixKind:
         shutil.rmtree(folder, ignore_errors=True)
         port = stage.port()
         _lay_out(folder)
-        restrictions = "" if deliver else "check_client_access static:HOLD"  # held mail is stored like any other, and stays
-        (folder / "main.cf").write_text(_MAIN.format(folder=folder, relay_port=relay_port, client_restrictions=restrictions))
+        (folder / "main.cf").write_text(_MAIN.format(folder=folder, relay_port=relay_port, more="" if deliver else _HOLD))
         (folder / "master.cf").write_text(_SERVICES.format(port=port))
         stage.start("postfix", [self._master, "-c", folder, "-s"])
         stage.ready("postfix", lambda: is_listening(port))
