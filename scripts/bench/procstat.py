@@ -54,16 +54,21 @@ def busy_seconds() -> float:
     return (user + nice + system + irq + softirq) / _TICK
 
 
-def memory(roots: Sequence[int]) -> Memory:
-    """Memory of the processes and their descendants now."""
+def memory(roots: Sequence[int], *, alone: bool = False) -> Memory:
+    """Memory of the processes and, unless ``alone``, their descendants now."""
     pss = rss = peak = anonymous = 0
-    for pid in tree(roots):
+    for pid in roots if alone else tree(roots):
         with suppress(OSError, ValueError):
             pss += _line(f"/proc/{pid}/smaps_rollup", "Pss:")
             rss += _line(f"/proc/{pid}/status", "VmRSS:")
             peak += _line(f"/proc/{pid}/status", "VmHWM:")
             anonymous += _line(f"/proc/{pid}/status", "RssAnon:")
     return Memory(pss, rss, peak, anonymous)
+
+
+def largest_peak(roots: Sequence[int]) -> int:
+    """The highest resident size that any single one of the processes and their descendants had so far, in bytes."""
+    return max(memory([pid], alone=True).peak_rss for pid in tree(roots))
 
 
 def _line(file: str, name: str) -> int:

@@ -118,6 +118,9 @@ def scaling(result: Mapping[str, Any]) -> str:
             f"{backlog['peak_rss']['etcd']:,.0f} for etcd, {backlog['peak_rss']['api']:,.0f} for the API; CPU per e-mail delivered: {_by_role(backlog['cpu'])} µs.",
         ]
     lines.append(made_on(result))
+    busy = [each["summary"]["others_cores"] for cases in result["parts"].values() for each in cases]
+    if busy:
+        lines.append(f"Other programs on the machine took {sum(busy) / len(busy):.2f} cores on average, at most {max(busy):.2f} in one case.")
     return "\n\n".join(lines)
 
 

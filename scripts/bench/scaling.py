@@ -14,7 +14,7 @@ from babygun.dev.etcd_binary import EtcdBinary
 from scripts.bench.loadgen import Arrived, Sent, Sink, arrival_times
 from scripts.bench.measure import Measured, Numbers, measure
 from scripts.bench.processes import Stage
-from scripts.bench.procstat import Meter, memory, tree
+from scripts.bench.procstat import Meter, largest_peak
 from scripts.bench.systems.babygun import CONNECTIONS, Babygun
 
 Say = Callable[[str], None]
@@ -90,7 +90,7 @@ class Scaling:
                 "seconds": arrived.last - arrived.first,
                 "rate": count / (arrived.last - arrived.first),
                 "rates": rates,
-                "worker_peak_rss": memory(worker).peak_rss / MIB,
+                "worker_peak_rss": largest_peak(worker) / MIB,
                 "peak_rss": {role: cost.peak_rss / MIB for role, cost in costs.items()},
                 "cpu": {role: cost.cpu * 1e6 / count for role, cost in costs.items()},
                 "duplicates": arrived.messages - arrived.distinct - arrived.stray,
@@ -124,7 +124,7 @@ class Scaling:
             return babygun.load(mail, batch=case.batch, connections=case.connections).wait()
 
         done = measure(babygun, mail, self._sink if case.workers else None, self._stage.folder, send=send)
-        largest = {role: max(memory([pid]).peak_rss for root in roots for pid in tree([root])) / MIB for role, roots in babygun.roles.items()}
+        largest = {role: largest_peak(roots) / MIB for role, roots in babygun.roles.items()}
         return replace(done, memory=largest)
 
     def _tell_progress(self, count: int) -> Callable[[Arrived], None]:
