@@ -2,7 +2,7 @@
 
 Each round goes through all systems, so that what changes on the machine meets all of them. For each it starts the system twice, empty: once
 without delivery, to see how fast it takes mail; and once as it is, for the way from the sender to the sink, first as fast as it goes and then at
-a tenth of that, for the latency. Before each measurement it warms up, which in the first round also tells how many e-mails fill the time.
+a tenth of that, for the latency. Before each measurement it warms up, which also tells how many e-mails fill the time.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Comparison:
         if rate is None:
             rate = _speed(self._measure(running, _FIRST, sink))
         done = self._measure(running, max(int(rate * self._seconds * _PARTS["warm-up"]), _FIRST), sink)
-        rate = self._rates.setdefault((kind.name, part), _speed(done))
+        rate = self._rates[kind.name, part] = _speed(done)
         return max(int(rate * self._seconds * _PARTS[part]), _FIRST)
 
     def _measure(self, running: Running, count: int, sink: Sink | None, *, rate: float = 0, latency: bool = False) -> Measured:

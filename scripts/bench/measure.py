@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.bench.loadgen import Arrived, Mail, Sent, Sink, arrival_times, percentile, sent_times
+from scripts.bench.loadgen import Mail, Sent, Sink, arrival_times, percentile, sent_times
 from scripts.bench.processes import BenchError
 from scripts.bench.procstat import Meter, busy_seconds
 from scripts.bench.systems import Running
@@ -62,7 +62,6 @@ def measure(
     rate: float = 0,
     latency: bool = False,
     send: Callable[[Path | None], Sent] | None = None,
-    seen: Callable[[Arrived], None] | None = None,
 ) -> Measured:
     """``sink``: where the e-mails arrive; None where nothing is delivered. ``send``: how they are sent, where it isn't ``running.send``. Raises BenchError."""
     sent_file, arrived_file = (folder / "sent", folder / "arrived") if latency else (None, None)
@@ -70,17 +69,17 @@ def measure(
     if sink:
         sink.expect(mail, arrived_file)
         roles["sink"] = [sink.pid]
-    busy, began, arrived = busy_seconds(), time.monotonic(), None
+    busy, own, began, arrived = busy_seconds(), time.process_time(), time.monotonic(), None
     with Meter(roles) as meter:
         sent = send(sent_file) if send else running.send(mail, rate=rate, times=sent_file)
         if sink:
-            arrived = sink.wait(seen=seen)
-    elapsed, busy = time.monotonic() - began, busy_seconds() - busy
+            arrived = sink.wait()
+    elapsed, busy, own = time.monotonic() - began, busy_seconds() - busy, time.process_time() - own
     if sent.refused:
         raise BenchError(f"{sent.refused} of {mail.count} e-mails were refused")
     costs = meter.costs
     per_mail = {role: cost.cpu * 1e6 / mail.count for role, cost in costs.items()}
-    ours = sum(cost.cpu for cost in costs.values()) + sent.cpu
+    ours = sum(cost.cpu for cost in costs.values()) + sent.cpu + own
     times: dict[str, float] = {}
     if latency and sent_file and arrived_file:
         sent_at = sent_times(sent_file)
