@@ -1,0 +1,155 @@
+"""Micro-benchmarks of what is done for each e-mail, without any I/O: ``make bench-micro``.
+
+Each asserts what it computes, so that a benchmark of nothing is noticed. They are no part of the tests: their names keep them from being collected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import pytest
+
+from babygun import codec, lifecycle
+from babygun.etcd import Txn, absent, put
+from babygun.etcd.batch import Batcher, _Waiting
+from babygun.etcd.wire import nest
+from babygun.ids import new_email_id
+from babygun.keys import JobRef, Keys
+from babygun.mime import render
+from babygun.model import Attachment, Content, Email, Job, Recipient
+from babygun.replies import Classifier, make_reply
+
+DATE = datetime(2026, 11, 25, 7, 5, 9, tzinfo=UTC)
+LINE = "The quick brown fox jumps over the lazy dog, and the dog lets it. \n"
+TEXT = Content("Alice <alice@example.org>", "An invoice", ("bob@example.com",), body=LINE * 15)
+CONTENTS = {
+    "1 KB of text": TEXT,
+    "text and HTML": Content(**{name: getattr(TEXT, name) for name in ("sender", "subject", "to", "body")}, html=f"<p>{LINE * 15}</p>"),
+    "not ASCII": Content("Zoë <zoe@example.org>", "Größe und Maß: déjà vu", ("bob@example.com",), body="Größe, Maß und Übermaß. \n" * 40),
+    "100 KB attached": Content(
+        **{name: getattr(TEXT, name) for name in ("sender", "subject", "to", "body")}, attachments=(Attachment("a.pdf", "application/pdf", b"\x00\xffPDF" * 20_000),)
+    ),
+}
+REPLIES = {
+    "250": make_reply("data", 250, "2.0.0 Ok: queued as 4F1234"),
+    "550 5.1.1": make_reply("rcpt", 550, "5.1.1 <bob@example.com>: Recipient address rejected: User unknown in virtual mailbox table"),
+    "421 without an enhanced code": make_reply("data", 421, "Too many messages from your address, try again later"),
+}
+
+
+class Benchmark(Protocol):
+    """pytest-benchmark's fixture."""
+
+    extra_info: dict[str, Any]
+
+    def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any: ...
+
+    def pedantic(self, target: Callable[..., Any], *, setup: Callable[[], Any], rounds: int) -> Any: ...
+
+
+def email() -> Email:
+    recipients = (Recipient("bob@example.com", "to", "main"),)
+    return Email(new_email_id(), "client", "alice@example.org", "An invoice", recipients, {}, DATE, DATE)
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_render(benchmark: Benchmark, name: str) -> None:
+    raw = benchmark(render, CONTENTS[name], message_id="<x@example.org>", date=DATE)
+    assert raw.startswith(b"Date: ")
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_classify(benchmark: Benchmark, name: str) -> None:
+    classifier = Classifier.load()
+    assert benchmark(classifier.classify, REPLIES[name]).action
+
+
+def test_classifier_load(benchmark: Benchmark) -> None:
+    """Once a process."""
+    assert benchmark(Classifier.load)
+
+
+@pytest.mark.parametrize("name", ["1 KB of text", "100 KB attached"])
+def test_encode_content(benchmark: Benchmark, name: str) -> None:
+    assert benchmark(codec.encode_content, CONTENTS[name])
+
+
+@pytest.mark.parametrize("name", ["1 KB of text", "100 KB attached"])
+def test_decode_content(benchmark: Benchmark, name: str) -> None:
+    packed = codec.encode_content(CONTENTS[name])
+    assert benchmark(codec.decode_content, packed) == CONTENTS[name]
+
+
+def test_encode_record(benchmark: Benchmark) -> None:
+    record = lifecycle.accept(email(), now=DATE).email
+    assert benchmark(codec.encode_state, record)
+
+
+def test_decode_record(benchmark: Benchmark) -> None:
+    record = lifecycle.accept(email(), now=DATE).email
+    assert benchmark(codec.decode_email, codec.encode_state(record)) == record
+
+
+def test_encode_job(benchmark: Benchmark) -> None:
+    assert benchmark(codec.encode_job, Job(1024, 1))
+
+
+def test_decode_job(benchmark: Benchmark) -> None:
+    assert benchmark(codec.decode_job, codec.encode_job(Job(1024, 1))) == Job(1024, 1)
+
+
+def test_keys_of_an_accept(benchmark: Benchmark) -> None:
+    """The four keys that an acceptance writes."""
+    keys, ref = Keys(), JobRef(new_email_id(), "main")
+    made = benchmark(lambda: (keys.email(ref.email_id), keys.log_entry(ref.email_id, 0), keys.job(ref), keys.chunk(ref.email_id, 0)))
+    assert len(set(made)) == 4
+
+
+def test_parse_job_key(benchmark: Benchmark) -> None:
+    keys, ref = Keys(), JobRef(new_email_id(), "main")
+    assert benchmark(keys.parse_job, keys.job(ref)) == ref
+
+
+def test_new_email_id(benchmark: Benchmark) -> None:
+    assert benchmark(new_email_id)
+
+
+def accept_txn(keys: Keys) -> Txn:
+    """A transaction of the shape of an acceptance."""
+    ref = JobRef(new_email_id(), "main")
+    writes = [
+        put(keys.email(ref.email_id), bytes(300)),
+        put(keys.log_entry(ref.email_id, 0), bytes(100)),
+        put(keys.job(ref), bytes(10)),
+        put(keys.chunk(ref.email_id, 0), bytes(1100)),
+    ]
+    return Txn([absent(keys.email(ref.email_id))], writes)
+
+
+def test_make_transaction(benchmark: Benchmark) -> None:
+    assert benchmark(accept_txn, Keys()).op_count == 4
+
+
+def test_group_100_transactions(benchmark: Benchmark) -> None:
+    """What the batcher does before an RPC: which transactions go together, and their encoding as one."""
+    keys = Keys()
+    txns = [accept_txn(keys) for _ in range(100)]
+    benchmark.extra_info["transactions"] = len(txns)
+
+    def fresh() -> tuple[tuple[Batcher], dict[str, Any]]:
+        batcher = Batcher(None)  # type: ignore[arg-type]  # nothing is sent
+        batcher._queue.extend(_waiting(txns))
+        return (batcher,), {}
+
+    encoded = benchmark.pedantic(lambda batcher: nest([waiting.txn.encoded for waiting in batcher._next()]), setup=fresh, rounds=300)
+    assert len(encoded) > 100 * 1500
+
+
+def _waiting(txns: Iterable[Txn]) -> Iterable[_Waiting]:
+    class Pending:
+        def done(self) -> bool:
+            return False
+
+    return [_Waiting(txn, Pending(), 0, None) for txn in txns]  # type: ignore[arg-type]
