@@ -149,7 +149,9 @@ OWNED_JOBS = _read("babygun_owned_jobs", (), _API, "jobs that some worker owns a
 WORKERS = _read("babygun_workers", (), _API, "workers whose lease is alive")
 ETCD_MEMBER_UP = _read("babygun_etcd_member_up", ("endpoint",), _API, "whether this endpoint of `etcd_endpoints` answers, 1 or 0")
 ETCD_DB = _read("babygun_etcd_db_bytes", ("endpoint",), _API, "size of its database file, which never shrinks by itself")
-ETCD_DB_IN_USE = _read("babygun_etcd_db_in_use_bytes", ("endpoint",), _API, "what of that is in use: what the shedding and the refusal of new e-mails go by")
+ETCD_DB_IN_USE = _read(
+    "babygun_etcd_db_in_use_bytes", ("endpoint",), _API, "what of that is in use: the shedding and the refusal of new e-mails go by this, and by how fast it grows"
+)
 ETCD_QUOTA = _read("babygun_etcd_quota_bytes", ("endpoint",), _API, "its quota; `etcd_quota` where it does not tell")
 # --- the worker ---
 RECIPIENTS = _by(

@@ -17,6 +17,7 @@ HOST = "127.0.0.1"
 # These flags moved out of the experimental ones in 3.6, and some came to 3.5 only late: asked of the binary, not guessed by version.
 # Of several members: without checkpoints each change of leader begins the time of every lease anew.
 _CHECKPOINT_FLAGS = ("--feature-gates=LeaseCheckpoint=true,LeaseCheckpointPersist=true", "--experimental-enable-lease-checkpoint")
+_COMPACTION_FLAGS = ("--compaction-batch-limit=5000", "--experimental-compaction-batch-limit=5000")
 _CATCHUP_FLAGS = ("--snapshot-catchup-entries=100", "--experimental-snapshot-catchup-entries=100")
 
 
@@ -55,19 +56,21 @@ class EmbeddedEtcd:
             f"--initial-cluster={','.join(f'{name}={_peer_url(port)}' for name, port in cluster.items())}",
             *([f"--initial-cluster-token={self.token}"] if self.token else []),
             "--auto-compaction-mode=periodic",
-            "--auto-compaction-retention=20s",
+            "--auto-compaction-retention=5m",
             f"--quota-backend-bytes={self.quota}",
             "--snapshot-count=300",
             *self._known_one(_CATCHUP_FLAGS),
+            *self._known_one(_COMPACTION_FLAGS),
             *(self._known_one(_CHECKPOINT_FLAGS) if self.cluster else ()),
             "--logger=zap",
             "--log-outputs=stderr",
         ]
 
     def environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-        """``environ`` without etcd's own variables, which would fight with the flags; with a lazier garbage collector."""
+        """``environ`` without etcd's own variables, which would fight with the flags; with a garbage collector that is lazy while there is memory."""
         environ = os.environ if environ is None else environ
-        return {"GOGC": "400", **{name: value for name, value in environ.items() if not name.startswith(("ETCD_", "ETCDCTL_", "BABYGUN_"))}}
+        limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 // max(1, len(self.cluster))
+        return {"GOGC": "400", "GOMEMLIMIT": str(limit), **{name: value for name, value in environ.items() if not name.startswith(("ETCD_", "ETCDCTL_", "BABYGUN_"))}}
 
     def _known_one(self, flags: Sequence[str]) -> tuple[str, ...]:
         for flag in flags:

@@ -21,7 +21,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from grpc import aio
 
 from babygun import metrics, tracing
-from babygun.errors import EtcdError, EtcdUnavailable, LeaseNotFound, OutcomeUnknown
+from babygun.errors import Compacted, EtcdError, EtcdUnavailable, LeaseNotFound, OutcomeUnknown
 from babygun.etcd.auth import LEADER, Credentials, Metadata
 from babygun.etcd.endpoints import Endpoint, Endpoints, Tls
 from babygun.etcd.outcomes import RpcFailed, Verdict, judge, plain, refusal
@@ -55,6 +55,7 @@ class Status(NamedTuple):
     errors: list[str]
     is_learner: bool
     member: int = 0  # its own id, as ``leader`` names one
+    revision: int = 0  # of the store, as far as this member has it
 
 
 class Member(NamedTuple):
@@ -150,6 +151,16 @@ class EtcdClient:
         deleted: int = (await self._write("delete", rpc.DeleteRangeRequest(key=key))).deleted
         return deleted
 
+    async def compact(self, revision: int, *, timeout: float) -> None:
+        """Forgets what was before ``revision``; returns when the room is free again, on the member asked. A revision that is gone already is fine.
+
+        etcd looks at every key for it: a second for each 100,000, and more where it is busy. Given up at its ``timeout``, it goes on all the same.
+        """
+        try:
+            await self._write("compact", rpc.CompactionRequest(revision=revision, physical=True), timeout)
+        except Compacted:
+            pass
+
     # Leases
 
     async def grant(self, ttl: int) -> int:
@@ -222,6 +233,7 @@ class EtcdClient:
             errors=list(response.errors),
             is_learner=response.isLearner,
             member=response.header.member_id,
+            revision=response.header.revision,
         )
 
     async def alarms(self, *, timeout: float | None = None) -> list[str]:

@@ -83,6 +83,7 @@ class Endpoint:
         self.range: Callable[..., Any] = kv.Range
         self.put: Callable[..., Any] = kv.Put
         self.delete: Callable[..., Any] = kv.DeleteRange
+        self.compact: Callable[..., Any] = kv.Compact
         # The transaction comes encoded already.
         self.txn: Callable[..., Any] = self.channel.unary_unary(  # type: ignore[call-overload,unused-ignore]
             "/etcdserverpb.KV/Txn", request_serializer=None, response_deserializer=rpc.TxnResponse.FromString

@@ -8,7 +8,8 @@
     schedule      what waits for its time
     changes       waiting for the next thing that happens to an email
     clients       API clients, token signing keys, revoked tokens
-    retention     the leases that ended emails hang on, and shedding under pressure
+    retention     the leases that ended emails hang on
+    fullness      how full etcd is and will be; shedding and compaction make room
     health        whether a process can do its work: with rights and permissions (etcd's users), cluster (whose prefix it is) and peers
 """
 

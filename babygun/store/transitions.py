@@ -24,6 +24,7 @@ from babygun.keys import LOG_ENTRIES, JobRef, kept_log_seqs, range_end
 from babygun.lifecycle import QueueResult, Transition
 from babygun.logs import get_logger
 from babygun.model import Content, Email, Owner, QueueState, Recipient
+from babygun.store.retention import KEY_BYTES
 from babygun.store.store import Store
 
 log = get_logger("store")
@@ -354,10 +355,12 @@ def _transition_ops(store: Store, transition: Transition, before: Email | None, 
 
 async def _retention(store: Store, email: Email) -> tuple[int, int]:
     """The leases for an ended email's record and content. What a person may want to have tried again keeps its content."""
-    lease = await store.record_leases.lease(3 + min(email.log_seq, LOG_ENTRIES))
+    keys = 3 + min(email.log_seq, LOG_ENTRIES)
     if email.status != "complete":
+        lease = await store.record_leases.lease(keys + email.chunks, keys * KEY_BYTES + email.size)
         return lease, lease
-    return lease, await store.content_leases.lease(email.chunks) if store.settings.contents_retention else 0
+    lease = await store.record_leases.lease(keys)
+    return lease, await store.content_leases.lease(email.chunks, email.size) if store.settings.contents_retention else 0
 
 
 class _Pause:

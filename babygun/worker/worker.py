@@ -29,9 +29,11 @@ from babygun.routing import load_routes
 from babygun.settings import Settings
 from babygun.smtp import NotSent
 from babygun.store import Store
+from babygun.store.compaction import Compaction
+from babygun.store.fullness import Fullness
 from babygun.store.health import Checkup
 from babygun.store.reading import owned_by
-from babygun.store.retention import Shedding
+from babygun.store.shedding import Shedding
 from babygun.store.transitions import Claim, claim, reclaim, release
 from babygun.worker import timers
 from babygun.worker.delivery import Delivery, Progress
@@ -49,7 +51,7 @@ _RECLAIM_MEMORY = 60.0  # seconds for which a dead worker's jobs are remembered,
 _PER_CONNECTION, _AHEAD = 4, 16  # claims for each of a relay's connections and beyond: they hide the time that a claim and a finish take, and let batches grow
 _LEAST_HOLD, _MOST_HOLD = 0.05, 2.0  # s, between claims that etcd doesn't answer
 _MOST_RECLAIMS = 3  # from then on a try counts as made, so that an e-mail which kills its worker comes to an end
-_SHED_INTERVAL = 2.0  # seconds; at full speed etcd's file grows by tens of megabytes in that time
+_SPACE_INTERVAL = 1.0  # s, between two looks at etcd's size; at full speed its file grows by some 15 MB in that time
 
 
 class Worker:
@@ -72,7 +74,9 @@ class Worker:
             self.store, in_flight=lambda: len(self.in_flight), tally=self.tally, changed=self._slice_changed, died=self._worker_died, queues=routes.fingerprints()
         )
         self.health = Checkup(self.store, "worker", routes)
-        self._shedding = Shedding(self.store.client, self.store.keys, settings.etcd_quota)
+        fullness = Fullness(self.store.client, settings.etcd_quota)
+        self._compaction = Compaction(self.store.client, fullness, self.store.keys.cluster)
+        self._shedding = Shedding(self.store.client, self.store.keys, fullness, self._compaction)
         self._held: dict[JobRef, tuple[Claim, Progress]] = {}  # the claims in flight
         self._finishing: set[JobRef] = set()  # those of them whose result is being written
         self._again: dict[JobRef, Job] = {}  # became ready once more while still in flight here
@@ -117,7 +121,8 @@ class Worker:
                 "timers": self._every(timers.INTERVAL, "timers", self._make_due),
                 "reconcile": self._every(self._settings.reconcile_interval, "reconcile", self._reconcile),
                 "health": self.health.run(),
-                "shedding": self._every(_SHED_INTERVAL, "shedding", self._shed, registered=False),
+                "shedding": self._every(_SPACE_INTERVAL, "shedding", partial(self._make_room, self._shedding.once), registered=False),
+                "compaction": self._every(_SPACE_INTERVAL, "compaction", partial(self._make_room, self._compaction.once), registered=False),
             }.items()
         ]
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
@@ -359,10 +364,10 @@ class Worker:
                 self.in_flight[ref].add_done_callback(partial(self._freed, ref))
         self._refill(None)
 
-    async def _shed(self) -> None:
-        """By one worker; by each that can't register, which is so when etcd is full: what is shed makes room."""
+    async def _make_room(self, once: Callable[[], Awaitable[object]]) -> None:
+        """By one worker; by each that can't register, which is so when etcd is full."""
         if self.health.joined and (self.membership.leads or not self.membership.registered.is_set()):
-            await self._shedding.once()
+            await once()
 
     async def _drain(self) -> None:
         """Waits for what is in flight; what isn't done in time is given back."""

@@ -67,6 +67,9 @@ async def test_emails_are_refused_while_etcd_is_nearly_full_and_taken_when_it_ha
         await compact(store.client, gone.revision)
         await until(200, lambda: ready(api, store))
         await api.accepted()
+        monkeypatch.setattr(space, "FILE_ABOVE", 0.3)  # the file is as large as before, and the next large write may not find room in it
+        await until(503, lambda: ready(api))
+        (await api.send()).problem(503, "out-of-space")
 
 
 async def test_email_is_refused_without_a_trace_when_etcd_takes_no_more_writes(small_store: Store) -> None:

@@ -16,7 +16,7 @@ def test_embedded_etcd_listens_on_loopback_and_compacts() -> None:
         pytest.skip("no etcd to test with: run `make install`")
     command = embedded(binary).command()
     assert "--listen-client-urls=http://127.0.0.1:2379" in command
-    assert "--auto-compaction-retention=20s" in command
+    assert "--auto-compaction-retention=5m" in command
     assert "--quota-backend-bytes=8589934592" in command
     assert any(flag.endswith("snapshot-catchup-entries=100") for flag in command)
     assert not any("checkpoint" in flag.lower() for flag in command)
@@ -42,10 +42,11 @@ def test_flag_that_this_etcd_does_not_know_is_left_out(tmp_path: Path, known: st
 
 
 def test_etcds_own_variables_do_not_reach_it() -> None:
-    given = {"PATH": "/bin", "ETCD_NAME": "mine", "ETCDCTL_API": "3", "BABYGUN_CLIENT_SECRET": "s", "GOGC": "100"}
+    given = {"PATH": "/bin", "ETCD_NAME": "mine", "ETCDCTL_API": "3", "BABYGUN_CLIENT_SECRET": "s", "GOGC": "100", "GOMEMLIMIT": "off"}
     binary = EtcdBinary(Path("/no/etcd"), "3.6.16", "cache")
-    assert embedded(binary).environment(given) == {"PATH": "/bin", "GOGC": "100"}
-    assert embedded(binary).environment({})["GOGC"] == "400"
+    assert embedded(binary).environment(given) == {"PATH": "/bin", "GOGC": "100", "GOMEMLIMIT": "off"}
+    alone = embedded(binary).environment({})
+    assert alone["GOGC"] == "400" and int(alone["GOMEMLIMIT"]) >= 64 << 20
 
 
 def test_log_lines_are_readable_in_an_error() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -20,7 +21,9 @@ from babygun.etcd.access import Permission
 from babygun.keys import JobRef, Keys, range_end
 from babygun.model import Job, Owner, Scope
 from babygun.settings import Settings
-from babygun.store import Store, retention
+from babygun.store import Store, shedding
+from babygun.store.compaction import Compaction
+from babygun.store.fullness import Fullness, Look
 from babygun.store.health import Health
 from babygun.store.listing import list_emails
 from babygun.store.permissions import missing_rights
@@ -135,13 +138,37 @@ async def test_worker_does_all_of_its_work_with_its_rights(guarded: Settings, mo
                 assert await worker.health.check() == Health(True)
             async with rig.worker():
                 await api.ended(await api.send("kept@example.org"))
-            monkeypatch.setattr(retention, "CONTENTS_ABOVE", 0.0)
-            monkeypatch.setattr(retention, "RECORDS_ABOVE", 0.0)
-            shedding = retention.Shedding(rig.store.client, rig.store.keys, 1 << 30)
-            await shedding.once()
-            assert shedding.shed["contents"] and shedding.shed["emails"]
+            monkeypatch.setattr(shedding, "CONTENTS_ABOVE", -1.0)
+            monkeypatch.setattr(shedding, "RECORDS_ABOVE", -2.0)
+            monkeypatch.setattr(shedding, "_FILLING", timedelta(0))
+            fullness = Fullness(rig.store.client, 1 << 30)
+            compaction = Compaction(rig.store.client, fullness, rig.store.keys.cluster)
+            room = shedding.Shedding(rig.store.client, rig.store.keys, fullness, compaction)
+            await room.once()
+            assert room.shed["contents"] and room.shed["emails"]
         denied = [record.getMessage() for record in caplog.records if "permission" in str(getattr(record, "fields", ""))]
         assert not denied
+
+
+async def test_compaction_that_only_root_may_ask_for_is_left_to_etcd_and_awaited(guarded: Settings) -> None:
+    async with rig_for(as_user(guarded, "babygun-worker")) as rig, rig_for(as_user(guarded, "root")) as root:
+        fullness = Fullness(rig.store.client, 1 << 30)
+        compaction = Compaction(rig.store.client, fullness, rig.store.keys.cluster)
+        assert compaction.lead < 10
+        fullness.saw(Look(time.monotonic() - 30, 0, 0, 1))
+        await fullness.look()
+        compaction._low = -(1 << 30)  # as if so much had been written
+        await compaction.once()
+        assert compaction.compacted == 0
+        await compaction.once()
+        seen = compaction._back[0][1]
+        compaction._back[0] = (compaction._back[0][0] - 100, seen)  # as if that had been long ago
+        await compaction.once()
+        assert compaction.lead > 100
+        later = await rig.store.client.put(rig.store.keys.cluster, b"")
+        await root.store.client.compact(later, timeout=5)
+        await compaction.once()
+        assert compaction.compacted == seen and compaction.lead > 100, "so long it may take again"
 
 
 async def test_worker_that_dies_is_taken_over_from_with_the_rights_of_workers(guarded: Settings) -> None:
