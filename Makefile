@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 UV     := uv
 
 .DEFAULT_GOAL := help
-.PHONY: help install run cluster test test-cluster bench bench-scaling lint format lock clean
+.PHONY: help install run cluster test test-cluster bench bench-scaling bench-sustained bench-growth bench-micro lint format lock clean
 
 # A stamp is no proof that what it stands for still works: Python may have been upgraded, the cache emptied.
 ifneq ($(shell $(BIN)/python -c 'import babygun' 2>/dev/null && test -x $(BIN)/etcd && echo works),works)
@@ -47,6 +47,16 @@ bench: install ## measure Babygun beside the peers that are installed (ARGS='--r
 
 bench-scaling: install ## measure Babygun with more processes, a backlog of 100,000, larger e-mails, batches (ARGS='--only sizes')
 	@exec $(BIN)/python -m scripts.bench scaling $(ARGS)
+
+MINUTES := 10
+bench-sustained: install ## mail at two thirds of the highest rate for MINUTES=10: does everything level off? (ARGS='--quota-mb 256')
+	@exec $(BIN)/python -m scripts.bench sustained --minutes $(MINUTES) $(ARGS)
+
+bench-growth: install ## claim and list latency with 1,000, 10,000 and 100,000 finished e-mails in the store
+	@exec $(BIN)/python -m scripts.bench growth $(ARGS)
+
+bench-micro: install ## what is done for each e-mail, without I/O: render, classify, encode, group, keys
+	@$(BIN)/python -m pytest -o addopts=--strict-markers -o python_files='micro_*.py' tests/micro --benchmark-columns=median,iqr,rounds --benchmark-time-unit=us --benchmark-sort=name $(ARGS)
 
 lint: install ## check style and types
 	@$(BIN)/ruff check .

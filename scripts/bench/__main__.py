@@ -1,4 +1,4 @@
-"""``python -m scripts.bench compare|scaling|show``: see docs/performance.md."""
+"""``python -m scripts.bench compare|scaling|sustained|growth|show``: see docs/performance.md."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from scripts.bench import compare, machine, report, scaling
+from scripts.bench import compare, growth, machine, report, scaling, sustained
 from scripts.bench.processes import BenchError, Stage
 from scripts.bench.systems.babygun import BabygunKind
 
 STOPPED = 130
+TABLES = report.TABLES | {"sustained": sustained.markdown, "sustained-small": sustained.markdown, "growth": growth.markdown}
 
 
 def main() -> int:
@@ -32,21 +33,24 @@ def main() -> int:
     scale.add_argument("--seconds", type=float, default=8, help="how long one measurement takes, about (default: 8)")
     scale.add_argument("--only", type=_names, default=[], help=f"some of {','.join((*scaling.PARTS, scaling.BACKLOG))}")
     scale.add_argument("--backlog", type=_positive, default=100_000, help="e-mails of the backlog (default: 100000)")
+    lasting, growing = sustained.add_command(commands), growth.add_command(commands)
     showing = commands.add_parser("show", help="the tables of a result that was saved")
     showing.add_argument("result", type=Path)
-    for command in (comparing, scale, showing):
+    for command in (comparing, scale, lasting, growing, showing):
         command.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page too, between its markers (docs/performance.md)")
     comparing.set_defaults(run=_compare)
     scale.set_defaults(run=_scale)
+    lasting.set_defaults(run=lambda arguments: sustained.command(arguments, _say()))
+    growing.set_defaults(run=lambda arguments: growth.command(arguments, _say()))
     showing.set_defaults(run=lambda arguments: json.loads(arguments.result.read_text()))
-    for command in (comparing, scale):
+    for command in (comparing, scale, lasting, growing):
         command.add_argument("--output", type=Path, help=f"where the result goes as JSON (default: {report.FOLDER.name}/<time>.json)")
     arguments = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     try:
         result: dict[str, Any] = arguments.run(arguments)
-        text = report.TABLES[result["kind"]](result)
+        text = TABLES[result["kind"]](result)
         print(f"\n{text}")
         if arguments.command != "show":
             print(f"\nresult: {report.save(result, arguments.output)}")
@@ -58,7 +62,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("bench: stopped", file=sys.stderr)
         return STOPPED
-    return 0
+    return 1 if result.get("problems") else 0
 
 
 def _compare(arguments: argparse.Namespace) -> dict[str, Any]:

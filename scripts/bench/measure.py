@@ -48,6 +48,11 @@ class Numbers:
     def __init__(self) -> None:
         self._next = 0
 
+    @property
+    def used(self) -> int:
+        """How many it has handed out."""
+        return self._next
+
     def mail(self, count: int, **shape: int) -> Mail:
         first, self._next = self._next, self._next + count
         return Mail(first, count, **shape)

@@ -1,0 +1,217 @@
+"""A sustained run: mail at two thirds of the highest rate for minutes, and whether everything levels off, or grows by no more than what is retained.
+
+Before the load a few e-mails are scheduled for days later: they are incomplete all the while, and whatever is shed to make room, they must be there at
+the end, with their contents. The verdict compares the run's last third with the third before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from scripts.bench import machine, report
+from scripts.bench.loadgen import Sink
+from scripts.bench.measure import Numbers, measure
+from scripts.bench.processes import Stage
+from scripts.bench.sampling import MIB, Sample, Sampler, Times
+from scripts.bench.systems.babygun import Babygun, etcd_binary
+
+PART = 2 / 3  # of the highest rate
+_WARM_UP, _MEASURE = 3.0, 8.0  # s
+_WAITING = 100  # e-mails that stay incomplete
+_RECORD = 2200  # bytes of etcd's file for an ended e-mail beside its content: record, log, what is hung on leases
+_INDEX = 10_000  # bytes of etcd's heap for the keys of one: some 2,000, which GOGC=400 lets grow to five times of that
+_STALL = 60  # s without an arrival, after which what is missing counts as lost
+
+Say = Callable[[str], None]
+
+
+def add_command(commands: Any) -> argparse.ArgumentParser:
+    """``sustained`` on the command line; ``commands``: argparse's subparsers."""
+    command: argparse.ArgumentParser = commands.add_parser("sustained", help="minutes of mail at two thirds of the highest rate: does everything level off?")
+    command.add_argument("--minutes", type=float, default=10, help="default: 10")
+    command.add_argument("--quota-mb", type=int, metavar="MIB", help="etcd's quota (default: 8192)")
+    command.add_argument("--rate", type=float, default=0, help="e-mails a second, instead of two thirds of what is measured first")
+    command.add_argument("--size", type=int, default=1024, help="bytes of an e-mail (default: 1024)")
+    command.add_argument("--every", type=float, default=5, help="seconds between two samples (default: 5)")
+    return command
+
+
+def command(arguments: argparse.Namespace, say: Say) -> dict[str, Any]:
+    """The run as its command line says it."""
+    with Stage() as stage:
+        on = machine.describe(stage.folder)
+        found = run(stage, say, minutes=arguments.minutes, quota_mb=arguments.quota_mb, rate=arguments.rate, size=arguments.size, every=arguments.every)
+    kind = "sustained-small" if arguments.quota_mb else "sustained"
+    return report.described(kind, on, found)
+
+
+def run(stage: Stage, say: Say, *, minutes: float, quota_mb: int | None, rate: float, size: int, every: float) -> dict[str, Any]:
+    """The run; returns its result, with ``problems``: what was not as it should be, a sentence each. ``rate`` 0: measured first."""
+    etcd = etcd_binary(say)
+    sink, numbers = Sink(stage), Numbers()
+    quota = quota_mb << 20 if quota_mb else 8 << 30
+    babygun = Babygun(stage, sink.port, etcd, quota=quota).start()
+    try:
+        waiting = [_schedule(babygun, size, number) for number in range(_WAITING)]
+        highest = 0.0
+        if not rate:
+            speed = measure(babygun, numbers.mail(1000, size=size), sink, stage.folder).rate
+            speed = measure(babygun, numbers.mail(int(speed * _WARM_UP), size=size), sink, stage.folder).rate
+            highest = measure(babygun, numbers.mail(int(speed * _MEASURE), size=size), sink, stage.folder).rate
+            say(f"the highest rate is {highest:,.0f} e-mails a second")
+            rate = PART * highest
+        say(f"{rate:,.0f} e-mails a second for {minutes:g} minutes, etcd's quota {quota >> 20:,} MiB")
+        mail = numbers.mail(int(rate * minutes * 60), size=size)
+        sent_file, arrived_file = stage.folder / "sent", stage.folder / "arrived"
+        sink.expect(mail, arrived_file)
+        load = babygun.load(mail, rate=rate, times=sent_file, stall=_STALL)
+        sampler = Sampler(babygun, sink, Times(sent_file, arrived_file))
+        problems: list[str] = []
+        while load.running:
+            time.sleep(every)
+            stage.check("load")
+            say(line(sample := sampler.take()))
+            if sample.alarm:
+                problems.append(f"after {sample.at:.0f} s etcd raised an alarm: {sample.alarm}")
+                break
+        if problems:
+            arrived, refused = sink.count(), 0
+            stage.end("load")
+        else:
+            refused = load.wait().refused
+            arrived = _wait(sink, mail.count - refused)
+            if lost := mail.count - refused - arrived.distinct:
+                problems.append(f"{lost} e-mails were acknowledged and did not come")
+        problems += [f"{gone} of {_WAITING} incomplete e-mails are not as they were" for gone in [_missing(babygun, waiting)] if gone]
+        problems += [f"{refused} e-mails were refused"] if refused else []
+        problems += [f"{extra} e-mails came twice" for extra in [arrived.messages - arrived.distinct] if extra]
+        problems += judged(sampler.samples, rate=rate, size=size, quota=quota / MIB)
+    finally:
+        babygun.stop()
+    settings = {"minutes": minutes, "quota_mib": quota >> 20, "size": size, "rate": rate, "highest": highest}
+    return {"versions": {"etcd": etcd.version}, "settings": settings, "problems": problems, "samples": [asdict(sample) for sample in sampler.samples]}
+
+
+def judged(samples: Sequence[Sample], *, rate: float, size: int, quota: float) -> list[str]:
+    """What of the samples is not as it should be. Sizes in MiB, ``size`` in bytes."""
+    if len(samples) < 9:
+        return ["the run was too short to judge it"]
+    problems = []
+    third = len(samples) // 3
+    middle, last = samples[third : 2 * third], samples[-third:]
+    mails = last[-1].accepted - middle[-1].accepted
+    reached = (samples[-1].accepted - samples[0].accepted) / (samples[-1].at - samples[0].at)
+    if reached < 0.95 * rate:
+        problems.append(f"it did not keep up: {reached:,.0f} of {rate:,.0f} e-mails a second")
+    backlog = last[-1].accepted - last[-1].delivered
+    if backlog > 5 * rate:
+        problems.append(f"{backlog:,} e-mails wait at the end")
+    sheds = last[-1].shed_contents > samples[0].shed_contents
+    retained = 0.0 if sheds else mails * (1.25 * size + _RECORD) / MIB
+    index = 0.0 if sheds else mails * _INDEX / MIB
+    for name, allowed in (("in_use", 1.25 * retained + max(32.0, 0.04 * quota)), ("etcd_anonymous", 1.25 * index + 96), ("api", 16.0), ("worker", 16.0)):
+        grown = _mean(last, name) - _mean(middle, name)
+        if grown > allowed + 0.1 * _mean(middle, name) * (name != "in_use"):
+            problems.append(f"{name} has grown by {grown:,.0f} MiB in the last third, and what is retained accounts for {allowed:,.0f} MiB at most")
+    if (fullest := max(sample.file for sample in samples)) > 0.98 * quota:
+        problems.append(f"etcd's file came to {fullest:,.0f} MiB, within 2 % of the quota")
+    end = samples[-max(3, third // 2) :]  # what gets longer and longer is longest there; other programs' disturbance passes
+    before, after = _median_p99(middle), _median_p99(end)
+    if after > max(2 * before, 200):
+        problems.append(f"POST to 250 takes longer and longer: p99 {before:,.0f} ms in the second third, {after:,.0f} ms at the end")
+    return problems
+
+
+def _median_p99(samples: Sequence[Sample]) -> float:
+    return sorted(sample.p99 for sample in samples)[len(samples) // 2]
+
+
+def _mean(samples: Sequence[Sample], name: str) -> float:
+    return float(sum(getattr(sample, name) for sample in samples) / len(samples))
+
+
+def line(sample: Sample) -> str:
+    """A sample for a person who watches."""
+    return (
+        f"accepted {sample.accept_rate:6,.0f}/s  delivered {sample.rate:6,.0f}/s  p50 {sample.p50:5,.0f}  p99 {sample.p99:6,.0f} ms  "
+        f"etcd's file {sample.file:6,.0f} MiB, in use {sample.in_use:6,.0f}  memory: etcd {sample.etcd:6,.0f}, API {sample.api:4,.0f}, worker {sample.worker:4,.0f} MiB  "
+        f"shed {sample.shed_contents}+{sample.shed_emails}"
+    )
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """A dozen of the samples as a table, and the verdict."""
+    samples = [Sample(**sample) for sample in result["samples"]]
+    settings = result["settings"]
+    header = ("s", "accepted /s", "delivered /s", "p50, ms", "p99, ms", "file, MiB", "in use", "etcd, MiB", "of that anonymous", "API", "worker", "shed: contents", "records")
+    rows = [
+        (
+            f"{s.at:.0f}",
+            f"{s.accept_rate:,.0f}",
+            f"{s.rate:,.0f}",
+            f"{s.p50:,.0f}",
+            f"{s.p99:,.0f}",
+            *(f"{value:,.0f}" for value in (s.file, s.in_use, s.etcd, s.etcd_anonymous, s.api, s.worker)),
+            f"{s.shed_contents:,}",
+            f"{s.shed_emails:,}",
+        )
+        for s in _thinned(samples)
+    ]
+    total = samples[-1].delivered if samples else 0
+    kept = f"{settings['rate']:,.0f} e-mails of {settings['size']:,} bytes a second" + (f", two thirds of {settings['highest']:,.0f}," if settings["highest"] else "")
+    first = f"{kept} for {settings['minutes']:g} minutes ({total:,} delivered), etcd's quota {settings['quota_mib']:,} MiB:"
+    verdict = "All as it should be." if not result["problems"] else "**Not as it should be:**\n\n" + "\n".join(f"* {problem}" for problem in result["problems"])
+    return f"{first}\n\n{report.table(header, rows)}\n\n{verdict}\n\n{report.made_on(result)}"
+
+
+def _thinned(samples: Sequence[Sample], most: int = 12) -> list[Sample]:
+    if len(samples) <= most:
+        return list(samples)
+    return [samples[round(n * (len(samples) - 1) / (most - 1))] for n in range(most)]
+
+
+def _wait(sink: Sink, count: int) -> Any:
+    """What has arrived once ``count`` have, or nothing more comes."""
+    last, moved = -1, time.monotonic()
+    while (arrived := sink.count()).distinct < count and time.monotonic() - moved < _STALL:
+        if arrived.distinct != last:
+            last, moved = arrived.distinct, time.monotonic()
+        time.sleep(0.2)
+    return arrived
+
+
+def _schedule(babygun: Babygun, size: int, number: int) -> tuple[str, str]:
+    """Accepts an e-mail that waits for two days; returns its id and its text."""
+    body = f"waiting {number} ".ljust(size, "w")
+    due = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    told = _call(babygun, "/emails", {"sender": "bench@example.com", "to": ["later@example.net"], "subject": "later", "body": body, "send_at": due})
+    return told["id"], body
+
+
+def _missing(babygun: Babygun, waiting: Iterable[tuple[str, str]]) -> int:
+    """How many are not incomplete any more, or have lost their contents."""
+    gone = 0
+    for email_id, body in waiting:
+        try:
+            told = _call(babygun, f"/emails/{email_id}")
+            gone += told["status"] != "incomplete" or told["body"] != body
+        except OSError:
+            gone += 1
+    return gone
+
+
+def _call(babygun: Babygun, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    request = urllib.request.Request(  # noqa: S310 (our own process)
+        f"{babygun.urls[0]}{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {babygun.token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        return json.load(answer)
