@@ -38,8 +38,8 @@ static double rate;
 static int64_t (*times)[2];
 static int64_t start;
 static long units, sent, answered, refused; /* requests; the last one in e-mails */
-static struct conn **free_conns;
-static int free_count, timer = -1, ep;
+static struct conn **free_conns; /* a ring: each has its turn, so that a server does not hang up on one that is idle for long */
+static int connections = 20, free_first, free_count, timer = -1, ep;
 
 static int64_t now(void) {
     struct timespec t;
@@ -112,7 +112,9 @@ static void mark(long unit, int which, int64_t time) {
 /* Sends what is due on the connections that are free, and sets the timer for the next. */
 static void go_on(void) {
     while (free_count && sent < units && (!rate || due(sent) <= now())) {
-        struct conn *c = free_conns[--free_count];
+        struct conn *c = free_conns[free_first];
+        free_first = (free_first + 1) % connections;
+        free_count--;
         c->unit = sent++;
         c->busy = 1;
         c->refused = 0;
@@ -127,7 +129,7 @@ static void go_on(void) {
     }
 }
 
-void idle(struct conn *c) { free_conns[free_count++] = c; }
+void idle(struct conn *c) { free_conns[(free_first + free_count++) % connections] = c; }
 
 void finished(struct conn *c) {
     mark(c->unit, 1, now());
@@ -180,7 +182,7 @@ int main(int argc, char **argv) {
         {"port", 1, 0, 'p'}, {"first", 1, 0, 'f'}, {"count", 1, 0, 'n'}, {"connections", 1, 0, 'c'}, {"rate", 1, 0, 'r'}, {"batch", 1, 0, 'b'},
         {"recipients", 1, 0, 'k'}, {"size", 1, 0, 's'}, {"path", 1, 0, 'u'}, {"times", 1, 0, 't'}, {"stall", 1, 0, 'w'}, {0},
     };
-    int connections = 20, ports[64], port_count = 0, stall = 30;
+    int ports[64], port_count = 0, stall = 30;
     const char *file = NULL;
     if (argc < 2 || (strcmp(argv[1], "http") && strcmp(argv[1], "smtp"))) give_up("say http or smtp");
     protocol = strcmp(argv[1], "http") ? &smtp : &http;
