@@ -113,9 +113,13 @@ def judged(samples: Sequence[Sample], *, rate: float, size: int, quota: float) -
     backlog = last[-1].accepted - last[-1].delivered
     if backlog > 5 * rate:
         problems.append(f"{backlog:,} e-mails wait at the end")
-    sheds = last[-1].shed_contents > samples[0].shed_contents
-    retained = 0.0 if sheds else mails * (1.25 * size + _RECORD) / MIB
-    index = 0.0 if sheds else mails * _INDEX / MIB
+    if last[-1].shed_contents > samples[0].shed_contents:  # what is retained is no measure then: it settles below the mark where new mail is refused
+        if (most := max(sample.in_use for sample in samples)) > 0.95 * quota:
+            problems.append(f"{most:,.0f} MiB were in use, more than 95 % of the quota")
+        retained = max(0.95 * quota - _mean(middle, "in_use"), 0.0)
+        index = max(_mean(last, "in_use") - _mean(middle, "in_use"), 0.0) * _INDEX / (1.25 * size + _RECORD)
+    else:
+        retained, index = mails * (1.25 * size + _RECORD) / MIB, mails * _INDEX / MIB
     for name, allowed in (("in_use", 1.25 * retained + max(32.0, 0.04 * quota)), ("etcd_anonymous", 1.25 * index + 96), ("api", 16.0), ("worker", 16.0)):
         grown = _mean(last, name) - _mean(middle, name)
         if grown > allowed + 0.1 * _mean(middle, name) * (name != "in_use"):

@@ -35,11 +35,16 @@ def test_run_that_grows_by_what_is_retained_has_no_problem() -> None:
     assert judged(run(in_use=lambda n: 90 + 3.3 * n, etcd_anonymous=lambda n: 200 + 1.4 * n)) == []
 
 
+def test_run_that_sheds_may_fill_its_quota_up_to_the_mark() -> None:
+    assert judged(run(in_use=lambda n: 90 + 4.5 * n, etcd_anonymous=lambda n: 200 + 12 * n, shed_contents=lambda n: n)) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
         ({"in_use": lambda n: 90 + 10 * n}, "in_use has grown"),
-        ({"in_use": lambda n: 90 + 3.9 * n, "shed_contents": lambda n: n}, "in_use has grown"),
+        ({"in_use": lambda n: 246 - n / 10, "shed_contents": lambda n: n}, "more than 95 % of the quota"),
+        ({"etcd_anonymous": lambda n: 200 + 20 * n, "shed_contents": lambda n: n}, "etcd_anonymous has grown"),
         ({"worker": lambda n: 50 + 3 * n}, "worker has grown"),
         ({"api": lambda n: 50 + 3 * n}, "api has grown"),
         ({"etcd_anonymous": lambda n: 200 + 60 * n}, "etcd_anonymous has grown"),
