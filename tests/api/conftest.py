@@ -19,6 +19,7 @@ from babygun.model import Client, Scope
 from babygun.settings import Settings
 from babygun.store import Store
 from babygun.store.clients import create_client
+from tests.api.proxy import Proxy, proxy_to
 
 EMAIL: dict[str, Any] = {"sender": "shop@example.com", "to": "ann@example.org", "subject": "Hello", "body": "Hi Ann\n"}
 SEND_AND_READ: tuple[Scope, ...] = ("emails:send", "emails:read")
@@ -154,6 +155,18 @@ async def start_api(api_settings: Settings, store: Store) -> AsyncIterator[Start
     yield start
     for context in reversed(contexts):
         await context.__aexit__(None, None, None)
+
+
+@pytest.fixture
+async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
+    async with proxy_to(settings.etcd_endpoints[0]) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def far(start_api: StartApi, proxy: Proxy) -> RunningApi:
+    """An API whose etcd is behind the proxy, with little patience."""
+    return await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=0.4)
 
 
 def fields_of(problem: dict[str, Any]) -> Sequence[str]:

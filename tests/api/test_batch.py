@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from io import BytesIO
 from typing import Any
@@ -17,11 +16,10 @@ from babygun.api import batch_body
 from babygun.clock import utc_now
 from babygun.codec import decode_content
 from babygun.ids import created_ms
-from babygun.settings import Settings
 from babygun.store import Store
 from babygun.store.reading import get_log
 from tests.api.conftest import EMAIL, Answer, RunningApi, StartApi
-from tests.api.proxy import Proxy, proxy_to
+from tests.api.proxy import Proxy
 from tests.api.test_broken_requests import connected
 from tests.api.test_emails import OK, finished
 from tests.api.test_metrics import scrape
@@ -281,17 +279,6 @@ async def test_email_that_was_refused_stays_refused_under_its_key(start_api: Sta
 
 
 # --- etcd away, API killed, client gone ---
-
-
-@pytest.fixture
-async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
-    async with proxy_to(settings.etcd_endpoints[0]) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def far(start_api: StartApi, proxy: Proxy) -> RunningApi:
-    return await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=0.4)
 
 
 def from_part(monkeypatch: pytest.MonkeyPatch, number: int, happens: Any) -> None:

@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import pytest
-
-from babygun.settings import Settings
 from babygun.store import Store
 from tests.api.conftest import RunningApi, StartApi, until_ready
-from tests.api.proxy import Proxy, proxy_to
-
-
-@pytest.fixture
-async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
-    async with proxy_to(settings.etcd_endpoints[0]) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def far(start_api: StartApi, proxy: Proxy) -> RunningApi:
-    """An API whose etcd is behind the proxy, with little patience."""
-    return await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=0.4)
+from tests.api.proxy import Proxy
 
 
 async def test_email_is_refused_while_etcd_can_not_be_reached_and_taken_when_it_is_back(far: RunningApi, proxy: Proxy) -> None:

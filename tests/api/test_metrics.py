@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -15,7 +14,7 @@ from babygun.api import cluster
 from babygun.clock import utc_now
 from babygun.settings import Settings
 from tests.api.conftest import RunningApi, StartApi
-from tests.api.proxy import Proxy, proxy_to
+from tests.api.proxy import Proxy
 from tests.scraping import Scraped
 
 
@@ -96,12 +95,6 @@ async def test_etcd_is_asked_once_for_all_who_scrape_within_some_seconds(api: Ru
     assert (await scrape(api)).get("babygun_queue_jobs", queue="default", state="ready") == 0
     monkeypatch.setattr(cluster, "FRESH", 0.0)
     assert (await scrape(api)).get("babygun_queue_jobs", queue="default", state="ready") == 1
-
-
-@pytest.fixture
-async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
-    async with proxy_to(settings.etcd_endpoints[0]) as proxy:
-        yield proxy
 
 
 @pytest.mark.parametrize("how", ["cut", "swallow_answers"])

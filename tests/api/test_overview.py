@@ -20,7 +20,7 @@ from babygun.store import Store
 from babygun.store.clients import create_client
 from babygun.store.rates import STEP
 from tests.api.conftest import EMAIL, RunningApi, StartApi, basic, running, until_ready
-from tests.api.proxy import Proxy, proxy_to
+from tests.api.proxy import Proxy
 from tests.etcd_server import EtcdServer
 from tests.rig import Rig, rig_for
 from tests.smtp_server import MisbehavingServer
@@ -132,12 +132,6 @@ async def test_queues_tell_what_waits_and_since_when(api: RunningApi) -> None:
     await api.accepted(send_at=(utc_now() + timedelta(hours=1)).isoformat())
     [queue] = (await seen(api, lambda o: o["queues"][0]["ready"] == 1, token))["queues"]
     assert queue["waiting"] == 1 and 0 <= queue["oldest_ready_seconds"] < 15 and queue["overdue_seconds"] == 0
-
-
-@pytest.fixture
-async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
-    async with proxy_to(settings.etcd_endpoints[0]) as proxy:
-        yield proxy
 
 
 @pytest.mark.parametrize("how", ["cut", "swallow_answers"])
