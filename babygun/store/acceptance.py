@@ -19,10 +19,10 @@ from msgspec.structs import replace
 from babygun import codec, lifecycle
 from babygun.errors import Conflict, EtcdError, EtcdUnavailable, InvalidEmail, LeaseNotFound, OutcomeUnknown, OutOfSpace
 from babygun.etcd import Compare, Op, Txn, TxnResult, absent, get, keep, present, put
-from babygun.keys import JobRef
 from babygun.logs import get_logger
 from babygun.model import Email, IdempotencyRecord
 from babygun.store.store import Store
+from babygun.store.transitions import record_ops
 
 log = get_logger("store")
 
@@ -61,11 +61,7 @@ def prepare(store: Store, email: Email, packed: bytes, *, now: datetime, send_at
     if len(email.queues) > MAX_QUEUES:
         raise InvalidEmail(f"The recipients go by more than {MAX_QUEUES} relays; send several e-mails.", field="recipients")
     keys = store.keys
-    ops = [put(keys.email(email.id), codec.encode_state(email)), put(keys.log_entry(email.id, 0), codec.encode_state(transition.entry))]
-    for queue in transition.ready:
-        ops.append(put(keys.job(JobRef(email.id, queue)), codec.encode_job(lifecycle.job_of(email, queue))))
-    for queue, due in transition.waiting:
-        ops.append(put(keys.not_before(due, JobRef(email.id, queue)), codec.encode_job(lifecycle.job_of(email, queue))))
+    ops = record_ops(keys, transition)
     ops.append(put(keys.chunk(email.id, 0), chunks[0]))
     later = [(keys.chunk(email.id, number), chunk) for number, chunk in enumerate(chunks[1:], 1)]
     ops += [keep(key, 0) for key, _ in later]

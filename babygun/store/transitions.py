@@ -20,7 +20,7 @@ from babygun import codec, lifecycle
 from babygun.clock import utc_now
 from babygun.errors import Conflict, EtcdError, EtcdUnavailable, LeaseNotFound, NotFound, OutcomeUnknown, OutOfSpace, PermissionDenied
 from babygun.etcd import KeyValue, Op, Txn, TxnResult, absent, created_at, delete, delete_range, get, get_range, keep, modified_at, present, put
-from babygun.keys import LOG_ENTRIES, JobRef, kept_log_seqs, range_end
+from babygun.keys import LOG_ENTRIES, JobRef, Keys, kept_log_seqs, range_end
 from babygun.lifecycle import QueueResult, Transition
 from babygun.logs import get_logger
 from babygun.model import Content, Email, Owner, QueueState, Recipient
@@ -318,25 +318,32 @@ async def _by_person(store: Store, email_id: str, decide: Callable[[Email, set[s
             raise Conflict("the e-mail is changing all the time; try again")
 
 
+def record_ops(keys: Keys, transition: Transition, lease: int = 0) -> list[Op]:
+    """What each transition writes: the record, its log entry, the jobs of queues that are ready, the not-before keys of those that wait."""
+    email, entry = transition.email, transition.entry
+    ops = [put(keys.email(email.id), codec.encode_state(email), lease), put(keys.log_entry(email.id, entry.seq), codec.encode_state(entry), lease)]
+    for queue in transition.ready:
+        ops.append(put(keys.job(JobRef(email.id, queue)), codec.encode_job(lifecycle.job_of(email, queue))))
+    for queue, due in transition.waiting:
+        ops.append(put(keys.not_before(due, JobRef(email.id, queue)), codec.encode_job(lifecycle.job_of(email, queue))))
+    return ops
+
+
 def _transition_ops(store: Store, transition: Transition, before: Email | None, lease: int, content_lease: int = 0, kept: set[bytes] | None = None) -> list[Op]:
-    """The writes of a record's change. ``before``: the record that the decision was made on, where queues may have been
+    """The writes of a change of a record that is there. ``before``: the record that the decision was made on, where queues may have been
     waiting; ``lease``: the record's retention lease where the email ends (0 takes everything off its lease); ``kept``: the log
     and content keys that are there, where some are known to be missing."""
     keys, email, seq = store.keys, transition.email, transition.entry.seq
-    ops = [put(keys.email(email.id), codec.encode_state(email), lease), put(keys.log_entry(email.id, seq), codec.encode_state(transition.entry), lease)]
+    ops = record_ops(keys, transition, lease)
     if (oldest := seq - LOG_ENTRIES + 1) >= 1:
         ops.append(delete(keys.log_entry(email.id, oldest)))
     for queue in transition.touched:
         ref = JobRef(email.id, queue)
-        if queue in transition.ready:
-            ops.append(put(keys.job(ref), codec.encode_job(lifecycle.job_of(email, queue))))
-        elif seq:
+        if queue not in transition.ready:
             ops.append(delete(keys.job(ref)))
         due = before.queues[queue].not_before if before is not None else None
         if due:
             ops.append(delete(keys.not_before(due, ref)))
-    for queue, due in transition.waiting:
-        ops.append(put(keys.not_before(due, JobRef(email.id, queue)), codec.encode_job(lifecycle.job_of(email, queue))))
     reopened = before is not None and before.status != "incomplete"
     if transition.ended or reopened:
         earlier = [keys.log_entry(email.id, number) for number in kept_log_seqs(seq)[:-1]]

@@ -17,8 +17,8 @@ from babygun.errors import Conflict, InvalidEmail, OutOfSpace
 from babygun.etcd import EtcdClient, Txn, put
 from babygun.keys import JobRef
 from babygun.model import Owner
-from babygun.store.acceptance import accept
-from babygun.store.transitions import _transition_ops, cancel, retry
+from babygun.store.acceptance import accept, prepare
+from babygun.store.transitions import cancel, retry
 from babygun.worker import worker as worker_module
 from tests.api.proxy import proxy_to
 from tests.etcd.test_client import compact
@@ -131,10 +131,9 @@ async def test_claim_that_took_effect_after_it_was_given_up_is_released(rig: Rig
 
 async def _claimed_behind_its_back(rig: Rig, worker_id: str, lease_id: int) -> str:
     email, packed = rig.email("ann@example.org")
-    transition = lifecycle.accept(email, now=utc_now())
-    ops = _transition_ops(rig.store, transition, None, 0)
+    new = prepare(rig.store, email, packed, now=utc_now())
     owner = put(rig.store.keys.owner(JobRef(email.id, "main")), codec.encode_state(Owner(worker_id, "lost", utc_now())), lease_id)
-    await rig.store.client.txn(Txn([], [*ops, put(rig.store.keys.chunk(email.id, 0), packed), owner]))
+    await rig.store.client.txn(Txn([], [*new.ops, owner]))
     return email.id
 
 
