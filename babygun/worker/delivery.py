@@ -30,6 +30,7 @@ class Progress:
 
     on_wire: bool = False  # it has a connection
     content_sent: bool = False  # the content of the transaction under way has gone out, or is going out
+    finishing: bool = False  # its result is being written: it is not to be cancelled any more
     claimed: float = field(default_factory=time.monotonic)
 
 

@@ -78,7 +78,6 @@ class Worker:
         self._compaction = Compaction(self.store.client, fullness, self.store.keys.cluster)
         self._shedding = Shedding(self.store.client, self.store.keys, fullness, self._compaction)
         self._held: dict[JobRef, tuple[Claim, Progress]] = {}  # the claims in flight
-        self._finishing: set[JobRef] = set()  # those of them whose result is being written
         self._again: dict[JobRef, Job] = {}  # became ready once more while still in flight here
         self._reclaimed: dict[JobRef, tuple[str, float]] = {}  # who held it when it died, and until when to remember
         self._following: asyncio.Task[None] | None = None
@@ -135,7 +134,7 @@ class Worker:
                 raise self._failure
         finally:
             rest = [task for task in (*services, stopping, self._following, *self._refills.values(), *self.in_flight.values()) if task]
-            finishing = {self.in_flight[ref] for ref in self._finishing}
+            finishing = {self.in_flight[ref] for ref, (_, progress) in self._held.items() if progress.finishing}
             for task in rest:
                 if task not in finishing:
                     task.cancel()
@@ -202,7 +201,6 @@ class Worker:
     def _ended(self, ref: JobRef, job: Job, task: asyncio.Task[None]) -> None:
         self._slots.end(ref.queue, job)
         self._held.pop(ref, None)
-        self._finishing.discard(ref)
         self._freed(ref, task)
         if not task.cancelled() and (error := task.exception()):
             log.error("attempt failed", exc=error, email_id=ref.email_id, queue=ref.queue, worker_id=self.membership.worker_id)
@@ -289,12 +287,12 @@ class Worker:
         except Exception as error:  # a fault of ours must not send the same email round and round: it uses up a try
             log.error("delivery failed", exc=error, email_id=ref.email_id, queue=ref.queue)
             results = _faulty(claimed, f"internal error: {type(error).__name__}: {error}")
-        self._begin_finish(ref)
+        self._begin_finish(progress)
         await self._finish(claimed, QueueResult(ref.queue, worker_id, claimed.claimed_at, results))
 
-    def _begin_finish(self, ref: JobRef) -> None:
+    def _begin_finish(self, progress: Progress) -> None:
         """From here on the attempt is not cancelled: a result that is not written is a duplicate to come."""
-        self._finishing.add(ref)
+        progress.finishing = True
         task = asyncio.current_task()
         while task is not None and task.cancelling():  # it was while it sent, and what is known by now is to be written
             task.uncancel()
@@ -386,13 +384,13 @@ class Worker:
 
     async def _give_back(self, refs: list[JobRef]) -> None:
         """Ends attempts early, and releases their jobs. One that a server may have taken writes what is known first."""
-        held = {ref: (self.in_flight[ref], self._held[ref][0].owner_revision) for ref in refs if ref in self.in_flight}
-        for ref, (task, _) in held.items():
-            if ref not in self._finishing:
+        held = {ref: (self.in_flight[ref], *self._held[ref]) for ref in refs if ref in self.in_flight}
+        for task, _, progress in held.values():
+            if not progress.finishing:
                 task.cancel()
         if held:
-            await asyncio.wait([task for task, _ in held.values()], timeout=self._settings.etcd_timeout)
-        await asyncio.gather(*(self._release(ref, revision) for ref, (_, revision) in held.items()))
+            await asyncio.wait([task for task, _, _ in held.values()], timeout=self._settings.etcd_timeout)
+        await asyncio.gather(*(self._release(ref, claimed.owner_revision) for ref, (_, claimed, _) in held.items()))
 
 
 def _faulty(claimed: Claim, reason: str) -> dict[str, RecipientResult]:
