@@ -21,6 +21,8 @@ decode_email = msgspec.json.Decoder(Email).decode
 decode_owner = msgspec.json.Decoder(Owner).decode
 decode_log_entry = msgspec.json.Decoder(LogEntry).decode
 decode_idempotency = msgspec.json.Decoder(IdempotencyRecord).decode
+decode_job = msgspec.msgpack.Decoder(Job).decode
+decode_content = msgspec.msgpack.Decoder(Content).decode
 encode_state = as_json
 
 
@@ -33,17 +35,9 @@ def encode_job(job: Job) -> bytes:
     return _pack(job)
 
 
-def decode_job(data: bytes) -> Job:
-    return _unpack_job(data)
-
-
 def encode_content(content: Content) -> bytes:
     """The whole content as one msgpack map; :func:`chunked` cuts it."""
     return _pack(content)
-
-
-def decode_content(data: bytes) -> Content:
-    return _unpack_content(data)
 
 
 def chunked(data: bytes) -> list[bytes]:
@@ -65,5 +59,3 @@ def decode_first(data: bytes) -> tuple[Any, int]:
 
 
 _pack = msgspec.msgpack.Encoder().encode
-_unpack_job = msgspec.msgpack.Decoder(Job).decode
-_unpack_content = msgspec.msgpack.Decoder(Content).decode

@@ -106,7 +106,7 @@ class Feed:
         it has to wait for the next read, in its turn behind the older ones."""
         try:
             ref, job = self._store.keys.parse_job(kv.key), codec.decode_job(kv.value)
-        except ValueError as error:  # put there by hand; msgpack's and msgspec's errors are ValueErrors
+        except ValueError as error:  # put there by hand; msgspec's errors are ValueErrors
             log.error("job can't be read, ignored", key=kv.key.decode(errors="replace"), error=str(error))
             return None
         if arrived:
