@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from functools import lru_cache
 from select import PIPE_BUF
 from typing import Any, TextIO
@@ -38,16 +38,16 @@ _bound: ContextVar[dict[str, Any] | None] = ContextVar("babygun_log_fields", def
 @contextmanager
 def bound(**fields: Any) -> Iterator[None]:
     """Each line that is logged within carries ``fields``, and those of the blocks around it."""
-    token = _bound.set({**(_bound.get() or {}), **fields})
+    token = bind(**fields)
     try:
         yield
     finally:
         _bound.reset(token)
 
 
-def bind(**fields: Any) -> None:
+def bind(**fields: Any) -> Token[dict[str, Any] | None]:
     """Each line that the running task logs from here on carries ``fields``."""
-    _bound.set({**(_bound.get() or {}), **fields})
+    return _bound.set({**(_bound.get() or {}), **fields})
 
 
 def note(**fields: Any) -> None:

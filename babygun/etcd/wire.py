@@ -62,9 +62,10 @@ def put_op(key: bytes, value: bytes, lease: int, ignore_value: bool) -> bytes:
 @lru_cache(maxsize=1024)
 def _key_frame(kind: bytes, key: int) -> bytes:
     """What goes before the one key, of this length, that an operation of this kind is about."""
-    request = varint(1 + len(varint(key)) + key)
-    op = varint(1 + len(request) + 1 + len(varint(key)) + key)
-    return b"%b%b%b\x0a%b" % (op, kind, request, varint(key))
+    before_key = b"\x0a" + varint(key)
+    request = varint(len(before_key) + key)
+    op = varint(1 + len(request) + len(before_key) + key)
+    return b"%b%b%b%b" % (op, kind, request, before_key)
 
 
 def delete_op(key: bytes, end: bytes) -> bytes:
