@@ -11,7 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from babygun.errors import SettingsError
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _MOST_PROCESSES = 64
+_OWN_PORTS = ("api_process_port", "worker_port")  # of several processes each has one: the first takes it, the others the ports after it
 _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -193,10 +194,10 @@ class Settings:
                 raise SettingsError(f"{row.name} is {value:g}, which is below the least allowed, {minimum:g}")
         if self.processes > _MOST_PROCESSES:
             raise SettingsError(f"processes is {self.processes}; the most is {_MOST_PROCESSES}")
-        for name in ("api_port", "api_process_port", "worker_port"):
+        for name in ("api_port", *_OWN_PORTS):
             if getattr(self, name) > 65535:
                 raise SettingsError(f"{name} is {getattr(self, name)}; a port is at most 65535")
-        for name in ("api_process_port", "worker_port"):
+        for name in _OWN_PORTS:
             if getattr(self, name) and getattr(self, name) + self.process_count - 1 > 65535:
                 raise SettingsError(f"{name} is {getattr(self, name)}, and {self.process_count} processes need as many ports from there on; a port is at most 65535")
         if not re.fullmatch(r"/([A-Za-z0-9._-]+/)+", self.prefix):
@@ -225,6 +226,11 @@ class Settings:
             return self.processes
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return min(cores, _MOST_PROCESSES)
+
+    def of_process(self, number: int) -> Settings:
+        """The settings of one of several processes; ``number``: 1, 2, …. It is one, with the ports that are its own."""
+        ports = {name: getattr(self, name) + number - 1 for name in _OWN_PORTS if getattr(self, name)}
+        return replace(self, processes=1, **ports)
 
     @property
     def max_tries(self) -> int:

@@ -94,6 +94,8 @@ def test_ports_of_all_processes_must_exist(name: str) -> None:
     assert getattr(Settings(processes=2, **{name: 65534}), name) == 65534
     with pytest.raises(SettingsError, match=f"{name} is 65534, and 3 processes need as many ports from there on"):
         Settings(processes=3, **{name: 65534})
+    assert [getattr(Settings(processes=2, **{name: 65534}).of_process(number), name) for number in (1, 2)] == [65534, 65535]
+    assert getattr(Settings(processes=2).of_process(2), name) == 0
 
 
 def test_processes_of_0_are_as_many_as_cores() -> None:

@@ -46,8 +46,7 @@ def _supervise(loaded: Settings) -> int:
 
         def one(member: Member) -> int:
             logs.configure("api", level=loaded.log_level, format=loaded.log_format, process=member.number)
-            own = loaded.api_process_port and loaded.api_process_port + member.number - 1
-            return status_of(lambda: _serve(replace(loaded, api_port=port, api_process_port=own), started=lambda _: member.up(), shared=True))
+            return status_of(lambda: _serve(replace(loaded.of_process(member.number), api_port=port), started=lambda _: member.up(), shared=True))
 
         def all_up(pids: object) -> None:
             announce(loaded, url_of(loaded.api_host, port, tls=bool(loaded.api_cert)), processes=loaded.process_count, pids=pids)

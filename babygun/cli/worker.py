@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
 
 from babygun import logs, settings, tracing
 from babygun.cli.status import status_of
@@ -47,8 +46,7 @@ def _supervise(loaded: Settings) -> int:
 
     def one(member: Member) -> int:
         logs.configure("worker", level=loaded.log_level, format=loaded.log_format, process=member.number)
-        own = loaded.worker_port and loaded.worker_port + member.number - 1
-        return status_of(lambda: _serve(replace(loaded, worker_port=own), started=member.up))
+        return status_of(lambda: _serve(loaded.of_process(member.number), started=member.up))
 
     def all_up(pids: object) -> None:
         log.info("all processes are up", processes=loaded.process_count, pids=pids)
