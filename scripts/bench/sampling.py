@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.bench.loadgen import Sink, percentile
+from scripts.bench.measure import MIB
 from scripts.bench.procstat import memory
 from scripts.bench.systems.babygun import Babygun
 
-MIB = 1 << 20
 _BLOCK = 65536  # e-mails read from the files of times at once
 
 

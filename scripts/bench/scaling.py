@@ -12,13 +12,12 @@ from typing import Any
 
 from babygun.dev.etcd_binary import EtcdBinary
 from scripts.bench.loadgen import Arrived, Sent, Sink, arrival_times
-from scripts.bench.measure import Measured, Numbers, measure
+from scripts.bench.measure import MIB, Measured, Numbers, measure
 from scripts.bench.processes import Stage
 from scripts.bench.procstat import Meter, largest_peak
 from scripts.bench.systems.babygun import CONNECTIONS, Babygun
 
 Say = Callable[[str], None]
-MIB = 1 << 20
 _FIRST = 300  # e-mails that tell roughly how fast a case is
 _BATCHED = 1000  # e-mails under way in batches, with at least four batches
 _UNDER_WAY = 64 * MIB  # of large e-mails at once: a fraction of what one API process holds (the setting api_memory)

@@ -17,9 +17,9 @@ from typing import Any
 
 from scripts.bench import machine, report
 from scripts.bench.loadgen import Sink
-from scripts.bench.measure import Numbers, measure
+from scripts.bench.measure import MIB, Numbers, measure
 from scripts.bench.processes import Stage
-from scripts.bench.sampling import MIB, Sample, Sampler, Times
+from scripts.bench.sampling import Sample, Sampler, Times
 from scripts.bench.systems.babygun import Babygun, etcd_binary
 
 PART = 2 / 3  # of the highest rate

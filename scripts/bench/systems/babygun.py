@@ -105,9 +105,6 @@ class Babygun:
         self.worker_urls = [f"http://127.0.0.1:{port + n}" for n in range(count)]
         self._start("worker", "worker", python_command("babygun", "worker", *_processes(count)), environment, *(f"{url}/readyz" for url in self.worker_urls))
 
-    def stop_workers(self) -> None:
-        self._end("worker")
-
     def stop(self) -> None:
         for role in ("api", "worker", "etcd"):
             self._end(role)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
-from scripts.bench.loadgen import BUILD, Mail, Sent
+from scripts.bench.loadgen import BUILD
 from scripts.bench.machine import version
 from scripts.bench.processes import BenchError, Stage, Unavailable, run
-from scripts.bench.systems.producer import Producer
+from scripts.bench.systems.producer import PEERS, Producer, ProducerFed
 from scripts.bench.systems.redis import DURABLE, redis_server, redis_version, start_redis
 
-PEERS = Path(__file__).parents[1] / "peers"
 PACKAGES = BUILD / "bullmq"
 
 
@@ -50,30 +48,17 @@ class BullMqKind:
         return BullMq(stage, relay_port, deliver=deliver)
 
 
-class BullMq:
+class BullMq(ProducerFed):
     """See :class:`scripts.bench.systems.Running`."""
 
     def __init__(self, stage: Stage, relay_port: int, *, deliver: bool) -> None:
-        self._stage, self._names = stage, ["redis"]
         redis = start_redis(stage)
         environment = {**os.environ, "NODE_PATH": str(PACKAGES / "node_modules"), "NODE_ENV": "production"}
         if deliver:
             stage.start("bullmq-worker", ["node", PEERS / "bullmq_worker.js", str(redis), str(relay_port)], environment=environment)
-            self._names.insert(0, "bullmq-worker")
             stage.ready("bullmq-worker", lambda: "ready" in stage.last_words("bullmq-worker"))
-        self._producer = Producer(stage, "bullmq-queue", ["node", PEERS / "bullmq_queue.js", str(redis)], environment)
-
-    @property
-    def roles(self) -> Mapping[str, Sequence[int]]:
-        return {"producer": [self._producer.pid], **{name.removeprefix("bullmq-"): [self._stage.pid(name)] for name in self._names}}
-
-    def send(self, mail: Mail, *, rate: float = 0, times: Path | None = None) -> Sent:
-        return self._producer.send(mail, rate=rate, times=times)
-
-    def stop(self) -> None:
-        self._producer.stop()
-        for name in self._names:
-            self._stage.end(name)
+        producer = Producer(stage, "bullmq-queue", ["node", PEERS / "bullmq_queue.js", str(redis)], environment)
+        super().__init__(stage, producer, {"worker": "bullmq-worker", "redis": "redis"} if deliver else {"redis": "redis"})
 
 
 def _package(name: str) -> str:

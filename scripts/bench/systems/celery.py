@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from scripts.bench.loadgen import BUILD, Mail, Sent
+from scripts.bench.loadgen import BUILD
 from scripts.bench.processes import BenchError, Stage, Unavailable, run
-from scripts.bench.systems.producer import Producer
+from scripts.bench.systems.producer import PEERS, Producer, ProducerFed
 from scripts.bench.systems.redis import DURABLE, redis_server, redis_version, start_redis
 
-PEERS = Path(__file__).parents[1] / "peers"
 VENV = BUILD / "celery"
 CONCURRENCY = 2 * len(os.sched_getaffinity(0))  # processes of the worker; the default, one for each core, leaves a core idle while the relay answers
 
@@ -46,11 +45,10 @@ class CeleryKind:
         return Celery(stage, relay_port, deliver=deliver)
 
 
-class Celery:
+class Celery(ProducerFed):
     """See :class:`scripts.bench.systems.Running`."""
 
     def __init__(self, stage: Stage, relay_port: int, *, deliver: bool) -> None:
-        self._stage, self._names = stage, ["redis"]
         redis = start_redis(stage)
         own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "CELERY"))}
         environment = {**own, "PYTHONPATH": str(PEERS), "PYTHONDONTWRITEBYTECODE": "1", "BENCH_REDIS_PORT": str(redis), "BENCH_RELAY_PORT": str(relay_port)}
@@ -59,18 +57,6 @@ class Celery:
         if deliver:
             worker: list[str | Path] = [VENV / "bin" / "celery", "-A", "celery_mail", "worker", "--loglevel", "INFO", "--concurrency", str(CONCURRENCY)]
             stage.start("celery-worker", worker, environment=environment)
-            self._names.insert(0, "celery-worker")
             stage.ready("celery-worker", lambda: " ready." in stage.last_words("celery-worker"))
-        self._producer = Producer(stage, "celery-queue", [VENV / "bin" / "python", PEERS / "celery_queue.py"], environment)
-
-    @property
-    def roles(self) -> Mapping[str, Sequence[int]]:
-        return {"producer": [self._producer.pid], **{name.removeprefix("celery-"): [self._stage.pid(name)] for name in self._names}}
-
-    def send(self, mail: Mail, *, rate: float = 0, times: Path | None = None) -> Sent:
-        return self._producer.send(mail, rate=rate, times=times)
-
-    def stop(self) -> None:
-        self._producer.stop()
-        for name in self._names:
-            self._stage.end(name)
+        producer = Producer(stage, "celery-queue", [VENV / "bin" / "python", PEERS / "celery_queue.py"], environment)
+        super().__init__(stage, producer, {"worker": "celery-worker", "redis": "redis"} if deliver else {"redis": "redis"})

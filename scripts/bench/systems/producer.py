@@ -12,6 +12,8 @@ from pathlib import Path
 from scripts.bench.loadgen import Mail, Sent
 from scripts.bench.processes import BenchError, Stage, line_of
 
+PEERS = Path(__file__).parents[1] / "peers"
+
 
 class Producer:
     """Started; raises BenchError where it does not come up."""
@@ -43,3 +45,25 @@ class Producer:
         if not line:
             raise BenchError(f"{self._name}: {what}:\n{self._stage.last_words(self._name)}")
         return line
+
+
+class ProducerFed:
+    """A system that gets its e-mails by a producer, and has processes besides. See :class:`scripts.bench.systems.Running`.
+
+    ``processes``: their names on the stage by their roles, in the order in which they are to end.
+    """
+
+    def __init__(self, stage: Stage, producer: Producer, processes: Mapping[str, str]) -> None:
+        self._stage, self._producer, self._processes = stage, producer, processes
+
+    @property
+    def roles(self) -> Mapping[str, Sequence[int]]:
+        return {"producer": [self._producer.pid], **{role: [self._stage.pid(name)] for role, name in self._processes.items()}}
+
+    def send(self, mail: Mail, *, rate: float = 0, times: Path | None = None) -> Sent:
+        return self._producer.send(mail, rate=rate, times=times)
+
+    def stop(self) -> None:
+        self._producer.stop()
+        for name in self._processes.values():
+            self._stage.end(name)
