@@ -1,6 +1,6 @@
 # Two commands are all that a fresh machine needs: `make run` and `make test`. Both begin with `make install`.
 
-PYTHON ?= python3
+PYTHON ?= $(or $(shell python3 scripts/choose_python.py 2>/dev/null),python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -23,7 +23,7 @@ install: $(STAMP) ## create .venv, install everything into it, prepare etcd (onc
 $(STAMP): requirements.lock pyproject.toml etcd/build/go.mod etcd/build/go.sum etcd/build/etcd-fallback.txt babygun/dev/etcd_build.py
 	@$(PYTHON) scripts/check_python.py
 	@test -x $(BIN)/python && $(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
-	@echo "installing the locked dependencies into $(VENV)"
+	@echo "installing the locked dependencies into $(VENV), for $$($(BIN)/python -c 'import sys; print(sys.version.split()[0], "of", sys.base_prefix)')"
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m babygun.dev.etcd_build --link $(BIN)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.bench.processes import BenchError, run
+from scripts.choose_python import optimised
 
 
 def describe(folder: Path) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30), 1),
         "system": _first(r'PRETTY_NAME="(.*)"', "/etc/os-release") or platform.system(),
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        "python": platform.python_version() + ("" if optimised() else " (built without optimisations)"),
         "filesystem": _filesystem(folder),
         "fsync_ms": round(fsync_time(folder) * 1000, 3),
         "load_before": round(os.getloadavg()[0], 2),

@@ -17,7 +17,7 @@ from scripts.bench.processes import Stage, Unavailable, is_listening, run
 
 CONNECTIONS = 20  # of the generator, one message at a time on each; more makes it no faster
 _QUEUES = ("incoming", "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "saved", "trace", "private")
-# What a relay for this machine needs, and nothing tuned.
+# What a relay for this machine needs. The pauses by which Postfix keeps its intake from running ahead of its delivery are off: with them it delivers a third less.
 _MAIN = """\
 compatibility_level = 3.6
 queue_directory = {folder}/queue
@@ -34,12 +34,12 @@ mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_peername_lookup = no
 smtp_host_lookup = native
+in_flow_delay = 0
 relayhost = [127.0.0.1]:{relay_port}
 {more}"""
-# For the intake alone: held mail is stored like any other, and stays. It never reaches the queue manager, so nothing must wait for that.
+# For the intake alone: held mail is stored like any other, and stays.
 _HOLD = """\
 smtpd_client_restrictions = check_client_access static:HOLD
-in_flow_delay = 0
 """
 _SERVICES = """\
 {port} inet n - n - - smtpd
