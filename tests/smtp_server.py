@@ -22,6 +22,7 @@ import re
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -245,7 +246,8 @@ class _Session(SMTP):  # type: ignore[misc]
     def cut(self) -> None:
         transport: Any = self._original_transport or self.transport
         if transport is not None:
-            transport.abort()
+            with suppress(AttributeError):  # Python 3.11.2's TLS transport raises it where it is closed already
+                transport.abort()
         if self._tls_protocol is not None and self.session.ssl is None:  # in the middle of a TLS handshake nobody tells us of its end
             self._handler_coroutine.cancel()
             if not self.gone.done():
