@@ -69,8 +69,8 @@ class Connection(asyncio.Protocol):
         self._gone = self._loop.create_future()
         transport.set_protocol(self)
         if transport.is_closing():
-            self._end("connection lost")
             self._gone.set_result(None)
+            self._end("connection lost")
 
     # --- what a transaction does ----------------------------------------------------------------------------------
 
@@ -140,7 +140,7 @@ class Connection(asyncio.Protocol):
     def abort(self, why: str) -> None:
         """Closes at once; whatever is not sent is dropped."""
         self._end(why)
-        self._transport.abort()
+        self._cut()
 
     async def wait_closed(self) -> None:
         await asyncio.wait([self._gone], timeout=QUIT_TIMEOUT)
@@ -176,9 +176,9 @@ class Connection(asyncio.Protocol):
         self._end("connection closed by the server")  # at once: a close() would wait for what the server doesn't read any more
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(f"connection lost: {exc}" if exc else "connection closed by the server")
         if not self._gone.done():
             self._gone.set_result(None)
+        self._end(f"connection lost: {exc}" if exc else "connection closed by the server")
 
     def pause_writing(self) -> None:
         self._writable = self._loop.create_future()
@@ -201,10 +201,14 @@ class Connection(asyncio.Protocol):
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        self._transport.abort()
+        self._cut()
         self._wake(self._waiter)
         self._wake(self._writable)
         self._on_lost(self)
+
+    def _cut(self) -> None:
+        if not self._gone.done():  # asyncio's TLS transport of Python 3.11.2, Debian 12's, fails where it is closed already
+            self._transport.abort()
 
     @staticmethod
     def _wake(future: asyncio.Future[None] | None) -> None:
