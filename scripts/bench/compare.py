@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from scripts.bench.loadgen import Sink
+from scripts.bench.loadgen import Sent, Sink
 from scripts.bench.measure import Measured, Numbers, measure
 from scripts.bench.processes import BenchError, Stage, Unavailable
 from scripts.bench.systems import Kind, Running
-from scripts.bench.systems.babygun import BabygunKind
+from scripts.bench.systems.babygun import Babygun, BabygunKind
 from scripts.bench.systems.bullmq import BullMqKind
 from scripts.bench.systems.celery import CeleryKind
 from scripts.bench.systems.postfix import PostfixKind
 
 Say = Callable[[str], None]
 KINDS: tuple[Callable[[], Kind], ...] = (BabygunKind, PostfixKind, CeleryKind, BullMqKind)
+BATCH = 100  # e-mails in one call, where the system has such a call
+_BATCHES_AT_ONCE = 10
 LIGHT = 0.1  # of the highest rate: the load at which latency is measured
 _FIRST = 500  # e-mails that tell roughly how fast a system is
 _PARTS = {"warm-up": 0.25, "accept": 0.5, "deliver": 1.0, "light": 0.75}  # of the seconds of a measurement
@@ -36,6 +38,7 @@ class Round:
     accept: Measured
     deliver: Measured
     light: Measured
+    batched: Measured | None = None  # the acceptance by batches of BATCH
 
 
 class Comparison:
@@ -77,6 +80,7 @@ class Comparison:
         try:
             count = self._warmed_up(kind, running, "accept", None)
             accept = self._measure(running, count, None)
+            batched = self._batched(running, count) if isinstance(running, Babygun) else None
         finally:
             running.stop()
         running = kind.start(self._stage, self._sink.port, deliver=True)
@@ -87,7 +91,16 @@ class Comparison:
             light = self._measure(running, max(int(rate * self._seconds * _PARTS["light"]), 50), self._sink, rate=rate, latency=True)
         finally:
             running.stop()
-        return Round(accept, deliver, light)
+        return Round(accept, deliver, light, batched)
+
+    def _batched(self, babygun: Babygun, one_by_one: int) -> Measured:
+        """``one_by_one``: how many e-mails filled the time that way; some three times as many do by batches."""
+        mail = self._numbers.mail(3 * max(one_by_one // BATCH, 1) * BATCH)
+
+        def send(_: object) -> Sent:
+            return babygun.load(mail, batch=BATCH, connections=_BATCHES_AT_ONCE).wait()
+
+        return measure(babygun, mail, None, self._stage.folder, send=send)
 
     def _warmed_up(self, kind: Kind, running: Running, part: str, sink: Sink | None) -> int:
         """Warms up; returns how many e-mails fill the time of this part."""
@@ -143,13 +156,22 @@ def summary(rounds: Sequence[Round]) -> dict[str, Any]:
         "light_rate": median(each.light.rate for each in rounds),
         "latency": {name: median(each.light.latency[name] for each in rounds) for name in rounds[0].light.latency},
         "duplicates": sum(each.deliver.duplicates + each.light.duplicates for each in rounds),
+        **_batches([each.batched for each in rounds if each.batched is not None]),
     }
+
+
+def _batches(rounds: Sequence[Measured]) -> dict[str, Any]:
+    if not rounds:
+        return {}
+    return {"batch_rate": median(each.accept_rate for each in rounds), "batch_cpu": {role: median(each.cpu[role] for each in rounds) for role in rounds[0].cpu}}
 
 
 def ratios(rounds: Sequence[Round], others: Sequence[Round]) -> dict[str, float]:
     """How many times the others' rates these are: the median of the rounds' ratios, since one round's systems met the same machine."""
     pairs = list(zip(rounds, others, strict=True))
+    batched = [one.batched.accept_rate / other.accept.accept_rate for one, other in pairs if one.batched is not None]
     return {
+        **({"batch": median(batched)} if batched else {}),
         "accept": median(one.accept.accept_rate / other.accept.accept_rate for one, other in pairs),
         "rate": median(one.deliver.rate / other.deliver.rate for one, other in pairs),
     }
