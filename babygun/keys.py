@@ -162,6 +162,6 @@ def _job_ref(email_id: str, queue: str) -> JobRef:
     return JobRef(email_id, queue)
 
 
-def kept_log_seqs(newest: int) -> list[int]:
-    """Which entries of a log exist when ``newest`` (from 0) is its newest: the first, and the newest LOG_ENTRIES - 1."""
-    return [0, *range(max(1, newest - LOG_ENTRIES + 2), newest + 1)]
+def kept_log_seqs(newest: int, first: int) -> list[int]:
+    """Which entries of a log have keys when ``newest`` (from 0) is its newest: the newest LOG_ENTRIES - 1, and 0 where that is the ``first`` with a key."""
+    return [*range(first, 1), *range(max(1, newest - LOG_ENTRIES + 2), newest + 1)]

@@ -7,8 +7,8 @@
                       failed | cancelled ─retry─▶ incomplete       by a person
 
 Claim, due and release move keys only and change no record, so they live in :mod:`babygun.store`; everything that changes a
-record is decided here, and writes exactly one log entry. Who decides: the record alone is authoritative; a decision made
-on a record that has moved since is thrown away and made again.
+record is decided here, and writes exactly one log entry, of which the first is part of the record (:func:`accepted`). Who decides: the record alone
+is authoritative; a decision made on a record that has moved since is thrown away and made again.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Transition(Struct, frozen=True, gc=False):
     """A change of a record, its log entry, and where each touched queue goes."""
 
     email: Email
-    entry: LogEntry
+    entry: LogEntry | None  # None: the acceptance, which the record itself tells of
     ready: tuple[str, ...] = ()  # queues that get a job
     waiting: tuple[tuple[str, datetime], ...] = ()  # queues that get a not-before key
     over: tuple[str, ...] = ()  # queues that have neither from now on
@@ -76,11 +76,16 @@ def accept(email: Email, *, now: datetime, send_at: datetime | None = None) -> T
     due = send_at if send_at is not None and send_at > now else None
     queues = tuple(dict.fromkeys(recipient.queue for recipient in email.recipients))
     state = QueueState(not_before=due)
-    email = replace(email, queues=dict.fromkeys(queues, state), created_at=now, updated_at=now, not_before=due, log_seq=0)
-    entry = LogEntry(0, now, "accepted", client_id=email.client_id, request_id=email.request_id, reason=f"to be sent at {due.isoformat()}" if due else None)
+    email = replace(email, queues=dict.fromkeys(queues, state), created_at=now, updated_at=now, not_before=due, log_seq=0, log_first=1, send_at=due)
     if due:
-        return Transition(email, entry, waiting=tuple((queue, due) for queue in queues))
-    return Transition(email, entry, ready=queues)
+        return Transition(email, None, waiting=tuple((queue, due) for queue in queues))
+    return Transition(email, None, ready=queues)
+
+
+def accepted(email: Email) -> LogEntry:
+    """The first log entry: what a record, however old, tells of its acceptance."""
+    reason = f"to be sent at {email.send_at.isoformat()}" if email.send_at else None
+    return LogEntry(0, email.created_at, "accepted", client_id=email.client_id, request_id=email.request_id, reason=reason)
 
 
 def finish(email: Email, results: Sequence[QueueResult], *, now: datetime, retry_intervals: Sequence[float]) -> Transition:

@@ -68,6 +68,8 @@ class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     size: int = 0  # bytes of the packed content
     chunks: int = 1  # how many contents/<id>/<chunk> keys hold it
     log_seq: int = 0  # number of the newest log entry
+    log_first: int = 0  # number of the first one with a key of its own: 1, since the record itself tells of the acceptance; 0 in those of earlier versions
+    send_at: datetime | None = None  # where it was accepted for later
     status: EmailStatus = "incomplete"
     status_reason: str | None = None
     not_before: datetime | None = None  # the earliest of its queues'
@@ -141,7 +143,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """``log/<id>/<seq>``. Entries are immutable; the oldest but the first are dropped beyond LOG_ENTRIES."""
+    """``log/<id>/<seq>``; the first is part of the record. Entries are immutable; the oldest but the first are dropped beyond LOG_ENTRIES."""
 
     seq: int
     at: datetime

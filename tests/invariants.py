@@ -73,7 +73,8 @@ async def check_invariants(store: Store) -> Snapshot:
             assert places == (0 if state.over else 1), f"{ref}: in {places} places, over: {state.over}"
             assert state.over == all(r.over for r in email.recipients if r.queue == ref.queue), f"{ref}: queue and recipients disagree"
         assert (email.status == "incomplete") == any(not s.over for s in refs.values()), f"{email.id}: {email.status}, {refs}"
-        assert sorted(seen.logs[email.id]) == kept_log_seqs(email.log_seq), f"{email.id}: log entries {sorted(seen.logs[email.id])}, newest {email.log_seq}"
+        entries = sorted(seen.logs.get(email.id, ()))
+        assert entries == kept_log_seqs(email.log_seq, email.log_first), f"{email.id}: log entries {entries}, newest {email.log_seq}"
         ended = email.status != "incomplete"
         assert bool(seen.leases[email.id]) == ended, f"{email.id} is {email.status}, and its lease {seen.leases[email.id]}"
         if not ended:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from babygun import lifecycle
+from babygun import codec, lifecycle
 from babygun.errors import Conflict
 from babygun.lifecycle import QueueResult, RecipientResult, Transition
-from babygun.model import Email, Recipient
+from babygun.model import Email, LogEntry, Recipient
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -37,6 +37,11 @@ def result(queue: str, email: Email, *outcomes: RecipientResult) -> QueueResult:
 
 def finish(email: Email, queue: str, *outcomes: RecipientResult) -> Transition:
     return lifecycle.finish(email, [result(queue, email, *outcomes)], now=LATER, retry_intervals=INTERVALS)
+
+
+def entry_of(transition: Transition) -> LogEntry:
+    assert transition.entry is not None
+    return transition.entry
 
 
 def ready() -> Email:
@@ -160,14 +165,14 @@ def test_transition_of_every_state_and_event_is_the_tables(state: str, event: st
     status, place, name = expected
     queue = queue or "a"
     places = {**dict.fromkeys(transition.ready, "ready"), **dict.fromkeys(transition.over, "over"), **{q: "waiting" for q, _ in transition.waiting}}
-    assert (transition.email.status, places.get(queue, "kept"), transition.entry.event) == (status, place, name)
+    assert (transition.email.status, places.get(queue, "kept"), entry_of(transition).event) == (status, place, name)
     check_invariants(before, transition)
 
 
 def check_invariants(before: Email, transition: Transition) -> None:
     after = transition.email
-    assert transition.entry.seq == after.log_seq == before.log_seq + 1, "every change writes exactly one entry"
-    assert after.updated_at == transition.entry.at == LATER
+    assert entry_of(transition).seq == after.log_seq == before.log_seq + 1, "every change writes exactly one entry"
+    assert after.updated_at == entry_of(transition).at == LATER
     assert (after.status == "incomplete") == any(not state.over for state in after.queues.values())
     for queue, state in after.queues.items():
         assert state.over == all(r.over for r in after.recipients if r.queue == queue)
@@ -180,7 +185,18 @@ def check_invariants(before: Email, transition: Transition) -> None:
 
 def test_accept_of_several_queues_makes_each_ready() -> None:
     transition = lifecycle.accept(replace(email(a=2, b=1), queues={}), now=NOW)
-    assert transition.ready == ("a", "b") and transition.entry.event == "accepted" and transition.entry.seq == 0
+    assert transition.ready == ("a", "b") and transition.email.log_seq == 0
+
+
+@pytest.mark.parametrize("send_at", [None, LATER])
+def test_acceptance_is_told_by_the_record_however_often_it_has_changed(send_at: datetime | None) -> None:
+    made = lifecycle.accept(replace(email(a=1), client_id="shop", request_id="r1"), now=NOW, send_at=send_at)
+    reason = f"to be sent at {LATER.isoformat()}" if send_at else None
+    first = LogEntry(0, NOW, "accepted", client_id="shop", request_id="r1", reason=reason)
+    assert made.entry is None and lifecycle.accepted(made.email) == first
+    over = finish(finish(made.email, "a", SOFT).email, "a", HARD).email
+    again = lifecycle.retry(over, now=LATER, client_id="other", request_id="r2").email
+    assert lifecycle.accepted(codec.decode_email(codec.encode_state(again))) == first
 
 
 def test_accept_with_send_at_makes_every_queue_wait() -> None:
@@ -215,7 +231,7 @@ def test_defer_of_several_recipients_waits_the_longest() -> None:
 def test_finish_tries_only_the_softly_failed_again() -> None:
     transition = finish(email(a=3), "a", OK, SOFT, HARD)
     assert [r.status for r in transition.email.recipients] == ["delivered", "deferred", "bounced"]
-    assert transition.email.status == "incomplete" and transition.entry.event == "deferred"
+    assert transition.email.status == "incomplete" and entry_of(transition).event == "deferred"
     again = finish(transition.email, "a", OK)
     assert [r.tries for r in again.email.recipients] == [1, 2, 1]
     assert again.email.status == "failed" and again.email.status_reason == "1 of 3 recipients not reached: 1 bounced (bad_mailbox)"
@@ -235,7 +251,7 @@ def test_finish_of_two_queues_at_once_writes_one_entry() -> None:
     before = email(a=1, b=1)
     transition = lifecycle.finish(before, [result("a", before, OK), result("b", before, SOFT)], now=LATER, retry_intervals=INTERVALS)
     assert transition.over == ("a",) and [q for q, _ in transition.waiting] == ["b"]
-    assert [a.queue for a in transition.entry.attempts] == ["a", "b"]
+    assert [a.queue for a in entry_of(transition).attempts] == ["a", "b"]
     check_invariants(before, transition)
 
 
@@ -247,7 +263,7 @@ def test_finish_with_no_retries_configured_expires_at_once() -> None:
 
 def test_cancel_half_way_leaves_what_is_being_sent() -> None:
     transition = lifecycle.cancel(email(a=1, b=1), sending={"a"}, now=LATER)
-    assert transition.over == ("b",) and transition.email.status == "incomplete" and "a" in (transition.entry.reason or "")
+    assert transition.over == ("b",) and transition.email.status == "incomplete" and "a" in (entry_of(transition).reason or "")
     done = finish(transition.email, "a", OK)
     assert done.email.status == "cancelled" and done.email.status_reason == "1 of 2 recipients not reached: 1 cancelled"
 
@@ -271,7 +287,7 @@ def test_reasons_of_many_recipients_fit_one_etcd_request() -> None:
     transition = finish(before, "a", *[long] * 1000)
     from babygun.codec import encode_state
 
-    assert len(encode_state(transition.email)) + len(encode_state(transition.entry)) < 1_000_000
+    assert len(encode_state(transition.email)) + len(encode_state(entry_of(transition))) < 1_000_000
 
 
 @pytest.mark.parametrize(("text", "limit", "expected"), [("abc", 3, "abc"), ("abcdef", 5, "ab…"), ("üüü", 5, "ü…"), ("a\x00\ud800\nb", 9, "a   b")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from babygun import codec
+from babygun import codec, lifecycle
 from babygun.etcd import KeyValue, Txn, get, get_range
 from babygun.ids import is_email_id
 from babygun.keys import JobRef, range_end
@@ -59,8 +59,11 @@ async def get_log(store: Store, email_id: str) -> tuple[Email, list[LogEntry], d
     records = result.kvs(0)
     if not records:
         return None
+    email = codec.decode_email(records[0].value)
     log = [codec.decode_log_entry(kv.value) for kv in result.kvs(2)]
-    return codec.decode_email(records[0].value), log, _owners(store, result.kvs(1))
+    if not log or log[0].seq > 0:  # there only in what an earlier version accepted
+        log.insert(0, lifecycle.accepted(email))
+    return email, log, _owners(store, result.kvs(1))
 
 
 def _owners(store: Store, kvs: list[KeyValue]) -> dict[str, Owner]:

@@ -321,7 +321,9 @@ async def _by_person(store: Store, email_id: str, decide: Callable[[Email, set[s
 def record_ops(keys: Keys, transition: Transition, lease: int = 0) -> list[Op]:
     """What each transition writes: the record, its log entry, the jobs of queues that are ready, the not-before keys of those that wait."""
     email, entry = transition.email, transition.entry
-    ops = [put(keys.email(email.id), codec.encode_state(email), lease), put(keys.log_entry(email.id, entry.seq), codec.encode_state(entry), lease)]
+    ops = [put(keys.email(email.id), codec.encode_state(email), lease)]
+    if entry is not None:
+        ops.append(put(keys.log_entry(email.id, entry.seq), codec.encode_state(entry), lease))
     for queue in transition.ready:
         ops.append(put(keys.job(JobRef(email.id, queue)), codec.encode_job(lifecycle.job_of(email, queue))))
     for queue, due in transition.waiting:
@@ -333,9 +335,9 @@ def _transition_ops(store: Store, transition: Transition, before: Email | None, 
     """The writes of a change of a record that is there. ``before``: the record that the decision was made on, where queues may have been
     waiting; ``lease``: the record's retention lease where the email ends (0 takes everything off its lease); ``kept``: the log
     and content keys that are there, where some are known to be missing."""
-    keys, email, seq = store.keys, transition.email, transition.entry.seq
+    keys, email = store.keys, transition.email
     ops = record_ops(keys, transition, lease)
-    if (oldest := seq - LOG_ENTRIES + 1) >= 1:
+    if (oldest := email.log_seq - LOG_ENTRIES + 1) >= 1:
         ops.append(delete(keys.log_entry(email.id, oldest)))
     for queue in transition.touched:
         ref = JobRef(email.id, queue)
@@ -346,7 +348,7 @@ def _transition_ops(store: Store, transition: Transition, before: Email | None, 
             ops.append(delete(keys.not_before(due, ref)))
     reopened = before is not None and before.status != "incomplete"
     if transition.ended or reopened:
-        earlier = [keys.log_entry(email.id, number) for number in kept_log_seqs(seq)[:-1]]
+        earlier = [keys.log_entry(email.id, number) for number in kept_log_seqs(email.log_seq, email.log_first)[:-1]]
         ops += [keep(key, lease) for key in earlier if kept is None or key in kept]
         chunks = [keys.chunk(email.id, number) for number in range(email.chunks)]
         if transition.ended and email.status == "complete" and not content_lease:
@@ -362,7 +364,7 @@ def _transition_ops(store: Store, transition: Transition, before: Email | None, 
 
 async def _retention(store: Store, email: Email) -> tuple[int, int]:
     """The leases for an ended email's record and content. What a person may want to have tried again keeps its content."""
-    keys = 3 + min(email.log_seq, LOG_ENTRIES)
+    keys = 2 + len(kept_log_seqs(email.log_seq, email.log_first))  # with the record, and the mark of a failure
     if email.status != "complete":
         lease = await store.record_leases.lease(keys + email.chunks, keys * KEY_BYTES + email.size)
         return lease, lease

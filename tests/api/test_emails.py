@@ -48,7 +48,7 @@ async def test_accepted_email_is_in_etcd_when_the_answer_comes(api: RunningApi, 
     assert answer.json["recipients"] == 1
     assert abs(datetime.fromisoformat(answer.json["created_at"]) - utc_now()) < timedelta(seconds=5)
     keys = store.keys
-    for key in (keys.email(email_id), keys.chunk(email_id, 0), keys.log_entry(email_id, 0), keys.job(JobRef(email_id, "default"))):
+    for key in (keys.email(email_id), keys.chunk(email_id, 0), keys.job(JobRef(email_id, "default"))):
         assert await store.client.get(key), key
 
 

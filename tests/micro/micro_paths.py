@@ -101,10 +101,10 @@ def test_decode_job(benchmark: Benchmark) -> None:
 
 
 def test_keys_of_an_accept(benchmark: Benchmark) -> None:
-    """The four keys that an acceptance writes."""
+    """The three keys that an acceptance writes."""
     keys, ref = Keys(), JobRef(new_email_id(), "main")
-    made = benchmark(lambda: (keys.email(ref.email_id), keys.log_entry(ref.email_id, 0), keys.job(ref), keys.chunk(ref.email_id, 0)))
-    assert len(set(made)) == 4
+    made = benchmark(lambda: (keys.email(ref.email_id), keys.job(ref), keys.chunk(ref.email_id, 0)))
+    assert len(set(made)) == 3
 
 
 def test_parse_job_key(benchmark: Benchmark) -> None:
@@ -121,7 +121,6 @@ def accept_txn(keys: Keys) -> Txn:
     ref = JobRef(new_email_id(), "main")
     writes = [
         put(keys.email(ref.email_id), bytes(300)),
-        put(keys.log_entry(ref.email_id, 0), bytes(100)),
         put(keys.job(ref), bytes(10)),
         put(keys.chunk(ref.email_id, 0), bytes(1100)),
     ]

@@ -9,12 +9,12 @@ import pytest
 
 from babygun.clock import utc_now
 from babygun.keys import JobRef
-from babygun.model import Client
+from babygun.model import Client, LogEntry
 from babygun.store.clients import create_client, delete_client, ensure_signing_key, get_client, list_clients, revoke_token, verify_secret
 from babygun.store.directory import Directory
 from babygun.store.health import check
 from babygun.store.reading import get_email, get_log
-from babygun.store.transitions import claim
+from babygun.store.transitions import cancel, claim
 from tests.rig import Rig, changed, rig_for
 
 
@@ -28,6 +28,16 @@ async def test_reading_tells_who_is_sending(rig: Rig) -> None:
     await claim(rig.store, JobRef(email_id, "main"), worker_id="w9", lease_id=await rig.store.client.grant(60), attempt="a")
     view = await get_email(rig.store, email_id)
     assert view and view.owners["main"].worker_id == "w9" and view.content and view.content.body == "Hello\n"
+
+
+async def test_log_begins_with_the_acceptance_wherever_that_is_told(rig: Rig) -> None:
+    later = utc_now() + timedelta(hours=1)
+    for send in (rig.send, rig.send_as_before):
+        email_id = await send("ann@example.org", send_at=later)
+        await cancel(rig.store, email_id, client_id="shop")
+        email, (first, second) = await rig.get(email_id), await rig.log(email_id)
+        assert first == LogEntry(0, email.created_at, "accepted", client_id="client", reason=f"to be sent at {later.isoformat()}")
+        assert (second.seq, second.event) == (1, "cancelled")
 
 
 async def test_client_secret_is_verified_and_never_stored(rig: Rig) -> None:

@@ -12,7 +12,7 @@ from babygun.clock import utc_now
 from babygun.errors import Conflict, LeaseNotFound, NotFound
 from babygun.etcd import Session
 from babygun.ids import new_email_id
-from babygun.keys import LOG_ENTRIES, JobRef
+from babygun.keys import LOG_ENTRIES, JobRef, range_end
 from babygun.lifecycle import QueueResult, RecipientResult
 from babygun.model import Email
 from babygun.store.acceptance import accept
@@ -125,6 +125,32 @@ async def test_finish_on_a_record_that_moved_decides_again(two_queues: Rig) -> N
     email = await two_queues.get(email_id)
     assert (email.status, [r.status for r in email.recipients], email.log_seq) == ("failed", ["delivered", "bounced"], 2)
     await check_invariants(two_queues.store)
+
+
+async def test_email_of_an_earlier_version_ends_with_all_of_its_log_on_the_lease(rig: Rig) -> None:
+    email_id = await rig.send_as_before("ann@example.org")
+    sent = rig.store.batcher.txns
+    claim = await claimed(rig, email_id)
+    assert (await finish(rig.store, [held(claim, HARD)])).written
+    assert rig.store.batcher.txns - sent == 2, "a claim and a result"
+    for leased in (True, False):
+        log, record = rig.store.keys.log(email_id), await rig.store.client.get(rig.store.keys.email(email_id))
+        assert record and {bool(kv.lease) for kv in (*(await rig.store.client.range(log, range_end(log))).kvs, record)} == {leased}
+        await check_invariants(rig.store)
+        if leased:
+            await retry(rig.store, email_id)
+    assert await rig.events(email_id) == ["accepted", "bounced", "retried"]
+
+
+async def test_acceptance_and_an_end_are_as_few_writes_as_can_be(rig: Rig) -> None:
+    email_id = await rig.send("ann@example.org")
+    log = rig.store.keys.log(email_id)
+    assert not (await rig.store.client.range(log, range_end(log))).kvs, "the record tells of its acceptance"
+    assert (await finish(rig.store, [held(await claimed(rig, email_id), OK)])).written
+    [entry] = (await rig.store.client.range(log, range_end(log))).kvs
+    assert entry.version == 1 and entry.lease
+    assert await rig.events(email_id) == ["accepted", "delivered"]
+    await check_invariants(rig.store)
 
 
 async def test_finish_whose_retention_lease_was_revoked_gets_another(rig: Rig) -> None:
