@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -28,8 +27,7 @@ from babygun.model import Attempt, Email, EmailStatus, Job, LogEntry, LogEvent, 
 Action = Literal["deliver", "retry", "fail"]
 
 
-@dataclass(frozen=True, slots=True)
-class RecipientResult:
+class RecipientResult(Struct, frozen=True, gc=False):
     """What a try did for one recipient, already classified."""
 
     action: Action
@@ -40,8 +38,7 @@ class RecipientResult:
     retry_after: float | None = None  # seconds that the server asked for; replaces the usual wait
 
 
-@dataclass(frozen=True, slots=True)
-class QueueResult:
+class QueueResult(Struct, frozen=True, gc=False):
     """What one try of one queue did. A recipient of the queue that ``results`` misses counts as softly failed."""
 
     queue: str
@@ -209,8 +206,9 @@ def _settled(
     max_tries: int = 0,
 ) -> Email:
     """The record with what follows from its recipients and queues."""
+    states = list(queues.values())
     status: EmailStatus = "incomplete"
-    if all(state.over for state in queues.values()):
+    if all(state.over for state in states):
         kinds = {r.status for r in recipients}
         status = "cancelled" if "cancelled" in kinds else "complete" if kinds == {"delivered"} else "failed"
     return replace(
@@ -219,8 +217,8 @@ def _settled(
         queues=dict(queues),
         status=status,
         status_reason=_reason(status, recipients, max_tries),
-        not_before=min((state.not_before for state in queues.values() if state.not_before), default=None),
-        tries=max(state.tries for state in queues.values()),
+        not_before=min([state.not_before for state in states if state.not_before], default=None),
+        tries=max([state.tries for state in states]),
         worker_id=worker_id or email.worker_id,
         updated_at=now,
         log_seq=email.log_seq + 1,
@@ -229,10 +227,9 @@ def _settled(
 
 def _reason(status: EmailStatus, recipients: Sequence[Recipient], max_tries: int) -> str | None:
     """How many of how many, and why: ``1 of 3 recipients not reached: 1 bounced (bad_mailbox)``."""
-    groups: Counter[tuple[str, str | None, int]] = Counter()
-    for r in recipients:
-        if r.status not in ("delivered", "pending"):
-            groups[r.status, r.reply_class, r.tries] += 1
+    if status == "complete":
+        return None
+    groups = Counter([(r.status, r.reply_class, r.tries) for r in recipients if r.status not in ("delivered", "pending")])
     if not groups:
         return None
     words = []

@@ -20,6 +20,8 @@ from collections import deque
 from collections.abc import Iterable
 from contextvars import Context
 
+from msgspec import Struct
+
 from babygun import tracing
 from babygun.errors import EtcdError, EtcdUnavailable, OutcomeUnknown, OutOfSpace
 from babygun.etcd.client import EtcdClient, describe
@@ -33,18 +35,15 @@ _WORTH_ANOTHER = 32  # transactions that wait, before one more RPC goes out besi
 _MAX_SKIPPED = 256  # conflicting transactions passed over in making one batch, so that a hot key can't make that slow
 
 
-class _Waiting:
-    __slots__ = ("future", "response_bytes", "span", "txn")
-
-    def __init__(self, txn: Txn, future: asyncio.Future[TxnResult], response_bytes: int, span: tracing.Span) -> None:
-        self.txn = txn
-        self.future = future
-        self.response_bytes = response_bytes
-        self.span = span
+class _Waiting(Struct, eq=False):
+    txn: Txn
+    future: asyncio.Future[TxnResult]
+    response_bytes: int
+    span: tracing.Span
 
 
 class Batcher:
-    """Sends transactions in batches. ``in_flight``: RPCs out at once; ``max_bytes``: of one request (etcd takes 1.5 MiB)."""
+    """Sends transactions in batches, on one event loop. ``in_flight``: RPCs out at once; ``max_bytes``: of one request (etcd takes 1.5 MiB)."""
 
     def __init__(self, client: EtcdClient, *, in_flight: int = 2, max_bytes: int = 1 << 20) -> None:
         self._client = client
@@ -54,6 +53,7 @@ class Batcher:
         self._out: set[asyncio.Task[None]] = set()
         self._scheduled = False
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.rpcs = 0
         """RPCs sent so far."""
         self.txns = 0
@@ -67,7 +67,7 @@ class Batcher:
         """
         if self._closed:
             raise EtcdUnavailable("the batcher is closed")
-        loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         future: asyncio.Future[TxnResult] = loop.create_future()
         span = tracing.child("etcd txn", "client")
         self._queue.append(_Waiting(txn, future, response_bytes, span))

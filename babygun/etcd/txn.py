@@ -133,7 +133,7 @@ class Txn:
     batcher can keep apart what must not meet; keys and [start, end) ranges are listed apart.
     """
 
-    __slots__ = ("compares", "encoded", "failure", "op_count", "puts", "read", "read_ranges", "success", "written", "written_ranges")
+    __slots__ = ("compares", "encoded", "failure", "op_count", "read", "read_ranges", "success", "written", "written_ranges")
 
     def __init__(self, compares: Sequence[Compare], success: Sequence[Op], failure: Sequence[Op] = (), *, nested: int = 0) -> None:
         self.compares = compares
@@ -148,26 +148,26 @@ class Txn:
         """etcd's TxnRequest on the wire."""
         self.op_count = max(len(compares), len(done) + depth, len(failure))
         """What etcd's --max-txn-ops is held against."""
-        self.puts = False
-        """Whether it may put a key: one that only deletes and reads is let through when etcd is out of space."""
-        self.written: list[bytes] = []
-        self.read: list[bytes] = []
-        self.written_ranges: list[tuple[bytes, bytes]] = []
-        self.read_ranges: list[tuple[bytes, bytes]] = []
-        for ops in (success, failure):
-            for op in ops:
-                kind = op.kind
-                if kind == _PUT:
-                    self.puts = True
-                if op.end:
-                    (self.read_ranges if kind == _GET else self.written_ranges).append((op.key, op.end))
-                else:
-                    (self.read if kind == _GET else self.written).append(op.key)
+        written: list[bytes] = []
+        read: list[bytes] = []
+        written_ranges: list[tuple[bytes, bytes]] = []
+        read_ranges: list[tuple[bytes, bytes]] = []
+        for op in (*success, *failure) if failure else success:
+            if op.end:
+                (read_ranges if op.kind == _GET else written_ranges).append((op.key, op.end))
+            else:
+                (read if op.kind == _GET else written).append(op.key)
         for compare in compares:
             if compare.end:
-                self.read_ranges.append((compare.key, compare.end))
+                read_ranges.append((compare.key, compare.end))
             else:
-                self.read.append(compare.key)
+                read.append(compare.key)
+        self.written, self.read, self.written_ranges, self.read_ranges = written, read, written_ranges, read_ranges
+
+    @property
+    def puts(self) -> bool:
+        """Whether it may put a key: one that only deletes and reads is let through when etcd is out of space."""
+        return any(op.kind == _PUT for op in (*self.success, *self.failure))
 
     @property
     def size(self) -> int:
@@ -188,6 +188,10 @@ class TxnResult:
     def kvs(self, index: int) -> list[KeyValue]:
         """What the ``index``-th operation of the branch taken read; it must be a get."""
         return [key_value(message) for message in self._responses[index].response_range.kvs]
+
+    def values(self, index: int) -> list[bytes]:
+        """Of what that get read, the values alone."""
+        return [message.value for message in self._responses[index].response_range.kvs]
 
     def more(self, index: int) -> bool:
         """Whether that get was cut short by its limit."""

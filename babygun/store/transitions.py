@@ -13,8 +13,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from babygun import codec, lifecycle
 from babygun.clock import utc_now
@@ -30,8 +32,7 @@ from babygun.store.store import Store
 log = get_logger("store")
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True, gc=False):
     """One job that this worker owns now."""
 
     ref: JobRef
@@ -42,8 +43,7 @@ class Claim:
     claimed_at: datetime
 
 
-@dataclass(slots=True)
-class Held:
+class Held(Struct, gc=False):
     """A result that waits to be written, with the claim that it came from."""
 
     claim: Claim
@@ -52,8 +52,7 @@ class Held:
     tried: list[Email] = field(default_factory=list)  # records whose write had an unknown outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True, gc=False):
     """``email`` and ``email_revision``: the record as this finish left it (None where nothing was written)."""
 
     written: tuple[JobRef, ...]
@@ -87,7 +86,7 @@ async def claim(store: Store, ref: JobRef, *, worker_id: str, lease_id: int, att
             return None
         revision = owners[0].create_revision  # by a claim of ours whose answer was lost
         result = await store.client.txn(Txn([], [get(owner_key), *reads]))
-    records, chunks = result.kvs(1), result.kvs(2)
+    records = result.kvs(1)
     if not records:
         log.error("job without its email, removed", email_id=ref.email_id, queue=ref.queue)
         await store.batcher.submit(Txn([created_at(owner_key, revision)], [delete(store.keys.job(ref)), delete(owner_key)]))
@@ -98,7 +97,7 @@ async def claim(store: Store, ref: JobRef, *, worker_id: str, lease_id: int, att
         log.error("record can't be read, released", email_id=ref.email_id, queue=ref.queue, error=str(error))
         await release(store, ref, revision)
         return None
-    return Claim(ref, email, records[0].mod_revision, _content(email, chunks), revision, now)
+    return Claim(ref, email, records[0].mod_revision, _content(email, result.values(2)), revision, now)
 
 
 def _get_content(store: Store, email_id: str, size: int) -> Op:
@@ -109,11 +108,11 @@ def _get_content(store: Store, email_id: str, size: int) -> Op:
     return get_range(contents, range_end(contents))
 
 
-def _content(email: Email, chunks: list[KeyValue]) -> Content | None:
+def _content(email: Email, chunks: list[bytes]) -> Content | None:
     if len(chunks) != email.chunks:
         return None
     try:
-        return codec.decode_content(b"".join(kv.value for kv in chunks) if len(chunks) > 1 else chunks[0].value)
+        return codec.decode_content(b"".join(chunks))
     except ValueError as error:
         log.error("content can't be read", email_id=email.id, error=str(error))
         return None
@@ -335,7 +334,7 @@ def _transition_ops(store: Store, transition: Transition, before: Email | None, 
     """The writes of a change of a record that is there. ``before``: the record that the decision was made on, where queues may have been
     waiting; ``lease``: the record's retention lease where the email ends (0 takes everything off its lease); ``kept``: the log
     and content keys that are there, where some are known to be missing."""
-    keys, email = store.keys, transition.email
+    keys, email, ended = store.keys, transition.email, transition.ended
     ops = record_ops(keys, transition, lease)
     if (oldest := email.log_seq - LOG_ENTRIES + 1) >= 1:
         ops.append(delete(keys.log_entry(email.id, oldest)))
@@ -347,15 +346,16 @@ def _transition_ops(store: Store, transition: Transition, before: Email | None, 
         if due:
             ops.append(delete(keys.not_before(due, ref)))
     reopened = before is not None and before.status != "incomplete"
-    if transition.ended or reopened:
-        earlier = [keys.log_entry(email.id, number) for number in kept_log_seqs(email.log_seq, email.log_first)[:-1]]
-        ops += [keep(key, lease) for key in earlier if kept is None or key in kept]
+    if ended or reopened:
+        if email.log_seq > email.log_first:
+            earlier = [keys.log_entry(email.id, number) for number in kept_log_seqs(email.log_seq, email.log_first)[:-1]]
+            ops += [keep(key, lease) for key in earlier if kept is None or key in kept]
         chunks = [keys.chunk(email.id, number) for number in range(email.chunks)]
-        if transition.ended and email.status == "complete" and not content_lease:
+        if ended and email.status == "complete" and not content_lease:
             ops.append(delete_range(chunks[0], range_end(keys.content(email.id))))
         else:
             ops += [keep(key, content_lease) for key in chunks if kept is None or key in kept]
-    if transition.ended and email.status == "failed":
+    if email.status == "failed":
         ops.append(put(keys.failed(email.id), b"", lease))
     elif reopened:
         ops.append(delete(keys.failed(email.id)))
@@ -364,7 +364,7 @@ def _transition_ops(store: Store, transition: Transition, before: Email | None, 
 
 async def _retention(store: Store, email: Email) -> tuple[int, int]:
     """The leases for an ended email's record and content. What a person may want to have tried again keeps its content."""
-    keys = 2 + len(kept_log_seqs(email.log_seq, email.log_first))  # with the record, and the mark of a failure
+    keys = 3 - email.log_first + min(email.log_seq, LOG_ENTRIES - 1)  # the record, the mark of a failure, the log
     if email.status != "complete":
         lease = await store.record_leases.lease(keys + email.chunks, keys * KEY_BYTES + email.size)
         return lease, lease
@@ -375,9 +375,8 @@ async def _retention(store: Store, email: Email) -> tuple[int, int]:
 class _Pause:
     """A growing pause between tries of a write that has to be made, however long etcd is away."""
 
-    def __init__(self) -> None:
-        self._seconds = 0.05
-        self._logged = -60.0
+    _seconds = 0.05
+    _logged = -60.0
 
     async def after(self, error: EtcdError, event: str, **fields: object) -> None:
         if (now := time.monotonic()) - self._logged >= 60:  # hundreds may wait at once

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from babygun import tracing
 from babygun.addresses import needs_smtputf8
@@ -24,8 +25,7 @@ from babygun.store.transitions import Claim
 log = get_logger("worker")
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Struct, gc=False):
     """How far a try has come, for one who wants to stop it."""
 
     on_wire: bool = False  # it has a connection

@@ -21,6 +21,8 @@ class Finisher:
 
     async def finish(self, claim: Claim, result: QueueResult) -> Finished:
         """Returns when etcd has decided, however long that takes. Not to be cancelled: a result that is not written is a duplicate to come."""
+        if len(claim.email.queues) == 1:  # there is nobody to write with
+            return _counted(await write(self._store, [Held(claim, result)]))
         email_id = claim.email.id
         future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
         item = (Held(claim, result), future)
@@ -28,18 +30,15 @@ class Finisher:
             self._waiting[email_id].append(item)
             return await future
         self._waiting[email_id] = [item]
-        if len(claim.email.queues) > 1:
-            await asyncio.sleep(0)  # lets a result that is about to come join
+        await asyncio.sleep(0)  # lets a result that is about to come join
         record: Email | None = None
         revision = 0
         batch: list[tuple[Held, asyncio.Future[Finished]]] = []
         try:
             while batch := self._waiting[email_id]:
                 self._waiting[email_id] = []
-                done = await write(self._store, [held for held, _ in batch], email=record, email_revision=revision)
+                done = _counted(await write(self._store, [held for held, _ in batch], email=record, email_revision=revision))
                 record, revision = done.email, done.email_revision
-                if record is not None and done.written and record.status != "incomplete":
-                    EMAILS_ENDED[record.status].inc()
                 for _, waiter in batch:
                     if not waiter.done():
                         waiter.set_result(done)
@@ -47,3 +46,10 @@ class Finisher:
             for _, waiter in (*batch, *self._waiting.pop(email_id)):
                 waiter.cancel()  # does nothing to one that has its result
         return future.result()
+
+
+def _counted(done: Finished) -> Finished:
+    """What was written, counted in the metrics where it ended the e-mail."""
+    if done.email is not None and done.written and done.email.status != "incomplete":
+        EMAILS_ENDED[done.email.status].inc()
+    return done
