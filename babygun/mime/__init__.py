@@ -43,9 +43,9 @@ def render(content: Content, *, message_id: str, date: datetime, smtputf8: bool 
     offers SMTPUTF8 (addresses stay UTF-8) and 8BITMIME. Raises ValueError for an address that isn't one, or that only SMTPUTF8 can carry.
     """
     custom = [(name, value, name.lower()) for name, value in content.headers] if content.headers else []
-    written = {lower for _, _, lower in custom if lower in ("date", "message-id")}
+    names = {lower for _, _, lower in custom}
     lines = []
-    if "date" not in written:
+    if "date" not in names:
         lines.append("Date: " + _date(date.replace(microsecond=0), date.utcoffset()))
     lines.append(address_field("From", (content.sender,), smtputf8))
     if content.to:
@@ -56,10 +56,9 @@ def render(content: Content, *, message_id: str, date: datetime, smtputf8: bool 
         lines.append(address_field("Cc", content.cc, smtputf8))
     if content.reply_to:
         lines.append(address_field("Reply-To", content.reply_to, smtputf8))
-    names = {lower for _, _, lower in custom}
     if content.subject or "subject" not in names:
         lines.append(text_field("Subject", content.subject))
-    if "message-id" not in written:
+    if "message-id" not in names:
         lines.append(f"Message-ID: {message_id}" if message_id.startswith("<") else f"Message-ID: <{message_id}>")
     if custom:
         present = {line.partition(":")[0].lower() for line in lines}
