@@ -281,6 +281,7 @@ async def _by_person(store: Store, email_id: str, decide: Callable[[Email, set[s
     email_key, owners = store.keys.email(email_id), store.keys.email_owners(email_id)
     first_chunk = store.keys.chunk(email_id, 0)
     tried: list[Email] = []
+    kept: set[bytes] | None = None  # as in finish()
     deadline = time.monotonic() + store.settings.etcd_timeout
     while True:
         seen = await store.client.txn(Txn([], [get(email_key), get_range(owners, range_end(owners)), get_range(first_chunk, first_chunk + b"\0", keys_only=True)]))
@@ -300,7 +301,7 @@ async def _by_person(store: Store, email_id: str, decide: Callable[[Email, set[s
             compares = [modified_at(email_key, revision), *(absent(store.keys.owner(JobRef(email_id, queue))) for queue in transition.touched)]
             if transition.ready:
                 compares.append(present(first_chunk))
-            result = await store.batcher.submit(Txn(compares, _transition_ops(store, transition, email, lease, content_lease)))
+            result = await store.batcher.submit(Txn(compares, _transition_ops(store, transition, email, lease, content_lease, kept)))
         except LeaseNotFound:
             store.record_leases.forget(lease)
             store.content_leases.forget(content_lease)
@@ -310,6 +311,13 @@ async def _by_person(store: Store, email_id: str, decide: Callable[[Email, set[s
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.05)
+            continue
+        except EtcdError as error:
+            if kept is not None or isinstance(error, EtcdUnavailable | PermissionDenied):
+                raise
+            kept = await _kept_keys(store, email_id)
+            if kept is None:
+                raise
             continue
         if result.succeeded:
             return transition.email

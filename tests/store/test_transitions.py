@@ -142,6 +142,15 @@ async def test_email_of_an_earlier_version_ends_with_all_of_its_log_on_the_lease
     assert await rig.events(email_id) == ["accepted", "bounced", "retried"]
 
 
+async def test_email_whose_log_has_a_gap_is_cancelled_and_retried_all_the_same(rig: Rig) -> None:
+    email_id = await rig.send_as_before("ann@example.org")
+    await rig.store.client.delete(rig.store.keys.log_entry(email_id, 0))
+    assert (await cancel(rig.store, email_id)).status == "cancelled"
+    assert (await retry(rig.store, email_id)).status == "incomplete"
+    assert (await finish(rig.store, [held(await claimed(rig, email_id), OK)])).written
+    assert await rig.events(email_id) == ["accepted", "cancelled", "retried", "delivered"]
+
+
 async def test_acceptance_and_an_end_are_as_few_writes_as_can_be(rig: Rig) -> None:
     email_id = await rig.send("ann@example.org")
     log = rig.store.keys.log(email_id)
