@@ -17,7 +17,6 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from functools import lru_cache
 from select import PIPE_BUF
@@ -35,14 +34,19 @@ _as_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _bound: ContextVar[dict[str, Any] | None] = ContextVar("babygun_log_fields", default=None)
 
 
-@contextmanager
-def bound(**fields: Any) -> Iterator[None]:
+class bound:
     """Each line that is logged within carries ``fields``, and those of the blocks around it."""
-    token = bind(**fields)
-    try:
-        yield
-    finally:
-        _bound.reset(token)
+
+    __slots__ = ("_fields", "_token")
+
+    def __init__(self, **fields: Any) -> None:
+        self._fields = fields
+
+    def __enter__(self) -> None:
+        self._token = _bound.set({**known, **self._fields} if (known := _bound.get()) else self._fields)
+
+    def __exit__(self, *_: object) -> None:
+        _bound.reset(self._token)
 
 
 def bind(**fields: Any) -> Token[dict[str, Any] | None]:

@@ -13,7 +13,7 @@ from babygun import metrics, tracing
 from babygun.api import edge, pages
 from babygun.api.auth import Authenticator
 from babygun.api.cluster import Cluster
-from babygun.api.context import ACCESS, API, Api, api_of
+from babygun.api.context import API, Api, call_of
 from babygun.api.edge import Handler
 from babygun.api.live.stream import STREAMS, Streams
 from babygun.api.memory import BodyMemory
@@ -62,9 +62,10 @@ def build_app(settings: Settings) -> web.Application:
     )
     app[OPENAPI] = msgspec.json.encode(build_document())
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, _guarded(route), expect_handler=edge.expect)
+        guarded = _guarded(route, app[API])
+        app.router.add_route(route.method, route.path, guarded, expect_handler=edge.expect)
         if route.method == "GET":
-            app.router.add_route("HEAD", route.path, _guarded(route), expect_handler=edge.expect)
+            app.router.add_route("HEAD", route.path, guarded, expect_handler=edge.expect)
     streams = app[STREAMS] = Streams(app[API])
     pages.add_pages(app, settings.prefix)
     app.on_shutdown.append(lambda _: streams.close())
@@ -73,17 +74,17 @@ def build_app(settings: Settings) -> web.Application:
     return app
 
 
-def _guarded(route: Route) -> Handler:
+def _guarded(route: Route, api: Api) -> Handler:
     """The route's handler behind its demand for a token and scope, and behind the check of the query's parameters."""
     scope = None if route.needs == "token" else route.needs
     names = [parameter.name for parameter in route.parameters if parameter.where == "query"]
-    handler = route.handler
+    handler, needs, joins = route.handler, route.needs, route.tag != "operations"
 
     async def guarded(request: web.Request) -> web.StreamResponse:
-        if route.tag != "operations" and not api_of(request).health.joined:
+        if joins and not api.health.joined:
             raise Problem(NOT_READY, "etcd has not confirmed that what is there belongs to this cluster; GET /readyz says more.")
-        if route.needs is not None:
-            access = request[ACCESS] = await api_of(request).auth.authorize(authorization_of(request), scope)
+        if needs is not None:
+            access = call_of(request).access = await api.auth.authorize(authorization_of(request), scope)
             note(client_id=access.client.id)
         if request.rel_url.raw_query_string:
             _check_query(request, names)

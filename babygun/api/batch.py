@@ -18,7 +18,7 @@ from msgspec import Meta
 from babygun import metrics, tracing
 from babygun.api.batch_body import read_batch
 from babygun.api.body import read_json
-from babygun.api.context import REQUEST_ID, access_of, api_of, json_answer
+from babygun.api.context import access_of, api_of, call_of, json_answer
 from babygun.api.emails import check_open, key_of, new_email, not_acknowledged
 from babygun.api.problems import IDEMPOTENCY_CONFLICT, INVALID_REQUEST, MALFORMED_REQUEST, Problem, ProblemDocument, Violation, from_exception, sentence
 from babygun.api.submission import EmailRequest, submission_of
@@ -116,7 +116,7 @@ class _Batch:
 
     def __init__(self, request: web.Request, entries: Sequence[EmailRequest | Problem]) -> None:
         self._request = request
-        self._api, self._client_id, self._request_id = api_of(request), access_of(request).client.id, request[REQUEST_ID]
+        self._api, self._client_id, self._request_id = api_of(request), access_of(request).client.id, call_of(request).request_id
         self._span = tracing.current()
         self.entries = entries
         self.problems: dict[int, Problem] = {}

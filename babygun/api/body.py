@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from aiohttp import web
 
-from babygun.api.context import HELD, api_of
+from babygun.api.context import api_of, call_of
 from babygun.api.malformed import unreadable_encoding
 from babygun.api.memory import SMALL
 from babygun.api.problems import INVALID_REQUEST, MALFORMED_JSON, MALFORMED_REQUEST, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem
@@ -56,11 +56,11 @@ async def read_body(request: web.Request, *, limit: int | None = None) -> bytes:
     plain = encoding in ("", "identity")
     if plain and announced is not None and announced > SMALL:
         await api_of(request).memory.take(announced)
-        request[HELD] = announced
-    seconds = api_of(request).settings.request_timeout
+        call_of(request).held = announced
     try:
         if plain and announced is not None and request.content.is_eof():
-            return await request.read()
+            return request.content.read_nowait()
+        seconds = api_of(request).settings.request_timeout
         async with asyncio.timeout(seconds):
             return await _read(request, limit)
     except TimeoutError:
@@ -74,17 +74,16 @@ async def read_body(request: web.Request, *, limit: int | None = None) -> bytes:
 
 async def _read(request: web.Request, limit: int) -> bytes:
     """Reads to the end, and takes room for what was not announced."""
-    memory = api_of(request).memory
+    memory, call = api_of(request).memory, call_of(request)
     parts: list[bytes] = []
     size = 0
     while part := await request.content.readany():
         size += len(part)
         if size > limit:
             raise too_large(limit, request.client_max_size)
-        held = request.get(HELD, 0)
-        if size > max(SMALL, held):
-            memory.grow(size - held)
-            request[HELD] = size
+        if size > max(SMALL, call.held):
+            memory.grow(size - call.held)
+            call.held = size
         parts.append(part)
     return b"".join(parts)
 

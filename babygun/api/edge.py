@@ -14,8 +14,8 @@ from aiohttp import http_exceptions, web
 
 from babygun import metrics
 from babygun.api import malformed, problems
-from babygun.api.context import ACCESS, HELD, REQUEST_ID, SECURITY_HEADERS, api_of
-from babygun.api.waiters import GONE, WAITED
+from babygun.api.context import CALL, SECURITY_HEADERS, Call, api_of
+from babygun.api.waiters import GONE
 from babygun.ids import is_email_id, new_token
 from babygun.logs import bound, get_logger
 
@@ -34,54 +34,50 @@ LIMITS: dict[str, Any] = {"max_line_size": malformed.MAX_LINE, "max_field_size":
 
 @web.middleware
 async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+    started = _clock()
     given = request.headers.get("X-Request-Id")
     request_id = given if given is not None and _sane_id(given) else new_token(8)
-    request[REQUEST_ID] = request_id
+    call = request[CALL] = Call(request_id)
     with bound(request_id=request_id, email_id=email_id_of(request)):
-        return await _answered(request, handler, request_id)
+        try:
+            response = await handler(request)
+        except web.HTTPMethodNotAllowed as error:
+            response = _options(error) if request.method == "OPTIONS" else _problem(request, error, request_id)
+        except Exception as error:
+            response = _problem(request, error, request_id)
+        response.headers["X-Request-Id"] = request_id
+        if call.held:
+            api_of(request).memory.give_back(call.held)
+        _tell(request, response.status, call, _clock() - started)
+        return response
 
 
-async def _answered(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
-    started = _clock()
-    try:
-        response = await handler(request)
-    except web.HTTPMethodNotAllowed as error:
-        response = _options(error) if request.method == "OPTIONS" else _problem(request, error, request_id)
-    except Exception as error:
-        response = _problem(request, error, request_id)
-    response.headers["X-Request-Id"] = request_id
-    if held := request.get(HELD, 0):
-        api_of(request).memory.give_back(held)
-    seconds = _clock() - started
-    _count(request, response.status, seconds - request.get(WAITED, 0.0))
-    access = request.get(ACCESS)
-    quiet = request.path in _PROBES or (request.method in _READS and response.status < 400)
+def _tell(request: web.Request, status: int, call: Call, seconds: float) -> None:
+    """Counts the call, and logs its line."""
+    method, path, access = request.method, request.path, call.access
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else metrics.OTHER
+    counted = method if method in _METHODS else metrics.OTHER
+    metrics.HTTP_REQUESTS[counted, route, str(status)].inc()
+    if route not in _STREAMS:
+        metrics.HTTP_SECONDS[counted, route].observe(seconds - call.waited)
+    quiet = path in _PROBES or (method in _READS and status < 400)
     write = log.debug if quiet else log.info
     write(
         "request",
-        method=request.method,
-        path=request.path,
-        status=response.status,
+        method=method,
+        path=path,
+        status=status,
         ms=round(seconds * 1000, 1),
         client_id=access.client.id if access is not None else None,
-        request_id=request_id,
+        request_id=call.request_id,
     )
-    return response
 
 
 def email_id_of(request: web.Request) -> str | None:
     """The e-mail that the path names, if what stands there can be an id at all."""
     email_id = request.match_info.get("id")
     return email_id if email_id is not None and is_email_id(email_id) else None
-
-
-def _count(request: web.Request, status: int, seconds: float) -> None:
-    method = request.method if request.method in _METHODS else metrics.OTHER
-    resource = request.match_info.route.resource
-    route = resource.canonical if resource is not None else metrics.OTHER
-    metrics.HTTP_REQUESTS[method, route, str(status)].inc()
-    if route not in _STREAMS:
-        metrics.HTTP_SECONDS[method, route].observe(seconds)
 
 
 def _problem(request: web.Request, error: Exception, request_id: str) -> web.Response:

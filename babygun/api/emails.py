@@ -12,7 +12,7 @@ from aiohttp import web
 
 from babygun import metrics, tracing
 from babygun.api.body import read_json
-from babygun.api.context import REQUEST_ID, Api, access_of, api_of, json_answer
+from babygun.api.context import Api, access_of, api_of, call_of, json_answer
 from babygun.api.documents import AcceptedEmail, email_document, email_log
 from babygun.api.problems import ETCD_UNAVAILABLE, IDEMPOTENCY_CONFLICT, INVALID_REQUEST, NO_RELAY, OUT_OF_SPACE, OUTCOME_UNKNOWN, Problem, sentence
 from babygun.api.submission import Submission, read_request, submission_of
@@ -40,7 +40,7 @@ async def send_email(request: web.Request) -> web.Response:
     ns = time.time_ns()
     now = at_ms(ns // 1_000_000)
     span = tracing.current()
-    email = new_email(new_email_id(ns), submission, now, client_id=access.client.id, request_id=request[REQUEST_ID], span=span)
+    email = new_email(new_email_id(ns), submission, now, client_id=access.client.id, request_id=call_of(request).request_id, span=span)
     note(email_id=email.id)
     fingerprint = hashlib.sha256(raw).hexdigest() if key is not None else ""
     try:
@@ -121,7 +121,7 @@ async def _changed(request: web.Request, change: Callable[[web.Request, str], Aw
 
 async def cancel(request: web.Request, email_id: str) -> Email:
     """Stops an e-mail in the name of the caller, whose it must be known to be. Raises NotFound, Conflict."""
-    email = await transitions.cancel(api_of(request).store, email_id, client_id=access_of(request).client.id, request_id=request[REQUEST_ID])
+    email = await transitions.cancel(api_of(request).store, email_id, client_id=access_of(request).client.id, request_id=call_of(request).request_id)
     if email.status != "incomplete":
         metrics.EMAILS_ENDED[email.status].inc()
     return email
@@ -129,7 +129,7 @@ async def cancel(request: web.Request, email_id: str) -> Email:
 
 async def retry(request: web.Request, email_id: str) -> Email:
     """Has an e-mail tried again in the name of the caller, whose it must be known to be. Raises NotFound, Conflict."""
-    return await transitions.retry(api_of(request).store, email_id, client_id=access_of(request).client.id, request_id=request[REQUEST_ID])
+    return await transitions.retry(api_of(request).store, email_id, client_id=access_of(request).client.id, request_id=call_of(request).request_id)
 
 
 async def own_email(request: web.Request, email_id: str, *, content: bool = True) -> reading.EmailView:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 
 from babygun import tracing
-from babygun.api.context import ACCESS, REQUEST_ID
+from babygun.api.context import call_of
 from babygun.api.edge import Handler, email_id_of
 from babygun.logs import bound
 
@@ -36,7 +36,8 @@ def _describe(span: tracing.Span, request: web.Request, response: web.StreamResp
     span.set("http.response.status_code", response.status)
     span.set("network.protocol.version", f"{request.version.major}.{request.version.minor}")
     span.set("url.scheme", request.scheme)
-    span.set("babygun.request_id", request[REQUEST_ID])
+    call = call_of(request)
+    span.set("babygun.request_id", call.request_id)
     if route:
         span.set("http.route", route)
     email_id = email_id_of(request)
@@ -44,8 +45,7 @@ def _describe(span: tracing.Span, request: web.Request, response: web.StreamResp
         span.set("babygun.email_id", email_id)
     if email_id or route == request.path:
         span.set("url.path", request.path)
-    access = request.get(ACCESS)
-    if access is not None:
-        span.set("babygun.client_id", access.client.id)
+    if call.access is not None:
+        span.set("babygun.client_id", call.access.client.id)
     if response.status >= 500:
         span.fail(str(response.status))

@@ -11,7 +11,6 @@ from aiohttp import web
 from babygun.api.problems import TOO_MANY_WAITING, Problem
 
 GONE = web.RequestKey("gone", asyncio.Future)  # done when the client's connection is lost
-WAITED = web.RequestKey("waited", float)  # seconds that the call waited because it was asked to
 
 
 class Waiters:

@@ -12,11 +12,10 @@ import time
 
 from aiohttp import web
 
-from babygun.api.context import SECURITY_HEADERS, api_of, json_answer
+from babygun.api.context import SECURITY_HEADERS, api_of, call_of, json_answer
 from babygun.api.documents import email_document
 from babygun.api.emails import own_email
 from babygun.api.problems import INVALID_REQUEST, Problem, sentence
-from babygun.api.waiters import WAITED
 from babygun.settings import parse_duration
 from babygun.store.changes import next_change
 from babygun.store.reading import EmailView
@@ -30,7 +29,7 @@ async def show_email(request: web.Request) -> web.Response:
     if seconds and view.email.status == "incomplete" and (request.if_none_match is None or _is_known(request, view)):
         started = time.perf_counter()
         view = await _next(request, view, seconds)
-        request[WAITED] = time.perf_counter() - started
+        call_of(request).waited = time.perf_counter() - started
     headers = {"ETag": f'"{_version(view)}"'}
     if _is_known(request, view):
         return web.Response(status=304, headers={**SECURITY_HEADERS, **headers})

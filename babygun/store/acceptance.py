@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -25,6 +25,8 @@ from babygun.store.store import Store
 from babygun.store.transitions import record_ops
 
 log = get_logger("store")
+
+T = TypeVar("T")
 
 # An email's last transition writes, per queue, the job's and the owner's end, hangs each log entry and each chunk on its lease, and
 # must stay below etcd's 128 operations.
@@ -40,7 +42,11 @@ class NewEmail(NamedTuple):
     recipients: int
     ops: list[Op]
     later: list[tuple[bytes, bytes]]  # the keys and values of the content's chunks beyond the first
-    size: int  # bytes of the writes, on the wire
+
+    @property
+    def size(self) -> int:
+        """Bytes of the writes, on the wire."""
+        return sum(len(op.encoded) for op in self.ops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +69,9 @@ def prepare(store: Store, email: Email, packed: bytes, *, now: datetime, send_at
     keys = store.keys
     ops = record_ops(keys, transition)
     ops.append(put(keys.chunk(email.id, 0), chunks[0]))
-    later = [(keys.chunk(email.id, number), chunk) for number, chunk in enumerate(chunks[1:], 1)]
+    later = [(keys.chunk(email.id, number), chunk) for number, chunk in enumerate(chunks[1:], 1)] if len(chunks) > 1 else []
     ops += [keep(key, 0) for key, _ in later]
-    size = 0
-    for op in ops:
-        size += len(op.encoded)
-    return NewEmail(email.id, len(email.recipients), ops, later, size)
+    return NewEmail(email.id, len(email.recipients), ops, later)
 
 
 async def accept(
@@ -112,28 +115,13 @@ async def write(store: Store, emails: Sequence[NewEmail], *, mark: tuple[bytes, 
     """
     first = store.keys.email(emails[0].id)  # stands for all: they are written together
     later = [chunk for new in emails for chunk in new.later]
-    compares: list[Compare] = [absent(first), *(present(key) for key, _ in later)]
-    failure = [get(first)]
-    if mark is not None:
-        compares.append(absent(mark[0]))
-        failure.append(get(mark[0]))
-    ops = [op for new in emails for op in new.ops]
+    compares = [absent(first), *(present(key) for key, _ in later)]
+    ops = emails[0].ops if len(emails) == 1 else [op for new in emails for op in new.ops]
     upload_lease = await _upload(store, later) if later else 0
-    idempotency_lease = 0
-
-    txn: Txn | None = None
-
-    async def submit() -> TxnResult:
-        nonlocal idempotency_lease, txn
-        if mark is not None:  # anew each time: a lease that is gone is replaced by another one
-            idempotency_lease = await store.idempotency_leases.lease(1)
-            txn = Txn(compares, [*ops, put(*mark, idempotency_lease)], failure, nested=NESTED)
-        elif txn is None:
-            txn = Txn(compares, ops, failure, nested=NESTED)
-        return await store.batcher.submit(txn)
-
     try:
-        result = await _settle(store, submit, lambda: store.idempotency_leases.forget(idempotency_lease))
+        if mark is not None:
+            return await _write_marked(store, first, compares, ops, mark)
+        stored = await _settle(store, partial(_write_once, store, first, Txn(compares, ops, nested=NESTED)))
     except OutOfSpace:
         if await store.client.get(first) is None:
             raise
@@ -142,13 +130,39 @@ async def write(store: Store, emails: Sequence[NewEmail], *, mark: tuple[bytes, 
         if upload_lease:
             # What was accepted is off this lease by now; what was not goes with it.
             await asyncio.shield(asyncio.ensure_future(_revoke(store, upload_lease)))
+    if not stored:
+        raise _expired()
+    return None
+
+
+async def _write_once(store: Store, first: bytes, txn: Txn) -> bool:
+    """Whether they are stored now: where it is refused because the id is there, an earlier try of ours was applied after all."""
+    result = await store.batcher.submit(txn)
+    return result.succeeded or await store.client.get(first) is not None
+
+
+async def _write_marked(store: Store, first: bytes, compares: Sequence[Compare], ops: Sequence[Op], mark: tuple[bytes, bytes]) -> bytes | None:
+    """The same with the mark; what it held before, where it was there."""
+    idempotency_lease = 0
+
+    async def submit() -> TxnResult:
+        nonlocal idempotency_lease  # anew each time: a lease that is gone is replaced by another one
+        idempotency_lease = await store.idempotency_leases.lease(1)
+        txn = Txn([*compares, absent(mark[0])], [*ops, put(*mark, idempotency_lease)], [get(first), get(mark[0])], nested=NESTED)
+        return await store.batcher.submit(txn)
+
+    result = await _settle(store, submit, lambda: store.idempotency_leases.forget(idempotency_lease))
     if result.succeeded:
         return None
-    if mark is not None and (known := result.kvs(1)):
+    if known := result.kvs(1):
         return known[0].value
     if result.kvs(0):
         return None  # refused because the id is there: an earlier try of ours was applied after all
-    raise OutcomeUnknown("the parts of a large e-mail expired before it was complete: the upload took too long")
+    raise _expired()
+
+
+def _expired() -> OutcomeUnknown:
+    return OutcomeUnknown("the parts of a large e-mail expired before it was complete: the upload took too long")
 
 
 async def _upload(store: Store, chunks: list[tuple[bytes, bytes]]) -> int:
@@ -171,7 +185,7 @@ async def _revoke(store: Store, lease: int) -> None:
         log.warning("upload lease not revoked; it expires by itself", error=str(error))
 
 
-async def _settle(store: Store, write: Callable[[], Awaitable[TxnResult]], lease_gone: Callable[[], None] | None = None) -> TxnResult:
+async def _settle(store: Store, write: Callable[[], Awaitable[T]], lease_gone: Callable[[], None] | None = None) -> T:
     """Sends a write that is safe to repeat until etcd has answered, for at most twice the RPC's own time limit."""
     deadline = time.monotonic() + 2 * store.settings.etcd_timeout
     unknown: OutcomeUnknown | None = None

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from babygun import metrics
 from babygun.api.auth import Access
-from babygun.api.context import REQUEST_ID, SECURITY_HEADERS, Api, access_of, api_of
+from babygun.api.context import SECURITY_HEADERS, Api, access_of, api_of, call_of
 from babygun.api.live.glance import Glance
 from babygun.api.live.hub import Hub
 from babygun.api.live.listener import Listener
@@ -87,7 +87,7 @@ async def show_events(request: web.Request) -> web.StreamResponse:
     listener = _listener(request, access)
     if listener.only is not None:
         await _check_exists(request, access, listener.only)
-    headers = {**_HEADERS, "X-Request-Id": request[REQUEST_ID]}
+    headers = {**_HEADERS, "X-Request-Id": call_of(request).request_id}
     if request.method == "HEAD":
         return web.Response(headers=headers)
     streams.enter(listener, access)
