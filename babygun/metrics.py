@@ -2,7 +2,8 @@
 
 What happens is counted where it happens; what is (depths, connections) is read when somebody scrapes, into a :class:`Reading`.
 Counts are this process's own, since its start. The hot paths count by e-mail or by RPC, never by key, on children that one look
-into a dict finds: ``EMAILS_ENDED["failed"].inc()``, ``HTTP_REQUESTS["GET", "/emails", "200"].inc()``.
+into a dict finds: ``EMAILS_ENDED["failed"].inc()``, ``HTTP_REQUESTS["GET", "/emails", "200"].inc()``. They are plain numbers without a
+lock, which the event loop's thread alone may change.
 """
 
 from __future__ import annotations
@@ -10,27 +11,27 @@ from __future__ import annotations
 import asyncio
 import hmac
 import platform
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, PlatformCollector, ProcessCollector, disable_created_metrics, generate_latest
-from prometheus_client.metrics import MetricWrapperBase
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Gauge, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from babygun import __version__
 
 Role = Literal["api", "worker"]
 Labels = str | tuple[str, ...]
-Kind = TypeVar("Kind", bound=MetricWrapperBase)
+Kind = TypeVar("Kind")
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 OTHER = "_other"  # the label of what is not told apart; no relay and no path can be called so
-
-disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for each counter, of no use to anybody here
 
 
 class Row(NamedTuple):
@@ -43,16 +44,74 @@ class Row(NamedTuple):
     help: str
 
 
+class Counter:
+    """A number that only grows."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def inc(self, amount: float = 1) -> None:
+        self.value += amount
+
+
+class Histogram:
+    """How many values fell between which bounds, and their sum."""
+
+    __slots__ = ("_bounds", "_counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self.sum += value
+
+    def show(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
+        """Adds its buckets, each with what is below it, to what a scrape collects."""
+        bounds = [*map(floatToGoString, self._bounds), "+Inf"]
+        family.add_metric(labels, list(zip(bounds, accumulate(self._counts), strict=True)), self.sum)
+
+
 class ByLabel(dict[Labels, Kind]):
     """The children of a metric, by their labels' values; one is made when it is first asked for."""
 
-    def __init__(self, metric: Kind) -> None:
+    def __init__(self, make: Callable[[tuple[str, ...]], Kind]) -> None:
         super().__init__()
-        self._metric: Kind = metric
+        self._make = make
 
     def __missing__(self, key: Labels) -> Kind:
-        child = self[key] = self._metric.labels(*((key,) if isinstance(key, str) else key))
+        child = self[key] = self._make(_labels(key))
         return child
+
+
+def _labels(key: Labels) -> tuple[str, ...]:
+    return (key,) if isinstance(key, str) else key
+
+
+class _Counters(Collector):
+    def __init__(self, row: Row, children: Mapping[Labels, Counter]) -> None:
+        self._row, self._children = row, children
+
+    def collect(self) -> Iterable[Metric]:
+        family = CounterMetricFamily(self._row.name, self._row.help, labels=self._row.labels)
+        for key, counter in self._children.items():
+            family.add_metric(_labels(key), counter.value)
+        return [family]
+
+
+class _Histograms(Collector):
+    def __init__(self, row: Row, children: Mapping[Labels, Histogram]) -> None:
+        self._row, self._children = row, children
+
+    def collect(self) -> Iterable[Metric]:
+        family = HistogramMetricFamily(self._row.name, self._row.help, labels=self._row.labels)
+        for key, histogram in self._children.items():
+            histogram.show(family, _labels(key))
+        return [family]
 
 
 class Reading(Collector):
@@ -92,18 +151,37 @@ def _register(row: Row, collector: Collector) -> None:
         _registries[role].register(collector)
 
 
-def _one(kind: type[Kind], name: str, roles: tuple[Role, ...], help: str, **options: Any) -> Kind:
-    row = _listed(Row(name, kind.__name__.lower(), (), roles, help))
-    metric = kind(name, help, registry=None, **options)
-    _register(row, metric)
-    return metric
+def _counters(name: str, labels: tuple[str, ...], roles: tuple[Role, ...], help: str) -> ByLabel[Counter]:
+    row = _listed(Row(name, "counter", labels, roles, help))
+    children = ByLabel(lambda _: Counter())
+    _register(row, _Counters(row, children))
+    return children
 
 
-def _by(kind: type[Kind], name: str, labels: tuple[str, ...], roles: tuple[Role, ...], help: str, **options: Any) -> ByLabel[Kind]:
-    row = _listed(Row(name, kind.__name__.lower(), labels, roles, help))
-    metric = kind(name, help, labels, registry=None, **options)
-    _register(row, metric)
-    return ByLabel(metric)
+def _counter(name: str, roles: tuple[Role, ...], help: str) -> Counter:
+    return _counters(name, (), roles, help)[()]
+
+
+def _histograms(name: str, labels: tuple[str, ...], roles: tuple[Role, ...], help: str, buckets: Sequence[float]) -> ByLabel[Histogram]:
+    row = _listed(Row(name, "histogram", labels, roles, help))
+    children = ByLabel(lambda _: Histogram(buckets))
+    _register(row, _Histograms(row, children))
+    return children
+
+
+def _histogram(name: str, roles: tuple[Role, ...], help: str, buckets: Sequence[float]) -> Histogram:
+    return _histograms(name, (), roles, help, buckets)[()]
+
+
+def _gauges(name: str, labels: tuple[str, ...], roles: tuple[Role, ...], help: str) -> ByLabel[Gauge]:
+    row = _listed(Row(name, "gauge", labels, roles, help))
+    gauge = Gauge(name, help, labels, registry=None)
+    _register(row, gauge)
+    return ByLabel(lambda values: gauge.labels(*values) if labels else gauge)
+
+
+def _gauge(name: str, roles: tuple[Role, ...], help: str) -> Gauge:
+    return _gauges(name, (), roles, help)[()]
 
 
 def _read(name: str, labels: tuple[str, ...], roles: tuple[Role, ...], help: str) -> Reading:
@@ -123,22 +201,22 @@ _BATCHES = (1, 2, 4, 8, 16, 32, 64, 96, 127)  # transactions; etcd's limit is 12
 
 # --- both ---
 _BUILD = _listed(Row("babygun_build_info", "gauge", ("version", "python", "role"), _BOTH, "1; what runs is in the labels"))
-ETCD_RPC = _by(Histogram, "babygun_etcd_rpc_seconds", ("rpc",), _BOTH, "time that one try of a request to etcd took, failed or not; watches are not counted", buckets=_QUICK)
-ETCD_RPC_ERRORS = _by(
-    Counter, "babygun_etcd_rpc_errors_total", ("rpc", "reason"), _BOTH, "tries that failed, by gRPC's status in lower case; `no_connection`: no member could be reached"
+ETCD_RPC = _histograms("babygun_etcd_rpc_seconds", ("rpc",), _BOTH, "time that one try of a request to etcd took, failed or not; watches are not counted", buckets=_QUICK)
+ETCD_RPC_ERRORS = _counters(
+    "babygun_etcd_rpc_errors_total", ("rpc", "reason"), _BOTH, "tries that failed, by gRPC's status in lower case; `no_connection`: no member could be reached"
 )
-ETCD_BATCH = _one(Histogram, "babygun_etcd_batch_transactions", _BOTH, "transactions that went to etcd as one request (group commit)", buckets=_BATCHES)
-EVENT_LOOP_LAG = _one(Gauge, "babygun_event_loop_lag_seconds", _BOTH, "how late the event loop was at its worst in the last 15 s, asked once a second")
-CERTIFICATE_EXPIRY = _by(
-    Gauge, "babygun_certificate_expiry_timestamp_seconds", ("use",), _BOTH, "when the certificate in use ends, Unix time; `use`: api (what we show), etcd (what we show to etcd)"
+ETCD_BATCH = _histogram("babygun_etcd_batch_transactions", _BOTH, "transactions that went to etcd as one request (group commit)", buckets=_BATCHES)
+EVENT_LOOP_LAG = _gauge("babygun_event_loop_lag_seconds", _BOTH, "how late the event loop was at its worst in the last 15 s, asked once a second")
+CERTIFICATE_EXPIRY = _gauges(
+    "babygun_certificate_expiry_timestamp_seconds", ("use",), _BOTH, "when the certificate in use ends, Unix time; `use`: api (what we show), etcd (what we show to etcd)"
 )
-EMAILS_ENDED = _by(Counter, "babygun_emails_ended_total", ("status",), _BOTH, "e-mails that came to their end: complete, failed (by workers) or cancelled")
+EMAILS_ENDED = _counters("babygun_emails_ended_total", ("status",), _BOTH, "e-mails that came to their end: complete, failed (by workers) or cancelled")
 # --- the API ---
-EMAILS_ACCEPTED = _one(Counter, "babygun_emails_accepted_total", _API, "e-mails committed to etcd and acknowledged; a repeated Idempotency-Key does not count again")
-RECIPIENTS_ACCEPTED = _one(Counter, "babygun_recipients_accepted_total", _API, "their recipients")
-HTTP_REQUESTS = _by(Counter, "babygun_http_requests_total", ("method", "route", "status"), _API, "answers; `route`: the path's template, `_other` for an unknown one")
-HTTP_SECONDS = _by(Histogram, "babygun_http_request_seconds", ("method", "route"), _API, "time from a request's head to its answer", buckets=_CALLS)
-EVENT_LISTENERS = _one(Gauge, "babygun_event_listeners", _API, "who listens to GET /events")
+EMAILS_ACCEPTED = _counter("babygun_emails_accepted_total", _API, "e-mails committed to etcd and acknowledged; a repeated Idempotency-Key does not count again")
+RECIPIENTS_ACCEPTED = _counter("babygun_recipients_accepted_total", _API, "their recipients")
+HTTP_REQUESTS = _counters("babygun_http_requests_total", ("method", "route", "status"), _API, "answers; `route`: the path's template, `_other` for an unknown one")
+HTTP_SECONDS = _histograms("babygun_http_request_seconds", ("method", "route"), _API, "time from a request's head to its answer", buckets=_CALLS)
+EVENT_LISTENERS = _gauge("babygun_event_listeners", _API, "who listens to GET /events")
 QUEUE_JOBS = _read(
     "babygun_queue_jobs", ("queue", "state"), _API, "jobs in etcd: ready (those being sent too), waiting (for their time); `_other`: too many to be told apart (docs/metrics.md)"
 )
@@ -154,8 +232,7 @@ ETCD_DB_IN_USE = _read(
 )
 ETCD_QUOTA = _read("babygun_etcd_quota_bytes", ("endpoint",), _API, "its quota; `etcd_quota` where it does not tell")
 # --- the worker ---
-RECIPIENTS = _by(
-    Counter,
+RECIPIENTS = _counters(
     "babygun_recipients_total",
     ("queue", "outcome", "class"),
     _WORKER,
@@ -163,15 +240,15 @@ RECIPIENTS = _by(
 )
 JOBS_IN_FLIGHT = _read("babygun_jobs_in_flight", ("queue",), _WORKER, "jobs that this worker is at, from claim to result")
 JOBS_READY = _read("babygun_jobs_ready", ("queue",), _WORKER, "ready jobs of its slice that it knows by name, at most `worker_ready`")
-CLAIMS = _by(Counter, "babygun_claims_total", ("outcome",), _WORKER, "claimed; lost (another had it, or it was gone); unanswered (by etcd); lease_lost (its own lease was gone)")
-CLAIM_TO_REPLY = _by(Histogram, "babygun_claim_to_reply_seconds", ("queue",), _WORKER, "time from a claim to the server's reply to the content (claim to 250)", buckets=_SENDS)
-RESULTS_DROPPED = _one(Counter, "babygun_results_dropped_total", _WORKER, "results not written, since another worker had the job by then: the message may have gone out twice")
+CLAIMS = _counters("babygun_claims_total", ("outcome",), _WORKER, "claimed; lost (another had it, or it was gone); unanswered (by etcd); lease_lost (its own lease was gone)")
+CLAIM_TO_REPLY = _histograms("babygun_claim_to_reply_seconds", ("queue",), _WORKER, "time from a claim to the server's reply to the content (claim to 250)", buckets=_SENDS)
+RESULTS_DROPPED = _counter("babygun_results_dropped_total", _WORKER, "results not written, since another worker had the job by then: the message may have gone out twice")
 SMTP_CONNECTIONS = _read("babygun_smtp_connections", ("queue", "state"), _WORKER, "connections to the relay: busy, idle")
 SMTP_WAITING = _read("babygun_smtp_waiting", ("queue",), _WORKER, "messages that wait for a connection")
 LEASE_MARGIN = _read("babygun_lease_margin_seconds", (), _WORKER, "how much longer the worker's lease can be trusted; 0: it sends nothing")
 SLICE_SHARDS = _read("babygun_slice_shards", (), _WORKER, "shards of 256 that are this worker's")
-RECLAIMED = _one(Counter, "babygun_jobs_reclaimed_total", _WORKER, "jobs taken over from workers that died")
-SHED = _by(Counter, "babygun_shed_total", ("kind",), _WORKER, "retention leases (up to 1,000 keys each) revoked before their time to make room in etcd: contents, emails")
+RECLAIMED = _counter("babygun_jobs_reclaimed_total", _WORKER, "jobs taken over from workers that died")
+SHED = _counters("babygun_shed_total", ("kind",), _WORKER, "retention leases (up to 1,000 keys each) revoked before their time to make room in etcd: contents, emails")
 
 # Series that begin at 0: a rate over one that appears with its first event would miss that.
 for _children, _known in ((EMAILS_ENDED, ("complete", "failed", "cancelled")), (CLAIMS, ("claimed", "lost", "unanswered", "lease_lost")), (SHED, ("contents", "emails"))):
