@@ -4,8 +4,9 @@ Events have the names of the domain's verbs; ids are always ``email_id``, ``queu
 ``client_id``, ``trace_id``. Content and secrets are never logged. What a request or an attempt is about is said once (:func:`bound`),
 and then stands in each line that its task, or a task that it starts, logs.
 
-On a running event loop lines are written in batches, as a system call for each would cost the API a quarter of its time;
-a warning goes out at once, with all before it, and so does everything at the process's end.
+On a running event loop lines are made and written in batches: a system call for each would cost the API a quarter of its time, and to make
+many one after the other takes half of what each takes between other work. A warning goes out at once, with all before it, and so does
+everything at the process's end. What a field's value is must not change after the call.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any, TextIO
 BATCH_SECONDS = 0.05  # the longest that a line waits
 
 _COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
+_Event = tuple[float, int, str, dict[str, Any]]  # when, level, name, fields
 _is_plain = re.compile(r"[!#-~]+").fullmatch
 
 _root = logging.getLogger()
@@ -91,7 +93,7 @@ class Log:
                 if fields.get(name) is None:
                     fields[name] = value
             if exc is None and _own is not None and _root.handlers == [_own]:
-                _own.add(_own.line(time.time(), level, event, fields), level)  # a third of the way by a record
+                _own.add((time.time(), level, event, fields), level)  # a third of the way by a record
                 return
             # Logger.log would walk the stack for the place of the call, which no line shows.
             exc_info = None if exc is None else (type(exc), exc, exc.__traceback__)
@@ -172,16 +174,17 @@ class _BatchHandler(logging.StreamHandler[TextIO]):
         self.setFormatter(formatter)
         self.line = formatter.line
         self._shared = shared
-        self._lines: list[str] = []
+        self._lines: list[str | _Event] = []
         self._loop: asyncio.AbstractEventLoop | None = None  # whose timer will flush
 
     def emit(self, record: logging.LogRecord) -> None:
         self.add(self.format(record), record.levelno)
 
-    def add(self, line: str, level: int) -> None:
+    def add(self, line: str | _Event, level: int) -> None:
+        """``line``: made already, or what it is to be made of."""
         assert self.lock
         with self.lock:
-            self._lines.append(line + self.terminator)
+            self._lines.append(line)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -196,7 +199,8 @@ class _BatchHandler(logging.StreamHandler[TextIO]):
     def flush(self) -> None:
         assert self.lock
         with self.lock:
-            lines, self._lines, self._loop = self._lines, [], None
+            waiting, self._lines, self._loop = self._lines, [], None
+            lines = [(line if isinstance(line, str) else self.line(*line)) + self.terminator for line in waiting]
             if lines:
                 for part in _uncut(lines) if self._shared else ("".join(lines),):
                     self.stream.write(part)
