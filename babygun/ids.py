@@ -14,13 +14,14 @@ import time
 
 SHARDS = 256
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # RFC 9562's two bits
+_SPARE = 256  # random numbers that are fetched at once
 _STEP_NS = 250  # between two ids of a batch: what the fraction can tell apart
 _EMAIL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def new_email_id(now_ns: int | None = None) -> str:
     """A new email id for this instant. ``now_ns``: nanoseconds since the epoch, for tests."""
-    return _email_id(time.time_ns() if now_ns is None else now_ns, os.urandom(8).hex())
+    return _email_id(time.time_ns() if now_ns is None else now_ns, _random())
 
 
 def email_ids(count: int, now_ns: int, seed: bytes) -> list[str]:
@@ -66,6 +67,26 @@ def _process_id(hostname: str, nameless: str) -> str:
     return f"{host}-{os.urandom(5).hex()}"
 
 
+def new_request_id() -> str:
+    return _random()
+
+
 def new_token(nbytes: int = 16) -> str:
-    """Random hex digits, for client ids, token ids (``jti``), key ids and request ids."""
+    """Random hex digits, for client ids, token ids (``jti``) and key ids."""
     return os.urandom(nbytes).hex()
+
+
+_spare: list[str] = []
+
+
+def _random() -> str:
+    """16 random hex digits. The system is asked for many at once: a call for each would cost as much as the id does."""
+    try:
+        return _spare.pop()
+    except IndexError:
+        digits = os.urandom(8 * _SPARE).hex()
+        _spare.extend(digits[i : i + 16] for i in range(16, len(digits), 16))
+        return digits[:16]
+
+
+os.register_at_fork(after_in_child=_spare.clear)  # else two processes would make the same ids

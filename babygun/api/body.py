@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -31,10 +31,10 @@ _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _TYPES = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list", "object": "an object", "null": "null", "datetime": "a time"}
 
 
-async def read_json(request: web.Request, *, limit: int | None = None) -> bytes:
+def read_json(request: web.Request, *, limit: int | None = None) -> Awaitable[bytes]:
     """The raw body of a request whose Content-Type says JSON, at most ``limit`` bytes. Raises the 400, 408, 413, 415 or 503 problem."""
     check_json(request)
-    return await read_body(request, limit=limit)
+    return read_body(request, limit=limit)
 
 
 def check_json(request: web.Request) -> None:

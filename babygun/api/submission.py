@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
-from babygun.addresses import parse_address
+from babygun.addresses import Address, parse_address
 from babygun.api.body import JsonBody
 from babygun.api.headers import read_headers
 from babygun.api.problems import sentence
@@ -82,6 +83,7 @@ class Submission(NamedTuple):
 
 
 _body = JsonBody(EmailRequest)
+_parse_sender = lru_cache(maxsize=256)(parse_address)  # a client has few of them
 _line_break = re.compile(r"[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]").search
 _control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]").search
 _bad_filename = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029/\\]").search
@@ -98,7 +100,7 @@ def read_request(raw: bytes | msgspec.Raw) -> EmailRequest:
 def submission_of(request: EmailRequest, routes: Routes, settings: Settings) -> Submission:
     """The e-mail that a request describes. Raises InvalidEmail with every rule that it breaks."""
     violations = Violations()
-    sender = _address(request.sender, "sender", violations)
+    sender = _address(request.sender, "sender", violations, _parse_sender)
     recipients, shown = _recipients(request, routes, settings.max_recipients, violations)
     headers = read_headers(request.headers, violations) if request.headers else ()
     subject = request.subject or ""
@@ -120,10 +122,10 @@ def submission_of(request: EmailRequest, routes: Routes, settings: Settings) -> 
     return Submission(sender, recipients, content, tags, request.metadata or {}, send_at)
 
 
-def _address(text: str, field: str, violations: Violations) -> str:
+def _address(text: str, field: str, violations: Violations, parse: Callable[[str], Address] = parse_address) -> str:
     """The bare address; empty where there is none."""
     try:
-        return parse_address(text).email
+        return parse(text).email
     except ValueError as error:
         violations.add(field, sentence(error))
         return ""

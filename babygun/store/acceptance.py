@@ -114,9 +114,12 @@ async def write(store: Store, emails: Sequence[NewEmail], *, mark: tuple[bytes, 
     Raises EtcdUnavailable or OutcomeUnknown where etcd could not be brought to answer in time: then they may or may not be stored.
     """
     first = store.keys.email(emails[0].id)  # stands for all: they are written together
-    later = [chunk for new in emails for chunk in new.later]
-    compares = [absent(first), *(present(key) for key, _ in later)]
-    ops = emails[0].ops if len(emails) == 1 else [op for new in emails for op in new.ops]
+    if len(emails) == 1:
+        ops, later = emails[0].ops, emails[0].later
+    else:
+        ops, later = [op for new in emails for op in new.ops], [chunk for new in emails for chunk in new.later]
+    compares = [absent(first)]
+    compares += [present(key) for key, _ in later]
     upload_lease = await _upload(store, later) if later else 0
     try:
         if mark is not None:
