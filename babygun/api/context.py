@@ -80,9 +80,9 @@ def access_of(request: web.Request) -> Access:
     return access
 
 
-def json_answer(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def json_answer(value: object, *, status: int = 200, headers: dict[str, str] | None = None, kind: type[web.Response] = web.Response) -> web.Response:
     """``value``, one of the documents, as JSON."""
-    response = web.Response(body=_encode(value), status=status, headers=_JSON_HEADERS)
+    response = kind(body=_encode(value), status=status, headers=_JSON_HEADERS)  # has a copy of these
     if headers:
         response.headers.update(headers)
     return response

@@ -11,6 +11,7 @@ from datetime import datetime
 from aiohttp import web
 
 from babygun import metrics, tracing
+from babygun.api.answer import ShortAnswer
 from babygun.api.body import read_json
 from babygun.api.context import Api, access_of, api_of, call_of, json_answer
 from babygun.api.documents import AcceptedEmail, email_document, email_log
@@ -49,9 +50,10 @@ async def send_email(request: web.Request) -> web.Response:
         raise Problem(IDEMPOTENCY_CONFLICT, sentence(error), field="Idempotency-Key") from None
     except (EtcdUnavailable, OutcomeUnknown) as error:
         raise not_acknowledged(error, "The e-mail") from None
-    note(email_id=accepted.email_id)
     span.set("babygun.email_id", accepted.email_id)
-    if not accepted.repeated:
+    if accepted.repeated:
+        note(email_id=accepted.email_id)
+    else:
         api.accepted += 1
         metrics.EMAILS_ACCEPTED.inc()
         metrics.RECIPIENTS_ACCEPTED.inc(len(email.recipients))
@@ -60,7 +62,7 @@ async def send_email(request: web.Request) -> web.Response:
     headers = {"Location": f"/emails/{accepted.email_id}"}
     if accepted.repeated:
         headers["Idempotent-Replayed"] = "true"
-    return json_answer(AcceptedEmail(accepted.email_id, "incomplete", created_at, len(email.recipients)), status=202, headers=headers)
+    return json_answer(AcceptedEmail(accepted.email_id, "incomplete", created_at, len(email.recipients)), status=202, headers=headers, kind=ShortAnswer)
 
 
 def check_open(api: Api) -> None:
