@@ -38,6 +38,26 @@ def test_process_shows_the_metrics_of_its_role_only() -> None:
         assert shown == {row.name for row in metrics.TABLE if role in row.roles}
 
 
+def test_histogram_counts_a_value_up_to_the_bound_that_it_reaches() -> None:
+    before = Scraped(metrics.render("api")[0].decode())
+    for size in (1, 2, 3, 127, 128):
+        metrics.ETCD_BATCH.observe(size)
+    seen = Scraped(metrics.render("api")[0].decode())
+    grown = {le: seen.since(before, "babygun_etcd_batch_transactions_bucket", le=le) for le in ("1.0", "2.0", "4.0", "96.0", "127.0", "+Inf")}
+    assert grown == {"1.0": 1, "2.0": 2, "4.0": 3, "96.0": 3, "127.0": 4, "+Inf": 5}
+    assert seen.since(before, "babygun_etcd_batch_transactions_count") == 5 and seen.since(before, "babygun_etcd_batch_transactions_sum") == 261
+
+
+@pytest.mark.parametrize(("accept", "family"), [("", "babygun_http_requests_total"), ("application/openmetrics-text", "babygun_http_requests")])
+def test_counter_is_shown_as_it_is_counted(accept: str, family: str) -> None:
+    counter = metrics.HTTP_REQUESTS["GET", metrics.OTHER, "404"]
+    counter.inc()
+    counter.inc(2)
+    page = metrics.render("api", accept)[0].decode()
+    assert f"# TYPE {family} counter\n" in page
+    assert f'babygun_http_requests_total{{method="GET",route="_other",status="404"}} {counter.value}\n' in page
+
+
 def test_reading_replaces_what_it_showed() -> None:
     reading = metrics.JOBS_READY
     for values, seen in (({("a",): 1, ("b",): 2}, (1, 2)), ({("b",): 3}, (None, 3)), (None, (None, None))):
