@@ -8,7 +8,7 @@ Its modules, from the process to the parts:
     auth              tokens and scopes; tokens: the calls that issue, tell of and revoke them
     ratelimit, space  when e-mails are refused: the client's rate is used up, etcd is nearly full
     submission        the body of POST /emails (body, headers), read into the model
-    emails            the calls on e-mails; documents: what they answer
+    emails            the calls on e-mails; documents: what they answer (answer: how the busiest call's goes out)
     operations        workers and probes
     scrape            metrics; cluster: what of them is read from etcd
     pages             the web page, plain files under page/

@@ -124,7 +124,7 @@ async def write(store: Store, emails: Sequence[NewEmail], *, mark: tuple[bytes, 
     try:
         if mark is not None:
             return await _write_marked(store, first, compares, ops, mark)
-        stored = await _settle(store, partial(_write_once, store, first, Txn(compares, ops, nested=NESTED)))
+        result = await _settle(store, partial(store.batcher.submit, Txn(compares, ops, nested=NESTED)))
     except OutOfSpace:
         if await store.client.get(first) is None:
             raise
@@ -133,15 +133,17 @@ async def write(store: Store, emails: Sequence[NewEmail], *, mark: tuple[bytes, 
         if upload_lease:
             # What was accepted is off this lease by now; what was not goes with it.
             await asyncio.shield(asyncio.ensure_future(_revoke(store, upload_lease)))
-    if not stored:
+    if not result.succeeded and not await _is_there(store, first):
         raise _expired()
     return None
 
 
-async def _write_once(store: Store, first: bytes, txn: Txn) -> bool:
-    """Whether they are stored now: where it is refused because the id is there, an earlier try of ours was applied after all."""
-    result = await store.batcher.submit(txn)
-    return result.succeeded or await store.client.get(first) is not None
+async def _is_there(store: Store, first: bytes) -> bool:
+    """Whether a write was refused because the id is there: an earlier try of ours was applied after all."""
+    try:
+        return await _settle(store, partial(store.client.get, first)) is not None
+    except EtcdUnavailable as error:
+        raise OutcomeUnknown(str(error)) from None
 
 
 async def _write_marked(store: Store, first: bytes, compares: Sequence[Compare], ops: Sequence[Op], mark: tuple[bytes, bytes]) -> bytes | None:

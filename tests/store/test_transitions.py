@@ -9,13 +9,14 @@ from msgspec.structs import replace
 
 from babygun import codec
 from babygun.clock import utc_now
-from babygun.errors import Conflict, LeaseNotFound, NotFound
+from babygun.errors import Conflict, EtcdUnavailable, LeaseNotFound, NotFound, OutcomeUnknown
 from babygun.etcd import Session
 from babygun.ids import new_email_id
 from babygun.keys import LOG_ENTRIES, JobRef, range_end
 from babygun.lifecycle import QueueResult, RecipientResult
 from babygun.model import Email
-from babygun.store.acceptance import accept
+from babygun.store import Store, acceptance
+from babygun.store.acceptance import Accepted, accept
 from babygun.store.reading import owned_by
 from babygun.store.transitions import Claim, Held, cancel, claim, finish, make_due, reclaim, release, retry
 from tests.api.proxy import proxy_to
@@ -213,6 +214,36 @@ async def test_accept_whose_answer_is_lost_is_stored_once(rig: Rig) -> None:
         email_id = await asyncio.wait_for(sending, 10)
     seen = await check_invariants(rig.store)
     assert list(seen.emails) == [email_id]
+
+
+async def test_accept_of_what_is_stored_already_is_no_error_and_stores_nothing_more(rig: Rig) -> None:
+    email, packed = rig.email("ann@example.org")
+    for _ in range(2):
+        assert await accept(rig.store, email, packed, now=utc_now()) == Accepted(email.id)
+    assert await rig.events(email.id) == ["accepted"]
+
+
+async def test_accept_that_is_refused_and_can_not_be_read_back_is_unknown(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(key: bytes) -> None:
+        raise EtcdUnavailable("away")
+
+    email, packed = rig.email("ann@example.org")
+    await accept(rig.store, email, packed, now=utc_now())
+    async with rig_for(changed(rig.settings, etcd_timeout=0.2)) as hasty:
+        await hasty.store.client.grant(5)  # it is connected now
+        monkeypatch.setattr(hasty.store.client, "get", away)
+        with pytest.raises(OutcomeUnknown, match="away"):
+            await accept(hasty.store, email, packed, now=utc_now())
+
+
+async def test_accept_of_a_large_email_whose_chunks_are_gone_is_unknown_and_stores_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forgotten(store: Store, chunks: object) -> int:
+        return await store.client.grant(60)
+
+    monkeypatch.setattr(acceptance, "_upload", forgotten)
+    with pytest.raises(OutcomeUnknown, match="expired"):
+        await rig.send("ann@example.org", body="x" * 2_000_000)
+    assert not (await check_invariants(rig.store)).emails
 
 
 async def test_accept_with_a_known_idempotency_key_returns_the_first_email(rig: Rig) -> None:
