@@ -164,9 +164,13 @@ async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def far(start_api: StartApi, proxy: Proxy) -> RunningApi:
-    """An API whose etcd is behind the proxy, with little patience."""
-    return await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=0.4)
+async def far(start_api: StartApi, proxy: Proxy, store: Store) -> RunningApi:
+    """An API whose etcd is behind the proxy, with little patience. Its token's client was there before it: of a later one its watch might still be to tell."""
+    client, secret = await create_client(store, name="test", scopes=SEND_AND_READ)
+    far = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=0.4)
+    answer = await far.call("POST", "/tokens", token="", headers=basic(client.id, secret))
+    far.token = answer.json["token"]
+    return far
 
 
 def fields_of(problem: dict[str, Any]) -> Sequence[str]:
