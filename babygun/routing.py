@@ -20,7 +20,7 @@ from babygun.settings import Settings
 # implicit: TLS from the first byte, checked.
 TlsPolicy = Literal["none", "opportunistic", "required", "implicit"]
 _POLICIES = ("none", "opportunistic", "required", "implicit")
-_FIELDS = {"url", "domains", "tls", "tls_ca", "max_connections"}
+_FIELDS = {"url", "domains", "tls", "tls_ca", "max_connections", "chunking"}
 DEFAULT_CONNECTIONS = 20  # what Postfix allows to one destination by default; relays often cap a client at 50
 
 
@@ -36,6 +36,7 @@ class Relay:
     tls: TlsPolicy = "opportunistic"
     tls_ca: str = ""  # PEM file; empty: the system's CAs
     max_connections: int = DEFAULT_CONNECTIONS  # of one worker
+    chunking: bool = True  # use BDAT where the server offers it
     domains: tuple[str, ...] = ("*",)
 
 
@@ -101,6 +102,9 @@ def _relay(name: str, value: Any) -> Relay:
     connections = value.get("max_connections", DEFAULT_CONNECTIONS)
     if not isinstance(connections, int) or isinstance(connections, bool) or connections < 1:
         raise SettingsError(f"{where}: max_connections must be a whole number above 0")
+    chunking = value.get("chunking", True)
+    if not isinstance(chunking, bool):
+        raise SettingsError(f"{where}: chunking must be true or false")
     if url.username and tls == "opportunistic" and not _is_loopback(url.hostname):
         tls = "required"  # a password never goes over a line that can be read
     return Relay(
@@ -112,6 +116,7 @@ def _relay(name: str, value: Any) -> Relay:
         tls=tls,
         tls_ca=str(value.get("tls_ca", "")),
         max_connections=connections,
+        chunking=chunking,
         domains=tuple(d.lower() for d in domains),
     )
 

@@ -155,7 +155,7 @@ class Settings:
     upload_lease: float = setting(parse_duration, "5m", "how long the first parts of a large e-mail stay if its acceptance never completes", minimum=1)
     # delivery
     relay_url: str = setting(str, "", "the default relay: smtp://user:password@host:port (STARTTLS where offered) or smtps://… (TLS from the start)", secret=True)
-    relays: dict[str, Any] = setting(_object, "", "more relays by name, each with url, domains, tls, max_connections (docs/delivery.md)", secret=True)
+    relays: dict[str, Any] = setting(_object, "", "more relays by name, each with url, domains, tls, max_connections, chunking (docs/delivery.md)", secret=True)
     retry_intervals: tuple[float, ...] = setting(_durations, "10m, 10m", "the waits between tries; two waits make three tries")
     reply_rules: str = setting(str, "", "TOML file with rules that go before babygun/replies.toml when a server's reply is classified")
     smtp_hostname: str = setting(str, "", "our name in EHLO; empty: this host's name")

@@ -36,7 +36,7 @@ _PLAIN_PATH = re.compile(r'<([^<>\s"]*)>\s*(.*)')
 
 @dataclass(frozen=True)
 class Message:
-    """``sender`` is empty for the null reverse-path. ``data`` is what stood between DATA and the dot, dots undone."""
+    """``sender`` is empty for the null reverse-path. ``data`` is what stood between DATA and the dot, dots undone, or what BDAT brought."""
 
     sender: str
     recipients: tuple[str, ...]
@@ -51,7 +51,7 @@ class MisbehavingServer:
     """``async with MisbehavingServer() as server: … server.port …``.
 
     ``credentials``: user and password that MAIL needs. ``starttls``, ``implicit_tls``: a server-side context. ``max_connections``: those beyond it are
-    greeted with 421. ``max_recipients``: those beyond it in one transaction get 452 4.5.3. ``size``: what SIZE says.
+    greeted with 421. ``chunking``: it takes BDAT. ``max_recipients``: those beyond it in one transaction get 452 4.5.3. ``size``: what SIZE says.
     """
 
     host = "127.0.0.1"
@@ -61,6 +61,7 @@ class MisbehavingServer:
         *,
         port: int = 0,
         pipelining: bool = True,
+        chunking: bool = False,
         smtputf8: bool = True,
         eight_bit: bool = True,
         size: int = 64 * 1024 * 1024,
@@ -73,6 +74,7 @@ class MisbehavingServer:
     ) -> None:
         self.port = port
         self.pipelining = pipelining
+        self.chunking = chunking
         self.smtputf8 = smtputf8
         self.eight_bit = eight_bit
         self.size = size
@@ -307,9 +309,28 @@ class _Session(SMTP):  # type: ignore[misc]
         self.transaction(False)
 
     async def smtp_DATA(self, arg: str) -> None:
+        self.owner.commands["DATA"] += 1
         if any(recipient.startswith("drop-data") for recipient in self.envelope.rcpt_tos):
             await self.hang_up()
         await super().smtp_DATA(arg)
+
+    async def smtp_BDAT(self, arg: str) -> None:
+        """RFC 3030, for a message that comes as one chunk; one that fails leaves the transaction open until RSET."""
+        size, _, last = arg.partition(" ")
+        content = await self._reader.readexactly(int(size))
+        self.owner.commands["BDAT"] += 1
+        if last != "LAST":
+            await self.push("502 5.5.1 One chunk only")
+        elif not self.envelope.rcpt_tos:
+            await self.push("503 5.5.1 No recipients")
+        elif len(content) > self.data_size_limit:
+            await self.push("552 5.3.4 Too large")
+        else:
+            self.envelope.content = self.envelope.original_content = content
+            status = await self._call_handler_hook("DATA")
+            if status.startswith("2"):
+                self._set_post_data_state()
+            await self.push(status)
 
     async def smtp_QUIT(self, arg: str) -> None:
         self.owner.commands["QUIT"] += 1
@@ -337,7 +358,7 @@ class _Hooks:
         session.host_name = hostname
         hidden = {"250-AUTH" * (owner.credentials is None), "250-8BITMIME" * (not owner.eight_bit)}
         kept = [line for line in responses[:-1] if line.split(" ")[0] not in hidden]
-        return [*kept, *["250-PIPELINING"] * owner.pipelining, "250 ENHANCEDSTATUSCODES"]
+        return [*kept, *["250-PIPELINING"] * owner.pipelining, *["250-CHUNKING"] * owner.chunking, "250 ENHANCEDSTATUSCODES"]
 
     async def handle_MAIL(self, server: _Session, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         owner = self._owner

@@ -125,6 +125,7 @@ def test_secret_in_a_bad_value_is_not_shown() -> None:
         ({"url": "smtps://x", "tls": "none"}, "go together"),
         ({"url": "smtp://x", "domains": []}, "domains must be"),
         ({"url": "smtp://x", "max_connections": 0}, "above 0"),
+        ({"url": "smtp://x", "chunking": "no"}, "true or false"),
         ({"url": "smtp://x", "speed": 1}, "no field 'speed'"),
     ],
 )

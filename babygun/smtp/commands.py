@@ -20,7 +20,7 @@ class Prepared(NamedTuple):
     mail: bytes
     recipients: list[str]
     rcpts: list[bytes]
-    content: bytes  # fit for the wire
+    content: bytes  # in wire_form
     refused: dict[str, Reply]
 
 

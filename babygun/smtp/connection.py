@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from babygun.smtp.reply_parser import ReplyParser, ServerReply
 
 CHUNK = 256 * 1024  # bytes of a message that are handed to the transport at once
+LIVELY = 5.0  # seconds since something was heard, within which a connection is taken to be there still
 QUIT_TIMEOUT = 2.0  # seconds for a polite goodbye: nothing depends on it
 _LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
@@ -24,6 +25,7 @@ class Capabilities:
     """What the server offered in reply to EHLO. ``size``: the largest message that it takes, in octets; 0: it doesn't say."""
 
     pipelining: bool = False
+    chunking: bool = False
     eight_bit: bool = False
     smtputf8: bool = False
     size_offered: bool = False
@@ -53,7 +55,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._timeout = timeout
-        self._data_timeout = data_timeout
+        self.data_timeout = data_timeout
         self._on_lost = on_lost
         self._parser = ReplyParser()
         self._inbox: list[ServerReply] = []
@@ -66,11 +68,17 @@ class Connection(asyncio.Protocol):
         self._deadline = 0.0
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
+        self._heard = self._loop.time()  # when something came last
         self._gone = self._loop.create_future()
         transport.set_protocol(self)
         if transport.is_closing():
             self._gone.set_result(None)
             self._end("connection lost")
+
+    @property
+    def lively(self) -> bool:
+        """Whether it is hardly possible that the server has hung up meanwhile."""
+        return self._loop.time() - self._heard < LIVELY
 
     # --- what a transaction does ----------------------------------------------------------------------------------
 
@@ -97,9 +105,10 @@ class Connection(asyncio.Protocol):
         return got
 
     async def send_message(self, content: bytes) -> ServerReply:
-        """Sends content that is fit for the wire (:func:`wire_form`) and the final dot; returns the reply. Raises Lost; :class:`MessageLost` after the dot."""
+        """Sends content in :func:`wire_form`, dots doubled, and the final dot; returns the reply. Raises Lost; :class:`MessageLost` after the dot."""
         if self.lost:
             raise Lost(self.lost, [], self._goodbye)
+        content = dot_stuffed(content)
         self._outstanding += 1
         if len(content) <= CHUNK:
             self._transport.write(content + b".\r\n")
@@ -119,7 +128,7 @@ class Connection(asyncio.Protocol):
                     raise Lost(self.lost, [], self._goodbye)
             self._transport.write(b".\r\n")
         try:
-            return (await self.collect(1, patience=self._data_timeout))[0]
+            return (await self.collect(1, patience=self.data_timeout))[0]
         except Lost as lost:
             raise MessageLost(lost.text, [], lost.goodbye) from None
 
@@ -150,6 +159,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.lost:
             return
+        self._heard = self._loop.time()
         replies = self._parser.feed(data)
         for reply in replies:
             if reply.code == 421:
@@ -191,7 +201,7 @@ class Connection(asyncio.Protocol):
 
     async def _drain(self) -> None:
         assert self._writable is not None
-        self._be_patient(self._data_timeout)
+        self._be_patient(self.data_timeout)
         await self._writable
 
     def _end(self, why: str) -> None:
@@ -223,7 +233,7 @@ class Connection(asyncio.Protocol):
         if self._alarm is None or self._alarm_at > self._deadline:
             if self._alarm is not None:
                 self._alarm.cancel()
-            self._alarm_at = now + min(seconds, self._timeout, self._data_timeout)
+            self._alarm_at = now + min(seconds, self._timeout, self.data_timeout)
             self._alarm = self._loop.call_at(self._alarm_at, self._check)
 
     def _check(self) -> None:
@@ -246,17 +256,17 @@ class MessageLost(Lost):
 
 
 def wire_form(message: bytes) -> bytes:
-    """A message as it goes over the wire: lines ended by CRLF, the last one too, and dots doubled at the start of lines (RFC 5321, 4.5.2).
-
-    A lone CR or LF becomes a CRLF: servers differ in what they take for the end of a line, and so of a message.
-    """
+    """A message with its lines ended by CRLF, the last one too. A lone CR or LF becomes a CRLF: servers differ in what they take for the end of a line, and so of a message."""
     pairs = message.count(b"\r\n")
     if message.count(b"\n") != pairs or message.count(b"\r") != pairs:
         message = _LONE.sub(b"\r\n", message)
     if message and not message.endswith(b"\n"):
         message += b"\r\n"
-    if b"\n." in message:
-        message = message.replace(b"\n.", b"\n..")
-    if message.startswith(b"."):
-        message = b"." + message
     return message
+
+
+def dot_stuffed(content: bytes) -> bytes:
+    """Content in :func:`wire_form` as it follows DATA: dots at the start of lines doubled (RFC 5321, 4.5.2)."""
+    if b"\n." in content:
+        content = content.replace(b"\n.", b"\n..")
+    return b"." + content if content.startswith(b".") else content

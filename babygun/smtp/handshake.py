@@ -70,7 +70,7 @@ async def connect(
         transport = client.transport
         if not client.is_connected or transport is None:
             raise aiosmtplib.SMTPServerDisconnected("connection lost")
-        return Connection(cast(asyncio.Transport, transport), _capabilities(client), timeout=timeout, data_timeout=data_timeout, on_lost=on_lost)
+        return Connection(cast(asyncio.Transport, transport), _capabilities(client, relay), timeout=timeout, data_timeout=data_timeout, on_lost=on_lost)
     except BaseException as error:
         client.close()
         if isinstance(error, (aiosmtplib.SMTPException, OSError, ssl.SSLError, TimeoutError)):
@@ -89,6 +89,7 @@ async def check_relay(relay: Relay, *, hostname: str, timeout: float) -> str:  #
         ("TLS", connection.encrypted),
         ("login", bool(relay.username)),
         ("PIPELINING", offered.pipelining),
+        ("CHUNKING", offered.chunking),
         ("8BITMIME", offered.eight_bit),
         ("SMTPUTF8", offered.smtputf8),
         (f"SIZE {offered.size}", offered.size > 0),
@@ -137,11 +138,12 @@ async def _hello(client: aiosmtplib.SMTP) -> None:
         await client.helo()  # a server of before 1995 (RFC 1869)
 
 
-def _capabilities(client: aiosmtplib.SMTP) -> Capabilities:
+def _capabilities(client: aiosmtplib.SMTP, relay: Relay) -> Capabilities:
     offered = client.esmtp_extensions
     size = offered.get("size", "").strip()
     return Capabilities(
         pipelining="pipelining" in offered,
+        chunking="chunking" in offered and relay.chunking,
         eight_bit="8bitmime" in offered,
         smtputf8="smtputf8" in offered,
         size_offered="size" in offered,

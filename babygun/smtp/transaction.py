@@ -1,5 +1,10 @@
 """One mail transaction on a connection: MAIL, the RCPTs, DATA, the message (RFC 5321, 3.3), pipelined where offered (RFC 2920).
 
+Where the server offers CHUNKING too (RFC 3030), the message goes out as one BDAT in the same write as its envelope: one round trip, not two.
+But not a large one, nor one to more than a hundred recipients, which shouldn't travel in vain; nor on a connection that was silent for a while: the
+server may have hung up, and once the message was sent nobody could tell whether it was taken. A server that offers BDAT, and then
+doesn't know it, is sent DATA.
+
 With PIPELINING, MAIL, the first hundred RCPTs and DATA go out in one write. Then the replies decide, counted exactly:
 
 * MAIL refused: that counts for all, whatever the server said to the rest.
@@ -12,6 +17,7 @@ With PIPELINING, MAIL, the first hundred RCPTs and DATA go out in one write. The
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from babygun.replies import Phase, Reply, make_reply
 from babygun.smtp.commands import Prepared, prepare
@@ -20,6 +26,8 @@ from babygun.smtp.envelope import Envelope, NotSent
 from babygun.smtp.reply_parser import ServerReply
 
 FIRST_GROUP = 100  # RFC 5321, 4.5.3.1.8: the least that a server must take
+AT_ONCE = 64 * 1024  # bytes of the largest message that goes with its envelope
+NOT_KNOWN = (500, 502, 504)  # a command that the server does not have (RFC 5321, 4.2.4)
 OUT_OF_STEP = 503  # bad sequence of commands: such a connection is of no more use
 NEXT_GROUP = 10  # below the 20 errors after which Postfix hangs up by default
 
@@ -60,17 +68,55 @@ class _Transaction:
     async def run(self, may_send: Callable[[], bool]) -> dict[str, Reply]:
         connection, total = self._connection, len(self._prepared.rcpts)
         try:
-            if connection.capabilities.pipelining:
-                data = await self._envelope_pipelined(total)
-            else:
-                data = await self._envelope_in_steps(total)
-            if data is not None:
-                await self._data(data, may_send)
+            if not self._fits_in_one_step(total) or not await self._in_one_step(may_send):
+                if connection.capabilities.pipelining:
+                    data = await self._envelope_pipelined(total)
+                else:
+                    data = await self._envelope_in_steps(total)
+                if data is not None:
+                    await self._data(data, may_send)
         except Lost as lost:
             self._settle_lost(lost)
             if connection.reused and not self._touched:
                 raise Stale(self._replies) from None
         return self._replies
+
+    # --- all at once ----------------------------------------------------------------------------------------------
+
+    def _fits_in_one_step(self, total: int) -> bool:
+        connection, offered = self._connection, self._connection.capabilities
+        return offered.chunking and offered.pipelining and total <= FIRST_GROUP and len(self._prepared.content) <= AT_ONCE and (connection.lively or not connection.reused)
+
+    async def _in_one_step(self, may_send: Callable[[], bool]) -> bool:
+        """MAIL, the RCPTs and the message in one write. False: the server does not know BDAT, and nobody has got anything."""
+        connection, prepared, total = self._connection, self._prepared, len(self._prepared.rcpts)
+        if connection.lost:
+            raise Lost(connection.lost, [], None)
+        if not may_send():
+            raise NotSent("called off before the message was sent")
+        reset = connection.unclean
+        head = b"RSET\r\n" + prepared.mail if reset else prepared.mail
+        connection.send(b"%b%bBDAT %d LAST\r\n%b" % (head, b"".join(prepared.rcpts), len(prepared.content), prepared.content), reset + 2 + total)
+        try:
+            self._take(await connection.collect(reset + 1 + total), reset, True, total)
+            reply = (await connection.collect(1, patience=connection.data_timeout))[0]
+        except Lost as lost:
+            self._take(lost.replies, reset, True, total)
+            if lost.goodbye is not None and self._asked < total:
+                raise  # it was said before the message's turn came
+            raise MessageLost(lost.text, [], lost.goodbye) from None
+        if not self._accepted:
+            return True
+        if reply.code in NOT_KNOWN:
+            connection.capabilities = replace(connection.capabilities, chunking=False)
+            self._accepted, self._asked, self._mail, self._full = [], 0, None, None
+            return False
+        if 300 <= reply.code <= 399:
+            connection.abort(f"protocol error: {reply.code} in reply to BDAT")
+            raise MessageLost(connection.lost, [], None)
+        connection.unclean = reply.code > 299  # after a failure the transaction waits for RSET
+        self._settle(_reply("message", reply))
+        return True
 
     # --- MAIL and RCPT --------------------------------------------------------------------------------------------
 

@@ -128,7 +128,7 @@ def accept_txn(keys: Keys) -> Txn:
 
 
 def test_make_transaction(benchmark: Benchmark) -> None:
-    assert benchmark(accept_txn, Keys()).op_count == 4
+    assert benchmark(accept_txn, Keys()).op_count == 3
 
 
 def test_group_100_transactions(benchmark: Benchmark) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from babygun.replies import Reply
 from babygun.smtp import Envelope, SmtpPool
-from babygun.smtp.connection import wire_form
+from babygun.smtp.connection import dot_stuffed, wire_form
 from tests.smtp.conftest import send, yes
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.smtp_server import MisbehavingServer
@@ -59,7 +59,7 @@ async def test_random_lines_arrive_as_they_were_sent(new_pool: NewPool) -> None:
     ],
 )
 def test_lone_line_ends_never_end_a_message(message: bytes, wire: bytes) -> None:
-    assert wire_form(message) == wire
+    assert dot_stuffed(wire_form(message)) == wire
 
 
 async def test_five_megabytes_arrive_whole_and_the_loop_goes_on(new_pool: NewPool) -> None:

@@ -1,4 +1,4 @@
-"""What each behaviour of a server comes to for each recipient, with PIPELINING and without."""
+"""What each behaviour of a server comes to for each recipient, with PIPELINING and without, and with CHUNKING."""
 
 from __future__ import annotations
 
@@ -14,9 +14,16 @@ from tests.smtp_server import HANG_UP, MisbehavingServer
 NewPool = Callable[..., SmtpPool]
 
 
-@pytest.fixture(params=[True, False], ids=["pipelining", "in-steps"])
+@pytest.fixture(params=["pipelining", "in-steps", "chunking"])
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[MisbehavingServer]:
-    async with MisbehavingServer(pipelining=request.param) as server:
+    async with MisbehavingServer(pipelining=request.param != "in-steps", chunking=request.param == "chunking") as server:
+        yield server
+
+
+@pytest.fixture(params=["pipelining", "in-steps"])
+async def data_server(request: pytest.FixtureRequest) -> AsyncIterator[MisbehavingServer]:
+    """One that gets the message after it has accepted the envelope."""
+    async with MisbehavingServer(pipelining=request.param == "pipelining") as server:
         yield server
 
 
@@ -77,13 +84,13 @@ async def test_mail_refused_counts_for_all(server: MisbehavingServer, new_pool: 
     assert server.sessions == 1
 
 
-async def test_connection_dropped_at_data_is_not_uncertain(server: MisbehavingServer, new_pool: NewPool) -> None:
-    replies = await send(new_pool(server.port), "drop-data@example.org", "hard@example.org")
+async def test_connection_dropped_at_data_is_not_uncertain(data_server: MisbehavingServer, new_pool: NewPool) -> None:
+    replies = await send(new_pool(data_server.port), "drop-data@example.org", "hard@example.org")
     lost = replies["drop-data@example.org"]
     assert (lost.phase, lost.code, lost.uncertain) == ("data", None, False)
     assert "connection" in lost.text
     assert replies["hard@example.org"].code == 550  # it was answered before
-    assert server.messages == []
+    assert data_server.messages == []
 
 
 async def test_connection_dropped_after_the_dot_is_uncertain(server: MisbehavingServer, new_pool: NewPool) -> None:
@@ -94,10 +101,10 @@ async def test_connection_dropped_after_the_dot_is_uncertain(server: Misbehaving
     assert len(server.messages) == 1  # so it was right not to call it failed
 
 
-async def test_connection_dropped_at_mail_and_rcpt_names_the_phase(server: MisbehavingServer, new_pool: NewPool) -> None:
-    server.mail["drop@example.org"] = HANG_UP
-    server.rcpt["dropped@example.org"] = HANG_UP
-    pool = new_pool(server.port)
+async def test_connection_dropped_at_mail_and_rcpt_names_the_phase(data_server: MisbehavingServer, new_pool: NewPool) -> None:
+    data_server.mail["drop@example.org"] = HANG_UP
+    data_server.rcpt["dropped@example.org"] = HANG_UP
+    pool = new_pool(data_server.port)
     assert (await send(pool, "a@example.org", sender="drop@example.org"))["a@example.org"].phase == "mail"
     replies = await send(pool, "a@example.org", "hard@example.org", "dropped@example.org", "b@example.org")
     assert {recipient: (reply.phase, reply.code) for recipient, reply in replies.items()} == {
@@ -108,8 +115,8 @@ async def test_connection_dropped_at_mail_and_rcpt_names_the_phase(server: Misbe
     }
 
 
-async def test_reply_that_does_not_come_times_out(server: MisbehavingServer, new_pool: NewPool) -> None:
-    pool = new_pool(server.port, timeout=0.2)
+async def test_reply_that_does_not_come_times_out(data_server: MisbehavingServer, new_pool: NewPool) -> None:
+    pool = new_pool(data_server.port, timeout=0.2)
     reply = (await send(pool, "hang@example.org"))["hang@example.org"]
     assert (reply.phase, reply.code, reply.uncertain) == ("rcpt", None, False)
     assert "no reply within 0.2 s" in reply.text
@@ -133,12 +140,12 @@ async def test_slow_replies_within_the_timeout_each_succeed(server: MisbehavingS
     assert {reply.code for reply in replies.values()} == {250}
 
 
-async def test_may_send_false_sends_nothing_and_raises(server: MisbehavingServer, new_pool: NewPool) -> None:
-    pool = new_pool(server.port)
+async def test_may_send_false_sends_nothing_and_raises(data_server: MisbehavingServer, new_pool: NewPool) -> None:
+    pool = new_pool(data_server.port)
     asked = []
 
     def no() -> bool:
-        asked.append(server.transactions)
+        asked.append(data_server.transactions)
         return False
 
     with pytest.raises(NotSent):
@@ -146,14 +153,14 @@ async def test_may_send_false_sends_nothing_and_raises(server: MisbehavingServer
     assert asked == [1]  # asked once, when the server was already waiting for the content
     assert pool.open == 0
     assert (await send(pool, "c@example.org"))["c@example.org"].code == 250
-    assert [message.recipients for message in server.messages] == [("c@example.org",)]
+    assert [message.recipients for message in data_server.messages] == [("c@example.org",)]
 
 
-async def test_may_send_is_not_asked_where_nobody_was_accepted(server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_may_send_is_not_asked_where_nobody_was_accepted(data_server: MisbehavingServer, new_pool: NewPool) -> None:
     def unexpected() -> bool:
         raise AssertionError
 
-    outcome = await new_pool(server.port).deliver(Envelope("a@example.org", ("hard@example.org",), lambda eight_bit, smtputf8: MESSAGE), may_send=unexpected)
+    outcome = await new_pool(data_server.port).deliver(Envelope("a@example.org", ("hard@example.org",), lambda eight_bit, smtputf8: MESSAGE), may_send=unexpected)
     assert outcome.replies["hard@example.org"].code == 550
 
 

@@ -1,6 +1,6 @@
 /* A mail server that counts: sink PORT (0: any free one; "port N" is its first line).
  *
- * It takes every message, counts it by the number in its first recipient (b<number>…@…), and obeys lines on its standard input:
+ * It takes every message, by DATA or by BDAT, counts it by the number in its first recipient (b<number>…@…), and obeys lines on its standard input:
  *
  *   expect FIRST COUNT [FILE]   begins anew: counts the numbers FIRST to FIRST + COUNT - 1; FILE gets COUNT times of arrival
  *                               (int64, CLOCK_MONOTONIC in nanoseconds, 0: not yet), to be read at any time
@@ -25,6 +25,7 @@
 
 struct conn {
     int fd, in_content, matched, length, recipients;
+    long chunk; /* bytes of a BDAT that are still to come */
     long number;
     char line[1024];
 };
@@ -58,7 +59,7 @@ static void message(struct conn *c) {
 /* Answers one command; returns the reply. */
 static const char *command(struct conn *c) {
     const char *l = c->line;
-    if (!strncasecmp(l, "EHLO", 4)) return "250-sink\r\n250-PIPELINING\r\n250-SIZE 104857600\r\n250 8BITMIME\r\n";
+    if (!strncasecmp(l, "EHLO", 4)) return "250-sink\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-SIZE 104857600\r\n250 8BITMIME\r\n";
     if (!strncasecmp(l, "MAIL", 4)) {
         c->number = -1;
         c->recipients = 0;
@@ -68,6 +69,9 @@ static const char *command(struct conn *c) {
         c->in_content = 1;
         c->matched = 2; /* the line end of DATA itself counts */
         return "354 go ahead\r\n";
+    } else if (!strncasecmp(l, "BDAT ", 5)) { /* always the whole message */
+        c->chunk = atol(l + 5);
+        return NULL;
     } else if (!strncasecmp(l, "QUIT", 4)) {
         c->in_content = -1;
         return "221 bye\r\n";
@@ -85,7 +89,15 @@ static int feed(struct conn *c) {
     bytes += n;
     for (ssize_t i = 0; i < n && c->in_content >= 0; i++) {
         const char *reply = NULL;
-        if (c->in_content) {
+        if (c->chunk) {
+            long part = n - i < c->chunk ? n - i : c->chunk;
+            c->chunk -= part;
+            i += part - 1;
+            if (!c->chunk) {
+                message(c);
+                reply = "250 2.0.0 taken\r\n";
+            }
+        } else if (c->in_content) {
             if (c->matched == 0) { /* nothing but a line's end is of interest */
                 char *end = memchr(in + i, '\r', n - i);
                 if (!end) break;
