@@ -76,6 +76,7 @@ async def api_process(rig: Rig, settings: Settings) -> AsyncIterator[Api]:
 
 @pytest.mark.timeout(120)
 async def test_10000_small_emails_reach_as_many_recipients_once(rig: Rig, smtp: MisbehavingServer) -> None:
+    smtp.chunking = True
     total = 10_000
     settings = changed(rig.settings, lease_ttl=10.0, relays={"main": {"url": smtp.url, "max_connections": 50}}, log_level="warning")
     async with api_process(rig, changed(settings, log_level="info")) as api, rig.worker_process(lease_ttl=10.0, log_level="warning"):

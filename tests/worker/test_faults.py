@@ -169,6 +169,7 @@ async def test_etcd_away_for_a_while_loses_nothing_and_workers_go_on_by_themselv
 
 
 async def test_results_held_while_etcd_is_away_are_written_when_it_is_back(rig: Rig, smtp: MisbehavingServer) -> None:
+    smtp.chunking = True
     """The message went out, then etcd stood still for longer than the lease: a stall makes no duplicates."""
     async with proxy_to(rig.settings.etcd_endpoints[0]) as proxy, rig.worker(etcd_endpoints=(proxy.url,), etcd_timeout=1.0, lease_ttl=3.0) as worker:
 
@@ -211,6 +212,7 @@ async def test_delivery_that_fails_by_our_own_fault_uses_up_tries_and_says_so(ri
 
 @pytest.mark.timeout(120)
 async def test_etcd_killed_and_restarted_under_load_keeps_everything_acknowledged(rig: Rig, smtp: MisbehavingServer) -> None:
+    smtp.chunking = True
     server = EtcdServer().start()
     settings = changed(rig.settings, etcd_endpoints=(server.endpoint,), lease_ttl=5.0)
     acknowledged: list[str] = []
@@ -248,6 +250,7 @@ async def test_etcd_killed_and_restarted_under_load_keeps_everything_acknowledge
 
 
 async def test_worker_killed_again_and_again_loses_nothing(rig: Rig, smtp: MisbehavingServer) -> None:
+    smtp.chunking = True
     ids = [await rig.send(f"r{n}@example.org") for n in range(600)]
     for round in (1, 2, 3):
         async with rig.worker_process() as worker:
@@ -319,7 +322,9 @@ async def test_worker_stopped_between_two_transactions_sends_no_second_copy(rig:
     assert {n: len(smtp.to(f"r{n}@example.org")) for n in range(5)} == dict.fromkeys(range(5), 1)
 
 
-async def test_worker_stopped_after_the_dot_records_the_delivery_as_uncertain(rig: Rig, smtp: MisbehavingServer) -> None:
+@pytest.mark.parametrize("chunking", [False, True], ids=["data", "bdat"])
+async def test_worker_stopped_after_the_message_records_the_delivery_as_uncertain(rig: Rig, smtp: MisbehavingServer, chunking: bool) -> None:
+    smtp.chunking = chunking
     released = asyncio.Event()
 
     async def hang(attempt: int) -> str:
