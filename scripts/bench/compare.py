@@ -7,6 +7,7 @@ a tenth of that, for the latency. Before each measurement it warms up, which als
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class Round:
     deliver: Measured
     light: Measured
     batched: Measured | None = None  # the acceptance by batches of BATCH
+    spread: Measured | None = None  # the acceptance with an API process for each core
 
 
 class Comparison:
@@ -91,7 +93,20 @@ class Comparison:
             light = self._measure(running, max(int(rate * self._seconds * _PARTS["light"]), 50), self._sink, rate=rate, latency=True)
         finally:
             running.stop()
-        return Round(accept, deliver, light, batched)
+        spread = self._spread(kind, accept) if isinstance(kind, BabygunKind) else None
+        return Round(accept, deliver, light, batched, spread)
+
+    def _spread(self, kind: BabygunKind, one: Measured) -> Measured | None:
+        """``one``: the acceptance with one API process."""
+        cores = len(os.sched_getaffinity(0))
+        if cores == 1:
+            return None
+        babygun = Babygun(self._stage, self._sink.port, kind.etcd).start(apis=cores, workers=0)
+        try:
+            self._measure(babygun, one.count // 2, None)
+            return self._measure(babygun, one.count, None)
+        finally:
+            babygun.stop()
 
     def _batched(self, babygun: Babygun, one_by_one: int) -> Measured:
         """``one_by_one``: how many e-mails filled the time that way; some three times as many do by batches."""
@@ -156,22 +171,26 @@ def summary(rounds: Sequence[Round]) -> dict[str, Any]:
         "light_rate": median(each.light.rate for each in rounds),
         "latency": {name: median(each.light.latency[name] for each in rounds) for name in rounds[0].light.latency},
         "duplicates": sum(each.deliver.duplicates + each.light.duplicates for each in rounds),
-        **_batches([each.batched for each in rounds if each.batched is not None]),
+        **_acceptance("batch", [each.batched for each in rounds if each.batched is not None]),
+        **_acceptance("spread", [each.spread for each in rounds if each.spread is not None]),
     }
 
 
-def _batches(rounds: Sequence[Measured]) -> dict[str, Any]:
+def _acceptance(name: str, rounds: Sequence[Measured]) -> dict[str, Any]:
+    """Of another way of acceptance, where there was one."""
     if not rounds:
         return {}
-    return {"batch_rate": median(each.accept_rate for each in rounds), "batch_cpu": {role: median(each.cpu[role] for each in rounds) for role in rounds[0].cpu}}
+    return {f"{name}_rate": median(each.accept_rate for each in rounds), f"{name}_cpu": {role: median(each.cpu[role] for each in rounds) for role in rounds[0].cpu}}
 
 
 def ratios(rounds: Sequence[Round], others: Sequence[Round]) -> dict[str, float]:
     """How many times the others' rates these are: the median of the rounds' ratios, since one round's systems met the same machine."""
     pairs = list(zip(rounds, others, strict=True))
     batched = [one.batched.accept_rate / other.accept.accept_rate for one, other in pairs if one.batched is not None]
+    spread = [one.spread.accept_rate / other.accept.accept_rate for one, other in pairs if one.spread is not None]
     return {
         **({"batch": median(batched)} if batched else {}),
+        **({"spread": median(spread)} if spread else {}),
         "accept": median(one.accept.accept_rate / other.accept.accept_rate for one, other in pairs),
         "rate": median(one.deliver.rate / other.deliver.rate for one, other in pairs),
     }

@@ -92,18 +92,18 @@ def comparison(result: Mapping[str, Any]) -> str:
     ratio = next((system["ratios"] for system in result["systems"] if system["name"] == "Babygun"), {})
     if ratio:
         lines.append("Babygun's rate end to end is " + ", ".join(f"{its['rate']:.2f} times {name}'s" for name, its in ratio.items()) + ".")
-        lines += _batches(next(system["summary"] for system in result["systems"] if system["name"] == "Babygun"), ratio)
+        medians = next(system["summary"] for system in result["systems"] if system["name"] == "Babygun")
+        lines += _acceptance(medians, ratio, "spread", f"With {result['machine']['cores']} API processes")
+        lines += _acceptance(medians, ratio, "batch", "By batches of 100 in one call, with one API process,")
     return "\n\n".join(lines)
 
 
-def _batches(medians: Mapping[str, Any], ratios: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """How fast it takes batches, beside what the others take one by one."""
-    if "batch_rate" not in medians:
+def _acceptance(medians: Mapping[str, Any], ratios: Mapping[str, Mapping[str, float]], name: str, how: str) -> list[str]:
+    """How fast another way of acceptance is, beside what the others accept."""
+    if f"{name}_rate" not in medians:
         return []
-    beside = ", ".join(f"{its['batch']:.2f} times {name}'s" for name, its in ratios.items() if "batch" in its)
-    return [
-        f"By batches of 100 in one call it accepts {medians['batch_rate']:,.0f} e-mails a second ({_by_role(medians['batch_cpu'])} µs of CPU for each), {beside} rate of acceptance."
-    ]
+    beside = ", ".join(f"{its[name]:.2f} times {other}'s" for other, its in ratios.items() if name in its)
+    return [f"{how} it accepts {medians[f'{name}_rate']:,.0f} e-mails a second ({_by_role(medians[f'{name}_cpu'])} µs of CPU for each), {beside} rate of acceptance."]
 
 
 _PART_TITLES = {
