@@ -67,7 +67,8 @@ def _process_id(hostname: str, nameless: str) -> str:
     return f"{host}-{os.urandom(5).hex()}"
 
 
-def new_request_id() -> str:
+def new_short_id() -> str:
+    """16 random hex digits, for what comes by the thousand: requests and attempts."""
     return _random()
 
 

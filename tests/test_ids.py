@@ -5,23 +5,23 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from babygun.ids import email_ids, is_email_id, new_email_id, new_request_id
+from babygun.ids import email_ids, is_email_id, new_email_id, new_short_id
 
 FORKING = """
 import os
-from babygun.ids import new_request_id
-new_request_id()
+from babygun.ids import new_short_id
+new_short_id()
 if not os.fork():
-    print(new_request_id(), flush=True)
+    print(new_short_id(), flush=True)
     os._exit(0)
 os.wait()
-print(new_request_id())
+print(new_short_id())
 """
 
 
 def test_new_ids_are_each_made_once() -> None:
     ids = [new_email_id(0) for _ in range(3000)]
-    assert len({email_id[19:] for email_id in ids} | {new_request_id() for _ in range(3000)}) == 6000
+    assert len({email_id[19:] for email_id in ids} | {new_short_id() for _ in range(3000)}) == 6000
     assert all(map(is_email_id, ids))
 
 
@@ -30,8 +30,8 @@ def test_new_email_ids_sort_by_their_time_and_hold_it() -> None:
     assert ids == sorted(ids)
 
 
-def test_new_request_id_has_16_hex_digits() -> None:
-    assert {(len(request_id), *set(request_id) - set("0123456789abcdef")) for request_id in (new_request_id() for _ in range(600))} == {(16,)}
+def test_new_short_id_has_16_hex_digits() -> None:
+    assert {(len(request_id), *set(request_id) - set("0123456789abcdef")) for request_id in (new_short_id() for _ in range(600))} == {(16,)}
 
 
 def test_forked_process_makes_other_ids_than_its_parent() -> None:

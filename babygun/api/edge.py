@@ -16,7 +16,7 @@ from babygun import metrics
 from babygun.api import malformed, problems
 from babygun.api.context import CALL, SECURITY_HEADERS, Call, api_of
 from babygun.api.waiters import GONE
-from babygun.ids import is_email_id, new_request_id
+from babygun.ids import is_email_id, new_short_id
 from babygun.logs import bound, get_logger
 
 log = get_logger("api")
@@ -36,7 +36,7 @@ LIMITS: dict[str, Any] = {"max_line_size": malformed.MAX_LINE, "max_field_size":
 async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     started = _clock()
     given = request.headers.get("X-Request-Id")
-    request_id = given if given is not None and _sane_id(given) else new_request_id()
+    request_id = given if given is not None and _sane_id(given) else new_short_id()
     call = request[CALL] = Call(request_id)
     with bound(request_id=request_id, email_id=email_id_of(request)):
         try:
@@ -96,7 +96,7 @@ def _options(error: web.HTTPMethodNotAllowed) -> web.Response:
 
 async def expect(request: web.Request) -> web.StreamResponse | None:
     """Answers ``Expect: 100-continue``: a body that is announced as too large is refused before it is sent."""
-    request_id = new_request_id()
+    request_id = new_short_id()
     if request.headers.get("Expect", "").lower() != "100-continue":
         problem = problems.Problem(problems.EXPECTATION_FAILED, "Only 100-continue can be expected.")
     elif (request.content_length or 0) > request.client_max_size:
@@ -132,7 +132,7 @@ class _Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
 
     def handle_error(self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None) -> web.StreamResponse:
         """The answer to what is no HTTP request, or to a failure in aiohttp itself. The connection is closed."""
-        request_id = new_request_id()
+        request_id = new_short_id()
         if status == 400:
             problem = malformed.as_problem(exc)
             log.info("request malformed", status=problem.kind.status, reason=problem.detail, request_id=request_id)

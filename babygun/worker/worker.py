@@ -20,7 +20,7 @@ from babygun import metrics, tracing
 from babygun.clock import utc_now
 from babygun.errors import EtcdError, LeaseNotFound
 from babygun.etcd import Session
-from babygun.ids import new_token
+from babygun.ids import new_short_id
 from babygun.keys import JobRef
 from babygun.lifecycle import QueueResult, RecipientResult
 from babygun.logs import bind, get_logger, note
@@ -48,7 +48,7 @@ from babygun.worker.tally import Tally
 log = get_logger("worker")
 
 _RECLAIM_MEMORY = 60.0  # seconds for which a dead worker's jobs are remembered, to log who takes them over
-_PER_CONNECTION, _AHEAD = 4, 16  # claims for each of a relay's connections and beyond: they hide the time that a claim and a finish take, and let batches grow
+_PER_CONNECTION, _AHEAD = 8, 32  # claims for each of a relay's connections and beyond: they hide the time that a claim and a finish take, and let batches grow
 _LEAST_HOLD, _MOST_HOLD = 0.05, 2.0  # s, between claims that etcd doesn't answer
 _MOST_RECLAIMS = 3  # from then on a try counts as made, so that an e-mail which kills its worker comes to an end
 _SPACE_INTERVAL = 1.0  # s, between two looks at etcd's size; at full speed its file grows by some 15 MB in that time
@@ -232,7 +232,7 @@ class Worker:
         bind(email_id=ref.email_id, queue=ref.queue, worker_id=worker_id)
         started_ns = time.time_ns()
         try:
-            claimed = await claim(self.store, ref, worker_id=worker_id, lease_id=session.lease_id, attempt=new_token(8), size=job.size)
+            claimed = await claim(self.store, ref, worker_id=worker_id, lease_id=session.lease_id, attempt=new_short_id(), size=job.size)
         except LeaseNotFound:
             metrics.CLAIMS["lease_lost"].inc()
             self._again[ref] = job
