@@ -11,14 +11,15 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
-from scripts.bench.loadgen import Sent, Sink
+from scripts.bench.loadgen import Mail, Sent, Sink
 from scripts.bench.measure import Measured, Numbers, measure
 from scripts.bench.processes import BenchError, Stage, Unavailable
 from scripts.bench.systems import Kind, Running
-from scripts.bench.systems.babygun import Babygun, BabygunKind
+from scripts.bench.systems.babygun import CONNECTIONS, Babygun, BabygunKind
 from scripts.bench.systems.bullmq import BullMqKind
 from scripts.bench.systems.celery import CeleryKind
 from scripts.bench.systems.postfix import PostfixKind
@@ -103,8 +104,10 @@ class Comparison:
             return None
         babygun = Babygun(self._stage, self._sink.port, kind.etcd).start(apis=cores, workers=0)
         try:
-            self._measure(babygun, one.count // 2, None)
-            return self._measure(babygun, one.count, None)
+            for count in (one.count // 2, one.count):
+                mail = self._numbers.mail(count)
+                done = measure(babygun, mail, None, self._stage.folder, send=partial(self._by_all, babygun, mail, cores))
+            return done
         finally:
             babygun.stop()
 
@@ -116,6 +119,10 @@ class Comparison:
             return babygun.load(mail, batch=BATCH, connections=_BATCHES_AT_ONCE).wait()
 
         return measure(babygun, mail, None, self._stage.folder, send=send)
+
+    def _by_all(self, babygun: Babygun, mail: Mail, processes: int, _: object) -> Sent:
+        """As many connections to each process as to a single one: the kernel deals them out by chance, and the more there are the more evenly."""
+        return babygun.load(mail, connections=CONNECTIONS * processes).wait()
 
     def _warmed_up(self, kind: Kind, running: Running, part: str, sink: Sink | None) -> int:
         """Warms up; returns how many e-mails fill the time of this part."""
