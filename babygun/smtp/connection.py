@@ -49,6 +49,7 @@ class Connection(asyncio.Protocol):
         self.capabilities = capabilities
         self.encrypted = transport.get_extra_info("sslcontext") is not None
         self.lost = ""  # why the connection is gone; empty while it is not
+        self.timed_out = False  # it was given up because the server was silent
         self.reused = False  # it has carried a transaction before
         self.unclean = False  # a transaction was left open: the next one begins with RSET
         self.idle_since = 0.0  # the loop's clock
@@ -245,6 +246,7 @@ class Connection(asyncio.Protocol):
             self._alarm_at = self._deadline
             self._alarm = self._loop.call_at(self._deadline, self._check)
             return
+        self.timed_out = True
         if self._waiter is not None:
             self._end(f"timed out: no reply within {self._patience:g} s")
         else:

@@ -77,7 +77,8 @@ class _Transaction:
                     await self._data(data, may_send)
         except Lost as lost:
             self._settle_lost(lost)
-            if connection.reused and not self._touched:
+            slow = connection.timed_out and isinstance(lost, MessageLost)  # it has the message, and may still take it
+            if connection.reused and not self._touched and not slow:
                 raise Stale(self._replies) from None
         return self._replies
 

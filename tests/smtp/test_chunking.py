@@ -148,6 +148,37 @@ async def test_connection_lost_before_the_last_reply_is_uncertain(new_pool: NewP
     assert (reply.phase, reply.code, reply.uncertain) == ("message", None, True)
 
 
+async def test_used_connection_that_breaks_without_an_answer_is_replaced(new_pool: NewPool) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet(EHLO)
+        await hear_all(peer, "MAIL", "RCPT", size=len(MESSAGE))
+        peer.say(b"250 ok\r\n250 ok\r\n250 ok\r\n")
+        if peer.number == 1:
+            await hear_all(peer, "MAIL", "RCPT", size=len(MESSAGE))
+        else:
+            await peer.reader.read()
+
+    async with ScriptedServer(script) as server:
+        pool = new_pool(server.port)
+        assert [(await send(pool, "a@example.org"))["a@example.org"].code for _ in range(2)] == [250, 250]
+        assert server.connections == 2
+
+
+async def test_used_connection_that_is_silent_leaves_the_message_uncertain(new_pool: NewPool) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet(EHLO)
+        await hear_all(peer, "MAIL", "RCPT", size=len(MESSAGE))
+        peer.say(b"250 ok\r\n250 ok\r\n250 ok\r\n")
+        await peer.reader.read()
+
+    async with ScriptedServer(script) as server:
+        pool = new_pool(server.port, timeout=0.2)
+        await send(pool, "a@example.org")
+        reply = (await send(pool, "a@example.org"))["a@example.org"]
+        assert (reply.phase, reply.code, reply.uncertain) == ("message", None, True)
+        assert server.connections == 1
+
+
 @pytest.mark.parametrize(("said", "phase"), [(b"", "mail"), (b"250 ok\r\n", "rcpt"), (b"250 ok\r\n250 ok\r\n", "message")])
 async def test_goodbye_in_place_of_a_reply_is_certain(new_pool: NewPool, said: bytes, phase: str) -> None:
     async def script(peer: Peer) -> None:
