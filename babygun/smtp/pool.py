@@ -15,13 +15,17 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from babygun import tracing
+from babygun.logs import get_logger
 from babygun.routing import Relay
 from babygun.smtp.connection import Connection
 from babygun.smtp.envelope import Envelope, NotSent, Outcome
 from babygun.smtp.handshake import ConnectFailed, connect, load_tls_context
-from babygun.smtp.transaction import Stale, transact
+from babygun.smtp.transaction import ChunkingUnknown, Stale, transact
+
+log = get_logger("smtp")
 
 GROW = 5.0  # seconds until a limit that has shrunk grows by one
 _ATTEMPTS = 3  # connections that one message may find dead: one, or another if a fresh one was refused and an old one had to do
@@ -88,6 +92,8 @@ class SmtpPool:
                 try:
                     return Outcome(await transact(connection, envelope, may_send))
                 except Stale as stale:
+                    if isinstance(stale, ChunkingUnknown):
+                        self._forbid_chunking()
                     if attempt == _ATTEMPTS or self._closed:
                         return Outcome(stale.replies)
                 self._busy.discard(connection)
@@ -119,6 +125,13 @@ class SmtpPool:
         for connection in idle:
             self._say_goodbye(connection)
         await asyncio.gather(*self._goodbyes, *(connection.wait_closed() for connection in busy), return_exceptions=True)
+
+    def _forbid_chunking(self) -> None:
+        if self._relay.chunking:
+            log.warning("relay does not know BDAT, which it offers: it gets DATA from now on", queue=self._relay.name)
+        self._relay = replace(self._relay, chunking=False)
+        for connection in (*self._idle, *self._busy):
+            connection.capabilities = replace(connection.capabilities, chunking=False)
 
     # --- getting one ----------------------------------------------------------------------------------------------
 

@@ -17,7 +17,6 @@ With PIPELINING, MAIL, the first hundred RCPTs and DATA go out in one write. The
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from babygun.replies import Phase, Reply, make_reply
 from babygun.smtp.commands import Prepared, prepare
@@ -40,10 +39,14 @@ class Stale(Exception):
         self.replies = replies
 
 
+class ChunkingUnknown(Stale):
+    """The server offers BDAT and does not know it. Nobody has got anything; what followed the command may have been taken for commands, so the connection is closed."""
+
+
 async def transact(connection: Connection, envelope: Envelope, may_send: Callable[[], bool]) -> dict[str, Reply]:
     """Sends the envelope: one reply per recipient. The connection is either fit for the next one afterwards, or lost.
 
-    Raises NotSent where ``may_send``, asked right before the content would go out, says no; Stale; what the envelope's ``message`` raises.
+    Raises NotSent where ``may_send``, asked right before the content would go out, says no; Stale, ChunkingUnknown; what the envelope's ``message`` raises.
     """
     prepared = prepare(envelope, connection.capabilities)
     if not prepared.recipients:
@@ -68,13 +71,15 @@ class _Transaction:
     async def run(self, may_send: Callable[[], bool]) -> dict[str, Reply]:
         connection, total = self._connection, len(self._prepared.rcpts)
         try:
-            if not self._fits_in_one_step(total) or not await self._in_one_step(may_send):
-                if connection.capabilities.pipelining:
-                    data = await self._envelope_pipelined(total)
-                else:
-                    data = await self._envelope_in_steps(total)
-                if data is not None:
-                    await self._data(data, may_send)
+            if self._fits_in_one_step(total):
+                await self._in_one_step(may_send)
+                return self._replies
+            if connection.capabilities.pipelining:
+                data = await self._envelope_pipelined(total)
+            else:
+                data = await self._envelope_in_steps(total)
+            if data is not None:
+                await self._data(data, may_send)
         except Lost as lost:
             self._settle_lost(lost)
             slow = connection.timed_out and isinstance(lost, MessageLost)  # it has the message, and may still take it
@@ -88,8 +93,8 @@ class _Transaction:
         connection, offered = self._connection, self._connection.capabilities
         return offered.chunking and offered.pipelining and total <= FIRST_GROUP and len(self._prepared.content) <= AT_ONCE and (connection.lively or not connection.reused)
 
-    async def _in_one_step(self, may_send: Callable[[], bool]) -> bool:
-        """MAIL, the RCPTs and the message in one write. False: the server does not know BDAT, and nobody has got anything."""
+    async def _in_one_step(self, may_send: Callable[[], bool]) -> None:
+        """MAIL, the RCPTs and the message in one write."""
         connection, prepared, total = self._connection, self._prepared, len(self._prepared.rcpts)
         if connection.lost:
             raise Lost(connection.lost, [], None)
@@ -106,18 +111,16 @@ class _Transaction:
             if lost.goodbye is not None and self._asked < total:
                 raise  # it was said before the message's turn came
             raise MessageLost(lost.text, [], lost.goodbye) from None
-        if not self._accepted:
-            return True
         if reply.code in NOT_KNOWN:
-            connection.capabilities = replace(connection.capabilities, chunking=False)
-            self._accepted, self._asked, self._mail, self._full = [], 0, None, None
-            return False
+            connection.abort("the server does not know BDAT, which it offers")
+            raise ChunkingUnknown(self._replies | dict.fromkeys(self._accepted, _reply("message", reply)))
+        if not self._accepted:
+            return
         if 300 <= reply.code <= 399:
             connection.abort(f"protocol error: {reply.code} in reply to BDAT")
             raise MessageLost(connection.lost, [], None)
         connection.unclean = reply.code > 299  # after a failure the transaction waits for RSET
         self._settle(_reply("message", reply))
-        return True
 
     # --- MAIL and RCPT --------------------------------------------------------------------------------------------
 
