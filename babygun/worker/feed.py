@@ -28,7 +28,7 @@ class Feed:
 
     def __init__(self, store: Store, ready: ReadyJobs, in_flight: Container[JobRef], wake: Callable[[], None]) -> None:
         self._store, self._ready, self._in_flight, self._wake = store, ready, in_flight, wake
-        self._offset = 0  # where the next read begins, so that no shard is always the last
+        self._next = 0  # the shard where the next read begins: the first for whose jobs the one before had no room
 
     async def follow(self, part: Slice) -> None:
         """Reads and watches a slice until it is cancelled."""
@@ -64,9 +64,8 @@ class Feed:
 
     async def _read(self, part: Slice, queue: str | None) -> int:
         keys, ready = self._store.keys, self._ready
-        shards = [*range(part.first, part.end)]
-        self._offset = (self._offset + 1) % len(shards)
-        shards = shards[self._offset :] + shards[: self._offset]
+        begin = self._next if part.first <= self._next < part.end else part.first
+        shards = [*range(begin, part.end), *range(part.first, begin)]
         if queue is None:
             ready.truncated.clear()
             cursors = {shard: (keys.job_shard(shard), range_end(keys.job_shard(shard))) for shard in shards}
@@ -75,6 +74,7 @@ class Feed:
             cursors = {shard: (keys.job_queue(shard, queue), range_end(keys.job_queue(shard, queue))) for shard in shards}
         page = max(8, self._store.settings.worker_ready // len(shards))
         revision = 0
+        left_out: int | None = None
         while cursors:
             for at in range(0, len(shards), _RANGES):
                 group = [shard for shard in shards[at : at + _RANGES] if shard in cursors]
@@ -83,7 +83,9 @@ class Feed:
                 result = await self._store.client.txn(Txn([], [get_range(*cursors[shard], limit=page) for shard in group]))
                 revision = revision or result.revision
                 for index, shard in enumerate(group):
-                    following = self._take_in(shard, result.kvs(index), result.more(index), cursors[shard][1])
+                    following, full = self._take_in(shard, result.kvs(index), result.more(index), cursors[shard][1])
+                    if full and left_out is None:
+                        left_out = self._next = shard
                     if following:
                         cursors[shard] = following
                     else:
@@ -91,15 +93,17 @@ class Feed:
                 self._wake()
         return revision
 
-    def _take_in(self, shard: int, kvs: list[KeyValue], more: bool, end: bytes) -> tuple[bytes, bytes] | None:
-        """Adds what was read of one shard; returns what to read of it next: past a queue that is full."""
+    def _take_in(self, shard: int, kvs: list[KeyValue], more: bool, end: bytes) -> tuple[tuple[bytes, bytes] | None, bool]:
+        """Adds what was read of one shard. Returns what to read of it next: past a queue that is full; and whether there was one."""
         full: str | None = None
+        any_full = False
         for kv in kvs:
             full = self._learn(kv)
+            any_full = any_full or full is not None
         if not more:
-            return None
+            return None, any_full
         start = range_end(self._store.keys.job_queue(shard, full)) if full else kvs[-1].key + b"\0"
-        return (start, end) if start < end else None
+        return (start, end) if start < end else None, any_full
 
     def _learn(self, kv: KeyValue, *, arrived: bool = False) -> str | None:
         """Adds a job; returns its queue where that is full. ``arrived``: just now, so that in a queue which has more in etcd
