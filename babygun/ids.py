@@ -21,7 +21,7 @@ _EMAIL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-
 
 def new_email_id(now_ns: int | None = None) -> str:
     """A new email id for this instant. ``now_ns``: nanoseconds since the epoch, for tests."""
-    return _email_id(time.time_ns() if now_ns is None else now_ns, _random())
+    return _email_id(time.time_ns() if now_ns is None else now_ns, new_short_id())
 
 
 def email_ids(count: int, now_ns: int, seed: bytes) -> list[str]:
@@ -67,11 +67,6 @@ def _process_id(hostname: str, nameless: str) -> str:
     return f"{host}-{os.urandom(5).hex()}"
 
 
-def new_short_id() -> str:
-    """16 random hex digits, for what comes by the thousand: requests and attempts."""
-    return _random()
-
-
 def new_token(nbytes: int = 16) -> str:
     """Random hex digits, for client ids, token ids (``jti``) and key ids."""
     return os.urandom(nbytes).hex()
@@ -80,8 +75,8 @@ def new_token(nbytes: int = 16) -> str:
 _spare: list[str] = []
 
 
-def _random() -> str:
-    """16 random hex digits. The system is asked for many at once: a call for each would cost as much as the id does."""
+def new_short_id() -> str:
+    """16 random hex digits, for what comes by the thousand: requests and attempts. The system is asked for many at once: a call for each would cost as much as the id does."""
     try:
         return _spare.pop()
     except IndexError:

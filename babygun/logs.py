@@ -45,7 +45,7 @@ class bound:
         self._fields = fields
 
     def __enter__(self) -> None:
-        self._token = _bound.set({**known, **self._fields} if (known := _bound.get()) else self._fields)
+        self._token = bind(**self._fields)
 
     def __exit__(self, *_: object) -> None:
         _bound.reset(self._token)

@@ -55,6 +55,10 @@ class Counter:
     def inc(self, amount: float = 1) -> None:
         self.value += amount
 
+    def show(self, family: CounterMetricFamily, labels: Sequence[str]) -> None:
+        """Adds it to what a scrape collects."""
+        family.add_metric(labels, self.value)
+
 
 class Histogram:
     """How many values fell between which bounds, and their sum."""
@@ -92,25 +96,16 @@ def _labels(key: Labels) -> tuple[str, ...]:
     return (key,) if isinstance(key, str) else key
 
 
-class _Counters(Collector):
-    def __init__(self, row: Row, children: Mapping[Labels, Counter]) -> None:
-        self._row, self._children = row, children
+class _Children(Collector):
+    """The counters or histograms of a row; ``family``: of which kind they show themselves as."""
+
+    def __init__(self, row: Row, family: Callable[..., Any], children: Mapping[Labels, Counter] | Mapping[Labels, Histogram]) -> None:
+        self._row, self._family, self._children = row, family, children
 
     def collect(self) -> Iterable[Metric]:
-        family = CounterMetricFamily(self._row.name, self._row.help, labels=self._row.labels)
-        for key, counter in self._children.items():
-            family.add_metric(_labels(key), counter.value)
-        return [family]
-
-
-class _Histograms(Collector):
-    def __init__(self, row: Row, children: Mapping[Labels, Histogram]) -> None:
-        self._row, self._children = row, children
-
-    def collect(self) -> Iterable[Metric]:
-        family = HistogramMetricFamily(self._row.name, self._row.help, labels=self._row.labels)
-        for key, histogram in self._children.items():
-            histogram.show(family, _labels(key))
+        family = self._family(self._row.name, self._row.help, labels=self._row.labels)
+        for key, child in self._children.items():
+            child.show(family, _labels(key))
         return [family]
 
 
@@ -154,7 +149,7 @@ def _register(row: Row, collector: Collector) -> None:
 def _counters(name: str, labels: tuple[str, ...], roles: tuple[Role, ...], help: str) -> ByLabel[Counter]:
     row = _listed(Row(name, "counter", labels, roles, help))
     children = ByLabel(lambda _: Counter())
-    _register(row, _Counters(row, children))
+    _register(row, _Children(row, CounterMetricFamily, children))
     return children
 
 
@@ -165,7 +160,7 @@ def _counter(name: str, roles: tuple[Role, ...], help: str) -> Counter:
 def _histograms(name: str, labels: tuple[str, ...], roles: tuple[Role, ...], help: str, buckets: Sequence[float]) -> ByLabel[Histogram]:
     row = _listed(Row(name, "histogram", labels, roles, help))
     children = ByLabel(lambda _: Histogram(buckets))
-    _register(row, _Histograms(row, children))
+    _register(row, _Children(row, HistogramMetricFamily, children))
     return children
 
 

@@ -116,11 +116,8 @@ class _Transaction:
             raise ChunkingUnknown(self._replies | dict.fromkeys(self._accepted, _reply("message", reply)))
         if not self._accepted:
             return
-        if 300 <= reply.code <= 399:
-            connection.abort(f"protocol error: {reply.code} in reply to BDAT")
-            raise MessageLost(connection.lost, [], None)
         connection.unclean = reply.code > 299  # after a failure the transaction waits for RSET
-        self._settle(_reply("message", reply))
+        self._settle_message(reply, "BDAT")
 
     # --- MAIL and RCPT --------------------------------------------------------------------------------------------
 
@@ -231,17 +228,20 @@ class _Transaction:
         if not may_send():
             connection.abort("called off")  # without a final dot, so that the server drops what it has
             raise NotSent("called off before the message was sent")
-        reply = await connection.send_message(self._prepared.content)
-        if 300 <= reply.code <= 399:
-            connection.abort(f"protocol error: {reply.code} in reply to the message")
-            raise MessageLost(connection.lost, [], None)
-        self._settle(_reply("message", reply))
+        self._settle_message(await connection.send_message(self._prepared.content), "the message")
 
     # --- outcomes -------------------------------------------------------------------------------------------------
 
     def _settle(self, reply: Reply) -> None:
         """The reply for all that were accepted so far."""
         self._replies.update(dict.fromkeys(self._accepted, reply))
+
+    def _settle_message(self, reply: ServerReply, what: str) -> None:
+        """The reply to the message, which came as ``what``. Raises MessageLost where it is none that may follow a message."""
+        if 300 <= reply.code <= 399:
+            self._connection.abort(f"protocol error: {reply.code} in reply to {what}")
+            raise MessageLost(self._connection.lost, [], None)
+        self._settle(_reply("message", reply))
 
     def _settle_lost(self, lost: Lost) -> None:
         """What was answered stays; the rest, accepted or not, failed with the connection."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -29,6 +29,18 @@ async def hear_all(peer: Peer, *verbs: str, size: int) -> bytes:
     lines = await peer.hear(*verbs, "BDAT")
     assert lines[-1] == f"BDAT {size} LAST"
     return await peer.reader.readexactly(size)
+
+
+def answering_once(said: bytes) -> Callable[[Peer], Awaitable[None]]:
+    """A script that says this to the first transaction, and nothing more until the client hangs up."""
+
+    async def script(peer: Peer) -> None:
+        await peer.greet(EHLO)
+        await hear_all(peer, "MAIL", "RCPT", size=len(MESSAGE))
+        peer.say(said)
+        await peer.reader.read()
+
+    return script
 
 
 async def test_message_goes_in_one_write_with_its_envelope_and_undoubled_dots(new_pool: NewPool) -> None:
@@ -169,13 +181,7 @@ async def test_used_connection_that_breaks_without_an_answer_is_replaced(new_poo
 
 
 async def test_used_connection_that_is_silent_leaves_the_message_uncertain(new_pool: NewPool) -> None:
-    async def script(peer: Peer) -> None:
-        await peer.greet(EHLO)
-        await hear_all(peer, "MAIL", "RCPT", size=len(MESSAGE))
-        peer.say(b"250 ok\r\n250 ok\r\n250 ok\r\n")
-        await peer.reader.read()
-
-    async with ScriptedServer(script) as server:
+    async with ScriptedServer(answering_once(b"250 ok\r\n250 ok\r\n250 ok\r\n")) as server:
         pool = new_pool(server.port, timeout=0.2)
         await send(pool, "a@example.org")
         reply = (await send(pool, "a@example.org"))["a@example.org"]
@@ -211,13 +217,7 @@ async def test_mail_refused_counts_for_all_whatever_bdat_is_answered(new_pool: N
 
 
 async def test_reply_of_300_to_bdat_ends_the_connection(new_pool: NewPool) -> None:
-    async def script(peer: Peer) -> None:
-        await peer.greet(EHLO)
-        await hear_all(peer, "MAIL", "RCPT", size=len(MESSAGE))
-        peer.say(b"250 ok\r\n250 ok\r\n354 go on\r\n")
-        await peer.reader.read()
-
-    async with ScriptedServer(script) as server:
+    async with ScriptedServer(answering_once(b"250 ok\r\n250 ok\r\n354 go on\r\n")) as server:
         pool = new_pool(server.port)
         reply = (await send(pool, "a@example.org"))["a@example.org"]
     assert (reply.code, reply.uncertain) == (None, True)
