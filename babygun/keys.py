@@ -163,5 +163,5 @@ def _job_ref(email_id: str, queue: str) -> JobRef:
 
 
 def kept_log_seqs(newest: int, first: int) -> list[int]:
-    """Which entries of a log have keys when ``newest`` (from 0) is its newest: the newest LOG_ENTRIES - 1, and 0 where that is the ``first`` with a key."""
-    return [*range(first, 1), *range(max(1, newest - LOG_ENTRIES + 2), newest + 1)]
+    """Which entries of a log have keys when ``newest`` (from 0) is its newest: the newest LOG_ENTRIES - 1 from the ``first`` with a key on, and 0 where that is the first."""
+    return [*range(first, 1), *range(max(1, first, newest - LOG_ENTRIES + 2), newest + 1)]

@@ -7,7 +7,7 @@
                       failed | cancelled ─retry─▶ incomplete       by a person
 
 Claim, due and release move keys only and change no record, so they live in :mod:`babygun.store`; everything that changes a
-record is decided here, and writes exactly one log entry, of which the first is part of the record (:func:`accepted`). Who decides: the record alone
+record is decided here, and makes exactly one log entry. The acceptance, and an end that comes with the first try, are part of the record (:func:`told`). Who decides: the record alone
 is authoritative; a decision made on a record that has moved since is thrown away and made again.
 """
 
@@ -51,7 +51,8 @@ class Transition(Struct, frozen=True, gc=False):
     """A change of a record, its log entry, and where each touched queue goes."""
 
     email: Email
-    entry: LogEntry | None  # None: the acceptance, which the record itself tells of
+    entry: LogEntry | None  # None: the record itself tells of it
+    untold: LogEntry | None = None  # what the record before told of and this one doesn't
     ready: tuple[str, ...] = ()  # queues that get a job
     waiting: tuple[tuple[str, datetime], ...] = ()  # queues that get a not-before key
     over: tuple[str, ...] = ()  # queues that have neither from now on
@@ -79,10 +80,14 @@ def accept(email: Email, *, now: datetime, send_at: datetime | None = None) -> T
     return Transition(email, None, ready=queues)
 
 
-def accepted(email: Email) -> LogEntry:
-    """The first log entry: what a record, however old, tells of its acceptance."""
+def told(email: Email) -> list[LogEntry]:
+    """The log entries that a record itself tells of: its acceptance, always, and the end of an email that its first tries ended."""
     reason = f"to be sent at {email.send_at.isoformat()}" if email.send_at else None
-    return LogEntry(0, email.created_at, "accepted", client_id=email.client_id, request_id=email.request_id, reason=reason)
+    entries = [LogEntry(0, email.created_at, "accepted", client_id=email.client_id, request_id=email.request_id, reason=reason)]
+    if email.claimed_at:
+        attempts = tuple(Attempt(queue, email.queues[queue].tries, at, tuple(_reply(r) for r in email.recipients if r.queue == queue)) for queue, at in email.claimed_at.items())
+        entries.append(LogEntry(1, email.updated_at, _event(attempts), worker_id=email.worker_id, attempts=attempts))
+    return entries
 
 
 def finish(email: Email, results: Sequence[QueueResult], *, now: datetime, retry_intervals: Sequence[float]) -> Transition:
@@ -112,7 +117,7 @@ def finish(email: Email, results: Sequence[QueueResult], *, now: datetime, retry
             recipients[index] = Recipient(
                 recipient.email, recipient.kind, recipient.queue, status, outcome.status_code, outcome.enhanced_code, reason, outcome.reply_class, tries, now
             )
-            replies.append(RecipientReply(recipient.email, status, outcome.status_code, outcome.enhanced_code, reason, outcome.reply_class))
+            replies.append(_reply(recipients[index]))
         due = now + timedelta(seconds=wait) if wait is not None else None
         queues[result.queue] = QueueState(tries, due, over=due is None)
         attempts.append(Attempt(result.queue, tries, result.claimed_at, tuple(replies), due))
@@ -121,6 +126,9 @@ def finish(email: Email, results: Sequence[QueueResult], *, now: datetime, retry
         else:
             over.append(result.queue)
     email = _settled(email, recipients, queues, now, worker_id=results[-1].worker_id, max_tries=len(retry_intervals) + 1)
+    if email.status != "incomplete" and (email.log_first, email.log_seq) == (1, 1):  # most e-mails: the record says it all
+        email = replace(email, log_first=2, claimed_at={attempt.queue: attempt.claimed_at for attempt in attempts})
+        return Transition(email, None, over=tuple(over))
     entry = LogEntry(email.log_seq, now, _event(attempts), worker_id=results[-1].worker_id, attempts=tuple(attempts))
     return Transition(email, entry, waiting=tuple(waiting), over=tuple(over))
 
@@ -146,9 +154,12 @@ def retry(email: Email, *, now: datetime, client_id: str | None = None, request_
     recipients = [r if r.status == "delivered" else Recipient(r.email, r.kind, r.queue, updated_at=now) for r in email.recipients]
     again = tuple(dict.fromkeys(r.queue for r in recipients if not r.over))
     queues = {queue: QueueState() if queue in again else state for queue, state in email.queues.items()}
+    untold = told(email)[1] if email.claimed_at else None
     email = _settled(email, recipients, queues, now)
+    if untold:
+        email = replace(email, log_first=untold.seq, claimed_at={})
     entry = LogEntry(email.log_seq, now, "retried", client_id=client_id, request_id=request_id)
-    return Transition(email, entry, ready=again)
+    return Transition(email, entry, untold, ready=again)
 
 
 def reclaim(email: Email, queue: str, *, worker_id: str, previous_worker_id: str, now: datetime) -> Transition:
@@ -185,6 +196,10 @@ def _status(action: Action, last: bool) -> RecipientStatus:
     if action == "fail":
         return "bounced"
     return "expired" if last else "deferred"  # a soft failure that runs out of tries never becomes a hard bounce
+
+
+def _reply(recipient: Recipient) -> RecipientReply:
+    return RecipientReply(recipient.email, recipient.status, recipient.status_code, recipient.enhanced_code, recipient.status_reason, recipient.reply_class)
 
 
 def _event(attempts: Sequence[Attempt]) -> LogEvent:

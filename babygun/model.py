@@ -68,7 +68,10 @@ class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     size: int = 0  # bytes of the packed content
     chunks: int = 1  # how many contents/<id>/<chunk> keys hold it
     log_seq: int = 0  # number of the newest log entry
-    log_first: int = 0  # number of the first one with a key of its own: 1, since the record itself tells of the acceptance; 0 in those of earlier versions
+    log_first: int = (
+        0  # number of the first one with a key of its own: 1, since the record itself tells of the acceptance; 2 where it tells of the end, too; 0 in those of earlier versions
+    )
+    claimed_at: dict[str, datetime] = {}  # where the first tries ended it, one of each queue at once: when they began. With it the record tells of them (lifecycle.told)
     send_at: datetime | None = None  # where it was accepted for later
     status: EmailStatus = "incomplete"
     status_reason: str | None = None
@@ -143,7 +146,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """``log/<id>/<seq>``; the first is part of the record. Entries are immutable; the oldest but the first are dropped beyond LOG_ENTRIES."""
+    """``log/<id>/<seq>``; some are part of the record (lifecycle.told). Entries are immutable; the oldest but the first are dropped beyond LOG_ENTRIES."""
 
     seq: int
     at: datetime

@@ -17,7 +17,7 @@ from babygun.clock import utc_now
 from babygun.etcd import Txn, put, watch
 from babygun.ids import new_email_id
 from babygun.keys import range_end
-from babygun.lifecycle import accepted
+from babygun.lifecycle import told
 from babygun.model import Content, Email, LogEntry, Recipient
 from babygun.routing import load_routes
 from babygun.settings import Settings, table
@@ -48,7 +48,7 @@ class Rig:
         """Accepts an e-mail as did a version that wrote the log's first entry as a key, while no worker runs; returns its id."""
         email_id = await self.send(*to, **content)
         email, keys = await self.get(email_id), self.store.keys
-        record, entry = codec.encode_state(replace(email, log_first=0, send_at=None)), codec.encode_state(accepted(email))
+        record, entry = codec.encode_state(replace(email, log_first=0, send_at=None)), codec.encode_state(told(email)[0])
         await self.store.client.txn(Txn([], [put(keys.email(email_id), record), put(keys.log_entry(email_id, 0), entry)]))
         return email_id
 
@@ -83,8 +83,15 @@ class Rig:
 
     async def logged(self, email_id: str, event: str, within: float = 20.0) -> LogEntry:
         """The first log entry of that kind, once it is there."""
-        prefix = self.store.keys.log(email_id)
-        return await self.seen(prefix, lambda value: codec.decode_log_entry(value) if codec.decode_log_entry(value).event == event else None, within)
+        key = self.store.keys.email(email_id)  # changes with every entry
+        async with asyncio.timeout(within):
+            found = await self.store.client.range(key, range_end(key))
+            async with watch(self.store.client, key, range_end(key), revision=found.revision + 1, deletes=False) as batches:
+                while True:
+                    for entry in await self.log(email_id):
+                        if entry.event == event:
+                            return entry
+                    await anext(batches)
 
     async def owned(self, email_id: str, within: float = 20.0) -> str:
         """Who owns a job of the email, once somebody does."""

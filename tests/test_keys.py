@@ -75,6 +75,7 @@ def test_ranges_of_neighbouring_kinds_do_not_overlap() -> None:
 @pytest.mark.parametrize("first", [0, 1])
 def test_kept_log_entries_are_the_first_and_the_newest(newest: int, first: int) -> None:
     kept = [*range(first), *kept_log_seqs(newest, first)]  # with what the record itself tells of
+    assert kept_log_seqs(1, 2) == []
     assert kept[0] == 0 and kept[-1] == newest and len(kept) == min(newest + 1, LOG_ENTRIES) and kept == sorted(set(kept))
 
 

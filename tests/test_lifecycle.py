@@ -40,8 +40,8 @@ def finish(email: Email, queue: str, *outcomes: RecipientResult) -> Transition:
 
 
 def entry_of(transition: Transition) -> LogEntry:
-    assert transition.entry is not None
-    return transition.entry
+    """The entry that it writes, or that its record tells of."""
+    return transition.entry or lifecycle.told(transition.email)[-1]
 
 
 def ready() -> Email:
@@ -193,10 +193,35 @@ def test_acceptance_is_told_by_the_record_however_often_it_has_changed(send_at: 
     made = lifecycle.accept(replace(email(a=1), client_id="shop", request_id="r1"), now=NOW, send_at=send_at)
     reason = f"to be sent at {LATER.isoformat()}" if send_at else None
     first = LogEntry(0, NOW, "accepted", client_id="shop", request_id="r1", reason=reason)
-    assert made.entry is None and lifecycle.accepted(made.email) == first
+    assert made.entry is None and lifecycle.told(made.email) == [first]
     over = finish(finish(made.email, "a", SOFT).email, "a", HARD).email
     again = lifecycle.retry(over, now=LATER, client_id="other", request_id="r2").email
-    assert lifecycle.accepted(codec.decode_email(codec.encode_state(again))) == first
+    assert lifecycle.told(codec.decode_email(codec.encode_state(again))) == [first]
+
+
+@pytest.mark.parametrize("outcome", [OK, HARD])
+def test_an_end_by_the_first_tries_is_told_by_the_record_until_it_is_retried(outcome: RecipientResult) -> None:
+    before = replace(email(a=2, b=1), client_id="shop")
+    tries = [result("b", before, OK), result("a", before, OK, outcome)]
+    ended = lifecycle.finish(before, tries, now=LATER, retry_intervals=INTERVALS)
+    apart = lifecycle.finish(replace(before, log_first=0), tries, now=LATER, retry_intervals=INTERVALS)  # as an earlier version's record: with a key
+    assert ended.entry is None and ended.untold is None and apart.entry is not None
+    stored = codec.decode_email(codec.encode_state(ended.email))
+    assert lifecycle.told(stored) == [*lifecycle.told(before), apart.entry]
+    if outcome is HARD:
+        again = lifecycle.retry(stored, now=LATER, client_id="other")
+        assert again.untold == apart.entry and again.entry and again.entry.seq == 2
+        assert lifecycle.told(again.email) == lifecycle.told(before)
+        over = finish(again.email, "a", HARD)
+        assert over.entry and over.entry.seq == 3 and lifecycle.told(over.email) == lifecycle.told(before)
+
+
+@pytest.mark.parametrize("before", [waiting, half_over])
+def test_an_end_by_a_later_try_is_an_entry_of_its_own(before: Callable[[], Email]) -> None:
+    now = before()
+    transition = finish(now, next(queue for queue, state in now.queues.items() if not state.over), OK)
+    assert transition.ended and transition.entry and transition.entry.seq == 2
+    assert [entry.event for entry in lifecycle.told(transition.email)] == ["accepted"]
 
 
 def test_accept_with_send_at_makes_every_queue_wait() -> None:

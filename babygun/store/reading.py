@@ -62,7 +62,7 @@ async def get_log(store: Store, email_id: str) -> tuple[Email, list[LogEntry], d
     email = codec.decode_email(records[0].value)
     log = [codec.decode_log_entry(kv.value) for kv in result.kvs(2)]
     if not log or log[0].seq > 0:  # there only in what an earlier version accepted
-        log.insert(0, lifecycle.accepted(email))
+        log = [*lifecycle.told(email), *log]
     return email, log, _owners(store, result.kvs(1))
 
 

@@ -326,11 +326,12 @@ async def _by_person(store: Store, email_id: str, decide: Callable[[Email, set[s
 
 
 def record_ops(keys: Keys, transition: Transition, lease: int = 0) -> list[Op]:
-    """What each transition writes: the record, its log entry, the jobs of queues that are ready, the not-before keys of those that wait."""
-    email, entry = transition.email, transition.entry
+    """What each transition writes: the record, its log entries, the jobs of queues that are ready, the not-before keys of those that wait."""
+    email = transition.email
     ops = [put(keys.email(email.id), codec.encode_state(email), lease)]
-    if entry is not None:
-        ops.append(put(keys.log_entry(email.id, entry.seq), codec.encode_state(entry), lease))
+    for written in (transition.untold, transition.entry):
+        if written is not None:
+            ops.append(put(keys.log_entry(email.id, written.seq), codec.encode_state(written), lease))
     for queue in transition.ready:
         ops.append(put(keys.job(JobRef(email.id, queue)), codec.encode_job(lifecycle.job_of(email, queue))))
     for queue, due in transition.waiting:
@@ -355,7 +356,7 @@ def _transition_ops(store: Store, transition: Transition, before: Email | None, 
             ops.append(delete(keys.not_before(due, ref)))
     reopened = before is not None and before.status != "incomplete"
     if ended or reopened:
-        if email.log_seq > email.log_first:
+        if email.log_seq > email.log_first and not transition.untold:
             earlier = [keys.log_entry(email.id, number) for number in kept_log_seqs(email.log_seq, email.log_first)[:-1]]
             ops += [keep(key, lease) for key in earlier if kept is None or key in kept]
         chunks = [keys.chunk(email.id, number) for number in range(email.chunks)]

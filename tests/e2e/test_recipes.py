@@ -97,7 +97,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("who", "line"), list(recipes()))
 async def test_recipe_prints_something_and_ends_well(scene: Scene, who: str, line: str) -> None:
-    about = "soft" if "not-before" in line else "hang" if "/owners/" in line or "/jobs/" in line else "fine"
+    about = "soft" if "not-before" in line or "/log/" in line else "hang" if "/owners/" in line or "/jobs/" in line else "fine"
     environment = scene.environment | {"ID": scene.ids[about], "WORKER": scene.worker}
     if who == "root":
         environment |= {name: scene.environment[name].replace("inspector", "root") for name in ("ETCDCTL_CERT", "ETCDCTL_KEY")}

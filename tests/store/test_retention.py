@@ -27,8 +27,8 @@ from tests.smtp_server import MisbehavingServer
 
 async def test_ended_email_goes_when_its_retention_is_over_and_an_incomplete_one_stays(rig: Rig) -> None:
     async with rig_for(changed(rig.settings, retention=2.0, contents_retention=1.0, retry_intervals=(60.0,))) as short:
+        ended, deferred = await short.send_as_before("ann@example.org"), await short.send("soft@example.org")
         async with short.worker():
-            ended, deferred = await short.send("ann@example.org"), await short.send("soft@example.org")
             await short.ended(ended)
             await short.logged(deferred, "deferred")
         for prefix in (short.store.keys.content(ended), short.store.keys.log(ended), short.store.keys.email(ended)):

@@ -157,9 +157,24 @@ async def test_acceptance_and_an_end_are_as_few_writes_as_can_be(rig: Rig) -> No
     log = rig.store.keys.log(email_id)
     assert not (await rig.store.client.range(log, range_end(log))).kvs, "the record tells of its acceptance"
     assert (await finish(rig.store, [held(await claimed(rig, email_id), OK)])).written
-    [entry] = (await rig.store.client.range(log, range_end(log))).kvs
-    assert entry.version == 1 and entry.lease
+    assert not (await rig.store.client.range(log, range_end(log))).kvs, "and of an end that comes at once"
     assert await rig.events(email_id) == ["accepted", "delivered"]
+    await check_invariants(rig.store)
+
+
+async def test_log_of_an_email_that_is_retried_after_its_end_is_whole(rig: Rig) -> None:
+    email_id = await rig.send("ann@example.org")
+    assert (await finish(rig.store, [held(await claimed(rig, email_id), HARD)])).written
+    [_, bounced] = await rig.log(email_id)
+    await retry(rig.store, email_id, client_id="other")
+    await check_invariants(rig.store)
+    assert (await rig.log(email_id))[1] == bounced
+    assert (await finish(rig.store, [held(await claimed(rig, email_id), HARD)])).written
+    await check_invariants(rig.store)
+    log = rig.store.keys.log(email_id)
+    assert [bool(kv.lease) for kv in (await rig.store.client.range(log, range_end(log))).kvs] == [True] * 3
+    await retry(rig.store, email_id)
+    assert await rig.events(email_id) == ["accepted", "bounced", "retried", "bounced", "retried"]
     await check_invariants(rig.store)
 
 
