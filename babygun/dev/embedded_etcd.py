@@ -17,7 +17,6 @@ HOST = "127.0.0.1"
 # These flags moved out of the experimental ones in 3.6, and some came to 3.5 only late: asked of the binary, not guessed by version.
 # Of several members: without checkpoints each change of leader begins the time of every lease anew.
 _CHECKPOINT_FLAGS = ("--feature-gates=LeaseCheckpoint=true,LeaseCheckpointPersist=true", "--experimental-enable-lease-checkpoint")
-_COMPACTION_FLAGS = ("--compaction-batch-limit=5000", "--experimental-compaction-batch-limit=5000")
 _CATCHUP_FLAGS = ("--snapshot-catchup-entries=100", "--experimental-snapshot-catchup-entries=100")
 
 
@@ -60,7 +59,6 @@ class EmbeddedEtcd:
             f"--quota-backend-bytes={self.quota}",
             "--snapshot-count=300",
             *self._known_one(_CATCHUP_FLAGS),
-            *self._known_one(_COMPACTION_FLAGS),
             *(self._known_one(_CHECKPOINT_FLAGS) if self.cluster else ()),
             "--logger=zap",
             "--log-outputs=stderr",

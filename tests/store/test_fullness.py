@@ -71,10 +71,10 @@ def test_compaction_is_due_when_much_was_written_and_keeps_a_history(fullness: F
     due = Compaction(etcd, fullness, b"/probe")
     saw(fullness, *[40.0] * 10)
     assert due.due(0) == 0
-    saw(fullness, *range(41, 65), begin=110)
-    assert due.due(0) == 0, "24 MiB are not worth it, with a quarter of the quota in use"
-    saw(fullness, 65, 66, begin=134)
-    assert due.due(0) == int(10 * (135 - compaction.HISTORY))
+    saw(fullness, *range(41, 91), begin=110)
+    assert due.due(0) == 0, "50 MiB are not worth it, with a third of the quota in use"
+    saw(fullness, 91, 92, begin=160)
+    assert due.due(0) == int(10 * (161 - compaction.HISTORY))
 
 
 def test_compaction_is_due_sooner_where_the_quota_is_nearly_used(fullness: Fullness, etcd: EtcdClient) -> None:
