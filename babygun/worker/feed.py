@@ -7,11 +7,12 @@ moment, is found again by the next read of the slice, which the reconcile makes 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container
+import math
+from collections.abc import Callable, Container, Mapping
 
 from babygun import codec
 from babygun.errors import Compacted, EtcdError
-from babygun.etcd import KeyValue, Txn, get_range, watch
+from babygun.etcd import KeyValue, Txn, count_range, get_range, watch
 from babygun.keys import JobRef, range_end
 from babygun.logs import get_logger
 from babygun.store import Store
@@ -50,7 +51,8 @@ class Feed:
     async def read(self, part: Slice, queue: str | None = None) -> int:
         """Reads what is ready in a slice, or in one queue of it, as far as there is room. Returns the first read's revision, 0 for an empty slice.
 
-        A read that fails leaves its queues marked as truncated, so that they are read again. It goes round the shards, a few keys of each at a time, so that the oldest jobs of all shards come first.
+        A read that fails leaves its queues marked as truncated, so that they are read again. It goes round the shards, a few keys of each at a time, so that the oldest jobs of all shards come first;
+        of a queue that has more than there is room for, the more of a shard the more wait in it: by chance one comes to have three times as many as another, and its jobs would wait three times as long.
         """
         if part.empty:  # it had shards when the read was asked for, and lost them before it began
             return 0
@@ -69,10 +71,14 @@ class Feed:
         if queue is None:
             ready.truncated.clear()
             cursors = {shard: (keys.job_shard(shard), range_end(keys.job_shard(shard))) for shard in shards}
+            pages = dict.fromkeys(shards, max(8, self._store.settings.worker_ready // len(shards)))
         else:
             ready.truncated.discard(queue)
             cursors = {shard: (keys.job_queue(shard, queue), range_end(keys.job_queue(shard, queue))) for shard in shards}
-        page = max(8, self._store.settings.worker_ready // len(shards))
+            waiting = await self._counted(cursors)
+            share = ready.room(queue) / max(1, sum(waiting.values()))
+            pages = {shard: math.ceil(share * count) + 1 for shard, count in waiting.items()}  # one more: some are in flight
+            cursors = {shard: cursors[shard] for shard, count in waiting.items() if count}
         revision = 0
         left_out: int | None = None
         while cursors:
@@ -80,7 +86,7 @@ class Feed:
                 group = [shard for shard in shards[at : at + _RANGES] if shard in cursors]
                 if not group:
                     continue
-                result = await self._store.client.txn(Txn([], [get_range(*cursors[shard], limit=page) for shard in group]))
+                result = await self._store.client.txn(Txn([], [get_range(*cursors[shard], limit=pages[shard]) for shard in group]))
                 revision = revision or result.revision
                 for index, shard in enumerate(group):
                     following, full = self._take_in(shard, result.kvs(index), result.more(index), cursors[shard][1])
@@ -92,6 +98,16 @@ class Feed:
                         del cursors[shard]
                 self._wake()
         return revision
+
+    async def _counted(self, ranges: Mapping[int, tuple[bytes, bytes]]) -> dict[int, int]:
+        """How many keys are in each range."""
+        found: dict[int, int] = {}
+        shards = list(ranges)
+        for at in range(0, len(shards), _RANGES):
+            group = shards[at : at + _RANGES]
+            result = await self._store.client.txn(Txn([], [count_range(*ranges[shard]) for shard in group]))
+            found |= {shard: result.count(index) for index, shard in enumerate(group)}
+        return found
 
     def _take_in(self, shard: int, kvs: list[KeyValue], more: bool, end: bytes) -> tuple[tuple[bytes, bytes] | None, bool]:
         """Adds what was read of one shard. Returns what to read of it next: past a queue that is full; and whether there was one."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 from babygun import codec
 from babygun.etcd import Txn, put
 from babygun.ids import new_email_id, shard_of
@@ -25,21 +28,45 @@ async def test_slice_that_was_lost_before_its_read_began_holds_nothing(rig: Rig)
 
 
 async def test_shards_of_a_backlog_are_read_in_turn_so_that_none_waits_for_long(rig: Rig) -> None:
-    """Sixteen shards of 20 jobs, of which 100 find room at a time: five shards a read, and the next one begins where that ended."""
-    jobs: dict[int, list[JobRef]] = {shard: [] for shard in range(16)}
-    while any(len(refs) < 20 for refs in jobs.values()):
-        email_id = new_email_id()
-        if (refs := jobs.get(int(shard_of(email_id), 16))) is not None and len(refs) < 20:
-            refs.append(JobRef(email_id, "main"))
-    for refs in jobs.values():
-        await rig.store.client.txn(Txn([], [put(rig.store.keys.job(ref), codec.encode_job(Job(100, 1))) for ref in refs]))
-    ready = ReadyJobs(100)
+    """Sixteen shards of 20 jobs, of which 40 find room at a time: ten shards a read, and the next one begins where that ended."""
+    await backlog(rig, dict.fromkeys(range(16), 20))
+    ready = ReadyJobs(40)
     feed = Feed(rig.store, ready, (), lambda: None)
     found: list[set[int]] = []
     for _ in range(8):
         await feed.read(Slice(0, 16), "main")
-        found.append(set())
-        while taken := ready.take(lambda queue, job: True):
-            found[-1].add(int(shard_of(taken[0].email_id), 16))
-    assert all(len(shards) < 8 for shards in found), "a read brings so much that the test shows nothing"
-    assert [set[int]().union(*found[at : at + 4]) for at in range(5)] == [{*range(16)}] * 5
+        found.append(set(shards_taken(ready)))
+    assert all(len(shards) < 12 for shards in found), "a read brings so much that the test shows nothing"
+    assert [found[at] | found[at + 1] for at in range(7)] == [{*range(16)}] * 7
+
+
+async def test_shard_in_which_more_waits_gets_more_of_a_read(rig: Rig) -> None:
+    """Else its jobs would wait for longer than others': here 40 of 90 and 4 or 5 of each 10, and not ten of each."""
+    await backlog(rig, {0: 90, **dict.fromkeys(range(1, 10), 10)})
+    ready = ReadyJobs(90)
+    feed = Feed(rig.store, ready, (), lambda: None)
+    await feed.read(Slice(0, 16), "main")
+    found = Counter(shards_taken(ready))
+    assert 40 <= found[0] <= 50 and max(found[shard] for shard in range(1, 10)) <= 6
+    await feed.read(Slice(0, 16), "other")
+    assert not shards_taken(ready)
+
+
+async def backlog(rig: Rig, sizes: Mapping[int, int]) -> None:
+    """So many jobs of the queue ``main`` in each shard."""
+    jobs: dict[int, list[JobRef]] = {shard: [] for shard in sizes}
+    while any(len(refs) < sizes[shard] for shard, refs in jobs.items()):
+        email_id = new_email_id()
+        shard = int(shard_of(email_id), 16)
+        if shard in jobs and len(jobs[shard]) < sizes[shard]:
+            jobs[shard].append(JobRef(email_id, "main"))
+    for refs in jobs.values():
+        await rig.store.client.txn(Txn([], [put(rig.store.keys.job(ref), codec.encode_job(Job(100, 1))) for ref in refs]))
+
+
+def shards_taken(ready: ReadyJobs) -> list[int]:
+    """Takes all that is ready; returns the shard of each."""
+    found = []
+    while taken := ready.take(lambda queue, job: True):
+        found.append(int(shard_of(taken[0].email_id), 16))
+    return found
