@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from babygun.errors import EtcdError, EtcdUnavailable, LeaseNotFound, OutcomeUnknown, OutOfSpace
-from babygun.etcd import Batcher, EtcdClient, Txn, TxnResult, absent, delete, delete_range, get, get_range, keep, modified_at, present, put, range_absent
+from babygun.etcd import Batcher, EtcdClient, Txn, TxnResult, absent, batch, delete, delete_range, get, get_range, keep, modified_at, present, put, range_absent
 from babygun.etcd.wire import nest
 from tests.etcd.conftest import OwnEtcd
 from tests.etcd_server import EtcdServer
@@ -100,6 +100,60 @@ async def test_submitted_while_batches_are_in_flight_goes_as_one_when_one_return
         await asyncio.sleep(0)
     await asyncio.gather(first, *later)
     assert batcher.rpcs == 2
+
+
+@pytest.fixture
+def slow_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So slow that whoever is paced waits for as long as the test runs."""
+    monkeypatch.setattr(batch, "_PACE", 600.0)
+
+
+async def test_batches_of_several_are_paced_so_that_what_comes_in_between_goes_together(etcd: EtcdClient, etcd_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "_PACE", 0.5)
+    p = etcd_prefix.encode()
+    batcher = Batcher(etcd)
+    await together(batcher, *(create(p + b"%d" % n) for n in range(3)))
+    began = asyncio.get_running_loop().time()
+    later = []
+    for n in range(3, 8):
+        later.append(asyncio.create_task(batcher.submit(create(p + b"%d" % n))))
+        await asyncio.sleep(0.01)
+    assert batcher.rpcs == 1
+    assert all(succeeded(list(await asyncio.gather(*later))))
+    assert batcher.rpcs == 2 and asyncio.get_running_loop().time() - began > 0.3
+
+
+@pytest.mark.usefixtures("slow_pace")
+async def test_who_comes_alone_never_waits_for_the_pace(etcd: EtcdClient, etcd_prefix: str) -> None:
+    p = etcd_prefix.encode()
+    batcher = Batcher(etcd)
+    async with asyncio.timeout(30):
+        for n in range(5):
+            await together(batcher, create(p + b"%d" % n), create(p + b"%d/2" % n))
+    assert batcher.rpcs == 5
+
+
+@pytest.mark.usefixtures("slow_pace")
+async def test_many_that_wait_go_before_the_pace_lets_them(etcd: EtcdClient, etcd_prefix: str) -> None:
+    p = etcd_prefix.encode()
+    batcher = Batcher(etcd)
+    await together(batcher, *(create(p + b"%d" % n) for n in range(3)))
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(batcher.submit(create(p + b"many %d" % n)) for n in range(32)))
+    assert batcher.rpcs == 2
+
+
+@pytest.mark.usefixtures("slow_pace")
+async def test_closing_does_not_wait_for_the_pace(etcd: EtcdClient, etcd_prefix: str) -> None:
+    p = etcd_prefix.encode()
+    batcher = Batcher(etcd)
+    await together(batcher, *(create(p + b"%d" % n) for n in range(3)))
+    last = asyncio.create_task(batcher.submit(create(p + b"last")))
+    await asyncio.sleep(0.1)
+    assert batcher.rpcs == 1
+    async with asyncio.timeout(30):
+        await batcher.close()
+        assert (await last).succeeded
 
 
 async def test_writes_of_one_key_go_in_order_in_batches_of_their_own_and_hold_up_nobody(etcd: EtcdClient, etcd_prefix: str) -> None:
