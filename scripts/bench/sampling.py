@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scripts.bench.loadgen import Sink, percentile
 from scripts.bench.measure import MIB
-from scripts.bench.procstat import memory
+from scripts.bench.procstat import cpu_seconds, memory
 from scripts.bench.systems.babygun import Babygun
 
 _BLOCK = 65536  # e-mails read from the files of times at once
@@ -40,6 +40,7 @@ class Sample:
     shed_contents: int
     shed_emails: int
     alarm: str
+    sink_cpu: float = 0.0  # microseconds of the sink's for an e-mail since the sample before. Its work never changes, so this is the machine's own speed
 
 
 class Times:
@@ -88,6 +89,7 @@ class Sampler:
     def __init__(self, running: Babygun, sink: Sink, times: Times) -> None:
         self._running, self._sink, self._times = running, sink, times
         self._began = time.monotonic()
+        self._sink_cpu = cpu_seconds([sink.pid])
         self.samples: list[Sample] = []
 
     def take(self) -> Sample:
@@ -101,13 +103,15 @@ class Sampler:
         for url in self._running.worker_urls:
             for name, value in scraped(f"{url}/metrics").items():
                 worker[name] = worker.get(name, 0.0) + value
+        sink_before, self._sink_cpu = self._sink_cpu, cpu_seconds([self._sink.pid])
+        delivered = arrived.distinct - (before.delivered if before else 0)
         roles = {role: memory(pids) for role, pids in self._running.roles.items()}
         sample = Sample(
             at=at,
             accepted=accepted,
             delivered=arrived.distinct,
             accept_rate=(accepted - (before.accepted if before else 0)) / since,
-            rate=(arrived.distinct - (before.delivered if before else 0)) / since,
+            rate=delivered / since,
             p50=percentile(latencies, 0.5) * 1000,
             p99=percentile(latencies, 0.99) * 1000,
             file=etcd["etcd_mvcc_db_total_size_in_bytes"] / MIB,
@@ -121,6 +125,7 @@ class Sampler:
             shed_contents=int(worker.get('babygun_shed_total{kind="contents"}', 0)),
             shed_emails=int(worker.get('babygun_shed_total{kind="emails"}', 0)),
             alarm=alarm(self._running.endpoint),
+            sink_cpu=(self._sink_cpu - sink_before) * 1e6 / max(1, delivered),
         )
         self.samples.append(sample)
         return sample

@@ -107,12 +107,13 @@ def judged(samples: Sequence[Sample], *, rate: float, size: int, quota: float) -
     third = len(samples) // 3
     middle, last = samples[third : 2 * third], samples[-third:]
     mails = last[-1].accepted - middle[-1].accepted
+    slower = _slower(samples)
     reached = (samples[-1].accepted - samples[0].accepted) / (samples[-1].at - samples[0].at)
     if reached < 0.95 * rate:
-        problems.append(f"it did not keep up: {reached:,.0f} of {rate:,.0f} e-mails a second")
+        problems.append(f"it did not keep up: {reached:,.0f} of {rate:,.0f} e-mails a second{slower}")
     backlog = last[-1].accepted - last[-1].delivered
     if backlog > 5 * rate:
-        problems.append(f"{backlog:,} e-mails wait at the end")
+        problems.append(f"{backlog:,} e-mails wait at the end{slower}")
     if last[-1].shed_contents > samples[0].shed_contents:  # what is retained is no measure then: it settles below the mark where new mail is refused
         if (most := max(sample.in_use for sample in samples)) > 0.95 * quota:
             problems.append(f"{most:,.0f} MiB were in use, more than 95 % of the quota")
@@ -129,8 +130,15 @@ def judged(samples: Sequence[Sample], *, rate: float, size: int, quota: float) -
     end = samples[-max(3, third // 2) :]  # what gets longer and longer is longest there; other programs' disturbance passes
     before, after = _median_p99(middle), _median_p99(end)
     if after > max(2 * before, 200):
-        problems.append(f"POST to 250 takes longer and longer: p99 {before:,.0f} ms in the second third, {after:,.0f} ms at the end")
+        problems.append(f"POST to 250 takes longer and longer: p99 {before:,.0f} ms in the second third, {after:,.0f} ms at the end{slower}")
     return problems
+
+
+def _slower(samples: Sequence[Sample]) -> str:
+    """Says so where the machine itself became slower: a rate that was two thirds of the highest may be all that it carries then."""
+    third = len(samples) // 3
+    first, slowest = _mean(samples[:third], "sink_cpu"), max(_mean(samples[at : at + third], "sink_cpu") for at in range(third, len(samples) - third + 1))
+    return f" (the machine became slower: an e-mail cost the sink {first:.0f} µs of CPU in the first third, {slowest:.0f} later)" if slowest > 1.2 * first else ""
 
 
 def _median_p99(samples: Sequence[Sample]) -> float:
@@ -154,7 +162,22 @@ def markdown(result: Mapping[str, Any]) -> str:
     """A dozen of the samples as a table, and the verdict."""
     samples = [Sample(**sample) for sample in result["samples"]]
     settings = result["settings"]
-    header = ("s", "accepted /s", "delivered /s", "p50, ms", "p99, ms", "file, MiB", "in use", "etcd, MiB", "of that anonymous", "API", "worker", "shed: contents", "records")
+    header = (
+        "s",
+        "accepted /s",
+        "delivered /s",
+        "p50, ms",
+        "p99, ms",
+        "file, MiB",
+        "in use",
+        "etcd, MiB",
+        "of that anonymous",
+        "API",
+        "worker",
+        "shed: contents",
+        "records",
+        "sink's CPU, µs",
+    )
     rows = [
         (
             f"{s.at:.0f}",
@@ -165,6 +188,7 @@ def markdown(result: Mapping[str, Any]) -> str:
             *(f"{value:,.0f}" for value in (s.file, s.in_use, s.etcd, s.etcd_anonymous, s.api, s.worker)),
             f"{s.shed_contents:,}",
             f"{s.shed_emails:,}",
+            f"{s.sink_cpu:.0f}",
         )
         for s in _thinned(samples)
     ]

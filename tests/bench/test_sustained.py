@@ -58,6 +58,14 @@ def test_run_that_does_not_level_off_is_told(changes: dict[str, Any], problem: s
     assert [found for found in judged(run(**changes)) if problem in found], judged(run(**changes))
 
 
+def test_run_on_a_machine_that_became_slower_says_so_with_its_problem() -> None:
+    late = {"p99": lambda n: n * n}
+    [told] = judged(run(**late, sink_cpu=lambda n: 20 if n < 15 else 30))
+    assert told.endswith("(the machine became slower: an e-mail cost the sink 20 µs of CPU in the first third, 30 later)")
+    [told] = judged(run(**late, sink_cpu=lambda n: 20 + n % 3))
+    assert "slower" not in told
+
+
 def test_run_that_is_too_short_is_told() -> None:
     assert judged(run()[:5]) == ["the run was too short to judge it"]
 
