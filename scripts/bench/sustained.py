@@ -25,8 +25,8 @@ from scripts.bench.systems.babygun import Babygun, etcd_binary
 PART = 2 / 3  # of the highest rate
 _WARM_UP, _MEASURE = 3.0, 8.0  # s
 _WAITING = 100  # e-mails that stay incomplete
-_RECORD = 2200  # bytes of etcd's file for an ended e-mail beside its content: record, log, what is hung on leases
-_INDEX = 10_000  # bytes of etcd's heap for the keys of one: some 2,000, which GOGC=400 lets grow to five times of that
+_RECORD = 1900  # bytes of etcd's file for an ended e-mail beside its content: the record, what is hung on leases, pages not filled
+_INDEX = 6500  # bytes of etcd's heap for the keys of one: some 1,300, which GOGC=400 lets grow to five times of that
 _STALL = 60  # s without an arrival, after which what is missing counts as lost
 
 Say = Callable[[str], None]
