@@ -33,7 +33,7 @@ from babygun.metrics import ETCD_BATCH
 _MAX_OPS = 128  # etcd's default --max-txn-ops: the outer operations and those of the largest nested transaction, together
 _MAX_RESPONSE = 4 << 20  # bytes that a batch may be expected to bring back, so that one answer does not hold up the rest
 _WORTH_ANOTHER = 32  # transactions that wait, before one more RPC goes out beside those that are
-_FEW = 2  # transactions that a batch may have and count as idle: the next one goes at once
+_FEW = 4  # transactions that a batch may have and count as idle: the next one goes at once
 _PACE = 0.008  # s from the start of one that had more to the start of the next
 _MAX_SKIPPED = 256  # conflicting transactions passed over in making one batch, so that a hot key can't make that slow
 

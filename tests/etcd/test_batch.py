@@ -112,10 +112,10 @@ async def test_batches_of_several_are_paced_so_that_what_comes_in_between_goes_t
     monkeypatch.setattr(batch, "_PACE", 0.5)
     p = etcd_prefix.encode()
     batcher = Batcher(etcd)
-    await together(batcher, *(create(p + b"%d" % n) for n in range(3)))
+    await together(batcher, *(create(p + b"%d" % n) for n in range(5)))
     began = asyncio.get_running_loop().time()
     later = []
-    for n in range(3, 8):
+    for n in range(5, 10):
         later.append(asyncio.create_task(batcher.submit(create(p + b"%d" % n))))
         await asyncio.sleep(0.01)
     assert batcher.rpcs == 1
@@ -124,12 +124,12 @@ async def test_batches_of_several_are_paced_so_that_what_comes_in_between_goes_t
 
 
 @pytest.mark.usefixtures("slow_pace")
-async def test_who_comes_alone_never_waits_for_the_pace(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_few_at_once_never_wait_for_the_pace(etcd: EtcdClient, etcd_prefix: str) -> None:
     p = etcd_prefix.encode()
     batcher = Batcher(etcd)
     async with asyncio.timeout(30):
         for n in range(5):
-            await together(batcher, create(p + b"%d" % n), create(p + b"%d/2" % n))
+            await together(batcher, create(p + b"%d" % n), create(p + b"%d/2" % n), create(p + b"%d/3" % n))
     assert batcher.rpcs == 5
 
 
@@ -137,7 +137,7 @@ async def test_who_comes_alone_never_waits_for_the_pace(etcd: EtcdClient, etcd_p
 async def test_many_that_wait_go_before_the_pace_lets_them(etcd: EtcdClient, etcd_prefix: str) -> None:
     p = etcd_prefix.encode()
     batcher = Batcher(etcd)
-    await together(batcher, *(create(p + b"%d" % n) for n in range(3)))
+    await together(batcher, *(create(p + b"%d" % n) for n in range(5)))
     async with asyncio.timeout(30):
         await asyncio.gather(*(batcher.submit(create(p + b"many %d" % n)) for n in range(32)))
     assert batcher.rpcs == 2
@@ -147,7 +147,7 @@ async def test_many_that_wait_go_before_the_pace_lets_them(etcd: EtcdClient, etc
 async def test_closing_does_not_wait_for_the_pace(etcd: EtcdClient, etcd_prefix: str) -> None:
     p = etcd_prefix.encode()
     batcher = Batcher(etcd)
-    await together(batcher, *(create(p + b"%d" % n) for n in range(3)))
+    await together(batcher, *(create(p + b"%d" % n) for n in range(5)))
     last = asyncio.create_task(batcher.submit(create(p + b"last")))
     await asyncio.sleep(0.1)
     assert batcher.rpcs == 1
