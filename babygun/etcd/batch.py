@@ -2,7 +2,7 @@
 
 Transactions wait in a queue while a few RPCs are in flight; what waits when one returns goes as the next. Idle, this adds no
 delay: what is submitted in one iteration of the event loop goes together at its end. Loaded, batches grow by themselves; in between
-they are paced, since an RPC costs as much CPU as a dozen transactions: a batch begins 8 ms after the one before at the earliest, unless that was tiny or many wait.
+they are paced, since an RPC costs as much CPU as a dozen transactions: a batch begins 8 ms after the one before at the earliest, unless that was tiny (4 at most) or 32 wait.
 
 etcd decides ALL compares of a transaction, the nested ones' too, against the state before any of it is applied, and refuses a
 transaction that puts one key twice. So two transactions meet in one batch only if neither writes what the other writes,
