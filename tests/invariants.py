@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from babygun import codec
+from babygun import codec, lifecycle
 from babygun.etcd import KeyValue
 from babygun.keys import JobRef, kept_log_seqs, range_end
 from babygun.model import Email, LogEntry, Owner
@@ -74,6 +74,7 @@ async def check_invariants(store: Store) -> Snapshot:
             assert state.over == all(r.over for r in email.recipients if r.queue == ref.queue), f"{ref}: queue and recipients disagree"
         assert (email.status == "incomplete") == any(not s.over for s in refs.values()), f"{email.id}: {email.status}, {refs}"
         entries = sorted(seen.logs.get(email.id, ()))
+        assert email.log_first == 0 or len(lifecycle.told(email)) == email.log_first, f"{email.id}: its record does not tell all entries before {email.log_first}"
         assert entries == kept_log_seqs(email.log_seq, email.log_first), f"{email.id}: log entries {entries}, newest {email.log_seq}"
         ended = email.status != "incomplete"
         assert bool(seen.leases[email.id]) == ended, f"{email.id} is {email.status}, and its lease {seen.leases[email.id]}"

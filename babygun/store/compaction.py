@@ -28,7 +28,7 @@ _OF_QUOTA, _OF_QUOTA_NARROW = 0.2, 0.08  # growth that is worth a compaction: of
 _OF_STORE = 0.5  # else of what was there after the last one, so that looking at every key stays cheap for each that was written,
 _LEAST = 128 << 20  # but this at least (bytes)
 _WAIT = 10.0  # s, for more to come, after something was shed
-_PATIENCE = 600.0  # s, that a compaction may take
+_PATIENCE = 3600.0  # s, that a compaction may take
 _ASK_AGAIN = 600.0  # s, after a refusal: authentication may be off again
 _LOOK_BACK, _LONGEST = 5.0, 300.0  # s, between two revisions that are looked for again, and how far back
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from babygun import codec
 from babygun.errors import Compacted, EtcdError
@@ -27,7 +27,7 @@ _RANGES = 64  # in one read; etcd allows 128 operations a transaction
 class Feed:
     """Fills ``ready``; calls ``wake`` whenever there is something new. ``in_flight``: what needs no finding, since this worker has it."""
 
-    def __init__(self, store: Store, ready: ReadyJobs, in_flight: Container[JobRef], wake: Callable[[], None]) -> None:
+    def __init__(self, store: Store, ready: ReadyJobs, in_flight: Collection[JobRef], wake: Callable[[], None]) -> None:
         self._store, self._ready, self._in_flight, self._wake = store, ready, in_flight, wake
         self._next = 0  # the shard where the next read begins: the first for whose jobs the one before had no room
 
@@ -49,7 +49,7 @@ class Feed:
                 await asyncio.sleep(0.2)
 
     async def read(self, part: Slice, queue: str | None = None) -> int:
-        """Reads what is ready in a slice, or in one queue of it, as far as there is room. Returns the first read's revision, 0 for an empty slice.
+        """Reads what is ready in a slice, or in one queue of it, as far as there is room. Returns the first read's revision, 0 where nothing was read.
 
         A read that fails leaves its queues marked as truncated, so that they are read again. It goes round the shards, a few keys of each at a time, so that the oldest jobs of all shards come first;
         of a queue that has more than there is room for, the more of a shard the more wait in it: by chance one comes to have three times as many as another, and its jobs would wait three times as long.
@@ -76,8 +76,9 @@ class Feed:
             ready.truncated.discard(queue)
             cursors = {shard: (keys.job_queue(shard, queue), range_end(keys.job_queue(shard, queue))) for shard in shards}
             waiting = await self._counted(cursors)
-            share = ready.room(queue) / max(1, sum(waiting.values()))
-            pages = {shard: math.ceil(share * count) + 1 for shard, count in waiting.items()}  # one more: some are in flight
+            known = ready.count(queue) + len(self._in_flight)  # they are still among the keys, the first of their shards
+            share = (ready.room(queue) + known) / max(1, sum(waiting.values()))
+            pages = {shard: math.ceil(share * count) for shard, count in waiting.items()}
             cursors = {shard: cursors[shard] for shard, count in waiting.items() if count}
         revision = 0
         left_out: int | None = None

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from statistics import median, median_high
 from typing import Any
 
 from scripts.bench import machine, report
@@ -137,12 +138,13 @@ def judged(samples: Sequence[Sample], *, rate: float, size: int, quota: float) -
 def _slower(samples: Sequence[Sample]) -> str:
     """Says so where the machine itself became slower: a rate that was two thirds of the highest may be all that it carries then."""
     third = len(samples) // 3
-    first, slowest = _mean(samples[:third], "sink_cpu"), max(_mean(samples[at : at + third], "sink_cpu") for at in range(third, len(samples) - third + 1))
+    first, *later = (median(sample.sink_cpu for sample in samples[at : at + third]) for at in (0, *range(third, len(samples) - third + 1)))
+    slowest = max(later)
     return f" (the machine became slower: an e-mail cost the sink {first:.0f} µs of CPU in the first third, {slowest:.0f} later)" if slowest > 1.2 * first else ""
 
 
 def _median_p99(samples: Sequence[Sample]) -> float:
-    return sorted(sample.p99 for sample in samples)[len(samples) // 2]
+    return median_high(sample.p99 for sample in samples)
 
 
 def _mean(samples: Sequence[Sample], name: str) -> float:
