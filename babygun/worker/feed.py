@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from babygun import codec
 from babygun.errors import Compacted, EtcdError
@@ -76,17 +76,14 @@ class Feed:
             ready.truncated.discard(queue)
             cursors = {shard: (keys.job_queue(shard, queue), range_end(keys.job_queue(shard, queue))) for shard in shards}
             waiting = await self._counted(cursors)
-            known = ready.count(queue) + len(self._in_flight)  # they are still among the keys, the first of their shards
-            share = (ready.room(queue) + known) / max(1, sum(waiting.values()))
+            # What is known and what is in flight are still among the keys, the first of their shards.
+            share = (ready.limit + len(self._in_flight)) / max(1, sum(waiting.values()))
             pages = {shard: math.ceil(share * count) for shard, count in waiting.items()}
             cursors = {shard: cursors[shard] for shard, count in waiting.items() if count}
         revision = 0
         left_out: int | None = None
         while cursors:
-            for at in range(0, len(shards), _RANGES):
-                group = [shard for shard in shards[at : at + _RANGES] if shard in cursors]
-                if not group:
-                    continue
+            for group in _grouped(shard for shard in shards if shard in cursors):
                 result = await self._store.client.txn(Txn([], [get_range(*cursors[shard], limit=pages[shard]) for shard in group]))
                 revision = revision or result.revision
                 for index, shard in enumerate(group):
@@ -103,9 +100,7 @@ class Feed:
     async def _counted(self, ranges: Mapping[int, tuple[bytes, bytes]]) -> dict[int, int]:
         """How many keys are in each range."""
         found: dict[int, int] = {}
-        shards = list(ranges)
-        for at in range(0, len(shards), _RANGES):
-            group = shards[at : at + _RANGES]
+        for group in _grouped(ranges):
             result = await self._store.client.txn(Txn([], [count_range(*ranges[shard]) for shard in group]))
             found |= {shard: result.count(index) for index, shard in enumerate(group)}
         return found
@@ -136,3 +131,9 @@ class Feed:
         elif ref in self._in_flight:
             return None
         return None if self._ready.add(ref, job) else ref.queue
+
+
+def _grouped(shards: Iterable[int]) -> list[list[int]]:
+    """In groups that one transaction reads."""
+    rest = list(shards)
+    return [rest[at : at + _RANGES] for at in range(0, len(rest), _RANGES)]

@@ -17,7 +17,7 @@ class ReadyJobs:
     """Ready jobs by queue. ``limit``: names kept per queue."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._queues: dict[str, deque[JobRef]] = {}  # in the order of their turns
         self._jobs: dict[JobRef, Job] = {}
         self.truncated: set[str] = set()  # queues of which etcd holds more than is known here
@@ -28,9 +28,6 @@ class ReadyJobs:
     def count(self, queue: str) -> int:
         return len(self._queues.get(queue, ()))
 
-    def room(self, queue: str) -> int:
-        return self._limit - self.count(queue)
-
     def queues(self) -> list[str]:
         return list(self._queues)
 
@@ -39,7 +36,7 @@ class ReadyJobs:
         if ref in self._jobs:
             return True
         names = self._queues.setdefault(ref.queue, deque())
-        if len(names) >= self._limit:
+        if len(names) >= self.limit:
             self.truncated.add(ref.queue)
             return False
         names.append(ref)

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from statistics import median, median_high
+from statistics import median_high
 from typing import Any
 
 from scripts.bench import machine, report
@@ -129,7 +129,7 @@ def judged(samples: Sequence[Sample], *, rate: float, size: int, quota: float) -
     if (fullest := max(sample.file for sample in samples)) > 0.98 * quota:
         problems.append(f"etcd's file came to {fullest:,.0f} MiB, within 2 % of the quota")
     end = samples[-max(3, third // 2) :]  # what gets longer and longer is longest there; other programs' disturbance passes
-    before, after = _median_p99(middle), _median_p99(end)
+    before, after = _median(middle, "p99"), _median(end, "p99")
     if after > max(2 * before, 200):
         problems.append(f"POST to 250 takes longer and longer: p99 {before:,.0f} ms in the second third, {after:,.0f} ms at the end{slower}")
     return problems
@@ -138,13 +138,13 @@ def judged(samples: Sequence[Sample], *, rate: float, size: int, quota: float) -
 def _slower(samples: Sequence[Sample]) -> str:
     """Says so where the machine itself became slower: a rate that was two thirds of the highest may be all that it carries then."""
     third = len(samples) // 3
-    first, *later = (median(sample.sink_cpu for sample in samples[at : at + third]) for at in (0, *range(third, len(samples) - third + 1)))
+    first, *later = (_median(samples[at : at + third], "sink_cpu") for at in (0, *range(third, len(samples) - third + 1)))
     slowest = max(later)
     return f" (the machine became slower: an e-mail cost the sink {first:.0f} µs of CPU in the first third, {slowest:.0f} later)" if slowest > 1.2 * first else ""
 
 
-def _median_p99(samples: Sequence[Sample]) -> float:
-    return median_high(sample.p99 for sample in samples)
+def _median(samples: Sequence[Sample], name: str) -> float:
+    return float(median_high(getattr(sample, name) for sample in samples))
 
 
 def _mean(samples: Sequence[Sample], name: str) -> float:

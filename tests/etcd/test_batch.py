@@ -108,11 +108,17 @@ def slow_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "_PACE", 600.0)
 
 
+async def after_several(etcd: EtcdClient, p: bytes) -> Batcher:
+    """One that has sent a batch of five, so that the next one is paced."""
+    batcher = Batcher(etcd)
+    await together(batcher, *(create(p + b"%d" % n) for n in range(5)))
+    return batcher
+
+
 async def test_batches_of_several_are_paced_so_that_what_comes_in_between_goes_together(etcd: EtcdClient, etcd_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "_PACE", 0.5)
     p = etcd_prefix.encode()
-    batcher = Batcher(etcd)
-    await together(batcher, *(create(p + b"%d" % n) for n in range(5)))
+    batcher = await after_several(etcd, p)
     first, later = batcher._began, []
     for n in range(5, 10):
         later.append(asyncio.create_task(batcher.submit(create(p + b"%d" % n))))
@@ -135,8 +141,7 @@ async def test_few_at_once_never_wait_for_the_pace(etcd: EtcdClient, etcd_prefix
 @pytest.mark.usefixtures("slow_pace")
 async def test_many_that_wait_go_before_the_pace_lets_them(etcd: EtcdClient, etcd_prefix: str) -> None:
     p = etcd_prefix.encode()
-    batcher = Batcher(etcd)
-    await together(batcher, *(create(p + b"%d" % n) for n in range(5)))
+    batcher = await after_several(etcd, p)
     async with asyncio.timeout(30):
         await asyncio.gather(*(batcher.submit(create(p + b"many %d" % n)) for n in range(32)))
     assert batcher.rpcs == 2
@@ -145,8 +150,7 @@ async def test_many_that_wait_go_before_the_pace_lets_them(etcd: EtcdClient, etc
 @pytest.mark.usefixtures("slow_pace")
 async def test_closing_does_not_wait_for_the_pace(etcd: EtcdClient, etcd_prefix: str) -> None:
     p = etcd_prefix.encode()
-    batcher = Batcher(etcd)
-    await together(batcher, *(create(p + b"%d" % n) for n in range(5)))
+    batcher = await after_several(etcd, p)
     last = asyncio.create_task(batcher.submit(create(p + b"last")))
     await asyncio.sleep(0.1)
     assert batcher.rpcs == 1
