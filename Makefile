@@ -20,13 +20,13 @@ help: ## list these targets
 install: $(STAMP) ## create .venv, install everything into it, prepare etcd (once per machine)
 
 # Made again when a dependency, the package's own metadata or the pinned etcd changed; quick otherwise.
-$(STAMP): requirements.lock pyproject.toml etcd/build/go.mod etcd/build/go.sum etcd/build/etcd-fallback.txt babygun/dev/etcd_build.py
+$(STAMP): requirements.lock pyproject.toml etcd/build/go.mod etcd/build/go.sum etcd/build/etcd-fallback.txt babygun/dev/etcd/build.py
 	@$(PYTHON) scripts/check_python.py
 	@test -x $(BIN)/python && $(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@echo "installing the locked dependencies into $(VENV), for $$($(BIN)/python -c 'import sys; print(sys.version.split()[0], "of", sys.base_prefix)')"
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -m babygun.dev.etcd_build --link $(BIN)
+	@$(BIN)/python -m babygun.dev.etcd.build --link $(BIN)
 	@touch $(STAMP)
 
 run: install ## start etcd, API, a worker and a catch-all mailbox; Ctrl-C stops all of it

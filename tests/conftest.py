@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from babygun.etcd import EtcdClient
-from babygun.settings import Settings
-from tests.etcd_server import Etcd, NoEtcd, shared_etcd
-from tests.rig import Rig, changed, rig_for
-from tests.smtp_server import MisbehavingServer
+from babygun.runtime.settings import Settings
+from tests.support.etcd_server import Etcd, NoEtcd, shared_etcd
+from tests.support.rig import Rig, changed, rig_for
+from tests.support.smtp_server import MisbehavingServer
 
 
 @pytest.fixture(scope="session")

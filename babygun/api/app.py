@@ -9,15 +9,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from babygun import certificates
 from babygun.api.application import build_app
-from babygun.api.context import API
-from babygun.api.edge import LIMITS, Runner
+from babygun.api.http.context import API
+from babygun.api.http.middleware import LIMITS, Runner
 from babygun.errors import SettingsError
-from babygun.event_loop import run
-from babygun.listening import base_url, is_loopback, listen
-from babygun.logs import get_logger
-from babygun.settings import Settings
+from babygun.pki import certificates
+from babygun.runtime.event_loop import run
+from babygun.runtime.listening import base_url, is_loopback, listen
+from babygun.runtime.logs import get_logger
+from babygun.runtime.settings import Settings
 
 __all__ = ["announce", "build_app", "serve", "serve_until"]
 

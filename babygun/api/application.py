@@ -9,32 +9,33 @@ from contextlib import suppress
 import msgspec
 from aiohttp import web
 
-from babygun import metrics, tracing
-from babygun.api import edge, pages
-from babygun.api.auth import Authenticator
-from babygun.api.cluster import Cluster
-from babygun.api.context import API, Api, call_of
-from babygun.api.edge import Handler
+from babygun.api.access.auth import Authenticator
+from babygun.api.access.session import authorization_of
+from babygun.api.http import files as pages
+from babygun.api.http import middleware as edge
+from babygun.api.http.body_memory import BodyMemory
+from babygun.api.http.context import API, Api, call_of
+from babygun.api.http.middleware import Handler
+from babygun.api.http.problems import INVALID_REQUEST, NOT_READY, Problem
+from babygun.api.http.request_span import traced
+from babygun.api.http.route import Route
 from babygun.api.live.stream import STREAMS, Streams
-from babygun.api.memory import BodyMemory
-from babygun.api.openapi import build_document
-from babygun.api.openapi_view import OPENAPI
-from babygun.api.problems import INVALID_REQUEST, NOT_READY, Problem
-from babygun.api.registration import Registration
-from babygun.api.route import Route
+from babygun.api.openapi.document import build_document
+from babygun.api.openapi.view import OPENAPI
+from babygun.api.operations.cluster_metrics import Cluster
+from babygun.api.operations.registration import Registration
 from babygun.api.routes import ROUTES
-from babygun.api.session import authorization_of
-from babygun.api.space import Space
-from babygun.api.traced import traced
 from babygun.errors import EtcdError
-from babygun.logs import get_logger, note
-from babygun.routing import load_routes
-from babygun.settings import Settings
+from babygun.intake.quota_guard import Space
+from babygun.routing.relays import load_routes
+from babygun.runtime import metrics, tracing
+from babygun.runtime.logs import get_logger, note
+from babygun.runtime.settings import Settings
 from babygun.store import Store
-from babygun.store.clients import ensure_signing_key
-from babygun.store.directory import Directory
-from babygun.store.health import Checkup
-from babygun.store.presence import Presence
+from babygun.store.access.clients import ensure_signing_key
+from babygun.store.access.directory import Directory
+from babygun.store.cluster.health import Checkup
+from babygun.store.cluster.presence import Presence
 
 log = get_logger("api")
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from babygun.api import examples, operations, problems, routes_access, routes_emails, routes_live, scrape
-from babygun.api.documents import Liveness, Readiness, WorkerList
-from babygun.api.openapi_view import show_openapi
-from babygun.api.route import READS, Answer, Route
+from babygun.api.access import routes as routes_access
+from babygun.api.emails import routes as routes_emails
+from babygun.api.emails.documents import Liveness, Readiness, WorkerList
+from babygun.api.http import problems
+from babygun.api.http.route import READS, Answer, Route
+from babygun.api.live import routes as routes_live
+from babygun.api.openapi import examples
+from babygun.api.openapi.view import show_openapi
+from babygun.api.operations import metrics_endpoint as scrape
+from babygun.api.operations import workers as operations
 
 ROUTES: tuple[Route, ...] = (
     *routes_access.ROUTES,

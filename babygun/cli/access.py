@@ -8,7 +8,7 @@ import asyncio
 from babygun.cli.local import load_settings
 from babygun.etcd import access
 from babygun.store import Store
-from babygun.store.rights import RIGHTS, grants
+from babygun.store.access.rights import RIGHTS, grants
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Callable
 from dataclasses import replace
 
-from babygun import logs, settings, tracing
 from babygun.cli.status import status_of
-from babygun.listening import reserved, url_of
-from babygun.processes import Member, Supervisor
-from babygun.settings import Settings
+from babygun.runtime import logs, settings, tracing
+from babygun.runtime.listening import reserved, url_of
+from babygun.runtime.processes import Member, Supervisor
+from babygun.runtime.settings import Settings
 
 _TO_END = 5.0  # seconds beyond the drain time
 

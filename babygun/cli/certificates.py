@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from babygun import authority
+from babygun.pki import authority
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from babygun import settings
 from babygun.errors import SettingsError
-from babygun.replies import Classifier, parse_reply
+from babygun.runtime import settings
+from babygun.smtp.replies import Classifier, parse_reply
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

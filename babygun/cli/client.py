@@ -8,10 +8,10 @@ import asyncio
 from babygun.cli.local import load_settings, nothing_runs
 from babygun.cli.output import table
 from babygun.errors import BabygunError, EtcdUnavailable, NotFound, SettingsError
-from babygun.model import SCOPES, Client
-from babygun.settings import Settings
+from babygun.runtime.settings import Settings
 from babygun.store import Store
-from babygun.store.clients import create_client, delete_client, faults, list_clients
+from babygun.store.access.clients import create_client, delete_client, faults, list_clients
+from babygun.store.records import SCOPES, Client
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

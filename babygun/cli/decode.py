@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from babygun import codec
 from babygun.cli.output import as_json
 from babygun.errors import BabygunError
+from babygun.store import codec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,22 +8,24 @@ import time
 from collections.abc import AsyncIterator
 from typing import Literal, NamedTuple, get_args
 
-from babygun import certificates
 from babygun.cli.local import load_settings, nothing_runs
 from babygun.cli.output import count_of
-from babygun.clock import utc_now
 from babygun.errors import BabygunError, EtcdError, PermissionDenied, SettingsError
 from babygun.etcd import clock_ahead, explain
-from babygun.keys import range_end
-from babygun.routing import load_routes
-from babygun.settings import Settings
+from babygun.pki import certificates
+from babygun.routing.relays import load_routes
+from babygun.runtime.clock import utc_now
+from babygun.runtime.settings import Settings
 from babygun.smtp import check_relay
-from babygun.store import Store, cluster, peers
-from babygun.store.depth import Depths
-from babygun.store.health import version_findings
-from babygun.store.permissions import explain_denied, missing_rights
-from babygun.store.reading import list_workers
-from babygun.store.rights import Role
+from babygun.store import Store
+from babygun.store.access.permissions import explain_denied, missing_rights
+from babygun.store.access.rights import Role
+from babygun.store.cluster import name as cluster
+from babygun.store.cluster import peers
+from babygun.store.cluster.health import version_findings
+from babygun.store.emails.depth import Depths
+from babygun.store.emails.reading import list_workers
+from babygun.store.keys import range_end
 
 
 class Finding(NamedTuple):

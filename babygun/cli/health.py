@@ -8,9 +8,9 @@ import ssl
 import urllib.error
 import urllib.request
 
-from babygun import settings
 from babygun.errors import BabygunError, SettingsError
-from babygun.listening import url_of
+from babygun.runtime import settings
+from babygun.runtime.listening import url_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

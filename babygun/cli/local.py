@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from babygun import settings
 from babygun.dev.data_folder import process_runs
-from babygun.settings import Settings
+from babygun.runtime import settings
+from babygun.runtime.settings import Settings
 
 DEV_JSON = Path(".babygun/dev.json")
 START_IT = "start it with `make run` or `babygun dev`"

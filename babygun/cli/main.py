@@ -21,10 +21,10 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("dev", "run everything on this machine: etcd, API, workers, a mailbox that catches all mail", "babygun.dev.dev"),
+    Command("dev", "run everything on this machine: etcd, API, workers, a mailbox that catches all mail", "babygun.dev.command"),
     Command("api", "run the API and the page", "babygun.cli.api"),
     Command("worker", "run a worker", "babygun.cli.worker"),
-    Command("mailbox", "run the catch-all mailbox alone", "babygun.dev.mailbox"),
+    Command("mailbox", "run the catch-all mailbox alone", "babygun.dev.mailbox.server"),
     Command("client", "create, list and delete API clients (speaks to etcd itself)", "babygun.cli.client"),
     Command("token", "print a token for the API", "babygun.cli.token"),
     Command("send", "send an e-mail", "babygun.cli.send"),

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from babygun import settings
 from babygun.cli.local import START_IT, dev_json
 from babygun.errors import BabygunError, SettingsError
+from babygun.runtime import settings
 
 T = TypeVar("T")
 _TIMEOUT = aiohttp.ClientTimeout(total=60)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from babygun import settings
 from babygun.cli.output import table
+from babygun.runtime import settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from babygun import logs, settings, tracing
 from babygun.cli.status import status_of
 from babygun.errors import SettingsError
-from babygun.processes import Member, Supervisor
-from babygun.settings import Settings
+from babygun.runtime import logs, settings, tracing
+from babygun.runtime.processes import Member, Supervisor
+from babygun.runtime.settings import Settings
 
 _TO_END = 10.0  # seconds beyond the drain time: it gives back what it did not get to
 

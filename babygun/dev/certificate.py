@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from babygun import authority
 from babygun.errors import SettingsError
-from babygun.listening import EVERYWHERE, is_loopback
-from babygun.settings import Settings
+from babygun.pki import authority
+from babygun.runtime.listening import EVERYWHERE, is_loopback
+from babygun.runtime.settings import Settings
 
 
 def with_tls(loaded: Settings, wanted: bool | None, folder: Path, say: Callable[[str], None]) -> Settings:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from babygun.errors import BabygunError
-from babygun.ids import new_token
+from babygun.runtime.identifiers import new_token
 
 _CLEANUP_WAIT = 20.0  # seconds that an earlier run, killed, may need until its guard has ended its children
 

@@ -7,12 +7,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from babygun.dev.etcd_cluster import EtcdCluster, MemberPorts
-from babygun.dev.mailbox import HTTP_PORT, SMTP_PORT
+from babygun.dev.etcd.members import EtcdCluster, MemberPorts
+from babygun.dev.mailbox.server import HTTP_PORT, SMTP_PORT
 from babygun.dev.ports import Ports
-from babygun.listening import EVERYWHERE
-from babygun.routing import load_routes
-from babygun.settings import Settings
+from babygun.routing.relays import load_routes
+from babygun.runtime.listening import EVERYWHERE
+from babygun.runtime.settings import Settings
 
 API_PORT = 8080
 

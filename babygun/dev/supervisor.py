@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from babygun.dev.guard import GRACE, signal_group
 from babygun.dev.interpreter import python_command, python_environment
 from babygun.errors import BabygunError
-from babygun.processes import Backoff, describe_status
+from babygun.runtime.processes import Backoff, describe_status
 
 _POLL = 0.05  # seconds between two looks at whether a component is ready
 _LINES = 12  # of its last output that an error shows

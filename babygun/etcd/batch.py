@@ -23,12 +23,12 @@ from contextvars import Context
 
 from msgspec import Struct
 
-from babygun import tracing
 from babygun.errors import EtcdError, EtcdUnavailable, OutcomeUnknown, OutOfSpace
 from babygun.etcd.client import EtcdClient, describe
 from babygun.etcd.txn import Txn, TxnResult
 from babygun.etcd.wire import nest
-from babygun.metrics import ETCD_BATCH
+from babygun.runtime import tracing
+from babygun.runtime.metrics import ETCD_BATCH
 
 _MAX_OPS = 128  # etcd's default --max-txn-ops: the outer operations and those of the largest nested transaction, together
 _MAX_RESPONSE = 4 << 20  # bytes that a batch may be expected to bring back, so that one answer does not hold up the rest

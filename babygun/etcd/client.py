@@ -20,13 +20,13 @@ from aetcd import rpc
 from google.protobuf.unknown_fields import UnknownFieldSet
 from grpc import aio
 
-from babygun import metrics, tracing
 from babygun.errors import Compacted, EtcdError, EtcdUnavailable, LeaseNotFound, OutcomeUnknown
 from babygun.etcd.auth import LEADER, Credentials, Metadata
 from babygun.etcd.endpoints import Endpoint, Endpoints, Tls
 from babygun.etcd.outcomes import RpcFailed, Verdict, judge, plain, refusal
 from babygun.etcd.txn import KeyValue, Op, Txn, TxnResult, key_value, range_request
-from babygun.settings import Settings
+from babygun.runtime import metrics, tracing
+from babygun.runtime.settings import Settings
 
 _END: type = vars(aio)["EOF"].__class__  # what read() returns at a stream's end
 _PAUSE = 0.05  # s, between two tries of one request

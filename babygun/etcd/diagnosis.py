@@ -10,7 +10,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from babygun.etcd.plain_http import PATIENCE, ask, client_context
-from babygun.settings import Settings
+from babygun.runtime.settings import Settings
 
 # OpenSSL's verify codes (x509_vfy.h), and what they say of etcd's certificate.
 _VERIFY = {

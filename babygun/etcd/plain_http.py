@@ -9,7 +9,7 @@ import ssl
 import time
 from urllib.parse import urlsplit
 
-from babygun.settings import Settings
+from babygun.runtime.settings import Settings
 
 PATIENCE = 2.0  # s, for a connection and an answer
 _DATE = re.compile(rb"^Date: *([^\r\n]+)", re.IGNORECASE | re.MULTILINE)

@@ -1,4 +1,4 @@
-"""An e-mail as it goes over the wire: from a :class:`~babygun.model.Content` to the bytes between DATA and the final dot.
+"""An e-mail as it goes over the wire: from a :class:`~babygun.email.model.Content` to the bytes between DATA and the final dot.
 
 Python's own ``EmailMessage`` is a model of a message that can be read, changed and written; here only writing is needed, and
 it stands on the path of every e-mail, so header fields and parts are written directly: the text fields in ``headers``, the
@@ -22,11 +22,11 @@ from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import blake2s
 
-from babygun.addresses import needs_smtputf8 as address_needs_smtputf8
-from babygun.addresses import parse_address, to_ascii_domain
+from babygun.email.addresses import needs_smtputf8 as address_needs_smtputf8
+from babygun.email.addresses import parse_address, to_ascii_domain
+from babygun.email.model import Content, Email
 from babygun.mime.headers import FIELD_NAME, address_field, any_field, text_field
 from babygun.mime.parts import Part, attachment_part, multipart, text_part
-from babygun.model import Content, Email
 
 __all__ = ["message_id", "needs_smtputf8", "render"]
 

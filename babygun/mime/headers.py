@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Iterable
 from urllib.parse import quote as percent_quote
 
-from babygun.addresses import needs_smtputf8, parse_address, quote, to_ascii_domain
+from babygun.email.addresses import needs_smtputf8, parse_address, quote, to_ascii_domain
 
 LINE = 76  # columns: what a line with an encoded word may have (RFC 2047, 2); without one it would be 78 (RFC 5322, 2.1.1)
 WORD = 75  # characters of an encoded word, with its frame (RFC 2047, 2)

@@ -10,8 +10,8 @@ import re
 from typing import Literal, NamedTuple
 from urllib.parse import quote as percent_quote
 
+from babygun.email.model import Attachment
 from babygun.mime.headers import parameter
-from babygun.model import Attachment
 
 LINE_MAX = 998  # octets of a line that is not encoded (RFC 5322, 2.1.1; RFC 2045, 2.7 and 2.8)
 _BASE64_LINE = 76  # RFC 2045, 6.8

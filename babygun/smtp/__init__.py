@@ -7,7 +7,7 @@
     commands     an envelope as the commands that this server understands
     reply_parser bytes to replies
 
-A delivery ends in an :class:`Outcome` with a :class:`~babygun.replies.Reply` per recipient, whatever the server does; what a reply means is not decided here.
+A delivery ends in an :class:`Outcome` with a :class:`~babygun.smtp.replies.Reply` per recipient, whatever the server does; what a reply means is not decided here.
 """
 
 from babygun.smtp.envelope import Envelope, NotSent, Outcome

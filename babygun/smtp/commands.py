@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from babygun.addresses import needs_smtputf8, to_ascii_domain
-from babygun.replies import Phase, Reply
+from babygun.email.addresses import needs_smtputf8, to_ascii_domain
 from babygun.smtp.connection import Capabilities, wire_form
 from babygun.smtp.envelope import Envelope
+from babygun.smtp.replies import Phase, Reply
 
 # What may stand between the angle brackets of a path: nothing that ends it early and smuggles in a parameter or a command.
 _PATH = re.compile(r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"|[^\s"<>\x00-\x1f\x7f]+)@[^\s"<>@\x00-\x1f\x7f]+')

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from babygun.errors import BabygunError
-from babygun.replies import Reply
+from babygun.smtp.replies import Reply
 
 
 class Envelope(msgspec.Struct, frozen=True):

@@ -12,9 +12,9 @@ from typing import cast
 import aiosmtplib
 
 from babygun.errors import BabygunError
-from babygun.replies import Reply, make_reply
-from babygun.routing import Relay
+from babygun.routing.relays import Relay
 from babygun.smtp.connection import Capabilities, Connection
+from babygun.smtp.replies import Reply, make_reply
 from babygun.smtp.reply_parser import TEXT_MAX
 
 

@@ -17,9 +17,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from babygun import tracing
-from babygun.logs import get_logger
-from babygun.routing import Relay
+from babygun.routing.relays import Relay
+from babygun.runtime import tracing
+from babygun.runtime.logs import get_logger
 from babygun.smtp.connection import Connection
 from babygun.smtp.envelope import Envelope, NotSent, Outcome
 from babygun.smtp.handshake import ConnectFailed, connect, load_tls_context

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from babygun.replies import Phase, Reply, make_reply
 from babygun.smtp.commands import Prepared, prepare
 from babygun.smtp.connection import Connection, Lost, MessageLost
 from babygun.smtp.envelope import Envelope, NotSent
+from babygun.smtp.replies import Phase, Reply, make_reply
 from babygun.smtp.reply_parser import ServerReply
 
 FIRST_GROUP = 100  # RFC 5321, 4.5.3.1.8: the least that a server must take

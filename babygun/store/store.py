@@ -5,11 +5,11 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from babygun import certificates
 from babygun.etcd import Batcher, EtcdClient
-from babygun.keys import Keys
-from babygun.settings import Settings
-from babygun.store.retention import LeasePool
+from babygun.pki import certificates
+from babygun.runtime.settings import Settings
+from babygun.store.keys import Keys
+from babygun.store.upkeep.retention import LeasePool
 
 
 class Store:

@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Struct, field
 
-from babygun import tracing
-from babygun.addresses import needs_smtputf8
-from babygun.lifecycle import RecipientResult
-from babygun.logs import get_logger
-from babygun.metrics import CLAIM_TO_REPLY
+from babygun.email.addresses import needs_smtputf8
+from babygun.email.lifecycle import RecipientResult
+from babygun.email.model import queue_recipients
 from babygun.mime import message_id, render
 from babygun.mime import needs_smtputf8 as content_needs_smtputf8
-from babygun.model import queue_recipients
-from babygun.replies import Classifier, Reply, Verdict
-from babygun.routing import Routes
-from babygun.settings import Settings
+from babygun.routing.relays import Routes
+from babygun.runtime import tracing
+from babygun.runtime.logs import get_logger
+from babygun.runtime.metrics import CLAIM_TO_REPLY
+from babygun.runtime.settings import Settings
 from babygun.smtp import Envelope, NotSent, Outcome, SmtpPool
-from babygun.store.transitions import Claim
+from babygun.smtp.replies import Classifier, Reply, Verdict
+from babygun.store.emails.transitions import Claim
 
 log = get_logger("worker")
 

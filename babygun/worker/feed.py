@@ -10,12 +10,11 @@ import asyncio
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from babygun import codec
 from babygun.errors import Compacted, EtcdError
 from babygun.etcd import KeyValue, Txn, count_range, get_range, watch
-from babygun.keys import JobRef, range_end
-from babygun.logs import get_logger
-from babygun.store import Store
+from babygun.runtime.logs import get_logger
+from babygun.store import Store, codec
+from babygun.store.keys import JobRef, range_end
 from babygun.worker.ready import ReadyJobs
 from babygun.worker.slices import Slice
 

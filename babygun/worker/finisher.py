@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from babygun.lifecycle import QueueResult
-from babygun.metrics import EMAILS_ENDED
-from babygun.model import Email
+from babygun.email.lifecycle import QueueResult
+from babygun.email.model import Email
+from babygun.runtime.metrics import EMAILS_ENDED
 from babygun.store import Store
-from babygun.store.transitions import Claim, Finished, Held
-from babygun.store.transitions import finish as write
+from babygun.store.emails.transitions import Claim, Finished, Held
+from babygun.store.emails.transitions import finish as write
 
 
 class Finisher:

@@ -15,18 +15,18 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from babygun import __version__, codec
-from babygun.clock import utc_now
+from babygun import __version__
 from babygun.errors import Compacted, EtcdError
 from babygun.etcd import KeyValue, Session, watch
-from babygun.ids import new_worker_id
-from babygun.keys import JobRef, range_end
-from babygun.logs import get_logger
-from babygun.model import Worker
-from babygun.store import Store
-from babygun.store.reading import owned_by
+from babygun.runtime.clock import utc_now
+from babygun.runtime.identifiers import new_worker_id
+from babygun.runtime.logs import get_logger
+from babygun.store import Store, codec
+from babygun.store.emails.reading import owned_by
+from babygun.store.keys import JobRef, range_end
+from babygun.store.records import Worker
+from babygun.worker.counters import Tally
 from babygun.worker.slices import NOTHING, Slice, slice_of
-from babygun.worker.tally import Tally
 
 log = get_logger("worker")
 

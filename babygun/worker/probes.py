@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from babygun import __version__, metrics
-from babygun.listening import base_url, listen
-from babygun.logs import get_logger
+from babygun import __version__
+from babygun.runtime import metrics
+from babygun.runtime.listening import base_url, listen
+from babygun.runtime.logs import get_logger
 from babygun.worker.worker import Worker
 
 log = get_logger("worker")

@@ -7,9 +7,9 @@ import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from babygun.event_loop import run
-from babygun.logs import get_logger
-from babygun.settings import Settings
+from babygun.runtime.event_loop import run
+from babygun.runtime.logs import get_logger
+from babygun.runtime.settings import Settings
 from babygun.worker.probes import probed
 from babygun.worker.worker import Worker
 

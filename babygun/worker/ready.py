@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from babygun.keys import JobRef
-from babygun.model import Job
+from babygun.email.model import Job
+from babygun.store.keys import JobRef
 
 
 class ReadyJobs:

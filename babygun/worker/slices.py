@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from babygun.ids import SHARDS, shard_of
+from babygun.email.ids import SHARDS, shard_of
 
 
 class Slice(NamedTuple):

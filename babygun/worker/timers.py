@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from babygun.clock import utc_now
-from babygun.logs import get_logger
+from babygun.runtime.clock import utc_now
+from babygun.runtime.logs import get_logger
 from babygun.store import Store
-from babygun.store.transitions import make_due
+from babygun.store.emails.transitions import make_due
 from babygun.worker.slices import Slice
 
 log = get_logger("worker")

@@ -16,34 +16,34 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 
-from babygun import metrics, tracing
-from babygun.clock import utc_now
+from babygun.email.lifecycle import QueueResult, RecipientResult
+from babygun.email.model import Job, queue_recipients
 from babygun.errors import EtcdError, LeaseNotFound
 from babygun.etcd import Session
-from babygun.ids import new_short_id
-from babygun.keys import JobRef
-from babygun.lifecycle import QueueResult, RecipientResult
-from babygun.logs import bind, get_logger, note
-from babygun.model import Job, queue_recipients
-from babygun.routing import load_routes
-from babygun.settings import Settings
+from babygun.routing.relays import load_routes
+from babygun.runtime import metrics, tracing
+from babygun.runtime.clock import utc_now
+from babygun.runtime.identifiers import new_short_id
+from babygun.runtime.logs import bind, get_logger, note
+from babygun.runtime.settings import Settings
 from babygun.smtp import NotSent
 from babygun.store import Store
-from babygun.store.compaction import Compaction
-from babygun.store.fullness import Fullness
-from babygun.store.health import Checkup
-from babygun.store.reading import owned_by
-from babygun.store.shedding import Shedding
-from babygun.store.transitions import Claim, claim, reclaim, release
+from babygun.store.cluster.health import Checkup
+from babygun.store.emails.reading import owned_by
+from babygun.store.emails.transitions import Claim, claim, reclaim, release
+from babygun.store.keys import JobRef
+from babygun.store.upkeep.compaction import Compaction
+from babygun.store.upkeep.fullness import Fullness
+from babygun.store.upkeep.shedding import Shedding
 from babygun.worker import timers
+from babygun.worker.counters import Tally
 from babygun.worker.delivery import Delivery, Progress
 from babygun.worker.feed import Feed
 from babygun.worker.finisher import Finisher
-from babygun.worker.measures import count_result, show_state
 from babygun.worker.membership import Membership
+from babygun.worker.observe import count_result, show_state
 from babygun.worker.ready import ReadyJobs, Slots
 from babygun.worker.slices import Slice
-from babygun.worker.tally import Tally
 
 log = get_logger("worker")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-from babygun.dev.etcd_binary import EtcdBinary
+from babygun.dev.etcd.binary import EtcdBinary
 from scripts.bench.loadgen import Arrived, Sent, Sink, arrival_times
 from scripts.bench.measure import MIB, Measured, Numbers, measure
 from scripts.bench.processes import Stage

@@ -15,10 +15,10 @@ import aiohttp
 import pytest
 
 from babygun.api.app import serve_until
-from babygun.model import Client, Scope
-from babygun.settings import Settings
+from babygun.runtime.settings import Settings
 from babygun.store import Store
-from babygun.store.clients import create_client
+from babygun.store.access.clients import create_client
+from babygun.store.records import Client, Scope
 from tests.api.proxy import Proxy, proxy_to
 
 EMAIL: dict[str, Any] = {"sender": "shop@example.com", "to": "ann@example.org", "subject": "Hello", "body": "Hi Ann\n"}

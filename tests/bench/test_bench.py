@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from babygun.dev.etcd_binary import find_etcd
+from babygun.dev.etcd.binary import find_etcd
 from scripts.bench import report
 from scripts.bench.compare import prepared
 from scripts.bench.loadgen import ROOT, Load, Mail, Sink, arrival_times, sent_times

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from babygun.settings import Settings
+from babygun.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from tests.browser.stage import Browser, Page, Stage

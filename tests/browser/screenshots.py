@@ -13,10 +13,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from babygun.clock import utc_now
-from babygun.settings import Settings
+from babygun.runtime.clock import utc_now
+from babygun.runtime.settings import Settings
 from tests.browser.stage import Browser, Stage, browser, stage_for
-from tests.etcd_server import EtcdServer
+from tests.support.etcd_server import EtcdServer
 
 SECONDS = 240.0  # of traffic before the first picture
 NAMES = ("ann", "bob", "carla", "dan", "eve", "finn", "gita", "hugo", "ines", "jon", "kim", "lea", "max", "nora", "omar", "pia")

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from babygun.model import SCOPES, Scope
-from babygun.settings import Settings
+from babygun.runtime.settings import Settings
+from babygun.store.records import SCOPES, Scope
 from tests.api.conftest import RunningApi, running, until_ready
-from tests.rig import Rig, changed, rig_for
-from tests.smtp_server import MisbehavingServer
+from tests.support.rig import Rig, changed, rig_for
+from tests.support.smtp_server import MisbehavingServer
 
 try:
     from playwright.async_api import Browser, Error, Page, async_playwright, expect

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from babygun.store.acceptance import accept
+from babygun.store.emails.acceptance import accept
 from tests.browser.stage import Page, Stage, expect
 
 

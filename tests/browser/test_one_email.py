@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from babygun.clock import utc_now
+from babygun.runtime.clock import utc_now
 from tests.browser.stage import Page, Stage, expect
 
 

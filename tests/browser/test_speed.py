@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from babygun.email.model import Email, as_json
 from babygun.etcd import Txn, put
-from babygun.model import Email, as_json
 from tests.api.proxy import proxy_to
 from tests.browser.stage import Browser, Page, Stage, expect
 from tests.browser.test_list import many, row

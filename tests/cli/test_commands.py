@@ -12,14 +12,15 @@ from typing import NamedTuple
 
 import pytest
 
-from babygun.dev.etcd_binary import find_etcd
-from babygun.keys import JobRef
-from babygun.settings import Settings
-from babygun.store.clients import create_client
-from babygun.store.transitions import cancel
+from babygun.dev.etcd.binary import find_etcd
+from babygun.runtime.settings import Settings
+from babygun.store.access.clients import create_client
+from babygun.store.emails.transitions import cancel
+from babygun.store.keys import JobRef
 from tests.e2e.test_pipeline import api_process
-from tests.rig import Rig, changed, environment
-from tests.smtp_server import MisbehavingServer
+from tests.support.paths import ROOT
+from tests.support.rig import Rig, changed, environment
+from tests.support.smtp_server import MisbehavingServer
 
 
 class Result(NamedTuple):
@@ -36,7 +37,7 @@ class Command:
 
     async def __call__(self, *words: str, stdin: bytes = b"") -> Result:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "babygun", *words, env=environment(self.settings) | {"PYTHONPATH": str(Path(__file__).parents[2])}, cwd=self.folder,
+            sys.executable, "-m", "babygun", *words, env=environment(self.settings) | {"PYTHONPATH": str(ROOT)}, cwd=self.folder,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         out, error = await asyncio.wait_for(process.communicate(stdin), 30)
@@ -285,7 +286,7 @@ async def test_settings_are_listed_as_a_variable_would_hold_them(babygun: Comman
 @pytest.mark.parametrize("words", [("api",), ("worker",), ("doctor",), ("settings",)])
 async def test_setting_that_cannot_be_used_ends_each_command_with_a_sentence(babygun: Command, words: tuple[str, ...]) -> None:
     command = Command(babygun.settings, babygun.folder)
-    env = environment(command.settings) | {"BABYGUN_ETCD_TIMEOUT": "soon", "PYTHONPATH": str(Path(__file__).parents[2])}
+    env = environment(command.settings) | {"BABYGUN_ETCD_TIMEOUT": "soon", "PYTHONPATH": str(ROOT)}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "babygun", *words, env=env, cwd=command.folder, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )

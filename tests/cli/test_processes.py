@@ -14,18 +14,18 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from babygun import codec
-from babygun.keys import range_end
-from babygun.model import ApiProcess, Worker
-from babygun.store.clients import create_client
-from babygun.store.reading import list_workers
+from babygun.store import codec
+from babygun.store.access.clients import create_client
+from babygun.store.emails.reading import list_workers
+from babygun.store.keys import range_end
+from babygun.store.records import ApiProcess, Worker
 from tests.cli.test_commands import Command
-from tests.etcd_server import free_ports
-from tests.invariants import check_invariants
-from tests.rig import Rig, changed
-from tests.scraping import Scraped
-from tests.smtp_server import MisbehavingServer
-from tests.supervised import processes
+from tests.support.etcd_server import free_ports
+from tests.support.invariants import check_invariants
+from tests.support.rig import Rig, changed
+from tests.support.scraping import Scraped
+from tests.support.smtp_server import MisbehavingServer
+from tests.support.supervised import processes
 
 
 def two_ports() -> int:

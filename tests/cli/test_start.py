@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from babygun.etcd.access import Permission
-from babygun.settings import Settings
+from babygun.runtime.settings import Settings
 from tests.cli.test_commands import Command
 from tests.etcd.certificates import Authority
-from tests.etcd_server import EtcdServer
-from tests.guarded_etcd import as_user, guard, role_permissions
-from tests.rig import Rig, changed
+from tests.support.etcd_server import EtcdServer
+from tests.support.guarded_etcd import as_user, guard, role_permissions
+from tests.support.rig import Rig, changed
 
 DAY = timedelta(days=1)
 

@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from tests.etcd_server import free_ports
+from tests.support.etcd_server import free_ports
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PREFIX = "/babygun/"
 MEMBERS = ("etcd1", "etcd2", "etcd3")
 RUNNING = Counter({"etcd1": 1, "etcd2": 1, "etcd3": 1, "api": 2, "worker": 2, "balancer": 1, "mailpit": 1})

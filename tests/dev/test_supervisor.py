@@ -14,7 +14,7 @@ import pytest
 
 from babygun.dev.interpreter import python_command, python_environment
 from babygun.dev.supervisor import Component, StartFailed, Supervisor
-from babygun.processes import Backoff, describe_status
+from babygun.runtime.processes import Backoff, describe_status
 
 # Says its name and pid when it starts and "bye" when it is asked to stop.
 POLITE = """

@@ -11,11 +11,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from babygun.keys import range_end
+from babygun.store.keys import range_end
 from tests.e2e.test_pipeline import Api, api_process
-from tests.invariants import check_invariants
-from tests.rig import Rig, changed
-from tests.smtp_server import MisbehavingServer
+from tests.support.invariants import check_invariants
+from tests.support.rig import Rig, changed
+from tests.support.smtp_server import MisbehavingServer
 
 
 async def post(api: Api, batch: list[dict[str, Any]], key: str) -> list[str]:

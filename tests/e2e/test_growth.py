@@ -7,17 +7,17 @@ import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
-from babygun.dev.etcd_binary import find_etcd
-from tests.etcd_server import EtcdServer, NoEtcd
-from tests.invariants import check_invariants
-from tests.rig import Rig, changed, rig_for
-from tests.smtp_server import MisbehavingServer
+from babygun.dev.etcd.binary import find_etcd
+from tests.support.etcd_server import EtcdServer, NoEtcd
+from tests.support.invariants import check_invariants
+from tests.support.paths import ROOT
+from tests.support.rig import Rig, changed, rig_for
+from tests.support.smtp_server import MisbehavingServer
 
-SCRIPT = Path(__file__).parents[2] / "scripts/promote-etcd"
+SCRIPT = ROOT / "scripts/promote-etcd"
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from babygun.keys import range_end
-from babygun.settings import Settings
-from babygun.store.clients import create_client
-from tests.invariants import check_invariants
-from tests.rig import Rig, changed, environment
-from tests.smtp_server import MisbehavingServer
+from babygun.runtime.settings import Settings
+from babygun.store.access.clients import create_client
+from babygun.store.keys import range_end
+from tests.support.invariants import check_invariants
+from tests.support.rig import Rig, changed, environment
+from tests.support.smtp_server import MisbehavingServer
 
 
 class Api:

@@ -8,24 +8,24 @@ import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
 
-from babygun import authority
-from babygun.dev.etcd_binary import find_etcd
+from babygun.dev.etcd.binary import find_etcd
 from babygun.etcd import access
-from babygun.settings import Settings
-from babygun.store.clients import create_client
-from babygun.store.rights import RIGHTS, grants
+from babygun.pki import authority
+from babygun.runtime.settings import Settings
+from babygun.store.access.clients import create_client
+from babygun.store.access.rights import RIGHTS, grants
 from tests.api.conftest import running, until_ready
-from tests.etcd_server import EtcdServer, NoEtcd
-from tests.rig import rig_for
-from tests.smtp_server import MisbehavingServer
+from tests.support.etcd_server import EtcdServer, NoEtcd
+from tests.support.paths import ROOT
+from tests.support.rig import rig_for
+from tests.support.smtp_server import MisbehavingServer
 
-PAGE = (Path(__file__).parents[2] / "etcd/schema.md").read_text()
+PAGE = (ROOT / "etcd/schema.md").read_text()
 BLOCKS = dict(re.findall(r"^\*\*As (?:an )?(inspector|root)\*\*.*?```sh\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL))
 
 

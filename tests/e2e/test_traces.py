@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_pipeline import Api, api_process
-from tests.otlp_receiver import OtlpReceiver, Received
-from tests.rig import Rig, changed, environment
-from tests.smtp_server import MisbehavingServer
+from tests.support.otlp_receiver import OtlpReceiver, Received
+from tests.support.paths import ROOT
+from tests.support.rig import Rig, changed, environment
+from tests.support.smtp_server import MisbehavingServer
 
 TRACE, CLIENT_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED = {"traceparent": f"00-{TRACE}-{CLIENT_SPAN}-01", "tracestate": "vendor=t61rcWkgMzE"}
@@ -139,7 +140,7 @@ async def test_extra_that_is_missing_ends_the_start_with_a_sentence(rig: Rig, tm
     package = tmp_path / "opentelemetry"
     package.mkdir()
     (package / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'opentelemetry'\", name='opentelemetry')\n")
-    root = Path(__file__).parents[2]
+    root = ROOT
     env = environment(changed(rig.settings, api_port=0)) | {"PYTHONPATH": f"{tmp_path}:{root}", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "babygun", command, env=env, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
     _, error = await asyncio.wait_for(process.communicate(), 20)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.etcd_server import EtcdServer, NoEtcd
+from tests.support.etcd_server import EtcdServer, NoEtcd
 
 
 class OwnEtcd(Protocol):

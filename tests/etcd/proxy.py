@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import Self
 
-from tests.etcd_server import free_ports
+from tests.support.etcd_server import free_ports
 
 
 class Proxy:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from babygun import authority
 from babygun.errors import EtcdError, PermissionDenied
 from babygun.etcd import EtcdClient
 from babygun.etcd.access import Permission, enable, enabled, set_roles
+from babygun.pki import authority
 from tests.etcd.conftest import OwnEtcd
-from tests.etcd_server import EtcdServer
+from tests.support.etcd_server import EtcdServer
 
 MAIL = Permission(b"mail/", b"mail0", True)
 STAMPS = Permission(b"stamps/", b"stamps0", False)

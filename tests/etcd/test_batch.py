@@ -11,7 +11,7 @@ from babygun.errors import EtcdError, EtcdUnavailable, LeaseNotFound, OutcomeUnk
 from babygun.etcd import Batcher, EtcdClient, Txn, TxnResult, absent, batch, delete, delete_range, get, get_range, keep, modified_at, present, put, range_absent
 from babygun.etcd.wire import nest
 from tests.etcd.conftest import OwnEtcd
-from tests.etcd_server import EtcdServer
+from tests.support.etcd_server import EtcdServer
 
 
 def create(key: bytes, value: bytes = b"v") -> Txn:

@@ -11,7 +11,7 @@ import pytest
 from babygun.errors import Compacted, EtcdError, EtcdUnavailable, LeaseNotFound, OutcomeUnknown, OutOfSpace, SettingsError
 from babygun.etcd import EtcdClient, Txn, absent, created_at, delete, get, get_range, keep, modified_at, present, put, range_absent
 from tests.etcd.conftest import OwnEtcd
-from tests.etcd_server import EtcdServer, free_ports
+from tests.support.etcd_server import EtcdServer, free_ports
 
 
 async def test_key_put_and_deleted_reads_back_as_such(etcd: EtcdClient, etcd_prefix: str) -> None:

@@ -11,7 +11,7 @@ from aetcd import rpc
 
 from babygun.errors import EtcdUnavailable, OutcomeUnknown
 from babygun.etcd import Batcher, EtcdClient, Session, Txn, absent, put, watch
-from tests.etcd_server import EtcdCluster, EtcdServer, NoEtcd
+from tests.support.etcd_server import EtcdCluster, EtcdServer, NoEtcd
 
 
 @pytest.fixture

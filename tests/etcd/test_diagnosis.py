@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from babygun.etcd import clock_ahead, explain
-from babygun.settings import Settings
+from babygun.runtime.settings import Settings
 from tests.etcd.certificates import Authority, Pem
 from tests.etcd.conftest import OwnEtcd
-from tests.etcd_server import EtcdServer
+from tests.support.etcd_server import EtcdServer
 
 DAY = timedelta(days=1)
 

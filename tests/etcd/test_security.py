@@ -14,7 +14,7 @@ from babygun.etcd import Batcher, EtcdClient, Txn, get, put, watch
 from tests.etcd.certificates import Authority
 from tests.etcd.conftest import OwnEtcd
 from tests.etcd.proxy import Proxy
-from tests.etcd_server import EtcdServer
+from tests.support.etcd_server import EtcdServer
 
 
 @pytest.fixture

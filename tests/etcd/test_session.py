@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from babygun.etcd import EtcdClient, Session
-from tests.etcd_server import EtcdServer
+from tests.support.etcd_server import EtcdServer
 
 
 async def test_session_that_runs_outlives_its_ttl_and_close_takes_its_keys(etcd: EtcdClient, etcd_prefix: str) -> None:

@@ -12,7 +12,7 @@ from babygun.etcd import EtcdClient, Event, Txn, Watch, delete_range, put, watch
 from tests.etcd.conftest import OwnEtcd
 from tests.etcd.proxy import Proxy
 from tests.etcd.test_client import compact
-from tests.etcd_server import EtcdServer
+from tests.support.etcd_server import EtcdServer
 
 
 async def events_until(watching: Watch, last: bytes) -> list[Event]:

@@ -11,15 +11,16 @@ from typing import Any, Protocol
 
 import pytest
 
-from babygun import codec, lifecycle
+from babygun.email import lifecycle
+from babygun.email.model import Attachment, Content, Email, Job, Recipient
 from babygun.etcd import Txn, absent, put
 from babygun.etcd.batch import Batcher, _Waiting
 from babygun.etcd.wire import nest
-from babygun.ids import new_email_id
-from babygun.keys import JobRef, Keys
+from babygun.intake.ids import new_email_id
 from babygun.mime import render
-from babygun.model import Attachment, Content, Email, Job, Recipient
-from babygun.replies import Classifier, make_reply
+from babygun.smtp.replies import Classifier, make_reply
+from babygun.store import codec
+from babygun.store.keys import JobRef, Keys
 
 DATE = datetime(2026, 11, 25, 7, 5, 9, tzinfo=UTC)
 LINE = "The quick brown fox jumps over the lazy dog, and the dog lets it. \n"

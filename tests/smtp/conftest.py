@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from babygun.replies import Reply
-from babygun.routing import Relay
+from babygun.routing.relays import Relay
 from babygun.smtp import Envelope, SmtpPool
+from babygun.smtp.replies import Reply
 
 MESSAGE = b"From: a@example.org\r\nSubject: Hello\r\n\r\nHello.\r\n"
 TIMES: dict[str, Any] = {"connect_timeout": 5.0, "timeout": 5.0, "data_timeout": 5.0, "idle": 30.0}

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from babygun.replies import Reply
 from babygun.smtp import Envelope, NotSent, SmtpPool, connection
+from babygun.smtp.replies import Reply
 from babygun.smtp.transaction import AT_ONCE
 from tests.smtp.conftest import MESSAGE, send
 from tests.smtp.scripted import Peer, ScriptedServer
-from tests.smtp_server import HANG_UP, MisbehavingServer
+from tests.support.smtp_server import HANG_UP, MisbehavingServer
 
 NewPool = Callable[..., SmtpPool]
 EHLO = b"250-scripted.example\r\n250-PIPELINING\r\n250 CHUNKING\r\n"

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from babygun.replies import Reply
 from babygun.smtp import Envelope, SmtpPool
 from babygun.smtp.connection import dot_stuffed, wire_form
+from babygun.smtp.replies import Reply
 from tests.smtp.conftest import send, yes
 from tests.smtp.scripted import Peer, ScriptedServer
-from tests.smtp_server import MisbehavingServer
+from tests.support.smtp_server import MisbehavingServer
 
 NewPool = Callable[..., SmtpPool]
 HEAD = b"Subject: x\r\n\r\n"

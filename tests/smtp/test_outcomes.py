@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from babygun.replies import Reply
 from babygun.smtp import Envelope, NotSent, SmtpPool
+from babygun.smtp.replies import Reply
 from tests.smtp.conftest import MESSAGE, send, yes
-from tests.smtp_server import HANG_UP, MisbehavingServer
+from tests.support.smtp_server import HANG_UP, MisbehavingServer
 
 NewPool = Callable[..., SmtpPool]
 

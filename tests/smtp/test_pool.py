@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from babygun.replies import Reply
 from babygun.smtp import Envelope, NotSent, SmtpPool
+from babygun.smtp.replies import Reply
 from tests.smtp.conftest import MESSAGE, send, yes
 from tests.smtp.scripted import Peer, ScriptedServer
-from tests.smtp_server import MisbehavingServer
+from tests.support.smtp_server import MisbehavingServer
 
 NewPool = Callable[..., SmtpPool]
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from babygun.replies import Reply
 from babygun.smtp import SmtpPool
+from babygun.smtp.replies import Reply
 from babygun.smtp.reply_parser import MAX_LINE, MAX_LINES, TEXT_MAX, ReplyParser, ServerReply
 from tests.smtp.conftest import send
 from tests.smtp.scripted import Peer, ScriptedServer

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from babygun.routing import Relay
+from babygun.routing.relays import Relay
 from babygun.smtp import ConnectFailed, SmtpPool, check_relay
 from tests.smtp.conftest import TIMES, Certificates, send
 from tests.smtp.scripted import Peer, ScriptedServer
-from tests.smtp_server import MisbehavingServer
+from tests.support.smtp_server import MisbehavingServer
 
 NewPool = Callable[..., SmtpPool]
 LOGIN = ("relay-user", "s3cret: ü")

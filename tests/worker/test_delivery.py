@@ -10,12 +10,12 @@ from email.parser import BytesParser
 
 import pytest
 
-from babygun.clock import utc_now
-from babygun.model import Attachment
-from babygun.store.reading import list_workers
-from tests.invariants import check_invariants
-from tests.rig import Rig
-from tests.smtp_server import HANG_UP, MisbehavingServer
+from babygun.email.model import Attachment
+from babygun.runtime.clock import utc_now
+from babygun.store.emails.reading import list_workers
+from tests.support.invariants import check_invariants
+from tests.support.rig import Rig
+from tests.support.smtp_server import HANG_UP, MisbehavingServer
 
 
 async def test_email_to_one_recipient_is_delivered_and_complete(rig: Rig, smtp: MisbehavingServer) -> None:

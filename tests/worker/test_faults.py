@@ -11,21 +11,22 @@ from contextlib import suppress
 
 import pytest
 
-from babygun import codec, lifecycle
-from babygun.clock import utc_now
+from babygun.email import lifecycle
 from babygun.errors import Conflict, InvalidEmail, OutOfSpace
 from babygun.etcd import EtcdClient, Txn, put
-from babygun.keys import JobRef
-from babygun.model import Owner
-from babygun.store.acceptance import accept, prepare
-from babygun.store.transitions import cancel, retry
+from babygun.runtime.clock import utc_now
+from babygun.store import codec
+from babygun.store.emails.acceptance import accept, prepare
+from babygun.store.emails.transitions import cancel, retry
+from babygun.store.keys import JobRef
+from babygun.store.records import Owner
 from babygun.worker import worker as worker_module
 from tests.api.proxy import proxy_to
 from tests.etcd.test_client import compact
-from tests.etcd_server import EtcdServer
-from tests.invariants import check_invariants
-from tests.rig import Rig, changed, rig_for
-from tests.smtp_server import MisbehavingServer
+from tests.support.etcd_server import EtcdServer
+from tests.support.invariants import check_invariants
+from tests.support.rig import Rig, changed, rig_for
+from tests.support.smtp_server import MisbehavingServer
 
 
 def hang_once(smtp: MisbehavingServer, recipient: str) -> asyncio.Event:

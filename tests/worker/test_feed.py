@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from babygun import codec
+from babygun.email.ids import shard_of
+from babygun.email.model import Job
 from babygun.etcd import Txn, put
-from babygun.ids import new_email_id, shard_of
-from babygun.keys import JobRef
-from babygun.model import Job
+from babygun.intake.ids import new_email_id
+from babygun.store import codec
+from babygun.store.keys import JobRef
 from babygun.worker.feed import Feed
 from babygun.worker.ready import ReadyJobs
 from babygun.worker.slices import NOTHING, Slice
-from tests.rig import Rig
+from tests.support.rig import Rig
 
 
 async def test_slice_that_was_lost_before_its_read_began_holds_nothing(rig: Rig) -> None:

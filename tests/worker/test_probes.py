@@ -14,10 +14,10 @@ import aiohttp
 
 from babygun.worker import Worker
 from babygun.worker.probes import probed
-from tests.etcd_server import EtcdServer, free_ports
-from tests.rig import Rig, changed, environment, rig_for
-from tests.scraping import Scraped
-from tests.smtp_server import MisbehavingServer
+from tests.support.etcd_server import EtcdServer, free_ports
+from tests.support.rig import Rig, changed, environment, rig_for
+from tests.support.scraping import Scraped
+from tests.support.smtp_server import MisbehavingServer
 
 
 class Probes:

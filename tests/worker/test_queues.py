@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from babygun.store.transitions import cancel, retry
-from tests.invariants import check_invariants
-from tests.rig import Rig
-from tests.smtp_server import MisbehavingServer
+from babygun.store.emails.transitions import cancel, retry
+from tests.support.invariants import check_invariants
+from tests.support.rig import Rig
+from tests.support.smtp_server import MisbehavingServer
 
 
 async def test_two_queues_that_finish_at_the_same_moment_both_count(two_queues: Rig) -> None:

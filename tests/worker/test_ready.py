@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 
-from babygun.ids import new_email_id
-from babygun.keys import JobRef
-from babygun.model import Job
+from babygun.email.model import Job
+from babygun.intake.ids import new_email_id
+from babygun.store.keys import JobRef
 from babygun.worker.ready import ReadyJobs, Slots
 from babygun.worker.slices import NOTHING, Slice, slice_of
 

@@ -12,8 +12,8 @@ from babygun.api.live.mirror import Mirror, removed, whose
 from babygun.api.live.position import Change, Position
 from babygun.errors import Compacted, EtcdError
 from babygun.etcd import Event, Watch, watch
-from babygun.keys import range_end
 from babygun.store import Store
+from babygun.store.keys import range_end
 
 PATIENCE = 5.0  # s, that it may take
 _UNKNOWN = 50_000  # e-mails of which it is not known yet whose they are

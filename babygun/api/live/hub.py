@@ -18,7 +18,7 @@ from babygun.api.live.listener import MOST_PENDING, Listener
 from babygun.api.live.mirror import Mirror, TurnedBack, current_revision
 from babygun.api.live.position import BEGINNING, Change, Frame, Position
 from babygun.errors import Compacted, EtcdError, EtcdUnavailable
-from babygun.logs import get_logger
+from babygun.runtime.logs import get_logger
 from babygun.store import Store
 
 log = get_logger("api")

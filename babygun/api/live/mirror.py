@@ -13,16 +13,15 @@ from contextlib import suppress
 
 import msgspec
 
-from babygun import codec
-from babygun.api.documents import email_summary
+from babygun.api.emails.documents import email_summary
 from babygun.api.live.position import BEGINNING, Change, Frame, Position
 from babygun.errors import EtcdError, EtcdUnavailable
 from babygun.etcd import Event, KeyValue, Op, Watch, get, watch
-from babygun.etcd_versions import progress_is_in_step
-from babygun.keys import range_end
-from babygun.logs import get_logger
-from babygun.model import Owner
-from babygun.store import Store
+from babygun.etcd.versions import progress_is_in_step
+from babygun.runtime.logs import get_logger
+from babygun.store import Store, codec
+from babygun.store.keys import range_end
+from babygun.store.records import Owner
 
 log = get_logger("api")
 

@@ -11,18 +11,18 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from babygun import metrics
-from babygun.api.auth import Access
-from babygun.api.context import SECURITY_HEADERS, Api, access_of, api_of, call_of
-from babygun.api.live.glance import Glance
+from babygun.api.access.auth import Access
+from babygun.api.http.context import SECURITY_HEADERS, Api, access_of, api_of, call_of
+from babygun.api.http.problems import INSUFFICIENT_SCOPE, INVALID_REQUEST, NOT_READY, TOO_MANY_LISTENERS, Problem
 from babygun.api.live.hub import Hub
 from babygun.api.live.listener import Listener
+from babygun.api.live.overview_stream import Glance
 from babygun.api.live.position import BEGINNING
-from babygun.api.overview import live_state
-from babygun.api.problems import INSUFFICIENT_SCOPE, INVALID_REQUEST, NOT_READY, TOO_MANY_LISTENERS, Problem
+from babygun.api.operations.overview import live_state
 from babygun.errors import NotFound
-from babygun.logs import get_logger
-from babygun.store import reading
+from babygun.runtime import metrics
+from babygun.runtime.logs import get_logger
+from babygun.store.emails import reading
 
 log = get_logger("api")
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from babygun import __version__
-from babygun.dev.embedded_etcd import EmbeddedEtcd
-from babygun.dev.etcd_binary import EtcdBinary
-from babygun.dev.etcd_build import prepare_etcd
+from babygun.dev.etcd.binary import EtcdBinary
+from babygun.dev.etcd.build import prepare_etcd
+from babygun.dev.etcd.command_line import EmbeddedEtcd
 from babygun.dev.interpreter import python_command, python_environment
 from babygun.errors import BabygunError
 from scripts.bench.loadgen import Load, Mail, Sent, compiled

@@ -10,12 +10,12 @@ from dataclasses import replace
 import aiohttp
 import pytest
 
-from babygun.settings import Settings
+from babygun.runtime.settings import Settings
 from babygun.store import Store
 from tests.api.conftest import RunningApi, running, until_ready
-from tests.etcd_server import EtcdServer
-from tests.rig import Rig, environment, rig_for
-from tests.smtp_server import MisbehavingServer
+from tests.support.etcd_server import EtcdServer
+from tests.support.rig import Rig, environment, rig_for
+from tests.support.smtp_server import MisbehavingServer
 
 
 @pytest.fixture

@@ -10,18 +10,18 @@ import aiohttp
 import pytest
 
 from babygun.api.live import hub, stream
-from babygun.clock import utc_now
-from babygun.settings import Settings
+from babygun.runtime.clock import utc_now
+from babygun.runtime.settings import Settings
 from babygun.store import Store
-from babygun.store.clients import delete_client
-from babygun.store.transitions import release
+from babygun.store.access.clients import delete_client
+from babygun.store.emails.transitions import release
 from tests.api.conftest import RunningApi, StartApi, running, until_ready
 from tests.api.live.conftest import fallen_to, watchers
 from tests.api.live.listening import Stream, enters, listening
 from tests.api.test_emails import claimed
-from tests.etcd_server import EtcdServer
-from tests.guarded_etcd import as_user, guarded_etcd
-from tests.rig import Rig, rig_for
+from tests.support.etcd_server import EtcdServer
+from tests.support.guarded_etcd import as_user, guarded_etcd
+from tests.support.rig import Rig, rig_for
 
 # --- what is heard ---
 

@@ -11,15 +11,15 @@ import aiohttp
 import pytest
 
 from babygun.api.live import mirror, stream
-from babygun.settings import Settings
+from babygun.runtime.settings import Settings
 from babygun.store import Store
 from tests.api.conftest import RunningApi, StartApi
 from tests.api.live.conftest import api_process, fallen_to, watchers
 from tests.api.live.listening import Stream, listening
 from tests.api.test_emails import claimed
 from tests.etcd.test_client import compact
-from tests.etcd_server import EtcdServer
-from tests.rig import Rig
+from tests.support.etcd_server import EtcdServer
+from tests.support.rig import Rig
 
 
 async def test_stream_that_broke_off_goes_on_without_gap_and_double(api: RunningApi) -> None:

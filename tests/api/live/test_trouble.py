@@ -12,22 +12,21 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from babygun import codec
 from babygun.api.live import hub, listener, mirror, stream
-from babygun.clock import utc_now
+from babygun.email.model import Email, QueueState, Recipient
 from babygun.etcd import Txn, put
-from babygun.ids import new_email_id
-from babygun.keys import range_end
-from babygun.model import Email, QueueState, Recipient
-from babygun.settings import Settings
-from babygun.store import Store
+from babygun.intake.ids import new_email_id
+from babygun.runtime.clock import utc_now
+from babygun.runtime.settings import Settings
+from babygun.store import Store, codec
+from babygun.store.keys import range_end
 from tests.api.conftest import RunningApi, StartApi, running, until_ready
 from tests.api.live.conftest import api_process
 from tests.api.live.listening import enters, listening
 from tests.api.proxy import proxy_to
 from tests.etcd.test_client import compact
-from tests.etcd_server import EtcdServer
-from tests.scraping import Scraped
+from tests.support.etcd_server import EtcdServer
+from tests.support.scraping import Scraped
 
 
 async def test_etcd_that_was_away_for_a_moment_leaves_no_gap(start_api: StartApi, settings: Settings, api: RunningApi) -> None:

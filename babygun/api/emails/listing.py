@@ -1,0 +1,77 @@
+"""GET /emails: what its parameters mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import cast, get_args
+
+import msgspec
+from aiohttp import web
+
+from babygun.api.emails.documents import email_list
+from babygun.api.http.context import access_of, api_of, json_answer
+from babygun.api.http.problems import INVALID_REQUEST, Problem
+from babygun.email.addresses import parse_address
+from babygun.email.ids import is_email_id
+from babygun.email.model import EmailStatus
+from babygun.store.emails.listing import Filter, StatusFilter, comparable
+from babygun.store.emails.listing import list_emails as read_page
+
+STATUSES: tuple[str, ...] = (*get_args(EmailStatus), "waiting", "sending")
+DEFAULT_LIMIT, MAX_LIMIT = 20, 100
+_time = msgspec.json.Decoder(datetime).decode
+
+
+async def list_emails(request: web.Request) -> web.Response:
+    query = request.query
+    limit, cursor = limit_of(query), query.get("cursor")
+    if cursor is not None and not is_email_id(cursor):
+        raise Problem(INVALID_REQUEST, "The cursor is not one from an earlier page.", field="cursor")
+    page = await read_page(api_of(request).store, limit=limit, cursor=cursor, wanted=_filter(request))
+    return json_answer(email_list(page))
+
+
+def limit_of(query: Mapping[str, str]) -> int:
+    """How many a page shall have. Raises the 422 problem."""
+    limit = query.get("limit", str(DEFAULT_LIMIT))
+    if not re.fullmatch(r"[0-9]{1,3}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
+        raise Problem(INVALID_REQUEST, f"A page has 1 to {MAX_LIMIT} entries.", field="limit")
+    return int(limit)
+
+
+def _filter(request: web.Request) -> Filter:
+    query, access = request.query, access_of(request)
+    status = query.get("status")
+    if status is not None and status not in STATUSES:
+        raise Problem(INVALID_REQUEST, f"It must be one of {', '.join(STATUSES)}.", field="status")
+    return Filter(
+        client_id=None if access.is_admin else access.client.id,
+        status=cast("StatusFilter | None", status),
+        tag=query.get("tag"),
+        recipient=_recipient(query["recipient"]) if "recipient" in query else None,
+        after=_moment(query, "after"),
+        before=_moment(query, "before"),
+    )
+
+
+def _recipient(given: str) -> str:
+    given = given.strip()
+    try:
+        address = parse_address(f"x{given}" if given.startswith("@") else given)
+        return comparable(address.email[1:] if given.startswith("@") else address.email)
+    except ValueError as error:
+        raise Problem(INVALID_REQUEST, f"Give an address, or @ and a domain: {error}.", field="recipient") from None
+
+
+def _moment(query: Mapping[str, str], name: str) -> datetime | None:
+    if name not in query:
+        return None
+    try:
+        at = _time(msgspec.json.encode(query[name]))
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        at = None
+    if at is None or at.tzinfo is None:
+        raise Problem(INVALID_REQUEST, "Give a time with an offset (RFC 3339), such as 2030-01-31T08:00:00Z; a + in a query is written %2B.", field=name)
+    return at

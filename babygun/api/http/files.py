@@ -1,0 +1,110 @@
+"""The web page: plain files, read and compressed once at the start. Nothing on it comes from elsewhere, and its policy says so to the browser.
+
+Every view has an address of its own, and all of them answer the same ``index.html``, which shows what the address names. The other files lie
+under a path that holds a hash of all of them: they may be kept for ever, and a page never runs beside another version's script.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from importlib.resources import files
+
+from aiohttp import web
+
+from babygun.api.http.context import SECURITY_HEADERS
+from babygun.api.http.middleware import Handler
+
+VIEWS = ("/", "/page/overview", "/page/emails", "/page/emails/{id}", "/page/compose", "/page/schedule", "/page/workers", "/page/clients")
+FILES = "/page/files/{version}/{name}"
+_MEDIA_TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self'",
+        "frame-src 'self'",  # an e-mail's HTML, which has a policy of its own; a link in it leads nowhere
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",  # text never becomes HTML: no script of ours even could
+        "trusted-types 'none'",
+    )
+)
+_FOR_EVER = "public, max-age=31536000, immutable"
+_ASKED = "no-cache"  # kept, but asked about each time
+
+
+class Page:
+    """The files, by name. ``version``: a hash of all of them."""
+
+    def __init__(self, prefix: str) -> None:
+        found = {file.name: file.read_bytes() for file in files("babygun.api").joinpath("page").iterdir()}
+        digest = hashlib.sha256()
+        for name in sorted(found):
+            digest.update(name.encode() + b"\0" + found[name] + b"\0")
+        self.version = digest.hexdigest()[:16]
+        preloads = "\n".join(f'<link rel="modulepreload" href="{self.path(name)}">' for name in sorted(found) if name.endswith(".js"))
+        index = found.pop("index.html").decode().replace("<!-- modules -->", preloads)
+        self.index = index.replace("{files}", self.path("")).replace("{prefix}", prefix).encode()
+        self.files = found
+
+    def path(self, name: str) -> str:
+        return FILES.format(version=self.version, name=name)
+
+
+def add_pages(app: web.Application, prefix: str) -> None:
+    """``prefix``: of the keys in etcd, for the commands that the page shows."""
+    page = Page(prefix)
+    show = _shown(page.index, "html", _ASKED)
+    for path in VIEWS:
+        app.router.add_get(path, show)
+    kept = {name: _shown(data, name.rpartition(".")[2], _FOR_EVER) for name, data in page.files.items()}
+    other = {name: _shown(data, name.rpartition(".")[2], "no-store") for name, data in page.files.items()}
+
+    async def show_file(request: web.Request) -> web.StreamResponse:
+        """A file of another version, which another API process behind the same balancer may have named, gets ours: better than none."""
+        ours = request.match_info["version"] == page.version
+        handler = (kept if ours else other).get(request.match_info["name"])
+        if handler is None:
+            raise web.HTTPNotFound
+        return await handler(request)
+
+    app.router.add_get(FILES, show_file)
+
+
+def _shown(data: bytes, kind: str, caching: str) -> Handler:
+    tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
+    packed = gzip.compress(data, 9, mtime=0)
+    headers = {
+        **SECURITY_HEADERS,
+        "Cache-Control": caching,
+        "Content-Security-Policy": _POLICY,
+        "Content-Type": _MEDIA_TYPES[kind],
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "ETag": tag,
+        "Referrer-Policy": "no-referrer",
+        "Vary": "Accept-Encoding",
+    }
+    packed_headers = {**headers, "Content-Encoding": "gzip"}
+
+    async def show(request: web.Request) -> web.Response:
+        if request.headers.get("If-None-Match") == tag:
+            return web.Response(status=304, headers=headers)
+        if _takes_gzip(request.headers.get("Accept-Encoding", "")):
+            return web.Response(body=packed, headers=packed_headers)
+        return web.Response(body=data, headers=headers)
+
+    return show
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding header lets gzip through; ``gzip;q=0`` does not."""
+    for entry in accepted.lower().split(","):
+        name, _, weight = entry.partition(";")
+        if name.strip() in ("gzip", "*"):
+            return weight.replace(" ", "").rstrip("0.") not in ("q=", "q")
+    return False

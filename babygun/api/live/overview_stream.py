@@ -1,0 +1,55 @@
+"""The overview for all who listen, made once a second for all of them together, and only while there are some."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from babygun.api.live.listener import Listener
+from babygun.runtime.logs import get_logger
+
+log = get_logger("api")
+
+INTERVAL = 1.0  # s
+_encode = msgspec.json.Encoder().encode
+
+
+class Glance:
+    """``look``: makes the document."""
+
+    def __init__(self, look: Callable[[], Awaitable[msgspec.Struct]]) -> None:
+        self._look = look
+        self._listeners: set[Listener] = set()
+        self._running: asyncio.Task[None] | None = None
+
+    def join(self, listener: Listener) -> None:
+        self._listeners.add(listener)
+        if self._running is None:
+            self._running = asyncio.create_task(self._run(), name="live overview")
+
+    def leave(self, listener: Listener) -> None:
+        self._listeners.discard(listener)
+        if not self._listeners and self._running is not None:
+            self._running.cancel()
+            self._running = None
+
+    async def close(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + INTERVAL
+            try:
+                event = b"event: overview\ndata: %b\n\n" % _encode(await self._look())
+            except Exception as error:  # a fault of ours: the next second may be better
+                log.error("overview not made", exc=error)
+            else:
+                for listener in self._listeners:
+                    listener.glance(event)
+            await asyncio.sleep(max(0.0, due - loop.time()))

@@ -1,0 +1,180 @@
+"""GET /overview: what a person looks at first. Rates and processes are followed anyway (:mod:`babygun.store.cluster.presence`); etcd is asked for the rest at most every FRESH seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from babygun.api.emails.documents import WorkerDocument, worker_document
+from babygun.api.http.context import Api, api_of, json_answer
+from babygun.api.operations.cluster_metrics import Cluster
+from babygun.errors import EtcdError
+from babygun.etcd import Status
+from babygun.runtime.clock import utc_now
+from babygun.store.cluster.presence import Presence
+from babygun.store.cluster.rates import STEP
+from babygun.store.emails.depth import Depth
+
+FRESH = 2.0  # seconds for which what etcd said serves all who look
+PATIENCE = 0.8  # seconds that it is waited for; then the last reading is shown, or that there is none
+_SHARE = 10  # a reading serves ten times as long as it took: a full store is asked more rarely
+_OWING = 5.0  # seconds without an answer, after which the last reading is too old to be shown
+
+
+class RatesDocument(msgspec.Struct, frozen=True):
+    """E-mails accepted, and recipients delivered, deferred (to be tried again) and failed, a second."""
+
+    accepted: float
+    delivered: float
+    deferred: float
+    failed: float
+
+
+class RateHistory(msgspec.Struct, frozen=True):
+    """The last hour as this API process has followed it: a value for each ``step`` seconds, the first from ``start`` on; 720 at most, fewer after its start."""
+
+    start: datetime
+    step: int
+    accepted: list[float]
+    delivered: list[float]
+    deferred: list[float]
+    failed: list[float]
+
+
+class QueueDepth(msgspec.Struct, frozen=True):
+    """Jobs of one queue. ``ready``: to be sent, those being sent too; ``waiting``: for their time."""
+
+    queue: Annotated[str, Meta(description="_other: too many to be told apart.")]
+    ready: int
+    waiting: int
+    oldest_ready_seconds: float
+    overdue_seconds: Annotated[float, Meta(description="How long the most overdue one should have been ready; 0 where none is.")]
+
+
+class SeenWorker(WorkerDocument, frozen=True):
+    """A live worker, and how many seconds ago it checked in."""
+
+    heartbeat_age: float
+
+
+class SeenApi(msgspec.Struct, frozen=True):
+    """A live API process. ``accepted``: e-mails since its start; ``heartbeat_age``: seconds since it checked in."""
+
+    id: str
+    pid: int
+    hostname: str
+    version: str
+    started_at: datetime
+    last_checkin: datetime
+    accepted: int
+    heartbeat_age: float
+
+
+class EtcdMember(msgspec.Struct, frozen=True):
+    """A member by its endpoint in the setting etcd_endpoints. Its numbers are null while it does not answer."""
+
+    endpoint: str
+    ok: bool
+    leader: Annotated[bool, Meta(description="Whether it is the leader.")]
+    version: str | None
+    db_bytes: int | None
+    db_in_use_bytes: int | None
+    quota_bytes: int | None
+    problem: str | None
+
+
+class EtcdDocument(msgspec.Struct, frozen=True):
+    """The members that this process is told of, and the alarms that any of them has raised; null while nobody answers."""
+
+    members: list[EtcdMember]
+    alarms: list[str] | None
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """The state at this moment. Where etcd does not answer, ``problem`` says so, and what only etcd knows is null."""
+
+    at: datetime
+    rates: RatesDocument
+    queues: list[QueueDepth] | None
+    in_flight: Annotated[int | None, Meta(description="Jobs that some worker has at this moment.")]
+    workers: list[SeenWorker]
+    apis: list[SeenApi]
+    etcd: EtcdDocument
+    problem: str | None
+
+
+class Overview(Live, frozen=True, kw_only=True):
+    """The same with the last hour."""
+
+    history: RateHistory
+
+
+async def show_overview(request: web.Request) -> web.Response:
+    api = api_of(request)
+    live = await live_state(api)
+    history = api.presence.rates.history(time.time())
+    start = datetime.fromtimestamp(history.start, UTC)
+    return json_answer(Overview(**msgspec.structs.asdict(live), history=RateHistory(start, round(STEP), **history.values)))
+
+
+async def live_state(api: Api) -> Live:
+    """Without the history. Takes PATIENCE at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            await api.cluster.read(max(FRESH, _SHARE * api.cluster.took))
+    cluster = api.cluster
+    owing = cluster.depth is None or cluster.waited > _OWING  # before the first reading is done, too
+    depth = None if owing else cluster.depth
+    return Live(
+        at=utc_now(),
+        rates=RatesDocument(**api.presence.rates.now(time.time())),
+        queues=_queues(depth) if depth is not None else None,
+        in_flight=depth.owned if depth is not None else None,
+        workers=_workers(api.presence),
+        apis=_apis(api.presence),
+        etcd=EtcdDocument(_members(cluster, api.settings.etcd_quota), None if owing else cluster.alarms),
+        problem=f"etcd does not answer: {cluster.problem or 'it takes too long'}" if owing else None,
+    )
+
+
+def _queues(depth: Depth) -> list[QueueDepth]:
+    return [
+        QueueDepth(
+            queue,
+            depth.jobs[queue, "ready"],
+            depth.jobs[queue, "waiting"],
+            round(depth.oldest.get((queue, "ready"), 0.0), 1),
+            round(depth.oldest.get((queue, "waiting"), 0.0), 1),
+        )
+        for queue in sorted({queue for queue, _ in depth.jobs})
+    ]
+
+
+def _workers(presence: Presence) -> list[SeenWorker]:
+    seen = sorted(presence.workers.items())
+    return [SeenWorker(**msgspec.structs.asdict(worker_document(heard.process)), heartbeat_age=round(heard.age, 1)) for _, heard in seen]
+
+
+def _apis(presence: Presence) -> list[SeenApi]:
+    seen = [(heard.process, round(heard.age, 1)) for _, heard in sorted(presence.apis.items())]
+    return [SeenApi(p.id, p.pid, p.hostname, p.version, p.started_at, p.last_checkin, p.accepted, age) for p, age in seen]
+
+
+def _members(cluster: Cluster, quota: int) -> list[EtcdMember]:
+    return [_member(endpoint, found, quota) for endpoint, found in cluster.members.items()]
+
+
+def _member(endpoint: str, found: Status | EtcdError, quota: int) -> EtcdMember:
+    if isinstance(found, EtcdError):
+        return EtcdMember(endpoint, False, False, None, None, None, None, str(found))
+    problems = [*found.errors, *(["it knows of no leader"] if not found.leader else []), *(["it is a learner, and has no vote yet"] if found.is_learner else [])]
+    problem = "; ".join(dict.fromkeys(problems)) or None
+    leads = found.leader != 0 and found.leader == found.member
+    return EtcdMember(endpoint, problem is None, leads, found.version, found.db_size, found.db_size_in_use, found.quota or quota, problem)

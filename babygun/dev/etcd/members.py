@@ -1,0 +1,119 @@
+"""Which etcd members a data folder has, where their data are, and at which ports they listen.
+
+An only member keeps its data in ``etcd/``; of several, each has its own folder, ``etcd-1/`` and so on. Members know each other by
+their peer addresses, for good, so ``etcd-cluster.json`` keeps those ports. The clients' ports may be others at each start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from babygun.dev.data_folder import DataFolder
+from babygun.dev.etcd.binary import EtcdBinary
+from babygun.dev.etcd.command_line import EmbeddedEtcd
+from babygun.dev.ports import Ports
+from babygun.errors import BabygunError, SettingsError
+from babygun.runtime.identifiers import new_token
+
+SIZES = (1, 3, 5)  # an even number outlives no more failures than the odd one below it
+CLIENT_PORT = 2379
+
+
+@dataclass(frozen=True)
+class EtcdCluster:
+    """The members of one data folder. ``peer_ports`` is empty, and ``token`` too, until the members have been started once."""
+
+    folder: DataFolder
+    size: int
+    peer_ports: tuple[int, ...] = ()
+    token: str = ""
+
+    @classmethod
+    def of(cls, folder: DataFolder, asked: int | None) -> EtcdCluster:
+        """The cluster that the folder has; in a new folder one of ``asked`` members, or of one.
+
+        Raises SettingsError where another size is asked for, BabygunError where the folder lacks a part of what it had.
+        """
+        kept = _kept(folder)
+        if kept and asked not in (None, kept.size):
+            raise SettingsError(
+                f"the etcd in {folder.path} has {_members(kept.size)}, not {asked}: leave --etcd-members out, or choose another folder with --data-dir; nothing was changed"
+            )
+        return kept or cls(folder, asked or 1)
+
+    def choose_ports(self, ports: Ports, asked: int | None) -> MemberPorts:
+        """``asked``: the first member's port for clients, the others' follow it; 0: any free ones; None: free ones from the default on."""
+        peers = self.peer_ports
+        for number, port in enumerate(peers, 1):
+            ports.again(f"etcd's member {number}", port)
+        clients: list[int] = []
+        default = CLIENT_PORT
+        for number in range(self.size):
+            what = "etcd" if self.size == 1 else f"etcd's member {number + 1}"
+            clients.append(ports.choose(what, asked=asked + number if asked else asked, default=default, option="--etcd-port"))
+            default = clients[-1] + 1
+        if not peers:
+            peers = tuple(ports.any() if self.size == 1 else ports.lasting() for _ in range(self.size))
+        return MemberPorts(tuple(clients), peers)
+
+    def members(self, ports: MemberPorts, binary: EtcdBinary, quota: int) -> list[EmbeddedEtcd]:
+        """The members, ready to be started; of a new cluster, its ports are kept from here on."""
+        if self.size == 1:
+            return [EmbeddedEtcd(binary, self.folder.path / "etcd", ports.clients[0], ports.peers[0], quota)]
+        token = self.token or new_token(8)
+        if not self.peer_ports:
+            self.folder.write_etcd_cluster({"peer_ports": list(ports.peers), "token": token, "formed": False})
+        peers = {f"babygun-{number}": port for number, port in enumerate(ports.peers, 1)}
+        return [
+            EmbeddedEtcd(binary, _data(self.folder, number), client, peer, quota, f"babygun-{number}", peers, token)
+            for number, (client, peer) in enumerate(zip(ports.clients, ports.peers, strict=True), 1)
+        ]
+
+    def formed(self) -> None:
+        """All members have answered: from now on each has data that must not be missing."""
+        kept = self.folder.read_etcd_cluster() if self.size > 1 else None
+        if kept and not kept.get("formed"):
+            self.folder.write_etcd_cluster({**kept, "formed": True})
+
+
+@dataclass(frozen=True)
+class MemberPorts:
+    """The ports of each member, in the members' order."""
+
+    clients: tuple[int, ...]
+    peers: tuple[int, ...]
+
+
+def _kept(folder: DataFolder) -> EtcdCluster | None:
+    """The cluster whose data are in the folder; None where there are none yet, whatever a start that failed has left."""
+    with_data = {number for number in range(1, max(SIZES) + 1) if (_data(folder, number) / "member").is_dir()}
+    kept = folder.read_etcd_cluster()
+    if not with_data and not (kept and kept.get("formed")):
+        return EtcdCluster(folder, 1) if (folder.path / "etcd" / "member").is_dir() else None
+    if kept is None:
+        raise BabygunError(f"{folder.path} has an etcd cluster's data but no etcd-cluster.json: put that file back, for it says where the members look for each other")
+    ports = _ports(folder, kept)
+    missing = [f"{_data(folder, number).name}/" for number in range(1, len(ports) + 1) if number not in with_data]
+    if missing and kept.get("formed"):
+        raise BabygunError(
+            f"{folder.path} lacks {' and '.join(missing)}, the data of a member of its etcd cluster: put them back, or choose another folder with --data-dir. "
+            "Begun with nothing, that member could outvote one that knows of mail that was accepted"
+        )
+    return EtcdCluster(folder, len(ports), ports, str(kept.get("token", "")))
+
+
+def _ports(folder: DataFolder, kept: dict[str, Any]) -> tuple[int, ...]:
+    ports = kept.get("peer_ports")
+    if not isinstance(ports, list) or len(ports) not in SIZES or not all(isinstance(port, int) for port in ports):
+        raise BabygunError(f"{folder.path / 'etcd-cluster.json'} has no peer_ports of 3 or 5 members: put it back as it was")
+    return tuple(ports)
+
+
+def _data(folder: DataFolder, number: int) -> Path:
+    return folder.path / f"etcd-{number}"
+
+
+def _members(count: int) -> str:
+    return f"{count} member{'' if count == 1 else 's'}"

@@ -1,0 +1,102 @@
+"""API clients, the keys that sign their tokens, and the tokens that were revoked before their time."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from babygun.errors import Conflict, OutcomeUnknown
+from babygun.etcd import Txn, absent, get, put, range_absent
+from babygun.runtime.clock import utc_now
+from babygun.runtime.identifiers import new_token
+from babygun.store import codec
+from babygun.store.keys import range_end
+from babygun.store.records import Client, Scope, SigningKey
+from babygun.store.store import Store
+
+MAX_NAME = 200
+_client_id = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
+
+
+def is_client_id(text: str) -> bool:
+    """Whether ``text`` has the form of a client's id."""
+    return _client_id(text) is not None
+
+
+def faults(name: str, client_id: str | None, rate: float | None) -> Iterator[tuple[str, str]]:
+    """What speaks against a client to be made: the field, and what is wrong with it."""
+    if not 1 <= len(name.strip()) <= MAX_NAME or not name.isprintable():
+        yield "name", f"a client's name has 1 to {MAX_NAME} characters, without line breaks: say what it is for"
+    if client_id is not None and not is_client_id(client_id):
+        yield "id", "a client's id has 1 to 64 letters, digits, dots, hyphens and underscores"
+    if rate is not None and not 0 < rate < math.inf:
+        yield "rate", "the rate must be above 0"
+
+
+async def create_client(
+    store: Store,
+    *,
+    name: str,
+    scopes: Sequence[Scope],
+    rate: float | None = None,
+    client_id: str | None = None,
+    secret: str | None = None,
+) -> tuple[Client, str]:
+    """A new client and its secret, which is not stored and can't be shown again. Raises Conflict where the id is taken."""
+    secret = secret or new_token(32)
+    salt = os.urandom(16)
+    client = Client(client_id or new_token(8), name, tuple(scopes), f"sha256:{salt.hex()}:{_digest(salt, secret)}", utc_now(), rate)
+    key = store.keys.client(client.id)
+    value = codec.encode_state(client)
+    txn = Txn([absent(key)], [put(key, value)], [get(key)])
+    try:
+        result = await store.client.txn(txn)
+    except OutcomeUnknown:  # nobody would ever know the secret of a client that was made all the same
+        result = await store.client.txn(txn)
+    if not result.succeeded and [kv.value for kv in result.kvs(0)] != [value]:
+        raise Conflict(f"there is a client {client.id!r} already")
+    return client, secret
+
+
+async def list_clients(store: Store) -> list[Client]:
+    """All clients, by id."""
+    found = await store.client.range(store.keys.clients, range_end(store.keys.clients))
+    return [codec.decode_state(kv.value, Client) for kv in found.kvs]
+
+
+async def get_client(store: Store, client_id: str) -> Client | None:
+    found = await store.client.get(store.keys.client(client_id))
+    return codec.decode_state(found.value, Client) if found else None
+
+
+async def delete_client(store: Store, client_id: str) -> bool:
+    """Takes the client away; its tokens are refused within a second. False: there was none. Its emails stay."""
+    return await store.client.delete(store.keys.client(client_id)) > 0
+
+
+def verify_secret(client: Client, secret: str) -> bool:
+    """Whether this is the client's secret; takes the same time whether or not it is."""
+    _, salt, digest = client.secret_hash.split(":")
+    return hmac.compare_digest(digest, _digest(bytes.fromhex(salt), secret))
+
+
+def _digest(salt: bytes, secret: str) -> str:
+    return hashlib.sha256(salt + secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+async def ensure_signing_key(store: Store) -> None:
+    """Makes the first signing key, unless there is one. Any number of API processes may do this at the same time."""
+    key = SigningKey(new_token(4), os.urandom(32), utc_now())
+    first = range_absent(store.keys.signing_keys, range_end(store.keys.signing_keys))
+    await store.client.txn(Txn([first], [put(store.keys.signing_key(key.kid), codec.encode_state(key))]))
+
+
+async def revoke_token(store: Store, jti: str, expires_at: datetime) -> None:
+    """Refuses a token from now on; the mark goes when the token would have expired anyway."""
+    seconds = max(0, math.ceil((expires_at - utc_now()).total_seconds())) + 60  # clocks may differ by this much
+    await store.client.put(store.keys.revoked(jti), b"", await store.client.grant(seconds))

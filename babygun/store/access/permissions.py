@@ -1,0 +1,71 @@
+"""Whether etcd lets this process do what its role has to do, and under which user: asked before the first e-mail depends on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from babygun.errors import PermissionDenied, SettingsError
+from babygun.etcd import Op, Txn, created_at, delete, get, get_range
+from babygun.pki.certificates import read_certificate
+from babygun.runtime.settings import Settings
+from babygun.store.access.rights import Grant, Role, grants
+from babygun.store.store import Store
+
+_NEVER = 1 << 62  # a revision that no key was created at: a compare with it never holds
+
+
+def user_of(settings: Settings) -> str:
+    """The etcd user that this process is: by name, or by the common name of its certificate; empty for none."""
+    if settings.etcd_user:
+        return settings.etcd_user
+    try:
+        return read_certificate(settings.etcd_cert).subject if settings.etcd_cert else ""
+    except SettingsError:
+        return ""
+
+
+def explain_denied(settings: Settings, error: PermissionDenied) -> str:
+    """Why etcd lets this process do nothing at all, as a sentence."""
+    said = str(error).lower()
+    if "authentication failed" in said:
+        return f"etcd does not take the password of its user {settings.etcd_user}, or does not know that user (etcd_user, etcd_password)"
+    if "user name is empty" in said:
+        return "etcd's authentication is on: set etcd_user and etcd_password, or show a client certificate with the user's name (etcd_cert)"
+    return f"etcd refuses its user {user_of(settings) or '(none)'}: {error}"
+
+
+async def missing_rights(store: Store, role: Role) -> list[str]:
+    """The rights that a process of this role needs and etcd does not give it, a sentence each. Raises EtcdError.
+
+    All of them are asked for by one transaction whose compares never hold: etcd checks the rights of what it would do first.
+    """
+    wanted = grants(store.keys, role)
+    if await _allowed(store, wanted):
+        return []
+    user = f"etcd user {user_of(store.settings) or '(none)'}"
+    found = await asyncio.gather(*(_lacking(store, grant) for grant in wanted))
+    lacking = [(grant, words) for grant, words in zip(wanted, found, strict=True) if words]
+    if len(lacking) == len(wanted) and all(words == "read" for _, words in lacking):
+        return [f"{user} may read nothing under {store.keys.prefix.decode()}: it has no role, or one without rights there (babygun access makes them)"]
+    return [f"{user} may not {words} {grant.start.decode()}" for grant, words in lacking]
+
+
+async def _lacking(store: Store, grant: Grant) -> str:
+    """``read`` or ``write``, whichever it may not; empty where it may all that it needs."""
+    if not await _allowed(store, [grant._replace(right="read")]):
+        return "read"
+    return "" if await _allowed(store, [grant]) else "write"
+
+
+async def _allowed(store: Store, wanted: Sequence[Grant]) -> bool:
+    ops: list[Op] = []
+    for grant in wanted:
+        ops.append(get_range(grant.start, grant.end, limit=1, keys_only=True) if grant.end else get(grant.start))
+        if grant.right == "readwrite":
+            ops.append(delete(grant.start))  # a delete passes where etcd is full, too
+    try:
+        await store.client.txn(Txn([created_at(grant.start, _NEVER) for grant in wanted], ops))
+    except PermissionDenied:
+        return False
+    return True

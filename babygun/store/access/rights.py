@@ -1,0 +1,86 @@
+"""What each role of process needs in etcd: one table, from which etcd's roles are made, and against which a process's user is checked.
+
+Shape: ``RIGHTS[role]`` holds a ``{kind of keys: "read" | "readwrite"}`` for each of the roles ``api``, ``worker`` and ``inspector``; a kind
+is the name that :class:`babygun.store.keys.Keys` gives to it. :func:`grants` turns that into the ranges of one installation::
+
+    grants(Keys("/babygun/"), "worker") -> [Grant(b"/babygun/emails/", b"/babygun/emails0", "readwrite"), …]
+
+so a role is made by granting each of these, as ``etcdctl role grant-permission ROLE readwrite START END``; an empty ``end`` means the
+one key. "read" covers gets, ranges, watches and the compares of a transaction; "readwrite" that, puts, deletes, and the end of a lease that
+such keys hang on. Leases, the status and the alarms need no right.
+
+An inspector reads what happens to mail, and neither what it says nor what opens the API.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from babygun.store.keys import Keys, range_end
+
+Role = Literal["api", "worker", "inspector"]
+Right = Literal["read", "readwrite"]
+
+
+class Grant(NamedTuple):
+    """A right to the keys in [start, end); ``end`` empty: to the key ``start`` alone."""
+
+    start: bytes
+    end: bytes
+    right: Right
+
+
+RIGHTS: dict[Role, dict[str, Right]] = {
+    "api": {
+        "emails": "readwrite",
+        "jobs": "readwrite",
+        "waiting": "readwrite",
+        "owners": "read",  # what is being sent can't be cancelled
+        "contents": "readwrite",
+        "logs": "readwrite",
+        "failures": "readwrite",
+        "workers": "read",
+        "apis": "readwrite",
+        "clients": "readwrite",  # an administrator makes and deletes them
+        "signing_keys": "readwrite",  # the first process makes the first key
+        "revocations": "readwrite",
+        "idempotencies": "readwrite",
+        "retentions": "readwrite",  # a cancelled e-mail ends here
+        "cluster": "readwrite",
+    },
+    "worker": {
+        "emails": "readwrite",
+        "jobs": "readwrite",
+        "waiting": "readwrite",
+        "owners": "readwrite",
+        "contents": "readwrite",
+        "logs": "readwrite",
+        "failures": "readwrite",
+        "workers": "readwrite",
+        "retentions": "readwrite",
+        "cluster": "readwrite",
+    },
+    "inspector": {
+        "emails": "read",
+        "jobs": "read",
+        "waiting": "read",
+        "owners": "read",
+        "logs": "read",
+        "failures": "read",
+        "workers": "read",
+        "apis": "read",
+        "revocations": "read",
+        "idempotencies": "read",
+        "retentions": "read",
+        "cluster": "read",
+    },
+}
+
+
+def grants(keys: Keys, role: Role) -> list[Grant]:
+    """The ranges that a role needs, by key."""
+    found = []
+    for kind, right in RIGHTS[role].items():
+        start: bytes = getattr(keys, kind)
+        found.append(Grant(start, range_end(start) if start.endswith(b"/") else b"", right))
+    return sorted(found)

@@ -1,0 +1,210 @@
+"""How e-mails are stored first: one by one, or the part of a batch that one transaction carries.
+
+When a call here returns, what it tells of is committed. A write whose answer did not come is sent again: its compares let it take
+effect once only, and the refusal of the second one says that the first was applied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from msgspec.structs import replace
+
+from babygun.email import lifecycle
+from babygun.email.model import Email
+from babygun.errors import Conflict, EtcdError, EtcdUnavailable, InvalidEmail, LeaseNotFound, OutcomeUnknown, OutOfSpace
+from babygun.etcd import Compare, Op, Txn, TxnResult, absent, get, keep, present, put
+from babygun.runtime.logs import get_logger
+from babygun.store import codec
+from babygun.store.emails.transitions import record_ops
+from babygun.store.records import IdempotencyRecord
+from babygun.store.store import Store
+
+log = get_logger("store")
+
+T = TypeVar("T")
+
+# An email's last transition writes, per queue, the job's and the owner's end, hangs each log entry and each chunk on its lease, and
+# must stay below etcd's 128 operations.
+MAX_QUEUES = 16
+MAX_CHUNKS = 48
+NESTED = 20  # operations side by side in a transaction; the fewer, the more transactions can go with it as one batch
+
+
+class NewEmail(NamedTuple):
+    """An e-mail that is ready to be stored: the writes that do it, and the chunks that have to be there before."""
+
+    id: str
+    recipients: int
+    ops: list[Op]
+    later: list[tuple[bytes, bytes]]  # the keys and values of the content's chunks beyond the first
+
+    @property
+    def size(self) -> int:
+        """Bytes of the writes, on the wire."""
+        return sum(len(op.encoded) for op in self.ops)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """``repeated``: the Idempotency-Key was known, and ``email_id`` is the first request's."""
+
+    email_id: str
+    repeated: bool = False
+
+
+def prepare(store: Store, email: Email, packed: bytes, *, now: datetime, send_at: datetime | None = None) -> NewEmail:
+    """``packed``: the content from ``codec.encode_content``. Raises InvalidEmail where it is too much for one e-mail."""
+    chunks = codec.chunked(packed)
+    if len(chunks) > MAX_CHUNKS:
+        raise InvalidEmail(f"The e-mail takes {len(packed)} bytes; at most {MAX_CHUNKS * codec.CHUNK_BYTES} can be stored.", field="attachments", status=413)
+    transition = lifecycle.accept(replace(email, size=len(packed), chunks=len(chunks)), now=now, send_at=send_at)
+    email = transition.email
+    if len(email.queues) > MAX_QUEUES:
+        raise InvalidEmail(f"The recipients go by more than {MAX_QUEUES} relays; send several e-mails.", field="recipients")
+    keys = store.keys
+    ops = record_ops(keys, transition)
+    ops.append(put(keys.chunk(email.id, 0), chunks[0]))
+    later = [(keys.chunk(email.id, number), chunk) for number, chunk in enumerate(chunks[1:], 1)] if len(chunks) > 1 else []
+    ops += [keep(key, 0) for key, _ in later]
+    return NewEmail(email.id, len(email.recipients), ops, later)
+
+
+async def accept(
+    store: Store,
+    email: Email,
+    packed: bytes,
+    *,
+    now: datetime,
+    send_at: datetime | None = None,
+    idempotency_key: str | None = None,
+    fingerprint: str = "",
+) -> Accepted:
+    """Stores a new email; when this returns, it is committed. ``packed``: the content from ``codec.encode_content``.
+
+    Raises InvalidEmail where it is too much for one e-mail, Conflict where the key stands for another request, and EtcdUnavailable or OutcomeUnknown where etcd could not be
+    brought to answer in time: then the email may or may not have been stored, and nobody may acknowledge it.
+    """
+    new = prepare(store, email, packed, now=now, send_at=send_at)
+    if idempotency_key is None:
+        await write(store, [new])
+        return Accepted(new.id)
+    key = store.keys.idempotency(email.client_id, idempotency_key)
+    known = await write(store, [new], mark=(key, codec.encode_state(IdempotencyRecord(new.id, fingerprint))))
+    if known is None:
+        return Accepted(new.id)
+    first = codec.decode_idempotency(known)
+    if first.email_id == new.id:
+        return Accepted(new.id)  # an earlier try of ours was applied after all
+    if first.fingerprint != fingerprint:
+        raise Conflict("this Idempotency-Key has been used with another request")
+    return Accepted(first.email_id, repeated=True)
+
+
+async def write(store: Store, emails: Sequence[NewEmail], *, mark: tuple[bytes, bytes] | None = None) -> bytes | None:
+    """Stores all of ``emails`` or none, in one transaction; their ids are new.
+
+    ``mark``: a key and its value, written along on a lease of the setting idempotency_retention unless that key is there: then nothing is stored, and what it holds is returned.
+    That may be what an earlier try of this very call wrote. Otherwise None is returned, and they are stored.
+
+    Raises EtcdUnavailable or OutcomeUnknown where etcd could not be brought to answer in time: then they may or may not be stored.
+    """
+    first = store.keys.email(emails[0].id)  # stands for all: they are written together
+    if len(emails) == 1:
+        ops, later = emails[0].ops, emails[0].later
+    else:
+        ops, later = [op for new in emails for op in new.ops], [chunk for new in emails for chunk in new.later]
+    compares = [absent(first)]
+    compares += [present(key) for key, _ in later]
+    upload_lease = await _upload(store, later) if later else 0
+    try:
+        if mark is not None:
+            return await _write_marked(store, first, compares, ops, mark)
+        result = await _settle(store, partial(store.batcher.submit, Txn(compares, ops, nested=NESTED)))
+    except OutOfSpace:
+        if await store.client.get(first) is None:
+            raise
+        return None  # etcd wrote it, and noticed only then that it is full
+    finally:
+        if upload_lease:
+            # What was accepted is off this lease by now; what was not goes with it.
+            await asyncio.shield(asyncio.ensure_future(_revoke(store, upload_lease)))
+    if not result.succeeded and not await _is_there(store, first):
+        raise _expired()
+    return None
+
+
+async def _is_there(store: Store, first: bytes) -> bool:
+    """Whether a write was refused because the id is there: an earlier try of ours was applied after all."""
+    try:
+        return await _settle(store, partial(store.client.get, first)) is not None
+    except EtcdUnavailable as error:
+        raise OutcomeUnknown(str(error)) from None
+
+
+async def _write_marked(store: Store, first: bytes, compares: Sequence[Compare], ops: Sequence[Op], mark: tuple[bytes, bytes]) -> bytes | None:
+    """The same with the mark; what it held before, where it was there."""
+    idempotency_lease = 0
+
+    async def submit() -> TxnResult:
+        nonlocal idempotency_lease  # anew each time: a lease that is gone is replaced by another one
+        idempotency_lease = await store.idempotency_leases.lease(1)
+        txn = Txn([*compares, absent(mark[0])], [*ops, put(*mark, idempotency_lease)], [get(first), get(mark[0])], nested=NESTED)
+        return await store.batcher.submit(txn)
+
+    result = await _settle(store, submit, lambda: store.idempotency_leases.forget(idempotency_lease))
+    if result.succeeded:
+        return None
+    if known := result.kvs(1):
+        return known[0].value
+    if result.kvs(0):
+        return None  # refused because the id is there: an earlier try of ours was applied after all
+    raise _expired()
+
+
+def _expired() -> OutcomeUnknown:
+    return OutcomeUnknown("the parts of a large e-mail expired before it was complete: the upload took too long")
+
+
+async def _upload(store: Store, chunks: list[tuple[bytes, bytes]]) -> int:
+    """Writes the later chunks of a large content under a lease of some minutes; the accept takes them off it."""
+    lease = await store.client.grant(int(store.settings.upload_lease))
+    try:
+        for key, chunk in chunks:  # one at a time: a large e-mail must not hold up the small ones
+            txn = Txn([], [put(key, chunk, lease)])
+            await _settle(store, partial(store.batcher.submit, txn))
+    except BaseException:
+        await asyncio.shield(asyncio.ensure_future(_revoke(store, lease)))
+        raise
+    return lease
+
+
+async def _revoke(store: Store, lease: int) -> None:
+    try:
+        await store.client.revoke(lease)
+    except EtcdError as error:
+        log.warning("upload lease not revoked; it expires by itself", error=str(error))
+
+
+async def _settle(store: Store, write: Callable[[], Awaitable[T]], lease_gone: Callable[[], None] | None = None) -> T:
+    """Sends a write that is safe to repeat until etcd has answered, for at most twice the RPC's own time limit."""
+    deadline = time.monotonic() + 2 * store.settings.etcd_timeout
+    unknown: OutcomeUnknown | None = None
+    while True:
+        try:
+            return await write()
+        except LeaseNotFound:
+            if lease_gone is None:
+                raise
+            lease_gone()
+        except (OutcomeUnknown, EtcdUnavailable) as error:
+            unknown = error if isinstance(error, OutcomeUnknown) else unknown
+            if time.monotonic() > deadline:
+                raise (unknown or error) from None  # what was unknown once can't be ruled out by a later refusal
+            await asyncio.sleep(0.05)

@@ -1,0 +1,38 @@
+"""Waiting for the next thing that happens to one e-mail."""
+
+from __future__ import annotations
+
+import asyncio
+
+from babygun.errors import Compacted
+from babygun.etcd import Watch, watch
+from babygun.store.keys import range_end
+from babygun.store.store import Store
+
+
+async def next_change(store: Store, email_id: str, revision: int) -> None:
+    """Returns when the record has been written after ``revision``, or some queue of it has been taken or given back; at once where that lies behind.
+
+    Waits as long as etcd is away. A return may be a false alarm: read, and compare. Raises EtcdError where etcd refuses the watch.
+    """
+    owners = store.keys.email_owners(email_id)
+    async with (
+        watch(store.client, store.keys.email(email_id), b"", revision=revision + 1) as records,
+        watch(store.client, owners, range_end(owners), revision=revision + 1) as claims,
+    ):
+        waits = [asyncio.create_task(_one(changes), name="next change") for changes in (records, claims)]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in done:
+                wait.result()
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def _one(changes: Watch) -> None:
+    try:
+        await anext(changes)
+    except Compacted:  # too long ago to tell
+        return

@@ -1,0 +1,146 @@
+"""How many jobs etcd holds, by queue and state, and how old the oldest are: for metrics, and cheap with any number of jobs.
+
+Ready jobs: with the first key of a range etcd says how many the range holds. So each shard is read queue by queue, one key at a
+time: the first key names the shard's first queue, the next read begins behind that queue, and the difference of the two counts is
+how many it had. All shards take two transactions a round; rounds are one more than a shard has queues. These are plain reads: a
+nested transaction would go through etcd's log.
+
+Waiting jobs sort by time and have their queue at the key's end, so telling queues apart means reading keys: the first READ_WAITING.
+
+Counts are of slightly different moments, and may be wrong by what came and went in between.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Literal
+
+from babygun.email.ids import SHARDS, created_ms
+from babygun.etcd import KeyValue, Op, TxnResult, count_range, get_range
+from babygun.runtime.clock import utc_now
+from babygun.runtime.metrics import OTHER
+from babygun.store.keys import range_end
+from babygun.store.store import Store
+
+State = Literal["ready", "waiting"]
+
+READ_WAITING = 5000  # not-before keys that are read; the further ones count as queue OTHER
+MOST_QUEUES = 32  # of one shard that are told apart; its further ones count as OTHER
+_PAGE = 1000  # keys read at once, which take some milliseconds of this process
+_OPS = 128  # in one transaction
+_REMEMBERED = 1000  # revisions with their times: hours, as often as anybody scrapes
+
+
+@dataclass(slots=True)
+class Depth:
+    """``jobs``: how many, by queue and state (ready: those that some worker has at this moment too; these are also ``owned``).
+
+    ``oldest``: seconds by queue and state; ready: since when the oldest could have been sent, waiting: since when the most
+    overdue one should be ready, 0 where none is overdue. ``workers``: whose lease is alive.
+    """
+
+    owned: int = 0
+    workers: int = 0
+    jobs: Counter[tuple[str, State]] = field(default_factory=Counter)
+    oldest: dict[tuple[str, State], float] = field(default_factory=dict)
+
+    def older(self, queue: str, state: State, seconds: float) -> None:
+        self.oldest[queue, state] = max(self.oldest.get((queue, state), 0.0), seconds)
+
+
+class Depths:
+    """Reads depths, again and again. It remembers when which revision was current, which tells how long a job has been ready: its
+    id only says when the e-mail was accepted, which for one that was deferred is long ago."""
+
+    def __init__(self, store: Store, queues: Iterable[str] = ()) -> None:
+        """``queues``: those that are told of though they are empty."""
+        self._store, self._queues = store, tuple(queues)
+        self._revisions: list[int] = []
+        self._times: list[float] = []  # monotonic, of the revisions
+
+    async def read(self, deadline: float) -> Depth:
+        """Until ``deadline`` (time.monotonic()), or raises EtcdError."""
+        depth = Depth()
+        for queue in self._queues:
+            depth.jobs[queue, "ready"] = depth.jobs[queue, "waiting"] = 0
+            depth.oldest[queue, "ready"] = depth.oldest[queue, "waiting"] = 0.0
+        await self._read_waiting(depth, deadline)
+        await self._read_ready(depth, deadline)
+        return depth
+
+    async def _ranges(self, ops: list[Op], deadline: float) -> TxnResult:
+        return await self._store.client.read(ops, timeout=max(0.0, deadline - time.monotonic()))
+
+    async def _read_waiting(self, depth: Depth, deadline: float) -> None:
+        keys = self._store.keys
+        start, end = keys.waiting, range_end(keys.waiting)
+        now, asked = utc_now(), time.monotonic()
+        result = await self._ranges([get_range(start, end, limit=_PAGE, keys_only=True), *(count_range(p, range_end(p)) for p in (keys.owners, keys.workers))], deadline)
+        self._remember(result.revision, asked)
+        depth.owned, depth.workers = result.count(1), result.count(2)
+        read = 0
+        while kvs := result.kvs(0):
+            read += len(kvs)
+            for kv in kvs:
+                queue = keys.last_part(kv.key)
+                if not depth.jobs[queue, "waiting"]:  # the first of its queue is the most overdue
+                    with suppress(ValueError):  # put there by hand
+                        depth.older(queue, "waiting", (now - keys.parse_not_before(kv.key)[0]).total_seconds())
+                depth.jobs[queue, "waiting"] += 1
+            if read >= READ_WAITING or not result.more(0):
+                break
+            result = await self._ranges([get_range(kvs[-1].key + b"\0", end, limit=_PAGE, keys_only=True)], deadline)
+        if further := result.count(0) - len(kvs):  # a range counts all that it holds, whatever its limit
+            depth.jobs[OTHER, "waiting"] += further
+
+    async def _read_ready(self, depth: Depth, deadline: float) -> None:
+        keys = self._store.keys
+        starts = {shard: keys.job_shard(shard) for shard in range(SHARDS)}
+        before: dict[int, tuple[str, int]] = {}  # the queue that a shard's last read began with, and how many jobs there were from it on
+        for rounds in range(MOST_QUEUES + 1):
+            for group in [list(starts)[at : at + _OPS] for at in range(0, len(starts), _OPS)]:
+                result = await self._ranges([get_range(starts[shard], range_end(keys.job_shard(shard)), limit=1, keys_only=True) for shard in group], deadline)
+                for index, shard in enumerate(group):
+                    count = result.count(index)
+                    if shard in before:
+                        queue, then = before.pop(shard)
+                        depth.jobs[queue, "ready"] += max(0, then - count)
+                    if not count:
+                        del starts[shard]
+                    elif rounds == MOST_QUEUES:
+                        depth.jobs[OTHER, "ready"] += count
+                    else:
+                        queue, starts[shard] = self._first(depth, shard, result.kvs(index)[0])
+                        before[shard] = queue, count
+
+    def _first(self, depth: Depth, shard: int, kv: KeyValue) -> tuple[str, bytes]:
+        """Notes the age of a shard's first job of a queue; returns the queue, and where the next one begins."""
+        keys = self._store.keys
+        try:
+            ref = keys.parse_job(kv.key)
+        except ValueError:  # put there by hand
+            return OTHER, kv.key + b"\0"
+        accepted = max(0.0, time.time() - created_ms(ref.email_id) / 1000)
+        depth.older(ref.queue, "ready", min(accepted, self._since(kv.create_revision)))
+        return ref.queue, range_end(keys.job_queue(shard, ref.queue))
+
+    def _remember(self, revision: int, asked: float) -> None:
+        if self._revisions and revision < self._revisions[-1]:  # another etcd, or one restored from a backup
+            self._revisions.clear()
+            self._times.clear()
+        if not self._revisions or revision > self._revisions[-1]:
+            self._revisions.append(revision)
+            self._times.append(asked)
+            del self._revisions[:-_REMEMBERED], self._times[:-_REMEMBERED]
+        else:
+            self._times[-1] = asked  # nothing was written since
+
+    def _since(self, revision: int) -> float:
+        """For how many seconds, at most, this revision has been there; infinite where that was before all that is remembered."""
+        at = bisect_left(self._revisions, revision)  # those before it are older
+        return time.monotonic() - self._times[at - 1] if at else float("inf")

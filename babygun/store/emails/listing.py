@@ -1,0 +1,210 @@
+"""The listing of e-mails: newest first, filtered, page by page. A page is what etcd held at one revision, and reads a bounded number of keys.
+
+Failed e-mails are found by their index, those being sent by their owner keys, which begin with the id just the same; all others by their records.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from babygun.email.addresses import to_ascii_domain
+from babygun.email.ids import created_ms, is_email_id
+from babygun.email.model import Email, EmailStatus
+from babygun.etcd import KeyValue, Op, get, get_range
+from babygun.etcd.client import Range
+from babygun.runtime.clock import utc_now
+from babygun.store import codec
+from babygun.store.keys import range_end
+from babygun.store.records import Owner
+from babygun.store.store import Store
+
+StatusFilter = EmailStatus | Literal["waiting", "sending"]
+
+SCAN_KEYS = 1000  # records that one page of a filtered listing looks at, at most; the cursor goes on from there
+_FIRST_WINDOW_MS = 1000  # how far back the first look of a listing goes
+_AT_ONCE = 100  # reads in one transaction; etcd takes 128
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which e-mails. ``client_id``: whose, None for everybody's; ``status``: waiting and sending are the two kinds of incomplete;
+    ``recipient``: an address, or ``@`` and a domain, made :func:`comparable`; ``after``, ``before``: accepted in [after, before)."""
+
+    client_id: str | None = None
+    status: StatusFilter | None = None
+    tag: str | None = None
+    recipient: str | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+
+    @property
+    def is_none(self) -> bool:
+        """Whether every record fits that lies in the time asked for."""
+        return self.client_id is None and self.status is None and self.tag is None and self.recipient is None
+
+    def fits(self, email: Email) -> bool:
+        """Of the record alone: whether somebody sends it is not in there."""
+        wanted: StatusFilter | None = "incomplete" if self.status in ("waiting", "sending") else self.status
+        return (
+            (self.client_id is None or email.client_id == self.client_id)
+            and (wanted is None or email.status == wanted)
+            and (self.tag is None or self.tag in email.tags)
+            and (self.recipient is None or any(_is_for(recipient.email, self.recipient) for recipient in email.recipients))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """``cursor`` leads to the next page, older e-mails; None at the end. A page may be short and still have one. ``owners``: by e-mail and queue, who is sending."""
+
+    emails: list[Email]
+    cursor: str | None
+    owners: dict[str, dict[str, Owner]] = field(default_factory=dict)
+
+
+def comparable(email: str) -> str:
+    """An address (or ``@`` and a domain) in the form in which they are compared: lower case, the domain in ASCII. Raises ValueError."""
+    return to_ascii_domain(email.lower())
+
+
+def _is_for(email: str, wanted: str) -> bool:
+    email = comparable(email)
+    return email[email.rfind("@") :] == wanted if wanted.startswith("@") else email == wanted
+
+
+async def list_emails(store: Store, *, limit: int, cursor: str | None = None, wanted: Filter | None = None) -> Page:
+    """The newest e-mails before ``cursor`` that fit."""
+    return await _Listing(store, wanted or Filter()).page(limit, cursor)
+
+
+class _Listing:
+    """Reads one page. ``revision``: the first read's, which all others go by."""
+
+    def __init__(self, store: Store, wanted: Filter) -> None:
+        self._store, self._wanted = store, wanted
+        self._revision = 0
+        keys = store.keys
+        self._prefix = keys.failures if wanted.status == "failed" else keys.owners if wanted.status == "sending" else keys.emails
+        self._owners: dict[str, dict[str, Owner]] = {}
+
+    async def page(self, limit: int, cursor: str | None) -> Page:
+        wanted = self._wanted
+        emails: list[Email] = []
+        seen = 0
+        last: str | None = None
+        async for kvs in self._newest_first(cursor, limit + 1 if wanted.is_none else max(limit + 1, 100)):
+            for email in await self._fitting(kvs):
+                if len(emails) == limit or seen == SCAN_KEYS:
+                    return await self._finished(emails, last)
+                seen += 1
+                last = email.id
+                if wanted.fits(email) and (wanted.status not in ("waiting", "sending") or bool(self._owners.get(email.id)) == (wanted.status == "sending")):
+                    emails.append(email)
+        return await self._finished(emails, None)
+
+    async def _fitting(self, kvs: list[KeyValue]) -> list[Email]:
+        """The records of some keys in their order; with their owners, where these decide."""
+        if self._prefix == self._store.keys.emails:
+            emails = [codec.decode_email(kv.value) for kv in kvs]
+        else:
+            emails = await self._records(dict.fromkeys(self._email_id(kv.key) for kv in kvs))
+        if self._wanted.status in ("waiting", "sending"):
+            await self._read_owners([email for email in emails if self._wanted.fits(email)])
+        return emails
+
+    async def _finished(self, emails: list[Email], cursor: str | None) -> Page:
+        await self._read_owners([email for email in emails if email.id not in self._owners])
+        return Page(emails, cursor, {email.id: self._owners[email.id] for email in emails if self._owners.get(email.id)})
+
+    async def _read_owners(self, emails: Sequence[Email]) -> None:
+        """Of those that are not over; the others have none."""
+        keys = self._store.keys
+        ids = [email.id for email in emails if email.status == "incomplete"]
+        ops = [get_range(start, range_end(start), revision=self._revision) for start in map(keys.email_owners, ids)]
+        for email_id, kvs in zip(ids, await self._read(ops), strict=True):
+            self._owners[email_id] = {keys.parse_owner(kv.key).queue: codec.decode_owner(kv.value) for kv in kvs}
+
+    async def _records(self, ids: Sequence[str] | dict[str, None]) -> list[Email]:
+        """The records that keys of an index point to, in the index's order."""
+        found = await self._read([get(self._store.keys.email(email_id), revision=self._revision) for email_id in ids])
+        return [codec.decode_email(kvs[0].value) for kvs in found if kvs]
+
+    async def _read(self, ops: list[Op]) -> list[list[KeyValue]]:
+        found: list[list[KeyValue]] = []
+        for at in range(0, len(ops), _AT_ONCE):
+            part = ops[at : at + _AT_ONCE]
+            result = await self._store.client.read(part)
+            found += [result.kvs(index) for index in range(len(part))]
+        return found
+
+    async def _range(self, start: bytes, end: bytes, *, limit: int, keys_only: bool = False) -> Range:
+        found = await self._store.client.range(start, end, limit=limit, keys_only=keys_only, revision=self._revision)
+        self._revision = self._revision or found.revision
+        return found
+
+    def _email_id(self, key: bytes) -> str:
+        """Of a key that begins with it behind the prefix."""
+        return key[len(self._prefix) :].partition(b"/")[0].decode(errors="replace")
+
+    async def _newest_first(self, cursor: str | None, chunk: int) -> AsyncIterator[list[KeyValue]]:
+        """The keys under the prefix (email ids first, which sort by time) from the newest, some at a time; of one id all at once.
+
+        etcd sorts a descending range only after it has read all of it, whatever the limit. So this looks back in windows of
+        time, read ascending: a window that holds more than ``chunk`` keys is cut, an empty one makes the next one 16 times longer.
+        """
+        prefix, least_ms = self._prefix, _ms(self._wanted.after)
+        end, end_ms = await self._end(cursor)
+        window = float(_FIRST_WINDOW_MS)
+        probing = False
+        crowded: int | None = None  # where a window began that held too many: what is left of it is halved, not overshot again
+        while end_ms > least_ms:
+            start_ms = max(least_ms, int(end_ms - window))
+            if crowded is not None and crowded >= start_ms:
+                start_ms = max(start_ms, min(end_ms - 1, (crowded + end_ms) // 2))
+            start = prefix + _id_floor(start_ms) if start_ms else prefix
+            found = await self._range(start, end, limit=1 if probing else chunk)
+            if found.more and found.count <= chunk:
+                found = await self._range(start, end, limit=chunk)
+            probing = found.count == 0 or found.count > chunk  # the next guess is a rough one: just count
+            if probing and found.count and end_ms - start_ms > 1:
+                crowded, window = start_ms, max(1.0, min((end_ms - start_ms) / 2, (end_ms - start_ms) * chunk / found.count))
+                continue
+            kvs = found.kvs
+            while found.more:  # more than a chunk of ids in one millisecond
+                found = await self._range(kvs[-1].key + b"\0", end, limit=SCAN_KEYS)
+                kvs = kvs + found.kvs
+            if kvs:
+                yield kvs[::-1]
+            window = (end_ms - start_ms) * (16 if not kvs else min(16.0, max(1.0, chunk / len(kvs))))
+            if crowded is not None and crowded >= start_ms:
+                crowded = None
+            end, end_ms = start, start_ms
+
+    async def _end(self, cursor: str | None) -> tuple[bytes, int]:
+        """Where the listing begins: the key that all of its own are before, and a time in milliseconds that they are all before, too."""
+        before_ms = _ms(self._wanted.before) if self._wanted.before is not None else None
+        if cursor and is_email_id(cursor) and (before_ms is None or created_ms(cursor) < before_ms):
+            return self._prefix + cursor.encode(), created_ms(cursor) + 1
+        if before_ms is not None:
+            return self._prefix + _id_floor(before_ms), before_ms
+        now_ms = int(utc_now().timestamp() * 1000) + 1
+        # Ids are made from several machines' clocks, so "now" may be before the newest.
+        ahead = await self._range(self._prefix + _id_floor(now_ms), range_end(self._prefix), limit=1, keys_only=True)
+        return range_end(self._prefix), now_ms if not ahead.kvs else now_ms + 86_400_000
+
+
+def _ms(at: datetime | None) -> int:
+    """The first millisecond that is not before ``at``, since the epoch."""
+    return 0 if at is None else max(0, math.ceil((at - _EPOCH) / _MS))
+
+
+def _id_floor(ms: int) -> bytes:
+    """What every id of this millisecond or later sorts after."""
+    digits = f"{ms:012x}"
+    return f"{digits[:8]}-{digits[8:]}".encode()

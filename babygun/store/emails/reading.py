@@ -1,0 +1,96 @@
+"""Reads that the API and the command line answer from; :mod:`babygun.store.emails.listing` has the listing. Each reads a bounded number of keys, however full the store is."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from babygun.email import lifecycle
+from babygun.email.ids import is_email_id
+from babygun.email.model import Content, Email, LogEntry
+from babygun.etcd import KeyValue, Txn, get, get_range
+from babygun.store import codec
+from babygun.store.keys import JobRef, range_end
+from babygun.store.records import Owner, Worker
+from babygun.store.store import Store
+
+_WORKERS = 1000
+_OWNERS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class EmailView:
+    """One email as it was at ``revision``. ``owners``: who was sending which queue at that moment; ``content``: None where not kept.
+
+    ``record_revision``: of the record's last change; ``owner_revisions``: at which each owner took its queue."""
+
+    email: Email
+    content: Content | None
+    owners: dict[str, Owner]
+    revision: int
+    record_revision: int
+    owner_revisions: tuple[int, ...]
+
+
+async def get_email(store: Store, email_id: str, *, content: bool = True) -> EmailView | None:
+    """One email, read at one revision; None where there is none."""
+    if not is_email_id(email_id):
+        return None
+    owners, chunks = store.keys.email_owners(email_id), store.keys.content(email_id)
+    reads = [get(store.keys.email(email_id)), get_range(owners, range_end(owners))]
+    if content:
+        reads.append(get_range(chunks, range_end(chunks)))
+    result = await store.client.txn(Txn([], reads))
+    records = result.kvs(0)
+    if not records:
+        return None
+    email = codec.decode_email(records[0].value)
+    parts = result.kvs(2) if content else []
+    whole = len(parts) == email.chunks  # a content that is just being removed counts as gone
+    content_kept = codec.decode_content(b"".join(kv.value for kv in parts)) if whole else None
+    taken = result.kvs(1)
+    return EmailView(email, content_kept, _owners(store, taken), result.revision, records[0].mod_revision, tuple(kv.create_revision for kv in taken))
+
+
+async def get_log(store: Store, email_id: str) -> tuple[Email, list[LogEntry], dict[str, Owner]] | None:
+    """An email's record, its log entries from the oldest, and who is sending it now; None where there is no such email."""
+    if not is_email_id(email_id):
+        return None
+    owners, entries = store.keys.email_owners(email_id), store.keys.log(email_id)
+    result = await store.client.txn(Txn([], [get(store.keys.email(email_id)), get_range(owners, range_end(owners)), get_range(entries, range_end(entries))]))
+    records = result.kvs(0)
+    if not records:
+        return None
+    email = codec.decode_email(records[0].value)
+    log = [codec.decode_log_entry(kv.value) for kv in result.kvs(2)]
+    if not log or log[0].seq > 0:  # there only in what an earlier version accepted
+        log = [*lifecycle.told(email), *log]
+    return email, log, _owners(store, result.kvs(1))
+
+
+def _owners(store: Store, kvs: list[KeyValue]) -> dict[str, Owner]:
+    return {store.keys.parse_owner(kv.key).queue: codec.decode_owner(kv.value) for kv in kvs}
+
+
+async def list_workers(store: Store) -> list[Worker]:
+    """The workers whose lease is alive, by id."""
+    found = await store.client.range(store.keys.workers, range_end(store.keys.workers), limit=_WORKERS)
+    return [codec.decode_state(kv.value, Worker) for kv in found.kvs]
+
+
+async def owned_by(store: Store, worker_id: str, *, revision: int = 0) -> list[tuple[JobRef, int]]:
+    """What a worker owns (or owned at ``revision``), with the owner keys' create revisions.
+
+    Reads all owner keys: as many as sends are in flight. Keys that can't be read, put there by hand, are passed over.
+    """
+    owned: list[tuple[JobRef, int]] = []
+    start, end = store.keys.owners, range_end(store.keys.owners)
+    while True:
+        found = await store.client.range(start, end, limit=_OWNERS_AT_ONCE, revision=revision)
+        for kv in found.kvs:
+            with suppress(ValueError):
+                if codec.decode_owner(kv.value).worker_id == worker_id:
+                    owned.append((store.keys.parse_owner(kv.key), kv.create_revision))
+        if not found.more:
+            return owned
+        start = found.kvs[-1].key + b"\0"

@@ -1,0 +1,167 @@
+"""The key schema: the only place where a key of etcd is built or parsed (see etcd/schema.md for people).
+
+Keys are bytes, since that is what etcd compares and sorts. All of them live under one prefix, so several installations can
+share one etcd. An email's shard is part of its job keys, so that a slice of shards is one range and one watch.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+from urllib.parse import quote
+
+from babygun.email.ids import SHARDS, is_email_id, shard_of
+from babygun.runtime.clock import format_time, parse_time
+
+LOG_ENTRIES = 32  # kept of an email: the first and the newest 31; bounds the operations of the transaction that ends it
+
+
+class JobRef(NamedTuple):
+    """Names one job: one queue of one email."""
+
+    email_id: str
+    queue: str
+
+
+def range_end(prefix: bytes) -> bytes:
+    """The end of the range that holds every key starting with ``prefix``."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+class Keys:
+    """Builds and parses every key under one prefix, ``/babygun/`` by default. Parsing raises ValueError on a key of another form:
+    somebody may have put one there by hand."""
+
+    def __init__(self, prefix: str = "/babygun/") -> None:
+        self.prefix = p = prefix.encode()
+        self.emails = p + b"emails/"
+        self.jobs = p + b"jobs/"
+        self.waiting = p + b"not-before/"
+        self.owners = p + b"owners/"
+        self.contents = p + b"contents/"
+        self.logs = p + b"log/"
+        self.failures = p + b"failed/"
+        self.workers = p + b"workers/"
+        self.apis = p + b"apis/"
+        self.clients = p + b"clients/"
+        self.signing_keys = p + b"signing-keys/"
+        self.revocations = p + b"revoked/"
+        self.idempotencies = p + b"idempotency/"
+        self.retentions = p + b"retention/"
+        self.cluster = p + b"cluster"  # one key: the name of whom all of this belongs to
+
+    def email(self, email_id: str) -> bytes:
+        return self.emails + email_id.encode()
+
+    def email_id(self, key: bytes) -> str:
+        """Of a key of ``emails/`` or ``failed/``."""
+        return key[key.rindex(b"/") + 1 :].decode()
+
+    def job(self, ref: JobRef) -> bytes:
+        email_id, queue = ref
+        return self.jobs + f"{shard_of(email_id)}/{queue}/{email_id}".encode()
+
+    def parse_job(self, key: bytes) -> JobRef:
+        _, queue, email_id = key[len(self.jobs) :].decode().split("/")
+        return _job_ref(email_id, queue)
+
+    def job_shard(self, shard: int) -> bytes:
+        """The prefix of a shard's jobs."""
+        return b"%b%02x/" % (self.jobs, shard)
+
+    def job_queue(self, shard: int, queue: str) -> bytes:
+        """The prefix of a queue's jobs in a shard."""
+        return b"%b%02x/%b/" % (self.jobs, shard, queue.encode())
+
+    def job_slice(self, first: int, end: int) -> tuple[bytes, bytes]:
+        """The range of the jobs in shards [first, end)."""
+        return self.job_shard(first), range_end(self.jobs) if end >= SHARDS else self.job_shard(end)
+
+    def not_before(self, due: datetime, ref: JobRef) -> bytes:
+        return b"%b%b/%b/%b" % (self.waiting, format_time(due).encode(), ref.email_id.encode(), ref.queue.encode())
+
+    def parse_not_before(self, key: bytes) -> tuple[datetime, JobRef]:
+        due, email_id, queue = key[len(self.waiting) :].decode().split("/")
+        return parse_time(due), _job_ref(email_id, queue)
+
+    def due_until(self, now: datetime) -> bytes:
+        """The end of the range of what is due at ``now``."""
+        return self.waiting + format_time(now).encode() + b"0"  # '0' follows '/'
+
+    def owner(self, ref: JobRef) -> bytes:
+        return b"%b%b/%b" % (self.owners, ref.email_id.encode(), ref.queue.encode())
+
+    def parse_owner(self, key: bytes) -> JobRef:
+        email_id, queue = key[len(self.owners) :].decode().split("/")
+        return _job_ref(email_id, queue)
+
+    def email_owners(self, email_id: str) -> bytes:
+        return b"%b%b/" % (self.owners, email_id.encode())
+
+    def content(self, email_id: str) -> bytes:
+        """The prefix of an email's chunks."""
+        return b"%b%b/" % (self.contents, email_id.encode())
+
+    def chunk(self, email_id: str, number: int) -> bytes:
+        return b"%b%b/%04d" % (self.contents, email_id.encode(), number)
+
+    def log(self, email_id: str) -> bytes:
+        """The prefix of an email's log."""
+        return b"%b%b/" % (self.logs, email_id.encode())
+
+    def log_entry(self, email_id: str, seq: int) -> bytes:
+        return b"%b%b/%06d" % (self.logs, email_id.encode(), seq)
+
+    def failed(self, email_id: str) -> bytes:
+        return self.failures + email_id.encode()
+
+    def worker(self, worker_id: str) -> bytes:
+        return self.workers + worker_id.encode()
+
+    def worker_id(self, key: bytes) -> str:
+        return key[len(self.workers) :].decode(errors="replace")
+
+    def api(self, api_id: str) -> bytes:
+        return self.apis + api_id.encode()
+
+    def client(self, client_id: str) -> bytes:
+        return self.clients + client_id.encode()
+
+    def signing_key(self, kid: str) -> bytes:
+        return self.signing_keys + kid.encode()
+
+    def revoked(self, jti: str) -> bytes:
+        return self.revocations + jti.encode()
+
+    def last_part(self, key: bytes) -> str:
+        """The name at the end of a key: a client id, a key id, a token id, a process's id."""
+        return key[key.rindex(b"/") + 1 :].decode(errors="replace")
+
+    def idempotency(self, client_id: str, key: str) -> bytes:
+        return b"%b%b/%b" % (self.idempotencies, client_id.encode(), quote(key, safe="").encode())
+
+    def idempotency_parts(self, client_id: str, key: str) -> bytes:
+        """The prefix of the marks that a batch's parts leave, all but the first, whose mark is the key itself."""
+        return self.idempotency(client_id, key) + b"/"  # no key's name has a slash in it
+
+    def retention(self, kind: str, granted: datetime, lease_id: int) -> bytes:
+        """A retention lease's own key, on that lease; ``kind`` is ``contents``, ``emails`` or ``idempotency``."""
+        return b"%b%b/%b/%x" % (self.retentions, kind.encode(), format_time(granted).encode(), lease_id)
+
+    def retention_kind(self, kind: str) -> bytes:
+        return b"%b%b/" % (self.retentions, kind.encode())
+
+    def parse_retention(self, key: bytes) -> tuple[str, datetime, int]:
+        kind, granted, lease = key[len(self.retentions) :].decode().split("/")
+        return kind, parse_time(granted), int(lease, 16)
+
+
+def _job_ref(email_id: str, queue: str) -> JobRef:
+    if not is_email_id(email_id):
+        raise ValueError(f"{email_id!r} is not an email id")
+    return JobRef(email_id, queue)
+
+
+def kept_log_seqs(newest: int, first: int) -> list[int]:
+    """Which entries of a log have keys when ``newest`` (from 0) is its newest: the newest LOG_ENTRIES - 1 from the ``first`` with a key on, and 0 where that is the first."""
+    return [*range(first, 1), *range(max(1, first, newest - LOG_ENTRIES + 2), newest + 1)]

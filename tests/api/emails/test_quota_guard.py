@@ -1,0 +1,92 @@
+"""An etcd that fills up: new e-mails are refused before nothing can be written any more, and taken again when there is space."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from babygun.errors import OutOfSpace
+from babygun.etcd import Txn, delete_range
+from babygun.intake import quota_guard as space
+from babygun.runtime.settings import Settings
+from babygun.store import Store
+from babygun.store.keys import range_end
+from tests.api.conftest import RunningApi, running, until_ready
+from tests.etcd.test_client import compact
+from tests.support.etcd_server import EtcdServer
+
+QUOTA = 64 << 20
+VALUE = 200 << 10
+FILL = b"/fill/"
+
+
+@pytest.fixture
+def small_etcd() -> Iterator[EtcdServer]:
+    with EtcdServer(f"--quota-backend-bytes={QUOTA}", fsync=False) as server:
+        yield server
+
+
+@pytest.fixture
+async def small_store(small_etcd: EtcdServer) -> AsyncIterator[Store]:
+    settings = Settings(etcd_endpoints=(small_etcd.endpoint,), relay_url="smtp://127.0.0.1:2525", api_port=0, drain_timeout=1)
+    async with Store(settings) as store:
+        yield store
+
+
+async def fill(store: Store, share: float) -> None:
+    """Puts until so much of the quota is in use."""
+    number = 0
+    while (await store.client.status()).db_size_in_use < share * QUOTA:
+        await store.client.put(FILL + b"%d" % number, bytes(VALUE))
+        number += 1
+
+
+async def until(status: int, call: Callable[[], Awaitable[int]]) -> None:
+    async with asyncio.timeout(15):
+        while await call() != status:  # noqa: ASYNC110 (another process's state)
+            await asyncio.sleep(0.05)
+
+
+async def test_emails_are_refused_while_etcd_is_nearly_full_and_taken_when_it_has_space_again(small_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = small_store
+    monkeypatch.setattr(space, "REFUSE_ABOVE", 0.3)  # etcd goes by its file, which grows by 16 MiB at once: far from a quota so small
+    async with running(store.settings, store) as api:
+        await until_ready(api)
+        api.token = await api.token_for()
+        await api.accepted()
+        await fill(store, 0.35)
+        await until(503, lambda: ready(api))
+        answer = await api.send()
+        answer.problem(503, "out-of-space")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert len((await api.call("GET", "/emails")).json["emails"]) == 1
+        gone = await store.client.txn(Txn([], [delete_range(FILL, range_end(FILL))]))
+        await compact(store.client, gone.revision)
+        await until(200, lambda: ready(api, store))
+        await api.accepted()
+        monkeypatch.setattr(space, "FILE_ABOVE", 0.3)  # the file is as large as before, and the next large write may not find room in it
+        await until(503, lambda: ready(api))
+        (await api.send()).problem(503, "out-of-space")
+
+
+async def test_email_is_refused_without_a_trace_when_etcd_takes_no_more_writes(small_store: Store) -> None:
+    store = small_store
+    async with running(replace(store.settings, etcd_timeout=2), store) as api:
+        await until_ready(api)
+        api.token = await api.token_for()
+        with pytest.raises(OutOfSpace):
+            await fill(store, 2)
+        answer = await api.send(attachments=[{"filename": "a", "content": "AAAA" * 400_000}])
+        answer.problem(503, "out-of-space")
+        for prefix in (store.keys.emails, store.keys.contents, store.keys.jobs, store.keys.logs):
+            assert (await store.client.range(prefix, range_end(prefix))).count == 0
+
+
+async def ready(api: RunningApi, store: Store | None = None) -> int:
+    """The status of /readyz. ``store``: something is written first, as on any etcd that is used: only then it counts its free pages anew."""
+    if store:
+        await store.client.put(b"/beat", b"")
+    return (await api.call("GET", "/readyz", token="")).status

@@ -1,0 +1,96 @@
+"""The page's files: what they come with, how small they are, and that nothing in them is from elsewhere."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from importlib.resources import files
+from typing import Any
+
+import aiohttp
+import pytest
+
+from babygun.api.http.files import VIEWS
+from tests.api.conftest import RunningApi
+
+FILES = {file.name: file.read_text() for file in files("babygun.api").joinpath("page").iterdir()}
+TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
+ADDRESSES = [view.replace("{id}", "019ab8c2-7f41-7d3a-9c55-2b7e4f1a90c8") for view in VIEWS]
+
+
+async def linked(api: RunningApi) -> list[str]:
+    """The paths of all files that the page names."""
+    page = (await api.call("GET", "/", token="")).text
+    return sorted(set(re.findall(r'(?:src|href)="(/page/files/[^"]*)"', page)))
+
+
+async def raw(api: RunningApi, path: str, accept: str) -> tuple[Any, bytes]:
+    async with aiohttp.ClientSession(auto_decompress=False) as session, session.get(api.url + path, headers={"Accept-Encoding": accept}) as response:
+        return response.headers, await response.read()
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+async def test_each_view_has_an_address_that_answers_the_page(api: RunningApi, path: str) -> None:
+    answer = await api.call("GET", f"{path}?status=failed", token="")
+    assert (answer.status, answer.headers["Content-Type"], answer.headers["Cache-Control"]) == (200, TYPES["html"], "no-cache")
+    assert answer.text == (await api.call("GET", "/", token="")).text
+    assert (await api.call("GET", path, token="", headers={"If-None-Match": answer.headers["ETag"]})).status == 304
+
+
+async def test_page_names_every_file_and_each_of_them_comes_with_a_strict_policy(api: RunningApi) -> None:
+    paths = await linked(api)
+    assert {path.rpartition("/")[2] for path in paths} == set(FILES) - {"index.html"}
+    for path in [*paths, "/"]:
+        answer = await api.call("GET", path, token="")
+        assert answer.status == 200
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        if path != "/":
+            name = path.rpartition("/")[2]
+            assert answer.text == FILES[name]
+            assert answer.headers["Content-Type"] == TYPES[name.rpartition(".")[2]]
+            assert "immutable" in answer.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_page_holds_nothing_from_elsewhere_and_no_way_from_text_to_html(name: str) -> None:
+    text = FILES[name].replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(r"https?://[a-z0-9]", text)
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc|javascript:", text)
+    assert not re.search(r'<[^>]+\s(style|on\w+)="', text)
+    assert len(text.splitlines()) <= 300
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".js")])
+def test_modules_import_only_what_exists_and_is_used(name: str) -> None:
+    for names, other in re.findall(r'import (?:\* as \w+|\{([^}]*)\}) from "\./([^"]+)"', FILES[name]):
+        exported = set(re.findall(r"^export (?:async )?(?:const|let|function|class) ([\w$]+)", FILES[other], re.MULTILINE))
+        wanted = {one.strip() for one in names.split(",") if one.strip()}
+        assert wanted <= exported
+        assert not [one for one in wanted if len(re.findall(rf"(?<![\w$]){re.escape(one)}(?![\w$])", FILES[name])) < 2], "imported, and not used"
+
+
+async def test_page_is_small_when_it_is_transferred(api: RunningApi) -> None:
+    total = 0
+    for path in [*await linked(api), "/"]:
+        headers, body = await raw(api, path, "gzip, deflate, br")
+        assert headers["Content-Encoding"] == "gzip"
+        total += len(body)
+        plain_headers, plain = await raw(api, path, "gzip;q=0")
+        assert "Content-Encoding" not in plain_headers
+        assert gzip.decompress(body) == plain
+        assert headers["Vary"] == plain_headers["Vary"] == "Accept-Encoding"
+    assert total < 60_000
+
+
+async def test_file_of_another_version_is_ours_and_not_kept(api: RunningApi) -> None:
+    """Behind a balancer, another version's process may have named it."""
+    answer = await api.call("GET", "/page/files/0123456789abcdef/main.js", token="")
+    assert (answer.text, answer.headers["Cache-Control"]) == (FILES["main.js"], "no-store")
+
+
+@pytest.mark.parametrize("path", ["/page/files/x/none.js", "/page/files/x/..%2Fpages.py", "/page/none", "/page/files/x/index.html"])
+async def test_what_is_no_file_of_the_page_is_not_found(api: RunningApi, path: str) -> None:
+    (await api.call("GET", path, token="")).problem(404, "not-found")

@@ -1,0 +1,351 @@
+"""``babygun dev`` as a person runs it: in a folder of its own, stopped with Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from babygun.dev.etcd.binary import find_etcd
+from babygun.dev.interpreter import python_command, python_environment
+from babygun.dev.ports import Ports
+from tests.dev.test_supervisor import is_gone
+from tests.support.smtp_server import MisbehavingServer
+
+pytestmark = pytest.mark.skipif(find_etcd() is None, reason="no etcd to test with: run `make install`")
+
+PORTS = ("--port", "0", "--smtp-port", "0", "--etcd-port", "0")
+
+
+def environment(**more: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("BABYGUN_") or name == "BABYGUN_ETCD_BIN"}
+    return python_environment({**clean, "PYTHONWARNINGS": "default", **more})
+
+
+class Dev:
+    """A running ``babygun dev``, and what it has printed so far."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lines: list[str] = []
+        self._news = asyncio.Condition()
+
+    async def start(self, *arguments: str, **variables: str) -> None:
+        self.lines = []
+        self.process = await asyncio.create_subprocess_exec(
+            *(*python_command("babygun"), "dev", *(arguments or PORTS)),
+            cwd=self.folder,
+            env=environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        async for raw in self.process.stdout:
+            async with self._news:
+                self.lines.append(raw.decode().rstrip("\n"))
+                self._news.notify_all()
+        async with self._news:
+            self._news.notify_all()
+
+    async def until(self, words: str) -> None:
+        """Waits for a line that contains ``words``."""
+
+        def seen() -> bool:
+            found = any(words in line for line in self.lines)
+            assert found or not self._reader.done(), "\n".join(self.lines)
+            return found
+
+        async with asyncio.timeout(30), self._news:
+            await self._news.wait_for(seen)
+
+    async def running(self) -> dict[str, Any]:
+        await self.until("Ctrl-C stops everything")
+        return self.state()
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads((self.folder / ".babygun" / "dev.json").read_text())
+        return state
+
+    async def interrupt(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(30):
+            await self._reader
+            return await self.process.wait()
+
+
+@pytest.fixture
+async def dev(tmp_path: Path) -> AsyncIterator[Dev]:
+    dev = Dev(tmp_path)
+    yield dev
+    if dev.process.returncode is None:
+        await dev.interrupt()
+
+
+async def answered(what: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool]) -> Any:
+    """Asks until the answer is as wanted; what runs is another process, which has no way to tell us."""
+    value = None
+    for _ in range(400):
+        value = await what()
+        if wanted(value):
+            return value
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"in the end it was {value}")
+
+
+class Client:
+    def __init__(self, state: dict[str, Any], session: aiohttp.ClientSession) -> None:
+        self.state, self.session, self.token = state, session, ""
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        async with self.session.request(method, self.state["api_url"] + path, json=body, headers=headers) as answer:
+            assert answer.status < 300, await answer.text()
+            return await answer.json()
+
+    async def log_in(self) -> None:
+        self.token = (await self.call("POST", "/tokens", {"client_id": self.state["client_id"], "client_secret": self.state["client_secret"]}))["token"]
+
+    async def send(self, subject: str) -> str:
+        mail = {"sender": "me@example.com", "to": "you@example.org", "subject": subject, "body": "It works."}
+        email_id: str = (await self.call("POST", "/emails", mail))["id"]
+        return email_id
+
+    async def completed(self, email_id: str) -> Any:
+        return await answered(lambda: self.call("GET", f"/emails/{email_id}"), lambda email: email["status"] == "complete")
+
+    async def subjects(self) -> list[str]:
+        async with self.session.get(self.state["mailbox_url"] + "/messages") as answer:
+            return [message["subject"] for message in (await answer.json())["messages"]]
+
+
+def all_pids(state: dict[str, Any]) -> list[int]:
+    return [state["pid"], *(pid for pids in state["pids"].values() for pid in pids)]
+
+
+async def test_dev_sends_restarts_what_dies_stops_cleanly_and_keeps_its_data(dev: Dev) -> None:
+    await dev.start(*PORTS, "--workers", "2", BABYGUN_LEASE_TTL="3s")  # what a killed worker held waits for as long
+    state = await dev.running()
+    assert {role: len(pids) for role, pids in state["pids"].items()} == {"etcd": 1, "api": 1, "worker": 2, "mailbox": 1}
+    assert state["pid"] == dev.process.pid
+    async with aiohttp.ClientSession() as session:
+        client = Client(state, session)
+        await client.log_in()
+        first = await client.send("first")
+        await client.completed(first)
+        assert await client.subjects() == ["first"]
+
+        os.kill(state["pids"]["worker"][0], signal.SIGKILL)
+        os.kill(state["pids"]["api"][0], signal.SIGKILL)
+        for name in ("worker-1", "api"):
+            await dev.until(f"{name} ended (SIGKILL); starting it again in 0.5 s")
+            await dev.until(f"{name} runs again")
+        again = dev.state()
+        assert {role: len(pids) for role, pids in again["pids"].items()} == {"etcd": 1, "api": 1, "worker": 2, "mailbox": 1}
+        assert not {state["pids"]["worker"][0], state["pids"]["api"][0]} & set(all_pids(again))
+        await client.completed(await client.send("second"))
+
+        os.kill(state["pids"]["etcd"][0], signal.SIGKILL)
+        await dev.until("etcd runs again")
+        await answered(lambda: _status(session, f"{state['api_url']}/readyz"), lambda status: status == 200)
+        await client.completed(await client.send("third"))
+        assert await client.subjects() == ["third", "second", "first"]
+
+    last = dev.state()
+    assert await dev.interrupt() == 0
+    assert dev.lines[-1] == "stopped"
+    assert all(is_gone(pid) for pid in all_pids(last))
+    assert not (dev.folder / ".babygun" / "dev.json").exists()
+    assert not any("Traceback" in line for line in dev.lines), "\n".join(dev.lines)
+
+    await dev.start()
+    state = await dev.running()
+    assert (state["client_id"], state["client_secret"]) == (last["client_id"], last["client_secret"])
+    async with aiohttp.ClientSession() as session:
+        client = Client(state, session)
+        await client.log_in()
+        assert (await client.call("GET", f"/emails/{first}"))["subject"] == "first"
+    assert await dev.interrupt() == 0
+
+
+async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:
+    probes = Ports(print).lasting()
+    await dev.start(*PORTS, "--etcd-members", "3", "--workers", "2", BABYGUN_WORKER_PORT=str(probes))
+    state = await dev.running()
+    assert {role: len(pids) for role, pids in state["pids"].items()} == {"etcd": 3, "api": 1, "worker": 2, "mailbox": 1}
+    async with aiohttp.ClientSession() as session:
+        for url in (f"http://127.0.0.1:{port}/readyz" for port in (probes, probes + 1)):  # registered, and in a moment it knows its slice
+            await answered(partial(_status, session, url), lambda status: status == 200)
+        leads = [await _leads(session, endpoint) for endpoint in state["etcd_endpoints"]]
+        assert sorted(leads) == [False, False, True]
+        client = Client(state, session)
+        await client.log_in()
+        number = leads.index(True)
+        os.kill(state["pids"]["etcd"][number], signal.SIGKILL)
+        await client.completed(await client.send("without it"))
+        await dev.until(f"etcd-{number + 1} ended (SIGKILL)")
+        await dev.until(f"etcd-{number + 1} runs again")
+        assert len(dev.state()["pids"]["etcd"]) == 3
+    last = dev.state()
+    assert await dev.interrupt() == 0
+    assert all(is_gone(pid) for pid in all_pids(last))
+    assert not any("Traceback" in line or "killing it" in line for line in dev.lines), "\n".join(dev.lines)
+
+
+async def _leads(session: aiohttp.ClientSession, endpoint: str) -> bool:
+    async with session.get(f"{endpoint}/metrics") as answer:
+        return "\netcd_server_is_leader 1\n" in await answer.text()
+
+
+async def test_data_of_a_cluster_stay_and_so_does_the_number_of_members(dev: Dev) -> None:
+    await dev.start(*PORTS, "--etcd-members", "3")
+    async with aiohttp.ClientSession() as session:
+        client = Client(await dev.running(), session)
+        await client.log_in()
+        first = await client.send("first")
+    assert await dev.interrupt() == 0
+
+    await dev.start(*PORTS, "--etcd-members", "1")
+    assert await asyncio.wait_for(dev.process.wait(), 20) == 2
+    await dev.until("has 3 members, not 1")
+
+    await dev.start()
+    async with aiohttp.ClientSession() as session:
+        client = Client(await dev.running(), session)
+        await client.log_in()
+        assert (await client.call("GET", f"/emails/{first}"))["subject"] == "first"
+    assert len(dev.state()["pids"]["etcd"]) == 3
+
+
+@pytest.mark.parametrize(("option", "value"), [("--workers", "0"), ("--workers", "many"), ("--workers", "65"), ("--etcd-members", "2"), ("--etcd-members", "three")])
+async def test_number_that_cannot_be_is_refused_with_a_sentence(dev: Dev, option: str, value: str) -> None:
+    await dev.start(option, value)
+    assert await asyncio.wait_for(dev.process.wait(), 20) == 2
+    await dev.until(f"argument {option}: '{value}' is n")
+    assert not (dev.folder / ".babygun").exists()
+
+
+async def _status(session: aiohttp.ClientSession, url: str) -> int:
+    try:
+        async with session.get(url) as answer:
+            return answer.status
+    except aiohttp.ClientError:
+        return 0
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="the lines to paste need curl")
+async def test_lines_that_dev_prints_work_when_pasted(dev: Dev) -> None:
+    await dev.start()
+    state = await dev.running()
+    start = next(number for number, line in enumerate(dev.lines) if line.startswith("Try it"))
+    script = "\n".join(line for line in dev.lines[start + 1 :] if line.startswith("  "))
+    async with aiohttp.ClientSession() as session:
+        shell = await asyncio.create_subprocess_exec("sh", "-eu", cwd=dev.folder, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = await asyncio.wait_for(shell.communicate(script.encode()), 30)
+        assert shell.returncode == 0, err.decode()
+        lines = out.decode().splitlines()
+        email_id = lines[0]
+        assert json.loads(lines[1])["id"] == email_id
+        assert lines[2].startswith("{")
+        assert any(line == f"/babygun/emails/{email_id}" for line in lines) or not shutil.which("etcdctl")
+        client = Client(state, session)
+        await client.log_in()
+        assert (await client.completed(email_id))["recipients"][0]["email"] == "you@example.org"
+
+
+async def test_second_dev_in_the_same_folder_is_refused_with_a_sentence(dev: Dev) -> None:
+    await dev.start()
+    await dev.running()
+    second = Dev(dev.folder)
+    await second.start()
+    assert await asyncio.wait_for(second.process.wait(), 20) == 1
+    await second.until(f"babygun: another babygun dev (process {dev.process.pid}) uses")
+    assert dev.state()["pid"] == dev.process.pid
+
+
+async def test_asked_port_that_is_busy_is_refused_with_a_sentence(dev: Dev) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        for option in ("--port", "--smtp-port", "--etcd-port"):
+            await dev.start(option, port)
+            assert await asyncio.wait_for(dev.process.wait(), 20) == 2
+            await dev.until(f"can't have port {port}: something else listens there already")
+            assert not any("Traceback" in line or "Warning" in line for line in dev.lines), "\n".join(dev.lines)
+
+
+async def test_asked_port_that_is_busy_is_told_before_an_etcd_is_built(dev: Dev) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        # there is no etcd here, and no network to build one with: whoever tried would say so
+        await dev.start("--smtp-port", port, BABYGUN_ETCD_BIN="", PATH="/nowhere", XDG_CACHE_HOME=str(dev.folder), GOPROXY="off", PIP_NO_INDEX="1")
+        assert await asyncio.wait_for(dev.process.wait(), 20) == 2
+        await dev.until(f"the mailbox can't have port {port}")
+    assert len(dev.lines) == 1, "\n".join(dev.lines)
+
+
+async def test_dev_with_a_relay_set_delivers_there_and_has_no_mailbox(dev: Dev, smtp: MisbehavingServer) -> None:
+    await dev.start(BABYGUN_RELAY_URL=smtp.url)
+    state = await dev.running()
+    assert (state["smtp_host"], state["smtp_port"], state["mailbox_url"], state["pids"]["mailbox"]) == ("127.0.0.1", smtp.port, None, [])
+    async with aiohttp.ClientSession() as session:
+        client = Client(state, session)
+        await client.log_in()
+        await client.completed(await client.send("out"))
+    assert [message.recipients for message in smtp.messages] == [("you@example.org",)]
+
+
+async def test_dev_whose_setting_is_wrong_says_so_and_starts_nothing(dev: Dev) -> None:
+    await dev.start(BABYGUN_RETENTION="soon")
+    assert await asyncio.wait_for(dev.process.wait(), 20) == 2
+    await dev.until("BABYGUN_RETENTION: 'soon' is not a duration")
+    assert not (dev.folder / ".babygun").exists()
+
+
+async def test_interrupt_while_starting_leaves_nothing_behind(dev: Dev) -> None:
+    await dev.start()
+    await dev.until("mailbox listening")
+    assert await dev.interrupt() == 0
+    assert not any("Traceback" in line for line in dev.lines), "\n".join(dev.lines)
+    await dev.start()
+    await dev.running()
+    assert await dev.interrupt() == 0
+
+
+async def test_killed_dev_takes_its_children_along_and_the_next_one_starts(dev: Dev) -> None:
+    await dev.start()
+    state = await dev.running()
+    dev.process.kill()
+    await dev.process.wait()
+    await dev.start()
+    again = await dev.running()
+    assert all(is_gone(pid) for pid in all_pids(state))
+    assert again["client_id"] == state["client_id"]
+
+
+@pytest.mark.parametrize(("options", "host"), [(("--tls",), "127.0.0.1"), ((), "0.0.0.0")])
+async def test_tls_is_there_where_asked_for_or_where_others_can_call_and_the_commands_trust_it(dev: Dev, options: tuple[str, ...], host: str) -> None:
+    await dev.start(*PORTS, *options, BABYGUN_API_HOST=host)
+    state = await dev.running()
+    assert state["api_url"].startswith("https://127.0.0.1:")
+    with pytest.raises(aiohttp.ClientError):
+        async with aiohttp.ClientSession() as session:
+            await session.get(state["api_url"].replace("https", "http") + "/healthz")
+    send = [*python_command("babygun"), "send", "--from", "me@example.com", "--to", "ann@example.org", "--body", "hi", "--wait"]
+    sent = await asyncio.create_subprocess_exec(*send, cwd=dev.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = (await sent.communicate())[0].decode()
+    assert sent.returncode == 0, said
+    assert any("curl --cacert" in line and state["api_ca"] in line for line in dev.lines)

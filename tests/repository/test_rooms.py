@@ -1,0 +1,223 @@
+"""The rooms: imports go downwards only, and each outside library has one room that knows it."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+PACKAGE = ROOT / "babygun"
+
+# Each room, what it is for, and the rooms that it may use. What is not named is not imported; `errors` is free to all.
+ROOMS: dict[str, tuple[str, set[str]]] = {
+    "runtime": ("how a process runs", set()),
+    "email": ("what an e-mail is, pure", set()),
+    "mime": ("an e-mail as bytes, pure", {"email"}),
+    "etcd": ("a thin client of etcd that knows nothing of e-mail", {"runtime"}),
+    "pki": ("certificates, made and checked", {"runtime"}),
+    "routing": ("where a recipient's mail goes", {"email", "runtime"}),
+    "smtp": ("SMTP as a client", {"email", "mime", "routing", "runtime", "pki"}),
+    "store": ("what etcd knows, and the only way to change it", {"etcd", "email", "routing", "runtime", "pki"}),
+    "intake": ("the one door by which e-mails come in", {"email", "mime", "routing", "store", "runtime"}),
+    "worker": ("claims jobs and delivers them", {"email", "mime", "smtp", "routing", "store", "runtime"}),
+    "api": ("HTTP", {"intake", "store", "email", "mime", "routing", "runtime", "pki"}),
+    "dev": ("`babygun dev`: everything on one machine", {"store", "etcd", "pki", "email", "runtime"}),
+    "cli": ("the command line, one module a verb", {"api", "worker", "dev", "intake", "smtp", "store", "etcd", "email", "mime", "routing", "runtime", "pki"}),
+}
+
+# The same inside the two rooms that have several: a sub-room may use those before it in the list, the room's own modules may use all.
+SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
+    "store": {
+        "store.cluster": ("who is there, and whether all is well", {"store.access", "store.emails"}),
+        "store.access": ("API clients, their tokens, and etcd's own users", set()),
+        "store.emails": ("the transitions of an e-mail, and reading them", {"store.upkeep"}),
+        "store.upkeep": ("retention, shedding, compaction", set()),
+    },
+    "api": {
+        "api.http": ("what every call shares; knows nothing of e-mails or clients", set()),
+        "api.access": ("who may call", {"api.http"}),
+        "api.emails": ("the calls on e-mails", {"api.http", "api.access"}),
+        "api.operations": ("the calls for operators", {"api.http", "api.access", "api.emails"}),
+        "api.live": ("what changes, as it changes", {"api.http", "api.access", "api.emails", "api.operations"}),
+        "api.openapi": ("the OpenAPI document", {"api.http", "api.access", "api.emails", "api.operations", "api.live"}),
+        "api.page": ("the web page", {"api.http"}),
+    },
+}
+SHARED = {"store": {"store.keys", "store.codec", "store.records", "store.store"}, "api": set()}  # modules of the room itself that its sub-rooms may use
+OUTSIDE_API_FLOORS = 6  # `api` is at most this many floors of sub-rooms and modules deep
+
+PURE = {"email", "mime"}  # reach no clock, settings, logger or I/O, not even through others
+IMPURE = {
+    "asyncio",
+    "datetime.now",
+    "io",
+    "logging",
+    "os",
+    "pathlib",
+    "random",
+    "secrets",
+    "selectors",
+    "socket",
+    "ssl",
+    "subprocess",
+    "sys",
+    "threading",
+    "time",
+    "urllib.request",
+}
+
+# The rooms that alone may import an outside library.
+OWNERS = {
+    "grpc": {"etcd"},
+    "aetcd": {"etcd"},
+    "google": {"etcd"},
+    "aiosmtplib": {"smtp"},
+    "aiosmtpd": {"dev"},
+    "jwt": {"api"},
+    "aiohttp": {"api", "worker", "dev", "cli"},
+    "msgpack": {"store"},
+    "cryptography": {"pki"},
+    "prometheus_client": {"runtime"},
+    "opentelemetry": {"runtime"},
+    "uvloop": {"runtime"},
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    """``babygun/store/keys.py`` is ``store.keys``; a package's ``__init__`` is the package."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """Full names of what a module imports, names from packages resolved to modules where they are some."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute here"
+            assert node.module
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full.removeprefix("babygun.") in MODULES else node.module)
+    return frozenset(found)
+
+
+def ours(module: str) -> set[str]:
+    """The modules of ours that one imports, without ``babygun.``; `__version__` comes from the package and is free to all."""
+    return {name.removeprefix("babygun.") for name in imported(MODULES[module]) if name.startswith("babygun.")} - {module}
+
+
+def room(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def sub_room(module: str) -> str | None:
+    """The sub-room that a module is in; None for modules of the room itself."""
+    return next((name for name in SUB_ROOMS.get(room(module), {}) if module == name or module.startswith(f"{name}.")), None)
+
+
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    """Some circle of the arrows; empty where there is none."""
+    done: set[str] = set()
+
+    def walk(name: str, way: list[str]) -> list[str]:
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name in done:
+            return []
+        for other in sorted(arrows.get(name, ())):
+            if found := walk(other, [*way, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next((found for name in sorted(arrows) if (found := walk(name, []))), [])
+
+
+def test_package_root_holds_rooms_errors_and_the_entry_only() -> None:
+    there = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert there == {*ROOMS, "errors.py", "__init__.py", "__main__.py"}
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_room_imports_only_the_rooms_that_its_row_names(name: str) -> None:
+    purpose, allowed = ROOMS[name]
+    wrong = sorted(f"{module} imports {other}" for module in MODULES if room(module) == name for other in ours(module) if room(other) not in allowed | {name, "errors"})
+    assert not wrong, f"{name}/ ({purpose}) may use {', '.join(sorted(allowed)) or 'nothing'} only:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", [name for rooms in SUB_ROOMS.values() for name in rooms])
+def test_sub_room_imports_only_the_sub_rooms_that_its_row_names(name: str) -> None:
+    purpose, allowed = SUB_ROOMS[room(name)][name]
+    wrong = sorted(
+        f"{module} imports {other}"
+        for module in MODULES
+        if sub_room(module) == name
+        for other in ours(module)
+        if room(other) == room(name) and other not in SHARED[room(name)] | {room(name)} and sub_room(other) not in allowed | {name}
+    )
+    assert not wrong, f"{name} ({purpose}) may use {', '.join(sorted(allowed)) or 'no other sub-room'} only:\n" + "\n".join(wrong)
+
+
+def test_no_circle_of_modules_anywhere() -> None:
+    assert not circle({module: ours(module) for module in MODULES})
+
+
+def test_api_is_at_most_six_floors_deep() -> None:
+    """A floor: the sub-rooms, and the room's own modules one by one."""
+    arrows: dict[str, set[str]] = {}
+    for module in MODULES:
+        if room(module) == "api":
+            here = sub_room(module) or module
+            arrows.setdefault(here, set()).update(sub_room(o) or o for o in ours(module) if room(o) == "api" and (sub_room(o) or o) != here)
+
+    def floors(name: str) -> int:
+        return 1 + max((floors(other) for other in arrows.get(name, ())), default=0)
+
+    assert not circle(arrows)
+    assert max(map(floors, arrows)) <= OUTSIDE_API_FLOORS
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_pure_room_reaches_no_clock_settings_logger_or_io(name: str) -> None:
+    """Not even through others: all modules of ours that it reaches are looked at."""
+    reached: set[str] = set()
+    todo = {module for module in MODULES if room(module) == name}
+    while todo:
+        module = todo.pop()
+        reached.add(module)
+        todo |= {other for other in ours(module) if other in MODULES} - reached
+    assert {room(module) for module in reached} <= PURE | {"errors"}
+    wrong = sorted(f"{module} imports {other}" for module in reached for other in imported(MODULES[module]) if other in IMPURE or other.partition(".")[0] in IMPURE)
+    wrong += sorted(f"{module} asks for the time" for module in reached if "datetime.now(" in (text := MODULES[module].read_text()) or "utcnow(" in text)
+    assert not wrong
+
+
+@pytest.mark.parametrize("library", OWNERS)
+def test_library_is_known_to_its_own_room_only(library: str) -> None:
+    users = {room(module) for module in MODULES if any(name.partition(".")[0] == library for name in imported(MODULES[module]))}
+    assert users <= OWNERS[library], f"only {' and '.join(sorted(OWNERS[library]))} may import {library}"
+
+
+def test_jwt_is_known_to_one_module_only() -> None:
+    assert len([path for path in FILES if any(name.split(".")[0] == "jwt" for name in imported(path))]) == 1
+
+
+def test_key_literals_stand_in_the_key_module_only() -> None:
+    kinds = ("emails", "jobs", "not-before", "owners", "contents", "log", "failed", "workers", "apis", "clients", "signing-keys", "revoked", "idempotency", "retention")
+    for path in FILES:
+        if module_of(path) == "store.keys":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, bytes):
+                assert not any(f"{kind}/".encode() in node.value for kind in kinds), f"{path}:{node.lineno} has a key literal"

@@ -1,0 +1,159 @@
+"""Lines of the log: one per event, whatever is in it, and none held back for long."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from select import PIPE_BUF
+from typing import Any
+
+import pytest
+
+from babygun.runtime import logs
+
+
+class Writes(io.StringIO):
+    """``parts``: what came with each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+
+    def write(self, part: str) -> int:
+        self.parts.append(part)
+        return super().write(part)
+
+
+Configure = Callable[..., Writes]
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
+    """Sets the log up as a process does, and returns what it writes to; pytest's own handlers come back after."""
+    root, ours = logging.getLogger(), logging.getLogger("babygun")
+    before = (root.handlers[:], root.level, ours.level)
+
+    def set_up(**arguments: Any) -> Writes:
+        stream = Writes()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", stream)
+            logs.configure("api", **arguments)
+        return stream
+
+    yield set_up
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+    ours.setLevel(before[2])
+
+
+log = logs.get_logger("api")
+
+
+def test_line_has_time_component_event_and_fields(configure: Configure) -> None:
+    stream = configure()
+    log.info("request", path="/emails", status=202, ms=1.5, nothing=None, words="a b", both='"', empty="", flag=True, many=[1, "x"])
+    at, rest = stream.getvalue().split(" ", 1)
+    assert len(at) == len("2026-11-25T00:11:39.123Z")
+    assert rest == 'api request path=/emails status=202 ms=1.5 words="a b" both="\\"" empty="" flag=true many=[1, "x"]\n'
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\u2028b", "\x1b[31m", "\x9b31m", "\x00", "a\x85b"])
+def test_value_with_control_characters_stays_on_its_line_and_harmless(configure: Configure, value: str) -> None:
+    stream = configure()
+    log.info("request", path=value)
+    line = stream.getvalue()
+    assert line.endswith("\n")
+    assert line[:-1].isprintable()
+
+
+def test_json_line_is_an_object_with_the_same(configure: Configure) -> None:
+    stream = configure(format="json")
+    log.error("failed", exc=ValueError("no"), path="a\nb", nothing=None)
+    entry = json.loads(stream.getvalue())
+    assert entry.pop("at")
+    assert "ValueError: no" in entry.pop("traceback")
+    assert entry == {"level": "error", "component": "api", "event": "failed", "path": "a\nb"}
+
+
+async def test_lines_of_a_block_and_of_tasks_that_it_starts_carry_what_it_is_about(configure: Configure) -> None:
+    stream = configure(format="json")
+
+    async def below() -> None:
+        log.info("below")
+
+    with logs.bound(request_id="r", queue="a"):
+        logs.note(email_id="e")
+        log.warning("first", queue="b", email_id=None)
+        with logs.bound(worker_id="w"):
+            await asyncio.create_task(below())
+            logs.note(late=1)
+        log.warning("after")
+    logs.note(email_id="nobody's")
+    log.warning("outside")
+    entries = [json.loads(line) for line in stream.getvalue().splitlines()]
+    known = [{name: entry[name] for name in entry if name not in ("at", "level", "component")} for entry in entries]
+    assert known == [
+        {"event": "first", "queue": "b", "email_id": "e", "request_id": "r"},
+        {"event": "below", "request_id": "r", "queue": "a", "email_id": "e", "worker_id": "w"},
+        {"event": "after", "request_id": "r", "queue": "a", "email_id": "e"},
+        {"event": "outside"},
+    ]
+
+
+def test_line_outside_of_a_loop_is_written_at_once(configure: Configure) -> None:
+    stream = configure()
+    log.info("started")
+    assert "started" in stream.getvalue()
+
+
+async def test_lines_on_a_loop_are_written_together_a_moment_later(configure: Configure) -> None:
+    stream = configure()
+    log.info("one")
+    log.info("two")
+    assert stream.getvalue() == ""
+    async with asyncio.timeout(5):
+        while not stream.getvalue():  # noqa: ASYNC110 (a timer of the handler)
+            await asyncio.sleep(0)
+    assert stream.getvalue().count("\n") == 2
+
+
+async def test_warning_is_written_at_once_with_what_was_before_it(configure: Configure) -> None:
+    stream = configure()
+    log.info("one")
+    log.warning("two")
+    assert [line.split(" ")[-1] for line in stream.getvalue().splitlines()] == ["one", "two"]
+
+
+def test_lines_of_a_loop_that_ended_are_written_by_the_next_or_at_the_end(configure: Configure) -> None:
+    stream = configure()
+
+    async def say(word: str) -> None:
+        log.info(word)
+
+    asyncio.run(say("one"))
+    asyncio.run(say("two"))
+    assert stream.getvalue() == ""
+    logging.getLogger().handlers[0].flush()
+    assert stream.getvalue().count("\n") == 2
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_line_of_one_of_several_processes_names_it(configure: Configure, format: str) -> None:
+    written = configure(process=2, format=format)
+    log.info("stopping", url="u")
+    line = written.getvalue()
+    assert json.loads(line)["process"] == 2 if format == "json" else line.endswith(" api stopping url=u process=2\n")
+
+
+async def test_lines_of_several_processes_are_written_in_parts_that_a_pipe_does_not_cut(configure: Configure) -> None:
+    written = configure(process=1)
+    for size in (10, 1000, 2000, 2000, 900, 9000, 10):
+        log.info("ä" * size)
+    logging.getLogger().handlers[0].flush()
+    assert len(written.getvalue().splitlines()) == 7
+    assert all(part.endswith("\n") and (len(part.encode()) <= PIPE_BUF or part.count("\n") == 1) for part in written.parts)
+    assert len(written.parts) == 6

@@ -1,0 +1,164 @@
+"""Settings and routing: what is read, what wins, and what each mistake is told."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from babygun.errors import SettingsError
+from babygun.routing.relays import load_routes
+from babygun.runtime.settings import Settings, load, parse_duration, parse_size, table, write, write_duration, write_size
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("250ms", 0.25), ("10m", 600), ("1.5h", 5400), (" 7d ", 604800)])
+def test_duration_of_each_unit_is_seconds(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(("text", "size"), [("65536", 65536), ("512KiB", 524288), ("25MiB", 26214400), ("1.5g", 1610612736), ("8 GB", 8589934592)])
+def test_size_of_each_unit_is_bytes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (0.25, "250ms"), (1.5, "1500ms"), (90, "90s"), (600, "10m"), (86400, "1d"), (12345678, "12345678s"), (0.0001, "0.1ms")])
+def test_duration_is_written_in_the_largest_whole_unit(seconds: float, text: str) -> None:
+    assert write_duration(seconds) == text
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0"), (1000, "1000"), (1024, "1KiB"), (25 << 20, "25MiB"), (8 << 30, "8GiB"), ((8 << 30) + 1, "8589934593")])
+def test_size_is_written_in_the_largest_whole_unit(count: int, text: str) -> None:
+    assert write_size(count) == text
+    assert parse_size(text) == count
+
+
+def test_each_setting_is_written_as_it_is_read() -> None:
+    given = {"relays": '{"a": {"url": "smtp://127.0.0.1:26"}}', "retry_intervals": "250ms, 2h", "etcd_endpoints": "http://a:1, http://b:2", "max_body": "3MiB", "token_ttl": "90m"}
+    for row in table():
+        assert write(row, getattr(Settings(), row.name)) == row.metadata["default"]
+        if row.name in given:
+            assert write(row, row.metadata["parse"](given[row.name])) == given[row.name]
+
+
+def test_settings_without_anything_are_the_tables_defaults() -> None:
+    assert load({}) == Settings()
+    assert load({}).max_tries == 3
+
+
+def test_environment_beats_file_beats_default(tmp_path: Path) -> None:
+    file = tmp_path / "babygun.toml"
+    file.write_text('api_port = 9000\nretry_intervals = ["1m", "2m", "3m"]\nlease_ttl = "5s"\n[relays.bulk]\nurl = "smtp://127.0.0.1:26"\n')
+    settings = load({"BABYGUN_CONFIG": str(file), "BABYGUN_API_PORT": "9001"})
+    assert (settings.api_port, settings.lease_ttl, settings.retry_intervals, settings.max_tries) == (9001, 5.0, (60.0, 120.0, 180.0), 4)
+    assert settings.relays == {"bulk": {"url": "smtp://127.0.0.1:26"}}
+
+
+def test_relays_in_a_variable_are_json() -> None:
+    settings = load({"BABYGUN_RELAYS": '{"a": {"url": "smtp://127.0.0.1:26", "domains": ["a.example"]}}', "BABYGUN_RELAY_URL": "smtp://127.0.0.1:25"})
+    routes = load_routes(settings)
+    assert list(routes.relays) == ["a", "default"]
+    assert routes.queue_for("x@A.example") == "a" and routes.queue_for("x@b.example") == "default"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("API_PORT", "http", "BABYGUN_API_PORT: 'http' is not a whole number"),
+        ("ETCD_TIMEOUT", "soon", "is not a duration"),
+        ("MAX_BODY", "big", "is not a size"),
+        ("LEASE_TTL", "1s", "below the least allowed"),
+        ("API_PORT", "65536", "api_port is 65536; a port is at most 65535"),
+        ("WORKER_PORT", "70000", "worker_port is 70000; a port is at most 65535"),
+        ("PROCESSES", "65", "processes is 65; the most is 64"),
+        ("LEASE_TTL", "2.5s", "whole seconds"),
+        ("PREFIX", "babygun", "begin and end with a slash"),
+        ("ETCD_ENDPOINTS", "", "names no endpoint"),
+        ("ETCD_ENDPOINTS", "localhost:2379", "not of the form"),
+        ("MAX_RECIPIENTS", "1001", "the most is 1000"),
+        ("RETRY_INTERVALS", "0s", "wait of 0"),
+        ("API_CERT", "/x.pem", "set both or neither"),
+        ("LOG_FORMAT", "xml", "none of text, json"),
+        ("RELAYS", "{", "not shown"),
+        ("CONFIG", "/nonexistent.toml", "nonexistent"),
+    ],
+)
+def test_setting_with_a_bad_value_says_which_and_why(variable: str, value: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load({f"BABYGUN_{variable}": value})
+
+
+@pytest.mark.parametrize("name", ["worker_port", "api_process_port"])
+def test_ports_of_all_processes_must_exist(name: str) -> None:
+    assert getattr(Settings(processes=2, **{name: 65534}), name) == 65534
+    with pytest.raises(SettingsError, match=f"{name} is 65534, and 3 processes need as many ports from there on"):
+        Settings(processes=3, **{name: 65534})
+    assert [getattr(Settings(processes=2, **{name: 65534}).of_process(number), name) for number in (1, 2)] == [65534, 65535]
+    assert getattr(Settings(processes=2).of_process(2), name) == 0
+
+
+def test_processes_of_0_are_as_many_as_cores() -> None:
+    assert Settings(processes=0).process_count == min(64, len(os.sched_getaffinity(0))) and Settings(processes=3).process_count == 3
+
+
+def test_file_with_an_unknown_setting_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "babygun.toml"
+    file.write_text("api_prot = 1\n")
+    with pytest.raises(SettingsError, match="no setting 'api_prot'"):
+        load({"BABYGUN_CONFIG": str(file)})
+
+
+def test_secret_in_a_bad_value_is_not_shown() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"BABYGUN_RELAYS": '{"a": "hunter2"'})
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("relay", "message"),
+    [
+        ({}, "needs a url"),
+        ({"url": "http://x"}, "must be of the form"),
+        ({"url": "smtp://x:notaport"}, "url"),
+        ({"url": "smtp://x", "tls": "maybe"}, "tls must be one of"),
+        ({"url": "smtps://x", "tls": "none"}, "go together"),
+        ({"url": "smtp://x", "domains": []}, "domains must be"),
+        ({"url": "smtp://x", "max_connections": 0}, "above 0"),
+        ({"url": "smtp://x", "chunking": "no"}, "true or false"),
+        ({"url": "smtp://x", "speed": 1}, "no field 'speed'"),
+    ],
+)
+def test_relay_with_a_mistake_says_which(relay: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_routes(Settings(relays={"r": relay}))
+
+
+def test_relay_with_a_bad_name_is_refused() -> None:
+    with pytest.raises(SettingsError, match="lower-case"):
+        load_routes(Settings(relays={"a/b": {"url": "smtp://x"}}))
+
+
+def test_relay_url_has_its_parts_decoded_and_ports_by_scheme() -> None:
+    routes = load_routes(Settings(relay_url="smtps://me%40here:p%2Fw@mail.example"))
+    relay = routes.relays["default"]
+    assert (relay.username, relay.password, relay.port, relay.tls) == ("me@here", "p/w", 465, "implicit")
+    assert "p/w" not in repr(relay)
+
+
+def test_relay_with_a_password_off_this_host_requires_tls() -> None:
+    assert load_routes(Settings(relay_url="smtp://u:p@mail.example")).relays["default"].tls == "required"
+    assert load_routes(Settings(relay_url="smtp://u:p@127.0.0.1")).relays["default"].tls == "opportunistic"
+
+
+def test_routes_take_the_first_match_and_patterns() -> None:
+    relays = {"one": {"url": "smtp://a", "domains": ["*.example.org"]}, "two": {"url": "smtp://b", "domains": ["x.example.org", "example.net"]}}
+    routes = load_routes(Settings(relays=relays))
+    assert routes.queue_for("u@x.example.org") == "one" and routes.queue_for("u@example.net") == "two"
+    with pytest.raises(SettingsError, match=r"no relay takes mail for example\.com"):
+        routes.queue_for("u@example.com")
+
+
+def test_every_setting_has_help_and_a_default_that_parses() -> None:
+    for row in table():
+        assert row.metadata["help"] and row.metadata["parse"](row.metadata["default"]) == getattr(Settings(), row.name)

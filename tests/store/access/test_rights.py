@@ -1,0 +1,244 @@
+"""The rights of each role: the table, and that a real etcd lets the roles do their work with exactly these."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import get_args
+
+import pytest
+
+from babygun.email.model import Job
+from babygun.errors import PermissionDenied
+from babygun.etcd.access import Permission
+from babygun.runtime.clock import utc_now
+from babygun.runtime.settings import Settings
+from babygun.store import Store, codec
+from babygun.store.access.permissions import missing_rights
+from babygun.store.access.rights import RIGHTS, Grant, Right, Role, grants
+from babygun.store.cluster.health import Health
+from babygun.store.emails.listing import list_emails
+from babygun.store.emails.reading import list_workers
+from babygun.store.keys import JobRef, Keys, range_end
+from babygun.store.records import Owner, Scope
+from babygun.store.upkeep import shedding
+from babygun.store.upkeep.compaction import Compaction
+from babygun.store.upkeep.fullness import Fullness, Look
+from tests.api.conftest import RunningApi, running, until_ready
+from tests.support.etcd_server import EtcdServer
+from tests.support.guarded_etcd import as_user, guard, guarded_etcd
+from tests.support.paths import ROOT
+from tests.support.rig import changed, rig_for
+from tests.support.smtp_server import MisbehavingServer
+
+KINDS = {name for name, value in vars(Keys()).items() if isinstance(value, bytes) and name != "prefix"}
+
+
+def test_every_kind_of_key_is_given_to_some_role_and_every_role_names_kinds_that_exist() -> None:
+    assert set(RIGHTS) == set(get_args(Role))
+    assert {kind for kinds in RIGHTS.values() for kind in kinds} == KINDS
+
+
+@pytest.mark.parametrize(
+    ("role", "kept_from_it"),
+    [
+        ("worker", {"apis", "clients", "signing_keys", "revocations", "idempotencies"}),
+        ("inspector", {"clients", "signing_keys", "contents"}),
+        ("api", set()),
+    ],
+)
+def test_role_has_no_access_to_what_is_none_of_its_business(role: Role, kept_from_it: set[str]) -> None:
+    assert KINDS - set(RIGHTS[role]) == kept_from_it
+
+
+def test_inspector_may_write_nothing() -> None:
+    assert set(RIGHTS["inspector"].values()) == {"read"}
+
+
+def test_grants_are_ranges_below_the_prefix_and_one_key() -> None:
+    found = grants(Keys("/x/"), "worker")
+    assert Grant(b"/x/owners/", b"/x/owners0", "readwrite") in found and Grant(b"/x/cluster", b"", "readwrite") in found
+    assert all(grant.start.startswith(b"/x/") for grant in found)
+
+
+@pytest.fixture
+async def guarded(settings: Settings, smtp: MisbehavingServer) -> AsyncIterator[Settings]:
+    """Settings for an etcd whose users have the rights of the table and no others; short waits."""
+    relays = {"main": {"url": smtp.url, "max_connections": 50}}
+    short = changed(settings, relays=relays, lease_ttl=2.0, retry_intervals=(0.2, 0.2), smtp_hostname="babygun.test", reconcile_interval=0.5, api_port=0, drain_timeout=2.0)
+    async with guarded_etcd(short) as found:
+        yield found
+
+
+@asynccontextmanager
+async def api_of(settings: Settings, *scopes: Scope) -> AsyncIterator[RunningApi]:
+    """An API that is the user babygun-api, with a token."""
+    async with Store(as_user(settings, "root")) as store, running(as_user(settings, "babygun-api"), store) as api:
+        await until_ready(api)
+        api.token = await api.token_for(*scopes)
+        yield api
+
+
+async def test_api_does_all_of_its_work_with_its_rights(guarded: Settings) -> None:
+    async with api_of(changed(guarded, cluster="ours"), "admin") as api:
+        plain = await api.accepted()
+        later = await api.accepted(send_at="2027-06-01T00:00:00Z")
+        large = await api.accepted(attachments=[{"filename": "a", "content": base64.b64encode(os.urandom(2_000_000)).decode()}])
+        for repeated in (False, True):
+            answer = await api.send(http_headers={"Idempotency-Key": "k"})
+            assert answer.status == 202 and ("Idempotent-Replayed" in answer.headers) == repeated
+        for email_id in (plain, later, large):
+            assert (await api.call("GET", f"/emails/{email_id}")).status == 200
+            assert (await api.call("GET", f"/emails/{email_id}/log")).status == 200
+            assert (await api.call("POST", f"/emails/{email_id}/cancel")).json["status"] == "cancelled"
+        assert (await api.call("POST", f"/emails/{large}/retry")).json["status"] == "incomplete"
+        made = (await api.call("POST", "/clients", json={"name": "other", "scopes": ["emails:read"]})).json["id"]
+        assert (await api.call("DELETE", f"/clients/{made}")).status == 204
+        many = [await api.accepted() for _ in range(2)]
+        for what in ("cancel", "retry"):
+            assert {r["status"] for r in (await api.call("POST", f"/emails/{what}", json={"ids": many})).json["results"]} == {"ok"}
+        for path in (
+            "/emails",
+            "/emails?status=failed",
+            "/emails?status=sending",
+            "/emails?status=waiting",
+            "/clients",
+            "/schedule",
+            f"/emails/{large}/source",
+            f"/emails/{many[0]}?wait=200ms",
+            "/workers",
+            "/readyz",
+        ):
+            assert (await api.call("GET", path)).status == 200
+        assert (await api.call("GET", "/readyz")).json["warnings"] == []
+        assert (await api.call("DELETE", "/tokens")).status == 204
+        assert (await api.call("GET", "/tokens")).status == 401
+
+
+async def test_worker_does_all_of_its_work_with_its_rights(guarded: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    mine = changed(as_user(guarded, "babygun-worker"), cluster="ours")
+    async with rig_for(changed(as_user(guarded, "babygun-api"), retention=60.0)) as api, rig_for(mine) as rig:
+        with caplog.at_level(logging.WARNING):
+            async with rig.worker(contents_retention=0.0) as worker:
+                emails = [await api.send(to) for to in ("ann@example.org", "hard@example.org", "flaky-1@example.org")]
+                emails.append(await api.send("later@example.org", send_at=utc_now() + timedelta(seconds=0.3)))
+                emails.append(await api.send("big@example.org", body="x" * 2_000_000))
+                ended = await api.ended(*emails)
+                assert [email.status for email in ended] == ["complete", "failed", "complete", "complete", "complete"]
+                assert await rig.store.client.get(rig.store.keys.failed(emails[1]))
+                assert "deferred" in await rig.events(emails[2])
+                orphan = JobRef(await api.send("ann@example.org", send_at=utc_now() + timedelta(hours=1)), "main")
+                await rig.store.client.put(rig.store.keys.owner(orphan), codec.encode_state(Owner(worker.membership.worker_id, "a", utc_now())), worker.membership.session.lease_id)  # type: ignore[union-attr]
+                await rig.store.client.put(rig.store.keys.job(orphan), codec.encode_job(Job(1, 1)))
+                await rig.emptied(rig.store.keys.owners)
+                assert await worker.health.check() == Health(True)
+            async with rig.worker():
+                await api.ended(await api.send("kept@example.org"))
+            monkeypatch.setattr(shedding, "CONTENTS_ABOVE", -1.0)
+            monkeypatch.setattr(shedding, "RECORDS_ABOVE", -2.0)
+            monkeypatch.setattr(shedding, "_FILLING", timedelta(0))
+            fullness = Fullness(rig.store.client, 1 << 30)
+            compaction = Compaction(rig.store.client, fullness, rig.store.keys.cluster)
+            room = shedding.Shedding(rig.store.client, rig.store.keys, fullness, compaction)
+            await room.once()
+            assert room.shed["contents"] and room.shed["emails"]
+        denied = [record.getMessage() for record in caplog.records if "permission" in str(getattr(record, "fields", ""))]
+        assert not denied
+
+
+async def test_compaction_that_only_root_may_ask_for_is_left_to_etcd_and_awaited(guarded: Settings) -> None:
+    async with rig_for(as_user(guarded, "babygun-worker")) as rig, rig_for(as_user(guarded, "root")) as root:
+        fullness = Fullness(rig.store.client, 1 << 30)
+        compaction = Compaction(rig.store.client, fullness, rig.store.keys.cluster)
+        assert compaction.lead < 10
+        fullness.saw(Look(time.monotonic() - 30, 0, 0, 1))
+        await fullness.look()
+        compaction._low = -(1 << 30)  # as if so much had been written
+        await compaction.once()
+        assert compaction.compacted == 0
+        await compaction.once()
+        seen = compaction._back[0][1]
+        compaction._back[0] = (compaction._back[0][0] - 100, seen)  # as if that had been long ago
+        await compaction.once()
+        assert compaction.lead > 100
+        later = await rig.store.client.put(rig.store.keys.cluster, b"")
+        await root.store.client.compact(later, timeout=5)
+        await compaction.once()
+        assert compaction.compacted == seen and compaction.lead > 100, "so long it may take again"
+
+
+async def test_worker_that_dies_is_taken_over_from_with_the_rights_of_workers(guarded: Settings) -> None:
+    async with rig_for(as_user(guarded, "babygun-api")) as api, rig_for(as_user(guarded, "babygun-worker")) as rig, rig.worker_process() as dying:
+        email_id = await api.send("hang@example.org")
+        assert await api.owned(email_id) == dying.id
+        async with rig.worker():
+            dying.kill()
+            await rig.logged(email_id, "reclaimed")
+
+
+async def test_inspector_reads_what_happens_and_nothing_else(guarded: Settings) -> None:
+    async with (
+        rig_for(as_user(guarded, "babygun-api")) as api,
+        rig_for(as_user(guarded, "babygun-worker")) as working,
+        rig_for(as_user(guarded, "babygun-inspector")) as rig,
+        working.worker(),
+    ):
+        email_id = await api.send("ann@example.org")
+        await rig.ended(email_id)
+        assert (await rig.events(email_id))[0] == "accepted"
+        assert len(await list_workers(rig.store)) == 1
+        assert len((await list_emails(rig.store, limit=10)).emails) == 1
+        assert await missing_rights(rig.store, "inspector") == []
+        for kind in KINDS:
+            start = getattr(rig.store.keys, kind)
+            with pytest.raises(PermissionDenied):
+                await rig.store.client.put(start, b"")
+            if kind not in RIGHTS["inspector"]:
+                with pytest.raises(PermissionDenied):
+                    await rig.store.client.range(start, range_end(start), limit=1)
+
+
+@pytest.mark.parametrize(
+    ("role", "kind", "right", "words"),
+    [("worker", "owners", "read", "write"), ("api", "clients", "read", "write"), ("api", "owners", None, "read"), ("worker", "cluster", "read", "write")],
+)
+async def test_right_that_lacks_is_named(settings: Settings, role: Role, kind: str, right: Right | None, words: str) -> None:
+    keys = Keys(settings.prefix)
+    given = [grant for grant in grants(keys, role) if grant.start != getattr(keys, kind)]
+    if right:
+        given += [grant._replace(right=right) for grant in grants(keys, role) if grant.start == getattr(keys, kind)]
+    with EtcdServer(fsync=False) as server:
+        await guard(server, {"someone": [Permission(start, end, how == "readwrite") for start, end, how in given]}, without_role=["idle"])
+        here = changed(settings, etcd_endpoints=(server.endpoint,))
+        async with Store(as_user(here, "root")) as store:
+            assert await missing_rights(store, role) == []
+        async with Store(as_user(here, "someone")) as store:
+            assert await missing_rights(store, role) == [f"etcd user someone may not {words} {getattr(keys, kind).decode()}"]
+        async with Store(as_user(here, "idle")) as store:
+            [sentence] = await missing_rights(store, role)
+            assert sentence.startswith(f"etcd user idle may read nothing under {settings.prefix}: it has no role")
+
+
+async def test_probe_of_rights_changes_nothing(settings: Settings) -> None:
+    async with Store(settings) as store:
+        for kind in KINDS:
+            await store.client.put(getattr(store.keys, kind), b"v")
+        before = await store.client.range(store.keys.prefix, range_end(store.keys.prefix))
+        for role in RIGHTS:
+            assert await missing_rights(store, role) == []
+        after = await store.client.range(store.keys.prefix, range_end(store.keys.prefix))
+        assert [(kv.key, kv.mod_revision) for kv in after.kvs] == [(kv.key, kv.mod_revision) for kv in before.kvs]
+
+
+def test_readme_of_etcd_has_the_table_of_rights() -> None:
+    keys, words = Keys("/babygun/"), {"read": "read", "readwrite": "read, write", "": ""}
+    page = (ROOT / "etcd/README.md").read_text()
+    for kind in dict.fromkeys(kind for rights in RIGHTS.values() for kind in rights):
+        name = getattr(keys, kind).removeprefix(b"/babygun/").decode()
+        row = " | ".join(words[rights.get(kind, "")] for rights in RIGHTS.values())  # type: ignore[call-overload]
+        assert f"| `{name}` | {row} |" in page

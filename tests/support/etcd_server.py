@@ -1,0 +1,269 @@
+"""A real etcd for tests: a process on free loopback ports with its own data, which can be killed, paused and restarted."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from babygun.dev.etcd.binary import find_etcd
+
+CONTAINER_IMAGE = "quay.io/coreos/etcd:v3.6.16"
+_START = 20.0  # s, that etcd is given to answer; some 0.3 s on an idle machine
+
+
+class NoEtcd(Exception):
+    """There is no etcd to test with; the message says what to do."""
+
+
+class Etcd(Protocol):
+    """What every kind of etcd can do for a test."""
+
+    endpoint: str
+
+    def start(self) -> Self: ...
+    def stop(self) -> None: ...
+
+
+class EtcdServer:
+    """One etcd member. ``flags``: more of etcd's command line; ``tls``: cert, key and CA files, then clients need a certificate.
+
+    ``fsync=False`` only where a test is about something else than what survives a crash.
+    """
+
+    def __init__(self, *flags: str, tls: tuple[Path, Path, Path] | None = None, fsync: bool = True, name: str = "test") -> None:
+        found = find_etcd()
+        if found is None:
+            raise NoEtcd("no etcd to test with: run `make install`, or set BABYGUN_ETCD_BIN to an etcd executable")
+        self._binary = found.path
+        self._flags = list(flags) + ([] if fsync else ["--unsafe-no-fsync"])
+        self._tls = tls
+        self.name = name
+        self._folder = Path(tempfile.mkdtemp(prefix="babygun-etcd-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._choose_ports()
+
+    def _choose_ports(self) -> None:
+        self.port, self._peer_port, self._health_port = free_ports(3)
+        self.endpoint = f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+        self.peer = f"http://127.0.0.1:{self._peer_port}"
+        self.cluster = f"{self.name}={self.peer}"
+
+    @property
+    def data(self) -> Path:
+        """Its data directory."""
+        return self._folder / "data"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "etcd is not running"
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Returns once etcd has a leader and answers. The first start moves to other ports where somebody took ours."""
+        first = not self.data.exists()
+        for _ in range(3):
+            self.launch()
+            if self.answers():
+                return self
+            self.kill()
+            if not first or "address already in use" not in self.log():
+                break
+            shutil.rmtree(self.data, ignore_errors=True)
+            self._choose_ports()
+        raise AssertionError(f"etcd did not start:\n{self.log()[-4000:]}")
+
+    def launch(self) -> None:
+        """Starts the process, without waiting for it to answer."""
+        assert self._process is None, "etcd runs already"
+        arguments = [
+            *(f"--name={self.name}", f"--data-dir={self.data}", "--log-level=warn"),
+            *(f"--listen-client-urls={self.endpoint}", f"--advertise-client-urls={self.endpoint}"),
+            *(f"--listen-peer-urls={self.peer}", f"--initial-advertise-peer-urls={self.peer}"),
+            *(f"--initial-cluster={self.cluster}", f"--listen-metrics-urls=http://127.0.0.1:{self._health_port}"),
+            *("--heartbeat-interval=20", "--election-timeout=200"),
+            *self._flags,
+        ]
+        if self._tls:
+            cert, key, ca = self._tls
+            arguments += [f"--cert-file={cert}", f"--key-file={key}", f"--trusted-ca-file={ca}", "--client-cert-auth"]
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("ETCD_")}
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen([self._binary, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
+
+    def answers(self) -> bool:
+        """Waits until etcd has a leader and answers; False where it ended, or takes too long."""
+        assert self._process is not None
+        deadline = time.monotonic() + _START
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if health(self._health_port):
+                return True
+            time.sleep(0.02)
+        return False
+
+    def log(self) -> str:
+        """What etcd said so far."""
+        return (self._folder / "log").read_text(errors="replace")
+
+    def kill(self) -> None:
+        """SIGKILL: what was not fsynced is at the kernel's mercy, what was must survive."""
+        self._end(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """SIGTERM, and waits."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        process.send_signal(signal.SIGCONT)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay, nothing answers. Returns once all of its threads stand still."""
+        os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Ends it (SIGKILL, unless it is dead already) and starts it with the same data and ports."""
+        self.kill()
+        self.start()
+
+    def stop(self) -> None:
+        """Ends it for good and removes its data."""
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class EtcdCluster:
+    """Three members, of which any two carry on."""
+
+    def __init__(self) -> None:
+        self.members = [EtcdServer("--heartbeat-interval=50", "--election-timeout=500", name=f"m{n}") for n in range(3)]
+        self.endpoints = [member.endpoint for member in self.members]
+        cluster = ",".join(member.cluster for member in self.members)
+        for member in self.members:
+            member.cluster = cluster
+
+    def start(self) -> Self:
+        for member in self.members:
+            member.launch()
+        for member in self.members:
+            assert member.answers(), member.log()[-4000:]
+        return self
+
+    def stop(self) -> None:
+        for member in self.members:
+            member.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class EtcdContainer:
+    """etcd in a container, by testcontainers: for the tests that only need one that answers (BABYGUN_TEST_ETCD=container)."""
+
+    def __init__(self) -> None:
+        self.endpoint = ""
+        self._container: Any = None
+
+    def start(self) -> Self:
+        problem = self._run()
+        if problem:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)  # docker's client forgets the socket that could not be connected
+                gc.collect()
+            raise NoEtcd(f"BABYGUN_TEST_ETCD=container, but no container could be started: {problem}")
+        port = int(self._container.get_exposed_port(2379))
+        self.endpoint = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + _START
+        while not health(port):
+            if time.monotonic() > deadline:
+                self.stop()
+                raise AssertionError("the etcd container does not answer")
+            time.sleep(0.05)
+        return self
+
+    def _run(self) -> str:
+        """Starts the container; returns why it could not."""
+        from testcontainers.core.config import testcontainers_config
+        from testcontainers.core.container import DockerContainer
+
+        testcontainers_config.ryuk_disabled = True  # stop() removes the container; its reaper would be another image to fetch
+        command = "etcd --listen-client-urls=http://0.0.0.0:2379 --advertise-client-urls=http://127.0.0.1:2379"
+        try:
+            self._container = DockerContainer(CONTAINER_IMAGE).with_exposed_ports(2379).with_command(command)
+            self._container.start()
+        except Exception as error:  # docker's client has many ways to say that there is no engine
+            self._container = None
+            return str(error)
+        return ""
+
+    def stop(self) -> None:
+        if self._container is not None:
+            self._container.stop()
+
+
+def shared_etcd(flags: Sequence[str] = ()) -> Etcd:
+    """The kind of etcd that BABYGUN_TEST_ETCD asks for: a process, or ``container``. Raises NoEtcd."""
+    kind = os.environ.get("BABYGUN_TEST_ETCD", "process")
+    if kind == "container":
+        return EtcdContainer()
+    if kind != "process":
+        raise NoEtcd(f"BABYGUN_TEST_ETCD is {kind!r}; it can be 'process' or 'container'")
+    return EtcdServer(*flags)
+
+
+def health(port: int) -> bool:
+    """Whether the etcd behind this plain HTTP port has a leader and answers; one that only has an alarm does."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        with error:
+            return "ALARM" in str(json.loads(error.read() or b"{}").get("reason", ""))
+    except (OSError, ValueError):
+        return False
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on, as far as one can know."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()

@@ -1,0 +1,90 @@
+"""Reads all of a test's keys at one revision and checks the invariants that can be seen from outside (docs/design.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from babygun.email import lifecycle
+from babygun.email.model import Email, LogEntry
+from babygun.etcd import KeyValue
+from babygun.store import Store, codec
+from babygun.store.keys import JobRef, kept_log_seqs, range_end
+from babygun.store.records import Owner
+
+
+@dataclass
+class Snapshot:
+    """Everything under a prefix at one revision."""
+
+    emails: dict[str, Email] = field(default_factory=dict)
+    leases: dict[str, int] = field(default_factory=dict)  # of the records
+    jobs: set[JobRef] = field(default_factory=set)
+    waiting: set[JobRef] = field(default_factory=set)
+    owners: dict[JobRef, Owner] = field(default_factory=dict)
+    chunks: dict[str, int] = field(default_factory=dict)
+    logs: dict[str, dict[int, LogEntry]] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+    keys: list[bytes] = field(default_factory=list)
+
+
+async def snapshot(store: Store) -> Snapshot:
+    """Pages through the prefix at one revision."""
+    keys, seen = store.keys, Snapshot()
+    start, end, revision = keys.prefix, range_end(keys.prefix), 0
+    while True:
+        found = await store.client.range(start, end, limit=5000, revision=revision)
+        revision = revision or found.revision
+        for kv in found.kvs:
+            _sort(store, kv, seen)
+        if not found.more:
+            return seen
+        start = found.kvs[-1].key + b"\0"
+
+
+def _sort(store: Store, kv: KeyValue, seen: Snapshot) -> None:
+    keys, key = store.keys, kv.key
+    seen.keys.append(key)
+    if key.startswith(keys.emails):
+        email = codec.decode_email(kv.value)
+        seen.emails[email.id] = email
+        seen.leases[email.id] = kv.lease
+    elif key.startswith(keys.jobs):
+        seen.jobs.add(keys.parse_job(key))
+    elif key.startswith(keys.waiting):
+        seen.waiting.add(keys.parse_not_before(key)[1])
+    elif key.startswith(keys.owners):
+        seen.owners[keys.parse_owner(key)] = codec.decode_owner(kv.value)
+    elif key.startswith(keys.contents):
+        email_id = key.split(b"/")[-2].decode()
+        seen.chunks[email_id] = seen.chunks.get(email_id, 0) + 1
+    elif key.startswith(keys.logs):
+        entry = codec.decode_log_entry(kv.value)
+        seen.logs.setdefault(key.split(b"/")[-2].decode(), {})[entry.seq] = entry
+    elif key.startswith(keys.failures):
+        seen.failed.add(keys.email_id(key))
+
+
+async def check_invariants(store: Store) -> Snapshot:
+    """Asserts them, and hands back what was read."""
+    seen = await snapshot(store)
+    for email in seen.emails.values():
+        refs = {JobRef(email.id, queue): state for queue, state in email.queues.items()}
+        for ref, state in refs.items():
+            places = (ref in seen.jobs) + (ref in seen.waiting)
+            assert places == (0 if state.over else 1), f"{ref}: in {places} places, over: {state.over}"
+            assert state.over == all(r.over for r in email.recipients if r.queue == ref.queue), f"{ref}: queue and recipients disagree"
+        assert (email.status == "incomplete") == any(not s.over for s in refs.values()), f"{email.id}: {email.status}, {refs}"
+        entries = sorted(seen.logs.get(email.id, ()))
+        assert email.log_first == 0 or len(lifecycle.told(email)) == email.log_first, f"{email.id}: its record does not tell all entries before {email.log_first}"
+        assert entries == kept_log_seqs(email.log_seq, email.log_first), f"{email.id}: log entries {entries}, newest {email.log_seq}"
+        ended = email.status != "incomplete"
+        assert bool(seen.leases[email.id]) == ended, f"{email.id} is {email.status}, and its lease {seen.leases[email.id]}"
+        if not ended:
+            assert seen.chunks.get(email.id) == email.chunks, f"{email.id}: chunks are missing"
+        assert (email.id in seen.failed) == (email.status == "failed")
+    known = set(seen.emails)
+    for ref in (*seen.jobs, *seen.waiting, *seen.owners):
+        assert ref.email_id in known, f"{ref} has no email"
+    for ref in seen.owners:
+        assert ref in seen.jobs, f"{ref} is owned without a job"
+    return seen

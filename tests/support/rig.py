@@ -1,0 +1,228 @@
+"""What the tests of store and workers drive: a store, emails put into it, workers in this process or in their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from msgspec.structs import replace
+
+from babygun.email.lifecycle import told
+from babygun.email.model import Content, Email, LogEntry, Recipient
+from babygun.etcd import Txn, put, watch
+from babygun.intake.ids import new_email_id
+from babygun.routing.relays import load_routes
+from babygun.runtime.clock import utc_now
+from babygun.runtime.settings import Settings, table
+from babygun.store import Store, codec
+from babygun.store.emails.acceptance import accept
+from babygun.store.emails.reading import get_email, get_log
+from babygun.store.keys import range_end
+from babygun.worker import Worker
+
+
+class Rig:
+    """Speaks to one prefix of one etcd."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self.store, self.settings = store, settings
+        self._routes = load_routes(settings)
+
+    async def send(self, *to: str, sender: str = "me@example.com", subject: str = "hello", send_at: Any = None, **content: Any) -> str:
+        """Accepts an email as the API does; returns its id."""
+        email, packed = self.email(*to, sender=sender, subject=subject, **content)
+        return (await accept(self.store, email, packed, now=utc_now(), send_at=send_at)).email_id
+
+    def email(self, *to: str, sender: str = "me@example.com", subject: str = "hello", **content: Any) -> tuple[Email, bytes]:
+        packed = codec.encode_content(Content(sender, subject, to, **({"body": "Hello\n"} | content)))
+        recipients = tuple(Recipient(address, "to", self._routes.queue_for(address)) for address in to)
+        return Email(new_email_id(), "client", sender, subject, recipients, {}, utc_now(), utc_now()), packed
+
+    async def send_as_before(self, *to: str, **content: Any) -> str:
+        """Accepts an e-mail as did a version that wrote the log's first entry as a key, while no worker runs; returns its id."""
+        email_id = await self.send(*to, **content)
+        email, keys = await self.get(email_id), self.store.keys
+        record, entry = codec.encode_state(replace(email, log_first=0, send_at=None)), codec.encode_state(told(email)[0])
+        await self.store.client.txn(Txn([], [put(keys.email(email_id), record), put(keys.log_entry(email_id, 0), entry)]))
+        return email_id
+
+    async def get(self, email_id: str) -> Email:
+        view = await get_email(self.store, email_id)
+        assert view is not None, f"{email_id} is gone"
+        return view.email
+
+    async def log(self, email_id: str) -> list[LogEntry]:
+        found = await get_log(self.store, email_id)
+        assert found is not None
+        return found[1]
+
+    async def events(self, email_id: str) -> list[str]:
+        return [entry.event for entry in await self.log(email_id)]
+
+    async def ended(self, *email_ids: str, within: float = 20.0) -> list[Email]:
+        """The records, once all of them are over. Waits on a watch."""
+        rest, emails = set(email_ids), {}
+        async with asyncio.timeout(within):
+            found = await self.store.client.range(self.store.keys.emails, range_end(self.store.keys.emails))
+            async with watch(self.store.client, self.store.keys.emails, range_end(self.store.keys.emails), revision=found.revision + 1, deletes=False) as batches:
+                values = [kv.value for kv in found.kvs]
+                while True:
+                    for email in map(codec.decode_email, values):
+                        if email.id in rest and email.status != "incomplete":
+                            rest.discard(email.id)
+                            emails[email.id] = email
+                    if not rest:
+                        return [emails[email_id] for email_id in email_ids]
+                    values = [event.kv.value for event in (await anext(batches)).events]
+
+    async def logged(self, email_id: str, event: str, within: float = 20.0) -> LogEntry:
+        """The first log entry of that kind, once it is there."""
+        key = self.store.keys.email(email_id)  # changes with every entry
+        async with asyncio.timeout(within):
+            found = await self.store.client.range(key, range_end(key))
+            async with watch(self.store.client, key, range_end(key), revision=found.revision + 1, deletes=False) as batches:
+                while True:
+                    for entry in await self.log(email_id):
+                        if entry.event == event:
+                            return entry
+                    await anext(batches)
+
+    async def owned(self, email_id: str, within: float = 20.0) -> str:
+        """Who owns a job of the email, once somebody does."""
+        return str(await self.seen(self.store.keys.email_owners(email_id), lambda value: codec.decode_owner(value).worker_id, within))
+
+    async def seen(self, prefix: bytes, pick: Any, within: float) -> Any:
+        """What ``pick`` makes of the first value under the prefix that it doesn't answer None for."""
+        client = self.store.client
+        async with asyncio.timeout(within):
+            found = await client.range(prefix, range_end(prefix))
+            async with watch(client, prefix, range_end(prefix), revision=found.revision + 1, deletes=False) as batches:
+                values = [kv.value for kv in found.kvs]
+                while True:
+                    for value in values:
+                        if (picked := pick(value)) is not None:
+                            return picked
+                    values = [event.kv.value for event in (await anext(batches)).events]
+
+    async def counted(self, prefix: bytes, count: int, within: float = 20.0) -> None:
+        """Waits until there are that many keys under the prefix."""
+        client = self.store.client
+        async with asyncio.timeout(within):
+            found = await client.range(prefix, range_end(prefix), keys_only=True)
+            keys = {kv.key for kv in found.kvs}
+            async with watch(client, prefix, range_end(prefix), revision=found.revision + 1) as batches:
+                while len(keys) != count:
+                    for event in (await anext(batches)).events:
+                        (keys.add if event.type == "put" else keys.discard)(event.kv.key)
+
+    async def emptied(self, prefix: bytes, within: float = 20.0) -> None:
+        """Waits until no key is left under the prefix."""
+        await self.counted(prefix, 0, within)
+
+    @asynccontextmanager
+    async def worker(self, **changes: Any) -> AsyncIterator[Worker]:
+        """A worker in this process, registered and with its slice read."""
+        worker = Worker(changed(self.settings, **changes))
+        task = asyncio.create_task(worker.run(), name="worker")
+        try:
+            registered = asyncio.create_task(worker.membership.registered.wait())
+            await asyncio.wait([task, registered], return_when=asyncio.FIRST_COMPLETED, timeout=10)
+            assert registered.done() and not task.done(), "the worker did not come up"
+            yield worker
+        finally:
+            worker.stop()
+            await asyncio.wait_for(task, 30)
+
+    @asynccontextmanager
+    async def worker_process(self, **changes: Any) -> AsyncIterator[WorkerProcess]:
+        """A worker in a process of its own, registered."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "babygun", "worker", env=environment(changed(self.settings, **changes)), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        )
+        worker = WorkerProcess(process)
+        try:
+            worker.id = await self.seen(self.store.keys.workers, lambda value: _worker_of(value, process.pid), 20)
+            yield worker
+        finally:
+            await worker.end()
+
+
+def _worker_of(value: bytes, pid: int) -> str | None:
+    from babygun.store.records import Worker as WorkerRecord
+
+    record = codec.decode_state(value, WorkerRecord)
+    return record.id if record.pid == pid else None
+
+
+class WorkerProcess:
+    """``id``: under which it registered first."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process, self.id = process, ""
+        self._said = asyncio.create_task(self._listen())
+        self._detached = False
+        self.log = ""
+
+    async def _listen(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.log += line.decode()
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def detach(self) -> None:
+        """The test ends it itself, later than the block that started it."""
+        self._detached = True
+
+    def pause(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    async def terminate(self, within: float) -> int:
+        self.process.terminate()
+        return await asyncio.wait_for(self.process.wait(), within)
+
+    async def end(self) -> None:
+        if self._detached:
+            self._detached = False
+            return
+        if self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+        await self._said
+        if "Traceback" in self.log:
+            raise AssertionError(f"the worker logged a traceback:\n{self.log}")
+
+
+def changed(settings: Settings, **changes: Any) -> Settings:
+    return Settings(**{row.name: getattr(settings, row.name) for row in table()} | changes)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as a child's environment, without what the test run itself was given."""
+    import json
+
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("BABYGUN_")}
+    for row in table():
+        value = getattr(settings, row.name)
+        if value != getattr(Settings(), row.name):
+            environ[f"BABYGUN_{row.name.upper()}"] = _text(value) if not isinstance(value, dict) else json.dumps(value)
+    return environ
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+
+
+@asynccontextmanager
+async def rig_for(settings: Settings) -> AsyncIterator[Rig]:
+    async with Store(settings) as store:
+        yield Rig(store, settings)

@@ -1,0 +1,74 @@
+"""A supervisor of several processes as its user sees it: by its lines and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from babygun.runtime.settings import Settings
+from tests.support.rig import environment
+
+
+class Supervised:
+    """``said``: the lines of all its processes so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.said: list[str] = []
+        self._more = asyncio.Condition()
+        self._listening = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        assert self.process.stdout
+        async for line in self.process.stdout:
+            async with self._more:
+                self.said.append(line.decode().rstrip())
+                self._more.notify_all()
+        async with self._more:
+            self._more.notify_all()
+
+    async def until(self, words: str, count: int = 1) -> str:
+        """The ``count``-th line with these words."""
+        async with asyncio.timeout(20), self._more:
+            await self._more.wait_for(lambda: len(self.lines(words)) >= count or self._listening.done())
+            return self.lines(words)[count - 1]
+
+    def lines(self, words: str) -> list[str]:
+        return [line for line in self.said if words in line]
+
+    async def up(self) -> list[int]:
+        """The process ids, once all are up."""
+        return [int(pid) for pid in re.findall(r"\d+", (await self.until(" pids=")).partition(" pids=")[2])]
+
+    async def ended(self) -> int:
+        """Its exit status, when nothing is left that it started: nobody has its output open any more."""
+        async with asyncio.timeout(20):
+            status = await self.process.wait()
+            await self._listening
+        return status
+
+    async def cleanup(self) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.ended()
+        assert not self.lines("Traceback"), "\n".join(self.said)
+
+
+@asynccontextmanager
+async def supervised(*command: str, env: dict[str, str] | None = None) -> AsyncIterator[Supervised]:
+    process = await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True)
+    run = Supervised(process)
+    try:
+        yield run
+    finally:
+        await run.cleanup()
+
+
+@asynccontextmanager
+async def processes(settings: Settings, *words: str) -> AsyncIterator[Supervised]:
+    """``babygun …`` with these settings; it must not be waited for to be up, as it may be meant to fail."""
+    async with supervised(sys.executable, "-m", "babygun", *words, env=environment(settings)) as run:
+        yield run
