@@ -11,7 +11,10 @@ _WILL_DO = "import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))"
 
 def optimised() -> bool:
     """Whether this Python was built with optimisations led by a profile."""
-    return "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "") or sys.base_prefix == "/usr"
+    return (
+        "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+        or sys.base_prefix == "/usr"
+    )
 
 
 def choose(found_will_do: bool, system: str = SYSTEM) -> str:

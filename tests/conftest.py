@@ -56,7 +56,15 @@ async def smtp() -> AsyncIterator[MisbehavingServer]:
 async def rig(settings: Settings, smtp: MisbehavingServer) -> AsyncIterator[Rig]:
     """A store whose only relay is ``smtp``, with short waits."""
     relays = {"main": {"url": smtp.url, "max_connections": 50}}
-    async with rig_for(changed(settings, relays=relays, lease_ttl=2.0, retry_intervals=(0.2, 0.2), smtp_hostname="babygun.test")) as rig:
+    async with rig_for(
+        changed(
+            settings,
+            relays=relays,
+            lease_ttl=2.0,
+            retry_intervals=(0.2, 0.2),
+            smtp_hostname="babygun.test",
+        )
+    ) as rig:
         yield rig
 
 
@@ -69,8 +77,18 @@ async def other_smtp() -> AsyncIterator[MisbehavingServer]:
 
 
 @pytest.fixture
-async def two_queues(settings: Settings, smtp: MisbehavingServer, other_smtp: MisbehavingServer) -> AsyncIterator[Rig]:
+async def two_queues(
+    settings: Settings, smtp: MisbehavingServer, other_smtp: MisbehavingServer
+) -> AsyncIterator[Rig]:
     """Recipients at a.example go by ``smtp``, all others by ``other_smtp``: two queues, ``a`` and ``b``."""
     relays = {"a": {"url": smtp.url, "domains": ["a.example"]}, "b": {"url": other_smtp.url}}
-    async with rig_for(changed(settings, relays=relays, lease_ttl=2.0, retry_intervals=(0.2, 0.2), smtp_hostname="babygun.test")) as rig:
+    async with rig_for(
+        changed(
+            settings,
+            relays=relays,
+            lease_ttl=2.0,
+            retry_intervals=(0.2, 0.2),
+            smtp_hostname="babygun.test",
+        )
+    ) as rig:
         yield rig

@@ -28,12 +28,20 @@ CERTIFICATE_LOOK = 10.0  # seconds between two looks at the certificate's files
 KEEPALIVE = 75.0  # seconds that an idle connection stays open: longer than the 60 s of the usual load balancers; headers that are not complete by then end it too
 
 
-def serve(settings: Settings, *, started: Callable[[str], None] | None = None, shared: bool = False) -> None:
+def serve(
+    settings: Settings, *, started: Callable[[str], None] | None = None, shared: bool = False
+) -> None:
     """:func:`serve_until` on a loop of its own."""
     run(serve_until(settings, started=started, shared=shared))
 
 
-async def serve_until(settings: Settings, *, started: Callable[[str], None] | None = None, stop: asyncio.Event | None = None, shared: bool = False) -> None:
+async def serve_until(
+    settings: Settings,
+    *,
+    started: Callable[[str], None] | None = None,
+    stop: asyncio.Event | None = None,
+    shared: bool = False,
+) -> None:
     """Serves until a signal comes or ``stop`` is set. ``started`` gets the API's URL when it answers.
 
     ``shared``: other processes listen on ``api_port`` too; who started them announces it, and takes care of a second signal.
@@ -43,18 +51,43 @@ async def serve_until(settings: Settings, *, started: Callable[[str], None] | No
     app = build_app(settings)
     app[API].shared = shared
     stop = stop or asyncio.Event()
-    runner = Runner(app, access_log=None, keepalive_timeout=KEEPALIVE, shutdown_timeout=settings.drain_timeout, **LIMITS)
+    runner = Runner(
+        app,
+        access_log=None,
+        keepalive_timeout=KEEPALIVE,
+        shutdown_timeout=settings.drain_timeout,
+        **LIMITS,
+    )
     await runner.setup()
     following = asyncio.create_task(_follow_certificate(settings, tls)) if tls else None
     try:
         assert runner.server is not None  # after setup
         host = settings.api_host
-        servers = [await listen(runner.server, host, settings.api_port, setting="api_port", zero=ANY_PORT, tls=tls, shared=shared)]
+        servers = [
+            await listen(
+                runner.server,
+                host,
+                settings.api_port,
+                setting="api_port",
+                zero=ANY_PORT,
+                tls=tls,
+                shared=shared,
+            )
+        ]
         url = base_url(servers[0], host, tls=tls is not None)
         if not shared:
             announce(settings, url)
         if settings.api_process_port:
-            servers.append(await listen(runner.server, host, settings.api_process_port, setting="api_process_port", zero="none", tls=tls))
+            servers.append(
+                await listen(
+                    runner.server,
+                    host,
+                    settings.api_process_port,
+                    setting="api_process_port",
+                    zero="none",
+                    tls=tls,
+                )
+            )
             log.info("listening alone", at=base_url(servers[1], host, tls=tls is not None))
         if started:
             started(url)
@@ -74,7 +107,9 @@ def announce(settings: Settings, url: str, **more: object) -> None:
     """Logs that the API answers, and what a person should know of that."""
     log.info("listening", url=url, **more)
     if not settings.api_cert and not is_loopback(settings.api_host):
-        log.warning("other machines can call without TLS: tokens and e-mails cross the network in the clear; set api_cert and api_key, or let a proxy on this host do TLS")
+        log.warning(
+            "other machines can call without TLS: tokens and e-mails cross the network in the clear; set api_cert and api_key, or let a proxy on this host do TLS"
+        )
 
 
 async def _signalled(stop: asyncio.Event, *, again: bool) -> None:
@@ -82,7 +117,9 @@ async def _signalled(stop: asyncio.Event, *, again: bool) -> None:
     loop = asyncio.get_running_loop()
     handled: list[signal.Signals] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        with suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread, or no POSIX
+        with suppress(
+            NotImplementedError, RuntimeError, ValueError
+        ):  # not in the main thread, or no POSIX
             loop.add_signal_handler(number, stop.set)
             handled.append(number)
     try:
@@ -114,10 +151,14 @@ async def _follow_certificate(settings: Settings, context: ssl.SSLContext) -> No
             continue
         seen = stamps
         try:
-            _tls(settings)  # a failed load would leave a context without a key: so it is tried on another one first
+            _tls(
+                settings
+            )  # a failed load would leave a context without a key: so it is tried on another one first
             context.load_cert_chain(settings.api_cert, settings.api_key)
         except (SettingsError, OSError) as error:
-            log.warning("certificate changed, and can't be used: the one before serves on", error=str(error))
+            log.warning(
+                "certificate changed, and can't be used: the one before serves on", error=str(error)
+            )
         else:
             log.info("certificate read anew")
 

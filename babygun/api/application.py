@@ -48,7 +48,10 @@ def build_app(settings: Settings) -> web.Application:
     store = Store(settings)
     directory = Directory(store)
     routes = load_routes(settings)
-    app = web.Application(middlewares=[traced, edge.edge] if tracing.on() else [edge.edge], client_max_size=settings.max_request)
+    app = web.Application(
+        middlewares=[traced, edge.edge] if tracing.on() else [edge.edge],
+        client_max_size=settings.max_request,
+    )
     app[API] = Api(
         settings,
         store,
@@ -83,9 +86,14 @@ def _guarded(route: Route, api: Api) -> Handler:
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         if joins and not api.health.joined:
-            raise Problem(NOT_READY, "etcd has not confirmed that what is there belongs to this cluster; GET /readyz says more.")
+            raise Problem(
+                NOT_READY,
+                "etcd has not confirmed that what is there belongs to this cluster; GET /readyz says more.",
+            )
         if needs is not None:
-            access = call_of(request).access = await api.auth.authorize(authorization_of(request), scope)
+            access = call_of(request).access = await api.auth.authorize(
+                authorization_of(request), scope
+            )
             note(client_id=access.client.id)
         if request.rel_url.raw_query_string:
             _check_query(request, names)
@@ -103,7 +111,11 @@ def _check_query(request: web.Request, names: Sequence[str]) -> None:
     seen: set[str] = set()
     for name, _ in request.query.items():
         if name not in names:
-            detail = f"There is no such parameter; there are {', '.join(names)}." if names else "This call takes no parameters in its query."
+            detail = (
+                f"There is no such parameter; there are {', '.join(names)}."
+                if names
+                else "This call takes no parameters in its query."
+            )
             raise Problem(INVALID_REQUEST, detail, field=name[:80])
         if name in seen:
             raise Problem(INVALID_REQUEST, "This parameter is given more than once.", field=name)
@@ -122,10 +134,15 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
     registration = Registration(api.store, lambda: api.accepted)
     tasks = [
         asyncio.create_task(_kept_running("directory", api.directory.run), name="api directory"),
-        asyncio.create_task(_kept_running("signing key", lambda: _keep_signing_key(api)), name="api signing key"),
+        asyncio.create_task(
+            _kept_running("signing key", lambda: _keep_signing_key(api)), name="api signing key"
+        ),
         asyncio.create_task(_kept_running("space", api.space.run), name="api space"),
         asyncio.create_task(_kept_running("presence", api.presence.run), name="api presence"),
-        asyncio.create_task(_kept_running("registration", lambda: _register(api, registration)), name="api registration"),
+        asyncio.create_task(
+            _kept_running("registration", lambda: _register(api, registration)),
+            name="api registration",
+        ),
         asyncio.create_task(metrics.watch_event_loop(), name="api event loop"),
         asyncio.create_task(_kept_running("health", api.health.run), name="api health"),
     ]

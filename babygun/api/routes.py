@@ -60,7 +60,13 @@ ROUTES: tuple[Route, ...] = (
         description="For Prometheus; as OpenMetrics to those who accept that. What it tells of etcd is up to five seconds old, and absent where etcd does not answer. Where several processes share the port, each has its metrics at one of its own.",
         tag="operations",
         metrics_token=True,
-        answer=Answer(200, "Metrics in Prometheus' text format.", str, examples.METRICS, media_type="text/plain"),
+        answer=Answer(
+            200,
+            "Metrics in Prometheus' text format.",
+            str,
+            examples.METRICS,
+            media_type="text/plain",
+        ),
         problems=(problems.NO_TOKEN, problems.INVALID_TOKEN, problems.NOT_FOUND),
     ),
     Route(

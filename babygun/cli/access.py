@@ -12,7 +12,11 @@ from babygun.store.access.rights import RIGHTS, grants
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--no-enable", action="store_true", help="make users and roles only; authentication stays as it is")
+    parser.add_argument(
+        "--no-enable",
+        action="store_true",
+        help="make users and roles only; authentication stays as it is",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,7 +26,13 @@ def run(arguments: argparse.Namespace) -> int:
 async def _run(*, enable: bool) -> int:
     changed = False
     async with Store(load_settings()) as store:
-        roles = {f"babygun-{role}": [access.Permission(start, end, right == "readwrite") for start, end, right in grants(store.keys, role)] for role in RIGHTS}
+        roles = {
+            f"babygun-{role}": [
+                access.Permission(start, end, right == "readwrite")
+                for start, end, right in grants(store.keys, role)
+            ]
+            for role in RIGHTS
+        }
         async for line in access.set_roles(store.client, roles):
             changed = True
             print(line, flush=True)

@@ -17,18 +17,31 @@ _TO_END = 5.0  # seconds beyond the drain time
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (BABYGUN_API_HOST)")
-    parser.add_argument("--port", type=int, help="port to listen on, 0 for any free one (BABYGUN_API_PORT)")
-    parser.add_argument("--processes", type=int, metavar="N", help="processes that share the port, 0 for one for each core (BABYGUN_PROCESSES)")
+    parser.add_argument(
+        "--port", type=int, help="port to listen on, 0 for any free one (BABYGUN_API_PORT)"
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="processes that share the port, 0 for one for each core (BABYGUN_PROCESSES)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    given = {"api_host": arguments.host, "api_port": arguments.port, "processes": arguments.processes}
+    given = {
+        "api_host": arguments.host,
+        "api_port": arguments.port,
+        "processes": arguments.processes,
+    }
     loaded = settings.load(**{name: value for name, value in given.items() if value is not None})
     logs.configure("api", level=loaded.log_level, format=loaded.log_format)
     return _serve(loaded) if loaded.process_count == 1 else _supervise(loaded)
 
 
-def _serve(loaded: Settings, *, started: Callable[[str], None] | None = None, shared: bool = False) -> int:
+def _serve(
+    loaded: Settings, *, started: Callable[[str], None] | None = None, shared: bool = False
+) -> int:
     from babygun.api.app import serve
 
     tracing.configure("babygun-api")
@@ -45,10 +58,29 @@ def _supervise(loaded: Settings) -> int:
     with reserved(loaded.api_host, loaded.api_port, setting="api_port", zero=ANY_PORT) as port:
 
         def one(member: Member) -> int:
-            logs.configure("api", level=loaded.log_level, format=loaded.log_format, process=member.number)
-            return status_of(lambda: _serve(replace(loaded.of_process(member.number), api_port=port), started=lambda _: member.up(), shared=True))
+            logs.configure(
+                "api", level=loaded.log_level, format=loaded.log_format, process=member.number
+            )
+            return status_of(
+                lambda: _serve(
+                    replace(loaded.of_process(member.number), api_port=port),
+                    started=lambda _: member.up(),
+                    shared=True,
+                )
+            )
 
         def all_up(pids: object) -> None:
-            announce(loaded, url_of(loaded.api_host, port, tls=bool(loaded.api_cert)), processes=loaded.process_count, pids=pids)
+            announce(
+                loaded,
+                url_of(loaded.api_host, port, tls=bool(loaded.api_cert)),
+                processes=loaded.process_count,
+                pids=pids,
+            )
 
-        return Supervisor(loaded.process_count, one, grace=loaded.drain_timeout + _TO_END, second_signal_kills=True, all_up=all_up).run()
+        return Supervisor(
+            loaded.process_count,
+            one,
+            grace=loaded.drain_timeout + _TO_END,
+            second_signal_kills=True,
+            all_up=all_up,
+        ).run()

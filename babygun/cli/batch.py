@@ -52,7 +52,12 @@ def send_file(path: str, idempotency_key: str | None) -> int:
 
 def _why(problem: dict[str, Any]) -> str:
     found = problem.get("errors") or [problem]
-    return " ".join(f"{error['detail']} ({field})" if (field := error["field"].partition("].")[2]) else error["detail"] for error in found)
+    return " ".join(
+        f"{error['detail']} ({field})"
+        if (field := error["field"].partition("].")[2])
+        else error["detail"]
+        for error in found
+    )
 
 
 def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
@@ -76,10 +81,17 @@ def _read(path: str) -> list[Entry]:
     except UnicodeDecodeError as error:
         raise SettingsError(f"{name} is not in UTF-8 (byte {error.start})") from None
     if text.lstrip().startswith("["):
-        entries = [Entry(f"e-mail {number}", json.dumps(email).encode()) for number, email in enumerate(_parsed(text, name), 1)]
+        entries = [
+            Entry(f"e-mail {number}", json.dumps(email).encode())
+            for number, email in enumerate(_parsed(text, name), 1)
+        ]
     else:
         lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
-        entries = [Entry(f"line {number}", json.dumps(_parsed(line, f"{name}, line {number}")).encode()) for number, line in lines if line]
+        entries = [
+            Entry(f"line {number}", json.dumps(_parsed(line, f"{name}, line {number}")).encode())
+            for number, line in lines
+            if line
+        ]
     if not entries:
         raise SettingsError(f"{name} has no e-mail in it")
     return entries

@@ -10,15 +10,28 @@ from babygun.smtp.replies import Classifier, parse_reply
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("reply", help="a server's reply as it stands in a log, e.g. '550 5.1.1 User unknown'")
-    parser.add_argument("--no-reply", action="store_true", help="there was no reply; the text says what happened to the connection, e.g. 'connection reset'")
-    parser.add_argument("--phase", choices=("connect", "mail", "rcpt", "data", "message"), default="rcpt", help="what it answered (default: rcpt)")
+    parser.add_argument(
+        "reply", help="a server's reply as it stands in a log, e.g. '550 5.1.1 User unknown'"
+    )
+    parser.add_argument(
+        "--no-reply",
+        action="store_true",
+        help="there was no reply; the text says what happened to the connection, e.g. 'connection reset'",
+    )
+    parser.add_argument(
+        "--phase",
+        choices=("connect", "mail", "rcpt", "data", "message"),
+        default="rcpt",
+        help="what it answered (default: rcpt)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     reply = parse_reply(arguments.reply, arguments.phase)
     if reply.code is None and not arguments.no_reply:
-        raise SettingsError(f"{arguments.reply!r} is no reply, which begins with a code from 200 to 599; for what happened to a connection without one, add --no-reply")
+        raise SettingsError(
+            f"{arguments.reply!r} is no reply, which begins with a code from 200 to 599; for what happened to a connection without one, add --no-reply"
+        )
     if arguments.no_reply and (reply.code is not None or not reply.text):
         raise SettingsError("with --no-reply goes the text of an error, without a reply's code")
     verdict = Classifier.load(settings.load().reply_rules).classify(reply)

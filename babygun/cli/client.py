@@ -16,13 +16,26 @@ from babygun.store.records import SCOPES, Client
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-    create = actions.add_parser("create", help="make a client; prints its id and secret, the secret only this once")
+    create = actions.add_parser(
+        "create", help="make a client; prints its id and secret, the secret only this once"
+    )
     create.add_argument("name", help="what it is for, e.g. the application's name")
     create.add_argument("--id", help="its id (default: a random one)")
-    create.add_argument("--scope", action="append", choices=SCOPES, help="what it may do; repeat for several (default: emails:send and emails:read)")
-    create.add_argument("--rate", type=float, help="e-mails a second that each API process lets through (default: no limit)")
+    create.add_argument(
+        "--scope",
+        action="append",
+        choices=SCOPES,
+        help="what it may do; repeat for several (default: emails:send and emails:read)",
+    )
+    create.add_argument(
+        "--rate",
+        type=float,
+        help="e-mails a second that each API process lets through (default: no limit)",
+    )
     actions.add_parser("list", help="list the clients")
-    delete = actions.add_parser("delete", help="take a client away; its tokens are refused at once, its e-mails stay")
+    delete = actions.add_parser(
+        "delete", help="take a client away; its tokens are refused at once, its e-mails stay"
+    )
     delete.add_argument("id")
 
 
@@ -41,7 +54,13 @@ async def _run(arguments: argparse.Namespace, loaded: Settings) -> int:
             for _, fault in faults(arguments.name, arguments.id, arguments.rate):
                 raise SettingsError(fault)
             scopes = tuple(dict.fromkeys(arguments.scope or ("emails:send", "emails:read")))
-            client, secret = await create_client(store, name=arguments.name.strip(), scopes=scopes, rate=arguments.rate, client_id=arguments.id)
+            client, secret = await create_client(
+                store,
+                name=arguments.name.strip(),
+                scopes=scopes,
+                rate=arguments.rate,
+                client_id=arguments.id,
+            )
             print(f"client_id      {client.id}\nclient_secret  {secret}")
         elif arguments.action == "list":
             print(_table(await list_clients(store)))
@@ -51,5 +70,18 @@ async def _run(arguments: argparse.Namespace, loaded: Settings) -> int:
 
 
 def _table(clients: list[Client]) -> str:
-    rows = [(c.id, c.name, ",".join(c.scopes), f"{c.rate:g}/s" if c.rate else "-", f"{c.created_at:%Y-%m-%d %H:%M}") for c in clients]
-    return table(("ID", "NAME", "SCOPES", "RATE", "CREATED"), rows) if rows else "no clients yet: babygun client create NAME"
+    rows = [
+        (
+            c.id,
+            c.name,
+            ",".join(c.scopes),
+            f"{c.rate:g}/s" if c.rate else "-",
+            f"{c.created_at:%Y-%m-%d %H:%M}",
+        )
+        for c in clients
+    ]
+    return (
+        table(("ID", "NAME", "SCOPES", "RATE", "CREATED"), rows)
+        if rows
+        else "no clients yet: babygun client create NAME"
+    )

@@ -20,7 +20,9 @@ from babygun.store import codec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", nargs="?", help="file with etcdctl's output (default: standard input)")
+    parser.add_argument(
+        "file", nargs="?", help="file with etcdctl's output (default: standard input)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,7 +57,9 @@ def _decode_json(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         key, value = base64.b64decode(kv["key"]).decode(), base64.b64decode(kv.get("value", ""))
         if "/contents/" in key:
             content.append(value)
-            following = base64.b64decode(kvs[index + 1]["key"]).decode() if index + 1 < len(kvs) else ""
+            following = (
+                base64.b64decode(kvs[index + 1]["key"]).decode() if index + 1 < len(kvs) else ""
+            )
             if following.rpartition("/")[0] == key.rpartition("/")[0]:
                 continue
             key, value, content = key.rpartition("/")[0], b"".join(content), []
@@ -94,4 +98,6 @@ def _value(data: bytes) -> tuple[Any, int]:
     try:
         return codec.decode_first(data)
     except ValueError as error:
-        raise BabygunError(f"{error}. A content of several chunks, or any doubt: use etcdctl get -w json") from None
+        raise BabygunError(
+            f"{error}. A content of several chunks, or any doubt: use etcdctl get -w json"
+        ) from None

@@ -37,7 +37,11 @@ class Finding(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-relay", action="store_true", help="don't connect to the relays")
-    parser.add_argument("--role", choices=get_args(Role), help="check that the etcd user has the rights of this role")
+    parser.add_argument(
+        "--role",
+        choices=get_args(Role),
+        help="check that the etcd user has the rights of this role",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,7 +57,9 @@ async def _run(loaded: Settings, *, relays: bool, role: Role | None) -> int:
     return 1 if bad else 0
 
 
-async def examine(loaded: Settings, *, relays: bool = True, role: Role | None = None) -> AsyncIterator[Finding]:
+async def examine(
+    loaded: Settings, *, relays: bool = True, role: Role | None = None
+) -> AsyncIterator[Finding]:
     """The findings, one after the other."""
     for finding in _certificates(loaded):
         yield finding
@@ -79,9 +85,16 @@ async def examine(loaded: Settings, *, relays: bool = True, role: Role | None = 
 
 def _certificates(loaded: Settings) -> list[Finding]:
     verdict = certificates.check(loaded, certificates.API)
-    found = [*(Finding("bad", sentence) for sentence in verdict.faults), *(Finding("warn", sentence) for sentence in verdict.warnings)]
+    found = [
+        *(Finding("bad", sentence) for sentence in verdict.faults),
+        *(Finding("warn", sentence) for sentence in verdict.warnings),
+    ]
     named = {finding.what.partition(":")[0] for finding in found}
-    return found + [Finding("ok", f"{use}: good until {end:%Y-%m-%d}") for use, end in certificates.expiries(loaded, certificates.API).items() if use not in named]
+    return found + [
+        Finding("ok", f"{use}: good until {end:%Y-%m-%d}")
+        for use, end in certificates.expiries(loaded, certificates.API).items()
+        if use not in named
+    ]
 
 
 async def _etcd(store: Store) -> AsyncIterator[Finding]:
@@ -90,10 +103,16 @@ async def _etcd(store: Store) -> AsyncIterator[Finding]:
             yield Finding("bad", explain_denied(store.settings, status))
             continue
         if isinstance(status, EtcdError):
-            yield Finding("bad", await explain(store.settings, endpoint) or f"etcd at {endpoint} does not answer: {status}")
+            yield Finding(
+                "bad",
+                await explain(store.settings, endpoint)
+                or f"etcd at {endpoint} does not answer: {status}",
+            )
             continue
         for wrong in (against := version_findings(status.version)):
-            yield Finding("bad" if wrong.reason else "warn", f"etcd at {endpoint}: {wrong.sentence}")
+            yield Finding(
+                "bad" if wrong.reason else "warn", f"etcd at {endpoint}: {wrong.sentence}"
+            )
         if not against:
             yield Finding("ok", f"etcd at {endpoint} is {status.version}")
         if not status.leader:
@@ -109,26 +128,45 @@ async def _etcd(store: Store) -> AsyncIterator[Finding]:
 async def _state(store: Store) -> AsyncIterator[Finding]:
     try:
         for alarm in await store.client.alarms():
-            yield Finding("bad", f"etcd has raised its {alarm} alarm: see etcd/schema.md, 'When etcd is full'")
+            yield Finding(
+                "bad", f"etcd has raised its {alarm} alarm: see etcd/schema.md, 'When etcd is full'"
+            )
         async for finding in _api_clients(store):
             yield finding
         keys = store.keys
         workers = await list_workers(store)
-        yield Finding("ok" if workers else "bad", count_of(len(workers), "live worker") + ("" if workers else ": nothing is delivered until one runs"))
+        yield Finding(
+            "ok" if workers else "bad",
+            count_of(len(workers), "live worker")
+            + ("" if workers else ": nothing is delivered until one runs"),
+        )
         for sentence in peers.wrong_clocks(workers, utc_now(), store.settings.lease_ttl).values():
             yield Finding("bad", sentence)
-        for sentence in peers.other_routing(store.settings.prefix, load_routes(store.settings), workers).values():
+        for sentence in peers.other_routing(
+            store.settings.prefix, load_routes(store.settings), workers
+        ).values():
             yield Finding("warn", sentence)
         if workers:
             depth = await Depths(store).read(time.monotonic() + store.settings.etcd_timeout)
             for sentence in peers.unsent_queues(depth, workers).values():
                 yield Finding("bad", sentence)
         ready = await store.client.range(keys.jobs, range_end(keys.jobs), limit=1, keys_only=True)
-        waiting = await store.client.range(keys.waiting, range_end(keys.waiting), limit=1, keys_only=True)
-        yield Finding("ok", f"{count_of(ready.count, 'job')} ready or being sent, {waiting.count} waiting")
-        overdue = (utc_now() - keys.parse_not_before(waiting.kvs[0].key)[0]).total_seconds() if waiting.kvs else 0
+        waiting = await store.client.range(
+            keys.waiting, range_end(keys.waiting), limit=1, keys_only=True
+        )
+        yield Finding(
+            "ok", f"{count_of(ready.count, 'job')} ready or being sent, {waiting.count} waiting"
+        )
+        overdue = (
+            (utc_now() - keys.parse_not_before(waiting.kvs[0].key)[0]).total_seconds()
+            if waiting.kvs
+            else 0
+        )
         if overdue > 60:
-            yield Finding("bad", f"a job is overdue by {overdue:.0f} s: do the workers run, and is their clock right?")
+            yield Finding(
+                "bad",
+                f"a job is overdue by {overdue:.0f} s: do the workers run, and is their clock right?",
+            )
     except EtcdError as error:
         yield Finding("bad", f"etcd refused to be read: {error}")
 
@@ -136,10 +174,20 @@ async def _state(store: Store) -> AsyncIterator[Finding]:
 async def _api_clients(store: Store) -> AsyncIterator[Finding]:
     keys = store.keys
     try:
-        signing = await store.client.range(keys.signing_keys, range_end(keys.signing_keys), keys_only=True)
-        yield Finding("ok" if signing.kvs else "warn", count_of(len(signing.kvs), "token signing key") + ("" if signing.kvs else ": the API makes one when it starts"))
+        signing = await store.client.range(
+            keys.signing_keys, range_end(keys.signing_keys), keys_only=True
+        )
+        yield Finding(
+            "ok" if signing.kvs else "warn",
+            count_of(len(signing.kvs), "token signing key")
+            + ("" if signing.kvs else ": the API makes one when it starts"),
+        )
         clients = await store.client.range(keys.clients, range_end(keys.clients), keys_only=True)
-        yield Finding("ok" if clients.kvs else "warn", count_of(len(clients.kvs), "API client") + ("" if clients.kvs else ": babygun client create NAME"))
+        yield Finding(
+            "ok" if clients.kvs else "warn",
+            count_of(len(clients.kvs), "API client")
+            + ("" if clients.kvs else ": babygun client create NAME"),
+        )
     except PermissionDenied:  # an inspector's user
         yield Finding("ok", "token signing keys and API clients are not for this etcd user to see")
 
@@ -168,7 +216,9 @@ async def _clock(loaded: Settings, endpoint: str) -> Finding:
         return Finding("warn", f"the clock of {endpoint} can't be read")
     if wrong := peers.wrong_clock(ahead):
         return Finding("bad", f"{wrong} ({endpoint})")
-    return Finding("ok", f"this machine's clock and that of {endpoint} differ by less than {peers.SKEW:.0f} s")
+    return Finding(
+        "ok", f"this machine's clock and that of {endpoint} differ by less than {peers.SKEW:.0f} s"
+    )
 
 
 async def _relays(loaded: Settings) -> AsyncIterator[Finding]:
@@ -177,7 +227,12 @@ async def _relays(loaded: Settings) -> AsyncIterator[Finding]:
         yield Finding("bad", "no relay is set: BABYGUN_RELAY_URL=smtp://host:port")
     for relay in routes.relays.values():
         try:
-            offered = await check_relay(relay, hostname=loaded.smtp_hostname, timeout=loaded.smtp_connect_timeout)
-            yield Finding("ok", f"relay {relay.name} at {relay.host}:{relay.port} takes connections ({offered})")
+            offered = await check_relay(
+                relay, hostname=loaded.smtp_hostname, timeout=loaded.smtp_connect_timeout
+            )
+            yield Finding(
+                "ok",
+                f"relay {relay.name} at {relay.host}:{relay.port} takes connections ({offered})",
+            )
         except BabygunError as error:
             yield Finding("bad", f"relay {relay.name} at {relay.host}:{relay.port}: {error}")

@@ -15,7 +15,9 @@ from babygun.runtime.listening import url_of
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("role", choices=("api", "worker"))
-    parser.add_argument("--live", action="store_true", help="ask only whether it is alive, not whether it is ready")
+    parser.add_argument(
+        "--live", action="store_true", help="ask only whether it is alive, not whether it is ready"
+    )
     parser.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS")
 
 
@@ -45,8 +47,15 @@ def _addresses(role: str) -> list[str]:
     host, first, count = loaded.worker_host, loaded.worker_port, loaded.process_count
     if role == "api":
         alone = loaded.process_count > 1 and loaded.api_process_port
-        host, first, count = loaded.api_host, loaded.api_process_port if alone else loaded.api_port, count if alone else 1
-    return [url_of(host, port, tls=role == "api" and bool(loaded.api_cert)) for port in range(first, first + count)]
+        host, first, count = (
+            loaded.api_host,
+            loaded.api_process_port if alone else loaded.api_port,
+            count if alone else 1,
+        )
+    return [
+        url_of(host, port, tls=role == "api" and bool(loaded.api_cert))
+        for port in range(first, first + count)
+    ]
 
 
 def _reason(body: bytes) -> str:
@@ -57,4 +66,8 @@ def _reason(body: bytes) -> str:
     if not isinstance(problem, dict):
         return "no reason given"
     reasons = problem.get("reasons")
-    return "; ".join(map(str, reasons)) if isinstance(reasons, list) and reasons else str(problem.get("detail") or "no reason given")
+    return (
+        "; ".join(map(str, reasons))
+        if isinstance(reasons, list) and reasons
+        else str(problem.get("detail") or "no reason given")
+    )

@@ -11,7 +11,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Left-aligned columns. Control characters of foreign text don't reach the terminal."""
     cells = [list(head), *([_plain(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
 
 
 def count_of(number: int, noun: str) -> str:
@@ -29,5 +32,9 @@ def _plain(text: str) -> str:
 
 def _bytes(value: object) -> str:
     if isinstance(value, bytes):
-        return value.decode("utf-8") if value.isascii() and value.decode().isprintable() else f"<{len(value)} bytes>"
+        return (
+            value.decode("utf-8")
+            if value.isascii() and value.decode().isprintable()
+            else f"<{len(value)} bytes>"
+        )
     return str(value)

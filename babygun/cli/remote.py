@@ -27,20 +27,31 @@ class Remote:
 
     async def call(self, method: str, path: str, **arguments: Any) -> Any:
         """One call; returns the answer's JSON. Raises BabygunError with what the API says is wrong."""
-        headers = {**arguments.pop("headers", {}), **({"Authorization": f"Bearer {self.token}"} if self.token else {})}
+        headers = {
+            **arguments.pop("headers", {}),
+            **({"Authorization": f"Bearer {self.token}"} if self.token else {}),
+        }
         try:
-            async with self._session.request(method, self._url + path, headers=headers, **arguments) as answer:
+            async with self._session.request(
+                method, self._url + path, headers=headers, **arguments
+            ) as answer:
                 text = await answer.text()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise BabygunError(f"{self._url} does not answer: {error or type(error).__name__}") from None
+            raise BabygunError(
+                f"{self._url} does not answer: {error or type(error).__name__}"
+            ) from None
         try:
             value = json.loads(text) if text else None
         except ValueError:
-            raise BabygunError(f"{self._url}{path} answered {answer.status} with no JSON: is that Babygun's API?") from None
+            raise BabygunError(
+                f"{self._url}{path} answered {answer.status} with no JSON: is that Babygun's API?"
+            ) from None
         if answer.status >= 400:
             problem = value if isinstance(value, dict) else {}
             field = f" ({problem['field']})" if problem.get("field") else ""
-            raise BabygunError(f"{problem.get('detail') or problem.get('title') or answer.reason}{field}")
+            raise BabygunError(
+                f"{problem.get('detail') or problem.get('title') or answer.reason}{field}"
+            )
         return value
 
 
@@ -48,7 +59,9 @@ def _trust(ca: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca or None)
     except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"api_ca: {ca} can't be used: {getattr(error, 'strerror', None) or error}") from None
+        raise SettingsError(
+            f"api_ca: {ca} can't be used: {getattr(error, 'strerror', None) or error}"
+        ) from None
 
 
 def call_api(work: Callable[[Remote], Awaitable[T]]) -> T:
@@ -60,8 +73,13 @@ async def _call_api(work: Callable[[Remote], Awaitable[T]]) -> T:
     loaded = settings.load()
     found = dev_json()
     scheme = "https" if loaded.api_cert else "http"
-    url = (loaded.api_url or found.get("api_url") or f"{scheme}://{loaded.api_host}:{loaded.api_port}").rstrip("/")
-    client_id, secret = loaded.client_id or found.get("client_id"), loaded.client_secret or found.get("client_secret")
+    url = (
+        loaded.api_url or found.get("api_url") or f"{scheme}://{loaded.api_host}:{loaded.api_port}"
+    ).rstrip("/")
+    client_id, secret = (
+        loaded.client_id or found.get("client_id"),
+        loaded.client_secret or found.get("client_secret"),
+    )
     if not client_id and not secret:
         raise SettingsError(
             f"no babygun dev runs in this folder, and no API client is set: {START_IT}; for another API, set BABYGUN_API_URL, BABYGUN_CLIENT_ID and BABYGUN_CLIENT_SECRET"
@@ -69,8 +87,12 @@ async def _call_api(work: Callable[[Remote], Awaitable[T]]) -> T:
     if not client_id or not secret:
         raise SettingsError("BABYGUN_CLIENT_ID and BABYGUN_CLIENT_SECRET go together: set both")
     ca = loaded.api_ca or found.get("api_ca") or ""
-    async with aiohttp.ClientSession(timeout=_TIMEOUT, connector=aiohttp.TCPConnector(ssl=_trust(ca))) as session:
+    async with aiohttp.ClientSession(
+        timeout=_TIMEOUT, connector=aiohttp.TCPConnector(ssl=_trust(ca))
+    ) as session:
         remote = Remote(session, url)
-        answer = await remote.call("POST", "/tokens", json={"client_id": client_id, "client_secret": secret})
+        answer = await remote.call(
+            "POST", "/tokens", json={"client_id": client_id, "client_secret": secret}
+        )
         remote.token = answer["token"]
         return await work(remote)

@@ -9,7 +9,11 @@ from babygun.runtime import settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--markdown", action="store_true", help="as the table of docs/settings.md, with defaults only")
+    parser.add_argument(
+        "--markdown",
+        action="store_true",
+        help="as the table of docs/settings.md, with defaults only",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -21,7 +25,14 @@ def run(arguments: argparse.Namespace) -> int:
     for row in settings.table():
         value = getattr(loaded, row.name)
         shown = "(set)" if row.metadata["secret"] and value else settings.write(row, value) or "-"
-        rows.append((f"BABYGUN_{row.name.upper()}", shown, row.metadata["default"] or "-", row.metadata["help"]))
+        rows.append(
+            (
+                f"BABYGUN_{row.name.upper()}",
+                shown,
+                row.metadata["default"] or "-",
+                row.metadata["help"],
+            )
+        )
     print(table(("VARIABLE", "VALUE", "DEFAULT", "HELP"), rows))
     return 0
 
@@ -33,5 +44,7 @@ def markdown() -> str:
         parse = row.metadata["parse"]
         kind = settings.TYPE_NAMES.get(parse, parse.__name__).replace("|", ", ")
         default = f"`{row.metadata['default']}`" if row.metadata["default"] else ""
-        lines.append(f"| `BABYGUN_{row.name.upper()}` | {kind} | {default} | {row.metadata['help']} |")
+        lines.append(
+            f"| `BABYGUN_{row.name.upper()}` | {kind} | {default} | {row.metadata['help']} |"
+        )
     return "\n".join(lines)

@@ -18,7 +18,9 @@ def run(arguments: argparse.Namespace) -> int:
             return 0
         remote.token = arguments.check
         answer = await remote.call("GET", "/tokens")
-        print(f"valid for another {answer['expires_in']:.0f} s, for client {answer['client_id']} with {' '.join(answer['scopes'])}")
+        print(
+            f"valid for another {answer['expires_in']:.0f} s, for client {answer['client_id']} with {' '.join(answer['scopes'])}"
+        )
         return 0
 
     return call_api(work)

@@ -17,8 +17,17 @@ log = logs.get_logger("worker")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--concurrency", type=int, help="sends at once, of each process (BABYGUN_WORKER_CONCURRENCY)")
-    parser.add_argument("--processes", type=int, metavar="N", help="worker processes, 0 for one for each core (BABYGUN_PROCESSES)")
+    parser.add_argument(
+        "--concurrency",
+        type=int,
+        help="sends at once, of each process (BABYGUN_WORKER_CONCURRENCY)",
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="worker processes, 0 for one for each core (BABYGUN_PROCESSES)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -26,7 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = settings.load(**{name: value for name, value in given.items() if value is not None})
     logs.configure("worker", level=loaded.log_level, format=loaded.log_format)
     if not loaded.relay_url and not loaded.relays:
-        raise SettingsError("no relay is set, so there is nobody to deliver to: set BABYGUN_RELAY_URL=smtp://host:port")
+        raise SettingsError(
+            "no relay is set, so there is nobody to deliver to: set BABYGUN_RELAY_URL=smtp://host:port"
+        )
     return _serve(loaded) if loaded.process_count == 1 else _supervise(loaded)
 
 
@@ -45,10 +56,18 @@ def _supervise(loaded: Settings) -> int:
     import babygun.worker  # noqa: F401 (once for all processes)
 
     def one(member: Member) -> int:
-        logs.configure("worker", level=loaded.log_level, format=loaded.log_format, process=member.number)
+        logs.configure(
+            "worker", level=loaded.log_level, format=loaded.log_format, process=member.number
+        )
         return status_of(lambda: _serve(loaded.of_process(member.number), started=member.up))
 
     def all_up(pids: object) -> None:
         log.info("all processes are up", processes=loaded.process_count, pids=pids)
 
-    return Supervisor(loaded.process_count, one, grace=loaded.drain_timeout + _TO_END, second_signal_kills=False, all_up=all_up).run()
+    return Supervisor(
+        loaded.process_count,
+        one,
+        grace=loaded.drain_timeout + _TO_END,
+        second_signal_kills=False,
+        all_up=all_up,
+    ).run()

@@ -19,8 +19,25 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(as_json(answer))
             return 0
-        rows = [(w["id"], str(w["pid"]), w["ip"], w["last_checkin"][:19].replace("T", " "), str(w["checkins"]), str(w["in_flight"]), _slice(*w["slice"])) for w in workers]
-        print(table(("ID", "PID", "IP", "LAST CHECK-IN (UTC)", "CHECK-INS", "IN FLIGHT", "SLICE"), rows) if rows else "no live worker")
+        rows = [
+            (
+                w["id"],
+                str(w["pid"]),
+                w["ip"],
+                w["last_checkin"][:19].replace("T", " "),
+                str(w["checkins"]),
+                str(w["in_flight"]),
+                _slice(*w["slice"]),
+            )
+            for w in workers
+        ]
+        print(
+            table(
+                ("ID", "PID", "IP", "LAST CHECK-IN (UTC)", "CHECK-INS", "IN FLIGHT", "SLICE"), rows
+            )
+            if rows
+            else "no live worker"
+        )
         return 0
 
     return call_api(work)

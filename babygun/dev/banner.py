@@ -7,7 +7,16 @@ from collections.abc import Callable, Sequence
 
 Style = Callable[[str, str], str]  # a style's name and a text, to the text as it is shown
 
-_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36"}
+_CODES = {
+    "bold": "1",
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+}
 
 
 def plain(name: str, text: str) -> str:
@@ -34,24 +43,43 @@ def banner(
     curl: str = "curl",
 ) -> str:
     """``delivery`` says where mail goes; ``curl`` is the command with the options that this address needs."""
-    rows = [("API and page", f"{api_url}/"), ("client id", client_id), ("client secret", client_secret), ("mail goes to", delivery)]
+    rows = [
+        ("API and page", f"{api_url}/"),
+        ("client id", client_id),
+        ("client secret", client_secret),
+        ("mail goes to", delivery),
+    ]
     rows += [("mailbox", f"{mailbox_url}/")] if mailbox_url else []
     rows += [("etcd", f"{etcd_endpoint}  ({etcd})"), ("data", data)]
     lines = ["", style("bold", "Babygun is running."), ""]
     lines += [f"  {style('dim', f'{name:<14}')}  {value}" for name, value in rows]
     lines += ["", "Try it: paste these lines into another terminal.", ""]
-    for comment, commands in _steps(api_url, client_id, client_secret, mailbox_url, etcd_endpoint, etcdctl, prefix, curl):
+    for comment, commands in _steps(
+        api_url, client_id, client_secret, mailbox_url, etcd_endpoint, etcdctl, prefix, curl
+    ):
         lines += [style("dim", f"  # {comment}"), *(f"  {command}" for command in commands)]
     return "\n".join([*lines, "", style("dim", "Ctrl-C stops everything; the data stay."), ""])
 
 
 def _steps(
-    api_url: str, client_id: str, client_secret: str, mailbox_url: str | None, etcd_endpoint: str, etcdctl: str | None, prefix: str, curl: str
+    api_url: str,
+    client_id: str,
+    client_secret: str,
+    mailbox_url: str | None,
+    etcd_endpoint: str,
+    etcdctl: str | None,
+    prefix: str,
+    curl: str,
 ) -> list[tuple[str, Sequence[str]]]:
     url = shlex.quote(api_url)
     mail = '{"sender": "Me <me@example.com>", "to": "you@example.org", "subject": "Hello", "body": "It works."}'
     steps: list[tuple[str, Sequence[str]]] = [
-        ("a token", [f"TOKEN=$({curl} -s -X POST -u {client_id}:{client_secret} {url}/tokens {_member('token')})"]),
+        (
+            "a token",
+            [
+                f"TOKEN=$({curl} -s -X POST -u {client_id}:{client_secret} {url}/tokens {_member('token')})"
+            ],
+        ),
         (
             "send an e-mail",
             [
@@ -61,13 +89,23 @@ def _steps(
         ),
         (
             "its status, and its log",
-            [f'{curl} -s {url}/emails/$ID -H "Authorization: Bearer $TOKEN"; echo', f'{curl} -s {url}/emails/$ID/log -H "Authorization: Bearer $TOKEN"; echo'],
+            [
+                f'{curl} -s {url}/emails/$ID -H "Authorization: Bearer $TOKEN"; echo',
+                f'{curl} -s {url}/emails/$ID/log -H "Authorization: Bearer $TOKEN"; echo',
+            ],
         ),
     ]
     if mailbox_url:
         steps.append(("the mail, as it arrived", [f"curl -s {mailbox_url}/messages; echo"]))
     if etcdctl:
-        steps.append(("the same, in etcd", [f"{shlex.quote(etcdctl)} --endpoints {etcd_endpoint} get --prefix {prefix} --keys-only"]))
+        steps.append(
+            (
+                "the same, in etcd",
+                [
+                    f"{shlex.quote(etcdctl)} --endpoints {etcd_endpoint} get --prefix {prefix} --keys-only"
+                ],
+            )
+        )
     return steps
 
 

@@ -13,7 +13,9 @@ from babygun.runtime.listening import EVERYWHERE, is_loopback
 from babygun.runtime.settings import Settings
 
 
-def with_tls(loaded: Settings, wanted: bool | None, folder: Path, say: Callable[[str], None]) -> Settings:
+def with_tls(
+    loaded: Settings, wanted: bool | None, folder: Path, say: Callable[[str], None]
+) -> Settings:
     """The settings with a certificate in them, made once and renewed in time, where TLS is wanted and the operator has set none.
 
     ``wanted`` None: only where others than this machine can reach the API, so that no secret crosses a network in the clear.
@@ -27,4 +29,9 @@ def with_tls(loaded: Settings, wanted: bool | None, folder: Path, say: Callable[
     except SettingsError as error:
         raise SettingsError(f"no certificate for the API could be made: {error}") from None
     api = folder / "api"
-    return replace(loaded, api_cert=str(api / "https.pem"), api_key=str(api / "https-key.pem"), api_ca=str(api / "api-ca.pem"))
+    return replace(
+        loaded,
+        api_cert=str(api / "https.pem"),
+        api_key=str(api / "https-key.pem"),
+        api_ca=str(api / "api-ca.pem"),
+    )

@@ -53,13 +53,39 @@ _RANKS = {"api": 0, "worker": 1, "mailbox": 2, "etcd": 3}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, help=f"the API's port (default: {API_PORT} or the next free one)")
-    parser.add_argument("--smtp-port", type=int, help=f"the mailbox's port for mail (default: {SMTP_PORT} or the next free one)")
-    parser.add_argument("--etcd-port", type=int, help=f"etcd's port for clients, the first member's (default: {CLIENT_PORT} or the next free one)")
-    parser.add_argument("--etcd-members", type=_etcd_members, metavar="|".join(map(str, SIZES)), help="number of etcd members (default: what the data folder has, else 1)")
-    parser.add_argument("--data-dir", type=Path, default=Path(".babygun"), help="where data and dev.json are (default: .babygun)")
-    parser.add_argument("--tls", action=argparse.BooleanOptionalAction, help="https for the API, by a certificate of its own (default: where other machines can reach it)")
-    parser.add_argument("--workers", type=_workers, metavar="N", default=1, help="number of workers (default: 1)")
+    parser.add_argument(
+        "--port", type=int, help=f"the API's port (default: {API_PORT} or the next free one)"
+    )
+    parser.add_argument(
+        "--smtp-port",
+        type=int,
+        help=f"the mailbox's port for mail (default: {SMTP_PORT} or the next free one)",
+    )
+    parser.add_argument(
+        "--etcd-port",
+        type=int,
+        help=f"etcd's port for clients, the first member's (default: {CLIENT_PORT} or the next free one)",
+    )
+    parser.add_argument(
+        "--etcd-members",
+        type=_etcd_members,
+        metavar="|".join(map(str, SIZES)),
+        help="number of etcd members (default: what the data folder has, else 1)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path(".babygun"),
+        help="where data and dev.json are (default: .babygun)",
+    )
+    parser.add_argument(
+        "--tls",
+        action=argparse.BooleanOptionalAction,
+        help="https for the API, by a certificate of its own (default: where other machines can reach it)",
+    )
+    parser.add_argument(
+        "--workers", type=_workers, metavar="N", default=1, help="number of workers (default: 1)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -70,12 +96,16 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         loaded = with_tls(loaded, arguments.tls, folder.path / "certificates", say)
         cluster = EtcdCluster.of(folder, arguments.etcd_members)
-        Listeners.choose(arguments, loaded, cluster, lambda line: None)  # a refusal must not come after an etcd has been built, for minutes
+        Listeners.choose(
+            arguments, loaded, cluster, lambda line: None
+        )  # a refusal must not come after an etcd has been built, for minutes
         etcd = prepare_etcd(say)
         if is_lossy(etcd.version):
             say(LOSSY_WARNING.format(version=etcd.version))
         listeners = Listeners.choose(arguments, loaded, cluster, say)
-        return asyncio.run(_Dev(loaded, folder, cluster, etcd, listeners, arguments.workers, say).run())
+        return asyncio.run(
+            _Dev(loaded, folder, cluster, etcd, listeners, arguments.workers, say).run()
+        )
     finally:
         folder.close()
 
@@ -105,16 +135,37 @@ def _say() -> Callable[[str], None]:
 class _Dev:
     """One run."""
 
-    def __init__(self, loaded: Settings, folder: DataFolder, cluster: EtcdCluster, etcd: EtcdBinary, listeners: Listeners, workers: int, say: Callable[[str], None]) -> None:
-        self._settings, self._folder, self._cluster, self._etcd, self._at, self._workers, self._say = loaded, folder, cluster, etcd, listeners, workers, say
+    def __init__(
+        self,
+        loaded: Settings,
+        folder: DataFolder,
+        cluster: EtcdCluster,
+        etcd: EtcdBinary,
+        listeners: Listeners,
+        workers: int,
+        say: Callable[[str], None],
+    ) -> None:
+        (
+            self._settings,
+            self._folder,
+            self._cluster,
+            self._etcd,
+            self._at,
+            self._workers,
+            self._say,
+        ) = loaded, folder, cluster, etcd, listeners, workers, say
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         self._style = coloured if colour else plain
         self._client_id, self._client_secret = folder.credentials()
         self._members = cluster.members(listeners.etcd, etcd, loaded.etcd_quota)
         self._endpoints = [member.endpoint for member in self._members]
-        self._logs = [LogFile(folder.logs / f"{name}.log") for name in self._names("etcd", len(self._members))]
+        self._logs = [
+            LogFile(folder.logs / f"{name}.log") for name in self._names("etcd", len(self._members))
+        ]
         self._up = False
-        self._supervisor = Supervisor(lambda line: say(self._style("yellow", line)), self._write_state, inherit=[folder.lock])
+        self._supervisor = Supervisor(
+            lambda line: say(self._style("yellow", line)), self._write_state, inherit=[folder.lock]
+        )
 
     # --- the run ---
 
@@ -155,16 +206,42 @@ class _Dev:
     async def _start(self) -> None:
         names = self._names("etcd", len(self._members))
         # all at once: none is ready before the cluster has a leader
-        await asyncio.gather(*(self._supervisor.start(self._etcd_component(name, number)) for number, name in enumerate(names)))
+        await asyncio.gather(
+            *(
+                self._supervisor.start(self._etcd_component(name, number))
+                for number, name in enumerate(names)
+            )
+        )
         self._cluster.formed()
         async with Store(self._child_settings()) as store:
             await self._ensure_client(store)
             if mailbox_url := self._at.mailbox_url:
-                await self._supervisor.start(self._component("mailbox", "mailbox", self._mailbox_arguments(), self._answers(f"{mailbox_url}/healthz"), 5))
+                await self._supervisor.start(
+                    self._component(
+                        "mailbox",
+                        "mailbox",
+                        self._mailbox_arguments(),
+                        self._answers(f"{mailbox_url}/healthz"),
+                        5,
+                    )
+                )
             drain = self._settings.drain_timeout
-            await self._supervisor.start(self._component("api", "api", (), self._answers(f"{self._at.api_url}/healthz"), drain + 5))
+            await self._supervisor.start(
+                self._component(
+                    "api", "api", (), self._answers(f"{self._at.api_url}/healthz"), drain + 5
+                )
+            )
             workers = enumerate(self._names("worker", self._workers))
-            await asyncio.gather(*(self._supervisor.start(self._component(name, "worker", (), self._registered, drain + 10, self._probes(n))) for n, name in workers))
+            await asyncio.gather(
+                *(
+                    self._supervisor.start(
+                        self._component(
+                            name, "worker", (), self._registered, drain + 10, self._probes(n)
+                        )
+                    )
+                    for n, name in workers
+                )
+            )
             self._up = True
             self._write_state()
             self._say(self._banner())
@@ -176,7 +253,13 @@ class _Dev:
             await delete_client(store, self._client_id)
             client = None
         if not client:
-            await create_client(store, name="babygun dev", scopes=SCOPES, client_id=self._client_id, secret=self._client_secret)
+            await create_client(
+                store,
+                name="babygun dev",
+                scopes=SCOPES,
+                client_id=self._client_id,
+                secret=self._client_secret,
+            )
 
     # --- the components ---
 
@@ -193,14 +276,32 @@ class _Dev:
 
         # One after the other: a leader hands over before it ends, and would wait in vain for one that is ending as well.
         rank = _RANKS["etcd"] + number
-        return Component(name, "etcd", member.command(), member.environment(), healthy, rank, self._logs[number].write, readable, stop_within=20)
+        return Component(
+            name,
+            "etcd",
+            member.command(),
+            member.environment(),
+            healthy,
+            rank,
+            self._logs[number].write,
+            readable,
+            stop_within=20,
+        )
 
     def _probes(self, number: int) -> dict[str, str]:
         """A port of its own for each worker, from the one in the settings on, where that asks for any."""
         port = self._settings.worker_port
         return {"BABYGUN_WORKER_PORT": str(port + number)} if port else {}
 
-    def _component(self, name: str, role: str, arguments: tuple[str, ...], ready: Callable[[int], Any], stop_within: float, more: Mapping[str, str] | None = None) -> Component:
+    def _component(
+        self,
+        name: str,
+        role: str,
+        arguments: tuple[str, ...],
+        ready: Callable[[int], Any],
+        stop_within: float,
+        more: Mapping[str, str] | None = None,
+    ) -> Component:
         label = self._style(_COLOURS[role], f"{name:<{max(7, len(f'worker-{self._workers}'))}}")
         return Component(
             name,
@@ -219,7 +320,10 @@ class _Dev:
     def _answers(self, url: str) -> Callable[[int], Any]:
         async def ready(pid: int) -> bool:
             # our own process on our own machine: whether the certificate names 127.0.0.1 is no matter here
-            async with aiohttp.ClientSession() as session, session.get(url, ssl=_unverified()) as answer:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(url, ssl=_unverified()) as answer,
+            ):
                 return answer.status == 200
 
         return ready
@@ -236,10 +340,17 @@ class _Dev:
             "BABYGUN_API_CERT": self._settings.api_cert,
             "BABYGUN_API_KEY": self._settings.api_key,
             # the embedded etcd asks for none of these, whatever the one of the user's settings does
-            **{f"BABYGUN_{name}": "" for name in ("ETCD_USER", "ETCD_PASSWORD", "ETCD_CA", "ETCD_CERT", "ETCD_KEY")},
+            **{
+                f"BABYGUN_{name}": ""
+                for name in ("ETCD_USER", "ETCD_PASSWORD", "ETCD_CA", "ETCD_CERT", "ETCD_KEY")
+            },
         }
         if self._at.mailbox_url:
-            relay = {"url": f"smtp://127.0.0.1:{self._at.smtp_port}", "tls": "none", "max_connections": MAILBOX_CONNECTIONS}
+            relay = {
+                "url": f"smtp://127.0.0.1:{self._at.smtp_port}",
+                "tls": "none",
+                "max_connections": MAILBOX_CONNECTIONS,
+            }
             variables["BABYGUN_RELAYS"] = json.dumps({"mailbox": relay})
         return variables
 
@@ -254,7 +365,10 @@ class _Dev:
     def _write_state(self) -> None:
         if not self._up:
             return
-        pids = {role: self._supervisor.pids().get(role, []) for role in ("etcd", "api", "worker", "mailbox")}
+        pids = {
+            role: self._supervisor.pids().get(role, [])
+            for role in ("etcd", "api", "worker", "mailbox")
+        }
         self._folder.write_dev_json(
             {
                 "api_url": self._at.api_url,
@@ -272,20 +386,27 @@ class _Dev:
 
     def _banner(self) -> str:
         etcdctl = self._etcd.program("etcdctl")
-        relays = ", ".join(f"{relay.name} ({relay.host}:{relay.port})" for relay in load_routes(self._child_settings()).relays.values())
+        relays = ", ".join(
+            f"{relay.name} ({relay.host}:{relay.port})"
+            for relay in load_routes(self._child_settings()).relays.values()
+        )
         return banner(
             style=self._style,
             api_url=self._at.api_url,
             client_id=self._client_id,
             client_secret=self._client_secret,
-            delivery=f"the mailbox (smtp://{self._at.smtp_host}:{self._at.smtp_port}), nowhere else" if self._at.mailbox_url else relays,
+            delivery=f"the mailbox (smtp://{self._at.smtp_host}:{self._at.smtp_port}), nowhere else"
+            if self._at.mailbox_url
+            else relays,
             mailbox_url=self._at.mailbox_url,
             etcd=f"{self._etcd.version}, {_short(self._etcd.path)}",
             etcd_endpoint=",".join(self._endpoints),
             etcdctl=_short(etcdctl) if etcdctl else None,
             prefix=self._settings.prefix,
             data=str(self._folder.path),
-            curl=f"curl --cacert {shlex.quote(self._settings.api_ca or self._settings.api_cert)}" if self._settings.api_cert else "curl",
+            curl=f"curl --cacert {shlex.quote(self._settings.api_ca or self._settings.api_cert)}"
+            if self._settings.api_cert
+            else "curl",
         )
 
 

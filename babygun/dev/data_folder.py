@@ -13,7 +13,9 @@ from typing import Any, Self
 from babygun.errors import BabygunError
 from babygun.runtime.identifiers import new_token
 
-_CLEANUP_WAIT = 20.0  # seconds that an earlier run, killed, may need until its guard has ended its children
+_CLEANUP_WAIT = (
+    20.0  # seconds that an earlier run, killed, may need until its guard has ended its children
+)
 
 
 class FolderInUse(BabygunError):
@@ -35,7 +37,9 @@ class DataFolder:
             self.logs.mkdir(mode=0o700, exist_ok=True)
             lock = os.open(self.path / "dev.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise BabygunError(f"the data folder {self.path} can't be used: {error.strerror or error}") from None
+            raise BabygunError(
+                f"the data folder {self.path} can't be used: {error.strerror or error}"
+            ) from None
         try:
             self._acquire(lock, say)
             os.ftruncate(lock, 0)
@@ -87,7 +91,9 @@ class DataFolder:
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BabygunError(f"{path} can't be read ({error}): delete it, and new credentials are made") from None
+            raise BabygunError(
+                f"{path} can't be read ({error}): delete it, and new credentials are made"
+            ) from None
         made = {"client_id": f"dev-{new_token(4)}", "client_secret": new_token(32)}
         _write(path, made)
         return made["client_id"], made["client_secret"]
@@ -103,7 +109,9 @@ class DataFolder:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise BabygunError(f"{path} can't be read ({error}): put it back as it was, for it says where the etcd members of this folder look for each other") from None
+            raise BabygunError(
+                f"{path} can't be read ({error}): put it back as it was, for it says where the etcd members of this folder look for each other"
+            ) from None
 
     def write_etcd_cluster(self, value: Mapping[str, Any]) -> None:
         """What the members of an etcd cluster must find again at the next start."""

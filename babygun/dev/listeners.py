@@ -33,19 +33,48 @@ class Listeners:
         return f"http://127.0.0.1:{self.view_port}" if self.view_port else None
 
     @classmethod
-    def choose(cls, arguments: argparse.Namespace, loaded: Settings, cluster: EtcdCluster, say: Callable[[str], None]) -> Listeners:
+    def choose(
+        cls,
+        arguments: argparse.Namespace,
+        loaded: Settings,
+        cluster: EtcdCluster,
+        say: Callable[[str], None],
+    ) -> Listeners:
         """Free ports, those that were asked for where some were. Raises SettingsError where one of these can't be had."""
         ports = Ports(say)
         asked = arguments.port
         if asked is None and ("BABYGUN_API_PORT" in os.environ or loaded.api_port != API_PORT):
             asked = loaded.api_port
-        etcd = cluster.choose_ports(ports, arguments.etcd_port)  # first: its peer ports can't be others
-        api_port = ports.choose("the API", asked=asked, default=API_PORT, option="--port", host=loaded.api_host or "0.0.0.0")  # noqa: S104
-        shown = "127.0.0.1" if loaded.api_host in EVERYWHERE else f"[{loaded.api_host}]" if ":" in loaded.api_host else loaded.api_host
+        etcd = cluster.choose_ports(
+            ports, arguments.etcd_port
+        )  # first: its peer ports can't be others
+        api_port = ports.choose(
+            "the API",
+            asked=asked,
+            default=API_PORT,
+            option="--port",
+            host=loaded.api_host or "0.0.0.0",  # noqa: S104
+        )
+        shown = (
+            "127.0.0.1"
+            if loaded.api_host in EVERYWHERE
+            else f"[{loaded.api_host}]"
+            if ":" in loaded.api_host
+            else loaded.api_host
+        )
         api_url = f"{'https' if loaded.api_cert else 'http'}://{shown}:{api_port}"
         if not loaded.relay_url and not loaded.relays:
-            smtp_port = ports.choose("the mailbox", asked=arguments.smtp_port, default=SMTP_PORT, option="--smtp-port")
-            return cls(api_url, api_port, etcd, "127.0.0.1", smtp_port, ports.choose("the mailbox's view", asked=None, default=HTTP_PORT, option=""))
+            smtp_port = ports.choose(
+                "the mailbox", asked=arguments.smtp_port, default=SMTP_PORT, option="--smtp-port"
+            )
+            return cls(
+                api_url,
+                api_port,
+                etcd,
+                "127.0.0.1",
+                smtp_port,
+                ports.choose("the mailbox's view", asked=None, default=HTTP_PORT, option=""),
+            )
         relay = list(load_routes(loaded).relays.values())[-1]  # the default one, or the last
         if arguments.smtp_port is not None:
             say("note: --smtp-port has no effect, since a relay is set and so there is no mailbox")

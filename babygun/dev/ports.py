@@ -11,7 +11,9 @@ from itertools import chain
 from babygun.errors import SettingsError
 
 _TRIES = 100  # ports looked at from a default on
-_LASTING = range(20_000, 32_768)  # below the ports that a kernel gives to outgoing connections, so that nobody has one by chance at the next start
+_LASTING = range(
+    20_000, 32_768
+)  # below the ports that a kernel gives to outgoing connections, so that nobody has one by chance at the next start
 
 
 class Ports:
@@ -21,7 +23,9 @@ class Ports:
         self._say = say
         self._taken: set[int] = set()
 
-    def choose(self, what: str, *, asked: int | None, default: int, option: str, host: str = "127.0.0.1") -> int:
+    def choose(
+        self, what: str, *, asked: int | None, default: int, option: str, host: str = "127.0.0.1"
+    ) -> int:
         """``asked`` if it is given (0: any free one), else ``default`` or the next free one.
 
         Raises SettingsError where the asked one is busy or can't be listened on; ``option`` is how to ask for another.
@@ -30,16 +34,24 @@ class Ports:
             return self.any(host)
         if asked is not None:
             if reason := self._refused(asked, host):
-                raise SettingsError(f"{what} can't have port {asked}: {reason}. Choose another one with {option}, or leave it out")
+                raise SettingsError(
+                    f"{what} can't have port {asked}: {reason}. Choose another one with {option}, or leave it out"
+                )
             self._taken.add(asked)
             return asked
         for port in range(default, min(default + _TRIES, 65536)):
             if not self._refused(port, host):
                 self._taken.add(port)
                 if port != default:
-                    self._say(f"port {default} is busy: {what} takes {port}" + (f" ({option} names another)" if option else ""))
+                    self._say(
+                        f"port {default} is busy: {what} takes {port}"
+                        + (f" ({option} names another)" if option else "")
+                    )
                 return port
-        raise SettingsError(f"no port from {default} on is free for {what}" + (f"; choose one with {option}" if option else ""))
+        raise SettingsError(
+            f"no port from {default} on is free for {what}"
+            + (f"; choose one with {option}" if option else "")
+        )
 
     def lasting(self) -> int:
         """A free port that is likely to be free at later starts, too."""
@@ -53,7 +65,9 @@ class Ports:
     def again(self, what: str, port: int) -> None:
         """Takes ``port``, which can't be another one. Raises SettingsError where it is busy."""
         if reason := self._refused(port, "127.0.0.1"):
-            raise SettingsError(f"{what} needs port {port} again, since the others look for it there, but {reason}: end that first, or choose another folder with --data-dir")
+            raise SettingsError(
+                f"{what} needs port {port} again, since the others look for it there, but {reason}: end that first, or choose another folder with --data-dir"
+            )
         self._taken.add(port)
 
     def any(self, host: str = "127.0.0.1") -> int:
@@ -72,7 +86,9 @@ class Ports:
         if port in self._taken:
             return "it is given to another part of Babygun"
         try:
-            with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            with socket.create_server(
+                (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+            ):
                 return ""
         except OSError as error:
             if error.errno == errno.EADDRINUSE:

@@ -72,7 +72,13 @@ class Supervisor:
         backoff: Callable[[], Backoff] = Backoff,
         guard_grace: float = GRACE,
     ) -> None:
-        self._say, self._changed, self._inherit, self._backoff, self._guard_grace = say, changed, inherit, backoff, guard_grace
+        self._say, self._changed, self._inherit, self._backoff, self._guard_grace = (
+            say,
+            changed,
+            inherit,
+            backoff,
+            guard_grace,
+        )
         self._children: list[_Child] = []
         self._guard: asyncio.subprocess.Process | None = None
         self._killed = False
@@ -100,9 +106,17 @@ class Supervisor:
         process = await self._launch(child)
         if not await self._became_ready(child, process):
             status = await self._end(child, process)
-            what = "was not ready in time" if status is None else f"ended at once ({describe_status(status)})"
-            said = "".join(f"\n  {line[:500]}" for line in map(component.readable, child.last) if line)
-            raise StartFailed(f"{component.name} {what}" + (f"; its last words:{said}" if said else ""))
+            what = (
+                "was not ready in time"
+                if status is None
+                else f"ended at once ({describe_status(status)})"
+            )
+            said = "".join(
+                f"\n  {line[:500]}" for line in map(component.readable, child.last) if line
+            )
+            raise StartFailed(
+                f"{component.name} {what}" + (f"; its last words:{said}" if said else "")
+            )
         child.task = asyncio.create_task(self._keep(child, process), name=f"keep-{component.name}")
 
     async def stop(self) -> None:
@@ -111,7 +125,9 @@ class Supervisor:
             if child.task:
                 child.task.cancel()
         for rank in sorted({child.component.rank for child in self._children}):
-            await asyncio.gather(*(self._stop(child) for child in self._children if child.component.rank == rank))
+            await asyncio.gather(
+                *(self._stop(child) for child in self._children if child.component.rank == rank)
+            )
         if self._guard and self._guard.stdin:
             self._guard.stdin.close()
             await self._guard.wait()
@@ -141,7 +157,9 @@ class Supervisor:
                 since = time.monotonic()
                 self._say(f"{name} runs again")
             elif process.returncode is None:
-                self._say(f"{name} was not ready within {child.component.start_within:g} s; ending it")
+                self._say(
+                    f"{name} was not ready within {child.component.start_within:g} s; ending it"
+                )
                 signal_group(process.pid, signal.SIGKILL)
 
     async def _launch(self, child: _Child) -> asyncio.subprocess.Process:
@@ -160,7 +178,9 @@ class Supervisor:
         try:
             process = await asyncio.shield(launching)
         except OSError as error:
-            raise StartFailed(f"{component.name} can't be started: {error.strerror or error}") from None
+            raise StartFailed(
+                f"{component.name} can't be started: {error.strerror or error}"
+            ) from None
         except asyncio.CancelledError:  # a process that is just being made must not be lost
             with suppress(OSError):
                 child.process = await launching
@@ -169,7 +189,9 @@ class Supervisor:
         child.process = process
         self._tell_guard(f"+ {component.rank} {process.pid}")
         assert process.stdout is not None
-        child.reader = asyncio.create_task(_read_lines(process.stdout, child), name=f"read-{component.name}")
+        child.reader = asyncio.create_task(
+            _read_lines(process.stdout, child), name=f"read-{component.name}"
+        )
         if self._killed:
             signal_group(process.pid, signal.SIGKILL)
         return process
@@ -208,7 +230,9 @@ class Supervisor:
             async with asyncio.timeout(child.component.stop_within):
                 await process.wait()
         except TimeoutError:
-            self._say(f"{child.component.name} did not stop within {child.component.stop_within:g} s; killing it")
+            self._say(
+                f"{child.component.name} did not stop within {child.component.stop_within:g} s; killing it"
+            )
             signal_group(process.pid, signal.SIGKILL)
             await process.wait()
         self._gone(child, process)

@@ -17,7 +17,9 @@ import msgspec
 LOCAL_MAX = 64  # octets (RFC 5321, 4.5.3.1.1)
 EMAIL_MAX = 254  # octets: a path has 256 with its angle brackets (RFC 5321, 4.5.3.1.3)
 LABEL_MAX = 63  # octets (RFC 1035, 2.3.4)
-NAME_MAX = 500  # characters of a display name: no person's is longer, and it must not blow up a header
+NAME_MAX = (
+    500  # characters of a display name: no person's is longer, and it must not blow up a header
+)
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -34,7 +36,9 @@ _DOMAIN = rf"(?:{_LABEL}\.)*(?![0-9]+\Z|[0-9]+>){_LABEL}"  # the last label has 
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
 # What nearly all addresses look like, so that a request with a thousand of them costs little; the rest is taken apart by hand.
 _PLAIN = re.compile(rf"({_DOT_ATOM})@({_DOMAIN})")
-_NAMED = re.compile(rf'(?:([^"<>@,;\\{_CONTROLS}]*)|"([^"\\{_CONTROLS}]*)" ?)<({_DOT_ATOM})@({_DOMAIN})>')
+_NAMED = re.compile(
+    rf'(?:([^"<>@,;\\{_CONTROLS}]*)|"([^"\\{_CONTROLS}]*)" ?)<({_DOT_ATOM})@({_DOMAIN})>'
+)
 _CONTROL = re.compile(f"[{_CONTROLS}]")
 _PLAIN_LOCAL = re.compile(rf"{_DOT_ATOM}\Z")
 _PLAIN_LABEL = re.compile(rf"{_LABEL}\Z")
@@ -56,7 +60,11 @@ def parse_address(text: str) -> Address:
         if match:
             name, quoted, local, domain = match.groups()
             name = (name if quoted is None else quoted).strip(" ")
-            if len(name) <= NAME_MAX and len(local) <= LOCAL_MAX and len(local) + len(domain) < EMAIL_MAX:
+            if (
+                len(name) <= NAME_MAX
+                and len(local) <= LOCAL_MAX
+                and len(local) + len(domain) < EMAIL_MAX
+            ):
                 return Address(name, f"{local}@{domain.lower()}")
     return _parse(text)
 
@@ -160,7 +168,11 @@ def _split(text: str) -> tuple[str, str]:
             raise ValueError("the address has no @")
     if "@" in domain:
         several = any(separator in domain for separator in ",; ")
-        raise ValueError("there is more than one address; give each on its own, in a list" if several else "the address has more than one @")
+        raise ValueError(
+            "there is more than one address; give each on its own, in a list"
+            if several
+            else "the address has more than one @"
+        )
     if not local:
         raise ValueError("the address has nothing before the @")
     if not domain:
@@ -181,10 +193,26 @@ def _local(local: str) -> str:
             raise ValueError("the local part begins or ends with a dot")
         if ".." in local:
             raise ValueError("the local part has two dots in a row")
-        wrong = next((character for character in local if character != "." and not _is_atext(character)), None)
+        wrong = next(
+            (character for character in local if character != "." and not _is_atext(character)),
+            None,
+        )
     if wrong is not None:
-        shown = "a space" if wrong == " " else wrong if wrong.isprintable() else f"the character U+{ord(wrong):04X}"
-        raise ValueError(f"the local part has {shown} in it" + ("; it must stand in quotation marks" if wrong.isascii() and not local.startswith('"') else ""))
+        shown = (
+            "a space"
+            if wrong == " "
+            else wrong
+            if wrong.isprintable()
+            else f"the character U+{ord(wrong):04X}"
+        )
+        raise ValueError(
+            f"the local part has {shown} in it"
+            + (
+                "; it must stand in quotation marks"
+                if wrong.isascii() and not local.startswith('"')
+                else ""
+            )
+        )
     octets = len(local.encode())
     if octets > LOCAL_MAX:
         raise ValueError(f"the local part has {octets} octets; the most is {LOCAL_MAX}")
@@ -193,7 +221,11 @@ def _local(local: str) -> str:
 
 def _is_atext(character: str) -> bool:
     """RFC 5322's atext, and beyond ASCII (RFC 6531) whatever can be seen: no spaces, no invisible marks."""
-    return _PLAIN_LOCAL.match(character) is not None if character.isascii() else character.isprintable()
+    return (
+        _PLAIN_LOCAL.match(character) is not None
+        if character.isascii()
+        else character.isprintable()
+    )
 
 
 def _is_dot_atom(text: str) -> bool:
@@ -210,12 +242,16 @@ def _literal(domain: str) -> str:
             return f"[IPv6:{ipaddress.IPv6Address(inner[5:]).compressed}]"
         return f"[{ipaddress.IPv4Address(inner)}]"
     except ValueError:
-        raise ValueError("the address literal is not of the form [192.0.2.1] or [IPv6:2001:db8::1]") from None
+        raise ValueError(
+            "the address literal is not of the form [192.0.2.1] or [IPv6:2001:db8::1]"
+        ) from None
 
 
 def _domain(domain: str) -> str:
     if len(domain) > EMAIL_MAX:  # before anything that is slow on long text
-        raise ValueError(f"the domain has {len(domain)} characters; an address has at most {EMAIL_MAX} octets")
+        raise ValueError(
+            f"the domain has {len(domain)} characters; an address has at most {EMAIL_MAX} octets"
+        )
     domain = domain.lower() if domain.isascii() else _unicode_domain(domain)
     if domain.endswith("."):
         raise ValueError("the domain ends with a dot")
@@ -227,13 +263,17 @@ def _domain(domain: str) -> str:
         if not label:
             raise ValueError("the domain begins with a dot or has two in a row")
         if len(label) > LABEL_MAX:
-            raise ValueError(f"a label of the domain has {len(label)} characters; the most is {LABEL_MAX}")
+            raise ValueError(
+                f"a label of the domain has {len(label)} characters; the most is {LABEL_MAX}"
+            )
         if not _PLAIN_LABEL.match(label):
             if label.startswith("-") or label.endswith("-"):
                 raise ValueError("a label of the domain begins or ends with a hyphen")
             if any(separator in label for separator in ",; ") and "." in domain:
                 raise ValueError("the domain has a space, comma or semicolon in it")
-            raise ValueError(f"the domain has {next(c for c in label if not (c.isalnum() or c == '-'))} in it")
+            raise ValueError(
+                f"the domain has {next(c for c in label if not (c.isalnum() or c == '-'))} in it"
+            )
     if labels[-1].isdigit():
         raise ValueError("the domain ends with a number; an IP address must stand in brackets")
     return domain

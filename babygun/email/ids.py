@@ -11,7 +11,9 @@ import hashlib
 import re
 
 SHARDS = 256
-_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # RFC 9562's two bits
+_VARIANT = {
+    digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"
+}  # RFC 9562's two bits
 _STEP_NS = 250  # between two ids of a batch: what the fraction can tell apart
 _EMAIL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 

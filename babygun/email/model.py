@@ -23,7 +23,17 @@ RecipientKind = Literal["to", "cc", "bcc"]
 RecipientStatus = Literal["pending", "deferred", "delivered", "bounced", "expired", "cancelled"]
 # accepted, cancelled, retried: by a client.  delivered, deferred, bounced, expired: how a try ended.
 # reclaimed: taken over from a worker that died.  claimed: never stored, told by the owner key or by the try's entry.
-LogEvent = Literal["accepted", "claimed", "delivered", "deferred", "bounced", "expired", "reclaimed", "cancelled", "retried"]
+LogEvent = Literal[
+    "accepted",
+    "claimed",
+    "delivered",
+    "deferred",
+    "bounced",
+    "expired",
+    "reclaimed",
+    "cancelled",
+    "retried",
+]
 
 
 class Recipient(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -36,7 +46,9 @@ class Recipient(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     status_code: int | None = None  # the server's basic code, 250 or 550; None where no reply came
     enhanced_code: str | None = None  # "5.1.1" (RFC 3463)
     status_reason: str | None = None  # the server's text, or what happened to the connection
-    reply_class: str | None = None  # how the reply was classified: a class of babygun/smtp/replies.toml
+    reply_class: str | None = (
+        None  # how the reply was classified: a class of babygun/smtp/replies.toml
+    )
     tries: int = 0
     updated_at: datetime | None = None
 
@@ -68,10 +80,10 @@ class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     size: int = 0  # bytes of the packed content
     chunks: int = 1  # how many contents/<id>/<chunk> keys hold it
     log_seq: int = 0  # number of the newest log entry
-    log_first: int = (
-        0  # number of the first one with a key of its own: 1, since the record itself tells of the acceptance; 2 where it tells of the end, too; 0 in those of earlier versions
-    )
-    claimed_at: dict[str, datetime] = {}  # where the first tries ended it, one of each queue at once: when they began. With it the record tells of them (lifecycle.told)
+    log_first: int = 0  # number of the first one with a key of its own: 1, since the record itself tells of the acceptance; 2 where it tells of the end, too; 0 in those of earlier versions
+    claimed_at: dict[
+        str, datetime
+    ] = {}  # where the first tries ended it, one of each queue at once: when they began. With it the record tells of them (lifecycle.told)
     send_at: datetime | None = None  # where it was accepted for later
     status: EmailStatus = "incomplete"
     status_reason: str | None = None
@@ -82,7 +94,9 @@ class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     metadata: dict[str, str] = {}
     priority: int = 0
     request_id: str | None = None  # of the HTTP request that brought it
-    traceparent: str | None = None  # of that request's span (W3C Trace Context), where it is traced: the tries belong to its trace
+    traceparent: str | None = (
+        None  # of that request's span (W3C Trace Context), where it is traced: the tries belong to its trace
+    )
     tracestate: str | None = None
 
 

@@ -25,7 +25,9 @@ class Permission(NamedTuple):
     write: bool
 
 
-async def set_roles(client: EtcdClient, roles: Mapping[str, Collection[Permission]]) -> AsyncIterator[str]:
+async def set_roles(
+    client: EtcdClient, roles: Mapping[str, Collection[Permission]]
+) -> AsyncIterator[str]:
     """Makes a user and a role of each name, with these permissions and no others, and user and role ``root``. Yields each change as a line."""
     known = set((await client.access("RoleList", rpc.AuthRoleListRequest())).roles)
     users = set((await client.access("UserList", rpc.AuthUserListRequest())).users)
@@ -37,25 +39,37 @@ async def set_roles(client: EtcdClient, roles: Mapping[str, Collection[Permissio
             async for line in _set_permissions(client, name, roles[name]):
                 yield line
         if name not in users:
-            await client.access("UserAdd", rpc.AuthUserAddRequest(name=name, options=rpc.UserAddOptions(no_password=True)))
+            await client.access(
+                "UserAdd",
+                rpc.AuthUserAddRequest(name=name, options=rpc.UserAddOptions(no_password=True)),
+            )
             yield f"user {name}: made, known by the certificate with that name"
         if name not in (await client.access("UserGet", rpc.AuthUserGetRequest(name=name))).roles:
             await client.access("UserGrantRole", rpc.AuthUserGrantRoleRequest(user=name, role=name))
             yield f"user {name}: has role {name}"
 
 
-async def _set_permissions(client: EtcdClient, role: str, wanted: Collection[Permission]) -> AsyncIterator[str]:
+async def _set_permissions(
+    client: EtcdClient, role: str, wanted: Collection[Permission]
+) -> AsyncIterator[str]:
     found = (await client.access("RoleGet", rpc.AuthRoleGetRequest(role=role))).perm
     held = {Permission(p.key, p.range_end, p.permType == rpc.Permission.READWRITE) for p in found}
     for permission in sorted(set(wanted) - held):
         kind = rpc.Permission.READWRITE if permission.write else rpc.Permission.READ
         granted = rpc.Permission(permType=kind, key=permission.start, range_end=permission.end)
-        await client.access("RoleGrantPermission", rpc.AuthRoleGrantPermissionRequest(name=role, perm=granted))
+        await client.access(
+            "RoleGrantPermission", rpc.AuthRoleGrantPermissionRequest(name=role, perm=granted)
+        )
         yield f"role {role}: may {'read and write' if permission.write else 'read'} {permission.start.decode(errors='replace')}"
     ranges = {(permission.start, permission.end) for permission in wanted}
     for permission in sorted(held):
         if (permission.start, permission.end) not in ranges:
-            await client.access("RoleRevokePermission", rpc.AuthRoleRevokePermissionRequest(role=role, key=permission.start, range_end=permission.end))
+            await client.access(
+                "RoleRevokePermission",
+                rpc.AuthRoleRevokePermissionRequest(
+                    role=role, key=permission.start, range_end=permission.end
+                ),
+            )
             yield f"role {role}: may no longer touch {permission.start.decode(errors='replace')}"
 
 
@@ -72,7 +86,9 @@ async def enabled(client: EtcdClient) -> bool:
     try:
         answer = await client.access("AuthStatus", rpc.AuthStatusRequest())
     except EtcdError as error:
-        if "unimplemented" in str(error).lower() or "unknown method" in str(error).lower():  # before 3.5
+        if (
+            "unimplemented" in str(error).lower() or "unknown method" in str(error).lower()
+        ):  # before 3.5
             return False
         raise
     on: bool = answer.enabled

@@ -13,7 +13,10 @@ from babygun.etcd.endpoints import Endpoint
 from babygun.etcd.outcomes import RpcFailed, Verdict, judge, plain
 
 Metadata = tuple[tuple[str, str], ...]
-LEADER = ("hasleader", "true")  # a member without a leader refuses at once, instead of holding the request
+LEADER = (
+    "hasleader",
+    "true",
+)  # a member without a leader refuses at once, instead of holding the request
 
 
 class Credentials:
@@ -49,7 +52,9 @@ class Credentials:
     async def _authenticate(self, endpoint: Endpoint, deadline: float) -> str:
         request = rpc.AuthenticateRequest(name=self._user, password=self._password)
         try:
-            response = await endpoint.authenticate(request, timeout=max(0.0, deadline - time.monotonic()))
+            response = await endpoint.authenticate(
+                request, timeout=max(0.0, deadline - time.monotonic())
+            )
         except aio.AioRpcError as error:
             failed = RpcFailed.of(error)
             if "authentication is not enabled" in failed.details:

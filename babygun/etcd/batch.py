@@ -31,7 +31,9 @@ from babygun.runtime import tracing
 from babygun.runtime.metrics import ETCD_BATCH
 
 _MAX_OPS = 128  # etcd's default --max-txn-ops: the outer operations and those of the largest nested transaction, together
-_MAX_RESPONSE = 4 << 20  # bytes that a batch may be expected to bring back, so that one answer does not hold up the rest
+_MAX_RESPONSE = (
+    4 << 20
+)  # bytes that a batch may be expected to bring back, so that one answer does not hold up the rest
 _WORTH_ANOTHER = 32  # transactions that wait, before one more RPC goes out beside those that are
 _FEW = 4  # transactions that a batch may have and count as idle: the next one goes at once
 _PACE = 0.008  # s from the start of one that had more to the start of the next
@@ -56,7 +58,10 @@ class Batcher:
         self._out: set[asyncio.Task[None]] = set()
         self._scheduled = False
         self._closed = False
-        self._last, self._began = 0, 0.0  # transactions of the newest batch, and the loop's time at its start
+        self._last, self._began = (
+            0,
+            0.0,
+        )  # transactions of the newest batch, and the loop's time at its start
         self._paced: asyncio.TimerHandle | None = None  # sends the next batch
         self._loop: asyncio.AbstractEventLoop | None = None
         self.rpcs = 0
@@ -97,11 +102,17 @@ class Batcher:
 
     def _may_send(self) -> bool:
         """Beside one that is out another goes only if it is large: small ones would cost this process and etcd more than the wait saves."""
-        return not self._out or (len(self._out) < self._in_flight and len(self._queue) >= _WORTH_ANOTHER)
+        return not self._out or (
+            len(self._out) < self._in_flight and len(self._queue) >= _WORTH_ANOTHER
+        )
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = True
-        if self._last > _FEW and len(self._queue) < _WORTH_ANOTHER and loop.time() < self._began + _PACE:
+        if (
+            self._last > _FEW
+            and len(self._queue) < _WORTH_ANOTHER
+            and loop.time() < self._began + _PACE
+        ):
             self._paced = loop.call_at(self._began + _PACE, self._flush)
         else:
             loop.call_soon(self._flush)
@@ -145,7 +156,11 @@ class Batcher:
             size += len(txn.encoded) + 12  # its frame
             response += waiting.response_bytes
             ops = max(ops, txn.op_count)
-            if batch and (len(batch) + 1 + ops > _MAX_OPS or size > self._max_bytes or response > _MAX_RESPONSE):
+            if batch and (
+                len(batch) + 1 + ops > _MAX_OPS
+                or size > self._max_bytes
+                or response > _MAX_RESPONSE
+            ):
                 break
             batch.append(queue.popleft())
             keys.add(txn)
@@ -163,7 +178,9 @@ class Batcher:
             if len(batch) == 1:
                 results = [await self._client.txn(batch[0].txn)]
             else:
-                response = await self._client.raw_txn(nest([waiting.txn.encoded for waiting in batch]))
+                response = await self._client.raw_txn(
+                    nest([waiting.txn.encoded for waiting in batch])
+                )
                 revision = response.header.revision
                 results = [TxnResult(op.response_txn, revision) for op in response.responses]
         except EtcdError as error:
@@ -203,13 +220,19 @@ class _Footprint:
         """Whether ``txn`` writes what is touched, or touches what is written."""
         if not (self.touched.isdisjoint(txn.written) and self.written.isdisjoint(txn.read)):
             return True
-        if self.touched_ranges and (_any_within(txn.written, self.touched_ranges) or _any_within(txn.read, self.written_ranges)):
+        if self.touched_ranges and (
+            _any_within(txn.written, self.touched_ranges)
+            or _any_within(txn.read, self.written_ranges)
+        ):
             return True
         for ranges, others, other_ranges in (
             (txn.written_ranges, self.touched, self.touched_ranges),
             (txn.read_ranges, self.written, self.written_ranges),
         ):
-            if ranges and (_any_within(others, ranges) or any(a < d and c < b for a, b in ranges for c, d in other_ranges)):
+            if ranges and (
+                _any_within(others, ranges)
+                or any(a < d and c < b for a, b in ranges for c, d in other_ranges)
+            ):
                 return True
         return False
 
@@ -230,4 +253,6 @@ def _any_within(keys: Iterable[bytes], ranges: list[tuple[bytes, bytes]]) -> boo
 def _fail(batch: Iterable[_Waiting], error: EtcdError) -> None:
     for waiting in batch:
         if not waiting.future.done():
-            waiting.future.set_exception(copy.copy(error))  # each its own, since raising one writes into it
+            waiting.future.set_exception(
+                copy.copy(error)
+            )  # each its own, since raising one writes into it

@@ -30,7 +30,9 @@ from babygun.runtime.settings import Settings
 
 _END: type = vars(aio)["EOF"].__class__  # what read() returns at a stream's end
 _PAUSE = 0.05  # s, between two tries of one request
-_DB_SIZE_QUOTA = 12  # a field of StatusResponse since etcd 3.6, which the generated messages don't have yet
+_DB_SIZE_QUOTA = (
+    12  # a field of StatusResponse since etcd 3.6, which the generated messages don't have yet
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,16 @@ class EtcdClient:
     """
 
     def __init__(
-        self, endpoints: Sequence[str], *, user: str = "", password: str = "", ca: str = "", cert: str = "", key: str = "", timeout: float = 5.0, keepalive: float = 10.0
+        self,
+        endpoints: Sequence[str],
+        *,
+        user: str = "",
+        password: str = "",
+        ca: str = "",
+        cert: str = "",
+        key: str = "",
+        timeout: float = 5.0,
+        keepalive: float = 10.0,
     ) -> None:
         self._urls = tuple(endpoints)
         self._tls = Tls(ca, cert, key)
@@ -86,7 +97,15 @@ class EtcdClient:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         s = settings
-        return cls(s.etcd_endpoints, user=s.etcd_user, password=s.etcd_password, ca=s.etcd_ca, cert=s.etcd_cert, key=s.etcd_key, timeout=s.etcd_timeout)
+        return cls(
+            s.etcd_endpoints,
+            user=s.etcd_user,
+            password=s.etcd_password,
+            ca=s.etcd_ca,
+            cert=s.etcd_cert,
+            key=s.etcd_key,
+            timeout=s.etcd_timeout,
+        )
 
     async def start(self) -> None:
         """Opens the channels; etcd need not be up. Raises SettingsError where an endpoint or a PEM file can't be used."""
@@ -108,7 +127,12 @@ class EtcdClient:
         await self.start()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         await self.close()
 
     # Keys
@@ -118,14 +142,30 @@ class EtcdClient:
         response = await self._read("range", rpc.RangeRequest(key=key, revision=revision))
         return key_value(response.kvs[0]) if response.kvs else None
 
-    async def range(self, start: bytes, end: bytes, *, limit: int = 0, revision: int = 0, descending: bool = False, keys_only: bool = False) -> Range:
+    async def range(
+        self,
+        start: bytes,
+        end: bytes,
+        *,
+        limit: int = 0,
+        revision: int = 0,
+        descending: bool = False,
+        keys_only: bool = False,
+    ) -> Range:
         """The keys in [start, end), at most ``limit`` (0: all), now or at ``revision``.
 
         Descending costs etcd a read of the whole range, whatever the limit: it sorts what it has read.
         """
-        request = range_request(start, end, limit=limit, revision=revision, descending=descending, keys_only=keys_only)
+        request = range_request(
+            start, end, limit=limit, revision=revision, descending=descending, keys_only=keys_only
+        )
         response = await self._read("range", request)
-        return Range([key_value(message) for message in response.kvs], response.more, response.count, response.header.revision)
+        return Range(
+            [key_value(message) for message in response.kvs],
+            response.more,
+            response.count,
+            response.header.revision,
+        )
 
     async def txn(self, txn: Txn, *, timeout: float | None = None) -> TxnResult:
         """Carries out one transaction; that its compares don't hold is a result, not an error."""
@@ -143,7 +183,9 @@ class EtcdClient:
 
     async def put(self, key: bytes, value: bytes, lease: int = 0) -> int:
         """Writes one key, whatever it held; returns the revision of that."""
-        revision: int = (await self._write("put", rpc.PutRequest(key=key, value=value, lease=lease))).header.revision
+        revision: int = (
+            await self._write("put", rpc.PutRequest(key=key, value=value, lease=lease))
+        ).header.revision
         return revision
 
     async def delete(self, key: bytes) -> int:
@@ -157,7 +199,9 @@ class EtcdClient:
         etcd looks at every key for it: a second for each 100,000, and more where it is busy. Given up at its ``timeout``, it goes on all the same.
         """
         try:
-            await self._write("compact", rpc.CompactionRequest(revision=revision, physical=True), timeout)
+            await self._write(
+                "compact", rpc.CompactionRequest(revision=revision, physical=True), timeout
+            )
         except Compacted:
             pass
 
@@ -209,7 +253,9 @@ class EtcdClient:
 
         async def one(endpoint: Endpoint) -> Status | EtcdError:
             try:
-                async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - time.monotonic()):
+                async with asyncio.timeout_at(
+                    asyncio.get_running_loop().time() + deadline - time.monotonic()
+                ):
                     await Endpoints.until_ready(endpoint)
                 return await self._status(endpoint, deadline)
             except TimeoutError:
@@ -218,11 +264,17 @@ class EtcdClient:
                 return error
 
         endpoints = list(self._open())
-        return dict(zip([e.url for e in endpoints], await asyncio.gather(*map(one, endpoints)), strict=True))
+        return dict(
+            zip([e.url for e in endpoints], await asyncio.gather(*map(one, endpoints)), strict=True)
+        )
 
     async def _status(self, endpoint: Endpoint, deadline: float) -> Status:
-        response = await self._read("status", rpc.StatusRequest(), deadline - time.monotonic(), only=endpoint)
-        quota = next((f.data for f in UnknownFieldSet(response) if f.field_number == _DB_SIZE_QUOTA), 0)
+        response = await self._read(
+            "status", rpc.StatusRequest(), deadline - time.monotonic(), only=endpoint
+        )
+        quota = next(
+            (f.data for f in UnknownFieldSet(response) if f.field_number == _DB_SIZE_QUOTA), 0
+        )
         return Status(
             endpoint=endpoint.url,
             version=response.version,
@@ -252,7 +304,14 @@ class EtcdClient:
 
     # One request
 
-    async def _read(self, rpc_name: str, request: Any, timeout: float | None = None, *, only: Endpoint | None = None) -> Any:
+    async def _read(
+        self,
+        rpc_name: str,
+        request: Any,
+        timeout: float | None = None,
+        *,
+        only: Endpoint | None = None,
+    ) -> Any:
         if tracing.on():
             return await self._traced(rpc_name, request, timeout, write=False, only=only)
         return await self._request(rpc_name, request, timeout, write=False, only=only)
@@ -262,12 +321,28 @@ class EtcdClient:
             return await self._traced(rpc_name, request, timeout, write=True)
         return await self._request(rpc_name, request, timeout, write=True)
 
-    async def _traced(self, rpc_name: str, request: Any, timeout: float | None, *, write: bool, only: Endpoint | None = None) -> Any:
+    async def _traced(
+        self,
+        rpc_name: str,
+        request: Any,
+        timeout: float | None,
+        *,
+        write: bool,
+        only: Endpoint | None = None,
+    ) -> Any:
         with tracing.child(f"etcd {rpc_name}", "client") as span:
             describe(span, rpc_name)
             return await self._request(rpc_name, request, timeout, write=write, only=only)
 
-    async def _request(self, rpc_name: str, request: Any, timeout: float | None, *, write: bool, only: Endpoint | None = None) -> Any:
+    async def _request(
+        self,
+        rpc_name: str,
+        request: Any,
+        timeout: float | None,
+        *,
+        write: bool,
+        only: Endpoint | None = None,
+    ) -> Any:
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         renewed = False
         while True:
@@ -281,13 +356,19 @@ class EtcdClient:
                 metadata = await self._credentials.metadata(endpoint, deadline)
                 remaining = max(0.0, deadline - time.monotonic())
                 # A read leaves itself time to ask another member when this one is silent.
-                patience = remaining if write or only or len(endpoints) == 1 else max(remaining / 2, min(remaining, 0.2))
+                patience = (
+                    remaining
+                    if write or only or len(endpoints) == 1
+                    else max(remaining / 2, min(remaining, 0.2))
+                )
                 return await self._call(endpoint, rpc_name, request, patience, metadata)
             except RpcFailed as failed:
                 verdict, problem = judge(failed), f"etcd at {endpoint.url}: {plain(failed.details)}"
                 if verdict is Verdict.REFUSED or (verdict is Verdict.TOKEN and renewed):
                     raise refusal(failed) from None
-            except EtcdUnavailable as error:  # no token to be had from this member: the request itself never left
+            except (
+                EtcdUnavailable
+            ) as error:  # no token to be had from this member: the request itself never left
                 verdict, problem = Verdict.NOT_APPLIED, str(error)
             if verdict is Verdict.TOKEN:
                 renewed = True
@@ -300,7 +381,9 @@ class EtcdClient:
                 raise EtcdUnavailable(problem)
             await asyncio.sleep(_PAUSE)
 
-    async def _call(self, endpoint: Endpoint, rpc_name: str, request: Any, timeout: float, metadata: Metadata) -> Any:
+    async def _call(
+        self, endpoint: Endpoint, rpc_name: str, request: Any, timeout: float, metadata: Metadata
+    ) -> Any:
         """One RPC, once, counted. A cancelled caller cancels it; one cancelled by close() fails like one whose connection is lost."""
         started = time.perf_counter()
         try:
@@ -312,12 +395,18 @@ class EtcdClient:
         metrics.ETCD_RPC[rpc_name].observe(time.perf_counter() - started)
         return response
 
-    async def _send(self, endpoint: Endpoint, rpc_name: str, request: Any, timeout: float, metadata: Metadata) -> Any:
+    async def _send(
+        self, endpoint: Endpoint, rpc_name: str, request: Any, timeout: float, metadata: Metadata
+    ) -> Any:
         try:
             if rpc_name.startswith("access."):
-                return await getattr(endpoint.access, rpc_name.removeprefix("access."))(request, timeout=timeout, metadata=metadata)
+                return await getattr(endpoint.access, rpc_name.removeprefix("access."))(
+                    request, timeout=timeout, metadata=metadata
+                )
             if rpc_name == "keep_alive":
-                return await _exchange(endpoint.keep_alive(timeout=timeout, metadata=metadata), request)
+                return await _exchange(
+                    endpoint.keep_alive(timeout=timeout, metadata=metadata), request
+                )
             if rpc_name == "status":  # asked of this very member, leader or not
                 metadata = tuple(pair for pair in metadata if pair is not LEADER)
             return await getattr(endpoint, rpc_name)(request, timeout=timeout, metadata=metadata)

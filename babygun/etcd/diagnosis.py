@@ -28,7 +28,10 @@ _ALERTS = (
     ("CERTIFICATE_REQUIRED", "it asks for a client certificate: set etcd_cert and etcd_key"),
     ("UNKNOWN_CA", "it does not know the authority that signed our client certificate (etcd_cert)"),
     ("CERTIFICATE_EXPIRED", "it says that our client certificate (etcd_cert) has expired"),
-    ("BAD_CERTIFICATE", "it does not take our client certificate (etcd_cert): signed by another authority, expired or not for clients"),
+    (
+        "BAD_CERTIFICATE",
+        "it does not take our client certificate (etcd_cert): signed by another authority, expired or not for clients",
+    ),
     ("CERTIFICATE_UNKNOWN", "it does not take our client certificate (etcd_cert)"),
 )
 
@@ -52,13 +55,19 @@ async def explain(settings: Settings, endpoint: str) -> str:
             if part in reason:
                 return f"etcd at {endpoint}: {words}"
         if await _speaks(host, port, secure=False):
-            return f"etcd at {endpoint}: it does not speak TLS there; write the endpoint with http://"
+            return (
+                f"etcd at {endpoint}: it does not speak TLS there; write the endpoint with http://"
+            )
         return f"etcd at {endpoint}: the TLS handshake failed ({reason.replace('_', ' ').lower()})"
     except OSError:
         said = b""
     if said or not await _speaks(host, port, secure=not secure):
         return ""
-    return f"etcd at {endpoint}: " + ("it does not speak TLS there; write the endpoint with http://" if secure else "it speaks TLS there; write the endpoint with https://")
+    return f"etcd at {endpoint}: " + (
+        "it does not speak TLS there; write the endpoint with http://"
+        if secure
+        else "it speaks TLS there; write the endpoint with https://"
+    )
 
 
 async def _speaks(host: str, port: int, *, secure: bool) -> bool:

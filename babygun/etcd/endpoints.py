@@ -21,7 +21,9 @@ from grpc import aio
 
 from babygun.errors import EtcdUnavailable, SettingsError
 
-_MAX_MESSAGE = 512 << 20  # explicit: gRPC's own receive limit is 4 MiB, and a range of records is more
+_MAX_MESSAGE = (
+    512 << 20
+)  # explicit: gRPC's own receive limit is 4 MiB, and a range of records is more
 _READY = grpc.ChannelConnectivity.READY
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
@@ -30,7 +32,10 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.min_reconnect_backoff_ms", 2000),  # also the time that one attempt to connect is given
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.http2.max_pings_without_data", 0),  # a quiet watch goes on being checked
-    ("grpc.use_local_subchannel_pool", 1),  # two clients of one process share no connection, so neither's close or failure is the other's
+    (
+        "grpc.use_local_subchannel_pool",
+        1,
+    ),  # two clients of one process share no connection, so neither's close or failure is the other's
     ("grpc.service_config_disable_resolution", 1),  # nobody's DNS record tells this client to retry
 ]
 
@@ -73,20 +78,29 @@ class Endpoint:
             *_OPTIONS,
             ("grpc.keepalive_time_ms", int(keepalive * 1000)),
             ("grpc.keepalive_timeout_ms", int(keepalive * 500)),
-            ("grpc.http2.ping_timeout_ms", int(keepalive * 500)),  # a minute by default, and then the one above is never reached (measured, 1.85)
+            (
+                "grpc.http2.ping_timeout_ms",
+                int(keepalive * 500),
+            ),  # a minute by default, and then the one above is never reached (measured, 1.85)
         ]
         if parts.scheme == "https":
             self.channel = aio.secure_channel(target, tls.credentials(), options=options)
         else:
             self.channel = aio.insecure_channel(target, options=options)
-        kv, lease, maintenance = rpc.KVStub(self.channel), rpc.LeaseStub(self.channel), rpc.MaintenanceStub(self.channel)
+        kv, lease, maintenance = (
+            rpc.KVStub(self.channel),
+            rpc.LeaseStub(self.channel),
+            rpc.MaintenanceStub(self.channel),
+        )
         self.range: Callable[..., Any] = kv.Range
         self.put: Callable[..., Any] = kv.Put
         self.delete: Callable[..., Any] = kv.DeleteRange
         self.compact: Callable[..., Any] = kv.Compact
         # The transaction comes encoded already.
         self.txn: Callable[..., Any] = self.channel.unary_unary(  # type: ignore[call-overload,unused-ignore]
-            "/etcdserverpb.KV/Txn", request_serializer=None, response_deserializer=rpc.TxnResponse.FromString
+            "/etcdserverpb.KV/Txn",
+            request_serializer=None,
+            response_deserializer=rpc.TxnResponse.FromString,
         )
         self.read = self.txn  # one that only reads, which may be sent again
         self.grant: Callable[..., Any] = lease.LeaseGrant
@@ -129,9 +143,16 @@ class Endpoints:
         return await self._first(deadline)
 
     async def _first(self, deadline: float) -> Endpoint:
-        waits = {asyncio.ensure_future(self.until_ready(endpoint)): index for index, endpoint in enumerate(self._all)}
+        waits = {
+            asyncio.ensure_future(self.until_ready(endpoint)): index
+            for index, endpoint in enumerate(self._all)
+        }
         try:
-            done, _ = await asyncio.wait(waits, timeout=max(0.0, deadline - time.monotonic()), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                waits,
+                timeout=max(0.0, deadline - time.monotonic()),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
         finally:
             for wait in waits:
                 wait.cancel()
@@ -140,7 +161,9 @@ class Endpoints:
             if wait.exception() is None:
                 self._preferred = waits[wait]
                 return self._all[self._preferred]
-        raise EtcdUnavailable(f"no connection to etcd at {', '.join(e.url for e in self._all)}: {await self._reason()}")
+        raise EtcdUnavailable(
+            f"no connection to etcd at {', '.join(e.url for e in self._all)}: {await self._reason()}"
+        )
 
     @staticmethod
     async def until_ready(endpoint: Endpoint) -> None:

@@ -35,9 +35,13 @@ class RpcFailed(Exception):
 class Verdict(Enum):
     """What may be done about a failed RPC."""
 
-    NOT_APPLIED = "the request was certainly not applied: it may be sent again, to another endpoint too"
+    NOT_APPLIED = (
+        "the request was certainly not applied: it may be sent again, to another endpoint too"
+    )
     TOKEN = "the request was turned away because of its token: renew that, then send it again"  # noqa: S105
-    UNKNOWN = "the request may have been applied: a read may be sent again, a write must be read back"
+    UNKNOWN = (
+        "the request may have been applied: a read may be sent again, a write must be read back"
+    )
     REFUSED = "etcd decided against the request: sending it again would not help"
 
 
@@ -81,7 +85,11 @@ def judge(failed: RpcFailed) -> Verdict:
         return Verdict.NOT_APPLIED
     if text.startswith(_TOKEN):
         return Verdict.TOKEN
-    if code in _REFUSING_CODES or text.startswith((*_DENIED, _TOO_LARGE)) or (code is _Code.RESOURCE_EXHAUSTED and "database space exceeded" in text):
+    if (
+        code in _REFUSING_CODES
+        or text.startswith((*_DENIED, _TOO_LARGE))
+        or (code is _Code.RESOURCE_EXHAUSTED and "database space exceeded" in text)
+    ):
         return Verdict.REFUSED
     # What is left of RESOURCE_EXHAUSTED is gRPC's own: an answer over the receive limit, so the request was served.
     return Verdict.UNKNOWN
@@ -96,7 +104,9 @@ def refusal(failed: RpcFailed) -> EtcdError:
         return OutOfSpace()
     if "has been compacted" in text:
         return Compacted()
-    if code in (_Code.PERMISSION_DENIED, _Code.UNAUTHENTICATED) or text.startswith(_DENIED + _TOKEN):
+    if code in (_Code.PERMISSION_DENIED, _Code.UNAUTHENTICATED) or text.startswith(
+        _DENIED + _TOKEN
+    ):
         return PermissionDenied(plain(details))
     return EtcdError(plain(details))
 

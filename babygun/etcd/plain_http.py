@@ -24,13 +24,25 @@ async def clock_ahead(settings: Settings, endpoint: str) -> float | None:
     try:
         async with asyncio.timeout(PATIENCE):
             asked = time.time()
-            said = await ask(url.hostname or "", url.port or 0, client_context(settings) if url.scheme == "https" else None)
+            said = await ask(
+                url.hostname or "",
+                url.port or 0,
+                client_context(settings) if url.scheme == "https" else None,
+            )
             answered = time.time()
         date = _DATE.search(said)
-        theirs = email.utils.parsedate_to_datetime(date[1].decode("ascii")).timestamp() if date else None
-    except (OSError, TimeoutError, ValueError):  # ssl.SSLError is an OSError, UnicodeDecodeError a ValueError
+        theirs = (
+            email.utils.parsedate_to_datetime(date[1].decode("ascii")).timestamp() if date else None
+        )
+    except (
+        OSError,
+        TimeoutError,
+        ValueError,
+    ):  # ssl.SSLError is an OSError, UnicodeDecodeError a ValueError
         return None
-    return None if theirs is None else (asked + answered) / 2 - (theirs + 0.5)  # the header has whole seconds
+    return (
+        None if theirs is None else (asked + answered) / 2 - (theirs + 0.5)
+    )  # the header has whole seconds
 
 
 def client_context(settings: Settings) -> ssl.SSLContext:
@@ -43,7 +55,9 @@ def client_context(settings: Settings) -> ssl.SSLContext:
 
 async def ask(host: str, port: int, context: ssl.SSLContext | None) -> bytes:
     """The beginning of the answer to a GET. With TLS 1.3 etcd refuses a client certificate only after the handshake, so that shows here."""
-    reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host if context else None)
+    reader, writer = await asyncio.open_connection(
+        host, port, ssl=context, server_hostname=host if context else None
+    )
     try:
         name = re.sub(r"[^A-Za-z0-9.:\[\]-]", "", host)
         writer.write(f"GET /version HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())

@@ -58,7 +58,9 @@ class Session:
                 self.lost.set()
                 return
             try:
-                ttl = await self._client.keep_alive(self.lease_id, timeout=min(self._ttl / 3, self._expiry - sent))
+                ttl = await self._client.keep_alive(
+                    self.lease_id, timeout=min(self._ttl / 3, self._expiry - sent)
+                )
             except LeaseNotFound:
                 self.lost.set()
                 return

@@ -16,7 +16,12 @@ from babygun.etcd import wire
 
 _PUT, _DELETE, _GET = range(3)
 # A compare's result and target, as wire.compare wants them: EQUAL and VERSION are the defaults.
-_EQUAL_VERSION, _GREATER_VERSION, _EQUAL_CREATE, _EQUAL_MOD = b"", b"\x08\x01", b"\x10\x01", b"\x10\x02"
+_EQUAL_VERSION, _GREATER_VERSION, _EQUAL_CREATE, _EQUAL_MOD = (
+    b"",
+    b"\x08\x01",
+    b"\x10\x01",
+    b"\x10\x02",
+)
 _VERSION_0 = b"\x20\x00"
 
 
@@ -50,7 +55,14 @@ class KeyValue(NamedTuple):
 
 def key_value(message: Any) -> KeyValue:
     """From etcd's message."""
-    return KeyValue(message.key, message.value, message.create_revision, message.mod_revision, message.version, message.lease)
+    return KeyValue(
+        message.key,
+        message.value,
+        message.create_revision,
+        message.mod_revision,
+        message.version,
+        message.lease,
+    )
 
 
 def put(key: bytes, value: bytes, lease: int = 0) -> Op:
@@ -75,23 +87,56 @@ def delete_range(start: bytes, end: bytes) -> Op:
 
 def get(key: bytes, *, revision: int = 0) -> Op:
     """Reads a key, as it is or was at ``revision``."""
-    return Op(_GET, wire.range_op(rpc.RangeRequest(key=key, revision=revision).SerializeToString()) if revision else wire.get_op(key), key)
+    return Op(
+        _GET,
+        wire.range_op(rpc.RangeRequest(key=key, revision=revision).SerializeToString())
+        if revision
+        else wire.get_op(key),
+        key,
+    )
 
 
-def get_range(start: bytes, end: bytes, *, limit: int = 0, keys_only: bool = False, descending: bool = False, revision: int = 0) -> Op:
+def get_range(
+    start: bytes,
+    end: bytes,
+    *,
+    limit: int = 0,
+    keys_only: bool = False,
+    descending: bool = False,
+    revision: int = 0,
+) -> Op:
     """Reads the keys in [start, end), at most ``limit`` of them (0: all), now or at ``revision``."""
-    request = range_request(start, end, limit=limit, keys_only=keys_only, descending=descending, revision=revision)
+    request = range_request(
+        start, end, limit=limit, keys_only=keys_only, descending=descending, revision=revision
+    )
     return Op(_GET, wire.range_op(request.SerializeToString()), start, end)
 
 
 def count_range(start: bytes, end: bytes) -> Op:
     """Counts the keys in [start, end), and reads none."""
-    return Op(_GET, wire.range_op(rpc.RangeRequest(key=start, range_end=end, count_only=True).SerializeToString()), start, end)
+    return Op(
+        _GET,
+        wire.range_op(
+            rpc.RangeRequest(key=start, range_end=end, count_only=True).SerializeToString()
+        ),
+        start,
+        end,
+    )
 
 
-def range_request(start: bytes, end: bytes, *, limit: int = 0, keys_only: bool = False, descending: bool = False, revision: int = 0) -> Any:
+def range_request(
+    start: bytes,
+    end: bytes,
+    *,
+    limit: int = 0,
+    keys_only: bool = False,
+    descending: bool = False,
+    revision: int = 0,
+) -> Any:
     """etcd's range message. Ascending is its natural order; asking for it would only make it sort again."""
-    request = rpc.RangeRequest(key=start, range_end=end, limit=limit, keys_only=keys_only, revision=revision)
+    request = rpc.RangeRequest(
+        key=start, range_end=end, limit=limit, keys_only=keys_only, revision=revision
+    )
     if descending:
         request.sort_order = rpc.RangeRequest.DESCEND
         request.sort_target = rpc.RangeRequest.KEY
@@ -133,18 +178,40 @@ class Txn:
     batcher can keep apart what must not meet; keys and [start, end) ranges are listed apart.
     """
 
-    __slots__ = ("compares", "encoded", "failure", "op_count", "read", "read_ranges", "success", "written", "written_ranges")
+    __slots__ = (
+        "compares",
+        "encoded",
+        "failure",
+        "op_count",
+        "read",
+        "read_ranges",
+        "success",
+        "written",
+        "written_ranges",
+    )
 
-    def __init__(self, compares: Sequence[Compare], success: Sequence[Op], failure: Sequence[Op] = (), *, nested: int = 0) -> None:
+    def __init__(
+        self,
+        compares: Sequence[Compare],
+        success: Sequence[Op],
+        failure: Sequence[Op] = (),
+        *,
+        nested: int = 0,
+    ) -> None:
         self.compares = compares
         self.success = success
         self.failure = failure
         done = [op.encoded for op in success]
         depth = 0
         if 0 < nested < len(done):
-            done = [wire.txn_op(wire.txn_request((), done[i : i + nested], ())) for i in range(0, len(done), nested)]
+            done = [
+                wire.txn_op(wire.txn_request((), done[i : i + nested], ()))
+                for i in range(0, len(done), nested)
+            ]
             depth = nested
-        self.encoded = wire.txn_request([c.encoded for c in compares], done, [op.encoded for op in failure])
+        self.encoded = wire.txn_request(
+            [c.encoded for c in compares], done, [op.encoded for op in failure]
+        )
         """etcd's TxnRequest on the wire."""
         self.op_count = max(len(compares), len(done) + depth, len(failure))
         """What etcd's --max-txn-ops is held against."""
@@ -162,7 +229,12 @@ class Txn:
                 read_ranges.append((compare.key, compare.end))
             else:
                 read.append(compare.key)
-        self.written, self.read, self.written_ranges, self.read_ranges = written, read, written_ranges, read_ranges
+        self.written, self.read, self.written_ranges, self.read_ranges = (
+            written,
+            read,
+            written_ranges,
+            read_ranges,
+        )
 
     @property
     def puts(self) -> bool:

@@ -7,11 +7,19 @@ import re
 Version = tuple[int, int, int]
 
 _LOSSY_FROM: Version = (3, 5, 0)
-_MENDED_IN: Version = (3, 5, 3)  # etcd issue 13766: entries applied and acknowledged could miss from the database after a crash
+_MENDED_IN: Version = (
+    3,
+    5,
+    3,
+)  # etcd issue 13766: entries applied and acknowledged could miss from the database after a crash
 _OLDEST_AT_ALL: Version = (3, 4, 0)
 _OLDEST: Version = (3, 5, 6)
 _OLDEST_34: Version = (3, 4, 22)
-_IN_STEP: Version = (3, 5, 8)  # from here on, a progress notification that was asked for comes after the events that it tells of
+_IN_STEP: Version = (
+    3,
+    5,
+    8,
+)  # from here on, a progress notification that was asked for comes after the events that it tells of
 _IN_STEP_34: Version = (3, 4, 25)
 
 

@@ -59,11 +59,27 @@ class Watch:
     """
 
     def __init__(
-        self, client: EtcdClient, start: bytes, end: bytes, *, revision: int, puts: bool = True, deletes: bool = True, previous: bool = False, progress: bool = False
+        self,
+        client: EtcdClient,
+        start: bytes,
+        end: bytes,
+        *,
+        revision: int,
+        puts: bool = True,
+        deletes: bool = True,
+        previous: bool = False,
+        progress: bool = False,
     ) -> None:
         self._client = client
         self._start, self._end = start, end
-        self._filters = [f for f, wanted in ((rpc.WatchCreateRequest.NOPUT, puts), (rpc.WatchCreateRequest.NODELETE, deletes)) if not wanted]
+        self._filters = [
+            f
+            for f, wanted in (
+                (rpc.WatchCreateRequest.NOPUT, puts),
+                (rpc.WatchCreateRequest.NODELETE, deletes),
+            )
+            if not wanted
+        ]
         self._previous, self._progress = previous, progress
         self._next = revision
         self._events: list[Event] = []  # of fragments so far
@@ -108,13 +124,22 @@ class Watch:
     async def ask_progress(self) -> None:
         """Asks etcd for a progress notification. It gives none while the watch catches up; and before 3.5.8 (3.4.25) one that runs ahead of the events."""
         if self._call is not None and self.created.is_set():
-            with suppress(aio.AioRpcError, aio.UsageError, asyncio.InvalidStateError):  # whoever reads the stream is told of that
-                await self._call.write(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
+            with suppress(
+                aio.AioRpcError, aio.UsageError, asyncio.InvalidStateError
+            ):  # whoever reads the stream is told of that
+                await self._call.write(
+                    rpc.WatchRequest(progress_request=rpc.WatchProgressRequest())
+                )
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -135,13 +160,21 @@ class Watch:
 
     async def _response(self) -> Any:
         if self._call is None:
-            self._endpoint, self._call = await self._client.open_watch(rpc.WatchRequest(create_request=self._request()))
+            self._endpoint, self._call = await self._client.open_watch(
+                rpc.WatchRequest(create_request=self._request())
+            )
         async with asyncio.timeout(None if self.created.is_set() else _ANSWER):
             return await answer(self._call)
 
     def _request(self) -> Any:
         return rpc.WatchCreateRequest(
-            key=self._start, range_end=self._end, start_revision=self._next, filters=self._filters, progress_notify=True, fragment=True, prev_kv=self._previous
+            key=self._start,
+            range_end=self._end,
+            start_revision=self._next,
+            filters=self._filters,
+            progress_notify=True,
+            fragment=True,
+            prev_kv=self._previous,
         )
 
     def _take(self, response: Any) -> WatchBatch | None:
@@ -158,7 +191,10 @@ class Watch:
         if self._previous:
             self._events += [_with_previous(event) for event in response.events]
         else:
-            self._events += [Event("delete" if event.type == _DELETE else "put", key_value(event.kv)) for event in response.events]
+            self._events += [
+                Event("delete" if event.type == _DELETE else "put", key_value(event.kv))
+                for event in response.events
+            ]
         if response.fragment:
             return None
         if not self._events:  # a progress notification
@@ -186,7 +222,9 @@ class Watch:
 
 def _with_previous(event: Any) -> Event:
     if event.type == _DELETE:
-        return Event("delete", key_value(event.kv), key_value(event.prev_kv) if event.prev_kv.key else None)
+        return Event(
+            "delete", key_value(event.kv), key_value(event.prev_kv) if event.prev_kv.key else None
+        )
     return Event("put", key_value(event.kv))  # what it was before is of no use to anybody here
 
 
@@ -195,6 +233,25 @@ def _reason(text: str) -> str:
     return text.rpartition("desc = ")[2] or "the watch was cancelled"
 
 
-def watch(client: EtcdClient, start: bytes, end: bytes, *, revision: int, puts: bool = True, deletes: bool = True, previous: bool = False, progress: bool = False) -> Watch:
+def watch(
+    client: EtcdClient,
+    start: bytes,
+    end: bytes,
+    *,
+    revision: int,
+    puts: bool = True,
+    deletes: bool = True,
+    previous: bool = False,
+    progress: bool = False,
+) -> Watch:
     """Watches [start, end) from ``revision`` on, inclusive (0: from when etcd has the watch); see :class:`Watch`."""
-    return Watch(client, start, end, revision=revision, puts=puts, deletes=deletes, previous=previous, progress=progress)
+    return Watch(
+        client,
+        start,
+        end,
+        revision=revision,
+        puts=puts,
+        deletes=deletes,
+        previous=previous,
+        progress=progress,
+    )

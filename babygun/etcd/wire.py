@@ -71,7 +71,9 @@ def _key_frame(kind: bytes, key: int) -> bytes:
 def delete_op(key: bytes, end: bytes) -> bytes:
     """RequestOp{request_delete_range = 3: DeleteRangeRequest{key = 1, range_end = 2}}, framed."""
     if end:
-        return framed(b"\x1a" + framed(b"\x0a%b%b\x12%b%b" % (varint(len(key)), key, varint(len(end)), end)))
+        return framed(
+            b"\x1a" + framed(b"\x0a%b%b\x12%b%b" % (varint(len(key)), key, varint(len(end)), end))
+        )
     return _key_frame(b"\x1a", len(key)) + key
 
 
@@ -107,7 +109,9 @@ def txn_op(request: bytes) -> bytes:
     return framed(b"\x22" + framed(request))
 
 
-def txn_request(compares: Sequence[bytes], success: Sequence[bytes], failure: Sequence[bytes]) -> bytes:
+def txn_request(
+    compares: Sequence[bytes], success: Sequence[bytes], failure: Sequence[bytes]
+) -> bytes:
     """TxnRequest{compare = 1, success = 2, failure = 3} of framed parts."""
     request = b"\x0a" + b"\x0a".join(compares) if compares else b""
     if success:

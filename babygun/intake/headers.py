@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from babygun.intake.violations import Violations
 
 MAX_HEADERS = 100
-MAX_HEADERS_BYTES = 64 * 1024  # names and values together; mail servers refuse more than this or a little above
+MAX_HEADERS_BYTES = (
+    64 * 1024
+)  # names and values together; mail servers refuse more than this or a little above
 MAX_LINE = 998  # octets of one header, RFC 5322, 2.1.1
 
 # Names are compared in lower case; a hyphen at the end stands for every name that begins so.
@@ -36,15 +38,23 @@ FORBIDDEN: dict[str, str] = {
 }
 _ONCE = frozenset({"date", "message-id", "in-reply-to", "references"})  # RFC 5322, 3.6
 
-_name = re.compile(r"[!-9;-~]{1,76}").fullmatch  # ftext: printable ASCII but the colon; a longer one leaves no room for a value in its line
-_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]").search  # all that anybody takes for a line break is among them
+_name = (
+    re.compile(r"[!-9;-~]{1,76}").fullmatch
+)  # ftext: printable ASCII but the colon; a longer one leaves no room for a value in its line
+_control = re.compile(
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]"
+).search  # all that anybody takes for a line break is among them
 _message_id = re.compile(r"<[!-;=?-~]+@[!-;=?-~]+>").fullmatch
 
 
-def read_headers(given: dict[str, str] | list[str], violations: Violations) -> tuple[tuple[str, str], ...]:
+def read_headers(
+    given: dict[str, str] | list[str], violations: Violations
+) -> tuple[tuple[str, str], ...]:
     """The custom headers in their order. ``given``: an object of name and value, or a list of ``Name: value`` lines."""
     if len(given) > MAX_HEADERS:
-        violations.add("headers", f"There are {len(given)} headers; at most {MAX_HEADERS} are taken.")
+        violations.add(
+            "headers", f"There are {len(given)} headers; at most {MAX_HEADERS} are taken."
+        )
         return ()
     headers: list[tuple[str, str]] = []
     seen: set[str] = set()
@@ -57,7 +67,11 @@ def read_headers(given: dict[str, str] | list[str], violations: Violations) -> t
         size += len(name) + len(value.encode()) + 4
         headers.append((name, value.strip()))
     if size > MAX_HEADERS_BYTES:
-        violations.add("headers", f"The headers have {size} bytes; at most {MAX_HEADERS_BYTES} are taken.", status=413)
+        violations.add(
+            "headers",
+            f"The headers have {size} bytes; at most {MAX_HEADERS_BYTES} are taken.",
+            status=413,
+        )
     return tuple(headers)
 
 
@@ -79,14 +93,25 @@ def _fault(name: str, value: str, seen: set[str]) -> str | None:
     if not _name(name):
         return "A header's name has 1 to 76 printable ASCII characters, no space and no colon."
     lower = name.lower()
-    reason = FORBIDDEN.get(lower) or next((why for start, why in FORBIDDEN.items() if start.endswith("-") and lower.startswith(start)), None)
+    reason = FORBIDDEN.get(lower) or next(
+        (
+            why
+            for start, why in FORBIDDEN.items()
+            if start.endswith("-") and lower.startswith(start)
+        ),
+        None,
+    )
     if reason:
         return f"{name} can't be set here: {reason}."
     if lower in _ONCE and lower in seen:
         return f"{name} can be given once only."
     seen.add(lower)
     if found := _control(value):
-        return "A header's value must not hold line breaks." if found[0] in "\r\n\x85\u2028\u2029" else "A header's value must not hold control characters."
+        return (
+            "A header's value must not hold line breaks."
+            if found[0] in "\r\n\x85\u2028\u2029"
+            else "A header's value must not hold control characters."
+        )
     if len(name) + 2 + len(value) > MAX_LINE or len(name) + 2 + len(value.encode()) > MAX_LINE:
         return f"A header must not be longer than {MAX_LINE} bytes."
     if lower == "message-id" and not _message_id(value.strip()):

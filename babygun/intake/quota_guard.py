@@ -43,6 +43,14 @@ class Space:
         if full != self.full:
             self.full = full
             if full:
-                log.error("etcd is nearly full, e-mails are refused", full=round(expected, 3), file=round(file, 3))
+                log.error(
+                    "etcd is nearly full, e-mails are refused",
+                    full=round(expected, 3),
+                    file=round(file, 3),
+                )
             else:
-                log.info("etcd has space again, e-mails are taken", full=round(expected, 3), file=round(file, 3))
+                log.info(
+                    "etcd has space again, e-mails are taken",
+                    full=round(expected, 3),
+                    file=round(file, 3),
+                )

@@ -13,7 +13,9 @@ class RateLimits:
     """A bucket holds one second's worth of the client's rate, at least one, so a burst of that size passes."""
 
     def __init__(self) -> None:
-        self._buckets: dict[str, tuple[float, float]] = {}  # client id: what is left, as of (monotonic)
+        self._buckets: dict[
+            str, tuple[float, float]
+        ] = {}  # client id: what is left, as of (monotonic)
 
     def take(self, client: Client, now: float | None = None, *, emails: int = 1) -> None:
         """Takes so many e-mails' worth; raises the 429 problem. ``now``: monotonic seconds, for tests.
@@ -25,12 +27,20 @@ class RateLimits:
             return
         now = time.monotonic() if now is None else now
         if client.rate <= 0:
-            raise Problem(TOO_MANY_REQUESTS, "The client's rate is 0: an operator has stopped it.", retry_after=60)
+            raise Problem(
+                TOO_MANY_REQUESTS,
+                "The client's rate is 0: an operator has stopped it.",
+                retry_after=60,
+            )
         left, since = self._buckets.get(client.id, (math.inf, now))
         most = max(1.0, client.rate)
         left = min(most, left + (now - since) * client.rate)
         needed = min(most, max(1, emails))
         if left < needed:
             self._buckets[client.id] = (left, now)
-            raise Problem(TOO_MANY_REQUESTS, f"The client may send {client.rate:g} e-mails a second.", retry_after=math.ceil((needed - left) / client.rate))
+            raise Problem(
+                TOO_MANY_REQUESTS,
+                f"The client may send {client.rate:g} e-mails a second.",
+                retry_after=math.ceil((needed - left) / client.rate),
+            )
         self._buckets[client.id] = (left - emails, now)

@@ -31,18 +31,49 @@ from babygun.mime.parts import Part, attachment_part, multipart, text_part
 __all__ = ["message_id", "needs_smtputf8", "render"]
 
 # Custom headers that are never written: Bcc must not be seen, the others describe the body, which is ours.
-_NEVER = frozenset({"bcc", "resent-bcc", "mime-version", "content-type", "content-transfer-encoding", "content-disposition"})
+_NEVER = frozenset(
+    {
+        "bcc",
+        "resent-bcc",
+        "mime-version",
+        "content-type",
+        "content-transfer-encoding",
+        "content-disposition",
+    }
+)
 # At most one of each (RFC 5322, 3.6): the first is written. Ours come first, but for Date and Message-ID.
-_ONCE = frozenset({"from", "to", "cc", "reply-to", "subject", "date", "message-id", "sender", "in-reply-to", "references"})
+_ONCE = frozenset(
+    {
+        "from",
+        "to",
+        "cc",
+        "reply-to",
+        "subject",
+        "date",
+        "message-id",
+        "sender",
+        "in-reply-to",
+        "references",
+    }
+)
 
 
-def render(content: Content, *, message_id: str, date: datetime, smtputf8: bool = False, eight_bit: bool = False) -> bytes:
+def render(
+    content: Content,
+    *,
+    message_id: str,
+    date: datetime,
+    smtputf8: bool = False,
+    eight_bit: bool = False,
+) -> bytes:
     """The message, its lines ended by CRLF, not dot-stuffed; the same bytes for the same arguments, so that a repeated try sends the same.
 
     ``date`` is aware. ``message_id`` and ``date`` give way to a custom Message-ID or Date header. ``smtputf8`` and ``eight_bit``: the server
     offers SMTPUTF8 (addresses stay UTF-8) and 8BITMIME. Raises ValueError for an address that isn't one, or that only SMTPUTF8 can carry.
     """
-    custom = [(name, value, name.lower()) for name, value in content.headers] if content.headers else []
+    custom = (
+        [(name, value, name.lower()) for name, value in content.headers] if content.headers else []
+    )
     names = {lower for _, _, lower in custom}
     lines = []
     if "date" not in names:
@@ -51,7 +82,9 @@ def render(content: Content, *, message_id: str, date: datetime, smtputf8: bool 
     if content.to:
         lines.append(address_field("To", content.to, smtputf8))
     elif not content.cc:
-        lines.append("To: undisclosed-recipients:;")  # a message with blind recipients only: some filters distrust one without any
+        lines.append(
+            "To: undisclosed-recipients:;"
+        )  # a message with blind recipients only: some filters distrust one without any
     if content.cc:
         lines.append(address_field("Cc", content.cc, smtputf8))
     if content.reply_to:
@@ -59,11 +92,19 @@ def render(content: Content, *, message_id: str, date: datetime, smtputf8: bool 
     if content.subject or "subject" not in names:
         lines.append(text_field("Subject", content.subject))
     if "message-id" not in names:
-        lines.append(f"Message-ID: {message_id}" if message_id.startswith("<") else f"Message-ID: <{message_id}>")
+        lines.append(
+            f"Message-ID: {message_id}"
+            if message_id.startswith("<")
+            else f"Message-ID: <{message_id}>"
+        )
     if custom:
         present = {line.partition(":")[0].lower() for line in lines}
         for name, value, lower in custom:
-            if lower in _NEVER or (lower in _ONCE and lower in present) or not FIELD_NAME.match(name):
+            if (
+                lower in _NEVER
+                or (lower in _ONCE and lower in present)
+                or not FIELD_NAME.match(name)
+            ):
                 continue
             present.add(lower)
             lines.append(any_field(name, value, smtputf8))
@@ -87,22 +128,32 @@ def message_id(email: Email) -> str:
 def needs_smtputf8(content: Content) -> bool:
     """Whether the header needs SMTPUTF8: an address that it shows has a local part beyond ASCII."""
     shown = (content.sender, *content.to, *content.cc, *content.reply_to)
-    return any(not text.isascii() and address_needs_smtputf8(parse_address(text).email) for text in shown)
+    return any(
+        not text.isascii() and address_needs_smtputf8(parse_address(text).email) for text in shown
+    )
 
 
 def _body(content: Content, eight_bit: bool, seed: str) -> Part:
     body, html = content.body, content.html
     if not content.attachments and not (body and html):  # most e-mails: one part
-        return text_part("html", html, eight_bit) if html else text_part("plain", body or "", eight_bit)
+        return (
+            text_part("html", html, eight_bit)
+            if html
+            else text_part("plain", body or "", eight_bit)
+        )
     inline = [a for a in content.attachments if a.content_id] if html else []
     attached = [a for a in content.attachments if not (html and a.content_id)]
     plain_part = text_part("plain", body, eight_bit) if body else None
     html_part = text_part("html", html, eight_bit) if html else None
     inline_parts = [attachment_part(a, eight_bit, inline=True) for a in inline]
     attached_parts = [attachment_part(a, eight_bit, inline=False) for a in attached]
-    boundary = _boundary(seed, [part for part in (plain_part, html_part, *inline_parts, *attached_parts) if part])
+    boundary = _boundary(
+        seed, [part for part in (plain_part, html_part, *inline_parts, *attached_parts) if part]
+    )
     if html_part and inline_parts:
-        html_part = multipart("related", boundary + "r", [html_part, *inline_parts], ' type="text/html";')
+        html_part = multipart(
+            "related", boundary + "r", [html_part, *inline_parts], ' type="text/html";'
+        )
     texts = [part for part in (plain_part, html_part) if part]
     if len(texts) > 1:
         texts = [multipart("alternative", boundary + "a", texts)]

@@ -21,20 +21,44 @@ FIELD_NAME = re.compile(r"[!-9;-~]{1,76}\Z")
 
 _PIECES = re.compile(r"[ \t]*[^ \t]+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+\Z")
-_LIST_ITEM = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",])+')  # between the commas of a list of addresses
+_LIST_ITEM = re.compile(
+    r'(?:"(?:[^"\\]|\\.)*"|[^",])+'
+)  # between the commas of a list of addresses
 # What stands for itself in the Q encoding anywhere, also in a display name (RFC 2047, 5 (3)); a space is an underscore.
 _Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
-_Q = tuple(chr(byte) if byte in _Q_SAFE else "_" if byte == 0x20 else f"={byte:02X}" for byte in range(256))
+_Q = tuple(
+    chr(byte) if byte in _Q_SAFE else "_" if byte == 0x20 else f"={byte:02X}" for byte in range(256)
+)
 _Q_SHORT = bytes(byte for byte in range(256) if len(_Q[byte]) == 1)
 # attribute-char of RFC 2231, 7, without the letters and digits.
 _PARAMETER_SAFE = "!#$&+-.^_`{|}~"
 # Custom headers that hold an address; encoded words must not reach into it.
-_ADDRESS_FIELDS = frozenset({"from", "to", "cc", "reply-to", "sender", "resent-from", "resent-to", "resent-cc", "resent-sender", "disposition-notification-to", "errors-to"})
+_ADDRESS_FIELDS = frozenset(
+    {
+        "from",
+        "to",
+        "cc",
+        "reply-to",
+        "sender",
+        "resent-from",
+        "resent-to",
+        "resent-cc",
+        "resent-sender",
+        "disposition-notification-to",
+        "errors-to",
+    }
+)
 
 
 def text_field(name: str, value: str) -> str:
     """A field of plain text as a person wrote it (Subject): read again, it is the same text, but for white space at its ends."""
-    if value.isascii() and value.isprintable() and len(name) + len(value) + 2 <= LINE and "=?" not in value and value == value.strip(" "):
+    if (
+        value.isascii()
+        and value.isprintable()
+        and len(name) + len(value) + 2 <= LINE
+        and "=?" not in value
+        and value == value.strip(" ")
+    ):
         return f"{name}: {value}" if value else f"{name}:"
     return _text(name, value, literal=True)
 
@@ -76,7 +100,9 @@ def parameter(name: str, value: str) -> str:
         segment += encoded
     if not segments:
         return f";\r\n {name}*={segment}"
-    return "".join(f";\r\n {name}*{number}*={part}" for number, part in enumerate([*segments, segment]))
+    return "".join(
+        f";\r\n {name}*{number}*={part}" for number, part in enumerate([*segments, segment])
+    )
 
 
 def _mailbox(text: str, smtputf8: bool) -> list[str]:
@@ -91,20 +117,36 @@ def _mailbox(text: str, smtputf8: bool) -> list[str]:
         return [f" {email}"]
     if "=?" not in name:
         if _ATOMS.match(name) and "  " not in name:
-            return [f" {name} <{email}>"] if len(name) + len(email) < 60 else [*(f" {atom}" for atom in name.split(" ")), f" <{email}>"]
+            return (
+                [f" {name} <{email}>"]
+                if len(name) + len(email) < 60
+                else [*(f" {atom}" for atom in name.split(" ")), f" <{email}>"]
+            )
         if len(name) <= 60 and name.isascii():
             return [f" {quote(name)}", f" <{email}>"]
-    return [*(f" {word}" for word in _encoded_words(name, LINE - len("Disposition-Notification-To: "))), f" <{email}>"]
+    return [
+        *(f" {word}" for word in _encoded_words(name, LINE - len("Disposition-Notification-To: "))),
+        f" <{email}>",
+    ]
 
 
 def _text(name: str, value: str, literal: bool) -> str:
     """``literal``: what looks like an encoded word is meant as it stands."""
     if not value.isprintable():  # line breaks are refused when an e-mail is accepted; should one come here, it must not make a header
-        value = "".join(character if character.isprintable() or character == "\t" or ord(character) > 0xA0 else " " for character in value)
+        value = "".join(
+            character
+            if character.isprintable() or character == "\t" or ord(character) > 0xA0
+            else " "
+            for character in value
+        )
     value = value.strip(" \t")
     pieces = _PIECES.findall(value)
     literal = literal or not value.isascii()
-    odd = [n for n, piece in enumerate(pieces) if not piece.isascii() or len(piece) > _PIECE_MAX or (literal and "=?" in piece)]
+    odd = [
+        n
+        for n, piece in enumerate(pieces)
+        if not piece.isascii() or len(piece) > _PIECE_MAX or (literal and "=?" in piece)
+    ]
     if odd:
         first, last = odd[0], odd[-1]
         span = "".join(pieces[first : last + 1])

@@ -20,7 +20,9 @@ _LINE_BREAK = re.compile(r"\r\n?")
 _BYTES_BREAK = re.compile(rb"\r\n|\r|\n")
 _QP_LITERAL = bytes(octet for octet in range(128) if octet != ord("="))
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+"
-_CONTENT_TYPE = re.compile(rf'({_WORD}/{_WORD})((?:\s*;\s*{_WORD}=(?:{_WORD}|"[ !#-\[\]-~]*"))*)\s*\Z')
+_CONTENT_TYPE = re.compile(
+    rf'({_WORD}/{_WORD})((?:\s*;\s*{_WORD}=(?:{_WORD}|"[ !#-\[\]-~]*"))*)\s*\Z'
+)
 _PARAMETERS = re.compile(rf'{_WORD}=(?:{_WORD}|"[^"]*")')
 
 
@@ -44,7 +46,10 @@ def text_part(subtype: Literal["plain", "html"], text: str, eight_bit: bool) -> 
     elif 2 * len(raw.translate(None, _QP_LITERAL)) < len(raw) // 3:
         encoding, raw = "quoted-printable", binascii.b2a_qp(raw, istext=True)
     else:
-        encoding, raw = "base64", base64_lines(raw) + b"\r\n"  # a text may be the whole body, which must end with a line end
+        encoding, raw = (
+            "base64",
+            base64_lines(raw) + b"\r\n",
+        )  # a text may be the whole body, which must end with a line end
     head = f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}"
     return Part(head, (raw,), encoding == "8bit", encoding in ("7bit", "8bit"))
 
@@ -58,7 +63,9 @@ def attachment_part(attachment: Attachment, eight_bit: bool, *, inline: bool) ->
     content_type = _content_type(attachment.content_type)
     kind = content_type.lower()
     chunk: bytes | None = None
-    if kind.startswith("message/") and not kind.startswith("message/global"):  # message/global* may be encoded (RFC 6532, 3.5)
+    if kind.startswith("message/") and not kind.startswith(
+        "message/global"
+    ):  # message/global* may be encoded (RFC 6532, 3.5)
         chunk = _BYTES_BREAK.sub(b"\r\n", attachment.content)
         if not _may_stay(chunk) or not (eight_bit or chunk.isascii()):
             chunk = None
@@ -69,12 +76,24 @@ def attachment_part(attachment: Attachment, eight_bit: bool, *, inline: bool) ->
     eight = chunk is not None and not chunk.isascii()
     encoding = "base64" if chunk is None else "8bit" if eight else "7bit"
     name = parameter("filename", attachment.filename) if attachment.filename else ""
-    content_id = f"\r\nContent-ID: <{_content_id(attachment.content_id)}>" if attachment.content_id else ""
+    content_id = (
+        f"\r\nContent-ID: <{_content_id(attachment.content_id)}>" if attachment.content_id else ""
+    )
     head = f"Content-Type: {content_type}\r\nContent-Transfer-Encoding: {encoding}\r\nContent-Disposition: {'inline' if inline else 'attachment'}{name}{content_id}"
-    return Part(head, (base64_lines(attachment.content) if chunk is None else chunk,), eight, chunk is not None)
+    return Part(
+        head,
+        (base64_lines(attachment.content) if chunk is None else chunk,),
+        eight,
+        chunk is not None,
+    )
 
 
-def multipart(subtype: Literal["mixed", "alternative", "related"], boundary: str, parts: list[Part], parameters: str = "") -> Part:
+def multipart(
+    subtype: Literal["mixed", "alternative", "related"],
+    boundary: str,
+    parts: list[Part],
+    parameters: str = "",
+) -> Part:
     """The parts under a common roof; ``boundary`` must not stand in any of them. ``parameters``: more of them, each with a space before and ``;`` after."""
     chunks: list[bytes] = []
     delimiter = f"--{boundary}\r\n"
@@ -111,4 +130,8 @@ def _content_type(text: str) -> str:
 def _content_id(text: str) -> str:
     """What stands between the angle brackets, and after ``cid:`` in the HTML."""
     bare = text.strip("<> ")
-    return bare if bare.isascii() and bare.isprintable() and " " not in bare else percent_quote(bare, safe="!#$&'*+-/=?^_`{|}~@.", errors="replace")
+    return (
+        bare
+        if bare.isascii() and bare.isprintable() and " " not in bare
+        else percent_quote(bare, safe="!#$&'*+-/=?^_`{|}~@.", errors="replace")
+    )

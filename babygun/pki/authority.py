@@ -63,7 +63,9 @@ def cluster(etcd_names: Sequence[str], api_names: Sequence[str]) -> Plan:
     """What a cluster needs, for servers that are called by these host names and addresses (and on loopback)."""
     etcd = (*dict.fromkeys((*etcd_names, *LOOPBACK)),)
     specs = (
-        Spec("etcd/server", "etcd", server=True, client=True, names=etcd),  # a client too: etcd calls itself; no name, so no rights
+        Spec(
+            "etcd/server", "etcd", server=True, client=True, names=etcd
+        ),  # a client too: etcd calls itself; no name, so no rights
         Spec("etcd/peer", "peers", "etcd-peer", server=True, client=True, names=etcd),
         Spec("etcd/inspector", "etcd", "babygun-inspector", client=True),  # for health checks
         *https_only(api_names).specs,
@@ -72,22 +74,39 @@ def cluster(etcd_names: Sequence[str], api_names: Sequence[str]) -> Plan:
         Spec("operator/root", "etcd", "root", client=True),
         Spec("operator/inspector", "etcd", "babygun-inspector", client=True),
     )
-    return Plan(specs, {"etcd": ("etcd", "peers"), "api": ("etcd", "api"), "worker": ("etcd",), "balancer": ("api",), "operator": ("etcd", "api")})
+    return Plan(
+        specs,
+        {
+            "etcd": ("etcd", "peers"),
+            "api": ("etcd", "api"),
+            "worker": ("etcd",),
+            "balancer": ("api",),
+            "operator": ("etcd", "api"),
+        },
+    )
 
 
 def https_only(names: Sequence[str]) -> Plan:
     """What one API on one machine needs."""
-    return Plan((Spec("api/https", "api", server=True, names=(*dict.fromkeys((*names, *LOOPBACK)),)),), {"api": ("api",)})
+    return Plan(
+        (Spec("api/https", "api", server=True, names=(*dict.fromkeys((*names, *LOOPBACK)),)),),
+        {"api": ("api",)},
+    )
 
 
-def issue(folder: Path, plan: Plan, *, now: datetime | None = None, renew: bool = False) -> Iterator[str]:
+def issue(
+    folder: Path, plan: Plan, *, now: datetime | None = None, renew: bool = False
+) -> Iterator[str]:
     """Makes what is missing, renews what ends soon or whose names or authority changed (``renew``: everything). Yields what it does, a line each.
 
     Run it again at any time: what is fit stays as it is. Raises SettingsError where the folder can't be written or holds something else.
     """
     now = now or datetime.now(UTC)
     try:
-        authorities = {name: Authority(folder / "authority" / name, name) for name in dict.fromkeys(spec.authority for spec in plan.specs)}
+        authorities = {
+            name: Authority(folder / "authority" / name, name)
+            for name in dict.fromkeys(spec.authority for spec in plan.specs)
+        }
         for authority in authorities.values():
             yield from authority.ensure(now)
         for part, names in plan.trust.items():
@@ -99,15 +118,21 @@ def issue(folder: Path, plan: Plan, *, now: datetime | None = None, renew: bool 
                 authorities[spec.authority].sign(folder, spec, now)
                 yield f"{spec.path}.pem: {'made' if why == 'missing' else f'renewed, {why}' if why else 'renewed'}"
     except OSError as error:
-        raise SettingsError(f"{error.filename or folder} can't be used: {error.strerror or error}") from None
+        raise SettingsError(
+            f"{error.filename or folder} can't be used: {error.strerror or error}"
+        ) from None
 
 
 def rotate(folder: Path, step: Step, *, now: datetime | None = None) -> Iterator[str]:
     """Takes all authorities in ``folder`` one step on; :func:`issue` then carries it out. Raises SettingsError where it isn't that step's turn."""
     now = now or datetime.now(UTC)
-    names = sorted(path.name for path in (folder / "authority").glob("*") if (path / "ca.pem").exists())
+    names = sorted(
+        path.name for path in (folder / "authority").glob("*") if (path / "ca.pem").exists()
+    )
     if not names:
-        raise SettingsError(f"there is no authority in {folder} to rotate: make the certificates first")
+        raise SettingsError(
+            f"there is no authority in {folder} to rotate: make the certificates first"
+        )
     authorities = [Authority(folder / "authority" / name, name) for name in names]
     for authority in authorities:
         authority.check(step)
@@ -128,13 +153,22 @@ class Authority:
 
     def bundle(self) -> bytes:
         """What to trust: all that signs, signed or will sign."""
-        return b"".join(path.read_bytes() for path in (self._folder / f"{which}.pem" for which in ("ca", "next", "previous")) if path.exists())
+        return b"".join(
+            path.read_bytes()
+            for path in (self._folder / f"{which}.pem" for which in ("ca", "next", "previous"))
+            if path.exists()
+        )
 
     def check(self, step: Step) -> None:
-        has_next, has_previous = (self._folder / "next.pem").exists(), (self._folder / "previous.pem").exists()
+        has_next, has_previous = (
+            (self._folder / "next.pem").exists(),
+            (self._folder / "previous.pem").exists(),
+        )
         due: Step = "switch" if has_next else "finish" if has_previous else "begin"
         if step != due:
-            raise SettingsError(f"the rotation of the authorities is at another step: {due!r} comes next, not {step!r}")
+            raise SettingsError(
+                f"the rotation of the authorities is at another step: {due!r} comes next, not {step!r}"
+            )
 
     def rotate(self, step: Step, now: datetime) -> str:
         if step == "begin":
@@ -152,26 +186,55 @@ class Authority:
         """Writes a new key and certificate for ``spec``."""
         key = ec.generate_private_key(ec.SECP256R1())
         issuer, issuer_key = self._load()
-        names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Babygun"), *([x509.NameAttribute(NameOID.COMMON_NAME, spec.common_name)] if spec.common_name else [])]
-        usages = [oid for oid, wanted in ((ExtendedKeyUsageOID.SERVER_AUTH, spec.server), (ExtendedKeyUsageOID.CLIENT_AUTH, spec.client)) if wanted]
+        names = [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Babygun"),
+            *(
+                [x509.NameAttribute(NameOID.COMMON_NAME, spec.common_name)]
+                if spec.common_name
+                else []
+            ),
+        ]
+        usages = [
+            oid
+            for oid, wanted in (
+                (ExtendedKeyUsageOID.SERVER_AUTH, spec.server),
+                (ExtendedKeyUsageOID.CLIENT_AUTH, spec.client),
+            )
+            if wanted
+        ]
         until = min(now + LIFE, issuer.not_valid_after_utc)
         builder = (
-            x509.CertificateBuilder(subject_name=x509.Name(names), issuer_name=issuer.subject, public_key=key.public_key(), serial_number=x509.random_serial_number())
+            x509.CertificateBuilder(
+                subject_name=x509.Name(names),
+                issuer_name=issuer.subject,
+                public_key=key.public_key(),
+                serial_number=x509.random_serial_number(),
+            )
             .not_valid_before(now - _EARLY)
             .not_valid_after(until)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
+                critical=False,
+            )
         )
         if spec.names:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_general_name(name) for name in spec.names]), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_general_name(name) for name in spec.names]),
+                critical=False,
+            )
         _write_pair(folder, spec.path, builder.sign(issuer_key, hashes.SHA256()), key)
 
     def signed(self, certificate: x509.Certificate) -> bool:
         """Whether the authority that signs now has signed this one."""
         try:
             certificate.verify_directly_issued_by(self._load()[0])
-        except (InvalidSignature, ValueError, TypeError):  # not its signature, not its name, not its kind of key
+        except (
+            InvalidSignature,
+            ValueError,
+            TypeError,
+        ):  # not its signature, not its name, not its kind of key
             return False
         return True
 
@@ -179,9 +242,13 @@ class Authority:
         path = self._folder / "ca.pem"
         try:
             certificate = x509.load_pem_x509_certificate(path.read_bytes())
-            key = serialization.load_pem_private_key((self._folder / "ca-key.pem").read_bytes(), password=None)
+            key = serialization.load_pem_private_key(
+                (self._folder / "ca-key.pem").read_bytes(), password=None
+            )
         except (ValueError, TypeError) as error:
-            raise SettingsError(f"{path} or its key is not what this program wrote: {error}") from None
+            raise SettingsError(
+                f"{path} or its key is not what this program wrote: {error}"
+            ) from None
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise SettingsError(f"the key of {path} is of another kind than this program writes")
         return certificate, key
@@ -189,14 +256,26 @@ class Authority:
     def _make(self, which: str, now: datetime) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name(
-            [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Babygun"), x509.NameAttribute(NameOID.COMMON_NAME, f"Babygun {self._name} authority, {now:%Y-%m-%d %H:%M:%S}")]
+            [
+                x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Babygun"),
+                x509.NameAttribute(
+                    NameOID.COMMON_NAME, f"Babygun {self._name} authority, {now:%Y-%m-%d %H:%M:%S}"
+                ),
+            ]
         )
         builder = (
-            x509.CertificateBuilder(subject_name=name, issuer_name=name, public_key=key.public_key(), serial_number=x509.random_serial_number())
+            x509.CertificateBuilder(
+                subject_name=name,
+                issuer_name=name,
+                public_key=key.public_key(),
+                serial_number=x509.random_serial_number(),
+            )
             .not_valid_before(now - _EARLY)
             .not_valid_after(now + AUTHORITY_LIFE)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
             .add_extension(
                 x509.KeyUsage(
                     digital_signature=False,
@@ -232,7 +311,9 @@ def _unfit(path: Path, spec: Spec, authority: Authority, now: datetime) -> str:
     if not authority.signed(certificate):
         return "another authority had signed it"
     try:
-        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        alternatives = certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        ).value
         found = {str(name.value) for name in alternatives}
     except x509.ExtensionNotFound:
         found = set()
@@ -249,10 +330,16 @@ def _general_name(name: str) -> x509.GeneralName:
     return x509.DNSName(name)
 
 
-def _write_pair(folder: Path, path: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+def _write_pair(
+    folder: Path, path: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
+) -> None:
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     _write(folder / f"{path}-key.pem", pem, secret=True)
-    _write(folder / f"{path}.pem", certificate.public_bytes(serialization.Encoding.PEM), secret=False)
+    _write(
+        folder / f"{path}.pem", certificate.public_bytes(serialization.Encoding.PEM), secret=False
+    )
 
 
 def _write(path: Path, content: bytes, *, secret: bool) -> None:
@@ -262,7 +349,9 @@ def _write(path: Path, content: bytes, *, secret: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644
+    )
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()

@@ -86,18 +86,28 @@ def check(settings: Settings, uses: Sequence[Use], *, now: datetime | None = Non
             if all(wrong):  # while authorities are replaced there are two
                 faults += [f"etcd_ca: {sentence}" for sentence in wrong[0]]
             else:
-                warnings += [f"etcd_ca: {sentence}" for sentence in _soon(settings.etcd_ca, max(each.not_after for each in found), now)]
+                warnings += [
+                    f"etcd_ca: {sentence}"
+                    for sentence in _soon(
+                        settings.etcd_ca, max(each.not_after for each in found), now
+                    )
+                ]
     for use, key in (("etcd_cert", "etcd_key"), ("api_cert", "api_key")):
         path = getattr(settings, use)
         if use not in uses or not path:
             continue
-        problems = [f"{use}: {sentence}" for sentence in check_pair(path, getattr(settings, key), now=now)]
+        problems = [
+            f"{use}: {sentence}" for sentence in check_pair(path, getattr(settings, key), now=now)
+        ]
         if use == "api_cert" and _usable(path, getattr(settings, key)):
             warnings += problems
         else:
             faults += problems
         if not problems:
-            warnings += [f"{use}: {sentence}" for sentence in _soon(path, read_certificate(path).not_after, now)]
+            warnings += [
+                f"{use}: {sentence}"
+                for sentence in _soon(path, read_certificate(path).not_after, now)
+            ]
     return Verdict(faults, warnings)
 
 
@@ -115,7 +125,11 @@ def expiries(settings: Settings, uses: Sequence[Use]) -> dict[Use, datetime]:
     for use in uses:
         if path := getattr(settings, use):
             try:
-                found[use] = max(each.not_after for each in read_certificates(path)) if use == "etcd_ca" else read_certificate(path).not_after
+                found[use] = (
+                    max(each.not_after for each in read_certificates(path))
+                    if use == "etcd_ca"
+                    else read_certificate(path).not_after
+                )
             except SettingsError:
                 continue
     return found
@@ -140,7 +154,9 @@ def _load_key(path: str | Path) -> PrivateKeyTypes:
     try:
         return serialization.load_pem_private_key(data, password=None)
     except TypeError:
-        raise SettingsError(f"{path} is encrypted with a passphrase; it must be a private key without one") from None
+        raise SettingsError(
+            f"{path} is encrypted with a passphrase; it must be a private key without one"
+        ) from None
     except (ValueError, UnsupportedAlgorithm):
         raise SettingsError(f"{path} holds no private key in PEM") from None
 
@@ -148,17 +164,27 @@ def _load_key(path: str | Path) -> PrivateKeyTypes:
 def _certificate(found: x509.Certificate) -> Certificate:
     common = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     try:
-        names = tuple(str(name.value) for name in found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+        names = tuple(
+            str(name.value)
+            for name in found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        )
     except (x509.ExtensionNotFound, ValueError):
         names = ()
-    return Certificate(str(common[0].value) if common else "", names, found.not_valid_before_utc, found.not_valid_after_utc)
+    return Certificate(
+        str(common[0].value) if common else "",
+        names,
+        found.not_valid_before_utc,
+        found.not_valid_after_utc,
+    )
 
 
 def _times(path: str | Path, certificate: Certificate, now: datetime) -> list[str]:
     if now >= certificate.not_after:
         return [f"the certificate {path} has expired on {_day(certificate.not_after)}"]
     if now < certificate.not_before:
-        return [f"the certificate {path} is not valid before {_day(certificate.not_before)}, and this machine's clock says {_day(now)}"]
+        return [
+            f"the certificate {path} is not valid before {_day(certificate.not_before)}, and this machine's clock says {_day(now)}"
+        ]
     return []
 
 

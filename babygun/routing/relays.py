@@ -21,7 +21,9 @@ from babygun.runtime.settings import Settings
 TlsPolicy = Literal["none", "opportunistic", "required", "implicit"]
 _POLICIES = ("none", "opportunistic", "required", "implicit")
 _FIELDS = {"url", "domains", "tls", "tls_ca", "max_connections", "chunking"}
-DEFAULT_CONNECTIONS = 20  # what Postfix allows to one destination by default; relays often cap a client at 50
+DEFAULT_CONNECTIONS = (
+    20  # what Postfix allows to one destination by default; relays often cap a client at 50
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,12 @@ class Routes:
 
     def fingerprints(self) -> dict[str, str]:
         """Of each queue, a short fingerprint of where its relay is: two processes that send it to the same server have the same."""
-        return {relay.name: hashlib.sha256(f"{relay.host.lower()}:{relay.port}".encode()).hexdigest()[:8] for relay in self.relays.values()}
+        return {
+            relay.name: hashlib.sha256(f"{relay.host.lower()}:{relay.port}".encode()).hexdigest()[
+                :8
+            ]
+            for relay in self.relays.values()
+        }
 
     def queue_for(self, address: str) -> str:
         """The queue of a recipient's address. Raises SettingsError where no relay takes its domain."""
@@ -73,7 +80,9 @@ def load_routes(settings: Settings) -> Routes:
     relays = [_relay(name, value) for name, value in settings.relays.items()]
     if settings.relay_url:
         if "default" in settings.relays:
-            raise SettingsError("relay_url is set, and relays has a relay called 'default' too: keep one")
+            raise SettingsError(
+                "relay_url is set, and relays has a relay called 'default' too: keep one"
+            )
         relays.append(_relay("default", {"url": settings.relay_url}))
     return Routes(tuple(relays))
 
@@ -81,7 +90,9 @@ def load_routes(settings: Settings) -> Routes:
 def _relay(name: str, value: Any) -> Relay:
     where = f"relays.{name}"
     if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", name):
-        raise SettingsError(f"{where}: a relay's name has lower-case letters, digits, dots and hyphens only, at most 63")
+        raise SettingsError(
+            f"{where}: a relay's name has lower-case letters, digits, dots and hyphens only, at most 63"
+        )
     if not isinstance(value, dict) or "url" not in value:
         raise SettingsError(f"{where}: needs a url")
     if unknown := sorted(set(value) - _FIELDS):
@@ -91,14 +102,28 @@ def _relay(name: str, value: Any) -> Relay:
         port = url.port
     except ValueError as error:
         raise SettingsError(f"{where}: url: {error}") from None
-    if url.scheme not in ("smtp", "smtps") or not url.hostname or url.path not in ("", "/") or url.query or url.fragment:
-        raise SettingsError(f"{where}: url must be of the form smtp://user:password@host:port or smtps://…")
+    if (
+        url.scheme not in ("smtp", "smtps")
+        or not url.hostname
+        or url.path not in ("", "/")
+        or url.query
+        or url.fragment
+    ):
+        raise SettingsError(
+            f"{where}: url must be of the form smtp://user:password@host:port or smtps://…"
+        )
     tls = _tls(where, value, url)
     domains = value.get("domains", ["*"])
     if isinstance(domains, str):
         domains = [domains]
-    if not isinstance(domains, list) or not domains or not all(isinstance(d, str) and d for d in domains):
-        raise SettingsError(f"{where}: domains must be a list of domains, such as ['example.com', '*.example.org']")
+    if (
+        not isinstance(domains, list)
+        or not domains
+        or not all(isinstance(d, str) and d for d in domains)
+    ):
+        raise SettingsError(
+            f"{where}: domains must be a list of domains, such as ['example.com', '*.example.org']"
+        )
     connections = value.get("max_connections", DEFAULT_CONNECTIONS)
     if not isinstance(connections, int) or isinstance(connections, bool) or connections < 1:
         raise SettingsError(f"{where}: max_connections must be a whole number above 0")

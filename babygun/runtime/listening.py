@@ -19,14 +19,23 @@ _BACKLOG = 1024  # connections that the kernel keeps while we are busy
 
 
 async def listen(
-    protocol: Callable[[], asyncio.BaseProtocol], host: str, port: int, *, setting: str, zero: str, tls: ssl.SSLContext | None = None, shared: bool = False
+    protocol: Callable[[], asyncio.BaseProtocol],
+    host: str,
+    port: int,
+    *,
+    setting: str,
+    zero: str,
+    tls: ssl.SSLContext | None = None,
+    shared: bool = False,
 ) -> asyncio.Server:
     """A server on ``host`` (empty: all addresses) and ``port`` (0: any free one).
 
     ``shared``: the port is :func:`reserved` for several processes. Raises SettingsError, which names ``setting``, the port's, and ``zero``, what 0 means for it.
     """
     try:
-        return await asyncio.get_running_loop().create_server(protocol, host or None, port, ssl=tls, backlog=_BACKLOG, reuse_port=shared)
+        return await asyncio.get_running_loop().create_server(
+            protocol, host or None, port, ssl=tls, backlog=_BACKLOG, reuse_port=shared
+        )
     except OSError as error:
         raise _refusal(error, host, port, setting, zero) from None
 
@@ -39,11 +48,17 @@ def reserved(host: str, port: int, *, setting: str, zero: str) -> Iterator[int]:
     """
     with ExitStack() as sockets:
         try:
-            for family, kind, protocol, _, address in dict.fromkeys(socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)):
+            for family, kind, protocol, _, address in dict.fromkeys(
+                socket.getaddrinfo(
+                    host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                )
+            ):
                 reserving = sockets.enter_context(socket.socket(family, kind, protocol))
                 if family == socket.AF_INET6:
                     reserving.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the last run's connections may not be forgotten yet
+                reserving.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+                )  # the last run's connections may not be forgotten yet
                 reserving.bind((address[0], port, *address[2:]))
                 # Shared only from here on: whoever had the port, even to share it, has been met, and whoever asks for it alone meets us.
                 reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
@@ -57,9 +72,13 @@ def reserved(host: str, port: int, *, setting: str, zero: str) -> Iterator[int]:
 def _refusal(error: OSError, host: str, port: int, setting: str, zero: str) -> SettingsError:
     where = f"{host}:{port}"
     if error.errno == errno.EADDRINUSE:
-        return SettingsError(f"something listens on {where} already; stop it, or set {setting} to another port (0: {zero})")
+        return SettingsError(
+            f"something listens on {where} already; stop it, or set {setting} to another port (0: {zero})"
+        )
     if error.errno == errno.EACCES:
-        return SettingsError(f"this user may not listen on {where}; ports below 1024 need more rights")
+        return SettingsError(
+            f"this user may not listen on {where}; ports below 1024 need more rights"
+        )
     return SettingsError(f"can't listen on {where}: {error.strerror or error}")
 
 

@@ -86,18 +86,26 @@ class Log:
         """``exc``: an unexpected exception whose traceback belongs to the line."""
         self._emit(logging.ERROR, event, fields, exc)
 
-    def _emit(self, level: int, event: str, fields: dict[str, Any], exc: BaseException | None = None) -> None:
+    def _emit(
+        self, level: int, event: str, fields: dict[str, Any], exc: BaseException | None = None
+    ) -> None:
         logger = self._logger
         if logger.isEnabledFor(level):
             for name, value in (_bound.get() or {}).items():
                 if fields.get(name) is None:
                     fields[name] = value
             if exc is None and _own is not None and _root.handlers == [_own]:
-                _own.add((time.time(), level, event, fields), level)  # a third of the way by a record
+                _own.add(
+                    (time.time(), level, event, fields), level
+                )  # a third of the way by a record
                 return
             # Logger.log would walk the stack for the place of the call, which no line shows.
             exc_info = None if exc is None else (type(exc), exc, exc.__traceback__)
-            logger.handle(logger.makeRecord(logger.name, level, "", 0, event, (), exc_info, extra={"fields": fields}))
+            logger.handle(
+                logger.makeRecord(
+                    logger.name, level, "", 0, event, (), exc_info, extra={"fields": fields}
+                )
+            )
 
 
 class _TextFormatter(logging.Formatter):
@@ -107,16 +115,24 @@ class _TextFormatter(logging.Formatter):
         self.tail = f" process={process}" if process is not None else ""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = self.line(record.created, record.levelno, record.getMessage(), getattr(record, "fields", {}))
+        line = self.line(
+            record.created, record.levelno, record.getMessage(), getattr(record, "fields", {})
+        )
         if record.exc_info and record.exc_info[0]:
             line += "\n" + self.formatException(record.exc_info)
         return line
 
     def line(self, created: float, level: int, event: str, fields: dict[str, Any]) -> str:
-        parts = [_at(created), self.component, event] if level == logging.INFO else [_at(created), self.component, logging.getLevelName(level).lower(), event]
+        parts = (
+            [_at(created), self.component, event]
+            if level == logging.INFO
+            else [_at(created), self.component, logging.getLevelName(level).lower(), event]
+        )
         for name, value in fields.items():
             if value is not None:
-                parts.append(f"{name}={value if type(value) is str and _is_plain(value) else _plain(value)}")
+                parts.append(
+                    f"{name}={value if type(value) is str and _is_plain(value) else _plain(value)}"
+                )
         line = " ".join(parts) + self.tail
         return f"{_COLOURS[level]}{line}\x1b[0m" if self.colour and level in _COLOURS else line
 
@@ -127,10 +143,27 @@ class _JsonFormatter(logging.Formatter):
         self.component, self.process = component, process
 
     def format(self, record: logging.LogRecord) -> str:
-        traceback = self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else None
-        return self.line(record.created, record.levelno, record.getMessage(), getattr(record, "fields", {}), traceback)
+        traceback = (
+            self.formatException(record.exc_info)
+            if record.exc_info and record.exc_info[0]
+            else None
+        )
+        return self.line(
+            record.created,
+            record.levelno,
+            record.getMessage(),
+            getattr(record, "fields", {}),
+            traceback,
+        )
 
-    def line(self, created: float, level: int, event: str, fields: dict[str, Any], traceback: str | None = None) -> str:
+    def line(
+        self,
+        created: float,
+        level: int,
+        event: str,
+        fields: dict[str, Any],
+        traceback: str | None = None,
+    ) -> str:
         entry: dict[str, Any] = {
             "at": _at(created),
             "level": logging.getLevelName(level).lower(),
@@ -150,7 +183,9 @@ def _plain(value: Any) -> str:
     if type(value) is int or type(value) is float:
         return str(value)
     text = value if isinstance(value, str) else _as_json(value)
-    if not isinstance(value, str) or (text and " " not in text and '"' not in text and text.isprintable()):
+    if not isinstance(value, str) or (
+        text and " " not in text and '"' not in text and text.isprintable()
+    ):
         return text
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
@@ -168,7 +203,9 @@ def _second(second: int) -> str:
 class _BatchHandler(logging.StreamHandler[TextIO]):
     """Writes the lines of BATCH_SECONDS together; outside of an event loop, each at once."""
 
-    def __init__(self, stream: TextIO, formatter: _TextFormatter | _JsonFormatter, *, shared: bool) -> None:
+    def __init__(
+        self, stream: TextIO, formatter: _TextFormatter | _JsonFormatter, *, shared: bool
+    ) -> None:
         """``shared``: other processes write to the same place, so no line may be cut."""
         super().__init__(stream)
         self.setFormatter(formatter)
@@ -200,7 +237,10 @@ class _BatchHandler(logging.StreamHandler[TextIO]):
         assert self.lock
         with self.lock:
             waiting, self._lines, self._loop = self._lines, [], None
-            lines = [(line if isinstance(line, str) else self.line(*line)) + self.terminator for line in waiting]
+            lines = [
+                (line if isinstance(line, str) else self.line(*line)) + self.terminator
+                for line in waiting
+            ]
             if lines:
                 for part in _uncut(lines) if self._shared else ("".join(lines),):
                     self.stream.write(part)
@@ -219,13 +259,24 @@ def _uncut(lines: list[str]) -> Iterator[str]:
     yield part
 
 
-def configure(component: str, *, level: str = "info", format: str = "text", process: int | None = None) -> None:
+def configure(
+    component: str, *, level: str = "info", format: str = "text", process: int | None = None
+) -> None:
     """Sends the process's log to standard error. ``process``: its number among several under one supervisor; each line then carries it."""
-    for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):  # what a record would find out, and no line shows
+    for name in (
+        "logThreads",
+        "logProcesses",
+        "logMultiprocessing",
+        "logAsyncioTasks",
+    ):  # what a record would find out, and no line shows
         setattr(logging, name, False)
     global _own
     _own = _BatchHandler(
-        sys.stderr, _JsonFormatter(component, process) if format == "json" else _TextFormatter(component, process, sys.stderr.isatty()), shared=process is not None
+        sys.stderr,
+        _JsonFormatter(component, process)
+        if format == "json"
+        else _TextFormatter(component, process, sys.stderr.isatty()),
+        shared=process is not None,
     )
     _root.handlers[:] = [_own]
     _root.setLevel(logging.WARNING)

@@ -19,7 +19,10 @@ from babygun.errors import SettingsError
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _MOST_PROCESSES = 64
-_OWN_PORTS = ("api_process_port", "worker_port")  # of several processes each has one: the first takes it, the others the ports after it
+_OWN_PORTS = (
+    "api_process_port",
+    "worker_port",
+)  # of several processes each has one: the first takes it, the others the ports after it
 _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -47,7 +50,16 @@ def _integer(text: str) -> int:
 
 def _boolean(text: str) -> bool:
     try:
-        return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[text.strip().lower()]
+        return {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }[text.strip().lower()]
     except KeyError:
         raise ValueError(f"{text!r} is neither true nor false") from None
 
@@ -82,13 +94,22 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 def write_duration(seconds: float) -> str:
     """``10m``: what :func:`parse_duration` reads, in the largest unit that gives a whole number."""
-    unit = next((unit for unit, size in reversed(_UNITS.items()) if seconds and round(seconds / size, 9).is_integer()), "ms" if 0 < seconds < 1 else "s")
+    unit = next(
+        (
+            unit
+            for unit, size in reversed(_UNITS.items())
+            if seconds and round(seconds / size, 9).is_integer()
+        ),
+        "ms" if 0 < seconds < 1 else "s",
+    )
     return f"{_plain_number(round(seconds / _UNITS[unit], 9))}{unit}"
 
 
 def write_size(count: int) -> str:
     """``25MiB``: what :func:`parse_size` reads, in the largest unit that gives a whole number."""
-    unit = next((unit for unit, size in reversed(_SIZES.items()) if count and count % size == 0), "")
+    unit = next(
+        (unit for unit, size in reversed(_SIZES.items()) if count and count % size == 0), ""
+    )
     return f"{count // _SIZES[unit]}" + (f"{unit.upper()}iB" if unit else "")
 
 
@@ -109,9 +130,22 @@ TYPE_NAMES: dict[Any, str] = {
 }
 
 
-def setting(parse: Callable[[str], Any], default: str, help: str, *, secret: bool = False, minimum: float | None = None) -> Any:
+def setting(
+    parse: Callable[[str], Any],
+    default: str,
+    help: str,
+    *,
+    secret: bool = False,
+    minimum: float | None = None,
+) -> Any:
     """One row of the table. ``default`` is written as a person would write it."""
-    metadata = {"parse": parse, "default": default, "help": help, "secret": secret, "minimum": minimum}
+    metadata = {
+        "parse": parse,
+        "default": default,
+        "help": help,
+        "secret": secret,
+        "minimum": minimum,
+    }
     return field(default_factory=lambda: parse(default), metadata=metadata)
 
 
@@ -120,18 +154,41 @@ class Settings:
     """All settings; durations in seconds, sizes in bytes."""
 
     # etcd
-    etcd_endpoints: tuple[str, ...] = setting(_words, "http://127.0.0.1:2379", "etcd's client addresses, http:// or https://; the next one is tried when one fails")
+    etcd_endpoints: tuple[str, ...] = setting(
+        _words,
+        "http://127.0.0.1:2379",
+        "etcd's client addresses, http:// or https://; the next one is tried when one fails",
+    )
     etcd_user: str = setting(str, "", "user name, where etcd's authentication is on")
     etcd_password: str = setting(str, "", "its password", secret=True)
-    etcd_ca: str = setting(str, "", "PEM file of the CA that signed etcd's certificates; empty: the system's CAs")
+    etcd_ca: str = setting(
+        str, "", "PEM file of the CA that signed etcd's certificates; empty: the system's CAs"
+    )
     etcd_cert: str = setting(str, "", "PEM file of our client certificate for etcd")
     etcd_key: str = setting(str, "", "PEM file of its private key")
-    etcd_timeout: float = setting(parse_duration, "5s", "the longest that one request to etcd may take", minimum=0.1)
-    etcd_quota: int = setting(parse_size, "8GiB", "etcd's database quota, where the server does not tell it (before 3.6); what the shedding under pressure goes by")
-    prefix: str = setting(str, "/babygun/", "the prefix of all keys in etcd; begins and ends with a slash")
-    cluster: str = setting(str, "", "a name for this installation; set: a process with another name does not work on the same prefix")
+    etcd_timeout: float = setting(
+        parse_duration, "5s", "the longest that one request to etcd may take", minimum=0.1
+    )
+    etcd_quota: int = setting(
+        parse_size,
+        "8GiB",
+        "etcd's database quota, where the server does not tell it (before 3.6); what the shedding under pressure goes by",
+    )
+    prefix: str = setting(
+        str, "/babygun/", "the prefix of all keys in etcd; begins and ends with a slash"
+    )
+    cluster: str = setting(
+        str,
+        "",
+        "a name for this installation; set: a process with another name does not work on the same prefix",
+    )
     # API and worker
-    processes: int = setting(_integer, "1", "processes that one babygun api or babygun worker runs, under a supervisor; 0: one for each core; at most 64", minimum=0)
+    processes: int = setting(
+        _integer,
+        "1",
+        "processes that one babygun api or babygun worker runs, under a supervisor; 0: one for each core; at most 64",
+        minimum=0,
+    )
     # the API
     api_host: str = setting(str, "127.0.0.1", "address the API listens on; 0.0.0.0 for all")
     api_port: int = setting(_integer, "8080", "port the API listens on; 0 for any free one")
@@ -140,58 +197,170 @@ class Settings:
         "0",
         "a further port of the API, which no other process shares, for each process's own /metrics; of several, the first takes it and the others the ports after it; 0: there is none",
     )
-    api_cert: str = setting(str, "", "PEM file of the API's certificate; set: the API speaks https only, and reads the file again when it changes")
+    api_cert: str = setting(
+        str,
+        "",
+        "PEM file of the API's certificate; set: the API speaks https only, and reads the file again when it changes",
+    )
     api_key: str = setting(str, "", "PEM file of its private key")
     token_ttl: float = setting(parse_duration, "1h", "how long a token is valid", minimum=1)
-    max_recipients: int = setting(_integer, "1000", "recipients of one e-mail; at most 1000, so that its record fits one etcd request", minimum=1)
-    max_body: int = setting(parse_size, "5MiB", "size of the text and of the HTML of one e-mail, each")
-    max_attachments: int = setting(parse_size, "20MiB", "size of all attachments of one e-mail together, decoded")
+    max_recipients: int = setting(
+        _integer,
+        "1000",
+        "recipients of one e-mail; at most 1000, so that its record fits one etcd request",
+        minimum=1,
+    )
+    max_body: int = setting(
+        parse_size, "5MiB", "size of the text and of the HTML of one e-mail, each"
+    )
+    max_attachments: int = setting(
+        parse_size, "20MiB", "size of all attachments of one e-mail together, decoded"
+    )
     max_request: int = setting(parse_size, "40MiB", "size of one HTTP request")
     api_memory: int = setting(
-        parse_size, "256MiB", "bodies above 64 KiB that one API process holds at once; further ones wait, then get 503; one that is larger may go alone", minimum=1
+        parse_size,
+        "256MiB",
+        "bodies above 64 KiB that one API process holds at once; further ones wait, then get 503; one that is larger may go alone",
+        minimum=1,
     )
-    request_timeout: float = setting(parse_duration, "2m", "the longest that a request's body may take to come; then 408", minimum=0.1)
-    idempotency_retention: float = setting(parse_duration, "24h", "how long an Idempotency-Key is remembered", minimum=60)
-    upload_lease: float = setting(parse_duration, "5m", "how long the first parts of a large e-mail stay if its acceptance never completes", minimum=1)
+    request_timeout: float = setting(
+        parse_duration,
+        "2m",
+        "the longest that a request's body may take to come; then 408",
+        minimum=0.1,
+    )
+    idempotency_retention: float = setting(
+        parse_duration, "24h", "how long an Idempotency-Key is remembered", minimum=60
+    )
+    upload_lease: float = setting(
+        parse_duration,
+        "5m",
+        "how long the first parts of a large e-mail stay if its acceptance never completes",
+        minimum=1,
+    )
     # delivery
-    relay_url: str = setting(str, "", "the default relay: smtp://user:password@host:port (STARTTLS where offered) or smtps://… (TLS from the start)", secret=True)
-    relays: dict[str, Any] = setting(_object, "", "more relays by name, each with url, domains, tls, max_connections, chunking (docs/delivery.md)", secret=True)
-    retry_intervals: tuple[float, ...] = setting(_durations, "10m, 10m", "the waits between tries; two waits make three tries")
-    reply_rules: str = setting(str, "", "TOML file with rules that go before babygun/smtp/replies.toml when a server's reply is classified")
+    relay_url: str = setting(
+        str,
+        "",
+        "the default relay: smtp://user:password@host:port (STARTTLS where offered) or smtps://… (TLS from the start)",
+        secret=True,
+    )
+    relays: dict[str, Any] = setting(
+        _object,
+        "",
+        "more relays by name, each with url, domains, tls, max_connections, chunking (docs/delivery.md)",
+        secret=True,
+    )
+    retry_intervals: tuple[float, ...] = setting(
+        _durations, "10m, 10m", "the waits between tries; two waits make three tries"
+    )
+    reply_rules: str = setting(
+        str,
+        "",
+        "TOML file with rules that go before babygun/smtp/replies.toml when a server's reply is classified",
+    )
     smtp_hostname: str = setting(str, "", "our name in EHLO; empty: this host's name")
-    smtp_connect_timeout: float = setting(parse_duration, "30s", "the longest that connecting to a relay may take, TLS and login included", minimum=0.1)
-    smtp_timeout: float = setting(parse_duration, "5m", "the longest wait for a reply to a command (RFC 5321, 4.5.3.2)", minimum=0.1)
-    smtp_data_timeout: float = setting(parse_duration, "10m", "the longest wait for the reply to the message itself (RFC 5321, 4.5.3.2.6)", minimum=0.1)
-    smtp_idle: float = setting(parse_duration, "30s", "how long an unused connection to a relay is kept", minimum=0)
+    smtp_connect_timeout: float = setting(
+        parse_duration,
+        "30s",
+        "the longest that connecting to a relay may take, TLS and login included",
+        minimum=0.1,
+    )
+    smtp_timeout: float = setting(
+        parse_duration,
+        "5m",
+        "the longest wait for a reply to a command (RFC 5321, 4.5.3.2)",
+        minimum=0.1,
+    )
+    smtp_data_timeout: float = setting(
+        parse_duration,
+        "10m",
+        "the longest wait for the reply to the message itself (RFC 5321, 4.5.3.2.6)",
+        minimum=0.1,
+    )
+    smtp_idle: float = setting(
+        parse_duration, "30s", "how long an unused connection to a relay is kept", minimum=0
+    )
     # the worker
-    worker_concurrency: int = setting(_integer, "500", "sends at once in one worker, all queues together", minimum=1)
-    worker_memory: int = setting(parse_size, "128MiB", "content in flight in one worker; one e-mail that is larger may go beside it", minimum=1)
-    worker_ready: int = setting(_integer, "5000", "ready jobs whose names a worker keeps per queue; more are read when these are used up", minimum=100)
-    lease_ttl: float = setting(parse_duration, "10s", "how long a silent worker keeps its jobs; whole seconds", minimum=2)
-    reconcile_interval: float = setting(parse_duration, "30s", "how often a worker compares what it holds with what etcd says", minimum=0.1)
-    drain_timeout: float = setting(parse_duration, "30s", "how long a stopping worker waits for what is in flight", minimum=0)
-    worker_host: str = setting(str, "127.0.0.1", "address of the worker's own small HTTP server; 0.0.0.0 for all")
+    worker_concurrency: int = setting(
+        _integer, "500", "sends at once in one worker, all queues together", minimum=1
+    )
+    worker_memory: int = setting(
+        parse_size,
+        "128MiB",
+        "content in flight in one worker; one e-mail that is larger may go beside it",
+        minimum=1,
+    )
+    worker_ready: int = setting(
+        _integer,
+        "5000",
+        "ready jobs whose names a worker keeps per queue; more are read when these are used up",
+        minimum=100,
+    )
+    lease_ttl: float = setting(
+        parse_duration, "10s", "how long a silent worker keeps its jobs; whole seconds", minimum=2
+    )
+    reconcile_interval: float = setting(
+        parse_duration,
+        "30s",
+        "how often a worker compares what it holds with what etcd says",
+        minimum=0.1,
+    )
+    drain_timeout: float = setting(
+        parse_duration, "30s", "how long a stopping worker waits for what is in flight", minimum=0
+    )
+    worker_host: str = setting(
+        str, "127.0.0.1", "address of the worker's own small HTTP server; 0.0.0.0 for all"
+    )
     worker_port: int = setting(
-        _integer, "0", "its port, for /healthz, /readyz and /metrics; of several processes, the first takes it and the others the ports after it; 0: there is none"
+        _integer,
+        "0",
+        "its port, for /healthz, /readyz and /metrics; of several processes, the first takes it and the others the ports after it; 0: there is none",
     )
     # retention
-    retention: float = setting(parse_duration, "7d", "how long an ended e-mail's record and log are kept", minimum=1)
-    contents_retention: float = setting(parse_duration, "1d", "how long a delivered e-mail's content is kept; 0: it goes with the delivery", minimum=0)
+    retention: float = setting(
+        parse_duration, "7d", "how long an ended e-mail's record and log are kept", minimum=1
+    )
+    contents_retention: float = setting(
+        parse_duration,
+        "1d",
+        "how long a delivered e-mail's content is kept; 0: it goes with the delivery",
+        minimum=0,
+    )
     # the command line's own way to the API
-    api_url: str = setting(str, "", "where babygun send, emails, token and workers find the API; empty: what .babygun/dev.json says, else the API's host and port")
-    api_ca: str = setting(str, "", "PEM file of the CA that signed the API's certificate; empty: dev.json's, else the system's CAs")
+    api_url: str = setting(
+        str,
+        "",
+        "where babygun send, emails, token and workers find the API; empty: what .babygun/dev.json says, else the API's host and port",
+    )
+    api_ca: str = setting(
+        str,
+        "",
+        "PEM file of the CA that signed the API's certificate; empty: dev.json's, else the system's CAs",
+    )
     client_id: str = setting(str, "", "the API client that they speak for; empty: dev.json's")
     client_secret: str = setting(str, "", "its secret", secret=True)
     # logs and metrics
-    log_level: str = setting(_one_of("debug", "info", "warning", "error"), "info", "the least level that is logged")
-    log_format: str = setting(_one_of("text", "json"), "text", "text for people, json (one object a line) for collectors")
-    metrics_token: str = setting(str, "", "what a scraper must send to /metrics as Authorization: Bearer <token>; empty: everybody may look", secret=True)
+    log_level: str = setting(
+        _one_of("debug", "info", "warning", "error"), "info", "the least level that is logged"
+    )
+    log_format: str = setting(
+        _one_of("text", "json"), "text", "text for people, json (one object a line) for collectors"
+    )
+    metrics_token: str = setting(
+        str,
+        "",
+        "what a scraper must send to /metrics as Authorization: Bearer <token>; empty: everybody may look",
+        secret=True,
+    )
 
     def __post_init__(self) -> None:
         for row in table():
             minimum, value = row.metadata["minimum"], getattr(self, row.name)
             if minimum is not None and value < minimum:
-                raise SettingsError(f"{row.name} is {value:g}, which is below the least allowed, {minimum:g}")
+                raise SettingsError(
+                    f"{row.name} is {value:g}, which is below the least allowed, {minimum:g}"
+                )
         if self.processes > _MOST_PROCESSES:
             raise SettingsError(f"processes is {self.processes}; the most is {_MOST_PROCESSES}")
         for name in ("api_port", *_OWN_PORTS):
@@ -199,20 +368,28 @@ class Settings:
                 raise SettingsError(f"{name} is {getattr(self, name)}; a port is at most 65535")
         for name in _OWN_PORTS:
             if getattr(self, name) and getattr(self, name) + self.process_count - 1 > 65535:
-                raise SettingsError(f"{name} is {getattr(self, name)}, and {self.process_count} processes need as many ports from there on; a port is at most 65535")
+                raise SettingsError(
+                    f"{name} is {getattr(self, name)}, and {self.process_count} processes need as many ports from there on; a port is at most 65535"
+                )
         if not re.fullmatch(r"/([A-Za-z0-9._-]+/)+", self.prefix):
-            raise SettingsError(f"prefix is {self.prefix!r}; it must begin and end with a slash, as /babygun/ does")
+            raise SettingsError(
+                f"prefix is {self.prefix!r}; it must begin and end with a slash, as /babygun/ does"
+            )
         if not re.fullmatch(r"[ -~]{0,100}", self.cluster):
             raise SettingsError("cluster is a name of at most 100 printable ASCII characters")
         if not self.etcd_endpoints:
             raise SettingsError("etcd_endpoints names no endpoint")
         for endpoint in self.etcd_endpoints:
             if not re.fullmatch(r"https?://[^/\s]+:\d+/?", endpoint):
-                raise SettingsError(f"etcd_endpoints has {endpoint!r}, which is not of the form http://host:port")
+                raise SettingsError(
+                    f"etcd_endpoints has {endpoint!r}, which is not of the form http://host:port"
+                )
         if self.max_recipients > 1000:
             raise SettingsError(f"max_recipients is {self.max_recipients}; the most is 1000")
         if self.lease_ttl != int(self.lease_ttl):
-            raise SettingsError(f"lease_ttl is {self.lease_ttl:g}; etcd's leases count whole seconds")
+            raise SettingsError(
+                f"lease_ttl is {self.lease_ttl:g}; etcd's leases count whole seconds"
+            )
         if not all(wait > 0 for wait in self.retry_intervals):
             raise SettingsError("retry_intervals has a wait of 0")
         for pair in (("api_cert", "api_key"), ("etcd_cert", "etcd_key")):
@@ -224,12 +401,18 @@ class Settings:
         """``processes``, with the cores counted that this process may run on."""
         if self.processes:
             return self.processes
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
         return min(cores, _MOST_PROCESSES)
 
     def of_process(self, number: int) -> Settings:
         """The settings of one of several processes; ``number``: 1, 2, …. It is one, with the ports that are its own."""
-        ports = {name: getattr(self, name) + number - 1 for name in _OWN_PORTS if getattr(self, name)}
+        ports = {
+            name: getattr(self, name) + number - 1 for name in _OWN_PORTS if getattr(self, name)
+        }
         return replace(self, processes=1, **ports)
 
     @property
@@ -302,4 +485,6 @@ def _parse(row: Field[Any], text: str, where: str) -> Any:
     try:
         return row.metadata["parse"](text)
     except ValueError as error:
-        raise SettingsError(f"{where}: {'(the value is not shown)' if row.metadata['secret'] else error}") from None
+        raise SettingsError(
+            f"{where}: {'(the value is not shown)' if row.metadata['secret'] else error}"
+        ) from None

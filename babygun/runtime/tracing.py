@@ -52,7 +52,12 @@ class Span:
         """Makes it the task's current span; it ends with the block, as failed where that raises."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         return None
 
     def set(self, name: str, value: Value) -> None:
@@ -80,7 +85,9 @@ def request(name: str, headers: Mapping[str, str]) -> Span:
     """The span of a request from outside, in its caller's trace where it names one."""
     if _tracer is None:
         return OFF
-    return _tracer.start(name, "server", _tracer.remote(headers.get("traceparent"), headers.get("tracestate")))
+    return _tracer.start(
+        name, "server", _tracer.remote(headers.get("traceparent"), headers.get("tracestate"))
+    )
 
 
 def resume(name: str, traceparent: str | None, tracestate: str | None, *, started_ns: int) -> Span:
@@ -107,7 +114,9 @@ class _Recorded(Span):
         self._tracer, self._span = tracer, span
         self._token: Token[_Recorded | None] | None = None
         self.trace_id = f"{context.trace_id:032x}"
-        self.traceparent = f"00-{self.trace_id}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+        self.traceparent = (
+            f"00-{self.trace_id}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+        )
         state = context.trace_state.to_header()
         self.tracestate = state if 0 < len(state) <= _MAX_TRACESTATE else None
 
@@ -117,7 +126,12 @@ class _Recorded(Span):
         self._token = _current.set(self)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         if self._token is not None:
             _current.reset(self._token)
         if kind is not None:
@@ -147,9 +161,18 @@ class _Tracer:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        resource = Resource.create({"service.name": service, "service.version": __version__, "process.pid": os.getpid(), **OTELResourceDetector().detect().attributes})
+        resource = Resource.create(
+            {
+                "service.name": service,
+                "service.version": __version__,
+                "process.pid": os.getpid(),
+                **OTELResourceDetector().detect().attributes,
+            }
+        )
         self._exporter = OTLPSpanExporter()
-        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # else the exit would wait for an absent receiver
+        self._provider = TracerProvider(
+            resource=resource, shutdown_on_exit=False
+        )  # else the exit would wait for an absent receiver
         self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("babygun", __version__)
         self._extract = TraceContextTextMapPropagator().extract
@@ -158,9 +181,16 @@ class _Tracer:
         self.below = trace.set_span_in_context
         self.error = trace.StatusCode.ERROR
 
-    def start(self, name: str, kind: Kind, parent: Context | None, started_ns: int | None = None) -> Span:
+    def start(
+        self, name: str, kind: Kind, parent: Context | None, started_ns: int | None = None
+    ) -> Span:
         """``parent``: None begins a trace."""
-        span = self._tracer.start_span(name, self._nothing if parent is None else parent, self._kinds[kind], start_time=started_ns)
+        span = self._tracer.start_span(
+            name,
+            self._nothing if parent is None else parent,
+            self._kinds[kind],
+            start_time=started_ns,
+        )
         return _Recorded(self, span) if span.is_recording() else OFF
 
     def remote(self, traceparent: str | None, tracestate: str | None) -> Context | None:
@@ -195,7 +225,9 @@ class _Complaints(logging.Handler):
             self._more += 1
             return
         self._logged = now
-        log.warning("traces in trouble", said=record.getMessage()[:300], more_since=self._more or None)
+        log.warning(
+            "traces in trouble", said=record.getMessage()[:300], more_since=self._more or None
+        )
         self._more = 0
 
 
@@ -211,7 +243,9 @@ def configure(service: str) -> None:
     for variable in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
         if protocol := os.environ.get(variable):
             if protocol != "http/protobuf":
-                raise SettingsError(f"{variable} is {protocol}; Babygun sends traces by http/protobuf only")
+                raise SettingsError(
+                    f"{variable} is {protocol}; Babygun sends traces by http/protobuf only"
+                )
             break
     try:
         parts = urlsplit(endpoint[1])
@@ -224,11 +258,15 @@ def configure(service: str) -> None:
     for name in ("opentelemetry", "urllib3"):
         logger = logging.getLogger(name)
         logger.handlers[:], logger.propagate = [complaints], False
-    logging.getLogger("opentelemetry.trace.span").setLevel(logging.ERROR)  # it would quote what is wrong in a client's tracestate
+    logging.getLogger("opentelemetry.trace.span").setLevel(
+        logging.ERROR
+    )  # it would quote what is wrong in a client's tracestate
     try:
         _tracer = _Tracer(service)
     except ImportError as error:
-        raise SettingsError(f"{endpoint[0]} is set, but what sends traces is not installed (no {error.name}): pip install 'babygun[tracing]'") from None
+        raise SettingsError(
+            f"{endpoint[0]} is set, but what sends traces is not installed (no {error.name}): pip install 'babygun[tracing]'"
+        ) from None
     except ValueError as error:  # of OpenTelemetry's own variables
         raise SettingsError(f"OpenTelemetry's variables can't be used: {error}") from None
 
@@ -243,7 +281,10 @@ def shutdown() -> None:
 
 def _endpoint() -> tuple[str, str] | None:
     """The variable that names the receiver, and its value; None: no traces are wanted."""
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
+    if (
+        os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+        or os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none"
+    ):
         return None
     for variable in ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"):
         if value := os.environ.get(variable, "").strip():

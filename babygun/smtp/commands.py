@@ -11,7 +11,9 @@ from babygun.smtp.envelope import Envelope
 from babygun.smtp.replies import Phase, Reply
 
 # What may stand between the angle brackets of a path: nothing that ends it early and smuggles in a parameter or a command.
-_PATH = re.compile(r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"|[^\s"<>\x00-\x1f\x7f]+)@[^\s"<>@\x00-\x1f\x7f]+')
+_PATH = re.compile(
+    r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"|[^\s"<>\x00-\x1f\x7f]+)@[^\s"<>@\x00-\x1f\x7f]+'
+)
 
 
 class Prepared(NamedTuple):
@@ -51,27 +53,58 @@ def prepare(envelope: Envelope, capabilities: Capabilities) -> Prepared:
         if utf8:
             raise
         if not capabilities.smtputf8:
-            return _nobody(envelope, _refusal("mail", 553, "5.6.7", f"the server does not offer SMTPUTF8, which the message needs: {error}"))
+            return _nobody(
+                envelope,
+                _refusal(
+                    "mail",
+                    553,
+                    "5.6.7",
+                    f"the server does not offer SMTPUTF8, which the message needs: {error}",
+                ),
+            )
         utf8 = True  # an address of the header needs it, though none of this envelope does
         message = envelope.message(capabilities.eight_bit, True)
     if capabilities.size and len(message) > capabilities.size:
-        return _nobody(envelope, _refusal("mail", 552, "5.3.4", f"the message has {len(message)} bytes, the server takes {capabilities.size}"))
+        return _nobody(
+            envelope,
+            _refusal(
+                "mail",
+                552,
+                "5.3.4",
+                f"the message has {len(message)} bytes, the server takes {capabilities.size}",
+            ),
+        )
     parameters = b" SIZE=%d" % len(message) if capabilities.size_offered else b""
     if capabilities.eight_bit and (utf8 or not message.isascii()):
         parameters += b" BODY=8BITMIME"
     if utf8:
         parameters += b" SMTPUTF8"
-    return Prepared(b"MAIL FROM:<%b>%b\r\n" % (sender, parameters), recipients, rcpts, wire_form(message), refused)
+    return Prepared(
+        b"MAIL FROM:<%b>%b\r\n" % (sender, parameters),
+        recipients,
+        rcpts,
+        wire_form(message),
+        refused,
+    )
 
 
 def _path(address: str, utf8: bool, phase: Phase) -> bytes | Reply:
     """The address as it goes between the angle brackets, or why it can't."""
     if not _PATH.fullmatch(address):
-        return _refusal(phase, 553, "5.1.3", "not an address that can be sent to" if phase == "rcpt" else "not an address that can be a sender")
+        return _refusal(
+            phase,
+            553,
+            "5.1.3",
+            "not an address that can be sent to"
+            if phase == "rcpt"
+            else "not an address that can be a sender",
+        )
     if address.isascii() or utf8:
         return address.encode()
     if needs_smtputf8(address):
-        return _refusal(phase, 553, "5.6.7", "the server does not offer SMTPUTF8, which the address needs")
+        return _refusal(
+            phase, 553, "5.6.7", "the server does not offer SMTPUTF8, which the address needs"
+        )
     try:
         return to_ascii_domain(address).encode()
     except ValueError as error:

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from babygun.smtp.reply_parser import ReplyParser, ServerReply
 
 CHUNK = 256 * 1024  # bytes of a message that are handed to the transport at once
-LIVELY = 5.0  # seconds since something was heard, within which a connection is taken to be there still
+LIVELY = (
+    5.0  # seconds since something was heard, within which a connection is taken to be there still
+)
 QUIT_TIMEOUT = 2.0  # seconds for a polite goodbye: nothing depends on it
 _LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
@@ -45,7 +47,15 @@ class Lost(Exception):
 class Connection(asyncio.Protocol):
     """``timeout`` is for a reply to a command, ``data_timeout`` for the reply to the message and for a write that stalls; seconds."""
 
-    def __init__(self, transport: asyncio.Transport, capabilities: Capabilities, *, timeout: float, data_timeout: float, on_lost: Callable[[Connection], None]) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        capabilities: Capabilities,
+        *,
+        timeout: float,
+        data_timeout: float,
+        on_lost: Callable[[Connection], None],
+    ) -> None:
         self.capabilities = capabilities
         self.encrypted = transport.get_extra_info("sslcontext") is not None
         self.lost = ""  # why the connection is gone; empty while it is not
@@ -64,7 +74,9 @@ class Connection(asyncio.Protocol):
         self._goodbye: ServerReply | None = None
         self._wanted = 0
         self._waiter: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None  # there while the transport's buffer is full
+        self._writable: asyncio.Future[None] | None = (
+            None  # there while the transport's buffer is full
+        )
         self._patience = 0.0
         self._deadline = 0.0
         self._alarm: asyncio.TimerHandle | None = None
@@ -184,7 +196,9 @@ class Connection(asyncio.Protocol):
                 self._deadline = self._loop.time() + self._patience
 
     def eof_received(self) -> None:
-        self._end("connection closed by the server")  # at once: a close() would wait for what the server doesn't read any more
+        self._end(
+            "connection closed by the server"
+        )  # at once: a close() would wait for what the server doesn't read any more
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._gone.done():

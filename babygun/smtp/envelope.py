@@ -21,7 +21,9 @@ class Envelope(msgspec.Struct, frozen=True):
     sender: str  # bare address; empty: the null reverse-path
     recipients: tuple[str, ...]  # bare addresses
     message: Callable[[bool, bool], bytes]
-    needs_smtputf8: bool = False  # some address has a local part beyond ASCII; a domain alone goes as A-labels
+    needs_smtputf8: bool = (
+        False  # some address has a local part beyond ASCII; a domain alone goes as A-labels
+    )
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -26,7 +26,9 @@ class ConnectFailed(BabygunError):
     """
 
     def __init__(self, reply: Reply, *, busy: bool = False) -> None:
-        super().__init__(" ".join(str(part) for part in (reply.code, reply.enhanced, reply.text) if part))
+        super().__init__(
+            " ".join(str(part) for part in (reply.code, reply.enhanced, reply.text) if part)
+        )
         self.reply = reply
         self.busy = busy
 
@@ -35,7 +37,9 @@ def tls_context(relay: Relay) -> ssl.SSLContext | None:
     """What the relay's TLS policy asks for; None: no TLS. Reads files. Raises OSError and ssl.SSLError for a CA file that can't be used."""
     if relay.tls == "none":
         return None
-    if relay.tls == "opportunistic":  # better than nothing against who only listens; the certificate proves nothing here
+    if (
+        relay.tls == "opportunistic"
+    ):  # better than nothing against who only listens; the certificate proves nothing here
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -70,7 +74,13 @@ async def connect(
         transport = client.transport
         if not client.is_connected or transport is None:
             raise aiosmtplib.SMTPServerDisconnected("connection lost")
-        return Connection(cast(asyncio.Transport, transport), _capabilities(client, relay), timeout=timeout, data_timeout=data_timeout, on_lost=on_lost)
+        return Connection(
+            cast(asyncio.Transport, transport),
+            _capabilities(client, relay),
+            timeout=timeout,
+            data_timeout=data_timeout,
+            on_lost=on_lost,
+        )
     except BaseException as error:
         client.close()
         if isinstance(error, (aiosmtplib.SMTPException, OSError, ssl.SSLError, TimeoutError)):
@@ -82,7 +92,15 @@ async def check_relay(relay: Relay, *, hostname: str, timeout: float) -> str:  #
     """Connects, logs in, says goodbye. Returns what the relay offers, for people. Raises ConnectFailed."""
     hostname = hostname or await asyncio.to_thread(socket.getfqdn)
     context = await load_tls_context(relay)
-    connection = await connect(relay, context, hostname=hostname, connect_timeout=timeout, timeout=timeout, data_timeout=timeout, on_lost=lambda connection: None)
+    connection = await connect(
+        relay,
+        context,
+        hostname=hostname,
+        connect_timeout=timeout,
+        timeout=timeout,
+        data_timeout=timeout,
+        on_lost=lambda connection: None,
+    )
     offered = connection.capabilities
     await connection.quit()
     names = [
@@ -102,7 +120,9 @@ async def load_tls_context(relay: Relay) -> ssl.SSLContext | None:
     try:
         return await asyncio.to_thread(tls_context, relay)
     except OSError as error:  # ssl.SSLError is one
-        raise ConnectFailed(Reply("connect", None, None, f"tls_ca: {relay.tls_ca}: {error}")) from error
+        raise ConnectFailed(
+            Reply("connect", None, None, f"tls_ca: {relay.tls_ca}: {error}")
+        ) from error
 
 
 class _Stage:
@@ -112,7 +132,9 @@ class _Stage:
         self.name = name
 
 
-async def _shake_hands(client: aiosmtplib.SMTP, relay: Relay, context: ssl.SSLContext | None, stage: _Stage) -> None:
+async def _shake_hands(
+    client: aiosmtplib.SMTP, relay: Relay, context: ssl.SSLContext | None, stage: _Stage
+) -> None:
     await client.connect()
     stage.name = "EHLO"
     await _hello(client)
@@ -123,7 +145,9 @@ async def _shake_hands(client: aiosmtplib.SMTP, relay: Relay, context: ssl.SSLCo
             stage.name = "EHLO"
             await _hello(client)
         elif relay.tls == "required":
-            raise aiosmtplib.SMTPNotSupported("the server does not offer STARTTLS, which tls = 'required' asks for")
+            raise aiosmtplib.SMTPNotSupported(
+                "the server does not offer STARTTLS, which tls = 'required' asks for"
+            )
     if relay.username:
         stage.name = "login"
         await client.login(relay.username, relay.password)
@@ -153,19 +177,33 @@ def _capabilities(client: aiosmtplib.SMTP, relay: Relay) -> Capabilities:
 
 def _failed(error: BaseException, stage: str, connect_timeout: float) -> ConnectFailed:
     if isinstance(error, aiosmtplib.SMTPResponseException) and 200 <= error.code <= 599:
-        return ConnectFailed(make_reply("connect", error.code, error.message[:TEXT_MAX]), busy=400 <= error.code <= 499 and stage != "login")
+        return ConnectFailed(
+            make_reply("connect", error.code, error.message[:TEXT_MAX]),
+            busy=400 <= error.code <= 499 and stage != "login",
+        )
     chain = _chain(error)
     tls = next((link for link in chain if isinstance(link, ssl.SSLError)), None)
     if tls is not None:
-        return _network(f"TLS handshake failed: {getattr(tls, 'verify_message', '') or tls.reason or tls}")
+        return _network(
+            f"TLS handshake failed: {getattr(tls, 'verify_message', '') or tls.reason or tls}"
+        )
     if isinstance(error, TimeoutError):
         return _network(f"{stage}: timed out after {connect_timeout:g} s")
-    cause = next((link for link in reversed(chain) if isinstance(link, OSError) and link.strerror), error)
+    cause = next(
+        (link for link in reversed(chain) if isinstance(link, OSError) and link.strerror), error
+    )
     errno = getattr(cause, "errno", None) or 0  # negative: of the resolver
     said = os.strerror(errno) if errno > 0 else getattr(cause, "message", "") or str(cause)
     text = f"{stage}: {said}"
-    refused = not isinstance(error, aiosmtplib.SMTPNotSupported) and stage != "login" and isinstance(error, (OSError, aiosmtplib.SMTPServerDisconnected))
-    return ConnectFailed(Reply("connect", None, None, text[:TEXT_MAX]), busy=refused and not isinstance(cause, socket.gaierror))
+    refused = (
+        not isinstance(error, aiosmtplib.SMTPNotSupported)
+        and stage != "login"
+        and isinstance(error, (OSError, aiosmtplib.SMTPServerDisconnected))
+    )
+    return ConnectFailed(
+        Reply("connect", None, None, text[:TEXT_MAX]),
+        busy=refused and not isinstance(cause, socket.gaierror),
+    )
 
 
 def _network(text: str) -> ConnectFailed:

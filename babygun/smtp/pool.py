@@ -38,7 +38,16 @@ class SmtpPool:
     reply to a message, and for a write that stalls; ``idle``: how long an unused connection is kept.
     """
 
-    def __init__(self, relay: Relay, *, hostname: str, connect_timeout: float, timeout: float, data_timeout: float, idle: float) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        *,
+        hostname: str,
+        connect_timeout: float,
+        timeout: float,
+        data_timeout: float,
+        idle: float,
+    ) -> None:
         self._relay = relay
         self._hostname = hostname if hostname.isascii() else hostname.encode("idna").decode()
         self._connect_timeout = connect_timeout
@@ -52,7 +61,9 @@ class SmtpPool:
         self._idle: list[Connection] = []  # the one unused for longest first
         self._busy: set[Connection] = set()
         self._connecting = 0  # also those that somebody was woken to open
-        self._waiters: deque[asyncio.Future[Connection | None]] = deque()  # None: there is room to open one
+        self._waiters: deque[asyncio.Future[Connection | None]] = (
+            deque()
+        )  # None: there is room to open one
         self._shrunk_to = relay.max_connections
         self._shrunk_at = 0.0
         self._reaper: asyncio.TimerHandle | None = None
@@ -124,11 +135,18 @@ class SmtpPool:
             connection.abort("the connection pool was closed")
         for connection in idle:
             self._say_goodbye(connection)
-        await asyncio.gather(*self._goodbyes, *(connection.wait_closed() for connection in busy), return_exceptions=True)
+        await asyncio.gather(
+            *self._goodbyes,
+            *(connection.wait_closed() for connection in busy),
+            return_exceptions=True,
+        )
 
     def _forbid_chunking(self) -> None:
         if self._relay.chunking:
-            log.warning("relay does not know BDAT, which it offers: it gets DATA from now on", queue=self._relay.name)
+            log.warning(
+                "relay does not know BDAT, which it offers: it gets DATA from now on",
+                queue=self._relay.name,
+            )
         self._relay = replace(self._relay, chunking=False)
         for connection in (*self._idle, *self._busy):
             connection.capabilities = replace(connection.capabilities, chunking=False)
@@ -218,7 +236,9 @@ class SmtpPool:
                 self._shrunk_to = limit
         return self.open + self._connecting < limit
 
-    async def _wait(self, first: bool, give_up_at: float, failed: ConnectFailed | None) -> Connection | None:
+    async def _wait(
+        self, first: bool, give_up_at: float, failed: ConnectFailed | None
+    ) -> Connection | None:
         """Waits in line for a connection, or for room (None; counted in ``_connecting``). Raises ``failed`` at ``give_up_at``, a time of the loop's clock."""
         assert self._loop is not None
         waiter: asyncio.Future[Connection | None] = self._loop.create_future()
@@ -305,7 +325,9 @@ class SmtpPool:
         while self._idle and self._idle[0].idle_since <= before + 0.001:
             self._say_goodbye(self._idle.pop(0))
         if self._idle:
-            self._reaper = self._loop.call_at(self._idle[0].idle_since + self._idle_time, self._reap)
+            self._reaper = self._loop.call_at(
+                self._idle[0].idle_since + self._idle_time, self._reap
+            )
 
     def _say_goodbye(self, connection: Connection) -> None:
         task = asyncio.get_running_loop().create_task(connection.quit(), name="smtp-quit")

@@ -45,7 +45,9 @@ class Verdict(msgspec.Struct, frozen=True):
     alarm: bool = False  # an operator should look
     suppress: bool = False  # the address is dead; of a transaction's reply (data, message) only if it had one recipient
     rule: str = ""  # name of the rule that matched
-    close_connection: bool = False  # the connection is of no more use: 421, or server and client have lost step
+    close_connection: bool = (
+        False  # the connection is of no more use: 421, or server and client have lost step
+    )
     fresh_connection: bool = False  # with retry: at once, on a new connection, no try used up; then classify with repeated=True
 
 
@@ -85,7 +87,11 @@ class _Test(NamedTuple):
     regex: re.Pattern[str] | None
 
     def applies_to(self, code: int | None) -> bool:
-        return self.no_reply if code is None else not self.no_reply and (self.codes is None or code in self.codes)
+        return (
+            self.no_reply
+            if code is None
+            else not self.no_reply and (self.codes is None or code in self.codes)
+        )
 
     def holds(self, enhanced: str, text: str) -> bool:
         return (
@@ -141,17 +147,25 @@ class Classifier:
         if "@" in text:
             text = _ADDRESS.sub(" ", text)
         for row, tests in self._candidates(reply.phase, code):
-            if not tests or any(test.applies_to(code) and test.holds(enhanced, text) for test in tests):
+            if not tests or any(
+                test.applies_to(code) and test.holds(enhanced, text) for test in tests
+            ):
                 return _verdict(row, reply, repeated)
         raise AssertionError("replies.toml ends with a rule that takes all")
 
     def _candidates(self, phase: Phase, code: int | None) -> tuple[_Rule, ...]:
         """The rules that phase and code leave over, kept per pair: a burst of refusals looks at few rules each."""
-        key = (phase, code if code is None or 300 <= code <= 599 else 0)  # 0 for the impossible ones bounds the memory
+        key = (
+            phase,
+            code if code is None or 300 <= code <= 599 else 0,
+        )  # 0 for the impossible ones bounds the memory
         rules = self._by_reply.get(key)
         if rules is None:
             rules = tuple(
-                rule for rule in self._rules if (not rule.row.phases or phase in rule.row.phases) and (not rule.tests or any(test.applies_to(key[1]) for test in rule.tests))
+                rule
+                for rule in self._rules
+                if (not rule.row.phases or phase in rule.row.phases)
+                and (not rule.tests or any(test.applies_to(key[1]) for test in rule.tests))
             )
             self._by_reply[key] = rules
         return rules
@@ -159,7 +173,9 @@ class Classifier:
 
 def _verdict(row: _RuleRow, reply: Reply, repeated: bool) -> Verdict:
     code = reply.code
-    action = row.action_4xx if row.action_4xx and code is not None and 400 <= code <= 499 else row.action
+    action = (
+        row.action_4xx if row.action_4xx and code is not None and 400 <= code <= 499 else row.action
+    )
     fresh = row.fresh_connection and not repeated
     if fresh:
         action = "retry"
@@ -177,7 +193,8 @@ def _verdict(row: _RuleRow, reply: Reply, repeated: bool) -> Verdict:
 
 # "in 300 seconds", "for 5 min", "after 1 hour", "in 00:04:59"
 _HINT = re.compile(
-    r"\b(?:in|for|after|wait)\s+(?:(?:another|about|at\s+least)\s+)?(?:(\d{1,3}):(\d\d)(?::(\d\d))?|(\d{1,6})\s*(s|secs?|seconds?|m|mins?|minutes?|h|hours?))\b", re.IGNORECASE
+    r"\b(?:in|for|after|wait)\s+(?:(?:another|about|at\s+least)\s+)?(?:(\d{1,3}):(\d\d)(?::(\d\d))?|(\d{1,6})\s*(s|secs?|seconds?|m|mins?|minutes?|h|hours?))\b",
+    re.IGNORECASE,
 )
 
 
@@ -189,7 +206,11 @@ def _hint(text: str) -> float | None:
     if number:
         wait = int(number) * {"s": 1, "m": 60, "h": 3600}[unit[0].lower()]
     else:
-        wait = int(first) * 60 + int(second) if third is None else int(first) * 3600 + int(second) * 60 + int(third)
+        wait = (
+            int(first) * 60 + int(second)
+            if third is None
+            else int(first) * 3600 + int(second) * 60 + int(third)
+        )
     return min(wait + HINT_MARGIN, HINT_MAX)
 
 
@@ -239,7 +260,9 @@ def _compile(text: str, where: str) -> tuple[_Rule, ...]:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{where}: {error}") from None
     if unknown := sorted(set(document) - {"rule"}):
-        raise SettingsError(f"{where}: there is no table {unknown[0]!r}; each rule begins with [[rule]]")
+        raise SettingsError(
+            f"{where}: there is no table {unknown[0]!r}; each rule begins with [[rule]]"
+        )
     rows = document.get("rule", [])
     if not isinstance(rows, list):
         raise SettingsError(f"{where}: each rule begins with [[rule]], in double brackets")
@@ -264,7 +287,9 @@ def _compile_rule(raw: Any) -> _Rule:
     if not row.name.strip():
         raise ValueError("name is empty")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", row.reply_class):
-        raise ValueError(f"class is {row.reply_class!r}; it has lower-case letters, digits and underscores, and begins with a letter")
+        raise ValueError(
+            f"class is {row.reply_class!r}; it has lower-case letters, digits and underscores, and begins with a letter"
+        )
     if "deliver" in (row.action, row.action_4xx):
         raise ValueError("the action can't be deliver: what a server refused is not delivered")
     if row.suppress and "fail" not in (row.action, row.action_4xx):
@@ -304,17 +329,27 @@ def _codes(pattern: str) -> range:
         return range(int(pattern[0]) * 100, int(pattern[0]) * 100 + 100)
     if re.fullmatch(r"[3-5]\d\d-[3-5]\d\d", pattern) and pattern[:3] <= pattern[4:]:
         return range(int(pattern[:3]), int(pattern[4:]) + 1)
-    raise ValueError(f"code {pattern!r} is not of the form 550, 55x, 5xx or 550-554, from 300 to 599")
+    raise ValueError(
+        f"code {pattern!r} is not of the form 550, 55x, 5xx or 550-554, from 300 to 599"
+    )
 
 
 def _enhanced(pattern: str) -> str:
     match = re.fullmatch(r"([245x])\.(\d{1,3}|x)\.(\d{1,3}|x|(\d{1,3})-(\d{1,3}))", pattern)
     if not match or (match[4] and int(match[4]) > int(match[5])):
-        raise ValueError(f"enhanced code {pattern!r} is not of the form 5.1.1, x.1.1, x.5.x or 5.7.20-29")
+        raise ValueError(
+            f"enhanced code {pattern!r} is not of the form 5.1.1, x.1.1, x.5.x or 5.7.20-29"
+        )
     klass, subject, detail, low, high = match.groups()
     if low:
         detail = "(?:" + "|".join(str(number) for number in range(int(low), int(high) + 1)) + ")"
-    return r"\.".join(("[245]" if klass == "x" else klass, r"\d+" if subject == "x" else subject, r"\d+" if detail == "x" else detail))
+    return r"\.".join(
+        (
+            "[245]" if klass == "x" else klass,
+            r"\d+" if subject == "x" else subject,
+            r"\d+" if detail == "x" else detail,
+        )
+    )
 
 
 def _phrase(phrase: str) -> str:
@@ -322,7 +357,9 @@ def _phrase(phrase: str) -> str:
     words = phrase.split()
     if not words or words == ["*"]:
         raise ValueError(f"text {phrase!r} is empty")
-    pattern = r"\s+".join(r"\w*".join(re.escape(part) for part in word.split("*")) for word in words)
+    pattern = r"\s+".join(
+        r"\w*".join(re.escape(part) for part in word.split("*")) for word in words
+    )
     before = r"\b" if words[0][0].isalnum() else ""
     after = r"\b" if words[-1][-1].isalnum() else ""
     return f"{before}{pattern}{after}"

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 MAX_LINE = 8192  # bytes; RFC 5321 allows 512, some servers write more
-MAX_LINES = 500  # of one reply: no honest server comes near, and it bounds what a stranger makes us read
-FAMILIAR = 8  # replies that are recognised without being taken apart; a connection mostly hears four
+MAX_LINES = (
+    500  # of one reply: no honest server comes near, and it bounds what a stranger makes us read
+)
+FAMILIAR = (
+    8  # replies that are recognised without being taken apart; a connection mostly hears four
+)
 FAMILIAR_LINE = 128  # bytes of the longest of them
 TEXT_MAX = 1000  # characters of a reply that are kept
 
@@ -34,7 +38,9 @@ class ReplyParser:
         self._lines: list[bytes] = []
         self._count = 0
         self._size = 0
-        self._familiar: dict[bytes, ServerReply] = {}  # whole replies of one line: a server says the same few again and again
+        self._familiar: dict[
+            bytes, ServerReply
+        ] = {}  # whole replies of one line: a server says the same few again and again
 
     def feed(self, data: bytes) -> list[ServerReply]:
         """The replies that ``data`` completes."""
@@ -58,7 +64,13 @@ class ReplyParser:
 
     def _line(self, line: bytes, replies: list[ServerReply]) -> None:
         code, separator, text = line[:3], line[3:4], line[4:]
-        if len(line) > MAX_LINE or len(code) != 3 or not code.isdigit() or not b"2" <= code < b"6" or separator not in (b" ", b"-", b"\r", b""):
+        if (
+            len(line) > MAX_LINE
+            or len(code) != 3
+            or not code.isdigit()
+            or not b"2" <= code < b"6"
+            or separator not in (b" ", b"-", b"\r", b"")
+        ):
             self._wrong(f"not a reply: {line[:80].decode(errors='replace').strip()!r}")
         elif self._code and code != self._code:
             self._wrong(f"a reply of two minds: {self._code.decode()} and {code.decode()}")

@@ -43,7 +43,9 @@ class ChunkingUnknown(Stale):
     """The server offers BDAT and does not know it. Nobody has got anything; what followed the command may have been taken for commands, so the connection is closed."""
 
 
-async def transact(connection: Connection, envelope: Envelope, may_send: Callable[[], bool]) -> dict[str, Reply]:
+async def transact(
+    connection: Connection, envelope: Envelope, may_send: Callable[[], bool]
+) -> dict[str, Reply]:
     """Sends the envelope: one reply per recipient. The connection is either fit for the next one afterwards, or lost.
 
     Raises NotSent where ``may_send``, asked right before the content would go out, says no; Stale, ChunkingUnknown; what the envelope's ``message`` raises.
@@ -82,7 +84,9 @@ class _Transaction:
                 await self._data(data, may_send)
         except Lost as lost:
             self._settle_lost(lost)
-            slow = connection.timed_out and isinstance(lost, MessageLost)  # it has the message, and may still take it
+            slow = connection.timed_out and isinstance(
+                lost, MessageLost
+            )  # it has the message, and may still take it
             if connection.reused and not self._touched and not slow:
                 raise Stale(self._replies) from None
         return self._replies
@@ -91,7 +95,13 @@ class _Transaction:
 
     def _fits_in_one_step(self, total: int) -> bool:
         connection, offered = self._connection, self._connection.capabilities
-        return offered.chunking and offered.pipelining and total <= FIRST_GROUP and len(self._prepared.content) <= AT_ONCE and (connection.lively or not connection.reused)
+        return (
+            offered.chunking
+            and offered.pipelining
+            and total <= FIRST_GROUP
+            and len(self._prepared.content) <= AT_ONCE
+            and (connection.lively or not connection.reused)
+        )
 
     async def _in_one_step(self, may_send: Callable[[], bool]) -> None:
         """MAIL, the RCPTs and the message in one write."""
@@ -102,7 +112,11 @@ class _Transaction:
             raise NotSent("called off before the message was sent")
         reset = connection.unclean
         head = b"RSET\r\n" + prepared.mail if reset else prepared.mail
-        connection.send(b"%b%bBDAT %d LAST\r\n%b" % (head, b"".join(prepared.rcpts), len(prepared.content), prepared.content), reset + 2 + total)
+        connection.send(
+            b"%b%bBDAT %d LAST\r\n%b"
+            % (head, b"".join(prepared.rcpts), len(prepared.content), prepared.content),
+            reset + 2 + total,
+        )
         try:
             self._take(await connection.collect(reset + 1 + total), reset, True, total)
             reply = (await connection.collect(1, patience=connection.data_timeout))[0]
@@ -113,7 +127,9 @@ class _Transaction:
             raise MessageLost(lost.text, [], lost.goodbye) from None
         if reply.code in NOT_KNOWN:
             connection.abort("the server does not know BDAT, which it offers")
-            raise ChunkingUnknown(self._replies | dict.fromkeys(self._accepted, _reply("message", reply)))
+            raise ChunkingUnknown(
+                self._replies | dict.fromkeys(self._accepted, _reply("message", reply))
+            )
         if not self._accepted:
             return
         connection.unclean = reply.code > 299  # after a failure the transaction waits for RSET
@@ -127,7 +143,9 @@ class _Transaction:
         opening = True
         while True:
             last = self._asked + size >= total
-            data = await self._group(opening, self._prepared.rcpts[self._asked : self._asked + size], data=last)
+            data = await self._group(
+                opening, self._prepared.rcpts[self._asked : self._asked + size], data=last
+            )
             if data is not None or not self._mail_taken():
                 return data
             if self._full is not None:
@@ -138,7 +156,9 @@ class _Transaction:
     async def _envelope_in_steps(self, total: int) -> ServerReply | None:
         await self._group(True, [], data=False)
         while self._mail_taken() and self._asked < total and self._full is None:
-            await self._group(False, self._prepared.rcpts[self._asked : self._asked + 1], data=False)
+            await self._group(
+                False, self._prepared.rcpts[self._asked : self._asked + 1], data=False
+            )
         return await self._group(False, [], data=True) if self._accepted else None
 
     async def _group(self, opening: bool, rcpts: list[bytes], *, data: bool) -> ServerReply | None:
@@ -226,7 +246,9 @@ class _Transaction:
         if connection.lost:
             raise Lost(connection.lost, [], None)
         if not may_send():
-            connection.abort("called off")  # without a final dot, so that the server drops what it has
+            connection.abort(
+                "called off"
+            )  # without a final dot, so that the server drops what it has
             raise NotSent("called off before the message was sent")
         self._settle_message(await connection.send_message(self._prepared.content), "the message")
 
@@ -252,8 +274,16 @@ class _Transaction:
         elif self._mail is None:
             phase = "mail"
         else:
-            phase = "rcpt" if self._asked < len(self._prepared.recipients) and self._full is None else "data"
-        reply = _reply(phase, lost.goodbye) if lost.goodbye else Reply(phase, None, None, lost.text, uncertain=isinstance(lost, MessageLost))
+            phase = (
+                "rcpt"
+                if self._asked < len(self._prepared.recipients) and self._full is None
+                else "data"
+            )
+        reply = (
+            _reply(phase, lost.goodbye)
+            if lost.goodbye
+            else Reply(phase, None, None, lost.text, uncertain=isinstance(lost, MessageLost))
+        )
         for recipient in self._prepared.recipients:
             self._replies.setdefault(recipient, reply)
 
@@ -264,4 +294,6 @@ def _reply(phase: Phase, reply: ServerReply) -> Reply:
 
 def _says_full(reply: Reply) -> bool:
     """The transaction has its fill of recipients (RFC 5321, 4.5.3.1.10)."""
-    return reply.code in (451, 452, 552) and ((reply.enhanced or "").endswith(".5.3") or "too many recipients" in reply.text.lower())
+    return reply.code in (451, 452, 552) and (
+        (reply.enhanced or "").endswith(".5.3") or "too many recipients" in reply.text.lower()
+    )

@@ -14,7 +14,9 @@ import msgspec
 from babygun.email.model import Content, Email, Job, LogEntry, as_json
 from babygun.store.records import IdempotencyRecord, Owner
 
-CHUNK_BYTES = 768 * 1024  # of a content: with a record of 1,000 recipients it stays below etcd's 1.5 MiB a request
+CHUNK_BYTES = (
+    768 * 1024
+)  # of a content: with a record of 1,000 recipients it stays below etcd's 1.5 MiB a request
 
 T = TypeVar("T")
 

@@ -78,7 +78,12 @@ class Keys:
         return self.job_shard(first), range_end(self.jobs) if end >= SHARDS else self.job_shard(end)
 
     def not_before(self, due: datetime, ref: JobRef) -> bytes:
-        return b"%b%b/%b/%b" % (self.waiting, format_time(due).encode(), ref.email_id.encode(), ref.queue.encode())
+        return b"%b%b/%b/%b" % (
+            self.waiting,
+            format_time(due).encode(),
+            ref.email_id.encode(),
+            ref.queue.encode(),
+        )
 
     def parse_not_before(self, key: bytes) -> tuple[datetime, JobRef]:
         due, email_id, queue = key[len(self.waiting) :].decode().split("/")
@@ -146,7 +151,12 @@ class Keys:
 
     def retention(self, kind: str, granted: datetime, lease_id: int) -> bytes:
         """A retention lease's own key, on that lease; ``kind`` is ``contents``, ``emails`` or ``idempotency``."""
-        return b"%b%b/%b/%x" % (self.retentions, kind.encode(), format_time(granted).encode(), lease_id)
+        return b"%b%b/%b/%x" % (
+            self.retentions,
+            kind.encode(),
+            format_time(granted).encode(),
+            lease_id,
+        )
 
     def retention_kind(self, kind: str) -> bytes:
         return b"%b%b/" % (self.retentions, kind.encode())

@@ -30,7 +30,9 @@ class Worker(msgspec.Struct, frozen=True, gc=False):
     slice: tuple[int, int]  # shards [from, to)
     version: str
     draining: bool = False  # told to stop: finishes what it has, and has no slice any more
-    queues: dict[str, str] = {}  # the queues that it sends, each with the fingerprint of its relay's address
+    queues: dict[
+        str, str
+    ] = {}  # the queues that it sends, each with the fingerprint of its relay's address
     # Recipients since the process started, by what a try did; a recipient is deferred as often as it is tried in vain.
     delivered: int = 0
     deferred: int = 0
@@ -46,7 +48,9 @@ class ApiProcess(msgspec.Struct, frozen=True, gc=False):
     started_at: datetime
     last_checkin: datetime
     version: str
-    accepted: int = 0  # e-mails since the process started; a repeated Idempotency-Key does not count again
+    accepted: int = (
+        0  # e-mails since the process started; a repeated Idempotency-Key does not count again
+    )
 
 
 Scope = Literal["emails:send", "emails:read", "workers:read", "admin"]
@@ -78,7 +82,9 @@ class BatchRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     count: int
     at_ns: int  # Unix time
     seed: bytes  # 16 random bytes (base64 in JSON)
-    parts: tuple[int, ...]  # what was stored together, as the index of each part's first e-mail; the first part with this record
+    parts: tuple[
+        int, ...
+    ]  # what was stored together, as the index of each part's first e-mail; the first part with this record
     refused: tuple[int, ...] = ()  # indexes of what is not among them
 
 

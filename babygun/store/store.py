@@ -21,8 +21,12 @@ class Store:
         self.client = EtcdClient.from_settings(settings)
         self.batcher = Batcher(self.client)
         self.record_leases = LeasePool(self.client, self.keys, "emails", settings.retention)
-        self.content_leases = LeasePool(self.client, self.keys, "contents", settings.contents_retention)
-        self.idempotency_leases = LeasePool(self.client, self.keys, "idempotency", settings.idempotency_retention)
+        self.content_leases = LeasePool(
+            self.client, self.keys, "contents", settings.contents_retention
+        )
+        self.idempotency_leases = LeasePool(
+            self.client, self.keys, "idempotency", settings.idempotency_retention
+        )
 
     async def start(self) -> None:
         """Raises SettingsError where a file for TLS can't be used."""
@@ -37,5 +41,10 @@ class Store:
         await self.start()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self.close()

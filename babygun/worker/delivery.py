@@ -29,7 +29,9 @@ class Progress(Struct, gc=False):
     """How far a try has come, for one who wants to stop it."""
 
     on_wire: bool = False  # it has a connection
-    content_sent: bool = False  # the content of the transaction under way has gone out, or is going out
+    content_sent: bool = (
+        False  # the content of the transaction under way has gone out, or is going out
+    )
     finishing: bool = False  # its result is being written: it is not to be cancelled any more
     claimed: float = field(default_factory=time.monotonic)
 
@@ -55,7 +57,9 @@ class Delivery:
         for pool in self.pools.values():
             await pool.close()
 
-    async def deliver(self, claim: Claim, may_send: Callable[[], bool], progress: Progress | None = None) -> dict[str, RecipientResult]:
+    async def deliver(
+        self, claim: Claim, may_send: Callable[[], bool], progress: Progress | None = None
+    ) -> dict[str, RecipientResult]:
         """Sends to every recipient of the queue that is not over.
 
         Recipients that the server wants in another transaction go in one at once, as do those that it wants to see on a
@@ -70,16 +74,33 @@ class Delivery:
         todo = [r.email for r in queue_recipients(email, claim.ref.queue)]
         if content is None:
             log.error("an e-mail's content is gone", email_id=email.id, queue=claim.ref.queue)
-            return dict.fromkeys(todo, RecipientResult("fail", "internal", reason="the e-mail's content is gone from etcd, or can't be read"))
+            return dict.fromkeys(
+                todo,
+                RecipientResult(
+                    "fail",
+                    "internal",
+                    reason="the e-mail's content is gone from etcd, or can't be read",
+                ),
+            )
         if pool is None:
-            gone = RecipientResult("retry", "configuration", reason=f"no relay called {claim.ref.queue} is configured here")
+            gone = RecipientResult(
+                "retry",
+                "configuration",
+                reason=f"no relay called {claim.ref.queue} is configured here",
+            )
             log.error("no such relay", queue=claim.ref.queue, email_id=email.id)
             return dict.fromkeys(todo, gone)
         identity = message_id(email)
 
         def message(eight_bit: bool, smtputf8: bool) -> bytes:
             progress.on_wire = True
-            return render(content, message_id=identity, date=email.created_at, smtputf8=smtputf8, eight_bit=eight_bit)
+            return render(
+                content,
+                message_id=identity,
+                date=email.created_at,
+                smtputf8=smtputf8,
+                eight_bit=eight_bit,
+            )
 
         utf8 = content_needs_smtputf8(content) or any(map(needs_smtputf8, (email.sender, *todo)))
         results: dict[str, RecipientResult] = {}
@@ -87,7 +108,9 @@ class Delivery:
         while todo:
             envelope = Envelope(email.sender, tuple(todo), message, utf8)
             try:
-                outcome = await self._transaction(claim.ref.queue, pool, envelope, may_send, progress)
+                outcome = await self._transaction(
+                    claim.ref.queue, pool, envelope, may_send, progress
+                )
             except (NotSent, asyncio.CancelledError):
                 if not results and not progress.content_sent:
                     raise
@@ -99,7 +122,14 @@ class Delivery:
                 reply = outcome.replies[address]
                 verdict = self._classifier.classify(reply, repeated=address in repeated)
                 if verdict.alarm:
-                    log.warning("reply needs an operator", queue=claim.ref.queue, email_id=email.id, reply_class=verdict.reply_class, code=reply.code, text=reply.text[:200])
+                    log.warning(
+                        "reply needs an operator",
+                        queue=claim.ref.queue,
+                        email_id=email.id,
+                        reply_class=verdict.reply_class,
+                        code=reply.code,
+                        text=reply.text[:200],
+                    )
                 if verdict.action == "split" and len(todo) > 1:
                     again.append(address)
                 elif verdict.fresh_connection and address not in repeated:
@@ -114,7 +144,14 @@ class Delivery:
             todo = again
         return results
 
-    async def _transaction(self, queue: str, pool: SmtpPool, envelope: Envelope, may_send: Callable[[], bool], progress: Progress) -> Outcome:
+    async def _transaction(
+        self,
+        queue: str,
+        pool: SmtpPool,
+        envelope: Envelope,
+        may_send: Callable[[], bool],
+        progress: Progress,
+    ) -> Outcome:
         def may_send_now() -> bool:
             progress.content_sent = may_send()
             return progress.content_sent
@@ -128,7 +165,10 @@ class Delivery:
         else:
             outcome = await pool.deliver(envelope, may_send=may_send_now)
         progress.content_sent = False
-        if any(reply.phase == "message" and reply.code is not None for reply in outcome.replies.values()):
+        if any(
+            reply.phase == "message" and reply.code is not None
+            for reply in outcome.replies.values()
+        ):
             CLAIM_TO_REPLY[queue].observe(time.monotonic() - progress.claimed)
         return outcome
 
@@ -138,21 +178,48 @@ class Delivery:
         span.set("server.address", pool.relay.host)
         span.set("server.port", pool.relay.port)
         span.set("babygun.recipients", len(verdicts))
-        span.set("babygun.reply_codes", sorted({reply.code for reply in outcome.replies.values() if reply.code is not None}))
+        span.set(
+            "babygun.reply_codes",
+            sorted({reply.code for reply in outcome.replies.values() if reply.code is not None}),
+        )
         span.set("babygun.reply_classes", classes)
         if all(verdict.action != "deliver" for verdict in verdicts):
             span.fail(classes[0])
 
 
-_INTERRUPTED = RecipientResult("retry", "interrupted", reason="the worker was stopped between two transactions of this try")
-_UNCERTAIN = RecipientResult("retry", "uncertain", reason="the worker was stopped while the server had the message: it may have been delivered")
+_INTERRUPTED = RecipientResult(
+    "retry", "interrupted", reason="the worker was stopped between two transactions of this try"
+)
+_UNCERTAIN = RecipientResult(
+    "retry",
+    "uncertain",
+    reason="the worker was stopped while the server had the message: it may have been delivered",
+)
 
 
 def _result(reply: Reply, verdict: Verdict) -> RecipientResult:
     action = "retry" if verdict.action == "split" else verdict.action
-    return RecipientResult(action, verdict.reply_class, reply.code, reply.enhanced, reply.text or None, verdict.retry_after)
+    return RecipientResult(
+        action,
+        verdict.reply_class,
+        reply.code,
+        reply.enhanced,
+        reply.text or None,
+        verdict.retry_after,
+    )
 
 
-def _unsplittable(addresses: Iterable[str], replies: dict[str, Reply]) -> dict[str, RecipientResult]:
+def _unsplittable(
+    addresses: Iterable[str], replies: dict[str, Reply]
+) -> dict[str, RecipientResult]:
     """The server took not one of them, though it says that they are too many: later, then."""
-    return {a: RecipientResult("retry", "too_many_recipients", replies[a].code, replies[a].enhanced, replies[a].text or None) for a in addresses}
+    return {
+        a: RecipientResult(
+            "retry",
+            "too_many_recipients",
+            replies[a].code,
+            replies[a].enhanced,
+            replies[a].text or None,
+        )
+        for a in addresses
+    }

@@ -26,7 +26,13 @@ _RANGES = 64  # in one read; etcd allows 128 operations a transaction
 class Feed:
     """Fills ``ready``; calls ``wake`` whenever there is something new. ``in_flight``: what needs no finding, since this worker has it."""
 
-    def __init__(self, store: Store, ready: ReadyJobs, in_flight: Collection[JobRef], wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        ready: ReadyJobs,
+        in_flight: Collection[JobRef],
+        wake: Callable[[], None],
+    ) -> None:
         self._store, self._ready, self._in_flight, self._wake = store, ready, in_flight, wake
         self._next = 0  # the shard where the next read begins: the first for whose jobs the one before had no room
 
@@ -36,7 +42,9 @@ class Feed:
         while True:
             try:
                 revision = await self.read(part)
-                async with watch(self._store.client, start, end, revision=revision + 1, deletes=False) as batches:
+                async with watch(
+                    self._store.client, start, end, revision=revision + 1, deletes=False
+                ) as batches:
                     async for batch in batches:
                         for event in batch.events:
                             self._learn(event.kv, arrived=True)
@@ -69,11 +77,16 @@ class Feed:
         shards = [*range(begin, part.end), *range(part.first, begin)]
         if queue is None:
             ready.truncated.clear()
-            cursors = {shard: (keys.job_shard(shard), range_end(keys.job_shard(shard))) for shard in shards}
+            cursors = {
+                shard: (keys.job_shard(shard), range_end(keys.job_shard(shard))) for shard in shards
+            }
             pages = dict.fromkeys(shards, max(8, self._store.settings.worker_ready // len(shards)))
         else:
             ready.truncated.discard(queue)
-            cursors = {shard: (keys.job_queue(shard, queue), range_end(keys.job_queue(shard, queue))) for shard in shards}
+            cursors = {
+                shard: (keys.job_queue(shard, queue), range_end(keys.job_queue(shard, queue)))
+                for shard in shards
+            }
             waiting = await self._counted(cursors)
             # What is known and what is in flight are still among the keys, the first of their shards.
             share = (ready.limit + len(self._in_flight)) / max(1, sum(waiting.values()))
@@ -83,10 +96,14 @@ class Feed:
         left_out: int | None = None
         while cursors:
             for group in _grouped(shard for shard in shards if shard in cursors):
-                result = await self._store.client.txn(Txn([], [get_range(*cursors[shard], limit=pages[shard]) for shard in group]))
+                result = await self._store.client.txn(
+                    Txn([], [get_range(*cursors[shard], limit=pages[shard]) for shard in group])
+                )
                 revision = revision or result.revision
                 for index, shard in enumerate(group):
-                    following, full = self._take_in(shard, result.kvs(index), result.more(index), cursors[shard][1])
+                    following, full = self._take_in(
+                        shard, result.kvs(index), result.more(index), cursors[shard][1]
+                    )
                     if full and left_out is None:
                         left_out = self._next = shard
                     if following:
@@ -100,11 +117,15 @@ class Feed:
         """How many keys are in each range."""
         found: dict[int, int] = {}
         for group in _grouped(ranges):
-            result = await self._store.client.txn(Txn([], [count_range(*ranges[shard]) for shard in group]))
+            result = await self._store.client.txn(
+                Txn([], [count_range(*ranges[shard]) for shard in group])
+            )
             found |= {shard: result.count(index) for index, shard in enumerate(group)}
         return found
 
-    def _take_in(self, shard: int, kvs: list[KeyValue], more: bool, end: bytes) -> tuple[tuple[bytes, bytes] | None, bool]:
+    def _take_in(
+        self, shard: int, kvs: list[KeyValue], more: bool, end: bytes
+    ) -> tuple[tuple[bytes, bytes] | None, bool]:
         """Adds what was read of one shard. Returns what to read of it next: past a queue that is full; and whether there was one."""
         full: str | None = None
         any_full = False
@@ -122,7 +143,9 @@ class Feed:
         try:
             ref, job = self._store.keys.parse_job(kv.key), codec.decode_job(kv.value)
         except ValueError as error:  # put there by hand; msgspec's errors are ValueErrors
-            log.error("job can't be read, ignored", key=kv.key.decode(errors="replace"), error=str(error))
+            log.error(
+                "job can't be read, ignored", key=kv.key.decode(errors="replace"), error=str(error)
+            )
             return None
         if arrived:
             if ref.queue in self._ready.truncated:

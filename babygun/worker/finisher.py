@@ -37,7 +37,14 @@ class Finisher:
         try:
             while batch := self._waiting[email_id]:
                 self._waiting[email_id] = []
-                done = _counted(await write(self._store, [held for held, _ in batch], email=record, email_revision=revision))
+                done = _counted(
+                    await write(
+                        self._store,
+                        [held for held, _ in batch],
+                        email=record,
+                        email_revision=revision,
+                    )
+                )
                 record, revision = done.email, done.email_revision
                 for _, waiter in batch:
                     if not waiter.done():

@@ -30,7 +30,9 @@ from babygun.worker.slices import NOTHING, Slice, slice_of
 
 log = get_logger("worker")
 
-_LAST_WORD = 1.0  # s, that the last check-in may take: a stop does not wait for an etcd that is away
+_LAST_WORD = (
+    1.0  # s, that the last check-in may take: a stop does not wait for an etcd that is away
+)
 
 
 class Membership:
@@ -48,7 +50,13 @@ class Membership:
     ) -> None:
         """``queues``: as the worker's key tells them."""
         self._queues = queues
-        self._store, self._in_flight, self._tally, self._changed, self._died = store, in_flight, tally, changed, died
+        self._store, self._in_flight, self._tally, self._changed, self._died = (
+            store,
+            in_flight,
+            tally,
+            changed,
+            died,
+        )
         self._live: set[str] = set()  # those that have a slice: a draining one has none any more
         self._draining = False
         self._check_in_now = asyncio.Event()
@@ -84,9 +92,21 @@ class Membership:
             self.session, self.worker_id = session, worker_id
             keep_alive = asyncio.create_task(session.run(), name="session")
             worker = Worker(
-                worker_id, os.getpid(), hostname, _own_address(self._store.settings.etcd_endpoints[0]), started, started, 0, 0, (0, 0), __version__, queues=self._queues
+                worker_id,
+                os.getpid(),
+                hostname,
+                _own_address(self._store.settings.etcd_endpoints[0]),
+                started,
+                started,
+                0,
+                0,
+                (0, 0),
+                __version__,
+                queues=self._queues,
             )
-            log.info("registered" if first else "registered again under a new id", worker_id=worker_id)
+            log.info(
+                "registered" if first else "registered again under a new id", worker_id=worker_id
+            )
             first = False
             try:
                 await self._check_in(session, worker)
@@ -104,11 +124,17 @@ class Membership:
             self._check_in_now.clear()
             self._worker = self._checked_in(replace(worker, checkins=checkins))
             try:
-                await self._store.client.put(self._store.keys.worker(worker.id), codec.encode_state(self._worker), session.lease_id)
+                await self._store.client.put(
+                    self._store.keys.worker(worker.id),
+                    codec.encode_state(self._worker),
+                    session.lease_id,
+                )
                 self.registered.set()
             except EtcdError as error:
                 log.warning("check-in failed", worker_id=worker.id, error=str(error))
-            await _first_of(session.lost, self._check_in_now, within=self._store.settings.lease_ttl / 3)
+            await _first_of(
+                session.lost, self._check_in_now, within=self._store.settings.lease_ttl / 3
+            )
 
     def _checked_in(self, worker: Worker) -> Worker:
         part, tally = self.slice, self._tally
@@ -136,7 +162,11 @@ class Membership:
         if worker is not None and session.trusted:
             with suppress(EtcdError, TimeoutError):
                 async with asyncio.timeout(_LAST_WORD):
-                    await self._store.client.put(self._store.keys.worker(worker.id), codec.encode_state(self._checked_in(worker)), session.lease_id)
+                    await self._store.client.put(
+                        self._store.keys.worker(worker.id),
+                        codec.encode_state(self._checked_in(worker)),
+                        session.lease_id,
+                    )
         await session.close(revoke=True)
 
     async def follow(self) -> None:
@@ -145,9 +175,13 @@ class Membership:
         while True:
             try:
                 found = await self._store.client.range(prefix, range_end(prefix))
-                self._live = {self._store.keys.worker_id(kv.key) for kv in found.kvs if _has_slice(kv)}
+                self._live = {
+                    self._store.keys.worker_id(kv.key) for kv in found.kvs if _has_slice(kv)
+                }
                 self._recompute()
-                async with watch(self._store.client, prefix, range_end(prefix), revision=found.revision + 1) as batches:
+                async with watch(
+                    self._store.client, prefix, range_end(prefix), revision=found.revision + 1
+                ) as batches:
                     async for batch in batches:
                         gone: dict[str, int] = {}
                         for event in batch.events:
@@ -170,7 +204,13 @@ class Membership:
     def _recompute(self, *, read_again: bool = False) -> None:
         part = slice_of(self.worker_id, self._live)
         if part != self.slice or read_again:
-            log.info("slice", worker_id=self.worker_id, first=part.first, end=part.end, workers=len(self._live))
+            log.info(
+                "slice",
+                worker_id=self.worker_id,
+                first=part.first,
+                end=part.end,
+                workers=len(self._live),
+            )
             self.slice = part
             self._check_in_now.set()
             self._changed(part)
@@ -180,8 +220,12 @@ class Membership:
         held: list[JobRef] = []
         try:
             held = [ref for ref, _ in await owned_by(self._store, worker_id, revision=revision - 1)]
-        except EtcdError as error:  # compacted, or etcd is away: the next read of the slice finds the jobs too
-            log.warning("a worker left; what it held is not known", worker=worker_id, error=str(error))
+        except (
+            EtcdError
+        ) as error:  # compacted, or etcd is away: the next read of the slice finds the jobs too
+            log.warning(
+                "a worker left; what it held is not known", worker=worker_id, error=str(error)
+            )
         log.info("a worker left", worker=worker_id, held=len(held))
         self._died(worker_id, held)
 
@@ -208,7 +252,9 @@ def _own_address(endpoint: str) -> str:
     """This host's address as seen on the way to etcd; no packet is sent to find it."""
     host, _, port = endpoint.rpartition("//")[2].rstrip("/").rpartition(":")
     try:
-        family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
+        family, _, _, _, address = socket.getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_DGRAM
+        )[0]
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect(address)
             return str(probe.getsockname()[0])

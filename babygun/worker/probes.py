@@ -36,7 +36,13 @@ async def probed(worker: Worker) -> AsyncIterator[str]:
     await runner.setup()
     try:
         assert runner.server is not None  # after setup
-        server = await listen(runner.server, settings.worker_host, settings.worker_port, setting="worker_port", zero="no server at all")
+        server = await listen(
+            runner.server,
+            settings.worker_host,
+            settings.worker_port,
+            setting="worker_port",
+            zero="no server at all",
+        )
         try:
             url = base_url(server, settings.worker_host)
             log.info("listening", url=url)
@@ -60,14 +66,23 @@ def _handlers(worker: Worker) -> Mapping[str, Callable[[web.Request], Awaitable[
 
     async def ready(request: web.Request) -> web.Response:
         reasons, warnings = await readiness(worker)
-        return _json({"ready": not reasons, "reasons": reasons, "warnings": warnings}, status=503 if reasons else 200)
+        return _json(
+            {"ready": not reasons, "reasons": reasons, "warnings": warnings},
+            status=503 if reasons else 200,
+        )
 
     async def show_metrics(request: web.Request) -> web.Response:
         if not metrics.may_scrape(request.headers.get("Authorization"), token):
             detail = "Send the setting metrics_token as Authorization: Bearer <it>."
-            return _json({"detail": detail}, status=401, headers={"WWW-Authenticate": 'Bearer realm="babygun metrics"'})
+            return _json(
+                {"detail": detail},
+                status=401,
+                headers={"WWW-Authenticate": 'Bearer realm="babygun metrics"'},
+            )
         worker.show_state()  # together with the rendering: nothing else may run in between
-        body, content_type = metrics.render("worker", ",".join(request.headers.getall("Accept", ())))
+        body, content_type = metrics.render(
+            "worker", ",".join(request.headers.getall("Accept", ()))
+        )
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     return {"/healthz": alive, "/readyz": ready, "/metrics": show_metrics}
@@ -95,5 +110,12 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     response.headers.update(_HEADERS)
 
 
-def _json(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(body=json.dumps(value).encode(), status=status, content_type="application/json", headers=headers)
+def _json(
+    value: object, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    return web.Response(
+        body=json.dumps(value).encode(),
+        status=status,
+        content_type="application/json",
+        headers=headers,
+    )

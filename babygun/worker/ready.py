@@ -93,7 +93,9 @@ class Slots:
         if self._oversize if job.size > self._memory else self._bytes + job.size > self._memory:
             return False
         used = self._in_use.get(queue, 0)
-        return used < self._limits.get(queue, 1) and (used < self._own or self._shared_in_use < self._shared)
+        return used < self._limits.get(queue, 1) and (
+            used < self._own or self._shared_in_use < self._shared
+        )
 
     def start(self, queue: str, job: Job) -> None:
         used = self._in_use.get(queue, 0) + 1

@@ -31,7 +31,11 @@ async def make_due_once(store: Store, part: Slice) -> int:
             try:
                 due, ref = store.keys.parse_not_before(kv.key)
             except ValueError as error:  # put there by hand
-                log.error("not-before key can't be read, ignored", key=kv.key.decode(errors="replace"), error=str(error))
+                log.error(
+                    "not-before key can't be read, ignored",
+                    key=kv.key.decode(errors="replace"),
+                    error=str(error),
+                )
                 continue
             if part.holds(ref.email_id) or now - due > timedelta(seconds=OVERDUE):
                 mine.append(make_due(store, kv.key, kv.value))

@@ -47,10 +47,17 @@ from babygun.worker.slices import Slice
 
 log = get_logger("worker")
 
-_RECLAIM_MEMORY = 60.0  # seconds for which a dead worker's jobs are remembered, to log who takes them over
-_PER_CONNECTION, _AHEAD = 8, 32  # claims for each of a relay's connections and beyond: they hide the time that a claim and a finish take, and let batches grow
+_RECLAIM_MEMORY = (
+    60.0  # seconds for which a dead worker's jobs are remembered, to log who takes them over
+)
+_PER_CONNECTION, _AHEAD = (
+    8,
+    32,
+)  # claims for each of a relay's connections and beyond: they hide the time that a claim and a finish take, and let batches grow
 _LEAST_HOLD, _MOST_HOLD = 0.05, 2.0  # s, between claims that etcd doesn't answer
-_MOST_RECLAIMS = 3  # from then on a try counts as made, so that an e-mail which kills its worker comes to an end
+_MOST_RECLAIMS = (
+    3  # from then on a try counts as made, so that an e-mail which kills its worker comes to an end
+)
 _SPACE_INTERVAL = 1.0  # s, between two looks at etcd's size; at full speed its file grows by some 15 MB in that time
 
 
@@ -64,14 +71,24 @@ class Worker:
         self._delivery = Delivery(settings, routes, settings.smtp_hostname or socket.getfqdn())
         self._finisher = Finisher(self.store)
         self.ready = ReadyJobs(settings.worker_ready)
-        limits = {relay.name: _PER_CONNECTION * relay.max_connections + _AHEAD for relay in routes.relays.values()}
-        self._slots = Slots(total=settings.worker_concurrency, memory=settings.worker_memory, limits=limits)
+        limits = {
+            relay.name: _PER_CONNECTION * relay.max_connections + _AHEAD
+            for relay in routes.relays.values()
+        }
+        self._slots = Slots(
+            total=settings.worker_concurrency, memory=settings.worker_memory, limits=limits
+        )
         self._wake = asyncio.Event()
         self.in_flight: dict[JobRef, asyncio.Task[None]] = {}
         self._feed = Feed(self.store, self.ready, self.in_flight, self._wake.set)
         self.tally = Tally()
         self.membership = Membership(
-            self.store, in_flight=lambda: len(self.in_flight), tally=self.tally, changed=self._slice_changed, died=self._worker_died, queues=routes.fingerprints()
+            self.store,
+            in_flight=lambda: len(self.in_flight),
+            tally=self.tally,
+            changed=self._slice_changed,
+            died=self._worker_died,
+            queues=routes.fingerprints(),
         )
         self.health = Checkup(self.store, "worker", routes)
         fullness = Fullness(self.store.client, settings.etcd_quota)
@@ -79,7 +96,9 @@ class Worker:
         self._shedding = Shedding(self.store.client, self.store.keys, fullness, self._compaction)
         self._held: dict[JobRef, tuple[Claim, Progress]] = {}  # the claims in flight
         self._again: dict[JobRef, Job] = {}  # became ready once more while still in flight here
-        self._reclaimed: dict[JobRef, tuple[str, float]] = {}  # who held it when it died, and until when to remember
+        self._reclaimed: dict[
+            JobRef, tuple[str, float]
+        ] = {}  # who held it when it died, and until when to remember
         self._following: asyncio.Task[None] | None = None
         self._refills: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
@@ -118,10 +137,22 @@ class Worker:
                 "members": self.membership.follow(),
                 "dispatch": self._dispatch(),
                 "timers": self._every(timers.INTERVAL, "timers", self._make_due),
-                "reconcile": self._every(self._settings.reconcile_interval, "reconcile", self._reconcile),
+                "reconcile": self._every(
+                    self._settings.reconcile_interval, "reconcile", self._reconcile
+                ),
                 "health": self.health.run(),
-                "shedding": self._every(_SPACE_INTERVAL, "shedding", partial(self._make_room, self._shedding.once), registered=False),
-                "compaction": self._every(_SPACE_INTERVAL, "compaction", partial(self._make_room, self._compaction.once), registered=False),
+                "shedding": self._every(
+                    _SPACE_INTERVAL,
+                    "shedding",
+                    partial(self._make_room, self._shedding.once),
+                    registered=False,
+                ),
+                "compaction": self._every(
+                    _SPACE_INTERVAL,
+                    "compaction",
+                    partial(self._make_room, self._compaction.once),
+                    registered=False,
+                ),
             }.items()
         ]
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
@@ -133,8 +164,22 @@ class Worker:
             if self._failure is not None:
                 raise self._failure
         finally:
-            rest = [task for task in (*services, stopping, self._following, *self._refills.values(), *self.in_flight.values()) if task]
-            finishing = {self.in_flight[ref] for ref, (_, progress) in self._held.items() if progress.finishing}
+            rest = [
+                task
+                for task in (
+                    *services,
+                    stopping,
+                    self._following,
+                    *self._refills.values(),
+                    *self.in_flight.values(),
+                )
+                if task
+            ]
+            finishing = {
+                self.in_flight[ref]
+                for ref, (_, progress) in self._held.items()
+                if progress.finishing
+            }
             for task in rest:
                 if task not in finishing:
                     task.cancel()
@@ -156,7 +201,9 @@ class Worker:
 
     def _worker_died(self, worker_id: str, held: list[JobRef]) -> None:
         until = time.monotonic() + _RECLAIM_MEMORY
-        self._reclaimed = {ref: entry for ref, entry in self._reclaimed.items() if entry[1] > time.monotonic()}
+        self._reclaimed = {
+            ref: entry for ref, entry in self._reclaimed.items() if entry[1] > time.monotonic()
+        }
         self._reclaimed |= dict.fromkeys(held, (worker_id, until))
 
     def _fail_loudly(self, task: asyncio.Task[None]) -> None:
@@ -173,7 +220,12 @@ class Worker:
             session = self.membership.session
             if (held_up := self._hold_until - time.monotonic()) > 0:
                 await asyncio.sleep(held_up)
-            while session is not None and session.trusted and not self._stopping.is_set() and time.monotonic() >= self._hold_until:
+            while (
+                session is not None
+                and session.trusted
+                and not self._stopping.is_set()
+                and time.monotonic() >= self._hold_until
+            ):
                 taken = self.ready.take(self._slots.may_start)
                 if taken is None:
                     break
@@ -185,7 +237,9 @@ class Worker:
             if time.monotonic() < self._hold_until:
                 continue
             if session is None or not session.trusted:
-                await asyncio.sleep(0.05)  # until there is a session again; there is no signal to wait for on its way
+                await asyncio.sleep(
+                    0.05
+                )  # until there is a session again; there is no signal to wait for on its way
             else:
                 await self._wake.wait()
 
@@ -194,7 +248,10 @@ class Worker:
             self._again[ref] = job
             return
         self._slots.start(ref.queue, job)
-        task = asyncio.create_task(self._attempt(ref, job, session, self.membership.worker_id), name=f"attempt {ref.email_id}")
+        task = asyncio.create_task(
+            self._attempt(ref, job, session, self.membership.worker_id),
+            name=f"attempt {ref.email_id}",
+        )
         self.in_flight[ref] = task
         task.add_done_callback(lambda done: self._ended(ref, job, done))
 
@@ -203,7 +260,13 @@ class Worker:
         self._held.pop(ref, None)
         self._freed(ref, task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("attempt failed", exc=error, email_id=ref.email_id, queue=ref.queue, worker_id=self.membership.worker_id)
+            log.error(
+                "attempt failed",
+                exc=error,
+                email_id=ref.email_id,
+                queue=ref.queue,
+                worker_id=self.membership.worker_id,
+            )
 
     def _freed(self, ref: JobRef, _: asyncio.Task[None]) -> None:
         del self.in_flight[ref]
@@ -232,7 +295,14 @@ class Worker:
         bind(email_id=ref.email_id, queue=ref.queue, worker_id=worker_id)
         started_ns = time.time_ns()
         try:
-            claimed = await claim(self.store, ref, worker_id=worker_id, lease_id=session.lease_id, attempt=new_short_id(), size=job.size)
+            claimed = await claim(
+                self.store,
+                ref,
+                worker_id=worker_id,
+                lease_id=session.lease_id,
+                attempt=new_short_id(),
+                size=job.size,
+            )
         except LeaseNotFound:
             metrics.CLAIMS["lease_lost"].inc()
             self._again[ref] = job
@@ -247,7 +317,9 @@ class Worker:
         metrics.CLAIMS["claimed" if claimed is not None else "lost"].inc()
         if claimed is None:
             return
-        span = tracing.resume("deliver", claimed.email.traceparent, claimed.email.tracestate, started_ns=started_ns)
+        span = tracing.resume(
+            "deliver", claimed.email.traceparent, claimed.email.tracestate, started_ns=started_ns
+        )
         if not span.recording:
             await self._deliver(ref, job, session, worker_id, claimed)
             return
@@ -257,7 +329,9 @@ class Worker:
                 pass  # it is over: whose trace this is stands in what was claimed
             await self._deliver(ref, job, session, worker_id, claimed)
 
-    async def _deliver(self, ref: JobRef, job: Job, session: Session, worker_id: str, claimed: Claim) -> None:
+    async def _deliver(
+        self, ref: JobRef, job: Job, session: Session, worker_id: str, claimed: Claim
+    ) -> None:
         progress = Progress()
         self._held[ref] = (claimed, progress)
         if self._stopping.is_set():
@@ -265,22 +339,42 @@ class Worker:
             return
         before = self._reclaimed.pop(ref, None)
         if before:
-            taken_over = await reclaim(self.store, claimed, worker_id=worker_id, previous_worker_id=before[0])
+            taken_over = await reclaim(
+                self.store, claimed, worker_id=worker_id, previous_worker_id=before[0]
+            )
             if taken_over is None:
                 self._again[ref] = job
                 return
             metrics.RECLAIMED.inc()
             claimed = taken_over
             self._held[ref] = (claimed, progress)
-            log.info("reclaimed", email_id=ref.email_id, queue=ref.queue, worker_id=worker_id, previous_worker_id=before[0])
+            log.info(
+                "reclaimed",
+                email_id=ref.email_id,
+                queue=ref.queue,
+                worker_id=worker_id,
+                previous_worker_id=before[0],
+            )
         try:
             if claimed.email.queues[ref.queue].reclaims >= _MOST_RECLAIMS:
-                log.error("an e-mail's workers die", email_id=ref.email_id, queue=ref.queue, workers=_MOST_RECLAIMS)
-                results = _faulty(claimed, f"{_MOST_RECLAIMS} workers in a row died while they had this e-mail")
+                log.error(
+                    "an e-mail's workers die",
+                    email_id=ref.email_id,
+                    queue=ref.queue,
+                    workers=_MOST_RECLAIMS,
+                )
+                results = _faulty(
+                    claimed, f"{_MOST_RECLAIMS} workers in a row died while they had this e-mail"
+                )
             else:
                 results = await self._delivery.deliver(claimed, lambda: session.trusted, progress)
         except NotSent:
-            log.warning("not sent: the lease can't be trusted any more", email_id=ref.email_id, queue=ref.queue, worker_id=worker_id)
+            log.warning(
+                "not sent: the lease can't be trusted any more",
+                email_id=ref.email_id,
+                queue=ref.queue,
+                worker_id=worker_id,
+            )
             await self._release(ref, claimed.owner_revision)
             self._again[ref] = job
             return
@@ -294,7 +388,9 @@ class Worker:
         """From here on the attempt is not cancelled: a result that is not written is a duplicate to come."""
         progress.finishing = True
         task = asyncio.current_task()
-        while task is not None and task.cancelling():  # it was while it sent, and what is known by now is to be written
+        while (
+            task is not None and task.cancelling()
+        ):  # it was while it sent, and what is known by now is to be written
             task.uncancel()
 
     def _hold_up(self, error: EtcdError) -> None:
@@ -313,13 +409,21 @@ class Worker:
         else:
             with tracing.child("etcd finish"):
                 finished = await self._finisher.finish(claimed, result)
-            span.set("babygun.reply_classes", sorted({outcome.reply_class for outcome in result.results.values()}))
+            span.set(
+                "babygun.reply_classes",
+                sorted({outcome.reply_class for outcome in result.results.values()}),
+            )
             if finished.email is not None:
                 span.set("babygun.email_status", finished.email.status)
         ref = claimed.ref
         if ref in finished.dropped:
             metrics.RESULTS_DROPPED.inc()
-            log.warning("result dropped: the job was another worker's by then", email_id=ref.email_id, queue=ref.queue, worker_id=result.worker_id)
+            log.warning(
+                "result dropped: the job was another worker's by then",
+                email_id=ref.email_id,
+                queue=ref.queue,
+                worker_id=result.worker_id,
+            )
         else:
             count_result(result, finished.email, self.tally)
             _log_outcome(claimed, result, finished.email.status if finished.email else None)
@@ -327,9 +431,20 @@ class Worker:
     async def _release(self, ref: JobRef, owner_revision: int) -> None:
         try:
             if await release(self.store, ref, owner_revision):
-                log.info("released", email_id=ref.email_id, queue=ref.queue, worker_id=self.membership.worker_id)
+                log.info(
+                    "released",
+                    email_id=ref.email_id,
+                    queue=ref.queue,
+                    worker_id=self.membership.worker_id,
+                )
         except EtcdError as error:  # the lease's end, or the reconcile, does it later
-            log.warning("not released", email_id=ref.email_id, queue=ref.queue, worker_id=self.membership.worker_id, error=str(error))
+            log.warning(
+                "not released",
+                email_id=ref.email_id,
+                queue=ref.queue,
+                worker_id=self.membership.worker_id,
+                error=str(error),
+            )
 
     # --- services ---
 
@@ -337,7 +452,14 @@ class Worker:
         await self.health.join()
         await self.membership.live()
 
-    async def _every(self, seconds: float, name: str, once: Callable[[], Awaitable[None]], *, registered: bool = True) -> None:
+    async def _every(
+        self,
+        seconds: float,
+        name: str,
+        once: Callable[[], Awaitable[None]],
+        *,
+        registered: bool = True,
+    ) -> None:
         """Runs a duty again and again; etcd's absence is no reason to stop. ``registered``: only while this worker is."""
         while True:
             await asyncio.sleep(seconds)
@@ -357,14 +479,20 @@ class Worker:
     async def _reconcile(self) -> None:
         """Releases what etcd says is ours and we know nothing of (a claim that took effect after we gave it up)."""
         for ref, owner_revision in await owned_by(self.store, self.membership.worker_id):
-            if ref not in self.in_flight:  # and it is until it is released: an attempt would take what is being given back for its own
-                self.in_flight[ref] = asyncio.create_task(self._release(ref, owner_revision), name=f"release {ref.email_id}")
+            if (
+                ref not in self.in_flight
+            ):  # and it is until it is released: an attempt would take what is being given back for its own
+                self.in_flight[ref] = asyncio.create_task(
+                    self._release(ref, owner_revision), name=f"release {ref.email_id}"
+                )
                 self.in_flight[ref].add_done_callback(partial(self._freed, ref))
         self._refill(None)
 
     async def _make_room(self, once: Callable[[], Awaitable[object]]) -> None:
         """By one worker; by each that can't register, which is so when etcd is full."""
-        if self.health.joined and (self.membership.leads or not self.membership.registered.is_set()):
+        if self.health.joined and (
+            self.membership.leads or not self.membership.registered.is_set()
+        ):
             await once()
 
     async def _drain(self) -> None:
@@ -375,22 +503,34 @@ class Worker:
         self.membership.drain()
         if not self.in_flight:
             return
-        log.info("stopping", in_flight=len(self.in_flight), at_most_seconds=self._settings.drain_timeout)
+        log.info(
+            "stopping", in_flight=len(self.in_flight), at_most_seconds=self._settings.drain_timeout
+        )
         deadline = time.monotonic() + self._settings.drain_timeout
-        await self._give_back([ref for ref, (_, progress) in self._held.items() if not progress.on_wire])
+        await self._give_back(
+            [ref for ref, (_, progress) in self._held.items() if not progress.on_wire]
+        )
         if self.in_flight:
-            await asyncio.wait(self.in_flight.values(), timeout=max(0.0, deadline - time.monotonic()))
+            await asyncio.wait(
+                self.in_flight.values(), timeout=max(0.0, deadline - time.monotonic())
+            )
         await self._give_back(list(self._held))
 
     async def _give_back(self, refs: list[JobRef]) -> None:
         """Ends attempts early, and releases their jobs. One that a server may have taken writes what is known first."""
-        held = {ref: (self.in_flight[ref], *self._held[ref]) for ref in refs if ref in self.in_flight}
+        held = {
+            ref: (self.in_flight[ref], *self._held[ref]) for ref in refs if ref in self.in_flight
+        }
         for task, _, progress in held.values():
             if not progress.finishing:
                 task.cancel()
         if held:
-            await asyncio.wait([task for task, _, _ in held.values()], timeout=self._settings.etcd_timeout)
-        await asyncio.gather(*(self._release(ref, claimed.owner_revision) for ref, (_, claimed, _) in held.items()))
+            await asyncio.wait(
+                [task for task, _, _ in held.values()], timeout=self._settings.etcd_timeout
+            )
+        await asyncio.gather(
+            *(self._release(ref, claimed.owner_revision) for ref, (_, claimed, _) in held.items())
+        )
 
 
 def _faulty(claimed: Claim, reason: str) -> dict[str, RecipientResult]:

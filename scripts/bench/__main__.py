@@ -16,35 +16,95 @@ from scripts.bench.processes import BenchError, Stage
 from scripts.bench.systems.babygun import BabygunKind
 
 STOPPED = 130
-TABLES = report.TABLES | {"sustained": sustained.markdown, "sustained-small": sustained.markdown, "growth": growth.markdown}
+TABLES = report.TABLES | {
+    "sustained": sustained.markdown,
+    "sustained-small": sustained.markdown,
+    "growth": growth.markdown,
+}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m scripts.bench", description="Measures Babygun, beside its peers and as its work grows.")
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.bench",
+        description="Measures Babygun, beside its peers and as its work grows.",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    comparing = commands.add_parser("compare", help="Babygun and the peers that are installed, one table")
-    comparing.add_argument("--rounds", type=_positive, default=3, help="each system is measured that often, in turn; the medians count (default: 3)")
-    comparing.add_argument("--seconds", type=float, default=8, help="how long one measurement takes, about (default: 8)")
-    comparing.add_argument("--count", type=_positive, help="a fixed number of e-mails for each measurement instead")
-    comparing.add_argument("--minutes", type=float, default=8, help="no round begins that would not end within this time (default: 8)")
-    comparing.add_argument("--only", type=_names, default=[], help="some of babygun,postfix,celery,bullmq")
-    scale = commands.add_parser("scaling", help="Babygun with more processes, a long backlog, more recipients, larger e-mails, batches")
-    scale.add_argument("--rounds", type=_positive, default=1, help="each case is measured that often, in turn; the medians count (default: 1)")
-    scale.add_argument("--seconds", type=float, default=8, help="how long one measurement takes, about (default: 8)")
-    scale.add_argument("--only", type=_names, default=[], help=f"some of {','.join((*scaling.PARTS, scaling.BACKLOG))}")
-    scale.add_argument("--backlog", type=_positive, default=100_000, help="e-mails of the backlog (default: 100000)")
+    comparing = commands.add_parser(
+        "compare", help="Babygun and the peers that are installed, one table"
+    )
+    comparing.add_argument(
+        "--rounds",
+        type=_positive,
+        default=3,
+        help="each system is measured that often, in turn; the medians count (default: 3)",
+    )
+    comparing.add_argument(
+        "--seconds",
+        type=float,
+        default=8,
+        help="how long one measurement takes, about (default: 8)",
+    )
+    comparing.add_argument(
+        "--count", type=_positive, help="a fixed number of e-mails for each measurement instead"
+    )
+    comparing.add_argument(
+        "--minutes",
+        type=float,
+        default=8,
+        help="no round begins that would not end within this time (default: 8)",
+    )
+    comparing.add_argument(
+        "--only", type=_names, default=[], help="some of babygun,postfix,celery,bullmq"
+    )
+    scale = commands.add_parser(
+        "scaling",
+        help="Babygun with more processes, a long backlog, more recipients, larger e-mails, batches",
+    )
+    scale.add_argument(
+        "--rounds",
+        type=_positive,
+        default=1,
+        help="each case is measured that often, in turn; the medians count (default: 1)",
+    )
+    scale.add_argument(
+        "--seconds",
+        type=float,
+        default=8,
+        help="how long one measurement takes, about (default: 8)",
+    )
+    scale.add_argument(
+        "--only",
+        type=_names,
+        default=[],
+        help=f"some of {','.join((*scaling.PARTS, scaling.BACKLOG))}",
+    )
+    scale.add_argument(
+        "--backlog",
+        type=_positive,
+        default=100_000,
+        help="e-mails of the backlog (default: 100000)",
+    )
     lasting, growing = sustained.add_command(commands), growth.add_command(commands)
     showing = commands.add_parser("show", help="the tables of a result that was saved")
     showing.add_argument("result", type=Path)
     for command in (comparing, scale, lasting, growing, showing):
-        command.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page too, between its markers (docs/performance.md)")
+        command.add_argument(
+            "--write",
+            type=Path,
+            metavar="PAGE",
+            help="put the table into this page too, between its markers (docs/performance.md)",
+        )
     comparing.set_defaults(run=_compare)
     scale.set_defaults(run=_scale)
     lasting.set_defaults(run=lambda arguments: sustained.command(arguments, _say()))
     growing.set_defaults(run=lambda arguments: growth.command(arguments, _say()))
     showing.set_defaults(run=lambda arguments: json.loads(arguments.result.read_text()))
     for command in (comparing, scale, lasting, growing):
-        command.add_argument("--output", type=Path, help=f"where the result goes as JSON (default: {report.FOLDER.name}/<time>.json)")
+        command.add_argument(
+            "--output",
+            type=Path,
+            help=f"where the result goes as JSON (default: {report.FOLDER.name}/<time>.json)",
+        )
     arguments = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
@@ -71,15 +131,24 @@ def _compare(arguments: argparse.Namespace) -> dict[str, Any]:
         raise BenchError("there is nothing to measure: what is missing is named above")
     with Stage() as stage:
         on = machine.describe(stage.folder)
-        found, failed = compare.Comparison(stage, _say(), seconds=arguments.seconds, count=arguments.count).run(kinds, arguments.rounds, arguments.minutes * 60)
+        found, failed = compare.Comparison(
+            stage, _say(), seconds=arguments.seconds, count=arguments.count
+        ).run(kinds, arguments.rounds, arguments.minutes * 60)
     systems = [
         {
             "name": kind.name,
             "durable": kind.durable,
             "versions": dict(kind.versions()),
             "summary": compare.summary(found[kind.name]),
-            "ratios": {other: compare.ratios(found[kind.name], found[other]) for other in found if other != kind.name},
-            "rounds": [{part: getattr(each, part).as_dict() for part in ("accept", "deliver", "light")} for each in found[kind.name]],
+            "ratios": {
+                other: compare.ratios(found[kind.name], found[other])
+                for other in found
+                if other != kind.name
+            },
+            "rounds": [
+                {part: getattr(each, part).as_dict() for part in ("accept", "deliver", "light")}
+                for each in found[kind.name]
+            ],
         }
         for kind in kinds
         if kind.name in found
@@ -91,13 +160,20 @@ def _scale(arguments: argparse.Namespace) -> dict[str, Any]:
     known = (*scaling.PARTS, scaling.BACKLOG)
     wanted = arguments.only or known
     if unknown := set(wanted) - set(known):
-        raise BenchError(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+        raise BenchError(
+            f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(known)}"
+        )
     kind = BabygunKind()
     kind.prepare(_say())
     with Stage() as stage:
         on = machine.describe(stage.folder)
         runs = scaling.Scaling(stage, kind.etcd, _say(), seconds=arguments.seconds)
-        content: dict[str, Any] = {"versions": kind.versions(), "parts": {name: runs.part(name, arguments.rounds) for name in scaling.PARTS if name in wanted}}
+        content: dict[str, Any] = {
+            "versions": kind.versions(),
+            "parts": {
+                name: runs.part(name, arguments.rounds) for name in scaling.PARTS if name in wanted
+            },
+        }
         if scaling.BACKLOG in wanted:
             content["backlog"] = runs.backlog(arguments.backlog)
     return report.described("scaling", on, content)

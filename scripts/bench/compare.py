@@ -30,7 +30,12 @@ BATCH = 100  # e-mails in one call, where the system has such a call
 _BATCHES_AT_ONCE = 10
 LIGHT = 0.1  # of the highest rate: the load at which latency is measured
 _FIRST = 500  # e-mails that tell roughly how fast a system is
-_PARTS = {"warm-up": 0.25, "accept": 0.5, "deliver": 1.0, "light": 0.75}  # of the seconds of a measurement
+_PARTS = {
+    "warm-up": 0.25,
+    "accept": 0.5,
+    "deliver": 1.0,
+    "light": 0.75,
+}  # of the seconds of a measurement
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,18 @@ class Comparison:
         self._sink, self._numbers = Sink(stage), Numbers()
         self._rates: dict[tuple[str, str], float] = {}  # by system and part
 
-    def run(self, kinds: Sequence[Kind], rounds: int, within: float) -> tuple[dict[str, list[Round]], dict[str, str]]:
+    def run(
+        self, kinds: Sequence[Kind], rounds: int, within: float
+    ) -> tuple[dict[str, list[Round]], dict[str, str]]:
         """The rounds of each system by its name, and why a system has none (it failed). No round begins that would not end ``within`` so many seconds."""
         found: dict[str, list[Round]] = {kind.name: [] for kind in kinds}
         failed: dict[str, str] = {}
         began = time.monotonic()
         for number in range(1, rounds + 1):
             if (so_far := time.monotonic() - began) * number / max(number - 1, 1) > within:
-                self._say(f"{number - 1} of {rounds} rounds must do: they took {so_far:.0f} s, since the machine is slow or busy")
+                self._say(
+                    f"{number - 1} of {rounds} rounds must do: they took {so_far:.0f} s, since the machine is slow or busy"
+                )
                 break
             for kind in kinds:
                 if kind.name in failed:
@@ -91,7 +100,13 @@ class Comparison:
             count = self._warmed_up(kind, running, "deliver", self._sink)
             deliver = self._measure(running, count, self._sink)
             rate = deliver.rate * LIGHT
-            light = self._measure(running, max(int(rate * self._seconds * _PARTS["light"]), 50), self._sink, rate=rate, latency=True)
+            light = self._measure(
+                running,
+                max(int(rate * self._seconds * _PARTS["light"]), 50),
+                self._sink,
+                rate=rate,
+                latency=True,
+            )
         finally:
             running.stop()
         spread = self._spread(kind, accept) if isinstance(kind, BabygunKind) else None
@@ -106,7 +121,13 @@ class Comparison:
         try:
             for count in (one.count // 2, one.count):
                 mail = self._numbers.mail(count)
-                done = measure(babygun, mail, None, self._stage.folder, send=partial(self._by_all, babygun, mail, cores))
+                done = measure(
+                    babygun,
+                    mail,
+                    None,
+                    self._stage.folder,
+                    send=partial(self._by_all, babygun, mail, cores),
+                )
             return done
         finally:
             babygun.stop()
@@ -132,12 +153,24 @@ class Comparison:
             return self._count
         if rate is None:
             rate = _speed(self._measure(running, _FIRST, sink))
-        done = self._measure(running, max(int(rate * self._seconds * _PARTS["warm-up"]), _FIRST), sink)
+        done = self._measure(
+            running, max(int(rate * self._seconds * _PARTS["warm-up"]), _FIRST), sink
+        )
         rate = self._rates[kind.name, part] = _speed(done)
         return max(int(rate * self._seconds * _PARTS[part]), _FIRST)
 
-    def _measure(self, running: Running, count: int, sink: Sink | None, *, rate: float = 0, latency: bool = False) -> Measured:
-        return measure(running, self._numbers.mail(count), sink, self._stage.folder, rate=rate, latency=latency)
+    def _measure(
+        self,
+        running: Running,
+        count: int,
+        sink: Sink | None,
+        *,
+        rate: float = 0,
+        latency: bool = False,
+    ) -> Measured:
+        return measure(
+            running, self._numbers.mail(count), sink, self._stage.folder, rate=rate, latency=latency
+        )
 
 
 def _speed(done: Measured) -> float:
@@ -169,14 +202,21 @@ def summary(rounds: Sequence[Round]) -> dict[str, Any]:
         "rate": median(each.rate for each in deliver),
         "cpu": {role: median(each.cpu[role] for each in deliver) for role in deliver[0].cpu},
         "cpu_sum": median(each.cpu_sum for each in deliver),
-        "accept_cpu": {role: median(each.accept.cpu[role] for each in rounds) for role in rounds[0].accept.cpu},
+        "accept_cpu": {
+            role: median(each.accept.cpu[role] for each in rounds) for role in rounds[0].accept.cpu
+        },
         "generator_cpu": median(each.generator_cpu for each in deliver),
         "sink_cpu": median(each.sink_cpu for each in deliver),
         "others_cores": median(each.others_cores for each in deliver),
         "memory": {role: max(each.memory[role] for each in deliver) for role in deliver[0].memory},
-        "peak_rss": {role: max(each.peak_rss[role] for each in deliver) for role in deliver[0].peak_rss},
+        "peak_rss": {
+            role: max(each.peak_rss[role] for each in deliver) for role in deliver[0].peak_rss
+        },
         "light_rate": median(each.light.rate for each in rounds),
-        "latency": {name: median(each.light.latency[name] for each in rounds) for name in rounds[0].light.latency},
+        "latency": {
+            name: median(each.light.latency[name] for each in rounds)
+            for name in rounds[0].light.latency
+        },
         "duplicates": sum(each.deliver.duplicates + each.light.duplicates for each in rounds),
         **_acceptance("batch", [each.batched for each in rounds if each.batched is not None]),
         **_acceptance("spread", [each.spread for each in rounds if each.spread is not None]),
@@ -187,14 +227,25 @@ def _acceptance(name: str, rounds: Sequence[Measured]) -> dict[str, Any]:
     """Of another way of acceptance, where there was one."""
     if not rounds:
         return {}
-    return {f"{name}_rate": median(each.accept_rate for each in rounds), f"{name}_cpu": {role: median(each.cpu[role] for each in rounds) for role in rounds[0].cpu}}
+    return {
+        f"{name}_rate": median(each.accept_rate for each in rounds),
+        f"{name}_cpu": {role: median(each.cpu[role] for each in rounds) for role in rounds[0].cpu},
+    }
 
 
 def ratios(rounds: Sequence[Round], others: Sequence[Round]) -> dict[str, float]:
     """How many times the others' rates these are: the median of the rounds' ratios, since one round's systems met the same machine."""
     pairs = list(zip(rounds, others, strict=True))
-    batched = [one.batched.accept_rate / other.accept.accept_rate for one, other in pairs if one.batched is not None]
-    spread = [one.spread.accept_rate / other.accept.accept_rate for one, other in pairs if one.spread is not None]
+    batched = [
+        one.batched.accept_rate / other.accept.accept_rate
+        for one, other in pairs
+        if one.batched is not None
+    ]
+    spread = [
+        one.spread.accept_rate / other.accept.accept_rate
+        for one, other in pairs
+        if one.spread is not None
+    ]
     return {
         **({"batch": median(batched)} if batched else {}),
         **({"spread": median(spread)} if spread else {}),

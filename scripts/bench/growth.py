@@ -34,8 +34,16 @@ Say = Callable[[str], None]
 
 def add_command(commands: Any) -> argparse.ArgumentParser:
     """``growth`` on the command line; ``commands``: argparse's subparsers."""
-    command: argparse.ArgumentParser = commands.add_parser("growth", help="claim and list latency with 1,000, 10,000 and 100,000 finished e-mails in the store")
-    command.add_argument("--counts", type=_counts, default=COUNTS, help=f"finished e-mails (default: {','.join(map(str, COUNTS))})")
+    command: argparse.ArgumentParser = commands.add_parser(
+        "growth",
+        help="claim and list latency with 1,000, 10,000 and 100,000 finished e-mails in the store",
+    )
+    command.add_argument(
+        "--counts",
+        type=_counts,
+        default=COUNTS,
+        help=f"finished e-mails (default: {','.join(map(str, COUNTS))})",
+    )
     return command
 
 
@@ -51,10 +59,17 @@ def command(arguments: argparse.Namespace, say: Say) -> dict[str, Any]:
             for count in arguments.counts:
                 _fill(babygun, numbers, sink, stage, count - numbers.used)
                 steps.append({"count": count, **_step(babygun, numbers, sink, stage)})
-                say(f"{count:,} e-mails: " + ", ".join(f"{name} {p50:.1f}" for name, (p50, _) in steps[-1]["latency"].items()))
+                say(
+                    f"{count:,} e-mails: "
+                    + ", ".join(
+                        f"{name} {p50:.1f}" for name, (p50, _) in steps[-1]["latency"].items()
+                    )
+                )
         finally:
             babygun.stop()
-    return report.described("growth", on, {"versions": {"etcd": etcd.version}, "steps": steps, "problems": grown(steps)})
+    return report.described(
+        "growth", on, {"versions": {"etcd": etcd.version}, "steps": steps, "problems": grown(steps)}
+    )
 
 
 def grown(steps: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -71,12 +86,27 @@ def markdown(result: Mapping[str, Any]) -> str:
     """A row for each kind of call, a column for each number of e-mails."""
     steps = result["steps"]
     header = ("p50 (p99), ms", *(f"{step['count']:,}" for step in steps))
-    rows = [(name, *(f"{step['latency'][name][0]:.1f} ({step['latency'][name][1]:.1f})" for step in steps)) for name in steps[0]["latency"]]
+    rows = [
+        (
+            name,
+            *(f"{step['latency'][name][0]:.1f} ({step['latency'][name][1]:.1f})" for step in steps),
+        )
+        for name in steps[0]["latency"]
+    ]
     rows += [
-        (name, *(f"{step[key]:,.0f}" for step in steps)) for name, key in (("etcd's file in use, MiB", "in_use"), ("etcd's memory, MiB", "etcd"), ("API's memory, MiB", "api"))
+        (name, *(f"{step[key]:,.0f}" for step in steps))
+        for name, key in (
+            ("etcd's file in use, MiB", "in_use"),
+            ("etcd's memory, MiB", "etcd"),
+            ("API's memory, MiB", "api"),
+        )
     ]
     problems = result["problems"]
-    verdict = "Nothing grows with the number of finished e-mails." if not problems else "**Grown:**\n\n" + "\n".join(f"* {problem}" for problem in problems)
+    verdict = (
+        "Nothing grows with the number of finished e-mails."
+        if not problems
+        else "**Grown:**\n\n" + "\n".join(f"* {problem}" for problem in problems)
+    )
     return f"{report.table(header, rows)}\n\n{verdict}\n\n{report.made_on(result)}"
 
 
@@ -102,7 +132,10 @@ def _step(babygun: Babygun, numbers: Numbers, sink: Sink, stage: Stage) -> dict[
         ("?status=complete", "/emails?status=complete"),
         ("?status=incomplete (none)", "/emails?status=incomplete"),
         ("?status=failed (none)", "/emails?status=failed"),
-        ("?recipient= the newest's", f"/emails?recipient=b{mail.first + mail.count - 1}@example.net"),
+        (
+            "?recipient= the newest's",
+            f"/emails?recipient=b{mail.first + mail.count - 1}@example.net",
+        ),
         ("?recipient= the oldest's", f"/emails?recipient={_FIRST}"),
         ("GET /emails/{id}", f"/emails/{newest[-1]}"),
         ("GET /emails/{id}/log", f"/emails/{newest[-1]}/log"),
@@ -111,7 +144,12 @@ def _step(babygun: Babygun, numbers: Numbers, sink: Sink, stage: Stage) -> dict[
         latency[name] = _spread([api.timed(path) for _ in range(_CALLS)])
     roles = {role: memory(pids) for role, pids in babygun.roles.items()}
     in_use = scraped(f"{babygun.endpoint}/metrics")["etcd_mvcc_db_total_size_in_use_in_bytes"]
-    return {"latency": latency, "in_use": in_use / MIB, "etcd": roles["etcd"].rss / MIB, "api": roles["api"].pss / MIB}
+    return {
+        "latency": latency,
+        "in_use": in_use / MIB,
+        "etcd": roles["etcd"].rss / MIB,
+        "api": roles["api"].pss / MIB,
+    }
 
 
 def _spread(milliseconds: Sequence[float]) -> tuple[float, float]:
@@ -138,7 +176,9 @@ class _Api:
         answer = self._connection.getresponse()
         body = answer.read()
         if answer.status != 200:
-            raise BenchError(f"GET {path} was answered with {answer.status}: {body[:500].decode(errors='replace')}")
+            raise BenchError(
+                f"GET {path} was answered with {answer.status}: {body[:500].decode(errors='replace')}"
+            )
         return json.loads(body)
 
     def timed(self, path: str) -> float:
@@ -157,5 +197,8 @@ class _Api:
 
     def claimed_after(self, email_id: str) -> float:
         """Milliseconds from its acceptance to its claim."""
-        at = {entry["event"]: datetime.fromisoformat(entry["at"]) for entry in self.get(f"/emails/{email_id}/log")["entries"]}
+        at = {
+            entry["event"]: datetime.fromisoformat(entry["at"])
+            for entry in self.get(f"/emails/{email_id}/log")["entries"]
+        }
         return (at["claimed"] - at["accepted"]).total_seconds() * 1000

@@ -28,14 +28,28 @@ _PROGRAMS = {"load": ("load.c", "http.c", "smtp.c", "load.h"), "sink": ("sink.c"
 def compiled(name: Literal["load", "sink"]) -> Path:
     """The program, compiled where it isn't or its source is newer. Raises Unavailable where there is no compiler."""
     program, sources = BUILD / name, [SOURCES / source for source in _PROGRAMS[name]]
-    if program.exists() and program.stat().st_mtime > max(source.stat().st_mtime for source in sources):
+    if program.exists() and program.stat().st_mtime > max(
+        source.stat().st_mtime for source in sources
+    ):
         return program
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc")
     if not compiler:
-        raise Unavailable("gcc is not installed, and the load generator is in C: apt-get install gcc libc6-dev")
+        raise Unavailable(
+            "gcc is not installed, and the load generator is in C: apt-get install gcc libc6-dev"
+        )
     BUILD.mkdir(parents=True, exist_ok=True)
     new = program.with_suffix(f".{os.getpid()}")
-    run([compiler, "-O2", "-Wall", "-Wextra", "-o", new, *(source for source in sources if source.suffix == ".c")])
+    run(
+        [
+            compiler,
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-o",
+            new,
+            *(source for source in sources if source.suffix == ".c"),
+        ]
+    )
     new.replace(program)
     return program
 
@@ -107,7 +121,9 @@ class Sink:
     def count(self) -> Arrived:
         return Arrived(**json.loads(self._ask("count")))
 
-    def wait(self, stall: float = 30.0, poll: float = 0.05, seen: Callable[[Arrived], None] | None = None) -> Arrived:
+    def wait(
+        self, stall: float = 30.0, poll: float = 0.05, seen: Callable[[Arrived], None] | None = None
+    ) -> Arrived:
         """Waits until everything has come; ``seen`` gets each count. Raises BenchError where nothing new comes for ``stall`` seconds."""
         last, moved = -1, time.monotonic()
         while True:
@@ -119,7 +135,9 @@ class Sink:
             if arrived.distinct != last:
                 last, moved = arrived.distinct, time.monotonic()
             elif time.monotonic() - moved > stall:
-                raise BenchError(f"{arrived.distinct} of {arrived.expected} e-mails came, and no more for {stall:g} s")
+                raise BenchError(
+                    f"{arrived.distinct} of {arrived.expected} e-mails came, and no more for {stall:g} s"
+                )
             self._stage.check()
             time.sleep(poll)
 
@@ -158,14 +176,43 @@ class Load:
         times: Path | None = None,
         stall: int = 30,
     ) -> None:
-        command = [compiled("load"), protocol, "--port", ",".join(map(str, ports)), "--first", str(mail.first), "--count", str(mail.count), "--size", str(mail.size)]
-        command += ["--recipients", str(mail.recipients), "--connections", str(connections), "--rate", f"{rate:.6f}", "--batch", str(batch), "--path", path, "--stall", str(stall)]
+        command = [
+            compiled("load"),
+            protocol,
+            "--port",
+            ",".join(map(str, ports)),
+            "--first",
+            str(mail.first),
+            "--count",
+            str(mail.count),
+            "--size",
+            str(mail.size),
+        ]
+        command += [
+            "--recipients",
+            str(mail.recipients),
+            "--connections",
+            str(connections),
+            "--rate",
+            f"{rate:.6f}",
+            "--batch",
+            str(batch),
+            "--path",
+            path,
+            "--stall",
+            str(stall),
+        ]
         if times:
             command += ["--times", str(times)]
         self._stage = stage
         with suppress(OSError):
             stage.log("load").unlink()  # what an earlier run said
-        self._process = stage.start("load", command, environment={"AUTH": authorization} if authorization else {}, pipes=True)
+        self._process = stage.start(
+            "load",
+            command,
+            environment={"AUTH": authorization} if authorization else {},
+            pipes=True,
+        )
 
     @property
     def pid(self) -> int:
@@ -188,7 +235,10 @@ class Load:
 def sent_times(file: Path) -> list[tuple[float, float]]:
     """When each e-mail was sent (or due), and answered; 0: not yet."""
     numbers = _numbers(file)
-    return [(sent / 1e9, answered / 1e9) for sent, answered in zip(numbers[::2], numbers[1::2], strict=True)]
+    return [
+        (sent / 1e9, answered / 1e9)
+        for sent, answered in zip(numbers[::2], numbers[1::2], strict=True)
+    ]
 
 
 def arrival_times(file: Path) -> list[float]:

@@ -20,10 +20,13 @@ def describe(folder: Path) -> dict[str, Any]:
     return {
         "cores": len(os.sched_getaffinity(0)),
         "cpu": _first(r"model name\s*: (.*)", "/proc/cpuinfo") or platform.machine(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30), 1),
+        "memory_gib": round(
+            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30), 1
+        ),
         "system": _first(r'PRETTY_NAME="(.*)"', "/etc/os-release") or platform.system(),
         "kernel": platform.release(),
-        "python": platform.python_version() + ("" if optimised() else " (built without optimisations)"),
+        "python": platform.python_version()
+        + ("" if optimised() else " (built without optimisations)"),
         "filesystem": _filesystem(folder),
         "fsync_ms": round(fsync_time(folder) * 1000, 3),
         "load_before": round(os.getloadavg()[0], 2),

@@ -28,11 +28,15 @@ class Measured:
     sink_cpu: float
     others_cores: float  # cores that were busy with anything else on the machine, on average
     memory: Mapping[str, float]  # by role, the peak
-    peak_rss: Mapping[str, float]  # by role, as the kernel counts it since the start, shared pages in each process
+    peak_rss: Mapping[
+        str, float
+    ]  # by role, as the kernel counts it since the start, shared pages in each process
     refused: int
     duplicates: int
     stray: int  # e-mails of an earlier measurement that arrived in this one
-    latency: Mapping[str, float]  # p50, p99, max: sent to arrived; accepted_p50, accepted_p99: sent to acknowledged; empty where not asked for
+    latency: Mapping[
+        str, float
+    ]  # p50, p99, max: sent to arrived; accepted_p50, accepted_p99: sent to acknowledged; empty where not asked for
 
     @property
     def cpu_sum(self) -> float:
@@ -90,7 +94,12 @@ def measure(
         sent_at = sent_times(sent_file)
         times = _spread([done - at for at, done in sent_at], "accepted_")
         if sink:
-            times |= _spread([there - at for (at, _), there in zip(sent_at, arrival_times(arrived_file), strict=True)])
+            times |= _spread(
+                [
+                    there - at
+                    for (at, _), there in zip(sent_at, arrival_times(arrived_file), strict=True)
+                ]
+            )
     return Measured(
         count=mail.count,
         accept_rate=mail.count / sent.seconds,
@@ -109,4 +118,7 @@ def measure(
 
 
 def _spread(seconds: Sequence[float], prefix: str = "") -> dict[str, float]:
-    return {f"{prefix}{name}": percentile(seconds, part) * 1000 for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
+    return {
+        f"{prefix}{name}": percentile(seconds, part) * 1000
+        for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
+    }

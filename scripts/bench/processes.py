@@ -49,11 +49,24 @@ class Stage:
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="babygun-bench-", dir=self._parent))
         self.folder.chmod(0o755)  # Postfix's processes run as another user
-        self._guard = subprocess.Popen(python_command("babygun.dev.guard", str(GRACE)), env=python_environment(), stdin=subprocess.PIPE, start_new_session=True)
+        self._guard = subprocess.Popen(
+            python_command("babygun.dev.guard", str(GRACE)),
+            env=python_environment(),
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}  # a second Ctrl-C must not leave anything behind
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        before = {
+            number: signal.signal(number, signal.SIG_IGN)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }  # a second Ctrl-C must not leave anything behind
         try:
             self.end(*reversed(self._processes))
             if self._guard and self._guard.stdin:
@@ -83,7 +96,13 @@ class Stage:
         return self.folder / f"{name}.log"
 
     def start(
-        self, name: str, command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None, cwd: Path | None = None, pipes: bool = False
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        environment: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        pipes: bool = False,
     ) -> subprocess.Popen[bytes]:
         """Starts a process. ``pipes``: its standard input and output are ours; else the output goes to its log, as its errors do."""
         with self.log(name).open("ab") as log:
@@ -125,7 +144,11 @@ class Stage:
                 if is_ready():
                     return
             if process.poll() is not None or time.monotonic() > deadline:
-                what = f"ended with status {process.returncode}" if process.poll() is not None else f"was not ready within {within:g} s"
+                what = (
+                    f"ended with status {process.returncode}"
+                    if process.poll() is not None
+                    else f"was not ready within {within:g} s"
+                )
                 raise BenchError(f"{name} {what}:\n{self.last_words(name)}")
             time.sleep(0.05)
 
@@ -133,7 +156,9 @@ class Stage:
         """Raises BenchError where a process that should run has ended; ``but``: those that may."""
         for name, process in self._processes.items():
             if name not in but and process.poll() is not None:
-                raise BenchError(f"{name} ended with status {process.returncode}:\n{self.last_words(name)}")
+                raise BenchError(
+                    f"{name} ended with status {process.returncode}:\n{self.last_words(name)}"
+                )
 
     def last_words(self, name: str) -> str:
         with suppress(OSError):
@@ -150,17 +175,32 @@ class Stage:
                 self._guard.stdin.flush()
 
 
-def run(command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None, cwd: Path | None = None, within: float = 60.0) -> str:
+def run(
+    command: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    within: float = 60.0,
+) -> str:
     """Runs a command to its end; returns what it printed. Raises BenchError where it fails."""
     words = [os.fspath(word) for word in command]
     try:
         done = subprocess.run(
-            words, env=None if environment is None else dict(environment), cwd=cwd, capture_output=True, text=True, timeout=within, stdin=subprocess.DEVNULL, errors="replace"
+            words,
+            env=None if environment is None else dict(environment),
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=within,
+            stdin=subprocess.DEVNULL,
+            errors="replace",
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BenchError(f"{' '.join(words)}: {error}") from None
     if done.returncode:
-        raise BenchError(f"{' '.join(words)} ended with status {done.returncode}:\n{(done.stdout + done.stderr)[-_LAST:]}")
+        raise BenchError(
+            f"{' '.join(words)} ended with status {done.returncode}:\n{(done.stdout + done.stderr)[-_LAST:]}"
+        )
     return done.stdout
 
 

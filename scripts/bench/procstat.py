@@ -50,7 +50,9 @@ def cpu_seconds(roots: Sequence[int]) -> float:
 
 def busy_seconds() -> float:
     """CPU time that anything on this machine has used so far, all cores together; what a hypervisor took away does not count."""
-    user, nice, system, _idle, _iowait, irq, softirq = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8])
+    user, nice, system, _idle, _iowait, irq, softirq = map(
+        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]
+    )
     return (user + nice + system + irq + softirq) / _TICK
 
 
@@ -105,13 +107,20 @@ class Meter:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         after = {role: cpu_seconds(pids) for role, pids in self._roles.items()}
         self._stop.set()
         self._thread.join()
         for role, pids in self._roles.items():
             now = memory(pids)
-            self.costs[role] = Cost(after[role] - self._before[role], max(self._peaks[role], now.pss), now.peak_rss)
+            self.costs[role] = Cost(
+                after[role] - self._before[role], max(self._peaks[role], now.pss), now.peak_rss
+            )
 
     def _sample(self) -> None:
         while not self._stop.wait(self._interval):

@@ -22,7 +22,14 @@ def described(kind: str, machine: Mapping[str, Any], content: Mapping[str, Any])
     except BenchError:  # no checkout
         commit = ""
     command = " ".join(["python -m scripts.bench", *sys.argv[1:]])
-    return {"kind": kind, "at": datetime.now(UTC).isoformat(timespec="seconds"), "command": command, "commit": commit, "machine": dict(machine), **content}
+    return {
+        "kind": kind,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "commit": commit,
+        "machine": dict(machine),
+        **content,
+    }
 
 
 def save(result: Mapping[str, Any], output: Path | None) -> Path:
@@ -47,7 +54,13 @@ def write_part(page: Path, kind: str, text: str) -> None:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """In Markdown; all columns but the first are numbers."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    lines = [[cell.ljust(width) if not i else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))] for row in (header, *rows)]
+    lines = [
+        [
+            cell.ljust(width) if not i else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in (header, *rows)
+    ]
     rule = ["-" * (width - 1) + ("-" if not i else ":") for i, width in enumerate(widths)]
     return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
 
@@ -55,8 +68,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def made_on(result: Mapping[str, Any]) -> str:
     """The machine, the versions and the command, as sentences."""
     machine = result["machine"]
-    versions = {name: its for system in result.get("systems", ()) for name, its in system["versions"].items()} | dict(result.get("versions", {}))
-    others = f" Before it the machine's load was {machine['load_before']:g}." if machine["load_before"] >= 0.5 else ""
+    versions = {
+        name: its
+        for system in result.get("systems", ())
+        for name, its in system["versions"].items()
+    } | dict(result.get("versions", {}))
+    others = (
+        f" Before it the machine's load was {machine['load_before']:g}."
+        if machine["load_before"] >= 0.5
+        else ""
+    )
     return (
         f"`{result['command']}` on {result['at'][:10]}, commit {result['commit'] or '?'}: {machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']:g} GiB of memory, "
         f"{machine['system']}, Linux {machine['kernel']}, {machine['filesystem']}, an fsync takes {machine['fsync_ms']:.2g} ms; Python {machine['python']}, "
@@ -66,7 +87,18 @@ def made_on(result: Mapping[str, Any]) -> str:
 
 def comparison(result: Mapping[str, Any]) -> str:
     """The table of a comparison."""
-    header = ("", "accept /s", "× Postfix", "end to end /s", "× Postfix", "CPU, µs", "of that", "p50, ms", "p99, ms", "memory, MiB")
+    header = (
+        "",
+        "accept /s",
+        "× Postfix",
+        "end to end /s",
+        "× Postfix",
+        "CPU, µs",
+        "of that",
+        "p50, ms",
+        "p99, ms",
+        "memory, MiB",
+    )
     rows = []
     for system in result["systems"]:
         medians, ratio = system["summary"], system.get("ratios", {}).get("Postfix", {})
@@ -81,29 +113,55 @@ def comparison(result: Mapping[str, Any]) -> str:
                 _by_role(medians["cpu"]),
                 f"{medians['latency']['p50']:.1f}",
                 f"{medians['latency']['p99']:.1f}",
-                f"{sum(medians['memory'].values()):,.0f}" + (f" ({_by_role(medians['memory'])})" if len(medians["memory"]) > 1 else ""),
+                f"{sum(medians['memory'].values()):,.0f}"
+                + (f" ({_by_role(medians['memory'])})" if len(medians["memory"]) > 1 else ""),
             )
         )
     lines = [table(header, rows)]
-    lines += [f"{name} was skipped: {reason.splitlines()[0]}" for name, reason in result["skipped"].items()]
+    lines += [
+        f"{name} was skipped: {reason.splitlines()[0]}"
+        for name, reason in result["skipped"].items()
+    ]
     lines.append(made_on(result))
-    shares = ", ".join(f"{system['name']} {_share(system['summary']):.0f} %" for system in result["systems"])
-    lines.append(f"Load generator and sink took, of all CPU time of a run: {shares}. Other programs on the machine: {_others(result):.2f} cores on average.")
-    ratio = next((system["ratios"] for system in result["systems"] if system["name"] == "Babygun"), {})
+    shares = ", ".join(
+        f"{system['name']} {_share(system['summary']):.0f} %" for system in result["systems"]
+    )
+    lines.append(
+        f"Load generator and sink took, of all CPU time of a run: {shares}. Other programs on the machine: {_others(result):.2f} cores on average."
+    )
+    ratio = next(
+        (system["ratios"] for system in result["systems"] if system["name"] == "Babygun"), {}
+    )
     if ratio:
-        lines.append("Babygun's rate end to end is " + ", ".join(f"{its['rate']:.2f} times {name}'s" for name, its in ratio.items()) + ".")
-        medians = next(system["summary"] for system in result["systems"] if system["name"] == "Babygun")
-        lines += _acceptance(medians, ratio, "spread", f"With {result['machine']['cores']} API processes")
-        lines += _acceptance(medians, ratio, "batch", "By batches of 100 in one call, with one API process,")
+        lines.append(
+            "Babygun's rate end to end is "
+            + ", ".join(f"{its['rate']:.2f} times {name}'s" for name, its in ratio.items())
+            + "."
+        )
+        medians = next(
+            system["summary"] for system in result["systems"] if system["name"] == "Babygun"
+        )
+        lines += _acceptance(
+            medians, ratio, "spread", f"With {result['machine']['cores']} API processes"
+        )
+        lines += _acceptance(
+            medians, ratio, "batch", "By batches of 100 in one call, with one API process,"
+        )
     return "\n\n".join(lines)
 
 
-def _acceptance(medians: Mapping[str, Any], ratios: Mapping[str, Mapping[str, float]], name: str, how: str) -> list[str]:
+def _acceptance(
+    medians: Mapping[str, Any], ratios: Mapping[str, Mapping[str, float]], name: str, how: str
+) -> list[str]:
     """How fast another way of acceptance is, beside what the others accept."""
     if f"{name}_rate" not in medians:
         return []
-    beside = ", ".join(f"{its[name]:.2f} times {other}'s" for other, its in ratios.items() if name in its)
-    return [f"{how} it accepts {medians[f'{name}_rate']:,.0f} e-mails a second ({_by_role(medians[f'{name}_cpu'])} µs of CPU for each), {beside} rate of acceptance."]
+    beside = ", ".join(
+        f"{its[name]:.2f} times {other}'s" for other, its in ratios.items() if name in its
+    )
+    return [
+        f"{how} it accepts {medians[f'{name}_rate']:,.0f} e-mails a second ({_by_role(medians[f'{name}_cpu'])} µs of CPU for each), {beside} rate of acceptance."
+    ]
 
 
 _PART_TITLES = {
@@ -131,22 +189,39 @@ def scaling(result: Mapping[str, Any]) -> str:
     lines.append(made_on(result))
     busy = [each["summary"]["others_cores"] for cases in result["parts"].values() for each in cases]
     if busy:
-        lines.append(f"Other programs on the machine took {sum(busy) / len(busy):.2f} cores on average, at most {max(busy):.2f} in one case.")
+        lines.append(
+            f"Other programs on the machine took {sum(busy) / len(busy):.2f} cores on average, at most {max(busy):.2f} in one case."
+        )
     return "\n\n".join(lines)
 
 
 def _cases(name: str, cases: Sequence[Mapping[str, Any]]) -> str:
     """The table of one part: its rates beside the first case's."""
     delivers = bool(cases[0]["case"]["workers"])
-    rates = [each["summary"]["rate"] if delivers else each["summary"]["accept_rate"] for each in cases]
+    rates = [
+        each["summary"]["rate"] if delivers else each["summary"]["accept_rate"] for each in cases
+    ]
     header = ["", "end to end /s" if delivers else "accept /s", "× the first"]
     header += {"recipients": ["recipients /s"], "sizes": ["MB /s"]}.get(name, [])
     header += ["CPU, µs", "of that", "largest process, MiB"]
     rows = []
     for each, rate in zip(cases, rates, strict=True):
         medians, case = each["summary"], each["case"]
-        more = {"recipients": [f"{rate * case['recipients']:,.0f}"], "sizes": [f"{rate * case['size'] / 1e6:,.1f}"]}.get(name, [])
-        rows.append([each["label"], f"{rate:,.0f}", f"{rate / rates[0]:.2f}", *more, f"{medians['cpu_sum']:,.0f}", _by_role(medians["cpu"]), _by_role(medians["memory"])])
+        more = {
+            "recipients": [f"{rate * case['recipients']:,.0f}"],
+            "sizes": [f"{rate * case['size'] / 1e6:,.1f}"],
+        }.get(name, [])
+        rows.append(
+            [
+                each["label"],
+                f"{rate:,.0f}",
+                f"{rate / rates[0]:.2f}",
+                *more,
+                f"{medians['cpu_sum']:,.0f}",
+                _by_role(medians["cpu"]),
+                _by_role(medians["memory"]),
+            ]
+        )
     return table(header, rows)
 
 

@@ -20,7 +20,9 @@ from scripts.bench.systems.babygun import CONNECTIONS, Babygun
 Say = Callable[[str], None]
 _FIRST = 300  # e-mails that tell roughly how fast a case is
 _BATCHED = 1000  # e-mails under way in batches, with at least four batches
-_UNDER_WAY = 64 * MIB  # of large e-mails at once: a fraction of what one API process holds (the setting api_memory)
+_UNDER_WAY = (
+    64 * MIB
+)  # of large e-mails at once: a fraction of what one API process holds (the setting api_memory)
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,17 @@ class Case:
 
 PARTS: dict[str, tuple[Case, ...]] = {
     "processes": tuple(Case(f"{n} API, {n} worker", apis=n, workers=n) for n in (1, 2, 4)),
-    "recipients": tuple(Case(f"{n} recipients" if n > 1 else "1 recipient", recipients=n) for n in (1, 10, 50)),
-    "sizes": tuple(Case(label, size=size) for label, size in (("1 KB", 1024), ("100 KB", 100 << 10), ("2 MB", 2 << 20))),
-    "batches": tuple(Case(f"batches of {n}" if n > 1 else "one by one", batch=n, workers=0) for n in (1, 10, 100, 1000)),
+    "recipients": tuple(
+        Case(f"{n} recipients" if n > 1 else "1 recipient", recipients=n) for n in (1, 10, 50)
+    ),
+    "sizes": tuple(
+        Case(label, size=size)
+        for label, size in (("1 KB", 1024), ("100 KB", 100 << 10), ("2 MB", 2 << 20))
+    ),
+    "batches": tuple(
+        Case(f"batches of {n}" if n > 1 else "one by one", batch=n, workers=0)
+        for n in (1, 10, 100, 1000)
+    ),
 }
 BACKLOG = "backlog"
 
@@ -64,8 +74,18 @@ class Scaling:
             for case, its in zip(cases, found, strict=True):
                 done = self._case(case)
                 its.append(done)
-                self._say(f"{name}: {case.label:18} {done.rate or done.accept_rate:8,.0f} e-mails/s   {done.cpu_sum:7,.0f} µs of CPU each")
-        return [{"label": case.label, "case": vars(case), "summary": middle(its), "rounds": [each.as_dict() for each in its]} for case, its in zip(cases, found, strict=True)]
+                self._say(
+                    f"{name}: {case.label:18} {done.rate or done.accept_rate:8,.0f} e-mails/s   {done.cpu_sum:7,.0f} µs of CPU each"
+                )
+        return [
+            {
+                "label": case.label,
+                "case": vars(case),
+                "summary": middle(its),
+                "rounds": [each.as_dict() for each in its],
+            }
+            for case, its in zip(cases, found, strict=True)
+        ]
 
     def backlog(self, count: int) -> dict[str, Any]:
         """Accepts so many e-mails while there is no worker, then starts one and watches it to the end."""
@@ -81,7 +101,11 @@ class Scaling:
             with Meter(babygun.roles) as meter:
                 arrived = self._sink.wait(poll=0.2, seen=self._tell_progress(count))
             at = sorted(arrival_times(times))
-            rates = {"start": _rate(at, 0.02, 0.2), "middle": _rate(at, 0.4, 0.6), "end": _rate(at, 0.8, 0.98)}
+            rates = {
+                "start": _rate(at, 0.02, 0.2),
+                "middle": _rate(at, 0.4, 0.6),
+                "end": _rate(at, 0.8, 0.98),
+            }
             costs = meter.costs
             result = {
                 "count": count,
@@ -102,7 +126,9 @@ class Scaling:
             babygun.stop()
 
     def _case(self, case: Case) -> Measured:
-        babygun = Babygun(self._stage, self._sink.port, self._etcd).start(apis=case.apis, workers=case.workers)
+        babygun = Babygun(self._stage, self._sink.port, self._etcd).start(
+            apis=case.apis, workers=case.workers
+        )
         try:
             first = max(min(_FIRST, _UNDER_WAY // case.size), 4 * case.batch)
             done = self._measure(babygun, case, first)
@@ -122,7 +148,9 @@ class Scaling:
         def send(times: object) -> Sent:
             return babygun.load(mail, batch=case.batch, connections=case.connections).wait()
 
-        done = measure(babygun, mail, self._sink if case.workers else None, self._stage.folder, send=send)
+        done = measure(
+            babygun, mail, self._sink if case.workers else None, self._stage.folder, send=send
+        )
         largest = {role: largest_peak(roots) / MIB for role, roots in babygun.roles.items()}
         return replace(done, memory=largest)
 

@@ -35,12 +35,24 @@ Say = Callable[[str], None]
 
 def add_command(commands: Any) -> argparse.ArgumentParser:
     """``sustained`` on the command line; ``commands``: argparse's subparsers."""
-    command: argparse.ArgumentParser = commands.add_parser("sustained", help="minutes of mail at two thirds of the highest rate: does everything level off?")
+    command: argparse.ArgumentParser = commands.add_parser(
+        "sustained",
+        help="minutes of mail at two thirds of the highest rate: does everything level off?",
+    )
     command.add_argument("--minutes", type=float, default=10, help="default: 10")
     command.add_argument("--quota-mb", type=int, metavar="MIB", help="etcd's quota (default: 8192)")
-    command.add_argument("--rate", type=float, default=0, help="e-mails a second, instead of two thirds of what is measured first")
-    command.add_argument("--size", type=int, default=1024, help="bytes of an e-mail (default: 1024)")
-    command.add_argument("--every", type=float, default=5, help="seconds between two samples (default: 5)")
+    command.add_argument(
+        "--rate",
+        type=float,
+        default=0,
+        help="e-mails a second, instead of two thirds of what is measured first",
+    )
+    command.add_argument(
+        "--size", type=int, default=1024, help="bytes of an e-mail (default: 1024)"
+    )
+    command.add_argument(
+        "--every", type=float, default=5, help="seconds between two samples (default: 5)"
+    )
     return command
 
 
@@ -48,12 +60,29 @@ def command(arguments: argparse.Namespace, say: Say) -> dict[str, Any]:
     """The run as its command line says it."""
     with Stage() as stage:
         on = machine.describe(stage.folder)
-        found = run(stage, say, minutes=arguments.minutes, quota_mb=arguments.quota_mb, rate=arguments.rate, size=arguments.size, every=arguments.every)
+        found = run(
+            stage,
+            say,
+            minutes=arguments.minutes,
+            quota_mb=arguments.quota_mb,
+            rate=arguments.rate,
+            size=arguments.size,
+            every=arguments.every,
+        )
     kind = "sustained-small" if arguments.quota_mb else "sustained"
     return report.described(kind, on, found)
 
 
-def run(stage: Stage, say: Say, *, minutes: float, quota_mb: int | None, rate: float, size: int, every: float) -> dict[str, Any]:
+def run(
+    stage: Stage,
+    say: Say,
+    *,
+    minutes: float,
+    quota_mb: int | None,
+    rate: float,
+    size: int,
+    every: float,
+) -> dict[str, Any]:
     """The run; returns its result, with ``problems``: what was not as it should be, a sentence each. ``rate`` 0: measured first."""
     etcd = etcd_binary(say)
     sink, numbers = Sink(stage), Numbers()
@@ -64,11 +93,17 @@ def run(stage: Stage, say: Say, *, minutes: float, quota_mb: int | None, rate: f
         highest = 0.0
         if not rate:
             speed = measure(babygun, numbers.mail(1000, size=size), sink, stage.folder).rate
-            speed = measure(babygun, numbers.mail(int(speed * _WARM_UP), size=size), sink, stage.folder).rate
-            highest = measure(babygun, numbers.mail(int(speed * _MEASURE), size=size), sink, stage.folder).rate
+            speed = measure(
+                babygun, numbers.mail(int(speed * _WARM_UP), size=size), sink, stage.folder
+            ).rate
+            highest = measure(
+                babygun, numbers.mail(int(speed * _MEASURE), size=size), sink, stage.folder
+            ).rate
             say(f"the highest rate is {highest:,.0f} e-mails a second")
             rate = PART * highest
-        say(f"{rate:,.0f} e-mails a second for {minutes:g} minutes, etcd's quota {quota >> 20:,} MiB")
+        say(
+            f"{rate:,.0f} e-mails a second for {minutes:g} minutes, etcd's quota {quota >> 20:,} MiB"
+        )
         mail = numbers.mail(int(rate * minutes * 60), size=size)
         sent_file, arrived_file = stage.folder / "sent", stage.folder / "arrived"
         sink.expect(mail, arrived_file)
@@ -90,14 +125,33 @@ def run(stage: Stage, say: Say, *, minutes: float, quota_mb: int | None, rate: f
             arrived = _wait(sink, mail.count - refused)
             if lost := mail.count - refused - arrived.distinct:
                 problems.append(f"{lost} e-mails were acknowledged and did not come")
-        problems += [f"{gone} of {_WAITING} incomplete e-mails are not as they were" for gone in [_missing(babygun, waiting)] if gone]
+        problems += [
+            f"{gone} of {_WAITING} incomplete e-mails are not as they were"
+            for gone in [_missing(babygun, waiting)]
+            if gone
+        ]
         problems += [f"{refused} e-mails were refused"] if refused else []
-        problems += [f"{extra} e-mails came twice" for extra in [arrived.messages - arrived.distinct] if extra]
+        problems += [
+            f"{extra} e-mails came twice"
+            for extra in [arrived.messages - arrived.distinct]
+            if extra
+        ]
         problems += judged(sampler.samples, rate=rate, size=size, quota=quota / MIB)
     finally:
         babygun.stop()
-    settings = {"minutes": minutes, "quota_mib": quota >> 20, "size": size, "rate": rate, "highest": highest}
-    return {"versions": {"etcd": etcd.version}, "settings": settings, "problems": problems, "samples": [asdict(sample) for sample in sampler.samples]}
+    settings = {
+        "minutes": minutes,
+        "quota_mib": quota >> 20,
+        "size": size,
+        "rate": rate,
+        "highest": highest,
+    }
+    return {
+        "versions": {"etcd": etcd.version},
+        "settings": settings,
+        "problems": problems,
+        "samples": [asdict(sample) for sample in sampler.samples],
+    }
 
 
 def judged(samples: Sequence[Sample], *, rate: float, size: int, quota: float) -> list[str]:
@@ -111,36 +165,62 @@ def judged(samples: Sequence[Sample], *, rate: float, size: int, quota: float) -
     slower = _slower(samples)
     reached = (samples[-1].accepted - samples[0].accepted) / (samples[-1].at - samples[0].at)
     if reached < 0.95 * rate:
-        problems.append(f"it did not keep up: {reached:,.0f} of {rate:,.0f} e-mails a second{slower}")
+        problems.append(
+            f"it did not keep up: {reached:,.0f} of {rate:,.0f} e-mails a second{slower}"
+        )
     backlog = last[-1].accepted - last[-1].delivered
     if backlog > 5 * rate:
         problems.append(f"{backlog:,} e-mails wait at the end{slower}")
-    if last[-1].shed_contents > samples[0].shed_contents:  # what is retained is no measure then: it settles below the mark where new mail is refused
+    if (
+        last[-1].shed_contents > samples[0].shed_contents
+    ):  # what is retained is no measure then: it settles below the mark where new mail is refused
         if (most := max(sample.in_use for sample in samples)) > 0.95 * quota:
             problems.append(f"{most:,.0f} MiB were in use, more than 95 % of the quota")
         retained = max(0.95 * quota - _mean(middle, "in_use"), 0.0)
-        index = max(_mean(last, "in_use") - _mean(middle, "in_use"), 0.0) * _INDEX / (1.25 * size + _RECORD)
+        index = (
+            max(_mean(last, "in_use") - _mean(middle, "in_use"), 0.0)
+            * _INDEX
+            / (1.25 * size + _RECORD)
+        )
     else:
         retained, index = mails * (1.25 * size + _RECORD) / MIB, mails * _INDEX / MIB
-    for name, allowed in (("in_use", 1.25 * retained + max(32.0, 0.04 * quota)), ("etcd_anonymous", 1.25 * index + 96), ("api", 16.0), ("worker", 16.0)):
+    for name, allowed in (
+        ("in_use", 1.25 * retained + max(32.0, 0.04 * quota)),
+        ("etcd_anonymous", 1.25 * index + 96),
+        ("api", 16.0),
+        ("worker", 16.0),
+    ):
         grown = _mean(last, name) - _mean(middle, name)
         if grown > allowed + 0.1 * _mean(middle, name) * (name != "in_use"):
-            problems.append(f"{name} has grown by {grown:,.0f} MiB in the last third, and what is retained accounts for {allowed:,.0f} MiB at most")
+            problems.append(
+                f"{name} has grown by {grown:,.0f} MiB in the last third, and what is retained accounts for {allowed:,.0f} MiB at most"
+            )
     if (fullest := max(sample.file for sample in samples)) > 0.98 * quota:
         problems.append(f"etcd's file came to {fullest:,.0f} MiB, within 2 % of the quota")
-    end = samples[-max(3, third // 2) :]  # what gets longer and longer is longest there; other programs' disturbance passes
+    end = samples[
+        -max(3, third // 2) :
+    ]  # what gets longer and longer is longest there; other programs' disturbance passes
     before, after = _median(middle, "p99"), _median(end, "p99")
     if after > max(2 * before, 200):
-        problems.append(f"POST to 250 takes longer and longer: p99 {before:,.0f} ms in the second third, {after:,.0f} ms at the end{slower}")
+        problems.append(
+            f"POST to 250 takes longer and longer: p99 {before:,.0f} ms in the second third, {after:,.0f} ms at the end{slower}"
+        )
     return problems
 
 
 def _slower(samples: Sequence[Sample]) -> str:
     """Says so where the machine itself became slower: a rate that was two thirds of the highest may be all that it carries then."""
     third = len(samples) // 3
-    first, *later = (_median(samples[at : at + third], "sink_cpu") for at in (0, *range(third, len(samples) - third + 1)))
+    first, *later = (
+        _median(samples[at : at + third], "sink_cpu")
+        for at in (0, *range(third, len(samples) - third + 1))
+    )
     slowest = max(later)
-    return f" (the machine became slower: an e-mail cost the sink {first:.0f} µs of CPU in the first third, {slowest:.0f} later)" if slowest > 1.2 * first else ""
+    return (
+        f" (the machine became slower: an e-mail cost the sink {first:.0f} µs of CPU in the first third, {slowest:.0f} later)"
+        if slowest > 1.2 * first
+        else ""
+    )
 
 
 def _median(samples: Sequence[Sample], name: str) -> float:
@@ -187,7 +267,10 @@ def markdown(result: Mapping[str, Any]) -> str:
             f"{s.rate:,.0f}",
             f"{s.p50:,.0f}",
             f"{s.p99:,.0f}",
-            *(f"{value:,.0f}" for value in (s.file, s.in_use, s.etcd, s.etcd_anonymous, s.api, s.worker)),
+            *(
+                f"{value:,.0f}"
+                for value in (s.file, s.in_use, s.etcd, s.etcd_anonymous, s.api, s.worker)
+            ),
             f"{s.shed_contents:,}",
             f"{s.shed_emails:,}",
             f"{s.sink_cpu:.0f}",
@@ -195,9 +278,16 @@ def markdown(result: Mapping[str, Any]) -> str:
         for s in _thinned(samples)
     ]
     total = samples[-1].delivered if samples else 0
-    kept = f"{settings['rate']:,.0f} e-mails of {settings['size']:,} bytes a second" + (f", two thirds of {settings['highest']:,.0f}," if settings["highest"] else "")
+    kept = f"{settings['rate']:,.0f} e-mails of {settings['size']:,} bytes a second" + (
+        f", two thirds of {settings['highest']:,.0f}," if settings["highest"] else ""
+    )
     first = f"{kept} for {settings['minutes']:g} minutes ({total:,} delivered), etcd's quota {settings['quota_mib']:,} MiB:"
-    verdict = "All as it should be." if not result["problems"] else "**Not as it should be:**\n\n" + "\n".join(f"* {problem}" for problem in result["problems"])
+    verdict = (
+        "All as it should be."
+        if not result["problems"]
+        else "**Not as it should be:**\n\n"
+        + "\n".join(f"* {problem}" for problem in result["problems"])
+    )
     return f"{first}\n\n{report.table(header, rows)}\n\n{verdict}\n\n{report.made_on(result)}"
 
 
@@ -221,7 +311,17 @@ def _schedule(babygun: Babygun, size: int, number: int) -> tuple[str, str]:
     """Accepts an e-mail that waits for two days; returns its id and its text."""
     body = f"waiting {number} ".ljust(size, "w")
     due = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    told = _call(babygun, "/emails", {"sender": "bench@example.com", "to": ["later@example.net"], "subject": "later", "body": body, "send_at": due})
+    told = _call(
+        babygun,
+        "/emails",
+        {
+            "sender": "bench@example.com",
+            "to": ["later@example.net"],
+            "subject": "later",
+            "body": body,
+            "send_at": due,
+        },
+    )
     return told["id"], body
 
 

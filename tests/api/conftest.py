@@ -21,7 +21,12 @@ from babygun.store.access.clients import create_client
 from babygun.store.records import Client, Scope
 from tests.api.proxy import Proxy, proxy_to
 
-EMAIL: dict[str, Any] = {"sender": "shop@example.com", "to": "ann@example.org", "subject": "Hello", "body": "Hi Ann\n"}
+EMAIL: dict[str, Any] = {
+    "sender": "shop@example.com",
+    "to": "ann@example.org",
+    "subject": "Hello",
+    "body": "Hi Ann\n",
+}
 SEND_AND_READ: tuple[Scope, ...] = ("emails:send", "emails:read")
 
 
@@ -34,7 +39,9 @@ class Answer:
 
     def problem(self, status: int, slug: str, field: str | None = None) -> Any:
         """The problem document, whose shape and kind are checked."""
-        assert (self.status, self.json.get("type")) == (status, f"urn:babygun:problem:{slug}"), self.text
+        assert (self.status, self.json.get("type")) == (status, f"urn:babygun:problem:{slug}"), (
+            self.text
+        )
         assert self.headers["Content-Type"] == "application/problem+json"
         assert self.json["status"] == status
         assert self.json["title"]
@@ -47,11 +54,22 @@ class Answer:
 class RunningApi:
     """One API process's worth of API, called as a client would."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession, store: Store, stop: asyncio.Event) -> None:
+    def __init__(
+        self, url: str, session: aiohttp.ClientSession, store: Store, stop: asyncio.Event
+    ) -> None:
         self.url, self.stop, self._session, self._store = url, stop, session, store
         self.token = ""
 
-    async def call(self, method: str, path: str, *, token: str | None = None, headers: dict[str, str] | None = None, content_type: str | None = None, **arguments: Any) -> Answer:
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        headers: dict[str, str] | None = None,
+        content_type: str | None = None,
+        **arguments: Any,
+    ) -> Answer:
         """``token``: None for the usual one, "" for none."""
         sent = dict(headers or {})
         if content_type:
@@ -60,16 +78,31 @@ class RunningApi:
             token = self.token
         if token:
             sent.setdefault("Authorization", f"Bearer {token}")
-        async with self._session.request(method, self.url + path, headers=sent, allow_redirects=False, **arguments) as response:
+        async with self._session.request(
+            method, self.url + path, headers=sent, allow_redirects=False, **arguments
+        ) as response:
             text = await response.text()
-            value = json.loads(text) if text and "json" in response.headers.get("Content-Type", "") else None
+            value = (
+                json.loads(text)
+                if text and "json" in response.headers.get("Content-Type", "")
+                else None
+            )
             assert response.headers["X-Request-Id"]
             return Answer(response.status, response.headers, text, value)
 
-    async def send(self, token: str | None = None, http_headers: dict[str, str] | None = None, **changes: Any) -> Answer:
+    async def send(
+        self, token: str | None = None, http_headers: dict[str, str] | None = None, **changes: Any
+    ) -> Answer:
         """POST /emails of a good e-mail with some fields changed; None leaves one out."""
         email = {name: value for name, value in (EMAIL | changes).items() if value is not None}
-        return await self.call("POST", "/emails", token=token, headers=http_headers, data=BytesIO(json.dumps(email).encode()), content_type="application/json")
+        return await self.call(
+            "POST",
+            "/emails",
+            token=token,
+            headers=http_headers,
+            data=BytesIO(json.dumps(email).encode()),
+            content_type="application/json",
+        )
 
     async def accepted(self, token: str | None = None, **changes: Any) -> str:
         """The id of a new e-mail."""
@@ -78,7 +111,9 @@ class RunningApi:
         return str(answer.json["id"])
 
     async def client(self, *scopes: Scope, rate: float | None = None) -> tuple[Client, str]:
-        return await create_client(self._store, name="test", scopes=scopes or SEND_AND_READ, rate=rate)
+        return await create_client(
+            self._store, name="test", scopes=scopes or SEND_AND_READ, rate=rate
+        )
 
     async def token_for(self, *scopes: Scope, rate: float | None = None) -> str:
         """A token of a new client."""
@@ -94,7 +129,14 @@ def basic(client_id: str, secret: str) -> dict[str, str]:
 
 @pytest.fixture
 def api_settings(settings: Settings) -> Settings:
-    return replace(settings, api_host="127.0.0.1", api_port=0, relay_url="smtp://127.0.0.1:2525", etcd_timeout=2.0, drain_timeout=2.0)
+    return replace(
+        settings,
+        api_host="127.0.0.1",
+        api_port=0,
+        relay_url="smtp://127.0.0.1:2525",
+        etcd_timeout=2.0,
+        drain_timeout=2.0,
+    )
 
 
 @pytest.fixture

@@ -42,7 +42,10 @@ class Proxy:
         self._writers.add(behind)
         if not self._up:  # cut meanwhile
             behind.transport.abort()
-        pumps = [asyncio.create_task(self._pump(reader, behind, False)), asyncio.create_task(self._pump(behind_reader, writer, True))]
+        pumps = [
+            asyncio.create_task(self._pump(reader, behind, False)),
+            asyncio.create_task(self._pump(behind_reader, writer, True)),
+        ]
         self._tasks.update(pumps)
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         for pump in pumps:
@@ -51,7 +54,9 @@ class Proxy:
             end.transport.abort()
         self._writers -= {writer, behind}
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: bool) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: bool
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
                 if answers:

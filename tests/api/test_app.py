@@ -35,7 +35,9 @@ async def test_busy_port_is_told_in_one_sentence(api_settings: Settings) -> None
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(SettingsError, match=re.escape(f"something listens on 127.0.0.1:{port} already")):
+        with pytest.raises(
+            SettingsError, match=re.escape(f"something listens on 127.0.0.1:{port} already")
+        ):
             await serve_until(replace(api_settings, api_port=port))
 
 
@@ -76,21 +78,35 @@ def certificate(folder: Path) -> tuple[str, str]:
     )
     cert_path, key_path = folder / "cert.pem", folder / "key.pem"
     cert_path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    key_path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
     return str(cert_path), str(key_path)
 
 
-async def test_certificate_makes_it_https(api_settings: Settings, store: Store, tmp_path: Path) -> None:
+async def test_certificate_makes_it_https(
+    api_settings: Settings, store: Store, tmp_path: Path
+) -> None:
     cert, key = certificate(tmp_path)
-    async with running(replace(api_settings, api_host="localhost", api_cert=cert, api_key=key), store) as api:
+    async with running(
+        replace(api_settings, api_host="localhost", api_cert=cert, api_key=key), store
+    ) as api:
         assert api.url.startswith("https://localhost:")
         trust = ssl.create_default_context(cafile=cert)
         assert (await api.call("GET", "/healthz", ssl=trust)).status == 200
 
 
-async def test_certificate_that_can_not_be_used_is_told_in_one_sentence(api_settings: Settings, tmp_path: Path) -> None:
+async def test_certificate_that_can_not_be_used_is_told_in_one_sentence(
+    api_settings: Settings, tmp_path: Path
+) -> None:
     with pytest.raises(SettingsError, match=r"^api_cert: .*none can't be read: No such file"):
-        await serve_until(replace(api_settings, api_cert=str(tmp_path / "none"), api_key=str(tmp_path / "none")))
+        await serve_until(
+            replace(api_settings, api_cert=str(tmp_path / "none"), api_key=str(tmp_path / "none"))
+        )
 
 
 async def test_renewed_certificate_serves_new_connections_and_a_broken_one_does_not_replace_it(
@@ -100,7 +116,9 @@ async def test_renewed_certificate_serves_new_connections_and_a_broken_one_does_
     cert, key = certificate(tmp_path)
     (tmp_path / "new").mkdir()
     new_cert, new_key = certificate(tmp_path / "new")
-    async with running(replace(api_settings, api_host="localhost", api_cert=cert, api_key=key), store) as api:
+    async with running(
+        replace(api_settings, api_host="localhost", api_cert=cert, api_key=key), store
+    ) as api:
         port = int(api.url.rpartition(":")[2])
         before = await asyncio.to_thread(ssl.get_server_certificate, ("localhost", port))
         Path(key).write_bytes(b"rubbish")  # noqa: ASYNC240 (a test's own small files)
@@ -109,21 +127,30 @@ async def test_renewed_certificate_serves_new_connections_and_a_broken_one_does_
         shutil.move(new_cert, cert)
         shutil.move(new_key, key)
         async with asyncio.timeout(10):
-            while await asyncio.to_thread(ssl.get_server_certificate, ("localhost", port)) == before:  # noqa: ASYNC110 (another thread's work)
+            while (  # noqa: ASYNC110
+                await asyncio.to_thread(ssl.get_server_certificate, ("localhost", port)) == before
+            ):
                 await asyncio.sleep(0.02)
         trust = ssl.create_default_context(cafile=cert)
         assert (await api.call("GET", "/healthz", ssl=trust)).status == 200
 
 
 async def test_stop_finishes_what_is_in_flight(api_settings: Settings, store: Store) -> None:
-    async with proxy_to(api_settings.etcd_endpoints[0]) as proxy, running(replace(api_settings, etcd_endpoints=(proxy.url,)), store) as api:
+    async with (
+        proxy_to(api_settings.etcd_endpoints[0]) as proxy,
+        running(replace(api_settings, etcd_endpoints=(proxy.url,)), store) as api,
+    ):
         await until_ready(api)
         api.token = await api.token_for()
         await api.send()
         proxy.swallow_answers()
         in_flight = asyncio.create_task(api.send())
         async with asyncio.timeout(5):
-            while (await store.client.range(store.keys.emails, range_end(store.keys.emails), keys_only=True)).count < 2:
+            while (
+                await store.client.range(
+                    store.keys.emails, range_end(store.keys.emails), keys_only=True
+                )
+            ).count < 2:
                 pass
         api.stop.set()
         with pytest.raises(aiohttp.ClientConnectionError):

@@ -18,29 +18,77 @@ from scripts.bench.loadgen import ROOT, Load, Mail, Sink, arrival_times, sent_ti
 from scripts.bench.processes import BenchError, Stage
 from scripts.bench.procstat import Meter
 
-needs_compiler = pytest.mark.skipif(not (shutil.which("gcc") or shutil.which("cc")), reason="gcc is not installed")
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("gcc") or shutil.which("cc")), reason="gcc is not installed"
+)
 needs_etcd = pytest.mark.skipif(find_etcd() is None, reason="no etcd is prepared: make install")
 
 
 @needs_compiler
 @needs_etcd
-def test_comparison_of_babygun_alone_writes_a_result_with_rates_costs_and_latencies(tmp_path: Path) -> None:
+def test_comparison_of_babygun_alone_writes_a_result_with_rates_costs_and_latencies(
+    tmp_path: Path,
+) -> None:
     output, page = tmp_path / "result.json", tmp_path / "page.md"
     page.write_text("before\n<!-- bench:compare -->\nold\n<!-- /bench:compare -->\nafter\n")
-    words = ["compare", "--only", "babygun", "--rounds", "1", "--count", "200", "--seconds", "1", "--output", output, "--write", page]
-    done = subprocess.run([sys.executable, "-m", "scripts.bench", *words], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=50)
+    words = [
+        "compare",
+        "--only",
+        "babygun",
+        "--rounds",
+        "1",
+        "--count",
+        "200",
+        "--seconds",
+        "1",
+        "--output",
+        output,
+        "--write",
+        page,
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.bench", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(output.read_text())
     (system,) = result["systems"]
     (only,) = system["rounds"]
-    assert (system["name"], only["accept"]["count"], only["deliver"]["count"]) == ("Babygun", 200, 200)
-    assert set(only["deliver"]["cpu"]) == set(only["deliver"]["memory"]) == {"api", "worker", "etcd"}
-    assert all(value > 0 for value in (*only["deliver"]["cpu"].values(), *only["deliver"]["memory"].values(), only["accept"]["accept_rate"], only["deliver"]["rate"]))
+    assert (system["name"], only["accept"]["count"], only["deliver"]["count"]) == (
+        "Babygun",
+        200,
+        200,
+    )
+    assert (
+        set(only["deliver"]["cpu"]) == set(only["deliver"]["memory"]) == {"api", "worker", "etcd"}
+    )
+    assert all(
+        value > 0
+        for value in (
+            *only["deliver"]["cpu"].values(),
+            *only["deliver"]["memory"].values(),
+            only["accept"]["accept_rate"],
+            only["deliver"]["rate"],
+        )
+    )
     assert only["accept"]["rate"] == 0  # nothing was delivered
-    assert 0 < only["light"]["latency"]["accepted_p50"] < only["light"]["latency"]["p50"] <= only["light"]["latency"]["p99"]
+    assert (
+        0
+        < only["light"]["latency"]["accepted_p50"]
+        < only["light"]["latency"]["p50"]
+        <= only["light"]["latency"]["p99"]
+    )
     assert (only["deliver"]["duplicates"], only["deliver"]["stray"]) == (0, 0)
     text = page.read_text()
-    assert text.startswith("before\n<!-- bench:compare -->\n|") and text.endswith("<!-- /bench:compare -->\nafter\n") and "old" not in text
+    assert (
+        text.startswith("before\n<!-- bench:compare -->\n|")
+        and text.endswith("<!-- /bench:compare -->\nafter\n")
+        and "old" not in text
+    )
     assert "Babygun" in text and result["machine"]["cpu"] in text
 
 
@@ -50,11 +98,25 @@ def test_sink_counts_each_number_once_and_tells_duplicates_and_strays() -> None:
         sink = Sink(stage)
         sink.expect(Mail(100, 50), stage.folder / "arrived")
         for mail in (Mail(100, 50), Mail(120, 10), Mail(7, 3, recipients=4)):
-            assert Load(stage, "smtp", [sink.port], mail, connections=3, times=stage.folder / "sent").wait().refused == 0
+            assert (
+                Load(stage, "smtp", [sink.port], mail, connections=3, times=stage.folder / "sent")
+                .wait()
+                .refused
+                == 0
+            )
         counted = sink.wait()
-        assert (counted.distinct, counted.messages, counted.stray, counted.recipients) == (50, 63, 3, 72)
-        assert all(counted.first <= at <= counted.last for at in arrival_times(stage.folder / "arrived"))
-        assert all(counted.last < sent <= answered for sent, answered in sent_times(stage.folder / "sent"))  # the strays came last
+        assert (counted.distinct, counted.messages, counted.stray, counted.recipients) == (
+            50,
+            63,
+            3,
+            72,
+        )
+        assert all(
+            counted.first <= at <= counted.last for at in arrival_times(stage.folder / "arrived")
+        )
+        assert all(
+            counted.last < sent <= answered for sent, answered in sent_times(stage.folder / "sent")
+        )  # the strays came last
 
 
 @needs_compiler
@@ -63,11 +125,16 @@ def test_load_at_a_rate_keeps_to_it() -> None:
         sink = Sink(stage)
         sink.expect(Mail(0, 30))
         sent = Load(stage, "smtp", [sink.port], Mail(0, 30), rate=100).wait()
-        assert sent.seconds >= 0.29  # the last one is due then; no upper bound, since the machine may be busy
+        assert (
+            sent.seconds >= 0.29
+        )  # the last one is due then; no upper bound, since the machine may be busy
 
 
 def test_stage_ends_its_processes_and_removes_its_folder() -> None:
-    with pytest.raises(BenchError, match=r"(?s)sleeper was not ready.*last words"), Stage() as stage:
+    with (
+        pytest.raises(BenchError, match=r"(?s)sleeper was not ready.*last words"),
+        Stage() as stage,
+    ):
         process = stage.start("sleeper", ["sh", "-c", "sleep 300 & echo $! last words; wait"])
         try:
             stage.ready("sleeper", lambda: False, within=0.5)
@@ -88,7 +155,13 @@ def test_meter_counts_the_time_of_children_that_have_ended() -> None:
     work = "for _ in range(3_000_000): pass"
     with Stage() as stage:
         process = stage.start(
-            "parent", [sys.executable, "-c", f"import subprocess, sys; input(); subprocess.run([sys.executable, '-c', {work!r}]); print(flush=True); input()"], pipes=True
+            "parent",
+            [
+                sys.executable,
+                "-c",
+                f"import subprocess, sys; input(); subprocess.run([sys.executable, '-c', {work!r}]); print(flush=True); input()",
+            ],
+            pipes=True,
         )
         assert process.stdin and process.stdout
         with Meter({"parent": [process.pid]}) as meter:
@@ -98,7 +171,9 @@ def test_meter_counts_the_time_of_children_that_have_ended() -> None:
     assert meter.costs["parent"].cpu > 0.02 and meter.costs["parent"].peak > 1 << 20
 
 
-def test_systems_that_are_not_installed_are_named_with_the_way_to_install_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_systems_that_are_not_installed_are_named_with_the_way_to_install_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(shutil, "which", lambda program, **rest: None)
     said: list[str] = []
     kinds, missing = prepared(["postfix", "celery", "bullmq"], said.append)

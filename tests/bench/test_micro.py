@@ -13,9 +13,32 @@ from tests.support.paths import ROOT
 
 def test_micro_benchmarks_run_once_each_as_make_calls_them() -> None:
     pytest.importorskip("pytest_benchmark")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    options = ["-o", "addopts=--strict-markers", "-o", "python_files=micro_*.py", "--benchmark-disable", "-q"]
-    options += [word for plugin in ("cacheprovider", "schemathesis", "hypothesispytest", "xdist") for word in ("-p", f"no:{plugin}")]  # they take seconds to load
-    assert " ".join(options[:2]) in (makefile := (ROOT / "Makefile").read_text()) and "python_files='micro_*.py' tests/micro" in makefile
-    done = subprocess.run([sys.executable, "-m", "pytest", *options, "tests/micro"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=50)
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
+    }
+    options = [
+        "-o",
+        "addopts=--strict-markers",
+        "-o",
+        "python_files=micro_*.py",
+        "--benchmark-disable",
+        "-q",
+    ]
+    options += [
+        word
+        for plugin in ("cacheprovider", "schemathesis", "hypothesispytest", "xdist")
+        for word in ("-p", f"no:{plugin}")
+    ]  # they take seconds to load
+    assert (
+        " ".join(options[:2]) in (makefile := (ROOT / "Makefile").read_text())
+        and "python_files='micro_*.py' tests/micro" in makefile
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "tests/micro"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
     assert done.returncode == 0 and "passed" in done.stdout, done.stdout + done.stderr

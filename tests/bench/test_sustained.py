@@ -19,7 +19,14 @@ EVEN = Sample(0, 0, 0, 1000, 1000, 10, 50, 100, 90, 1, 0, 300, 200, 50, 50, 0, 0
 def run(**changes: Any) -> list[Sample]:
     """Thirty samples, a second and 1,000 e-mails apart; ``changes``: functions of the sample's number."""
     return [
-        dataclasses.replace(EVEN, **({"at": float(n), "accepted": 1000 * n, "delivered": 1000 * n} | {name: value(n) for name, value in changes.items()})) for n in range(1, 31)
+        dataclasses.replace(
+            EVEN,
+            **(
+                {"at": float(n), "accepted": 1000 * n, "delivered": 1000 * n}
+                | {name: value(n) for name, value in changes.items()}
+            ),
+        )
+        for n in range(1, 31)
     ]
 
 
@@ -36,15 +43,30 @@ def test_run_that_grows_by_what_is_retained_has_no_problem() -> None:
 
 
 def test_run_that_sheds_may_fill_its_quota_up_to_the_mark() -> None:
-    assert judged(run(in_use=lambda n: 90 + 4.5 * n, etcd_anonymous=lambda n: 200 + 12 * n, shed_contents=lambda n: n)) == []
+    assert (
+        judged(
+            run(
+                in_use=lambda n: 90 + 4.5 * n,
+                etcd_anonymous=lambda n: 200 + 12 * n,
+                shed_contents=lambda n: n,
+            )
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
         ({"in_use": lambda n: 90 + 10 * n}, "in_use has grown"),
-        ({"in_use": lambda n: 246 - n / 10, "shed_contents": lambda n: n}, "more than 95 % of the quota"),
-        ({"etcd_anonymous": lambda n: 200 + 20 * n, "shed_contents": lambda n: n}, "etcd_anonymous has grown"),
+        (
+            {"in_use": lambda n: 246 - n / 10, "shed_contents": lambda n: n},
+            "more than 95 % of the quota",
+        ),
+        (
+            {"etcd_anonymous": lambda n: 200 + 20 * n, "shed_contents": lambda n: n},
+            "etcd_anonymous has grown",
+        ),
         ({"worker": lambda n: 50 + 3 * n}, "worker has grown"),
         ({"api": lambda n: 50 + 3 * n}, "api has grown"),
         ({"etcd_anonymous": lambda n: 200 + 60 * n}, "etcd_anonymous has grown"),
@@ -61,7 +83,9 @@ def test_run_that_does_not_level_off_is_told(changes: dict[str, Any], problem: s
 def test_run_on_a_machine_that_became_slower_says_so_with_its_problem() -> None:
     late = {"p99": lambda n: n * n}
     [told] = judged(run(**late, sink_cpu=lambda n: 20 if n < 15 else 30))
-    assert told.endswith("(the machine became slower: an e-mail cost the sink 20 µs of CPU in the first third, 30 later)")
+    assert told.endswith(
+        "(the machine became slower: an e-mail cost the sink 20 µs of CPU in the first third, 30 later)"
+    )
     [told] = judged(run(**late, sink_cpu=lambda n: 20 + n % 3))
     assert "slower" not in told
 
@@ -73,18 +97,30 @@ def test_run_that_is_too_short_is_told() -> None:
 def test_times_follow_what_is_accepted_and_what_has_arrived_since(tmp_path: Path) -> None:
     sent, arrived = tmp_path / "sent", tmp_path / "arrived"
     now = time.monotonic_ns()
-    sent.write_bytes(array.array("q", [now - 90, now - 80, now - 70, now - 60, now - 50, 0, 0, 0]).tobytes())
+    sent.write_bytes(
+        array.array("q", [now - 90, now - 80, now - 70, now - 60, now - 50, 0, 0, 0]).tobytes()
+    )
     arrived.write_bytes(array.array("q", [now - 30, 0, 0, 0]).tobytes())
     times = Times(sent, arrived)
     assert times.look() == (2, [60e-9])
     later = time.monotonic_ns()
-    sent.write_bytes(array.array("q", [now - 90, now - 80, now - 70, now - 60, now - 50, later, now, later]).tobytes())
+    sent.write_bytes(
+        array.array(
+            "q", [now - 90, now - 80, now - 70, now - 60, now - 50, later, now, later]
+        ).tobytes()
+    )
     arrived.write_bytes(array.array("q", [now - 30, later, 0, later]).tobytes())
     accepted, latencies = times.look()
-    assert accepted == 4 and latencies == [pytest.approx((later - now + 70) / 1e9), pytest.approx((later - now) / 1e9)]
+    assert accepted == 4 and latencies == [
+        pytest.approx((later - now + 70) / 1e9),
+        pytest.approx((later - now) / 1e9),
+    ]
     assert times.look() == (4, []), "each is told once, though an earlier one is still under way"
 
 
 def test_growth_of_a_call_is_told_and_noise_is_not() -> None:
-    steps = [{"count": 1000, "latency": {"a": (1.0, 2.0), "b": (10.0, 12.0)}}, {"count": 100_000, "latency": {"a": (2.9, 9.0), "b": (22.0, 30.0)}}]
+    steps = [
+        {"count": 1000, "latency": {"a": (1.0, 2.0), "b": (10.0, 12.0)}},
+        {"count": 100_000, "latency": {"a": (2.9, 9.0), "b": (22.0, 30.0)}},
+    ]
     assert growth.grown(steps) == ["b took 10.0 ms with 1,000 e-mails and 22.0 ms with 100,000"]

@@ -34,7 +34,9 @@ async def one_browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page of a desktop's size, in light colours. Whatever script error it meets fails the test."""
-    context = await browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="light")
+    context = await browser.new_context(
+        viewport={"width": 1280, "height": 800}, color_scheme="light"
+    )
     page = await context.new_page()
     page.set_default_timeout(15_000)
     failures: list[str] = []

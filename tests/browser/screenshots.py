@@ -19,8 +19,32 @@ from tests.browser.stage import Browser, Stage, browser, stage_for
 from tests.support.etcd_server import EtcdServer
 
 SECONDS = 240.0  # of traffic before the first picture
-NAMES = ("ann", "bob", "carla", "dan", "eve", "finn", "gita", "hugo", "ines", "jon", "kim", "lea", "max", "nora", "omar", "pia")
-SUBJECTS = ("Your order № {n} is on its way", "Welcome to the shop", "Invoice 2026-{n}", "Reset your password", "Your weekly digest", "Your order № {n} has arrived")
+NAMES = (
+    "ann",
+    "bob",
+    "carla",
+    "dan",
+    "eve",
+    "finn",
+    "gita",
+    "hugo",
+    "ines",
+    "jon",
+    "kim",
+    "lea",
+    "max",
+    "nora",
+    "omar",
+    "pia",
+)
+SUBJECTS = (
+    "Your order № {n} is on its way",
+    "Welcome to the shop",
+    "Invoice 2026-{n}",
+    "Reset your password",
+    "Your weekly digest",
+    "Your order № {n} has arrived",
+)
 TAGS = (["order"], ["welcome"], ["invoice", "order"], ["account"], ["digest"], ["order"])
 HTML = (
     "<div style='font-family: sans-serif; max-width: 32em; margin: 2em auto'><h1 style='color: #0b6e4f'>On its way</h1><p>Hello Ann, your order <b>№ 4711</b> has left our house."
@@ -31,9 +55,16 @@ HTML = (
 async def send(stage: Stage, n: int) -> str:
     kind = random.randrange(len(SUBJECTS))
     trouble = random.random()
-    local = f"{'hard-' if trouble < 0.03 else 'soft-' if trouble < 0.07 else ''}{random.choice(NAMES)}"
+    local = (
+        f"{'hard-' if trouble < 0.03 else 'soft-' if trouble < 0.07 else ''}{random.choice(NAMES)}"
+    )
     to = [f"{local}@{random.choice(('example.org', 'example.net', 'mail.example.com'))}"]
-    return await stage.api.accepted(sender="Shop <shop@example.com>", to=to, subject=SUBJECTS[kind].format(n=4700 + n), tags=TAGS[kind])
+    return await stage.api.accepted(
+        sender="Shop <shop@example.com>",
+        to=to,
+        subject=SUBJECTS[kind].format(n=4700 + n),
+        tags=TAGS[kind],
+    )
 
 
 async def traffic(stage: Stage) -> None:
@@ -56,13 +87,27 @@ async def photograph(found: Browser, stage: Stage, folder: Path) -> None:
         "tags": ["order"],
         "metadata": {"order": "4711"},
     }
-    mixed = await stage.api.accepted(to=["ann@example.org", "soft-bob@example.net", "hard-carla@example.org"], **order)
+    mixed = await stage.api.accepted(
+        to=["ann@example.org", "soft-bob@example.net", "hard-carla@example.org"], **order
+    )
     await stage.rig.logged(mixed, "deferred")
-    await stage.api.accepted(to="hang-dan@example.org", subject="Your order № 4712 is on its way", tags=["order"])
+    await stage.api.accepted(
+        to="hang-dan@example.org", subject="Your order № 4712 is on its way", tags=["order"]
+    )
     for hours, n in ((1, 31), (6, 32), (30, 33), (70, 34)):
         due = (utc_now() + timedelta(hours=hours)).isoformat()
-        await stage.api.accepted(sender="Shop <shop@example.com>", to=f"{NAMES[n % 16]}@example.org", subject=f"Your invoice 2026-{n} is due", tags=["invoice"], send_at=due)
-    for name, scopes in (("shop", ("emails:send", "emails:read")), ("newsletter", ("emails:send",)), ("status board", ("workers:read",))):
+        await stage.api.accepted(
+            sender="Shop <shop@example.com>",
+            to=f"{NAMES[n % 16]}@example.org",
+            subject=f"Your invoice 2026-{n} is due",
+            tags=["invoice"],
+            send_at=due,
+        )
+    for name, scopes in (
+        ("shop", ("emails:send", "emails:read")),
+        ("newsletter", ("emails:send",)),
+        ("status board", ("workers:read",)),
+    ):
         answer = await stage.api.call("POST", "/clients", json={"name": name, "scopes": scopes})
         assert answer.status == 201, answer
     for name, path, size, scheme in (
@@ -77,11 +122,17 @@ async def photograph(found: Browser, stage: Stage, folder: Path) -> None:
         ("clients", "/page/clients", (1280, 640), "light"),
         ("sign-in", "/page/emails", (1280, 560), "light"),
     ):
-        context = await found.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, is_mobile=size[0] < 500)  # type: ignore[arg-type]
+        context = await found.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme=scheme,
+            is_mobile=size[0] < 500,
+        )  # type: ignore[arg-type]
         page = await context.new_page()
         await (stage.open if name == "sign-in" else stage.sign_in)(page, path)
         if name == "compose":
-            await page.get_by_label("To several").fill('"Doe, Ann" <ann@example.org>, bob@example.net')
+            await page.get_by_label("To several").fill(
+                '"Doe, Ann" <ann@example.org>, bob@example.net'
+            )
         await page.mouse.move(0, 0)
         await asyncio.sleep(3)
         await page.screenshot(path=folder / f"page-{name}.png")
@@ -91,7 +142,11 @@ async def photograph(found: Browser, stage: Stage, folder: Path) -> None:
 async def main(folder: Path) -> None:
     random.seed(7)
     with EtcdServer(fsync=False) as etcd:
-        async with stage_for(Settings(etcd_endpoints=(etcd.endpoint,))) as stage, stage.rig.worker(), browser() as found:
+        async with (
+            stage_for(Settings(etcd_endpoints=(etcd.endpoint,))) as stage,
+            stage.rig.worker(),
+            browser() as found,
+        ):
             await traffic(stage)
             try:
                 await photograph(found, stage, folder)

@@ -26,7 +26,14 @@ __all__ = ["Browser", "Page", "Stage", "browser", "expect", "stage_for"]
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
     pytest.skip("there is no chromium: apt-get install chromium", allow_module_level=True)
-_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
 
 
 @dataclass
@@ -63,17 +70,36 @@ class Stage:
         await page.get_by_role("button", name="Sign in").click()
         await page.get_by_role("button", name="Sign out").wait_for()
 
-    async def sign_in(self, page: Page, path: str = "/page/emails", client: tuple[str, str] | None = None) -> None:
+    async def sign_in(
+        self, page: Page, path: str = "/page/emails", client: tuple[str, str] | None = None
+    ) -> None:
         """Opens a view and signs in there."""
         await self.open(page, path)
         await self.enter(page, client)
 
 
 @asynccontextmanager
-async def stage_for(settings: Settings, *, worker: bool = True, retry_intervals: Sequence[float] = (600.0, 600.0), **changes: Any) -> AsyncIterator[Stage]:
+async def stage_for(
+    settings: Settings,
+    *,
+    worker: bool = True,
+    retry_intervals: Sequence[float] = (600.0, 600.0),
+    **changes: Any,
+) -> AsyncIterator[Stage]:
     async with MisbehavingServer() as smtp:
-        settings = changed(settings, relays={"main": {"url": smtp.url, "max_connections": 50}}, retry_intervals=tuple(retry_intervals), smtp_hostname="babygun.test", **changes)
-        async with rig_for(settings) as rig, running(replace(settings, api_host="127.0.0.1", api_port=0, drain_timeout=2.0), rig.store) as api:
+        settings = changed(
+            settings,
+            relays={"main": {"url": smtp.url, "max_connections": 50}},
+            retry_intervals=tuple(retry_intervals),
+            smtp_hostname="babygun.test",
+            **changes,
+        )
+        async with (
+            rig_for(settings) as rig,
+            running(
+                replace(settings, api_host="127.0.0.1", api_port=0, drain_timeout=2.0), rig.store
+            ) as api,
+        ):
             await until_ready(api)
             client, secret = await api.client(*SCOPES)
             api.token = await api.token_for(*SCOPES)

@@ -47,18 +47,37 @@ def hostile(url: str) -> str:
 <a href="{url}/link" ping="{url}/ping">A link</a><a href="{url}/top" target="_top">Out of the frame</a><a href="javascript:alert(4)">Script</a></body></html>"""
 
 
-async def test_html_with_script_beacon_and_form_is_shown_and_reaches_nobody(page: Page, stage: Stage, trap: Trap) -> None:
+async def test_html_with_script_beacon_and_form_is_shown_and_reaches_nobody(
+    page: Page, stage: Stage, trap: Trap
+) -> None:
     dialogs: list[str] = []
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), asyncio.ensure_future(dialog.dismiss())))
-    email_id = await stage.api.accepted(html=hostile(trap.url), attachments=[{"filename": "logo.gif", "content_type": "image/gif", "content": GIF, "content_id": "logo"}])
+    page.on(
+        "dialog",
+        lambda dialog: (dialogs.append(dialog.message), asyncio.ensure_future(dialog.dismiss())),
+    )
+    email_id = await stage.api.accepted(
+        html=hostile(trap.url),
+        attachments=[
+            {
+                "filename": "logo.gif",
+                "content_type": "image/gif",
+                "content": GIF,
+                "content_id": "logo",
+            }
+        ],
+    )
     await stage.rig.ended(email_id)
     await stage.sign_in(page, f"/page/emails/{email_id}")
     await page.get_by_role("tab", name="HTML").click()
     frame = page.frame_locator("iframe")
     await expect(frame.locator("h1")).to_have_text("Newsletter")
-    await expect(frame.locator("h1")).to_have_css("color", "rgb(0, 128, 0)")  # its own style is shown
+    await expect(frame.locator("h1")).to_have_css(
+        "color", "rgb(0, 128, 0)"
+    )  # its own style is shown
     await expect(frame.locator("h1")).to_have_css("letter-spacing", "3px")
-    await expect(frame.locator("#own")).to_have_js_property("naturalWidth", 1)  # and the picture that came along
+    await expect(frame.locator("#own")).to_have_js_property(
+        "naturalWidth", 1
+    )  # and the picture that came along
     for name in ("Log in", "Same site"):
         await frame.get_by_role("button", name=name).click()
     for name in ("Out of the frame", "Script", "A link"):
@@ -71,10 +90,18 @@ async def test_html_with_script_beacon_and_form_is_shown_and_reaches_nobody(page
     await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
 
 
-async def test_markup_in_addresses_subjects_tags_and_replies_is_text(page: Page, stage: Stage) -> None:
+async def test_markup_in_addresses_subjects_tags_and_replies_is_text(
+    page: Page, stage: Stage
+) -> None:
     mark = "<img src=x onerror=\"document.title='taken'\"><b>bold</b>"
     stage.smtp.rcpt["hard-ann@example.org"] = f"550 5.1.1 {mark}"
-    email_id = await stage.api.accepted(subject=mark, to=f'"{mark.replace(chr(34), chr(39))}" <hard-ann@example.org>', body=mark, headers={"X-Mark": mark}, metadata={mark: mark})
+    email_id = await stage.api.accepted(
+        subject=mark,
+        to=f'"{mark.replace(chr(34), chr(39))}" <hard-ann@example.org>',
+        body=mark,
+        headers={"X-Mark": mark},
+        metadata={mark: mark},
+    )
     await stage.rig.ended(email_id)
     await stage.sign_in(page)
     await expect(page.locator(".subject")).to_have_text(mark)
@@ -86,7 +113,9 @@ async def test_markup_in_addresses_subjects_tags_and_replies_is_text(page: Page,
     assert await page.title() == f"{mark} · Babygun"
 
 
-async def test_answers_of_the_api_can_not_be_framed_or_run_by_the_page(page: Page, stage: Stage) -> None:
+async def test_answers_of_the_api_can_not_be_framed_or_run_by_the_page(
+    page: Page, stage: Stage
+) -> None:
     """The page's own policy: no inline script, no eval, no other origin."""
     await stage.sign_in(page)
     refused = await page.evaluate(

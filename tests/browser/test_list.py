@@ -13,7 +13,18 @@ async def many(stage: Stage, count: int) -> list[str]:
     """That many accepted e-mails which nobody sends, oldest first."""
     made = [stage.rig.email(f"reader-{n}@example.org", subject=f"Digest {n}") for n in range(count)]
     for at in range(0, count, 100):
-        await asyncio.gather(*(accept(stage.rig.store, email, packed, now=email.created_at, send_at=email.created_at.replace(year=2099)) for email, packed in made[at : at + 100]))
+        await asyncio.gather(
+            *(
+                accept(
+                    stage.rig.store,
+                    email,
+                    packed,
+                    now=email.created_at,
+                    send_at=email.created_at.replace(year=2099),
+                )
+                for email, packed in made[at : at + 100]
+            )
+        )
     return [email.id for email, _ in made]
 
 
@@ -21,7 +32,9 @@ def row(page: Page, subject: str) -> Any:
     return page.locator(".rows li", has_text=subject)
 
 
-async def test_email_that_arrives_stands_at_the_top_and_changes_its_status_in_place(page: Page, stage: Stage) -> None:
+async def test_email_that_arrives_stands_at_the_top_and_changes_its_status_in_place(
+    page: Page, stage: Stage
+) -> None:
     await stage.sign_in(page)
     await expect(page.get_by_role("heading", name="No e-mails yet")).to_be_visible()
     await stage.api.accepted(subject="First", to="hang-ann@example.org")
@@ -32,7 +45,9 @@ async def test_email_that_arrives_stands_at_the_top_and_changes_its_status_in_pl
     await expect(page.locator(".rows li").first).to_contain_text("Second")
 
 
-async def test_row_under_the_pointer_does_not_move_when_emails_arrive(page: Page, stage: Stage) -> None:
+async def test_row_under_the_pointer_does_not_move_when_emails_arrive(
+    page: Page, stage: Stage
+) -> None:
     await stage.api.accepted(subject="Stays")
     await stage.sign_in(page)
     await row(page, "Stays").hover()
@@ -53,9 +68,12 @@ async def jitter(page: Page) -> None:
             await asyncio.sleep(0.5)
 
 
-async def test_filters_stand_in_the_address_and_the_address_brings_them_back(page: Page, stage: Stage) -> None:
+async def test_filters_stand_in_the_address_and_the_address_brings_them_back(
+    page: Page, stage: Stage
+) -> None:
     await stage.rig.ended(
-        await stage.api.accepted(subject="Good", to="ann@example.org", tags=["order"]), await stage.api.accepted(subject="Bad", to="hard-bob@example.net", tags=["order"])
+        await stage.api.accepted(subject="Good", to="ann@example.org", tags=["order"]),
+        await stage.api.accepted(subject="Bad", to="hard-bob@example.net", tags=["order"]),
     )
     await stage.sign_in(page)
     await page.get_by_role("button", name="failed").click()
@@ -70,7 +88,9 @@ async def test_filters_stand_in_the_address_and_the_address_brings_them_back(pag
     await expect(row(page, "Good")).to_be_visible()
     await page.go_back()
     await expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
-    await expect(page.get_by_role("button", name="failed")).to_have_attribute("aria-pressed", "true")
+    await expect(page.get_by_role("button", name="failed")).to_have_attribute(
+        "aria-pressed", "true"
+    )
     await page.go_forward()
     await expect(row(page, "Good")).to_be_visible()
     address = page.url
@@ -81,7 +101,9 @@ async def test_filters_stand_in_the_address_and_the_address_brings_them_back(pag
     await expect(page.locator(".rows li")).to_have_count(1)
 
 
-async def test_search_opens_an_id_and_says_what_can_not_be_searched(page: Page, stage: Stage) -> None:
+async def test_search_opens_an_id_and_says_what_can_not_be_searched(
+    page: Page, stage: Stage
+) -> None:
     email_id = await stage.api.accepted(subject="Sought")
     await stage.sign_in(page)
     await page.get_by_role("searchbox").fill("invoices of May")
@@ -92,7 +114,9 @@ async def test_search_opens_an_id_and_says_what_can_not_be_searched(page: Page, 
     await expect(page.get_by_role("heading", name="Sought")).to_be_visible()
 
 
-async def test_thousand_rows_scroll_to_the_end_with_few_of_them_in_the_document(page: Page, stage: Stage) -> None:
+async def test_thousand_rows_scroll_to_the_end_with_few_of_them_in_the_document(
+    page: Page, stage: Stage
+) -> None:
     await many(stage, 1000)
     await stage.sign_in(page)
     await expect(page.locator(".rows li").first).to_contain_text("Digest 999")
@@ -112,7 +136,9 @@ async def test_thousand_rows_scroll_to_the_end_with_few_of_them_in_the_document(
     assert abs(await page.evaluate("scrollY") - place) < 100
 
 
-async def test_all_that_match_are_cancelled_after_a_question_that_counts_them(page: Page, stage: Stage) -> None:
+async def test_all_that_match_are_cancelled_after_a_question_that_counts_them(
+    page: Page, stage: Stage
+) -> None:
     ids = await many(stage, 250)
     other = await stage.api.accepted(subject="Another", to="soft-ann@example.com")
     await stage.rig.logged(other, "deferred")
@@ -122,7 +148,9 @@ async def test_all_that_match_are_cancelled_after_a_question_that_counts_them(pa
     await expect(page.get_by_text("250 chosen")).to_be_visible()
     await page.get_by_role("button", name="Cancel…").click()
     await expect(page.get_by_role("dialog")).to_contain_text("Cancel 250 e-mails?")
-    await expect(page.get_by_role("dialog")).to_contain_text("status waiting, recipient @example.org")
+    await expect(page.get_by_role("dialog")).to_contain_text(
+        "status waiting, recipient @example.org"
+    )
     await page.get_by_role("dialog").get_by_role("button", name="Cancel", exact=True).click()
     await expect(page.get_by_text("250 e-mails cancelled.")).to_be_visible(timeout=20_000)
     assert {email.status for email in await stage.rig.ended(*ids)} == {"cancelled"}
@@ -130,8 +158,13 @@ async def test_all_that_match_are_cancelled_after_a_question_that_counts_them(pa
     await expect(row(page, "Digest 249").locator(".mark")).to_have_text("cancelled")
 
 
-async def test_retry_of_several_says_how_many_and_why_others_were_left(page: Page, stage: Stage) -> None:
-    await stage.rig.ended(await stage.api.accepted(subject="Bad", to="hard-ann@example.org"), await stage.api.accepted(subject="Good"))
+async def test_retry_of_several_says_how_many_and_why_others_were_left(
+    page: Page, stage: Stage
+) -> None:
+    await stage.rig.ended(
+        await stage.api.accepted(subject="Bad", to="hard-ann@example.org"),
+        await stage.api.accepted(subject="Good"),
+    )
     stage.smtp.rcpt["hard-ann@example.org"] = ""
     await stage.sign_in(page)
     await row(page, "Good").get_by_role("checkbox").check()

@@ -9,10 +9,14 @@ from babygun.runtime.clock import utc_now
 from tests.browser.stage import Page, Stage, expect
 
 
-async def test_email_sent_from_the_page_turns_from_sending_to_complete_without_a_reload(page: Page, stage: Stage) -> None:
+async def test_email_sent_from_the_page_turns_from_sending_to_complete_without_a_reload(
+    page: Page, stage: Stage
+) -> None:
     await stage.sign_in(page, "/page/compose")
     await page.evaluate("window.same = true")
-    await page.get_by_label("To", exact=False).first.fill("hang-ann@example.org, Bob <bob@example.org>")
+    await page.get_by_label("To", exact=False).first.fill(
+        "hang-ann@example.org, Bob <bob@example.org>"
+    )
     await page.get_by_label("Subject").fill("Watched")
     await page.get_by_role("button", name="Send", exact=True).click()
     await expect(page.get_by_role("heading", name="Watched")).to_be_visible()
@@ -20,13 +24,20 @@ async def test_email_sent_from_the_page_turns_from_sending_to_complete_without_a
     await expect(page).to_have_title("Watched · Babygun")
     stage.smtp.release()
     await expect(page.locator(".standing .mark")).to_have_text("complete")
-    await expect(page.locator(".standing")).to_contain_text("All 2 recipients have got it, after 1 try")
+    await expect(page.locator(".standing")).to_contain_text(
+        "All 2 recipients have got it, after 1 try"
+    )
     await expect(page.locator(".log .mark")).to_have_text(["accepted", "claimed", "delivered"])
     assert await page.evaluate("window.same")
-    assert {recipient for message in stage.smtp.messages for recipient in message.recipients} == {"hang-ann@example.org", "bob@example.org"}
+    assert {recipient for message in stage.smtp.messages for recipient in message.recipients} == {
+        "hang-ann@example.org",
+        "bob@example.org",
+    }
 
 
-async def test_deferral_shows_the_reply_and_counts_down_to_the_next_try(page: Page, stage: Stage) -> None:
+async def test_deferral_shows_the_reply_and_counts_down_to_the_next_try(
+    page: Page, stage: Stage
+) -> None:
     email_id = await stage.api.accepted(to="soft-ann@example.org")
     await stage.rig.logged(email_id, "deferred")
     await stage.sign_in(page, f"/page/emails/{email_id}")
@@ -51,7 +62,9 @@ async def test_retry_of_a_failed_email_delivers_it(page: Page, stage: Stage) -> 
     stage.smtp.rcpt["hard-ann@example.org"] = ""
     await page.get_by_role("button", name="Retry").click()
     await expect(page.locator(".standing .mark")).to_have_text("complete")
-    await expect(page.locator(".log .mark")).to_have_text(["accepted", "claimed", "bounced", "retried", "claimed", "delivered"])
+    await expect(page.locator(".log .mark")).to_have_text(
+        ["accepted", "claimed", "bounced", "retried", "claimed", "delivered"]
+    )
     await expect(page.get_by_role("button", name="Retry")).to_have_count(0)
 
 
@@ -78,7 +91,10 @@ async def test_what_others_do_shows_within_seconds(page: Page, stage: Stage) -> 
 
 async def test_content_is_there_as_text_headers_source_and_files(page: Page, stage: Stage) -> None:
     email_id = await stage.api.accepted(
-        body="Grüße <b>an alle</b>\n", headers={"X-Order": "4711"}, bcc="hidden@example.org", attachments=[{"filename": "a <b>.txt", "content": "aGVsbG8="}]
+        body="Grüße <b>an alle</b>\n",
+        headers={"X-Order": "4711"},
+        bcc="hidden@example.org",
+        attachments=[{"filename": "a <b>.txt", "content": "aGVsbG8="}],
     )
     await stage.rig.ended(email_id)
     await stage.sign_in(page, f"/page/emails/{email_id}")

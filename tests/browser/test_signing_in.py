@@ -5,28 +5,44 @@ from __future__ import annotations
 from tests.browser.stage import Page, Stage, expect
 
 
-async def test_sign_in_with_a_wrong_secret_says_so_and_with_the_right_one_opens_the_view(page: Page, stage: Stage) -> None:
+async def test_sign_in_with_a_wrong_secret_says_so_and_with_the_right_one_opens_the_view(
+    page: Page, stage: Stage
+) -> None:
     await stage.open(page, "/page/emails?status=failed")
     await page.get_by_label("Client id").fill(stage.client_id)
     await page.get_by_label("Secret").fill("wrong")
     await page.get_by_role("button", name="Sign in").click()
-    await expect(page.get_by_role("alert")).to_have_text("There is no client with this id and secret.")
+    await expect(page.get_by_role("alert")).to_have_text(
+        "There is no client with this id and secret."
+    )
     await page.get_by_label("Secret").fill(stage.secret)
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="E-mails", exact=True)).to_be_visible()
     assert page.url == f"{stage.api.url}/page/emails?status=failed"
 
 
-async def test_session_is_a_cookie_that_scripts_cannot_read_and_outlives_a_reload(page: Page, stage: Stage) -> None:
+async def test_session_is_a_cookie_that_scripts_cannot_read_and_outlives_a_reload(
+    page: Page, stage: Stage
+) -> None:
     await stage.sign_in(page)
     [cookie] = await page.context.cookies()
-    assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == ("babygun_session", True, "Strict")
-    assert await page.evaluate("[document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]
+    assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == (
+        "babygun_session",
+        True,
+        "Strict",
+    )
+    assert await page.evaluate("[document.cookie, localStorage.length, sessionStorage.length]") == [
+        "",
+        0,
+        0,
+    ]
     await page.reload()
     await expect(page.get_by_role("heading", name="E-mails", exact=True)).to_be_visible()
 
 
-async def test_sign_out_revokes_the_session_and_shows_nothing_more(page: Page, stage: Stage) -> None:
+async def test_sign_out_revokes_the_session_and_shows_nothing_more(
+    page: Page, stage: Stage
+) -> None:
     await stage.api.accepted(subject="A secret plan")
     await stage.sign_in(page)
     await expect(page.get_by_text("A secret plan")).to_be_visible()
@@ -34,11 +50,15 @@ async def test_sign_out_revokes_the_session_and_shows_nothing_more(page: Page, s
     await page.get_by_role("button", name="Sign out").click()
     await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     await expect(page.get_by_text("A secret plan")).to_have_count(0)
-    answer = await stage.api.call("GET", "/emails", token="", headers={"Cookie": f"babygun_session={cookie['value']}"})
+    answer = await stage.api.call(
+        "GET", "/emails", token="", headers={"Cookie": f"babygun_session={cookie['value']}"}
+    )
     answer.problem(401, "invalid-token")
 
 
-async def test_session_that_ends_asks_to_sign_in_and_leads_back_to_the_same_view(page: Page, stage: Stage) -> None:
+async def test_session_that_ends_asks_to_sign_in_and_leads_back_to_the_same_view(
+    page: Page, stage: Stage
+) -> None:
     await stage.sign_in(page, "/page/schedule")
     await page.context.clear_cookies()
     await page.get_by_role("link", name="E-mails", exact=True).click()
@@ -48,11 +68,16 @@ async def test_session_that_ends_asks_to_sign_in_and_leads_back_to_the_same_view
     assert page.url.endswith("/page/emails")
 
 
-async def test_client_with_one_scope_sees_its_own_emails_and_no_way_to_change_them(page: Page, stage: Stage) -> None:
+async def test_client_with_one_scope_sees_its_own_emails_and_no_way_to_change_them(
+    page: Page, stage: Stage
+) -> None:
     await stage.api.accepted(subject="Somebody else's")
     reader = await stage.client("emails:read")
     await stage.sign_in(page, "/", reader)
     await expect(page.get_by_role("heading", name="No e-mails yet")).to_be_visible()
-    assert await page.get_by_role("navigation").get_by_role("link").all_inner_texts() == ["E-mails", "Schedule"]
+    assert await page.get_by_role("navigation").get_by_role("link").all_inner_texts() == [
+        "E-mails",
+        "Schedule",
+    ]
     await page.goto(f"{stage.api.url}/page/clients")
     await expect(page.get_by_role("heading", name="You may not see this")).to_be_visible()

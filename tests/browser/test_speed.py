@@ -26,14 +26,24 @@ async def test_page_paints_within_300_ms_and_is_small(browser: Browser, stage: S
         context = await browser.new_context()
         page = await context.new_page()
         await stage.open(page, "/page/emails")
-        paints.append(await page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
-        sizes.append(await page.evaluate("performance.getEntries().filter((one) => one.transferSize).reduce((sum, one) => sum + one.transferSize, 0)"))
+        paints.append(
+            await page.evaluate(
+                "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+            )
+        )
+        sizes.append(
+            await page.evaluate(
+                "performance.getEntries().filter((one) => one.transferSize).reduce((sum, one) => sum + one.transferSize, 0)"
+            )
+        )
         await context.close()
     assert min(paints) < FIRST_PAINT, paints
     assert max(sizes) < 60_000  # with all headers
 
 
-async def test_thousand_updates_a_second_leave_the_page_responsive(page: Page, stage: Stage) -> None:
+async def test_thousand_updates_a_second_leave_the_page_responsive(
+    page: Page, stage: Stage
+) -> None:
     ids = await many(stage, 500)
     emails = [await stage.rig.get(email_id) for email_id in ids]
     await stage.sign_in(page)
@@ -72,17 +82,35 @@ async def flooded(stage: Stage, emails: list[Email], *, seconds: int) -> None:
     for tick in range(seconds * 10):
         for at in range(0, A_SECOND // 10, 100):
             part = [emails[(tick * A_SECOND // 10 + at + n) % len(emails)] for n in range(100)]
-            await stage.rig.store.client.txn(Txn([], [put(keys.email(email.id), as_json(replaced(email, tries=tick))) for email in part]))
+            await stage.rig.store.client.txn(
+                Txn(
+                    [],
+                    [
+                        put(keys.email(email.id), as_json(replaced(email, tries=tick)))
+                        for email in part
+                    ],
+                )
+            )
         await asyncio.sleep(max(0.0, started + (tick + 1) / 10 - asyncio.get_running_loop().time()))
     for at in range(0, len(emails), 100):
-        await stage.rig.store.client.txn(Txn([], [put(keys.email(email.id), as_json(replaced(email, status="failed"))) for email in emails[at : at + 100]]))
+        await stage.rig.store.client.txn(
+            Txn(
+                [],
+                [
+                    put(keys.email(email.id), as_json(replaced(email, status="failed")))
+                    for email in emails[at : at + 100]
+                ],
+            )
+        )
 
 
 def replaced(email: Email, **changes: Any) -> Email:
     return msgspec.structs.replace(email, **changes)
 
 
-async def test_lost_connection_is_said_and_taken_up_again_without_gaps(page: Page, stage: Stage) -> None:
+async def test_lost_connection_is_said_and_taken_up_again_without_gaps(
+    page: Page, stage: Stage
+) -> None:
     email_id = await stage.api.accepted(subject="Before", to="hang-ann@example.org")
     async with proxy_to(stage.api.url) as proxy:
         await stage.open(page, "/page/emails", url=proxy.url)

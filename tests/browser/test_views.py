@@ -19,7 +19,12 @@ async def one_of_each(stage: Stage) -> str:
     """E-mails in every state, with long and odd texts; the id of the one with most to show."""
     long = "a-very-long-local-part-that-goes-on-and-on@a-subdomain.of-another.of-a-company-with-a-long-name.example.com"
     await stage.api.accepted(subject="Good")
-    waiting = await stage.api.accepted(to=["soft-ann@example.org", "hard-bob@example.org", long], subject="word" * 60, tags=["order", "invoice"], metadata={"order": "4711"})
+    waiting = await stage.api.accepted(
+        to=["soft-ann@example.org", "hard-bob@example.org", long],
+        subject="word" * 60,
+        tags=["order", "invoice"],
+        metadata={"order": "4711"},
+    )
     await stage.rig.ended(await stage.api.accepted(to="hard-ann@example.org", subject="Bad"))
     await stage.rig.logged(waiting, "deferred")
     cancelled = await stage.api.accepted(to="soft-eve@example.org", subject="Stopped")
@@ -35,9 +40,13 @@ async def settled(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_every_view_passes_the_accessibility_checks(browser: Browser, stage: Stage, scheme: Any) -> None:
+async def test_every_view_passes_the_accessibility_checks(
+    browser: Browser, stage: Stage, scheme: Any
+) -> None:
     email_id = await one_of_each(stage)
-    context = await browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme=scheme, bypass_csp=True)  # axe-core is put into the page
+    context = await browser.new_context(
+        viewport={"width": 1280, "height": 800}, color_scheme=scheme, bypass_csp=True
+    )  # axe-core is put into the page
     page = await context.new_page()
     await stage.open(page, "/")
     found = {"sign in": await violations(page)}
@@ -56,20 +65,30 @@ async def test_every_view_passes_the_accessibility_checks(browser: Browser, stag
 
 async def violations(page: Page) -> list[str]:
     await page.evaluate(AXE_FILE_PATH.read_text() + "; 0")
-    result = await page.evaluate("axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})")
+    result = await page.evaluate(
+        "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})"
+    )
     assert len(result["passes"]) > 10
-    return [f"{fault['id']}: {node['target']} {node['any'][:1]}" for fault in result["violations"] for node in fault["nodes"]]
+    return [
+        f"{fault['id']}: {node['target']} {node['any'][:1]}"
+        for fault in result["violations"]
+        for node in fault["nodes"]
+    ]
 
 
 async def test_every_view_fits_a_phone(browser: Browser, stage: Stage) -> None:
     email_id = await one_of_each(stage)
-    context = await browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    context = await browser.new_context(
+        viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True
+    )
     page = await context.new_page()
     await stage.sign_in(page)
     for path in (*VIEWS, f"emails/{email_id}"):
         await stage.open(page, f"/page/{path}")
         await settled(page)
-        assert await page.evaluate("[document.documentElement.scrollWidth, visualViewport.scale]") == [390, 1], path
+        assert await page.evaluate(
+            "[document.documentElement.scrollWidth, visualViewport.scale]"
+        ) == [390, 1], path
     await stage.open(page, "/page/emails")
     await page.locator(".rows li", has_text="Good").locator("a").tap()
     await expect(page.get_by_role("heading", name="Good")).to_be_visible()
@@ -77,7 +96,9 @@ async def test_every_view_fits_a_phone(browser: Browser, stage: Stage) -> None:
 
 
 async def test_keyboard_alone_signs_in_finds_opens_and_sends(page: Page, stage: Stage) -> None:
-    await stage.rig.ended(await stage.api.accepted(subject="Older"), await stage.api.accepted(subject="Newer"))
+    await stage.rig.ended(
+        await stage.api.accepted(subject="Older"), await stage.api.accepted(subject="Newer")
+    )
     await stage.open(page, "/page/emails")
     await page.keyboard.type(stage.client_id)
     await page.keyboard.press("Tab")
@@ -121,7 +142,9 @@ async def test_keys_can_be_switched_off(page: Page, stage: Stage) -> None:
     await expect(page.get_by_role("heading", name="E-mails", exact=True)).to_be_visible()
 
 
-async def test_compose_names_the_fields_that_are_wrong_and_sends_what_curl_shows(page: Page, stage: Stage, tmp_path: Path) -> None:
+async def test_compose_names_the_fields_that_are_wrong_and_sends_what_curl_shows(
+    page: Page, stage: Stage, tmp_path: Path
+) -> None:
     await stage.sign_in(page, "/page/compose")
     await page.get_by_label("To several").fill("nobody")
     await page.get_by_text("HTML, attachments").click()
@@ -131,7 +154,9 @@ async def test_compose_names_the_fields_that_are_wrong_and_sends_what_curl_shows
     await expect(page.locator("[data-field=headers]")).to_contain_text("Bcc can't be set here")
     await page.get_by_label("To several").fill('"Doe, Ann" <ann@example.org>; bob@example.org')
     await page.get_by_label("Headers").fill("X-Quote: it's $HOME `id`")
-    await page.locator("input[type=file]").set_input_files({"name": "it's.txt", "mimeType": "text/plain", "buffer": b"hello"})
+    await page.locator("input[type=file]").set_input_files(
+        {"name": "it's.txt", "mimeType": "text/plain", "buffer": b"hello"}
+    )
     await expect(page.get_by_label("curl command")).to_contain_text("it")
     command = await page.get_by_label("curl command").inner_text()
     await page.get_by_role("button", name="Send", exact=True).click()
@@ -141,7 +166,9 @@ async def test_compose_names_the_fields_that_are_wrong_and_sends_what_curl_shows
     process = await run(script, tmp_path)
     first, second = await stage.rig.ended(page.url.rpartition("/")[2], json.loads(process)["id"])
     assert first.recipients[0].email == second.recipients[0].email == "ann@example.org"
-    documents = [(await stage.api.call("GET", f"/emails/{email.id}")).json for email in (first, second)]
+    documents = [
+        (await stage.api.call("GET", f"/emails/{email.id}")).json for email in (first, second)
+    ]
     for name in ("sender", "subject", "body", "headers", "attachments", "size"):
         assert documents[0][name] == documents[1][name]
     assert documents[0]["headers"] == ["X-Quote: it's $HOME `id`"]
@@ -150,13 +177,17 @@ async def test_compose_names_the_fields_that_are_wrong_and_sends_what_curl_shows
 async def run(script: str, folder: Path) -> str:
     import asyncio
 
-    process = await asyncio.create_subprocess_exec("sh", "-c", script, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", script, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     out, err = await process.communicate()
     assert process.returncode == 0, err
     return out.decode()
 
 
-async def test_client_is_made_with_a_secret_that_works_is_shown_once_and_is_deleted(page: Page, stage: Stage) -> None:
+async def test_client_is_made_with_a_secret_that_works_is_shown_once_and_is_deleted(
+    page: Page, stage: Stage
+) -> None:
     await stage.sign_in(page, "/page/clients")
     await page.get_by_role("button", name="New client").click()
     await page.get_by_label("Name").fill("web shop")
@@ -164,7 +195,9 @@ async def test_client_is_made_with_a_secret_that_works_is_shown_once_and_is_dele
     made = page.get_by_role("region", name="The new client's secret")
     await expect(made).to_be_focused()
     client_id, secret = await made.locator("dd code").all_inner_texts()
-    answer = await stage.api.call("POST", "/tokens", token="", json={"client_id": client_id, "client_secret": secret})
+    answer = await stage.api.call(
+        "POST", "/tokens", token="", json={"client_id": client_id, "client_secret": secret}
+    )
     assert answer.json["scopes"] == ["emails:send", "emails:read"]
     await made.get_by_role("button", name="I have it").click()
     await expect(page.get_by_text(secret)).to_have_count(0)
@@ -175,7 +208,9 @@ async def test_client_is_made_with_a_secret_that_works_is_shown_once_and_is_dele
     await expect(page.get_by_role("row", name="you").get_by_role("button")).to_have_count(0)
 
 
-async def test_schedule_shows_what_waits_and_forgets_it_when_it_does_not(page: Page, stage: Stage) -> None:
+async def test_schedule_shows_what_waits_and_forgets_it_when_it_does_not(
+    page: Page, stage: Stage
+) -> None:
     await stage.sign_in(page, "/page/schedule")
     await expect(page.get_by_role("heading", name="Nothing waits")).to_be_visible()
     email_id = await stage.api.accepted(to="soft-ann@example.org")

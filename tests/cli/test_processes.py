@@ -55,24 +55,45 @@ async def api_processes(rig: Rig) -> list[ApiProcess]:
 
 
 async def token_header(rig: Rig, url: str) -> dict[str, str]:
-    client, secret = await create_client(rig.store, name="test", scopes=("emails:send", "emails:read"))
-    async with aiohttp.ClientSession() as session, session.post(f"{url}/tokens", json={"client_id": client.id, "client_secret": secret}) as answer:
+    client, secret = await create_client(
+        rig.store, name="test", scopes=("emails:send", "emails:read")
+    )
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{url}/tokens", json={"client_id": client.id, "client_secret": secret}
+        ) as answer,
+    ):
         return {"Authorization": f"Bearer {(await answer.json())['token']}"}
 
 
 async def post(url: str, headers: dict[str, str], n: int) -> str:
     """Sends one e-mail as a careful client does: the same again under its key, until it is answered."""
-    email = {"sender": "me@example.com", "to": "ann@example.org", "subject": f"number {n}", "body": "Hello\n"}
+    email = {
+        "sender": "me@example.com",
+        "to": "ann@example.org",
+        "subject": f"number {n}",
+        "body": "Hello\n",
+    }
     while True:
         with suppress(aiohttp.ClientError):
-            async with aiohttp.ClientSession() as session, session.post(f"{url}/emails", json=email, headers={**headers, "Idempotency-Key": f"k{n}"}) as answer:
-                if answer.status == 503:  # a process that has just begun and does not know the clients yet
+            async with (
+                aiohttp.ClientSession() as session,
+                session.post(
+                    f"{url}/emails", json=email, headers={**headers, "Idempotency-Key": f"k{n}"}
+                ) as answer,
+            ):
+                if (
+                    answer.status == 503
+                ):  # a process that has just begun and does not know the clients yet
                     continue
                 assert answer.status == 202, await answer.text()
                 return str((await answer.json())["id"])
 
 
-async def test_api_processes_share_a_port_and_a_dead_one_comes_back_while_mail_goes_on(rig: Rig, tmp_path: Path) -> None:
+async def test_api_processes_share_a_port_and_a_dead_one_comes_back_while_mail_goes_on(
+    rig: Rig, tmp_path: Path
+) -> None:
     own = two_ports()
     settings = changed(rig.settings, api_process_port=own, processes=2)
     async with processes(settings, "api", "--port", "0") as run:
@@ -81,9 +102,14 @@ async def test_api_processes_share_a_port_and_a_dead_one_comes_back_while_mail_g
         await rig.counted(rig.store.keys.apis, 2)
         assert sorted(process.pid for process in await api_processes(rig)) == sorted(pids)
 
-        assert [status for status, _ in [await get(f"{url}/healthz") for _ in range(40)]] == [200] * 40
+        assert [status for status, _ in [await get(f"{url}/healthz") for _ in range(40)]] == [
+            200
+        ] * 40
         labels = {"method": "GET", "route": "/healthz", "status": "200"}
-        counts = [(await scrape(port)).get("babygun_http_requests_total", **labels) for port in (own, own + 1)]
+        counts = [
+            (await scrape(port)).get("babygun_http_requests_total", **labels)
+            for port in (own, own + 1)
+        ]
         assert all(counts) and sum(count or 0 for count in counts) == 40
         status, text = await get(f"{url}/metrics")
         assert status == 404 and "setting api_process_port" in json.loads(text)["detail"]
@@ -98,21 +124,30 @@ async def test_api_processes_share_a_port_and_a_dead_one_comes_back_while_mail_g
         senders = [asyncio.create_task(send(first)) for first in (0, 1)]
         os.kill(pids[1], signal.SIGKILL)
         again = await run.until("process runs again process=2")
-        assert f"process=2 pid={pids[1]} status=SIGKILL pause_s=0.5" in (await run.until("process ended: starting it again"))
+        assert f"process=2 pid={pids[1]} status=SIGKILL pause_s=0.5" in (
+            await run.until("process ended: starting it again")
+        )
         pids[1] = int(re.findall(r"pid=(\d+)", again)[0])
         over.set()
         await asyncio.gather(*senders)
-        found = await rig.store.client.range(rig.store.keys.emails, range_end(rig.store.keys.emails), keys_only=True)
+        found = await rig.store.client.range(
+            rig.store.keys.emails, range_end(rig.store.keys.emails), keys_only=True
+        )
         assert len(accepted) == len(set(accepted)) == len(found.kvs) > 2
 
         # A stream is open when each process and the supervisor get SIGTERM, as systemd sends it by default: it ends in order.
-        async with aiohttp.ClientSession(headers=headers) as session, session.get(f"{url}/events") as stream:
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.get(f"{url}/events") as stream,
+        ):
             assert stream.status == 200
             for pid in (*pids, run.process.pid, *pids):
                 os.kill(pid, signal.SIGTERM)
             await stream.content.read()
         assert await run.ended() == 0
-        assert not {process.pid for process in await api_processes(rig)} & set(pids)  # each has given its lease back
+        assert not {process.pid for process in await api_processes(rig)} & set(
+            pids
+        )  # each has given its lease back
 
 
 async def test_busy_port_ends_the_api_with_one_sentence_whoever_has_it(rig: Rig) -> None:
@@ -124,10 +159,14 @@ async def test_busy_port_ends_the_api_with_one_sentence_whoever_has_it(rig: Rig)
         taken = generous.getsockname()[1]
         async with processes(changed(settings, api_port=taken), "api") as run:
             assert await run.ended() == 2
-            assert run.said == [f"babygun: something listens on 127.0.0.1:{taken} already; stop it, or set api_port to another port (0: any free one)"]
+            assert run.said == [
+                f"babygun: something listens on 127.0.0.1:{taken} already; stop it, or set api_port to another port (0: any free one)"
+            ]
 
 
-async def test_api_whose_supervisor_is_killed_frees_the_port_and_an_api_beside_it_is_refused(rig: Rig) -> None:
+async def test_api_whose_supervisor_is_killed_frees_the_port_and_an_api_beside_it_is_refused(
+    rig: Rig,
+) -> None:
     [port] = free_ports(1)
     settings = changed(rig.settings, processes=2, api_port=port)
     async with processes(settings, "api") as first:
@@ -142,21 +181,35 @@ async def test_api_whose_supervisor_is_killed_frees_the_port_and_an_api_beside_i
 
 
 @pytest.mark.parametrize("words", [("api", "--port", "0"), ("worker",)], ids=["api", "worker"])
-async def test_setting_that_can_not_be_used_ends_all_processes_with_one_sentence(rig: Rig, tmp_path: Path, words: tuple[str, ...]) -> None:
-    result = await Command(changed(rig.settings, etcd_ca="/nowhere/ca.pem"), tmp_path)(*words, "--processes", "3")
-    assert (result.status, result.error) == (2, "babygun: etcd_ca: /nowhere/ca.pem can't be read: No such file or directory\n")
+async def test_setting_that_can_not_be_used_ends_all_processes_with_one_sentence(
+    rig: Rig, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    result = await Command(changed(rig.settings, etcd_ca="/nowhere/ca.pem"), tmp_path)(
+        *words, "--processes", "3"
+    )
+    assert (result.status, result.error) == (
+        2,
+        "babygun: etcd_ca: /nowhere/ca.pem can't be read: No such file or directory\n",
+    )
 
 
 async def test_second_process_whose_port_is_busy_ends_the_worker(rig: Rig) -> None:
     first = two_ports()
     with socket.create_server(("127.0.0.1", first + 1)):
-        async with processes(changed(rig.settings, worker_port=first), "worker", "--processes", "2") as run:
+        async with processes(
+            changed(rig.settings, worker_port=first), "worker", "--processes", "2"
+        ) as run:
             assert await run.ended() == 2
-            assert f"babygun: something listens on 127.0.0.1:{first + 1} already; stop it, or set worker_port to another port (0: no server at all)" in run.said
+            assert (
+                f"babygun: something listens on 127.0.0.1:{first + 1} already; stop it, or set worker_port to another port (0: no server at all)"
+                in run.said
+            )
     assert await list_workers(rig.store) == []
 
 
-async def test_worker_processes_share_the_load_and_each_is_seen(rig: Rig, smtp: MisbehavingServer, tmp_path: Path) -> None:
+async def test_worker_processes_share_the_load_and_each_is_seen(
+    rig: Rig, smtp: MisbehavingServer, tmp_path: Path
+) -> None:
     own = two_ports()
     settings = changed(rig.settings, worker_port=own, processes=2)
     health = Command(settings, tmp_path)
@@ -164,8 +217,15 @@ async def test_worker_processes_share_the_load_and_each_is_seen(rig: Rig, smtp: 
         pids = await run.up()
         await rig.counted(rig.store.keys.workers, 2)
         workers = await list_workers(rig.store)
-        assert sorted(worker.pid for worker in workers) == sorted(pids) and len({worker.id for worker in workers}) == 2
-        await rig.seen(rig.store.keys.workers, lambda value: value if codec.decode_state(value, Worker).slice != (0, 256) else None, 10)
+        assert (
+            sorted(worker.pid for worker in workers) == sorted(pids)
+            and len({worker.id for worker in workers}) == 2
+        )
+        await rig.seen(
+            rig.store.keys.workers,
+            lambda value: value if codec.decode_state(value, Worker).slice != (0, 256) else None,
+            10,
+        )
 
         ids = [await rig.send(f"r{n}@example.org") for n in range(40)]
         emails = await rig.ended(*ids)
@@ -173,14 +233,28 @@ async def test_worker_processes_share_the_load_and_each_is_seen(rig: Rig, smtp: 
         assert {email.worker_id for email in emails} == {worker.id for worker in workers}
         counts = [0.0]
         async with asyncio.timeout(10):
-            while sum(counts) < 40:  # counted when etcd has answered, and seen here a little before that
-                counts = [(await scrape(port)).get("babygun_recipients_total", queue="main", outcome="delivered", class_="delivered") or 0 for port in (own, own + 1)]
+            while (
+                sum(counts) < 40
+            ):  # counted when etcd has answered, and seen here a little before that
+                counts = [
+                    (await scrape(port)).get(
+                        "babygun_recipients_total",
+                        queue="main",
+                        outcome="delivered",
+                        class_="delivered",
+                    )
+                    or 0
+                    for port in (own, own + 1)
+                ]
         assert all(counts) and sum(counts) == 40
         assert run.lines("process=1") and run.lines("process=2")
 
         assert (await health("health", "worker")).status == 0
         os.kill(pids[1], signal.SIGSTOP)
-        assert f"http://127.0.0.1:{own + 1}/healthz does not answer" in (await health("health", "--live", "--timeout", "0.3", "worker")).error
+        assert (
+            f"http://127.0.0.1:{own + 1}/healthz does not answer"
+            in (await health("health", "--live", "--timeout", "0.3", "worker")).error
+        )
         os.kill(pids[1], signal.SIGKILL)
         await run.until("process runs again process=2")
 

@@ -24,7 +24,11 @@ def _no_authority(settings: Settings, authority: Authority) -> Settings:
 
 
 def _other_key(settings: Settings, authority: Authority) -> Settings:
-    return changed(settings, etcd_cert=str(authority.sign("mine").cert), etcd_key=str(authority.sign("other").key))
+    return changed(
+        settings,
+        etcd_cert=str(authority.sign("mine").cert),
+        etcd_key=str(authority.sign("other").key),
+    )
 
 
 def _expired(settings: Settings, authority: Authority) -> Settings:
@@ -39,12 +43,24 @@ FILES: list[tuple[Callable[[Settings, Authority], Settings], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("wrong", "words"), FILES, ids=[wrong.__name__.strip("_") for wrong, _ in FILES])
-@pytest.mark.parametrize("words_of_command", [("api", "--port", "0"), ("worker",), ("client", "list")], ids=["api", "worker", "client"])
+@pytest.mark.parametrize(
+    ("wrong", "words"), FILES, ids=[wrong.__name__.strip("_") for wrong, _ in FILES]
+)
+@pytest.mark.parametrize(
+    "words_of_command",
+    [("api", "--port", "0"), ("worker",), ("client", "list")],
+    ids=["api", "worker", "client"],
+)
 async def test_file_for_tls_that_can_not_be_used_ends_the_start(
-    rig: Rig, tmp_path: Path, wrong: Callable[[Settings, Authority], Settings], words: str, words_of_command: tuple[str, ...]
+    rig: Rig,
+    tmp_path: Path,
+    wrong: Callable[[Settings, Authority], Settings],
+    words: str,
+    words_of_command: tuple[str, ...],
 ) -> None:
-    result = await Command(wrong(rig.settings, Authority(tmp_path / "ca")), tmp_path)(*words_of_command)
+    result = await Command(wrong(rig.settings, Authority(tmp_path / "ca")), tmp_path)(
+        *words_of_command
+    )
     assert result.status == 2
     [sentence] = result.error.splitlines()
     assert sentence.startswith("babygun: ") and words in sentence
@@ -53,20 +69,38 @@ async def test_file_for_tls_that_can_not_be_used_ends_the_start(
 async def test_doctor_goes_on_where_a_file_can_not_be_used(rig: Rig, tmp_path: Path) -> None:
     result = await Command(changed(rig.settings, etcd_ca="/nowhere/ca.pem"), tmp_path)("doctor")
     assert result.status == 1
-    assert "BAD   etcd_ca: /nowhere/ca.pem can't be read: No such file or directory" in result.out and "ok    relay main" in result.out
+    assert (
+        "BAD   etcd_ca: /nowhere/ca.pem can't be read: No such file or directory" in result.out
+        and "ok    relay main" in result.out
+    )
 
 
 @pytest.mark.parametrize("role", ["api", "worker"])
-async def test_user_that_will_not_do_ends_the_start_and_doctor_says_the_same(rig: Rig, tmp_path: Path, role: str) -> None:
+async def test_user_that_will_not_do_ends_the_start_and_doctor_says_the_same(
+    rig: Rig, tmp_path: Path, role: str
+) -> None:
     user = f"babygun-{role}"
-    held: list[Permission] = [permission for permission in role_permissions(rig.settings.prefix)[user] if not permission.start.endswith(b"/workers/")]
+    held: list[Permission] = [
+        permission
+        for permission in role_permissions(rig.settings.prefix)[user]
+        if not permission.start.endswith(b"/workers/")
+    ]
     with EtcdServer(fsync=False) as server:
         await guard(server, {user: held}, without_role=["idle"])
         here = changed(rig.settings, etcd_endpoints=(server.endpoint,), api_port=0)
         rows = [
-            (changed(here, etcd_user=user, etcd_password="guessed"), f"etcd does not take the password of its user {user}, or does not know that user (etcd_user, etcd_password)"),
-            (changed(here), "etcd's authentication is on: set etcd_user and etcd_password, or show a client certificate with the user's name (etcd_cert)"),
-            (as_user(here, "idle"), f"etcd user idle may read nothing under {here.prefix}: it has no role, or one without rights there (babygun access makes them)"),
+            (
+                changed(here, etcd_user=user, etcd_password="guessed"),
+                f"etcd does not take the password of its user {user}, or does not know that user (etcd_user, etcd_password)",
+            ),
+            (
+                changed(here),
+                "etcd's authentication is on: set etcd_user and etcd_password, or show a client certificate with the user's name (etcd_cert)",
+            ),
+            (
+                as_user(here, "idle"),
+                f"etcd user idle may read nothing under {here.prefix}: it has no role, or one without rights there (babygun access makes them)",
+            ),
             (as_user(here, user), f"etcd user {user} may not read {here.prefix}workers/"),
         ]
         for settings, sentence in rows:

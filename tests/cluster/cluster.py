@@ -23,10 +23,25 @@ from tests.support.paths import ROOT
 
 PREFIX = "/babygun/"
 MEMBERS = ("etcd1", "etcd2", "etcd3")
-RUNNING = Counter({"etcd1": 1, "etcd2": 1, "etcd3": 1, "api": 2, "worker": 2, "balancer": 1, "mailpit": 1})
-_INSPECTOR = [f"--{name}=/certificates/etcd/{file}" for name, file in (("cacert", "etcd-ca.pem"), ("cert", "inspector.pem"), ("key", "inspector-key.pem"))]
+RUNNING = Counter(
+    {"etcd1": 1, "etcd2": 1, "etcd3": 1, "api": 2, "worker": 2, "balancer": 1, "mailpit": 1}
+)
+_INSPECTOR = [
+    f"--{name}=/certificates/etcd/{file}"
+    for name, file in (
+        ("cacert", "etcd-ca.pem"),
+        ("cert", "inspector.pem"),
+        ("key", "inspector-key.pem"),
+    )
+]
 READY = {
-    "etcd": ["/usr/local/bin/etcdctl", "--endpoints=https://localhost:2379", *_INSPECTOR, "endpoint", "health"],
+    "etcd": [
+        "/usr/local/bin/etcdctl",
+        "--endpoints=https://localhost:2379",
+        *_INSPECTOR,
+        "endpoint",
+        "health",
+    ],
     "api": ["babygun", "health", "api"],
     "worker": ["babygun", "health", "worker"],
     "balancer": ["haproxy", "-v"],
@@ -44,13 +59,18 @@ class Answer(NamedTuple):
 
 def engine_problem() -> str:
     """Why no cluster can be started here; empty where one can."""
-    for command in (["docker", "info", "--format", "{{.ServerVersion}}"], ["docker", "compose", "version"]):
+    for command in (
+        ["docker", "info", "--format", "{{.ServerVersion}}"],
+        ["docker", "compose", "version"],
+    ):
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"{' '.join(command[:2])}: {error}"
         if done.returncode:
-            return f"{' '.join(command[:2])}: {(done.stderr or done.stdout).strip().splitlines()[-1]}"
+            return (
+                f"{' '.join(command[:2])}: {(done.stderr or done.stdout).strip().splitlines()[-1]}"
+            )
     return ""
 
 
@@ -76,17 +96,30 @@ class Cluster:
 
     # docker
 
-    def compose(self, *words: str, check: bool = True, timeout: float = 300, input: str | None = None) -> str:
+    def compose(
+        self, *words: str, check: bool = True, timeout: float = 300, input: str | None = None
+    ) -> str:
         """What ``docker compose …`` prints; fails with all that it said."""
         done = subprocess.run(
-            ["docker", "compose", "-f", "deploy/compose.yml", *words], cwd=ROOT, env=self._environment, capture_output=True, text=True, timeout=timeout, check=False, input=input
+            ["docker", "compose", "-f", "deploy/compose.yml", *words],
+            cwd=ROOT,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            input=input,
         )
         if check and done.returncode:
-            raise AssertionError(f"docker compose {' '.join(words)}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+            raise AssertionError(
+                f"docker compose {' '.join(words)}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
+            )
         return done.stdout
 
     def docker(self, *words: str, timeout: float = 120) -> str:
-        done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            ["docker", *words], capture_output=True, text=True, timeout=timeout, check=False
+        )
         assert done.returncode == 0, f"docker {' '.join(words)}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -96,7 +129,14 @@ class Cluster:
     def well(self) -> bool:
         """Whether all that runs all the time does, and is healthy: then there is nothing to bring up."""
         rows = [json.loads(line) for line in self.compose("ps", "--format", "json").splitlines()]
-        return Counter(row["Service"] for row in rows if row["State"] == "running" and row["Health"] == "healthy") == RUNNING
+        return (
+            Counter(
+                row["Service"]
+                for row in rows
+                if row["State"] == "running" and row["Health"] == "healthy"
+            )
+            == RUNNING
+        )
 
     def restart(self, service: str) -> None:
         """Restarts a service's containers as an operator does who wants no gap: each once the one before is ready again."""
@@ -107,7 +147,12 @@ class Cluster:
     def until_ready(self, service: str, container: str) -> None:
         """Asks the container itself, which is sooner than its next health check; and gives the balancer the time to see it."""
         probe = READY.get(service, READY["etcd"])
-        until(lambda: self.docker("exec", container, *probe) or True, f"{service} is ready again", within=90, errors=(AssertionError,))
+        until(
+            lambda: self.docker("exec", container, *probe) or True,
+            f"{service} is ready again",
+            within=90,
+            errors=(AssertionError,),
+        )
         if service == "api":
             time.sleep(3)
 
@@ -123,20 +168,39 @@ class Cluster:
 
     def containers(self, service: str, *, all: bool = False) -> list[str]:
         """Ids of a service's containers, those that run (``all``: or have run)."""
-        return self.compose("ps", "--quiet", *(["--all"] if all else ["--status", "running"]), service).split()
+        return self.compose(
+            "ps", "--quiet", *(["--all"] if all else ["--status", "running"]), service
+        ).split()
 
     def logs(self, service: str) -> str:
-        return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", self.compose("logs", "--no-color", "--no-log-prefix", service))
+        return re.sub(
+            r"\x1b\[[0-9;]*[A-Za-z]",
+            "",
+            self.compose("logs", "--no-color", "--no-log-prefix", service),
+        )
 
     def etcdctl(self, *words: str, service: str = "tools", members: Sequence[str] = MEMBERS) -> str:
         """``etcdctl`` as an inspector (``service="admin"``: as root). It refuses a flag beside the variable that says the same."""
         endpoints = ",".join(f"https://{member}:2379" for member in members)
-        return self.compose("run", "--rm", "--no-TTY", "--env", f"ETCDCTL_ENDPOINTS={endpoints}", service, "etcdctl", *words)
+        return self.compose(
+            "run",
+            "--rm",
+            "--no-TTY",
+            "--env",
+            f"ETCDCTL_ENDPOINTS={endpoints}",
+            service,
+            "etcdctl",
+            *words,
+        )
 
     def leader(self, among: Sequence[str] = MEMBERS) -> str:
         """The member that leads now, in the words of these; "" where none of them does."""
         found = json.loads(self.etcdctl("endpoint", "status", "--write-out=json", members=among))
-        leaders = [row["Endpoint"] for row in found if row["Status"]["header"]["member_id"] == row["Status"]["leader"]]
+        leaders = [
+            row["Endpoint"]
+            for row in found
+            if row["Status"]["header"]["member_id"] == row["Status"]["leader"]
+        ]
         return str(urllib.parse.urlsplit(leaders[0]).hostname) if leaders else ""
 
     # the API
@@ -146,18 +210,30 @@ class Cluster:
         self.compose("cp", f"bootstrap:{CREDENTIALS}/.", str(self._folder))
         self._trust = ssl.create_default_context(cafile=str(self._folder / "api-ca.pem"))
         client = json.loads((self._folder / "client.json").read_text())
-        basic = base64.b64encode(f"{client['client_id']}:{client['client_secret']}".encode()).decode()
+        basic = base64.b64encode(
+            f"{client['client_id']}:{client['client_secret']}".encode()
+        ).decode()
         answer = self.call("POST", "/tokens", {}, headers={"Authorization": f"Basic {basic}"})
         assert answer.status == 200, answer
         self._token = answer.json["token"]
 
-    def call(self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, timeout: float = 15) -> Answer:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+        timeout: float = 15,
+    ) -> Answer:
         """One call on a connection of its own; raises OSError where there was no answer."""
         data = None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} if data else {}
         if self._token:
             sent["Authorization"] = f"Bearer {self._token}"
-        request = urllib.request.Request(self.url + path, data=data, method=method, headers=sent | (headers or {}))
+        request = urllib.request.Request(
+            self.url + path, data=data, method=method, headers=sent | (headers or {})
+        )
         try:
             with urllib.request.urlopen(request, timeout=timeout, context=self._trust) as answer:
                 return Answer(answer.status, _parsed(answer.read()))
@@ -167,14 +243,26 @@ class Cluster:
 
     def send(self, **changes: Any) -> str:
         """The id of a new e-mail."""
-        email = {"sender": "shop@example.com", "to": "ann@example.org", "subject": "Hello", "body": "Hi\n"} | changes
+        email = {
+            "sender": "shop@example.com",
+            "to": "ann@example.org",
+            "subject": "Hello",
+            "body": "Hi\n",
+        } | changes
         answer = self.call("POST", "/emails", email)
         assert answer.status == 202, answer
         return str(answer.json["id"])
 
     def ended(self, email_id: str, *, within: float = 60) -> Any:
         """The e-mail once it has ended."""
-        return until(lambda: (found := self.call("GET", f"/emails/{email_id}").json)["status"] != "incomplete" and found, f"{email_id} ends", within=within)
+        return until(
+            lambda: (
+                (found := self.call("GET", f"/emails/{email_id}").json)["status"] != "incomplete"
+                and found
+            ),
+            f"{email_id} ends",
+            within=within,
+        )
 
     def statuses(self, wanted: set[str]) -> dict[str, str]:
         """The statuses of these e-mails, by id, from the list: newest first, until all were seen."""
@@ -182,7 +270,9 @@ class Cluster:
         cursor = ""
         while len(found) < len(wanted):
             page = self.call("GET", f"/emails?limit=100{cursor}").json
-            found |= {email["id"]: email["status"] for email in page["emails"] if email["id"] in wanted}
+            found |= {
+                email["id"]: email["status"] for email in page["emails"] if email["id"] in wanted
+            }
             if not page["cursor"]:
                 break
             cursor = f"&cursor={urllib.parse.quote(page['cursor'])}"
@@ -192,7 +282,12 @@ class Cluster:
 
     def mailpit(self, path: str, *, method: str = "GET", body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{self.mailpit_port}{path}", data=data, method=method), timeout=20) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(
+                f"http://127.0.0.1:{self.mailpit_port}{path}", data=data, method=method
+            ),
+            timeout=20,
+        ) as answer:
             return _parsed(answer.read())
 
     def arrivals(self, mark: str) -> list[str]:
@@ -200,7 +295,9 @@ class Cluster:
         subjects: list[str] = []
         query = urllib.parse.quote(f'subject:"{mark}"')
         while True:
-            page = self.mailpit(f"/api/v1/search?query={query}&start={len(subjects)}&limit=1000")["messages"]
+            page = self.mailpit(f"/api/v1/search?query={query}&start={len(subjects)}&limit=1000")[
+                "messages"
+            ]
             subjects += [message["Subject"] for message in page]
             if not page:
                 return subjects
@@ -213,7 +310,14 @@ def _parsed(body: bytes) -> Any:
         return body.decode(errors="replace")
 
 
-def until(condition: Callable[[], T], what: str, *, within: float = 60, every: float = 0.2, errors: Sequence[type[Exception]] = (OSError,)) -> T:
+def until(
+    condition: Callable[[], T],
+    what: str,
+    *,
+    within: float = 60,
+    every: float = 0.2,
+    errors: Sequence[type[Exception]] = (OSError,),
+) -> T:
     """The condition's first true value; an error of these kinds counts as false."""
     deadline = time.monotonic() + within
     last: object = None

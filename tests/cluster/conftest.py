@@ -31,7 +31,11 @@ def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluste
         cluster.sign_in()
         yield cluster
     except BaseException:
-        print(cluster.compose("ps", "--all", check=False), cluster.compose("logs", "--no-color", "--tail", "40", check=False), file=sys.stderr)
+        print(
+            cluster.compose("ps", "--all", check=False),
+            cluster.compose("logs", "--no-color", "--tail", "40", check=False),
+            file=sys.stderr,
+        )
         raise
     finally:
         cluster.down()
@@ -40,6 +44,12 @@ def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluste
 @pytest.fixture
 def cluster(running_cluster: Cluster) -> Cluster:
     """The cluster, all of it up and well."""
-    until(lambda: running_cluster.well() or running_cluster.up(), "all of the cluster is well", within=150, every=1, errors=(AssertionError,))
+    until(
+        lambda: running_cluster.well() or running_cluster.up(),
+        "all of the cluster is well",
+        within=150,
+        every=1,
+        errors=(AssertionError,),
+    )
     running_cluster.sign_in()
     return running_cluster

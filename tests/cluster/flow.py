@@ -35,7 +35,10 @@ class Flow:
         self._stop = threading.Event()
         self._refusals = self._broken = 0
         self._failures: list[str] = []
-        self._threads = [threading.Thread(target=self._run, args=(number,), name=f"sender {number}") for number in range(_SENDERS)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(number,), name=f"sender {number}")
+            for number in range(_SENDERS)
+        ]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -43,7 +46,12 @@ class Flow:
         self.reach(5)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join(_PATIENCE + 20)
@@ -56,7 +64,11 @@ class Flow:
     def reach(self, more: int, *, within: float = 60) -> None:
         """Waits until so many more have been accepted: mail flows, whatever has just been broken."""
         wanted = self.accepted + more
-        until(lambda: self.accepted >= wanted or self._failures, f"{more} more e-mails are accepted", within=within)
+        until(
+            lambda: self.accepted >= wanted or self._failures,
+            f"{more} more e-mails are accepted",
+            within=within,
+        )
 
     def settled(self, *, within: float = 90) -> Outcome:
         """Once every e-mail is complete and in the mailbox. Fails where one is lost, or has become two."""
@@ -73,7 +85,9 @@ class Flow:
         assert len(wanted) == len(self._ids)  # a repeated request made no second e-mail
         arrived = Counter(self._cluster.arrivals(self.mark))
         assert arrived.keys() == self._ids.keys()
-        return Outcome(len(self._ids), self._refusals, self._broken, sum(arrived.values()) - len(arrived))
+        return Outcome(
+            len(self._ids), self._refusals, self._broken, sum(arrived.values()) - len(arrived)
+        )
 
     def _run(self, number: int) -> None:
         count = 0
@@ -83,12 +97,24 @@ class Flow:
             time.sleep(_PAUSE)
 
     def _one(self, subject: str) -> None:
-        email = {"sender": "shop@example.com", "to": "ann@example.org", "cc": ["bob@example.org"], "subject": subject, "body": "Hi\n" * 50}
+        email = {
+            "sender": "shop@example.com",
+            "to": "ann@example.org",
+            "cc": ["bob@example.org"],
+            "subject": subject,
+            "body": "Hi\n" * 50,
+        }
         deadline = time.monotonic() + _PATIENCE
         answer: object = None
         while time.monotonic() < deadline:
             try:
-                answer = found = self._cluster.call("POST", "/emails", email, headers={"Idempotency-Key": subject.replace(" ", "-")}, timeout=10)
+                answer = found = self._cluster.call(
+                    "POST",
+                    "/emails",
+                    email,
+                    headers={"Idempotency-Key": subject.replace(" ", "-")},
+                    timeout=10,
+                )
             except OSError as error:
                 self._broken += 1
                 answer = error

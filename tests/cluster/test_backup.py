@@ -44,7 +44,9 @@ def restored(running_cluster: Cluster) -> Iterator[Restored]:
     done = cluster.send(subject=f"{mark} done")
     cluster.ended(done)
     cluster.compose("stop", "worker")
-    later = cluster.send(subject=f"{mark} later", send_at=(datetime.now(UTC) + timedelta(days=1)).isoformat())
+    later = cluster.send(
+        subject=f"{mark} later", send_at=(datetime.now(UTC) + timedelta(days=1)).isoformat()
+    )
     unsent = cluster.send(subject=f"{mark} open")
     name = backup(cluster)
     lost = cluster.send(subject=f"{mark} lost")
@@ -65,13 +67,27 @@ def test_backup_is_whole_and_pruned_to_the_newest(cluster: Cluster) -> None:
         names.append(backup(cluster, "--keep", "2"))
     there = cluster.compose("run", "--rm", "--no-TTY", "tools", "ls", "-A", "/backups").split()
     assert [f"/backups/{name}" for name in there] == names[1:]
-    status = json.loads(cluster.compose("run", "--rm", "--no-TTY", "admin", "etcdutl", "snapshot", "status", names[-1], "--write-out=json"))
+    status = json.loads(
+        cluster.compose(
+            "run",
+            "--rm",
+            "--no-TTY",
+            "admin",
+            "etcdutl",
+            "snapshot",
+            "status",
+            names[-1],
+            "--write-out=json",
+        )
+    )
     assert status["totalKey"] > 0
 
 
 def test_backup_without_roots_rights_is_refused_and_leaves_nothing(cluster: Cluster) -> None:
     before = cluster.compose("run", "--rm", "--no-TTY", "tools", "ls", "-A", "/backups")
-    with pytest.raises(AssertionError, match="no member gave a snapshot; nothing was changed") as refused:
+    with pytest.raises(
+        AssertionError, match="no member gave a snapshot; nothing was changed"
+    ) as refused:
         cluster.compose("run", "--rm", "--no-TTY", "tools", "backup-etcd")
     assert "permission denied" in str(refused.value)
     assert cluster.compose("run", "--rm", "--no-TTY", "tools", "ls", "-A", "/backups") == before
@@ -85,26 +101,41 @@ def test_backup_is_made_while_a_member_is_away(cluster: Cluster) -> None:
 def test_restore_while_a_member_runs_is_refused_and_changes_nothing(cluster: Cluster) -> None:
     name = backup(cluster)
     cluster.compose("stop", *MEMBERS[:2])
-    with pytest.raises(AssertionError, match="etcd3 runs: stop all members first; nothing was changed"):
+    with pytest.raises(
+        AssertionError, match="etcd3 runs: stop all members first; nothing was changed"
+    ):
         restore(cluster, name)
     cluster.compose("start", *MEMBERS[:2])
     cluster.up()
-    assert "before-restore" not in cluster.compose("run", "--rm", "--no-TTY", "restore", "sh", "-c", "ls /data/*")
+    assert "before-restore" not in cluster.compose(
+        "run", "--rm", "--no-TTY", "restore", "sh", "-c", "ls /data/*"
+    )
 
 
 def test_restore_of_a_damaged_file_is_refused_and_changes_nothing(cluster: Cluster) -> None:
     name = backup(cluster)
-    damage = {"cut": "head -c -100", "empty": "head -c 0", "shifted": "tail -c +2", "altered": "sed s/babygun/bobygun/"}
+    damage = {
+        "cut": "head -c -100",
+        "empty": "head -c 0",
+        "shifted": "tail -c +2",
+        "altered": "sed s/babygun/bobygun/",
+    }
     script = "; ".join(f"{how} {name} >/backups/{what}.db" for what, how in damage.items())
     cluster.compose("run", "--rm", "--no-TTY", "tools", "sh", "-c", script)
     cluster.compose("stop", *MEMBERS)
     try:
         for what in damage:
-            with pytest.raises(AssertionError, match=r"not a whole snapshot: .* nothing was changed"):
+            with pytest.raises(
+                AssertionError, match=r"not a whole snapshot: .* nothing was changed"
+            ):
                 restore(cluster, f"/backups/{what}.db")
-        assert cluster.compose("run", "--rm", "--no-TTY", "restore", "sh", "-c", "cd /data; ls -d */*").split() == [f"{member}/member" for member in MEMBERS]
+        assert cluster.compose(
+            "run", "--rm", "--no-TTY", "restore", "sh", "-c", "cd /data; ls -d */*"
+        ).split() == [f"{member}/member" for member in MEMBERS]
     finally:
-        cluster.compose("run", "--rm", "--no-TTY", "restore", "rm", *(f"/backups/{what}.db" for what in damage))
+        cluster.compose(
+            "run", "--rm", "--no-TTY", "restore", "rm", *(f"/backups/{what}.db" for what in damage)
+        )
 
 
 def test_what_the_backup_had_goes_on(restored: Restored) -> None:
@@ -117,17 +148,23 @@ def test_what_the_backup_had_goes_on(restored: Restored) -> None:
     assert cluster.call("GET", f"/emails/{restored.later}").json["status"] == "incomplete"
 
 
-def test_what_was_delivered_after_the_backup_is_sent_again_under_the_same_message_id(restored: Restored) -> None:
+def test_what_was_delivered_after_the_backup_is_sent_again_under_the_same_message_id(
+    restored: Restored,
+) -> None:
     cluster = restored.cluster
     subject = cluster.ended(restored.open)["subject"]
-    found = cluster.mailpit(f'/api/v1/search?query=subject:"{subject.replace(" ", "%20")}"')["messages"]
+    found = cluster.mailpit(f'/api/v1/search?query=subject:"{subject.replace(" ", "%20")}"')[
+        "messages"
+    ]
     assert len(found) == 2
     assert len({message["MessageID"] for message in found}) == 1
 
 
 def test_what_was_accepted_after_the_backup_is_gone(restored: Restored) -> None:
     assert restored.cluster.call("GET", f"/emails/{restored.lost}").status == 404
-    assert restored.lost not in restored.cluster.etcdctl("get", "--prefix", "--keys-only", PREFIX + "emails/")
+    assert restored.lost not in restored.cluster.etcdctl(
+        "get", "--prefix", "--keys-only", PREFIX + "emails/"
+    )
 
 
 def test_tokens_and_clients_of_before_still_work(restored: Restored) -> None:
@@ -139,8 +176,15 @@ def test_tokens_and_clients_of_before_still_work(restored: Restored) -> None:
 def test_users_roles_and_authentication_are_back(restored: Restored) -> None:
     cluster = restored.cluster
     assert "Authentication Status: true" in cluster.etcdctl("auth", "status", service="admin")
-    assert set(cluster.etcdctl("user", "list", service="admin").split()) == {"root", "babygun-api", "babygun-worker", "babygun-inspector"}
-    assert "users, roles and permissions are as they should be" in cluster.compose("run", "--rm", "--no-TTY", "admin", "babygun", "access")
+    assert set(cluster.etcdctl("user", "list", service="admin").split()) == {
+        "root",
+        "babygun-api",
+        "babygun-worker",
+        "babygun-inspector",
+    }
+    assert "users, roles and permissions are as they should be" in cluster.compose(
+        "run", "--rm", "--no-TTY", "admin", "babygun", "access"
+    )
     with pytest.raises(AssertionError, match="permission denied"):
         cluster.etcdctl("put", f"{PREFIX}emails/x", "x")
 

@@ -65,7 +65,10 @@ def test_killed_leader_is_replaced_and_no_email_is_lost_or_doubled(cluster: Clus
         flow.reach(50)
         cluster.docker("kill", "--signal", "KILL", *cluster.containers(leader))
         flow.reach(100)
-        until(lambda: cluster.leader([member for member in MEMBERS if member != leader]), "there is another leader")
+        until(
+            lambda: cluster.leader([member for member in MEMBERS if member != leader]),
+            "there is another leader",
+        )
         cluster.compose("start", leader)
         flow.reach(50)
     flow.settled()
@@ -111,7 +114,9 @@ def test_two_members_gone_stop_the_mail_with_a_reason_and_lose_nothing(cluster: 
         flow.reach(30)
         cluster.compose("stop", *MEMBERS[:2])
         try:
-            answer = until(lambda: (found := _readyz(cluster)) and found, "the API says that it is not ready")
+            answer = until(
+                lambda: (found := _readyz(cluster)) and found, "the API says that it is not ready"
+            )
             assert "etcd" in answer
         finally:
             cluster.compose("start", *MEMBERS[:2])

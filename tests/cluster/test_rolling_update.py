@@ -11,10 +11,20 @@ REPLACED = (*MEMBERS, "api", "worker", "balancer")
 
 
 def update(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["scripts/rolling-update", *words], cwd=ROOT, env=cluster._environment, capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run(
+        ["scripts/rolling-update", *words],
+        cwd=ROOT,
+        env=cluster._environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
 
 
-def test_rolling_update_replaces_every_container_and_no_email_is_lost_or_doubled(cluster: Cluster) -> None:
+def test_rolling_update_replaces_every_container_and_no_email_is_lost_or_doubled(
+    cluster: Cluster,
+) -> None:
     before = {service: cluster.containers(service) for service in REPLACED}
     with Flow(cluster) as flow:
         done = update(cluster, "--restart")

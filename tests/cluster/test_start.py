@@ -15,33 +15,63 @@ def test_check_command_says_that_all_is_well(cluster: Cluster) -> None:
     assert "BAD" not in said and "WARN" not in said
 
 
-def test_email_reaches_to_cc_and_bcc_and_its_life_can_be_read_with_etcdctl(cluster: Cluster) -> None:
-    email_id = cluster.send(to=["ann@example.org"], cc=["bob@example.org"], bcc=["eve@example.net"], subject="three of them")
+def test_email_reaches_to_cc_and_bcc_and_its_life_can_be_read_with_etcdctl(
+    cluster: Cluster,
+) -> None:
+    email_id = cluster.send(
+        to=["ann@example.org"],
+        cc=["bob@example.org"],
+        bcc=["eve@example.net"],
+        subject="three of them",
+    )
     email = cluster.ended(email_id)
     assert email["status"] == "complete"
-    assert {(r["email"], r["status_code"]) for r in email["recipients"]} == {("ann@example.org", 250), ("bob@example.org", 250), ("eve@example.net", 250)}
+    assert {(r["email"], r["status_code"]) for r in email["recipients"]} == {
+        ("ann@example.org", 250),
+        ("bob@example.org", 250),
+        ("eve@example.net", 250),
+    }
 
     [message] = cluster.mailpit('/api/v1/search?query=subject:"three%20of%20them"')["messages"]
     assert {kind: [one["Address"] for one in message[kind]] for kind in ("To", "Cc", "Bcc")} == {
         "To": ["ann@example.org"],
         "Cc": ["bob@example.org"],
-        "Bcc": ["eve@example.net"],  # Mailpit's own deduction: of the envelope's recipients, the one that no header names
+        "Bcc": [
+            "eve@example.net"
+        ],  # Mailpit's own deduction: of the envelope's recipients, the one that no header names
     }
 
     record = json.loads(cluster.etcdctl("get", "--print-value-only", f"{PREFIX}emails/{email_id}"))
     assert record["status"] == "complete"
     for kind in ("jobs/", "not-before/", "owners/"):
         assert email_id not in cluster.etcdctl("get", "--prefix", "--keys-only", f"{PREFIX}{kind}")
-    assert list(record["claimed_at"]) == list(record["queues"]), "the record tells of its acceptance, and of an end by the first try"
+    assert list(record["claimed_at"]) == list(record["queues"]), (
+        "the record tells of its acceptance, and of an end by the first try"
+    )
     assert not cluster.etcdctl("get", "--prefix", "--keys-only", f"{PREFIX}log/{email_id}/").strip()
 
 
-def test_relay_that_defers_makes_a_wait_that_etcdctl_shows_and_the_next_try_delivers(cluster: Cluster) -> None:
-    fails = {"Sender": {"ErrorCode": 451, "Probability": 0}, "Recipient": {"ErrorCode": 451, "Probability": 100}, "Authentication": {"ErrorCode": 535, "Probability": 0}}
+def test_relay_that_defers_makes_a_wait_that_etcdctl_shows_and_the_next_try_delivers(
+    cluster: Cluster,
+) -> None:
+    fails = {
+        "Sender": {"ErrorCode": 451, "Probability": 0},
+        "Recipient": {"ErrorCode": 451, "Probability": 100},
+        "Authentication": {"ErrorCode": 535, "Probability": 0},
+    }
     cluster.mailpit("/api/v1/chaos", method="PUT", body=fails)
     try:
         email_id = cluster.send(subject="deferred")
-        waiting = until(lambda: [key for key in cluster.etcdctl("get", "--prefix", "--keys-only", f"{PREFIX}not-before/").split() if email_id in key], "it waits")
+        waiting = until(
+            lambda: [
+                key
+                for key in cluster.etcdctl(
+                    "get", "--prefix", "--keys-only", f"{PREFIX}not-before/"
+                ).split()
+                if email_id in key
+            ],
+            "it waits",
+        )
         assert len(waiting) == 1 and waiting[0].endswith(f"/{email_id}/default")
         [recipient] = cluster.call("GET", f"/emails/{email_id}").json["recipients"]
         assert recipient["status_code"] == 451
@@ -65,39 +95,88 @@ def test_containers_have_no_rights_that_they_do_not_need(cluster: Cluster) -> No
 
 def test_images_carry_no_keys_and_no_build_tools(cluster: Cluster) -> None:
     tools = "import shutil; print([name for name in ('pip', 'pip3', 'gcc', 'make', 'git') if shutil.which(name)])"
-    assert cluster.compose("run", "--rm", "--no-TTY", "--no-deps", "tools", "python3", "-c", tools).strip() == "[]"
+    assert (
+        cluster.compose(
+            "run", "--rm", "--no-TTY", "--no-deps", "tools", "python3", "-c", tools
+        ).strip()
+        == "[]"
+    )
     keys = "import pathlib; print([str(p) for p in pathlib.Path('/').rglob('*-key.pem')])"
-    assert cluster.docker("run", "--rm", "--entrypoint", "python3", "babygun-tools:test", "-c", keys).strip() == "[]"
+    assert (
+        cluster.docker(
+            "run", "--rm", "--entrypoint", "python3", "babygun-tools:test", "-c", keys
+        ).strip()
+        == "[]"
+    )
 
 
 def test_only_who_needs_it_sees_the_key_that_signs(cluster: Cluster) -> None:
     volume = f"{cluster.project}_authority"
-    users = cluster.docker("ps", "--all", "--filter", f"volume={volume}", "--format", '{{.Label "com.docker.compose.service"}}').split()
+    users = cluster.docker(
+        "ps",
+        "--all",
+        "--filter",
+        f"volume={volume}",
+        "--format",
+        '{{.Label "com.docker.compose.service"}}',
+    ).split()
     assert users == ["certificates"]
 
 
 def test_second_start_changes_nothing_and_the_client_stays(cluster: Cluster) -> None:
-    before = cluster.compose("exec", "--no-TTY", "api", "python3", "-c", "print(open('/certificates/api/https.pem').read())")
+    before = cluster.compose(
+        "exec",
+        "--no-TTY",
+        "api",
+        "python3",
+        "-c",
+        "print(open('/certificates/api/https.pem').read())",
+    )
     cluster.up()
     assert "all certificates are there" in cluster.logs("certificates")
     assert "users, roles and permissions are as they should be" in cluster.logs("bootstrap")
-    assert cluster.compose("exec", "--no-TTY", "api", "python3", "-c", "print(open('/certificates/api/https.pem').read())") == before
+    assert (
+        cluster.compose(
+            "exec",
+            "--no-TTY",
+            "api",
+            "python3",
+            "-c",
+            "print(open('/certificates/api/https.pem').read())",
+        )
+        == before
+    )
     cluster.sign_in()
 
 
 def test_logs_are_json_and_carry_the_ids(cluster: Cluster) -> None:
     email_id = cluster.send(subject="logged")
     cluster.ended(email_id)
-    for service, wanted in {"api": {"request_id", "email_id"}, "worker": {"email_id", "queue", "worker_id"}}.items():
-        lines = until(lambda service=service: [line for line in cluster.logs(service).splitlines() if email_id in line], f"{service} logs {email_id}")  # type: ignore[misc]
+    for service, wanted in {
+        "api": {"request_id", "email_id"},
+        "worker": {"email_id", "queue", "worker_id"},
+    }.items():
+        lines = until(
+            lambda service=service: [
+                line for line in cluster.logs(service).splitlines() if email_id in line
+            ],
+            f"{service} logs {email_id}",
+        )  # type: ignore[misc]
         assert wanted <= set().union(*(json.loads(line).keys() for line in lines)), service
 
 
 def test_metrics_of_api_and_worker_count_what_was_done(cluster: Cluster) -> None:
     cluster.ended(cluster.send(subject="counted"))
     read = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:9090/metrics').read().decode())"
-    workers = "".join(cluster.docker("exec", container, "python3", "-c", read) for container in cluster.containers("worker"))
-    delivered = [float(line.split()[-1]) for line in workers.splitlines() if line.startswith("babygun_recipients_total{") and 'outcome="delivered"' in line]
+    workers = "".join(
+        cluster.docker("exec", container, "python3", "-c", read)
+        for container in cluster.containers("worker")
+    )
+    delivered = [
+        float(line.split()[-1])
+        for line in workers.splitlines()
+        if line.startswith("babygun_recipients_total{") and 'outcome="delivered"' in line
+    ]
     assert sum(delivered) >= 1
     status, text = cluster.call("GET", "/metrics")
     assert status == 200 and "babygun_emails_accepted_total" in text

@@ -15,7 +15,9 @@ def served(cluster: Cluster) -> str:
 def test_renewed_certificates_are_served_without_a_restart(cluster: Cluster) -> None:
     before = served(cluster)
     with Flow(cluster) as flow:
-        said = cluster.compose("run", "--rm", "--no-TTY", "certificates", "bootstrap", "certificates", "--renew")
+        said = cluster.compose(
+            "run", "--rm", "--no-TTY", "certificates", "bootstrap", "certificates", "--renew"
+        )
         assert "api/https.pem: renewed" in said and "etcd/server.pem: renewed" in said
         until(lambda: served(cluster) != before, "the API serves the new one", within=30)
         flow.reach(30)
@@ -26,7 +28,16 @@ def test_authorities_are_rotated_while_mail_flows(cluster: Cluster) -> None:
     old = served(cluster)
     with Flow(cluster) as flow:
         for step in ("begin", "switch", "finish"):
-            cluster.compose("run", "--rm", "--no-TTY", "certificates", "bootstrap", "certificates", "--rotate", step)
+            cluster.compose(
+                "run",
+                "--rm",
+                "--no-TTY",
+                "certificates",
+                "bootstrap",
+                "certificates",
+                "--rotate",
+                step,
+            )
             for service in (*MEMBERS, "balancer", "api", "worker"):
                 cluster.restart(service)
             flow.reach(20)

@@ -23,13 +23,19 @@ from babygun.dev.ports import Ports
 from tests.dev.test_supervisor import is_gone
 from tests.support.smtp_server import MisbehavingServer
 
-pytestmark = pytest.mark.skipif(find_etcd() is None, reason="no etcd to test with: run `make install`")
+pytestmark = pytest.mark.skipif(
+    find_etcd() is None, reason="no etcd to test with: run `make install`"
+)
 
 PORTS = ("--port", "0", "--smtp-port", "0", "--etcd-port", "0")
 
 
 def environment(**more: str) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("BABYGUN_") or name == "BABYGUN_ETCD_BIN"}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("BABYGUN_") or name == "BABYGUN_ETCD_BIN"
+    }
     return python_environment({**clean, "PYTHONWARNINGS": "default", **more})
 
 
@@ -113,20 +119,39 @@ class Client:
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        async with self.session.request(method, self.state["api_url"] + path, json=body, headers=headers) as answer:
+        async with self.session.request(
+            method, self.state["api_url"] + path, json=body, headers=headers
+        ) as answer:
             assert answer.status < 300, await answer.text()
             return await answer.json()
 
     async def log_in(self) -> None:
-        self.token = (await self.call("POST", "/tokens", {"client_id": self.state["client_id"], "client_secret": self.state["client_secret"]}))["token"]
+        self.token = (
+            await self.call(
+                "POST",
+                "/tokens",
+                {
+                    "client_id": self.state["client_id"],
+                    "client_secret": self.state["client_secret"],
+                },
+            )
+        )["token"]
 
     async def send(self, subject: str) -> str:
-        mail = {"sender": "me@example.com", "to": "you@example.org", "subject": subject, "body": "It works."}
+        mail = {
+            "sender": "me@example.com",
+            "to": "you@example.org",
+            "subject": subject,
+            "body": "It works.",
+        }
         email_id: str = (await self.call("POST", "/emails", mail))["id"]
         return email_id
 
     async def completed(self, email_id: str) -> Any:
-        return await answered(lambda: self.call("GET", f"/emails/{email_id}"), lambda email: email["status"] == "complete")
+        return await answered(
+            lambda: self.call("GET", f"/emails/{email_id}"),
+            lambda email: email["status"] == "complete",
+        )
 
     async def subjects(self) -> list[str]:
         async with self.session.get(self.state["mailbox_url"] + "/messages") as answer:
@@ -138,9 +163,16 @@ def all_pids(state: dict[str, Any]) -> list[int]:
 
 
 async def test_dev_sends_restarts_what_dies_stops_cleanly_and_keeps_its_data(dev: Dev) -> None:
-    await dev.start(*PORTS, "--workers", "2", BABYGUN_LEASE_TTL="3s")  # what a killed worker held waits for as long
+    await dev.start(
+        *PORTS, "--workers", "2", BABYGUN_LEASE_TTL="3s"
+    )  # what a killed worker held waits for as long
     state = await dev.running()
-    assert {role: len(pids) for role, pids in state["pids"].items()} == {"etcd": 1, "api": 1, "worker": 2, "mailbox": 1}
+    assert {role: len(pids) for role, pids in state["pids"].items()} == {
+        "etcd": 1,
+        "api": 1,
+        "worker": 2,
+        "mailbox": 1,
+    }
     assert state["pid"] == dev.process.pid
     async with aiohttp.ClientSession() as session:
         client = Client(state, session)
@@ -155,13 +187,20 @@ async def test_dev_sends_restarts_what_dies_stops_cleanly_and_keeps_its_data(dev
             await dev.until(f"{name} ended (SIGKILL); starting it again in 0.5 s")
             await dev.until(f"{name} runs again")
         again = dev.state()
-        assert {role: len(pids) for role, pids in again["pids"].items()} == {"etcd": 1, "api": 1, "worker": 2, "mailbox": 1}
+        assert {role: len(pids) for role, pids in again["pids"].items()} == {
+            "etcd": 1,
+            "api": 1,
+            "worker": 2,
+            "mailbox": 1,
+        }
         assert not {state["pids"]["worker"][0], state["pids"]["api"][0]} & set(all_pids(again))
         await client.completed(await client.send("second"))
 
         os.kill(state["pids"]["etcd"][0], signal.SIGKILL)
         await dev.until("etcd runs again")
-        await answered(lambda: _status(session, f"{state['api_url']}/readyz"), lambda status: status == 200)
+        await answered(
+            lambda: _status(session, f"{state['api_url']}/readyz"), lambda status: status == 200
+        )
         await client.completed(await client.send("third"))
         assert await client.subjects() == ["third", "second", "first"]
 
@@ -174,7 +213,10 @@ async def test_dev_sends_restarts_what_dies_stops_cleanly_and_keeps_its_data(dev
 
     await dev.start()
     state = await dev.running()
-    assert (state["client_id"], state["client_secret"]) == (last["client_id"], last["client_secret"])
+    assert (state["client_id"], state["client_secret"]) == (
+        last["client_id"],
+        last["client_secret"],
+    )
     async with aiohttp.ClientSession() as session:
         client = Client(state, session)
         await client.log_in()
@@ -184,11 +226,20 @@ async def test_dev_sends_restarts_what_dies_stops_cleanly_and_keeps_its_data(dev
 
 async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:
     probes = Ports(print).lasting()
-    await dev.start(*PORTS, "--etcd-members", "3", "--workers", "2", BABYGUN_WORKER_PORT=str(probes))
+    await dev.start(
+        *PORTS, "--etcd-members", "3", "--workers", "2", BABYGUN_WORKER_PORT=str(probes)
+    )
     state = await dev.running()
-    assert {role: len(pids) for role, pids in state["pids"].items()} == {"etcd": 3, "api": 1, "worker": 2, "mailbox": 1}
+    assert {role: len(pids) for role, pids in state["pids"].items()} == {
+        "etcd": 3,
+        "api": 1,
+        "worker": 2,
+        "mailbox": 1,
+    }
     async with aiohttp.ClientSession() as session:
-        for url in (f"http://127.0.0.1:{port}/readyz" for port in (probes, probes + 1)):  # registered, and in a moment it knows its slice
+        for url in (
+            f"http://127.0.0.1:{port}/readyz" for port in (probes, probes + 1)
+        ):  # registered, and in a moment it knows its slice
             await answered(partial(_status, session, url), lambda status: status == 200)
         leads = [await _leads(session, endpoint) for endpoint in state["etcd_endpoints"]]
         assert sorted(leads) == [False, False, True]
@@ -203,7 +254,9 @@ async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:
     last = dev.state()
     assert await dev.interrupt() == 0
     assert all(is_gone(pid) for pid in all_pids(last))
-    assert not any("Traceback" in line or "killing it" in line for line in dev.lines), "\n".join(dev.lines)
+    assert not any("Traceback" in line or "killing it" in line for line in dev.lines), "\n".join(
+        dev.lines
+    )
 
 
 async def _leads(session: aiohttp.ClientSession, endpoint: str) -> bool:
@@ -231,8 +284,19 @@ async def test_data_of_a_cluster_stay_and_so_does_the_number_of_members(dev: Dev
     assert len(dev.state()["pids"]["etcd"]) == 3
 
 
-@pytest.mark.parametrize(("option", "value"), [("--workers", "0"), ("--workers", "many"), ("--workers", "65"), ("--etcd-members", "2"), ("--etcd-members", "three")])
-async def test_number_that_cannot_be_is_refused_with_a_sentence(dev: Dev, option: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--workers", "0"),
+        ("--workers", "many"),
+        ("--workers", "65"),
+        ("--etcd-members", "2"),
+        ("--etcd-members", "three"),
+    ],
+)
+async def test_number_that_cannot_be_is_refused_with_a_sentence(
+    dev: Dev, option: str, value: str
+) -> None:
     await dev.start(option, value)
     assert await asyncio.wait_for(dev.process.wait(), 20) == 2
     await dev.until(f"argument {option}: '{value}' is n")
@@ -254,14 +318,24 @@ async def test_lines_that_dev_prints_work_when_pasted(dev: Dev) -> None:
     start = next(number for number, line in enumerate(dev.lines) if line.startswith("Try it"))
     script = "\n".join(line for line in dev.lines[start + 1 :] if line.startswith("  "))
     async with aiohttp.ClientSession() as session:
-        shell = await asyncio.create_subprocess_exec("sh", "-eu", cwd=dev.folder, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        shell = await asyncio.create_subprocess_exec(
+            "sh",
+            "-eu",
+            cwd=dev.folder,
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         out, err = await asyncio.wait_for(shell.communicate(script.encode()), 30)
         assert shell.returncode == 0, err.decode()
         lines = out.decode().splitlines()
         email_id = lines[0]
         assert json.loads(lines[1])["id"] == email_id
         assert lines[2].startswith("{")
-        assert any(line == f"/babygun/emails/{email_id}" for line in lines) or not shutil.which("etcdctl")
+        assert any(line == f"/babygun/emails/{email_id}" for line in lines) or not shutil.which(
+            "etcdctl"
+        )
         client = Client(state, session)
         await client.log_in()
         assert (await client.completed(email_id))["recipients"][0]["email"] == "you@example.org"
@@ -284,23 +358,40 @@ async def test_asked_port_that_is_busy_is_refused_with_a_sentence(dev: Dev) -> N
             await dev.start(option, port)
             assert await asyncio.wait_for(dev.process.wait(), 20) == 2
             await dev.until(f"can't have port {port}: something else listens there already")
-            assert not any("Traceback" in line or "Warning" in line for line in dev.lines), "\n".join(dev.lines)
+            assert not any("Traceback" in line or "Warning" in line for line in dev.lines), (
+                "\n".join(dev.lines)
+            )
 
 
 async def test_asked_port_that_is_busy_is_told_before_an_etcd_is_built(dev: Dev) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
         # there is no etcd here, and no network to build one with: whoever tried would say so
-        await dev.start("--smtp-port", port, BABYGUN_ETCD_BIN="", PATH="/nowhere", XDG_CACHE_HOME=str(dev.folder), GOPROXY="off", PIP_NO_INDEX="1")
+        await dev.start(
+            "--smtp-port",
+            port,
+            BABYGUN_ETCD_BIN="",
+            PATH="/nowhere",
+            XDG_CACHE_HOME=str(dev.folder),
+            GOPROXY="off",
+            PIP_NO_INDEX="1",
+        )
         assert await asyncio.wait_for(dev.process.wait(), 20) == 2
         await dev.until(f"the mailbox can't have port {port}")
     assert len(dev.lines) == 1, "\n".join(dev.lines)
 
 
-async def test_dev_with_a_relay_set_delivers_there_and_has_no_mailbox(dev: Dev, smtp: MisbehavingServer) -> None:
+async def test_dev_with_a_relay_set_delivers_there_and_has_no_mailbox(
+    dev: Dev, smtp: MisbehavingServer
+) -> None:
     await dev.start(BABYGUN_RELAY_URL=smtp.url)
     state = await dev.running()
-    assert (state["smtp_host"], state["smtp_port"], state["mailbox_url"], state["pids"]["mailbox"]) == ("127.0.0.1", smtp.port, None, [])
+    assert (
+        state["smtp_host"],
+        state["smtp_port"],
+        state["mailbox_url"],
+        state["pids"]["mailbox"],
+    ) == ("127.0.0.1", smtp.port, None, [])
     async with aiohttp.ClientSession() as session:
         client = Client(state, session)
         await client.log_in()
@@ -337,15 +428,29 @@ async def test_killed_dev_takes_its_children_along_and_the_next_one_starts(dev: 
 
 
 @pytest.mark.parametrize(("options", "host"), [(("--tls",), "127.0.0.1"), ((), "0.0.0.0")])
-async def test_tls_is_there_where_asked_for_or_where_others_can_call_and_the_commands_trust_it(dev: Dev, options: tuple[str, ...], host: str) -> None:
+async def test_tls_is_there_where_asked_for_or_where_others_can_call_and_the_commands_trust_it(
+    dev: Dev, options: tuple[str, ...], host: str
+) -> None:
     await dev.start(*PORTS, *options, BABYGUN_API_HOST=host)
     state = await dev.running()
     assert state["api_url"].startswith("https://127.0.0.1:")
     with pytest.raises(aiohttp.ClientError):
         async with aiohttp.ClientSession() as session:
             await session.get(state["api_url"].replace("https", "http") + "/healthz")
-    send = [*python_command("babygun"), "send", "--from", "me@example.com", "--to", "ann@example.org", "--body", "hi", "--wait"]
-    sent = await asyncio.create_subprocess_exec(*send, cwd=dev.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    send = [
+        *python_command("babygun"),
+        "send",
+        "--from",
+        "me@example.com",
+        "--to",
+        "ann@example.org",
+        "--body",
+        "hi",
+        "--wait",
+    ]
+    sent = await asyncio.create_subprocess_exec(
+        *send, cwd=dev.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     said = (await sent.communicate())[0].decode()
     assert sent.returncode == 0, said
     assert any("curl --cacert" in line and state["api_ca"] in line for line in dev.lines)

@@ -64,7 +64,11 @@ def test_dev_json_is_gone_after_the_run_and_after_one_that_was_killed(tmp_path: 
 def test_folder_of_a_killed_one_is_waited_for_until_its_guard_is_done(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path).open(silent)
     # The guard inherits the lock; here it is a process that ends when its input does.
-    guard = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, pass_fds=[folder.lock])
+    guard = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        pass_fds=[folder.lock],
+    )
     os.pwrite(folder.lock, b"999999999\n", 0)  # the supervisor that was killed
     folder.close()
     assert guard.stdin is not None

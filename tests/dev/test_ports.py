@@ -14,7 +14,10 @@ def busy() -> Iterator[int]:
 
 
 def test_asked_port_that_is_busy_is_refused_in_one_sentence(busy: int) -> None:
-    with pytest.raises(SettingsError, match=rf"the API can't have port {busy}: something else listens there already.*--port"):
+    with pytest.raises(
+        SettingsError,
+        match=rf"the API can't have port {busy}: something else listens there already.*--port",
+    ):
         Ports(print).choose("the API", asked=busy, default=8080, option="--port")
 
 

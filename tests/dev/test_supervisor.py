@@ -27,7 +27,9 @@ print("up", os.getpid(), flush=True)
 while True:
     signal.pause()
 """
-STUBBORN = POLITE.replace("signal.signal(signal.SIGTERM, bye)", "signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+STUBBORN = POLITE.replace(
+    "signal.signal(signal.SIGTERM, bye)", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+)
 
 
 class Stage:
@@ -37,7 +39,9 @@ class Stage:
         self.said: list[str] = []
         self.changes: list[dict[str, list[int]]] = []
         self._changed = asyncio.Condition()
-        self.supervisor = Supervisor(self.say, lambda: self.changes.append(self.supervisor.pids()), backoff=backoff)
+        self.supervisor = Supervisor(
+            self.say, lambda: self.changes.append(self.supervisor.pids()), backoff=backoff
+        )
         self.up: set[int] = set()
 
     def say(self, line: str) -> None:
@@ -52,7 +56,9 @@ class Stage:
         async with asyncio.timeout(20), self._changed:
             await self._changed.wait_for(condition)
 
-    def component(self, name: str, script: str = POLITE, *, rank: int = 0, **more: Any) -> Component:
+    def component(
+        self, name: str, script: str = POLITE, *, rank: int = 0, **more: Any
+    ) -> Component:
         def output(line: str) -> None:
             if line.startswith("up "):
                 self.up.add(int(line.split()[1]))
@@ -61,7 +67,16 @@ class Stage:
         async def ready(pid: int) -> bool:
             return pid in self.up
 
-        return Component(name, name.partition("-")[0], [sys.executable, "-c", script], os.environ, ready, rank, output, **more)
+        return Component(
+            name,
+            name.partition("-")[0],
+            [sys.executable, "-c", script],
+            os.environ,
+            ready,
+            rank,
+            output,
+            **more,
+        )
 
 
 @pytest.fixture
@@ -87,7 +102,13 @@ def test_pauses_double_up_to_the_longest_and_begin_anew_after_health() -> None:
 
 
 def test_status_is_described_for_people() -> None:
-    assert [describe_status(status) for status in (0, 2, -9, -15, -200)] == ["exit status 0", "exit status 2", "SIGKILL", "SIGTERM", "signal 200"]
+    assert [describe_status(status) for status in (0, 2, -9, -15, -200)] == [
+        "exit status 0",
+        "exit status 2",
+        "SIGKILL",
+        "SIGTERM",
+        "signal 200",
+    ]
 
 
 async def test_component_counts_as_started_when_it_is_ready(stage: Stage) -> None:
@@ -110,20 +131,26 @@ async def test_component_that_is_killed_is_started_again_and_the_pids_follow(sta
     assert stage.changes == [{"api": [first]}, {"api": []}, {"api": [second]}]
 
 
-async def test_component_that_keeps_dying_is_started_with_growing_pauses(stage: Stage, tmp_path: Path) -> None:
+async def test_component_that_keeps_dying_is_started_with_growing_pauses(
+    stage: Stage, tmp_path: Path
+) -> None:
     flag = tmp_path / "flag"
     script = f"import os, sys\nif os.path.exists({str(flag)!r}): sys.exit(3)\n" + POLITE
     await stage.supervisor.start(stage.component("api", script))
     flag.touch()
     os.kill(stage.supervisor.pids()["api"][0], signal.SIGKILL)
-    await stage.until(lambda: "api ended (exit status 3); starting it again in 0.05 s" in stage.said)
+    await stage.until(
+        lambda: "api ended (exit status 3); starting it again in 0.05 s" in stage.said
+    )
     flag.unlink()
     await stage.until(lambda: "api runs again" in stage.said)
     pauses = [line.rpartition(" in ")[2] for line in stage.said if "starting it again" in line]
     assert pauses[:3] == ["0.01 s", "0.02 s", "0.04 s"]
 
 
-async def test_component_that_never_gets_ready_again_is_ended_and_tried_again(stage: Stage, tmp_path: Path) -> None:
+async def test_component_that_never_gets_ready_again_is_ended_and_tried_again(
+    stage: Stage, tmp_path: Path
+) -> None:
     flag = tmp_path / "flag"
     script = f"import os, time\nwhile os.path.exists({str(flag)!r}): time.sleep(0.01)\n" + POLITE
     await stage.supervisor.start(stage.component("api", script, start_within=2.0))
@@ -135,24 +162,38 @@ async def test_component_that_never_gets_ready_again_is_ended_and_tried_again(st
 
 
 async def test_first_start_that_fails_is_an_error_with_the_last_words(stage: Stage) -> None:
-    with pytest.raises(StartFailed, match=r"(?s)api ended at once \(exit status 2\); its last words:.*no such setting"):
-        await stage.supervisor.start(stage.component("api", "import sys; print('babygun: no such setting'); sys.exit(2)"))
+    with pytest.raises(
+        StartFailed,
+        match=r"(?s)api ended at once \(exit status 2\); its last words:.*no such setting",
+    ):
+        await stage.supervisor.start(
+            stage.component("api", "import sys; print('babygun: no such setting'); sys.exit(2)")
+        )
     with pytest.raises(StartFailed, match="worker was not ready in time"):
-        await stage.supervisor.start(stage.component("worker", "import time; time.sleep(60)", start_within=0.2))
+        await stage.supervisor.start(
+            stage.component("worker", "import time; time.sleep(60)", start_within=0.2)
+        )
     assert stage.supervisor.pids() == {"api": [], "worker": []}
 
 
 async def test_program_that_does_not_exist_is_an_error(stage: Stage) -> None:
     component = stage.component("etcd")
     with pytest.raises(StartFailed, match="etcd can't be started: No such file"):
-        await stage.supervisor.start(Component(**{**component.__dict__, "command": ["/no/such/program"]}))
+        await stage.supervisor.start(
+            Component(**{**component.__dict__, "command": ["/no/such/program"]})
+        )
 
 
 async def test_stop_ends_the_components_in_the_order_of_their_ranks(stage: Stage) -> None:
     for name, rank in (("etcd", 3), ("mailbox", 2), ("worker", 1), ("api", 0)):
         await stage.supervisor.start(stage.component(name, rank=rank))
     await stage.supervisor.stop()
-    assert [line for line in stage.said if line.endswith("bye")] == ["api: bye", "worker: bye", "mailbox: bye", "etcd: bye"]
+    assert [line for line in stage.said if line.endswith("bye")] == [
+        "api: bye",
+        "worker: bye",
+        "mailbox: bye",
+        "etcd: bye",
+    ]
     assert all(is_gone(pid) for pid in stage.up)
     assert stage.supervisor.pids() == {"etcd": [], "mailbox": [], "worker": [], "api": []}
 
@@ -204,9 +245,14 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("child", [POLITE, STUBBORN], ids=["polite", "stubborn"])
-async def test_children_do_not_outlive_a_supervisor_that_is_killed(child: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_children_do_not_outlive_a_supervisor_that_is_killed(
+    child: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", textwrap.dedent(SUPERVISOR).format(child=child)), env=python_environment(), stdout=subprocess.PIPE, start_new_session=True
+        *(sys.executable, "-c", textwrap.dedent(SUPERVISOR).format(child=child)),
+        env=python_environment(),
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     assert process.stdout is not None
     pids = []
@@ -223,5 +269,11 @@ async def test_children_do_not_outlive_a_supervisor_that_is_killed(child: str, m
 def test_own_processes_start_whatever_the_current_folder_holds(tmp_path: Path) -> None:
     for name in ("signal", "email", "json", "babygun"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')")
-    answer = subprocess.run([*python_command("babygun", "--version")], env=python_environment(), cwd=tmp_path, capture_output=True, text=True)
+    answer = subprocess.run(
+        [*python_command("babygun", "--version")],
+        env=python_environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert answer.stdout.startswith("babygun "), answer.stderr

@@ -36,7 +36,13 @@ async def etcdctl(server: EtcdServer, *words: str) -> str:
     program = found.program("etcdctl") if found else None
     if program is None:
         pytest.skip("there is no etcdctl")
-    process = await asyncio.create_subprocess_exec(program, f"--endpoints={server.endpoint}", *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+    process = await asyncio.create_subprocess_exec(
+        program,
+        f"--endpoints={server.endpoint}",
+        *words,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
     said = (await process.communicate())[0].decode()
     assert process.returncode == 0, said
     return said
@@ -48,8 +54,17 @@ async def promote(*members: EtcdServer, name: str) -> str:
     program = found.program("etcdctl") if found else None
     if program is None:
         pytest.skip("there is no etcdctl")
-    environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}", "ETCDCTL_ENDPOINTS": ",".join(member.endpoint for member in members)}
-    process = await asyncio.create_subprocess_exec(SCRIPT, name, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+    environment = os.environ | {
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "ETCDCTL_ENDPOINTS": ",".join(member.endpoint for member in members),
+    }
+    process = await asyncio.create_subprocess_exec(
+        SCRIPT,
+        name,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
     said = (await process.communicate())[0].decode()
     assert process.returncode == 0, said
     return said
@@ -57,7 +72,12 @@ async def promote(*members: EtcdServer, name: str) -> str:
 
 async def members(server: EtcdServer) -> dict[str, dict[str, object]]:
     """Those that have started, by name."""
-    return {member.get("name", ""): member for member in json.loads(await etcdctl(server, "member", "list", "--write-out=json"))["members"]}
+    return {
+        member.get("name", ""): member
+        for member in json.loads(await etcdctl(server, "member", "list", "--write-out=json"))[
+            "members"
+        ]
+    }
 
 
 async def once(server: EtcdServer, refusal: str, *words: str) -> None:
@@ -76,7 +96,15 @@ async def once(server: EtcdServer, refusal: str, *words: str) -> None:
 async def join(leader: EtcdServer, server: EtcdServer, *others: EtcdServer) -> None:
     """Makes it a member: a learner first, a voter once it has caught up."""
     # etcd wants the member before to have been connected for 5 s.
-    await once(leader, "unhealthy cluster", "member", "add", server.name, "--learner", f"--peer-urls={server.peer}")
+    await once(
+        leader,
+        "unhealthy cluster",
+        "member",
+        "add",
+        server.name,
+        "--learner",
+        f"--peer-urls={server.peer}",
+    )
     server.cluster = ",".join(f"{each.name}={each.peer}" for each in (leader, *others, server))
     server.launch()
     assert (await promote(leader, *others, name=server.name)) == f"{server.name} has its vote\n"
@@ -110,8 +138,12 @@ async def more(sent: list[str], count: int) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_one_member_becomes_three_under_load_and_the_first_may_leave(first: EtcdServer, rig: Rig, smtp: MisbehavingServer) -> None:
-    second, third = (EtcdServer("--initial-cluster-state=existing", name=name) for name in ("etcd2", "etcd3"))
+async def test_one_member_becomes_three_under_load_and_the_first_may_leave(
+    first: EtcdServer, rig: Rig, smtp: MisbehavingServer
+) -> None:
+    second, third = (
+        EtcdServer("--initial-cluster-state=existing", name=name) for name in ("etcd2", "etcd3")
+    )
     alone = changed(rig.settings, etcd_endpoints=(first.endpoint,))
     grown = changed(alone, etcd_endpoints=(first.endpoint, second.endpoint, third.endpoint))
     sent: list[str] = []
@@ -129,7 +161,9 @@ async def test_one_member_becomes_three_under_load_and_the_first_may_leave(first
                 assert await new.terminate(40) == 0
         assert await promote(second, name="etcd3") == "etcd3 has a vote already\n"
         found = await members(second)
-        assert found.keys() == {"etcd1", "etcd2", "etcd3"} and not any(member.get("isLearner") for member in found.values())
+        assert found.keys() == {"etcd1", "etcd2", "etcd3"} and not any(
+            member.get("isLearner") for member in found.values()
+        )
         async with rig_for(grown) as after, after.worker_process():
             first.terminate()
             async with flow(after, sent):

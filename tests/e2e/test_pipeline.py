@@ -27,13 +27,17 @@ from tests.support.smtp_server import MisbehavingServer
 class Api:
     """An API process, and a client of it that has a token."""
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, url: str, session: aiohttp.ClientSession
+    ) -> None:
         self.process, self.url, self.session = process, url, session
 
     async def post(self, **email: Any) -> dict[str, Any]:
         given = {"sender": "me@example.com", "subject": "hello", "body": "Hello\n"} | email
         data = io.BytesIO(json.dumps(given).encode())
-        async with self.session.post(self.url + "/emails", data=data, headers={"Content-Type": "application/json"}) as answer:
+        async with self.session.post(
+            self.url + "/emails", data=data, headers={"Content-Type": "application/json"}
+        ) as answer:
             assert answer.status == 202, await answer.text()
             accepted: dict[str, Any] = await answer.json()
             return accepted
@@ -48,7 +52,15 @@ class Api:
 @asynccontextmanager
 async def api_process(rig: Rig, settings: Settings) -> AsyncIterator[Api]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "babygun", "api", "--port", "0", env=environment(settings), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "babygun",
+        "api",
+        "--port",
+        "0",
+        env=environment(settings),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None
     url = ""
@@ -59,10 +71,14 @@ async def api_process(rig: Rig, settings: Settings) -> AsyncIterator[Api]:
             if match := re.search(r"url=(http://\S+)", line):
                 url = match[1]
     rest = asyncio.create_task(process.stderr.read())  # so that it never blocks on a full pipe
-    client, secret = await create_client(rig.store, name="test", scopes=("emails:send", "emails:read"))
+    client, secret = await create_client(
+        rig.store, name="test", scopes=("emails:send", "emails:read")
+    )
     try:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100)) as session:
-            async with session.post(url + "/tokens", json={"client_id": client.id, "client_secret": secret}) as answer:
+            async with session.post(
+                url + "/tokens", json={"client_id": client.id, "client_secret": secret}
+            ) as answer:
                 assert answer.status == 200, await answer.text()
                 session.headers["Authorization"] = f"Bearer {(await answer.json())['token']}"
             yield Api(process, url, session)
@@ -75,11 +91,21 @@ async def api_process(rig: Rig, settings: Settings) -> AsyncIterator[Api]:
 
 
 @pytest.mark.timeout(120)
-async def test_10000_small_emails_reach_as_many_recipients_once(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_10000_small_emails_reach_as_many_recipients_once(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     smtp.chunking = True
     total = 10_000
-    settings = changed(rig.settings, lease_ttl=10.0, relays={"main": {"url": smtp.url, "max_connections": 50}}, log_level="warning")
-    async with api_process(rig, changed(settings, log_level="info")) as api, rig.worker_process(lease_ttl=10.0, log_level="warning"):
+    settings = changed(
+        rig.settings,
+        lease_ttl=10.0,
+        relays={"main": {"url": smtp.url, "max_connections": 50}},
+        log_level="warning",
+    )
+    async with (
+        api_process(rig, changed(settings, log_level="info")) as api,
+        rig.worker_process(lease_ttl=10.0, log_level="warning"),
+    ):
         numbers = iter(range(total))
         ids: list[str] = []
 
@@ -91,7 +117,9 @@ async def test_10000_small_emails_reach_as_many_recipients_once(rig: Rig, smtp: 
         await smtp.wait_for(total, within=60)
         emails = await rig.ended(*ids, within=30)
         assert {e.status for e in emails} == {"complete"} and len(set(ids)) == total
-        assert Counter(m.recipients for m in smtp.messages) == {(f"r{n}@example.org",): 1 for n in range(total)}
+        assert Counter(m.recipients for m in smtp.messages) == {
+            (f"r{n}@example.org",): 1 for n in range(total)
+        }
         seen = await check_invariants(rig.store)
         assert len(seen.emails) == total and not seen.owners
         page = await api.get("/emails?limit=100")
@@ -100,7 +128,11 @@ async def test_10000_small_emails_reach_as_many_recipients_once(rig: Rig, smtp: 
 
 async def test_api_killed_while_it_takes_a_large_email_in_leaves_no_chunk_behind(rig: Rig) -> None:
     async with api_process(rig, changed(rig.settings, upload_lease=2.0)) as api:
-        attachment = {"filename": "a.bin", "content": base64.b64encode(bytes(5_000_000)).decode(), "content_type": "application/octet-stream"}
+        attachment = {
+            "filename": "a.bin",
+            "content": base64.b64encode(bytes(5_000_000)).decode(),
+            "content_type": "application/octet-stream",
+        }
         sending = asyncio.create_task(api.post(to="ann@example.org", attachments=[attachment]))
         await rig.seen(rig.store.keys.contents, lambda value: True, 20)
         api.process.kill()
@@ -116,9 +148,15 @@ async def test_api_killed_while_it_takes_a_large_email_in_leaves_no_chunk_behind
 async def test_attachment_of_5_mb_goes_the_whole_way(rig: Rig, smtp: MisbehavingServer) -> None:
     data = bytes(range(256)) * 20_000
     async with api_process(rig, rig.settings) as api, rig.worker_process():
-        attachment = {"filename": "a.bin", "content": base64.b64encode(data).decode(), "content_type": "application/octet-stream"}
+        attachment = {
+            "filename": "a.bin",
+            "content": base64.b64encode(data).decode(),
+            "content_type": "application/octet-stream",
+        }
         email_id = (await api.post(to="ann@example.org", attachments=[attachment]))["id"]
         [email] = await rig.ended(email_id)
-        assert email.status == "complete" and base64.encodebytes(data)[:60] in smtp.messages[0].data.replace(b"\r\n", b"\n")
+        assert email.status == "complete" and base64.encodebytes(data)[:60] in smtp.messages[
+            0
+        ].data.replace(b"\r\n", b"\n")
         shown = await api.get(f"/emails/{email_id}")
         assert shown["status"] == "complete" and shown["attachments"][0]["filename"] == "a.bin"

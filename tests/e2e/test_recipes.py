@@ -26,7 +26,11 @@ from tests.support.rig import rig_for
 from tests.support.smtp_server import MisbehavingServer
 
 PAGE = (ROOT / "etcd/schema.md").read_text()
-BLOCKS = dict(re.findall(r"^\*\*As (?:an )?(inspector|root)\*\*.*?```sh\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL))
+BLOCKS = dict(
+    re.findall(
+        r"^\*\*As (?:an )?(inspector|root)\*\*.*?```sh\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL
+    )
+)
 
 
 def recipes() -> Iterator[Any]:
@@ -49,7 +53,14 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
     folder = tmp_path_factory.mktemp("recipes")
     list(authority.issue(folder, authority.cluster([], [])))
     try:
-        server = EtcdServer(tls=(folder / "etcd/server.pem", folder / "etcd/server-key.pem", folder / "etcd/etcd-ca.pem"), fsync=False)
+        server = EtcdServer(
+            tls=(
+                folder / "etcd/server.pem",
+                folder / "etcd/server-key.pem",
+                folder / "etcd/etcd-ca.pem",
+            ),
+            fsync=False,
+        )
     except NoEtcd as reason:
         pytest.skip(str(reason))
     found = find_etcd()
@@ -61,7 +72,11 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
     (folder / "bin/babygun").write_text(f'#!/bin/sh\nexec {sys.executable} -m babygun "$@"\n')
     (folder / "bin/babygun").chmod(0o755)
     operator = folder / "operator"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ETCDCTL_", "BABYGUN_"))} | {
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("ETCDCTL_", "BABYGUN_"))
+    } | {
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
         "ETCDCTL_CACERT": str(operator / "etcd-ca.pem"),
         "ETCDCTL_CERT": str(operator / "inspector.pem"),
@@ -78,17 +93,33 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
         )
         try:
             async with rig_for(settings) as rig:
-                roles = {f"babygun-{role}": [access.Permission(start, end, right == "readwrite") for start, end, right in grants(rig.store.keys, role)] for role in RIGHTS}
+                roles = {
+                    f"babygun-{role}": [
+                        access.Permission(start, end, right == "readwrite")
+                        for start, end, right in grants(rig.store.keys, role)
+                    ]
+                    for role in RIGHTS
+                }
                 assert [line async for line in access.set_roles(rig.store.client, roles)]
                 await access.enable(rig.store.client)
                 await create_client(rig.store, name="shop", scopes=("emails:send",))
-                async with running(replace(settings, api_port=0), rig.store) as api, rig.worker() as worker:
+                async with (
+                    running(replace(settings, api_port=0), rig.store) as api,
+                    rig.worker() as worker,
+                ):
                     await until_ready(api)
-                    ids = {name: await rig.send(f"{name}@example.org") for name in ("fine", "hard", "soft", "hang")}
+                    ids = {
+                        name: await rig.send(f"{name}@example.org")
+                        for name in ("fine", "hard", "soft", "hang")
+                    }
                     await rig.ended(ids["fine"], ids["hard"])
                     await rig.logged(ids["soft"], "deferred")
                     await smtp.hung.wait()
-                    yield Scene(environment | {"ETCDCTL_ENDPOINTS": server.endpoint}, ids, worker.membership.worker_id)
+                    yield Scene(
+                        environment | {"ETCDCTL_ENDPOINTS": server.endpoint},
+                        ids,
+                        worker.membership.worker_id,
+                    )
                     smtp.release()
         finally:
             server.stop()
@@ -97,13 +128,29 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("who", "line"), list(recipes()))
 async def test_recipe_prints_something_and_ends_well(scene: Scene, who: str, line: str) -> None:
-    about = "soft" if "not-before" in line or "/log/" in line else "hang" if "/owners/" in line or "/jobs/" in line else "fine"
+    about = (
+        "soft"
+        if "not-before" in line or "/log/" in line
+        else "hang"
+        if "/owners/" in line or "/jobs/" in line
+        else "fine"
+    )
     environment = scene.environment | {"ID": scene.ids[about], "WORKER": scene.worker}
     if who == "root":
-        environment |= {name: scene.environment[name].replace("inspector", "root") for name in ("ETCDCTL_CERT", "ETCDCTL_KEY")}
+        environment |= {
+            name: scene.environment[name].replace("inspector", "root")
+            for name in ("ETCDCTL_CERT", "ETCDCTL_KEY")
+        }
     if "watch" in line:
         line = line.replace("etcdctl watch", "timeout 5 etcdctl watch --rev 1") + "\n[ $? = 124 ]"
-    process = await asyncio.create_subprocess_exec("bash", "-c", f"set -o pipefail\n{line}", env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        "bash",
+        "-c",
+        f"set -o pipefail\n{line}",
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
     out, said = await process.communicate()
     assert process.returncode == 0, (line, out.decode(), said.decode())
     assert out.strip(), line
@@ -113,9 +160,17 @@ async def test_recipe_prints_something_and_ends_well(scene: Scene, who: str, lin
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("kind", ["contents", "clients", "signing-keys"])
-async def test_inspector_sees_neither_what_mail_says_nor_what_opens_the_api(scene: Scene, kind: str) -> None:
+async def test_inspector_sees_neither_what_mail_says_nor_what_opens_the_api(
+    scene: Scene, kind: str
+) -> None:
     process = await asyncio.create_subprocess_exec(
-        "etcdctl", "get", "--prefix", f"/babygun/{kind}/", env=scene.environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        "etcdctl",
+        "get",
+        "--prefix",
+        f"/babygun/{kind}/",
+        env=scene.environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     out, said = await process.communicate()
     assert process.returncode == 1 and not out and b"permission denied" in said

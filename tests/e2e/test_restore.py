@@ -35,33 +35,73 @@ def server() -> Iterator[EtcdServer]:
 def script(name: str, *words: str, server: EtcdServer, backups: Path) -> str:
     """What a script prints; an AssertionError with what it said where it fails."""
     found = find_etcd()
-    if found is None or not (found.program("etcdctl") and found.program("etcdutl")) or not shutil.which("flock"):
+    if (
+        found is None
+        or not (found.program("etcdctl") and found.program("etcdutl"))
+        or not shutil.which("flock")
+    ):
         pytest.skip("needs etcdctl, etcdutl and flock")
-    path = f"{found.program('etcdctl').parent}:{found.program('etcdutl').parent}:{os.environ['PATH']}"  # type: ignore[union-attr]
-    environment = os.environ | {"PATH": path, "ETCDCTL_ENDPOINTS": server.endpoint, "BABYGUN_BACKUPS": str(backups), "ETCD_INITIAL_CLUSTER": server.cluster}
-    done = subprocess.run([SCRIPTS / name, *words], env=environment, capture_output=True, text=True, timeout=30, check=False)
+    path = (
+        f"{found.program('etcdctl').parent}:{found.program('etcdutl').parent}:{os.environ['PATH']}"  # type: ignore[union-attr]
+    )
+    environment = os.environ | {
+        "PATH": path,
+        "ETCDCTL_ENDPOINTS": server.endpoint,
+        "BABYGUN_BACKUPS": str(backups),
+        "ETCD_INITIAL_CLUSTER": server.cluster,
+    }
+    done = subprocess.run(
+        [SCRIPTS / name, *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-async def test_worker_that_lives_through_a_restore_goes_on_from_what_was_restored(server: EtcdServer, rig: Rig, smtp: MisbehavingServer, tmp_path: Path) -> None:
+async def test_worker_that_lives_through_a_restore_goes_on_from_what_was_restored(
+    server: EtcdServer, rig: Rig, smtp: MisbehavingServer, tmp_path: Path
+) -> None:
     released = hang_once(smtp, "ann@example.org")
-    settings = changed(rig.settings, etcd_endpoints=(server.endpoint,), lease_ttl=5.0, reconcile_interval=1.0)
+    settings = changed(
+        rig.settings, etcd_endpoints=(server.endpoint,), lease_ttl=5.0, reconcile_interval=1.0
+    )
     async with rig_for(settings) as own, own.worker_process():
         unfinished = await own.send("ann@example.org")
         await smtp.hung.wait()  # a worker owns it in the snapshot
-        name = (await asyncio.to_thread(script, "backup-etcd", server=server, backups=tmp_path)).strip()
+        name = (
+            await asyncio.to_thread(script, "backup-etcd", server=server, backups=tmp_path)
+        ).strip()
         released.set()
         lost = await own.send("bob@example.org")
         assert {email.status for email in await own.ended(unfinished, lost)} == {"complete"}
 
         server.terminate()
-        await asyncio.to_thread(script, "restore-etcd", name, "--member", f"{server.name}={server.data}", server=server, backups=tmp_path)
+        await asyncio.to_thread(
+            script,
+            "restore-etcd",
+            name,
+            "--member",
+            f"{server.name}={server.data}",
+            server=server,
+            backups=tmp_path,
+        )
         server.start()
         [email] = await own.ended(unfinished, within=30)
         assert email.status == "complete"
         assert len(smtp.to("ann@example.org")) == 2  # delivered after the backup: so once more
-        assert len({message.data.split(b"Message-ID: <")[1][:36] for message in smtp.to("ann@example.org")}) == 1
+        assert (
+            len(
+                {
+                    message.data.split(b"Message-ID: <")[1][:36]
+                    for message in smtp.to("ann@example.org")
+                }
+            )
+            == 1
+        )
         await own.ended(await own.send("eve@example.org"))
         seen = await check_invariants(own.store)
         assert lost not in seen.emails and not seen.owners
@@ -69,32 +109,64 @@ async def test_worker_that_lives_through_a_restore_goes_on_from_what_was_restore
 
 def test_restore_under_a_running_member_is_refused(server: EtcdServer, tmp_path: Path) -> None:
     name = script("backup-etcd", server=server, backups=tmp_path).strip()
-    with pytest.raises(AssertionError, match="test runs: stop all members first; nothing was changed"):
-        script("restore-etcd", name, "--member", f"{server.name}={server.data}", server=server, backups=tmp_path)
+    with pytest.raises(
+        AssertionError, match="test runs: stop all members first; nothing was changed"
+    ):
+        script(
+            "restore-etcd",
+            name,
+            "--member",
+            f"{server.name}={server.data}",
+            server=server,
+            backups=tmp_path,
+        )
     assert [path.name for path in server.data.iterdir()] == ["member"]
 
 
-def test_restored_data_replace_what_was_there_and_that_is_kept_until_it_is_told_to_forget(server: EtcdServer, tmp_path: Path) -> None:
+def test_restored_data_replace_what_was_there_and_that_is_kept_until_it_is_told_to_forget(
+    server: EtcdServer, tmp_path: Path
+) -> None:
     member = f"{server.name}={server.data}"
     script("backup-etcd", server=server, backups=tmp_path)
     server.terminate()
     script("restore-etcd", "--latest", "--member", member, server=server, backups=tmp_path)
-    assert sorted(path.name.split("-")[0] for path in server.data.iterdir()) == ["member", "member.before"]
+    assert sorted(path.name.split("-")[0] for path in server.data.iterdir()) == [
+        "member",
+        "member.before",
+    ]
     script("restore-etcd", "--forget", "--member", member, server=server, backups=tmp_path)
     assert [path.name for path in server.data.iterdir()] == ["member"]
     server.start()
 
 
-@pytest.mark.parametrize(("words", "said"), [(("--latest",), "there is no backup"), (("/none.db",), "there is no file /none.db; nothing was changed"), ((), "restore-etcd FILE")])
-def test_restore_without_a_file_is_refused(server: EtcdServer, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--latest",), "there is no backup"),
+        (("/none.db",), "there is no file /none.db; nothing was changed"),
+        ((), "restore-etcd FILE"),
+    ],
+)
+def test_restore_without_a_file_is_refused(
+    server: EtcdServer, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
     server.terminate()
     with pytest.raises(AssertionError, match=said):
-        script("restore-etcd", *words, "--member", f"{server.name}={server.data}", server=server, backups=tmp_path)
+        script(
+            "restore-etcd",
+            *words,
+            "--member",
+            f"{server.name}={server.data}",
+            server=server,
+            backups=tmp_path,
+        )
     server.start()
 
 
 @pytest.mark.parametrize("words", [("--keep",), ("--keep", "0"), ("--keep=some",), ("extra",)])
-def test_backup_with_a_wrong_option_makes_none(server: EtcdServer, tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_backup_with_a_wrong_option_makes_none(
+    server: EtcdServer, tmp_path: Path, words: tuple[str, ...]
+) -> None:
     with pytest.raises(AssertionError, match=r"--keep"):
         script("backup-etcd", *words, server=server, backups=tmp_path)
     assert not list(tmp_path.iterdir())

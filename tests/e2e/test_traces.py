@@ -45,19 +45,32 @@ def children(receiver: OtlpReceiver, parent: Received) -> list[str]:
     return [span.name for span in sorted(below, key=lambda span: span.start)]
 
 
-async def test_trace_of_a_client_goes_through_api_etcd_and_worker_to_smtp_for_every_try(rig: Rig, smtp: MisbehavingServer, receiver: OtlpReceiver) -> None:
-    async with api_process(rig, rig.settings) as api, rig.worker_process(log_format="json") as worker:
+async def test_trace_of_a_client_goes_through_api_etcd_and_worker_to_smtp_for_every_try(
+    rig: Rig, smtp: MisbehavingServer, receiver: OtlpReceiver
+) -> None:
+    async with (
+        api_process(rig, rig.settings) as api,
+        rig.worker_process(log_format="json") as worker,
+    ):
         email_id = await send(api, SAMPLED, to="flaky-1private@example.org")
         [email] = await rig.ended(email_id)
         assert (email.status, email.tries) == ("complete", 2)
-        await receiver.until(lambda: len(receiver.named("deliver")) == 2 and bool(receiver.named("POST /emails")))
+        await receiver.until(
+            lambda: len(receiver.named("deliver")) == 2 and bool(receiver.named("POST /emails"))
+        )
         shown = await api.get(f"/emails/{email_id}")
         token = api.session.headers["Authorization"].split()[1]
         assert await worker.terminate(10) == 0
     assert "traceparent" not in shown
 
     [call] = receiver.named("POST /emails")
-    assert (call.service, call.kind, call.parent_id, call.tracestate, call.failed) == ("babygun-api", "server", CLIENT_SPAN, SAMPLED["tracestate"], False)
+    assert (call.service, call.kind, call.parent_id, call.tracestate, call.failed) == (
+        "babygun-api",
+        "server",
+        CLIENT_SPAN,
+        SAMPLED["tracestate"],
+        False,
+    )
     assert call.attributes.pop("babygun.request_id")
     assert call.attributes == {
         "http.request.method": "POST",
@@ -72,18 +85,33 @@ async def test_trace_of_a_client_goes_through_api_etcd_and_worker_to_smtp_for_ev
     assert children(receiver, call) == ["etcd txn", "deliver", "deliver"]
     tries = sorted(receiver.named("deliver"), key=lambda span: span.start)
     for number, attempt in enumerate(tries, 1):
-        assert (attempt.service, attempt.kind, attempt.trace_id, attempt.tracestate) == ("babygun-worker", "consumer", TRACE, SAMPLED["tracestate"])
-        ids = {name: attempt.attributes[f"babygun.{name}"] for name in ("email_id", "queue", "try", "worker_id")}
+        assert (attempt.service, attempt.kind, attempt.trace_id, attempt.tracestate) == (
+            "babygun-worker",
+            "consumer",
+            TRACE,
+            SAMPLED["tracestate"],
+        )
+        ids = {
+            name: attempt.attributes[f"babygun.{name}"]
+            for name in ("email_id", "queue", "try", "worker_id")
+        }
         assert ids == {"email_id": email_id, "queue": "main", "try": number, "worker_id": worker.id}
         connects = ["smtp connect"] if number == 1 else []
         assert children(receiver, attempt) == ["etcd claim", "smtp transaction", "etcd finish"]
-        [transaction] = [span for span in receiver.named("smtp transaction") if span.parent_id == attempt.span_id]
+        [transaction] = [
+            span for span in receiver.named("smtp transaction") if span.parent_id == attempt.span_id
+        ]
         assert children(receiver, transaction) == connects
         assert transaction.kind == "client"
         expected = ([451], True) if number == 1 else ([250], False)
         assert (transaction.attributes["babygun.reply_codes"], transaction.failed) == expected
-        assert (transaction.attributes["server.address"], transaction.attributes["server.port"]) == ("127.0.0.1", smtp.port)
-        [finish] = [span for span in receiver.named("etcd finish") if span.parent_id == attempt.span_id]
+        assert (
+            transaction.attributes["server.address"],
+            transaction.attributes["server.port"],
+        ) == ("127.0.0.1", smtp.port)
+        [finish] = [
+            span for span in receiver.named("etcd finish") if span.parent_id == attempt.span_id
+        ]
         assert "etcd txn" in children(receiver, finish)
     assert [span.attributes["babygun.email_status"] for span in tries] == ["incomplete", "complete"]
     assert {span.trace_id for span in receiver.spans if span.service == "babygun-worker"} == {TRACE}
@@ -93,12 +121,21 @@ async def test_trace_of_a_client_goes_through_api_etcd_and_worker_to_smtp_for_ev
     over = [line for line in lines if line["event"] == "attempt over"]
     assert len(over) == 2
     for line in over:
-        assert (line["email_id"], line["queue"], line["worker_id"], line["trace_id"]) == (email_id, "main", worker.id, TRACE)
+        assert (line["email_id"], line["queue"], line["worker_id"], line["trace_id"]) == (
+            email_id,
+            "main",
+            worker.id,
+            TRACE,
+        )
 
 
-async def test_unsampled_caller_leaves_no_span_and_no_trace_in_the_record(rig: Rig, smtp: MisbehavingServer, receiver: OtlpReceiver) -> None:
+async def test_unsampled_caller_leaves_no_span_and_no_trace_in_the_record(
+    rig: Rig, smtp: MisbehavingServer, receiver: OtlpReceiver
+) -> None:
     async with api_process(rig, rig.settings) as api, rig.worker_process():
-        unsampled = await send(api, {"traceparent": f"00-{TRACE}-{CLIENT_SPAN}-00"}, to="ann@example.org")
+        unsampled = await send(
+            api, {"traceparent": f"00-{TRACE}-{CLIENT_SPAN}-00"}, to="ann@example.org"
+        )
         await rig.ended(unsampled)
         sampled = await send(api, {}, to="ann@example.org")
         await rig.ended(sampled)
@@ -110,17 +147,24 @@ async def test_unsampled_caller_leaves_no_span_and_no_trace_in_the_record(rig: R
 
 
 @pytest.mark.parametrize("answers", [False, True], ids=["refuses", "accepts and is silent"])
-async def test_receiver_that_is_away_neither_stops_mail_nor_fills_the_log(rig: Rig, smtp: MisbehavingServer, monkeypatch: pytest.MonkeyPatch, answers: bool) -> None:
+async def test_receiver_that_is_away_neither_stops_mail_nor_fills_the_log(
+    rig: Rig, smtp: MisbehavingServer, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         if not answers:
             listener.close()
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"http://127.0.0.1:{port}/v1/traces")
+        monkeypatch.setenv(
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"http://127.0.0.1:{port}/v1/traces"
+        )
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
         monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "20")
         monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10")
-        async with api_process(rig, rig.settings) as api, rig.worker_process(log_format="json") as worker:
+        async with (
+            api_process(rig, rig.settings) as api,
+            rig.worker_process(log_format="json") as worker,
+        ):
             ids = [await send(api, SAMPLED, to=f"r{n}@example.org") for n in range(40)]
             assert {email.status for email in await rig.ended(*ids)} == {"complete"}
             for stop in (worker.terminate(10), _stopped(api)):
@@ -136,13 +180,28 @@ async def _stopped(api: Api) -> None:
 
 
 @pytest.mark.parametrize("command", ["api", "worker"])
-async def test_extra_that_is_missing_ends_the_start_with_a_sentence(rig: Rig, tmp_path: Path, command: str) -> None:
+async def test_extra_that_is_missing_ends_the_start_with_a_sentence(
+    rig: Rig, tmp_path: Path, command: str
+) -> None:
     package = tmp_path / "opentelemetry"
     package.mkdir()
-    (package / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'opentelemetry'\", name='opentelemetry')\n")
+    (package / "__init__.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'opentelemetry'\", name='opentelemetry')\n"
+    )
     root = ROOT
-    env = environment(changed(rig.settings, api_port=0)) | {"PYTHONPATH": f"{tmp_path}:{root}", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "babygun", command, env=env, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
+    env = environment(changed(rig.settings, api_port=0)) | {
+        "PYTHONPATH": f"{tmp_path}:{root}",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "babygun",
+        command,
+        env=env,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
     _, error = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 2
     assert "pip install 'babygun[tracing]'" in error.decode()

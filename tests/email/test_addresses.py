@@ -7,7 +7,13 @@ import time
 
 import pytest
 
-from babygun.email.addresses import Address, format_address, needs_smtputf8, parse_address, to_ascii_domain
+from babygun.email.addresses import (
+    Address,
+    format_address,
+    needs_smtputf8,
+    parse_address,
+    to_ascii_domain,
+)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +141,18 @@ def test_parse_address_invalid_says_what_is_wrong(text, message):
 
 
 @pytest.mark.timeout(5)
-@pytest.mark.parametrize("text", ["a" * 1_000_000, '"\\a' * 300_000, "a." * 500_000, "a@" + "b." * 500_000, "a@" + "ü" * 500_000, "<" * 1_000_000, '"a" ' * 250_000 + ">"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 1_000_000,
+        '"\\a' * 300_000,
+        "a." * 500_000,
+        "a@" + "b." * 500_000,
+        "a@" + "ü" * 500_000,
+        "<" * 1_000_000,
+        '"a" ' * 250_000 + ">",
+    ],
+)
 def test_parse_address_huge_text_is_refused_at_once(text):
     with pytest.raises(ValueError, match="the "):
         parse_address(text)
@@ -146,7 +163,13 @@ def test_parse_address_any_text_is_taken_or_refused(seed):
     rng = random.Random(seed)
     taken = 0
     for _ in range(5_000):
-        text = "".join(rng.choices('abc.@@<>"\\ ,;[]1-_é例\u200d\r\x00', weights=[6, 6, 6, 3, 5, 3, 2, 2, 4, 1, 2, 1, 1, 1, 1, 2, 1, 1, 2, 2, 0.1, 0.1, 0.1], k=rng.randint(1, 12)))
+        text = "".join(
+            rng.choices(
+                'abc.@@<>"\\ ,;[]1-_é例\u200d\r\x00',
+                weights=[6, 6, 6, 3, 5, 3, 2, 2, 4, 1, 2, 1, 1, 1, 1, 2, 1, 1, 2, 2, 0.1, 0.1, 0.1],
+                k=rng.randint(1, 12),
+            )
+        )
         try:
             address = parse_address(text)
         except ValueError:
@@ -160,7 +183,13 @@ def test_parse_address_any_text_is_taken_or_refused(seed):
 
 @pytest.mark.parametrize(
     ("email", "expected"),
-    [("a@b.c", False), ("a@bücher.example", False), ("zoë@example.org", True), ('"é"@example.org', True), ("a@[127.0.0.1]", False)],
+    [
+        ("a@b.c", False),
+        ("a@bücher.example", False),
+        ("zoë@example.org", True),
+        ('"é"@example.org', True),
+        ("a@[127.0.0.1]", False),
+    ],
 )
 def test_needs_smtputf8_only_for_the_local_part(email, expected):
     assert needs_smtputf8(email) is expected

@@ -33,11 +33,16 @@ def test_new_email_ids_sort_by_their_time_and_hold_it() -> None:
 
 
 def test_new_short_id_has_16_hex_digits() -> None:
-    assert {(len(request_id), *set(request_id) - set("0123456789abcdef")) for request_id in (new_short_id() for _ in range(600))} == {(16,)}
+    assert {
+        (len(request_id), *set(request_id) - set("0123456789abcdef"))
+        for request_id in (new_short_id() for _ in range(600))
+    } == {(16,)}
 
 
 def test_forked_process_makes_other_ids_than_its_parent() -> None:
-    said = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True, timeout=30).stdout.split()
+    said = subprocess.run(
+        [sys.executable, "-c", FORKING], capture_output=True, text=True, check=True, timeout=30
+    ).stdout.split()
     assert len(set(said)) == 2
 
 

@@ -25,7 +25,11 @@ HARD = RecipientResult("fail", "bad_mailbox", 550, "5.1.1", "no such user")
 
 def email(**queues: int) -> Email:
     """An email with so many recipients in each queue: ``email(a=2, b=1)``."""
-    recipients = tuple(Recipient(f"{queue}{n}@example.com", "to", queue) for queue, count in queues.items() for n in range(count))
+    recipients = tuple(
+        Recipient(f"{queue}{n}@example.com", "to", queue)
+        for queue, count in queues.items()
+        for n in range(count)
+    )
     raw = Email("id", "client", "me@example.com", "hello", recipients, {}, NOW, NOW, size=10)
     return lifecycle.accept(raw, now=NOW).email
 
@@ -37,7 +41,9 @@ def result(queue: str, email: Email, *outcomes: RecipientResult) -> QueueResult:
 
 
 def finish(email: Email, queue: str, *outcomes: RecipientResult) -> Transition:
-    return lifecycle.finish(email, [result(queue, email, *outcomes)], now=LATER, retry_intervals=INTERVALS)
+    return lifecycle.finish(
+        email, [result(queue, email, *outcomes)], now=LATER, retry_intervals=INTERVALS
+    )
 
 
 def entry_of(transition: Transition) -> LogEntry:
@@ -93,9 +99,13 @@ EVENTS: dict[str, Callable[[Email, str], Transition]] = {
     "soft": lambda e, q: finish(e, q, SOFT),
     "hard": lambda e, q: finish(e, q, HARD),
     "cancel": lambda e, q: lifecycle.cancel(e, sending=(), now=LATER),
-    "cancel while sending": lambda e, q: lifecycle.cancel(e, sending={q} if q else set(), now=LATER),
+    "cancel while sending": lambda e, q: lifecycle.cancel(
+        e, sending={q} if q else set(), now=LATER
+    ),
     "retry": lambda e, q: lifecycle.retry(e, now=LATER),
-    "reclaim": lambda e, q: lifecycle.reclaim(e, q, worker_id="w2", previous_worker_id="w1", now=LATER),
+    "reclaim": lambda e, q: lifecycle.reclaim(
+        e, q, worker_id="w2", previous_worker_id="w1", now=LATER
+    ),
 }
 
 # What each event makes of each state: the email's status, the touched queue's place, the log event; or the refusal.
@@ -154,7 +164,9 @@ def test_transition_of_every_state_and_event_is_the_tables(state: str, event: st
     make, queue = STATES[state]
     before = make()
     if (state, event) not in TABLE:
-        assert before.status != "incomplete", "only an email that is over has cells that can't be reached"
+        assert before.status != "incomplete", (
+            "only an email that is over has cells that can't be reached"
+        )
         assert event in ("delivered", "soft", "hard", "reclaim")
         return
     expected = TABLE[state, event]
@@ -165,14 +177,24 @@ def test_transition_of_every_state_and_event_is_the_tables(state: str, event: st
     transition = EVENTS[event](before, queue)
     status, place, name = expected
     queue = queue or "a"
-    places = {**dict.fromkeys(transition.ready, "ready"), **dict.fromkeys(transition.over, "over"), **{q: "waiting" for q, _ in transition.waiting}}
-    assert (transition.email.status, places.get(queue, "kept"), entry_of(transition).event) == (status, place, name)
+    places = {
+        **dict.fromkeys(transition.ready, "ready"),
+        **dict.fromkeys(transition.over, "over"),
+        **{q: "waiting" for q, _ in transition.waiting},
+    }
+    assert (transition.email.status, places.get(queue, "kept"), entry_of(transition).event) == (
+        status,
+        place,
+        name,
+    )
     check_invariants(before, transition)
 
 
 def check_invariants(before: Email, transition: Transition) -> None:
     after = transition.email
-    assert entry_of(transition).seq == after.log_seq == before.log_seq + 1, "every change writes exactly one entry"
+    assert entry_of(transition).seq == after.log_seq == before.log_seq + 1, (
+        "every change writes exactly one entry"
+    )
     assert after.updated_at == entry_of(transition).at == LATER
     assert (after.status == "incomplete") == any(not state.over for state in after.queues.values())
     for queue, state in after.queues.items():
@@ -190,8 +212,12 @@ def test_accept_of_several_queues_makes_each_ready() -> None:
 
 
 @pytest.mark.parametrize("send_at", [None, LATER])
-def test_acceptance_is_told_by_the_record_however_often_it_has_changed(send_at: datetime | None) -> None:
-    made = lifecycle.accept(replace(email(a=1), client_id="shop", request_id="r1"), now=NOW, send_at=send_at)
+def test_acceptance_is_told_by_the_record_however_often_it_has_changed(
+    send_at: datetime | None,
+) -> None:
+    made = lifecycle.accept(
+        replace(email(a=1), client_id="shop", request_id="r1"), now=NOW, send_at=send_at
+    )
     reason = f"to be sent at {LATER.isoformat()}" if send_at else None
     first = LogEntry(0, NOW, "accepted", client_id="shop", request_id="r1", reason=reason)
     assert made.entry is None and lifecycle.told(made.email) == [first]
@@ -201,11 +227,15 @@ def test_acceptance_is_told_by_the_record_however_often_it_has_changed(send_at: 
 
 
 @pytest.mark.parametrize("outcome", [OK, HARD])
-def test_an_end_by_the_first_tries_is_told_by_the_record_until_it_is_retried(outcome: RecipientResult) -> None:
+def test_an_end_by_the_first_tries_is_told_by_the_record_until_it_is_retried(
+    outcome: RecipientResult,
+) -> None:
     before = replace(email(a=2, b=1), client_id="shop")
     tries = [result("b", before, OK), result("a", before, OK, outcome)]
     ended = lifecycle.finish(before, tries, now=LATER, retry_intervals=INTERVALS)
-    apart = lifecycle.finish(replace(before, log_first=0), tries, now=LATER, retry_intervals=INTERVALS)  # as an earlier version's record: with a key
+    apart = lifecycle.finish(
+        replace(before, log_first=0), tries, now=LATER, retry_intervals=INTERVALS
+    )  # as an earlier version's record: with a key
     assert ended.entry is None and ended.untold is None and apart.entry is not None
     stored = codec.decode_email(codec.encode_state(ended.email))
     assert lifecycle.told(stored) == [*lifecycle.told(before), apart.entry]
@@ -214,13 +244,19 @@ def test_an_end_by_the_first_tries_is_told_by_the_record_until_it_is_retried(out
         assert again.untold == apart.entry and again.entry and again.entry.seq == 2
         assert lifecycle.told(again.email) == lifecycle.told(before)
         over = finish(again.email, "a", HARD)
-        assert over.entry and over.entry.seq == 3 and lifecycle.told(over.email) == lifecycle.told(before)
+        assert (
+            over.entry
+            and over.entry.seq == 3
+            and lifecycle.told(over.email) == lifecycle.told(before)
+        )
 
 
 @pytest.mark.parametrize("before", [waiting, half_over])
 def test_an_end_by_a_later_try_is_an_entry_of_its_own(before: Callable[[], Email]) -> None:
     now = before()
-    transition = finish(now, next(queue for queue, state in now.queues.items() if not state.over), OK)
+    transition = finish(
+        now, next(queue for queue, state in now.queues.items() if not state.over), OK
+    )
     assert transition.ended and transition.entry and transition.entry.seq == 2
     assert [entry.event for entry in lifecycle.told(transition.email)] == ["accepted"]
 
@@ -245,7 +281,11 @@ def test_defer_waits_the_interval_of_its_try() -> None:
 
 
 def test_defer_with_a_hint_waits_as_long_as_the_server_asked() -> None:
-    transition = finish(email(a=1), "a", RecipientResult("retry", "greylist", 450, reason="in 60 seconds", retry_after=70.0))
+    transition = finish(
+        email(a=1),
+        "a",
+        RecipientResult("retry", "greylist", 450, reason="in 60 seconds", retry_after=70.0),
+    )
     assert transition.waiting == (("a", LATER + timedelta(seconds=70)),)
 
 
@@ -260,22 +300,37 @@ def test_finish_tries_only_the_softly_failed_again() -> None:
     assert transition.email.status == "incomplete" and entry_of(transition).event == "deferred"
     again = finish(transition.email, "a", OK)
     assert [r.tries for r in again.email.recipients] == [1, 2, 1]
-    assert again.email.status == "failed" and again.email.status_reason == "1 of 3 recipients not reached: 1 bounced (bad_mailbox)"
+    assert (
+        again.email.status == "failed"
+        and again.email.status_reason == "1 of 3 recipients not reached: 1 bounced (bad_mailbox)"
+    )
 
 
 def test_finish_out_of_tries_expires_and_keeps_the_last_reply() -> None:
     recipient = finish(last_try(), "a", SOFT).email.recipients[0]
-    assert (recipient.status, recipient.status_code, recipient.reply_class, recipient.tries) == ("expired", 451, "temporary", 3)
+    assert (recipient.status, recipient.status_code, recipient.reply_class, recipient.tries) == (
+        "expired",
+        451,
+        "temporary",
+        3,
+    )
 
 
 def test_finish_without_a_result_for_a_recipient_counts_as_soft() -> None:
-    transition = lifecycle.finish(email(a=1), [QueueResult("a", "w1", NOW, {})], now=LATER, retry_intervals=INTERVALS)
+    transition = lifecycle.finish(
+        email(a=1), [QueueResult("a", "w1", NOW, {})], now=LATER, retry_intervals=INTERVALS
+    )
     assert transition.email.recipients[0].status == "deferred"
 
 
 def test_finish_of_two_queues_at_once_writes_one_entry() -> None:
     before = email(a=1, b=1)
-    transition = lifecycle.finish(before, [result("a", before, OK), result("b", before, SOFT)], now=LATER, retry_intervals=INTERVALS)
+    transition = lifecycle.finish(
+        before,
+        [result("a", before, OK), result("b", before, SOFT)],
+        now=LATER,
+        retry_intervals=INTERVALS,
+    )
     assert transition.over == ("a",) and [q for q, _ in transition.waiting] == ["b"]
     assert [a.queue for a in entry_of(transition).attempts] == ["a", "b"]
     check_invariants(before, transition)
@@ -283,15 +338,26 @@ def test_finish_of_two_queues_at_once_writes_one_entry() -> None:
 
 def test_finish_with_no_retries_configured_expires_at_once() -> None:
     before = email(a=1)
-    transition = lifecycle.finish(before, [result("a", before, SOFT)], now=LATER, retry_intervals=())
-    assert transition.email.status == "failed" and transition.email.recipients[0].status == "expired"
+    transition = lifecycle.finish(
+        before, [result("a", before, SOFT)], now=LATER, retry_intervals=()
+    )
+    assert (
+        transition.email.status == "failed" and transition.email.recipients[0].status == "expired"
+    )
 
 
 def test_cancel_half_way_leaves_what_is_being_sent() -> None:
     transition = lifecycle.cancel(email(a=1, b=1), sending={"a"}, now=LATER)
-    assert transition.over == ("b",) and transition.email.status == "incomplete" and "a" in (entry_of(transition).reason or "")
+    assert (
+        transition.over == ("b",)
+        and transition.email.status == "incomplete"
+        and "a" in (entry_of(transition).reason or "")
+    )
     done = finish(transition.email, "a", OK)
-    assert done.email.status == "cancelled" and done.email.status_reason == "1 of 2 recipients not reached: 1 cancelled"
+    assert (
+        done.email.status == "cancelled"
+        and done.email.status_reason == "1 of 2 recipients not reached: 1 cancelled"
+    )
 
 
 def test_retry_goes_to_those_not_reached_from_the_first_try() -> None:
@@ -304,7 +370,10 @@ def test_retry_goes_to_those_not_reached_from_the_first_try() -> None:
 
 def test_status_reason_counts_and_names_the_causes() -> None:
     reason = finish(email(a=3), "a", SOFT, HARD, HARD).email.status_reason
-    assert reason == "3 of 3 recipients not reached yet: 2 bounced (bad_mailbox), 1 deferred after try 1 of 3 (temporary)"
+    assert (
+        reason
+        == "3 of 3 recipients not reached yet: 2 bounced (bad_mailbox), 1 deferred after try 1 of 3 (temporary)"
+    )
 
 
 def test_reasons_of_many_recipients_fit_one_etcd_request() -> None:
@@ -316,6 +385,9 @@ def test_reasons_of_many_recipients_fit_one_etcd_request() -> None:
     assert len(encode_state(transition.email)) + len(encode_state(entry_of(transition))) < 1_000_000
 
 
-@pytest.mark.parametrize(("text", "limit", "expected"), [("abc", 3, "abc"), ("abcdef", 5, "ab…"), ("üüü", 5, "ü…"), ("a\x00\ud800\nb", 9, "a   b")])
+@pytest.mark.parametrize(
+    ("text", "limit", "expected"),
+    [("abc", 3, "abc"), ("abcdef", 5, "ab…"), ("üüü", 5, "ü…"), ("a\x00\ud800\nb", 9, "a   b")],
+)
 def test_cut_keeps_whole_characters(text: str, limit: int, expected: str) -> None:
     assert lifecycle.cut(text, limit) == expected

@@ -26,26 +26,61 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"CA in {folder.name}")])
-        builder = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = self._builder(self._name, self._key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        )
         self.ca = self._write("ca", builder, self._key).cert
 
-    def sign(self, name: str, *, host: str = "127.0.0.1", begins: timedelta = timedelta(hours=-1), ends: timedelta = timedelta(days=100)) -> Pem:
+    def sign(
+        self,
+        name: str,
+        *,
+        host: str = "127.0.0.1",
+        begins: timedelta = timedelta(hours=-1),
+        ends: timedelta = timedelta(days=100),
+    ) -> Pem:
         """A certificate for ``host`` (an address), good for a server and for a client; valid from and until so long after now."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, begins, ends)
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False)
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+        builder = self._builder(
+            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, begins, ends
+        )
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]),
+            critical=False,
+        )
+        usage = x509.ExtendedKeyUsage(
+            [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        )
         return self._write(name, builder.add_extension(usage, critical=False), key)
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, begins: timedelta = timedelta(days=-100), ends: timedelta = timedelta(days=100)
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        begins: timedelta = timedelta(days=-100),
+        ends: timedelta = timedelta(days=100),
     ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
-        builder = x509.CertificateBuilder(subject_name=subject, issuer_name=self._name, public_key=key.public_key(), serial_number=x509.random_serial_number())
+        builder = x509.CertificateBuilder(
+            subject_name=subject,
+            issuer_name=self._name,
+            public_key=key.public_key(),
+            serial_number=x509.random_serial_number(),
+        )
         return builder.not_valid_before(now + begins).not_valid_after(now + ends)
 
-    def _write(self, name: str, builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey) -> Pem:
+    def _write(
+        self, name: str, builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey
+    ) -> Pem:
         pem = Pem(self._folder / f"{name}.pem", self._folder / f"{name}-key.pem")
-        pem.cert.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-        pem.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        pem.cert.write_bytes(
+            builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        )
+        pem.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
         return pem

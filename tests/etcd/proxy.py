@@ -65,13 +65,18 @@ class Proxy:
             return
         self._writers |= {writer, back_writer}
         try:
-            await asyncio.gather(self._pump(reader, back_writer, counted=False), self._pump(back_reader, writer, counted=True))
+            await asyncio.gather(
+                self._pump(reader, back_writer, counted=False),
+                self._pump(back_reader, writer, counted=True),
+            )
         finally:
             self._writers -= {writer, back_writer}
             for each in (writer, back_writer):
                 each.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 if counted and self._left is not None:

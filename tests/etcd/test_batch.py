@@ -8,7 +8,23 @@ import itertools
 import pytest
 
 from babygun.errors import EtcdError, EtcdUnavailable, LeaseNotFound, OutcomeUnknown, OutOfSpace
-from babygun.etcd import Batcher, EtcdClient, Txn, TxnResult, absent, batch, delete, delete_range, get, get_range, keep, modified_at, present, put, range_absent
+from babygun.etcd import (
+    Batcher,
+    EtcdClient,
+    Txn,
+    TxnResult,
+    absent,
+    batch,
+    delete,
+    delete_range,
+    get,
+    get_range,
+    keep,
+    modified_at,
+    present,
+    put,
+    range_absent,
+)
 from babygun.etcd.wire import nest
 from tests.etcd.conftest import OwnEtcd
 from tests.support.etcd_server import EtcdServer
@@ -31,12 +47,20 @@ async def test_batch_of_many_decides_each_on_its_own(etcd: EtcdClient, etcd_pref
     p = etcd_prefix.encode()
     await etcd.put(p + b"1", b"there")
     batcher = Batcher(etcd)
-    results = await together(batcher, *(Txn([absent(p + b"%d" % n)], [put(p + b"%d" % n, b"v")], [get(p + b"%d" % n)]) for n in range(3)))
+    results = await together(
+        batcher,
+        *(
+            Txn([absent(p + b"%d" % n)], [put(p + b"%d" % n, b"v")], [get(p + b"%d" % n)])
+            for n in range(3)
+        ),
+    )
     assert succeeded(results) == [True, False, True]
     assert isinstance(results[1], TxnResult)
     assert [kv.value for kv in results[1].kvs(0)] == [b"there"]
     assert (batcher.rpcs, batcher.txns) == (1, 3)
-    assert {result.revision for result in results if isinstance(result, TxnResult)} == {(await etcd.range(p, p + b"z")).revision}
+    assert {result.revision for result in results if isinstance(result, TxnResult)} == {
+        (await etcd.range(p, p + b"z")).revision
+    }
 
 
 async def test_single_transaction_goes_as_it_is(etcd: EtcdClient, etcd_prefix: str) -> None:
@@ -54,17 +78,36 @@ async def test_batch_is_cut_at_127_transactions(etcd: EtcdClient, etcd_prefix: s
     assert batcher.rpcs == 2
 
 
-async def test_nested_operations_are_done_together_or_not_at_all_in_a_batch_too(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_nested_operations_are_done_together_or_not_at_all_in_a_batch_too(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     await etcd.put(p + b"2/499", b"there")
     batcher = Batcher(etcd)
-    parts = [Txn([absent(p + b"%d/499" % n)], [put(p + b"%d/%03d" % (n, m), b"v") for m in range(500)], [get(p + b"%d/499" % n)], nested=20) for n in range(5)]
-    assert succeeded(await together(batcher, *parts, create(p + b"x"))) == [True, True, False, True, True, True]
+    parts = [
+        Txn(
+            [absent(p + b"%d/499" % n)],
+            [put(p + b"%d/%03d" % (n, m), b"v") for m in range(500)],
+            [get(p + b"%d/499" % n)],
+            nested=20,
+        )
+        for n in range(5)
+    ]
+    assert succeeded(await together(batcher, *parts, create(p + b"x"))) == [
+        True,
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
     assert batcher.rpcs == 1
     assert (await etcd.range(p, p + b"z")).count == 4 * 500 + 1 + 1
 
 
-async def test_wide_transactions_count_their_operations_with_the_batch(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_wide_transactions_count_their_operations_with_the_batch(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     batcher = Batcher(etcd)
     wide = [Txn([], [put(p + b"%d/%d" % (n, m), b"v") for m in range(100)]) for n in range(40)]
@@ -72,23 +115,41 @@ async def test_wide_transactions_count_their_operations_with_the_batch(etcd: Etc
     assert batcher.rpcs == 2  # 28 of 100 operations each, then 12
 
 
-async def test_batch_is_cut_at_its_bytes_and_a_larger_one_goes_alone(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_batch_is_cut_at_its_bytes_and_a_larger_one_goes_alone(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     batcher = Batcher(etcd, max_bytes=100_000)
-    assert all(succeeded(await together(batcher, *(create(p + b"%d" % n, bytes(45_000)) for n in range(4)))))
+    assert all(
+        succeeded(
+            await together(batcher, *(create(p + b"%d" % n, bytes(45_000)) for n in range(4)))
+        )
+    )
     assert batcher.rpcs == 2
-    assert all(succeeded(await together(batcher, create(p + b"a"), create(p + b"b", bytes(1 << 20)), create(p + b"c"))))
+    assert all(
+        succeeded(
+            await together(
+                batcher, create(p + b"a"), create(p + b"b", bytes(1 << 20)), create(p + b"c")
+            )
+        )
+    )
     assert batcher.rpcs == 5
 
 
-async def test_batch_is_cut_at_the_bytes_that_it_brings_back(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_batch_is_cut_at_the_bytes_that_it_brings_back(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     batcher = Batcher(etcd)
-    await asyncio.gather(*(batcher.submit(Txn([], [get(p + b"%d" % n)]), response_bytes=1 << 20) for n in range(8)))
+    await asyncio.gather(
+        *(batcher.submit(Txn([], [get(p + b"%d" % n)]), response_bytes=1 << 20) for n in range(8))
+    )
     assert batcher.rpcs == 2
 
 
-async def test_submitted_while_batches_are_in_flight_goes_as_one_when_one_returns(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_submitted_while_batches_are_in_flight_goes_as_one_when_one_returns(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     batcher = Batcher(etcd, in_flight=1)
     first = asyncio.create_task(batcher.submit(create(p + b"first")))
@@ -115,7 +176,9 @@ async def after_several(etcd: EtcdClient, p: bytes) -> Batcher:
     return batcher
 
 
-async def test_batches_of_several_are_paced_so_that_what_comes_in_between_goes_together(etcd: EtcdClient, etcd_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_batches_of_several_are_paced_so_that_what_comes_in_between_goes_together(
+    etcd: EtcdClient, etcd_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batch, "_PACE", 0.5)
     p = etcd_prefix.encode()
     batcher = await after_several(etcd, p)
@@ -134,12 +197,20 @@ async def test_few_at_once_never_wait_for_the_pace(etcd: EtcdClient, etcd_prefix
     batcher = Batcher(etcd)
     async with asyncio.timeout(30):
         for n in range(5):
-            await together(batcher, create(p + b"%d" % n), create(p + b"%d/2" % n), create(p + b"%d/3" % n), create(p + b"%d/4" % n))
+            await together(
+                batcher,
+                create(p + b"%d" % n),
+                create(p + b"%d/2" % n),
+                create(p + b"%d/3" % n),
+                create(p + b"%d/4" % n),
+            )
     assert batcher.rpcs == 5
 
 
 @pytest.mark.usefixtures("slow_pace")
-async def test_many_that_wait_go_before_the_pace_lets_them(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_many_that_wait_go_before_the_pace_lets_them(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     batcher = await after_several(etcd, p)
     async with asyncio.timeout(30):
@@ -159,7 +230,9 @@ async def test_closing_does_not_wait_for_the_pace(etcd: EtcdClient, etcd_prefix:
         assert (await last).succeeded
 
 
-async def test_writes_of_one_key_go_in_order_in_batches_of_their_own_and_hold_up_nobody(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_writes_of_one_key_go_in_order_in_batches_of_their_own_and_hold_up_nobody(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     batcher = Batcher(etcd, in_flight=1)
     order: list[str] = []
@@ -168,36 +241,64 @@ async def test_writes_of_one_key_go_in_order_in_batches_of_their_own_and_hold_up
         await batcher.submit(Txn([], [put(key, name.encode())]))
         order.append(name)
 
-    await asyncio.gather(write("a1", p + b"a"), write("a2", p + b"a"), write("a3", p + b"a"), write("b", p + b"b"))
+    await asyncio.gather(
+        write("a1", p + b"a"), write("a2", p + b"a"), write("a3", p + b"a"), write("b", p + b"b")
+    )
     assert order == ["a1", "b", "a2", "a3"]
     assert batcher.rpcs == 3
     found = await etcd.get(p + b"a")
     assert found is not None and found.value == b"a3"
 
 
-async def test_transaction_behind_one_that_waits_for_a_later_batch_waits_with_it(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_transaction_behind_one_that_waits_for_a_later_batch_waits_with_it(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     batcher = Batcher(etcd, in_flight=1)
-    await together(batcher, Txn([], [put(p + b"a", b"1")]), Txn([], [put(p + b"a", b"2"), put(p + b"b", b"2")]), Txn([], [put(p + b"b", b"3")]))
+    await together(
+        batcher,
+        Txn([], [put(p + b"a", b"1")]),
+        Txn([], [put(p + b"a", b"2"), put(p + b"b", b"2")]),
+        Txn([], [put(p + b"b", b"3")]),
+    )
     assert [kv.value for kv in (await etcd.range(p, p + b"z")).kvs] == [b"2", b"3"]
     assert batcher.rpcs == 3
 
 
-async def test_etcd_decides_nested_compares_against_the_state_before_all_of_them(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_etcd_decides_nested_compares_against_the_state_before_all_of_them(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     """Why the batcher keeps apart what compares a key from what writes it: here both think that they are the first."""
     p = etcd_prefix.encode()
-    response = await etcd.raw_txn(nest([create(p + b"lock").encoded, Txn([absent(p + b"lock")], [put(p + b"other", b"")]).encoded]))
+    response = await etcd.raw_txn(
+        nest(
+            [
+                create(p + b"lock").encoded,
+                Txn([absent(p + b"lock")], [put(p + b"other", b"")]).encoded,
+            ]
+        )
+    )
     assert [op.response_txn.succeeded for op in response.responses] == [True, True]
 
 
-async def test_compare_of_a_key_sees_what_was_submitted_before_it(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_compare_of_a_key_sees_what_was_submitted_before_it(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     batcher = Batcher(etcd, in_flight=1)
-    both = await together(batcher, create(p + b"lock"), Txn([absent(p + b"lock")], [put(p + b"other", b"")]))
+    both = await together(
+        batcher, create(p + b"lock"), Txn([absent(p + b"lock")], [put(p + b"other", b"")])
+    )
     assert succeeded(both) == [True, False]
-    crossed = await together(batcher, Txn([absent(p + b"x")], [put(p + b"y", b"")]), Txn([absent(p + b"y")], [put(p + b"x", b"")]))
+    crossed = await together(
+        batcher,
+        Txn([absent(p + b"x")], [put(p + b"y", b"")]),
+        Txn([absent(p + b"y")], [put(p + b"x", b"")]),
+    )
     assert succeeded(crossed) == [True, False]
-    ranges = await together(batcher, create(p + b"r/1"), Txn([range_absent(p + b"r/", p + b"r0")], [put(p + b"z", b"")]))
+    ranges = await together(
+        batcher, create(p + b"r/1"), Txn([range_absent(p + b"r/", p + b"r0")], [put(p + b"z", b"")])
+    )
     assert succeeded(ranges) == [True, False]
 
 
@@ -214,16 +315,32 @@ def pairs_that_conflict() -> list[tuple[str, Txn, Txn]]:
         ("put and read range", one, Txn([], [get_range(b"k/", b"k0")])),
         ("put and compared range", one, Txn([range_absent(b"k/", b"k0")], [put(b"o", b"")])),
         ("deleted range and get", Txn([], [delete_range(b"k/", b"k0")]), Txn([], [get(k)])),
-        ("deleted range and compare", Txn([], [delete_range(b"k/", b"k0")]), Txn([present(k)], [put(b"o", b"")])),
-        ("deleted range and deleted range", Txn([], [delete_range(b"k/", b"k0")]), Txn([], [delete_range(b"a", b"k/2")])),
-        ("deleted range and read range", Txn([], [delete_range(b"k/", b"k0")]), Txn([], [get_range(b"k/1", b"z")])),
+        (
+            "deleted range and compare",
+            Txn([], [delete_range(b"k/", b"k0")]),
+            Txn([present(k)], [put(b"o", b"")]),
+        ),
+        (
+            "deleted range and deleted range",
+            Txn([], [delete_range(b"k/", b"k0")]),
+            Txn([], [delete_range(b"a", b"k/2")]),
+        ),
+        (
+            "deleted range and read range",
+            Txn([], [delete_range(b"k/", b"k0")]),
+            Txn([], [get_range(b"k/1", b"z")]),
+        ),
     ]
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [p for _, a, b in pairs_that_conflict() for p in ((a, b), (b, a))], ids=[f"{n}-{d}" for n, *_ in pairs_that_conflict() for d in ("so", "turned")]
+    ("first", "second"),
+    [p for _, a, b in pairs_that_conflict() for p in ((a, b), (b, a))],
+    ids=[f"{n}-{d}" for n, *_ in pairs_that_conflict() for d in ("so", "turned")],
 )
-async def test_transactions_that_touch_what_the_other_writes_never_share_a_batch(first: Txn, second: Txn) -> None:
+async def test_transactions_that_touch_what_the_other_writes_never_share_a_batch(
+    first: Txn, second: Txn
+) -> None:
     assert await batches_of(first, second) == [1, 1]
 
 
@@ -237,7 +354,9 @@ async def test_transactions_that_touch_what_the_other_writes_never_share_a_batch
         (Txn([], [delete_range(b"a", b"b")]), Txn([], [get_range(b"b", b"c")])),
     ],
 )
-async def test_transactions_that_only_read_the_same_or_touch_other_keys_share_a_batch(first: Txn, second: Txn) -> None:
+async def test_transactions_that_only_read_the_same_or_touch_other_keys_share_a_batch(
+    first: Txn, second: Txn
+) -> None:
     assert await batches_of(first, second) == [2]
 
 
@@ -262,7 +381,9 @@ async def batches_of(*txns: Txn) -> list[int]:
     return sizes
 
 
-async def test_dead_lease_in_a_batch_fails_only_the_transaction_that_names_it(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_dead_lease_in_a_batch_fails_only_the_transaction_that_names_it(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     lease = await etcd.grant(60)
     await etcd.revoke(lease)
@@ -280,12 +401,16 @@ async def test_dead_lease_in_a_batch_fails_only_the_transaction_that_names_it(et
 async def test_branch_not_taken_may_name_a_dead_lease(etcd: EtcdClient, etcd_prefix: str) -> None:
     p = etcd_prefix.encode()
     batcher = Batcher(etcd)
-    results = await together(batcher, create(p + b"a"), Txn([present(p + b"b")], [put(p + b"b", b"", 4711)]))
+    results = await together(
+        batcher, create(p + b"a"), Txn([present(p + b"b")], [put(p + b"b", b"", 4711)])
+    )
     assert succeeded(results) == [True, False]
     assert batcher.rpcs == 1
 
 
-async def test_silent_etcd_every_transaction_of_the_batch_has_an_unknown_outcome(server: EtcdServer) -> None:
+async def test_silent_etcd_every_transaction_of_the_batch_has_an_unknown_outcome(
+    server: EtcdServer,
+) -> None:
     async with EtcdClient([server.endpoint], timeout=0.5) as client:
         batcher = Batcher(client)
         assert all(succeeded(await together(batcher, create(b"a"), create(b"b"))))
@@ -296,19 +421,25 @@ async def test_silent_etcd_every_transaction_of_the_batch_has_an_unknown_outcome
         assert all(succeeded(await together(batcher, create(b"e"), create(b"f"))))
 
 
-async def test_full_etcd_refuses_what_puts_and_serves_the_rest_of_the_batch(own_etcd: OwnEtcd) -> None:
+async def test_full_etcd_refuses_what_puts_and_serves_the_rest_of_the_batch(
+    own_etcd: OwnEtcd,
+) -> None:
     server = own_etcd("--quota-backend-bytes=4000000")
     async with EtcdClient([server.endpoint]) as client:
         with pytest.raises(OutOfSpace):
             for n in itertools.count():
                 await client.put(b"k%d" % n, bytes(1 << 20))
-        refused, deleted, read = await together(Batcher(client), create(b"a"), Txn([], [delete(b"k0")]), Txn([], [get(b"k1")]))
+        refused, deleted, read = await together(
+            Batcher(client), create(b"a"), Txn([], [delete(b"k0")]), Txn([], [get(b"k1")])
+        )
         assert isinstance(refused, OutOfSpace)
         assert succeeded([deleted, read]) == [True, True]
         assert await client.get(b"k0") is None
 
 
-async def test_caller_cancelled_before_its_batch_left_takes_its_transaction_back(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_caller_cancelled_before_its_batch_left_takes_its_transaction_back(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     batcher = Batcher(etcd, in_flight=1)
     first = asyncio.create_task(batcher.submit(create(p + b"first")))
@@ -322,7 +453,9 @@ async def test_caller_cancelled_before_its_batch_left_takes_its_transaction_back
     assert batcher.txns == 2
 
 
-async def test_caller_cancelled_after_its_batch_left_leaves_the_others_their_answers(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_caller_cancelled_after_its_batch_left_leaves_the_others_their_answers(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     batcher = Batcher(etcd)
     tasks = [asyncio.create_task(batcher.submit(create(p + b"%d" % n))) for n in range(3)]
@@ -335,7 +468,9 @@ async def test_caller_cancelled_after_its_batch_left_leaves_the_others_their_ans
     assert (await etcd.range(p, p + b"z")).count == 3
 
 
-async def test_closed_batcher_has_settled_all_it_took_and_takes_no_more(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_closed_batcher_has_settled_all_it_took_and_takes_no_more(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     batcher = Batcher(etcd, in_flight=1)
     tasks = [asyncio.create_task(batcher.submit(create(p + b"%d" % n))) for n in range(300)]

@@ -8,8 +8,29 @@ from contextlib import suppress
 
 import pytest
 
-from babygun.errors import Compacted, EtcdError, EtcdUnavailable, LeaseNotFound, OutcomeUnknown, OutOfSpace, SettingsError
-from babygun.etcd import EtcdClient, Txn, absent, created_at, delete, get, get_range, keep, modified_at, present, put, range_absent
+from babygun.errors import (
+    Compacted,
+    EtcdError,
+    EtcdUnavailable,
+    LeaseNotFound,
+    OutcomeUnknown,
+    OutOfSpace,
+    SettingsError,
+)
+from babygun.etcd import (
+    EtcdClient,
+    Txn,
+    absent,
+    created_at,
+    delete,
+    get,
+    get_range,
+    keep,
+    modified_at,
+    present,
+    put,
+    range_absent,
+)
 from tests.etcd.conftest import OwnEtcd
 from tests.support.etcd_server import EtcdServer, free_ports
 
@@ -27,32 +48,64 @@ async def test_key_put_and_deleted_reads_back_as_such(etcd: EtcdClient, etcd_pre
     assert await etcd.get(key) is None
 
 
-async def test_range_with_a_limit_tells_that_there_is_more_in_either_order(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_range_with_a_limit_tells_that_there_is_more_in_either_order(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     for n in range(5):
         await etcd.put(p + b"r/%d" % n, b"v")
     page = await etcd.range(p + b"r/", p + b"r0", limit=2)
-    assert ([kv.key for kv in page.kvs], page.more, page.count) == ([p + b"r/0", p + b"r/1"], True, 5)
+    assert ([kv.key for kv in page.kvs], page.more, page.count) == (
+        [p + b"r/0", p + b"r/1"],
+        True,
+        5,
+    )
     page = await etcd.range(p + b"r/", p + b"r0", limit=2, descending=True, keys_only=True)
     assert ([kv.key for kv in page.kvs], page.more) == ([p + b"r/4", p + b"r/3"], True)
     assert page.kvs[0].value == b""
     assert not (await etcd.range(p + b"r/3", p + b"r0", limit=2)).more
 
 
-async def test_txn_takes_the_branch_that_its_compares_say(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_txn_takes_the_branch_that_its_compares_say(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
-    made = await etcd.txn(Txn([absent(p + b"a"), range_absent(p + b"x/", p + b"x0")], [put(p + b"a", b"1"), put(p + b"b", b"2")]))
+    made = await etcd.txn(
+        Txn(
+            [absent(p + b"a"), range_absent(p + b"x/", p + b"x0")],
+            [put(p + b"a", b"1"), put(p + b"b", b"2")],
+        )
+    )
     assert made.succeeded
-    refused = await etcd.txn(Txn([absent(p + b"a")], [put(p + b"a", b"3")], [get(p + b"a"), get_range(p, p + b"z", limit=1)]))
+    refused = await etcd.txn(
+        Txn(
+            [absent(p + b"a")],
+            [put(p + b"a", b"3")],
+            [get(p + b"a"), get_range(p, p + b"z", limit=1)],
+        )
+    )
     assert not refused.succeeded
     assert [kv.value for kv in refused.kvs(0)] == [b"1"]
     assert refused.more(1)
-    assert (await etcd.txn(Txn([present(p + b"a"), created_at(p + b"a", made.revision), modified_at(p + b"a", made.revision)], [delete(p + b"a")]))).succeeded
+    assert (
+        await etcd.txn(
+            Txn(
+                [
+                    present(p + b"a"),
+                    created_at(p + b"a", made.revision),
+                    modified_at(p + b"a", made.revision),
+                ],
+                [delete(p + b"a")],
+            )
+        )
+    ).succeeded
     assert not (await etcd.txn(Txn([present(p + b"a")], []))).succeeded
     assert not (await etcd.txn(Txn([range_absent(p, p + b"z")], []))).succeeded
 
 
-async def test_keep_moves_a_key_on_and_off_a_lease_without_its_value(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_keep_moves_a_key_on_and_off_a_lease_without_its_value(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     key = etcd_prefix.encode() + b"k"
     lease = await etcd.grant(60)
     await etcd.put(key, b"value")
@@ -65,7 +118,9 @@ async def test_keep_moves_a_key_on_and_off_a_lease_without_its_value(etcd: EtcdC
     assert found is not None and (found.value, found.lease) == (b"value", 0)
 
 
-async def test_lease_revoked_takes_its_keys_along_and_is_not_found_any_more(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_lease_revoked_takes_its_keys_along_and_is_not_found_any_more(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     key = etcd_prefix.encode() + b"k"
     lease = await etcd.grant(60)
     await etcd.put(key, b"", lease)
@@ -79,13 +134,18 @@ async def test_lease_revoked_takes_its_keys_along_and_is_not_found_any_more(etcd
             await call
 
 
-async def test_request_that_etcd_can_not_carry_out_raises_its_reason(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_request_that_etcd_can_not_carry_out_raises_its_reason(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     key = etcd_prefix.encode() + b"k"
     with pytest.raises(EtcdError, match="key not found"):
         await etcd.txn(Txn([], [keep(key, 0)]))
     with pytest.raises(EtcdError, match="duplicate key"):
         await etcd.txn(Txn([], [put(key, b"1"), put(key, b"2")]))
-    for mebibytes, reason in ((1.75, "request is too large"), (3, "larger than max")):  # etcd's limit, and its gRPC's
+    for mebibytes, reason in (
+        (1.75, "request is too large"),
+        (3, "larger than max"),
+    ):  # etcd's limit, and its gRPC's
         with pytest.raises(EtcdError, match=reason) as refused:
             await etcd.put(key, bytes(int(mebibytes * (1 << 20))))
         assert refused.type is EtcdError
@@ -93,7 +153,9 @@ async def test_request_that_etcd_can_not_carry_out_raises_its_reason(etcd: EtcdC
         await etcd.get(key, revision=1 << 40)
 
 
-async def test_answer_larger_than_grpc_takes_by_default_arrives(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_answer_larger_than_grpc_takes_by_default_arrives(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     for n in range(6):
         await etcd.put(p + b"%d" % n, bytes(1 << 20))
@@ -132,7 +194,9 @@ async def compact(client: EtcdClient, revision: int) -> None:
 
     endpoint, call = await client.open_watch(rpc.WatchRequest())
     call.cancel()
-    await rpc.KVStub(endpoint.channel).Compact(rpc.CompactionRequest(revision=revision, physical=True), timeout=5)
+    await rpc.KVStub(endpoint.channel).Compact(
+        rpc.CompactionRequest(revision=revision, physical=True), timeout=5
+    )
 
 
 async def test_first_endpoint_dead_the_second_serves(server: EtcdServer) -> None:
@@ -158,7 +222,9 @@ async def test_endpoint_falls_silent_reads_go_to_the_other(own_etcd: OwnEtcd) ->
         assert (await client.status()).endpoint == other.endpoint
 
 
-async def test_etcd_not_there_every_request_raises_unavailable_with_the_reason_within_its_timeout() -> None:
+async def test_etcd_not_there_every_request_raises_unavailable_with_the_reason_within_its_timeout() -> (
+    None
+):
     dead = f"http://127.0.0.1:{free_ports(1)[0]}"
     async with EtcdClient([dead], timeout=0.3) as client:
         began = time.monotonic()
@@ -185,7 +251,9 @@ async def test_etcd_comes_up_while_a_write_waits_the_write_goes_through(server: 
         assert found is not None and found.value == b"2"
 
 
-async def test_silent_etcd_a_write_has_an_unknown_outcome_and_a_read_is_unavailable(server: EtcdServer) -> None:
+async def test_silent_etcd_a_write_has_an_unknown_outcome_and_a_read_is_unavailable(
+    server: EtcdServer,
+) -> None:
     async with EtcdClient([server.endpoint], timeout=0.5) as client:
         await client.put(b"k", b"1")
         server.pause()
@@ -210,12 +278,17 @@ async def test_etcd_killed_under_a_write_has_an_unknown_outcome(server: EtcdServ
             await writing
 
 
-async def test_client_closed_under_a_request_the_request_fails_as_one_whose_answer_is_lost(server: EtcdServer) -> None:
+async def test_client_closed_under_a_request_the_request_fails_as_one_whose_answer_is_lost(
+    server: EtcdServer,
+) -> None:
     client = EtcdClient([server.endpoint])
     await client.start()
     await client.put(b"k", b"1")
     server.pause()
-    writing, reading = asyncio.create_task(client.put(b"k", b"2")), asyncio.create_task(client.get(b"k"))
+    writing, reading = (
+        asyncio.create_task(client.put(b"k", b"2")),
+        asyncio.create_task(client.get(b"k")),
+    )
     await asyncio.sleep(0.05)
     await client.close()
     with pytest.raises(OutcomeUnknown):
@@ -236,7 +309,9 @@ async def test_caller_cancelled_is_cancelled_at_once(server: EtcdServer) -> None
         assert time.monotonic() - began < 5
 
 
-async def test_full_etcd_raises_out_of_space_and_an_alarm_but_goes_on_reading_and_deleting(own_etcd: OwnEtcd) -> None:
+async def test_full_etcd_raises_out_of_space_and_an_alarm_but_goes_on_reading_and_deleting(
+    own_etcd: OwnEtcd,
+) -> None:
     server = own_etcd("--quota-backend-bytes=4000000")
     async with EtcdClient([server.endpoint]) as client:
         with pytest.raises(OutOfSpace):
@@ -247,7 +322,9 @@ async def test_full_etcd_raises_out_of_space_and_an_alarm_but_goes_on_reading_an
         assert await client.delete(b"k0") == 1
 
 
-@pytest.mark.parametrize("endpoint", ["ftp://127.0.0.1:2379", "http://", "http://127.0.0.1:99999", "http://[::1"])
+@pytest.mark.parametrize(
+    "endpoint", ["ftp://127.0.0.1:2379", "http://", "http://127.0.0.1:99999", "http://[::1"]
+)
 async def test_endpoint_of_another_form_is_a_settings_error(endpoint: str) -> None:
     with pytest.raises(SettingsError, match="endpoint"):
         await EtcdClient([endpoint]).start()

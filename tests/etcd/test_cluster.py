@@ -39,10 +39,15 @@ async def leader_of(cluster: EtcdCluster) -> EtcdServer:
 
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
-async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_watch_saw_all(cluster: EtcdCluster, fault: str) -> None:
+async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_watch_saw_all(
+    cluster: EtcdCluster, fault: str
+) -> None:
     acknowledged: list[bytes] = []
     unknown = 0
-    async with EtcdClient(cluster.endpoints, timeout=3) as client, EtcdClient(cluster.endpoints[::-1], keepalive=2) as watcher:
+    async with (
+        EtcdClient(cluster.endpoints, timeout=3) as client,
+        EtcdClient(cluster.endpoints[::-1], keepalive=2) as watcher,
+    ):
         batcher = Batcher(client)
         leader = await leader_of(cluster)
         stop = asyncio.Event()
@@ -100,7 +105,9 @@ async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_wat
         assert set(seen) == there
 
 
-async def test_majority_lost_writes_are_refused_as_not_applied_once_that_is_known(cluster: EtcdCluster) -> None:
+async def test_majority_lost_writes_are_refused_as_not_applied_once_that_is_known(
+    cluster: EtcdCluster,
+) -> None:
     async with EtcdClient(cluster.endpoints, timeout=2) as client:
         await client.put(b"k", b"1")
         for member in cluster.members[1:]:

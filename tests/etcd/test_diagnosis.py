@@ -34,15 +34,25 @@ def settings_for(server: EtcdServer, ca: Path, pem: Pem | None) -> Settings:
     return Settings(etcd_endpoints=(server.endpoint,), etcd_ca=str(ca), **given)
 
 
-async def test_connection_that_works_needs_no_explanation(secure: EtcdServer, authority: Authority) -> None:
-    assert await explain(settings_for(secure, authority.ca, authority.sign("client")), secure.endpoint) == ""
+async def test_connection_that_works_needs_no_explanation(
+    secure: EtcdServer, authority: Authority
+) -> None:
+    assert (
+        await explain(settings_for(secure, authority.ca, authority.sign("client")), secure.endpoint)
+        == ""
+    )
 
 
-async def test_client_certificates_that_etcd_does_not_take_are_told(secure: EtcdServer, authority: Authority, tmp_path: Path) -> None:
+async def test_client_certificates_that_etcd_does_not_take_are_told(
+    secure: EtcdServer, authority: Authority, tmp_path: Path
+) -> None:
     other = Authority(tmp_path / "others")
     for pem, words in (
         (None, "it asks for a client certificate: set etcd_cert and etcd_key"),
-        (other.sign("client"), "it does not know the authority that signed our client certificate (etcd_cert)"),
+        (
+            other.sign("client"),
+            "it does not know the authority that signed our client certificate (etcd_cert)",
+        ),
         (authority.sign("old", begins=-2 * DAY, ends=-DAY), "our client certificate (etcd_cert)"),
         (authority.sign("young", begins=DAY, ends=2 * DAY), "our client certificate (etcd_cert)"),
     ):
@@ -59,30 +69,44 @@ async def test_client_certificates_that_etcd_does_not_take_are_told(secure: Etcd
     ],
     ids=["expired", "not yet", "another host"],
 )
-async def test_server_certificates_that_we_do_not_take_are_told(authority: Authority, sign: dict[str, Any], words: str) -> None:
+async def test_server_certificates_that_we_do_not_take_are_told(
+    authority: Authority, sign: dict[str, Any], words: str
+) -> None:
     server_pem, pem = authority.sign("server", **sign), authority.sign("client")
     server = EtcdServer(tls=(server_pem.cert, server_pem.key, authority.ca), fsync=False)
     server.launch()
     try:
         async with asyncio.timeout(20):
-            while not (sentence := await explain(settings_for(server, authority.ca, pem), server.endpoint)):  # noqa: ASYNC110 (until it listens)
+            while not (  # noqa: ASYNC110
+                sentence := await explain(settings_for(server, authority.ca, pem), server.endpoint)
+            ):
                 await asyncio.sleep(0.05)
         assert sentence.startswith(f"etcd at {server.endpoint}: {words}")
     finally:
         server.stop()
 
 
-async def test_server_of_an_unknown_authority_is_told(secure: EtcdServer, authority: Authority, tmp_path: Path) -> None:
+async def test_server_of_an_unknown_authority_is_told(
+    secure: EtcdServer, authority: Authority, tmp_path: Path
+) -> None:
     pem = authority.sign("client")
-    sentence = await explain(settings_for(secure, Authority(tmp_path / "others").ca, pem), secure.endpoint)
+    sentence = await explain(
+        settings_for(secure, Authority(tmp_path / "others").ca, pem), secure.endpoint
+    )
     assert sentence.endswith("its certificate is signed by an authority that is not in etcd_ca")
 
 
-async def test_http_and_https_mixed_up_are_told(secure: EtcdServer, server: EtcdServer, authority: Authority) -> None:
+async def test_http_and_https_mixed_up_are_told(
+    secure: EtcdServer, server: EtcdServer, authority: Authority
+) -> None:
     plain = secure.endpoint.replace("https", "http")
-    assert (await explain(Settings(), plain)).endswith("it speaks TLS there; write the endpoint with https://")
+    assert (await explain(Settings(), plain)).endswith(
+        "it speaks TLS there; write the endpoint with https://"
+    )
     tls = server.endpoint.replace("http", "https")
-    assert (await explain(Settings(etcd_ca=str(authority.ca)), tls)).endswith("it does not speak TLS there; write the endpoint with http://")
+    assert (await explain(Settings(etcd_ca=str(authority.ca)), tls)).endswith(
+        "it does not speak TLS there; write the endpoint with http://"
+    )
 
 
 async def test_what_is_no_matter_of_tls_is_left_to_others(server: EtcdServer) -> None:
@@ -92,13 +116,20 @@ async def test_what_is_no_matter_of_tls_is_left_to_others(server: EtcdServer) ->
     assert await clock_ahead(Settings(), server.endpoint) is None
 
 
-async def test_clock_of_a_member_is_this_machines_own(server: EtcdServer, secure: EtcdServer, authority: Authority) -> None:
-    for settings in (Settings(etcd_endpoints=(server.endpoint,)), settings_for(secure, authority.ca, authority.sign("client"))):
+async def test_clock_of_a_member_is_this_machines_own(
+    server: EtcdServer, secure: EtcdServer, authority: Authority
+) -> None:
+    for settings in (
+        Settings(etcd_endpoints=(server.endpoint,)),
+        settings_for(secure, authority.ca, authority.sign("client")),
+    ):
         ahead = await clock_ahead(settings, settings.etcd_endpoints[0])
         assert ahead is not None and abs(ahead) < 2
 
 
-async def test_clock_that_is_off_is_measured(server: EtcdServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_clock_that_is_off_is_measured(
+    server: EtcdServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import time
 
     now = time.time

@@ -12,29 +12,59 @@ from babygun.etcd.outcomes import RpcFailed, Verdict, judge, refusal
 @pytest.mark.parametrize(
     ("code", "details", "verdict"),
     [
-        (StatusCode.UNAVAILABLE, "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host", Verdict.NOT_APPLIED),
-        (StatusCode.UNAVAILABLE, "DNS resolution failed for etcd.invalid:2379", Verdict.NOT_APPLIED),
+        (
+            StatusCode.UNAVAILABLE,
+            "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host",
+            Verdict.NOT_APPLIED,
+        ),
+        (
+            StatusCode.UNAVAILABLE,
+            "DNS resolution failed for etcd.invalid:2379",
+            Verdict.NOT_APPLIED,
+        ),
         (StatusCode.UNAVAILABLE, "etcdserver: no leader", Verdict.NOT_APPLIED),
         (StatusCode.RESOURCE_EXHAUSTED, "etcdserver: too many requests", Verdict.NOT_APPLIED),
         (StatusCode.UNKNOWN, "raft proposal dropped", Verdict.NOT_APPLIED),
         (StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token", Verdict.TOKEN),
         (StatusCode.INVALID_ARGUMENT, "etcdserver: revision of auth store is old", Verdict.TOKEN),
-        (StatusCode.UNAVAILABLE, "Stream removed (recvmsg:Connection reset by peer (104))", Verdict.UNKNOWN),
+        (
+            StatusCode.UNAVAILABLE,
+            "Stream removed (recvmsg:Connection reset by peer (104))",
+            Verdict.UNKNOWN,
+        ),
         (StatusCode.UNAVAILABLE, "Socket closed", Verdict.UNKNOWN),
         (StatusCode.UNAVAILABLE, "etcdserver: request timed out", Verdict.UNKNOWN),
         (StatusCode.UNAVAILABLE, "etcdserver: leader changed", Verdict.UNKNOWN),
         (StatusCode.UNAVAILABLE, "etcdserver: server stopped", Verdict.UNKNOWN),
         (StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", Verdict.UNKNOWN),
         (StatusCode.CANCELLED, "", Verdict.UNKNOWN),
-        (StatusCode.RESOURCE_EXHAUSTED, "CLIENT: Received message larger than max (5 vs. 4)", Verdict.UNKNOWN),
-        (StatusCode.RESOURCE_EXHAUSTED, "grpc: received message larger than max (5 vs. 4)", Verdict.REFUSED),
-        (StatusCode.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded", Verdict.REFUSED),
+        (
+            StatusCode.RESOURCE_EXHAUSTED,
+            "CLIENT: Received message larger than max (5 vs. 4)",
+            Verdict.UNKNOWN,
+        ),
+        (
+            StatusCode.RESOURCE_EXHAUSTED,
+            "grpc: received message larger than max (5 vs. 4)",
+            Verdict.REFUSED,
+        ),
+        (
+            StatusCode.RESOURCE_EXHAUSTED,
+            "etcdserver: mvcc: database space exceeded",
+            Verdict.REFUSED,
+        ),
         (StatusCode.NOT_FOUND, "etcdserver: requested lease not found", Verdict.REFUSED),
-        (StatusCode.INVALID_ARGUMENT, "etcdserver: duplicate key given in txn request", Verdict.REFUSED),
+        (
+            StatusCode.INVALID_ARGUMENT,
+            "etcdserver: duplicate key given in txn request",
+            Verdict.REFUSED,
+        ),
         (StatusCode.UNKNOWN, "etcdserver: permission denied", Verdict.REFUSED),
     ],
 )
-def test_failed_rpc_is_judged_by_whether_it_may_have_been_applied(code: StatusCode, details: str, verdict: Verdict) -> None:
+def test_failed_rpc_is_judged_by_whether_it_may_have_been_applied(
+    code: StatusCode, details: str, verdict: Verdict
+) -> None:
     assert judge(RpcFailed(code, details)) is verdict
 
 
@@ -43,13 +73,23 @@ def test_failed_rpc_is_judged_by_whether_it_may_have_been_applied(code: StatusCo
     [
         (StatusCode.NOT_FOUND, "etcdserver: requested lease not found", LeaseNotFound),
         (StatusCode.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded", OutOfSpace),
-        (StatusCode.OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted", Compacted),
+        (
+            StatusCode.OUT_OF_RANGE,
+            "etcdserver: mvcc: required revision has been compacted",
+            Compacted,
+        ),
         (StatusCode.PERMISSION_DENIED, "etcdserver: permission denied", PermissionDenied),
-        (StatusCode.INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password", PermissionDenied),
+        (
+            StatusCode.INVALID_ARGUMENT,
+            "etcdserver: authentication failed, invalid user ID or password",
+            PermissionDenied,
+        ),
         (StatusCode.INVALID_ARGUMENT, "etcdserver: user name is empty", PermissionDenied),
         (StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token", PermissionDenied),
         (StatusCode.INVALID_ARGUMENT, "etcdserver: key is not provided", EtcdError),
     ],
 )
-def test_refusal_has_the_type_of_its_reason(code: StatusCode, details: str, error: type[EtcdError]) -> None:
+def test_refusal_has_the_type_of_its_reason(
+    code: StatusCode, details: str, error: type[EtcdError]
+) -> None:
     assert type(refusal(RpcFailed(code, details))) is error

@@ -28,23 +28,33 @@ def tls_server(own_etcd: OwnEtcd, authority: Authority) -> EtcdServer:
     return own_etcd(tls=(pem.cert, pem.key, authority.ca))
 
 
-async def test_tls_with_a_client_certificate_of_the_right_ca_is_served(tls_server: EtcdServer, authority: Authority) -> None:
+async def test_tls_with_a_client_certificate_of_the_right_ca_is_served(
+    tls_server: EtcdServer, authority: Authority
+) -> None:
     pem = authority.sign("client")
-    async with EtcdClient([tls_server.endpoint], ca=str(authority.ca), cert=str(pem.cert), key=str(pem.key)) as client:
+    async with EtcdClient(
+        [tls_server.endpoint], ca=str(authority.ca), cert=str(pem.cert), key=str(pem.key)
+    ) as client:
         since = await client.put(b"k", b"v")
         async with watch(client, b"k", b"l", revision=since) as watching:
             assert [e.kv.value for e in (await anext(watching)).events] == [b"v"]
 
 
-async def test_tls_without_a_client_certificate_is_unavailable(tls_server: EtcdServer, authority: Authority) -> None:
+async def test_tls_without_a_client_certificate_is_unavailable(
+    tls_server: EtcdServer, authority: Authority
+) -> None:
     async with EtcdClient([tls_server.endpoint], ca=str(authority.ca), timeout=0.5) as client:
         with pytest.raises(EtcdUnavailable):
             await client.get(b"k")
 
 
-async def test_server_signed_by_another_ca_is_unavailable_and_the_reason_says_why(tls_server: EtcdServer, authority: Authority, tmp_path: Path) -> None:
+async def test_server_signed_by_another_ca_is_unavailable_and_the_reason_says_why(
+    tls_server: EtcdServer, authority: Authority, tmp_path: Path
+) -> None:
     other, pem = Authority(tmp_path / "others"), authority.sign("client")
-    async with EtcdClient([tls_server.endpoint], ca=str(other.ca), cert=str(pem.cert), key=str(pem.key), timeout=0.5) as client:
+    async with EtcdClient(
+        [tls_server.endpoint], ca=str(other.ca), cert=str(pem.cert), key=str(pem.key), timeout=0.5
+    ) as client:
         with pytest.raises(EtcdUnavailable, match=r"(?i)certificate|handshake"):
             await client.get(b"k")
 
@@ -59,11 +69,20 @@ async def guarded(own_etcd: OwnEtcd) -> AsyncIterator[EtcdServer]:
         call.cancel()
         auth = rpc.AuthStub(endpoint.channel)
         for name in ("root", "sender"):
-            await auth.UserAdd(rpc.AuthUserAddRequest(name=name, password=f"{name}'s", options=rpc.UserAddOptions(no_password=False)), timeout=5)
+            await auth.UserAdd(
+                rpc.AuthUserAddRequest(
+                    name=name, password=f"{name}'s", options=rpc.UserAddOptions(no_password=False)
+                ),
+                timeout=5,
+            )
             await auth.RoleAdd(rpc.AuthRoleAddRequest(name=name), timeout=5)
             await auth.UserGrantRole(rpc.AuthUserGrantRoleRequest(user=name, role=name), timeout=5)
-        permission = rpc.Permission(permType=rpc.Permission.READWRITE, key=b"mail/", range_end=b"mail0")
-        await auth.RoleGrantPermission(rpc.AuthRoleGrantPermissionRequest(name="sender", perm=permission), timeout=5)
+        permission = rpc.Permission(
+            permType=rpc.Permission.READWRITE, key=b"mail/", range_end=b"mail0"
+        )
+        await auth.RoleGrantPermission(
+            rpc.AuthRoleGrantPermissionRequest(name="sender", perm=permission), timeout=5
+        )
         await auth.AuthEnable(rpc.AuthEnableRequest(), timeout=5)
         yield server
 
@@ -81,7 +100,11 @@ async def test_user_may_do_what_its_role_grants_and_nothing_else(guarded: EtcdSe
         assert await client.keep_alive(lease) == 60
         await client.revoke(lease)
         assert (await client.status()).leader
-        for call in (client.put(b"other", b"v"), client.get(b"other"), client.txn(Txn([], [get(b"other")]))):
+        for call in (
+            client.put(b"other", b"v"),
+            client.get(b"other"),
+            client.txn(Txn([], [get(b"other")])),
+        ):
             with pytest.raises(PermissionDenied):
                 await call
         with pytest.raises(PermissionDenied):
@@ -102,12 +125,16 @@ async def test_token_expired_is_renewed_and_no_request_fails(guarded: EtcdServer
         await client.put(b"mail/k", b"1")
         token = await client_token(client)
         await expired(guarded, token)
-        results = await asyncio.gather(client.put(b"mail/k", b"2"), client.get(b"mail/k"), client.put(b"mail/l", b"3"))
+        results = await asyncio.gather(
+            client.put(b"mail/k", b"2"), client.get(b"mail/k"), client.put(b"mail/l", b"3")
+        )
         assert all(results)
         assert await client_token(client) != token
 
 
-async def test_watch_cut_off_after_its_token_expired_goes_on_with_a_new_one(guarded: EtcdServer) -> None:
+async def test_watch_cut_off_after_its_token_expired_goes_on_with_a_new_one(
+    guarded: EtcdServer,
+) -> None:
     async with (
         Proxy(guarded.port) as proxy,
         sender(guarded) as another,
@@ -131,7 +158,9 @@ async def test_etcd_restarted_requests_of_users_go_on(guarded: EtcdServer) -> No
 
 
 @pytest.mark.parametrize(("user", "password"), [("sender", "guessed"), ("nobody", "x"), ("", "")])
-async def test_wrong_password_or_none_is_permission_denied(guarded: EtcdServer, user: str, password: str) -> None:
+async def test_wrong_password_or_none_is_permission_denied(
+    guarded: EtcdServer, user: str, password: str
+) -> None:
     async with EtcdClient([guarded.endpoint], user=user, password=password) as client:
         for call in (client.get(b"mail/k"), client.put(b"mail/k", b"v")):
             with pytest.raises(PermissionDenied):
@@ -161,7 +190,9 @@ async def expired(server: EtcdServer, token: str) -> None:
         while True:
             await asyncio.sleep(2.2)
             try:
-                await endpoint.range(rpc.RangeRequest(key=b"mail/k"), metadata=(("token", token),), timeout=5)
+                await endpoint.range(
+                    rpc.RangeRequest(key=b"mail/k"), metadata=(("token", token),), timeout=5
+                )
             except Exception as error:
                 assert "invalid auth token" in str(error)
                 return

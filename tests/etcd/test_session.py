@@ -9,7 +9,9 @@ from babygun.etcd import EtcdClient, Session
 from tests.support.etcd_server import EtcdServer
 
 
-async def test_session_that_runs_outlives_its_ttl_and_close_takes_its_keys(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_session_that_runs_outlives_its_ttl_and_close_takes_its_keys(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     key = etcd_prefix.encode() + b"k"
     session = Session(etcd, 2)
     began = time.monotonic()
@@ -28,7 +30,9 @@ async def test_session_that_runs_outlives_its_ttl_and_close_takes_its_keys(etcd:
     assert await etcd.get(key) is None
 
 
-async def test_session_closed_without_revoking_leaves_its_keys_to_expire(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_session_closed_without_revoking_leaves_its_keys_to_expire(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     key = etcd_prefix.encode() + b"k"
     session = Session(etcd, 30)
     await session.start()
@@ -48,7 +52,9 @@ async def test_lease_revoked_by_somebody_the_session_is_lost(etcd: EtcdClient) -
     await session.close()
 
 
-async def test_etcd_silent_past_the_ttl_trust_ends_before_the_lease_can_and_then_the_session_is_lost(server: EtcdServer) -> None:
+async def test_etcd_silent_past_the_ttl_trust_ends_before_the_lease_can_and_then_the_session_is_lost(
+    server: EtcdServer,
+) -> None:
     async with EtcdClient([server.endpoint]) as client:
         session = Session(client, 2)
         await session.start()

@@ -5,7 +5,22 @@ from __future__ import annotations
 import pytest
 from aetcd import rpc
 
-from babygun.etcd import Compare, Op, Txn, absent, created_at, delete, delete_range, get, get_range, keep, modified_at, present, put, range_absent
+from babygun.etcd import (
+    Compare,
+    Op,
+    Txn,
+    absent,
+    created_at,
+    delete,
+    delete_range,
+    get,
+    get_range,
+    keep,
+    modified_at,
+    present,
+    put,
+    range_absent,
+)
 from babygun.etcd.wire import nest, varint
 
 LONG = b"k" * 300
@@ -27,21 +42,40 @@ OPS: list[tuple[Op, rpc.RequestOp]] = [
     (keep(b"k", 0), put_op(key=b"k", ignore_value=True)),
     (keep(LONG, BIG), put_op(key=LONG, lease=BIG, ignore_value=True)),
     (delete(LONG), rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=LONG))),
-    (delete_range(b"a", LONG), rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=b"a", range_end=LONG))),
+    (
+        delete_range(b"a", LONG),
+        rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=b"a", range_end=LONG)),
+    ),
     (get(LONG), range_op(key=LONG)),
     (get_range(b"a", b"b"), range_op(key=b"a", range_end=b"b")),
     (
         get_range(b"a", b"b", limit=1000, keys_only=True, descending=True),
-        range_op(key=b"a", range_end=b"b", limit=1000, keys_only=True, sort_order="DESCEND", sort_target="KEY"),
+        range_op(
+            key=b"a",
+            range_end=b"b",
+            limit=1000,
+            keys_only=True,
+            sort_order="DESCEND",
+            sort_target="KEY",
+        ),
     ),
 ]
 COMPARES: list[tuple[Compare, rpc.Compare]] = [
     (absent(LONG), rpc.Compare(result="EQUAL", target="VERSION", key=LONG, version=0)),
     (present(b"k"), rpc.Compare(result="GREATER", target="VERSION", key=b"k", version=0)),
-    (created_at(b"k", 5), rpc.Compare(result="EQUAL", target="CREATE", key=b"k", create_revision=5)),
-    (created_at(b"k", 0), rpc.Compare(result="EQUAL", target="CREATE", key=b"k", create_revision=0)),
+    (
+        created_at(b"k", 5),
+        rpc.Compare(result="EQUAL", target="CREATE", key=b"k", create_revision=5),
+    ),
+    (
+        created_at(b"k", 0),
+        rpc.Compare(result="EQUAL", target="CREATE", key=b"k", create_revision=0),
+    ),
     (modified_at(b"k", BIG), rpc.Compare(result="EQUAL", target="MOD", key=b"k", mod_revision=BIG)),
-    (range_absent(b"a", LONG), rpc.Compare(result="EQUAL", target="VERSION", key=b"a", version=0, range_end=LONG)),
+    (
+        range_absent(b"a", LONG),
+        rpc.Compare(result="EQUAL", target="VERSION", key=b"a", version=0, range_end=LONG),
+    ),
 ]
 
 
@@ -53,15 +87,23 @@ def test_op_is_encoded_as_etcd_reads_it(op: Op, message: rpc.RequestOp) -> None:
 
 @pytest.mark.parametrize(("compare", "message"), COMPARES)
 def test_compare_is_encoded_as_etcd_reads_it(compare: Compare, message: rpc.Compare) -> None:
-    assert rpc.TxnRequest.FromString(Txn([compare], []).encoded) == rpc.TxnRequest(compare=[message])
+    assert rpc.TxnRequest.FromString(Txn([compare], []).encoded) == rpc.TxnRequest(
+        compare=[message]
+    )
 
 
 def test_txn_and_batch_are_encoded_as_etcd_reads_them() -> None:
     ops, compares = [op for op, _ in OPS], [compare for compare, _ in COMPARES]
-    whole = rpc.TxnRequest(compare=[m for _, m in COMPARES], success=[m for _, m in OPS], failure=[m for _, m in reversed(OPS)])
+    whole = rpc.TxnRequest(
+        compare=[m for _, m in COMPARES],
+        success=[m for _, m in OPS],
+        failure=[m for _, m in reversed(OPS)],
+    )
     txn, empty = Txn(compares, ops, ops[::-1]), Txn([], [])
     assert rpc.TxnRequest.FromString(txn.encoded) == whole
-    batch = rpc.TxnRequest(success=[rpc.RequestOp(request_txn=whole), rpc.RequestOp(request_txn=rpc.TxnRequest())])
+    batch = rpc.TxnRequest(
+        success=[rpc.RequestOp(request_txn=whole), rpc.RequestOp(request_txn=rpc.TxnRequest())]
+    )
     assert rpc.TxnRequest.FromString(nest([txn.encoded, empty.encoded])) == batch
     assert (txn.size, txn.op_count) == (whole.ByteSize(), len(OPS))
 
@@ -69,9 +111,16 @@ def test_txn_and_batch_are_encoded_as_etcd_reads_them() -> None:
 def test_more_operations_than_are_wanted_side_by_side_are_nested_in_their_order() -> None:
     ops, compares = [op for op, _ in OPS], [compare for compare, _ in COMPARES]
     txn, messages = Txn(compares, ops, ops[:1], nested=4), [m for _, m in OPS]
-    parts = [rpc.RequestOp(request_txn=rpc.TxnRequest(success=messages[i : i + 4])) for i in range(0, len(messages), 4)]
-    assert rpc.TxnRequest.FromString(txn.encoded) == rpc.TxnRequest(compare=[m for _, m in COMPARES], success=parts, failure=messages[:1])
-    assert (txn.size, txn.op_count) == (len(txn.encoded), 3 + 4) and txn.written == Txn(compares, ops, ops[:1]).written
+    parts = [
+        rpc.RequestOp(request_txn=rpc.TxnRequest(success=messages[i : i + 4]))
+        for i in range(0, len(messages), 4)
+    ]
+    assert rpc.TxnRequest.FromString(txn.encoded) == rpc.TxnRequest(
+        compare=[m for _, m in COMPARES], success=parts, failure=messages[:1]
+    )
+    assert (txn.size, txn.op_count) == (len(txn.encoded), 3 + 4) and txn.written == Txn(
+        compares, ops, ops[:1]
+    ).written
     assert Txn(compares, ops, nested=len(ops)).encoded == Txn(compares, ops).encoded
 
 

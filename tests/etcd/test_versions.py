@@ -29,7 +29,17 @@ def test_version_that_is_none_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "lossy"), [("3.4.30", False), ("3.5.0", True), ("3.5.1", True), ("3.5.2", True), ("3.5.3", False), ("3.6.16", False), ("3.10.1", False), ("unknown", False)]
+    ("version", "lossy"),
+    [
+        ("3.4.30", False),
+        ("3.5.0", True),
+        ("3.5.1", True),
+        ("3.5.2", True),
+        ("3.5.3", False),
+        ("3.6.16", False),
+        ("3.10.1", False),
+        ("unknown", False),
+    ],
 )
 def test_etcd_that_can_lose_writes_is_known_by_its_version(version: str, lossy: bool) -> None:
     assert is_lossy(version) is lossy
@@ -56,9 +66,21 @@ def test_etcd_that_is_new_enough_is_known_by_its_version(version: str, supported
 
 
 @pytest.mark.parametrize(
-    ("version", "in_step"), [("3.4.24", False), ("3.4.25", True), ("3.5.7", False), ("3.5.8", True), ("3.6.16", True), ("3.3.99", False), ("4.0.0", True), ("what", False)]
+    ("version", "in_step"),
+    [
+        ("3.4.24", False),
+        ("3.4.25", True),
+        ("3.5.7", False),
+        ("3.5.8", True),
+        ("3.6.16", True),
+        ("3.3.99", False),
+        ("4.0.0", True),
+        ("what", False),
+    ],
 )
-def test_etcd_whose_progress_can_be_relied_on_is_known_by_its_version(version: str, in_step: bool) -> None:
+def test_etcd_whose_progress_can_be_relied_on_is_known_by_its_version(
+    version: str, in_step: bool
+) -> None:
     assert progress_is_in_step(version) is in_step
 
 

@@ -35,7 +35,9 @@ async def opened(watching: Watch) -> asyncio.Task[list[Event]]:
     return task
 
 
-async def test_watch_from_a_past_revision_sees_everything_since_inclusive(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_watch_from_a_past_revision_sees_everything_since_inclusive(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     await etcd.put(p + b"a", b"before")
     since = await etcd.put(p + b"a", b"1")
@@ -43,7 +45,11 @@ async def test_watch_from_a_past_revision_sees_everything_since_inclusive(etcd: 
     await etcd.put(p + b"b", b"2")
     async with watch(etcd, p, p + b"z", revision=since) as watching:
         events = await events_until(watching, p + b"b")
-    assert [(e.type, e.kv.key, e.kv.value) for e in events] == [("put", p + b"a", b"1"), ("delete", p + b"a", b""), ("put", p + b"b", b"2")]
+    assert [(e.type, e.kv.key, e.kv.value) for e in events] == [
+        ("put", p + b"a", b"1"),
+        ("delete", p + b"a", b""),
+        ("put", p + b"b", b"2"),
+    ]
     assert [e.kv.mod_revision for e in events] == [since, since + 1, since + 2]
 
 
@@ -56,8 +62,17 @@ async def test_watch_from_zero_begins_when_it_is_created(server: EtcdServer) -> 
             assert [e.kv.key for e in await task] == [b"w/last"]
 
 
-@pytest.mark.parametrize(("puts", "deletes", "expected"), [(True, False, ["put", "put", "put"]), (False, True, ["delete"]), (True, True, ["put", "delete", "put", "put"])])
-async def test_watch_with_a_kind_filtered_out_sees_the_other(etcd: EtcdClient, etcd_prefix: str, puts: bool, deletes: bool, expected: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("puts", "deletes", "expected"),
+    [
+        (True, False, ["put", "put", "put"]),
+        (False, True, ["delete"]),
+        (True, True, ["put", "delete", "put", "put"]),
+    ],
+)
+async def test_watch_with_a_kind_filtered_out_sees_the_other(
+    etcd: EtcdClient, etcd_prefix: str, puts: bool, deletes: bool, expected: list[str]
+) -> None:
     p = etcd_prefix.encode()
     since = await etcd.put(p + b"a", b"")
     await etcd.delete(p + b"a")
@@ -66,10 +81,14 @@ async def test_watch_with_a_kind_filtered_out_sees_the_other(etcd: EtcdClient, e
     if not puts:
         await etcd.put(p + b"c", b"")
     async with watch(etcd, p, p + b"z", revision=since, puts=puts, deletes=deletes) as watching:
-        assert [e.type for e in await events_until(watching, p + b"last" if puts else p + b"a")] == expected
+        assert [
+            e.type for e in await events_until(watching, p + b"last" if puts else p + b"a")
+        ] == expected
 
 
-async def test_watch_far_behind_catches_up_in_order_and_goes_on_with_what_is_new(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_watch_far_behind_catches_up_in_order_and_goes_on_with_what_is_new(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     since = (await etcd.range(p, p + b"z")).revision + 1
     for n in range(30):  # etcd brings a watcher up to date in portions of 1,000 revisions, or fewer
@@ -82,10 +101,14 @@ async def test_watch_far_behind_catches_up_in_order_and_goes_on_with_what_is_new
     assert len(revisions) == 3001
 
 
-async def test_events_larger_than_a_message_come_in_fragments_and_arrive_whole(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_events_larger_than_a_message_come_in_fragments_and_arrive_whole(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     since = (await etcd.range(p, p + b"z")).revision + 1
-    for n in range(8):  # 11 MB that the watcher has to catch up with: etcd fragments at 2 MiB, so four to one, in the midst of a revision
+    for n in range(
+        8
+    ):  # 11 MB that the watcher has to catch up with: etcd fragments at 2 MiB, so four to one, in the midst of a revision
         await etcd.txn(Txn([], [put(p + b"%d/%d" % (n, m), bytes(450_000)) for m in range(3)]))
     await etcd.put(p + b"last", b"")
     async with watch(etcd, p, p + b"z", revision=since) as watching:
@@ -97,14 +120,27 @@ async def test_events_larger_than_a_message_come_in_fragments_and_arrive_whole(e
     keys = [e.kv.key for batch in batches for e in batch.events]
     assert keys == [p + b"%d/%d" % (n, m) for n in range(8) for m in range(3)] + [p + b"last"]
     for batch in batches:
-        assert all(other is batch or not {e.kv.mod_revision for e in batch.events} & {e.kv.mod_revision for e in other.events} for other in batches)
+        assert all(
+            other is batch
+            or not {e.kv.mod_revision for e in batch.events}
+            & {e.kv.mod_revision for e in other.events}
+            for other in batches
+        )
 
 
-async def test_connection_cut_in_the_midst_of_fragments_no_event_is_missing_or_double(server: EtcdServer) -> None:
-    async with Proxy(server.port) as proxy, EtcdClient([server.endpoint]) as direct, EtcdClient([proxy.endpoint]) as client:
+async def test_connection_cut_in_the_midst_of_fragments_no_event_is_missing_or_double(
+    server: EtcdServer,
+) -> None:
+    async with (
+        Proxy(server.port) as proxy,
+        EtcdClient([server.endpoint]) as direct,
+        EtcdClient([proxy.endpoint]) as client,
+    ):
         since = (await direct.range(b"w/", b"w0")).revision + 1
         for n in range(16):
-            await direct.txn(Txn([], [put(b"w/%02d/%d" % (n, m), bytes(500_000)) for m in range(2)]))
+            await direct.txn(
+                Txn([], [put(b"w/%02d/%d" % (n, m), bytes(500_000)) for m in range(2)])
+            )
         await direct.put(b"w/last", b"")
         async with watch(client, b"w/", b"w0", revision=since) as watching:
             task = await opened(watching)
@@ -116,23 +152,36 @@ async def test_connection_cut_in_the_midst_of_fragments_no_event_is_missing_or_d
     assert keys == [b"w/%02d/%d" % (n, m) for n in range(16) for m in range(2)] + [b"w/last"]
 
 
-async def test_connection_cut_while_the_watch_catches_up_no_event_is_missing_or_double(server: EtcdServer) -> None:
-    async with Proxy(server.port) as proxy, EtcdClient([server.endpoint]) as direct, EtcdClient([proxy.endpoint]) as client:
+async def test_connection_cut_while_the_watch_catches_up_no_event_is_missing_or_double(
+    server: EtcdServer,
+) -> None:
+    async with (
+        Proxy(server.port) as proxy,
+        EtcdClient([server.endpoint]) as direct,
+        EtcdClient([proxy.endpoint]) as client,
+    ):
         since = (await direct.range(b"w/", b"w0")).revision + 1
         for n in range(40):
             await asyncio.gather(*(direct.put(b"w/%d/%d" % (n, m), bytes(100)) for m in range(100)))
         last = await direct.put(b"w/last", b"")
         async with watch(client, b"w/", b"w0", revision=since) as watching:
-            proxy.cut_after(200_000)  # 4,000 events of 150 bytes come in portions of 1,000 revisions, whose headers all say the last one
+            proxy.cut_after(
+                200_000
+            )  # 4,000 events of 150 bytes come in portions of 1,000 revisions, whose headers all say the last one
             task = asyncio.create_task(events_until(watching, b"w/last"))
             await proxy.was_cut()
             revisions = [e.kv.mod_revision for e in await task]
     assert revisions == list(range(since, last + 1))
 
 
-async def test_etcd_killed_and_restarted_under_load_every_acknowledged_event_comes_once(server: EtcdServer) -> None:
+async def test_etcd_killed_and_restarted_under_load_every_acknowledged_event_comes_once(
+    server: EtcdServer,
+) -> None:
     acknowledged: list[int] = []
-    async with EtcdClient([server.endpoint], timeout=10) as client, EtcdClient([server.endpoint]) as watcher:
+    async with (
+        EtcdClient([server.endpoint], timeout=10) as client,
+        EtcdClient([server.endpoint]) as watcher,
+    ):
         since = await client.put(b"w/first", b"")
 
         async def write(name: int) -> None:
@@ -175,7 +224,9 @@ async def test_watch_whose_member_dies_goes_on_with_another_one(own_etcd: OwnEtc
         assert [e.kv.key for e in await task] == [b"w/1", b"w/2", b"w/last"]
 
 
-async def test_connection_that_dies_in_silence_is_noticed_and_the_watch_goes_on_elsewhere(own_etcd: OwnEtcd) -> None:
+async def test_connection_that_dies_in_silence_is_noticed_and_the_watch_goes_on_elsewhere(
+    own_etcd: OwnEtcd,
+) -> None:
     server = own_etcd("--grpc-keepalive-min-time=100ms")
     async with (
         Proxy(server.port) as first,
@@ -192,7 +243,9 @@ async def test_connection_that_dies_in_silence_is_noticed_and_the_watch_goes_on_
         assert [e.kv.key for e in await asyncio.wait_for(task, 10)] == [b"w/1", b"w/last"]
 
 
-async def test_watch_from_a_compacted_revision_raises_it_with_where_history_begins(server: EtcdServer) -> None:
+async def test_watch_from_a_compacted_revision_raises_it_with_where_history_begins(
+    server: EtcdServer,
+) -> None:
     async with EtcdClient([server.endpoint]) as client:
         since = await client.put(b"w/1", b"")
         now = await client.put(b"w/2", b"")
@@ -205,8 +258,14 @@ async def test_watch_from_a_compacted_revision_raises_it_with_where_history_begi
             await anext(watching)
 
 
-async def test_history_compacted_while_the_watch_was_cut_off_raises_compacted(server: EtcdServer) -> None:
-    async with Proxy(server.port) as proxy, EtcdClient([server.endpoint]) as direct, EtcdClient([proxy.endpoint]) as client:
+async def test_history_compacted_while_the_watch_was_cut_off_raises_compacted(
+    server: EtcdServer,
+) -> None:
+    async with (
+        Proxy(server.port) as proxy,
+        EtcdClient([server.endpoint]) as direct,
+        EtcdClient([proxy.endpoint]) as client,
+    ):
         watching = watch(client, b"w/", b"w0", revision=0)
         task = await opened(watching)
         await proxy.stop()
@@ -218,7 +277,9 @@ async def test_history_compacted_while_the_watch_was_cut_off_raises_compacted(se
             await task
 
 
-async def test_progress_notified_to_a_quiet_watch_lets_it_resume_past_a_compaction(own_etcd: OwnEtcd) -> None:
+async def test_progress_notified_to_a_quiet_watch_lets_it_resume_past_a_compaction(
+    own_etcd: OwnEtcd,
+) -> None:
     server = own_etcd("--experimental-watch-progress-notify-interval=100ms")
     async with (
         Proxy(server.port) as proxy,
@@ -250,7 +311,9 @@ async def test_wait_that_is_cancelled_loses_no_event(etcd: EtcdClient, etcd_pref
         assert [e.kv.key for e in await events_until(watching, p + b"c")] == [p + b"b", p + b"c"]
 
 
-async def test_watch_closed_while_somebody_waits_ends_for_them(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_watch_closed_while_somebody_waits_ends_for_them(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     watching = watch(etcd, p, p + b"z", revision=0)
 
@@ -273,11 +336,17 @@ async def test_client_closed_the_watch_is_over_with_unavailable(server: EtcdServ
         await asyncio.wait_for(task, 5)
 
 
-async def test_deleted_range_arrives_as_one_revision_in_one_batch(etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_deleted_range_arrives_as_one_revision_in_one_batch(
+    etcd: EtcdClient, etcd_prefix: str
+) -> None:
     p = etcd_prefix.encode()
     await etcd.txn(Txn([], [put(p + b"%03d" % n, b"") for n in range(100)]))
-    async with watch(etcd, p, p + b"z", revision=(await etcd.range(p, p + b"z")).revision + 1) as watching:
+    async with watch(
+        etcd, p, p + b"z", revision=(await etcd.range(p, p + b"z")).revision + 1
+    ) as watching:
         await etcd.txn(Txn([], [delete_range(p, p + b"z")]))
         batch = await anext(watching)
-    assert [(e.type, e.kv.key) for e in batch.events] == [("delete", p + b"%03d" % n) for n in range(100)]
+    assert [(e.type, e.kv.key) for e in batch.events] == [
+        ("delete", p + b"%03d" % n) for n in range(100)
+    ]
     assert {e.kv.mod_revision for e in batch.events} == {batch.revision}

@@ -27,16 +27,31 @@ LINE = "The quick brown fox jumps over the lazy dog, and the dog lets it. \n"
 TEXT = Content("Alice <alice@example.org>", "An invoice", ("bob@example.com",), body=LINE * 15)
 CONTENTS = {
     "1 KB of text": TEXT,
-    "text and HTML": Content(**{name: getattr(TEXT, name) for name in ("sender", "subject", "to", "body")}, html=f"<p>{LINE * 15}</p>"),
-    "not ASCII": Content("Zoë <zoe@example.org>", "Größe und Maß: déjà vu", ("bob@example.com",), body="Größe, Maß und Übermaß. \n" * 40),
+    "text and HTML": Content(
+        **{name: getattr(TEXT, name) for name in ("sender", "subject", "to", "body")},
+        html=f"<p>{LINE * 15}</p>",
+    ),
+    "not ASCII": Content(
+        "Zoë <zoe@example.org>",
+        "Größe und Maß: déjà vu",
+        ("bob@example.com",),
+        body="Größe, Maß und Übermaß. \n" * 40,
+    ),
     "100 KB attached": Content(
-        **{name: getattr(TEXT, name) for name in ("sender", "subject", "to", "body")}, attachments=(Attachment("a.pdf", "application/pdf", b"\x00\xffPDF" * 20_000),)
+        **{name: getattr(TEXT, name) for name in ("sender", "subject", "to", "body")},
+        attachments=(Attachment("a.pdf", "application/pdf", b"\x00\xffPDF" * 20_000),),
     ),
 }
 REPLIES = {
     "250": make_reply("data", 250, "2.0.0 Ok: queued as 4F1234"),
-    "550 5.1.1": make_reply("rcpt", 550, "5.1.1 <bob@example.com>: Recipient address rejected: User unknown in virtual mailbox table"),
-    "421 without an enhanced code": make_reply("data", 421, "Too many messages from your address, try again later"),
+    "550 5.1.1": make_reply(
+        "rcpt",
+        550,
+        "5.1.1 <bob@example.com>: Recipient address rejected: User unknown in virtual mailbox table",
+    ),
+    "421 without an enhanced code": make_reply(
+        "data", 421, "Too many messages from your address, try again later"
+    ),
 }
 
 
@@ -47,12 +62,16 @@ class Benchmark(Protocol):
 
     def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any: ...
 
-    def pedantic(self, target: Callable[..., Any], *, setup: Callable[[], Any], rounds: int) -> Any: ...
+    def pedantic(
+        self, target: Callable[..., Any], *, setup: Callable[[], Any], rounds: int
+    ) -> Any: ...
 
 
 def email() -> Email:
     recipients = (Recipient("bob@example.com", "to", "main"),)
-    return Email(new_email_id(), "client", "alice@example.org", "An invoice", recipients, {}, DATE, DATE)
+    return Email(
+        new_email_id(), "client", "alice@example.org", "An invoice", recipients, {}, DATE, DATE
+    )
 
 
 @pytest.mark.parametrize("name", CONTENTS)
@@ -143,7 +162,11 @@ def test_group_100_transactions(benchmark: Benchmark) -> None:
         batcher._queue.extend(_waiting(txns))
         return (batcher,), {}
 
-    encoded = benchmark.pedantic(lambda batcher: nest([waiting.txn.encoded for waiting in batcher._next()]), setup=fresh, rounds=300)
+    encoded = benchmark.pedantic(
+        lambda batcher: nest([waiting.txn.encoded for waiting in batcher._next()]),
+        setup=fresh,
+        rounds=300,
+    )
     assert len(encoded) > 100 * 1500
 
 

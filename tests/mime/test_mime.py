@@ -23,7 +23,9 @@ MESSAGE_ID = "<0192f0c1-aaaa-7bbb-8ccc-0123456789ab@mail.example.org>"
 
 
 def rendered(*, smtputf8: bool = False, eight_bit: bool = False, **fields) -> bytes:
-    content = Content(**{"sender": "Alice <alice@example.org>", "to": ("bob@example.com",), **fields})
+    content = Content(
+        **{"sender": "Alice <alice@example.org>", "to": ("bob@example.com",), **fields}
+    )
     raw = render(content, message_id=MESSAGE_ID, date=DATE, smtputf8=smtputf8, eight_bit=eight_bit)
     _check_wire(raw, ascii_only=not (smtputf8 or eight_bit))
     return raw
@@ -144,11 +146,16 @@ def test_render_random_subject_and_names_arrive_as_written(seed):
     for _ in range(150):
         subject = _random_text(rng, rng.randint(0, 150))
         names = [_random_text(rng, rng.randint(0, 60)) for _ in range(rng.randint(1, 5))]
-        to = tuple('"' + name.replace("\\", "\\\\").replace('"', '\\"') + f'" <user{n}@example.com>' for n, name in enumerate(names))
+        to = tuple(
+            '"' + name.replace("\\", "\\\\").replace('"', '\\"') + f'" <user{n}@example.com>'
+            for n, name in enumerate(names)
+        )
         raw = rendered(subject=subject, to=to, body="x")
         read(raw)
         assert _subject(raw) == subject
-        assert _mailboxes(raw, "To") == [(name, f"user{n}@example.com") for n, name in enumerate(names)]
+        assert _mailboxes(raw, "To") == [
+            (name, f"user{n}@example.com") for n, name in enumerate(names)
+        ]
 
 
 def _random_text(rng: random.Random, length: int) -> str:
@@ -180,7 +187,11 @@ NAMES = [
 
 @pytest.mark.parametrize(("written", "name"), NAMES, ids=range(len(NAMES)))
 def test_render_display_name_arrives_as_written(written, name):
-    raw = rendered(sender=f"{written} <a@example.org>", to=(f"{written} <b@example.com>", "c@example.com"), body="x")
+    raw = rendered(
+        sender=f"{written} <a@example.org>",
+        to=(f"{written} <b@example.com>", "c@example.com"),
+        body="x",
+    )
     read(raw)
     assert _mailboxes(raw, "From") == [(name, "a@example.org")]
     assert _mailboxes(raw, "To") == [(name, "b@example.com"), ("", "c@example.com")]
@@ -192,13 +203,21 @@ def test_render_addresses_go_to_their_fields_and_bcc_nowhere():
         cc=("d@example.com",),
         bcc=("secret@example.com",),
         reply_to=("r@example.org",),
-        headers=(("Bcc", "secret@example.com"), ("bCC", "secret@example.com"), ("Resent-Bcc", "secret@example.com")),
+        headers=(
+            ("Bcc", "secret@example.com"),
+            ("bCC", "secret@example.com"),
+            ("Resent-Bcc", "secret@example.com"),
+        ),
         body="x",
     )
     message = read(raw)
     assert b"secret" not in raw
     assert b"bcc" not in raw.lower()
-    assert (message["To"], message["Cc"], message["Reply-To"]) == ("b@example.com, C <c@example.com>", "d@example.com", "r@example.org")
+    assert (message["To"], message["Cc"], message["Reply-To"]) == (
+        "b@example.com, C <c@example.com>",
+        "d@example.com",
+        "r@example.org",
+    )
 
 
 def test_render_blind_recipients_alone_names_no_one():
@@ -224,8 +243,13 @@ def test_render_idn_domain_is_written_in_ascii():
 
 
 def test_render_with_smtputf8_keeps_addresses_in_utf8():
-    raw = rendered(sender="Zoë <zoë@bücher.example>", to=("用户@例子.example",), body="x", smtputf8=True)
-    assert "From: =?utf-8?q?Zo=C3=AB?= <zoë@bücher.example>\r\nTo: 用户@例子.example\r\n".encode() in raw
+    raw = rendered(
+        sender="Zoë <zoë@bücher.example>", to=("用户@例子.example",), body="x", smtputf8=True
+    )
+    assert (
+        "From: =?utf-8?q?Zo=C3=AB?= <zoë@bücher.example>\r\nTo: 用户@例子.example\r\n".encode()
+        in raw
+    )
 
 
 def test_render_utf8_local_part_without_smtputf8_is_refused():
@@ -248,36 +272,64 @@ def test_needs_smtputf8_for_local_parts_that_are_shown(fields, expected):
 
 
 def test_render_custom_headers_keep_their_order_and_spelling():
-    headers = (("X-Campaign-ID", "42"), ("List-Unsubscribe", "<https://example.org/u?id=1>"), ("x-other", "Grüße  an alle"), ("X-Campaign-ID", "43"))
+    headers = (
+        ("X-Campaign-ID", "42"),
+        ("List-Unsubscribe", "<https://example.org/u?id=1>"),
+        ("x-other", "Grüße  an alle"),
+        ("X-Campaign-ID", "43"),
+    )
     message = read(rendered(headers=headers, body="x"))
-    assert [(name, value) for name, value in message.items() if name.lower().startswith(("x-", "list-"))] == list(headers)
+    assert [
+        (name, value) for name, value in message.items() if name.lower().startswith(("x-", "list-"))
+    ] == list(headers)
 
 
 @pytest.mark.parametrize("name", ["Message-ID", "message-id", "DATE"])
 def test_render_custom_date_or_message_id_replaces_ours(name):
-    value = "<mine@example.org>" if name.lower() == "message-id" else "Mon, 01 Jan 2024 00:00:00 +0000"
+    value = (
+        "<mine@example.org>" if name.lower() == "message-id" else "Mon, 01 Jan 2024 00:00:00 +0000"
+    )
     assert read(rendered(headers=((name, value),), body="x")).get_all(name) == [value]
 
 
 @pytest.mark.parametrize("name", ["From", "to", "Subject", "Reply-To"])
 def test_render_custom_header_does_not_repeat_ours(name):
-    message = read(rendered(headers=((name, "other@example.net"),), subject="Ours", reply_to=("r@example.org",), body="x"))
+    message = read(
+        rendered(
+            headers=((name, "other@example.net"),),
+            subject="Ours",
+            reply_to=("r@example.org",),
+            body="x",
+        )
+    )
     assert len(message.get_all(name)) == 1
     assert "example.net" not in message[name]
 
 
 def test_render_custom_subject_stands_in_for_none():
-    assert read(rendered(headers=(("subject", "Theirs"),), body="x")).get_all("Subject") == ["Theirs"]
+    assert read(rendered(headers=(("subject", "Theirs"),), body="x")).get_all("Subject") == [
+        "Theirs"
+    ]
 
 
 def test_render_custom_headers_cannot_change_the_body():
-    headers = (("Content-Type", "text/html"), ("content-transfer-encoding", "base64"), ("MIME-Version", "2.0"))
+    headers = (
+        ("Content-Type", "text/html"),
+        ("content-transfer-encoding", "base64"),
+        ("MIME-Version", "2.0"),
+    )
     message = read(rendered(headers=headers, body="x"))
-    assert (message.get_all("Content-Type"), message.get_all("MIME-Version")) == (['text/plain; charset="utf-8"'], ["1.0"])
+    assert (message.get_all("Content-Type"), message.get_all("MIME-Version")) == (
+        ['text/plain; charset="utf-8"'],
+        ["1.0"],
+    )
     assert _body(message) == "x\n"
 
 
-@pytest.mark.parametrize("value", ["a\r\nBcc: evil@example.net", "a\nX-Evil: 1", "a\rX-Evil: 1", "a\x00b", "a\r\n\r\nbody"])
+@pytest.mark.parametrize(
+    "value",
+    ["a\r\nBcc: evil@example.net", "a\nX-Evil: 1", "a\rX-Evil: 1", "a\x00b", "a\r\n\r\nbody"],
+)
 def test_render_line_break_in_a_value_makes_no_header(value):
     raw = rendered(subject=value, headers=(("X-Value", value),), body="x")
     message = read(raw)
@@ -288,12 +340,16 @@ def test_render_line_break_in_a_value_makes_no_header(value):
 
 @pytest.mark.parametrize("name", ["X Bad", "X-Bad:", "", "X-Bäd", "X-Bad\r\nX-Evil"])
 def test_render_field_name_that_is_none_is_left_out(name):
-    assert len(read(rendered(headers=((name, "v"),), body="x")).keys()) == len(read(rendered(body="x")).keys())
+    assert len(read(rendered(headers=((name, "v"),), body="x")).keys()) == len(
+        read(rendered(body="x")).keys()
+    )
 
 
 def test_render_custom_ascii_value_stays_as_it_is_but_folded():
     references = " ".join(f"<{n}.message@mail.example.org>" for n in range(30))
-    raw = rendered(headers=(("References", references), ("X-Encoded", "=?utf-8?q?Gr=C3=BC=C3=9Fe?=")), body="x")
+    raw = rendered(
+        headers=(("References", references), ("X-Encoded", "=?utf-8?q?Gr=C3=BC=C3=9Fe?=")), body="x"
+    )
     assert b"X-Encoded: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n" in raw
     head = raw.partition(b"\r\n\r\n")[0]
     assert f"References: {references}" in re.sub(rb"\r\n(?=[ \t])", b"", head).decode()
@@ -301,9 +357,23 @@ def test_render_custom_ascii_value_stays_as_it_is_but_folded():
 
 
 def test_render_custom_address_header_keeps_its_address():
-    message = read(rendered(headers=(("Sender", "Zoë <zoe@example.org>"), ("Reply-To", "Zoë <z@example.org>, Ü <u@example.org>")), body="x"))
-    assert (message["Sender"].address.display_name, message["Sender"].address.addr_spec) == ("Zoë", "zoe@example.org")
-    assert [(a.display_name, a.addr_spec) for a in message["Reply-To"].addresses] == [("Zoë", "z@example.org"), ("Ü", "u@example.org")]
+    message = read(
+        rendered(
+            headers=(
+                ("Sender", "Zoë <zoe@example.org>"),
+                ("Reply-To", "Zoë <z@example.org>, Ü <u@example.org>"),
+            ),
+            body="x",
+        )
+    )
+    assert (message["Sender"].address.display_name, message["Sender"].address.addr_spec) == (
+        "Zoë",
+        "zoe@example.org",
+    )
+    assert [(a.display_name, a.addr_spec) for a in message["Reply-To"].addresses] == [
+        ("Zoë", "z@example.org"),
+        ("Ü", "u@example.org"),
+    ]
 
 
 def test_render_date_keeps_its_zone():
@@ -341,7 +411,9 @@ BODIES = {
 def test_render_body_arrives_as_written(name, eight_bit):
     text = BODIES[name]
     message = read(rendered(body=text, eight_bit=eight_bit))
-    assert message.get_payload(decode=True).decode() == (text if text.endswith("\n") else text + "\n").replace("\n", "\r\n")
+    assert message.get_payload(decode=True).decode() == (
+        text if text.endswith("\n") else text + "\n"
+    ).replace("\n", "\r\n")
 
 
 @pytest.mark.parametrize(
@@ -360,7 +432,10 @@ def test_render_body_arrives_as_written(name, eight_bit):
     ],
 )
 def test_render_body_gets_the_encoding_that_suits_it(name, eight_bit, encoding):
-    assert read(rendered(body=BODIES[name], eight_bit=eight_bit))["Content-Transfer-Encoding"] == encoding
+    assert (
+        read(rendered(body=BODIES[name], eight_bit=eight_bit))["Content-Transfer-Encoding"]
+        == encoding
+    )
 
 
 @pytest.mark.parametrize("text", ["a\nb\n", "a\r\nb\r\n", "a\rb\r", "a\nb"])
@@ -399,12 +474,27 @@ RELATED = ("multipart/related", ["text/html", "image/png"])
         ({"html": "<p>"}, "text/html"),
         ({"body": "", "html": "<p>"}, "text/html"),
         ({"body": "t", "html": "<p>"}, ("multipart/alternative", ["text/plain", "text/html"])),
-        ({"body": "t", "attachments": (PDF,)}, ("multipart/mixed", ["text/plain", "application/pdf"])),
+        (
+            {"body": "t", "attachments": (PDF,)},
+            ("multipart/mixed", ["text/plain", "application/pdf"]),
+        ),
         ({"attachments": (PDF,)}, ("multipart/mixed", ["application/pdf"])),
         ({"html": "<p>", "attachments": (IMAGE,)}, RELATED),
-        ({"body": "t", "html": "<p>", "attachments": (IMAGE,)}, ("multipart/alternative", ["text/plain", RELATED])),
-        ({"body": "t", "html": "<p>", "attachments": (IMAGE, PDF)}, ("multipart/mixed", [("multipart/alternative", ["text/plain", RELATED]), "application/pdf"])),
-        ({"html": "<p>", "attachments": (PDF, IMAGE)}, ("multipart/mixed", [RELATED, "application/pdf"])),
+        (
+            {"body": "t", "html": "<p>", "attachments": (IMAGE,)},
+            ("multipart/alternative", ["text/plain", RELATED]),
+        ),
+        (
+            {"body": "t", "html": "<p>", "attachments": (IMAGE, PDF)},
+            (
+                "multipart/mixed",
+                [("multipart/alternative", ["text/plain", RELATED]), "application/pdf"],
+            ),
+        ),
+        (
+            {"html": "<p>", "attachments": (PDF, IMAGE)},
+            ("multipart/mixed", [RELATED, "application/pdf"]),
+        ),
         ({"body": "t", "attachments": (IMAGE,)}, ("multipart/mixed", ["text/plain", "image/png"])),
     ],
 )
@@ -413,18 +503,30 @@ def test_render_parts_are_nested_as_they_belong(fields, structure):
 
 
 def test_render_attachments_arrive_octet_for_octet():
-    message = read(rendered(body="t", html="<img src='cid:logo@example.org'>", attachments=(IMAGE, PDF)))
+    message = read(
+        rendered(body="t", html="<img src='cid:logo@example.org'>", attachments=(IMAGE, PDF))
+    )
     (pdf,) = [part for part in message.walk() if part.get_content_type() == "application/pdf"]
     (image,) = [part for part in message.walk() if part.get_content_type() == "image/png"]
-    assert (pdf.get_content(), pdf.get_filename(), pdf.get_content_disposition()) == (PDF.content, "report.pdf", "attachment")
-    assert (image.get_content(), image.get_filename(), image.get_content_disposition()) == (IMAGE.content, "logo.png", "inline")
+    assert (pdf.get_content(), pdf.get_filename(), pdf.get_content_disposition()) == (
+        PDF.content,
+        "report.pdf",
+        "attachment",
+    )
+    assert (image.get_content(), image.get_filename(), image.get_content_disposition()) == (
+        IMAGE.content,
+        "logo.png",
+        "inline",
+    )
     assert image["Content-ID"] == "<logo@example.org>"
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 56, 57, 58, 114, 1000])
 def test_render_attachment_of_any_size_arrives(size):
     content = os.urandom(size)
-    message = read(rendered(body="t", attachments=(Attachment("a.bin", "application/octet-stream", content),)))
+    message = read(
+        rendered(body="t", attachments=(Attachment("a.bin", "application/octet-stream", content),))
+    )
     (part,) = message.iter_attachments()
     assert part.get_content() == content
 
@@ -453,7 +555,9 @@ def test_render_filename_arrives_as_written(filename):
 
 @pytest.mark.parametrize("filename", ["a\r\nX-Evil: 1", "a\x00b", 'a"\r\n\r\nbody'])
 def test_render_filename_with_a_line_break_makes_no_header(filename):
-    (part,) = read(rendered(body="t", attachments=(Attachment(filename, "application/pdf", b"x"),))).iter_attachments()
+    (part,) = read(
+        rendered(body="t", attachments=(Attachment(filename, "application/pdf", b"x"),))
+    ).iter_attachments()
     assert part["X-Evil"] is None
     assert part.get_content() == b"x"
 
@@ -472,11 +576,21 @@ def test_render_filename_with_a_line_break_makes_no_header(filename):
     ],
 )
 def test_render_content_type_is_kept_if_it_is_one(given, expected):
-    (part,) = read(rendered(body="t", attachments=(Attachment("a", given, b"x"),))).iter_attachments()
+    (part,) = read(
+        rendered(body="t", attachments=(Attachment("a", given, b"x"),))
+    ).iter_attachments()
     assert part["Content-Type"] == expected
 
 
-@pytest.mark.parametrize(("content_id", "expected"), [("logo", "<logo>"), ("<logo@x>", "<logo@x>"), ("a b", "<a%20b>"), ("ü\r\nX: y", "<%C3%BC%0D%0AX%3A%20y>")])
+@pytest.mark.parametrize(
+    ("content_id", "expected"),
+    [
+        ("logo", "<logo>"),
+        ("<logo@x>", "<logo@x>"),
+        ("a b", "<a%20b>"),
+        ("ü\r\nX: y", "<%C3%BC%0D%0AX%3A%20y>"),
+    ],
+)
 def test_render_content_id_stands_in_angle_brackets(content_id, expected):
     raw = rendered(html="<p>", attachments=(Attachment("a.png", "image/png", b"x", content_id),))
     assert f"\r\nContent-ID: {expected}\r\n".encode() in raw
@@ -490,10 +604,16 @@ def test_render_attached_message_is_not_encoded():
     assert inner.replace(b"\n", b"\r\n") in raw
 
 
-@pytest.mark.parametrize(("eight_bit", "kind"), [(False, "application/octet-stream"), (True, "message/rfc822")])
+@pytest.mark.parametrize(
+    ("eight_bit", "kind"), [(False, "application/octet-stream"), (True, "message/rfc822")]
+)
 def test_render_attached_message_with_eight_bits_needs_8bitmime(eight_bit, kind):
     inner = "From: a@example.org\r\nSubject: inner\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGrüße\r\n".encode()
-    raw = rendered(body="t", attachments=(Attachment("mail.eml", "message/rfc822", inner),), eight_bit=eight_bit)
+    raw = rendered(
+        body="t",
+        attachments=(Attachment("mail.eml", "message/rfc822", inner),),
+        eight_bit=eight_bit,
+    )
     (part,) = read(raw).iter_attachments()
     assert part.get_content_type() == kind
     assert (inner in raw) == eight_bit
@@ -502,7 +622,13 @@ def test_render_attached_message_with_eight_bits_needs_8bitmime(eight_bit, kind)
 
 def test_render_multipart_tells_of_8bit_within():
     message = read(rendered(body="Grüße", html="<p>x", attachments=(PDF,), eight_bit=True))
-    assert [part["Content-Transfer-Encoding"] for part in message.walk()] == ["8bit", "8bit", "8bit", "7bit", "base64"]
+    assert [part["Content-Transfer-Encoding"] for part in message.walk()] == [
+        "8bit",
+        "8bit",
+        "8bit",
+        "7bit",
+        "base64",
+    ]
 
 
 def test_render_boundary_never_stands_in_a_part():
@@ -514,7 +640,10 @@ def test_render_boundary_never_stands_in_a_part():
     assert second.get_boundary() != boundary
     assert _body(second) == text
     inner = Attachment("a.eml", "message/rfc822", b"Subject: x\r\n\r\n" + text.encode())
-    assert _structure(read(rendered(body="t", html="<p>", attachments=(inner,)))) == ("multipart/mixed", [("multipart/alternative", ["text/plain", "text/html"]), "message/rfc822"])
+    assert _structure(read(rendered(body="t", html="<p>", attachments=(inner,)))) == (
+        "multipart/mixed",
+        [("multipart/alternative", ["text/plain", "text/html"]), "message/rfc822"],
+    )
 
 
 def test_render_twice_gives_the_same_bytes():
@@ -524,13 +653,22 @@ def test_render_twice_gives_the_same_bytes():
 
 def test_render_five_megabytes_arrive_octet_for_octet():
     content = os.urandom(5 << 20)
-    message = read(rendered(body="t", attachments=(Attachment("big.bin", "application/octet-stream", content),)))
+    message = read(
+        rendered(
+            body="t", attachments=(Attachment("big.bin", "application/octet-stream", content),)
+        )
+    )
     (part,) = message.iter_attachments()
     assert part.get_content() == content
 
 
 def test_render_plain_text_of_a_kilobyte_is_cheap():
-    content = Content(sender="Alice <alice@example.org>", subject="Hello there", to=("bob@example.com",), body="The quick brown fox jumps over the lazy dog.\n" * 23)
+    content = Content(
+        sender="Alice <alice@example.org>",
+        subject="Hello there",
+        to=("bob@example.com",),
+        body="The quick brown fox jumps over the lazy dog.\n" * 23,
+    )
     best = min(_seconds(content, 200) for _ in range(5))
     assert best < 0.0002  # 20 µs here; the bound leaves room for a busy machine
 

@@ -25,7 +25,13 @@ def read(path: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificate(path.read_bytes())
 
 
-def handshake(server: Path, client: Path | None, server_trusts: Path, client_trusts: Path, name: str = "localhost") -> str:
+def handshake(
+    server: Path,
+    client: Path | None,
+    server_trusts: Path,
+    client_trusts: Path,
+    name: str = "localhost",
+) -> str:
     """The common name of the client as the server sees it; raises SSLError where one refuses the other."""
     theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(server_trusts))
     theirs.verify_mode = ssl.CERT_REQUIRED if client else ssl.CERT_NONE
@@ -40,7 +46,11 @@ def handshake(server: Path, client: Path | None, server_trusts: Path, client_tru
     def serve() -> None:
         try:
             with theirs.wrap_socket(left, server_side=True) as connection:
-                subject = dict(pair for rdn in (connection.getpeercert() or {}).get("subject", ()) for pair in rdn)  # type: ignore[misc]
+                subject = dict(
+                    pair
+                    for rdn in (connection.getpeercert() or {}).get("subject", ())
+                    for pair in rdn
+                )  # type: ignore[misc]
                 seen.append(str(subject.get("commonName", "")))
                 connection.send(b"x")
         except (OSError, ssl.SSLError) as error:
@@ -63,21 +73,50 @@ def handshake(server: Path, client: Path | None, server_trusts: Path, client_tru
 
 def test_each_bearer_is_known_by_the_name_of_its_etcd_user(tmp_path: Path) -> None:
     made(tmp_path)
-    for bearer, user in {"api/etcd": "babygun-api", "worker/etcd": "babygun-worker", "operator/root": "root", "operator/inspector": "babygun-inspector"}.items():
+    for bearer, user in {
+        "api/etcd": "babygun-api",
+        "worker/etcd": "babygun-worker",
+        "operator/root": "root",
+        "operator/inspector": "babygun-inspector",
+    }.items():
         trusts = tmp_path / bearer.split("/")[0] / "etcd-ca.pem"
-        assert handshake(tmp_path / "etcd/server", tmp_path / bearer, tmp_path / "etcd/etcd-ca.pem", trusts, name="etcd1") == user
-    assert handshake(tmp_path / "api/https", None, tmp_path / "api/api-ca.pem", tmp_path / "balancer/api-ca.pem", name="mail.example.com") == ""
+        assert (
+            handshake(
+                tmp_path / "etcd/server",
+                tmp_path / bearer,
+                tmp_path / "etcd/etcd-ca.pem",
+                trusts,
+                name="etcd1",
+            )
+            == user
+        )
+    assert (
+        handshake(
+            tmp_path / "api/https",
+            None,
+            tmp_path / "api/api-ca.pem",
+            tmp_path / "balancer/api-ca.pem",
+            name="mail.example.com",
+        )
+        == ""
+    )
 
 
 @pytest.mark.parametrize(
     ("server", "client", "trusts"),
     [
         ("etcd/peer", "worker/etcd", "etcd/peers-ca.pem"),  # a worker is no member
-        ("etcd/server", "api/https", "etcd/etcd-ca.pem"),  # nor does the certificate of the page open etcd
+        (
+            "etcd/server",
+            "api/https",
+            "etcd/etcd-ca.pem",
+        ),  # nor does the certificate of the page open etcd
         ("api/etcd", "worker/etcd", "etcd/etcd-ca.pem"),  # a client can't pose as a server
     ],
 )
-def test_certificate_opens_no_door_but_its_own(tmp_path: Path, server: str, client: str, trusts: str) -> None:
+def test_certificate_opens_no_door_but_its_own(
+    tmp_path: Path, server: str, client: str, trusts: str
+) -> None:
     made(tmp_path)
     with pytest.raises((ssl.SSLError, ConnectionError)):
         handshake(tmp_path / server, tmp_path / client, tmp_path / trusts, tmp_path / trusts)
@@ -85,9 +124,13 @@ def test_certificate_opens_no_door_but_its_own(tmp_path: Path, server: str, clie
 
 def test_second_run_changes_nothing_and_keys_are_for_their_owner_only(tmp_path: Path) -> None:
     assert len(made(tmp_path)) == 3 + len(PLAN.specs)
-    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.rglob("*.pem")}
+    before = {
+        path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.rglob("*.pem")
+    }
     assert made(tmp_path) == []
-    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.rglob("*.pem")} == before
+    assert {
+        path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.rglob("*.pem")
+    } == before
     assert {path.stat().st_mode & 0o077 for path in before if path.name.endswith("-key.pem")} == {0}
 
 
@@ -97,7 +140,9 @@ def test_only_what_ends_soon_is_renewed(tmp_path: Path) -> None:
     authority_before = (tmp_path / "authority/etcd/ca.pem").read_bytes()
     assert made(tmp_path, now=now + timedelta(days=244)) == []
     lines = made(tmp_path, now=now + timedelta(days=246))
-    assert len(lines) == len(PLAN.specs) and all("renewed, it would have ended on" in line for line in lines)
+    assert len(lines) == len(PLAN.specs) and all(
+        "renewed, it would have ended on" in line for line in lines
+    )
     assert read(tmp_path / "api/https.pem").not_valid_after_utc > now + timedelta(days=600)
     assert (tmp_path / "authority/etcd/ca.pem").read_bytes() == authority_before
 
@@ -108,9 +153,23 @@ def test_changed_names_lost_keys_and_rubbish_are_mended(tmp_path: Path) -> None:
     (tmp_path / "operator/root.pem").write_text("rubbish")
     other = authority.cluster(["etcd1", "192.0.2.7"], ["mail.example.com", "2001:db8::1"])
     lines = list(authority.issue(tmp_path, other))
-    assert lines == ["api/https.pem: renewed, its names changed", "worker/etcd.pem: made", "operator/root.pem: renewed, it could not be read"]
-    names = read(tmp_path / "api/https.pem").extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert {str(name.value) for name in names} == {"mail.example.com", "2001:db8::1", "localhost", "127.0.0.1", "::1"}
+    assert lines == [
+        "api/https.pem: renewed, its names changed",
+        "worker/etcd.pem: made",
+        "operator/root.pem: renewed, it could not be read",
+    ]
+    names = (
+        read(tmp_path / "api/https.pem")
+        .extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        .value
+    )
+    assert {str(name.value) for name in names} == {
+        "mail.example.com",
+        "2001:db8::1",
+        "localhost",
+        "127.0.0.1",
+        "::1",
+    }
 
 
 def test_rotation_never_leaves_two_that_distrust_each_other(tmp_path: Path) -> None:
@@ -124,8 +183,24 @@ def test_rotation_never_leaves_two_that_distrust_each_other(tmp_path: Path) -> N
         assert list(authority.rotate(new, step))  # type: ignore[arg-type]
         made(new)
         for mine, yours in ((old, new), (new, old)):
-            assert handshake(mine / "etcd/server", yours / "worker/etcd", mine / "etcd/etcd-ca.pem", yours / "worker/etcd-ca.pem") == "babygun-worker"
-            assert handshake(mine / "etcd/peer", yours / "etcd/peer", mine / "etcd/peers-ca.pem", yours / "etcd/peers-ca.pem") == "etcd-peer"
+            assert (
+                handshake(
+                    mine / "etcd/server",
+                    yours / "worker/etcd",
+                    mine / "etcd/etcd-ca.pem",
+                    yours / "worker/etcd-ca.pem",
+                )
+                == "babygun-worker"
+            )
+            assert (
+                handshake(
+                    mine / "etcd/peer",
+                    yours / "etcd/peer",
+                    mine / "etcd/peers-ca.pem",
+                    yours / "etcd/peers-ca.pem",
+                )
+                == "etcd-peer"
+            )
         old = new
     assert first not in (old / "etcd/etcd-ca.pem").read_bytes()
     assert made(old) == []

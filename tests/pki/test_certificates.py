@@ -10,7 +10,16 @@ import pytest
 
 from babygun.errors import SettingsError
 from babygun.pki import certificates
-from babygun.pki.certificates import API, ETCD, Use, check, check_pair, expiries, read_certificate, require
+from babygun.pki.certificates import (
+    API,
+    ETCD,
+    Use,
+    check,
+    check_pair,
+    expiries,
+    read_certificate,
+    require,
+)
 from babygun.runtime.settings import Settings
 from tests.etcd.certificates import Authority, Pem
 
@@ -33,7 +42,9 @@ def test_certificate_is_read_with_its_names_and_times(authority: Authority) -> N
     found = read_certificate(authority.sign("babygun-worker", ends=3 * DAY).cert)
     assert (found.subject, found.names) == ("babygun-worker", ("127.0.0.1",))
     now = datetime.now(UTC)
-    assert found.not_before < now < found.not_after and abs(found.not_after - now - 3 * DAY) < timedelta(minutes=1)
+    assert found.not_before < now < found.not_after and abs(
+        found.not_after - now - 3 * DAY
+    ) < timedelta(minutes=1)
 
 
 def _missing(pem: Pem, authority: Authority) -> None:
@@ -69,7 +80,13 @@ def _encrypted(pem: Pem, authority: Authority) -> None:
     from cryptography.hazmat.primitives import serialization
 
     key = serialization.load_pem_private_key(pem.key.read_bytes(), None)
-    pem.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")))
+    pem.key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"x"),
+        )
+    )
 
 
 UNUSABLE: list[tuple[Callable[[Pem, Authority], None], str]] = [
@@ -84,9 +101,13 @@ UNUSABLE: list[tuple[Callable[[Pem, Authority], None], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("harm", "sentence"), UNUSABLE, ids=[harm.__name__.strip("_") for harm, _ in UNUSABLE])
+@pytest.mark.parametrize(
+    ("harm", "sentence"), UNUSABLE, ids=[harm.__name__.strip("_") for harm, _ in UNUSABLE]
+)
 @pytest.mark.parametrize("use", ["etcd_cert", "api_cert"])
-def test_pair_that_can_not_be_used_is_told_in_a_sentence_and_ends_the_start(authority: Authority, use: Use, harm: Callable[[Pem, Authority], None], sentence: str) -> None:
+def test_pair_that_can_not_be_used_is_told_in_a_sentence_and_ends_the_start(
+    authority: Authority, use: Use, harm: Callable[[Pem, Authority], None], sentence: str
+) -> None:
     pem = authority.sign("client")
     harm(pem, authority)
     sentence = sentence.format(cert=pem.cert, key=pem.key)
@@ -96,8 +117,13 @@ def test_pair_that_can_not_be_used_is_told_in_a_sentence_and_ends_the_start(auth
     assert str(raised.value) == f"{use}: {sentence}"
 
 
-@pytest.mark.parametrize(("begins", "ends", "words"), [(-2 * DAY, -DAY, "has expired on 20"), (DAY, 2 * DAY, "is not valid before 20")])
-def test_certificate_out_of_its_time_ends_the_start_of_a_client_and_warns_a_server(authority: Authority, begins: timedelta, ends: timedelta, words: str) -> None:
+@pytest.mark.parametrize(
+    ("begins", "ends", "words"),
+    [(-2 * DAY, -DAY, "has expired on 20"), (DAY, 2 * DAY, "is not valid before 20")],
+)
+def test_certificate_out_of_its_time_ends_the_start_of_a_client_and_warns_a_server(
+    authority: Authority, begins: timedelta, ends: timedelta, words: str
+) -> None:
     pem = authority.sign("client", begins=begins, ends=ends)
     assert words in check_pair(pem.cert, pem.key, now=NOW)[0]
     with pytest.raises(SettingsError, match=words):
@@ -108,14 +134,23 @@ def test_certificate_out_of_its_time_ends_the_start_of_a_client_and_warns_a_serv
 
 @pytest.mark.parametrize("use", ["etcd_cert", "api_cert"])
 @pytest.mark.parametrize(("days", "warned"), [(13, True), (15, False)])
-def test_certificate_that_ends_within_two_weeks_is_a_warning(authority: Authority, use: Use, days: int, warned: bool) -> None:
+def test_certificate_that_ends_within_two_weeks_is_a_warning(
+    authority: Authority, use: Use, days: int, warned: bool
+) -> None:
     pem = authority.sign("soon", ends=days * DAY)
     warnings = require(settings_for(use, authority, pem), API)
-    assert [sentence.partition(" expires on")[0] for sentence in warnings] == ([f"{use}: the certificate {pem.cert}"] if warned else [])
+    assert [sentence.partition(" expires on")[0] for sentence in warnings] == (
+        [f"{use}: the certificate {pem.cert}"] if warned else []
+    )
 
 
-def test_authority_that_can_not_be_used_ends_the_start(authority: Authority, tmp_path: Path) -> None:
-    for path, words in ((tmp_path / "none.pem", "can't be read: No such file"), (tmp_path / "rubbish.pem", "holds no certificate in PEM")):
+def test_authority_that_can_not_be_used_ends_the_start(
+    authority: Authority, tmp_path: Path
+) -> None:
+    for path, words in (
+        (tmp_path / "none.pem", "can't be read: No such file"),
+        (tmp_path / "rubbish.pem", "holds no certificate in PEM"),
+    ):
         if "rubbish" in path.name:
             path.write_text("rubbish")
         with pytest.raises(SettingsError, match=f"etcd_ca: {path} {words}"):
@@ -127,7 +162,10 @@ def test_authority_that_can_not_be_used_ends_the_start(authority: Authority, tmp
 
 def test_one_good_authority_of_two_is_enough(authority: Authority, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle.pem"
-    bundle.write_bytes(authority.sign("old", begins=-2 * DAY, ends=-DAY).cert.read_bytes() + authority.ca.read_bytes())
+    bundle.write_bytes(
+        authority.sign("old", begins=-2 * DAY, ends=-DAY).cert.read_bytes()
+        + authority.ca.read_bytes()
+    )
     assert require(Settings(etcd_ca=str(bundle)), ETCD) == []
 
 
@@ -138,7 +176,10 @@ def test_files_that_a_process_does_not_use_are_none_of_its_business(authority: A
 def test_expiries_tell_the_end_of_each_certificate_in_use(authority: Authority) -> None:
     pem = authority.sign("client", ends=5 * DAY)
     found = expiries(settings_for("etcd_cert", authority, pem), API)
-    assert set(found) == {"etcd_ca", "etcd_cert"} and found["etcd_cert"] == read_certificate(pem.cert).not_after
+    assert (
+        set(found) == {"etcd_ca", "etcd_cert"}
+        and found["etcd_cert"] == read_certificate(pem.cert).not_after
+    )
     assert expiries(Settings(api_cert="/nowhere", api_key="/nowhere"), API) == {}
 
 

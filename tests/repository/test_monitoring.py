@@ -16,10 +16,19 @@ from tests.support.paths import ROOT
 
 DEPLOY = ROOT / "deploy"
 DASHBOARD = json.loads((DEPLOY / "grafana" / "babygun.json").read_text())
-RULES = [rule for group in yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
+RULES = [
+    rule
+    for group in yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
 PROMETHEUS = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
 
-OTHERS = {"up", "process_cpu_seconds_total", "process_resident_memory_bytes", "etcd_server_has_leader"}  # not of our table
+OTHERS = {
+    "up",
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "etcd_server_has_leader",
+}  # not of our table
 TARGET_LABELS = {"job", "instance"}  # Prometheus' own
 KNOWN = {row.name: row for row in metrics.TABLE}
 PROCESS = metrics.render("api")[0].decode()
@@ -34,22 +43,37 @@ def panels(level: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 PANELS = list(panels(DASHBOARD["panels"]))
 SHOWN = [panel for panel in PANELS if panel["type"] != "row"]
 EXPRESSIONS = [(panel["title"], target["expr"]) for panel in SHOWN for target in panel["targets"]]
-EXPRESSIONS += [(variable["name"], variable["definition"]) for variable in DASHBOARD["templating"]["list"] if variable["type"] == "query"]
+EXPRESSIONS += [
+    (variable["name"], variable["definition"])
+    for variable in DASHBOARD["templating"]["list"]
+    if variable["type"] == "query"
+]
 EXPRESSIONS += [(rule["alert"], rule["expr"]) for rule in RULES]
 
 
 def selectors(expression: str) -> Iterator[tuple[str, set[str]]]:
     """The metrics that a PromQL expression reads, with the labels that it selects them by. Our names have an underscore; functions have a bracket behind them."""
-    for name, braces in re.findall(r"(?<![\w$\"/])(up|[a-z]+_[a-z_0-9]+)\b(?!\s*\()(\{[^}]*\})?", re.sub(r"\bby \([^)]*\)", "", expression)):
+    for name, braces in re.findall(
+        r"(?<![\w$\"/])(up|[a-z]+_[a-z_0-9]+)\b(?!\s*\()(\{[^}]*\})?",
+        re.sub(r"\bby \([^)]*\)", "", expression),
+    ):
         yield name, set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", re.sub(r'"[^"]*"', '""', braces)))
 
 
 def grouped(expression: str) -> set[str]:
-    return {label.strip() for labels in re.findall(r"\bby \(([^)]*)\)", expression) for label in labels.split(",")}
+    return {
+        label.strip()
+        for labels in re.findall(r"\bby \(([^)]*)\)", expression)
+        for label in labels.split(",")
+    }
 
 
 def test_selectors_finds_names_and_labels() -> None:
-    found = list(selectors('sum by (le) (rate(babygun_a_total{x="y",z=~"b|c_d"}[5m])) / max_over_time(up[1m]) > label_values(babygun_b, queue)'))
+    found = list(
+        selectors(
+            'sum by (le) (rate(babygun_a_total{x="y",z=~"b|c_d"}[5m])) / max_over_time(up[1m]) > label_values(babygun_b, queue)'
+        )
+    )
     assert found == [("babygun_a_total", {"x", "z"}), ("up", set()), ("babygun_b", set())]
 
 
@@ -68,20 +92,33 @@ def test_expression_names_metrics_and_labels_that_exist(where: str, expression: 
         assert (row.type == "histogram") == (name != row.name), f"{where}: {name} is a {row.type}"
         own = {*row.labels, *TARGET_LABELS, *(("le",) if row.type == "histogram" else ())}
         assert selected <= own, f"{where}: {name} has no label {selected - own}"
-        assert row.type == "gauge" or re.search(rf"(rate|increase)\({name}\b", expression), f"{where}: {name} only grows; its rate says something"
+        assert row.type == "gauge" or re.search(rf"(rate|increase)\({name}\b", expression), (
+            f"{where}: {name} only grows; its rate says something"
+        )
         labels |= own
-    assert grouped(expression) <= labels, f"{where}: nothing there has the label {grouped(expression) - labels}"
+    assert grouped(expression) <= labels, (
+        f"{where}: nothing there has the label {grouped(expression) - labels}"
+    )
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_rule_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
     assert rule.keys() <= {"alert", "expr", "for", "labels", "annotations"}
-    assert re.fullmatch(r"Babygun[A-Z]\w+", rule["alert"]) and re.fullmatch(r"\d+[sm]", rule.get("for", "1m"))
-    assert rule["labels"].keys() == {"severity"} and rule["labels"]["severity"] in ("warning", "critical")
+    assert re.fullmatch(r"Babygun[A-Z]\w+", rule["alert"]) and re.fullmatch(
+        r"\d+[sm]", rule.get("for", "1m")
+    )
+    assert rule["labels"].keys() == {"severity"} and rule["labels"]["severity"] in (
+        "warning",
+        "critical",
+    )
     assert rule["annotations"].keys() == {"summary", "description"}
-    assert len(rule["annotations"]["description"]) > 80 and not rule["annotations"]["summary"].endswith(".")
+    assert len(rule["annotations"]["description"]) > 80 and not rule["annotations"][
+        "summary"
+    ].endswith(".")
     for name in re.findall(r"\$labels\.(\w+)", str(rule["annotations"])):
-        assert name in grouped(rule["expr"]) or "by (" not in rule["expr"], f"the alert has no label {name}"
+        assert name in grouped(rule["expr"]) or "by (" not in rule["expr"], (
+            f"the alert has no label {name}"
+        )
     for name in re.findall(r"\bbabygun_\w+", rule["annotations"]["description"]):
         assert name in KNOWN
 
@@ -92,7 +129,10 @@ def test_rules_and_panels_are_each_there_once() -> None:
 
 
 def test_dashboard_takes_its_source_from_the_variable_everywhere() -> None:
-    assert [variable["name"] for variable in DASHBOARD["templating"]["list"]] == ["datasource", "queue"]
+    assert [variable["name"] for variable in DASHBOARD["templating"]["list"]] == [
+        "datasource",
+        "queue",
+    ]
     for panel in SHOWN:
         for holder in (panel, *panel["targets"]):
             assert holder["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
@@ -103,14 +143,20 @@ def test_dashboard_panels_do_not_overlap_and_fit() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in PANELS:
         at = panel["gridPos"]
-        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        cells = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
         assert at["x"] + at["w"] <= 24 and not cells & taken, panel["title"]
         taken |= cells
 
 
 def test_dashboard_shows_every_metric_that_alerts_go_by() -> None:
     """Whoever is called by an alert finds it there."""
-    shown = {name for _, expression in EXPRESSIONS[: -len(RULES)] for name, _ in selectors(expression)}
+    shown = {
+        name for _, expression in EXPRESSIONS[: -len(RULES)] for name, _ in selectors(expression)
+    }
     assert {name for rule in RULES for name, _ in selectors(rule["expr"])} - {"up"} <= shown
 
 
@@ -124,13 +170,28 @@ def test_prometheus_scrapes_the_jobs_that_the_rules_name() -> None:
 
 def test_prometheus_finds_the_services_of_the_cluster_at_their_ports() -> None:
     services = yaml.safe_load((DEPLOY / "compose.yml").read_text())["services"]
-    exposed = set(re.findall(r"^EXPOSE (\d+)", (DEPLOY.parent / "Dockerfile").read_text(), re.MULTILINE))
-    found = [(sd["names"][0], str(sd["port"])) for config in PROMETHEUS["scrape_configs"] for sd in config.get("dns_sd_configs", ())]
-    assert {name for name, _ in found} == {"api", "worker"} <= services.keys() and {port for _, port in found} <= exposed
-    targets = [target.split(":")[0] for config in PROMETHEUS["scrape_configs"] for static in config.get("static_configs", ()) for target in static["targets"]]
+    exposed = set(
+        re.findall(r"^EXPOSE (\d+)", (DEPLOY.parent / "Dockerfile").read_text(), re.MULTILINE)
+    )
+    found = [
+        (sd["names"][0], str(sd["port"]))
+        for config in PROMETHEUS["scrape_configs"]
+        for sd in config.get("dns_sd_configs", ())
+    ]
+    assert {name for name, _ in found} == {"api", "worker"} <= services.keys() and {
+        port for _, port in found
+    } <= exposed
+    targets = [
+        target.split(":")[0]
+        for config in PROMETHEUS["scrape_configs"]
+        for static in config.get("static_configs", ())
+        for target in static["targets"]
+    ]
     assert set(targets) <= services.keys()
 
 
-@pytest.mark.parametrize("path", sorted(DEPLOY.glob("grafana/provisioning/*/*.yml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted(DEPLOY.glob("grafana/provisioning/*/*.yml")), ids=lambda path: path.name
+)
 def test_provisioning_files_are_of_grafanas_first_version(path: Path) -> None:
     assert yaml.safe_load(path.read_text())["apiVersion"] == 1

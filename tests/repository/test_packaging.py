@@ -21,16 +21,25 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def locked(lock: str = LOCK) -> dict[str, str]:
-    return {canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)==(\S+)", lock, re.MULTILINE)}
+    return {
+        canonicalize_name(name): version
+        for name, version in re.findall(r"^([\w.-]+)==(\S+)", lock, re.MULTILINE)
+    }
 
 
 def test_lock_pins_every_dependency_to_a_version_that_the_project_allows() -> None:
     versions = locked()
-    extras = [text for texts in PROJECT["project"]["optional-dependencies"].values() for text in texts]
+    extras = [
+        text for texts in PROJECT["project"]["optional-dependencies"].values() for text in texts
+    ]
     for text in PROJECT["project"]["dependencies"] + extras + PROJECT["dependency-groups"]["dev"]:
         wanted = Requirement(text)
-        assert canonicalize_name(wanted.name) in versions, f"{wanted.name} is not locked: run `make lock`"
-        assert wanted.specifier.contains(versions[canonicalize_name(wanted.name)]), f"{text} is not what is locked: run `make lock`"
+        assert canonicalize_name(wanted.name) in versions, (
+            f"{wanted.name} is not locked: run `make lock`"
+        )
+        assert wanted.specifier.contains(versions[canonicalize_name(wanted.name)]), (
+            f"{text} is not what is locked: run `make lock`"
+        )
 
 
 def test_images_get_what_is_tested_and_nothing_that_only_development_needs() -> None:
@@ -51,17 +60,34 @@ def test_lock_has_a_hash_for_every_package_and_names_no_place(lock: str) -> None
 
 
 def test_wheel_holds_all_that_runs_without_the_checkout(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     [wheel] = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "babygun").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    package = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "babygun").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     assert package <= names
-    assert {f"babygun/dev/etcd/build_files/{path.name}" for path in (ROOT / "etcd" / "build").iterdir()} <= names
+    assert {
+        f"babygun/dev/etcd/build_files/{path.name}" for path in (ROOT / "etcd" / "build").iterdir()
+    } <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith("tests/") for name in names)
 
 
 def test_make_help_lists_every_target() -> None:
     [phony] = re.findall(r"^\.PHONY: (help .+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    help = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    help = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     assert re.findall(r"^  make (\S+)", help, re.MULTILINE) == phony.split()

@@ -21,18 +21,49 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "pki": ("certificates, made and checked", {"runtime"}),
     "routing": ("where a recipient's mail goes", {"email", "runtime"}),
     "smtp": ("SMTP as a client", {"email", "mime", "routing", "runtime", "pki"}),
-    "store": ("what etcd knows, and the only way to change it", {"etcd", "email", "routing", "runtime", "pki"}),
-    "intake": ("the one door by which e-mails come in", {"email", "mime", "routing", "store", "runtime"}),
-    "worker": ("claims jobs and delivers them", {"email", "mime", "smtp", "routing", "store", "runtime"}),
+    "store": (
+        "what etcd knows, and the only way to change it",
+        {"etcd", "email", "routing", "runtime", "pki"},
+    ),
+    "intake": (
+        "the one door by which e-mails come in",
+        {"email", "mime", "routing", "store", "runtime"},
+    ),
+    "worker": (
+        "claims jobs and delivers them",
+        {"email", "mime", "smtp", "routing", "store", "runtime"},
+    ),
     "api": ("HTTP", {"intake", "store", "email", "mime", "routing", "runtime", "pki"}),
-    "dev": ("`babygun dev`: everything on one machine", {"store", "etcd", "pki", "email", "runtime"}),
-    "cli": ("the command line, one module a verb", {"api", "worker", "dev", "intake", "smtp", "store", "etcd", "email", "mime", "routing", "runtime", "pki"}),
+    "dev": (
+        "`babygun dev`: everything on one machine",
+        {"store", "etcd", "pki", "email", "runtime"},
+    ),
+    "cli": (
+        "the command line, one module a verb",
+        {
+            "api",
+            "worker",
+            "dev",
+            "intake",
+            "smtp",
+            "store",
+            "etcd",
+            "email",
+            "mime",
+            "routing",
+            "runtime",
+            "pki",
+        },
+    ),
 }
 
 # The same inside the two rooms that have several: a sub-room may use those before it in the list, the room's own modules may use all.
 SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
     "store": {
-        "store.cluster": ("who is there, and whether all is well", {"store.access", "store.emails"}),
+        "store.cluster": (
+            "who is there, and whether all is well",
+            {"store.access", "store.emails"},
+        ),
         "store.access": ("API clients, their tokens, and etcd's own users", set()),
         "store.emails": ("the transitions of an e-mail, and reading them", {"store.upkeep"}),
         "store.upkeep": ("retention, shedding, compaction", set()),
@@ -42,12 +73,21 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
         "api.access": ("who may call", {"api.http"}),
         "api.emails": ("the calls on e-mails", {"api.http", "api.access"}),
         "api.operations": ("the calls for operators", {"api.http", "api.access", "api.emails"}),
-        "api.live": ("what changes, as it changes", {"api.http", "api.access", "api.emails", "api.operations"}),
-        "api.openapi": ("the OpenAPI document", {"api.http", "api.access", "api.emails", "api.operations", "api.live"}),
+        "api.live": (
+            "what changes, as it changes",
+            {"api.http", "api.access", "api.emails", "api.operations"},
+        ),
+        "api.openapi": (
+            "the OpenAPI document",
+            {"api.http", "api.access", "api.emails", "api.operations", "api.live"},
+        ),
         "api.page": ("the web page", {"api.http"}),
     },
 }
-SHARED = {"store": {"store.keys", "store.codec", "store.records", "store.store"}, "api": set()}  # modules of the room itself that its sub-rooms may use
+SHARED = {
+    "store": {"store.keys", "store.codec", "store.records", "store.store"},
+    "api": set(),
+}  # modules of the room itself that its sub-rooms may use
 OUTSIDE_API_FLOORS = 6  # `api` is at most this many floors of sub-rooms and modules deep
 
 PURE = {"email", "mime"}  # reach no clock, settings, logger or I/O, not even through others
@@ -114,7 +154,11 @@ def imported(path: Path) -> frozenset[str]:
 
 def ours(module: str) -> set[str]:
     """The modules of ours that one imports, without ``babygun.``; `__version__` comes from the package and is free to all."""
-    return {name.removeprefix("babygun.") for name in imported(MODULES[module]) if name.startswith("babygun.")} - {module}
+    return {
+        name.removeprefix("babygun.")
+        for name in imported(MODULES[module])
+        if name.startswith("babygun.")
+    } - {module}
 
 
 def room(module: str) -> str:
@@ -123,7 +167,14 @@ def room(module: str) -> str:
 
 def sub_room(module: str) -> str | None:
     """The sub-room that a module is in; None for modules of the room itself."""
-    return next((name for name in SUB_ROOMS.get(room(module), {}) if module == name or module.startswith(f"{name}.")), None)
+    return next(
+        (
+            name
+            for name in SUB_ROOMS.get(room(module), {})
+            if module == name or module.startswith(f"{name}.")
+        ),
+        None,
+    )
 
 
 def circle(arrows: dict[str, set[str]]) -> list[str]:
@@ -152,8 +203,17 @@ def test_package_root_holds_rooms_errors_and_the_entry_only() -> None:
 @pytest.mark.parametrize("name", ROOMS)
 def test_room_imports_only_the_rooms_that_its_row_names(name: str) -> None:
     purpose, allowed = ROOMS[name]
-    wrong = sorted(f"{module} imports {other}" for module in MODULES if room(module) == name for other in ours(module) if room(other) not in allowed | {name, "errors"})
-    assert not wrong, f"{name}/ ({purpose}) may use {', '.join(sorted(allowed)) or 'nothing'} only:\n" + "\n".join(wrong)
+    wrong = sorted(
+        f"{module} imports {other}"
+        for module in MODULES
+        if room(module) == name
+        for other in ours(module)
+        if room(other) not in allowed | {name, "errors"}
+    )
+    assert not wrong, (
+        f"{name}/ ({purpose}) may use {', '.join(sorted(allowed)) or 'nothing'} only:\n"
+        + "\n".join(wrong)
+    )
 
 
 @pytest.mark.parametrize("name", [name for rooms in SUB_ROOMS.values() for name in rooms])
@@ -164,9 +224,14 @@ def test_sub_room_imports_only_the_sub_rooms_that_its_row_names(name: str) -> No
         for module in MODULES
         if sub_room(module) == name
         for other in ours(module)
-        if room(other) == room(name) and other not in SHARED[room(name)] | {room(name)} and sub_room(other) not in allowed | {name}
+        if room(other) == room(name)
+        and other not in SHARED[room(name)] | {room(name)}
+        and sub_room(other) not in allowed | {name}
     )
-    assert not wrong, f"{name} ({purpose}) may use {', '.join(sorted(allowed)) or 'no other sub-room'} only:\n" + "\n".join(wrong)
+    assert not wrong, (
+        f"{name} ({purpose}) may use {', '.join(sorted(allowed)) or 'no other sub-room'} only:\n"
+        + "\n".join(wrong)
+    )
 
 
 def test_no_circle_of_modules_anywhere() -> None:
@@ -179,7 +244,11 @@ def test_api_is_at_most_six_floors_deep() -> None:
     for module in MODULES:
         if room(module) == "api":
             here = sub_room(module) or module
-            arrows.setdefault(here, set()).update(sub_room(o) or o for o in ours(module) if room(o) == "api" and (sub_room(o) or o) != here)
+            arrows.setdefault(here, set()).update(
+                sub_room(o) or o
+                for o in ours(module)
+                if room(o) == "api" and (sub_room(o) or o) != here
+            )
 
     def floors(name: str) -> int:
         return 1 + max((floors(other) for other in arrows.get(name, ())), default=0)
@@ -198,26 +267,61 @@ def test_pure_room_reaches_no_clock_settings_logger_or_io(name: str) -> None:
         reached.add(module)
         todo |= {other for other in ours(module) if other in MODULES} - reached
     assert {room(module) for module in reached} <= PURE | {"errors"}
-    wrong = sorted(f"{module} imports {other}" for module in reached for other in imported(MODULES[module]) if other in IMPURE or other.partition(".")[0] in IMPURE)
-    wrong += sorted(f"{module} asks for the time" for module in reached if "datetime.now(" in (text := MODULES[module].read_text()) or "utcnow(" in text)
+    wrong = sorted(
+        f"{module} imports {other}"
+        for module in reached
+        for other in imported(MODULES[module])
+        if other in IMPURE or other.partition(".")[0] in IMPURE
+    )
+    wrong += sorted(
+        f"{module} asks for the time"
+        for module in reached
+        if "datetime.now(" in (text := MODULES[module].read_text()) or "utcnow(" in text
+    )
     assert not wrong
 
 
 @pytest.mark.parametrize("library", OWNERS)
 def test_library_is_known_to_its_own_room_only(library: str) -> None:
-    users = {room(module) for module in MODULES if any(name.partition(".")[0] == library for name in imported(MODULES[module]))}
-    assert users <= OWNERS[library], f"only {' and '.join(sorted(OWNERS[library]))} may import {library}"
+    users = {
+        room(module)
+        for module in MODULES
+        if any(name.partition(".")[0] == library for name in imported(MODULES[module]))
+    }
+    assert users <= OWNERS[library], (
+        f"only {' and '.join(sorted(OWNERS[library]))} may import {library}"
+    )
 
 
 def test_jwt_is_known_to_one_module_only() -> None:
-    assert len([path for path in FILES if any(name.split(".")[0] == "jwt" for name in imported(path))]) == 1
+    assert (
+        len([path for path in FILES if any(name.split(".")[0] == "jwt" for name in imported(path))])
+        == 1
+    )
 
 
 def test_key_literals_stand_in_the_key_module_only() -> None:
-    kinds = ("emails", "jobs", "not-before", "owners", "contents", "log", "failed", "workers", "apis", "clients", "signing-keys", "revoked", "idempotency", "retention")
+    kinds = (
+        "emails",
+        "jobs",
+        "not-before",
+        "owners",
+        "contents",
+        "log",
+        "failed",
+        "workers",
+        "apis",
+        "clients",
+        "signing-keys",
+        "revoked",
+        "idempotency",
+        "retention",
+    )
     for path in FILES:
         if module_of(path) == "store.keys":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, bytes):
-                assert not any(f"{kind}/".encode() in node.value for kind in kinds), f"{path}:{node.lineno} has a key literal"
+                assert not any(f"{kind}/".encode() in node.value for kind in kinds), (
+                    f"{path}:{node.lineno} has a key literal"
+                )

@@ -19,7 +19,9 @@ FOLDER = ROOT / "deploy" / "systemd"
 UNITS = sorted([*FOLDER.glob("*.service"), *FOLDER.glob("*.target")])
 DROP_INS = sorted((FOLDER / "tls").glob("*.conf"))
 ALL = [*UNITS, *DROP_INS]
-NEEDS_ANALYZE = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd-analyze here")
+NEEDS_ANALYZE = pytest.mark.skipif(
+    not shutil.which("systemd-analyze"), reason="there is no systemd-analyze here"
+)
 
 
 class Unit(dict[str, dict[str, list[str]]]):
@@ -28,12 +30,26 @@ class Unit(dict[str, dict[str, list[str]]]):
     def __init__(self, path: Path) -> None:
         class Values(dict[str, object]):
             def __setitem__(self, name: str, value: object) -> None:
-                super().__setitem__(name, [*self[name], *value] if isinstance(value, list) and name in self else value)
+                super().__setitem__(
+                    name,
+                    [*self[name], *value] if isinstance(value, list) and name in self else value,
+                )
 
-        parser = configparser.RawConfigParser(dict_type=Values, strict=False, delimiters=("=",), comment_prefixes=("#", ";"), empty_lines_in_values=False)
+        parser = configparser.RawConfigParser(
+            dict_type=Values,
+            strict=False,
+            delimiters=("=",),
+            comment_prefixes=("#", ";"),
+            empty_lines_in_values=False,
+        )
         parser.optionxform = str  # type: ignore[assignment,method-assign]
         parser.read_string(path.read_text(), str(path))
-        super().__init__({section: {name: value.split("\n") for name, value in parser.items(section)} for section in parser.sections()})
+        super().__init__(
+            {
+                section: {name: value.split("\n") for name, value in parser.items(section)}
+                for section in parser.sections()
+            }
+        )
 
 
 def name(path: Path) -> str:
@@ -52,22 +68,37 @@ def test_unit_has_the_sections_of_one(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ALL, ids=name)
 def test_settings_that_a_unit_gives_exist_and_can_be_used(path: Path) -> None:
-    words = " ".join(Unit(path).get("Service", {}).get("Environment", [])).replace("%i", "1").replace("%d", "/run/credentials").split()
+    words = (
+        " ".join(Unit(path).get("Service", {}).get("Environment", []))
+        .replace("%i", "1")
+        .replace("%d", "/run/credentials")
+        .split()
+    )
     given = dict(word.split("=", 1) for word in words)
-    load(ours := {variable: value for variable, value in given.items() if variable.startswith("BABYGUN_")})
+    load(
+        ours := {
+            variable: value for variable, value in given.items() if variable.startswith("BABYGUN_")
+        }
+    )
     assert set(ours) <= {f"BABYGUN_{row.name.upper()}" for row in table()}
 
 
 def test_settings_of_the_environment_file_exist_and_can_be_used_commented_out_ones_too() -> None:
-    lines = re.findall(r"^#?(BABYGUN_[A-Z_]+)=(.*)$", (FOLDER / "babygun.env").read_text(), re.MULTILINE)
+    lines = re.findall(
+        r"^#?(BABYGUN_[A-Z_]+)=(.*)$", (FOLDER / "babygun.env").read_text(), re.MULTILINE
+    )
     assert len(lines) > 5
     assert {variable for variable, _ in lines} <= {f"BABYGUN_{row.name.upper()}" for row in table()}
     for variable, value in lines:
-        assert '"' not in value.strip('"') and (value.startswith('"') or not re.search(r"[ #']", value)), f"{variable} must be quoted"
+        assert '"' not in value.strip('"') and (
+            value.startswith('"') or not re.search(r"[ #']", value)
+        ), f"{variable} must be quoted"
         load({variable: value.strip('"')})
 
 
-@pytest.mark.parametrize("path", [path for path in services() if path.name.startswith("babygun")], ids=name)
+@pytest.mark.parametrize(
+    "path", [path for path in services() if path.name.startswith("babygun")], ids=name
+)
 def test_command_of_a_unit_is_one_of_the_program(path: Path) -> None:
     [command] = Unit(path)["Service"]["ExecStart"]
     program, *words = command.split()
@@ -75,7 +106,9 @@ def test_command_of_a_unit_is_one_of_the_program(path: Path) -> None:
     assert build_parser(words[0]).parse_args(words).command == words[0]
 
 
-@pytest.mark.parametrize("path", [path for path in services() if path.name.startswith("babygun")], ids=name)
+@pytest.mark.parametrize(
+    "path", [path for path in services() if path.name.startswith("babygun")], ids=name
+)
 def test_process_that_is_stopped_has_longer_than_it_takes_to_drain(path: Path) -> None:
     service = Unit(path)["Service"]
     assert service["KillSignal"] == ["SIGTERM"]
@@ -84,7 +117,11 @@ def test_process_that_is_stopped_has_longer_than_it_takes_to_drain(path: Path) -
 
 def test_etcd_is_ready_when_it_says_so_and_always_comes_back() -> None:
     service = Unit(FOLDER / "etcd.service")["Service"]
-    assert (service["Type"], service["Restart"], service["StateDirectory"]) == (["notify"], ["always"], ["etcd"])
+    assert (service["Type"], service["Restart"], service["StateDirectory"]) == (
+        ["notify"],
+        ["always"],
+        ["etcd"],
+    )
     assert parse_duration(service["TimeoutStopSec"][0]) >= 30
     assert int(service["LimitNOFILE"][0]) >= 65536
 
@@ -92,31 +129,66 @@ def test_etcd_is_ready_when_it_says_so_and_always_comes_back() -> None:
 def test_readme_names_every_file_of_the_folder() -> None:
     text = (FOLDER / "README.md").read_text()
     for path in FOLDER.rglob("*"):
-        assert path.is_dir() or path.name == "README.md" or f"`{path.name}`" in text or f"`{name(path)}`" in text or f"deploy/systemd/{name(path)}" in text, path
+        assert (
+            path.is_dir()
+            or path.name == "README.md"
+            or f"`{path.name}`" in text
+            or f"`{name(path)}`" in text
+            or f"deploy/systemd/{name(path)}" in text
+        ), path
 
 
 def as_installed(folder: Path) -> list[Path]:
     """The units with their drop-ins, and with programs that exist here."""
-    drop_ins = {"babygun-api.conf": "babygun-api.service.d", "babygun-worker.conf": "babygun-worker@.service.d", "etcd.conf": "etcd.service.d"}
+    drop_ins = {
+        "babygun-api.conf": "babygun-api.service.d",
+        "babygun-worker.conf": "babygun-worker@.service.d",
+        "etcd.conf": "etcd.service.d",
+    }
     for path in ALL:
         target = folder / (drop_ins[path.name] + "/tls.conf" if path in DROP_INS else path.name)
         target.parent.mkdir(exist_ok=True)
-        target.write_text(path.read_text().replace("/opt/babygun/bin/babygun", sys.executable).replace("=/usr/local/bin/etcd", f"={sys.executable}"))
+        target.write_text(
+            path.read_text()
+            .replace("/opt/babygun/bin/babygun", sys.executable)
+            .replace("=/usr/local/bin/etcd", f"={sys.executable}")
+        )
     return [folder / path.name for path in UNITS]
 
 
 @NEEDS_ANALYZE
 def test_units_are_understood_by_systemd(tmp_path: Path) -> None:
-    answer = subprocess.run(["systemd-analyze", "verify", "--man=no", *as_installed(tmp_path)], capture_output=True, text=True)
-    ours = [line for line in (answer.stdout + answer.stderr).splitlines() if "babygun" in line or "etcd" in line]
+    answer = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *as_installed(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    ours = [
+        line
+        for line in (answer.stdout + answer.stderr).splitlines()
+        if "babygun" in line or "etcd" in line
+    ]
     assert (answer.returncode, ours) == (0, [])
 
 
 @NEEDS_ANALYZE
 def test_units_are_confined(tmp_path: Path) -> None:
     as_installed(tmp_path)
-    if "--offline" not in subprocess.run(["systemd-analyze", "--help"], capture_output=True, text=True).stdout:
+    if (
+        "--offline"
+        not in subprocess.run(["systemd-analyze", "--help"], capture_output=True, text=True).stdout
+    ):
         pytest.skip("this systemd-analyze can't look at units that are not installed")
     for path in services():
-        answer = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=20", tmp_path / path.name], capture_output=True, text=True)
+        answer = subprocess.run(
+            [
+                "systemd-analyze",
+                "security",
+                "--offline=true",
+                "--threshold=20",
+                tmp_path / path.name,
+            ],
+            capture_output=True,
+            text=True,
+        )
         assert answer.returncode == 0, answer.stdout + answer.stderr

@@ -55,14 +55,32 @@ log = logs.get_logger("api")
 
 def test_line_has_time_component_event_and_fields(configure: Configure) -> None:
     stream = configure()
-    log.info("request", path="/emails", status=202, ms=1.5, nothing=None, words="a b", both='"', empty="", flag=True, many=[1, "x"])
+    log.info(
+        "request",
+        path="/emails",
+        status=202,
+        ms=1.5,
+        nothing=None,
+        words="a b",
+        both='"',
+        empty="",
+        flag=True,
+        many=[1, "x"],
+    )
     at, rest = stream.getvalue().split(" ", 1)
     assert len(at) == len("2026-11-25T00:11:39.123Z")
-    assert rest == 'api request path=/emails status=202 ms=1.5 words="a b" both="\\"" empty="" flag=true many=[1, "x"]\n'
+    assert (
+        rest
+        == 'api request path=/emails status=202 ms=1.5 words="a b" both="\\"" empty="" flag=true many=[1, "x"]\n'
+    )
 
 
-@pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\u2028b", "\x1b[31m", "\x9b31m", "\x00", "a\x85b"])
-def test_value_with_control_characters_stays_on_its_line_and_harmless(configure: Configure, value: str) -> None:
+@pytest.mark.parametrize(
+    "value", ["a\nb", "a\rb", "a\u2028b", "\x1b[31m", "\x9b31m", "\x00", "a\x85b"]
+)
+def test_value_with_control_characters_stays_on_its_line_and_harmless(
+    configure: Configure, value: str
+) -> None:
     stream = configure()
     log.info("request", path=value)
     line = stream.getvalue()
@@ -79,7 +97,9 @@ def test_json_line_is_an_object_with_the_same(configure: Configure) -> None:
     assert entry == {"level": "error", "component": "api", "event": "failed", "path": "a\nb"}
 
 
-async def test_lines_of_a_block_and_of_tasks_that_it_starts_carry_what_it_is_about(configure: Configure) -> None:
+async def test_lines_of_a_block_and_of_tasks_that_it_starts_carry_what_it_is_about(
+    configure: Configure,
+) -> None:
     stream = configure(format="json")
 
     async def below() -> None:
@@ -95,7 +115,10 @@ async def test_lines_of_a_block_and_of_tasks_that_it_starts_carry_what_it_is_abo
     logs.note(email_id="nobody's")
     log.warning("outside")
     entries = [json.loads(line) for line in stream.getvalue().splitlines()]
-    known = [{name: entry[name] for name in entry if name not in ("at", "level", "component")} for entry in entries]
+    known = [
+        {name: entry[name] for name in entry if name not in ("at", "level", "component")}
+        for entry in entries
+    ]
     assert known == [
         {"event": "first", "queue": "b", "email_id": "e", "request_id": "r"},
         {"event": "below", "request_id": "r", "queue": "a", "email_id": "e", "worker_id": "w"},
@@ -128,7 +151,9 @@ async def test_warning_is_written_at_once_with_what_was_before_it(configure: Con
     assert [line.split(" ")[-1] for line in stream.getvalue().splitlines()] == ["one", "two"]
 
 
-def test_lines_of_a_loop_that_ended_are_written_by_the_next_or_at_the_end(configure: Configure) -> None:
+def test_lines_of_a_loop_that_ended_are_written_by_the_next_or_at_the_end(
+    configure: Configure,
+) -> None:
     stream = configure()
 
     async def say(word: str) -> None:
@@ -146,14 +171,23 @@ def test_line_of_one_of_several_processes_names_it(configure: Configure, format:
     written = configure(process=2, format=format)
     log.info("stopping", url="u")
     line = written.getvalue()
-    assert json.loads(line)["process"] == 2 if format == "json" else line.endswith(" api stopping url=u process=2\n")
+    assert (
+        json.loads(line)["process"] == 2
+        if format == "json"
+        else line.endswith(" api stopping url=u process=2\n")
+    )
 
 
-async def test_lines_of_several_processes_are_written_in_parts_that_a_pipe_does_not_cut(configure: Configure) -> None:
+async def test_lines_of_several_processes_are_written_in_parts_that_a_pipe_does_not_cut(
+    configure: Configure,
+) -> None:
     written = configure(process=1)
     for size in (10, 1000, 2000, 2000, 900, 9000, 10):
         log.info("ä" * size)
     logging.getLogger().handlers[0].flush()
     assert len(written.getvalue().splitlines()) == 7
-    assert all(part.endswith("\n") and (len(part.encode()) <= PIPE_BUF or part.count("\n") == 1) for part in written.parts)
+    assert all(
+        part.endswith("\n") and (len(part.encode()) <= PIPE_BUF or part.count("\n") == 1)
+        for part in written.parts
+    )
     assert len(written.parts) == 6

@@ -15,7 +15,9 @@ from tests.support.scraping import Scraped
 
 def test_docs_have_the_table_as_it_is() -> None:
     page = (ROOT / "docs" / "metrics.md").read_text()
-    assert metrics.markdown() in page, 'put what `python -c "from babygun import metrics; print(metrics.markdown())"` prints into docs/metrics.md'
+    assert metrics.markdown() in page, (
+        'put what `python -c "from babygun import metrics; print(metrics.markdown())"` prints into docs/metrics.md'
+    )
 
 
 @pytest.mark.parametrize("row", metrics.TABLE, ids=lambda row: row.name)
@@ -32,7 +34,9 @@ def test_names_are_each_given_once() -> None:
 
 def test_process_shows_the_metrics_of_its_role_only() -> None:
     for role in ("api", "worker"):
-        shown = set(re.findall(r"^# TYPE (babygun_\w+)", metrics.render(role)[0].decode(), re.MULTILINE))  # type: ignore[arg-type]
+        shown = set(
+            re.findall(r"^# TYPE (babygun_\w+)", metrics.render(role)[0].decode(), re.MULTILINE)
+        )  # type: ignore[arg-type]
         assert shown == {row.name for row in metrics.TABLE if role in row.roles}
 
 
@@ -41,27 +45,49 @@ def test_histogram_counts_a_value_up_to_the_bound_that_it_reaches() -> None:
     for size in (1, 2, 3, 127, 128):
         metrics.ETCD_BATCH.observe(size)
     seen = Scraped(metrics.render("api")[0].decode())
-    grown = {le: seen.since(before, "babygun_etcd_batch_transactions_bucket", le=le) for le in ("1.0", "2.0", "4.0", "96.0", "127.0", "+Inf")}
+    grown = {
+        le: seen.since(before, "babygun_etcd_batch_transactions_bucket", le=le)
+        for le in ("1.0", "2.0", "4.0", "96.0", "127.0", "+Inf")
+    }
     assert grown == {"1.0": 1, "2.0": 2, "4.0": 3, "96.0": 3, "127.0": 4, "+Inf": 5}
-    assert seen.since(before, "babygun_etcd_batch_transactions_count") == 5 and seen.since(before, "babygun_etcd_batch_transactions_sum") == 261
+    assert (
+        seen.since(before, "babygun_etcd_batch_transactions_count") == 5
+        and seen.since(before, "babygun_etcd_batch_transactions_sum") == 261
+    )
 
 
-@pytest.mark.parametrize(("accept", "family"), [("", "babygun_http_requests_total"), ("application/openmetrics-text", "babygun_http_requests")])
+@pytest.mark.parametrize(
+    ("accept", "family"),
+    [
+        ("", "babygun_http_requests_total"),
+        ("application/openmetrics-text", "babygun_http_requests"),
+    ],
+)
 def test_counter_is_shown_as_it_is_counted(accept: str, family: str) -> None:
     counter = metrics.HTTP_REQUESTS["GET", metrics.OTHER, "404"]
     counter.inc()
     counter.inc(2)
     page = metrics.render("api", accept)[0].decode()
     assert f"# TYPE {family} counter\n" in page
-    assert f'babygun_http_requests_total{{method="GET",route="_other",status="404"}} {counter.value}\n' in page
+    assert (
+        f'babygun_http_requests_total{{method="GET",route="_other",status="404"}} {counter.value}\n'
+        in page
+    )
 
 
 def test_reading_replaces_what_it_showed() -> None:
     reading = metrics.JOBS_READY
-    for values, seen in (({("a",): 1, ("b",): 2}, (1, 2)), ({("b",): 3}, (None, 3)), (None, (None, None))):
+    for values, seen in (
+        ({("a",): 1, ("b",): 2}, (1, 2)),
+        ({("b",): 3}, (None, 3)),
+        (None, (None, None)),
+    ):
         reading.show(values)  # type: ignore[arg-type]
         scraped = Scraped(metrics.render("worker")[0].decode())
-        assert (scraped.get("babygun_jobs_ready", queue="a"), scraped.get("babygun_jobs_ready", queue="b")) == seen
+        assert (
+            scraped.get("babygun_jobs_ready", queue="a"),
+            scraped.get("babygun_jobs_ready", queue="b"),
+        ) == seen
 
 
 @pytest.mark.parametrize(
@@ -89,7 +115,10 @@ async def test_stall_of_the_event_loop_is_measured() -> None:
     time.sleep(0.25)  # noqa: ASYNC251 (the stall)
     try:
         async with asyncio.timeout(5):
-            while (Scraped(metrics.render("api")[0].decode()).get("babygun_event_loop_lag_seconds") or 0) < 0.15:  # noqa: ASYNC110
+            while (  # noqa: ASYNC110
+                Scraped(metrics.render("api")[0].decode()).get("babygun_event_loop_lag_seconds")
+                or 0
+            ) < 0.15:
                 await asyncio.sleep(0.01)
     finally:
         watching.cancel()

@@ -54,7 +54,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
         async def begin(run: str, grace: float = 20) -> Supervised:
             program = PROGRAM.format(run=textwrap.dedent(run), grace=grace)
-            return await runs.enter_async_context(supervised(sys.executable, "-c", program, str(tmp_path / "flag")))
+            return await runs.enter_async_context(
+                supervised(sys.executable, "-c", program, str(tmp_path / "flag"))
+            )
 
         yield begin
 
@@ -75,10 +77,18 @@ async def test_interrupt_of_a_terminal_ends_all_processes_in_order(start: Start)
     assert len(set(pids)) == 2
     os.killpg(run.process.pid, signal.SIGINT)
     assert await run.ended() == 0
-    assert sorted(run.said[1:]) == sorted(["bye 1", "bye 2", next(line for line in run.said if "stopping all processes signal=SIGINT" in line)])
+    assert sorted(run.said[1:]) == sorted(
+        [
+            "bye 1",
+            "bye 2",
+            next(line for line in run.said if "stopping all processes signal=SIGINT" in line),
+        ]
+    )
 
 
-async def test_process_that_dies_is_started_again_with_growing_pauses(start: Start, flag: Path) -> None:
+async def test_process_that_dies_is_started_again_with_growing_pauses(
+    start: Start, flag: Path
+) -> None:
     run = await start("""
         def run(member):
             return 3 if member.number == 2 and flag.exists() else polite(member)
@@ -86,7 +96,9 @@ async def test_process_that_dies_is_started_again_with_growing_pauses(start: Sta
     first, second = await run.up()
     flag.touch()  # noqa: ASYNC240 (it is quick)
     os.kill(second, signal.SIGKILL)
-    assert f"process=2 pid={second} status=SIGKILL pause_s=0.02" in await run.until("process ended: starting it again")
+    assert f"process=2 pid={second} status=SIGKILL pause_s=0.02" in await run.until(
+        "process ended: starting it again"
+    )
     assert "process=2" in await run.until('status="exit status 3" pause_s=0.04')
     await run.until("pause_s=0.05")
     flag.unlink()  # noqa: ASYNC240
@@ -97,7 +109,9 @@ async def test_process_that_dies_is_started_again_with_growing_pauses(start: Sta
     assert await run.ended() == 0
 
 
-async def test_first_process_that_can_not_start_ends_the_supervisor_and_says_so_once(start: Start) -> None:
+async def test_first_process_that_can_not_start_ends_the_supervisor_and_says_so_once(
+    start: Start,
+) -> None:
     run = await start("""
         def run(member):
             print("it is set up wrongly", flush=True)
@@ -116,7 +130,9 @@ async def test_second_process_that_can_not_start_ends_the_first_too(start: Start
     assert "process ended before all were up process=2" in run.said[0] and run.said[1:] == ["bye 1"]
 
 
-async def test_last_process_that_is_set_up_wrongly_ends_the_supervisor(start: Start, flag: Path) -> None:
+async def test_last_process_that_is_set_up_wrongly_ends_the_supervisor(
+    start: Start, flag: Path
+) -> None:
     run = await start("""
         def run(member):
             return 2 if flag.exists() else polite(member)
@@ -136,11 +152,28 @@ async def test_process_that_does_not_stop_is_killed_when_its_time_is_over(start:
     await run.up()
     run.process.terminate()
     assert await run.ended() == 1
-    assert len([line for line in run.said if re.search(r"process did not stop in time: killing it process=\d pid=\d+ seconds=0.2", line)]) == 2
+    assert (
+        len(
+            [
+                line
+                for line in run.said
+                if re.search(
+                    r"process did not stop in time: killing it process=\d pid=\d+ seconds=0.2", line
+                )
+            ]
+        )
+        == 2
+    )
 
 
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)], ids=["term", "int"])
-async def test_second_signal_ends_everything_at_once(start: Start, signum: signal.Signals, status: int) -> None:
+@pytest.mark.parametrize(
+    ("signum", "status"),
+    [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)],
+    ids=["term", "int"],
+)
+async def test_second_signal_ends_everything_at_once(
+    start: Start, signum: signal.Signals, status: int
+) -> None:
     run = await start(STUBBORN)
     await run.up()
     run.process.send_signal(signum)
@@ -149,8 +182,12 @@ async def test_second_signal_ends_everything_at_once(start: Start, signum: signa
     assert await run.ended() == status
 
 
-@pytest.mark.parametrize(("program", "grace"), [(POLITE, 20), (STUBBORN, 0.2)], ids=["polite", "stubborn"])
-async def test_supervisor_that_is_killed_leaves_nothing(start: Start, program: str, grace: float) -> None:
+@pytest.mark.parametrize(
+    ("program", "grace"), [(POLITE, 20), (STUBBORN, 0.2)], ids=["polite", "stubborn"]
+)
+async def test_supervisor_that_is_killed_leaves_nothing(
+    start: Start, program: str, grace: float
+) -> None:
     run = await start(program, grace)
     await run.up()
     run.process.kill()

@@ -9,33 +9,82 @@ import pytest
 
 from babygun.errors import SettingsError
 from babygun.routing.relays import load_routes
-from babygun.runtime.settings import Settings, load, parse_duration, parse_size, table, write, write_duration, write_size
+from babygun.runtime.settings import (
+    Settings,
+    load,
+    parse_duration,
+    parse_size,
+    table,
+    write,
+    write_duration,
+    write_size,
+)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("250ms", 0.25), ("10m", 600), ("1.5h", 5400), (" 7d ", 604800)])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("250ms", 0.25), ("10m", 600), ("1.5h", 5400), (" 7d ", 604800)],
+)
 def test_duration_of_each_unit_is_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize(("text", "size"), [("65536", 65536), ("512KiB", 524288), ("25MiB", 26214400), ("1.5g", 1610612736), ("8 GB", 8589934592)])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("65536", 65536),
+        ("512KiB", 524288),
+        ("25MiB", 26214400),
+        ("1.5g", 1610612736),
+        ("8 GB", 8589934592),
+    ],
+)
 def test_size_of_each_unit_is_bytes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (0.25, "250ms"), (1.5, "1500ms"), (90, "90s"), (600, "10m"), (86400, "1d"), (12345678, "12345678s"), (0.0001, "0.1ms")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.25, "250ms"),
+        (1.5, "1500ms"),
+        (90, "90s"),
+        (600, "10m"),
+        (86400, "1d"),
+        (12345678, "12345678s"),
+        (0.0001, "0.1ms"),
+    ],
+)
 def test_duration_is_written_in_the_largest_whole_unit(seconds: float, text: str) -> None:
     assert write_duration(seconds) == text
     assert parse_duration(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(("count", "text"), [(0, "0"), (1000, "1000"), (1024, "1KiB"), (25 << 20, "25MiB"), (8 << 30, "8GiB"), ((8 << 30) + 1, "8589934593")])
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (1000, "1000"),
+        (1024, "1KiB"),
+        (25 << 20, "25MiB"),
+        (8 << 30, "8GiB"),
+        ((8 << 30) + 1, "8589934593"),
+    ],
+)
 def test_size_is_written_in_the_largest_whole_unit(count: int, text: str) -> None:
     assert write_size(count) == text
     assert parse_size(text) == count
 
 
 def test_each_setting_is_written_as_it_is_read() -> None:
-    given = {"relays": '{"a": {"url": "smtp://127.0.0.1:26"}}', "retry_intervals": "250ms, 2h", "etcd_endpoints": "http://a:1, http://b:2", "max_body": "3MiB", "token_ttl": "90m"}
+    given = {
+        "relays": '{"a": {"url": "smtp://127.0.0.1:26"}}',
+        "retry_intervals": "250ms, 2h",
+        "etcd_endpoints": "http://a:1, http://b:2",
+        "max_body": "3MiB",
+        "token_ttl": "90m",
+    }
     for row in table():
         assert write(row, getattr(Settings(), row.name)) == row.metadata["default"]
         if row.name in given:
@@ -49,14 +98,26 @@ def test_settings_without_anything_are_the_tables_defaults() -> None:
 
 def test_environment_beats_file_beats_default(tmp_path: Path) -> None:
     file = tmp_path / "babygun.toml"
-    file.write_text('api_port = 9000\nretry_intervals = ["1m", "2m", "3m"]\nlease_ttl = "5s"\n[relays.bulk]\nurl = "smtp://127.0.0.1:26"\n')
+    file.write_text(
+        'api_port = 9000\nretry_intervals = ["1m", "2m", "3m"]\nlease_ttl = "5s"\n[relays.bulk]\nurl = "smtp://127.0.0.1:26"\n'
+    )
     settings = load({"BABYGUN_CONFIG": str(file), "BABYGUN_API_PORT": "9001"})
-    assert (settings.api_port, settings.lease_ttl, settings.retry_intervals, settings.max_tries) == (9001, 5.0, (60.0, 120.0, 180.0), 4)
+    assert (
+        settings.api_port,
+        settings.lease_ttl,
+        settings.retry_intervals,
+        settings.max_tries,
+    ) == (9001, 5.0, (60.0, 120.0, 180.0), 4)
     assert settings.relays == {"bulk": {"url": "smtp://127.0.0.1:26"}}
 
 
 def test_relays_in_a_variable_are_json() -> None:
-    settings = load({"BABYGUN_RELAYS": '{"a": {"url": "smtp://127.0.0.1:26", "domains": ["a.example"]}}', "BABYGUN_RELAY_URL": "smtp://127.0.0.1:25"})
+    settings = load(
+        {
+            "BABYGUN_RELAYS": '{"a": {"url": "smtp://127.0.0.1:26", "domains": ["a.example"]}}',
+            "BABYGUN_RELAY_URL": "smtp://127.0.0.1:25",
+        }
+    )
     routes = load_routes(settings)
     assert list(routes.relays) == ["a", "default"]
     assert routes.queue_for("x@A.example") == "a" and routes.queue_for("x@b.example") == "default"
@@ -84,7 +145,9 @@ def test_relays_in_a_variable_are_json() -> None:
         ("CONFIG", "/nonexistent.toml", "nonexistent"),
     ],
 )
-def test_setting_with_a_bad_value_says_which_and_why(variable: str, value: str, message: str) -> None:
+def test_setting_with_a_bad_value_says_which_and_why(
+    variable: str, value: str, message: str
+) -> None:
     with pytest.raises(SettingsError, match=message):
         load({f"BABYGUN_{variable}": value})
 
@@ -92,14 +155,22 @@ def test_setting_with_a_bad_value_says_which_and_why(variable: str, value: str, 
 @pytest.mark.parametrize("name", ["worker_port", "api_process_port"])
 def test_ports_of_all_processes_must_exist(name: str) -> None:
     assert getattr(Settings(processes=2, **{name: 65534}), name) == 65534
-    with pytest.raises(SettingsError, match=f"{name} is 65534, and 3 processes need as many ports from there on"):
+    with pytest.raises(
+        SettingsError, match=f"{name} is 65534, and 3 processes need as many ports from there on"
+    ):
         Settings(processes=3, **{name: 65534})
-    assert [getattr(Settings(processes=2, **{name: 65534}).of_process(number), name) for number in (1, 2)] == [65534, 65535]
+    assert [
+        getattr(Settings(processes=2, **{name: 65534}).of_process(number), name)
+        for number in (1, 2)
+    ] == [65534, 65535]
     assert getattr(Settings(processes=2).of_process(2), name) == 0
 
 
 def test_processes_of_0_are_as_many_as_cores() -> None:
-    assert Settings(processes=0).process_count == min(64, len(os.sched_getaffinity(0))) and Settings(processes=3).process_count == 3
+    assert (
+        Settings(processes=0).process_count == min(64, len(os.sched_getaffinity(0)))
+        and Settings(processes=3).process_count == 3
+    )
 
 
 def test_file_with_an_unknown_setting_is_refused(tmp_path: Path) -> None:
@@ -142,23 +213,41 @@ def test_relay_with_a_bad_name_is_refused() -> None:
 def test_relay_url_has_its_parts_decoded_and_ports_by_scheme() -> None:
     routes = load_routes(Settings(relay_url="smtps://me%40here:p%2Fw@mail.example"))
     relay = routes.relays["default"]
-    assert (relay.username, relay.password, relay.port, relay.tls) == ("me@here", "p/w", 465, "implicit")
+    assert (relay.username, relay.password, relay.port, relay.tls) == (
+        "me@here",
+        "p/w",
+        465,
+        "implicit",
+    )
     assert "p/w" not in repr(relay)
 
 
 def test_relay_with_a_password_off_this_host_requires_tls() -> None:
-    assert load_routes(Settings(relay_url="smtp://u:p@mail.example")).relays["default"].tls == "required"
-    assert load_routes(Settings(relay_url="smtp://u:p@127.0.0.1")).relays["default"].tls == "opportunistic"
+    assert (
+        load_routes(Settings(relay_url="smtp://u:p@mail.example")).relays["default"].tls
+        == "required"
+    )
+    assert (
+        load_routes(Settings(relay_url="smtp://u:p@127.0.0.1")).relays["default"].tls
+        == "opportunistic"
+    )
 
 
 def test_routes_take_the_first_match_and_patterns() -> None:
-    relays = {"one": {"url": "smtp://a", "domains": ["*.example.org"]}, "two": {"url": "smtp://b", "domains": ["x.example.org", "example.net"]}}
+    relays = {
+        "one": {"url": "smtp://a", "domains": ["*.example.org"]},
+        "two": {"url": "smtp://b", "domains": ["x.example.org", "example.net"]},
+    }
     routes = load_routes(Settings(relays=relays))
-    assert routes.queue_for("u@x.example.org") == "one" and routes.queue_for("u@example.net") == "two"
+    assert (
+        routes.queue_for("u@x.example.org") == "one" and routes.queue_for("u@example.net") == "two"
+    )
     with pytest.raises(SettingsError, match=r"no relay takes mail for example\.com"):
         routes.queue_for("u@example.com")
 
 
 def test_every_setting_has_help_and_a_default_that_parses() -> None:
     for row in table():
-        assert row.metadata["help"] and row.metadata["parse"](row.metadata["default"]) == getattr(Settings(), row.name)
+        assert row.metadata["help"] and row.metadata["parse"](row.metadata["default"]) == getattr(
+            Settings(), row.name
+        )

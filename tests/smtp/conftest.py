@@ -27,9 +27,17 @@ def yes() -> bool:
     return True
 
 
-async def send(pool: SmtpPool, *recipients: str, message: bytes = MESSAGE, sender: str = "a@example.org", utf8: bool = False) -> dict[str, Reply]:
+async def send(
+    pool: SmtpPool,
+    *recipients: str,
+    message: bytes = MESSAGE,
+    sender: str = "a@example.org",
+    utf8: bool = False,
+) -> dict[str, Reply]:
     """Delivers, and returns the replies."""
-    outcome = await pool.deliver(Envelope(sender, recipients, lambda eight_bit, smtputf8: message, utf8), may_send=yes)
+    outcome = await pool.deliver(
+        Envelope(sender, recipients, lambda eight_bit, smtputf8: message, utf8), may_send=yes
+    )
     assert set(outcome.replies) == set(recipients)
     return outcome.replies
 
@@ -64,9 +72,19 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
 
-    def certificate(subject: x509.Name, public_key: Any, extensions: list[tuple[x509.ExtensionType, bool]]) -> bytes:
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(ca_name).public_key(public_key).serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + datetime.timedelta(days=1))
+    def certificate(
+        subject: x509.Name, public_key: Any, extensions: list[tuple[x509.ExtensionType, bool]]
+    ) -> bytes:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(ca_name)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+        )
+        builder = builder.not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(
+            now + datetime.timedelta(days=1)
+        )
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical)
         return builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
@@ -75,13 +93,30 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     aki = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski)
     usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
     ca = folder / "ca.pem"
-    ca.write_bytes(certificate(ca_name, ca_key.public_key(), [(x509.BasicConstraints(ca=True, path_length=None), True), (ski, False), (usage, True)]))
+    ca.write_bytes(
+        certificate(
+            ca_name,
+            ca_key.public_key(),
+            [(x509.BasicConstraints(ca=True, path_length=None), True), (ski, False), (usage, True)],
+        )
+    )
 
     def server_for(*names: x509.GeneralName) -> ssl.SSLContext:
         key = ec.generate_private_key(ec.SECP256R1())
-        pem = certificate(x509.Name([]), key.public_key(), [(x509.SubjectAlternativeName(names), True), (aki, False)])
+        pem = certificate(
+            x509.Name([]),
+            key.public_key(),
+            [(x509.SubjectAlternativeName(names), True), (aki, False)],
+        )
         both = folder / "server.pem"
-        both.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()) + pem)
+        both.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+            + pem
+        )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(both)
         return context

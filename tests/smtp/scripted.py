@@ -12,7 +12,9 @@ EHLO = b"250-scripted.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 1000
 class Peer:
     """One connection, seen from the server."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
         self.reader = reader
         self.writer = writer
         self.number = number  # of the connection, from 1
@@ -63,7 +65,12 @@ class ScriptedServer:
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._server.close()
         for task in list(self._tasks):
             task.cancel()

@@ -43,7 +43,9 @@ def answering_once(said: bytes) -> Callable[[Peer], Awaitable[None]]:
     return script
 
 
-async def test_message_goes_in_one_write_with_its_envelope_and_undoubled_dots(new_pool: NewPool) -> None:
+async def test_message_goes_in_one_write_with_its_envelope_and_undoubled_dots(
+    new_pool: NewPool,
+) -> None:
     got = []
 
     async def script(peer: Peer) -> None:
@@ -55,19 +57,33 @@ async def test_message_goes_in_one_write_with_its_envelope_and_undoubled_dots(ne
     async with ScriptedServer(script) as server:
         replies = await send(new_pool(server.port), "a@example.org", "b@example.org", message=DOTS)
     assert got == [DOTS + b"\r\n"]
-    assert replies == {"a@example.org": Reply("message", 250, "2.0.0", "taken"), "b@example.org": Reply("rcpt", 550, "5.1.1", "no")}
+    assert replies == {
+        "a@example.org": Reply("message", 250, "2.0.0", "taken"),
+        "b@example.org": Reply("rcpt", 550, "5.1.1", "no"),
+    }
 
 
-async def test_next_message_on_the_connection_goes_by_bdat_too(server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_next_message_on_the_connection_goes_by_bdat_too(
+    server: MisbehavingServer, new_pool: NewPool
+) -> None:
     pool = new_pool(server.port)
     for name in "abc":
-        assert (await send(pool, f"{name}@example.org", message=DOTS))[f"{name}@example.org"].code == 250
-    assert (server.commands["BDAT"], server.commands["DATA"], server.commands["RSET"], server.sessions) == (3, 0, 0, 1)
+        assert (await send(pool, f"{name}@example.org", message=DOTS))[
+            f"{name}@example.org"
+        ].code == 250
+    assert (
+        server.commands["BDAT"],
+        server.commands["DATA"],
+        server.commands["RSET"],
+        server.sessions,
+    ) == (3, 0, 0, 1)
     assert {message.data for message in server.messages} == {DOTS + b"\r\n"}
 
 
 @pytest.mark.parametrize("refused", ["softdata", "hard"])
-async def test_failed_bdat_is_followed_by_rset(server: MisbehavingServer, new_pool: NewPool, refused: str) -> None:
+async def test_failed_bdat_is_followed_by_rset(
+    server: MisbehavingServer, new_pool: NewPool, refused: str
+) -> None:
     pool = new_pool(server.port)
     await send(pool, f"{refused}@example.org")
     assert (await send(pool, "next@example.org"))["next@example.org"].code == 250
@@ -75,7 +91,9 @@ async def test_failed_bdat_is_followed_by_rset(server: MisbehavingServer, new_po
     assert [message.recipients for message in server.messages] == [("next@example.org",)]
 
 
-async def test_connection_that_was_silent_for_long_gets_data(server: MisbehavingServer, new_pool: NewPool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connection_that_was_silent_for_long_gets_data(
+    server: MisbehavingServer, new_pool: NewPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pool = new_pool(server.port)
     await send(pool, "a@example.org")
     monkeypatch.setattr(connection, "LIVELY", 0.0)
@@ -83,7 +101,9 @@ async def test_connection_that_was_silent_for_long_gets_data(server: Misbehaving
     assert (server.commands["BDAT"], server.commands["DATA"], server.sessions) == (1, 1, 1)
 
 
-async def test_silent_connection_that_is_dead_costs_the_message_nothing(server: MisbehavingServer, new_pool: NewPool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_connection_that_is_dead_costs_the_message_nothing(
+    server: MisbehavingServer, new_pool: NewPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pool = new_pool(server.port)
     await send(pool, "a@example.org")
     monkeypatch.setattr(connection, "LIVELY", 0.0)
@@ -93,30 +113,40 @@ async def test_silent_connection_that_is_dead_costs_the_message_nothing(server: 
     assert (server.sessions, len(server.messages)) == (2, 2)
 
 
-async def test_large_message_waits_until_its_recipients_are_taken(server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_large_message_waits_until_its_recipients_are_taken(
+    server: MisbehavingServer, new_pool: NewPool
+) -> None:
     large = b"Subject: large\r\n\r\n" + (b"x" * 70 + b"\r\n") * (AT_ONCE // 72 - 1)
     assert len(large) <= AT_ONCE < len(large) + 74
     pool = new_pool(server.port)
     assert (await send(pool, "a@example.org", message=large))["a@example.org"].code == 250
-    assert (await send(pool, "a@example.org", message=large + b"x" * 72))["a@example.org"].code == 250
+    assert (await send(pool, "a@example.org", message=large + b"x" * 72))[
+        "a@example.org"
+    ].code == 250
     assert (server.commands["BDAT"], server.commands["DATA"]) == (1, 1)
 
 
-async def test_more_recipients_than_one_group_are_asked_first(server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_more_recipients_than_one_group_are_asked_first(
+    server: MisbehavingServer, new_pool: NewPool
+) -> None:
     replies = await send(new_pool(server.port), *(f"r{n}@example.org" for n in range(101)))
     assert {reply.code for reply in replies.values()} == {250}
     assert (server.commands["BDAT"], server.commands["DATA"]) == (0, 1)
 
 
 @pytest.mark.parametrize("code", [500, 502, 504])
-async def test_server_that_does_not_know_bdat_after_all_gets_data(new_pool: NewPool, code: int) -> None:
+async def test_server_that_does_not_know_bdat_after_all_gets_data(
+    new_pool: NewPool, code: int
+) -> None:
     got = []
 
     async def script(peer: Peer) -> None:
         await peer.greet(EHLO)
         if peer.number == 1:
             await hear_all(peer, "MAIL", "RCPT", "RCPT", size=len(MESSAGE))
-            peer.say(b"250 ok\r\n250 ok\r\n450 4.2.1 later\r\n" + b"%d 5.5.1 what?\r\n" % code * 6)  # the message's lines seemed to be commands
+            peer.say(
+                b"250 ok\r\n250 ok\r\n450 4.2.1 later\r\n" + b"%d 5.5.1 what?\r\n" % code * 6
+            )  # the message's lines seemed to be commands
             assert not await peer.reader.read()
             return
         await peer.hear("MAIL", "RCPT", "RCPT", "DATA")
@@ -132,10 +162,15 @@ async def test_server_that_does_not_know_bdat_after_all_gets_data(new_pool: NewP
         await send(pool, "c@example.org")
         assert server.connections == 2
     assert got == [MESSAGE, MESSAGE]
-    assert replies == {"a@example.org": Reply("message", 250, "2.0.0", "taken"), "b@example.org": Reply("rcpt", 550, "5.1.1", "no")}
+    assert replies == {
+        "a@example.org": Reply("message", 250, "2.0.0", "taken"),
+        "b@example.org": Reply("rcpt", 550, "5.1.1", "no"),
+    }
 
 
-async def test_relay_whose_chunking_is_off_gets_data(server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_relay_whose_chunking_is_off_gets_data(
+    server: MisbehavingServer, new_pool: NewPool
+) -> None:
     await send(new_pool(server.port, chunking=False), "a@example.org")
     assert (server.commands["BDAT"], server.commands["DATA"]) == (0, 1)
 
@@ -148,12 +183,17 @@ async def test_server_without_pipelining_gets_data(new_pool: NewPool) -> None:
 
 async def test_may_send_false_sends_nothing(server: MisbehavingServer, new_pool: NewPool) -> None:
     with pytest.raises(NotSent):
-        await new_pool(server.port).deliver(Envelope("a@example.org", ("b@example.org",), lambda eight_bit, smtputf8: MESSAGE), may_send=lambda: False)
+        await new_pool(server.port).deliver(
+            Envelope("a@example.org", ("b@example.org",), lambda eight_bit, smtputf8: MESSAGE),
+            may_send=lambda: False,
+        )
     assert (server.commands["BDAT"], server.transactions, server.messages) == (0, 0, [])
 
 
 @pytest.mark.parametrize("said", [b"", b"250 ok\r\n", b"250 ok\r\n250 ok\r\n"])
-async def test_connection_lost_before_the_last_reply_is_uncertain(new_pool: NewPool, said: bytes) -> None:
+async def test_connection_lost_before_the_last_reply_is_uncertain(
+    new_pool: NewPool, said: bytes
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet(EHLO)
         await hear_all(peer, "MAIL", "RCPT", size=len(MESSAGE))
@@ -176,11 +216,16 @@ async def test_used_connection_that_breaks_without_an_answer_is_replaced(new_poo
 
     async with ScriptedServer(script) as server:
         pool = new_pool(server.port)
-        assert [(await send(pool, "a@example.org"))["a@example.org"].code for _ in range(2)] == [250, 250]
+        assert [(await send(pool, "a@example.org"))["a@example.org"].code for _ in range(2)] == [
+            250,
+            250,
+        ]
         assert server.connections == 2
 
 
-async def test_used_connection_that_is_silent_leaves_the_message_uncertain(new_pool: NewPool) -> None:
+async def test_used_connection_that_is_silent_leaves_the_message_uncertain(
+    new_pool: NewPool,
+) -> None:
     async with ScriptedServer(answering_once(b"250 ok\r\n250 ok\r\n250 ok\r\n")) as server:
         pool = new_pool(server.port, timeout=0.2)
         await send(pool, "a@example.org")
@@ -189,8 +234,13 @@ async def test_used_connection_that_is_silent_leaves_the_message_uncertain(new_p
         assert server.connections == 1
 
 
-@pytest.mark.parametrize(("said", "phase"), [(b"", "mail"), (b"250 ok\r\n", "rcpt"), (b"250 ok\r\n250 ok\r\n", "message")])
-async def test_goodbye_in_place_of_a_reply_is_certain(new_pool: NewPool, said: bytes, phase: str) -> None:
+@pytest.mark.parametrize(
+    ("said", "phase"),
+    [(b"", "mail"), (b"250 ok\r\n", "rcpt"), (b"250 ok\r\n250 ok\r\n", "message")],
+)
+async def test_goodbye_in_place_of_a_reply_is_certain(
+    new_pool: NewPool, said: bytes, phase: str
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet(EHLO)
         await hear_all(peer, "MAIL", "RCPT", size=len(MESSAGE))
@@ -212,7 +262,9 @@ async def test_mail_refused_counts_for_all_whatever_bdat_is_answered(new_pool: N
 
     async with ScriptedServer(script) as server:
         pool = new_pool(server.port)
-        assert await send(pool, "a@example.org") == {"a@example.org": Reply("mail", 550, "5.1.8", "not you")}
+        assert await send(pool, "a@example.org") == {
+            "a@example.org": Reply("mail", 550, "5.1.8", "not you")
+        }
         assert (await send(pool, "a@example.org"))["a@example.org"].code == 250
 
 

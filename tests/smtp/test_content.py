@@ -41,7 +41,9 @@ async def test_random_lines_arrive_as_they_were_sent(new_pool: NewPool) -> None:
     async with MisbehavingServer() as server:
         pool = new_pool(server.port)
         for _ in range(50):
-            lines = [bytes(rng.choices(b".\t aB=", k=rng.randrange(6))) for _ in range(rng.randrange(40))]
+            lines = [
+                bytes(rng.choices(b".\t aB=", k=rng.randrange(6))) for _ in range(rng.randrange(40))
+            ]
             message = HEAD + b"".join(line + b"\r\n" for line in lines)
             await send(pool, "b@example.org", message=message)
             assert server.messages[-1].data == message
@@ -72,7 +74,9 @@ async def test_five_megabytes_arrive_whole_and_the_loop_goes_on(new_pool: NewPoo
         assert server.sessions == 1
 
 
-async def test_large_message_to_a_server_that_stops_reading_times_out_certain(new_pool: NewPool) -> None:
+async def test_large_message_to_a_server_that_stops_reading_times_out_certain(
+    new_pool: NewPool,
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet(b"250-scripted.example\r\n250 PIPELINING\r\n")
         await peer.hear("MAIL", "RCPT", "DATA")
@@ -82,7 +86,9 @@ async def test_large_message_to_a_server_that_stops_reading_times_out_certain(ne
 
     async with ScriptedServer(script) as server:
         pool = new_pool(server.port, data_timeout=0.3)
-        reply = (await send(pool, "b@example.org", message=HEAD + b"y" * 30_000_000))["b@example.org"]
+        reply = (await send(pool, "b@example.org", message=HEAD + b"y" * 30_000_000))[
+            "b@example.org"
+        ]
         assert (reply.phase, reply.code, reply.uncertain) == ("data", None, False)
         assert "took no data for 0.3 s" in reply.text
         assert pool.open == 0
@@ -133,7 +139,9 @@ def rendered(asked: list[tuple[bool, bool]]) -> Callable[[bool, bool], bytes]:
 async def test_eight_bit_content_is_declared(new_pool: NewPool) -> None:
     asked: list[tuple[bool, bool]] = []
     async with MisbehavingServer() as server:
-        await new_pool(server.port).deliver(Envelope("a@example.org", ("b@example.org",), rendered(asked)), may_send=yes)
+        await new_pool(server.port).deliver(
+            Envelope("a@example.org", ("b@example.org",), rendered(asked)), may_send=yes
+        )
         assert asked == [(True, False)]
         assert "BODY=8BITMIME" in server.messages[0].options
         assert "Grüße".encode() in server.messages[0].data
@@ -142,7 +150,9 @@ async def test_eight_bit_content_is_declared(new_pool: NewPool) -> None:
 async def test_server_without_8bitmime_gets_seven_bits(new_pool: NewPool) -> None:
     asked: list[tuple[bool, bool]] = []
     async with MisbehavingServer(eight_bit=False) as server:
-        await new_pool(server.port).deliver(Envelope("a@example.org", ("b@example.org",), rendered(asked)), may_send=yes)
+        await new_pool(server.port).deliver(
+            Envelope("a@example.org", ("b@example.org",), rendered(asked)), may_send=yes
+        )
         assert asked == [(False, False)]
         assert server.messages[0].data.isascii()
         assert not any(option.startswith("BODY") for option in server.messages[0].options)
@@ -150,9 +160,18 @@ async def test_server_without_8bitmime_gets_seven_bits(new_pool: NewPool) -> Non
 
 async def test_utf8_addresses_go_with_smtputf8(new_pool: NewPool) -> None:
     async with MisbehavingServer() as server:
-        await send(new_pool(server.port), "büro@bücher.example", sender="jörg@example.org", message="Subject: Grüße\r\n\r\n".encode(), utf8=True)
+        await send(
+            new_pool(server.port),
+            "büro@bücher.example",
+            sender="jörg@example.org",
+            message="Subject: Grüße\r\n\r\n".encode(),
+            utf8=True,
+        )
         message = server.messages[0]
-        assert (message.sender, message.recipients) == ("jörg@example.org", ("büro@bücher.example",))
+        assert (message.sender, message.recipients) == (
+            "jörg@example.org",
+            ("büro@bücher.example",),
+        )
         assert {"SMTPUTF8", "BODY=8BITMIME"} < set(message.options)
 
 
@@ -162,11 +181,16 @@ async def test_domain_beyond_ascii_goes_as_a_labels(new_pool: NewPool, smtputf8:
         replies = await send(new_pool(server.port), "b@bücher.example", sender="a@bücher.example")
         assert replies["b@bücher.example"].code == 250
         message = server.messages[0]
-        assert (message.sender, message.recipients) == ("a@xn--bcher-kva.example", ("b@xn--bcher-kva.example",))
+        assert (message.sender, message.recipients) == (
+            "a@xn--bcher-kva.example",
+            ("b@xn--bcher-kva.example",),
+        )
         assert "SMTPUTF8" not in message.options
 
 
-async def test_local_part_beyond_ascii_is_refused_where_smtputf8_is_not_offered(new_pool: NewPool) -> None:
+async def test_local_part_beyond_ascii_is_refused_where_smtputf8_is_not_offered(
+    new_pool: NewPool,
+) -> None:
     async with MisbehavingServer(smtputf8=False) as server:
         pool = new_pool(server.port)
         replies = await send(pool, "büro@example.org", "b@bücher.example", utf8=True)
@@ -174,23 +198,34 @@ async def test_local_part_beyond_ascii_is_refused_where_smtputf8_is_not_offered(
         assert (refused.phase, refused.code, refused.enhanced) == ("rcpt", 553, "5.6.7")
         assert replies["b@bücher.example"].code == 250
         replies = await send(pool, "b@example.org", sender="jörg@example.org", utf8=True)
-        assert (replies["b@example.org"].phase, replies["b@example.org"].enhanced) == ("mail", "5.6.7")
+        assert (replies["b@example.org"].phase, replies["b@example.org"].enhanced) == (
+            "mail",
+            "5.6.7",
+        )
 
 
 @pytest.mark.parametrize("offered", [True, False])
-async def test_header_that_needs_smtputf8_gets_it_or_a_refusal(new_pool: NewPool, offered: bool) -> None:
+async def test_header_that_needs_smtputf8_gets_it_or_a_refusal(
+    new_pool: NewPool, offered: bool
+) -> None:
     def render(eight_bit: bool, smtputf8: bool) -> bytes:
         if not smtputf8:
             raise ValueError("büro@example.org needs SMTPUTF8")
         return "Cc: büro@example.org\r\n\r\n".encode()
 
     async with MisbehavingServer(smtputf8=offered) as server:
-        outcome = await new_pool(server.port).deliver(Envelope("a@example.org", ("b@example.org",), render), may_send=yes)
+        outcome = await new_pool(server.port).deliver(
+            Envelope("a@example.org", ("b@example.org",), render), may_send=yes
+        )
         assert outcome.replies["b@example.org"].enhanced == ("2.0.0" if offered else "5.6.7")
-        assert [{"SMTPUTF8", "BODY=8BITMIME"} <= set(message.options) for message in server.messages] == [True] * offered
+        assert [
+            {"SMTPUTF8", "BODY=8BITMIME"} <= set(message.options) for message in server.messages
+        ] == [True] * offered
 
 
-async def test_message_that_can_not_be_rendered_raises_and_harms_no_connection(new_pool: NewPool) -> None:
+async def test_message_that_can_not_be_rendered_raises_and_harms_no_connection(
+    new_pool: NewPool,
+) -> None:
     def render(eight_bit: bool, smtputf8: bool) -> bytes:
         raise LookupError("no such charset")
 

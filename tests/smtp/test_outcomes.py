@@ -16,7 +16,9 @@ NewPool = Callable[..., SmtpPool]
 
 @pytest.fixture(params=["pipelining", "in-steps", "chunking"])
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[MisbehavingServer]:
-    async with MisbehavingServer(pipelining=request.param != "in-steps", chunking=request.param == "chunking") as server:
+    async with MisbehavingServer(
+        pipelining=request.param != "in-steps", chunking=request.param == "chunking"
+    ) as server:
         yield server
 
 
@@ -40,8 +42,12 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("recipient", "reply", "messages"), TABLE, ids=[row[0].partition("@")[0] for row in TABLE])
-async def test_reply_of_each_behaviour_reaches_the_outcome(server: MisbehavingServer, new_pool: NewPool, recipient: str, reply: Reply, messages: int) -> None:
+@pytest.mark.parametrize(
+    ("recipient", "reply", "messages"), TABLE, ids=[row[0].partition("@")[0] for row in TABLE]
+)
+async def test_reply_of_each_behaviour_reaches_the_outcome(
+    server: MisbehavingServer, new_pool: NewPool, recipient: str, reply: Reply, messages: int
+) -> None:
     pool = new_pool(server.port)
     assert await send(pool, recipient) == {recipient: reply}
     assert len(server.messages) == messages
@@ -49,7 +55,9 @@ async def test_reply_of_each_behaviour_reaches_the_outcome(server: MisbehavingSe
 
 
 @pytest.mark.parametrize("refused", ["soft", "hard", "full", "softdata", "harddata"])
-async def test_connection_after_a_refusal_carries_the_next_message(server: MisbehavingServer, new_pool: NewPool, refused: str) -> None:
+async def test_connection_after_a_refusal_carries_the_next_message(
+    server: MisbehavingServer, new_pool: NewPool, refused: str
+) -> None:
     pool = new_pool(server.port)
     await send(pool, f"{refused}@example.org")
     assert (await send(pool, "next@example.org"))["next@example.org"].code == 250
@@ -57,8 +65,17 @@ async def test_connection_after_a_refusal_carries_the_next_message(server: Misbe
     assert server.sessions == 1
 
 
-async def test_recipients_of_one_message_have_their_own_replies(server: MisbehavingServer, new_pool: NewPool) -> None:
-    replies = await send(new_pool(server.port), "a@example.org", "hard@example.org", "soft@example.org", "b@example.org", "full@example.org")
+async def test_recipients_of_one_message_have_their_own_replies(
+    server: MisbehavingServer, new_pool: NewPool
+) -> None:
+    replies = await send(
+        new_pool(server.port),
+        "a@example.org",
+        "hard@example.org",
+        "soft@example.org",
+        "b@example.org",
+        "full@example.org",
+    )
     assert {recipient: reply.code for recipient, reply in replies.items()} == {
         "a@example.org": 250,
         "hard@example.org": 550,
@@ -66,10 +83,14 @@ async def test_recipients_of_one_message_have_their_own_replies(server: Misbehav
         "b@example.org": 250,
         "full@example.org": 552,
     }
-    assert [message.recipients for message in server.messages] == [("a@example.org", "b@example.org")]
+    assert [message.recipients for message in server.messages] == [
+        ("a@example.org", "b@example.org")
+    ]
 
 
-async def test_refusal_after_the_dot_leaves_refused_recipients_their_own_reply(server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_refusal_after_the_dot_leaves_refused_recipients_their_own_reply(
+    server: MisbehavingServer, new_pool: NewPool
+) -> None:
     replies = await send(new_pool(server.port), "harddata@example.org", "hard@example.org")
     assert replies["harddata@example.org"] == Reply("message", 554, "5.7.1", "Not this message")
     assert replies["hard@example.org"].phase == "rcpt"
@@ -79,12 +100,16 @@ async def test_mail_refused_counts_for_all(server: MisbehavingServer, new_pool: 
     server.mail["bad@example.org"] = "550 5.1.8 Sender unknown"
     pool = new_pool(server.port)
     replies = await send(pool, "a@example.org", "b@example.org", sender="bad@example.org")
-    assert replies == dict.fromkeys(["a@example.org", "b@example.org"], Reply("mail", 550, "5.1.8", "Sender unknown"))
+    assert replies == dict.fromkeys(
+        ["a@example.org", "b@example.org"], Reply("mail", 550, "5.1.8", "Sender unknown")
+    )
     assert (await send(pool, "a@example.org"))["a@example.org"].code == 250
     assert server.sessions == 1
 
 
-async def test_connection_dropped_at_data_is_not_uncertain(data_server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_connection_dropped_at_data_is_not_uncertain(
+    data_server: MisbehavingServer, new_pool: NewPool
+) -> None:
     replies = await send(new_pool(data_server.port), "drop-data@example.org", "hard@example.org")
     lost = replies["drop-data@example.org"]
     assert (lost.phase, lost.code, lost.uncertain) == ("data", None, False)
@@ -93,7 +118,9 @@ async def test_connection_dropped_at_data_is_not_uncertain(data_server: Misbehav
     assert data_server.messages == []
 
 
-async def test_connection_dropped_after_the_dot_is_uncertain(server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_connection_dropped_after_the_dot_is_uncertain(
+    server: MisbehavingServer, new_pool: NewPool
+) -> None:
     replies = await send(new_pool(server.port), "drop-dot@example.org", "hard@example.org")
     lost = replies["drop-dot@example.org"]
     assert (lost.phase, lost.code, lost.uncertain) == ("message", None, True)
@@ -101,12 +128,18 @@ async def test_connection_dropped_after_the_dot_is_uncertain(server: Misbehaving
     assert len(server.messages) == 1  # so it was right not to call it failed
 
 
-async def test_connection_dropped_at_mail_and_rcpt_names_the_phase(data_server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_connection_dropped_at_mail_and_rcpt_names_the_phase(
+    data_server: MisbehavingServer, new_pool: NewPool
+) -> None:
     data_server.mail["drop@example.org"] = HANG_UP
     data_server.rcpt["dropped@example.org"] = HANG_UP
     pool = new_pool(data_server.port)
-    assert (await send(pool, "a@example.org", sender="drop@example.org"))["a@example.org"].phase == "mail"
-    replies = await send(pool, "a@example.org", "hard@example.org", "dropped@example.org", "b@example.org")
+    assert (await send(pool, "a@example.org", sender="drop@example.org"))[
+        "a@example.org"
+    ].phase == "mail"
+    replies = await send(
+        pool, "a@example.org", "hard@example.org", "dropped@example.org", "b@example.org"
+    )
     assert {recipient: (reply.phase, reply.code) for recipient, reply in replies.items()} == {
         "a@example.org": ("rcpt", None),  # accepted, but never sent to
         "hard@example.org": ("rcpt", 550),
@@ -115,7 +148,9 @@ async def test_connection_dropped_at_mail_and_rcpt_names_the_phase(data_server: 
     }
 
 
-async def test_reply_that_does_not_come_times_out(data_server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_reply_that_does_not_come_times_out(
+    data_server: MisbehavingServer, new_pool: NewPool
+) -> None:
     pool = new_pool(data_server.port, timeout=0.2)
     reply = (await send(pool, "hang@example.org"))["hang@example.org"]
     assert (reply.phase, reply.code, reply.uncertain) == ("rcpt", None, False)
@@ -123,24 +158,34 @@ async def test_reply_that_does_not_come_times_out(data_server: MisbehavingServer
     assert pool.open == 0
 
 
-async def test_message_without_a_final_reply_times_out_uncertain(server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_message_without_a_final_reply_times_out_uncertain(
+    server: MisbehavingServer, new_pool: NewPool
+) -> None:
     async def never(attempt: int) -> str:
         server.hung.set()
         return await server.answer_rcpt("hang@example.org", 0)
 
     server.message["a@example.org"] = never
-    reply = (await send(new_pool(server.port, data_timeout=0.2, timeout=60), "a@example.org"))["a@example.org"]
+    reply = (await send(new_pool(server.port, data_timeout=0.2, timeout=60), "a@example.org"))[
+        "a@example.org"
+    ]
     assert (reply.phase, reply.code, reply.uncertain) == ("message", None, True)
 
 
-async def test_slow_replies_within_the_timeout_each_succeed(server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_slow_replies_within_the_timeout_each_succeed(
+    server: MisbehavingServer, new_pool: NewPool
+) -> None:
     server.slow_seconds = 0.25
-    recipients = [f"slow{n}@example.org" for n in range(3)]  # 0.75 s in all, each reply 0.25 s after the one before
+    recipients = [
+        f"slow{n}@example.org" for n in range(3)
+    ]  # 0.75 s in all, each reply 0.25 s after the one before
     replies = await send(new_pool(server.port, timeout=0.6), *recipients)
     assert {reply.code for reply in replies.values()} == {250}
 
 
-async def test_may_send_false_sends_nothing_and_raises(data_server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_may_send_false_sends_nothing_and_raises(
+    data_server: MisbehavingServer, new_pool: NewPool
+) -> None:
     pool = new_pool(data_server.port)
     asked = []
 
@@ -149,29 +194,45 @@ async def test_may_send_false_sends_nothing_and_raises(data_server: MisbehavingS
         return False
 
     with pytest.raises(NotSent):
-        await pool.deliver(Envelope("a@example.org", ("b@example.org",), lambda eight_bit, smtputf8: MESSAGE), may_send=no)
+        await pool.deliver(
+            Envelope("a@example.org", ("b@example.org",), lambda eight_bit, smtputf8: MESSAGE),
+            may_send=no,
+        )
     assert asked == [1]  # asked once, when the server was already waiting for the content
     assert pool.open == 0
     assert (await send(pool, "c@example.org"))["c@example.org"].code == 250
     assert [message.recipients for message in data_server.messages] == [("c@example.org",)]
 
 
-async def test_may_send_is_not_asked_where_nobody_was_accepted(data_server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_may_send_is_not_asked_where_nobody_was_accepted(
+    data_server: MisbehavingServer, new_pool: NewPool
+) -> None:
     def unexpected() -> bool:
         raise AssertionError
 
-    outcome = await new_pool(data_server.port).deliver(Envelope("a@example.org", ("hard@example.org",), lambda eight_bit, smtputf8: MESSAGE), may_send=unexpected)
+    outcome = await new_pool(data_server.port).deliver(
+        Envelope("a@example.org", ("hard@example.org",), lambda eight_bit, smtputf8: MESSAGE),
+        may_send=unexpected,
+    )
     assert outcome.replies["hard@example.org"].code == 550
 
 
-async def test_thousand_recipients_all_get_the_message(server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_thousand_recipients_all_get_the_message(
+    server: MisbehavingServer, new_pool: NewPool
+) -> None:
     recipients = [f"{'hard' if n % 100 == 7 else 'r'}{n}@example.org" for n in range(1000)]
     replies = await send(new_pool(server.port), *recipients)
-    assert [recipient for recipient in recipients if replies[recipient].code != 250] == [recipient for recipient in recipients if recipient.startswith("hard")]
-    assert server.messages[0].recipients == tuple(recipient for recipient in recipients if recipient.startswith("r"))
+    assert [recipient for recipient in recipients if replies[recipient].code != 250] == [
+        recipient for recipient in recipients if recipient.startswith("hard")
+    ]
+    assert server.messages[0].recipients == tuple(
+        recipient for recipient in recipients if recipient.startswith("r")
+    )
 
 
-async def test_too_many_recipients_are_told_so_with_few_questions(server: MisbehavingServer, new_pool: NewPool) -> None:
+async def test_too_many_recipients_are_told_so_with_few_questions(
+    server: MisbehavingServer, new_pool: NewPool
+) -> None:
     server.max_recipients = 110
     recipients = [f"r{n}@example.org" for n in range(1000)]
     replies = await send(new_pool(server.port), *recipients)
@@ -181,25 +242,53 @@ async def test_too_many_recipients_are_told_so_with_few_questions(server: Misbeh
     assert 110 < sum(server.attempts.values()) < 130
 
 
-async def test_repeated_recipient_is_sent_to_once(server: MisbehavingServer, new_pool: NewPool) -> None:
-    outcome = await new_pool(server.port).deliver(Envelope("a@example.org", ("b@example.org",) * 3, lambda eight_bit, smtputf8: MESSAGE), may_send=yes)
+async def test_repeated_recipient_is_sent_to_once(
+    server: MisbehavingServer, new_pool: NewPool
+) -> None:
+    outcome = await new_pool(server.port).deliver(
+        Envelope("a@example.org", ("b@example.org",) * 3, lambda eight_bit, smtputf8: MESSAGE),
+        may_send=yes,
+    )
     assert outcome.replies["b@example.org"].code == 250
     assert server.messages[0].recipients == ("b@example.org",)
 
 
 async def test_null_sender_is_sent_as_such(server: MisbehavingServer, new_pool: NewPool) -> None:
-    assert (await send(new_pool(server.port), "b@example.org", sender=""))["b@example.org"].code == 250
+    assert (await send(new_pool(server.port), "b@example.org", sender=""))[
+        "b@example.org"
+    ].code == 250
     assert server.messages[0].sender == ""
 
 
-@pytest.mark.parametrize("address", ["b@example.org> SIZE=1", "b@example.org\r\nRSET", "b", "@example.org", "b@", "b c@example.org", "b@example.org\x00", ""])
-async def test_address_that_would_break_the_command_is_refused_here(server: MisbehavingServer, new_pool: NewPool, address: str) -> None:
+@pytest.mark.parametrize(
+    "address",
+    [
+        "b@example.org> SIZE=1",
+        "b@example.org\r\nRSET",
+        "b",
+        "@example.org",
+        "b@",
+        "b c@example.org",
+        "b@example.org\x00",
+        "",
+    ],
+)
+async def test_address_that_would_break_the_command_is_refused_here(
+    server: MisbehavingServer, new_pool: NewPool, address: str
+) -> None:
     replies = await send(new_pool(server.port), address, "good@example.org")
-    assert (replies[address].phase, replies[address].code, replies[address].enhanced) == ("rcpt", 553, "5.1.3")
+    assert (replies[address].phase, replies[address].code, replies[address].enhanced) == (
+        "rcpt",
+        553,
+        "5.1.3",
+    )
     assert replies["good@example.org"].code == 250
     if address:
         replies = await send(new_pool(server.port), "good@example.org", sender=address)
-        assert (replies["good@example.org"].phase, replies["good@example.org"].enhanced) == ("mail", "5.1.3")
+        assert (replies["good@example.org"].phase, replies["good@example.org"].enhanced) == (
+            "mail",
+            "5.1.3",
+        )
 
 
 async def test_quoted_local_part_passes(server: MisbehavingServer, new_pool: NewPool) -> None:

@@ -35,13 +35,21 @@ async def test_connection_is_reused_across_messages(new_pool: NewPool) -> None:
 async def test_two_hundred_at_once_keep_to_the_limit(new_pool: NewPool) -> None:
     async with MisbehavingServer() as server:
         pool = new_pool(server.port, max_connections=7)
-        sending = [asyncio.create_task(send(pool, f"r{n}@example.org", "hard@example.org")) for n in range(200)]
+        sending = [
+            asyncio.create_task(send(pool, f"r{n}@example.org", "hard@example.org"))
+            for n in range(200)
+        ]
         await server.wait_for(1)
         assert pool.open <= 7
         assert pool.waiting > 0
         for n, replies in enumerate(await asyncio.gather(*sending)):
-            assert (replies[f"r{n}@example.org"].code, replies["hard@example.org"].code) == (250, 550)
-        assert sorted(message.recipients[0] for message in server.messages) == sorted(f"r{n}@example.org" for n in range(200))
+            assert (replies[f"r{n}@example.org"].code, replies["hard@example.org"].code) == (
+                250,
+                550,
+            )
+        assert sorted(message.recipients[0] for message in server.messages) == sorted(
+            f"r{n}@example.org" for n in range(200)
+        )
         assert server.max_concurrent == server.sessions == 7
         assert (pool.open, pool.in_use, pool.waiting) == (7, 0, 0)
 
@@ -50,7 +58,9 @@ async def test_waiters_are_served_in_order(new_pool: NewPool) -> None:
     async with MisbehavingServer() as server:
         pool = new_pool(server.port, max_connections=1)
         await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(10)))
-        assert [message.recipients[0] for message in server.messages] == [f"r{n}@example.org" for n in range(10)]
+        assert [message.recipients[0] for message in server.messages] == [
+            f"r{n}@example.org" for n in range(10)
+        ]
 
 
 async def test_one_that_hangs_holds_up_no_other(new_pool: NewPool) -> None:
@@ -75,7 +85,9 @@ async def test_dead_idle_connection_is_noticed_and_replaced(new_pool: NewPool) -
         assert server.sessions == 2
 
 
-async def test_connection_that_dies_as_it_is_reused_does_not_fail_the_message(new_pool: NewPool) -> None:
+async def test_connection_that_dies_as_it_is_reused_does_not_fail_the_message(
+    new_pool: NewPool,
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet()
         await peer.transaction()
@@ -116,12 +128,19 @@ async def test_waiter_gets_the_place_of_a_connection_that_is_lost(new_pool: NewP
     async with MisbehavingServer() as server:
         pool = new_pool(server.port, max_connections=1)
         async with asyncio.timeout(5):
-            replies = await asyncio.gather(*(send(pool, f"{name}@example.org") for name in ("drop-data1", "drop-dot2", "drop-data3", "good")))
+            replies = await asyncio.gather(
+                *(
+                    send(pool, f"{name}@example.org")
+                    for name in ("drop-data1", "drop-dot2", "drop-data3", "good")
+                )
+            )
         assert replies[3]["good@example.org"].code == 250
         assert server.max_concurrent == 1
 
 
-async def test_421_in_reply_to_mail_on_a_reused_connection_leads_to_a_fresh_one(new_pool: NewPool) -> None:
+async def test_421_in_reply_to_mail_on_a_reused_connection_leads_to_a_fresh_one(
+    new_pool: NewPool,
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet()
         await peer.transaction()
@@ -137,7 +156,9 @@ async def test_421_in_reply_to_mail_on_a_reused_connection_leads_to_a_fresh_one(
         assert server.connections == 2
 
 
-async def test_reused_connection_that_answered_before_it_died_counts_as_a_failure(new_pool: NewPool) -> None:
+async def test_reused_connection_that_answered_before_it_died_counts_as_a_failure(
+    new_pool: NewPool,
+) -> None:
     async with MisbehavingServer() as server:
         pool = new_pool(server.port)
         await send(pool, "a@example.org")
@@ -206,7 +227,9 @@ async def test_too_many_connections_shrinks_the_pool_and_fails_nothing(new_pool:
         assert server.refused == refused  # it doesn't try again at once
 
 
-async def test_shrunken_pool_grows_back_while_mail_waits(new_pool: NewPool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_shrunken_pool_grows_back_while_mail_waits(
+    new_pool: NewPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("babygun.smtp.pool.GROW", 0.02)
     async with MisbehavingServer(max_connections=1) as server:
         pool = new_pool(server.port, max_connections=4)
@@ -233,7 +256,9 @@ async def test_relay_that_comes_back_is_used_in_full_at_once(new_pool: NewPool) 
     await server.stop()
 
 
-async def test_relay_that_said_421_to_all_is_used_in_full_once_it_is_back(new_pool: NewPool) -> None:
+async def test_relay_that_said_421_to_all_is_used_in_full_once_it_is_back(
+    new_pool: NewPool,
+) -> None:
     async with MisbehavingServer(max_connections=1) as server:
         other = new_pool(server.port)
         await send(other, "a@example.org")
@@ -292,16 +317,22 @@ async def test_relay_that_is_not_there_fails_all_who_wait(new_pool: NewPool) -> 
     pool = new_pool(server.port, max_connections=2)
     async with asyncio.timeout(5):
         replies = await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(20)))
-    assert {(reply.phase, reply.code) for answer in replies for reply in answer.values()} == {("connect", None)}
+    assert {(reply.phase, reply.code) for answer in replies for reply in answer.values()} == {
+        ("connect", None)
+    }
     assert (pool.open, pool.in_use, pool.waiting) == (0, 0, 0)
 
 
-async def test_relay_that_does_not_greet_fails_within_the_connect_timeout(new_pool: NewPool) -> None:
+async def test_relay_that_does_not_greet_fails_within_the_connect_timeout(
+    new_pool: NewPool,
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.reader.read()
 
     async with ScriptedServer(script) as server:
-        reply = (await send(new_pool(server.port, connect_timeout=0.2), "b@example.org"))["b@example.org"]
+        reply = (await send(new_pool(server.port, connect_timeout=0.2), "b@example.org"))[
+            "b@example.org"
+        ]
         assert (reply.phase, reply.code) == ("connect", None)
         assert "timed out after 0.2 s" in reply.text
 
@@ -332,7 +363,11 @@ async def test_cancelled_waiter_leaves_the_line(new_pool: NewPool) -> None:
         await settle(lambda: pool.waiting == 2)
         server.release()
         await asyncio.gather(hanging, waiting[0], waiting[2])
-        assert [message.recipients[0] for message in server.messages] == ["hang@example.org", "r0@example.org", "r2@example.org"]
+        assert [message.recipients[0] for message in server.messages] == [
+            "hang@example.org",
+            "r0@example.org",
+            "r2@example.org",
+        ]
 
 
 async def test_cancellations_at_any_moment_lose_no_connection(new_pool: NewPool) -> None:
@@ -345,7 +380,11 @@ async def test_cancellations_at_any_moment_lose_no_connection(new_pool: NewPool)
             for task in tasks[::2]:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
-            assert all(isinstance(result, asyncio.CancelledError) or all(reply.code == 250 for reply in result.values()) for result in results), results  # type: ignore[union-attr]
+            assert all(
+                isinstance(result, asyncio.CancelledError)
+                or all(reply.code == 250 for reply in result.values())
+                for result in results
+            ), results  # type: ignore[union-attr]
             assert pool.open <= 3
             assert (pool.in_use, pool.waiting, pool._connecting) == (0, 0, 0)
 
@@ -363,7 +402,10 @@ async def test_close_says_goodbye_calls_off_waiters_and_cuts_the_rest(new_pool: 
         assert server.commands["QUIT"] == 1
         await settle(lambda: server.connections == 0)
         with pytest.raises(NotSent):
-            await pool.deliver(Envelope("a@example.org", ("c@example.org",), lambda eight_bit, smtputf8: MESSAGE), may_send=yes)
+            await pool.deliver(
+                Envelope("a@example.org", ("c@example.org",), lambda eight_bit, smtputf8: MESSAGE),
+                may_send=yes,
+            )
 
 
 async def test_close_with_waiters_raises_not_sent_in_them(new_pool: NewPool) -> None:
@@ -404,7 +446,9 @@ async def test_close_while_connecting_leaves_no_connection(new_pool: NewPool) ->
         assert pool.open == 0
 
 
-async def test_close_is_bounded_with_a_relay_that_does_not_say_goodbye(new_pool: NewPool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_close_is_bounded_with_a_relay_that_does_not_say_goodbye(
+    new_pool: NewPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("babygun.smtp.connection.QUIT_TIMEOUT", 0.1)
 
     async def script(peer: Peer) -> None:

@@ -13,7 +13,9 @@ from babygun.errors import SettingsError
 from babygun.smtp.replies import HINT_MAX, Classifier, Phase, Reply, make_reply, parse_reply
 from tests.support.paths import ROOT
 
-CORPUS: list[dict[str, Any]] = tomllib.loads((ROOT / "tests" / "data" / "replies-corpus.toml").read_text())["reply"]
+CORPUS: list[dict[str, Any]] = tomllib.loads(
+    (ROOT / "tests" / "data" / "replies-corpus.toml").read_text()
+)["reply"]
 CLASSIFIER = Classifier.load()
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
@@ -25,7 +27,11 @@ def _entry_id(entry: dict[str, Any]) -> str:
 @pytest.mark.parametrize("entry", CORPUS, ids=_entry_id)
 def test_classify_corpus_reply_gets_its_verdict(entry):
     verdict = CLASSIFIER.classify(parse_reply(entry["text"], entry.get("phase", "rcpt")))
-    assert (verdict.rule, verdict.reply_class, verdict.action) == (entry["rule"], entry["class"], entry["action"])
+    assert (verdict.rule, verdict.reply_class, verdict.action) == (
+        entry["rule"],
+        entry["class"],
+        entry["action"],
+    )
     assert verdict.alarm == entry.get("alarm", False)
     assert verdict.suppress == entry.get("suppress", False)
     assert verdict.retry_after == entry.get("after")
@@ -66,7 +72,21 @@ WORDS: list[tuple[Phase, str, str]] = [
     ("rcpt", "450 [TSS04]", "rate_limit_4xx"),
     ("rcpt", "450 unusual rate", "rate_limit_4xx"),
     ("rcpt", "550 unusual rate", "rejected"),
-    *(("rcpt", f"550 {word}", "ip_block") for word in ("spamhaus", "RBL", "DNSBL", "dnsrbl", "blocklisted", "block list", "blacklisted", "blocked using", "S3140", "S3150")),
+    *(
+        ("rcpt", f"550 {word}", "ip_block")
+        for word in (
+            "spamhaus",
+            "RBL",
+            "DNSBL",
+            "dnsrbl",
+            "blocklisted",
+            "block list",
+            "blacklisted",
+            "blocked using",
+            "S3140",
+            "S3150",
+        )
+    ),
     ("rcpt", "450 spamhaus", "temporary"),
     ("rcpt", "550 uribl, a blocklist", "content"),
     ("rcpt", "550 spam content", "content"),
@@ -78,7 +98,16 @@ WORDS: list[tuple[Phase, str, str]] = [
     ("rcpt", "550 5.7.2 no", "policy"),
     *(
         ("rcpt", f"550 {word}", "bad_mailbox")
-        for word in ("user unknown", "unknown user", "no such user", "no such mailbox", "does not exist", "doesn't exist", "invalid recipient", "mailbox unavailable")
+        for word in (
+            "user unknown",
+            "unknown user",
+            "no such user",
+            "no such mailbox",
+            "does not exist",
+            "doesn't exist",
+            "invalid recipient",
+            "mailbox unavailable",
+        )
     ),
     ("rcpt", "554 user unknown", "rejected"),
     ("rcpt", "550 5.1.2 user unknown", "bad_address"),
@@ -98,7 +127,18 @@ WORDS: list[tuple[Phase, str, str]] = [
     ("rcpt", "550 5.7.1 disabled", "policy"),
     ("rcpt", "550 5.7.14 disabled", "policy"),
     ("rcpt", "451 4.2.2 no", "mailbox_full"),
-    *(("rcpt", f"550 {word}", "mailbox_full") for word in ("over quota", "overquota", "quota exceeded", "mailbox full", "mailbox is full", "mailbox size", "storage")),
+    *(
+        ("rcpt", f"550 {word}", "mailbox_full")
+        for word in (
+            "over quota",
+            "overquota",
+            "quota exceeded",
+            "mailbox full",
+            "mailbox is full",
+            "mailbox size",
+            "storage",
+        )
+    ),
     ("rcpt", "452 storage", "mailbox_full"),
     ("rcpt", "452 system storage", "temporary"),
     ("rcpt", "552 5.2.3 storage", "too_large"),
@@ -113,10 +153,19 @@ WORDS: list[tuple[Phase, str, str]] = [
     ("mail", "450 relaying denied", "configuration_relay"),
     *(
         ("mail", f"550 {word}", "configuration_relay")
-        for word in ("authentication required", "relay denied", "relay access denied", "relay not permitted", "relaying not permitted")
+        for word in (
+            "authentication required",
+            "relay denied",
+            "relay access denied",
+            "relay not permitted",
+            "relaying not permitted",
+        )
     ),
     *(("rcpt", f"{code} no", "protocol") for code in (500, 501, 502, 504)),
-    *(("rcpt", f"451 {code} no", "remote_busy") for code in ("4.3.1", "4.3.2", "4.4.1", "4.4.2", "4.4.3", "4.4.5")),
+    *(
+        ("rcpt", f"451 {code} no", "remote_busy")
+        for code in ("4.3.1", "4.3.2", "4.4.1", "4.4.2", "4.4.3", "4.4.5")
+    ),
     ("rcpt", "451 4.7.1 no", "temporary"),
 ]
 
@@ -163,7 +212,11 @@ def test_classify_any_corpus_text_with_a_4xx_fails_only_when_too_large():
         for phase in PHASES:
             for code in (421, 450, 451, 452, 454):
                 verdict = CLASSIFIER.classify(Reply(phase, code, enhanced, reply.text))
-                assert verdict.action != "fail" or verdict.reply_class == "too_large", (phase, code, entry["text"])
+                assert verdict.action != "fail" or verdict.reply_class == "too_large", (
+                    phase,
+                    code,
+                    entry["text"],
+                )
                 assert not verdict.suppress
 
 
@@ -187,12 +240,22 @@ def test_classify_503_asks_for_a_fresh_connection_once():
     reply = parse_reply("503 5.5.1 Bad sequence of commands", "mail")
     first, second = CLASSIFIER.classify(reply), CLASSIFIER.classify(reply, repeated=True)
     assert (first.action, first.fresh_connection, first.close_connection) == ("retry", True, True)
-    assert (second.action, second.fresh_connection, second.reply_class) == ("fail", False, "protocol")
+    assert (second.action, second.fresh_connection, second.reply_class) == (
+        "fail",
+        False,
+        "protocol",
+    )
 
 
 def test_classify_lost_reply_after_the_dot_is_uncertain():
-    verdict = CLASSIFIER.classify(Reply("message", None, None, "connection lost after the final dot", uncertain=True))
-    assert (verdict.reply_class, verdict.action, verdict.close_connection) == ("uncertain", "retry", True)
+    verdict = CLASSIFIER.classify(
+        Reply("message", None, None, "connection lost after the final dot", uncertain=True)
+    )
+    assert (verdict.reply_class, verdict.action, verdict.close_connection) == (
+        "uncertain",
+        "retry",
+        True,
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -201,7 +264,14 @@ def test_classify_any_code_and_text_gets_a_verdict(seed):
     texts = [entry["text"] for entry in CORPUS]
     actions = {"deliver", "retry", "fail", "split"}
     for code in (None, 0, 100, 199, 600, 999, 99999, *range(200, 600)):
-        enhanced = rng.choice([None, "", "garbage", f"{rng.randint(0, 9)}.{rng.randint(0, 999)}.{rng.randint(0, 999)}"])
+        enhanced = rng.choice(
+            [
+                None,
+                "",
+                "garbage",
+                f"{rng.randint(0, 9)}.{rng.randint(0, 999)}.{rng.randint(0, 999)}",
+            ]
+        )
         noise = "".join(rng.choices(string.printable + "äß中\x00\u2028@<>", k=rng.randint(0, 200)))
         text = rng.choice([noise, rng.choice(texts) + noise])
         verdict = CLASSIFIER.classify(Reply(rng.choice(PHASES), code, enhanced, text))
@@ -219,7 +289,9 @@ def test_parse_reply_any_text_gives_a_reply(seed):
 
 
 @pytest.mark.timeout(5)
-@pytest.mark.parametrize("text", ["a" * 1_000_000, "a@" * 500_000, " " * 1_000_000, "in " * 300_000, "too " * 250_000])
+@pytest.mark.parametrize(
+    "text", ["a" * 1_000_000, "a@" * 500_000, " " * 1_000_000, "in " * 300_000, "too " * 250_000]
+)
 def test_classify_huge_text_takes_no_time(text):
     assert CLASSIFIER.classify(Reply("rcpt", 550, None, text)).rule == "rejected"
 
@@ -253,7 +325,9 @@ def test_parse_reply_odd_forms(text, expected):
 
 
 def test_make_reply_control_characters_become_spaces():
-    assert make_reply("rcpt", 550, "5.1.1 no\x1b[31m such\tuser") == Reply("rcpt", 550, "5.1.1", "no [31m such user")
+    assert make_reply("rcpt", 550, "5.1.1 no\x1b[31m such\tuser") == Reply(
+        "rcpt", 550, "5.1.1", "no [31m such user"
+    )
 
 
 @pytest.fixture
@@ -279,14 +353,23 @@ def test_classifier_with_own_rules_asks_them_first(rules_file):
     )
     classifier = Classifier.load(path)
     own = classifier.classify(parse_reply("550 5.1.1 Queue 12 busy"))
-    assert (own.rule, own.reply_class, own.action, own.suppress) == ("slow_partner", "partner", "retry", False)
+    assert (own.rule, own.reply_class, own.action, own.suppress) == (
+        "slow_partner",
+        "partner",
+        "retry",
+        False,
+    )
     assert classifier.classify(parse_reply("550 5.1.1 Queue twelve busy")).rule == "bad_mailbox"
-    assert classifier.classify(parse_reply("550 5.1.1 Queue 12 busy", "message")).rule == "bad_mailbox"
+    assert (
+        classifier.classify(parse_reply("550 5.1.1 Queue 12 busy", "message")).rule == "bad_mailbox"
+    )
     assert classifier.classify(parse_reply("250 2.1.5 Queue 12 busy")).rule == "delivered"
 
 
 def test_classifier_own_rule_without_conditions_takes_all_refusals(rules_file):
-    classifier = Classifier.load(rules_file('[[rule]]\nname = "all"\nclass = "held"\naction = "retry"\n'))
+    classifier = Classifier.load(
+        rules_file('[[rule]]\nname = "all"\nclass = "held"\naction = "retry"\n')
+    )
     for text in ("550 5.1.1 no", "421 bye", "Connection refused", "354 go"):
         assert classifier.classify(parse_reply(text)).rule == "all"
 
@@ -306,7 +389,10 @@ RULE = '[[rule]]\nname = "mine"\nclass = "mine"\naction = "fail"\n'
         (RULE + RULE, "rule 2 \\(mine\\): the name is taken"),
         (RULE.replace('"fail"', '"bounce"'), "rule 1 \\(mine\\): .*bounce"),
         (RULE.replace('"fail"', '"deliver"'), "rule 1 \\(mine\\): the action can't be deliver"),
-        (RULE.replace('class = "mine"', 'class = "My class"'), "rule 1 \\(mine\\): class is 'My class'"),
+        (
+            RULE.replace('class = "mine"', 'class = "My class"'),
+            "rule 1 \\(mine\\): class is 'My class'",
+        ),
         (RULE.replace('name = "mine"', 'name = " "'), "rule 1 .*name is empty"),
         (RULE + "when = []\n", "when is empty"),
         (RULE + "when = [{}]\n", "a condition asks nothing"),

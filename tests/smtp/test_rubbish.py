@@ -18,7 +18,9 @@ OK = b"250 ok\r\n"
 GO = b"354 go\r\n"
 
 
-async def outcome_of(new_pool: NewPool, script: Callable[[Peer], Awaitable[None]], *recipients: str, **given: float) -> dict[str, Reply]:
+async def outcome_of(
+    new_pool: NewPool, script: Callable[[Peer], Awaitable[None]], *recipients: str, **given: float
+) -> dict[str, Reply]:
     async with ScriptedServer(script) as server:
         pool = new_pool(server.port, **given)
         replies = await send(pool, *(recipients or ("b@example.org",)))
@@ -77,7 +79,10 @@ async def test_replies_in_pieces_of_any_size_are_put_together(new_pool: NewPool,
         await peer.hear("QUIT")
 
     replies = await outcome_of(new_pool, script, "a@example.org", "b@example.org")
-    assert replies == {"a@example.org": Reply("message", 250, "2.0.0", "thank you"), "b@example.org": Reply("rcpt", 550, "5.1.1", "no such user")}
+    assert replies == {
+        "a@example.org": Reply("message", 250, "2.0.0", "thank you"),
+        "b@example.org": Reply("rcpt", 550, "5.1.1", "no such user"),
+    }
 
 
 async def test_bare_codes_and_lone_line_feeds_are_taken(new_pool: NewPool) -> None:
@@ -103,7 +108,9 @@ async def test_data_accepted_without_recipients_gets_a_lone_dot(new_pool: NewPoo
 
     async with ScriptedServer(script) as server:
         pool = new_pool(server.port)
-        assert await send(pool, "b@example.org") == {"b@example.org": Reply("rcpt", 550, "5.1.1", "no")}
+        assert await send(pool, "b@example.org") == {
+            "b@example.org": Reply("rcpt", 550, "5.1.1", "no")
+        }
         assert (await send(pool, "c@example.org"))["c@example.org"].code == 250
         await pool.close()
         assert server.connections == 1
@@ -120,10 +127,14 @@ async def test_data_accepted_after_a_refused_mail_gets_a_lone_dot(new_pool: NewP
         peer.say(OK)
         await peer.hear("QUIT")
 
-    assert await outcome_of(new_pool, script) == {"b@example.org": Reply("mail", 550, "5.7.1", "not you")}
+    assert await outcome_of(new_pool, script) == {
+        "b@example.org": Reply("mail", 550, "5.7.1", "not you")
+    }
 
 
-async def test_data_refused_though_recipients_were_accepted_counts_for_them(new_pool: NewPool) -> None:
+async def test_data_refused_though_recipients_were_accepted_counts_for_them(
+    new_pool: NewPool,
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet()
         await peer.hear("MAIL", "RCPT", "RCPT", "DATA")
@@ -137,7 +148,10 @@ async def test_data_refused_though_recipients_were_accepted_counts_for_them(new_
     async with ScriptedServer(script) as server:
         pool = new_pool(server.port)
         replies = await send(pool, "a@example.org", "b@example.org")
-        assert replies == {"a@example.org": Reply("data", 451, "4.3.2", "not now"), "b@example.org": Reply("rcpt", 550, "5.1.1", "no")}
+        assert replies == {
+            "a@example.org": Reply("data", 451, "4.3.2", "not now"),
+            "b@example.org": Reply("rcpt", 550, "5.1.1", "no"),
+        }
         assert (await send(pool, "c@example.org"))["c@example.org"].code == 250
         await pool.close()
 
@@ -164,7 +178,9 @@ async def test_rset_refused_leads_to_a_fresh_connection(new_pool: NewPool) -> No
 
 
 @pytest.mark.parametrize("data", [b"250 ok\r\n", b"334 more\r\n"])
-async def test_wrong_positive_reply_to_data_is_a_protocol_error(new_pool: NewPool, data: bytes) -> None:
+async def test_wrong_positive_reply_to_data_is_a_protocol_error(
+    new_pool: NewPool, data: bytes
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet()
         await peer.hear("MAIL", "RCPT", "DATA")
@@ -205,7 +221,9 @@ async def test_rubbish_behind_the_final_reply_takes_nothing_from_it(new_pool: Ne
 
     async with ScriptedServer(script) as server:
         pool = new_pool(server.port)
-        assert await send(pool, "b@example.org") == {"b@example.org": Reply("message", 250, "2.0.0", "queued")}
+        assert await send(pool, "b@example.org") == {
+            "b@example.org": Reply("message", 250, "2.0.0", "queued")
+        }
         assert (pool.open, pool.in_use) == (0, 0)
 
 
@@ -227,7 +245,9 @@ async def test_half_closed_connection_ends_a_large_message_at_once(new_pool: New
 
 
 @pytest.mark.parametrize("half", [b"250 o", b"250-2.0.0 queued\r\n", b""])
-async def test_half_a_reply_and_a_close_is_a_lost_connection(new_pool: NewPool, half: bytes) -> None:
+async def test_half_a_reply_and_a_close_is_a_lost_connection(
+    new_pool: NewPool, half: bytes
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet()
         await peer.transaction(after_dot=half)
@@ -236,8 +256,12 @@ async def test_half_a_reply_and_a_close_is_a_lost_connection(new_pool: NewPool, 
     assert (reply.phase, reply.code, reply.uncertain) == ("message", None, True)
 
 
-@pytest.mark.parametrize(("answered", "phase"), [(b"", "mail"), (OK, "rcpt"), (OK + OK, "rcpt"), (OK + OK + OK, "data")])
-async def test_421_in_the_middle_is_the_reply_of_that_phase(new_pool: NewPool, answered: bytes, phase: str) -> None:
+@pytest.mark.parametrize(
+    ("answered", "phase"), [(b"", "mail"), (OK, "rcpt"), (OK + OK, "rcpt"), (OK + OK + OK, "data")]
+)
+async def test_421_in_the_middle_is_the_reply_of_that_phase(
+    new_pool: NewPool, answered: bytes, phase: str
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet()
         await peer.hear("MAIL", "RCPT", "RCPT", "DATA")
@@ -245,7 +269,9 @@ async def test_421_in_the_middle_is_the_reply_of_that_phase(new_pool: NewPool, a
         assert await peer.reader.read() == b""
 
     replies = await outcome_of(new_pool, script, "a@example.org", "b@example.org")
-    assert replies == dict.fromkeys(["a@example.org", "b@example.org"], Reply(phase, 421, "4.3.2", "Going down"))  # type: ignore[arg-type]
+    assert replies == dict.fromkeys(
+        ["a@example.org", "b@example.org"], Reply(phase, 421, "4.3.2", "Going down")
+    )  # type: ignore[arg-type]
 
 
 async def test_421_after_the_dot_is_certain(new_pool: NewPool) -> None:
@@ -253,7 +279,9 @@ async def test_421_after_the_dot_is_certain(new_pool: NewPool) -> None:
         await peer.greet()
         await peer.transaction(after_dot=b"421 4.3.2 Going down\r\n")
 
-    assert await outcome_of(new_pool, script) == {"b@example.org": Reply("message", 421, "4.3.2", "Going down")}
+    assert await outcome_of(new_pool, script) == {
+        "b@example.org": Reply("message", 421, "4.3.2", "Going down")
+    }
 
 
 async def test_helo_only_server_is_spoken_to_in_steps(new_pool: NewPool) -> None:
@@ -280,7 +308,11 @@ async def test_text_of_a_reply_is_cut_and_cleaned(new_pool: NewPool) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet()
         await peer.hear("MAIL", "RCPT", "DATA")
-        peer.say(OK + b"".join(b"550-5.7.1 \xff\x1b[31m" + b"y" * 400 + b"\r\n" for _ in range(20)) + b"550 5.7.1 end\r\n503 no\r\n")
+        peer.say(
+            OK
+            + b"".join(b"550-5.7.1 \xff\x1b[31m" + b"y" * 400 + b"\r\n" for _ in range(20))
+            + b"550 5.7.1 end\r\n503 no\r\n"
+        )
         await peer.hear("QUIT")
 
     reply = (await outcome_of(new_pool, script))["b@example.org"]
@@ -289,7 +321,10 @@ async def test_text_of_a_reply_is_cut_and_cleaned(new_pool: NewPool) -> None:
     assert 500 < len(reply.text) <= TEXT_MAX
 
 
-@pytest.mark.parametrize("greeting", [b"554 5.7.1 go away\r\n", b"421 4.3.2 later\r\n", b"rubbish\r\n", b"", b"220 hello\r\n"])
+@pytest.mark.parametrize(
+    "greeting",
+    [b"554 5.7.1 go away\r\n", b"421 4.3.2 later\r\n", b"rubbish\r\n", b"", b"220 hello\r\n"],
+)
 async def test_greeting_that_is_none_fails_in_connect(new_pool: NewPool, greeting: bytes) -> None:
     async def script(peer: Peer) -> None:
         peer.say(greeting)
@@ -307,16 +342,29 @@ async def test_greeting_that_is_none_fails_in_connect(new_pool: NewPool, greetin
 def test_parser_gives_the_same_for_every_cut() -> None:
     data = b"250-a\r\n250-\r\n250 b\r\n550 no\r\n354\r\n221-x\n221 y\n"
     whole = ReplyParser().feed(data)
-    assert whole == [ServerReply(250, b"a\n\nb"), ServerReply(550, b"no"), ServerReply(354, b""), ServerReply(221, b"x\ny")]
+    assert whole == [
+        ServerReply(250, b"a\n\nb"),
+        ServerReply(550, b"no"),
+        ServerReply(354, b""),
+        ServerReply(221, b"x\ny"),
+    ]
     for first in range(len(data)):
         for second in range(first, len(data)):
             parser = ReplyParser()
-            got = [*parser.feed(data[:first]), *parser.feed(data[first:second]), *parser.feed(data[second:])]
+            got = [
+                *parser.feed(data[:first]),
+                *parser.feed(data[first:second]),
+                *parser.feed(data[second:]),
+            ]
             assert got == whole
 
 
 def test_parser_takes_a_last_line_that_it_knows_as_a_reply_for_a_last_line() -> None:
-    assert ReplyParser().feed(b"250 ok\r\n250-first\r\n250 ok\r\n250 ok\r\n") == [ServerReply(250, b"ok"), ServerReply(250, b"first\nok"), ServerReply(250, b"ok")]
+    assert ReplyParser().feed(b"250 ok\r\n250-first\r\n250 ok\r\n250 ok\r\n") == [
+        ServerReply(250, b"ok"),
+        ServerReply(250, b"first\nok"),
+        ServerReply(250, b"ok"),
+    ]
 
 
 def test_parser_keeps_little_of_a_long_reply() -> None:
@@ -342,5 +390,7 @@ def test_parser_refuses_a_line_that_does_not_end_early() -> None:
 
 def test_parser_gives_what_came_before_rubbish_and_nothing_after() -> None:
     parser = ReplyParser()
-    assert parser.feed(b"250 ok\r\n250 ok\r\nrubbish\r\n250 ok\r\n") == [ServerReply(250, b"ok")] * 2
+    assert (
+        parser.feed(b"250 ok\r\n250 ok\r\nrubbish\r\n250 ok\r\n") == [ServerReply(250, b"ok")] * 2
+    )
     assert parser.violation

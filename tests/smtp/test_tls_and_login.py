@@ -20,13 +20,17 @@ LOGIN = ("relay-user", "s3cret: ü")
 
 
 @pytest.mark.parametrize("tls", ["opportunistic", "required", "implicit"])
-async def test_message_goes_through_tls(new_pool: NewPool, certificates: Certificates, tls: str) -> None:
+async def test_message_goes_through_tls(
+    new_pool: NewPool, certificates: Certificates, tls: str
+) -> None:
     given = {"implicit_tls" if tls == "implicit" else "starttls": certificates.server}
     message = b"Subject: x\r\n\r\n" + (b"y" * 70 + b"\r\n") * 20_000
     async with MisbehavingServer(**given) as server:
         pool = new_pool(server.port, tls=tls, tls_ca=certificates.ca)
         for _ in range(3):
-            assert (await send(pool, "b@example.org", "hard@example.org", message=message))["b@example.org"].code == 250
+            assert (await send(pool, "b@example.org", "hard@example.org", message=message))[
+                "b@example.org"
+            ].code == 250
         assert [m.tls for m in server.messages] == [True] * 3
         assert server.messages[2].data == message
         assert server.sessions == 1
@@ -35,7 +39,9 @@ async def test_message_goes_through_tls(new_pool: NewPool, certificates: Certifi
 
 
 @pytest.mark.parametrize("tls", ["opportunistic", "implicit"])
-async def test_connection_with_tls_is_cut_like_any_other(new_pool: NewPool, certificates: Certificates, tls: str) -> None:
+async def test_connection_with_tls_is_cut_like_any_other(
+    new_pool: NewPool, certificates: Certificates, tls: str
+) -> None:
     given = {"implicit_tls" if tls == "implicit" else "starttls": certificates.server}
     async with MisbehavingServer(**given) as server:
         pool = new_pool(server.port, tls=tls, tls_ca=certificates.ca)
@@ -53,7 +59,9 @@ async def test_connection_with_tls_is_cut_like_any_other(new_pool: NewPool, cert
 
 
 @pytest.mark.parametrize("tls", ["required", "implicit"])
-async def test_certificate_of_an_unknown_ca_is_refused(new_pool: NewPool, certificates: Certificates, tls: str) -> None:
+async def test_certificate_of_an_unknown_ca_is_refused(
+    new_pool: NewPool, certificates: Certificates, tls: str
+) -> None:
     given = {"implicit_tls" if tls == "implicit" else "starttls": certificates.server}
     async with MisbehavingServer(**given) as server:
         reply = (await send(new_pool(server.port, tls=tls), "b@example.org"))["b@example.org"]
@@ -64,17 +72,23 @@ async def test_certificate_of_an_unknown_ca_is_refused(new_pool: NewPool, certif
 
 
 @pytest.mark.parametrize("tls", ["required", "implicit"])
-async def test_certificate_for_another_name_is_refused(new_pool: NewPool, certificates: Certificates, tls: str) -> None:
+async def test_certificate_for_another_name_is_refused(
+    new_pool: NewPool, certificates: Certificates, tls: str
+) -> None:
     given = {"implicit_tls" if tls == "implicit" else "starttls": certificates.other_server}
     async with MisbehavingServer(**given) as server:
-        reply = (await send(new_pool(server.port, tls=tls, tls_ca=certificates.ca), "b@example.org"))["b@example.org"]
+        reply = (
+            await send(new_pool(server.port, tls=tls, tls_ca=certificates.ca), "b@example.org")
+        )["b@example.org"]
         assert (reply.phase, reply.code) == ("connect", None)
         assert "TLS handshake failed" in reply.text
         assert "127.0.0.1" in reply.text
         assert server.messages == []
 
 
-async def test_unknown_ca_is_taken_where_tls_is_opportunistic(new_pool: NewPool, certificates: Certificates) -> None:
+async def test_unknown_ca_is_taken_where_tls_is_opportunistic(
+    new_pool: NewPool, certificates: Certificates
+) -> None:
     async with MisbehavingServer(starttls=certificates.server) as server:
         await send(new_pool(server.port), "b@example.org")
         assert server.messages[0].tls
@@ -88,7 +102,9 @@ async def test_tls_none_uses_no_starttls(new_pool: NewPool, certificates: Certif
 
 async def test_starttls_required_but_not_offered_sends_nothing(new_pool: NewPool) -> None:
     async with MisbehavingServer() as server:
-        reply = (await send(new_pool(server.port, tls="required"), "b@example.org"))["b@example.org"]
+        reply = (await send(new_pool(server.port, tls="required"), "b@example.org"))[
+            "b@example.org"
+        ]
         assert (reply.phase, reply.code) == ("connect", None)
         assert "STARTTLS" in reply.text
         assert server.messages == []
@@ -119,7 +135,9 @@ async def test_starttls_refused_has_the_servers_code(new_pool: NewPool) -> None:
         assert (reply.phase, reply.code, reply.enhanced) == ("connect", 454, "4.7.0")
 
 
-async def test_commands_injected_before_tls_are_dropped(new_pool: NewPool, certificates: Certificates) -> None:
+async def test_commands_injected_before_tls_are_dropped(
+    new_pool: NewPool, certificates: Certificates
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet(b"250-scripted.example\r\n250 STARTTLS\r\n")
         await peer.hear("STARTTLS")
@@ -127,7 +145,11 @@ async def test_commands_injected_before_tls_are_dropped(new_pool: NewPool, certi
         await peer.writer.start_tls(certificates.server)
         await peer.hear("EHLO")
         peer.say(b"250 scripted.example\r\n")
-        for verb, reply in (("MAIL", b"250 ok\r\n"), ("RCPT", b"250 ok\r\n"), ("DATA", b"354 go\r\n")):
+        for verb, reply in (
+            ("MAIL", b"250 ok\r\n"),
+            ("RCPT", b"250 ok\r\n"),
+            ("DATA", b"354 go\r\n"),
+        ):
             await peer.hear(verb)
             peer.say(reply)
         await peer.message()
@@ -142,19 +164,29 @@ async def test_commands_injected_before_tls_are_dropped(new_pool: NewPool, certi
 
 
 @pytest.mark.parametrize("tls", [None, "required", "implicit"])
-async def test_login_goes_before_mail(new_pool: NewPool, certificates: Certificates, tls: str | None) -> None:
+async def test_login_goes_before_mail(
+    new_pool: NewPool, certificates: Certificates, tls: str | None
+) -> None:
     given: dict[str, Any] = {"credentials": LOGIN}
     if tls:
         given["implicit_tls" if tls == "implicit" else "starttls"] = certificates.server
     async with MisbehavingServer(**given) as server:
-        pool = new_pool(server.port, tls=tls or "none", tls_ca=certificates.ca if tls else "", username=LOGIN[0], password=LOGIN[1])
+        pool = new_pool(
+            server.port,
+            tls=tls or "none",
+            tls_ca=certificates.ca if tls else "",
+            username=LOGIN[0],
+            password=LOGIN[1],
+        )
         assert (await send(pool, "b@example.org"))["b@example.org"].code == 250
         assert server.messages[0].user == LOGIN[0]
 
 
 async def test_wrong_password_has_the_servers_code_and_no_password_in_it(new_pool: NewPool) -> None:
     async with MisbehavingServer(credentials=LOGIN) as server:
-        reply = (await send(new_pool(server.port, username=LOGIN[0], password="wr0ng"), "b@example.org"))["b@example.org"]
+        reply = (
+            await send(new_pool(server.port, username=LOGIN[0], password="wr0ng"), "b@example.org")
+        )["b@example.org"]
         assert (reply.phase, reply.code, reply.enhanced) == ("connect", 535, "5.7.8")
         assert "wr0ng" not in reply.text
         assert server.messages == []
@@ -168,20 +200,32 @@ async def test_login_missing_is_refused_at_mail(new_pool: NewPool) -> None:
 
 async def test_login_that_the_server_does_not_offer_says_so(new_pool: NewPool) -> None:
     async with MisbehavingServer() as server:
-        reply = (await send(new_pool(server.port, username="u", password="p"), "b@example.org"))["b@example.org"]
+        reply = (await send(new_pool(server.port, username="u", password="p"), "b@example.org"))[
+            "b@example.org"
+        ]
         assert (reply.phase, reply.code) == ("connect", None)
         assert "AUTH" in reply.text
 
 
 async def test_ca_file_that_is_missing_fails_with_its_name(new_pool: NewPool) -> None:
-    reply = (await send(new_pool(1, tls="implicit", tls_ca="/nowhere/ca.pem"), "b@example.org"))["b@example.org"]
+    reply = (await send(new_pool(1, tls="implicit", tls_ca="/nowhere/ca.pem"), "b@example.org"))[
+        "b@example.org"
+    ]
     assert (reply.phase, reply.code) == ("connect", None)
     assert "/nowhere/ca.pem" in reply.text
 
 
 async def test_check_relay_tells_what_is_offered(certificates: Certificates) -> None:
     async with MisbehavingServer(starttls=certificates.server, credentials=LOGIN) as server:
-        relay = Relay("default", "127.0.0.1", server.port, tls="required", tls_ca=certificates.ca, username=LOGIN[0], password=LOGIN[1])
+        relay = Relay(
+            "default",
+            "127.0.0.1",
+            server.port,
+            tls="required",
+            tls_ca=certificates.ca,
+            username=LOGIN[0],
+            password=LOGIN[1],
+        )
         offered = await check_relay(relay, hostname="", timeout=5)
         assert offered == "TLS, login, PIPELINING, 8BITMIME, SMTPUTF8, SIZE 67108864"
     with pytest.raises(ConnectFailed, match="refused"):
@@ -191,7 +235,11 @@ async def test_check_relay_tells_what_is_offered(certificates: Certificates) -> 
 @pytest.mark.parametrize("tls", ["none", "required", "implicit"])
 def test_uvloop_takes_a_transport_over_too(certificates: Certificates, tls: str) -> None:
     uvloop = pytest.importorskip("uvloop")
-    given = {"implicit": {"implicit_tls": certificates.server}, "required": {"starttls": certificates.server}, "none": {}}[tls]
+    given = {
+        "implicit": {"implicit_tls": certificates.server},
+        "required": {"starttls": certificates.server},
+        "none": {},
+    }[tls]
     message = b"Subject: x\r\n\r\n" + (b"y" * 70 + b"\r\n") * 20_000
     ready = threading.Event()
     found: list[Any] = []
@@ -212,7 +260,17 @@ def test_uvloop_takes_a_transport_over_too(certificates: Certificates, tls: str)
     server, loop, done = found
 
     async def deliver() -> None:
-        pool = SmtpPool(Relay("default", "127.0.0.1", server.port, tls=tls, tls_ca=certificates.ca if tls != "none" else ""), hostname="sender.example", **TIMES)  # type: ignore[arg-type]
+        pool = SmtpPool(
+            Relay(
+                "default",
+                "127.0.0.1",
+                server.port,
+                tls=tls,
+                tls_ca=certificates.ca if tls != "none" else "",
+            ),
+            hostname="sender.example",
+            **TIMES,
+        )  # type: ignore[arg-type]
         assert (await send(pool, "a@example.org", message=message))["a@example.org"].code == 250
         answers = await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(40)))
         assert {reply.code for answer in answers for reply in answer.values()} == {250}

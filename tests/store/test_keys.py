@@ -23,7 +23,10 @@ NOW = datetime(2026, 11, 24, 23, 59, 32, 251000, tzinfo=UTC)
     [
         (KEYS.email(ID), f"/babygun/emails/{ID}"),
         (KEYS.job(REF), f"/babygun/jobs/85/main.relay/{ID}"),
-        (KEYS.not_before(NOW, REF), f"/babygun/not-before/2026-11-24T23:59:32.251Z/{ID}/main.relay"),
+        (
+            KEYS.not_before(NOW, REF),
+            f"/babygun/not-before/2026-11-24T23:59:32.251Z/{ID}/main.relay",
+        ),
         (KEYS.owner(REF), f"/babygun/owners/{ID}/main.relay"),
         (KEYS.chunk(ID, 3), f"/babygun/contents/{ID}/0003"),
         (KEYS.log_entry(ID, 12), f"/babygun/log/{ID}/000012"),
@@ -35,7 +38,10 @@ NOW = datetime(2026, 11, 24, 23, 59, 32, 251000, tzinfo=UTC)
         (KEYS.revoked("t1"), "/babygun/revoked/t1"),
         (KEYS.idempotency("app", "a/b c"), "/babygun/idempotency/app/a%2Fb%20c"),
         (KEYS.cluster, "/babygun/cluster"),
-        (KEYS.retention("emails", NOW, 255), "/babygun/retention/emails/2026-11-24T23:59:32.251Z/ff"),
+        (
+            KEYS.retention("emails", NOW, 255),
+            "/babygun/retention/emails/2026-11-24T23:59:32.251Z/ff",
+        ),
     ],
 )
 def test_key_of_each_kind_is_as_documented(key: bytes, text: str) -> None:
@@ -54,7 +60,10 @@ def test_parse_of_every_built_key_gives_its_parts_back() -> None:
 
 def test_not_before_keys_sort_by_time_and_end_at_now() -> None:
     other = JobRef("ffffffff-ffff-7fff-bfff-ffffffffffff", "zz")
-    early, now, late = (KEYS.not_before(NOW + timedelta(milliseconds=ms), ref) for ms, ref in ((-1, other), (0, other), (1, REF)))
+    early, now, late = (
+        KEYS.not_before(NOW + timedelta(milliseconds=ms), ref)
+        for ms, ref in ((-1, other), (0, other), (1, REF))
+    )
     assert early < now < KEYS.due_until(NOW) < late
 
 
@@ -78,14 +87,24 @@ def test_ranges_of_neighbouring_kinds_do_not_overlap() -> None:
 def test_kept_log_entries_are_the_first_and_the_newest(newest: int, first: int) -> None:
     kept = [*range(first), *kept_log_seqs(newest, first)]  # with what the record itself tells of
     assert kept_log_seqs(1, 2) == []
-    assert kept[0] == 0 and kept[-1] == newest and len(kept) == min(newest + 1, LOG_ENTRIES) and kept == sorted(set(kept))
+    assert (
+        kept[0] == 0
+        and kept[-1] == newest
+        and len(kept) == min(newest + 1, LOG_ENTRIES)
+        and kept == sorted(set(kept))
+    )
 
 
 def test_ids_of_a_batch_are_the_same_each_time_and_sort_in_their_order() -> None:
     at, seed = 1_800_000_000_999_900_000, bytes(range(16))
     ids = email_ids(1000, at, seed)
-    assert ids == sorted(set(ids)) == email_ids(1000, at, seed) and ids[:10] == email_ids(10, at, seed)
-    assert all(map(is_email_id, ids)) and {created_ms(i) for i in ids} == {1_800_000_000_999, 1_800_000_001_000}
+    assert ids == sorted(set(ids)) == email_ids(1000, at, seed) and ids[:10] == email_ids(
+        10, at, seed
+    )
+    assert all(map(is_email_id, ids)) and {created_ms(i) for i in ids} == {
+        1_800_000_000_999,
+        1_800_000_001_000,
+    }
     assert len({shard_of(i) for i in ids}) > 200
     assert not {i[19:] for i in ids} & {i[19:] for i in email_ids(1000, at, bytes(16))}
 
@@ -96,11 +115,15 @@ def test_email_ids_are_uuid7_in_the_order_of_their_making() -> None:
     assert shard_of(ids[0]) == ids[0][-2:]
 
 
-@pytest.mark.parametrize("text", ["", ID.upper(), ID + "0", ID.replace("-7", "-4"), "../" + ID, ID[:-1] + "g", f"{ID}\n"])
+@pytest.mark.parametrize(
+    "text", ["", ID.upper(), ID + "0", ID.replace("-7", "-4"), "../" + ID, ID[:-1] + "g", f"{ID}\n"]
+)
 def test_email_id_of_another_form_is_refused(text: str) -> None:
     assert not is_email_id(text)
 
 
 def test_worker_ids_name_their_host_in_key_characters() -> None:
-    assert new_worker_id("Mail_Host.example").startswith("mail-host-example-") and "/" not in new_worker_id("a/b")
+    assert new_worker_id("Mail_Host.example").startswith(
+        "mail-host-example-"
+    ) and "/" not in new_worker_id("a/b")
     assert new_worker_id("") != new_worker_id("")

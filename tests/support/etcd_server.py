@@ -43,10 +43,18 @@ class EtcdServer:
     ``fsync=False`` only where a test is about something else than what survives a crash.
     """
 
-    def __init__(self, *flags: str, tls: tuple[Path, Path, Path] | None = None, fsync: bool = True, name: str = "test") -> None:
+    def __init__(
+        self,
+        *flags: str,
+        tls: tuple[Path, Path, Path] | None = None,
+        fsync: bool = True,
+        name: str = "test",
+    ) -> None:
         found = find_etcd()
         if found is None:
-            raise NoEtcd("no etcd to test with: run `make install`, or set BABYGUN_ETCD_BIN to an etcd executable")
+            raise NoEtcd(
+                "no etcd to test with: run `make install`, or set BABYGUN_ETCD_BIN to an etcd executable"
+            )
         self._binary = found.path
         self._flags = list(flags) + ([] if fsync else ["--unsafe-no-fsync"])
         self._tls = tls
@@ -92,16 +100,32 @@ class EtcdServer:
             *(f"--name={self.name}", f"--data-dir={self.data}", "--log-level=warn"),
             *(f"--listen-client-urls={self.endpoint}", f"--advertise-client-urls={self.endpoint}"),
             *(f"--listen-peer-urls={self.peer}", f"--initial-advertise-peer-urls={self.peer}"),
-            *(f"--initial-cluster={self.cluster}", f"--listen-metrics-urls=http://127.0.0.1:{self._health_port}"),
+            *(
+                f"--initial-cluster={self.cluster}",
+                f"--listen-metrics-urls=http://127.0.0.1:{self._health_port}",
+            ),
             *("--heartbeat-interval=20", "--election-timeout=200"),
             *self._flags,
         ]
         if self._tls:
             cert, key, ca = self._tls
-            arguments += [f"--cert-file={cert}", f"--key-file={key}", f"--trusted-ca-file={ca}", "--client-cert-auth"]
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("ETCD_")}
+            arguments += [
+                f"--cert-file={cert}",
+                f"--key-file={key}",
+                f"--trusted-ca-file={ca}",
+                "--client-cert-auth",
+            ]
+        environ = {
+            name: value for name, value in os.environ.items() if not name.startswith("ETCD_")
+        }
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen([self._binary, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ)
+            self._process = subprocess.Popen(
+                [self._binary, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environ,
+            )
 
     def answers(self) -> bool:
         """Waits until etcd has a leader and answers; False where it ended, or takes too long."""
@@ -167,7 +191,10 @@ class EtcdCluster:
     """Three members, of which any two carry on."""
 
     def __init__(self) -> None:
-        self.members = [EtcdServer("--heartbeat-interval=50", "--election-timeout=500", name=f"m{n}") for n in range(3)]
+        self.members = [
+            EtcdServer("--heartbeat-interval=50", "--election-timeout=500", name=f"m{n}")
+            for n in range(3)
+        ]
         self.endpoints = [member.endpoint for member in self.members]
         cluster = ",".join(member.cluster for member in self.members)
         for member in self.members:
@@ -202,9 +229,13 @@ class EtcdContainer:
         problem = self._run()
         if problem:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ResourceWarning)  # docker's client forgets the socket that could not be connected
+                warnings.simplefilter(
+                    "ignore", ResourceWarning
+                )  # docker's client forgets the socket that could not be connected
                 gc.collect()
-            raise NoEtcd(f"BABYGUN_TEST_ETCD=container, but no container could be started: {problem}")
+            raise NoEtcd(
+                f"BABYGUN_TEST_ETCD=container, but no container could be started: {problem}"
+            )
         port = int(self._container.get_exposed_port(2379))
         self.endpoint = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + _START
@@ -220,10 +251,14 @@ class EtcdContainer:
         from testcontainers.core.config import testcontainers_config
         from testcontainers.core.container import DockerContainer
 
-        testcontainers_config.ryuk_disabled = True  # stop() removes the container; its reaper would be another image to fetch
+        testcontainers_config.ryuk_disabled = (
+            True  # stop() removes the container; its reaper would be another image to fetch
+        )
         command = "etcd --listen-client-urls=http://0.0.0.0:2379 --advertise-client-urls=http://127.0.0.1:2379"
         try:
-            self._container = DockerContainer(CONTAINER_IMAGE).with_exposed_ports(2379).with_command(command)
+            self._container = (
+                DockerContainer(CONTAINER_IMAGE).with_exposed_ports(2379).with_command(command)
+            )
             self._container.start()
         except Exception as error:  # docker's client has many ways to say that there is no engine
             self._container = None

@@ -18,7 +18,13 @@ from tests.support.rig import changed
 
 def role_permissions(prefix: str) -> dict[str, list[Permission]]:
     """The permissions of babygun's roles, by user name."""
-    return {f"babygun-{role}": [Permission(start, end, right == "readwrite") for start, end, right in grants(Keys(prefix), role)] for role in RIGHTS}
+    return {
+        f"babygun-{role}": [
+            Permission(start, end, right == "readwrite")
+            for start, end, right in grants(Keys(prefix), role)
+        ]
+        for role in RIGHTS
+    }
 
 
 def as_user(settings: Settings, user: str) -> Settings:
@@ -26,12 +32,22 @@ def as_user(settings: Settings, user: str) -> Settings:
     return changed(settings, etcd_user=user, etcd_password=f"{user}'s")
 
 
-async def guard(server: EtcdServer, roles: Mapping[str, Collection[Permission]], *, without_role: Collection[str] = ()) -> None:
+async def guard(
+    server: EtcdServer,
+    roles: Mapping[str, Collection[Permission]],
+    *,
+    without_role: Collection[str] = (),
+) -> None:
     """Makes the users, each with a role of its name (but those in ``without_role``), and ``root``; turns authentication on."""
     async with EtcdClient([server.endpoint]) as client:
         await client.status()
         for name in ("root", *roles, *without_role):
-            await client.access("UserAdd", rpc.AuthUserAddRequest(name=name, password=f"{name}'s", options=rpc.UserAddOptions(no_password=False)))
+            await client.access(
+                "UserAdd",
+                rpc.AuthUserAddRequest(
+                    name=name, password=f"{name}'s", options=rpc.UserAddOptions(no_password=False)
+                ),
+            )
         async for _ in set_roles(client, roles):
             pass
         await enable(client)

@@ -71,14 +71,26 @@ async def check_invariants(store: Store) -> Snapshot:
         refs = {JobRef(email.id, queue): state for queue, state in email.queues.items()}
         for ref, state in refs.items():
             places = (ref in seen.jobs) + (ref in seen.waiting)
-            assert places == (0 if state.over else 1), f"{ref}: in {places} places, over: {state.over}"
-            assert state.over == all(r.over for r in email.recipients if r.queue == ref.queue), f"{ref}: queue and recipients disagree"
-        assert (email.status == "incomplete") == any(not s.over for s in refs.values()), f"{email.id}: {email.status}, {refs}"
+            assert places == (0 if state.over else 1), (
+                f"{ref}: in {places} places, over: {state.over}"
+            )
+            assert state.over == all(r.over for r in email.recipients if r.queue == ref.queue), (
+                f"{ref}: queue and recipients disagree"
+            )
+        assert (email.status == "incomplete") == any(not s.over for s in refs.values()), (
+            f"{email.id}: {email.status}, {refs}"
+        )
         entries = sorted(seen.logs.get(email.id, ()))
-        assert email.log_first == 0 or len(lifecycle.told(email)) == email.log_first, f"{email.id}: its record does not tell all entries before {email.log_first}"
-        assert entries == kept_log_seqs(email.log_seq, email.log_first), f"{email.id}: log entries {entries}, newest {email.log_seq}"
+        assert email.log_first == 0 or len(lifecycle.told(email)) == email.log_first, (
+            f"{email.id}: its record does not tell all entries before {email.log_first}"
+        )
+        assert entries == kept_log_seqs(email.log_seq, email.log_first), (
+            f"{email.id}: log entries {entries}, newest {email.log_seq}"
+        )
         ended = email.status != "incomplete"
-        assert bool(seen.leases[email.id]) == ended, f"{email.id} is {email.status}, and its lease {seen.leases[email.id]}"
+        assert bool(seen.leases[email.id]) == ended, (
+            f"{email.id} is {email.status}, and its lease {seen.leases[email.id]}"
+        )
         if not ended:
             assert seen.chunks.get(email.id) == email.chunks, f"{email.id}: chunks are missing"
         assert (email.id in seen.failed) == (email.status == "failed")

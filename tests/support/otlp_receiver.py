@@ -9,7 +9,10 @@ from types import TracebackType
 from typing import Any
 
 from aiohttp import web
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 
@@ -49,7 +52,12 @@ class OtlpReceiver:
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         await self._runner.cleanup()
 
     async def _take(self, request: web.Request) -> web.Response:
@@ -62,7 +70,10 @@ class OtlpReceiver:
                 self.spans += [_received(service, span) for span in scope.spans]
         async with self._arrived:
             self._arrived.notify_all()
-        return web.Response(body=ExportTraceServiceResponse().SerializeToString(), content_type="application/x-protobuf")
+        return web.Response(
+            body=ExportTraceServiceResponse().SerializeToString(),
+            content_type="application/x-protobuf",
+        )
 
     def named(self, name: str) -> list[Received]:
         return [span for span in self.spans if span.name == name]
@@ -76,7 +87,17 @@ def _received(service: str, span: Span) -> Received:
     kind = Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_").lower()
     ids = span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()
     failed = span.status.code == Status.STATUS_CODE_ERROR
-    return Received(service, span.name, kind, *ids, span.trace_state, span.start_time_unix_nano, span.end_time_unix_nano, failed, _attributes(span.attributes))
+    return Received(
+        service,
+        span.name,
+        kind,
+        *ids,
+        span.trace_state,
+        span.start_time_unix_nano,
+        span.end_time_unix_nano,
+        failed,
+        _attributes(span.attributes),
+    )
 
 
 def _attributes(pairs: Any) -> dict[str, Any]:
@@ -85,4 +106,8 @@ def _attributes(pairs: Any) -> dict[str, Any]:
 
 def _value(value: Any) -> Any:
     kind = value.WhichOneof("value")
-    return [_value(v) for v in value.array_value.values] if kind == "array_value" else getattr(value, kind)
+    return (
+        [_value(v) for v in value.array_value.values]
+        if kind == "array_value"
+        else getattr(value, kind)
+    )

@@ -33,22 +33,42 @@ class Rig:
         self.store, self.settings = store, settings
         self._routes = load_routes(settings)
 
-    async def send(self, *to: str, sender: str = "me@example.com", subject: str = "hello", send_at: Any = None, **content: Any) -> str:
+    async def send(
+        self,
+        *to: str,
+        sender: str = "me@example.com",
+        subject: str = "hello",
+        send_at: Any = None,
+        **content: Any,
+    ) -> str:
         """Accepts an email as the API does; returns its id."""
         email, packed = self.email(*to, sender=sender, subject=subject, **content)
         return (await accept(self.store, email, packed, now=utc_now(), send_at=send_at)).email_id
 
-    def email(self, *to: str, sender: str = "me@example.com", subject: str = "hello", **content: Any) -> tuple[Email, bytes]:
-        packed = codec.encode_content(Content(sender, subject, to, **({"body": "Hello\n"} | content)))
-        recipients = tuple(Recipient(address, "to", self._routes.queue_for(address)) for address in to)
-        return Email(new_email_id(), "client", sender, subject, recipients, {}, utc_now(), utc_now()), packed
+    def email(
+        self, *to: str, sender: str = "me@example.com", subject: str = "hello", **content: Any
+    ) -> tuple[Email, bytes]:
+        packed = codec.encode_content(
+            Content(sender, subject, to, **({"body": "Hello\n"} | content))
+        )
+        recipients = tuple(
+            Recipient(address, "to", self._routes.queue_for(address)) for address in to
+        )
+        return Email(
+            new_email_id(), "client", sender, subject, recipients, {}, utc_now(), utc_now()
+        ), packed
 
     async def send_as_before(self, *to: str, **content: Any) -> str:
         """Accepts an e-mail as did a version that wrote the log's first entry as a key, while no worker runs; returns its id."""
         email_id = await self.send(*to, **content)
         email, keys = await self.get(email_id), self.store.keys
-        record, entry = codec.encode_state(replace(email, log_first=0, send_at=None)), codec.encode_state(told(email)[0])
-        await self.store.client.txn(Txn([], [put(keys.email(email_id), record), put(keys.log_entry(email_id, 0), entry)]))
+        record, entry = (
+            codec.encode_state(replace(email, log_first=0, send_at=None)),
+            codec.encode_state(told(email)[0]),
+        )
+        await self.store.client.txn(
+            Txn([], [put(keys.email(email_id), record), put(keys.log_entry(email_id, 0), entry)])
+        )
         return email_id
 
     async def get(self, email_id: str) -> Email:
@@ -68,8 +88,16 @@ class Rig:
         """The records, once all of them are over. Waits on a watch."""
         rest, emails = set(email_ids), {}
         async with asyncio.timeout(within):
-            found = await self.store.client.range(self.store.keys.emails, range_end(self.store.keys.emails))
-            async with watch(self.store.client, self.store.keys.emails, range_end(self.store.keys.emails), revision=found.revision + 1, deletes=False) as batches:
+            found = await self.store.client.range(
+                self.store.keys.emails, range_end(self.store.keys.emails)
+            )
+            async with watch(
+                self.store.client,
+                self.store.keys.emails,
+                range_end(self.store.keys.emails),
+                revision=found.revision + 1,
+                deletes=False,
+            ) as batches:
                 values = [kv.value for kv in found.kvs]
                 while True:
                     for email in map(codec.decode_email, values):
@@ -85,7 +113,9 @@ class Rig:
         key = self.store.keys.email(email_id)  # changes with every entry
         async with asyncio.timeout(within):
             found = await self.store.client.range(key, range_end(key))
-            async with watch(self.store.client, key, range_end(key), revision=found.revision + 1, deletes=False) as batches:
+            async with watch(
+                self.store.client, key, range_end(key), revision=found.revision + 1, deletes=False
+            ) as batches:
                 while True:
                     for entry in await self.log(email_id):
                         if entry.event == event:
@@ -94,14 +124,22 @@ class Rig:
 
     async def owned(self, email_id: str, within: float = 20.0) -> str:
         """Who owns a job of the email, once somebody does."""
-        return str(await self.seen(self.store.keys.email_owners(email_id), lambda value: codec.decode_owner(value).worker_id, within))
+        return str(
+            await self.seen(
+                self.store.keys.email_owners(email_id),
+                lambda value: codec.decode_owner(value).worker_id,
+                within,
+            )
+        )
 
     async def seen(self, prefix: bytes, pick: Any, within: float) -> Any:
         """What ``pick`` makes of the first value under the prefix that it doesn't answer None for."""
         client = self.store.client
         async with asyncio.timeout(within):
             found = await client.range(prefix, range_end(prefix))
-            async with watch(client, prefix, range_end(prefix), revision=found.revision + 1, deletes=False) as batches:
+            async with watch(
+                client, prefix, range_end(prefix), revision=found.revision + 1, deletes=False
+            ) as batches:
                 values = [kv.value for kv in found.kvs]
                 while True:
                     for value in values:
@@ -115,7 +153,9 @@ class Rig:
         async with asyncio.timeout(within):
             found = await client.range(prefix, range_end(prefix), keys_only=True)
             keys = {kv.key for kv in found.kvs}
-            async with watch(client, prefix, range_end(prefix), revision=found.revision + 1) as batches:
+            async with watch(
+                client, prefix, range_end(prefix), revision=found.revision + 1
+            ) as batches:
                 while len(keys) != count:
                     for event in (await anext(batches)).events:
                         (keys.add if event.type == "put" else keys.discard)(event.kv.key)
@@ -142,11 +182,19 @@ class Rig:
     async def worker_process(self, **changes: Any) -> AsyncIterator[WorkerProcess]:
         """A worker in a process of its own, registered."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "babygun", "worker", env=environment(changed(self.settings, **changes)), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+            sys.executable,
+            "-m",
+            "babygun",
+            "worker",
+            env=environment(changed(self.settings, **changes)),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
         )
         worker = WorkerProcess(process)
         try:
-            worker.id = await self.seen(self.store.keys.workers, lambda value: _worker_of(value, process.pid), 20)
+            worker.id = await self.seen(
+                self.store.keys.workers, lambda value: _worker_of(value, process.pid), 20
+            )
             yield worker
         finally:
             await worker.end()
@@ -214,12 +262,18 @@ def environment(settings: Settings) -> dict[str, str]:
     for row in table():
         value = getattr(settings, row.name)
         if value != getattr(Settings(), row.name):
-            environ[f"BABYGUN_{row.name.upper()}"] = _text(value) if not isinstance(value, dict) else json.dumps(value)
+            environ[f"BABYGUN_{row.name.upper()}"] = (
+                _text(value) if not isinstance(value, dict) else json.dumps(value)
+            )
     return environ
 
 
 def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+    return (
+        ", ".join(map(str, value))
+        if isinstance(value, Sequence) and not isinstance(value, str)
+        else str(value)
+    )
 
 
 @asynccontextmanager

@@ -11,11 +11,17 @@ class Scraped:
     """The samples of one answer."""
 
     def __init__(self, text: str) -> None:
-        self._samples = {(sample.name, frozenset(sample.labels.items())): float(sample.value) for family in text_string_to_metric_families(text) for sample in family.samples}
+        self._samples = {
+            (sample.name, frozenset(sample.labels.items())): float(sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
 
     def get(self, name: str, **labels: str) -> float | None:
         """One sample; None where it is absent. ``class_`` stands for the label ``class``."""
-        return self._samples.get((name, frozenset((key.rstrip("_"), value) for key, value in labels.items())))
+        return self._samples.get(
+            (name, frozenset((key.rstrip("_"), value) for key, value in labels.items()))
+        )
 
     def since(self, before: Scraped, name: str, **labels: str) -> float:
         """How much a counter has grown."""

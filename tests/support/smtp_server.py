@@ -105,7 +105,12 @@ class MisbehavingServer:
         await self.start()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self.stop()
 
     @property
@@ -121,7 +126,9 @@ class MisbehavingServer:
     async def start(self) -> None:
         """Listens; after :meth:`stop` on the same port again."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Session(self, loop), self.host, self.port, ssl=self.implicit_tls, backlog=1024)
+        self._server = await loop.create_server(
+            lambda: _Session(self, loop), self.host, self.port, ssl=self.implicit_tls, backlog=1024
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -156,7 +163,9 @@ class MisbehavingServer:
             try:
                 await asyncio.wait_for(waiter, within)
             except TimeoutError:
-                raise AssertionError(f"{len(self.messages)} of {count} messages came within {within:g} s; attempts: {dict(self.attempts.most_common(10))}") from None
+                raise AssertionError(
+                    f"{len(self.messages)} of {count} messages came within {within:g} s; attempts: {dict(self.attempts.most_common(10))}"
+                ) from None
         return self.messages
 
     def to(self, recipient: str) -> list[Message]:
@@ -192,7 +201,9 @@ class MisbehavingServer:
             if times and attempt <= int(times[1]):
                 return f"451 4.3.0 Not yet ({attempt} of {times[1]})"
         else:
-            return next((reply for prefix, reply in _AT_RCPT.items() if local.startswith(prefix)), "")
+            return next(
+                (reply for prefix, reply in _AT_RCPT.items() if local.startswith(prefix)), ""
+            )
         return ""
 
     async def answer_message(self, recipients: list[str]) -> str:
@@ -200,13 +211,19 @@ class MisbehavingServer:
             if recipient in self.message:
                 answer = await _ask(self.message[recipient], self.attempts[recipient])
             else:
-                answer = next((reply for prefix, reply in _AT_DOT.items() if recipient.startswith(prefix)), "")
+                answer = next(
+                    (reply for prefix, reply in _AT_DOT.items() if recipient.startswith(prefix)), ""
+                )
             if answer:
                 return answer
         return ""
 
 
-_AT_DOT = {"softdata": "451 4.3.0 Try that again", "harddata": "554 5.7.1 Not this message", "drop-dot": HANG_UP}
+_AT_DOT = {
+    "softdata": "451 4.3.0 Try that again",
+    "harddata": "554 5.7.1 Not this message",
+    "drop-dot": HANG_UP,
+}
 _AT_RCPT = {
     "softdata": "",
     "harddata": "",
@@ -225,7 +242,9 @@ async def _ask(answer: Answer, attempt: int) -> str:
 
 
 class _Session(SMTP):  # type: ignore[misc]
-    line_length_limit = 64 * 1024  # also how much aiosmtpd reads ahead: pipelined input comes in larger pieces; lines of a message are checked below
+    line_length_limit = (
+        64 * 1024
+    )  # also how much aiosmtpd reads ahead: pipelined input comes in larger pieces; lines of a message are checked below
 
     def __init__(self, owner: MisbehavingServer, loop: asyncio.AbstractEventLoop) -> None:
         self.owner = owner
@@ -248,9 +267,13 @@ class _Session(SMTP):  # type: ignore[misc]
     def cut(self) -> None:
         transport: Any = self._original_transport or self.transport
         if transport is not None:
-            with suppress(AttributeError):  # Python 3.11.2's TLS transport raises it where it is closed already
+            with suppress(
+                AttributeError
+            ):  # Python 3.11.2's TLS transport raises it where it is closed already
                 transport.abort()
-        if self._tls_protocol is not None and self.session.ssl is None:  # in the middle of a TLS handshake nobody tells us of its end
+        if (
+            self._tls_protocol is not None and self.session.ssl is None
+        ):  # in the middle of a TLS handshake nobody tells us of its end
             self._handler_coroutine.cancel()
             if not self.gone.done():
                 self.gone.set_result(None)
@@ -298,7 +321,9 @@ class _Session(SMTP):  # type: ignore[misc]
         await super()._handle_client()
 
     def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
-        match = _PLAIN_PATH.fullmatch(arg)  # the parser of the standard library, which aiosmtpd uses, takes a tenth of a millisecond
+        match = _PLAIN_PATH.fullmatch(
+            arg
+        )  # the parser of the standard library, which aiosmtpd uses, takes a tenth of a millisecond
         if match:
             return match[1] or "<>", match[2]
         address: tuple[str | None, str | None] = super()._getaddr(arg)
@@ -341,7 +366,9 @@ class _Session(SMTP):  # type: ignore[misc]
         self.cut()
         await asyncio.Event().wait()  # until connection_lost() cancels this
 
-    def _check_login(self, server: SMTP, session: Any, envelope: Any, mechanism: str, login: Any) -> AuthResult:
+    def _check_login(
+        self, server: SMTP, session: Any, envelope: Any, mechanism: str, login: Any
+    ) -> AuthResult:
         self.owner.commands["AUTH"] += 1
         given = (login.login.decode(), login.password.decode())
         return AuthResult(success=given == self.owner.credentials, handled=False, auth_data=login)
@@ -353,14 +380,23 @@ class _Hooks:
     def __init__(self, owner: MisbehavingServer) -> None:
         self._owner = owner
 
-    async def handle_EHLO(self, server: _Session, session: Any, envelope: Any, hostname: str, responses: list[str]) -> list[str]:
+    async def handle_EHLO(
+        self, server: _Session, session: Any, envelope: Any, hostname: str, responses: list[str]
+    ) -> list[str]:
         owner = self._owner
         session.host_name = hostname
         hidden = {"250-AUTH" * (owner.credentials is None), "250-8BITMIME" * (not owner.eight_bit)}
         kept = [line for line in responses[:-1] if line.split(" ")[0] not in hidden]
-        return [*kept, *["250-PIPELINING"] * owner.pipelining, *["250-CHUNKING"] * owner.chunking, "250 ENHANCEDSTATUSCODES"]
+        return [
+            *kept,
+            *["250-PIPELINING"] * owner.pipelining,
+            *["250-CHUNKING"] * owner.chunking,
+            "250 ENHANCEDSTATUSCODES",
+        ]
 
-    async def handle_MAIL(self, server: _Session, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+    async def handle_MAIL(
+        self, server: _Session, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
         owner = self._owner
         sender = "" if address == "<>" else address
         if owner.credentials and not session.authenticated:
@@ -376,7 +412,9 @@ class _Hooks:
         server.transaction(True)
         return "250 2.1.0 Sender ok"
 
-    async def handle_RCPT(self, server: _Session, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+    async def handle_RCPT(
+        self, server: _Session, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
         reply = await self._owner.answer_rcpt(address, len(envelope.rcpt_tos))
         if reply == HANG_UP:
             await server.hang_up()
@@ -399,7 +437,17 @@ class _Hooks:
             sender = "" if envelope.mail_from == "<>" else envelope.mail_from
             user = session.auth_data.login.decode() if session.auth_data else ""
             tls = session.ssl is not None or owner.implicit_tls is not None
-            owner.record(Message(sender, tuple(envelope.rcpt_tos), data, server.number, tuple(envelope.mail_options), user, tls))
+            owner.record(
+                Message(
+                    sender,
+                    tuple(envelope.rcpt_tos),
+                    data,
+                    server.number,
+                    tuple(envelope.mail_options),
+                    user,
+                    tls,
+                )
+            )
         if answer == HANG_UP:
             await server.hang_up()
         return answer or f"250 2.0.0 Taken as {len(owner.messages)}"

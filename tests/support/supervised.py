@@ -33,7 +33,9 @@ class Supervised:
     async def until(self, words: str, count: int = 1) -> str:
         """The ``count``-th line with these words."""
         async with asyncio.timeout(20), self._more:
-            await self._more.wait_for(lambda: len(self.lines(words)) >= count or self._listening.done())
+            await self._more.wait_for(
+                lambda: len(self.lines(words)) >= count or self._listening.done()
+            )
             return self.lines(words)[count - 1]
 
     def lines(self, words: str) -> list[str]:
@@ -41,7 +43,10 @@ class Supervised:
 
     async def up(self) -> list[int]:
         """The process ids, once all are up."""
-        return [int(pid) for pid in re.findall(r"\d+", (await self.until(" pids=")).partition(" pids=")[2])]
+        return [
+            int(pid)
+            for pid in re.findall(r"\d+", (await self.until(" pids=")).partition(" pids=")[2])
+        ]
 
     async def ended(self) -> int:
         """Its exit status, when nothing is left that it started: nobody has its output open any more."""
@@ -59,7 +64,13 @@ class Supervised:
 
 @asynccontextmanager
 async def supervised(*command: str, env: dict[str, str] | None = None) -> AsyncIterator[Supervised]:
-    process = await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True)
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
     run = Supervised(process)
     try:
         yield run
@@ -70,5 +81,7 @@ async def supervised(*command: str, env: dict[str, str] | None = None) -> AsyncI
 @asynccontextmanager
 async def processes(settings: Settings, *words: str) -> AsyncIterator[Supervised]:
     """``babygun …`` with these settings; it must not be waited for to be up, as it may be meant to fail."""
-    async with supervised(sys.executable, "-m", "babygun", *words, env=environment(settings)) as run:
+    async with supervised(
+        sys.executable, "-m", "babygun", *words, env=environment(settings)
+    ) as run:
         yield run

@@ -18,13 +18,24 @@ from tests.support.rig import Rig
 from tests.support.smtp_server import HANG_UP, MisbehavingServer
 
 
-async def test_email_to_one_recipient_is_delivered_and_complete(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_email_to_one_recipient_is_delivered_and_complete(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     async with rig.worker() as worker:
         email_id = await rig.send("ann@example.org", subject="Grüße", body="Zeile\n")
         [email] = await rig.ended(email_id)
-        assert (email.status, email.tries, email.worker_id) == ("complete", 1, worker.membership.worker_id)
+        assert (email.status, email.tries, email.worker_id) == (
+            "complete",
+            1,
+            worker.membership.worker_id,
+        )
         [recipient] = email.recipients
-        assert (recipient.status, recipient.status_code, recipient.enhanced_code, recipient.tries) == ("delivered", 250, "2.0.0", 1)
+        assert (
+            recipient.status,
+            recipient.status_code,
+            recipient.enhanced_code,
+            recipient.tries,
+        ) == ("delivered", 250, "2.0.0", 1)
         assert await rig.events(email_id) == ["accepted", "delivered"]
         [message] = smtp.messages
         assert (message.sender, message.recipients) == ("me@example.com", ("ann@example.org",))
@@ -33,7 +44,9 @@ async def test_email_to_one_recipient_is_delivered_and_complete(rig: Rig, smtp: 
         await check_invariants(rig.store)
 
 
-async def test_each_line_about_an_attempt_names_email_queue_and_worker(rig: Rig, smtp: MisbehavingServer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_each_line_about_an_attempt_names_email_queue_and_worker(
+    rig: Rig, smtp: MisbehavingServer, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, "babygun"):
         email_id = await rig.send("ann@example.org")
         gone = await rig.send("ann@example.org")
@@ -43,7 +56,9 @@ async def test_each_line_about_an_attempt_names_email_queue_and_worker(rig: Rig,
             worker_id = worker.membership.worker_id
     lines = [(record.message, record.fields) for record in caplog.records]  # type: ignore[attr-defined]
     attempts = [(event, fields) for event, fields in lines if "email_id" in fields]
-    assert {"attempt over", "an e-mail's content is gone", "result waits for etcd"} <= {event for event, _ in attempts}
+    assert {"attempt over", "an e-mail's content is gone", "result waits for etcd"} <= {
+        event for event, _ in attempts
+    }
     for event, fields in attempts:
         assert fields["email_id"] in (email_id, gone), event
         assert (fields["queue"], fields["worker_id"]) == ("main", worker_id), event
@@ -52,26 +67,103 @@ async def test_each_line_about_an_attempt_names_email_queue_and_worker(rig: Rig,
 @pytest.mark.parametrize(
     ("recipient", "status", "recipient_status", "code", "reply_class", "tries", "events"),
     [
-        ("soft@example.org", "failed", "expired", 451, "temporary", 3, ["accepted", "deferred", "deferred", "expired"]),
+        (
+            "soft@example.org",
+            "failed",
+            "expired",
+            451,
+            "temporary",
+            3,
+            ["accepted", "deferred", "deferred", "expired"],
+        ),
         ("hard@example.org", "failed", "bounced", 550, "bad_mailbox", 1, ["accepted", "bounced"]),
-        ("full@example.org", "failed", "expired", 552, "mailbox_full", 3, ["accepted", "deferred", "deferred", "expired"]),
-        ("softdata@example.org", "failed", "expired", 451, "temporary", 3, ["accepted", "deferred", "deferred", "expired"]),
+        (
+            "full@example.org",
+            "failed",
+            "expired",
+            552,
+            "mailbox_full",
+            3,
+            ["accepted", "deferred", "deferred", "expired"],
+        ),
+        (
+            "softdata@example.org",
+            "failed",
+            "expired",
+            451,
+            "temporary",
+            3,
+            ["accepted", "deferred", "deferred", "expired"],
+        ),
         ("harddata@example.org", "failed", "bounced", 554, "policy", 1, ["accepted", "bounced"]),
-        ("drop-data@example.org", "failed", "expired", None, "network", 3, ["accepted", "deferred", "deferred", "expired"]),
-        ("drop-dot@example.org", "failed", "expired", None, "uncertain", 3, ["accepted", "deferred", "deferred", "expired"]),
-        ("flaky-1@example.org", "complete", "delivered", 250, "delivered", 2, ["accepted", "deferred", "delivered"]),
-        ("flaky-2@example.org", "complete", "delivered", 250, "delivered", 3, ["accepted", "deferred", "deferred", "delivered"]),
-        ("slow@example.org", "complete", "delivered", 250, "delivered", 1, ["accepted", "delivered"]),
+        (
+            "drop-data@example.org",
+            "failed",
+            "expired",
+            None,
+            "network",
+            3,
+            ["accepted", "deferred", "deferred", "expired"],
+        ),
+        (
+            "drop-dot@example.org",
+            "failed",
+            "expired",
+            None,
+            "uncertain",
+            3,
+            ["accepted", "deferred", "deferred", "expired"],
+        ),
+        (
+            "flaky-1@example.org",
+            "complete",
+            "delivered",
+            250,
+            "delivered",
+            2,
+            ["accepted", "deferred", "delivered"],
+        ),
+        (
+            "flaky-2@example.org",
+            "complete",
+            "delivered",
+            250,
+            "delivered",
+            3,
+            ["accepted", "deferred", "deferred", "delivered"],
+        ),
+        (
+            "slow@example.org",
+            "complete",
+            "delivered",
+            250,
+            "delivered",
+            1,
+            ["accepted", "delivered"],
+        ),
     ],
 )
 async def test_outcome_of_each_misbehaviour_is_recorded_as_what_it_is(
-    rig: Rig, recipient: str, status: str, recipient_status: str, code: int | None, reply_class: str, tries: int, events: list[str]
+    rig: Rig,
+    recipient: str,
+    status: str,
+    recipient_status: str,
+    code: int | None,
+    reply_class: str,
+    tries: int,
+    events: list[str],
 ) -> None:
     async with rig.worker():
         email_id = await rig.send(recipient)
         [email] = await rig.ended(email_id)
         got = email.recipients[0]
-        assert (email.status, got.status, got.status_code, got.reply_class, got.tries) == (status, recipient_status, code, reply_class, tries)
+        assert (email.status, got.status, got.status_code, got.reply_class, got.tries) == (
+            status,
+            recipient_status,
+            code,
+            reply_class,
+            tries,
+        )
         assert await rig.events(email_id) == events
         await check_invariants(rig.store)
 
@@ -86,7 +178,9 @@ async def test_greylisted_email_waits_as_long_as_the_server_asked(rig: Rig) -> N
         assert {ref.email_id for ref in seen.waiting} == {email_id}
 
 
-async def test_mixed_recipients_are_told_apart_and_only_the_soft_ones_tried_again(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_mixed_recipients_are_told_apart_and_only_the_soft_ones_tried_again(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     async with rig.worker():
         email_id = await rig.send("ann@example.org", "hard@example.org", "flaky-1@example.org")
         [email] = await rig.ended(email_id)
@@ -95,12 +189,21 @@ async def test_mixed_recipients_are_told_apart_and_only_the_soft_ones_tried_agai
             "hard@example.org": ("bounced", 1),
             "flaky-1@example.org": ("delivered", 2),
         }
-        assert (email.status, email.status_reason) == ("failed", "1 of 3 recipients not reached: 1 bounced (bad_mailbox)")
-        assert smtp.attempts == {"ann@example.org": 1, "hard@example.org": 1, "flaky-1@example.org": 2}
+        assert (email.status, email.status_reason) == (
+            "failed",
+            "1 of 3 recipients not reached: 1 bounced (bad_mailbox)",
+        )
+        assert smtp.attempts == {
+            "ann@example.org": 1,
+            "hard@example.org": 1,
+            "flaky-1@example.org": 2,
+        }
         assert len({BytesParser().parsebytes(m.data)["Message-ID"] for m in smtp.messages}) == 1
 
 
-async def test_uncertain_delivery_is_sent_again_as_the_same_message(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_uncertain_delivery_is_sent_again_as_the_same_message(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     smtp.message["ann@example.org"] = lambda attempt: HANG_UP if attempt == 1 else ""
     async with rig.worker():
         email_id = await rig.send("ann@example.org")
@@ -111,7 +214,9 @@ async def test_uncertain_delivery_is_sent_again_as_the_same_message(rig: Rig, sm
     assert first.reply_class == "uncertain" and first.status_code is None
 
 
-async def test_too_many_recipients_for_a_transaction_are_split_without_a_try(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_too_many_recipients_for_a_transaction_are_split_without_a_try(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     smtp.max_recipients = 4
     recipients = [f"r{n}@example.org" for n in range(10)]
     async with rig.worker():
@@ -120,15 +225,23 @@ async def test_too_many_recipients_for_a_transaction_are_split_without_a_try(rig
     assert [len(m.recipients) for m in smtp.messages] == [4, 4, 2]
 
 
-async def test_server_that_takes_not_one_of_too_many_is_tried_later(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_server_that_takes_not_one_of_too_many_is_tried_later(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     smtp.rcpt = {f"r{n}@example.org": "452 4.5.3 Too many recipients" for n in range(3)}
     async with rig.worker():
         [email] = await rig.ended(await rig.send(*smtp.rcpt))
-    assert email.status == "failed" and {(r.reply_class, r.tries) for r in email.recipients} == {("too_many_recipients", 3)}
+    assert email.status == "failed" and {(r.reply_class, r.tries) for r in email.recipients} == {
+        ("too_many_recipients", 3)
+    }
 
 
-async def test_lost_step_is_repeated_on_a_fresh_connection_without_a_try(rig: Rig, smtp: MisbehavingServer) -> None:
-    smtp.rcpt["ann@example.org"] = lambda attempt: "503 5.5.1 Bad sequence of commands" if attempt == 1 else ""
+async def test_lost_step_is_repeated_on_a_fresh_connection_without_a_try(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
+    smtp.rcpt["ann@example.org"] = lambda attempt: (
+        "503 5.5.1 Bad sequence of commands" if attempt == 1 else ""
+    )
     async with rig.worker():
         [email] = await rig.ended(await rig.send("ann@example.org"))
     assert (email.status, email.tries, smtp.sessions) == ("complete", 1, 2)
@@ -137,7 +250,12 @@ async def test_lost_step_is_repeated_on_a_fresh_connection_without_a_try(rig: Ri
 async def test_attachment_of_5_mb_arrives_byte_for_byte(rig: Rig, smtp: MisbehavingServer) -> None:
     data = bytes(range(256)) * 20_480
     async with rig.worker():
-        [email] = await rig.ended(await rig.send("ann@example.org", attachments=(Attachment("a.bin", "application/octet-stream", data),)))
+        [email] = await rig.ended(
+            await rig.send(
+                "ann@example.org",
+                attachments=(Attachment("a.bin", "application/octet-stream", data),),
+            )
+        )
     assert email.status == "complete" and email.chunks == 7
     parsed = BytesParser(policy=policy.default).parsebytes(smtp.messages[0].data)
     [attachment] = parsed.iter_attachments()  # type: ignore[attr-defined]
@@ -167,7 +285,9 @@ async def test_200_sends_run_at_once_on_one_loop(rig: Rig, smtp: MisbehavingServ
         assert {e.status for e in await rig.ended(*ids)} == {"complete"}
 
 
-async def test_email_for_a_relay_that_is_gone_from_the_settings_is_kept_and_told(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_email_for_a_relay_that_is_gone_from_the_settings_is_kept_and_told(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     email_id = await rig.send("ann@example.org")
     async with rig.worker(relays={"new": {"url": smtp.url}}):
         [email] = await rig.ended(email_id)
@@ -175,7 +295,9 @@ async def test_email_for_a_relay_that_is_gone_from_the_settings_is_kept_and_told
     assert "no relay called main" in (email.recipients[0].status_reason or "")
 
 
-async def test_relay_that_is_down_defers_and_delivers_when_it_is_back(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_relay_that_is_down_defers_and_delivers_when_it_is_back(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     await smtp.stop()
     async with rig.worker():
         email_id = await rig.send("ann@example.org")
@@ -188,7 +310,14 @@ async def test_relay_that_is_down_defers_and_delivers_when_it_is_back(rig: Rig, 
 
 async def test_checkins_of_a_worker_show_it_alive(rig: Rig) -> None:
     async with rig.worker() as worker:
-        await rig.seen(rig.store.keys.workers, lambda value: True if b'"checkins":3' in value else None, 10)
+        await rig.seen(
+            rig.store.keys.workers, lambda value: True if b'"checkins":3' in value else None, 10
+        )
         [record] = await list_workers(rig.store)
-        assert record.id == worker.membership.worker_id and record.slice == (0, 256) and record.checkins >= 3 and record.ip == "127.0.0.1"
+        assert (
+            record.id == worker.membership.worker_id
+            and record.slice == (0, 256)
+            and record.checkins >= 3
+            and record.ip == "127.0.0.1"
+        )
     assert await list_workers(rig.store) == []

@@ -43,7 +43,9 @@ def hang_once(smtp: MisbehavingServer, recipient: str) -> asyncio.Event:
     return released
 
 
-async def test_worker_killed_while_sending_is_replaced_within_its_lease_and_two_seconds(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_worker_killed_while_sending_is_replaced_within_its_lease_and_two_seconds(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     released = hang_once(smtp, "ann@example.org")
     async with rig.worker_process() as first:
         email_id = await rig.send("ann@example.org")
@@ -63,7 +65,9 @@ async def test_worker_killed_while_sending_is_replaced_within_its_lease_and_two_
             await check_invariants(rig.store)
 
 
-async def test_worker_paused_past_its_lease_writes_nothing_when_it_wakes(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_worker_paused_past_its_lease_writes_nothing_when_it_wakes(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     released = hang_once(smtp, "ann@example.org")
     async with rig.worker_process() as first:
         email_id = await rig.send("ann@example.org")
@@ -74,18 +78,31 @@ async def test_worker_paused_past_its_lease_writes_nothing_when_it_wakes(rig: Ri
             assert email.worker_id == second.id and len(smtp.messages) == 1
             first.resume()
             released.set()  # now the server takes the first worker's recipient, too: the message must not follow
-            back = await rig.seen(rig.store.keys.workers, lambda value: True if b'"pid":%d,' % first.process.pid in value and first.id.encode() not in value else None, 10)
+            back = await rig.seen(
+                rig.store.keys.workers,
+                lambda value: (
+                    True
+                    if b'"pid":%d,' % first.process.pid in value and first.id.encode() not in value
+                    else None
+                ),
+                10,
+            )
             assert back, "it registers again, under a new id"
             again = await rig.send("bob@example.org")
             await rig.ended(again)
         assert await first.terminate(10) == 0
         assert "not sent: the lease can't be trusted" in first.log
     assert await rig.get(email_id) == email, "the record is as the second worker left it"
-    assert Counter(m.recipients for m in smtp.messages) == {("ann@example.org",): 1, ("bob@example.org",): 1}
+    assert Counter(m.recipients for m in smtp.messages) == {
+        ("ann@example.org",): 1,
+        ("bob@example.org",): 1,
+    }
     await check_invariants(rig.store)
 
 
-async def test_worker_told_to_stop_finishes_what_is_in_flight_and_releases_the_rest(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_worker_told_to_stop_finishes_what_is_in_flight_and_releases_the_rest(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     under_way = asyncio.Event()
 
     async def slow(attempt: int) -> str:
@@ -103,7 +120,11 @@ async def test_worker_told_to_stop_finishes_what_is_in_flight_and_releases_the_r
         assert await worker.terminate(6) == 0
     seen = await check_invariants(rig.store)
     assert {seen.emails[email_id].status for email_id in slow_ones} == {"complete"}
-    assert seen.emails[stuck].status == "incomplete" and not seen.owners and seen.jobs == {JobRef(stuck, "main")}
+    assert (
+        seen.emails[stuck].status == "incomplete"
+        and not seen.owners
+        and seen.jobs == {JobRef(stuck, "main")}
+    )
     smtp.release()
     async with rig.worker():
         assert (await rig.ended(stuck))[0].tries == 1, "a released job has used no try"
@@ -112,10 +133,14 @@ async def test_worker_told_to_stop_finishes_what_is_in_flight_and_releases_the_r
 async def test_worker_told_to_stop_while_idle_leaves_at_once(rig: Rig) -> None:
     async with rig.worker_process() as worker:
         assert await worker.terminate(3) == 0
-    assert not (await rig.store.client.range(rig.store.keys.workers, rig.store.keys.workers + b"\xff")).kvs
+    assert not (
+        await rig.store.client.range(rig.store.keys.workers, rig.store.keys.workers + b"\xff")
+    ).kvs
 
 
-async def test_claim_that_took_effect_after_it_was_given_up_is_released(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_claim_that_took_effect_after_it_was_given_up_is_released(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     async with rig.worker(reconcile_interval=0.5) as worker:
         session = worker.membership.session
         assert session is not None
@@ -133,13 +158,20 @@ async def test_claim_that_took_effect_after_it_was_given_up_is_released(rig: Rig
 async def _claimed_behind_its_back(rig: Rig, worker_id: str, lease_id: int) -> str:
     email, packed = rig.email("ann@example.org")
     new = prepare(rig.store, email, packed, now=utc_now())
-    owner = put(rig.store.keys.owner(JobRef(email.id, "main")), codec.encode_state(Owner(worker_id, "lost", utc_now())), lease_id)
+    owner = put(
+        rig.store.keys.owner(JobRef(email.id, "main")),
+        codec.encode_state(Owner(worker_id, "lost", utc_now())),
+        lease_id,
+    )
     await rig.store.client.txn(Txn([], [*new.ops, owner]))
     return email.id
 
 
 async def test_compacted_watch_is_read_again_and_no_job_is_missed(rig: Rig) -> None:
-    async with proxy_to(rig.settings.etcd_endpoints[0]) as proxy, rig.worker(etcd_endpoints=(proxy.url,), lease_ttl=30.0, reconcile_interval=600.0):
+    async with (
+        proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
+        rig.worker(etcd_endpoints=(proxy.url,), lease_ttl=30.0, reconcile_interval=600.0),
+    ):
         await rig.ended(await rig.send("ann@example.org"))
         proxy.cut()
         email_id = await rig.send("bob@example.org")
@@ -151,8 +183,13 @@ async def test_compacted_watch_is_read_again_and_no_job_is_missed(rig: Rig) -> N
         assert email.status == "complete"
 
 
-async def test_etcd_away_for_a_while_loses_nothing_and_workers_go_on_by_themselves(rig: Rig, smtp: MisbehavingServer) -> None:
-    async with proxy_to(rig.settings.etcd_endpoints[0]) as proxy, rig.worker(etcd_endpoints=(proxy.url,), etcd_timeout=1.0) as worker:
+async def test_etcd_away_for_a_while_loses_nothing_and_workers_go_on_by_themselves(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
+    async with (
+        proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
+        rig.worker(etcd_endpoints=(proxy.url,), etcd_timeout=1.0) as worker,
+    ):
         first_id = worker.membership.worker_id
         stuck = await rig.send("hang@example.org")
         await smtp.hung.wait()
@@ -162,17 +199,24 @@ async def test_etcd_away_for_a_while_loses_nothing_and_workers_go_on_by_themselv
         others = [await rig.send(f"r{n}@example.org") for n in range(20)]
         proxy.mend()
         emails = await rig.ended(*others)
-        assert {e.status for e in emails} == {"complete"} and worker.membership.worker_id != first_id
+        assert {e.status for e in emails} == {
+            "complete"
+        } and worker.membership.worker_id != first_id
         smtp.release()
         [email] = await rig.ended(stuck)
         assert email.status == "complete"
         await check_invariants(rig.store)
 
 
-async def test_results_held_while_etcd_is_away_are_written_when_it_is_back(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_results_held_while_etcd_is_away_are_written_when_it_is_back(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     smtp.chunking = True
     """The message went out, then etcd stood still for longer than the lease: a stall makes no duplicates."""
-    async with proxy_to(rig.settings.etcd_endpoints[0]) as proxy, rig.worker(etcd_endpoints=(proxy.url,), etcd_timeout=1.0, lease_ttl=3.0) as worker:
+    async with (
+        proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
+        rig.worker(etcd_endpoints=(proxy.url,), etcd_timeout=1.0, lease_ttl=3.0) as worker,
+    ):
 
         async def cut_then_accept(attempt: int) -> str:
             proxy.cut()
@@ -190,7 +234,9 @@ async def test_results_held_while_etcd_is_away_are_written_when_it_is_back(rig: 
         await check_invariants(rig.store)
 
 
-async def test_worker_whose_part_fails_stops_with_its_error(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_worker_whose_part_fails_stops_with_its_error(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def broken(*_: object) -> int:
         raise RuntimeError("a fault of ours")
 
@@ -200,7 +246,9 @@ async def test_worker_whose_part_fails_stops_with_its_error(rig: Rig, monkeypatc
         await asyncio.wait_for(worker.run(), 20)
 
 
-async def test_delivery_that_fails_by_our_own_fault_uses_up_tries_and_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_delivery_that_fails_by_our_own_fault_uses_up_tries_and_says_so(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object, **__: object) -> bytes:
         raise RuntimeError("a fault of ours")
 
@@ -212,7 +260,9 @@ async def test_delivery_that_fails_by_our_own_fault_uses_up_tries_and_says_so(ri
 
 
 @pytest.mark.timeout(120)
-async def test_etcd_killed_and_restarted_under_load_keeps_everything_acknowledged(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_etcd_killed_and_restarted_under_load_keeps_everything_acknowledged(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     smtp.chunking = True
     server = EtcdServer().start()
     settings = changed(rig.settings, etcd_endpoints=(server.endpoint,), lease_ttl=5.0)
@@ -226,7 +276,10 @@ async def test_etcd_killed_and_restarted_under_load_keeps_everything_acknowledge
             try:
                 acknowledged.append(await own.send(f"r{n}@example.org"))
             except Exception as error:
-                assert "etcd" in f"{type(error).__name__} {error}".lower() or "Unknown" in type(error).__name__, error
+                assert (
+                    "etcd" in f"{type(error).__name__} {error}".lower()
+                    or "Unknown" in type(error).__name__
+                ), error
                 await asyncio.sleep(0.05)
 
     try:
@@ -241,7 +294,9 @@ async def test_etcd_killed_and_restarted_under_load_keeps_everything_acknowledge
             await asyncio.gather(*loaders)
             emails = await own.ended(*acknowledged, within=60)
             assert {e.status for e in emails} == {"complete"} and len(emails) > 600
-            copies = Counter(message.data.split(b"Message-ID: <")[1][:36].decode() for message in smtp.messages)
+            copies = Counter(
+                message.data.split(b"Message-ID: <")[1][:36].decode() for message in smtp.messages
+            )
             assert set(acknowledged) <= set(copies)
             doubled = sum(n - 1 for n in copies.values())
             assert doubled <= 0.05 * len(copies), f"{doubled} duplicates of {len(copies)}"
@@ -250,7 +305,9 @@ async def test_etcd_killed_and_restarted_under_load_keeps_everything_acknowledge
         server.stop()
 
 
-async def test_worker_killed_again_and_again_loses_nothing(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_worker_killed_again_and_again_loses_nothing(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     smtp.chunking = True
     ids = [await rig.send(f"r{n}@example.org") for n in range(600)]
     for round in (1, 2, 3):
@@ -282,14 +339,24 @@ async def test_key_put_by_hand_that_cannot_be_read_stops_nobody(rig: Rig) -> Non
         assert email.status == "complete"
 
 
-async def test_worker_that_drains_hands_its_slice_over_at_once(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_worker_that_drains_hands_its_slice_over_at_once(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     async with rig.worker_process(drain_timeout=8.0) as first, rig.worker():
         for half in (b'"slice":[0,128]', b'"slice":[128,256]'):
-            await rig.seen(rig.store.keys.workers, lambda value, half=half: True if half in value else None, 10)
-        stuck = [await rig.send("hang@example.org") for _ in range(16)]  # so many that some are in the first one's half
+            await rig.seen(
+                rig.store.keys.workers, lambda value, half=half: True if half in value else None, 10
+            )
+        stuck = [
+            await rig.send("hang@example.org") for _ in range(16)
+        ]  # so many that some are in the first one's half
         await rig.counted(rig.store.keys.owners, 16)
         stopping = asyncio.create_task(first.terminate(12))
-        await rig.seen(rig.store.keys.worker(first.id), lambda value: True if b'"draining":true' in value else None, 5)
+        await rig.seen(
+            rig.store.keys.worker(first.id),
+            lambda value: True if b'"draining":true' in value else None,
+            5,
+        )
         started = time.monotonic()
         ids = [await rig.send(f"r{n}@example.org") for n in range(40)]
         await rig.ended(*ids)
@@ -300,7 +367,9 @@ async def test_worker_that_drains_hands_its_slice_over_at_once(rig: Rig, smtp: M
         await check_invariants(rig.store)
 
 
-async def test_worker_stopped_between_two_transactions_sends_no_second_copy(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_worker_stopped_between_two_transactions_sends_no_second_copy(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     smtp.max_recipients = 4
     released = asyncio.Event()
 
@@ -317,14 +386,18 @@ async def test_worker_stopped_between_two_transactions_sends_no_second_copy(rig:
         assert await worker.terminate(10) == 0
         released.set()
     email = await rig.get(email_id)
-    assert [r.status for r in email.recipients] == ["delivered"] * 4 + ["deferred"] and email.recipients[4].reply_class == "interrupted"
+    assert [r.status for r in email.recipients] == ["delivered"] * 4 + [
+        "deferred"
+    ] and email.recipients[4].reply_class == "interrupted"
     async with rig.worker():
         await rig.ended(email_id)
     assert {n: len(smtp.to(f"r{n}@example.org")) for n in range(5)} == dict.fromkeys(range(5), 1)
 
 
 @pytest.mark.parametrize("chunking", [False, True], ids=["data", "bdat"])
-async def test_worker_stopped_after_the_message_records_the_delivery_as_uncertain(rig: Rig, smtp: MisbehavingServer, chunking: bool) -> None:
+async def test_worker_stopped_after_the_message_records_the_delivery_as_uncertain(
+    rig: Rig, smtp: MisbehavingServer, chunking: bool
+) -> None:
     smtp.chunking = chunking
     released = asyncio.Event()
 
@@ -343,11 +416,18 @@ async def test_worker_stopped_after_the_message_records_the_delivery_as_uncertai
 
 
 async def test_jobs_whose_claims_failed_are_claimed_as_soon_as_etcd_is_back(rig: Rig) -> None:
-    async with proxy_to(rig.settings.etcd_endpoints[0]) as proxy, rig.worker(etcd_endpoints=(proxy.url,), etcd_timeout=0.5, lease_ttl=30.0, reconcile_interval=600.0) as worker:
+    async with (
+        proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
+        rig.worker(
+            etcd_endpoints=(proxy.url,), etcd_timeout=0.5, lease_ttl=30.0, reconcile_interval=600.0
+        ) as worker,
+    ):
         await rig.ended(await rig.send("ann@example.org"))
         proxy.swallow_answers()
         ids = [await rig.send(f"r{n}@example.org") for n in range(30)]
-        for ref in [JobRef(email_id, "main") for email_id in ids]:  # as if the watch had told of them just before
+        for ref in [
+            JobRef(email_id, "main") for email_id in ids
+        ]:  # as if the watch had told of them just before
             worker.ready.add(ref, lifecycle.job_of(await rig.get(ref.email_id), "main"))
         worker._wake.set()
         await asyncio.sleep(2)
@@ -360,7 +440,10 @@ async def test_jobs_whose_claims_failed_are_claimed_as_soon_as_etcd_is_back(rig:
 async def test_etcd_that_refuses_claims_is_not_asked_as_fast_as_it_refuses(rig: Rig) -> None:
     server = EtcdServer("--quota-backend-bytes=8000000", fsync=False).start()
     try:
-        async with rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,))) as own, own.worker(worker_ready=100, lease_ttl=60.0) as worker:
+        async with (
+            rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,))) as own,
+            own.worker(worker_ready=100, lease_ttl=60.0) as worker,
+        ):
             session = worker.membership.session
             worker.membership.session = None  # nothing is claimed yet
             with pytest.raises(OutOfSpace):
@@ -369,12 +452,16 @@ async def test_etcd_that_refuses_claims_is_not_asked_as_fast_as_it_refuses(rig: 
             before = worker.store.batcher.txns
             worker.membership.session = session
             await asyncio.sleep(2)
-            assert worker.store.batcher.txns - before < 2500, "an attempt each 50 ms and more, not thousands a second"
+            assert worker.store.batcher.txns - before < 2500, (
+                "an attempt each 50 ms and more, not thousands a second"
+            )
     finally:
         server.stop()
 
 
-async def test_hanging_relay_holds_no_more_than_its_connections_can_carry(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_hanging_relay_holds_no_more_than_its_connections_can_carry(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     async with rig.worker(relays={"main": {"url": smtp.url, "max_connections": 2}}) as worker:
         ids = [await rig.send("hang@example.org") for _ in range(60)]
         await rig.counted(rig.store.keys.owners, 48)
@@ -389,7 +476,9 @@ async def test_hanging_relay_holds_no_more_than_its_connections_can_carry(rig: R
         assert [e.status for e in await rig.ended(*ids)].count("complete") == 48
 
 
-async def test_email_that_kills_its_workers_comes_to_an_end(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_email_that_kills_its_workers_comes_to_an_end(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     email_id = await rig.send("hang@example.org")
     async with rig.worker_process() as first:
         await smtp.hung.wait()
@@ -399,7 +488,13 @@ async def test_email_that_kills_its_workers_comes_to_an_end(rig: Rig, smtp: Misb
             async with rig.worker_process() as following:
                 worker.kill()
                 await worker.process.wait()
-                await rig.seen(rig.store.keys.log(email_id), lambda value, dead=worker.id: True if b'"previous_worker_id":"' + dead.encode() in value else None, 10)
+                await rig.seen(
+                    rig.store.keys.log(email_id),
+                    lambda value, dead=worker.id: (
+                        True if b'"previous_worker_id":"' + dead.encode() in value else None
+                    ),
+                    10,
+                )
                 if _ < 2:
                     await smtp.hung.wait()
                     worker = following
@@ -407,20 +502,32 @@ async def test_email_that_kills_its_workers_comes_to_an_end(rig: Rig, smtp: Misb
                 else:
                     await rig.logged(email_id, "deferred")
         email = await rig.get(email_id)
-        assert email.tries == 1 and email.recipients[0].reply_class == "internal" and "died" in (email.recipients[0].status_reason or "")
+        assert (
+            email.tries == 1
+            and email.recipients[0].reply_class == "internal"
+            and "died" in (email.recipients[0].status_reason or "")
+        )
 
 
 @pytest.mark.parametrize("damage", ["missing", "unreadable"])
 async def test_email_whose_content_is_damaged_fails_and_says_so(rig: Rig, damage: str) -> None:
     email_id = await rig.send("ann@example.org")
     chunk = rig.store.keys.chunk(email_id, 0)
-    await (rig.store.client.delete(chunk) if damage == "missing" else rig.store.client.put(chunk, b"\xc1"))
+    await (
+        rig.store.client.delete(chunk)
+        if damage == "missing"
+        else rig.store.client.put(chunk, b"\xc1")
+    )
     async with rig.worker():
         [email] = await rig.ended(email_id)
-    assert email.status == "failed" and "content is gone" in (email.recipients[0].status_reason or "")
+    assert email.status == "failed" and "content is gone" in (
+        email.recipients[0].status_reason or ""
+    )
 
 
-async def test_email_whose_log_has_a_gap_still_ends_and_is_sent_once(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_email_whose_log_has_a_gap_still_ends_and_is_sent_once(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     email_id = await rig.send_as_before("ann@example.org")
     await rig.store.client.delete(rig.store.keys.log_entry(email_id, 0))
     async with rig.worker():
@@ -437,7 +544,9 @@ async def test_record_that_cannot_be_read_holds_up_nobody(rig: Rig) -> None:
         await rig.logged(good.id, "delivered")
 
 
-async def test_worker_whose_feed_fails_ends_with_its_error(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_worker_whose_feed_fails_ends_with_its_error(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worker = worker_module.Worker(rig.settings)
 
     async def broken(*_: object) -> int:
@@ -451,10 +560,14 @@ async def test_worker_whose_feed_fails_ends_with_its_error(rig: Rig, monkeypatch
 async def test_worker_key_without_a_lease_gets_no_slice(rig: Rig) -> None:
     await rig.store.client.put(rig.store.keys.worker("ghost"), b"{}")
     async with rig.worker():
-        assert await rig.seen(rig.store.keys.workers, lambda value: True if b'"slice":[0,256]' in value else None, 10)
+        assert await rig.seen(
+            rig.store.keys.workers, lambda value: True if b'"slice":[0,256]' in value else None, 10
+        )
 
 
-async def test_email_of_more_queues_than_one_transaction_holds_is_refused(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_email_of_more_queues_than_one_transaction_holds_is_refused(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     relays = {f"q{n}": {"url": smtp.url, "domains": [f"d{n}.example"]} for n in range(17)}
     async with rig_for(changed(rig.settings, relays=relays)) as many:
         with pytest.raises(InvalidEmail, match="more than 16 relays"):

@@ -37,7 +37,9 @@ async def test_shards_of_a_backlog_are_read_in_turn_so_that_none_waits_for_long(
     for _ in range(8):
         await feed.read(Slice(0, 16), "main")
         found.append(set(shards_taken(ready)))
-    assert all(len(shards) < 12 for shards in found), "a read brings so much that the test shows nothing"
+    assert all(len(shards) < 12 for shards in found), (
+        "a read brings so much that the test shows nothing"
+    )
     assert [found[at] | found[at + 1] for at in range(7)] == [{*range(16)}] * 7
 
 
@@ -62,7 +64,9 @@ async def backlog(rig: Rig, sizes: Mapping[int, int]) -> None:
         if shard in jobs and len(jobs[shard]) < sizes[shard]:
             jobs[shard].append(JobRef(email_id, "main"))
     for refs in jobs.values():
-        await rig.store.client.txn(Txn([], [put(rig.store.keys.job(ref), codec.encode_job(Job(100, 1))) for ref in refs]))
+        await rig.store.client.txn(
+            Txn([], [put(rig.store.keys.job(ref), codec.encode_job(Job(100, 1))) for ref in refs])
+        )
 
 
 def shards_taken(ready: ReadyJobs) -> list[int]:

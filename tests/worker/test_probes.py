@@ -33,13 +33,18 @@ class Probes:
 
     async def scrape(self) -> Scraped:
         status, headers, text = await self.call("/metrics")
-        assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8"), text
+        assert (status, headers["Content-Type"]) == (
+            200,
+            "text/plain; version=0.0.4; charset=utf-8",
+        ), text
         return Scraped(text)
 
     async def ready(self) -> tuple[int, dict[str, Any]]:
         status, _, text = await self.call("/readyz")
         document = json.loads(text)
-        assert document.keys() == {"ready", "reasons", "warnings"} and document["ready"] == (status == 200) == (not document["reasons"])
+        assert document.keys() == {"ready", "reasons", "warnings"} and document["ready"] == (
+            status == 200
+        ) == (not document["reasons"])
         return status, document
 
     async def until(self, holds: Callable[[Scraped], bool], within: float = 10.0) -> Scraped:
@@ -58,7 +63,10 @@ class Probes:
 
 @asynccontextmanager
 async def probes_of(worker: Worker) -> AsyncIterator[Probes]:
-    async with probed(worker) as url, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+    async with (
+        probed(worker) as url,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session,
+    ):
         yield Probes(url, session)
 
 
@@ -70,19 +78,51 @@ async def probes_at(port: int) -> AsyncIterator[Probes]:
 
 def recipients(seen: Scraped, before: Scraped) -> float:
     """How many have been counted since; a count follows the commit that a test waits for."""
-    return sum(seen.since(before, "babygun_recipients_total", **{f"{key}_": value for key, value in labels.items()}) for labels in seen.labels("babygun_recipients_total"))
+    return sum(
+        seen.since(
+            before,
+            "babygun_recipients_total",
+            **{f"{key}_": value for key, value in labels.items()},
+        )
+        for labels in seen.labels("babygun_recipients_total")
+    )
 
 
 async def test_recipients_are_counted_by_what_each_try_did(rig: Rig) -> None:
     async with rig.worker() as worker, probes_of(worker) as probes:
         before = await probes.scrape()
-        await rig.ended(await rig.send("ann@example.org", "hard@example.org", "flaky-1@example.org"), await rig.send("soft@example.org"), await rig.send("bob@example.org"))
+        await rig.ended(
+            await rig.send("ann@example.org", "hard@example.org", "flaky-1@example.org"),
+            await rig.send("soft@example.org"),
+            await rig.send("bob@example.org"),
+        )
         after = await probes.until(lambda seen: recipients(seen, before) == 8)
-    for outcome, reply_class, count in (("delivered", "delivered", 3), ("deferred", "temporary", 3), ("failed", "bad_mailbox", 1), ("failed", "temporary", 1)):
-        assert after.since(before, "babygun_recipients_total", queue="main", outcome=outcome, class_=reply_class) == count, (outcome, reply_class)
-    assert after.since(before, "babygun_emails_ended_total", status="failed") == 2 and after.since(before, "babygun_emails_ended_total", status="complete") == 1
-    assert after.since(before, "babygun_claims_total", outcome="claimed") == 6  # two tries of the first, three of the second, one of the third
-    assert after.since(before, "babygun_claim_to_reply_seconds_count", queue="main") == 3  # messages that a server answered for
+    for outcome, reply_class, count in (
+        ("delivered", "delivered", 3),
+        ("deferred", "temporary", 3),
+        ("failed", "bad_mailbox", 1),
+        ("failed", "temporary", 1),
+    ):
+        assert (
+            after.since(
+                before,
+                "babygun_recipients_total",
+                queue="main",
+                outcome=outcome,
+                class_=reply_class,
+            )
+            == count
+        ), (outcome, reply_class)
+    assert (
+        after.since(before, "babygun_emails_ended_total", status="failed") == 2
+        and after.since(before, "babygun_emails_ended_total", status="complete") == 1
+    )
+    assert (
+        after.since(before, "babygun_claims_total", outcome="claimed") == 6
+    )  # two tries of the first, three of the second, one of the third
+    assert (
+        after.since(before, "babygun_claim_to_reply_seconds_count", queue="main") == 3
+    )  # messages that a server answered for
     assert after.since(before, "babygun_etcd_batch_transactions_sum") >= 12
     assert after.get("babygun_emails_accepted_total") is None, "that is the API's"
 
@@ -94,27 +134,52 @@ async def test_email_of_two_queues_ends_once(two_queues: Rig) -> None:
         after = await probes.until(lambda seen: recipients(seen, before) == 2)
         assert after.since(before, "babygun_emails_ended_total", status="complete") == 1
         for queue in ("a", "b"):
-            assert after.since(before, "babygun_recipients_total", queue=queue, outcome="delivered", class_="delivered") == 1
+            assert (
+                after.since(
+                    before,
+                    "babygun_recipients_total",
+                    queue=queue,
+                    outcome="delivered",
+                    class_="delivered",
+                )
+                == 1
+            )
 
 
 async def test_state_is_shown_as_it_is_at_the_scrape(rig: Rig, smtp: MisbehavingServer) -> None:
     async with rig.worker() as worker, probes_of(worker) as probes:
         idle = await probes.scrape()
-        assert (idle.get("babygun_jobs_in_flight", queue="main"), idle.get("babygun_smtp_connections", queue="main", state="busy")) == (0, 0)
+        assert (
+            idle.get("babygun_jobs_in_flight", queue="main"),
+            idle.get("babygun_smtp_connections", queue="main", state="busy"),
+        ) == (0, 0)
         email_id = await rig.send("hang@example.org")
         async with asyncio.timeout(10):
             await smtp.hung.wait()
         busy = await probes.scrape()
-        assert (busy.get("babygun_jobs_in_flight", queue="main"), busy.get("babygun_jobs_ready", queue="main")) == (1, 0)
-        assert (busy.get("babygun_smtp_connections", queue="main", state="busy"), busy.get("babygun_smtp_waiting", queue="main")) == (1, 0)
+        assert (
+            busy.get("babygun_jobs_in_flight", queue="main"),
+            busy.get("babygun_jobs_ready", queue="main"),
+        ) == (1, 0)
+        assert (
+            busy.get("babygun_smtp_connections", queue="main", state="busy"),
+            busy.get("babygun_smtp_waiting", queue="main"),
+        ) == (1, 0)
         assert busy.get("babygun_slice_shards") == 256
         assert 0 < (busy.get("babygun_lease_margin_seconds") or 0) <= 2
         smtp.release()
         await rig.ended(email_id)
-        await probes.until(lambda seen: seen.get("babygun_jobs_in_flight", queue="main") == 0 and seen.get("babygun_smtp_connections", queue="main", state="idle") == 1)
+        await probes.until(
+            lambda seen: (
+                seen.get("babygun_jobs_in_flight", queue="main") == 0
+                and seen.get("babygun_smtp_connections", queue="main", state="idle") == 1
+            )
+        )
 
 
-async def test_jobs_of_a_dead_worker_are_counted_as_reclaimed(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_jobs_of_a_dead_worker_are_counted_as_reclaimed(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     async with rig.worker_process() as dead:
         email_id = await rig.send("hang@example.org")
         async with asyncio.timeout(10):
@@ -131,7 +196,11 @@ async def test_metrics_token_closes_the_metrics_and_not_the_health(rig: Rig) -> 
     async with rig.worker(metrics_token="s3cret") as worker, probes_of(worker) as probes:
         for sent in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret"}):
             status, headers, text = await probes.call("/metrics", **sent)
-            assert status == 401 and headers["WWW-Authenticate"].startswith("Bearer") and "babygun_" not in text
+            assert (
+                status == 401
+                and headers["WWW-Authenticate"].startswith("Bearer")
+                and "babygun_" not in text
+            )
         assert (await probes.call("/metrics", Authorization="Bearer s3cret"))[0] == 200
         assert (await probes.call("/healthz"))[0] == 200
         await probes.until_ready(200)
@@ -143,8 +212,12 @@ async def test_head_openmetrics_and_unknown_paths_are_answered(rig: Rig) -> None
         for path in ("/healthz", "/readyz", "/metrics"):
             status, headers, text = await probes.call(path, "HEAD")
             assert (status, text, headers["Server"]) == (200, "", "babygun")
-        assert (await probes.call("/metrics", Accept="application/openmetrics-text;version=1.0.0"))[2].endswith("# EOF\n")
-        assert (await probes.call("/"))[0] == 404 and (await probes.call("/metrics", "POST"))[0] == 405
+        assert (await probes.call("/metrics", Accept="application/openmetrics-text;version=1.0.0"))[
+            2
+        ].endswith("# EOF\n")
+        assert (await probes.call("/"))[0] == 404 and (await probes.call("/metrics", "POST"))[
+            0
+        ] == 405
         assert json.loads((await probes.call("/healthz"))[2])["status"] == "ok"
 
 
@@ -159,14 +232,20 @@ async def test_worker_is_not_ready_while_etcd_is_away_and_again_when_it_is_back(
             await probes.until(lambda seen: seen.get("babygun_lease_margin_seconds") == 0)
             assert any("lease" in reason for reason in (await probes.ready())[1]["reasons"])
             assert (await probes.call("/healthz"))[0] == 200
-            failures = [labels for labels in (await probes.scrape()).labels("babygun_etcd_rpc_errors_total") if labels["rpc"] in ("keep_alive", "status")]
+            failures = [
+                labels
+                for labels in (await probes.scrape()).labels("babygun_etcd_rpc_errors_total")
+                if labels["rpc"] in ("keep_alive", "status")
+            ]
             assert failures
             etcd.start()
             await probes.until_ready(200)
             await probes.until(lambda seen: (seen.get("babygun_lease_margin_seconds") or 0) > 0)
 
 
-async def test_worker_that_drains_says_so_and_answers_to_its_end(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_worker_that_drains_says_so_and_answers_to_its_end(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     [port] = free_ports(1)
     async with rig.worker_process(worker_port=port) as worker, probes_at(port) as probes:
         await probes.until_ready(200)
@@ -191,7 +270,12 @@ async def test_busy_port_ends_the_worker_with_a_sentence(rig: Rig) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "babygun", "worker", env=environment(changed(rig.settings, worker_port=port)), stderr=asyncio.subprocess.PIPE
+            sys.executable,
+            "-m",
+            "babygun",
+            "worker",
+            env=environment(changed(rig.settings, worker_port=port)),
+            stderr=asyncio.subprocess.PIPE,
         )
         try:
             async with asyncio.timeout(20):
@@ -201,4 +285,7 @@ async def test_busy_port_ends_the_worker_with_a_sentence(rig: Rig) -> None:
                 process.kill()
                 await process.wait()
     assert process.returncode == 2 and b"Traceback" not in error
-    assert f"something listens on 127.0.0.1:{port} already; stop it, or set worker_port to another port (0: no server at all)" in error.decode()
+    assert (
+        f"something listens on 127.0.0.1:{port} already; stop it, or set worker_port to another port (0: no server at all)"
+        in error.decode()
+    )

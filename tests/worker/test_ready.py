@@ -120,4 +120,6 @@ def test_slice_with_more_workers_than_shards_leaves_some_idle() -> None:
 
 
 def test_slice_holds_the_ids_of_its_shards() -> None:
-    assert Slice(0x80, 0x90).holds("01a21000-1b9b-7058-a863-be5a676c7d85") and not Slice(0, 0x80).holds("01a21000-1b9b-7058-a863-be5a676c7d85")
+    assert Slice(0x80, 0x90).holds("01a21000-1b9b-7058-a863-be5a676c7d85") and not Slice(
+        0, 0x80
+    ).holds("01a21000-1b9b-7058-a863-be5a676c7d85")

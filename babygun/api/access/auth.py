@@ -14,7 +14,13 @@ from typing import Any
 
 import jwt
 
-from babygun.api.http.problems import INSUFFICIENT_SCOPE, INVALID_TOKEN, NO_TOKEN, NOT_READY, Problem
+from babygun.api.http.problems import (
+    INSUFFICIENT_SCOPE,
+    INVALID_TOKEN,
+    NO_TOKEN,
+    NOT_READY,
+    Problem,
+)
 from babygun.runtime.identifiers import new_token
 from babygun.store import Store
 from babygun.store.access import clients as client_store
@@ -50,7 +56,9 @@ class Authenticator:
 
     def __init__(self, store: Store, directory: Directory) -> None:
         self._store, self._directory = store, directory
-        self._verified: dict[str, tuple[Access, float]] = {}  # by the Authorization header; the float is its end
+        self._verified: dict[
+            str, tuple[Access, float]
+        ] = {}  # by the Authorization header; the float is its end
         directory.on_change.append(self._verified.clear)
 
     async def authorize(self, header: str | None, scope: Scope | None) -> Access:
@@ -61,14 +69,26 @@ class Authenticator:
         access = known[0]
         if scope is not None and scope not in access.scopes and "admin" not in access.scopes:
             challenge = f'Bearer realm="babygun", error="insufficient_scope", scope="{scope}"'
-            raise Problem(INSUFFICIENT_SCOPE, f"This call needs the scope {scope}.", headers={"WWW-Authenticate": challenge})
+            raise Problem(
+                INSUFFICIENT_SCOPE,
+                f"This call needs the scope {scope}.",
+                headers={"WWW-Authenticate": challenge},
+            )
         return access
 
     def holds(self, access: Access, scope: Scope) -> bool:
         """Whether what was granted when a long call began still is: the token neither expired nor revoked, its client there with the scope."""
         client = self._directory.clients.get(access.client.id)
-        alive = access.jti not in self._directory.revoked and time.time() < access.expires_at.timestamp()
-        return alive and client is not None and (scope in client.scopes or "admin" in client.scopes) and access.is_admin <= ("admin" in client.scopes)
+        alive = (
+            access.jti not in self._directory.revoked
+            and time.time() < access.expires_at.timestamp()
+        )
+        return (
+            alive
+            and client is not None
+            and (scope in client.scopes or "admin" in client.scopes)
+            and access.is_admin <= ("admin" in client.scopes)
+        )
 
     def issue(self, client: Client, scopes: Sequence[Scope], seconds: float) -> tuple[str, Access]:
         """A new token. ``scopes`` must be among the client's."""
@@ -79,9 +99,26 @@ class Authenticator:
         now = int(time.time())
         expires = now + max(1, int(seconds))
         jti = new_token()
-        claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": client.id, "client_id": client.id, "iat": now, "exp": expires, "jti": jti, "scope": " ".join(scopes)}
-        token = jwt.encode(claims, key.secret, algorithm="HS256", headers={"kid": key.kid, "typ": "at+jwt"})
-        return token, Access(client, tuple(scopes), jti, datetime.fromtimestamp(now, UTC), datetime.fromtimestamp(expires, UTC))
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": client.id,
+            "client_id": client.id,
+            "iat": now,
+            "exp": expires,
+            "jti": jti,
+            "scope": " ".join(scopes),
+        }
+        token = jwt.encode(
+            claims, key.secret, algorithm="HS256", headers={"kid": key.kid, "typ": "at+jwt"}
+        )
+        return token, Access(
+            client,
+            tuple(scopes),
+            jti,
+            datetime.fromtimestamp(now, UTC),
+            datetime.fromtimestamp(expires, UTC),
+        )
 
     async def revoke(self, access: Access) -> None:
         """The token is refused from now on here, and within a second everywhere."""
@@ -93,7 +130,13 @@ class Authenticator:
         """A client; asks etcd for one that the directory may not have heard of yet."""
         self._check_ready()
         found = self._directory.clients.get(client_id)
-        if found is None and 0 < len(client_id) <= 128 and client_id.isprintable() and client_id.isascii() and "/" not in client_id:
+        if (
+            found is None
+            and 0 < len(client_id) <= 128
+            and client_id.isprintable()
+            and client_id.isascii()
+            and "/" not in client_id
+        ):
             found = await client_store.get_client(self._store, client_id)
         return found
 
@@ -102,7 +145,9 @@ class Authenticator:
         if len(self._verified) >= _REMEMBERED:
             self._verified.clear()
         known = (access, access.expires_at.timestamp())
-        if self._directory.clients.get(access.client.id) is access.client:  # else its deletion could not make us forget
+        if (
+            self._directory.clients.get(access.client.id) is access.client
+        ):  # else its deletion could not make us forget
             self._verified[header or ""] = known
         return known
 
@@ -117,7 +162,13 @@ class Authenticator:
             raise invalid_token("The token's client does not exist any more.")
         granted = set(scope.split()) & set(client.scopes)
         scopes = tuple(s for s in SCOPES if s in granted)
-        return Access(client, scopes, jti, datetime.fromtimestamp(claims["iat"], UTC), datetime.fromtimestamp(claims["exp"], UTC))
+        return Access(
+            client,
+            scopes,
+            jti,
+            datetime.fromtimestamp(claims["iat"], UTC),
+            datetime.fromtimestamp(claims["exp"], UTC),
+        )
 
     def _claims(self, token: str) -> dict[str, Any]:
         if len(token) > _MAX_TOKEN:
@@ -129,7 +180,13 @@ class Authenticator:
             key = self._directory.signing_keys.get(str(header.get("kid")))
             if key is None:
                 raise invalid_token("The token was signed with a key that is not known here.")
-            claims: dict[str, Any] = jwt.decode(token, key.secret, algorithms=["HS256"], audience=AUDIENCE, options={"require": ["exp", "iat", "sub", "jti"], "verify_iat": False})
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key.secret,
+                algorithms=["HS256"],
+                audience=AUDIENCE,
+                options={"require": ["exp", "iat", "sub", "jti"], "verify_iat": False},
+            )
         except jwt.ExpiredSignatureError:
             raise invalid_token("The token has expired.") from None
         except jwt.InvalidSignatureError:
@@ -154,8 +211,16 @@ def invalid_token(reason: str) -> Problem:
 
 def _bearer(header: str | None) -> str:
     if header is None:
-        raise Problem(NO_TOKEN, "Send a token from POST /tokens as Authorization: Bearer <token>.", headers={"WWW-Authenticate": 'Bearer realm="babygun"'})
+        raise Problem(
+            NO_TOKEN,
+            "Send a token from POST /tokens as Authorization: Bearer <token>.",
+            headers={"WWW-Authenticate": 'Bearer realm="babygun"'},
+        )
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer":
-        raise Problem(NO_TOKEN, "The Authorization header must be of the form Bearer <token>.", headers={"WWW-Authenticate": 'Bearer realm="babygun"'})
+        raise Problem(
+            NO_TOKEN,
+            "The Authorization header must be of the form Bearer <token>.",
+            headers={"WWW-Authenticate": 'Bearer realm="babygun"'},
+        )
     return token.strip()

@@ -26,8 +26,18 @@ class ClientRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Annotated[str, Meta(description=f"What it is for: 1 to {store.MAX_NAME} characters.")]
     scopes: Annotated[list[Scope], Meta(min_length=1, description="What it may do.")]
-    rate: Annotated[float | None, Meta(description="E-mails a second that each API process lets through, above 0; no limit by default.")] = None
-    id: Annotated[str | None, Meta(description="1 to 64 letters, digits, dots, hyphens and underscores; a random one by default.")] = None
+    rate: Annotated[
+        float | None,
+        Meta(
+            description="E-mails a second that each API process lets through, above 0; no limit by default."
+        ),
+    ] = None
+    id: Annotated[
+        str | None,
+        Meta(
+            description="1 to 64 letters, digits, dots, hyphens and underscores; a random one by default."
+        ),
+    ] = None
 
 
 class ClientDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +66,14 @@ _body = JsonBody(ClientRequest)
 
 
 async def list_clients(request: web.Request) -> web.Response:
-    return json_answer(ClientList([ClientDocument(**_fields(client)) for client in await store.list_clients(api_of(request).store)]))
+    return json_answer(
+        ClientList(
+            [
+                ClientDocument(**_fields(client))
+                for client in await store.list_clients(api_of(request).store)
+            ]
+        )
+    )
 
 
 async def create_client(request: web.Request) -> web.Response:
@@ -66,7 +83,13 @@ async def create_client(request: web.Request) -> web.Response:
         violations.add(field, sentence(fault))
     violations.check()
     scopes = tuple(dict.fromkeys(wanted.scopes))
-    client, secret = await store.create_client(api_of(request).store, name=wanted.name.strip(), scopes=scopes, rate=wanted.rate, client_id=wanted.id)
+    client, secret = await store.create_client(
+        api_of(request).store,
+        name=wanted.name.strip(),
+        scopes=scopes,
+        rate=wanted.rate,
+        client_id=wanted.id,
+    )
     log.info("client made", client=client.id, scopes=list(scopes))
     return json_answer(NewClient(**_fields(client), client_secret=secret), status=201)
 
@@ -75,11 +98,19 @@ async def delete_client(request: web.Request) -> web.Response:
     client_id = request.match_info["id"]
     if client_id == access_of(request).client.id:
         raise Conflict("a client can't delete itself: another administrator can")
-    if not store.is_client_id(client_id) or not await store.delete_client(api_of(request).store, client_id):
+    if not store.is_client_id(client_id) or not await store.delete_client(
+        api_of(request).store, client_id
+    ):
         raise NotFound("there is no client with this id")
     log.info("client deleted", client=client_id)
     return web.Response(status=204, headers=SECURITY_HEADERS)
 
 
 def _fields(client: Client) -> dict[str, Any]:
-    return {"id": client.id, "name": client.name, "scopes": list(client.scopes), "rate": client.rate, "created_at": client.created_at}
+    return {
+        "id": client.id,
+        "name": client.name,
+        "scopes": list(client.scopes),
+        "rate": client.rate,
+        "created_at": client.created_at,
+    }

@@ -21,7 +21,12 @@ ROUTES: tuple[Route, ...] = (
         body_required=False,
         body_examples=examples.TOKEN_REQUESTS,
         answer=Answer(200, "A new token.", tokens.Token, examples.TOKEN),
-        problems=(problems.INVALID_CREDENTIALS, problems.INSUFFICIENT_SCOPE, problems.NOT_READY, *READS),
+        problems=(
+            problems.INVALID_CREDENTIALS,
+            problems.INSUFFICIENT_SCOPE,
+            problems.NOT_READY,
+            *READS,
+        ),
     ),
     Route(
         method="GET",
@@ -108,7 +113,9 @@ ROUTES: tuple[Route, ...] = (
         needs="admin",
         body=clients.ClientRequest,
         body_examples=examples.CLIENT_REQUESTS,
-        answer=Answer(201, "The new client and its secret.", clients.NewClient, examples.NEW_CLIENT),
+        answer=Answer(
+            201, "The new client and its secret.", clients.NewClient, examples.NEW_CLIENT
+        ),
         problems=(problems.CONFLICT, *WRITES),
     ),
     Route(
@@ -120,7 +127,9 @@ ROUTES: tuple[Route, ...] = (
         description="Its tokens are refused within a second; its e-mails stay. A client can't delete itself.",
         tag="clients",
         needs="admin",
-        parameters=(Parameter("id", "path", "The client's id.", {"type": "string"}, examples.CLIENT_ID),),
+        parameters=(
+            Parameter("id", "path", "The client's id.", {"type": "string"}, examples.CLIENT_ID),
+        ),
         answer=Answer(204, "The client is gone."),
         problems=(problems.NOT_FOUND, problems.CONFLICT, *WRITES),
     ),

@@ -54,17 +54,31 @@ def authorization_of(request: web.Request) -> str | None:
 
 
 async def sign_in(request: web.Request) -> web.Response:
-    check_same_origin(request)  # else another site could have its visitor work under an account of its own
+    check_same_origin(
+        request
+    )  # else another site could have its visitor work under an account of its own
     api = api_of(request)
     wanted = _body.decode(await read_json(request, limit=MAX_SMALL))
     client = await api.auth.client(wanted.client_id)
     if client is None or not verify_secret(client, wanted.client_secret):
-        raise Problem(INVALID_CREDENTIALS, "There is no client with this id and secret.", headers={"WWW-Authenticate": 'Bearer realm="babygun"'})
+        raise Problem(
+            INVALID_CREDENTIALS,
+            "There is no client with this id and secret.",
+            headers={"WWW-Authenticate": 'Bearer realm="babygun"'},
+        )
     note(client_id=client.id)
     seconds = int(api.settings.token_ttl)
     token, access = api.auth.issue(client, client.scopes, seconds)
     response = json_answer(_document(access))
-    response.set_cookie(COOKIE, token, max_age=seconds, path="/", secure=request.secure, httponly=True, samesite="Strict")
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=seconds,
+        path="/",
+        secure=request.secure,
+        httponly=True,
+        samesite="Strict",
+    )
     return response
 
 

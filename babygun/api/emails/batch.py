@@ -19,7 +19,16 @@ from babygun.api.emails.batch_body import read_batch
 from babygun.api.emails.send import check_open, key_of, new_email, not_acknowledged
 from babygun.api.http.body import read_json
 from babygun.api.http.context import access_of, api_of, call_of, json_answer
-from babygun.api.http.problems import IDEMPOTENCY_CONFLICT, INVALID_REQUEST, MALFORMED_REQUEST, Problem, ProblemDocument, Violation, from_exception, sentence
+from babygun.api.http.problems import (
+    IDEMPOTENCY_CONFLICT,
+    INVALID_REQUEST,
+    MALFORMED_REQUEST,
+    Problem,
+    ProblemDocument,
+    Violation,
+    from_exception,
+    sentence,
+)
 from babygun.email.ids import created_ms, email_ids
 from babygun.errors import BabygunError, Conflict, EtcdUnavailable, InvalidEmail, OutcomeUnknown
 from babygun.intake.request import EmailRequest, submission_of
@@ -77,9 +86,21 @@ async def send_batch(request: web.Request) -> web.Response:
     outcome = BatchOutcome([None] * len(emails))
     if len(batch.problems) < len(emails):
         # What the other way of validation would have made of the same body is another answer.
-        fingerprint = hashlib.sha256(raw).hexdigest() + ("-permissive" if permissive else "") if key is not None else ""
+        fingerprint = (
+            hashlib.sha256(raw).hexdigest() + ("-permissive" if permissive else "")
+            if key is not None
+            else ""
+        )
         try:
-            outcome = await accept_batch(api.store, access.client.id, record, emails, idempotency_key=key, fingerprint=fingerprint, again=batch.prepared)
+            outcome = await accept_batch(
+                api.store,
+                access.client.id,
+                record,
+                emails,
+                idempotency_key=key,
+                fingerprint=fingerprint,
+                again=batch.prepared,
+            )
         except Conflict as error:
             raise Problem(IDEMPOTENCY_CONFLICT, sentence(error), field="Idempotency-Key") from None
         except (EtcdUnavailable, OutcomeUnknown) as error:
@@ -90,13 +111,21 @@ async def send_batch(request: web.Request) -> web.Response:
     answer = batch.answer(outcome, emails)
     note(emails=answer.accepted, refused=answer.refused or None)
     tracing.current().set("babygun.emails", answer.accepted)
-    return json_answer(answer, status=207 if answer.refused else 202, headers={"Idempotent-Replayed": "true"} if outcome.repeated else None)
+    return json_answer(
+        answer,
+        status=207 if answer.refused else 202,
+        headers={"Idempotent-Replayed": "true"} if outcome.repeated else None,
+    )
 
 
 def _is_permissive(request: web.Request) -> bool:
     wanted = request.headers.get(VALIDATION, "strict").strip().lower()
     if wanted not in ("strict", "permissive"):
-        raise Problem(MALFORMED_REQUEST, "It can be strict (all or none, as without it) or permissive (each on its own).", field=VALIDATION)
+        raise Problem(
+            MALFORMED_REQUEST,
+            "It can be strict (all or none, as without it) or permissive (each on its own).",
+            field=VALIDATION,
+        )
     return wanted == "permissive"
 
 
@@ -116,7 +145,11 @@ class _Batch:
 
     def __init__(self, request: web.Request, entries: Sequence[EmailRequest | Problem]) -> None:
         self._request = request
-        self._api, self._client_id, self._request_id = api_of(request), access_of(request).client.id, call_of(request).request_id
+        self._api, self._client_id, self._request_id = (
+            api_of(request),
+            access_of(request).client.id,
+            call_of(request).request_id,
+        )
         self._span = tracing.current()
         self.entries = entries
         self.problems: dict[int, Problem] = {}
@@ -125,7 +158,9 @@ class _Batch:
         """The e-mails under the ids of ``record``; None for those that have a problem."""
         self.problems = {}
         found: list[NewEmail | None] = []
-        for index, (email_id, entry) in enumerate(zip(email_ids(record.count, record.at_ns, record.seed), self.entries, strict=True)):
+        for index, (email_id, entry) in enumerate(
+            zip(email_ids(record.count, record.at_ns, record.seed), self.entries, strict=True)
+        ):
             try:
                 if isinstance(entry, Problem):
                     raise entry
@@ -141,19 +176,44 @@ class _Batch:
         api = self._api
         submission = submission_of(entry, api.routes, api.settings)
         now = _created_at(email_id[:13])
-        email = new_email(email_id, submission, now, client_id=self._client_id, request_id=self._request_id, span=self._span)
-        return prepare(api.store, email, encode_content(submission.content), now=now, send_at=submission.send_at)
+        email = new_email(
+            email_id,
+            submission,
+            now,
+            client_id=self._client_id,
+            request_id=self._request_id,
+            span=self._span,
+        )
+        return prepare(
+            api.store,
+            email,
+            encode_content(submission.content),
+            now=now,
+            send_at=submission.send_at,
+        )
 
     def answer(self, outcome: BatchOutcome, emails: Sequence[NewEmail | None]) -> BatchResults:
         results = []
         accepted = 0
         for index, email_id in enumerate(outcome.ids):
             if email_id is None:
-                results.append(BatchResult(index, None, None, None, self._document(index, outcome.errors.get(index))))
+                results.append(
+                    BatchResult(
+                        index, None, None, None, self._document(index, outcome.errors.get(index))
+                    )
+                )
                 continue
             accepted += 1
             new = emails[index]  # None where the rules are others now than when the key was new
-            results.append(BatchResult(index, email_id, _created_at(email_id[:13]), new.recipients if new is not None else None, None))
+            results.append(
+                BatchResult(
+                    index,
+                    email_id,
+                    _created_at(email_id[:13]),
+                    new.recipients if new is not None else None,
+                    None,
+                )
+            )
         return BatchResults(accepted, len(results) - accepted, results)
 
     def _document(self, index: int, error: BabygunError | None) -> ProblemDocument:
@@ -165,12 +225,23 @@ class _Batch:
         elif error is not None and problem is None:
             problem = _within(index, from_exception(error))
         elif problem is None:
-            problem = Problem(INVALID_REQUEST, "It was refused when this Idempotency-Key was new, and is not now: send it with another key.", field=f"[{index}]")
-        return problem.document(instance=self._request.rel_url.raw_path, request_id=self._request_id)
+            problem = Problem(
+                INVALID_REQUEST,
+                "It was refused when this Idempotency-Key was new, and is not now: send it with another key.",
+                field=f"[{index}]",
+            )
+        return problem.document(
+            instance=self._request.rel_url.raw_path, request_id=self._request_id
+        )
 
 
 def _within(index: int, problem: Problem) -> Problem:
     """The same with fields that are paths in the batch: ``[3].to[2]``."""
     place = f"[{index}]"
     field = place if problem.field is None else f"{place}.{problem.field}"
-    return Problem(problem.kind, problem.detail, field=field, violations=[Violation(f"{place}.{v.field}", v.detail) for v in problem.violations])
+    return Problem(
+        problem.kind,
+        problem.detail,
+        field=field,
+        violations=[Violation(f"{place}.{v.field}", v.detail) for v in problem.violations],
+    )

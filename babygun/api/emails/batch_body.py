@@ -13,12 +13,22 @@ from babygun.intake.request import EmailRequest, read_request
 
 MAX_EMAILS = 1000
 
-BatchRequest = Annotated[list[EmailRequest], Meta(min_length=1, max_length=MAX_EMAILS, description="E-mails, each as for POST /emails.")]
+BatchRequest = Annotated[
+    list[EmailRequest],
+    Meta(min_length=1, max_length=MAX_EMAILS, description="E-mails, each as for POST /emails."),
+]
 
 
 def _first_of(kind: Any) -> Any:
     """A list as a Struct of its first MAX_EMAILS entries and one more: however many there are, no memory is taken for the rest."""
-    return msgspec.defstruct("Entries", [*((f"entry_{n}", kind | UnsetType, UNSET) for n in range(MAX_EMAILS)), ("more", Raw, UNSET)], array_like=True)
+    return msgspec.defstruct(
+        "Entries",
+        [
+            *((f"entry_{n}", kind | UnsetType, UNSET) for n in range(MAX_EMAILS)),
+            ("more", Raw, UNSET),
+        ],
+        array_like=True,
+    )
 
 
 _typed = msgspec.json.Decoder(_first_of(EmailRequest)).decode
@@ -37,7 +47,11 @@ def read_batch(raw: bytes) -> list[EmailRequest | Problem]:
 def _listed(entries: Any) -> list[Any]:
     listed = list(msgspec.structs.astuple(entries))
     if listed.pop() is not UNSET:
-        raise Problem(INVALID_REQUEST, f"There are more than {MAX_EMAILS:,} e-mails; send several batches.", field="body")
+        raise Problem(
+            INVALID_REQUEST,
+            f"There are more than {MAX_EMAILS:,} e-mails; send several batches.",
+            field="body",
+        )
     if listed[-1] is UNSET:
         del listed[listed.index(UNSET) :]
     if not listed:

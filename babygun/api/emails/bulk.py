@@ -28,7 +28,10 @@ Change = Callable[[web.Request, str], Awaitable[Email]]
 class BulkRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which e-mails. One that is named several times is changed once."""
 
-    ids: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(min_length=1, max_length=MAX_IDS, description="Ids of e-mails.")]
+    ids: Annotated[
+        list[Annotated[str, Meta(max_length=64)]],
+        Meta(min_length=1, max_length=MAX_IDS, description="Ids of e-mails."),
+    ]
 
 
 class BulkResult(msgspec.Struct, frozen=True):
@@ -37,10 +40,14 @@ class BulkResult(msgspec.Struct, frozen=True):
     id: str
     status: Annotated[
         Literal["ok", "conflict", "not-found", "unavailable"],
-        Meta(description="conflict: its state does not allow it; unavailable: etcd did not answer, so it may be changed or not, and the call can be repeated."),
+        Meta(
+            description="conflict: its state does not allow it; unavailable: etcd did not answer, so it may be changed or not, and the call can be repeated."
+        ),
     ]
     detail: Annotated[str | None, Meta(description="Why not.")]
-    email_status: Annotated[EmailStatus | None, Meta(description="The e-mail's status after this, where it is known.")]
+    email_status: Annotated[
+        EmailStatus | None, Meta(description="The e-mail's status after this, where it is known.")
+    ]
 
 
 class BulkResults(msgspec.Struct, frozen=True):
@@ -69,9 +76,16 @@ async def _changed(request: web.Request, change: Change) -> web.Response:
         for _ in range(min(AT_ONCE, len(ids))):
             group.create_task(batch.work(rest))
     results = batch.results
-    if batch.error is not None and all(result.status == "unavailable" for result in results.values()):
+    if batch.error is not None and all(
+        result.status == "unavailable" for result in results.values()
+    ):
         raise batch.error
-    log.info("bulk change", path=request.path, ids=len(ids), changed=sum(result.status == "ok" for result in results.values()))
+    log.info(
+        "bulk change",
+        path=request.path,
+        ids=len(ids),
+        changed=sum(result.status == "ok" for result in results.values()),
+    )
     return json_answer(BulkResults([results[email_id] for email_id in ids]))
 
 
@@ -90,7 +104,12 @@ class _Batch:
 
     async def _one(self, email_id: str) -> BulkResult:
         if self.error is not None:
-            return BulkResult(email_id, "unavailable", "Not begun, since etcd did not answer for another one.", None)
+            return BulkResult(
+                email_id,
+                "unavailable",
+                "Not begun, since etcd did not answer for another one.",
+                None,
+            )
         try:
             await own_email(self._request, email_id, content=False)
             email = await self._change(self._request, email_id)

@@ -9,7 +9,17 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from babygun.email.model import Attempt, Email, EmailStatus, LogEntry, LogEvent, Recipient, RecipientKind, RecipientReply, RecipientStatus
+from babygun.email.model import (
+    Attempt,
+    Email,
+    EmailStatus,
+    LogEntry,
+    LogEvent,
+    Recipient,
+    RecipientKind,
+    RecipientReply,
+    RecipientStatus,
+)
 from babygun.store.emails.listing import Page
 from babygun.store.emails.reading import EmailView
 from babygun.store.records import Owner, Worker
@@ -33,7 +43,10 @@ class RecipientDocument(msgspec.Struct, frozen=True):
     status_code: int | None
     enhanced_code: str | None
     status_reason: str | None
-    reply_class: Annotated[str | None, Meta(description="How the reply was classified; docs/delivery.md lists the classes.")]
+    reply_class: Annotated[
+        str | None,
+        Meta(description="How the reply was classified; docs/delivery.md lists the classes."),
+    ]
     queue: Annotated[str, Meta(description="The relay that carries the mail to this recipient.")]
     tries: int
     updated_at: datetime | None
@@ -58,15 +71,23 @@ class EmailSummary(msgspec.Struct, frozen=True, kw_only=True):
     recipients: list[RecipientDocument]
     created_at: datetime
     updated_at: datetime
-    not_before: Annotated[datetime | None, Meta(description="When it is tried next at the earliest, where it waits.")]
+    not_before: Annotated[
+        datetime | None, Meta(description="When it is tried next at the earliest, where it waits.")
+    ]
     status: EmailStatus
-    status_reason: Annotated[str | None, Meta(description="How many recipients were not reached, and why.")]
+    status_reason: Annotated[
+        str | None, Meta(description="How many recipients were not reached, and why.")
+    ]
     tries: int
-    worker_id: Annotated[str | None, Meta(description="The worker that sends it now, or else the one that did last.")]
+    worker_id: Annotated[
+        str | None, Meta(description="The worker that sends it now, or else the one that did last.")
+    ]
     tags: list[str]
     metadata: dict[str, str]
     size: Annotated[int, Meta(description="Bytes of the content as it is stored.")]
-    sending: Annotated[list[str], Meta(description="The queues that are being sent at this moment.")]
+    sending: Annotated[
+        list[str], Meta(description="The queues that are being sent at this moment.")
+    ]
 
 
 class EmailDocument(EmailSummary, frozen=True, kw_only=True):
@@ -74,7 +95,9 @@ class EmailDocument(EmailSummary, frozen=True, kw_only=True):
 
     body: str | None
     html: str | None
-    headers: Annotated[list[str] | None, Meta(description="The custom headers as Name: value lines.")]
+    headers: Annotated[
+        list[str] | None, Meta(description="The custom headers as Name: value lines.")
+    ]
     reply_to: list[str] | None
     attachments: list[AttachmentDocument] | None
     content_expired: bool
@@ -98,7 +121,9 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename={"number": "try"
     replies: list[RecipientReplyDocument] = []
     not_before: Annotated[datetime | None, Meta(description="When the next try is due.")] = None
     reason: str | None = None
-    previous_worker_id: Annotated[str | None, Meta(description="Of reclaimed: the worker that died.")] = None
+    previous_worker_id: Annotated[
+        str | None, Meta(description="Of reclaimed: the worker that died.")
+    ] = None
     client_id: str | None = None
     request_id: str | None = None
 
@@ -142,7 +167,12 @@ class WorkerDocument(msgspec.Struct, frozen=True):
     in_flight: int
     slice: tuple[int, int]
     draining: bool
-    delivered: Annotated[int, Meta(description="Recipients since it started; as are deferred (by each try in vain) and failed.")]
+    delivered: Annotated[
+        int,
+        Meta(
+            description="Recipients since it started; as are deferred (by each try in vain) and failed."
+        ),
+    ]
     deferred: int
     failed: int
 
@@ -172,7 +202,12 @@ def email_document(view: EmailView) -> EmailDocument:
         html=content.html if content else None,
         headers=[f"{name}: {value}" for name, value in content.headers] if content else None,
         reply_to=list(content.reply_to) if content else None,
-        attachments=[AttachmentDocument(a.filename, a.content_type, a.content_id, len(a.content)) for a in content.attachments] if content else None,
+        attachments=[
+            AttachmentDocument(a.filename, a.content_type, a.content_id, len(a.content))
+            for a in content.attachments
+        ]
+        if content
+        else None,
         content_expired=content is None,
     )
 
@@ -201,11 +236,24 @@ def email_summary(email: Email, owners: Mapping[str, Owner]) -> EmailSummary:
 
 
 def _recipient(r: Recipient) -> RecipientDocument:
-    return RecipientDocument(r.email, r.kind, r.status, r.status_code, r.enhanced_code, r.status_reason, r.reply_class, r.queue, r.tries, r.updated_at)
+    return RecipientDocument(
+        r.email,
+        r.kind,
+        r.status,
+        r.status_code,
+        r.enhanced_code,
+        r.status_reason,
+        r.reply_class,
+        r.queue,
+        r.tries,
+        r.updated_at,
+    )
 
 
 def email_list(page: Page) -> EmailList:
-    return EmailList([email_summary(email, page.owners.get(email.id, {})) for email in page.emails], page.cursor)
+    return EmailList(
+        [email_summary(email, page.owners.get(email.id, {})) for email in page.emails], page.cursor
+    )
 
 
 def email_log(email: Email, entries: list[LogEntry], owners: dict[str, Owner]) -> EmailLog:
@@ -216,12 +264,30 @@ def email_log(email: Email, entries: list[LogEntry], owners: dict[str, Owner]) -
             lines.append(_plain_line(entry))
             continue
         for attempt in entry.attempts:
-            lines.append(LogLine(at=attempt.claimed_at, event="claimed", worker_id=entry.worker_id, queue=attempt.queue, number=attempt.attempt))
+            lines.append(
+                LogLine(
+                    at=attempt.claimed_at,
+                    event="claimed",
+                    worker_id=entry.worker_id,
+                    queue=attempt.queue,
+                    number=attempt.attempt,
+                )
+            )
             lines.append(_outcome_line(entry, attempt))
     for queue, owner in owners.items():
         state = email.queues.get(queue)
-        lines.append(LogLine(at=owner.since, event="claimed", worker_id=owner.worker_id, queue=queue, number=state.tries + 1 if state else None))
-    lines.sort(key=lambda line: line.at)  # stable: what is of one moment stays in the order of the log
+        lines.append(
+            LogLine(
+                at=owner.since,
+                event="claimed",
+                worker_id=owner.worker_id,
+                queue=queue,
+                number=state.tries + 1 if state else None,
+            )
+        )
+    lines.sort(
+        key=lambda line: line.at
+    )  # stable: what is of one moment stays in the order of the log
     return EmailLog(email.id, email.status, lines)
 
 
@@ -261,7 +327,9 @@ def _event(attempt: Attempt) -> LogEvent:
 
 
 def _reply(r: RecipientReply) -> RecipientReplyDocument:
-    return RecipientReplyDocument(r.email, r.status, r.status_code, r.enhanced_code, r.status_reason, r.reply_class)
+    return RecipientReplyDocument(
+        r.email, r.status, r.status_code, r.enhanced_code, r.status_reason, r.reply_class
+    )
 
 
 def worker_list(workers: list[Worker]) -> WorkerList:
@@ -269,4 +337,19 @@ def worker_list(workers: list[Worker]) -> WorkerList:
 
 
 def worker_document(w: Worker) -> WorkerDocument:
-    return WorkerDocument(w.id, w.pid, w.hostname, w.ip, w.version, w.started_at, w.last_checkin, w.checkins, w.in_flight, w.slice, w.draining, w.delivered, w.deferred, w.failed)
+    return WorkerDocument(
+        w.id,
+        w.pid,
+        w.hostname,
+        w.ip,
+        w.version,
+        w.started_at,
+        w.last_checkin,
+        w.checkins,
+        w.in_flight,
+        w.slice,
+        w.draining,
+        w.delivered,
+        w.deferred,
+        w.failed,
+    )

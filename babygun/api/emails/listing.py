@@ -28,8 +28,12 @@ async def list_emails(request: web.Request) -> web.Response:
     query = request.query
     limit, cursor = limit_of(query), query.get("cursor")
     if cursor is not None and not is_email_id(cursor):
-        raise Problem(INVALID_REQUEST, "The cursor is not one from an earlier page.", field="cursor")
-    page = await read_page(api_of(request).store, limit=limit, cursor=cursor, wanted=_filter(request))
+        raise Problem(
+            INVALID_REQUEST, "The cursor is not one from an earlier page.", field="cursor"
+        )
+    page = await read_page(
+        api_of(request).store, limit=limit, cursor=cursor, wanted=_filter(request)
+    )
     return json_answer(email_list(page))
 
 
@@ -62,7 +66,9 @@ def _recipient(given: str) -> str:
         address = parse_address(f"x{given}" if given.startswith("@") else given)
         return comparable(address.email[1:] if given.startswith("@") else address.email)
     except ValueError as error:
-        raise Problem(INVALID_REQUEST, f"Give an address, or @ and a domain: {error}.", field="recipient") from None
+        raise Problem(
+            INVALID_REQUEST, f"Give an address, or @ and a domain: {error}.", field="recipient"
+        ) from None
 
 
 def _moment(query: Mapping[str, str], name: str) -> datetime | None:
@@ -73,5 +79,9 @@ def _moment(query: Mapping[str, str], name: str) -> datetime | None:
     except (msgspec.ValidationError, UnicodeEncodeError):
         at = None
     if at is None or at.tzinfo is None:
-        raise Problem(INVALID_REQUEST, "Give a time with an offset (RFC 3339), such as 2030-01-31T08:00:00Z; a + in a query is written %2B.", field=name)
+        raise Problem(
+            INVALID_REQUEST,
+            "Give a time with an offset (RFC 3339), such as 2030-01-31T08:00:00Z; a + in a query is written %2B.",
+            field=name,
+        )
     return at

@@ -18,7 +18,9 @@ from babygun.api.http.context import SECURITY_HEADERS
 from babygun.email.model import Attachment
 from babygun.errors import NotFound
 
-MAX_PICTURES = 32 * 1024 * 1024  # characters that pictures shown inline add: a text may name one picture a thousand times
+MAX_PICTURES = (
+    32 * 1024 * 1024
+)  # characters that pictures shown inline add: a text may name one picture a thousand times
 _HEADERS = {
     **SECURITY_HEADERS,
     "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'",
@@ -27,10 +29,15 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-DNS-Prefetch-Control": "off",
 }
-_reaching = re.compile(r"<(/?)(a|area|audio|base|embed|frame|iframe|link|meta|object|portal|source|track|video)(?=[\s/>])", re.IGNORECASE)
+_reaching = re.compile(
+    r"<(/?)(a|area|audio|base|embed|frame|iframe|link|meta|object|portal|source|track|video)(?=[\s/>])",
+    re.IGNORECASE,
+)
 _LINKS = "<style>x-a { color: #0645ad; text-decoration: underline; }</style>"  # at the end: a doctype stays the first
 _cid = re.compile(r"\bcid:([^\s\"'<>)]{1,300})", re.IGNORECASE)
-_picture = re.compile(r"image/(png|jpe?g|gif|webp|bmp|avif)", re.IGNORECASE).fullmatch  # no SVG: it is a document
+_picture = re.compile(
+    r"image/(png|jpe?g|gif|webp|bmp|avif)", re.IGNORECASE
+).fullmatch  # no SVG: it is a document
 
 
 async def show_html(request: web.Request) -> web.Response:
@@ -42,7 +49,11 @@ async def show_html(request: web.Request) -> web.Response:
 
 def harmless(html: str, attachments: tuple[Attachment, ...]) -> str:
     """The HTML with its own pictures in place of their ``cid:`` names, and without elements that make a browser connect; links look like links."""
-    pictures = {a.content_id: a for a in attachments if a.content_id and _picture(a.content_type.partition(";")[0].strip())}
+    pictures = {
+        a.content_id: a
+        for a in attachments
+        if a.content_id and _picture(a.content_type.partition(";")[0].strip())
+    }
     room = MAX_PICTURES
 
     def picture(match: re.Match[str]) -> str:

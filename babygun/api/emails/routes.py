@@ -10,13 +10,24 @@ from babygun.api.http.route import READS, WRITES, Answer, Parameter, Route
 from babygun.api.openapi import examples
 from babygun.intake.request import EmailRequest
 
-_ID = Parameter("id", "path", "The e-mail's id, from the answer to POST /emails.", {"type": "string"}, examples.EMAIL_ID)
+_ID = Parameter(
+    "id",
+    "path",
+    "The e-mail's id, from the answer to POST /emails.",
+    {"type": "string"},
+    examples.EMAIL_ID,
+)
 _BULK = f"Up to {bulk.MAX_IDS:,} at once, each on its own: one that can't be changed keeps none of the others from it."
 _IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
     "header",
     "Names the call: repeated with the same body it has no further effect. Remembered for the setting idempotency_retention, 24 hours by default.",
-    {"type": "string", "minLength": 1, "maxLength": emails.MAX_IDEMPOTENCY_KEY, "pattern": "^[ -~]+$"},
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": emails.MAX_IDEMPOTENCY_KEY,
+        "pattern": "^[ -~]+$",
+    },
     "order-4711-confirmation",
 )
 
@@ -36,8 +47,20 @@ ROUTES: tuple[Route, ...] = (
         parameters=(_IDEMPOTENCY_KEY,),
         body=EmailRequest,
         body_examples=examples.EMAIL_REQUESTS,
-        answer=Answer(202, "The e-mail is stored and will be sent.", AcceptedEmail, examples.ACCEPTED, ("Location", "Idempotent-Replayed")),
-        problems=(problems.IDEMPOTENCY_CONFLICT, problems.BUSY, problems.TOO_MANY_REQUESTS, problems.NO_RELAY, *WRITES),
+        answer=Answer(
+            202,
+            "The e-mail is stored and will be sent.",
+            AcceptedEmail,
+            examples.ACCEPTED,
+            ("Location", "Idempotent-Replayed"),
+        ),
+        problems=(
+            problems.IDEMPOTENCY_CONFLICT,
+            problems.BUSY,
+            problems.TOO_MANY_REQUESTS,
+            problems.NO_RELAY,
+            *WRITES,
+        ),
     ),
     Route(
         method="POST",
@@ -64,9 +87,29 @@ ROUTES: tuple[Route, ...] = (
         ),
         body=batch_body.BatchRequest,
         body_examples=examples.BATCH_REQUESTS,
-        answer=Answer(202, "All are stored and will be sent.", batch.BatchResults, examples.BATCH_ACCEPTED, ("Idempotent-Replayed",)),
-        other_answers=(Answer(207, "Some have a problem; those with an id are stored and will be sent.", batch.BatchResults, examples.BATCH_MIXED, ("Idempotent-Replayed",)),),
-        problems=(problems.IDEMPOTENCY_CONFLICT, problems.BUSY, problems.TOO_MANY_REQUESTS, problems.NO_RELAY, *WRITES),
+        answer=Answer(
+            202,
+            "All are stored and will be sent.",
+            batch.BatchResults,
+            examples.BATCH_ACCEPTED,
+            ("Idempotent-Replayed",),
+        ),
+        other_answers=(
+            Answer(
+                207,
+                "Some have a problem; those with an id are stored and will be sent.",
+                batch.BatchResults,
+                examples.BATCH_MIXED,
+                ("Idempotent-Replayed",),
+            ),
+        ),
+        problems=(
+            problems.IDEMPOTENCY_CONFLICT,
+            problems.BUSY,
+            problems.TOO_MANY_REQUESTS,
+            problems.NO_RELAY,
+            *WRITES,
+        ),
     ),
     Route(
         method="GET",
@@ -81,8 +124,21 @@ ROUTES: tuple[Route, ...] = (
         tag="emails",
         needs="emails:read",
         parameters=(
-            Parameter("limit", "query", "The most e-mails on the page.", {"type": "integer", "minimum": 1, "maximum": listing.MAX_LIMIT, "default": listing.DEFAULT_LIMIT}, 20),
-            Parameter("cursor", "query", "From the page before.", {"type": "string"}, examples.EMAIL_ID),
+            Parameter(
+                "limit",
+                "query",
+                "The most e-mails on the page.",
+                {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": listing.MAX_LIMIT,
+                    "default": listing.DEFAULT_LIMIT,
+                },
+                20,
+            ),
+            Parameter(
+                "cursor", "query", "From the page before.", {"type": "string"}, examples.EMAIL_ID
+            ),
             Parameter(
                 "status",
                 "query",
@@ -98,8 +154,20 @@ ROUTES: tuple[Route, ...] = (
                 {"type": "string"},
                 "@example.org",
             ),
-            Parameter("after", "query", "Only e-mails accepted at this time or later.", {"type": "string", "format": "date-time"}, "2026-11-25T09:00:00Z"),
-            Parameter("before", "query", "Only e-mails accepted before this time.", {"type": "string", "format": "date-time"}, "2026-11-25T10:00:00Z"),
+            Parameter(
+                "after",
+                "query",
+                "Only e-mails accepted at this time or later.",
+                {"type": "string", "format": "date-time"},
+                "2026-11-25T09:00:00Z",
+            ),
+            Parameter(
+                "before",
+                "query",
+                "Only e-mails accepted before this time.",
+                {"type": "string", "format": "date-time"},
+                "2026-11-25T10:00:00Z",
+            ),
         ),
         answer=Answer(200, "A page of e-mails.", EmailList, examples.EMAIL_LIST),
         problems=READS,
@@ -118,8 +186,20 @@ ROUTES: tuple[Route, ...] = (
         needs="emails:read",
         parameters=(
             _ID,
-            Parameter("wait", "query", f"How long to wait for a change, at most {waiting.MAX_WAIT:g}s.", {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m)?$"}, "30s"),
-            Parameter("If-None-Match", "header", "The ETag of the version that the caller has.", {"type": "string"}, '"5f2-600"'),
+            Parameter(
+                "wait",
+                "query",
+                f"How long to wait for a change, at most {waiting.MAX_WAIT:g}s.",
+                {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m)?$"},
+                "30s",
+            ),
+            Parameter(
+                "If-None-Match",
+                "header",
+                "The ETag of the version that the caller has.",
+                {"type": "string"},
+                '"5f2-600"',
+            ),
         ),
         not_modified=True,
         answer=Answer(200, "The e-mail.", EmailDocument, examples.EMAIL, ("ETag",)),
@@ -214,8 +294,19 @@ ROUTES: tuple[Route, ...] = (
         description="The whole message as the relay gets it, if that takes bodies of eight bits; Bcc is not in there.",
         tag="emails",
         needs="emails:read",
-        parameters=(_ID, Parameter("download", "query", "Present, with any value: the answer is a file to save.", {"type": "string"}, "")),
-        answer=Answer(200, "The message.", str, examples.SOURCE, ("Content-Disposition",), "message/rfc822"),
+        parameters=(
+            _ID,
+            Parameter(
+                "download",
+                "query",
+                "Present, with any value: the answer is a file to save.",
+                {"type": "string"},
+                "",
+            ),
+        ),
+        answer=Answer(
+            200, "The message.", str, examples.SOURCE, ("Content-Disposition",), "message/rfc822"
+        ),
         problems=(problems.NOT_FOUND, problems.CONTENT_GONE, *READS),
     ),
     Route(
@@ -227,7 +318,16 @@ ROUTES: tuple[Route, ...] = (
         description="Its bytes, with its own media type, and always as a file to save.",
         tag="emails",
         needs="emails:read",
-        parameters=(_ID, Parameter("n", "path", "Its place in `attachments`: 0 is the first.", {"type": "integer", "minimum": 0}, 0)),
+        parameters=(
+            _ID,
+            Parameter(
+                "n",
+                "path",
+                "Its place in `attachments`: 0 is the first.",
+                {"type": "integer", "minimum": 0},
+                0,
+            ),
+        ),
         answer=Answer(200, "The bytes.", bytes, "…", ("Content-Disposition",), "*/*"),
         problems=(problems.NOT_FOUND, problems.CONTENT_GONE, *READS),
     ),
@@ -241,8 +341,25 @@ ROUTES: tuple[Route, ...] = (
         tag="emails",
         needs="emails:read",
         parameters=(
-            Parameter("limit", "query", "The most entries on the page.", {"type": "integer", "minimum": 1, "maximum": listing.MAX_LIMIT, "default": listing.DEFAULT_LIMIT}, 20),
-            Parameter("cursor", "query", "From the page before.", {"type": "string"}, examples.SCHEDULE["cursor"]),
+            Parameter(
+                "limit",
+                "query",
+                "The most entries on the page.",
+                {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": listing.MAX_LIMIT,
+                    "default": listing.DEFAULT_LIMIT,
+                },
+                20,
+            ),
+            Parameter(
+                "cursor",
+                "query",
+                "From the page before.",
+                {"type": "string"},
+                examples.SCHEDULE["cursor"],
+            ),
         ),
         answer=Answer(200, "A page of what waits.", schedule.Schedule, examples.SCHEDULE),
         problems=READS,

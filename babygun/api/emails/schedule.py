@@ -23,7 +23,12 @@ class WaitingJob(msgspec.Struct, frozen=True):
     queue: str
     due: Annotated[datetime, Meta(description="When it is sent, or tried again, at the earliest.")]
     recipients: Annotated[int, Meta(description="How many it is for.")]
-    overdue_seconds: Annotated[float, Meta(description="How long ago it was due: some worker should have made it ready. 0 where it is not due yet.")]
+    overdue_seconds: Annotated[
+        float,
+        Meta(
+            description="How long ago it was due: some worker should have made it ready. 0 where it is not due yet."
+        ),
+    ]
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -36,9 +41,25 @@ class Schedule(msgspec.Struct, frozen=True):
 async def show_schedule(request: web.Request) -> web.Response:
     access = access_of(request)
     try:
-        page = await list_waiting(api_of(request).store, client_id=None if access.is_admin else access.client.id, limit=limit_of(request.query), cursor=request.query.get("cursor"))
+        page = await list_waiting(
+            api_of(request).store,
+            client_id=None if access.is_admin else access.client.id,
+            limit=limit_of(request.query),
+            cursor=request.query.get("cursor"),
+        )
     except ValueError:
-        raise Problem(INVALID_REQUEST, "The cursor is not one from an earlier page.", field="cursor") from None
+        raise Problem(
+            INVALID_REQUEST, "The cursor is not one from an earlier page.", field="cursor"
+        ) from None
     now = utc_now()
-    jobs = [WaitingJob(w.ref.email_id, w.ref.queue, w.due, w.recipients, max(0.0, (now - w.due).total_seconds())) for w in page.waiting]
+    jobs = [
+        WaitingJob(
+            w.ref.email_id,
+            w.ref.queue,
+            w.due,
+            w.recipients,
+            max(0.0, (now - w.due).total_seconds()),
+        )
+        for w in page.waiting
+    ]
     return json_answer(Schedule(jobs, page.cursor))

@@ -14,7 +14,16 @@ from babygun.api.emails.documents import AcceptedEmail, email_document, email_lo
 from babygun.api.http.answer import ShortAnswer
 from babygun.api.http.body import read_json
 from babygun.api.http.context import Api, access_of, api_of, call_of, json_answer
-from babygun.api.http.problems import ETCD_UNAVAILABLE, IDEMPOTENCY_CONFLICT, INVALID_REQUEST, NO_RELAY, OUT_OF_SPACE, OUTCOME_UNKNOWN, Problem, sentence
+from babygun.api.http.problems import (
+    ETCD_UNAVAILABLE,
+    IDEMPOTENCY_CONFLICT,
+    INVALID_REQUEST,
+    NO_RELAY,
+    OUT_OF_SPACE,
+    OUTCOME_UNKNOWN,
+    Problem,
+    sentence,
+)
 from babygun.email.ids import created_ms
 from babygun.email.model import Email
 from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
@@ -42,11 +51,26 @@ async def send_email(request: web.Request) -> web.Response:
     ns = time.time_ns()
     now = at_ms(ns // 1_000_000)
     span = tracing.current()
-    email = new_email(new_email_id(ns), submission, now, client_id=access.client.id, request_id=call_of(request).request_id, span=span)
+    email = new_email(
+        new_email_id(ns),
+        submission,
+        now,
+        client_id=access.client.id,
+        request_id=call_of(request).request_id,
+        span=span,
+    )
     note(email_id=email.id)
     fingerprint = hashlib.sha256(raw).hexdigest() if key is not None else ""
     try:
-        accepted = await accept(api.store, email, encode_content(submission.content), now=now, send_at=submission.send_at, idempotency_key=key, fingerprint=fingerprint)
+        accepted = await accept(
+            api.store,
+            email,
+            encode_content(submission.content),
+            now=now,
+            send_at=submission.send_at,
+            idempotency_key=key,
+            fingerprint=fingerprint,
+        )
     except Conflict as error:
         raise Problem(IDEMPOTENCY_CONFLICT, sentence(error), field="Idempotency-Key") from None
     except (EtcdUnavailable, OutcomeUnknown) as error:
@@ -63,18 +87,37 @@ async def send_email(request: web.Request) -> web.Response:
     headers = {"Location": f"/emails/{accepted.email_id}"}
     if accepted.repeated:
         headers["Idempotent-Replayed"] = "true"
-    return json_answer(AcceptedEmail(accepted.email_id, "incomplete", created_at, len(email.recipients)), status=202, headers=headers, kind=ShortAnswer)
+    return json_answer(
+        AcceptedEmail(accepted.email_id, "incomplete", created_at, len(email.recipients)),
+        status=202,
+        headers=headers,
+        kind=ShortAnswer,
+    )
 
 
 def check_open(api: Api) -> None:
     """Raises the 503 problem while no e-mail can be taken."""
     if not api.routes.relays:
-        raise Problem(NO_RELAY, "An operator must set relay_url or relays (docs/settings.md) before e-mails can be taken.")
+        raise Problem(
+            NO_RELAY,
+            "An operator must set relay_url or relays (docs/settings.md) before e-mails can be taken.",
+        )
     if api.space.full:
-        raise Problem(OUT_OF_SPACE, "etcd is nearly full; new e-mails are taken again when some of the old ones are gone.")
+        raise Problem(
+            OUT_OF_SPACE,
+            "etcd is nearly full; new e-mails are taken again when some of the old ones are gone.",
+        )
 
 
-def new_email(email_id: str, submission: Submission, now: datetime, *, client_id: str, request_id: str, span: tracing.Span) -> Email:
+def new_email(
+    email_id: str,
+    submission: Submission,
+    now: datetime,
+    *,
+    client_id: str,
+    request_id: str,
+    span: tracing.Span,
+) -> Email:
     """The record of an e-mail that has just come, without its queues."""
     return Email(
         email_id,
@@ -96,7 +139,10 @@ def new_email(email_id: str, submission: Submission, now: datetime, *, client_id
 def not_acknowledged(error: EtcdUnavailable | OutcomeUnknown, what: str) -> Problem:
     """``what``: the subject of the sentence."""
     kind = OUTCOME_UNKNOWN if isinstance(error, OutcomeUnknown) else ETCD_UNAVAILABLE
-    return Problem(kind, f"{sentence(error)} {what} may have been stored all the same: a call with an Idempotency-Key can be repeated without sending it twice.")
+    return Problem(
+        kind,
+        f"{sentence(error)} {what} may have been stored all the same: a call with an Idempotency-Key can be repeated without sending it twice.",
+    )
 
 
 async def show_log(request: web.Request) -> web.Response:
@@ -115,7 +161,9 @@ async def retry_email(request: web.Request) -> web.Response:
     return await _changed(request, retry)
 
 
-async def _changed(request: web.Request, change: Callable[[web.Request, str], Awaitable[Email]]) -> web.Response:
+async def _changed(
+    request: web.Request, change: Callable[[web.Request, str], Awaitable[Email]]
+) -> web.Response:
     email_id = request.match_info["id"]
     await own_email(request, email_id, content=False)
     await change(request, email_id)
@@ -124,7 +172,12 @@ async def _changed(request: web.Request, change: Callable[[web.Request, str], Aw
 
 async def cancel(request: web.Request, email_id: str) -> Email:
     """Stops an e-mail in the name of the caller, whose it must be known to be. Raises NotFound, Conflict."""
-    email = await transitions.cancel(api_of(request).store, email_id, client_id=access_of(request).client.id, request_id=call_of(request).request_id)
+    email = await transitions.cancel(
+        api_of(request).store,
+        email_id,
+        client_id=access_of(request).client.id,
+        request_id=call_of(request).request_id,
+    )
     if email.status != "incomplete":
         metrics.EMAILS_ENDED[email.status].inc()
     return email
@@ -132,10 +185,17 @@ async def cancel(request: web.Request, email_id: str) -> Email:
 
 async def retry(request: web.Request, email_id: str) -> Email:
     """Has an e-mail tried again in the name of the caller, whose it must be known to be. Raises NotFound, Conflict."""
-    return await transitions.retry(api_of(request).store, email_id, client_id=access_of(request).client.id, request_id=call_of(request).request_id)
+    return await transitions.retry(
+        api_of(request).store,
+        email_id,
+        client_id=access_of(request).client.id,
+        request_id=call_of(request).request_id,
+    )
 
 
-async def own_email(request: web.Request, email_id: str, *, content: bool = True) -> reading.EmailView:
+async def own_email(
+    request: web.Request, email_id: str, *, content: bool = True
+) -> reading.EmailView:
     """The e-mail, if the caller may see it. Raises NotFound where it is another client's, too: nobody learns which ids exist."""
     access = access_of(request)
     view = await reading.get_email(api_of(request).store, email_id, content=content)
@@ -145,12 +205,18 @@ async def own_email(request: web.Request, email_id: str, *, content: bool = True
 
 
 def _no_such_email() -> NotFound:
-    return NotFound("There is no e-mail with this id. E-mails are kept for a time after their end, then removed.")
+    return NotFound(
+        "There is no e-mail with this id. E-mails are kept for a time after their end, then removed."
+    )
 
 
 def key_of(request: web.Request) -> str | None:
     """The call's Idempotency-Key, if it has one. Raises the 422 problem."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and not _idempotency_key(key):
-        raise Problem(INVALID_REQUEST, f"An Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters.", field="Idempotency-Key")
+        raise Problem(
+            INVALID_REQUEST,
+            f"An Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters.",
+            field="Idempotency-Key",
+        )
     return key

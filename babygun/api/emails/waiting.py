@@ -26,7 +26,11 @@ MAX_WAIT = 60.0  # s: less than a balancer waits for an answer
 async def show_email(request: web.Request) -> web.Response:
     seconds = _seconds(request.query.get("wait"))
     view = await own_email(request, request.match_info["id"])
-    if seconds and view.email.status == "incomplete" and (request.if_none_match is None or _is_known(request, view)):
+    if (
+        seconds
+        and view.email.status == "incomplete"
+        and (request.if_none_match is None or _is_known(request, view))
+    ):
         started = time.perf_counter()
         view = await _next(request, view, seconds)
         call_of(request).waited = time.perf_counter() - started
@@ -43,9 +47,15 @@ async def _next(request: web.Request, view: EmailView, seconds: float) -> EmailV
     before = _version(view)
     with api.waiters.waiting(request) as over:
         while _version(view) == before and not over.done():
-            change = asyncio.create_task(next_change(api.store, view.email.id, view.revision), name="wait for an e-mail")
+            change = asyncio.create_task(
+                next_change(api.store, view.email.id, view.revision), name="wait for an e-mail"
+            )
             try:
-                await asyncio.wait({change, over}, timeout=max(0.0, end - asyncio.get_running_loop().time()), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    {change, over},
+                    timeout=max(0.0, end - asyncio.get_running_loop().time()),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
                 ended = not change.done()
                 if not ended:
                     change.result()
@@ -62,7 +72,12 @@ async def _next(request: web.Request, view: EmailView, seconds: float) -> EmailV
 
 def _version(view: EmailView) -> str:
     """Another one whenever the document is: by the record, who sends it, and whether the content is kept."""
-    return "-".join([*(f"{revision:x}" for revision in (view.record_revision, *view.owner_revisions)), *(["expired"] if view.content is None else [])])
+    return "-".join(
+        [
+            *(f"{revision:x}" for revision in (view.record_revision, *view.owner_revisions)),
+            *(["expired"] if view.content is None else []),
+        ]
+    )
 
 
 def _is_known(request: web.Request, view: EmailView) -> bool:
@@ -79,5 +94,7 @@ def _seconds(given: str | None) -> float:
     except ValueError as error:
         raise Problem(INVALID_REQUEST, sentence(error), field="wait") from None
     if seconds > MAX_WAIT:
-        raise Problem(INVALID_REQUEST, f"A call waits for {MAX_WAIT:g} seconds at most.", field="wait")
+        raise Problem(
+            INVALID_REQUEST, f"A call waits for {MAX_WAIT:g} seconds at most.", field="wait"
+        )
     return seconds

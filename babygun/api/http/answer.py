@@ -18,7 +18,12 @@ class ShortAnswer(web.Response):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         # What ends the connection has to say so, and the answer to HEAD has no body: the usual way.
-        if not request.keep_alive or request.version != HttpVersion11 or request.method != "POST" or self.keep_alive is not None:
+        if (
+            not request.keep_alive
+            or request.version != HttpVersion11
+            or request.method != "POST"
+            or self.keep_alive is not None
+        ):
             return await super().prepare(request)
         body = self.body
         assert isinstance(body, bytes)

@@ -13,7 +13,15 @@ from aiohttp import web
 from babygun.api.http.body_memory import SMALL
 from babygun.api.http.context import api_of, call_of
 from babygun.api.http.malformed import unreadable_encoding
-from babygun.api.http.problems import INVALID_REQUEST, MALFORMED_JSON, MALFORMED_REQUEST, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem
+from babygun.api.http.problems import (
+    INVALID_REQUEST,
+    MALFORMED_JSON,
+    MALFORMED_REQUEST,
+    REQUEST_TIMEOUT,
+    TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+    Problem,
+)
 
 T = TypeVar("T")
 
@@ -28,7 +36,16 @@ _LENGTH = re.compile(r"Expected `(array|str)` of length (>=|<=) (\d+)")
 _INDEX = re.compile(r"\[(?:\d+|\.\.\.)\]")
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 # msgspec's names of JSON's types.
-_TYPES = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list", "object": "an object", "null": "null", "datetime": "a time"}
+_TYPES = {
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+    "datetime": "a time",
+}
 
 
 def read_json(request: web.Request, *, limit: int | None = None) -> Awaitable[bytes]:
@@ -40,8 +57,15 @@ def read_json(request: web.Request, *, limit: int | None = None) -> Awaitable[by
 def check_json(request: web.Request) -> None:
     """Raises the 415 problem where the Content-Type says anything but JSON."""
     media_type = request.headers.get("Content-Type", "")
-    if media_type != "application/json" and media_type.partition(";")[0].strip().lower() != "application/json":
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send the body with Content-Type: application/json.", field="Content-Type")
+    if (
+        media_type != "application/json"
+        and media_type.partition(";")[0].strip().lower() != "application/json"
+    ):
+        raise Problem(
+            UNSUPPORTED_MEDIA_TYPE,
+            "Send the body with Content-Type: application/json.",
+            field="Content-Type",
+        )
 
 
 async def read_body(request: web.Request, *, limit: int | None = None) -> bytes:
@@ -64,12 +88,22 @@ async def read_body(request: web.Request, *, limit: int | None = None) -> bytes:
         async with asyncio.timeout(seconds):
             return await _read(request, limit)
     except TimeoutError:
-        raise Problem(REQUEST_TIMEOUT, f"The body was not there after {seconds:g} s (setting request_timeout).", field="body") from None
+        raise Problem(
+            REQUEST_TIMEOUT,
+            f"The body was not there after {seconds:g} s (setting request_timeout).",
+            field="body",
+        ) from None
     except web.RequestPayloadError:
-        detail = "The body is not chunked as its Transfer-Encoding says." if plain else f"The body is not {encoding}, as its Content-Encoding says."
+        detail = (
+            "The body is not chunked as its Transfer-Encoding says."
+            if plain
+            else f"The body is not {encoding}, as its Content-Encoding says."
+        )
         raise Problem(MALFORMED_REQUEST, detail, field="body") from None
     except ConnectionError:
-        raise Problem(MALFORMED_REQUEST, "The connection ended before the body did.", field="body") from None
+        raise Problem(
+            MALFORMED_REQUEST, "The connection ended before the body did.", field="body"
+        ) from None
 
 
 async def _read(request: web.Request, limit: int) -> bytes:
@@ -90,7 +124,11 @@ async def _read(request: web.Request, limit: int) -> bytes:
 
 def too_large(limit: int, whole: int) -> Problem:
     """The 413 problem; ``whole``: what a request may have at most, where ``limit`` is this call's own."""
-    detail = "The body is larger than this server takes (setting max_request)." if limit == whole else f"The body of this call has at most {limit} bytes."
+    detail = (
+        "The body is larger than this server takes (setting max_request)."
+        if limit == whole
+        else f"The body of this call has at most {limit} bytes."
+    )
     return Problem(TOO_LARGE, detail, field="body")
 
 
@@ -111,7 +149,9 @@ class JsonBody(Generic[T]):
         except RecursionError:
             raise Problem(MALFORMED_JSON, "The body is nested too deeply.") from None
         except UnicodeDecodeError:
-            raise Problem(MALFORMED_JSON, "The body is not JSON in UTF-8: it has bytes that are not UTF-8.") from None
+            raise Problem(
+                MALFORMED_JSON, "The body is not JSON in UTF-8: it has bytes that are not UTF-8."
+            ) from None
         except ValueError as error:  # msgspec.DecodeError
             raise Problem(MALFORMED_JSON, _malformed(bytes(raw), str(error))) from None
 
@@ -120,9 +160,13 @@ def _malformed(raw: bytes, said: str) -> str:
     """What is wrong with JSON, as a sentence."""
     if not raw:
         return "The body is empty."
-    if "surrogate" in said or "truncated" in said:  # a lone surrogate at a text's end passes for a cut-off pair
+    if (
+        "surrogate" in said or "truncated" in said
+    ):  # a lone surrogate at a text's end passes for a cut-off pair
         if (at := _lone_surrogate(raw)) is not None:
-            return f"The body has half of a surrogate pair, which stands for no character (byte {at})."
+            return (
+                f"The body has half of a surrogate pair, which stands for no character (byte {at})."
+            )
         return "The body ends in the middle of its JSON."
     return f"The body is not JSON: {said.removeprefix('JSON is malformed: ')}."
 
@@ -144,7 +188,10 @@ def _lone_surrogate(raw: bytes) -> int | None:
 
 def explain(message: str, choices: dict[str, tuple[str, ...]]) -> tuple[str, str]:
     """What msgspec says of a value that doesn't fit, as a sentence and the field's path (``to[2]``). ``choices``: of fields with few values, those."""
-    for pattern, words in ((_UNKNOWN, "There is no such field."), (_MISSING, "This field is required.")):
+    for pattern, words in (
+        (_UNKNOWN, "There is no such field."),
+        (_MISSING, "This field is required."),
+    ):
         if match := pattern.fullmatch(message):
             name, parent = match[1][:100], match[2]
             return words, f"{parent}.{name}" if parent else name
@@ -156,7 +203,10 @@ def explain(message: str, choices: dict[str, tuple[str, ...]]) -> tuple[str, str
         wanted = [_TYPES.get(name, name) for name in match[1].split(" | ")]
         return f"It must be {' or '.join(wanted)}, and is {_TYPES.get(match[2], match[2])}.", field
     if match := _LENGTH.fullmatch(said):
-        return f"It must have at {'least' if match[2] == '>=' else 'most'} {match[3]} {'entries' if match[1] == 'array' else 'characters'}.", field
+        return (
+            f"It must have at {'least' if match[2] == '>=' else 'most'} {match[3]} {'entries' if match[1] == 'array' else 'characters'}.",
+            field,
+        )
     return f"{said}.", field
 
 
@@ -172,5 +222,11 @@ def _choices(kind: Any, path: str) -> list[tuple[str, tuple[str, ...]]]:
         case msgspec.inspect.UnionType():
             return [found for part in kind.types for found in _choices(part, path)]
         case msgspec.inspect.StructType():
-            return [found for field in kind.fields for found in _choices(field.type, f"{path}.{field.encode_name}" if path else field.encode_name)]
+            return [
+                found
+                for field in kind.fields
+                for found in _choices(
+                    field.type, f"{path}.{field.encode_name}" if path else field.encode_name
+                )
+            ]
     return []

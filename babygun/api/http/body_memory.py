@@ -64,4 +64,7 @@ class BodyMemory:
 
 
 def _busy() -> Problem:
-    return Problem(BUSY, "As many large e-mails are being taken as this server has memory for (setting api_memory).")
+    return Problem(
+        BUSY,
+        "As many large e-mails are being taken as this server has memory for (setting api_memory).",
+    )

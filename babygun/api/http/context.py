@@ -60,7 +60,11 @@ class Call:
 
 CALL = web.RequestKey("call", Call)
 
-SECURITY_HEADERS = {"Server": "babygun", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+SECURITY_HEADERS = {
+    "Server": "babygun",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
 _JSON_HEADERS = CIMultiDict({**SECURITY_HEADERS, "Content-Type": "application/json"})
 _encode = msgspec.json.Encoder().encode
 
@@ -80,9 +84,17 @@ def access_of(request: web.Request) -> Access:
     return access
 
 
-def json_answer(value: object, *, status: int = 200, headers: dict[str, str] | None = None, kind: type[web.Response] = web.Response) -> web.Response:
+def json_answer(
+    value: object,
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    kind: type[web.Response] = web.Response,
+) -> web.Response:
     """``value``, one of the documents, as JSON."""
-    response = kind(body=_encode(value), status=status, headers=_JSON_HEADERS)  # has a copy of these
+    response = kind(
+        body=_encode(value), status=status, headers=_JSON_HEADERS
+    )  # has a copy of these
     if headers:
         response.headers.update(headers)
     return response

@@ -15,9 +15,23 @@ from aiohttp import web
 from babygun.api.http.context import SECURITY_HEADERS
 from babygun.api.http.middleware import Handler
 
-VIEWS = ("/", "/page/overview", "/page/emails", "/page/emails/{id}", "/page/compose", "/page/schedule", "/page/workers", "/page/clients")
+VIEWS = (
+    "/",
+    "/page/overview",
+    "/page/emails",
+    "/page/emails/{id}",
+    "/page/compose",
+    "/page/schedule",
+    "/page/workers",
+    "/page/clients",
+)
 FILES = "/page/files/{version}/{name}"
-_MEDIA_TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
+_MEDIA_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "svg": "image/svg+xml",
+}
 _POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -41,12 +55,18 @@ class Page:
     """The files, by name. ``version``: a hash of all of them."""
 
     def __init__(self, prefix: str) -> None:
-        found = {file.name: file.read_bytes() for file in files("babygun.api").joinpath("page").iterdir()}
+        found = {
+            file.name: file.read_bytes() for file in files("babygun.api").joinpath("page").iterdir()
+        }
         digest = hashlib.sha256()
         for name in sorted(found):
             digest.update(name.encode() + b"\0" + found[name] + b"\0")
         self.version = digest.hexdigest()[:16]
-        preloads = "\n".join(f'<link rel="modulepreload" href="{self.path(name)}">' for name in sorted(found) if name.endswith(".js"))
+        preloads = "\n".join(
+            f'<link rel="modulepreload" href="{self.path(name)}">'
+            for name in sorted(found)
+            if name.endswith(".js")
+        )
         index = found.pop("index.html").decode().replace("<!-- modules -->", preloads)
         self.index = index.replace("{files}", self.path("")).replace("{prefix}", prefix).encode()
         self.files = found
@@ -61,8 +81,12 @@ def add_pages(app: web.Application, prefix: str) -> None:
     show = _shown(page.index, "html", _ASKED)
     for path in VIEWS:
         app.router.add_get(path, show)
-    kept = {name: _shown(data, name.rpartition(".")[2], _FOR_EVER) for name, data in page.files.items()}
-    other = {name: _shown(data, name.rpartition(".")[2], "no-store") for name, data in page.files.items()}
+    kept = {
+        name: _shown(data, name.rpartition(".")[2], _FOR_EVER) for name, data in page.files.items()
+    }
+    other = {
+        name: _shown(data, name.rpartition(".")[2], "no-store") for name, data in page.files.items()
+    }
 
     async def show_file(request: web.Request) -> web.StreamResponse:
         """A file of another version, which another API process behind the same balancer may have named, gets ours: better than none."""

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from aiohttp import http_exceptions
 
-from babygun.api.http.problems import HEADERS_TOO_LARGE, MALFORMED_REQUEST, UNSUPPORTED_MEDIA_TYPE, URI_TOO_LONG, Problem
+from babygun.api.http.problems import (
+    HEADERS_TOO_LARGE,
+    MALFORMED_REQUEST,
+    UNSUPPORTED_MEDIA_TYPE,
+    URI_TOO_LONG,
+    Problem,
+)
 
 MAX_HEADERS = 128  # of one request
 MAX_LINE = 8190  # bytes of a request's target
@@ -32,18 +38,31 @@ def as_problem(error: BaseException | None) -> Problem:
             return Problem(URI_TOO_LONG, f"Path and query have more than {MAX_LINE} bytes.")
         case http_exceptions.LineTooLong(args=(_, limit, *_)) if limit == MAX_FIELD:
             return Problem(HEADERS_TOO_LARGE, f"A header has more than {MAX_FIELD} bytes.")
-        case http_exceptions.ContentEncodingError() if "install" in str(error).lower():  # br and zstd, for which it has no decoder
+        case http_exceptions.ContentEncodingError() if (
+            "install" in str(error).lower()
+        ):  # br and zstd, for which it has no decoder
             return unreadable_encoding()
         case http_exceptions.ContentEncodingError():
-            return Problem(MALFORMED_REQUEST, "The body is not compressed as its Content-Encoding says.", field="body")
+            return Problem(
+                MALFORMED_REQUEST,
+                "The body is not compressed as its Content-Encoding says.",
+                field="body",
+            )
         case http_exceptions.InvalidURLError():
             return Problem(MALFORMED_REQUEST, "The request's target is not a path.")
     said = str(error).lower()
     if "too many headers" in said:
         return Problem(HEADERS_TOO_LARGE, f"There are more than {MAX_HEADERS} headers.")
-    return Problem(MALFORMED_REQUEST, next((words for part, words in _WORDS if part in said), "This is no HTTP/1.1 request."))
+    return Problem(
+        MALFORMED_REQUEST,
+        next((words for part, words in _WORDS if part in said), "This is no HTTP/1.1 request."),
+    )
 
 
 def unreadable_encoding() -> Problem:
     """For a Content-Encoding that is not known here."""
-    return Problem(UNSUPPORTED_MEDIA_TYPE, "The body's Content-Encoding can be gzip or deflate; or leave it out.", field="Content-Encoding")
+    return Problem(
+        UNSUPPORTED_MEDIA_TYPE,
+        "The body's Content-Encoding can be gzip or deflate; or leave it out.",
+        field="Content-Encoding",
+    )

@@ -42,4 +42,8 @@ def _parts(origin: str) -> tuple[str, str, int] | None:
         port = url.port or _PORTS[url.scheme]
     except (ValueError, KeyError):
         return None
-    return (url.scheme, url.hostname, port) if url.hostname and not (url.path or url.query or url.fragment or url.username) else None
+    return (
+        (url.scheme, url.hostname, port)
+        if url.hostname and not (url.path or url.query or url.fragment or url.username)
+        else None
+    )

@@ -12,7 +12,9 @@ from babygun.api.http.middleware import Handler, email_id_of
 from babygun.runtime import tracing
 from babygun.runtime.logs import bound
 
-_UNTRACED = frozenset({"/healthz", "/readyz", "/metrics", "/events"})  # asked every few seconds, by nobody who waits; or open for hours
+_UNTRACED = frozenset(
+    {"/healthz", "/readyz", "/metrics", "/events"}
+)  # asked every few seconds, by nobody who waits; or open for hours
 
 
 @web.middleware
@@ -24,14 +26,23 @@ async def traced(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     method = request.method if request.method in hdrs.METH_ALL else "_OTHER"
     name = "HTTP" if method == "_OTHER" else method
-    with tracing.request(f"{name} {route}" if route else name, request.headers) as span, bound(trace_id=span.trace_id):
+    with (
+        tracing.request(f"{name} {route}" if route else name, request.headers) as span,
+        bound(trace_id=span.trace_id),
+    ):
         response = await handler(request)
         if span.recording:
             _describe(span, request, response, method, route)
         return response
 
 
-def _describe(span: tracing.Span, request: web.Request, response: web.StreamResponse, method: str, route: str | None) -> None:
+def _describe(
+    span: tracing.Span,
+    request: web.Request,
+    response: web.StreamResponse,
+    method: str,
+    route: str | None,
+) -> None:
     span.set("http.request.method", method)
     span.set("http.response.status_code", response.status)
     span.set("network.protocol.version", f"{request.version.major}.{request.version.minor}")

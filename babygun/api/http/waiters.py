@@ -28,7 +28,10 @@ class Waiters:
     def waiting(self, request: web.Request) -> Iterator[asyncio.Future[None]]:
         """A future that is done when this call must not wait any more. Raises the 503 problem where too many do."""
         if len(self._waits) >= self.limit:
-            raise Problem(TOO_MANY_WAITING, f"{self.limit} calls wait at this process already; ask without wait, or again in a moment.")
+            raise Problem(
+                TOO_MANY_WAITING,
+                f"{self.limit} calls wait at this process already; ask without wait, or again in a moment.",
+            )
         over = request[GONE] = asyncio.get_running_loop().create_future()
         if self._stopped or request.transport is None:
             over.set_result(None)

@@ -37,8 +37,15 @@ class CatchUp:
         if not self._mirror.in_step:
             raise BeginAnew("unknown-id")
         keys = self._store.keys
-        ranges = ((keys.emails, since.records, until.records), (keys.owners, since.owners, until.owners))
-        tasks = [asyncio.create_task(self._follow(prefix, start, end), name="catch up") for prefix, start, end in ranges if start < end]
+        ranges = (
+            (keys.emails, since.records, until.records),
+            (keys.owners, since.owners, until.owners),
+        )
+        tasks = [
+            asyncio.create_task(self._follow(prefix, start, end), name="catch up")
+            for prefix, start, end in ranges
+            if start < end
+        ]
         try:
             async with asyncio.timeout(PATIENCE):
                 await asyncio.gather(*tasks)
@@ -52,14 +59,25 @@ class CatchUp:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        changes = {email_id: change for email_id, change in self._changes.items() if email_id not in self._others}
+        changes = {
+            email_id: change
+            for email_id, change in self._changes.items()
+            if email_id not in self._others
+        }
         if len(changes) > self._most:
             raise BeginAnew("fell-behind")
         return changes
 
     async def _follow(self, prefix: bytes, since: int, until: int) -> None:
         records = prefix == self._store.keys.emails
-        async with watch(self._store.client, prefix, range_end(prefix), revision=since + 1, previous=records, progress=True) as batches:
+        async with watch(
+            self._store.client,
+            prefix,
+            range_end(prefix),
+            revision=since + 1,
+            previous=records,
+            progress=True,
+        ) as batches:
             asking = asyncio.create_task(_ask(batches), name="ask for progress")
             try:
                 async for batch in batches:

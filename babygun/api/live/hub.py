@@ -97,14 +97,18 @@ class Hub:
     async def _resume(self, listener: Listener, since: Position) -> None:
         """What was told, or would have been, after ``since``. The listener hears of what comes meanwhile, too; of one e-mail the newest counts."""
         listener.told = since
-        if not self.position.covers(since):  # another process was a moment faster; or it speaks of another etcd
+        if not self.position.covers(
+            since
+        ):  # another process was a moment faster; or it speaks of another etcd
             await self._check_known(since)
         if since.covers(self._floor):
             for _, frames in self._ring:
                 for frame in frames:
                     listener.offer(frame)
             return
-        changes = await CatchUp(self._store, self._mirror, listener.client_id, MOST_PENDING).missed(since, self.position)
+        changes = await CatchUp(self._store, self._mirror, listener.client_id, MOST_PENDING).missed(
+            since, self.position
+        )
         try:
             frames = await self._mirror.frames(changes)
         except EtcdError:
@@ -128,7 +132,9 @@ class Hub:
                 self._begin(await mirror.start(), reason)
                 await self._follow(mirror)
             except Compacted:
-                log.warning("live stream starts over: etcd's history does not reach back to where it was")
+                log.warning(
+                    "live stream starts over: etcd's history does not reach back to where it was"
+                )
                 reason = "compacted"
             except TurnedBack:
                 log.warning("live stream starts over: etcd is at an older revision than it was")
@@ -137,14 +143,19 @@ class Hub:
                 log.warning("live stream interrupted", error=str(error))
                 reason = reason or "etcd-unavailable"
                 await asyncio.sleep(_LOOK_AGAIN)
-            except Exception as error:  # a fault of ours must not leave all listeners in silence for ever
+            except (
+                Exception
+            ) as error:  # a fault of ours must not leave all listeners in silence for ever
                 log.error("live stream failed", exc=error)
                 reason = "internal"
                 await asyncio.sleep(_LOOK_AGAIN)
             self._stopped()
 
     async def _follow(self, mirror: Mirror) -> None:
-        tasks = [asyncio.create_task(mirror.follow(), name="live mirror"), asyncio.create_task(self._tell(mirror), name="live telling")]
+        tasks = [
+            asyncio.create_task(mirror.follow(), name="live mirror"),
+            asyncio.create_task(self._tell(mirror), name="live telling"),
+        ]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -171,7 +182,9 @@ class Hub:
 
     def _offer(self, frames: list[Frame], position: Position) -> None:
         self.position = self.position.past(position)
-        frames = [frame for frame in frames if self._last.get(frame.email_id) != frame.body]  # a change that shows nowhere
+        frames = [
+            frame for frame in frames if self._last.get(frame.email_id) != frame.body
+        ]  # a change that shows nowhere
         if not frames:
             return
         self._last.update((frame.email_id, frame.body) for frame in frames)

@@ -20,7 +20,14 @@ class Listener:
     ``told``: all up to there has been told, or is pending. ``wake`` is set when there is something to :meth:`take`, or it has ``ended``.
     """
 
-    def __init__(self, client_id: str | None, *, only: str | None = None, emails: bool = True, overview: bool = False) -> None:
+    def __init__(
+        self,
+        client_id: str | None,
+        *,
+        only: str | None = None,
+        emails: bool = True,
+        overview: bool = False,
+    ) -> None:
         self.client_id, self.only, self.emails, self.overview = client_id, only, emails, overview
         self.told = BEGINNING
         self.wake = asyncio.Event()
@@ -32,7 +39,9 @@ class Listener:
         self._caught_up: dict[str, bytes] = {}  # each until the hub tells of that e-mail
 
     def may_see(self, frame: Frame) -> bool:
-        return (self.client_id is None or frame.client_id == self.client_id) and (self.only is None or frame.email_id == self.only)
+        return (self.client_id is None or frame.client_id == self.client_id) and (
+            self.only is None or frame.email_id == self.only
+        )
 
     def catch_up(self, frames: list[Frame]) -> None:
         """Events that it has missed. They show e-mails as they are by now, which the hub may be about to tell, too: that is not told twice."""
@@ -43,7 +52,11 @@ class Listener:
 
     def offer(self, frame: Frame) -> None:
         """An event that it hears of, if it may and has not yet."""
-        if not self.may_see(frame) or not frame.is_news_to(self.told) or self._caught_up.pop(frame.email_id, None) == frame.body:
+        if (
+            not self.may_see(frame)
+            or not frame.is_news_to(self.told)
+            or self._caught_up.pop(frame.email_id, None) == frame.body
+        ):
             return
         if before := self._pending.get(frame.email_id):
             if frame.latest < before.latest:
@@ -80,17 +93,26 @@ class Listener:
         parts: list[bytes] = []
         if self._reset:
             self.told = position
-            parts.append(b'event: reset\ndata: {"reason":"%b"}\nid: %b\n\n' % (self._reset.encode(), str(position).encode()))
+            parts.append(
+                b'event: reset\ndata: {"reason":"%b"}\nid: %b\n\n'
+                % (self._reset.encode(), str(position).encode())
+            )
             self._reset = ""
         frames = sorted(self._pending.values(), key=lambda frame: frame.latest)
         for frame, following in zip_longest(frames, frames[1:]):
             parts.append(frame.body)
             if following is None:
                 parts.append(b"id: %b\n\n" % str(self.told.past(position)).encode())
-            elif following.latest == frame.latest:  # of one transaction: half of it is no place to go on from
+            elif (
+                following.latest == frame.latest
+            ):  # of one transaction: half of it is no place to go on from
                 parts.append(b"\n")
             else:
-                self.told = self.told.past(Position(min(position.records, frame.latest), min(position.owners, frame.latest)))
+                self.told = self.told.past(
+                    Position(
+                        min(position.records, frame.latest), min(position.owners, frame.latest)
+                    )
+                )
                 parts.append(b"id: %b\n\n" % str(self.told).encode())
         self.told = self.told.past(position)
         self._pending.clear()

@@ -26,7 +26,9 @@ from babygun.store.records import Owner
 log = get_logger("api")
 
 REMEMBERED = 16 << 20  # bytes of records
-ASK_PROGRESS = 3.0  # s; positions must be fresher than what a compaction leaves, 20 s with the usual settings
+ASK_PROGRESS = (
+    3.0  # s; positions must be fresher than what a compaction leaves, 20 s with the usual settings
+)
 _READ = 100  # records at once
 _encode = msgspec.json.Encoder().encode
 
@@ -75,10 +77,21 @@ class Mirror:
     async def follow(self) -> None:
         """Until cancelled. Raises Compacted or TurnedBack where only another start helps, EtcdError where etcd refuses."""
         records, owners = (
-            watch(self._store.client, prefix, range_end(prefix), revision=self._position.records + 1, previous=prefix == self._keys.emails, progress=True)
+            watch(
+                self._store.client,
+                prefix,
+                range_end(prefix),
+                revision=self._position.records + 1,
+                previous=prefix == self._keys.emails,
+                progress=True,
+            )
             for prefix in (self._keys.emails, self._keys.owners)
         )
-        works = [self._follow_records(records), self._follow_owners(owners), self._look_after(records, owners)]
+        works = [
+            self._follow_records(records),
+            self._follow_owners(owners),
+            self._look_after(records, owners),
+        ]
         async with records, owners:
             tasks = [asyncio.create_task(work, name="live watch") for work in works]
             try:
@@ -101,17 +114,34 @@ class Mirror:
         """
         self.stirred.clear()
         changes, self._changes = self._changes, {}
-        for email_id in [email_id for email_id, change in changes.items() if change.latest > until and not change.held]:
+        for email_id in [
+            email_id
+            for email_id, change in changes.items()
+            if change.latest > until and not change.held
+        ]:
             self._changes[email_id] = change = changes.pop(email_id)
             change.held = True
             self.stirred.set()
-        return changes, Position(min(self._position.records, until), min(self._position.owners, until))
+        return changes, Position(
+            min(self._position.records, until), min(self._position.owners, until)
+        )
 
     async def frames(self, changes: Mapping[str, Change]) -> list[Frame]:
         """The events that tell of these changes, in their order, with the state of now. May raise EtcdError."""
-        await self._read([email_id for email_id, change in changes.items() if not change.gone and email_id not in self._records])
-        made = [self._gone(email_id, change) if change.gone else self._state(email_id, change) for email_id, change in changes.items()]
-        return sorted((frame for frame in made if frame is not None), key=lambda frame: frame.latest)
+        await self._read(
+            [
+                email_id
+                for email_id, change in changes.items()
+                if not change.gone and email_id not in self._records
+            ]
+        )
+        made = [
+            self._gone(email_id, change) if change.gone else self._state(email_id, change)
+            for email_id, change in changes.items()
+        ]
+        return sorted(
+            (frame for frame in made if frame is not None), key=lambda frame: frame.latest
+        )
 
     def learn(self, email_id: str, kv: KeyValue) -> None:
         """A record, unless a newer one is known."""
@@ -152,7 +182,11 @@ class Mirror:
     async def _follow_owners(self, owners: Watch) -> None:
         async for batch in owners:
             for event in batch.events:
-                email_id = self._own(event.kv.key, event.kv.value) if event.type == "put" else self._disown(event.kv.key)
+                email_id = (
+                    self._own(event.kv.key, event.kv.value)
+                    if event.type == "put"
+                    else self._disown(event.kv.key)
+                )
                 if email_id:
                     self._merge(email_id, Change(owners=event.kv.mod_revision))
             self._reached(Position(self._position.records, batch.revision))
@@ -221,13 +255,29 @@ class Mirror:
             log.error("record can't be read, not shown", email_id=email_id, error=str(error))
             return None
         # The watches may be a moment apart: what the record says is over is not being sent any more.
-        owners = {queue: owner for queue, owner in self._owners.get(email_id, {}).items() if not (state := email.queues.get(queue)) or not state.over}
+        owners = {
+            queue: owner
+            for queue, owner in self._owners.get(email_id, {}).items()
+            if not (state := email.queues.get(queue)) or not state.over
+        }
         body = b"event: email\ndata: %b\n" % _encode(email_summary(email, owners))
         # A record that was read anew may be newer than the change; whoever comes back from before it has to be told again.
-        return Frame(email_id, email.client_id, revision if revision > self._position.records else change.records, change.owners, body)
+        return Frame(
+            email_id,
+            email.client_id,
+            revision if revision > self._position.records else change.records,
+            change.owners,
+            body,
+        )
 
     def _gone(self, email_id: str, change: Change) -> Frame:
-        return Frame(email_id, change.client_id, change.records, change.owners, b'event: gone\ndata: {"id":"%b"}\n' % email_id.encode())
+        return Frame(
+            email_id,
+            change.client_id,
+            change.records,
+            change.owners,
+            b'event: gone\ndata: {"id":"%b"}\n' % email_id.encode(),
+        )
 
 
 async def current_revision(store: Store) -> int:

@@ -39,12 +39,30 @@ ROUTES: tuple[Route, ...] = (
         tag="emails",
         needs="emails:read",
         parameters=(
-            Parameter("id", "query", "Hear of this e-mail only.", {"type": "string"}, examples.EMAIL_ID),
-            Parameter("only", "query", "Hear the overview only, which needs the scope `workers:read`.", {"type": "string", "enum": ["overview"]}),
-            Parameter("last_event_id", "query", f"{_LAST_ID} The header goes before it.", {"type": "string"}, "4711"),
+            Parameter(
+                "id", "query", "Hear of this e-mail only.", {"type": "string"}, examples.EMAIL_ID
+            ),
+            Parameter(
+                "only",
+                "query",
+                "Hear the overview only, which needs the scope `workers:read`.",
+                {"type": "string", "enum": ["overview"]},
+            ),
+            Parameter(
+                "last_event_id",
+                "query",
+                f"{_LAST_ID} The header goes before it.",
+                {"type": "string"},
+                "4711",
+            ),
             Parameter("Last-Event-ID", "header", _LAST_ID, {"type": "string"}, "4711.4708"),
         ),
         answer=Answer(200, "The stream.", str, examples.EVENTS, media_type="text/event-stream"),
-        problems=(problems.INVALID_REQUEST, problems.NOT_FOUND, problems.TOO_MANY_LISTENERS, *READS),
+        problems=(
+            problems.INVALID_REQUEST,
+            problems.NOT_FOUND,
+            problems.TOO_MANY_LISTENERS,
+            *READS,
+        ),
     ),
 )

@@ -13,7 +13,13 @@ from aiohttp import web
 
 from babygun.api.access.auth import Access
 from babygun.api.http.context import SECURITY_HEADERS, Api, access_of, api_of, call_of
-from babygun.api.http.problems import INSUFFICIENT_SCOPE, INVALID_REQUEST, NOT_READY, TOO_MANY_LISTENERS, Problem
+from babygun.api.http.problems import (
+    INSUFFICIENT_SCOPE,
+    INVALID_REQUEST,
+    NOT_READY,
+    TOO_MANY_LISTENERS,
+    Problem,
+)
 from babygun.api.live.hub import Hub
 from babygun.api.live.listener import Listener
 from babygun.api.live.overview_stream import Glance
@@ -55,7 +61,10 @@ class Streams:
             raise Problem(NOT_READY, "This process is stopping; another one goes on.")
         theirs = sum(other.client.id == access.client.id for other in self._open.values())
         if len(self._open) >= MOST_LISTENERS or theirs >= max(1, MOST_LISTENERS // 2):
-            raise Problem(TOO_MANY_LISTENERS, "As many listen as this process has room for, or half of these with this client.")
+            raise Problem(
+                TOO_MANY_LISTENERS,
+                "As many listen as this process has room for, or half of these with this client.",
+            )
         self._open[listener] = access
         metrics.EVENT_LISTENERS.inc()
 
@@ -95,7 +104,10 @@ async def show_events(request: web.Request) -> web.StreamResponse:
         if not listener.emails:
             return await _streamed(request, streams, listener, access, headers)
         try:
-            await streams.hub.join(listener, request.headers.get("Last-Event-ID") or request.query.get("last_event_id", ""))
+            await streams.hub.join(
+                listener,
+                request.headers.get("Last-Event-ID") or request.query.get("last_event_id", ""),
+            )
             return await _streamed(request, streams, listener, access, headers)
         finally:
             streams.hub.leave(listener)
@@ -108,21 +120,40 @@ def _listener(request: web.Request, access: Access) -> Listener:
     if only not in (None, "overview"):
         raise Problem(INVALID_REQUEST, "It must be overview.", field="only")
     if only and wanted is not None:
-        raise Problem(INVALID_REQUEST, "Ask for one e-mail, or for the overview only.", field="only")
+        raise Problem(
+            INVALID_REQUEST, "Ask for one e-mail, or for the overview only.", field="only"
+        )
     overview = access.allows("workers:read")
     if only and not overview:
         challenge = 'Bearer realm="babygun", error="insufficient_scope", scope="workers:read"'
-        raise Problem(INSUFFICIENT_SCOPE, "The overview needs the scope workers:read.", headers={"WWW-Authenticate": challenge})
-    return Listener(None if access.is_admin else access.client.id, only=wanted, emails=only is None, overview=overview and wanted is None)
+        raise Problem(
+            INSUFFICIENT_SCOPE,
+            "The overview needs the scope workers:read.",
+            headers={"WWW-Authenticate": challenge},
+        )
+    return Listener(
+        None if access.is_admin else access.client.id,
+        only=wanted,
+        emails=only is None,
+        overview=overview and wanted is None,
+    )
 
 
 async def _check_exists(request: web.Request, access: Access, email_id: str) -> None:
     view = await reading.get_email(api_of(request).store, email_id, content=False)
     if view is None or not (access.is_admin or view.email.client_id == access.client.id):
-        raise NotFound("There is no e-mail with this id. E-mails are kept for a time after their end, then removed.")
+        raise NotFound(
+            "There is no e-mail with this id. E-mails are kept for a time after their end, then removed."
+        )
 
 
-async def _streamed(request: web.Request, streams: Streams, listener: Listener, access: Access, headers: dict[str, str]) -> web.StreamResponse:
+async def _streamed(
+    request: web.Request,
+    streams: Streams,
+    listener: Listener,
+    access: Access,
+    headers: dict[str, str],
+) -> web.StreamResponse:
     response = web.StreamResponse(headers=headers)
     if listener.overview:
         streams.glance.join(listener)
@@ -143,13 +174,24 @@ async def _streamed(request: web.Request, streams: Streams, listener: Listener, 
     return response
 
 
-async def _write_all(request: web.Request, response: web.StreamResponse, streams: Streams, listener: Listener, access: Access) -> None:
+async def _write_all(
+    request: web.Request,
+    response: web.StreamResponse,
+    streams: Streams,
+    listener: Listener,
+    access: Access,
+) -> None:
     loop = asyncio.get_running_loop()
     commented = reminded = loop.time()
     ends = commented + access.expires_at.timestamp() - time.time()
     said = b"id: %b\n" % str(listener.told).encode() if listener.told != BEGINNING else b""
     await _write(response, b"retry: %d\n%b\n" % (RETRY, said))
-    while not listener.ended and loop.time() < ends and request.transport is not None and not request.transport.is_closing():
+    while (
+        not listener.ended
+        and loop.time() < ends
+        and request.transport is not None
+        and not request.transport.is_closing()
+    ):
         listener.wake.clear()
         data = listener.take(streams.hub.position)
         now = loop.time()

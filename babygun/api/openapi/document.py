@@ -17,13 +17,25 @@ from babygun.api.openapi import examples
 from babygun.api.routes import ROUTES
 
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "X-Request-Id": ("Names the call in our log: the caller's own X-Request-Id where it sent one of 1 to 64 letters, digits and . _ : -", {"type": "string"}),
+    "X-Request-Id": (
+        "Names the call in our log: the caller's own X-Request-Id where it sent one of 1 to 64 letters, digits and . _ : -",
+        {"type": "string"},
+    ),
     "Location": ("Where the e-mail can be read.", {"type": "string", "format": "uri-reference"}),
     "Content-Disposition": ("Whether it is to be saved, and under which name.", {"type": "string"}),
     "ETag": ("Names this version of the e-mail, for If-None-Match.", {"type": "string"}),
-    "Idempotent-Replayed": ("Set where the Idempotency-Key was known, and this is the first call's answer.", {"type": "string", "enum": ["true"]}),
-    "Retry-After": ("Seconds to wait before the call is repeated.", {"type": "string", "pattern": "^[0-9]+$"}),
-    "Set-Cookie": ("The session's token: HttpOnly, SameSite=Strict, and Secure where the API speaks https.", {"type": "string"}),
+    "Idempotent-Replayed": (
+        "Set where the Idempotency-Key was known, and this is the first call's answer.",
+        {"type": "string", "enum": ["true"]},
+    ),
+    "Retry-After": (
+        "Seconds to wait before the call is repeated.",
+        {"type": "string", "pattern": "^[0-9]+$"},
+    ),
+    "Set-Cookie": (
+        "The session's token: HttpOnly, SameSite=Strict, and Secure where the API speaks https.",
+        {"type": "string"},
+    ),
     "WWW-Authenticate": ("How to authenticate.", {"type": "string"}),
 }
 _INTRODUCTION = """Babygun sends e-mails: `POST /emails` stores one and answers at once, workers deliver it, and `GET /emails/{id}` tells what became of it.
@@ -44,7 +56,11 @@ _TAGS = {
 
 def build_document() -> dict[str, Any]:
     """The whole document as plain data."""
-    found = {t: None for route in ROUTES for t in (route.body, *(answer.document for answer in (route.answer, *route.other_answers)))}
+    found = {
+        t: None
+        for route in ROUTES
+        for t in (route.body, *(answer.document for answer in (route.answer, *route.other_answers)))
+    }
     types = [ProblemDocument, *(t for t in found if t not in (None, str, bytes, dict[str, Any]))]
     _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
@@ -52,18 +68,44 @@ def build_document() -> dict[str, Any]:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Babygun", "version": __version__, "description": _INTRODUCTION, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+        "info": {
+            "title": "Babygun",
+            "version": __version__,
+            "description": _INTRODUCTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": words} for name, words in _TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "headers": {name: {"description": words, "schema": schema} for name, (words, schema) in _HEADERS.items()},
+            "headers": {
+                name: {"description": words, "schema": schema}
+                for name, (words, schema) in _HEADERS.items()
+            },
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A token from POST /tokens."},
-                "client": {"type": "http", "scheme": "basic", "description": "Client id and secret."},
-                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "The cookie that POST /session sets; for pages of the same origin."},
-                "metrics": {"type": "http", "scheme": "bearer", "description": "The setting metrics_token, where it is set."},
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "A token from POST /tokens.",
+                },
+                "client": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "Client id and secret.",
+                },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": COOKIE,
+                    "description": "The cookie that POST /session sets; for pages of the same origin.",
+                },
+                "metrics": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The setting metrics_token, where it is set.",
+                },
             },
         },
     }
@@ -71,9 +113,20 @@ def build_document() -> dict[str, Any]:
 
 def problems_of(route: Route) -> tuple[ProblemType, ...]:
     """Every type of problem that a call can end in, but an error of ours."""
-    found = [problems.MALFORMED_REQUEST, problems.URI_TOO_LONG, problems.HEADERS_TOO_LARGE, problems.INVALID_REQUEST, *route.problems]
+    found = [
+        problems.MALFORMED_REQUEST,
+        problems.URI_TOO_LONG,
+        problems.HEADERS_TOO_LARGE,
+        problems.INVALID_REQUEST,
+        *route.problems,
+    ]
     if route.body is not None:
-        found += [problems.MALFORMED_JSON, problems.TOO_LARGE, problems.REQUEST_TIMEOUT, problems.UNSUPPORTED_MEDIA_TYPE]
+        found += [
+            problems.MALFORMED_JSON,
+            problems.TOO_LARGE,
+            problems.REQUEST_TIMEOUT,
+            problems.UNSUPPORTED_MEDIA_TYPE,
+        ]
     if route.needs is not None:
         found += [problems.NO_TOKEN, problems.INVALID_TOKEN, problems.NOT_READY]
         if route.method != "GET":
@@ -114,7 +167,12 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    shown: dict[str, Any] = {"name": parameter.name, "in": parameter.where, "description": parameter.description, "schema": parameter.schema}
+    shown: dict[str, Any] = {
+        "name": parameter.name,
+        "in": parameter.where,
+        "description": parameter.description,
+        "schema": parameter.schema,
+    }
     if parameter.where == "path":
         shown["required"] = True
     if parameter.example is not None:
@@ -125,11 +183,19 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _responses(route: Route) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for answer in (route.answer, *route.other_answers):
-        success = responses[str(answer.status)] = {"description": answer.description, "headers": _header_refs("X-Request-Id", *answer.headers)}
+        success = responses[str(answer.status)] = {
+            "description": answer.description,
+            "headers": _header_refs("X-Request-Id", *answer.headers),
+        }
         if answer.document is not None:
-            success["content"] = {answer.media_type: {"schema": _ref(answer.document), "example": answer.example}}
+            success["content"] = {
+                answer.media_type: {"schema": _ref(answer.document), "example": answer.example}
+            }
     if route.not_modified:
-        responses["304"] = {"description": "The caller has this version already, as its If-None-Match says.", "headers": _header_refs("X-Request-Id", "ETag")}
+        responses["304"] = {
+            "description": "The caller has this version already, as its If-None-Match says.",
+            "headers": _header_refs("X-Request-Id", "ETag"),
+        }
     by_status: dict[int, list[ProblemType]] = {}
     for kind in problems_of(route):
         by_status.setdefault(kind.status, []).append(kind)
@@ -145,7 +211,9 @@ def _problem_response(route: Route, status: int, kinds: Iterable[ProblemType]) -
         headers.append("Retry-After")
     if status == 401 or (status == 403 and route.needs):
         headers.append("WWW-Authenticate")
-    named = {kind.slug: {"summary": kind.title, "value": _problem_example(route, kind)} for kind in kinds}
+    named = {
+        kind.slug: {"summary": kind.title, "value": _problem_example(route, kind)} for kind in kinds
+    }
     return {
         "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{kind.slug}`' for kind in kinds)}",
         "headers": _header_refs(*headers),
@@ -156,7 +224,14 @@ def _problem_response(route: Route, status: int, kinds: Iterable[ProblemType]) -
 def _problem_example(route: Route, kind: ProblemType) -> dict[str, Any]:
     detail, field = examples.PROBLEM_DETAILS[kind.slug]
     instance = route.path.replace("{id}", examples.EMAIL_ID).replace("{n}", "0")
-    shown: dict[str, Any] = {"type": kind.uri, "title": kind.title, "status": kind.status, "detail": detail, "instance": instance, "request_id": "5d0c1f7ae2b94836"}
+    shown: dict[str, Any] = {
+        "type": kind.uri,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "instance": instance,
+        "request_id": "5d0c1f7ae2b94836",
+    }
     return shown | ({"field": field} if field else {})
 
 
@@ -166,7 +241,10 @@ def _header_refs(*names: str) -> dict[str, Any]:
 
 def _keyed(named: dict[str, Any]) -> dict[str, Any]:
     """Examples under keys of the form that OpenAPI asks for, with their names as summaries."""
-    return {"-".join(name.split()).replace(",", ""): {"summary": name, **value} for name, value in named.items()}
+    return {
+        "-".join(name.split()).replace(",", ""): {"summary": name, **value}
+        for name, value in named.items()
+    }
 
 
 def _ref(document: Any) -> dict[str, Any]:

@@ -13,11 +13,24 @@ _CLAIMED = "2026-11-25T09:00:00.128000Z"
 _DONE = "2026-11-25T09:00:00.171000Z"
 
 TOKEN_REQUESTS: dict[str, Any] = {
-    "everything that the client may do": {"client_id": _CLIENT, "client_secret": "<the secret that client create printed>"},
-    "less, and for a short time": {"client_id": _CLIENT, "client_secret": "<the secret>", "scopes": ["emails:send"], "expires_in": 300},
+    "everything that the client may do": {
+        "client_id": _CLIENT,
+        "client_secret": "<the secret that client create printed>",
+    },
+    "less, and for a short time": {
+        "client_id": _CLIENT,
+        "client_secret": "<the secret>",
+        "scopes": ["emails:send"],
+        "expires_in": 300,
+    },
     "with HTTP Basic": {"scopes": ["emails:read"]},
 }
-TOKEN = {"token": "eyJhbGciOiJIUzI1NiIsImtpZCI6Ij…", "token_type": "Bearer", "expires_at": "2026-11-25T10:00:00Z", "scopes": ["emails:send", "emails:read"]}
+TOKEN = {
+    "token": "eyJhbGciOiJIUzI1NiIsImtpZCI6Ij…",
+    "token_type": "Bearer",
+    "expires_at": "2026-11-25T10:00:00Z",
+    "scopes": ["emails:send", "emails:read"],
+}
 TOKEN_INFO = {
     "valid": True,
     "client_id": _CLIENT,
@@ -26,19 +39,45 @@ TOKEN_INFO = {
     "expires_at": "2026-11-25T10:00:00Z",
     "expires_in": 3540,
 }
-SESSION_REQUESTS: dict[str, Any] = {"id and secret": {"client_id": _CLIENT, "client_secret": "<the secret that client create printed>"}}
-SESSION = {"client_id": _CLIENT, "name": "shop", "scopes": ["emails:send", "emails:read"], "expires_at": "2026-11-25T10:00:00Z"}
+SESSION_REQUESTS: dict[str, Any] = {
+    "id and secret": {
+        "client_id": _CLIENT,
+        "client_secret": "<the secret that client create printed>",
+    }
+}
+SESSION = {
+    "client_id": _CLIENT,
+    "name": "shop",
+    "scopes": ["emails:send", "emails:read"],
+    "expires_at": "2026-11-25T10:00:00Z",
+}
 CLIENT_REQUESTS: dict[str, Any] = {
     "sends and reads its own": {"name": "shop", "scopes": ["emails:send", "emails:read"]},
-    "with an id and a rate": {"name": "newsletter", "scopes": ["emails:send"], "id": "newsletter", "rate": 50},
+    "with an id and a rate": {
+        "name": "newsletter",
+        "scopes": ["emails:send"],
+        "id": "newsletter",
+        "rate": 50,
+    },
 }
-_CLIENT_DOCUMENT: dict[str, Any] = {"id": _CLIENT, "name": "shop", "scopes": ["emails:send", "emails:read"], "rate": None, "created_at": "2026-11-20T14:02:11.480000Z"}
+_CLIENT_DOCUMENT: dict[str, Any] = {
+    "id": _CLIENT,
+    "name": "shop",
+    "scopes": ["emails:send", "emails:read"],
+    "rate": None,
+    "created_at": "2026-11-20T14:02:11.480000Z",
+}
 CLIENTS = {"clients": [_CLIENT_DOCUMENT]}
 NEW_CLIENT = _CLIENT_DOCUMENT | {"client_secret": "<64 hex digits>"}
 CLIENT_ID = _CLIENT
 
 EMAIL_REQUESTS: dict[str, Any] = {
-    "plain text": {"sender": "Shop <shop@example.com>", "to": "ann@example.org", "subject": "Your order", "body": "Thank you!\n"},
+    "plain text": {
+        "sender": "Shop <shop@example.com>",
+        "to": "ann@example.org",
+        "subject": "Your order",
+        "body": "Thank you!\n",
+    },
     "everything": {
         "sender": "Shop <shop@example.com>",
         "to": ["Ann <ann@example.org>", "bob@example.org"],
@@ -50,23 +89,43 @@ EMAIL_REQUESTS: dict[str, Any] = {
         "html": '<p>Thank you! The invoice is attached.</p><img src="cid:logo">',
         "headers": {"X-Order": "4711", "List-Unsubscribe": "<https://shop.example.com/off>"},
         "attachments": [
-            {"filename": "invoice.txt", "content_type": "text/plain; charset=utf-8", "content": "NDcxMTogMTIuMDAgRVVSCg=="},
-            {"filename": "logo.gif", "content_type": "image/gif", "content": "R0lGODlhAQABAAAAACwAAAAAAQABAAA=", "content_id": "logo"},
+            {
+                "filename": "invoice.txt",
+                "content_type": "text/plain; charset=utf-8",
+                "content": "NDcxMTogMTIuMDAgRVVSCg==",
+            },
+            {
+                "filename": "logo.gif",
+                "content_type": "image/gif",
+                "content": "R0lGODlhAQABAAAAACwAAAAAAQABAAA=",
+                "content_id": "logo",
+            },
         ],
         "tags": ["order", "invoice"],
         "metadata": {"order": "4711"},
     },
     "recipients by kind, headers as lines": {
         "sender": "shop@example.com",
-        "recipients": [{"email": "ann@example.org", "kind": "to"}, {"email": "archive@example.com", "kind": "bcc"}],
+        "recipients": [
+            {"email": "ann@example.org", "kind": "to"},
+            {"email": "archive@example.com", "kind": "bcc"},
+        ],
         "headers": ["X-Order: 4711"],
         "subject": "Your order",
         "body": "Thank you!\n",
     },
 }
 ACCEPTED = {"id": EMAIL_ID, "status": "incomplete", "created_at": _AT, "recipients": 2}
-_NOTE: dict[str, Any] = {"sender": "shop@example.com", "to": "ann@example.org", "subject": "Your order", "body": "It is on its way.\n"}
-BATCH_REQUESTS: dict[str, Any] = {"two": [_NOTE, _NOTE | {"to": "bob@example.org"}], "with one that can't be taken": [_NOTE, _NOTE | {"to": "bob"}]}
+_NOTE: dict[str, Any] = {
+    "sender": "shop@example.com",
+    "to": "ann@example.org",
+    "subject": "Your order",
+    "body": "It is on its way.\n",
+}
+BATCH_REQUESTS: dict[str, Any] = {
+    "two": [_NOTE, _NOTE | {"to": "bob@example.org"}],
+    "with one that can't be taken": [_NOTE, _NOTE | {"to": "bob"}],
+}
 BATCH_ACCEPTED = {
     "accepted": 2,
     "refused": 0,
@@ -115,7 +174,15 @@ def _recipient(email: str, kind: str, **changes: Any) -> dict[str, Any]:
     return plain | changes
 
 
-_BOUNCED = _recipient("bob@example.org", "to", status="bounced", status_code=550, enhanced_code="5.1.1", status_reason="No such user here", reply_class="bad_mailbox")
+_BOUNCED = _recipient(
+    "bob@example.org",
+    "to",
+    status="bounced",
+    status_code=550,
+    enhanced_code="5.1.1",
+    status_reason="No such user here",
+    reply_class="bad_mailbox",
+)
 _SUMMARY: dict[str, Any] = {
     "id": EMAIL_ID,
     "client_id": _CLIENT,
@@ -144,7 +211,13 @@ _CONTENT: dict[str, Any] = {
     "content_expired": False,
 }
 EMAIL = _SUMMARY | _CONTENT
-_NOTHING: dict[str, Any] = {"status_code": None, "enhanced_code": None, "status_reason": None, "reply_class": None, "tries": 0}
+_NOTHING: dict[str, Any] = {
+    "status_code": None,
+    "enhanced_code": None,
+    "status_reason": None,
+    "reply_class": None,
+    "tries": 0,
+}
 CANCELLED = EMAIL | {
     "status": "cancelled",
     "status_reason": "1 of 1 recipient not reached: 1 cancelled",
@@ -155,18 +228,34 @@ CANCELLED = EMAIL | {
 RETRIED = EMAIL | {
     "status": "incomplete",
     "status_reason": None,
-    "recipients": [_recipient("ann@example.org", "to"), _recipient("bob@example.org", "to", status="pending", **_NOTHING)],
+    "recipients": [
+        _recipient("ann@example.org", "to"),
+        _recipient("bob@example.org", "to", status="pending", **_NOTHING),
+    ],
 }
 SOURCE = "From: shop@example.com\r\nTo: ann@example.org\r\nSubject: Your order\r\n…"
 SCHEDULE: dict[str, Any] = {
-    "jobs": [{"id": EMAIL_ID, "queue": "default", "due": "2026-11-25T09:10:00.171000Z", "recipients": 1, "overdue_seconds": 0.0}],
+    "jobs": [
+        {
+            "id": EMAIL_ID,
+            "queue": "default",
+            "due": "2026-11-25T09:10:00.171000Z",
+            "recipients": 1,
+            "overdue_seconds": 0.0,
+        }
+    ],
     "cursor": f"2026-11-25T09:10:00.171Z/{EMAIL_ID}/default",
 }
 BULK_REQUESTS: dict[str, Any] = {"two e-mails": {"ids": [EMAIL_ID, _OTHER_ID]}}
 BULK_RESULTS = {
     "results": [
         {"id": EMAIL_ID, "status": "ok", "detail": None, "email_status": "cancelled"},
-        {"id": _OTHER_ID, "status": "conflict", "detail": "The e-mail is complete already.", "email_status": "complete"},
+        {
+            "id": _OTHER_ID,
+            "status": "conflict",
+            "detail": "The e-mail is complete already.",
+            "email_status": "complete",
+        },
     ]
 }
 EMAIL_LIST = {"emails": [_SUMMARY], "cursor": _OTHER_ID}
@@ -182,14 +271,37 @@ _LINE: dict[str, Any] = {
     "client_id": None,
     "request_id": None,
 }
-_REPLIES = [{name: r[name] for name in ("email", "status", "status_code", "enhanced_code", "status_reason", "reply_class")} for r in _SUMMARY["recipients"]]
+_REPLIES = [
+    {
+        name: r[name]
+        for name in (
+            "email",
+            "status",
+            "status_code",
+            "enhanced_code",
+            "status_reason",
+            "reply_class",
+        )
+    }
+    for r in _SUMMARY["recipients"]
+]
 LOG = {
     "id": EMAIL_ID,
     "status": "failed",
     "entries": [
-        _LINE | {"at": _AT, "event": "accepted", "client_id": _CLIENT, "request_id": "5d0c1f7ae2b94836"},
-        _LINE | {"at": _CLAIMED, "event": "claimed", "worker_id": _WORKER, "queue": "default", "try": 1},
-        _LINE | {"at": _DONE, "event": "bounced", "worker_id": _WORKER, "queue": "default", "try": 1, "replies": _REPLIES},
+        _LINE
+        | {"at": _AT, "event": "accepted", "client_id": _CLIENT, "request_id": "5d0c1f7ae2b94836"},
+        _LINE
+        | {"at": _CLAIMED, "event": "claimed", "worker_id": _WORKER, "queue": "default", "try": 1},
+        _LINE
+        | {
+            "at": _DONE,
+            "event": "bounced",
+            "worker_id": _WORKER,
+            "queue": "default",
+            "try": 1,
+            "replies": _REPLIES,
+        },
     ],
 }
 WORKERS: dict[str, Any] = {
@@ -215,7 +327,15 @@ WORKERS: dict[str, Any] = {
 OVERVIEW = {
     "at": _AT,
     "rates": {"accepted": 41.2, "delivered": 40.7, "deferred": 0.3, "failed": 0.0},
-    "queues": [{"queue": "default", "ready": 14, "waiting": 3, "oldest_ready_seconds": 0.2, "overdue_seconds": 0.0}],
+    "queues": [
+        {
+            "queue": "default",
+            "ready": 14,
+            "waiting": 3,
+            "oldest_ready_seconds": 0.2,
+            "overdue_seconds": 0.0,
+        }
+    ],
     "in_flight": 12,
     "workers": [{**WORKERS["workers"][0], "heartbeat_age": 1.4}],
     "apis": [
@@ -266,29 +386,59 @@ PROBLEM_DETAILS: dict[str, tuple[str, str | None]] = {
     "request-timeout": ("The body was not there after 120 s (setting request_timeout).", "body"),
     "uri-too-long": ("Path and query have more than 8190 bytes.", None),
     "headers-too-large": ("A header has more than 8192 bytes.", None),
-    "busy": ("As many large e-mails are being taken as this server has memory for (setting api_memory).", None),
+    "busy": (
+        "As many large e-mails are being taken as this server has memory for (setting api_memory).",
+        None,
+    ),
     "no-token": ("Send a token from POST /tokens as Authorization: Bearer <token>.", None),
     "invalid-token": ("The token has expired.", None),
     "invalid-credentials": ("There is no client with this id and secret.", None),
     "insufficient-scope": ("This call needs the scope emails:send.", None),
-    "cross-site": ("A call that a cookie authorizes must come from a page of this same address; programs send Authorization: Bearer <token> instead.", None),
-    "not-found": ("There is no e-mail with this id. E-mails are kept for a time after their end, then removed.", None),
+    "cross-site": (
+        "A call that a cookie authorizes must come from a page of this same address; programs send Authorization: Bearer <token> instead.",
+        None,
+    ),
+    "not-found": (
+        "There is no e-mail with this id. E-mails are kept for a time after their end, then removed.",
+        None,
+    ),
     "method-not-allowed": ("PUT is not among GET, OPTIONS.", None),
     "conflict": ("The e-mail is complete already.", None),
-    "idempotency-conflict": ("This Idempotency-Key has been used with another request.", "Idempotency-Key"),
+    "idempotency-conflict": (
+        "This Idempotency-Key has been used with another request.",
+        "Idempotency-Key",
+    ),
     "content-gone": ("The e-mail's content is not kept any more.", None),
     "too-large": ("The body is larger than this server takes (setting max_request).", "body"),
-    "unsupported-media-type": ("Send the body with Content-Type: application/json.", "Content-Type"),
+    "unsupported-media-type": (
+        "Send the body with Content-Type: application/json.",
+        "Content-Type",
+    ),
     "expectation-failed": ("Only 100-continue can be expected.", None),
-    "invalid-request": ("Bcc can't be set here: give its addresses in the field bcc, which is never sent along.", "headers.Bcc"),
+    "invalid-request": (
+        "Bcc can't be set here: give its addresses in the field bcc, which is never sent along.",
+        "headers.Bcc",
+    ),
     "too-many-requests": ("The client may send 50 e-mails a second.", None),
     "internal": ("It is in our log under this request id.", None),
     "etcd-unavailable": ("etcd can't be reached.", None),
-    "outcome-unknown": ("The answer to a write did not arrive. Repeat the call, or read the state first.", None),
+    "outcome-unknown": (
+        "The answer to a write did not arrive. Repeat the call, or read the state first.",
+        None,
+    ),
     "out-of-space": ("etcd's database has reached its quota and takes no more writes.", None),
-    "too-many-waiting": ("1000 calls wait at this process already; ask without wait, or again in a moment.", None),
-    "no-relay": ("An operator must set relay_url or relays (docs/settings.md) before e-mails can be taken.", None),
-    "too-many-listeners": ("As many listen as this process has room for, or half of these with this client.", None),
+    "too-many-waiting": (
+        "1000 calls wait at this process already; ask without wait, or again in a moment.",
+        None,
+    ),
+    "no-relay": (
+        "An operator must set relay_url or relays (docs/settings.md) before e-mails can be taken.",
+        None,
+    ),
+    "too-many-listeners": (
+        "As many listen as this process has room for, or half of these with this client.",
+        None,
+    ),
     "not-ready": ("The API has not read its clients and keys from etcd yet.", None),
 }
 

@@ -10,4 +10,6 @@ OPENAPI = web.AppKey("openapi", bytes)
 
 
 async def show_openapi(request: web.Request) -> web.Response:
-    return web.Response(body=request.app[OPENAPI], headers={**SECURITY_HEADERS, "Content-Type": "application/json"})
+    return web.Response(
+        body=request.app[OPENAPI], headers={**SECURITY_HEADERS, "Content-Type": "application/json"}
+    )

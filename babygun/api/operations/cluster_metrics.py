@@ -16,7 +16,9 @@ from babygun.store.emails.depth import Depth, Depths
 log = get_logger("api")
 
 FRESH = 5.0  # seconds for which a reading serves all who scrape
-PATIENCE = 2.0  # seconds that etcd is given, and etcd_timeout at most: scrapers give up after some 10
+PATIENCE = (
+    2.0  # seconds that etcd is given, and etcd_timeout at most: scrapers give up after some 10
+)
 
 
 class Cluster:
@@ -40,7 +42,10 @@ class Cluster:
 
     async def read(self, fresh: float | None = None) -> None:
         """Reads anew where the last reading is older than ``fresh`` seconds (FRESH). Raises nothing of etcd's."""
-        if self._reading is None or (self._reading.done() and time.monotonic() - self._begun >= (FRESH if fresh is None else fresh)):
+        if self._reading is None or (
+            self._reading.done()
+            and time.monotonic() - self._begun >= (FRESH if fresh is None else fresh)
+        ):
             self._begun = time.monotonic()
             self._reading = asyncio.create_task(self._read(), name="cluster reading")
         await asyncio.shield(self._reading)
@@ -48,10 +53,14 @@ class Cluster:
     @property
     def waited(self) -> float:
         """For how long, in seconds, etcd has been owing the answer to a reading; 0 where it owes none."""
-        return 0.0 if self._reading is None or self._reading.done() else time.monotonic() - self._begun
+        return (
+            0.0 if self._reading is None or self._reading.done() else time.monotonic() - self._begun
+        )
 
     async def _read(self) -> None:
-        self.members, self.alarms, (self.depth, self.problem) = await asyncio.gather(self._read_members(), self._read_alarms(), self._read_depth())
+        self.members, self.alarms, (self.depth, self.problem) = await asyncio.gather(
+            self._read_members(), self._read_alarms(), self._read_depth()
+        )
         self.took = time.monotonic() - self._begun if self.depth is not None else 0.0
 
     async def _read_members(self) -> dict[str, Status | EtcdError]:
@@ -83,7 +92,9 @@ class Cluster:
         metrics.OLDEST_JOB.show(depth.oldest if depth else None)
         metrics.OWNED_JOBS.show(depth.owned if depth else None)
         metrics.WORKERS.show(depth.workers if depth else None)
-        known = {(url,): status for url, status in self.members.items() if isinstance(status, Status)}
+        known = {
+            (url,): status for url, status in self.members.items() if isinstance(status, Status)
+        }
         metrics.ETCD_MEMBER_UP.show({(url,): float((url,) in known) for url in self.members})
         metrics.ETCD_DB.show({url: status.db_size for url, status in known.items()})
         metrics.ETCD_DB_IN_USE.show({url: status.db_size_in_use for url, status in known.items()})

@@ -13,10 +13,23 @@ async def show_metrics(request: web.Request) -> web.Response:
     api = api_of(request)
     header = request.headers.get("Authorization")
     if not metrics.may_scrape(header, api.settings.metrics_token):
-        detail = "The token is not the setting metrics_token." if header else "Send the setting metrics_token as Authorization: Bearer <it>."
-        raise Problem(INVALID_TOKEN if header else NO_TOKEN, detail, headers={"WWW-Authenticate": 'Bearer realm="babygun metrics"'})
-    if api.shared and _port(request) == api.settings.api_port:  # an answer would be of one of them, and the next of another
-        raise Problem(NOT_FOUND, "Several processes share this port, and each counts for itself: scrape each at a port of its own (setting api_process_port).")
+        detail = (
+            "The token is not the setting metrics_token."
+            if header
+            else "Send the setting metrics_token as Authorization: Bearer <it>."
+        )
+        raise Problem(
+            INVALID_TOKEN if header else NO_TOKEN,
+            detail,
+            headers={"WWW-Authenticate": 'Bearer realm="babygun metrics"'},
+        )
+    if (
+        api.shared and _port(request) == api.settings.api_port
+    ):  # an answer would be of one of them, and the next of another
+        raise Problem(
+            NOT_FOUND,
+            "Several processes share this port, and each counts for itself: scrape each at a port of its own (setting api_process_port).",
+        )
     await api.cluster.read()
     api.cluster.show()  # together with the rendering: nothing else may run in between
     body, content_type = metrics.render("api", ",".join(request.headers.getall("Accept", ())))

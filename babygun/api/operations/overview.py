@@ -23,7 +23,9 @@ from babygun.store.cluster.rates import STEP
 from babygun.store.emails.depth import Depth
 
 FRESH = 2.0  # seconds for which what etcd said serves all who look
-PATIENCE = 0.8  # seconds that it is waited for; then the last reading is shown, or that there is none
+PATIENCE = (
+    0.8  # seconds that it is waited for; then the last reading is shown, or that there is none
+)
 _SHARE = 10  # a reading serves ten times as long as it took: a full store is asked more rarely
 _OWING = 5.0  # seconds without an answer, after which the last reading is too old to be shown
 
@@ -55,7 +57,10 @@ class QueueDepth(msgspec.Struct, frozen=True):
     ready: int
     waiting: int
     oldest_ready_seconds: float
-    overdue_seconds: Annotated[float, Meta(description="How long the most overdue one should have been ready; 0 where none is.")]
+    overdue_seconds: Annotated[
+        float,
+        Meta(description="How long the most overdue one should have been ready; 0 where none is."),
+    ]
 
 
 class SeenWorker(WorkerDocument, frozen=True):
@@ -121,7 +126,12 @@ async def show_overview(request: web.Request) -> web.Response:
     live = await live_state(api)
     history = api.presence.rates.history(time.time())
     start = datetime.fromtimestamp(history.start, UTC)
-    return json_answer(Overview(**msgspec.structs.asdict(live), history=RateHistory(start, round(STEP), **history.values)))
+    return json_answer(
+        Overview(
+            **msgspec.structs.asdict(live),
+            history=RateHistory(start, round(STEP), **history.values),
+        )
+    )
 
 
 async def live_state(api: Api) -> Live:
@@ -130,7 +140,9 @@ async def live_state(api: Api) -> Live:
         async with asyncio.timeout(PATIENCE):
             await api.cluster.read(max(FRESH, _SHARE * api.cluster.took))
     cluster = api.cluster
-    owing = cluster.depth is None or cluster.waited > _OWING  # before the first reading is done, too
+    owing = (
+        cluster.depth is None or cluster.waited > _OWING
+    )  # before the first reading is done, too
     depth = None if owing else cluster.depth
     return Live(
         at=utc_now(),
@@ -139,8 +151,12 @@ async def live_state(api: Api) -> Live:
         in_flight=depth.owned if depth is not None else None,
         workers=_workers(api.presence),
         apis=_apis(api.presence),
-        etcd=EtcdDocument(_members(cluster, api.settings.etcd_quota), None if owing else cluster.alarms),
-        problem=f"etcd does not answer: {cluster.problem or 'it takes too long'}" if owing else None,
+        etcd=EtcdDocument(
+            _members(cluster, api.settings.etcd_quota), None if owing else cluster.alarms
+        ),
+        problem=f"etcd does not answer: {cluster.problem or 'it takes too long'}"
+        if owing
+        else None,
     )
 
 
@@ -159,12 +175,21 @@ def _queues(depth: Depth) -> list[QueueDepth]:
 
 def _workers(presence: Presence) -> list[SeenWorker]:
     seen = sorted(presence.workers.items())
-    return [SeenWorker(**msgspec.structs.asdict(worker_document(heard.process)), heartbeat_age=round(heard.age, 1)) for _, heard in seen]
+    return [
+        SeenWorker(
+            **msgspec.structs.asdict(worker_document(heard.process)),
+            heartbeat_age=round(heard.age, 1),
+        )
+        for _, heard in seen
+    ]
 
 
 def _apis(presence: Presence) -> list[SeenApi]:
     seen = [(heard.process, round(heard.age, 1)) for _, heard in sorted(presence.apis.items())]
-    return [SeenApi(p.id, p.pid, p.hostname, p.version, p.started_at, p.last_checkin, p.accepted, age) for p, age in seen]
+    return [
+        SeenApi(p.id, p.pid, p.hostname, p.version, p.started_at, p.last_checkin, p.accepted, age)
+        for p, age in seen
+    ]
 
 
 def _members(cluster: Cluster, quota: int) -> list[EtcdMember]:
@@ -174,7 +199,20 @@ def _members(cluster: Cluster, quota: int) -> list[EtcdMember]:
 def _member(endpoint: str, found: Status | EtcdError, quota: int) -> EtcdMember:
     if isinstance(found, EtcdError):
         return EtcdMember(endpoint, False, False, None, None, None, None, str(found))
-    problems = [*found.errors, *(["it knows of no leader"] if not found.leader else []), *(["it is a learner, and has no vote yet"] if found.is_learner else [])]
+    problems = [
+        *found.errors,
+        *(["it knows of no leader"] if not found.leader else []),
+        *(["it is a learner, and has no vote yet"] if found.is_learner else []),
+    ]
     problem = "; ".join(dict.fromkeys(problems)) or None
     leads = found.leader != 0 and found.leader == found.member
-    return EtcdMember(endpoint, problem is None, leads, found.version, found.db_size, found.db_size_in_use, found.quota or quota, problem)
+    return EtcdMember(
+        endpoint,
+        problem is None,
+        leads,
+        found.version,
+        found.db_size,
+        found.db_size_in_use,
+        found.quota or quota,
+        problem,
+    )

@@ -40,7 +40,9 @@ class Registration:
             try:
                 await session.start()
             except EtcdError as error:
-                log.debug("not registered", error=str(error))  # others say loudly enough that etcd is away
+                log.debug(
+                    "not registered", error=str(error)
+                )  # others say loudly enough that etcd is away
                 await asyncio.sleep(_LOOK_AGAIN)
                 continue
             self._session, self.api_id = session, new_api_id(self._hostname)
@@ -69,5 +71,15 @@ class Registration:
                 await session.close(revoke=True)
 
     async def _check_in(self, session: Session) -> None:
-        process = ApiProcess(self.api_id, os.getpid(), self._hostname, self._started, utc_now(), __version__, self._accepted())
-        await self._store.client.put(self._store.keys.api(self.api_id), codec.encode_state(process), session.lease_id)
+        process = ApiProcess(
+            self.api_id,
+            os.getpid(),
+            self._hostname,
+            self._started,
+            utc_now(),
+            __version__,
+            self._accepted(),
+        )
+        await self._store.client.put(
+            self._store.keys.api(self.api_id), codec.encode_state(process), session.lease_id
+        )

@@ -35,5 +35,7 @@ async def ready(request: web.Request) -> web.Response:
     if api.stopping:
         reasons.append("this process is stopping")
     if reasons:
-        raise Problem(NOT_READY, f"{'; '.join(reasons)}.", reasons=reasons, warnings=found.warnings or None)
+        raise Problem(
+            NOT_READY, f"{'; '.join(reasons)}.", reasons=reasons, warnings=found.warnings or None
+        )
     return json_answer(Readiness("ready", __version__, found.warnings))

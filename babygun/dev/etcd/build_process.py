@@ -34,7 +34,9 @@ def cleaning_up() -> Iterator[None]:
 
     before = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+        before = {
+            number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)
+        }
     try:
         yield
     finally:
@@ -42,7 +44,14 @@ def cleaning_up() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def run_shown(command: Sequence[str], *, env: Mapping[str, str], silence: float, cwd: Path | None = None, line: Callable[[str], None] | None = None) -> str:
+def run_shown(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    silence: float,
+    cwd: Path | None = None,
+    line: Callable[[str], None] | None = None,
+) -> str:
     """Its standard output, in full; each line of its standard error goes to ``line`` as it comes.
 
     Raises BuildFailed where it fails, can't be started, or says nothing on standard error for ``silence`` seconds.
@@ -50,7 +59,15 @@ def run_shown(command: Sequence[str], *, env: Mapping[str, str], silence: float,
     """
     with tempfile.TemporaryFile() as out:
         try:
-            process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, start_new_session=True)
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
         except OSError as error:
             raise BuildFailed(f"{command[0]}: {error.strerror or error}") from None
         try:
@@ -62,11 +79,15 @@ def run_shown(command: Sequence[str], *, env: Mapping[str, str], silence: float,
         out.seek(0)
         printed = out.read().decode(errors="replace")
     if status:
-        raise BuildFailed((said + printed)[-_SAID:].strip() or f"{command[0]} ended with status {status}")
+        raise BuildFailed(
+            (said + printed)[-_SAID:].strip() or f"{command[0]} ended with status {status}"
+        )
     return printed
 
 
-def _follow(process: subprocess.Popen[bytes], silence: float, line: Callable[[str], None] | None) -> str:
+def _follow(
+    process: subprocess.Popen[bytes], silence: float, line: Callable[[str], None] | None
+) -> str:
     assert process.stderr is not None
     said, rest = "", b""
     with selectors.DefaultSelector() as selector, process.stderr as stream:

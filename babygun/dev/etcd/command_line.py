@@ -16,7 +16,10 @@ from babygun.dev.etcd.binary import EtcdBinary
 HOST = "127.0.0.1"
 # These flags moved out of the experimental ones in 3.6, and some came to 3.5 only late: asked of the binary, not guessed by version.
 # Of several members: without checkpoints each change of leader begins the time of every lease anew.
-_CHECKPOINT_FLAGS = ("--feature-gates=LeaseCheckpoint=true,LeaseCheckpointPersist=true", "--experimental-enable-lease-checkpoint")
+_CHECKPOINT_FLAGS = (
+    "--feature-gates=LeaseCheckpoint=true,LeaseCheckpointPersist=true",
+    "--experimental-enable-lease-checkpoint",
+)
 _CATCHUP_FLAGS = ("--snapshot-catchup-entries=100", "--experimental-snapshot-catchup-entries=100")
 
 
@@ -67,13 +70,31 @@ class EmbeddedEtcd:
     def environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
         """``environ`` without etcd's own variables, which would fight with the flags; with a garbage collector that is lazy while there is memory."""
         environ = os.environ if environ is None else environ
-        limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 // max(1, len(self.cluster))
-        return {"GOGC": "400", "GOMEMLIMIT": str(limit), **{name: value for name, value in environ.items() if not name.startswith(("ETCD_", "ETCDCTL_", "BABYGUN_"))}}
+        limit = (
+            os.sysconf("SC_PHYS_PAGES")
+            * os.sysconf("SC_PAGE_SIZE")
+            // 4
+            // max(1, len(self.cluster))
+        )
+        return {
+            "GOGC": "400",
+            "GOMEMLIMIT": str(limit),
+            **{
+                name: value
+                for name, value in environ.items()
+                if not name.startswith(("ETCD_", "ETCDCTL_", "BABYGUN_"))
+            },
+        }
 
     def _known_one(self, flags: Sequence[str]) -> tuple[str, ...]:
         for flag in flags:
             try:
-                asked = subprocess.run([self.binary.path, flag, "--version"], capture_output=True, timeout=10, stdin=subprocess.DEVNULL)
+                asked = subprocess.run(
+                    [self.binary.path, flag, "--version"],
+                    capture_output=True,
+                    timeout=10,
+                    stdin=subprocess.DEVNULL,
+                )
             except (OSError, subprocess.TimeoutExpired):
                 continue
             if asked.returncode == 0:
@@ -96,6 +117,8 @@ def readable(line: str) -> str:
         entry = json.loads(line)
         if entry["level"] in ("debug", "info"):
             return ""
-        return f"{entry['level']}: {entry['msg']}" + (f": {entry['error']}" if entry.get("error") else "")
+        return f"{entry['level']}: {entry['msg']}" + (
+            f": {entry['error']}" if entry.get("error") else ""
+        )
     except (ValueError, KeyError, TypeError):
         return line

@@ -52,22 +52,46 @@ class EtcdCluster:
         default = CLIENT_PORT
         for number in range(self.size):
             what = "etcd" if self.size == 1 else f"etcd's member {number + 1}"
-            clients.append(ports.choose(what, asked=asked + number if asked else asked, default=default, option="--etcd-port"))
+            clients.append(
+                ports.choose(
+                    what,
+                    asked=asked + number if asked else asked,
+                    default=default,
+                    option="--etcd-port",
+                )
+            )
             default = clients[-1] + 1
         if not peers:
-            peers = tuple(ports.any() if self.size == 1 else ports.lasting() for _ in range(self.size))
+            peers = tuple(
+                ports.any() if self.size == 1 else ports.lasting() for _ in range(self.size)
+            )
         return MemberPorts(tuple(clients), peers)
 
     def members(self, ports: MemberPorts, binary: EtcdBinary, quota: int) -> list[EmbeddedEtcd]:
         """The members, ready to be started; of a new cluster, its ports are kept from here on."""
         if self.size == 1:
-            return [EmbeddedEtcd(binary, self.folder.path / "etcd", ports.clients[0], ports.peers[0], quota)]
+            return [
+                EmbeddedEtcd(
+                    binary, self.folder.path / "etcd", ports.clients[0], ports.peers[0], quota
+                )
+            ]
         token = self.token or new_token(8)
         if not self.peer_ports:
-            self.folder.write_etcd_cluster({"peer_ports": list(ports.peers), "token": token, "formed": False})
+            self.folder.write_etcd_cluster(
+                {"peer_ports": list(ports.peers), "token": token, "formed": False}
+            )
         peers = {f"babygun-{number}": port for number, port in enumerate(ports.peers, 1)}
         return [
-            EmbeddedEtcd(binary, _data(self.folder, number), client, peer, quota, f"babygun-{number}", peers, token)
+            EmbeddedEtcd(
+                binary,
+                _data(self.folder, number),
+                client,
+                peer,
+                quota,
+                f"babygun-{number}",
+                peers,
+                token,
+            )
             for number, (client, peer) in enumerate(zip(ports.clients, ports.peers, strict=True), 1)
         ]
 
@@ -88,14 +112,22 @@ class MemberPorts:
 
 def _kept(folder: DataFolder) -> EtcdCluster | None:
     """The cluster whose data are in the folder; None where there are none yet, whatever a start that failed has left."""
-    with_data = {number for number in range(1, max(SIZES) + 1) if (_data(folder, number) / "member").is_dir()}
+    with_data = {
+        number for number in range(1, max(SIZES) + 1) if (_data(folder, number) / "member").is_dir()
+    }
     kept = folder.read_etcd_cluster()
     if not with_data and not (kept and kept.get("formed")):
         return EtcdCluster(folder, 1) if (folder.path / "etcd" / "member").is_dir() else None
     if kept is None:
-        raise BabygunError(f"{folder.path} has an etcd cluster's data but no etcd-cluster.json: put that file back, for it says where the members look for each other")
+        raise BabygunError(
+            f"{folder.path} has an etcd cluster's data but no etcd-cluster.json: put that file back, for it says where the members look for each other"
+        )
     ports = _ports(folder, kept)
-    missing = [f"{_data(folder, number).name}/" for number in range(1, len(ports) + 1) if number not in with_data]
+    missing = [
+        f"{_data(folder, number).name}/"
+        for number in range(1, len(ports) + 1)
+        if number not in with_data
+    ]
     if missing and kept.get("formed"):
         raise BabygunError(
             f"{folder.path} lacks {' and '.join(missing)}, the data of a member of its etcd cluster: put them back, or choose another folder with --data-dir. "
@@ -106,8 +138,14 @@ def _kept(folder: DataFolder) -> EtcdCluster | None:
 
 def _ports(folder: DataFolder, kept: dict[str, Any]) -> tuple[int, ...]:
     ports = kept.get("peer_ports")
-    if not isinstance(ports, list) or len(ports) not in SIZES or not all(isinstance(port, int) for port in ports):
-        raise BabygunError(f"{folder.path / 'etcd-cluster.json'} has no peer_ports of 3 or 5 members: put it back as it was")
+    if (
+        not isinstance(ports, list)
+        or len(ports) not in SIZES
+        or not all(isinstance(port, int) for port in ports)
+    ):
+        raise BabygunError(
+            f"{folder.path / 'etcd-cluster.json'} has no peer_ports of 3 or 5 members: put it back as it was"
+        )
     return tuple(ports)
 
 

@@ -57,7 +57,9 @@ class Mailbox:
         caught = Caught(self.total, utc_now(), sender, recipients, raw)
         self._messages.append(caught)
         self._bytes += len(raw)
-        while len(self._messages) > 1 and (len(self._messages) > self._most_messages or self._bytes > self._most_bytes):
+        while len(self._messages) > 1 and (
+            len(self._messages) > self._most_messages or self._bytes > self._most_bytes
+        ):
             self._bytes -= len(self._messages.popleft().raw)
         return caught
 
@@ -80,22 +82,44 @@ class _Handler:
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
 
-    async def handle_EHLO(self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]) -> list[str]:
+    async def handle_EHLO(
+        self,
+        server: SMTP,
+        session: Session,
+        envelope: Envelope,
+        hostname: str,
+        responses: list[str],
+    ) -> list[str]:
         session.host_name = hostname
         # True of aiosmtpd as long as it offers neither STARTTLS nor AUTH: it reads one command after the other from its
         # buffer and answers in order.
-        return [*responses[:-1], "250-PIPELINING", responses[-1]] if responses[-1].startswith("250 ") else [*responses, "250-PIPELINING", "250 HELP"]
+        return (
+            [*responses[:-1], "250-PIPELINING", responses[-1]]
+            if responses[-1].startswith("250 ")
+            else [*responses, "250-PIPELINING", "250 HELP"]
+        )
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         content = envelope.content
         assert isinstance(content, bytes)
-        sender = envelope.mail_from if envelope.mail_from and envelope.mail_from != "<>" else ""  # as aiosmtpd gives the null reverse-path
+        sender = (
+            envelope.mail_from if envelope.mail_from and envelope.mail_from != "<>" else ""
+        )  # as aiosmtpd gives the null reverse-path
         caught = self._mailbox.add(sender, tuple(envelope.rcpt_tos), content)
-        log.debug("caught", number=caught.number, recipients=len(caught.recipients), size=len(content))
+        log.debug(
+            "caught", number=caught.number, recipients=len(caught.recipients), size=len(content)
+        )
         return f"250 2.0.0 caught as {caught.number}"
 
 
-async def serve_until(stop: asyncio.Event, *, host: str, smtp_port: int, http_port: int, mailbox: Mailbox | None = None) -> None:
+async def serve_until(
+    stop: asyncio.Event,
+    *,
+    host: str,
+    smtp_port: int,
+    http_port: int,
+    mailbox: Mailbox | None = None,
+) -> None:
     """Serves until ``stop`` is set. Raises SettingsError where a port can't be listened on."""
     from babygun.dev.mailbox.view import build_app  # here, since it needs this module's types
 
@@ -103,7 +127,14 @@ async def serve_until(stop: asyncio.Event, *, host: str, smtp_port: int, http_po
     handler, loop = _Handler(mailbox), asyncio.get_running_loop()
 
     def connection() -> SMTP:
-        return SMTP(handler, data_size_limit=LARGEST, enable_SMTPUTF8=True, hostname="localhost", ident="Babygun mailbox", loop=loop)
+        return SMTP(
+            handler,
+            data_size_limit=LARGEST,
+            enable_SMTPUTF8=True,
+            hostname="localhost",
+            ident="Babygun mailbox",
+            loop=loop,
+        )
 
     runner = web.AppRunner(build_app(mailbox), access_log=None)
     await runner.setup()
@@ -118,7 +149,11 @@ async def serve_until(stop: asyncio.Event, *, host: str, smtp_port: int, http_po
             smtp.close()
             raise _busy(error, host, http_port, "--http-port") from None
         view = runner.addresses[0]
-        log.info("listening", smtp=f"{host}:{smtp.sockets[0].getsockname()[1]}", view=f"http://{host}:{view[1]}/")
+        log.info(
+            "listening",
+            smtp=f"{host}:{smtp.sockets[0].getsockname()[1]}",
+            view=f"http://{host}:{view[1]}/",
+        )
         await stop.wait()
         smtp.close()
     finally:
@@ -127,7 +162,9 @@ async def serve_until(stop: asyncio.Event, *, host: str, smtp_port: int, http_po
 
 def _busy(error: OSError, host: str, port: int, option: str) -> SettingsError:
     if error.errno == errno.EADDRINUSE:
-        return SettingsError(f"something listens on {host}:{port} already; choose another port with {option}")
+        return SettingsError(
+            f"something listens on {host}:{port} already; choose another port with {option}"
+        )
     return SettingsError(f"can't listen on {host}:{port}: {error.strerror or error}")
 
 
@@ -139,9 +176,21 @@ async def _serve(host: str, smtp_port: int, http_port: int) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--smtp-port", type=int, default=SMTP_PORT, help=f"port for mail, 0 for any free one (default: {SMTP_PORT})")
-    parser.add_argument("--http-port", type=int, default=HTTP_PORT, help=f"port of the view, 0 for any free one (default: {HTTP_PORT})")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
+    )
+    parser.add_argument(
+        "--smtp-port",
+        type=int,
+        default=SMTP_PORT,
+        help=f"port for mail, 0 for any free one (default: {SMTP_PORT})",
+    )
+    parser.add_argument(
+        "--http-port",
+        type=int,
+        default=HTTP_PORT,
+        help=f"port of the view, 0 for any free one (default: {HTTP_PORT})",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -78,11 +78,21 @@ def full(caught: Caught) -> dict[str, Any]:
         if part.is_multipart():
             continue
         kind = part.get_content_type()
-        if kind in bodies and part.get_content_disposition() != "attachment" and part.get_filename() is None:
+        if (
+            kind in bodies
+            and part.get_content_disposition() != "attachment"
+            and part.get_filename() is None
+        ):
             bodies[kind].append(_text(part))
         else:
             payload = part.get_payload(decode=True)
-            attachments.append({"filename": _plain(part.get_filename() or ""), "content_type": kind, "size": len(payload) if isinstance(payload, bytes) else 0})
+            attachments.append(
+                {
+                    "filename": _plain(part.get_filename() or ""),
+                    "content_type": kind,
+                    "size": len(payload) if isinstance(payload, bytes) else 0,
+                }
+            )
     return {
         **summary(caught),
         "headers": [[name, _plain(value)] for name, value in _headers(message)],
@@ -112,7 +122,9 @@ def _text(part: EmailMessage) -> str:
 def _subject(raw: bytes) -> str:
     head = raw[: 1 << 16]
     message = BytesHeaderParser(EmailMessage, policy=_POLICY).parsebytes(head)
-    return next((_plain(value) for name, value in _headers(message) if name.lower() == "subject"), "")
+    return next(
+        (_plain(value) for name, value in _headers(message) if name.lower() == "subject"), ""
+    )
 
 
 def _plain(text: str) -> str:
@@ -122,12 +134,18 @@ def _plain(text: str) -> str:
 
 async def _list(request: web.Request) -> web.Response:
     mailbox = request.app[_MAILBOX]
-    return _json({"total": mailbox.total, "messages": [summary(caught) for caught in mailbox.newest_first()]})
+    return _json(
+        {"total": mailbox.total, "messages": [summary(caught) for caught in mailbox.newest_first()]}
+    )
 
 
 async def _show(request: web.Request) -> web.Response:
     caught = _caught(request)
-    return _json(full(caught)) if caught else _json({"error": "there is no such message, or it is no longer kept"}, 404)
+    return (
+        _json(full(caught))
+        if caught
+        else _json({"error": "there is no such message, or it is no longer kept"}, 404)
+    )
 
 
 async def _raw(request: web.Request) -> web.Response:
@@ -151,7 +169,9 @@ def _caught(request: web.Request) -> Caught | None:
 
 
 def _json(value: Any, status: int = 200) -> web.Response:
-    return web.json_response(value, status=status, headers=_HEADERS, dumps=lambda v: json.dumps(v, ensure_ascii=False))
+    return web.json_response(
+        value, status=status, headers=_HEADERS, dumps=lambda v: json.dumps(v, ensure_ascii=False)
+    )
 
 
 # --- pages ---
@@ -161,18 +181,28 @@ async def _index(request: web.Request) -> web.Response:
     mailbox = request.app[_MAILBOX]
     kept = [summary(caught) for caught in mailbox.newest_first()]
     if not kept:
-        return _page("Mailbox", "<p>Nothing yet. Mail that Babygun sends appears here; reload to look again.</p>")
+        return _page(
+            "Mailbox",
+            "<p>Nothing yet. Mail that Babygun sends appears here; reload to look again.</p>",
+        )
     rows = "".join(
         f"<tr><td>{escape(m['received_at'][11:19])}</td><td>{escape(m['sender'] or '<>')}</td><td>{escape(_people(m['recipients']))}</td>"
         f'<td><a href="/view/{m["number"]}">{escape(m["subject"] or "(no subject)")}</a></td><td>{m["size"]}</td></tr>'
         for m in kept[:200]
     )
-    counts = f"{mailbox.total} caught, {len(kept)} kept" + (", the newest 200 shown" if len(kept) > 200 else "")
-    return _page("Mailbox", f"<p>{counts}. As JSON: <a href='/messages'>/messages</a></p><table><tr><th>UTC<th>From<th>To<th>Subject<th>Bytes</tr>{rows}</table>")
+    counts = f"{mailbox.total} caught, {len(kept)} kept" + (
+        ", the newest 200 shown" if len(kept) > 200 else ""
+    )
+    return _page(
+        "Mailbox",
+        f"<p>{counts}. As JSON: <a href='/messages'>/messages</a></p><table><tr><th>UTC<th>From<th>To<th>Subject<th>Bytes</tr>{rows}</table>",
+    )
 
 
 def _people(recipients: list[str]) -> str:
-    return ", ".join(recipients[:5]) + (f" and {len(recipients) - 5} more" if len(recipients) > 5 else "")
+    return ", ".join(recipients[:5]) + (
+        f" and {len(recipients) - 5} more" if len(recipients) > 5 else ""
+    )
 
 
 async def _view(request: web.Request) -> web.Response:
@@ -180,15 +210,32 @@ async def _view(request: web.Request) -> web.Response:
     if not caught:
         return _page("Mailbox", "<p>There is no such message, or it is no longer kept.</p>", 404)
     message = full(caught)
-    envelope = [("envelope from", message["sender"] or "<>"), ("envelope to", ", ".join(message["recipients"]))]
-    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in [*envelope, *message["headers"]])
+    envelope = [
+        ("envelope from", message["sender"] or "<>"),
+        ("envelope to", ", ".join(message["recipients"])),
+    ]
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+        for name, value in [*envelope, *message["headers"]]
+    )
     parts = [f"<table>{rows}</table>"]
-    parts += [f"<h2>{title}</h2><pre>{escape(message[key])}</pre>" for title, key in (("Text", "text"), ("HTML source", "html")) if message[key] is not None]
+    parts += [
+        f"<h2>{title}</h2><pre>{escape(message[key])}</pre>"
+        for title, key in (("Text", "text"), ("HTML source", "html"))
+        if message[key] is not None
+    ]
     if message["attachments"]:
         parts.append(
-            "<h2>Attachments</h2><ul>" + "".join(f"<li>{escape(a['filename'])} ({escape(a['content_type'])}, {a['size']} bytes)</li>" for a in message["attachments"]) + "</ul>"
+            "<h2>Attachments</h2><ul>"
+            + "".join(
+                f"<li>{escape(a['filename'])} ({escape(a['content_type'])}, {a['size']} bytes)</li>"
+                for a in message["attachments"]
+            )
+            + "</ul>"
         )
-    parts.append(f"<p><a href='/messages/{caught.number}/raw'>as it came</a> · <a href='/'>all messages</a></p>")
+    parts.append(
+        f"<p><a href='/messages/{caught.number}/raw'>as it came</a> · <a href='/'>all messages</a></p>"
+    )
     return _page(message["subject"] or "(no subject)", "".join(parts))
 
 

@@ -8,7 +8,9 @@ import signal
 class Backoff:
     """The pauses before a process is started again."""
 
-    def __init__(self, first: float = 0.5, longest: float = 30.0, healthy_after: float = 60.0) -> None:
+    def __init__(
+        self, first: float = 0.5, longest: float = 30.0, healthy_after: float = 60.0
+    ) -> None:
         self._first, self._longest, self._healthy_after = first, longest, healthy_after
         self._next = first
 

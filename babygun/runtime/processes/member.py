@@ -31,7 +31,16 @@ class Member(NamedTuple):
     up: Callable[[], None]
 
 
-def live(number: int, run: Callable[[Member], int], *, tell: int, lifeline: int, foreign: Iterable[int], grace: float, handled: Iterable[signal.Signals]) -> NoReturn:
+def live(
+    number: int,
+    run: Callable[[Member], int],
+    *,
+    tell: int,
+    lifeline: int,
+    foreign: Iterable[int],
+    grace: float,
+    handled: Iterable[signal.Signals],
+) -> NoReturn:
     """The forked process's whole life: ``run``, and out with the status that it returns.
 
     ``tell`` and ``lifeline`` are its own ends of pipes, ``foreign`` the supervisor's descriptors, ``handled`` the signals that were blocked while it was forked.
@@ -41,11 +50,15 @@ def live(number: int, run: Callable[[Member], int], *, tell: int, lifeline: int,
         os.setsid()
         signal.set_wakeup_fd(-1)
         for signum in handled:
-            signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
+            signal.signal(
+                signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
+            )
         for descriptor in foreign:
             os.close(descriptor)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)
-        threading.Thread(target=_follow, args=(lifeline, grace), name="lifeline", daemon=True).start()
+        threading.Thread(
+            target=_follow, args=(lifeline, grace), name="lifeline", daemon=True
+        ).start()
 
         def up() -> None:
             os.write(tell, b"u")

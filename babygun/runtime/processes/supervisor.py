@@ -59,7 +59,12 @@ class Supervisor:
 
         ``grace``: seconds from SIGTERM to SIGKILL. ``all_up`` gets the process ids, once.
         """
-        self._run, self._grace, self._second_signal_kills, self._all_up = run, grace, second_signal_kills, all_up
+        self._run, self._grace, self._second_signal_kills, self._all_up = (
+            run,
+            grace,
+            second_signal_kills,
+            all_up,
+        )
         self._children = [_Child(number, backoff()) for number in range(1, count + 1)]
         self._started = self._stopping = False
         self._status = 0
@@ -81,7 +86,9 @@ class Supervisor:
         os.close(self._holding)
         os.close(self._lifeline)
         if self._killed_by == signal.SIGTERM:
-            os.kill(os.getpid(), signal.SIGTERM)  # as a process without a handler ends; process 1 of a container would not
+            os.kill(
+                os.getpid(), signal.SIGTERM
+            )  # as a process without a handler ends; process 1 of a container would not
         return 128 + self._killed_by if self._killed_by else self._status
 
     # --- waiting ---
@@ -104,7 +111,11 @@ class Supervisor:
             os.close(self._waking)
 
     def _wait(self) -> None:
-        times = [at for at in (self._deadline, *(child.again_at for child in self._children)) if at is not None]
+        times = [
+            at
+            for at in (self._deadline, *(child.again_at for child in self._children))
+            if at is not None
+        ]
         patience = max(0.0, min(times) - time.monotonic()) if times else None
         told = {child.told: child for child in self._children if child.told >= 0}
         readable, _, _ = select.select([self._woken, *told], [], [], patience)
@@ -158,7 +169,12 @@ class Supervisor:
         if self._deadline is not None and now >= self._deadline:
             self._deadline = None
             for child in self._alive():
-                log.error("process did not stop in time: killing it", process=child.number, pid=child.pid, seconds=self._grace)
+                log.error(
+                    "process did not stop in time: killing it",
+                    process=child.number,
+                    pid=child.pid,
+                    seconds=self._grace,
+                )
             self._status = self._status or _FAILED
             self._send(signal.SIGKILL)
         for child in self._children:
@@ -170,14 +186,30 @@ class Supervisor:
 
     def _fork(self, child: _Child) -> None:
         told, tell = os.pipe()
-        foreign = [told, self._holding, self._woken, self._waking, *(other.told for other in self._children if other.told >= 0)]
+        foreign = [
+            told,
+            self._holding,
+            self._woken,
+            self._waking,
+            *(other.told for other in self._children if other.told >= 0),
+        ]
         sys.stdout.flush()
         sys.stderr.flush()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)  # a signal that is for the new process must not meet our handlers in it
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, _HANDLED
+        )  # a signal that is for the new process must not meet our handlers in it
         try:
             child.pid = os.fork()
             if child.pid == 0:
-                live(child.number, self._run, tell=tell, lifeline=self._lifeline, foreign=foreign, grace=self._grace, handled=_HANDLED)
+                live(
+                    child.number,
+                    self._run,
+                    tell=tell,
+                    lifeline=self._lifeline,
+                    foreign=foreign,
+                    grace=self._grace,
+                    handled=_HANDLED,
+                )
         except OSError as error:
             os.close(told)
             log.error("process can't be started", process=child.number, error=error.strerror)
@@ -189,18 +221,29 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
 
     def _ended(self, child: _Child, status: int) -> None:
-        pid, healthy = child.pid, time.monotonic() - child.up_since if child.up_since is not None else 0.0
+        pid, healthy = (
+            child.pid,
+            time.monotonic() - child.up_since if child.up_since is not None else 0.0,
+        )
         child.pid, child.up_since = 0, None
         if child.told >= 0:
             os.close(child.told)
             child.told = -1
         if self._stopping:
-            if status not in (0, -signal.SIGTERM):  # the signal itself, where it had no handler for it yet
+            if status not in (
+                0,
+                -signal.SIGTERM,
+            ):  # the signal itself, where it had no handler for it yet
                 self._status = self._status or (status if status > 0 else _FAILED)
             return
         if not self._started:
             if status <= 0:  # else it has said why
-                log.error("process ended before all were up", process=child.number, pid=pid, status=describe_status(status))
+                log.error(
+                    "process ended before all were up",
+                    process=child.number,
+                    pid=pid,
+                    status=describe_status(status),
+                )
             self._stop(status if status > 0 else _FAILED)
             return
         if status == _SET_UP_WRONGLY and not self._alive():
@@ -209,7 +252,13 @@ class Supervisor:
             return
         pause = child.backoff.pause(healthy)
         child.again_at = time.monotonic() + pause
-        log.warning("process ended: starting it again", process=child.number, pid=pid or None, status=describe_status(status), pause_s=pause)
+        log.warning(
+            "process ended: starting it again",
+            process=child.number,
+            pid=pid or None,
+            status=describe_status(status),
+            pause_s=pause,
+        )
 
     def _stop(self, status: int) -> None:
         self._stopping, self._status = True, status

@@ -31,7 +31,10 @@ def is_client_id(text: str) -> bool:
 def faults(name: str, client_id: str | None, rate: float | None) -> Iterator[tuple[str, str]]:
     """What speaks against a client to be made: the field, and what is wrong with it."""
     if not 1 <= len(name.strip()) <= MAX_NAME or not name.isprintable():
-        yield "name", f"a client's name has 1 to {MAX_NAME} characters, without line breaks: say what it is for"
+        yield (
+            "name",
+            f"a client's name has 1 to {MAX_NAME} characters, without line breaks: say what it is for",
+        )
     if client_id is not None and not is_client_id(client_id):
         yield "id", "a client's id has 1 to 64 letters, digits, dots, hyphens and underscores"
     if rate is not None and not 0 < rate < math.inf:
@@ -50,13 +53,22 @@ async def create_client(
     """A new client and its secret, which is not stored and can't be shown again. Raises Conflict where the id is taken."""
     secret = secret or new_token(32)
     salt = os.urandom(16)
-    client = Client(client_id or new_token(8), name, tuple(scopes), f"sha256:{salt.hex()}:{_digest(salt, secret)}", utc_now(), rate)
+    client = Client(
+        client_id or new_token(8),
+        name,
+        tuple(scopes),
+        f"sha256:{salt.hex()}:{_digest(salt, secret)}",
+        utc_now(),
+        rate,
+    )
     key = store.keys.client(client.id)
     value = codec.encode_state(client)
     txn = Txn([absent(key)], [put(key, value)], [get(key)])
     try:
         result = await store.client.txn(txn)
-    except OutcomeUnknown:  # nobody would ever know the secret of a client that was made all the same
+    except (
+        OutcomeUnknown
+    ):  # nobody would ever know the secret of a client that was made all the same
         result = await store.client.txn(txn)
     if not result.succeeded and [kv.value for kv in result.kvs(0)] != [value]:
         raise Conflict(f"there is a client {client.id!r} already")
@@ -93,10 +105,14 @@ async def ensure_signing_key(store: Store) -> None:
     """Makes the first signing key, unless there is one. Any number of API processes may do this at the same time."""
     key = SigningKey(new_token(4), os.urandom(32), utc_now())
     first = range_absent(store.keys.signing_keys, range_end(store.keys.signing_keys))
-    await store.client.txn(Txn([first], [put(store.keys.signing_key(key.kid), codec.encode_state(key))]))
+    await store.client.txn(
+        Txn([first], [put(store.keys.signing_key(key.kid), codec.encode_state(key))])
+    )
 
 
 async def revoke_token(store: Store, jti: str, expires_at: datetime) -> None:
     """Refuses a token from now on; the mark goes when the token would have expired anyway."""
-    seconds = max(0, math.ceil((expires_at - utc_now()).total_seconds())) + 60  # clocks may differ by this much
+    seconds = (
+        max(0, math.ceil((expires_at - utc_now()).total_seconds())) + 60
+    )  # clocks may differ by this much
     await store.client.put(store.keys.revoked(jti), b"", await store.client.grant(seconds))

@@ -29,7 +29,9 @@ class Directory:
         self.signing_keys: dict[str, SigningKey] = {}
         self.revoked: set[str] = set()
         self.ready = asyncio.Event()
-        self.on_change: list[Callable[[], None]] = []  # called after each change, e.g. to forget verified tokens
+        self.on_change: list[
+            Callable[[], None]
+        ] = []  # called after each change, e.g. to forget verified tokens
         self._following: set[bytes] = set()  # prefixes whose watch is up
 
     @property
@@ -40,7 +42,9 @@ class Directory:
     @property
     def signing_key(self) -> SigningKey | None:
         """The newest, which signs new tokens."""
-        return max(self.signing_keys.values(), key=lambda key: (key.created_at, key.kid), default=None)
+        return max(
+            self.signing_keys.values(), key=lambda key: (key.created_at, key.kid), default=None
+        )
 
     async def run(self) -> None:
         keys = self._store.keys
@@ -58,7 +62,9 @@ class Directory:
                     self._learn(prefix, kv.key, kv.value)
                 self._following.add(prefix)
                 self._changed()
-                async with watch(self._store.client, prefix, end, revision=found.revision + 1) as batches:
+                async with watch(
+                    self._store.client, prefix, end, revision=found.revision + 1
+                ) as batches:
                     async for batch in batches:
                         for event in batch.events:
                             self._apply(prefix, event)
@@ -98,8 +104,12 @@ class Directory:
                 self.signing_keys[name] = codec.decode_state(value, SigningKey)
             else:
                 self.revoked.add(name)
-        except ValueError as error:  # msgspec's errors are ValueErrors: a key that a person has put there by hand
-            log.error("key can't be read, ignored", key=key.decode(errors="replace"), error=str(error))
+        except (
+            ValueError
+        ) as error:  # msgspec's errors are ValueErrors: a key that a person has put there by hand
+            log.error(
+                "key can't be read, ignored", key=key.decode(errors="replace"), error=str(error)
+            )
 
     def _forget(self, prefix: bytes) -> None:
         if prefix == self._store.keys.clients:

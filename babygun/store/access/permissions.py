@@ -47,7 +47,9 @@ async def missing_rights(store: Store, role: Role) -> list[str]:
     found = await asyncio.gather(*(_lacking(store, grant) for grant in wanted))
     lacking = [(grant, words) for grant, words in zip(wanted, found, strict=True) if words]
     if len(lacking) == len(wanted) and all(words == "read" for _, words in lacking):
-        return [f"{user} may read nothing under {store.keys.prefix.decode()}: it has no role, or one without rights there (babygun access makes them)"]
+        return [
+            f"{user} may read nothing under {store.keys.prefix.decode()}: it has no role, or one without rights there (babygun access makes them)"
+        ]
     return [f"{user} may not {words} {grant.start.decode()}" for grant, words in lacking]
 
 
@@ -61,7 +63,11 @@ async def _lacking(store: Store, grant: Grant) -> str:
 async def _allowed(store: Store, wanted: Sequence[Grant]) -> bool:
     ops: list[Op] = []
     for grant in wanted:
-        ops.append(get_range(grant.start, grant.end, limit=1, keys_only=True) if grant.end else get(grant.start))
+        ops.append(
+            get_range(grant.start, grant.end, limit=1, keys_only=True)
+            if grant.end
+            else get(grant.start)
+        )
         if grant.right == "readwrite":
             ops.append(delete(grant.start))  # a delete passes where etcd is full, too
     try:

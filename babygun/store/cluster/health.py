@@ -31,7 +31,9 @@ from babygun.store.store import Store
 log = get_logger("health")
 
 INTERVAL = 30.0  # s, between two looks at what changes slowly
-START_PATIENCE = 3.0  # s, that a start waits for etcd; where it is away, the process starts all the same
+START_PATIENCE = (
+    3.0  # s, that a start waits for etcd; where it is away, the process starts all the same
+)
 ANSWER = 2.5  # s, for etcd to say how it is
 _EXPLAIN = 1.5  # s, for finding out why there is no connection
 _EXPLAINED = 10.0  # s, for which the reason of a failed connection is not asked for again
@@ -63,7 +65,9 @@ class Checkup:
     def __init__(self, store: Store, role: Role, routes: Routes) -> None:
         self._store, self._role, self._routes = store, role, routes
         self._uses = certificates.API if role == "api" else certificates.ETCD
-        self._shown_to_etcd = certificates.expiries(store.settings, ("etcd_cert",)).get("etcd_cert")  # gRPC reads the file once
+        self._shown_to_etcd = certificates.expiries(store.settings, ("etcd_cert",)).get(
+            "etcd_cert"
+        )  # gRPC reads the file once
         self._depths = Depths(store)
         self._slow: list[Finding] = []
         self._cluster_warning = ""
@@ -99,9 +103,19 @@ class Checkup:
         if self._foreign:
             found.append(Finding("cluster", self._foreign, reason=True))
         elif not self.joined:
-            found.append(Finding("cluster", "etcd has not confirmed yet that the prefix is this cluster's", reason=True))
+            found.append(
+                Finding(
+                    "cluster",
+                    "etcd has not confirmed yet that the prefix is this cluster's",
+                    reason=True,
+                )
+            )
         reasons = [finding.sentence for finding in found if finding.reason]
-        return Health(not reasons, list(dict.fromkeys(reasons)), list(dict.fromkeys(finding.sentence for finding in found if not finding.reason)))
+        return Health(
+            not reasons,
+            list(dict.fromkeys(reasons)),
+            list(dict.fromkeys(finding.sentence for finding in found if not finding.reason)),
+        )
 
     async def run(self) -> None:
         """Looks again and again, and logs what is new and what is mended. Runs until cancelled."""
@@ -122,7 +136,9 @@ class Checkup:
             if self._foreign:
                 now["cluster"] = Finding("cluster", self._foreign, reason=True)
             for key in now.keys() - before.keys():
-                (log.error if now[key].reason else log.warning)("not as it should be", what=now[key].sentence)
+                (log.error if now[key].reason else log.warning)(
+                    "not as it should be", what=now[key].sentence
+                )
             for key in before.keys() - now.keys():
                 log.info("mended", what=before[key].sentence)
             before = now
@@ -145,14 +161,23 @@ class Checkup:
     def _certificates(self) -> list[Finding]:
         settings = self._store.settings
         verdict = certificates.check(settings, self._uses)
-        found = [Finding(f"certificate {sentence.partition(':')[0]}", sentence) for sentence in (*verdict.faults, *verdict.warnings)]
+        found = [
+            Finding(f"certificate {sentence.partition(':')[0]}", sentence)
+            for sentence in (*verdict.faults, *verdict.warnings)
+        ]
         ends = certificates.expiries(settings, ("etcd_cert", "api_cert"))
         mine = self._shown_to_etcd
         if mine and ends.get("etcd_cert", mine) > mine and mine - utc_now() < certificates.SOON:
             found.append(
-                Finding("certificate in use", f"etcd_cert: this process shows a certificate that expires on {mine:%Y-%m-%d %H:%M} UTC; the file holds a newer one: restart it")
+                Finding(
+                    "certificate in use",
+                    f"etcd_cert: this process shows a certificate that expires on {mine:%Y-%m-%d %H:%M} UTC; the file holds a newer one: restart it",
+                )
             )
-        for use, end in (("etcd", mine), ("api", ends.get("api_cert") if "api_cert" in self._uses else None)):
+        for use, end in (
+            ("etcd", mine),
+            ("api", ends.get("api_cert") if "api_cert" in self._uses else None),
+        ):
             if end:
                 metrics.CERTIFICATE_EXPIRY[use].set(end.timestamp())
         return found
@@ -174,10 +199,20 @@ class Checkup:
         except TimeoutError:
             return await self._unreachable(f"etcd does not answer within {ANSWER:g} s")
         except PermissionDenied as error:
-            return [Finding("etcd user", explain_denied(self._store.settings, error), reason=True, fatal=True)]
+            return [
+                Finding(
+                    "etcd user",
+                    explain_denied(self._store.settings, error),
+                    reason=True,
+                    fatal=True,
+                )
+            ]
         except EtcdError as error:
             return await self._unreachable(f"etcd does not answer: {error}")
-        found = [Finding(f"alarm {alarm}", f"etcd has raised its {alarm} alarm", reason=True) for alarm in alarms]
+        found = [
+            Finding(f"alarm {alarm}", f"etcd has raised its {alarm} alarm", reason=True)
+            for alarm in alarms
+        ]
         if not status.leader:
             found.append(Finding("leader", "etcd has no leader", reason=True))
         return found + version_findings(status.version)
@@ -187,8 +222,14 @@ class Checkup:
         asked, found = self._explained
         if time.monotonic() - asked >= _EXPLAINED:
             settings = self._store.settings
-            sentences = await asyncio.gather(*(self._why(endpoint) for endpoint in settings.etcd_endpoints))
-            found = [Finding(f"tls {endpoint}", sentence, reason=True) for endpoint, sentence in zip(settings.etcd_endpoints, sentences, strict=True) if sentence]
+            sentences = await asyncio.gather(
+                *(self._why(endpoint) for endpoint in settings.etcd_endpoints)
+            )
+            found = [
+                Finding(f"tls {endpoint}", sentence, reason=True)
+                for endpoint, sentence in zip(settings.etcd_endpoints, sentences, strict=True)
+                if sentence
+            ]
             self._explained = (time.monotonic(), found)
         return found or [Finding("etcd away", otherwise, reason=True)]
 
@@ -205,28 +246,57 @@ class Checkup:
         if len(settings.etcd_endpoints) < 2:
             return []
         statuses = await self._store.client.statuses()
-        silent = [endpoint for endpoint, status in statuses.items() if isinstance(status, EtcdError) and not isinstance(status, PermissionDenied)]
+        silent = [
+            endpoint
+            for endpoint, status in statuses.items()
+            if isinstance(status, EtcdError) and not isinstance(status, PermissionDenied)
+        ]
         if len(silent) == len(statuses):
             return []
         sentences = await asyncio.gather(*(explain(settings, endpoint) for endpoint in silent))
-        return [Finding(f"member {endpoint}", sentence or f"etcd at {endpoint} does not answer") for endpoint, sentence in zip(silent, sentences, strict=True)]
+        return [
+            Finding(f"member {endpoint}", sentence or f"etcd at {endpoint} does not answer")
+            for endpoint, sentence in zip(silent, sentences, strict=True)
+        ]
 
     async def _rights(self) -> list[Finding]:
-        return [Finding(sentence, sentence, reason=True, fatal=True) for sentence in await missing_rights(self._store, self._role)]
+        return [
+            Finding(sentence, sentence, reason=True, fatal=True)
+            for sentence in await missing_rights(self._store, self._role)
+        ]
 
     async def _peers(self) -> list[Finding]:
         settings = self._store.settings
         workers = await list_workers(self._store)
-        found = [Finding(f"routing {worker}", sentence) for worker, sentence in peers.other_routing(settings.prefix, self._routes, workers).items()]
+        found = [
+            Finding(f"routing {worker}", sentence)
+            for worker, sentence in peers.other_routing(
+                settings.prefix, self._routes, workers
+            ).items()
+        ]
         if self._role == "api" and workers:  # by few processes: it costs a few reads
             depth = await self._depths.read(time.monotonic() + settings.etcd_timeout)
-            found += [Finding(f"queue {queue}", sentence) for queue, sentence in peers.unsent_queues(depth, workers).items()]
-        return found + [Finding(f"clock {worker}", sentence) for worker, sentence in peers.wrong_clocks(workers, utc_now(), settings.lease_ttl).items()]
+            found += [
+                Finding(f"queue {queue}", sentence)
+                for queue, sentence in peers.unsent_queues(depth, workers).items()
+            ]
+        return found + [
+            Finding(f"clock {worker}", sentence)
+            for worker, sentence in peers.wrong_clocks(
+                workers, utc_now(), settings.lease_ttl
+            ).items()
+        ]
 
     async def _clock(self) -> list[Finding]:
         """By the member whose clock is nearest: one of them may be wrong itself."""
         settings = self._store.settings
-        told = [ahead for ahead in await asyncio.gather(*(clock_ahead(settings, endpoint) for endpoint in settings.etcd_endpoints)) if ahead is not None]
+        told = [
+            ahead
+            for ahead in await asyncio.gather(
+                *(clock_ahead(settings, endpoint) for endpoint in settings.etcd_endpoints)
+            )
+            if ahead is not None
+        ]
         sentence = peers.wrong_clock(min(told, key=abs)) if told else ""
         return [Finding("clock", sentence)] if sentence else []
 
@@ -234,9 +304,21 @@ class Checkup:
 def version_findings(version: str) -> list[Finding]:
     """What an etcd's version says against it."""
     if is_too_old(version):
-        return [Finding("version", f"etcd is {version}, which is too old: Babygun needs 3.4.22 or newer", reason=True, fatal=True)]
+        return [
+            Finding(
+                "version",
+                f"etcd is {version}, which is too old: Babygun needs 3.4.22 or newer",
+                reason=True,
+                fatal=True,
+            )
+        ]
     if is_lossy(version):
-        return [Finding("version", f"etcd {version} can lose acknowledged writes when it crashes (etcd issue 13766): use 3.5.6 or newer")]
+        return [
+            Finding(
+                "version",
+                f"etcd {version} can lose acknowledged writes when it crashes (etcd issue 13766): use 3.5.6 or newer",
+            )
+        ]
     return []
 
 

@@ -13,7 +13,9 @@ async def join(store: Store) -> str:
     Raises SettingsError where the prefix is another cluster's, EtcdError where etcd doesn't answer.
     """
     if mine := store.settings.cluster:
-        await store.client.txn(Txn([absent(store.keys.cluster)], [put(store.keys.cluster, mine.encode())]))
+        await store.client.txn(
+            Txn([absent(store.keys.cluster)], [put(store.keys.cluster, mine.encode())])
+        )
     return await belongs(store)
 
 
@@ -26,4 +28,6 @@ async def belongs(store: Store) -> str:
         return ""
     if not mine:
         return f"the prefix {prefix} belongs to the cluster {theirs!r}: set cluster to that, so that nothing is mixed"
-    raise SettingsError(f"the prefix {prefix} belongs to the cluster {theirs!r}, and this process to {mine!r}: set another prefix, or the right cluster")
+    raise SettingsError(
+        f"the prefix {prefix} belongs to the cluster {theirs!r}, and this process to {mine!r}: set another prefix, or the right cluster"
+    )

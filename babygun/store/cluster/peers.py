@@ -27,9 +27,18 @@ def other_routing(prefix: str, routes: Routes, workers: Sequence[Worker]) -> dic
             if worker.queues.get(name, mine[name]) != mine[name]
         ]
         if not ways:
-            only = [(who, "this process", sorted(set(worker.queues) - set(mine))), ("this process", who, sorted(set(mine) - set(worker.queues)))]
-            ways = [f"{has} has queue {', '.join(names)}, and {lacks} does not" for has, lacks, names in only if names]
-        found[worker.id] = f"{'; '.join(ways)}: two clusters share the prefix {prefix}, or their settings differ"
+            only = [
+                (who, "this process", sorted(set(worker.queues) - set(mine))),
+                ("this process", who, sorted(set(mine) - set(worker.queues))),
+            ]
+            ways = [
+                f"{has} has queue {', '.join(names)}, and {lacks} does not"
+                for has, lacks, names in only
+                if names
+            ]
+        found[worker.id] = (
+            f"{'; '.join(ways)}: two clusters share the prefix {prefix}, or their settings differ"
+        )
     return found
 
 
@@ -42,7 +51,10 @@ def unsent_queues(depth: Depth, workers: Sequence[Worker]) -> dict[str, str]:
     for (name, _), count in depth.jobs.items():
         if count and name not in known and name != OTHER:
             jobs[name] = jobs.get(name, 0) + count
-    return {name: f"{count} {'job' if count == 1 else 'jobs'} of queue {name} can't go: no live worker sends it, so give it its relay back" for name, count in sorted(jobs.items())}
+    return {
+        name: f"{count} {'job' if count == 1 else 'jobs'} of queue {name} can't go: no live worker sends it, so give it its relay back"
+        for name, count in sorted(jobs.items())
+    }
 
 
 def wrong_clocks(workers: Sequence[Worker], now: datetime, lease_ttl: float) -> dict[str, str]:
@@ -51,9 +63,13 @@ def wrong_clocks(workers: Sequence[Worker], now: datetime, lease_ttl: float) -> 
     for worker in workers:
         ahead = (worker.last_checkin - now).total_seconds()
         if ahead > SKEW:
-            found[worker.id] = f"the clock of worker {worker.id} on host {worker.hostname} is {duration(ahead)} ahead of this machine's"
+            found[worker.id] = (
+                f"the clock of worker {worker.id} on host {worker.hostname} is {duration(ahead)} ahead of this machine's"
+            )
         elif -ahead > lease_ttl + SKEW:
-            found[worker.id] = f"worker {worker.id} on host {worker.hostname} is alive and checked in {duration(-ahead)} ago by its clock: that is behind this machine's"
+            found[worker.id] = (
+                f"worker {worker.id} on host {worker.hostname} is alive and checked in {duration(-ahead)} ago by its clock: that is behind this machine's"
+            )
     return found
 
 
@@ -67,7 +83,13 @@ def wrong_clock(ahead: float) -> str:
 
 def duration(seconds: float) -> str:
     """``7 s``, ``3 min``, ``2 h``."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.0f} h"
+    )
 
 
 def _address(routes: Routes, queue: str) -> str:

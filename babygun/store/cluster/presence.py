@@ -23,7 +23,12 @@ from babygun.store.store import Store
 
 log = get_logger("store")
 
-COUNTED = ("accepted", "delivered", "deferred", "failed")  # e-mails accepted, recipients delivered and so on
+COUNTED = (
+    "accepted",
+    "delivered",
+    "deferred",
+    "failed",
+)  # e-mails accepted, recipients delivered and so on
 _LOOK_AGAIN = 0.5  # s, after etcd refused
 
 P = TypeVar("P", Worker, ApiProcess)
@@ -54,8 +59,12 @@ class Presence:
     async def run(self) -> None:
         keys = self._store.keys
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow(keys.workers, Worker, self.workers), name="presence of workers")
-            group.create_task(self._follow(keys.apis, ApiProcess, self.apis), name="presence of APIs")
+            group.create_task(
+                self._follow(keys.workers, Worker, self.workers), name="presence of workers"
+            )
+            group.create_task(
+                self._follow(keys.apis, ApiProcess, self.apis), name="presence of APIs"
+            )
 
     async def _follow(self, prefix: bytes, kind: type[P], present: dict[str, Heard[P]]) -> None:
         end = range_end(prefix)
@@ -66,11 +75,15 @@ class Presence:
                     self._left(present, name)
                 for kv in found.kvs:
                     self._checked_in(present, kind, kv.key, kv.value, arrived=False)
-                async with watch(self._store.client, prefix, end, revision=found.revision + 1) as batches:
+                async with watch(
+                    self._store.client, prefix, end, revision=found.revision + 1
+                ) as batches:
                     async for batch in batches:
                         for event in batch.events:
                             if event.type == "put":
-                                self._checked_in(present, kind, event.kv.key, event.kv.value, arrived=True)
+                                self._checked_in(
+                                    present, kind, event.kv.key, event.kv.value, arrived=True
+                                )
                             else:
                                 self._left(present, self._store.keys.last_part(event.kv.key))
             except Compacted:
@@ -79,12 +92,22 @@ class Presence:
                 log.warning("processes not followed", prefix=prefix.decode(), error=str(error))
                 await asyncio.sleep(_LOOK_AGAIN)
 
-    def _checked_in(self, present: dict[str, Heard[P]], kind: type[P], key: bytes, value: bytes, *, arrived: bool) -> None:
+    def _checked_in(
+        self,
+        present: dict[str, Heard[P]],
+        kind: type[P],
+        key: bytes,
+        value: bytes,
+        *,
+        arrived: bool,
+    ) -> None:
         """``arrived``: just now, by the watch; else as long ago as the process's own clock says."""
         try:
             process = codec.decode_state(value, kind)
         except ValueError as error:  # put there by hand
-            log.error("key can't be read, ignored", key=key.decode(errors="replace"), error=str(error))
+            log.error(
+                "key can't be read, ignored", key=key.decode(errors="replace"), error=str(error)
+            )
             return
         name = self._store.keys.last_part(key)
         age = 0.0 if arrived else max(0.0, (utc_now() - process.last_checkin).total_seconds())

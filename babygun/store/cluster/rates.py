@@ -49,7 +49,9 @@ class Rates:
         self._first = self._first if self._first is not None else math.floor(at / STEP)
         known = self._sources.get(source)
         if known is None or at <= known.at:
-            self._sources = {key: other for key, other in self._sources.items() if other.at > at - STEP * POINTS}
+            self._sources = {
+                key: other for key, other in self._sources.items() if other.at > at - STEP * POINTS
+            }
             self._sources[source] = _Source(counts, at, (counts, at))
             return
         for name, grown in _growth(known.counts, counts).items():
@@ -57,7 +59,9 @@ class Rates:
         known.interval, known.counts, known.at = at - known.at, counts, at
         since, begun = known.since
         if at - begun >= SPAN:
-            known.rates = {name: grown / (at - begun) for name, grown in _growth(since, counts).items()}
+            known.rates = {
+                name: grown / (at - begun) for name, grown in _growth(since, counts).items()
+            }
             known.since = counts, at
 
     def gone(self, source: Hashable) -> None:
@@ -67,8 +71,15 @@ class Rates:
 
     def now(self, at: float) -> dict[str, float]:
         """Events a second, of all sources that still tell."""
-        alive = [known for known in self._sources.values() if at - known.at <= SILENT * max(known.interval, SPAN)]
-        return {name: round(sum(known.rates.get(name, 0.0) for known in alive), 3) for name in self._names}
+        alive = [
+            known
+            for known in self._sources.values()
+            if at - known.at <= SILENT * max(known.interval, SPAN)
+        ]
+        return {
+            name: round(sum(known.rates.get(name, 0.0) for known in alive), 3)
+            for name in self._names
+        }
 
     def history(self, at: float) -> History:
         """The settled steps of the last hour; those before the first telling are not known, and absent."""
@@ -76,7 +87,13 @@ class Rates:
         first = end if self._first is None else min(end, max(self._first, end - POINTS))
         nothing: dict[str, float] = {}
         steps = [self._steps.get(number, nothing) for number in range(first, end)]
-        return History(first * STEP, {name: [round(step.get(name, 0.0) / STEP, 3) for step in steps] for name in self._names})
+        return History(
+            first * STEP,
+            {
+                name: [round(step.get(name, 0.0) / STEP, 3) for step in steps]
+                for name in self._names
+            },
+        )
 
     def _spread(self, name: str, grown: int, start: float, end: float) -> None:
         if not grown:
@@ -85,11 +102,16 @@ class Rates:
         for number in range(math.floor(start / STEP), math.ceil(end / STEP)):
             until = min(end, (number + 1) * STEP)
             step = self._steps.setdefault(number, {})
-            while len(self._steps) > 2 * POINTS:  # what of it can be older than the history and not settled yet is little
+            while (
+                len(self._steps) > 2 * POINTS
+            ):  # what of it can be older than the history and not settled yet is little
                 del self._steps[min(self._steps)]
             step[name] = step.get(name, 0.0) + grown * (until - at) / (end - start)
             at = until
 
 
 def _growth(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    return {name: count - before.get(name, 0) if count >= before.get(name, 0) else count for name, count in after.items()}
+    return {
+        name: count - before.get(name, 0) if count >= before.get(name, 0) else count
+        for name, count in after.items()
+    }

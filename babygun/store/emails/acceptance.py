@@ -18,7 +18,15 @@ from msgspec.structs import replace
 
 from babygun.email import lifecycle
 from babygun.email.model import Email
-from babygun.errors import Conflict, EtcdError, EtcdUnavailable, InvalidEmail, LeaseNotFound, OutcomeUnknown, OutOfSpace
+from babygun.errors import (
+    Conflict,
+    EtcdError,
+    EtcdUnavailable,
+    InvalidEmail,
+    LeaseNotFound,
+    OutcomeUnknown,
+    OutOfSpace,
+)
 from babygun.etcd import Compare, Op, Txn, TxnResult, absent, get, keep, present, put
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
@@ -59,19 +67,34 @@ class Accepted:
     repeated: bool = False
 
 
-def prepare(store: Store, email: Email, packed: bytes, *, now: datetime, send_at: datetime | None = None) -> NewEmail:
+def prepare(
+    store: Store, email: Email, packed: bytes, *, now: datetime, send_at: datetime | None = None
+) -> NewEmail:
     """``packed``: the content from ``codec.encode_content``. Raises InvalidEmail where it is too much for one e-mail."""
     chunks = codec.chunked(packed)
     if len(chunks) > MAX_CHUNKS:
-        raise InvalidEmail(f"The e-mail takes {len(packed)} bytes; at most {MAX_CHUNKS * codec.CHUNK_BYTES} can be stored.", field="attachments", status=413)
-    transition = lifecycle.accept(replace(email, size=len(packed), chunks=len(chunks)), now=now, send_at=send_at)
+        raise InvalidEmail(
+            f"The e-mail takes {len(packed)} bytes; at most {MAX_CHUNKS * codec.CHUNK_BYTES} can be stored.",
+            field="attachments",
+            status=413,
+        )
+    transition = lifecycle.accept(
+        replace(email, size=len(packed), chunks=len(chunks)), now=now, send_at=send_at
+    )
     email = transition.email
     if len(email.queues) > MAX_QUEUES:
-        raise InvalidEmail(f"The recipients go by more than {MAX_QUEUES} relays; send several e-mails.", field="recipients")
+        raise InvalidEmail(
+            f"The recipients go by more than {MAX_QUEUES} relays; send several e-mails.",
+            field="recipients",
+        )
     keys = store.keys
     ops = record_ops(keys, transition)
     ops.append(put(keys.chunk(email.id, 0), chunks[0]))
-    later = [(keys.chunk(email.id, number), chunk) for number, chunk in enumerate(chunks[1:], 1)] if len(chunks) > 1 else []
+    later = (
+        [(keys.chunk(email.id, number), chunk) for number, chunk in enumerate(chunks[1:], 1)]
+        if len(chunks) > 1
+        else []
+    )
     ops += [keep(key, 0) for key, _ in later]
     return NewEmail(email.id, len(email.recipients), ops, later)
 
@@ -96,7 +119,9 @@ async def accept(
         await write(store, [new])
         return Accepted(new.id)
     key = store.keys.idempotency(email.client_id, idempotency_key)
-    known = await write(store, [new], mark=(key, codec.encode_state(IdempotencyRecord(new.id, fingerprint))))
+    known = await write(
+        store, [new], mark=(key, codec.encode_state(IdempotencyRecord(new.id, fingerprint)))
+    )
     if known is None:
         return Accepted(new.id)
     first = codec.decode_idempotency(known)
@@ -107,7 +132,9 @@ async def accept(
     return Accepted(first.email_id, repeated=True)
 
 
-async def write(store: Store, emails: Sequence[NewEmail], *, mark: tuple[bytes, bytes] | None = None) -> bytes | None:
+async def write(
+    store: Store, emails: Sequence[NewEmail], *, mark: tuple[bytes, bytes] | None = None
+) -> bytes | None:
     """Stores all of ``emails`` or none, in one transaction; their ids are new.
 
     ``mark``: a key and its value, written along on a lease of the setting idempotency_retention unless that key is there: then nothing is stored, and what it holds is returned.
@@ -119,14 +146,19 @@ async def write(store: Store, emails: Sequence[NewEmail], *, mark: tuple[bytes, 
     if len(emails) == 1:
         ops, later = emails[0].ops, emails[0].later
     else:
-        ops, later = [op for new in emails for op in new.ops], [chunk for new in emails for chunk in new.later]
+        ops, later = (
+            [op for new in emails for op in new.ops],
+            [chunk for new in emails for chunk in new.later],
+        )
     compares = [absent(first)]
     compares += [present(key) for key, _ in later]
     upload_lease = await _upload(store, later) if later else 0
     try:
         if mark is not None:
             return await _write_marked(store, first, compares, ops, mark)
-        result = await _settle(store, partial(store.batcher.submit, Txn(compares, ops, nested=NESTED)))
+        result = await _settle(
+            store, partial(store.batcher.submit, Txn(compares, ops, nested=NESTED))
+        )
     except OutOfSpace:
         if await store.client.get(first) is None:
             raise
@@ -148,17 +180,30 @@ async def _is_there(store: Store, first: bytes) -> bool:
         raise OutcomeUnknown(str(error)) from None
 
 
-async def _write_marked(store: Store, first: bytes, compares: Sequence[Compare], ops: Sequence[Op], mark: tuple[bytes, bytes]) -> bytes | None:
+async def _write_marked(
+    store: Store,
+    first: bytes,
+    compares: Sequence[Compare],
+    ops: Sequence[Op],
+    mark: tuple[bytes, bytes],
+) -> bytes | None:
     """The same with the mark; what it held before, where it was there."""
     idempotency_lease = 0
 
     async def submit() -> TxnResult:
         nonlocal idempotency_lease  # anew each time: a lease that is gone is replaced by another one
         idempotency_lease = await store.idempotency_leases.lease(1)
-        txn = Txn([*compares, absent(mark[0])], [*ops, put(*mark, idempotency_lease)], [get(first), get(mark[0])], nested=NESTED)
+        txn = Txn(
+            [*compares, absent(mark[0])],
+            [*ops, put(*mark, idempotency_lease)],
+            [get(first), get(mark[0])],
+            nested=NESTED,
+        )
         return await store.batcher.submit(txn)
 
-    result = await _settle(store, submit, lambda: store.idempotency_leases.forget(idempotency_lease))
+    result = await _settle(
+        store, submit, lambda: store.idempotency_leases.forget(idempotency_lease)
+    )
     if result.succeeded:
         return None
     if known := result.kvs(1):
@@ -169,7 +214,9 @@ async def _write_marked(store: Store, first: bytes, compares: Sequence[Compare],
 
 
 def _expired() -> OutcomeUnknown:
-    return OutcomeUnknown("the parts of a large e-mail expired before it was complete: the upload took too long")
+    return OutcomeUnknown(
+        "the parts of a large e-mail expired before it was complete: the upload took too long"
+    )
 
 
 async def _upload(store: Store, chunks: list[tuple[bytes, bytes]]) -> int:
@@ -192,7 +239,9 @@ async def _revoke(store: Store, lease: int) -> None:
         log.warning("upload lease not revoked; it expires by itself", error=str(error))
 
 
-async def _settle(store: Store, write: Callable[[], Awaitable[T]], lease_gone: Callable[[], None] | None = None) -> T:
+async def _settle(
+    store: Store, write: Callable[[], Awaitable[T]], lease_gone: Callable[[], None] | None = None
+) -> T:
     """Sends a write that is safe to repeat until etcd has answered, for at most twice the RPC's own time limit."""
     deadline = time.monotonic() + 2 * store.settings.etcd_timeout
     unknown: OutcomeUnknown | None = None
@@ -206,5 +255,7 @@ async def _settle(store: Store, write: Callable[[], Awaitable[T]], lease_gone: C
         except (OutcomeUnknown, EtcdUnavailable) as error:
             unknown = error if isinstance(error, OutcomeUnknown) else unknown
             if time.monotonic() > deadline:
-                raise (unknown or error) from None  # what was unknown once can't be ruled out by a later refusal
+                raise (
+                    unknown or error
+                ) from None  # what was unknown once can't be ruled out by a later refusal
             await asyncio.sleep(0.05)

@@ -25,7 +25,9 @@ from babygun.store.store import Store
 
 PART_EMAILS = 100
 PART_OPS = 500  # nested, they count for 45 of etcd's 128
-PART_BYTES = 512 * 1024  # so that it holds up nobody for long; one e-mail that is larger is a part of its own
+PART_BYTES = (
+    512 * 1024
+)  # so that it holds up nobody for long; one e-mail that is larger is a part of its own
 AT_ONCE = 4  # parts of one batch under way: etcd serves others too
 
 Prepared = Sequence[NewEmail | None]
@@ -45,13 +47,24 @@ class BatchOutcome:
 
 
 async def accept_batch(
-    store: Store, client_id: str, record: BatchRecord, emails: Prepared, *, idempotency_key: str | None, fingerprint: str, again: Callable[[BatchRecord], Awaitable[Prepared]]
+    store: Store,
+    client_id: str,
+    record: BatchRecord,
+    emails: Prepared,
+    *,
+    idempotency_key: str | None,
+    fingerprint: str,
+    again: Callable[[BatchRecord], Awaitable[Prepared]],
 ) -> BatchOutcome:
     """Stores a batch of which at least one e-mail is not refused. ``record``: its ``count``, ``at_ns`` and ``seed``; ``again``: prepares the e-mails anew, for the ids of an earlier record.
 
     Raises Conflict where the key stands for another request, and EtcdError where none of the e-mails is known to be stored.
     """
-    record = replace(record, parts=tuple(part[0] for part in _cut(emails)), refused=tuple(n for n, new in enumerate(emails) if new is None))
+    record = replace(
+        record,
+        parts=tuple(part[0] for part in _cut(emails)),
+        refused=tuple(n for n, new in enumerate(emails) if new is None),
+    )
     batch = _Batch(store, record, emails, [None if new is None else new.id for new in emails])
     if idempotency_key is None:
         await batch.write(range(len(record.parts)))
@@ -62,8 +75,13 @@ async def accept_batch(
             await batch.write(range(1, len(record.parts)), key)
         else:
             prefix = store.keys.idempotency_parts(client_id, idempotency_key)
-            there = {kv.key for kv in (await store.client.range(prefix, range_end(prefix), keys_only=True)).kvs}
-            missing = [number for number in range(1, len(known.parts)) if _mark(key, number) not in there]
+            there = {
+                kv.key
+                for kv in (await store.client.range(prefix, range_end(prefix), keys_only=True)).kvs
+            }
+            missing = [
+                number for number in range(1, len(known.parts)) if _mark(key, number) not in there
+            ]
             batch = _Batch(store, known, await again(known) if missing else (), _ids(known))
             batch.outcome.repeated = True
             await batch.write(missing, key)
@@ -88,7 +106,10 @@ def _cut(emails: Prepared) -> Iterator[list[int]]:
 
 def _ids(record: BatchRecord) -> list[str | None]:
     refused = frozenset(record.refused)
-    return [None if index in refused else email_id for index, email_id in enumerate(email_ids(record.count, record.at_ns, record.seed))]
+    return [
+        None if index in refused else email_id
+        for index, email_id in enumerate(email_ids(record.count, record.at_ns, record.seed))
+    ]
 
 
 def _mark(key: bytes, number: int) -> bytes:
@@ -96,24 +117,42 @@ def _mark(key: bytes, number: int) -> bytes:
 
 
 class _Batch:
-    def __init__(self, store: Store, record: BatchRecord, emails: Prepared, ids: list[str | None]) -> None:
+    def __init__(
+        self, store: Store, record: BatchRecord, emails: Prepared, ids: list[str | None]
+    ) -> None:
         self._store, self._record, self._emails = store, record, emails
         self._refused = frozenset(record.refused)
-        self._call = codec.encode_state(new_token(8))  # tells our marks from those of another call with the same key
+        self._call = codec.encode_state(
+            new_token(8)
+        )  # tells our marks from those of another call with the same key
         self._error: EtcdError | None = None
         self.outcome = BatchOutcome(ids)
 
     def end(self) -> BatchOutcome:
         """What became of it. Raises the error where etcd is to blame that there is no id."""
         if self._error is not None and not any(self.outcome.ids):
-            raise next((error for error in self.outcome.errors.values() if isinstance(error, OutcomeUnknown)), self._error)
+            raise next(
+                (
+                    error
+                    for error in self.outcome.errors.values()
+                    if isinstance(error, OutcomeUnknown)
+                ),
+                self._error,
+            )
         return self.outcome
 
     async def write_first(self, key: bytes, fingerprint: str) -> BatchRecord | None:
         """Stores the first part with the record; returns the record that is there already instead. Raises Conflict, EtcdError."""
         news = [self._emails[index] for index in self._part(0)]
         emails = [new for new in news if new is not None]
-        known = await write(self._store, emails, mark=(key, codec.encode_state(IdempotencyRecord(emails[0].id, fingerprint, self._record))))
+        known = await write(
+            self._store,
+            emails,
+            mark=(
+                key,
+                codec.encode_state(IdempotencyRecord(emails[0].id, fingerprint, self._record)),
+            ),
+        )
         if known is not None:
             first = codec.decode_idempotency(known)
             if first.fingerprint != fingerprint or first.batch is None:
@@ -140,16 +179,25 @@ class _Batch:
     async def _write_one(self, number: int, key: bytes | None) -> None:
         part = self._part(number)
         if self._error is not None:  # each might wait as long
-            self._fail(part, EtcdUnavailable("not begun, since etcd did not take others of this batch"))
+            self._fail(
+                part, EtcdUnavailable("not begun, since etcd did not take others of this batch")
+            )
             return
         emails = [new for index in part if (new := self._emails[index]) is not None]
         if len(emails) < len(part):
             self._fail(
-                part, Conflict("when this Idempotency-Key was new, this e-mail was to be stored together with others, of which some are refused now; send them with another key")
+                part,
+                Conflict(
+                    "when this Idempotency-Key was new, this e-mail was to be stored together with others, of which some are refused now; send them with another key"
+                ),
             )
             return
         try:
-            known = await write(self._store, emails, mark=(_mark(key, number), self._call) if key is not None else None)
+            known = await write(
+                self._store,
+                emails,
+                mark=(_mark(key, number), self._call) if key is not None else None,
+            )
         except EtcdError as error:
             self._error = self._error or error
             self._fail(part, error)
@@ -160,7 +208,11 @@ class _Batch:
     def _part(self, number: int) -> list[int]:
         """The indexes of a part, without what was refused."""
         starts = (*self._record.parts, self._record.count)
-        return [index for index in range(starts[number], starts[number + 1]) if index not in self._refused]
+        return [
+            index
+            for index in range(starts[number], starts[number + 1])
+            if index not in self._refused
+        ]
 
     def _fail(self, part: Sequence[int], error: BabygunError) -> None:
         for index in part:

@@ -20,7 +20,9 @@ async def next_change(store: Store, email_id: str, revision: int) -> None:
         watch(store.client, store.keys.email(email_id), b"", revision=revision + 1) as records,
         watch(store.client, owners, range_end(owners), revision=revision + 1) as claims,
     ):
-        waits = [asyncio.create_task(_one(changes), name="next change") for changes in (records, claims)]
+        waits = [
+            asyncio.create_task(_one(changes), name="next change") for changes in (records, claims)
+        ]
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for wait in done:

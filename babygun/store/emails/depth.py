@@ -80,7 +80,13 @@ class Depths:
         keys = self._store.keys
         start, end = keys.waiting, range_end(keys.waiting)
         now, asked = utc_now(), time.monotonic()
-        result = await self._ranges([get_range(start, end, limit=_PAGE, keys_only=True), *(count_range(p, range_end(p)) for p in (keys.owners, keys.workers))], deadline)
+        result = await self._ranges(
+            [
+                get_range(start, end, limit=_PAGE, keys_only=True),
+                *(count_range(p, range_end(p)) for p in (keys.owners, keys.workers)),
+            ],
+            deadline,
+        )
         self._remember(result.revision, asked)
         depth.owned, depth.workers = result.count(1), result.count(2)
         read = 0
@@ -90,21 +96,39 @@ class Depths:
                 queue = keys.last_part(kv.key)
                 if not depth.jobs[queue, "waiting"]:  # the first of its queue is the most overdue
                     with suppress(ValueError):  # put there by hand
-                        depth.older(queue, "waiting", (now - keys.parse_not_before(kv.key)[0]).total_seconds())
+                        depth.older(
+                            queue,
+                            "waiting",
+                            (now - keys.parse_not_before(kv.key)[0]).total_seconds(),
+                        )
                 depth.jobs[queue, "waiting"] += 1
             if read >= READ_WAITING or not result.more(0):
                 break
-            result = await self._ranges([get_range(kvs[-1].key + b"\0", end, limit=_PAGE, keys_only=True)], deadline)
-        if further := result.count(0) - len(kvs):  # a range counts all that it holds, whatever its limit
+            result = await self._ranges(
+                [get_range(kvs[-1].key + b"\0", end, limit=_PAGE, keys_only=True)], deadline
+            )
+        if further := result.count(0) - len(
+            kvs
+        ):  # a range counts all that it holds, whatever its limit
             depth.jobs[OTHER, "waiting"] += further
 
     async def _read_ready(self, depth: Depth, deadline: float) -> None:
         keys = self._store.keys
         starts = {shard: keys.job_shard(shard) for shard in range(SHARDS)}
-        before: dict[int, tuple[str, int]] = {}  # the queue that a shard's last read began with, and how many jobs there were from it on
+        before: dict[
+            int, tuple[str, int]
+        ] = {}  # the queue that a shard's last read began with, and how many jobs there were from it on
         for rounds in range(MOST_QUEUES + 1):
             for group in [list(starts)[at : at + _OPS] for at in range(0, len(starts), _OPS)]:
-                result = await self._ranges([get_range(starts[shard], range_end(keys.job_shard(shard)), limit=1, keys_only=True) for shard in group], deadline)
+                result = await self._ranges(
+                    [
+                        get_range(
+                            starts[shard], range_end(keys.job_shard(shard)), limit=1, keys_only=True
+                        )
+                        for shard in group
+                    ],
+                    deadline,
+                )
                 for index, shard in enumerate(group):
                     count = result.count(index)
                     if shard in before:
@@ -130,7 +154,9 @@ class Depths:
         return ref.queue, range_end(keys.job_queue(shard, ref.queue))
 
     def _remember(self, revision: int, asked: float) -> None:
-        if self._revisions and revision < self._revisions[-1]:  # another etcd, or one restored from a backup
+        if (
+            self._revisions and revision < self._revisions[-1]
+        ):  # another etcd, or one restored from a backup
             self._revisions.clear()
             self._times.clear()
         if not self._revisions or revision > self._revisions[-1]:

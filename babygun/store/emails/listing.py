@@ -46,16 +46,26 @@ class Filter:
     @property
     def is_none(self) -> bool:
         """Whether every record fits that lies in the time asked for."""
-        return self.client_id is None and self.status is None and self.tag is None and self.recipient is None
+        return (
+            self.client_id is None
+            and self.status is None
+            and self.tag is None
+            and self.recipient is None
+        )
 
     def fits(self, email: Email) -> bool:
         """Of the record alone: whether somebody sends it is not in there."""
-        wanted: StatusFilter | None = "incomplete" if self.status in ("waiting", "sending") else self.status
+        wanted: StatusFilter | None = (
+            "incomplete" if self.status in ("waiting", "sending") else self.status
+        )
         return (
             (self.client_id is None or email.client_id == self.client_id)
             and (wanted is None or email.status == wanted)
             and (self.tag is None or self.tag in email.tags)
-            and (self.recipient is None or any(_is_for(recipient.email, self.recipient) for recipient in email.recipients))
+            and (
+                self.recipient is None
+                or any(_is_for(recipient.email, self.recipient) for recipient in email.recipients)
+            )
         )
 
 
@@ -78,7 +88,9 @@ def _is_for(email: str, wanted: str) -> bool:
     return email[email.rfind("@") :] == wanted if wanted.startswith("@") else email == wanted
 
 
-async def list_emails(store: Store, *, limit: int, cursor: str | None = None, wanted: Filter | None = None) -> Page:
+async def list_emails(
+    store: Store, *, limit: int, cursor: str | None = None, wanted: Filter | None = None
+) -> Page:
     """The newest e-mails before ``cursor`` that fit."""
     return await _Listing(store, wanted or Filter()).page(limit, cursor)
 
@@ -90,7 +102,13 @@ class _Listing:
         self._store, self._wanted = store, wanted
         self._revision = 0
         keys = store.keys
-        self._prefix = keys.failures if wanted.status == "failed" else keys.owners if wanted.status == "sending" else keys.emails
+        self._prefix = (
+            keys.failures
+            if wanted.status == "failed"
+            else keys.owners
+            if wanted.status == "sending"
+            else keys.emails
+        )
         self._owners: dict[str, dict[str, Owner]] = {}
 
     async def page(self, limit: int, cursor: str | None) -> Page:
@@ -98,13 +116,18 @@ class _Listing:
         emails: list[Email] = []
         seen = 0
         last: str | None = None
-        async for kvs in self._newest_first(cursor, limit + 1 if wanted.is_none else max(limit + 1, 100)):
+        async for kvs in self._newest_first(
+            cursor, limit + 1 if wanted.is_none else max(limit + 1, 100)
+        ):
             for email in await self._fitting(kvs):
                 if len(emails) == limit or seen == SCAN_KEYS:
                     return await self._finished(emails, last)
                 seen += 1
                 last = email.id
-                if wanted.fits(email) and (wanted.status not in ("waiting", "sending") or bool(self._owners.get(email.id)) == (wanted.status == "sending")):
+                if wanted.fits(email) and (
+                    wanted.status not in ("waiting", "sending")
+                    or bool(self._owners.get(email.id)) == (wanted.status == "sending")
+                ):
                     emails.append(email)
         return await self._finished(emails, None)
 
@@ -120,19 +143,30 @@ class _Listing:
 
     async def _finished(self, emails: list[Email], cursor: str | None) -> Page:
         await self._read_owners([email for email in emails if email.id not in self._owners])
-        return Page(emails, cursor, {email.id: self._owners[email.id] for email in emails if self._owners.get(email.id)})
+        return Page(
+            emails,
+            cursor,
+            {email.id: self._owners[email.id] for email in emails if self._owners.get(email.id)},
+        )
 
     async def _read_owners(self, emails: Sequence[Email]) -> None:
         """Of those that are not over; the others have none."""
         keys = self._store.keys
         ids = [email.id for email in emails if email.status == "incomplete"]
-        ops = [get_range(start, range_end(start), revision=self._revision) for start in map(keys.email_owners, ids)]
+        ops = [
+            get_range(start, range_end(start), revision=self._revision)
+            for start in map(keys.email_owners, ids)
+        ]
         for email_id, kvs in zip(ids, await self._read(ops), strict=True):
-            self._owners[email_id] = {keys.parse_owner(kv.key).queue: codec.decode_owner(kv.value) for kv in kvs}
+            self._owners[email_id] = {
+                keys.parse_owner(kv.key).queue: codec.decode_owner(kv.value) for kv in kvs
+            }
 
     async def _records(self, ids: Sequence[str] | dict[str, None]) -> list[Email]:
         """The records that keys of an index point to, in the index's order."""
-        found = await self._read([get(self._store.keys.email(email_id), revision=self._revision) for email_id in ids])
+        found = await self._read(
+            [get(self._store.keys.email(email_id), revision=self._revision) for email_id in ids]
+        )
         return [codec.decode_email(kvs[0].value) for kvs in found if kvs]
 
     async def _read(self, ops: list[Op]) -> list[list[KeyValue]]:
@@ -143,8 +177,12 @@ class _Listing:
             found += [result.kvs(index) for index in range(len(part))]
         return found
 
-    async def _range(self, start: bytes, end: bytes, *, limit: int, keys_only: bool = False) -> Range:
-        found = await self._store.client.range(start, end, limit=limit, keys_only=keys_only, revision=self._revision)
+    async def _range(
+        self, start: bytes, end: bytes, *, limit: int, keys_only: bool = False
+    ) -> Range:
+        found = await self._store.client.range(
+            start, end, limit=limit, keys_only=keys_only, revision=self._revision
+        )
         self._revision = self._revision or found.revision
         return found
 
@@ -162,7 +200,9 @@ class _Listing:
         end, end_ms = await self._end(cursor)
         window = float(_FIRST_WINDOW_MS)
         probing = False
-        crowded: int | None = None  # where a window began that held too many: what is left of it is halved, not overshot again
+        crowded: int | None = (
+            None  # where a window began that held too many: what is left of it is halved, not overshot again
+        )
         while end_ms > least_ms:
             start_ms = max(least_ms, int(end_ms - window))
             if crowded is not None and crowded >= start_ms:
@@ -171,9 +211,16 @@ class _Listing:
             found = await self._range(start, end, limit=1 if probing else chunk)
             if found.more and found.count <= chunk:
                 found = await self._range(start, end, limit=chunk)
-            probing = found.count == 0 or found.count > chunk  # the next guess is a rough one: just count
+            probing = (
+                found.count == 0 or found.count > chunk
+            )  # the next guess is a rough one: just count
             if probing and found.count and end_ms - start_ms > 1:
-                crowded, window = start_ms, max(1.0, min((end_ms - start_ms) / 2, (end_ms - start_ms) * chunk / found.count))
+                crowded, window = (
+                    start_ms,
+                    max(
+                        1.0, min((end_ms - start_ms) / 2, (end_ms - start_ms) * chunk / found.count)
+                    ),
+                )
                 continue
             kvs = found.kvs
             while found.more:  # more than a chunk of ids in one millisecond
@@ -181,7 +228,9 @@ class _Listing:
                 kvs = kvs + found.kvs
             if kvs:
                 yield kvs[::-1]
-            window = (end_ms - start_ms) * (16 if not kvs else min(16.0, max(1.0, chunk / len(kvs))))
+            window = (end_ms - start_ms) * (
+                16 if not kvs else min(16.0, max(1.0, chunk / len(kvs)))
+            )
             if crowded is not None and crowded >= start_ms:
                 crowded = None
             end, end_ms = start, start_ms
@@ -195,7 +244,9 @@ class _Listing:
             return self._prefix + _id_floor(before_ms), before_ms
         now_ms = int(utc_now().timestamp() * 1000) + 1
         # Ids are made from several machines' clocks, so "now" may be before the newest.
-        ahead = await self._range(self._prefix + _id_floor(now_ms), range_end(self._prefix), limit=1, keys_only=True)
+        ahead = await self._range(
+            self._prefix + _id_floor(now_ms), range_end(self._prefix), limit=1, keys_only=True
+        )
         return range_end(self._prefix), now_ms if not ahead.kvs else now_ms + 86_400_000
 
 

@@ -49,15 +49,33 @@ async def get_email(store: Store, email_id: str, *, content: bool = True) -> Ema
     whole = len(parts) == email.chunks  # a content that is just being removed counts as gone
     content_kept = codec.decode_content(b"".join(kv.value for kv in parts)) if whole else None
     taken = result.kvs(1)
-    return EmailView(email, content_kept, _owners(store, taken), result.revision, records[0].mod_revision, tuple(kv.create_revision for kv in taken))
+    return EmailView(
+        email,
+        content_kept,
+        _owners(store, taken),
+        result.revision,
+        records[0].mod_revision,
+        tuple(kv.create_revision for kv in taken),
+    )
 
 
-async def get_log(store: Store, email_id: str) -> tuple[Email, list[LogEntry], dict[str, Owner]] | None:
+async def get_log(
+    store: Store, email_id: str
+) -> tuple[Email, list[LogEntry], dict[str, Owner]] | None:
     """An email's record, its log entries from the oldest, and who is sending it now; None where there is no such email."""
     if not is_email_id(email_id):
         return None
     owners, entries = store.keys.email_owners(email_id), store.keys.log(email_id)
-    result = await store.client.txn(Txn([], [get(store.keys.email(email_id)), get_range(owners, range_end(owners)), get_range(entries, range_end(entries))]))
+    result = await store.client.txn(
+        Txn(
+            [],
+            [
+                get(store.keys.email(email_id)),
+                get_range(owners, range_end(owners)),
+                get_range(entries, range_end(entries)),
+            ],
+        )
+    )
     records = result.kvs(0)
     if not records:
         return None
@@ -74,7 +92,9 @@ def _owners(store: Store, kvs: list[KeyValue]) -> dict[str, Owner]:
 
 async def list_workers(store: Store) -> list[Worker]:
     """The workers whose lease is alive, by id."""
-    found = await store.client.range(store.keys.workers, range_end(store.keys.workers), limit=_WORKERS)
+    found = await store.client.range(
+        store.keys.workers, range_end(store.keys.workers), limit=_WORKERS
+    )
     return [codec.decode_state(kv.value, Worker) for kv in found.kvs]
 
 

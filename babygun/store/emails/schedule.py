@@ -31,7 +31,9 @@ class SchedulePage:
     cursor: str | None
 
 
-async def list_waiting(store: Store, *, client_id: str | None, limit: int, cursor: str | None = None) -> SchedulePage:
+async def list_waiting(
+    store: Store, *, client_id: str | None, limit: int, cursor: str | None = None
+) -> SchedulePage:
     """The soonest after ``cursor``. ``client_id``: whose; None for everybody's. Raises ValueError where the cursor is none."""
     prefix = store.keys.waiting
     start, end = prefix, range_end(prefix)
@@ -42,14 +44,18 @@ async def list_waiting(store: Store, *, client_id: str | None, limit: int, curso
     seen = 0
     last: str | None = None
     while True:
-        found = await store.client.range(start, end, limit=limit + 1 if client_id is None else _AT_ONCE)
+        found = await store.client.range(
+            start, end, limit=limit + 1 if client_id is None else _AT_ONCE
+        )
         theirs = None if client_id is None else await _owned(store, found.kvs, client_id)
         for kv in found.kvs:
             if len(waiting) == limit or seen == SCAN_KEYS:
                 return SchedulePage(waiting, last)
             seen += 1
             last = kv.key[len(prefix) :].decode(errors="replace")
-            if (one := _parse(store, kv)) is not None and (theirs is None or one.ref.email_id in theirs):
+            if (one := _parse(store, kv)) is not None and (
+                theirs is None or one.ref.email_id in theirs
+            ):
                 waiting.append(one)
         if not found.more:
             return SchedulePage(waiting, None)
@@ -71,4 +77,9 @@ async def _owned(store: Store, kvs: list[KeyValue], client_id: str) -> set[str]:
     if not ids:
         return set()
     records = await store.client.read([get(store.keys.email(email_id)) for email_id in ids])
-    return {email_id for index, email_id in enumerate(ids) if (found := records.kvs(index)) and codec.decode_email(found[0].value).client_id == client_id}
+    return {
+        email_id
+        for index, email_id in enumerate(ids)
+        if (found := records.kvs(index))
+        and codec.decode_email(found[0].value).client_id == client_id
+    }

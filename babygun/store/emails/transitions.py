@@ -21,8 +21,32 @@ from msgspec.structs import replace
 from babygun.email import lifecycle
 from babygun.email.lifecycle import QueueResult, Transition
 from babygun.email.model import Content, Email, QueueState, Recipient
-from babygun.errors import Conflict, EtcdError, EtcdUnavailable, LeaseNotFound, NotFound, OutcomeUnknown, OutOfSpace, PermissionDenied
-from babygun.etcd import KeyValue, Op, Txn, TxnResult, absent, created_at, delete, delete_range, get, get_range, keep, modified_at, present, put
+from babygun.errors import (
+    Conflict,
+    EtcdError,
+    EtcdUnavailable,
+    LeaseNotFound,
+    NotFound,
+    OutcomeUnknown,
+    OutOfSpace,
+    PermissionDenied,
+)
+from babygun.etcd import (
+    KeyValue,
+    Op,
+    Txn,
+    TxnResult,
+    absent,
+    created_at,
+    delete,
+    delete_range,
+    get,
+    get_range,
+    keep,
+    modified_at,
+    present,
+    put,
+)
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
@@ -63,7 +87,9 @@ class Finished(Struct, frozen=True, gc=False):
     email_revision: int
 
 
-async def claim(store: Store, ref: JobRef, *, worker_id: str, lease_id: int, attempt: str, size: int = 0) -> Claim | None:
+async def claim(
+    store: Store, ref: JobRef, *, worker_id: str, lease_id: int, attempt: str, size: int = 0
+) -> Claim | None:
     """Takes ownership of a ready job; None where another has it, or it is gone. ``size``: the job's; 0: not known.
 
     What this worker owns already, by a claim whose answer was lost, counts as claimed: a worker makes one attempt at a job at a time.
@@ -91,15 +117,24 @@ async def claim(store: Store, ref: JobRef, *, worker_id: str, lease_id: int, att
     records = result.kvs(1)
     if not records:
         log.error("job without its email, removed", email_id=ref.email_id, queue=ref.queue)
-        await store.batcher.submit(Txn([created_at(owner_key, revision)], [delete(store.keys.job(ref)), delete(owner_key)]))
+        await store.batcher.submit(
+            Txn([created_at(owner_key, revision)], [delete(store.keys.job(ref)), delete(owner_key)])
+        )
         return None
     try:
         email = codec.decode_email(records[0].value)
     except ValueError as error:
-        log.error("record can't be read, released", email_id=ref.email_id, queue=ref.queue, error=str(error))
+        log.error(
+            "record can't be read, released",
+            email_id=ref.email_id,
+            queue=ref.queue,
+            error=str(error),
+        )
         await release(store, ref, revision)
         return None
-    return Claim(ref, email, records[0].mod_revision, _content(email, result.values(2)), revision, now)
+    return Claim(
+        ref, email, records[0].mod_revision, _content(email, result.values(2)), revision, now
+    )
 
 
 def _get_content(store: Store, email_id: str, size: int) -> Op:
@@ -120,7 +155,9 @@ def _content(email: Email, chunks: list[bytes]) -> Content | None:
         return None
 
 
-async def finish(store: Store, held: Sequence[Held], *, email: Email | None = None, email_revision: int = 0) -> Finished:
+async def finish(
+    store: Store, held: Sequence[Held], *, email: Email | None = None, email_revision: int = 0
+) -> Finished:
     """Writes the results of tries of one email: one record change, one log entry. Goes on until etcd has decided.
 
     ``email`` and ``email_revision``: the newest record known, by default the first claim's. A result is dropped where
@@ -130,12 +167,23 @@ async def finish(store: Store, held: Sequence[Held], *, email: Email | None = No
     rest = list(held)
     written: list[JobRef] = []
     dropped: list[JobRef] = []
-    record, revision = (email, email_revision) if email is not None else (held[0].claim.email, held[0].claim.email_revision)
+    record, revision = (
+        (email, email_revision)
+        if email is not None
+        else (held[0].claim.email, held[0].claim.email_revision)
+    )
     last: Email | None = None
     pause = _Pause()
-    kept: set[bytes] | None = None  # which of the email's keys are there, where one turned out to be missing
+    kept: set[bytes] | None = (
+        None  # which of the email's keys are there, where one turned out to be missing
+    )
     while rest:
-        transition = lifecycle.finish(record, [h.result for h in rest], now=utc_now(), retry_intervals=store.settings.retry_intervals)
+        transition = lifecycle.finish(
+            record,
+            [h.result for h in rest],
+            now=utc_now(),
+            retry_intervals=store.settings.retry_intervals,
+        )
         lease = content_lease = 0
         try:
             if transition.ended:
@@ -145,7 +193,11 @@ async def finish(store: Store, held: Sequence[Held], *, email: Email | None = No
             ops = _transition_ops(store, transition, None, lease, content_lease, kept)
             for h in rest:
                 owner_key = store.keys.owner(h.claim.ref)
-                compares += [absent(owner_key), present(store.keys.job(h.claim.ref))] if h.orphaned else [created_at(owner_key, h.claim.owner_revision)]
+                compares += (
+                    [absent(owner_key), present(store.keys.job(h.claim.ref))]
+                    if h.orphaned
+                    else [created_at(owner_key, h.claim.owner_revision)]
+                )
                 ops.append(delete(owner_key))
             result = await store.batcher.submit(Txn(compares, ops))
             if not result.succeeded:
@@ -155,11 +207,15 @@ async def finish(store: Store, held: Sequence[Held], *, email: Email | None = No
             store.content_leases.forget(content_lease)
             continue
         except EtcdError as error:
-            if isinstance(error, OutcomeUnknown | OutOfSpace):  # etcd may notice that it is full after it has written
+            if isinstance(
+                error, OutcomeUnknown | OutOfSpace
+            ):  # etcd may notice that it is full after it has written
                 for h in rest:
                     h.tried.append(transition.email)
             await pause.after(error, "result waits for etcd", email_id=record.id)
-            if not isinstance(error, EtcdUnavailable | OutcomeUnknown | OutOfSpace | PermissionDenied):
+            if not isinstance(
+                error, EtcdUnavailable | OutcomeUnknown | OutOfSpace | PermissionDenied
+            ):
                 kept = await _kept_keys(store, record.id)
             continue
         if result.succeeded:
@@ -187,7 +243,19 @@ async def finish(store: Store, held: Sequence[Held], *, email: Email | None = No
 async def _seen(store: Store, email_key: bytes, rest: Sequence[Held]) -> TxnResult:
     """What a refused finish found instead: the record, and each job's owner and job key, of one moment."""
     keys = store.keys
-    return await store.client.txn(Txn([], [get(email_key), *(get(key) for h in rest for key in (keys.owner(h.claim.ref), keys.job(h.claim.ref)))]))
+    return await store.client.txn(
+        Txn(
+            [],
+            [
+                get(email_key),
+                *(
+                    get(key)
+                    for h in rest
+                    for key in (keys.owner(h.claim.ref), keys.job(h.claim.ref))
+                ),
+            ],
+        )
+    )
 
 
 async def _kept_keys(store: Store, email_id: str) -> set[bytes] | None:
@@ -195,7 +263,10 @@ async def _kept_keys(store: Store, email_id: str) -> set[bytes] | None:
     found: set[bytes] = set()
     try:
         for prefix in (store.keys.log(email_id), store.keys.content(email_id)):
-            found |= {kv.key for kv in (await store.client.range(prefix, range_end(prefix), keys_only=True)).kvs}
+            found |= {
+                kv.key
+                for kv in (await store.client.range(prefix, range_end(prefix), keys_only=True)).kvs
+            }
     except EtcdError:
         return None
     return found
@@ -220,17 +291,31 @@ def _queue_part(email: Email, queue: str) -> tuple[QueueState, list[Recipient]]:
     return email.queues[queue], [r for r in email.recipients if r.queue == queue]
 
 
-async def reclaim(store: Store, claimed: Claim, *, worker_id: str, previous_worker_id: str) -> Claim | None:
+async def reclaim(
+    store: Store, claimed: Claim, *, worker_id: str, previous_worker_id: str
+) -> Claim | None:
     """Logs that the job was taken over from a dead worker. Returns the claim with the new record; None where it was lost."""
     ref, email, revision = claimed.ref, claimed.email, claimed.email_revision
     pause = _Pause()
     tried: list[Email] = []
     while True:
-        transition = lifecycle.reclaim(email, ref.queue, worker_id=worker_id, previous_worker_id=previous_worker_id, now=utc_now())
+        transition = lifecycle.reclaim(
+            email,
+            ref.queue,
+            worker_id=worker_id,
+            previous_worker_id=previous_worker_id,
+            now=utc_now(),
+        )
         email_key, owner_key = store.keys.email(ref.email_id), store.keys.owner(ref)
         compares = [modified_at(email_key, revision), created_at(owner_key, claimed.owner_revision)]
         try:
-            result = await store.batcher.submit(Txn(compares, _transition_ops(store, transition, None, 0), [get(email_key), get(owner_key)]))
+            result = await store.batcher.submit(
+                Txn(
+                    compares,
+                    _transition_ops(store, transition, None, 0),
+                    [get(email_key), get(owner_key)],
+                )
+            )
         except EtcdError as error:
             if isinstance(error, OutcomeUnknown | OutOfSpace):
                 tried.append(transition.email)
@@ -249,27 +334,40 @@ async def reclaim(store: Store, claimed: Claim, *, worker_id: str, previous_work
 async def release(store: Store, ref: JobRef, owner_revision: int) -> bool:
     """Gives a job back unsent. Touches the job key, so that other workers' watches tell them. False: it was not ours."""
     owner_key, job_key = store.keys.owner(ref), store.keys.job(ref)
-    result = await store.batcher.submit(Txn([created_at(owner_key, owner_revision), present(job_key)], [keep(job_key, 0), delete(owner_key)]))
+    result = await store.batcher.submit(
+        Txn(
+            [created_at(owner_key, owner_revision), present(job_key)],
+            [keep(job_key, 0), delete(owner_key)],
+        )
+    )
     return result.succeeded
 
 
 async def make_due(store: Store, key: bytes, value: bytes) -> bool:
     """Turns a not-before key whose time has come into a job. False: another worker did, or it was cancelled."""
     _, ref = store.keys.parse_not_before(key)
-    result = await store.batcher.submit(Txn([present(key)], [put(store.keys.job(ref), value), delete(key)]))
+    result = await store.batcher.submit(
+        Txn([present(key)], [put(store.keys.job(ref), value), delete(key)])
+    )
     return result.succeeded
 
 
-async def cancel(store: Store, email_id: str, *, client_id: str | None = None, request_id: str | None = None) -> Email:
+async def cancel(
+    store: Store, email_id: str, *, client_id: str | None = None, request_id: str | None = None
+) -> Email:
     """Stops what is not being sent; see lifecycle.cancel. Raises NotFound, Conflict."""
 
     def decide(email: Email, sending: set[str]) -> Transition:
-        return lifecycle.cancel(email, sending=sending, now=utc_now(), client_id=client_id, request_id=request_id)
+        return lifecycle.cancel(
+            email, sending=sending, now=utc_now(), client_id=client_id, request_id=request_id
+        )
 
     return await _by_person(store, email_id, decide)
 
 
-async def retry(store: Store, email_id: str, *, client_id: str | None = None, request_id: str | None = None) -> Email:
+async def retry(
+    store: Store, email_id: str, *, client_id: str | None = None, request_id: str | None = None
+) -> Email:
     """Has the recipients not reached tried again; see lifecycle.retry. Raises NotFound, Conflict."""
 
     def decide(email: Email, sending: set[str]) -> Transition:
@@ -278,7 +376,9 @@ async def retry(store: Store, email_id: str, *, client_id: str | None = None, re
     return await _by_person(store, email_id, decide)
 
 
-async def _by_person(store: Store, email_id: str, decide: Callable[[Email, set[str]], Transition]) -> Email:
+async def _by_person(
+    store: Store, email_id: str, decide: Callable[[Email, set[str]], Transition]
+) -> Email:
     """Reads, decides, writes, until the record has stood still in between."""
     email_key, owners = store.keys.email(email_id), store.keys.email_owners(email_id)
     first_chunk = store.keys.chunk(email_id, 0)
@@ -286,7 +386,16 @@ async def _by_person(store: Store, email_id: str, decide: Callable[[Email, set[s
     kept: set[bytes] | None = None  # as in finish()
     deadline = time.monotonic() + store.settings.etcd_timeout
     while True:
-        seen = await store.client.txn(Txn([], [get(email_key), get_range(owners, range_end(owners)), get_range(first_chunk, first_chunk + b"\0", keys_only=True)]))
+        seen = await store.client.txn(
+            Txn(
+                [],
+                [
+                    get(email_key),
+                    get_range(owners, range_end(owners)),
+                    get_range(first_chunk, first_chunk + b"\0", keys_only=True),
+                ],
+            )
+        )
         records = seen.kvs(0)
         if not records:
             raise NotFound("there is no such e-mail")
@@ -300,10 +409,18 @@ async def _by_person(store: Store, email_id: str, decide: Callable[[Email, set[s
         try:
             if transition.ended:
                 lease, content_lease = await _retention(store, transition.email)
-            compares = [modified_at(email_key, revision), *(absent(store.keys.owner(JobRef(email_id, queue))) for queue in transition.touched)]
+            compares = [
+                modified_at(email_key, revision),
+                *(
+                    absent(store.keys.owner(JobRef(email_id, queue)))
+                    for queue in transition.touched
+                ),
+            ]
             if transition.ready:
                 compares.append(present(first_chunk))
-            result = await store.batcher.submit(Txn(compares, _transition_ops(store, transition, email, lease, content_lease, kept)))
+            result = await store.batcher.submit(
+                Txn(compares, _transition_ops(store, transition, email, lease, content_lease, kept))
+            )
         except LeaseNotFound:
             store.record_leases.forget(lease)
             store.content_leases.forget(content_lease)
@@ -333,15 +450,31 @@ def record_ops(keys: Keys, transition: Transition, lease: int = 0) -> list[Op]:
     ops = [put(keys.email(email.id), codec.encode_state(email), lease)]
     for written in (transition.untold, transition.entry):
         if written is not None:
-            ops.append(put(keys.log_entry(email.id, written.seq), codec.encode_state(written), lease))
+            ops.append(
+                put(keys.log_entry(email.id, written.seq), codec.encode_state(written), lease)
+            )
     for queue in transition.ready:
-        ops.append(put(keys.job(JobRef(email.id, queue)), codec.encode_job(lifecycle.job_of(email, queue))))
+        ops.append(
+            put(keys.job(JobRef(email.id, queue)), codec.encode_job(lifecycle.job_of(email, queue)))
+        )
     for queue, due in transition.waiting:
-        ops.append(put(keys.not_before(due, JobRef(email.id, queue)), codec.encode_job(lifecycle.job_of(email, queue))))
+        ops.append(
+            put(
+                keys.not_before(due, JobRef(email.id, queue)),
+                codec.encode_job(lifecycle.job_of(email, queue)),
+            )
+        )
     return ops
 
 
-def _transition_ops(store: Store, transition: Transition, before: Email | None, lease: int, content_lease: int = 0, kept: set[bytes] | None = None) -> list[Op]:
+def _transition_ops(
+    store: Store,
+    transition: Transition,
+    before: Email | None,
+    lease: int,
+    content_lease: int = 0,
+    kept: set[bytes] | None = None,
+) -> list[Op]:
     """The writes of a change of a record that is there. ``before``: the record that the decision was made on, where queues may have been
     waiting; ``lease``: the record's retention lease where the email ends (0 takes everything off its lease); ``kept``: the log
     and content keys that are there, where some are known to be missing."""
@@ -359,7 +492,10 @@ def _transition_ops(store: Store, transition: Transition, before: Email | None, 
     reopened = before is not None and before.status != "incomplete"
     if ended or reopened:
         if email.log_seq > email.log_first and not transition.untold:
-            earlier = [keys.log_entry(email.id, number) for number in kept_log_seqs(email.log_seq, email.log_first)[:-1]]
+            earlier = [
+                keys.log_entry(email.id, number)
+                for number in kept_log_seqs(email.log_seq, email.log_first)[:-1]
+            ]
             ops += [keep(key, lease) for key in earlier if kept is None or key in kept]
         chunks = [keys.chunk(email.id, number) for number in range(email.chunks)]
         if ended and email.status == "complete" and not content_lease:
@@ -375,12 +511,16 @@ def _transition_ops(store: Store, transition: Transition, before: Email | None, 
 
 async def _retention(store: Store, email: Email) -> tuple[int, int]:
     """The leases for an ended email's record and content. What a person may want to have tried again keeps its content."""
-    keys = 3 - email.log_first + min(email.log_seq, LOG_ENTRIES - 1)  # the record, the mark of a failure, the log
+    keys = (
+        3 - email.log_first + min(email.log_seq, LOG_ENTRIES - 1)
+    )  # the record, the mark of a failure, the log
     if email.status != "complete":
         lease = await store.record_leases.lease(keys + email.chunks, keys * KEY_BYTES + email.size)
         return lease, lease
     lease = await store.record_leases.lease(keys)
-    return lease, await store.content_leases.lease(email.chunks, email.size) if store.settings.contents_retention else 0
+    return lease, await store.content_leases.lease(
+        email.chunks, email.size
+    ) if store.settings.contents_retention else 0
 
 
 class _Pause:

@@ -30,7 +30,10 @@ _LEAST = 128 << 20  # but this at least (bytes)
 _WAIT = 10.0  # s, for more to come, after something was shed
 _PATIENCE = 3600.0  # s, that a compaction may take
 _ASK_AGAIN = 600.0  # s, after a refusal: authentication may be off again
-_LOOK_BACK, _LONGEST = 5.0, 300.0  # s, between two revisions that are looked for again, and how far back
+_LOOK_BACK, _LONGEST = (
+    5.0,
+    300.0,
+)  # s, between two revisions that are looked for again, and how far back
 
 
 class Compaction:
@@ -41,7 +44,9 @@ class Compaction:
         self._low: int | None = None  # bytes in use when the last one was over
         self._wanted, self._wanted_since = 0, 0.0
         self._refused_until = 0.0
-        self._back: deque[tuple[float, int]] = deque()  # monotonic time and revision, where etcd compacts by itself
+        self._back: deque[tuple[float, int]] = (
+            deque()
+        )  # monotonic time and revision, where etcd compacts by itself
         self._history = 0.0  # the longest that a revision was kept
         self.compacted = 0
         """The revision before which everything is gone, as far as is known."""
@@ -72,7 +77,11 @@ class Compaction:
             return 0
         share = (_OF_QUOTA_NARROW if narrow else _OF_QUOTA) * fullness.quota
         grown = in_use - self._low > min(share, max(_LEAST, _OF_STORE * self._low))
-        return revision if grown or (self._wanted > self.compacted and now - self._wanted_since > _WAIT) else 0
+        return (
+            revision
+            if grown or (self._wanted > self.compacted and now - self._wanted_since > _WAIT)
+            else 0
+        )
 
     async def once(self) -> None:
         """Compacts where that is due, and returns when it is over. Raises EtcdError where etcd did not do it."""
@@ -86,7 +95,9 @@ class Compaction:
             await self._client.compact(revision, timeout=_PATIENCE)
         except PermissionDenied:
             if not self._refused_until:
-                log.info("etcd lets no worker compact: what is shed is free when etcd's own auto-compaction comes to it")
+                log.info(
+                    "etcd lets no worker compact: what is shed is free when etcd's own auto-compaction comes to it"
+                )
             self._refused_until = began + _ASK_AGAIN
             return
         self._refused_until = 0.0

@@ -38,12 +38,22 @@ class Fullness:
 
     async def look(self) -> Look:
         """Asks every member; the fullest one counts, since an alarm of any stops all. Raises EtcdError where none answers."""
-        answers = (await self._client.statuses(timeout=min(_PATIENCE, self._client.timeout))).values()
+        answers = (
+            await self._client.statuses(timeout=min(_PATIENCE, self._client.timeout))
+        ).values()
         members = [status for status in answers if isinstance(status, Status)]
         if not members:
-            raise next((answer for answer in answers if isinstance(answer, EtcdError)), EtcdUnavailable("no member of etcd answers"))
+            raise next(
+                (answer for answer in answers if isinstance(answer, EtcdError)),
+                EtcdUnavailable("no member of etcd answers"),
+            )
         self.quota = min((status.quota for status in members if status.quota), default=self.quota)
-        look = Look(time.monotonic(), max(s.db_size_in_use for s in members), max(s.db_size for s in members), max(s.revision for s in members))
+        look = Look(
+            time.monotonic(),
+            max(s.db_size_in_use for s in members),
+            max(s.db_size for s in members),
+            max(s.revision for s in members),
+        )
         self.saw(look)
         return look
 
@@ -83,4 +93,11 @@ class Fullness:
         """The newest revision that is ``seconds`` old at least, as far as that is known; 0 where it isn't."""
         if not self.looks:
             return 0
-        return next((look.revision for look in reversed(self.looks) if self.looks[-1].at - look.at >= seconds), 0)
+        return next(
+            (
+                look.revision
+                for look in reversed(self.looks)
+                if self.looks[-1].at - look.at >= seconds
+            ),
+            0,
+        )

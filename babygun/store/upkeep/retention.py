@@ -58,7 +58,13 @@ class LeasePool:
         lease_id, _ = await asyncio.gather(self._client.grant(self._ttl), self._close())
         key = self._keys.retention(self._kind, utc_now(), lease_id)
         await self._client.put(key, b"", lease_id)
-        self._lease_id, self._key, self._room, self._bytes, self._until = lease_id, key, SHARED_KEYS, 0, granted + self._shared
+        self._lease_id, self._key, self._room, self._bytes, self._until = (
+            lease_id,
+            key,
+            SHARED_KEYS,
+            0,
+            granted + self._shared,
+        )
 
     async def _close(self) -> None:
         """Notes how much hangs on the lease that takes no more, for whoever has to make room."""

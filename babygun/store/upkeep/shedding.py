@@ -46,8 +46,15 @@ class _Shed(NamedTuple):
 class Shedding:
     """One round is :meth:`once`; it looks at etcd through ``fullness``."""
 
-    def __init__(self, client: EtcdClient, keys: Keys, fullness: Fullness, compaction: Compaction) -> None:
-        self._client, self._keys, self._fullness, self._compaction = client, keys, fullness, compaction
+    def __init__(
+        self, client: EtcdClient, keys: Keys, fullness: Fullness, compaction: Compaction
+    ) -> None:
+        self._client, self._keys, self._fullness, self._compaction = (
+            client,
+            keys,
+            fullness,
+            compaction,
+        )
         self.shed = {"contents": 0, "emails": 0}  # leases revoked so far, by kind
         self._pending: list[_Shed] = []
         self._told = -_TELL_AGAIN
@@ -58,7 +65,11 @@ class Shedding:
         lead = self._compaction.lead
         full = self._fullness.expected(lead) + max(0.0, self._fullness.file - _FILE_NEAR)
         now, quota = time.monotonic(), self._fullness.quota
-        self._pending = [shed for shed in self._pending if shed.revision > self._compaction.compacted and now - shed.at < _FREED_WITHIN * lead]
+        self._pending = [
+            shed
+            for shed in self._pending
+            if shed.revision > self._compaction.compacted and now - shed.at < _FREED_WITHIN * lead
+        ]
         before = pending = sum(shed.bytes for shed in self._pending)
         for kind, above in (("contents", CONTENTS_ABOVE), ("emails", RECORDS_ABOVE)):
             if (need := (full - above) * quota - pending) > 0:
@@ -81,7 +92,9 @@ class Shedding:
             try:
                 _, granted, lease_id = self._keys.parse_retention(kv.key)
             except ValueError:
-                log.error("retention key can't be read, ignored", key=kv.key.decode(errors="replace"))
+                log.error(
+                    "retention key can't be read, ignored", key=kv.key.decode(errors="replace")
+                )
                 continue
             if found >= need or utc_now() - granted < _FILLING:
                 break
@@ -94,7 +107,15 @@ class Shedding:
             self.shed[kind] += len(together)
             SHED[kind].inc(len(together))
         if leases:
-            log.warning("shed before its time", kind=kind, leases=len(leases), of=oldest.count, mib=round(found / 2**20, 1), ended_until_about=until, full=round(full, 3))
+            log.warning(
+                "shed before its time",
+                kind=kind,
+                leases=len(leases),
+                of=oldest.count,
+                mib=round(found / 2**20, 1),
+                ended_until_about=until,
+                full=round(full, 3),
+            )
         return found
 
 

@@ -26,7 +26,12 @@ def send(self, sender: str, recipient: str, subject: str, body: str) -> None:  #
     message["From"], message["To"], message["Subject"] = sender, recipient, subject
     message["Date"], message["Message-ID"] = formatdate(), make_msgid(domain="example.com")
     try:
-        with smtplib.SMTP("127.0.0.1", int(os.environ["BENCH_RELAY_PORT"]), local_hostname="bench.example.com", timeout=60) as smtp:
+        with smtplib.SMTP(
+            "127.0.0.1",
+            int(os.environ["BENCH_RELAY_PORT"]),
+            local_hostname="bench.example.com",
+            timeout=60,
+        ) as smtp:
             smtp.send_message(message)
     except (OSError, smtplib.SMTPException) as error:
         raise self.retry(exc=error) from error

@@ -32,7 +32,9 @@ def produce(first: int, count: int, size: int, rate: float, times: str) -> dict[
                 time.sleep(wait)
             taken[2 * i] = time.monotonic_ns()
             try:
-                send.delay("sender@example.com", f"b{first + i}@example.net", f"message {first + i}", text)
+                send.delay(
+                    "sender@example.com", f"b{first + i}@example.net", f"message {first + i}", text
+                )
             except Exception as error:
                 refused.append(error)
             taken[2 * i + 1] = time.monotonic_ns()

@@ -67,13 +67,23 @@ class Babygun:
     ``settings``: more of them, as variables (``{"BABYGUN_RETENTION": "1m"}``). ``quota``: etcd's, in bytes.
     """
 
-    def __init__(self, stage: Stage, relay_port: int, etcd: EtcdBinary, *, settings: Mapping[str, str] | None = None, quota: int = 8 << 30) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        relay_port: int,
+        etcd: EtcdBinary,
+        *,
+        settings: Mapping[str, str] | None = None,
+        quota: int = 8 << 30,
+    ) -> None:
         self._stage, self._etcd_binary, self._quota = stage, etcd, quota
         self._settings = {"BABYGUN_RELAY_URL": f"smtp://127.0.0.1:{relay_port}", **(settings or {})}
         self._names: dict[str, list[str]] = {"api": [], "worker": [], "etcd": []}
         self._ports: list[int] = []
         self.worker_urls: list[str] = []  # where workers show their metrics
-        self._data = Path(tempfile.mkdtemp(prefix="etcd-", dir=stage.folder))  # of this one alone: nothing of an earlier one may be found in it
+        self._data = Path(
+            tempfile.mkdtemp(prefix="etcd-", dir=stage.folder)
+        )  # of this one alone: nothing of an earlier one may be found in it
         self.endpoint = ""  # etcd's
         self.token = ""
 
@@ -86,14 +96,22 @@ class Babygun:
         return self
 
     def start_etcd(self) -> None:
-        etcd = EmbeddedEtcd(self._etcd_binary, self._data, self._stage.port(), self._stage.port(), quota=self._quota)
+        etcd = EmbeddedEtcd(
+            self._etcd_binary, self._data, self._stage.port(), self._stage.port(), quota=self._quota
+        )
         self.endpoint = etcd.endpoint
         self._start("etcd", "etcd", etcd.command(), etcd.environment(), f"{self.endpoint}/health")
 
     def start_apis(self, count: int = 1) -> None:
         """Starts ``babygun api``, with so many processes that share a port. At most once at a time."""
         port = self._stage.port()
-        self._start("api", "api", python_command("babygun", "api", "--port", str(port), *_processes(count)), self.environment(), f"http://127.0.0.1:{port}/readyz")
+        self._start(
+            "api",
+            "api",
+            python_command("babygun", "api", "--port", str(port), *_processes(count)),
+            self.environment(),
+            f"http://127.0.0.1:{port}/readyz",
+        )
         self._ports.append(port)
 
     def start_workers(self, count: int = 1) -> None:
@@ -103,7 +121,13 @@ class Babygun:
         port = self._stage.ports(count)
         environment = self.environment() | {"BABYGUN_WORKER_PORT": str(port)}
         self.worker_urls = [f"http://127.0.0.1:{port + n}" for n in range(count)]
-        self._start("worker", "worker", python_command("babygun", "worker", *_processes(count)), environment, *(f"{url}/readyz" for url in self.worker_urls))
+        self._start(
+            "worker",
+            "worker",
+            python_command("babygun", "worker", *_processes(count)),
+            environment,
+            *(f"{url}/readyz" for url in self.worker_urls),
+        )
 
     def stop(self) -> None:
         for role in ("api", "worker", "etcd"):
@@ -112,7 +136,11 @@ class Babygun:
 
     @property
     def roles(self) -> Mapping[str, Sequence[int]]:
-        return {role: [self._stage.pid(name) for name in names] for role, names in self._names.items() if names}
+        return {
+            role: [self._stage.pid(name) for name in names]
+            for role, names in self._names.items()
+            if names
+        }
 
     @property
     def urls(self) -> Sequence[str]:
@@ -122,27 +150,62 @@ class Babygun:
     def environment(self) -> dict[str, str]:
         """For a command of Babygun's that shall work on this one."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("BABYGUN_")}
-        return python_environment({**own, "BABYGUN_ETCD_ENDPOINTS": self.endpoint, **self._settings})
+        return python_environment(
+            {**own, "BABYGUN_ETCD_ENDPOINTS": self.endpoint, **self._settings}
+        )
 
     def authorize(self) -> None:
         """Makes a client and gets a token for it, into ``token``."""
-        words = run(python_command("babygun", "client", "create", "bench", "--scope", "admin"), environment=self.environment()).split()
+        words = run(
+            python_command("babygun", "client", "create", "bench", "--scope", "admin"),
+            environment=self.environment(),
+        ).split()
         given = dict(zip(words[::2], words[1::2], strict=True))
         login = base64.b64encode(f"{given['client_id']}:{given['client_secret']}".encode()).decode()
-        request = urllib.request.Request(f"{self.urls[0]}/tokens", method="POST", headers={"Authorization": f"Basic {login}"})  # noqa: S310 (our own process)
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.urls[0]}/tokens", method="POST", headers={"Authorization": f"Basic {login}"}
+        )
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
             self.token = json.load(answer)["token"]
 
-    def load(self, mail: Mail, *, rate: float = 0, times: Path | None = None, batch: int = 1, connections: int = CONNECTIONS, stall: int = 30) -> Load:
+    def load(
+        self,
+        mail: Mail,
+        *,
+        rate: float = 0,
+        times: Path | None = None,
+        batch: int = 1,
+        connections: int = CONNECTIONS,
+        stall: int = 30,
+    ) -> Load:
         """The load generator, started; see :class:`scripts.bench.loadgen.Load`."""
         path = "/emails" if batch == 1 else "/emails/batch"
         authorization = f"Bearer {self.token}"
-        return Load(self._stage, "http", self._ports, mail, connections=connections, rate=rate, batch=batch, path=path, authorization=authorization, times=times, stall=stall)
+        return Load(
+            self._stage,
+            "http",
+            self._ports,
+            mail,
+            connections=connections,
+            rate=rate,
+            batch=batch,
+            path=path,
+            authorization=authorization,
+            times=times,
+            stall=stall,
+        )
 
     def send(self, mail: Mail, *, rate: float = 0, times: Path | None = None) -> Sent:
         return self.load(mail, rate=rate, times=times).wait()
 
-    def _start(self, name: str, role: str, command: Sequence[str], environment: Mapping[str, str], *ready_urls: str) -> None:
+    def _start(
+        self,
+        name: str,
+        role: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *ready_urls: str,
+    ) -> None:
         self._stage.start(name, command, environment=environment)
         self._names[role].append(name)
         self._stage.ready(name, lambda: all(map(answers, ready_urls)))

@@ -36,13 +36,29 @@ class BullMqKind:
         PACKAGES.mkdir(parents=True)
         shutil.copyfile(wanted, installed)
         try:
-            run(["npm", "install", "--no-package-lock", "--no-fund", "--no-audit", "--loglevel=error"], cwd=PACKAGES, within=300)
+            run(
+                [
+                    "npm",
+                    "install",
+                    "--no-package-lock",
+                    "--no-fund",
+                    "--no-audit",
+                    "--loglevel=error",
+                ],
+                cwd=PACKAGES,
+                within=300,
+            )
         except BenchError as error:
             raise Unavailable(f"BullMQ could not be installed: {error}") from None
         (PACKAGES / ".installed").touch()
 
     def versions(self) -> Mapping[str, str]:
-        return {"bullmq": _package("bullmq"), "nodemailer": _package("nodemailer"), "node": version("node", "--version"), "redis": redis_version()}
+        return {
+            "bullmq": _package("bullmq"),
+            "nodemailer": _package("nodemailer"),
+            "node": version("node", "--version"),
+            "redis": redis_version(),
+        }
 
     def start(self, stage: Stage, relay_port: int, *, deliver: bool) -> BullMq:
         return BullMq(stage, relay_port, deliver=deliver)
@@ -53,13 +69,29 @@ class BullMq(ProducerFed):
 
     def __init__(self, stage: Stage, relay_port: int, *, deliver: bool) -> None:
         redis = start_redis(stage)
-        environment = {**os.environ, "NODE_PATH": str(PACKAGES / "node_modules"), "NODE_ENV": "production"}
+        environment = {
+            **os.environ,
+            "NODE_PATH": str(PACKAGES / "node_modules"),
+            "NODE_ENV": "production",
+        }
         if deliver:
-            stage.start("bullmq-worker", ["node", PEERS / "bullmq_worker.js", str(redis), str(relay_port)], environment=environment)
+            stage.start(
+                "bullmq-worker",
+                ["node", PEERS / "bullmq_worker.js", str(redis), str(relay_port)],
+                environment=environment,
+            )
             stage.ready("bullmq-worker", lambda: "ready" in stage.last_words("bullmq-worker"))
-        producer = Producer(stage, "bullmq-queue", ["node", PEERS / "bullmq_queue.js", str(redis)], environment)
-        super().__init__(stage, producer, {"worker": "bullmq-worker", "redis": "redis"} if deliver else {"redis": "redis"})
+        producer = Producer(
+            stage, "bullmq-queue", ["node", PEERS / "bullmq_queue.js", str(redis)], environment
+        )
+        super().__init__(
+            stage,
+            producer,
+            {"worker": "bullmq-worker", "redis": "redis"} if deliver else {"redis": "redis"},
+        )
 
 
 def _package(name: str) -> str:
-    return str(json.loads((PACKAGES / "node_modules" / name / "package.json").read_text())["version"])
+    return str(
+        json.loads((PACKAGES / "node_modules" / name / "package.json").read_text())["version"]
+    )

@@ -16,7 +16,19 @@ from scripts.bench.loadgen import Load, Mail, Sent, compiled
 from scripts.bench.processes import Stage, Unavailable, is_listening, run
 
 CONNECTIONS = 20  # of the generator, one message at a time on each; more makes it no faster
-_QUEUES = ("incoming", "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "saved", "trace", "private")
+_QUEUES = (
+    "incoming",
+    "active",
+    "bounce",
+    "corrupt",
+    "defer",
+    "deferred",
+    "flush",
+    "hold",
+    "saved",
+    "trace",
+    "private",
+)
 # What a relay for this machine needs. The pauses by which Postfix keeps its intake from running ahead of its delivery are off: with them it delivers a third less.
 _MAIN = """\
 compatibility_level = 3.6
@@ -78,12 +90,19 @@ class PostfixKind:
     def prepare(self, say: Callable[[str], None]) -> None:
         postconf = shutil.which("postconf", path=_path())
         if not postconf:
-            raise Unavailable("Postfix is not installed: DEBIAN_FRONTEND=noninteractive apt-get install postfix")
+            raise Unavailable(
+                "Postfix is not installed: DEBIAN_FRONTEND=noninteractive apt-get install postfix"
+            )
         if os.geteuid() != 0:
-            raise Unavailable("Postfix starts as root only, since its processes change their user: run the benchmark as root (sudo make bench) to have it in the table")
+            raise Unavailable(
+                "Postfix starts as root only, since its processes change their user: run the benchmark as root (sudo make bench) to have it in the table"
+            )
         compiled("load")
         values = _defaults(postconf)
-        self._master, self._version = Path(values["daemon_directory"]) / "master", values["mail_version"]
+        self._master, self._version = (
+            Path(values["daemon_directory"]) / "master",
+            values["mail_version"],
+        )
         if not self._master.exists():
             raise Unavailable(f"{self._master} is missing: apt-get install --reinstall postfix")
 
@@ -95,7 +114,9 @@ class PostfixKind:
         shutil.rmtree(folder, ignore_errors=True)
         port = stage.port()
         _lay_out(folder)
-        (folder / "main.cf").write_text(_MAIN.format(folder=folder, relay_port=relay_port, more="" if deliver else _HOLD))
+        (folder / "main.cf").write_text(
+            _MAIN.format(folder=folder, relay_port=relay_port, more="" if deliver else _HOLD)
+        )
         (folder / "master.cf").write_text(_SERVICES.format(port=port))
         stage.start("postfix", [self._master, "-c", folder, "-s"])
         stage.ready("postfix", lambda: is_listening(port))
@@ -113,7 +134,9 @@ class Postfix:
         return {"postfix": [self._stage.pid("postfix")]}
 
     def send(self, mail: Mail, *, rate: float = 0, times: Path | None = None) -> Sent:
-        return Load(self._stage, "smtp", [self._port], mail, connections=CONNECTIONS, rate=rate, times=times).wait()
+        return Load(
+            self._stage, "smtp", [self._port], mail, connections=CONNECTIONS, rate=rate, times=times
+        ).wait()
 
     def stop(self) -> None:
         self._stage.end("postfix")
@@ -125,7 +148,9 @@ def _path() -> str:
 
 def _defaults(postconf: str) -> dict[str, str]:
     lines = run([postconf, "-d", "daemon_directory", "mail_version"]).splitlines()
-    return {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
+    return {
+        name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)
+    }
 
 
 def _lay_out(folder: Path) -> None:

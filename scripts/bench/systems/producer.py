@@ -18,7 +18,9 @@ PEERS = Path(__file__).parents[1] / "peers"
 class Producer:
     """Started; raises BenchError where it does not come up."""
 
-    def __init__(self, stage: Stage, name: str, command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, stage: Stage, name: str, command: Sequence[str | Path], environment: Mapping[str, str]
+    ) -> None:
         self._stage, self._name = stage, name
         self._process = stage.start(name, command, environment=environment, pipes=True)
         self._answer("it did not start")  # "ready"
@@ -32,7 +34,13 @@ class Producer:
         assert self._process.stdin is not None
         if mail.recipients != 1:
             raise BenchError(f"{self._name} sends to one recipient")
-        order = {"first": mail.first, "count": mail.count, "size": mail.size, "rate": rate, "times": str(times or "")}
+        order = {
+            "first": mail.first,
+            "count": mail.count,
+            "size": mail.size,
+            "rate": rate,
+            "times": str(times or ""),
+        }
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         self._process.stdin.flush()
         return Sent(**json.loads(self._answer("it ended")))
@@ -58,7 +66,10 @@ class ProducerFed:
 
     @property
     def roles(self) -> Mapping[str, Sequence[int]]:
-        return {"producer": [self._producer.pid], **{role: [self._stage.pid(name)] for role, name in self._processes.items()}}
+        return {
+            "producer": [self._producer.pid],
+            **{role: [self._stage.pid(name)] for role, name in self._processes.items()},
+        }
 
     def send(self, mail: Mail, *, rate: float = 0, times: Path | None = None) -> Sent:
         return self._producer.send(mail, rate=rate, times=times)

@@ -27,7 +27,20 @@ def start_redis(stage: Stage) -> int:
     port, folder = stage.port(), stage.folder / "redis"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    options = {"bind": "127.0.0.1", "port": str(port), "dir": str(folder), "appendonly": "yes", "appendfsync": "always", "save": ""}
-    stage.start("redis", [redis_server(), *(word for name, value in options.items() for word in (f"--{name}", value))])
+    options = {
+        "bind": "127.0.0.1",
+        "port": str(port),
+        "dir": str(folder),
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "save": "",
+    }
+    stage.start(
+        "redis",
+        [
+            redis_server(),
+            *(word for name, value in options.items() for word in (f"--{name}", value)),
+        ],
+    )
     stage.ready("redis", lambda: is_listening(port))
     return port

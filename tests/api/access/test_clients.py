@@ -21,16 +21,36 @@ async def admin(api: RunningApi) -> RunningApi:
 
 
 async def test_client_that_was_made_gets_a_token_for_its_scopes(admin: RunningApi) -> None:
-    answer = await admin.call("POST", "/clients", json={"name": " shop ", "scopes": ["emails:read", "emails:send", "emails:read"], "rate": 1.5})
+    answer = await admin.call(
+        "POST",
+        "/clients",
+        json={
+            "name": " shop ",
+            "scopes": ["emails:read", "emails:send", "emails:read"],
+            "rate": 1.5,
+        },
+    )
     assert answer.status == 201, answer.text
     made = answer.json
-    assert (made["name"], made["scopes"], made["rate"]) == ("shop", ["emails:read", "emails:send"], 1.5)
-    token = (await admin.call("POST", "/tokens", token="", headers=basic(made["id"], made["client_secret"]))).json
+    assert (made["name"], made["scopes"], made["rate"]) == (
+        "shop",
+        ["emails:read", "emails:send"],
+        1.5,
+    )
+    token = (
+        await admin.call(
+            "POST", "/tokens", token="", headers=basic(made["id"], made["client_secret"])
+        )
+    ).json
     assert sorted(token["scopes"]) == ["emails:read", "emails:send"]
     await admin.accepted(token["token"])
     listed = (await admin.call("GET", "/clients")).json["clients"]
-    assert [c for c in listed if c["id"] == made["id"]] == [{name: value for name, value in made.items() if name != "client_secret"}]
-    assert "secret" not in str(listed) and [c["id"] for c in listed] == sorted(c["id"] for c in listed)
+    assert [c for c in listed if c["id"] == made["id"]] == [
+        {name: value for name, value in made.items() if name != "client_secret"}
+    ]
+    assert "secret" not in str(listed) and [c["id"] for c in listed] == sorted(
+        c["id"] for c in listed
+    )
 
 
 async def test_client_with_a_taken_id_is_refused_and_the_first_stays(admin: RunningApi) -> None:
@@ -38,7 +58,11 @@ async def test_client_with_a_taken_id_is_refused_and_the_first_stays(admin: Runn
     made = (await admin.call("POST", "/clients", json=wanted)).json
     assert made["id"] == "shop.1_a-b"
     (await admin.call("POST", "/clients", json=wanted | {"name": "other"})).problem(409, "conflict")
-    assert (await admin.call("POST", "/tokens", token="", headers=basic(made["id"], made["client_secret"]))).status == 200
+    assert (
+        await admin.call(
+            "POST", "/tokens", token="", headers=basic(made["id"], made["client_secret"])
+        )
+    ).status == 200
 
 
 @pytest.mark.parametrize(
@@ -62,27 +86,41 @@ async def test_client_with_a_taken_id_is_refused_and_the_first_stays(admin: Runn
         ({"secret": "x"}, "secret"),
     ],
 )
-async def test_client_that_breaks_a_rule_is_not_made(admin: RunningApi, store: Store, changes: dict[str, Any], field: str) -> None:
+async def test_client_that_breaks_a_rule_is_not_made(
+    admin: RunningApi, store: Store, changes: dict[str, Any], field: str
+) -> None:
     before = await list_clients(store)
-    (await admin.call("POST", "/clients", json={"name": "shop", "scopes": ["emails:send"]} | changes)).problem(422, "invalid-request", field)
+    (
+        await admin.call(
+            "POST", "/clients", json={"name": "shop", "scopes": ["emails:send"]} | changes
+        )
+    ).problem(422, "invalid-request", field)
     assert await list_clients(store) == before
 
 
 async def test_deleted_client_is_locked_out_and_its_emails_stay(admin: RunningApi) -> None:
     client, secret = await admin.client()
-    token = (await admin.call("POST", "/tokens", token="", headers=basic(client.id, secret))).json["token"]
+    token = (await admin.call("POST", "/tokens", token="", headers=basic(client.id, secret))).json[
+        "token"
+    ]
     email_id = await admin.accepted(token)
     assert (await admin.call("DELETE", f"/clients/{client.id}")).status == 204
     async with asyncio.timeout(1):
         while (await admin.call("GET", "/emails", token=token)).status != 401:
             pass
-    (await admin.call("POST", "/tokens", token="", headers=basic(client.id, secret))).problem(401, "invalid-credentials")
+    (await admin.call("POST", "/tokens", token="", headers=basic(client.id, secret))).problem(
+        401, "invalid-credentials"
+    )
     assert (await admin.call("GET", f"/emails/{email_id}")).status == 200
     (await admin.call("DELETE", f"/clients/{client.id}")).problem(404, "not-found")
 
 
-@pytest.mark.parametrize("client_id", ["nobody", "a%2Fb", "..%2Fsigning-keys", "%FF", "%00", "x" * 5000])
-async def test_client_that_is_not_there_can_not_be_deleted(admin: RunningApi, client_id: str) -> None:
+@pytest.mark.parametrize(
+    "client_id", ["nobody", "a%2Fb", "..%2Fsigning-keys", "%FF", "%00", "x" * 5000]
+)
+async def test_client_that_is_not_there_can_not_be_deleted(
+    admin: RunningApi, client_id: str
+) -> None:
     (await admin.call("DELETE", f"/clients/{client_id}")).problem(404, "not-found")
 
 
@@ -95,10 +133,14 @@ async def test_client_does_not_delete_itself(admin: RunningApi, store: Store) ->
 async def test_clients_are_the_administrators_business(api: RunningApi) -> None:
     token = await api.token_for("emails:send", "emails:read", "workers:read")
     for method, path in (("GET", "/clients"), ("POST", "/clients"), ("DELETE", "/clients/x")):
-        (await api.call(method, path, token=token, json={"name": "x", "scopes": ["admin"]})).problem(403, "insufficient-scope")
+        (
+            await api.call(method, path, token=token, json={"name": "x", "scopes": ["admin"]})
+        ).problem(403, "insufficient-scope")
 
 
-async def test_client_whose_making_was_not_confirmed_is_made_once_with_the_secret_that_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_client_whose_making_was_not_confirmed_is_made_once_with_the_secret_that_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = store.client.txn
     calls = 0
 

@@ -29,12 +29,21 @@ class Browser:
     api: RunningApi
     cookie: str = ""
 
-    async def call(self, method: str, path: str, headers: dict[str, str] | None = None, **arguments: Any) -> Answer:
-        sent = {**(PAGE if headers is None else headers), **({"Cookie": f"theme=dark; {COOKIE}={self.cookie}"} if self.cookie else {})}
+    async def call(
+        self, method: str, path: str, headers: dict[str, str] | None = None, **arguments: Any
+    ) -> Answer:
+        sent = {
+            **(PAGE if headers is None else headers),
+            **({"Cookie": f"theme=dark; {COOKIE}={self.cookie}"} if self.cookie else {}),
+        }
         return await self.api.call(method, path, token="", headers=sent, **arguments)
 
-    async def sign_in(self, client_id: str, secret: str, headers: dict[str, str] | None = None) -> Answer:
-        answer = await self.call("POST", "/session", headers, json={"client_id": client_id, "client_secret": secret})
+    async def sign_in(
+        self, client_id: str, secret: str, headers: dict[str, str] | None = None
+    ) -> Answer:
+        answer = await self.call(
+            "POST", "/session", headers, json={"client_id": client_id, "client_secret": secret}
+        )
         if answer.status == 200:
             self.cookie = set_cookie(answer).value
         return answer
@@ -57,13 +66,28 @@ async def test_sign_in_sets_a_cookie_that_counts_as_the_header(api: RunningApi) 
     client, secret = await api.client("emails:send", "emails:read")
     browser = Browser(api)
     answer = await browser.sign_in(client.id, secret)
-    assert answer.json | {"expires_at": ""} == {"client_id": client.id, "name": "test", "scopes": ["emails:send", "emails:read"], "expires_at": ""}
+    assert answer.json | {"expires_at": ""} == {
+        "client_id": client.id,
+        "name": "test",
+        "scopes": ["emails:send", "emails:read"],
+        "expires_at": "",
+    }
     cookie = set_cookie(answer)
-    assert (cookie["path"], cookie["max-age"], cookie["samesite"], cookie["httponly"], cookie["secure"]) == ("/", "3600", "Strict", True, "")
+    assert (
+        cookie["path"],
+        cookie["max-age"],
+        cookie["samesite"],
+        cookie["httponly"],
+        cookie["secure"],
+    ) == ("/", "3600", "Strict", True, "")
     assert (await browser.call("GET", "/session")).json == answer.json
-    sent = await browser.call("POST", "/emails", json={"sender": "a@example.com", "to": "b@example.org"})
+    sent = await browser.call(
+        "POST", "/emails", json={"sender": "a@example.com", "to": "b@example.org"}
+    )
     assert sent.status == 202, sent.text
-    assert [e["id"] for e in (await browser.call("GET", "/emails")).json["emails"]] == [sent.json["id"]]
+    assert [e["id"] for e in (await browser.call("GET", "/emails")).json["emails"]] == [
+        sent.json["id"]
+    ]
     (await browser.call("GET", "/workers")).problem(403, "insufficient-scope")
 
 
@@ -72,11 +96,22 @@ async def test_session_is_nobodys_without_a_cookie(api: RunningApi) -> None:
     (await Browser(api, "x").call("GET", "/session")).problem(401, "invalid-token")
     answer = await api.call("GET", "/session", token="", headers={"Cookie": "a=1; ;;=; \x80"})
     answer.problem(401, "no-token")
-    assert answer.headers["WWW-Authenticate"].startswith("Bearer")  # at Basic a browser would ask by itself
+    assert answer.headers["WWW-Authenticate"].startswith(
+        "Bearer"
+    )  # at Basic a browser would ask by itself
 
 
-@pytest.mark.parametrize("body", [{"client_id": "nobody", "client_secret": "x"}, {"client_id": "", "client_secret": ""}, {"client_id": "a/b", "client_secret": "☃"}])
-async def test_sign_in_with_wrong_credentials_is_refused_without_a_cookie(api: RunningApi, body: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"client_id": "nobody", "client_secret": "x"},
+        {"client_id": "", "client_secret": ""},
+        {"client_id": "a/b", "client_secret": "☃"},
+    ],
+)
+async def test_sign_in_with_wrong_credentials_is_refused_without_a_cookie(
+    api: RunningApi, body: dict[str, str]
+) -> None:
     answer = await Browser(api).call("POST", "/session", json=body)
     answer.problem(401, "invalid-credentials")
     assert "Set-Cookie" not in answer.headers
@@ -84,11 +119,15 @@ async def test_sign_in_with_wrong_credentials_is_refused_without_a_cookie(api: R
 
 
 @pytest.mark.parametrize(("body", "field"), [({}, "client_id"), ({"client_id": "x"}, "client_secret"), ({"client_id": 1, "client_secret": "x"}, "client_id"), ({"client_id": "x", "client_secret": "x", "scopes": []}, "scopes")])  # fmt: skip
-async def test_sign_in_with_another_body_names_the_field(api: RunningApi, body: dict[str, Any], field: str) -> None:
+async def test_sign_in_with_another_body_names_the_field(
+    api: RunningApi, body: dict[str, Any], field: str
+) -> None:
     (await Browser(api).call("POST", "/session", json=body)).problem(422, "invalid-request", field)
 
 
-async def test_sign_out_ends_the_session_here_and_elsewhere(browser: Browser, start_api: StartApi) -> None:
+async def test_sign_out_ends_the_session_here_and_elsewhere(
+    browser: Browser, start_api: StartApi
+) -> None:
     other = Browser(await start_api(), browser.cookie)
     assert (await other.call("GET", "/session")).status == 200
     answer = await browser.call("DELETE", "/session")
@@ -139,10 +178,14 @@ async def test_cookie_used_from_elsewhere_changes_nothing(browser: Browser) -> N
     api = browser.api
     for case, headers in elsewhere(api.url).items():
         for method, path in (("POST", "/emails"), ("DELETE", "/session"), ("DELETE", "/tokens")):
-            answer = await browser.call(method, path, headers, json={"sender": "a@example.com", "to": "b@example.org"})
+            answer = await browser.call(
+                method, path, headers, json={"sender": "a@example.com", "to": "b@example.org"}
+            )
             assert answer.status == 403, (case, method, path)
             answer.problem(403, "cross-site")
-    assert (await browser.call("GET", "/emails", {"Sec-Fetch-Site": "cross-site"})).json["emails"] == []
+    assert (await browser.call("GET", "/emails", {"Sec-Fetch-Site": "cross-site"})).json[
+        "emails"
+    ] == []
 
 
 async def test_sign_in_from_elsewhere_is_refused(api: RunningApi) -> None:
@@ -153,9 +196,18 @@ async def test_sign_in_from_elsewhere_is_refused(api: RunningApi) -> None:
 
 
 @pytest.mark.parametrize("site", [{}, {"Sec-Fetch-Site": "none"}])
-async def test_older_browser_on_our_page_is_known_by_its_origin(browser: Browser, site: dict[str, str]) -> None:
+async def test_older_browser_on_our_page_is_known_by_its_origin(
+    browser: Browser, site: dict[str, str]
+) -> None:
     for url in (browser.api.url, browser.api.url.upper().replace("HTTP", "http")):
-        assert (await browser.call("POST", "/emails", {**site, "Origin": url}, json={"sender": "a@example.com", "to": "b@example.org"})).status == 202
+        assert (
+            await browser.call(
+                "POST",
+                "/emails",
+                {**site, "Origin": url},
+                json={"sender": "a@example.com", "to": "b@example.org"},
+            )
+        ).status == 202
 
 
 @pytest.mark.parametrize(
@@ -169,31 +221,63 @@ async def test_older_browser_on_our_page_is_known_by_its_origin(browser: Browser
         ("mail.example.com:x", "http://mail.example.com:x", 403),
     ],
 )
-async def test_origin_is_compared_with_the_host_that_the_browser_called(browser: Browser, host: str, origin: str, status: int) -> None:
-    answer = await browser.call("POST", "/emails", {"Host": host, "Origin": origin}, json={"sender": "a@example.com", "to": "b@example.org"})
+async def test_origin_is_compared_with_the_host_that_the_browser_called(
+    browser: Browser, host: str, origin: str, status: int
+) -> None:
+    answer = await browser.call(
+        "POST",
+        "/emails",
+        {"Host": host, "Origin": origin},
+        json={"sender": "a@example.com", "to": "b@example.org"},
+    )
     assert answer.status == status, answer.text
 
 
-async def test_header_goes_before_the_cookie_and_is_not_asked_for_its_origin(browser: Browser) -> None:
+async def test_header_goes_before_the_cookie_and_is_not_asked_for_its_origin(
+    browser: Browser,
+) -> None:
     answer = await browser.call("POST", "/emails", {"Authorization": f"Bearer {browser.api.token}", "Sec-Fetch-Site": "cross-site"}, json={"sender": "a@example.com", "to": "b@example.org"})  # fmt: skip
     assert answer.status == 202
-    (await browser.call("GET", "/emails", {"Authorization": "Bearer x"})).problem(401, "invalid-token")
+    (await browser.call("GET", "/emails", {"Authorization": "Bearer x"})).problem(
+        401, "invalid-token"
+    )
 
 
-async def test_cookie_is_secure_and_the_origin_https_where_the_api_speaks_tls(api_settings: Settings, store: Store, tmp_path: Path) -> None:
+async def test_cookie_is_secure_and_the_origin_https_where_the_api_speaks_tls(
+    api_settings: Settings, store: Store, tmp_path: Path
+) -> None:
     list(authority.issue(tmp_path, authority.https_only(())))
-    settings = replace(api_settings, api_cert=str(tmp_path / "api/https.pem"), api_key=str(tmp_path / "api/https-key.pem"))
+    settings = replace(
+        api_settings,
+        api_cert=str(tmp_path / "api/https.pem"),
+        api_key=str(tmp_path / "api/https-key.pem"),
+    )
     trust = {"ssl": ssl.create_default_context(cafile=str(tmp_path / "api/api-ca.pem"))}
     async with running(settings, store) as api:
         while (await api.call("GET", "/readyz", token="", **trust)).status != 200:  # noqa: ASYNC110 (another process's state)
             await asyncio.sleep(0.02)
         client, secret = await api.client()
         browser, body = Browser(api), {"client_id": client.id, "client_secret": secret}
-        (await browser.call("POST", "/session", {"Origin": api.url.replace("https", "http")}, json=body, **trust)).problem(403, "cross-site")
-        answer = await browser.call("POST", "/session", {"Origin": "https://mail.example.com", "Host": "mail.example.com"}, json=body, **trust)
+        (
+            await browser.call(
+                "POST", "/session", {"Origin": api.url.replace("https", "http")}, json=body, **trust
+            )
+        ).problem(403, "cross-site")
+        answer = await browser.call(
+            "POST",
+            "/session",
+            {"Origin": "https://mail.example.com", "Host": "mail.example.com"},
+            json=body,
+            **trust,
+        )
         assert set_cookie(answer)["secure"] is True
         browser.cookie = set_cookie(answer).value
-        assert set_cookie(await browser.call("DELETE", "/session", {"Origin": api.url}, **trust))["secure"] is True
+        assert (
+            set_cookie(await browser.call("DELETE", "/session", {"Origin": api.url}, **trust))[
+                "secure"
+            ]
+            is True
+        )
 
 
 async def test_session_while_etcd_has_not_been_read_is_not_ready(start_api: StartApi) -> None:

@@ -20,7 +20,10 @@ from tests.api.conftest import RunningApi, StartApi, basic
 
 async def test_token_is_issued_by_basic_and_by_json(api: RunningApi) -> None:
     client, secret = await api.client("emails:read", "emails:send")
-    for arguments in ({"headers": basic(client.id, secret)}, {"json": {"client_id": client.id, "client_secret": secret}}):
+    for arguments in (
+        {"headers": basic(client.id, secret)},
+        {"json": {"client_id": client.id, "client_secret": secret}},
+    ):
         answer = await api.call("POST", "/tokens", token="", **arguments)
         assert answer.status == 200, answer.text
         assert answer.json["token_type"] == "Bearer"
@@ -30,12 +33,20 @@ async def test_token_is_issued_by_basic_and_by_json(api: RunningApi) -> None:
         assert info["client_id"] == client.id
         assert info["expires_at"] == answer.json["expires_at"]
         assert 3595 <= info["expires_in"] <= 3600
-        assert (datetime.fromisoformat(info["expires_at"]) - datetime.fromisoformat(info["issued_at"])).total_seconds() == 3600
+        assert (
+            datetime.fromisoformat(info["expires_at"]) - datetime.fromisoformat(info["issued_at"])
+        ).total_seconds() == 3600
 
 
 async def test_token_with_less_scope_and_time_has_that(api: RunningApi) -> None:
     client, secret = await api.client("emails:send", "emails:read")
-    answer = await api.call("POST", "/tokens", token="", headers=basic(client.id, secret), json={"scopes": ["emails:read"], "expires_in": 60})
+    answer = await api.call(
+        "POST",
+        "/tokens",
+        token="",
+        headers=basic(client.id, secret),
+        json={"scopes": ["emails:read"], "expires_in": 60},
+    )
     token = answer.json["token"]
     info = (await api.call("GET", "/tokens", token=token)).json
     assert info["scopes"] == ["emails:read"]
@@ -58,9 +69,13 @@ async def test_token_with_less_scope_and_time_has_that(api: RunningApi) -> None:
         ({"client_id": "x"}, 422, "invalid-request", "client_id"),
     ],
 )
-async def test_token_request_that_asks_for_what_is_not_to_be_had_is_refused(api: RunningApi, body: Any, status: int, slug: str, field: str) -> None:
+async def test_token_request_that_asks_for_what_is_not_to_be_had_is_refused(
+    api: RunningApi, body: Any, status: int, slug: str, field: str
+) -> None:
     client, secret = await api.client()
-    (await api.call("POST", "/tokens", token="", headers=basic(client.id, secret), json=body)).problem(status, slug, field)
+    (
+        await api.call("POST", "/tokens", token="", headers=basic(client.id, secret), json=body)
+    ).problem(status, slug, field)
 
 
 async def test_credentials_that_do_not_fit_are_refused(api: RunningApi) -> None:
@@ -95,16 +110,30 @@ async def directory_of(store: Store) -> tuple[Directory, asyncio.Task[None]]:
     return directory, task
 
 
-async def test_token_that_is_not_ours_is_refused_with_the_reason(api: RunningApi, store: Store) -> None:
+async def test_token_that_is_not_ours_is_refused_with_the_reason(
+    api: RunningApi, store: Store
+) -> None:
     directory, task = await directory_of(store)
     key = directory.signing_key
     task.cancel()
     assert key
     client, _ = await api.client()
     now = int(time.time())
-    good = {"aud": "babygun", "sub": client.id, "iat": now, "exp": now + 60, "jti": "j", "scope": "emails:read"}
+    good = {
+        "aud": "babygun",
+        "sub": client.id,
+        "iat": now,
+        "exp": now + 60,
+        "jti": "j",
+        "scope": "emails:read",
+    }
 
-    def signed(claims: dict[str, Any], secret: bytes = key.secret, algorithm: str = "HS256", kid: Any = key.kid) -> str:
+    def signed(
+        claims: dict[str, Any],
+        secret: bytes = key.secret,
+        algorithm: str = "HS256",
+        kid: Any = key.kid,
+    ) -> str:
         return jwt.encode(claims, secret, algorithm=algorithm, headers={"kid": kid})
 
     assert (await api.call("GET", "/tokens", token=signed(good))).status == 200
@@ -127,7 +156,10 @@ async def test_token_that_is_not_ours_is_refused_with_the_reason(api: RunningApi
         ("malformed", "x"),
         ("malformed", "a.b.c"),
         ("malformed", f"{header}.{payload}"),
-        ("malformed", f"{base64.urlsafe_b64encode(b'[' * 2000).decode().rstrip('=')}.{payload}.{signature}"),
+        (
+            "malformed",
+            f"{base64.urlsafe_b64encode(b'[' * 2000).decode().rstrip('=')}.{payload}.{signature}",
+        ),
         ("malformed", "ä.ö.ü"),
         ("too long", "a" * 5000),
     ]
@@ -135,34 +167,55 @@ async def test_token_that_is_not_ours_is_refused_with_the_reason(api: RunningApi
         for call in (("GET", "/tokens"), ("GET", "/emails")):
             answer = await api.call(*call, token=token)
             assert word in answer.problem(401, "invalid-token")["detail"], word
-            assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="babygun", error="invalid_token"')
+            assert answer.headers["WWW-Authenticate"].startswith(
+                'Bearer realm="babygun", error="invalid_token"'
+            )
 
 
 async def test_token_that_expires_while_it_is_remembered_is_refused(api: RunningApi) -> None:
     client, secret = await api.client()
-    token = (await api.call("POST", "/tokens", token="", headers=basic(client.id, secret), json={"expires_in": 1})).json["token"]
+    token = (
+        await api.call(
+            "POST", "/tokens", token="", headers=basic(client.id, secret), json={"expires_in": 1}
+        )
+    ).json["token"]
     assert (await api.call("GET", "/tokens", token=token)).status == 200
     end = jwt.decode(token, options={"verify_signature": False})["exp"]
     await asyncio.sleep(max(0.0, end - time.time()) + 0.01)
-    assert "expired" in (await api.call("GET", "/tokens", token=token)).problem(401, "invalid-token")["detail"]
+    assert (
+        "expired"
+        in (await api.call("GET", "/tokens", token=token)).problem(401, "invalid-token")["detail"]
+    )
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Basic abc", "Token abc"])
 async def test_call_without_a_token_is_refused(api: RunningApi, header: str | None) -> None:
-    answer = await api.call("GET", "/emails", token="", headers={} if header is None else {"Authorization": header})
+    answer = await api.call(
+        "GET", "/emails", token="", headers={} if header is None else {"Authorization": header}
+    )
     answer.problem(401, "invalid-token" if header == "Bearer" else "no-token")
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-async def test_revoked_token_is_refused_here_at_once_and_elsewhere_within_a_second(api: RunningApi, start_api: StartApi) -> None:
+async def test_revoked_token_is_refused_here_at_once_and_elsewhere_within_a_second(
+    api: RunningApi, start_api: StartApi
+) -> None:
     other = await start_api()
     client, secret = await api.client()
-    token, kept = [(await api.call("POST", "/tokens", token="", headers=basic(client.id, secret))).json["token"] for _ in range(2)]
+    token, kept = [
+        (await api.call("POST", "/tokens", token="", headers=basic(client.id, secret))).json[
+            "token"
+        ]
+        for _ in range(2)
+    ]
     for process in (api, other):
         assert (await process.call("GET", "/emails", token=token)).status == 200
     assert (await api.call("DELETE", "/tokens", token=token)).status == 204
     revoked_at = time.monotonic()
-    assert "revoked" in (await api.call("GET", "/tokens", token=token)).problem(401, "invalid-token")["detail"]
+    assert (
+        "revoked"
+        in (await api.call("GET", "/tokens", token=token)).problem(401, "invalid-token")["detail"]
+    )
     while (await other.call("GET", "/emails", token=token)).status != 401:
         assert time.monotonic() - revoked_at < 1
     assert time.monotonic() - revoked_at < 1
@@ -171,23 +224,37 @@ async def test_revoked_token_is_refused_here_at_once_and_elsewhere_within_a_seco
         assert (await process.call("GET", "/emails", token=kept)).status == 200
 
 
-async def test_tokens_of_a_deleted_client_are_refused_within_a_second(api: RunningApi, store: Store) -> None:
+async def test_tokens_of_a_deleted_client_are_refused_within_a_second(
+    api: RunningApi, store: Store
+) -> None:
     client, secret = await api.client()
-    token = (await api.call("POST", "/tokens", token="", headers=basic(client.id, secret))).json["token"]
+    token = (await api.call("POST", "/tokens", token="", headers=basic(client.id, secret))).json[
+        "token"
+    ]
     assert (await api.call("GET", "/emails", token=token)).status == 200
     await delete_client(store, client.id)
     deleted_at = time.monotonic()
     while (await api.call("GET", "/emails", token=token)).status != 401:
         assert time.monotonic() - deleted_at < 1
-    while (await api.call("POST", "/tokens", token="", headers=basic(client.id, secret))).status != 401:
+    while (
+        await api.call("POST", "/tokens", token="", headers=basic(client.id, secret))
+    ).status != 401:
         assert time.monotonic() - deleted_at < 1
 
 
 async def test_scopes_open_their_calls_and_no_others(api: RunningApi) -> None:
     email_id = await api.accepted()
     calls = {
-        "emails:send": [("POST", "/emails"), ("POST", f"/emails/{email_id}/cancel"), ("POST", f"/emails/{email_id}/retry")],
-        "emails:read": [("GET", "/emails"), ("GET", f"/emails/{email_id}"), ("GET", f"/emails/{email_id}/log")],
+        "emails:send": [
+            ("POST", "/emails"),
+            ("POST", f"/emails/{email_id}/cancel"),
+            ("POST", f"/emails/{email_id}/retry"),
+        ],
+        "emails:read": [
+            ("GET", "/emails"),
+            ("GET", f"/emails/{email_id}"),
+            ("GET", f"/emails/{email_id}/log"),
+        ],
         "workers:read": [("GET", "/workers")],
     }
     for scope in ("emails:send", "emails:read", "workers:read", "admin"):
@@ -195,7 +262,12 @@ async def test_scopes_open_their_calls_and_no_others(api: RunningApi) -> None:
         for needed, opened in calls.items():
             for method, path in opened:
                 status = (await api.call(method, path, token=token)).status
-                assert (status == 403) == (scope not in (needed, "admin")), (scope, method, path, status)
+                assert (status == 403) == (scope not in (needed, "admin")), (
+                    scope,
+                    method,
+                    path,
+                    status,
+                )
 
 
 async def test_client_with_a_rate_is_told_when_to_come_back(api: RunningApi) -> None:

@@ -19,17 +19,39 @@ BODIES: list[tuple[str, bytes, int, str, str | None]] = [
     ("no body", b"", 400, "malformed-json", None),
     ("cut off", b'{"sender": "a@example.com", "to"', 400, "malformed-json", None),
     ("not UTF-8", b'{"sender": "\xff@example.com"}', 400, "malformed-json", None),
-    ("lone surrogate", b'{"sender": "a@example.com", "to": "b@example.com", "body": "\\ud800"}', 400, "malformed-json", None),
+    (
+        "lone surrogate",
+        b'{"sender": "a@example.com", "to": "b@example.com", "body": "\\ud800"}',
+        400,
+        "malformed-json",
+        None,
+    ),
     ("raw NUL", b'{"sender": "a\x00"}', 400, "malformed-json", None),
-    ("something after it", b'{"sender": "a@example.com", "to": "b@example.com"} x', 400, "malformed-json", None),
+    (
+        "something after it",
+        b'{"sender": "a@example.com", "to": "b@example.com"} x',
+        400,
+        "malformed-json",
+        None,
+    ),
     ("a list", b"[]", 422, "invalid-request", "body"),
     ("null", b"null", 422, "invalid-request", "body"),
-    ("deep nesting", b'{"sender": "a@example.com", "metadata": {"a": ' + b"[" * 100_000, 422, "invalid-request", "metadata"),
+    (
+        "deep nesting",
+        b'{"sender": "a@example.com", "metadata": {"a": ' + b"[" * 100_000,
+        422,
+        "invalid-request",
+        "metadata",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("body", "status", "slug", "field"), [row[1:] for row in BODIES], ids=[row[0] for row in BODIES])
-async def test_body_that_is_no_object_is_refused(api: RunningApi, body: bytes, status: int, slug: str, field: str | None) -> None:
+@pytest.mark.parametrize(
+    ("body", "status", "slug", "field"), [row[1:] for row in BODIES], ids=[row[0] for row in BODIES]
+)
+async def test_body_that_is_no_object_is_refused(
+    api: RunningApi, body: bytes, status: int, slug: str, field: str | None
+) -> None:
     (await api.call("POST", "/emails", data=body, headers=JSON)).problem(status, slug, field)
 
 
@@ -49,23 +71,51 @@ RULES: list[tuple[str, dict[str, Any], str]] = [
     ("subject is a list", {"subject": ["a"]}, "subject"),
     ("metadata is no text", {"metadata": {"a": 1}}, "metadata"),
     ("headers is a number", {"headers": 1}, "headers"),
-    ("kind is unknown", {"recipients": [{"email": "a@example.org", "kind": "from"}]}, "recipients[0].kind"),
+    (
+        "kind is unknown",
+        {"recipients": [{"email": "a@example.org", "kind": "from"}]},
+        "recipients[0].kind",
+    ),
     ("recipient without email", {"recipients": [{"kind": "to"}]}, "recipients[0].email"),
-    ("attachment is not base64", {"attachments": [FILE, {"filename": "b", "content": "*"}]}, "attachments[1].content"),
-    ("base64 without padding", {"attachments": [{"filename": "b", "content": "YQ"}]}, "attachments[0].content"),
+    (
+        "attachment is not base64",
+        {"attachments": [FILE, {"filename": "b", "content": "*"}]},
+        "attachments[1].content",
+    ),
+    (
+        "base64 without padding",
+        {"attachments": [{"filename": "b", "content": "YQ"}]},
+        "attachments[0].content",
+    ),
     ("send_at without offset", {"send_at": "2030-01-01T00:00:00"}, "send_at"),
     ("send_at is no time", {"send_at": "tomorrow"}, "send_at"),
     ("send_at is a number", {"send_at": 1893456000}, "send_at"),
     # unknown fields
     ("unknown field", {"attachements": []}, "attachements"),
-    ("unknown field of a recipient", {"recipients": [{"email": "a@example.org", "name": "A"}]}, "recipients[0].name"),
-    ("unknown field of an attachment", {"attachments": [FILE | {"path": "/tmp"}]}, "attachments[0].path"),
+    (
+        "unknown field of a recipient",
+        {"recipients": [{"email": "a@example.org", "name": "A"}]},
+        "recipients[0].name",
+    ),
+    (
+        "unknown field of an attachment",
+        {"attachments": [FILE | {"path": "/tmp"}]},
+        "attachments[0].path",
+    ),
     # recipients
     ("no sender", {"sender": None}, "sender"),
     ("no recipient", {"to": None}, "to"),
     ("no recipient in lists", {"to": [], "cc": [], "recipients": []}, "to"),
     ("1,001 recipients", {"to": [f"a{n}@example.org" for n in range(1001)]}, "to"),
-    ("1,001 in all", {"to": [f"a{n}@example.org" for n in range(999)], "cc": "c@example.org", "recipients": [{"email": "r@example.org"}]}, "recipients"),
+    (
+        "1,001 in all",
+        {
+            "to": [f"a{n}@example.org" for n in range(999)],
+            "cc": "c@example.org",
+            "recipients": [{"email": "r@example.org"}],
+        },
+        "recipients",
+    ),
     ("10,001 addresses", {"cc": ["a@example.org"] * 10_001}, "cc"),
     # addresses
     ("sender is no address", {"sender": "shop"}, "sender"),
@@ -105,15 +155,47 @@ RULES: list[tuple[str, dict[str, Any], str]] = [
     ("body with NUL", {"body": "a\u0000"}, "body"),
     ("html with NUL", {"html": "a\u0000"}, "html"),
     # attachments
-    ("filename with a path", {"attachments": [FILE | {"filename": "../a"}]}, "attachments[0].filename"),
-    ("filename with a backslash", {"attachments": [FILE | {"filename": "c:\\a"}]}, "attachments[0].filename"),
-    ("filename with a line break", {"attachments": [FILE | {"filename": "a\nb"}]}, "attachments[0].filename"),
+    (
+        "filename with a path",
+        {"attachments": [FILE | {"filename": "../a"}]},
+        "attachments[0].filename",
+    ),
+    (
+        "filename with a backslash",
+        {"attachments": [FILE | {"filename": "c:\\a"}]},
+        "attachments[0].filename",
+    ),
+    (
+        "filename with a line break",
+        {"attachments": [FILE | {"filename": "a\nb"}]},
+        "attachments[0].filename",
+    ),
     ("filename empty", {"attachments": [FILE | {"filename": ""}]}, "attachments[0].filename"),
-    ("filename too long", {"attachments": [FILE | {"filename": "a" * 256}]}, "attachments[0].filename"),
-    ("media type of no form", {"attachments": [FILE | {"content_type": "text"}]}, "attachments[0].content_type"),
-    ("media type with a line break", {"attachments": [FILE | {"content_type": "text/plain;\r\n a=b"}]}, "attachments[0].content_type"),
-    ("media type multipart", {"attachments": [FILE | {"content_type": "multipart/mixed"}]}, "attachments[0].content_type"),
-    ("content id with a bracket", {"attachments": [FILE | {"content_id": "<a>"}]}, "attachments[0].content_id"),
+    (
+        "filename too long",
+        {"attachments": [FILE | {"filename": "a" * 256}]},
+        "attachments[0].filename",
+    ),
+    (
+        "media type of no form",
+        {"attachments": [FILE | {"content_type": "text"}]},
+        "attachments[0].content_type",
+    ),
+    (
+        "media type with a line break",
+        {"attachments": [FILE | {"content_type": "text/plain;\r\n a=b"}]},
+        "attachments[0].content_type",
+    ),
+    (
+        "media type multipart",
+        {"attachments": [FILE | {"content_type": "multipart/mixed"}]},
+        "attachments[0].content_type",
+    ),
+    (
+        "content id with a bracket",
+        {"attachments": [FILE | {"content_id": "<a>"}]},
+        "attachments[0].content_id",
+    ),
     # the rest
     ("send_at too far ahead", {"send_at": "2999-01-01T00:00:00Z"}, "send_at"),
     ("11 tags", {"tags": [str(n) for n in range(11)]}, "tags"),
@@ -124,15 +206,24 @@ RULES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "field"), [row[1:] for row in RULES], ids=[row[0] for row in RULES])
-async def test_email_that_breaks_a_rule_is_refused(api: RunningApi, store: Store, changes: dict[str, Any], field: str) -> None:
+@pytest.mark.parametrize(
+    ("changes", "field"), [row[1:] for row in RULES], ids=[row[0] for row in RULES]
+)
+async def test_email_that_breaks_a_rule_is_refused(
+    api: RunningApi, store: Store, changes: dict[str, Any], field: str
+) -> None:
     (await api.send(**changes)).problem(422, "invalid-request", field)
     assert await emails_in(store) == 0
 
 
 async def emails_in(store: Store) -> int:
     keys = store.keys
-    return sum([(await store.client.range(prefix, range_end(prefix))).count for prefix in (keys.emails, keys.contents, keys.logs, keys.jobs, keys.idempotencies)])
+    return sum(
+        [
+            (await store.client.range(prefix, range_end(prefix))).count
+            for prefix in (keys.emails, keys.contents, keys.logs, keys.jobs, keys.idempotencies)
+        ]
+    )
 
 
 async def test_one_address_given_1001_times_is_one_recipient(api: RunningApi) -> None:
@@ -143,24 +234,38 @@ async def test_one_address_given_1001_times_is_one_recipient(api: RunningApi) ->
 @pytest.mark.parametrize(
     ("changes", "field", "detail"),
     [
-        ({"recipients": [{"email": "a@example.org", "kind": "from"}]}, "recipients[0].kind", "It must be one of bcc, cc, to."),
+        (
+            {"recipients": [{"email": "a@example.org", "kind": "from"}]},
+            "recipients[0].kind",
+            "It must be one of bcc, cc, to.",
+        ),
         ({"to": 1}, "to", "It must be a text or a list or null, and is a whole number."),
         ({"attachments": {}}, "attachments", "It must be a list or null, and is an object."),
     ],
 )
-async def test_value_of_a_wrong_kind_is_told_what_it_may_be(api: RunningApi, changes: dict[str, Any], field: str, detail: str) -> None:
+async def test_value_of_a_wrong_kind_is_told_what_it_may_be(
+    api: RunningApi, changes: dict[str, Any], field: str, detail: str
+) -> None:
     assert (await api.send(**changes)).problem(422, "invalid-request", field)["detail"] == detail
 
 
 async def test_scope_that_does_not_exist_is_told_those_that_do(api: RunningApi) -> None:
-    answer = await api.call("POST", "/tokens", token="", json={"client_id": "a", "client_secret": "b", "scopes": ["mail"]})
+    answer = await api.call(
+        "POST",
+        "/tokens",
+        token="",
+        json={"client_id": "a", "client_secret": "b", "scopes": ["mail"]},
+    )
     assert "emails:send" in answer.problem(422, "invalid-request", "scopes[0]")["detail"]
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (rb'{"sender": "\ud800"}', "half of a surrogate pair, which stands for no character (byte 12)"),
+        (
+            rb'{"sender": "\ud800"}',
+            "half of a surrogate pair, which stands for no character (byte 12)",
+        ),
         (rb'{"sender": "\\ud800", "subject": "\ud83d\ude00", "body": "\udc00"', "(byte 58)"),
         (rb'{"sender": "\ud83d\ude00", "subject": "\ud83dx"}', "(byte 39)"),
         (rb'{"sender": "\ud83d\ude00"', "ends in the middle of its JSON"),
@@ -169,26 +274,46 @@ async def test_scope_that_does_not_exist_is_told_those_that_do(api: RunningApi) 
         (b'{"sender": "\xff"}', "bytes that are not UTF-8"),
     ],
 )
-async def test_text_that_is_none_is_told_from_a_body_cut_off(api: RunningApi, body: bytes, words: str) -> None:
-    assert words in (await api.call("POST", "/emails", data=body, headers=JSON)).problem(400, "malformed-json")["detail"]
+async def test_text_that_is_none_is_told_from_a_body_cut_off(
+    api: RunningApi, body: bytes, words: str
+) -> None:
+    assert (
+        words
+        in (await api.call("POST", "/emails", data=body, headers=JSON)).problem(
+            400, "malformed-json"
+        )["detail"]
+    )
 
 
-@pytest.mark.parametrize(("method", "path"), [(route.method, route.path.replace("{id}", "x").replace("{n}", "0")) for route in ROUTES])
-async def test_parameter_that_no_call_has_is_refused(api: RunningApi, method: str, path: str) -> None:
-    (await api.call(method, f"{path}?page=2", token=await api.token_for("admin"))).problem(422, "invalid-request", "page")
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [(route.method, route.path.replace("{id}", "x").replace("{n}", "0")) for route in ROUTES],
+)
+async def test_parameter_that_no_call_has_is_refused(
+    api: RunningApi, method: str, path: str
+) -> None:
+    (await api.call(method, f"{path}?page=2", token=await api.token_for("admin"))).problem(
+        422, "invalid-request", "page"
+    )
 
 
 async def test_email_that_breaks_several_rules_is_told_all_of_them(api: RunningApi) -> None:
-    problem = (await api.send(sender="x", to=["a@example.org", "y"], subject="\n", tags=["!"])).problem(422, "invalid-request", "sender")
+    problem = (
+        await api.send(sender="x", to=["a@example.org", "y"], subject="\n", tags=["!"])
+    ).problem(422, "invalid-request", "sender")
     assert fields_of(problem) == ["sender", "to[1]", "subject", "tags[0]"]
 
 
 async def test_many_broken_rules_are_listed_up_to_a_limit(api: RunningApi) -> None:
-    problem = (await api.send(to=[f"x{n}" for n in range(1000)])).problem(422, "invalid-request", "to[0]")
+    problem = (await api.send(to=[f"x{n}" for n in range(1000)])).problem(
+        422, "invalid-request", "to[0]"
+    )
     assert len(problem["errors"]) == 50
 
 
-async def test_sizes_over_their_limits_are_refused_as_too_large(start_api: StartApi, store: Store) -> None:
+async def test_sizes_over_their_limits_are_refused_as_too_large(
+    start_api: StartApi, store: Store
+) -> None:
     api = await start_api(max_body=1000, max_attachments=1000, max_request=10_000)
     rows: list[tuple[dict[str, Any], str]] = [
         ({"body": "a" * 1001}, "body"),
@@ -202,11 +327,15 @@ async def test_sizes_over_their_limits_are_refused_as_too_large(start_api: Start
     for changes, field in rows:
         (await api.send(**changes)).problem(413, "too-large", field)
     assert await emails_in(store) == 0
-    assert (await api.send(body="ä" * 500, attachments=[FILE | {"content": b64(b"a" * 1000)}])).status == 202
+    assert (
+        await api.send(body="ä" * 500, attachments=[FILE | {"content": b64(b"a" * 1000)}])
+    ).status == 202
 
 
 async def test_headers_of_more_than_64_kib_are_refused_as_too_large(api: RunningApi) -> None:
-    (await api.send(headers={f"X-{n}": "a" * 900 for n in range(80)})).problem(413, "too-large", "headers")
+    (await api.send(headers={f"X-{n}": "a" * 900 for n in range(80)})).problem(
+        413, "too-large", "headers"
+    )
 
 
 async def test_body_of_unknown_length_over_the_limit_is_refused(start_api: StartApi) -> None:
@@ -216,38 +345,62 @@ async def test_body_of_unknown_length_over_the_limit_is_refused(start_api: Start
         for _ in range(3):
             yield b"x" * 5000
 
-    (await api.call("POST", "/emails", data=chunks(), headers=JSON)).problem(413, "too-large", "body")
+    (await api.call("POST", "/emails", data=chunks(), headers=JSON)).problem(
+        413, "too-large", "body"
+    )
 
 
-async def test_body_announced_as_too_large_is_refused_before_it_is_sent(start_api: StartApi) -> None:
+async def test_body_announced_as_too_large_is_refused_before_it_is_sent(
+    start_api: StartApi,
+) -> None:
     api = await start_api(max_request=10_000)
-    (await api.call("POST", "/emails", data=b"x" * 20_000, headers=JSON, expect100=True)).problem(413, "too-large", "body")
+    (await api.call("POST", "/emails", data=b"x" * 20_000, headers=JSON, expect100=True)).problem(
+        413, "too-large", "body"
+    )
     assert (await api.call("POST", "/emails", json=EMAIL, expect100=True)).status == 202
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp"])
+@pytest.mark.parametrize(
+    "media_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp"]
+)
 async def test_body_of_another_media_type_is_refused(api: RunningApi, media_type: str) -> None:
-    answer = await api.call("POST", "/emails", data=json.dumps(EMAIL).encode(), headers={"Content-Type": media_type})
+    answer = await api.call(
+        "POST", "/emails", data=json.dumps(EMAIL).encode(), headers={"Content-Type": media_type}
+    )
     answer.problem(415, "unsupported-media-type", "Content-Type")
 
 
-@pytest.mark.parametrize("media_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
+@pytest.mark.parametrize(
+    "media_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"]
+)
 async def test_json_is_taken_however_it_is_written(api: RunningApi, media_type: str) -> None:
-    assert (await api.call("POST", "/emails", data=json.dumps(EMAIL).encode(), headers={"Content-Type": media_type})).status == 202
+    assert (
+        await api.call(
+            "POST", "/emails", data=json.dumps(EMAIL).encode(), headers={"Content-Type": media_type}
+        )
+    ).status == 202
 
 
 @pytest.mark.parametrize("key", ["", "a" * 256, "schlüssel"])
 async def test_idempotency_key_of_no_form_is_refused(api: RunningApi, key: str) -> None:
-    (await api.send(http_headers={"Idempotency-Key": key})).problem(422, "invalid-request", "Idempotency-Key")
+    (await api.send(http_headers={"Idempotency-Key": key})).problem(
+        422, "invalid-request", "Idempotency-Key"
+    )
 
 
 async def test_recipient_that_no_relay_takes_is_refused(start_api: StartApi) -> None:
-    api = await start_api(relay_url="", relays={"inner": {"url": "smtp://127.0.0.1:2525", "domains": ["example.org"]}})
-    problem = (await api.send(to=["a@example.org", "b@example.net"])).problem(422, "invalid-request", "to[1]")
+    api = await start_api(
+        relay_url="", relays={"inner": {"url": "smtp://127.0.0.1:2525", "domains": ["example.org"]}}
+    )
+    problem = (await api.send(to=["a@example.org", "b@example.net"])).problem(
+        422, "invalid-request", "to[1]"
+    )
     assert "example.net" in problem["detail"]
 
 
-async def test_email_without_any_relay_configured_is_refused(start_api: StartApi, api: RunningApi) -> None:
+async def test_email_without_any_relay_configured_is_refused(
+    start_api: StartApi, api: RunningApi
+) -> None:
     bare = await start_api(ready=False, relay_url="")
     (await bare.call("GET", "/readyz", token="")).problem(503, "not-ready")
     answer = await bare.send(api.token)
@@ -268,5 +421,7 @@ async def test_email_without_any_relay_configured_is_refused(start_api: StartApi
         ("tag=a&tag=b", "tag"),
     ],
 )
-async def test_listing_with_a_bad_parameter_is_refused(api: RunningApi, query: str, field: str) -> None:
+async def test_listing_with_a_bad_parameter_is_refused(
+    api: RunningApi, query: str, field: str
+) -> None:
     (await api.call("GET", f"/emails?{query}")).problem(422, "invalid-request", field)

@@ -19,7 +19,9 @@ from tests.api.conftest import RunningApi
 from tests.api.test_emails import GONE, OK, claimed, finished
 
 
-async def changed(api: RunningApi, what: str, ids: list[str], token: str | None = None) -> dict[str, tuple[str, str | None]]:
+async def changed(
+    api: RunningApi, what: str, ids: list[str], token: str | None = None
+) -> dict[str, tuple[str, str | None]]:
     answer = await api.call("POST", f"/emails/{what}", token=token, json={"ids": ids})
     assert answer.status == 200, answer.text
     assert [r["id"] for r in answer.json["results"]] == list(dict.fromkeys(ids))
@@ -28,7 +30,12 @@ async def changed(api: RunningApi, what: str, ids: list[str], token: str | None 
 
 
 async def test_each_email_is_cancelled_on_its_own(api: RunningApi, store: Store) -> None:
-    waits, sent, over, nothing = await api.accepted(), await api.accepted(), await api.accepted(), new_email_id()
+    waits, sent, over, nothing = (
+        await api.accepted(),
+        await api.accepted(),
+        await api.accepted(),
+        new_email_id(),
+    )
     theirs = await api.accepted(await api.token_for())
     await claimed(store, sent)
     await finished(store, over, {"ann@example.org": OK})
@@ -41,19 +48,30 @@ async def test_each_email_is_cancelled_on_its_own(api: RunningApi, store: Store)
         over: ("conflict", "complete"),
     }
     log = await get_log(store, waits)
-    assert log and log[1][-1].event == "cancelled" and log[1][-1].client_id and log[1][-1].request_id
-    assert await changed(api, "cancel", [waits, theirs], await api.token_for("admin")) == {waits: ("conflict", "cancelled"), theirs: ("ok", "cancelled")}
+    assert (
+        log and log[1][-1].event == "cancelled" and log[1][-1].client_id and log[1][-1].request_id
+    )
+    assert await changed(api, "cancel", [waits, theirs], await api.token_for("admin")) == {
+        waits: ("conflict", "cancelled"),
+        theirs: ("ok", "cancelled"),
+    }
 
 
 async def test_each_email_is_tried_again_on_its_own(api: RunningApi, store: Store) -> None:
     failed, waits, cancelled = await api.accepted(), await api.accepted(), await api.accepted()
     await finished(store, failed, {"ann@example.org": GONE})
     await transitions.cancel(store, cancelled)
-    assert await changed(api, "retry", [failed, waits, cancelled]) == {failed: ("ok", "incomplete"), waits: ("conflict", "incomplete"), cancelled: ("ok", "incomplete")}
+    assert await changed(api, "retry", [failed, waits, cancelled]) == {
+        failed: ("ok", "incomplete"),
+        waits: ("conflict", "incomplete"),
+        cancelled: ("ok", "incomplete"),
+    }
     assert (await api.call("GET", f"/emails/{failed}")).json["status"] == "incomplete"
 
 
-async def test_thousand_emails_are_cancelled_some_at_a_time(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_thousand_emails_are_cancelled_some_at_a_time(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = await asyncio.gather(*(api.accepted() for _ in range(bulk.MAX_IDS)))
     running = most = 0
     cancel = transitions.cancel
@@ -72,7 +90,9 @@ async def test_thousand_emails_are_cancelled_some_at_a_time(api: RunningApi, mon
     assert 1 < most <= bulk.AT_ONCE
 
 
-async def test_etcd_that_stops_answering_in_between_is_told_for_each(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_etcd_that_stops_answering_in_between_is_told_for_each(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = [await api.accepted() for _ in range(bulk.AT_ONCE + 3)]
     cancel = transitions.cancel
 
@@ -83,8 +103,12 @@ async def test_etcd_that_stops_answering_in_between_is_told_for_each(api: Runnin
 
     monkeypatch.setattr(emails.transitions, "cancel", broken)
     found = await changed(api, "cancel", ids)
-    assert found[ids[0]] == ("ok", "cancelled") and {found[email_id] for email_id in ids[1:]} == {("unavailable", None)}
-    (await api.call("POST", "/emails/cancel", json={"ids": ids[1:]})).problem(503, "etcd-unavailable")
+    assert found[ids[0]] == ("ok", "cancelled") and {found[email_id] for email_id in ids[1:]} == {
+        ("unavailable", None)
+    }
+    (await api.call("POST", "/emails/cancel", json={"ids": ids[1:]})).problem(
+        503, "etcd-unavailable"
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,11 +116,15 @@ async def test_etcd_that_stops_answering_in_between_is_told_for_each(api: Runnin
     [({}, "ids"), ({"ids": []}, "ids"), ({"ids": "x"}, "ids"), ({"ids": [1]}, "ids[0]"), ({"ids": ["x" * 65]}, "ids[0]"), ({"ids": ["x"] * 1001}, "ids"), ({"ids": ["x"], "status": "failed"}, "status")],
 )  # fmt: skip
 @pytest.mark.parametrize("what", ["cancel", "retry"])
-async def test_bulk_change_of_what_is_no_list_of_ids_is_refused(api: RunningApi, what: str, body: Any, field: str) -> None:
+async def test_bulk_change_of_what_is_no_list_of_ids_is_refused(
+    api: RunningApi, what: str, body: Any, field: str
+) -> None:
     (await api.call("POST", f"/emails/{what}", json=body)).problem(422, "invalid-request", field)
 
 
 async def test_bulk_change_needs_the_scope(api: RunningApi) -> None:
     reader = await api.token_for("emails:read")
     for what in ("cancel", "retry"):
-        (await api.call("POST", f"/emails/{what}", token=reader, json={"ids": [new_email_id()]})).problem(403, "insufficient-scope")
+        (
+            await api.call("POST", f"/emails/{what}", token=reader, json={"ids": [new_email_id()]})
+        ).problem(403, "insufficient-scope")

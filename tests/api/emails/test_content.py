@@ -22,20 +22,36 @@ from tests.support.smtp_server import MisbehavingServer
 HARMFUL = b"<script>alert(1)</script>"
 
 
-def attachment(filename: str, content: bytes, content_type: str = "text/html", **more: str) -> dict[str, str]:
-    return {"filename": filename, "content": base64.b64encode(content).decode(), "content_type": content_type, **more}
+def attachment(
+    filename: str, content: bytes, content_type: str = "text/html", **more: str
+) -> dict[str, str]:
+    return {
+        "filename": filename,
+        "content": base64.b64encode(content).decode(),
+        "content_type": content_type,
+        **more,
+    }
 
 
 async def fetched(api: RunningApi, path: str) -> tuple[int, Any, bytes]:
-    async with aiohttp.ClientSession() as session, session.get(api.url + path, headers={"Authorization": f"Bearer {api.token}"}) as response:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(api.url + path, headers={"Authorization": f"Bearer {api.token}"}) as response,
+    ):
         return response.status, response.headers, await response.read()
 
 
 def is_harmless(headers: Any) -> bool:
-    return headers["X-Content-Type-Options"] == "nosniff" and headers["Content-Security-Policy"] == "default-src 'none'; sandbox" and headers["Cache-Control"] == "no-store"
+    return (
+        headers["X-Content-Type-Options"] == "nosniff"
+        and headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+        and headers["Cache-Control"] == "no-store"
+    )
 
 
-async def test_source_is_the_message_that_the_relay_gets(api: RunningApi, rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_source_is_the_message_that_the_relay_gets(
+    api: RunningApi, rig: Rig, smtp: MisbehavingServer
+) -> None:
     email_id = await api.accepted(
         sender="Grüße <shop@bücher.example>",
         to=["Ann <ann@example.org>"],
@@ -47,14 +63,20 @@ async def test_source_is_the_message_that_the_relay_gets(api: RunningApi, rig: R
         attachments=[attachment("a.bin", bytes(range(256)), "application/octet-stream")],
     )
     status, headers, source = await fetched(api, f"/emails/{email_id}/source")
-    assert (status, headers["Content-Type"], headers["Content-Disposition"]) == (200, "message/rfc822", "inline") and is_harmless(headers)
+    assert (status, headers["Content-Type"], headers["Content-Disposition"]) == (
+        200,
+        "message/rfc822",
+        "inline",
+    ) and is_harmless(headers)
     message = message_from_bytes(source, policy=policy.default)
     assert message["Subject"] == "Grüße № 1" and message["Bcc"] is None and b"secret@" not in source
     async with rig.worker(relays={"default": {"url": smtp.url}}):
         await rig.ended(email_id)
     [sent] = smtp.messages
     assert sent.data == source
-    assert (await fetched(api, f"/emails/{email_id}/source?download"))[1]["Content-Disposition"] == f'attachment; filename="{email_id}.eml"'
+    assert (await fetched(api, f"/emails/{email_id}/source?download"))[1][
+        "Content-Disposition"
+    ] == f'attachment; filename="{email_id}.eml"'
 
 
 async def test_source_of_an_address_beyond_ascii_is_shown(api: RunningApi) -> None:
@@ -63,12 +85,29 @@ async def test_source_of_an_address_beyond_ascii_is_shown(api: RunningApi) -> No
 
 
 async def test_attachments_are_given_as_files_to_save(api: RunningApi) -> None:
-    email_id = await api.accepted(attachments=[attachment("a.html", HARMFUL), attachment("Ä \"%41'.svg", b"<svg/>", "image/svg+xml; charset=utf-8", content_id="c")])
+    email_id = await api.accepted(
+        attachments=[
+            attachment("a.html", HARMFUL),
+            attachment("Ä \"%41'.svg", b"<svg/>", "image/svg+xml; charset=utf-8", content_id="c"),
+        ]
+    )
     status, headers, content = await fetched(api, f"/emails/{email_id}/attachments/0")
-    assert (status, content, headers["Content-Type"], headers["Content-Disposition"]) == (200, HARMFUL, "text/html", 'attachment; filename="a.html"') and is_harmless(headers)
+    assert (status, content, headers["Content-Type"], headers["Content-Disposition"]) == (
+        200,
+        HARMFUL,
+        "text/html",
+        'attachment; filename="a.html"',
+    ) and is_harmless(headers)
     status, headers, content = await fetched(api, f"/emails/{email_id}/attachments/1")
-    assert (status, content, headers["Content-Type"]) == (200, b"<svg/>", "image/svg+xml; charset=utf-8") and is_harmless(headers)
-    assert headers["Content-Disposition"] == "attachment; filename=\"_ __41'.svg\"; filename*=UTF-8''%C3%84%20%22%2541%27.svg"
+    assert (status, content, headers["Content-Type"]) == (
+        200,
+        b"<svg/>",
+        "image/svg+xml; charset=utf-8",
+    ) and is_harmless(headers)
+    assert (
+        headers["Content-Disposition"]
+        == "attachment; filename=\"_ __41'.svg\"; filename*=UTF-8''%C3%84%20%22%2541%27.svg"
+    )
 
 
 @pytest.mark.parametrize("number", ["1", "-1", "x", "00000", "²", "%2F", "9" * 100, "1.0"])
@@ -77,7 +116,9 @@ async def test_attachment_that_is_not_there_is_not_found(api: RunningApi, number
     (await api.call("GET", f"/emails/{email_id}/attachments/{number}")).problem(404, "not-found")
 
 
-async def test_content_that_is_gone_is_told_from_an_email_that_is(api: RunningApi, store: Store) -> None:
+async def test_content_that_is_gone_is_told_from_an_email_that_is(
+    api: RunningApi, store: Store
+) -> None:
     email_id = await api.accepted(attachments=[attachment("a", b"x")])
     prefix = store.keys.content(email_id)
     await store.client.txn(Txn([], [delete_range(prefix, range_end(prefix))]))
@@ -86,10 +127,16 @@ async def test_content_that_is_gone_is_told_from_an_email_that_is(api: RunningAp
         (await api.call("GET", f"/emails/{email_id}/{path}")).problem(410, "content-gone")
         (await api.call("GET", f"/emails/{email_id}/{path}", token=other)).problem(404, "not-found")
         (await api.call("GET", f"/emails/x/{path}")).problem(404, "not-found")
-        (await api.call("GET", f"/emails/{email_id}/{path}", token=await api.token_for("emails:send"))).problem(403, "insufficient-scope")
+        (
+            await api.call(
+                "GET", f"/emails/{email_id}/{path}", token=await api.token_for("emails:send")
+            )
+        ).problem(403, "insufficient-scope")
 
 
-@pytest.mark.parametrize("filename", ["a.txt", "a b.txt", "\r\nX: y", "ä" * 100, "a\\b", "x\u2028y", "\udcff"])
+@pytest.mark.parametrize(
+    "filename", ["a.txt", "a b.txt", "\r\nX: y", "ä" * 100, "a\\b", "x\u2028y", "\udcff"]
+)
 def test_disposition_is_one_line_of_ascii(filename: str) -> None:
     made = disposition(filename)
     assert made.isascii() and made.isprintable() and made.startswith('attachment; filename="')
@@ -98,7 +145,9 @@ def test_disposition_is_one_line_of_ascii(filename: str) -> None:
 # --- the schedule ----------------------------------------------------------------------------------------------------
 
 
-async def scheduled(api: RunningApi, token: str | None = None, limit: int = 100) -> list[tuple[str, str, int]]:
+async def scheduled(
+    api: RunningApi, token: str | None = None, limit: int = 100
+) -> list[tuple[str, str, int]]:
     found: list[tuple[str, str, int]] = []
     query: dict[str, str] = {"limit": str(limit)}
     while True:
@@ -111,7 +160,9 @@ async def scheduled(api: RunningApi, token: str | None = None, limit: int = 100)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 100])
-async def test_schedule_lists_what_waits_soonest_first_and_each_client_its_own(api: RunningApi, limit: int) -> None:
+async def test_schedule_lists_what_waits_soonest_first_and_each_client_its_own(
+    api: RunningApi, limit: int
+) -> None:
     now = utc_now()
     other = await api.token_for()
     await api.accepted()
@@ -119,25 +170,42 @@ async def test_schedule_lists_what_waits_soonest_first_and_each_client_its_own(a
     for hours, token in ((3, None), (1, None), (2, other), (1, other)):
         at = (now + timedelta(hours=hours)).isoformat().replace("+00:00", "Z")
         email_id = await api.accepted(token, send_at=at, to=["a@example.org", "b@example.org"])
-        expected.append((email_id, (await api.call("GET", f"/emails/{email_id}", token=token)).json["not_before"], 2))
+        expected.append(
+            (
+                email_id,
+                (await api.call("GET", f"/emails/{email_id}", token=token)).json["not_before"],
+                2,
+            )
+        )
     third, first, second, first_other = expected
     assert await scheduled(api, limit=limit) == [first, third]
     assert await scheduled(api, other, limit) == [first_other, second]
-    assert await scheduled(api, await api.token_for("admin"), limit) == [first, first_other, second, third]
+    assert await scheduled(api, await api.token_for("admin"), limit) == [
+        first,
+        first_other,
+        second,
+        third,
+    ]
     assert (await api.call("GET", "/schedule")).json["jobs"][0]["overdue_seconds"] == 0
     await api.call("POST", f"/emails/{first[0]}/cancel")
     assert await scheduled(api, limit=limit) == [third]
 
 
-async def test_schedule_says_how_long_something_is_overdue_and_passes_over_foreign_keys(api: RunningApi, store: Store) -> None:
+async def test_schedule_says_how_long_something_is_overdue_and_passes_over_foreign_keys(
+    api: RunningApi, store: Store
+) -> None:
     email_id = await api.accepted(send_at=(utc_now() + timedelta(seconds=0.3)).isoformat())
     await store.client.put(store.keys.waiting + b"0000/by-hand", b"x")
     admin = await api.token_for("admin")
-    while not (job := (await api.call("GET", "/schedule", token=admin)).json["jobs"][0])["overdue_seconds"]:
+    while not (job := (await api.call("GET", "/schedule", token=admin)).json["jobs"][0])[
+        "overdue_seconds"
+    ]:
         pass
     assert job["id"] == email_id and 0 < job["overdue_seconds"] < 10
 
 
 @pytest.mark.parametrize(("query", "field"), [("cursor=x", "cursor"), ("cursor=a/b/c", "cursor"), ("cursor=2026-11-25T09:10:00.171Z/x/default", "cursor"), ("limit=101", "limit"), ("status=failed", "status")])  # fmt: skip
-async def test_schedule_with_a_parameter_that_is_none_is_refused(api: RunningApi, query: str, field: str) -> None:
+async def test_schedule_with_a_parameter_that_is_none_is_refused(
+    api: RunningApi, query: str, field: str
+) -> None:
     (await api.call("GET", f"/schedule?{query}")).problem(422, "invalid-request", field)

@@ -31,14 +31,18 @@ async def test_listing_by_recipient_and_tag(api: RunningApi) -> None:
     assert await pages(api, "recipient=@example.net") == [bob]
     assert await pages(api, "recipient=ann@example.org&tag=a") == [ann]
     other = await api.token_for()
-    assert (await api.call("GET", "/emails?recipient=ann@example.org", token=other)).json["emails"] == []
+    assert (await api.call("GET", "/emails?recipient=ann@example.org", token=other)).json[
+        "emails"
+    ] == []
 
 
 async def test_listing_by_time_goes_by_what_created_at_says(api: RunningApi) -> None:
     first, second = await api.accepted(), await api.accepted()
     created = (await api.call("GET", f"/emails/{second}")).json["created_at"]
     next_ms = (datetime.fromisoformat(created) + timedelta(milliseconds=1)).isoformat()
-    earlier = [first] if (await api.call("GET", f"/emails/{first}")).json["created_at"] < created else []
+    earlier = (
+        [first] if (await api.call("GET", f"/emails/{first}")).json["created_at"] < created else []
+    )
     assert await pages(api, f"after={created}") == [second, *([] if earlier else [first])]
     assert await pages(api, f"before={created}") == earlier
     assert await pages(api, f"before={quote(next_ms)}") == [second, first]
@@ -70,5 +74,7 @@ async def test_listing_by_time_goes_by_what_created_at_says(api: RunningApi) -> 
         ("recipients=a@example.org", "recipients"),
     ],
 )
-async def test_filter_that_is_none_is_refused_by_its_name(api: RunningApi, query: str, field: str) -> None:
+async def test_filter_that_is_none_is_refused_by_its_name(
+    api: RunningApi, query: str, field: str
+) -> None:
     (await api.call("GET", f"/emails?{query}")).problem(422, "invalid-request", field)

@@ -31,7 +31,12 @@ def small_etcd() -> Iterator[EtcdServer]:
 
 @pytest.fixture
 async def small_store(small_etcd: EtcdServer) -> AsyncIterator[Store]:
-    settings = Settings(etcd_endpoints=(small_etcd.endpoint,), relay_url="smtp://127.0.0.1:2525", api_port=0, drain_timeout=1)
+    settings = Settings(
+        etcd_endpoints=(small_etcd.endpoint,),
+        relay_url="smtp://127.0.0.1:2525",
+        api_port=0,
+        drain_timeout=1,
+    )
     async with Store(settings) as store:
         yield store
 
@@ -50,9 +55,13 @@ async def until(status: int, call: Callable[[], Awaitable[int]]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_emails_are_refused_while_etcd_is_nearly_full_and_taken_when_it_has_space_again(small_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_emails_are_refused_while_etcd_is_nearly_full_and_taken_when_it_has_space_again(
+    small_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = small_store
-    monkeypatch.setattr(space, "REFUSE_ABOVE", 0.3)  # etcd goes by its file, which grows by 16 MiB at once: far from a quota so small
+    monkeypatch.setattr(
+        space, "REFUSE_ABOVE", 0.3
+    )  # etcd goes by its file, which grows by 16 MiB at once: far from a quota so small
     async with running(store.settings, store) as api:
         await until_ready(api)
         api.token = await api.token_for()
@@ -67,12 +76,16 @@ async def test_emails_are_refused_while_etcd_is_nearly_full_and_taken_when_it_ha
         await compact(store.client, gone.revision)
         await until(200, lambda: ready(api, store))
         await api.accepted()
-        monkeypatch.setattr(space, "FILE_ABOVE", 0.3)  # the file is as large as before, and the next large write may not find room in it
+        monkeypatch.setattr(
+            space, "FILE_ABOVE", 0.3
+        )  # the file is as large as before, and the next large write may not find room in it
         await until(503, lambda: ready(api))
         (await api.send()).problem(503, "out-of-space")
 
 
-async def test_email_is_refused_without_a_trace_when_etcd_takes_no_more_writes(small_store: Store) -> None:
+async def test_email_is_refused_without_a_trace_when_etcd_takes_no_more_writes(
+    small_store: Store,
+) -> None:
     store = small_store
     async with running(replace(store.settings, etcd_timeout=2), store) as api:
         await until_ready(api)

@@ -46,7 +46,9 @@ async def until(condition: Any, within: float = 5.0) -> None:
 
 
 @asynccontextmanager
-async def waiting(apis: list[Api], api: RunningApi, email_id: str, wait: str = "30s", **arguments: Any) -> AsyncIterator[asyncio.Task[Answer]]:
+async def waiting(
+    apis: list[Api], api: RunningApi, email_id: str, wait: str = "30s", **arguments: Any
+) -> AsyncIterator[asyncio.Task[Answer]]:
     """A call that waits, and has its watches."""
     before = len(apis[0].waiters)
     task = asyncio.create_task(api.call("GET", f"/emails/{email_id}?wait={wait}", **arguments))
@@ -61,7 +63,9 @@ async def version(api: RunningApi, email_id: str) -> str:
     return str((await api.call("GET", f"/emails/{email_id}")).headers["ETag"])
 
 
-async def test_wait_ends_with_each_change_at_once(apis: list[Api], api: RunningApi, store: Store) -> None:
+async def test_wait_ends_with_each_change_at_once(
+    apis: list[Api], api: RunningApi, store: Store
+) -> None:
     email_id = await api.accepted()
     async with waiting(apis, api, email_id) as wait:
         started = time.monotonic()
@@ -73,14 +77,21 @@ async def test_wait_ends_with_each_change_at_once(apis: list[Api], api: RunningA
     async with waiting(apis, api, email_id) as wait:
         await transitions.cancel(store, email_id)
         answer = await wait
-        assert (answer.json["status"], answer.headers["ETag"]) == ("cancelled", await version(api, email_id))
+        assert (answer.json["status"], answer.headers["ETag"]) == (
+            "cancelled",
+            await version(api, email_id),
+        )
     assert (await api.call("GET", f"/emails/{email_id}?wait=60s")).json["status"] == "cancelled"
     assert len(apis[0].waiters) == 0
 
 
-async def test_wait_ends_with_a_deferral_that_happens_by_a_real_worker(apis: list[Api], api: RunningApi, rig: Rig) -> None:
+async def test_wait_ends_with_a_deferral_that_happens_by_a_real_worker(
+    apis: list[Api], api: RunningApi, rig: Rig
+) -> None:
     email_id = await api.accepted(to="ann@example.org")
-    async with rig.worker(relays={"default": {"url": "smtp://127.0.0.1:1"}}, retry_intervals=(600.0,)):
+    async with rig.worker(
+        relays={"default": {"url": "smtp://127.0.0.1:1"}}, retry_intervals=(600.0,)
+    ):
         seen = []
         while True:
             answer = await api.call("GET", f"/emails/{email_id}?wait=10s")
@@ -90,21 +101,31 @@ async def test_wait_ends_with_a_deferral_that_happens_by_a_real_worker(apis: lis
     assert set(seen) <= {"pending", "deferred"} and answer.json["not_before"]
 
 
-async def test_known_version_misses_nothing_between_two_calls(apis: list[Api], api: RunningApi, store: Store) -> None:
+async def test_known_version_misses_nothing_between_two_calls(
+    apis: list[Api], api: RunningApi, store: Store
+) -> None:
     email_id = await api.accepted()
     known = {"If-None-Match": await version(api, email_id)}
     held = await claimed(store, email_id)
     answer = await api.call("GET", f"/emails/{email_id}?wait=30s", headers=known)
     assert answer.json["sending"] == ["default"]
     await transitions.release(store, held.ref, held.owner_revision)
-    changed = await api.call("GET", f"/emails/{email_id}?wait=30s", headers={"If-None-Match": answer.headers["ETag"]})
-    assert changed.json["sending"] == [] and changed.headers["ETag"] in known.values()  # it is as it was
-    async with waiting(apis, api, email_id, headers={"If-None-Match": f'"x", W/{changed.headers["ETag"]}'}) as wait:
+    changed = await api.call(
+        "GET", f"/emails/{email_id}?wait=30s", headers={"If-None-Match": answer.headers["ETag"]}
+    )
+    assert (
+        changed.json["sending"] == [] and changed.headers["ETag"] in known.values()
+    )  # it is as it was
+    async with waiting(
+        apis, api, email_id, headers={"If-None-Match": f'"x", W/{changed.headers["ETag"]}'}
+    ) as wait:
         await claimed(store, email_id)
         assert (await wait).status == 200
 
 
-async def test_version_is_another_one_whenever_the_document_is(api: RunningApi, store: Store) -> None:
+async def test_version_is_another_one_whenever_the_document_is(
+    api: RunningApi, store: Store
+) -> None:
     email_id = await api.accepted(to=["ann@example.org", "bob@example.org"])
     versions = [await version(api, email_id)]
     assert versions == [await version(api, email_id)]
@@ -122,35 +143,65 @@ async def test_call_with_a_known_version_gets_no_body(api: RunningApi, store: St
     email_id = await api.accepted()
     for value in (await version(api, email_id), "*", f'"other", W/{await version(api, email_id)}'):
         answer = await api.call("GET", f"/emails/{email_id}", headers={"If-None-Match": value})
-        assert (answer.status, answer.text, answer.headers["ETag"]) == (304, "", await version(api, email_id))
+        assert (answer.status, answer.text, answer.headers["ETag"]) == (
+            304,
+            "",
+            await version(api, email_id),
+        )
     for value in ('"other"', "rubbish", ""):
-        assert (await api.call("GET", f"/emails/{email_id}", headers={"If-None-Match": value})).status == 200
+        assert (
+            await api.call("GET", f"/emails/{email_id}", headers={"If-None-Match": value})
+        ).status == 200
     await finished(store, email_id, {"ann@example.org": GONE})
-    assert (await api.call("GET", f"/emails/{email_id}?wait=60s", headers={"If-None-Match": await version(api, email_id)})).status == 304
+    assert (
+        await api.call(
+            "GET",
+            f"/emails/{email_id}?wait=60s",
+            headers={"If-None-Match": await version(api, email_id)},
+        )
+    ).status == 304
 
 
-async def test_wait_that_nothing_ends_answers_as_things_are(apis: list[Api], api: RunningApi) -> None:
+async def test_wait_that_nothing_ends_answers_as_things_are(
+    apis: list[Api], api: RunningApi
+) -> None:
     email_id = await api.accepted()
     seconds = metrics.HTTP_SECONDS["GET", "/emails/{id}"]
     before = seconds.sum
     started = time.monotonic()
     answer = await api.call("GET", f"/emails/{email_id}?wait=300ms")
-    assert answer.status == 200 and answer.json["status"] == "incomplete" and 0.3 <= time.monotonic() - started < 3
+    assert (
+        answer.status == 200
+        and answer.json["status"] == "incomplete"
+        and 0.3 <= time.monotonic() - started < 3
+    )
     assert seconds.sum - before < 0.25  # the wait itself is no slowness
-    assert (await api.call("GET", f"/emails/{email_id}?wait=100ms", headers={"If-None-Match": answer.headers["ETag"]})).status == 304
-    assert (await api.call("GET", f"/emails/{email_id}?wait=0", headers={"If-None-Match": '"x"'})).status == 200
+    assert (
+        await api.call(
+            "GET",
+            f"/emails/{email_id}?wait=100ms",
+            headers={"If-None-Match": answer.headers["ETag"]},
+        )
+    ).status == 304
+    assert (
+        await api.call("GET", f"/emails/{email_id}?wait=0", headers={"If-None-Match": '"x"'})
+    ).status == 200
     assert len(apis[0].waiters) == 0
 
 
 @pytest.mark.parametrize("wait", ["61s", "2m", "-1s", "x", "", "1e3", "9" * 400, "30s%00"])
 async def test_wait_that_is_no_time_is_refused(api: RunningApi, wait: str) -> None:
     email_id = await api.accepted()
-    (await api.call("GET", f"/emails/{email_id}?wait={wait}")).problem(422, "invalid-request", "wait")
+    (await api.call("GET", f"/emails/{email_id}?wait={wait}")).problem(
+        422, "invalid-request", "wait"
+    )
 
 
 async def test_wait_for_anothers_email_is_not_found_at_once(api: RunningApi) -> None:
     email_id = await api.accepted()
-    (await api.call("GET", f"/emails/{email_id}?wait=30s", token=await api.token_for())).problem(404, "not-found")
+    (await api.call("GET", f"/emails/{email_id}?wait=30s", token=await api.token_for())).problem(
+        404, "not-found"
+    )
     (await api.call("GET", "/emails/x?wait=30s")).problem(404, "not-found")
 
 
@@ -161,7 +212,15 @@ async def test_client_that_goes_away_frees_everything(apis: list[Api], api: Runn
         assert len(asyncio.all_tasks()) > tasks
         wait.cancel()
         await until(lambda: len(apis[0].waiters) == 0)
-        await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name() in ("wait for an e-mail", "next change")])
+        await until(
+            lambda: (
+                not [
+                    task
+                    for task in asyncio.all_tasks()
+                    if task.get_name() in ("wait for an e-mail", "next change")
+                ]
+            )
+        )
     assert (await api.call("GET", f"/emails/{email_id}")).status == 200
 
 
@@ -175,7 +234,9 @@ async def test_stop_ends_every_wait_at_once(apis: list[Api], start_api: StartApi
         assert time.monotonic() - started < 2
 
 
-async def test_more_waits_than_are_taken_are_refused_and_reads_are_not(apis: list[Api], api: RunningApi, store: Store) -> None:
+async def test_more_waits_than_are_taken_are_refused_and_reads_are_not(
+    apis: list[Api], api: RunningApi, store: Store
+) -> None:
     email_id = await api.accepted()
     apis[0].waiters.limit = 2
     async with waiting(apis, api, email_id) as first, waiting(apis, api, email_id) as second:
@@ -188,9 +249,13 @@ async def test_more_waits_than_are_taken_are_refused_and_reads_are_not(apis: lis
     assert (await api.call("GET", f"/emails/{email_id}?wait=1ms")).status == 200
 
 
-async def test_many_waits_all_end_with_the_change(apis: list[Api], api: RunningApi, store: Store) -> None:
+async def test_many_waits_all_end_with_the_change(
+    apis: list[Api], api: RunningApi, store: Store
+) -> None:
     email_id = await api.accepted()
-    waits = [asyncio.create_task(api.call("GET", f"/emails/{email_id}?wait=30s")) for _ in range(90)]  # aiohttp's client opens 100 connections at most
+    waits = [
+        asyncio.create_task(api.call("GET", f"/emails/{email_id}?wait=30s")) for _ in range(90)
+    ]  # aiohttp's client opens 100 connections at most
     await until(lambda: len(apis[0].waiters) == len(waits))
     started = time.monotonic()
     await transitions.cancel(store, email_id)
@@ -198,7 +263,9 @@ async def test_many_waits_all_end_with_the_change(apis: list[Api], api: RunningA
     assert time.monotonic() - started < 5
 
 
-async def test_wait_outlives_etcd_that_is_away_for_a_while(apis: list[Api], api_settings: Settings) -> None:
+async def test_wait_outlives_etcd_that_is_away_for_a_while(
+    apis: list[Api], api_settings: Settings
+) -> None:
     from tests.support.etcd_server import EtcdServer
 
     with EtcdServer() as server:

@@ -14,7 +14,9 @@ from tests.api.conftest import EMAIL, RunningApi
 BODY = json.dumps(EMAIL).encode()
 
 
-async def answers(api: RunningApi, *requests: tuple[str, str]) -> list[tuple[str, dict[str, str], bytes]]:
+async def answers(
+    api: RunningApi, *requests: tuple[str, str]
+) -> list[tuple[str, dict[str, str], bytes]]:
     """Status line, headers and body of what comes back for POSTs, each of a version and more headers, sent at once on one connection; until the server ends it."""
     host, port = api.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -27,28 +29,39 @@ async def answers(api: RunningApi, *requests: tuple[str, str]) -> list[tuple[str
             status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
             headers = dict(line.split(": ", 1) for line in lines)
             assert len(headers) == len(lines)  # none twice
-            found.append((status, headers, await reader.readexactly(int(headers["Content-Length"]))))
+            found.append(
+                (status, headers, await reader.readexactly(int(headers["Content-Length"])))
+            )
         if found[-1][1].get("Connection") == "close" or requests[-1][0] == "1.0":
             assert await reader.read() == b""
     writer.close()
     return found
 
 
-async def test_answers_on_one_connection_come_one_after_the_other_with_all_headers(api: RunningApi) -> None:
+async def test_answers_on_one_connection_come_one_after_the_other_with_all_headers(
+    api: RunningApi,
+) -> None:
     found = await answers(api, ("1.1", ""), ("1.1", "X-Request-Id: mine\r\n"))
     for status, headers, body in found:
         assert status == "HTTP/1.1 202 Accepted"
         document = json.loads(body)
         assert headers["Location"] == f"/emails/{document['id']}"
         assert abs((parsedate_to_datetime(headers["Date"]) - utc_now()).total_seconds()) < 10
-        assert {"Server": "babygun", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Type": "application/json"}.items() <= headers.items()
+        assert {
+            "Server": "babygun",
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Content-Type": "application/json",
+        }.items() <= headers.items()
         assert "Connection" not in headers
     assert found[1][1]["X-Request-Id"] == "mine" != found[0][1]["X-Request-Id"]
     assert found[0][2] != found[1][2]
 
 
 @pytest.mark.parametrize(("version", "more"), [("1.1", "Connection: close\r\n"), ("1.0", "")])
-async def test_answer_on_a_connection_that_is_to_end_has_the_same_headers_and_ends_it(api: RunningApi, version: str, more: str) -> None:
+async def test_answer_on_a_connection_that_is_to_end_has_the_same_headers_and_ends_it(
+    api: RunningApi, version: str, more: str
+) -> None:
     [(status, headers, body)] = await answers(api, (version, more))
     [(_, usual, _)] = await answers(api, ("1.1", ""))
     assert status.endswith(" 202 Accepted") and json.loads(body)["status"] == "incomplete"
@@ -56,6 +69,8 @@ async def test_answer_on_a_connection_that_is_to_end_has_the_same_headers_and_en
 
 
 async def test_answer_to_a_repeated_call_says_so(api: RunningApi) -> None:
-    first, second = await answers(api, ("1.1", "Idempotency-Key: k\r\n"), ("1.1", "Idempotency-Key: k\r\n"))
+    first, second = await answers(
+        api, ("1.1", "Idempotency-Key: k\r\n"), ("1.1", "Idempotency-Key: k\r\n")
+    )
     assert first[2] == second[2]
     assert second[1].get("Idempotent-Replayed") == "true" and "Idempotent-Replayed" not in first[1]

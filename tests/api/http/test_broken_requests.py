@@ -30,11 +30,15 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 def encoded(head: bytes, encoding: bytes, body: bytes) -> bytes:
-    return head + b"Content-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding, len(body)) + body
+    return (
+        head + b"Content-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding, len(body)) + body
+    )
 
 
 @asynccontextmanager
-async def connected(api: RunningApi) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def connected(
+    api: RunningApi,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     host, port = api.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -75,8 +79,15 @@ async def one_answer(api: RunningApi, *parts: bytes) -> tuple[int, Any]:
 
 def check_log(caplog: pytest.LogCaptureFixture, lines: int = 1) -> None:
     """No traceback, nothing above info, and at most so many lines."""
-    seen = [record for record in caplog.records if record.name.startswith(("babygun.api", "aiohttp", "asyncio")) and record.levelno >= logging.INFO]
-    assert not [record for record in seen if record.levelno > logging.INFO or record.exc_info], [record.getMessage() for record in seen]
+    seen = [
+        record
+        for record in caplog.records
+        if record.name.startswith(("babygun.api", "aiohttp", "asyncio"))
+        and record.levelno >= logging.INFO
+    ]
+    assert not [record for record in seen if record.levelno > logging.INFO or record.exc_info], [
+        record.getMessage() for record in seen
+    ]
     assert len(seen) <= lines, [record.getMessage() for record in seen]
 
 
@@ -89,18 +100,27 @@ async def until_logged(caplog: pytest.LogCaptureFixture, message: str) -> Any:
 
 @pytest.mark.parametrize(
     "data",
-    [POST + b"Content-Length: 500\r\n\r\n{", TOKENS + b"Content-Length: 500\r\n\r\n{", POST + CHUNKED + b"5\r\n{}", encoded(POST, b"gzip", gzip.compress(GOOD))[:-20]],
+    [
+        POST + b"Content-Length: 500\r\n\r\n{",
+        TOKENS + b"Content-Length: 500\r\n\r\n{",
+        POST + CHUNKED + b"5\r\n{}",
+        encoded(POST, b"gzip", gzip.compress(GOOD))[:-20],
+    ],
     ids=["announced", "without a token", "chunked", "compressed"],
 )
 @pytest.mark.parametrize("how", ["close", "reset"])
-async def test_body_cut_off_is_one_line_in_the_log(api: RunningApi, caplog: pytest.LogCaptureFixture, data: bytes, how: str) -> None:
+async def test_body_cut_off_is_one_line_in_the_log(
+    api: RunningApi, caplog: pytest.LogCaptureFixture, data: bytes, how: str
+) -> None:
     with caplog.at_level(logging.INFO):
         async with connected(api) as (_, writer):
             writer.write(data.replace(b"TOKEN", api.token.encode()))
             await writer.drain()
             await asyncio.sleep(0.05)  # the handler reads by then
             if how == "reset":
-                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                writer.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
                 writer.transport.abort()
         assert (await until_logged(caplog, "request"))["status"] == 400
         assert (await api.call("GET", "/healthz")).status == 200
@@ -108,37 +128,160 @@ async def test_body_cut_off_is_one_line_in_the_log(api: RunningApi, caplog: pyte
 
 
 BROKEN: list[tuple[str, tuple[bytes, ...], int, str]] = [
-    ("no gzip", (encoded(POST, b"gzip", GOOD),), 400, "The body is not gzip, as its Content-Encoding says."),
-    ("no gzip, without a token", (encoded(TOKENS, b"gzip", GOOD),), 400, "The body is not gzip, as its Content-Encoding says."),
-    ("no gzip, in another packet", (encoded(POST, b"gzip", b"abcd")[:-4], b"abcd"), 400, "The body is not gzip, as its Content-Encoding says."),
+    (
+        "no gzip",
+        (encoded(POST, b"gzip", GOOD),),
+        400,
+        "The body is not gzip, as its Content-Encoding says.",
+    ),
+    (
+        "no gzip, without a token",
+        (encoded(TOKENS, b"gzip", GOOD),),
+        400,
+        "The body is not gzip, as its Content-Encoding says.",
+    ),
+    (
+        "no gzip, in another packet",
+        (encoded(POST, b"gzip", b"abcd")[:-4], b"abcd"),
+        400,
+        "The body is not gzip, as its Content-Encoding says.",
+    ),
     ("no gzip, from a stranger", (encoded(STRANGER, b"gzip", b"abcd"),), 401, ""),
-    ("no gzip, to nothing", (encoded(STRANGER.replace(b"/emails", b"/nothing"), b"gzip", b"abcd")[:-4], b"abcd"), 404, ""),
+    (
+        "no gzip, to nothing",
+        (encoded(STRANGER.replace(b"/emails", b"/nothing"), b"gzip", b"abcd")[:-4], b"abcd"),
+        404,
+        "",
+    ),
     ("no gzip, where none is read", (encoded(GET, b"gzip", b"abcd"),), 200, ""),
-    ("no deflate", (encoded(POST, b"deflate", GOOD),), 400, "The body is not deflate, as its Content-Encoding says."),
-    ("deflate cut off", (encoded(POST, b"deflate", zlib.compress(GOOD)[:-6]),), 400, "The body is not compressed as its Content-Encoding says."),
-    ("gzip cut off", (encoded(POST, b"gzip", gzip.compress(GOOD)[:-12]),), 400, "The body ends in the middle of its JSON."),
-    ("more than gzip", (encoded(POST, b"gzip", gzip.compress(GOOD) + b"junk"),), 400, "The body is not gzip, as its Content-Encoding says."),
-    ("gzip that swells", (encoded(POST, b"gzip", gzip.compress(bytes(50_000_000))),), 413, "The body is larger than this server takes (setting max_request)."),
-    ("brotli", (encoded(POST, b"br", GOOD),), 415, "The body's Content-Encoding can be gzip or deflate; or leave it out."),
-    ("zstd", (encoded(POST, b"zstd", GOOD),), 415, "The body's Content-Encoding can be gzip or deflate; or leave it out."),
-    ("an encoding of no name", (encoded(POST, b"foo", GOOD),), 415, "The body's Content-Encoding can be gzip or deflate; or leave it out."),
-    ("rubbish for a chunk", (POST + CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n",), 400, "The body is not chunked as its Transfer-Encoding says."),
-    ("rubbish after a chunk", (POST + CHUNKED, b"2\r\n{}\r\nzz\r\n"), 400, "The body is not chunked as its Transfer-Encoding says."),
-    ("a chunk of negative size", (POST + CHUNKED + b"-2\r\n{}\r\n0\r\n\r\n",), 400, "The body is not chunked as its Transfer-Encoding says."),
+    (
+        "no deflate",
+        (encoded(POST, b"deflate", GOOD),),
+        400,
+        "The body is not deflate, as its Content-Encoding says.",
+    ),
+    (
+        "deflate cut off",
+        (encoded(POST, b"deflate", zlib.compress(GOOD)[:-6]),),
+        400,
+        "The body is not compressed as its Content-Encoding says.",
+    ),
+    (
+        "gzip cut off",
+        (encoded(POST, b"gzip", gzip.compress(GOOD)[:-12]),),
+        400,
+        "The body ends in the middle of its JSON.",
+    ),
+    (
+        "more than gzip",
+        (encoded(POST, b"gzip", gzip.compress(GOOD) + b"junk"),),
+        400,
+        "The body is not gzip, as its Content-Encoding says.",
+    ),
+    (
+        "gzip that swells",
+        (encoded(POST, b"gzip", gzip.compress(bytes(50_000_000))),),
+        413,
+        "The body is larger than this server takes (setting max_request).",
+    ),
+    (
+        "brotli",
+        (encoded(POST, b"br", GOOD),),
+        415,
+        "The body's Content-Encoding can be gzip or deflate; or leave it out.",
+    ),
+    (
+        "zstd",
+        (encoded(POST, b"zstd", GOOD),),
+        415,
+        "The body's Content-Encoding can be gzip or deflate; or leave it out.",
+    ),
+    (
+        "an encoding of no name",
+        (encoded(POST, b"foo", GOOD),),
+        415,
+        "The body's Content-Encoding can be gzip or deflate; or leave it out.",
+    ),
+    (
+        "rubbish for a chunk",
+        (POST + CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n",),
+        400,
+        "The body is not chunked as its Transfer-Encoding says.",
+    ),
+    (
+        "rubbish after a chunk",
+        (POST + CHUNKED, b"2\r\n{}\r\nzz\r\n"),
+        400,
+        "The body is not chunked as its Transfer-Encoding says.",
+    ),
+    (
+        "a chunk of negative size",
+        (POST + CHUNKED + b"-2\r\n{}\r\n0\r\n\r\n",),
+        400,
+        "The body is not chunked as its Transfer-Encoding says.",
+    ),
     ("no host", (b"GET /healthz HTTP/1.1\r\n\r\n",), 400, "A request has one Host header."),
-    ("two lengths", (POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",), 400, "The Content-Length is no number, or does not stand alone."),
-    ("a target that is no path", (b"GET http://[::/healthz HTTP/1.1\r\nHost: a\r\n\r\n",), 400, "The request's target is not a path."),
-    ("TLS", (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",), 400, "This port speaks plain HTTP, and was called with TLS."),
-    ("HTTP/2", (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",), 400, "Speak HTTP/1.1; HTTP/2 is not spoken here."),
-    ("a long path", (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",), 414, "Path and query have more than 8190 bytes."),
-    ("a long query", (b"GET /emails?tag=" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",), 414, "Path and query have more than 8190 bytes."),
-    ("a long header", (GET + b"X: " + b"a" * 9000 + b"\r\n\r\n",), 431, "A header has more than 8192 bytes."),
-    ("many headers", (GET + b"".join(b"X-%d: a\r\n" % n for n in range(300)) + b"\r\n",), 431, "There are more than 128 headers."),
+    (
+        "two lengths",
+        (POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",),
+        400,
+        "The Content-Length is no number, or does not stand alone.",
+    ),
+    (
+        "a target that is no path",
+        (b"GET http://[::/healthz HTTP/1.1\r\nHost: a\r\n\r\n",),
+        400,
+        "The request's target is not a path.",
+    ),
+    (
+        "TLS",
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",),
+        400,
+        "This port speaks plain HTTP, and was called with TLS.",
+    ),
+    (
+        "HTTP/2",
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",),
+        400,
+        "Speak HTTP/1.1; HTTP/2 is not spoken here.",
+    ),
+    (
+        "a long path",
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",),
+        414,
+        "Path and query have more than 8190 bytes.",
+    ),
+    (
+        "a long query",
+        (b"GET /emails?tag=" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",),
+        414,
+        "Path and query have more than 8190 bytes.",
+    ),
+    (
+        "a long header",
+        (GET + b"X: " + b"a" * 9000 + b"\r\n\r\n",),
+        431,
+        "A header has more than 8192 bytes.",
+    ),
+    (
+        "many headers",
+        (GET + b"".join(b"X-%d: a\r\n" % n for n in range(300)) + b"\r\n",),
+        431,
+        "There are more than 128 headers.",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("parts", "status", "detail"), [row[1:] for row in BROKEN], ids=[row[0] for row in BROKEN])
-async def test_request_that_is_broken_is_answered_in_our_words(api: RunningApi, caplog: pytest.LogCaptureFixture, parts: tuple[bytes, ...], status: int, detail: str) -> None:
+@pytest.mark.parametrize(
+    ("parts", "status", "detail"), [row[1:] for row in BROKEN], ids=[row[0] for row in BROKEN]
+)
+async def test_request_that_is_broken_is_answered_in_our_words(
+    api: RunningApi,
+    caplog: pytest.LogCaptureFixture,
+    parts: tuple[bytes, ...],
+    status: int,
+    detail: str,
+) -> None:
     with caplog.at_level(logging.INFO):
         got, document = await one_answer(api, *parts)
         assert got == status, document
@@ -154,22 +297,35 @@ async def test_body_that_is_compressed_as_it_says_is_taken(api: RunningApi, enco
     assert (await one_answer(api, encoded(POST, encoding.encode(), body)))[0] == 202
 
 
-async def test_rubbish_behind_good_requests_is_answered_after_them(api: RunningApi, caplog: pytest.LogCaptureFixture) -> None:
+async def test_rubbish_behind_good_requests_is_answered_after_them(
+    api: RunningApi, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO):
         async with connected(api) as (reader, writer):
             writer.write((GET + b"\r\n") * 100 + b"\x00\xff" * 100)
             got = await answers(reader)
-        assert {status for status, _ in got[:-1]} == {200} and len(got) > 32 and got[-1][0] == 400  # what came in one packet with the rubbish is not answered
-        assert got[-1][1]["detail"] == "The request does not begin with a method, a path and HTTP/1.1."
+        assert (
+            {status for status, _ in got[:-1]} == {200} and len(got) > 32 and got[-1][0] == 400
+        )  # what came in one packet with the rubbish is not answered
+        assert (
+            got[-1][1]["detail"] == "The request does not begin with a method, a path and HTTP/1.1."
+        )
     check_log(caplog)
 
 
 @pytest.mark.parametrize(
     "data",
-    [GET + b"X: " + b"a" * 10_000_000, GET + b"".join(b"X-%d: %b\r\n" % (n, b"a" * 8000) for n in range(1250)), b"GET /" + b"a" * 10_000_000, b"a" * 10_000_000],
+    [
+        GET + b"X: " + b"a" * 10_000_000,
+        GET + b"".join(b"X-%d: %b\r\n" % (n, b"a" * 8000) for n in range(1250)),
+        b"GET /" + b"a" * 10_000_000,
+        b"a" * 10_000_000,
+    ],
     ids=["one header", "many headers", "path", "method"],
 )
-async def test_ten_megabytes_before_the_body_end_the_connection_early(api: RunningApi, caplog: pytest.LogCaptureFixture, data: bytes) -> None:
+async def test_ten_megabytes_before_the_body_end_the_connection_early(
+    api: RunningApi, caplog: pytest.LogCaptureFixture, data: bytes
+) -> None:
     with caplog.at_level(logging.INFO):
         async with connected(api) as (reader, writer):
             writer.write(data)
@@ -182,7 +338,9 @@ async def test_ten_megabytes_before_the_body_end_the_connection_early(api: Runni
     check_log(caplog)
 
 
-async def test_headers_half_sent_and_left_are_no_line_in_the_log(api: RunningApi, caplog: pytest.LogCaptureFixture) -> None:
+async def test_headers_half_sent_and_left_are_no_line_in_the_log(
+    api: RunningApi, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO):
         async with connected(api) as (_, writer):
             writer.write(POST[:-5])
@@ -191,7 +349,9 @@ async def test_headers_half_sent_and_left_are_no_line_in_the_log(api: RunningApi
     check_log(caplog, lines=0)
 
 
-async def test_headers_that_do_not_come_end_the_connection(api_settings: Any, start_api: StartApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_headers_that_do_not_come_end_the_connection(
+    api_settings: Any, start_api: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("babygun.api.app.KEEPALIVE", 0.3)
     api = await start_api()
     async with connected(api) as (reader, writer):
@@ -199,12 +359,22 @@ async def test_headers_that_do_not_come_end_the_connection(api_settings: Any, st
         assert await answers(reader, within=3) == []
 
 
-@pytest.mark.parametrize("data", [POST + b"Content-Length: 500\r\n\r\n{", TOKENS + CHUNKED + b"2\r\n{}\r\n"], ids=["announced", "chunked"])
-async def test_body_that_does_not_come_is_given_up(start_api: StartApi, caplog: pytest.LogCaptureFixture, data: bytes) -> None:
+@pytest.mark.parametrize(
+    "data",
+    [POST + b"Content-Length: 500\r\n\r\n{", TOKENS + CHUNKED + b"2\r\n{}\r\n"],
+    ids=["announced", "chunked"],
+)
+async def test_body_that_does_not_come_is_given_up(
+    start_api: StartApi, caplog: pytest.LogCaptureFixture, data: bytes
+) -> None:
     api = await start_api(request_timeout=0.3)
     with caplog.at_level(logging.INFO):
         status, document = await one_answer(api, data)
-        assert (status, document["type"], document["field"]) == (408, "urn:babygun:problem:request-timeout", "body")
+        assert (status, document["type"], document["field"]) == (
+            408,
+            "urn:babygun:problem:request-timeout",
+            "body",
+        )
         assert "0.3 s" in document["detail"]
     check_log(caplog)
 
@@ -212,10 +382,16 @@ async def test_body_that_does_not_come_is_given_up(start_api: StartApi, caplog: 
 LARGE = b'{"x": "' + b"a" * 100_000 + b'"}'
 
 
-async def test_large_bodies_beyond_the_memory_wait_their_turn_and_small_ones_go_on(start_api: StartApi) -> None:
+async def test_large_bodies_beyond_the_memory_wait_their_turn_and_small_ones_go_on(
+    start_api: StartApi,
+) -> None:
     api = await start_api(api_memory=150_000)
     async with connected(api) as (reader, writer):
-        writer.write(POST.replace(b"TOKEN", api.token.encode()) + b"Content-Length: %d\r\n\r\n" % len(LARGE) + LARGE[:70_000])
+        writer.write(
+            POST.replace(b"TOKEN", api.token.encode())
+            + b"Content-Length: %d\r\n\r\n" % len(LARGE)
+            + LARGE[:70_000]
+        )
         await writer.drain()
         waiting = asyncio.create_task(api.send(body="b" * 100_000))
         await api.accepted()
@@ -226,7 +402,9 @@ async def test_large_bodies_beyond_the_memory_wait_their_turn_and_small_ones_go_
         assert (await waiting).status == 202
 
 
-async def test_large_bodies_that_find_no_room_are_sent_away_for_a_moment(start_api: StartApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_large_bodies_that_find_no_room_are_sent_away_for_a_moment(
+    start_api: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(memory, "PATIENCE", 0.2)
     api = await start_api(api_memory=150_000)
 
@@ -234,16 +412,26 @@ async def test_large_bodies_that_find_no_room_are_sent_away_for_a_moment(start_a
         yield LARGE
 
     async with connected(api) as (_, writer):
-        writer.write(POST.replace(b"TOKEN", api.token.encode()) + b"Content-Length: %d\r\n\r\n" % len(LARGE) + LARGE[:70_000])
+        writer.write(
+            POST.replace(b"TOKEN", api.token.encode())
+            + b"Content-Length: %d\r\n\r\n" % len(LARGE)
+            + LARGE[:70_000]
+        )
         await writer.drain()
-        while (answer := await api.send(body="b" * 100_000)).status == 202:  # until the first one is being read
+        while (
+            answer := await api.send(body="b" * 100_000)
+        ).status == 202:  # until the first one is being read
             pass
         answer.problem(503, "busy")
         assert answer.headers["Retry-After"] == "5"
-        (await api.call("POST", "/emails", data=chunks(), content_type="application/json")).problem(503, "busy")
+        (await api.call("POST", "/emails", data=chunks(), content_type="application/json")).problem(
+            503, "busy"
+        )
         await api.accepted()
     async with asyncio.timeout(5):
-        while (await api.send(body="b" * 100_000)).status != 202:  # the one that was cut off has given its room back
+        while (
+            await api.send(body="b" * 100_000)
+        ).status != 202:  # the one that was cut off has given its room back
             pass
 
 
@@ -260,7 +448,9 @@ async def test_room_is_handed_out_in_order_and_none_is_lost_with_those_who_leave
     await asyncio.sleep(0)
     waiting[0].cancel()
     await asyncio.wait(waiting[:1])
-    assert not waiting[1].done() and not waiting[2].done(), "the small one stays behind the large one"
+    assert not waiting[1].done() and not waiting[2].done(), (
+        "the small one stays behind the large one"
+    )
     room.give_back(80)
     await asyncio.gather(*waiting[1:])
     assert room.held == 60
@@ -275,5 +465,7 @@ async def test_room_is_handed_out_in_order_and_none_is_lost_with_those_who_leave
 
 
 async def test_body_for_a_token_is_a_small_one(api: RunningApi) -> None:
-    answer = await api.call("POST", "/tokens", token="", data=b"x" * 70_000, content_type="application/json")
+    answer = await api.call(
+        "POST", "/tokens", token="", data=b"x" * 70_000, content_type="application/json"
+    )
     assert "65536" in answer.problem(413, "too-large", "body")["detail"]

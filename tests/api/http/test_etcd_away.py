@@ -9,10 +9,16 @@ from tests.api.conftest import RunningApi, StartApi, until_ready
 from tests.api.proxy import Proxy
 
 
-async def test_email_is_refused_while_etcd_can_not_be_reached_and_taken_when_it_is_back(far: RunningApi, proxy: Proxy) -> None:
+async def test_email_is_refused_while_etcd_can_not_be_reached_and_taken_when_it_is_back(
+    far: RunningApi, proxy: Proxy
+) -> None:
     proxy.cut()
     answer = await far.send()
-    problem = answer.problem(503, "etcd-unavailable") if answer.json["type"].endswith("unavailable") else answer.problem(503, "outcome-unknown")
+    problem = (
+        answer.problem(503, "etcd-unavailable")
+        if answer.json["type"].endswith("unavailable")
+        else answer.problem(503, "outcome-unknown")
+    )
     assert "Idempotency-Key" in problem["detail"]
     assert int(answer.headers["Retry-After"]) > 0
     for method, path in (("GET", "/emails"), ("GET", "/workers"), ("DELETE", "/tokens")):
@@ -26,7 +32,9 @@ async def test_email_is_refused_while_etcd_can_not_be_reached_and_taken_when_it_
     assert (await far.send()).status == 202
 
 
-async def test_email_whose_fate_is_unknown_is_not_acknowledged_and_its_key_makes_the_repeat_safe(far: RunningApi, proxy: Proxy) -> None:
+async def test_email_whose_fate_is_unknown_is_not_acknowledged_and_its_key_makes_the_repeat_safe(
+    far: RunningApi, proxy: Proxy
+) -> None:
     await far.send()  # leases are granted now
     key = {"Idempotency-Key": "k"}
     proxy.swallow_answers()
@@ -47,12 +55,16 @@ async def test_token_is_known_while_etcd_is_away(far: RunningApi, proxy: Proxy) 
     (await far.call("GET", "/tokens", token="x")).problem(401, "invalid-token")
 
 
-async def test_api_that_starts_without_etcd_says_so_and_recovers(start_api: StartApi, proxy: Proxy, api: RunningApi, store: Store) -> None:
+async def test_api_that_starts_without_etcd_says_so_and_recovers(
+    start_api: StartApi, proxy: Proxy, api: RunningApi, store: Store
+) -> None:
     proxy.cut()
     late = await start_api(ready=False, etcd_endpoints=(proxy.url,), etcd_timeout=0.4)
     assert (await late.call("GET", "/healthz")).status == 200
     (await late.send(api.token)).problem(503, "not-ready")
-    (await late.call("POST", "/tokens", json={"client_id": "a", "client_secret": "b"})).problem(503, "not-ready")
+    (await late.call("POST", "/tokens", json={"client_id": "a", "client_secret": "b"})).problem(
+        503, "not-ready"
+    )
     proxy.mend()
     async with asyncio.timeout(15):
         await until_ready(late)

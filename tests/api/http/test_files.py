@@ -14,7 +14,12 @@ from babygun.api.http.files import VIEWS
 from tests.api.conftest import RunningApi
 
 FILES = {file.name: file.read_text() for file in files("babygun.api").joinpath("page").iterdir()}
-TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
+TYPES = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "svg": "image/svg+xml",
+}
 ADDRESSES = [view.replace("{id}", "019ab8c2-7f41-7d3a-9c55-2b7e4f1a90c8") for view in VIEWS]
 
 
@@ -25,19 +30,30 @@ async def linked(api: RunningApi) -> list[str]:
 
 
 async def raw(api: RunningApi, path: str, accept: str) -> tuple[Any, bytes]:
-    async with aiohttp.ClientSession(auto_decompress=False) as session, session.get(api.url + path, headers={"Accept-Encoding": accept}) as response:
+    async with (
+        aiohttp.ClientSession(auto_decompress=False) as session,
+        session.get(api.url + path, headers={"Accept-Encoding": accept}) as response,
+    ):
         return response.headers, await response.read()
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
 async def test_each_view_has_an_address_that_answers_the_page(api: RunningApi, path: str) -> None:
     answer = await api.call("GET", f"{path}?status=failed", token="")
-    assert (answer.status, answer.headers["Content-Type"], answer.headers["Cache-Control"]) == (200, TYPES["html"], "no-cache")
+    assert (answer.status, answer.headers["Content-Type"], answer.headers["Cache-Control"]) == (
+        200,
+        TYPES["html"],
+        "no-cache",
+    )
     assert answer.text == (await api.call("GET", "/", token="")).text
-    assert (await api.call("GET", path, token="", headers={"If-None-Match": answer.headers["ETag"]})).status == 304
+    assert (
+        await api.call("GET", path, token="", headers={"If-None-Match": answer.headers["ETag"]})
+    ).status == 304
 
 
-async def test_page_names_every_file_and_each_of_them_comes_with_a_strict_policy(api: RunningApi) -> None:
+async def test_page_names_every_file_and_each_of_them_comes_with_a_strict_policy(
+    api: RunningApi,
+) -> None:
     paths = await linked(api)
     assert {path.rpartition("/")[2] for path in paths} == set(FILES) - {"index.html"}
     for path in [*paths, "/"]:
@@ -58,18 +74,33 @@ async def test_page_names_every_file_and_each_of_them_comes_with_a_strict_policy
 def test_page_holds_nothing_from_elsewhere_and_no_way_from_text_to_html(name: str) -> None:
     text = FILES[name].replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"https?://[a-z0-9]", text)
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc|javascript:", text)
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc|javascript:",
+        text,
+    )
     assert not re.search(r'<[^>]+\s(style|on\w+)="', text)
     assert len(text.splitlines()) <= 300
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".js")])
 def test_modules_import_only_what_exists_and_is_used(name: str) -> None:
-    for names, other in re.findall(r'import (?:\* as \w+|\{([^}]*)\}) from "\./([^"]+)"', FILES[name]):
-        exported = set(re.findall(r"^export (?:async )?(?:const|let|function|class) ([\w$]+)", FILES[other], re.MULTILINE))
+    for names, other in re.findall(
+        r'import (?:\* as \w+|\{([^}]*)\}) from "\./([^"]+)"', FILES[name]
+    ):
+        exported = set(
+            re.findall(
+                r"^export (?:async )?(?:const|let|function|class) ([\w$]+)",
+                FILES[other],
+                re.MULTILINE,
+            )
+        )
         wanted = {one.strip() for one in names.split(",") if one.strip()}
         assert wanted <= exported
-        assert not [one for one in wanted if len(re.findall(rf"(?<![\w$]){re.escape(one)}(?![\w$])", FILES[name])) < 2], "imported, and not used"
+        assert not [
+            one
+            for one in wanted
+            if len(re.findall(rf"(?<![\w$]){re.escape(one)}(?![\w$])", FILES[name])) < 2
+        ], "imported, and not used"
 
 
 async def test_page_is_small_when_it_is_transferred(api: RunningApi) -> None:
@@ -91,6 +122,14 @@ async def test_file_of_another_version_is_ours_and_not_kept(api: RunningApi) -> 
     assert (answer.text, answer.headers["Cache-Control"]) == (FILES["main.js"], "no-store")
 
 
-@pytest.mark.parametrize("path", ["/page/files/x/none.js", "/page/files/x/..%2Fpages.py", "/page/none", "/page/files/x/index.html"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/page/files/x/none.js",
+        "/page/files/x/..%2Fpages.py",
+        "/page/none",
+        "/page/files/x/index.html",
+    ],
+)
 async def test_what_is_no_file_of_the_page_is_not_found(api: RunningApi, path: str) -> None:
     (await api.call("GET", path, token="")).problem(404, "not-found")

@@ -25,7 +25,9 @@ async def receiver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OtlpReceive
         await asyncio.to_thread(tracing.shutdown)
 
 
-async def test_calls_are_named_by_route_and_show_a_path_only_where_it_is_ours(receiver: OtlpReceiver, start_api: StartApi) -> None:
+async def test_calls_are_named_by_route_and_show_a_path_only_where_it_is_ours(
+    receiver: OtlpReceiver, start_api: StartApi
+) -> None:
     api = await start_api()
     email_id = await api.accepted()
     await receiver.until(lambda: bool(receiver.named("POST /emails")))
@@ -40,7 +42,11 @@ async def test_calls_are_named_by_route_and_show_a_path_only_where_it_is_ours(re
         await api.call(method, path)
     await api.call("GET", "/emails?tag=secret")
     await receiver.until(lambda: sum(span.kind == "server" for span in receiver.spans) == 6)
-    calls = [(s.name, s.attributes["http.response.status_code"], s.attributes.get("url.path"), s.failed) for s in receiver.spans if s.kind == "server"]
+    calls = [
+        (s.name, s.attributes["http.response.status_code"], s.attributes.get("url.path"), s.failed)
+        for s in receiver.spans
+        if s.kind == "server"
+    ]
     assert calls == [
         ("GET /emails/{id}", 200, f"/emails/{email_id}", False),
         ("GET /emails/{id}", 404, None, False),
@@ -52,18 +58,34 @@ async def test_calls_are_named_by_route_and_show_a_path_only_where_it_is_ours(re
     assert b"secret" not in receiver.raw
 
 
-async def test_batch_is_one_call_whose_emails_all_belong_to_its_trace(receiver: OtlpReceiver, start_api: StartApi, store: Store) -> None:
+async def test_batch_is_one_call_whose_emails_all_belong_to_its_trace(
+    receiver: OtlpReceiver, start_api: StartApi, store: Store
+) -> None:
     api = await start_api()
-    answer = await api.call("POST", "/emails/batch", json=[EMAIL, EMAIL | {"to": "nobody"}, EMAIL], headers={"x-batch-validation": "permissive"})
+    answer = await api.call(
+        "POST",
+        "/emails/batch",
+        json=[EMAIL, EMAIL | {"to": "nobody"}, EMAIL],
+        headers={"x-batch-validation": "permissive"},
+    )
     await receiver.until(lambda: bool(receiver.named("POST /emails/batch")))
     [span] = receiver.named("POST /emails/batch")
-    assert (span.attributes["http.response.status_code"], span.attributes["babygun.emails"]) == (207, 2)
+    assert (span.attributes["http.response.status_code"], span.attributes["babygun.emails"]) == (
+        207,
+        2,
+    )
     for result in (answer.json["results"][0], answer.json["results"][2]):
         view = await get_email(store, result["id"], content=False)
-        assert view is not None and view.email.traceparent is not None and span.trace_id in view.email.traceparent
+        assert (
+            view is not None
+            and view.email.traceparent is not None
+            and span.trace_id in view.email.traceparent
+        )
 
 
-async def test_lines_of_a_traced_call_carry_its_trace(receiver: OtlpReceiver, start_api: StartApi, caplog: pytest.LogCaptureFixture) -> None:
+async def test_lines_of_a_traced_call_carry_its_trace(
+    receiver: OtlpReceiver, start_api: StartApi, caplog: pytest.LogCaptureFixture
+) -> None:
     api = await start_api()
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     with caplog.at_level(logging.DEBUG, "babygun.api"):
@@ -79,4 +101,8 @@ async def test_probes_have_no_span(receiver: OtlpReceiver, start_api: StartApi) 
     await api.call("GET", "/healthz", token="")
     await api.call("GET", "/emails")
     await receiver.until(lambda: bool(receiver.named("GET /emails")))
-    assert not [span for span in receiver.spans if span.attributes.get("http.route") in ("/readyz", "/healthz")]
+    assert not [
+        span
+        for span in receiver.spans
+        if span.attributes.get("http.route") in ("/readyz", "/healthz")
+    ]

@@ -22,7 +22,15 @@ from tests.support.smtp_server import MisbehavingServer
 def api_settings(settings: Settings, smtp: MisbehavingServer) -> Settings:
     relays = {"main": {"url": smtp.url}}
     return replace(
-        settings, api_host="127.0.0.1", api_port=0, relays=relays, etcd_timeout=2.0, drain_timeout=5.0, lease_ttl=2.0, retry_intervals=(0.5,), smtp_hostname="babygun.test"
+        settings,
+        api_host="127.0.0.1",
+        api_port=0,
+        relays=relays,
+        etcd_timeout=2.0,
+        drain_timeout=5.0,
+        lease_ttl=2.0,
+        retry_intervals=(0.5,),
+        smtp_hostname="babygun.test",
     )
 
 
@@ -36,7 +44,13 @@ async def sending(api_settings: Settings) -> AsyncIterator[Rig]:
 async def alone(settings: Settings) -> AsyncIterator[tuple[RunningApi, Store, EtcdServer]]:
     """An API, its store and an etcd that nobody else uses."""
     with EtcdServer(fsync=False) as etcd:
-        own = replace(settings, etcd_endpoints=(etcd.endpoint,), relay_url="smtp://127.0.0.1:2525", api_port=0, etcd_timeout=2.0)
+        own = replace(
+            settings,
+            etcd_endpoints=(etcd.endpoint,),
+            relay_url="smtp://127.0.0.1:2525",
+            api_port=0,
+            etcd_timeout=2.0,
+        )
         async with Store(own) as store, running(own, store) as api:
             await until_ready(api)
             api.token = await api.token_for()
@@ -45,8 +59,15 @@ async def alone(settings: Settings) -> AsyncIterator[tuple[RunningApi, Store, Et
 
 async def watchers(etcd: EtcdServer) -> int:
     """How many watches etcd has."""
-    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{etcd._health_port}/metrics") as response:
-        return next(int(float(line.split()[1])) for line in (await response.text()).splitlines() if line.startswith("etcd_debugging_mvcc_watcher_total"))
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{etcd._health_port}/metrics") as response,
+    ):
+        return next(
+            int(float(line.split()[1]))
+            for line in (await response.text()).splitlines()
+            if line.startswith("etcd_debugging_mvcc_watcher_total")
+        )
 
 
 async def fallen_to(etcd: EtcdServer, count: int) -> None:
@@ -68,7 +89,15 @@ class ServedApi:
 async def api_process(settings: Settings) -> ServedApi:
     """An API in a process of its own."""
     environ = environment(replace(settings, log_format="text")) | {"BABYGUN_API_PORT": "0"}
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "babygun", "api", env=environ, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "babygun",
+        "api",
+        env=environ,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
     assert process.stderr is not None
     async with asyncio.timeout(20):
         async for line in process.stderr:

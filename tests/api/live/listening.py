@@ -71,9 +71,18 @@ class Stream:
                 pass
             return event
 
-    async def email(self, email_id: str, wanted: Callable[[Any], bool] = lambda _: True, within: float = 10.0) -> Any:
+    async def email(
+        self, email_id: str, wanted: Callable[[Any], bool] = lambda _: True, within: float = 10.0
+    ) -> Any:
         """The first state of an e-mail that is wanted."""
-        return (await self.until(lambda heard: heard.event == "email" and heard.data["id"] == email_id and wanted(heard.data), within)).data
+        return (
+            await self.until(
+                lambda heard: (
+                    heard.event == "email" and heard.data["id"] == email_id and wanted(heard.data)
+                ),
+                within,
+            )
+        ).data
 
     async def silent(self, seconds: float = 0.5) -> None:
         """Fails where anything but the overview is heard."""
@@ -93,14 +102,32 @@ class Stream:
             return
 
     def told(self, *names: str) -> list[tuple[str, Any]]:
-        return [(heard.event, heard.data) for heard in self.events if not names or heard.event in names]
+        return [
+            (heard.event, heard.data) for heard in self.events if not names or heard.event in names
+        ]
 
 
 @asynccontextmanager
-async def listening(api: RunningApi, query: str = "", *, token: str | None = None, last_id: str = "", headers: dict[str, str] | None = None) -> AsyncIterator[Stream]:
+async def listening(
+    api: RunningApi,
+    query: str = "",
+    *,
+    token: str | None = None,
+    last_id: str = "",
+    headers: dict[str, str] | None = None,
+) -> AsyncIterator[Stream]:
     """A stream that has begun. Raises AssertionError with the answer where it is refused."""
-    sent = {"Authorization": f"Bearer {api.token if token is None else token}", **({"Last-Event-ID": last_id} if last_id else {}), **(headers or {})}
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None), read_bufsize=1 << 22) as session, session.get(f"{api.url}/events{query}", headers=sent) as response:
+    sent = {
+        "Authorization": f"Bearer {api.token if token is None else token}",
+        **({"Last-Event-ID": last_id} if last_id else {}),
+        **(headers or {}),
+    }
+    async with (
+        aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=None), read_bufsize=1 << 22
+        ) as session,
+        session.get(f"{api.url}/events{query}", headers=sent) as response,
+    ):
         assert response.status == 200, await response.text()
         assert response.headers["Content-Type"] == "text/event-stream"
         stream = Stream(response)

@@ -26,7 +26,9 @@ from tests.support.rig import Rig, rig_for
 # --- what is heard ---
 
 
-async def test_email_is_heard_from_its_acceptance_to_its_end_as_the_listing_shows_it(api: RunningApi, sending: Rig) -> None:
+async def test_email_is_heard_from_its_acceptance_to_its_end_as_the_listing_shows_it(
+    api: RunningApi, sending: Rig
+) -> None:
     async with listening(api) as heard, sending.worker():
         email_id = await api.accepted()
         last = await heard.email(email_id, lambda email: email["status"] == "complete")
@@ -46,7 +48,9 @@ async def test_claim_and_its_end_show_in_sending(api: RunningApi, store: Store) 
         assert (await heard.email(email_id))["sending"] == []
 
 
-async def test_what_is_being_sent_when_the_hub_starts_is_known(api: RunningApi, store: Store) -> None:
+async def test_what_is_being_sent_when_the_hub_starts_is_known(
+    api: RunningApi, store: Store
+) -> None:
     email_id = await api.accepted()
     await claimed(store, email_id, "main")
     async with listening(api) as heard:
@@ -61,7 +65,9 @@ async def test_what_is_being_sent_when_the_hub_starts_is_known(api: RunningApi, 
 async def test_deferral_cancel_and_retry_are_heard(api: RunningApi, sending: Rig) -> None:
     async with listening(api) as heard, sending.worker(retry_intervals=(60.0,)):
         email_id = await api.accepted(to="soft@example.org")
-        waiting = await heard.email(email_id, lambda email: email["not_before"] and not email["sending"])
+        waiting = await heard.email(
+            email_id, lambda email: email["not_before"] and not email["sending"]
+        )
         assert waiting["recipients"][0]["status"] == "deferred"
         await api.call("POST", f"/emails/{email_id}/cancel")
         await heard.email(email_id, lambda email: email["status"] == "cancelled")
@@ -78,16 +84,24 @@ async def test_changes_within_a_moment_become_one_event(api: RunningApi, store: 
         await heard.heard()
         started = time.monotonic()
         for number in range(50):
-            await store.client.put(store.keys.email(email_id), kv.value.replace(b'"Hello"', b'"Hello %d"' % number))
+            await store.client.put(
+                store.keys.email(email_id), kv.value.replace(b'"Hello"', b'"Hello %d"' % number)
+            )
         took = time.monotonic() - started
         await heard.email(email_id, lambda email: email["subject"] == "Hello 49")
         assert len(heard.told("email")) <= 2 + took / hub.COALESCE + 1
 
 
-async def test_removed_email_is_gone_for_its_owner_and_for_nobody_else(api: RunningApi, store: Store) -> None:
+async def test_removed_email_is_gone_for_its_owner_and_for_nobody_else(
+    api: RunningApi, store: Store
+) -> None:
     other, admin = await api.token_for("emails:read"), await api.token_for("admin")
     email_id = await api.accepted()
-    async with listening(api) as mine, listening(api, token=other) as others, listening(api, token=admin) as all_of_them:
+    async with (
+        listening(api) as mine,
+        listening(api, token=other) as others,
+        listening(api, token=admin) as all_of_them,
+    ):
         await store.client.delete(store.keys.email(email_id))
         for heard in (mine, all_of_them):
             event = await heard.until(lambda heard: heard.event != "overview")
@@ -97,7 +111,11 @@ async def test_removed_email_is_gone_for_its_owner_and_for_nobody_else(api: Runn
 
 async def test_client_hears_of_its_own_emails_and_an_admin_of_all(api: RunningApi) -> None:
     other, admin = await api.token_for("emails:send", "emails:read"), await api.token_for("admin")
-    async with listening(api) as mine, listening(api, token=other) as others, listening(api, token=admin) as all_of_them:
+    async with (
+        listening(api) as mine,
+        listening(api, token=other) as others,
+        listening(api, token=admin) as all_of_them,
+    ):
         ids = [await api.accepted(), await api.accepted(other)]
         assert (await mine.heard()).data["id"] == ids[0]
         assert (await others.heard()).data["id"] == ids[1]
@@ -110,7 +128,10 @@ async def test_client_hears_of_its_own_emails_and_an_admin_of_all(api: RunningAp
 async def test_listener_to_one_email_hears_of_that_alone(api: RunningApi) -> None:
     email_id, other = await api.accepted(), await api.accepted()
     admin = await api.token_for("admin")
-    async with listening(api, f"?id={email_id}") as heard, listening(api, f"?id={email_id}", token=admin) as by_admin:
+    async with (
+        listening(api, f"?id={email_id}") as heard,
+        listening(api, f"?id={email_id}", token=admin) as by_admin,
+    ):
         await api.call("POST", f"/emails/{other}/cancel")
         await api.call("POST", f"/emails/{email_id}/cancel")
         assert (await heard.heard()).data["id"] == email_id
@@ -125,7 +146,16 @@ async def test_overview_comes_every_second_to_those_who_may_see_it(api: RunningA
             started = time.monotonic()
             found = [(await heard.heard()).data for _ in range(3)]
             assert 1.5 < time.monotonic() - started < 5
-            assert set(found[0]) == {"at", "rates", "queues", "in_flight", "workers", "apis", "etcd", "problem"}
+            assert set(found[0]) == {
+                "at",
+                "rates",
+                "queues",
+                "in_flight",
+                "workers",
+                "apis",
+                "etcd",
+                "problem",
+            }
             assert {event for event, _ in heard.told()} == {"overview"}
     async with listening(api) as mine:
         with pytest.raises(TimeoutError):
@@ -137,7 +167,9 @@ async def test_overview_comes_every_second_to_those_who_may_see_it(api: RunningA
 
 async def test_bad_requests_are_told_what_is_wrong(api: RunningApi) -> None:
     (await api.call("GET", "/events", token="")).problem(401, "no-token")
-    (await api.call("GET", "/events", token=await api.token_for("emails:send"))).problem(403, "insufficient-scope")
+    (await api.call("GET", "/events", token=await api.token_for("emails:send"))).problem(
+        403, "insufficient-scope"
+    )
     (await api.call("GET", "/events?only=overview")).problem(403, "insufficient-scope")
     (await api.call("GET", "/events?only=x")).problem(422, "invalid-request", "only")
     (await api.call("GET", "/events?nonsense=1")).problem(422, "invalid-request", "nonsense")
@@ -145,12 +177,16 @@ async def test_bad_requests_are_told_what_is_wrong(api: RunningApi) -> None:
     theirs = await api.accepted(await api.token_for())
     (await api.call("GET", f"/events?id={theirs}")).problem(404, "not-found")
     admin = await api.token_for("admin")
-    (await api.call("GET", f"/events?id={theirs}&only=overview", token=admin)).problem(422, "invalid-request", "only")
+    (await api.call("GET", f"/events?id={theirs}&only=overview", token=admin)).problem(
+        422, "invalid-request", "only"
+    )
     head = await api.call("HEAD", "/events")
     assert head.status == 200 and head.headers["Content-Type"] == "text/event-stream"
 
 
-async def test_too_many_listeners_are_refused_and_places_come_free_again(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_listeners_are_refused_and_places_come_free_again(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stream, "MOST_LISTENERS", 4)
     admin = await api.token_for("admin")
     async with listening(api) as one, listening(api):
@@ -167,11 +203,23 @@ async def test_too_many_listeners_are_refused_and_places_come_free_again(api: Ru
 
 async def test_stream_ends_with_its_token(api: RunningApi, store: Store) -> None:
     client, secret = await api.client("emails:read")
-    issued = await api.call("POST", "/tokens", token="", json={"client_id": client.id, "client_secret": secret, "expires_in": 2})
+    issued = await api.call(
+        "POST",
+        "/tokens",
+        token="",
+        json={"client_id": client.id, "client_secret": secret, "expires_in": 2},
+    )
     async with listening(api, token=issued.json["token"]) as heard:
         await heard.ended(4)
     (await api.call("GET", "/events", token=issued.json["token"])).problem(401, "invalid-token")
-    revoked, deleted = [(await api.call("POST", "/tokens", token="", json={"client_id": client.id, "client_secret": secret})).json["token"] for _ in range(2)]
+    revoked, deleted = [
+        (
+            await api.call(
+                "POST", "/tokens", token="", json={"client_id": client.id, "client_secret": secret}
+            )
+        ).json["token"]
+        for _ in range(2)
+    ]
     async with listening(api, token=revoked) as heard, listening(api, token=deleted) as other:
         assert (await api.call("DELETE", "/tokens", token=revoked)).status == 204
         await heard.ended(3)
@@ -181,13 +229,21 @@ async def test_stream_ends_with_its_token(api: RunningApi, store: Store) -> None
 
 async def test_stream_ends_at_once_when_the_process_stops(start_api: StartApi) -> None:
     api = await start_api()
-    async with listening(api) as heard, listening(api, "?only=overview", token=await api.token_for("admin")) as only:
+    async with (
+        listening(api) as heard,
+        listening(api, "?only=overview", token=await api.token_for("admin")) as only,
+    ):
         api.stop.set()
         await asyncio.gather(heard.ended(1.5), only.ended(1.5))
 
 
 async def test_cookie_opens_the_stream_too(api: RunningApi) -> None:
-    async with aiohttp.ClientSession() as session, session.get(f"{api.url}/events", headers={"Cookie": f"babygun_session={api.token}"}) as response:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(
+            f"{api.url}/events", headers={"Cookie": f"babygun_session={api.token}"}
+        ) as response,
+    ):
         assert response.status == 200
         heard = Stream(response)
         email_id = await api.accepted()
@@ -197,7 +253,9 @@ async def test_cookie_opens_the_stream_too(api: RunningApi) -> None:
 # --- the hub ---
 
 
-async def test_etcd_is_watched_only_while_somebody_listens(alone: tuple[RunningApi, Store, EtcdServer]) -> None:
+async def test_etcd_is_watched_only_while_somebody_listens(
+    alone: tuple[RunningApi, Store, EtcdServer],
+) -> None:
     api, _, etcd = alone
     admin = await api.token_for("admin")
     before = await watchers(etcd)
@@ -211,18 +269,35 @@ async def test_etcd_is_watched_only_while_somebody_listens(alone: tuple[RunningA
     await fallen_to(etcd, before)
 
 
-async def test_live_stream_and_overview_need_no_more_rights_in_etcd_than_an_api_has(api_settings: Settings) -> None:
+async def test_live_stream_and_overview_need_no_more_rights_in_etcd_than_an_api_has(
+    api_settings: Settings,
+) -> None:
     async with guarded_etcd(api_settings) as guarded:
         mine = as_user(guarded, "babygun-api")
-        async with Store(as_user(guarded, "root")) as store, running(mine, store) as api, running(mine, store) as other, rig_for(as_user(guarded, "babygun-worker")) as rig:
+        async with (
+            Store(as_user(guarded, "root")) as store,
+            running(mine, store) as api,
+            running(mine, store) as other,
+            rig_for(as_user(guarded, "babygun-worker")) as rig,
+        ):
             await until_ready(api)
             await until_ready(other)
             api.token = await api.token_for("admin")
             async with rig.worker(), listening(api) as heard:
                 email_id = await api.accepted()
                 await heard.email(email_id, lambda email: email["status"] == "complete")
-                await heard.until(lambda event: event.event == "overview" and len(event.data["apis"]) == 2 and len(event.data["workers"]) == 1)
+                await heard.until(
+                    lambda event: (
+                        event.event == "overview"
+                        and len(event.data["apis"]) == 2
+                        and len(event.data["workers"]) == 1
+                    )
+                )
                 await store.client.delete(store.keys.email(email_id))
-                assert (await heard.until(lambda event: event.event == "gone")).data == {"id": email_id}
-            async with listening(other, token=api.token, last_id=next(event.id for event in heard.events if event.id)) as again:
+                assert (await heard.until(lambda event: event.event == "gone")).data == {
+                    "id": email_id
+                }
+            async with listening(
+                other, token=api.token, last_id=next(event.id for event in heard.events if event.id)
+            ) as again:
                 assert (await again.until(lambda event: event.event != "overview")).event != "reset"

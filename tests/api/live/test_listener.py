@@ -12,8 +12,16 @@ from babygun.api.live.listener import Listener
 from babygun.api.live.position import BEGINNING, Frame, Position
 
 
-def frame(email_id: str, records: int = 0, owners: int = 0, *, client_id: str = "c", size: int = 0) -> Frame:
-    return Frame(email_id, client_id, records, owners, f"event: email\ndata: {email_id}@{records}.{owners}{'x' * size}\n".encode())
+def frame(
+    email_id: str, records: int = 0, owners: int = 0, *, client_id: str = "c", size: int = 0
+) -> Frame:
+    return Frame(
+        email_id,
+        client_id,
+        records,
+        owners,
+        f"event: email\ndata: {email_id}@{records}.{owners}{'x' * size}\n".encode(),
+    )
 
 
 def listener(told: tuple[int, int] = (10, 10)) -> Listener:
@@ -63,7 +71,11 @@ def test_events_of_one_transaction_have_an_id_after_the_last_only() -> None:
     told = listener()
     for each in (frame("a", 11), frame("b", 11), frame("c", 12)):
         told.offer(each)
-    assert events(told.take(Position(12, 12))) == [("a@11.0", ""), ("b@11.0", "11"), ("c@12.0", "12")]
+    assert events(told.take(Position(12, 12))) == [
+        ("a@11.0", ""),
+        ("b@11.0", "11"),
+        ("c@12.0", "12"),
+    ]
 
 
 def test_emails_of_others_are_not_told() -> None:
@@ -76,7 +88,9 @@ def test_emails_of_others_are_not_told() -> None:
     assert [data for data, _ in events(everybody.take(Position(12, 12)))] == ["a@11.0"]
 
 
-@pytest.mark.parametrize(("emails", "size"), [(module.MOST_PENDING + 1, 0), (5, module.MOST_BYTES // 4)])
+@pytest.mark.parametrize(
+    ("emails", "size"), [(module.MOST_PENDING + 1, 0), (5, module.MOST_BYTES // 4)]
+)
 def test_too_much_that_is_pending_becomes_a_reset(emails: int, size: int) -> None:
     told = listener()
     for number in range(emails):
@@ -119,7 +133,10 @@ def test_stream_that_breaks_off_behind_any_event_goes_on_without_gap_and_double(
                     changes.setdefault(other[1], {})[kind] = at
                 seen[kind] = at
         position = Position(seen["records"], seen["owners"])
-        frames = sorted((frame(email_id, **change) for email_id, change in changes.items()), key=lambda each: each.latest)
+        frames = sorted(
+            (frame(email_id, **change) for email_id, change in changes.items()),
+            key=lambda each: each.latest,
+        )
         every += frames
         for each in frames:
             told.offer(each)

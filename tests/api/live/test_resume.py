@@ -39,7 +39,9 @@ async def test_stream_that_broke_off_goes_on_without_gap_and_double(api: Running
             assert [(await by_query.heard()).data["id"] for _ in missed] == missed
 
 
-async def test_stream_goes_on_at_another_process(api: RunningApi, start_api: StartApi, store: Store) -> None:
+async def test_stream_goes_on_at_another_process(
+    api: RunningApi, start_api: StartApi, store: Store
+) -> None:
     other = await start_api()
     email_id = await api.accepted()
     async with listening(api) as heard:
@@ -59,7 +61,9 @@ async def test_stream_goes_on_at_another_process(api: RunningApi, start_api: Sta
         assert (await again.heard()).data["id"] == last
 
 
-async def test_stream_that_goes_on_where_nothing_happened_is_silent(api: RunningApi, start_api: StartApi) -> None:
+async def test_stream_that_goes_on_where_nothing_happened_is_silent(
+    api: RunningApi, start_api: StartApi
+) -> None:
     other = await start_api()
     async with listening(api) as heard:
         await api.accepted()
@@ -80,7 +84,9 @@ async def test_id_that_is_not_ours_begins_anew(api: RunningApi, last_id: str) ->
         assert (await heard.heard()).data["id"] == email_id
 
 
-async def test_id_whose_history_is_compacted_begins_anew(alone: tuple[RunningApi, Store, EtcdServer]) -> None:
+async def test_id_whose_history_is_compacted_begins_anew(
+    alone: tuple[RunningApi, Store, EtcdServer],
+) -> None:
     api, store, etcd = alone
     before = await watchers(etcd)
     async with listening(api) as heard:
@@ -97,7 +103,9 @@ async def test_id_whose_history_is_compacted_begins_anew(alone: tuple[RunningApi
         assert (await again.heard()).data["id"] == email_id
 
 
-async def test_id_is_kept_fresh_though_nothing_is_heard(api: RunningApi, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_id_is_kept_fresh_though_nothing_is_heard(
+    api: RunningApi, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stream, "REMIND", 0.3)
     monkeypatch.setattr(mirror, "ASK_PROGRESS", 0.2)
     async with listening(api) as heard:
@@ -116,7 +124,9 @@ async def _first_id(heard: Stream) -> str:
     return heard.last_id
 
 
-async def test_comment_keeps_a_silent_stream_alive(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_comment_keeps_a_silent_stream_alive(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stream, "COMMENT", 0.5)
     monkeypatch.setattr(stream, "REMIND", 60.0)
     async with listening(api) as heard:
@@ -125,7 +135,9 @@ async def test_comment_keeps_a_silent_stream_alive(api: RunningApi, monkeypatch:
         assert heard.comments >= 1
 
 
-async def test_stream_survives_a_killed_api_process_while_mail_flows(api: RunningApi, api_settings: Settings, sending: Rig, store: Store) -> None:
+async def test_stream_survives_a_killed_api_process_while_mail_flows(
+    api: RunningApi, api_settings: Settings, sending: Rig, store: Store
+) -> None:
     """Every e-mail is heard to its end over two processes, of which the first is killed, and none of its states twice."""
     first = await api_process(api_settings)
     try:
@@ -153,7 +165,14 @@ async def test_stream_survives_a_killed_api_process_while_mail_flows(api: Runnin
                             while len(ended) < 150:
                                 event = await heard.heard(20)
                                 assert event.event == "email", event
-                                states.append((event.data["id"], event.data["status"], event.data["tries"], tuple(event.data["sending"])))
+                                states.append(
+                                    (
+                                        event.data["id"],
+                                        event.data["status"],
+                                        event.data["tries"],
+                                        tuple(event.data["sending"]),
+                                    )
+                                )
                                 if event.data["status"] == "complete":
                                     ended[event.data["id"]] = ended.get(event.data["id"], 0) + 1
                         except (EOFError, aiohttp.ClientError):

@@ -29,7 +29,9 @@ from tests.support.etcd_server import EtcdServer
 from tests.support.scraping import Scraped
 
 
-async def test_etcd_that_was_away_for_a_moment_leaves_no_gap(start_api: StartApi, settings: Settings, api: RunningApi) -> None:
+async def test_etcd_that_was_away_for_a_moment_leaves_no_gap(
+    start_api: StartApi, settings: Settings, api: RunningApi
+) -> None:
     async with proxy_to(settings.etcd_endpoints[0]) as proxy:
         far = await start_api(etcd_endpoints=(proxy.url,))
         async with listening(far, token=api.token) as heard:
@@ -54,9 +56,14 @@ async def test_listener_is_told_that_etcd_is_away(start_api: StartApi, settings:
                 await asyncio.sleep(0.05)
 
 
-async def test_compaction_that_overtakes_the_hub_begins_anew(alone: tuple[RunningApi, Store, EtcdServer]) -> None:
+async def test_compaction_that_overtakes_the_hub_begins_anew(
+    alone: tuple[RunningApi, Store, EtcdServer],
+) -> None:
     near, store, etcd = alone
-    async with proxy_to(etcd.endpoint) as proxy, running(replace(store.settings, etcd_endpoints=(proxy.url,)), store) as far:
+    async with (
+        proxy_to(etcd.endpoint) as proxy,
+        running(replace(store.settings, etcd_endpoints=(proxy.url,)), store) as far,
+    ):
         await until_ready(far)
         async with listening(far, token=near.token) as heard:
             await heard.email(await near.accepted())
@@ -66,12 +73,17 @@ async def test_compaction_that_overtakes_the_hub_begins_anew(alone: tuple[Runnin
             proxy.mend()
             event = await heard.heard(20)
             assert (event.event, event.data) == ("reset", {"reason": "compacted"})
-            assert missed in [email["id"] for email in (await far.call("GET", "/emails", token=near.token)).json["emails"]]
+            assert missed in [
+                email["id"]
+                for email in (await far.call("GET", "/emails", token=near.token)).json["emails"]
+            ]
             email_id = await near.accepted()
             assert (await heard.email(email_id))["status"] == "incomplete"
 
 
-async def test_listener_that_falls_behind_begins_anew_and_holds_up_nobody(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_listener_that_falls_behind_begins_anew_and_holds_up_nobody(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listener, "MOST_PENDING", 3)
     monkeypatch.setattr(hub, "COALESCE", 1.5)
     async with listening(api) as heard:
@@ -85,13 +97,23 @@ async def test_listener_that_falls_behind_begins_anew_and_holds_up_nobody(api: R
         assert set(ids)
 
 
-async def test_listener_that_does_not_read_is_dropped_and_another_hears_all(api: RunningApi, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_listener_that_does_not_read_is_dropped_and_another_hears_all(
+    api: RunningApi, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stream, "UNREAD", 1.0)
-    ids = [await api.accepted(to=[f"someone.with.a.long.address.{n}@example.org" for n in range(100)], send_at=(utc_now() + timedelta(hours=1)).isoformat()) for _ in range(40)]
+    ids = [
+        await api.accepted(
+            to=[f"someone.with.a.long.address.{n}@example.org" for n in range(100)],
+            send_at=(utc_now() + timedelta(hours=1)).isoformat(),
+        )
+        for _ in range(40)
+    ]
     records = {email_id: await store.client.get(store.keys.email(email_id)) for email_id in ids}
     host, port = api.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
-    writer.write(f"GET /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.token}\r\n\r\n".encode())
+    writer.write(
+        f"GET /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.token}\r\n\r\n".encode()
+    )
     assert b" 200 " in await reader.readline()
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     async with listening(api) as heard:
@@ -102,7 +124,10 @@ async def test_listener_that_does_not_read_is_dropped_and_another_hears_all(api:
                 number += 1
                 for email_id, kv in records.items():
                     assert kv is not None
-                    await store.client.put(store.keys.email(email_id), kv.value.replace(b'"Hello"', b'"Hello %d"' % number))
+                    await store.client.put(
+                        store.keys.email(email_id),
+                        kv.value.replace(b'"Hello"', b'"Hello %d"' % number),
+                    )
                 await heard.email(ids[-1], lambda email, n=number: email["subject"] == f"Hello {n}")  # type: ignore[misc]
     assert "reset" not in {event for event, _ in heard.told()}
     writer.close()
@@ -123,12 +148,17 @@ async def test_rubbish_in_etcd_is_passed_over(api: RunningApi, store: Store) -> 
         await heard.until(lambda event: event.event == "gone" and event.data["id"] == "rubbish")
 
 
-async def test_etcd_that_is_put_back_to_an_older_state_begins_anew(alone: tuple[RunningApi, Store, EtcdServer], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_etcd_that_is_put_back_to_an_older_state_begins_anew(
+    alone: tuple[RunningApi, Store, EtcdServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another etcd behind the same address, with fewer revisions: a watch would wait for its own for ever."""
     monkeypatch.setattr(mirror, "ASK_PROGRESS", 0.2)
     near, store, etcd = alone
     with EtcdServer(fsync=False) as older:
-        async with Store(replace(store.settings, etcd_endpoints=(older.endpoint,))) as other, proxy_to(etcd.endpoint) as proxy:
+        async with (
+            Store(replace(store.settings, etcd_endpoints=(older.endpoint,))) as other,
+            proxy_to(etcd.endpoint) as proxy,
+        ):
             for prefix in (store.keys.clients, store.keys.signing_keys):
                 for kv in (await store.client.range(prefix, range_end(prefix))).kvs:
                     await other.client.put(kv.key, kv.value)
@@ -149,7 +179,9 @@ async def test_etcd_that_is_put_back_to_an_older_state_begins_anew(alone: tuple[
                     await heard.email(sent.json["id"])
 
 
-async def test_etcd_too_old_to_say_how_far_a_watch_is_lets_nobody_go_on_elsewhere(api: RunningApi, start_api: StartApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_etcd_too_old_to_say_how_far_a_watch_is_lets_nobody_go_on_elsewhere(
+    api: RunningApi, start_api: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mirror, "progress_is_in_step", lambda version: False)
     other = await start_api()
     async with listening(api) as keeps_the_hub, listening(api) as heard:
@@ -164,7 +196,9 @@ async def test_etcd_too_old_to_say_how_far_a_watch_is_lets_nobody_go_on_elsewher
         assert (event.event, event.data) == ("reset", {"reason": "unknown-id"})
 
 
-async def test_gap_of_more_emails_than_a_listener_may_keep_begins_anew(api: RunningApi, start_api: StartApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_gap_of_more_emails_than_a_listener_may_keep_begins_anew(
+    api: RunningApi, start_api: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = await start_api()
     async with listening(api) as heard:
         await api.accepted()
@@ -177,11 +211,35 @@ async def test_gap_of_more_emails_than_a_listener_may_keep_begins_anew(api: Runn
         assert (event.event, event.data) == ("reset", {"reason": "fell-behind"})
 
 
-async def test_fifty_listeners_hear_a_thousand_changes_a_second_for_little(api_settings: Settings, api: RunningApi, store: Store) -> None:
+async def test_fifty_listeners_hear_a_thousand_changes_a_second_for_little(
+    api_settings: Settings, api: RunningApi, store: Store
+) -> None:
     ids = [new_email_id() for _ in range(2000)]
     now = utc_now()
-    recipient = Recipient("ann@example.org", "to", "main", "delivered", 250, "2.0.0", "Ok: queued as 4F2A91C03D", "success", 1, now)
-    record = Email("", "c", "shop@example.com", "Hello", (recipient,), {"main": QueueState(1, None, True)}, now, now, status="complete", tries=1)
+    recipient = Recipient(
+        "ann@example.org",
+        "to",
+        "main",
+        "delivered",
+        250,
+        "2.0.0",
+        "Ok: queued as 4F2A91C03D",
+        "success",
+        1,
+        now,
+    )
+    record = Email(
+        "",
+        "c",
+        "shop@example.com",
+        "Hello",
+        (recipient,),
+        {"main": QueueState(1, None, True)},
+        now,
+        now,
+        status="complete",
+        tries=1,
+    )
     admin = await api.token_for("admin")
     process = await api_process(api_settings)
     far = RunningApi(process.url, api._session, store, api.stop)
@@ -196,19 +254,29 @@ async def test_fifty_listeners_hear_a_thousand_changes_a_second_for_little(api_s
                     mine.add(line[13:49].decode())
 
     begun = [asyncio.Event() for _ in heard]
-    listeners_ = [asyncio.create_task(listen(mine, ready)) for mine, ready in zip(heard, begun, strict=True)]
+    listeners_ = [
+        asyncio.create_task(listen(mine, ready)) for mine, ready in zip(heard, begun, strict=True)
+    ]
     try:
         await asyncio.gather(*(ready.wait() for ready in begun))
         cpu, memory, started = _used(process.pid)[0], _used(process.pid)[1], time.monotonic()
         for at in range(0, 4000, 10):  # 1,000 a second, each e-mail twice
-            changes = [put(store.keys.email(email_id), codec.encode_state(msgspec.structs.replace(record, id=email_id, tries=at))) for email_id in ids[at % 2000 : at % 2000 + 10]]
+            changes = [
+                put(
+                    store.keys.email(email_id),
+                    codec.encode_state(msgspec.structs.replace(record, id=email_id, tries=at)),
+                )
+                for email_id in ids[at % 2000 : at % 2000 + 10]
+            ]
             await store.client.txn(Txn([], changes))
             await asyncio.sleep(max(0.0, started + at / 1000 - time.monotonic()))
         async with asyncio.timeout(15):
             while any(len(mine) < 2000 for mine in heard):  # noqa: ASYNC110 (another process's state)
                 await asyncio.sleep(0.05)
         used = _used(process.pid)
-        assert used[0] - cpu < 4000 * 0.001, f"{(used[0] - cpu) / 4000 * 1e6:.0f} µs a change"  # some 200 µs on an idle machine
+        assert used[0] - cpu < 4000 * 0.001, (
+            f"{(used[0] - cpu) / 4000 * 1e6:.0f} µs a change"
+        )  # some 200 µs on an idle machine
         assert used[1] - memory < 64, f"{used[1] - memory:.0f} MiB more"
     finally:
         for task in listeners_:
@@ -221,4 +289,6 @@ def _used(pid: int) -> tuple[float, float]:
     """Seconds of CPU, and MiB of memory."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), pages * os.sysconf(
+        "SC_PAGE_SIZE"
+    ) / (1 << 20)

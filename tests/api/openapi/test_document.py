@@ -41,7 +41,10 @@ def check(value: Any, schema: Any) -> None:
     """Fails where ``value`` doesn't fit a schema of the document."""
     whole = {**schema, "components": {"schemas": closed(DOCUMENT["components"]["schemas"])}}
     OAS31Validator.check_schema(whole)
-    errors = [f"{'/'.join(map(str, e.path))}: {e.message}" for e in Draft202012Validator(whole, format_checker=FormatChecker()).iter_errors(value)]
+    errors = [
+        f"{'/'.join(map(str, e.path))}: {e.message}"
+        for e in Draft202012Validator(whole, format_checker=FormatChecker()).iter_errors(value)
+    ]
     assert not errors, errors
 
 
@@ -51,15 +54,24 @@ def contents() -> list[Any]:
     for path, operations in DOCUMENT["paths"].items():
         for method, operation in operations.items():
             if "requestBody" in operation:
-                found.append((f"{method} {path}", operation["requestBody"]["content"]["application/json"]))
+                found.append(
+                    (f"{method} {path}", operation["requestBody"]["content"]["application/json"])
+                )
             for status, response in operation["responses"].items():
-                found += [(f"{method} {path} {status}", content) for content in response.get("content", {}).values()]
+                found += [
+                    (f"{method} {path} {status}", content)
+                    for content in response.get("content", {}).values()
+                ]
     return [pytest.param(content, id=name) for name, content in found]
 
 
 @pytest.mark.parametrize("content", contents())
 def test_examples_fit_their_schemas(content: dict[str, Any]) -> None:
-    examples = [content["example"]] if "example" in content else [named["value"] for named in content["examples"].values()]
+    examples = (
+        [content["example"]]
+        if "example" in content
+        else [named["value"] for named in content["examples"].values()]
+    )
     assert examples
     for example in examples:
         check(example, content["schema"])
@@ -72,7 +84,11 @@ def test_document_has_the_routes_that_are_served(settings: Settings) -> None:
         for route in resource
         if route.method != "HEAD" and resource.canonical not in (*VIEWS, FILES)
     }
-    described = {(path, method.upper()) for path, operations in DOCUMENT["paths"].items() for method in operations}
+    described = {
+        (path, method.upper())
+        for path, operations in DOCUMENT["paths"].items()
+        for method in operations
+    }
     assert described == served
 
 
@@ -91,51 +107,98 @@ def test_docs_name_every_call_and_no_other() -> None:
 def test_operation_tells_all_that_it_should(route: Any) -> None:
     operation = DOCUMENT["paths"][route.path][route.method.lower()]
     assert operation["summary"]
-    assert all(response["headers"].keys() >= {"X-Request-Id"} for response in operation["responses"].values())
+    assert all(
+        response["headers"].keys() >= {"X-Request-Id"}
+        for response in operation["responses"].values()
+    )
     if route.needs:
         assert operation["security"] == [{"token": []}, {"session": []}]
         assert {"401", "503"} <= operation["responses"].keys()
-    assert set(re.findall(r"{(\w+)}", route.path)) == {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+    assert set(re.findall(r"{(\w+)}", route.path)) == {
+        p["name"] for p in operation.get("parameters", []) if p["in"] == "path"
+    }
 
 
 async def test_real_answers_fit_the_document(api: RunningApi, store: Store) -> None:
     def schema(method: str, path: str, answer: Any) -> Any:
         response = DOCUMENT["paths"][path][method.lower()]["responses"][str(answer.status)]
         media_type = answer.headers["Content-Type"].split(";")[0]
-        for name in ("Location", "Idempotent-Replayed", "Retry-After", "WWW-Authenticate", "Set-Cookie"):
+        for name in (
+            "Location",
+            "Idempotent-Replayed",
+            "Retry-After",
+            "WWW-Authenticate",
+            "Set-Cookie",
+        ):
             assert (name in answer.headers) <= (name in response["headers"]), name
         return response["content"][media_type]["schema"]
 
-    async def checked(method: str, path: str, status: int, *, token: str | None = None, email_id: str = "", query: str = "", **arguments: Any) -> Any:
-        answer = await api.call(method, path.replace("{id}", email_id) + query, token=token, **arguments)
+    async def checked(
+        method: str,
+        path: str,
+        status: int,
+        *,
+        token: str | None = None,
+        email_id: str = "",
+        query: str = "",
+        **arguments: Any,
+    ) -> Any:
+        answer = await api.call(
+            method, path.replace("{id}", email_id) + query, token=token, **arguments
+        )
         assert answer.status == status, answer.text
         check(answer.json, schema(method, path, answer))
         return answer.json
 
     admin = await api.token_for("admin")
     client, secret = await api.client()
-    await checked("POST", "/tokens", 200, token="", json={"client_id": client.id, "client_secret": secret})
+    await checked(
+        "POST", "/tokens", 200, token="", json={"client_id": client.id, "client_secret": secret}
+    )
     await checked("POST", "/tokens", 401, token="")
     await checked("GET", "/tokens", 200)
     await checked("GET", "/tokens", 401, token="x")
     signing_in = {"json": {"client_id": client.id, "client_secret": secret}}
-    await checked("POST", "/session", 200, token="", headers={"Sec-Fetch-Site": "same-origin"}, **signing_in)
-    await checked("POST", "/session", 403, token="", headers={"Sec-Fetch-Site": "cross-site"}, **signing_in)
+    await checked(
+        "POST", "/session", 200, token="", headers={"Sec-Fetch-Site": "same-origin"}, **signing_in
+    )
+    await checked(
+        "POST", "/session", 403, token="", headers={"Sec-Fetch-Site": "cross-site"}, **signing_in
+    )
     await checked("GET", "/session", 200)
     await checked("GET", "/session", 401, token="")
-    for name, example in DOCUMENT["paths"]["/emails"]["post"]["requestBody"]["content"]["application/json"]["examples"].items():
-        email_id = (await checked("POST", "/emails", 202, json=example["value"], headers={"Idempotency-Key": name}))["id"]
-        await checked("POST", "/emails", 202, json=example["value"], headers={"Idempotency-Key": name})
+    for name, example in DOCUMENT["paths"]["/emails"]["post"]["requestBody"]["content"][
+        "application/json"
+    ]["examples"].items():
+        email_id = (
+            await checked(
+                "POST", "/emails", 202, json=example["value"], headers={"Idempotency-Key": name}
+            )
+        )["id"]
+        await checked(
+            "POST", "/emails", 202, json=example["value"], headers={"Idempotency-Key": name}
+        )
         await checked("GET", "/emails/{id}", 200, email_id=email_id)
-    good, mixed = (example["value"] for example in DOCUMENT["paths"]["/emails/batch"]["post"]["requestBody"]["content"]["application/json"]["examples"].values())
+    good, mixed = (
+        example["value"]
+        for example in DOCUMENT["paths"]["/emails/batch"]["post"]["requestBody"]["content"][
+            "application/json"
+        ]["examples"].values()
+    )
     for _ in range(2):
         await checked("POST", "/emails/batch", 202, json=good, headers={"Idempotency-Key": "batch"})
-    await checked("POST", "/emails/batch", 207, json=mixed, headers={"x-batch-validation": "permissive"})
+    await checked(
+        "POST", "/emails/batch", 207, json=mixed, headers={"x-batch-validation": "permissive"}
+    )
     await checked("POST", "/emails/batch", 422, json=mixed)
     await checked("POST", "/emails/batch", 400, json=good, headers={"x-batch-validation": "x"})
     await checked("POST", "/emails", 422, json={"sender": "x", "to": "y"})
     await checked("POST", "/emails", 400, data=b"{", headers={"Content-Type": "application/json"})
-    failed = (await checked("POST", "/emails", 202, json={"sender": "a@example.com", "to": "ann@example.org"}))["id"]
+    failed = (
+        await checked(
+            "POST", "/emails", 202, json={"sender": "a@example.com", "to": "ann@example.org"}
+        )
+    )["id"]
     await finished(store, failed, {"ann@example.org": GONE})
     for path in ("/emails/{id}", "/emails/{id}/log"):
         await checked("GET", path, 200, email_id=failed)
@@ -150,16 +213,39 @@ async def test_real_answers_fit_the_document(api: RunningApi, store: Store) -> N
     await checked("GET", "/emails", 422, query="?limit=x")
     await checked("GET", "/emails", 200, query="?status=sending")
     known = (await api.call("GET", f"/emails/{failed}")).headers["ETag"]
-    assert (await api.call("GET", f"/emails/{failed}", headers={"If-None-Match": known})).status == 304
+    assert (
+        await api.call("GET", f"/emails/{failed}", headers={"If-None-Match": known})
+    ).status == 304
     for what in ("cancel", "retry"):
         await checked("POST", f"/emails/{what}", 200, json={"ids": [failed, email_id, "x"]})
         await checked("POST", f"/emails/{what}", 422, json={"ids": []})
-    await checked("POST", "/emails", 202, json={"sender": "a@example.com", "to": "ann@example.org", "send_at": "2027-06-01T00:00:00Z"})
+    await checked(
+        "POST",
+        "/emails",
+        202,
+        json={
+            "sender": "a@example.com",
+            "to": "ann@example.org",
+            "send_at": "2027-06-01T00:00:00Z",
+        },
+    )
     await checked("GET", "/schedule", 200)
     await checked("GET", "/schedule", 422, query="?cursor=x")
     await checked("GET", "/clients", 200, token=admin)
-    made = await checked("POST", "/clients", 201, token=admin, json={"name": "x", "scopes": ["emails:read"], "rate": 1})
-    await checked("POST", "/clients", 409, token=admin, json={"name": "x", "scopes": ["emails:read"], "id": made["id"]})
+    made = await checked(
+        "POST",
+        "/clients",
+        201,
+        token=admin,
+        json={"name": "x", "scopes": ["emails:read"], "rate": 1},
+    )
+    await checked(
+        "POST",
+        "/clients",
+        409,
+        token=admin,
+        json={"name": "x", "scopes": ["emails:read"], "id": made["id"]},
+    )
     await checked("DELETE", "/clients/{id}", 404, token=admin, email_id="nobody")
     await checked("GET", "/workers", 200, token=admin)
     await checked("GET", "/workers", 403)

@@ -13,7 +13,12 @@ import pytest
 import schemathesis
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
-from schemathesis.specs.openapi.checks import content_type_conformance, response_headers_conformance, response_schema_conformance, status_code_conformance
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from babygun.api.http.route import Route
 from babygun.api.openapi.document import build_document
@@ -22,9 +27,17 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from tests.api.conftest import EMAIL, basic, running, until_ready
 
-EXAMPLES = 40  # of each operation, with good and with bad data; four times as many where there is a body
+EXAMPLES = (
+    40  # of each operation, with good and with bad data; four times as many where there is a body
+)
 SECONDS = 3.0  # for each operation and kind of data; what is not tried by then is left out
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance, response_schema_conformance]
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,13 @@ def served(api_settings: Settings) -> Iterator[Served]:
 def authorization(route: Route, served: Served) -> dict[str, str]:
     if route.operation in ("revokeToken", "signOut"):
         return {}  # once revoked, the token would be refused in every call after
-    return served.credentials if route.basic else {"Authorization": f"Bearer {served.token}"} if route.needs else {}
+    return (
+        served.credentials
+        if route.basic
+        else {"Authorization": f"Bearer {served.token}"}
+        if route.needs
+        else {}
+    )
 
 
 def make_good(case: schemathesis.Case, served: Served) -> None:
@@ -100,18 +119,28 @@ def make_good(case: schemathesis.Case, served: Served) -> None:
 RUNS = [
     pytest.param(route, mode, id=f"{route.operation}-{mode.value}")
     for route in ROUTES
-    if route.answer.media_type != "text/event-stream"  # an answer without an end: tests/api/live gives it bad input
+    if route.answer.media_type
+    != "text/event-stream"  # an answer without an end: tests/api/live gives it bad input
     for mode in GenerationMode
-    if mode.is_positive or route.body or route.parameters or route.needs  # nothing else can be wrong about a call
+    if mode.is_positive
+    or route.body
+    or route.parameters
+    or route.needs  # nothing else can be wrong about a call
 ]
 
 
 @pytest.mark.parametrize(("route", "mode"), RUNS)
-def test_calls_answer_as_described_whatever_they_are_given(served: Served, route: Route, mode: GenerationMode) -> None:
+def test_calls_answer_as_described_whatever_they_are_given(
+    served: Served, route: Route, mode: GenerationMode
+) -> None:
     document = build_document()
     examples = EXAMPLES * 4 if route.body else EXAMPLES
-    if route.operation == "sendEmails":  # each e-mail of a list takes as long to make up as a whole body of another call
-        document["paths"][route.path]["post"]["requestBody"]["content"]["application/json"]["schema"]["maxItems"] = 2
+    if (
+        route.operation == "sendEmails"
+    ):  # each e-mail of a list takes as long to make up as a whole body of another call
+        document["paths"][route.path]["post"]["requestBody"]["content"]["application/json"][
+            "schema"
+        ]["maxItems"] = 2
         examples = EXAMPLES // 2
     schema = schemathesis.openapi.from_dict(document)
     operation = schema[route.path][route.method]
@@ -119,13 +148,23 @@ def test_calls_answer_as_described_whatever_they_are_given(served: Served, route
     tried = 0
 
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
-    @hypothesis.settings(max_examples=examples, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck))
+    @hypothesis.settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
     def attempt(case: schemathesis.Case) -> None:
         nonlocal tried
         if time.monotonic() > end:
             return
         if tried % 8:  # else with the Authorization that schemathesis has made up
-            case.headers = {name: value for name, value in (case.headers or {}).items() if name.lower() != "authorization"} | authorization(route, served)
+            case.headers = {
+                name: value
+                for name, value in (case.headers or {}).items()
+                if name.lower() != "authorization"
+            } | authorization(route, served)
         if tried % 2:
             make_good(case, served)
         if route.path == "/session":

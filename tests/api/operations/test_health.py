@@ -19,28 +19,46 @@ from tests.support.rig import Rig
 DAY = timedelta(days=1)
 
 
-async def test_api_whose_certificate_has_expired_serves_and_warns(start_api: StartApi, tmp_path: Path) -> None:
+async def test_api_whose_certificate_has_expired_serves_and_warns(
+    start_api: StartApi, tmp_path: Path
+) -> None:
     pem = Authority(tmp_path / "ca").sign("api", begins=-2 * DAY, ends=-DAY)
     api = await start_api(ready=False, api_cert=str(pem.cert), api_key=str(pem.key))
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as session, session.get(api.url + "/readyz") as answer:
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as session,
+        session.get(api.url + "/readyz") as answer,
+    ):
         document = await answer.json()
     assert (answer.status, document["status"]) == (200, "ready")
-    assert document["warnings"][0].startswith(f"api_cert: the certificate {pem.cert} has expired on ")
+    assert document["warnings"][0].startswith(
+        f"api_cert: the certificate {pem.cert} has expired on "
+    )
 
 
 async def test_api_of_another_cluster_takes_nothing_until_that_is_mended(
-    start_api: StartApi, api: RunningApi, settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+    start_api: StartApi,
+    api: RunningApi,
+    settings: Settings,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(health, "START_PATIENCE", 0.2)
     monkeypatch.setattr(health, "INTERVAL", 0.1)
     await store.client.put(store.keys.cluster, b"north")
     async with proxy_to(settings.etcd_endpoints[0]) as proxy:
         proxy.cut()
-        late = await start_api(ready=False, etcd_endpoints=(proxy.url,), etcd_timeout=0.5, cluster="south")  # it can't know yet
+        late = await start_api(
+            ready=False, etcd_endpoints=(proxy.url,), etcd_timeout=0.5, cluster="south"
+        )  # it can't know yet
         (await late.send(api.token)).problem(503, "not-ready")
         proxy.mend()
         await _until_reason(late, proxy, "belongs to the cluster 'north'")
-        for method, path in (("POST", "/emails"), ("GET", "/emails"), ("POST", "/tokens"), ("DELETE", "/tokens")):
+        for method, path in (
+            ("POST", "/emails"),
+            ("GET", "/emails"),
+            ("POST", "/tokens"),
+            ("DELETE", "/tokens"),
+        ):
             (await late.call(method, path, token=api.token)).problem(503, "not-ready")
         await store.client.put(store.keys.cluster, b"south")
         await until_ready(late)
@@ -62,4 +80,8 @@ async def test_api_warns_of_workers_that_send_elsewhere(start_api: StartApi, rig
     async with rig.worker(lease_ttl=10.0) as worker:
         api = await start_api(relay_url="", relays={"main": {"url": "smtp://127.0.0.1:1"}})
         warnings = (await api.call("GET", "/readyz", token="")).json["warnings"]
-        assert len(warnings) == 1 and worker.membership.worker_id in warnings[0] and "sends queue main to another server than 127.0.0.1:1" in warnings[0]
+        assert (
+            len(warnings) == 1
+            and worker.membership.worker_id in warnings[0]
+            and "sends queue main to another server than 127.0.0.1:1" in warnings[0]
+        )

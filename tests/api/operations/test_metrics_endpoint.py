@@ -20,7 +20,10 @@ from tests.support.scraping import Scraped
 
 async def scrape(api: RunningApi) -> Scraped:
     answer = await api.call("GET", "/metrics", token="")
-    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8"), answer.text
+    assert (answer.status, answer.headers["Content-Type"]) == (
+        200,
+        "text/plain; version=0.0.4; charset=utf-8",
+    ), answer.text
     return Scraped(answer.text)
 
 
@@ -43,7 +46,12 @@ async def test_accepted_emails_and_their_recipients_are_counted_once(api: Runnin
 async def test_requests_are_counted_by_route_and_never_by_path(api: RunningApi) -> None:
     before = await scrape(api)
     email_id = await api.accepted()
-    for path, status in ((f"/emails/{email_id}", 200), ("/emails/nonsense", 404), ("/no/such/path", 404), ("/../etc/passwd", 404)):
+    for path, status in (
+        (f"/emails/{email_id}", 200),
+        ("/emails/nonsense", 404),
+        ("/no/such/path", 404),
+        ("/../etc/passwd", 404),
+    ):
         assert (await api.call("GET", path)).status == status
     assert (await api.call("DELETE", "/emails")).status == 405
     assert (await api.call("PROPFIND", "/emails")).status == 405
@@ -57,9 +65,19 @@ async def test_requests_are_counted_by_route_and_never_by_path(api: RunningApi) 
         ("_other", "_other", "405", 1),
         ("GET", "/metrics", "200", 1),
     ):
-        assert after.since(before, "babygun_http_requests_total", method=method, route=route, status=status) == count, (method, route, status)
-    assert after.since(before, "babygun_http_request_seconds_count", method="POST", route="/emails") == 1
-    assert not any(email_id in str(labels) for labels in after.labels("babygun_http_requests_total"))
+        assert (
+            after.since(
+                before, "babygun_http_requests_total", method=method, route=route, status=status
+            )
+            == count
+        ), (method, route, status)
+    assert (
+        after.since(before, "babygun_http_request_seconds_count", method="POST", route="/emails")
+        == 1
+    )
+    assert not any(
+        email_id in str(labels) for labels in after.labels("babygun_http_requests_total")
+    )
 
 
 async def test_cancelled_email_is_counted_as_ended(api: RunningApi) -> None:
@@ -68,7 +86,9 @@ async def test_cancelled_email_is_counted_as_ended(api: RunningApi) -> None:
     assert (await scrape(api)).since(before, "babygun_emails_ended_total", status="cancelled") == 1
 
 
-async def test_depths_members_and_build_are_read_from_etcd(api: RunningApi, settings: Settings) -> None:
+async def test_depths_members_and_build_are_read_from_etcd(
+    api: RunningApi, settings: Settings
+) -> None:
     await api.accepted()
     await api.accepted(send_at=(utc_now() + timedelta(hours=1)).isoformat())
     seen = await scrape(api)
@@ -80,15 +100,23 @@ async def test_depths_members_and_build_are_read_from_etcd(api: RunningApi, sett
     assert (seen.get("babygun_owned_jobs"), seen.get("babygun_workers")) == (0, 0)
     [endpoint] = settings.etcd_endpoints
     assert seen.get("babygun_etcd_member_up", endpoint=endpoint) == 1
-    assert 0 < (seen.get("babygun_etcd_db_in_use_bytes", endpoint=endpoint) or 0) <= (seen.get("babygun_etcd_db_bytes", endpoint=endpoint) or 0)
+    assert (
+        0
+        < (seen.get("babygun_etcd_db_in_use_bytes", endpoint=endpoint) or 0)
+        <= (seen.get("babygun_etcd_db_bytes", endpoint=endpoint) or 0)
+    )
     assert (seen.get("babygun_etcd_quota_bytes", endpoint=endpoint) or 0) >= 2 << 30
     assert [labels["version"] for labels in seen.labels("babygun_build_info")] == [__version__]
-    assert (seen.get("babygun_etcd_batch_transactions_count") or 0) > 0 and (seen.get("babygun_etcd_rpc_seconds_count", rpc="txn") or 0) > 0
+    assert (seen.get("babygun_etcd_batch_transactions_count") or 0) > 0 and (
+        seen.get("babygun_etcd_rpc_seconds_count", rpc="txn") or 0
+    ) > 0
     assert seen.get("babygun_claims_total", outcome="claimed") is None, "that is the worker's"
     assert seen.get("process_start_time_seconds")
 
 
-async def test_etcd_is_asked_once_for_all_who_scrape_within_some_seconds(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_etcd_is_asked_once_for_all_who_scrape_within_some_seconds(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cluster, "FRESH", 3600.0)
     await asyncio.gather(*(scrape(api) for _ in range(10)))
     await api.accepted()
@@ -98,7 +126,9 @@ async def test_etcd_is_asked_once_for_all_who_scrape_within_some_seconds(api: Ru
 
 
 @pytest.mark.parametrize("how", ["cut", "swallow_answers"])
-async def test_etcd_that_is_away_takes_its_numbers_along_and_nothing_else(start_api: StartApi, proxy: Proxy, how: str) -> None:
+async def test_etcd_that_is_away_takes_its_numbers_along_and_nothing_else(
+    start_api: StartApi, proxy: Proxy, how: str
+) -> None:
     far = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=0.5)
     await far.accepted()
     assert (await scrape(far)).get("babygun_queue_jobs", queue="default", state="ready") == 1
@@ -107,17 +137,29 @@ async def test_etcd_that_is_away_takes_its_numbers_along_and_nothing_else(start_
     seen = await scrape(far)
     assert time.monotonic() - before < 2.0
     assert seen.get("babygun_etcd_member_up", endpoint=proxy.url) == 0
-    for name in ("queue_jobs", "oldest_job_seconds", "owned_jobs", "workers", "etcd_db_bytes", "etcd_db_in_use_bytes", "etcd_quota_bytes"):
+    for name in (
+        "queue_jobs",
+        "oldest_job_seconds",
+        "owned_jobs",
+        "workers",
+        "etcd_db_bytes",
+        "etcd_db_in_use_bytes",
+        "etcd_quota_bytes",
+    ):
         assert not list(seen.labels(f"babygun_{name}")), name
     assert (seen.get("babygun_emails_accepted_total") or 0) >= 1
     proxy.mend()
     async with asyncio.timeout(10):
-        while (seen := await scrape(far)).get("babygun_queue_jobs", queue="default", state="ready") != 1:
+        while (seen := await scrape(far)).get(
+            "babygun_queue_jobs", queue="default", state="ready"
+        ) != 1:
             pass
     assert seen.get("babygun_etcd_member_up", endpoint=proxy.url) == 1
 
 
-async def test_member_that_is_down_does_not_hide_the_others(start_api: StartApi, settings: Settings) -> None:
+async def test_member_that_is_down_does_not_hide_the_others(
+    start_api: StartApi, settings: Settings
+) -> None:
     gone = "http://127.0.0.1:9"
     api = await start_api(etcd_endpoints=(*settings.etcd_endpoints, gone), etcd_timeout=0.5)
     seen = await scrape(api)
@@ -132,23 +174,49 @@ async def test_metrics_token_is_asked_for_where_it_is_set(start_api: StartApi) -
     wrong = await api.call("GET", "/metrics", token="a secret")
     wrong.problem(401, "invalid-token")
     assert wrong.headers["WWW-Authenticate"].startswith("Bearer")
-    (await api.call("GET", "/metrics")).problem(401, "invalid-token")  # a client's token is none for this
-    (await api.call("GET", "/metrics", headers={"Authorization": "Basic a secret ü"}, token="")).problem(401, "invalid-token")
+    (await api.call("GET", "/metrics")).problem(
+        401, "invalid-token"
+    )  # a client's token is none for this
+    (
+        await api.call("GET", "/metrics", headers={"Authorization": "Basic a secret ü"}, token="")
+    ).problem(401, "invalid-token")
     assert (await api.call("GET", "/metrics", token="a secret ü")).status == 200
 
 
 async def test_openmetrics_goes_to_those_who_accept_it(api: RunningApi) -> None:
-    answer = await api.call("GET", "/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"})
-    assert answer.headers["Content-Type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    assert answer.text.endswith("# EOF\n") and "babygun_workers" in {family.name for family in parse_openmetrics(answer.text)}
+    answer = await api.call(
+        "GET",
+        "/metrics",
+        headers={
+            "Accept": "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+        },
+    )
+    assert (
+        answer.headers["Content-Type"]
+        == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    )
+    assert answer.text.endswith("# EOF\n") and "babygun_workers" in {
+        family.name for family in parse_openmetrics(answer.text)
+    }
     for accept in ("application/openmetrics-text;q=0", "text/html", "nonsense;;=,", "*/*"):
-        assert (await api.call("GET", "/metrics", headers={"Accept": accept})).headers["Content-Type"].startswith("text/plain")
+        assert (
+            (await api.call("GET", "/metrics", headers={"Accept": accept}))
+            .headers["Content-Type"]
+            .startswith("text/plain")
+        )
 
 
 async def test_head_of_metrics_has_the_headers_and_no_body(api: RunningApi) -> None:
     answer = await api.call("HEAD", "/metrics", token="")
-    assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/plain") and not answer.text
-    assert answer.headers["Cache-Control"] == "no-store" and int(answer.headers["Content-Length"]) > 1000
+    assert (
+        answer.status == 200
+        and answer.headers["Content-Type"].startswith("text/plain")
+        and not answer.text
+    )
+    assert (
+        answer.headers["Cache-Control"] == "no-store"
+        and int(answer.headers["Content-Length"]) > 1000
+    )
 
 
 async def test_malformed_request_is_counted(api: RunningApi) -> None:
@@ -158,4 +226,6 @@ async def test_malformed_request_is_counted(api: RunningApi) -> None:
     writer.write(b"nonsense\r\n\r\n")
     assert b" 400 " in await reader.readline()
     writer.close()
-    assert (await scrape(api)).since(before, "babygun_http_requests_total", method="_other", route="_other", status="400") == 1
+    assert (await scrape(api)).since(
+        before, "babygun_http_requests_total", method="_other", route="_other", status="400"
+    ) == 1

@@ -31,7 +31,15 @@ from tests.support.smtp_server import MisbehavingServer
 def api_settings(settings: Settings, smtp: MisbehavingServer) -> Settings:
     relays = {"main": {"url": smtp.url}}
     return replace(
-        settings, api_host="127.0.0.1", api_port=0, relays=relays, etcd_timeout=2.0, drain_timeout=2.0, lease_ttl=2.0, retry_intervals=(60.0,), smtp_hostname="babygun.test"
+        settings,
+        api_host="127.0.0.1",
+        api_port=0,
+        relays=relays,
+        etcd_timeout=2.0,
+        drain_timeout=2.0,
+        lease_ttl=2.0,
+        retry_intervals=(60.0,),
+        smtp_hostname="babygun.test",
     )
 
 
@@ -46,7 +54,9 @@ async def sending(api_settings: Settings) -> AsyncIterator[Rig]:
         yield rig
 
 
-async def seen(api: RunningApi, wanted: Callable[[Any], Any], token: str, within: float = 15.0) -> Any:
+async def seen(
+    api: RunningApi, wanted: Callable[[Any], Any], token: str, within: float = 15.0
+) -> Any:
     """The first overview for which ``wanted`` holds."""
     async with asyncio.timeout(within):
         while True:
@@ -68,30 +78,62 @@ async def test_overview_of_nothing_has_every_part(api: RunningApi, settings: Set
     token = await api.token_for("admin")
     found = await seen(api, lambda o: o["apis"], token)
     assert found["rates"] == {"accepted": 0, "delivered": 0, "deferred": 0, "failed": 0}
-    assert found["queues"] == [{"queue": "main", "ready": 0, "waiting": 0, "oldest_ready_seconds": 0, "overdue_seconds": 0}]
+    assert found["queues"] == [
+        {"queue": "main", "ready": 0, "waiting": 0, "oldest_ready_seconds": 0, "overdue_seconds": 0}
+    ]
     assert (found["in_flight"], found["workers"], found["problem"]) == (0, [], None)
     [me] = found["apis"]
     assert me["pid"] == os.getpid() and me["accepted"] == 0 and 0 <= me["heartbeat_age"] < 2
     [member] = found["etcd"]["members"]
-    assert (member["endpoint"], member["ok"], member["leader"], member["problem"]) == (settings.etcd_endpoints[0], True, True, None)
+    assert (member["endpoint"], member["ok"], member["leader"], member["problem"]) == (
+        settings.etcd_endpoints[0],
+        True,
+        True,
+        None,
+    )
     assert 0 < member["db_in_use_bytes"] <= member["db_bytes"] < member["quota_bytes"]
     assert found["etcd"]["alarms"] == []
     assert found["history"]["step"] == STEP
 
 
-async def test_what_is_accepted_delivered_deferred_and_failed_shows_as_rates(api: RunningApi, sending: Rig) -> None:
+async def test_what_is_accepted_delivered_deferred_and_failed_shows_as_rates(
+    api: RunningApi, sending: Rig
+) -> None:
     token = await api.token_for("admin")
     async with sending.worker():
         await seen(api, lambda o: o["workers"] and o["apis"], token)
-        batch = await api.call("POST", "/emails/batch", json=[EMAIL | {"to": ["ann@example.org", f"hard{n}@example.org"]} for n in range(5)])
+        batch = await api.call(
+            "POST",
+            "/emails/batch",
+            json=[EMAIL | {"to": ["ann@example.org", f"hard{n}@example.org"]} for n in range(5)],
+        )
         ids = [result["id"] for result in batch.json["results"]]
         await sending.ended(*ids)
         await api.accepted(to="soft@example.org")
         counted = {"delivered": 5, "failed": 5, "deferred": 1}
-        found = await seen(api, lambda o: o["workers"] and all(o["workers"][0][name] == count for name, count in counted.items()), token)
+        found = await seen(
+            api,
+            lambda o: (
+                o["workers"]
+                and all(o["workers"][0][name] == count for name, count in counted.items())
+            ),
+            token,
+        )
         assert 0 <= found["workers"][0]["heartbeat_age"] < 2
-        found = await seen(api, lambda o: o["apis"][0]["accepted"] == 6 and sum(o["history"]["accepted"]) > 0, token)
-        found = await seen(api, lambda o: abs(sum(o["history"]["accepted"]) * STEP - 6) < 0.1 and abs(sum(o["history"]["deferred"]) * STEP - 1) < 0.1, token, 25.0)
+        found = await seen(
+            api,
+            lambda o: o["apis"][0]["accepted"] == 6 and sum(o["history"]["accepted"]) > 0,
+            token,
+        )
+        found = await seen(
+            api,
+            lambda o: (
+                abs(sum(o["history"]["accepted"]) * STEP - 6) < 0.1
+                and abs(sum(o["history"]["deferred"]) * STEP - 1) < 0.1
+            ),
+            token,
+            25.0,
+        )
         for name, count in counted.items():
             assert sum(found["history"][name]) * STEP == pytest.approx(count, abs=0.1)
         assert found["queues"][0]["waiting"] == 1
@@ -103,28 +145,43 @@ async def test_current_rates_follow_the_counters(api: RunningApi, sending: Rig) 
         await seen(api, lambda o: o["workers"] and o["apis"], token)
         for _ in range(20):
             await api.accepted()
-        found = await seen(api, lambda o: o["rates"]["accepted"] > 0 and o["rates"]["delivered"] > 0, token)
+        found = await seen(
+            api, lambda o: o["rates"]["accepted"] > 0 and o["rates"]["delivered"] > 0, token
+        )
         assert found["rates"]["accepted"] <= 20 and found["rates"]["failed"] == 0
         await seen(api, lambda o: o["rates"]["accepted"] == o["rates"]["delivered"] == 0, token)
 
 
-async def test_worker_that_stops_has_told_its_last_result(api: RunningApi, sending: Rig, store: Store) -> None:
+async def test_worker_that_stops_has_told_its_last_result(
+    api: RunningApi, sending: Rig, store: Store
+) -> None:
     token = await api.token_for("admin")
     async with sending.worker(lease_ttl=60.0):  # the next check-in is 20 s away
         await seen(api, lambda o: o["workers"], token)
         await sending.ended(await api.accepted())
-        assert (await api.call("GET", "/overview", token=token)).json["workers"][0]["delivered"] == 0
+        assert (await api.call("GET", "/overview", token=token)).json["workers"][0][
+            "delivered"
+        ] == 0
     await seen(api, lambda o: not o["workers"], token)
-    await seen(api, lambda o: sum(o["history"]["delivered"]) * STEP == pytest.approx(1, abs=0.01), token, 30.0)
+    await seen(
+        api,
+        lambda o: sum(o["history"]["delivered"]) * STEP == pytest.approx(1, abs=0.01),
+        token,
+        30.0,
+    )
 
 
-async def test_each_api_process_is_listed_and_leaves_at_its_end(api: RunningApi, start_api: StartApi) -> None:
+async def test_each_api_process_is_listed_and_leaves_at_its_end(
+    api: RunningApi, start_api: StartApi
+) -> None:
     token = await api.token_for("admin")
     other = await start_api()
     await seen(api, lambda o: len(o["apis"]) == 2, token)
     await seen(other, lambda o: len(o["apis"]) == 2, token)
     other.stop.set()
-    await seen(api, lambda o: len(o["apis"]) == 1, token, 1.0)  # at once, and not when the lease runs out
+    await seen(
+        api, lambda o: len(o["apis"]) == 1, token, 1.0
+    )  # at once, and not when the lease runs out
 
 
 async def test_queues_tell_what_waits_and_since_when(api: RunningApi) -> None:
@@ -132,15 +189,25 @@ async def test_queues_tell_what_waits_and_since_when(api: RunningApi) -> None:
     await api.accepted()
     await api.accepted(send_at=(utc_now() + timedelta(hours=1)).isoformat())
     [queue] = (await seen(api, lambda o: o["queues"][0]["ready"] == 1, token))["queues"]
-    assert queue["waiting"] == 1 and 0 <= queue["oldest_ready_seconds"] < 15 and queue["overdue_seconds"] == 0
+    assert (
+        queue["waiting"] == 1
+        and 0 <= queue["oldest_ready_seconds"] < 15
+        and queue["overdue_seconds"] == 0
+    )
 
 
 @pytest.mark.parametrize("how", ["cut", "swallow_answers"])
-async def test_overview_is_quick_and_says_so_while_etcd_is_away(start_api: StartApi, store: Store, proxy: Proxy, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_overview_is_quick_and_says_so_while_etcd_is_away(
+    start_api: StartApi, store: Store, proxy: Proxy, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(overview, "_OWING", 1.0)
-    client, secret = await create_client(store, name="early", scopes=("admin",))  # so the API knows it from its start, and needs no etcd to let it in
+    client, secret = await create_client(
+        store, name="early", scopes=("admin",)
+    )  # so the API knows it from its start, and needs no etcd to let it in
     api = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=5.0)
-    token = (await api.call("POST", "/tokens", token="", headers=basic(client.id, secret))).json["token"]
+    token = (await api.call("POST", "/tokens", token="", headers=basic(client.id, secret))).json[
+        "token"
+    ]
     await seen(api, lambda o: o["apis"] and o["queues"], token)
     getattr(proxy, how)()
     found: Any = {"problem": None}
@@ -160,16 +227,24 @@ async def test_overview_is_quick_and_says_so_while_etcd_is_away(start_api: Start
     assert found["queues"] is not None
 
 
-async def test_member_that_is_down_is_told_beside_the_others(start_api: StartApi, settings: Settings) -> None:
+async def test_member_that_is_down_is_told_beside_the_others(
+    start_api: StartApi, settings: Settings
+) -> None:
     gone = "http://127.0.0.1:9"
     api = await start_api(etcd_endpoints=(*settings.etcd_endpoints, gone), etcd_timeout=0.5)
-    found = await seen(api, lambda o: o["etcd"]["members"] and o["queues"] is not None, await api.token_for("admin"))
+    found = await seen(
+        api,
+        lambda o: o["etcd"]["members"] and o["queues"] is not None,
+        await api.token_for("admin"),
+    )
     up, down = found["etcd"]["members"]
     assert up["ok"] and up["leader"]
     assert not down["ok"] and not down["leader"] and down["db_bytes"] is None and down["problem"]
 
 
-async def test_key_that_a_person_put_there_by_hand_harms_nobody(api: RunningApi, store: Store) -> None:
+async def test_key_that_a_person_put_there_by_hand_harms_nobody(
+    api: RunningApi, store: Store
+) -> None:
     token = await api.token_for("admin")
     await store.client.put(store.keys.api("rubbish"), b"{")
     await store.client.put(store.keys.worker("rubbish"), b"\xff")
@@ -184,7 +259,9 @@ async def test_overview_of_an_etcd_that_is_full_tells_of_its_alarm(api_settings:
             await until_ready(api)
             token = await api.token_for("admin")
             with pytest.raises(OutOfSpace):
-                for number in itertools.count():  # etcd learns of its size with a commit, ten times a second
+                for (
+                    number
+                ) in itertools.count():  # etcd learns of its size with a commit, ten times a second
                     await store.client.put(f"/fill/{number}".encode(), b"x" * 1_000_000)
             found = await seen(api, lambda o: o["etcd"]["alarms"], token)
         assert found["etcd"]["alarms"] == ["NOSPACE"] and found["problem"] is None

@@ -15,31 +15,52 @@ from tests.support.paths import ROOT
 
 def test_output_comes_back_and_errors_line_by_line() -> None:
     lines: list[str] = []
-    printed = run_shown([sys.executable, "-c", "import sys; print('out'); sys.stderr.write('one\\ntwo')"], env=os.environ, silence=30, line=lines.append)
+    printed = run_shown(
+        [sys.executable, "-c", "import sys; print('out'); sys.stderr.write('one\\ntwo')"],
+        env=os.environ,
+        silence=30,
+        line=lines.append,
+    )
     assert printed == "out\n"
     assert lines == ["one", "two"]
 
 
 def test_failure_carries_what_was_said() -> None:
     with pytest.raises(BuildFailed, match="the reason"):
-        run_shown([sys.executable, "-c", "import sys; sys.exit('the reason')"], env=os.environ, silence=30)
+        run_shown(
+            [sys.executable, "-c", "import sys; sys.exit('the reason')"], env=os.environ, silence=30
+        )
     with pytest.raises(BuildFailed, match="No such file"):
         run_shown(["/no/such/program"], env=os.environ, silence=30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_build_that_is_told_to_stop_leaves_no_folder_and_no_process_behind(tmp_path: Path, number: int) -> None:
+def test_build_that_is_told_to_stop_leaves_no_folder_and_no_process_behind(
+    tmp_path: Path, number: int
+) -> None:
     programs, told = tmp_path / "bin", tmp_path / "told"
     programs.mkdir()
     os.mkfifo(told)
     go = programs / "go"  # takes all but the step that downloads, which hangs
-    go.write_text(f"#!/bin/sh\ncase \"$1 $2\" in 'list -deps') echo $$ > {told}; exec sleep 60;; esac\n")
+    go.write_text(
+        f"#!/bin/sh\ncase \"$1 $2\" in 'list -deps') echo $$ > {told}; exec sleep 60;; esac\n"
+    )
     go.chmod(0o755)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("BABYGUN_")}
-    environ |= {"PATH": f"{programs}:/usr/bin:/bin", "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environ |= {
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "XDG_CACHE_HOME": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+    }
     if find_etcd(environ):
         pytest.skip("there is an etcd in /usr/bin, so none would be built")
-    with subprocess.Popen([sys.executable, "-m", "babygun.dev.etcd.build"], env=environ, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "babygun.dev.etcd.build"],
+        env=environ,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
         try:
             pid = int(told.read_text())
             assert list((tmp_path / "babygun").glob("build-*"))
@@ -55,9 +76,7 @@ def test_build_that_is_told_to_stop_leaves_no_folder_and_no_process_behind(tmp_p
 
 def test_silence_ends_the_command_and_what_it_started(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    script = (
-        f"import subprocess, sys; p = subprocess.Popen(['sleep', '60']); open({str(pid_file)!r}, 'w').write(str(p.pid)); sys.stderr.write('here\\n'); sys.stderr.flush(); p.wait()"
-    )
+    script = f"import subprocess, sys; p = subprocess.Popen(['sleep', '60']); open({str(pid_file)!r}, 'w').write(str(p.pid)); sys.stderr.write('here\\n'); sys.stderr.flush(); p.wait()"
     with pytest.raises(BuildFailed, match="nothing more came"):
         run_shown([sys.executable, "-c", script], env=os.environ, silence=1.0)
     until_gone(int(pid_file.read_text()))

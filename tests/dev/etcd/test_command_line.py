@@ -26,13 +26,17 @@ def test_member_of_a_cluster_knows_the_others_and_keeps_the_time_of_leases() -> 
     binary = find_etcd()
     if binary is None:
         pytest.skip("no etcd to test with: run `make install`")
-    command = EmbeddedEtcd(binary, Path("/data"), 2379, 2400, name="a", cluster={"a": 2400, "b": 2401}, token="t").command()
+    command = EmbeddedEtcd(
+        binary, Path("/data"), 2379, 2400, name="a", cluster={"a": 2400, "b": 2401}, token="t"
+    ).command()
     assert "--initial-cluster=a=http://127.0.0.1:2400,b=http://127.0.0.1:2401" in command
     assert "--name=a" in command and "--initial-cluster-token=t" in command
     assert any("checkpoint" in flag.lower() for flag in command)
 
 
-@pytest.mark.parametrize("known", ["--snapshot-catchup-entries=100", "--experimental-snapshot-catchup-entries=100", ""])
+@pytest.mark.parametrize(
+    "known", ["--snapshot-catchup-entries=100", "--experimental-snapshot-catchup-entries=100", ""]
+)
 def test_flag_that_this_etcd_does_not_know_is_left_out(tmp_path: Path, known: str) -> None:
     program = tmp_path / "etcd"
     program.write_text(f"#!/bin/sh\n[ \"$1\" = '{known}' ]\n")
@@ -42,15 +46,31 @@ def test_flag_that_this_etcd_does_not_know_is_left_out(tmp_path: Path, known: st
 
 
 def test_etcds_own_variables_do_not_reach_it() -> None:
-    given = {"PATH": "/bin", "ETCD_NAME": "mine", "ETCDCTL_API": "3", "BABYGUN_CLIENT_SECRET": "s", "GOGC": "100", "GOMEMLIMIT": "off"}
+    given = {
+        "PATH": "/bin",
+        "ETCD_NAME": "mine",
+        "ETCDCTL_API": "3",
+        "BABYGUN_CLIENT_SECRET": "s",
+        "GOGC": "100",
+        "GOMEMLIMIT": "off",
+    }
     binary = EtcdBinary(Path("/no/etcd"), "3.6.16", "cache")
-    assert embedded(binary).environment(given) == {"PATH": "/bin", "GOGC": "100", "GOMEMLIMIT": "off"}
+    assert embedded(binary).environment(given) == {
+        "PATH": "/bin",
+        "GOGC": "100",
+        "GOMEMLIMIT": "off",
+    }
     alone = embedded(binary).environment({})
     assert alone["GOGC"] == "400" and int(alone["GOMEMLIMIT"]) >= 64 << 20
 
 
 def test_log_lines_are_readable_in_an_error() -> None:
     assert readable('{"level":"info","msg":"started"}') == ""
-    assert readable('{"level":"fatal","msg":"discovery failed","error":"listen tcp: address already in use"}') == "fatal: discovery failed: listen tcp: address already in use"
+    assert (
+        readable(
+            '{"level":"fatal","msg":"discovery failed","error":"listen tcp: address already in use"}'
+        )
+        == "fatal: discovery failed: listen tcp: address already in use"
+    )
     assert readable("panic: no such thing") == "panic: no such thing"
     assert readable("[1, 2]") == "[1, 2]"

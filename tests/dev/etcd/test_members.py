@@ -36,13 +36,22 @@ def test_new_folder_has_one_member_where_no_number_is_asked_for(folder: DataFold
     assert EtcdCluster.of(folder, 3).size == 3
 
 
-def test_members_know_each_other_and_have_folders_and_ports_of_their_own(folder: DataFolder) -> None:
+def test_members_know_each_other_and_have_folders_and_ports_of_their_own(
+    folder: DataFolder,
+) -> None:
     cluster = EtcdCluster.of(folder, 3)
     members = cluster.members(cluster.choose_ports(Ports(silent), 0), BINARY, 8 << 30)
     assert [member.data_dir.name for member in members] == ["etcd-1", "etcd-2", "etcd-3"]
     assert len({port for member in members for port in (member.client_port, member.peer_port)}) == 6
-    assert members[0].cluster == {"babygun-1": members[0].peer_port, "babygun-2": members[1].peer_port, "babygun-3": members[2].peer_port}
-    assert members[0].token and len({(member.token, *member.cluster.values()) for member in members}) == 1
+    assert members[0].cluster == {
+        "babygun-1": members[0].peer_port,
+        "babygun-2": members[1].peer_port,
+        "babygun-3": members[2].peer_port,
+    }
+    assert (
+        members[0].token
+        and len({(member.token, *member.cluster.values()) for member in members}) == 1
+    )
 
 
 def test_peer_ports_and_number_of_members_stay_over_restarts(folder: DataFolder) -> None:
@@ -57,22 +66,42 @@ def test_clients_ports_follow_the_asked_one_and_all_must_be_free(folder: DataFol
     base = ports.lasting()
     chosen = EtcdCluster.of(folder, 3).choose_ports(Ports(silent), base)
     assert chosen.clients == (base, base + 1, base + 2)
-    with socket.create_server(("127.0.0.1", base + 2)), pytest.raises(SettingsError, match=rf"etcd's member 3 can't have port {base + 2}: something else listens.*--etcd-port"):
+    with (
+        socket.create_server(("127.0.0.1", base + 2)),
+        pytest.raises(
+            SettingsError,
+            match=rf"etcd's member 3 can't have port {base + 2}: something else listens.*--etcd-port",
+        ),
+    ):
         EtcdCluster.of(folder, 3).choose_ports(Ports(silent), base)
 
 
 def test_peer_port_that_is_busy_at_a_restart_is_told_in_a_sentence(folder: DataFolder) -> None:
     cluster = started(folder, 3)
     busy = cluster.peer_ports[1]
-    with socket.create_server(("127.0.0.1", busy)), pytest.raises(SettingsError, match=rf"etcd's member 2 needs port {busy} again.*something else listens there already"):
+    with (
+        socket.create_server(("127.0.0.1", busy)),
+        pytest.raises(
+            SettingsError,
+            match=rf"etcd's member 2 needs port {busy} again.*something else listens there already",
+        ),
+    ):
         cluster.choose_ports(Ports(silent), 0)
 
 
-@pytest.mark.parametrize(("had", "asked", "words"), [(1, 3, "has 1 member, not 3"), (3, 1, "has 3 members, not 1"), (3, 5, "has 3 members, not 5")])
-def test_other_number_of_members_is_refused_and_changes_nothing(folder: DataFolder, had: int, asked: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("had", "asked", "words"),
+    [(1, 3, "has 1 member, not 3"), (3, 1, "has 3 members, not 1"), (3, 5, "has 3 members, not 5")],
+)
+def test_other_number_of_members_is_refused_and_changes_nothing(
+    folder: DataFolder, had: int, asked: int, words: str
+) -> None:
     started(folder, had)
     before = sorted(folder.path.rglob("*"))
-    with pytest.raises(SettingsError, match=rf"{words}: leave --etcd-members out, or choose another folder with --data-dir"):
+    with pytest.raises(
+        SettingsError,
+        match=rf"{words}: leave --etcd-members out, or choose another folder with --data-dir",
+    ):
         EtcdCluster.of(folder, asked)
     assert sorted(folder.path.rglob("*")) == before
     assert EtcdCluster.of(folder, None).size == had
@@ -98,8 +127,21 @@ def test_member_whose_data_are_missing_is_not_begun_with_nothing(folder: DataFol
         EtcdCluster.of(folder, None)
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", "{", "{}", json.dumps({"peer_ports": [1, 2]}), json.dumps({"peer_ports": ["a", "b", "c"]})])
-def test_cluster_file_that_is_lost_or_broken_is_told_with_the_way_out(folder: DataFolder, text: str | None) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "[]",
+        "{",
+        "{}",
+        json.dumps({"peer_ports": [1, 2]}),
+        json.dumps({"peer_ports": ["a", "b", "c"]}),
+    ],
+)
+def test_cluster_file_that_is_lost_or_broken_is_told_with_the_way_out(
+    folder: DataFolder, text: str | None
+) -> None:
     started(folder, 3)
     file = folder.path / "etcd-cluster.json"
     if text is None:

@@ -20,14 +20,30 @@ class Running:
     def __init__(self, smtp_port: int, http_port: int, session: aiohttp.ClientSession) -> None:
         self.smtp_port, self.http_port, self.session = smtp_port, http_port, session
 
-    async def send(self, message: EmailMessage | bytes, sender: str = "a@example.com", recipients: tuple[str, ...] = ("b@example.org",)) -> str:
-        _, answer = await aiosmtplib.send(message, sender=sender, recipients=list(recipients), hostname="127.0.0.1", port=self.smtp_port, start_tls=False)
+    async def send(
+        self,
+        message: EmailMessage | bytes,
+        sender: str = "a@example.com",
+        recipients: tuple[str, ...] = ("b@example.org",),
+    ) -> str:
+        _, answer = await aiosmtplib.send(
+            message,
+            sender=sender,
+            recipients=list(recipients),
+            hostname="127.0.0.1",
+            port=self.smtp_port,
+            start_tls=False,
+        )
         return answer
 
     async def get(self, path: str) -> Any:
         async with self.session.get(f"http://127.0.0.1:{self.http_port}{path}") as answer:
             assert answer.status == 200
-            return json.loads(await answer.read()) if answer.content_type == "application/json" else await answer.read()
+            return (
+                json.loads(await answer.read())
+                if answer.content_type == "application/json"
+                else await answer.read()
+            )
 
 
 @pytest.fixture
@@ -35,7 +51,15 @@ async def mailbox() -> AsyncIterator[Running]:
     ports = Ports(print)
     smtp_port, http_port = ports.any(), ports.any()
     stop = asyncio.Event()
-    serving = asyncio.create_task(serve_until(stop, host="127.0.0.1", smtp_port=smtp_port, http_port=http_port, mailbox=Mailbox(most_messages=3, most_bytes=10_000)))
+    serving = asyncio.create_task(
+        serve_until(
+            stop,
+            host="127.0.0.1",
+            smtp_port=smtp_port,
+            http_port=http_port,
+            mailbox=Mailbox(most_messages=3, most_bytes=10_000),
+        )
+    )
     async with aiohttp.ClientSession() as session:
         running = Running(smtp_port, http_port, session)
         async with asyncio.timeout(10):
@@ -58,11 +82,18 @@ def simple(subject: str = "Hello", text: str = "It works.\n") -> EmailMessage:
 
 
 async def test_message_is_caught_with_its_envelope(mailbox: Running) -> None:
-    await mailbox.send(simple(), sender="bounce@example.com", recipients=("b@example.org", "hidden@example.org"))
+    await mailbox.send(
+        simple(), sender="bounce@example.com", recipients=("b@example.org", "hidden@example.org")
+    )
     answer = await mailbox.get("/messages")
     assert answer["total"] == 1
     [message] = answer["messages"]
-    assert (message["number"], message["sender"], message["recipients"], message["subject"]) == (1, "bounce@example.com", ["b@example.org", "hidden@example.org"], "Hello")
+    assert (message["number"], message["sender"], message["recipients"], message["subject"]) == (
+        1,
+        "bounce@example.com",
+        ["b@example.org", "hidden@example.org"],
+        "Hello",
+    )
     full = await mailbox.get("/messages/1")
     assert ["To", "b@example.org"] in full["headers"]
     assert full["text"] == "It works.\n"
@@ -73,17 +104,24 @@ async def test_message_is_caught_with_its_envelope(mailbox: Running) -> None:
 async def test_text_html_and_attachments_are_told_apart(mailbox: Running) -> None:
     message = simple(subject="Grüße 🎉", text="Schöne Grüße\n")
     message.add_alternative("<p>Schöne <b>Grüße</b></p>\n", subtype="html")
-    message.add_attachment(b"\x00\x01", maintype="application", subtype="octet-stream", filename="größe.bin")
+    message.add_attachment(
+        b"\x00\x01", maintype="application", subtype="octet-stream", filename="größe.bin"
+    )
     message.add_attachment(b"a,b\n", maintype="text", subtype="csv", filename="table.csv")
     await mailbox.send(message)
     full = await mailbox.get("/messages/1")
     assert full["subject"] == "Grüße 🎉"
     assert full["text"] == "Schöne Grüße\n"
     assert full["html"] == "<p>Schöne <b>Grüße</b></p>\n"
-    assert [(a["filename"], a["content_type"], a["size"]) for a in full["attachments"]] == [("größe.bin", "application/octet-stream", 2), ("table.csv", "text/csv", 4)]
+    assert [(a["filename"], a["content_type"], a["size"]) for a in full["attachments"]] == [
+        ("größe.bin", "application/octet-stream", 2),
+        ("table.csv", "text/csv", 4),
+    ]
 
 
-async def test_newest_come_first_and_the_oldest_go_when_there_are_too_many(mailbox: Running) -> None:
+async def test_newest_come_first_and_the_oldest_go_when_there_are_too_many(
+    mailbox: Running,
+) -> None:
     for number in range(1, 6):
         await mailbox.send(simple(f"mail {number}"))
     answer = await mailbox.get("/messages")
@@ -91,11 +129,15 @@ async def test_newest_come_first_and_the_oldest_go_when_there_are_too_many(mailb
     assert [m["subject"] for m in answer["messages"]] == ["mail 5", "mail 4", "mail 3"]
     assert (await mailbox.get("/messages/3"))["subject"] == "mail 3"
     for gone in ("2", "6", "0"):
-        async with mailbox.session.get(f"http://127.0.0.1:{mailbox.http_port}/messages/{gone}") as missing:
+        async with mailbox.session.get(
+            f"http://127.0.0.1:{mailbox.http_port}/messages/{gone}"
+        ) as missing:
             assert missing.status == 404
 
 
-async def test_oldest_go_when_they_are_too_large_together_but_the_newest_stays(mailbox: Running) -> None:
+async def test_oldest_go_when_they_are_too_large_together_but_the_newest_stays(
+    mailbox: Running,
+) -> None:
     await mailbox.send(simple("small"))
     await mailbox.send(simple("large", "x\n" * 10_000))
     assert [m["subject"] for m in (await mailbox.get("/messages"))["messages"]] == ["large"]
@@ -127,7 +169,9 @@ async def test_offers_are_those_that_fast_clients_want(mailbox: Running) -> None
     client = aiosmtplib.SMTP(hostname="127.0.0.1", port=mailbox.smtp_port, start_tls=False)
     await client.connect()
     await client.ehlo()
-    assert all(client.supports_extension(name) for name in ("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE"))
+    assert all(
+        client.supports_extension(name) for name in ("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE")
+    )
     await client.quit()
 
 
@@ -144,16 +188,24 @@ async def test_pipelined_transactions_are_answered_in_order(mailbox: Running) ->
 
     writer.write(b"EHLO test\r\n")
     assert await codes(2) == [b"220", b"250"]
-    writer.write(b"MAIL FROM:<a@example.com> SMTPUTF8\r\nRCPT TO:<\xc3\xbc@example.org>\r\nRCPT TO:<c@example.org>\r\nDATA\r\n")
+    writer.write(
+        b"MAIL FROM:<a@example.com> SMTPUTF8\r\nRCPT TO:<\xc3\xbc@example.org>\r\nRCPT TO:<c@example.org>\r\nDATA\r\n"
+    )
     assert await codes(4) == [b"250", b"250", b"250", b"354"]
     # the content and the next transaction in one write
-    writer.write(b"Subject: one\r\n\r\n..dot\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<d@example.org>\r\nDATA\r\n")
+    writer.write(
+        b"Subject: one\r\n\r\n..dot\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<d@example.org>\r\nDATA\r\n"
+    )
     assert await codes(4) == [b"250", b"250", b"250", b"354"]
     writer.write(b"Subject: two\r\n\r\n.\r\nQUIT\r\n")
     assert await codes(2) == [b"250", b"221"]
     writer.close()
     two, one = (await mailbox.get("/messages"))["messages"]
-    assert (one["recipients"], two["sender"], two["subject"]) == (["ü@example.org", "c@example.org"], "", "two")
+    assert (one["recipients"], two["sender"], two["subject"]) == (
+        ["ü@example.org", "c@example.org"],
+        "",
+        "two",
+    )
     assert (await mailbox.get("/messages/1"))["text"].splitlines() == [".dot"]
 
 
@@ -168,14 +220,22 @@ async def test_rubbish_is_shown_and_breaks_nothing(mailbox: Running) -> None:
     ]
     for number, raw in enumerate(rubbish, 1):
         await mailbox.send(raw)
-        for path in (f"/messages/{number}", f"/messages/{number}/raw", f"/view/{number}", "/", "/messages"):
+        for path in (
+            f"/messages/{number}",
+            f"/messages/{number}/raw",
+            f"/view/{number}",
+            "/",
+            "/messages",
+        ):
             await mailbox.get(path)
 
 
 async def test_busy_port_gets_a_clear_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         busy = server.getsockname()[1]
-        with pytest.raises(SettingsError, match=rf"something listens on 127.0.0.1:{busy} already.*--smtp-port"):
+        with pytest.raises(
+            SettingsError, match=rf"something listens on 127.0.0.1:{busy} already.*--smtp-port"
+        ):
             await serve_until(asyncio.Event(), host="127.0.0.1", smtp_port=busy, http_port=0)
         with pytest.raises(SettingsError, match="--http-port"):
             await serve_until(asyncio.Event(), host="127.0.0.1", smtp_port=0, http_port=busy)

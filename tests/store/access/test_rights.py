@@ -36,7 +36,9 @@ from tests.support.paths import ROOT
 from tests.support.rig import changed, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
-KINDS = {name for name, value in vars(Keys()).items() if isinstance(value, bytes) and name != "prefix"}
+KINDS = {
+    name for name, value in vars(Keys()).items() if isinstance(value, bytes) and name != "prefix"
+}
 
 
 def test_every_kind_of_key_is_given_to_some_role_and_every_role_names_kinds_that_exist() -> None:
@@ -52,7 +54,9 @@ def test_every_kind_of_key_is_given_to_some_role_and_every_role_names_kinds_that
         ("api", set()),
     ],
 )
-def test_role_has_no_access_to_what_is_none_of_its_business(role: Role, kept_from_it: set[str]) -> None:
+def test_role_has_no_access_to_what_is_none_of_its_business(
+    role: Role, kept_from_it: set[str]
+) -> None:
     assert KINDS - set(RIGHTS[role]) == kept_from_it
 
 
@@ -62,7 +66,10 @@ def test_inspector_may_write_nothing() -> None:
 
 def test_grants_are_ranges_below_the_prefix_and_one_key() -> None:
     found = grants(Keys("/x/"), "worker")
-    assert Grant(b"/x/owners/", b"/x/owners0", "readwrite") in found and Grant(b"/x/cluster", b"", "readwrite") in found
+    assert (
+        Grant(b"/x/owners/", b"/x/owners0", "readwrite") in found
+        and Grant(b"/x/cluster", b"", "readwrite") in found
+    )
     assert all(grant.start.startswith(b"/x/") for grant in found)
 
 
@@ -70,7 +77,16 @@ def test_grants_are_ranges_below_the_prefix_and_one_key() -> None:
 async def guarded(settings: Settings, smtp: MisbehavingServer) -> AsyncIterator[Settings]:
     """Settings for an etcd whose users have the rights of the table and no others; short waits."""
     relays = {"main": {"url": smtp.url, "max_connections": 50}}
-    short = changed(settings, relays=relays, lease_ttl=2.0, retry_intervals=(0.2, 0.2), smtp_hostname="babygun.test", reconcile_interval=0.5, api_port=0, drain_timeout=2.0)
+    short = changed(
+        settings,
+        relays=relays,
+        lease_ttl=2.0,
+        retry_intervals=(0.2, 0.2),
+        smtp_hostname="babygun.test",
+        reconcile_interval=0.5,
+        api_port=0,
+        drain_timeout=2.0,
+    )
     async with guarded_etcd(short) as found:
         yield found
 
@@ -78,7 +94,10 @@ async def guarded(settings: Settings, smtp: MisbehavingServer) -> AsyncIterator[
 @asynccontextmanager
 async def api_of(settings: Settings, *scopes: Scope) -> AsyncIterator[RunningApi]:
     """An API that is the user babygun-api, with a token."""
-    async with Store(as_user(settings, "root")) as store, running(as_user(settings, "babygun-api"), store) as api:
+    async with (
+        Store(as_user(settings, "root")) as store,
+        running(as_user(settings, "babygun-api"), store) as api,
+    ):
         await until_ready(api)
         api.token = await api.token_for(*scopes)
         yield api
@@ -88,20 +107,33 @@ async def test_api_does_all_of_its_work_with_its_rights(guarded: Settings) -> No
     async with api_of(changed(guarded, cluster="ours"), "admin") as api:
         plain = await api.accepted()
         later = await api.accepted(send_at="2027-06-01T00:00:00Z")
-        large = await api.accepted(attachments=[{"filename": "a", "content": base64.b64encode(os.urandom(2_000_000)).decode()}])
+        large = await api.accepted(
+            attachments=[
+                {"filename": "a", "content": base64.b64encode(os.urandom(2_000_000)).decode()}
+            ]
+        )
         for repeated in (False, True):
             answer = await api.send(http_headers={"Idempotency-Key": "k"})
             assert answer.status == 202 and ("Idempotent-Replayed" in answer.headers) == repeated
         for email_id in (plain, later, large):
             assert (await api.call("GET", f"/emails/{email_id}")).status == 200
             assert (await api.call("GET", f"/emails/{email_id}/log")).status == 200
-            assert (await api.call("POST", f"/emails/{email_id}/cancel")).json["status"] == "cancelled"
+            assert (await api.call("POST", f"/emails/{email_id}/cancel")).json[
+                "status"
+            ] == "cancelled"
         assert (await api.call("POST", f"/emails/{large}/retry")).json["status"] == "incomplete"
-        made = (await api.call("POST", "/clients", json={"name": "other", "scopes": ["emails:read"]})).json["id"]
+        made = (
+            await api.call("POST", "/clients", json={"name": "other", "scopes": ["emails:read"]})
+        ).json["id"]
         assert (await api.call("DELETE", f"/clients/{made}")).status == 204
         many = [await api.accepted() for _ in range(2)]
         for what in ("cancel", "retry"):
-            assert {r["status"] for r in (await api.call("POST", f"/emails/{what}", json={"ids": many})).json["results"]} == {"ok"}
+            assert {
+                r["status"]
+                for r in (await api.call("POST", f"/emails/{what}", json={"ids": many})).json[
+                    "results"
+                ]
+            } == {"ok"}
         for path in (
             "/emails",
             "/emails?status=failed",
@@ -120,20 +152,43 @@ async def test_api_does_all_of_its_work_with_its_rights(guarded: Settings) -> No
         assert (await api.call("GET", "/tokens")).status == 401
 
 
-async def test_worker_does_all_of_its_work_with_its_rights(guarded: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+async def test_worker_does_all_of_its_work_with_its_rights(
+    guarded: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     mine = changed(as_user(guarded, "babygun-worker"), cluster="ours")
-    async with rig_for(changed(as_user(guarded, "babygun-api"), retention=60.0)) as api, rig_for(mine) as rig:
+    async with (
+        rig_for(changed(as_user(guarded, "babygun-api"), retention=60.0)) as api,
+        rig_for(mine) as rig,
+    ):
         with caplog.at_level(logging.WARNING):
             async with rig.worker(contents_retention=0.0) as worker:
-                emails = [await api.send(to) for to in ("ann@example.org", "hard@example.org", "flaky-1@example.org")]
-                emails.append(await api.send("later@example.org", send_at=utc_now() + timedelta(seconds=0.3)))
+                emails = [
+                    await api.send(to)
+                    for to in ("ann@example.org", "hard@example.org", "flaky-1@example.org")
+                ]
+                emails.append(
+                    await api.send("later@example.org", send_at=utc_now() + timedelta(seconds=0.3))
+                )
                 emails.append(await api.send("big@example.org", body="x" * 2_000_000))
                 ended = await api.ended(*emails)
-                assert [email.status for email in ended] == ["complete", "failed", "complete", "complete", "complete"]
+                assert [email.status for email in ended] == [
+                    "complete",
+                    "failed",
+                    "complete",
+                    "complete",
+                    "complete",
+                ]
                 assert await rig.store.client.get(rig.store.keys.failed(emails[1]))
                 assert "deferred" in await rig.events(emails[2])
-                orphan = JobRef(await api.send("ann@example.org", send_at=utc_now() + timedelta(hours=1)), "main")
-                await rig.store.client.put(rig.store.keys.owner(orphan), codec.encode_state(Owner(worker.membership.worker_id, "a", utc_now())), worker.membership.session.lease_id)  # type: ignore[union-attr]
+                orphan = JobRef(
+                    await api.send("ann@example.org", send_at=utc_now() + timedelta(hours=1)),
+                    "main",
+                )
+                await rig.store.client.put(
+                    rig.store.keys.owner(orphan),
+                    codec.encode_state(Owner(worker.membership.worker_id, "a", utc_now())),
+                    worker.membership.session.lease_id,
+                )  # type: ignore[union-attr]
                 await rig.store.client.put(rig.store.keys.job(orphan), codec.encode_job(Job(1, 1)))
                 await rig.emptied(rig.store.keys.owners)
                 assert await worker.health.check() == Health(True)
@@ -147,12 +202,21 @@ async def test_worker_does_all_of_its_work_with_its_rights(guarded: Settings, mo
             room = shedding.Shedding(rig.store.client, rig.store.keys, fullness, compaction)
             await room.once()
             assert room.shed["contents"] and room.shed["emails"]
-        denied = [record.getMessage() for record in caplog.records if "permission" in str(getattr(record, "fields", ""))]
+        denied = [
+            record.getMessage()
+            for record in caplog.records
+            if "permission" in str(getattr(record, "fields", ""))
+        ]
         assert not denied
 
 
-async def test_compaction_that_only_root_may_ask_for_is_left_to_etcd_and_awaited(guarded: Settings) -> None:
-    async with rig_for(as_user(guarded, "babygun-worker")) as rig, rig_for(as_user(guarded, "root")) as root:
+async def test_compaction_that_only_root_may_ask_for_is_left_to_etcd_and_awaited(
+    guarded: Settings,
+) -> None:
+    async with (
+        rig_for(as_user(guarded, "babygun-worker")) as rig,
+        rig_for(as_user(guarded, "root")) as root,
+    ):
         fullness = Fullness(rig.store.client, 1 << 30)
         compaction = Compaction(rig.store.client, fullness, rig.store.keys.cluster)
         assert compaction.lead < 10
@@ -172,8 +236,14 @@ async def test_compaction_that_only_root_may_ask_for_is_left_to_etcd_and_awaited
         assert compaction.compacted == seen and compaction.lead > 100, "so long it may take again"
 
 
-async def test_worker_that_dies_is_taken_over_from_with_the_rights_of_workers(guarded: Settings) -> None:
-    async with rig_for(as_user(guarded, "babygun-api")) as api, rig_for(as_user(guarded, "babygun-worker")) as rig, rig.worker_process() as dying:
+async def test_worker_that_dies_is_taken_over_from_with_the_rights_of_workers(
+    guarded: Settings,
+) -> None:
+    async with (
+        rig_for(as_user(guarded, "babygun-api")) as api,
+        rig_for(as_user(guarded, "babygun-worker")) as rig,
+        rig.worker_process() as dying,
+    ):
         email_id = await api.send("hang@example.org")
         assert await api.owned(email_id) == dying.id
         async with rig.worker():
@@ -205,23 +275,42 @@ async def test_inspector_reads_what_happens_and_nothing_else(guarded: Settings) 
 
 @pytest.mark.parametrize(
     ("role", "kind", "right", "words"),
-    [("worker", "owners", "read", "write"), ("api", "clients", "read", "write"), ("api", "owners", None, "read"), ("worker", "cluster", "read", "write")],
+    [
+        ("worker", "owners", "read", "write"),
+        ("api", "clients", "read", "write"),
+        ("api", "owners", None, "read"),
+        ("worker", "cluster", "read", "write"),
+    ],
 )
-async def test_right_that_lacks_is_named(settings: Settings, role: Role, kind: str, right: Right | None, words: str) -> None:
+async def test_right_that_lacks_is_named(
+    settings: Settings, role: Role, kind: str, right: Right | None, words: str
+) -> None:
     keys = Keys(settings.prefix)
     given = [grant for grant in grants(keys, role) if grant.start != getattr(keys, kind)]
     if right:
-        given += [grant._replace(right=right) for grant in grants(keys, role) if grant.start == getattr(keys, kind)]
+        given += [
+            grant._replace(right=right)
+            for grant in grants(keys, role)
+            if grant.start == getattr(keys, kind)
+        ]
     with EtcdServer(fsync=False) as server:
-        await guard(server, {"someone": [Permission(start, end, how == "readwrite") for start, end, how in given]}, without_role=["idle"])
+        await guard(
+            server,
+            {"someone": [Permission(start, end, how == "readwrite") for start, end, how in given]},
+            without_role=["idle"],
+        )
         here = changed(settings, etcd_endpoints=(server.endpoint,))
         async with Store(as_user(here, "root")) as store:
             assert await missing_rights(store, role) == []
         async with Store(as_user(here, "someone")) as store:
-            assert await missing_rights(store, role) == [f"etcd user someone may not {words} {getattr(keys, kind).decode()}"]
+            assert await missing_rights(store, role) == [
+                f"etcd user someone may not {words} {getattr(keys, kind).decode()}"
+            ]
         async with Store(as_user(here, "idle")) as store:
             [sentence] = await missing_rights(store, role)
-            assert sentence.startswith(f"etcd user idle may read nothing under {settings.prefix}: it has no role")
+            assert sentence.startswith(
+                f"etcd user idle may read nothing under {settings.prefix}: it has no role"
+            )
 
 
 async def test_probe_of_rights_changes_nothing(settings: Settings) -> None:
@@ -232,7 +321,9 @@ async def test_probe_of_rights_changes_nothing(settings: Settings) -> None:
         for role in RIGHTS:
             assert await missing_rights(store, role) == []
         after = await store.client.range(store.keys.prefix, range_end(store.keys.prefix))
-        assert [(kv.key, kv.mod_revision) for kv in after.kvs] == [(kv.key, kv.mod_revision) for kv in before.kvs]
+        assert [(kv.key, kv.mod_revision) for kv in after.kvs] == [
+            (kv.key, kv.mod_revision) for kv in before.kvs
+        ]
 
 
 def test_readme_of_etcd_has_the_table_of_rights() -> None:

@@ -69,7 +69,16 @@ async def until(found: Checkup, ok: bool, within: float = 10.0) -> Health:
 @pytest.fixture
 async def guarded(settings: Settings, smtp: MisbehavingServer) -> AsyncIterator[Settings]:
     relays = {"main": {"url": smtp.url}}
-    async with guarded_etcd(changed(settings, relays=relays, lease_ttl=2.0, retry_intervals=(0.2, 0.2), smtp_hostname="babygun.test", drain_timeout=2.0)) as found:
+    async with guarded_etcd(
+        changed(
+            settings,
+            relays=relays,
+            lease_ttl=2.0,
+            retry_intervals=(0.2, 0.2),
+            smtp_hostname="babygun.test",
+            drain_timeout=2.0,
+        )
+    ) as found:
         yield found
 
 
@@ -83,32 +92,68 @@ async def test_all_is_well_where_nothing_is_wrong(rig: Rig) -> None:
 
 async def test_wrong_password_and_no_password_are_told(guarded: Settings) -> None:
     wrong = changed(guarded, etcd_user="babygun-worker", etcd_password="guessed")
-    assert await refused(wrong) == "etcd does not take the password of its user babygun-worker, or does not know that user (etcd_user, etcd_password)"
-    assert (await refused(guarded)).startswith("etcd's authentication is on: set etcd_user and etcd_password")
+    assert (
+        await refused(wrong)
+        == "etcd does not take the password of its user babygun-worker, or does not know that user (etcd_user, etcd_password)"
+    )
+    assert (await refused(guarded)).startswith(
+        "etcd's authentication is on: set etcd_user and etcd_password"
+    )
 
 
-async def test_users_certificate_is_named_where_there_is_no_user_name(settings: Settings, tmp_path: Path) -> None:
+async def test_users_certificate_is_named_where_there_is_no_user_name(
+    settings: Settings, tmp_path: Path
+) -> None:
     authority = Authority(tmp_path / "ca")
     pem, mine = authority.sign("server"), authority.sign("babygun-worker")
     with EtcdServer(tls=(pem.cert, pem.key, authority.ca), fsync=False) as server:
-        secure = changed(settings, etcd_endpoints=(server.endpoint,), etcd_ca=str(authority.ca), etcd_cert=str(mine.cert), etcd_key=str(mine.key))
+        secure = changed(
+            settings,
+            etcd_endpoints=(server.endpoint,),
+            etcd_ca=str(authority.ca),
+            etcd_cert=str(mine.cert),
+            etcd_key=str(mine.key),
+        )
         async with EtcdClient.from_settings(secure) as client:
-            await client.access("UserAdd", rpc.AuthUserAddRequest(name="babygun-worker", options=rpc.UserAddOptions(no_password=True)))
+            await client.access(
+                "UserAdd",
+                rpc.AuthUserAddRequest(
+                    name="babygun-worker", options=rpc.UserAddOptions(no_password=True)
+                ),
+            )
             async for _ in set_roles(client, {}):
                 pass
             await client.access("AuthEnable", rpc.AuthEnableRequest())
-        assert (await refused(secure)).startswith(f"etcd user babygun-worker may read nothing under {settings.prefix}: it has no role")
+        assert (await refused(secure)).startswith(
+            f"etcd user babygun-worker may read nothing under {settings.prefix}: it has no role"
+        )
 
 
-async def test_right_taken_away_stops_the_work_with_a_sentence_and_nothing_is_lost(guarded: Settings, smtp: MisbehavingServer) -> None:
+async def test_right_taken_away_stops_the_work_with_a_sentence_and_nothing_is_lost(
+    guarded: Settings, smtp: MisbehavingServer
+) -> None:
     permissions = role_permissions(guarded.prefix)
-    lesser = {name: [p._replace(write=False) if name == "babygun-worker" and p.start.endswith(b"/owners/") else p for p in held] for name, held in permissions.items()}
-    async with rig_for(as_user(guarded, "babygun-api")) as api, rig_for(as_user(guarded, "babygun-worker")) as rig, EtcdClient.from_settings(as_user(guarded, "root")) as root:
+    lesser = {
+        name: [
+            p._replace(write=False)
+            if name == "babygun-worker" and p.start.endswith(b"/owners/")
+            else p
+            for p in held
+        ]
+        for name, held in permissions.items()
+    }
+    async with (
+        rig_for(as_user(guarded, "babygun-api")) as api,
+        rig_for(as_user(guarded, "babygun-worker")) as rig,
+        EtcdClient.from_settings(as_user(guarded, "root")) as root,
+    ):
         async with rig.worker() as worker:
             async for _ in set_roles(root, lesser):
                 pass
             email_id = await api.send("ann@example.org")
-            assert (await until(worker.health, ok=False)).reasons == [f"etcd user babygun-worker may not write {guarded.prefix}owners/"]
+            assert (await until(worker.health, ok=False)).reasons == [
+                f"etcd user babygun-worker may not write {guarded.prefix}owners/"
+            ]
             assert (await api.get(email_id)).status == "incomplete"
             async for _ in set_roles(root, permissions):
                 pass
@@ -121,8 +166,12 @@ async def test_right_taken_away_stops_the_work_with_a_sentence_and_nothing_is_lo
             await Worker(rig.settings).run()
 
 
-@pytest.mark.parametrize(("version", "said", "fatal"), [("3.3.27", "too old", True), ("3.5.1", "13766", False)])
-async def test_version_of_etcd_that_will_not_do_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch, version: str, said: str, fatal: bool) -> None:
+@pytest.mark.parametrize(
+    ("version", "said", "fatal"), [("3.3.27", "too old", True), ("3.5.1", "13766", False)]
+)
+async def test_version_of_etcd_that_will_not_do_is_told(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, version: str, said: str, fatal: bool
+) -> None:
     real = EtcdClient.status
 
     async def old(self: EtcdClient) -> Any:
@@ -138,14 +187,24 @@ async def test_version_of_etcd_that_will_not_do_is_told(rig: Rig, monkeypatch: p
             assert now.ok and said in now.warnings[0]
 
 
-async def test_etcd_away_lets_the_process_start_and_is_a_reason(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_etcd_away_lets_the_process_start_and_is_a_reason(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(health, "START_PATIENCE", 0.3)
-    async with checkup(changed(settings, etcd_endpoints=("http://127.0.0.1:1",), etcd_timeout=0.5)) as found:
+    async with checkup(
+        changed(settings, etcd_endpoints=("http://127.0.0.1:1",), etcd_timeout=0.5)
+    ) as found:
         await found.require()
-        assert (await found.check()).reasons[0].startswith("etcd does not answer: no connection to etcd at http://127.0.0.1:1")
+        assert (
+            (await found.check())
+            .reasons[0]
+            .startswith("etcd does not answer: no connection to etcd at http://127.0.0.1:1")
+        )
 
 
-async def test_expired_certificate_of_etcd_is_a_reason_and_work_begins_when_it_is_renewed(settings: Settings, tmp_path: Path) -> None:
+async def test_expired_certificate_of_etcd_is_a_reason_and_work_begins_when_it_is_renewed(
+    settings: Settings, tmp_path: Path
+) -> None:
     authority = Authority(tmp_path / "ca")
     old, mine = authority.sign("server", begins=-2 * DAY, ends=-DAY), authority.sign("mine")
     server = EtcdServer(tls=(old.cert, old.key, authority.ca), fsync=False)
@@ -162,7 +221,9 @@ async def test_expired_certificate_of_etcd_is_a_reason_and_work_begins_when_it_i
         assert await asyncio.to_thread(server.answers)
         async with checkup(secure) as found:
             await found.require()
-            assert (await found.check()).reasons == [f"etcd at {server.endpoint}: its certificate has expired, by this machine's clock"]
+            assert (await found.check()).reasons == [
+                f"etcd at {server.endpoint}: its certificate has expired, by this machine's clock"
+            ]
             authority.sign("server")  # etcd reads the file anew for each connection
             assert (await until(found, ok=True)).warnings == []
     finally:
@@ -170,7 +231,13 @@ async def test_expired_certificate_of_etcd_is_a_reason_and_work_begins_when_it_i
 
 
 async def test_member_that_is_down_is_a_warning_while_another_answers(rig: Rig) -> None:
-    async with checkup(changed(rig.settings, etcd_endpoints=(*rig.settings.etcd_endpoints, "http://127.0.0.1:1"), etcd_timeout=0.5)) as found:
+    async with checkup(
+        changed(
+            rig.settings,
+            etcd_endpoints=(*rig.settings.etcd_endpoints, "http://127.0.0.1:1"),
+            etcd_timeout=0.5,
+        )
+    ) as found:
         await found.look()
         now = await found.check()
         assert (now.ok, now.warnings) == (True, ["etcd at http://127.0.0.1:1 does not answer"])
@@ -195,10 +262,18 @@ async def test_first_cluster_leaves_its_name_and_another_does_not_work_there(rig
     async with checkup(rig.settings) as nameless:
         await nameless.require()
         await nameless.look()
-        assert await nameless.check() == Health(True, [], [f"the prefix {rig.settings.prefix} belongs to the cluster 'north': set cluster to that, so that nothing is mixed"])
+        assert await nameless.check() == Health(
+            True,
+            [],
+            [
+                f"the prefix {rig.settings.prefix} belongs to the cluster 'north': set cluster to that, so that nothing is mixed"
+            ],
+        )
 
 
-async def test_worker_of_another_cluster_that_starts_while_etcd_is_away_touches_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_worker_of_another_cluster_that_starts_while_etcd_is_away_touches_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(health, "START_PATIENCE", 0.2)
     server = EtcdServer(fsync=False).start()
     try:
@@ -206,7 +281,9 @@ async def test_worker_of_another_cluster_that_starts_while_etcd_is_away_touches_
         async with rig_for(here) as own:
             await own.store.client.put(own.store.keys.cluster, b"north")
             await own.send("ann@example.org")
-            before = await own.store.client.range(own.store.keys.prefix, range_end(own.store.keys.prefix))
+            before = await own.store.client.range(
+                own.store.keys.prefix, range_end(own.store.keys.prefix)
+            )
             await asyncio.to_thread(server.kill)
             running = asyncio.create_task(Worker(changed(here, cluster="south")).run())
             await asyncio.sleep(0.5)
@@ -214,8 +291,12 @@ async def test_worker_of_another_cluster_that_starts_while_etcd_is_away_touches_
             await asyncio.to_thread(server.start)
             with pytest.raises(SettingsError, match="belongs to the cluster 'north'"):
                 await asyncio.wait_for(running, 20)
-            after = await own.store.client.range(own.store.keys.prefix, range_end(own.store.keys.prefix))
-            assert [(kv.key, kv.mod_revision) for kv in after.kvs] == [(kv.key, kv.mod_revision) for kv in before.kvs]
+            after = await own.store.client.range(
+                own.store.keys.prefix, range_end(own.store.keys.prefix)
+            )
+            assert [(kv.key, kv.mod_revision) for kv in after.kvs] == [
+                (kv.key, kv.mod_revision) for kv in before.kvs
+            ]
     finally:
         server.stop()
 
@@ -224,12 +305,22 @@ async def test_worker_of_another_cluster_that_starts_while_etcd_is_away_touches_
 
 
 async def test_workers_of_two_routings_under_one_prefix_are_told_once_each_way(
-    rig: Rig, other_smtp: MisbehavingServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    rig: Rig,
+    other_smtp: MisbehavingServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(health, "INTERVAL", 0.1)
     with caplog.at_level(logging.INFO, "babygun.health"):
-        async with rig.worker(lease_ttl=10.0) as one, rig_for(changed(rig.settings, relays={"main": {"url": other_smtp.url}})) as second, second.worker(lease_ttl=10.0) as other:
-            for mine, theirs, smtp_port in ((one, other, rig.settings), (other, one, second.settings)):
+        async with (
+            rig.worker(lease_ttl=10.0) as one,
+            rig_for(changed(rig.settings, relays={"main": {"url": other_smtp.url}})) as second,
+            second.worker(lease_ttl=10.0) as other,
+        ):
+            for mine, theirs, smtp_port in (
+                (one, other, rig.settings),
+                (other, one, second.settings),
+            ):
                 async with asyncio.timeout(5):
                     while not (warnings := (await mine.health.check()).warnings):  # noqa: ASYNC110 (its own pace)
                         await asyncio.sleep(0.05)
@@ -239,7 +330,11 @@ async def test_workers_of_two_routings_under_one_prefix_are_told_once_each_way(
                     f"as this process does: two clusters share the prefix {rig.settings.prefix}, or their settings differ"
                 ]
             await asyncio.sleep(0.4)
-    said = [record.fields["what"] for record in caplog.records if record.message == "not as it should be"]  # type: ignore[attr-defined]
+    said = [
+        record.fields["what"]
+        for record in caplog.records
+        if record.message == "not as it should be"
+    ]  # type: ignore[attr-defined]
     assert len(said) == len(set(said)) == 2
 
 
@@ -249,15 +344,39 @@ async def peers_of(rig: Rig) -> dict[str, WorkerRecord]:
     return {worker.id: worker for worker in await list_workers(rig.store)}
 
 
-def record(name: str, *, queues: dict[str, str] | None = None, checked_in: float = 0.0) -> WorkerRecord:
+def record(
+    name: str, *, queues: dict[str, str] | None = None, checked_in: float = 0.0
+) -> WorkerRecord:
     now = utc_now()
-    return WorkerRecord(name, 1, "host", "127.0.0.1", now, now + timedelta(seconds=checked_in), 1, 0, (0, 256), "1", queues=queues or {})
+    return WorkerRecord(
+        name,
+        1,
+        "host",
+        "127.0.0.1",
+        now,
+        now + timedelta(seconds=checked_in),
+        1,
+        0,
+        (0, 256),
+        "1",
+        queues=queues or {},
+    )
 
 
 def test_queues_that_only_one_side_has_are_told() -> None:
-    routes = load_routes(Settings(relays={"a": {"url": "smtp://127.0.0.1:25"}, "b": {"url": "smtp://127.0.0.1:26"}}))
+    routes = load_routes(
+        Settings(relays={"a": {"url": "smtp://127.0.0.1:25"}, "b": {"url": "smtp://127.0.0.1:26"}})
+    )
     a, b = routes.fingerprints().values()
-    found = peers.other_routing("/p/", routes, [record("same", queues={"a": a, "b": b}), record("old"), record("odd", queues={"a": a, "c": b})])
+    found = peers.other_routing(
+        "/p/",
+        routes,
+        [
+            record("same", queues={"a": a, "b": b}),
+            record("old"),
+            record("odd", queues={"a": a, "c": b}),
+        ],
+    )
     assert found == {"odd": "worker odd on host host has queue c, and this process does not; this process has queue b, and worker odd on host host does not: "
                             "two clusters share the prefix /p/, or their settings differ"}  # fmt: skip
 
@@ -266,33 +385,63 @@ def test_fingerprint_tells_servers_apart_and_nothing_of_them() -> None:
     def of(url: str) -> str:
         return load_routes(Settings(relay_url=url)).fingerprints()["default"]
 
-    assert of("smtp://user:secret@Mail.example.net:587") == of("smtp://mail.example.net:587?".rstrip("?")) != of("smtp://mail.example.net:25")
+    assert (
+        of("smtp://user:secret@Mail.example.net:587")
+        == of("smtp://mail.example.net:587?".rstrip("?"))
+        != of("smtp://mail.example.net:25")
+    )
     assert len(of("smtp://a")) == 8 and "mail" not in of("smtp://mail.example.net")
 
 
 def test_jobs_of_a_queue_that_nobody_sends_are_told() -> None:
     workers = [record("w", queues={"main": "1"})]
-    depth = Depth(jobs=Counter({("main", "ready"): 3, ("gone", "ready"): 1, ("gone", "waiting"): 1, ("empty", "ready"): 0, (OTHER, "waiting"): 4}))
-    assert peers.unsent_queues(depth, workers) == {"gone": "2 jobs of queue gone can't go: no live worker sends it, so give it its relay back"}
+    depth = Depth(
+        jobs=Counter(
+            {
+                ("main", "ready"): 3,
+                ("gone", "ready"): 1,
+                ("gone", "waiting"): 1,
+                ("empty", "ready"): 0,
+                (OTHER, "waiting"): 4,
+            }
+        )
+    )
+    assert peers.unsent_queues(depth, workers) == {
+        "gone": "2 jobs of queue gone can't go: no live worker sends it, so give it its relay back"
+    }
     assert peers.unsent_queues(depth, []) == {}, "that no worker lives is told elsewhere"
-    assert peers.unsent_queues(depth, [*workers, record("old")]) == {}, "an older worker does not tell its queues"
+    assert peers.unsent_queues(depth, [*workers, record("old")]) == {}, (
+        "an older worker does not tell its queues"
+    )
 
 
-async def test_jobs_whose_relay_was_taken_out_of_the_settings_are_a_warning(rig: Rig, other_smtp: MisbehavingServer) -> None:
-    former = changed(rig.settings, relays=rig.settings.relays | {"former": {"url": other_smtp.url, "domains": ["old.example"]}})
+async def test_jobs_whose_relay_was_taken_out_of_the_settings_are_a_warning(
+    rig: Rig, other_smtp: MisbehavingServer
+) -> None:
+    former = changed(
+        rig.settings,
+        relays=rig.settings.relays
+        | {"former": {"url": other_smtp.url, "domains": ["old.example"]}},
+    )
     former = changed(former, relays=dict(reversed(former.relays.items())))
     async with rig_for(former) as before:
         await before.send("ann@old.example")
         await before.send("ben@old.example", send_at=utc_now() + timedelta(hours=1))
     async with rig.worker(lease_ttl=10.0), checkup(rig.settings, "api") as found:
         await found.look()
-        assert (await found.check()).warnings == ["2 jobs of queue former can't go: no live worker sends it, so give it its relay back"]
+        assert (await found.check()).warnings == [
+            "2 jobs of queue former can't go: no live worker sends it, so give it its relay back"
+        ]
 
 
-async def test_certificate_renewed_under_a_running_process_asks_for_a_restart(rig: Rig, tmp_path: Path) -> None:
+async def test_certificate_renewed_under_a_running_process_asks_for_a_restart(
+    rig: Rig, tmp_path: Path
+) -> None:
     authority = Authority(tmp_path / "ca")
     pem = authority.sign("mine", ends=3 * DAY)
-    async with checkup(changed(rig.settings, etcd_cert=str(pem.cert), etcd_key=str(pem.key))) as found:
+    async with checkup(
+        changed(rig.settings, etcd_cert=str(pem.cert), etcd_key=str(pem.key))
+    ) as found:
         await found.look()
         [warning] = (await found.check()).warnings
         assert warning.startswith(f"etcd_cert: the certificate {pem.cert} expires on ")
@@ -300,23 +449,51 @@ async def test_certificate_renewed_under_a_running_process_asks_for_a_restart(ri
         authority.sign("mine")
         await found.look()
         [warning] = (await found.check()).warnings
-        assert warning.startswith("etcd_cert: this process shows a certificate that expires on ") and warning.endswith("the file holds a newer one: restart it")
-        assert Scraped(metrics.render("worker")[0].decode()).get("babygun_certificate_expiry_timestamp_seconds", use="etcd") == until, "what is shown, not what the file holds"
+        assert warning.startswith(
+            "etcd_cert: this process shows a certificate that expires on "
+        ) and warning.endswith("the file holds a newer one: restart it")
+        assert (
+            Scraped(metrics.render("worker")[0].decode()).get(
+                "babygun_certificate_expiry_timestamp_seconds", use="etcd"
+            )
+            == until
+        ), "what is shown, not what the file holds"
 
 
 # --- clocks ---
 
 
 def test_clock_of_a_worker_is_judged_by_its_check_ins() -> None:
-    found = peers.wrong_clocks([record("good"), record("ahead", checked_in=200), record("behind", checked_in=-400), record("late", checked_in=-9)], utc_now(), 10)
+    found = peers.wrong_clocks(
+        [
+            record("good"),
+            record("ahead", checked_in=200),
+            record("behind", checked_in=-400),
+            record("late", checked_in=-9),
+        ],
+        utc_now(),
+        10,
+    )
     assert set(found) == {"ahead", "behind"}
-    assert "3 min ahead of this machine's" in found["ahead"] and "7 min ago by its clock" in found["behind"]
+    assert (
+        "3 min ahead of this machine's" in found["ahead"]
+        and "7 min ago by its clock" in found["behind"]
+    )
 
 
 @pytest.mark.parametrize(
-    ("off", "words"), [(180, "3 min ahead of etcd's: scheduled e-mails, retries and the ends of tokens come that much too early"), (-180, "3 min behind etcd's")]
+    ("off", "words"),
+    [
+        (
+            180,
+            "3 min ahead of etcd's: scheduled e-mails, retries and the ends of tokens come that much too early",
+        ),
+        (-180, "3 min behind etcd's"),
+    ],
 )
-async def test_clock_off_by_minutes_is_a_warning(rig: Rig, monkeypatch: pytest.MonkeyPatch, off: float, words: str) -> None:
+async def test_clock_off_by_minutes_is_a_warning(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, off: float, words: str
+) -> None:
     import time
 
     now = time.time
@@ -327,14 +504,16 @@ async def test_clock_off_by_minutes_is_a_warning(rig: Rig, monkeypatch: pytest.M
         assert warning.startswith(f"this machine's clock is {words}")
 
 
-async def test_what_is_mended_is_told_too(rig: Rig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_mended_is_told_too(
+    rig: Rig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(health, "INTERVAL", 0.02)
     async with checkup(changed(rig.settings, cluster="north")) as found:
         await rig.store.client.put(rig.store.keys.cluster, b"south")
         with caplog.at_level(logging.INFO, "babygun.health"):
             running = asyncio.create_task(found.run())
             async with asyncio.timeout(5):
-                while not [record for record in caplog.records if record.message == "not as it should be"]:  # noqa: ASYNC110 (a log has no signal)
+                while "not as it should be" not in caplog.messages:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
                 assert not found.joined
                 await rig.store.client.delete(rig.store.keys.cluster)
@@ -353,7 +532,9 @@ async def test_etcd_that_hangs_is_told_before_who_probes_gives_up() -> None:
             server.pause()
             async with asyncio.timeout(health.ANSWER + 2):
                 verdict = await found.check()
-            assert not verdict.ok and verdict.reasons == [f"etcd does not answer within {health.ANSWER:g} s"]
+            assert not verdict.ok and verdict.reasons == [
+                f"etcd does not answer within {health.ANSWER:g} s"
+            ]
             server.resume()
             await until(found, True)
     finally:

@@ -102,7 +102,10 @@ def test_history_is_bounded_to_an_hour() -> None:
     for second in range(0, 3 * 3600, 5):
         told.tell("a", {"sent": second}, T + second)
     history = told.history(T + 3 * 3600)
-    assert history.values["sent"] == [1.0] * (POINTS - 1) + [0.0] or history.values["sent"] == [1.0] * POINTS
+    assert (
+        history.values["sent"] == [1.0] * (POINTS - 1) + [0.0]
+        or history.values["sent"] == [1.0] * POINTS
+    )
     assert history.start == T + 3 * 3600 - STEP * (POINTS + 1)
     assert len(told._steps) <= 2 * POINTS
 

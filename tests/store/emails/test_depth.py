@@ -33,7 +33,10 @@ async def write(rig: Rig, keys: list[bytes]) -> None:
 
 async def test_depth_of_nothing_is_zero_for_the_queues_asked_for(rig: Rig) -> None:
     depth = await Depths(rig.store, ["main"]).read(within())
-    assert depth.jobs == {("main", "ready"): 0, ("main", "waiting"): 0} and depth.oldest == {("main", "ready"): 0.0, ("main", "waiting"): 0.0}
+    assert depth.jobs == {("main", "ready"): 0, ("main", "waiting"): 0} and depth.oldest == {
+        ("main", "ready"): 0.0,
+        ("main", "waiting"): 0.0,
+    }
     assert (depth.owned, depth.workers) == (0, 0)
 
 
@@ -55,11 +58,25 @@ async def test_depth_tells_queues_states_and_owned_jobs_apart(two_queues: Rig) -
     assert 0 < depth.oldest["a", "ready"] < 10 and depth.oldest["b", "waiting"] == 0
 
 
-async def test_depth_of_many_queues_in_one_shard_is_exact_and_lumps_what_is_beyond_the_limit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_depth_of_many_queues_in_one_shard_is_exact_and_lumps_what_is_beyond_the_limit(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = [new_email_id()[:-2] + "7f" for _ in range(5)]
-    await write(rig, [rig.store.keys.job(JobRef(email_id, f"q{n}")) for n in range(4) for email_id in ids[: n + 1]])
+    await write(
+        rig,
+        [
+            rig.store.keys.job(JobRef(email_id, f"q{n}"))
+            for n in range(4)
+            for email_id in ids[: n + 1]
+        ],
+    )
     depth = await Depths(rig.store).read(within())
-    assert depth.jobs == {("q0", "ready"): 1, ("q1", "ready"): 2, ("q2", "ready"): 3, ("q3", "ready"): 4}
+    assert depth.jobs == {
+        ("q0", "ready"): 1,
+        ("q1", "ready"): 2,
+        ("q2", "ready"): 3,
+        ("q3", "ready"): 4,
+    }
     monkeypatch.setattr(depth_module, "MOST_QUEUES", 2)
     depth = await Depths(rig.store).read(within())
     assert depth.jobs == {("q0", "ready"): 1, ("q1", "ready"): 2, (OTHER, "ready"): 7}
@@ -68,18 +85,31 @@ async def test_depth_of_many_queues_in_one_shard_is_exact_and_lumps_what_is_beyo
 async def test_most_overdue_waiting_job_of_each_queue_is_told(rig: Rig) -> None:
     now, keys = utc_now(), rig.store.keys
     dues = {"a": (-30, -90, 60), "b": (60, 120)}
-    await write(rig, [keys.not_before(now + timedelta(seconds=s), JobRef(new_email_id(), queue)) for queue, seconds in dues.items() for s in seconds])
+    await write(
+        rig,
+        [
+            keys.not_before(now + timedelta(seconds=s), JobRef(new_email_id(), queue))
+            for queue, seconds in dues.items()
+            for s in seconds
+        ],
+    )
     depth = await Depths(rig.store).read(within())
     assert depth.jobs == {("a", "waiting"): 3, ("b", "waiting"): 2}
     assert 90 <= depth.oldest["a", "waiting"] < 100 and depth.oldest["b", "waiting"] == 0
 
 
-async def test_waiting_jobs_beyond_those_that_are_read_count_as_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_jobs_beyond_those_that_are_read_count_as_others(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(depth_module, "READ_WAITING", 20)
     monkeypatch.setattr(depth_module, "_PAGE", 10)
     soon, later = utc_now() + timedelta(hours=1), utc_now() + timedelta(hours=2)
-    await write(rig, [rig.store.keys.not_before(soon, JobRef(new_email_id(), "a")) for _ in range(15)])
-    await write(rig, [rig.store.keys.not_before(later, JobRef(new_email_id(), "b")) for _ in range(15)])
+    await write(
+        rig, [rig.store.keys.not_before(soon, JobRef(new_email_id(), "a")) for _ in range(15)]
+    )
+    await write(
+        rig, [rig.store.keys.not_before(later, JobRef(new_email_id(), "b")) for _ in range(15)]
+    )
     depth = await Depths(rig.store).read(within())
     assert depth.jobs == {("a", "waiting"): 15, ("b", "waiting"): 5, (OTHER, "waiting"): 10}
 
@@ -93,12 +123,21 @@ async def test_job_that_waited_long_counts_from_when_it_became_ready(rig: Rig) -
     await depths.read(within())
     assert await make_due(rig.store, key, JOB)
     assert (await depths.read(within())).oldest["main", "ready"] < 10
-    assert (await Depths(rig.store).read(within())).oldest["main", "ready"] >= 3600  # nothing but its id to go by
+    assert (await Depths(rig.store).read(within())).oldest[
+        "main", "ready"
+    ] >= 3600  # nothing but its id to go by
 
 
 async def test_keys_that_can_not_be_read_are_counted_and_harm_nothing(rig: Rig) -> None:
     await rig.send("ann@example.org")
-    await write(rig, [rig.store.keys.job_shard(3) + b"nonsense", rig.store.keys.jobs + b"nonsense", rig.store.keys.waiting + b"nonsense"])
+    await write(
+        rig,
+        [
+            rig.store.keys.job_shard(3) + b"nonsense",
+            rig.store.keys.jobs + b"nonsense",
+            rig.store.keys.waiting + b"nonsense",
+        ],
+    )
     depth = await Depths(rig.store).read(within())
     assert depth.jobs["main", "ready"] == 1 and depth.jobs[OTHER, "ready"] == 1
 

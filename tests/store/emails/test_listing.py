@@ -21,7 +21,13 @@ from babygun.store.keys import JobRef
 from tests.support.rig import Rig
 
 
-async def put_emails(rig: Rig, times_ms: Iterable[float], *, client_ids: tuple[str, ...] = ("client",), tags: tuple[str, ...] = ()) -> list[str]:
+async def put_emails(
+    rig: Rig,
+    times_ms: Iterable[float],
+    *,
+    client_ids: tuple[str, ...] = ("client",),
+    tags: tuple[str, ...] = (),
+) -> list[str]:
     """Records as of these times, oldest first, without going through an accept: thousands of them, quickly."""
     ops, ids = [], []
     for n, ms in enumerate(times_ms):
@@ -59,7 +65,10 @@ NOW_MS = 1_790_000_000_000.0
         pytest.param([NOW_MS + n / 10 for n in range(300)], id="ten a millisecond"),
         pytest.param([NOW_MS] * 50, id="all in one instant"),
         pytest.param([NOW_MS - 86_400_000 * n**2 for n in range(20, 0, -1)], id="over a year"),
-        pytest.param([*(NOW_MS - 9e9 + n / 5 for n in range(200)), *(NOW_MS - n for n in range(50, 0, -1))], id="two bursts, months apart"),
+        pytest.param(
+            [*(NOW_MS - 9e9 + n / 5 for n in range(200)), *(NOW_MS - n for n in range(50, 0, -1))],
+            id="two bursts, months apart",
+        ),
     ],
 )
 async def test_listing_pages_through_all_emails_newest_first(rig: Rig, times: list[float]) -> None:
@@ -75,7 +84,9 @@ async def test_listing_includes_an_email_of_a_clock_that_is_ahead(rig: Rig) -> N
     assert (await page_through(rig, 10))[0] == ids
 
 
-async def test_listing_of_a_full_store_reads_a_bounded_number_of_keys(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_listing_of_a_full_store_reads_a_bounded_number_of_keys(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await put_emails(rig, (NOW_MS - n * 3 for n in range(5000)))
     read = 0
     original = rig.store.client.range
@@ -99,7 +110,9 @@ async def test_listing_filters_by_client_status_and_tag(rig: Rig) -> None:
     tagged = await put_emails(rig, [NOW_MS], client_ids=("a",), tags=("news",))
     page = await list_emails(rig.store, limit=100, wanted=Filter(client_id="a"))
     assert [e.id for e in page.emails] == [*tagged, *sorted(theirs[::2], reverse=True)]
-    assert [e.id for e in (await list_emails(rig.store, limit=10, wanted=Filter(tag="news"))).emails] == tagged
+    assert [
+        e.id for e in (await list_emails(rig.store, limit=10, wanted=Filter(tag="news"))).emails
+    ] == tagged
     assert not (await list_emails(rig.store, limit=10, wanted=Filter(status="complete"))).emails
 
 
@@ -107,13 +120,24 @@ async def test_listing_of_failed_emails_goes_by_their_index(rig: Rig) -> None:
     lease = await rig.store.client.grant(60)
     ids = [await rig.send("ann@example.org") for _ in range(6)]
     for email_id in ids[::2]:
-        got = await claim(rig.store, JobRef(email_id, "main"), worker_id="w", lease_id=lease, attempt=email_id)
+        got = await claim(
+            rig.store, JobRef(email_id, "main"), worker_id="w", lease_id=lease, attempt=email_id
+        )
         assert got
-        result = QueueResult("main", "w", got.claimed_at, {"ann@example.org": RecipientResult("fail", "bad_mailbox", 550)})
+        result = QueueResult(
+            "main",
+            "w",
+            got.claimed_at,
+            {"ann@example.org": RecipientResult("fail", "bad_mailbox", 550)},
+        )
         await finish(rig.store, [Held(got, result)])
     first = await list_emails(rig.store, limit=2, wanted=Filter(status="failed"))
-    second = await list_emails(rig.store, limit=2, wanted=Filter(status="failed"), cursor=first.cursor)
-    assert [e.id for e in (*first.emails, *second.emails)] == sorted(ids[::2], reverse=True) and second.cursor is None
+    second = await list_emails(
+        rig.store, limit=2, wanted=Filter(status="failed"), cursor=first.cursor
+    )
+    assert [e.id for e in (*first.emails, *second.emails)] == sorted(
+        ids[::2], reverse=True
+    ) and second.cursor is None
 
 
 async def ids_of(rig: Rig, wanted: Filter, limit: int = 100) -> list[str]:
@@ -133,7 +157,9 @@ def at(ms: float) -> datetime:
 
 
 @pytest.mark.parametrize("limit", [1, 3, 100])
-async def test_listing_between_two_times_has_the_first_and_not_the_last_instant(rig: Rig, limit: int) -> None:
+async def test_listing_between_two_times_has_the_first_and_not_the_last_instant(
+    rig: Rig, limit: int
+) -> None:
     times = [NOW_MS + n * 7 for n in range(40)]
     ids = await put_emails(rig, times)
     newest = ids[::-1]
@@ -141,12 +167,23 @@ async def test_listing_between_two_times_has_the_first_and_not_the_last_instant(
     assert await ids_of(rig, Filter(after=at(times[10] + 0.001)), limit) == newest[:29]
     assert await ids_of(rig, Filter(before=at(times[10])), limit) == newest[30:]
     assert await ids_of(rig, Filter(before=at(times[10] + 0.001)), limit) == newest[29:]
-    assert await ids_of(rig, Filter(after=at(times[10]), before=at(times[20])), limit) == newest[20:30]
+    assert (
+        await ids_of(rig, Filter(after=at(times[10]), before=at(times[20])), limit) == newest[20:30]
+    )
     assert await ids_of(rig, Filter(after=at(times[20]), before=at(times[10])), limit) == []
-    assert await ids_of(rig, Filter(after=datetime(1, 1, 1, tzinfo=UTC), before=datetime(9999, 12, 31, tzinfo=UTC)), limit) == newest
+    assert (
+        await ids_of(
+            rig,
+            Filter(after=datetime(1, 1, 1, tzinfo=UTC), before=datetime(9999, 12, 31, tzinfo=UTC)),
+            limit,
+        )
+        == newest
+    )
 
 
-async def test_listing_of_an_old_hour_in_a_full_store_reads_that_hour_only(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_listing_of_an_old_hour_in_a_full_store_reads_that_hour_only(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = await put_emails(rig, (NOW_MS - n * 1000 for n in range(5000, 0, -1)))
     read = 0
     original = rig.store.client.range
@@ -158,8 +195,18 @@ async def test_listing_of_an_old_hour_in_a_full_store_reads_that_hour_only(rig: 
         return found
 
     monkeypatch.setattr(rig.store.client, "range", counting)
-    page = await list_emails(rig.store, limit=50, wanted=Filter(client_id="client", after=at(NOW_MS - 4000_000), before=at(NOW_MS - 3970_000)))
-    assert [email.id for email in page.emails] == ids[1000:1030][::-1] and page.cursor is None and read < 100
+    page = await list_emails(
+        rig.store,
+        limit=50,
+        wanted=Filter(
+            client_id="client", after=at(NOW_MS - 4000_000), before=at(NOW_MS - 3970_000)
+        ),
+    )
+    assert (
+        [email.id for email in page.emails] == ids[1000:1030][::-1]
+        and page.cursor is None
+        and read < 100
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,31 +225,44 @@ async def test_listing_of_an_old_hour_in_a_full_store_reads_that_hour_only(rig: 
         ("@BÜCHER.example", [2]),
     ],
 )
-async def test_listing_by_recipient_finds_the_address_or_the_domain(rig: Rig, wanted: str, found: list[int]) -> None:
+async def test_listing_by_recipient_finds_the_address_or_the_domain(
+    rig: Rig, wanted: str, found: list[int]
+) -> None:
     ids = [
         await rig.send("Ann@example.org"),
         await rig.send("ann@sub.example.org"),
         await rig.send("carl@bücher.example"),
         await rig.send("bob@example.org", "ann@example.org"),
     ]
-    assert await ids_of(rig, Filter(recipient=comparable(wanted))) == [ids[n] for n in reversed(found)]
+    assert await ids_of(rig, Filter(recipient=comparable(wanted))) == [
+        ids[n] for n in reversed(found)
+    ]
 
 
 def is_sending(page: listing.Page) -> dict[str, list[str]]:
     return {email.id: sorted(page.owners.get(email.id, ())) for email in page.emails}
 
 
-async def test_listing_tells_who_sends_and_finds_those_that_are_sent_or_wait(two_queues: Rig) -> None:
+async def test_listing_tells_who_sends_and_finds_those_that_are_sent_or_wait(
+    two_queues: Rig,
+) -> None:
     rig = two_queues
     lease = await rig.store.client.grant(60)
     waits, both, one, over = [await rig.send("ann@a.example", "bob@b.example") for _ in range(4)]
     later = await rig.send("ann@a.example", send_at=utc_now() + timedelta(hours=1))
 
     async def take(email_id: str, queue: str) -> Held:
-        got = await claim(rig.store, JobRef(email_id, queue), worker_id="w", lease_id=lease, attempt="a")
+        got = await claim(
+            rig.store, JobRef(email_id, queue), worker_id="w", lease_id=lease, attempt="a"
+        )
         assert got
         address = "ann@a.example" if queue == "a" else "bob@b.example"
-        return Held(got, QueueResult(queue, "w", got.claimed_at, {address: RecipientResult("deliver", "success", 250)}))
+        return Held(
+            got,
+            QueueResult(
+                queue, "w", got.claimed_at, {address: RecipientResult("deliver", "success", 250)}
+            ),
+        )
 
     await take(both, "a")
     await take(both, "b")
@@ -211,17 +271,33 @@ async def test_listing_tells_who_sends_and_finds_those_that_are_sent_or_wait(two
     page = await list_emails(rig.store, limit=10)
     assert is_sending(page) == {later: [], over: [], one: ["b"], both: ["a", "b"], waits: []}
     assert page.owners[one]["b"].worker_id == "w"
-    for status, ids in (("sending", [one, both]), ("waiting", [later, waits]), ("incomplete", [later, one, both, waits]), ("complete", [over])):
+    for status, ids in (
+        ("sending", [one, both]),
+        ("waiting", [later, waits]),
+        ("incomplete", [later, one, both, waits]),
+        ("complete", [over]),
+    ):
         wanted: StatusFilter = status  # type: ignore[assignment]
         for limit in (1, 2, 10):
             assert await ids_of(rig, Filter(status=wanted), limit) == ids, status
     assert await ids_of(rig, Filter(status="sending", client_id="other")) == []
-    assert is_sending(await list_emails(rig.store, limit=10, wanted=Filter(status="sending"))) == {one: ["b"], both: ["a", "b"]}
+    assert is_sending(await list_emails(rig.store, limit=10, wanted=Filter(status="sending"))) == {
+        one: ["b"],
+        both: ["a", "b"],
+    }
 
 
-async def test_listing_of_what_is_sent_reads_no_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_listing_of_what_is_sent_reads_no_others(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old = await rig.send("ann@example.org")
-    assert await claim(rig.store, JobRef(old, "main"), worker_id="w", lease_id=await rig.store.client.grant(60), attempt="a")
+    assert await claim(
+        rig.store,
+        JobRef(old, "main"),
+        worker_id="w",
+        lease_id=await rig.store.client.grant(60),
+        attempt="a",
+    )
     await put_emails(rig, (utc_now().timestamp() * 1000 + n for n in range(2000)))
     read = 0
     original = rig.store.client.range
@@ -237,16 +313,22 @@ async def test_listing_of_what_is_sent_reads_no_others(rig: Rig, monkeypatch: py
     assert [email.id for email in page.emails] == [old] and read < 20
 
 
-async def test_page_is_of_one_moment_whatever_happens_while_it_is_read(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_page_is_of_one_moment_whatever_happens_while_it_is_read(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = [await rig.send("ann@example.org") for _ in range(3)]
     lease = await rig.store.client.grant(60)
     original = rig.store.client.read
 
     async def late(*args: object, **kwargs: object) -> object:
         for email_id in ids:
-            await claim(rig.store, JobRef(email_id, "main"), worker_id="w", lease_id=lease, attempt="a")
+            await claim(
+                rig.store, JobRef(email_id, "main"), worker_id="w", lease_id=lease, attempt="a"
+            )
         return await original(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(rig.store.client, "read", late)
     assert is_sending(await list_emails(rig.store, limit=10)) == {key: [] for key in reversed(ids)}
-    assert is_sending(await list_emails(rig.store, limit=10)) == {key: ["main"] for key in reversed(ids)}
+    assert is_sending(await list_emails(rig.store, limit=10)) == {
+        key: ["main"] for key in reversed(ids)
+    }

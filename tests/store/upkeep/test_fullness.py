@@ -23,7 +23,14 @@ def fullness(etcd: EtcdClient) -> Fullness:
 def saw(fullness: Fullness, *in_use: float, begin: float = 100.0, size: float = 0) -> None:
     """A look each second, in MiB; the revision is ten times the second."""
     for second, mib in enumerate(in_use):
-        fullness.saw(Look(begin + second, int(mib * MIB), int((size or max(in_use)) * MIB), int(10 * (begin + second))))
+        fullness.saw(
+            Look(
+                begin + second,
+                int(mib * MIB),
+                int((size or max(in_use)) * MIB),
+                int(10 * (begin + second)),
+            )
+        )
 
 
 def test_fullness_that_grows_counts_what_will_be_written(fullness: Fullness) -> None:
@@ -40,7 +47,9 @@ def test_fullness_after_a_compaction_remembers_how_fast_it_grew(fullness: Fullne
     assert fullness.growth == 0
 
 
-def test_fullness_in_a_burst_is_expected_to_grow_by_a_part_of_the_quota_at_most(fullness: Fullness) -> None:
+def test_fullness_in_a_burst_is_expected_to_grow_by_a_part_of_the_quota_at_most(
+    fullness: Fullness,
+) -> None:
     saw(fullness, 0, 0, 0, 200)
     assert fullness.expected(60) == pytest.approx(200 / 256 + 0.35)
 
@@ -51,10 +60,14 @@ def test_fullness_of_one_look_expects_what_is_there(fullness: Fullness) -> None:
     assert fullness.expected(5) == fullness.in_use == 0.5 and fullness.file == 0.75
 
 
-async def test_fullness_asks_etcd_and_fails_where_no_member_answers(fullness: Fullness, etcd: EtcdClient) -> None:
+async def test_fullness_asks_etcd_and_fails_where_no_member_answers(
+    fullness: Fullness, etcd: EtcdClient
+) -> None:
     before = await etcd.put(b"/now", b"")
     look = await fullness.look()
-    assert look.size >= look.in_use > 0 and look.revision >= before and fullness.quota != QUOTA, "etcd told its own quota"
+    assert look.size >= look.in_use > 0 and look.revision >= before and fullness.quota != QUOTA, (
+        "etcd told its own quota"
+    )
     dead = EtcdClient(["http://127.0.0.1:1"], timeout=0.3)
     async with dead:
         with pytest.raises(EtcdError):
@@ -67,7 +80,9 @@ async def test_revision_before_is_the_newest_that_is_old_enough(fullness: Fullne
     assert fullness.revision_before(3) == 1010 and fullness.revision_before(5) == 0
 
 
-def test_compaction_is_due_when_much_was_written_and_keeps_a_history(fullness: Fullness, etcd: EtcdClient) -> None:
+def test_compaction_is_due_when_much_was_written_and_keeps_a_history(
+    fullness: Fullness, etcd: EtcdClient
+) -> None:
     due = Compaction(etcd, fullness, b"/probe")
     saw(fullness, *[40.0] * 10)
     assert due.due(0) == 0
@@ -77,7 +92,9 @@ def test_compaction_is_due_when_much_was_written_and_keeps_a_history(fullness: F
     assert due.due(0) == int(10 * (161 - compaction.HISTORY))
 
 
-def test_compaction_is_due_sooner_where_the_quota_is_nearly_used(fullness: Fullness, etcd: EtcdClient) -> None:
+def test_compaction_is_due_sooner_where_the_quota_is_nearly_used(
+    fullness: Fullness, etcd: EtcdClient
+) -> None:
     due = Compaction(etcd, fullness, b"/probe")
     saw(fullness, *[150.0] * 30)
     assert due.due(0) == 0
@@ -96,7 +113,9 @@ def test_compaction_of_a_large_store_is_due_more_seldom(etcd: EtcdClient) -> Non
     assert due.due(0) > 0, "half of what was there before"
 
 
-async def test_compaction_that_is_wanted_comes_though_nothing_is_written(fullness: Fullness, etcd: EtcdClient) -> None:
+async def test_compaction_that_is_wanted_comes_though_nothing_is_written(
+    fullness: Fullness, etcd: EtcdClient
+) -> None:
     due = Compaction(etcd, fullness, b"/probe")
     saw(fullness, *[200.0] * 10)
     due.want(1000)
@@ -104,7 +123,9 @@ async def test_compaction_that_is_wanted_comes_though_nothing_is_written(fullnes
     assert due.due(now + 1) == 0 and due.due(now + 11) == 1060
 
 
-async def test_compaction_forgets_what_was_before_and_is_not_repeated(settings: Settings, etcd: EtcdClient, etcd_prefix: str) -> None:
+async def test_compaction_forgets_what_was_before_and_is_not_repeated(
+    settings: Settings, etcd: EtcdClient, etcd_prefix: str
+) -> None:
     fullness = Fullness(etcd, QUOTA)
     mine = Compaction(etcd, fullness, b"/probe")
     revision = 0

@@ -26,13 +26,24 @@ from tests.support.scraping import Scraped
 from tests.support.smtp_server import MisbehavingServer
 
 
-async def test_ended_email_goes_when_its_retention_is_over_and_an_incomplete_one_stays(rig: Rig) -> None:
-    async with rig_for(changed(rig.settings, retention=2.0, contents_retention=1.0, retry_intervals=(60.0,))) as short:
-        ended, deferred = await short.send_as_before("ann@example.org"), await short.send("soft@example.org")
+async def test_ended_email_goes_when_its_retention_is_over_and_an_incomplete_one_stays(
+    rig: Rig,
+) -> None:
+    async with rig_for(
+        changed(rig.settings, retention=2.0, contents_retention=1.0, retry_intervals=(60.0,))
+    ) as short:
+        ended, deferred = (
+            await short.send_as_before("ann@example.org"),
+            await short.send("soft@example.org"),
+        )
         async with short.worker():
             await short.ended(ended)
             await short.logged(deferred, "deferred")
-        for prefix in (short.store.keys.content(ended), short.store.keys.log(ended), short.store.keys.email(ended)):
+        for prefix in (
+            short.store.keys.content(ended),
+            short.store.keys.log(ended),
+            short.store.keys.email(ended),
+        ):
             await short.emptied(prefix)
         seen = await check_invariants(short.store)
         assert list(seen.emails) == [deferred] and list(seen.chunks) == [deferred]
@@ -40,8 +51,14 @@ async def test_ended_email_goes_when_its_retention_is_over_and_an_incomplete_one
 
 
 async def test_failed_email_keeps_its_content_as_long_as_its_record(rig: Rig) -> None:
-    async with rig_for(changed(rig.settings, retention=60.0, contents_retention=1.0)) as short, short.worker():
-        delivered, failed = await short.send("ann@example.org"), await short.send("hard@example.org")
+    async with (
+        rig_for(changed(rig.settings, retention=60.0, contents_retention=1.0)) as short,
+        short.worker(),
+    ):
+        delivered, failed = (
+            await short.send("ann@example.org"),
+            await short.send("hard@example.org"),
+        )
         await short.ended(delivered, failed)
         await short.emptied(short.store.keys.content(delivered))
         seen = await check_invariants(short.store)
@@ -64,7 +81,10 @@ async def test_lease_that_is_full_says_how_much_hangs_on_it(rig: Rig) -> None:
     assert await pool.lease(1, SHARED_BYTES) == first
     assert (await client.range(prefix, range_end(prefix))).kvs[0].value == b""
     assert await pool.lease(1, 10) != first, "a lease takes so many bytes, and then it is full"
-    assert sorted(kv.value for kv in (await client.range(prefix, range_end(prefix))).kvs) == [b"", b"%d" % (3_000_000 + SHARED_BYTES)]
+    assert sorted(kv.value for kv in (await client.range(prefix, range_end(prefix))).kvs) == [
+        b"",
+        b"%d" % (3_000_000 + SHARED_BYTES),
+    ]
 
 
 async def ended_leases(store: Store, kind: str, *sizes: int) -> list[int]:
@@ -72,14 +92,23 @@ async def ended_leases(store: Store, kind: str, *sizes: int) -> list[int]:
     leases = []
     for number, size in enumerate(sizes):
         lease = await store.client.grant(600)
-        await store.client.put(store.keys.retention(kind, utc_now() - timedelta(hours=1) + timedelta(seconds=number), lease), b"%d" % size if size else b"", lease)
+        await store.client.put(
+            store.keys.retention(
+                kind, utc_now() - timedelta(hours=1) + timedelta(seconds=number), lease
+            ),
+            b"%d" % size if size else b"",
+            lease,
+        )
         leases.append(lease)
     return leases
 
 
 async def left(store: Store, kind: str) -> list[int]:
     prefix = store.keys.retention_kind(kind)
-    return [store.keys.parse_retention(kv.key)[2] for kv in (await store.client.range(prefix, range_end(prefix))).kvs]
+    return [
+        store.keys.parse_retention(kv.key)[2]
+        for kv in (await store.client.range(prefix, range_end(prefix))).kvs
+    ]
 
 
 class Fake(Fullness):
@@ -89,35 +118,56 @@ class Fake(Fullness):
         return self.looks[-1]
 
 
-async def test_shedding_takes_as_much_of_the_oldest_as_is_needed_and_waits_until_that_is_free(rig: Rig) -> None:
+async def test_shedding_takes_as_much_of_the_oldest_as_is_needed_and_waits_until_that_is_free(
+    rig: Rig,
+) -> None:
     store, quota = rig.store, 100_000_000
     fullness = Fake(store.client, quota)
     compaction = Compaction(store.client, fullness, store.keys.cluster)
     shedding = Shedding(store.client, store.keys, fullness, compaction)
-    contents, records = await ended_leases(store, "contents", *[2_000_000] * 6), await ended_leases(store, "emails", *[2_000_000] * 6)
+    contents, records = (
+        await ended_leases(store, "contents", *[2_000_000] * 6),
+        await ended_leases(store, "emails", *[2_000_000] * 6),
+    )
     fullness.saw(Look(100.0, 69_000_000, 80_000_000, 1000))
-    assert await shedding.once() == pytest.approx(0.69) and await left(store, "contents") == contents
+    assert (
+        await shedding.once() == pytest.approx(0.69) and await left(store, "contents") == contents
+    )
     fullness.saw(Look(101.0, 74_000_000, 80_000_000, 1010))
     await shedding.once()
-    assert await left(store, "contents") == contents[3:], "4 MB are too much, and a percent of the quota goes besides"
+    assert await left(store, "contents") == contents[3:], (
+        "4 MB are too much, and a percent of the quota goes besides"
+    )
     fullness.saw(Look(102.0, 75_000_000, 80_000_000, 1020))
     await shedding.once()
-    assert await left(store, "contents") == contents[3:] and await left(store, "emails") == records, "what went is not free yet"
+    assert (
+        await left(store, "contents") == contents[3:] and await left(store, "emails") == records
+    ), "what went is not free yet"
     compaction.compacted = 1010
     await shedding.once()
     assert not await left(store, "contents") and await left(store, "emails") == records
     fullness.saw(Look(102.5, 93_000_000, 93_000_000, 1030))
     await shedding.once()
-    assert await left(store, "emails") == records[3:], "6 % above the mark and 3 % for the file that is near the quota, less what is not free yet"
+    assert await left(store, "emails") == records[3:], (
+        "6 % above the mark and 3 % for the file that is near the quota, less what is not free yet"
+    )
 
 
 async def test_shedding_spares_a_lease_that_is_still_being_filled(rig: Rig) -> None:
     fullness = Fake(rig.store.client, 1_000_000)
     lease = await rig.store.content_leases.lease(1)
     fullness.saw(Look(100.0, 990_000, 990_000, 1))
-    shedding = Shedding(rig.store.client, rig.store.keys, fullness, Compaction(rig.store.client, fullness, rig.store.keys.cluster))
+    shedding = Shedding(
+        rig.store.client,
+        rig.store.keys,
+        fullness,
+        Compaction(rig.store.client, fullness, rig.store.keys.cluster),
+    )
     await shedding.once()
-    assert await left(rig.store, "contents") == [lease] and shedding.shed == {"contents": 0, "emails": 0}
+    assert await left(rig.store, "contents") == [lease] and shedding.shed == {
+        "contents": 0,
+        "emails": 0,
+    }
 
 
 @pytest.fixture
@@ -135,36 +185,67 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, value)
 
 
-async def test_worker_keeps_a_small_etcd_going_and_touches_no_incomplete_email(rig: Rig, quick: None) -> None:
+async def test_worker_keeps_a_small_etcd_going_and_touches_no_incomplete_email(
+    rig: Rig, quick: None
+) -> None:
     quota = 64 << 20
-    with EtcdServer(f"--quota-backend-bytes={quota}", fsync=False) as server:  # which compacts nothing by itself
-        async with rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,), retry_intervals=(600.0,))) as own, own.worker():
-            waiting = await asyncio.gather(*(own.send("soft@example.org", body="w" * 100_000) for _ in range(20)))
+    with EtcdServer(
+        f"--quota-backend-bytes={quota}", fsync=False
+    ) as server:  # which compacts nothing by itself
+        async with (
+            rig_for(
+                changed(rig.settings, etcd_endpoints=(server.endpoint,), retry_intervals=(600.0,))
+            ) as own,
+            own.worker(),
+        ):
+            waiting = await asyncio.gather(
+                *(own.send("soft@example.org", body="w" * 100_000) for _ in range(20))
+            )
             for email_id in waiting:
                 await own.logged(email_id, "deferred")
             sent = 0
-            while sent < 0.55 * quota:  # each content is written twice: once more to hang it on its lease
-                ids = await asyncio.gather(*(own.send(f"r{n}@example.org", body="x" * 400_000) for n in range(8)))
+            while (
+                sent < 0.55 * quota
+            ):  # each content is written twice: once more to hang it on its lease
+                ids = await asyncio.gather(
+                    *(own.send(f"r{n}@example.org", body="x" * 400_000) for n in range(8))
+                )
                 await own.ended(*ids)
                 sent += 8 * 400_000
             seen = await check_invariants(own.store)
             assert set(waiting) <= set(seen.emails) and set(waiting) <= set(seen.chunks)
             assert len(seen.chunks) < 20 + sent / 400_000
-            assert (Scraped(metrics.render("worker")[0].decode()).get("babygun_shed_total", kind="contents") or 0) > 0
+            assert (
+                Scraped(metrics.render("worker")[0].decode()).get(
+                    "babygun_shed_total", kind="contents"
+                )
+                or 0
+            ) > 0
             assert not await own.store.client.alarms()
 
 
-async def test_worker_makes_room_under_the_alarm_and_goes_on_once_a_person_has_lifted_it(rig: Rig, quick: None) -> None:
+async def test_worker_makes_room_under_the_alarm_and_goes_on_once_a_person_has_lifted_it(
+    rig: Rig, quick: None
+) -> None:
     with EtcdServer(f"--quota-backend-bytes={40 << 20}", fsync=False) as server:
-        async with rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,))) as own, own.worker():
+        async with (
+            rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,))) as own,
+            own.worker(),
+        ):
             client = own.store.client
-            await own.ended(*[await own.send("ann@example.org", body="x" * 300_000) for _ in range(5)])
-            with pytest.raises(OutOfSpace):  # one at a time: etcd lets many pass that come before its file has grown
+            await own.ended(
+                *[await own.send("ann@example.org", body="x" * 300_000) for _ in range(5)]
+            )
+            with pytest.raises(
+                OutOfSpace
+            ):  # one at a time: etcd lets many pass that come before its file has grown
                 for n in range(200):
                     await client.put(b"/other/%d" % n, b"x" * 900_000)
             assert await client.alarms() == ["NOSPACE"]
             await own.emptied(own.store.keys.contents)
-            for key in [kv.key for kv in (await client.range(b"/other/", b"/other0", keys_only=True)).kvs]:
+            for key in [
+                kv.key for kv in (await client.range(b"/other/", b"/other0", keys_only=True)).kvs
+            ]:
                 await client.delete(key)
             endpoint, call = await client.open_watch(rpc.WatchRequest())
             call.cancel()
@@ -172,12 +253,23 @@ async def test_worker_makes_room_under_the_alarm_and_goes_on_once_a_person_has_l
             status = await client.status()
             await client.compact(status.revision, timeout=5)
             await maintenance.Defragment(rpc.DefragmentRequest(), timeout=20)
-            await maintenance.Alarm(rpc.AlarmRequest(action=rpc.AlarmRequest.DEACTIVATE, memberID=status.member, alarm=rpc.AlarmType.NOSPACE), timeout=5)
-            assert [email.status for email in await own.ended(await own.send("bob@example.org"))] == ["complete"]
+            await maintenance.Alarm(
+                rpc.AlarmRequest(
+                    action=rpc.AlarmRequest.DEACTIVATE,
+                    memberID=status.member,
+                    alarm=rpc.AlarmType.NOSPACE,
+                ),
+                timeout=5,
+            )
+            assert [
+                email.status for email in await own.ended(await own.send("bob@example.org"))
+            ] == ["complete"]
             assert await client.alarms() == []
 
 
-async def test_etcd_that_is_full_refuses_new_mail_and_lets_the_rest_drain(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_etcd_that_is_full_refuses_new_mail_and_lets_the_rest_drain(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     server = EtcdServer("--quota-backend-bytes=8000000", fsync=False).start()
     try:
         async with rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,))) as own:
