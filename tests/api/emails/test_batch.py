@@ -19,11 +19,11 @@ from babygun.store import Store
 from babygun.store.codec import decode_content
 from babygun.store.emails.reading import get_log
 from tests.api.conftest import EMAIL, Answer, RunningApi, StartApi
+from tests.api.http.test_broken_requests import connected
+from tests.api.operations.test_metrics_endpoint import scrape
 from tests.api.proxy import Proxy
-from tests.api.test_broken_requests import connected
-from tests.api.test_emails import OK, finished
-from tests.api.test_metrics import scrape
 from tests.support.invariants import Snapshot, check_invariants
+from tests.support.tries import OK, finished
 
 BAD = {"sender": "shop@example.com", "to": ["ann@example.org", "nobody"], "subject": "a\nb"}
 Key = dict[str, str]
@@ -455,7 +455,7 @@ async def test_batch_that_etcd_takes_half_of_says_which_half_and_a_repeat_comple
     key: str | None,
 ) -> None:
     await send(far, emails(1), key="warm")
-    monkeypatch.setattr("babygun.store.batches.AT_ONCE", 1)
+    monkeypatch.setattr("babygun.store.emails.batches.AT_ONCE", 1)
     from_part(monkeypatch, 2, getattr(proxy, fault))
     given = emails(430)
     answer = await send(far, given, key=key)
@@ -513,8 +513,8 @@ async def test_batch_of_which_nothing_is_known_to_be_stored_is_a_503_and_its_key
 async def test_part_whose_emails_have_ended_and_gone_is_not_stored_again(
     api: RunningApi, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("babygun.store.batches.AT_ONCE", 1)
-    monkeypatch.setattr("babygun.store.batches.PART_EMAILS", 2)
+    monkeypatch.setattr("babygun.store.emails.batches.AT_ONCE", 1)
+    monkeypatch.setattr("babygun.store.emails.batches.PART_EMAILS", 2)
     given = emails(6)
     from_part(monkeypatch, 2, lambda: (_ for _ in ()).throw(RuntimeError("the process dies")))
     assert (await send(api, given, key="k")).status == 500
@@ -542,8 +542,8 @@ async def snapshot_jobs(store: Store) -> Any:
 async def test_part_that_can_not_be_stored_as_it_was_to_be_is_told_and_not_stored(
     start_api: StartApi, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("babygun.store.batches.PART_EMAILS", 2)
-    monkeypatch.setattr("babygun.store.batches.AT_ONCE", 1)
+    monkeypatch.setattr("babygun.store.emails.batches.PART_EMAILS", 2)
+    monkeypatch.setattr("babygun.store.emails.batches.AT_ONCE", 1)
     wide, narrow = await start_api(), await start_api(max_body=100)
     given = [*emails(3), EMAIL | {"body": "x" * 200}]
     from_part(monkeypatch, 1, lambda: (_ for _ in ()).throw(RuntimeError("the process dies")))

@@ -16,7 +16,7 @@ from babygun.store import Store
 from babygun.store.emails import transitions
 from babygun.store.emails.reading import get_log
 from tests.api.conftest import RunningApi
-from tests.api.test_emails import GONE, OK, claimed, finished
+from tests.support.tries import GONE, OK, claimed, finished
 
 
 async def changed(

@@ -10,37 +10,15 @@ from typing import Any
 
 import pytest
 
-from babygun.email.lifecycle import QueueResult, RecipientResult
+from babygun.email.lifecycle import QueueResult
 from babygun.etcd import Txn, delete_range
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
 from babygun.store import Store
-from babygun.store.emails.transitions import Claim, Held, claim, finish
+from babygun.store.emails.transitions import Held, finish
 from babygun.store.keys import JobRef, range_end
 from tests.api.conftest import EMAIL, RunningApi, StartApi
-
-WORKER = "test-worker-1"
-OK = RecipientResult("deliver", "success", 250, "2.0.0", "Ok: queued")
-GONE = RecipientResult("fail", "bad_mailbox", 550, "5.1.1", "No such user")
-LATER = RecipientResult("retry", "greylisted", 451, "4.7.1", "Try again later")
-
-
-async def claimed(store: Store, email_id: str, queue: str = "default") -> Claim:
-    """The email's job in the hands of a worker."""
-    lease = await store.client.grant(60)
-    found = await claim(
-        store, JobRef(email_id, queue), worker_id=WORKER, lease_id=lease, attempt="a1"
-    )
-    assert found
-    return found
-
-
-async def finished(
-    store: Store, email_id: str, results: dict[str, RecipientResult], queue: str = "default"
-) -> None:
-    """A try that did this."""
-    held = await claimed(store, email_id, queue)
-    await finish(store, [Held(held, QueueResult(queue, WORKER, held.claimed_at, results))])
+from tests.support.tries import GONE, LATER, OK, WORKER, claimed, finished
 
 
 async def test_accepted_email_is_in_etcd_when_the_answer_comes(
@@ -286,49 +264,6 @@ async def test_listing_shows_a_client_its_own_and_an_admin_everybodys(api: Runni
         mine,
     ]
     assert (await api.call("GET", f"/emails/{mine}", token=admin)).status == 200
-
-
-# --- listing ---------------------------------------------------------------------------------------------------------
-
-
-async def pages(api: RunningApi, query: str) -> list[str]:
-    """All ids of a listing, page by page."""
-    ids: list[str] = []
-    cursor = ""
-    while True:
-        page = (await api.call("GET", f"/emails?{query}{cursor}")).json
-        ids += [e["id"] for e in page["emails"]]
-        if page["cursor"] is None:
-            return ids
-        cursor = f"&cursor={page['cursor']}"
-
-
-async def test_listing_goes_through_all_newest_first_page_by_page(api: RunningApi) -> None:
-    ids = [await api.accepted() for _ in range(7)]
-    first = (await api.call("GET", "/emails?limit=3")).json
-    assert [e["id"] for e in first["emails"]] == ids[:3:-1]
-    assert first["cursor"]
-    newest = await api.accepted()
-    assert await pages(api, "limit=3") == [newest, *reversed(ids)]
-    assert "body" not in first["emails"][0]
-
-
-async def test_listing_is_filtered_by_tag_and_status(api: RunningApi, store: Store) -> None:
-    tagged = await api.accepted(tags=["a", "b"])
-    failed = await api.accepted(tags=["b"])
-    delivered = await api.accepted()
-    await finished(store, failed, {"ann@example.org": GONE})
-    await finished(store, delivered, {"ann@example.org": OK})
-    assert await pages(api, "tag=a") == [tagged]
-    assert await pages(api, "tag=b") == [failed, tagged]
-    assert await pages(api, "tag=c") == []
-    assert await pages(api, "status=failed") == [failed]
-    assert await pages(api, "status=complete") == [delivered]
-    assert await pages(api, "status=incomplete&tag=b") == [tagged]
-
-
-async def test_empty_listing_ends_at_once(api: RunningApi) -> None:
-    assert (await api.call("GET", "/emails")).json == {"emails": [], "cursor": None}
 
 
 # --- Idempotency-Key -------------------------------------------------------------------------------------------------

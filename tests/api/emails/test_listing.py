@@ -9,7 +9,47 @@ import pytest
 
 from babygun.store import Store
 from tests.api.conftest import RunningApi
-from tests.api.test_emails import WORKER, claimed, pages
+from tests.support.tries import GONE, OK, WORKER, claimed, finished
+
+
+async def pages(api: RunningApi, query: str) -> list[str]:
+    """All ids of a listing, page by page."""
+    ids: list[str] = []
+    cursor = ""
+    while True:
+        page = (await api.call("GET", f"/emails?{query}{cursor}")).json
+        ids += [e["id"] for e in page["emails"]]
+        if page["cursor"] is None:
+            return ids
+        cursor = f"&cursor={page['cursor']}"
+
+
+async def test_listing_goes_through_all_newest_first_page_by_page(api: RunningApi) -> None:
+    ids = [await api.accepted() for _ in range(7)]
+    first = (await api.call("GET", "/emails?limit=3")).json
+    assert [e["id"] for e in first["emails"]] == ids[:3:-1]
+    assert first["cursor"]
+    newest = await api.accepted()
+    assert await pages(api, "limit=3") == [newest, *reversed(ids)]
+    assert "body" not in first["emails"][0]
+
+
+async def test_listing_is_filtered_by_tag_and_status(api: RunningApi, store: Store) -> None:
+    tagged = await api.accepted(tags=["a", "b"])
+    failed = await api.accepted(tags=["b"])
+    delivered = await api.accepted()
+    await finished(store, failed, {"ann@example.org": GONE})
+    await finished(store, delivered, {"ann@example.org": OK})
+    assert await pages(api, "tag=a") == [tagged]
+    assert await pages(api, "tag=b") == [failed, tagged]
+    assert await pages(api, "tag=c") == []
+    assert await pages(api, "status=failed") == [failed]
+    assert await pages(api, "status=complete") == [delivered]
+    assert await pages(api, "status=incomplete&tag=b") == [tagged]
+
+
+async def test_empty_listing_ends_at_once(api: RunningApi) -> None:
+    assert (await api.call("GET", "/emails")).json == {"emails": [], "cursor": None}
 
 
 async def test_listing_shows_who_is_sending_each(api: RunningApi, store: Store) -> None:

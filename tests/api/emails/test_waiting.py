@@ -20,8 +20,8 @@ from babygun.store import Store
 from babygun.store.emails import transitions
 from babygun.store.keys import range_end
 from tests.api.conftest import Answer, RunningApi, StartApi, running, until_ready
-from tests.api.test_emails import GONE, LATER, OK, claimed, finished
 from tests.support.rig import Rig
+from tests.support.tries import GONE, LATER, OK, claimed, finished
 
 
 @pytest.fixture

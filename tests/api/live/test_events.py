@@ -18,10 +18,10 @@ from babygun.store.emails.transitions import release
 from tests.api.conftest import RunningApi, StartApi, running, until_ready
 from tests.api.live.conftest import fallen_to, watchers
 from tests.api.live.listening import Stream, enters, listening
-from tests.api.test_emails import claimed
 from tests.support.etcd_server import EtcdServer
 from tests.support.guarded_etcd import as_user, guarded_etcd
 from tests.support.rig import Rig, rig_for
+from tests.support.tries import claimed
 
 # --- what is heard ---
 

@@ -16,10 +16,10 @@ from babygun.store import Store
 from tests.api.conftest import RunningApi, StartApi
 from tests.api.live.conftest import api_process, fallen_to, watchers
 from tests.api.live.listening import Stream, listening
-from tests.api.test_emails import claimed
 from tests.etcd.test_client import compact
 from tests.support.etcd_server import EtcdServer
 from tests.support.rig import Rig
+from tests.support.tries import claimed
 
 
 async def test_stream_that_broke_off_goes_on_without_gap_and_double(api: RunningApi) -> None:

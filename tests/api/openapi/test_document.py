@@ -18,8 +18,8 @@ from babygun.api.routes import ROUTES
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from tests.api.conftest import RunningApi
-from tests.api.test_emails import GONE, claimed, finished
 from tests.support.paths import ROOT
+from tests.support.tries import GONE, claimed, finished
 
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(build_document()))
 DOCS = ROOT / "docs" / "api.md"

@@ -1,0 +1,31 @@
+"""Tries without a worker: claims a job and writes the results that a test wants."""
+
+from __future__ import annotations
+
+from babygun.email.lifecycle import QueueResult, RecipientResult
+from babygun.store import Store
+from babygun.store.emails.transitions import Claim, Held, claim, finish
+from babygun.store.keys import JobRef
+
+WORKER = "test-worker-1"
+OK = RecipientResult("deliver", "success", 250, "2.0.0", "Ok: queued")
+GONE = RecipientResult("fail", "bad_mailbox", 550, "5.1.1", "No such user")
+LATER = RecipientResult("retry", "greylisted", 451, "4.7.1", "Try again later")
+
+
+async def claimed(store: Store, email_id: str, queue: str = "default") -> Claim:
+    """Claims the e-mail's job for a worker."""
+    lease = await store.client.grant(60)
+    found = await claim(
+        store, JobRef(email_id, queue), worker_id=WORKER, lease_id=lease, attempt="a1"
+    )
+    assert found
+    return found
+
+
+async def finished(
+    store: Store, email_id: str, results: dict[str, RecipientResult], queue: str = "default"
+) -> None:
+    """Makes one try with these results, by recipient address."""
+    held = await claimed(store, email_id, queue)
+    await finish(store, [Held(held, QueueResult(queue, WORKER, held.claimed_at, results))])
