@@ -3,6 +3,7 @@
 from babygun.etcd.batch import Batcher
 from babygun.etcd.client import EtcdClient, Member, Range, Status
 from babygun.etcd.diagnosis import explain
+from babygun.etcd.follow import follow
 from babygun.etcd.plain_http import clock_ahead
 from babygun.etcd.session import Session
 from babygun.etcd.txn import (
@@ -48,6 +49,7 @@ __all__ = [
     "delete",
     "delete_range",
     "explain",
+    "follow",
     "get",
     "get_range",
     "keep",

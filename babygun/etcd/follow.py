@@ -1,22 +1,22 @@
-"""Follow a range: read it, then watch it from there, and read it again whenever the watch breaks."""
+"""Follow a range of keys: read it, watch it from there, and read it again when the watch breaks."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from babygun.errors import Compacted, EtcdError
 from babygun.etcd.client import EtcdClient
-from babygun.etcd.watch import WatchBatch, watch
+from babygun.etcd.watch import Watch, WatchBatch, watch
 from babygun.runtime.logs import get_logger
 
 log = get_logger("etcd")
 
-PAUSE = 0.5  # s, before a range is read again after etcd refused
+PAUSE = 0.5  # s, before a range is read again after an error
 
 
-def _nothing() -> None:
+def _ignore(_: Any) -> None:
     pass
 
 
@@ -28,28 +28,41 @@ async def follow(
     what: str,
     read: Callable[[], Awaitable[int]],
     changed: Callable[[WatchBatch], Awaitable[None]],
-    lost: Callable[[], None] = _nothing,
+    opened: Callable[[Watch], None] = _ignore,
+    lost: Callable[[EtcdError], None] = _ignore,
     deletes: bool = True,
-    pause: float = PAUSE,
+    previous: bool = False,
+    progress: bool = False,
 ) -> NoReturn:
     """Follow the keys in [start, end) until cancelled.
 
-    ``read`` reads the range and returns the revision that it read at. ``changed`` gets every batch
-    of later events, in order, without a gap. ``lost`` is called when the watch has ended; then the
-    range is read again: at once where etcd has compacted the history, after ``pause`` seconds
-    where etcd refused. ``what`` names the range in the log. ``deletes``: whether deletes are told.
+    ``read`` reads the range and returns the revision that it read at. ``changed`` then gets every
+    later event, in order and without a gap. When etcd has compacted the history, the range is read
+    again at once; after another EtcdError it is read again after PAUSE.
+
+    ``what`` names the range in the log. ``opened`` gets each new watch. ``lost`` gets each error,
+    also one of ``read``. ``deletes``, ``previous``, ``progress``: as for :class:`Watch`.
     An exception other than EtcdError, from ``read`` or ``changed``, ends it.
     """
     while True:
         try:
             revision = await read()
-            async with watch(client, start, end, revision=revision + 1, deletes=deletes) as batches:
-                async for batch in batches:
+            async with watch(
+                client,
+                start,
+                end,
+                revision=revision + 1,
+                deletes=deletes,
+                previous=previous,
+                progress=progress,
+            ) as watching:
+                opened(watching)
+                async for batch in watching:
                     await changed(batch)
-        except Compacted:
+        except Compacted as error:
             log.info("history compacted, reading again", what=what)
+            lost(error)
         except EtcdError as error:
             log.warning("not followed", what=what, error=str(error))
-            await asyncio.sleep(pause)
-        finally:
-            lost()
+            lost(error)
+            await asyncio.sleep(PAUSE)
