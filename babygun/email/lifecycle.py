@@ -82,24 +82,11 @@ _NO_RESULT = RecipientResult(
 )
 
 
-def accept(email: Email, *, now: datetime, send_at: datetime | None = None) -> Transition:
-    """A new email. ``email`` has its recipients with their queues; its queues' states and times are set here."""
-    due = send_at if send_at is not None and send_at > now else None
-    queues = tuple(dict.fromkeys(recipient.queue for recipient in email.recipients))
-    state = QueueState(not_before=due)
-    email = replace(
-        email,
-        queues=dict.fromkeys(queues, state),
-        created_at=now,
-        updated_at=now,
-        not_before=due,
-        log_seq=0,
-        log_first=1,
-        send_at=due,
-    )
-    if due:
-        return Transition(email, None, waiting=tuple((queue, due) for queue in queues))
-    return Transition(email, None, ready=queues)
+def accept(email: Email) -> Transition:
+    """A new e-mail, as :func:`babygun.email.compose.new_email` made it, begins its life."""
+    if due := email.send_at:
+        return Transition(email, None, waiting=tuple((queue, due) for queue in email.queues))
+    return Transition(email, None, ready=tuple(email.queues))
 
 
 def told(email: Email) -> list[LogEntry]:

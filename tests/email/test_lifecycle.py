@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from babygun.email import lifecycle
+from babygun.email.compose import new_email
 from babygun.email.lifecycle import QueueResult, RecipientResult, Transition
 from babygun.email.model import Email, LogEntry, Recipient
 from babygun.errors import Conflict
@@ -23,15 +24,29 @@ SOFT = RecipientResult("retry", "temporary", 451, "4.3.0", "try later")
 HARD = RecipientResult("fail", "bad_mailbox", 550, "5.1.1", "no such user")
 
 
-def email(**queues: int) -> Email:
-    """An email with so many recipients in each queue: ``email(a=2, b=1)``."""
+def submitted(*, now: datetime = NOW, send_at: datetime | None = None, **queues: int) -> Transition:
+    """The acceptance of an e-mail with so many recipients in each queue: ``submitted(a=2, b=1)``."""
     recipients = tuple(
         Recipient(f"{queue}{n}@example.com", "to", queue)
         for queue, count in queues.items()
         for n in range(count)
     )
-    raw = Email("id", "client", "me@example.com", "hello", recipients, {}, NOW, NOW, size=10)
-    return lifecycle.accept(raw, now=NOW).email
+    email = new_email(
+        "id",
+        client_id="shop",
+        sender="me@example.com",
+        subject="hello",
+        recipients=recipients,
+        now=now,
+        send_at=send_at,
+        request_id="r1",
+    )
+    return lifecycle.accept(email)
+
+
+def email(**queues: int) -> Email:
+    """An e-mail with so many recipients in each queue: ``email(a=2, b=1)``."""
+    return submitted(**queues).email
 
 
 def result(queue: str, email: Email, *outcomes: RecipientResult) -> QueueResult:
@@ -207,7 +222,7 @@ def check_invariants(before: Email, transition: Transition) -> None:
 
 
 def test_accept_of_several_queues_makes_each_ready() -> None:
-    transition = lifecycle.accept(replace(email(a=2, b=1), queues={}), now=NOW)
+    transition = submitted(a=2, b=1)
     assert transition.ready == ("a", "b") and transition.email.log_seq == 0
 
 
@@ -215,9 +230,7 @@ def test_accept_of_several_queues_makes_each_ready() -> None:
 def test_acceptance_is_told_by_the_record_however_often_it_has_changed(
     send_at: datetime | None,
 ) -> None:
-    made = lifecycle.accept(
-        replace(email(a=1), client_id="shop", request_id="r1"), now=NOW, send_at=send_at
-    )
+    made = submitted(send_at=send_at, a=1)
     reason = f"to be sent at {LATER.isoformat()}" if send_at else None
     first = LogEntry(0, NOW, "accepted", client_id="shop", request_id="r1", reason=reason)
     assert made.entry is None and lifecycle.told(made.email) == [first]
@@ -230,7 +243,7 @@ def test_acceptance_is_told_by_the_record_however_often_it_has_changed(
 def test_an_end_by_the_first_tries_is_told_by_the_record_until_it_is_retried(
     outcome: RecipientResult,
 ) -> None:
-    before = replace(email(a=2, b=1), client_id="shop")
+    before = email(a=2, b=1)
     tries = [result("b", before, OK), result("a", before, OK, outcome)]
     ended = lifecycle.finish(before, tries, now=LATER, retry_intervals=INTERVALS)
     apart = lifecycle.finish(
@@ -262,13 +275,13 @@ def test_an_end_by_a_later_try_is_an_entry_of_its_own(before: Callable[[], Email
 
 
 def test_accept_with_send_at_makes_every_queue_wait() -> None:
-    transition = lifecycle.accept(email(a=1, b=1), now=NOW, send_at=LATER)
+    transition = submitted(send_at=LATER, a=1, b=1)
     assert transition.waiting == (("a", LATER), ("b", LATER)) and not transition.ready
     assert transition.email.not_before == LATER
 
 
 def test_accept_with_send_at_in_the_past_is_ready_at_once() -> None:
-    transition = lifecycle.accept(email(a=1), now=LATER, send_at=NOW)
+    transition = submitted(now=LATER, send_at=NOW, a=1)
     assert transition.ready == ("a",) and transition.email.not_before is None
 
 

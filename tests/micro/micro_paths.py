@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pytest
 
 from babygun.email import lifecycle
+from babygun.email.compose import new_email
 from babygun.email.model import Attachment, Content, Email, Job, Recipient
 from babygun.etcd import Txn, absent, put
 from babygun.etcd.batch import Batcher, _Waiting
@@ -68,9 +69,13 @@ class Benchmark(Protocol):
 
 
 def email() -> Email:
-    recipients = (Recipient("bob@example.com", "to", "main"),)
-    return Email(
-        new_email_id(), "client", "alice@example.org", "An invoice", recipients, {}, DATE, DATE
+    return new_email(
+        new_email_id(),
+        client_id="client",
+        sender="alice@example.org",
+        subject="An invoice",
+        recipients=(Recipient("bob@example.com", "to", "main"),),
+        now=DATE,
     )
 
 
@@ -103,12 +108,12 @@ def test_decode_content(benchmark: Benchmark, name: str) -> None:
 
 
 def test_encode_record(benchmark: Benchmark) -> None:
-    record = lifecycle.accept(email(), now=DATE).email
+    record = lifecycle.accept(email()).email
     assert benchmark(codec.encode_state, record)
 
 
 def test_decode_record(benchmark: Benchmark) -> None:
-    record = lifecycle.accept(email(), now=DATE).email
+    record = lifecycle.accept(email()).email
     assert benchmark(codec.decode_email, codec.encode_state(record)) == record
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from babygun.email.compose import new_email
 from babygun.email.lifecycle import told
 from babygun.email.model import Content, Email, LogEntry, Recipient
 from babygun.etcd import Txn, put, watch
@@ -42,21 +43,29 @@ class Rig:
         **content: Any,
     ) -> str:
         """Accepts an email as the API does; returns its id."""
-        email, packed = self.email(*to, sender=sender, subject=subject, **content)
-        return (await accept(self.store, email, packed, now=utc_now(), send_at=send_at)).email_id
+        email, body = self.email(*to, sender=sender, subject=subject, send_at=send_at, **content)
+        return (await accept(self.store, email, body)).email_id
 
     def email(
-        self, *to: str, sender: str = "me@example.com", subject: str = "hello", **content: Any
-    ) -> tuple[Email, bytes]:
-        packed = codec.encode_content(
-            Content(sender, subject, to, **({"body": "Hello\n"} | content))
+        self,
+        *to: str,
+        sender: str = "me@example.com",
+        subject: str = "hello",
+        send_at: Any = None,
+        **content: Any,
+    ) -> tuple[Email, Content]:
+        email = new_email(
+            new_email_id(),
+            client_id="client",
+            sender=sender,
+            subject=subject,
+            recipients=tuple(
+                Recipient(address, "to", self._routes.queue_for(address)) for address in to
+            ),
+            now=utc_now(),
+            send_at=send_at,
         )
-        recipients = tuple(
-            Recipient(address, "to", self._routes.queue_for(address)) for address in to
-        )
-        return Email(
-            new_email_id(), "client", sender, subject, recipients, {}, utc_now(), utc_now()
-        ), packed
+        return email, Content(sender, subject, to, **({"body": "Hello\n"} | content))
 
     async def send_as_before(self, *to: str, **content: Any) -> str:
         """Accepts an e-mail as did a version that wrote the log's first entry as a key, while no worker runs; returns its id."""

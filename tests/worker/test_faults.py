@@ -156,8 +156,8 @@ async def test_claim_that_took_effect_after_it_was_given_up_is_released(
 
 
 async def _claimed_behind_its_back(rig: Rig, worker_id: str, lease_id: int) -> str:
-    email, packed = rig.email("ann@example.org")
-    new = prepare(rig.store, email, packed, now=utc_now())
+    email, content = rig.email("ann@example.org")
+    new = prepare(rig.store, email, content)
     owner = put(
         rig.store.keys.owner(JobRef(email.id, "main")),
         codec.encode_state(Owner(worker_id, "lost", utc_now())),
@@ -539,8 +539,8 @@ async def test_record_that_cannot_be_read_holds_up_nobody(rig: Rig) -> None:
     broken = await rig.send("ann@example.org")
     await rig.store.client.put(rig.store.keys.email(broken), b"{")
     async with rig.worker():
-        good, packed = rig.email("bob@example.org")
-        await accept(rig.store, good, packed, now=utc_now())
+        good, content = rig.email("bob@example.org")
+        await accept(rig.store, good, content)
         await rig.logged(good.id, "delivered")
 
 

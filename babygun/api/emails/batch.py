@@ -16,7 +16,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from babygun.api.emails.batch_body import read_batch
-from babygun.api.emails.send import check_open, key_of, new_email, not_acknowledged
+from babygun.api.emails.send import check_open, key_of, not_acknowledged
 from babygun.api.http.body import read_json
 from babygun.api.http.context import access_of, api_of, call_of, json_answer
 from babygun.api.http.problems import (
@@ -29,13 +29,13 @@ from babygun.api.http.problems import (
     from_exception,
     sentence,
 )
+from babygun.email.compose import new_email
 from babygun.email.ids import created_ms, email_ids
 from babygun.errors import BabygunError, Conflict, EtcdUnavailable, InvalidEmail, OutcomeUnknown
 from babygun.intake.request import EmailRequest, submission_of
 from babygun.runtime import metrics, tracing
 from babygun.runtime.clock import at_ms
 from babygun.runtime.logs import note
-from babygun.store.codec import encode_content
 from babygun.store.emails.acceptance import NewEmail, prepare
 from babygun.store.emails.batches import BatchOutcome, accept_batch
 from babygun.store.records import BatchRecord
@@ -175,22 +175,21 @@ class _Batch:
     def _prepare(self, email_id: str, entry: EmailRequest) -> NewEmail:
         api = self._api
         submission = submission_of(entry, api.routes, api.settings)
-        now = _created_at(email_id[:13])
         email = new_email(
             email_id,
-            submission,
-            now,
             client_id=self._client_id,
-            request_id=self._request_id,
-            span=self._span,
-        )
-        return prepare(
-            api.store,
-            email,
-            encode_content(submission.content),
-            now=now,
+            sender=submission.sender,
+            subject=submission.content.subject,
+            recipients=submission.recipients,
+            now=_created_at(email_id[:13]),
             send_at=submission.send_at,
+            tags=submission.tags,
+            metadata=submission.metadata,
+            request_id=self._request_id,
+            traceparent=self._span.traceparent,
+            tracestate=self._span.tracestate,
         )
+        return prepare(api.store, email, submission.content)
 
     def answer(self, outcome: BatchOutcome, emails: Sequence[NewEmail | None]) -> BatchResults:
         results = []

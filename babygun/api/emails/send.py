@@ -6,7 +6,6 @@ import hashlib
 import re
 import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 
 from aiohttp import web
 
@@ -24,15 +23,15 @@ from babygun.api.http.problems import (
     Problem,
     sentence,
 )
+from babygun.email.compose import new_email
 from babygun.email.ids import created_ms
 from babygun.email.model import Email
 from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
 from babygun.intake.ids import new_email_id
-from babygun.intake.request import Submission, read_request, submission_of
+from babygun.intake.request import read_request, submission_of
 from babygun.runtime import metrics, tracing
 from babygun.runtime.clock import at_ms
 from babygun.runtime.logs import note
-from babygun.store.codec import encode_content
 from babygun.store.emails import reading, transitions
 from babygun.store.emails.acceptance import accept
 
@@ -53,11 +52,17 @@ async def send_email(request: web.Request) -> web.Response:
     span = tracing.current()
     email = new_email(
         new_email_id(ns),
-        submission,
-        now,
         client_id=access.client.id,
+        sender=submission.sender,
+        subject=submission.content.subject,
+        recipients=submission.recipients,
+        now=now,
+        send_at=submission.send_at,
+        tags=submission.tags,
+        metadata=submission.metadata,
         request_id=call_of(request).request_id,
-        span=span,
+        traceparent=span.traceparent,
+        tracestate=span.tracestate,
     )
     note(email_id=email.id)
     fingerprint = hashlib.sha256(raw).hexdigest() if key is not None else ""
@@ -65,9 +70,7 @@ async def send_email(request: web.Request) -> web.Response:
         accepted = await accept(
             api.store,
             email,
-            encode_content(submission.content),
-            now=now,
-            send_at=submission.send_at,
+            submission.content,
             idempotency_key=key,
             fingerprint=fingerprint,
         )
@@ -107,33 +110,6 @@ def check_open(api: Api) -> None:
             OUT_OF_SPACE,
             "etcd is nearly full; new e-mails are taken again when some of the old ones are gone.",
         )
-
-
-def new_email(
-    email_id: str,
-    submission: Submission,
-    now: datetime,
-    *,
-    client_id: str,
-    request_id: str,
-    span: tracing.Span,
-) -> Email:
-    """The record of an e-mail that has just come, without its queues."""
-    return Email(
-        email_id,
-        client_id,
-        submission.sender,
-        submission.content.subject,
-        submission.recipients,
-        {},
-        now,
-        now,
-        tags=submission.tags,
-        metadata=submission.metadata,
-        request_id=request_id,
-        traceparent=span.traceparent,
-        tracestate=span.tracestate,
-    )
 
 
 def not_acknowledged(error: EtcdUnavailable | OutcomeUnknown, what: str) -> Problem:

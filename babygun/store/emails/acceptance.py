@@ -10,14 +10,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
 from babygun.email import lifecycle
-from babygun.email.model import Email
+from babygun.email.model import Content, Email
 from babygun.errors import (
     Conflict,
     EtcdError,
@@ -67,10 +66,9 @@ class Accepted:
     repeated: bool = False
 
 
-def prepare(
-    store: Store, email: Email, packed: bytes, *, now: datetime, send_at: datetime | None = None
-) -> NewEmail:
-    """``packed``: the content from ``codec.encode_content``. Raises InvalidEmail where it is too much for one e-mail."""
+def prepare(store: Store, email: Email, content: Content) -> NewEmail:
+    """The writes that store a new e-mail. Raises InvalidEmail where it is too much for one e-mail."""
+    packed = codec.encode_content(content)
     chunks = codec.chunked(packed)
     if len(chunks) > MAX_CHUNKS:
         raise InvalidEmail(
@@ -78,9 +76,7 @@ def prepare(
             field="attachments",
             status=413,
         )
-    transition = lifecycle.accept(
-        replace(email, size=len(packed), chunks=len(chunks)), now=now, send_at=send_at
-    )
+    transition = lifecycle.accept(replace(email, size=len(packed), chunks=len(chunks)))
     email = transition.email
     if len(email.queues) > MAX_QUEUES:
         raise InvalidEmail(
@@ -102,19 +98,18 @@ def prepare(
 async def accept(
     store: Store,
     email: Email,
-    packed: bytes,
+    content: Content,
     *,
-    now: datetime,
-    send_at: datetime | None = None,
     idempotency_key: str | None = None,
     fingerprint: str = "",
 ) -> Accepted:
-    """Stores a new email; when this returns, it is committed. ``packed``: the content from ``codec.encode_content``.
+    """Stores a new e-mail. When this returns, it is committed.
 
-    Raises InvalidEmail where it is too much for one e-mail, Conflict where the key stands for another request, and EtcdUnavailable or OutcomeUnknown where etcd could not be
-    brought to answer in time: then the email may or may not have been stored, and nobody may acknowledge it.
+    Raises InvalidEmail for an e-mail that is too large, and Conflict for an Idempotency-Key that
+    stands for another request. Raises EtcdUnavailable or OutcomeUnknown when etcd does not answer in
+    time: then the e-mail may or may not have been stored, and nobody may acknowledge it.
     """
-    new = prepare(store, email, packed, now=now, send_at=send_at)
+    new = prepare(store, email, content)
     if idempotency_key is None:
         await write(store, [new])
         return Accepted(new.id)

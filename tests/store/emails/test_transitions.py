@@ -12,7 +12,6 @@ from babygun.email.model import Email
 from babygun.errors import Conflict, EtcdUnavailable, LeaseNotFound, NotFound, OutcomeUnknown
 from babygun.etcd import Session
 from babygun.intake.ids import new_email_id
-from babygun.runtime.clock import utc_now
 from babygun.store import Store, codec
 from babygun.store.emails import acceptance
 from babygun.store.emails.acceptance import Accepted, accept
@@ -323,9 +322,9 @@ async def test_accept_whose_answer_is_lost_is_stored_once(rig: Rig) -> None:
 async def test_accept_of_what_is_stored_already_is_no_error_and_stores_nothing_more(
     rig: Rig,
 ) -> None:
-    email, packed = rig.email("ann@example.org")
+    email, content = rig.email("ann@example.org")
     for _ in range(2):
-        assert await accept(rig.store, email, packed, now=utc_now()) == Accepted(email.id)
+        assert await accept(rig.store, email, content) == Accepted(email.id)
     assert await rig.events(email.id) == ["accepted"]
 
 
@@ -335,13 +334,13 @@ async def test_accept_that_is_refused_and_can_not_be_read_back_is_unknown(
     async def away(key: bytes) -> None:
         raise EtcdUnavailable("away")
 
-    email, packed = rig.email("ann@example.org")
-    await accept(rig.store, email, packed, now=utc_now())
+    email, content = rig.email("ann@example.org")
+    await accept(rig.store, email, content)
     async with rig_for(changed(rig.settings, etcd_timeout=0.2)) as hasty:
         await hasty.store.client.grant(5)  # it is connected now
         monkeypatch.setattr(hasty.store.client, "get", away)
         with pytest.raises(OutcomeUnknown, match="away"):
-            await accept(hasty.store, email, packed, now=utc_now())
+            await accept(hasty.store, email, content)
 
 
 async def test_accept_of_a_large_email_whose_chunks_are_gone_is_unknown_and_stores_nothing(
@@ -357,19 +356,13 @@ async def test_accept_of_a_large_email_whose_chunks_are_gone_is_unknown_and_stor
 
 
 async def test_accept_with_a_known_idempotency_key_returns_the_first_email(rig: Rig) -> None:
-    first, packed = rig.email("ann@example.org")
+    first, content = rig.email("ann@example.org")
     again, _ = rig.email("ann@example.org")
-    one = await accept(
-        rig.store, first, packed, now=utc_now(), idempotency_key="k/1", fingerprint="f"
-    )
-    two = await accept(
-        rig.store, again, packed, now=utc_now(), idempotency_key="k/1", fingerprint="f"
-    )
+    one = await accept(rig.store, first, content, idempotency_key="k/1", fingerprint="f")
+    two = await accept(rig.store, again, content, idempotency_key="k/1", fingerprint="f")
     assert (one.repeated, two.repeated, one.email_id) == (False, True, two.email_id)
     with pytest.raises(Conflict):
-        await accept(
-            rig.store, again, packed, now=utc_now(), idempotency_key="k/1", fingerprint="other"
-        )
+        await accept(rig.store, again, content, idempotency_key="k/1", fingerprint="other")
     assert len((await check_invariants(rig.store)).emails) == 1
 
 
@@ -377,8 +370,8 @@ async def test_accept_at_once_with_one_idempotency_key_stores_one_email(rig: Rig
     emails = [rig.email("ann@example.org") for _ in range(20)]
     results = await asyncio.gather(
         *(
-            accept(rig.store, e, packed, now=utc_now(), idempotency_key="k", fingerprint="f")
-            for e, packed in emails
+            accept(rig.store, e, content, idempotency_key="k", fingerprint="f")
+            for e, content in emails
         )
     )
     assert len({r.email_id for r in results}) == 1 and sum(not r.repeated for r in results) == 1
@@ -395,11 +388,11 @@ async def test_accept_of_a_large_email_takes_its_chunks_off_the_upload_lease(rig
 
 
 async def test_accept_of_a_large_email_that_is_refused_leaves_no_chunk(rig: Rig) -> None:
-    email, packed = rig.email("ann@example.org", body="x" * 2_000_000)
-    await accept(rig.store, email, packed, now=utc_now(), idempotency_key="k", fingerprint="f")
-    other, packed = rig.email("ann@example.org", body="y" * 2_000_000)
+    email, content = rig.email("ann@example.org", body="x" * 2_000_000)
+    await accept(rig.store, email, content, idempotency_key="k", fingerprint="f")
+    other, content = rig.email("ann@example.org", body="y" * 2_000_000)
     with pytest.raises(Conflict):
-        await accept(rig.store, other, packed, now=utc_now(), idempotency_key="k", fingerprint="g")
+        await accept(rig.store, other, content, idempotency_key="k", fingerprint="g")
     assert list((await check_invariants(rig.store)).chunks) == [email.id]
 
 
