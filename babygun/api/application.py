@@ -33,7 +33,7 @@ from babygun.runtime.logs import get_logger, note
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.clients import ensure_signing_key
-from babygun.store.access.directory import Directory
+from babygun.store.access.known_clients import KnownClients
 from babygun.store.cluster.health import Checkup
 from babygun.store.cluster.presence import Presence
 
@@ -46,7 +46,7 @@ _LOOK_AGAIN = 5.0  # s, after a signing key could not be made
 def build_app(settings: Settings) -> web.Application:
     """The API as an aiohttp application; etcd need not be up. Raises SettingsError where the relays can't be used."""
     store = Store(settings)
-    directory = Directory(store)
+    known_clients = KnownClients(store)
     routes = load_routes(settings)
     app = web.Application(
         middlewares=[traced, edge.edge] if tracing.on() else [edge.edge],
@@ -55,9 +55,9 @@ def build_app(settings: Settings) -> web.Application:
     app[API] = Api(
         settings,
         store,
-        directory,
+        known_clients,
         routes,
-        Authenticator(store, directory),
+        Authenticator(store, known_clients),
         Space(store),
         Cluster(store, routes.relays),
         BodyMemory(settings.api_memory),
@@ -123,7 +123,7 @@ def _check_query(request: web.Request, names: Sequence[str]) -> None:
 
 
 async def _services(app: web.Application) -> AsyncIterator[None]:
-    """Runs as long as the application: the store, and what keeps the directory and the signing key. Raises SettingsError where etcd is not fit."""
+    """Runs as long as the application: the store, and what keeps the known clients and the signing key. Raises SettingsError where etcd is not fit."""
     api = app[API]
     await api.store.start()
     try:
@@ -133,7 +133,9 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
         raise
     registration = Registration(api.store, lambda: api.accepted)
     tasks = [
-        asyncio.create_task(_kept_running("directory", api.directory.run), name="api directory"),
+        asyncio.create_task(
+            _kept_running("known clients", api.known_clients.run), name="api known clients"
+        ),
         asyncio.create_task(
             _kept_running("signing key", lambda: _keep_signing_key(api)), name="api signing key"
         ),
@@ -149,7 +151,7 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
     try:
         with suppress(TimeoutError):  # where etcd is away the API answers all the same, and says so
             async with asyncio.timeout(_FIRST_READ):
-                await _fit(api.directory)
+                await _fit(api.known_clients)
         yield
     finally:
         await app[STREAMS].stop()
@@ -165,16 +167,16 @@ async def _register(api: Api, registration: Registration) -> None:
     await registration.run()
 
 
-async def _fit(directory: Directory) -> None:
+async def _fit(known_clients: KnownClients) -> None:
     """Waits until tokens can be issued and verified."""
     changed = asyncio.Event()
-    directory.on_change.append(changed.set)
+    known_clients.on_change.append(changed.set)
     try:
-        while not (directory.ready.is_set() and directory.signing_key):
+        while not (known_clients.ready.is_set() and known_clients.signing_key):
             changed.clear()
             await changed.wait()
     finally:
-        directory.on_change.remove(changed.set)
+        known_clients.on_change.remove(changed.set)
 
 
 async def _kept_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
@@ -195,12 +197,16 @@ async def _kept_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
 async def _keep_signing_key(api: Api) -> None:
     """Makes a signing key whenever there is none: at the first start, or after an operator has removed them all."""
     changed = asyncio.Event()
-    api.directory.on_change.append(changed.set)
+    api.known_clients.on_change.append(changed.set)
     try:
-        await api.directory.ready.wait()
+        await api.known_clients.ready.wait()
         while True:
             changed.clear()
-            if api.health.joined and api.directory.synced and api.directory.signing_key is None:
+            if (
+                api.health.joined
+                and api.known_clients.synced
+                and api.known_clients.signing_key is None
+            ):
                 try:
                     await ensure_signing_key(api.store)
                 except EtcdError as error:
@@ -209,4 +215,4 @@ async def _keep_signing_key(api: Api) -> None:
                 async with asyncio.timeout(_LOOK_AGAIN):
                     await changed.wait()
     finally:
-        api.directory.on_change.remove(changed.set)
+        api.known_clients.on_change.remove(changed.set)

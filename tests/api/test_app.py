@@ -46,13 +46,13 @@ async def test_address_that_is_not_ours_is_told_in_one_sentence(api_settings: Se
         await serve_until(replace(api_settings, api_host="192.0.2.1"))
 
 
-async def test_api_that_ends_while_its_directory_changes_ends(api_settings: Settings) -> None:
+async def test_api_that_ends_while_its_known_clients_change_ends(api_settings: Settings) -> None:
     """Cancelling what waits for a change, in the very moment of one, still cancels it."""
     for ticks in range(10):
         app = build_app(api_settings)
         runner = Runner(app)
         await runner.setup()
-        for changed in app[API].directory.on_change:
+        for changed in app[API].known_clients.on_change:
             changed()
         for _ in range(ticks):
             await asyncio.sleep(0)

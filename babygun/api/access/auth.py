@@ -24,7 +24,7 @@ from babygun.api.http.problems import (
 from babygun.runtime.identifiers import new_token
 from babygun.store import Store
 from babygun.store.access import clients as client_store
-from babygun.store.access.directory import Directory
+from babygun.store.access.known_clients import KnownClients
 from babygun.store.records import SCOPES, Client, Scope
 
 AUDIENCE = "babygun"
@@ -54,12 +54,12 @@ class Access:
 class Authenticator:
     """Issues and verifies tokens."""
 
-    def __init__(self, store: Store, directory: Directory) -> None:
-        self._store, self._directory = store, directory
+    def __init__(self, store: Store, known_clients: KnownClients) -> None:
+        self._store, self._known_clients = store, known_clients
         self._verified: dict[
             str, tuple[Access, float]
         ] = {}  # by the Authorization header; the float is its end
-        directory.on_change.append(self._verified.clear)
+        known_clients.on_change.append(self._verified.clear)
 
     async def authorize(self, header: str | None, scope: Scope | None) -> Access:
         """Who sends this Authorization header, who must have ``scope``. Raises the problem that says why not."""
@@ -78,9 +78,9 @@ class Authenticator:
 
     def holds(self, access: Access, scope: Scope) -> bool:
         """Whether what was granted when a long call began still is: the token neither expired nor revoked, its client there with the scope."""
-        client = self._directory.clients.get(access.client.id)
+        client = self._known_clients.clients.get(access.client.id)
         alive = (
-            access.jti not in self._directory.revoked
+            access.jti not in self._known_clients.revoked
             and time.time() < access.expires_at.timestamp()
         )
         return (
@@ -93,7 +93,7 @@ class Authenticator:
     def issue(self, client: Client, scopes: Sequence[Scope], seconds: float) -> tuple[str, Access]:
         """A new token. ``scopes`` must be among the client's."""
         self._check_ready()
-        key = self._directory.signing_key
+        key = self._known_clients.signing_key
         if key is None:
             raise Problem(NOT_READY, "There is no signing key yet; one is being made.")
         now = int(time.time())
@@ -123,13 +123,13 @@ class Authenticator:
     async def revoke(self, access: Access) -> None:
         """The token is refused from now on here, and within a second everywhere."""
         await client_store.revoke_token(self._store, access.jti, access.expires_at)
-        self._directory.revoked.add(access.jti)
+        self._known_clients.revoked[access.jti] = None
         self._verified.clear()
 
     async def client(self, client_id: str) -> Client | None:
-        """A client; asks etcd for one that the directory may not have heard of yet."""
+        """A client; asks etcd for one that is not known here yet."""
         self._check_ready()
-        found = self._directory.clients.get(client_id)
+        found = self._known_clients.clients.get(client_id)
         if (
             found is None
             and 0 < len(client_id) <= 128
@@ -146,7 +146,7 @@ class Authenticator:
             self._verified.clear()
         known = (access, access.expires_at.timestamp())
         if (
-            self._directory.clients.get(access.client.id) is access.client
+            self._known_clients.clients.get(access.client.id) is access.client
         ):  # else its deletion could not make us forget
             self._verified[header or ""] = known
         return known
@@ -156,7 +156,7 @@ class Authenticator:
         claims = self._claims(token)
         jti, scope = claims["jti"], claims.get("scope", "")
         client = await self.client(claims["sub"])
-        if jti in self._directory.revoked:
+        if jti in self._known_clients.revoked:
             raise invalid_token("The token has been revoked.")
         if client is None:
             raise invalid_token("The token's client does not exist any more.")
@@ -177,7 +177,7 @@ class Authenticator:
             header = jwt.get_unverified_header(token)
             if header.get("alg") != "HS256":
                 raise invalid_token("The token's algorithm is not HS256.")
-            key = self._directory.signing_keys.get(str(header.get("kid")))
+            key = self._known_clients.signing_keys.get(str(header.get("kid")))
             if key is None:
                 raise invalid_token("The token was signed with a key that is not known here.")
             claims: dict[str, Any] = jwt.decode(
@@ -200,7 +200,7 @@ class Authenticator:
         return claims
 
     def _check_ready(self) -> None:
-        if not self._directory.ready.is_set():
+        if not self._known_clients.ready.is_set():
             raise Problem(NOT_READY, "The API has not read its clients and keys from etcd yet.")
 
 

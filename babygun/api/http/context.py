@@ -17,7 +17,7 @@ from babygun.intake.rate_limit import RateLimits
 from babygun.routing.relays import Routes
 from babygun.runtime.settings import Settings
 from babygun.store import Store
-from babygun.store.access.directory import Directory
+from babygun.store.access.known_clients import KnownClients
 from babygun.store.cluster.health import Checkup
 from babygun.store.cluster.presence import Presence
 
@@ -28,7 +28,7 @@ class Api:
 
     settings: Settings
     store: Store
-    directory: Directory
+    known_clients: KnownClients
     routes: Routes
     auth: Authenticator
     space: Space

@@ -50,7 +50,7 @@ class Streams:
         self.glance = Glance(lambda: live_state(api))
         self._api = api
         self._open: dict[Listener, Access] = {}
-        api.directory.on_change.append(self._check)
+        api.known_clients.on_change.append(self._check)
 
     def __len__(self) -> int:
         return len(self._open)

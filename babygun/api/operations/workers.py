@@ -24,9 +24,9 @@ async def ready(request: web.Request) -> web.Response:
     api = api_of(request)
     found = await api.health.check()
     reasons = list(found.reasons)
-    if not api.directory.synced:
+    if not api.known_clients.synced:
         reasons.append("changes of clients, signing keys and revoked tokens are not being followed")
-    elif api.directory.signing_key is None:
+    elif api.known_clients.signing_key is None:
         reasons.append("there is no signing key yet")
     if not api.routes.relays:
         reasons.append("no relay is configured (relay_url or relays)")

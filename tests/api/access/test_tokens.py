@@ -14,7 +14,7 @@ import pytest
 
 from babygun.store import Store
 from babygun.store.access.clients import delete_client
-from babygun.store.access.directory import Directory
+from babygun.store.access.known_clients import KnownClients
 from tests.api.conftest import RunningApi, StartApi, basic
 
 
@@ -103,18 +103,18 @@ def part(value: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-async def directory_of(store: Store) -> tuple[Directory, asyncio.Task[None]]:
-    directory = Directory(store)
-    task = asyncio.create_task(directory.run())
-    await directory.ready.wait()
-    return directory, task
+async def known_clients_of(store: Store) -> tuple[KnownClients, asyncio.Task[None]]:
+    known_clients = KnownClients(store)
+    task = asyncio.create_task(known_clients.run())
+    await known_clients.ready.wait()
+    return known_clients, task
 
 
 async def test_token_that_is_not_ours_is_refused_with_the_reason(
     api: RunningApi, store: Store
 ) -> None:
-    directory, task = await directory_of(store)
-    key = directory.signing_key
+    known_clients, task = await known_clients_of(store)
+    key = known_clients.signing_key
     task.cancel()
     assert key
     client, _ = await api.client()

@@ -539,3 +539,12 @@ async def test_etcd_that_hangs_is_told_before_who_probes_gives_up() -> None:
             await until(found, True)
     finally:
         server.stop()
+
+
+async def test_health_of_an_etcd_that_is_not_there_says_so(rig: Rig) -> None:
+    assert (await health.check(rig.store)).ok
+    async with rig_for(
+        changed(rig.settings, etcd_endpoints=("http://127.0.0.1:1",), etcd_timeout=0.5)
+    ) as nowhere:
+        found = await health.check(nowhere.store)
+        assert not found.ok and "does not answer" in found.reasons[0]
