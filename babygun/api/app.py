@@ -88,7 +88,7 @@ async def serve_until(
                     tls=tls,
                 )
             )
-            log.info("listening alone", at=base_url(servers[1], host, tls=tls is not None))
+            log.info("listening on own port", url=base_url(servers[1], host, tls=tls is not None))
         if started:
             started(url)
         await _signalled(stop, again=shared)
@@ -108,7 +108,10 @@ def announce(settings: Settings, url: str, **more: object) -> None:
     log.info("listening", url=url, **more)
     if not settings.api_cert and not is_loopback(settings.api_host):
         log.warning(
-            "other machines can call without TLS: tokens and e-mails cross the network in the clear; set api_cert and api_key, or let a proxy on this host do TLS"
+            "listening without TLS",
+            url=url,
+            hint="tokens and e-mails cross the network unencrypted: set api_cert and api_key,"
+            " or let a proxy on this host do TLS",
         )
 
 
@@ -156,11 +159,9 @@ async def _follow_certificate(settings: Settings, context: ssl.SSLContext) -> No
             )  # a failed load would leave a context without a key: so it is tried on another one first
             context.load_cert_chain(settings.api_cert, settings.api_key)
         except (SettingsError, OSError) as error:
-            log.warning(
-                "certificate changed, and can't be used: the one before serves on", error=str(error)
-            )
+            log.warning("certificate not reloaded", error=str(error))
         else:
-            log.info("certificate read anew")
+            log.info("certificate reloaded")
 
 
 def _stamps(settings: Settings) -> tuple[int, ...]:

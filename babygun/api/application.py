@@ -210,7 +210,7 @@ async def _keep_signing_key(api: Api) -> None:
                 try:
                     await ensure_signing_key(api.store)
                 except EtcdError as error:
-                    log.warning("signing key not made yet", error=str(error))
+                    log.warning("signing key not created", error=str(error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_AGAIN):
                     await changed.wait()

@@ -60,9 +60,9 @@ async def follow(
                 async for batch in watching:
                     await changed(batch)
         except Compacted as error:
-            log.info("history compacted, reading again", what=what)
+            log.info("range read again", what=what)
             lost(error)
         except EtcdError as error:
-            log.warning("not followed", what=what, error=str(error))
+            log.warning("range not followed", what=what, error=str(error))
             lost(error)
             await asyncio.sleep(PAUSE)

@@ -44,13 +44,13 @@ class Space:
             self.full = full
             if full:
                 log.error(
-                    "etcd is nearly full, e-mails are refused",
+                    "emails refused",
                     full=round(expected, 3),
                     file=round(file, 3),
                 )
             else:
                 log.info(
-                    "etcd has space again, e-mails are taken",
+                    "emails accepted again",
                     full=round(expected, 3),
                     file=round(file, 3),
                 )

@@ -144,7 +144,7 @@ class SmtpPool:
     def _forbid_chunking(self) -> None:
         if self._relay.chunking:
             log.warning(
-                "relay does not know BDAT, which it offers: it gets DATA from now on",
+                "BDAT switched off",
                 queue=self._relay.name,
             )
         self._relay = replace(self._relay, chunking=False)

@@ -73,7 +73,7 @@ class Delivery:
         pool = self.pools.get(claim.ref.queue)
         todo = [r.email for r in queue_recipients(email, claim.ref.queue)]
         if content is None:
-            log.error("an e-mail's content is gone", email_id=email.id, queue=claim.ref.queue)
+            log.error("content missing", email_id=email.id, queue=claim.ref.queue)
             return dict.fromkeys(
                 todo,
                 RecipientResult(
@@ -88,7 +88,7 @@ class Delivery:
                 "configuration",
                 reason=f"no relay called {claim.ref.queue} is configured here",
             )
-            log.error("no such relay", queue=claim.ref.queue, email_id=email.id)
+            log.error("relay unknown", queue=claim.ref.queue, email_id=email.id)
             return dict.fromkeys(todo, gone)
         identity = message_id(email)
 
@@ -123,7 +123,7 @@ class Delivery:
                 verdict = self._classifier.classify(reply, repeated=address in repeated)
                 if verdict.alarm:
                     log.warning(
-                        "reply needs an operator",
+                        "reply needs operator",
                         queue=claim.ref.queue,
                         email_id=email.id,
                         reply_class=verdict.reply_class,

@@ -143,9 +143,7 @@ class Feed:
         try:
             ref, job = self._store.keys.parse_job(kv.key), codec.decode_job(kv.value)
         except ValueError as error:  # put there by hand; msgspec's errors are ValueErrors
-            log.error(
-                "job can't be read, ignored", key=kv.key.decode(errors="replace"), error=str(error)
-            )
+            log.error("key unreadable", key=kv.key.decode(errors="replace"), error=str(error))
             return None
         if arrived:
             if ref.queue in self._ready.truncated:

@@ -104,9 +104,7 @@ class Membership:
                 __version__,
                 queues=self._queues,
             )
-            log.info(
-                "registered" if first else "registered again under a new id", worker_id=worker_id
-            )
+            log.info("registered", worker_id=worker_id, again=not first)
             first = False
             try:
                 await self._check_in(session, worker)
@@ -205,7 +203,7 @@ class Membership:
         part = slice_of(self.worker_id, self._live)
         if part != self.slice or read_again:
             log.info(
-                "slice",
+                "slice changed",
                 worker_id=self.worker_id,
                 first=part.first,
                 end=part.end,
@@ -223,10 +221,8 @@ class Membership:
         except (
             EtcdError
         ) as error:  # compacted, or etcd is away: the next read of the slice finds the jobs too
-            log.warning(
-                "a worker left; what it held is not known", worker=worker_id, error=str(error)
-            )
-        log.info("a worker left", worker=worker_id, held=len(held))
+            log.warning("jobs of dead worker not read", worker=worker_id, error=str(error))
+        log.info("worker left", worker=worker_id, held=len(held))
         self._died(worker_id, held)
 
 

@@ -32,7 +32,7 @@ async def make_due_once(store: Store, part: Slice) -> int:
                 due, ref = store.keys.parse_not_before(kv.key)
             except ValueError as error:  # put there by hand
                 log.error(
-                    "not-before key can't be read, ignored",
+                    "key unreadable",
                     key=kv.key.decode(errors="replace"),
                     error=str(error),
                 )

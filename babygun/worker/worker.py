@@ -261,7 +261,7 @@ class Worker:
         self._freed(ref, task)
         if not task.cancelled() and (error := task.exception()):
             log.error(
-                "attempt failed",
+                "try crashed",
                 exc=error,
                 email_id=ref.email_id,
                 queue=ref.queue,
@@ -349,7 +349,7 @@ class Worker:
             claimed = taken_over
             self._held[ref] = (claimed, progress)
             log.info(
-                "reclaimed",
+                "job reclaimed",
                 email_id=ref.email_id,
                 queue=ref.queue,
                 worker_id=worker_id,
@@ -358,7 +358,7 @@ class Worker:
         try:
             if claimed.email.queues[ref.queue].reclaims >= _MOST_RECLAIMS:
                 log.error(
-                    "an e-mail's workers die",
+                    "reclaimed too often",
                     email_id=ref.email_id,
                     queue=ref.queue,
                     workers=_MOST_RECLAIMS,
@@ -370,7 +370,7 @@ class Worker:
                 results = await self._delivery.deliver(claimed, lambda: session.trusted, progress)
         except NotSent:
             log.warning(
-                "not sent: the lease can't be trusted any more",
+                "lease not trusted",
                 email_id=ref.email_id,
                 queue=ref.queue,
                 worker_id=worker_id,
@@ -379,7 +379,7 @@ class Worker:
             self._again[ref] = job
             return
         except Exception as error:  # a fault of ours must not send the same email round and round: it uses up a try
-            log.error("delivery failed", exc=error, email_id=ref.email_id, queue=ref.queue)
+            log.error("delivery crashed", exc=error, email_id=ref.email_id, queue=ref.queue)
             results = _faulty(claimed, f"internal error: {type(error).__name__}: {error}")
         self._begin_finish(progress)
         await self._finish(claimed, QueueResult(ref.queue, worker_id, claimed.claimed_at, results))
@@ -397,7 +397,7 @@ class Worker:
         """Claims nothing for a moment: an etcd that refuses claims would be asked as fast as it refuses."""
         now = time.monotonic()
         if now >= self._hold_until:
-            log.warning("claim not answered", error=str(error), pause=self._hold)
+            log.warning("claim unanswered", error=str(error), pause_seconds=self._hold)
             self._hold_until = now + self._hold
             self._hold = min(_MOST_HOLD, 2 * self._hold)
             self._wake.set()
@@ -419,7 +419,7 @@ class Worker:
         if ref in finished.dropped:
             metrics.RESULTS_DROPPED.inc()
             log.warning(
-                "result dropped: the job was another worker's by then",
+                "result dropped",
                 email_id=ref.email_id,
                 queue=ref.queue,
                 worker_id=result.worker_id,
@@ -432,14 +432,14 @@ class Worker:
         try:
             if await release(self.store, ref, owner_revision):
                 log.info(
-                    "released",
+                    "job released",
                     email_id=ref.email_id,
                     queue=ref.queue,
                     worker_id=self.membership.worker_id,
                 )
         except EtcdError as error:  # the lease's end, or the reconcile, does it later
             log.warning(
-                "not released",
+                "job not released",
                 email_id=ref.email_id,
                 queue=ref.queue,
                 worker_id=self.membership.worker_id,
@@ -467,14 +467,14 @@ class Worker:
                 try:
                     await once()
                 except EtcdError as error:
-                    log.warning(f"{name} not done", error=str(error))
+                    log.warning("duty failed", duty=name, error=str(error))
 
     async def _make_due(self) -> None:
         part = self.membership.slice
         if part.empty and time.monotonic() % timers.OVERDUE > timers.INTERVAL:
             return  # one without a slice looks now and then for what is overdue
         if made := await timers.make_due_once(self.store, part):
-            log.debug("due", jobs=made)
+            log.debug("jobs due", jobs=made)
 
     async def _reconcile(self) -> None:
         """Releases what etcd says is ours and we know nothing of (a claim that took effect after we gave it up)."""
@@ -504,7 +504,7 @@ class Worker:
         if not self.in_flight:
             return
         log.info(
-            "stopping", in_flight=len(self.in_flight), at_most_seconds=self._settings.drain_timeout
+            "draining", in_flight=len(self.in_flight), at_most_seconds=self._settings.drain_timeout
         )
         deadline = time.monotonic() + self._settings.drain_timeout
         await self._give_back(
@@ -552,7 +552,7 @@ def _log_outcome(claimed: Claim, result: QueueResult, status: str | None) -> Non
         counts[outcome.reply_class] = counts.get(outcome.reply_class, 0) + 1
     since: datetime = claimed.claimed_at
     log.info(
-        "attempt over",
+        "try finished",
         email_id=claimed.ref.email_id,
         queue=claimed.ref.queue,
         worker_id=result.worker_id,

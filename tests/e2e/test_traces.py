@@ -118,7 +118,7 @@ async def test_trace_of_a_client_goes_through_api_etcd_and_worker_to_smtp_for_ev
     for private in (b"privat", b"example.org", b"example.com", token.encode(), b"451 "):
         assert private not in receiver.raw
     lines = [json.loads(line) for line in worker.log.splitlines()]
-    over = [line for line in lines if line["event"] == "attempt over"]
+    over = [line for line in lines if line["event"] == "try finished"]
     assert len(over) == 2
     for line in over:
         assert (line["email_id"], line["queue"], line["worker_id"], line["trace_id"]) == (

@@ -90,7 +90,7 @@ async def create_client(request: web.Request) -> web.Response:
         rate=wanted.rate,
         client_id=wanted.id,
     )
-    log.info("client made", client=client.id, scopes=list(scopes))
+    log.info("client created", client=client.id, scopes=list(scopes))
     return json_answer(NewClient(**_fields(client), client_secret=secret), status=201)
 
 

@@ -132,12 +132,10 @@ class Hub:
                 self._begin(await mirror.start(), reason)
                 await self._follow(mirror)
             except Compacted:
-                log.warning(
-                    "live stream starts over: etcd's history does not reach back to where it was"
-                )
+                log.warning("live stream restarted", reason="compacted")
                 reason = "compacted"
             except TurnedBack:
-                log.warning("live stream starts over: etcd is at an older revision than it was")
+                log.warning("live stream restarted", reason="unknown-id")
                 reason = "unknown-id"
             except EtcdError as error:
                 log.warning("live stream interrupted", error=str(error))

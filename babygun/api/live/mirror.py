@@ -252,7 +252,7 @@ class Mirror:
         try:
             email = codec.decode_email(value)
         except ValueError as error:  # put there by hand
-            log.error("record can't be read, not shown", email_id=email_id, error=str(error))
+            log.error("record unreadable", email_id=email_id, error=str(error))
             return None
         # The watches may be a moment apart: what the record says is over is not being sent any more.
         owners = {

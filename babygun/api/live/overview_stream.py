@@ -48,7 +48,7 @@ class Glance:
             try:
                 event = b"event: overview\ndata: %b\n\n" % _encode(await self._look())
             except Exception as error:  # a fault of ours: the next second may be better
-                log.error("overview not made", exc=error)
+                log.error("overview failed", exc=error)
             else:
                 for listener in self._listeners:
                     listener.glance(event)

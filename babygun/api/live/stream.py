@@ -162,7 +162,7 @@ async def _streamed(
         await _write_all(request, response, streams, listener, access)
     except (ConnectionError, TimeoutError) as error:
         if isinstance(error, TimeoutError):
-            log.info("listener dropped: it does not read", seconds=UNREAD)
+            log.info("listener dropped", seconds=UNREAD)
         _break_off(request)
     except Exception as error:
         if not response.prepared:

@@ -82,7 +82,7 @@ class Cluster:
         except (EtcdError, TimeoutError) as error:
             problem = str(error) or "etcd takes too long"
             if problem != self.problem:
-                log.warning("queues not read", error=problem)
+                log.warning("queue depths not read", error=problem)
             return None, problem
 
     def show(self) -> None:

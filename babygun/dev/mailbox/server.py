@@ -107,7 +107,10 @@ class _Handler:
         )  # as aiosmtpd gives the null reverse-path
         caught = self._mailbox.add(sender, tuple(envelope.rcpt_tos), content)
         log.debug(
-            "caught", number=caught.number, recipients=len(caught.recipients), size=len(content)
+            "message caught",
+            number=caught.number,
+            recipients=len(caught.recipients),
+            size=len(content),
         )
         return f"250 2.0.0 caught as {caught.number}"
 
@@ -150,9 +153,9 @@ async def serve_until(
             raise _busy(error, host, http_port, "--http-port") from None
         view = runner.addresses[0]
         log.info(
-            "listening",
+            "mailbox listening",
             smtp=f"{host}:{smtp.sockets[0].getsockname()[1]}",
-            view=f"http://{host}:{view[1]}/",
+            url=f"http://{host}:{view[1]}/",
         )
         await stop.wait()
         smtp.close()

@@ -130,17 +130,18 @@ class Checkup:
                 await self.look()
                 now = {finding.key: finding for finding in [*await self._etcd(), *self._slow]}
             except Exception as error:  # a fault of ours here is no reason to stop sending
-                log.error("health not looked at", exc=error)
+                log.error("health check failed", exc=error)
                 await asyncio.sleep(INTERVAL)
                 continue
             if self._foreign:
                 now["cluster"] = Finding("cluster", self._foreign, reason=True)
             for key in now.keys() - before.keys():
-                (log.error if now[key].reason else log.warning)(
-                    "not as it should be", what=now[key].sentence
-                )
+                if now[key].reason:
+                    log.error("problem found", what=now[key].sentence)
+                else:
+                    log.warning("problem found", what=now[key].sentence)
             for key in before.keys() - now.keys():
-                log.info("mended", what=before[key].sentence)
+                log.info("problem solved", what=before[key].sentence)
             before = now
             await asyncio.sleep(INTERVAL)
 
@@ -155,7 +156,7 @@ class Checkup:
             except EtcdError:
                 continue  # that etcd is away is told by _etcd()
             except ValueError as error:  # a worker's key that a person has put there
-                log.warning("key can't be read", error=str(error))
+                log.warning("worker record unreadable", error=str(error))
         self._slow = found
 
     def _certificates(self) -> list[Finding]:

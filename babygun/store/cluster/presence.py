@@ -105,9 +105,7 @@ class Presence:
         try:
             process = codec.decode_state(value, kind)
         except ValueError as error:  # put there by hand
-            log.error(
-                "key can't be read, ignored", key=key.decode(errors="replace"), error=str(error)
-            )
+            log.error("key unreadable", key=key.decode(errors="replace"), error=str(error))
             return
         name = self._store.keys.last_part(key)
         age = 0.0 if arrived else max(0.0, (utc_now() - process.last_checkin).total_seconds())

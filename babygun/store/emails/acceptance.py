@@ -231,7 +231,7 @@ async def _revoke(store: Store, lease: int) -> None:
     try:
         await store.client.revoke(lease)
     except EtcdError as error:
-        log.warning("upload lease not revoked; it expires by itself", error=str(error))
+        log.warning("upload lease not revoked", error=str(error))
 
 
 async def _settle(

@@ -116,7 +116,7 @@ async def claim(
         result = await store.client.txn(Txn([], [get(owner_key), *reads]))
     records = result.kvs(1)
     if not records:
-        log.error("job without its email, removed", email_id=ref.email_id, queue=ref.queue)
+        log.error("orphan job removed", email_id=ref.email_id, queue=ref.queue)
         await store.batcher.submit(
             Txn([created_at(owner_key, revision)], [delete(store.keys.job(ref)), delete(owner_key)])
         )
@@ -125,7 +125,7 @@ async def claim(
         email = codec.decode_email(records[0].value)
     except ValueError as error:
         log.error(
-            "record can't be read, released",
+            "record unreadable",
             email_id=ref.email_id,
             queue=ref.queue,
             error=str(error),
@@ -151,7 +151,7 @@ def _content(email: Email, chunks: list[bytes]) -> Content | None:
     try:
         return codec.decode_content(b"".join(chunks))
     except ValueError as error:
-        log.error("content can't be read", email_id=email.id, error=str(error))
+        log.error("content unreadable", email_id=email.id, error=str(error))
         return None
 
 

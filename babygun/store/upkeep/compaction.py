@@ -95,15 +95,13 @@ class Compaction:
             await self._client.compact(revision, timeout=_PATIENCE)
         except PermissionDenied:
             if not self._refused_until:
-                log.info(
-                    "etcd lets no worker compact: what is shed is free when etcd's own auto-compaction comes to it"
-                )
+                log.info("compaction not permitted")
             self._refused_until = began + _ASK_AGAIN
             return
         self._refused_until = 0.0
         self.compacted, self._low = revision, None
         self.took = time.monotonic() - began
-        log.debug("compacted", revision=revision, seconds=round(self.took, 3))
+        log.debug("history compacted", revision=revision, seconds=round(self.took, 3))
 
     async def _look_back(self, now: float) -> None:
         """Learns how long etcd keeps a revision."""

@@ -80,7 +80,7 @@ class Shedding:
             self._compaction.want(revision)
         elif (full - RECORDS_ABOVE) * quota > pending and now - self._told >= _TELL_AGAIN:
             self._told = now
-            log.error("etcd is filling up and nothing more can be shed", full=round(full, 3))
+            log.error("nothing left to shed", full=round(full, 3))
         return full
 
     async def _shed(self, kind: str, need: float, full: float) -> float:
@@ -92,9 +92,7 @@ class Shedding:
             try:
                 _, granted, lease_id = self._keys.parse_retention(kv.key)
             except ValueError:
-                log.error(
-                    "retention key can't be read, ignored", key=kv.key.decode(errors="replace")
-                )
+                log.error("key unreadable", key=kv.key.decode(errors="replace"))
                 continue
             if found >= need or utc_now() - granted < _FILLING:
                 break
@@ -108,7 +106,7 @@ class Shedding:
             SHED[kind].inc(len(together))
         if leases:
             log.warning(
-                "shed before its time",
+                "shed early",
                 kind=kind,
                 leases=len(leases),
                 of=oldest.count,
