@@ -17,7 +17,7 @@ from babygun.api.emails.send import own_email
 from babygun.api.http.context import SECURITY_HEADERS, api_of, call_of, json_answer
 from babygun.api.http.problems import INVALID_REQUEST, Problem, sentence
 from babygun.runtime.settings import parse_duration
-from babygun.store.emails.changes import next_change
+from babygun.store.changes.next_change import next_change
 from babygun.store.emails.reading import EmailView
 
 MAX_WAIT = 60.0  # s: less than a balancer waits for an answer

@@ -1,6 +1,7 @@
-"""What one listener still has to be told. Pure: who writes it to whom is another matter (:mod:`babygun.api.live.stream`).
+"""What one listener has not got yet. Pure: :mod:`babygun.api.live.stream` does the I/O.
 
-Of each e-mail only the latest state waits. Where more e-mails wait than a listener may keep others waiting for, they are dropped, and it is told to begin anew.
+Of each e-mail only the latest state waits. Beyond a limit the waiting events are dropped, and the
+listener is told to begin anew.
 """
 
 from __future__ import annotations
@@ -8,16 +9,19 @@ from __future__ import annotations
 import asyncio
 from itertools import zip_longest
 
-from babygun.api.live.position import BEGINNING, Frame, Position
+from babygun.api.live.event import Event
+from babygun.store.changes.position import BEGINNING, Position
 
 MOST_PENDING = 2000  # e-mails
 MOST_BYTES = 4 << 20  # of their events
 
 
 class Listener:
-    """``client_id``: whose e-mails it sees, None: everybody's. ``only``: the one e-mail it wants to hear of. ``emails``, ``overview``: what it wants to hear.
+    """One open stream.
 
-    ``told``: all up to there has been told, or is pending. ``wake`` is set when there is something to :meth:`take`, or it has ``ended``.
+    ``client_id``: whose e-mails it sees; None: everybody's. ``only``: the one e-mail it listens to.
+    ``emails``, ``overview``: what it listens to. ``sent``: the position it has come to. ``wake`` is
+    set when there is something to :meth:`take`, or it has ``ended``.
     """
 
     def __init__(
@@ -29,95 +33,100 @@ class Listener:
         overview: bool = False,
     ) -> None:
         self.client_id, self.only, self.emails, self.overview = client_id, only, emails, overview
-        self.told = BEGINNING
+        self.sent = BEGINNING
         self.wake = asyncio.Event()
         self.ended = False
-        self._pending: dict[str, Frame] = {}
-        self._size = 0
+        self._pending: dict[str, Event] = {}
+        self._pending_bytes = 0
         self._reset = ""
-        self._glance = b""
-        self._caught_up: dict[str, bytes] = {}  # each until the hub tells of that e-mail
+        self._overview = b""
+        # By e-mail, what catch_up() brought, until the hub offers something of that e-mail.
+        self._caught_up: dict[str, bytes] = {}
 
-    def may_see(self, frame: Frame) -> bool:
-        return (self.client_id is None or frame.client_id == self.client_id) and (
-            self.only is None or frame.email_id == self.only
+    def may_see(self, event: Event) -> bool:
+        """Whether the event is for this listener."""
+        return (self.client_id is None or event.client_id == self.client_id) and (
+            self.only is None or event.email_id == self.only
         )
 
-    def catch_up(self, frames: list[Frame]) -> None:
-        """Events that it has missed. They show e-mails as they are by now, which the hub may be about to tell, too: that is not told twice."""
-        for frame in frames:
-            if frame.email_id not in self._pending:
-                self.offer(frame)
-                self._caught_up[frame.email_id] = frame.body
+    def catch_up(self, events: list[Event]) -> None:
+        """Add events that it has missed.
 
-    def offer(self, frame: Frame) -> None:
-        """An event that it hears of, if it may and has not yet."""
+        They show e-mails as they are by now. The hub may be about to offer the same state: it is
+        not sent twice.
+        """
+        for event in events:
+            if event.email_id not in self._pending:
+                self.offer(event)
+                self._caught_up[event.email_id] = event.body
+
+    def offer(self, event: Event) -> None:
+        """Add an event, if it is for this listener and new to it."""
         if (
-            not self.may_see(frame)
-            or not frame.is_news_to(self.told)
-            or self._caught_up.pop(frame.email_id, None) == frame.body
+            not self.may_see(event)
+            or not event.is_new_at(self.sent)
+            or self._caught_up.pop(event.email_id, None) == event.body
         ):
             return
-        if before := self._pending.get(frame.email_id):
-            if frame.latest < before.latest:
+        if before := self._pending.get(event.email_id):
+            if event.latest < before.latest:
                 return
-            self._size -= len(before.body)
-        self._pending[frame.email_id] = frame
-        self._size += len(frame.body)
-        if len(self._pending) > MOST_PENDING or self._size > MOST_BYTES:
+            self._pending_bytes -= len(before.body)
+        self._pending[event.email_id] = event
+        self._pending_bytes += len(event.body)
+        if len(self._pending) > MOST_PENDING or self._pending_bytes > MOST_BYTES:
             self.begin_anew("fell-behind")
         self.wake.set()
 
-    def glance(self, body: bytes) -> None:
-        """The overview, as an event; only the latest waits."""
-        self._glance = body
+    def offer_overview(self, body: bytes) -> None:
+        """Add the overview, as an event; only the latest waits."""
+        self._overview = body
         self.wake.set()
 
     def begin_anew(self, reason: str) -> None:
-        """Whatever it knows is not to be relied on: it must load its lists again."""
+        """Drop what waits, and tell the listener to load its lists again."""
         self._pending.clear()
-        self._size = 0
+        self._pending_bytes = 0
         self._reset = reason
-        self.told = BEGINNING
+        self.sent = BEGINNING
         self.wake.set()
 
     def end(self) -> None:
+        """End the stream."""
         self.ended = True
         self.wake.set()
 
     def take(self, position: Position) -> bytes:
-        """All that is pending, as the events of a stream. ``position``: what has been offered leads up to there.
+        """Take all that waits, as the text of the stream.
 
-        An event has an id where everything up to it has been told before: then a stream that breaks off behind it goes on from it.
+        ``position``: everything up to there has been offered. An event gets an id only where
+        everything up to it has been sent before: a stream that breaks behind it can go on there.
         """
         parts: list[bytes] = []
         if self._reset:
-            self.told = position
+            self.sent = position
             parts.append(
                 b'event: reset\ndata: {"reason":"%b"}\nid: %b\n\n'
                 % (self._reset.encode(), str(position).encode())
             )
             self._reset = ""
-        frames = sorted(self._pending.values(), key=lambda frame: frame.latest)
-        for frame, following in zip_longest(frames, frames[1:]):
-            parts.append(frame.body)
+        events = sorted(self._pending.values(), key=lambda event: event.latest)
+        for event, following in zip_longest(events, events[1:]):
+            parts.append(event.body)
             if following is None:
-                parts.append(b"id: %b\n\n" % str(self.told.past(position)).encode())
-            elif (
-                following.latest == frame.latest
-            ):  # of one transaction: half of it is no place to go on from
+                parts.append(b"id: %b\n\n" % str(self.sent.joined(position)).encode())
+            elif following.latest == event.latest:  # of one transaction: no id in between
                 parts.append(b"\n")
             else:
-                self.told = self.told.past(
-                    Position(
-                        min(position.records, frame.latest), min(position.owners, frame.latest)
-                    )
+                reached = Position(
+                    min(position.records, event.latest), min(position.owners, event.latest)
                 )
-                parts.append(b"id: %b\n\n" % str(self.told).encode())
-        self.told = self.told.past(position)
+                self.sent = self.sent.joined(reached)
+                parts.append(b"id: %b\n\n" % str(self.sent).encode())
+        self.sent = self.sent.joined(position)
         self._pending.clear()
-        self._size = 0
-        if self._glance:
-            parts.append(self._glance)
-            self._glance = b""
+        self._pending_bytes = 0
+        if self._overview:
+            parts.append(self._overview)
+            self._overview = b""
         return b"".join(parts)

@@ -1,6 +1,7 @@
 """GET /events: Server-Sent Events (HTML, section 9.2) over HTTP.
 
-A listener that does not read is dropped, and so is one whose token ends. The process's end ends all of them at once: they come back elsewhere.
+A listener that does not read is dropped, and so is one whose token ends. The process's end ends
+all streams at once; their listeners come back at another process.
 """
 
 from __future__ import annotations
@@ -22,32 +23,34 @@ from babygun.api.http.problems import (
 )
 from babygun.api.live.hub import Hub
 from babygun.api.live.listener import Listener
-from babygun.api.live.overview_stream import Glance
-from babygun.api.live.position import BEGINNING
+from babygun.api.live.overview import OverviewStream
 from babygun.api.operations.overview import live_state
 from babygun.errors import NotFound
 from babygun.runtime import metrics
 from babygun.runtime.logs import get_logger
+from babygun.store.changes.position import BEGINNING
 from babygun.store.emails import reading
 
 log = get_logger("api")
 
 MOST_LISTENERS = 500  # of one process; half of these of one client
 RETRY = 1000  # ms, after which a browser comes back
-COMMENT = 15.0  # s, after which a silent stream says something, so that nobody on the way takes it for dead
-REMIND = 5.0  # s, after which a listener is told where the stream is though nothing was for it: it must be able to come back from there
+COMMENT = 15.0  # s, after which a silent stream gets a comment, so that no proxy takes it for dead
+# Seconds after which a listener gets the stream's position though no event was for it: it must be
+# able to come back from there.
+POSITION_INTERVAL = 5.0
 UNREAD = 10.0  # s, that a listener may leave a piece unread
-_LOOK = 1.0  # s, between two looks whether the listener is still there
+_CHECK_INTERVAL = 1.0  # s, between two checks whether the listener is still there
 _PIECE = 64 << 10  # bytes
 _HEADERS = {**SECURITY_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 
 
 class Streams:
-    """All that listen to this process."""
+    """All open streams of this process."""
 
     def __init__(self, api: Api) -> None:
         self.hub = Hub(api.store)
-        self.glance = Glance(lambda: live_state(api))
+        self.overview = OverviewStream(lambda: live_state(api))
         self._api = api
         self._open: dict[Listener, Access] = {}
         api.known_clients.on_change.append(self._check)
@@ -56,14 +59,14 @@ class Streams:
         return len(self._open)
 
     def enter(self, listener: Listener, access: Access) -> None:
-        """Raises the 503 problem where too many listen."""
+        """Count a listener; raises the 503 problem where too many listen."""
         if self._api.stopping:
             raise Problem(NOT_READY, "This process is stopping; another one goes on.")
         theirs = sum(other.client.id == access.client.id for other in self._open.values())
         if len(self._open) >= MOST_LISTENERS or theirs >= max(1, MOST_LISTENERS // 2):
             raise Problem(
                 TOO_MANY_LISTENERS,
-                "As many listen as this process has room for, or half of these with this client.",
+                "This process has no room for another stream, or this client has half of them.",
             )
         self._open[listener] = access
         metrics.EVENT_LISTENERS.inc()
@@ -73,16 +76,16 @@ class Streams:
         metrics.EVENT_LISTENERS.dec()
 
     async def close(self) -> None:
-        """Ends all streams, at once."""
+        """End all streams at once."""
         for listener in self._open:
             listener.end()
 
     async def stop(self) -> None:
         await self.hub.close()
-        await self.glance.close()
+        await self.overview.close()
 
     def _check(self) -> None:
-        """Clients, keys or revoked tokens have changed."""
+        """End the streams whose token no longer allows them: clients, keys or tokens changed."""
         for listener, access in self._open.items():
             if not self._api.auth.holds(access, "emails:read"):
                 listener.end()
@@ -143,7 +146,7 @@ async def _check_exists(request: web.Request, access: Access, email_id: str) -> 
     view = await reading.get_email(api_of(request).store, email_id, content=False)
     if view is None or not (access.is_admin or view.email.client_id == access.client.id):
         raise NotFound(
-            "There is no e-mail with this id. E-mails are kept for a time after their end, then removed."
+            "There is no e-mail with this id. E-mails are removed some time after their end."
         )
 
 
@@ -156,7 +159,7 @@ async def _streamed(
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers=headers)
     if listener.overview:
-        streams.glance.join(listener)
+        streams.overview.join(listener)
     try:
         await response.prepare(request)
         await _write_all(request, response, streams, listener, access)
@@ -170,7 +173,7 @@ async def _streamed(
         log.error("stream failed", exc=error)  # no other answer can be sent any more
         _break_off(request)
     finally:
-        streams.glance.leave(listener)
+        streams.overview.leave(listener)
     return response
 
 
@@ -182,10 +185,10 @@ async def _write_all(
     access: Access,
 ) -> None:
     loop = asyncio.get_running_loop()
-    commented = reminded = loop.time()
+    commented = positioned = loop.time()
     ends = commented + access.expires_at.timestamp() - time.time()
-    said = b"id: %b\n" % str(listener.told).encode() if listener.told != BEGINNING else b""
-    await _write(response, b"retry: %d\n%b\n" % (RETRY, said))
+    position = _id_line(listener) if listener.sent != BEGINNING else b""
+    await _write(response, b"retry: %d\n%b\n" % (RETRY, position))
     while (
         not listener.ended
         and loop.time() < ends
@@ -195,19 +198,23 @@ async def _write_all(
         listener.wake.clear()
         data = listener.take(streams.hub.position)
         now = loop.time()
-        if listener.emails and now - reminded >= REMIND:
-            reminded = now
-            if (told := b"id: %b\n" % str(listener.told).encode()) != said:
-                said = told
-                data += told + b"\n"
+        if listener.emails and now - positioned >= POSITION_INTERVAL:
+            positioned = now
+            if (reached := _id_line(listener)) != position:
+                position = reached
+                data += reached + b"\n"
         if not data and now - commented >= COMMENT:
             data = b":\n\n"
         if data:
             commented = now
             await _write(response, data)
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(_LOOK, max(0.0, ends - now))):
+            async with asyncio.timeout(min(_CHECK_INTERVAL, max(0.0, ends - now))):
                 await listener.wake.wait()
+
+
+def _id_line(listener: Listener) -> bytes:
+    return b"id: %b\n" % str(listener.sent).encode()
 
 
 def _break_off(request: web.Request) -> None:
@@ -216,7 +223,7 @@ def _break_off(request: web.Request) -> None:
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:
-    """Raises TimeoutError where the listener does not read."""
+    """Write to the stream; raises TimeoutError where the listener does not read."""
     for at in range(0, len(data), _PIECE):
         async with asyncio.timeout(UNREAD):
             await response.write(data[at : at + _PIECE])

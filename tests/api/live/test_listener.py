@@ -1,4 +1,4 @@
-"""What one listener is told, and the ids by which it can come back: pure, with revisions of the test's own."""
+"""What one listener gets, and the ids that it can come back with. Pure: the tests make up revisions."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import re
 import pytest
 
 from babygun.api.live import listener as module
+from babygun.api.live.event import Event
 from babygun.api.live.listener import Listener
-from babygun.api.live.position import BEGINNING, Frame, Position
+from babygun.store.changes.position import BEGINNING, Position
 
 
-def frame(
+def event(
     email_id: str, records: int = 0, owners: int = 0, *, client_id: str = "c", size: int = 0
-) -> Frame:
-    return Frame(
+) -> Event:
+    return Event(
         email_id,
         client_id,
         records,
@@ -24,9 +25,9 @@ def frame(
     )
 
 
-def listener(told: tuple[int, int] = (10, 10)) -> Listener:
+def listener(sent: tuple[int, int] = (10, 10)) -> Listener:
     made = Listener("c")
-    made.told = Position(*told)
+    made.sent = Position(*sent)
     return made
 
 
@@ -39,52 +40,41 @@ def events(data: bytes) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("text", "position"), [("7", (7, 7)), ("7.5", (7, 5)), ("007.5", (7, 5))])
-def test_position_is_read_as_it_is_written(text: str, position: tuple[int, int]) -> None:
-    assert Position.parse(text) == position
-    assert Position.parse(str(Position(*position))) == position
+def test_latest_state_of_each_email_is_sent_in_the_order_of_changes() -> None:
+    mine = listener()
+    for each in (event("a", 11), event("b", 12), event("a", 13)):
+        mine.offer(each)
+    assert events(mine.take(Position(13, 13))) == [("b@12.0", "12"), ("a@13.0", "13")]
+    assert mine.take(Position(13, 13)) == b""
 
 
-@pytest.mark.parametrize("text", ["", "x", "7.", ".7", "-7", "7.5.3", "7 ", "٧", "1" * 19])
-def test_position_of_another_form_is_none(text: str) -> None:
-    assert Position.parse(text) is None
-
-
-def test_latest_state_of_each_email_is_told_in_the_order_of_changes() -> None:
-    told = listener()
-    for each in (frame("a", 11), frame("b", 12), frame("a", 13)):
-        told.offer(each)
-    assert events(told.take(Position(13, 13))) == [("b@12.0", "12"), ("a@13.0", "13")]
-    assert told.take(Position(13, 13)) == b""
-
-
-def test_what_was_told_elsewhere_is_not_told_again() -> None:
-    told = listener(Position(20, 15))
-    told.offer(frame("a", 20))
-    told.offer(frame("b", 0, 15))
-    assert told.take(Position(18, 18)) == b""
-    told.offer(frame("c", 0, 19))
-    assert events(told.take(Position(19, 19))) == [("c@0.19", "20.19")]
+def test_what_was_sent_elsewhere_is_not_sent_again() -> None:
+    mine = listener(Position(20, 15))
+    mine.offer(event("a", 20))
+    mine.offer(event("b", 0, 15))
+    assert mine.take(Position(18, 18)) == b""
+    mine.offer(event("c", 0, 19))
+    assert events(mine.take(Position(19, 19))) == [("c@0.19", "20.19")]
 
 
 def test_events_of_one_transaction_have_an_id_after_the_last_only() -> None:
-    told = listener()
-    for each in (frame("a", 11), frame("b", 11), frame("c", 12)):
-        told.offer(each)
-    assert events(told.take(Position(12, 12))) == [
+    mine = listener()
+    for each in (event("a", 11), event("b", 11), event("c", 12)):
+        mine.offer(each)
+    assert events(mine.take(Position(12, 12))) == [
         ("a@11.0", ""),
         ("b@11.0", "11"),
         ("c@12.0", "12"),
     ]
 
 
-def test_emails_of_others_are_not_told() -> None:
-    told = listener()
-    told.offer(frame("a", 11, client_id="d"))
-    assert told.take(Position(11, 11)) == b""
+def test_emails_of_others_are_not_sent() -> None:
+    mine = listener()
+    mine.offer(event("a", 11, client_id="d"))
+    assert mine.take(Position(11, 11)) == b""
     everybody = Listener(None, only="a")
-    everybody.offer(frame("a", 11, client_id="d"))
-    everybody.offer(frame("b", 12, client_id="d"))
+    everybody.offer(event("a", 11, client_id="d"))
+    everybody.offer(event("b", 12, client_id="d"))
     assert [data for data, _ in events(everybody.take(Position(12, 12)))] == ["a@11.0"]
 
 
@@ -92,32 +82,32 @@ def test_emails_of_others_are_not_told() -> None:
     ("emails", "size"), [(module.MOST_PENDING + 1, 0), (5, module.MOST_BYTES // 4)]
 )
 def test_too_much_that_is_pending_becomes_a_reset(emails: int, size: int) -> None:
-    told = listener()
+    mine = listener()
     for number in range(emails):
-        told.offer(frame(f"e{number}", 11 + number, size=size))
-    data = told.take(Position(9999, 9999))
+        mine.offer(event(f"e{number}", 11 + number, size=size))
+    data = mine.take(Position(9999, 9999))
     assert events(data)[0] == ('{"reason":"fell-behind"}', "9999")
     assert len(data) < size + 1000
 
 
-def test_what_was_caught_up_with_is_not_told_again_by_the_hub() -> None:
-    told = listener()
-    told.catch_up([frame("a", 11)])
-    assert len(events(told.take(Position(10, 10)))) == 1
-    told.offer(frame("a", 11))
-    assert told.take(Position(11, 11)) == b""
-    told.offer(frame("a", 11, 12))
-    assert len(events(told.take(Position(12, 12)))) == 1
+def test_what_was_caught_up_with_is_not_sent_again_by_the_hub() -> None:
+    mine = listener()
+    mine.catch_up([event("a", 11)])
+    assert len(events(mine.take(Position(10, 10)))) == 1
+    mine.offer(event("a", 11))
+    assert mine.take(Position(11, 11)) == b""
+    mine.offer(event("a", 11, 12))
+    assert len(events(mine.take(Position(12, 12)))) == 1
 
 
 @pytest.mark.parametrize("seed", range(50))
 def test_stream_that_breaks_off_behind_any_event_goes_on_without_gap_and_double(seed: int) -> None:
-    """The hub tells of changes as two watches bring them, one of them sometimes late; the listener takes now and then."""
+    """The hub offers changes as two watches bring them, one sometimes late."""
     chance = random.Random(seed)
     waiting: dict[str, list[tuple[int, str]]] = {"records": [], "owners": []}
     seen = {"records": 10, "owners": 10}
-    every: list[Frame] = []
-    told, heard, position, revision = listener(), [("", "10")], Position(10, 10), 10
+    every: list[Event] = []
+    mine, heard, position, revision = listener(), [("", "10")], Position(10, 10), 10
     for _ in range(60):
         for _ in range(chance.randrange(4)):
             revision += chance.randrange(1, 3)
@@ -133,16 +123,16 @@ def test_stream_that_breaks_off_behind_any_event_goes_on_without_gap_and_double(
                     changes.setdefault(other[1], {})[kind] = at
                 seen[kind] = at
         position = Position(seen["records"], seen["owners"])
-        frames = sorted(
-            (frame(email_id, **change) for email_id, change in changes.items()),
+        changed = sorted(
+            (event(email_id, **change) for email_id, change in changes.items()),
             key=lambda each: each.latest,
         )
-        every += frames
-        for each in frames:
-            told.offer(each)
+        every += changed
+        for each in changed:
+            mine.offer(each)
         if chance.random() < 0.6:
-            heard += events(told.take(position))
-    heard += events(told.take(position))
+            heard += events(mine.take(position))
+    heard += events(mine.take(position))
     for stop in range(1, len(heard) + 1):
         last_id = next(at for _, at in reversed(heard[:stop]) if at)
         since = Position.parse(last_id)
@@ -161,4 +151,4 @@ def test_stream_that_breaks_off_behind_any_event_goes_on_without_gap_and_double(
 
 
 def test_beginning_is_before_everything() -> None:
-    assert frame("a", 1).is_news_to(BEGINNING) and frame("a", 0, 1).is_news_to(BEGINNING)
+    assert event("a", 1).is_new_at(BEGINNING) and event("a", 0, 1).is_new_at(BEGINNING)

@@ -10,9 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from babygun.api.live import mirror, stream
+from babygun.api.live import stream
 from babygun.runtime.settings import Settings
 from babygun.store import Store
+from babygun.store.changes import feed
 from tests.api.conftest import RunningApi, StartApi
 from tests.api.live.conftest import api_process, fallen_to, watchers
 from tests.api.live.listening import Stream, listening
@@ -106,8 +107,8 @@ async def test_id_whose_history_is_compacted_begins_anew(
 async def test_id_is_kept_fresh_though_nothing_is_heard(
     api: RunningApi, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "REMIND", 0.3)
-    monkeypatch.setattr(mirror, "ASK_PROGRESS", 0.2)
+    monkeypatch.setattr(stream, "POSITION_INTERVAL", 0.3)
+    monkeypatch.setattr(feed, "PROGRESS_INTERVAL", 0.2)
     async with listening(api) as heard:
         before = int(await _first_id(heard))
         revision = await store.client.put(store.keys.idempotencies + b"x", b"")
@@ -128,7 +129,7 @@ async def test_comment_keeps_a_silent_stream_alive(
     api: RunningApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "COMMENT", 0.5)
-    monkeypatch.setattr(stream, "REMIND", 60.0)
+    monkeypatch.setattr(stream, "POSITION_INTERVAL", 60.0)
     async with listening(api) as heard:
         with pytest.raises(TimeoutError):
             await heard.heard(2.5)
@@ -138,7 +139,7 @@ async def test_comment_keeps_a_silent_stream_alive(
 async def test_stream_survives_a_killed_api_process_while_mail_flows(
     api: RunningApi, api_settings: Settings, sending: Rig, store: Store
 ) -> None:
-    """Every e-mail is heard to its end over two processes, of which the first is killed, and none of its states twice."""
+    """Each e-mail is followed to its end over two processes, one of them killed; no state comes twice."""
     first = await api_process(api_settings)
     try:
         async with sending.worker():

@@ -12,13 +12,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from babygun.api.live import hub, listener, mirror, stream
+from babygun.api.live import hub, listener, stream
 from babygun.email.model import Email, QueueState, Recipient
 from babygun.etcd import Txn, put
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import Store, codec
+from babygun.store.changes import feed
 from babygun.store.keys import range_end
 from tests.api.conftest import RunningApi, StartApi, running, until_ready
 from tests.api.live.conftest import api_process
@@ -151,8 +152,8 @@ async def test_rubbish_in_etcd_is_passed_over(api: RunningApi, store: Store) -> 
 async def test_etcd_that_is_put_back_to_an_older_state_begins_anew(
     alone: tuple[RunningApi, Store, EtcdServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another etcd behind the same address, with fewer revisions: a watch would wait for its own for ever."""
-    monkeypatch.setattr(mirror, "ASK_PROGRESS", 0.2)
+    """Another etcd behind the same address has fewer revisions: a watch would wait for ever."""
+    monkeypatch.setattr(feed, "PROGRESS_INTERVAL", 0.2)
     near, store, etcd = alone
     with EtcdServer(fsync=False) as older:
         async with (
@@ -182,7 +183,7 @@ async def test_etcd_that_is_put_back_to_an_older_state_begins_anew(
 async def test_etcd_too_old_to_say_how_far_a_watch_is_lets_nobody_go_on_elsewhere(
     api: RunningApi, start_api: StartApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror, "progress_is_in_step", lambda version: False)
+    monkeypatch.setattr(feed, "progress_is_in_step", lambda version: False)
     other = await start_api()
     async with listening(api) as keeps_the_hub, listening(api) as heard:
         await api.accepted()

@@ -1,4 +1,4 @@
-"""Waiting for the next thing that happens to one e-mail."""
+"""Wait for the next change of one e-mail."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from babygun.store.store import Store
 
 
 async def next_change(store: Store, email_id: str, revision: int) -> None:
-    """Returns when the record has been written after ``revision``, or some queue of it has been taken or given back; at once where that lies behind.
+    """Return when the record was written, or a queue claimed or released, after ``revision``.
 
-    Waits as long as etcd is away. A return may be a false alarm: read, and compare. Raises EtcdError where etcd refuses the watch.
+    Returns at once where that is past already. Waits as long as etcd is away. A return may be a
+    false alarm: read the record and compare. Raises EtcdError where etcd refuses the watch.
     """
     owners = store.keys.email_owners(email_id)
     async with (
@@ -36,5 +37,5 @@ async def next_change(store: Store, email_id: str, revision: int) -> None:
 async def _one(changes: Watch) -> None:
     try:
         await anext(changes)
-    except Compacted:  # too long ago to tell
+    except Compacted:  # too long ago to say what changed
         return

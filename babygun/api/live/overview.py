@@ -1,4 +1,4 @@
-"""The overview for all who listen, made once a second for all of them together, and only while there are some."""
+"""The overview for all listeners: made once a second for all of them, while there are some."""
 
 from __future__ import annotations
 
@@ -16,26 +16,29 @@ INTERVAL = 1.0  # s
 _encode = msgspec.json.Encoder().encode
 
 
-class Glance:
-    """``look``: makes the document."""
+class OverviewStream:
+    """``make``: makes the document."""
 
-    def __init__(self, look: Callable[[], Awaitable[msgspec.Struct]]) -> None:
-        self._look = look
+    def __init__(self, make: Callable[[], Awaitable[msgspec.Struct]]) -> None:
+        self._make = make
         self._listeners: set[Listener] = set()
         self._running: asyncio.Task[None] | None = None
 
     def join(self, listener: Listener) -> None:
+        """Offer the listener each overview from now on."""
         self._listeners.add(listener)
         if self._running is None:
             self._running = asyncio.create_task(self._run(), name="live overview")
 
     def leave(self, listener: Listener) -> None:
+        """Offer the listener nothing more; one that never joined may leave too."""
         self._listeners.discard(listener)
         if not self._listeners and self._running is not None:
             self._running.cancel()
             self._running = None
 
     async def close(self) -> None:
+        """Stop, and wait for the end."""
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
@@ -46,10 +49,10 @@ class Glance:
         while True:
             due = loop.time() + INTERVAL
             try:
-                event = b"event: overview\ndata: %b\n\n" % _encode(await self._look())
+                event = b"event: overview\ndata: %b\n\n" % _encode(await self._make())
             except Exception as error:  # a fault of ours: the next second may be better
                 log.error("overview failed", exc=error)
             else:
                 for listener in self._listeners:
-                    listener.glance(event)
+                    listener.offer_overview(event)
             await asyncio.sleep(max(0.0, due - loop.time()))

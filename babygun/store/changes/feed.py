@@ -1,0 +1,315 @@
+"""All changes of e-mails, followed by two watches: of records, and of owners (who sends what).
+
+Recent records are kept as etcd has them, and decoded only when a change is asked for. So an e-mail
+that changes three times in a moment is decoded once. A record that is not kept is read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+import msgspec
+
+from babygun.email.model import Email
+from babygun.errors import EtcdError, EtcdUnavailable
+from babygun.etcd import Event, KeyValue, Op, Watch, get, watch
+from babygun.etcd.versions import progress_is_in_step
+from babygun.runtime.logs import get_logger
+from babygun.store import codec
+from babygun.store.changes.position import BEGINNING, Change, Position
+from babygun.store.keys import range_end
+from babygun.store.records import Owner
+from babygun.store.store import Store
+
+log = get_logger("store")
+
+RECORD_BYTES = 16 << 20  # of records that are kept
+# Seconds between two questions how far a watch is. A position must be fresher than what a
+# compaction leaves of the history: 20 s with the usual settings.
+PROGRESS_INTERVAL = 3.0
+_RECORDS_AT_ONCE = 100  # in one read
+_OWNERS_AT_ONCE = 1000
+
+
+class RevisionWentBack(EtcdError):
+    """etcd is at an older revision than it was: it is another etcd, or restored from a backup."""
+
+
+class _RecordClient(msgspec.Struct, frozen=True):
+    """The one field of a record that says who may see it."""
+
+    client_id: str
+
+
+_decode_client = msgspec.json.Decoder(_RecordClient).decode
+
+
+class EmailState(NamedTuple):
+    """An e-mail that changed, as it is now."""
+
+    change: Change  # of the record: at the revision of ``email``, where that is newer
+    email_id: str
+    client_id: str | None
+    email: Email | None  # None: removed
+    sending: Mapping[str, Owner]  # by queue
+
+
+class ChangeFeed:
+    """Call :meth:`start`, then run :meth:`follow` as a task.
+
+    ``changed`` is set when there is something to :meth:`take`.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._keys = store, store.keys
+        self._records: OrderedDict[str, tuple[bytes, int]] = OrderedDict()  # with their revisions
+        self._record_bytes = 0
+        self._owners: dict[str, dict[str, Owner]] = {}  # by e-mail and queue
+        self._changes: dict[str, Change] = {}
+        self._position = BEGINNING
+        self.changed = asyncio.Event()
+        self.reports_progress = False  # whether etcd can be asked how far a watch is
+
+    async def start(self) -> Position:
+        """Read all owners. Returns the position that the feed begins at; may raise EtcdError."""
+        self.reports_progress = progress_is_in_step((await self._store.client.status()).version)
+        start, end, revision = self._keys.owners, range_end(self._keys.owners), 0
+        while True:
+            found = await self._store.client.range(
+                start, end, limit=_OWNERS_AT_ONCE, revision=revision
+            )
+            revision = revision or found.revision
+            for kv in found.kvs:
+                self._claimed(kv.key, kv.value)
+            if not found.more:
+                break
+            start = found.kvs[-1].key + b"\0"
+        self._position = Position(revision, revision)
+        return self._position
+
+    async def follow(self) -> None:
+        """Follow the changes until cancelled.
+
+        Raises Compacted or RevisionWentBack where only a new feed helps, EtcdError where etcd
+        refuses.
+        """
+        records, owners = (
+            watch(
+                self._store.client,
+                prefix,
+                range_end(prefix),
+                revision=self._position.records + 1,
+                previous=prefix == self._keys.emails,
+                progress=True,
+            )
+            for prefix in (self._keys.emails, self._keys.owners)
+        )
+        works = [
+            self._follow_records(records),
+            self._follow_owners(owners),
+            self._check_progress(records, owners),
+        ]
+        async with records, owners:
+            tasks = [asyncio.create_task(work, name="change feed") for work in works]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def newest(self) -> int:
+        """The newest revision that either watch has brought."""
+        return max(self._position)
+
+    def take(self, until: int) -> tuple[dict[str, Change], Position]:
+        """Take what has changed since the last call, by e-mail, with the position it leads to.
+
+        A change after revision ``until`` is postponed to the next call, once: the two watches may
+        be a moment apart, and a claim or a finish, which changes both, shall come as one change.
+        """
+        self.changed.clear()
+        changes, self._changes = self._changes, {}
+        postponed = [
+            email_id
+            for email_id, change in changes.items()
+            if change.latest > until and not change.postponed
+        ]
+        for email_id in postponed:
+            self._changes[email_id] = change = changes.pop(email_id)
+            change.postponed = True
+            self.changed.set()
+        return changes, Position(
+            min(self._position.records, until), min(self._position.owners, until)
+        )
+
+    async def states(self, changes: Mapping[str, Change]) -> list[EmailState]:
+        """The changed e-mails as they are now, in the order of their changes.
+
+        A record that can't be read, or is gone by now, is left out. May raise EtcdError.
+        """
+        await self._read(
+            [
+                email_id
+                for email_id, change in changes.items()
+                if not change.gone and email_id not in self._records
+            ]
+        )
+        found = [self._state(email_id, change) for email_id, change in changes.items()]
+        return sorted(
+            (state for state in found if state is not None), key=lambda state: state.change.latest
+        )
+
+    def remember(self, email_id: str, kv: KeyValue) -> None:
+        """Keep a record, unless a newer one is known."""
+        known = self._records.get(email_id)
+        if known is not None:
+            if known[1] >= kv.mod_revision:
+                return
+            self._record_bytes -= len(known[0])
+        self._records[email_id] = kv.value, kv.mod_revision
+        self._records.move_to_end(email_id)
+        self._record_bytes += len(kv.value)
+        while self._record_bytes > RECORD_BYTES and len(self._records) > 1:
+            _, (value, _) = self._records.popitem(last=False)
+            self._record_bytes -= len(value)
+
+    # --- the watches ---
+
+    async def _check_progress(self, *watches: Watch) -> None:
+        """Keep the position fresh, and notice an etcd whose revision went back.
+
+        On such an etcd a watch waits for a revision that comes late or never.
+        """
+        while True:
+            before = self._position
+            await asyncio.sleep(PROGRESS_INTERVAL)
+            if self.reports_progress:
+                for each in watches:
+                    await each.ask_progress()
+            if self._position == before:
+                newest = self.newest
+                with suppress(EtcdUnavailable):
+                    if await current_revision(self._store) < newest:
+                        raise RevisionWentBack
+
+    async def _follow_records(self, records: Watch) -> None:
+        async for batch in records:
+            for event in batch.events:
+                self._record_changed(event)
+            self._reached(Position(batch.revision, self._position.owners))
+
+    async def _follow_owners(self, owners: Watch) -> None:
+        async for batch in owners:
+            for event in batch.events:
+                email_id = (
+                    self._claimed(event.kv.key, event.kv.value)
+                    if event.type == "put"
+                    else self._released(event.kv.key)
+                )
+                if email_id:
+                    self._add(email_id, Change(owners=event.kv.mod_revision))
+            self._reached(Position(self._position.records, batch.revision))
+
+    def _reached(self, position: Position) -> None:
+        if not position.covers(self._position):
+            raise RevisionWentBack
+        self._position = position
+        self.changed.set()
+
+    def _record_changed(self, event: Event) -> None:
+        email_id, revision = self._keys.email_id(event.kv.key), event.kv.mod_revision
+        if event.type == "put":
+            self.remember(email_id, event.kv)
+            self._add(email_id, Change(revision))
+        else:
+            self._add(email_id, removal(event))
+            if email_id in self._records:
+                self._record_bytes -= len(self._records.pop(email_id)[0])
+
+    def _add(self, email_id: str, newer: Change) -> None:
+        change = self._changes.setdefault(email_id, Change())
+        if newer.records >= change.records:
+            change.records = newer.records
+            if newer.records:
+                change.gone, change.client_id = newer.gone, newer.client_id
+        change.owners = max(change.owners, newer.owners)
+
+    def _claimed(self, key: bytes, value: bytes) -> str:
+        """Keep an owner. Returns the e-mail's id; "" for a key that was put there by hand."""
+        try:
+            email_id, queue = self._keys.parse_owner(key)
+            self._owners.setdefault(email_id, {})[queue] = codec.decode_owner(value)
+        except ValueError:
+            return ""
+        return email_id
+
+    def _released(self, key: bytes) -> str:
+        """Forget an owner. Returns the e-mail's id; "" for a key that was put there by hand."""
+        try:
+            email_id, queue = self._keys.parse_owner(key)
+        except ValueError:
+            return ""
+        if owners := self._owners.get(email_id):
+            owners.pop(queue, None)
+            if not owners:
+                del self._owners[email_id]
+        return email_id
+
+    # --- states ---
+
+    async def _read(self, email_ids: list[str]) -> None:
+        for at in range(0, len(email_ids), _RECORDS_AT_ONCE):
+            part = email_ids[at : at + _RECORDS_AT_ONCE]
+            ops: list[Op] = [get(self._keys.email(email_id)) for email_id in part]
+            result = await self._store.client.read(ops)
+            for index, email_id in enumerate(part):
+                if kvs := result.kvs(index):
+                    self.remember(email_id, kvs[0])
+
+    def _state(self, email_id: str, change: Change) -> EmailState | None:
+        if change.gone:
+            return EmailState(change, email_id, change.client_id, None, {})
+        if email_id not in self._records:  # removed since: another change says so
+            return None
+        value, revision = self._records[email_id]
+        try:
+            email = codec.decode_email(value)
+        except ValueError as error:  # put there by hand
+            log.error("record can't be read, ignored", email_id=email_id, error=str(error))
+            return None
+        # The watches may be a moment apart: a queue that is final in the record is not being sent.
+        sending = {
+            queue: owner
+            for queue, owner in self._owners.get(email_id, {}).items()
+            if not (state := email.queues.get(queue)) or not state.over
+        }
+        # A record that was just read may be newer than its change. A listener that comes back from
+        # before that revision must get it again.
+        records = revision if revision > self._position.records else change.records
+        return EmailState(Change(records, change.owners), email_id, email.client_id, email, sending)
+
+
+async def current_revision(store: Store) -> int:
+    """etcd's newest revision. May raise EtcdError."""
+    key = store.keys.cluster
+    return (await store.client.range(key, key + b"\0", limit=1, keys_only=True)).revision
+
+
+def removal(event: Event) -> Change:
+    """The change that the delete of a record is."""
+    client_id = client_of(event.previous) if event.previous else None
+    return Change(event.kv.mod_revision, gone=True, client_id=client_id)
+
+
+def client_of(record: KeyValue) -> str | None:
+    """The client of a record; None where it can't be read."""
+    try:
+        return _decode_client(record.value).client_id
+    except ValueError:
+        return None

@@ -1,0 +1,119 @@
+"""The feed of all changes, and the history that it leads on from, on a real etcd."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from babygun.errors import Compacted
+from babygun.store.changes.feed import ChangeFeed, EmailState
+from babygun.store.changes.history import BeginAnew, History
+from babygun.store.changes.position import Position
+from babygun.store.emails.transitions import cancel
+from tests.support.rig import Rig
+
+
+@asynccontextmanager
+async def followed(rig: Rig) -> AsyncIterator[tuple[ChangeFeed, Position]]:
+    """A feed that follows, and where it began."""
+    feed = ChangeFeed(rig.store)
+    began = await feed.start()
+    following = asyncio.create_task(feed.follow())
+    try:
+        yield feed, began
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+async def next_states(feed: ChangeFeed, until: int) -> list[EmailState]:
+    """The states of all that changes, once the feed has come to revision ``until``."""
+    found: dict[str, EmailState] = {}
+    async with asyncio.timeout(10):
+        while True:
+            await feed.changed.wait()
+            changes, position = feed.take(feed.newest)
+            found |= {state.email_id: state for state in await feed.states(changes)}
+            if position.records >= until:
+                return list(found.values())
+
+
+async def revision_of(rig: Rig, email_id: str) -> int:
+    kv = await rig.store.client.get(rig.store.keys.email(email_id))
+    assert kv is not None
+    return kv.mod_revision
+
+
+async def test_feed_brings_the_newest_state_of_each_email_in_the_order_of_changes(rig: Rig) -> None:
+    async with followed(rig) as (feed, _):
+        first, second = await rig.send("ann@example.org"), await rig.send("bob@example.org")
+        await cancel(rig.store, first)
+        states = await next_states(feed, await revision_of(rig, first))
+        assert [state.email_id for state in states][-1] == first
+        newest = {state.email_id: state.email for state in states}
+        assert {id: email and email.status for id, email in newest.items()} == {
+            second: "incomplete",
+            first: "cancelled",
+        }
+
+
+async def test_removed_record_comes_without_email_and_with_its_client(rig: Rig) -> None:
+    email_id = await rig.send("ann@example.org")
+    async with followed(rig) as (feed, _):
+        await rig.store.client.delete(rig.store.keys.email(email_id))
+        (state,) = await next_states(feed, 0)
+        assert (state.email_id, state.email, state.client_id) == (email_id, None, "client")
+
+
+async def test_change_after_the_revision_asked_for_is_postponed_once(rig: Rig) -> None:
+    async with followed(rig) as (feed, _):
+        email_id = await rig.send("ann@example.org")
+        revision = await revision_of(rig, email_id)
+        async with asyncio.timeout(10):
+            while feed.newest < revision:
+                feed.changed.clear()
+                await feed.changed.wait()
+        assert feed.take(revision - 1)[0] == {}
+        assert set(feed.take(revision - 1)[0]) == {email_id}
+
+
+async def test_history_brings_what_changed_since_a_position_for_one_client(rig: Rig) -> None:
+    async with followed(rig) as (feed, began):
+        email_id = await rig.send("ann@example.org")
+        until = await revision_of(rig, email_id)
+        changes = await History(rig.store, feed, "client", 10).changes(
+            began, Position(until, until)
+        )
+        assert set(changes) == {email_id} and changes[email_id].records == until
+        others = await History(rig.store, feed, "other", 10).changes(began, Position(until, until))
+        assert others == {}
+
+
+async def test_history_of_too_many_emails_begins_anew(rig: Rig) -> None:
+    async with followed(rig) as (feed, began):
+        ids = [await rig.send("ann@example.org") for _ in range(3)]
+        until = await revision_of(rig, ids[-1])
+        with pytest.raises(BeginAnew, match="fell-behind"):
+            await History(rig.store, feed, None, 2).changes(began, Position(until, until))
+
+
+async def test_history_that_is_compacted_begins_anew(rig: Rig) -> None:
+    async with followed(rig) as (feed, began):
+        await rig.send("ann@example.org")
+        until = await revision_of(rig, await rig.send("bob@example.org"))
+        await rig.store.client.compact(until, timeout=5)
+        with pytest.raises(BeginAnew, match="compacted"):
+            await History(rig.store, feed, None, 10).changes(began, Position(until, until))
+
+
+async def test_feed_whose_history_is_compacted_ends_with_compacted(rig: Rig) -> None:
+    feed = ChangeFeed(rig.store)
+    await feed.start()
+    revision = await revision_of(rig, await rig.send("ann@example.org"))
+    await rig.store.client.compact(revision, timeout=5)
+    with pytest.raises(Compacted):
+        async with asyncio.timeout(10):
+            await feed.follow()
