@@ -3,7 +3,7 @@
 from babygun.etcd.batch import Batcher
 from babygun.etcd.client import EtcdClient, Member, Range, Status
 from babygun.etcd.diagnosis import explain
-from babygun.etcd.follow import follow
+from babygun.etcd.follow import follow, keep_following
 from babygun.etcd.plain_http import clock_ahead
 from babygun.etcd.session import Session
 from babygun.etcd.txn import (
@@ -53,6 +53,7 @@ __all__ = [
     "get",
     "get_range",
     "keep",
+    "keep_following",
     "modified_at",
     "present",
     "put",

@@ -44,21 +44,35 @@ async def follow(
     also one of ``read``. ``deletes``, ``previous``, ``progress``: as for :class:`Watch`.
     An exception other than EtcdError, from ``read`` or ``changed``, ends it.
     """
+
+    async def once() -> None:
+        revision = await read()
+        async with watch(
+            client,
+            start,
+            end,
+            revision=revision + 1,
+            deletes=deletes,
+            previous=previous,
+            progress=progress,
+        ) as watching:
+            opened(watching)
+            async for batch in watching:
+                await changed(batch)
+
+    await keep_following(what, once, lost)
+
+
+async def keep_following(
+    what: str, once: Callable[[], Awaitable[None]], lost: Callable[[EtcdError], None] = _ignore
+) -> NoReturn:
+    """Call ``once``, which reads and watches, again whenever it raises EtcdError.
+
+    For what needs several watches; :func:`follow` does it for one range.
+    """
     while True:
         try:
-            revision = await read()
-            async with watch(
-                client,
-                start,
-                end,
-                revision=revision + 1,
-                deletes=deletes,
-                previous=previous,
-                progress=progress,
-            ) as watching:
-                opened(watching)
-                async for batch in watching:
-                    await changed(batch)
+            await once()
         except Compacted as error:
             log.info("range read again", what=what)
             lost(error)

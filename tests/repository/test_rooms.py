@@ -65,6 +65,7 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
             {"store.access", "store.emails"},
         ),
         "store.access": ("API clients, their tokens, and etcd's own users", set()),
+        "store.changes": ("what changes, as it changes", set()),
         "store.emails": ("the transitions of an e-mail, and reading them", {"store.upkeep"}),
         "store.upkeep": ("retention, shedding, compaction", set()),
     },

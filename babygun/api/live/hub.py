@@ -18,10 +18,10 @@ from contextlib import suppress
 
 from babygun.api.live.event import Event, event_of
 from babygun.api.live.listener import MOST_PENDING, Listener
-from babygun.errors import Compacted, EtcdError, EtcdUnavailable
+from babygun.errors import EtcdError, EtcdUnavailable
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
-from babygun.store.changes.feed import ChangeFeed, RevisionWentBack, current_revision
+from babygun.store.changes.feed import ChangeFeed, ResetReason, current_revision
 from babygun.store.changes.history import BeginAnew, History
 from babygun.store.changes.position import BEGINNING, Change, Position
 
@@ -44,8 +44,9 @@ class Hub:
         self._wanted = 0  # how many listen, or are about to
         self._running: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
-        self._feed = ChangeFeed(store)
+        self._feed = self._new_feed()
         self._ready = asyncio.Event()
+        self._failed = False  # by a fault of ours, and not started over yet
         self._ring: deque[tuple[Position, list[Event]]] = deque()
         self._ring_bytes = 0
         self._last: dict[str, bytes] = {}  # of each e-mail in the ring, the newest event's body
@@ -135,31 +136,19 @@ class Hub:
             raise BeginAnew("unknown-id")
 
     async def _run(self) -> None:
-        reason = ""
         while True:
-            feed = self._feed = ChangeFeed(self._store)
             try:
-                self._begin(await feed.start(), reason)
-                await self._follow(feed)
-            except Compacted:
-                log.warning("live stream starts over: etcd compacted the history that it needs")
-                reason = "compacted"
-            except RevisionWentBack:
-                log.warning("live stream starts over: etcd is at an older revision than before")
-                reason = "unknown-id"
-            except EtcdError as error:
-                log.warning("live stream interrupted", error=str(error))
-                reason = reason or "etcd-unavailable"
-                await asyncio.sleep(_RETRY_PAUSE)
+                await self._follow()
             except Exception as error:  # a fault of ours must not silence all listeners for ever
                 log.error("live stream failed", exc=error)
-                reason = "internal"
+                self._clear()
+                self._failed = True
                 await asyncio.sleep(_RETRY_PAUSE)
-            self._clear()
 
-    async def _follow(self, feed: ChangeFeed) -> None:
+    async def _follow(self) -> None:
+        feed = self._feed = self._new_feed()
         tasks = [
-            asyncio.create_task(feed.follow(), name="live feed"),
+            asyncio.create_task(feed.run(), name="live feed"),
             asyncio.create_task(self._offer_changes(feed), name="live offers"),
         ]
         try:
@@ -168,6 +157,9 @@ class Hub:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _new_feed(self) -> ChangeFeed:
+        return ChangeFeed(self._store, self._begin, self._clear)
 
     async def _offer_changes(self, feed: ChangeFeed) -> None:
         offered = 0.0
@@ -205,11 +197,15 @@ class Hub:
                 if self._last.get(event.email_id) is event.body:
                     del self._last[event.email_id]
 
-    def _begin(self, position: Position, reason: str) -> None:
-        """``reason``: why it starts over. The hub follows already when listeners reload."""
+    def _begin(self, position: Position, reason: ResetReason | None) -> None:
+        """The feed begins at ``position``, or begins anew for ``reason``."""
         self.position = self._ring_start = position
-        for listener in self._listeners:
-            listener.begin_anew(reason)
+        if self._failed:
+            reason, self._failed = "internal", False
+        if reason:
+            log.warning("live stream starts over", reason=reason)
+            for listener in self._listeners:
+                listener.begin_anew(reason)
         self._ready.set()
 
     def _clear(self) -> None:

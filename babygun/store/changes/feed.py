@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from babygun.email.model import Email
-from babygun.errors import EtcdError, EtcdUnavailable
-from babygun.etcd import Event, KeyValue, Op, Watch, get, watch
+from babygun.errors import Compacted, EtcdError, EtcdUnavailable
+from babygun.etcd import Event, KeyValue, Op, Watch, get, keep_following, watch
 from babygun.etcd.versions import progress_is_in_step
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
@@ -33,6 +33,10 @@ RECORD_BYTES = 16 << 20  # of records that are kept
 PROGRESS_INTERVAL = 3.0
 _RECORDS_AT_ONCE = 100  # in one read
 _OWNERS_AT_ONCE = 1000
+
+
+# Why a listener has to load its lists again, in the words of the API.
+ResetReason = Literal["compacted", "unknown-id", "etcd-unavailable", "fell-behind", "internal"]
 
 
 class RevisionWentBack(EtcdError):
@@ -59,23 +63,48 @@ class EmailState(NamedTuple):
 
 
 class ChangeFeed:
-    """Call :meth:`start`, then run :meth:`follow` as a task.
+    """Run :meth:`run` as a task. ``changed`` is set when there is something to :meth:`take`.
 
-    ``changed`` is set when there is something to :meth:`take`.
+    ``began`` is called with the position that it begins at, and where it had to begin anew, since
+    changes were lost, with the reason. ``stopped`` is called when it stops for that.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self,
+        store: Store,
+        began: Callable[[Position, ResetReason | None], None],
+        stopped: Callable[[], None],
+    ) -> None:
         self._store, self._keys = store, store.keys
+        self._began, self._stopped = began, stopped
+        self._reason: ResetReason | None = None
+        self._clear()
+        self.changed = asyncio.Event()
+        self.reports_progress = False  # whether etcd can be asked how far a watch is
+
+    def _clear(self) -> None:
         self._records: OrderedDict[str, tuple[bytes, int]] = OrderedDict()  # with their revisions
         self._record_bytes = 0
         self._owners: dict[str, dict[str, Owner]] = {}  # by e-mail and queue
         self._changes: dict[str, Change] = {}
         self._position = BEGINNING
-        self.changed = asyncio.Event()
-        self.reports_progress = False  # whether etcd can be asked how far a watch is
 
-    async def start(self) -> Position:
-        """Read all owners. Returns the position that the feed begins at; may raise EtcdError."""
+    async def run(self) -> None:
+        """Follow the changes until cancelled."""
+        await keep_following("changes of e-mails", self._follow, self._lost)
+
+    def _lost(self, error: EtcdError) -> None:
+        match error:
+            case Compacted():
+                self._reason = "compacted"
+            case RevisionWentBack():
+                self._reason = "unknown-id"
+            case _:
+                self._reason = self._reason or "etcd-unavailable"
+        self._clear()
+        self._stopped()
+
+    async def _read_owners(self) -> Position:
         self.reports_progress = progress_is_in_step((await self._store.client.status()).version)
         start, end, revision = self._keys.owners, range_end(self._keys.owners), 0
         while True:
@@ -88,15 +117,12 @@ class ChangeFeed:
             if not found.more:
                 break
             start = found.kvs[-1].key + b"\0"
-        self._position = Position(revision, revision)
-        return self._position
+        return Position(revision, revision)
 
-    async def follow(self) -> None:
-        """Follow the changes until cancelled.
-
-        Raises Compacted or RevisionWentBack where only a new feed helps, EtcdError where etcd
-        refuses.
-        """
+    async def _follow(self) -> None:
+        """Read the owners, then watch records and owners until an EtcdError."""
+        self._position = await self._read_owners()
+        self._began(self._position, self._reason)
         records, owners = (
             watch(
                 self._store.client,

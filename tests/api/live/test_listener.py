@@ -1,4 +1,4 @@
-"""What one listener gets, and the ids that it can come back with. Pure: the tests make up revisions."""
+"""What one listener gets, and the ids that it can come back with. Pure: revisions are made up."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ async def test_comment_keeps_a_silent_stream_alive(
 async def test_stream_survives_a_killed_api_process_while_mail_flows(
     api: RunningApi, api_settings: Settings, sending: Rig, store: Store
 ) -> None:
-    """Each e-mail is followed to its end over two processes, one of them killed; no state comes twice."""
+    """Each e-mail is followed to its end over two processes, one of them killed."""
     first = await api_process(api_settings)
     try:
         async with sending.worker():

@@ -8,22 +8,27 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from babygun.errors import Compacted
 from babygun.store.changes.feed import ChangeFeed, EmailState
 from babygun.store.changes.history import BeginAnew, History
 from babygun.store.changes.position import Position
 from babygun.store.emails.transitions import cancel
-from tests.support.rig import Rig
+from tests.api.proxy import proxy_to
+from tests.etcd.test_client import compact
+from tests.support.rig import Rig, changed, rig_for
+
+Began = asyncio.Queue[tuple[Position, str | None]]
 
 
 @asynccontextmanager
-async def followed(rig: Rig) -> AsyncIterator[tuple[ChangeFeed, Position]]:
-    """A feed that follows, and where it began."""
-    feed = ChangeFeed(rig.store)
-    began = await feed.start()
-    following = asyncio.create_task(feed.follow())
+async def followed(rig: Rig) -> AsyncIterator[tuple[ChangeFeed, Position, Began]]:
+    """A feed that follows, where it began, and where it begins anew."""
+    beginnings = Began()
+    feed = ChangeFeed(rig.store, lambda *began: beginnings.put_nowait(began), lambda: None)
+    following = asyncio.create_task(feed.run())
     try:
-        yield feed, began
+        async with asyncio.timeout(10):
+            began, _ = await beginnings.get()
+        yield feed, began, beginnings
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
@@ -48,7 +53,7 @@ async def revision_of(rig: Rig, email_id: str) -> int:
 
 
 async def test_feed_brings_the_newest_state_of_each_email_in_the_order_of_changes(rig: Rig) -> None:
-    async with followed(rig) as (feed, _):
+    async with followed(rig) as (feed, _, _):
         first, second = await rig.send("ann@example.org"), await rig.send("bob@example.org")
         await cancel(rig.store, first)
         states = await next_states(feed, await revision_of(rig, first))
@@ -62,14 +67,14 @@ async def test_feed_brings_the_newest_state_of_each_email_in_the_order_of_change
 
 async def test_removed_record_comes_without_email_and_with_its_client(rig: Rig) -> None:
     email_id = await rig.send("ann@example.org")
-    async with followed(rig) as (feed, _):
+    async with followed(rig) as (feed, _, _):
         await rig.store.client.delete(rig.store.keys.email(email_id))
         (state,) = await next_states(feed, 0)
         assert (state.email_id, state.email, state.client_id) == (email_id, None, "client")
 
 
 async def test_change_after_the_revision_asked_for_is_postponed_once(rig: Rig) -> None:
-    async with followed(rig) as (feed, _):
+    async with followed(rig) as (feed, _, _):
         email_id = await rig.send("ann@example.org")
         revision = await revision_of(rig, email_id)
         async with asyncio.timeout(10):
@@ -81,7 +86,7 @@ async def test_change_after_the_revision_asked_for_is_postponed_once(rig: Rig) -
 
 
 async def test_history_brings_what_changed_since_a_position_for_one_client(rig: Rig) -> None:
-    async with followed(rig) as (feed, began):
+    async with followed(rig) as (feed, began, _):
         email_id = await rig.send("ann@example.org")
         until = await revision_of(rig, email_id)
         changes = await History(rig.store, feed, "client", 10).changes(
@@ -93,7 +98,7 @@ async def test_history_brings_what_changed_since_a_position_for_one_client(rig: 
 
 
 async def test_history_of_too_many_emails_begins_anew(rig: Rig) -> None:
-    async with followed(rig) as (feed, began):
+    async with followed(rig) as (feed, began, _):
         ids = [await rig.send("ann@example.org") for _ in range(3)]
         until = await revision_of(rig, ids[-1])
         with pytest.raises(BeginAnew, match="fell-behind"):
@@ -101,19 +106,25 @@ async def test_history_of_too_many_emails_begins_anew(rig: Rig) -> None:
 
 
 async def test_history_that_is_compacted_begins_anew(rig: Rig) -> None:
-    async with followed(rig) as (feed, began):
+    async with followed(rig) as (feed, began, _):
         await rig.send("ann@example.org")
         until = await revision_of(rig, await rig.send("bob@example.org"))
-        await rig.store.client.compact(until, timeout=5)
+        await compact(rig.store.client, until)
         with pytest.raises(BeginAnew, match="compacted"):
             await History(rig.store, feed, None, 10).changes(began, Position(until, until))
 
 
-async def test_feed_whose_history_is_compacted_ends_with_compacted(rig: Rig) -> None:
-    feed = ChangeFeed(rig.store)
-    await feed.start()
-    revision = await revision_of(rig, await rig.send("ann@example.org"))
-    await rig.store.client.compact(revision, timeout=5)
-    with pytest.raises(Compacted):
-        async with asyncio.timeout(10):
-            await feed.follow()
+async def test_feed_whose_history_is_compacted_begins_anew_and_says_why(rig: Rig) -> None:
+    async with (
+        proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
+        rig_for(changed(rig.settings, etcd_endpoints=(proxy.url,))) as behind,
+        followed(behind) as (_, began, beginnings),
+        asyncio.timeout(20),
+    ):
+        proxy.cut()
+        await rig.send("ann@example.org")
+        revision = await revision_of(rig, await rig.send("bob@example.org"))
+        await compact(rig.store.client, revision)
+        proxy.mend()
+        again, reason = await beginnings.get()
+        assert reason == "compacted" and again.records >= revision > began.records

@@ -7,6 +7,7 @@ import asyncio
 from babygun.store.changes.next_change import next_change
 from babygun.store.emails.transitions import cancel
 from tests.support.rig import Rig
+from tests.support.tries import claimed
 
 
 async def test_next_change_returns_when_the_record_is_written(rig: Rig) -> None:
@@ -32,10 +33,10 @@ async def test_next_change_returns_at_once_where_the_change_is_past(rig: Rig) ->
 
 
 async def test_next_change_returns_when_a_queue_is_claimed(rig: Rig) -> None:
-    email_id = await rig.send("hang@example.org")
+    email_id = await rig.send("ann@example.org")
     kv = await rig.store.client.get(rig.store.keys.email(email_id))
     assert kv is not None
     waiting = asyncio.create_task(next_change(rig.store, email_id, kv.mod_revision))
-    async with rig.worker(), asyncio.timeout(10):
+    await claimed(rig.store, email_id, "main")
+    async with asyncio.timeout(10):
         await waiting
-        await rig.owned(email_id)
