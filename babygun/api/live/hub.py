@@ -203,7 +203,7 @@ class Hub:
         if self._failed:
             reason, self._failed = "internal", False
         if reason:
-            log.warning("live stream starts over", reason=reason)
+            log.warning("live stream restarted", reason=reason)
             for listener in self._listeners:
                 listener.begin_anew(reason)
         self._ready.set()

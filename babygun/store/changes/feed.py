@@ -307,7 +307,7 @@ class ChangeFeed:
         try:
             email = codec.decode_email(value)
         except ValueError as error:  # put there by hand
-            log.error("record can't be read, ignored", email_id=email_id, error=str(error))
+            log.error("record unreadable", email_id=email_id, error=str(error))
             return None
         # The watches may be a moment apart: a queue that is final in the record is not being sent.
         sending = {
