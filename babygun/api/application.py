@@ -27,7 +27,7 @@ from babygun.api.operations.registration import Registration
 from babygun.api.routes import ROUTES
 from babygun.errors import EtcdError
 from babygun.intake.quota_guard import Space
-from babygun.routing.relays import load_routes
+from babygun.routing.routes import load_routes
 from babygun.runtime import metrics, tracing
 from babygun.runtime.logs import get_logger, note
 from babygun.runtime.settings import Settings
@@ -59,7 +59,7 @@ def build_app(settings: Settings) -> web.Application:
         routes,
         Authenticator(store, known_clients),
         Space(store),
-        Cluster(store, routes.relays),
+        Cluster(store, routes.destinations),
         BodyMemory(settings.api_memory),
         Checkup(store, "api", routes),
         Presence(store),

@@ -13,10 +13,10 @@ from babygun.cli.output import count_of
 from babygun.errors import BabygunError, EtcdError, PermissionDenied, SettingsError
 from babygun.etcd import clock_ahead, explain
 from babygun.pki import certificates
-from babygun.routing.relays import load_routes
+from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
-from babygun.smtp import check_relay
+from babygun.smtp import check_destination
 from babygun.store import Store
 from babygun.store.access.permissions import explain_denied, missing_rights
 from babygun.store.access.rights import Role
@@ -223,16 +223,16 @@ async def _clock(loaded: Settings, endpoint: str) -> Finding:
 
 async def _relays(loaded: Settings) -> AsyncIterator[Finding]:
     routes = load_routes(loaded)
-    if not routes.relays:
+    if not routes.destinations:
         yield Finding("bad", "no relay is set: BABYGUN_RELAY_URL=smtp://host:port")
-    for relay in routes.relays.values():
+    for relay in routes.destinations.values():
         try:
-            offered = await check_relay(
+            offered = await check_destination(
                 relay, hostname=loaded.smtp_hostname, timeout=loaded.smtp_connect_timeout
             )
             yield Finding(
                 "ok",
-                f"relay {relay.name} at {relay.host}:{relay.port} takes connections ({offered})",
+                f"relay {relay.name} at {relay.address} takes connections ({offered})",
             )
         except BabygunError as error:
-            yield Finding("bad", f"relay {relay.name} at {relay.host}:{relay.port}: {error}")
+            yield Finding("bad", f"relay {relay.name} at {relay.address}: {error}")

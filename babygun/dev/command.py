@@ -38,7 +38,7 @@ from babygun.dev.log_file import LogFile
 from babygun.dev.mailbox.server import SMTP_PORT
 from babygun.dev.supervisor import Component, Supervisor
 from babygun.etcd.versions import is_lossy
-from babygun.routing.relays import load_routes
+from babygun.routing.routes import load_routes
 from babygun.runtime import settings
 from babygun.runtime.settings import Settings
 from babygun.store import Store
@@ -387,8 +387,8 @@ class _Dev:
     def _banner(self) -> str:
         etcdctl = self._etcd.program("etcdctl")
         relays = ", ".join(
-            f"{relay.name} ({relay.host}:{relay.port})"
-            for relay in load_routes(self._child_settings()).relays.values()
+            f"{relay.name} ({relay.address})"
+            for relay in load_routes(self._child_settings()).destinations.values()
         )
         return banner(
             style=self._style,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from babygun.dev.etcd.members import EtcdCluster, MemberPorts
 from babygun.dev.mailbox.server import HTTP_PORT, SMTP_PORT
 from babygun.dev.ports import Ports
-from babygun.routing.relays import load_routes
+from babygun.routing.routes import load_routes
 from babygun.runtime.listening import EVERYWHERE
 from babygun.runtime.settings import Settings
 
@@ -75,7 +75,7 @@ class Listeners:
                 smtp_port,
                 ports.choose("the mailbox's view", asked=None, default=HTTP_PORT, option=""),
             )
-        relay = list(load_routes(loaded).relays.values())[-1]  # the default one, or the last
+        relay = list(load_routes(loaded).destinations.values())[-1]  # the default one, or the last
         if arguments.smtp_port is not None:
             say("note: --smtp-port has no effect, since a relay is set and so there is no mailbox")
         return cls(api_url, api_port, etcd, relay.host, relay.port, None)

@@ -18,7 +18,7 @@ from babygun.email.model import Attachment, Content, Recipient, RecipientKind
 from babygun.errors import SettingsError
 from babygun.intake.headers import read_headers
 from babygun.intake.violations import Violations
-from babygun.routing.relays import Routes
+from babygun.routing.routes import Routes
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 

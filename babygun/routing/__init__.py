@@ -1,0 +1,1 @@
+"""Where a recipient's mail goes: the queues, and the destination of each."""

@@ -1,4 +1,4 @@
-"""Sending by SMTP: a pool of connections per relay, and transactions on them.
+"""Sending by SMTP: a pool of connections per destination, and transactions on them.
 
     pool         which connection a message goes by; what to do when it is dead, or turned away
     handshake    TCP, EHLO, TLS, login: by aiosmtplib, whose transport is then taken over
@@ -11,7 +11,7 @@ A delivery ends in an :class:`Outcome` with a :class:`~babygun.smtp.replies.Repl
 """
 
 from babygun.smtp.envelope import Envelope, NotSent, Outcome
-from babygun.smtp.handshake import ConnectFailed, check_relay
+from babygun.smtp.handshake import ConnectFailed, check_destination
 from babygun.smtp.pool import SmtpPool
 
-__all__ = ["ConnectFailed", "Envelope", "NotSent", "Outcome", "SmtpPool", "check_relay"]
+__all__ = ["ConnectFailed", "Envelope", "NotSent", "Outcome", "SmtpPool", "check_destination"]

@@ -1,4 +1,4 @@
-"""A connection to a relay, up to the point where it takes mail: TCP, EHLO, TLS, login. aiosmtplib does this part."""
+"""A connection to a destination, up to the point where it takes mail: TCP, EHLO, TLS, login. aiosmtplib does this part."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import cast
 import aiosmtplib
 
 from babygun.errors import BabygunError
-from babygun.routing.relays import Relay
+from babygun.routing.destination import Destination
 from babygun.smtp.connection import Capabilities, Connection
 from babygun.smtp.replies import Reply, make_reply
 from babygun.smtp.reply_parser import TEXT_MAX
 
 
 class ConnectFailed(BabygunError):
-    """The relay can't be used.
+    """The destination can't be used.
 
     ``reply`` has phase "connect", and a code where the server gave one. ``busy``: it turned us away in a way that often means
     too many connections, a 4xx or a door shut at once.
@@ -33,22 +33,22 @@ class ConnectFailed(BabygunError):
         self.busy = busy
 
 
-def tls_context(relay: Relay) -> ssl.SSLContext | None:
-    """What the relay's TLS policy asks for; None: no TLS. Reads files. Raises OSError and ssl.SSLError for a CA file that can't be used."""
-    if relay.tls == "none":
+def tls_context(destination: Destination) -> ssl.SSLContext | None:
+    """What the destination's TLS policy asks for; None: no TLS. Reads files. Raises OSError and ssl.SSLError for a CA file that can't be used."""
+    if destination.tls == "none":
         return None
     if (
-        relay.tls == "opportunistic"
+        destination.tls == "opportunistic"
     ):  # better than nothing against who only listens; the certificate proves nothing here
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return context
-    return ssl.create_default_context(cafile=relay.tls_ca or None)
+    return ssl.create_default_context(cafile=destination.tls_ca or None)
 
 
 async def connect(
-    relay: Relay,
+    destination: Destination,
     context: ssl.SSLContext | None,
     *,
     hostname: str,
@@ -58,25 +58,25 @@ async def connect(
     on_lost: Callable[[Connection], None],
 ) -> Connection:
     """A connection that is ready for MAIL. ``connect_timeout``, in seconds, is for all of it. Raises ConnectFailed."""
-    stage = _Stage(f"connecting to {relay.host}:{relay.port}")
+    stage = _Stage(f"connecting to {destination.host}:{destination.port}")
     client = aiosmtplib.SMTP(
-        hostname=relay.host,
-        port=relay.port,
+        hostname=destination.host,
+        port=destination.port,
         local_hostname=hostname,
         timeout=None,  # one time limit for the whole, below
-        use_tls=relay.tls == "implicit",
+        use_tls=destination.tls == "implicit",
         start_tls=False,  # below
-        tls_context=context if relay.tls == "implicit" else None,
+        tls_context=context if destination.tls == "implicit" else None,
     )
     try:
         async with asyncio.timeout(connect_timeout):
-            await _shake_hands(client, relay, context, stage)
+            await _shake_hands(client, destination, context, stage)
         transport = client.transport
         if not client.is_connected or transport is None:
             raise aiosmtplib.SMTPServerDisconnected("connection lost")
         return Connection(
             cast(asyncio.Transport, transport),
-            _capabilities(client, relay),
+            _capabilities(client, destination),
             timeout=timeout,
             data_timeout=data_timeout,
             on_lost=on_lost,
@@ -88,12 +88,12 @@ async def connect(
         raise
 
 
-async def check_relay(relay: Relay, *, hostname: str, timeout: float) -> str:  # noqa: ASYNC109 (handed on)
-    """Connects, logs in, says goodbye. Returns what the relay offers, for people. Raises ConnectFailed."""
+async def check_destination(destination: Destination, *, hostname: str, timeout: float) -> str:  # noqa: ASYNC109 (handed on)
+    """Connects, logs in, says goodbye. Returns what the destination offers, for people. Raises ConnectFailed."""
     hostname = hostname or await asyncio.to_thread(socket.getfqdn)
-    context = await load_tls_context(relay)
+    context = await load_tls_context(destination)
     connection = await connect(
-        relay,
+        destination,
         context,
         hostname=hostname,
         connect_timeout=timeout,
@@ -105,7 +105,7 @@ async def check_relay(relay: Relay, *, hostname: str, timeout: float) -> str:  #
     await connection.quit()
     names = [
         ("TLS", connection.encrypted),
-        ("login", bool(relay.username)),
+        ("login", bool(destination.username)),
         ("PIPELINING", offered.pipelining),
         ("CHUNKING", offered.chunking),
         ("8BITMIME", offered.eight_bit),
@@ -115,13 +115,13 @@ async def check_relay(relay: Relay, *, hostname: str, timeout: float) -> str:  #
     return ", ".join(name for name, has in names if has) or "no extensions"
 
 
-async def load_tls_context(relay: Relay) -> ssl.SSLContext | None:
+async def load_tls_context(destination: Destination) -> ssl.SSLContext | None:
     """:func:`tls_context` off the loop, since the system's CAs take a while to read. Raises ConnectFailed."""
     try:
-        return await asyncio.to_thread(tls_context, relay)
+        return await asyncio.to_thread(tls_context, destination)
     except OSError as error:  # ssl.SSLError is one
         raise ConnectFailed(
-            Reply("connect", None, None, f"tls_ca: {relay.tls_ca}: {error}")
+            Reply("connect", None, None, f"tls_ca: {destination.tls_ca}: {error}")
         ) from error
 
 
@@ -133,24 +133,24 @@ class _Stage:
 
 
 async def _shake_hands(
-    client: aiosmtplib.SMTP, relay: Relay, context: ssl.SSLContext | None, stage: _Stage
+    client: aiosmtplib.SMTP, destination: Destination, context: ssl.SSLContext | None, stage: _Stage
 ) -> None:
     await client.connect()
     stage.name = "EHLO"
     await _hello(client)
-    if relay.tls in ("opportunistic", "required"):
+    if destination.tls in ("opportunistic", "required"):
         if client.supports_extension("starttls"):
             stage.name = "STARTTLS"
             await client.starttls(tls_context=context)
             stage.name = "EHLO"
             await _hello(client)
-        elif relay.tls == "required":
+        elif destination.tls == "required":
             raise aiosmtplib.SMTPNotSupported(
                 "the server does not offer STARTTLS, which tls = 'required' asks for"
             )
-    if relay.username:
+    if destination.username:
         stage.name = "login"
-        await client.login(relay.username, relay.password)
+        await client.login(destination.username, destination.password)
 
 
 async def _hello(client: aiosmtplib.SMTP) -> None:
@@ -162,12 +162,12 @@ async def _hello(client: aiosmtplib.SMTP) -> None:
         await client.helo()  # a server of before 1995 (RFC 1869)
 
 
-def _capabilities(client: aiosmtplib.SMTP, relay: Relay) -> Capabilities:
+def _capabilities(client: aiosmtplib.SMTP, destination: Destination) -> Capabilities:
     offered = client.esmtp_extensions
     size = offered.get("size", "").strip()
     return Capabilities(
         pipelining="pipelining" in offered,
-        chunking="chunking" in offered and relay.chunking,
+        chunking="chunking" in offered and destination.chunking,
         eight_bit="8bitmime" in offered,
         smtputf8="smtputf8" in offered,
         size_offered="size" in offered,

@@ -1,11 +1,11 @@
-"""The connections to one relay: kept open across messages, never more than the relay allows.
+"""The connections to one destination: kept open across messages, never more than the destination allows.
 
 Who wants one takes an idle one, the latest used first, so that those too many grow old and are closed; or opens one, where
 there is room; or waits in line. A connection that comes back goes to the first in line.
 
-A relay that turns a connection away while others are open means that it allows no more: the limit shrinks to what is open,
+A destination that turns a connection away while others are open means that it allows no more: the limit shrinks to what is open,
 grows back by one every GROW seconds, and whoever was turned away waits for a connection like the rest, ``connect_timeout``
-at most. (A relay that is simply gone says nothing about its limit: there the limit stays, or is forgotten once it is back.) A reused connection that proves dead before it answered anything (the relay hung up on it, or says 421) is replaced by a fresh
+at most. (A destination that is simply gone says nothing about its limit: there the limit stays, or is forgotten once it is back.) A reused connection that proves dead before it answered anything (the destination hung up on it, or says 421) is replaced by a fresh
 one, and the message goes there as if nothing had been.
 """
 
@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from babygun.routing.relays import Relay
+from babygun.routing.destination import Destination
 from babygun.runtime import tracing
 from babygun.runtime.logs import get_logger
 from babygun.smtp.connection import Connection
@@ -32,7 +32,7 @@ _ATTEMPTS = 3  # connections that one message may find dead: one, or another if 
 
 
 class SmtpPool:
-    """One per relay and worker, of one event loop. Times in seconds.
+    """One per destination and worker, of one event loop. Times in seconds.
 
     ``connect_timeout``: for connecting, TLS and login together; ``timeout``: for a reply to a command; ``data_timeout``: for the
     reply to a message, and for a write that stalls; ``idle``: how long an unused connection is kept.
@@ -40,7 +40,7 @@ class SmtpPool:
 
     def __init__(
         self,
-        relay: Relay,
+        destination: Destination,
         *,
         hostname: str,
         connect_timeout: float,
@@ -48,7 +48,7 @@ class SmtpPool:
         data_timeout: float,
         idle: float,
     ) -> None:
-        self._relay = relay
+        self._destination = destination
         self._hostname = hostname if hostname.isascii() else hostname.encode("idna").decode()
         self._connect_timeout = connect_timeout
         self._timeout = timeout
@@ -64,15 +64,15 @@ class SmtpPool:
         self._waiters: deque[asyncio.Future[Connection | None]] = (
             deque()
         )  # None: there is room to open one
-        self._shrunk_to = relay.max_connections
+        self._shrunk_to = destination.max_connections
         self._shrunk_at = 0.0
         self._reaper: asyncio.TimerHandle | None = None
         self._goodbyes: set[asyncio.Task[None]] = set()
         self._closed = False
 
     @property
-    def relay(self) -> Relay:
-        return self._relay
+    def destination(self) -> Destination:
+        return self._destination
 
     @property
     def open(self) -> int:
@@ -142,12 +142,12 @@ class SmtpPool:
         )
 
     def _forbid_chunking(self) -> None:
-        if self._relay.chunking:
+        if self._destination.chunking:
             log.warning(
                 "BDAT switched off",
-                queue=self._relay.name,
+                queue=self._destination.name,
             )
-        self._relay = replace(self._relay, chunking=False)
+        self._destination = replace(self._destination, chunking=False)
         for connection in (*self._idle, *self._busy):
             connection.capabilities = replace(connection.capabilities, chunking=False)
 
@@ -177,8 +177,8 @@ class SmtpPool:
                     return found
             try:
                 with tracing.child("smtp connect", "client") as span:
-                    span.set("server.address", self._relay.host)
-                    span.set("server.port", self._relay.port)
+                    span.set("server.address", self._destination.host)
+                    span.set("server.port", self._destination.port)
                     return await self._open()
             except ConnectFailed as error:
                 others = self.open + self._connecting if error.reply.code else self.open
@@ -198,10 +198,10 @@ class SmtpPool:
             if not self._context_loaded:
                 async with self._context_lock:
                     if not self._context_loaded:
-                        self._context = await load_tls_context(self._relay)
+                        self._context = await load_tls_context(self._destination)
                         self._context_loaded = True
             connection = await connect(
-                self._relay,
+                self._destination,
                 self._context,
                 hostname=self._hostname,
                 connect_timeout=self._connect_timeout,
@@ -215,7 +215,7 @@ class SmtpPool:
             self._say_goodbye(connection)
             raise NotSent("the connection pool was closed")
         if not self.open:
-            self._shrunk_to = self._relay.max_connections
+            self._shrunk_to = self._destination.max_connections
         self._busy.add(connection)
         return connection
 
@@ -228,11 +228,11 @@ class SmtpPool:
         return None
 
     def _room(self) -> bool:
-        limit = self._relay.max_connections
+        limit = self._destination.max_connections
         if self._shrunk_to < limit:
             assert self._loop is not None
             limit = min(limit, self._shrunk_to + int((self._loop.time() - self._shrunk_at) / GROW))
-            if limit == self._relay.max_connections:
+            if limit == self._destination.max_connections:
                 self._shrunk_to = limit
         return self.open + self._connecting < limit
 

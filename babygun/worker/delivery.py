@@ -13,7 +13,7 @@ from babygun.email.lifecycle import RecipientResult
 from babygun.email.model import queue_recipients
 from babygun.mime import message_id, render
 from babygun.mime import needs_smtputf8 as content_needs_smtputf8
-from babygun.routing.relays import Routes
+from babygun.routing.routes import Routes
 from babygun.runtime import tracing
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metrics import CLAIM_TO_REPLY
@@ -42,15 +42,15 @@ class Delivery:
     def __init__(self, settings: Settings, routes: Routes, hostname: str) -> None:
         self._classifier = Classifier.load(settings.reply_rules)
         self.pools = {
-            relay.name: SmtpPool(
-                relay,
+            queue: SmtpPool(
+                destination,
                 hostname=hostname,
                 connect_timeout=settings.smtp_connect_timeout,
                 timeout=settings.smtp_timeout,
                 data_timeout=settings.smtp_data_timeout,
                 idle=settings.smtp_idle,
             )
-            for relay in routes.relays.values()
+            for queue, destination in routes.destinations.items()
         }
 
     async def close(self) -> None:
@@ -175,8 +175,8 @@ class Delivery:
     def _describe(self, span: tracing.Span, pool: SmtpPool, outcome: Outcome) -> None:
         verdicts = [self._classifier.classify(reply) for reply in outcome.replies.values()]
         classes = sorted({verdict.reply_class for verdict in verdicts})
-        span.set("server.address", pool.relay.host)
-        span.set("server.port", pool.relay.port)
+        span.set("server.address", pool.destination.host)
+        span.set("server.port", pool.destination.port)
         span.set("babygun.recipients", len(verdicts))
         span.set(
             "babygun.reply_codes",

@@ -20,7 +20,7 @@ from babygun.email.lifecycle import QueueResult, RecipientResult
 from babygun.email.model import Job, queue_recipients
 from babygun.errors import EtcdError, LeaseNotFound
 from babygun.etcd import Session
-from babygun.routing.relays import load_routes
+from babygun.routing.routes import load_routes
 from babygun.runtime import metrics, tracing
 from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_short_id
@@ -72,8 +72,8 @@ class Worker:
         self._finisher = Finisher(self.store)
         self.ready = ReadyJobs(settings.worker_ready)
         limits = {
-            relay.name: _PER_CONNECTION * relay.max_connections + _AHEAD
-            for relay in routes.relays.values()
+            queue: _PER_CONNECTION * destination.max_connections + _AHEAD
+            for queue, destination in routes.destinations.items()
         }
         self._slots = Slots(
             total=settings.worker_concurrency, memory=settings.worker_memory, limits=limits

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from babygun.errors import SettingsError
-from babygun.routing.relays import load_routes
 from babygun.runtime.settings import (
     Settings,
     load,
@@ -118,9 +117,8 @@ def test_relays_in_a_variable_are_json() -> None:
             "BABYGUN_RELAY_URL": "smtp://127.0.0.1:25",
         }
     )
-    routes = load_routes(settings)
-    assert list(routes.relays) == ["a", "default"]
-    assert routes.queue_for("x@A.example") == "a" and routes.queue_for("x@b.example") == "default"
+    assert settings.relays == {"a": {"url": "smtp://127.0.0.1:26", "domains": ["a.example"]}}
+    assert settings.relay_url == "smtp://127.0.0.1:25"
 
 
 @pytest.mark.parametrize(
@@ -184,66 +182,6 @@ def test_secret_in_a_bad_value_is_not_shown() -> None:
     with pytest.raises(SettingsError) as caught:
         load({"BABYGUN_RELAYS": '{"a": "hunter2"'})
     assert "hunter2" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("relay", "message"),
-    [
-        ({}, "needs a url"),
-        ({"url": "http://x"}, "must be of the form"),
-        ({"url": "smtp://x:notaport"}, "url"),
-        ({"url": "smtp://x", "tls": "maybe"}, "tls must be one of"),
-        ({"url": "smtps://x", "tls": "none"}, "go together"),
-        ({"url": "smtp://x", "domains": []}, "domains must be"),
-        ({"url": "smtp://x", "max_connections": 0}, "above 0"),
-        ({"url": "smtp://x", "chunking": "no"}, "true or false"),
-        ({"url": "smtp://x", "speed": 1}, "no field 'speed'"),
-    ],
-)
-def test_relay_with_a_mistake_says_which(relay: dict[str, object], message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
-        load_routes(Settings(relays={"r": relay}))
-
-
-def test_relay_with_a_bad_name_is_refused() -> None:
-    with pytest.raises(SettingsError, match="lower-case"):
-        load_routes(Settings(relays={"a/b": {"url": "smtp://x"}}))
-
-
-def test_relay_url_has_its_parts_decoded_and_ports_by_scheme() -> None:
-    routes = load_routes(Settings(relay_url="smtps://me%40here:p%2Fw@mail.example"))
-    relay = routes.relays["default"]
-    assert (relay.username, relay.password, relay.port, relay.tls) == (
-        "me@here",
-        "p/w",
-        465,
-        "implicit",
-    )
-    assert "p/w" not in repr(relay)
-
-
-def test_relay_with_a_password_off_this_host_requires_tls() -> None:
-    assert (
-        load_routes(Settings(relay_url="smtp://u:p@mail.example")).relays["default"].tls
-        == "required"
-    )
-    assert (
-        load_routes(Settings(relay_url="smtp://u:p@127.0.0.1")).relays["default"].tls
-        == "opportunistic"
-    )
-
-
-def test_routes_take_the_first_match_and_patterns() -> None:
-    relays = {
-        "one": {"url": "smtp://a", "domains": ["*.example.org"]},
-        "two": {"url": "smtp://b", "domains": ["x.example.org", "example.net"]},
-    }
-    routes = load_routes(Settings(relays=relays))
-    assert (
-        routes.queue_for("u@x.example.org") == "one" and routes.queue_for("u@example.net") == "two"
-    )
-    with pytest.raises(SettingsError, match=r"no relay takes mail for example\.com"):
-        routes.queue_for("u@example.com")
 
 
 def test_every_setting_has_help_and_a_default_that_parses() -> None:

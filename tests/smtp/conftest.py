@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from babygun.routing.relays import Relay
+from babygun.routing.destination import Destination
 from babygun.smtp import Envelope, SmtpPool
 from babygun.smtp.replies import Reply
 
@@ -44,13 +44,13 @@ async def send(
 
 @pytest.fixture
 async def new_pool() -> AsyncIterator[Callable[..., SmtpPool]]:
-    """``new_pool(port, …)``: fields of Relay and times of SmtpPool by name. Closed at the end."""
+    """``new_pool(port, …)``: fields of Destination and times of SmtpPool by name. Closed at the end."""
     pools: list[SmtpPool] = []
 
     def make(port: int, **given: Any) -> SmtpPool:
         times = {name: given.pop(name, value) for name, value in TIMES.items()}
-        relay = Relay("default", given.pop("host", "127.0.0.1"), port, **given)
-        pools.append(SmtpPool(relay, hostname="sender.example", **times))
+        destination = Destination("default", given.pop("host", "127.0.0.1"), port, **given)
+        pools.append(SmtpPool(destination, hostname="sender.example", **times))
         return pools[-1]
 
     yield make

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from babygun.routing.relays import Relay
-from babygun.smtp import ConnectFailed, SmtpPool, check_relay
+from babygun.routing.destination import Destination
+from babygun.smtp import ConnectFailed, SmtpPool, check_destination
 from tests.smtp.conftest import TIMES, Certificates, send
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.smtp_server import MisbehavingServer
@@ -215,9 +215,9 @@ async def test_ca_file_that_is_missing_fails_with_its_name(new_pool: NewPool) ->
     assert "/nowhere/ca.pem" in reply.text
 
 
-async def test_check_relay_tells_what_is_offered(certificates: Certificates) -> None:
+async def test_check_destination_tells_what_is_offered(certificates: Certificates) -> None:
     async with MisbehavingServer(starttls=certificates.server, credentials=LOGIN) as server:
-        relay = Relay(
+        destination = Destination(
             "default",
             "127.0.0.1",
             server.port,
@@ -226,10 +226,10 @@ async def test_check_relay_tells_what_is_offered(certificates: Certificates) -> 
             username=LOGIN[0],
             password=LOGIN[1],
         )
-        offered = await check_relay(relay, hostname="", timeout=5)
+        offered = await check_destination(destination, hostname="", timeout=5)
         assert offered == "TLS, login, PIPELINING, 8BITMIME, SMTPUTF8, SIZE 67108864"
     with pytest.raises(ConnectFailed, match="refused"):
-        await check_relay(relay, hostname="sender.example", timeout=5)
+        await check_destination(destination, hostname="sender.example", timeout=5)
 
 
 @pytest.mark.parametrize("tls", ["none", "required", "implicit"])
@@ -261,7 +261,7 @@ def test_uvloop_takes_a_transport_over_too(certificates: Certificates, tls: str)
 
     async def deliver() -> None:
         pool = SmtpPool(
-            Relay(
+            Destination(
                 "default",
                 "127.0.0.1",
                 server.port,

@@ -17,7 +17,7 @@ from babygun.email.lifecycle import told
 from babygun.email.model import Content, Email, LogEntry, Recipient
 from babygun.etcd import Txn, put, watch
 from babygun.intake.ids import new_email_id
-from babygun.routing.relays import load_routes
+from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings, table
 from babygun.store import Store, codec

@@ -100,7 +100,7 @@ async def send_email(request: web.Request) -> web.Response:
 
 def check_open(api: Api) -> None:
     """Raises the 503 problem while no e-mail can be taken."""
-    if not api.routes.relays:
+    if not api.routes.destinations:
         raise Problem(
             NO_RELAY,
             "An operator must set relay_url or relays (docs/settings.md) before e-mails can be taken.",

@@ -14,7 +14,7 @@ from babygun.api.http.waiters import Waiters
 from babygun.api.operations.cluster_metrics import Cluster
 from babygun.intake.quota_guard import Space
 from babygun.intake.rate_limit import RateLimits
-from babygun.routing.relays import Routes
+from babygun.routing.routes import Routes
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.known_clients import KnownClients

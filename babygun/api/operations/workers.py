@@ -28,7 +28,7 @@ async def ready(request: web.Request) -> web.Response:
         reasons.append("changes of clients, signing keys and revoked tokens are not being followed")
     elif api.known_clients.signing_key is None:
         reasons.append("there is no signing key yet")
-    if not api.routes.relays:
+    if not api.routes.destinations:
         reasons.append("no relay is configured (relay_url or relays)")
     if api.space.full:
         reasons.append("etcd is nearly full")

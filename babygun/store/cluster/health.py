@@ -16,7 +16,7 @@ from babygun.errors import EtcdError, PermissionDenied, SettingsError
 from babygun.etcd import clock_ahead, explain
 from babygun.etcd.versions import is_lossy, is_too_old
 from babygun.pki import certificates
-from babygun.routing.relays import Routes
+from babygun.routing.routes import Routes
 from babygun.runtime import metrics
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger

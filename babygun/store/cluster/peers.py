@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from babygun.routing.relays import Routes
+from babygun.routing.routes import Routes
 from babygun.runtime.metrics import OTHER
 from babygun.store.emails.depth import Depth
 from babygun.store.records import Worker
@@ -22,7 +22,8 @@ def other_routing(prefix: str, routes: Routes, workers: Sequence[Worker]) -> dic
             continue
         who = f"worker {worker.id} on host {worker.hostname}"
         ways = [
-            f"{who} sends queue {name} to another server than {_address(routes, name)}, as this process does"
+            f"{who} sends queue {name} to another server than {routes.destinations[name].address},"
+            " as this process does"
             for name in sorted(mine)
             if worker.queues.get(name, mine[name]) != mine[name]
         ]
@@ -90,8 +91,3 @@ def duration(seconds: float) -> str:
         if seconds < 7200
         else f"{seconds / 3600:.0f} h"
     )
-
-
-def _address(routes: Routes, queue: str) -> str:
-    relay = routes.relays[queue]
-    return f"{relay.host}:{relay.port}"

@@ -18,7 +18,7 @@ from babygun.errors import SettingsError
 from babygun.etcd import EtcdClient
 from babygun.etcd.access import set_roles
 from babygun.pki.certificates import read_certificate
-from babygun.routing.relays import load_routes
+from babygun.routing.routes import load_routes
 from babygun.runtime import metrics
 from babygun.runtime.clock import utc_now
 from babygun.runtime.metrics import OTHER
@@ -324,7 +324,7 @@ async def test_workers_of_two_routings_under_one_prefix_are_told_once_each_way(
                 async with asyncio.timeout(5):
                     while not (warnings := (await mine.health.check()).warnings):  # noqa: ASYNC110 (its own pace)
                         await asyncio.sleep(0.05)
-                port = load_routes(smtp_port).relays["main"].port
+                port = load_routes(smtp_port).destinations["main"].port
                 assert warnings == [
                     f"worker {theirs.membership.worker_id} on host {(await peers_of(rig))[theirs.membership.worker_id].hostname} sends queue main to another server than 127.0.0.1:{port}, "
                     f"as this process does: two clusters share the prefix {rig.settings.prefix}, or their settings differ"

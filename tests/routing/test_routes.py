@@ -1,0 +1,70 @@
+"""Routes: the queue of a recipient, the destination of a queue, and how they scale."""
+
+from __future__ import annotations
+
+import pytest
+
+from babygun.errors import SettingsError
+from babygun.routing.destination import Destination, NoDestination
+from babygun.routing.relays import Relay
+from babygun.routing.routes import MOST_FINGERPRINTS, Routes, load_routes
+from babygun.runtime.settings import Settings
+
+
+def many_routes(count: int) -> Routes:
+    """So many relays, one for each domain, and one that takes the rest."""
+    own = (
+        Relay(Destination(f"q{n}", f"h{n}.example", 25), (f"d{n}.example",)) for n in range(count)
+    )
+    return Routes([*own, Relay(Destination("rest", "rest.example", 25), ("*",))])
+
+
+def test_default_relay_comes_last_and_domains_match_in_any_case() -> None:
+    relays = {"a": {"url": "smtp://127.0.0.1:26", "domains": ["a.example"]}}
+    routes = load_routes(Settings(relays=relays, relay_url="smtp://127.0.0.1:25"))
+    assert list(routes.destinations) == ["a", "default"]
+    assert routes.queue_for("x@A.example") == "a" and routes.queue_for("x@b.example") == "default"
+
+
+def test_routes_take_the_first_match_and_patterns() -> None:
+    relays = {
+        "one": {"url": "smtp://a", "domains": ["*.example.org"]},
+        "two": {"url": "smtp://b", "domains": ["x.example.org", "example.net"]},
+    }
+    routes = load_routes(Settings(relays=relays))
+    assert (
+        routes.queue_for("u@x.example.org") == "one" and routes.queue_for("u@example.net") == "two"
+    )
+    with pytest.raises(SettingsError, match=r"no relay takes mail for example\.com"):
+        routes.queue_for("u@example.com")
+
+
+def test_domain_named_before_a_pattern_that_matches_it_is_taken_by_its_own_relay() -> None:
+    relays = {
+        "one": {"url": "smtp://a", "domains": ["x.example.org"]},
+        "two": {"url": "smtp://b", "domains": ["*.example.org", "x.example.org"]},
+    }
+    routes = load_routes(Settings(relays=relays))
+    assert routes.queue_for("u@x.example.org") == "one"
+    assert routes.queue_for("u@y.example.org") == "two"
+
+
+async def test_queue_without_a_destination_says_so() -> None:
+    routes = load_routes(Settings(relay_url="smtp://mail.example"))
+    assert (await routes.destination("default")).address == "mail.example:25"
+    assert routes.max_connections("default") == 20 and routes.max_connections("gone") == 0
+    with pytest.raises(NoDestination, match="no relay called gone is configured here"):
+        await routes.destination("gone")
+
+
+async def test_routes_of_100_000_queues_compare_a_domain_with_the_patterns_only() -> None:
+    routes = many_routes(100_000)
+    assert len(routes._patterns) == 1
+    assert routes.queue_for("x@d99999.example") == "q99999"
+    assert routes.queue_for("x@elsewhere.example") == "rest"
+    assert (await routes.destination("q99999")).host == "h99999.example"
+
+
+def test_fingerprints_are_bounded_so_that_a_workers_key_fits_a_request() -> None:
+    assert len(many_routes(MOST_FINGERPRINTS - 1).fingerprints()) == MOST_FINGERPRINTS
+    assert many_routes(100_000).fingerprints() == {}
