@@ -35,7 +35,7 @@ from babygun.store import Store
 from babygun.store.access.clients import ensure_signing_key
 from babygun.store.access.known_clients import KnownClients
 from babygun.store.cluster.health import Checkup
-from babygun.store.cluster.presence import Presence
+from babygun.store.cluster.processes import Processes
 
 log = get_logger("api")
 
@@ -62,7 +62,7 @@ def build_app(settings: Settings) -> web.Application:
         Cluster(store, routes.destinations),
         BodyMemory(settings.api_memory),
         Checkup(store, "api", routes),
-        Presence(store),
+        Processes(store),
     )
     app[OPENAPI] = msgspec.json.encode(build_document())
     for route in ROUTES:
@@ -140,7 +140,7 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
             _kept_running("signing key", lambda: _keep_signing_key(api)), name="api signing key"
         ),
         asyncio.create_task(_kept_running("space", api.space.run), name="api space"),
-        asyncio.create_task(_kept_running("presence", api.presence.run), name="api presence"),
+        asyncio.create_task(_kept_running("processes", api.processes.run), name="api processes"),
         asyncio.create_task(
             _kept_running("registration", lambda: _register(api, registration)),
             name="api registration",

@@ -1,7 +1,7 @@
 """A thin asynchronous client of etcd v3. It knows nothing of e-mail; only this package imports gRPC."""
 
 from babygun.etcd.batch import Batcher
-from babygun.etcd.client import EtcdClient, Member, Range, Status
+from babygun.etcd.client import EtcdClient, Range, Status
 from babygun.etcd.diagnosis import explain
 from babygun.etcd.follow import follow, keep_following
 from babygun.etcd.plain_http import clock_ahead
@@ -33,7 +33,6 @@ __all__ = [
     "EtcdClient",
     "Event",
     "KeyValue",
-    "Member",
     "Op",
     "Range",
     "Session",

@@ -60,14 +60,6 @@ class Status(NamedTuple):
     revision: int = 0  # of the store, as far as this member has it
 
 
-class Member(NamedTuple):
-    """A member as the cluster knows it; ``name`` is empty until it has started."""
-
-    name: str
-    peer_urls: list[str]
-    client_urls: list[str]
-
-
 class EtcdClient:
     """An etcd cluster, through any of its ``endpoints``. ``timeout``: seconds that one request may take in all; paths are of PEM files.
 
@@ -292,11 +284,6 @@ class EtcdClient:
         """The alarms raised by any member, each once: ``NOSPACE``, ``CORRUPT``."""
         response = await self._read("alarm", rpc.AlarmRequest(action=rpc.AlarmRequest.GET), timeout)
         return sorted({rpc.AlarmType.Name(alarm.alarm) for alarm in response.alarms})
-
-    async def members(self) -> list[Member]:
-        """The cluster's members."""
-        response = await self._read("members", rpc.MemberListRequest())
-        return [Member(m.name, list(m.peerURLs), list(m.clientURLs)) for m in response.members]
 
     async def access(self, rpc_name: str, request: Any) -> Any:
         """One RPC of etcd's Auth service (users, roles, permissions), treated as a write. See :mod:`babygun.etcd.access`."""

@@ -19,7 +19,7 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.known_clients import KnownClients
 from babygun.store.cluster.health import Checkup
-from babygun.store.cluster.presence import Presence
+from babygun.store.cluster.processes import Processes
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Api:
     cluster: Cluster
     memory: BodyMemory
     health: Checkup
-    presence: Presence
+    processes: Processes
     waiters: Waiters = field(default_factory=Waiters)
     rates: RateLimits = field(default_factory=RateLimits)
     stopping: bool = False

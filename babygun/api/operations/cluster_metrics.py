@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterable
 
 from babygun.errors import EtcdError
-from babygun.etcd import Status
 from babygun.runtime import metrics
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
+from babygun.store.cluster.members import MemberState, read_members
 from babygun.store.emails.depth import Depth, Depths
 
 log = get_logger("api")
@@ -30,12 +30,11 @@ class Cluster:
 
     def __init__(self, store: Store, queues: Iterable[str]) -> None:
         self._store, self._depths = store, Depths(store, queues)
-        self._quota = store.settings.etcd_quota
         self._patience = min(PATIENCE, store.settings.etcd_timeout)
         self._reading: asyncio.Task[None] | None = None
         self._begun = 0.0
         self.depth: Depth | None = None
-        self.members: dict[str, Status | EtcdError] = {}
+        self.members: list[MemberState] = []
         self.alarms: list[str] | None = None
         self.problem = ""
         self.took = 0.0  # s, that the last reading took; 0 where it failed
@@ -63,11 +62,11 @@ class Cluster:
         )
         self.took = time.monotonic() - self._begun if self.depth is not None else 0.0
 
-    async def _read_members(self) -> dict[str, Status | EtcdError]:
+    async def _read_members(self) -> list[MemberState]:
         try:
-            return await self._store.client.statuses(timeout=self._patience)
+            return await read_members(self._store, timeout=self._patience)
         except EtcdError:  # the client is closed
-            return {}
+            return []
 
     async def _read_alarms(self) -> list[str] | None:
         try:
@@ -92,10 +91,8 @@ class Cluster:
         metrics.OLDEST_JOB.show(depth.oldest if depth else None)
         metrics.OWNED_JOBS.show(depth.owned if depth else None)
         metrics.WORKERS.show(depth.workers if depth else None)
-        known = {
-            (url,): status for url, status in self.members.items() if isinstance(status, Status)
-        }
-        metrics.ETCD_MEMBER_UP.show({(url,): float((url,) in known) for url in self.members})
-        metrics.ETCD_DB.show({url: status.db_size for url, status in known.items()})
-        metrics.ETCD_DB_IN_USE.show({url: status.db_size_in_use for url, status in known.items()})
-        metrics.ETCD_QUOTA.show({url: status.quota or self._quota for url, status in known.items()})
+        members = self.members
+        metrics.ETCD_MEMBER_UP.show({(m.endpoint,): float(m.sizes is not None) for m in members})
+        metrics.ETCD_DB.show({(m.endpoint,): m.sizes.file for m in members if m.sizes})
+        metrics.ETCD_DB_IN_USE.show({(m.endpoint,): m.sizes.in_use for m in members if m.sizes})
+        metrics.ETCD_QUOTA.show({(m.endpoint,): m.sizes.quota for m in members if m.sizes})

@@ -1,4 +1,8 @@
-"""GET /overview: what a person looks at first. Rates and processes are followed anyway (:mod:`babygun.store.cluster.presence`); etcd is asked for the rest at most every FRESH seconds."""
+"""GET /overview: rates, queues, processes and etcd's members, for a person to look at first.
+
+Rates and processes are followed all the time (:mod:`babygun.store.cluster.processes`).
+etcd is asked for the rest, at most every FRESH seconds.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,9 @@ from msgspec import Meta
 
 from babygun.api.emails.documents import WorkerDocument, worker_document
 from babygun.api.http.context import Api, api_of, json_answer
-from babygun.api.operations.cluster_metrics import Cluster
-from babygun.errors import EtcdError
-from babygun.etcd import Status
 from babygun.runtime.clock import utc_now
-from babygun.store.cluster.presence import Presence
+from babygun.store.cluster.members import MemberState
+from babygun.store.cluster.processes import Processes
 from babygun.store.cluster.rates import STEP
 from babygun.store.emails.depth import Depth
 
@@ -124,7 +126,7 @@ class Overview(Live, frozen=True, kw_only=True):
 async def show_overview(request: web.Request) -> web.Response:
     api = api_of(request)
     live = await live_state(api)
-    history = api.presence.rates.history(time.time())
+    history = api.processes.rates.history(time.time())
     start = datetime.fromtimestamp(history.start, UTC)
     return json_answer(
         Overview(
@@ -146,13 +148,13 @@ async def live_state(api: Api) -> Live:
     depth = None if owing else cluster.depth
     return Live(
         at=utc_now(),
-        rates=RatesDocument(**api.presence.rates.now(time.time())),
+        rates=RatesDocument(**api.processes.rates.now(time.time())),
         queues=_queues(depth) if depth is not None else None,
         in_flight=depth.owned if depth is not None else None,
-        workers=_workers(api.presence),
-        apis=_apis(api.presence),
+        workers=_workers(api.processes),
+        apis=_apis(api.processes),
         etcd=EtcdDocument(
-            _members(cluster, api.settings.etcd_quota), None if owing else cluster.alarms
+            [_member(member) for member in cluster.members], None if owing else cluster.alarms
         ),
         problem=f"etcd does not answer: {cluster.problem or 'it takes too long'}"
         if owing
@@ -173,46 +175,34 @@ def _queues(depth: Depth) -> list[QueueDepth]:
     ]
 
 
-def _workers(presence: Presence) -> list[SeenWorker]:
-    seen = sorted(presence.workers.items())
+def _workers(processes: Processes) -> list[SeenWorker]:
+    seen = sorted(processes.workers.items())
     return [
         SeenWorker(
-            **msgspec.structs.asdict(worker_document(heard.process)),
-            heartbeat_age=round(heard.age, 1),
+            **msgspec.structs.asdict(worker_document(last.process)),
+            heartbeat_age=round(last.age, 1),
         )
-        for _, heard in seen
+        for _, last in seen
     ]
 
 
-def _apis(presence: Presence) -> list[SeenApi]:
-    seen = [(heard.process, round(heard.age, 1)) for _, heard in sorted(presence.apis.items())]
+def _apis(processes: Processes) -> list[SeenApi]:
+    seen = [(last.process, round(last.age, 1)) for _, last in sorted(processes.apis.items())]
     return [
         SeenApi(p.id, p.pid, p.hostname, p.version, p.started_at, p.last_checkin, p.accepted, age)
         for p, age in seen
     ]
 
 
-def _members(cluster: Cluster, quota: int) -> list[EtcdMember]:
-    return [_member(endpoint, found, quota) for endpoint, found in cluster.members.items()]
-
-
-def _member(endpoint: str, found: Status | EtcdError, quota: int) -> EtcdMember:
-    if isinstance(found, EtcdError):
-        return EtcdMember(endpoint, False, False, None, None, None, None, str(found))
-    problems = [
-        *found.errors,
-        *(["it knows of no leader"] if not found.leader else []),
-        *(["it is a learner, and has no vote yet"] if found.is_learner else []),
-    ]
-    problem = "; ".join(dict.fromkeys(problems)) or None
-    leads = found.leader != 0 and found.leader == found.member
+def _member(member: MemberState) -> EtcdMember:
+    size, in_use, quota = member.sizes or (None, None, None)
     return EtcdMember(
-        endpoint,
-        problem is None,
-        leads,
-        found.version,
-        found.db_size,
-        found.db_size_in_use,
-        found.quota or quota,
-        problem,
+        member.endpoint,
+        member.problem is None,
+        member.leads,
+        member.version,
+        size,
+        in_use,
+        quota,
+        member.problem,
     )

@@ -1,7 +1,9 @@
-"""Rates out of counters. Processes tell what they have counted since their start, every few seconds; this makes events a second of that.
+"""Rates from counters: events a second, from what processes have counted since their start.
 
-The growth between two tellings is spread evenly over the time between them, so a chart of short steps does not show the rhythm of
-the tellings. A step is shown when it is settled: when whoever tells regularly has told of it. Pure: times are given, in seconds.
+Processes report their counts every few seconds. The growth between two reports is spread evenly
+over the time between them, so a chart of short steps does not show the rhythm of the reports.
+A step is shown once it is settled: when every regular source has reported past it.
+Pure: times are given, in seconds.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ from typing import NamedTuple
 
 STEP = 5.0  # s, that one point of the history stands for
 POINTS = 720  # of the history: an hour
-SPAN = 2.0  # s, at least, that a rate of now is taken over: tellings may follow each other at once
-SILENT = 3  # tellings that fail to come, after which a source counts no more in the rate of now
+SPAN = 2.0  # s, over which a current rate is taken at least: reports may follow each other at once
+SILENT = 3  # missing reports, after which a source does not count in the current rate
 
 
 class History(NamedTuple):
-    """``values``: events a second by name, a value for each STEP from ``start`` (Unix time); as many for each, POINTS at most."""
+    """Events a second by name, one value for each STEP from ``start`` (Unix time) on.
+
+    All names have the same number of values, POINTS at most.
+    """
 
     start: float
     values: dict[str, list[float]]
@@ -26,7 +31,7 @@ class History(NamedTuple):
 
 @dataclass(slots=True)
 class _Source:
-    """What one process told. ``since``: the telling from which the rate of now is taken next."""
+    """What one process reported last. ``since``: where the next current rate begins."""
 
     counts: Mapping[str, int]
     at: float
@@ -36,7 +41,7 @@ class _Source:
 
 
 class Rates:
-    """``settling``: seconds after which a step is complete, as long as sources take between two tellings."""
+    """The rates of ``names``. ``settling``: seconds between two reports of a source."""
 
     def __init__(self, names: tuple[str, ...], settling: float = STEP) -> None:
         self._names, self._settling = names, settling
@@ -44,8 +49,11 @@ class Rates:
         self._steps: dict[int, dict[str, float]] = {}  # by number since 1970
         self._first: int | None = None
 
-    def tell(self, source: Hashable, counts: Mapping[str, int], at: float) -> None:
-        """``counts``: what ``source`` has counted by ``at``. A count that is lower than before began anew at 0; the first telling only says where it stands."""
+    def add(self, source: Hashable, counts: Mapping[str, int], at: float) -> None:
+        """Add a report: ``source`` has counted ``counts`` by ``at``.
+
+        A first report is no growth. A count below the last one has begun anew at 0.
+        """
         self._first = self._first if self._first is not None else math.floor(at / STEP)
         known = self._sources.get(source)
         if known is None or at <= known.at:
@@ -64,13 +72,16 @@ class Rates:
             }
             known.since = counts, at
 
-    def gone(self, source: Hashable) -> None:
-        """A source that has ended, or lost its place. It counts no more in the rate of now; should it come back, it goes on from where it was."""
+    def leave(self, source: Hashable) -> None:
+        """A source has ended: it no longer counts in the current rate.
+
+        If it reports again, its counts go on from the last report.
+        """
         if known := self._sources.get(source):
             known.rates = {}
 
     def now(self, at: float) -> dict[str, float]:
-        """Events a second, of all sources that still tell."""
+        """Events a second at ``at``, of all sources that still report."""
         alive = [
             known
             for known in self._sources.values()
@@ -82,18 +93,15 @@ class Rates:
         }
 
     def history(self, at: float) -> History:
-        """The settled steps of the last hour; those before the first telling are not known, and absent."""
+        """The settled steps of the hour before ``at``, from the first report on."""
         end = math.floor((at - self._settling) / STEP)
         first = end if self._first is None else min(end, max(self._first, end - POINTS))
         nothing: dict[str, float] = {}
         steps = [self._steps.get(number, nothing) for number in range(first, end)]
-        return History(
-            first * STEP,
-            {
-                name: [round(step.get(name, 0.0) / STEP, 3) for step in steps]
-                for name in self._names
-            },
-        )
+        values = {
+            name: [round(step.get(name, 0.0) / STEP, 3) for step in steps] for name in self._names
+        }
+        return History(first * STEP, values)
 
     def _spread(self, name: str, grown: int, start: float, end: float) -> None:
         if not grown:
@@ -102,9 +110,7 @@ class Rates:
         for number in range(math.floor(start / STEP), math.ceil(end / STEP)):
             until = min(end, (number + 1) * STEP)
             step = self._steps.setdefault(number, {})
-            while (
-                len(self._steps) > 2 * POINTS
-            ):  # what of it can be older than the history and not settled yet is little
+            while len(self._steps) > 2 * POINTS:  # older than the history, and settled
                 del self._steps[min(self._steps)]
             step[name] = step.get(name, 0.0) + grown * (until - at) / (end - start)
             at = until
