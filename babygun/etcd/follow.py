@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from babygun.errors import Compacted, EtcdError
 from babygun.etcd.client import EtcdClient
-from babygun.etcd.watch import Watch, WatchBatch, watch
+from babygun.etcd.watch import WatchBatch, watch
 from babygun.runtime.logs import get_logger
 
 log = get_logger("etcd")
@@ -28,36 +28,22 @@ async def follow(
     what: str,
     read: Callable[[], Awaitable[int]],
     changed: Callable[[WatchBatch], Awaitable[None]],
-    opened: Callable[[Watch], None] = _ignore,
     lost: Callable[[EtcdError], None] = _ignore,
     deletes: bool = True,
-    previous: bool = False,
-    progress: bool = False,
 ) -> NoReturn:
     """Follow the keys in [start, end) until cancelled.
 
     ``read`` reads the range and returns the revision that it read at. ``changed`` then gets every
-    later event, in order and without a gap. When etcd has compacted the history, the range is read
-    again at once; after another EtcdError it is read again after PAUSE.
-
-    ``what`` names the range in the log. ``opened`` gets each new watch. ``lost`` gets each error,
-    also one of ``read``. ``deletes``, ``previous``, ``progress``: as for :class:`Watch`.
+    later event, in order and without a gap; no deletes where ``deletes`` is false. When etcd has
+    compacted the history, the range is read again at once; after another EtcdError, after PAUSE.
+    ``lost`` gets each error, also one of ``read``. ``what`` names the range in the log.
     An exception other than EtcdError, from ``read`` or ``changed``, ends it.
     """
 
     async def once() -> None:
         revision = await read()
-        async with watch(
-            client,
-            start,
-            end,
-            revision=revision + 1,
-            deletes=deletes,
-            previous=previous,
-            progress=progress,
-        ) as watching:
-            opened(watching)
-            async for batch in watching:
+        async with watch(client, start, end, revision=revision + 1, deletes=deletes) as batches:
+            async for batch in batches:
                 await changed(batch)
 
     await keep_following(what, once, lost)
@@ -66,9 +52,9 @@ async def follow(
 async def keep_following(
     what: str, once: Callable[[], Awaitable[None]], lost: Callable[[EtcdError], None] = _ignore
 ) -> NoReturn:
-    """Call ``once``, which reads and watches, again whenever it raises EtcdError.
+    """Call ``once``, which reads and watches, again whenever it raises an EtcdError.
 
-    For what needs several watches; :func:`follow` does it for one range.
+    For a user with several watches; :func:`follow` follows one range.
     """
     while True:
         try:

@@ -1,15 +1,16 @@
-"""Following a range: what was there first, then every change, also after a compaction or an error."""
+"""Following a range: what is there, then every change, also after a compaction or an error."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
 from babygun.errors import Compacted, EtcdError, PermissionDenied
-from babygun.etcd import EtcdClient, Event, Watch, WatchBatch, follow
+from babygun.etcd import EtcdClient, Event, WatchBatch, follow, watch
 from babygun.etcd.access import Permission, set_roles
 from tests.etcd.proxy import Proxy
 from tests.etcd.test_client import compact
@@ -26,7 +27,6 @@ class Copy:
         self.events: list[Event] = []
         self.reads = 0
         self.errors: list[EtcdError] = []
-        self.watches: list[Watch] = []
         self.news = asyncio.Event()
 
     async def read(self) -> int:
@@ -43,10 +43,6 @@ class Copy:
                 self.keys[event.kv.key] = event.kv.value
             else:
                 del self.keys[event.kv.key]
-        self.news.set()
-
-    def opened(self, watch: Watch) -> None:
-        self.watches.append(watch)
         self.news.set()
 
     def lost(self, error: EtcdError) -> None:
@@ -67,7 +63,6 @@ class Copy:
             what="the test's keys",
             read=self.read,
             changed=self.changed,
-            opened=self.opened,
             lost=self.lost,
             **options,
         )
@@ -132,33 +127,6 @@ async def test_follow_without_deletes_brings_no_delete(etcd: EtcdClient, etcd_pr
     assert [event.type for event in copy.events] == ["put"]
 
 
-async def test_follow_with_previous_and_progress_passes_both_on(
-    etcd: EtcdClient, etcd_prefix: str
-) -> None:
-    p = etcd_prefix.encode()
-    await etcd.put(p + b"a", b"1")
-    progressed = asyncio.Event()
-
-    class Asking(Copy):
-        async def changed(self, batch: WatchBatch) -> None:
-            await super().changed(batch)
-            if not batch.events:
-                progressed.set()
-
-    copy = Asking(etcd, p, p + b"~")
-    task = copy.task(previous=True, progress=True)
-    await copy.until(lambda: copy.reads == 1)
-    await etcd.delete(p + b"a")
-    await copy.until(lambda: bool(copy.events))
-    [event] = copy.events
-    assert event.previous is not None and event.previous.value == b"1"
-    async with asyncio.timeout(10):
-        while not progressed.is_set():
-            await copy.watches[0].ask_progress()
-            await asyncio.sleep(0.05)
-    task.cancel()
-
-
 async def test_follow_history_compacted_while_cut_off_reads_again_and_goes_on(
     server: EtcdServer,
 ) -> None:
@@ -182,7 +150,6 @@ async def test_follow_history_compacted_while_cut_off_reads_again_and_goes_on(
         await copy.until(lambda: b"w/last" in copy.keys)
     assert copy.keys.keys() == {b"w/missed", b"w/last"}
     assert [event.kv.key for event in copy.events] == [b"w/gone", b"w/last"]
-    assert len(copy.watches) == 2
 
 
 async def test_follow_refused_by_etcd_goes_on_when_it_is_allowed(server: EtcdServer) -> None:
@@ -202,17 +169,21 @@ async def test_follow_refused_by_etcd_goes_on_when_it_is_allowed(server: EtcdSer
         await copy.until(lambda: b"w/a" in copy.keys)
 
 
-async def test_follow_cancelled_ends_its_watch(etcd: EtcdClient, etcd_prefix: str) -> None:
-    async with followed(etcd, etcd_prefix.encode()) as (copy, task):
-        await copy.until(lambda: copy.reads == 1)
-        await copy.until(lambda: bool(copy.watches))
-        await asyncio.wait_for(copy.watches[0].created.wait(), 10)
+async def test_follow_cancelled_ends_its_watch(
+    etcd: EtcdClient, etcd_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p = etcd_prefix.encode()
+    watching = watch(etcd, p, p + b"~", revision=0)
+    module = sys.modules["babygun.etcd.follow"]  # the package has the function under that name
+    monkeypatch.setattr(module, "watch", lambda *_, **__: watching)
+    async with followed(etcd, p) as (copy, task):
+        await asyncio.wait_for(watching.created.wait(), 10)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert not copy.watches[0].created.is_set()
+        assert not watching.created.is_set()
         with pytest.raises(StopAsyncIteration):
-            await anext(copy.watches[0])
+            await anext(watching)
     assert not copy.errors
 
 

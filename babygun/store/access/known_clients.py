@@ -75,7 +75,7 @@ class KnownClients:
                 known[store.keys.last_part(kv.key)] = decode(kv.value)
             except ValueError as error:  # somebody wrote this key by hand
                 key = kv.key.decode(errors="replace")
-                log.error("key can't be read, ignored", key=key, error=str(error))
+                log.error("key unreadable", key=key, error=str(error))
 
         async def read() -> int:
             found = await store.client.range(prefix, end)
