@@ -1,4 +1,7 @@
-"""Parses the command line and hands each command to its module, which is imported only then."""
+"""Parses the command line, and imports and runs the module of the command.
+
+A new command is a module of its name in this folder and a row of ``COMMANDS``.
+"""
 
 from __future__ import annotations
 
@@ -13,62 +16,38 @@ from babygun.cli.status import status_of
 
 
 class Command(NamedTuple):
-    """``module`` has ``add_arguments(parser)`` and ``run(arguments) -> exit status``."""
+    """``babygun.cli.<name>`` has ``add_arguments(parser)`` and ``run(arguments)``, the status."""
 
     name: str
     help: str
-    module: str
 
 
 COMMANDS = (
-    Command(
-        "dev",
-        "run everything on this machine: etcd, API, workers, a mailbox that catches all mail",
-        "babygun.dev.command",
-    ),
-    Command("api", "run the API and the page", "babygun.cli.api"),
-    Command("worker", "run a worker", "babygun.cli.worker"),
-    Command("mailbox", "run the catch-all mailbox alone", "babygun.dev.mailbox.server"),
-    Command(
-        "client",
-        "create, list and delete API clients (speaks to etcd itself)",
-        "babygun.cli.client",
-    ),
-    Command("token", "print a token for the API", "babygun.cli.token"),
-    Command("send", "send an e-mail", "babygun.cli.send"),
-    Command("emails", "list, show, cancel and retry e-mails", "babygun.cli.emails"),
-    Command("workers", "list the live workers", "babygun.cli.workers"),
-    Command("classify", "show how a mail server's reply is classified", "babygun.cli.classify"),
-    Command("decode", "turn what `etcdctl get` printed into readable JSON", "babygun.cli.decode"),
-    Command(
-        "settings",
-        "list all settings with their values and where they can be set",
-        "babygun.cli.settings",
-    ),
-    Command(
-        "certificates",
-        "make, renew and rotate a cluster's own certificates",
-        "babygun.cli.certificates",
-    ),
-    Command(
-        "access",
-        "make etcd's users and roles for Babygun, and switch its authentication on",
-        "babygun.cli.access",
-    ),
-    Command(
-        "health",
-        "ask the API or worker of this host whether it is ready (for health checks)",
-        "babygun.cli.health",
-    ),
-    Command("doctor", "check etcd, clock, relays and workers", "babygun.cli.doctor"),
+    Command("dev", "run etcd, API, workers and a mailbox on this machine, for development"),
+    Command("api", "run the API and the page"),
+    Command("worker", "run a worker"),
+    Command("mailbox", "run the mailbox alone: it accepts all mail and delivers none"),
+    Command("client", "create, list and delete API clients (in etcd, without the API)"),
+    Command("token", "print a token for the API"),
+    Command("send", "send an e-mail"),
+    Command("emails", "list, show, cancel and retry e-mails"),
+    Command("workers", "list the live workers"),
+    Command("classify", "show how a mail server's reply is classified"),
+    Command("decode", "turn what `etcdctl get` printed into readable JSON"),
+    Command("settings", "list all settings, with their values and defaults"),
+    Command("certificates", "make, renew and rotate a cluster's own certificates"),
+    Command("access", "make etcd's users and roles for Babygun, and enable authentication"),
+    Command("health", "ask the API or worker of this host whether it is ready"),
+    Command("doctor", "check etcd, clocks, relays and workers"),
 )
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
-    """The parser; with ``only``, the arguments of that command alone, which spares the import of all others."""
+    """The parser. With ``only``, one command alone has arguments: importing all is slow."""
     parser = argparse.ArgumentParser(
         prog="babygun",
-        description="Babygun sends e-mail: POST it over HTTP, workers deliver it by SMTP, etcd keeps every step.",
+        description="Babygun sends e-mail: you POST it over HTTP, workers deliver it by SMTP,"
+        " and all state is in etcd.",
     )
     parser.add_argument("--version", action="version", version=f"babygun {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
@@ -79,7 +58,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
             description=command.help[0].upper() + command.help[1:] + ".",
         )
         if only in (None, command.name):
-            module = importlib.import_module(command.module)
+            module = importlib.import_module(f"babygun.cli.{command.name}")
             module.add_arguments(sub)
             run: Callable[[argparse.Namespace], int] = module.run
             sub.set_defaults(run=run)

@@ -1,1 +1,1 @@
-"""Everything on one machine, for development and tests: an embedded etcd, a catch-all mailbox, and the supervisor of both."""
+"""``babygun dev``: an embedded etcd, a mailbox, API and workers on one machine, for development."""

@@ -1,114 +1,108 @@
-"""What ``babygun dev`` prints once everything answers: where things are, and lines that work when pasted into another shell."""
+"""What ``babygun dev`` prints once everything runs: addresses, and lines to paste.
+
+The lines work in another shell and in any folder.
+"""
 
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-Style = Callable[[str, str], str]  # a style's name and a text, to the text as it is shown
+from babygun.dev.installation import Installation
+from babygun.dev.interpreter import python_command
 
-_CODES = {
-    "bold": "1",
-    "dim": "2",
-    "red": "31",
-    "green": "32",
-    "yellow": "33",
-    "blue": "34",
-    "magenta": "35",
-    "cyan": "36",
-}
+Style = Callable[[str, str], str]  # takes a style's name and a text, returns the text to print
 
 
-def plain(name: str, text: str) -> str:
-    return text
-
-
-def coloured(name: str, text: str) -> str:
-    return f"\x1b[{_CODES[name]}m{text}\x1b[0m"
-
-
-def banner(
-    *,
-    style: Style,
-    api_url: str,
-    client_id: str,
-    client_secret: str,
-    delivery: str,
-    mailbox_url: str | None,
-    etcd: str,
-    etcd_endpoint: str,
-    etcdctl: str | None,
-    prefix: str,
-    data: str,
-    curl: str = "curl",
-) -> str:
-    """``delivery`` says where mail goes; ``curl`` is the command with the options that this address needs."""
+def banner(installation: Installation, style: Style) -> str:
+    """The whole text, of many lines."""
+    at, etcd = installation.listeners, installation.etcd
     rows = [
-        ("API and page", f"{api_url}/"),
-        ("client id", client_id),
-        ("client secret", client_secret),
-        ("mail goes to", delivery),
+        ("API and page", f"{at.api_url}/"),
+        ("client id", installation.client_id),
+        ("client secret", installation.client_secret),
+        ("mail goes to", _delivery(installation)),
+        *([("mailbox", f"{at.mailbox_url}/")] if at.mailbox_url else []),
+        ("etcd", f"{_etcd_endpoints(installation)}  ({etcd.version}, {_short(etcd.path)})"),
+        ("data", str(installation.folder.path)),
     ]
-    rows += [("mailbox", f"{mailbox_url}/")] if mailbox_url else []
-    rows += [("etcd", f"{etcd_endpoint}  ({etcd})"), ("data", data)]
     lines = ["", style("bold", "Babygun is running."), ""]
     lines += [f"  {style('dim', f'{name:<14}')}  {value}" for name, value in rows]
     lines += ["", "Try it: paste these lines into another terminal.", ""]
-    for comment, commands in _steps(
-        api_url, client_id, client_secret, mailbox_url, etcd_endpoint, etcdctl, prefix, curl
-    ):
+    for comment, commands in _steps(installation):
         lines += [style("dim", f"  # {comment}"), *(f"  {command}" for command in commands)]
     return "\n".join([*lines, "", style("dim", "Ctrl-C stops everything; the data stay."), ""])
 
 
-def _steps(
-    api_url: str,
-    client_id: str,
-    client_secret: str,
-    mailbox_url: str | None,
-    etcd_endpoint: str,
-    etcdctl: str | None,
-    prefix: str,
-    curl: str,
-) -> list[tuple[str, Sequence[str]]]:
-    url = shlex.quote(api_url)
-    mail = '{"sender": "Me <me@example.com>", "to": "you@example.org", "subject": "Hello", "body": "It works."}'
+def _steps(installation: Installation) -> list[tuple[str, Sequence[str]]]:
+    """What to try: a comment, and the commands for it."""
+    at = installation.listeners
+    url, babygun = shlex.quote(at.api_url), _babygun()
+    ca = shlex.quote(installation.settings.api_ca or installation.settings.api_cert)
+    curl = f"curl --cacert {ca}" if installation.settings.api_cert else "curl"
+    authorization = '-H "Authorization: Bearer $TOKEN"'
+    exports = [
+        f"export BABYGUN_API_URL={url}",
+        f"export BABYGUN_CLIENT_ID={installation.client_id}",
+        f"export BABYGUN_CLIENT_SECRET={installation.client_secret}",
+        *([f"export BABYGUN_API_CA={ca}"] if installation.settings.api_cert else []),
+    ]
     steps: list[tuple[str, Sequence[str]]] = [
-        (
-            "a token",
-            [
-                f"TOKEN=$({curl} -s -X POST -u {client_id}:{client_secret} {url}/tokens {_member('token')})"
-            ],
-        ),
+        ("where the API is, and who you are", exports),
+        ("a token", [f"TOKEN=$({babygun} token)"]),
         (
             "send an e-mail",
             [
-                f"ID=$({curl} -s {url}/emails -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\",
-                f"       -d '{mail}' {_member('id')}); echo \"$ID\"",
+                f"ID=$({babygun} send --from 'Me <me@example.com>' --to you@example.org \\",
+                "       --subject Hello --body 'It works.'); echo \"$ID\"",
             ],
         ),
         (
             "its status, and its log",
             [
-                f'{curl} -s {url}/emails/$ID -H "Authorization: Bearer $TOKEN"; echo',
-                f'{curl} -s {url}/emails/$ID/log -H "Authorization: Bearer $TOKEN"; echo',
+                f"{curl} -s {url}/emails/$ID {authorization}; echo",
+                f"{curl} -s {url}/emails/$ID/log {authorization}; echo",
             ],
         ),
     ]
-    if mailbox_url:
-        steps.append(("the mail, as it arrived", [f"curl -s {mailbox_url}/messages; echo"]))
-    if etcdctl:
+    if at.mailbox_url:
+        steps.append(("the mail, as it arrived", [f"curl -s {at.mailbox_url}/messages; echo"]))
+    if etcdctl := installation.etcd.program("etcdctl"):
+        program = shlex.quote(_short(etcdctl))
+        flags = f"--endpoints {_etcd_endpoints(installation)}"
+        prefix = installation.settings.prefix
         steps.append(
-            (
-                "the same, in etcd",
-                [
-                    f"{shlex.quote(etcdctl)} --endpoints {etcd_endpoint} get --prefix {prefix} --keys-only"
-                ],
-            )
+            ("the same, in etcd", [f"{program} {flags} get --prefix {prefix} --keys-only"])
         )
     return steps
 
 
-def _member(name: str) -> str:
-    """Takes the first member of that name out of a JSON object, without jq."""
-    return rf"""| sed -n 's/^[^}}]*"{name}": *"\([^"]*\)".*/\1/p'"""
+def _delivery(installation: Installation) -> str:
+    at = installation.listeners
+    if at.mailbox_url:
+        return f"the mailbox (smtp://{at.smtp_host}:{at.smtp_port}), nowhere else"
+    return ", ".join(f"{name} ({host}:{port})" for name, host, port in installation.relays)
+
+
+def _etcd_endpoints(installation: Installation) -> str:
+    return ",".join(installation.etcd_endpoints)
+
+
+def _babygun() -> str:
+    """This command line, as a shell in any folder finds it."""
+    program = Path(sys.executable).with_name("babygun")
+    return (
+        shlex.quote(_short(program)) if program.exists() else shlex.join(python_command("babygun"))
+    )
+
+
+def _short(program: Path) -> str:
+    """A program's name if the PATH finds it, else this environment's link to it, else its path."""
+    found = shutil.which(program.name)
+    if found and Path(found).resolve() == program.resolve():
+        return program.name
+    link = Path(sys.prefix) / "bin" / program.name
+    return str(link if link.is_symlink() and link.resolve() == program.resolve() else program)

@@ -1,4 +1,4 @@
-"""The certificate of ``babygun dev --tls``: of an authority of its own, in the data folder."""
+"""The certificate of ``babygun dev --tls``, signed by an authority in the data folder."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from babygun.runtime.settings import Settings
 
 
 def with_tls(
-    loaded: Settings, wanted: bool | None, folder: Path, say: Callable[[str], None]
+    settings: Settings, wanted: bool | None, folder: Path, say: Callable[[str], None]
 ) -> Settings:
-    """The settings with a certificate in them, made once and renewed in time, where TLS is wanted and the operator has set none.
+    """The settings with a certificate in them if TLS is wanted and the operator has set none.
 
-    ``wanted`` None: only where others than this machine can reach the API, so that no secret crosses a network in the clear.
+    The certificate is made once and renewed in time. ``wanted`` None means: only if other
+    machines can reach the API, so that no secret crosses a network unencrypted.
     """
-    if loaded.api_cert or not (wanted if wanted is not None else not is_loopback(loaded.api_host)):
-        return loaded
-    names = [name for name in (loaded.api_host, socket.gethostname()) if name not in EVERYWHERE]
+    if wanted is None:
+        wanted = not is_loopback(settings.api_host)
+    if settings.api_cert or not wanted:
+        return settings
+    names = [name for name in (settings.api_host, socket.gethostname()) if name not in EVERYWHERE]
     try:
         for line in authority.issue(folder, authority.https_only(names)):
             say(f"certificate {line}")
     except SettingsError as error:
-        raise SettingsError(f"no certificate for the API could be made: {error}") from None
+        raise SettingsError(f"can't make a certificate for the API: {error}") from None
     api = folder / "api"
     return replace(
-        loaded,
+        settings,
         api_cert=str(api / "https.pem"),
         api_key=str(api / "https-key.pem"),
         api_ca=str(api / "api-ca.pem"),

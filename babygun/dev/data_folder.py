@@ -1,4 +1,8 @@
-"""The data folder of ``babygun dev``: whose it is, the client's credentials, and dev.json, which says what runs."""
+"""The data folder of ``babygun dev``: its lock and its JSON files.
+
+``dev.lock`` keeps others out, ``client.json`` has the API client's credentials,
+``etcd-cluster.json`` the ports of several etcd members, and ``dev.json`` says what runs.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,8 @@ from typing import Any, Self
 from babygun.errors import BabygunError
 from babygun.runtime.identifiers import new_token
 
-_CLEANUP_WAIT = (
-    20.0  # seconds that an earlier run, killed, may need until its guard has ended its children
-)
+# Seconds that the guard of an earlier run, which was killed, may need to end its children.
+_CLEANUP_WAIT = 20.0
 
 
 class FolderInUse(BabygunError):
@@ -23,7 +26,7 @@ class FolderInUse(BabygunError):
 
 
 class DataFolder:
-    """``path`` (made where it doesn't exist, for this user only), locked for this process while open."""
+    """``path``, made for this user only if it doesn't exist. Locked while it is open."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -31,7 +34,7 @@ class DataFolder:
         self._lock = -1
 
     def open(self, say: Callable[[str], None]) -> Self:
-        """Raises FolderInUse, or BabygunError where it can't be used."""
+        """Locks the folder. Raises FolderInUse, or BabygunError if it can't be used."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.logs.mkdir(mode=0o700, exist_ok=True)
@@ -52,7 +55,7 @@ class DataFolder:
         return self
 
     def close(self) -> None:
-        """Takes dev.json away and gives the folder free."""
+        """Deletes dev.json and unlocks the folder."""
         self._dev_json.unlink(missing_ok=True)
         if self._lock >= 0:
             os.close(self._lock)
@@ -60,11 +63,14 @@ class DataFolder:
 
     @property
     def lock(self) -> int:
-        """The lock's file descriptor. Who inherits it keeps the folder locked: the guard, until it has cleaned up."""
+        """The lock's file descriptor.
+
+        The guard inherits it, so the folder stays locked until the guard has cleaned up.
+        """
         return self._lock
 
     def _acquire(self, lock: int, say: Callable[[str], None]) -> None:
-        deadline, told = time.monotonic() + _CLEANUP_WAIT, False
+        deadline, announced = time.monotonic() + _CLEANUP_WAIT, False
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -72,12 +78,14 @@ class DataFolder:
             except BlockingIOError:
                 holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
                 if process_runs(holder) or time.monotonic() > deadline:
+                    process = f" (process {holder})" if holder else ""
                     raise FolderInUse(
-                        f"another babygun dev{f' (process {holder})' if holder else ''} uses {self.path}: stop it, or choose another folder with --data-dir"
+                        f"another babygun dev{process} uses {self.path}:"
+                        " stop it, or choose another folder with --data-dir"
                     ) from None
-                if not told:
+                if not announced:
                     say("an earlier run was killed; waiting until its processes are gone")
-                    told = True
+                    announced = True
                 time.sleep(0.1)
 
     # --- what it holds ---
@@ -92,14 +100,14 @@ class DataFolder:
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BabygunError(
-                f"{path} can't be read ({error}): delete it, and new credentials are made"
+                f"{path} can't be read ({error}): delete it to get new credentials"
             ) from None
         made = {"client_id": f"dev-{new_token(4)}", "client_secret": new_token(32)}
         _write(path, made)
         return made["client_id"], made["client_secret"]
 
     def read_etcd_cluster(self) -> dict[str, Any] | None:
-        """What :meth:`write_etcd_cluster` kept; None where there is nothing. Raises BabygunError."""
+        """The value that was written, or None. Raises BabygunError if it can't be read."""
         path = self.path / "etcd-cluster.json"
         try:
             kept = json.loads(path.read_text())
@@ -110,15 +118,16 @@ class DataFolder:
             return None
         except (OSError, ValueError) as error:
             raise BabygunError(
-                f"{path} can't be read ({error}): put it back as it was, for it says where the etcd members of this folder look for each other"
+                f"{path} can't be read ({error}): put it back as it was,"
+                " it holds the ports by which the etcd members find each other"
             ) from None
 
     def write_etcd_cluster(self, value: Mapping[str, Any]) -> None:
-        """What the members of an etcd cluster must find again at the next start."""
+        """Keeps what the members of an etcd cluster need at the next start."""
         _write(self.path / "etcd-cluster.json", value)
 
     def write_dev_json(self, state: Mapping[str, Any]) -> None:
-        """In one piece: a reader sees the old state or the new one."""
+        """Replaces dev.json: a reader sees the old one or the new one."""
         _write(self._dev_json, state)
 
     @property
@@ -135,7 +144,7 @@ def _write(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def process_runs(pid: str) -> bool:
-    """Whether there is a process of this number."""
+    """Whether a process with this number exists."""
     try:
         os.kill(int(pid), 0)
     except (ValueError, ProcessLookupError):

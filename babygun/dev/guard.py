@@ -1,9 +1,11 @@
-"""Ends the supervisor's children where it can't do so itself, because it was killed.
+"""Ends the supervisor's children if the supervisor was killed.
 
-The supervisor starts one guard and tells it of each child through a pipe: ``+ <rank> <pid>`` and ``- <pid>``, a line each.
-The pipe's end, with children still on the list, means that the supervisor is gone. The guard then ends them, lowest rank
-first (etcd has the highest: the others want to give back what they hold), each within a few seconds. It works with any
-program and on any POSIX system, where Linux's "parent death signal" is for Linux and may be lost. It imports the standard library alone.
+The supervisor starts one guard and writes a line to its standard input for each child that starts
+(``+ <rank> <pid>``) or has ended (``- <pid>``). When the pipe is closed, the guard ends what is
+left, lowest rank first. etcd has the highest rank, since the others give back what they hold.
+
+This works on any POSIX system; Linux's "parent death signal" can be lost. The module imports the
+standard library alone, so that it starts quickly.
 """
 
 from __future__ import annotations
@@ -37,13 +39,16 @@ def end_groups(pids: list[int], grace: float) -> None:
         signal_group(pid, signal.SIGTERM)
     deadline = time.monotonic() + grace
     while any(_lives(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)  # they are not our children: nothing to wait on
+        time.sleep(0.05)  # they are not our children, so we can't wait for them
     for pid in pids:
         signal_group(pid, signal.SIGKILL)
 
 
 def _lives(pid: int) -> bool:
-    """Whether the process group is there; a leader that has ended and that nobody collects (a container without an init) isn't."""
+    """Whether the process group exists.
+
+    A leader that has ended but was not collected (a container without an init) does not count.
+    """
     if not signal_group(pid, 0):
         return False
     try:
@@ -54,7 +59,7 @@ def _lives(pid: int) -> bool:
 
 
 def signal_group(pid: int, number: int) -> bool:
-    """Sends it to the process group; whether there was one."""
+    """Sends a signal to a process group. False if there is none."""
     try:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):

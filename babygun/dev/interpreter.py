@@ -1,4 +1,4 @@
-"""How a process of our own is started with this Python, wherever Babygun is installed and whatever the current folder holds."""
+"""How to start a process of our own with this Python, from any folder."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pathlib import Path
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
-    """Runs a module. ``-P``: a file called ``email.py`` in the current folder must not stand in for Python's own."""
+    """The command that runs a module.
+
+    ``-P``: a file called ``email.py`` in the current folder must not replace Python's own.
+    """
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def python_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """``environ``, with which ``python_command`` finds Babygun in a checkout that isn't installed too."""
+    """``environ``, plus what :func:`python_command` needs to find a checkout of Babygun."""
     environ = os.environ if environ is None else environ
     root = Path(__file__).parents[2]
     if root.name in ("site-packages", "dist-packages"):

@@ -1,4 +1,4 @@
-"""A component's log on disk, which does not grow for ever: the current file and the one before."""
+"""A process's log on disk: the current file and the one before, so that it stays small."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ MOST_BYTES = 10 << 20  # of one file
 
 
 class LogFile:
-    """Appends lines to ``path``; when it is full it becomes ``path.1`` and a new one begins."""
+    """Appends lines to ``path``. A full file is renamed to ``path.1``, and a new one begins."""
 
     def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
         self._path, self._most_bytes = path, most_bytes
         self._file = path.open("a", encoding="utf-8", errors="replace", buffering=1)
 
     def write(self, line: str) -> None:
-        if self._file.closed:  # the last words of a process that was killed may come late
+        if self._file.closed:  # a killed process's last lines may come late
             return
         self._file.write(line + "\n")
         if self._file.tell() > self._most_bytes:

@@ -1,4 +1,4 @@
-"""Chooses ports: the one that was asked for or a clear refusal; a default one, or the next that is free."""
+"""Chooses ports: the one that was asked for, else the default one or the next free one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from itertools import chain
 
 from babygun.errors import SettingsError
 
-_TRIES = 100  # ports looked at from a default on
-_LASTING = range(
-    20_000, 32_768
-)  # below the ports that a kernel gives to outgoing connections, so that nobody has one by chance at the next start
+_TRIES = 100  # ports tried from a default on
+# Below the ports that a kernel gives to outgoing connections: they are likely free next time too.
+_LASTING = range(20_000, 32_768)
 
 
 class Ports:
-    """Ports for one run; none is given out twice. ``say`` gets a line where a default was busy."""
+    """The ports of one run; none is chosen twice. ``say`` gets a line if a default is busy."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
@@ -26,16 +25,17 @@ class Ports:
     def choose(
         self, what: str, *, asked: int | None, default: int, option: str, host: str = "127.0.0.1"
     ) -> int:
-        """``asked`` if it is given (0: any free one), else ``default`` or the next free one.
+        """``asked`` (0: any free one), or if that is None, ``default`` or the next free one.
 
-        Raises SettingsError where the asked one is busy or can't be listened on; ``option`` is how to ask for another.
+        Raises SettingsError if the asked port can't be had; the message names ``option``.
         """
         if asked == 0:
             return self.any(host)
         if asked is not None:
             if reason := self._refused(asked, host):
                 raise SettingsError(
-                    f"{what} can't have port {asked}: {reason}. Choose another one with {option}, or leave it out"
+                    f"{what} can't have port {asked}: {reason}."
+                    f" Choose another one with {option}, or leave it out"
                 )
             self._taken.add(asked)
             return asked
@@ -43,19 +43,16 @@ class Ports:
             if not self._refused(port, host):
                 self._taken.add(port)
                 if port != default:
-                    self._say(
-                        f"port {default} is busy: {what} takes {port}"
-                        + (f" ({option} names another)" if option else "")
-                    )
+                    hint = f" ({option} names another)" if option else ""
+                    self._say(f"port {default} is busy: {what} takes {port}{hint}")
                 return port
-        raise SettingsError(
-            f"no port from {default} on is free for {what}"
-            + (f"; choose one with {option}" if option else "")
-        )
+        hint = f"; choose one with {option}" if option else ""
+        raise SettingsError(f"no port from {default} on is free for {what}{hint}")
 
     def lasting(self) -> int:
-        """A free port that is likely to be free at later starts, too."""
-        start = random.randrange(_LASTING.start, _LASTING.stop)  # noqa: S311 (two data folders should not meet; it is no secret)
+        """A free port that is likely to be free at later starts too."""
+        # Random, so that two data folders get different ones.
+        start = random.randrange(_LASTING.start, _LASTING.stop)  # noqa: S311 (no secret)
         for port in chain(range(start, _LASTING.stop), range(_LASTING.start, start)):
             if not self._refused(port, "127.0.0.1"):
                 self._taken.add(port)
@@ -63,10 +60,11 @@ class Ports:
         raise SettingsError(f"no port from {_LASTING.start} to {_LASTING.stop - 1} is free")
 
     def again(self, what: str, port: int) -> None:
-        """Takes ``port``, which can't be another one. Raises SettingsError where it is busy."""
+        """Takes a port that must be the same as before. Raises SettingsError if it is busy."""
         if reason := self._refused(port, "127.0.0.1"):
             raise SettingsError(
-                f"{what} needs port {port} again, since the others look for it there, but {reason}: end that first, or choose another folder with --data-dir"
+                f"{what} needs port {port} again, where the other members expect it,"
+                f" but {reason}: end that first, or choose another folder with --data-dir"
             )
         self._taken.add(port)
 
@@ -80,7 +78,7 @@ class Ports:
                 return port
 
     def _refused(self, port: int, host: str) -> str:
-        """Why this port can't be had; empty: it can."""
+        """Why this port can't be had; empty if it can."""
         if not 0 < port < 65536:
             return "it is not between 1 and 65535"
         if port in self._taken:

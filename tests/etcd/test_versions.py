@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from babygun.dev.etcd.binary import FALLBACK_VERSION, PINNED_VERSION
-from babygun.dev.etcd.build import build_files
+from babygun.dev.etcd.toolchain import build_files
 from babygun.etcd.versions import is_lossy, is_supported, parse_version, progress_is_in_step
 
 

@@ -1,4 +1,4 @@
-"""Finds the etcd that this machine runs for development: a person's choice first, then the machine's, then our own."""
+"""Finds the etcd for development: the one that is set, else the PATH's, else the built one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import Literal
 from babygun.errors import SettingsError
 from babygun.etcd.versions import is_supported, parse_version
 
-PINNED_VERSION = "3.6.16"  # what etcd/build/go.mod pins; a test compares the two
-FALLBACK_VERSION = "3.5.1"  # what etcd/build/etcd-fallback.txt pins
+PINNED_VERSION = "3.6.16"  # as in etcd/build/go.mod; a test compares them
+FALLBACK_VERSION = "3.5.1"  # as in etcd/build/etcd-fallback.txt
 PROGRAMS = ("etcd", "etcdctl", "etcdutl")
 
-# setting: BABYGUN_ETCD_BIN.  path: found on the PATH.  cache: the pinned one.  fallback: the one that can lose writes.
+# setting: BABYGUN_ETCD_BIN.  path: found on the PATH.  cache: the pinned one.
+# fallback: the one that can lose writes.
 Source = Literal["setting", "path", "cache", "fallback"]
 
 
@@ -31,7 +32,7 @@ class EtcdBinary:
     source: Source
 
     def program(self, name: str) -> Path | None:
-        """etcdctl or etcdutl that belongs to it: beside it (links followed or not), else on the PATH."""
+        """Its etcdctl or etcdutl: beside it, before or after following links, else the PATH's."""
         for folder in (self.path.parent, self.path.resolve().parent):
             if os.access(folder / name, os.X_OK):
                 return folder / name
@@ -40,10 +41,11 @@ class EtcdBinary:
 
 
 def find_etcd(environ: Mapping[str, str] | None = None) -> EtcdBinary | None:
-    """The first of: ``BABYGUN_ETCD_BIN``, an ``etcd`` on the PATH that is new enough, the cached pinned one, the cached fallback.
+    """The first of these that exists, or None:
 
-    None where there is none yet (see :func:`babygun.dev.etcd.build.prepare_etcd`). Raises SettingsError where
-    ``BABYGUN_ETCD_BIN`` names something that is no etcd: a person's choice is never passed over.
+    1. ``BABYGUN_ETCD_BIN``. Raises SettingsError if that is no etcd.
+    2. An ``etcd`` on the PATH that is new enough.
+    3. The pinned one, then the fallback, in the cache; ``etcd.build`` puts them there.
     """
     environ = os.environ if environ is None else environ
     if chosen := environ.get("BABYGUN_ETCD_BIN"):
@@ -54,38 +56,40 @@ def find_etcd(environ: Mapping[str, str] | None = None) -> EtcdBinary | None:
                 f"BABYGUN_ETCD_BIN is {chosen}, which is not an etcd that runs here"
             )
         return EtcdBinary(path.absolute(), version, "setting")
-    for folder in os.get_exec_path(
-        dict(environ)
-    ):  # an old one must not hide a newer one further on
+    # All folders, since an old etcd must not hide a newer one further on.
+    for folder in os.get_exec_path(dict(environ)):
         path = Path(folder) / "etcd"
         version = version_of(path)
         if version and is_supported(version):
             return EtcdBinary(path.absolute(), version, _source_of(path, environ))
-    for pinned, source in ((PINNED_VERSION, "cache"), (FALLBACK_VERSION, "fallback")):
+    cached: tuple[tuple[str, Source], ...] = (
+        (PINNED_VERSION, "cache"),
+        (FALLBACK_VERSION, "fallback"),
+    )
+    for pinned, source in cached:
         path = cache_folder(pinned, environ) / "etcd"
-        version = version_of(path)
-        if version:
-            return EtcdBinary(path, version, "cache" if source == "cache" else "fallback")
+        if version := version_of(path):
+            return EtcdBinary(path, version, source)
     return None
 
 
 def cache_root(environ: Mapping[str, str] | None = None) -> Path:
-    """``$XDG_CACHE_HOME/babygun``, or ``~/.cache/babygun``; works with an empty HOME too."""
+    """``$XDG_CACHE_HOME/babygun`` or ``~/.cache/babygun``, also with an empty HOME."""
     environ = os.environ if environ is None else environ
     given = environ.get("XDG_CACHE_HOME", "")
-    if Path(given).is_absolute():  # the XDG specification: a relative path is to be ignored
+    if Path(given).is_absolute():  # XDG specification: ignore a relative path
         return Path(given) / "babygun"
     home = environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
     return Path(home) / ".cache" / "babygun"
 
 
 def cache_folder(version: str, environ: Mapping[str, str] | None = None) -> Path:
-    """Where the programs of this version are kept."""
+    """The cache's folder for the programs of this version."""
     return cache_root(environ) / f"etcd-{version}"
 
 
 def version_of(path: Path) -> str | None:
-    """The version that this executable says it is; None where it doesn't run, or is no etcd."""
+    """The version that this executable prints; None if it doesn't run or is no etcd."""
     if not os.access(path, os.X_OK) or not path.is_file():
         return None
     try:
@@ -109,9 +113,6 @@ def version_of(path: Path) -> str | None:
 
 
 def _source_of(path: Path, environ: Mapping[str, str]) -> Source:
-    """``cache`` for a link to our own, as ``make install`` puts one into .venv/bin."""
-    return (
-        "cache"
-        if path.resolve().parent == cache_folder(PINNED_VERSION, environ).resolve()
-        else "path"
-    )
+    """``cache`` for a link to the cached one, such as the one in .venv/bin."""
+    cached = cache_folder(PINNED_VERSION, environ).resolve()
+    return "cache" if path.resolve().parent == cached else "path"

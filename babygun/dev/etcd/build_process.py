@@ -1,4 +1,7 @@
-"""Runs a long command whose lines are shown as they come, and ends it when it falls silent or this process is told to stop."""
+"""Runs a step of the build, with its output shown line by line.
+
+The step is ended if it prints nothing for too long, or if this process is told to stop.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-_SAID = 4000  # characters of its output that an error carries
+_MOST_OUTPUT = 4000  # characters of the output in an error
 
 
 class BuildFailed(Exception):
-    """A step of the build failed; the message holds the end of what it said."""
+    """A step of the build failed; the message is the end of its output."""
 
 
 @contextmanager
 def cleaning_up() -> Iterator[None]:
-    """Makes SIGTERM and SIGHUP leave this block as Ctrl-C does, by an exception (SystemExit), so that nothing of it stays behind.
+    """Turns SIGTERM and SIGHUP into SystemExit, so that the block cleans up as it does on Ctrl-C.
 
-    A second one is ignored meanwhile. For the main thread; elsewhere it does nothing.
+    Further signals are ignored meanwhile. Outside the main thread it does nothing.
     """
 
     def leave(number: int, frame: object) -> None:
@@ -52,10 +55,11 @@ def run_shown(
     cwd: Path | None = None,
     line: Callable[[str], None] | None = None,
 ) -> str:
-    """Its standard output, in full; each line of its standard error goes to ``line`` as it comes.
+    """Returns the command's whole standard output.
 
-    Raises BuildFailed where it fails, can't be started, or says nothing on standard error for ``silence`` seconds.
-    Whatever ends this function early (Ctrl-C too) ends the command and all that it started.
+    ``line`` gets each line of its standard error as it comes. Raises BuildFailed if the command
+    fails, can't be started, or prints nothing on standard error for ``silence`` seconds.
+    Any other exception (Ctrl-C too) ends the command and all that it started.
     """
     with tempfile.TemporaryFile() as out:
         try:
@@ -71,7 +75,7 @@ def run_shown(
         except OSError as error:
             raise BuildFailed(f"{command[0]}: {error.strerror or error}") from None
         try:
-            said = _follow(process, silence, line)
+            output = _follow(process, silence, line)
         except BaseException:
             _kill_group(process)
             raise
@@ -80,7 +84,7 @@ def run_shown(
         printed = out.read().decode(errors="replace")
     if status:
         raise BuildFailed(
-            (said + printed)[-_SAID:].strip() or f"{command[0]} ended with status {status}"
+            (output + printed)[-_MOST_OUTPUT:].strip() or f"{command[0]} ended with status {status}"
         )
     return printed
 
@@ -89,13 +93,13 @@ def _follow(
     process: subprocess.Popen[bytes], silence: float, line: Callable[[str], None] | None
 ) -> str:
     assert process.stderr is not None
-    said, rest = "", b""
+    output, rest = "", b""
     with selectors.DefaultSelector() as selector, process.stderr as stream:
         selector.register(stream, selectors.EVENT_READ)
         deadline = time.monotonic() + silence
         while True:
             if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise BuildFailed(f"{said[-_SAID:]}\nnothing more came for {silence:g} s")
+                raise BuildFailed(f"{output[-_MOST_OUTPUT:]}\nno output for {silence:g} s")
             chunk = os.read(stream.fileno(), 65536)
             deadline = time.monotonic() + silence
             *lines, rest = (rest + chunk).split(b"\n")
@@ -103,11 +107,11 @@ def _follow(
                 lines.append(rest)
             for raw in lines:
                 text = raw.decode(errors="replace").rstrip()
-                said = (said + text + "\n")[-2 * _SAID :]
+                output = (output + text + "\n")[-2 * _MOST_OUTPUT :]
                 if line:
                     line(text)
             if not chunk:
-                return said
+                return output
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
@@ -116,3 +120,9 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     except ProcessLookupError:
         pass
     process.wait()
+
+
+def last_line(error: Exception) -> str:
+    """The last line of an error's text, as its reason in one sentence."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "no reason given"

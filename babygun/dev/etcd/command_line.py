@@ -1,4 +1,4 @@
-"""The command line of an embedded etcd member: on the loopback address, with the settings that Babygun needs of it."""
+"""The command line of an embedded etcd member, which listens on the loopback address."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import aiohttp
 from babygun.dev.etcd.binary import EtcdBinary
 
 HOST = "127.0.0.1"
-# These flags moved out of the experimental ones in 3.6, and some came to 3.5 only late: asked of the binary, not guessed by version.
-# Of several members: without checkpoints each change of leader begins the time of every lease anew.
+# The names of one flag in different versions. The binary is asked which one it knows: some names
+# came with a late patch release.
+# Without checkpoints, a change of leader restarts the time of every lease.
 _CHECKPOINT_FLAGS = (
     "--feature-gates=LeaseCheckpoint=true,LeaseCheckpointPersist=true",
     "--experimental-enable-lease-checkpoint",
@@ -25,15 +26,16 @@ _CATCHUP_FLAGS = ("--snapshot-catchup-entries=100", "--experimental-snapshot-cat
 
 @dataclass(frozen=True)
 class EmbeddedEtcd:
-    """One etcd member whose data are in ``data_dir``. The ports must be free when it starts.
+    """One etcd member. Its ports must be free when it starts.
 
-    ``cluster``: the peer ports of all members by name, its own too; empty where it is the only one. ``token``: tells this cluster from others.
+    ``cluster``: the peer ports of all members by name, its own included; empty for one member.
+    ``token``: identifies the cluster.
     """
 
     binary: EtcdBinary
     data_dir: Path
     client_port: int
-    peer_port: int  # of an only member nobody connects to it; etcd wants one all the same
+    peer_port: int  # etcd requires it even of a single member
     quota: int = 8 << 30  # bytes
     name: str = "babygun"
     cluster: Mapping[str, int] = field(default_factory=dict)
@@ -44,9 +46,10 @@ class EmbeddedEtcd:
         return f"http://{HOST}:{self.client_port}"
 
     def command(self) -> list[str]:
-        """Why these values: etcd/README.md."""
+        """The command. etcd/README.md says why these values."""
         peer = _peer_url(self.peer_port)
-        cluster = self.cluster or {self.name: self.peer_port}
+        ports = self.cluster or {self.name: self.peer_port}
+        cluster = ",".join(f"{name}={_peer_url(port)}" for name, port in ports.items())
         return [
             str(self.binary.path),
             f"--name={self.name}",
@@ -55,38 +58,33 @@ class EmbeddedEtcd:
             f"--advertise-client-urls={self.endpoint}",
             f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster={','.join(f'{name}={_peer_url(port)}' for name, port in cluster.items())}",
+            f"--initial-cluster={cluster}",
             *([f"--initial-cluster-token={self.token}"] if self.token else []),
             "--auto-compaction-mode=periodic",
             "--auto-compaction-retention=5m",
             f"--quota-backend-bytes={self.quota}",
             "--snapshot-count=300",
-            *self._known_one(_CATCHUP_FLAGS),
-            *(self._known_one(_CHECKPOINT_FLAGS) if self.cluster else ()),
+            *self._supported(_CATCHUP_FLAGS),
+            *(self._supported(_CHECKPOINT_FLAGS) if self.cluster else ()),
             "--logger=zap",
             "--log-outputs=stderr",
         ]
 
     def environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-        """``environ`` without etcd's own variables, which would fight with the flags; with a garbage collector that is lazy while there is memory."""
-        environ = os.environ if environ is None else environ
-        limit = (
-            os.sysconf("SC_PHYS_PAGES")
-            * os.sysconf("SC_PAGE_SIZE")
-            // 4
-            // max(1, len(self.cluster))
-        )
-        return {
-            "GOGC": "400",
-            "GOMEMLIMIT": str(limit),
-            **{
-                name: value
-                for name, value in environ.items()
-                if not name.startswith(("ETCD_", "ETCDCTL_", "BABYGUN_"))
-            },
-        }
+        """``environ`` without etcd's own variables, which would contradict the flags.
 
-    def _known_one(self, flags: Sequence[str]) -> tuple[str, ...]:
+        Go's garbage collector runs rarely (GOGC) until the members together use a quarter of the
+        machine's memory (GOMEMLIMIT).
+        """
+        environ = os.environ if environ is None else environ
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        limit = memory // 4 // max(1, len(self.cluster))
+        others = ("ETCD_", "ETCDCTL_", "BABYGUN_")
+        kept = {name: value for name, value in environ.items() if not name.startswith(others)}
+        return {"GOGC": "400", "GOMEMLIMIT": str(limit), **kept}
+
+    def _supported(self, flags: Sequence[str]) -> tuple[str, ...]:
+        """The first of the flags that this binary knows, if any."""
         for flag in flags:
             try:
                 asked = subprocess.run(
@@ -112,13 +110,15 @@ def _peer_url(port: int) -> str:
 
 
 def readable(line: str) -> str:
-    """What a line of etcd's log says, if it is a warning or worse; lines that are no JSON (a panic) as they are."""
+    """The text of a line of etcd's log if it is a warning or worse, else empty.
+
+    A line that is not JSON (a panic) is returned as it is.
+    """
     try:
         entry = json.loads(line)
         if entry["level"] in ("debug", "info"):
             return ""
-        return f"{entry['level']}: {entry['msg']}" + (
-            f": {entry['error']}" if entry.get("error") else ""
-        )
+        error = f": {entry['error']}" if entry.get("error") else ""
+        return f"{entry['level']}: {entry['msg']}{error}"
     except (ValueError, KeyError, TypeError):
         return line

@@ -1,7 +1,8 @@
-"""Which etcd members a data folder has, where their data are, and at which ports they listen.
+"""The etcd members of a data folder: where their data are, and on which ports they listen.
 
-An only member keeps its data in ``etcd/``; of several, each has its own folder, ``etcd-1/`` and so on. Members know each other by
-their peer addresses, for good, so ``etcd-cluster.json`` keeps those ports. The clients' ports may be others at each start.
+A single member keeps its data in ``etcd/``, several members in ``etcd-1/`` and so on. Members
+remember each other's peer addresses, so ``etcd-cluster.json`` keeps those ports. The ports for
+clients may change at each start.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from babygun.dev.ports import Ports
 from babygun.errors import BabygunError, SettingsError
 from babygun.runtime.identifiers import new_token
 
-SIZES = (1, 3, 5)  # an even number outlives no more failures than the odd one below it
+SIZES = (1, 3, 5)  # an even number survives no more failures than the odd one below it
 CLIENT_PORT = 2379
 
 
 @dataclass(frozen=True)
 class EtcdCluster:
-    """The members of one data folder. ``peer_ports`` is empty, and ``token`` too, until the members have been started once."""
+    """The members of one data folder.
+
+    ``peer_ports`` and ``token`` are empty until the members have been started once.
+    """
 
     folder: DataFolder
     size: int
@@ -32,19 +36,25 @@ class EtcdCluster:
 
     @classmethod
     def of(cls, folder: DataFolder, asked: int | None) -> EtcdCluster:
-        """The cluster that the folder has; in a new folder one of ``asked`` members, or of one.
+        """The cluster of the folder; for a new folder one of ``asked`` members, or of one.
 
-        Raises SettingsError where another size is asked for, BabygunError where the folder lacks a part of what it had.
+        Raises SettingsError if the folder's cluster has another size, and BabygunError if a part
+        of it is missing.
         """
         kept = _kept(folder)
         if kept and asked not in (None, kept.size):
             raise SettingsError(
-                f"the etcd in {folder.path} has {_members(kept.size)}, not {asked}: leave --etcd-members out, or choose another folder with --data-dir; nothing was changed"
+                f"the etcd in {folder.path} has {_members(kept.size)}, not {asked}:"
+                " leave --etcd-members out, or choose another folder with --data-dir;"
+                " nothing was changed"
             )
         return kept or cls(folder, asked or 1)
 
     def choose_ports(self, ports: Ports, asked: int | None) -> MemberPorts:
-        """``asked``: the first member's port for clients, the others' follow it; 0: any free ones; None: free ones from the default on."""
+        """``asked``: the first member's port for clients; the others get the ports after it.
+
+        0 means any free ports, None the default port and up.
+        """
         peers = self.peer_ports
         for number, port in enumerate(peers, 1):
             ports.again(f"etcd's member {number}", port)
@@ -52,51 +62,42 @@ class EtcdCluster:
         default = CLIENT_PORT
         for number in range(self.size):
             what = "etcd" if self.size == 1 else f"etcd's member {number + 1}"
-            clients.append(
-                ports.choose(
-                    what,
-                    asked=asked + number if asked else asked,
-                    default=default,
-                    option="--etcd-port",
-                )
-            )
-            default = clients[-1] + 1
+            wanted = asked + number if asked else asked
+            port = ports.choose(what, asked=wanted, default=default, option="--etcd-port")
+            clients.append(port)
+            default = port + 1
         if not peers:
-            peers = tuple(
-                ports.any() if self.size == 1 else ports.lasting() for _ in range(self.size)
-            )
+            free = ports.any if self.size == 1 else ports.lasting
+            peers = tuple(free() for _ in range(self.size))
         return MemberPorts(tuple(clients), peers)
 
     def members(self, ports: MemberPorts, binary: EtcdBinary, quota: int) -> list[EmbeddedEtcd]:
-        """The members, ready to be started; of a new cluster, its ports are kept from here on."""
+        """The members, ready to be started. Keeps the peer ports of a new cluster."""
         if self.size == 1:
-            return [
-                EmbeddedEtcd(
-                    binary, self.folder.path / "etcd", ports.clients[0], ports.peers[0], quota
-                )
-            ]
+            data, client, peer = self.folder.path / "etcd", ports.clients[0], ports.peers[0]
+            return [EmbeddedEtcd(binary, data, client, peer, quota)]
         token = self.token or new_token(8)
         if not self.peer_ports:
             self.folder.write_etcd_cluster(
                 {"peer_ports": list(ports.peers), "token": token, "formed": False}
             )
-        peers = {f"babygun-{number}": port for number, port in enumerate(ports.peers, 1)}
+        cluster = {f"babygun-{number}": port for number, port in enumerate(ports.peers, 1)}
         return [
             EmbeddedEtcd(
-                binary,
-                _data(self.folder, number),
-                client,
-                peer,
-                quota,
-                f"babygun-{number}",
-                peers,
-                token,
+                binary=binary,
+                data_dir=_data(self.folder, number),
+                client_port=client_port,
+                peer_port=cluster[f"babygun-{number}"],
+                quota=quota,
+                name=f"babygun-{number}",
+                cluster=cluster,
+                token=token,
             )
-            for number, (client, peer) in enumerate(zip(ports.clients, ports.peers, strict=True), 1)
+            for number, client_port in enumerate(ports.clients, 1)
         ]
 
     def formed(self) -> None:
-        """All members have answered: from now on each has data that must not be missing."""
+        """Notes that all members have answered, so from now on each must have data."""
         kept = self.folder.read_etcd_cluster() if self.size > 1 else None
         if kept and not kept.get("formed"):
             self.folder.write_etcd_cluster({**kept, "formed": True})
@@ -111,16 +112,19 @@ class MemberPorts:
 
 
 def _kept(folder: DataFolder) -> EtcdCluster | None:
-    """The cluster whose data are in the folder; None where there are none yet, whatever a start that failed has left."""
-    with_data = {
-        number for number in range(1, max(SIZES) + 1) if (_data(folder, number) / "member").is_dir()
-    }
+    """The cluster whose data are in the folder. None if there are no data yet.
+
+    A start that failed may have left the file without data; then the file does not count.
+    """
+    numbers = range(1, max(SIZES) + 1)
+    with_data = {number for number in numbers if (_data(folder, number) / "member").is_dir()}
     kept = folder.read_etcd_cluster()
     if not with_data and not (kept and kept.get("formed")):
         return EtcdCluster(folder, 1) if (folder.path / "etcd" / "member").is_dir() else None
     if kept is None:
         raise BabygunError(
-            f"{folder.path} has an etcd cluster's data but no etcd-cluster.json: put that file back, for it says where the members look for each other"
+            f"{folder.path} has an etcd cluster's data but no etcd-cluster.json:"
+            " put that file back, it holds the ports by which the members find each other"
         )
     ports = _ports(folder, kept)
     missing = [
@@ -130,8 +134,9 @@ def _kept(folder: DataFolder) -> EtcdCluster | None:
     ]
     if missing and kept.get("formed"):
         raise BabygunError(
-            f"{folder.path} lacks {' and '.join(missing)}, the data of a member of its etcd cluster: put them back, or choose another folder with --data-dir. "
-            "Begun with nothing, that member could outvote one that knows of mail that was accepted"
+            f"{folder.path} lacks {' and '.join(missing)}, data of its etcd cluster:"
+            " put them back, or choose another folder with --data-dir."
+            " A member that starts empty could make the cluster lose accepted mail"
         )
     return EtcdCluster(folder, len(ports), ports, str(kept.get("token", "")))
 
@@ -144,7 +149,8 @@ def _ports(folder: DataFolder, kept: dict[str, Any]) -> tuple[int, ...]:
         or not all(isinstance(port, int) for port in ports)
     ):
         raise BabygunError(
-            f"{folder.path / 'etcd-cluster.json'} has no peer_ports of 3 or 5 members: put it back as it was"
+            f"{folder.path / 'etcd-cluster.json'} has no peer_ports of 3 or 5 members:"
+            " put it back as it was"
         )
     return tuple(ports)
 

@@ -1,41 +1,55 @@
-"""What the mailbox caught, over HTTP: as JSON for tests, as plain pages for people. A mail's HTML is shown as text, never run.
+"""The received messages over HTTP: as JSON for tests, as pages for people.
 
-``GET /``                  the newest messages, to read
-``GET /view/<n>``          one message, to read
-``GET /messages``          ``{total, messages: [{number, received_at, sender, recipients, subject, size}]}``, newest first
-``GET /messages/<n>``      the same, with ``headers`` ([name, value] pairs), ``text``, ``html``, ``attachments`` and ``raw``
+``GET /``                  page: the newest messages
+``GET /view/<n>``          page: one message; its HTML is shown as text and never run
+``GET /messages``          ``{total, messages}``, newest first; :func:`documents.summary` of each
+``GET /messages/<n>``      :func:`documents.full` of one message
 ``GET /messages/<n>/raw``  the message as it came, bytes
-``DELETE /messages``       forgets them all
+``DELETE /messages``       deletes all
 ``GET /healthz``           200 while it runs
 """
 
 from __future__ import annotations
 
-import email.policy
 import json
-from collections.abc import Iterable
-from email.message import EmailMessage
-from email.parser import BytesHeaderParser, BytesParser
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 from aiohttp import web
 
-from babygun.dev.mailbox.server import Caught, Mailbox
-from babygun.runtime.clock import format_time
+from babygun.dev.mailbox.documents import full, summary
+from babygun.dev.mailbox.messages import Mailbox, Received
 
 _MAILBOX = web.AppKey("mailbox", Mailbox)
-_POLICY = email.policy.default.clone(utf8=True)
+_MOST_ROWS = 200  # of the list page
+_MOST_RECIPIENTS = 5  # of one row
+_GONE = "There is no such message, or it is no longer kept."
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline';"
+    " frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
-table { border-collapse: collapse; width: 100% } td, th { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #ddd; overflow-wrap: anywhere }
-th { font-weight: 600; white-space: nowrap } pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f5f5f3; padding: 1rem } a { color: #0b57d0 }
-@media (prefers-color-scheme: dark) { body { color: #ddd; background: #181818 } td, th { border-color: #444 } pre { background: #262626 } a { color: #8ab4f8 } }
+body {
+  font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff;
+  max-width: 70rem; margin: 2rem auto; padding: 0 1rem
+}
+table { border-collapse: collapse; width: 100% }
+td, th {
+  text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
+  border-bottom: 1px solid #ddd; overflow-wrap: anywhere
+}
+th { font-weight: 600; white-space: nowrap }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f5f5f3; padding: 1rem }
+a { color: #0b57d0 }
+@media (prefers-color-scheme: dark) {
+  body { color: #ddd; background: #181818 }
+  td, th { border-color: #444 }
+  pre { background: #262626 }
+  a { color: #8ab4f8 }
+}
 """
 
 
@@ -44,8 +58,8 @@ def build_app(mailbox: Mailbox) -> web.Application:
     app[_MAILBOX] = mailbox
     app.add_routes(
         [
-            web.get("/", _index),
-            web.get(r"/view/{number:\d{1,15}}", _view),
+            web.get("/", _list_page),
+            web.get(r"/view/{number:\d{1,15}}", _message_page),
             web.get("/messages", _list),
             web.get(r"/messages/{number:\d{1,15}}", _show),
             web.get(r"/messages/{number:\d{1,15}}/raw", _raw),
@@ -56,103 +70,30 @@ def build_app(mailbox: Mailbox) -> web.Application:
     return app
 
 
+def _message(request: web.Request) -> Received | None:
+    return request.app[_MAILBOX].get(int(request.match_info["number"]))
+
+
 # --- JSON ---
-
-
-def summary(caught: Caught) -> dict[str, Any]:
-    return {
-        "number": caught.number,
-        "received_at": format_time(caught.received_at),
-        "sender": caught.sender,
-        "recipients": list(caught.recipients),
-        "subject": _subject(caught.raw),
-        "size": len(caught.raw),
-    }
-
-
-def full(caught: Caught) -> dict[str, Any]:
-    message = BytesParser(EmailMessage, policy=_POLICY).parsebytes(caught.raw)
-    bodies: dict[str, list[str]] = {"text/plain": [], "text/html": []}
-    attachments = []
-    for part in message.walk():
-        if part.is_multipart():
-            continue
-        kind = part.get_content_type()
-        if (
-            kind in bodies
-            and part.get_content_disposition() != "attachment"
-            and part.get_filename() is None
-        ):
-            bodies[kind].append(_text(part))
-        else:
-            payload = part.get_payload(decode=True)
-            attachments.append(
-                {
-                    "filename": _plain(part.get_filename() or ""),
-                    "content_type": kind,
-                    "size": len(payload) if isinstance(payload, bytes) else 0,
-                }
-            )
-    return {
-        **summary(caught),
-        "headers": [[name, _plain(value)] for name, value in _headers(message)],
-        "text": "\n".join(bodies["text/plain"]) if bodies["text/plain"] else None,
-        "html": "\n".join(bodies["text/html"]) if bodies["text/html"] else None,
-        "attachments": attachments,
-        "raw": caught.raw.decode("utf-8", "replace"),
-    }
-
-
-def _headers(message: EmailMessage) -> Iterable[tuple[str, str]]:
-    for name, raw in message.raw_items():
-        try:
-            yield name, str(_POLICY.header_fetch_parse(name, raw))
-        except Exception:  # the parser has more ways to fail on rubbish than one could list; what came is shown then
-            yield name, str(raw)
-
-
-def _text(part: EmailMessage) -> str:
-    try:
-        return _plain(str(part.get_content())).replace("\r\n", "\n")
-    except (LookupError, ValueError, KeyError):  # an unknown character set, a broken encoding
-        payload = part.get_payload(decode=True)
-        return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""
-
-
-def _subject(raw: bytes) -> str:
-    head = raw[: 1 << 16]
-    message = BytesHeaderParser(EmailMessage, policy=_POLICY).parsebytes(head)
-    return next(
-        (_plain(value) for name, value in _headers(message) if name.lower() == "subject"), ""
-    )
-
-
-def _plain(text: str) -> str:
-    """Without the lone surrogates by which Python carries bytes that are no UTF-8."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 async def _list(request: web.Request) -> web.Response:
     mailbox = request.app[_MAILBOX]
     return _json(
-        {"total": mailbox.total, "messages": [summary(caught) for caught in mailbox.newest_first()]}
+        {"total": mailbox.total, "messages": [summary(each) for each in mailbox.newest_first()]}
     )
 
 
 async def _show(request: web.Request) -> web.Response:
-    caught = _caught(request)
-    return (
-        _json(full(caught))
-        if caught
-        else _json({"error": "there is no such message, or it is no longer kept"}, 404)
-    )
+    message = _message(request)
+    return _json(full(message)) if message else _json({"error": _GONE}, 404)
 
 
 async def _raw(request: web.Request) -> web.Response:
-    caught = _caught(request)
-    if not caught:
-        return _json({"error": "there is no such message, or it is no longer kept"}, 404)
-    return web.Response(body=caught.raw, content_type="message/rfc822", headers=_HEADERS)
+    message = _message(request)
+    if not message:
+        return _json({"error": _GONE}, 404)
+    return web.Response(body=message.raw, content_type="message/rfc822", headers=_HEADERS)
 
 
 async def _clear(request: web.Request) -> web.Response:
@@ -164,81 +105,80 @@ async def _healthz(request: web.Request) -> web.Response:
     return _json({"status": "ok"})
 
 
-def _caught(request: web.Request) -> Caught | None:
-    return request.app[_MAILBOX].get(int(request.match_info["number"]))
-
-
 def _json(value: Any, status: int = 200) -> web.Response:
-    return web.json_response(
-        value, status=status, headers=_HEADERS, dumps=lambda v: json.dumps(v, ensure_ascii=False)
-    )
+    text = json.dumps(value, ensure_ascii=False)
+    return web.json_response(text=text, status=status, headers=_HEADERS)
 
 
 # --- pages ---
 
 
-async def _index(request: web.Request) -> web.Response:
+async def _list_page(request: web.Request) -> web.Response:
     mailbox = request.app[_MAILBOX]
-    kept = [summary(caught) for caught in mailbox.newest_first()]
+    kept = [summary(message) for message in mailbox.newest_first()]
     if not kept:
-        return _page(
-            "Mailbox",
-            "<p>Nothing yet. Mail that Babygun sends appears here; reload to look again.</p>",
-        )
-    rows = "".join(
-        f"<tr><td>{escape(m['received_at'][11:19])}</td><td>{escape(m['sender'] or '<>')}</td><td>{escape(_people(m['recipients']))}</td>"
-        f'<td><a href="/view/{m["number"]}">{escape(m["subject"] or "(no subject)")}</a></td><td>{m["size"]}</td></tr>'
-        for m in kept[:200]
-    )
-    counts = f"{mailbox.total} caught, {len(kept)} kept" + (
-        ", the newest 200 shown" if len(kept) > 200 else ""
-    )
+        return _page("Mailbox", "<p>No mail yet. Reload to see what has come.</p>")
+    rows = "".join(map(_row, kept[:_MOST_ROWS]))
+    counts = f"{mailbox.total} received, {len(kept)} kept"
+    if len(kept) > _MOST_ROWS:
+        counts += f", the newest {_MOST_ROWS} shown"
     return _page(
         "Mailbox",
-        f"<p>{counts}. As JSON: <a href='/messages'>/messages</a></p><table><tr><th>UTC<th>From<th>To<th>Subject<th>Bytes</tr>{rows}</table>",
+        f"<p>{counts}. As JSON: <a href='/messages'>/messages</a></p>"
+        f"<table><tr><th>UTC<th>From<th>To<th>Subject<th>Bytes</tr>{rows}</table>",
     )
 
 
-def _people(recipients: list[str]) -> str:
-    return ", ".join(recipients[:5]) + (
-        f" and {len(recipients) - 5} more" if len(recipients) > 5 else ""
+def _row(message: dict[str, Any]) -> str:
+    cells = (
+        escape(message["received_at"][11:19]),
+        escape(message["sender"] or "<>"),
+        escape(_people(message["recipients"])),
+        f'<a href="/view/{message["number"]}">{escape(message["subject"] or "(no subject)")}</a>',
+        str(message["size"]),
     )
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
-async def _view(request: web.Request) -> web.Response:
-    caught = _caught(request)
-    if not caught:
-        return _page("Mailbox", "<p>There is no such message, or it is no longer kept.</p>", 404)
-    message = full(caught)
-    envelope = [
-        ("envelope from", message["sender"] or "<>"),
-        ("envelope to", ", ".join(message["recipients"])),
+def _people(recipients: Sequence[str]) -> str:
+    shown = ", ".join(recipients[:_MOST_RECIPIENTS])
+    more = len(recipients) - _MOST_RECIPIENTS
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+async def _message_page(request: web.Request) -> web.Response:
+    message = _message(request)
+    if not message:
+        return _page("Mailbox", f"<p>{_GONE}</p>", 404)
+    document = full(message)
+    headers = [
+        ("envelope from", document["sender"] or "<>"),
+        ("envelope to", ", ".join(document["recipients"])),
+        *document["headers"],
     ]
-    rows = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
-        for name, value in [*envelope, *message["headers"]]
-    )
-    parts = [f"<table>{rows}</table>"]
-    parts += [
-        f"<h2>{title}</h2><pre>{escape(message[key])}</pre>"
-        for title, key in (("Text", "text"), ("HTML source", "html"))
-        if message[key] is not None
-    ]
-    if message["attachments"]:
-        parts.append(
-            "<h2>Attachments</h2><ul>"
-            + "".join(
-                f"<li>{escape(a['filename'])} ({escape(a['content_type'])}, {a['size']} bytes)</li>"
-                for a in message["attachments"]
-            )
-            + "</ul>"
+    rows = (f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in headers)
+    parts = [f"<table>{''.join(rows)}</table>"]
+    for title, text in (("Text", document["text"]), ("HTML source", document["html"])):
+        if text is not None:
+            parts.append(f"<h2>{title}</h2><pre>{escape(text)}</pre>")
+    if document["attachments"]:
+        items = (
+            f"<li>{escape(a['filename'])} ({escape(a['content_type'])}, {a['size']} bytes)</li>"
+            for a in document["attachments"]
         )
+        parts.append(f"<h2>Attachments</h2><ul>{''.join(items)}</ul>")
     parts.append(
-        f"<p><a href='/messages/{caught.number}/raw'>as it came</a> · <a href='/'>all messages</a></p>"
+        f"<p><a href='/messages/{message.number}/raw'>as it came</a>"
+        " · <a href='/'>all messages</a></p>"
     )
-    return _page(message["subject"] or "(no subject)", "".join(parts))
+    return _page(document["subject"] or "(no subject)", "".join(parts))
 
 
 def _page(title: str, body: str, status: int = 200) -> web.Response:
-    text = f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1>{body}</html>"
+    text = (
+        "<!doctype html><html lang='en'><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width'>"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style>"
+        f"<h1>{escape(title)}</h1>{body}</html>"
+    )
     return web.Response(text=text, status=status, content_type="text/html", headers=_HEADERS)

@@ -13,7 +13,8 @@ from babygun.dev.etcd.binary import (
     find_etcd,
     version_of,
 )
-from babygun.dev.etcd.build import go_environment, is_tampering, link_programs
+from babygun.dev.etcd.build import link_programs
+from babygun.dev.etcd.toolchain import go_environment, is_tampering
 from babygun.errors import SettingsError
 
 

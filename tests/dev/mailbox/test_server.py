@@ -11,7 +11,8 @@ import aiohttp
 import aiosmtplib
 import pytest
 
-from babygun.dev.mailbox.server import Mailbox, serve_until
+from babygun.dev.mailbox.messages import Mailbox
+from babygun.dev.mailbox.server import serve_until
 from babygun.dev.ports import Ports
 from babygun.errors import SettingsError
 

@@ -1,0 +1,143 @@
+"""The processes of ``babygun dev``: how each is started, and how it shows that it is ready.
+
+API, workers and mailbox are this program's own commands (``babygun api`` and so on).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+
+import aiohttp
+
+from babygun.dev.etcd.command_line import readable
+from babygun.dev.installation import Installation
+from babygun.dev.interpreter import python_command, python_environment
+from babygun.dev.log_file import LogFile
+from babygun.dev.supervisor import Component
+from babygun.dev.terminal import Terminal
+from babygun.store import Store
+from babygun.store.emails.reading import list_workers
+
+_COLOURS = {"api": "cyan", "worker": "green", "mailbox": "magenta"}
+_RANKS = {"api": 0, "worker": 1, "mailbox": 2, "etcd": 3}  # the order of stopping
+
+Ready = Callable[[int], Awaitable[bool]]  # takes the process id
+
+
+class Components:
+    """``close`` closes the log files; until then they take what etcd prints."""
+
+    def __init__(self, installation: Installation, terminal: Terminal) -> None:
+        self._installation, self._terminal = installation, terminal
+        self._variables = installation.child_variables()
+        self._settings = installation.child_settings()
+        self._logs = {
+            name: LogFile(installation.folder.logs / f"{name}.log")
+            for name in _names("etcd", len(installation.members))
+        }
+
+    def close(self) -> None:
+        for log in self._logs.values():
+            log.close()
+
+    def etcd(self) -> list[Component]:
+        """The members. Start them together: none is ready before the cluster has a leader."""
+        return [self._member(number, name) for number, name in enumerate(self._logs)]
+
+    def mailbox(self) -> Component:
+        at = self._installation.listeners
+        ports = ("--smtp-port", str(at.smtp_port), "--http-port", str(at.view_port))
+        return self._own(
+            "mailbox", "mailbox", ports, ready=_answers(f"{at.mailbox_url}/healthz"), stop_within=5
+        )
+
+    def api(self) -> Component:
+        return self._own(
+            "api",
+            "api",
+            ready=_answers(f"{self._installation.listeners.api_url}/healthz"),
+            stop_within=self._settings.drain_timeout + 5,
+        )
+
+    def workers(self) -> list[Component]:
+        return [
+            self._own(
+                name,
+                "worker",
+                ready=self._checked_in,
+                stop_within=self._settings.drain_timeout + 10,
+                more=self._worker_port(number),
+            )
+            for number, name in enumerate(_names("worker", self._installation.workers))
+        ]
+
+    def _member(self, number: int, name: str) -> Component:
+        member = self._installation.members[number]
+
+        async def healthy(pid: int) -> bool:
+            async with aiohttp.ClientSession() as session:
+                return await member.healthy(session)
+
+        return Component(
+            name,
+            "etcd",
+            member.command(),
+            member.environment(),
+            healthy,
+            # Members stop one after the other: a leader hands over to a member that stays.
+            _RANKS["etcd"] + number,
+            self._logs[name].write,
+            readable,
+            stop_within=20,
+        )
+
+    def _own(
+        self,
+        name: str,
+        role: str,
+        arguments: tuple[str, ...] = (),
+        *,
+        ready: Ready,
+        stop_within: float,
+        more: Mapping[str, str] | None = None,
+    ) -> Component:
+        """``more``: further environment variables."""
+        width = max(len("mailbox"), len(f"worker-{self._installation.workers}"))
+        label = self._terminal.style(_COLOURS[role], f"{name:<{width}}")
+        return Component(
+            name,
+            role,
+            python_command("babygun", role, *arguments),
+            {**python_environment(), "PYTHONUNBUFFERED": "1", **self._variables, **(more or {})},
+            ready,
+            _RANKS[role],
+            lambda line: self._terminal.say(f"{label} | {line}"),
+            stop_within=stop_within,
+        )
+
+    def _worker_port(self, number: int) -> dict[str, str]:
+        """The HTTP port of each worker, counted up from the one in the settings, if one is set."""
+        port = self._settings.worker_port
+        return {"BABYGUN_WORKER_PORT": str(port + number)} if port else {}
+
+    async def _checked_in(self, pid: int) -> bool:
+        async with Store(self._settings) as store:
+            return any(worker.pid == pid for worker in await list_workers(store))
+
+
+def _names(role: str, count: int) -> list[str]:
+    """``["worker"]``, or ``["worker-1", "worker-2", …]``."""
+    return [f"{role}-{number}" for number in range(1, count + 1)] if count > 1 else [role]
+
+
+def _answers(url: str) -> Ready:
+    # Our own process on this machine is asked, so the certificate needn't name 127.0.0.1.
+    unverified = ssl.create_default_context()
+    unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+
+    async def ready(pid: int) -> bool:
+        async with aiohttp.ClientSession() as session, session.get(url, ssl=unverified) as answer:
+            return answer.status == 200
+
+    return ready

@@ -1,0 +1,86 @@
+"""A received message as JSON: a summary for the list, and all of it with decoded parts."""
+
+from __future__ import annotations
+
+import email.policy
+from collections.abc import Iterable
+from email.message import EmailMessage
+from email.parser import BytesHeaderParser, BytesParser
+from typing import Any
+
+from babygun.dev.mailbox.messages import Received
+from babygun.runtime.clock import format_time
+
+_POLICY = email.policy.default.clone(utf8=True)
+_HEAD = 1 << 16  # bytes of a message in which its subject is looked for
+
+
+def summary(message: Received) -> dict[str, Any]:
+    """``{number, received_at, sender, recipients, subject, size}``."""
+    return {
+        "number": message.number,
+        "received_at": format_time(message.received_at),
+        "sender": message.sender,
+        "recipients": list(message.recipients),
+        "subject": _subject(message.raw),
+        "size": len(message.raw),
+    }
+
+
+def full(message: Received) -> dict[str, Any]:
+    """The summary, and ``headers``, ``text``, ``html``, ``attachments`` and ``raw``."""
+    parsed = BytesParser(EmailMessage, policy=_POLICY).parsebytes(message.raw)
+    bodies: dict[str, list[str]] = {"text/plain": [], "text/html": []}
+    attachments = []
+    for part in parsed.walk():
+        if part.is_multipart():
+            continue
+        kind, filename = part.get_content_type(), part.get_filename()
+        is_body = filename is None and part.get_content_disposition() != "attachment"
+        if kind in bodies and is_body:
+            bodies[kind].append(_text(part))
+        else:
+            size = len(_payload(part))
+            attachments.append(
+                {"filename": _utf8(filename or ""), "content_type": kind, "size": size}
+            )
+    return {
+        **summary(message),
+        "headers": [[name, _utf8(value)] for name, value in _headers(parsed)],
+        "text": "\n".join(bodies["text/plain"]) if bodies["text/plain"] else None,
+        "html": "\n".join(bodies["text/html"]) if bodies["text/html"] else None,
+        "attachments": attachments,
+        "raw": message.raw.decode("utf-8", "replace"),
+    }
+
+
+def _headers(message: EmailMessage) -> Iterable[tuple[str, str]]:
+    for name, raw in message.raw_items():
+        try:
+            yield name, str(_POLICY.header_fetch_parse(name, raw))
+        except Exception:  # on rubbish the parser fails in many ways; show what came
+            yield name, str(raw)
+
+
+def _text(part: EmailMessage) -> str:
+    try:
+        return _utf8(str(part.get_content())).replace("\r\n", "\n")
+    except (LookupError, ValueError, KeyError):  # an unknown character set, a broken encoding
+        return _payload(part).decode("utf-8", "replace")
+
+
+def _payload(part: EmailMessage) -> bytes:
+    payload = part.get_payload(decode=True)
+    return payload if isinstance(payload, bytes) else b""
+
+
+def _subject(raw: bytes) -> str:
+    message = BytesHeaderParser(EmailMessage, policy=_POLICY).parsebytes(raw[:_HEAD])
+    return next(
+        (_utf8(value) for name, value in _headers(message) if name.lower() == "subject"), ""
+    )
+
+
+def _utf8(text: str) -> str:
+    """Replaces the lone surrogates by which Python carries bytes that are not UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
