@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from itertools import islice
 
 import msgspec
 from aiohttp import web
@@ -59,7 +60,7 @@ def build_app(settings: Settings) -> web.Application:
         routes,
         Authenticator(store, known_clients),
         Space(store),
-        Cluster(store, routes.destinations),
+        Cluster(store, islice(routes.destinations, metrics.MOST_QUEUES)),
         BodyMemory(settings.api_memory),
         Checkup(store, "api", routes),
         Processes(store),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import operator
 import platform
 from bisect import bisect_left
 from collections import deque
@@ -43,7 +44,9 @@ Kind = TypeVar("Kind")
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-OTHER = "_other"  # the label of what is not told apart; no relay and no path can be called so
+# The label of what has no label of its own. No queue and no path can be called so.
+OTHER = "_other"
+MOST_QUEUES = 100  # queues that have a label of their own in one process
 
 
 class Row(NamedTuple):
@@ -94,20 +97,53 @@ class Histogram:
         )
 
 
-class ByLabel(dict[Labels, Kind]):
-    """The children of a metric, by their labels' values; one is made when it is first asked for."""
+class FirstLabels(dict[str, str]):
+    """The labels of values that may be many: the first ``most`` are their own, the rest OTHER."""
 
-    def __init__(self, make: Callable[[tuple[str, ...]], Kind]) -> None:
+    def __init__(self, most: int) -> None:
         super().__init__()
-        self._make = make
+        self._most = most
+
+    def __missing__(self, value: str) -> str:
+        if len(self) >= self._most:
+            return OTHER
+        self[value] = value
+        return value
+
+
+QUEUE_LABELS = FirstLabels(MOST_QUEUES)
+
+
+class ByLabel(dict[Labels, Kind]):
+    """The children of a metric, by their labels' values; one is made when it is first asked for.
+
+    ``queues``: the first label is a queue, which :data:`QUEUE_LABELS` bounds.
+    """
+
+    def __init__(self, make: Callable[[tuple[str, ...]], Kind], *, queues: bool = False) -> None:
+        super().__init__()
+        self._make, self._queues = make, queues
 
     def __missing__(self, key: Labels) -> Kind:
+        bounded = _with_queue_label(key) if self._queues else key
+        if bounded != key:
+            return self[bounded]
         child = self[key] = self._make(_labels(key))
         return child
 
 
 def _labels(key: Labels) -> tuple[str, ...]:
     return (key,) if isinstance(key, str) else key
+
+
+def _with_queue_label(key: Labels) -> Labels:
+    if isinstance(key, str):
+        return QUEUE_LABELS[key]
+    return (QUEUE_LABELS[key[0]], *key[1:])
+
+
+def _has_queue(labels: tuple[str, ...]) -> bool:
+    return labels[:1] == ("queue",)
 
 
 class _Children(Collector):
@@ -129,20 +165,29 @@ class _Children(Collector):
 
 
 class Reading(Collector):
-    """A gauge that is read for each scrape. What is not known then is absent, and never an old value or a zero."""
+    """A gauge that is read for each scrape. What is not known then is absent, and never an old value or a zero.
 
-    def __init__(self, row: Row) -> None:
-        self._row = row
+    ``combine``: makes one value of those of the queues that have no label of their own.
+    """
+
+    def __init__(self, row: Row, combine: Callable[[float, float], float]) -> None:
+        self._row, self._combine = row, combine
         self._values: dict[tuple[str, ...], float] = {}
 
     def show(self, values: Mapping[Any, float] | float | None) -> None:
         """Replaces all values: by tuples of labels, or the only one; None: nothing is known."""
         if values is None:
             self._values = {}
-        elif isinstance(values, Mapping):
-            self._values = dict(values)
-        else:
+        elif not isinstance(values, Mapping):
             self._values = {(): values}
+        elif _has_queue(self._row.labels):
+            self._values = {}
+            for (queue, *rest), value in values.items():
+                key = (QUEUE_LABELS[queue], *rest)
+                shown = self._values.get(key)
+                self._values[key] = value if shown is None else self._combine(shown, value)
+        else:
+            self._values = dict(values)
 
     def collect(self) -> Iterable[Metric]:
         family = GaugeMetricFamily(self._row.name, self._row.help, labels=self._row.labels)
@@ -171,7 +216,7 @@ def _counters(
     name: str, labels: tuple[str, ...], roles: tuple[Role, ...], help: str
 ) -> ByLabel[Counter]:
     row = _listed(Row(name, "counter", labels, roles, help))
-    children = ByLabel(lambda _: Counter())
+    children = ByLabel(lambda _: Counter(), queues=_has_queue(labels))
     _register(row, _Children(row, CounterMetricFamily, children))
     return children
 
@@ -184,7 +229,7 @@ def _histograms(
     name: str, labels: tuple[str, ...], roles: tuple[Role, ...], help: str, buckets: Sequence[float]
 ) -> ByLabel[Histogram]:
     row = _listed(Row(name, "histogram", labels, roles, help))
-    children = ByLabel(lambda _: Histogram(buckets))
+    children = ByLabel(lambda _: Histogram(buckets), queues=_has_queue(labels))
     _register(row, _Children(row, HistogramMetricFamily, children))
     return children
 
@@ -208,9 +253,15 @@ def _gauge(name: str, roles: tuple[Role, ...], help: str) -> Gauge:
     return _gauges(name, (), roles, help)[()]
 
 
-def _read(name: str, labels: tuple[str, ...], roles: tuple[Role, ...], help: str) -> Reading:
+def _read(
+    name: str,
+    labels: tuple[str, ...],
+    roles: tuple[Role, ...],
+    help: str,
+    combine: Callable[[float, float], float] = operator.add,
+) -> Reading:
     row = _listed(Row(name, "gauge", labels, roles, help))
-    reading = Reading(row)
+    reading = Reading(row, combine)
     _register(row, reading)
     return reading
 
@@ -329,6 +380,7 @@ OLDEST_JOB = _read(
     ("queue", "state"),
     _API,
     "ready: age of the oldest such e-mail; waiting: how long the most overdue one should have been ready, 0 if none is",
+    combine=max,
 )
 OWNED_JOBS = _read("babygun_owned_jobs", (), _API, "jobs that some worker owns at this moment")
 WORKERS = _read("babygun_workers", (), _API, "workers whose lease is alive")
@@ -394,7 +446,10 @@ RESULTS_DROPPED = _counter(
     "results not written, since another worker had the job by then: the message may have gone out twice",
 )
 SMTP_CONNECTIONS = _read(
-    "babygun_smtp_connections", ("queue", "state"), _WORKER, "connections to the relay: busy, idle"
+    "babygun_smtp_connections",
+    ("queue", "state"),
+    _WORKER,
+    "connections to the destination: busy, idle",
 )
 SMTP_WAITING = _read(
     "babygun_smtp_waiting", ("queue",), _WORKER, "messages that wait for a connection"

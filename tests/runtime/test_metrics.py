@@ -123,3 +123,23 @@ async def test_stall_of_the_event_loop_is_measured() -> None:
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+
+
+def test_queues_beyond_the_first_share_the_label_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "QUEUE_LABELS", metrics.FirstLabels(2))
+    before = Scraped(metrics.render("worker")[0].decode())
+    queues = [f"bounded-{n}" for n in range(100_000)]
+    for queue in queues:
+        metrics.RECIPIENTS[queue, "delivered", "delivered"].inc()
+        metrics.CLAIM_TO_REPLY[queue].observe(1.0)
+    metrics.JOBS_READY.show(dict.fromkeys([(queue,) for queue in queues], 1))
+    metrics.OLDEST_JOB.show({(queue, "ready"): float(n) for n, queue in enumerate(queues)})
+    seen = Scraped(metrics.render("worker")[0].decode())
+    counted = {"bounded-0": 1, "bounded-1": 1, metrics.OTHER: 99_998, "bounded-2": 0}
+    for queue, count in counted.items():
+        labels = {"queue": queue, "outcome": "delivered", "class": "delivered"}
+        assert seen.since(before, "babygun_recipients_total", **labels) == count
+        assert seen.since(before, "babygun_claim_to_reply_seconds_count", queue=queue) == count
+        assert (seen.get("babygun_jobs_ready", queue=queue) or 0) == count
+    oldest = Scraped(metrics.render("api")[0].decode())
+    assert oldest.get("babygun_oldest_job_seconds", queue=metrics.OTHER, state="ready") == 99_999
