@@ -41,7 +41,6 @@ def new_email(
         updated_at=now,
         send_at=due,
         not_before=due,
-        log_first=1,
         tags=tags,
         metadata=metadata or {},
         request_id=request_id,

@@ -1,8 +1,10 @@
-"""The data that etcd holds. Frozen, typed, small; times are UTC in milliseconds (:mod:`babygun.runtime.clock`).
-No cycle can be made of them, so the garbage collector does not look at them.
+"""The data that etcd holds of an e-mail. Frozen, typed and small; times are UTC in milliseconds.
 
-The record of an email (:class:`Email`) says everything about its state and nothing about its content, so that a change of
-state writes a few hundred bytes whatever the email weighs. The content (:class:`Content`) is written once and never changes.
+The record (:class:`Email`) says everything about an e-mail's state and nothing of its content. So
+a change of state writes a few hundred bytes, however large the e-mail is. The content
+(:class:`Content`) is written once and never changes.
+
+``gc=False``: no reference cycle can be made of these, so the garbage collector skips them.
 """
 
 from __future__ import annotations
@@ -12,28 +14,18 @@ from typing import Any, Literal
 
 import msgspec
 
+from babygun.email.events import EventName
+
 EmailStatus = Literal["incomplete", "complete", "failed", "cancelled"]
 RecipientKind = Literal["to", "cc", "bcc"]
-# Who moves a recipient on:   pending    accepted, not tried yet: a worker will
-#                             deferred   failed softly: a worker will, when its queue is due
-#                             delivered  over: the server took it
-#                             bounced    over: the server refused it for good (a hard bounce)
-#                             expired    over: failed softly until the tries were used up
-#                             cancelled  over: a person stopped it
+
+# pending    accepted, not tried yet
+# deferred   failed softly; tried again when its queue is due
+# delivered  final: the server took the message
+# bounced    final: the server refused it for good (a hard bounce)
+# expired    final: failed softly until the tries were used up
+# cancelled  final: a client stopped it
 RecipientStatus = Literal["pending", "deferred", "delivered", "bounced", "expired", "cancelled"]
-# accepted, cancelled, retried: by a client.  delivered, deferred, bounced, expired: how a try ended.
-# reclaimed: taken over from a worker that died.  claimed: never stored, told by the owner key or by the try's entry.
-LogEvent = Literal[
-    "accepted",
-    "claimed",
-    "delivered",
-    "deferred",
-    "bounced",
-    "expired",
-    "reclaimed",
-    "cancelled",
-    "retried",
-]
 
 
 class Recipient(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -43,95 +35,134 @@ class Recipient(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     kind: RecipientKind
     queue: str
     status: RecipientStatus = "pending"
-    status_code: int | None = None  # the server's basic code, 250 or 550; None where no reply came
-    enhanced_code: str | None = None  # "5.1.1" (RFC 3463)
-    status_reason: str | None = None  # the server's text, or what happened to the connection
-    reply_class: str | None = (
-        None  # how the reply was classified: a class of babygun/smtp/replies.toml
-    )
+
+    # From the last try. The code is the server's (250 or 550); without a reply it is None.
+    status_code: int | None = None
+    # RFC 3463, such as "5.1.1".
+    enhanced_code: str | None = None
+    # The server's text, or what happened to the connection.
+    status_reason: str | None = None
+    # A class of babygun/smtp/replies.toml.
+    reply_class: str | None = None
+
     tries: int = 0
     updated_at: datetime | None = None
 
     @property
-    def over(self) -> bool:
+    def final(self) -> bool:
+        """Whether it has no more tries."""
         return self.status not in ("pending", "deferred")
 
 
-class QueueState(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """The job of one queue of an email. ``not_before`` is set while it waits (or has just become due)."""
+class QueueState(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, rename={"final": "over"}
+):
+    """One queue of an e-mail: its recipients that go the same way, with one job."""
 
     tries: int = 0
+    # When its job is due, while it waits and until the next try ends.
     not_before: datetime | None = None
-    over: bool = False
-    reclaims: int = 0  # workers in a row that died while they had it
+    # All of its recipients are final. Stored as "over".
+    final: bool = False
+    # Workers in a row that died while they had its job.
+    reclaims: int = 0
 
 
 class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """``emails/<id>``: the record."""
+    """``emails/<id>``: the record. :mod:`babygun.email.compose` makes it."""
 
     id: str
     client_id: str
-    sender: str  # the envelope sender: a bare address
+    # The envelope sender, a bare address.
+    sender: str
     subject: str
     recipients: tuple[Recipient, ...]
     queues: dict[str, QueueState]
     created_at: datetime
     updated_at: datetime
-    size: int = 0  # bytes of the packed content
-    chunks: int = 1  # how many contents/<id>/<chunk> keys hold it
-    log_seq: int = 0  # number of the newest log entry
-    log_first: int = 0  # number of the first one with a key of its own: 1, since the record itself tells of the acceptance; 2 where it tells of the end, too; 0 in those of earlier versions
-    claimed_at: dict[
-        str, datetime
-    ] = {}  # where the first tries ended it, one of each queue at once: when they began. With it the record tells of them (lifecycle.told)
-    send_at: datetime | None = None  # where it was accepted for later
+
+    # The packed content: its bytes, and the number of contents/<id>/<chunk> keys that hold it.
+    size: int = 0
+    chunks: int = 1
+
+    # Number of the newest log entry; 0 is the acceptance.
+    log_seq: int = 0
+    # When the first tries began, by queue, if they ended the e-mail all at once. Then the record
+    # itself is the log's last entry (babygun.email.log).
+    claimed_at: dict[str, datetime] = {}
+
+    # Set if it was accepted for later.
+    send_at: datetime | None = None
     status: EmailStatus = "incomplete"
     status_reason: str | None = None
-    not_before: datetime | None = None  # the earliest of its queues'
-    tries: int = 0  # the most of its queues'
-    worker_id: str | None = None  # who wrote the last result
+    # The earliest of its queues.
+    not_before: datetime | None = None
+    # The most of its queues.
+    tries: int = 0
+    # The worker that wrote the last result.
+    worker_id: str | None = None
+
     tags: tuple[str, ...] = ()
     metadata: dict[str, str] = {}
-    priority: int = 0
-    request_id: str | None = None  # of the HTTP request that brought it
-    traceparent: str | None = (
-        None  # of that request's span (W3C Trace Context), where it is traced: the tries belong to its trace
-    )
+
+    # The HTTP request that brought it, and its span (W3C Trace Context) if it is traced. The tries
+    # belong to that trace.
+    request_id: str | None = None
+    traceparent: str | None = None
     tracestate: str | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether no queue has more tries."""
+        return self.status != "incomplete"
+
+    @property
+    def first_log_key(self) -> int:
+        """Number of the first log entry with a key; the record itself holds those before it."""
+        return 2 if self.claimed_at else 1
 
 
 class Attachment(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A file. With a ``content_id`` it is inline: the HTML shows it as ``cid:<content_id>``."""
+
     filename: str
     content_type: str
     content: bytes
-    content_id: str | None = None  # set: shown inline, as cid:<content_id> in the HTML
+    content_id: str | None = None
 
 
 class Content(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What a person wrote. Header values are text as given; addresses in ``to`` and so on may have display names."""
+    """What a person wrote. :mod:`babygun.mime` makes the message of it.
+
+    Addresses and header values are text as given; an address may have a display name.
+    """
 
     sender: str
     subject: str = ""
     to: tuple[str, ...] = ()
     cc: tuple[str, ...] = ()
-    bcc: tuple[str, ...] = ()  # shown to the sender by GET /emails/<id>; never rendered
+    # GET /emails/<id> shows them to the client. No message does.
+    bcc: tuple[str, ...] = ()
     reply_to: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
-    body: str | None = None  # plain text
+    # Plain text.
+    body: str | None = None
     html: str | None = None
     attachments: tuple[Attachment, ...] = ()
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):
-    """``jobs/…`` and ``not-before/…``: what a worker needs to decide whether to claim."""
+    """``jobs/…`` and ``not-before/…``: what a worker needs to decide whether to claim.
 
-    size: int  # bytes of the packed content
+    ``size``: bytes of the packed content. ``recipients``: those that are not final.
+    """
+
+    size: int
     recipients: int
-    priority: int = 0
 
 
 class RecipientReply(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One recipient's line in a log entry."""
+    """What a try did for one recipient, as the log keeps it."""
 
     email: str
     status: RecipientStatus
@@ -142,32 +173,36 @@ class RecipientReply(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One try of one queue, as its log entry tells it."""
+    """One try of one queue, as the log keeps it."""
 
     queue: str
-    attempt: int  # 1 for the first try
+    # 1 for the first try.
+    attempt: int
     claimed_at: datetime
     replies: tuple[RecipientReply, ...] = ()
-    not_before: datetime | None = None  # when the next try is due
+    # When the next try is due.
+    not_before: datetime | None = None
 
 
 class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """``log/<id>/<seq>``; some are part of the record (lifecycle.told). Entries are immutable; the oldest but the first are dropped beyond LOG_ENTRIES."""
+    """``log/<id>/<seq>``: one event, immutable. Some entries are part of the record instead."""
 
     seq: int
     at: datetime
-    event: LogEvent
+    event: EventName
     worker_id: str | None = None
-    attempts: tuple[Attempt, ...] = ()  # several where queues of one email finished together
+    # Several if queues of one e-mail finished together.
+    attempts: tuple[Attempt, ...] = ()
     reason: str | None = None
-    previous_worker_id: str | None = None  # of a reclaim: who died
+    # Of a reclaim: the worker that died.
+    previous_worker_id: str | None = None
     request_id: str | None = None
     client_id: str | None = None
 
 
 def queue_recipients(email: Email, queue: str) -> tuple[Recipient, ...]:
-    """The recipients of one queue that are not over: those that its next try is for."""
-    return tuple(r for r in email.recipients if r.queue == queue and not r.over)
+    """The recipients of one queue that are not final: those that its next try is for."""
+    return tuple(r for r in email.recipients if r.queue == queue and not r.final)
 
 
 def as_json(value: Any) -> bytes:

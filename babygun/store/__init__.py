@@ -2,10 +2,7 @@
 
 :class:`Store` holds what all of it needs: client, batcher, keys, leases. The verbs are functions in the modules:
 
-    transitions   accept, claim, finish, reclaim, release, due, cancel, retry
-    reading       one email, its log, who works
-    listing       the newest emails, filtered, page by page
-    schedule      what waits for its time
+    emails/       the transitions of an e-mail, and reading it
     changes       waiting for the next thing that happens to an email
     clients       API clients, token signing keys, revoked tokens
     retention     the leases that ended emails hang on

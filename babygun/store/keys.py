@@ -13,8 +13,6 @@ from urllib.parse import quote
 from babygun.email.ids import SHARDS, is_email_id, shard_of
 from babygun.runtime.clock import format_time, parse_time
 
-LOG_ENTRIES = 32  # kept of an email: the first and the newest 31; bounds the operations of the transaction that ends it
-
 
 class JobRef(NamedTuple):
     """Names one job: one queue of one email."""
@@ -170,8 +168,3 @@ def _job_ref(email_id: str, queue: str) -> JobRef:
     if not is_email_id(email_id):
         raise ValueError(f"{email_id!r} is not an email id")
     return JobRef(email_id, queue)
-
-
-def kept_log_seqs(newest: int, first: int) -> list[int]:
-    """Which entries of a log have keys when ``newest`` (from 0) is its newest: the newest LOG_ENTRIES - 1 from the ``first`` with a key on, and 0 where that is the first."""
-    return [*range(first, 1), *range(max(1, first, newest - LOG_ENTRIES + 2), newest + 1)]

@@ -20,7 +20,7 @@ from babygun.runtime.metrics import CLAIM_TO_REPLY
 from babygun.runtime.settings import Settings
 from babygun.smtp import Envelope, NotSent, Outcome, SmtpPool
 from babygun.smtp.replies import Classifier, Reply, Verdict
-from babygun.store.emails.transitions import Claim
+from babygun.store.emails.claims import Claim
 
 log = get_logger("worker")
 

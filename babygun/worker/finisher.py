@@ -8,8 +8,9 @@ from babygun.email.lifecycle import QueueResult
 from babygun.email.model import Email
 from babygun.runtime.metrics import EMAILS_ENDED
 from babygun.store import Store
-from babygun.store.emails.transitions import Claim, Finished, Held
-from babygun.store.emails.transitions import finish as write
+from babygun.store.emails.claims import Claim
+from babygun.store.emails.finish import Finished, Held
+from babygun.store.emails.finish import finish as write
 
 
 class Finisher:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from babygun.email.events import OUTCOMES
 from babygun.email.lifecycle import QueueResult
 from babygun.email.model import Email
 from babygun.runtime import metrics
@@ -12,13 +13,6 @@ from babygun.smtp import SmtpPool
 from babygun.worker.counters import Tally
 from babygun.worker.membership import Membership
 from babygun.worker.ready import ReadyJobs, Slots
-
-_OUTCOMES = {
-    "delivered": "delivered",
-    "deferred": "deferred",
-    "bounced": "failed",
-    "expired": "failed",
-}
 
 
 def count_result(result: QueueResult, email: Email | None, tally: Tally) -> None:
@@ -28,7 +22,7 @@ def count_result(result: QueueResult, email: Email | None, tally: Tally) -> None
         if (
             r.queue == result.queue
             and r.email in result.results
-            and (outcome := _OUTCOMES.get(r.status))
+            and (outcome := OUTCOMES.get(r.status))
         ):
             labels = (r.queue, outcome, r.reply_class or "")
             counts[labels] = counts.get(labels, 0) + 1

@@ -8,7 +8,7 @@ from datetime import timedelta
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
-from babygun.store.emails.transitions import make_due
+from babygun.store.emails.schedule import make_due
 from babygun.worker.slices import Slice
 
 log = get_logger("worker")

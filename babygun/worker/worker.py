@@ -29,8 +29,8 @@ from babygun.runtime.settings import Settings
 from babygun.smtp import NotSent
 from babygun.store import Store
 from babygun.store.cluster.health import Checkup
+from babygun.store.emails.claims import Claim, claim, reclaim, release
 from babygun.store.emails.reading import owned_by
-from babygun.store.emails.transitions import Claim, claim, reclaim, release
 from babygun.store.keys import JobRef
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.fullness import Fullness

@@ -15,7 +15,7 @@ import pytest
 from babygun.dev.etcd.binary import find_etcd
 from babygun.runtime.settings import Settings
 from babygun.store.access.clients import create_client
-from babygun.store.emails.transitions import cancel
+from babygun.store.emails.on_request import cancel
 from babygun.store.keys import JobRef
 from tests.e2e.test_pipeline import api_process
 from tests.support.paths import ROOT

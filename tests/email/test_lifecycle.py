@@ -6,12 +6,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from msgspec.structs import replace
 
 from babygun.email import lifecycle
 from babygun.email.compose import new_email
 from babygun.email.lifecycle import QueueResult, RecipientResult, Transition
+from babygun.email.log import entries_in_record
 from babygun.email.model import Email, LogEntry, Recipient
+from babygun.email.reasons import cut
 from babygun.errors import Conflict
 from babygun.store import codec
 
@@ -51,7 +52,7 @@ def email(**queues: int) -> Email:
 
 def result(queue: str, email: Email, *outcomes: RecipientResult) -> QueueResult:
     """One outcome per recipient of the queue that is not over."""
-    open_ones = [r.email for r in email.recipients if r.queue == queue and not r.over]
+    open_ones = [r.email for r in email.recipients if r.queue == queue and not r.final]
     return QueueResult(queue, "w1", NOW, dict(zip(open_ones, outcomes, strict=True)))
 
 
@@ -59,11 +60,6 @@ def finish(email: Email, queue: str, *outcomes: RecipientResult) -> Transition:
     return lifecycle.finish(
         email, [result(queue, email, *outcomes)], now=LATER, retry_intervals=INTERVALS
     )
-
-
-def entry_of(transition: Transition) -> LogEntry:
-    """The entry that it writes, or that its record tells of."""
-    return transition.entry or lifecycle.told(transition.email)[-1]
 
 
 def ready() -> Email:
@@ -194,10 +190,10 @@ def test_transition_of_every_state_and_event_is_the_tables(state: str, event: st
     queue = queue or "a"
     places = {
         **dict.fromkeys(transition.ready, "ready"),
-        **dict.fromkeys(transition.over, "over"),
+        **dict.fromkeys(transition.final, "over"),
         **{q: "waiting" for q, _ in transition.waiting},
     }
-    assert (transition.email.status, places.get(queue, "kept"), entry_of(transition).event) == (
+    assert (transition.email.status, places.get(queue, "kept"), transition.entry.event) == (
         status,
         place,
         name,
@@ -207,14 +203,14 @@ def test_transition_of_every_state_and_event_is_the_tables(state: str, event: st
 
 def check_invariants(before: Email, transition: Transition) -> None:
     after = transition.email
-    assert entry_of(transition).seq == after.log_seq == before.log_seq + 1, (
+    assert transition.entry.seq == after.log_seq == before.log_seq + 1, (
         "every change writes exactly one entry"
     )
-    assert after.updated_at == entry_of(transition).at == LATER
-    assert (after.status == "incomplete") == any(not state.over for state in after.queues.values())
+    assert after.updated_at == transition.entry.at == LATER
+    assert (after.status == "incomplete") == any(not state.final for state in after.queues.values())
     for queue, state in after.queues.items():
-        assert state.over == all(r.over for r in after.recipients if r.queue == queue)
-    assert transition.ended == (after.status != "incomplete")
+        assert state.final == all(r.final for r in after.recipients if r.queue == queue)
+    assert after.final == (after.status != "incomplete")
     assert len(transition.touched) == len(set(transition.touched)), "a queue goes to one place"
     assert [r.email for r in after.recipients] == [r.email for r in before.recipients]
     for old, new in zip(before.recipients, after.recipients, strict=True):
@@ -233,10 +229,10 @@ def test_acceptance_is_told_by_the_record_however_often_it_has_changed(
     made = submitted(send_at=send_at, a=1)
     reason = f"to be sent at {LATER.isoformat()}" if send_at else None
     first = LogEntry(0, NOW, "accepted", client_id="shop", request_id="r1", reason=reason)
-    assert made.entry is None and lifecycle.told(made.email) == [first]
+    assert made.entry == first and not made.keyed and entries_in_record(made.email) == [first]
     over = finish(finish(made.email, "a", SOFT).email, "a", HARD).email
     again = lifecycle.retry(over, now=LATER, client_id="other", request_id="r2").email
-    assert lifecycle.told(codec.decode_email(codec.encode_state(again))) == [first]
+    assert entries_in_record(codec.decode_email(codec.encode_state(again))) == [first]
 
 
 @pytest.mark.parametrize("outcome", [OK, HARD])
@@ -246,21 +242,18 @@ def test_an_end_by_the_first_tries_is_told_by_the_record_until_it_is_retried(
     before = email(a=2, b=1)
     tries = [result("b", before, OK), result("a", before, OK, outcome)]
     ended = lifecycle.finish(before, tries, now=LATER, retry_intervals=INTERVALS)
-    apart = lifecycle.finish(
-        replace(before, log_first=0), tries, now=LATER, retry_intervals=INTERVALS
-    )  # as an earlier version's record: with a key
-    assert ended.entry is None and ended.untold is None and apart.entry is not None
+    assert not ended.keyed
     stored = codec.decode_email(codec.encode_state(ended.email))
-    assert lifecycle.told(stored) == [*lifecycle.told(before), apart.entry]
+    assert entries_in_record(stored) == [*entries_in_record(before), ended.entry]
     if outcome is HARD:
         again = lifecycle.retry(stored, now=LATER, client_id="other")
-        assert again.untold == apart.entry and again.entry and again.entry.seq == 2
-        assert lifecycle.told(again.email) == lifecycle.told(before)
+        assert again.keyed == (ended.entry, again.entry) and again.entry.seq == 2
+        assert entries_in_record(again.email) == entries_in_record(before)
         over = finish(again.email, "a", HARD)
         assert (
-            over.entry
+            over.keyed == (over.entry,)
             and over.entry.seq == 3
-            and lifecycle.told(over.email) == lifecycle.told(before)
+            and entries_in_record(over.email) == entries_in_record(before)
         )
 
 
@@ -268,10 +261,11 @@ def test_an_end_by_the_first_tries_is_told_by_the_record_until_it_is_retried(
 def test_an_end_by_a_later_try_is_an_entry_of_its_own(before: Callable[[], Email]) -> None:
     now = before()
     transition = finish(
-        now, next(queue for queue, state in now.queues.items() if not state.over), OK
+        now, next(queue for queue, state in now.queues.items() if not state.final), OK
     )
-    assert transition.ended and transition.entry and transition.entry.seq == 2
-    assert [entry.event for entry in lifecycle.told(transition.email)] == ["accepted"]
+    assert transition.email.final and transition.keyed == (transition.entry,)
+    assert transition.entry.seq == 2
+    assert [entry.event for entry in entries_in_record(transition.email)] == ["accepted"]
 
 
 def test_accept_with_send_at_makes_every_queue_wait() -> None:
@@ -310,7 +304,7 @@ def test_defer_of_several_recipients_waits_the_longest() -> None:
 def test_finish_tries_only_the_softly_failed_again() -> None:
     transition = finish(email(a=3), "a", OK, SOFT, HARD)
     assert [r.status for r in transition.email.recipients] == ["delivered", "deferred", "bounced"]
-    assert transition.email.status == "incomplete" and entry_of(transition).event == "deferred"
+    assert transition.email.status == "incomplete" and transition.entry.event == "deferred"
     again = finish(transition.email, "a", OK)
     assert [r.tries for r in again.email.recipients] == [1, 2, 1]
     assert (
@@ -344,8 +338,8 @@ def test_finish_of_two_queues_at_once_writes_one_entry() -> None:
         now=LATER,
         retry_intervals=INTERVALS,
     )
-    assert transition.over == ("a",) and [q for q, _ in transition.waiting] == ["b"]
-    assert [a.queue for a in entry_of(transition).attempts] == ["a", "b"]
+    assert transition.final == ("a",) and [q for q, _ in transition.waiting] == ["b"]
+    assert [a.queue for a in transition.entry.attempts] == ["a", "b"]
     check_invariants(before, transition)
 
 
@@ -362,9 +356,9 @@ def test_finish_with_no_retries_configured_expires_at_once() -> None:
 def test_cancel_half_way_leaves_what_is_being_sent() -> None:
     transition = lifecycle.cancel(email(a=1, b=1), sending={"a"}, now=LATER)
     assert (
-        transition.over == ("b",)
+        transition.final == ("b",)
         and transition.email.status == "incomplete"
-        and "a" in (entry_of(transition).reason or "")
+        and "a" in (transition.entry.reason or "")
     )
     done = finish(transition.email, "a", OK)
     assert (
@@ -395,7 +389,7 @@ def test_reasons_of_many_recipients_fit_one_etcd_request() -> None:
     transition = finish(before, "a", *[long] * 1000)
     from babygun.store.codec import encode_state
 
-    assert len(encode_state(transition.email)) + len(encode_state(entry_of(transition))) < 1_000_000
+    assert len(encode_state(transition.email)) + len(encode_state(transition.entry)) < 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -403,4 +397,4 @@ def test_reasons_of_many_recipients_fit_one_etcd_request() -> None:
     [("abc", 3, "abc"), ("abcdef", 5, "ab…"), ("üüü", 5, "ü…"), ("a\x00\ud800\nb", 9, "a   b")],
 )
 def test_cut_keeps_whole_characters(text: str, limit: int, expected: str) -> None:
-    assert lifecycle.cut(text, limit) == expected
+    assert cut(text, limit) == expected

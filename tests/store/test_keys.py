@@ -10,7 +10,7 @@ import pytest
 from babygun.email.ids import SHARDS, created_ms, email_ids, is_email_id, shard_of
 from babygun.intake.ids import new_email_id
 from babygun.runtime.identifiers import new_worker_id
-from babygun.store.keys import LOG_ENTRIES, JobRef, Keys, kept_log_seqs, range_end
+from babygun.store.keys import JobRef, Keys, range_end
 
 KEYS = Keys("/babygun/")
 ID = "01a21000-1b9b-7058-a863-be5a676c7d85"
@@ -80,19 +80,6 @@ def test_ranges_of_neighbouring_kinds_do_not_overlap() -> None:
     for low, high in itertools.pairwise(prefixes):
         assert range_end(low) <= high
     assert all(p.startswith(KEYS.prefix) for p in prefixes)
-
-
-@pytest.mark.parametrize("newest", [0, 1, LOG_ENTRIES - 1, LOG_ENTRIES, 100])
-@pytest.mark.parametrize("first", [0, 1])
-def test_kept_log_entries_are_the_first_and_the_newest(newest: int, first: int) -> None:
-    kept = [*range(first), *kept_log_seqs(newest, first)]  # with what the record itself tells of
-    assert kept_log_seqs(1, 2) == []
-    assert (
-        kept[0] == 0
-        and kept[-1] == newest
-        and len(kept) == min(newest + 1, LOG_ENTRIES)
-        and kept == sorted(set(kept))
-    )
 
 
 def test_ids_of_a_batch_are_the_same_each_time_and_sort_in_their_order() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from babygun.email import lifecycle
+from babygun.email.log import entries_in_record
 from babygun.email.model import Email, LogEntry
 from babygun.etcd import KeyValue
 from babygun.store import Store, codec
-from babygun.store.keys import JobRef, kept_log_seqs, range_end
+from babygun.store.emails.writes import log_numbers
+from babygun.store.keys import JobRef, range_end
 from babygun.store.records import Owner
 
 
@@ -71,20 +72,20 @@ async def check_invariants(store: Store) -> Snapshot:
         refs = {JobRef(email.id, queue): state for queue, state in email.queues.items()}
         for ref, state in refs.items():
             places = (ref in seen.jobs) + (ref in seen.waiting)
-            assert places == (0 if state.over else 1), (
-                f"{ref}: in {places} places, over: {state.over}"
+            assert places == (0 if state.final else 1), (
+                f"{ref}: in {places} places, final: {state.final}"
             )
-            assert state.over == all(r.over for r in email.recipients if r.queue == ref.queue), (
+            assert state.final == all(r.final for r in email.recipients if r.queue == ref.queue), (
                 f"{ref}: queue and recipients disagree"
             )
-        assert (email.status == "incomplete") == any(not s.over for s in refs.values()), (
+        assert (email.status == "incomplete") == any(not s.final for s in refs.values()), (
             f"{email.id}: {email.status}, {refs}"
         )
         entries = sorted(seen.logs.get(email.id, ()))
-        assert email.log_first == 0 or len(lifecycle.told(email)) == email.log_first, (
-            f"{email.id}: its record does not tell all entries before {email.log_first}"
+        assert len(entries_in_record(email)) == email.first_log_key, (
+            f"{email.id}: its record does not hold all entries before {email.first_log_key}"
         )
-        assert entries == kept_log_seqs(email.log_seq, email.log_first), (
+        assert entries == list(log_numbers(email)), (
             f"{email.id}: log entries {entries}, newest {email.log_seq}"
         )
         ended = email.status != "incomplete"

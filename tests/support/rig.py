@@ -10,12 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from msgspec.structs import replace
-
 from babygun.email.compose import new_email
-from babygun.email.lifecycle import told
 from babygun.email.model import Content, Email, LogEntry, Recipient
-from babygun.etcd import Txn, put, watch
+from babygun.etcd import watch
 from babygun.intake.ids import new_email_id
 from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
@@ -66,19 +63,6 @@ class Rig:
             send_at=send_at,
         )
         return email, Content(sender, subject, to, **({"body": "Hello\n"} | content))
-
-    async def send_as_before(self, *to: str, **content: Any) -> str:
-        """Accepts an e-mail as did a version that wrote the log's first entry as a key, while no worker runs; returns its id."""
-        email_id = await self.send(*to, **content)
-        email, keys = await self.get(email_id), self.store.keys
-        record, entry = (
-            codec.encode_state(replace(email, log_first=0, send_at=None)),
-            codec.encode_state(told(email)[0]),
-        )
-        await self.store.client.txn(
-            Txn([], [put(keys.email(email_id), record), put(keys.log_entry(email_id, 0), entry)])
-        )
-        return email_id
 
     async def get(self, email_id: str) -> Email:
         view = await get_email(self.store, email_id)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from babygun.email.lifecycle import QueueResult, RecipientResult
 from babygun.store import Store
-from babygun.store.emails.transitions import Claim, Held, claim, finish
-from babygun.store.keys import JobRef
+from babygun.store.emails.claims import Claim, claim
+from babygun.store.emails.finish import Held, finish
+from babygun.store.emails.schedule import make_due
+from babygun.store.keys import JobRef, range_end
 
 WORKER = "test-worker-1"
 OK = RecipientResult("deliver", "success", 250, "2.0.0", "Ok: queued")
@@ -29,3 +31,12 @@ async def finished(
     """Makes one try with these results, by recipient address."""
     held = await claimed(store, email_id, queue)
     await finish(store, [Held(held, QueueResult(queue, WORKER, held.claimed_at, results))])
+
+
+async def failed_softly(store: Store, email_id: str, queue: str = "default") -> None:
+    """Makes one try in vain, and the job ready again: the log has an entry with a key from then on."""
+    await finished(store, email_id, {}, queue)
+    waiting = store.keys.waiting
+    for kv in (await store.client.range(waiting, range_end(waiting))).kvs:
+        if store.keys.parse_not_before(kv.key)[1] == JobRef(email_id, queue):
+            assert await make_due(store, kv.key, kv.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from babygun.store.emails.transitions import cancel, retry
+from babygun.store.emails.on_request import cancel, retry
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig
 from tests.support.smtp_server import MisbehavingServer
@@ -45,7 +45,7 @@ async def test_two_queues_defer_apart_and_each_goes_on_by_itself(
     async with two_queues.worker():
         email_id = await two_queues.send("flaky-2@a.example", "ann@b.example", "hard@b.example")
         [email] = await two_queues.ended(email_id)
-        assert {queue: (state.tries, state.over) for queue, state in email.queues.items()} == {
+        assert {queue: (state.tries, state.final) for queue, state in email.queues.items()} == {
             "a": (3, True),
             "b": (1, True),
         }

@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from babygun.email.events import EventName, end_of_try
 from babygun.email.model import (
     Attempt,
     Email,
     EmailStatus,
     LogEntry,
-    LogEvent,
     Recipient,
     RecipientKind,
     RecipientReply,
@@ -114,7 +114,7 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename={"number": "try"
     """One event. ``claimed`` has no reply; a line that ends a try has one for each of its recipients."""
 
     at: datetime
-    event: LogEvent
+    event: EventName
     worker_id: str | None = None
     queue: str | None = None
     number: Annotated[int | None, Meta(description="1 for the queue's first try.")] = None
@@ -309,7 +309,7 @@ def _plain_line(entry: LogEntry) -> LogLine:
 def _outcome_line(entry: LogEntry, attempt: Attempt) -> LogLine:
     return LogLine(
         at=entry.at,
-        event=entry.event if len(entry.attempts) == 1 else _event(attempt),
+        event=end_of_try({reply.status for reply in attempt.replies}),
         worker_id=entry.worker_id,
         queue=attempt.queue,
         number=attempt.attempt,
@@ -317,13 +317,6 @@ def _outcome_line(entry: LogEntry, attempt: Attempt) -> LogLine:
         not_before=attempt.not_before,
         reason=entry.reason,
     )
-
-
-def _event(attempt: Attempt) -> LogEvent:
-    """A try, too, is called by the least finished of its recipients."""
-    statuses = {reply.status for reply in attempt.replies}
-    events: tuple[LogEvent, ...] = ("deferred", "bounced", "expired")
-    return next((event for event in events if event in statuses), "delivered")
 
 
 def _reply(r: RecipientReply) -> RecipientReplyDocument:

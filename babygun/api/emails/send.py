@@ -32,7 +32,7 @@ from babygun.intake.request import read_request, submission_of
 from babygun.runtime import metrics, tracing
 from babygun.runtime.clock import at_ms
 from babygun.runtime.logs import note
-from babygun.store.emails import reading, transitions
+from babygun.store.emails import on_request, reading
 from babygun.store.emails.acceptance import accept
 
 MAX_IDEMPOTENCY_KEY = 255
@@ -148,7 +148,7 @@ async def _changed(
 
 async def cancel(request: web.Request, email_id: str) -> Email:
     """Stops an e-mail in the name of the caller, whose it must be known to be. Raises NotFound, Conflict."""
-    email = await transitions.cancel(
+    email = await on_request.cancel(
         api_of(request).store,
         email_id,
         client_id=access_of(request).client.id,
@@ -161,7 +161,7 @@ async def cancel(request: web.Request, email_id: str) -> Email:
 
 async def retry(request: web.Request, email_id: str) -> Email:
     """Has an e-mail tried again in the name of the caller, whose it must be known to be. Raises NotFound, Conflict."""
-    return await transitions.retry(
+    return await on_request.retry(
         api_of(request).store,
         email_id,
         client_id=access_of(request).client.id,

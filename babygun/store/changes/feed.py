@@ -313,7 +313,7 @@ class ChangeFeed:
         sending = {
             queue: owner
             for queue, owner in self._owners.get(email_id, {}).items()
-            if not (state := email.queues.get(queue)) or not state.over
+            if not (state := email.queues.get(queue)) or not state.final
         }
         # A record that was just read may be newer than its change. A listener that comes back from
         # before that revision must get it again.

@@ -1,7 +1,8 @@
-"""How e-mails are stored first: one by one, or the part of a batch that one transaction carries.
+"""Stores new e-mails: a single one, or the part of a batch that one transaction carries.
 
-When a call here returns, what it tells of is committed. A write whose answer did not come is sent again: its compares let it take
-effect once only, and the refusal of the second one says that the first was applied.
+When a call here returns, what it reports is committed. A write whose answer did not come is sent
+again. Its compares let it take effect only once, and if the second one is refused, the first was
+applied.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from babygun.errors import (
     OutcomeUnknown,
     OutOfSpace,
 )
-from babygun.etcd import Compare, Op, Txn, TxnResult, absent, get, keep, present, put
+from babygun.etcd import Compare, Op, Txn, TxnResult, absent, get, present, put
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
-from babygun.store.emails.transitions import record_ops
+from babygun.store.emails import writes
 from babygun.store.records import IdempotencyRecord
 from babygun.store.store import Store
 
@@ -37,20 +38,25 @@ log = get_logger("store")
 
 T = TypeVar("T")
 
-# An email's last transition writes, per queue, the job's and the owner's end, hangs each log entry and each chunk on its lease, and
-# must stay below etcd's 128 operations.
+# The change that makes an e-mail final has operations per queue, log entry and chunk. With these
+# limits it stays below etcd's 128 operations.
 MAX_QUEUES = 16
 MAX_CHUNKS = 48
-NESTED = 20  # operations side by side in a transaction; the fewer, the more transactions can go with it as one batch
+# Operations side by side in a transaction. The fewer, the more transactions fit into one batch.
+NESTED = 20
 
 
 class NewEmail(NamedTuple):
-    """An e-mail that is ready to be stored: the writes that do it, and the chunks that have to be there before."""
+    """An e-mail that is ready to be stored.
+
+    ``ops``: the writes that store it. ``later``: keys and values of the content's chunks beyond the
+    first; they have to be there before.
+    """
 
     id: str
     recipients: int
     ops: list[Op]
-    later: list[tuple[bytes, bytes]]  # the keys and values of the content's chunks beyond the first
+    later: list[tuple[bytes, bytes]]
 
     @property
     def size(self) -> int:
@@ -67,32 +73,28 @@ class Accepted:
 
 
 def prepare(store: Store, email: Email, content: Content) -> NewEmail:
-    """The writes that store a new e-mail. Raises InvalidEmail where it is too much for one e-mail."""
+    """The writes that store a new e-mail. Raises InvalidEmail if it is too large to be stored."""
     packed = codec.encode_content(content)
     chunks = codec.chunked(packed)
     if len(chunks) > MAX_CHUNKS:
+        most = MAX_CHUNKS * codec.CHUNK_BYTES
         raise InvalidEmail(
-            f"The e-mail takes {len(packed)} bytes; at most {MAX_CHUNKS * codec.CHUNK_BYTES} can be stored.",
+            f"The e-mail takes {len(packed)} bytes; at most {most} can be stored.",
             field="attachments",
             status=413,
         )
-    transition = lifecycle.accept(replace(email, size=len(packed), chunks=len(chunks)))
-    email = transition.email
     if len(email.queues) > MAX_QUEUES:
         raise InvalidEmail(
             f"The recipients go by more than {MAX_QUEUES} relays; send several e-mails.",
             field="recipients",
         )
-    keys = store.keys
-    ops = record_ops(keys, transition)
-    ops.append(put(keys.chunk(email.id, 0), chunks[0]))
-    later = (
-        [(keys.chunk(email.id, number), chunk) for number, chunk in enumerate(chunks[1:], 1)]
-        if len(chunks) > 1
-        else []
+    transition = lifecycle.accept(replace(email, size=len(packed), chunks=len(chunks)))
+    return NewEmail(
+        email.id,
+        len(email.recipients),
+        writes.acceptance(store.keys, transition, chunks[0]),
+        [(store.keys.chunk(email.id, n), chunks[n]) for n in range(1, len(chunks))],
     )
-    ops += [keep(key, 0) for key, _ in later]
-    return NewEmail(email.id, len(email.recipients), ops, later)
 
 
 async def accept(

@@ -152,7 +152,7 @@ class _Listing:
     async def _read_owners(self, emails: Sequence[Email]) -> None:
         """Of those that are not over; the others have none."""
         keys = self._store.keys
-        ids = [email.id for email in emails if email.status == "incomplete"]
+        ids = [email.id for email in emails if not email.final]
         ops = [
             get_range(start, range_end(start), revision=self._revision)
             for start in map(keys.email_owners, ids)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from babygun.email import lifecycle
 from babygun.email.ids import is_email_id
+from babygun.email.log import entries_in_record
 from babygun.email.model import Content, Email, LogEntry
 from babygun.etcd import KeyValue, Txn, get, get_range
 from babygun.store import codec
@@ -80,10 +80,8 @@ async def get_log(
     if not records:
         return None
     email = codec.decode_email(records[0].value)
-    log = [codec.decode_log_entry(kv.value) for kv in result.kvs(2)]
-    if not log or log[0].seq > 0:  # there only in what an earlier version accepted
-        log = [*lifecycle.told(email), *log]
-    return email, log, _owners(store, result.kvs(1))
+    keyed = [codec.decode_log_entry(kv.value) for kv in result.kvs(2)]
+    return email, [*entries_in_record(email), *keyed], _owners(store, result.kvs(1))
 
 
 def _owners(store: Store, kvs: list[KeyValue]) -> dict[str, Owner]:

@@ -1,22 +1,24 @@
-"""What waits for its time, soonest first: e-mails for later, and tries that were deferred."""
+"""What waits for its time: e-mails for later, and tries that were deferred."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from babygun.etcd import KeyValue, get
+from babygun.etcd import KeyValue, Txn, delete, get, present, put
 from babygun.store import codec
 from babygun.store.keys import JobRef, range_end
 from babygun.store.store import Store
 
-SCAN_KEYS = 1000  # that one page looks at, at most, where it is one client's
-_AT_ONCE = 100  # reads in one transaction; etcd takes 128
+# Keys that one page of one client's listing reads at most.
+SCAN_KEYS = 1000
+# Reads in one transaction. etcd takes 128.
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One queue of one e-mail that waits. ``recipients``: how many of it are not over."""
+    """One queue of one e-mail that waits. ``recipients``: how many of them are not final."""
 
     ref: JobRef
     due: datetime
@@ -25,16 +27,31 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class SchedulePage:
-    """``cursor`` leads to the next page, later ones; None at the end. A page may be short and still have one."""
+    """``cursor`` leads to the next page, None at the end. A short page may have one too."""
 
     waiting: list[Waiting]
     cursor: str | None
 
 
+async def make_due(store: Store, key: bytes, value: bytes) -> bool:
+    """Turns a not-before key whose time has come into a job.
+
+    False: another worker has done it, or it was cancelled.
+    """
+    _, ref = store.keys.parse_not_before(key)
+    result = await store.batcher.submit(
+        Txn([present(key)], [put(store.keys.job(ref), value), delete(key)])
+    )
+    return result.succeeded
+
+
 async def list_waiting(
     store: Store, *, client_id: str | None, limit: int, cursor: str | None = None
 ) -> SchedulePage:
-    """The soonest after ``cursor``. ``client_id``: whose; None for everybody's. Raises ValueError where the cursor is none."""
+    """What is due soonest after ``cursor``. Raises ValueError if the cursor is not one.
+
+    ``client_id``: the client that it belongs to; None for all.
+    """
     prefix = store.keys.waiting
     start, end = prefix, range_end(prefix)
     if cursor is not None:
@@ -63,7 +80,7 @@ async def list_waiting(
 
 
 def _parse(store: Store, kv: KeyValue) -> Waiting | None:
-    """None for a key that somebody has put there by hand."""
+    """None for a key that somebody put there by hand."""
     try:
         due, ref = store.keys.parse_not_before(kv.key)
         return Waiting(ref, due, codec.decode_job(kv.value).recipients)
@@ -72,7 +89,7 @@ def _parse(store: Store, kv: KeyValue) -> Waiting | None:
 
 
 async def _owned(store: Store, kvs: list[KeyValue], client_id: str) -> set[str]:
-    """The ids of those e-mails that are the client's."""
+    """The ids of those e-mails that belong to the client."""
     ids = list({one.ref.email_id for kv in kvs if (one := _parse(store, kv)) is not None})
     if not ids:
         return set()

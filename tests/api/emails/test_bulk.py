@@ -13,7 +13,7 @@ from babygun.email.model import Email
 from babygun.errors import EtcdUnavailable
 from babygun.intake.ids import new_email_id
 from babygun.store import Store
-from babygun.store.emails import transitions
+from babygun.store.emails import on_request
 from babygun.store.emails.reading import get_log
 from tests.api.conftest import RunningApi
 from tests.support.tries import GONE, OK, claimed, finished
@@ -60,7 +60,7 @@ async def test_each_email_is_cancelled_on_its_own(api: RunningApi, store: Store)
 async def test_each_email_is_tried_again_on_its_own(api: RunningApi, store: Store) -> None:
     failed, waits, cancelled = await api.accepted(), await api.accepted(), await api.accepted()
     await finished(store, failed, {"ann@example.org": GONE})
-    await transitions.cancel(store, cancelled)
+    await on_request.cancel(store, cancelled)
     assert await changed(api, "retry", [failed, waits, cancelled]) == {
         failed: ("ok", "incomplete"),
         waits: ("conflict", "incomplete"),
@@ -74,7 +74,7 @@ async def test_thousand_emails_are_cancelled_some_at_a_time(
 ) -> None:
     ids = await asyncio.gather(*(api.accepted() for _ in range(bulk.MAX_IDS)))
     running = most = 0
-    cancel = transitions.cancel
+    cancel = on_request.cancel
 
     async def counted(*args: Any, **kwargs: Any) -> Email:
         nonlocal running, most
@@ -85,7 +85,7 @@ async def test_thousand_emails_are_cancelled_some_at_a_time(
         finally:
             running -= 1
 
-    monkeypatch.setattr(emails.transitions, "cancel", counted)
+    monkeypatch.setattr(emails.on_request, "cancel", counted)
     assert set((await changed(api, "cancel", list(ids))).values()) == {("ok", "cancelled")}
     assert 1 < most <= bulk.AT_ONCE
 
@@ -94,14 +94,14 @@ async def test_etcd_that_stops_answering_in_between_is_told_for_each(
     api: RunningApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [await api.accepted() for _ in range(bulk.AT_ONCE + 3)]
-    cancel = transitions.cancel
+    cancel = on_request.cancel
 
     async def broken(store: Store, email_id: str, **kwargs: Any) -> Email:
         if email_id == ids[0]:
             return await cancel(store, email_id, **kwargs)
         raise EtcdUnavailable
 
-    monkeypatch.setattr(emails.transitions, "cancel", broken)
+    monkeypatch.setattr(emails.on_request, "cancel", broken)
     found = await changed(api, "cancel", ids)
     assert found[ids[0]] == ("ok", "cancelled") and {found[email_id] for email_id in ids[1:]} == {
         ("unavailable", None)

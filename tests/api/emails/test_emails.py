@@ -15,7 +15,7 @@ from babygun.etcd import Txn, delete_range
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
 from babygun.store import Store
-from babygun.store.emails.transitions import Held, finish
+from babygun.store.emails.finish import Held, finish
 from babygun.store.keys import JobRef, range_end
 from tests.api.conftest import EMAIL, RunningApi, StartApi
 from tests.support.tries import GONE, LATER, OK, WORKER, claimed, finished

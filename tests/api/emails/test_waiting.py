@@ -17,7 +17,7 @@ from babygun.etcd import Txn, delete_range
 from babygun.runtime import metrics
 from babygun.runtime.settings import Settings
 from babygun.store import Store
-from babygun.store.emails import transitions
+from babygun.store.emails import claims, on_request
 from babygun.store.keys import range_end
 from tests.api.conftest import Answer, RunningApi, StartApi, running, until_ready
 from tests.support.rig import Rig
@@ -72,10 +72,10 @@ async def test_wait_ends_with_each_change_at_once(
         held = await claimed(store, email_id)
         assert (await wait).json["sending"] == ["default"] and time.monotonic() - started < 1
     async with waiting(apis, api, email_id) as wait:
-        await transitions.release(store, held.ref, held.owner_revision)
+        await claims.release(store, held.ref, held.owner_revision)
         assert (await wait).json["sending"] == []
     async with waiting(apis, api, email_id) as wait:
-        await transitions.cancel(store, email_id)
+        await on_request.cancel(store, email_id)
         answer = await wait
         assert (answer.json["status"], answer.headers["ETag"]) == (
             "cancelled",
@@ -109,7 +109,7 @@ async def test_known_version_misses_nothing_between_two_calls(
     held = await claimed(store, email_id)
     answer = await api.call("GET", f"/emails/{email_id}?wait=30s", headers=known)
     assert answer.json["sending"] == ["default"]
-    await transitions.release(store, held.ref, held.owner_revision)
+    await claims.release(store, held.ref, held.owner_revision)
     changed = await api.call(
         "GET", f"/emails/{email_id}?wait=30s", headers={"If-None-Match": answer.headers["ETag"]}
     )
@@ -131,7 +131,7 @@ async def test_version_is_another_one_whenever_the_document_is(
     assert versions == [await version(api, email_id)]
     await finished(store, email_id, {"ann@example.org": OK, "bob@example.org": LATER})
     versions.append(await version(api, email_id))
-    await transitions.cancel(store, email_id)
+    await on_request.cancel(store, email_id)
     versions.append(await version(api, email_id))
     prefix = store.keys.content(email_id)
     await store.client.txn(Txn([], [delete_range(prefix, range_end(prefix))]))
@@ -258,7 +258,7 @@ async def test_many_waits_all_end_with_the_change(
     ]  # aiohttp's client opens 100 connections at most
     await until(lambda: len(apis[0].waiters) == len(waits))
     started = time.monotonic()
-    await transitions.cancel(store, email_id)
+    await on_request.cancel(store, email_id)
     assert {answer.json["status"] for answer in await asyncio.gather(*waits)} == {"cancelled"}
     assert time.monotonic() - started < 5
 
@@ -279,7 +279,7 @@ async def test_wait_outlives_etcd_that_is_away_for_a_while(
                 await asyncio.to_thread(server.launch)
                 while True:
                     try:
-                        await transitions.cancel(store, email_id)
+                        await on_request.cancel(store, email_id)
                         break
                     except Exception:
                         await asyncio.sleep(0.05)

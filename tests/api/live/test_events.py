@@ -14,7 +14,7 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.clients import delete_client
-from babygun.store.emails.transitions import release
+from babygun.store.emails.claims import release
 from tests.api.conftest import RunningApi, StartApi, running, until_ready
 from tests.api.live.conftest import fallen_to, watchers
 from tests.api.live.listening import Stream, enters, listening

@@ -11,7 +11,7 @@ import pytest
 from babygun.store.changes.feed import ChangeFeed, EmailState
 from babygun.store.changes.history import BeginAnew, History
 from babygun.store.changes.position import Position
-from babygun.store.emails.transitions import cancel
+from babygun.store.emails.on_request import cancel
 from tests.api.proxy import proxy_to
 from tests.etcd.test_client import compact
 from tests.support.rig import Rig, changed, rig_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from babygun.store.changes.next_change import next_change
-from babygun.store.emails.transitions import cancel
+from babygun.store.emails.on_request import cancel
 from tests.support.rig import Rig
 from tests.support.tries import claimed
 

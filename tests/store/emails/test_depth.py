@@ -14,8 +14,9 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.metrics import OTHER
 from babygun.store.codec import encode_job
 from babygun.store.emails import depth as depth_module
+from babygun.store.emails.claims import claim
 from babygun.store.emails.depth import Depths
-from babygun.store.emails.transitions import claim, make_due
+from babygun.store.emails.schedule import make_due
 from babygun.store.keys import JobRef
 from tests.support.rig import Rig
 

@@ -15,8 +15,9 @@ from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.emails import listing
+from babygun.store.emails.claims import claim
+from babygun.store.emails.finish import Held, finish
 from babygun.store.emails.listing import Filter, StatusFilter, comparable, list_emails
-from babygun.store.emails.transitions import Held, claim, finish
 from babygun.store.keys import JobRef
 from tests.support.rig import Rig
 

@@ -1,0 +1,66 @@
+"""What happens to an e-mail: the one vocabulary of its events.
+
+The status log stores these names. The API, the live stream and the page show them. Each event is
+one log entry, except ``claimed``: it is never stored, since the owner key or the entry that ends
+the try says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Final, Literal, NamedTuple
+
+EventName = Literal[
+    "accepted",
+    "claimed",
+    "delivered",
+    "deferred",
+    "bounced",
+    "expired",
+    "reclaimed",
+    "cancelled",
+    "retried",
+]
+
+
+class Event(NamedTuple):
+    """``holds``: the fields of its log entry, beside number, time and event. Some may be empty."""
+
+    by: Literal["client", "worker"]
+    meaning: str
+    holds: tuple[str, ...] = ()
+
+
+_CLIENT = ("client_id", "request_id")
+_TRY = ("worker_id", "attempts")
+
+EVENTS: Final[Mapping[EventName, Event]] = {
+    "accepted": Event("client", "The e-mail is stored and will be sent.", (*_CLIENT, "reason")),
+    "claimed": Event("worker", "A try has begun."),
+    "delivered": Event("worker", "The try ended, and every recipient of it is delivered.", _TRY),
+    "deferred": Event("worker", "The try ended, and some recipient is tried again later.", _TRY),
+    "bounced": Event("worker", "The try ended, and some recipient was refused for good.", _TRY),
+    "expired": Event("worker", "The try ended, and it was the last for some recipient.", _TRY),
+    "reclaimed": Event(
+        "worker",
+        "A worker has taken the job over from one that was silent for too long.",
+        (*_TRY, "previous_worker_id", "reason"),
+    ),
+    "cancelled": Event("client", "What was not being sent is stopped.", (*_CLIENT, "reason")),
+    "retried": Event("client", "Recipients that were not reached are tried anew.", _CLIENT),
+}
+
+# How metrics and rates count a recipient after a try, by its status.
+OUTCOMES: Final[Mapping[str, str]] = {
+    "delivered": "delivered",
+    "deferred": "deferred",
+    "bounced": "failed",
+    "expired": "failed",
+}
+
+_LEAST_FINISHED_FIRST: tuple[EventName, ...] = ("deferred", "bounced", "expired")
+
+
+def end_of_try(statuses: Collection[str]) -> EventName:
+    """The event that ends a try, from its recipients' statuses: that of the least finished one."""
+    return next((event for event in _LEAST_FINISHED_FIRST if event in statuses), "delivered")

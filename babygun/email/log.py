@@ -1,0 +1,61 @@
+"""The entries of the status log, and which of them the record itself holds.
+
+The record holds its acceptance. It also holds the end of an e-mail whose first tries ended it all
+at once. So most e-mails need no log key. A retry writes the end that the record held to a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from babygun.email.events import end_of_try
+from babygun.email.model import Attempt, Email, LogEntry, Recipient, RecipientReply
+
+
+def entries_in_record(email: Email) -> list[LogEntry]:
+    """The log entries that the record holds, oldest first."""
+    entries = [acceptance(email)]
+    if email.claimed_at:
+        attempts = tuple(
+            Attempt(
+                queue,
+                email.queues[queue].tries,
+                claimed_at,
+                tuple(reply_of(r) for r in email.recipients if r.queue == queue),
+            )
+            for queue, claimed_at in email.claimed_at.items()
+        )
+        entries.append(result(1, email.updated_at, email.worker_id, attempts))
+    return entries
+
+
+def acceptance(email: Email) -> LogEntry:
+    """The entry of an e-mail's acceptance."""
+    return LogEntry(
+        0,
+        email.created_at,
+        "accepted",
+        client_id=email.client_id,
+        request_id=email.request_id,
+        reason=f"to be sent at {email.send_at.isoformat()}" if email.send_at else None,
+    )
+
+
+def result(seq: int, at: datetime, worker_id: str | None, attempts: Iterable[Attempt]) -> LogEntry:
+    """The entry that ends tries, of one queue or of several at once."""
+    attempts = tuple(attempts)
+    statuses = {reply.status for attempt in attempts for reply in attempt.replies}
+    return LogEntry(seq, at, end_of_try(statuses), worker_id=worker_id, attempts=attempts)
+
+
+def reply_of(recipient: Recipient) -> RecipientReply:
+    """What the last try did for a recipient."""
+    return RecipientReply(
+        recipient.email,
+        recipient.status,
+        recipient.status_code,
+        recipient.enhanced_code,
+        recipient.status_reason,
+        recipient.reply_class,
+    )

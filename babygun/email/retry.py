@@ -1,0 +1,37 @@
+"""When a try is made again. This module alone decides it; another schedule is a change of it.
+
+A schedule (setting ``retry_intervals``) is the seconds between tries. It allows one try more than
+it has intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+Schedule = Sequence[float]
+
+
+def next_try(
+    queue: str,
+    *,
+    reply_class: str,
+    retry_after: float | None,
+    tries: int,
+    schedule: Schedule,
+    now: datetime,
+) -> datetime | None:
+    """When a recipient that failed softly is tried again. None: it has no more tries.
+
+    ``queue``: the recipient's. ``reply_class``: why it failed. ``retry_after``: seconds that the
+    server asked for; they replace the interval. ``tries``: how many it has had, this one included.
+    """
+    if tries >= most_tries(queue, schedule):
+        return None
+    wait = schedule[tries - 1] if retry_after is None else retry_after
+    return now + timedelta(seconds=wait)
+
+
+def most_tries(queue: str, schedule: Schedule) -> int:
+    """How many tries a recipient of the queue gets at most."""
+    return len(schedule) + 1

@@ -1,0 +1,102 @@
+"""Cancel and retry: the changes of an e-mail that a client asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from babygun.email import lifecycle
+from babygun.email.lifecycle import Transition
+from babygun.email.model import Email
+from babygun.errors import Conflict, EtcdError, NotFound
+from babygun.etcd import Txn, absent, get, get_range, modified_at, present
+from babygun.runtime.clock import utc_now
+from babygun.store import codec
+from babygun.store.emails.write_loop import (
+    MAY_BE_WRITTEN,
+    existing_keys,
+    is_refusal,
+    write_change,
+)
+from babygun.store.keys import JobRef, range_end
+from babygun.store.store import Store
+
+# Given the record and the queues that are being sent. Raises Conflict.
+Decision = Callable[[Email, set[str]], Transition]
+
+
+async def cancel(
+    store: Store, email_id: str, *, client_id: str | None = None, request_id: str | None = None
+) -> Email:
+    """Stops what is not being sent; see lifecycle.cancel. Raises NotFound, Conflict."""
+
+    def decide(email: Email, sending: set[str]) -> Transition:
+        return lifecycle.cancel(
+            email, sending=sending, now=utc_now(), client_id=client_id, request_id=request_id
+        )
+
+    return await _change(store, email_id, decide)
+
+
+async def retry(
+    store: Store, email_id: str, *, client_id: str | None = None, request_id: str | None = None
+) -> Email:
+    """Has the recipients not reached tried anew; see lifecycle.retry. Raises NotFound, Conflict."""
+
+    def decide(email: Email, sending: set[str]) -> Transition:
+        return lifecycle.retry(email, now=utc_now(), client_id=client_id, request_id=request_id)
+
+    return await _change(store, email_id, decide)
+
+
+async def _change(store: Store, email_id: str, decide: Decision) -> Email:
+    """Reads, decides and writes, until the record has not changed in between."""
+    email_key, owners = store.keys.email(email_id), store.keys.email_owners(email_id)
+    first_chunk = store.keys.chunk(email_id, 0)
+    reads = [
+        get(email_key),
+        get_range(owners, range_end(owners)),
+        get_range(first_chunk, first_chunk + b"\0", keys_only=True),
+    ]
+    tried: list[Email] = []  # records whose write has an unknown outcome
+    existing: set[bytes] | None = None
+    deadline = time.monotonic() + store.settings.etcd_timeout
+    while True:
+        seen = await store.client.txn(Txn([], reads))
+        records = seen.kvs(0)
+        if not records:
+            raise NotFound("there is no such e-mail")
+        email, revision = codec.decode_email(records[0].value), records[0].mod_revision
+        if email in tried:
+            return email
+        transition = decide(email, {store.keys.parse_owner(kv.key).queue for kv in seen.kvs(1)})
+        compares = [modified_at(email_key, revision)]
+        compares += [
+            absent(store.keys.owner(JobRef(email_id, queue))) for queue in transition.touched
+        ]
+        if transition.ready:
+            if not seen.kvs(2):
+                raise Conflict("the e-mail's content is not kept any more")
+            compares.append(present(first_chunk))
+        try:
+            result = await write_change(
+                store, transition, compares, before=email, existing=existing
+            )
+        except MAY_BE_WRITTEN:
+            tried.append(transition.email)
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.05)
+            continue
+        except EtcdError as error:
+            if existing is not None or not is_refusal(error):
+                raise
+            existing = await existing_keys(store, email_id)
+            if existing is None:
+                raise
+            continue
+        if result.succeeded:
+            return transition.email
+        if time.monotonic() > deadline:
+            raise Conflict("the e-mail is changing all the time; try again")

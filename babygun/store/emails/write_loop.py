@@ -1,0 +1,104 @@
+"""What the loops share that write a change of a record until etcd has decided."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Sequence
+
+from babygun.email.lifecycle import Transition
+from babygun.email.model import Email
+from babygun.errors import (
+    EtcdError,
+    EtcdUnavailable,
+    LeaseNotFound,
+    OutcomeUnknown,
+    OutOfSpace,
+    PermissionDenied,
+)
+from babygun.etcd import Compare, Op, Txn, TxnResult
+from babygun.runtime.logs import get_logger
+from babygun.store.emails import writes
+from babygun.store.emails.writes import Leases
+from babygun.store.keys import range_end
+from babygun.store.store import Store
+from babygun.store.upkeep.retention import KEY_BYTES
+
+log = get_logger("store")
+
+# After these a write may have been applied. etcd may notice that it is full after it has written.
+MAY_BE_WRITTEN = (OutcomeUnknown, OutOfSpace)
+
+
+async def write_change(
+    store: Store,
+    transition: Transition,
+    compares: Sequence[Compare],
+    *,
+    before: Email | None = None,
+    existing: Collection[bytes] | None = None,
+    more: Sequence[Op] = (),
+    otherwise: Sequence[Op] = (),
+) -> TxnResult:
+    """Writes a change of a record under ``compares``, as one transaction. Raises EtcdError.
+
+    ``before`` and ``existing``: see :func:`babygun.store.emails.writes.change`. ``more``: written
+    along. ``otherwise``: read if a compare fails.
+    """
+    while True:
+        leases = Leases()
+        try:
+            if transition.email.final:
+                leases = await _retention(store, transition.email)
+            ops = writes.change(
+                store.keys, transition, before=before, leases=leases, existing=existing
+            )
+            return await store.batcher.submit(Txn(compares, [*ops, *more], otherwise))
+        except LeaseNotFound:  # revoked to make room; the next one is new
+            store.record_leases.forget(leases.record)
+            store.content_leases.forget(leases.content)
+
+
+async def _retention(store: Store, email: Email) -> Leases:
+    """The leases of a final e-mail. A client may retry what was not delivered: it keeps its content."""
+    keys = 2 + len(writes.log_numbers(email))  # the record, the mark of a failure, the log
+    if email.status != "complete":
+        lease = await store.record_leases.lease(keys + email.chunks, keys * KEY_BYTES + email.size)
+        return Leases(lease, lease)
+    record = await store.record_leases.lease(keys)
+    if not store.settings.contents_retention:
+        return Leases(record)
+    return Leases(record, await store.content_leases.lease(email.chunks, email.size))
+
+
+def is_refusal(error: EtcdError) -> bool:
+    """Whether etcd refused the writes themselves, as it does if a key to keep is missing."""
+    return not isinstance(error, (EtcdUnavailable, PermissionDenied, *MAY_BE_WRITTEN))
+
+
+async def existing_keys(store: Store, email_id: str) -> set[bytes] | None:
+    """The log and content keys that exist. None: etcd does not answer."""
+    found: set[bytes] = set()
+    try:
+        for prefix in (store.keys.log(email_id), store.keys.content(email_id)):
+            there = await store.client.range(prefix, range_end(prefix), keys_only=True)
+            found |= {kv.key for kv in there.kvs}
+    except EtcdError:
+        return None
+    return found
+
+
+class Pause:
+    """A growing pause between tries of a write that has to be made, however long etcd is away."""
+
+    _LOG_EVERY = 60.0
+    _seconds = 0.05
+    _logged = -_LOG_EVERY
+
+    async def after(self, error: EtcdError, event: str, **fields: object) -> None:
+        """Waits, and logs ``event`` from time to time: hundreds may wait at once."""
+        if (now := time.monotonic()) - self._logged >= self._LOG_EVERY:
+            self._logged = now
+            log.warning(event, error=str(error), **fields)
+        await asyncio.sleep(self._seconds)
+        self._seconds = min(2.0, self._seconds * 2)

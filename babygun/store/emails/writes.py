@@ -1,0 +1,107 @@
+"""What a transition writes, as etcd operations. Keys and leases in, operations out; no I/O.
+
+Everything that hangs on a lease goes when the lease does. A final e-mail hangs on two: its record,
+its log and its mark of a failure on one, its content on the other. An e-mail that is not final
+hangs on none, which is lease 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from babygun.email import lifecycle
+from babygun.email.lifecycle import Transition
+from babygun.email.model import Email
+from babygun.etcd import Op, delete, delete_range, keep, put
+from babygun.store import codec
+from babygun.store.keys import JobRef, Keys, range_end
+
+# An e-mail's log keeps the first entry and the newest 31. That bounds the operations of the
+# transaction that makes the e-mail final.
+LOG_ENTRIES = 32
+
+
+class Leases(NamedTuple):
+    """``content`` 0 of a complete e-mail: its content is deleted at once."""
+
+    record: int = 0
+    content: int = 0
+
+
+def acceptance(keys: Keys, transition: Transition, first_chunk: bytes) -> list[Op]:
+    """The writes of a new e-mail; its later chunks are there already, on a lease of the upload."""
+    email = transition.email
+    return [
+        *_record(keys, transition, 0),
+        put(keys.chunk(email.id, 0), first_chunk),
+        *(keep(keys.chunk(email.id, number), 0) for number in range(1, email.chunks)),
+    ]
+
+
+def change(
+    keys: Keys,
+    transition: Transition,
+    *,
+    before: Email | None,
+    leases: Leases,
+    existing: Collection[bytes] | None,
+) -> list[Op]:
+    """The writes of a change of a record.
+
+    ``before``: the record as a client's change found it; its queues may have waited, and it may
+    have been final. ``existing``: the e-mail's log and content keys, if some are known to be
+    missing; etcd refuses to hang a missing key on a lease.
+    """
+    email = transition.email
+    ops = _record(keys, transition, leases.record)
+    if (dropped := email.log_seq - LOG_ENTRIES + 1) >= 1:
+        ops.append(delete(keys.log_entry(email.id, dropped)))
+    for queue in transition.touched:
+        ref = JobRef(email.id, queue)
+        if queue not in transition.ready:
+            ops.append(delete(keys.job(ref)))
+        if before is not None and (due := before.queues[queue].not_before):
+            ops.append(delete(keys.not_before(due, ref)))
+    reopened = before is not None and before.final
+    if email.final or reopened:
+        new = {entry.seq for entry in transition.keyed}
+        hung = [
+            (keys.log_entry(email.id, number), leases.record)
+            for number in log_numbers(email)
+            if number not in new
+        ]
+        if email.status == "complete" and not leases.content:
+            content = keys.content(email.id)
+            ops.append(delete_range(content, range_end(content)))
+        else:
+            hung += [
+                (keys.chunk(email.id, number), leases.content) for number in range(email.chunks)
+            ]
+        ops += [keep(key, lease) for key, lease in hung if existing is None or key in existing]
+    if email.status == "failed":
+        ops.append(put(keys.failed(email.id), b"", leases.record))
+    elif reopened:
+        ops.append(delete(keys.failed(email.id)))
+    return ops
+
+
+def log_numbers(email: Email) -> range:
+    """The numbers of the log entries that have keys."""
+    oldest = max(email.first_log_key, email.log_seq - LOG_ENTRIES + 2)
+    return range(oldest, email.log_seq + 1)
+
+
+def _record(keys: Keys, transition: Transition, lease: int) -> list[Op]:
+    """The record, its new log keys, and the jobs of queues that are ready or wait."""
+    email = transition.email
+    ops = [put(keys.email(email.id), codec.encode_state(email), lease)]
+    for entry in transition.keyed:
+        ops.append(put(keys.log_entry(email.id, entry.seq), codec.encode_state(entry), lease))
+    for queue in transition.ready:
+        job = codec.encode_job(lifecycle.job_of(email, queue))
+        ops.append(put(keys.job(JobRef(email.id, queue)), job))
+    for queue, due in transition.waiting:
+        job = codec.encode_job(lifecycle.job_of(email, queue))
+        ops.append(put(keys.not_before(due, JobRef(email.id, queue)), job))
+    return ops

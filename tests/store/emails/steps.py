@@ -1,0 +1,47 @@
+"""Steps of the tests here: a worker's lease, its claim, a result."""
+
+from __future__ import annotations
+
+from babygun.email.lifecycle import QueueResult, RecipientResult
+from babygun.etcd import Session
+from babygun.intake.ids import new_email_id
+from babygun.store.emails.claims import Claim, claim
+from babygun.store.emails.finish import Held
+from babygun.store.keys import JobRef
+from tests.support.rig import Rig
+
+OK = RecipientResult("deliver", "delivered", 250)
+SOFT = RecipientResult("retry", "temporary", 451)
+HARD = RecipientResult("fail", "bad_mailbox", 550)
+
+
+async def lease(rig: Rig) -> int:
+    session = Session(rig.store.client, 60)
+    await session.start()
+    return session.lease_id
+
+
+async def claimed(
+    rig: Rig, email_id: str, worker_id: str = "w1", lease_id: int | None = None, queue: str = "main"
+) -> Claim:
+    got = await claim(
+        rig.store,
+        JobRef(email_id, queue),
+        worker_id=worker_id,
+        lease_id=lease_id or await lease(rig),
+        attempt=new_email_id(),
+    )
+    assert got is not None
+    return got
+
+
+def held(got: Claim, outcome: RecipientResult, worker_id: str = "w1") -> Held:
+    return Held(
+        got,
+        QueueResult(
+            got.ref.queue,
+            worker_id,
+            got.claimed_at,
+            {r.email: outcome for r in got.email.recipients if r.queue == got.ref.queue},
+        ),
+    )

@@ -1,0 +1,184 @@
+"""The end of tries: who may write a result, races, lost answers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec.structs import replace
+
+from babygun.store import codec
+from babygun.store.emails.finish import Held, finish
+from babygun.store.emails.on_request import retry
+from babygun.store.keys import range_end
+from tests.api.proxy import proxy_to
+from tests.store.emails.steps import HARD, OK, SOFT, claimed, held, lease
+from tests.support.invariants import check_invariants
+from tests.support.rig import Rig, changed, rig_for
+from tests.support.tries import failed_softly
+
+
+async def test_finish_by_a_former_owner_is_dropped_once_another_owns_the_job(rig: Rig) -> None:
+    email_id = await rig.send("ann@example.org")
+    old_lease = await lease(rig)
+    old = await claimed(rig, email_id, "old", old_lease)
+    await rig.store.client.revoke(old_lease)
+    new = await claimed(rig, email_id, "new")
+    done = await finish(rig.store, [held(old, HARD, "old")])
+    assert done.dropped and not done.written
+    done = await finish(rig.store, [held(new, OK, "new")])
+    assert (
+        done.written
+        and done.email
+        and done.email.status == "complete"
+        and done.email.worker_id == "new"
+    )
+    assert await rig.events(email_id) == ["accepted", "delivered"]
+
+
+async def test_finish_by_a_former_owner_is_dropped_once_another_has_sent(rig: Rig) -> None:
+    email_id = await rig.send("ann@example.org")
+    old_lease = await lease(rig)
+    old = await claimed(rig, email_id, "old", old_lease)
+    await rig.store.client.revoke(old_lease)
+    await finish(rig.store, [held(await claimed(rig, email_id, "new"), SOFT, "new")])
+    assert (await finish(rig.store, [held(old, OK, "old")])).dropped
+    assert (await rig.get(email_id)).recipients[0].status == "deferred"
+    await check_invariants(rig.store)
+
+
+async def test_finish_after_a_stall_still_counts_where_nobody_took_over(rig: Rig) -> None:
+    email_id = await rig.send("ann@example.org")
+    old_lease = await lease(rig)
+    old = await claimed(rig, email_id, "old", old_lease)
+    await rig.store.client.revoke(old_lease)
+    done = await finish(rig.store, [held(old, OK, "old")])
+    assert done.written and (await rig.get(email_id)).status == "complete"
+    await check_invariants(rig.store)
+
+
+async def test_finish_after_a_stall_counts_though_another_queue_has_finished(
+    two_queues: Rig,
+) -> None:
+    email_id = await two_queues.send("x@a.example", "y@b.example")
+    old_lease = await lease(two_queues)
+    old = await claimed(two_queues, email_id, "old", old_lease, "a")
+    await two_queues.store.client.revoke(old_lease)
+    assert (
+        await finish(two_queues.store, [held(await claimed(two_queues, email_id, queue="b"), OK)])
+    ).written
+    assert (await finish(two_queues.store, [held(old, OK, "old")])).written
+    assert (await two_queues.get(email_id)).status == "complete"
+    await check_invariants(two_queues.store)
+
+
+async def test_finish_on_a_record_that_moved_decides_again(two_queues: Rig) -> None:
+    email_id = await two_queues.send("x@a.example", "y@b.example")
+    a, b = (
+        await claimed(two_queues, email_id, queue="a"),
+        await claimed(two_queues, email_id, queue="b"),
+    )
+    first, second = await asyncio.gather(
+        finish(two_queues.store, [held(a, OK)]), finish(two_queues.store, [held(b, HARD)])
+    )
+    assert first.written and second.written
+    email = await two_queues.get(email_id)
+    assert (email.status, [r.status for r in email.recipients], email.log_seq) == (
+        "failed",
+        ["delivered", "bounced"],
+        2,
+    )
+    await check_invariants(two_queues.store)
+
+
+async def test_email_that_becomes_final_has_all_of_its_log_on_the_lease(rig: Rig) -> None:
+    email_id = await rig.send("ann@example.org")
+    await failed_softly(rig.store, email_id, "main")
+    sent = rig.store.batcher.txns
+    claim = await claimed(rig, email_id)
+    assert (await finish(rig.store, [held(claim, HARD)])).written
+    assert rig.store.batcher.txns - sent == 2, "a claim and a result"
+    for leased in (True, False):
+        log, record = (
+            rig.store.keys.log(email_id),
+            await rig.store.client.get(rig.store.keys.email(email_id)),
+        )
+        assert record and {
+            bool(kv.lease)
+            for kv in (*(await rig.store.client.range(log, range_end(log))).kvs, record)
+        } == {leased}
+        await check_invariants(rig.store)
+        if leased:
+            await retry(rig.store, email_id)
+    assert await rig.events(email_id) == ["accepted", "deferred", "bounced", "retried"]
+
+
+async def test_acceptance_and_an_end_are_as_few_writes_as_can_be(rig: Rig) -> None:
+    email_id = await rig.send("ann@example.org")
+    log = rig.store.keys.log(email_id)
+    assert not (await rig.store.client.range(log, range_end(log))).kvs, (
+        "the record tells of its acceptance"
+    )
+    assert (await finish(rig.store, [held(await claimed(rig, email_id), OK)])).written
+    assert not (await rig.store.client.range(log, range_end(log))).kvs, (
+        "and of an end that comes at once"
+    )
+    assert await rig.events(email_id) == ["accepted", "delivered"]
+    await check_invariants(rig.store)
+
+
+async def test_finish_whose_retention_lease_was_revoked_gets_another(rig: Rig) -> None:
+    first = await rig.send("ann@example.org")
+    await finish(rig.store, [held(await claimed(rig, first), OK)])
+    await rig.store.client.revoke(rig.store.record_leases._lease_id)
+    second = await rig.send("ann@example.org")
+    assert (await finish(rig.store, [held(await claimed(rig, second), OK)])).written
+    assert (await rig.get(second)).status == "complete"
+
+
+async def test_finish_whose_answer_is_lost_is_written_once(rig: Rig) -> None:
+    async with (
+        proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
+        rig_for(changed(rig.settings, etcd_endpoints=(proxy.url,), etcd_timeout=1.0)) as far,
+    ):
+        email_id = await rig.send("ann@example.org")
+        got = await claimed(far, email_id)
+        await far.store.record_leases.lease(1)
+        await far.store.content_leases.lease(1)
+        proxy.swallow_answers()
+        finishing = asyncio.create_task(finish(far.store, [held(got, OK)]))
+        await rig.ended(email_id)
+        await asyncio.sleep(1.2)  # past the deadline of the RPC whose answer is kept back
+        proxy.mend()
+        done = await asyncio.wait_for(finishing, 10)
+    assert done.written and not done.dropped
+    assert await rig.events(email_id) == ["accepted", "delivered"]
+    await check_invariants(rig.store)
+
+
+async def test_contents_of_a_delivered_email_go_at_once_with_no_retention(rig: Rig) -> None:
+    async with rig_for(changed(rig.settings, contents_retention=0.0)) as rig0:
+        delivered, failed = (
+            await rig0.send("ann@example.org", body="x" * 1_000_000),
+            await rig0.send("ann@example.org"),
+        )
+        await finish(rig0.store, [held(await claimed(rig0, delivered), OK)])
+        await finish(rig0.store, [held(await claimed(rig0, failed), HARD)])
+        assert list((await check_invariants(rig0.store)).chunks) == [failed]
+
+
+async def test_finish_with_the_most_recipients_and_chunks_fits_etcds_limits(rig: Rig) -> None:
+    recipients = [
+        f"{'r' * 50}{n:04d}@{'d' * 60}.{'e' * 60}.{'f' * 60}.example" for n in range(1000)
+    ]
+    email_id = await rig.send(*recipients, body="x" * 25_000_000)
+    got = await claimed(rig, email_id)
+    assert got.email.chunks >= 32
+    refusal = replace(SOFT, reason="\u00fc" * 4000)
+    outcome = held(got, SOFT)
+    results = {
+        address: replace(refusal, reason=f"{n} {refusal.reason}")
+        for n, address in enumerate(recipients)
+    }
+    assert (await finish(rig.store, [Held(got, replace(outcome.result, results=results))])).written
+    await check_invariants(rig.store)
+    assert len(codec.encode_state(await rig.get(email_id))) > 400_000
