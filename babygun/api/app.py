@@ -1,31 +1,196 @@
-"""Runs the API until SIGTERM or SIGINT, then ends it in order: no new connections, what is in flight to its end, etcd last."""
+"""Puts the API together: its services, its calls, and the server that runs until a signal comes."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
+from itertools import islice
 
-from babygun.api.application import build_app
-from babygun.api.http.context import API
-from babygun.api.http.middleware import LIMITS, Runner
-from babygun.errors import SettingsError
-from babygun.pki import certificates
+import msgspec
+from aiohttp import web
+
+from babygun.api.access.auth import AUTHENTICATOR, KNOWN_CLIENTS, Authenticator
+from babygun.api.access.authorization import authorized
+from babygun.api.access.signing_key import keep_signing_key, until_tokens_work
+from babygun.api.emails.path_fields import path_fields
+from babygun.api.emails.services import (
+    ACCEPTED,
+    QUOTA_GUARD,
+    RATE_LIMITS,
+    ROUTING,
+    AcceptedEmails,
+)
+from babygun.api.http.access_log import Handler, access_log
+from babygun.api.http.body_memory import BODY_MEMORY, BodyMemory, gives_body_memory_back
+from babygun.api.http.certificate import follow_certificate, tls_context
+from babygun.api.http.context import PROCESS, SETTINGS, STORE, Process
+from babygun.api.http.errors_middleware import errors_middleware
+from babygun.api.http.files import add_pages
+from babygun.api.http.problem_types import NOT_READY
+from babygun.api.http.problems import Problem
+from babygun.api.http.query import checked_query
+from babygun.api.http.route import Route
+from babygun.api.http.server import answer_expect, connection_factory
+from babygun.api.http.tracing_middleware import traced
+from babygun.api.http.waiters import WAITERS, Waiters
+from babygun.api.live.stream import STREAMS, Streams
+from babygun.api.openapi.document import build_document
+from babygun.api.openapi.view import OPENAPI
+from babygun.api.operations.cluster_metrics import Cluster
+from babygun.api.operations.registration import Registration
+from babygun.api.operations.services import CLUSTER, HEALTH, PROCESSES
+from babygun.api.routes import ROUTES
+from babygun.intake.quota_guard import Space
+from babygun.intake.rate_limit import RateLimits
+from babygun.routing.routes import load_routes
+from babygun.runtime import metrics, tracing
 from babygun.runtime.event_loop import run
 from babygun.runtime.listening import base_url, is_loopback, listen
 from babygun.runtime.logs import get_logger
 from babygun.runtime.settings import Settings
-
-__all__ = ["announce", "build_app", "serve", "serve_until"]
+from babygun.store import Store
+from babygun.store.access.known_clients import KnownClients
+from babygun.store.cluster.health import Checkup
+from babygun.store.cluster.processes import Processes
 
 log = get_logger("api")
 
 ANY_PORT = "any free one"  # what 0 means for api_port
-CERTIFICATE_LOOK = 10.0  # seconds between two looks at the certificate's files
-KEEPALIVE = 75.0  # seconds that an idle connection stays open: longer than the 60 s of the usual load balancers; headers that are not complete by then end it too
+# s, that an idle connection stays open: longer than the 60 s of the usual load balancers. Headers
+# that are not complete by then end it too.
+KEEPALIVE = 75.0
+_FIRST_READ = 1.0  # s, that the first connections wait for clients and keys to be read
+
+
+def build_app(settings: Settings) -> web.Application:
+    """The API as an aiohttp application; etcd need not be up.
+
+    Raises SettingsError where the relays can't be used.
+    """
+    middlewares = [access_log(path_fields), errors_middleware]
+    if tracing.on():
+        middlewares.insert(0, traced(path_fields))
+    app = web.Application(middlewares=middlewares, client_max_size=settings.max_request)
+    store = Store(settings)
+    known_clients = KnownClients(store)
+    routing = load_routes(settings)
+    app[SETTINGS] = settings
+    app[STORE] = store
+    app[PROCESS] = Process()
+    app[BODY_MEMORY] = BodyMemory(settings.api_memory)
+    app[WAITERS] = Waiters()
+    app[KNOWN_CLIENTS] = known_clients
+    app[AUTHENTICATOR] = Authenticator(store, known_clients)
+    app[ROUTING] = routing
+    app[QUOTA_GUARD] = Space(store)
+    app[RATE_LIMITS] = RateLimits()
+    app[ACCEPTED] = AcceptedEmails()
+    app[CLUSTER] = Cluster(store, islice(routing.destinations, metrics.MOST_QUEUES))
+    app[HEALTH] = Checkup(store, "api", routing)
+    app[PROCESSES] = Processes(store)
+    app[STREAMS] = Streams(app)
+    app[OPENAPI] = msgspec.json.encode(build_document())
+    for route in ROUTES:
+        handler = _guarded(route)
+        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+            app.router.add_route(method, route.path, handler, expect_handler=answer_expect)
+    add_pages(app, settings.prefix)
+    app.on_shutdown.append(_end_waits_and_streams)
+    app.cleanup_ctx.append(_services)
+    return app
+
+
+def _guarded(route: Route) -> Handler:
+    """The route's handler behind the checks that its declaration asks for."""
+    names = [parameter.name for parameter in route.parameters if parameter.where == "query"]
+    handler = checked_query(route.handler, names)
+    if route.body is not None:
+        handler = gives_body_memory_back(handler)
+    if route.needs is not None:
+        handler = authorized(handler, None if route.needs == "token" else route.needs)
+    return handler if route.tag == "operations" else _in_cluster(handler)
+
+
+def _in_cluster(handler: Handler) -> Handler:
+    """``handler``, once etcd has confirmed that its contents belong to this cluster."""
+
+    async def check_cluster(request: web.Request) -> web.StreamResponse:
+        if not request.app[HEALTH].joined:
+            raise Problem(
+                NOT_READY,
+                "etcd has not confirmed yet that its contents belong to this cluster."
+                " GET /readyz says more.",
+            )
+        return await handler(request)
+
+    return check_cluster
+
+
+async def _end_waits_and_streams(app: web.Application) -> None:
+    app[WAITERS].stop()
+    await app[STREAMS].close()
+
+
+async def _services(app: web.Application) -> AsyncIterator[None]:
+    """Runs the services as long as the application.
+
+    Raises SettingsError where this process can't work with this etcd.
+    """
+    store, known_clients, health = app[STORE], app[KNOWN_CLIENTS], app[HEALTH]
+    await store.start()
+    try:
+        await health.require()
+    except BaseException:
+        await store.close()
+        raise
+    registration = Registration(store, lambda: app[ACCEPTED].count)
+
+    async def register() -> None:
+        await health.join()
+        await registration.run()
+
+    services: dict[str, Callable[[], Awaitable[None]]] = {
+        "known clients": known_clients.run,
+        "signing key": lambda: keep_signing_key(store, known_clients, lambda: health.joined),
+        "quota guard": app[QUOTA_GUARD].run,
+        "processes": app[PROCESSES].run,
+        "registration": register,
+        "health": health.run,
+        "event loop": metrics.watch_event_loop,
+    }
+    tasks = [
+        asyncio.create_task(_kept_running(name, run), name=f"api {name}")
+        for name, run in services.items()
+    ]
+    try:
+        with suppress(TimeoutError):  # while etcd is away the API answers all the same, and says so
+            async with asyncio.timeout(_FIRST_READ):
+                await until_tokens_work(known_clients)
+        yield
+    finally:
+        await app[STREAMS].stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await registration.leave()
+        await store.close()
+
+
+async def _kept_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Starts a service again whenever it fails, after a growing pause."""
+    pause = 0.5
+    while True:
+        started = asyncio.get_running_loop().time()
+        try:
+            await run()
+        except Exception as error:
+            log.error("service failed", exc=error, service=name)
+        if asyncio.get_running_loop().time() - started > 60:
+            pause = 0.5
+        await asyncio.sleep(pause)
+        pause = min(30.0, pause * 2)
 
 
 def serve(
@@ -42,30 +207,26 @@ async def serve_until(
     stop: asyncio.Event | None = None,
     shared: bool = False,
 ) -> None:
-    """Serves until a signal comes or ``stop`` is set. ``started`` gets the API's URL when it answers.
+    """Serves until a signal comes or ``stop`` is set.
 
-    ``shared``: other processes listen on ``api_port`` too; who started them announces it, and takes care of a second signal.
-    Raises SettingsError where the address can't be listened on, or the certificate can't be used.
+    Then it takes no new connections, finishes what is in flight, and leaves etcd last.
+    ``started`` gets the API's URL when it answers. ``shared``: other processes listen on
+    ``api_port`` too; who started them announces it, and takes care of a second signal. Raises
+    SettingsError where the address can't be listened on, or the certificate can't be used.
     """
-    tls = _tls(settings)
+    tls = tls_context(settings)
     app = build_app(settings)
-    app[API].shared = shared
+    app[PROCESS].shared = shared
     stop = stop or asyncio.Event()
-    runner = Runner(
-        app,
-        access_log=None,
-        keepalive_timeout=KEEPALIVE,
-        shutdown_timeout=settings.drain_timeout,
-        **LIMITS,
-    )
+    runner = web.AppRunner(app, shutdown_timeout=settings.drain_timeout)
     await runner.setup()
-    following = asyncio.create_task(_follow_certificate(settings, tls)) if tls else None
+    following = asyncio.create_task(follow_certificate(settings, tls)) if tls else None
     try:
-        assert runner.server is not None  # after setup
+        connection = connection_factory(runner, KEEPALIVE)
         host = settings.api_host
         servers = [
             await listen(
-                runner.server,
+                connection,
                 host,
                 settings.api_port,
                 setting="api_port",
@@ -77,23 +238,18 @@ async def serve_until(
         url = base_url(servers[0], host, tls=tls is not None)
         if not shared:
             announce(settings, url)
-        if settings.api_process_port:
+        if port := settings.api_process_port:
             servers.append(
                 await listen(
-                    runner.server,
-                    host,
-                    settings.api_process_port,
-                    setting="api_process_port",
-                    zero="none",
-                    tls=tls,
+                    connection, host, port, setting="api_process_port", zero="none", tls=tls
                 )
             )
-            log.info("listening on own port", url=base_url(servers[1], host, tls=tls is not None))
+            log.info("listening alone", at=base_url(servers[1], host, tls=tls is not None))
         if started:
             started(url)
         await _signalled(stop, again=shared)
         log.info("stopping")
-        app[API].stopping = True
+        app[PROCESS].stopping = True
         for server in servers:
             server.close()
     finally:
@@ -104,25 +260,25 @@ async def serve_until(
 
 
 def announce(settings: Settings, url: str, **more: object) -> None:
-    """Logs that the API answers, and what a person should know of that."""
+    """Logs that the API answers, and a warning where others can call it without TLS."""
     log.info("listening", url=url, **more)
     if not settings.api_cert and not is_loopback(settings.api_host):
         log.warning(
-            "listening without TLS",
-            url=url,
-            hint="tokens and e-mails cross the network unencrypted: set api_cert and api_key,"
-            " or let a proxy on this host do TLS",
+            "no TLS: other machines send tokens and e-mails in the clear;"
+            " set api_cert and api_key, or let a proxy on this host do TLS"
         )
 
 
 async def _signalled(stop: asyncio.Event, *, again: bool) -> None:
-    """Waits for SIGTERM, SIGINT or ``stop``. A second signal has its usual, abrupt effect, or with ``again`` none."""
+    """Waits for SIGTERM, SIGINT or ``stop``.
+
+    A second signal has its usual, abrupt effect, or none with ``again``.
+    """
     loop = asyncio.get_running_loop()
     handled: list[signal.Signals] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        with suppress(
-            NotImplementedError, RuntimeError, ValueError
-        ):  # not in the main thread, or no POSIX
+        # Not possible outside of the main thread, or without POSIX.
+        with suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(number, stop.set)
             handled.append(number)
     try:
@@ -130,46 +286,3 @@ async def _signalled(stop: asyncio.Event, *, again: bool) -> None:
     finally:
         for number in [] if again else handled:
             loop.remove_signal_handler(number)
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if not settings.api_cert:
-        return None
-    certificates.require(settings, ("api_cert",))
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.api_cert, settings.api_key)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"api_cert or api_key can't be used: {error}") from None
-    return context
-
-
-async def _follow_certificate(settings: Settings, context: ssl.SSLContext) -> None:
-    """A certificate that was renewed serves from the next connection on; one that can't be used leaves the old one in its place."""
-    seen = _stamps(settings)
-    while True:
-        await asyncio.sleep(CERTIFICATE_LOOK)
-        stamps = _stamps(settings)
-        if stamps == seen:
-            continue
-        seen = stamps
-        try:
-            _tls(
-                settings
-            )  # a failed load would leave a context without a key: so it is tried on another one first
-            context.load_cert_chain(settings.api_cert, settings.api_key)
-        except (SettingsError, OSError) as error:
-            log.warning("certificate not reloaded", error=str(error))
-        else:
-            log.info("certificate reloaded")
-
-
-def _stamps(settings: Settings) -> tuple[int, ...]:
-    """Of both files when they changed last; 0 where one is not there, as it may be in the moment of its renewal."""
-    stamps = []
-    for path in map(Path, (settings.api_cert, settings.api_key)):
-        try:
-            stamps.append(path.stat().st_mtime_ns)
-        except OSError:
-            stamps.append(0)
-    return tuple(stamps)

@@ -7,7 +7,7 @@ from typing import Any
 from babygun.api.access import routes as routes_access
 from babygun.api.emails import routes as routes_emails
 from babygun.api.emails.documents import Liveness, Readiness, WorkerList
-from babygun.api.http import problems
+from babygun.api.http import problem_types as problems
 from babygun.api.http.route import READS, Answer, Route
 from babygun.api.live import routes as routes_live
 from babygun.api.openapi import examples

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 
-from babygun.api.http.problems import TOO_MANY_REQUESTS, Problem
+from babygun.api.http.problem_types import TOO_MANY_REQUESTS
+from babygun.api.http.problems import Problem
 from babygun.store.records import Client
 
 

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from babygun.api import app as app_module
+from babygun.api.access.auth import KNOWN_CLIENTS
 from babygun.api.app import build_app, serve_until
-from babygun.api.http.context import API
-from babygun.api.http.middleware import Runner
+from babygun.api.http import certificate as certificate_module
 from babygun.errors import SettingsError
 from babygun.runtime.settings import Settings
 from babygun.store import Store
@@ -50,9 +50,9 @@ async def test_api_that_ends_while_its_known_clients_change_ends(api_settings: S
     """Cancelling what waits for a change, in the very moment of one, still cancels it."""
     for ticks in range(10):
         app = build_app(api_settings)
-        runner = Runner(app)
+        runner = web.AppRunner(app)
         await runner.setup()
-        for changed in app[API].known_clients.on_change:
+        for changed in app[KNOWN_CLIENTS].on_change:
             changed()
         for _ in range(ticks):
             await asyncio.sleep(0)
@@ -112,7 +112,7 @@ async def test_certificate_that_can_not_be_used_is_told_in_one_sentence(
 async def test_renewed_certificate_serves_new_connections_and_a_broken_one_does_not_replace_it(
     api_settings: Settings, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_module, "CERTIFICATE_LOOK", 0.02)
+    monkeypatch.setattr(certificate_module, "INTERVAL", 0.02)
     cert, key = certificate(tmp_path)
     (tmp_path / "new").mkdir()
     new_cert, new_key = certificate(tmp_path / "new")

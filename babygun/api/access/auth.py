@@ -13,14 +13,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import jwt
+from aiohttp import web
 
-from babygun.api.http.problems import (
-    INSUFFICIENT_SCOPE,
-    INVALID_TOKEN,
-    NO_TOKEN,
-    NOT_READY,
-    Problem,
-)
+from babygun.api.http.problem_types import INSUFFICIENT_SCOPE, INVALID_TOKEN, NO_TOKEN, NOT_READY
+from babygun.api.http.problems import Problem
 from babygun.runtime.identifiers import new_token
 from babygun.store import Store
 from babygun.store.access import clients as client_store
@@ -202,6 +198,16 @@ class Authenticator:
     def _check_ready(self) -> None:
         if not self._known_clients.ready.is_set():
             raise Problem(NOT_READY, "The API has not read its clients and keys from etcd yet.")
+
+
+AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
+KNOWN_CLIENTS = web.AppKey("known clients", KnownClients)
+ACCESS = web.RequestKey("access", Access)
+
+
+def access_of(request: web.Request) -> Access:
+    """Who calls; only for calls that need a token."""
+    return request[ACCESS]
 
 
 def invalid_token(reason: str) -> Problem:

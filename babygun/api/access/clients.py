@@ -9,9 +9,11 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from babygun.api.access.auth import access_of
 from babygun.api.http.body import MAX_SMALL, JsonBody, read_json
-from babygun.api.http.context import SECURITY_HEADERS, access_of, api_of, json_answer
+from babygun.api.http.context import STORE
 from babygun.api.http.problems import sentence
+from babygun.api.http.responses import SECURITY_HEADERS, json_answer
 from babygun.errors import Conflict, NotFound
 from babygun.intake.violations import Violations
 from babygun.runtime.logs import get_logger
@@ -70,7 +72,7 @@ async def list_clients(request: web.Request) -> web.Response:
         ClientList(
             [
                 ClientDocument(**_fields(client))
-                for client in await store.list_clients(api_of(request).store)
+                for client in await store.list_clients(request.app[STORE])
             ]
         )
     )
@@ -84,7 +86,7 @@ async def create_client(request: web.Request) -> web.Response:
     violations.check()
     scopes = tuple(dict.fromkeys(wanted.scopes))
     client, secret = await store.create_client(
-        api_of(request).store,
+        request.app[STORE],
         name=wanted.name.strip(),
         scopes=scopes,
         rate=wanted.rate,
@@ -99,7 +101,7 @@ async def delete_client(request: web.Request) -> web.Response:
     if client_id == access_of(request).client.id:
         raise Conflict("a client can't delete itself: another administrator can")
     if not store.is_client_id(client_id) or not await store.delete_client(
-        api_of(request).store, client_id
+        request.app[STORE], client_id
     ):
         raise NotFound("there is no client with this id")
     log.info("client deleted", client=client_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from babygun.api.access import clients, session, tokens
-from babygun.api.http import problems
+from babygun.api.http import problem_types as problems
 from babygun.api.http.route import READS, WRITES, Answer, Parameter, Route
 from babygun.api.openapi import examples
 

@@ -10,11 +10,13 @@ from datetime import datetime
 import msgspec
 from aiohttp import web
 
-from babygun.api.access.auth import Access
+from babygun.api.access.auth import AUTHENTICATOR, Access, access_of
 from babygun.api.http.body import MAX_SMALL, JsonBody, read_json
-from babygun.api.http.context import SECURITY_HEADERS, access_of, api_of, json_answer
+from babygun.api.http.context import SETTINGS
 from babygun.api.http.origin import check_same_origin
-from babygun.api.http.problems import INVALID_CREDENTIALS, Problem
+from babygun.api.http.problem_types import INVALID_CREDENTIALS
+from babygun.api.http.problems import Problem
+from babygun.api.http.responses import SECURITY_HEADERS, json_answer
 from babygun.runtime.logs import note
 from babygun.store.access.clients import verify_secret
 from babygun.store.records import Scope
@@ -57,9 +59,9 @@ async def sign_in(request: web.Request) -> web.Response:
     check_same_origin(
         request
     )  # else another site could have its visitor work under an account of its own
-    api = api_of(request)
+    app = request.app
     wanted = _body.decode(await read_json(request, limit=MAX_SMALL))
-    client = await api.auth.client(wanted.client_id)
+    client = await app[AUTHENTICATOR].client(wanted.client_id)
     if client is None or not verify_secret(client, wanted.client_secret):
         raise Problem(
             INVALID_CREDENTIALS,
@@ -67,8 +69,8 @@ async def sign_in(request: web.Request) -> web.Response:
             headers={"WWW-Authenticate": 'Bearer realm="babygun"'},
         )
     note(client_id=client.id)
-    seconds = int(api.settings.token_ttl)
-    token, access = api.auth.issue(client, client.scopes, seconds)
+    seconds = int(app[SETTINGS].token_ttl)
+    token, access = app[AUTHENTICATOR].issue(client, client.scopes, seconds)
     response = json_answer(_document(access))
     response.set_cookie(
         COOKIE,
@@ -87,7 +89,7 @@ async def show_session(request: web.Request) -> web.Response:
 
 
 async def sign_out(request: web.Request) -> web.Response:
-    await api_of(request).auth.revoke(access_of(request))
+    await request.app[AUTHENTICATOR].revoke(access_of(request))
     response = web.Response(status=204, headers=SECURITY_HEADERS)
     response.del_cookie(COOKIE, path="/", secure=request.secure, httponly=True, samesite="Strict")
     return response

@@ -12,14 +12,12 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from babygun.api.access.auth import AUTHENTICATOR, access_of
 from babygun.api.http.body import MAX_SMALL, JsonBody, check_json, read_body
-from babygun.api.http.context import SECURITY_HEADERS, access_of, api_of, json_answer
-from babygun.api.http.problems import (
-    INSUFFICIENT_SCOPE,
-    INVALID_CREDENTIALS,
-    INVALID_REQUEST,
-    Problem,
-)
+from babygun.api.http.context import SETTINGS
+from babygun.api.http.problem_types import INSUFFICIENT_SCOPE, INVALID_CREDENTIALS, INVALID_REQUEST
+from babygun.api.http.problems import Problem
+from babygun.api.http.responses import SECURITY_HEADERS, json_answer
 from babygun.runtime.logs import note
 from babygun.store.access.clients import verify_secret
 from babygun.store.records import Client, Scope
@@ -72,14 +70,14 @@ _body = JsonBody(TokenRequest)
 
 
 async def issue_token(request: web.Request) -> web.Response:
-    api = api_of(request)
+    app = request.app
     raw = await read_body(request, limit=MAX_SMALL)
     if raw:
         check_json(request)
     wanted = _body.decode(raw) if raw else TokenRequest()
     client = await _client(request, wanted)
     note(client_id=client.id)
-    limit = int(api.settings.token_ttl)
+    limit = int(app[SETTINGS].token_ttl)
     if wanted.expires_in is not None and not 1 <= wanted.expires_in <= limit:
         raise Problem(
             INVALID_REQUEST, f"A token lives from 1 to {limit} seconds.", field="expires_in"
@@ -90,7 +88,7 @@ async def issue_token(request: web.Request) -> web.Response:
             raise Problem(
                 INSUFFICIENT_SCOPE, f"The client does not have the scope {scope}.", field="scopes"
             )
-    token, access = api.auth.issue(client, scopes, wanted.expires_in or limit)
+    token, access = app[AUTHENTICATOR].issue(client, scopes, wanted.expires_in or limit)
     return json_answer(Token(token, "Bearer", access.expires_at, list(access.scopes)))
 
 
@@ -105,7 +103,7 @@ async def show_token(request: web.Request) -> web.Response:
 
 
 async def revoke_token(request: web.Request) -> web.Response:
-    await api_of(request).auth.revoke(access_of(request))
+    await request.app[AUTHENTICATOR].revoke(access_of(request))
     return web.Response(status=204, headers=SECURITY_HEADERS)
 
 
@@ -131,7 +129,7 @@ async def _client(request: web.Request, wanted: TokenRequest) -> Client:
     else:
         client_id, secret = wanted.client_id, wanted.client_secret
         challenge = 'Bearer realm="babygun"'  # at a Basic challenge a browser would show its own dialogue over the page
-    client = await api_of(request).auth.client(client_id)
+    client = await request.app[AUTHENTICATOR].client(client_id)
     if client is None or not verify_secret(client, secret):
         raise Problem(
             INVALID_CREDENTIALS,

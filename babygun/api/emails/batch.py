@@ -15,20 +15,15 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from babygun.api.access.auth import access_of
 from babygun.api.emails.batch_body import read_batch
 from babygun.api.emails.send import check_open, key_of, not_acknowledged
+from babygun.api.emails.services import ACCEPTED, RATE_LIMITS, ROUTING
 from babygun.api.http.body import read_json
-from babygun.api.http.context import access_of, api_of, call_of, json_answer
-from babygun.api.http.problems import (
-    IDEMPOTENCY_CONFLICT,
-    INVALID_REQUEST,
-    MALFORMED_REQUEST,
-    Problem,
-    ProblemDocument,
-    Violation,
-    from_exception,
-    sentence,
-)
+from babygun.api.http.context import SETTINGS, STORE, call_of
+from babygun.api.http.problem_types import IDEMPOTENCY_CONFLICT, INVALID_REQUEST, MALFORMED_REQUEST
+from babygun.api.http.problems import Problem, ProblemDocument, Violation, from_exception, sentence
+from babygun.api.http.responses import json_answer
 from babygun.email.compose import new_email
 from babygun.email.ids import created_ms, email_ids
 from babygun.errors import BabygunError, Conflict, EtcdUnavailable, InvalidEmail, OutcomeUnknown
@@ -71,14 +66,14 @@ class BatchResults(msgspec.Struct, frozen=True):
 
 async def send_batch(request: web.Request) -> web.Response:
     """Takes many e-mails. The answer leaves only after etcd has committed all those that it gives an id."""
-    api, access = api_of(request), access_of(request)
-    api.rates.take(access.client, emails=0)
-    check_open(api)
+    app, access = request.app, access_of(request)
+    app[RATE_LIMITS].take(access.client, emails=0)
+    check_open(app)
     permissive = _is_permissive(request)
     key = key_of(request)
     raw = await read_json(request)
     batch = _Batch(request, read_batch(raw))
-    api.rates.take(access.client, emails=len(batch.entries))
+    app[RATE_LIMITS].take(access.client, emails=len(batch.entries))
     record = BatchRecord(len(batch.entries), time.time_ns(), os.urandom(16), ())
     emails = await batch.prepared(record)
     if batch.problems and not permissive:
@@ -93,7 +88,7 @@ async def send_batch(request: web.Request) -> web.Response:
         )
         try:
             outcome = await accept_batch(
-                api.store,
+                app[STORE],
                 access.client.id,
                 record,
                 emails,
@@ -105,7 +100,7 @@ async def send_batch(request: web.Request) -> web.Response:
             raise Problem(IDEMPOTENCY_CONFLICT, sentence(error), field="Idempotency-Key") from None
         except (EtcdUnavailable, OutcomeUnknown) as error:
             raise not_acknowledged(error, "E-mails of the batch") from None
-    api.accepted += outcome.emails
+    app[ACCEPTED].count += outcome.emails
     metrics.EMAILS_ACCEPTED.inc(outcome.emails)
     metrics.RECIPIENTS_ACCEPTED.inc(outcome.recipients)
     answer = batch.answer(outcome, emails)
@@ -145,8 +140,8 @@ class _Batch:
 
     def __init__(self, request: web.Request, entries: Sequence[EmailRequest | Problem]) -> None:
         self._request = request
-        self._api, self._client_id, self._request_id = (
-            api_of(request),
+        self._app, self._client_id, self._request_id = (
+            request.app,
             access_of(request).client.id,
             call_of(request).request_id,
         )
@@ -173,8 +168,8 @@ class _Batch:
         return found
 
     def _prepare(self, email_id: str, entry: EmailRequest) -> NewEmail:
-        api = self._api
-        submission = submission_of(entry, api.routes, api.settings)
+        app = self._app
+        submission = submission_of(entry, app[ROUTING], app[SETTINGS])
         email = new_email(
             email_id,
             client_id=self._client_id,
@@ -189,7 +184,7 @@ class _Batch:
             traceparent=self._span.traceparent,
             tracestate=self._span.tracestate,
         )
-        return prepare(api.store, email, submission.content)
+        return prepare(app[STORE], email, submission.content)
 
     def answer(self, outcome: BatchOutcome, emails: Sequence[NewEmail | None]) -> BatchResults:
         results = []

@@ -8,7 +8,8 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from babygun.api.http.body import JsonBody
-from babygun.api.http.problems import INVALID_REQUEST, Problem
+from babygun.api.http.problem_types import INVALID_REQUEST
+from babygun.api.http.problems import Problem
 from babygun.intake.request import EmailRequest, read_request
 
 MAX_EMAILS = 1000

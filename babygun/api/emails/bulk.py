@@ -12,8 +12,8 @@ from msgspec import Meta
 
 from babygun.api.emails.send import cancel, own_email, retry
 from babygun.api.http.body import MAX_SMALL, JsonBody, read_json
-from babygun.api.http.context import json_answer
 from babygun.api.http.problems import sentence
+from babygun.api.http.responses import json_answer
 from babygun.email.model import Email, EmailStatus
 from babygun.errors import Conflict, EtcdError, NotFound
 from babygun.runtime.logs import get_logger

@@ -10,8 +10,9 @@ from urllib.parse import quote
 from aiohttp import web
 
 from babygun.api.emails.send import own_email
-from babygun.api.http.context import SECURITY_HEADERS
-from babygun.api.http.problems import CONTENT_GONE, Problem
+from babygun.api.http.problem_types import CONTENT_GONE
+from babygun.api.http.problems import Problem
+from babygun.api.http.responses import SECURITY_HEADERS
 from babygun.email.model import Content, Email
 from babygun.errors import NotFound
 from babygun.mime import message_id, needs_smtputf8, render

@@ -10,9 +10,12 @@ from typing import cast, get_args
 import msgspec
 from aiohttp import web
 
+from babygun.api.access.auth import access_of
 from babygun.api.emails.documents import email_list
-from babygun.api.http.context import access_of, api_of, json_answer
-from babygun.api.http.problems import INVALID_REQUEST, Problem
+from babygun.api.http.context import STORE
+from babygun.api.http.problem_types import INVALID_REQUEST
+from babygun.api.http.problems import Problem
+from babygun.api.http.responses import json_answer
 from babygun.email.addresses import parse_address
 from babygun.email.ids import is_email_id
 from babygun.email.model import EmailStatus
@@ -31,9 +34,7 @@ async def list_emails(request: web.Request) -> web.Response:
         raise Problem(
             INVALID_REQUEST, "The cursor is not one from an earlier page.", field="cursor"
         )
-    page = await read_page(
-        api_of(request).store, limit=limit, cursor=cursor, wanted=_filter(request)
-    )
+    page = await read_page(request.app[STORE], limit=limit, cursor=cursor, wanted=_filter(request))
     return json_answer(email_list(page))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from babygun.api.emails import batch, batch_body, bulk, content, listing, preview, schedule, waiting
 from babygun.api.emails import send as emails
 from babygun.api.emails.documents import AcceptedEmail, EmailDocument, EmailList, EmailLog
-from babygun.api.http import problems
+from babygun.api.http import problem_types as problems
 from babygun.api.http.route import READS, WRITES, Answer, Parameter, Route
 from babygun.api.openapi import examples
 from babygun.intake.request import EmailRequest

@@ -9,9 +9,12 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from babygun.api.access.auth import access_of
 from babygun.api.emails.listing import limit_of
-from babygun.api.http.context import access_of, api_of, json_answer
-from babygun.api.http.problems import INVALID_REQUEST, Problem
+from babygun.api.http.context import STORE
+from babygun.api.http.problem_types import INVALID_REQUEST
+from babygun.api.http.problems import Problem
+from babygun.api.http.responses import json_answer
 from babygun.runtime.clock import utc_now
 from babygun.store.emails.schedule import list_waiting
 
@@ -42,7 +45,7 @@ async def show_schedule(request: web.Request) -> web.Response:
     access = access_of(request)
     try:
         page = await list_waiting(
-            api_of(request).store,
+            request.app[STORE],
             client_id=None if access.is_admin else access.client.id,
             limit=limit_of(request.query),
             cursor=request.query.get("cursor"),

@@ -9,20 +9,22 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from babygun.api.access.auth import access_of
 from babygun.api.emails.documents import AcceptedEmail, email_document, email_log
+from babygun.api.emails.services import ACCEPTED, QUOTA_GUARD, RATE_LIMITS, ROUTING
 from babygun.api.http.answer import ShortAnswer
 from babygun.api.http.body import read_json
-from babygun.api.http.context import Api, access_of, api_of, call_of, json_answer
-from babygun.api.http.problems import (
+from babygun.api.http.context import SETTINGS, STORE, call_of
+from babygun.api.http.problem_types import (
     ETCD_UNAVAILABLE,
     IDEMPOTENCY_CONFLICT,
     INVALID_REQUEST,
     NO_RELAY,
     OUT_OF_SPACE,
     OUTCOME_UNKNOWN,
-    Problem,
-    sentence,
 )
+from babygun.api.http.problems import Problem, sentence
+from babygun.api.http.responses import json_answer
 from babygun.email.compose import new_email
 from babygun.email.ids import created_ms
 from babygun.email.model import Email
@@ -41,12 +43,12 @@ _idempotency_key = re.compile(rf"[ -~]{{1,{MAX_IDEMPOTENCY_KEY}}}").fullmatch
 
 async def send_email(request: web.Request) -> web.Response:
     """Takes an e-mail. The answer leaves only after etcd has committed it."""
-    api, access = api_of(request), access_of(request)
-    api.rates.take(access.client)
-    check_open(api)
+    app, access = request.app, access_of(request)
+    app[RATE_LIMITS].take(access.client)
+    check_open(app)
     key = key_of(request)
     raw = await read_json(request)
-    submission = submission_of(read_request(raw), api.routes, api.settings)
+    submission = submission_of(read_request(raw), app[ROUTING], app[SETTINGS])
     ns = time.time_ns()
     now = at_ms(ns // 1_000_000)
     span = tracing.current()
@@ -68,7 +70,7 @@ async def send_email(request: web.Request) -> web.Response:
     fingerprint = hashlib.sha256(raw).hexdigest() if key is not None else ""
     try:
         accepted = await accept(
-            api.store,
+            app[STORE],
             email,
             submission.content,
             idempotency_key=key,
@@ -82,7 +84,7 @@ async def send_email(request: web.Request) -> web.Response:
     if accepted.repeated:
         note(email_id=accepted.email_id)
     else:
-        api.accepted += 1
+        app[ACCEPTED].count += 1
         metrics.EMAILS_ACCEPTED.inc()
         metrics.RECIPIENTS_ACCEPTED.inc(len(email.recipients))
     # A repeated call gets the first one's answer: the same id, and the time that the id holds.
@@ -98,14 +100,14 @@ async def send_email(request: web.Request) -> web.Response:
     )
 
 
-def check_open(api: Api) -> None:
+def check_open(app: web.Application) -> None:
     """Raises the 503 problem while no e-mail can be taken."""
-    if not api.routes.destinations:
+    if not app[ROUTING].destinations:
         raise Problem(
             NO_RELAY,
             "An operator must set relay_url or relays (docs/settings.md) before e-mails can be taken.",
         )
-    if api.space.full:
+    if app[QUOTA_GUARD].full:
         raise Problem(
             OUT_OF_SPACE,
             "etcd is nearly full; new e-mails are taken again when some of the old ones are gone.",
@@ -122,8 +124,8 @@ def not_acknowledged(error: EtcdUnavailable | OutcomeUnknown, what: str) -> Prob
 
 
 async def show_log(request: web.Request) -> web.Response:
-    api, access = api_of(request), access_of(request)
-    found = await reading.get_log(api.store, request.match_info["id"])
+    access = access_of(request)
+    found = await reading.get_log(request.app[STORE], request.match_info["id"])
     if found is None or not (access.is_admin or found[0].client_id == access.client.id):
         raise _no_such_email()
     return json_answer(email_log(*found))
@@ -149,7 +151,7 @@ async def _changed(
 async def cancel(request: web.Request, email_id: str) -> Email:
     """Stops an e-mail in the name of the caller, whose it must be known to be. Raises NotFound, Conflict."""
     email = await on_request.cancel(
-        api_of(request).store,
+        request.app[STORE],
         email_id,
         client_id=access_of(request).client.id,
         request_id=call_of(request).request_id,
@@ -162,7 +164,7 @@ async def cancel(request: web.Request, email_id: str) -> Email:
 async def retry(request: web.Request, email_id: str) -> Email:
     """Has an e-mail tried again in the name of the caller, whose it must be known to be. Raises NotFound, Conflict."""
     return await on_request.retry(
-        api_of(request).store,
+        request.app[STORE],
         email_id,
         client_id=access_of(request).client.id,
         request_id=call_of(request).request_id,
@@ -174,7 +176,7 @@ async def own_email(
 ) -> reading.EmailView:
     """The e-mail, if the caller may see it. Raises NotFound where it is another client's, too: nobody learns which ids exist."""
     access = access_of(request)
-    view = await reading.get_email(api_of(request).store, email_id, content=content)
+    view = await reading.get_email(request.app[STORE], email_id, content=content)
     if view is None or not (access.is_admin or view.email.client_id == access.client.id):
         raise _no_such_email()
     return view

@@ -14,8 +14,11 @@ from aiohttp import web
 
 from babygun.api.emails.documents import email_document
 from babygun.api.emails.send import own_email
-from babygun.api.http.context import SECURITY_HEADERS, api_of, call_of, json_answer
-from babygun.api.http.problems import INVALID_REQUEST, Problem, sentence
+from babygun.api.http.context import STORE, call_of
+from babygun.api.http.problem_types import INVALID_REQUEST
+from babygun.api.http.problems import Problem, sentence
+from babygun.api.http.responses import SECURITY_HEADERS, json_answer
+from babygun.api.http.waiters import WAITERS
 from babygun.runtime.settings import parse_duration
 from babygun.store.changes.next_change import next_change
 from babygun.store.emails.reading import EmailView
@@ -42,13 +45,13 @@ async def show_email(request: web.Request) -> web.Response:
 
 async def _next(request: web.Request, view: EmailView, seconds: float) -> EmailView:
     """The e-mail after its next change, or as it is when the wait ends without one."""
-    api = api_of(request)
+    app = request.app
     end = asyncio.get_running_loop().time() + seconds
     before = _version(view)
-    with api.waiters.waiting(request) as over:
+    with app[WAITERS].waiting(request) as over:
         while _version(view) == before and not over.done():
             change = asyncio.create_task(
-                next_change(api.store, view.email.id, view.revision), name="wait for an e-mail"
+                next_change(app[STORE], view.email.id, view.revision), name="wait for an e-mail"
             )
             try:
                 await asyncio.wait(

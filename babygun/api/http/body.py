@@ -10,18 +10,18 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from aiohttp import web
 
-from babygun.api.http.body_memory import SMALL
-from babygun.api.http.context import api_of, call_of
+from babygun.api.http.body_memory import BODY_MEMORY, SMALL
+from babygun.api.http.context import SETTINGS, call_of
 from babygun.api.http.malformed import unreadable_encoding
-from babygun.api.http.problems import (
+from babygun.api.http.problem_types import (
     INVALID_REQUEST,
     MALFORMED_JSON,
     MALFORMED_REQUEST,
     REQUEST_TIMEOUT,
     TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,
-    Problem,
 )
+from babygun.api.http.problems import Problem
 
 T = TypeVar("T")
 
@@ -79,12 +79,12 @@ async def read_body(request: web.Request, *, limit: int | None = None) -> bytes:
         raise unreadable_encoding()
     plain = encoding in ("", "identity")
     if plain and announced is not None and announced > SMALL:
-        await api_of(request).memory.take(announced)
-        call_of(request).held = announced
+        await request.app[BODY_MEMORY].take(announced)
+        call_of(request).body_bytes = announced
     try:
         if plain and announced is not None and request.content.is_eof():
             return request.content.read_nowait()
-        seconds = api_of(request).settings.request_timeout
+        seconds = request.app[SETTINGS].request_timeout
         async with asyncio.timeout(seconds):
             return await _read(request, limit)
     except TimeoutError:
@@ -108,16 +108,16 @@ async def read_body(request: web.Request, *, limit: int | None = None) -> bytes:
 
 async def _read(request: web.Request, limit: int) -> bytes:
     """Reads to the end, and takes room for what was not announced."""
-    memory, call = api_of(request).memory, call_of(request)
+    memory, call = request.app[BODY_MEMORY], call_of(request)
     parts: list[bytes] = []
     size = 0
     while part := await request.content.readany():
         size += len(part)
         if size > limit:
             raise too_large(limit, request.client_max_size)
-        if size > max(SMALL, call.held):
-            memory.grow(size - call.held)
-            call.held = size
+        if size > max(SMALL, call.body_bytes):
+            memory.grow(size - call.body_bytes)
+            call.body_bytes = size
         parts.append(part)
     return b"".join(parts)
 

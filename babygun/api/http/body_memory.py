@@ -1,7 +1,7 @@
-"""How much of requests' bodies is held at once, all requests together: many large e-mails must not take the process down.
+"""Bounds the memory that the bodies of all requests take together.
 
-Small bodies always go on. A large one takes its announced size of the room before it is read, and waits for that a moment, while
-its bytes stay with the client; the room is given back when its call has been answered.
+Small bodies are always read. A large body takes its announced size before it is read, and waits a
+moment for it, while its bytes stay with the client. It gives the memory back with the answer.
 """
 
 from __future__ import annotations
@@ -9,14 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from babygun.api.http.problems import BUSY, Problem
+from aiohttp import web
 
-SMALL = 64 << 10  # bytes; of these even 1,000 at once are few
-PATIENCE = 5.0  # s, that a large one waits for room
+from babygun.api.http.access_log import Handler
+from babygun.api.http.context import call_of
+from babygun.api.http.problem_types import BUSY
+from babygun.api.http.problems import Problem
+
+SMALL = 64 << 10  # bytes; 1,000 of these at once are still little
+PATIENCE = 5.0  # s, that a large body waits for memory
 
 
 class BodyMemory:
-    """``limit``: bytes. One body that is larger goes alone."""
+    """``limit``: bytes. A single body that is larger is read when no other is held."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -24,18 +29,21 @@ class BodyMemory:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, size: int) -> None:
-        """Takes room, in the order of arrival. Raises the 503 problem where there is none within PATIENCE."""
+        """Takes memory, in the order of arrival.
+
+        Raises the 503 problem where there is none within PATIENCE.
+        """
         if not self._waiting and self._fits(size):
             self.held += size
             return
-        room = asyncio.get_running_loop().create_future()
-        self._waiting.append((size, room))
+        given = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, given))
         try:
             async with asyncio.timeout(PATIENCE):
-                await room
+                await given
         except BaseException as error:
-            if room.cancelled():
-                self._waiting.remove((size, room))
+            if given.cancelled():
+                self._waiting.remove((size, given))
                 self._hand_out()
             else:  # it was given at this very moment
                 self.give_back(size)
@@ -44,7 +52,10 @@ class BodyMemory:
             raise
 
     def grow(self, size: int) -> None:
-        """Takes more room at once, for a body whose size was not announced; raises the 503 problem where there is none."""
+        """Takes more memory at once, for a body whose size was not announced.
+
+        Raises the 503 problem where there is none.
+        """
         if not self._fits(size):
             raise _busy()
         self.held += size
@@ -58,13 +69,26 @@ class BodyMemory:
 
     def _hand_out(self) -> None:
         while self._waiting and self._fits(self._waiting[0][0]) and not self._waiting[0][1].done():
-            size, room = self._waiting.popleft()
+            size, given = self._waiting.popleft()
             self.held += size
-            room.set_result(None)
+            given.set_result(None)
+
+
+BODY_MEMORY = web.AppKey("body memory", BodyMemory)
+
+
+def gives_body_memory_back(handler: Handler) -> Handler:
+    """``handler``; what its request's body took is given back when it has answered."""
+
+    async def give_back(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        finally:
+            if taken := call_of(request).body_bytes:
+                request.app[BODY_MEMORY].give_back(taken)
+
+    return give_back
 
 
 def _busy() -> Problem:
-    return Problem(
-        BUSY,
-        "As many large e-mails are being taken as this server has memory for (setting api_memory).",
-    )
+    return Problem(BUSY, BUSY.example)

@@ -12,8 +12,8 @@ from importlib.resources import files
 
 from aiohttp import web
 
-from babygun.api.http.context import SECURITY_HEADERS
-from babygun.api.http.middleware import Handler
+from babygun.api.http.access_log import Handler
+from babygun.api.http.responses import SECURITY_HEADERS
 
 VIEWS = (
     "/",

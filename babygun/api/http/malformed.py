@@ -1,22 +1,26 @@
-"""What is wrong with a request that is no HTTP as it should be, in our own words: the parser's hold the sender's bytes, and change."""
+"""Says what is wrong with bytes that are not a valid HTTP request."""
 
 from __future__ import annotations
 
 from aiohttp import http_exceptions
 
-from babygun.api.http.problems import (
+from babygun.api.http.problem_types import (
     HEADERS_TOO_LARGE,
     MALFORMED_REQUEST,
     UNSUPPORTED_MEDIA_TYPE,
     URI_TOO_LONG,
-    Problem,
 )
+from babygun.api.http.problems import Problem
 
 MAX_HEADERS = 128  # of one request
 MAX_LINE = 8190  # bytes of a request's target
-MAX_FIELD = 8192  # bytes of a header; another number than MAX_LINE, so that the parser's error tells which of the two it was
+MAX_FIELD = (
+    8192  # bytes of a header; not MAX_LINE, so that the limit in an error tells which it was
+)
 
-# A part of the parser's message, in lower case, and what we say.
+# A part of the parser's message, in lower case, and what is answered. aiohttp's errors have no code
+# for most of these, and their own text repeats the sender's bytes. A text that no row knows gets
+# a general answer; the tests send each of these requests, so a parser with other texts is noticed.
 _WORDS = (
     ("https traffic", "This port speaks plain HTTP, and was called with TLS."),
     ("host", "A request has one Host header."),
@@ -38,10 +42,8 @@ def as_problem(error: BaseException | None) -> Problem:
             return Problem(URI_TOO_LONG, f"Path and query have more than {MAX_LINE} bytes.")
         case http_exceptions.LineTooLong(args=(_, limit, *_)) if limit == MAX_FIELD:
             return Problem(HEADERS_TOO_LARGE, f"A header has more than {MAX_FIELD} bytes.")
-        case http_exceptions.ContentEncodingError() if (
-            "install" in str(error).lower()
-        ):  # br and zstd, for which it has no decoder
-            return unreadable_encoding()
+        case http_exceptions.ContentEncodingError() if "install" in str(error).lower():
+            return unreadable_encoding()  # br and zstd, for which aiohttp has no decoder here
         case http_exceptions.ContentEncodingError():
             return Problem(
                 MALFORMED_REQUEST,
@@ -60,7 +62,7 @@ def as_problem(error: BaseException | None) -> Problem:
 
 
 def unreadable_encoding() -> Problem:
-    """For a Content-Encoding that is not known here."""
+    """The problem for a Content-Encoding that is not known here."""
     return Problem(
         UNSUPPORTED_MEDIA_TYPE,
         "The body's Content-Encoding can be gzip or deflate; or leave it out.",

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from babygun.api.http.problems import CROSS_SITE, Problem
+from babygun.api.http.problem_types import CROSS_SITE
+from babygun.api.http.problems import Problem
 
 _SAFE = frozenset({"GET", "HEAD"})  # change nothing, and another site can't read their answers
 _PORTS = {"http": 80, "https": 443}

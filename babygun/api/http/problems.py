@@ -1,75 +1,31 @@
-"""Errors as RFC 9457 problems: one shape for all of them, and the one place that turns an exception into an answer."""
+"""Errors as RFC 9457 problems: the one place that turns an exception into an answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from babygun import errors
+from babygun.api.http.problem_types import (
+    CONFLICT,
+    ETCD_UNAVAILABLE,
+    EXPECTATION_FAILED,
+    INTERNAL,
+    INVALID_REQUEST,
+    MALFORMED_REQUEST,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    OUT_OF_SPACE,
+    OUTCOME_UNKNOWN,
+    TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+    ProblemType,
+)
+from babygun.api.http.responses import SECURITY_HEADERS
 
 CONTENT_TYPE = "application/problem+json"
-URN = "urn:babygun:problem:"
-
-
-@dataclass(frozen=True, slots=True)
-class ProblemType:
-    """A kind of problem. ``slug`` ends its ``type``, a URN that programs may compare and that never changes."""
-
-    slug: str
-    status: int
-    title: str
-    retry_after: int | None = None  # seconds, for the Retry-After header
-
-    @property
-    def uri(self) -> str:
-        return URN + self.slug
-
-
-MALFORMED_JSON = ProblemType("malformed-json", 400, "The body is not JSON")
-MALFORMED_REQUEST = ProblemType("malformed-request", 400, "The request is not HTTP as it should be")
-NO_TOKEN = ProblemType("no-token", 401, "This call needs a token")
-INVALID_TOKEN = ProblemType("invalid-token", 401, "The token is not valid")
-INVALID_CREDENTIALS = ProblemType("invalid-credentials", 401, "Client id and secret do not fit")
-INSUFFICIENT_SCOPE = ProblemType(
-    "insufficient-scope", 403, "The client or its token lacks the scope"
-)
-CROSS_SITE = ProblemType("cross-site", 403, "Another site's page made this call")
-NOT_FOUND = ProblemType("not-found", 404, "There is no such thing")
-METHOD_NOT_ALLOWED = ProblemType("method-not-allowed", 405, "This path has no such method")
-REQUEST_TIMEOUT = ProblemType("request-timeout", 408, "The request took too long to come")
-CONFLICT = ProblemType("conflict", 409, "The present state does not allow this")
-IDEMPOTENCY_CONFLICT = ProblemType(
-    "idempotency-conflict", 409, "The Idempotency-Key has been used with another request"
-)
-CONTENT_GONE = ProblemType("content-gone", 410, "The content is not kept any more")
-TOO_LARGE = ProblemType("too-large", 413, "The request is over a size limit")
-URI_TOO_LONG = ProblemType("uri-too-long", 414, "Path and query are over a size limit")
-UNSUPPORTED_MEDIA_TYPE = ProblemType(
-    "unsupported-media-type", 415, "The body must be JSON, as it is or compressed"
-)
-EXPECTATION_FAILED = ProblemType("expectation-failed", 417, "The expectation can't be met")
-INVALID_REQUEST = ProblemType("invalid-request", 422, "The request breaks a rule")
-TOO_MANY_REQUESTS = ProblemType("too-many-requests", 429, "The client's rate is used up")
-HEADERS_TOO_LARGE = ProblemType("headers-too-large", 431, "The headers are over a size limit")
-INTERNAL = ProblemType("internal", 500, "Something went wrong on our side")
-ETCD_UNAVAILABLE = ProblemType("etcd-unavailable", 503, "The store can't be reached", 5)
-OUTCOME_UNKNOWN = ProblemType(
-    "outcome-unknown", 503, "The store did not say whether it has taken the change", 5
-)
-OUT_OF_SPACE = ProblemType("out-of-space", 503, "The store is full", 60)
-BUSY = ProblemType("busy", 503, "Too many large e-mails come at once", 5)
-TOO_MANY_WAITING = ProblemType("too-many-waiting", 503, "Too many calls wait at this process", 5)
-NO_RELAY = ProblemType("no-relay", 503, "No relay is configured", 60)
-TOO_MANY_LISTENERS = ProblemType("too-many-listeners", 503, "Too many are listening", 5)
-NOT_READY = ProblemType("not-ready", 503, "The API is not ready", 2)
-
-TYPES: tuple[ProblemType, ...] = tuple(
-    value for value in list(globals().values()) if isinstance(value, ProblemType)
-)
 _BY_STATUS = {
     400: MALFORMED_REQUEST,
     404: NOT_FOUND,
@@ -81,7 +37,7 @@ _BY_STATUS = {
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """One broken rule. ``field``: which part of the request, such as ``to[2]`` or ``headers.Bcc``."""
+    """One broken rule. ``field``: a part of the request, such as ``to[2]`` or ``headers.Bcc``."""
 
     field: str
     detail: str
@@ -90,7 +46,10 @@ class Violation(msgspec.Struct, frozen=True):
 class ProblemDocument(
     msgspec.Struct, frozen=True, omit_defaults=True, rename={"problem_type": "type"}
 ):
-    """An error (RFC 9457). ``field`` names the offending part of the request; ``errors`` lists all of them where there are several."""
+    """An error (RFC 9457). ``field`` names the wrong part of the request.
+
+    ``errors`` lists all wrong parts where there are several.
+    """
 
     problem_type: str
     title: str
@@ -154,7 +113,7 @@ class InvalidRequest(errors.InvalidEmail):
 
 
 def from_exception(error: Exception) -> Problem:
-    """The problem that tells of an exception; INTERNAL for one that nobody foresaw."""
+    """The problem for an exception; INTERNAL for one that nobody foresaw."""
     match error:
         case Problem():
             return error
@@ -184,11 +143,11 @@ def from_exception(error: Exception) -> Problem:
         case web.HTTPException():
             return _from_aiohttp(error)
         case _:
-            return Problem(INTERNAL, "It is in our log under this request id.")
+            return Problem(INTERNAL, INTERNAL.example)
 
 
 def _from_aiohttp(error: web.HTTPException) -> Problem:
-    """What aiohttp's router and reader raise."""
+    """The problem for what aiohttp's router and reader raise."""
     match error:
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))
@@ -199,8 +158,7 @@ def _from_aiohttp(error: web.HTTPException) -> Problem:
             )
         case web.HTTPNotFound():
             return Problem(
-                NOT_FOUND,
-                "There is nothing under this path; GET /openapi.json lists what there is.",
+                NOT_FOUND, "There is nothing under this path; GET /openapi.json lists all calls."
             )
         case web.HTTPRequestEntityTooLarge():
             return Problem(
@@ -218,16 +176,21 @@ def sentence(said: BaseException | str) -> str:
 
 
 def _printable(text: str) -> str:
-    """JSON carries no lone surrogates, which bytes that are not UTF-8 become in a header or a path."""
+    """The text without lone surrogates, which JSON can't carry.
+
+    Bytes of a header or a path that are not UTF-8 become such surrogates.
+    """
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def as_response(
-    problem: Problem, *, instance: str, request_id: str, extra: Mapping[str, Any]
-) -> web.Response:
-    body = msgspec.json.encode(problem.document(instance=instance, request_id=request_id))
+def as_response(problem: Problem, *, instance: str, request_id: str) -> web.Response:
     return web.Response(
-        body=body,
+        body=msgspec.json.encode(problem.document(instance=instance, request_id=request_id)),
         status=problem.kind.status,
-        headers={**extra, "Content-Type": CONTENT_TYPE, **problem.headers},
+        headers={
+            **SECURITY_HEADERS,
+            "Content-Type": CONTENT_TYPE,
+            "X-Request-Id": request_id,
+            **problem.headers,
+        },
     )

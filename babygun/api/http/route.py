@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from babygun.api.http import problems
-from babygun.api.http.middleware import Handler
-from babygun.api.http.problems import ProblemType
+from babygun.api.http import problem_types as problems
+from babygun.api.http.access_log import Handler
+from babygun.api.http.problem_types import ProblemType
 from babygun.store.records import Scope
 
 # "token": any valid token.  None: nobody is asked for one.

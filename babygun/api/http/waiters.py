@@ -1,4 +1,4 @@
-"""Which calls of this process wait for something to happen, and what ends them though it doesn't."""
+"""Calls that wait for something to happen, and what ends their wait early."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
-from babygun.api.http.problems import TOO_MANY_WAITING, Problem
-
-GONE = web.RequestKey("gone", asyncio.Future)  # done when the client's connection is lost
+from babygun.api.http.problem_types import TOO_MANY_WAITING
+from babygun.api.http.problems import Problem
+from babygun.api.http.server import Connection
 
 
 class Waiters:
@@ -26,24 +26,34 @@ class Waiters:
 
     @contextmanager
     def waiting(self, request: web.Request) -> Iterator[asyncio.Future[None]]:
-        """A future that is done when this call must not wait any more. Raises the 503 problem where too many do."""
+        """Yields a future that is done when the call must stop waiting.
+
+        That is when its client is gone, or this process stops. Raises the 503 problem where too
+        many calls wait.
+        """
         if len(self._waits) >= self.limit:
             raise Problem(
                 TOO_MANY_WAITING,
-                f"{self.limit} calls wait at this process already; ask without wait, or again in a moment.",
+                f"{self.limit} calls wait at this process already."
+                " Call without wait, or again in a moment.",
             )
-        over = request[GONE] = asyncio.get_running_loop().create_future()
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        wait = connection.wait = asyncio.get_running_loop().create_future()
         if self._stopped or request.transport is None:
-            over.set_result(None)
-        self._waits.add(over)
+            wait.set_result(None)
+        self._waits.add(wait)
         try:
-            yield over
+            yield wait
         finally:
-            self._waits.discard(over)
+            self._waits.discard(wait)
 
     def stop(self) -> None:
-        """Has every call answer now, and those that come from now on not wait."""
+        """Ends every wait now; later calls don't wait at all."""
         self._stopped = True
-        for over in self._waits:
-            if not over.done():
-                over.set_result(None)
+        for wait in self._waits:
+            if not wait.done():
+                wait.set_result(None)
+
+
+WAITERS = web.AppKey("waiters", Waiters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from babygun.api.http import problems
+from babygun.api.http import problem_types as problems
 from babygun.api.http.route import READS, Answer, Parameter, Route
 from babygun.api.live import stream
 from babygun.api.openapi import examples

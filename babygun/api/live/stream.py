@@ -12,15 +12,16 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from babygun.api.access.auth import Access
-from babygun.api.http.context import SECURITY_HEADERS, Api, access_of, api_of, call_of
-from babygun.api.http.problems import (
+from babygun.api.access.auth import AUTHENTICATOR, KNOWN_CLIENTS, Access, access_of
+from babygun.api.http.context import PROCESS, STORE, call_of
+from babygun.api.http.problem_types import (
     INSUFFICIENT_SCOPE,
     INVALID_REQUEST,
     NOT_READY,
     TOO_MANY_LISTENERS,
-    Problem,
 )
+from babygun.api.http.problems import Problem
+from babygun.api.http.responses import SECURITY_HEADERS
 from babygun.api.live.hub import Hub
 from babygun.api.live.listener import Listener
 from babygun.api.live.overview import OverviewStream
@@ -48,19 +49,19 @@ _HEADERS = {**SECURITY_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Bu
 class Streams:
     """All open streams of this process."""
 
-    def __init__(self, api: Api) -> None:
-        self.hub = Hub(api.store)
-        self.overview = OverviewStream(lambda: live_state(api))
-        self._api = api
+    def __init__(self, app: web.Application) -> None:
+        self.hub = Hub(app[STORE])
+        self.overview = OverviewStream(lambda: live_state(app))
+        self._app = app
         self._open: dict[Listener, Access] = {}
-        api.known_clients.on_change.append(self._check)
+        app[KNOWN_CLIENTS].on_change.append(self._check)
 
     def __len__(self) -> int:
         return len(self._open)
 
     def enter(self, listener: Listener, access: Access) -> None:
         """Count a listener; raises the 503 problem where too many listen."""
-        if self._api.stopping:
+        if self._app[PROCESS].stopping:
             raise Problem(NOT_READY, "This process is stopping; another one goes on.")
         theirs = sum(other.client.id == access.client.id for other in self._open.values())
         if len(self._open) >= MOST_LISTENERS or theirs >= max(1, MOST_LISTENERS // 2):
@@ -87,7 +88,7 @@ class Streams:
     def _check(self) -> None:
         """End the streams whose token no longer allows them: clients, keys or tokens changed."""
         for listener, access in self._open.items():
-            if not self._api.auth.holds(access, "emails:read"):
+            if not self._app[AUTHENTICATOR].holds(access, "emails:read"):
                 listener.end()
 
 
@@ -143,7 +144,7 @@ def _listener(request: web.Request, access: Access) -> Listener:
 
 
 async def _check_exists(request: web.Request, access: Access, email_id: str) -> None:
-    view = await reading.get_email(api_of(request).store, email_id, content=False)
+    view = await reading.get_email(request.app[STORE], email_id, content=False)
     if view is None or not (access.is_admin or view.email.client_id == access.client.id):
         raise NotFound(
             "There is no e-mail with this id. E-mails are removed some time after their end."

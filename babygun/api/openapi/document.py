@@ -10,8 +10,9 @@ import msgspec
 
 from babygun import __version__
 from babygun.api.access.session import COOKIE
-from babygun.api.http import problems
-from babygun.api.http.problems import CONTENT_TYPE, ProblemDocument, ProblemType
+from babygun.api.http import problem_types as problems
+from babygun.api.http.problem_types import ProblemType
+from babygun.api.http.problems import CONTENT_TYPE, ProblemDocument
 from babygun.api.http.route import Parameter, Route
 from babygun.api.openapi import examples
 from babygun.api.routes import ROUTES

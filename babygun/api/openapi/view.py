@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from babygun.api.http.context import SECURITY_HEADERS
+from babygun.api.http.responses import SECURITY_HEADERS
 
 OPENAPI = web.AppKey("openapi", bytes)
 

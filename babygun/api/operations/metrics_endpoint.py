@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from babygun.api.http.context import SECURITY_HEADERS, api_of
-from babygun.api.http.problems import INVALID_TOKEN, NO_TOKEN, NOT_FOUND, Problem
+from babygun.api.http.context import PROCESS, SETTINGS
+from babygun.api.http.problem_types import INVALID_TOKEN, NO_TOKEN, NOT_FOUND
+from babygun.api.http.problems import Problem
+from babygun.api.http.responses import SECURITY_HEADERS
+from babygun.api.operations.services import CLUSTER
 from babygun.runtime import metrics
 
 
 async def show_metrics(request: web.Request) -> web.Response:
-    api = api_of(request)
+    app = request.app
+    settings, cluster = app[SETTINGS], app[CLUSTER]
     header = request.headers.get("Authorization")
-    if not metrics.may_scrape(header, api.settings.metrics_token):
+    if not metrics.may_scrape(header, settings.metrics_token):
         detail = (
             "The token is not the setting metrics_token."
             if header
@@ -24,14 +28,14 @@ async def show_metrics(request: web.Request) -> web.Response:
             headers={"WWW-Authenticate": 'Bearer realm="babygun metrics"'},
         )
     if (
-        api.shared and _port(request) == api.settings.api_port
+        app[PROCESS].shared and _port(request) == settings.api_port
     ):  # an answer would be of one of them, and the next of another
         raise Problem(
             NOT_FOUND,
             "Several processes share this port, and each counts for itself: scrape each at a port of its own (setting api_process_port).",
         )
-    await api.cluster.read()
-    api.cluster.show()  # together with the rendering: nothing else may run in between
+    await cluster.read()
+    cluster.show()  # together with the rendering: nothing else may run in between
     body, content_type = metrics.render("api", ",".join(request.headers.getall("Accept", ())))
     return web.Response(body=body, headers={**SECURITY_HEADERS, "Content-Type": content_type})
 

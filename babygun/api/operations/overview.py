@@ -17,7 +17,8 @@ from aiohttp import web
 from msgspec import Meta
 
 from babygun.api.emails.documents import WorkerDocument, worker_document
-from babygun.api.http.context import Api, api_of, json_answer
+from babygun.api.http.responses import json_answer
+from babygun.api.operations.services import CLUSTER, PROCESSES
 from babygun.runtime.clock import utc_now
 from babygun.store.cluster.members import MemberState
 from babygun.store.cluster.processes import Processes
@@ -124,9 +125,8 @@ class Overview(Live, frozen=True, kw_only=True):
 
 
 async def show_overview(request: web.Request) -> web.Response:
-    api = api_of(request)
-    live = await live_state(api)
-    history = api.processes.rates.history(time.time())
+    live = await live_state(request.app)
+    history = request.app[PROCESSES].rates.history(time.time())
     start = datetime.fromtimestamp(history.start, UTC)
     return json_answer(
         Overview(
@@ -136,23 +136,23 @@ async def show_overview(request: web.Request) -> web.Response:
     )
 
 
-async def live_state(api: Api) -> Live:
+async def live_state(app: web.Application) -> Live:
     """Without the history. Takes PATIENCE at most."""
+    cluster, processes = app[CLUSTER], app[PROCESSES]
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
-            await api.cluster.read(max(FRESH, _SHARE * api.cluster.took))
-    cluster = api.cluster
+            await cluster.read(max(FRESH, _SHARE * cluster.took))
     owing = (
         cluster.depth is None or cluster.waited > _OWING
     )  # before the first reading is done, too
     depth = None if owing else cluster.depth
     return Live(
         at=utc_now(),
-        rates=RatesDocument(**api.processes.rates.now(time.time())),
+        rates=RatesDocument(**processes.rates.now(time.time())),
         queues=_queues(depth) if depth is not None else None,
         in_flight=depth.owned if depth is not None else None,
-        workers=_workers(api.processes),
-        apis=_apis(api.processes),
+        workers=_workers(processes),
+        apis=_apis(processes),
         etcd=EtcdDocument(
             [_member(member) for member in cluster.members], None if owing else cluster.alarms
         ),

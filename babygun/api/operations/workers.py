@@ -5,14 +5,19 @@ from __future__ import annotations
 from aiohttp import web
 
 from babygun import __version__
+from babygun.api.access.auth import KNOWN_CLIENTS
 from babygun.api.emails.documents import Liveness, Readiness, worker_list
-from babygun.api.http.context import api_of, json_answer
-from babygun.api.http.problems import NOT_READY, Problem
+from babygun.api.emails.services import QUOTA_GUARD, ROUTING
+from babygun.api.http.context import PROCESS, STORE
+from babygun.api.http.problem_types import NOT_READY
+from babygun.api.http.problems import Problem
+from babygun.api.http.responses import json_answer
+from babygun.api.operations.services import HEALTH
 from babygun.store.emails import reading
 
 
 async def list_workers(request: web.Request) -> web.Response:
-    return json_answer(worker_list(await reading.list_workers(api_of(request).store)))
+    return json_answer(worker_list(await reading.list_workers(request.app[STORE])))
 
 
 async def alive(request: web.Request) -> web.Response:
@@ -21,18 +26,19 @@ async def alive(request: web.Request) -> web.Response:
 
 async def ready(request: web.Request) -> web.Response:
     """Asks etcd each time; raises the 503 problem with every reason why e-mails are not taken."""
-    api = api_of(request)
-    found = await api.health.check()
+    app = request.app
+    known_clients = app[KNOWN_CLIENTS]
+    found = await app[HEALTH].check()
     reasons = list(found.reasons)
-    if not api.known_clients.synced:
+    if not known_clients.synced:
         reasons.append("changes of clients, signing keys and revoked tokens are not being followed")
-    elif api.known_clients.signing_key is None:
+    elif known_clients.signing_key is None:
         reasons.append("there is no signing key yet")
-    if not api.routes.destinations:
+    if not app[ROUTING].destinations:
         reasons.append("no relay is configured (relay_url or relays)")
-    if api.space.full:
+    if app[QUOTA_GUARD].full:
         reasons.append("etcd is nearly full")
-    if api.stopping:
+    if app[PROCESS].stopping:
         reasons.append("this process is stopping")
     if reasons:
         raise Problem(

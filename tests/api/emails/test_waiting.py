@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from babygun.api import app as api_app
-from babygun.api.http.context import API, Api
+from babygun.api.http.waiters import WAITERS, Waiters
 from babygun.etcd import Txn, delete_range
 from babygun.runtime import metrics
 from babygun.runtime.settings import Settings
@@ -25,14 +25,14 @@ from tests.support.tries import GONE, LATER, OK, claimed, finished
 
 
 @pytest.fixture
-def apis(monkeypatch: pytest.MonkeyPatch) -> list[Api]:
-    """What the APIs of this process hold, in the order of their starts."""
-    found: list[Api] = []
+def waiters(monkeypatch: pytest.MonkeyPatch) -> list[Waiters]:
+    """The waiting calls of this process's APIs, in the order of their starts."""
+    found: list[Waiters] = []
     build = api_app.build_app
 
     def remembered(settings: Settings) -> Any:
         app = build(settings)
-        found.append(app[API])
+        found.append(app[WAITERS])
         return app
 
     monkeypatch.setattr(api_app, "build_app", remembered)
@@ -47,12 +47,12 @@ async def until(condition: Any, within: float = 5.0) -> None:
 
 @asynccontextmanager
 async def waiting(
-    apis: list[Api], api: RunningApi, email_id: str, wait: str = "30s", **arguments: Any
+    waiters: list[Waiters], api: RunningApi, email_id: str, wait: str = "30s", **arguments: Any
 ) -> AsyncIterator[asyncio.Task[Answer]]:
     """A call that waits, and has its watches."""
-    before = len(apis[0].waiters)
+    before = len(waiters[0])
     task = asyncio.create_task(api.call("GET", f"/emails/{email_id}?wait={wait}", **arguments))
-    await until(lambda: len(apis[0].waiters) > before or task.done())
+    await until(lambda: len(waiters[0]) > before or task.done())
     assert not task.done()
     yield task
     task.cancel()
@@ -64,17 +64,17 @@ async def version(api: RunningApi, email_id: str) -> str:
 
 
 async def test_wait_ends_with_each_change_at_once(
-    apis: list[Api], api: RunningApi, store: Store
+    waiters: list[Waiters], api: RunningApi, store: Store
 ) -> None:
     email_id = await api.accepted()
-    async with waiting(apis, api, email_id) as wait:
+    async with waiting(waiters, api, email_id) as wait:
         started = time.monotonic()
         held = await claimed(store, email_id)
         assert (await wait).json["sending"] == ["default"] and time.monotonic() - started < 1
-    async with waiting(apis, api, email_id) as wait:
+    async with waiting(waiters, api, email_id) as wait:
         await claims.release(store, held.ref, held.owner_revision)
         assert (await wait).json["sending"] == []
-    async with waiting(apis, api, email_id) as wait:
+    async with waiting(waiters, api, email_id) as wait:
         await on_request.cancel(store, email_id)
         answer = await wait
         assert (answer.json["status"], answer.headers["ETag"]) == (
@@ -82,11 +82,11 @@ async def test_wait_ends_with_each_change_at_once(
             await version(api, email_id),
         )
     assert (await api.call("GET", f"/emails/{email_id}?wait=60s")).json["status"] == "cancelled"
-    assert len(apis[0].waiters) == 0
+    assert len(waiters[0]) == 0
 
 
 async def test_wait_ends_with_a_deferral_that_happens_by_a_real_worker(
-    apis: list[Api], api: RunningApi, rig: Rig
+    waiters: list[Waiters], api: RunningApi, rig: Rig
 ) -> None:
     email_id = await api.accepted(to="ann@example.org")
     async with rig.worker(
@@ -102,7 +102,7 @@ async def test_wait_ends_with_a_deferral_that_happens_by_a_real_worker(
 
 
 async def test_known_version_misses_nothing_between_two_calls(
-    apis: list[Api], api: RunningApi, store: Store
+    waiters: list[Waiters], api: RunningApi, store: Store
 ) -> None:
     email_id = await api.accepted()
     known = {"If-None-Match": await version(api, email_id)}
@@ -117,7 +117,7 @@ async def test_known_version_misses_nothing_between_two_calls(
         changed.json["sending"] == [] and changed.headers["ETag"] in known.values()
     )  # it is as it was
     async with waiting(
-        apis, api, email_id, headers={"If-None-Match": f'"x", W/{changed.headers["ETag"]}'}
+        waiters, api, email_id, headers={"If-None-Match": f'"x", W/{changed.headers["ETag"]}'}
     ) as wait:
         await claimed(store, email_id)
         assert (await wait).status == 200
@@ -163,7 +163,7 @@ async def test_call_with_a_known_version_gets_no_body(api: RunningApi, store: St
 
 
 async def test_wait_that_nothing_ends_answers_as_things_are(
-    apis: list[Api], api: RunningApi
+    waiters: list[Waiters], api: RunningApi
 ) -> None:
     email_id = await api.accepted()
     seconds = metrics.HTTP_SECONDS["GET", "/emails/{id}"]
@@ -186,7 +186,7 @@ async def test_wait_that_nothing_ends_answers_as_things_are(
     assert (
         await api.call("GET", f"/emails/{email_id}?wait=0", headers={"If-None-Match": '"x"'})
     ).status == 200
-    assert len(apis[0].waiters) == 0
+    assert len(waiters[0]) == 0
 
 
 @pytest.mark.parametrize("wait", ["61s", "2m", "-1s", "x", "", "1e3", "9" * 400, "30s%00"])
@@ -205,13 +205,15 @@ async def test_wait_for_anothers_email_is_not_found_at_once(api: RunningApi) -> 
     (await api.call("GET", "/emails/x?wait=30s")).problem(404, "not-found")
 
 
-async def test_client_that_goes_away_frees_everything(apis: list[Api], api: RunningApi) -> None:
+async def test_client_that_goes_away_frees_everything(
+    waiters: list[Waiters], api: RunningApi
+) -> None:
     email_id = await api.accepted()
     tasks = len(asyncio.all_tasks())
-    async with waiting(apis, api, email_id) as wait:
+    async with waiting(waiters, api, email_id) as wait:
         assert len(asyncio.all_tasks()) > tasks
         wait.cancel()
-        await until(lambda: len(apis[0].waiters) == 0)
+        await until(lambda: len(waiters[0]) == 0)
         await until(
             lambda: (
                 not [
@@ -224,10 +226,10 @@ async def test_client_that_goes_away_frees_everything(apis: list[Api], api: Runn
     assert (await api.call("GET", f"/emails/{email_id}")).status == 200
 
 
-async def test_stop_ends_every_wait_at_once(apis: list[Api], start_api: StartApi) -> None:
+async def test_stop_ends_every_wait_at_once(waiters: list[Waiters], start_api: StartApi) -> None:
     api = await start_api(drain_timeout=20.0)
     email_id = await api.accepted()
-    async with waiting(apis, api, email_id) as first, waiting(apis, api, email_id) as second:
+    async with waiting(waiters, api, email_id) as first, waiting(waiters, api, email_id) as second:
         started = time.monotonic()
         api.stop.set()
         assert [(await wait).json["status"] for wait in (first, second)] == ["incomplete"] * 2
@@ -235,11 +237,11 @@ async def test_stop_ends_every_wait_at_once(apis: list[Api], start_api: StartApi
 
 
 async def test_more_waits_than_are_taken_are_refused_and_reads_are_not(
-    apis: list[Api], api: RunningApi, store: Store
+    waiters: list[Waiters], api: RunningApi, store: Store
 ) -> None:
     email_id = await api.accepted()
-    apis[0].waiters.limit = 2
-    async with waiting(apis, api, email_id) as first, waiting(apis, api, email_id) as second:
+    waiters[0].limit = 2
+    async with waiting(waiters, api, email_id) as first, waiting(waiters, api, email_id) as second:
         answer = await api.call("GET", f"/emails/{email_id}?wait=30s")
         answer.problem(503, "too-many-waiting")
         assert answer.headers["Retry-After"]
@@ -250,13 +252,13 @@ async def test_more_waits_than_are_taken_are_refused_and_reads_are_not(
 
 
 async def test_many_waits_all_end_with_the_change(
-    apis: list[Api], api: RunningApi, store: Store
+    waiters: list[Waiters], api: RunningApi, store: Store
 ) -> None:
     email_id = await api.accepted()
     waits = [
         asyncio.create_task(api.call("GET", f"/emails/{email_id}?wait=30s")) for _ in range(90)
     ]  # aiohttp's client opens 100 connections at most
-    await until(lambda: len(apis[0].waiters) == len(waits))
+    await until(lambda: len(waiters[0]) == len(waits))
     started = time.monotonic()
     await on_request.cancel(store, email_id)
     assert {answer.json["status"] for answer in await asyncio.gather(*waits)} == {"cancelled"}
@@ -264,7 +266,7 @@ async def test_many_waits_all_end_with_the_change(
 
 
 async def test_wait_outlives_etcd_that_is_away_for_a_while(
-    apis: list[Api], api_settings: Settings
+    waiters: list[Waiters], api_settings: Settings
 ) -> None:
     from tests.support.etcd_server import EtcdServer
 
@@ -274,7 +276,7 @@ async def test_wait_outlives_etcd_that_is_away_for_a_while(
             await until_ready(api)
             api.token = await api.token_for()
             email_id = await api.accepted()
-            async with waiting(apis, api, email_id) as wait:
+            async with waiting(waiters, api, email_id) as wait:
                 await asyncio.to_thread(server.kill)
                 await asyncio.to_thread(server.launch)
                 while True:
@@ -284,6 +286,6 @@ async def test_wait_outlives_etcd_that_is_away_for_a_while(
                     except Exception:
                         await asyncio.sleep(0.05)
                 assert (await wait).json["status"] == "cancelled"
-            async with waiting(apis, api, await api.accepted(), "500ms") as wait:
+            async with waiting(waiters, api, await api.accepted(), "500ms") as wait:
                 await asyncio.to_thread(server.kill)
                 (await wait).problem(503, "etcd-unavailable")

@@ -12,7 +12,7 @@ from openapi_schema_validator import OAS31Validator
 
 from babygun.api.app import build_app
 from babygun.api.http.files import FILES, VIEWS
-from babygun.api.http.problems import TYPES
+from babygun.api.http.problem_types import TYPES
 from babygun.api.openapi.document import build_document
 from babygun.api.routes import ROUTES
 from babygun.runtime.settings import Settings

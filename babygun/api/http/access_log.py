@@ -1,0 +1,61 @@
+"""The outermost middleware: gives each call its request id, and logs and counts it when answered."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from babygun.api.http.context import CALL, Call
+from babygun.runtime import metrics
+from babygun.runtime.identifiers import new_short_id
+from babygun.runtime.logs import bound, get_logger
+
+log = get_logger("api")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+PathFields = Callable[[web.Request], Mapping[str, str]]
+"""Ids in a request's path that logs and traces name; nothing else that a person typed."""
+
+_sane_id = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
+_STREAMS = frozenset({"/events"})  # open for hours: their times say nothing
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+# The caller could invent any number of other methods.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_READS = frozenset({"GET", "HEAD"})  # the page and waiting clients repeat them all the time
+_clock = time.perf_counter
+
+
+def access_log(path_fields: PathFields) -> Middleware:
+    """The middleware; each line that a call logs carries its ``path_fields``."""
+
+    @web.middleware
+    async def access_log_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = _clock()
+        given = request.headers.get("X-Request-Id")
+        request_id = given if given is not None and _sane_id(given) else new_short_id()
+        call = request[CALL] = Call(request_id)
+        with bound(request_id=request_id, **path_fields(request)):
+            response = await handler(request)
+            response.headers["X-Request-Id"] = request_id
+            _record(request, response.status, call, _clock() - started)
+            return response
+
+    return access_log_middleware
+
+
+def _record(request: web.Request, status: int, call: Call, seconds: float) -> None:
+    """Counts the call, and logs its line."""
+    method, path = request.method, request.path
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else metrics.OTHER
+    counted = method if method in _METHODS else metrics.OTHER
+    metrics.HTTP_REQUESTS[counted, route, str(status)].inc()
+    if route not in _STREAMS:
+        metrics.HTTP_SECONDS[counted, route].observe(seconds - call.waited)
+    quiet = path in _PROBES or (method in _READS and status < 400)
+    write = log.debug if quiet else log.info
+    write("request", method=method, path=path, status=status, ms=round(seconds * 1000, 1))

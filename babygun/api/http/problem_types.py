@@ -1,0 +1,202 @@
+"""Every type of problem that a call can end in (RFC 9457), with an example for the document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+URN = "urn:babygun:problem:"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """``slug`` ends its ``type``, a URN that programs may compare and that never changes.
+
+    ``example`` and ``example_field``: a detail and a field as a problem of this type has them.
+    ``retry_after``: seconds, for the header Retry-After.
+    """
+
+    slug: str
+    status: int
+    title: str
+    example: str
+    example_field: str | None = None
+    retry_after: int | None = None
+
+    @property
+    def uri(self) -> str:
+        return URN + self.slug
+
+
+MALFORMED_JSON = ProblemType(
+    "malformed-json",
+    400,
+    "The body is not JSON",
+    "The body is not JSON: expected ',' or '}' (byte 32).",
+)
+MALFORMED_REQUEST = ProblemType(
+    "malformed-request",
+    400,
+    "The request is not valid HTTP",
+    "A header is not of the form Name: value.",
+)
+NO_TOKEN = ProblemType(
+    "no-token",
+    401,
+    "This call needs a token",
+    "Send a token from POST /tokens as Authorization: Bearer <token>.",
+)
+INVALID_TOKEN = ProblemType(
+    "invalid-token", 401, "The token is not valid", "The token has expired."
+)
+INVALID_CREDENTIALS = ProblemType(
+    "invalid-credentials",
+    401,
+    "Client id and secret do not match",
+    "There is no client with this id and secret.",
+)
+INSUFFICIENT_SCOPE = ProblemType(
+    "insufficient-scope",
+    403,
+    "The client or its token lacks the scope",
+    "This call needs the scope emails:send.",
+)
+CROSS_SITE = ProblemType(
+    "cross-site",
+    403,
+    "Another site's page made this call",
+    "A call with a cookie must come from a page of this same address."
+    " Programs send Authorization: Bearer <token> instead.",
+)
+NOT_FOUND = ProblemType(
+    "not-found",
+    404,
+    "There is no such thing",
+    "There is no e-mail with this id. E-mails are kept for a time after their end, then removed.",
+)
+METHOD_NOT_ALLOWED = ProblemType(
+    "method-not-allowed", 405, "This path has no such method", "PUT is not among GET, OPTIONS."
+)
+REQUEST_TIMEOUT = ProblemType(
+    "request-timeout",
+    408,
+    "The request took too long to arrive",
+    "The body was not there after 120 s (setting request_timeout).",
+    "body",
+)
+CONFLICT = ProblemType(
+    "conflict", 409, "The present state does not allow this", "The e-mail is complete already."
+)
+IDEMPOTENCY_CONFLICT = ProblemType(
+    "idempotency-conflict",
+    409,
+    "The Idempotency-Key was used with another request",
+    "This Idempotency-Key has been used with another request.",
+    "Idempotency-Key",
+)
+CONTENT_GONE = ProblemType(
+    "content-gone", 410, "The content is deleted", "The e-mail's content is not kept any more."
+)
+TOO_LARGE = ProblemType(
+    "too-large",
+    413,
+    "The request is over a size limit",
+    "The body is larger than this server takes (setting max_request).",
+    "body",
+)
+URI_TOO_LONG = ProblemType(
+    "uri-too-long",
+    414,
+    "Path and query are over a size limit",
+    "Path and query have more than 8190 bytes.",
+)
+UNSUPPORTED_MEDIA_TYPE = ProblemType(
+    "unsupported-media-type",
+    415,
+    "The body must be JSON, as it is or compressed",
+    "Send the body with Content-Type: application/json.",
+    "Content-Type",
+)
+EXPECTATION_FAILED = ProblemType(
+    "expectation-failed", 417, "The expectation can't be met", "Only 100-continue can be expected."
+)
+INVALID_REQUEST = ProblemType(
+    "invalid-request",
+    422,
+    "The request breaks a rule",
+    "Bcc can't be set here: give its addresses in the field bcc, which is never sent along.",
+    "headers.Bcc",
+)
+TOO_MANY_REQUESTS = ProblemType(
+    "too-many-requests",
+    429,
+    "The client's rate is used up",
+    "The client may send 50 e-mails a second.",
+)
+HEADERS_TOO_LARGE = ProblemType(
+    "headers-too-large",
+    431,
+    "The headers are over a size limit",
+    "A header has more than 8192 bytes.",
+)
+INTERNAL = ProblemType(
+    "internal",
+    500,
+    "Something went wrong on our side",
+    "It is in our log under this request id.",
+)
+ETCD_UNAVAILABLE = ProblemType(
+    "etcd-unavailable", 503, "The store can't be reached", "etcd can't be reached.", retry_after=5
+)
+OUTCOME_UNKNOWN = ProblemType(
+    "outcome-unknown",
+    503,
+    "The store did not say whether it took the change",
+    "The answer to a write did not arrive. Repeat the call, or read the state first.",
+    retry_after=5,
+)
+OUT_OF_SPACE = ProblemType(
+    "out-of-space",
+    503,
+    "The store is full",
+    "etcd's database has reached its quota and takes no more writes.",
+    retry_after=60,
+)
+BUSY = ProblemType(
+    "busy",
+    503,
+    "Too many large e-mails arrive at once",
+    "Bodies that are being read fill this process's memory for them (setting api_memory).",
+    retry_after=5,
+)
+TOO_MANY_WAITING = ProblemType(
+    "too-many-waiting",
+    503,
+    "Too many calls wait at this process",
+    "1000 calls wait at this process already. Call without wait, or again in a moment.",
+    retry_after=5,
+)
+NO_RELAY = ProblemType(
+    "no-relay",
+    503,
+    "No relay is configured",
+    "An operator must set relay_url or relays (docs/settings.md) before e-mails can be taken.",
+    retry_after=60,
+)
+TOO_MANY_LISTENERS = ProblemType(
+    "too-many-listeners",
+    503,
+    "Too many are listening",
+    "This process has no room for more listeners, or this client has half of them.",
+    retry_after=5,
+)
+NOT_READY = ProblemType(
+    "not-ready",
+    503,
+    "The API is not ready",
+    "The API has not read its clients and keys from etcd yet.",
+    retry_after=2,
+)
+
+TYPES: tuple[ProblemType, ...] = tuple(
+    value for value in list(globals().values()) if isinstance(value, ProblemType)
+)

@@ -1,0 +1,33 @@
+"""Answers with JSON or without a body, and the headers that every answer has."""
+
+from __future__ import annotations
+
+import msgspec
+from aiohttp import web
+from multidict import CIMultiDict
+
+SECURITY_HEADERS = {
+    "Server": "babygun",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+_JSON_HEADERS = CIMultiDict({**SECURITY_HEADERS, "Content-Type": "application/json"})
+_encode = msgspec.json.Encoder().encode
+
+
+def json_answer(
+    value: object,
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    kind: type[web.Response] = web.Response,
+) -> web.Response:
+    """``value``, one of the documents, as JSON. ``kind``: the response's class."""
+    response = kind(body=_encode(value), status=status, headers=_JSON_HEADERS)
+    if headers:
+        response.headers.update(headers)
+    return response
+
+
+def empty_answer() -> web.Response:
+    return web.Response(status=204, headers=SECURITY_HEADERS)
