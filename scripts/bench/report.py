@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,7 +49,15 @@ def write_part(page: Path, kind: str, text: str) -> None:
     _, found_end, tail = rest.partition(end)
     if not found or not found_end:
         raise BenchError(f"{page} has no lines {begin} and {end}: nothing was written")
-    page.write_text(f"{head}{begin}\n{text.strip()}\n{end}{tail}")
+    page.write_text(f"{head}{begin}\n{wrapped(text.strip())}\n{end}{tail}")
+
+
+def wrapped(text: str) -> str:
+    """Markdown with its paragraphs at 100 columns; a line of a table stays as it is."""
+    return "\n".join(
+        line if line.startswith("|") else textwrap.fill(line, 100, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
