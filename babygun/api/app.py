@@ -39,7 +39,6 @@ from babygun.api.live.stream import STREAMS, Streams
 from babygun.api.openapi.document import build_document
 from babygun.api.openapi.view import OPENAPI
 from babygun.api.operations.cluster_metrics import Cluster
-from babygun.api.operations.registration import Registration
 from babygun.api.operations.services import CLUSTER, HEALTH, PROCESSES
 from babygun.api.routes import ROUTES
 from babygun.intake.quota_guard import Space
@@ -52,8 +51,10 @@ from babygun.runtime.logs import get_logger
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.known_clients import KnownClients
+from babygun.store.cluster.checkin import CheckIn
 from babygun.store.cluster.health import Checkup
 from babygun.store.cluster.processes import Processes
+from babygun.store.records import ApiProcess
 
 log = get_logger("api")
 
@@ -145,18 +146,20 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
     except BaseException:
         await store.close()
         raise
-    registration = Registration(store, lambda: app[ACCEPTED].count)
+    check_in = CheckIn(
+        store, "api", lambda common: ApiProcess(**common, accepted=app[ACCEPTED].count)
+    )
 
-    async def register() -> None:
+    async def keep_checking_in() -> None:
         await health.join()
-        await registration.run()
+        await check_in.run()
 
     services: dict[str, Callable[[], Awaitable[None]]] = {
         "known clients": known_clients.run,
         "signing key": lambda: keep_signing_key(store, known_clients, lambda: health.joined),
         "quota guard": app[QUOTA_GUARD].run,
         "processes": app[PROCESSES].run,
-        "registration": register,
+        "check-in": keep_checking_in,
         "health": health.run,
         "event loop": metrics.watch_event_loop,
     }
@@ -174,7 +177,7 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await registration.leave()
+        await check_in.leave()
         await store.close()
 
 

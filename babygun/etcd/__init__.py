@@ -4,8 +4,8 @@ from babygun.etcd.batch import Batcher
 from babygun.etcd.client import EtcdClient, Range, Status
 from babygun.etcd.diagnosis import explain
 from babygun.etcd.follow import follow, keep_following
+from babygun.etcd.lease import Lease
 from babygun.etcd.plain_http import clock_ahead
-from babygun.etcd.session import Session
 from babygun.etcd.txn import (
     Compare,
     KeyValue,
@@ -33,9 +33,9 @@ __all__ = [
     "EtcdClient",
     "Event",
     "KeyValue",
+    "Lease",
     "Op",
     "Range",
-    "Session",
     "Status",
     "Txn",
     "TxnResult",

@@ -8,18 +8,9 @@ import re
 _AT_ONCE = 256  # short ids that one call of the system brings: a call for each would cost as much as the id does
 
 
-def new_worker_id(hostname: str) -> str:
-    """A new worker id: the host's name for people, and 40 random bits."""
-    return _process_id(hostname, "worker")
-
-
-def new_api_id(hostname: str) -> str:
-    """The same for an API process."""
-    return _process_id(hostname, "api")
-
-
-def _process_id(hostname: str, nameless: str) -> str:
-    host = re.sub(r"[^a-z0-9-]+", "-", hostname.lower()).strip("-")[:40] or nameless
+def new_process_id(hostname: str, kind: str) -> str:
+    """A new process id: the host's name for people (else its ``kind``), and 40 random bits."""
+    host = re.sub(r"[^a-z0-9-]+", "-", hostname.lower()).strip("-")[:40] or kind
     return f"{host}-{os.urandom(5).hex()}"
 
 

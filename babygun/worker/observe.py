@@ -46,10 +46,10 @@ def show_state(
         }
     )
     metrics.SMTP_WAITING.show({(queue,): pool.waiting for queue, pool in pools.items()})
-    session = membership.session
+    identity = membership.identity
     metrics.LEASE_MARGIN.show(
-        max(0.0, session.trusted_until - time.monotonic())
-        if session is not None and session.trusted
+        max(0.0, identity.trusted_until - time.monotonic())
+        if identity is not None and identity.trusted
         else 0.0
     )
     metrics.SLICE_SHARDS.show(membership.slice.end - membership.slice.first)

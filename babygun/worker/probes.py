@@ -95,9 +95,9 @@ async def readiness(worker: Worker) -> tuple[list[str], list[str]]:
     membership = worker.membership
     if worker.draining:
         reasons.append("this worker is stopping: it finishes what it has, and takes no more")
-    elif membership.session is None:
-        reasons.append("this worker is not registered yet")
-    elif not membership.session.trusted:
+    elif membership.identity is None:
+        reasons.append("this worker has not checked in yet")
+    elif not membership.identity.trusted:
         reasons.append("this worker's lease can't be trusted: etcd has not renewed it in time")
     elif not membership.joined:
         reasons.append("this worker does not know its slice of the jobs yet")

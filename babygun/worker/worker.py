@@ -19,7 +19,6 @@ from functools import partial
 from babygun.email.lifecycle import QueueResult, RecipientResult
 from babygun.email.model import Job, queue_recipients
 from babygun.errors import EtcdError, LeaseNotFound
-from babygun.etcd import Session
 from babygun.routing.routes import load_routes
 from babygun.runtime import metrics, tracing
 from babygun.runtime.clock import utc_now
@@ -28,6 +27,7 @@ from babygun.runtime.logs import bind, get_logger, note
 from babygun.runtime.settings import Settings
 from babygun.smtp import NotSent
 from babygun.store import Store
+from babygun.store.cluster.checkin import Identity
 from babygun.store.cluster.health import Checkup
 from babygun.store.emails.claims import Claim, claim, reclaim, release
 from babygun.store.emails.reading import owned_by
@@ -145,13 +145,13 @@ class Worker:
                     _SPACE_INTERVAL,
                     "shedding",
                     partial(self._make_room, self._shedding.once),
-                    registered=False,
+                    checked_in=False,
                 ),
                 "compaction": self._every(
                     _SPACE_INTERVAL,
                     "compaction",
                     partial(self._make_room, self._compaction.once),
-                    registered=False,
+                    checked_in=False,
                 ),
             }.items()
         ]
@@ -217,39 +217,39 @@ class Worker:
 
     async def _dispatch(self) -> None:
         while not self._stopping.is_set():
-            session = self.membership.session
+            identity = self.membership.identity
             if (held_up := self._hold_until - time.monotonic()) > 0:
                 await asyncio.sleep(held_up)
             while (
-                session is not None
-                and session.trusted
+                identity is not None
+                and identity.trusted
                 and not self._stopping.is_set()
                 and time.monotonic() >= self._hold_until
             ):
                 taken = self.ready.take(self._slots.may_start)
                 if taken is None:
                     break
-                self._start(*taken, session)
+                self._start(*taken, identity)
             for queue in list(self.ready.truncated):
                 if self.ready.count(queue) < self._settings.worker_ready // 4:
                     self._refill(queue)
             self._wake.clear()
             if time.monotonic() < self._hold_until:
                 continue
-            if session is None or not session.trusted:
+            if identity is None or not identity.trusted:
                 await asyncio.sleep(
                     0.05
-                )  # until there is a session again; there is no signal to wait for on its way
+                )  # until there is an identity again; there is no signal to wait for on its way
             else:
                 await self._wake.wait()
 
-    def _start(self, ref: JobRef, job: Job, session: Session) -> None:
+    def _start(self, ref: JobRef, job: Job, identity: Identity) -> None:
         if ref in self.in_flight:
             self._again[ref] = job
             return
         self._slots.start(ref.queue, job)
         task = asyncio.create_task(
-            self._attempt(ref, job, session, self.membership.worker_id),
+            self._attempt(ref, job, identity, self.membership.worker_id),
             name=f"attempt {ref.email_id}",
         )
         self.in_flight[ref] = task
@@ -291,7 +291,7 @@ class Worker:
 
     # --- one attempt ---
 
-    async def _attempt(self, ref: JobRef, job: Job, session: Session, worker_id: str) -> None:
+    async def _attempt(self, ref: JobRef, job: Job, identity: Identity, worker_id: str) -> None:
         bind(email_id=ref.email_id, queue=ref.queue, worker_id=worker_id)
         started_ns = time.time_ns()
         try:
@@ -299,14 +299,14 @@ class Worker:
                 self.store,
                 ref,
                 worker_id=worker_id,
-                lease_id=session.lease_id,
+                lease_id=identity.lease_id,
                 attempt=new_short_id(),
                 size=job.size,
             )
         except LeaseNotFound:
             metrics.CLAIMS["lease_lost"].inc()
             self._again[ref] = job
-            session.lost.set()
+            identity.lost.set()
             return
         except EtcdError as error:  # should it take effect after all, the reconcile releases it
             metrics.CLAIMS["unanswered"].inc()
@@ -321,16 +321,16 @@ class Worker:
             "deliver", claimed.email.traceparent, claimed.email.tracestate, started_ns=started_ns
         )
         if not span.recording:
-            await self._deliver(ref, job, session, worker_id, claimed)
+            await self._deliver(ref, job, identity, worker_id, claimed)
             return
         with span:
             _describe(span, claimed, worker_id)
             with tracing.child("etcd claim", started_ns=started_ns):
                 pass  # it is over: whose trace this is stands in what was claimed
-            await self._deliver(ref, job, session, worker_id, claimed)
+            await self._deliver(ref, job, identity, worker_id, claimed)
 
     async def _deliver(
-        self, ref: JobRef, job: Job, session: Session, worker_id: str, claimed: Claim
+        self, ref: JobRef, job: Job, identity: Identity, worker_id: str, claimed: Claim
     ) -> None:
         progress = Progress()
         self._held[ref] = (claimed, progress)
@@ -367,7 +367,7 @@ class Worker:
                     claimed, f"{_MOST_RECLAIMS} workers in a row died while they had this e-mail"
                 )
             else:
-                results = await self._delivery.deliver(claimed, lambda: session.trusted, progress)
+                results = await self._delivery.deliver(claimed, lambda: identity.trusted, progress)
         except NotSent:
             log.warning(
                 "lease not trusted",
@@ -450,7 +450,7 @@ class Worker:
 
     async def _live(self) -> None:
         await self.health.join()
-        await self.membership.live()
+        await self.membership.check_in()
 
     async def _every(
         self,
@@ -458,12 +458,12 @@ class Worker:
         name: str,
         once: Callable[[], Awaitable[None]],
         *,
-        registered: bool = True,
+        checked_in: bool = True,
     ) -> None:
-        """Runs a duty again and again; etcd's absence is no reason to stop. ``registered``: only while this worker is."""
+        """Runs a duty again and again; etcd's absence is no reason to stop. ``checked_in``: only while this worker is."""
         while True:
             await asyncio.sleep(seconds)
-            if self.membership.registered.is_set() or not registered:
+            if self.membership.checked_in.is_set() or not checked_in:
                 try:
                     await once()
                 except EtcdError as error:
@@ -491,7 +491,7 @@ class Worker:
     async def _make_room(self, once: Callable[[], Awaitable[object]]) -> None:
         """By one worker; by each that can't register, which is so when etcd is full."""
         if self.health.joined and (
-            self.membership.leads or not self.membership.registered.is_set()
+            self.membership.leads or not self.membership.checked_in.is_set()
         ):
             await once()
 

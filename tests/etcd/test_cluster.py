@@ -10,7 +10,7 @@ import pytest
 from aetcd import rpc
 
 from babygun.errors import EtcdUnavailable, OutcomeUnknown
-from babygun.etcd import Batcher, EtcdClient, Session, Txn, absent, put, watch
+from babygun.etcd import Batcher, EtcdClient, Lease, Txn, absent, put, watch
 from tests.support.etcd_server import EtcdCluster, EtcdServer, NoEtcd
 
 
@@ -71,9 +71,9 @@ async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_wat
                 while len(acknowledged) < done + 200:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
 
-        session = Session(client, 8)
-        await session.start()
-        alive = asyncio.create_task(session.run())
+        lease = Lease(client, 8)
+        await lease.start()
+        alive = asyncio.create_task(lease.run())
         async with watch(watcher, b"w/", b"w0", revision=0) as watching:
             seen: list[bytes] = []
 
@@ -96,8 +96,8 @@ async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_wat
             await client.put(b"w/last", b"")
             await asyncio.wait_for(collecting, 20)
         assert recovered < 10
-        assert session.trusted
-        await session.close()
+        assert lease.trusted
+        await lease.close()
         await alive
         there = {kv.key for kv in (await client.range(b"w/", b"w0", keys_only=True)).kvs}
         assert set(acknowledged) <= there

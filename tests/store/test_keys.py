@@ -9,7 +9,7 @@ import pytest
 
 from babygun.email.ids import SHARDS, created_ms, email_ids, is_email_id, shard_of
 from babygun.intake.ids import new_email_id
-from babygun.runtime.identifiers import new_worker_id
+from babygun.runtime.identifiers import new_process_id
 from babygun.store.keys import JobRef, Keys, range_end
 
 KEYS = Keys("/babygun/")
@@ -109,8 +109,8 @@ def test_email_id_of_another_form_is_refused(text: str) -> None:
     assert not is_email_id(text)
 
 
-def test_worker_ids_name_their_host_in_key_characters() -> None:
-    assert new_worker_id("Mail_Host.example").startswith(
+def test_process_ids_name_their_host_in_key_characters() -> None:
+    assert new_process_id("Mail_Host.example", "worker").startswith(
         "mail-host-example-"
-    ) and "/" not in new_worker_id("a/b")
-    assert new_worker_id("") != new_worker_id("")
+    ) and "/" not in new_process_id("a/b", "worker")
+    assert new_process_id("", "api") != new_process_id("", "api")

@@ -163,7 +163,7 @@ class Rig:
         worker = Worker(changed(self.settings, **changes))
         task = asyncio.create_task(worker.run(), name="worker")
         try:
-            registered = asyncio.create_task(worker.membership.registered.wait())
+            registered = asyncio.create_task(worker.membership.checked_in.wait())
             await asyncio.wait([task, registered], return_when=asyncio.FIRST_COMPLETED, timeout=10)
             assert registered.done() and not task.done(), "the worker did not come up"
             yield worker

@@ -16,6 +16,7 @@ from babygun.errors import Conflict, InvalidEmail, OutOfSpace
 from babygun.etcd import EtcdClient, Txn, put
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
+from babygun.store.cluster.checkin import Identity
 from babygun.store.emails.acceptance import accept, prepare
 from babygun.store.emails.on_request import cancel, retry
 from babygun.store.keys import JobRef
@@ -143,14 +144,14 @@ async def test_claim_that_took_effect_after_it_was_given_up_is_released(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
     async with rig.worker(reconcile_interval=0.5) as worker:
-        session = worker.membership.session
-        assert session is not None
+        identity = worker.membership.identity
+        assert identity is not None
         email_id = await rig.send("later@example.org", send_at=None)
         await rig.ended(email_id)
         smtp.messages.clear()
         # A job that the worker owns without knowing: what a claim leaves behind that its deadline has given up.
         worker.ready.clear()
-        lost = await _claimed_behind_its_back(rig, worker.membership.worker_id, session.lease_id)
+        lost = await _claimed_behind_its_back(rig, worker.membership.worker_id, identity.lease_id)
         [email] = await rig.ended(lost)
         assert email.status == "complete" and len(smtp.messages) == 1
         await check_invariants(rig.store)
@@ -195,8 +196,8 @@ async def test_etcd_away_for_a_while_loses_nothing_and_workers_go_on_by_themselv
         stuck = await rig.send("hang@example.org")
         await smtp.hung.wait()
         proxy.cut()
-        assert worker.membership.session is not None
-        await asyncio.wait_for(worker.membership.session.lost.wait(), 10)
+        assert worker.membership.identity is not None
+        await asyncio.wait_for(worker.membership.identity.lost.wait(), 10)
         others = [await rig.send(f"r{n}@example.org") for n in range(20)]
         proxy.mend()
         emails = await rig.ended(*others)
@@ -226,8 +227,8 @@ async def test_results_held_while_etcd_is_away_are_written_when_it_is_back(
         smtp.message["ann@example.org"] = cut_then_accept
         email_id = await rig.send("ann@example.org")
         await smtp.wait_for(1)
-        assert worker.membership.session is not None
-        await asyncio.wait_for(worker.membership.session.lost.wait(), 10)
+        assert worker.membership.identity is not None
+        await asyncio.wait_for(worker.membership.identity.lost.wait(), 10)
         proxy.mend()
         [email] = await rig.ended(email_id)
         assert email.status == "complete" and len(smtp.messages) == 1
@@ -438,20 +439,20 @@ async def test_jobs_whose_claims_failed_are_claimed_as_soon_as_etcd_is_back(rig:
         assert time.monotonic() - started < 8
 
 
-async def test_etcd_that_refuses_claims_is_not_asked_as_fast_as_it_refuses(rig: Rig) -> None:
+async def test_etcd_that_refuses_claims_is_not_asked_as_fast_as_it_refuses(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = EtcdServer("--quota-backend-bytes=8000000", fsync=False).start()
     try:
         async with (
             rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,))) as own,
             own.worker(worker_ready=100, lease_ttl=60.0) as worker,
         ):
-            session = worker.membership.session
-            worker.membership.session = None  # nothing is claimed yet
-            with pytest.raises(OutOfSpace):
+            with monkeypatch.context() as patched, pytest.raises(OutOfSpace):
+                patched.setattr(Identity, "trusted", False)  # nothing is claimed yet
                 for n in range(1000):
                     await own.send("ann@example.org", body="x" * (20_000 if n < 250 else 300_000))
             before = worker.store.batcher.txns
-            worker.membership.session = session
             await asyncio.sleep(2)
             assert worker.store.batcher.txns - before < 2500, (
                 "an attempt each 50 ms and more, not thousands a second"

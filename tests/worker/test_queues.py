@@ -29,8 +29,7 @@ async def test_two_queues_of_two_workers_that_finish_at_the_same_moment_both_cou
     """Both workers take jobs of the whole range here, so that they meet in one record."""
     async with two_queues.worker() as one, two_queues.worker() as two:
         for worker in (one, two):
-            worker.membership._live = {worker.membership.worker_id}
-            worker.membership._recompute()
+            worker.membership._workers_changed({worker.membership.worker_id}, [])
         ids = await asyncio.gather(
             *(two_queues.send("x@a.example", "y@b.example") for _ in range(100))
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from babygun.email.lifecycle import QueueResult, RecipientResult
-from babygun.etcd import Session
 from babygun.intake.ids import new_email_id
 from babygun.store.emails.claims import Claim, claim
 from babygun.store.emails.finish import Held
@@ -16,9 +15,7 @@ HARD = RecipientResult("fail", "bad_mailbox", 550)
 
 
 async def lease(rig: Rig) -> int:
-    session = Session(rig.store.client, 60)
-    await session.start()
-    return session.lease_id
+    return await rig.store.client.grant(60)
 
 
 async def claimed(

@@ -1,7 +1,8 @@
-"""A lease kept alive, and how long it can be trusted. Whoever works under a lease stops when it can no longer be trusted.
+"""A lease that is kept alive, and how long it can be trusted.
 
-etcd counts a lease's time from the moment it handles a renewal, which is after we sent it: so our own deadline counts from the
-sending, on the monotonic clock, less a margin for work that is past its last check. A session ends once, and is never revived.
+Work under a lease stops when the lease can't be trusted any more. etcd counts a lease's time from
+the moment when it handles a renewal, which is after we sent it. So our own deadline counts from the
+sending, on the monotonic clock, less a margin for work that is past its last check.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import time
 from babygun.errors import EtcdError, LeaseNotFound
 from babygun.etcd.client import EtcdClient
 
-_RETRY = 0.1  # s, between attempts to renew after a failed one
+_RETRY = 0.1  # s, until a renewal that failed is tried again
 
 
-class Session:
-    """One lease of ``ttl`` seconds.
+class Lease:
+    """One lease of ``ttl`` seconds. It ends once, and is never revived.
 
-    ``trusted_until``: on time.monotonic(); until then etcd can't have let the lease expire, with ``margin`` seconds to spare.
-    ``lost``: set when the lease is known to be gone, or has not been renewed for its whole life.
+    ``trusted_until``: on time.monotonic(). Until then etcd can't have let the lease expire, with
+    ``margin`` seconds to spare. ``lost``: set when the lease is known to be gone, or has not been
+    renewed for its whole life.
     """
 
     def __init__(self, client: EtcdClient, ttl: int) -> None:
@@ -37,7 +39,7 @@ class Session:
         return time.monotonic() < self.trusted_until and not self.lost.is_set()
 
     async def start(self) -> None:
-        """Grants the lease; errors as of :meth:`EtcdClient.grant`."""
+        """Grant the lease; errors as of :meth:`EtcdClient.grant`."""
         sent = time.monotonic()
         self.lease_id, ttl = await self._client.grant_lease(self._ttl)
         self._renewed(sent, ttl)
@@ -50,7 +52,7 @@ class Session:
         return self.trusted_until + self.margin
 
     async def run(self) -> None:
-        """Keeps the lease alive until it is lost or the session is closed; then returns."""
+        """Keep the lease alive until it is lost or closed."""
         pause = self._ttl / 3
         while not await self._closed_within(pause):
             sent = time.monotonic()
@@ -71,7 +73,7 @@ class Session:
                 pause = self._ttl / 3
 
     async def _closed_within(self, seconds: float) -> bool:
-        """Waits for close(), at most this long and never past the lease's life."""
+        """Wait for close(), at most this long and never past the lease's life."""
         if self._closed.is_set():
             return True
         try:
@@ -82,7 +84,7 @@ class Session:
         return True
 
     async def close(self, revoke: bool = True) -> None:
-        """Ends the session; ``revoke``: the lease and its keys go at once, best effort, instead of when its time is over."""
+        """End the lease. ``revoke``: it and its keys go at once, if etcd answers."""
         self._closed.set()
         self.trusted_until = 0.0
         if revoke and self.lease_id and not self.lost.is_set():

@@ -1,0 +1,137 @@
+"""A process's record in etcd: written at each check-in, on a lease, so it goes with the process.
+
+A process has an id for as long as its lease lives. When the lease is lost, because etcd or the
+process stood still for too long, the process checks in under a new id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Literal
+
+from babygun import __version__
+from babygun.errors import EtcdError
+from babygun.etcd import EtcdClient, Lease
+from babygun.runtime.clock import utc_now
+from babygun.runtime.identifiers import new_process_id
+from babygun.runtime.logs import get_logger
+from babygun.store import codec
+from babygun.store.records import ApiProcess, Worker
+from babygun.store.store import Store
+
+log = get_logger("store")
+
+_TRY_AGAIN = 0.5  # s, until a lease that etcd did not grant is asked for again
+_AT_STOP = 1.0  # s, for the last check-in: a stop does not wait for an etcd that is away
+
+
+class Identity(Lease):
+    """One id of a process, and the lease that it lives as long as."""
+
+    def __init__(self, client: EtcdClient, ttl: int, process_id: str) -> None:
+        super().__init__(client, ttl)
+        self.process_id = process_id
+
+
+class CheckIn:
+    """Checks a process in. Run :meth:`run` as a task, and :meth:`leave` when that has ended.
+
+    ``record`` makes the record: it gets the fields that all processes have, and adds its own.
+    ``identity``: the present one, None before the first. ``checkins``: so far under it.
+    ``checked_in``: set while the record is in etcd, as far as is known.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        kind: Literal["worker", "api"],
+        record: Callable[[dict[str, Any]], Worker | ApiProcess],
+    ) -> None:
+        self._store, self._kind, self._record = store, kind, record
+        self._prefix = store.keys.workers if kind == "worker" else store.keys.apis
+        self._hostname, self._started_at = socket.gethostname(), utc_now()
+        self._soon = asyncio.Event()
+        self.identity: Identity | None = None
+        self.checkins = 0
+        self.checked_in = asyncio.Event()
+
+    @property
+    def process_id(self) -> str:
+        """The present id; empty before the first."""
+        return self.identity.process_id if self.identity is not None else ""
+
+    async def run(self) -> None:
+        """Check in every third of the lease, under a new id whenever the lease is lost."""
+        while True:
+            identity = Identity(
+                self._store.client,
+                int(self._store.settings.lease_ttl),
+                new_process_id(self._hostname, self._kind),
+            )
+            try:
+                await identity.start()
+            except EtcdError as error:
+                log.warning("not checked in", kind=self._kind, error=str(error))
+                await asyncio.sleep(_TRY_AGAIN)
+                continue
+            again, self.identity = self.identity is not None, identity
+            log.info("checked in", process=identity.process_id, again=again)
+            keeping_alive = asyncio.create_task(identity.run(), name="lease")
+            try:
+                await self._repeat(identity)
+            finally:
+                self.checked_in.clear()
+                keeping_alive.cancel()
+                await asyncio.gather(keeping_alive, return_exceptions=True)
+            log.warning("lease lost", process=identity.process_id)
+
+    def check_in_soon(self) -> None:
+        """Check in now: the record has changed."""
+        self._soon.set()
+
+    async def leave(self) -> None:
+        """Check in for the last time, and give the lease back: the others need not wait for it."""
+        if self.identity is not None and self.identity.trusted:
+            with suppress(EtcdError, TimeoutError):
+                async with asyncio.timeout(_AT_STOP):
+                    await self._check_in(self.identity)
+                    await self.identity.close()
+
+    async def _repeat(self, identity: Identity) -> None:
+        self.checkins = 0
+        while not identity.lost.is_set():
+            self._soon.clear()
+            self.checkins += 1
+            try:
+                await self._check_in(identity)
+                self.checked_in.set()
+            except EtcdError as error:
+                log.warning("check-in failed", process=identity.process_id, error=str(error))
+            await _first_of(identity.lost, self._soon, within=self._store.settings.lease_ttl / 3)
+
+    async def _check_in(self, identity: Identity) -> None:
+        common = {
+            "id": identity.process_id,
+            "pid": os.getpid(),
+            "hostname": self._hostname,
+            "started_at": self._started_at,
+            "last_checkin": utc_now(),
+            "version": __version__,
+        }
+        record = codec.encode_state(self._record(common))
+        key = self._prefix + identity.process_id.encode()
+        await self._store.client.put(key, record, identity.lease_id)
+
+
+async def _first_of(*events: asyncio.Event, within: float) -> None:
+    """Wait for one of the events, at most ``within`` seconds."""
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
