@@ -1,4 +1,4 @@
-"""The command line, ``babygun``: one verb a command. ``babygun --help`` lists them."""
+"""The command line, ``babygun``: one module a command. ``babygun --help`` lists them."""
 
 from babygun.cli.main import main
 

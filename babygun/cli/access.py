@@ -1,4 +1,4 @@
-"""``babygun access``: etcd's users and roles for Babygun's processes, and its authentication switched on. Needs etcd's root."""
+"""``babygun access``: makes etcd's users and roles, and enables authentication, as etcd's root."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-enable",
         action="store_true",
-        help="make users and roles only; authentication stays as it is",
+        help="only make users and roles; leave authentication as it is",
     )
 
 
@@ -38,7 +38,7 @@ async def _run(*, enable: bool) -> int:
             print(line, flush=True)
         if enable and await access.enable(store.client):
             changed = True
-            print("authentication: switched on")
+            print("authentication: enabled")
     if not changed:
         print("users, roles and permissions are as they should be")
     return 0

@@ -1,4 +1,4 @@
-"""``babygun api``."""
+"""``babygun api``: runs the API and the page, in one process or several."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from babygun.runtime.listening import reserved, url_of
 from babygun.runtime.processes import Member, Supervisor
 from babygun.runtime.settings import Settings
 
-_TO_END = 5.0  # seconds beyond the drain time
+_EXTRA = 5.0  # seconds after the drain timeout until a process is killed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", help="address to listen on (BABYGUN_API_HOST)")
+    parser.add_argument("--host", help="address to listen on (default: BABYGUN_API_HOST)")
     parser.add_argument(
-        "--port", type=int, help="port to listen on, 0 for any free one (BABYGUN_API_PORT)"
+        "--port", type=int, help="port to listen on, 0 for any free one (default: BABYGUN_API_PORT)"
     )
     parser.add_argument(
         "--processes",
         type=int,
         metavar="N",
-        help="processes that share the port, 0 for one for each core (BABYGUN_PROCESSES)",
+        help="processes that share the port, 0: one per core (default: BABYGUN_PROCESSES)",
     )
 
 
@@ -80,7 +80,7 @@ def _supervise(loaded: Settings) -> int:
         return Supervisor(
             loaded.process_count,
             one,
-            grace=loaded.drain_timeout + _TO_END,
+            grace=loaded.drain_timeout + _EXTRA,
             second_signal_kills=True,
             all_up=all_up,
         ).run()

@@ -1,10 +1,10 @@
-"""``babygun send --batch FILE``: many e-mails, up to a thousand in one call."""
+"""``babygun send --batch FILE``: sends many e-mails, up to a thousand in one call."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,20 +13,21 @@ from babygun.cli.remote import Remote, call_api
 from babygun.errors import SettingsError
 
 _AT_ONCE = 1000  # e-mails that the API takes in one call
-_BYTES = 16 << 20  # of one call, below the API's max_request; a larger e-mail goes alone
+_BYTES = 16 << 20  # of one call, less than the API's max_request; a larger e-mail goes alone
 
 
 class Entry(NamedTuple):
-    """An e-mail as it stands in the file, and what to call its place there."""
+    """An e-mail of the file. ``place`` is for messages: ``line 3`` or ``e-mail 3``."""
 
     place: str
     json: bytes
 
 
 def send_file(path: str, idempotency_key: str | None) -> int:
-    """Sends the e-mails of a file (``-``: standard input), each on its own. Prints the ids, and to standard error what was not taken; returns 1 if there was such a one.
+    """Sends each e-mail of a file (``-``: standard input).
 
-    Raises SettingsError, before anything is sent, where the file is neither a JSON list nor JSON lines.
+    Prints the ids, and to standard error why e-mails were refused; returns 1 if some were.
+    Raises SettingsError, before anything is sent, if the file holds no JSON list or JSON lines.
     """
     entries = _read(path)
 
@@ -43,21 +44,19 @@ def send_file(path: str, idempotency_key: str | None) -> int:
                     print(result["id"])
                 else:
                     status = 1
-                    print(f"{entry.place}: {_why(result['problem'])}", file=sys.stderr)
+                    print(f"{entry.place}: {_reasons(result['problem'])}", file=sys.stderr)
             sys.stdout.flush()
         return status
 
     return call_api(work)
 
 
-def _why(problem: dict[str, Any]) -> str:
-    found = problem.get("errors") or [problem]
-    return " ".join(
-        f"{error['detail']} ({field})"
-        if (field := error["field"].partition("].")[2])
-        else error["detail"]
-        for error in found
-    )
+def _reasons(problem: dict[str, Any]) -> str:
+    sentences = []
+    for error in problem.get("errors") or [problem]:
+        field = error["field"].partition("].")[2]  # without the place in the call
+        sentences.append(f"{error['detail']} ({field})" if field else error["detail"])
+    return " ".join(sentences)
 
 
 def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
@@ -79,21 +78,21 @@ def _read(path: str) -> list[Entry]:
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{name} is not in UTF-8 (byte {error.start})") from None
+        raise SettingsError(f"{name} is not UTF-8 (at byte {error.start})") from None
+    places: Iterable[tuple[str, Any]]
     if text.lstrip().startswith("["):
-        entries = [
-            Entry(f"e-mail {number}", json.dumps(email).encode())
-            for number, email in enumerate(_parsed(text, name), 1)
-        ]
+        emails = enumerate(_parsed(text, name), 1)
+        places = ((f"e-mail {number}", email) for number, email in emails)
     else:
-        lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
-        entries = [
-            Entry(f"line {number}", json.dumps(_parsed(line, f"{name}, line {number}")).encode())
+        lines = enumerate(text.split("\n"), 1)
+        places = (
+            (f"line {number}", _parsed(line, f"{name}, line {number}"))
             for number, line in lines
-            if line
-        ]
+            if line.strip()
+        )
+    entries = [Entry(place, json.dumps(email).encode()) for place, email in places]
     if not entries:
-        raise SettingsError(f"{name} has no e-mail in it")
+        raise SettingsError(f"{name} holds no e-mail")
     return entries
 
 

@@ -1,11 +1,14 @@
-"""``babygun client create|list|delete``: for operators; speaks to etcd itself, since it makes the first credentials."""
+"""``babygun client create|list|delete``: API clients, for operators.
+
+It uses etcd and not the API, since it makes the first credentials.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 
-from babygun.cli.local import load_settings, nothing_runs
+from babygun.cli.local import hint_to_start_etcd, load_settings
 from babygun.cli.output import table
 from babygun.errors import BabygunError, EtcdUnavailable, NotFound, SettingsError
 from babygun.runtime.settings import Settings
@@ -17,24 +20,24 @@ from babygun.store.records import SCOPES, Client
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
     create = actions.add_parser(
-        "create", help="make a client; prints its id and secret, the secret only this once"
+        "create", help="create a client; prints its id and secret, which can't be printed again"
     )
-    create.add_argument("name", help="what it is for, e.g. the application's name")
+    create.add_argument("name", help="for people, e.g. the application's name")
     create.add_argument("--id", help="its id (default: a random one)")
     create.add_argument(
         "--scope",
         action="append",
         choices=SCOPES,
-        help="what it may do; repeat for several (default: emails:send and emails:read)",
+        help="a right; repeat for several (default: emails:send and emails:read)",
     )
     create.add_argument(
         "--rate",
         type=float,
-        help="e-mails a second that each API process lets through (default: no limit)",
+        help="e-mails per second that each API process accepts (default: no limit)",
     )
     actions.add_parser("list", help="list the clients")
     delete = actions.add_parser(
-        "delete", help="take a client away; its tokens are refused at once, its e-mails stay"
+        "delete", help="delete a client; its tokens end at once, its e-mails stay"
     )
     delete.add_argument("id")
 
@@ -44,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         return asyncio.run(_run(arguments, loaded))
     except EtcdUnavailable as error:
-        hint = nothing_runs()
+        hint = hint_to_start_etcd()
         raise BabygunError(f"{error}; {hint}" if hint else str(error)) from None
 
 
@@ -70,18 +73,16 @@ async def _run(arguments: argparse.Namespace, loaded: Settings) -> int:
 
 
 def _table(clients: list[Client]) -> str:
+    if not clients:
+        return "no clients yet: babygun client create NAME"
     rows = [
         (
-            c.id,
-            c.name,
-            ",".join(c.scopes),
-            f"{c.rate:g}/s" if c.rate else "-",
-            f"{c.created_at:%Y-%m-%d %H:%M}",
+            client.id,
+            client.name,
+            ",".join(client.scopes),
+            f"{client.rate:g}/s" if client.rate else "-",
+            f"{client.created_at:%Y-%m-%d %H:%M}",
         )
-        for c in clients
+        for client in clients
     ]
-    return (
-        table(("ID", "NAME", "SCOPES", "RATE", "CREATED"), rows)
-        if rows
-        else "no clients yet: babygun client create NAME"
-    )
+    return table(("ID", "NAME", "SCOPES", "RATE", "CREATED"), rows)

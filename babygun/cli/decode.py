@@ -1,13 +1,18 @@
-"""``babygun decode``: what etcdctl printed, readable. Jobs and contents are msgpack; states are JSON as they are.
+"""``babygun decode``: turns what ``etcdctl get`` printed into JSON.
+
+Jobs and contents are msgpack in etcd, all other values are JSON already.
 
 etcdctl get --prefix /babygun/jobs/ | babygun decode
-etcdctl get --prefix -w json /babygun/contents/<id>/ | babygun decode      (contents of several chunks need -w json)
+etcdctl get --prefix -w json /babygun/contents/<id>/ | babygun decode
+
+A content of several chunks needs ``-w json``.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -32,12 +37,15 @@ def run(arguments: argparse.Namespace) -> int:
         found = True
         print(as_json({"key": key, "value": value} if key else value))
     if not found:
-        raise BabygunError("there is nothing to decode: is the key right?")
+        raise BabygunError("nothing to decode: is the key right?")
     return 0
 
 
 def decode(data: bytes) -> Iterator[tuple[str, Any]]:
-    """Keys (empty where only values were printed) and their values as plain data. Raises BabygunError."""
+    """Pairs of a key and its value. The key is empty if only values were printed.
+
+    Raises BabygunError.
+    """
     try:
         document = json.loads(data)
     except ValueError:
@@ -50,24 +58,22 @@ def decode(data: bytes) -> Iterator[tuple[str, Any]]:
 
 
 def _decode_json(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """``-w json``: keys and values in base64. The chunks of one content are put together."""
-    content: list[bytes] = []
-    kvs = document.get("kvs", [])
-    for index, kv in enumerate(kvs):
-        key, value = base64.b64decode(kv["key"]).decode(), base64.b64decode(kv.get("value", ""))
-        if "/contents/" in key:
-            content.append(value)
-            following = (
-                base64.b64decode(kvs[index + 1]["key"]).decode() if index + 1 < len(kvs) else ""
-            )
-            if following.rpartition("/")[0] == key.rpartition("/")[0]:
-                continue
-            key, value, content = key.rpartition("/")[0], b"".join(content), []
-        yield key, _value(value)[0]
+    """Output of ``-w json``: keys and values in base64. Joins the chunks of a content."""
+
+    def name(kv: dict[str, Any]) -> str:
+        key = base64.b64decode(kv["key"]).decode()
+        return key.rpartition("/")[0] if "/contents/" in key else key  # without the chunk's number
+
+    for key, kvs in itertools.groupby(document.get("kvs", []), name):
+        chunks = [base64.b64decode(kv.get("value", "")) for kv in kvs]
+        yield key, _value(b"".join(chunks))[0]
 
 
 def _decode_plain(data: bytes) -> Iterator[tuple[str, Any]]:
-    """A key's line, then its value and a line break; or values alone (``--print-value-only``)."""
+    """Plain output: a line with the key, then the value and a line break.
+
+    With ``--print-value-only`` the lines with keys are missing.
+    """
     while data:
         key = ""
         if data.startswith(b"/"):
@@ -86,7 +92,7 @@ def _decode_plain(data: bytes) -> Iterator[tuple[str, Any]]:
 
 
 def _value(data: bytes) -> tuple[Any, int]:
-    """The value that ``data`` begins with, and its length."""
+    """The value at the start of ``data``, and its length."""
     if data[:1] in (b"\n", b""):
         return None, 0
     if data[:1] == b"{":
@@ -94,10 +100,8 @@ def _value(data: bytes) -> tuple[Any, int]:
         try:
             return json.loads(line), len(line)
         except ValueError as error:
-            raise BabygunError(f"a value that looks like JSON isn't: {error}") from None
+            raise BabygunError(f"a value begins like JSON but is not valid: {error}") from None
     try:
         return codec.decode_first(data)
     except ValueError as error:
-        raise BabygunError(
-            f"{error}. A content of several chunks, or any doubt: use etcdctl get -w json"
-        ) from None
+        raise BabygunError(f"{error}. If in doubt, use etcdctl get -w json") from None

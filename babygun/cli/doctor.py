@@ -1,17 +1,17 @@
-"""``babygun doctor``: looks at everything that a working installation needs, and says what is wrong with it."""
+"""``babygun doctor``: checks what a working installation needs, and says what is wrong."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Literal, NamedTuple, get_args
 
-from babygun.cli.local import load_settings, nothing_runs
+from babygun.cli.local import hint_to_start_etcd, load_settings
 from babygun.cli.output import count_of
 from babygun.errors import BabygunError, EtcdError, PermissionDenied, SettingsError
-from babygun.etcd import clock_ahead, explain
+from babygun.etcd import Status, clock_ahead, explain
 from babygun.pki import certificates
 from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
@@ -27,12 +27,16 @@ from babygun.store.emails.depth import Depths
 from babygun.store.emails.reading import list_workers
 from babygun.store.keys import range_end
 
+_NEARLY_FULL, _FULL = 0.7, 0.95  # parts of etcd's quota: worth a warning, and wrong
+_OVERDUE = 60.0  # seconds that a waiting job may be late
+_LABELS = {"ok": "ok  ", "warn": "WARN", "bad": "BAD "}
+
 
 class Finding(NamedTuple):
-    """``bad`` fails the check; ``warn`` is worth a look."""
+    """``bad``: the installation doesn't work. ``warn``: an operator should know."""
 
     level: Literal["ok", "warn", "bad"]
-    what: str
+    sentence: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,19 +44,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--role",
         choices=get_args(Role),
-        help="check that the etcd user has the rights of this role",
+        help="also check that the etcd user has the rights of this role",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """1 if a finding is bad."""
     return asyncio.run(_run(load_settings(), relays=not arguments.no_relay, role=arguments.role))
 
 
 async def _run(loaded: Settings, *, relays: bool, role: Role | None) -> int:
     bad = False
-    marks = {"ok": "ok  ", "warn": "WARN", "bad": "BAD "}
     async for finding in examine(loaded, relays=relays, role=role):
-        print(f"{marks[finding.level]}  {finding.what}", flush=True)
+        print(f"{_LABELS[finding.level]}  {finding.sentence}", flush=True)
         bad = bad or finding.level == "bad"
     return 1 if bad else 0
 
@@ -60,22 +64,21 @@ async def _run(loaded: Settings, *, relays: bool, role: Role | None) -> int:
 async def examine(
     loaded: Settings, *, relays: bool = True, role: Role | None = None
 ) -> AsyncIterator[Finding]:
-    """The findings, one after the other."""
+    """The findings, one after the other as they are made."""
     for finding in _certificates(loaded):
         yield finding
-    if not certificates.check(loaded, certificates.ETCD).faults:
+    if not certificates.check(loaded, certificates.ETCD).errors:
         async with Store(loaded) as store:
             reachable = False
-            async for finding in _etcd(store):
+            async for finding in _members(store):
                 reachable = reachable or finding.level != "bad"
                 yield finding
-            if not reachable and (hint := nothing_runs()):
-                yield Finding("warn", hint)
             if reachable:
-                async for finding in _state(store):
-                    yield finding
-                async for finding in _agreement(store, role):
-                    yield finding
+                for checks in (_state(store), _agreement(store, role)):
+                    async for finding in _or_error(checks):
+                        yield finding
+            elif hint := hint_to_start_etcd():
+                yield Finding("warn", hint)
         for endpoint in loaded.etcd_endpoints:
             yield await _clock(loaded, endpoint)
     if relays:
@@ -83,130 +86,49 @@ async def examine(
             yield finding
 
 
-def _certificates(loaded: Settings) -> list[Finding]:
-    verdict = certificates.check(loaded, certificates.API)
-    found = [
-        *(Finding("bad", sentence) for sentence in verdict.faults),
-        *(Finding("warn", sentence) for sentence in verdict.warnings),
-    ]
-    named = {finding.what.partition(":")[0] for finding in found}
-    return found + [
-        Finding("ok", f"{use}: good until {end:%Y-%m-%d}")
-        for use, end in certificates.expiries(loaded, certificates.API).items()
-        if use not in named
-    ]
+def _certificates(loaded: Settings) -> Iterator[Finding]:
+    problems = certificates.check(loaded, certificates.API)
+    for sentence in problems.errors:
+        yield Finding("bad", sentence)
+    for sentence in problems.warnings:
+        yield Finding("warn", sentence)
+    named = {sentence.partition(":")[0] for sentence in problems.errors + problems.warnings}
+    for use, end in certificates.expiries(loaded, certificates.API).items():
+        if use not in named:
+            yield Finding("ok", f"{use}: good until {end:%Y-%m-%d}")
 
 
-async def _etcd(store: Store) -> AsyncIterator[Finding]:
+# --- etcd's members ---
+
+
+async def _members(store: Store) -> AsyncIterator[Finding]:
     for endpoint, status in (await store.client.statuses()).items():
         if isinstance(status, PermissionDenied):
             yield Finding("bad", explain_denied(store.settings, status))
-            continue
-        if isinstance(status, EtcdError):
-            yield Finding(
-                "bad",
-                await explain(store.settings, endpoint)
-                or f"etcd at {endpoint} does not answer: {status}",
-            )
-            continue
-        for wrong in (against := version_findings(status.version)):
-            yield Finding(
-                "bad" if wrong.reason else "warn", f"etcd at {endpoint}: {wrong.sentence}"
-            )
-        if not against:
-            yield Finding("ok", f"etcd at {endpoint} is {status.version}")
-        if not status.leader:
-            yield Finding("bad", f"etcd at {endpoint} has no leader")
-        for error in status.errors:
-            yield Finding("bad", f"etcd at {endpoint} reports: {error}")
-        quota = status.quota or store.settings.etcd_quota
-        full = status.db_size / quota
-        words = f"etcd at {endpoint} uses {status.db_size / 2**20:.1f} MiB ({status.db_size_in_use / 2**20:.1f} MiB of it in use), {full:.1%} of its quota"
-        yield Finding("ok" if full < 0.7 else "warn" if full < 0.95 else "bad", words)
+        elif isinstance(status, EtcdError):
+            explanation = await explain(store.settings, endpoint)
+            yield Finding("bad", explanation or f"etcd at {endpoint} does not answer: {status}")
+        else:
+            for finding in _member(store, f"etcd at {endpoint}", status):
+                yield finding
 
 
-async def _state(store: Store) -> AsyncIterator[Finding]:
-    try:
-        for alarm in await store.client.alarms():
-            yield Finding(
-                "bad", f"etcd has raised its {alarm} alarm: see etcd/schema.md, 'When etcd is full'"
-            )
-        async for finding in _api_clients(store):
-            yield finding
-        keys = store.keys
-        workers = await list_workers(store)
-        yield Finding(
-            "ok" if workers else "bad",
-            count_of(len(workers), "live worker")
-            + ("" if workers else ": nothing is delivered until one runs"),
-        )
-        for sentence in peers.wrong_clocks(workers, utc_now(), store.settings.lease_ttl).values():
-            yield Finding("bad", sentence)
-        for sentence in peers.other_routing(
-            store.settings.prefix, load_routes(store.settings), workers
-        ).values():
-            yield Finding("warn", sentence)
-        if workers:
-            depth = await Depths(store).read(time.monotonic() + store.settings.etcd_timeout)
-            for sentence in peers.unsent_queues(depth, workers).values():
-                yield Finding("bad", sentence)
-        ready = await store.client.range(keys.jobs, range_end(keys.jobs), limit=1, keys_only=True)
-        waiting = await store.client.range(
-            keys.waiting, range_end(keys.waiting), limit=1, keys_only=True
-        )
-        yield Finding(
-            "ok", f"{count_of(ready.count, 'job')} ready or being sent, {waiting.count} waiting"
-        )
-        overdue = (
-            (utc_now() - keys.parse_not_before(waiting.kvs[0].key)[0]).total_seconds()
-            if waiting.kvs
-            else 0
-        )
-        if overdue > 60:
-            yield Finding(
-                "bad",
-                f"a job is overdue by {overdue:.0f} s: do the workers run, and is their clock right?",
-            )
-    except EtcdError as error:
-        yield Finding("bad", f"etcd refused to be read: {error}")
-
-
-async def _api_clients(store: Store) -> AsyncIterator[Finding]:
-    keys = store.keys
-    try:
-        signing = await store.client.range(
-            keys.signing_keys, range_end(keys.signing_keys), keys_only=True
-        )
-        yield Finding(
-            "ok" if signing.kvs else "warn",
-            count_of(len(signing.kvs), "token signing key")
-            + ("" if signing.kvs else ": the API makes one when it starts"),
-        )
-        clients = await store.client.range(keys.clients, range_end(keys.clients), keys_only=True)
-        yield Finding(
-            "ok" if clients.kvs else "warn",
-            count_of(len(clients.kvs), "API client")
-            + ("" if clients.kvs else ": babygun client create NAME"),
-        )
-    except PermissionDenied:  # an inspector's user
-        yield Finding("ok", "token signing keys and API clients are not for this etcd user to see")
-
-
-async def _agreement(store: Store, role: Role | None) -> AsyncIterator[Finding]:
-    """Whether a process with these settings may work under this prefix."""
-    try:
-        if role:
-            lacking = await missing_rights(store, role)
-            for sentence in lacking:
-                yield Finding("bad", sentence)
-            if not lacking:
-                yield Finding("ok", f"the etcd user has the rights of the role {role}")
-        if warning := await cluster.belongs(store):
-            yield Finding("warn", warning)
-    except SettingsError as error:
-        yield Finding("bad", str(error))
-    except EtcdError as error:
-        yield Finding("bad", f"etcd refused to be read: {error}")
+def _member(store: Store, member: str, status: Status) -> Iterator[Finding]:
+    against = version_findings(status.version)
+    for wrong in against:
+        yield Finding("bad" if wrong.reason else "warn", f"{member}: {wrong.sentence}")
+    if not against:
+        yield Finding("ok", f"{member} is {status.version}")
+    if not status.leader:
+        yield Finding("bad", f"{member} has no leader")
+    for error in status.errors:
+        yield Finding("bad", f"{member} reports: {error}")
+    full = status.db_size / (status.quota or store.settings.etcd_quota)
+    yield Finding(
+        "ok" if full < _NEARLY_FULL else "warn" if full < _FULL else "bad",
+        f"{member} uses {status.db_size / 2**20:.1f} MiB"
+        f" ({status.db_size_in_use / 2**20:.1f} MiB of it in use), {full:.1%} of its quota",
+    )
 
 
 async def _clock(loaded: Settings, endpoint: str) -> Finding:
@@ -221,18 +143,103 @@ async def _clock(loaded: Settings, endpoint: str) -> Finding:
     )
 
 
+# --- what etcd holds ---
+
+
+async def _or_error(checks: AsyncIterator[Finding]) -> AsyncIterator[Finding]:
+    """An error ends the checks, as the last finding."""
+    try:
+        async for finding in checks:
+            yield finding
+    except SettingsError as error:
+        yield Finding("bad", str(error))
+    except EtcdError as error:
+        yield Finding("bad", f"etcd can't be read: {error}")
+
+
+async def _state(store: Store) -> AsyncIterator[Finding]:
+    for alarm in await store.client.alarms():
+        yield Finding(
+            "bad", f"etcd has raised its {alarm} alarm: see etcd/schema.md, 'When etcd is full'"
+        )
+    for checks in (_api_clients(store), _workers(store), _jobs(store)):
+        async for finding in checks:
+            yield finding
+
+
+async def _api_clients(store: Store) -> AsyncIterator[Finding]:
+    parts = (
+        (store.keys.signing_keys, "token signing key", "the API makes one when it starts"),
+        (store.keys.clients, "API client", "babygun client create NAME"),
+    )
+    try:
+        for prefix, noun, if_none in parts:
+            found = (await store.client.range(prefix, range_end(prefix), keys_only=True)).count
+            sentence = count_of(found, noun)
+            yield Finding("ok", sentence) if found else Finding("warn", f"{sentence}: {if_none}")
+    except PermissionDenied:  # the inspector's user
+        yield Finding("ok", "this etcd user may not see token signing keys and API clients")
+
+
+async def _workers(store: Store) -> AsyncIterator[Finding]:
+    settings = store.settings
+    workers = await list_workers(store)
+    if not workers:
+        yield Finding("bad", "0 live workers: nothing is delivered until one runs")
+        return
+    yield Finding("ok", count_of(len(workers), "live worker"))
+    for sentence in peers.wrong_clocks(workers, utc_now(), settings.lease_ttl).values():
+        yield Finding("bad", sentence)
+    for sentence in peers.other_routing(settings.prefix, load_routes(settings), workers).values():
+        yield Finding("warn", sentence)
+    depth = await Depths(store).read(time.monotonic() + settings.etcd_timeout)
+    for sentence in peers.unsent_queues(depth, workers).values():
+        yield Finding("bad", sentence)
+
+
+async def _jobs(store: Store) -> AsyncIterator[Finding]:
+    keys = store.keys
+    jobs, waiting = [
+        await store.client.range(prefix, range_end(prefix), limit=1, keys_only=True)
+        for prefix in (keys.jobs, keys.waiting)
+    ]
+    yield Finding(
+        "ok", f"{count_of(jobs.count, 'job')} ready or being sent, {waiting.count} waiting"
+    )
+    if waiting.kvs:
+        due, _ = keys.parse_not_before(waiting.kvs[0].key)
+        overdue = (utc_now() - due).total_seconds()
+        if overdue > _OVERDUE:
+            yield Finding(
+                "bad", f"a job is {overdue:.0f} s overdue: do workers run, and are clocks right?"
+            )
+
+
+async def _agreement(store: Store, role: Role | None) -> AsyncIterator[Finding]:
+    """Whether a process with these settings may work under this prefix."""
+    if role:
+        lacking = await missing_rights(store, role)
+        for sentence in lacking:
+            yield Finding("bad", sentence)
+        if not lacking:
+            yield Finding("ok", f"the etcd user has the rights of the role {role}")
+    if warning := await cluster.belongs(store):
+        yield Finding("warn", warning)
+
+
+# --- relays ---
+
+
 async def _relays(loaded: Settings) -> AsyncIterator[Finding]:
-    routes = load_routes(loaded)
-    if not routes.destinations:
+    relays = load_routes(loaded).destinations.values()
+    if not relays:
         yield Finding("bad", "no relay is set: BABYGUN_RELAY_URL=smtp://host:port")
-    for relay in routes.destinations.values():
+    for relay in relays:
+        name = f"relay {relay.name} at {relay.address}"
         try:
             offered = await check_destination(
                 relay, hostname=loaded.smtp_hostname, timeout=loaded.smtp_connect_timeout
             )
-            yield Finding(
-                "ok",
-                f"relay {relay.name} at {relay.address} takes connections ({offered})",
-            )
+            yield Finding("ok", f"{name} accepts connections ({offered})")
         except BabygunError as error:
-            yield Finding("bad", f"relay {relay.name} at {relay.address}: {error}")
+            yield Finding("bad", f"{name}: {error}")

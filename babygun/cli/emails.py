@@ -7,145 +7,96 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from babygun.cli.output import as_json, table
+from babygun.cli.output import as_json, status_line, table
 from babygun.cli.remote import Remote, call_api
 
 _AT_ONCE = 1000  # e-mails that the API changes in one call
-_WAIT = "30s"  # for a change, in one call
 _FILTERS = ("status", "tag", "recipient", "after", "before")
-_MOST_PAGES = 20  # of a filtered listing, each of which looks at up to 1,000 e-mails
+_STATUSES = ("incomplete", "waiting", "sending", "complete", "failed", "cancelled")
+_MOST_PAGES = 20  # that one listing reads; with a filter, a page comes of up to 1,000 e-mails
+_SHOWN = (
+    "id",
+    "status",
+    "status_reason",
+    "sender",
+    "subject",
+    "created_at",
+    "updated_at",
+    "not_before",
+    "tries",
+    "worker_id",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-    listing = actions.add_parser("list", help="the newest e-mails")
-    listing.add_argument("--limit", type=int, default=20)
-    listing.add_argument(
-        "--status", choices=("incomplete", "waiting", "sending", "complete", "failed", "cancelled")
-    )
+    listing = actions.add_parser("list", help="list the newest e-mails")
+    listing.add_argument("--limit", type=int, default=20, help="at most so many (default: 20)")
+    listing.add_argument("--status", choices=_STATUSES)
     listing.add_argument("--tag")
-    listing.add_argument("--recipient", metavar="ADDRESS", help="or @ and a domain")
+    listing.add_argument("--recipient", metavar="ADDRESS", help="an address, or @ and a domain")
     listing.add_argument(
         "--after", metavar="TIME", help="accepted at this time or later, e.g. 2030-01-31T08:00:00Z"
     )
     listing.add_argument("--before", metavar="TIME", help="accepted before this time")
-    listing.add_argument("--cursor", help="where the last page ended")
-    listing.add_argument("--json", action="store_true")
-    show = actions.add_parser("show", help="one e-mail, its recipients and its log")
+    listing.add_argument("--cursor", help="go on where another list ended")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    show = actions.add_parser("show", help="show one e-mail, its recipients and its log")
     show.add_argument("id")
-    show.add_argument("--json", action="store_true")
-    show.add_argument("--wait", action="store_true", help="wait until it is over")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    show.add_argument("--wait", action="store_true", help="wait until its status is final")
     for name, help in (
-        ("cancel", "stop what is not being sent yet"),
-        ("retry", "try the recipients again that they did not reach"),
+        ("cancel", "cancel what is not being sent yet"),
+        ("retry", "try again to reach the recipients that were not reached"),
     ):
-        actions.add_parser(name, help=help).add_argument(
-            "id", nargs="+", help="one or several e-mails"
-        )
+        action = actions.add_parser(name, help=help)
+        action.add_argument("id", nargs="+", help="ids of one or several e-mails")
 
 
 def run(arguments: argparse.Namespace) -> int:
     async def work(remote: Remote) -> int:
         match arguments.action:
             case "list":
-                await _list(remote, arguments)
+                return await _list(remote, arguments)
             case "show":
-                await _show(remote, arguments)
+                return await _show(remote, arguments)
             case action:
                 return await _change(remote, arguments.id, action)
-        return 0
 
     return call_api(work)
 
 
-async def _change(remote: Remote, ids: Sequence[str], action: str) -> int:
-    """Cancels or retries; of several e-mails a line each, and exit status 1 if one of them could not be."""
-    if len(ids) == 1:
-        email = await remote.call("POST", f"/emails/{quote(ids[0], safe='')}/{action}")
-        print(
-            email["status"] + (f": {email['status_reason']}" if email.get("status_reason") else "")
-        )
-        return 0
-    status = 0
-    for at in range(0, len(ids), _AT_ONCE):
-        for result in (
-            await remote.call("POST", f"/emails/{action}", json={"ids": ids[at : at + _AT_ONCE]})
-        )["results"]:
-            changed = result["status"] == "ok"
-            status = status if changed else 1
-            print(f"{result['id']}  {result['email_status'] if changed else result['detail']}")
-    return status
+# --- list ---
 
 
-async def ended(remote: Remote, email_id: str) -> dict[str, Any]:
-    """The e-mail, as soon as it is over."""
-    while True:
-        email: dict[str, Any] = await remote.call(
-            "GET", f"/emails/{quote(email_id, safe='')}", params={"wait": _WAIT}
-        )
-        if email["status"] != "incomplete":
-            return email
-
-
-async def _list(remote: Remote, arguments: argparse.Namespace) -> None:
-    page = await newest(
-        remote,
-        limit=arguments.limit,
-        cursor=arguments.cursor,
-        **{name: getattr(arguments, name) for name in _FILTERS},
-    )
-    emails, cursor = page["emails"], page["cursor"]
+async def _list(remote: Remote, arguments: argparse.Namespace) -> int:
+    filters = {name: getattr(arguments, name) for name in _FILTERS}
+    page = await _newest(remote, arguments.limit, arguments.cursor, filters)
     if arguments.json:
         print(as_json(page))
-        return
-    scheduled = any(email["not_before"] for email in emails)
-    head = (
-        "ID",
-        "CREATED (UTC)",
-        "STATUS",
-        *(["NOT BEFORE (UTC)"] if scheduled else []),
-        "TO",
-        "SUBJECT",
-    )
-    rows = [
-        (
-            e["id"],
-            _time(e["created_at"]),
-            e["status"],
-            *([_time(e["not_before"])] if scheduled else []),
-            _to(e),
-            e["subject"][:40],
-        )
-        for e in emails
-    ]
-    print(
-        table(head, rows)
-        if rows
-        else "no e-mails among those looked at so far"
-        if cursor
-        else "no e-mails"
-    )
+        return 0
+    emails, cursor = page["emails"], page["cursor"]
+    if emails:
+        print(_emails_table(emails))
+    else:
+        print("no e-mails among those read so far" if cursor else "no e-mails")
     if cursor:
         print(f"more: --cursor {cursor}")
+    return 0
 
 
-async def newest(
-    remote: Remote,
-    *,
-    limit: int,
-    cursor: str | None = None,
-    most_pages: int = _MOST_PAGES,
-    **filters: str | None,
+async def _newest(
+    remote: Remote, limit: int, cursor: str | None, filters: dict[str, str | None]
 ) -> dict[str, Any]:
-    """``{emails, cursor}`` as ``GET /emails`` has them. Where a filter leaves a page short, the next ones are read too, up to ``most_pages``."""
+    """``{emails, cursor}`` as ``GET /emails`` answers.
+
+    With a filter a page can hold fewer e-mails than asked for. Then the next ones are read too.
+    """
     emails: list[dict[str, Any]] = []
-    for _ in range(most_pages):
+    for _ in range(_MOST_PAGES):
         given = {"limit": limit - len(emails), "cursor": cursor, **filters}
-        page = await remote.call(
-            "GET",
-            "/emails",
-            params={name: str(value) for name, value in given.items() if value is not None},
-        )
+        params = {name: str(value) for name, value in given.items() if value is not None}
+        page = await remote.call("GET", "/emails", params=params)
         emails += page["emails"]
         cursor = page["cursor"]
         if cursor is None or len(emails) >= limit:
@@ -153,67 +104,89 @@ async def newest(
     return {"emails": emails, "cursor": cursor}
 
 
+def _emails_table(emails: Sequence[dict[str, Any]]) -> str:
+    columns = {
+        "ID": [email["id"] for email in emails],
+        "CREATED (UTC)": [_time(email["created_at"]) for email in emails],
+        "STATUS": [email["status"] for email in emails],
+        "NOT BEFORE (UTC)": [_time(email["not_before"]) for email in emails],
+        "TO": [_to(email) for email in emails],
+        "SUBJECT": [email["subject"][:40] for email in emails],
+    }
+    if not any(email["not_before"] for email in emails):
+        del columns["NOT BEFORE (UTC)"]
+    return table(list(columns), list(zip(*columns.values(), strict=True)))
+
+
 def _time(moment: str | None) -> str:
     return moment[:19].replace("T", " ") if moment else "-"
 
 
 def _to(email: dict[str, Any]) -> str:
-    first, *rest = [str(r["email"]) for r in email["recipients"]]
+    first, *rest = [str(recipient["email"]) for recipient in email["recipients"]]
     return first + (f" +{len(rest)}" if rest else "")
 
 
-async def _show(remote: Remote, arguments: argparse.Namespace) -> None:
+# --- show ---
+
+
+async def _show(remote: Remote, arguments: argparse.Namespace) -> int:
     path = f"/emails/{quote(arguments.id, safe='')}"
-    email = await (ended(remote, arguments.id) if arguments.wait else remote.call("GET", path))
+    email = await (remote.final(arguments.id) if arguments.wait else remote.call("GET", path))
     log = await remote.call("GET", f"{path}/log")
     if arguments.json:
         print(as_json({"email": email, "log": log}))
-        return
-    for name in (
-        "id",
-        "status",
-        "status_reason",
-        "sender",
-        "subject",
-        "created_at",
-        "updated_at",
-        "not_before",
-        "tries",
-        "worker_id",
-    ):
+        return 0
+    for name in _SHOWN:
         if email.get(name) is not None:
             print(f"{name:14} {email[name]}")
+    print(f"\n{_recipients_table(email)}\n\n{_log_table(log)}")
+    return 0
+
+
+def _recipients_table(email: dict[str, Any]) -> str:
     rows = [
         (
-            r["email"],
-            r["kind"],
-            r["status"],
-            str(r.get("status_code") or ""),
-            r.get("enhanced_code") or "",
-            r.get("status_reason") or "",
+            recipient["email"],
+            recipient["kind"],
+            recipient["status"],
+            str(recipient.get("status_code") or ""),
+            recipient.get("enhanced_code") or "",
+            recipient.get("status_reason") or "",
         )
-        for r in email["recipients"]
+        for recipient in email["recipients"]
     ]
-    print("\n" + table(("RECIPIENT", "KIND", "STATUS", "CODE", "ENHANCED", "REASON"), rows))
-    entries = (
-        log["entries"]
-        if isinstance(log, dict) and "entries" in log
-        else log["log"]
-        if isinstance(log, dict)
-        else log
-    )
-    print(
-        "\n"
-        + table(
-            ("TIME (UTC)", "EVENT", "WORKER", "REASON"),
-            [
-                (
-                    e["at"][:23].replace("T", " "),
-                    e["event"],
-                    e.get("worker_id") or "",
-                    e.get("reason") or "",
-                )
-                for e in entries
-            ],
+    return table(("RECIPIENT", "KIND", "STATUS", "CODE", "ENHANCED", "REASON"), rows)
+
+
+def _log_table(log: dict[str, Any]) -> str:
+    rows = [
+        (
+            entry["at"][:23].replace("T", " "),
+            entry["event"],
+            entry.get("worker_id") or "",
+            entry.get("reason") or "",
         )
-    )
+        for entry in log["entries"]
+    ]
+    return table(("TIME (UTC)", "EVENT", "WORKER", "REASON"), rows)
+
+
+# --- cancel and retry ---
+
+
+async def _change(remote: Remote, ids: Sequence[str], action: str) -> int:
+    """Prints the new status; for several e-mails a line each. 1 if one could not be changed."""
+    if len(ids) == 1:
+        path = f"/emails/{quote(ids[0], safe='')}/{action}"
+        print(status_line(await remote.call("POST", path)))
+        return 0
+    status = 0
+    for start in range(0, len(ids), _AT_ONCE):
+        several = {"ids": ids[start : start + _AT_ONCE]}
+        answer = await remote.call("POST", f"/emails/{action}", json=several)
+        for result in answer["results"]:
+            changed = result["status"] == "ok"
+            status = status if changed else 1
+            print(f"{result['id']}  {result['email_status'] if changed else result['detail']}")
+    return status

@@ -1,4 +1,7 @@
-"""What a running ``babygun dev`` tells of itself in ``.babygun/dev.json``: so the commands work beside it without any setting."""
+"""Where a ``babygun dev`` in this folder listens, from ``.babygun/dev.json``.
+
+So the commands work beside it without any setting.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,14 @@ from babygun.runtime import settings
 from babygun.runtime.settings import Settings
 
 DEV_JSON = Path(".babygun/dev.json")
-START_IT = "start it with `make run` or `babygun dev`"
+START_ONE = "start one in this folder with `make run` or `babygun dev`"
 
 
 def dev_json() -> dict[str, Any]:
-    """What it says; empty where none runs here, also where one was killed and has left its file."""
+    """The members of dev.json (docs/development.md).
+
+    Empty if no ``babygun dev`` runs here. One that was killed may have left its file behind.
+    """
     try:
         value = json.loads(DEV_JSON.read_text())
     except (OSError, ValueError):
@@ -26,18 +32,18 @@ def dev_json() -> dict[str, Any]:
 
 
 def load_settings() -> Settings:
-    """The settings; where they say nothing of etcd and of relays, those of the ``babygun dev`` that runs in this folder."""
+    """The settings. If they name no etcd or no relay, dev.json's is used."""
     loaded, found = settings.load(), dev_json()
     own: dict[str, Any] = {}
-    if found and loaded.etcd_endpoints == Settings().etcd_endpoints:
-        own["etcd_endpoints"] = tuple(found.get("etcd_endpoints", ())) or loaded.etcd_endpoints
+    if found.get("etcd_endpoints") and loaded.etcd_endpoints == Settings().etcd_endpoints:
+        own["etcd_endpoints"] = tuple(found["etcd_endpoints"])
     if found.get("smtp_host") and not loaded.relay_url and not loaded.relays:
         own["relays"] = {"mailbox": {"url": f"smtp://{found['smtp_host']}:{found['smtp_port']}"}}
     return dataclasses.replace(loaded, **own)
 
 
-def nothing_runs() -> str:
-    """A hint for who finds no etcd and may have meant a ``babygun dev`` that doesn't run, since none is set; else empty."""
+def hint_to_start_etcd() -> str:
+    """What to do if no etcd answers, none is set and no ``babygun dev`` runs here; else empty."""
     if dev_json() or "BABYGUN_ETCD_ENDPOINTS" in os.environ or "BABYGUN_CONFIG" in os.environ:
         return ""
-    return f"no babygun dev runs in this folder, and no etcd is set: {START_IT}; for another etcd, set BABYGUN_ETCD_ENDPOINTS"
+    return f"no etcd is set: {START_ONE}, or set BABYGUN_ETCD_ENDPOINTS"

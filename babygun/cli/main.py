@@ -66,7 +66,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns its exit status: 0 done, 1 failed, 2 called or set up wrongly."""
+    """Runs one command; returns its exit status (:func:`status_of`)."""
     argv = sys.argv[1:] if argv is None else list(argv)
     first = next((word for word in argv if not word.startswith("-")), "")
     arguments = build_parser(first).parse_args(argv)

@@ -1,4 +1,4 @@
-"""What the commands print: tables for people, JSON for programs."""
+"""How the commands print: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Left-aligned columns. Control characters of foreign text don't reach the terminal."""
-    cells = [list(head), *([_plain(cell) for cell in row] for row in rows)]
+    """Left-aligned columns, with ``?`` for control characters, which could harm a terminal."""
+    cells = [list(head), *([_printable(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -22,19 +22,23 @@ def count_of(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def status_line(email: dict[str, Any]) -> str:
+    """An e-mail's status, with its reason if it has one."""
+    reason = email.get("status_reason")
+    return f"{email['status']}: {reason}" if reason else str(email["status"])
+
+
 def as_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, default=_bytes)
 
 
-def _plain(text: str) -> str:
+def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _bytes(value: object) -> str:
-    if isinstance(value, bytes):
-        return (
-            value.decode("utf-8")
-            if value.isascii() and value.decode().isprintable()
-            else f"<{len(value)} bytes>"
-        )
-    return str(value)
+    if not isinstance(value, bytes):
+        return str(value)
+    if value.isascii() and value.decode().isprintable():
+        return value.decode()
+    return f"<{len(value)} bytes>"

@@ -1,4 +1,4 @@
-"""``babygun send``."""
+"""``babygun send``: sends an e-mail, or the e-mails of a file."""
 
 from __future__ import annotations
 
@@ -10,70 +10,58 @@ from pathlib import Path
 from typing import Any
 
 from babygun.cli.batch import send_file
-from babygun.cli.emails import ended
+from babygun.cli.output import status_line
 from babygun.cli.remote import Remote, call_api
 from babygun.errors import SettingsError
 
-_OF_ONE = (
-    "to",
-    "cc",
-    "bcc",
-    "reply_to",
-    "subject",
-    "body",
-    "html",
-    "attach",
-    "header",
-    "at",
-    "tag",
-    "wait",
-)
+_ALSO_WITH_BATCH = {"command", "run", "batch", "idempotency_key"}  # all else is of one e-mail
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--from", dest="sender", metavar="ADDRESS", help="who sends it")
+    which.add_argument("--from", dest="sender", metavar="ADDRESS", help="the sender")
     which.add_argument(
         "--batch",
         metavar="FILE",
-        help="send many, each as POST /emails takes it: a JSON list, or one a line; - reads standard input. Goes with --idempotency-key alone",
+        help="send many e-mails: a JSON list, or a JSON object per line, each as POST /emails"
+        " takes it; - reads standard input. Only --idempotency-key goes with it",
+    )
+    for name in ("to", "cc", "bcc", "reply-to"):
+        parser.add_argument(
+            f"--{name}", action="append", default=[], metavar="ADDRESS", help="repeat for several"
+        )
+    parser.add_argument("--subject", default="")
+    parser.add_argument("--body", metavar="TEXT", help="- reads it from standard input")
+    parser.add_argument("--html", metavar="FILE", help="file with the HTML")
+    parser.add_argument(
+        "--attach", action="append", default=[], metavar="FILE", help="repeat for several"
     )
     parser.add_argument(
-        "--to",
+        "--header",
         action="append",
         default=[],
-        metavar="ADDRESS",
-        help="repeat for several; so do --cc and --bcc",
+        metavar="'Name: value'",
+        help="repeat for several",
     )
-    parser.add_argument("--cc", action="append", default=[], metavar="ADDRESS")
-    parser.add_argument("--bcc", action="append", default=[], metavar="ADDRESS")
-    parser.add_argument("--reply-to", action="append", default=[], metavar="ADDRESS")
-    parser.add_argument("--subject", default="")
-    parser.add_argument("--body", help="the text; - reads it from standard input")
-    parser.add_argument("--html", metavar="FILE", help="file with an HTML version")
-    parser.add_argument("--attach", action="append", default=[], metavar="FILE")
-    parser.add_argument("--header", action="append", default=[], metavar="'Name: value'")
     parser.add_argument(
-        "--at", metavar="TIME", help="not before this time, e.g. 2030-01-31T08:00:00Z"
+        "--at", metavar="TIME", help="send at this time, not before, e.g. 2030-01-31T08:00:00Z"
     )
-    parser.add_argument("--tag", action="append", default=[])
+    parser.add_argument("--tag", action="append", default=[], help="repeat for several")
     parser.add_argument(
-        "--idempotency-key",
-        metavar="KEY",
-        help="the same key sends it once, however often this is run",
+        "--idempotency-key", metavar="KEY", help="calls with the same key send an e-mail once"
     )
     parser.add_argument(
         "--wait",
         action="store_true",
-        help="wait until it is over; exit status 1 if somebody was not reached",
+        help="wait for the final status; exit with 1 if a recipient was not reached",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.batch:
-        if any(value for name, value in vars(arguments).items() if name in _OF_ONE):
+        if any(value for name, value in vars(arguments).items() if name not in _ALSO_WITH_BATCH):
             raise SettingsError(
-                "--batch goes with --idempotency-key alone: what else there is to say of an e-mail stands in the file"
+                "--batch goes with --idempotency-key alone: the file says the rest of each e-mail"
             )
         return send_file(arguments.batch, arguments.idempotency_key)
     request = _request(arguments)
@@ -84,11 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(answer["id"], flush=True)
         if not arguments.wait:
             return 0
-        email = await ended(remote, answer["id"])
-        print(
-            email["status"] + (f": {email['status_reason']}" if email.get("status_reason") else ""),
-            file=sys.stderr,
-        )
+        email = await remote.final(answer["id"])
+        print(status_line(email), file=sys.stderr)
         return 0 if email["status"] == "complete" else 1
 
     return call_api(work)

@@ -1,4 +1,4 @@
-"""``babygun settings``: the table, as docs/settings.md has it, or with the values in force."""
+"""``babygun settings``: lists the settings, with their values or as the table of the docs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--markdown",
         action="store_true",
-        help="as the table of docs/settings.md, with defaults only",
+        help="print the table of docs/settings.md, without values",
     )
 
 
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def markdown() -> str:
-    """One table row per setting."""
+    """The table of docs/settings.md."""
     lines = ["| variable | type | default | what it does |", "|---|---|---|---|"]
     for row in settings.table():
         parse = row.metadata["parse"]

@@ -1,4 +1,4 @@
-"""A command's exit status, with the sentence that an error ends in."""
+"""A command's exit status. An error is one sentence on standard error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FAILURE = 1
 
 
 def status_of(run: Callable[[], int]) -> int:
-    """What ``run`` returns: 0 done, 1 failed, 2 called or set up wrongly."""
+    """Runs a command: 0 done, 1 failed, 2 wrong arguments or settings, 130 interrupted."""
     try:
         return run()
     except SettingsError as error:

@@ -1,4 +1,4 @@
-"""``babygun worker``."""
+"""``babygun worker``: runs a worker, in one process or several."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from babygun.runtime import logs, settings, tracing
 from babygun.runtime.processes import Member, Supervisor
 from babygun.runtime.settings import Settings
 
-_TO_END = 10.0  # seconds beyond the drain time: it gives back what it did not get to
+# Seconds after the drain timeout until a process is killed: it gives back the jobs it still has.
+_EXTRA = 10.0
 
 log = logs.get_logger("worker")
 
@@ -20,13 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--concurrency",
         type=int,
-        help="sends at once, of each process (BABYGUN_WORKER_CONCURRENCY)",
+        help="e-mails that each process sends at once (default: BABYGUN_WORKER_CONCURRENCY)",
     )
     parser.add_argument(
         "--processes",
         type=int,
         metavar="N",
-        help="worker processes, 0 for one for each core (BABYGUN_PROCESSES)",
+        help="worker processes, 0: one per core (default: BABYGUN_PROCESSES)",
     )
 
 
@@ -35,9 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = settings.load(**{name: value for name, value in given.items() if value is not None})
     logs.configure("worker", level=loaded.log_level, format=loaded.log_format)
     if not loaded.relay_url and not loaded.relays:
-        raise SettingsError(
-            "no relay is set, so there is nobody to deliver to: set BABYGUN_RELAY_URL=smtp://host:port"
-        )
+        raise SettingsError("no relay to deliver to is set: set BABYGUN_RELAY_URL=smtp://host:port")
     return _serve(loaded) if loaded.process_count == 1 else _supervise(loaded)
 
 
@@ -53,7 +52,7 @@ def _serve(loaded: Settings, *, started: Callable[[], None] | None = None) -> in
 
 
 def _supervise(loaded: Settings) -> int:
-    import babygun.worker  # noqa: F401 (once for all processes)
+    import babygun.worker  # noqa: F401 (imported once, before the processes are made)
 
     def one(member: Member) -> int:
         logs.configure(
@@ -67,7 +66,7 @@ def _supervise(loaded: Settings) -> int:
     return Supervisor(
         loaded.process_count,
         one,
-        grace=loaded.drain_timeout + _TO_END,
+        grace=loaded.drain_timeout + _EXTRA,
         second_signal_kills=False,
         all_up=all_up,
     ).run()

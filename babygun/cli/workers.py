@@ -1,15 +1,18 @@
-"""``babygun workers``."""
+"""``babygun workers``: lists the live workers."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from babygun.cli.output import as_json, table
 from babygun.cli.remote import Remote, call_api
 
+_HEAD = ("ID", "PID", "IP", "LAST CHECK-IN (UTC)", "CHECK-INS", "IN FLIGHT", "SLICE")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -19,30 +22,24 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(as_json(answer))
             return 0
-        rows = [
-            (
-                w["id"],
-                str(w["pid"]),
-                w["ip"],
-                w["last_checkin"][:19].replace("T", " "),
-                str(w["checkins"]),
-                str(w["in_flight"]),
-                _slice(*w["slice"]),
-            )
-            for w in workers
-        ]
-        print(
-            table(
-                ("ID", "PID", "IP", "LAST CHECK-IN (UTC)", "CHECK-INS", "IN FLIGHT", "SLICE"), rows
-            )
-            if rows
-            else "no live worker"
-        )
+        print(table(_HEAD, [_row(worker) for worker in workers]) if workers else "no live worker")
         return 0
 
     return call_api(work)
 
 
+def _row(worker: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        worker["id"],
+        str(worker["pid"]),
+        worker["ip"],
+        worker["last_checkin"][:19].replace("T", " "),
+        str(worker["checkins"]),
+        str(worker["in_flight"]),
+        _slice(*worker["slice"]),
+    )
+
+
 def _slice(first: int, end: int) -> str:
-    """The shards from the first to the last, as they stand in the job keys."""
+    """The first and the last shard, in the form of the job keys."""
     return f"{first:02x}-{end - 1:02x}" if end > first else "-"

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from babygun.errors import SettingsError
-from babygun.pki import authority
+from babygun.pki.issuance import issue
+from babygun.pki.layout import https_only
 from babygun.runtime.listening import EVERYWHERE, is_loopback
 from babygun.runtime.settings import Settings
 
@@ -27,7 +28,7 @@ def with_tls(
         return settings
     names = [name for name in (settings.api_host, socket.gethostname()) if name not in EVERYWHERE]
     try:
-        for line in authority.issue(folder, authority.https_only(names)):
+        for line in issue(folder, https_only(names)):
             say(f"certificate {line}")
     except SettingsError as error:
         raise SettingsError(f"can't make a certificate for the API: {error}") from None

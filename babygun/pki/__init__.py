@@ -1,0 +1,1 @@
+"""Certificates: made by authorities of our own, and checked before they are used."""

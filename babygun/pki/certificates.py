@@ -1,6 +1,7 @@
-"""Certificates read and checked: whether the files that the settings name can be used, and until when. :mod:`babygun.pki.authority` makes some.
+"""Checks the certificates of the settings: whether their files can be used, and until when.
 
-gRPC and OpenSSL tell of a wrong file when a connection fails, if at all, and in their own words; here it is one sentence, before the start.
+A wrong file is named in one sentence before the start. gRPC and OpenSSL would report it when a
+connection fails, if at all.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from cryptography.x509.oid import NameOID
 from babygun.errors import SettingsError
 from babygun.runtime.settings import Settings
 
-SOON = timedelta(days=14)  # before its end, from which on a certificate is worth a warning
+SOON = timedelta(days=14)  # before its end, when the warnings begin
 
-# What a process uses certificates for: as etcd's client, and as a server of https.
+# What a process uses certificates for: as a client of etcd, and as a server of https.
 Use = Literal["etcd_ca", "etcd_cert", "api_cert"]
 ETCD: tuple[Use, ...] = ("etcd_ca", "etcd_cert")
 API: tuple[Use, ...] = (*ETCD, "api_cert")
 
 
 class Certificate(NamedTuple):
-    """``subject``: its common name, empty where it has none; ``names``: the host names and addresses that it is for."""
+    """``subject``: the common name, or empty. ``names``: host names and addresses."""
 
     subject: str
     names: tuple[str, ...]
@@ -37,25 +38,28 @@ class Certificate(NamedTuple):
     not_after: datetime
 
 
-class Verdict(NamedTuple):
-    """What is wrong, a sentence each. ``faults``: it can't work; ``warnings``: it works, or harms those alone who check it."""
+class Problems(NamedTuple):
+    """Sentences. With ``errors`` the process can't work, with ``warnings`` it can."""
 
-    faults: list[str]
+    errors: list[str]
     warnings: list[str]
 
 
 def read_certificate(path: str | Path) -> Certificate:
-    """The first certificate of a PEM file. Raises SettingsError with a sentence."""
+    """The first certificate of a PEM file. Raises SettingsError."""
     return _certificate(_load(path)[0])
 
 
 def read_certificates(path: str | Path) -> list[Certificate]:
-    """All certificates of a PEM file, one at least. Raises SettingsError with a sentence."""
+    """All certificates of a PEM file, one at least. Raises SettingsError."""
     return [_certificate(found) for found in _load(path)]
 
 
 def check_pair(cert_path: str | Path, key_path: str | Path, *, now: datetime) -> list[str]:
-    """What keeps a certificate and its private key from being used, a sentence each: unreadable, no PEM, not a pair, expired, not valid yet."""
+    """Why a certificate and its private key can't be used; empty if they can.
+
+    They may be unreadable, no PEM, no pair, expired or not valid yet.
+    """
     try:
         certificate = _load(cert_path)[0]
         key = _load_key(key_path)
@@ -67,60 +71,42 @@ def check_pair(cert_path: str | Path, key_path: str | Path, *, now: datetime) ->
     return _times(cert_path, _certificate(certificate), now)
 
 
-def check(settings: Settings, uses: Sequence[Use], *, now: datetime | None = None) -> Verdict:
+def check(settings: Settings, uses: Sequence[Use], *, now: datetime | None = None) -> Problems:
     """Checks the files of the settings for these uses.
 
-    The API's own certificate is the one that may be used though it has expired, with a warning: who checks it can't call either way,
-    and a process that doesn't start serves nobody else either.
+    An expired certificate of the API is only a warning: clients that check it can't call it, but
+    all others can.
     """
     now = now or datetime.now(UTC)
-    faults: list[str] = []
-    warnings: list[str] = []
+    by_use: dict[Use, Problems] = {}
     if "etcd_ca" in uses and settings.etcd_ca:
-        try:
-            found = read_certificates(settings.etcd_ca)
-        except SettingsError as error:
-            faults.append(f"etcd_ca: {error}")
-        else:
-            wrong = [_times(settings.etcd_ca, each, now) for each in found]
-            if all(wrong):  # while authorities are replaced there are two
-                faults += [f"etcd_ca: {sentence}" for sentence in wrong[0]]
-            else:
-                warnings += [
-                    f"etcd_ca: {sentence}"
-                    for sentence in _soon(
-                        settings.etcd_ca, max(each.not_after for each in found), now
-                    )
-                ]
-    for use, key in (("etcd_cert", "etcd_key"), ("api_cert", "api_key")):
-        path = getattr(settings, use)
-        if use not in uses or not path:
-            continue
-        problems = [
-            f"{use}: {sentence}" for sentence in check_pair(path, getattr(settings, key), now=now)
-        ]
-        if use == "api_cert" and _usable(path, getattr(settings, key)):
-            warnings += problems
-        else:
-            faults += problems
-        if not problems:
-            warnings += [
-                f"{use}: {sentence}"
-                for sentence in _soon(path, read_certificate(path).not_after, now)
-            ]
-    return Verdict(faults, warnings)
+        by_use["etcd_ca"] = _check_ca(settings.etcd_ca, now)
+    if "etcd_cert" in uses and settings.etcd_cert:
+        by_use["etcd_cert"] = _check_pair(settings.etcd_cert, settings.etcd_key, now)
+    if "api_cert" in uses and settings.api_cert:
+        errors, warnings = _check_pair(settings.api_cert, settings.api_key, now)
+        if _can_serve(settings.api_cert, settings.api_key):
+            errors, warnings = [], errors + warnings
+        by_use["api_cert"] = Problems(errors, warnings)
+    return Problems(
+        [f"{use}: {sentence}" for use, found in by_use.items() for sentence in found.errors],
+        [f"{use}: {sentence}" for use, found in by_use.items() for sentence in found.warnings],
+    )
 
 
 def require(settings: Settings, uses: Sequence[Use]) -> list[str]:
-    """Raises SettingsError where a file can't be used; returns the warnings."""
-    faults, warnings = check(settings, uses)
-    if faults:
-        raise SettingsError("; ".join(faults))
+    """The warnings. Raises SettingsError if a file can't be used."""
+    errors, warnings = check(settings, uses)
+    if errors:
+        raise SettingsError("; ".join(errors))
     return warnings
 
 
 def expiries(settings: Settings, uses: Sequence[Use]) -> dict[Use, datetime]:
-    """When each certificate in use ends; of a file with several authorities, the last. Those that can't be read are left out."""
+    """When each certificate ends; for a file of several authorities, when the last one ends.
+
+    Files that can't be read are left out.
+    """
     found: dict[Use, datetime] = {}
     for use in uses:
         if path := getattr(settings, use):
@@ -133,6 +119,25 @@ def expiries(settings: Settings, uses: Sequence[Use]) -> dict[Use, datetime]:
             except SettingsError:
                 continue
     return found
+
+
+def _check_ca(path: str, now: datetime) -> Problems:
+    """While the authorities are replaced the file holds two. One that is valid is enough."""
+    try:
+        found = read_certificates(path)
+    except SettingsError as error:
+        return Problems([str(error)], [])
+    wrong = [_times(path, each, now) for each in found]
+    if all(wrong):
+        return Problems(wrong[0], [])
+    return Problems([], _soon(path, max(each.not_after for each in found), now))
+
+
+def _check_pair(cert_path: str, key_path: str, now: datetime) -> Problems:
+    errors = check_pair(cert_path, key_path, now=now)
+    if errors:
+        return Problems(errors, [])
+    return Problems([], _soon(cert_path, read_certificate(cert_path).not_after, now))
 
 
 def _read(path: str | Path) -> bytes:
@@ -183,7 +188,8 @@ def _times(path: str | Path, certificate: Certificate, now: datetime) -> list[st
         return [f"the certificate {path} has expired on {_day(certificate.not_after)}"]
     if now < certificate.not_before:
         return [
-            f"the certificate {path} is not valid before {_day(certificate.not_before)}, and this machine's clock says {_day(now)}"
+            f"the certificate {path} is not valid before {_day(certificate.not_before)},"
+            f" and this machine's clock says {_day(now)}"
         ]
     return []
 
@@ -192,8 +198,8 @@ def _soon(path: str | Path, end: datetime, now: datetime) -> list[str]:
     return [f"the certificate {path} expires on {_day(end)}"] if end - now < SOON else []
 
 
-def _usable(cert_path: str, key_path: str) -> bool:
-    """Whether a server can be started with it, expired or not."""
+def _can_serve(cert_path: str, key_path: str) -> bool:
+    """Whether a server starts with this certificate, expired or not."""
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert_path, key_path)
     except OSError:  # ssl.SSLError is one

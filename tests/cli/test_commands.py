@@ -306,7 +306,7 @@ async def test_commands_where_dev_has_ended_say_that_nothing_runs_and_how_to_sta
     workers = await nothing("workers")
     assert (
         workers.status == 2
-        and "no babygun dev runs in this folder" in workers.error
+        and "don't know which API to use" in workers.error
         and "`make run`" in workers.error
         and "BABYGUN_API_URL" in workers.error
     )

@@ -15,7 +15,8 @@ import pytest_asyncio
 
 from babygun.dev.etcd.binary import find_etcd
 from babygun.etcd import access
-from babygun.pki import authority
+from babygun.pki.issuance import issue
+from babygun.pki.layout import cluster
 from babygun.runtime.settings import Settings
 from babygun.store.access.clients import create_client
 from babygun.store.access.rights import RIGHTS, grants
@@ -51,7 +52,7 @@ class Scene(NamedTuple):
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     folder = tmp_path_factory.mktemp("recipes")
-    list(authority.issue(folder, authority.cluster([], [])))
+    list(issue(folder, cluster([], [])))
     try:
         server = EtcdServer(
             tls=(

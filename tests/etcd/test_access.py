@@ -9,7 +9,8 @@ import pytest
 from babygun.errors import EtcdError, PermissionDenied
 from babygun.etcd import EtcdClient
 from babygun.etcd.access import Permission, enable, enabled, set_roles
-from babygun.pki import authority
+from babygun.pki.issuance import issue
+from babygun.pki.layout import cluster
 from tests.etcd.conftest import OwnEtcd
 from tests.support.etcd_server import EtcdServer
 
@@ -19,7 +20,7 @@ STAMPS = Permission(b"stamps/", b"stamps0", False)
 
 @pytest.fixture
 def server(own_etcd: OwnEtcd, tmp_path: Path) -> EtcdServer:
-    list(authority.issue(tmp_path, authority.cluster([], [])))
+    list(issue(tmp_path, cluster([], [])))
     return own_etcd(
         tls=(
             tmp_path / "etcd/server.pem",

@@ -187,5 +187,5 @@ def test_check_takes_the_time_that_it_is_given(authority: Authority) -> None:
     pem = authority.sign("client")
     settings = settings_for("etcd_cert", authority, pem)
     assert check(settings, ETCD, now=NOW) == ([], [])
-    assert len(check(settings, ETCD, now=NOW + 200 * DAY).faults) == 2
+    assert len(check(settings, ETCD, now=NOW + 200 * DAY).errors) == 2
     assert certificates.SOON == 14 * DAY

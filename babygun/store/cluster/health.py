@@ -161,10 +161,10 @@ class Checkup:
 
     def _certificates(self) -> list[Finding]:
         settings = self._store.settings
-        verdict = certificates.check(settings, self._uses)
+        problems = certificates.check(settings, self._uses)
         found = [
             Finding(f"certificate {sentence.partition(':')[0]}", sentence)
-            for sentence in (*verdict.faults, *verdict.warnings)
+            for sentence in problems.errors + problems.warnings
         ]
         ends = certificates.expiries(settings, ("etcd_cert", "api_cert"))
         mine = self._shown_to_etcd

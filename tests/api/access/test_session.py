@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from babygun.api.access.session import COOKIE
-from babygun.pki import authority
+from babygun.pki.issuance import issue
+from babygun.pki.layout import https_only
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.clients import delete_client
@@ -246,7 +247,7 @@ async def test_header_goes_before_the_cookie_and_is_not_asked_for_its_origin(
 async def test_cookie_is_secure_and_the_origin_https_where_the_api_speaks_tls(
     api_settings: Settings, store: Store, tmp_path: Path
 ) -> None:
-    list(authority.issue(tmp_path, authority.https_only(())))
+    list(issue(tmp_path, https_only(())))
     settings = replace(
         api_settings,
         api_cert=str(tmp_path / "api/https.pem"),

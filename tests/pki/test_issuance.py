@@ -12,13 +12,14 @@ import pytest
 from cryptography import x509
 
 from babygun.errors import SettingsError
-from babygun.pki import authority
+from babygun.pki.issuance import issue, rotate
+from babygun.pki.layout import cluster, https_only
 
-PLAN = authority.cluster(["etcd1", "192.0.2.7"], ["mail.example.com"])
+LAYOUT = cluster(["etcd1", "192.0.2.7"], ["mail.example.com"])
 
 
 def made(folder: Path, **arguments: object) -> list[str]:
-    return list(authority.issue(folder, PLAN, **arguments))  # type: ignore[arg-type]
+    return list(issue(folder, LAYOUT, **arguments))  # type: ignore[arg-type]
 
 
 def read(path: Path) -> x509.Certificate:
@@ -123,7 +124,7 @@ def test_certificate_opens_no_door_but_its_own(
 
 
 def test_second_run_changes_nothing_and_keys_are_for_their_owner_only(tmp_path: Path) -> None:
-    assert len(made(tmp_path)) == 3 + len(PLAN.specs)
+    assert len(made(tmp_path)) == 3 + len(LAYOUT.certificates)
     before = {
         path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.rglob("*.pem")
     }
@@ -140,7 +141,7 @@ def test_only_what_ends_soon_is_renewed(tmp_path: Path) -> None:
     authority_before = (tmp_path / "authority/etcd/ca.pem").read_bytes()
     assert made(tmp_path, now=now + timedelta(days=244)) == []
     lines = made(tmp_path, now=now + timedelta(days=246))
-    assert len(lines) == len(PLAN.specs) and all(
+    assert len(lines) == len(LAYOUT.certificates) and all(
         "renewed, it would have ended on" in line for line in lines
     )
     assert read(tmp_path / "api/https.pem").not_valid_after_utc > now + timedelta(days=600)
@@ -151,8 +152,8 @@ def test_changed_names_lost_keys_and_rubbish_are_mended(tmp_path: Path) -> None:
     made(tmp_path)
     (tmp_path / "worker/etcd-key.pem").unlink()
     (tmp_path / "operator/root.pem").write_text("rubbish")
-    other = authority.cluster(["etcd1", "192.0.2.7"], ["mail.example.com", "2001:db8::1"])
-    lines = list(authority.issue(tmp_path, other))
+    other = cluster(["etcd1", "192.0.2.7"], ["mail.example.com", "2001:db8::1"])
+    lines = list(issue(tmp_path, other))
     assert lines == [
         "api/https.pem: renewed, its names changed",
         "worker/etcd.pem: made",
@@ -180,7 +181,7 @@ def test_rotation_never_leaves_two_that_distrust_each_other(tmp_path: Path) -> N
     for number, step in enumerate(("begin", "switch", "finish")):
         new = tmp_path.parent / f"{tmp_path.name}-{number}"
         _copy(old, new)
-        assert list(authority.rotate(new, step))  # type: ignore[arg-type]
+        assert list(rotate(new, step))  # type: ignore[arg-type]
         made(new)
         for mine, yours in ((old, new), (new, old)):
             assert (
@@ -215,22 +216,22 @@ def _copy(old: Path, new: Path) -> None:
 
 def test_rotation_out_of_turn_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no authority"):
-        list(authority.rotate(tmp_path, "begin"))
+        list(rotate(tmp_path, "begin"))
     made(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.pem")}
     for step in ("switch", "finish"):
         with pytest.raises(SettingsError, match="'begin' comes next"):
-            list(authority.rotate(tmp_path, step))  # type: ignore[arg-type]
-    list(authority.rotate(tmp_path, "begin"))
+            list(rotate(tmp_path, step))  # type: ignore[arg-type]
+    list(rotate(tmp_path, "begin"))
     with pytest.raises(SettingsError, match="'switch' comes next"):
-        list(authority.rotate(tmp_path, "begin"))
+        list(rotate(tmp_path, "begin"))
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
 @pytest.mark.parametrize("name", ["bücher.example", "", "two names", "a..b"])
 def test_name_that_no_certificate_can_hold_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match="host name"):
-        list(authority.issue(tmp_path, authority.https_only([name])))
+        list(issue(tmp_path, https_only([name])))
 
 
 def test_folder_that_can_not_be_written_is_told_in_one_sentence(tmp_path: Path) -> None:
@@ -239,5 +240,5 @@ def test_folder_that_can_not_be_written_is_told_in_one_sentence(tmp_path: Path) 
         made(tmp_path / "file")
     (tmp_path / "authority/etcd").mkdir(parents=True)
     (tmp_path / "authority/etcd/ca.pem").write_text("rubbish")
-    with pytest.raises(SettingsError, match="not what this program wrote"):
+    with pytest.raises(SettingsError, match="was not made by Babygun"):
         made(tmp_path)
