@@ -5,6 +5,16 @@ A lost race (somebody else claimed the job) is a result, not an exception; an ex
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
+
+
+def sentence(said: BaseException | str) -> str:
+    """A message, such as an exception's, as a sentence: a capital letter first, a full stop last."""
+    text = str(said)
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+
 
 class BabygunError(Exception):
     """Something went wrong."""
@@ -17,17 +27,46 @@ class SettingsError(BabygunError):
     """A setting has a value that can't be used."""
 
 
-class InvalidEmail(BabygunError):
-    """The e-mail can't be accepted as it is.
+class Violation(msgspec.Struct, frozen=True):
+    """One broken rule. ``field``: which part of the request, such as ``to[2]`` or ``headers.Bcc``."""
 
-    ``field`` names the offending part of the request (``to[2]``, ``headers.Bcc``); ``status`` is the HTTP status
-    that tells it best: 422 for content that breaks a rule, 413 for what is over a size limit.
+    field: str
+    detail: str
+
+
+class InvalidRequest(BabygunError):
+    """A request breaks rules.
+
+    ``violations``: every broken rule, at least one; the empty field stands for the whole request.
+    ``too_large``: the first rule is a size limit. ``message``: the first rule by default.
     """
 
-    def __init__(self, message: str, *, field: str, status: int = 422) -> None:
+    def __init__(
+        self,
+        violations: Sequence[Violation],
+        *,
+        too_large: bool = False,
+        message: str | None = None,
+    ) -> None:
+        super().__init__(message or violations[0].detail)
+        self.violations = violations
+        self.too_large = too_large
+
+
+class InvalidEmail(InvalidRequest):
+    """An e-mail can't be accepted as it is."""
+
+
+class RateExceeded(BabygunError):
+    """The client's rate is used up. ``retry_after``: seconds until it may send again."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
-        self.field = field
-        self.status = status
+        self.retry_after = retry_after
+
+
+class NoRelay(BabygunError):
+    """An operator must set relay_url or relays (docs/settings.md) before e-mails can be accepted."""
 
 
 class NotFound(BabygunError):
@@ -36,6 +75,10 @@ class NotFound(BabygunError):
 
 class Conflict(BabygunError):
     """The state of the e-mail doesn't allow this."""
+
+
+class IdempotencyConflict(Conflict):
+    """This Idempotency-Key has been used with another request."""
 
 
 class EtcdError(BabygunError):
@@ -48,6 +91,17 @@ class EtcdUnavailable(EtcdError):
 
 class OutcomeUnknown(EtcdError):
     """The answer to a write did not arrive: it may have been applied, or may be applied later."""
+
+
+class NotAcknowledged(EtcdError):
+    """etcd did not confirm that an e-mail is stored; it may be stored all the same.
+
+    ``cause``: what etcd's client said. ``what``: the subject of the sentence.
+    """
+
+    def __init__(self, cause: EtcdUnavailable | OutcomeUnknown, what: str = "The e-mail") -> None:
+        super().__init__(f"{sentence(cause)} {what} may have been stored all the same")
+        self.cause = cause
 
 
 class LeaseNotFound(EtcdError):

@@ -15,13 +15,7 @@ from babygun.api.access.auth import AUTHENTICATOR, KNOWN_CLIENTS, Authenticator
 from babygun.api.access.authorization import authorized
 from babygun.api.access.signing_key import keep_signing_key, until_tokens_work
 from babygun.api.emails.path_fields import path_fields
-from babygun.api.emails.services import (
-    ACCEPTED,
-    QUOTA_GUARD,
-    RATE_LIMITS,
-    ROUTING,
-    AcceptedEmails,
-)
+from babygun.api.emails.services import INTAKE, QUOTA_GUARD, ROUTING
 from babygun.api.http.access_log import Handler, access_log
 from babygun.api.http.body_memory import BODY_MEMORY, BodyMemory, gives_body_memory_back
 from babygun.api.http.certificate import follow_certificate, tls_context
@@ -41,8 +35,8 @@ from babygun.api.openapi.view import OPENAPI
 from babygun.api.operations.cluster_metrics import Cluster
 from babygun.api.operations.services import CLUSTER, HEALTH, PROCESSES
 from babygun.api.routes import ROUTES
-from babygun.intake.quota_guard import Space
-from babygun.intake.rate_limit import RateLimits
+from babygun.intake.accept import Intake
+from babygun.intake.quota_guard import QuotaGuard
 from babygun.routing.routes import load_routes
 from babygun.runtime import metrics, tracing
 from babygun.runtime.event_loop import run
@@ -85,9 +79,8 @@ def build_app(settings: Settings) -> web.Application:
     app[KNOWN_CLIENTS] = known_clients
     app[AUTHENTICATOR] = Authenticator(store, known_clients)
     app[ROUTING] = routing
-    app[QUOTA_GUARD] = Space(store)
-    app[RATE_LIMITS] = RateLimits()
-    app[ACCEPTED] = AcceptedEmails()
+    app[QUOTA_GUARD] = QuotaGuard(store)
+    app[INTAKE] = Intake(store, routing, app[QUOTA_GUARD])
     app[CLUSTER] = Cluster(store, islice(routing.destinations, metrics.MOST_QUEUES))
     app[HEALTH] = Checkup(store, "api", routing)
     app[PROCESSES] = Processes(store)
@@ -147,7 +140,7 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
         await store.close()
         raise
     check_in = CheckIn(
-        store, "api", lambda common: ApiProcess(**common, accepted=app[ACCEPTED].count)
+        store, "api", lambda common: ApiProcess(**common, accepted=app[INTAKE].accepted)
     )
 
     async def keep_checking_in() -> None:

@@ -1,6 +1,7 @@
-"""Refuses new e-mails before etcd is full, so that workers can still write what became of those that are there.
+"""Refuses new e-mails shortly before etcd is full.
 
-Workers give space back by shedding what has ended (:mod:`babygun.store.upkeep.shedding`); this is for when that is not enough.
+Workers can then still write the results of the e-mails that are stored. Long before that, workers
+delete finished e-mails early (:mod:`babygun.store.upkeep.shedding`).
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from babygun.store.upkeep.fullness import Fullness
 
 log = get_logger("api")
 
-REFUSE_ABOVE = 0.95  # of the quota, in use within REACTION; shedding begins far below
-FILE_ABOVE = 0.98  # of the quota, the file: one large write more may be what raises the alarm, and with it nobody can write at all
-REACTION = 3.0  # s, from one look to the refusal of what comes after the next one, and to the end of what was being accepted
+# Shares of the quota. One more large write may raise etcd's alarm, and then nobody can write.
+REFUSE_ABOVE = 0.95  # in use, as expected in REACTION seconds
+FILE_ABOVE = 0.98  # the size of etcd's file
+REACTION = 3.0  # s, from a measurement until all that was being accepted is written
 MEMORY = 10.0  # s, for which a fast growth counts
 INTERVAL = 1.0  # s; at full speed etcd's file grows by some 15 MB in that time
 
 
-class Space:
-    """Run :meth:`run` as a task; :attr:`full` is then never older than a moment."""
+class QuotaGuard:
+    """``full``: new e-mails are to be refused. Kept up to date while :meth:`run` runs."""
 
     def __init__(self, store: Store) -> None:
         self._fullness = Fullness(store.client, store.settings.etcd_quota, memory=MEMORY)
@@ -31,26 +33,20 @@ class Space:
     async def run(self) -> None:
         while True:
             try:
-                await self.look()
+                await self.measure()
             except EtcdError:  # whoever needs etcd notices by himself
                 pass
             await asyncio.sleep(INTERVAL)
 
-    async def look(self) -> None:
+    async def measure(self) -> None:
+        """Asks etcd, and sets ``full``. Raises EtcdError."""
         await self._fullness.look()
         expected, file = self._fullness.expected(REACTION), self._fullness.file
         full = expected > REFUSE_ABOVE or file > FILE_ABOVE
-        if full != self.full:
-            self.full = full
-            if full:
-                log.error(
-                    "emails refused",
-                    full=round(expected, 3),
-                    file=round(file, 3),
-                )
-            else:
-                log.info(
-                    "emails accepted again",
-                    full=round(expected, 3),
-                    file=round(file, 3),
-                )
+        if full == self.full:
+            return
+        self.full = full
+        if full:
+            log.error("emails refused", full=round(expected, 3), file=round(file, 3))
+        else:
+            log.info("emails accepted again", full=round(expected, 3), file=round(file, 3))

@@ -12,10 +12,8 @@ from msgspec import Meta
 from babygun.api.access.auth import access_of
 from babygun.api.http.body import MAX_SMALL, JsonBody, read_json
 from babygun.api.http.context import STORE
-from babygun.api.http.problems import sentence
 from babygun.api.http.responses import SECURITY_HEADERS, json_answer
-from babygun.errors import Conflict, NotFound
-from babygun.intake.violations import Violations
+from babygun.errors import Conflict, InvalidRequest, NotFound, Violation, sentence
 from babygun.runtime.logs import get_logger
 from babygun.store.access import clients as store
 from babygun.store.records import Client, Scope
@@ -80,10 +78,12 @@ async def list_clients(request: web.Request) -> web.Response:
 
 async def create_client(request: web.Request) -> web.Response:
     wanted = _body.decode(await read_json(request, limit=MAX_SMALL))
-    violations = Violations()
-    for field, fault in store.faults(wanted.name, wanted.id, wanted.rate):
-        violations.add(field, sentence(fault))
-    violations.check()
+    violations = [
+        Violation(field, sentence(fault))
+        for field, fault in store.faults(wanted.name, wanted.id, wanted.rate)
+    ]
+    if violations:
+        raise InvalidRequest(violations)
     scopes = tuple(dict.fromkeys(wanted.scopes))
     client, secret = await store.create_client(
         request.app[STORE],

@@ -1,32 +1,31 @@
-"""POST /emails/cancel and /emails/retry: up to 1,000 e-mails in one call, each on its own, so that one that can't be changed keeps none from it."""
+"""POST /emails/cancel and /emails/retry: change up to 1,000 e-mails in one call, each on its own."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from babygun.api.emails.send import cancel, own_email, retry
+from babygun.api.emails.change import Change, cancel, retry
+from babygun.api.emails.own_email import own_email
 from babygun.api.http.body import MAX_SMALL, JsonBody, read_json
-from babygun.api.http.problems import sentence
 from babygun.api.http.responses import json_answer
-from babygun.email.model import Email, EmailStatus
-from babygun.errors import Conflict, EtcdError, NotFound
+from babygun.email.model import EmailStatus
+from babygun.errors import Conflict, EtcdError, NotFound, sentence
 from babygun.runtime.logs import get_logger
 
 log = get_logger("api")
 
 MAX_IDS = 1000
 AT_ONCE = 16  # of one call: etcd serves others too
-Change = Callable[[web.Request, str], Awaitable[Email]]
 
 
 class BulkRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which e-mails. One that is named several times is changed once."""
+    """Which e-mails. Duplicate ids count once."""
 
     ids: Annotated[
         list[Annotated[str, Meta(max_length=64)]],
@@ -35,16 +34,17 @@ class BulkRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BulkResult(msgspec.Struct, frozen=True):
-    """What became of one e-mail."""
+    """The result for one e-mail."""
 
     id: str
     status: Annotated[
         Literal["ok", "conflict", "not-found", "unavailable"],
         Meta(
-            description="conflict: its state does not allow it; unavailable: etcd did not answer, so it may be changed or not, and the call can be repeated."
+            description="conflict: its state does not allow it. unavailable: etcd did not answer; "
+            "it may be changed or not, and the call can be repeated."
         ),
     ]
-    detail: Annotated[str | None, Meta(description="Why not.")]
+    detail: Annotated[str | None, Meta(description="Why it was not changed.")]
     email_status: Annotated[
         EmailStatus | None, Meta(description="The e-mail's status after this, where it is known.")
     ]
@@ -68,29 +68,26 @@ async def retry_emails(request: web.Request) -> web.Response:
 
 
 async def _changed(request: web.Request, change: Change) -> web.Response:
-    """Raises the 503 problem where etcd answered for none of them."""
+    """Raises EtcdError if etcd answered for none of the e-mails."""
     ids = list(dict.fromkeys(_body.decode(await read_json(request, limit=MAX_SMALL)).ids))
-    batch = _Batch(request, change)
+    bulk = _BulkChange(request, change)
     rest = iter(ids)
     async with asyncio.TaskGroup() as group:
         for _ in range(min(AT_ONCE, len(ids))):
-            group.create_task(batch.work(rest))
-    results = batch.results
-    if batch.error is not None and all(
-        result.status == "unavailable" for result in results.values()
-    ):
-        raise batch.error
-    log.info(
-        "bulk change",
-        path=request.path,
-        ids=len(ids),
-        changed=sum(result.status == "ok" for result in results.values()),
-    )
-    return json_answer(BulkResults([results[email_id] for email_id in ids]))
+            group.create_task(bulk.work(rest))
+    results = [bulk.results[email_id] for email_id in ids]
+    if bulk.error is not None and all(result.status == "unavailable" for result in results):
+        raise bulk.error
+    changed = sum(result.status == "ok" for result in results)
+    log.info("bulk change", path=request.path, ids=len(ids), changed=changed)
+    return json_answer(BulkResults(results))
 
 
-class _Batch:
-    """``error``: why etcd did not answer for one of them; none is begun after that, since each might wait as long."""
+class _BulkChange:
+    """``results``: by id. ``error``: why etcd did not answer for an e-mail.
+
+    After an error no further change begins, since each might wait as long.
+    """
 
     def __init__(self, request: web.Request, change: Change) -> None:
         self._request, self._change = request, change
@@ -98,20 +95,15 @@ class _Batch:
         self.error: EtcdError | None = None
 
     async def work(self, rest: Iterator[str]) -> None:
-        """Goes on until there is nothing left in ``rest``, which others work on too."""
+        """Changes e-mails until ``rest`` is empty. Several of these share one ``rest``."""
         for email_id in rest:
             self.results[email_id] = await self._one(email_id)
 
     async def _one(self, email_id: str) -> BulkResult:
         if self.error is not None:
-            return BulkResult(
-                email_id,
-                "unavailable",
-                "Not begun, since etcd did not answer for another one.",
-                None,
-            )
+            detail = "Not begun, since etcd did not answer for another one."
+            return BulkResult(email_id, "unavailable", detail, None)
         try:
-            await own_email(self._request, email_id, content=False)
             email = await self._change(self._request, email_id)
         except NotFound as error:
             return BulkResult(email_id, "not-found", sentence(error), None)

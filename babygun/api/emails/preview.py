@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from babygun.api.emails.content import own_content
+from babygun.api.emails.own_email import own_content
 from babygun.api.http.responses import SECURITY_HEADERS
 from babygun.email.model import Attachment
 from babygun.errors import NotFound

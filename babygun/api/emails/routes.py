@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from babygun.api.emails import batch, batch_body, bulk, content, listing, preview, schedule, waiting
-from babygun.api.emails import send as emails
+from babygun.api.emails import (
+    batch,
+    batch_body,
+    bulk,
+    change,
+    content,
+    listing,
+    preview,
+    schedule,
+    send,
+    show,
+)
 from babygun.api.emails.documents import AcceptedEmail, EmailDocument, EmailList, EmailLog
 from babygun.api.http import problem_types as problems
 from babygun.api.http.route import READS, WRITES, Answer, Parameter, Route
@@ -25,7 +35,7 @@ _IDEMPOTENCY_KEY = Parameter(
     {
         "type": "string",
         "minLength": 1,
-        "maxLength": emails.MAX_IDEMPOTENCY_KEY,
+        "maxLength": send.MAX_IDEMPOTENCY_KEY,
         "pattern": "^[ -~]+$",
     },
     "order-4711-confirmation",
@@ -35,7 +45,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="POST",
         path="/emails",
-        handler=emails.send_email,
+        handler=send.send_email,
         operation="sendEmail",
         summary="Send an e-mail",
         description=(
@@ -175,7 +185,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET",
         path="/emails/{id}",
-        handler=waiting.show_email,
+        handler=show.show_email,
         operation="showEmail",
         summary="Read an e-mail and its status",
         description=(
@@ -189,7 +199,7 @@ ROUTES: tuple[Route, ...] = (
             Parameter(
                 "wait",
                 "query",
-                f"How long to wait for a change, at most {waiting.MAX_WAIT:g}s.",
+                f"How long to wait for a change, at most {show.MAX_WAIT:g}s.",
                 {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m)?$"},
                 "30s",
             ),
@@ -208,7 +218,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET",
         path="/emails/{id}/log",
-        handler=emails.show_log,
+        handler=show.show_log,
         operation="showLog",
         summary="Read an e-mail's status log",
         description="What happened to it, oldest first: accepted, claimed, delivered, deferred, bounced, expired, reclaimed, cancelled, retried.",
@@ -234,7 +244,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="POST",
         path="/emails/{id}/cancel",
-        handler=emails.cancel_email,
+        handler=change.cancel_email,
         operation="cancelEmail",
         summary="Cancel an e-mail",
         description="Stops every recipient that is not delivered yet. What is being sent at this moment can't be stopped and goes on: `sending` names those queues.",
@@ -247,7 +257,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="POST",
         path="/emails/{id}/retry",
-        handler=emails.retry_email,
+        handler=change.retry_email,
         operation="retryEmail",
         summary="Try a failed e-mail again",
         description="Tries the recipients that have not got it again, from the first try. Only a failed or cancelled e-mail whose content is still kept can be tried again.",

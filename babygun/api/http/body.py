@@ -14,7 +14,6 @@ from babygun.api.http.body_memory import BODY_MEMORY, SMALL
 from babygun.api.http.context import SETTINGS, call_of
 from babygun.api.http.malformed import unreadable_encoding
 from babygun.api.http.problem_types import (
-    INVALID_REQUEST,
     MALFORMED_JSON,
     MALFORMED_REQUEST,
     REQUEST_TIMEOUT,
@@ -22,6 +21,7 @@ from babygun.api.http.problem_types import (
     UNSUPPORTED_MEDIA_TYPE,
 )
 from babygun.api.http.problems import Problem
+from babygun.errors import InvalidRequest, Violation
 
 T = TypeVar("T")
 
@@ -140,12 +140,12 @@ class JsonBody(Generic[T]):
         self._choices = dict(_choices(msgspec.inspect.type_info(kind), ""))
 
     def decode(self, raw: bytes | msgspec.Raw) -> T:
-        """Raises the 400 or 422 problem, naming the field."""
+        """Raises InvalidRequest, which names the field, and the 400 problem if it is no JSON."""
         try:
             return self._decode(raw)
         except msgspec.ValidationError as error:
             detail, field = explain(str(error), self._choices)
-            raise Problem(INVALID_REQUEST, detail, field=field) from None
+            raise InvalidRequest([Violation(field, detail)]) from None
         except RecursionError:
             raise Problem(MALFORMED_JSON, "The body is nested too deeply.") from None
         except UnicodeDecodeError:

@@ -12,18 +12,22 @@ from babygun.api.http.problem_types import (
     CONFLICT,
     ETCD_UNAVAILABLE,
     EXPECTATION_FAILED,
+    IDEMPOTENCY_CONFLICT,
     INTERNAL,
     INVALID_REQUEST,
     MALFORMED_REQUEST,
     METHOD_NOT_ALLOWED,
+    NO_RELAY,
     NOT_FOUND,
     OUT_OF_SPACE,
     OUTCOME_UNKNOWN,
     TOO_LARGE,
+    TOO_MANY_REQUESTS,
     UNSUPPORTED_MEDIA_TYPE,
     ProblemType,
 )
 from babygun.api.http.responses import SECURITY_HEADERS
+from babygun.errors import Violation, sentence
 
 CONTENT_TYPE = "application/problem+json"
 _BY_STATUS = {
@@ -34,13 +38,6 @@ _BY_STATUS = {
     415: UNSUPPORTED_MEDIA_TYPE,
     417: EXPECTATION_FAILED,
 }
-
-
-class Violation(msgspec.Struct, frozen=True):
-    """One broken rule. ``field``: a part of the request, such as ``to[2]`` or ``headers.Bcc``."""
-
-    field: str
-    detail: str
 
 
 class ProblemDocument(
@@ -104,34 +101,35 @@ class Problem(Exception):
         )
 
 
-class InvalidRequest(errors.InvalidEmail):
-    """Several rules are broken; ``field`` and ``status`` are the first one's."""
-
-    def __init__(self, violations: Sequence[Violation], *, status: int) -> None:
-        super().__init__(violations[0].detail, field=violations[0].field, status=status)
-        self.violations = violations
-
-
 def from_exception(error: Exception) -> Problem:
     """The problem for an exception; INTERNAL for one that nobody foresaw."""
     match error:
         case Problem():
             return error
-        case InvalidRequest():
+        case errors.InvalidRequest():
             return Problem(
-                TOO_LARGE if error.status == 413 else INVALID_REQUEST,
+                TOO_LARGE if error.too_large else INVALID_REQUEST,
                 str(error),
-                field=error.field,
+                field=error.violations[0].field or None,
                 violations=error.violations,
             )
-        case errors.InvalidEmail():
-            return Problem(
-                TOO_LARGE if error.status == 413 else INVALID_REQUEST, str(error), field=error.field
-            )
+        case errors.RateExceeded():
+            return Problem(TOO_MANY_REQUESTS, sentence(error), retry_after=error.retry_after)
+        case errors.NoRelay():
+            return Problem(NO_RELAY, sentence(error))
         case errors.NotFound():
             return Problem(NOT_FOUND, sentence(error))
+        case errors.IdempotencyConflict():
+            return Problem(IDEMPOTENCY_CONFLICT, sentence(error), field="Idempotency-Key")
         case errors.Conflict():
             return Problem(CONFLICT, sentence(error))
+        case errors.NotAcknowledged():
+            unknown = isinstance(error.cause, errors.OutcomeUnknown)
+            return Problem(
+                OUTCOME_UNKNOWN if unknown else ETCD_UNAVAILABLE,
+                f"{error}: a call with an Idempotency-Key can be repeated "
+                "without sending it twice.",
+            )
         case errors.OutcomeUnknown():
             return Problem(
                 OUTCOME_UNKNOWN, f"{sentence(error)} Repeat the call, or read the state first."
@@ -167,12 +165,6 @@ def _from_aiohttp(error: web.HTTPException) -> Problem:
                 field="body",
             )
     return Problem(_BY_STATUS.get(error.status, INTERNAL), error.text or error.reason)
-
-
-def sentence(said: BaseException | str) -> str:
-    """An exception's message as a sentence."""
-    text = str(said)
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
 
 def _printable(text: str) -> str:

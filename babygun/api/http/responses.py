@@ -20,10 +20,9 @@ def json_answer(
     *,
     status: int = 200,
     headers: dict[str, str] | None = None,
-    kind: type[web.Response] = web.Response,
 ) -> web.Response:
-    """``value``, one of the documents, as JSON. ``kind``: the response's class."""
-    response = kind(body=_encode(value), status=status, headers=_JSON_HEADERS)
+    """``value``, one of the documents, as JSON."""
+    response = web.Response(body=_encode(value), status=status, headers=_JSON_HEADERS)
     if headers:
         response.headers.update(headers)
     return response

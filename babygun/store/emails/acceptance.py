@@ -19,13 +19,14 @@ from msgspec.structs import replace
 from babygun.email import lifecycle
 from babygun.email.model import Content, Email
 from babygun.errors import (
-    Conflict,
     EtcdError,
     EtcdUnavailable,
+    IdempotencyConflict,
     InvalidEmail,
     LeaseNotFound,
     OutcomeUnknown,
     OutOfSpace,
+    Violation,
 )
 from babygun.etcd import Compare, Op, Txn, TxnResult, absent, get, present, put
 from babygun.runtime.logs import get_logger
@@ -78,16 +79,11 @@ def prepare(store: Store, email: Email, content: Content) -> NewEmail:
     chunks = codec.chunked(packed)
     if len(chunks) > MAX_CHUNKS:
         most = MAX_CHUNKS * codec.CHUNK_BYTES
-        raise InvalidEmail(
-            f"The e-mail takes {len(packed)} bytes; at most {most} can be stored.",
-            field="attachments",
-            status=413,
-        )
+        detail = f"The e-mail takes {len(packed)} bytes; at most {most} can be stored."
+        raise InvalidEmail([Violation("attachments", detail)], too_large=True)
     if len(email.queues) > MAX_QUEUES:
-        raise InvalidEmail(
-            f"The recipients go by more than {MAX_QUEUES} relays; send several e-mails.",
-            field="recipients",
-        )
+        detail = f"The recipients go by more than {MAX_QUEUES} relays; send several e-mails."
+        raise InvalidEmail([Violation("recipients", detail)])
     transition = lifecycle.accept(replace(email, size=len(packed), chunks=len(chunks)))
     return NewEmail(
         email.id,
@@ -107,9 +103,9 @@ async def accept(
 ) -> Accepted:
     """Stores a new e-mail. When this returns, it is committed.
 
-    Raises InvalidEmail for an e-mail that is too large, and Conflict for an Idempotency-Key that
-    stands for another request. Raises EtcdUnavailable or OutcomeUnknown when etcd does not answer in
-    time: then the e-mail may or may not have been stored, and nobody may acknowledge it.
+    Raises InvalidEmail for an e-mail that is too large, and IdempotencyConflict for an Idempotency-Key
+    that stands for another request. Raises EtcdUnavailable or OutcomeUnknown when etcd does not
+    answer in time: then the e-mail may or may not have been stored, and nobody may acknowledge it.
     """
     new = prepare(store, email, content)
     if idempotency_key is None:
@@ -125,7 +121,7 @@ async def accept(
     if first.email_id == new.id:
         return Accepted(new.id)  # an earlier try of ours was applied after all
     if first.fingerprint != fingerprint:
-        raise Conflict("this Idempotency-Key has been used with another request")
+        raise IdempotencyConflict
     return Accepted(first.email_id, repeated=True)
 
 

@@ -15,7 +15,13 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from babygun.email.ids import email_ids
-from babygun.errors import BabygunError, Conflict, EtcdError, EtcdUnavailable, OutcomeUnknown
+from babygun.errors import (
+    BabygunError,
+    EtcdError,
+    EtcdUnavailable,
+    IdempotencyConflict,
+    OutcomeUnknown,
+)
 from babygun.runtime.identifiers import new_token
 from babygun.store import codec
 from babygun.store.emails.acceptance import NewEmail, write
@@ -58,7 +64,7 @@ async def accept_batch(
 ) -> BatchOutcome:
     """Stores a batch of which at least one e-mail is not refused. ``record``: its ``count``, ``at_ns`` and ``seed``; ``again``: prepares the e-mails anew, for the ids of an earlier record.
 
-    Raises Conflict where the key stands for another request, and EtcdError where none of the e-mails is known to be stored.
+    Raises IdempotencyConflict where the key stands for another request, and EtcdError where none of the e-mails is known to be stored.
     """
     record = replace(
         record,
@@ -142,7 +148,7 @@ class _Batch:
         return self.outcome
 
     async def write_first(self, key: bytes, fingerprint: str) -> BatchRecord | None:
-        """Stores the first part with the record; returns the record that is there already instead. Raises Conflict, EtcdError."""
+        """Stores the first part with the record; returns the record that is there already instead. Raises IdempotencyConflict, EtcdError."""
         news = [self._emails[index] for index in self._part(0)]
         emails = [new for new in news if new is not None]
         known = await write(
@@ -156,7 +162,7 @@ class _Batch:
         if known is not None:
             first = codec.decode_idempotency(known)
             if first.fingerprint != fingerprint or first.batch is None:
-                raise Conflict("this Idempotency-Key has been used with another request")
+                raise IdempotencyConflict
             if first.batch != self._record:
                 return first.batch
         self._count(emails)
@@ -187,7 +193,7 @@ class _Batch:
         if len(emails) < len(part):
             self._fail(
                 part,
-                Conflict(
+                IdempotencyConflict(
                     "when this Idempotency-Key was new, this e-mail was to be stored together with others, of which some are refused now; send them with another key"
                 ),
             )

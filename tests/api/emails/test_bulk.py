@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from babygun.api.emails import bulk
-from babygun.api.emails import send as emails
 from babygun.email.model import Email
 from babygun.errors import EtcdUnavailable
 from babygun.intake.ids import new_email_id
@@ -85,7 +84,7 @@ async def test_thousand_emails_are_cancelled_some_at_a_time(
         finally:
             running -= 1
 
-    monkeypatch.setattr(emails.on_request, "cancel", counted)
+    monkeypatch.setattr(on_request, "cancel", counted)
     assert set((await changed(api, "cancel", list(ids))).values()) == {("ok", "cancelled")}
     assert 1 < most <= bulk.AT_ONCE
 
@@ -101,7 +100,7 @@ async def test_etcd_that_stops_answering_in_between_is_told_for_each(
             return await cancel(store, email_id, **kwargs)
         raise EtcdUnavailable
 
-    monkeypatch.setattr(emails.on_request, "cancel", broken)
+    monkeypatch.setattr(on_request, "cancel", broken)
     found = await changed(api, "cancel", ids)
     assert found[ids[0]] == ("ok", "cancelled") and {found[email_id] for email_id in ids[1:]} == {
         ("unavailable", None)

@@ -1,0 +1,110 @@
+"""GET /emails/{id} and its log: the e-mail now or, with ``wait``, after its next change.
+
+A call that waits holds a connection and two watches of etcd, and nothing else. The first of these
+ends it: a change, its time-out, the loss of its client's connection, the stop of this process. No
+change between the read and the watch is missed: the watch begins at the read's revision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from aiohttp import web
+
+from babygun.api.emails.documents import email_document, email_log
+from babygun.api.emails.own_email import may_see, no_such_email, own_email
+from babygun.api.http.context import STORE, call_of
+from babygun.api.http.responses import SECURITY_HEADERS, json_answer
+from babygun.api.http.waiters import WAITERS
+from babygun.errors import InvalidRequest, Violation, sentence
+from babygun.runtime.settings import parse_duration
+from babygun.store.changes.next_change import next_change
+from babygun.store.emails import reading
+
+MAX_WAIT = 60.0  # s: less than a balancer waits for an answer
+
+
+async def show_email(request: web.Request) -> web.Response:
+    seconds = _wait_of(request)
+    view = await own_email(request, request.match_info["id"])
+    incomplete = view.email.status == "incomplete"
+    up_to_date = request.if_none_match is None or _is_known(request, view)
+    if seconds and incomplete and up_to_date:
+        started = time.perf_counter()
+        view = await _after_change(request, view, seconds)
+        call_of(request).waited = time.perf_counter() - started
+    headers = {"ETag": f'"{_version(view)}"'}
+    if _is_known(request, view):
+        return web.Response(status=304, headers={**SECURITY_HEADERS, **headers})
+    return json_answer(email_document(view), headers=headers)
+
+
+async def show_log(request: web.Request) -> web.Response:
+    found = await reading.get_log(request.app[STORE], request.match_info["id"])
+    if found is None or not may_see(request, found[0]):
+        raise no_such_email()
+    return json_answer(email_log(*found))
+
+
+async def _after_change(
+    request: web.Request, view: reading.EmailView, seconds: float
+) -> reading.EmailView:
+    """The e-mail after its next change, or as it is after ``seconds`` without one."""
+    app = request.app
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + seconds
+    before = _version(view)
+    with app[WAITERS].waiting(request) as stop:
+        while _version(view) == before and not stop.done():
+            change = asyncio.create_task(
+                next_change(app[STORE], view.email.id, view.revision), name="wait for an e-mail"
+            )
+            try:
+                await asyncio.wait(
+                    {change, stop},
+                    timeout=max(0.0, deadline - clock()),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                changed = change.done()
+                if changed:
+                    change.result()
+            finally:
+                change.cancel()
+                await asyncio.gather(change, return_exceptions=True)
+            if request.transport is None:
+                break  # the client is gone
+            view = await own_email(request, view.email.id)
+            if not changed:
+                break
+    return view
+
+
+def _version(view: reading.EmailView) -> str:
+    """Differs whenever the document differs: by the record, its owners, and the content's end."""
+    revisions = (view.record_revision, *view.owner_revisions)
+    parts = [f"{revision:x}" for revision in revisions]
+    if view.content is None:
+        parts.append("expired")
+    return "-".join(parts)
+
+
+def _is_known(request: web.Request, view: reading.EmailView) -> bool:
+    """Whether the caller has this version already, as its If-None-Match says."""
+    known = request.if_none_match
+    return known is not None and any(tag.value in ("*", _version(view)) for tag in known)
+
+
+def _wait_of(request: web.Request) -> float:
+    """Seconds to wait; 0 by default. Raises InvalidRequest."""
+    given = request.query.get("wait")
+    if given is None:
+        return 0.0
+    try:
+        seconds = parse_duration(given)
+    except ValueError as error:
+        raise InvalidRequest([Violation("wait", sentence(error))]) from None
+    if seconds > MAX_WAIT:
+        detail = f"A call waits for {MAX_WAIT:g} seconds at most."
+        raise InvalidRequest([Violation("wait", detail)])
+    return seconds

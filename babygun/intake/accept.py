@@ -1,0 +1,179 @@
+"""The door: accepts an e-mail, or a batch, that came in by any way."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+from babygun.email.compose import new_email
+from babygun.email.ids import created_ms
+from babygun.email.model import Content, Email
+from babygun.errors import (
+    EtcdUnavailable,
+    InvalidRequest,
+    NoRelay,
+    NotAcknowledged,
+    OutcomeUnknown,
+    OutOfSpace,
+)
+from babygun.intake.acceptance import Acceptance, BatchAcceptance
+from babygun.intake.batch import Batch
+from babygun.intake.ids import new_email_id
+from babygun.intake.quota_guard import QuotaGuard
+from babygun.intake.rate_limit import RateLimits
+from babygun.intake.request import EmailRequest, check_request
+from babygun.routing.routes import Routes
+from babygun.runtime import metrics, tracing
+from babygun.runtime.clock import at_ms
+from babygun.runtime.logs import note
+from babygun.store import Store
+from babygun.store.emails.acceptance import NewEmail, accept, prepare
+from babygun.store.emails.batches import BatchOutcome, accept_batch
+from babygun.store.records import BatchRecord, Client
+
+
+class Intake:
+    """Every way in calls :meth:`admit` before it reads an e-mail, then :meth:`accept`.
+
+    ``accepted``: e-mails that this process has stored since it started.
+    """
+
+    def __init__(self, store: Store, routes: Routes, quota_guard: QuotaGuard) -> None:
+        self._store, self._routes, self._quota_guard = store, routes, quota_guard
+        self._rates = RateLimits()
+        self.accepted = 0
+
+    def admit(self, client: Client, *, emails: int = 1) -> None:
+        """Takes ``emails`` from the client's rate. Raises RateExceeded, NoRelay, OutOfSpace.
+
+        Cheap, so that a refused e-mail need not be read. Before a batch is read, its size is not
+        known: admit 0 e-mails, and the whole batch when it has been read.
+        """
+        self._rates.take(client, emails=emails)
+        if not self._routes.destinations:
+            raise NoRelay
+        if self._quota_guard.full:
+            raise OutOfSpace(
+                "etcd is nearly full; new e-mails are accepted again when old ones are deleted"
+            )
+
+    async def accept(
+        self,
+        request: EmailRequest,
+        *,
+        client_id: str,
+        request_id: str | None = None,
+        idempotency_key: str | None = None,
+        fingerprint: str = "",
+    ) -> Acceptance:
+        """Checks and stores an e-mail. When this returns, it is committed.
+
+        ``fingerprint``: of the request, if it has an ``idempotency_key``: a repeated call with both
+        gets the first one's id. Raises InvalidEmail, IdempotencyConflict, NotAcknowledged and
+        OutOfSpace.
+        """
+        ns = time.time_ns()
+        now = at_ms(ns // 1_000_000)
+        email, content = self._compose(request, new_email_id(ns), now, client_id, request_id)
+        note(email_id=email.id)
+        try:
+            stored = await accept(
+                self._store,
+                email,
+                content,
+                idempotency_key=idempotency_key,
+                fingerprint=fingerprint,
+            )
+        except (EtcdUnavailable, OutcomeUnknown) as error:
+            raise NotAcknowledged(error) from None
+        tracing.current().set("babygun.email_id", stored.email_id)
+        recipients = len(email.recipients)
+        if stored.repeated:
+            note(email_id=stored.email_id)
+            now = at_ms(created_ms(stored.email_id))
+        else:
+            self._count(1, recipients)
+        return Acceptance(stored.email_id, now, recipients, stored.repeated)
+
+    async def accept_batch(
+        self,
+        entries: Sequence[EmailRequest | InvalidRequest],
+        *,
+        client_id: str,
+        request_id: str | None = None,
+        all_or_none: bool = True,
+        idempotency_key: str | None = None,
+        fingerprint: str = "",
+    ) -> BatchAcceptance:
+        """Checks every e-mail of a batch, then stores those that break no rule.
+
+        An entry that is an error is an e-mail that could not be understood. ``all_or_none``: one
+        invalid e-mail refuses the batch with InvalidEmail, which names every broken rule. Raises
+        IdempotencyConflict, too. Raises NotAcknowledged or OutOfSpace if no e-mail is known to be
+        stored.
+        """
+
+        def ready(entry: EmailRequest, email_id: str, now: datetime) -> NewEmail:
+            email, content = self._compose(entry, email_id, now, client_id, request_id)
+            return prepare(self._store, email, content)
+
+        batch = Batch(entries, ready)
+        record = BatchRecord(len(entries), time.time_ns(), os.urandom(16), ())
+        emails = await batch.prepare(record)
+        if batch.refused and all_or_none:
+            raise batch.refusal()
+        outcome = BatchOutcome([None] * len(emails))
+        if any(emails):
+            # With all_or_none the same body has another answer.
+            fingerprint += "" if all_or_none else "-permissive"
+            try:
+                outcome = await accept_batch(
+                    self._store,
+                    client_id,
+                    record,
+                    emails,
+                    idempotency_key=idempotency_key,
+                    fingerprint=fingerprint,
+                    again=batch.prepare,
+                )
+            except (EtcdUnavailable, OutcomeUnknown) as error:
+                raise NotAcknowledged(error, "E-mails of the batch") from None
+        self._count(outcome.emails, outcome.recipients)
+        accepted = sum(email_id is not None for email_id in outcome.ids)
+        note(emails=accepted, refused=len(entries) - accepted or None)
+        tracing.current().set("babygun.emails", accepted)
+        return BatchAcceptance(batch.items(outcome), outcome.repeated)
+
+    def _compose(
+        self,
+        request: EmailRequest,
+        email_id: str,
+        now: datetime,
+        client_id: str,
+        request_id: str | None,
+    ) -> tuple[Email, Content]:
+        """The record and the content. Raises InvalidEmail with every broken rule."""
+        checked = check_request(request, self._routes, self._store.settings)
+        span = tracing.current()
+        email = new_email(
+            email_id,
+            client_id=client_id,
+            sender=checked.sender,
+            subject=checked.content.subject,
+            recipients=checked.recipients,
+            now=now,
+            send_at=checked.send_at,
+            tags=checked.tags,
+            metadata=checked.metadata,
+            request_id=request_id,
+            traceparent=span.traceparent,
+            tracestate=span.tracestate,
+        )
+        return email, checked.content
+
+    def _count(self, emails: int, recipients: int) -> None:
+        self.accepted += emails
+        metrics.EMAILS_ACCEPTED.inc(emails)
+        metrics.RECIPIENTS_ACCEPTED.inc(recipients)
