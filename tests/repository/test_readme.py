@@ -1,0 +1,68 @@
+"""The commands of the README work as they are pasted, in a folder where ``babygun dev`` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from babygun.dev.etcd.binary import find_etcd
+from tests.dev.test_command import Dev, dev, environment
+from tests.support.paths import ROOT
+
+__all__ = ["dev"]  # a fixture
+
+pytestmark = [
+    pytest.mark.skipif(find_etcd() is None, reason="no etcd to test with: run `make install`"),
+    pytest.mark.skipif(not shutil.which("curl"), reason="the README's commands need curl"),
+]
+
+
+def commands(section: str) -> str:
+    """The shell commands of a section of the README."""
+    text = (ROOT / "README.md").read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    shown = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return "".join(block for block in shown if "make run" not in block)
+
+
+async def test_commands_of_the_readme_send_an_email_and_show_it(dev: Dev) -> None:
+    await dev.start()
+    state = await dev.running()
+    programs = dev.folder / ".venv/bin"
+    programs.mkdir(parents=True)
+    (programs / "babygun").write_text(f'#!/bin/sh\nexec {sys.executable} -m babygun "$@"\n')
+    (programs / "babygun").chmod(0o755)
+    found = find_etcd()
+    etcdctl = found.program("etcdctl") if found else None
+    (programs / "etcdctl").symlink_to(etcdctl or shutil.which("true") or "/bin/true")
+    script = commands("Send") + "\n" + commands("See")
+    for shown, here in (
+        ("http://127.0.0.1:8080", state["api_url"]),
+        ("http://127.0.0.1:8025", state["mailbox_url"].rstrip("/")),
+    ):
+        assert shown in script
+        script = script.replace(shown, here)
+    shell = await asyncio.create_subprocess_exec(
+        "sh",
+        "-eu",
+        cwd=dev.folder,
+        env=environment(ETCDCTL_ENDPOINTS=state["etcd_endpoints"][0]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        out, err = await shell.communicate(script.encode())
+    assert shell.returncode == 0, err.decode()
+    text = out.decode()
+    first = text.splitlines()[0].split()[0]
+    second = json.JSONDecoder().raw_decode(text, text.index("{"))[0]["id"]
+    assert re.search(rf"^{first} .* complete ", text, re.MULTILINE)
+    assert re.search(rf"^{second} ", text, re.MULTILINE)
+    assert '"recipients": ["ann@example.org"]' in text
+    assert not etcdctl or f"/babygun/emails/{second}" in text
