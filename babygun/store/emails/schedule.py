@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from babygun.etcd import KeyValue, Txn, delete, get, present, put
+from babygun.runtime.logs import get_logger
 from babygun.store import codec
 from babygun.store.keys import JobRef, range_end
 from babygun.store.store import Store
+
+log = get_logger("store")
 
 # Keys that one page of one client's listing reads at most.
 SCAN_KEYS = 1000
 # Reads in one transaction. etcd takes 128.
 _AT_ONCE = 100
+# What is made due in one round, in keys a page.
+_PAGE, _PAGES = 500, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,34 @@ class SchedulePage:
 
     waiting: list[Waiting]
     cursor: str | None
+
+
+async def make_all_due(
+    store: Store, now: datetime, takes: Callable[[JobRef, datetime], bool]
+) -> int:
+    """Turn what is due at ``now`` into jobs, and return how many; _PAGES pages at most.
+
+    ``takes``: whether the caller is to do it, told what it is and since when it is due.
+    """
+    start, end = store.keys.waiting, store.keys.due_until(now)
+    made = 0
+    for _ in range(_PAGES):
+        found = await store.client.range(start, end, limit=_PAGE)
+        taken = []
+        for kv in found.kvs:
+            try:
+                due, ref = store.keys.parse_not_before(kv.key)
+            except ValueError as error:  # somebody wrote this key by hand
+                key = kv.key.decode(errors="replace")
+                log.error("key unreadable", key=key, error=str(error))
+                continue
+            if takes(ref, due):
+                taken.append(make_due(store, kv.key, kv.value))
+        made += sum(await asyncio.gather(*taken))
+        if not found.more:
+            break
+        start = found.kvs[-1].key + b"\0"
+    return made
 
 
 async def make_due(store: Store, key: bytes, value: bytes) -> bool:

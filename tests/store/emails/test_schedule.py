@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 
+from babygun.email.model import Job
+from babygun.intake.ids import new_email_id
+from babygun.runtime.clock import utc_now
+from babygun.store import codec
 from babygun.store.emails.finish import finish
-from babygun.store.emails.schedule import make_due
+from babygun.store.emails.schedule import make_all_due, make_due
+from babygun.store.keys import JobRef, range_end
 from tests.store.emails.steps import SOFT, claimed, held
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig
@@ -21,3 +27,23 @@ async def test_due_by_two_workers_at_once_makes_one_job(rig: Rig) -> None:
         await asyncio.gather(*(make_due(rig.store, kv.key, kv.value) for _ in range(5)))
     ) == [False] * 4 + [True]
     await check_invariants(rig.store)
+
+
+async def test_all_due_makes_jobs_of_what_is_due_and_taken(rig: Rig) -> None:
+    now, keys, client = utc_now(), rig.store.keys, rig.store.client
+    mine, others, later = (JobRef(new_email_id(), "main") for _ in range(3))
+    ago = now - timedelta(seconds=3)
+    for ref, due in ((mine, ago), (others, ago), (later, now + timedelta(seconds=60))):
+        await client.put(keys.not_before(due, ref), codec.encode_job(Job(100, 1)))
+    await client.put(keys.waiting + b"2000-by-hand", b"")
+    asked: list[tuple[JobRef, datetime]] = []
+
+    def takes(ref: JobRef, due: datetime) -> bool:
+        asked.append((ref, due))
+        return ref == mine
+
+    assert await make_all_due(rig.store, now, takes) == 1
+    assert {ref for ref, _ in asked} == {mine, others}
+    assert all(abs(due - ago) < timedelta(milliseconds=1) for _, due in asked)
+    found = await client.range(keys.jobs, range_end(keys.jobs))
+    assert [keys.parse_job(kv.key) for kv in found.kvs] == [mine]
