@@ -34,9 +34,9 @@ async def test_email_that_arrives_stands_at_the_top_and_changes_its_status_in_pl
     await stage.sign_in(page)
     await expect(page.get_by_role("heading", name="No e-mails yet")).to_be_visible()
     await stage.api.accepted(subject="First", to="hang-ann@example.org")
-    await expect(row(page, "First").locator(".mark")).to_have_text("sending")
+    await expect(row(page, "First").locator(".badge")).to_have_text("sending")
     stage.smtp.release()
-    await expect(row(page, "First").locator(".mark")).to_have_text("complete")
+    await expect(row(page, "First").locator(".badge")).to_have_text("complete")
     await stage.api.accepted(subject="Second")
     await expect(page.locator(".rows li").first).to_contain_text("Second")
 
@@ -151,7 +151,7 @@ async def test_all_that_match_are_cancelled_after_a_question_that_counts_them(
     await expect(page.get_by_text("250 e-mails cancelled.")).to_be_visible(timeout=20_000)
     assert {email.status for email in await stage.rig.ended(*ids)} == {"cancelled"}
     assert (await stage.rig.get(other)).status == "incomplete"
-    await expect(row(page, "Digest 249").locator(".mark")).to_have_text("cancelled")
+    await expect(row(page, "Digest 249").locator(".badge")).to_have_text("cancelled")
 
 
 async def test_retry_of_several_says_how_many_and_why_others_were_left(
@@ -168,4 +168,4 @@ async def test_retry_of_several_says_how_many_and_why_others_were_left(
     await page.get_by_role("button", name="Retry…").click()
     await page.get_by_role("button", name="Retry", exact=True).click()
     await expect(page.locator(".note")).to_contain_text("1 e-mail tried again. 1 left as it was:")
-    await expect(row(page, "Bad").locator(".mark")).to_have_text("complete")
+    await expect(row(page, "Bad").locator(".badge")).to_have_text("complete")

@@ -20,14 +20,14 @@ async def test_email_sent_from_the_page_turns_from_sending_to_complete_without_a
     await page.get_by_label("Subject").fill("Watched")
     await page.get_by_role("button", name="Send", exact=True).click()
     await expect(page.get_by_role("heading", name="Watched")).to_be_visible()
-    await expect(page.locator(".standing .mark")).to_have_text("sending")
+    await expect(page.locator(".standing .badge")).to_have_text("sending")
     await expect(page).to_have_title("Watched · Babygun")
     stage.smtp.release()
-    await expect(page.locator(".standing .mark")).to_have_text("complete")
+    await expect(page.locator(".standing .badge")).to_have_text("complete")
     await expect(page.locator(".standing")).to_contain_text(
         "All 2 recipients have got it, after 1 try"
     )
-    await expect(page.locator(".log .mark")).to_have_text(["accepted", "claimed", "delivered"])
+    await expect(page.locator(".log .badge")).to_have_text(["accepted", "claimed", "delivered"])
     assert await page.evaluate("window.same")
     assert {recipient for message in stage.smtp.messages for recipient in message.recipients} == {
         "hang-ann@example.org",
@@ -41,7 +41,7 @@ async def test_deferral_shows_the_reply_and_counts_down_to_the_next_try(
     email_id = await stage.api.accepted(to="soft-ann@example.org")
     await stage.rig.logged(email_id, "deferred")
     await stage.sign_in(page, f"/page/emails/{email_id}")
-    await expect(page.locator(".standing .mark")).to_have_text("waiting")
+    await expect(page.locator(".standing .badge")).to_have_text("waiting")
     await expect(page.locator(".standing")).to_contain_text("Try 2 in 9:")
     await expect(page.locator(".recipients")).to_contain_text("451 4.3.0")
     await expect(page.locator(".recipients")).to_contain_text("Temporary failure")
@@ -57,12 +57,12 @@ async def test_retry_of_a_failed_email_delivers_it(page: Page, stage: Stage) -> 
     email_id = await stage.api.accepted(to="hard-ann@example.org")
     await stage.rig.ended(email_id)
     await stage.sign_in(page, f"/page/emails/{email_id}")
-    await expect(page.locator(".standing .mark")).to_have_text("failed")
+    await expect(page.locator(".standing .badge")).to_have_text("failed")
     await expect(page.locator(".recipients")).to_contain_text("550 5.1.1")
     stage.smtp.rcpt["hard-ann@example.org"] = ""
     await page.get_by_role("button", name="Retry").click()
-    await expect(page.locator(".standing .mark")).to_have_text("complete")
-    await expect(page.locator(".log .mark")).to_have_text(
+    await expect(page.locator(".standing .badge")).to_have_text("complete")
+    await expect(page.locator(".log .badge")).to_have_text(
         ["accepted", "claimed", "bounced", "retried", "claimed", "delivered"]
     )
     await expect(page.get_by_role("button", name="Retry")).to_have_count(0)
@@ -74,19 +74,19 @@ async def test_cancel_asks_first_and_stops_a_scheduled_email(page: Page, stage: 
     await expect(page.locator(".standing")).to_contain_text("Sent for the first time in 59:")
     await page.get_by_role("button", name="Cancel").click()
     await page.get_by_role("button", name="Leave it").click()
-    await expect(page.locator(".standing .mark")).to_have_text("waiting")
+    await expect(page.locator(".standing .badge")).to_have_text("waiting")
     await page.get_by_role("button", name="Cancel").click()
     await page.get_by_role("button", name="Cancel it").click()
-    await expect(page.locator(".standing .mark")).to_have_text("cancelled")
+    await expect(page.locator(".standing .badge")).to_have_text("cancelled")
     assert (await stage.rig.get(email_id)).status == "cancelled"
 
 
 async def test_what_others_do_shows_within_seconds(page: Page, stage: Stage) -> None:
     email_id = await stage.api.accepted(send_at=(utc_now() + timedelta(hours=1)).isoformat())
     await stage.sign_in(page, f"/page/emails/{email_id}")
-    await expect(page.locator(".standing .mark")).to_have_text("waiting")
+    await expect(page.locator(".standing .badge")).to_have_text("waiting")
     await stage.api.call("POST", f"/emails/{email_id}/cancel")
-    await expect(page.locator(".standing .mark")).to_have_text("cancelled")
+    await expect(page.locator(".standing .badge")).to_have_text("cancelled")
 
 
 async def test_content_is_there_as_text_headers_source_and_files(page: Page, stage: Stage) -> None:

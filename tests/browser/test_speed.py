@@ -56,8 +56,8 @@ async def test_thousand_updates_a_second_leave_the_page_responsive(
     await page.get_by_role("button", name="all", exact=True).click()
     await expect(row(page, "Digest 499")).to_be_visible()
     await flood
-    await expect(row(page, "Digest 499").locator(".mark")).to_have_text("failed")
-    await expect(row(page, "Digest 490").locator(".mark")).to_have_text("failed")
+    await expect(row(page, "Digest 499").locator(".badge")).to_have_text("failed")
+    await expect(row(page, "Digest 490").locator(".badge")).to_have_text("failed")
     longest = await page.evaluate("longest")
     assert longest < FROZEN, f"the page stood still for {longest} ms"
 
@@ -116,12 +116,12 @@ async def test_lost_connection_is_said_and_taken_up_again_without_gaps(
         await stage.open(page, "/page/emails", url=proxy.url)
         await stage.enter(page)
         await expect(page.locator(".live")).to_have_text("Live")
-        await expect(row(page, "Before").locator(".mark")).to_have_text("sending")
+        await expect(row(page, "Before").locator(".badge")).to_have_text("sending")
         proxy.cut()
         stage.smtp.release()
         await stage.rig.ended(email_id, await stage.api.accepted(subject="Meanwhile"))
         await expect(page.locator(".live")).to_have_text("Offline")
         proxy.mend()
         await expect(page.locator(".live")).to_have_text("Live")
-        await expect(row(page, "Before").locator(".mark")).to_have_text("complete")
-        await expect(row(page, "Meanwhile").locator(".mark")).to_have_text("complete")
+        await expect(row(page, "Before").locator(".badge")).to_have_text("complete")
+        await expect(row(page, "Meanwhile").locator(".badge")).to_have_text("complete")

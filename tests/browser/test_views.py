@@ -127,7 +127,7 @@ async def test_keyboard_alone_signs_in_finds_opens_and_sends(page: Page, stage: 
     await page.keyboard.type("ann@example.org")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="Hello from Babygun")).to_be_visible()
-    await expect(page.locator(".standing .mark")).to_have_text("complete")
+    await expect(page.locator(".standing .badge")).to_have_text("complete")
 
 
 async def test_keys_can_be_switched_off(page: Page, stage: Stage) -> None:
@@ -160,7 +160,7 @@ async def test_compose_names_the_fields_that_are_wrong_and_sends_what_curl_shows
     await expect(page.get_by_label("curl command")).to_contain_text("it")
     command = await page.get_by_label("curl command").inner_text()
     await page.get_by_role("button", name="Send", exact=True).click()
-    await expect(page.locator(".standing .mark")).to_have_text("complete")
+    await expect(page.locator(".standing .badge")).to_have_text("complete")
     (tmp_path / "it's.txt").write_bytes(b"hello")
     script = f"CLIENT={stage.client_id} SECRET={stage.secret}\n{command}"
     process = await run(script, tmp_path)

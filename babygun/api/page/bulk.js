@@ -3,14 +3,22 @@ import { post } from "./api.js";
 import { h } from "./dom.js";
 import { count, many } from "./format.js";
 import { inWords } from "./search.js";
-import { ask, doing, tell } from "./tell.js";
+import { ask, doing, notify } from "./messages.js";
 
 const AT_ONCE = 200; // ids in one call: the bar moves on after each
 const MOST = 10_000; // that "all that match" chooses at once
 
 const DOES = {
-  retry: { verb: "Retry", text: "Those that failed or were cancelled are tried again, for the recipients that have not got them. The others stay as they are.", danger: false },
-  cancel: { verb: "Cancel", text: "Those that wait are never sent. What is delivered or being sent at this moment can't be called back.", danger: true },
+  retry: {
+    verb: "Retry",
+    text: "Those that failed or were cancelled are tried again, for the recipients that have not got them. The others stay as they are.",
+    danger: false,
+  },
+  cancel: {
+    verb: "Cancel",
+    text: "Those that wait are never sent. What is delivered or being sent at this moment can't be called back.",
+    danger: true,
+  },
 };
 
 export class Selection {
@@ -22,7 +30,10 @@ export class Selection {
   toggle(index, range = false) {
     const { rows } = this.listing;
     const on = !this.ids.has(rows[index].id);
-    const [first, last] = range && this.from !== null ? [Math.min(index, this.from), Math.max(index, this.from)] : [index, index];
+    const [first, last] =
+      range && this.from !== null
+        ? [Math.min(index, this.from), Math.max(index, this.from)]
+        : [index, index];
     for (const { id } of rows.slice(first, last + 1)) on ? this.ids.add(id) : this.ids.delete(id);
     this.from = index;
     this.changed();
@@ -44,7 +55,8 @@ export class Selection {
         cursor = page.cursor;
         this.say(`Choosing: ${count(this.ids.size)} so far`);
       } while (cursor && this.ids.size < MOST && this.busy);
-      if (cursor && this.busy) tell(`The newest ${count(MOST)} are chosen; do the rest afterwards.`);
+      if (cursor && this.busy)
+        notify(`The newest ${count(MOST)} are chosen; do the rest afterwards.`);
     });
   }
 
@@ -52,7 +64,13 @@ export class Selection {
     const { verb, text, danger } = DOES[what];
     const words = inWords(this.listing.filters);
     const title = `${verb} ${many(this.ids.size, "e-mail")}?`;
-    if (!(await ask(title, `${words ? `Chosen among: ${words}. ` : ""}${text}`, verb, { danger, keep: "Don't" }))) return;
+    if (
+      !(await ask(title, `${words ? `Chosen among: ${words}. ` : ""}${text}`, verb, {
+        danger,
+        keep: "Don't",
+      }))
+    )
+      return;
     await this.during(async () => {
       const ids = [...this.ids];
       const outcomes = { ok: 0, left: 0 };
@@ -69,7 +87,10 @@ export class Selection {
         }
       }
       const { left } = outcomes;
-      tell(`${many(outcomes.ok, "e-mail")} ${what === "retry" ? "tried again" : "cancelled"}.${left ? ` ${count(left)} left as ${left === 1 ? "it was" : "they were"}: ${reason}` : ""}`, { wrong: left > 0 && outcomes.ok === 0 });
+      notify(
+        `${many(outcomes.ok, "e-mail")} ${what === "retry" ? "tried again" : "cancelled"}.${left ? ` ${count(left)} left as ${left === 1 ? "it was" : "they were"}: ${reason}` : ""}`,
+        { wrong: left > 0 && outcomes.ok === 0 },
+      );
       this.ids.clear();
     });
   }
@@ -92,7 +113,8 @@ export class Selection {
   // The bar at the foot of the page, there as long as something is chosen.
   bar(mayChange) {
     if (!this.ids.size && !this.busy) return null;
-    const button = (label, work, kind) => h("button", { type: "button", class: kind, onclick: doing(work), "data-key": label }, label);
+    const button = (label, work, kind) =>
+      h("button", { type: "button", class: kind, onclick: doing(work), "data-key": label }, label);
     return h(
       "div",
       { class: "bulk", role: "region", "aria-label": "What is chosen", "data-key": "bulk" },

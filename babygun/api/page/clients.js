@@ -1,8 +1,8 @@
 // Who may use the API: clients with their scopes; new ones, and an end to others.
 import { call, get, post } from "./api.js";
 import { $, h, show } from "./dom.js";
-import { copyable, empty, failure, when } from "./marks.js";
-import { ask, doing, tell } from "./tell.js";
+import { copyable, empty, failure, when } from "./status.js";
+import { ask, doing, notify } from "./messages.js";
 
 const SCOPES = {
   "emails:send": "send, cancel and retry e-mails",
@@ -28,10 +28,18 @@ export function open(root, { who }) {
 
   const remove = (client) =>
     doing(async () => {
-      if (!(await ask(`Delete ${client.name}?`, "All its tokens are refused within a second. Its e-mails stay, and go on. This can't be undone.", "Delete", { danger: true, keep: "Keep it" }))) return;
+      if (
+        !(await ask(
+          `Delete ${client.name}?`,
+          "All its tokens are refused within a second. Its e-mails stay, and go on. This can't be undone.",
+          "Delete",
+          { danger: true, keep: "Keep it" },
+        ))
+      )
+        return;
       await call("DELETE", `/clients/${encodeURIComponent(client.id)}`);
       if (made?.client_id === client.id || made?.id === client.id) made = null;
-      tell(`${client.name} is deleted.`);
+      notify(`${client.name} is deleted.`);
       await read();
     });
 
@@ -43,7 +51,11 @@ export function open(root, { who }) {
       const scopes = [...form.querySelectorAll("[name=scope]:checked")].map((box) => box.value);
       if (!scopes.length) return show(wrong, "Choose at least one scope.");
       try {
-        made = await post("/clients", { name: form.name.value.trim(), scopes, ...(form.rate.value ? { rate: Number(form.rate.value) } : {}) });
+        made = await post("/clients", {
+          name: form.name.value.trim(),
+          scopes,
+          ...(form.rate.value ? { rate: Number(form.rate.value) } : {}),
+        });
         dialog.close();
         await read();
         $(".secret")?.focus();
@@ -58,11 +70,54 @@ export function open(root, { who }) {
         "form",
         { onsubmit: submit },
         h("h2", { id: "new-client" }, "New client"),
-        h("label", null, "Name", h("input", { name: "name", required: true, maxlength: 200, autofocus: true, placeholder: "web shop" })),
-        h("fieldset", null, h("legend", null, "It may"), Object.entries(SCOPES).map(([scope, does]) => h("label", { class: "check" }, h("input", { type: "checkbox", name: "scope", value: scope, checked: scope.startsWith("emails") }), h("span", null, h("code", null, scope), h("span", { class: "soft" }, ` ${does}`))))),
-        h("label", null, h("span", null, "At most ", h("span", { class: "soft" }, "e-mails a second at each API process; empty: no limit")), h("input", { name: "rate", type: "number", min: 0.1, step: "any" })),
+        h(
+          "label",
+          null,
+          "Name",
+          h("input", {
+            name: "name",
+            required: true,
+            maxlength: 200,
+            autofocus: true,
+            placeholder: "web shop",
+          }),
+        ),
+        h(
+          "fieldset",
+          null,
+          h("legend", null, "It may"),
+          Object.entries(SCOPES).map(([scope, does]) =>
+            h(
+              "label",
+              { class: "check" },
+              h("input", {
+                type: "checkbox",
+                name: "scope",
+                value: scope,
+                checked: scope.startsWith("emails"),
+              }),
+              h("span", null, h("code", null, scope), h("span", { class: "soft" }, ` ${does}`)),
+            ),
+          ),
+        ),
+        h(
+          "label",
+          null,
+          h(
+            "span",
+            null,
+            "At most ",
+            h("span", { class: "soft" }, "e-mails a second at each API process; empty: no limit"),
+          ),
+          h("input", { name: "rate", type: "number", min: 0.1, step: "any" }),
+        ),
         wrong,
-        h("div", { class: "row end" }, h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Close"), h("button", null, "Create")),
+        h(
+          "div",
+          { class: "row end" },
+          h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Close"),
+          h("button", null, "Create"),
+        ),
       ),
     );
     document.body.append(dialog);
@@ -73,13 +128,30 @@ export function open(root, { who }) {
     const id = made.client_id ?? made.id;
     return h(
       "section",
-      { class: "secret", tabindex: -1, "data-key": "secret", "aria-label": "The new client's secret" },
+      {
+        class: "secret",
+        tabindex: -1,
+        "data-key": "secret",
+        "aria-label": "The new client's secret",
+      },
       h("h2", null, `${made.name} is made`),
       h("p", null, "This is the only time that its secret is shown. Copy it now."),
-      h("dl", { class: "facts" }, h("div", null, h("dt", null, "Client id"), h("dd", null, copyable(id))), h("div", null, h("dt", null, "Secret"), h("dd", null, copyable(made.client_secret)))),
+      h(
+        "dl",
+        { class: "facts" },
+        h("div", null, h("dt", null, "Client id"), h("dd", null, copyable(id))),
+        h("div", null, h("dt", null, "Secret"), h("dd", null, copyable(made.client_secret))),
+      ),
       h("p", { class: "soft" }, "A token for it:"),
-      copyable(`curl -s -X POST -u '${id}:${made.client_secret}' ${location.origin}/tokens`, { block: true, label: "Command for a token" }),
-      h("button", { type: "button", class: "quiet", onclick: () => ((made = null), draw()) }, "I have it"),
+      copyable(`curl -s -X POST -u '${id}:${made.client_secret}' ${location.origin}/tokens`, {
+        block: true,
+        label: "Command for a token",
+      }),
+      h(
+        "button",
+        { type: "button", class: "quiet", onclick: () => ((made = null), draw()) },
+        "I have it",
+      ),
     );
   }
 
@@ -87,15 +159,32 @@ export function open(root, { who }) {
     const cell = (label, ...value) => h("td", { "data-label": label }, h("div", null, value));
     show(
       root,
-      h("div", { class: "head" }, h("h1", null, "Clients"), h("button", { type: "button", onclick: create }, "New client")),
+      h(
+        "div",
+        { class: "head" },
+        h("h1", null, "Clients"),
+        h("button", { type: "button", onclick: create }, "New client"),
+      ),
       made && secret(),
       trouble && failure(trouble, read),
-      clients && !clients.length && empty("No clients", "An application needs one to send e-mails."),
+      clients &&
+        !clients.length &&
+        empty("No clients", "An application needs one to send e-mails."),
       clients?.length > 0 &&
         h(
           "table",
           { class: "stack" },
-          h("thead", null, h("tr", null, ["Client", "Scopes", "Rate", "Made", ""].map((name) => h("th", { scope: "col" }, name || h("span", { class: "hidden" }, "Actions"))))),
+          h(
+            "thead",
+            null,
+            h(
+              "tr",
+              null,
+              ["Client", "Scopes", "Rate", "Made", ""].map((name) =>
+                h("th", { scope: "col" }, name || h("span", { class: "hidden" }, "Actions")),
+              ),
+            ),
+          ),
           h(
             "tbody",
             null,
@@ -104,11 +193,37 @@ export function open(root, { who }) {
               return h(
                 "tr",
                 { "data-key": id },
-                h("th", { scope: "row" }, one.name || "(no name)", id === who.client_id && h("span", { class: "tag" }, "you"), h("br"), h("code", { class: "soft" }, id)),
-                cell("Scopes", one.scopes.map((scope) => h("span", { class: "tag", title: SCOPES[scope] }, scope))),
+                h(
+                  "th",
+                  { scope: "row" },
+                  one.name || "(no name)",
+                  id === who.client_id && h("span", { class: "tag" }, "you"),
+                  h("br"),
+                  h("code", { class: "soft" }, id),
+                ),
+                cell(
+                  "Scopes",
+                  one.scopes.map((scope) =>
+                    h("span", { class: "tag", title: SCOPES[scope] }, scope),
+                  ),
+                ),
                 cell("Rate", one.rate ? `${one.rate}/s` : h("span", { class: "soft" }, "no limit")),
                 cell("Made", when(one.created_at)),
-                h("td", { class: "end" }, id !== who.client_id && h("button", { type: "button", class: "quiet small", "aria-label": `Delete ${one.name}`, onclick: remove({ ...one, id }) }, "Delete…")),
+                h(
+                  "td",
+                  { class: "end" },
+                  id !== who.client_id &&
+                    h(
+                      "button",
+                      {
+                        type: "button",
+                        class: "quiet small",
+                        "aria-label": `Delete ${one.name}`,
+                        onclick: remove({ ...one, id }),
+                      },
+                      "Delete…",
+                    ),
+                ),
               );
             }),
           ),

@@ -3,15 +3,18 @@ import { call, get } from "./api.js";
 import { curl } from "./curl.js";
 import { $, h, show } from "./dom.js";
 import { bytes } from "./format.js";
-import { copy, when } from "./marks.js";
+import { copy, when } from "./status.js";
 import { go, rename } from "./router.js";
-import { tell } from "./tell.js";
+import { notify } from "./messages.js";
 
 let kept = null; // the form as it was left
 
-// "Ann" <a@x>, b@y; one or more on a line: [addresses]. Commas within quotes and brackets don't part.
+// The addresses in a text such as `"Ann" <a@x>, b@y`, one or more on a line. Commas within quotes
+// and brackets separate nothing.
 export function addresses(typed) {
-  return (typed.match(/(?:"(?:\\.|[^"\\])*"|<[^>]*>|\([^)]*\)|[^,;\n])+/g) ?? []).map((one) => one.trim()).filter(Boolean);
+  return (typed.match(/(?:"(?:\\.|[^"\\])*"|<[^>]*>|\([^)]*\)|[^,;\n])+/g) ?? [])
+    .map((one) => one.trim())
+    .filter(Boolean);
 }
 
 export function open(root, { query }) {
@@ -35,10 +38,23 @@ function form() {
   const out = h("pre", { tabindex: 0, "aria-label": "curl command" });
   const list = h("ul", { class: "files" });
   const wrong = h("p", { class: "wrong", role: "alert" });
-  const field = (name, label, control, hint) => h("label", { "data-field": name }, h("span", null, label, hint && h("span", { class: "soft" }, ` ${hint}`)), control, h("span", { class: "wrong", id: `wrong-${name}` }));
-  const input = (name, given) => h("input", { name, autocapitalize: "none", spellcheck: "false", ...given });
+  const field = (name, label, control, hint) =>
+    h(
+      "label",
+      { "data-field": name },
+      h("span", null, label, hint && h("span", { class: "soft" }, ` ${hint}`)),
+      control,
+      h("span", { class: "wrong", id: `wrong-${name}` }),
+    );
+  const input = (name, given) =>
+    h("input", { name, autocapitalize: "none", spellcheck: "false", ...given });
   const area = (name, rows, given) => h("textarea", { name, rows, ...given });
-  const chooser = h("input", { type: "file", multiple: true, name: "file", onchange: (event) => add(event.target.files).then(() => (chooser.value = "")) });
+  const chooser = h("input", {
+    type: "file",
+    multiple: true,
+    name: "file",
+    onchange: (event) => add(event.target.files).then(() => (chooser.value = "")),
+  });
 
   const node = h(
     "form",
@@ -58,14 +74,58 @@ function form() {
         field("html", "HTML", area("html", 5, { spellcheck: "false", class: "code" })),
         field("attachments", "Attachments", chooser),
         list,
-        h("div", { class: "two" }, field("send_at", "Send at", h("input", { type: "datetime-local", name: "send_at" }), "now, where empty"), field("reply_to", "Reply to", input("reply_to"))),
-        field("headers", "Headers", area("headers", 2, { class: "code", spellcheck: "false", placeholder: "X-Order: 4711" }), "a line each"),
-        h("div", { class: "two" }, field("tags", "Tags", input("tags", { placeholder: "welcome, order" })), field("metadata", "Metadata", area("metadata", 2, { class: "code", spellcheck: "false", placeholder: "order=4711" }), "name=value, a line each")),
+        h(
+          "div",
+          { class: "two" },
+          field(
+            "send_at",
+            "Send at",
+            h("input", { type: "datetime-local", name: "send_at" }),
+            "now, where empty",
+          ),
+          field("reply_to", "Reply to", input("reply_to")),
+        ),
+        field(
+          "headers",
+          "Headers",
+          area("headers", 2, { class: "code", spellcheck: "false", placeholder: "X-Order: 4711" }),
+          "a line each",
+        ),
+        h(
+          "div",
+          { class: "two" },
+          field("tags", "Tags", input("tags", { placeholder: "welcome, order" })),
+          field(
+            "metadata",
+            "Metadata",
+            area("metadata", 2, { class: "code", spellcheck: "false", placeholder: "order=4711" }),
+            "name=value, a line each",
+          ),
+        ),
       ),
       wrong,
-      h("div", { class: "row" }, h("button", null, "Send"), h("span", { class: "soft", id: "scheduled" })),
+      h(
+        "div",
+        { class: "row" },
+        h("button", null, "Send"),
+        h("span", { class: "soft", id: "scheduled" }),
+      ),
     ),
-    h("section", { class: "curl", "aria-labelledby": "curl-title" }, h("div", { class: "head" }, h("h2", { id: "curl-title" }, "The same with curl"), h("button", { type: "button", class: "quiet small", onclick: () => copy(out.textContent) }, "Copy")), out),
+    h(
+      "section",
+      { class: "curl", "aria-labelledby": "curl-title" },
+      h(
+        "div",
+        { class: "head" },
+        h("h2", { id: "curl-title" }, "The same with curl"),
+        h(
+          "button",
+          { type: "button", class: "quiet small", onclick: () => copy(out.textContent) },
+          "Copy",
+        ),
+      ),
+      out,
+    ),
   );
 
   // The body of POST /emails. Fields that are empty are left out.
@@ -75,7 +135,11 @@ function form() {
       const found = addresses(value(name));
       return found.length > 1 ? found : found[0];
     };
-    const lines = (name) => value(name).split("\n").map((line) => line.trim()).filter(Boolean);
+    const lines = (name) =>
+      value(name)
+        .split("\n")
+        .map((line) => line.trim())
+        .filter(Boolean);
     const all = {
       sender: value("sender").trim(),
       to: several("to"),
@@ -86,18 +150,37 @@ function form() {
       body: value("body"),
       html: value("html"),
       headers: lines("headers"),
-      attachments: files.map(({ filename, content_type, content }) => ({ filename, content_type, content })),
+      attachments: files.map(({ filename, content_type, content }) => ({
+        filename,
+        content_type,
+        content,
+      })),
       send_at: value("send_at") ? new Date(value("send_at")).toISOString() : undefined,
-      tags: value("tags").split(/[\s,]+/).filter(Boolean),
-      metadata: Object.fromEntries(lines("metadata").map((line) => [line.split("=", 1)[0].trim(), line.includes("=") ? line.slice(line.indexOf("=") + 1).trim() : ""])),
+      tags: value("tags")
+        .split(/[\s,]+/)
+        .filter(Boolean),
+      metadata: Object.fromEntries(
+        lines("metadata").map((line) => [
+          line.split("=", 1)[0].trim(),
+          line.includes("=") ? line.slice(line.indexOf("=") + 1).trim() : "",
+        ]),
+      ),
     };
-    return Object.fromEntries(Object.entries(all).filter(([, one]) => one !== undefined && one !== "" && !(typeof one === "object" && !Object.keys(one).length)));
+    return Object.fromEntries(
+      Object.entries(all).filter(
+        ([, one]) =>
+          one !== undefined && one !== "" && !(typeof one === "object" && !Object.keys(one).length),
+      ),
+    );
   }
 
   function refresh() {
     out.textContent = curl(request(), files);
     const at = $("[name=send_at]", node).value;
-    show($("#scheduled", node) ?? h("span"), at ? ["It is sent ", when(new Date(at).toISOString())] : "");
+    show(
+      $("#scheduled", node) ?? h("span"),
+      at ? ["It is sent ", when(new Date(at).toISOString())] : "",
+    );
   }
 
   async function add(chosen) {
@@ -108,7 +191,12 @@ function form() {
         reader.onerror = () => reject(reader.error);
         reader.readAsDataURL(file);
       });
-      files.push({ filename: file.name, content_type: file.type || "application/octet-stream", content: data.slice(data.indexOf(",") + 1), size: file.size });
+      files.push({
+        filename: file.name,
+        content_type: file.type || "application/octet-stream",
+        content: data.slice(data.indexOf(",") + 1),
+        size: file.size,
+      });
     }
     filesChanged();
   }
@@ -118,14 +206,35 @@ function form() {
       files.splice(files.indexOf(file), 1);
       filesChanged();
     };
-    show(list, files.map((file) => h("li", null, h("span", null, file.filename), h("span", { class: "soft" }, `${file.content_type}, ${bytes(file.size)}`), h("button", { type: "button", class: "quiet small", "aria-label": `Remove ${file.filename}`, onclick: () => remove(file) }, "Remove"))));
+    show(
+      list,
+      files.map((file) =>
+        h(
+          "li",
+          null,
+          h("span", null, file.filename),
+          h("span", { class: "soft" }, `${file.content_type}, ${bytes(file.size)}`),
+          h(
+            "button",
+            {
+              type: "button",
+              class: "quiet small",
+              "aria-label": `Remove ${file.filename}`,
+              onclick: () => remove(file),
+            },
+            "Remove",
+          ),
+        ),
+      ),
+    );
     refresh();
   }
 
   // Errors stand below the fields that they are about; the first one gets the focus.
   function blame(errors) {
     for (const said of node.querySelectorAll("[data-field] > .wrong")) show(said);
-    for (const control of node.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
+    for (const control of node.querySelectorAll("[aria-invalid]"))
+      control.removeAttribute("aria-invalid");
     const rest = [];
     let first = null;
     for (const { field: where, detail } of errors) {
@@ -154,13 +263,20 @@ function form() {
     button.setAttribute("aria-busy", "true");
     const body = request();
     const text = JSON.stringify(body);
-    if (idempotency.of !== text) idempotency = { of: text, key: `page-${[...crypto.getRandomValues(new Uint8Array(12))].map((one) => one.toString(16).padStart(2, "0")).join("")}` };
+    if (idempotency.of !== text)
+      idempotency = {
+        of: text,
+        key: `page-${[...crypto.getRandomValues(new Uint8Array(12))].map((one) => one.toString(16).padStart(2, "0")).join("")}`,
+      };
     blame([]);
     try {
-      const accepted = await call("POST", "/emails", { body, headers: { "Idempotency-Key": idempotency.key } }); // a second press, or a lost answer, sends nothing twice
+      const accepted = await call("POST", "/emails", {
+        body,
+        headers: { "Idempotency-Key": idempotency.key },
+      }); // a second press, or a lost answer, sends nothing twice
       idempotency = { of: "", key: "" };
       go(`/page/emails/${accepted.id}`);
-      tell("Accepted.");
+      notify("Accepted.");
     } catch (error) {
       if (error.errors?.length) blame(error.errors);
       else show(wrong, `${error.title}. ${error.message}`);
@@ -172,14 +288,34 @@ function form() {
   async function fill(id) {
     try {
       const email = await get(`/emails/${encodeURIComponent(id)}`);
-      const of = (kind) => email.recipients.filter((one) => one.kind === kind).map((one) => one.email).join(", ");
-      const given = { sender: email.sender, to: of("to"), cc: of("cc"), bcc: of("bcc"), reply_to: (email.reply_to ?? []).join(", "), subject: email.subject, body: email.body ?? "", html: email.html ?? "", headers: (email.headers ?? []).join("\n"), tags: email.tags.join(", "), metadata: Object.entries(email.metadata).map(([name, value]) => `${name}=${value}`).join("\n") };
+      const of = (kind) =>
+        email.recipients
+          .filter((one) => one.kind === kind)
+          .map((one) => one.email)
+          .join(", ");
+      const given = {
+        sender: email.sender,
+        to: of("to"),
+        cc: of("cc"),
+        bcc: of("bcc"),
+        reply_to: (email.reply_to ?? []).join(", "),
+        subject: email.subject,
+        body: email.body ?? "",
+        html: email.html ?? "",
+        headers: (email.headers ?? []).join("\n"),
+        tags: email.tags.join(", "),
+        metadata: Object.entries(email.metadata)
+          .map(([name, value]) => `${name}=${value}`)
+          .join("\n"),
+      };
       for (const [name, value] of Object.entries(given)) $(`[name=${name}]`, node).value = value;
-      $("details", node).open = Boolean(given.html || given.headers || given.tags || given.metadata || given.reply_to);
-      if (email.attachments?.length) tell("Attachments don't come along: add them again.");
+      $("details", node).open = Boolean(
+        given.html || given.headers || given.tags || given.metadata || given.reply_to,
+      );
+      if (email.attachments?.length) notify("Attachments don't come along: add them again.");
       refresh();
     } catch (error) {
-      tell(error.message, { wrong: true });
+      notify(error.message, { wrong: true });
     }
   }
 

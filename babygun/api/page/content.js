@@ -1,8 +1,9 @@
-// What an e-mail says: text, HTML in a frame that runs and loads nothing, headers, the message as it goes out, files.
+// An e-mail's content: text, HTML in a frame that runs and loads nothing, headers, the message as
+// it is sent, attachments.
 import { text } from "./api.js";
 import { h, show } from "./dom.js";
 import { bytes } from "./format.js";
-import { copyable } from "./marks.js";
+import { copyable } from "./status.js";
 
 const SOURCE = 200 * 1024; // bytes of the message that are shown; all of it can be downloaded
 
@@ -10,29 +11,107 @@ const SOURCE = 200 * 1024; // bytes of the message that are shown; all of it can
 function panels(email) {
   const url = `/emails/${encodeURIComponent(email.id)}`;
   return [
-    email.body !== null && ["Text", () => h("pre", { tabindex: 0, "aria-label": "Text" }, email.body || "(empty)")],
-    email.html !== null && ["HTML", () => [h("iframe", { src: `${url}/html`, sandbox: "", title: "The e-mail's HTML", referrerpolicy: "no-referrer", class: "html" }), h("p", { class: "soft" }, "Shown as a mail program might: scripts and forms do nothing, links lead nowhere, and nothing is loaded from elsewhere.")]],
-    ["Headers", () => (email.headers.length ? h("pre", { tabindex: 0, "aria-label": "Headers" }, email.headers.join("\n")) : h("p", { class: "soft" }, "No headers of its own."))],
+    email.body !== null && [
+      "Text",
+      () => h("pre", { tabindex: 0, "aria-label": "Text" }, email.body || "(empty)"),
+    ],
+    email.html !== null && [
+      "HTML",
+      () => [
+        h("iframe", {
+          src: `${url}/html`,
+          sandbox: "",
+          title: "The e-mail's HTML",
+          referrerpolicy: "no-referrer",
+          class: "html",
+        }),
+        h(
+          "p",
+          { class: "soft" },
+          "Shown as a mail program might: scripts and forms do nothing, links lead nowhere, and nothing is loaded from elsewhere.",
+        ),
+      ],
+    ],
+    [
+      "Headers",
+      () =>
+        email.headers.length
+          ? h("pre", { tabindex: 0, "aria-label": "Headers" }, email.headers.join("\n"))
+          : h("p", { class: "soft" }, "No headers of its own."),
+    ],
     ["Source", () => source(url)],
-    email.attachments.length > 0 && [`Attachments (${email.attachments.length})`, () => h("ul", { class: "files" }, email.attachments.map((file, index) => h("li", null, h("a", { href: `${url}/attachments/${index}`, download: file.filename }, file.filename), h("span", { class: "soft" }, `${file.content_type}, ${bytes(file.size)}${file.content_id ? `, inline as cid:${file.content_id}` : ""}`))))],
+    email.attachments.length > 0 && [
+      `Attachments (${email.attachments.length})`,
+      () =>
+        h(
+          "ul",
+          { class: "files" },
+          email.attachments.map((file, index) =>
+            h(
+              "li",
+              null,
+              h(
+                "a",
+                { href: `${url}/attachments/${index}`, download: file.filename },
+                file.filename,
+              ),
+              h(
+                "span",
+                { class: "soft" },
+                `${file.content_type}, ${bytes(file.size)}${file.content_id ? `, inline as cid:${file.content_id}` : ""}`,
+              ),
+            ),
+          ),
+        ),
+    ],
   ].filter(Boolean);
 }
 
 function source(url) {
   const at = h("div", { "aria-busy": "true" }, h("p", { class: "soft" }, "Reading…"));
   text(`${url}/source`, SOURCE).then(
-    ({ text: found, cut }) => show(at, h("pre", { tabindex: 0, "aria-label": "Source" }, found), h("p", null, cut && h("span", { class: "soft" }, `The first ${bytes(SOURCE)}. `), h("a", { href: `${url}/source?download`, download: "" }, "Download all of it"))),
+    ({ text: found, cut }) =>
+      show(
+        at,
+        h("pre", { tabindex: 0, "aria-label": "Source" }, found),
+        h(
+          "p",
+          null,
+          cut && h("span", { class: "soft" }, `The first ${bytes(SOURCE)}. `),
+          h("a", { href: `${url}/source?download`, download: "" }, "Download all of it"),
+        ),
+      ),
     (error) => show(at, h("p", { class: "wrong" }, error.message)),
   );
   return at;
 }
 
-// Tabs over the panels. Built once: what a person reads there is not touched by updates of the status.
+// Tabs over the panels. Built once: updates of the status don't touch what a person reads there.
 export function content(email) {
-  if (email.content_expired) return h("p", { class: "soft" }, "The content is not kept any more. How long it is kept after the end says the setting ", h("code", null, "contents_retention"), ".");
+  if (email.content_expired)
+    return h(
+      "p",
+      { class: "soft" },
+      "The content is not kept any more. How long it is kept after the end says the setting ",
+      h("code", null, "contents_retention"),
+      ".",
+    );
   const all = panels(email);
   const panel = h("div", { role: "tabpanel", id: "panel", tabindex: -1 });
-  const tabs = all.map(([name], index) => h("button", { type: "button", role: "tab", id: `tab-${index}`, "aria-controls": "panel", onclick: () => choose(index), onkeydown: (event) => arrow(event, index) }, name));
+  const tabs = all.map(([name], index) =>
+    h(
+      "button",
+      {
+        type: "button",
+        role: "tab",
+        id: `tab-${index}`,
+        "aria-controls": "panel",
+        onclick: () => choose(index),
+        onkeydown: (event) => arrow(event, index),
+      },
+      name,
+    ),
+  );
   function choose(index) {
     tabs.forEach((tab, at) => {
       tab.setAttribute("aria-selected", String(at === index));
@@ -55,5 +134,8 @@ export function content(email) {
 // The commands that read the same from etcd.
 export function inEtcd(id) {
   const prefix = document.querySelector("meta[name=etcd-prefix]").content;
-  return copyable(`etcdctl get --print-value-only ${prefix}emails/${id}\netcdctl get --prefix --print-value-only ${prefix}log/${id}/\netcdctl get --prefix ${prefix}owners/${id}/`, { block: true, label: "Commands for etcd" });
+  return copyable(
+    `etcdctl get --print-value-only ${prefix}emails/${id}\netcdctl get --prefix --print-value-only ${prefix}log/${id}/\netcdctl get --prefix ${prefix}owners/${id}/`,
+    { block: true, label: "Commands for etcd" },
+  );
 }

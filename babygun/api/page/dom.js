@@ -1,13 +1,24 @@
-// Makes elements and brings them up to date. Text goes in as text only, never as HTML: what the page shows was written by strangers.
+// Makes elements and updates them. Text goes in as text, never as HTML: strangers wrote what the
+// page shows.
 
 const SVG = "http://www.w3.org/2000/svg";
-const DIRECT = new Set(["value", "checked", "disabled", "hidden", "indeterminate", "selected", "htmlFor"]); // set as properties
+const DIRECT = new Set([
+  "value",
+  "checked",
+  "disabled",
+  "hidden",
+  "indeterminate",
+  "selected",
+  "htmlFor",
+]); // set as properties
 
-// h("a", { href, class, onclick }, children…): an element. Null and false, as an attribute or a child, say that there is none.
+// h("a", { href, class, onclick }, children…): an element. An attribute or child that is null or
+// false is left out.
 export const h = (tag, given, ...children) => fill(document.createElement(tag), given, children);
 
 // The same for a part of an SVG image.
-export const s = (tag, given, ...children) => fill(document.createElementNS(SVG, tag), given, children);
+export const s = (tag, given, ...children) =>
+  fill(document.createElementNS(SVG, tag), given, children);
 
 const absent = (value) => value === null || value === undefined || value === false;
 
@@ -16,17 +27,25 @@ function fill(node, given, children) {
     if (name.startsWith("on")) {
       if (value) (node.handlers ??= {})[name] = node[name] = value;
     } else if (DIRECT.has(name)) node[name] = value ?? "";
-    else if (name === "style") for (const [key, one] of Object.entries(value)) node.style.setProperty(key, one);
+    else if (name === "style")
+      for (const [key, one] of Object.entries(value)) node.style.setProperty(key, one);
     else if (!absent(value)) node.setAttribute(name, value === true ? "" : value);
   }
   node.append(...children.flat(Infinity).filter((child) => !absent(child)));
   return node;
 }
 
-// Makes the children of `node` what `made` says, and touches nothing that is so already: what has the focus, is selected or scrolled stays.
-// An element with data-key is known again by it; one with data-still is left alone once it is there.
+// Updates the children of `node` to `made`. What is equal already is not touched: focus, selection
+// and scroll positions stay.
+// data-key: finds an element again. data-still: an element that is never updated.
 export function show(node, ...made) {
-  children(node, made.flat(Infinity).filter((child) => !absent(child)).map((child) => (child instanceof Node ? child : document.createTextNode(child))));
+  children(
+    node,
+    made
+      .flat(Infinity)
+      .filter((child) => !absent(child))
+      .map((child) => (child instanceof Node ? child : document.createTextNode(child))),
+  );
   return node;
 }
 
@@ -51,7 +70,8 @@ function children(node, wanted) {
   }
 }
 
-const alike = (one, other) => one.nodeType === other.nodeType && one.nodeName === other.nodeName && one.id === other.id;
+const alike = (one, other) =>
+  one.nodeType === other.nodeType && one.nodeName === other.nodeName && one.id === other.id;
 
 function become(node, made) {
   if (node.nodeType === Node.TEXT_NODE) {
@@ -60,11 +80,18 @@ function become(node, made) {
   }
   if (node.dataset.still) return;
   for (const { name, value } of made.attributes) {
-    if (name === "style") node.style.cssText = made.style.cssText; // the policy lets a script set styles, but no attribute
+    if (name === "style")
+      // The policy lets a script set styles, but not the attribute.
+      node.style.cssText = made.style.cssText;
     else if (node.getAttribute(name) !== value) node.setAttribute(name, value);
   }
-  for (const { name } of [...node.attributes]) if (!made.hasAttribute(name)) node.removeAttribute(name);
-  for (const name of new Set([...Object.keys(node.handlers ?? {}), ...Object.keys(made.handlers ?? {})])) node[name] = made.handlers?.[name] ?? null;
+  for (const { name } of [...node.attributes])
+    if (!made.hasAttribute(name)) node.removeAttribute(name);
+  for (const name of new Set([
+    ...Object.keys(node.handlers ?? {}),
+    ...Object.keys(made.handlers ?? {}),
+  ]))
+    node[name] = made.handlers?.[name] ?? null;
   node.handlers = made.handlers;
   if ("checked" in made && node.checked !== made.checked) node.checked = made.checked;
   if ("disabled" in made && node.disabled !== made.disabled) node.disabled = made.disabled;

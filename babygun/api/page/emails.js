@@ -5,14 +5,14 @@ import { $, h, show } from "./dom.js";
 import { count, many, relative } from "./format.js";
 import { Listing, timeOf } from "./listing.js";
 import { follow } from "./live.js";
-import { empty, failure, mark, STATES, when } from "./marks.js";
+import { empty, failure, badge, STATES, when } from "./status.js";
 import { go, note } from "./router.js";
 import { Rows } from "./rows.js";
 import { filtersOf, inWords, SPAN_WORDS, typedOf, understand } from "./search.js";
-import { tell } from "./tell.js";
+import { notify } from "./messages.js";
 
 const SETTLE = 100; // ms in which events are gathered before they are shown
-const STILL = 3000; // ms after the pointer's last move over the list during which no row moves under it
+const STILL = 3000; // ms after the pointer's last move over the list for which no row moves
 
 let kept = null; // the list as it was left: coming back finds it so
 
@@ -37,12 +37,19 @@ export function open(root, { query, may }) {
   let wrong = "";
   let timer = null;
   const pending = [];
-  const list = h("ol", { class: "rows", onpointermove: (event) => event.pointerType === "mouse" && (moved = Date.now()), onpointerleave: () => (moved = 0) });
+  const list = h("ol", {
+    class: "rows",
+    onpointermove: (event) => event.pointerType === "mouse" && (moved = Date.now()),
+    onpointerleave: () => (moved = 0),
+  });
   const tools = h("div", { class: "tools" });
   const head = h("div", { class: "listhead" });
   const foot = h("div", { class: "listfoot" });
   show(root, h("h1", null, "E-mails"), tools, head, list, foot);
-  const rows = new Rows(list, { row, nearEnd: () => !listing.failure && listing.rows.length && listing.more() });
+  const rows = new Rows(list, {
+    row,
+    nearEnd: () => !listing.failure && listing.rows.length && listing.more(),
+  });
 
   function row(index) {
     const one = listing.rows[index];
@@ -50,10 +57,42 @@ export function open(root, { query, may }) {
     const subject = one.subject || "(no subject)";
     return h(
       "li",
-      { "data-key": one.id, class: [chosen && "chosen", one.past && "past", one.id === current && "current"].filter(Boolean).join(" ") || null, "aria-setsize": listing.done ? listing.rows.length : -1, "aria-posinset": index + 1 },
-      h("label", { class: "pick" }, h("input", { type: "checkbox", checked: chosen, "aria-label": `Choose: ${subject}, to ${one.to}`, onclick: (event) => selection.toggle(index, event.shiftKey) })),
-      mark(one.state),
-      h("a", { href: `/page/emails/${one.id}`, onfocus: () => (current = one.id) }, h("span", { class: "to" }, one.to, one.others > 0 && h("span", { class: "soft" }, ` +${count(one.others)}`)), h("span", { class: "subject" }, subject, one.tags.map((tag) => h("span", { class: "tag" }, tag)))),
+      {
+        "data-key": one.id,
+        class:
+          [chosen && "chosen", one.past && "past", one.id === current && "current"]
+            .filter(Boolean)
+            .join(" ") || null,
+        "aria-setsize": listing.done ? listing.rows.length : -1,
+        "aria-posinset": index + 1,
+      },
+      h(
+        "label",
+        { class: "pick" },
+        h("input", {
+          type: "checkbox",
+          checked: chosen,
+          "aria-label": `Choose: ${subject}, to ${one.to}`,
+          onclick: (event) => selection.toggle(index, event.shiftKey),
+        }),
+      ),
+      badge(one.state),
+      h(
+        "a",
+        { href: `/page/emails/${one.id}`, onfocus: () => (current = one.id) },
+        h(
+          "span",
+          { class: "to" },
+          one.to,
+          one.others > 0 && h("span", { class: "soft" }, ` +${count(one.others)}`),
+        ),
+        h(
+          "span",
+          { class: "subject" },
+          subject,
+          one.tags.map((tag) => h("span", { class: "tag" }, tag)),
+        ),
+      ),
       when(one.at),
     );
   }
@@ -63,20 +102,66 @@ export function open(root, { query, may }) {
     const { rows: found, done, busy, fresh } = listing;
     show(
       head,
-      h("span", { class: "soft" }, found.length ? done ? many(found.length, "e-mail") : `The newest ${count(found.length)}` : ""),
-      fresh.size > 0 && h("button", { type: "button", class: "fresh", onclick: admitAll }, `${count(fresh.size)} new`),
+      h(
+        "span",
+        { class: "soft" },
+        found.length
+          ? done
+            ? many(found.length, "e-mail")
+            : `The newest ${count(found.length)}`
+          : "",
+      ),
+      fresh.size > 0 &&
+        h(
+          "button",
+          { type: "button", class: "fresh", onclick: admitAll },
+          `${count(fresh.size)} new`,
+        ),
     );
     show(foot, ending());
-    show($("#bulk") ?? root.appendChild(h("div", { id: "bulk" })), selection.bar(may("emails:send")));
+    show(
+      $("#bulk") ?? root.appendChild(h("div", { id: "bulk" })),
+      selection.bar(may("emails:send")),
+    );
     rows.set(found.length);
 
     function ending() {
       if (listing.failure) return failure(listing.failure, () => listing.more());
-      if (busy && !done) return h("p", { class: "soft", role: "status" }, listing.cursor && !found.length ? [`Looked back to ${relative(timeOf(listing.cursor))} `, h("button", { type: "button", class: "quiet small", onclick: () => listing.stop() }, "Stop")] : "Reading…");
-      if (!done) return h("button", { type: "button", class: "quiet", onclick: () => listing.more() }, found.length ? "Read older ones" : "Look further back");
+      if (busy && !done)
+        return h(
+          "p",
+          { class: "soft", role: "status" },
+          listing.cursor && !found.length
+            ? [
+                `Looked back to ${relative(timeOf(listing.cursor))} `,
+                h(
+                  "button",
+                  { type: "button", class: "quiet small", onclick: () => listing.stop() },
+                  "Stop",
+                ),
+              ]
+            : "Reading…",
+        );
+      if (!done)
+        return h(
+          "button",
+          { type: "button", class: "quiet", onclick: () => listing.more() },
+          found.length ? "Read older ones" : "Look further back",
+        );
       if (found.length || fresh.size) return h("p", { class: "soft" }, "That is all.");
-      if (Object.keys(filters).length) return empty("Nothing matches", inWords(filters), h("button", { type: "button", onclick: () => filter({}) }, "Show all e-mails"));
-      return empty("No e-mails yet", "They appear here the moment an application sends one.", may("emails:send") ? h("a", { class: "button", href: "/page/compose" }, "Send a test e-mail") : "");
+      if (Object.keys(filters).length)
+        return empty(
+          "Nothing matches",
+          inWords(filters),
+          h("button", { type: "button", onclick: () => filter({}) }, "Show all e-mails"),
+        );
+      return empty(
+        "No e-mails yet",
+        "They appear here the moment an application sends one.",
+        may("emails:send")
+          ? h("a", { class: "button", href: "/page/compose" }, "Send a test e-mail")
+          : "",
+      );
     }
   }
 
@@ -91,19 +176,66 @@ export function open(root, { query, may }) {
       set(understood);
     };
     const own = filters.after || filters.before || filters.span === "own";
-    const at = (name) => h("input", { type: "datetime-local", "aria-label": name === "after" ? "From" : "Until", value: local(filters[name]), onchange: (event) => set({ span: "", [name]: event.target.value && new Date(event.target.value).toISOString() }) });
+    const at = (name) =>
+      h("input", {
+        type: "datetime-local",
+        "aria-label": name === "after" ? "From" : "Until",
+        value: local(filters[name]),
+        onchange: (event) =>
+          set({
+            span: "",
+            [name]: event.target.value && new Date(event.target.value).toISOString(),
+          }),
+      });
     show(
       tools,
       h(
         "form",
         { role: "search", onsubmit: search },
-        h("input", { name: "q", type: "search", "data-still": "1", value: typedOf(filters), placeholder: "Recipient, @domain, tag:name or id", "aria-label": "Search: recipient, @domain, tag:name or id", autocomplete: "off", autocapitalize: "none", spellcheck: "false" }),
+        h("input", {
+          name: "q",
+          type: "search",
+          "data-still": "1",
+          value: typedOf(filters),
+          placeholder: "Recipient, @domain, tag:name or id",
+          "aria-label": "Search: recipient, @domain, tag:name or id",
+          autocomplete: "off",
+          autocapitalize: "none",
+          spellcheck: "false",
+        }),
         h("kbd", { "aria-hidden": "true" }, "/"),
       ),
-      h("select", { "aria-label": "Time", onchange: (event) => (event.target.value === "own" ? set({ span: "", after: new Date(Date.now() - 86_400_000).toISOString() }) : set({ span: event.target.value, after: "", before: "" })) }, Object.entries(SPAN_WORDS).map(([value, word]) => h("option", { value, selected: value === (own ? "own" : (filters.span ?? "")) }, word))),
-      own && h("div", { class: "span" }, at("after"), h("span", { class: "soft" }, "to"), at("before")),
+      h(
+        "select",
+        {
+          "aria-label": "Time",
+          onchange: (event) =>
+            event.target.value === "own"
+              ? set({ span: "", after: new Date(Date.now() - 86_400_000).toISOString() })
+              : set({ span: event.target.value, after: "", before: "" }),
+        },
+        Object.entries(SPAN_WORDS).map(([value, word]) =>
+          h("option", { value, selected: value === (own ? "own" : (filters.span ?? "")) }, word),
+        ),
+      ),
+      own &&
+        h("div", { class: "span" }, at("after"), h("span", { class: "soft" }, "to"), at("before")),
       wrong && h("p", { class: "wrong", role: "alert" }, wrong),
-      h("div", { class: "states", role: "group", "aria-label": "Status" }, ["", ...STATES].map((state) => h("button", { type: "button", "aria-pressed": String((filters.status ?? "") === state), onclick: () => set({ status: state }) }, state ? mark(state) : "all"))),
+      h(
+        "div",
+        { class: "states", role: "group", "aria-label": "Status" },
+        ["", ...STATES].map((state) =>
+          h(
+            "button",
+            {
+              type: "button",
+              "aria-pressed": String((filters.status ?? "") === state),
+              onclick: () => set({ status: state }),
+            },
+            state ? badge(state) : "all",
+          ),
+        ),
+      ),
     );
   }
 
@@ -151,8 +283,13 @@ export function open(root, { query, may }) {
     timer ??= setTimeout(settle, SETTLE);
   }
 
-  // Nothing may move under the pointer, nor where somebody reads further down or has chosen rows: what is new waits there.
-  const calm = () => rows.above() === 0 && Date.now() - moved > STILL && !selection.ids.size && !list.contains(document.activeElement);
+  // Nothing moves under the pointer, nor while a person reads further down or has chosen rows: new
+  // e-mails wait.
+  const calm = () =>
+    rows.above() === 0 &&
+    Date.now() - moved > STILL &&
+    !selection.ids.size &&
+    !list.contains(document.activeElement);
 
   function settle() {
     clearTimeout(timer);
@@ -174,7 +311,12 @@ export function open(root, { query, may }) {
   function move(by) {
     const { rows: found } = listing;
     if (!found.length) return;
-    const at = current && listing.known.has(current) ? listing.place(current) + by : by > 0 ? rows.above() : 0;
+    const at =
+      current && listing.known.has(current)
+        ? listing.place(current) + by
+        : by > 0
+          ? rows.above()
+          : 0;
     const index = Math.max(0, Math.min(found.length - 1, at));
     current = found[index].id;
     rows.reveal(index);
@@ -183,7 +325,7 @@ export function open(root, { query, may }) {
 
   function pick() {
     if (current && listing.known.has(current)) selection.toggle(listing.place(current));
-    else tell("Move to an e-mail first: j and k.");
+    else notify("Move to an e-mail first: j and k.");
   }
 
   const previous = kept && JSON.stringify(kept.filters) === JSON.stringify(filters) ? kept : null;

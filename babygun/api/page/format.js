@@ -2,8 +2,20 @@
 
 const plain = new Intl.NumberFormat("en");
 const exactly = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false, fractionalSecondDigits: 3 });
-const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hour12: false });
+const clock = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hour12: false,
+  fractionalSecondDigits: 3,
+});
+const day = new Intl.DateTimeFormat(undefined, {
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+  hour12: false,
+});
 
 let skew = 0; // ms that the server's clock is ahead of ours
 
@@ -15,7 +27,8 @@ export function setClock(serverMs) {
 
 export const now = () => Date.now() + skew;
 export const count = (value) => plain.format(value);
-export const many = (value, word, several = `${word}s`) => `${count(value)} ${value === 1 ? word : several}`;
+export const many = (value, word, several = `${word}s`) =>
+  `${count(value)} ${value === 1 ? word : several}`;
 
 export function bytes(value) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -37,7 +50,8 @@ export function duration(seconds) {
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min${whole % 60 ? ` ${whole % 60} s` : ""}`;
-  if (whole < 86400) return `${Math.floor(whole / 3600)} h${Math.floor((whole % 3600) / 60) ? ` ${Math.floor((whole % 3600) / 60)} min` : ""}`;
+  if (whole < 86400)
+    return `${Math.floor(whole / 3600)} h${Math.floor((whole % 3600) / 60) ? ` ${Math.floor((whole % 3600) / 60)} min` : ""}`;
   return `${Math.floor(whole / 86400)} d${Math.floor((whole % 86400) / 3600) ? ` ${Math.floor((whole % 86400) / 3600)} h` : ""}`;
 }
 
@@ -46,7 +60,9 @@ export function countdown(seconds) {
   const whole = Math.max(0, Math.ceil(seconds));
   const two = (value) => String(value).padStart(2, "0");
   if (whole >= 86400) return duration(whole);
-  return whole >= 3600 ? `${Math.floor(whole / 3600)}:${two(Math.floor((whole % 3600) / 60))}:${two(whole % 60)}` : `${Math.floor(whole / 60)}:${two(whole % 60)}`;
+  return whole >= 3600
+    ? `${Math.floor(whole / 3600)}:${two(Math.floor((whole % 3600) / 60))}:${two(whole % 60)}`
+    : `${Math.floor(whole / 60)}:${two(whole % 60)}`;
 }
 
 // "just now", "42 s ago", "in 9 min", and beyond a day the date itself
@@ -55,7 +71,12 @@ export function relative(ms) {
   const far = Math.abs(seconds);
   if (far < 5) return seconds > 1 ? `in ${far} s` : "just now";
   if (far >= 86400) return day.format(ms);
-  const words = far < 60 ? `${far} s` : far < 3600 ? `${Math.floor(far / 60)} min` : `${Math.floor(far / 3600)} h`;
+  const words =
+    far < 60
+      ? `${far} s`
+      : far < 3600
+        ? `${Math.floor(far / 60)} min`
+        : `${Math.floor(far / 3600)} h`;
   return seconds > 0 ? `in ${words}` : `${words} ago`;
 }
 

@@ -1,4 +1,5 @@
-// Keys. A view lends its own for as long as it is shown; all of them can be switched off, for those whose speech or hands type by accident.
+// Keys. A view has its own while it is shown. All can be switched off, for people who type by
+// accident, or by speech.
 import { h } from "./dom.js";
 import { go } from "./router.js";
 
@@ -30,8 +31,17 @@ const on = () => {
 
 export function listen() {
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || document.querySelector("dialog[open]")) return;
-    const typing = event.target.closest?.("input:not([type=checkbox]):not([type=radio]), textarea, select");
+    if (
+      event.ctrlKey ||
+      event.metaKey ||
+      event.altKey ||
+      event.defaultPrevented ||
+      document.querySelector("dialog[open]")
+    )
+      return;
+    const typing = event.target.closest?.(
+      "input:not([type=checkbox]):not([type=radio]), textarea, select",
+    );
     if (event.key === "Escape" && typing) return typing.blur();
     if (typing || (!on() && event.key !== "?")) return;
     const typed = began ? `${began} ${event.key}` : event.key;
@@ -50,7 +60,18 @@ export function listen() {
 
 function help() {
   const list = (keys) =>
-    h("dl", { class: "keys" }, keys.map(([key, does]) => [h("dt", null, key.split(" ").map((one) => h("kbd", null, one))), h("dd", null, does)]));
+    h(
+      "dl",
+      { class: "keys" },
+      keys.map(([key, does]) => [
+        h(
+          "dt",
+          null,
+          key.split(" ").map((one) => h("kbd", null, one)),
+        ),
+        h("dd", null, does),
+      ]),
+    );
   const dialog = h(
     "dialog",
     { "aria-labelledby": "keys-title", onclose: () => dialog.remove() },
@@ -58,8 +79,21 @@ function help() {
     lent.length > 0 && [h("h3", null, "Here"), list(lent)],
     h("h3", null, "Everywhere"),
     list(EVERYWHERE),
-    h("label", { class: "check" }, h("input", { type: "checkbox", checked: on(), onchange: (event) => localStorage.setItem(STORED, event.target.checked ? "on" : "off") }), "Keys are on (? always is)"),
-    h("div", { class: "row end" }, h("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Close")),
+    h(
+      "label",
+      { class: "check" },
+      h("input", {
+        type: "checkbox",
+        checked: on(),
+        onchange: (event) => localStorage.setItem(STORED, event.target.checked ? "on" : "off"),
+      }),
+      "Keys are on (? always is)",
+    ),
+    h(
+      "div",
+      { class: "row end" },
+      h("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Close"),
+    ),
   );
   document.body.append(dialog);
   dialog.showModal();

@@ -1,7 +1,8 @@
-// The e-mails that a filter lets through, newest first: read page by page, kept true by events. Holds a few words of each, whatever their number.
+// The e-mails of a filter, newest first: read page by page, kept up to date by events. Holds a few
+// words of each, however many they are.
 import { get, path } from "./api.js";
 import { now } from "./format.js";
-import { stateOf } from "./marks.js";
+import { stateOf } from "./status.js";
 import { asked, fits } from "./search.js";
 
 const PAGE = 100;
@@ -10,7 +11,16 @@ const ENOUGH = 40; // rows after which a filter that lets little through is not 
 // What a row shows.
 function brief(email) {
   const [first, ...others] = email.recipients;
-  return { id: email.id, state: stateOf(email), to: first?.email ?? "", others: others.length, subject: email.subject, tags: email.tags, at: email.created_at, due: email.not_before };
+  return {
+    id: email.id,
+    state: stateOf(email),
+    to: first?.email ?? "",
+    others: others.length,
+    subject: email.subject,
+    tags: email.tags,
+    at: email.created_at,
+    due: email.not_before,
+  };
 }
 
 // Ids begin with their time, in milliseconds.
@@ -19,8 +29,20 @@ export const timeOf = (id) => parseInt(id.replaceAll("-", "").slice(0, 12), 16);
 export class Listing {
   // `changed()` is called after every change of what is to be shown.
   constructor(filters, changed) {
-    Object.assign(this, { filters, changed, rows: [], known: new Map(), fresh: new Map(), cursor: null, done: false, busy: false, failure: null, scroll: 0 });
-    this.since = now(); // a span of the filter counts from here, or its rows would drop out of the cursor's way
+    Object.assign(this, {
+      filters,
+      changed,
+      rows: [],
+      known: new Map(),
+      fresh: new Map(),
+      cursor: null,
+      done: false,
+      busy: false,
+      failure: null,
+      scroll: 0,
+    });
+    // A span of time in the filter counts from here, or rows would leave it while pages are read.
+    this.since = now();
   }
 
   async page(cursor, limit = PAGE) {
@@ -52,12 +74,16 @@ export class Listing {
     this.stopped = true;
   }
 
-  // Reads the newest again, after a time without events. What arrived in between waits to be shown, as always.
+  // Reads the newest again, after a time without events. New e-mails wait to be shown, as always.
   async renew() {
     if (this.busy) return;
     try {
       const { emails, cursor } = await this.page(null);
-      const gap = this.rows.length > 0 && cursor && emails.length > 0 && !emails.some(({ id }) => this.known.has(id) || this.fresh.has(id));
+      const gap =
+        this.rows.length > 0 &&
+        cursor &&
+        emails.length > 0 &&
+        !emails.some(({ id }) => this.known.has(id) || this.fresh.has(id));
       if (gap) {
         this.rows = [];
         this.known.clear();
@@ -72,19 +98,22 @@ export class Listing {
     this.changed();
   }
 
-  // An event: the e-mail as it is now. What is shown stays in its place, even where the filter would not let it through any more.
+  // An event: the e-mail as it is now. A row that is shown stays, also where the filter no longer
+  // lets it through.
   arrived(email) {
     const row = brief(email);
     const shown = this.known.get(row.id);
     if (shown) Object.assign(shown, row, { past: !fits(email, this.filters, this.since) });
     else if (!fits(email, this.filters, this.since)) this.fresh.delete(row.id);
-    else if (this.done || !this.rows.length || row.id > this.rows.at(-1).id) this.fresh.set(row.id, row);
+    else if (this.done || !this.rows.length || row.id > this.rows.at(-1).id)
+      this.fresh.set(row.id, row);
   }
 
   // Shows what has arrived; returns how many rows that are.
   admit() {
     const count = this.fresh.size;
-    for (const row of [...this.fresh.values()].sort((a, b) => (a.id < b.id ? -1 : 1))) this.add(row);
+    for (const row of [...this.fresh.values()].sort((a, b) => (a.id < b.id ? -1 : 1)))
+      this.add(row);
     this.fresh.clear();
     return count;
   }

@@ -1,17 +1,20 @@
-// Follows what changes, by Server-Sent Events. A lost connection is taken up where it ended; while there is none, the view asks by itself.
+// Follows changes by Server-Sent Events. A lost connection goes on where it ended; while there is
+// none, the view asks at intervals.
 import { path } from "./api.js";
 
 const POLL = 5000; // ms between two questions while no stream is open
 const LONGEST_PAUSE = 30_000; // ms between two attempts
-const UNSEEN = 20_000; // ms after which a page that nobody sees gives its connection back: a browser has only six for each server
+// Milliseconds after which a hidden page gives its connection back: a browser has six per server.
+const UNSEEN = 20_000;
 
 let said = () => {};
 
 // `say` gets "live", "connecting", "polling" or "off" whenever that changes.
 export const onLive = (say) => (said = say);
 
-// follow({ id }, { email, gone, overview, reset, opened, poll }): calls the one that an event names, with its data. `opened`: from now on
-// nothing is missed, what was read before may be old. `poll`: ask yourself. Returns { close }.
+// follow({ id }, { email, gone, overview, reset, opened, poll }): calls the function of an event's
+// name, with its data. `opened`: no change is missed from now on, but what was read before may be
+// old. `poll`: ask yourself. Returns { close }.
 export function follow(query, to) {
   let source = null;
   let last = null;
@@ -19,7 +22,10 @@ export function follow(query, to) {
   let retry;
   let unseen;
   let closed = false;
-  const poll = setInterval(() => source?.readyState !== EventSource.OPEN && !document.hidden && to.poll?.(), POLL);
+  const poll = setInterval(
+    () => source?.readyState !== EventSource.OPEN && !document.hidden && to.poll?.(),
+    POLL,
+  );
 
   function open() {
     clearTimeout(retry);

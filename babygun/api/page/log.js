@@ -1,11 +1,16 @@
 // An e-mail's log in words: what happened when, and who did it.
 import { h } from "./dom.js";
 import { many } from "./format.js";
-import { mark, when } from "./marks.js";
+import { badge, when } from "./status.js";
 
 function who(entry) {
   if (entry.worker_id) return ["worker ", h("code", null, entry.worker_id)];
-  if (entry.client_id) return ["client ", h("code", null, entry.client_id), entry.request_id && [", request ", h("code", null, entry.request_id)]];
+  if (entry.client_id)
+    return [
+      "client ",
+      h("code", null, entry.client_id),
+      entry.request_id && [", request ", h("code", null, entry.request_id)],
+    ];
   return null;
 }
 
@@ -13,14 +18,19 @@ function details(entry) {
   return [
     entry.try && `try ${entry.try}`,
     entry.queue && `by ${entry.queue}`,
-    entry.previous_worker_id && ["from worker ", h("code", null, entry.previous_worker_id), ", which died"],
+    entry.previous_worker_id && [
+      "from worker ",
+      h("code", null, entry.previous_worker_id),
+      ", which died",
+    ],
     entry.reason,
     entry.not_before && ["next try ", when(entry.not_before)],
     who(entry),
   ].filter(Boolean);
 }
 
-const reply = (one) => [one.status_code, one.enhanced_code, one.status_reason].filter(Boolean).join(" ") || one.status;
+const reply = (one) =>
+  [one.status_code, one.enhanced_code, one.status_reason].filter(Boolean).join(" ") || one.status;
 
 export function logList(entries) {
   return h(
@@ -31,11 +41,15 @@ export function logList(entries) {
         "li",
         { "data-key": `${entry.at} ${entry.event} ${entry.queue} ${index}` },
         when(entry.at, "clock"),
-        mark(entry.event),
+        badge(entry.event),
         h(
           "div",
           null,
-          h("p", null, details(entry).map((one, at) => [at > 0 && " · ", one])),
+          h(
+            "p",
+            null,
+            details(entry).map((one, at) => [at > 0 && " · ", one]),
+          ),
           entry.replies.length > 0 && replies(entry.replies),
         ),
       ),
@@ -43,9 +57,24 @@ export function logList(entries) {
   );
 }
 
-// Replies that say the same are told once, with their recipients.
+// Equal replies are shown once, with their recipients.
 function replies(all) {
   const bySaid = new Map();
   for (const one of all) bySaid.set(reply(one), [...(bySaid.get(reply(one)) ?? []), one.email]);
-  return h("ul", { class: "replies" }, [...bySaid].map(([said, whom]) => h("li", null, h("code", null, said), h("span", { class: "soft", title: whom.join("\n") }, ` ${whom.length > 3 ? many(whom.length, "recipient") : whom.join(", ")}`))));
+  return h(
+    "ul",
+    { class: "replies" },
+    [...bySaid].map(([said, whom]) =>
+      h(
+        "li",
+        null,
+        h("code", null, said),
+        h(
+          "span",
+          { class: "soft", title: whom.join("\n") },
+          ` ${whom.length > 3 ? many(whom.length, "recipient") : whom.join(", ")}`,
+        ),
+      ),
+    ),
+  );
 }

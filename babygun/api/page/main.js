@@ -3,9 +3,9 @@ import { onAnswer, session, signOut } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { lend, listen, showKeys } from "./keys.js";
 import { onLive } from "./live.js";
-import { empty, failure, mark } from "./marks.js";
+import { empty, failure, badge } from "./status.js";
 import { go, place, route } from "./router.js";
-import { doing } from "./tell.js";
+import { doing } from "./messages.js";
 import * as clients from "./clients.js";
 import * as compose from "./compose.js";
 import * as email from "./email.js";
@@ -45,21 +45,47 @@ const may = (scope) => who.scopes.includes(scope) || who.scopes.includes("admin"
 function shell() {
   const { name } = place();
   document.body.classList.toggle("out", !who);
-  if (!who) return show($("#nav")), show($("#account"));
+  if (!who) return (show($("#nav")), show($("#account")));
   const current = name === "email" ? "emails" : name;
   show(
     $("#nav"),
     Object.entries(VIEWS).map(
-      ([key, view]) => view.label && may(view.scope) && h("a", { href: `/page/${key}`, "data-key": key, class: key === "compose" ? "compose" : null, "aria-current": key === current ? "page" : null }, view.label),
+      ([key, view]) =>
+        view.label &&
+        may(view.scope) &&
+        h(
+          "a",
+          {
+            href: `/page/${key}`,
+            "data-key": key,
+            class: key === "compose" ? "compose" : null,
+            "aria-current": key === current ? "page" : null,
+          },
+          view.label,
+        ),
     ),
   );
-  $("[aria-current]", $("#nav"))?.scrollIntoView({ block: "nearest", inline: "nearest" }); // on a phone the views may not all have room
+  // On a phone the views may not all have room.
+  $("[aria-current]", $("#nav"))?.scrollIntoView({ block: "nearest", inline: "nearest" });
   const state = LIVE[away ? "away" : live];
   show(
     $("#account"),
-    h("p", { class: "live", title: "Whether what you see is up to date" }, state ? mark(...state) : null),
+    h(
+      "p",
+      { class: "live", title: "Whether what you see is up to date" },
+      state ? badge(...state) : null,
+    ),
     h("p", { class: "who", title: `${who.name}\n${who.scopes.join(", ")}` }, who.name),
-    h("div", { class: "row" }, h("button", { type: "button", class: "quiet small", onclick: doing(leave) }, "Sign out"), h("button", { type: "button", class: "quiet small", onclick: showKeys, "aria-label": "Keys" }, "?")),
+    h(
+      "div",
+      { class: "row" },
+      h("button", { type: "button", class: "quiet small", onclick: doing(leave) }, "Sign out"),
+      h(
+        "button",
+        { type: "button", class: "quiet small", onclick: showKeys, "aria-label": "Keys" },
+        "?",
+      ),
+    ),
   );
 }
 
@@ -87,7 +113,8 @@ function close() {
 
 function arrive() {
   const to = place();
-  if (who && to.name === "overview" && location.pathname === "/" && !may("workers:read")) return go("/page/emails");
+  if (who && to.name === "overview" && location.pathname === "/" && !may("workers:read"))
+    return go("/page/emails");
   const view = VIEWS[to.name];
   if (shown?.name === to.name && who && shown.arrive) {
     shown.arrive(to);
@@ -102,7 +129,13 @@ function arrive() {
     signin.open(root, enter);
   } else if (!may(view.scope)) {
     document.title = "Babygun";
-    show(root, empty("You may not see this", `It needs the scope ${view.scope}, and ${who.name} has ${who.scopes.join(", ") || "none"}. Somebody with the scope admin can make a client that has it.`));
+    show(
+      root,
+      empty(
+        "You may not see this",
+        `It needs the scope ${view.scope}, and ${who.name} has ${who.scopes.join(", ") || "none"}. Somebody with the scope admin can make a client that has it.`,
+      ),
+    );
   } else {
     const title = (text) => root.isConnected && (document.title = `${text} · Babygun`);
     title(view.label ?? "E-mail");

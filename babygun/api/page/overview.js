@@ -4,17 +4,24 @@ import { chart } from "./chart.js";
 import { h, show } from "./dom.js";
 import { bytes, count, duration, many, rate } from "./format.js";
 import { follow } from "./live.js";
-import { failure, mark, when } from "./marks.js";
+import { failure, badge, when } from "./status.js";
 import { rename } from "./router.js";
 
 const HOUR = 720; // points of the history, 5 s each
-const RANGES = { "5m": ["5 min", 60], "15m": ["15 min", 180], "1h": ["1 hour", HOUR] }; // what the chart shows, in points
-const SERIES = [["accepted", "Accepted", "accepted"], ["delivered", "Delivered", "complete"], ["deferred", "Deferred", "waiting"], ["failed", "Failed", "failed"]];
-const BEHIND = 6; // points that the history may lie behind the rates: it holds whole steps that every process has told
+// What the chart shows, in points.
+const RANGES = { "5m": ["5 min", 60], "15m": ["15 min", 180], "1h": ["1 hour", HOUR] };
+const SERIES = [
+  ["accepted", "Accepted", "accepted"],
+  ["delivered", "Delivered", "complete"],
+  ["deferred", "Deferred", "waiting"],
+  ["failed", "Failed", "failed"],
+];
+// Points that the history may be behind the rates: every process must have reported a step.
+const BEHIND = 6;
 const AGAIN = 60_000; // ms after which it is read anew
 const NEARLY_FULL = 0.8; // of etcd's quota
 
-// Data of GET /overview that keep themselves up to date. `changed(data, error)`; the history is in data.history.
+// The data of GET /overview, kept up to date. `changed(data, error)`; the history is data.history.
 export function watchOverview(changed) {
   let data = null;
   let history = null;
@@ -34,7 +41,10 @@ export function watchOverview(changed) {
     data = { ...next, history };
     changed(data, null);
   }
-  const stream = follow({ only: "overview" }, { overview: update, opened: read, reset: read, poll: read });
+  const stream = follow(
+    { only: "overview" },
+    { overview: update, opened: read, reset: read, poll: read },
+  );
   const again = setInterval(() => !document.hidden && read(), AGAIN);
   read();
   return {
@@ -50,7 +60,13 @@ function whole(history) {
   const lacking = HOUR - history.accepted.length;
   if (lacking <= 0) return history;
   const start = new Date(Date.parse(history.start) - lacking * history.step * 1000).toISOString();
-  return { start, step: history.step, ...Object.fromEntries(SERIES.map(([name]) => [name, [...Array(lacking).fill(null), ...history[name]]])) };
+  return {
+    start,
+    step: history.step,
+    ...Object.fromEntries(
+      SERIES.map(([name]) => [name, [...Array(lacking).fill(null), ...history[name]]]),
+    ),
+  };
 }
 
 // The history goes on with each second's rates until it is read anew.
@@ -66,13 +82,25 @@ function extend(history, { at, rates }) {
     values.splice(0, Math.max(0, values.length - HOUR));
   }
   const dropped = Math.max(0, index + 1 - HOUR);
-  if (dropped) history.start = new Date(Date.parse(history.start) + dropped * history.step * 1000).toISOString();
+  if (dropped)
+    history.start = new Date(
+      Date.parse(history.start) + dropped * history.step * 1000,
+    ).toISOString();
 }
 
-export const heartbeat = (worker) => (worker.draining ? mark("draining", "stopping") : mark(worker.heartbeat_age > 10 ? "late" : "alive"));
+export const heartbeat = (worker) =>
+  worker.draining
+    ? badge("draining", "stopping")
+    : badge(worker.heartbeat_age > 10 ? "late" : "alive");
 
 export const sliceBar = ([from, to]) =>
-  h("span", { class: "slice", title: `Shards ${from} to ${to - 1} of 256` }, h("span", { style: { left: `${(from / 256) * 100}%`, width: `${((to - from) / 256) * 100}%` } }));
+  h(
+    "span",
+    { class: "slice", title: `Shards ${from} to ${to - 1} of 256` },
+    h("span", {
+      style: { left: `${(from / 256) * 100}%`, width: `${((to - from) / 256) * 100}%` },
+    }),
+  );
 
 export function open(root, { query }) {
   let range = query.range in RANGES ? query.range : "1h";
@@ -83,11 +111,21 @@ export function open(root, { query }) {
     draw(root, last, range, choose);
   };
   const stream = watchOverview((data, error) => {
-    if (!data) return show(root, h("h1", null, "Overview"), failure(error, () => location.reload()));
+    if (!data)
+      return show(
+        root,
+        h("h1", null, "Overview"),
+        failure(error, () => location.reload()),
+      );
     last = data;
     draw(root, data, range, choose);
   });
-  show(root, h("h1", null, "Overview"), h("div", { class: "figures" }), h("p", { class: "soft" }, "Reading…"));
+  show(
+    root,
+    h("h1", null, "Overview"),
+    h("div", { class: "figures" }),
+    h("p", { class: "soft" }, "Reading…"),
+  );
   return { keys: [], close: () => stream.close() };
 }
 
@@ -95,7 +133,11 @@ export function open(root, { query }) {
 function tail(history, points) {
   const from = Math.max(0, history.accepted.length - points);
   const start = new Date(Date.parse(history.start) + from * history.step * 1000).toISOString();
-  return { start, step: history.step, ...Object.fromEntries(SERIES.map(([name]) => [name, history[name].slice(from)])) };
+  return {
+    start,
+    step: history.step,
+    ...Object.fromEntries(SERIES.map(([name]) => [name, history[name].slice(from)])),
+  };
 }
 
 function draw(root, data, range, choose) {
@@ -104,11 +146,58 @@ function draw(root, data, range, choose) {
     root,
     h("h1", null, "Overview"),
     data.problem && h("p", { class: "wrong", role: "alert", "data-key": "problem" }, data.problem),
-    h("div", { class: "figures" }, SERIES.map(([name, label, kind]) => h("div", { class: `figure ${kind}` }, h("span", { class: "label" }, h("span", { class: "line" }), label), h("span", { class: "value" }, rate(rates[name]), h("span", { class: "unit" }, "/s")))), h("div", { class: "figure" }, h("span", { class: "label" }, "In flight"), h("span", { class: "value" }, data.in_flight === null ? "–" : count(data.in_flight)))),
-    h("div", { class: "states ranges", role: "group", "aria-label": "What the chart shows" }, Object.entries(RANGES).map(([key, [word]]) => h("button", { type: "button", "aria-pressed": String(key === range), onclick: () => choose(key) }, word))),
+    h(
+      "div",
+      { class: "figures" },
+      SERIES.map(([name, label, kind]) =>
+        h(
+          "div",
+          { class: `figure ${kind}` },
+          h("span", { class: "label" }, h("span", { class: "line" }), label),
+          h("span", { class: "value" }, rate(rates[name]), h("span", { class: "unit" }, "/s")),
+        ),
+      ),
+      h(
+        "div",
+        { class: "figure" },
+        h("span", { class: "label" }, "In flight"),
+        h("span", { class: "value" }, data.in_flight === null ? "–" : count(data.in_flight)),
+      ),
+    ),
+    h(
+      "div",
+      { class: "states ranges", role: "group", "aria-label": "What the chart shows" },
+      Object.entries(RANGES).map(([key, [word]]) =>
+        h(
+          "button",
+          { type: "button", "aria-pressed": String(key === range), onclick: () => choose(key) },
+          word,
+        ),
+      ),
+    ),
     chart(tail(history, RANGES[range][1]), SERIES),
-    h("div", { class: "columns" }, h("section", null, h("h2", null, "Queues"), queues(data.queues)), h("section", null, h("h2", null, "etcd"), members(etcd))),
-    h("div", { class: "columns" }, h("section", null, h("h2", null, h("a", { href: "/page/workers" }, many(workers.length, "worker"))), crew(workers)), h("section", null, h("h2", null, many(apis.length, "API process", "API processes")), processes(apis))),
+    h(
+      "div",
+      { class: "columns" },
+      h("section", null, h("h2", null, "Queues"), queues(data.queues)),
+      h("section", null, h("h2", null, "etcd"), members(etcd)),
+    ),
+    h(
+      "div",
+      { class: "columns" },
+      h(
+        "section",
+        null,
+        h("h2", null, h("a", { href: "/page/workers" }, many(workers.length, "worker"))),
+        crew(workers),
+      ),
+      h(
+        "section",
+        null,
+        h("h2", null, many(apis.length, "API process", "API processes")),
+        processes(apis),
+      ),
+    ),
   );
 }
 
@@ -118,19 +207,60 @@ function queues(all) {
   return h(
     "table",
     null,
-    h("thead", null, h("tr", null, h("th", { scope: "col" }, "Queue"), h("th", { scope: "col", class: "number" }, "Ready"), h("th", { scope: "col", class: "number" }, "Waiting"), h("th", { scope: "col", class: "number" }, "Oldest ready"))),
+    h(
+      "thead",
+      null,
+      h(
+        "tr",
+        null,
+        h("th", { scope: "col" }, "Queue"),
+        h("th", { scope: "col", class: "number" }, "Ready"),
+        h("th", { scope: "col", class: "number" }, "Waiting"),
+        h("th", { scope: "col", class: "number" }, "Oldest ready"),
+      ),
+    ),
     h(
       "tbody",
       null,
       all.map((one) =>
-        h("tr", { "data-key": one.queue }, h("th", { scope: "row", class: "long" }, one.queue), h("td", { class: "number" }, count(one.ready)), h("td", { class: "number" }, h("a", { href: "/page/schedule" }, count(one.waiting)), one.overdue_seconds > 5 && h("span", { class: "wrong" }, ` ${duration(one.overdue_seconds)} late`)), h("td", { class: "number" }, one.oldest_ready_seconds ? duration(one.oldest_ready_seconds) : h("span", { class: "none" }, "–"))),
+        h(
+          "tr",
+          { "data-key": one.queue },
+          h("th", { scope: "row", class: "long" }, one.queue),
+          h("td", { class: "number" }, count(one.ready)),
+          h(
+            "td",
+            { class: "number" },
+            h("a", { href: "/page/schedule" }, count(one.waiting)),
+            one.overdue_seconds > 5 &&
+              h("span", { class: "wrong" }, ` ${duration(one.overdue_seconds)} late`),
+          ),
+          h(
+            "td",
+            { class: "number" },
+            one.oldest_ready_seconds
+              ? duration(one.oldest_ready_seconds)
+              : h("span", { class: "none" }, "–"),
+          ),
+        ),
       ),
     ),
   );
 }
 
 const fullness = (part) =>
-  h("span", { class: part > NEARLY_FULL ? "slice meter full" : "slice meter", role: "meter", "aria-label": "Database in use, of the quota", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(part * 100) }, h("span", { style: { left: "0", width: `${Math.min(100, part * 100)}%` } }));
+  h(
+    "span",
+    {
+      class: part > NEARLY_FULL ? "slice meter full" : "slice meter",
+      role: "meter",
+      "aria-label": "Database in use, of the quota",
+      "aria-valuemin": 0,
+      "aria-valuemax": 100,
+      "aria-valuenow": Math.round(part * 100),
+    },
+    h("span", { style: { left: "0", width: `${Math.min(100, part * 100)}%` } }),
+  );
 
 function members({ members: all, alarms }) {
   return [
@@ -141,21 +271,91 @@ function members({ members: all, alarms }) {
         h(
           "li",
           { "data-key": one.endpoint },
-          h("div", { class: "row" }, mark(one.ok ? "complete" : "failed", one.ok ? "healthy" : "away"), h("code", null, one.endpoint.replace(/^https?:\/\//, "")), one.leader && h("span", { class: "tag" }, "leader"), h("span", { class: "soft" }, one.version)),
-          one.ok && one.quota_bytes > 0 && h("div", { class: "row" }, fullness(one.db_in_use_bytes / one.quota_bytes), h("span", { class: "soft" }, `${bytes(one.db_in_use_bytes)} of ${bytes(one.quota_bytes)}`)),
+          h(
+            "div",
+            { class: "row" },
+            badge(one.ok ? "complete" : "failed", one.ok ? "healthy" : "away"),
+            h("code", null, one.endpoint.replace(/^https?:\/\//, "")),
+            one.leader && h("span", { class: "tag" }, "leader"),
+            h("span", { class: "soft" }, one.version),
+          ),
+          one.ok &&
+            one.quota_bytes > 0 &&
+            h(
+              "div",
+              { class: "row" },
+              fullness(one.db_in_use_bytes / one.quota_bytes),
+              h(
+                "span",
+                { class: "soft" },
+                `${bytes(one.db_in_use_bytes)} of ${bytes(one.quota_bytes)}`,
+              ),
+            ),
           one.problem && h("p", { class: "wrong" }, one.problem),
         ),
       ),
     ),
-    alarms?.length > 0 && h("p", { class: "wrong", role: "alert" }, `Alarm: ${alarms.map((one) => (typeof one === "string" ? one : JSON.stringify(one))).join(", ")}`),
+    alarms?.length > 0 &&
+      h(
+        "p",
+        { class: "wrong", role: "alert" },
+        `Alarm: ${alarms.map((one) => (typeof one === "string" ? one : JSON.stringify(one))).join(", ")}`,
+      ),
   ];
 }
 
 function crew(workers) {
-  if (!workers.length) return h("p", { class: "wrong" }, "No worker is alive: e-mails are taken, and wait. Start one with ", h("code", null, "babygun worker"), ".");
-  return h("ul", { class: "plain" }, workers.slice(0, 8).map((one) => h("li", { "data-key": one.id }, h("div", { class: "row" }, heartbeat(one), h("span", { class: "long" }, one.hostname), sliceBar(one.slice), h("span", { class: "soft number" }, `${count(one.in_flight)} in flight`), when(one.last_checkin)))), workers.length > 8 && h("li", null, h("a", { href: "/page/workers" }, `and ${workers.length - 8} more`)));
+  if (!workers.length)
+    return h(
+      "p",
+      { class: "wrong" },
+      "No worker is alive: e-mails are taken, and wait. Start one with ",
+      h("code", null, "babygun worker"),
+      ".",
+    );
+  return h(
+    "ul",
+    { class: "plain" },
+    workers
+      .slice(0, 8)
+      .map((one) =>
+        h(
+          "li",
+          { "data-key": one.id },
+          h(
+            "div",
+            { class: "row" },
+            heartbeat(one),
+            h("span", { class: "long" }, one.hostname),
+            sliceBar(one.slice),
+            h("span", { class: "soft number" }, `${count(one.in_flight)} in flight`),
+            when(one.last_checkin),
+          ),
+        ),
+      ),
+    workers.length > 8 &&
+      h("li", null, h("a", { href: "/page/workers" }, `and ${workers.length - 8} more`)),
+  );
 }
 
 function processes(apis) {
-  return h("ul", { class: "plain" }, apis.map((one) => h("li", { "data-key": one.id }, h("div", { class: "row" }, mark("alive"), h("span", { class: "long" }, one.hostname), h("span", { class: "soft" }, one.version), h("span", { class: "soft number" }, `${count(one.accepted)} accepted`), when(one.last_checkin)))));
+  return h(
+    "ul",
+    { class: "plain" },
+    apis.map((one) =>
+      h(
+        "li",
+        { "data-key": one.id },
+        h(
+          "div",
+          { class: "row" },
+          badge("alive"),
+          h("span", { class: "long" }, one.hostname),
+          h("span", { class: "soft" }, one.version),
+          h("span", { class: "soft number" }, `${count(one.accepted)} accepted`),
+          when(one.last_checkin),
+        ),
+      ),
+    ),
+  );
 }

@@ -13,7 +13,12 @@ let arrived = () => {};
 export function place() {
   for (const [pattern, name] of ROUTES) {
     const match = pattern.exec(location.pathname);
-    if (match) return { name: name ?? match[1], id: match[1] ? decodeURIComponent(match[1]) : null, query: Object.fromEntries(new URLSearchParams(location.search)) };
+    if (match)
+      return {
+        name: name ?? match[1],
+        id: match[1] ? decodeURIComponent(match[1]) : null,
+        query: Object.fromEntries(new URLSearchParams(location.search)),
+      };
   }
   return { name: "overview", id: null, query: {} };
 }
@@ -35,7 +40,18 @@ export function route(onArrival) {
   addEventListener("popstate", () => arrived());
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("a[href^='/page/']");
-    if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey || link.target || link.hasAttribute("download")) return;
+    if (
+      !link ||
+      event.defaultPrevented ||
+      event.button ||
+      event.metaKey ||
+      event.ctrlKey ||
+      event.shiftKey ||
+      event.altKey ||
+      link.target ||
+      link.hasAttribute("download")
+    )
+      return;
     event.preventDefault();
     go(link.getAttribute("href"));
   });

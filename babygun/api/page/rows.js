@@ -1,10 +1,12 @@
-// A list of any length: only the rows near what is seen are in the document. All rows have one height, so the scroll bar tells the truth.
+// A list of any length: only the rows in sight and near it are in the document. All rows have one
+// height, so the scroll bar is right.
 import { show } from "./dom.js";
 
 const BEYOND = 12; // rows above and below the window that are there as well
 
 export class Rows {
-  // `list`: the <ol>. `row(index)`: the <li> of a row, with a data-key. `nearEnd()`: called when the last rows come into sight.
+  // `list`: the <ol>. `row(index)`: the <li> of a row, with a data-key. `nearEnd()`: called when
+  // the last rows come into sight.
   constructor(list, { row, nearEnd }) {
     this.list = list;
     this.row = row;

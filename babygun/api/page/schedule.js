@@ -2,7 +2,7 @@
 import { get, path } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { count, duration, many } from "./format.js";
-import { empty, failure, mark, when } from "./marks.js";
+import { empty, failure, badge, when } from "./status.js";
 import { go } from "./router.js";
 import { Rows } from "./rows.js";
 
@@ -28,8 +28,20 @@ export function open(root) {
     return h(
       "li",
       { "data-key": `${job.id} ${job.queue}`, class: index === current ? "current" : null },
-      job.overdue_seconds > 5 ? mark("late", `${duration(job.overdue_seconds)} late`) : mark("waiting"),
-      h("a", { href: `/page/emails/${job.id}`, onfocus: () => (current = index) }, h("code", { class: "to" }, job.id), h("span", { class: "subject" }, many(job.recipients, "recipient"), h("span", { class: "tag" }, job.queue))),
+      job.overdue_seconds > 5
+        ? badge("late", `${duration(job.overdue_seconds)} late`)
+        : badge("waiting"),
+      h(
+        "a",
+        { href: `/page/emails/${job.id}`, onfocus: () => (current = index) },
+        h("code", { class: "to" }, job.id),
+        h(
+          "span",
+          { class: "subject" },
+          many(job.recipients, "recipient"),
+          h("span", { class: "tag" }, job.queue),
+        ),
+      ),
       when(job.due, job.overdue_seconds > 0 ? "ago" : "due"),
     );
   }
@@ -80,8 +92,32 @@ export function open(root) {
   }
 
   function draw() {
-    show(head, h("span", { class: "soft" }, jobs.length ? `${count(jobs.length)}${done ? "" : " or more"} waiting, soonest first` : ""), jobs.length > KEPT_TRUE && h("button", { type: "button", class: "quiet small", onclick: () => read(PAGE) }, "Read again"));
-    show(foot, trouble ? failure(trouble, () => read(PAGE)) : !jobs.length && done && empty("Nothing waits", "Here stand e-mails whose next try is to come, and those that are to be sent later.", h("a", { class: "button quiet", href: "/page/emails" }, "See all e-mails")));
+    show(
+      head,
+      h(
+        "span",
+        { class: "soft" },
+        jobs.length ? `${count(jobs.length)}${done ? "" : " or more"} waiting, soonest first` : "",
+      ),
+      jobs.length > KEPT_TRUE &&
+        h(
+          "button",
+          { type: "button", class: "quiet small", onclick: () => read(PAGE) },
+          "Read again",
+        ),
+    );
+    show(
+      foot,
+      trouble
+        ? failure(trouble, () => read(PAGE))
+        : !jobs.length &&
+            done &&
+            empty(
+              "Nothing waits",
+              "Here stand e-mails whose next try is to come, and those that are to be sent later.",
+              h("a", { class: "button quiet", href: "/page/emails" }, "See all e-mails"),
+            ),
+    );
     rows.set(jobs.length);
   }
 
@@ -92,7 +128,10 @@ export function open(root) {
     $("li.current a", list)?.focus({ preventScroll: true });
   }
 
-  const timer = setInterval(() => !document.hidden && jobs.length <= KEPT_TRUE && read(Math.max(PAGE, jobs.length)), REFRESH);
+  const timer = setInterval(
+    () => !document.hidden && jobs.length <= KEPT_TRUE && read(Math.max(PAGE, jobs.length)),
+    REFRESH,
+  );
   read(PAGE);
   return {
     keys: [

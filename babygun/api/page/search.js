@@ -1,11 +1,17 @@
-// The filters of the list of e-mails: what a person types, what the address holds, what the API is asked.
-import { STATES, stateOf } from "./marks.js";
+// The filters of the list of e-mails: as a person types them, in the address, and for the API.
+import { STATES, stateOf } from "./status.js";
 
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
 const SPANS = { hour: 3600, day: 86_400, week: 604_800 }; // s
 
 export const NAMES = ["status", "recipient", "tag", "span", "after", "before"];
-export const SPAN_WORDS = { "": "Any time", hour: "Last hour", day: "Last 24 hours", week: "Last 7 days", own: "From … to …" };
+export const SPAN_WORDS = {
+  "": "Any time",
+  hour: "Last hour",
+  day: "Last 24 hours",
+  week: "Last 7 days",
+  own: "From … to …",
+};
 
 // The filters that an address holds; anything else is left out.
 export function filtersOf(query) {
@@ -24,18 +30,28 @@ export function understand(typed) {
     if (ID.test(word)) return { id: word.toLowerCase() };
     if (/^tag:./i.test(word)) found.tag = word.slice(4);
     else if (/^(to:)?[^@\s]*@[^@\s]+$/i.test(word)) found.recipient = word.replace(/^to:/i, "");
-    else return { wrong: `“${word}” is no address, @domain, tag:name or id. Subjects and texts can't be searched.` };
+    else
+      return {
+        wrong: `“${word}” is no address, @domain, tag:name or id. Subjects and texts can't be searched.`,
+      };
   }
   return found;
 }
 
 // The filters as they stand in the search field.
-export const typedOf = (filters) => [filters.recipient, filters.tag && `tag:${filters.tag}`].filter(Boolean).join(" ");
+export const typedOf = (filters) =>
+  [filters.recipient, filters.tag && `tag:${filters.tag}`].filter(Boolean).join(" ");
 
 // The parameters of GET /emails. A span counts from now.
 export function asked(filters, nowMs) {
   const { status, recipient, tag, span, after, before } = filters;
-  return { status, recipient, tag, after: span ? new Date(nowMs - SPANS[span] * 1000).toISOString() : after, before };
+  return {
+    status,
+    recipient,
+    tag,
+    after: span ? new Date(nowMs - SPANS[span] * 1000).toISOString() : after,
+    before,
+  };
 }
 
 // Whether an e-mail that has just changed belongs to what is shown.
@@ -48,7 +64,12 @@ export function fits(email, filters, nowMs) {
     (!tag || email.tags.includes(tag)) &&
     (!after || at >= Date.parse(after)) &&
     (!before || at < Date.parse(before)) &&
-    (!wanted || email.recipients.some((one) => (wanted.startsWith("@") ? one.email.toLowerCase().endsWith(wanted) : one.email.toLowerCase() === wanted)))
+    (!wanted ||
+      email.recipients.some((one) =>
+        wanted.startsWith("@")
+          ? one.email.toLowerCase().endsWith(wanted)
+          : one.email.toLowerCase() === wanted,
+      ))
   );
 }
 

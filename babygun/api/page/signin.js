@@ -25,11 +25,39 @@ export function open(root, entered) {
       "form",
       { class: "signin", onsubmit: submit },
       h("h1", null, "Sign in"),
-      h("label", null, "Client id", h("input", { name: "client_id", autocomplete: "username", autocapitalize: "none", spellcheck: "false", required: true })),
-      h("label", null, "Secret", h("input", { name: "client_secret", type: "password", autocomplete: "current-password", required: true })),
+      h(
+        "label",
+        null,
+        "Client id",
+        h("input", {
+          name: "client_id",
+          autocomplete: "username",
+          autocapitalize: "none",
+          spellcheck: "false",
+          required: true,
+        }),
+      ),
+      h(
+        "label",
+        null,
+        "Secret",
+        h("input", {
+          name: "client_secret",
+          type: "password",
+          autocomplete: "current-password",
+          required: true,
+        }),
+      ),
       wrong,
       h("button", null, "Sign in"),
-      h("p", { class: "soft" }, h("code", null, "babygun dev"), " prints both when it starts. Elsewhere an operator makes a client with ", h("code", null, "babygun client create"), "."),
+      h(
+        "p",
+        { class: "soft" },
+        h("code", null, "babygun dev"),
+        " prints both when it starts. Elsewhere an operator makes a client with ",
+        h("code", null, "babygun client create"),
+        ".",
+      ),
     ),
   );
   $("[name=client_id]", root).focus();

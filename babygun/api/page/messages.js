@@ -1,0 +1,68 @@
+// Short messages at the foot of the page, and questions before something is done.
+import { $, h, show } from "./dom.js";
+
+let gone;
+
+// Shows a message, which goes by itself. `wrong`: it stays until it is closed.
+export function notify(text, { wrong = false } = {}) {
+  clearTimeout(gone);
+  const close = () => show($("#messages"));
+  show(
+    $("#messages"),
+    h(
+      "div",
+      { class: wrong ? "note wrong" : "note" },
+      h("span", null, text),
+      h("button", { type: "button", class: "quiet small", onclick: close }, "Close"),
+    ),
+  );
+  if (!wrong) gone = setTimeout(close, 6000);
+}
+
+// Runs what a person asked for; says so if it fails.
+export const doing = (work) => async (event) => {
+  event?.preventDefault?.();
+  const button =
+    event?.submitter ??
+    (event?.currentTarget instanceof HTMLButtonElement ? event.currentTarget : null);
+  if (button) button.setAttribute("aria-busy", "true");
+  try {
+    await work(event);
+  } catch (error) {
+    notify(error.message, { wrong: true });
+  } finally {
+    button?.removeAttribute("aria-busy");
+  }
+};
+
+// Asks; resolves to whether `action` was chosen. The focus goes to the safe answer, and afterwards
+// back to where it was.
+export function ask(title, text, action, { danger = false, keep = "Leave it" } = {}) {
+  return new Promise((resolve) => {
+    const dialog = h(
+      "dialog",
+      {
+        "aria-labelledby": "asked",
+        onclose: () => (resolve(dialog.returnValue === "yes"), dialog.remove()),
+      },
+      h("h2", { id: "asked" }, title),
+      h("p", null, text),
+      h(
+        "div",
+        { class: "row end" },
+        h(
+          "button",
+          { type: "button", class: "quiet", autofocus: true, onclick: () => dialog.close("no") },
+          keep,
+        ),
+        h(
+          "button",
+          { type: "button", class: danger ? "danger" : null, onclick: () => dialog.close("yes") },
+          action,
+        ),
+      ),
+    );
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
