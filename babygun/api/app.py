@@ -255,13 +255,15 @@ async def serve_until(
     log.info("stopped")
 
 
-def announce(settings: Settings, url: str, **more: object) -> None:
+def announce(settings: Settings, url: str) -> None:
     """Logs that the API answers, and a warning where others can call it without TLS."""
-    log.info("listening", url=url, **more)
+    log.info("listening", url=url)
     if not settings.api_cert and not is_loopback(settings.api_host):
         log.warning(
-            "no TLS: other machines send tokens and e-mails in the clear;"
-            " set api_cert and api_key, or let a proxy on this host do TLS"
+            "listening without TLS",
+            url=url,
+            hint="tokens and e-mails cross the network unencrypted: set api_cert and api_key,"
+            " or let a proxy on this host do TLS",
         )
 
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from babygun.cli.status import status_of
 from babygun.runtime import logs, settings, tracing
 from babygun.runtime.listening import reserved, url_of
-from babygun.runtime.processes import Member, Supervisor
+from babygun.runtime.processes.copies import run_copies
+from babygun.runtime.processes.forks import Copy
 from babygun.runtime.settings import Settings
 
 _EXTRA = 5.0  # seconds after the drain timeout until a process is killed
@@ -57,30 +58,23 @@ def _supervise(loaded: Settings) -> int:
 
     with reserved(loaded.api_host, loaded.api_port, setting="api_port", zero=ANY_PORT) as port:
 
-        def one(member: Member) -> int:
+        def one(copy: Copy) -> int:
             logs.configure(
-                "api", level=loaded.log_level, format=loaded.log_format, process=member.number
+                "api", level=loaded.log_level, format=loaded.log_format, process=copy.number
             )
             return status_of(
                 lambda: _serve(
-                    replace(loaded.of_process(member.number), api_port=port),
-                    started=lambda _: member.up(),
+                    replace(loaded.of_process(copy.number), api_port=port),
+                    started=lambda _: copy.up(),
                     shared=True,
                 )
             )
 
-        def all_up(pids: object) -> None:
-            announce(
-                loaded,
-                url_of(loaded.api_host, port, tls=bool(loaded.api_cert)),
-                processes=loaded.process_count,
-                pids=pids,
-            )
-
-        return Supervisor(
+        url = url_of(loaded.api_host, port, tls=bool(loaded.api_cert))
+        return run_copies(
             loaded.process_count,
             one,
             grace=loaded.drain_timeout + _EXTRA,
             second_signal_kills=True,
-            all_up=all_up,
-        ).run()
+            all_up=lambda: announce(loaded, url),
+        )

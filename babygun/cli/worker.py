@@ -8,13 +8,12 @@ from collections.abc import Callable
 from babygun.cli.status import status_of
 from babygun.errors import SettingsError
 from babygun.runtime import logs, settings, tracing
-from babygun.runtime.processes import Member, Supervisor
+from babygun.runtime.processes.copies import run_copies
+from babygun.runtime.processes.forks import Copy
 from babygun.runtime.settings import Settings
 
 # Seconds after the drain timeout until a process is killed: it gives back the jobs it still has.
 _EXTRA = 10.0
-
-log = logs.get_logger("worker")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,19 +53,15 @@ def _serve(loaded: Settings, *, started: Callable[[], None] | None = None) -> in
 def _supervise(loaded: Settings) -> int:
     import babygun.worker  # noqa: F401 (imported once, before the processes are made)
 
-    def one(member: Member) -> int:
+    def one(copy: Copy) -> int:
         logs.configure(
-            "worker", level=loaded.log_level, format=loaded.log_format, process=member.number
+            "worker", level=loaded.log_level, format=loaded.log_format, process=copy.number
         )
-        return status_of(lambda: _serve(loaded.of_process(member.number), started=member.up))
+        return status_of(lambda: _serve(loaded.of_process(copy.number), started=copy.up))
 
-    def all_up(pids: object) -> None:
-        log.info("all processes are up", processes=loaded.process_count, pids=pids)
-
-    return Supervisor(
+    return run_copies(
         loaded.process_count,
         one,
         grace=loaded.drain_timeout + _EXTRA,
         second_signal_kills=False,
-        all_up=all_up,
-    ).run()
+    )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from babygun.dev.installation import Installation
-from babygun.dev.interpreter import python_command
+from babygun.runtime.processes.interpreter import python_command
 
 Style = Callable[[str, str], str]  # takes a style's name and a text, returns the text to print
 

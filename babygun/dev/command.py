@@ -20,8 +20,10 @@ from babygun.dev.components import Components
 from babygun.dev.data_folder import DataFolder
 from babygun.dev.installation import Installation
 from babygun.dev.options import Options, RelayAddress
-from babygun.dev.supervisor import Supervisor
+from babygun.dev.report import Spoken
 from babygun.dev.terminal import Terminal
+from babygun.runtime.processes.programs import Programs
+from babygun.runtime.processes.supervisor import Supervisor
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.clients import create_client, delete_client, get_client, verify_secret
@@ -49,55 +51,36 @@ class _Run:
         self._installation, self._terminal = installation, terminal
         self._components = Components(installation, terminal)
         self._up = False
+        self._programs = Programs(inherit=[installation.folder.lock])
         self._supervisor = Supervisor(
-            lambda line: terminal.say(terminal.style("yellow", line)),
-            self._write_dev_json,
-            inherit=[installation.folder.lock],
+            self._programs.launch,
+            Spoken(lambda line: terminal.say(terminal.style("yellow", line))),
+            changed=self._write_dev_json,
         )
 
     async def run(self) -> int:
-        stopping = asyncio.Event()
-        signals = 0
-
-        def stop() -> None:
-            nonlocal signals
-            signals += 1
-            if signals == 1:
-                self._terminal.say("stopping (once more kills at once)")
-                stopping.set()
-            else:
-                self._supervisor.kill()
-
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, stop)
-        starting = asyncio.create_task(self._start(), name="start")
-        waiting = asyncio.create_task(stopping.wait(), name="stopping")
         try:
-            await asyncio.wait([starting, waiting], return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                starting.result()
-                await waiting
+            await self._supervisor.run(
+                self._start(),
+                (signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+                second_signal_kills=True,
+            )
         finally:
-            for task in (starting, waiting):
-                task.cancel()
-            await asyncio.wait([starting, waiting])
-            self._up = False
-            await self._supervisor.stop()
+            await self._programs.close()
             self._components.close()
         self._terminal.say("stopped")
-        return 0 if signals < 2 else 130
+        return 130 if self._supervisor.killed_by else 0
 
     async def _start(self) -> None:
         start, components = self._supervisor.start, self._components
-        await asyncio.gather(*map(start, components.etcd()))
+        await start(*components.etcd())
         self._installation.cluster.formed()
         async with Store(self._installation.child_settings()) as store:
             await self._ensure_client(store)
         if self._installation.listeners.mailbox_url:
             await start(components.mailbox())
         await start(components.api())
-        await asyncio.gather(*map(start, components.workers()))
+        await start(*components.workers())
         self._up = True
         self._write_dev_json()
         self._terminal.say(banner(self._installation, self._terminal.style))

@@ -12,10 +12,10 @@ import aiohttp
 
 from babygun.dev.etcd.command_line import readable
 from babygun.dev.installation import Installation
-from babygun.dev.interpreter import python_command, python_environment
 from babygun.dev.log_file import LogFile
-from babygun.dev.supervisor import Component
 from babygun.dev.terminal import Terminal
+from babygun.runtime.processes.interpreter import python_command, python_environment
+from babygun.runtime.processes.programs import Program
 from babygun.store import Store
 from babygun.store.emails.reading import list_workers
 
@@ -41,18 +41,18 @@ class Components:
         for log in self._logs.values():
             log.close()
 
-    def etcd(self) -> list[Component]:
+    def etcd(self) -> list[Program]:
         """The members. Start them together: none is ready before the cluster has a leader."""
         return [self._member(number, name) for number, name in enumerate(self._logs)]
 
-    def mailbox(self) -> Component:
+    def mailbox(self) -> Program:
         at = self._installation.listeners
         ports = ("--smtp-port", str(at.smtp_port), "--http-port", str(at.view_port))
         return self._own(
             "mailbox", "mailbox", ports, ready=_answers(f"{at.mailbox_url}/healthz"), stop_within=5
         )
 
-    def api(self) -> Component:
+    def api(self) -> Program:
         return self._own(
             "api",
             "api",
@@ -60,7 +60,7 @@ class Components:
             stop_within=self._settings.drain_timeout + 5,
         )
 
-    def workers(self) -> list[Component]:
+    def workers(self) -> list[Program]:
         return [
             self._own(
                 name,
@@ -72,23 +72,23 @@ class Components:
             for number, name in enumerate(_names("worker", self._installation.workers))
         ]
 
-    def _member(self, number: int, name: str) -> Component:
+    def _member(self, number: int, name: str) -> Program:
         member = self._installation.members[number]
 
         async def healthy(pid: int) -> bool:
             async with aiohttp.ClientSession() as session:
                 return await member.healthy(session)
 
-        return Component(
-            name,
-            "etcd",
-            member.command(),
-            member.environment(),
-            healthy,
+        return Program(
+            name=name,
+            role="etcd",
+            command=member.command(),
+            environment=member.environment(),
+            ready=healthy,
             # Members stop one after the other: a leader hands over to a member that stays.
-            _RANKS["etcd"] + number,
-            self._logs[name].write,
-            readable,
+            rank=_RANKS["etcd"] + number,
+            output=self._logs[name].write,
+            readable=readable,
             stop_within=20,
         )
 
@@ -101,18 +101,19 @@ class Components:
         ready: Ready,
         stop_within: float,
         more: Mapping[str, str] | None = None,
-    ) -> Component:
+    ) -> Program:
         """``more``: further environment variables."""
         width = max(len("mailbox"), len(f"worker-{self._installation.workers}"))
         label = self._terminal.style(_COLOURS[role], f"{name:<{width}}")
-        return Component(
-            name,
-            role,
-            python_command("babygun", role, *arguments),
-            {**python_environment(), "PYTHONUNBUFFERED": "1", **self._variables, **(more or {})},
-            ready,
-            _RANKS[role],
-            lambda line: self._terminal.say(f"{label} | {line}"),
+        environment = {**python_environment(), "PYTHONUNBUFFERED": "1", **self._variables}
+        return Program(
+            name=name,
+            role=role,
+            command=python_command("babygun", role, *arguments),
+            environment={**environment, **(more or {})},
+            ready=ready,
+            rank=_RANKS[role],
+            output=lambda line: self._terminal.say(f"{label} | {line}"),
             stop_within=stop_within,
         )
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from babygun.dev.guard import end_groups, signal_group
-from babygun.dev.interpreter import python_command, python_environment
 from babygun.dev.ports import Ports
 from babygun.errors import SettingsError
+from babygun.runtime.processes.guard import end_groups, signal_group
+from babygun.runtime.processes.interpreter import python_command, python_environment
 
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL
 _LAST = 2000  # characters of a log that an error shows
@@ -50,7 +50,7 @@ class Stage:
         self.folder = Path(tempfile.mkdtemp(prefix="babygun-bench-", dir=self._parent))
         self.folder.chmod(0o755)  # Postfix's processes run as another user
         self._guard = subprocess.Popen(
-            python_command("babygun.dev.guard", str(GRACE)),
+            python_command("babygun.runtime.processes.guard", str(GRACE)),
             env=python_environment(),
             stdin=subprocess.PIPE,
             start_new_session=True,

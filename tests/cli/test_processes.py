@@ -123,9 +123,9 @@ async def test_api_processes_share_a_port_and_a_dead_one_comes_back_while_mail_g
 
         senders = [asyncio.create_task(send(first)) for first in (0, 1)]
         os.kill(pids[1], signal.SIGKILL)
-        again = await run.until("process runs again process=2")
-        assert f"process=2 pid={pids[1]} status=SIGKILL pause_s=0.5" in (
-            await run.until("process ended: starting it again")
+        again = await run.until("process up again process=2")
+        assert f"process=2 pid={pids[1]} status=SIGKILL pause_seconds=0.5" in (
+            await run.until("process ended")
         )
         pids[1] = int(re.findall(r"pid=(\d+)", again)[0])
         over.set()
@@ -256,13 +256,13 @@ async def test_worker_processes_share_the_load_and_each_is_seen(
             in (await health("health", "--live", "--timeout", "0.3", "worker")).error
         )
         os.kill(pids[1], signal.SIGKILL)
-        await run.until("process runs again process=2")
+        await run.until("process up again process=2")
 
         hanging = await rig.send("hang@example.org")
         async with asyncio.timeout(10):
             await smtp.hung.wait()
         run.process.send_signal(signal.SIGTERM)
-        await run.until("stopping all processes")
+        await run.until("stopping processes")
         run.process.send_signal(signal.SIGTERM)  # a worker takes any number of them for one
         smtp.release()
         assert await run.ended() == 0

@@ -18,9 +18,9 @@ import aiohttp
 import pytest
 
 from babygun.dev.etcd.binary import find_etcd
-from babygun.dev.interpreter import python_command, python_environment
 from babygun.dev.ports import Ports
-from tests.dev.test_supervisor import is_gone
+from babygun.runtime.processes.interpreter import python_command, python_environment
+from tests.runtime.processes.test_supervisor import is_gone
 from tests.support.smtp_server import MisbehavingServer
 
 pytestmark = pytest.mark.skipif(

@@ -46,7 +46,12 @@ async def receiver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OtlpReceive
 
 
 def test_nothing_of_opentelemetry_is_imported_without_an_endpoint() -> None:
-    code = "import sys, babygun.api.app, babygun.worker, babygun.tracing as t; t.configure('x'); assert not t.on(); print([m for m in sys.modules if m.startswith('opentelemetry')])"
+    code = (
+        "import sys, babygun.api.app, babygun.worker, babygun.runtime.tracing as t;"
+        "t.configure('x');"
+        "assert not t.on();"
+        "print([m for m in sys.modules if m.startswith('opentelemetry')])"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -1,7 +1,5 @@
-"""Several processes of one kind under one supervisor. Start with :mod:`babygun.runtime.processes.supervisor`."""
+"""The one supervisor of processes, and the two ways in which it starts one.
 
-from babygun.runtime.processes.backoff import Backoff, describe_status
-from babygun.runtime.processes.member import Member
-from babygun.runtime.processes.supervisor import Supervisor
-
-__all__ = ["Backoff", "Member", "Supervisor", "describe_status"]
+A program is started by its command line (:mod:`.programs`), a copy of this process by a fork
+(:mod:`.forks`). ``babygun dev`` runs programs, ``--processes`` runs copies (:mod:`.copies`).
+"""

@@ -1,275 +1,287 @@
-"""Runs N processes of one kind: forks them, starts again what dies, ends all of them together.
+"""The supervisor: starts processes, starts again what ends, ends all of them together.
 
-    start     the first alone, since what keeps it from working keeps all of them, and is then said once; when it is up, the rest.
-              One that ends before all are up ends the supervisor, with its status
-    up        one that ends is started again after a pause that doubles from 0.5 s to 30 s, and begins anew after a minute of health.
-              Where it was the last, and says that it is set up wrongly (status 2), the supervisor ends too: nothing would mend that
-    stopping  SIGTERM to all at the first SIGTERM or SIGINT; SIGKILL to those that are left when their time is over
+    start    returns when the process is up. A process that ends before, or takes too long, fails
+    up       a process that ends is started again after a pause (0.5 s, doubled up to 30 s).
+             After a minute of health the pauses begin anew
+    stop     SIGTERM, lowest rank first; SIGKILL when the time of a process is over
 
-It has no event loop and no threads, which don't go together with fork: it sleeps until a signal comes, a process says that it is up, or a
-pause is over. It collects every child, so it can be process 1 of a container. What happens when it is killed: :mod:`babygun.runtime.processes.member`.
+How a process is started is up to :mod:`.programs` and :mod:`.forks`. They also end the processes
+if the supervisor is killed.
 """
 
 from __future__ import annotations
 
-import gc
-import os
-import select
+import asyncio
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
-from babygun.runtime.logs import get_logger
-from babygun.runtime.processes.backoff import Backoff, describe_status
-from babygun.runtime.processes.member import Member, live
+from babygun.errors import BabygunError
+from babygun.runtime.logs import Log
+from babygun.runtime.processes.exits import Backoff, describe_status
 
-log = get_logger("processes")
 
-_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-_FAILED, _SET_UP_WRONGLY = 1, 2  # exit statuses, as the command line has them
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """A process to keep running."""
+
+    name: str | int  # "worker-2"
+    role: str  # "worker": the key of its process id in `pids`
+    rank: int = 0  # the order of stopping, lowest first
+    start_within: float | None = None  # seconds; None: without a limit
+    stop_within: float = 10.0  # seconds from SIGTERM to SIGKILL
+
+
+C = TypeVar("C", bound=Component)
+
+
+class Running(Protocol):
+    """A process that was started."""
+
+    pid: int
+    ended: asyncio.Future[int]  # its exit status, negative for a signal
+
+    @property
+    def last_lines(self) -> Sequence[str]:
+        """The end of its output, for an error message."""
+
+    async def up(self) -> None:
+        """Returns when the process works; perhaps never, if it ends before."""
+
+    def signal(self, number: int) -> None:
+        """Sends a signal; does nothing once the process has ended."""
+
+
+class StartFailed(BabygunError):
+    """A process did not start. ``status``: its exit status, if it ended."""
+
+    def __init__(self, component: Component, reason: str, status: int | None = None) -> None:
+        super().__init__(f"{component.name} {reason}")
+        self.component, self.status = component, status
 
 
 @dataclass(eq=False)
-class _Child:
-    number: int
+class _Child(Generic[C]):
+    component: C
     backoff: Backoff
-    pid: int = 0  # 0: it does not run
-    told: int = -1  # until it is up, our end of the pipe by which it says so
-    up_since: float | None = None  # monotonic
-    again_at: float | None = None  # monotonic
+    running: Running | None = None
+    up_since: float | None = None  # monotonic; None: it is not up
+    keeper: asyncio.Task[None] | None = None
 
 
-class Supervisor:
-    """:meth:`run` it once, in the main thread of a process that has no other."""
+class Supervisor(Generic[C]):
+    """Keeps processes running. ``launch`` starts one, or raises StartFailed.
+
+    ``changed`` is called when :meth:`pids` has changed, except while all are being stopped.
+    ``gives_up`` is asked when a process that was up has ended, with its exit status. If it says
+    yes, the process is not started again, and :meth:`run` stops all others.
+    """
 
     def __init__(
         self,
-        count: int,
-        run: Callable[[Member], int],
+        launch: Callable[[C], Coroutine[Any, Any, Running]],
+        log: Log,
         *,
-        grace: float,
-        second_signal_kills: bool,
-        all_up: Callable[[Sequence[int]], None],
+        changed: Callable[[], None] = lambda: None,
+        gives_up: Callable[[C, int], bool] = lambda component, status: False,
         backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
-        """``run``: a process's work and exit status; it calls ``up`` of its Member once it works, and takes any number of SIGTERMs for one.
-
-        ``grace``: seconds from SIGTERM to SIGKILL. ``all_up`` gets the process ids, once.
-        """
-        self._run, self._grace, self._second_signal_kills, self._all_up = (
-            run,
-            grace,
-            second_signal_kills,
-            all_up,
-        )
-        self._children = [_Child(number, backoff()) for number in range(1, count + 1)]
-        self._started = self._stopping = False
+        self._launch_process, self._log, self._changed = launch, log, changed
+        self._gives_up, self._backoff = gives_up, backoff
+        self._children: list[_Child[C]] = []
+        self._stopping = asyncio.Event()
+        self._killed = False
         self._status = 0
-        self._deadline: float | None = None  # monotonic; of the stop
-        self._killed_by: signal.Signals | None = None
-        self._lifeline = self._holding = self._woken = self._waking = -1
+        self.killed_by: signal.Signals | None = None
+        """The second signal, if it killed the processes."""
 
-    def run(self) -> int:
-        """Returns the exit status when all have ended: 0 where they did so in order. A second signal that kills ends this process as well."""
-        gc.collect()
-        gc.freeze()  # what is loaded so far stays shared between the processes: their collectors would write to it
-        self._lifeline, self._holding = os.pipe()
-        with self._signals():
-            self._fork(self._children[0])
-            while self._alive() or not self._stopping:
-                self._wait()
-                self._collect()
-                self._on_time()
-        os.close(self._holding)
-        os.close(self._lifeline)
-        if self._killed_by == signal.SIGTERM:
-            os.kill(
-                os.getpid(), signal.SIGTERM
-            )  # as a process without a handler ends; process 1 of a container would not
-        return 128 + self._killed_by if self._killed_by else self._status
+    def pids(self) -> dict[str, list[int]]:
+        """The process ids of what is up, by role."""
+        found: dict[str, list[int]] = {child.component.role: [] for child in self._children}
+        for child in self._children:
+            if child.running and child.up_since is not None:
+                found[child.component.role].append(child.running.pid)
+        return found
 
-    # --- waiting ---
+    def count(self) -> int:
+        """How many processes there are, up or not."""
+        return sum(child.running is not None for child in self._children)
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Signals as bytes of a pipe, for select."""
-        self._woken, self._waking = os.pipe()
-        os.set_blocking(self._woken, False)
-        os.set_blocking(self._waking, False)
-        before = {signum: signal.signal(signum, lambda *_: None) for signum in _HANDLED}
-        signal.set_wakeup_fd(self._waking, warn_on_full_buffer=False)
+    async def run(
+        self,
+        start: Awaitable[None],
+        signals: Iterable[signal.Signals],
+        *,
+        second_signal_kills: bool,
+    ) -> int:
+        """Awaits ``start``, and stops everything at the first signal. Returns the exit status.
+
+        The status is 0 if all processes ended in order. Raises what ``start`` raises.
+        """
+
+        def signalled(number: signal.Signals) -> None:
+            if not self._stopping.is_set():
+                self._log.info("stopping processes", signal=number.name)
+                self._stopping.set()
+            elif second_signal_kills and self.killed_by is None:
+                self.killed_by = number
+                self.kill()
+
+        loop = asyncio.get_running_loop()
+        for number in signals:
+            loop.add_signal_handler(number, signalled, number)
+        starting = asyncio.ensure_future(start)
+        waiting = asyncio.create_task(self._stopping.wait(), name="wait for a signal")
         try:
-            yield
+            await asyncio.wait([starting, waiting], return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                await waiting
         finally:
-            signal.set_wakeup_fd(-1)
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
-            os.close(self._woken)
-            os.close(self._waking)
+            for task in (starting, waiting):
+                task.cancel()
+            await asyncio.wait([starting, waiting])
+            await self.stop()
+        return self._status
 
-    def _wait(self) -> None:
-        times = [
-            at
-            for at in (self._deadline, *(child.again_at for child in self._children))
-            if at is not None
-        ]
-        patience = max(0.0, min(times) - time.monotonic()) if times else None
-        told = {child.told: child for child in self._children if child.told >= 0}
-        readable, _, _ = select.select([self._woken, *told], [], [], patience)
-        for descriptor in readable:
-            if descriptor == self._woken:
-                for signum in os.read(descriptor, 4096):
-                    if signum != signal.SIGCHLD:
-                        self._signalled(signal.Signals(signum))
-            else:
-                self._heard(told[descriptor])
+    async def start(self, *components: C) -> None:
+        """Starts processes at the same time, and returns when all are up. Raises StartFailed.
 
-    def _signalled(self, signum: signal.Signals) -> None:
-        if not self._stopping:
-            log.info("stopping all processes", signal=signum.name)
-            self._stop(0)
-        elif self._second_signal_kills and self._killed_by is None:
-            self._killed_by = signum
-            self._send(signal.SIGKILL)
+        Each is kept running as soon as it is up.
+        """
+        tasks = [asyncio.create_task(self._start(component)) for component in components]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
-    def _heard(self, child: _Child) -> None:
-        said = os.read(child.told, 1)
-        os.close(child.told)
-        child.told = -1
-        if not said or self._stopping:
-            return
-        child.up_since = time.monotonic()
-        if self._started:
-            log.info("process runs again", process=child.number, pid=child.pid)
-            return
-        for other in self._children:
-            if not other.pid and not self._stopping:
-                self._fork(other)
-        if all(child.up_since is not None for child in self._children):
-            self._started = True
-            self._all_up([child.pid for child in self._children])
+    async def stop(self) -> None:
+        """Ends everything: one rank after the other, the processes of a rank at the same time."""
+        self._stopping.set()
+        for child in self._children:
+            if child.keeper:
+                child.keeper.cancel()
+        for rank in sorted({child.component.rank for child in self._children}):
+            await asyncio.gather(
+                *(self._stop(child) for child in self._children if child.component.rank == rank)
+            )
 
-    def _collect(self) -> None:
+    def kill(self) -> None:
+        """Ends everything at once."""
+        self._killed = True
+        for child in self._children:
+            if child.running:
+                child.running.signal(signal.SIGKILL)
+
+    async def _start(self, component: C) -> None:
+        child = _Child(component, self._backoff())
+        self._children.append(child)
+        running = await self._launch(child)
+        if not await self._came_up(child, running):
+            status = running.ended.result() if running.ended.done() else None
+            await self._end(child, running)
+            reason = (
+                "was not ready in time"
+                if status is None
+                else f"ended at once ({describe_status(status)})"
+            )
+            if running.last_lines:
+                reason = "\n  ".join([f"{reason}; its last words:", *running.last_lines])
+            raise StartFailed(component, reason, status)
+        child.keeper = asyncio.create_task(
+            self._keep(child, running), name=f"keep {component.name}"
+        )
+
+    async def _keep(self, child: _Child[C], running: Running) -> None:
+        """Starts the process again whenever it ends."""
+        component, name = child.component, child.component.name
         while True:
+            status = await asyncio.shield(running.ended)
+            up_for = 0.0 if child.up_since is None else time.monotonic() - child.up_since
+            self._gone(child)
+            if self._gives_up(component, status):
+                self._status = status if status > 0 else 1
+                self._stopping.set()
+                return
+            pause = child.backoff.pause(up_for)
+            self._log.warning(
+                "process ended",
+                process=name,
+                pid=running.pid,
+                status=describe_status(status),
+                pause_seconds=pause,
+            )
+            await asyncio.sleep(pause)
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
-            child = next((child for child in self._children if child.pid == pid), None)
-            if child is not None:  # else an orphan that came to us as process 1
-                self._ended(child, os.waitstatus_to_exitcode(status))
+                running = await self._launch(child)
+            except StartFailed as error:
+                self._log.error("process not started", process=name, error=str(error))
+                continue
+            if await self._came_up(child, running):
+                self._log.info("process up again", process=name, pid=running.pid)
+            elif not running.ended.done():
+                self._log.error("process not up", process=name, seconds=component.start_within)
+                running.signal(signal.SIGKILL)
 
-    def _on_time(self) -> None:
-        now = time.monotonic()
-        if self._deadline is not None and now >= self._deadline:
-            self._deadline = None
-            for child in self._alive():
-                log.error(
-                    "process did not stop in time: killing it",
-                    process=child.number,
-                    pid=child.pid,
-                    seconds=self._grace,
-                )
-            self._status = self._status or _FAILED
-            self._send(signal.SIGKILL)
-        for child in self._children:
-            if child.again_at is not None and now >= child.again_at:
-                child.again_at = None
-                self._fork(child)
-
-    # --- the processes ---
-
-    def _fork(self, child: _Child) -> None:
-        told, tell = os.pipe()
-        foreign = [
-            told,
-            self._holding,
-            self._woken,
-            self._waking,
-            *(other.told for other in self._children if other.told >= 0),
-        ]
-        sys.stdout.flush()
-        sys.stderr.flush()
-        signal.pthread_sigmask(
-            signal.SIG_BLOCK, _HANDLED
-        )  # a signal that is for the new process must not meet our handlers in it
+    async def _launch(self, child: _Child[C]) -> Running:
+        launching = asyncio.create_task(self._launch_process(child.component))
         try:
-            child.pid = os.fork()
-            if child.pid == 0:
-                live(
-                    child.number,
-                    self._run,
-                    tell=tell,
-                    lifeline=self._lifeline,
-                    foreign=foreign,
-                    grace=self._grace,
-                    handled=_HANDLED,
-                )
-        except OSError as error:
-            os.close(told)
-            log.error("process can't be started", process=child.number, error=error.strerror)
-            self._ended(child, _FAILED)
-        else:
-            child.told = told
+            child.running = await asyncio.shield(launching)
+        except asyncio.CancelledError:  # the process exists all the same, and must be ended
+            with suppress(StartFailed):
+                child.running = await launching
+            raise
+        if self._killed:
+            child.running.signal(signal.SIGKILL)
+        return child.running
+
+    async def _came_up(self, child: _Child[C], running: Running) -> bool:
+        up = asyncio.create_task(running.up())
+        either: tuple[asyncio.Future[Any], ...] = (up, running.ended)
+        try:
+            await asyncio.wait(
+                either,
+                timeout=child.component.start_within,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not up.done() or running.ended.done():
+                return False
         finally:
-            os.close(tell)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+            up.cancel()
+        child.up_since = time.monotonic()
+        self._changed()
+        return True
 
-    def _ended(self, child: _Child, status: int) -> None:
-        pid, healthy = (
-            child.pid,
-            time.monotonic() - child.up_since if child.up_since is not None else 0.0,
-        )
-        child.pid, child.up_since = 0, None
-        if child.told >= 0:
-            os.close(child.told)
-            child.told = -1
-        if self._stopping:
-            if status not in (
-                0,
-                -signal.SIGTERM,
-            ):  # the signal itself, where it had no handler for it yet
-                self._status = self._status or (status if status > 0 else _FAILED)
-            return
-        if not self._started:
-            if status <= 0:  # else it has said why
-                log.error(
-                    "process ended before all were up",
-                    process=child.number,
-                    pid=pid,
-                    status=describe_status(status),
-                )
-            self._stop(status if status > 0 else _FAILED)
-            return
-        if status == _SET_UP_WRONGLY and not self._alive():
-            log.error("the last process ended: it is set up wrongly", process=child.number, pid=pid)
-            self._stop(status)
-            return
-        pause = child.backoff.pause(healthy)
-        child.again_at = time.monotonic() + pause
-        log.warning(
-            "process ended: starting it again",
-            process=child.number,
-            pid=pid or None,
-            status=describe_status(status),
-            pause_s=pause,
-        )
+    async def _stop(self, child: _Child[C]) -> None:
+        if child.keeper:
+            await asyncio.wait([child.keeper])
+        if child.running:
+            status = await self._end(child, child.running)
+            if status not in (0, -signal.SIGTERM):  # the signal: it had no handler for it yet
+                self._status = self._status or (status if status > 0 else 1)
 
-    def _stop(self, status: int) -> None:
-        self._stopping, self._status = True, status
-        self._deadline = time.monotonic() + self._grace
-        for child in self._children:
-            child.again_at = None
-        self._send(signal.SIGTERM)
+    async def _end(self, child: _Child[C], running: Running) -> int:
+        running.signal(signal.SIGTERM)
+        stop_within = child.component.stop_within
+        await asyncio.wait([running.ended], timeout=stop_within)
+        if not running.ended.done():
+            self._log.error(
+                "process killed",
+                process=child.component.name,
+                pid=running.pid,
+                seconds=stop_within,
+            )
+            running.signal(signal.SIGKILL)
+            await asyncio.wait([running.ended])
+        self._gone(child)
+        return running.ended.result()
 
-    def _send(self, signum: signal.Signals) -> None:
-        for child in self._alive():
-            os.kill(child.pid, signum)
-
-    def _alive(self) -> list[_Child]:
-        return [child for child in self._children if child.pid]
+    def _gone(self, child: _Child[C]) -> None:
+        was_up, child.running, child.up_since = child.up_since is not None, None, None
+        if was_up and not self._stopping.is_set():
+            self._changed()

@@ -15,8 +15,8 @@ from babygun import __version__
 from babygun.dev.etcd.binary import EtcdBinary
 from babygun.dev.etcd.build import prepare_etcd
 from babygun.dev.etcd.command_line import EmbeddedEtcd
-from babygun.dev.interpreter import python_command, python_environment
 from babygun.errors import BabygunError
+from babygun.runtime.processes.interpreter import python_command, python_environment
 from scripts.bench.loadgen import Load, Mail, Sent, compiled
 from scripts.bench.processes import Stage, Unavailable, answers, run
 

@@ -1,11 +1,12 @@
-"""Ends the supervisor's children if the supervisor was killed.
+"""The guard: a process that ends the programs of a supervisor that was killed.
 
-The supervisor starts one guard and writes a line to its standard input for each child that starts
-(``+ <rank> <pid>``) or has ended (``- <pid>``). When the pipe is closed, the guard ends what is
-left, lowest rank first. etcd has the highest rank, since the others give back what they hold.
+The supervisor writes a line to the guard for each program: ``+ <rank> <pid>`` when it starts, and
+``- <pid>`` when it has ended. If the pipe ends while programs are left, the supervisor is gone.
+The guard then ends the programs, the lowest rank first, each rank within a few seconds. etcd has
+the highest rank: the others want to give back what they hold.
 
-This works on any POSIX system; Linux's "parent death signal" can be lost. The module imports the
-standard library alone, so that it starts quickly.
+It works with every program and on every POSIX system. Linux's "parent death signal" does neither.
+It imports the standard library only.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def main() -> None:
 
 
 def end_groups(pids: list[int], grace: float) -> None:
-    """Ends these process groups: SIGTERM, then SIGKILL to what is left."""
+    """Ends process groups: SIGTERM, then SIGKILL to what is left after ``grace`` seconds."""
     for pid in pids:
         signal_group(pid, signal.SIGTERM)
     deadline = time.monotonic() + grace

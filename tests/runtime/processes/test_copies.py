@@ -1,4 +1,4 @@
-"""The supervisor of several processes, with small real ones. Their lines are the signals that the tests wait for."""
+"""Several small copies under a supervisor. The tests wait for the lines that they print."""
 
 from __future__ import annotations
 
@@ -19,27 +19,32 @@ from tests.support.supervised import Supervised, supervised
 PROGRAM = """
 import os, signal, subprocess, sys, threading
 from pathlib import Path
-from babygun import logs
-from babygun.processes import Backoff, Supervisor
+from babygun.runtime import logs
+from babygun.runtime.processes.copies import run_copies
+from babygun.runtime.processes.exits import Backoff
 
-def polite(member):
+def polite(copy):
     asked = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    member.up()
+    copy.up()
     while not asked.wait(0.02):
         pass
-    os.write(1, f"bye {{member.number}}\\n".encode())
+    os.write(1, f"bye {{copy.number}}\\n".encode())
     return 0
 
-def stubborn(member):
+def stubborn(copy):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    member.up()
+    copy.up()
     threading.Event().wait()
 
 flag = Path(sys.argv[1])
 {run}
 logs.configure("test")
-sys.exit(Supervisor(2, run, grace={grace}, second_signal_kills=True, all_up=lambda pids: print("all up pids=", *pids, flush=True), backoff=lambda: Backoff(0.02, 0.05)).run())
+sys.exit(
+    run_copies(
+        2, run, grace={grace}, second_signal_kills=True, backoff=lambda: Backoff(0.02, 0.05)
+    )
+)
 """
 POLITE = "run = polite"
 STUBBORN = "run = stubborn"
@@ -81,7 +86,7 @@ async def test_interrupt_of_a_terminal_ends_all_processes_in_order(start: Start)
         [
             "bye 1",
             "bye 2",
-            next(line for line in run.said if "stopping all processes signal=SIGINT" in line),
+            next(line for line in run.said if "stopping processes signal=SIGINT" in line),
         ]
     )
 
@@ -90,19 +95,19 @@ async def test_process_that_dies_is_started_again_with_growing_pauses(
     start: Start, flag: Path
 ) -> None:
     run = await start("""
-        def run(member):
-            return 3 if member.number == 2 and flag.exists() else polite(member)
+        def run(copy):
+            return 3 if copy.number == 2 and flag.exists() else polite(copy)
     """)
     first, second = await run.up()
     flag.touch()  # noqa: ASYNC240 (it is quick)
     os.kill(second, signal.SIGKILL)
-    assert f"process=2 pid={second} status=SIGKILL pause_s=0.02" in await run.until(
-        "process ended: starting it again"
+    assert f"process=2 pid={second} status=SIGKILL pause_seconds=0.02" in await run.until(
+        "process ended"
     )
-    assert "process=2" in await run.until('status="exit status 3" pause_s=0.04')
-    await run.until("pause_s=0.05")
+    assert "process=2" in await run.until('status="exit status 3" pause_seconds=0.04')
+    await run.until("pause_seconds=0.05")
     flag.unlink()  # noqa: ASYNC240
-    again = await run.until("process runs again process=2")
+    again = await run.until("process up again process=2")
     assert f"pid={second}" not in again
     assert not [line for line in run.said if "process=1" in line] and not is_collected(first)
     run.process.terminate()
@@ -113,7 +118,7 @@ async def test_first_process_that_can_not_start_ends_the_supervisor_and_says_so_
     start: Start,
 ) -> None:
     run = await start("""
-        def run(member):
+        def run(copy):
             print("it is set up wrongly", flush=True)
             return 2
     """)
@@ -123,19 +128,19 @@ async def test_first_process_that_can_not_start_ends_the_supervisor_and_says_so_
 
 async def test_second_process_that_can_not_start_ends_the_first_too(start: Start) -> None:
     run = await start("""
-        def run(member):
-            return polite(member) if member.number == 1 else os.kill(os.getpid(), signal.SIGKILL)
+        def run(copy):
+            return polite(copy) if copy.number == 1 else os.kill(os.getpid(), signal.SIGKILL)
     """)
     assert await run.ended() == 1
-    assert "process ended before all were up process=2" in run.said[0] and run.said[1:] == ["bye 1"]
+    assert "process failed at start process=2" in run.said[0] and run.said[1:] == ["bye 1"]
 
 
 async def test_last_process_that_is_set_up_wrongly_ends_the_supervisor(
     start: Start, flag: Path
 ) -> None:
     run = await start("""
-        def run(member):
-            return 2 if flag.exists() else polite(member)
+        def run(copy):
+            return 2 if flag.exists() else polite(copy)
     """)
     pids = await run.up()
     flag.touch()  # noqa: ASYNC240 (it is quick)
@@ -144,7 +149,7 @@ async def test_last_process_that_is_set_up_wrongly_ends_the_supervisor(
     await run.until('status="exit status 2"')  # tried again and again while the other one works
     os.kill(pids[0], signal.SIGKILL)
     assert await run.ended() == 2
-    assert "the last process ended: it is set up wrongly" in run.said[-1]
+    assert "last process failed" in run.said[-1]
 
 
 async def test_process_that_does_not_stop_is_killed_when_its_time_is_over(start: Start) -> None:
@@ -157,9 +162,7 @@ async def test_process_that_does_not_stop_is_killed_when_its_time_is_over(start:
             [
                 line
                 for line in run.said
-                if re.search(
-                    r"process did not stop in time: killing it process=\d pid=\d+ seconds=0.2", line
-                )
+                if re.search(r"process killed process=\d pid=\d+ seconds=0.2", line)
             ]
         )
         == 2
@@ -177,7 +180,7 @@ async def test_second_signal_ends_everything_at_once(
     run = await start(STUBBORN)
     await run.up()
     run.process.send_signal(signum)
-    await run.until("stopping all processes")
+    await run.until("stopping processes")
     run.process.send_signal(signum)
     assert await run.ended() == status
 
@@ -192,19 +195,21 @@ async def test_supervisor_that_is_killed_leaves_nothing(
     await run.up()
     run.process.kill()
     assert await run.ended() == -signal.SIGKILL
-    assert len([line for line in run.said if "the supervisor is gone: stopping" in line]) == 2
+    assert len([line for line in run.said if "supervisor gone" in line]) == 2
 
 
 async def test_orphans_are_collected_as_by_process_1_of_a_container(start: Start) -> None:
     run = await start("""
         import ctypes
-        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans come to this process, as to process 1
+        PR_SET_CHILD_SUBREAPER = 36  # orphans come to this process, as to process 1
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
-        def run(member):
-            if member.number == 2:
-                orphan = subprocess.run(["sh", "-c", "sleep 0 >/dev/null & echo $!"], capture_output=True, text=True).stdout
-                print("orphan", orphan, flush=True)
-            return polite(member)
+        def run(copy):
+            if copy.number == 2:
+                shell = ["sh", "-c", "sleep 0 >/dev/null & echo $!"]
+                started = subprocess.run(shell, capture_output=True, text=True)
+                print("orphan", started.stdout, flush=True)
+            return polite(copy)
     """)
     orphan = int((await run.until("orphan")).split()[1])
     async with asyncio.timeout(10):

@@ -1,4 +1,4 @@
-"""The supervisor with small real programs. Their lines are the signals that the tests wait for."""
+"""The supervisor with small real programs. The tests wait for the lines that they print."""
 
 import asyncio
 import os
@@ -7,14 +7,17 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from babygun.dev.interpreter import python_command, python_environment
-from babygun.dev.supervisor import Component, StartFailed, Supervisor
-from babygun.runtime.processes import Backoff, describe_status
+from babygun.dev.report import Spoken
+from babygun.runtime.processes.exits import Backoff
+from babygun.runtime.processes.interpreter import python_environment
+from babygun.runtime.processes.programs import Program, Programs
+from babygun.runtime.processes.supervisor import StartFailed, Supervisor
 
 # Says its name and pid when it starts and "bye" when it is asked to stop.
 POLITE = """
@@ -39,8 +42,12 @@ class Stage:
         self.said: list[str] = []
         self.changes: list[dict[str, list[int]]] = []
         self._changed = asyncio.Condition()
+        self.programs = Programs()
         self.supervisor = Supervisor(
-            self.say, lambda: self.changes.append(self.supervisor.pids()), backoff=backoff
+            self.programs.launch,
+            Spoken(self.say),
+            changed=lambda: self.changes.append(self.supervisor.pids()),
+            backoff=backoff,
         )
         self.up: set[int] = set()
 
@@ -56,9 +63,7 @@ class Stage:
         async with asyncio.timeout(20), self._changed:
             await self._changed.wait_for(condition)
 
-    def component(
-        self, name: str, script: str = POLITE, *, rank: int = 0, **more: Any
-    ) -> Component:
+    def component(self, name: str, script: str = POLITE, *, rank: int = 0, **more: Any) -> Program:
         def output(line: str) -> None:
             if line.startswith("up "):
                 self.up.add(int(line.split()[1]))
@@ -67,14 +72,14 @@ class Stage:
         async def ready(pid: int) -> bool:
             return pid in self.up
 
-        return Component(
-            name,
-            name.partition("-")[0],
-            [sys.executable, "-c", script],
-            os.environ,
-            ready,
-            rank,
-            output,
+        return Program(
+            name=name,
+            role=name.partition("-")[0],
+            command=[sys.executable, "-c", script],
+            environment=os.environ,
+            ready=ready,
+            rank=rank,
+            output=output,
             **more,
         )
 
@@ -85,6 +90,7 @@ async def stage() -> AsyncIterator[Stage]:
     yield stage
     stage.supervisor.kill()
     await stage.supervisor.stop()
+    await stage.programs.close()
 
 
 def is_gone(pid: int) -> bool:
@@ -92,23 +98,6 @@ def is_gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
-
-
-def test_pauses_double_up_to_the_longest_and_begin_anew_after_health() -> None:
-    backoff = Backoff()
-    assert [backoff.pause(healthy=1) for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    assert backoff.pause(healthy=59.9) == 30
-    assert [backoff.pause(healthy=60), backoff.pause(healthy=0)] == [0.5, 1]
-
-
-def test_status_is_described_for_people() -> None:
-    assert [describe_status(status) for status in (0, 2, -9, -15, -200)] == [
-        "exit status 0",
-        "exit status 2",
-        "SIGKILL",
-        "SIGTERM",
-        "signal 200",
-    ]
 
 
 async def test_component_counts_as_started_when_it_is_ready(stage: Stage) -> None:
@@ -179,9 +168,7 @@ async def test_first_start_that_fails_is_an_error_with_the_last_words(stage: Sta
 async def test_program_that_does_not_exist_is_an_error(stage: Stage) -> None:
     component = stage.component("etcd")
     with pytest.raises(StartFailed, match="etcd can't be started: No such file"):
-        await stage.supervisor.start(
-            Component(**{**component.__dict__, "command": ["/no/such/program"]})
-        )
+        await stage.supervisor.start(replace(component, command=["/no/such/program"]))
 
 
 async def test_stop_ends_the_components_in_the_order_of_their_ranks(stage: Stage) -> None:
@@ -225,7 +212,9 @@ async def test_kill_while_stopping_ends_it_at_once(stage: Stage) -> None:
 
 SUPERVISOR = """
 import asyncio, os, sys
-from babygun.dev.supervisor import Component, Supervisor
+from babygun.dev.report import Spoken
+from babygun.runtime.processes.programs import Program, Programs
+from babygun.runtime.processes.supervisor import Supervisor
 child = {child!r}
 async def main():
     up = asyncio.Event()
@@ -234,10 +223,20 @@ async def main():
         up.set()
     async def ready(pid):
         return up.is_set()
-    supervisor = Supervisor(print, lambda: None, guard_grace=0.5)
+    supervisor = Supervisor(Programs(guard_grace=0.5).launch, Spoken(print))
     for rank in (1, 0):
         up.clear()
-        await supervisor.start(Component(f"c{{rank}}", "c", [sys.executable, "-c", child], os.environ, ready, rank, output))
+        await supervisor.start(
+            Program(
+                name=f"c{{rank}}",
+                role="c",
+                command=[sys.executable, "-c", child],
+                environment=os.environ,
+                ready=ready,
+                rank=rank,
+                output=output,
+            )
+        )
     print("ready", flush=True)
     await asyncio.sleep(60)
 asyncio.run(main())
@@ -264,16 +263,3 @@ async def test_children_do_not_outlive_a_supervisor_that_is_killed(
     async with asyncio.timeout(20):
         while not all(is_gone(pid) for pid in pids):  # noqa: ASYNC110 (nobody is left to tell us)
             await asyncio.sleep(0.02)
-
-
-def test_own_processes_start_whatever_the_current_folder_holds(tmp_path: Path) -> None:
-    for name in ("signal", "email", "json", "babygun"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')")
-    answer = subprocess.run(
-        [*python_command("babygun", "--version")],
-        env=python_environment(),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert answer.stdout.startswith("babygun "), answer.stderr

@@ -19,7 +19,7 @@ def python_command(module: str, *arguments: str) -> list[str]:
 def python_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """``environ``, plus what :func:`python_command` needs to find a checkout of Babygun."""
     environ = os.environ if environ is None else environ
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     if root.name in ("site-packages", "dist-packages"):
         return dict(environ)
     given = environ.get("PYTHONPATH")

@@ -1,0 +1,174 @@
+"""Processes that are copies of this one: forks, which share what was loaded before.
+
+A copy is in a session of its own, so that a terminal's Ctrl-C reaches the supervisor alone. Only
+the supervisor has the writing end of a pipe, the lifeline. When a copy reads the end of the pipe,
+the supervisor is gone, however it died. The copy then gets SIGTERM from itself, and SIGKILL when
+its time is over. This works on every POSIX system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, NoReturn
+
+from babygun.runtime.logs import get_logger
+from babygun.runtime.processes.supervisor import Component, StartFailed
+
+log = get_logger("processes")
+
+INTERRUPTED = 130  # the exit status after Ctrl-C
+_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)  # by the supervisor
+
+
+class Copy(NamedTuple):
+    """What a copy knows of itself. ``number``: 1, 2, …; it keeps it when it is started again.
+
+    ``up`` has to be called once the copy works.
+    """
+
+    number: int
+    up: Callable[[], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fork(Component):
+    """A copy to keep running; its name is its number.
+
+    ``run`` does its work, and returns its exit status.
+    """
+
+    run: Callable[[Copy], int]
+
+
+class Forks:
+    """Launches copies. It has to be the only one in its process that starts other processes.
+
+    It collects every child, also those that it did not start. So the process can be process 1 of
+    a container, which gets all orphans.
+    """
+
+    def __init__(self) -> None:
+        self._lifeline, self._holding = os.pipe()
+        self._running: dict[int, RunningFork] = {}
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_signal_handler(signal.SIGCHLD, self._collect)
+
+    async def launch(self, fork: Fork) -> RunningFork:
+        launched: asyncio.Future[RunningFork] = self._loop.create_future()
+        # In a callback: a task would still count as the running one in the copy.
+        self._loop.call_soon(self._try_to_fork, fork, launched)
+        return await launched
+
+    def _try_to_fork(self, fork: Fork, launched: asyncio.Future[RunningFork]) -> None:
+        try:
+            launched.set_result(self._fork(fork))
+        except OSError as error:
+            reason = f"can't be started: {error.strerror or error}"
+            launched.set_exception(StartFailed(fork, reason))
+
+    def _fork(self, fork: Fork) -> RunningFork:
+        reading, writing = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Until the copy has its own handlers, no signal that is for it may meet those of here.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                os.close(reading)
+                os.close(self._holding)
+                _live(fork, up=writing, lifeline=self._lifeline)
+        except OSError:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+        running = self._running[pid] = RunningFork(pid, reading)
+        return running
+
+    def _collect(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if running := self._running.pop(pid, None):  # else it is an orphan
+                running.ended.set_result(os.waitstatus_to_exitcode(status))
+
+
+class RunningFork:
+    """``reading``: the end of a pipe on which the copy says that it is up."""
+
+    last_lines = ()  # nobody reads its output here
+
+    def __init__(self, pid: int, reading: int) -> None:
+        self.pid = pid
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[int] = self._loop.create_future()
+        self._up = asyncio.Event()
+        self._loop.add_reader(reading, self._read, reading)
+
+    async def up(self) -> None:
+        await self._up.wait()
+
+    def signal(self, number: int) -> None:
+        if not self.ended.done():
+            os.kill(self.pid, number)
+
+    def _read(self, reading: int) -> None:
+        if os.read(reading, 1):
+            self._up.set()
+        self._loop.remove_reader(reading)
+        os.close(reading)
+
+
+def _live(fork: Fork, *, up: int, lifeline: int) -> NoReturn:
+    """The whole life of a copy. ``up``, ``lifeline``: its ends of the pipes."""
+    status = 1
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        for number in _HANDLED:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+        threading.Thread(
+            target=_follow, args=(lifeline, fork.stop_within), name="lifeline", daemon=True
+        ).start()
+
+        def say_up() -> None:
+            os.write(up, b"u")
+            os.close(up)
+
+        status = fork.run(Copy(int(fork.name), say_up))
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except BaseException:
+        traceback.print_exc()
+    finally:  # neither back into the supervisor's frames, nor into its exit handlers
+        try:
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+
+
+def _follow(lifeline: int, grace: float) -> None:
+    os.read(lifeline, 1)
+    log.warning("supervisor gone")
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(grace)
+    os.kill(os.getpid(), signal.SIGKILL)
