@@ -6,7 +6,6 @@ from typing import Any
 
 from babygun.api.access import routes as routes_access
 from babygun.api.emails import routes as routes_emails
-from babygun.api.emails.documents import Liveness, Readiness, WorkerList
 from babygun.api.http import problem_types as problems
 from babygun.api.http.route import READS, Answer, Route
 from babygun.api.live import routes as routes_live
@@ -14,6 +13,7 @@ from babygun.api.openapi import examples
 from babygun.api.openapi.view import show_openapi
 from babygun.api.operations import metrics_endpoint as scrape
 from babygun.api.operations import workers as operations
+from babygun.api.operations.documents import Liveness, Readiness, WorkerList
 
 ROUTES: tuple[Route, ...] = (
     *routes_access.ROUTES,

@@ -1,4 +1,4 @@
-"""POST /emails/cancel and /emails/retry: change up to 1,000 e-mails in one call, each on its own."""
+"""POST /emails/cancel and /emails/retry: change up to 1,000 e-mails, each on its own."""
 
 from __future__ import annotations
 

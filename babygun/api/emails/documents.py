@@ -1,32 +1,22 @@
-"""What the calls answer: the documents, and how they are made from the model. Every field is always there, null where it says nothing."""
+"""What the calls on e-mails answer, made from the model. A field without a value is null."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from babygun.email.events import EventName, end_of_try
-from babygun.email.model import (
-    Attempt,
-    Email,
-    EmailStatus,
-    LogEntry,
-    Recipient,
-    RecipientKind,
-    RecipientReply,
-    RecipientStatus,
-)
+from babygun.email.model import Email, EmailStatus, RecipientKind, RecipientStatus
 from babygun.store.emails.listing import Page
 from babygun.store.emails.reading import EmailView
-from babygun.store.records import Owner, Worker
+from babygun.store.records import Owner
 
 
 class AcceptedEmail(msgspec.Struct, frozen=True):
-    """The e-mail is stored and will be sent. ``recipients``: how many, each address counted once."""
+    """The e-mail is stored and will be sent. ``recipients``: how many; duplicates count once."""
 
     id: str
     status: EmailStatus
@@ -35,7 +25,10 @@ class AcceptedEmail(msgspec.Struct, frozen=True):
 
 
 class RecipientDocument(msgspec.Struct, frozen=True):
-    """One recipient, and what became of it. ``status_code``, ``enhanced_code`` and ``status_reason`` are from the server's last reply."""
+    """One recipient, and what became of it.
+
+    ``status_code``, ``enhanced_code`` and ``status_reason`` are from the server's last reply.
+    """
 
     email: str
     kind: RecipientKind
@@ -72,7 +65,7 @@ class EmailSummary(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     not_before: Annotated[
-        datetime | None, Meta(description="When it is tried next at the earliest, where it waits.")
+        datetime | None, Meta(description="When it is tried next at the earliest, if it waits.")
     ]
     status: EmailStatus
     status_reason: Annotated[
@@ -80,18 +73,20 @@ class EmailSummary(msgspec.Struct, frozen=True, kw_only=True):
     ]
     tries: int
     worker_id: Annotated[
-        str | None, Meta(description="The worker that sends it now, or else the one that did last.")
+        str | None, Meta(description="The worker that sends it now, or that sent it last.")
     ]
     tags: list[str]
     metadata: dict[str, str]
     size: Annotated[int, Meta(description="Bytes of the content as it is stored.")]
-    sending: Annotated[
-        list[str], Meta(description="The queues that are being sent at this moment.")
-    ]
+    sending: Annotated[list[str], Meta(description="The queues that are being sent now.")]
 
 
 class EmailDocument(EmailSummary, frozen=True, kw_only=True):
-    """An e-mail. Its content (``body``, ``html``, ``headers``, ``reply_to``, ``attachments``) is null when it is not kept any more."""
+    """An e-mail.
+
+    Its content (``body``, ``html``, ``headers``, ``reply_to``, ``attachments``) is null when it is
+    not kept any more.
+    """
 
     body: str | None
     html: str | None
@@ -104,92 +99,13 @@ class EmailDocument(EmailSummary, frozen=True, kw_only=True):
 
 
 class EmailList(msgspec.Struct, frozen=True):
-    """E-mails, newest first. A page may hold fewer than asked for, even none, and still have a cursor to the next; null is the end."""
+    """E-mails, newest first. A filtered page can be empty though more pages follow.
+
+    Stop only when ``cursor`` is null.
+    """
 
     emails: list[EmailSummary]
     cursor: str | None
-
-
-class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename={"number": "try"}):
-    """One event. ``claimed`` has no reply; a line that ends a try has one for each of its recipients."""
-
-    at: datetime
-    event: EventName
-    worker_id: str | None = None
-    queue: str | None = None
-    number: Annotated[int | None, Meta(description="1 for the queue's first try.")] = None
-    replies: list[RecipientReplyDocument] = []
-    not_before: Annotated[datetime | None, Meta(description="When the next try is due.")] = None
-    reason: str | None = None
-    previous_worker_id: Annotated[
-        str | None, Meta(description="Of reclaimed: the worker that died.")
-    ] = None
-    client_id: str | None = None
-    request_id: str | None = None
-
-
-class RecipientReplyDocument(msgspec.Struct, frozen=True):
-    """What a try did for one recipient."""
-
-    email: str
-    status: RecipientStatus
-    status_code: int | None
-    enhanced_code: str | None
-    status_reason: str | None
-    reply_class: str | None
-
-
-class EmailLog(msgspec.Struct, frozen=True):
-    """The status log, oldest first. Of very long logs the middle is dropped."""
-
-    id: str
-    status: EmailStatus
-    entries: list[LogLine]
-
-
-class WorkerList(msgspec.Struct, frozen=True):
-    """The live workers."""
-
-    workers: list[WorkerDocument]
-
-
-class WorkerDocument(msgspec.Struct, frozen=True):
-    """A live worker. ``slice``: the shards [from, to) of 256 that it looks after; ``in_flight``: e-mails that it sends now; ``draining``: it was told to stop."""
-
-    id: str
-    pid: int
-    hostname: str
-    ip: str
-    version: str
-    started_at: datetime
-    last_checkin: datetime
-    checkins: int
-    in_flight: int
-    slice: tuple[int, int]
-    draining: bool
-    delivered: Annotated[
-        int,
-        Meta(
-            description="Recipients since it started; as are deferred (by each try in vain) and failed."
-        ),
-    ]
-    deferred: int
-    failed: int
-
-
-class Liveness(msgspec.Struct, frozen=True):
-    """The process answers."""
-
-    status: Literal["ok"]
-    version: str
-
-
-class Readiness(msgspec.Struct, frozen=True):
-    """E-mails are taken. ``warnings``: what an operator should mend all the same."""
-
-    status: Literal["ready"]
-    version: str
-    warnings: list[str]
 
 
 def email_document(view: EmailView) -> EmailDocument:
@@ -220,7 +136,10 @@ def email_summary(email: Email, owners: Mapping[str, Owner]) -> EmailSummary:
         client_id=email.client_id,
         sender=email.sender,
         subject=email.subject,
-        recipients=[_recipient(r) for r in email.recipients],
+        recipients=[
+            msgspec.convert(recipient, RecipientDocument, from_attributes=True)
+            for recipient in email.recipients
+        ],
         created_at=email.created_at,
         updated_at=email.updated_at,
         not_before=email.not_before,
@@ -235,114 +154,7 @@ def email_summary(email: Email, owners: Mapping[str, Owner]) -> EmailSummary:
     )
 
 
-def _recipient(r: Recipient) -> RecipientDocument:
-    return RecipientDocument(
-        r.email,
-        r.kind,
-        r.status,
-        r.status_code,
-        r.enhanced_code,
-        r.status_reason,
-        r.reply_class,
-        r.queue,
-        r.tries,
-        r.updated_at,
-    )
-
-
 def email_list(page: Page) -> EmailList:
     return EmailList(
         [email_summary(email, page.owners.get(email.id, {})) for email in page.emails], page.cursor
-    )
-
-
-def email_log(email: Email, entries: list[LogEntry], owners: dict[str, Owner]) -> EmailLog:
-    """The stored entries, with a claim told before the end of its try, and what is claimed now at the end."""
-    lines: list[LogLine] = []
-    for entry in entries:
-        if entry.event == "reclaimed" or not entry.attempts:
-            lines.append(_plain_line(entry))
-            continue
-        for attempt in entry.attempts:
-            lines.append(
-                LogLine(
-                    at=attempt.claimed_at,
-                    event="claimed",
-                    worker_id=entry.worker_id,
-                    queue=attempt.queue,
-                    number=attempt.attempt,
-                )
-            )
-            lines.append(_outcome_line(entry, attempt))
-    for queue, owner in owners.items():
-        state = email.queues.get(queue)
-        lines.append(
-            LogLine(
-                at=owner.since,
-                event="claimed",
-                worker_id=owner.worker_id,
-                queue=queue,
-                number=state.tries + 1 if state else None,
-            )
-        )
-    lines.sort(
-        key=lambda line: line.at
-    )  # stable: what is of one moment stays in the order of the log
-    return EmailLog(email.id, email.status, lines)
-
-
-def _plain_line(entry: LogEntry) -> LogLine:
-    attempt = entry.attempts[0] if entry.attempts else None
-    return LogLine(
-        at=entry.at,
-        event=entry.event,
-        worker_id=entry.worker_id,
-        queue=attempt.queue if attempt else None,
-        number=attempt.attempt if attempt else None,
-        reason=entry.reason,
-        previous_worker_id=entry.previous_worker_id,
-        client_id=entry.client_id,
-        request_id=entry.request_id,
-    )
-
-
-def _outcome_line(entry: LogEntry, attempt: Attempt) -> LogLine:
-    return LogLine(
-        at=entry.at,
-        event=end_of_try({reply.status for reply in attempt.replies}),
-        worker_id=entry.worker_id,
-        queue=attempt.queue,
-        number=attempt.attempt,
-        replies=[_reply(reply) for reply in attempt.replies],
-        not_before=attempt.not_before,
-        reason=entry.reason,
-    )
-
-
-def _reply(r: RecipientReply) -> RecipientReplyDocument:
-    return RecipientReplyDocument(
-        r.email, r.status, r.status_code, r.enhanced_code, r.status_reason, r.reply_class
-    )
-
-
-def worker_list(workers: list[Worker]) -> WorkerList:
-    return WorkerList([worker_document(worker) for worker in workers])
-
-
-def worker_document(w: Worker) -> WorkerDocument:
-    return WorkerDocument(
-        w.id,
-        w.pid,
-        w.hostname,
-        w.ip,
-        w.version,
-        w.started_at,
-        w.last_checkin,
-        w.checkins,
-        w.in_flight,
-        w.slice,
-        w.draining,
-        w.delivered,
-        w.deferred,
-        w.failed,
     )

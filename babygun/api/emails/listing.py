@@ -1,56 +1,58 @@
-"""GET /emails: what its parameters mean."""
+"""GET /emails: the listing and its filters."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import cast, get_args
+from typing import Annotated, cast, get_args
 
 import msgspec
 from aiohttp import web
+from msgspec import Meta
 
 from babygun.api.access.auth import access_of
 from babygun.api.emails.documents import email_list
 from babygun.api.http.context import STORE
-from babygun.api.http.problem_types import INVALID_REQUEST
-from babygun.api.http.problems import Problem
 from babygun.api.http.responses import json_answer
 from babygun.email.addresses import parse_address
 from babygun.email.ids import is_email_id
 from babygun.email.model import EmailStatus
+from babygun.errors import InvalidRequest, Violation
 from babygun.store.emails.listing import Filter, StatusFilter, comparable
 from babygun.store.emails.listing import list_emails as read_page
 
 STATUSES: tuple[str, ...] = (*get_args(EmailStatus), "waiting", "sending")
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
-_time = msgspec.json.Decoder(datetime).decode
+_time: Callable[[bytes], datetime] = msgspec.json.Decoder(Annotated[datetime, Meta(tz=True)]).decode
 
 
 async def list_emails(request: web.Request) -> web.Response:
     query = request.query
     limit, cursor = limit_of(query), query.get("cursor")
     if cursor is not None and not is_email_id(cursor):
-        raise Problem(
-            INVALID_REQUEST, "The cursor is not one from an earlier page.", field="cursor"
-        )
+        raise unknown_cursor()
     page = await read_page(request.app[STORE], limit=limit, cursor=cursor, wanted=_filter(request))
     return json_answer(email_list(page))
 
 
 def limit_of(query: Mapping[str, str]) -> int:
-    """How many a page shall have. Raises the 422 problem."""
+    """How many entries a page has at most. Raises InvalidRequest."""
     limit = query.get("limit", str(DEFAULT_LIMIT))
     if not re.fullmatch(r"[0-9]{1,3}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
-        raise Problem(INVALID_REQUEST, f"A page has 1 to {MAX_LIMIT} entries.", field="limit")
+        raise InvalidRequest([Violation("limit", f"A page has 1 to {MAX_LIMIT} entries.")])
     return int(limit)
+
+
+def unknown_cursor() -> InvalidRequest:
+    return InvalidRequest([Violation("cursor", "The cursor is not one from an earlier page.")])
 
 
 def _filter(request: web.Request) -> Filter:
     query, access = request.query, access_of(request)
     status = query.get("status")
     if status is not None and status not in STATUSES:
-        raise Problem(INVALID_REQUEST, f"It must be one of {', '.join(STATUSES)}.", field="status")
+        raise InvalidRequest([Violation("status", f"It must be one of {', '.join(STATUSES)}.")])
     return Filter(
         client_id=None if access.is_admin else access.client.id,
         status=cast("StatusFilter | None", status),
@@ -62,27 +64,24 @@ def _filter(request: web.Request) -> Filter:
 
 
 def _recipient(given: str) -> str:
+    """An address, or ``@`` and a domain, in the form that the listing compares."""
     given = given.strip()
     try:
         address = parse_address(f"x{given}" if given.startswith("@") else given)
         return comparable(address.email[1:] if given.startswith("@") else address.email)
     except ValueError as error:
-        raise Problem(
-            INVALID_REQUEST, f"Give an address, or @ and a domain: {error}.", field="recipient"
-        ) from None
+        detail = f"Give an address, or @ and a domain: {error}."
+        raise InvalidRequest([Violation("recipient", detail)]) from None
 
 
 def _moment(query: Mapping[str, str], name: str) -> datetime | None:
     if name not in query:
         return None
     try:
-        at = _time(msgspec.json.encode(query[name]))
+        return _time(msgspec.json.encode(query[name]))
     except (msgspec.ValidationError, UnicodeEncodeError):
-        at = None
-    if at is None or at.tzinfo is None:
-        raise Problem(
-            INVALID_REQUEST,
-            "Give a time with an offset (RFC 3339), such as 2030-01-31T08:00:00Z; a + in a query is written %2B.",
-            field=name,
+        detail = (
+            "Give a time with an offset (RFC 3339), such as 2030-01-31T08:00:00Z. "
+            "In a query, write + as %2B."
         )
-    return at
+        raise InvalidRequest([Violation(name, detail)]) from None

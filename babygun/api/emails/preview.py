@@ -1,8 +1,10 @@
-"""GET /emails/<id>/html: an e-mail's HTML as the page shows it, in a frame that runs nothing and loads nothing from elsewhere.
+"""GET /emails/{id}/html: an e-mail's HTML, for a frame that runs nothing and loads nothing.
 
-A stranger may have written it, so its policy allows inline styles and the pictures that came along, and nothing else. Browsers open connections
-that no policy covers (``<link rel=preconnect>``), and others before they ask the policy (the address of a frame, of a link that is clicked): a
-sender would learn that somebody looks. So such elements are made into unknown ones. The page's own policy keeps the frame where it is.
+The HTML may be meant to harm whoever opens it. So the answer's policy allows inline styles and the
+pictures that are attached, and nothing else. Browsers open some connections that no policy covers
+(``<link rel=preconnect>``), and some before they read the policy (the address of a frame). These
+would tell the sender that somebody has opened the e-mail. So such elements are renamed to unknown
+ones. The page's own policy keeps the frame from going elsewhere.
 """
 
 from __future__ import annotations
@@ -18,26 +20,29 @@ from babygun.api.http.responses import SECURITY_HEADERS
 from babygun.email.model import Attachment
 from babygun.errors import NotFound
 
-MAX_PICTURES = (
-    32 * 1024 * 1024
-)  # characters that pictures shown inline add: a text may name one picture a thousand times
+# Characters that inline pictures may add: the HTML can name one picture a thousand times.
+MAX_PICTURES = 32 * 1024 * 1024
 _HEADERS = {
     **SECURITY_HEADERS,
-    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'",
+    "Content-Security-Policy": (
+        "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        "form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+    ),
     "Content-Type": "text/html; charset=utf-8",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-DNS-Prefetch-Control": "off",
 }
-_reaching = re.compile(
-    r"<(/?)(a|area|audio|base|embed|frame|iframe|link|meta|object|portal|source|track|video)(?=[\s/>])",
+# Elements that can make a browser connect.
+_connecting = re.compile(
+    r"<(/?)(a|area|audio|base|embed|frame|iframe|link|meta|object|portal|source|track|video)"
+    r"(?=[\s/>])",
     re.IGNORECASE,
 )
-_LINKS = "<style>x-a { color: #0645ad; text-decoration: underline; }</style>"  # at the end: a doctype stays the first
+_LINK_STYLE = "<style>x-a { color: #0645ad; text-decoration: underline; }</style>"
 _cid = re.compile(r"\bcid:([^\s\"'<>)]{1,300})", re.IGNORECASE)
-_picture = re.compile(
-    r"image/(png|jpe?g|gif|webp|bmp|avif)", re.IGNORECASE
-).fullmatch  # no SVG: it is a document
+# No SVG: it is a document.
+_picture_type = re.compile(r"image/(png|jpe?g|gif|webp|bmp|avif)", re.IGNORECASE).fullmatch
 
 
 async def show_html(request: web.Request) -> web.Response:
@@ -48,21 +53,32 @@ async def show_html(request: web.Request) -> web.Response:
 
 
 def harmless(html: str, attachments: tuple[Attachment, ...]) -> str:
-    """The HTML with its own pictures in place of their ``cid:`` names, and without elements that make a browser connect; links look like links."""
+    """The HTML with its pictures inline, and without elements that make a browser connect.
+
+    Links still look like links, but lead nowhere.
+    """
     pictures = {
-        a.content_id: a
-        for a in attachments
-        if a.content_id and _picture(a.content_type.partition(";")[0].strip())
+        attachment.content_id: attachment
+        for attachment in attachments
+        if attachment.content_id and _picture_type(_bare_type(attachment))
     }
-    room = MAX_PICTURES
+    left = MAX_PICTURES
 
-    def picture(match: re.Match[str]) -> str:
-        nonlocal room
-        found = pictures.get(unquote(match[1])) or pictures.get(match[1])
-        if found is None or len(found.content) * 4 // 3 + 4 > room:
+    def inline(match: re.Match[str]) -> str:
+        nonlocal left
+        picture = pictures.get(unquote(match[1])) or pictures.get(match[1])
+        if picture is None or len(picture.content) * 4 // 3 + 4 > left:
             return match[0]
-        room -= len(found.content) * 4 // 3 + 4
-        return f"data:{found.content_type.partition(';')[0].strip()};base64,{base64.b64encode(found.content).decode()}"
+        encoded = base64.b64encode(picture.content).decode()
+        left -= len(encoded)
+        return f"data:{_bare_type(picture)};base64,{encoded}"
 
-    shown = _reaching.sub(r"<\1x-\2", _cid.sub(picture, html) if pictures else html)
-    return shown + _LINKS if "</x-a" in shown else shown
+    with_pictures = _cid.sub(inline, html) if pictures else html
+    shown = _connecting.sub(r"<\1x-\2", with_pictures)
+    # The style comes last, so that a doctype stays first.
+    return shown + _LINK_STYLE if "</x-a" in shown else shown
+
+
+def _bare_type(attachment: Attachment) -> str:
+    """The media type without its parameters."""
+    return attachment.content_type.partition(";")[0].strip()

@@ -9,12 +9,13 @@ from babygun.api.emails import (
     change,
     content,
     listing,
+    log,
     preview,
     schedule,
     send,
     show,
 )
-from babygun.api.emails.documents import AcceptedEmail, EmailDocument, EmailList, EmailLog
+from babygun.api.emails.documents import AcceptedEmail, EmailDocument, EmailList
 from babygun.api.http import problem_types as problems
 from babygun.api.http.route import READS, WRITES, Answer, Parameter, Route
 from babygun.api.openapi import examples
@@ -218,14 +219,14 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET",
         path="/emails/{id}/log",
-        handler=show.show_log,
+        handler=log.show_log,
         operation="showLog",
         summary="Read an e-mail's status log",
         description="What happened to it, oldest first: accepted, claimed, delivered, deferred, bounced, expired, reclaimed, cancelled, retried.",
         tag="emails",
         needs="emails:read",
         parameters=(_ID,),
-        answer=Answer(200, "The log.", EmailLog, examples.LOG),
+        answer=Answer(200, "The log.", log.EmailLog, examples.LOG),
         problems=(problems.NOT_FOUND, *READS),
     ),
     Route(

@@ -1,4 +1,4 @@
-"""GET /schedule: what waits for its time."""
+"""GET /schedule: the jobs that wait for their time."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from aiohttp import web
 from msgspec import Meta
 
 from babygun.api.access.auth import access_of
-from babygun.api.emails.listing import limit_of
+from babygun.api.emails.listing import limit_of, unknown_cursor
 from babygun.api.http.context import STORE
-from babygun.api.http.problem_types import INVALID_REQUEST
-from babygun.api.http.problems import Problem
 from babygun.api.http.responses import json_answer
 from babygun.runtime.clock import utc_now
 from babygun.store.emails.schedule import list_waiting
 
 
 class WaitingJob(msgspec.Struct, frozen=True):
-    """One queue of an e-mail."""
+    """The job of one queue of an e-mail."""
 
-    id: Annotated[str, Meta(description="The e-mail's.")]
+    id: Annotated[str, Meta(description="The id of the e-mail.")]
     queue: str
     due: Annotated[datetime, Meta(description="When it is sent, or tried again, at the earliest.")]
-    recipients: Annotated[int, Meta(description="How many it is for.")]
+    recipients: Annotated[int, Meta(description="How many the job is for.")]
     overdue_seconds: Annotated[
         float,
         Meta(
-            description="How long ago it was due: some worker should have made it ready. 0 where it is not due yet."
+            description="How long it has been due; 0 if it is not. "
+            "A worker makes it ready soon after it is due."
         ),
     ]
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """What waits, soonest first. A page may hold fewer than asked for, even none, and still have a cursor to the next; null is the end."""
+    """The jobs that wait, soonest first. A page can be empty though more pages follow.
+
+    Stop only when ``cursor`` is null.
+    """
 
     jobs: list[WaitingJob]
     cursor: str | None
@@ -51,18 +53,16 @@ async def show_schedule(request: web.Request) -> web.Response:
             cursor=request.query.get("cursor"),
         )
     except ValueError:
-        raise Problem(
-            INVALID_REQUEST, "The cursor is not one from an earlier page.", field="cursor"
-        ) from None
+        raise unknown_cursor() from None
     now = utc_now()
     jobs = [
         WaitingJob(
-            w.ref.email_id,
-            w.ref.queue,
-            w.due,
-            w.recipients,
-            max(0.0, (now - w.due).total_seconds()),
+            id=job.ref.email_id,
+            queue=job.ref.queue,
+            due=job.due,
+            recipients=job.recipients,
+            overdue_seconds=max(0.0, (now - job.due).total_seconds()),
         )
-        for w in page.waiting
+        for job in page.waiting
     ]
     return json_answer(Schedule(jobs, page.cursor))

@@ -1,4 +1,4 @@
-"""GET /emails/{id} and its log: the e-mail now or, with ``wait``, after its next change.
+"""GET /emails/{id}: the e-mail now or, with ``wait``, after its next change.
 
 A call that waits holds a connection and two watches of etcd, and nothing else. The first of these
 ends it: a change, its time-out, the loss of its client's connection, the stop of this process. No
@@ -12,8 +12,8 @@ import time
 
 from aiohttp import web
 
-from babygun.api.emails.documents import email_document, email_log
-from babygun.api.emails.own_email import may_see, no_such_email, own_email
+from babygun.api.emails.documents import email_document
+from babygun.api.emails.own_email import own_email
 from babygun.api.http.context import STORE, call_of
 from babygun.api.http.responses import SECURITY_HEADERS, json_answer
 from babygun.api.http.waiters import WAITERS
@@ -38,13 +38,6 @@ async def show_email(request: web.Request) -> web.Response:
     if _is_known(request, view):
         return web.Response(status=304, headers={**SECURITY_HEADERS, **headers})
     return json_answer(email_document(view), headers=headers)
-
-
-async def show_log(request: web.Request) -> web.Response:
-    found = await reading.get_log(request.app[STORE], request.match_info["id"])
-    if found is None or not may_see(request, found[0]):
-        raise no_such_email()
-    return json_answer(email_log(*found))
 
 
 async def _after_change(

@@ -16,8 +16,8 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from babygun.api.emails.documents import WorkerDocument, worker_document
 from babygun.api.http.responses import json_answer
+from babygun.api.operations.documents import WorkerDocument, worker_document
 from babygun.api.operations.services import CLUSTER, PROCESSES
 from babygun.runtime.clock import utc_now
 from babygun.store.cluster.members import MemberState

@@ -6,12 +6,12 @@ from aiohttp import web
 
 from babygun import __version__
 from babygun.api.access.auth import KNOWN_CLIENTS
-from babygun.api.emails.documents import Liveness, Readiness, worker_list
 from babygun.api.emails.services import QUOTA_GUARD, ROUTING
 from babygun.api.http.context import PROCESS, STORE
 from babygun.api.http.problem_types import NOT_READY
 from babygun.api.http.problems import Problem
 from babygun.api.http.responses import json_answer
+from babygun.api.operations.documents import Liveness, Readiness, worker_list
 from babygun.api.operations.services import HEALTH
 from babygun.store.emails import reading
 

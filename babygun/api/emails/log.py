@@ -1,0 +1,121 @@
+"""GET /emails/{id}/log: what happened to an e-mail, and what is happening now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from babygun.api.emails.own_email import may_see, no_such_email
+from babygun.api.http.context import STORE
+from babygun.api.http.responses import json_answer
+from babygun.email.events import EventName, end_of_try
+from babygun.email.model import Attempt, Email, EmailStatus, LogEntry, RecipientStatus
+from babygun.store.emails import reading
+from babygun.store.records import Owner
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename={"number": "try"}):
+    """One event. A line that ends a try has a reply for each of its recipients."""
+
+    at: datetime
+    event: EventName
+    worker_id: str | None = None
+    queue: str | None = None
+    number: Annotated[int | None, Meta(description="1 for the queue's first try.")] = None
+    replies: list[RecipientReplyDocument] = []
+    not_before: Annotated[datetime | None, Meta(description="When the next try is due.")] = None
+    reason: str | None = None
+    previous_worker_id: Annotated[
+        str | None, Meta(description="Of reclaimed: the worker that died.")
+    ] = None
+    client_id: str | None = None
+    request_id: str | None = None
+
+
+class RecipientReplyDocument(msgspec.Struct, frozen=True):
+    """What a try did for one recipient."""
+
+    email: str
+    status: RecipientStatus
+    status_code: int | None
+    enhanced_code: str | None
+    status_reason: str | None
+    reply_class: str | None
+
+
+class EmailLog(msgspec.Struct, frozen=True):
+    """The status log, oldest first. Of very long logs the middle is dropped."""
+
+    id: str
+    status: EmailStatus
+    entries: list[LogLine]
+
+
+async def show_log(request: web.Request) -> web.Response:
+    found = await reading.get_log(request.app[STORE], request.match_info["id"])
+    if found is None or not may_see(request, found[0]):
+        raise no_such_email()
+    return json_answer(email_log(*found))
+
+
+def email_log(email: Email, entries: Sequence[LogEntry], owners: Mapping[str, Owner]) -> EmailLog:
+    """The stored entries, each claim before the end of its try, and the claims of now last.
+
+    ``owners``: by queue, who is sending it now.
+    """
+    lines = [line for entry in entries for line in _lines_of(entry)]
+    for queue, owner in owners.items():
+        state = email.queues.get(queue)
+        number = state.tries + 1 if state else None
+        lines.append(_claim(owner.since, owner.worker_id, queue, number))
+    lines.sort(key=lambda line: line.at)  # stable: lines of one moment keep the log's order
+    return EmailLog(email.id, email.status, lines)
+
+
+def _lines_of(entry: LogEntry) -> Iterator[LogLine]:
+    if entry.event == "reclaimed" or not entry.attempts:
+        yield _plain_line(entry)
+        return
+    for attempt in entry.attempts:
+        yield _claim(attempt.claimed_at, entry.worker_id, attempt.queue, attempt.attempt)
+        yield _end_of_try(entry, attempt)
+
+
+def _claim(at: datetime, worker_id: str | None, queue: str, number: int | None) -> LogLine:
+    return LogLine(at=at, event="claimed", worker_id=worker_id, queue=queue, number=number)
+
+
+def _plain_line(entry: LogEntry) -> LogLine:
+    attempt = entry.attempts[0] if entry.attempts else None
+    return LogLine(
+        at=entry.at,
+        event=entry.event,
+        worker_id=entry.worker_id,
+        queue=attempt.queue if attempt else None,
+        number=attempt.attempt if attempt else None,
+        reason=entry.reason,
+        previous_worker_id=entry.previous_worker_id,
+        client_id=entry.client_id,
+        request_id=entry.request_id,
+    )
+
+
+def _end_of_try(entry: LogEntry, attempt: Attempt) -> LogLine:
+    return LogLine(
+        at=entry.at,
+        event=end_of_try({reply.status for reply in attempt.replies}),
+        worker_id=entry.worker_id,
+        queue=attempt.queue,
+        number=attempt.attempt,
+        replies=[
+            msgspec.convert(reply, RecipientReplyDocument, from_attributes=True)
+            for reply in attempt.replies
+        ],
+        not_before=attempt.not_before,
+        reason=entry.reason,
+    )
