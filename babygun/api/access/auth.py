@@ -1,7 +1,8 @@
-"""Tokens: JWTs (RFC 7519, with the claims of RFC 9068) signed with HS256 by a key that all API processes find in etcd.
+"""Tokens: JWTs (RFC 7519, claims of RFC 9068), signed with HS256.
 
-A verified token is remembered until it expires, for checking a signature costs more than the rest of a call's
-bookkeeping. Whenever the clients, the keys or the revoked tokens change, all that was remembered is forgotten.
+All API processes find the signing keys in etcd. A verified token is remembered until it expires,
+since checking a signature takes longer than the rest of a call's checks. A change of the clients,
+keys or revoked tokens makes the process forget all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ from typing import Any
 import jwt
 from aiohttp import web
 
-from babygun.api.http.problem_types import INSUFFICIENT_SCOPE, INVALID_TOKEN, NO_TOKEN, NOT_READY
+from babygun.api.http.problem_types import (
+    INSUFFICIENT_SCOPE,
+    INVALID_CREDENTIALS,
+    INVALID_TOKEN,
+    NO_TOKEN,
+    NOT_READY,
+)
 from babygun.api.http.problems import Problem
 from babygun.runtime.identifiers import new_token
 from babygun.store import Store
@@ -25,16 +32,19 @@ from babygun.store.records import SCOPES, Client, Scope
 
 AUDIENCE = "babygun"
 ISSUER = "babygun"
-_REMEMBERED = 10_000  # tokens; bounds the memory, and all are verified anew then
+_REMEMBERED = 10_000  # tokens; one more, and all are forgotten: that bounds the memory
 _MAX_TOKEN = 4096  # bytes; ours have about 400
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a valid token lets its bearer do."""
+    """What a valid token allows. ``scopes``: the token's, without those that its client lost since.
+
+    ``jti``: the token's id.
+    """
 
     client: Client
-    scopes: tuple[Scope, ...]  # the token's, less those that the client has lost since
+    scopes: tuple[Scope, ...]
     jti: str
     issued_at: datetime
     expires_at: datetime
@@ -48,32 +58,29 @@ class Access:
 
 
 class Authenticator:
-    """Issues and verifies tokens."""
+    """Issues, verifies and revokes tokens."""
 
     def __init__(self, store: Store, known_clients: KnownClients) -> None:
         self._store, self._known_clients = store, known_clients
-        self._verified: dict[
-            str, tuple[Access, float]
-        ] = {}  # by the Authorization header; the float is its end
+        # By the Authorization header; the number is the end of the token, in Unix time.
+        self._verified: dict[str, tuple[Access, float]] = {}
         known_clients.on_change.append(self._verified.clear)
 
     async def authorize(self, header: str | None, scope: Scope | None) -> Access:
-        """Who sends this Authorization header, who must have ``scope``. Raises the problem that says why not."""
+        """What the token in this Authorization header allows.
+
+        Raises the problem that says why it is not valid, or does not allow ``scope``.
+        """
         known = self._verified.get(header or "")
         if known is None or time.time() >= known[1]:
             known = await self._remember(header)
         access = known[0]
-        if scope is not None and scope not in access.scopes and "admin" not in access.scopes:
-            challenge = f'Bearer realm="babygun", error="insufficient_scope", scope="{scope}"'
-            raise Problem(
-                INSUFFICIENT_SCOPE,
-                f"This call needs the scope {scope}.",
-                headers={"WWW-Authenticate": challenge},
-            )
+        if scope is not None and not access.allows(scope):
+            raise lacks_scope(scope, f"This call needs the scope {scope}.")
         return access
 
     def holds(self, access: Access, scope: Scope) -> bool:
-        """Whether what was granted when a long call began still is: the token neither expired nor revoked, its client there with the scope."""
+        """Whether a long call may go on: its token and its client still allow ``scope``."""
         client = self._known_clients.clients.get(access.client.id)
         alive = (
             access.jti not in self._known_clients.revoked
@@ -87,7 +94,7 @@ class Authenticator:
         )
 
     def issue(self, client: Client, scopes: Sequence[Scope], seconds: float) -> tuple[str, Access]:
-        """A new token. ``scopes`` must be among the client's."""
+        """A new token, valid for ``seconds``. ``scopes`` must be among the client's."""
         self._check_ready()
         key = self._known_clients.signing_key
         if key is None:
@@ -108,16 +115,10 @@ class Authenticator:
         token = jwt.encode(
             claims, key.secret, algorithm="HS256", headers={"kid": key.kid, "typ": "at+jwt"}
         )
-        return token, Access(
-            client,
-            tuple(scopes),
-            jti,
-            datetime.fromtimestamp(now, UTC),
-            datetime.fromtimestamp(expires, UTC),
-        )
+        return token, Access(client, tuple(scopes), jti, _at(now), _at(expires))
 
     async def revoke(self, access: Access) -> None:
-        """The token is refused from now on here, and within a second everywhere."""
+        """The token is refused here from now on, and everywhere within a second."""
         await client_store.revoke_token(self._store, access.jti, access.expires_at)
         self._known_clients.revoked[access.jti] = None
         self._verified.clear()
@@ -136,14 +137,24 @@ class Authenticator:
             found = await client_store.get_client(self._store, client_id)
         return found
 
+    async def client_with_secret(self, client_id: str, secret: str, challenge: str) -> Client:
+        """The client with this id and secret. Raises the 401 problem with ``challenge``."""
+        client = await self.client(client_id)
+        if client is None or not client_store.verify_secret(client, secret):
+            raise Problem(
+                INVALID_CREDENTIALS,
+                INVALID_CREDENTIALS.example,
+                headers={"WWW-Authenticate": challenge},
+            )
+        return client
+
     async def _remember(self, header: str | None) -> tuple[Access, float]:
         access = await self._verify(_bearer(header))
         if len(self._verified) >= _REMEMBERED:
             self._verified.clear()
         known = (access, access.expires_at.timestamp())
-        if (
-            self._known_clients.clients.get(access.client.id) is access.client
-        ):  # else its deletion could not make us forget
+        # The deletion of a client that is not known here yet would not make us forget it.
+        if self._known_clients.clients.get(access.client.id) is access.client:
             self._verified[header or ""] = known
         return known
 
@@ -158,13 +169,7 @@ class Authenticator:
             raise invalid_token("The token's client does not exist any more.")
         granted = set(scope.split()) & set(client.scopes)
         scopes = tuple(s for s in SCOPES if s in granted)
-        return Access(
-            client,
-            scopes,
-            jti,
-            datetime.fromtimestamp(claims["iat"], UTC),
-            datetime.fromtimestamp(claims["exp"], UTC),
-        )
+        return Access(client, scopes, jti, _at(claims["iat"]), _at(claims["exp"]))
 
     def _claims(self, token: str) -> dict[str, Any]:
         if len(token) > _MAX_TOKEN:
@@ -197,7 +202,7 @@ class Authenticator:
 
     def _check_ready(self) -> None:
         if not self._known_clients.ready.is_set():
-            raise Problem(NOT_READY, "The API has not read its clients and keys from etcd yet.")
+            raise Problem(NOT_READY, NOT_READY.example)
 
 
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
@@ -206,7 +211,7 @@ ACCESS = web.RequestKey("access", Access)
 
 
 def access_of(request: web.Request) -> Access:
-    """Who calls; only for calls that need a token."""
+    """What the caller's token allows; only for calls that need a token."""
     return request[ACCESS]
 
 
@@ -215,18 +220,23 @@ def invalid_token(reason: str) -> Problem:
     return Problem(INVALID_TOKEN, reason, headers={"WWW-Authenticate": challenge})
 
 
+def lacks_scope(scope: Scope, detail: str) -> Problem:
+    challenge = f'Bearer realm="babygun", error="insufficient_scope", scope="{scope}"'
+    return Problem(INSUFFICIENT_SCOPE, detail, headers={"WWW-Authenticate": challenge})
+
+
 def _bearer(header: str | None) -> str:
-    if header is None:
-        raise Problem(
-            NO_TOKEN,
-            "Send a token from POST /tokens as Authorization: Bearer <token>.",
-            headers={"WWW-Authenticate": 'Bearer realm="babygun"'},
+    """The token in an Authorization header. Raises the 401 problem."""
+    scheme, _, token = (header or "").partition(" ")
+    if header is None or scheme.lower() != "bearer":
+        detail = (
+            NO_TOKEN.example
+            if header is None
+            else "The Authorization header must be of the form Bearer <token>."
         )
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer":
-        raise Problem(
-            NO_TOKEN,
-            "The Authorization header must be of the form Bearer <token>.",
-            headers={"WWW-Authenticate": 'Bearer realm="babygun"'},
-        )
+        raise Problem(NO_TOKEN, detail, headers={"WWW-Authenticate": 'Bearer realm="babygun"'})
     return token.strip()
+
+
+def _at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

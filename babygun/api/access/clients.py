@@ -10,9 +10,12 @@ from aiohttp import web
 from msgspec import Meta
 
 from babygun.api.access.auth import access_of
-from babygun.api.http.body import MAX_SMALL, JsonBody, read_json
+from babygun.api.access.fields import CLIENT_ID, ClientId, ClientName, Scopes
+from babygun.api.http.body import MAX_SMALL, JsonBody
 from babygun.api.http.context import STORE
-from babygun.api.http.responses import SECURITY_HEADERS, json_answer
+from babygun.api.http.problem_types import CONFLICT, NOT_FOUND
+from babygun.api.http.responses import empty_answer, json_answer
+from babygun.api.http.routes import READ_ERRORS, WRITE_ERRORS, Answer, Parameter, Routes
 from babygun.errors import Conflict, InvalidRequest, NotFound, Violation, sentence
 from babygun.runtime.logs import get_logger
 from babygun.store.access import clients as store
@@ -29,13 +32,15 @@ class ClientRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate: Annotated[
         float | None,
         Meta(
-            description="E-mails a second that each API process lets through, above 0; no limit by default."
+            description="E-mails a second that each API process accepts, above 0;"
+            " no limit by default."
         ),
     ] = None
     id: Annotated[
         str | None,
         Meta(
-            description="1 to 64 letters, digits, dots, hyphens and underscores; a random one by default."
+            description="1 to 64 letters, digits, dots, hyphens and underscores;"
+            " a random one by default."
         ),
     ] = None
 
@@ -43,17 +48,17 @@ class ClientRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ClientDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A client. Its secret is not kept."""
 
-    id: str
-    name: str
-    scopes: list[Scope]
+    id: ClientId
+    name: ClientName
+    scopes: Scopes
     rate: float | None
-    created_at: datetime
+    created_at: Annotated[datetime, Meta(examples=["2026-11-20T14:02:11.480000Z"])]
 
 
 class NewClient(ClientDocument, frozen=True, kw_only=True):
     """A client just made. ``client_secret`` is shown this once."""
 
-    client_secret: str
+    client_secret: Annotated[str, Meta(examples=["<64 hex digits>"])]
 
 
 class ClientList(msgspec.Struct, frozen=True):
@@ -62,22 +67,47 @@ class ClientList(msgspec.Struct, frozen=True):
     clients: list[ClientDocument]
 
 
-_body = JsonBody(ClientRequest)
+routes = Routes("clients")
+_body = JsonBody(
+    ClientRequest,
+    max_bytes=MAX_SMALL,
+    examples={
+        "sends and reads its own": {"name": "shop", "scopes": ["emails:send", "emails:read"]},
+        "with an id and a rate": {
+            "name": "newsletter",
+            "scopes": ["emails:send"],
+            "id": "newsletter",
+            "rate": 50,
+        },
+    },
+)
 
 
+@routes.call(
+    "GET",
+    "/clients",
+    summary="List the clients",
+    scope="admin",
+    answers=[Answer(200, "All clients.", ClientList)],
+    errors=READ_ERRORS,
+)
 async def list_clients(request: web.Request) -> web.Response:
-    return json_answer(
-        ClientList(
-            [
-                ClientDocument(**_fields(client))
-                for client in await store.list_clients(request.app[STORE])
-            ]
-        )
-    )
+    clients = await store.list_clients(request.app[STORE])
+    return json_answer(ClientList([ClientDocument(**_fields(client)) for client in clients]))
 
 
+@routes.call(
+    "POST",
+    "/clients",
+    summary="Make a client",
+    scope="admin",
+    body=_body,
+    answers=[Answer(201, "The new client and its secret.", NewClient)],
+    errors=(CONFLICT, *WRITE_ERRORS),
+)
 async def create_client(request: web.Request) -> web.Response:
-    wanted = _body.decode(await read_json(request, limit=MAX_SMALL))
+    """The answer holds the client's secret, this once: only a hash of it is kept."""
+    wanted = await _body.read(request)
     violations = [
         Violation(field, sentence(fault))
         for field, fault in store.faults(wanted.name, wanted.id, wanted.rate)
@@ -96,7 +126,17 @@ async def create_client(request: web.Request) -> web.Response:
     return json_answer(NewClient(**_fields(client), client_secret=secret), status=201)
 
 
+@routes.call(
+    "DELETE",
+    "/clients/{id}",
+    summary="Delete a client",
+    scope="admin",
+    parameters=[Parameter("id", "path", str, "The client's id.", CLIENT_ID)],
+    answers=[Answer(204, "The client is deleted.")],
+    errors=(NOT_FOUND, CONFLICT, *WRITE_ERRORS),
+)
 async def delete_client(request: web.Request) -> web.Response:
+    """Its tokens are refused within a second; its e-mails stay. A client can't delete itself."""
     client_id = request.match_info["id"]
     if client_id == access_of(request).client.id:
         raise Conflict("a client can't delete itself: another administrator can")
@@ -105,7 +145,7 @@ async def delete_client(request: web.Request) -> web.Response:
     ):
         raise NotFound("there is no client with this id")
     log.info("client deleted", client=client_id)
-    return web.Response(status=204, headers=SECURITY_HEADERS)
+    return empty_answer()
 
 
 def _fields(client: Client) -> dict[str, Any]:

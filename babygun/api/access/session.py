@@ -1,25 +1,23 @@
-"""The page's sign-in: a token in a cookie that no script can read, instead of an Authorization header.
+"""The page's sign-in: a token in a cookie that no script can read.
 
-A session is a token like any other (:mod:`babygun.api.access.auth`): it ends when that expires or is revoked, and every API process knows it.
+A session is a token like any other (:mod:`babygun.api.access.auth`). It ends when the token expires
+or is revoked, and every API process knows it.
 """
 
 from __future__ import annotations
-
-from datetime import datetime
 
 import msgspec
 from aiohttp import web
 
 from babygun.api.access.auth import AUTHENTICATOR, Access, access_of
-from babygun.api.http.body import MAX_SMALL, JsonBody, read_json
+from babygun.api.access.fields import CLIENT_ID, ClientId, ClientName, ExpiresAt, Scopes
+from babygun.api.http.body import MAX_SMALL, JsonBody
 from babygun.api.http.context import SETTINGS
 from babygun.api.http.origin import check_same_origin
-from babygun.api.http.problem_types import INVALID_CREDENTIALS
-from babygun.api.http.problems import Problem
-from babygun.api.http.responses import SECURITY_HEADERS, json_answer
+from babygun.api.http.problem_types import CROSS_SITE, INVALID_CREDENTIALS, NOT_READY
+from babygun.api.http.responses import empty_answer, json_answer
+from babygun.api.http.routes import READ_ERRORS, WRITE_ERRORS, Answer, Header, Routes
 from babygun.runtime.logs import note
-from babygun.store.access.clients import verify_secret
-from babygun.store.records import Scope
 
 COOKIE = "babygun_session"
 
@@ -34,17 +32,34 @@ class SessionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Session(msgspec.Struct, frozen=True):
     """Who is signed in, until when, and what that allows."""
 
-    client_id: str
-    name: str
-    scopes: list[Scope]
-    expires_at: datetime
+    client_id: ClientId
+    name: ClientName
+    scopes: Scopes
+    expires_at: ExpiresAt
 
 
-_body = JsonBody(SessionRequest)
+routes = Routes("tokens")
+_body = JsonBody(
+    SessionRequest,
+    max_bytes=MAX_SMALL,
+    examples={
+        "id and secret": {
+            "client_id": CLIENT_ID,
+            "client_secret": "<the secret that client create printed>",
+        }
+    },
+)
+_SET_COOKIE = Header(
+    "Set-Cookie",
+    "The session's token: HttpOnly, SameSite=Strict, and Secure where the API speaks https.",
+)
 
 
 def authorization_of(request: web.Request) -> str | None:
-    """The Authorization header or, where there is none, the cookie as one. Raises the 403 problem where another site's page uses the cookie."""
+    """The Authorization header or, where there is none, the cookie as one.
+
+    Raises the 403 problem where another site's page uses the cookie.
+    """
     header = request.headers.get("Authorization")
     if header is not None or "Cookie" not in request.headers:
         return header
@@ -55,22 +70,30 @@ def authorization_of(request: web.Request) -> str | None:
     return f"Bearer {token}"
 
 
+@routes.call(
+    "POST",
+    "/session",
+    summary="Sign in with a cookie",
+    body=_body,
+    answers=[Answer(200, "Signed in.", Session, headers=(_SET_COOKIE,))],
+    errors=(INVALID_CREDENTIALS, CROSS_SITE, NOT_READY, *READ_ERRORS),
+)
 async def sign_in(request: web.Request) -> web.Response:
-    check_same_origin(
-        request
-    )  # else another site could have its visitor work under an account of its own
-    app = request.app
-    wanted = _body.decode(await read_json(request, limit=MAX_SMALL))
-    client = await app[AUTHENTICATOR].client(wanted.client_id)
-    if client is None or not verify_secret(client, wanted.client_secret):
-        raise Problem(
-            INVALID_CREDENTIALS,
-            "There is no client with this id and secret.",
-            headers={"WWW-Authenticate": 'Bearer realm="babygun"'},
-        )
+    """For pages of this API's own origin: client id and secret for a token in a cookie.
+
+    Without an Authorization header, the cookie is used. This call, and every call with the cookie
+    that is not a GET, is refused unless `Sec-Fetch-Site` or `Origin` says that it comes from the
+    same origin.
+    """
+    check_same_origin(request)  # else another site could sign its visitor in with its own account
+    wanted = await _body.read(request)
+    authenticator = request.app[AUTHENTICATOR]
+    client = await authenticator.client_with_secret(
+        wanted.client_id, wanted.client_secret, 'Bearer realm="babygun"'
+    )
     note(client_id=client.id)
-    seconds = int(app[SETTINGS].token_ttl)
-    token, access = app[AUTHENTICATOR].issue(client, client.scopes, seconds)
+    seconds = int(request.app[SETTINGS].token_ttl)
+    token, access = authenticator.issue(client, client.scopes, seconds)
     response = json_answer(_document(access))
     response.set_cookie(
         COOKIE,
@@ -84,13 +107,30 @@ async def sign_in(request: web.Request) -> web.Response:
     return response
 
 
+@routes.call(
+    "GET",
+    "/session",
+    summary="Ask who is signed in",
+    scope="any",
+    answers=[Answer(200, "Signed in.", Session)],
+    errors=READ_ERRORS,
+)
 async def show_session(request: web.Request) -> web.Response:
     return json_answer(_document(access_of(request)))
 
 
+@routes.call(
+    "DELETE",
+    "/session",
+    summary="Sign out",
+    scope="any",
+    answers=[Answer(204, "Signed out.", headers=(_SET_COOKIE,))],
+    errors=WRITE_ERRORS,
+)
 async def sign_out(request: web.Request) -> web.Response:
+    """Revokes the token, and has the browser forget the cookie."""
     await request.app[AUTHENTICATOR].revoke(access_of(request))
-    response = web.Response(status=204, headers=SECURITY_HEADERS)
+    response = empty_answer()
     response.del_cookie(COOKIE, path="/", secure=request.secure, httponly=True, samesite="Strict")
     return response
 

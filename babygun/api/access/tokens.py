@@ -1,4 +1,4 @@
-"""The calls on tokens: issue, tell of, revoke."""
+"""The calls on tokens: issue, show, revoke."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from aiohttp import web
 from msgspec import Meta
 
 from babygun.api.access.auth import AUTHENTICATOR, access_of
+from babygun.api.access.fields import CLIENT_ID, ClientId, ExpiresAt, Scopes
 from babygun.api.http.body import MAX_SMALL, JsonBody, check_json, read_body
 from babygun.api.http.context import SETTINGS
-from babygun.api.http.problem_types import INSUFFICIENT_SCOPE, INVALID_CREDENTIALS, INVALID_REQUEST
+from babygun.api.http.problem_types import (
+    INSUFFICIENT_SCOPE,
+    INVALID_CREDENTIALS,
+    INVALID_REQUEST,
+    NOT_READY,
+)
 from babygun.api.http.problems import Problem
-from babygun.api.http.responses import SECURITY_HEADERS, json_answer
+from babygun.api.http.responses import empty_answer, json_answer
+from babygun.api.http.routes import READ_ERRORS, WRITE_ERRORS, Answer, Routes
 from babygun.runtime.logs import note
-from babygun.store.access.clients import verify_secret
 from babygun.store.records import Client, Scope
 
 
@@ -34,42 +40,68 @@ class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     scopes: Annotated[
         list[Scope] | None,
-        Meta(
-            description="What the token shall be good for; all that the client may do by default."
-        ),
+        Meta(description="What the token allows; by default all that the client may do."),
     ] = None
     expires_in: Annotated[
         int | None,
-        Meta(
-            description="Seconds that the token shall be valid, at most the setting token_ttl, which is the default."
-        ),
+        Meta(description="Seconds that the token is valid: at most, and by default, token_ttl."),
     ] = None
 
 
 class Token(msgspec.Struct, frozen=True):
     """A token to send as ``Authorization: Bearer <token>``."""
 
-    token: str
-    token_type: str
-    expires_at: datetime
-    scopes: list[Scope]
+    token: Annotated[str, Meta(examples=["eyJhbGciOiJIUzI1NiIsImtpZCI6Ij…"])]
+    token_type: Annotated[str, Meta(examples=["Bearer"])]
+    expires_at: ExpiresAt
+    scopes: Scopes
 
 
 class TokenInfo(msgspec.Struct, frozen=True):
     """A valid token. ``expires_in``: seconds."""
 
-    valid: bool
-    client_id: str
-    scopes: list[Scope]
-    issued_at: datetime
-    expires_at: datetime
-    expires_in: int
+    valid: Annotated[bool, Meta(examples=[True])]
+    client_id: ClientId
+    scopes: Scopes
+    issued_at: Annotated[datetime, Meta(examples=["2026-11-25T09:00:00Z"])]
+    expires_at: ExpiresAt
+    expires_in: Annotated[int, Meta(examples=[3540])]
 
 
-_body = JsonBody(TokenRequest)
+routes = Routes("tokens")
+_body = JsonBody(
+    TokenRequest,
+    required=False,
+    examples={
+        "everything that the client may do": {
+            "client_id": CLIENT_ID,
+            "client_secret": "<the secret that client create printed>",
+        },
+        "less, and for a short time": {
+            "client_id": CLIENT_ID,
+            "client_secret": "<the secret>",
+            "scopes": ["emails:send"],
+            "expires_in": 300,
+        },
+        "with HTTP Basic": {"scopes": ["emails:read"]},
+    },
+)
 
 
+@routes.call(
+    "POST",
+    "/tokens",
+    summary="Get a token",
+    credentials="client",
+    body=_body,
+    answers=[Answer(200, "A new token.", Token)],
+    errors=(INVALID_CREDENTIALS, INSUFFICIENT_SCOPE, NOT_READY, *READ_ERRORS),
+)
 async def issue_token(request: web.Request) -> web.Response:
+    """Client id and secret, by HTTP Basic or in the body, for a token.
+
+    The secret stays out of all other calls.
+    """
     app = request.app
     raw = await read_body(request, limit=MAX_SMALL)
     if raw:
@@ -92,7 +124,16 @@ async def issue_token(request: web.Request) -> web.Response:
     return json_answer(Token(token, "Bearer", access.expires_at, list(access.scopes)))
 
 
+@routes.call(
+    "GET",
+    "/tokens",
+    summary="Ask whether the token is valid",
+    scope="any",
+    answers=[Answer(200, "The token is valid.", TokenInfo)],
+    errors=READ_ERRORS,
+)
 async def show_token(request: web.Request) -> web.Response:
+    """Describes the token in the Authorization header. An invalid one gets 401 with the reason."""
     access = access_of(request)
     left = max(0, int(access.expires_at.timestamp() - time.time()))
     return json_answer(
@@ -102,13 +143,25 @@ async def show_token(request: web.Request) -> web.Response:
     )
 
 
+@routes.call(
+    "DELETE",
+    "/tokens",
+    summary="Revoke the token",
+    scope="any",
+    answers=[Answer(204, "The token is revoked.")],
+    errors=WRITE_ERRORS,
+)
 async def revoke_token(request: web.Request) -> web.Response:
+    """Every API process refuses the token in the Authorization header within a second."""
     await request.app[AUTHENTICATOR].revoke(access_of(request))
-    return web.Response(status=204, headers=SECURITY_HEADERS)
+    return empty_answer()
 
 
 async def _client(request: web.Request, wanted: TokenRequest) -> Client:
-    """The client that shows its id and secret. Raises the 401 problem, or 422 where it shows them twice."""
+    """The client that shows its id and secret.
+
+    Raises the 401 problem, or the 422 problem where it shows them twice.
+    """
     header = request.headers.get("Authorization")
     if header is not None:
         if wanted.client_id is not None or wanted.client_secret is not None:
@@ -128,15 +181,9 @@ async def _client(request: web.Request, wanted: TokenRequest) -> Client:
         )
     else:
         client_id, secret = wanted.client_id, wanted.client_secret
-        challenge = 'Bearer realm="babygun"'  # at a Basic challenge a browser would show its own dialogue over the page
-    client = await request.app[AUTHENTICATOR].client(client_id)
-    if client is None or not verify_secret(client, secret):
-        raise Problem(
-            INVALID_CREDENTIALS,
-            "There is no client with this id and secret.",
-            headers={"WWW-Authenticate": challenge},
-        )
-    return client
+        # At a Basic challenge a browser would show its own dialogue over the page.
+        challenge = 'Bearer realm="babygun"'
+    return await request.app[AUTHENTICATOR].client_with_secret(client_id, secret, challenge)
 
 
 def _basic(header: str) -> tuple[str, str]:

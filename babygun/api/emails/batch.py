@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from aiohttp import web
 from msgspec import Meta
 
 from babygun.api.access.auth import access_of
-from babygun.api.emails.batch_body import read_batch
-from babygun.api.emails.send import idempotency_key_of
+from babygun.api.emails.batch_body import BatchRequest, read_batch
+from babygun.api.emails.fields import EMAIL_ID
+from babygun.api.emails.parameters import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED
+from babygun.api.emails.request_examples import BATCHES
+from babygun.api.emails.send import SEND_ERRORS, idempotency_key_of
 from babygun.api.emails.services import INTAKE
-from babygun.api.http.body import read_json
+from babygun.api.http.body import JsonBody, read_json
 from babygun.api.http.context import call_of
-from babygun.api.http.problem_types import MALFORMED_REQUEST
+from babygun.api.http.problem_types import INVALID_REQUEST, MALFORMED_REQUEST
 from babygun.api.http.problems import Problem, ProblemDocument, from_exception
 from babygun.api.http.responses import json_answer
+from babygun.api.http.routes import Answer, Parameter, Routes
 from babygun.errors import BabygunError, InvalidRequest
 from babygun.intake.acceptance import BatchItem
 
@@ -28,11 +32,13 @@ VALIDATION = "x-batch-validation"
 class BatchResult(msgspec.Struct, frozen=True, gc=False):
     """The result for one e-mail: its ``id``, or the ``problem`` with which it was refused."""
 
-    index: Annotated[int, Meta(description="Its place in the request; 0 is the first.")]
-    id: str | None
-    created_at: datetime | None
-    recipients: Annotated[int | None, Meta(description="How many, each address counted once.")]
-    problem: ProblemDocument | None
+    index: Annotated[int, Meta(description="Its place in the request, from 0 on.", examples=[0])]
+    id: Annotated[str | None, Meta(examples=[EMAIL_ID])]
+    created_at: Annotated[datetime | None, Meta(examples=["2026-11-25T09:00:00.120000Z"])]
+    recipients: Annotated[
+        int | None, Meta(description="How many; duplicate addresses count once.", examples=[1])
+    ]
+    problem: Annotated[ProblemDocument | None, Meta(examples=[None])]
 
 
 class BatchResults(msgspec.Struct, frozen=True):
@@ -41,13 +47,86 @@ class BatchResults(msgspec.Struct, frozen=True):
     ``accepted``: how many are stored and will be sent. ``refused``: how many are not.
     """
 
-    accepted: int
-    refused: int
+    accepted: Annotated[int, Meta(examples=[1])]
+    refused: Annotated[int, Meta(examples=[0])]
     results: list[BatchResult]
 
 
-async def send_batch(request: web.Request) -> web.Response:
-    """Accepts many e-mails. Answers only after etcd has committed all those that get an id."""
+_MIXED = {
+    "refused": 1,
+    "results": [
+        {
+            "index": 0,
+            "id": EMAIL_ID,
+            "created_at": "2026-11-25T09:00:00.120000Z",
+            "recipients": 1,
+            "problem": None,
+        },
+        {
+            "index": 1,
+            "id": None,
+            "created_at": None,
+            "recipients": None,
+            "problem": {
+                "type": INVALID_REQUEST.uri,
+                "title": INVALID_REQUEST.title,
+                "status": INVALID_REQUEST.status,
+                "detail": "The address has no @.",
+                "instance": "/emails/batch",
+                "request_id": "5d0c1f7ae2b94836",
+                "field": "[1].to",
+            },
+        },
+    ],
+}
+
+
+routes = Routes("emails")
+
+
+@routes.call(
+    "POST",
+    "/emails/batch",
+    summary="Send many e-mails",
+    scope="emails:send",
+    parameters=[
+        IDEMPOTENCY_KEY,
+        Parameter(
+            VALIDATION,
+            "header",
+            Literal["strict", "permissive"],
+            "strict: all or none, if one e-mail breaks a rule. permissive: each on its own.",
+            "permissive",
+            "strict",
+        ),
+    ],
+    body=JsonBody(BatchRequest, examples=BATCHES),
+    answers=[
+        Answer(
+            202,
+            "All are stored and will be sent.",
+            BatchResults,
+            headers=(IDEMPOTENT_REPLAYED,),
+        ),
+        Answer(
+            207,
+            "Some have a problem; those with an id are stored and will be sent.",
+            BatchResults,
+            _MIXED,
+            (IDEMPOTENT_REPLAYED,),
+        ),
+    ],
+    errors=SEND_ERRORS,
+)
+async def send_emails(request: web.Request) -> web.Response:
+    """Up to 1,000 e-mails in one call, each as for `POST /emails`.
+
+    All are checked before the first is stored. If one breaks a rule none is accepted, or with
+    `x-batch-validation: permissive` the others are. The answer comes after etcd has committed all
+    e-mails that get an id. The `Idempotency-Key` covers the whole batch: repeated, whatever became
+    of the first call, it gives the same ids, stores what is not stored yet, and sends nothing
+    twice.
+    """
     intake, client = request.app[INTAKE], access_of(request).client
     intake.admit(client, emails=0)
     permissive = _is_permissive(request)

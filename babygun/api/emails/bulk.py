@@ -11,9 +11,11 @@ from aiohttp import web
 from msgspec import Meta
 
 from babygun.api.emails.change import Change, cancel, retry
+from babygun.api.emails.fields import EMAIL_ID, OTHER_ID, EmailId
 from babygun.api.emails.own_email import own_email
-from babygun.api.http.body import MAX_SMALL, JsonBody, read_json
+from babygun.api.http.body import MAX_SMALL, JsonBody
 from babygun.api.http.responses import json_answer
+from babygun.api.http.routes import WRITE_ERRORS, Answer, Routes
 from babygun.email.model import EmailStatus
 from babygun.errors import Conflict, EtcdError, NotFound, sentence
 from babygun.runtime.logs import get_logger
@@ -36,7 +38,7 @@ class BulkRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class BulkResult(msgspec.Struct, frozen=True):
     """The result for one e-mail."""
 
-    id: str
+    id: EmailId
     status: Annotated[
         Literal["ok", "conflict", "not-found", "unavailable"],
         Meta(
@@ -46,7 +48,11 @@ class BulkResult(msgspec.Struct, frozen=True):
     ]
     detail: Annotated[str | None, Meta(description="Why it was not changed.")]
     email_status: Annotated[
-        EmailStatus | None, Meta(description="The e-mail's status after this, where it is known.")
+        EmailStatus | None,
+        Meta(
+            description="The e-mail's status after this, where it is known.",
+            examples=["cancelled"],
+        ),
     ]
 
 
@@ -56,20 +62,55 @@ class BulkResults(msgspec.Struct, frozen=True):
     results: list[BulkResult]
 
 
-_body = JsonBody(BulkRequest)
+routes = Routes("emails")
+_body = JsonBody(
+    BulkRequest, max_bytes=MAX_SMALL, examples={"two e-mails": {"ids": [EMAIL_ID, OTHER_ID]}}
+)
+_RESULTS = {
+    "results": [
+        {"id": EMAIL_ID, "status": "ok", "detail": None, "email_status": "cancelled"},
+        {
+            "id": OTHER_ID,
+            "status": "conflict",
+            "detail": "The e-mail is complete already.",
+            "email_status": "complete",
+        },
+    ]
+}
+_ANSWER = Answer(200, "The result for each.", BulkResults, _RESULTS)
 
 
+@routes.call(
+    "POST",
+    "/emails/cancel",
+    summary="Cancel many e-mails",
+    scope="emails:send",
+    body=_body,
+    answers=[_ANSWER],
+    errors=WRITE_ERRORS,
+)
 async def cancel_emails(request: web.Request) -> web.Response:
+    """Up to 1,000 at once, each on its own, as by the call on one e-mail."""
     return await _changed(request, cancel)
 
 
+@routes.call(
+    "POST",
+    "/emails/retry",
+    summary="Try many e-mails again",
+    scope="emails:send",
+    body=_body,
+    answers=[_ANSWER],
+    errors=WRITE_ERRORS,
+)
 async def retry_emails(request: web.Request) -> web.Response:
+    """Up to 1,000 at once, each on its own, as by the call on one e-mail."""
     return await _changed(request, retry)
 
 
 async def _changed(request: web.Request, change: Change) -> web.Response:
     """Raises EtcdError if etcd answered for none of the e-mails."""
-    ids = list(dict.fromkeys(_body.decode(await read_json(request, limit=MAX_SMALL)).ids))
+    ids = list(dict.fromkeys((await _body.read(request)).ids))
     bulk = _BulkChange(request, change)
     rest = iter(ids)
     async with asyncio.TaskGroup() as group:

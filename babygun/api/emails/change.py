@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from babygun.api.access.auth import access_of
-from babygun.api.emails.documents import email_document
+from babygun.api.emails.documents import EmailDocument, email_document
 from babygun.api.emails.own_email import own_email
+from babygun.api.emails.parameters import ID
 from babygun.api.http.context import STORE, call_of
+from babygun.api.http.problem_types import CONFLICT, NOT_FOUND
 from babygun.api.http.responses import json_answer
+from babygun.api.http.routes import WRITE_ERRORS, Answer, Routes
 from babygun.email.model import Email
 from babygun.runtime import metrics
 from babygun.store.emails import on_request
@@ -18,11 +21,73 @@ from babygun.store.emails import on_request
 Change = Callable[[web.Request, str], Awaitable[Email]]
 
 
+routes = Routes("emails")
+_ERRORS = (NOT_FOUND, CONFLICT, *WRITE_ERRORS)
+_PENDING = {
+    "email": "ann@example.org",
+    "kind": "to",
+    "status": "pending",
+    "status_code": None,
+    "enhanced_code": None,
+    "status_reason": None,
+    "reply_class": None,
+    "queue": "default",
+    "tries": 0,
+    "updated_at": None,
+}
+
+
+@routes.call(
+    "POST",
+    "/emails/{id}/cancel",
+    summary="Cancel an e-mail",
+    scope="emails:send",
+    parameters=[ID],
+    answers=[
+        Answer(
+            200,
+            "The e-mail as it is now.",
+            EmailDocument,
+            {
+                "status": "cancelled",
+                "status_reason": "1 of 1 recipient not reached: 1 cancelled",
+                "recipients": [_PENDING | {"status": "cancelled"}],
+                "tries": 0,
+                "worker_id": None,
+            },
+        )
+    ],
+    errors=_ERRORS,
+)
 async def cancel_email(request: web.Request) -> web.Response:
+    """Stops every recipient that is not delivered yet.
+
+    What is being sent at this moment can't be stopped and goes on: `sending` names those queues.
+    """
     return await _changed(request, cancel)
 
 
+@routes.call(
+    "POST",
+    "/emails/{id}/retry",
+    summary="Try a failed e-mail again",
+    scope="emails:send",
+    parameters=[ID],
+    answers=[
+        Answer(
+            200,
+            "The e-mail as it is now.",
+            EmailDocument,
+            {"status": "incomplete", "status_reason": None, "recipients": [_PENDING]},
+        )
+    ],
+    errors=_ERRORS,
+)
 async def retry_email(request: web.Request) -> web.Response:
+    """Tries the recipients that were not reached again, from the first try.
+
+    Only a failed or cancelled e-mail whose content is still kept can be tried again.
+    """
     return await _changed(request, retry)
 
 

@@ -6,12 +6,17 @@ ours.
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import quote
 
 from aiohttp import web
+from msgspec import Meta
 
 from babygun.api.emails.own_email import own_content
+from babygun.api.emails.parameters import CONTENT_DISPOSITION, ID
+from babygun.api.http.problem_types import CONTENT_GONE, NOT_FOUND
 from babygun.api.http.responses import SECURITY_HEADERS
+from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
 from babygun.errors import NotFound
 from babygun.mime import message_id, needs_smtputf8, render
 
@@ -22,8 +27,39 @@ _HEADERS = {
 }
 
 
+routes = Routes("emails")
+_ERRORS = (NOT_FOUND, CONTENT_GONE, *READ_ERRORS)
+
+
+@routes.call(
+    "GET",
+    "/emails/{id}/source",
+    summary="Read an e-mail as it is sent",
+    scope="emails:read",
+    parameters=[
+        ID,
+        Parameter(
+            "download",
+            "query",
+            str,
+            "Present, with any value: the answer is a file to save.",
+            "",
+        ),
+    ],
+    answers=[
+        Answer(
+            200,
+            "The message.",
+            str,
+            "From: shop@example.com\r\nTo: ann@example.org\r\nSubject: Your order\r\n…",
+            (CONTENT_DISPOSITION,),
+            "message/rfc822",
+        )
+    ],
+    errors=_ERRORS,
+)
 async def show_source(request: web.Request) -> web.Response:
-    """The message as sent to a relay that supports 8BITMIME (nearly all do)."""
+    """The message as sent to a relay that supports 8BITMIME (nearly all do). It has no Bcc."""
     email, content = await own_content(request)
     message = render(
         content,
@@ -37,7 +73,22 @@ async def show_source(request: web.Request) -> web.Response:
     return web.Response(body=message, headers=headers)
 
 
+@routes.call(
+    "GET",
+    "/emails/{id}/attachments/{n}",
+    summary="Read an attachment",
+    scope="emails:read",
+    parameters=[
+        ID,
+        Parameter(
+            "n", "path", Annotated[int, Meta(ge=0)], "Its place in `attachments`, from 0 on.", 0
+        ),
+    ],
+    answers=[Answer(200, "The bytes.", str, "…", (CONTENT_DISPOSITION,), "*/*")],
+    errors=_ERRORS,
+)
 async def show_attachment(request: web.Request) -> web.Response:
+    """Its bytes, with its own media type, and always as a file to save."""
     _, content = await own_content(request)
     number = request.match_info["n"]
     if not (

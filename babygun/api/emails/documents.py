@@ -9,7 +9,18 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from babygun.email.model import Email, EmailStatus, RecipientKind, RecipientStatus
+from babygun.api.access.fields import ClientId
+from babygun.api.emails.fields import (
+    OTHER_ID,
+    CreatedAt,
+    EmailId,
+    EnhancedCode,
+    RecipientAddress,
+    StatusCode,
+    StatusOfRecipient,
+    StatusReason,
+)
+from babygun.email.model import Email, EmailStatus, RecipientKind
 from babygun.store.emails.listing import Page
 from babygun.store.emails.reading import EmailView
 from babygun.store.records import Owner
@@ -18,10 +29,10 @@ from babygun.store.records import Owner
 class AcceptedEmail(msgspec.Struct, frozen=True):
     """The e-mail is stored and will be sent. ``recipients``: how many; duplicates count once."""
 
-    id: str
+    id: EmailId
     status: EmailStatus
-    created_at: datetime
-    recipients: int
+    created_at: CreatedAt
+    recipients: Annotated[int, Meta(examples=[2])]
 
 
 class RecipientDocument(msgspec.Struct, frozen=True):
@@ -30,55 +41,69 @@ class RecipientDocument(msgspec.Struct, frozen=True):
     ``status_code``, ``enhanced_code`` and ``status_reason`` are from the server's last reply.
     """
 
-    email: str
+    email: RecipientAddress
     kind: RecipientKind
-    status: RecipientStatus
-    status_code: int | None
-    enhanced_code: str | None
-    status_reason: str | None
+    status: StatusOfRecipient
+    status_code: StatusCode
+    enhanced_code: EnhancedCode
+    status_reason: StatusReason
     reply_class: Annotated[
         str | None,
-        Meta(description="How the reply was classified; docs/delivery.md lists the classes."),
+        Meta(
+            description="How the reply was classified; docs/delivery.md lists the classes.",
+            examples=["success"],
+        ),
     ]
-    queue: Annotated[str, Meta(description="The relay that carries the mail to this recipient.")]
-    tries: int
-    updated_at: datetime | None
+    queue: Annotated[
+        str,
+        Meta(
+            description="The relay that carries the mail to this recipient.", examples=["default"]
+        ),
+    ]
+    tries: Annotated[int, Meta(examples=[1])]
+    updated_at: Annotated[datetime | None, Meta(examples=["2026-11-25T09:00:00.171000Z"])]
 
 
 class AttachmentDocument(msgspec.Struct, frozen=True):
     """An attachment without its bytes. ``size``: how many they are."""
 
-    filename: str
-    content_type: str
+    filename: Annotated[str, Meta(examples=["invoice.txt"])]
+    content_type: Annotated[str, Meta(examples=["text/plain; charset=utf-8"])]
     content_id: str | None
-    size: int
+    size: Annotated[int, Meta(examples=[16])]
 
 
 class EmailSummary(msgspec.Struct, frozen=True, kw_only=True):
     """An e-mail as the listing shows it, without its content."""
 
-    id: str
-    client_id: str
-    sender: str
-    subject: str
+    id: EmailId
+    client_id: ClientId
+    sender: Annotated[str, Meta(examples=["shop@example.com"])]
+    subject: Annotated[str, Meta(examples=["Your order"])]
     recipients: list[RecipientDocument]
-    created_at: datetime
-    updated_at: datetime
+    created_at: CreatedAt
+    updated_at: Annotated[datetime, Meta(examples=["2026-11-25T09:00:00.171000Z"])]
     not_before: Annotated[
         datetime | None, Meta(description="When it is tried next at the earliest, if it waits.")
     ]
-    status: EmailStatus
+    status: Annotated[EmailStatus, Meta(examples=["complete"])]
     status_reason: Annotated[
         str | None, Meta(description="How many recipients were not reached, and why.")
     ]
-    tries: int
+    tries: Annotated[int, Meta(examples=[1])]
     worker_id: Annotated[
-        str | None, Meta(description="The worker that sends it now, or that sent it last.")
+        str | None,
+        Meta(
+            description="The worker that sends it now, or that sent it last.",
+            examples=["mail-1-8f3a1c9e20"],
+        ),
     ]
-    tags: list[str]
-    metadata: dict[str, str]
-    size: Annotated[int, Meta(description="Bytes of the content as it is stored.")]
-    sending: Annotated[list[str], Meta(description="The queues that are being sent now.")]
+    tags: Annotated[list[str], Meta(examples=[["order"]])]
+    metadata: Annotated[dict[str, str], Meta(examples=[{"order": "4711"}])]
+    size: Annotated[int, Meta(description="Bytes of the content as it is stored.", examples=[312])]
+    sending: Annotated[
+        list[str], Meta(description="The queues that are being sent now.", examples=[[]])
+    ]
 
 
 class EmailDocument(EmailSummary, frozen=True, kw_only=True):
@@ -88,12 +113,13 @@ class EmailDocument(EmailSummary, frozen=True, kw_only=True):
     not kept any more.
     """
 
-    body: str | None
+    body: Annotated[str | None, Meta(examples=["Thank you!\n"])]
     html: str | None
     headers: Annotated[
-        list[str] | None, Meta(description="The custom headers as Name: value lines.")
+        list[str] | None,
+        Meta(description="The custom headers as Name: value lines.", examples=[["X-Order: 4711"]]),
     ]
-    reply_to: list[str] | None
+    reply_to: Annotated[list[str] | None, Meta(examples=[[]])]
     attachments: list[AttachmentDocument] | None
     content_expired: bool
 
@@ -105,7 +131,7 @@ class EmailList(msgspec.Struct, frozen=True):
     """
 
     emails: list[EmailSummary]
-    cursor: str | None
+    cursor: Annotated[str | None, Meta(examples=[OTHER_ID])]
 
 
 def email_document(view: EmailView) -> EmailDocument:

@@ -12,9 +12,12 @@ from aiohttp import web
 from msgspec import Meta
 
 from babygun.api.access.auth import access_of
-from babygun.api.emails.documents import email_list
+from babygun.api.emails.documents import EmailList, email_list
+from babygun.api.emails.fields import EMAIL_ID
+from babygun.api.emails.parameters import DEFAULT_LIMIT, LIMIT, MAX_LIMIT
 from babygun.api.http.context import STORE
 from babygun.api.http.responses import json_answer
+from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
 from babygun.email.addresses import parse_address
 from babygun.email.ids import is_email_id
 from babygun.email.model import EmailStatus
@@ -23,11 +26,61 @@ from babygun.store.emails.listing import Filter, StatusFilter, comparable
 from babygun.store.emails.listing import list_emails as read_page
 
 STATUSES: tuple[str, ...] = (*get_args(EmailStatus), "waiting", "sending")
-DEFAULT_LIMIT, MAX_LIMIT = 20, 100
+_Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 _time: Callable[[bytes], datetime] = msgspec.json.Decoder(Annotated[datetime, Meta(tz=True)]).decode
 
+routes = Routes("emails")
 
+
+@routes.call(
+    "GET",
+    "/emails",
+    summary="List e-mails, newest first",
+    scope="emails:read",
+    parameters=[
+        LIMIT,
+        Parameter("cursor", "query", str, "From the page before.", EMAIL_ID),
+        Parameter(
+            "status",
+            "query",
+            Annotated[str, Meta(extra_json_schema={"enum": list(STATUSES)})],
+            "Only e-mails in this state. Of the incomplete ones, some worker sends those in the"
+            " state sending at this moment, and none those in the state waiting.",
+            "failed",
+        ),
+        Parameter("tag", "query", str, "Only e-mails with this tag.", "welcome"),
+        Parameter(
+            "recipient",
+            "query",
+            str,
+            "Only e-mails to this address, or to this domain where it begins with @; upper and"
+            " lower case are the same.",
+            "@example.org",
+        ),
+        Parameter(
+            "after",
+            "query",
+            _Time,
+            "Only e-mails accepted at this time or later.",
+            "2026-11-25T09:00:00Z",
+        ),
+        Parameter(
+            "before",
+            "query",
+            _Time,
+            "Only e-mails accepted before this time.",
+            "2026-11-25T10:00:00Z",
+        ),
+    ],
+    answers=[Answer(200, "A page of e-mails.", EmailList)],
+    errors=READ_ERRORS,
+)
 async def list_emails(request: web.Request) -> web.Response:
+    """The client's own; with the scope admin everybody's.
+
+    A page reads a bounded number of records whatever the filter. So a filtered page can be empty
+    though more pages follow: stop only when the cursor is null.
+    """
     query = request.query
     limit, cursor = limit_of(query), query.get("cursor")
     if cursor is not None and not is_email_id(cursor):

@@ -10,11 +10,23 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from babygun.api.emails.fields import (
+    EmailId,
+    EnhancedCode,
+    RecipientAddress,
+    StatusCode,
+    StatusOfRecipient,
+    StatusReason,
+    WorkerId,
+)
 from babygun.api.emails.own_email import may_see, no_such_email
+from babygun.api.emails.parameters import ID
 from babygun.api.http.context import STORE
+from babygun.api.http.problem_types import NOT_FOUND
 from babygun.api.http.responses import json_answer
+from babygun.api.http.routes import READ_ERRORS, Answer, Routes
 from babygun.email.events import EventName, end_of_try
-from babygun.email.model import Attempt, Email, EmailStatus, LogEntry, RecipientStatus
+from babygun.email.model import Attempt, Email, EmailStatus, LogEntry
 from babygun.store.emails import reading
 from babygun.store.records import Owner
 
@@ -22,11 +34,13 @@ from babygun.store.records import Owner
 class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename={"number": "try"}):
     """One event. A line that ends a try has a reply for each of its recipients."""
 
-    at: datetime
-    event: EventName
-    worker_id: str | None = None
-    queue: str | None = None
-    number: Annotated[int | None, Meta(description="1 for the queue's first try.")] = None
+    at: Annotated[datetime, Meta(examples=["2026-11-25T09:00:00.171000Z"])]
+    event: Annotated[EventName, Meta(examples=["delivered"])]
+    worker_id: WorkerId = None
+    queue: Annotated[str | None, Meta(examples=["default"])] = None
+    number: Annotated[
+        int | None, Meta(description="1 for the queue's first try.", examples=[1])
+    ] = None
     replies: list[RecipientReplyDocument] = []
     not_before: Annotated[datetime | None, Meta(description="When the next try is due.")] = None
     reason: str | None = None
@@ -40,23 +54,40 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename={"number": "try"
 class RecipientReplyDocument(msgspec.Struct, frozen=True):
     """What a try did for one recipient."""
 
-    email: str
-    status: RecipientStatus
-    status_code: int | None
-    enhanced_code: str | None
-    status_reason: str | None
-    reply_class: str | None
+    email: RecipientAddress
+    status: StatusOfRecipient
+    status_code: StatusCode
+    enhanced_code: EnhancedCode
+    status_reason: StatusReason
+    reply_class: Annotated[str | None, Meta(examples=["success"])]
 
 
 class EmailLog(msgspec.Struct, frozen=True):
     """The status log, oldest first. Of very long logs the middle is dropped."""
 
-    id: str
-    status: EmailStatus
+    id: EmailId
+    status: Annotated[EmailStatus, Meta(examples=["complete"])]
     entries: list[LogLine]
 
 
+routes = Routes("emails")
+
+
+@routes.call(
+    "GET",
+    "/emails/{id}/log",
+    summary="Read an e-mail's status log",
+    scope="emails:read",
+    parameters=[ID],
+    answers=[Answer(200, "The log.", EmailLog)],
+    errors=(NOT_FOUND, *READ_ERRORS),
+)
 async def show_log(request: web.Request) -> web.Response:
+    """What happened to the e-mail, oldest first.
+
+    The events are accepted, claimed, delivered, deferred, bounced, expired, reclaimed, cancelled
+    and retried.
+    """
     found = await reading.get_log(request.app[STORE], request.match_info["id"])
     if found is None or not may_see(request, found[0]):
         raise no_such_email()

@@ -16,7 +16,10 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from babygun.api.emails.own_email import own_content
+from babygun.api.emails.parameters import ID
+from babygun.api.http.problem_types import CONTENT_GONE, NOT_FOUND
 from babygun.api.http.responses import SECURITY_HEADERS
+from babygun.api.http.routes import READ_ERRORS, Answer, Routes
 from babygun.email.model import Attachment
 from babygun.errors import NotFound
 
@@ -45,7 +48,23 @@ _cid = re.compile(r"\bcid:([^\s\"'<>)]{1,300})", re.IGNORECASE)
 _picture_type = re.compile(r"image/(png|jpe?g|gif|webp|bmp|avif)", re.IGNORECASE).fullmatch
 
 
+routes = Routes("emails")
+
+
+@routes.call(
+    "GET",
+    "/emails/{id}/html",
+    summary="See an e-mail's HTML",
+    scope="emails:read",
+    parameters=[ID],
+    answers=[Answer(200, "The HTML.", str, "<p>Thank you!</p>", media_type="text/html")],
+    errors=(NOT_FOUND, CONTENT_GONE, *READ_ERRORS),
+)
 async def show_html(request: web.Request) -> web.Response:
+    """For a frame of the page. Pictures that came with the e-mail stand in it.
+
+    Its Content-Security-Policy lets it run nothing and load nothing.
+    """
     _, content = await own_content(request)
     if content.html is None:
         raise NotFound("the e-mail has no HTML")

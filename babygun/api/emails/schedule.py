@@ -10,25 +10,37 @@ from aiohttp import web
 from msgspec import Meta
 
 from babygun.api.access.auth import access_of
+from babygun.api.emails.fields import EMAIL_ID, QueueName
 from babygun.api.emails.listing import limit_of, unknown_cursor
+from babygun.api.emails.parameters import LIMIT
 from babygun.api.http.context import STORE
 from babygun.api.http.responses import json_answer
+from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
 from babygun.runtime.clock import utc_now
 from babygun.store.emails.schedule import list_waiting
+
+_CURSOR = f"2026-11-25T09:10:00.171Z/{EMAIL_ID}/default"
 
 
 class WaitingJob(msgspec.Struct, frozen=True):
     """The job of one queue of an e-mail."""
 
-    id: Annotated[str, Meta(description="The id of the e-mail.")]
-    queue: str
-    due: Annotated[datetime, Meta(description="When it is sent, or tried again, at the earliest.")]
-    recipients: Annotated[int, Meta(description="How many the job is for.")]
+    id: Annotated[str, Meta(description="The id of the e-mail.", examples=[EMAIL_ID])]
+    queue: QueueName
+    due: Annotated[
+        datetime,
+        Meta(
+            description="When it is sent, or tried again, at the earliest.",
+            examples=["2026-11-25T09:10:00.171000Z"],
+        ),
+    ]
+    recipients: Annotated[int, Meta(description="How many the job is for.", examples=[1])]
     overdue_seconds: Annotated[
         float,
         Meta(
             description="How long it has been due; 0 if it is not. "
-            "A worker makes it ready soon after it is due."
+            "A worker makes it ready soon after it is due.",
+            examples=[0.0],
         ),
     ]
 
@@ -40,10 +52,26 @@ class Schedule(msgspec.Struct, frozen=True):
     """
 
     jobs: list[WaitingJob]
-    cursor: str | None
+    cursor: Annotated[str | None, Meta(examples=[_CURSOR])]
 
 
+routes = Routes("emails")
+
+
+@routes.call(
+    "GET",
+    "/schedule",
+    summary="List what waits for its time, soonest first",
+    scope="emails:read",
+    parameters=[LIMIT, Parameter("cursor", "query", str, "From the page before.", _CURSOR)],
+    answers=[Answer(200, "A page of what waits.", Schedule)],
+    errors=READ_ERRORS,
+)
 async def show_schedule(request: web.Request) -> web.Response:
+    """E-mails for later and deferred tries, one entry for each queue.
+
+    The client's own; with the scope admin everybody's. A page reads a bounded number of keys.
+    """
     access = access_of(request)
     try:
         page = await list_waiting(

@@ -9,20 +9,51 @@ from aiohttp import web
 
 from babygun.api.access.auth import access_of
 from babygun.api.emails.documents import AcceptedEmail
+from babygun.api.emails.parameters import (
+    IDEMPOTENCY_KEY,
+    IDEMPOTENT_REPLAYED,
+    LOCATION,
+    MAX_IDEMPOTENCY_KEY,
+)
+from babygun.api.emails.request_examples import EMAILS
 from babygun.api.emails.services import INTAKE
 from babygun.api.http.body import JsonBody, read_json
 from babygun.api.http.context import call_of
+from babygun.api.http.problem_types import BUSY, IDEMPOTENCY_CONFLICT, NO_RELAY, TOO_MANY_REQUESTS
 from babygun.api.http.responses import json_answer
+from babygun.api.http.routes import WRITE_ERRORS, Answer, Routes
 from babygun.errors import InvalidRequest, Violation
 from babygun.intake.request import EmailRequest
 
-MAX_IDEMPOTENCY_KEY = 255
+SEND_ERRORS = (IDEMPOTENCY_CONFLICT, BUSY, TOO_MANY_REQUESTS, NO_RELAY, *WRITE_ERRORS)
 _idempotency_key = re.compile(rf"[ -~]{{1,{MAX_IDEMPOTENCY_KEY}}}").fullmatch
-_body = JsonBody(EmailRequest)
+routes = Routes("emails")
+_body = JsonBody(EmailRequest, examples=EMAILS)
 
 
+@routes.call(
+    "POST",
+    "/emails",
+    summary="Send an e-mail",
+    scope="emails:send",
+    parameters=[IDEMPOTENCY_KEY],
+    body=_body,
+    answers=[
+        Answer(
+            202,
+            "The e-mail is stored and will be sent.",
+            AcceptedEmail,
+            headers=(LOCATION, IDEMPOTENT_REPLAYED),
+        )
+    ],
+    errors=SEND_ERRORS,
+)
 async def send_email(request: web.Request) -> web.Response:
-    """Accepts an e-mail. Answers only after etcd has committed it."""
+    """The answer comes after etcd has committed the e-mail: from then on it is delivered, or fails.
+
+    With an `Idempotency-Key` a repeated call gets the first one's answer, and the e-mail is sent
+    once.
+    """
     intake, client = request.app[INTAKE], access_of(request).client
     intake.admit(client)
     key = idempotency_key_of(request)

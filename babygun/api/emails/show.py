@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Annotated
 
 from aiohttp import web
+from msgspec import Meta
 
-from babygun.api.emails.documents import email_document
+from babygun.api.emails.documents import EmailDocument, email_document
 from babygun.api.emails.own_email import own_email
+from babygun.api.emails.parameters import ETAG, ID
 from babygun.api.http.context import STORE, call_of
+from babygun.api.http.problem_types import NOT_FOUND, TOO_MANY_WAITING
 from babygun.api.http.responses import SECURITY_HEADERS, json_answer
+from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
 from babygun.api.http.waiters import WAITERS
 from babygun.errors import InvalidRequest, Violation, sentence
 from babygun.runtime.settings import parse_duration
@@ -25,7 +30,48 @@ from babygun.store.emails import reading
 MAX_WAIT = 60.0  # s: less than a balancer waits for an answer
 
 
+routes = Routes("emails")
+
+
+@routes.call(
+    "GET",
+    "/emails/{id}",
+    summary="Read an e-mail and its status",
+    scope="emails:read",
+    parameters=[
+        ID,
+        Parameter(
+            "wait",
+            "query",
+            Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m)?$")],
+            f"How long to wait for a change, at most {MAX_WAIT:g}s.",
+            "30s",
+        ),
+        Parameter(
+            "If-None-Match",
+            "header",
+            str,
+            "The ETag of the version that the caller has.",
+            '"5f2-600"',
+        ),
+    ],
+    answers=[
+        Answer(200, "The e-mail.", EmailDocument, headers=(ETAG,)),
+        Answer(
+            304,
+            "The caller has this version already, as its If-None-Match says.",
+            headers=(ETAG,),
+        ),
+    ],
+    errors=(NOT_FOUND, TOO_MANY_WAITING, *READ_ERRORS),
+)
 async def show_email(request: web.Request) -> web.Response:
+    """With `wait` the answer comes with the e-mail's next change.
+
+    A change is one of its status, of a recipient's, or of who sends it. The answer comes at once if
+    the e-mail is final, or if `If-None-Match` is given and is not its `ETag` any more. Without a
+    change it comes when the time is over.
+    """
     seconds = _wait_of(request)
     view = await own_email(request, request.match_info["id"])
     incomplete = view.email.status == "incomplete"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -133,11 +133,28 @@ def too_large(limit: int, whole: int) -> Problem:
 
 
 class JsonBody(Generic[T]):
-    """Decodes bodies of one kind; ``kind``: a Struct."""
+    """The body of a call, or of some.
 
-    def __init__(self, kind: type[T]) -> None:
+    ``kind``: a Struct, or a list of some. ``examples``: by name, for the OpenAPI document.
+    ``max_bytes``: None for the setting max_request.
+    """
+
+    def __init__(
+        self,
+        kind: type[T],
+        *,
+        examples: Mapping[str, Any] | None = None,
+        max_bytes: int | None = None,
+        required: bool = True,
+    ) -> None:
+        self.kind, self.examples, self.required = kind, examples or {}, required
+        self._max_bytes = max_bytes
         self._decode: Callable[[bytes | msgspec.Raw], T] = msgspec.json.Decoder(kind).decode
         self._choices = dict(_choices(msgspec.inspect.type_info(kind), ""))
+
+    async def read(self, request: web.Request) -> T:
+        """The request's body. Raises the problems of :func:`read_json` and :meth:`decode`."""
+        return self.decode(await read_json(request, limit=self._max_bytes))
 
     def decode(self, raw: bytes | msgspec.Raw) -> T:
         """Raises InvalidRequest, which names the field, and the 400 problem if it is no JSON."""

@@ -29,4 +29,5 @@ def json_answer(
 
 
 def empty_answer() -> web.Response:
+    """204, without a body."""
     return web.Response(status=204, headers=SECURITY_HEADERS)

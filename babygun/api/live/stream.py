@@ -9,19 +9,23 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from typing import Literal
 
 from aiohttp import web
 
 from babygun.api.access.auth import AUTHENTICATOR, KNOWN_CLIENTS, Access, access_of
+from babygun.api.emails.fields import EMAIL_ID
 from babygun.api.http.context import PROCESS, STORE, call_of
 from babygun.api.http.problem_types import (
     INSUFFICIENT_SCOPE,
     INVALID_REQUEST,
+    NOT_FOUND,
     NOT_READY,
     TOO_MANY_LISTENERS,
 )
 from babygun.api.http.problems import Problem
 from babygun.api.http.responses import SECURITY_HEADERS
+from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
 from babygun.api.live.hub import Hub
 from babygun.api.live.listener import Listener
 from babygun.api.live.overview import OverviewStream
@@ -95,7 +99,50 @@ class Streams:
 STREAMS = web.AppKey("streams", Streams)
 
 
+routes = Routes("emails")
+_LAST_ID = "The id of the last event that the listener got; the stream goes on after it."
+_EXAMPLE = """\
+retry: 1000
+id: 4711
+
+event: gone
+data: {"id":"019ab8c2-6a10-7b44-8d21-5e0c3a77d4f2"}
+id: 4713.4711
+
+event: reset
+data: {"reason":"fell-behind"}
+id: 4802
+
+"""
+
+
+@routes.call(
+    "GET",
+    "/events",
+    summary="Follow changes, live",
+    scope="emails:read",
+    parameters=[
+        Parameter("id", "query", str, "Changes of this e-mail only.", EMAIL_ID),
+        Parameter(
+            "only",
+            "query",
+            Literal["overview"],
+            "The overview only, which needs the scope `workers:read`.",
+        ),
+        Parameter("last_event_id", "query", str, f"{_LAST_ID} The header goes before it.", "4711"),
+        Parameter("Last-Event-ID", "header", str, _LAST_ID, "4711.4708"),
+    ],
+    answers=[Answer(200, "The stream.", str, _EXAMPLE, media_type="text/event-stream")],
+    errors=(INVALID_REQUEST, NOT_FOUND, TOO_MANY_LISTENERS, *READ_ERRORS),
+)
 async def show_events(request: web.Request) -> web.StreamResponse:
+    """Server-Sent Events until one side ends it.
+
+    `email`: an e-mail that has changed, as the listing shows it. `gone`: the `id` of an e-mail that
+    was removed. `overview`: as `GET /overview` without `history`, every second to those with the
+    scope `workers:read`. `reset`: some changes are missing, for this `reason`, so load again what
+    you show. docs/api.md says more.
+    """
     access, streams = access_of(request), request.app[STREAMS]
     listener = _listener(request, access)
     if listener.only is not None:

@@ -1,72 +1,98 @@
-"""The OpenAPI 3.1 document, made from the route table and from the types that the handlers decode and encode."""
+"""The OpenAPI 3.1 document, made from the calls as their handlers declare them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
-import msgspec
+from msgspec import Meta
 
 from babygun import __version__
 from babygun.api.access.session import COOKIE
-from babygun.api.http import problem_types as problems
-from babygun.api.http.problem_types import ProblemType
+from babygun.api.http.body import JsonBody
+from babygun.api.http.problem_types import (
+    CROSS_SITE,
+    HEADERS_TOO_LARGE,
+    INSUFFICIENT_SCOPE,
+    INVALID_REQUEST,
+    INVALID_TOKEN,
+    MALFORMED_JSON,
+    MALFORMED_REQUEST,
+    NO_TOKEN,
+    NOT_READY,
+    REQUEST_TIMEOUT,
+    TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+    URI_TOO_LONG,
+    ProblemType,
+)
 from babygun.api.http.problems import CONTENT_TYPE, ProblemDocument
-from babygun.api.http.route import Parameter, Route
-from babygun.api.openapi import examples
-from babygun.api.routes import ROUTES
+from babygun.api.http.routes import Answer, Header, Parameter, Route
+from babygun.api.openapi.schemas import Schemas
 
-_HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "X-Request-Id": (
-        "Names the call in our log: the caller's own X-Request-Id where it sent one of 1 to 64 letters, digits and . _ : -",
-        {"type": "string"},
-    ),
-    "Location": ("Where the e-mail can be read.", {"type": "string", "format": "uri-reference"}),
-    "Content-Disposition": ("Whether it is to be saved, and under which name.", {"type": "string"}),
-    "ETag": ("Names this version of the e-mail, for If-None-Match.", {"type": "string"}),
-    "Idempotent-Replayed": (
-        "Set where the Idempotency-Key was known, and this is the first call's answer.",
-        {"type": "string", "enum": ["true"]},
-    ),
-    "Retry-After": (
-        "Seconds to wait before the call is repeated.",
-        {"type": "string", "pattern": "^[0-9]+$"},
-    ),
-    "Set-Cookie": (
-        "The session's token: HttpOnly, SameSite=Strict, and Secure where the API speaks https.",
-        {"type": "string"},
-    ),
-    "WWW-Authenticate": ("How to authenticate.", {"type": "string"}),
-}
-_INTRODUCTION = """Babygun sends e-mails: `POST /emails` stores one and answers at once, workers deliver it, and `GET /emails/{id}` tells what became of it.
+_REQUEST_ID = Header(
+    "X-Request-Id",
+    "Names the call in our log: the caller's own X-Request-Id,"
+    " if it has 1 to 64 letters, digits and . _ : -",
+)
+_RETRY_AFTER = Header(
+    "Retry-After",
+    "Seconds to wait before the call is repeated.",
+    Annotated[str, Meta(pattern="^[0-9]+$")],
+)
+_AUTHENTICATE = Header("WWW-Authenticate", "How to authenticate.")
+_INTRODUCTION = """\
+Babygun sends e-mails. `POST /emails` stores one and answers at once, workers deliver it, and \
+`GET /emails/{id}` says what became of it.
 
-Get a token with `POST /tokens`, and send it as `Authorization: Bearer <token>` with every other call. A token has scopes; `admin` stands for all of them, and for seeing every client's e-mails.
+Get a token with `POST /tokens`, and send it as `Authorization: Bearer <token>` with every other \
+call. A token has scopes. `admin` stands for all of them, and for seeing every client's e-mails.
 
 Pages of the same origin sign in with `POST /session` instead: a cookie then stands for the header.
 
-Errors are problems (RFC 9457) whose `type` never changes and whose `field` names the part of the request that is meant."""
-_REF = "#/components/schemas/{name}"
+Errors are problems (RFC 9457). Their `type` never changes, and their `field` names the part of \
+the request that is meant."""
 _TAGS = {
     "tokens": "Who may call.",
     "clients": "The applications that may call.",
     "emails": "Sending e-mails, and what became of them.",
     "operations": "For operators and their tools.",
 }
+_SECURITY_SCHEMES = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token from POST /tokens.",
+    },
+    "client": {"type": "http", "scheme": "basic", "description": "Client id and secret."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": "The cookie that POST /session sets; for pages of the same origin.",
+    },
+    "metrics": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The setting metrics_token, where it is set.",
+    },
+}
 
 
-def build_document() -> dict[str, Any]:
-    """The whole document as plain data."""
-    found = {
-        t: None
-        for route in ROUTES
-        for t in (route.body, *(answer.document for answer in (route.answer, *route.other_answers)))
-    }
-    types = [ProblemDocument, *(t for t in found if t not in (None, str, bytes, dict[str, Any]))]
-    _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
+def build_document(routes: Sequence[Route]) -> dict[str, Any]:
+    """The whole document as plain data.
+
+    Raises LookupError where a field of an answer has no example, TypeError where two types have
+    one name.
+    """
+    schemas = Schemas()
+    headers = {header.name: header for header in (_REQUEST_ID, _RETRY_AFTER, _AUTHENTICATE)}
     paths: dict[str, dict[str, Any]] = {}
-    for route in ROUTES:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
+        headers |= {header.name: header for answer in route.answers for header in answer.headers}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -79,100 +105,75 @@ def build_document() -> dict[str, Any]:
         "tags": [{"name": name, "description": words} for name, words in _TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": schemas,
             "headers": {
-                name: {"description": words, "schema": schema}
-                for name, (words, schema) in _HEADERS.items()
+                header.name: {
+                    "description": header.description,
+                    "schema": schemas.of(header.type),
+                }
+                for header in headers.values()
             },
-            "securitySchemes": {
-                "token": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "bearerFormat": "JWT",
-                    "description": "A token from POST /tokens.",
-                },
-                "client": {
-                    "type": "http",
-                    "scheme": "basic",
-                    "description": "Client id and secret.",
-                },
-                "session": {
-                    "type": "apiKey",
-                    "in": "cookie",
-                    "name": COOKIE,
-                    "description": "The cookie that POST /session sets; for pages of the same origin.",
-                },
-                "metrics": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "The setting metrics_token, where it is set.",
-                },
-            },
+            "schemas": schemas.components,
+            "securitySchemes": _SECURITY_SCHEMES,
         },
     }
 
 
-def problems_of(route: Route) -> tuple[ProblemType, ...]:
-    """Every type of problem that a call can end in, but an error of ours."""
+def errors_of(route: Route) -> tuple[ProblemType, ...]:
+    """Every type of problem that a call can end in, except a fault of ours."""
     found = [
-        problems.MALFORMED_REQUEST,
-        problems.URI_TOO_LONG,
-        problems.HEADERS_TOO_LARGE,
-        problems.INVALID_REQUEST,
-        *route.problems,
+        MALFORMED_REQUEST,
+        URI_TOO_LONG,
+        HEADERS_TOO_LARGE,
+        INVALID_REQUEST,
+        *route.errors,
     ]
     if route.body is not None:
-        found += [
-            problems.MALFORMED_JSON,
-            problems.TOO_LARGE,
-            problems.REQUEST_TIMEOUT,
-            problems.UNSUPPORTED_MEDIA_TYPE,
-        ]
-    if route.needs is not None:
-        found += [problems.NO_TOKEN, problems.INVALID_TOKEN, problems.NOT_READY]
+        found += [MALFORMED_JSON, TOO_LARGE, REQUEST_TIMEOUT, UNSUPPORTED_MEDIA_TYPE]
+    if route.scope is not None:
+        found += [NO_TOKEN, INVALID_TOKEN, NOT_READY]
         if route.method != "GET":
-            found.append(problems.CROSS_SITE)
-        if route.needs != "token":
-            found.append(problems.INSUFFICIENT_SCOPE)
+            found.append(CROSS_SITE)
+        if route.scope != "any":
+            found.append(INSUFFICIENT_SCOPE)
     return tuple(dict.fromkeys(found))
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route, schemas: Schemas) -> dict[str, Any]:
+    first, *others = route.name.split("_")
     operation: dict[str, Any] = {
-        "operationId": route.operation,
+        "operationId": first + "".join(word.title() for word in others),
         "summary": route.summary,
         "tags": [route.tag],
         "security": _security(route),
-        "responses": _responses(route),
+        "responses": _responses(route, schemas),
     }
     words = [route.description] if route.description else []
-    if route.needs not in (None, "token"):
-        words.append(f"Needs the scope `{route.needs}`.")
+    if route.scope not in (None, "any"):
+        words.append(f"Needs the scope `{route.scope}`.")
     if words:
         operation["description"] = " ".join(words)
     if route.parameters:
-        operation["parameters"] = [_parameter(parameter) for parameter in route.parameters]
+        operation["parameters"] = [_parameter(p, schemas) for p in route.parameters]
     if route.body is not None:
-        named = {name: {"value": value} for name, value in route.body_examples.items()}
-        content = {"application/json": {"schema": _ref(route.body), "examples": _keyed(named)}}
-        operation["requestBody"] = {"required": route.body_required, "content": content}
+        operation["requestBody"] = _request_body(route.body, schemas)
     return operation
 
 
 def _security(route: Route) -> list[dict[str, list[str]]]:
-    if route.basic:
-        return [{"client": []}, {}]
-    if route.metrics_token:
-        return [{"metrics": []}, {}]
-    return [{"token": []}, {"session": []}] if route.needs is not None else []
+    if route.credentials is not None:
+        return [{route.credentials: []}, {}]
+    return [{"token": []}, {"session": []}] if route.scope is not None else []
 
 
-def _parameter(parameter: Parameter) -> dict[str, Any]:
+def _parameter(parameter: Parameter, schemas: Schemas) -> dict[str, Any]:
+    schema = schemas.of(parameter.type)
+    if parameter.default is not None:
+        schema["default"] = parameter.default
     shown: dict[str, Any] = {
         "name": parameter.name,
         "in": parameter.where,
         "description": parameter.description,
-        "schema": parameter.schema,
+        "schema": schema,
     }
     if parameter.where == "path":
         shown["required"] = True
@@ -181,77 +182,74 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     return shown
 
 
-def _responses(route: Route) -> dict[str, Any]:
-    responses: dict[str, Any] = {}
-    for answer in (route.answer, *route.other_answers):
-        success = responses[str(answer.status)] = {
-            "description": answer.description,
-            "headers": _header_refs("X-Request-Id", *answer.headers),
-        }
-        if answer.document is not None:
-            success["content"] = {
-                answer.media_type: {"schema": _ref(answer.document), "example": answer.example}
-            }
-    if route.not_modified:
-        responses["304"] = {
-            "description": "The caller has this version already, as its If-None-Match says.",
-            "headers": _header_refs("X-Request-Id", "ETag"),
-        }
+def _request_body(body: JsonBody[Any], schemas: Schemas) -> dict[str, Any]:
+    examples = {
+        # OpenAPI allows few characters in the key of an example.
+        "-".join(name.split()).replace(",", ""): {"summary": name, "value": value}
+        for name, value in body.examples.items()
+    }
+    content = {"schema": schemas.of(body.kind), "examples": examples}
+    return {"required": body.required, "content": {"application/json": content}}
+
+
+def _responses(route: Route, schemas: Schemas) -> dict[str, Any]:
+    responses = {str(answer.status): _response(answer, schemas) for answer in route.answers}
     by_status: dict[int, list[ProblemType]] = {}
-    for kind in problems_of(route):
+    for kind in errors_of(route):
         by_status.setdefault(kind.status, []).append(kind)
     for status, kinds in sorted(by_status.items()):
-        responses[str(status)] = _problem_response(route, status, kinds)
+        responses[str(status)] = _problem_response(route, status, kinds, schemas)
     return responses
 
 
-def _problem_response(route: Route, status: int, kinds: Iterable[ProblemType]) -> dict[str, Any]:
-    kinds = list(kinds)
-    headers = ["X-Request-Id"]
+def _response(answer: Answer, schemas: Schemas) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "description": answer.description,
+        "headers": _header_refs(_REQUEST_ID, *answer.headers),
+    }
+    if answer.document is not None:
+        schema, example = schemas.of(answer.document), answer.example
+        if example is None or "$ref" in schema:
+            example = schemas.example(schema) | (example or {})
+        response["content"] = {answer.media_type: {"schema": schema, "example": example}}
+    return response
+
+
+def _problem_response(
+    route: Route, status: int, kinds: Sequence[ProblemType], schemas: Schemas
+) -> dict[str, Any]:
+    headers = [_REQUEST_ID]
     if any(kind.retry_after for kind in kinds) or status == 429:
-        headers.append("Retry-After")
-    if status == 401 or (status == 403 and route.needs):
-        headers.append("WWW-Authenticate")
-    named = {
-        kind.slug: {"summary": kind.title, "value": _problem_example(route, kind)} for kind in kinds
+        headers.append(_RETRY_AFTER)
+    if status == 401 or (status == 403 and route.scope):
+        headers.append(_AUTHENTICATE)
+    parameters = {f"{{{p.name}}}": str(p.example) for p in route.parameters if p.where == "path"}
+    instance = route.path
+    for name, value in parameters.items():
+        instance = instance.replace(name, value)
+    examples = {
+        kind.slug: {"summary": kind.title, "value": _problem_example(kind, instance)}
+        for kind in kinds
     }
+    slugs = ", ".join(f"`{kind.slug}`" for kind in kinds)
     return {
-        "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{kind.slug}`' for kind in kinds)}",
+        "description": f"{HTTPStatus(status).phrase}: {slugs}",
         "headers": _header_refs(*headers),
-        "content": {CONTENT_TYPE: {"schema": _ref(ProblemDocument), "examples": named}},
+        "content": {CONTENT_TYPE: {"schema": schemas.of(ProblemDocument), "examples": examples}},
     }
 
 
-def _problem_example(route: Route, kind: ProblemType) -> dict[str, Any]:
-    detail, field = examples.PROBLEM_DETAILS[kind.slug]
-    instance = route.path.replace("{id}", examples.EMAIL_ID).replace("{n}", "0")
+def _problem_example(kind: ProblemType, instance: str) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "type": kind.uri,
         "title": kind.title,
         "status": kind.status,
-        "detail": detail,
+        "detail": kind.example,
         "instance": instance,
         "request_id": "5d0c1f7ae2b94836",
     }
-    return shown | ({"field": field} if field else {})
+    return shown | ({"field": kind.example_field} if kind.example_field else {})
 
 
-def _header_refs(*names: str) -> dict[str, Any]:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _keyed(named: dict[str, Any]) -> dict[str, Any]:
-    """Examples under keys of the form that OpenAPI asks for, with their names as summaries."""
-    return {
-        "-".join(name.split()).replace(",", ""): {"summary": name, **value}
-        for name, value in named.items()
-    }
-
-
-def _ref(document: Any) -> dict[str, Any]:
-    if document in (str, bytes):
-        return {"type": "string"}
-    if isinstance(document, type):
-        return {"$ref": _REF.format(name=document.__name__)}
-    (schema,), _ = msgspec.json.schema_components([document], ref_template=_REF)
-    return schema
+def _header_refs(*headers: Header) -> dict[str, Any]:
+    return {header.name: {"$ref": f"#/components/headers/{header.name}"} for header in headers}

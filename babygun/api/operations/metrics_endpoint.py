@@ -8,11 +8,35 @@ from babygun.api.http.context import PROCESS, SETTINGS
 from babygun.api.http.problem_types import INVALID_TOKEN, NO_TOKEN, NOT_FOUND
 from babygun.api.http.problems import Problem
 from babygun.api.http.responses import SECURITY_HEADERS
+from babygun.api.http.routes import Answer, Routes
+from babygun.api.operations.cluster_reading import ClusterReading
 from babygun.api.operations.services import CLUSTER
 from babygun.runtime import metrics
 
+routes = Routes("operations")
+_EXAMPLE = """\
+# HELP babygun_emails_accepted_total e-mails committed to etcd and acknowledged
+# TYPE babygun_emails_accepted_total counter
+babygun_emails_accepted_total 4711.0
+"""
 
+
+@routes.call(
+    "GET",
+    "/metrics",
+    summary="Metrics",
+    credentials="metrics",
+    answers=[
+        Answer(200, "Metrics in Prometheus' text format.", str, _EXAMPLE, media_type="text/plain")
+    ],
+    errors=(NO_TOKEN, INVALID_TOKEN, NOT_FOUND),
+)
 async def show_metrics(request: web.Request) -> web.Response:
+    """For Prometheus, as OpenMetrics to those who accept that.
+
+    What etcd knows is up to five seconds old, and absent while etcd does not answer. Where several
+    processes share the port, each has its metrics at a port of its own.
+    """
     app = request.app
     settings, cluster = app[SETTINGS], app[CLUSTER]
     header = request.headers.get("Authorization")
@@ -27,15 +51,16 @@ async def show_metrics(request: web.Request) -> web.Response:
             detail,
             headers={"WWW-Authenticate": 'Bearer realm="babygun metrics"'},
         )
-    if (
-        app[PROCESS].shared and _port(request) == settings.api_port
-    ):  # an answer would be of one of them, and the next of another
+    # At a shared port each answer would be of another process.
+    if app[PROCESS].shared and _port(request) == settings.api_port:
         raise Problem(
             NOT_FOUND,
-            "Several processes share this port, and each counts for itself: scrape each at a port of its own (setting api_process_port).",
+            "Several processes share this port, and each counts for itself."
+            " Read the metrics of each at a port of its own (setting api_process_port).",
         )
     await cluster.read()
-    cluster.show()  # together with the rendering: nothing else may run in between
+    # Nothing else may run between these two: it could read the cluster again.
+    _show_cluster(cluster)
     body, content_type = metrics.render("api", ",".join(request.headers.getall("Accept", ())))
     return web.Response(body=body, headers={**SECURITY_HEADERS, "Content-Type": content_type})
 
@@ -44,3 +69,17 @@ def _port(request: web.Request) -> int | None:
     """The port that the request came to."""
     name = request.transport.get_extra_info("sockname") if request.transport else None
     return int(name[1]) if name else None
+
+
+def _show_cluster(cluster: ClusterReading) -> None:
+    """Puts the last reading into the metrics; what it lacks is absent there."""
+    depth = cluster.depth
+    metrics.QUEUE_JOBS.show(depth.jobs if depth else None)
+    metrics.OLDEST_JOB.show(depth.oldest if depth else None)
+    metrics.OWNED_JOBS.show(depth.owned if depth else None)
+    metrics.WORKERS.show(depth.workers if depth else None)
+    members = cluster.members
+    metrics.ETCD_MEMBER_UP.show({(m.endpoint,): float(m.sizes is not None) for m in members})
+    metrics.ETCD_DB.show({(m.endpoint,): m.sizes.file for m in members if m.sizes})
+    metrics.ETCD_DB_IN_USE.show({(m.endpoint,): m.sizes.in_use for m in members if m.sizes})
+    metrics.ETCD_QUOTA.show({(m.endpoint,): m.sizes.quota for m in members if m.sizes})

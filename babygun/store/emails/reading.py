@@ -1,8 +1,4 @@
-"""Reads of single e-mails, of workers, and of what a worker owns.
-
-Each reads a bounded number of keys, however full etcd is. The listing is in
-:mod:`babygun.store.emails.listing`.
-"""
+"""Reads that the API and the command line answer from; :mod:`babygun.store.emails.listing` has the listing. Each reads a bounded number of keys, however full the store is."""
 
 from __future__ import annotations
 
@@ -18,17 +14,15 @@ from babygun.store.keys import JobRef, range_end
 from babygun.store.records import Owner, Worker
 from babygun.store.store import Store
 
-_MOST_WORKERS = 1000
+_WORKERS = 1000
 _OWNERS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class EmailView:
-    """One e-mail as it was at ``revision``.
+    """One email as it was at ``revision``. ``owners``: who was sending which queue at that moment; ``content``: None where not kept.
 
-    ``content``: None if it is not kept. ``owners``: who was sending, by queue. ``record_revision``:
-    of the record's last change. ``owner_revisions``: when each owner took its queue.
-    """
+    ``record_revision``: of the record's last change; ``owner_revisions``: at which each owner took its queue."""
 
     email: Email
     content: Content | None
@@ -39,7 +33,7 @@ class EmailView:
 
 
 async def get_email(store: Store, email_id: str, *, content: bool = True) -> EmailView | None:
-    """One e-mail, read at one revision. None: there is none."""
+    """One email, read at one revision; None where there is none."""
     if not is_email_id(email_id):
         return None
     owners, chunks = store.keys.email_owners(email_id), store.keys.content(email_id)
@@ -51,12 +45,13 @@ async def get_email(store: Store, email_id: str, *, content: bool = True) -> Ema
     if not records:
         return None
     email = codec.decode_email(records[0].value)
-    chunks_kept = result.values(2) if content else []
-    whole = len(chunks_kept) == email.chunks  # a content that is just being removed counts as gone
+    parts = result.kvs(2) if content else []
+    whole = len(parts) == email.chunks  # a content that is just being removed counts as gone
+    content_kept = codec.decode_content(b"".join(kv.value for kv in parts)) if whole else None
     taken = result.kvs(1)
     return EmailView(
         email,
-        codec.decode_content(b"".join(chunks_kept)) if whole else None,
+        content_kept,
         _owners(store, taken),
         result.revision,
         records[0].mod_revision,
@@ -67,10 +62,7 @@ async def get_email(store: Store, email_id: str, *, content: bool = True) -> Ema
 async def get_log(
     store: Store, email_id: str
 ) -> tuple[Email, list[LogEntry], dict[str, Owner]] | None:
-    """An e-mail's record, its log entries from the oldest, and who is sending it now, by queue.
-
-    None: there is no such e-mail.
-    """
+    """An email's record, its log entries from the oldest, and who is sending it now; None where there is no such email."""
     if not is_email_id(email_id):
         return None
     owners, entries = store.keys.email_owners(email_id), store.keys.log(email_id)
@@ -97,18 +89,17 @@ def _owners(store: Store, kvs: list[KeyValue]) -> dict[str, Owner]:
 
 
 async def list_workers(store: Store) -> list[Worker]:
-    """The workers with a live lease, sorted by id."""
+    """The workers whose lease is alive, by id."""
     found = await store.client.range(
-        store.keys.workers, range_end(store.keys.workers), limit=_MOST_WORKERS
+        store.keys.workers, range_end(store.keys.workers), limit=_WORKERS
     )
     return [codec.decode_state(kv.value, Worker) for kv in found.kvs]
 
 
 async def owned_by(store: Store, worker_id: str, *, revision: int = 0) -> list[tuple[JobRef, int]]:
-    """The jobs that a worker owns, or owned at ``revision``, with their owners' create revisions.
+    """What a worker owns (or owned at ``revision``), with the owner keys' create revisions.
 
-    Reads all owner keys, which are as many as sends are in flight. Skips keys that can't be read:
-    somebody put them there by hand.
+    Reads all owner keys: as many as sends are in flight. Keys that can't be read, put there by hand, are passed over.
     """
     owned: list[tuple[JobRef, int]] = []
     start, end = store.keys.owners, range_end(store.keys.owners)

@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from babygun.api.routes import ROUTES
+from babygun.api.app import ROUTES
 from babygun.store import Store
 from tests.api.conftest import RunningApi, basic
 

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
 from babygun import __version__
-from babygun.api.operations import cluster_metrics as cluster
+from babygun.api.operations import cluster_reading as cluster
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from tests.api.conftest import RunningApi, StartApi

@@ -1,4 +1,4 @@
-"""What the metrics and the overview tell of the whole cluster: asked of etcd when somebody scrapes or looks, at most every few seconds."""
+"""What etcd knows of the whole cluster, read for the metrics and the overview when they are called."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable
 
 from babygun.errors import EtcdError
-from babygun.runtime import metrics
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
 from babygun.store.cluster.members import MemberState, read_members
@@ -15,17 +14,16 @@ from babygun.store.emails.depth import Depth, Depths
 
 log = get_logger("api")
 
-FRESH = 5.0  # seconds for which a reading serves all who scrape
-PATIENCE = (
-    2.0  # seconds that etcd is given, and etcd_timeout at most: scrapers give up after some 10
-)
+FRESH = 5.0  # s, for which a reading serves all who read the metrics
+# s, that etcd is given for an answer, and etcd_timeout at most: Prometheus gives up after some 10.
+PATIENCE = 2.0
 
 
-class Cluster:
-    """What etcd says when it is asked: depths of the queues, workers, its own members. One reading at a time, kept for FRESH seconds.
+class ClusterReading:
+    """The last reading: depths of the queues, etcd's members and alarms. One is made at a time.
 
-    Where etcd does not answer, its numbers are absent until it does, and nobody waits longer than PATIENCE. ``depth`` is None then, and
-    ``problem`` says why; ``alarms`` is None. ``members``: by endpoint its status, or why there is none.
+    Where etcd does not answer within PATIENCE, ``depth`` and ``alarms`` are None, and ``problem``
+    says why. ``took``: seconds that the reading took; 0 where it failed.
     """
 
     def __init__(self, store: Store, queues: Iterable[str]) -> None:
@@ -37,10 +35,13 @@ class Cluster:
         self.members: list[MemberState] = []
         self.alarms: list[str] | None = None
         self.problem = ""
-        self.took = 0.0  # s, that the last reading took; 0 where it failed
+        self.took = 0.0
 
     async def read(self, fresh: float | None = None) -> None:
-        """Reads anew where the last reading is older than ``fresh`` seconds (FRESH). Raises nothing of etcd's."""
+        """Reads again if the last reading is older than ``fresh`` seconds (FRESH).
+
+        Raises nothing where etcd does not answer.
+        """
         if self._reading is None or (
             self._reading.done()
             and time.monotonic() - self._begun >= (FRESH if fresh is None else fresh)
@@ -51,7 +52,7 @@ class Cluster:
 
     @property
     def waited(self) -> float:
-        """For how long, in seconds, etcd has been owing the answer to a reading; 0 where it owes none."""
+        """Seconds since the reading that etcd has not answered yet began; 0 where there is none."""
         return (
             0.0 if self._reading is None or self._reading.done() else time.monotonic() - self._begun
         )
@@ -83,16 +84,3 @@ class Cluster:
             if problem != self.problem:
                 log.warning("queue depths not read", error=problem)
             return None, problem
-
-    def show(self) -> None:
-        """Puts the last reading into the metrics."""
-        depth = self.depth
-        metrics.QUEUE_JOBS.show(depth.jobs if depth else None)
-        metrics.OLDEST_JOB.show(depth.oldest if depth else None)
-        metrics.OWNED_JOBS.show(depth.owned if depth else None)
-        metrics.WORKERS.show(depth.workers if depth else None)
-        members = self.members
-        metrics.ETCD_MEMBER_UP.show({(m.endpoint,): float(m.sizes is not None) for m in members})
-        metrics.ETCD_DB.show({(m.endpoint,): m.sizes.file for m in members if m.sizes})
-        metrics.ETCD_DB_IN_USE.show({(m.endpoint,): m.sizes.in_use for m in members if m.sizes})
-        metrics.ETCD_QUOTA.show({(m.endpoint,): m.sizes.quota for m in members if m.sizes})

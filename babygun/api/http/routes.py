@@ -1,0 +1,146 @@
+"""How a call of the API is declared, where it is handled.
+
+    routes = Routes("clients")
+
+    @routes.call("GET", "/clients", summary="List the clients", scope="admin",
+                 answers=[Answer(200, "All clients.", ClientList)], errors=READ_ERRORS)
+    async def list_clients(request: web.Request) -> web.Response:
+        \"""What the OpenAPI document says of the call.\"""
+
+The router, the authorization and the OpenAPI document are made from these declarations
+(:mod:`babygun.api.app` lists the modules that have some).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from babygun.api.http.access_log import Handler
+from babygun.api.http.body import JsonBody
+from babygun.api.http.problem_types import (
+    ETCD_UNAVAILABLE,
+    OUT_OF_SPACE,
+    OUTCOME_UNKNOWN,
+    ProblemType,
+)
+from babygun.store.records import Scope
+
+Method = Literal["GET", "POST", "DELETE"]
+Tag = Literal["tokens", "clients", "emails", "operations"]
+
+READ_ERRORS = (ETCD_UNAVAILABLE, OUTCOME_UNKNOWN)
+"""What a call that asks etcd can end in."""
+WRITE_ERRORS = (*READ_ERRORS, OUT_OF_SPACE)
+"""What a call that changes something in etcd can end in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """``type``: from which the schema is made, such as ``Annotated[int, Meta(ge=1)]``."""
+
+    name: str
+    where: Literal["path", "query", "header"]
+    type: Any
+    description: str
+    example: str | int | None = None
+    default: str | int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header of an answer."""
+
+    name: str
+    description: str
+    type: Any = str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call answers when it succeeds. ``document``: a Struct, str or bytes; None: no body.
+
+    ``example``: of str and bytes the whole one; of a Struct the fields that differ from the
+    examples that its own fields name.
+    """
+
+    status: int
+    description: str
+    document: Any = None
+    example: Any = None
+    headers: tuple[Header, ...] = ()
+    media_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A call as it was declared. ``name``: the handler's."""
+
+    method: Method
+    path: str
+    handler: Handler
+    name: str
+    tag: Tag
+    summary: str
+    description: str
+    scope: Scope | Literal["any"] | None
+    credentials: Literal["client", "metrics"] | None
+    parameters: Sequence[Parameter]
+    body: JsonBody[Any] | None
+    answers: Sequence[Answer]
+    errors: Sequence[ProblemType]
+
+
+class Routes:
+    """The calls that one module handles."""
+
+    def __init__(self, tag: Tag) -> None:
+        self._tag: Tag = tag
+        self._routes: list[Route] = []
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._routes)
+
+    def call(
+        self,
+        method: Method,
+        path: str,
+        *,
+        summary: str,
+        answers: Sequence[Answer],
+        scope: Scope | Literal["any"] | None = None,
+        credentials: Literal["client", "metrics"] | None = None,
+        parameters: Sequence[Parameter] = (),
+        body: JsonBody[Any] | None = None,
+        errors: Sequence[ProblemType] = (),
+    ) -> Callable[[Handler], Handler]:
+        """Declares the decorated handler; its docstring is for the callers of the API.
+
+        ``scope``: which the token must have; "any": each valid token will do; None: none is asked
+        for. ``credentials``: others than a token, which the handler checks itself. ``errors``:
+        beside those that its scope and its body bring along.
+        """
+
+        def declare(handler: Handler) -> Handler:
+            self._routes.append(
+                Route(
+                    method=method,
+                    path=path,
+                    handler=handler,
+                    name=handler.__name__,
+                    tag=self._tag,
+                    summary=summary,
+                    description=" ".join((inspect.getdoc(handler) or "").split()),
+                    scope=scope,
+                    credentials=credentials,
+                    parameters=parameters,
+                    body=body,
+                    answers=answers,
+                    errors=errors,
+                )
+            )
+            return handler
+
+        return declare
