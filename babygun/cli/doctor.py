@@ -20,9 +20,9 @@ from babygun.smtp import check_destination
 from babygun.store import Store
 from babygun.store.access.permissions import explain_denied, missing_rights
 from babygun.store.access.rights import Role
-from babygun.store.cluster import name as cluster
-from babygun.store.cluster import peers
-from babygun.store.cluster.health import version_findings
+from babygun.store.cluster import worker_checks
+from babygun.store.cluster.cluster_name import check_cluster
+from babygun.store.cluster.findings import of_version
 from babygun.store.emails.depth import Depths
 from babygun.store.emails.reading import list_workers
 from babygun.store.keys import range_end
@@ -114,7 +114,7 @@ async def _members(store: Store) -> AsyncIterator[Finding]:
 
 
 def _member(store: Store, member: str, status: Status) -> Iterator[Finding]:
-    against = version_findings(status.version)
+    against = of_version(status.version)
     for wrong in against:
         yield Finding("bad" if wrong.reason else "warn", f"{member}: {wrong.sentence}")
     if not against:
@@ -136,10 +136,11 @@ async def _clock(loaded: Settings, endpoint: str) -> Finding:
     ahead = await clock_ahead(loaded, endpoint)
     if ahead is None:
         return Finding("warn", f"the clock of {endpoint} can't be read")
-    if wrong := peers.wrong_clock(ahead):
+    if wrong := worker_checks.wrong_clock(ahead):
         return Finding("bad", f"{wrong} ({endpoint})")
     return Finding(
-        "ok", f"this machine's clock and that of {endpoint} differ by less than {peers.SKEW:.0f} s"
+        "ok",
+        f"this machine's clock and that of {endpoint} differ by less than {worker_checks.SKEW:.0f} s",
     )
 
 
@@ -188,12 +189,14 @@ async def _workers(store: Store) -> AsyncIterator[Finding]:
         yield Finding("bad", "0 live workers: nothing is delivered until one runs")
         return
     yield Finding("ok", count_of(len(workers), "live worker"))
-    for sentence in peers.wrong_clocks(workers, utc_now(), settings.lease_ttl).values():
+    for sentence in worker_checks.wrong_clocks(workers, utc_now(), settings.lease_ttl).values():
         yield Finding("bad", sentence)
-    for sentence in peers.other_routing(settings.prefix, load_routes(settings), workers).values():
+    for sentence in worker_checks.other_routing(
+        settings.prefix, load_routes(settings), workers
+    ).values():
         yield Finding("warn", sentence)
     depth = await Depths(store).read(time.monotonic() + settings.etcd_timeout)
-    for sentence in peers.unsent_queues(depth, workers).values():
+    for sentence in worker_checks.unsent_queues(depth, workers).values():
         yield Finding("bad", sentence)
 
 
@@ -223,7 +226,7 @@ async def _agreement(store: Store, role: Role | None) -> AsyncIterator[Finding]:
             yield Finding("bad", sentence)
         if not lacking:
             yield Finding("ok", f"the etcd user has the rights of the role {role}")
-    if warning := await cluster.belongs(store):
+    if warning := await check_cluster(store):
         yield Finding("warn", warning)
 
 

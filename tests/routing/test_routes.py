@@ -68,3 +68,15 @@ async def test_routes_of_100_000_queues_compare_a_domain_with_the_patterns_only(
 def test_fingerprints_are_bounded_so_that_a_workers_key_fits_a_request() -> None:
     assert len(many_routes(MOST_FINGERPRINTS - 1).fingerprints()) == MOST_FINGERPRINTS
     assert many_routes(100_000).fingerprints() == {}
+
+
+def test_fingerprint_tells_servers_apart_and_nothing_of_them() -> None:
+    def of(url: str) -> str:
+        return load_routes(Settings(relay_url=url)).fingerprints()["default"]
+
+    assert (
+        of("smtp://user:secret@Mail.example.net:587")
+        == of("smtp://mail.example.net:587?".rstrip("?"))
+        != of("smtp://mail.example.net:25")
+    )
+    assert len(of("smtp://a")) == 8 and "mail" not in of("smtp://mail.example.net")

@@ -1,10 +1,9 @@
-"""What keeps a process from its work is one sentence, at the start or when it comes; and mail goes on when it is mended."""
+"""Health: each reason and warning is one sentence, and mail goes on when it is repaired."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -21,15 +20,13 @@ from babygun.pki.certificates import read_certificate
 from babygun.routing.routes import load_routes
 from babygun.runtime import metrics
 from babygun.runtime.clock import utc_now
-from babygun.runtime.metrics import OTHER
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.rights import Role
-from babygun.store.cluster import health, peers
+from babygun.store.cluster import health
 from babygun.store.cluster.health import Checkup, Health
-from babygun.store.emails.depth import Depth
+from babygun.store.emails.reading import list_workers
 from babygun.store.keys import range_end
-from babygun.store.records import Worker as WorkerRecord
 from babygun.worker import Worker
 from tests.etcd.certificates import Authority
 from tests.support.etcd_server import EtcdServer
@@ -92,9 +89,9 @@ async def test_all_is_well_where_nothing_is_wrong(rig: Rig) -> None:
 
 async def test_wrong_password_and_no_password_are_told(guarded: Settings) -> None:
     wrong = changed(guarded, etcd_user="babygun-worker", etcd_password="guessed")
-    assert (
-        await refused(wrong)
-        == "etcd does not take the password of its user babygun-worker, or does not know that user (etcd_user, etcd_password)"
+    assert await refused(wrong) == (
+        "etcd does not take the password of its user babygun-worker,"
+        " or does not know that user (etcd_user, etcd_password)"
     )
     assert (await refused(guarded)).startswith(
         "etcd's authentication is on: set etcd_user and etcd_password"
@@ -255,20 +252,16 @@ async def test_first_cluster_leaves_its_name_and_another_does_not_work_there(rig
     assert found_key is not None and found_key.value == b"north"
     async with rig_for(changed(rig.settings, cluster="north")) as same, same.worker():
         pass
-    sentence = f"the prefix {rig.settings.prefix} belongs to the cluster 'north', and this process to 'south': set another prefix, or the right cluster"
+    belongs = f"the prefix {rig.settings.prefix} belongs to the cluster 'north'"
+    sentence = f"{belongs}, and this process to 'south': set another prefix, or the right cluster"
     assert await refused(changed(rig.settings, cluster="south")) == sentence
     with pytest.raises(SettingsError, match="belongs to the cluster 'north'"):
         await Worker(changed(rig.settings, cluster="south")).run()
     async with checkup(rig.settings) as nameless:
         await nameless.require()
         await nameless.look()
-        assert await nameless.check() == Health(
-            True,
-            [],
-            [
-                f"the prefix {rig.settings.prefix} belongs to the cluster 'north': set cluster to that, so that nothing is mixed"
-            ],
-        )
+        warning = f"{belongs}: set cluster to that, so that nothing is mixed"
+        assert await nameless.check() == Health(True, [], [warning])
 
 
 async def test_worker_of_another_cluster_that_starts_while_etcd_is_away_touches_nothing(
@@ -301,7 +294,7 @@ async def test_worker_of_another_cluster_that_starts_while_etcd_is_away_touches_
         server.stop()
 
 
-# --- the others ---
+# --- the workers ---
 
 
 async def test_workers_of_two_routings_under_one_prefix_are_told_once_each_way(
@@ -322,93 +315,23 @@ async def test_workers_of_two_routings_under_one_prefix_are_told_once_each_way(
                 (other, one, second.settings),
             ):
                 async with asyncio.timeout(5):
-                    while not (warnings := (await mine.health.check()).warnings):  # noqa: ASYNC110 (its own pace)
+                    while not (warnings := (await mine.health.check()).warnings):  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
                 port = load_routes(smtp_port).destinations["main"].port
+                [host] = {w.hostname for w in await list_workers(rig.store)}
                 assert warnings == [
-                    f"worker {theirs.membership.worker_id} on host {(await peers_of(rig))[theirs.membership.worker_id].hostname} sends queue main to another server than 127.0.0.1:{port}, "
-                    f"as this process does: two clusters share the prefix {rig.settings.prefix}, or their settings differ"
+                    f"worker {theirs.membership.worker_id} on host {host} sends queue main to"
+                    f" another server than 127.0.0.1:{port}, as this process does:"
+                    f" two clusters share the prefix {rig.settings.prefix},"
+                    " or their settings differ"
                 ]
             await asyncio.sleep(0.4)
-    said = [record.fields["what"] for record in caplog.records if record.message == "problem found"]  # type: ignore[attr-defined]
+    said = [
+        record.fields["what"]  # type: ignore[attr-defined]
+        for record in caplog.records
+        if record.message == "problem found"
+    ]
     assert len(said) == len(set(said)) == 2
-
-
-async def peers_of(rig: Rig) -> dict[str, WorkerRecord]:
-    from babygun.store.emails.reading import list_workers
-
-    return {worker.id: worker for worker in await list_workers(rig.store)}
-
-
-def record(
-    name: str, *, queues: dict[str, str] | None = None, checked_in: float = 0.0
-) -> WorkerRecord:
-    now = utc_now()
-    return WorkerRecord(
-        name,
-        1,
-        "host",
-        "127.0.0.1",
-        now,
-        now + timedelta(seconds=checked_in),
-        1,
-        0,
-        (0, 256),
-        "1",
-        queues=queues or {},
-    )
-
-
-def test_queues_that_only_one_side_has_are_told() -> None:
-    routes = load_routes(
-        Settings(relays={"a": {"url": "smtp://127.0.0.1:25"}, "b": {"url": "smtp://127.0.0.1:26"}})
-    )
-    a, b = routes.fingerprints().values()
-    found = peers.other_routing(
-        "/p/",
-        routes,
-        [
-            record("same", queues={"a": a, "b": b}),
-            record("old"),
-            record("odd", queues={"a": a, "c": b}),
-        ],
-    )
-    assert found == {"odd": "worker odd on host host has queue c, and this process does not; this process has queue b, and worker odd on host host does not: "
-                            "two clusters share the prefix /p/, or their settings differ"}  # fmt: skip
-
-
-def test_fingerprint_tells_servers_apart_and_nothing_of_them() -> None:
-    def of(url: str) -> str:
-        return load_routes(Settings(relay_url=url)).fingerprints()["default"]
-
-    assert (
-        of("smtp://user:secret@Mail.example.net:587")
-        == of("smtp://mail.example.net:587?".rstrip("?"))
-        != of("smtp://mail.example.net:25")
-    )
-    assert len(of("smtp://a")) == 8 and "mail" not in of("smtp://mail.example.net")
-
-
-def test_jobs_of_a_queue_that_nobody_sends_are_told() -> None:
-    workers = [record("w", queues={"main": "1"})]
-    depth = Depth(
-        jobs=Counter(
-            {
-                ("main", "ready"): 3,
-                ("gone", "ready"): 1,
-                ("gone", "waiting"): 1,
-                ("empty", "ready"): 0,
-                (OTHER, "waiting"): 4,
-            }
-        )
-    )
-    assert peers.unsent_queues(depth, workers) == {
-        "gone": "2 jobs of queue gone can't go: no live worker sends it, so give it its relay back"
-    }
-    assert peers.unsent_queues(depth, []) == {}, "that no worker lives is told elsewhere"
-    assert peers.unsent_queues(depth, [*workers, record("old")]) == {}, (
-        "an older worker does not tell its queues"
-    )
 
 
 async def test_jobs_whose_relay_was_taken_out_of_the_settings_are_a_warning(
@@ -456,33 +379,13 @@ async def test_certificate_renewed_under_a_running_process_asks_for_a_restart(
         ), "what is shown, not what the file holds"
 
 
-# --- clocks ---
-
-
-def test_clock_of_a_worker_is_judged_by_its_check_ins() -> None:
-    found = peers.wrong_clocks(
-        [
-            record("good"),
-            record("ahead", checked_in=200),
-            record("behind", checked_in=-400),
-            record("late", checked_in=-9),
-        ],
-        utc_now(),
-        10,
-    )
-    assert set(found) == {"ahead", "behind"}
-    assert (
-        "3 min ahead of this machine's" in found["ahead"]
-        and "7 min ago by its clock" in found["behind"]
-    )
-
-
 @pytest.mark.parametrize(
     ("off", "words"),
     [
         (
             180,
-            "3 min ahead of etcd's: scheduled e-mails, retries and the ends of tokens come that much too early",
+            "3 min ahead of etcd's:"
+            " scheduled e-mails, retries and the ends of tokens come that much too early",
         ),
         (-180, "3 min behind etcd's"),
     ],
@@ -538,9 +441,9 @@ async def test_etcd_that_hangs_is_told_before_who_probes_gives_up() -> None:
 
 
 async def test_health_of_an_etcd_that_is_not_there_says_so(rig: Rig) -> None:
-    assert (await health.check(rig.store)).ok
-    async with rig_for(
-        changed(rig.settings, etcd_endpoints=("http://127.0.0.1:1",), etcd_timeout=0.5)
-    ) as nowhere:
-        found = await health.check(nowhere.store)
-        assert not found.ok and "does not answer" in found.reasons[0]
+    async with checkup(rig.settings, "inspector") as found:
+        assert (await found.check()).ok
+    nowhere = changed(rig.settings, etcd_endpoints=("http://127.0.0.1:1",), etcd_timeout=0.5)
+    async with checkup(nowhere, "inspector") as found:
+        now = await found.check()
+        assert not now.ok and "does not answer" in now.reasons[0]

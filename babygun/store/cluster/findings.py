@@ -1,0 +1,136 @@
+"""What an operator should know of an installation: one finding for each thing that is wrong.
+
+These are the checks of what changes slowly. :mod:`babygun.store.cluster.health` runs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from babygun.errors import EtcdError, PermissionDenied
+from babygun.etcd import clock_ahead, explain
+from babygun.etcd.versions import is_lossy, is_too_old
+from babygun.pki import certificates
+from babygun.routing.routes import Routes
+from babygun.runtime import metrics
+from babygun.runtime.clock import utc_now
+from babygun.runtime.settings import Settings
+from babygun.store.access.permissions import missing_rights
+from babygun.store.access.rights import Role
+from babygun.store.cluster import worker_checks
+from babygun.store.emails.depth import Depths
+from babygun.store.emails.reading import list_workers
+from babygun.store.store import Store
+
+
+class Finding(NamedTuple):
+    """One sentence. ``key`` stays the same while the sentence's numbers change.
+
+    ``reason``: this process can't work because of it. ``fatal``: the process must not start either.
+    """
+
+    key: str
+    sentence: str
+    reason: bool = False
+    fatal: bool = False
+
+
+def of_certificates(
+    settings: Settings, uses: Sequence[certificates.Use], shown_to_etcd: datetime | None
+) -> list[Finding]:
+    """``shown_to_etcd``: the end of the client certificate that this process uses."""
+    problems = certificates.check(settings, uses)
+    found = [
+        Finding(f"certificate {sentence.partition(':')[0]}", sentence)
+        for sentence in problems.errors + problems.warnings
+    ]
+    ends = certificates.expiries(settings, ("etcd_cert", "api_cert"))
+    if (
+        shown_to_etcd
+        and ends.get("etcd_cert", shown_to_etcd) > shown_to_etcd
+        and shown_to_etcd - utc_now() < certificates.SOON
+    ):
+        sentence = (
+            "etcd_cert: this process shows a certificate that expires on"
+            f" {shown_to_etcd:%Y-%m-%d %H:%M} UTC; the file holds a newer one: restart it"
+        )
+        found.append(Finding("certificate in use", sentence))
+    api = ends.get("api_cert") if "api_cert" in uses else None
+    for use, end in (("etcd", shown_to_etcd), ("api", api)):
+        if end:
+            metrics.CERTIFICATE_EXPIRY[use].set(end.timestamp())
+    return found
+
+
+async def of_members(store: Store) -> list[Finding]:
+    """The members of etcd that do not answer while others do."""
+    settings = store.settings
+    if len(settings.etcd_endpoints) < 2:
+        return []
+    statuses = await store.client.statuses()
+    silent = [
+        endpoint
+        for endpoint, status in statuses.items()
+        if isinstance(status, EtcdError) and not isinstance(status, PermissionDenied)
+    ]
+    if len(silent) == len(statuses):
+        return []
+    sentences = await asyncio.gather(*(explain(settings, endpoint) for endpoint in silent))
+    return [
+        Finding(f"member {endpoint}", sentence or f"etcd at {endpoint} does not answer")
+        for endpoint, sentence in zip(silent, sentences, strict=True)
+    ]
+
+
+async def of_rights(store: Store, role: Role) -> list[Finding]:
+    """The rights that etcd does not give this process."""
+    return [
+        Finding(sentence, sentence, reason=True, fatal=True)
+        for sentence in await missing_rights(store, role)
+    ]
+
+
+async def of_workers(store: Store, role: Role, routes: Routes, depths: Depths) -> list[Finding]:
+    """What the live workers' records show."""
+    settings, workers = store.settings, await list_workers(store)
+    sentences = {"routing": worker_checks.other_routing(settings.prefix, routes, workers)}
+    if role == "api" and workers:  # few processes do it, since it costs several reads
+        depth = await depths.read(time.monotonic() + settings.etcd_timeout)
+        sentences["queue"] = worker_checks.unsent_queues(depth, workers)
+    sentences["clock"] = worker_checks.wrong_clocks(workers, utc_now(), settings.lease_ttl)
+    return [
+        Finding(f"{what} {name}", sentence)
+        for what, by_name in sentences.items()
+        for name, sentence in by_name.items()
+    ]
+
+
+async def of_clock(settings: Settings) -> list[Finding]:
+    """This machine's clock, by the member whose clock is nearest: one of them may be wrong."""
+    differences = [
+        ahead
+        for ahead in await asyncio.gather(
+            *(clock_ahead(settings, endpoint) for endpoint in settings.etcd_endpoints)
+        )
+        if ahead is not None
+    ]
+    sentence = worker_checks.wrong_clock(min(differences, key=abs)) if differences else ""
+    return [Finding("clock", sentence)] if sentence else []
+
+
+def of_version(version: str) -> list[Finding]:
+    """What is wrong with this version of etcd."""
+    if is_too_old(version):
+        sentence = f"etcd is {version}, which is too old: Babygun needs 3.4.22 or newer"
+        return [Finding("version", sentence, reason=True, fatal=True)]
+    if is_lossy(version):
+        sentence = (
+            f"etcd {version} can lose acknowledged writes when it crashes (etcd issue 13766):"
+            " use 3.5.6 or newer"
+        )
+        return [Finding("version", sentence)]
+    return []

@@ -1,0 +1,109 @@
+"""What the live workers' records show to be wrong: routing, queues that nobody sends, clocks. Pure.
+
+Each function answers with sentences for an operator.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from babygun.routing.routes import Routes
+from babygun.runtime.metrics import OTHER
+from babygun.store.emails.depth import Depth
+from babygun.store.records import Worker
+
+SKEW = 5.0  # seconds between two clocks that are reported
+
+
+def other_routing(prefix: str, routes: Routes, workers: Sequence[Worker]) -> dict[str, str]:
+    """By worker, how its queues differ from this process's.
+
+    A process with too many queues tells none, and is not compared.
+    """
+    mine = routes.fingerprints()
+    found: dict[str, str] = {}
+    for worker in workers:
+        if not mine or not worker.queues or worker.queues == mine:
+            continue
+        who = f"worker {worker.id} on host {worker.hostname}"
+        differences = [
+            f"{who} sends queue {name} to another server than {routes.destinations[name].address},"
+            " as this process does"
+            for name in sorted(mine)
+            if worker.queues.get(name, mine[name]) != mine[name]
+        ]
+        if not differences:
+            only = [
+                (who, "this process", sorted(set(worker.queues) - set(mine))),
+                ("this process", who, sorted(set(mine) - set(worker.queues))),
+            ]
+            differences = [
+                f"{has} has queue {', '.join(names)}, and {lacks} does not"
+                for has, lacks, names in only
+                if names
+            ]
+        found[worker.id] = (
+            f"{'; '.join(differences)}: two clusters share the prefix {prefix},"
+            " or their settings differ"
+        )
+    return found
+
+
+def unsent_queues(depth: Depth, workers: Sequence[Worker]) -> dict[str, str]:
+    """By queue, how many jobs wait that no live worker sends.
+
+    Nothing without a live worker, or where one has too many queues to tell them.
+    """
+    if not workers or not all(worker.queues for worker in workers):
+        return {}
+    known = {name for worker in workers for name in worker.queues} | {OTHER}
+    jobs: Counter[str] = Counter()
+    for (name, _), count in depth.jobs.items():
+        if count and name not in known:
+            jobs[name] += count
+    return {
+        name: f"{count} {'job' if count == 1 else 'jobs'} of queue {name} can't go:"
+        " no live worker sends it, so give it its relay back"
+        for name, count in sorted(jobs.items())
+    }
+
+
+def wrong_clocks(workers: Sequence[Worker], now: datetime, lease_ttl: float) -> dict[str, str]:
+    """By worker, how far its clock is from ours.
+
+    Its last check-in shows that. A check-in is at most a third of its lease old.
+    """
+    found: dict[str, str] = {}
+    for worker in workers:
+        ahead = (worker.last_checkin - now).total_seconds()
+        if ahead > SKEW:
+            found[worker.id] = (
+                f"the clock of worker {worker.id} on host {worker.hostname} is"
+                f" {duration(ahead)} ahead of this machine's"
+            )
+        elif -ahead > lease_ttl + SKEW:
+            found[worker.id] = (
+                f"the last check-in of worker {worker.id} on host {worker.hostname} is"
+                f" {duration(-ahead)} old: its clock is behind, or etcd was just restored"
+            )
+    return found
+
+
+def wrong_clock(ahead: float) -> str:
+    """What is wrong with this machine's clock, ``ahead`` seconds of etcd's; empty for nothing."""
+    if abs(ahead) < SKEW:
+        return ""
+    way, effect = ("ahead of", "early") if ahead > 0 else ("behind", "late")
+    return (
+        f"this machine's clock is {duration(abs(ahead))} {way} etcd's:"
+        f" scheduled e-mails, retries and the ends of tokens come that much too {effect}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """``7 s``, ``3 min``, ``2 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

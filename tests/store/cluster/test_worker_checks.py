@@ -1,0 +1,92 @@
+"""What the workers' records show to be wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+from babygun.routing.routes import load_routes
+from babygun.runtime.clock import utc_now
+from babygun.runtime.metrics import OTHER
+from babygun.runtime.settings import Settings
+from babygun.store.cluster import worker_checks
+from babygun.store.emails.depth import Depth
+from babygun.store.records import Worker as WorkerRecord
+
+
+def record(
+    name: str, *, queues: dict[str, str] | None = None, checked_in: float = 0.0
+) -> WorkerRecord:
+    now = utc_now()
+    return WorkerRecord(
+        name,
+        1,
+        "host",
+        "127.0.0.1",
+        now,
+        now + timedelta(seconds=checked_in),
+        1,
+        0,
+        (0, 256),
+        "1",
+        queues=queues or {},
+    )
+
+
+def test_queues_that_only_one_side_has_are_told() -> None:
+    routes = load_routes(
+        Settings(relays={"a": {"url": "smtp://127.0.0.1:25"}, "b": {"url": "smtp://127.0.0.1:26"}})
+    )
+    a, b = routes.fingerprints().values()
+    found = worker_checks.other_routing(
+        "/p/",
+        routes,
+        [
+            record("same", queues={"a": a, "b": b}),
+            record("too many"),
+            record("odd", queues={"a": a, "c": b}),
+        ],
+    )
+    assert found == {
+        "odd": "worker odd on host host has queue c, and this process does not;"
+        " this process has queue b, and worker odd on host host does not:"
+        " two clusters share the prefix /p/, or their settings differ"
+    }
+
+
+def test_jobs_of_a_queue_that_nobody_sends_are_told() -> None:
+    workers = [record("w", queues={"main": "1"})]
+    depth = Depth(
+        jobs=Counter(
+            {
+                ("main", "ready"): 3,
+                ("gone", "ready"): 1,
+                ("gone", "waiting"): 1,
+                ("empty", "ready"): 0,
+                (OTHER, "waiting"): 4,
+            }
+        )
+    )
+    assert worker_checks.unsent_queues(depth, workers) == {
+        "gone": "2 jobs of queue gone can't go: no live worker sends it, so give it its relay back"
+    }
+    assert worker_checks.unsent_queues(depth, []) == {}, "that no worker lives is told elsewhere"
+    assert worker_checks.unsent_queues(depth, [*workers, record("too many")]) == {}
+
+
+def test_clock_of_a_worker_is_judged_by_its_check_ins() -> None:
+    found = worker_checks.wrong_clocks(
+        [
+            record("good"),
+            record("ahead", checked_in=200),
+            record("behind", checked_in=-400),
+            record("late", checked_in=-9),
+        ],
+        utc_now(),
+        10,
+    )
+    assert set(found) == {"ahead", "behind"}
+    assert (
+        "3 min ahead of this machine's" in found["ahead"]
+        and "is 7 min old: its clock is behind" in found["behind"]
+    )
