@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 UV     := uv
 
 .DEFAULT_GOAL := help
-.PHONY: help install run cluster test test-cluster bench bench-scaling bench-sustained bench-growth bench-micro lint format lock clean
+.PHONY: help install run cluster test test-cluster bench bench-scaling bench-sustained bench-growth bench-page bench-micro lint format lock clean
 
 # A stamp is no proof that what it stands for still works: Python may have been upgraded, the cache emptied.
 ifneq ($(shell $(BIN)/python -c 'import babygun' 2>/dev/null && test -x $(BIN)/etcd && echo works),works)
@@ -54,6 +54,9 @@ bench-sustained: install ## mail at two thirds of the highest rate for MINUTES=1
 
 bench-growth: install ## claim and list latency with 1,000, 10,000 and 100,000 finished e-mails in the store
 	@exec $(BIN)/python -m scripts.bench growth $(ARGS)
+
+bench-page: install ## the page in a browser: its first paint, and its frames under a flood of changes
+	@exec $(BIN)/python -m scripts.bench page $(ARGS)
 
 bench-micro: install ## what is done for each e-mail, without I/O: render, classify, encode, group, keys
 	@$(BIN)/python -m pytest -o addopts=--strict-markers -o python_files='micro_*.py' tests/micro --benchmark-columns=median,iqr,rounds --benchmark-time-unit=us --benchmark-sort=name $(ARGS)

@@ -10,6 +10,7 @@ import pytest
 from babygun.etcd import EtcdClient
 from babygun.runtime.settings import Settings
 from tests.support.etcd_server import Etcd, NoEtcd, shared_etcd
+from tests.support.needs import missing
 from tests.support.rig import Rig, changed, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
@@ -20,7 +21,7 @@ def etcd_server() -> Iterator[Etcd]:
     try:
         server = shared_etcd().start()
     except NoEtcd as reason:
-        pytest.skip(str(reason))
+        missing(str(reason))
     yield server
     server.stop()
 

@@ -1,4 +1,4 @@
-"""``python -m scripts.bench compare|scaling|sustained|growth|show``: see docs/performance.md."""
+"""``python -m scripts.bench compare|scaling|sustained|growth|page|show``: docs/performance.md."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from scripts.bench import compare, growth, machine, report, scaling, sustained
+from scripts.bench import compare, growth, machine, page, report, scaling, sustained
 from scripts.bench.processes import BenchError, Stage
 from scripts.bench.systems.babygun import BabygunKind
 
@@ -20,6 +20,7 @@ TABLES = report.TABLES | {
     "sustained": sustained.markdown,
     "sustained-small": sustained.markdown,
     "growth": growth.markdown,
+    "page": page.markdown,
 }
 
 
@@ -85,9 +86,10 @@ def main() -> int:
         help="e-mails of the backlog (default: 100000)",
     )
     lasting, growing = sustained.add_command(commands), growth.add_command(commands)
+    painting = page.add_command(commands)
     showing = commands.add_parser("show", help="the tables of a result that was saved")
     showing.add_argument("result", type=Path)
-    for command in (comparing, scale, lasting, growing, showing):
+    for command in (comparing, scale, lasting, growing, painting, showing):
         command.add_argument(
             "--write",
             type=Path,
@@ -98,8 +100,9 @@ def main() -> int:
     scale.set_defaults(run=_scale)
     lasting.set_defaults(run=lambda arguments: sustained.command(arguments, _say()))
     growing.set_defaults(run=lambda arguments: growth.command(arguments, _say()))
+    painting.set_defaults(run=lambda arguments: page.command(arguments, _say()))
     showing.set_defaults(run=lambda arguments: json.loads(arguments.result.read_text()))
-    for command in (comparing, scale, lasting, growing):
+    for command in (comparing, scale, lasting, growing, painting):
         command.add_argument(
             "--output",
             type=Path,

@@ -7,9 +7,7 @@ the end, with their contents. The verdict compares the run's last third with the
 from __future__ import annotations
 
 import argparse
-import json
 import time
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -311,8 +309,7 @@ def _schedule(babygun: Babygun, size: int, number: int) -> tuple[str, str]:
     """Accepts an e-mail that waits for two days; returns its id and its text."""
     body = f"waiting {number} ".ljust(size, "w")
     due = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    told = _call(
-        babygun,
+    told = babygun.call(
         "/emails",
         {
             "sender": "bench@example.com",
@@ -330,18 +327,8 @@ def _missing(babygun: Babygun, waiting: Iterable[tuple[str, str]]) -> int:
     gone = 0
     for email_id, body in waiting:
         try:
-            told = _call(babygun, f"/emails/{email_id}")
+            told = babygun.call(f"/emails/{email_id}")
             gone += told["status"] != "incomplete" or told["body"] != body
         except OSError:
             gone += 1
     return gone
-
-
-def _call(babygun: Babygun, path: str, body: Mapping[str, Any] | None = None) -> Any:
-    request = urllib.request.Request(  # noqa: S310 (our own process)
-        f"{babygun.urls[0]}{path}",
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Authorization": f"Bearer {babygun.token}", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-        return json.load(answer)

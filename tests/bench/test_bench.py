@@ -17,11 +17,10 @@ from scripts.bench.compare import prepared
 from scripts.bench.loadgen import ROOT, Load, Mail, Sink, arrival_times, sent_times
 from scripts.bench.processes import BenchError, Stage
 from scripts.bench.procstat import Meter
+from tests.support.needs import needs
 
-needs_compiler = pytest.mark.skipif(
-    not (shutil.which("gcc") or shutil.which("cc")), reason="gcc is not installed"
-)
-needs_etcd = pytest.mark.skipif(find_etcd() is None, reason="no etcd is prepared: make install")
+needs_compiler = needs(shutil.which("gcc") or shutil.which("cc"), "gcc is not installed")
+needs_etcd = needs(find_etcd(), "no etcd is prepared: make install")
 
 
 @needs_compiler
@@ -90,6 +89,26 @@ def test_comparison_of_babygun_alone_writes_a_result_with_rates_costs_and_latenc
         and "old" not in text
     )
     assert "Babygun" in text and result["machine"]["cpu"] in text
+
+
+@needs_etcd
+@needs(shutil.which("chromium"), "there is no chromium: apt-get install chromium")
+def test_page_is_opened_and_flooded_and_the_result_says_how_quick_it_was(tmp_path: Path) -> None:
+    output = tmp_path / "result.json"
+    words = ["page", "--opens", "1", "--seconds", "0.5", "--output", output]
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.bench", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode in (0, 1), done.stdout + done.stderr  # 1: something was slow
+    result = json.loads(output.read_text())
+    assert len(result["paints_ms"]) == 1 and result["bytes"] > 10_000
+    assert result["updates_rate"] > 0 and result["longest_frame_ms"] > 0
+    assert (done.returncode == 1) == bool(result["problems"])
 
 
 @needs_compiler

@@ -8,24 +8,23 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pytest
-
 from babygun.runtime.settings import Settings
 from babygun.store.records import SCOPES, Scope
 from tests.api.conftest import RunningApi, running, until_ready
+from tests.support.needs import missing
 from tests.support.rig import Rig, changed, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
 try:
     from playwright.async_api import Browser, Error, Page, async_playwright, expect
 except ImportError:
-    pytest.skip("there is no playwright: make install", allow_module_level=True)
+    missing("there is no playwright: make install")
 
 __all__ = ["Browser", "Page", "Stage", "browser", "expect", "stage_for"]
 
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
-    pytest.skip("there is no chromium: apt-get install chromium", allow_module_level=True)
+    missing("there is no chromium: apt-get install chromium")
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",

@@ -95,6 +95,16 @@ async def test_every_view_fits_a_phone(browser: Browser, stage: Stage) -> None:
     await context.close()
 
 
+async def test_page_is_small(page: Page, stage: Stage) -> None:
+    await stage.open(page, "/page/emails")
+    size = await page.evaluate(
+        "performance.getEntries()"
+        ".filter((entry) => entry.transferSize)"
+        ".reduce((sum, entry) => sum + entry.transferSize, 0)"
+    )
+    assert 0 < size < 60_000  # bytes, with all headers
+
+
 async def test_keyboard_alone_signs_in_finds_opens_and_sends(page: Page, stage: Stage) -> None:
     await stage.rig.ended(
         await stage.api.accepted(subject="Older"), await stage.api.accepted(subject="Newer")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.cluster import Cluster, engine_problem, until
+from tests.support.needs import missing
 
 _TIMEOUT = 300  # seconds for one test
 
@@ -23,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     problem = engine_problem()
     if problem:
-        pytest.skip(f"no Docker engine with Compose here ({problem})")
+        missing(f"no Docker engine with Compose here ({problem})")
     cluster = Cluster(tmp_path_factory.mktemp("credentials"))
     try:
         cluster.compose("build", timeout=900)

@@ -21,11 +21,10 @@ from babygun.dev.etcd.binary import find_etcd
 from babygun.dev.ports import Ports
 from babygun.runtime.processes.interpreter import python_command, python_environment
 from tests.runtime.processes.test_supervisor import is_gone
+from tests.support.needs import needs
 from tests.support.smtp_server import MisbehavingServer
 
-pytestmark = pytest.mark.skipif(
-    find_etcd() is None, reason="no etcd to test with: run `make install`"
-)
+pytestmark = needs(find_etcd(), "no etcd to test with: run `make install`")
 
 PORTS = ("--port", "0", "--smtp-port", "0", "--etcd-port", "0")
 
@@ -311,7 +310,7 @@ async def _status(session: aiohttp.ClientSession, url: str) -> int:
         return 0
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="the lines to paste need curl")
+@needs(shutil.which("curl"), "the lines to paste need curl")
 async def test_lines_that_dev_prints_work_when_pasted(dev: Dev) -> None:
     await dev.start()
     state = await dev.running()

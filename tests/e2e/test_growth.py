@@ -13,6 +13,7 @@ import pytest
 from babygun.dev.etcd.binary import find_etcd
 from tests.support.etcd_server import EtcdServer, NoEtcd
 from tests.support.invariants import check_invariants
+from tests.support.needs import missing
 from tests.support.paths import ROOT
 from tests.support.rig import Rig, changed, rig_for
 from tests.support.smtp_server import MisbehavingServer
@@ -25,7 +26,7 @@ def first() -> Iterator[EtcdServer]:
     try:
         server = EtcdServer(name="etcd1")
     except NoEtcd as reason:
-        pytest.skip(str(reason))
+        missing(str(reason))
     with server:
         yield server
 
@@ -35,7 +36,7 @@ async def etcdctl(server: EtcdServer, *words: str) -> str:
     found = find_etcd()
     program = found.program("etcdctl") if found else None
     if program is None:
-        pytest.skip("there is no etcdctl")
+        missing("there is no etcdctl")
     process = await asyncio.create_subprocess_exec(
         program,
         f"--endpoints={server.endpoint}",
@@ -53,7 +54,7 @@ async def promote(*members: EtcdServer, name: str) -> str:
     found = find_etcd()
     program = found.program("etcdctl") if found else None
     if program is None:
-        pytest.skip("there is no etcdctl")
+        missing("there is no etcdctl")
     environment = os.environ | {
         "PATH": f"{program.parent}:{os.environ['PATH']}",
         "ETCDCTL_ENDPOINTS": ",".join(member.endpoint for member in members),

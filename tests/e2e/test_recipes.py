@@ -22,6 +22,7 @@ from babygun.store.access.clients import create_client
 from babygun.store.access.rights import RIGHTS, grants
 from tests.api.conftest import running, until_ready
 from tests.support.etcd_server import EtcdServer, NoEtcd
+from tests.support.needs import missing
 from tests.support.paths import ROOT
 from tests.support.rig import rig_for
 from tests.support.smtp_server import MisbehavingServer
@@ -63,11 +64,11 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
             fsync=False,
         )
     except NoEtcd as reason:
-        pytest.skip(str(reason))
+        missing(str(reason))
     found = find_etcd()
     etcdctl = found.program("etcdctl") if found else None
     if etcdctl is None:
-        pytest.skip("there is no etcdctl")
+        missing("there is no etcdctl")
     (folder / "bin").mkdir()
     (folder / "bin/etcdctl").symlink_to(etcdctl)
     (folder / "bin/babygun").write_text(f'#!/bin/sh\nexec {sys.executable} -m babygun "$@"\n')

@@ -14,6 +14,7 @@ import pytest
 from babygun.dev.etcd.binary import find_etcd
 from tests.support.etcd_server import EtcdServer, NoEtcd
 from tests.support.invariants import check_invariants
+from tests.support.needs import missing
 from tests.support.paths import ROOT
 from tests.support.rig import Rig, changed, rig_for
 from tests.support.smtp_server import MisbehavingServer
@@ -27,7 +28,7 @@ def server() -> Iterator[EtcdServer]:
     try:
         server = EtcdServer()
     except NoEtcd as reason:
-        pytest.skip(str(reason))
+        missing(str(reason))
     with server:
         yield server
 
@@ -40,7 +41,7 @@ def script(name: str, *words: str, server: EtcdServer, backups: Path) -> str:
         or not (found.program("etcdctl") and found.program("etcdutl"))
         or not shutil.which("flock")
     ):
-        pytest.skip("needs etcdctl, etcdutl and flock")
+        missing("needs etcdctl, etcdutl and flock")
     path = (
         f"{found.program('etcdctl').parent}:{found.program('etcdutl').parent}:{os.environ['PATH']}"  # type: ignore[union-attr]
     )

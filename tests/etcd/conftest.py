@@ -8,6 +8,7 @@ from typing import Protocol
 import pytest
 
 from tests.support.etcd_server import EtcdServer, NoEtcd
+from tests.support.needs import missing
 
 
 class OwnEtcd(Protocol):
@@ -23,7 +24,7 @@ def own_etcd() -> Iterator[OwnEtcd]:
         try:
             server = EtcdServer(*flags, **options)  # type: ignore[arg-type]
         except NoEtcd as reason:
-            pytest.skip(str(reason))
+            missing(str(reason))
         servers.append(server)
         return server.start()
 

@@ -12,6 +12,7 @@ from aetcd import rpc
 from babygun.errors import EtcdUnavailable, OutcomeUnknown
 from babygun.etcd import Batcher, EtcdClient, Lease, Txn, absent, put, watch
 from tests.support.etcd_server import EtcdCluster, EtcdServer, NoEtcd
+from tests.support.needs import missing
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def cluster() -> Iterator[EtcdCluster]:
     try:
         cluster = EtcdCluster()
     except NoEtcd as reason:
-        pytest.skip(str(reason))
+        missing(str(reason))
     try:
         yield cluster.start()
     finally:

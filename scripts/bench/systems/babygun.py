@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import shutil
@@ -10,6 +9,7 @@ import tempfile
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from babygun import __version__
 from babygun.dev.etcd.binary import EtcdBinary
@@ -85,7 +85,7 @@ class Babygun:
             tempfile.mkdtemp(prefix="etcd-", dir=stage.folder)
         )  # of this one alone: nothing of an earlier one may be found in it
         self.endpoint = ""  # etcd's
-        self.token = ""
+        self.client_id = self.client_secret = self.token = ""
 
     def start(self, *, apis: int = 1, workers: int = 1) -> Babygun:
         """Starts everything; returns when all of it is ready and a token is at hand."""
@@ -155,18 +155,27 @@ class Babygun:
         )
 
     def authorize(self) -> None:
-        """Makes a client and gets a token for it, into ``token``."""
+        """Makes an API client and gets a token for it; both are attributes from then on."""
         words = run(
             python_command("babygun", "client", "create", "bench", "--scope", "admin"),
             environment=self.environment(),
         ).split()
         given = dict(zip(words[::2], words[1::2], strict=True))
-        login = base64.b64encode(f"{given['client_id']}:{given['client_secret']}".encode()).decode()
-        request = urllib.request.Request(  # noqa: S310
-            f"{self.urls[0]}/tokens", method="POST", headers={"Authorization": f"Basic {login}"}
+        self.client_id, self.client_secret = given["client_id"], given["client_secret"]
+        self.token = self.call("/tokens", given)["token"]
+
+    def call(self, path: str, body: Any = None) -> Any:
+        """A POST of ``body`` as JSON, or a GET without one; returns the answer's JSON."""
+        headers = {"Content-Type": "application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        request = urllib.request.Request(  # noqa: S310 (our own process)
+            f"{self.urls[0]}{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers=headers,
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            self.token = json.load(answer)["token"]
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return json.load(answer)
 
     def load(
         self,

@@ -4,6 +4,7 @@ import pytest
 
 from babygun.dev.etcd.binary import EtcdBinary, find_etcd
 from babygun.dev.etcd.command_line import EmbeddedEtcd, readable
+from tests.support.needs import missing
 
 
 def embedded(binary: EtcdBinary) -> EmbeddedEtcd:
@@ -13,7 +14,7 @@ def embedded(binary: EtcdBinary) -> EmbeddedEtcd:
 def test_embedded_etcd_listens_on_loopback_and_compacts() -> None:
     binary = find_etcd()
     if binary is None:
-        pytest.skip("no etcd to test with: run `make install`")
+        missing("no etcd to test with: run `make install`")
     command = embedded(binary).command()
     assert "--listen-client-urls=http://127.0.0.1:2379" in command
     assert "--auto-compaction-retention=5m" in command
@@ -25,7 +26,7 @@ def test_embedded_etcd_listens_on_loopback_and_compacts() -> None:
 def test_member_of_a_cluster_knows_the_others_and_keeps_the_time_of_leases() -> None:
     binary = find_etcd()
     if binary is None:
-        pytest.skip("no etcd to test with: run `make install`")
+        missing("no etcd to test with: run `make install`")
     command = EmbeddedEtcd(
         binary, Path("/data"), 2379, 2400, name="a", cluster={"a": 2400, "b": 2401}, token="t"
     ).command()
