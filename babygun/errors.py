@@ -1,6 +1,6 @@
-"""Every exception that crosses a module border. An exception's docstring is its default message.
+"""The exceptions that cross rooms. An exception's docstring is its default message.
 
-A lost race (somebody else claimed the job) is a result, not an exception; an exception is a broken call.
+A lost race is a result, not an exception: for example, another worker claimed the job.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class LeaseNotFound(EtcdError):
 
 
 class Compacted(EtcdError):
-    """The revision asked for has been compacted away: list again, then watch from there."""
+    """The revision asked for has been compacted away: read again, then watch from there."""
 
     def __init__(self, compact_revision: int = 0) -> None:
         super().__init__()

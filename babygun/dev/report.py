@@ -23,7 +23,7 @@ class Spoken(Log):
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
 
-    def _emit(
+    def emit(
         self, level: int, event: str, fields: dict[str, Any], exc: BaseException | None = None
     ) -> None:
         self._say(_SENTENCES[event].format(**fields))

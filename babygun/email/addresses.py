@@ -1,8 +1,8 @@
-"""E-mail addresses as people write them: ``a@example.org``, ``Alice <a@example.org>``, ``"Doe, A" <a@example.org>``.
+"""E-mail addresses as people write them: ``a@example.org``, ``"Doe, A" <a@example.org>``.
 
-What is taken is what can be sent (RFC 5321, 4.1.2; RFC 6531 for UTF-8 in local parts, RFC 5890 for domains), which is less
-than the grammar of RFC 5322 allows in a header: no comments, no routes, no groups, one address at a time. Pure text: whether
-a domain exists is the delivery's business.
+An address is accepted if it can be sent to: RFC 5321, 4.1.2; RFC 6531 for UTF-8 in local parts;
+RFC 5890 for domains. That is less than RFC 5322 allows in a header: no comments, routes or groups,
+and one address at a time. Nothing is looked up, so the domain need not exist.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from functools import lru_cache
 import idna
 import msgspec
 
-LOCAL_MAX = 64  # octets (RFC 5321, 4.5.3.1.1)
-EMAIL_MAX = 254  # octets: a path has 256 with its angle brackets (RFC 5321, 4.5.3.1.3)
-LABEL_MAX = 63  # octets (RFC 1035, 2.3.4)
-NAME_MAX = (
-    500  # characters of a display name: no person's is longer, and it must not blow up a header
-)
+# Octets (RFC 5321, 4.5.3.1.1).
+LOCAL_MAX = 64
+# Octets: a path has 256 with its angle brackets (RFC 5321, 4.5.3.1.3).
+EMAIL_MAX = 254
+# Octets (RFC 1035, 2.3.4).
+LABEL_MAX = 63
+# Characters of a display name. No person's is longer, and a header must stay small.
+NAME_MAX = 500
 
 
 class Address(msgspec.Struct, frozen=True):
-    """A display name, empty where there is none, and a bare address with its domain in lower case."""
+    """``name``: the display name, or "". ``email``: the bare address, its domain in lower case."""
 
     name: str
     email: str
@@ -32,9 +34,11 @@ class Address(msgspec.Struct, frozen=True):
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _DOT_ATOM = rf"{_ATEXT}(?:\.{_ATEXT})*"
 _LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
-_DOMAIN = rf"(?:{_LABEL}\.)*(?![0-9]+\Z|[0-9]+>){_LABEL}"  # the last label has a letter: otherwise it is an IP address without brackets
+# The last label has a letter. Otherwise it is an IP address without brackets.
+_DOMAIN = rf"(?:{_LABEL}\.)*(?![0-9]+\Z|[0-9]+>){_LABEL}"
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
-# What nearly all addresses look like, so that a request with a thousand of them costs little; the rest is taken apart by hand.
+# Nearly all addresses match these two, so a request with a thousand of them costs little. The
+# others are parsed by hand.
 _PLAIN = re.compile(rf"({_DOT_ATOM})@({_DOMAIN})")
 _NAMED = re.compile(
     rf'(?:([^"<>@,;\\{_CONTROLS}]*)|"([^"\\{_CONTROLS}]*)" ?)<({_DOT_ATOM})@({_DOMAIN})>'
@@ -49,7 +53,10 @@ _UNQUOTED_NAME = re.compile(r'[^"<>@,;\\]*')
 
 
 def parse_address(text: str) -> Address:
-    """One address, with or without a display name. Raises ValueError with a sentence that says what is wrong."""
+    """One address, with or without a display name.
+
+    Raises ValueError with a sentence that says what is wrong.
+    """
     match = _PLAIN.fullmatch(text)
     if match:
         local, domain = match.groups()
@@ -70,12 +77,18 @@ def parse_address(text: str) -> Address:
 
 
 def needs_smtputf8(email: str) -> bool:
-    """Whether an address can only be sent with SMTPUTF8: its local part is not ASCII. (A domain always has an ASCII form.)"""
+    """Whether an address needs SMTPUTF8: its local part is not ASCII.
+
+    A domain always has an ASCII form.
+    """
     return not email.isascii() and not email.rpartition("@")[0].isascii()
 
 
 def to_ascii_domain(email: str) -> str:
-    """The address with its domain in ASCII: ``a@bücher.example`` is ``a@xn--bcher-kva.example``. Raises ValueError if it has none."""
+    """The address with its domain in ASCII: ``a@bücher.example`` is ``a@xn--bcher-kva.example``.
+
+    Raises ValueError if the domain has no ASCII form.
+    """
     if email.isascii():
         return email
     local, at, domain = email.rpartition("@")
@@ -83,7 +96,7 @@ def to_ascii_domain(email: str) -> str:
 
 
 def format_address(address: Address) -> str:
-    """The address as a person reads it, and as :func:`parse_address` takes it; not encoded for a header."""
+    """The address as :func:`parse_address` reads it, not encoded for a header."""
     if not address.name:
         return address.email
     name = address.name if _NAME_ATOMS.match(address.name) else quote(address.name)
@@ -95,7 +108,7 @@ def quote(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-# --- whatever is not plain --------------------------------------------------------------------------------------------
+# --- addresses that the two patterns do not match ---
 
 
 def _parse(text: str) -> Address:
@@ -111,7 +124,7 @@ def _parse(text: str) -> Address:
 
 
 def _name(text: str) -> tuple[str, str]:
-    """The display name, and what begins with ``<``."""
+    """The display name, and the rest, which begins with ``<``."""
     parts: list[str] = []
     at = 0
     while text[at] != "<":
@@ -181,7 +194,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _local(local: str) -> str:
-    """A local part in its shortest form: quoted only where it must be (RFC 5321, 4.1.2)."""
+    """A local part in its shortest form: quoted only if it must be (RFC 5321, 4.1.2)."""
     if local.startswith('"'):
         content = _UNQUOTE.sub(r"\1", local[1:-1])
         if not content:
@@ -198,21 +211,12 @@ def _local(local: str) -> str:
             None,
         )
     if wrong is not None:
-        shown = (
-            "a space"
-            if wrong == " "
-            else wrong
-            if wrong.isprintable()
-            else f"the character U+{ord(wrong):04X}"
-        )
-        raise ValueError(
-            f"the local part has {shown} in it"
-            + (
-                "; it must stand in quotation marks"
-                if wrong.isascii() and not local.startswith('"')
-                else ""
-            )
-        )
+        shown = wrong if wrong.isprintable() else f"the character U+{ord(wrong):04X}"
+        if wrong == " ":
+            shown = "a space"
+        quotable = wrong.isascii() and not local.startswith('"')
+        advice = "; it must stand in quotation marks" if quotable else ""
+        raise ValueError(f"the local part has {shown} in it{advice}")
     octets = len(local.encode())
     if octets > LOCAL_MAX:
         raise ValueError(f"the local part has {octets} octets; the most is {LOCAL_MAX}")
@@ -220,12 +224,10 @@ def _local(local: str) -> str:
 
 
 def _is_atext(character: str) -> bool:
-    """RFC 5322's atext, and beyond ASCII (RFC 6531) whatever can be seen: no spaces, no invisible marks."""
-    return (
-        _PLAIN_LOCAL.match(character) is not None
-        if character.isascii()
-        else character.isprintable()
-    )
+    """atext of RFC 5322 and, beyond ASCII (RFC 6531), any character that is visible."""
+    if character.isascii():
+        return _PLAIN_LOCAL.match(character) is not None
+    return character.isprintable()
 
 
 def _is_dot_atom(text: str) -> bool:
@@ -248,7 +250,7 @@ def _literal(domain: str) -> str:
 
 
 def _domain(domain: str) -> str:
-    if len(domain) > EMAIL_MAX:  # before anything that is slow on long text
+    if len(domain) > EMAIL_MAX:  # first, since the rest is slow on long text
         raise ValueError(
             f"the domain has {len(domain)} characters; an address has at most {EMAIL_MAX} octets"
         )
@@ -271,23 +273,26 @@ def _domain(domain: str) -> str:
                 raise ValueError("a label of the domain begins or ends with a hyphen")
             if any(separator in label for separator in ",; ") and "." in domain:
                 raise ValueError("the domain has a space, comma or semicolon in it")
-            raise ValueError(
-                f"the domain has {next(c for c in label if not (c.isalnum() or c == '-'))} in it"
-            )
+            wrong = next(c for c in label if not (c.isalnum() or c == "-"))
+            raise ValueError(f"the domain has {wrong} in it")
     if labels[-1].isdigit():
         raise ValueError("the domain ends with a number; an IP address must stand in brackets")
     return domain
 
 
 def _unicode_domain(domain: str) -> str:
-    """Lower case and one form of each character; ASCII where only full-width letters or dots made it something else."""
+    """The domain in lower case, with one form of each character (UTS 46).
+
+    A domain of full-width letters or dots becomes ASCII.
+    """
     try:
         return idna.uts46_remap(domain, std3_rules=True)
     except (idna.IDNAError, UnicodeError) as error:
         raise ValueError(f"the domain is not valid: {error}") from None
 
 
-@lru_cache(maxsize=4096)  # 80 µs each, and an e-mail's envelope and header need the same ones
+# Cached: it takes 80 µs, and an e-mail's envelope and header need the same domains.
+@lru_cache(maxsize=4096)
 def _ascii_domain(domain: str) -> str:
     try:
         return idna.encode(domain, uts46=True, std3_rules=True).decode("ascii")

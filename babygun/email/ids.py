@@ -1,8 +1,10 @@
-"""Ids of e-mails. An id is a UUIDv7 (RFC 9562): it sorts by time, and its last two hex digits are its shard.
+"""Ids of e-mails. An id is a UUIDv7 (RFC 9562), so ids sort by time.
 
-The 12 bits after the version carry the fraction of the millisecond (RFC 9562, section 6.2, method
-3), so ids that one process makes in one millisecond still sort in the order of their making, as
-finely as 0.25 µs. The other 62 bits are random. Pure: the caller brings the time and the randomness.
+An id's last two hex digits are its shard.
+
+The 12 bits after the version hold the fraction of the millisecond (RFC 9562, section 6.2, method
+3). So ids that one process makes in one millisecond sort by their time too, as finely as 0.25 µs.
+The other 62 bits are random. The caller passes the time and the random digits.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ import hashlib
 import re
 
 SHARDS = 256
-_VARIANT = {
-    digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"
-}  # RFC 9562's two bits
-_STEP_NS = 250  # between two ids of a batch: what the fraction can tell apart
+# The two bits of the variant (RFC 9562, 4.1), put into the first random digit.
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+# Nanoseconds between two ids of a batch: the least that the fraction can hold.
+_STEP_NS = 250
 _EMAIL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -22,11 +24,13 @@ def email_id(now_ns: int, random: str) -> str:
     """The id of one e-mail. ``now_ns``: nanoseconds since the epoch; ``random``: 16 hex digits."""
     ms, rest = divmod(now_ns, 1_000_000)
     h = f"{ms:012x}"
-    return f"{h[:8]}-{h[8:]}-7{(rest << 12) // 1_000_000:03x}-{_VARIANT[random[0]]}{random[1:4]}-{random[4:]}"
+    fraction = (rest << 12) // 1_000_000
+    variant = _VARIANT[random[0]]
+    return f"{h[:8]}-{h[8:]}-7{fraction:03x}-{variant}{random[1:4]}-{random[4:]}"
 
 
 def email_ids(count: int, now_ns: int, seed: bytes) -> list[str]:
-    """The ids of a batch, in its order: the same ones for the same arguments.
+    """The ids of a batch, in its order. The same arguments give the same ids.
 
     ``seed``: 16 random bytes that no client knows.
     """

@@ -216,7 +216,7 @@ def retry(
     Raises Conflict if the e-mail is not final, or every recipient has it.
     """
     if not email.final:
-        raise Conflict("the e-mail is not over yet")
+        raise Conflict("the e-mail is not final yet")
     if email.status == "complete":
         raise Conflict("every recipient has got the e-mail")
     recipients = [

@@ -13,9 +13,10 @@ _MOST_GROUPS = 5
 def status_reason(
     status: EmailStatus, recipients: Sequence[Recipient], most_tries: int
 ) -> str | None:
-    """How many were not reached, and why: ``1 of 3 recipients not reached: 1 bounced (bad_mailbox)``.
+    """How many were not reached, and why. None: there is nothing to say.
 
-    ``most_tries``: that a recipient gets; 0 leaves the number out.
+    For example ``1 of 3 recipients not reached: 1 bounced (bad_mailbox)``. ``most_tries``: how many
+    a recipient gets; 0 leaves the number out.
     """
     if status == "complete":
         return None

@@ -1,7 +1,8 @@
-"""Header fields: folding (RFC 5322), encoded words (RFC 2047), parameters (RFC 2231), addresses. Text in, ASCII or UTF-8 text out.
+"""Header fields: folding (RFC 5322), encoded words (RFC 2047), parameters (RFC 2231), addresses.
 
-A field comes without its last CRLF; folded, it has CRLFs within, each before white space that was there anyway, so that
-unfolding gives back what was written.
+Text comes in; ASCII comes out, or UTF-8 if the server offers SMTPUTF8. A field has no CRLF at its
+end. A folded field has CRLFs inside, each before white space that was there anyway. So unfolding
+gives back what was written.
 """
 
 from __future__ import annotations
@@ -13,26 +14,29 @@ from urllib.parse import quote as percent_quote
 
 from babygun.email.addresses import needs_smtputf8, parse_address, quote, to_ascii_domain
 
-LINE = 76  # columns: what a line with an encoded word may have (RFC 2047, 2); without one it would be 78 (RFC 5322, 2.1.1)
-WORD = 75  # characters of an encoded word, with its frame (RFC 2047, 2)
-_PIECE_MAX = 900  # characters that may stay without a fold, well below a line's hard limit of 998 (RFC 5322, 2.1.1)
+# Columns of a line with an encoded word (RFC 2047, 2). Without one, 78 would do (RFC 5322, 2.1.1).
+LINE = 76
+# Characters of an encoded word, with its frame (RFC 2047, 2).
+WORD = 75
+# Characters that may stay without a fold: well below a line's limit of 998 (RFC 5322, 2.1.1).
+_PIECE_MAX = 900
 _FRAME = len("=?utf-8?q??=")
 FIELD_NAME = re.compile(r"[!-9;-~]{1,76}\Z")
 
 _PIECES = re.compile(r"[ \t]*[^ \t]+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+\Z")
-_LIST_ITEM = re.compile(
-    r'(?:"(?:[^"\\]|\\.)*"|[^",])+'
-)  # between the commas of a list of addresses
-# What stands for itself in the Q encoding anywhere, also in a display name (RFC 2047, 5 (3)); a space is an underscore.
+# Between the commas of a list of addresses.
+_LIST_ITEM = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",])+')
+# What the Q encoding leaves as it is, also in a display name (RFC 2047, 5 (3)). A space becomes an
+# underscore.
 _Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 _Q = tuple(
     chr(byte) if byte in _Q_SAFE else "_" if byte == 0x20 else f"={byte:02X}" for byte in range(256)
 )
 _Q_SHORT = bytes(byte for byte in range(256) if len(_Q[byte]) == 1)
-# attribute-char of RFC 2231, 7, without the letters and digits.
+# attribute-char of RFC 2231, 7, without letters and digits.
 _PARAMETER_SAFE = "!#$&+-.^_`{|}~"
-# Custom headers that hold an address; encoded words must not reach into it.
+# Custom headers that hold addresses. An encoded word must not cover an address.
 _ADDRESS_FIELDS = frozenset(
     {
         "from",
@@ -51,7 +55,10 @@ _ADDRESS_FIELDS = frozenset(
 
 
 def text_field(name: str, value: str) -> str:
-    """A field of plain text as a person wrote it (Subject): read again, it is the same text, but for white space at its ends."""
+    """A field of plain text that a person wrote, such as Subject.
+
+    Reading it gives the same text, without white space at its ends.
+    """
     if (
         value.isascii()
         and value.isprintable()
@@ -64,17 +71,23 @@ def text_field(name: str, value: str) -> str:
 
 
 def any_field(name: str, value: str, smtputf8: bool) -> str:
-    """A custom field, of whatever kind: ASCII stays as it is (it may be encoded already, or have a grammar), but folded."""
+    """A custom field of any kind.
+
+    ASCII is only folded: it may be encoded already, or have a grammar of its own.
+    """
     if not value.isascii() and name.lower() in _ADDRESS_FIELDS:
         try:
             return address_field(name, tuple(_LIST_ITEM.findall(value)), smtputf8)
         except ValueError:
-            pass  # a group, a comment, …
+            pass  # a group, a comment or the like
     return _text(name, value, literal=False)
 
 
 def address_field(name: str, addresses: tuple[str, ...], smtputf8: bool) -> str:
-    """A field of addresses, each with or without a display name. Raises ValueError (see :func:`~babygun.mime.render`)."""
+    """A field of addresses, each with or without a display name.
+
+    Raises ValueError for an address that is not one, or that needs SMTPUTF8 and does not get it.
+    """
     if len(addresses) == 1:
         pieces = _mailbox(addresses[0], smtputf8)
     else:
@@ -87,7 +100,10 @@ def address_field(name: str, addresses: tuple[str, ...], smtputf8: bool) -> str:
 
 
 def parameter(name: str, value: str) -> str:
-    """A parameter for the end of a field, ``;`` and fold before it; a value that is long or not ASCII by RFC 2231."""
+    """A parameter for the end of a field, with ``;`` and a fold before it.
+
+    A value that is long or not ASCII is written as RFC 2231 says.
+    """
     if value.isascii() and value.isprintable() and len(value) <= 50:
         return f";\r\n {name}={quote(value)}"
     room = LINE - len(f" {name}*99*=;")
@@ -106,7 +122,7 @@ def parameter(name: str, value: str) -> str:
 
 
 def _mailbox(text: str, smtputf8: bool) -> list[str]:
-    """An address in pieces between which a line may be folded."""
+    """An address as pieces; a line may be folded between them."""
     address = parse_address(text)
     name, email = address.name, address.email
     if not smtputf8 and not email.isascii():
@@ -117,22 +133,19 @@ def _mailbox(text: str, smtputf8: bool) -> list[str]:
         return [f" {email}"]
     if "=?" not in name:
         if _ATOMS.match(name) and "  " not in name:
-            return (
-                [f" {name} <{email}>"]
-                if len(name) + len(email) < 60
-                else [*(f" {atom}" for atom in name.split(" ")), f" <{email}>"]
-            )
+            if len(name) + len(email) < 60:
+                return [f" {name} <{email}>"]
+            return [*(f" {atom}" for atom in name.split(" ")), f" <{email}>"]
         if len(name) <= 60 and name.isascii():
             return [f" {quote(name)}", f" <{email}>"]
-    return [
-        *(f" {word}" for word in _encoded_words(name, LINE - len("Disposition-Notification-To: "))),
-        f" <{email}>",
-    ]
+    words = _encoded_words(name, LINE - len("Disposition-Notification-To: "))
+    return [*(f" {word}" for word in words), f" <{email}>"]
 
 
 def _text(name: str, value: str, literal: bool) -> str:
-    """``literal``: what looks like an encoded word is meant as it stands."""
-    if not value.isprintable():  # line breaks are refused when an e-mail is accepted; should one come here, it must not make a header
+    """``literal``: text that looks like an encoded word is not one."""
+    # Acceptance refuses line breaks. If one comes here anyway, it must not make a header field.
+    if not value.isprintable():
         value = "".join(
             character
             if character.isprintable() or character == "\t" or ord(character) > 0xA0
@@ -163,7 +176,10 @@ def _text(name: str, value: str, literal: bool) -> str:
 
 
 def _fold(name: str, pieces: Iterable[str]) -> str:
-    """``name:`` and the pieces, each of which begins with white space, a line break before those that would not fit."""
+    """The field: ``name:`` and the pieces, with a line break before a piece that would not fit.
+
+    Each piece begins with white space.
+    """
     lines = []
     line = start = name + ":"
     for piece in pieces:
@@ -179,7 +195,10 @@ def _fold(name: str, pieces: Iterable[str]) -> str:
 
 
 def _encoded_words(text: str, room: int) -> list[str]:
-    """The text as encoded words, Q or B, whichever is shorter; ``room``: for the first one. None cuts a character in two."""
+    """The text as encoded words, in Q or B, whichever is shorter. No word cuts a character in two.
+
+    ``room``: columns that the first word may take.
+    """
     raw = text.encode("utf-8", "replace")
     short = len(raw) - len(raw.translate(None, _Q_SHORT))
     q_length, b_length = 3 * len(raw) - 2 * short, (len(raw) + 2) // 3 * 4
@@ -202,7 +221,7 @@ def _encoded_words(text: str, room: int) -> list[str]:
 
 
 def _capacity(room: int, as_q: bool) -> int:
-    """What fits into an encoded word: characters in Q, octets in B."""
+    """What fits into an encoded word of ``room`` columns: characters in Q, octets in B."""
     return room - _FRAME if as_q else (room - _FRAME) // 4 * 3
 
 

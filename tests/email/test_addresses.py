@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-import time
 
 import pytest
 
+from babygun.email import addresses
 from babygun.email.addresses import (
     Address,
     format_address,
@@ -214,14 +214,7 @@ def test_to_ascii_domain_of_no_domain_raises():
         to_ascii_domain("a@☃.example")
 
 
-def test_parse_address_of_a_thousand_plain_ones_is_quick():
-    texts = [f"Person {number} <person.{number}@mail.example.org>" for number in range(1000)]
-    best = min(_seconds(texts) for _ in range(5))
-    assert best < 0.02  # 2 ms here; the bound leaves room for a busy machine
-
-
-def _seconds(texts: list[str]) -> float:
-    started = time.perf_counter()
-    for text in texts:
-        parse_address(text)
-    return time.perf_counter() - started
+def test_parse_address_of_plain_ones_takes_the_quick_way(monkeypatch):
+    monkeypatch.delattr(addresses, "_parse")
+    for text in ("a@example.org", "Alice <a@example.org>", '"Doe, A" <a@Example.org>'):
+        assert parse_address(text).email == "a@example.org"

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pytest
 
 from babygun.email import lifecycle
+from babygun.email.addresses import parse_address
 from babygun.email.compose import new_email
 from babygun.email.model import Attachment, Content, Email, Job, Recipient
 from babygun.etcd import Txn, absent, put
@@ -83,6 +84,10 @@ def email() -> Email:
 def test_render(benchmark: Benchmark, name: str) -> None:
     raw = benchmark(render, CONTENTS[name], message_id="<x@example.org>", date=DATE)
     assert raw.startswith(b"Date: ")
+
+
+def test_parse_address(benchmark: Benchmark) -> None:
+    assert benchmark(parse_address, "Bob Example <bob@example.com>").name
 
 
 @pytest.mark.parametrize("name", REPLIES)

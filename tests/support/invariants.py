@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from msgspec.structs import asdict
+
+from babygun.email.events import EVENTS
 from babygun.email.log import entries_in_record
 from babygun.email.model import Email, LogEntry
 from babygun.etcd import KeyValue
@@ -82,9 +85,13 @@ async def check_invariants(store: Store) -> Snapshot:
             f"{email.id}: {email.status}, {refs}"
         )
         entries = sorted(seen.logs.get(email.id, ()))
-        assert len(entries_in_record(email)) == email.first_log_key, (
+        held = entries_in_record(email)
+        assert len(held) == email.first_log_key, (
             f"{email.id}: its record does not hold all entries before {email.first_log_key}"
         )
+        for entry in (*held, *seen.logs.get(email.id, {}).values()):
+            filled = {name for name, value in asdict(entry).items() if value not in (None, ())}
+            assert filled <= {"seq", "at", "event", *EVENTS[entry.event].holds}, entry
         assert entries == list(log_numbers(email)), (
             f"{email.id}: log entries {entries}, newest {email.log_seq}"
         )

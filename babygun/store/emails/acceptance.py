@@ -103,9 +103,10 @@ async def accept(
 ) -> Accepted:
     """Stores a new e-mail. When this returns, it is committed.
 
-    Raises InvalidEmail for an e-mail that is too large, and IdempotencyConflict for an Idempotency-Key
-    that stands for another request. Raises EtcdUnavailable or OutcomeUnknown when etcd does not
-    answer in time: then the e-mail may or may not have been stored, and nobody may acknowledge it.
+    Raises InvalidEmail for an e-mail that is too large, and IdempotencyConflict for an
+    Idempotency-Key that stands for another request. Raises EtcdUnavailable or OutcomeUnknown if
+    etcd does not answer in time. Then the e-mail may or may not have been stored, and nobody may
+    acknowledge it.
     """
     new = prepare(store, email, content)
     if idempotency_key is None:
@@ -119,7 +120,7 @@ async def accept(
         return Accepted(new.id)
     first = codec.decode_idempotency(known)
     if first.email_id == new.id:
-        return Accepted(new.id)  # an earlier try of ours was applied after all
+        return Accepted(new.id)  # an earlier write of this call was applied after all
     if first.fingerprint != fingerprint:
         raise IdempotencyConflict
     return Accepted(first.email_id, repeated=True)
@@ -128,21 +129,18 @@ async def accept(
 async def write(
     store: Store, emails: Sequence[NewEmail], *, mark: tuple[bytes, bytes] | None = None
 ) -> bytes | None:
-    """Stores all of ``emails`` or none, in one transaction; their ids are new.
+    """Stores all of ``emails`` or none of them, in one transaction. Their ids are new.
 
-    ``mark``: a key and its value, written along on a lease of the setting idempotency_retention unless that key is there: then nothing is stored, and what it holds is returned.
-    That may be what an earlier try of this very call wrote. Otherwise None is returned, and they are stored.
+    ``mark``: a key and its value, written along on a lease of idempotency_retention. If that key
+    exists, nothing is stored, and its value is returned; an earlier write of this call may have
+    made it. None: the e-mails are stored.
 
-    Raises EtcdUnavailable or OutcomeUnknown where etcd could not be brought to answer in time: then they may or may not be stored.
+    Raises EtcdUnavailable or OutcomeUnknown if etcd does not answer in time. Then they may or may
+    not be stored.
     """
     first = store.keys.email(emails[0].id)  # stands for all: they are written together
-    if len(emails) == 1:
-        ops, later = emails[0].ops, emails[0].later
-    else:
-        ops, later = (
-            [op for new in emails for op in new.ops],
-            [chunk for new in emails for chunk in new.later],
-        )
+    ops = [op for new in emails for op in new.ops]
+    later = [chunk for new in emails for chunk in new.later]
     compares = [absent(first)]
     compares += [present(key) for key, _ in later]
     upload_lease = await _upload(store, later) if later else 0
@@ -155,18 +153,18 @@ async def write(
     except OutOfSpace:
         if await store.client.get(first) is None:
             raise
-        return None  # etcd wrote it, and noticed only then that it is full
+        return None  # etcd noticed that it is full only after it had written
     finally:
         if upload_lease:
-            # What was accepted is off this lease by now; what was not goes with it.
+            # The chunks of what was accepted are off this lease by now. Others go with it.
             await asyncio.shield(asyncio.ensure_future(_revoke(store, upload_lease)))
-    if not result.succeeded and not await _is_there(store, first):
+    if not result.succeeded and not await _is_stored(store, first):
         raise _expired()
     return None
 
 
-async def _is_there(store: Store, first: bytes) -> bool:
-    """Whether a write was refused because the id is there: an earlier try of ours was applied after all."""
+async def _is_stored(store: Store, first: bytes) -> bool:
+    """Whether a write was refused because an earlier write of this call was applied after all."""
     try:
         return await _settle(store, partial(store.client.get, first)) is not None
     except EtcdUnavailable as error:
@@ -180,11 +178,11 @@ async def _write_marked(
     ops: Sequence[Op],
     mark: tuple[bytes, bytes],
 ) -> bytes | None:
-    """The same with the mark; what it held before, where it was there."""
+    """Writes with the mark. Returns what the mark's key held before, if it was there."""
     idempotency_lease = 0
 
     async def submit() -> TxnResult:
-        nonlocal idempotency_lease  # anew each time: a lease that is gone is replaced by another one
+        nonlocal idempotency_lease  # each time another one, if the last one is gone
         idempotency_lease = await store.idempotency_leases.lease(1)
         txn = Txn(
             [*compares, absent(mark[0])],
@@ -202,7 +200,7 @@ async def _write_marked(
     if known := result.kvs(1):
         return known[0].value
     if result.kvs(0):
-        return None  # refused because the id is there: an earlier try of ours was applied after all
+        return None  # an earlier write of this call was applied after all
     raise _expired()
 
 
@@ -213,10 +211,13 @@ def _expired() -> OutcomeUnknown:
 
 
 async def _upload(store: Store, chunks: list[tuple[bytes, bytes]]) -> int:
-    """Writes the later chunks of a large content under a lease of some minutes; the accept takes them off it."""
+    """Writes the later chunks of a large content on a lease of some minutes.
+
+    The acceptance takes them off that lease.
+    """
     lease = await store.client.grant(int(store.settings.upload_lease))
     try:
-        for key, chunk in chunks:  # one at a time: a large e-mail must not hold up the small ones
+        for key, chunk in chunks:  # one at a time: a large e-mail must not hold up small ones
             txn = Txn([], [put(key, chunk, lease)])
             await _settle(store, partial(store.batcher.submit, txn))
     except BaseException:
@@ -235,7 +236,11 @@ async def _revoke(store: Store, lease: int) -> None:
 async def _settle(
     store: Store, write: Callable[[], Awaitable[T]], lease_gone: Callable[[], None] | None = None
 ) -> T:
-    """Sends a write that is safe to repeat until etcd has answered, for at most twice the RPC's own time limit."""
+    """Repeats a write that is safe to repeat, until etcd has answered.
+
+    Gives up after twice the RPC's own time limit. ``lease_gone``: called if the write's lease is
+    gone, before the next try.
+    """
     deadline = time.monotonic() + 2 * store.settings.etcd_timeout
     unknown: OutcomeUnknown | None = None
     while True:
@@ -248,7 +253,6 @@ async def _settle(
         except (OutcomeUnknown, EtcdUnavailable) as error:
             unknown = error if isinstance(error, OutcomeUnknown) else unknown
             if time.monotonic() > deadline:
-                raise (
-                    unknown or error
-                ) from None  # what was unknown once can't be ruled out by a later refusal
+                # A later refusal does not say that an earlier write was not applied.
+                raise (unknown or error) from None
             await asyncio.sleep(0.05)

@@ -1,9 +1,9 @@
-"""A batch of e-mails, stored part by part: a part is one transaction of up to PART_EMAILS, and is stored whole or not at all.
+"""Stores a batch of e-mails part by part. A part is one transaction: stored whole or not at all.
 
-With an Idempotency-Key the first part goes first, and with it a record under the key that says how the batch is cut and what its
-ids are made from. Each further part leaves a mark of its own beside that key. So a call that is repeated, whatever became of the
-first one, finds what is stored by these marks alone, stores what is missing under the ids that it had from the beginning, and
-nothing is stored twice, however long ago its e-mails have ended and gone.
+With an Idempotency-Key the first part is stored first. With it goes a record under the key, which
+says how the batch is divided and what its ids are made from. Each further part leaves a mark beside
+that key. A repeated call sees by these marks which parts are stored. It stores the missing ones
+under their first ids. So nothing is stored twice, even if the e-mails are gone by then.
 """
 
 from __future__ import annotations
@@ -30,20 +30,24 @@ from babygun.store.records import BatchRecord, IdempotencyRecord
 from babygun.store.store import Store
 
 PART_EMAILS = 100
-PART_OPS = 500  # nested, they count for 45 of etcd's 128
-PART_BYTES = (
-    512 * 1024
-)  # so that it holds up nobody for long; one e-mail that is larger is a part of its own
-AT_ONCE = 4  # parts of one batch under way: etcd serves others too
+# Operations. Nested, they count for 45 of etcd's 128.
+PART_OPS = 500
+# A part must not hold up other writes for long. One e-mail that is larger is a part of its own.
+PART_BYTES = 512 * 1024
+# Parts of one batch under way: etcd serves other calls too.
+AT_ONCE = 4
 
+# The e-mails of a batch in their order. None: refused.
 Prepared = Sequence[NewEmail | None]
-"""The e-mails of a batch in their order; None: refused."""
 
 
 @dataclass(slots=True)
 class BatchOutcome:
-    """``ids``: of each e-mail, in order; None: refused, or not known to be stored, and then ``errors`` says why. ``repeated``: the
-    Idempotency-Key was known. ``emails`` and ``recipients``: how many this call has stored itself."""
+    """``ids``: of each e-mail, in order. None: it is refused, or not known to be stored.
+
+    ``errors``: why an e-mail is not known to be stored, by its index. ``repeated``: the
+    Idempotency-Key was known. ``emails`` and ``recipients``: how many this call has stored.
+    """
 
     ids: list[str | None]
     errors: dict[int, BabygunError] = field(default_factory=dict)
@@ -62,16 +66,20 @@ async def accept_batch(
     fingerprint: str,
     again: Callable[[BatchRecord], Awaitable[Prepared]],
 ) -> BatchOutcome:
-    """Stores a batch of which at least one e-mail is not refused. ``record``: its ``count``, ``at_ns`` and ``seed``; ``again``: prepares the e-mails anew, for the ids of an earlier record.
+    """Stores a batch. At least one e-mail of it is not refused.
 
-    Raises IdempotencyConflict where the key stands for another request, and EtcdError where none of the e-mails is known to be stored.
+    ``record``: its ``count``, ``at_ns`` and ``seed``. ``again``: prepares the e-mails anew, for the
+    ids of an earlier record.
+
+    Raises IdempotencyConflict if the key stands for another request, and EtcdError if none of the
+    e-mails is known to be stored.
     """
     record = replace(
         record,
-        parts=tuple(part[0] for part in _cut(emails)),
+        parts=tuple(part[0] for part in _divided(emails)),
         refused=tuple(n for n, new in enumerate(emails) if new is None),
     )
-    batch = _Batch(store, record, emails, [None if new is None else new.id for new in emails])
+    batch = _Writer(store, record, emails, [None if new is None else new.id for new in emails])
     if idempotency_key is None:
         await batch.write(range(len(record.parts)))
     else:
@@ -81,21 +89,17 @@ async def accept_batch(
             await batch.write(range(1, len(record.parts)), key)
         else:
             prefix = store.keys.idempotency_parts(client_id, idempotency_key)
-            there = {
-                kv.key
-                for kv in (await store.client.range(prefix, range_end(prefix), keys_only=True)).kvs
-            }
-            missing = [
-                number for number in range(1, len(known.parts)) if _mark(key, number) not in there
-            ]
-            batch = _Batch(store, known, await again(known) if missing else (), _ids(known))
+            marks = await store.client.range(prefix, range_end(prefix), keys_only=True)
+            stored = {kv.key for kv in marks.kvs}
+            missing = [n for n in range(1, len(known.parts)) if _mark(key, n) not in stored]
+            batch = _Writer(store, known, await again(known) if missing else (), _ids(known))
             batch.outcome.repeated = True
             await batch.write(missing, key)
     return batch.end()
 
 
-def _cut(emails: Prepared) -> Iterator[list[int]]:
-    """The parts, as indexes."""
+def _divided(emails: Prepared) -> Iterator[list[int]]:
+    """The parts, as indexes of the e-mails."""
     part: list[int] = []
     ops = size = 0
     for index, new in enumerate(emails):
@@ -119,46 +123,40 @@ def _ids(record: BatchRecord) -> list[str | None]:
 
 
 def _mark(key: bytes, number: int) -> bytes:
+    """The key that says that part ``number`` is stored."""
     return b"%b/%d" % (key, number)
 
 
-class _Batch:
+class _Writer:
+    """Writes the parts of one batch, and gathers what became of them."""
+
     def __init__(
         self, store: Store, record: BatchRecord, emails: Prepared, ids: list[str | None]
     ) -> None:
         self._store, self._record, self._emails = store, record, emails
         self._refused = frozenset(record.refused)
-        self._call = codec.encode_state(
-            new_token(8)
-        )  # tells our marks from those of another call with the same key
+        # The value of our marks: another call with the same key has another one.
+        self._call = codec.encode_state(new_token(8))
         self._error: EtcdError | None = None
         self.outcome = BatchOutcome(ids)
 
     def end(self) -> BatchOutcome:
-        """What became of it. Raises the error where etcd is to blame that there is no id."""
-        if self._error is not None and not any(self.outcome.ids):
-            raise next(
-                (
-                    error
-                    for error in self.outcome.errors.values()
-                    if isinstance(error, OutcomeUnknown)
-                ),
-                self._error,
-            )
-        return self.outcome
+        """What became of the batch. Raises EtcdError if nothing is stored because of etcd."""
+        if self._error is None or any(self.outcome.ids):
+            return self.outcome
+        for error in self.outcome.errors.values():
+            if isinstance(error, OutcomeUnknown):
+                raise error
+        raise self._error
 
     async def write_first(self, key: bytes, fingerprint: str) -> BatchRecord | None:
-        """Stores the first part with the record; returns the record that is there already instead. Raises IdempotencyConflict, EtcdError."""
-        news = [self._emails[index] for index in self._part(0)]
-        emails = [new for new in news if new is not None]
-        known = await write(
-            self._store,
-            emails,
-            mark=(
-                key,
-                codec.encode_state(IdempotencyRecord(emails[0].id, fingerprint, self._record)),
-            ),
-        )
+        """Stores the first part together with the record.
+
+        If there is a record already, it is returned instead. Raises IdempotencyConflict, EtcdError.
+        """
+        emails = [new for index in self._part(0) if (new := self._emails[index]) is not None]
+        record = IdempotencyRecord(emails[0].id, fingerprint, self._record)
+        known = await write(self._store, emails, mark=(key, codec.encode_state(record)))
         if known is not None:
             first = codec.decode_idempotency(known)
             if first.fingerprint != fingerprint or first.batch is None:
@@ -169,7 +167,7 @@ class _Batch:
         return None
 
     async def write(self, parts: Sequence[int], key: bytes | None = None) -> None:
-        """Stores the parts of these numbers, some at a time; what was not stored is among the outcome's errors."""
+        """Stores the parts of these numbers, some at a time. Errors go to the outcome."""
         if len(parts) == 1:
             await self._write_one(parts[0], key)
             return
@@ -184,26 +182,21 @@ class _Batch:
 
     async def _write_one(self, number: int, key: bytes | None) -> None:
         part = self._part(number)
-        if self._error is not None:  # each might wait as long
-            self._fail(
-                part, EtcdUnavailable("not begun, since etcd did not take others of this batch")
-            )
+        if self._error is not None:  # this part might wait as long in vain
+            reason = "not begun, since etcd did not take others of this batch"
+            self._fail(part, EtcdUnavailable(reason))
             return
         emails = [new for index in part if (new := self._emails[index]) is not None]
         if len(emails) < len(part):
-            self._fail(
-                part,
-                IdempotencyConflict(
-                    "when this Idempotency-Key was new, this e-mail was to be stored together with others, of which some are refused now; send them with another key"
-                ),
+            reason = (
+                "with this Idempotency-Key it is stored only together with other e-mails, and some "
+                "of them are refused now; send them with another key"
             )
+            self._fail(part, IdempotencyConflict(reason))
             return
+        mark = (_mark(key, number), self._call) if key is not None else None
         try:
-            known = await write(
-                self._store,
-                emails,
-                mark=(_mark(key, number), self._call) if key is not None else None,
-            )
+            known = await write(self._store, emails, mark=mark)
         except EtcdError as error:
             self._error = self._error or error
             self._fail(part, error)
@@ -214,11 +207,8 @@ class _Batch:
     def _part(self, number: int) -> list[int]:
         """The indexes of a part, without what was refused."""
         starts = (*self._record.parts, self._record.count)
-        return [
-            index
-            for index in range(starts[number], starts[number + 1])
-            if index not in self._refused
-        ]
+        indexes = range(starts[number], starts[number + 1])
+        return [index for index in indexes if index not in self._refused]
 
     def _fail(self, part: Sequence[int], error: BabygunError) -> None:
         for index in part:

@@ -1,13 +1,15 @@
-"""How many jobs etcd holds, by queue and state, and how old the oldest are: for metrics, and cheap with any number of jobs.
+"""How many jobs etcd holds, by queue and state, and how old the oldest are. Cheap with any number.
 
-Ready jobs: with the first key of a range etcd says how many the range holds. So each shard is read queue by queue, one key at a
-time: the first key names the shard's first queue, the next read begins behind that queue, and the difference of the two counts is
-how many it had. All shards take two transactions a round; rounds are one more than a shard has queues. These are plain reads: a
-nested transaction would go through etcd's log.
+Ready jobs: etcd answers a range's first key with the number of keys in the range. So each shard is
+read queue by queue, one key at a time. The first key names the shard's first queue, and the next
+read begins after that queue. The difference of the two counts is that queue's number of jobs. A
+round reads all shards in two transactions. There is one round more than a shard has queues. These
+are plain reads: nested transactions would go through etcd's log.
 
-Waiting jobs sort by time and have their queue at the key's end, so telling queues apart means reading keys: the first READ_WAITING.
+Waiting jobs sort by time, and their queue is at the key's end. So only reading a key shows its
+queue, and the first READ_WAITING keys are read.
 
-Counts are of slightly different moments, and may be wrong by what came and went in between.
+The counts are of slightly different moments, so jobs that come and go in between make them inexact.
 """
 
 from __future__ import annotations
@@ -29,19 +31,25 @@ from babygun.store.store import Store
 
 State = Literal["ready", "waiting"]
 
-READ_WAITING = 5000  # not-before keys that are read; the further ones count as queue OTHER
-MOST_QUEUES = 32  # of one shard that are told apart; its further ones count as OTHER
-_PAGE = 1000  # keys read at once, which take some milliseconds of this process
-_OPS = 128  # in one transaction
-_REMEMBERED = 1000  # revisions with their times: hours, as often as anybody scrapes
+# Not-before keys that are read. Further ones count as queue OTHER.
+READ_WAITING = 5000
+# Queues of one shard that are counted apart. Further ones count as OTHER.
+MOST_QUEUES = 32
+# Keys read at once. They take some milliseconds of this process.
+_PAGE = 1000
+# Operations in one transaction.
+_OPS = 128
+# Revisions with their times: hours, however often the metrics are read.
+_REMEMBERED = 1000
 
 
 @dataclass(slots=True)
 class Depth:
-    """``jobs``: how many, by queue and state (ready: those that some worker has at this moment too; these are also ``owned``).
+    """``jobs``: how many, by queue and state. ``owned``: the ready ones that a worker has.
 
-    ``oldest``: seconds by queue and state; ready: since when the oldest could have been sent, waiting: since when the most
-    overdue one should be ready, 0 where none is overdue. ``workers``: whose lease is alive.
+    ``oldest``: seconds by queue and state. Ready: for how long the oldest could have been sent.
+    Waiting: for how long the most overdue one should be ready, 0 if none is overdue.
+    ``workers``: how many have a live lease.
     """
 
     owned: int = 0
@@ -54,17 +62,20 @@ class Depth:
 
 
 class Depths:
-    """Reads depths, again and again. It remembers when which revision was current, which tells how long a job has been ready: its
-    id only says when the e-mail was accepted, which for one that was deferred is long ago."""
+    """Reads depths, again and again.
+
+    It remembers which revision was current when, and so for how long a job has been ready. The id
+    shows only when the e-mail was accepted, which is long ago if it was deferred.
+    """
 
     def __init__(self, store: Store, queues: Iterable[str] = ()) -> None:
-        """``queues``: those that are told of though they are empty."""
+        """``queues``: those that a depth names even if they are empty."""
         self._store, self._queues = store, tuple(queues)
         self._revisions: list[int] = []
         self._times: list[float] = []  # monotonic, of the revisions
 
     async def read(self, deadline: float) -> Depth:
-        """Until ``deadline`` (time.monotonic()), or raises EtcdError."""
+        """Reads one. Raises EtcdError if that takes longer than ``deadline`` (time.monotonic())."""
         depth = Depth()
         for queue in self._queues:
             depth.jobs[queue, "ready"] = depth.jobs[queue, "waiting"] = 0
@@ -107,17 +118,15 @@ class Depths:
             result = await self._ranges(
                 [get_range(kvs[-1].key + b"\0", end, limit=_PAGE, keys_only=True)], deadline
             )
-        if further := result.count(0) - len(
-            kvs
-        ):  # a range counts all that it holds, whatever its limit
+        # The count is of the whole range, whatever the limit of the read.
+        if further := result.count(0) - len(kvs):
             depth.jobs[OTHER, "waiting"] += further
 
     async def _read_ready(self, depth: Depth, deadline: float) -> None:
         keys = self._store.keys
         starts = {shard: keys.job_shard(shard) for shard in range(SHARDS)}
-        before: dict[
-            int, tuple[str, int]
-        ] = {}  # the queue that a shard's last read began with, and how many jobs there were from it on
+        # By shard: the queue that its last read began with, and the jobs from that queue on.
+        before: dict[int, tuple[str, int]] = {}
         for rounds in range(MOST_QUEUES + 1):
             for group in [list(starts)[at : at + _OPS] for at in range(0, len(starts), _OPS)]:
                 result = await self._ranges(
@@ -143,7 +152,10 @@ class Depths:
                         before[shard] = queue, count
 
     def _first(self, depth: Depth, shard: int, kv: KeyValue) -> tuple[str, bytes]:
-        """Notes the age of a shard's first job of a queue; returns the queue, and where the next one begins."""
+        """Notes the age of a queue's first job in a shard.
+
+        Returns the queue, and where the next queue begins.
+        """
         keys = self._store.keys
         try:
             ref = keys.parse_job(kv.key)
@@ -154,9 +166,8 @@ class Depths:
         return ref.queue, range_end(keys.job_queue(shard, ref.queue))
 
     def _remember(self, revision: int, asked: float) -> None:
-        if (
-            self._revisions and revision < self._revisions[-1]
-        ):  # another etcd, or one restored from a backup
+        # An earlier revision: another etcd, or one restored from a backup.
+        if self._revisions and revision < self._revisions[-1]:
             self._revisions.clear()
             self._times.clear()
         if not self._revisions or revision > self._revisions[-1]:
@@ -167,6 +178,6 @@ class Depths:
             self._times[-1] = asked  # nothing was written since
 
     def _since(self, revision: int) -> float:
-        """For how many seconds, at most, this revision has been there; infinite where that was before all that is remembered."""
+        """Seconds since this revision, at most. Infinite if it is older than what is remembered."""
         at = bisect_left(self._revisions, revision)  # those before it are older
         return time.monotonic() - self._times[at - 1] if at else float("inf")

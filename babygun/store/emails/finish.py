@@ -1,4 +1,4 @@
-"""The end of tries: their results are written to the record, or dropped as another worker's business."""
+"""The end of tries: writes their results, or drops what another worker has taken over."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Held(Struct, gc=False):
 
 
 class Finished(Struct, frozen=True, gc=False):
-    """``email`` and ``email_revision``: the record as this finish left it; None: nothing written."""
+    """``email``: the record as this finish left it. None: nothing was written."""
 
     written: tuple[JobRef, ...]
     dropped: tuple[JobRef, ...]

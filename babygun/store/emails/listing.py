@@ -1,6 +1,8 @@
-"""The listing of e-mails: newest first, filtered, page by page. A page is what etcd held at one revision, and reads a bounded number of keys.
+"""The listing of e-mails: newest first, filtered, page by page.
 
-Failed e-mails are found by their index, those being sent by their owner keys, which begin with the id just the same; all others by their records.
+A page shows what etcd held at one revision, and reads a bounded number of keys. Failed e-mails are
+found by their index. Those being sent are found by their owner keys, which begin with the id too.
+All others are found by their records.
 """
 
 from __future__ import annotations
@@ -24,17 +26,24 @@ from babygun.store.store import Store
 
 StatusFilter = EmailStatus | Literal["waiting", "sending"]
 
-SCAN_KEYS = 1000  # records that one page of a filtered listing looks at, at most; the cursor goes on from there
-_FIRST_WINDOW_MS = 1000  # how far back the first look of a listing goes
-_AT_ONCE = 100  # reads in one transaction; etcd takes 128
+# Records that one page of a filtered listing reads at most. The cursor goes on from there.
+SCAN_KEYS = 1000
+# How far back the first read of a listing goes.
+_FIRST_WINDOW_MS = 1000
+# Reads in one transaction. etcd takes 128.
+_AT_ONCE = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which e-mails. ``client_id``: whose, None for everybody's; ``status``: waiting and sending are the two kinds of incomplete;
-    ``recipient``: an address, or ``@`` and a domain, made :func:`comparable`; ``after``, ``before``: accepted in [after, before)."""
+    """Which e-mails to list.
+
+    ``client_id``: the client that they belong to; None for all. ``status``: waiting and sending are
+    the two kinds of incomplete. ``recipient``: an address, or ``@`` and a domain, made
+    :func:`comparable`. ``after`` and ``before``: accepted in [after, before).
+    """
 
     client_id: str | None = None
     status: StatusFilter | None = None
@@ -44,8 +53,13 @@ class Filter:
     before: datetime | None = None
 
     @property
+    def needs_owners(self) -> bool:
+        """Whether the owner keys decide: the e-mail must be being sent, or must not."""
+        return self.status in ("waiting", "sending")
+
+    @property
     def is_none(self) -> bool:
-        """Whether every record fits that lies in the time asked for."""
+        """Whether every record of the time asked for fits."""
         return (
             self.client_id is None
             and self.status is None
@@ -54,10 +68,8 @@ class Filter:
         )
 
     def fits(self, email: Email) -> bool:
-        """Of the record alone: whether somebody sends it is not in there."""
-        wanted: StatusFilter | None = (
-            "incomplete" if self.status in ("waiting", "sending") else self.status
-        )
+        """Whether the record fits. It does not say whether the e-mail is being sent."""
+        wanted: StatusFilter | None = "incomplete" if self.needs_owners else self.status
         return (
             (self.client_id is None or email.client_id == self.client_id)
             and (wanted is None or email.status == wanted)
@@ -71,7 +83,10 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """``cursor`` leads to the next page, older e-mails; None at the end. A page may be short and still have one. ``owners``: by e-mail and queue, who is sending."""
+    """``cursor`` leads to the next page, None at the end. A short page may have one too.
+
+    ``owners``: who is sending, by e-mail and queue.
+    """
 
     emails: list[Email]
     cursor: str | None
@@ -79,7 +94,10 @@ class Page:
 
 
 def comparable(email: str) -> str:
-    """An address (or ``@`` and a domain) in the form in which they are compared: lower case, the domain in ASCII. Raises ValueError."""
+    """An address, or ``@`` and a domain, in the form that is compared.
+
+    It is in lower case, and its domain in ASCII. Raises ValueError.
+    """
     return to_ascii_domain(email.lower())
 
 
@@ -91,12 +109,12 @@ def _is_for(email: str, wanted: str) -> bool:
 async def list_emails(
     store: Store, *, limit: int, cursor: str | None = None, wanted: Filter | None = None
 ) -> Page:
-    """The newest e-mails before ``cursor`` that fit."""
+    """The newest e-mails before ``cursor`` that fit the filter."""
     return await _Listing(store, wanted or Filter()).page(limit, cursor)
 
 
 class _Listing:
-    """Reads one page. ``revision``: the first read's, which all others go by."""
+    """Reads one page. All reads are at the revision of the first one."""
 
     def __init__(self, store: Store, wanted: Filter) -> None:
         self._store, self._wanted = store, wanted
@@ -125,19 +143,19 @@ class _Listing:
                 seen += 1
                 last = email.id
                 if wanted.fits(email) and (
-                    wanted.status not in ("waiting", "sending")
+                    not wanted.needs_owners
                     or bool(self._owners.get(email.id)) == (wanted.status == "sending")
                 ):
                     emails.append(email)
         return await self._finished(emails, None)
 
     async def _fitting(self, kvs: list[KeyValue]) -> list[Email]:
-        """The records of some keys in their order; with their owners, where these decide."""
+        """The records of some keys, in their order. Reads the owners too, if these decide."""
         if self._prefix == self._store.keys.emails:
             emails = [codec.decode_email(kv.value) for kv in kvs]
         else:
             emails = await self._records(dict.fromkeys(self._email_id(kv.key) for kv in kvs))
-        if self._wanted.status in ("waiting", "sending"):
+        if self._wanted.needs_owners:
             await self._read_owners([email for email in emails if self._wanted.fits(email)])
         return emails
 
@@ -150,7 +168,7 @@ class _Listing:
         )
 
     async def _read_owners(self, emails: Sequence[Email]) -> None:
-        """Of those that are not over; the others have none."""
+        """The owners of those that are not final. The others have none."""
         keys = self._store.keys
         ids = [email.id for email in emails if not email.final]
         ops = [
@@ -163,7 +181,7 @@ class _Listing:
             }
 
     async def _records(self, ids: Sequence[str] | dict[str, None]) -> list[Email]:
-        """The records that keys of an index point to, in the index's order."""
+        """The records of these ids, in their order; missing ones are left out."""
         found = await self._read(
             [get(self._store.keys.email(email_id), revision=self._revision) for email_id in ids]
         )
@@ -187,22 +205,25 @@ class _Listing:
         return found
 
     def _email_id(self, key: bytes) -> str:
-        """Of a key that begins with it behind the prefix."""
+        """The id that a key begins with after the prefix."""
         return key[len(self._prefix) :].partition(b"/")[0].decode(errors="replace")
 
     async def _newest_first(self, cursor: str | None, chunk: int) -> AsyncIterator[list[KeyValue]]:
-        """The keys under the prefix (email ids first, which sort by time) from the newest, some at a time; of one id all at once.
+        """The keys under the prefix from the newest, about ``chunk`` at a time.
 
-        etcd sorts a descending range only after it has read all of it, whatever the limit. So this looks back in windows of
-        time, read ascending: a window that holds more than ``chunk`` keys is cut, an empty one makes the next one 16 times longer.
+        All keys of one id come at once. Keys begin with an id, so they sort by time.
+
+        etcd reads all of a descending range before it sorts it, whatever the limit. So this goes
+        back in windows of time and reads each one ascending. A window with more than ``chunk`` keys
+        is cut. After an empty one the next is 16 times longer.
         """
         prefix, least_ms = self._prefix, _ms(self._wanted.after)
         end, end_ms = await self._end(cursor)
         window = float(_FIRST_WINDOW_MS)
         probing = False
-        crowded: int | None = (
-            None  # where a window began that held too many: what is left of it is halved, not overshot again
-        )
+        # Where a window began that held too many keys. What is left of it is halved, so that the
+        # next window does not reach beyond its start again.
+        crowded: int | None = None
         while end_ms > least_ms:
             start_ms = max(least_ms, int(end_ms - window))
             if crowded is not None and crowded >= start_ms:
@@ -211,16 +232,12 @@ class _Listing:
             found = await self._range(start, end, limit=1 if probing else chunk)
             if found.more and found.count <= chunk:
                 found = await self._range(start, end, limit=chunk)
-            probing = (
-                found.count == 0 or found.count > chunk
-            )  # the next guess is a rough one: just count
-            if probing and found.count and end_ms - start_ms > 1:
-                crowded, window = (
-                    start_ms,
-                    max(
-                        1.0, min((end_ms - start_ms) / 2, (end_ms - start_ms) * chunk / found.count)
-                    ),
-                )
+            # The next window's length is a rough guess: only count it first.
+            probing = found.count == 0 or found.count > chunk
+            length = end_ms - start_ms
+            if probing and found.count and length > 1:
+                crowded = start_ms
+                window = max(1.0, min(length / 2, length * chunk / found.count))
                 continue
             kvs = found.kvs
             while found.more:  # more than a chunk of ids in one millisecond
@@ -228,22 +245,20 @@ class _Listing:
                 kvs = kvs + found.kvs
             if kvs:
                 yield kvs[::-1]
-            window = (end_ms - start_ms) * (
-                16 if not kvs else min(16.0, max(1.0, chunk / len(kvs)))
-            )
+            window = length * (min(16.0, max(1.0, chunk / len(kvs))) if kvs else 16)
             if crowded is not None and crowded >= start_ms:
                 crowded = None
             end, end_ms = start, start_ms
 
     async def _end(self, cursor: str | None) -> tuple[bytes, int]:
-        """Where the listing begins: the key that all of its own are before, and a time in milliseconds that they are all before, too."""
+        """Where the listing begins: a key and a time in milliseconds; all of it is before both."""
         before_ms = _ms(self._wanted.before) if self._wanted.before is not None else None
         if cursor and is_email_id(cursor) and (before_ms is None or created_ms(cursor) < before_ms):
             return self._prefix + cursor.encode(), created_ms(cursor) + 1
         if before_ms is not None:
             return self._prefix + _id_floor(before_ms), before_ms
         now_ms = int(utc_now().timestamp() * 1000) + 1
-        # Ids are made from several machines' clocks, so "now" may be before the newest.
+        # Ids come from the clocks of several machines, so the newest may be later than now.
         ahead = await self._range(
             self._prefix + _id_floor(now_ms), range_end(self._prefix), limit=1, keys_only=True
         )
@@ -251,11 +266,11 @@ class _Listing:
 
 
 def _ms(at: datetime | None) -> int:
-    """The first millisecond that is not before ``at``, since the epoch."""
+    """The first millisecond since the epoch that is not before ``at``."""
     return 0 if at is None else max(0, math.ceil((at - _EPOCH) / _MS))
 
 
 def _id_floor(ms: int) -> bytes:
-    """What every id of this millisecond or later sorts after."""
+    """Every id of this millisecond or later sorts after this."""
     digits = f"{ms:012x}"
     return f"{digits[:8]}-{digits[8:]}".encode()

@@ -1,4 +1,8 @@
-"""Reads that the API and the command line answer from; :mod:`babygun.store.emails.listing` has the listing. Each reads a bounded number of keys, however full the store is."""
+"""Reads of single e-mails, of workers, and of what a worker owns.
+
+Each reads a bounded number of keys, however full etcd is. The listing is in
+:mod:`babygun.store.emails.listing`.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +18,17 @@ from babygun.store.keys import JobRef, range_end
 from babygun.store.records import Owner, Worker
 from babygun.store.store import Store
 
-_WORKERS = 1000
+_MOST_WORKERS = 1000
 _OWNERS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class EmailView:
-    """One email as it was at ``revision``. ``owners``: who was sending which queue at that moment; ``content``: None where not kept.
+    """One e-mail as it was at ``revision``.
 
-    ``record_revision``: of the record's last change; ``owner_revisions``: at which each owner took its queue."""
+    ``content``: None if it is not kept. ``owners``: who was sending, by queue. ``record_revision``:
+    of the record's last change. ``owner_revisions``: when each owner took its queue.
+    """
 
     email: Email
     content: Content | None
@@ -33,7 +39,7 @@ class EmailView:
 
 
 async def get_email(store: Store, email_id: str, *, content: bool = True) -> EmailView | None:
-    """One email, read at one revision; None where there is none."""
+    """One e-mail, read at one revision. None: there is none."""
     if not is_email_id(email_id):
         return None
     owners, chunks = store.keys.email_owners(email_id), store.keys.content(email_id)
@@ -45,13 +51,12 @@ async def get_email(store: Store, email_id: str, *, content: bool = True) -> Ema
     if not records:
         return None
     email = codec.decode_email(records[0].value)
-    parts = result.kvs(2) if content else []
-    whole = len(parts) == email.chunks  # a content that is just being removed counts as gone
-    content_kept = codec.decode_content(b"".join(kv.value for kv in parts)) if whole else None
+    chunks_kept = result.values(2) if content else []
+    whole = len(chunks_kept) == email.chunks  # a content that is just being removed counts as gone
     taken = result.kvs(1)
     return EmailView(
         email,
-        content_kept,
+        codec.decode_content(b"".join(chunks_kept)) if whole else None,
         _owners(store, taken),
         result.revision,
         records[0].mod_revision,
@@ -62,7 +67,10 @@ async def get_email(store: Store, email_id: str, *, content: bool = True) -> Ema
 async def get_log(
     store: Store, email_id: str
 ) -> tuple[Email, list[LogEntry], dict[str, Owner]] | None:
-    """An email's record, its log entries from the oldest, and who is sending it now; None where there is no such email."""
+    """An e-mail's record, its log entries from the oldest, and who is sending it now, by queue.
+
+    None: there is no such e-mail.
+    """
     if not is_email_id(email_id):
         return None
     owners, entries = store.keys.email_owners(email_id), store.keys.log(email_id)
@@ -89,17 +97,18 @@ def _owners(store: Store, kvs: list[KeyValue]) -> dict[str, Owner]:
 
 
 async def list_workers(store: Store) -> list[Worker]:
-    """The workers whose lease is alive, by id."""
+    """The workers with a live lease, sorted by id."""
     found = await store.client.range(
-        store.keys.workers, range_end(store.keys.workers), limit=_WORKERS
+        store.keys.workers, range_end(store.keys.workers), limit=_MOST_WORKERS
     )
     return [codec.decode_state(kv.value, Worker) for kv in found.kvs]
 
 
 async def owned_by(store: Store, worker_id: str, *, revision: int = 0) -> list[tuple[JobRef, int]]:
-    """What a worker owns (or owned at ``revision``), with the owner keys' create revisions.
+    """The jobs that a worker owns, or owned at ``revision``, with their owners' create revisions.
 
-    Reads all owner keys: as many as sends are in flight. Keys that can't be read, put there by hand, are passed over.
+    Reads all owner keys, which are as many as sends are in flight. Skips keys that can't be read:
+    somebody put them there by hand.
     """
     owned: list[tuple[JobRef, int]] = []
     start, end = store.keys.owners, range_end(store.keys.owners)

@@ -60,7 +60,7 @@ async def write_change(
 
 
 async def _retention(store: Store, email: Email) -> Leases:
-    """The leases of a final e-mail. A client may retry what was not delivered: it keeps its content."""
+    """The leases of a final e-mail. One that failed keeps its content, since it may be retried."""
     keys = 2 + len(writes.log_numbers(email))  # the record, the mark of a failure, the log
     if email.status != "complete":
         lease = await store.record_leases.lease(keys + email.chunks, keys * KEY_BYTES + email.size)

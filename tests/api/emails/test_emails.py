@@ -443,7 +443,7 @@ async def test_what_the_state_does_not_allow_is_refused_with_the_reason(
     chunks = store.keys.content(expired)
     await store.client.txn(Txn([], [delete_range(chunks, range_end(chunks))]))
     rows = [
-        (waiting, "retry", "not over"),
+        (waiting, "retry", "not final"),
         (sending, "cancel", "being sent"),
         (delivered, "cancel", "complete already"),
         (delivered, "retry", "every recipient"),

@@ -29,7 +29,7 @@ async def put_emails(
     client_ids: tuple[str, ...] = ("client",),
     tags: tuple[str, ...] = (),
 ) -> list[str]:
-    """Records as of these times, oldest first, without going through an accept: thousands of them, quickly."""
+    """Writes records of these times, oldest first, without an acceptance; returns their ids."""
     ops, ids = [], []
     for n, ms in enumerate(times_ms):
         email, _ = rig.email("ann@example.org")

@@ -1,0 +1,189 @@
+"""The message of an e-mail: from its :class:`~babygun.email.model.Content` to bytes.
+
+The standard library's ``EmailMessage`` models a message that can be read, changed and written. This
+only writes, and every e-mail passes here, so fields and parts are written directly. The tests read
+what is written with the standard library.
+
+The structure is as follows. A level with a single part is left out.
+
+    multipart/mixed
+        multipart/alternative
+            text/plain
+            multipart/related
+                text/html
+                attachments that have a content_id (inline images)
+        the other attachments
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from functools import lru_cache
+from hashlib import blake2s
+
+from babygun.email.addresses import needs_smtputf8 as address_needs_smtputf8
+from babygun.email.addresses import parse_address, to_ascii_domain
+from babygun.email.model import Content, Email
+from babygun.mime.headers import FIELD_NAME, address_field, any_field, text_field
+from babygun.mime.parts import Part, attachment_part, multipart, text_part
+
+# Custom headers that are never written. Nobody may see Bcc; the others describe the body.
+_NEVER = frozenset(
+    {
+        "bcc",
+        "resent-bcc",
+        "mime-version",
+        "content-type",
+        "content-transfer-encoding",
+        "content-disposition",
+    }
+)
+# A message has at most one of each (RFC 5322, 3.6), and the first one is written. Our own fields
+# come first, except that a custom Date or Message-ID replaces ours.
+_ONCE = frozenset(
+    {
+        "from",
+        "to",
+        "cc",
+        "reply-to",
+        "subject",
+        "date",
+        "message-id",
+        "sender",
+        "in-reply-to",
+        "references",
+    }
+)
+
+
+def render(
+    content: Content,
+    *,
+    message_id: str,
+    date: datetime,
+    smtputf8: bool = False,
+    eight_bit: bool = False,
+) -> bytes:
+    """The message: lines end with CRLF, dots are not stuffed.
+
+    The same arguments give the same bytes, so a repeated try sends the same message.
+    ``date`` is aware. ``smtputf8``: the server offers SMTPUTF8, so addresses stay UTF-8.
+    ``eight_bit``: it offers 8BITMIME. Raises ValueError for an address that is not one, or that
+    only SMTPUTF8 can carry.
+    """
+    custom = [(name.lower(), name, value) for name, value in content.headers]
+    lines = _own_fields(content, {lower for lower, _, _ in custom}, message_id, date, smtputf8)
+    if custom:
+        lines += _custom_fields(custom, lines, smtputf8)
+    body = _body(content, eight_bit, message_id)
+    lines.append("MIME-Version: 1.0")
+    lines.append(body.head)
+    return b"".join(["\r\n".join(lines).encode(), b"\r\n\r\n", *body.chunks])
+
+
+def _own_fields(
+    content: Content, custom: set[str], message_id: str, date: datetime, smtputf8: bool
+) -> list[str]:
+    """The header fields that Babygun writes. A new one is added here.
+
+    ``custom``: the names of the client's own fields, in lower case.
+    """
+    fields = []
+    if "date" not in custom:
+        fields.append("Date: " + _date(date.replace(microsecond=0), date.utcoffset()))
+    fields.append(address_field("From", (content.sender,), smtputf8))
+    if content.to:
+        fields.append(address_field("To", content.to, smtputf8))
+    elif not content.cc:
+        # Blind recipients only. Some spam filters distrust a message without any address field.
+        fields.append("To: undisclosed-recipients:;")
+    if content.cc:
+        fields.append(address_field("Cc", content.cc, smtputf8))
+    if content.reply_to:
+        fields.append(address_field("Reply-To", content.reply_to, smtputf8))
+    if content.subject or "subject" not in custom:
+        fields.append(text_field("Subject", content.subject))
+    if "message-id" not in custom:
+        bracketed = message_id if message_id.startswith("<") else f"<{message_id}>"
+        fields.append(f"Message-ID: {bracketed}")
+    return fields
+
+
+def _custom_fields(custom: list[tuple[str, str, str]], own: list[str], smtputf8: bool) -> list[str]:
+    """The client's header fields. ``custom``: name in lower case, name, value."""
+    fields = []
+    present = {field.partition(":")[0].lower() for field in own}
+    for lower, name, value in custom:
+        twice = lower in _ONCE and lower in present
+        if lower in _NEVER or twice or not FIELD_NAME.match(name):
+            continue
+        present.add(lower)
+        fields.append(any_field(name, value, smtputf8))
+    return fields
+
+
+@lru_cache(maxsize=64)
+def _date(second: datetime, _offset: timedelta | None) -> str:
+    """Cached, since many e-mails come in one second.
+
+    The offset is part of the key: one instant in two time zones compares equal.
+    """
+    return format_datetime(second)
+
+
+def message_id(email: Email) -> str:
+    """The Message-ID of an e-mail that brings none.
+
+    It is the same for each try and every recipient, so that mailbox systems recognise a duplicate.
+    """
+    return f"<{email.id}@{to_ascii_domain(email.sender).rpartition('@')[2] or 'babygun.invalid'}>"
+
+
+def needs_smtputf8(content: Content) -> bool:
+    """Whether the header needs SMTPUTF8: a shown address has a local part that is not ASCII."""
+    shown = (content.sender, *content.to, *content.cc, *content.reply_to)
+    return any(
+        not text.isascii() and address_needs_smtputf8(parse_address(text).email) for text in shown
+    )
+
+
+def _body(content: Content, eight_bit: bool, seed: str) -> Part:
+    body, html = content.body, content.html
+    if not content.attachments and not (body and html):  # most e-mails: one part
+        if html:
+            return text_part("html", html, eight_bit)
+        return text_part("plain", body or "", eight_bit)
+    inline = [a for a in content.attachments if a.content_id] if html else []
+    attached = [a for a in content.attachments if not (html and a.content_id)]
+    plain_part = text_part("plain", body, eight_bit) if body else None
+    html_part = text_part("html", html, eight_bit) if html else None
+    inline_parts = [attachment_part(a, eight_bit, inline=True) for a in inline]
+    attached_parts = [attachment_part(a, eight_bit, inline=False) for a in attached]
+    boundary = _boundary(
+        seed, [part for part in (plain_part, html_part, *inline_parts, *attached_parts) if part]
+    )
+    if html_part and inline_parts:
+        html_part = multipart(
+            "related", boundary + "r", [html_part, *inline_parts], ' type="text/html";'
+        )
+    texts = [part for part in (plain_part, html_part) if part]
+    if len(texts) > 1:
+        texts = [multipart("alternative", boundary + "a", texts)]
+    parts = texts + attached_parts
+    return parts[0] if len(parts) == 1 and texts else multipart("mixed", boundary + "m", parts)
+
+
+def _boundary(seed: str, parts: list[Part]) -> str:
+    """A boundary that no part holds.
+
+    Quoted-printable and base64 can't hold its ``=_``. Parts that are not encoded are searched.
+    """
+    unencoded = [chunk for part in parts if part.unencoded for chunk in part.chunks]
+    number = 0
+    while True:
+        boundary = "=_" + blake2s(f"{seed} {number}".encode(), digest_size=12).hexdigest()
+        needle = boundary.encode()
+        if not any(needle in chunk for chunk in unencoded):
+            return boundary
+        number += 1

@@ -1,0 +1,55 @@
+"""Steps of the tests here: e-mails, results of their tries, the ends of tries."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from babygun.email import lifecycle
+from babygun.email.compose import new_email
+from babygun.email.lifecycle import QueueResult, RecipientResult, Transition
+from babygun.email.model import Email, Recipient
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=1)
+INTERVALS = (600.0, 1200.0)
+
+OK = RecipientResult("deliver", "delivered", 250, "2.0.0", "queued")
+SOFT = RecipientResult("retry", "temporary", 451, "4.3.0", "try later")
+HARD = RecipientResult("fail", "bad_mailbox", 550, "5.1.1", "no such user")
+
+
+def submitted(*, now: datetime = NOW, send_at: datetime | None = None, **queues: int) -> Transition:
+    """The acceptance of an e-mail with that many recipients by queue: ``submitted(a=2, b=1)``."""
+    recipients = tuple(
+        Recipient(f"{queue}{n}@example.com", "to", queue)
+        for queue, count in queues.items()
+        for n in range(count)
+    )
+    email = new_email(
+        "id",
+        client_id="shop",
+        sender="me@example.com",
+        subject="hello",
+        recipients=recipients,
+        now=now,
+        send_at=send_at,
+        request_id="r1",
+    )
+    return lifecycle.accept(email)
+
+
+def email(**queues: int) -> Email:
+    """An e-mail with so many recipients in each queue: ``email(a=2, b=1)``."""
+    return submitted(**queues).email
+
+
+def result(queue: str, email: Email, *outcomes: RecipientResult) -> QueueResult:
+    """One outcome per recipient of the queue that is not final."""
+    open_ones = [r.email for r in email.recipients if r.queue == queue and not r.final]
+    return QueueResult(queue, "w1", NOW, dict(zip(open_ones, outcomes, strict=True)))
+
+
+def finish(email: Email, queue: str, *outcomes: RecipientResult) -> Transition:
+    return lifecycle.finish(
+        email, [result(queue, email, *outcomes)], now=LATER, retry_intervals=INTERVALS
+    )

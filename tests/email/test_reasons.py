@@ -1,0 +1,33 @@
+"""Reasons in words: what they say, and how long they get."""
+
+from __future__ import annotations
+
+import pytest
+
+from babygun.email.lifecycle import RecipientResult
+from babygun.email.reasons import cut
+from babygun.store.codec import encode_state
+from tests.email.steps import HARD, SOFT, email, finish
+
+
+def test_status_reason_counts_and_names_the_causes() -> None:
+    reason = finish(email(a=3), "a", SOFT, HARD, HARD).email.status_reason
+    assert (
+        reason == "3 of 3 recipients not reached yet: "
+        "2 bounced (bad_mailbox), 1 deferred after try 1 of 3 (temporary)"
+    )
+
+
+def test_reasons_of_many_recipients_fit_one_etcd_request() -> None:
+    before = email(a=1000)
+    long = RecipientResult("fail", "rejected", 550, "5.0.0", "ü" * 5000)
+    transition = finish(before, "a", *[long] * 1000)
+    assert len(encode_state(transition.email)) + len(encode_state(transition.entry)) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "expected"),
+    [("abc", 3, "abc"), ("abcdef", 5, "ab…"), ("üüü", 5, "ü…"), ("a\x00\ud800\nb", 9, "a   b")],
+)
+def test_cut_keeps_whole_characters(text: str, limit: int, expected: str) -> None:
+    assert cut(text, limit) == expected
