@@ -30,7 +30,6 @@ from babygun.email.model import Attempt, Email, EmailStatus, LogEntry
 from babygun.store.emails import reading
 from babygun.store.records import Owner
 
-
 _EVENTS = " ".join(f"{name}: {event.meaning}" for name, event in EVENTS.items())
 
 
