@@ -279,3 +279,13 @@ async def test_client_with_a_rate_is_told_when_to_come_back(api: RunningApi) -> 
     assert refused.headers["Retry-After"] == "1"
     assert (await api.call("GET", "/emails", token=token)).status == 200
     assert (await api.send()).status == 202
+
+
+async def test_scope_that_does_not_exist_is_told_those_that_do(api: RunningApi) -> None:
+    answer = await api.call(
+        "POST",
+        "/tokens",
+        token="",
+        json={"client_id": "a", "client_secret": "b", "scopes": ["mail"]},
+    )
+    assert "emails:send" in answer.problem(422, "invalid-request", "scopes[0]")["detail"]

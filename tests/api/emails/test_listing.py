@@ -118,3 +118,16 @@ async def test_filter_that_is_none_is_refused_by_its_name(
     api: RunningApi, query: str, field: str
 ) -> None:
     (await api.call("GET", f"/emails?{query}")).problem(422, "invalid-request", field)
+
+
+async def test_listing_with_a_bad_parameter_is_refused(api: RunningApi) -> None:
+    rows = [
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=x", "limit"),
+        ("limit=", "limit"),
+        ("cursor=x", "cursor"),
+        ("status=sent", "status"),
+    ]
+    for query, field in rows:
+        (await api.call("GET", f"/emails?{query}")).problem(422, "invalid-request", field)

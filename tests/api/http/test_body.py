@@ -1,0 +1,165 @@
+"""The body of a call: how it is read over HTTP, and what does not fit as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from babygun.api.http.body import JsonBody
+from babygun.api.http.problem_types import MALFORMED_JSON
+from babygun.api.http.problems import Problem
+from babygun.errors import InvalidRequest
+from babygun.intake.request import EmailRequest
+from tests.api.conftest import EMAIL, RunningApi, StartApi
+
+JSON = {"Content-Type": "application/json"}
+FILE = {"filename": "a.txt", "content": "aGk="}
+_body = JsonBody(EmailRequest)
+
+
+def unfit(raw: bytes) -> tuple[str, str]:
+    """The field and the detail with which a body is refused."""
+    with pytest.raises(InvalidRequest) as raised:
+        _body.decode(raw)
+    [violation] = raised.value.violations
+    return violation.field, violation.detail
+
+
+def unfit_email(**changes: Any) -> tuple[str, str]:
+    email = {name: value for name, value in (EMAIL | changes).items() if value is not None}
+    return unfit(json.dumps(email).encode())
+
+
+def malformed(raw: bytes) -> str:
+    """The detail with which a body is refused that is no JSON."""
+    with pytest.raises(Problem) as raised:
+        _body.decode(raw)
+    assert raised.value.kind is MALFORMED_JSON and raised.value.field is None
+    return raised.value.detail
+
+
+def test_value_of_a_wrong_type_is_named_with_what_it_must_be() -> None:
+    assert unfit_email(sender=1) == ("sender", "It must be a text, and is a whole number.")
+    assert unfit_email(to=1) == (
+        "to",
+        "It must be a text or a list or null, and is a whole number.",
+    )
+    assert unfit_email(to=["a@example.org", 2])[0] == "to[1]"
+    assert unfit_email(to={"email": "a@example.org"})[0] == "to"
+    assert unfit_email(subject=["a"])[0] == "subject"
+    assert unfit_email(metadata={"a": 1})[0] == "metadata"
+    assert unfit_email(headers=1)[0] == "headers"
+    assert unfit_email(attachments={}) == (
+        "attachments",
+        "It must be a list or null, and is an object.",
+    )
+
+
+def test_value_outside_of_its_choices_is_named_with_the_choices() -> None:
+    assert unfit_email(recipients=[{"email": "a@example.org", "kind": "from"}]) == (
+        "recipients[0].kind",
+        "It must be one of bcc, cc, to.",
+    )
+
+
+def test_missing_field_is_named() -> None:
+    assert unfit_email(sender=None) == ("sender", "This field is required.")
+    assert unfit_email(recipients=[{"kind": "to"}])[0] == "recipients[0].email"
+
+
+def test_unknown_field_is_named() -> None:
+    assert unfit_email(attachements=[]) == ("attachements", "There is no such field.")
+    recipient = {"email": "a@example.org", "name": "A"}
+    assert unfit_email(recipients=[recipient])[0] == "recipients[0].name"
+    assert unfit_email(attachments=[FILE | {"path": "/tmp"}])[0] == "attachments[0].path"
+
+
+def test_content_that_is_no_base64_is_named() -> None:
+    assert unfit_email(attachments=[FILE, FILE | {"content": "*"}])[0] == "attachments[1].content"
+    assert unfit_email(attachments=[FILE | {"content": "YQ"}])[0] == "attachments[0].content"
+
+
+def test_text_over_its_length_is_named_with_the_limit() -> None:
+    assert unfit_email(attachments=[FILE | {"filename": "a" * 256}]) == (
+        "attachments[0].filename",
+        "It must have at most 255 characters.",
+    )
+
+
+def test_time_without_an_offset_or_of_no_form_is_named() -> None:
+    for given in ("2030-01-01T00:00:00", "tomorrow", 1893456000):
+        assert unfit_email(send_at=given)[0] == "send_at"
+
+
+def test_body_that_is_no_object_is_named_as_a_whole() -> None:
+    assert unfit(b"[]") == ("body", "It must be an object, and is a list.")
+    assert unfit(b"null") == ("body", "It must be an object, and is null.")
+
+
+def test_deep_nesting_is_refused() -> None:
+    assert unfit(b'{"sender": "a@example.com", "metadata": {"a": ' + b"[" * 100_000)[0] == (
+        "metadata"
+    )
+    with pytest.raises(Problem, match="nested too deeply"):
+        JsonBody(dict[str, Any]).decode(b'{"a":' + b"[" * 100_000)
+
+
+def test_body_that_is_no_json_is_refused_with_the_reason() -> None:
+    assert malformed(b"") == "The body is empty."
+    assert "ends in the middle" in malformed(b'{"sender": "a@example.com", "to"')
+    assert "not UTF-8" in malformed(b'{"sender": "\xff@example.com"}')
+    assert malformed(b'{"sender": "a\x00"}').startswith("The body is not JSON: ")
+    assert malformed(b'{"sender": "a", "to": "b"} x').startswith("The body is not JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (
+            rb'{"sender": "\ud800"}',
+            "half of a surrogate pair, which stands for no character (byte 12)",
+        ),
+        (rb'{"sender": "\\ud800", "subject": "\ud83d\ude00", "body": "\udc00"', "(byte 58)"),
+        (rb'{"sender": "\ud83d\ude00", "subject": "\ud83dx"}', "(byte 39)"),
+        (rb'{"sender": "\ud83d\ude00"', "ends in the middle of its JSON"),
+        (rb'{"sender": "\ud83d', "half of a surrogate pair"),
+        (rb'{"sender": "\\ud800"', "ends in the middle of its JSON"),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_told_from_a_body_cut_off(raw: bytes, words: str) -> None:
+    assert words in malformed(raw)
+
+
+async def test_body_of_unknown_length_over_the_limit_is_refused(start_api: StartApi) -> None:
+    api = await start_api(max_request=10_000)
+
+    async def chunks() -> Any:
+        for _ in range(3):
+            yield b"x" * 5000
+
+    (await api.call("POST", "/emails", data=chunks(), headers=JSON)).problem(
+        413, "too-large", "body"
+    )
+
+
+async def test_body_announced_as_too_large_is_refused_before_it_is_sent(
+    start_api: StartApi,
+) -> None:
+    api = await start_api(max_request=10_000)
+    (await api.call("POST", "/emails", data=b"x" * 20_000, headers=JSON, expect100=True)).problem(
+        413, "too-large", "body"
+    )
+    assert (await api.call("POST", "/emails", json=EMAIL, expect100=True)).status == 202
+
+
+async def test_only_json_is_taken_however_its_type_is_written(api: RunningApi) -> None:
+    async def send(media_type: str) -> Any:
+        headers = {"Content-Type": media_type}
+        return await api.call("POST", "/emails", data=json.dumps(EMAIL).encode(), headers=headers)
+
+    for other in ("text/plain", "application/x-www-form-urlencoded", "application/jsonp"):
+        (await send(other)).problem(415, "unsupported-media-type", "Content-Type")
+    for good in ("application/json", "application/json; charset=utf-8", "Application/JSON"):
+        assert (await send(good)).status == 202

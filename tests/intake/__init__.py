@@ -1,0 +1,1 @@
+"""The tests of the one door by which e-mails come in."""

@@ -1,0 +1,154 @@
+"""The door for one e-mail: what it stores, and with which errors it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace as changed
+
+from babygun.email.ids import created_ms
+from babygun.errors import (
+    EtcdUnavailable,
+    IdempotencyConflict,
+    InvalidEmail,
+    NoRelay,
+    NotAcknowledged,
+    OutcomeUnknown,
+    OutOfSpace,
+    RateExceeded,
+)
+from babygun.intake import accept
+from babygun.intake.accept import Intake
+from babygun.intake.quota_guard import QuotaGuard
+from babygun.routing.routes import load_routes
+from babygun.runtime import metrics
+from babygun.runtime.clock import utc_now
+from babygun.store import Store
+from babygun.store.emails.reading import get_email, get_log
+from babygun.store.keys import JobRef
+from tests.intake.conftest import CLIENT
+from tests.intake.requests import email_request
+from tests.support.invariants import snapshot
+
+
+async def test_accepted_email_is_stored_with_its_content_and_job(
+    intake: Intake, store: Store
+) -> None:
+    accepted = await intake.accept(
+        email_request(cc="bob@example.org", tags=["a"], metadata={"n": "1"}),
+        client_id="shop",
+        request_id="r1",
+    )
+    view = await get_email(store, accepted.email_id)
+    assert view is not None and view.content is not None
+    email = view.email
+    assert (email.client_id, email.request_id, email.sender, email.subject) == (
+        "shop",
+        "r1",
+        "shop@example.com",
+        "Hello",
+    )
+    assert (email.tags, email.metadata, email.created_at) == (
+        ("a",),
+        {"n": "1"},
+        accepted.created_at,
+    )
+    assert int(accepted.created_at.timestamp() * 1000) == created_ms(accepted.email_id)
+    assert (view.content.body, accepted.recipients, accepted.repeated) == ("Hi Ann\n", 2, False)
+    assert await store.client.get(store.keys.job(JobRef(accepted.email_id, "default")))
+    log = await get_log(store, accepted.email_id)
+    assert log and [entry.event for entry in log[1]] == ["accepted"]
+
+
+async def test_email_for_later_waits_for_its_time(intake: Intake, store: Store) -> None:
+    at = utc_now() + timedelta(hours=1)
+    accepted = await intake.accept(email_request(send_at=at), client_id="shop")
+    ref = JobRef(accepted.email_id, "default")
+    assert await store.client.get(store.keys.job(ref)) is None
+    assert await store.client.get(store.keys.not_before(at, ref))
+
+
+async def test_email_that_breaks_a_rule_leaves_no_trace(intake: Intake, store: Store) -> None:
+    with pytest.raises(InvalidEmail):
+        await intake.accept(email_request(to="nobody"), client_id="shop", idempotency_key="k")
+    assert not (await snapshot(store)).keys and intake.accepted == 0
+
+
+async def test_accepted_emails_and_recipients_are_counted_once(intake: Intake) -> None:
+    emails, recipients = metrics.EMAILS_ACCEPTED.value, metrics.RECIPIENTS_ACCEPTED.value
+    for _ in range(2):
+        await intake.accept(
+            email_request(cc="bob@example.org"),
+            client_id="shop",
+            idempotency_key="k",
+            fingerprint="f",
+        )
+    assert intake.accepted == 1
+    assert metrics.EMAILS_ACCEPTED.value - emails == 1
+    assert metrics.RECIPIENTS_ACCEPTED.value - recipients == 2
+
+
+async def test_repeated_key_gets_the_first_acceptance(intake: Intake, store: Store) -> None:
+    async def send() -> Any:
+        return await intake.accept(
+            email_request(), client_id="shop", idempotency_key="k", fingerprint="f"
+        )
+
+    answers = [await send(), *await asyncio.gather(*(send() for _ in range(5)))]
+    first = answers[0]
+    assert [answer.repeated for answer in answers] == [False] + [True] * 5
+    assert {answer[:3] for answer in answers} == {first[:3]}
+    assert set((await snapshot(store)).emails) == {first.email_id}
+
+
+async def test_repeated_key_with_another_fingerprint_is_a_conflict(intake: Intake) -> None:
+    key = {"client_id": "shop", "idempotency_key": "k"}
+    first = await intake.accept(email_request(), **key, fingerprint="f")
+    with pytest.raises(IdempotencyConflict):
+        await intake.accept(email_request(), **key, fingerprint="g")
+    other = await intake.accept(
+        email_request(), client_id="other", idempotency_key="k", fingerprint="g"
+    )
+    assert other.email_id != first.email_id
+
+
+@pytest.mark.parametrize("cause", [EtcdUnavailable("etcd is away"), OutcomeUnknown("no answer")])
+async def test_email_that_etcd_does_not_confirm_is_not_acknowledged(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch, cause: EtcdUnavailable | OutcomeUnknown
+) -> None:
+    async def lost(*_: Any, **__: Any) -> None:
+        raise cause
+
+    monkeypatch.setattr(accept, "accept", lost)
+    with pytest.raises(NotAcknowledged, match="The e-mail may have been stored") as raised:
+        await intake.accept(email_request(), client_id="shop")
+    assert raised.value.cause is cause and intake.accepted == 0
+
+
+def test_client_within_its_rate_is_admitted(intake: Intake) -> None:
+    slow = changed(CLIENT, rate=1.0)
+    intake.admit(slow, emails=0)
+    intake.admit(slow)
+    with pytest.raises(RateExceeded):
+        intake.admit(slow)
+    intake.admit(CLIENT)
+
+
+def test_no_email_is_admitted_without_a_relay(store: Store, quota_guard: QuotaGuard) -> None:
+    routes = load_routes(replace(store.settings, relay_url=""))
+    with pytest.raises(NoRelay):
+        Intake(store, routes, quota_guard).admit(CLIENT)
+
+
+def test_no_email_is_admitted_while_etcd_is_nearly_full(
+    intake: Intake, quota_guard: QuotaGuard
+) -> None:
+    quota_guard.full = True
+    with pytest.raises(OutOfSpace):
+        intake.admit(CLIENT)
+    quota_guard.full = False
+    intake.admit(CLIENT)

@@ -1,0 +1,102 @@
+"""Recipients: their forms, their rules, their queues."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from babygun.runtime.settings import Settings
+from tests.intake.requests import SETTINGS, broken, checked, fields
+
+THOUSAND = [f"a{n}@example.org" for n in range(1000)]
+INNER = {"url": "smtp://127.0.0.1:2525", "domains": ["example.org"]}
+
+
+def test_recipients_of_all_forms_keep_their_kinds_and_order() -> None:
+    email = checked(
+        to=["Ann <ann@example.org>", "bob@example.org"],
+        cc="carl@example.org",
+        bcc=["dora@example.org"],
+        recipients=[{"email": "Eve <eve@example.org>"}, {"email": "f@example.org", "kind": "bcc"}],
+    )
+    assert [(r.email, r.kind, r.queue) for r in email.recipients] == [
+        ("ann@example.org", "to", "default"),
+        ("bob@example.org", "to", "default"),
+        ("carl@example.org", "cc", "default"),
+        ("dora@example.org", "bcc", "default"),
+        ("eve@example.org", "to", "default"),
+        ("f@example.org", "bcc", "default"),
+    ]
+    content = email.content
+    assert content.to == ("Ann <ann@example.org>", "bob@example.org", "Eve <eve@example.org>")
+    assert (content.cc, content.bcc) == (
+        ("carl@example.org",),
+        ("dora@example.org", "f@example.org"),
+    )
+
+
+def test_address_given_several_times_counts_once_with_its_first_kind() -> None:
+    email = checked(
+        to=["ann@example.org"] * 1001, cc="Ann <ann@EXAMPLE.org>", bcc=["bob@example.org"]
+    )
+    assert [(r.email, r.kind) for r in email.recipients] == [
+        ("ann@example.org", "to"),
+        ("bob@example.org", "bcc"),
+    ]
+    assert (email.content.to, email.content.cc) == (("ann@example.org",), ())
+
+
+def test_recipients_go_into_the_queues_of_their_relays() -> None:
+    settings = replace(SETTINGS, relays={"inner": INNER})
+    email = checked(settings, to=["a@example.org", "b@example.net"])
+    assert [r.queue for r in email.recipients] == ["inner", "default"]
+
+
+def test_recipient_that_no_relay_takes_is_refused() -> None:
+    settings = Settings(relays={"inner": INNER})
+    assert broken(settings, to=["a@example.org", "b@example.net"]) == [
+        ("to[1]", "No relay takes mail for example.net.")
+    ]
+
+
+def test_email_without_a_recipient_is_refused() -> None:
+    for changes in ({"to": None}, {"to": [], "cc": [], "recipients": []}):
+        assert broken(**changes) == [
+            ("to", "There is no recipient: give at least one in to, cc, bcc or recipients.")
+        ]
+
+
+def test_email_of_as_many_recipients_as_the_limit_is_accepted() -> None:
+    assert len(checked(to=THOUSAND).recipients) == 1000
+
+
+def test_recipients_over_the_limit_are_refused_where_they_pass_it() -> None:
+    one_more = {"email": "r@example.org"}
+    assert broken(to=[*THOUSAND, "b@example.org"]) == [
+        ("to", "There are 1001 recipients; at most 1000 are taken.")
+    ]
+    assert fields(to=THOUSAND[:999], cc="c@example.org", recipients=[one_more]) == ["recipients"]
+
+
+def test_many_times_more_addresses_than_the_limit_are_refused_unread() -> None:
+    assert broken(cc=["no address"] * 10_001) == [
+        ("cc", "There are 10002 addresses; at most 1000 recipients are taken.")
+    ]
+
+
+def test_address_that_is_not_valid_is_named_by_its_place() -> None:
+    assert fields(sender="shop") == fields(sender="") == ["sender"]
+    assert fields(to="") == fields(to="a@example.org, b@example.org") == ["to"]
+    assert fields(to=["a@example.org", "b@@example.org"]) == ["to[1]"]
+    assert fields(cc="nobody") == ["cc"]
+    assert fields(bcc=["x@"]) == ["bcc[0]"]
+    assert fields(recipients=[{"email": "@example.org"}]) == ["recipients[0].email"]
+    assert fields(reply_to="help") == ["reply_to"]
+
+
+def test_address_with_a_line_break_is_refused() -> None:
+    assert fields(to="a@example.org\r\nBcc: b@example.org") == ["to"]
+    assert fields(sender="A\r\nBcc: b@example.org <a@example.org>") == ["sender"]
+
+
+def test_each_bad_address_is_named_up_to_a_limit() -> None:
+    assert fields(to=[f"x{n}" for n in range(1000)]) == [f"to[{n}]" for n in range(50)]
