@@ -6,7 +6,8 @@ import argparse
 
 from babygun.errors import SettingsError
 from babygun.runtime import settings
-from babygun.smtp.replies import Classifier, parse_reply
+from babygun.smtp.classifier import Classifier
+from babygun.smtp.replies import parse_reply
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,12 +34,12 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.no_reply and (reply.code is not None or not reply.text):
         raise SettingsError("with --no-reply, give the text of an error, without a reply code")
-    verdict = Classifier.load(settings.load().reply_rules).classify(reply)
-    print(f"class     {verdict.reply_class}\naction    {verdict.action}\nrule      {verdict.rule}")
-    if verdict.retry_after is not None:
-        print(f"wait      {verdict.retry_after:g} s, as the server asked")
-    if verdict.alarm:
+    found = Classifier.load(settings.load().reply_rules).classify(reply)
+    print(f"class     {found.reply_class}\naction    {found.action}\nrule      {found.rule}")
+    if found.retry_after is not None:
+        print(f"wait      {found.retry_after:g} s, as the server asked")
+    if found.alarm:
         print("alarm     an operator should look")
-    if verdict.suppress:
+    if found.suppress:
         print("suppress  the address is dead")
     return 0

@@ -1,17 +1,20 @@
-"""Sending by SMTP: a pool of connections per destination, and transactions on them.
+"""SMTP as a client: connections to destinations, and mail transactions on them.
 
-    pool         which connection a message goes by; what to do when it is dead, or turned away
-    handshake    TCP, EHLO, TLS, login: by aiosmtplib, whose transport is then taken over
-    connection   commands out, replies in, counted; deadlines; flow control
-    transaction  MAIL, RCPT, DATA, the message: who got it, and what was said to the others
-    commands     an envelope as the commands that this server understands
-    reply_parser bytes to replies
-
-A delivery ends in an :class:`Outcome` with a :class:`~babygun.smtp.replies.Reply` per recipient, whatever the server does; what a reply means is not decided here.
+A delivery ends in an :class:`Outcome` with a reply per recipient, whatever the server does.
+:mod:`babygun.smtp.classifier` decides what a reply means.
 """
 
 from babygun.smtp.envelope import Envelope, NotSent, Outcome
 from babygun.smtp.handshake import ConnectFailed, check_destination
 from babygun.smtp.pool import SmtpPool
+from babygun.smtp.pools import Pools
 
-__all__ = ["ConnectFailed", "Envelope", "NotSent", "Outcome", "SmtpPool", "check_destination"]
+__all__ = [
+    "ConnectFailed",
+    "Envelope",
+    "NotSent",
+    "Outcome",
+    "Pools",
+    "SmtpPool",
+    "check_destination",
+]

@@ -10,70 +10,58 @@ from babygun.smtp.connection import Capabilities, wire_form
 from babygun.smtp.envelope import Envelope
 from babygun.smtp.replies import Phase, Reply
 
-# What may stand between the angle brackets of a path: nothing that ends it early and smuggles in a parameter or a command.
+# What may be in the angle brackets of a path. Nothing may close the brackets early: a parameter
+# or a command could follow.
 _PATH = re.compile(
     r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"|[^\s"<>\x00-\x1f\x7f]+)@[^\s"<>@\x00-\x1f\x7f]+'
 )
 
 
 class Prepared(NamedTuple):
-    """``recipients`` and their RCPT commands, in order; ``refused``: those whom we refuse ourselves."""
+    """The commands of one transaction.
+
+    ``recipients`` and their RCPT commands ``rcpts`` are in the same order.
+    ``content``: the message in :func:`wire_form`.
+    ``refused``: recipients that Babygun refuses itself.
+    """
 
     mail: bytes
     recipients: list[str]
     rcpts: list[bytes]
-    content: bytes  # in wire_form
+    content: bytes
     refused: dict[str, Reply]
 
 
+class _Refused(Exception):
+    """Babygun refuses an address or the whole envelope itself."""
+
+    def __init__(self, phase: Phase, code: int, enhanced: str, text: str) -> None:
+        super().__init__(text)
+        self.reply = Reply(phase, code, enhanced, f"{text} (refused by Babygun, nothing was sent)")
+
+
 def prepare(envelope: Envelope, capabilities: Capabilities) -> Prepared:
-    """The commands. Where nobody is left to send to, only ``refused`` counts. Raises what the envelope's ``message`` raises."""
+    """The commands. With no recipient left, only ``refused`` counts.
+
+    Raises what the envelope's ``message`` raises.
+    """
     utf8 = envelope.needs_smtputf8 and capabilities.smtputf8
     recipients: list[str] = []
     rcpts: list[bytes] = []
     refused: dict[str, Reply] = {}
-    sender = b""
-    if envelope.sender:
-        path = _path(envelope.sender, utf8, "mail")
-        if isinstance(path, Reply):
-            return _nobody(envelope, path)
-        sender = path
-    for recipient in dict.fromkeys(envelope.recipients):
-        path = _path(recipient, utf8, "rcpt")
-        if isinstance(path, Reply):
-            refused[recipient] = path
-        else:
-            recipients.append(recipient)
-            rcpts.append(b"RCPT TO:<%b>\r\n" % path)
-    if not recipients:
-        return Prepared(b"", [], [], b"", refused)
     try:
-        message = envelope.message(capabilities.eight_bit, utf8)
-    except ValueError as error:
-        if utf8:
-            raise
-        if not capabilities.smtputf8:
-            return _nobody(
-                envelope,
-                _refusal(
-                    "mail",
-                    553,
-                    "5.6.7",
-                    f"the server does not offer SMTPUTF8, which the message needs: {error}",
-                ),
-            )
-        utf8 = True  # an address of the header needs it, though none of this envelope does
-        message = envelope.message(capabilities.eight_bit, True)
-    if capabilities.size and len(message) > capabilities.size:
-        return _nobody(
-            envelope,
-            _refusal(
-                "mail",
-                552,
-                "5.3.4",
-                f"the message has {len(message)} bytes, the server takes {capabilities.size}",
-            ),
-        )
+        sender = _path(envelope.sender, utf8, "mail") if envelope.sender else b""
+        for recipient in dict.fromkeys(envelope.recipients):
+            try:
+                rcpts.append(b"RCPT TO:<%b>\r\n" % _path(recipient, utf8, "rcpt"))
+                recipients.append(recipient)
+            except _Refused as refusal:
+                refused[recipient] = refusal.reply
+        if not recipients:
+            return Prepared(b"", [], [], b"", refused)
+        message, utf8 = _message(envelope, capabilities, utf8)
+    except _Refused as refusal:
+        return Prepared(b"", [], [], b"", dict.fromkeys(envelope.recipients, refusal.reply))
     parameters = b" SIZE=%d" % len(message) if capabilities.size_offered else b""
     if capabilities.eight_bit and (utf8 or not message.isascii()):
         parameters += b" BODY=8BITMIME"
@@ -88,32 +76,45 @@ def prepare(envelope: Envelope, capabilities: Capabilities) -> Prepared:
     )
 
 
-def _path(address: str, utf8: bool, phase: Phase) -> bytes | Reply:
-    """The address as it goes between the angle brackets, or why it can't."""
-    if not _PATH.fullmatch(address):
-        return _refusal(
-            phase,
-            553,
-            "5.1.3",
-            "not an address that can be sent to"
-            if phase == "rcpt"
-            else "not an address that can be a sender",
+def _message(envelope: Envelope, capabilities: Capabilities, utf8: bool) -> tuple[bytes, bool]:
+    """The message, and whether it is sent with SMTPUTF8. Raises _Refused."""
+    try:
+        message = envelope.message(capabilities.eight_bit, utf8)
+    except ValueError as error:
+        if utf8:
+            raise
+        if not capabilities.smtputf8:
+            raise _Refused(
+                "mail",
+                553,
+                "5.6.7",
+                f"the server does not offer SMTPUTF8, which the message needs: {error}",
+            ) from None
+        # An address in the header needs it, though none of this envelope does.
+        utf8 = True
+        message = envelope.message(capabilities.eight_bit, True)
+    if capabilities.size and len(message) > capabilities.size:
+        raise _Refused(
+            "mail",
+            552,
+            "5.3.4",
+            f"the message has {len(message)} bytes, the server takes {capabilities.size}",
         )
+    return message, utf8
+
+
+def _path(address: str, utf8: bool, phase: Phase) -> bytes:
+    """The address as it goes between the angle brackets. Raises _Refused."""
+    if not _PATH.fullmatch(address):
+        use = "be sent to" if phase == "rcpt" else "be a sender"
+        raise _Refused(phase, 553, "5.1.3", f"not an address that can {use}")
     if address.isascii() or utf8:
         return address.encode()
     if needs_smtputf8(address):
-        return _refusal(
+        raise _Refused(
             phase, 553, "5.6.7", "the server does not offer SMTPUTF8, which the address needs"
         )
     try:
         return to_ascii_domain(address).encode()
     except ValueError as error:
-        return _refusal(phase, 553, "5.1.3", f"a domain without an ASCII form: {error}")
-
-
-def _refusal(phase: Phase, code: int, enhanced: str, text: str) -> Reply:
-    return Reply(phase, code, enhanced, f"{text} (refused by Babygun, nothing was sent)")
-
-
-def _nobody(envelope: Envelope, reply: Reply) -> Prepared:
-    return Prepared(b"", [], [], b"", dict.fromkeys(envelope.recipients, reply))
+        raise _Refused(phase, 553, "5.1.3", f"a domain without an ASCII form: {error}") from None

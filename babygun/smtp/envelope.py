@@ -1,4 +1,4 @@
-"""What is sent, and what comes of it."""
+"""A message with its recipients, and the outcome of sending it."""
 
 from __future__ import annotations
 
@@ -13,30 +13,34 @@ from babygun.smtp.replies import Reply
 class Envelope(msgspec.Struct, frozen=True):
     """One message to some recipients, for one transaction.
 
-    ``message(eight_bit, smtputf8)`` renders the content once it is known what the server offers (8BITMIME, SMTPUTF8): lines
-    ended by CRLF, not dot-stuffed, the same bytes for the same arguments. It raises ValueError where only SMTPUTF8 could
-    carry the content and ``smtputf8`` is false.
+    ``sender`` and ``recipients`` are bare addresses; an empty sender is the null reverse-path.
+
+    ``message(eight_bit, smtputf8)`` renders the message for what the server offers (8BITMIME,
+    SMTPUTF8): lines end with CRLF, dots are not doubled, the same arguments give the same bytes.
+    It raises ValueError where the content needs SMTPUTF8 and ``smtputf8`` is false.
+
+    ``needs_smtputf8``: some address has a local part beyond ASCII. A domain alone does not need
+    it, since a domain has an ASCII form.
     """
 
-    sender: str  # bare address; empty: the null reverse-path
-    recipients: tuple[str, ...]  # bare addresses
+    sender: str
+    recipients: tuple[str, ...]
     message: Callable[[bool, bool], bytes]
-    needs_smtputf8: bool = (
-        False  # some address has a local part beyond ASCII; a domain alone goes as A-labels
-    )
+    needs_smtputf8: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True):
     """What came of an envelope: one reply per recipient.
 
-    The RCPT reply of a recipient who was refused; else the reply to DATA or to the message. A MAIL that was refused counts for
-    all. Where the connection failed the reply has no code, its phase is what was not answered, its text says what happened,
-    and it is ``uncertain`` if the final dot had been sent. What we refuse ourselves, before anything is sent, has a code too
-    (552 5.3.4, 553 5.6.7, 553 5.1.3), and a text that says so.
+    A refused recipient has its RCPT reply; the others have the reply to DATA or to the message.
+    A refused MAIL counts for all. Where the connection failed, the reply has no code: its phase
+    is what was not answered, its text says what happened, and it is ``uncertain`` if the final
+    dot had been sent. What Babygun refuses itself has a code too (552 5.3.4, 553 5.6.7,
+    553 5.1.3), and a text that says so.
     """
 
     replies: dict[str, Reply]
 
 
 class NotSent(BabygunError):
-    """The message was certainly not sent: sending was called off before its content went out."""
+    """The message was certainly not sent: it was called off before its content went out."""

@@ -1,4 +1,4 @@
-"""A connection to a destination, up to the point where it takes mail: TCP, EHLO, TLS, login. aiosmtplib does this part."""
+"""Connects to a destination until it takes mail: TCP, EHLO, TLS, login. aiosmtplib does this."""
 
 from __future__ import annotations
 
@@ -21,30 +21,42 @@ from babygun.smtp.reply_parser import TEXT_MAX
 class ConnectFailed(BabygunError):
     """The destination can't be used.
 
-    ``reply`` has phase "connect", and a code where the server gave one. ``busy``: it turned us away in a way that often means
-    too many connections, a 4xx or a door shut at once.
+    ``reply`` has phase "connect", and a code where the server sent one. ``busy``: the server
+    refused in a way that often means too many connections: a 4xx, or it hung up at once.
     """
 
     def __init__(self, reply: Reply, *, busy: bool = False) -> None:
-        super().__init__(
-            " ".join(str(part) for part in (reply.code, reply.enhanced, reply.text) if part)
-        )
+        parts = (reply.code, reply.enhanced, reply.text)
+        super().__init__(" ".join(str(part) for part in parts if part))
         self.reply = reply
         self.busy = busy
 
 
 def tls_context(destination: Destination) -> ssl.SSLContext | None:
-    """What the destination's TLS policy asks for; None: no TLS. Reads files. Raises OSError and ssl.SSLError for a CA file that can't be used."""
+    """What the destination's TLS policy asks for; None: no TLS. Reads files.
+
+    Raises OSError, which ssl.SSLError is too, for a CA file that can't be used.
+    """
     if destination.tls == "none":
         return None
-    if (
-        destination.tls == "opportunistic"
-    ):  # better than nothing against who only listens; the certificate proves nothing here
+    if destination.tls == "opportunistic":
+        # It keeps out those who only listen. The certificate proves nothing here.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return context
     return ssl.create_default_context(cafile=destination.tls_ca or None)
+
+
+async def load_tls_context(destination: Destination) -> ssl.SSLContext | None:
+    """:func:`tls_context` in a thread, since reading the system's CAs takes a while.
+
+    Raises ConnectFailed.
+    """
+    try:
+        return await asyncio.to_thread(tls_context, destination)
+    except OSError as error:
+        raise _failed(f"tls_ca: {destination.tls_ca}: {error}") from error
 
 
 async def connect(
@@ -57,45 +69,37 @@ async def connect(
     data_timeout: float,
     on_lost: Callable[[Connection], None],
 ) -> Connection:
-    """A connection that is ready for MAIL. ``connect_timeout``, in seconds, is for all of it. Raises ConnectFailed."""
-    stage = _Stage(f"connecting to {destination.host}:{destination.port}")
-    client = aiosmtplib.SMTP(
-        hostname=destination.host,
-        port=destination.port,
-        local_hostname=hostname,
-        timeout=None,  # one time limit for the whole, below
-        use_tls=destination.tls == "implicit",
-        start_tls=False,  # below
-        tls_context=context if destination.tls == "implicit" else None,
-    )
+    """A connection that is ready for MAIL. Raises ConnectFailed.
+
+    ``connect_timeout``: seconds for all of it. The other times are the connection's.
+    """
+    handshake = _Handshake(destination, context, hostname)
     try:
         async with asyncio.timeout(connect_timeout):
-            await _shake_hands(client, destination, context, stage)
-        transport = client.transport
-        if not client.is_connected or transport is None:
-            raise aiosmtplib.SMTPServerDisconnected("connection lost")
+            transport = await handshake.run()
         return Connection(
-            cast(asyncio.Transport, transport),
-            _capabilities(client, destination),
+            transport,
+            handshake.capabilities(),
             timeout=timeout,
             data_timeout=data_timeout,
             on_lost=on_lost,
         )
     except BaseException as error:
-        client.close()
-        if isinstance(error, (aiosmtplib.SMTPException, OSError, ssl.SSLError, TimeoutError)):
-            raise _failed(error, stage.name, connect_timeout) from error
+        handshake.close()
+        if isinstance(error, (aiosmtplib.SMTPException, OSError)):
+            raise _explained(error, handshake.stage, connect_timeout) from error
         raise
 
 
 async def check_destination(destination: Destination, *, hostname: str, timeout: float) -> str:  # noqa: ASYNC109 (handed on)
-    """Connects, logs in, says goodbye. Returns what the destination offers, for people. Raises ConnectFailed."""
-    hostname = hostname or await asyncio.to_thread(socket.getfqdn)
-    context = await load_tls_context(destination)
+    """Connects, logs in and quits. Returns what the server offers, for people.
+
+    Raises ConnectFailed.
+    """
     connection = await connect(
         destination,
-        context,
-        hostname=hostname,
+        await load_tls_context(destination),
+        hostname=hostname or await asyncio.to_thread(socket.getfqdn),
         connect_timeout=timeout,
         timeout=timeout,
         data_timeout=timeout,
@@ -115,105 +119,101 @@ async def check_destination(destination: Destination, *, hostname: str, timeout:
     return ", ".join(name for name, has in names if has) or "no extensions"
 
 
-async def load_tls_context(destination: Destination) -> ssl.SSLContext | None:
-    """:func:`tls_context` off the loop, since the system's CAs take a while to read. Raises ConnectFailed."""
-    try:
-        return await asyncio.to_thread(tls_context, destination)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConnectFailed(
-            Reply("connect", None, None, f"tls_ca: {destination.tls_ca}: {error}")
-        ) from error
+class _Handshake:
+    """``stage``: what it is doing, for errors."""
+
+    def __init__(
+        self, destination: Destination, context: ssl.SSLContext | None, hostname: str
+    ) -> None:
+        self.stage = f"connecting to {destination.address}"
+        self._destination, self._context = destination, context
+        implicit = destination.tls == "implicit"
+        self._client = aiosmtplib.SMTP(
+            hostname=destination.host,
+            port=destination.port,
+            local_hostname=hostname,
+            timeout=None,  # the caller has one time limit for the whole
+            use_tls=implicit,
+            start_tls=False,  # run() does it
+            tls_context=context if implicit else None,
+        )
+
+    async def run(self) -> asyncio.Transport:
+        client, destination = self._client, self._destination
+        await client.connect()
+        await self._hello()
+        if destination.tls in ("opportunistic", "required"):
+            if client.supports_extension("starttls"):
+                self.stage = "STARTTLS"
+                await client.starttls(tls_context=self._context)
+                await self._hello()
+            elif destination.tls == "required":
+                raise aiosmtplib.SMTPNotSupported(
+                    "the server does not offer STARTTLS, which tls = 'required' asks for"
+                )
+        if destination.username:
+            self.stage = "login"
+            await client.login(destination.username, destination.password)
+        if not client.is_connected or client.transport is None:
+            raise aiosmtplib.SMTPServerDisconnected("connection lost")
+        return cast(asyncio.Transport, client.transport)
+
+    async def _hello(self) -> None:
+        self.stage = "EHLO"
+        try:
+            await self._client.ehlo()
+        except aiosmtplib.SMTPHeloError as error:
+            if error.code < 500 or not self._client.is_connected:
+                raise
+            await self._client.helo()  # a server from before 1995 (RFC 1869)
+
+    def capabilities(self) -> Capabilities:
+        offered = self._client.esmtp_extensions
+        size = offered.get("size", "").strip()
+        return Capabilities(
+            pipelining="pipelining" in offered,
+            chunking="chunking" in offered and self._destination.chunking,
+            eight_bit="8bitmime" in offered,
+            smtputf8="smtputf8" in offered,
+            size_offered="size" in offered,
+            size=int(size) if size.isascii() and size.isdigit() else 0,
+        )
+
+    def close(self) -> None:
+        self._client.close()
 
 
-class _Stage:
-    """Which part of the handshake is going on, for errors."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-async def _shake_hands(
-    client: aiosmtplib.SMTP, destination: Destination, context: ssl.SSLContext | None, stage: _Stage
-) -> None:
-    await client.connect()
-    stage.name = "EHLO"
-    await _hello(client)
-    if destination.tls in ("opportunistic", "required"):
-        if client.supports_extension("starttls"):
-            stage.name = "STARTTLS"
-            await client.starttls(tls_context=context)
-            stage.name = "EHLO"
-            await _hello(client)
-        elif destination.tls == "required":
-            raise aiosmtplib.SMTPNotSupported(
-                "the server does not offer STARTTLS, which tls = 'required' asks for"
-            )
-    if destination.username:
-        stage.name = "login"
-        await client.login(destination.username, destination.password)
-
-
-async def _hello(client: aiosmtplib.SMTP) -> None:
-    try:
-        await client.ehlo()
-    except aiosmtplib.SMTPHeloError as error:
-        if error.code < 500 or not client.is_connected:
-            raise
-        await client.helo()  # a server of before 1995 (RFC 1869)
-
-
-def _capabilities(client: aiosmtplib.SMTP, destination: Destination) -> Capabilities:
-    offered = client.esmtp_extensions
-    size = offered.get("size", "").strip()
-    return Capabilities(
-        pipelining="pipelining" in offered,
-        chunking="chunking" in offered and destination.chunking,
-        eight_bit="8bitmime" in offered,
-        smtputf8="smtputf8" in offered,
-        size_offered="size" in offered,
-        size=int(size) if size.isascii() and size.isdigit() else 0,
-    )
-
-
-def _failed(error: BaseException, stage: str, connect_timeout: float) -> ConnectFailed:
+def _explained(error: BaseException, stage: str, connect_timeout: float) -> ConnectFailed:
+    """What an error of aiosmtplib, of the socket or of TLS comes to."""
     if isinstance(error, aiosmtplib.SMTPResponseException) and 200 <= error.code <= 599:
-        return ConnectFailed(
-            make_reply("connect", error.code, error.message[:TEXT_MAX]),
-            busy=400 <= error.code <= 499 and stage != "login",
-        )
-    chain = _chain(error)
-    tls = next((link for link in chain if isinstance(link, ssl.SSLError)), None)
+        reply = make_reply("connect", error.code, error.message[:TEXT_MAX])
+        return ConnectFailed(reply, busy=400 <= error.code <= 499 and stage != "login")
+    causes = _causes(error)
+    tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
     if tls is not None:
-        return _network(
-            f"TLS handshake failed: {getattr(tls, 'verify_message', '') or tls.reason or tls}"
-        )
+        text = getattr(tls, "verify_message", "") or tls.reason or tls
+        return _failed(f"TLS handshake failed: {text}")
     if isinstance(error, TimeoutError):
-        return _network(f"{stage}: timed out after {connect_timeout:g} s")
+        return _failed(f"{stage}: timed out after {connect_timeout:g} s")
     cause = next(
-        (link for link in reversed(chain) if isinstance(link, OSError) and link.strerror), error
+        (cause for cause in reversed(causes) if isinstance(cause, OSError) and cause.strerror),
+        error,
     )
-    errno = getattr(cause, "errno", None) or 0  # negative: of the resolver
-    said = os.strerror(errno) if errno > 0 else getattr(cause, "message", "") or str(cause)
-    text = f"{stage}: {said}"
-    refused = (
-        not isinstance(error, aiosmtplib.SMTPNotSupported)
-        and stage != "login"
-        and isinstance(error, (OSError, aiosmtplib.SMTPServerDisconnected))
-    )
-    return ConnectFailed(
-        Reply("connect", None, None, text[:TEXT_MAX]),
-        busy=refused and not isinstance(cause, socket.gaierror),
-    )
+    number = getattr(cause, "errno", None) or 0  # below 0: of the resolver
+    text = os.strerror(number) if number > 0 else getattr(cause, "message", "") or str(cause)
+    hung_up = isinstance(error, OSError) and not isinstance(cause, socket.gaierror)
+    return _failed(f"{stage}: {text}", busy=hung_up and stage != "login")
 
 
-def _network(text: str) -> ConnectFailed:
-    return ConnectFailed(Reply("connect", None, None, text[:TEXT_MAX]))
+def _failed(text: str, *, busy: bool = False) -> ConnectFailed:
+    return ConnectFailed(Reply("connect", None, None, text[:TEXT_MAX]), busy=busy)
 
 
-def _chain(error: BaseException) -> list[BaseException]:
-    links: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in links:
-        links.append(link)
-        link = link.__cause__ or link.__context__
-    return links
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error and what led to it."""
+    found: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in found:
+        found.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return found

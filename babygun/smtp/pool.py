@@ -1,12 +1,16 @@
-"""The connections to one destination: kept open across messages, never more than the destination allows.
+"""The connections to one destination: kept open across messages, and never too many.
 
-Who wants one takes an idle one, the latest used first, so that those too many grow old and are closed; or opens one, where
-there is room; or waits in line. A connection that comes back goes to the first in line.
+A message takes an idle connection, or opens one where there is room, or waits in line. The idle
+connection that was used last is taken first, so that surplus ones grow old and are closed.
+A connection that comes back goes to the first in line.
 
-A destination that turns a connection away while others are open means that it allows no more: the limit shrinks to what is open,
-grows back by one every GROW seconds, and whoever was turned away waits for a connection like the rest, ``connect_timeout``
-at most. (A destination that is simply gone says nothing about its limit: there the limit stays, or is forgotten once it is back.) A reused connection that proves dead before it answered anything (the destination hung up on it, or says 421) is replaced by a fresh
-one, and the message goes there as if nothing had been.
+A destination that turns a connection away while others are open allows no more of them. Then the
+limit shrinks to what is open, and grows back by one every GROW seconds. The message that was
+turned away waits for a connection, ``connect_timeout`` at most. A destination that takes no
+connection at all says nothing about its limit.
+
+A reused connection may prove dead before it answered anything: the server hung up, or says 421.
+Then the message goes out on a fresh connection, as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -21,21 +25,25 @@ from babygun.routing.destination import Destination
 from babygun.runtime import tracing
 from babygun.runtime.logs import get_logger
 from babygun.smtp.connection import Connection
+from babygun.smtp.connection_limit import ConnectionLimit
 from babygun.smtp.envelope import Envelope, NotSent, Outcome
 from babygun.smtp.handshake import ConnectFailed, connect, load_tls_context
 from babygun.smtp.transaction import ChunkingUnknown, Stale, transact
 
 log = get_logger("smtp")
 
-GROW = 5.0  # seconds until a limit that has shrunk grows by one
-_ATTEMPTS = 3  # connections that one message may find dead: one, or another if a fresh one was refused and an old one had to do
+# Connections that one message may find dead. After the first comes a fresh one; where that was
+# turned away, it may be another old one.
+_ATTEMPTS = 3
 
 
 class SmtpPool:
-    """One per destination and worker, of one event loop. Times in seconds.
+    """The pool of one destination, in one event loop. Times in seconds.
 
-    ``connect_timeout``: for connecting, TLS and login together; ``timeout``: for a reply to a command; ``data_timeout``: for the
-    reply to a message, and for a write that stalls; ``idle``: how long an unused connection is kept.
+    ``connect_timeout``: for connecting, TLS and login together.
+    ``timeout``: for a reply to a command.
+    ``data_timeout``: for the reply to a message, and for a write that makes no progress.
+    ``idle``: how long an unused connection is kept.
     """
 
     def __init__(
@@ -48,31 +56,25 @@ class SmtpPool:
         data_timeout: float,
         idle: float,
     ) -> None:
-        self._destination = destination
+        self.destination = destination
         self._hostname = hostname if hostname.isascii() else hostname.encode("idna").decode()
         self._connect_timeout = connect_timeout
         self._timeout = timeout
         self._data_timeout = data_timeout
         self._idle_time = idle
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = asyncio.get_running_loop()
         self._context: ssl.SSLContext | None = None
         self._context_lock = asyncio.Lock()
         self._context_loaded = False
         self._idle: list[Connection] = []  # the one unused for longest first
         self._busy: set[Connection] = set()
-        self._connecting = 0  # also those that somebody was woken to open
-        self._waiters: deque[asyncio.Future[Connection | None]] = (
-            deque()
-        )  # None: there is room to open one
-        self._shrunk_to = destination.max_connections
-        self._shrunk_at = 0.0
-        self._reaper: asyncio.TimerHandle | None = None
+        self._connecting = 0  # also those that a waiter was woken to open
+        # A waiter gets a connection, or None: there is room to open one.
+        self._waiters: deque[asyncio.Future[Connection | None]] = deque()
+        self._limit = ConnectionLimit(destination.max_connections)
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._goodbyes: set[asyncio.Task[None]] = set()
         self._closed = False
-
-    @property
-    def destination(self) -> Destination:
-        return self._destination
 
     @property
     def open(self) -> int:
@@ -89,10 +91,16 @@ class SmtpPool:
         """Messages that wait for a connection."""
         return len(self._waiters)
 
-    async def deliver(self, envelope: Envelope, *, may_send: Callable[[], bool]) -> Outcome:
-        """Sends a message; what comes of it is an outcome, whatever the server does. ``may_send`` is asked right before the content goes out.
+    @property
+    def needed(self) -> bool:
+        """Whether some message has a connection, opens one or waits for one."""
+        return bool(self._busy or self._connecting or self._waiters)
 
-        Raises NotSent where it says no, and where the pool is closed meanwhile. Cancelled, it closes the connection.
+    async def deliver(self, envelope: Envelope, *, may_send: Callable[[], bool]) -> Outcome:
+        """Sends a message. Whatever the server does becomes part of the outcome.
+
+        ``may_send`` is asked right before the content goes out. Raises NotSent where it says no,
+        and where the pool is closed meanwhile. Cancelled, it closes the connection.
         """
         try:
             connection = await self._acquire(fresh=False)
@@ -120,15 +128,16 @@ class SmtpPool:
         raise AssertionError("the last attempt returns")
 
     async def close(self) -> None:
-        """Takes no more, calls off who waits, says goodbye on idle connections and cuts the others. Bounded: some seconds."""
+        """Closes everything, within some seconds.
+
+        Whoever waits gets NotSent. Idle connections say goodbye, the others are cut.
+        """
         self._closed = True
-        if self._reaper is not None:
-            self._reaper.cancel()
-            self._reaper = None
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_exception(NotSent("the connection pool was closed"))
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        while waiter := self._next_waiter():
+            waiter.set_exception(NotSent("the connection pool was closed"))
         idle, self._idle = self._idle, []
         busy = list(self._busy)
         for connection in busy:
@@ -142,82 +151,61 @@ class SmtpPool:
         )
 
     def _forbid_chunking(self) -> None:
-        if self._destination.chunking:
-            log.warning(
-                "BDAT switched off",
-                queue=self._destination.name,
-            )
-        self._destination = replace(self._destination, chunking=False)
+        """The server offers BDAT and does not know it: it gets DATA from now on."""
+        if self.destination.chunking:
+            log.warning("BDAT switched off", queue=self.destination.name)
+        self.destination = replace(self.destination, chunking=False)
         for connection in (*self._idle, *self._busy):
             connection.capabilities = replace(connection.capabilities, chunking=False)
 
-    # --- getting one ----------------------------------------------------------------------------------------------
+    # --- getting a connection ---
 
     async def _acquire(self, *, fresh: bool) -> Connection:
-        """A connection for one transaction. ``fresh``: not an idle one, and before all who wait. Raises ConnectFailed and NotSent."""
+        """A connection for one transaction. Raises ConnectFailed and NotSent.
+
+        ``fresh``: a new one, before all who wait in line.
+        """
         if self._closed:
             raise NotSent("the connection pool is closed")
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        first_in_line, only_new = fresh, fresh
+        found = await self._idle_or_room(first_in_line=fresh, take_idle=not fresh)
         give_up_at = 0.0
-        failed: ConnectFailed | None = None
-        while True:
-            if first_in_line or not self._waiters:
-                if not only_new and (idle := self._take_idle()):
-                    return idle
-                got = self._room()
-                self._connecting += got
-            else:
-                got = False
-            if not got:
-                with tracing.child("smtp wait"):
-                    found = await self._wait(first_in_line, give_up_at, failed)
-                if found is not None:
-                    return found
+        while found is None:
             try:
-                with tracing.child("smtp connect", "client") as span:
-                    span.set("server.address", self._destination.host)
-                    span.set("server.port", self._destination.port)
-                    return await self._open()
+                return await self._open()
             except ConnectFailed as error:
-                others = self.open + self._connecting if error.reply.code else self.open
-                if not error.busy or not others or self._closed:
+                if not self._turned_away(error):
                     self._wake()
                     raise
-                self._shrunk_to, self._shrunk_at = others, self._loop.time()
                 give_up_at = give_up_at or self._loop.time() + self._connect_timeout
-                failed, first_in_line, only_new = error, True, False
+                refused = error
             except BaseException:
                 self._wake()
                 raise
-
-    async def _open(self) -> Connection:
-        """Opens one; the place for it was counted in ``_connecting``."""
-        try:
-            if not self._context_loaded:
-                async with self._context_lock:
-                    if not self._context_loaded:
-                        self._context = await load_tls_context(self._destination)
-                        self._context_loaded = True
-            connection = await connect(
-                self._destination,
-                self._context,
-                hostname=self._hostname,
-                connect_timeout=self._connect_timeout,
-                timeout=self._timeout,
-                data_timeout=self._data_timeout,
-                on_lost=self._on_lost,
+            found = await self._idle_or_room(
+                first_in_line=True, take_idle=True, refused=refused, give_up_at=give_up_at
             )
-        finally:
-            self._connecting -= 1
-        if self._closed:
-            self._say_goodbye(connection)
-            raise NotSent("the connection pool was closed")
-        if not self.open:
-            self._shrunk_to = self._destination.max_connections
-        self._busy.add(connection)
-        return connection
+        return found
+
+    async def _idle_or_room(
+        self,
+        *,
+        first_in_line: bool,
+        take_idle: bool,
+        refused: ConnectFailed | None = None,
+        give_up_at: float = 0.0,
+    ) -> Connection | None:
+        """A connection; or None: there is room to open one, and ``_connecting`` counts it.
+
+        Raises ``refused``, where it is given, at ``give_up_at``, a time of the loop's clock.
+        """
+        if first_in_line or not self._waiters:
+            if take_idle and (idle := self._take_idle()):
+                return idle
+            if self._has_room():
+                self._connecting += 1
+                return None
+        with tracing.child("smtp wait"):
+            return await self._wait(first_in_line, refused, give_up_at)
 
     def _take_idle(self) -> Connection | None:
         while self._idle:
@@ -227,33 +215,25 @@ class SmtpPool:
                 return connection
         return None
 
-    def _room(self) -> bool:
-        limit = self._destination.max_connections
-        if self._shrunk_to < limit:
-            assert self._loop is not None
-            limit = min(limit, self._shrunk_to + int((self._loop.time() - self._shrunk_at) / GROW))
-            if limit == self._destination.max_connections:
-                self._shrunk_to = limit
-        return self.open + self._connecting < limit
+    def _has_room(self) -> bool:
+        return self.open + self._connecting < self._limit.at(self._loop.time())
 
     async def _wait(
-        self, first: bool, give_up_at: float, failed: ConnectFailed | None
+        self, first_in_line: bool, refused: ConnectFailed | None, give_up_at: float
     ) -> Connection | None:
-        """Waits in line for a connection, or for room (None; counted in ``_connecting``). Raises ``failed`` at ``give_up_at``, a time of the loop's clock."""
-        assert self._loop is not None
         waiter: asyncio.Future[Connection | None] = self._loop.create_future()
-        if first:
+        if first_in_line:
             self._waiters.appendleft(waiter)
         else:
             self._waiters.append(waiter)
         try:
-            if failed is None:
+            if refused is None:
                 return await waiter
             await asyncio.wait([waiter], timeout=max(0.0, give_up_at - self._loop.time()))
             if waiter.done():
                 return waiter.result()
             self._waiters.remove(waiter)
-            raise failed
+            raise refused
         except asyncio.CancelledError:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
@@ -261,10 +241,51 @@ class SmtpPool:
                 self._give_back(waiter.result())
             raise
 
-    # --- giving it back -------------------------------------------------------------------------------------------
+    async def _open(self) -> Connection:
+        """Opens a connection, which ``_connecting`` counts already."""
+        try:
+            with tracing.child("smtp connect", "client") as span:
+                span.set("server.address", self.destination.host)
+                span.set("server.port", self.destination.port)
+                connection = await connect(
+                    self.destination,
+                    await self._tls_context(),
+                    hostname=self._hostname,
+                    connect_timeout=self._connect_timeout,
+                    timeout=self._timeout,
+                    data_timeout=self._data_timeout,
+                    on_lost=self._on_lost,
+                )
+        finally:
+            self._connecting -= 1
+        if self._closed:
+            self._say_goodbye(connection)
+            raise NotSent("the connection pool was closed")
+        if not self.open:
+            self._limit.reset()
+        self._busy.add(connection)
+        return connection
+
+    async def _tls_context(self) -> ssl.SSLContext | None:
+        """Loaded once, when it is first needed."""
+        if not self._context_loaded:
+            async with self._context_lock:
+                if not self._context_loaded:
+                    self._context = await load_tls_context(self.destination)
+                    self._context_loaded = True
+        return self._context
+
+    def _turned_away(self, error: ConnectFailed) -> bool:
+        """Whether the destination allows no more connections than are there; shrinks the limit."""
+        there = self.open + self._connecting if error.reply.code else self.open
+        if not error.busy or not there or self._closed:
+            return False
+        self._limit.shrink(there, self._loop.time())
+        return True
+
+    # --- giving it back ---
 
     def _release(self, connection: Connection) -> None:
-        assert self._loop is not None
         if connection.lost or self._closed:
             self._busy.discard(connection)
             if connection.lost:
@@ -285,11 +306,11 @@ class SmtpPool:
         else:
             connection.idle_since = self._loop.time()
             self._idle.append(connection)
-            if self._reaper is None:
-                self._reaper = self._loop.call_later(self._idle_time, self._reap)
+            if self._idle_timer is None:
+                self._idle_timer = self._loop.call_later(self._idle_time, self._close_idle)
 
     def _give_back(self, found: Connection | None) -> None:
-        """What somebody was given who was cancelled at that moment."""
+        """Gives back what a waiter got that was cancelled at that moment."""
         if found is None:
             self._connecting -= 1
             self._wake()
@@ -304,8 +325,8 @@ class SmtpPool:
         return None
 
     def _wake(self) -> None:
-        """Has those first in line open connections, as far as there is room."""
-        while self._waiters and self._room():
+        """Lets the first in line open connections, as far as there is room."""
+        while self._waiters and self._has_room():
             waiter = self._next_waiter()
             if waiter is None:
                 return
@@ -317,19 +338,18 @@ class SmtpPool:
             self._idle.remove(connection)
             self._wake()
 
-    def _reap(self) -> None:
-        """Closes connections that were not used for long enough."""
-        assert self._loop is not None
-        self._reaper = None
+    def _close_idle(self) -> None:
+        """Closes the connections that were unused for long enough."""
+        self._idle_timer = None
         before = self._loop.time() - self._idle_time
         while self._idle and self._idle[0].idle_since <= before + 0.001:
             self._say_goodbye(self._idle.pop(0))
         if self._idle:
-            self._reaper = self._loop.call_at(
-                self._idle[0].idle_since + self._idle_time, self._reap
+            self._idle_timer = self._loop.call_at(
+                self._idle[0].idle_since + self._idle_time, self._close_idle
             )
 
     def _say_goodbye(self, connection: Connection) -> None:
-        task = asyncio.get_running_loop().create_task(connection.quit(), name="smtp-quit")
+        task = self._loop.create_task(connection.quit(), name="smtp-quit")
         self._goodbyes.add(task)
         task.add_done_callback(self._goodbyes.discard)

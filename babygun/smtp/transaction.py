@@ -1,22 +1,27 @@
-"""One mail transaction on a connection: MAIL, the RCPTs, DATA, the message (RFC 5321, 3.3), pipelined where offered (RFC 2920).
+"""One mail transaction on a connection: MAIL, the RCPTs, DATA, the message (RFC 5321, 3.3).
 
-Where the server offers CHUNKING too (RFC 3030), the message goes out as one BDAT in the same write as its envelope: one round trip, not two.
-But not a large one, nor one to more than a hundred recipients, which shouldn't travel in vain; nor on a connection that was silent for a while: the
-server may have hung up, and once the message was sent nobody could tell whether it was taken. A server that offers BDAT, and then
-doesn't know it, is sent DATA.
+**One write.** A server that offers PIPELINING and CHUNKING (RFC 2920, 3030) gets the message as
+one BDAT in the same write as its envelope: one round trip, not two. Not so a large message, or
+one to more than a hundred recipients: it might travel in vain. Nor on a connection that was
+silent for a while: the server may have hung up, and then nobody could tell whether it took the
+message. A server that offers BDAT and does not know it gets DATA.
 
-With PIPELINING, MAIL, the first hundred RCPTs and DATA go out in one write. Then the replies decide, counted exactly:
+**Pipelined.** MAIL, the first hundred RCPTs and DATA go out in one write. Then the replies
+decide:
 
-* MAIL refused: that counts for all, whatever the server said to the rest.
-* DATA may be accepted though no recipient was: then a lone dot ends it, and what comes of that is dropped.
-* More than a hundred recipients (the number that each server must take): the rest follow in small groups, so that a server
-  that has enough isn't asked a thousand times more. Some hang up on a client that makes too many errors, and then those already
-  accepted would be lost too. The recipients behind the first refusal for their number get that reply without being asked.
+* A refused MAIL counts for all recipients, whatever the server said to the RCPTs.
+* DATA may be accepted though no recipient was. A lone dot ends it; the reply to it is dropped.
+* Each server must take a hundred recipients. The further ones follow in small groups, so that a
+  server that has enough is not asked a thousand times more. Some hang up on a client that makes
+  too many errors, and the accepted recipients would be lost too. All recipients behind the first
+  refusal for their number get that reply without being asked.
+
+**One by one.** Without PIPELINING each command waits for the reply to the one before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from babygun.smtp.commands import Prepared, prepare
 from babygun.smtp.connection import Connection, Lost, MessageLost
@@ -24,15 +29,19 @@ from babygun.smtp.envelope import Envelope, NotSent
 from babygun.smtp.replies import Phase, Reply, make_reply
 from babygun.smtp.reply_parser import ServerReply
 
-FIRST_GROUP = 100  # RFC 5321, 4.5.3.1.8: the least that a server must take
-AT_ONCE = 64 * 1024  # bytes of the largest message that goes with its envelope
-NOT_KNOWN = (500, 502, 504)  # a command that the server does not have (RFC 5321, 4.2.4)
-OUT_OF_STEP = 503  # bad sequence of commands: such a connection is of no more use
+FIRST_GROUP = 100  # recipients that each server must take (RFC 5321, 4.5.3.1.8)
 NEXT_GROUP = 10  # below the 20 errors after which Postfix hangs up by default
+AT_ONCE = 64 * 1024  # bytes of the largest message that goes out with its envelope
+NOT_KNOWN = (500, 502, 504)  # the server does not have the command (RFC 5321, 4.2.4)
+OUT_OF_STEP = 503  # bad sequence of commands: the connection is of no more use
+_RSET, _DATA = b"RSET\r\n", b"DATA\r\n"
 
 
 class Stale(Exception):
-    """A reused connection turned out to be dead before it answered anything. ``replies``: what the outcome would be."""
+    """A reused connection was dead before it answered MAIL.
+
+    ``replies``: the outcome, if nobody tries again.
+    """
 
     def __init__(self, replies: dict[str, Reply]) -> None:
         super().__init__()
@@ -40,15 +49,21 @@ class Stale(Exception):
 
 
 class ChunkingUnknown(Stale):
-    """The server offers BDAT and does not know it. Nobody has got anything; what followed the command may have been taken for commands, so the connection is closed."""
+    """The server offers BDAT and does not know it. Nobody got anything.
+
+    The server may have taken the message for commands, so the connection is closed.
+    """
 
 
 async def transact(
     connection: Connection, envelope: Envelope, may_send: Callable[[], bool]
 ) -> dict[str, Reply]:
-    """Sends the envelope: one reply per recipient. The connection is either fit for the next one afterwards, or lost.
+    """Sends the envelope: one reply per recipient.
 
-    Raises NotSent where ``may_send``, asked right before the content would go out, says no; Stale, ChunkingUnknown; what the envelope's ``message`` raises.
+    Afterwards the connection is fit for the next transaction, or lost.
+
+    ``may_send`` is asked right before the content goes out. Raises NotSent where it says no;
+    Stale and ChunkingUnknown; what the envelope's ``message`` raises.
     """
     prepared = prepare(envelope, connection.capabilities)
     if not prepared.recipients:
@@ -65,172 +80,155 @@ class _Transaction:
         self._prepared = prepared
         self._replies = prepared.refused
         self._accepted: list[str] = []
-        self._mail: ServerReply | None = None
-        self._asked = 0  # recipients for whom RCPT was answered
-        self._full: Reply | None = None  # the server takes no more recipients in this transaction
-        self._touched = False  # the server has answered something of this transaction
+        self._mail: ServerReply | None = None  # the reply to MAIL
+        self._asked = 0  # recipients whose RCPT was answered
+        self._full: Reply | None = None  # the server takes no more recipients
 
     async def run(self, may_send: Callable[[], bool]) -> dict[str, Reply]:
-        connection, total = self._connection, len(self._prepared.rcpts)
+        connection = self._connection
         try:
-            if self._fits_in_one_step(total):
-                await self._in_one_step(may_send)
+            if self._fits_in_one_write():
+                await self._send_in_one_write(may_send)
                 return self._replies
             if connection.capabilities.pipelining:
-                data = await self._envelope_pipelined(total)
+                data = await self._send_envelope_pipelined()
             else:
-                data = await self._envelope_in_steps(total)
+                data = await self._send_envelope_one_by_one()
             if data is not None:
-                await self._data(data, may_send)
+                await self._after_data(data, may_send)
         except Lost as lost:
             self._settle_lost(lost)
-            slow = connection.timed_out and isinstance(
-                lost, MessageLost
-            )  # it has the message, and may still take it
-            if connection.reused and not self._touched and not slow:
+            # A server that is silent after the final dot has the message, and may still take it.
+            may_take_it = connection.timed_out and isinstance(lost, MessageLost)
+            if connection.reused and self._mail is None and not may_take_it:
                 raise Stale(self._replies) from None
         return self._replies
 
-    # --- all at once ----------------------------------------------------------------------------------------------
+    # --- all in one write ---
 
-    def _fits_in_one_step(self, total: int) -> bool:
+    def _fits_in_one_write(self) -> bool:
         connection, offered = self._connection, self._connection.capabilities
         return (
             offered.chunking
             and offered.pipelining
-            and total <= FIRST_GROUP
+            and len(self._prepared.rcpts) <= FIRST_GROUP
             and len(self._prepared.content) <= AT_ONCE
             and (connection.lively or not connection.reused)
         )
 
-    async def _in_one_step(self, may_send: Callable[[], bool]) -> None:
-        """MAIL, the RCPTs and the message in one write."""
-        connection, prepared, total = self._connection, self._prepared, len(self._prepared.rcpts)
-        if connection.lost:
-            raise Lost(connection.lost, [], None)
-        if not may_send():
-            raise NotSent("called off before the message was sent")
-        reset = connection.unclean
-        head = b"RSET\r\n" + prepared.mail if reset else prepared.mail
-        connection.send(
-            b"%b%bBDAT %d LAST\r\n%b"
-            % (head, b"".join(prepared.rcpts), len(prepared.content), prepared.content),
-            reset + 2 + total,
-        )
+    async def _send_in_one_write(self, may_send: Callable[[], bool]) -> None:
+        connection, prepared = self._connection, self._prepared
+        self._require_permission(may_send)
+        envelope = [*self._opening(), *prepared.rcpts]
+        size = b"BDAT %d LAST\r\n" % len(prepared.content)
+        connection.send(b"".join((*envelope, size, prepared.content)), len(envelope) + 1)
         try:
-            self._take(await connection.collect(reset + 1 + total), reset, True, total)
-            reply = (await connection.collect(1, patience=connection.data_timeout))[0]
+            self._note(envelope, await connection.collect(len(envelope)))
+            reply = (await connection.collect(1, within=connection.data_timeout))[0]
         except Lost as lost:
-            self._take(lost.replies, reset, True, total)
-            if lost.goodbye is not None and self._asked < total:
-                raise  # it was said before the message's turn came
+            self._note(envelope, lost.replies)
+            if lost.goodbye is not None and self._asked < len(prepared.rcpts):
+                raise  # the server said it before it came to the message
             raise MessageLost(lost.text, [], lost.goodbye) from None
         if reply.code in NOT_KNOWN:
             connection.abort("the server does not know BDAT, which it offers")
-            raise ChunkingUnknown(
-                self._replies | dict.fromkeys(self._accepted, _reply("message", reply))
-            )
-        if not self._accepted:
-            return
-        connection.unclean = reply.code > 299  # after a failure the transaction waits for RSET
-        self._settle_message(reply, "BDAT")
+            unknown = dict.fromkeys(self._accepted, _reply("message", reply))
+            raise ChunkingUnknown(self._replies | unknown)
+        if self._accepted:
+            connection.unclean = reply.code > 299  # a failed transaction stays open until RSET
+            self._settle_message(reply, "BDAT")
 
-    # --- MAIL and RCPT --------------------------------------------------------------------------------------------
+    # --- MAIL and RCPT ---
 
-    async def _envelope_pipelined(self, total: int) -> ServerReply | None:
-        """The reply to DATA; None: it was not sent."""
-        size = FIRST_GROUP
-        opening = True
-        while True:
-            last = self._asked + size >= total
-            data = await self._group(
-                opening, self._prepared.rcpts[self._asked : self._asked + size], data=last
-            )
-            if data is not None or not self._mail_taken():
-                return data
-            if self._full is not None:
+    async def _send_envelope_pipelined(self) -> ServerReply | None:
+        """Returns the reply to DATA; None: it was not sent."""
+        rcpts = self._prepared.rcpts
+        first = [*self._opening(), *rcpts[:FIRST_GROUP]]
+        if len(rcpts) <= FIRST_GROUP:
+            return await self._exchange([*first, _DATA])
+        await self._exchange(first)
+        for start in range(FIRST_GROUP, len(rcpts), NEXT_GROUP):
+            if self._mail_refused or self._full is not None:
                 break
-            opening, size = False, NEXT_GROUP
-        return await self._group(False, [], data=True) if self._accepted else None
+            group = rcpts[start : start + NEXT_GROUP]
+            if start + NEXT_GROUP >= len(rcpts):
+                return await self._exchange([*group, _DATA])
+            await self._exchange(group)
+        return await self._exchange([_DATA]) if self._accepted else None
 
-    async def _envelope_in_steps(self, total: int) -> ServerReply | None:
-        await self._group(True, [], data=False)
-        while self._mail_taken() and self._asked < total and self._full is None:
-            await self._group(
-                False, self._prepared.rcpts[self._asked : self._asked + 1], data=False
-            )
-        return await self._group(False, [], data=True) if self._accepted else None
+    async def _send_envelope_one_by_one(self) -> ServerReply | None:
+        """Returns the reply to DATA; None: it was not sent."""
+        for command in [*self._opening(), *self._prepared.rcpts]:
+            await self._exchange([command])
+            if self._mail_refused or self._full is not None:
+                break
+        return await self._exchange([_DATA]) if self._accepted else None
 
-    async def _group(self, opening: bool, rcpts: list[bytes], *, data: bool) -> ServerReply | None:
-        """Sends commands in one write, and takes their replies. Returns the reply to DATA."""
-        connection = self._connection
-        commands = list(rcpts)
-        reset = opening and connection.unclean
-        if opening:
-            commands.insert(0, self._prepared.mail)
-        if data:
-            commands.append(b"DATA\r\n")
-        if reset and not connection.capabilities.pipelining:
-            connection.send(b"RSET\r\n", 1)
-            self._reset((await connection.collect(1))[0])
-            reset = False
-        elif reset:
-            commands.insert(0, b"RSET\r\n")
-        connection.send(b"".join(commands), len(commands))
+    def _opening(self) -> list[bytes]:
+        """MAIL, and a RSET before it where the last transaction is still open."""
+        mail = self._prepared.mail
+        return [_RSET, mail] if self._connection.unclean else [mail]
+
+    async def _exchange(self, commands: Sequence[bytes]) -> ServerReply:
+        """Sends commands in one write and notes the replies. Returns the last one."""
+        self._connection.send(b"".join(commands), len(commands))
         try:
-            got = await connection.collect(len(commands))
+            replies = await self._connection.collect(len(commands))
         except Lost as lost:
-            self._take(lost.replies, reset, opening, len(rcpts))
+            self._note(commands, lost.replies)
             raise
-        self._take(got, reset, opening, len(rcpts))
-        return got[-1] if data else None
+        self._note(commands, replies)
+        return replies[-1]
 
-    def _take(self, got: list[ServerReply], reset: bool, opening: bool, rcpts: int) -> None:
-        """Notes the replies to a group's RSET, MAIL and RCPTs; there may be fewer than there should be."""
-        at = 0
-        if reset and got:
-            self._reset(got[0])
-            at = 1
-        if opening and len(got) > at:
-            self._touched = True
-            self._connection.unclean = True  # until the reply to the message
-            self._mail = got[at]
-            at += 1
-            if not self._mail_taken():
-                refusal = _reply("mail", self._mail)
-                self._replies.update(dict.fromkeys(self._prepared.recipients, refusal))
-        if not self._mail_taken():
-            return
-        for reply in got[at : at + rcpts]:
-            recipient = self._prepared.recipients[self._asked]
-            self._asked += 1
-            if reply.code <= 299:
-                self._accepted.append(recipient)
-            else:
-                refused = _reply("rcpt", reply)
-                self._replies[recipient] = refused
-                if self._full is None and _says_full(refused):
-                    self._full = refused
+    def _note(self, commands: Sequence[bytes], replies: list[ServerReply]) -> None:
+        """Notes the replies to RSET, MAIL and RCPTs. There may be fewer replies than commands."""
+        for command, reply in zip(commands, replies, strict=False):
+            verb = command[:4]
+            if verb == b"RCPT" and not self._mail_refused:
+                self._note_rcpt(reply)
+            elif verb == b"MAIL":
+                self._note_mail(reply)
+            elif verb == b"RSET":
+                self._note_reset(reply)
         if self._full is not None:
             for recipient in self._prepared.recipients[self._asked :]:
                 self._replies.setdefault(recipient, self._full)
 
-    def _reset(self, reply: ServerReply) -> None:
+    def _note_reset(self, reply: ServerReply) -> None:
         if reply.code > 299:
             self._connection.abort("RSET was refused")
             raise Lost(f"RSET was refused: {reply.code} {reply.text}", [], None)
         self._connection.unclean = False
 
-    def _mail_taken(self) -> bool:
-        return self._mail is not None and self._mail.code <= 299
+    def _note_mail(self, reply: ServerReply) -> None:
+        self._mail = reply
+        self._connection.unclean = True  # until the reply to the message
+        if self._mail_refused:
+            refusal = _reply("mail", reply)
+            self._replies.update(dict.fromkeys(self._prepared.recipients, refusal))
 
-    # --- DATA and the message -------------------------------------------------------------------------------------
+    def _note_rcpt(self, reply: ServerReply) -> None:
+        recipient = self._prepared.recipients[self._asked]
+        self._asked += 1
+        if reply.code <= 299:
+            self._accepted.append(recipient)
+            return
+        refusal = self._replies[recipient] = _reply("rcpt", reply)
+        if self._full is None and _says_full(refusal):
+            self._full = refusal
 
-    async def _data(self, data: ServerReply, may_send: Callable[[], bool]) -> None:
+    @property
+    def _mail_refused(self) -> bool:
+        return self._mail is not None and self._mail.code > 299
+
+    # --- DATA and the message ---
+
+    async def _after_data(self, data: ServerReply, may_send: Callable[[], bool]) -> None:
+        """Goes on as the reply to DATA says."""
         connection = self._connection
         if data.code == 354:
             if self._accepted:
-                await self._message(may_send)
+                await self._send_message(may_send)
             else:
                 connection.send(b".\r\n", 1)
                 await connection.collect(1)
@@ -241,49 +239,51 @@ class _Transaction:
             connection.abort(f"protocol error: {data.code} in reply to DATA")
             raise Lost(connection.lost, [], None)
 
-    async def _message(self, may_send: Callable[[], bool]) -> None:
-        connection = self._connection
-        if connection.lost:
-            raise Lost(connection.lost, [], None)
-        if not may_send():
-            connection.abort(
-                "called off"
-            )  # without a final dot, so that the server drops what it has
-            raise NotSent("called off before the message was sent")
-        self._settle_message(await connection.send_message(self._prepared.content), "the message")
+    async def _send_message(self, may_send: Callable[[], bool]) -> None:
+        try:
+            self._require_permission(may_send)
+        except NotSent:
+            # Without a final dot: the server drops what it has.
+            self._connection.abort("called off")
+            raise
+        reply = await self._connection.send_message(self._prepared.content)
+        self._settle_message(reply, "the message")
 
-    # --- outcomes -------------------------------------------------------------------------------------------------
+    def _require_permission(self, may_send: Callable[[], bool]) -> None:
+        """Asks whether the content may go out. Raises NotSent, and Lost without a connection."""
+        if self._connection.lost:
+            raise Lost(self._connection.lost, [], None)
+        if not may_send():
+            raise NotSent("called off before the message was sent")
+
+    # --- outcomes ---
 
     def _settle(self, reply: Reply) -> None:
-        """The reply for all that were accepted so far."""
+        """The reply for all recipients that were accepted."""
         self._replies.update(dict.fromkeys(self._accepted, reply))
 
     def _settle_message(self, reply: ServerReply, what: str) -> None:
-        """The reply to the message, which came as ``what``. Raises MessageLost where it is none that may follow a message."""
+        """The reply to the message. Raises MessageLost where the code can't be one."""
         if 300 <= reply.code <= 399:
             self._connection.abort(f"protocol error: {reply.code} in reply to {what}")
             raise MessageLost(self._connection.lost, [], None)
         self._settle(_reply("message", reply))
 
     def _settle_lost(self, lost: Lost) -> None:
-        """What was answered stays; the rest, accepted or not, failed with the connection."""
-        if self._mail is not None and not self._mail_taken():
+        """Replies that came stay. All other recipients failed with the connection."""
+        if self._mail_refused:
             return
+        phase: Phase = "data"
         if isinstance(lost, MessageLost):
-            phase: Phase = "message"
+            phase = "message"
         elif self._mail is None:
             phase = "mail"
+        elif self._asked < len(self._prepared.recipients) and self._full is None:
+            phase = "rcpt"
+        if lost.goodbye:
+            reply = _reply(phase, lost.goodbye)
         else:
-            phase = (
-                "rcpt"
-                if self._asked < len(self._prepared.recipients) and self._full is None
-                else "data"
-            )
-        reply = (
-            _reply(phase, lost.goodbye)
-            if lost.goodbye
-            else Reply(phase, None, None, lost.text, uncertain=isinstance(lost, MessageLost))
-        )
+            reply = Reply(phase, None, None, lost.text, uncertain=phase == "message")
         for recipient in self._prepared.recipients:
             self._replies.setdefault(recipient, reply)
 
@@ -293,7 +293,7 @@ def _reply(phase: Phase, reply: ServerReply) -> Reply:
 
 
 def _says_full(reply: Reply) -> bool:
-    """The transaction has its fill of recipients (RFC 5321, 4.5.3.1.10)."""
+    """Whether the transaction has as many recipients as it may have (RFC 5321, 4.5.3.1.10)."""
     return reply.code in (451, 452, 552) and (
         (reply.enhanced or "").endswith(".5.3") or "too many recipients" in reply.text.lower()
     )

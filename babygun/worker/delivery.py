@@ -1,10 +1,11 @@
-"""One try of one queue of one email: the SMTP transactions it takes, and what they mean for each recipient."""
+"""Sends one queue of one e-mail: the SMTP transactions it takes, and each recipient's result."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from msgspec import Struct, field
 
@@ -13,36 +14,46 @@ from babygun.email.lifecycle import RecipientResult
 from babygun.email.model import queue_recipients
 from babygun.mime import message_id, render
 from babygun.mime import needs_smtputf8 as content_needs_smtputf8
+from babygun.routing.destination import Destination, NoDestination
 from babygun.routing.routes import Routes
 from babygun.runtime import tracing
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metrics import CLAIM_TO_REPLY
 from babygun.runtime.settings import Settings
-from babygun.smtp import Envelope, NotSent, Outcome, SmtpPool
-from babygun.smtp.replies import Classifier, Reply, Verdict
+from babygun.smtp import Envelope, NotSent, Pools, SmtpPool
+from babygun.smtp.classifier import Classification, Classifier
+from babygun.smtp.replies import Reply
 from babygun.store.emails.claims import Claim
 
 log = get_logger("worker")
 
+_POOL_UNUSED = 60.0  # s, after which a pool is closed, and smtp_idle at least
+
 
 class Progress(Struct, gc=False):
-    """How far a try has come, for one who wants to stop it."""
+    """How far a try has come, for whoever wants to stop it.
 
-    on_wire: bool = False  # it has a connection
-    content_sent: bool = (
-        False  # the content of the transaction under way has gone out, or is going out
-    )
-    finishing: bool = False  # its result is being written: it is not to be cancelled any more
-    claimed: float = field(default_factory=time.monotonic)
+    ``connected``: it has a connection.
+    ``content_sent``: the content of the present transaction has gone out, or is going out.
+    ``finishing``: its result is being written, so it must not be cancelled.
+    """
+
+    connected: bool = False
+    content_sent: bool = False
+    finishing: bool = False
+    claimed_at: float = field(default_factory=time.monotonic)
 
 
 class Delivery:
-    """The relays' connection pools and the reply rules."""
+    """Sends e-mails to the destinations of their queues."""
 
-    def __init__(self, settings: Settings, routes: Routes, hostname: str) -> None:
+    def __init__(self, settings: Settings, routes: Routes) -> None:
+        self._routes = routes
         self._classifier = Classifier.load(settings.reply_rules)
-        self.pools = {
-            queue: SmtpPool(
+        hostname = settings.smtp_hostname or socket.getfqdn()
+
+        def make_pool(destination: Destination) -> SmtpPool:
+            return SmtpPool(
                 destination,
                 hostname=hostname,
                 connect_timeout=settings.smtp_connect_timeout,
@@ -50,67 +61,42 @@ class Delivery:
                 data_timeout=settings.smtp_data_timeout,
                 idle=settings.smtp_idle,
             )
-            for queue, destination in routes.destinations.items()
-        }
+
+        self.pools = Pools(make_pool, unused=max(_POOL_UNUSED, settings.smtp_idle))
 
     async def close(self) -> None:
-        for pool in self.pools.values():
-            await pool.close()
+        await self.pools.close()
 
     async def deliver(
-        self, claim: Claim, may_send: Callable[[], bool], progress: Progress | None = None
+        self, claim: Claim, may_send: Callable[[], bool], progress: Progress
     ) -> dict[str, RecipientResult]:
-        """Sends to every recipient of the queue that is not over.
+        """Sends to each recipient of the queue that is not final yet. Returns a result for each.
 
-        Recipients that the server wants in another transaction go in one at once, as do those that it wants to see on a
-        fresh connection; neither uses up a try.
+        Recipients that the server wants in another transaction go into one at once. So do those
+        that are to be repeated on a fresh connection. Neither uses up a try.
 
-        Where ``may_send`` says no, or the task is cancelled: raises NotSent or CancelledError if no server can have taken
-        anything; else returns what is known by then, since a try that is given back unsaid is made again for all.
+        Where ``may_send`` says no, or the task is cancelled: raises NotSent or CancelledError if
+        certainly no server has taken anything. Otherwise it returns what is known by then: without
+        a result the try would be made again for all recipients.
         """
-        email, content = claim.email, claim.content
-        progress = progress or Progress()
-        pool = self.pools.get(claim.ref.queue)
-        todo = [r.email for r in queue_recipients(email, claim.ref.queue)]
-        if content is None:
-            log.error("content missing", email_id=email.id, queue=claim.ref.queue)
-            return dict.fromkeys(
-                todo,
-                RecipientResult(
-                    "fail",
-                    "internal",
-                    reason="the e-mail's content is gone from etcd, or can't be read",
-                ),
-            )
-        if pool is None:
-            gone = RecipientResult(
-                "retry",
-                "configuration",
-                reason=f"no relay called {claim.ref.queue} is configured here",
-            )
-            log.error("relay unknown", queue=claim.ref.queue, email_id=email.id)
-            return dict.fromkeys(todo, gone)
-        identity = message_id(email)
-
-        def message(eight_bit: bool, smtputf8: bool) -> bytes:
-            progress.on_wire = True
-            return render(
-                content,
-                message_id=identity,
-                date=email.created_at,
-                smtputf8=smtputf8,
-                eight_bit=eight_bit,
-            )
-
-        utf8 = content_needs_smtputf8(content) or any(map(needs_smtputf8, (email.sender, *todo)))
+        email, queue = claim.email, claim.ref.queue
+        todo = [recipient.email for recipient in queue_recipients(email, queue)]
+        if claim.content is None:
+            log.error("content missing", email_id=email.id, queue=queue)
+            reason = "the e-mail's content is gone from etcd, or can't be read"
+            return dict.fromkeys(todo, RecipientResult("fail", "internal", reason=reason))
+        try:
+            destination = await self._routes.destination(queue)
+        except NoDestination as error:
+            log.error("destination unknown", queue=queue, email_id=email.id)
+            return dict.fromkeys(todo, RecipientResult("retry", "configuration", reason=str(error)))
+        message, utf8 = _message(claim, todo, progress)
         results: dict[str, RecipientResult] = {}
         repeated: set[str] = set()
         while todo:
             envelope = Envelope(email.sender, tuple(todo), message, utf8)
             try:
-                outcome = await self._transaction(
-                    claim.ref.queue, pool, envelope, may_send, progress
-                )
+                replies = await self._send(destination, envelope, may_send, progress)
             except (NotSent, asyncio.CancelledError):
                 if not results and not progress.content_sent:
                     raise
@@ -119,72 +105,97 @@ class Delivery:
             again: list[str] = []
             fresh = False
             for address in todo:
-                reply = outcome.replies[address]
-                verdict = self._classifier.classify(reply, repeated=address in repeated)
-                if verdict.alarm:
-                    log.warning(
-                        "reply needs operator",
-                        queue=claim.ref.queue,
-                        email_id=email.id,
-                        reply_class=verdict.reply_class,
-                        code=reply.code,
-                        text=reply.text[:200],
-                    )
-                if verdict.action == "split" and len(todo) > 1:
-                    again.append(address)
-                elif verdict.fresh_connection and address not in repeated:
+                reply = replies[address]
+                found = self._classifier.classify(reply, repeated=address in repeated)
+                if found.alarm:
+                    _call_for_operator(claim, reply, found)
+                if found.fresh_connection:
                     repeated.add(address)
                     fresh = True
                     again.append(address)
+                elif found.action == "split" and len(todo) > 1:
+                    again.append(address)
                 else:
-                    results[address] = _result(reply, verdict)
+                    results[address] = _result(reply, found)
             if len(again) == len(todo) and not fresh:
-                results |= _unsplittable(again, outcome.replies)
-                break
+                # The server says that they are too many, and took not one of them.
+                return results | {a: _result(replies[a], _TOO_MANY) for a in again}
             todo = again
         return results
 
-    async def _transaction(
+    async def _send(
         self,
-        queue: str,
-        pool: SmtpPool,
+        destination: Destination,
         envelope: Envelope,
         may_send: Callable[[], bool],
         progress: Progress,
-    ) -> Outcome:
+    ) -> dict[str, Reply]:
+        """One transaction."""
+
         def may_send_now() -> bool:
             progress.content_sent = may_send()
             return progress.content_sent
 
         progress.content_sent = False
+        pool = self.pools.get(destination)
         span = tracing.child("smtp transaction", "client")
         if span.recording:
             with span:
-                outcome = await pool.deliver(envelope, may_send=may_send_now)
-                self._describe(span, pool, outcome)
+                replies = (await pool.deliver(envelope, may_send=may_send_now)).replies
+                self._describe(span, destination, replies)
         else:
-            outcome = await pool.deliver(envelope, may_send=may_send_now)
+            replies = (await pool.deliver(envelope, may_send=may_send_now)).replies
         progress.content_sent = False
-        if any(
-            reply.phase == "message" and reply.code is not None
-            for reply in outcome.replies.values()
-        ):
-            CLAIM_TO_REPLY[queue].observe(time.monotonic() - progress.claimed)
-        return outcome
+        if any(r.phase == "message" and r.code is not None for r in replies.values()):
+            CLAIM_TO_REPLY[destination.name].observe(time.monotonic() - progress.claimed_at)
+        return replies
 
-    def _describe(self, span: tracing.Span, pool: SmtpPool, outcome: Outcome) -> None:
-        verdicts = [self._classifier.classify(reply) for reply in outcome.replies.values()]
-        classes = sorted({verdict.reply_class for verdict in verdicts})
-        span.set("server.address", pool.destination.host)
-        span.set("server.port", pool.destination.port)
-        span.set("babygun.recipients", len(verdicts))
-        span.set(
-            "babygun.reply_codes",
-            sorted({reply.code for reply in outcome.replies.values() if reply.code is not None}),
-        )
+    def _describe(
+        self, span: tracing.Span, destination: Destination, replies: dict[str, Reply]
+    ) -> None:
+        found = [self._classifier.classify(reply) for reply in replies.values()]
+        codes = {reply.code for reply in replies.values() if reply.code is not None}
+        classes = sorted({each.reply_class for each in found})
+        span.set("server.address", destination.host)
+        span.set("server.port", destination.port)
+        span.set("babygun.recipients", len(found))
+        span.set("babygun.reply_codes", sorted(codes))
         span.set("babygun.reply_classes", classes)
-        if all(verdict.action != "deliver" for verdict in verdicts):
+        if all(each.action != "deliver" for each in found):
             span.fail(classes[0])
+
+
+def _message(
+    claim: Claim, recipients: list[str], progress: Progress
+) -> tuple[Callable[[bool, bool], bytes], bool]:
+    """What renders the message, and whether some address of it needs SMTPUTF8."""
+    email, content = claim.email, claim.content
+    assert content is not None
+    identity = message_id(email)
+
+    def message(eight_bit: bool, smtputf8: bool) -> bytes:
+        progress.connected = True  # what the server offers is known
+        return render(
+            content,
+            message_id=identity,
+            date=email.created_at,
+            smtputf8=smtputf8,
+            eight_bit=eight_bit,
+        )
+
+    addresses = (email.sender, *recipients)
+    return message, content_needs_smtputf8(content) or any(map(needs_smtputf8, addresses))
+
+
+def _call_for_operator(claim: Claim, reply: Reply, found: Classification) -> None:
+    log.warning(
+        "reply needs operator",
+        queue=claim.ref.queue,
+        email_id=claim.ref.email_id,
+        reply_class=found.reply_class,
+        code=reply.code,
+        text=reply.text[:200],
+    )
 
 
 _INTERRUPTED = RecipientResult(
@@ -195,31 +206,15 @@ _UNCERTAIN = RecipientResult(
     "uncertain",
     reason="the worker was stopped while the server had the message: it may have been delivered",
 )
+_TOO_MANY = Classification("too_many_recipients", "retry")
 
 
-def _result(reply: Reply, verdict: Verdict) -> RecipientResult:
-    action = "retry" if verdict.action == "split" else verdict.action
+def _result(reply: Reply, found: Classification) -> RecipientResult:
     return RecipientResult(
-        action,
-        verdict.reply_class,
+        "retry" if found.action == "split" else found.action,
+        found.reply_class,
         reply.code,
         reply.enhanced,
         reply.text or None,
-        verdict.retry_after,
+        found.retry_after,
     )
-
-
-def _unsplittable(
-    addresses: Iterable[str], replies: dict[str, Reply]
-) -> dict[str, RecipientResult]:
-    """The server took not one of them, though it says that they are too many: later, then."""
-    return {
-        a: RecipientResult(
-            "retry",
-            "too_many_recipients",
-            replies[a].code,
-            replies[a].enhanced,
-            replies[a].text or None,
-        )
-        for a in addresses
-    }

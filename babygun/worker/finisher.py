@@ -58,6 +58,6 @@ class Finisher:
 
 def _counted(done: Finished) -> Finished:
     """What was written, counted in the metrics where it ended the e-mail."""
-    if done.email is not None and done.written and done.email.status != "incomplete":
+    if done.email is not None and done.written and done.email.final:
         EMAILS_ENDED[done.email.status].inc()
     return done

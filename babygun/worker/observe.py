@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from babygun.email.events import OUTCOMES
 from babygun.email.lifecycle import QueueResult
@@ -32,20 +32,25 @@ def count_result(result: QueueResult, email: Email | None, tally: Tally) -> None
 
 
 def show_state(
-    membership: Membership, ready: ReadyJobs, slots: Slots, pools: Mapping[str, SmtpPool]
+    membership: Membership,
+    known: Iterable[str],
+    ready: ReadyJobs,
+    slots: Slots,
+    pools: Iterable[SmtpPool],
 ) -> None:
-    """Puts what is now into the metrics."""
-    queues = dict.fromkeys((*pools, *ready.queues(), *slots.in_use))
+    """Puts the worker's state into the metrics. ``known``: queues that are shown in any case."""
+    by_queue = {pool.destination.name: pool for pool in pools}
+    queues = dict.fromkeys((*known, *by_queue, *ready.queues(), *slots.in_use))
     metrics.JOBS_IN_FLIGHT.show({(queue,): slots.in_use.get(queue, 0) for queue in queues})
     metrics.JOBS_READY.show({(queue,): ready.count(queue) for queue in queues})
-    metrics.SMTP_CONNECTIONS.show(
-        {
-            (queue, state): count
-            for queue, pool in pools.items()
-            for state, count in (("busy", pool.in_use), ("idle", pool.open - pool.in_use))
-        }
-    )
-    metrics.SMTP_WAITING.show({(queue,): pool.waiting for queue, pool in pools.items()})
+    connections = dict.fromkeys(((queue, s) for queue in known for s in ("busy", "idle")), 0)
+    waiting = dict.fromkeys(((queue,) for queue in known), 0)
+    for queue, pool in by_queue.items():
+        connections[queue, "busy"] = pool.in_use
+        connections[queue, "idle"] = pool.open - pool.in_use
+        waiting[queue,] = pool.waiting
+    metrics.SMTP_CONNECTIONS.show(connections)
+    metrics.SMTP_WAITING.show(waiting)
     identity = membership.identity
     metrics.LEASE_MARGIN.show(
         max(0.0, identity.trusted_until - time.monotonic())

@@ -10,11 +10,11 @@ Nothing here is authoritative: a worker that dies anywhere loses no email, since
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
+from itertools import islice
 
 from babygun.email.lifecycle import QueueResult, RecipientResult
 from babygun.email.model import Job, queue_recipients
@@ -67,8 +67,9 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         routes = load_routes(settings)
+        self._queues = tuple(islice(routes.destinations, metrics.MOST_QUEUES))
         self.store = Store(settings)
-        self._delivery = Delivery(settings, routes, settings.smtp_hostname or socket.getfqdn())
+        self._delivery = Delivery(settings, routes)
         self._finisher = Finisher(self.store)
         self.ready = ReadyJobs(settings.worker_ready)
         limits = {
@@ -113,7 +114,7 @@ class Worker:
 
     def show_state(self) -> None:
         """Puts what is now into the metrics."""
-        show_state(self.membership, self.ready, self._slots, self._delivery.pools)
+        show_state(self.membership, self._queues, self.ready, self._slots, self._delivery.pools)
 
     def stop(self) -> None:
         """Begins the graceful stop: nothing new is claimed, what is in flight is finished within the drain time."""
@@ -508,7 +509,7 @@ class Worker:
         )
         deadline = time.monotonic() + self._settings.drain_timeout
         await self._give_back(
-            [ref for ref, (_, progress) in self._held.items() if not progress.on_wire]
+            [ref for ref, (_, progress) in self._held.items() if not progress.connected]
         )
         if self.in_flight:
             await asyncio.wait(

@@ -20,7 +20,8 @@ from babygun.etcd.batch import Batcher, _Waiting
 from babygun.etcd.wire import nest
 from babygun.intake.ids import new_email_id
 from babygun.mime import render
-from babygun.smtp.replies import Classifier, make_reply
+from babygun.smtp.classifier import Classifier
+from babygun.smtp.replies import make_reply
 from babygun.store import codec
 from babygun.store.keys import JobRef, Keys
 

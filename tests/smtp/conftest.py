@@ -44,7 +44,10 @@ async def send(
 
 @pytest.fixture
 async def new_pool() -> AsyncIterator[Callable[..., SmtpPool]]:
-    """``new_pool(port, …)``: fields of Destination and times of SmtpPool by name. Closed at the end."""
+    """``new_pool(port, …)``: fields of Destination and times of SmtpPool, by name.
+
+    The pools are closed at the end.
+    """
     pools: list[SmtpPool] = []
 
     def make(port: int, **given: Any) -> SmtpPool:

@@ -1,4 +1,4 @@
-"""An SMTP server that says exactly what a test wrote down, byte for byte: for replies that no proper server would give."""
+"""An SMTP server that says what a test wrote down, byte for byte, also what no server would."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Peer:
 
 
 class ScriptedServer:
-    """``script`` is run for each connection, which ends with it. What it raises, ``check()`` raises again."""
+    """``script`` runs for each connection, which ends with it. ``check()`` raises its errors."""
 
     def __init__(self, script: Callable[[Peer], Awaitable[None]]) -> None:
         self._script = script

@@ -25,14 +25,14 @@ async def server() -> AsyncIterator[MisbehavingServer]:
 
 
 async def hear_all(peer: Peer, *verbs: str, size: int) -> bytes:
-    """A transaction's commands and its message, all of which must be there before anything is answered."""
+    """A transaction's commands and its message, which must all come before any reply."""
     lines = await peer.hear(*verbs, "BDAT")
     assert lines[-1] == f"BDAT {size} LAST"
     return await peer.reader.readexactly(size)
 
 
 def answering_once(said: bytes) -> Callable[[Peer], Awaitable[None]]:
-    """A script that says this to the first transaction, and nothing more until the client hangs up."""
+    """A script that says this to the first transaction, then nothing more."""
 
     async def script(peer: Peer) -> None:
         await peer.greet(EHLO)

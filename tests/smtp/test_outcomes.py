@@ -1,4 +1,4 @@
-"""What each behaviour of a server comes to for each recipient, with PIPELINING and without, and with CHUNKING."""
+"""Each recipient's outcome for each behaviour of a server: pipelined, one by one, chunked."""
 
 from __future__ import annotations
 

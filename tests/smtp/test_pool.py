@@ -1,4 +1,4 @@
-"""Connections: reused, limited, replaced when dead, closed when idle, never left in a state that nobody knows."""
+"""Connections: reused, limited, replaced when dead, closed when idle."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ async def test_too_many_connections_shrinks_the_pool_and_fails_nothing(new_pool:
 async def test_shrunken_pool_grows_back_while_mail_waits(
     new_pool: NewPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("babygun.smtp.pool.GROW", 0.02)
+    monkeypatch.setattr("babygun.smtp.connection_limit.GROW", 0.02)
     async with MisbehavingServer(max_connections=1) as server:
         pool = new_pool(server.port, max_connections=4)
         sending = [asyncio.create_task(send(pool, f"r{n}@example.org")) for n in range(1000)]

@@ -1,4 +1,4 @@
-"""Servers that don't speak SMTP as it is written: what is garbled ends the connection, what is merely odd is taken."""
+"""Servers that don't speak proper SMTP: garbled replies end the connection, odd ones are taken."""
 
 from __future__ import annotations
 
@@ -67,7 +67,10 @@ async def test_replies_in_pieces_of_any_size_are_put_together(new_pool: NewPool,
     async def script(peer: Peer) -> None:
         await peer.greet()
         await peer.hear("MAIL", "RCPT", "RCPT", "DATA")
-        replies = b"250-2.1.0 first\r\n250-2.1.0 second\r\n250 2.1.0 third\r\n250 ok\r\n550-5.1.1 no\r\n550 5.1.1 such user\r\n354 go\r\n"
+        replies = (
+            b"250-2.1.0 first\r\n250-2.1.0 second\r\n250 2.1.0 third\r\n250 ok\r\n"
+            b"550-5.1.1 no\r\n550 5.1.1 such user\r\n354 go\r\n"
+        )
         for at in range(0, len(replies), step):
             peer.say(replies[at : at + step])
             await peer.writer.drain()
@@ -336,7 +339,7 @@ async def test_greeting_that_is_none_fails_in_connect(new_pool: NewPool, greetin
     assert reply.text
 
 
-# --- the parser alone -------------------------------------------------------------------------------------------------
+# --- the parser alone ---
 
 
 def test_parser_gives_the_same_for_every_cut() -> None:

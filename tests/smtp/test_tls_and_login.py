@@ -1,4 +1,4 @@
-"""TLS policies and logins, and that a transport is taken over whole from the handshake, on asyncio's loop and on uvloop."""
+"""TLS policies, logins, and the takeover of the transport, on asyncio's loop and on uvloop."""
 
 from __future__ import annotations
 

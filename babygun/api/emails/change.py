@@ -106,7 +106,7 @@ async def cancel(request: web.Request, email_id: str) -> Email:
         client_id=access_of(request).client.id,
         request_id=call_of(request).request_id,
     )
-    if email.status != "incomplete":
+    if email.final:
         metrics.EMAILS_ENDED[email.status].inc()
     return email
 

@@ -25,17 +25,19 @@ from babygun.api.http.context import STORE
 from babygun.api.http.problem_types import NOT_FOUND
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import READ_ERRORS, Answer, Routes
-from babygun.email.events import EventName, end_of_try
+from babygun.email.events import EVENTS, EventName, end_of_try
 from babygun.email.model import Attempt, Email, EmailStatus, LogEntry
 from babygun.store.emails import reading
 from babygun.store.records import Owner
+
+_EVENTS = " ".join(f"{name}: {event.meaning}" for name, event in EVENTS.items())
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename={"number": "try"}):
     """One event. A line that ends a try has a reply for each of its recipients."""
 
     at: Annotated[datetime, Meta(examples=["2026-11-25T09:00:00.171000Z"])]
-    event: Annotated[EventName, Meta(examples=["delivered"])]
+    event: Annotated[EventName, Meta(description=_EVENTS, examples=["delivered"])]
     worker_id: WorkerId = None
     queue: Annotated[str | None, Meta(examples=["default"])] = None
     number: Annotated[
@@ -83,11 +85,7 @@ routes = Routes("emails")
     errors=(NOT_FOUND, *READ_ERRORS),
 )
 async def show_log(request: web.Request) -> web.Response:
-    """What happened to the e-mail, oldest first.
-
-    The events are accepted, claimed, delivered, deferred, bounced, expired, reclaimed, cancelled
-    and retried.
-    """
+    """What happened to the e-mail, oldest first. ``event`` lists what can happen."""
     found = await reading.get_log(request.app[STORE], request.match_info["id"])
     if found is None or not may_see(request, found[0]):
         raise no_such_email()

@@ -74,9 +74,9 @@ async def show_email(request: web.Request) -> web.Response:
     """
     seconds = _wait_of(request)
     view = await own_email(request, request.match_info["id"])
-    incomplete = view.email.status == "incomplete"
+    waits = seconds and not view.email.final
     up_to_date = request.if_none_match is None or _is_known(request, view)
-    if seconds and incomplete and up_to_date:
+    if waits and up_to_date:
         started = time.perf_counter()
         view = await _after_change(request, view, seconds)
         call_of(request).waited = time.perf_counter() - started

@@ -1,0 +1,62 @@
+"""The connection pools of the destinations that are in use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+from babygun.routing.destination import Destination
+from babygun.smtp.pool import SmtpPool
+
+
+class Pools:
+    """Makes a destination's pool when it is first used, and closes it when it is not used.
+
+    ``make``: makes a pool. ``unused``: seconds after which a pool is closed, twice as many at most.
+    """
+
+    def __init__(self, make: Callable[[Destination], SmtpPool], *, unused: float) -> None:
+        self._make, self._unused = make, unused
+        self._pools: dict[str, SmtpPool] = {}  # by the destination's name
+        self._used: set[str] = set()  # since the last look
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[SmtpPool]:
+        return iter(self._pools.values())
+
+    def get(self, destination: Destination) -> SmtpPool:
+        """The pool of a destination, for one message. Ask again for the next message."""
+        name = destination.name
+        self._used.add(name)
+        pool = self._pools.get(name)
+        if pool is None:
+            pool = self._pools[name] = self._make(destination)
+            if self._timer is None:
+                self._set_timer()
+        return pool
+
+    def close_unused(self) -> None:
+        """Closes the pools that nobody has used since the last call."""
+        for name in [n for n, pool in self._pools.items() if n not in self._used]:
+            if not self._pools[name].needed:
+                task = asyncio.create_task(self._pools.pop(name).close(), name=f"close {name}")
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+        self._used.clear()
+
+    def _set_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._unused, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self.close_unused()
+        if self._pools:
+            self._set_timer()
+
+    async def close(self) -> None:
+        """Closes all pools, within some seconds."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await asyncio.gather(*(pool.close() for pool in self), *self._closing)
+        self._pools.clear()

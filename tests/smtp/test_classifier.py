@@ -1,0 +1,337 @@
+"""The classification of SMTP replies, against a corpus: tests/data/replies-corpus.toml."""
+
+from __future__ import annotations
+
+import random
+import string
+import tomllib
+from typing import Any, get_args
+
+import pytest
+
+from babygun.errors import SettingsError
+from babygun.smtp.classifier import HINT_MAX, Classifier
+from babygun.smtp.replies import Phase, Reply, parse_reply
+from tests.support.paths import ROOT
+
+CORPUS: list[dict[str, Any]] = tomllib.loads(
+    (ROOT / "tests" / "data" / "replies-corpus.toml").read_text()
+)["reply"]
+CLASSIFIER = Classifier.load()
+PHASES: tuple[Phase, ...] = get_args(Phase)
+
+
+@pytest.mark.parametrize("rule", list(dict.fromkeys(entry["rule"] for entry in CORPUS)))
+def test_corpus_replies_of_a_rule_are_classified_by_it(rule):
+    for entry in CORPUS:
+        if entry["rule"] != rule:
+            continue
+        phase, text = entry.get("phase", "rcpt"), entry["text"]
+        found = CLASSIFIER.classify(parse_reply(text, phase))
+        assert (found.rule, found.reply_class, found.action) == (
+            entry["rule"],
+            entry["class"],
+            entry["action"],
+        ), (phase, text)
+        assert found.alarm == entry.get("alarm", False), (phase, text)
+        assert found.suppress == entry.get("suppress", False), (phase, text)
+        assert found.retry_after == entry.get("after"), (phase, text)
+        assert found.fresh_connection == entry.get("fresh", False), (phase, text)
+
+
+# Each word and code of the rules, in the shortest reply that has it: (phase, reply, rule).
+WORDS: list[tuple[Phase, str, str]] = [
+    ("connect", "null MX", "bad_domain"),
+    ("rcpt", "550 NXDOMAIN", "bad_domain"),
+    ("rcpt", "550 null mx", "bad_domain"),
+    ("rcpt", "450 NXDOMAIN", "temporary"),
+    ("rcpt", "556 no", "bad_domain"),
+    ("rcpt", "451 4.5.3 no", "too_many_recipients"),
+    ("rcpt", "452 4.5.3 no", "too_many_recipients"),
+    ("rcpt", "552 5.5.3 no", "too_many_recipients"),
+    ("rcpt", "451 too many recipients", "too_many_recipients"),
+    ("rcpt", "452 too many  recipients", "too_many_recipients"),
+    ("rcpt", "450 grey listed", "greylist"),
+    ("rcpt", "450 gray listing", "greylist"),
+    ("rcpt", "450 GREY-LISTED", "greylist"),
+    ("rcpt", "450 gray-listed", "greylist"),
+    ("rcpt", "450 temporarily deferred", "greylist"),
+    ("rcpt", "450 temporarily rejected", "greylist"),
+    ("rcpt", "450 try again in a while", "greylist"),
+    ("rcpt", "450 too many connections, try again later", "rate_limit_4xx"),
+    ("rcpt", "450 unusual rate, try again later", "rate_limit_4xx"),
+    ("rcpt", "450 4.7.28 try again later", "rate_limit_4xx"),
+    ("rcpt", "450 4.7.650 try again later", "rate_limit_4xx"),
+    ("rcpt", "450 4.2.3 try again later", "too_large"),
+    ("rcpt", "550 too frequently", "rate_limit_5xx"),
+    ("rcpt", "550 RLY:B2", "rate_limit_5xx"),
+    ("rcpt", "550 too many received headers", "rejected"),
+    ("rcpt", "550 5.4.6 too many turns", "protocol"),
+    ("rcpt", "450 4.7.0 no", "rate_limit_4xx"),
+    ("rcpt", "450 4.7.28 no", "rate_limit_4xx"),
+    ("rcpt", "450 [TSS04]", "rate_limit_4xx"),
+    ("rcpt", "450 unusual rate", "rate_limit_4xx"),
+    ("rcpt", "550 unusual rate", "rejected"),
+    *(
+        ("rcpt", f"550 {word}", "ip_block")
+        for word in (
+            "spamhaus",
+            "RBL",
+            "DNSBL",
+            "dnsrbl",
+            "blocklisted",
+            "block list",
+            "blacklisted",
+            "blocked using",
+            "S3140",
+            "S3150",
+        )
+    ),
+    ("rcpt", "450 spamhaus", "temporary"),
+    ("rcpt", "550 uribl, a blocklist", "content"),
+    ("rcpt", "550 spam content", "content"),
+    ("rcpt", "450 virus", "temporary"),
+    ("rcpt", "550 SPF", "authentication"),
+    ("rcpt", "550 DKIM", "authentication"),
+    ("rcpt", "550 5.7.20 no", "authentication"),
+    ("rcpt", "550 5.7.29 no", "authentication"),
+    ("rcpt", "550 5.7.2 no", "policy"),
+    *(
+        ("rcpt", f"550 {word}", "bad_mailbox")
+        for word in (
+            "user unknown",
+            "unknown user",
+            "no such user",
+            "no such mailbox",
+            "does not exist",
+            "doesn't exist",
+            "invalid recipient",
+            "mailbox unavailable",
+        )
+    ),
+    ("rcpt", "554 user unknown", "rejected"),
+    ("rcpt", "550 5.1.2 user unknown", "bad_address"),
+    ("rcpt", "550 5.1.3 user unknown", "bad_address"),
+    ("rcpt", "550 5.1.7 user unknown", "configuration"),
+    ("rcpt", "550 5.1.8 user unknown", "configuration"),
+    ("rcpt", "550 5.2.2 mailbox unavailable", "mailbox_full"),
+    ("mail", "550 Sending account suspended", "rejected"),
+    ("rcpt", "450 4.1.6 moved", "inactive"),
+    ("rcpt", "550 5.2.1 no", "inactive"),
+    ("rcpt", "525 5.7.13 no", "inactive"),
+    ("rcpt", "550 5.7.13 no", "policy"),
+    ("rcpt", "525 no", "rejected"),
+    ("rcpt", "550 disabled", "inactive"),
+    ("rcpt", "550 inactive", "inactive"),
+    ("rcpt", "450 disabled", "temporary"),
+    ("rcpt", "550 5.7.1 disabled", "policy"),
+    ("rcpt", "550 5.7.14 disabled", "policy"),
+    ("rcpt", "451 4.2.2 no", "mailbox_full"),
+    *(
+        ("rcpt", f"550 {word}", "mailbox_full")
+        for word in (
+            "over quota",
+            "overquota",
+            "quota exceeded",
+            "mailbox full",
+            "mailbox is full",
+            "mailbox size",
+            "storage",
+        )
+    ),
+    ("rcpt", "452 storage", "mailbox_full"),
+    ("rcpt", "452 system storage", "temporary"),
+    ("rcpt", "552 5.2.3 storage", "too_large"),
+    ("rcpt", "552 too big", "too_large"),
+    ("rcpt", "552 size", "too_large"),
+    *(("connect", f"{code} no", "configuration_login") for code in (525, 530, 534, 535, 538)),
+    ("connect", "550 authentication required", "configuration_login"),
+    ("connect", "550 authentication failed", "configuration_login"),
+    ("connect", "450 authentication failed", "temporary"),
+    ("mail", "550 5.1.7 no", "configuration"),
+    ("rcpt", "535 no", "configuration"),
+    ("mail", "450 relaying denied", "configuration_relay"),
+    *(
+        ("mail", f"550 {word}", "configuration_relay")
+        for word in (
+            "authentication required",
+            "relay denied",
+            "relay access denied",
+            "relay not permitted",
+            "relaying not permitted",
+        )
+    ),
+    *(("rcpt", f"{code} no", "protocol") for code in (500, 501, 502, 504)),
+    *(
+        ("rcpt", f"451 {code} no", "remote_busy")
+        for code in ("4.3.1", "4.3.2", "4.4.1", "4.4.2", "4.4.3", "4.4.5")
+    ),
+    ("rcpt", "451 4.7.1 no", "temporary"),
+]
+
+
+def test_each_word_and_code_of_a_rule_counts():
+    wrong = [
+        (phase, text, rule, found)
+        for phase, text, rule in WORDS
+        if (found := CLASSIFIER.classify(parse_reply(text, phase)).rule) != rule
+    ]
+    assert wrong == []
+
+
+def test_corpus_reaches_every_rule():
+    rules = {rule.row.name for rule in CLASSIFIER.rules}
+    assert rules - {entry["rule"] for entry in CORPUS} == set()
+
+
+def test_rules_each_state_their_reason():
+    assert [rule.row.name for rule in CLASSIFIER.rules if len(rule.row.why) < 20] == []
+
+
+def _outcomes(rule: str, low: int) -> set[str]:
+    """What the corpus shows a rule to do with codes of one hundred."""
+    found = set()
+    for entry in CORPUS:
+        reply = parse_reply(entry["text"])
+        if entry["rule"] == rule and reply.code is not None and low <= reply.code < low + 100:
+            found.add(entry["action"])
+    return found
+
+
+@pytest.mark.parametrize("rule", ["rate_limit_5xx", "ip_block", "mailbox_full"])
+def test_classify_5xx_that_passes_by_itself_is_retried(rule):
+    assert _outcomes(rule, 500) == {"retry"}
+
+
+def test_classify_4xx_too_large_fails():
+    assert _outcomes("too_large", 400) == {"fail"}
+
+
+def test_classify_any_corpus_text_with_a_4xx_fails_only_when_too_large():
+    for entry in CORPUS:
+        reply = parse_reply(entry["text"])
+        if reply.code is None:
+            continue
+        enhanced = "4" + reply.enhanced[1:] if reply.enhanced else None
+        for phase in PHASES:
+            for code in (421, 450, 451, 452, 454):
+                found = CLASSIFIER.classify(Reply(phase, code, enhanced, reply.text))
+                assert found.action != "fail" or found.reply_class == "too_large", (
+                    phase,
+                    code,
+                    entry["text"],
+                )
+                assert not found.suppress
+
+
+def test_classify_reply_about_the_connection_or_sender_never_suppresses():
+    for entry in CORPUS:
+        for phase in ("connect", "mail"):
+            assert not CLASSIFIER.classify(parse_reply(entry["text"], phase)).suppress
+
+
+@pytest.mark.parametrize("reply_class", ["ip_block", "authentication", "configuration", "policy"])
+def test_classify_refusal_for_our_own_fault_never_suppresses(reply_class):
+    entries = [entry for entry in CORPUS if entry["class"] == reply_class]
+    assert entries
+    for entry in entries:
+        for phase in PHASES:
+            found = CLASSIFIER.classify(parse_reply(entry["text"], phase))
+            assert found.reply_class != reply_class or not found.suppress
+
+
+def test_classify_503_asks_for_a_fresh_connection_once():
+    reply = parse_reply("503 5.5.1 Bad sequence of commands", "mail")
+    first, second = CLASSIFIER.classify(reply), CLASSIFIER.classify(reply, repeated=True)
+    assert (first.action, first.fresh_connection) == ("retry", True)
+    assert (second.action, second.fresh_connection, second.reply_class) == (
+        "fail",
+        False,
+        "protocol",
+    )
+
+
+def test_classify_lost_reply_after_the_dot_is_uncertain():
+    found = CLASSIFIER.classify(
+        Reply("message", None, None, "connection lost after the final dot", uncertain=True)
+    )
+    assert (found.reply_class, found.action) == ("uncertain", "retry")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_classify_any_code_and_text_is_classified(seed):
+    rng = random.Random(seed)
+    texts = [entry["text"] for entry in CORPUS]
+    actions = {"deliver", "retry", "fail", "split"}
+    for code in (None, 0, 100, 199, 600, 999, 99999, *range(200, 600)):
+        enhanced = rng.choice(
+            [
+                None,
+                "",
+                "garbage",
+                f"{rng.randint(0, 9)}.{rng.randint(0, 999)}.{rng.randint(0, 999)}",
+            ]
+        )
+        noise = "".join(rng.choices(string.printable + "äß中\x00\u2028@<>", k=rng.randint(0, 200)))
+        text = rng.choice([noise, rng.choice(texts) + noise])
+        found = CLASSIFIER.classify(Reply(rng.choice(PHASES), code, enhanced, text))
+        assert found.action in actions and found.rule and found.reply_class
+        assert (found.action == "deliver") == (code is not None and 200 <= code <= 299)
+        assert found.retry_after is None or 10 <= found.retry_after <= HINT_MAX
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize(
+    "text", ["a" * 1_000_000, "a@" * 500_000, " " * 1_000_000, "in " * 300_000, "too " * 250_000]
+)
+def test_classify_huge_text_takes_no_time(text):
+    assert CLASSIFIER.classify(Reply("rcpt", 550, None, text)).rule == "rejected"
+
+
+@pytest.fixture
+def rules_file(tmp_path):
+    def write(text: str) -> str:
+        path = tmp_path / "rules.toml"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def test_classifier_with_own_rules_asks_them_first(rules_file):
+    path = rules_file(
+        """
+        [[rule]]
+        name = "slow_partner"
+        class = "partner"
+        action = "retry"
+        phases = ["rcpt"]
+        when = [{ code = ["550"], enhanced = ["5.1.1"], regex = "queue \\\\d+ busy" }]
+        """
+    )
+    classifier = Classifier.load(path)
+    own = classifier.classify(parse_reply("550 5.1.1 Queue 12 busy"))
+    assert (own.rule, own.reply_class, own.action, own.suppress) == (
+        "slow_partner",
+        "partner",
+        "retry",
+        False,
+    )
+    assert classifier.classify(parse_reply("550 5.1.1 Queue twelve busy")).rule == "bad_mailbox"
+    assert (
+        classifier.classify(parse_reply("550 5.1.1 Queue 12 busy", "message")).rule == "bad_mailbox"
+    )
+    assert classifier.classify(parse_reply("250 2.1.5 Queue 12 busy")).rule == "delivered"
+
+
+def test_classifier_own_rule_without_conditions_takes_all_refusals(rules_file):
+    classifier = Classifier.load(
+        rules_file('[[rule]]\nname = "all"\nclass = "held"\naction = "retry"\n')
+    )
+    for text in ("550 5.1.1 no", "421 bye", "Connection refused", "354 go"):
+        assert classifier.classify(parse_reply(text)).rule == "all"
+
+
+def test_classifier_missing_rules_file_raises_naming_the_setting():
+    with pytest.raises(SettingsError, match=r"reply_rules: /nonexistent/rules\.toml"):
+        Classifier.load("/nonexistent/rules.toml")

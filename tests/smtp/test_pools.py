@@ -1,0 +1,103 @@
+"""Pools: made when a destination is first used, closed when it is not used."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from babygun.routing.destination import Destination
+from babygun.smtp import Pools, SmtpPool
+from tests.smtp.conftest import TIMES, send
+from tests.support.smtp_server import MisbehavingServer
+
+ONE, TWO = Destination("one", "one.example", 25), Destination("two", "two.example", 25)
+
+
+class FakePool:
+    """What :class:`Pools` sees of a pool."""
+
+    def __init__(self, destination: Destination) -> None:
+        self.destination = destination
+        self.needed = False
+        self.closed = asyncio.Event()
+
+    async def close(self) -> None:
+        self.closed.set()
+
+
+def fake_pools(unused: float = 3600.0) -> Pools:
+    return Pools(lambda destination: cast(SmtpPool, FakePool(destination)), unused=unused)
+
+
+def get(pools: Pools, destination: Destination) -> FakePool:
+    return cast(FakePool, pools.get(destination))
+
+
+async def test_pool_is_made_when_its_destination_is_first_used_and_kept() -> None:
+    pools = fake_pools()
+    assert list(pools) == []
+    first = get(pools, ONE)
+    assert get(pools, ONE) is first and list(pools) == [first]
+    await pools.close()
+    assert first.closed.is_set() and list(pools) == []
+
+
+async def test_pool_that_is_unused_is_closed_and_made_anew_when_needed() -> None:
+    pools = fake_pools()
+    one, two = get(pools, ONE), get(pools, TWO)
+    pools.close_unused()  # both were used since they were made
+    get(pools, TWO)
+    pools.close_unused()
+    await asyncio.wait_for(one.closed.wait(), 5)
+    assert list(pools) == [two] and not two.closed.is_set()
+    assert get(pools, ONE) is not one
+    await pools.close()
+
+
+async def test_pool_with_a_message_under_way_is_never_closed_as_unused() -> None:
+    pools = fake_pools()
+    one = get(pools, ONE)
+    one.needed = True
+    for _ in range(3):
+        pools.close_unused()
+    assert list(pools) == [one] and not one.closed.is_set()
+    one.needed = False
+    pools.close_unused()
+    await asyncio.wait_for(one.closed.wait(), 5)
+
+
+async def test_unused_pools_are_closed_by_themselves_in_time() -> None:
+    pools = fake_pools(unused=0.01)
+    await asyncio.wait_for(get(pools, ONE).closed.wait(), 5)
+    assert list(pools) == []
+    await asyncio.wait_for(get(pools, ONE).closed.wait(), 5)  # the timer runs again
+
+
+async def test_pools_of_100_000_destinations_are_those_in_use_only() -> None:
+    pools = fake_pools()
+    destinations = [Destination(f"q{n}", "mail.example", 25) for n in range(100_000)]
+    for destination in destinations:
+        pools.get(destination)
+    pools.close_unused()
+    for destination in destinations[:3]:
+        pools.get(destination)
+    pools.close_unused()
+    assert [pool.destination.name for pool in pools] == ["q0", "q1", "q2"]
+    await pools.close()
+
+
+async def test_pool_that_is_closed_as_unused_says_goodbye_to_its_server() -> None:
+    async with MisbehavingServer() as server:
+        pools = Pools(
+            lambda destination: SmtpPool(destination, hostname="sender.example", **TIMES),
+            unused=3600.0,
+        )
+        destination = Destination("one", "127.0.0.1", server.port)
+        first = pools.get(destination)
+        await send(first, "a@example.org")
+        pools.close_unused()
+        pools.close_unused()
+        assert list(pools) == []
+        await send(pools.get(destination), "b@example.org")
+        await pools.close()
+        assert server.commands["QUIT"] == 2 and server.sessions == 2
