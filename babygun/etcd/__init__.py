@@ -1,4 +1,4 @@
-"""A thin asynchronous client of etcd v3. It knows nothing of e-mail; only this package imports gRPC."""
+"""A thin asynchronous client of etcd v3. It knows nothing of e-mail, and alone imports gRPC."""
 
 from babygun.etcd.batch import Batcher
 from babygun.etcd.client import EtcdClient, Range, Status
@@ -25,7 +25,7 @@ from babygun.etcd.txn import (
     put,
     range_absent,
 )
-from babygun.etcd.watch import Event, Watch, WatchBatch, watch
+from babygun.etcd.watch import Event, Watch, WatchBatch
 
 __all__ = [
     "Batcher",
@@ -57,5 +57,4 @@ __all__ = [
     "present",
     "put",
     "range_absent",
-    "watch",
 ]

@@ -1,7 +1,7 @@
-"""etcd's own users, roles and permissions, made what they should be. Needs the rights of ``root`` where authentication is on.
+"""Sets up etcd's own users, roles and permissions. Needs the rights of ``root``, if any.
 
-A user here has no password: it is whoever shows a client certificate with that common name. Each step looks first and does what
-lacks, so the whole may be run again, also after it broke off half-way.
+A user here has no password: it is whoever shows a client certificate with that common name. Each
+step checks first and does what is missing, so all of it may be run again, also after an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ class Permission(NamedTuple):
 async def set_roles(
     client: EtcdClient, roles: Mapping[str, Collection[Permission]]
 ) -> AsyncIterator[str]:
-    """Makes a user and a role of each name, with these permissions and no others, and user and role ``root``. Yields each change as a line."""
+    """Makes a user and a role of each name with exactly these permissions, and ``root``.
+
+    Yields each change as a line.
+    """
     known = set((await client.access("RoleList", rpc.AuthRoleListRequest())).roles)
     users = set((await client.access("UserList", rpc.AuthUserListRequest())).users)
     for name in (_ROOT, *roles):
@@ -39,10 +42,8 @@ async def set_roles(
             async for line in _set_permissions(client, name, roles[name]):
                 yield line
         if name not in users:
-            await client.access(
-                "UserAdd",
-                rpc.AuthUserAddRequest(name=name, options=rpc.UserAddOptions(no_password=True)),
-            )
+            options = rpc.UserAddOptions(no_password=True)
+            await client.access("UserAdd", rpc.AuthUserAddRequest(name=name, options=options))
             yield f"user {name}: made, known by the certificate with that name"
         if name not in (await client.access("UserGet", rpc.AuthUserGetRequest(name=name))).roles:
             await client.access("UserGrantRole", rpc.AuthUserGrantRoleRequest(user=name, role=name))
@@ -60,21 +61,23 @@ async def _set_permissions(
         await client.access(
             "RoleGrantPermission", rpc.AuthRoleGrantPermissionRequest(name=role, perm=granted)
         )
-        yield f"role {role}: may {'read and write' if permission.write else 'read'} {permission.start.decode(errors='replace')}"
+        verb = "read and write" if permission.write else "read"
+        yield f"role {role}: may {verb} {permission.start.decode(errors='replace')}"
     ranges = {(permission.start, permission.end) for permission in wanted}
     for permission in sorted(held):
         if (permission.start, permission.end) not in ranges:
-            await client.access(
-                "RoleRevokePermission",
-                rpc.AuthRoleRevokePermissionRequest(
-                    role=role, key=permission.start, range_end=permission.end
-                ),
+            revoked = rpc.AuthRoleRevokePermissionRequest(
+                role=role, key=permission.start, range_end=permission.end
             )
+            await client.access("RoleRevokePermission", revoked)
             yield f"role {role}: may no longer touch {permission.start.decode(errors='replace')}"
 
 
 async def enable(client: EtcdClient) -> bool:
-    """Turns authentication on; from then on everybody needs a user. False: it was on. ``root`` must be there (:func:`set_roles`)."""
+    """Turns authentication on: from then on every client needs a user. False: it was on already.
+
+    ``root`` must exist (:func:`set_roles`).
+    """
     if await enabled(client):
         return False
     await client.access("AuthEnable", rpc.AuthEnableRequest())
@@ -86,9 +89,8 @@ async def enabled(client: EtcdClient) -> bool:
     try:
         answer = await client.access("AuthStatus", rpc.AuthStatusRequest())
     except EtcdError as error:
-        if (
-            "unimplemented" in str(error).lower() or "unknown method" in str(error).lower()
-        ):  # before 3.5
+        said = str(error).lower()
+        if "unimplemented" in said or "unknown method" in said:  # before 3.5
             return False
         raise
     on: bool = answer.enabled

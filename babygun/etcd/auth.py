@@ -1,4 +1,4 @@
-"""etcd's authentication: a name and a password for a token, renewed when etcd no longer takes it."""
+"""etcd's authentication: a name and a password for a token, renewed when etcd refuses it."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from grpc import aio
 
 from babygun.errors import EtcdUnavailable, PermissionDenied
 from babygun.etcd.endpoints import Endpoint
-from babygun.etcd.outcomes import RpcFailed, Verdict, judge, plain
+from babygun.etcd.outcomes import Outcome, RpcFailed, outcome_of, plain
 
 Metadata = tuple[tuple[str, str], ...]
-LEADER = (
-    "hasleader",
-    "true",
-)  # a member without a leader refuses at once, instead of holding the request
+# With it a member without a leader refuses a request at once, instead of holding it.
+LEADER = ("hasleader", "true")
 
 
 class Credentials:
-    """What requests carry in their metadata. Without a user that is always the same."""
+    """The metadata of requests. Without a user it is always the same."""
 
     def __init__(self, user: str, password: str) -> None:
         self._user = user
         self._password = password
-        self._token = ""
         self._metadata: Metadata | None = None if user else (LEADER,)
         self._lock = asyncio.Lock()
 
     async def metadata(self, endpoint: Endpoint, deadline: float) -> Metadata:
-        """For one request; asks ``endpoint`` for a token where there is none. Raises PermissionDenied, EtcdUnavailable."""
+        """The metadata of one request. Without a token, asks ``endpoint`` for one.
+
+        Raises PermissionDenied, EtcdUnavailable.
+        """
         if self._metadata is not None:
             return self._metadata
         async with self._lock:
@@ -40,12 +40,15 @@ class Credentials:
             return self._metadata
 
     def forget(self, metadata: Metadata) -> None:
-        """etcd did not take the token in ``metadata``: the next request gets a new one, unless another request has seen to that."""
-        if self._user and self._metadata is metadata:
-            self._metadata = None
+        """etcd refused the token in ``metadata``: the next request gets a new one.
+
+        Does nothing where another request has renewed it already.
+        """
+        if self._metadata is metadata:
+            self.forget_any()
 
     def forget_any(self) -> None:
-        """etcd did not take the present token."""
+        """etcd refused the present token."""
         if self._user:
             self._metadata = None
 
@@ -59,8 +62,8 @@ class Credentials:
             failed = RpcFailed.of(error)
             if "authentication is not enabled" in failed.details:
                 return ""
-            if judge(failed) is Verdict.REFUSED:
-                raise PermissionDenied(plain(failed.details)) from None
-            raise EtcdUnavailable(f"etcd at {endpoint.url}: {plain(failed.details)}") from None
+            if outcome_of(failed) is Outcome.REFUSED:
+                raise PermissionDenied(plain(failed)) from None
+            raise EtcdUnavailable(f"etcd at {endpoint.url}: {plain(failed)}") from None
         token: str = response.token
         return token

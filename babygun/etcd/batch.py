@@ -1,16 +1,20 @@
-"""Group commit: many transactions as one RPC, one raft entry and one fsync, each still decided on its own.
+"""Sends many transactions as one RPC, one raft entry and one fsync; each is decided on its own.
 
-Transactions wait in a queue while a few RPCs are in flight; what waits when one returns goes as the next. Idle, this adds no
-delay: what is submitted in one iteration of the event loop goes together at its end. Loaded, batches grow by themselves; in between
-they are paced, since an RPC costs as much CPU as a dozen transactions: a batch begins 8 ms after the one before at the earliest, unless that was tiny (4 at most) or 32 wait.
+Transactions wait in a queue while some RPCs are in flight. When one returns, those that wait are
+sent as the next. While idle this adds no delay: what is submitted in one iteration of the event
+loop is sent at its end. Under load batches grow by themselves, and are paced, since an RPC costs as
+much CPU as a dozen transactions: a batch begins at least 8 ms after the one before, unless that one
+had 4 at most, or 32 wait.
 
-etcd decides ALL compares of a transaction, the nested ones' too, against the state before any of it is applied, and refuses a
-transaction that puts one key twice. So two transactions meet in one batch only if neither writes what the other writes,
-compares or reads; then the batch amounts to doing them one after the other. One that has to wait for a later batch holds up
-only those that touch its keys. Two batches in flight at once are ordered by nobody: each transaction's own compares must keep it safe.
+etcd decides ALL compares of a transaction, the nested ones' too, on the state before any of it is
+applied. It refuses a transaction that puts one key twice. So two transactions are put in one batch
+only if neither writes what the other writes, compares or reads. Then the batch is the same as doing
+them one after the other. A transaction that has to wait for a later batch holds up only those that
+touch its keys. Two batches in flight have no order: each transaction's own compares keep it safe.
 
-A batch that etcd refuses as a whole (one of its transactions names a dead lease, say) wrote nothing: it is halved and sent again
-until each has its own fate. Where the outcome of the RPC is unknown, so is that of each transaction in it.
+A batch that etcd refuses as a whole wrote nothing (for instance, a transaction of it names a lease
+that is gone). It is halved and sent again, until each transaction has its own result. Where the
+outcome of the RPC is unknown, so is that of each transaction in it.
 """
 
 from __future__ import annotations
@@ -24,20 +28,22 @@ from contextvars import Context
 from msgspec import Struct
 
 from babygun.errors import EtcdError, EtcdUnavailable, OutcomeUnknown, OutOfSpace
-from babygun.etcd.client import EtcdClient, describe
+from babygun.etcd.client import EtcdClient
+from babygun.etcd.requests import describe
 from babygun.etcd.txn import Txn, TxnResult
 from babygun.etcd.wire import nest
 from babygun.runtime import tracing
 from babygun.runtime.metrics import ETCD_BATCH
 
-_MAX_OPS = 128  # etcd's default --max-txn-ops: the outer operations and those of the largest nested transaction, together
-_MAX_RESPONSE = (
-    4 << 20
-)  # bytes that a batch may be expected to bring back, so that one answer does not hold up the rest
-_WORTH_ANOTHER = 32  # transactions that wait, before one more RPC goes out beside those that are
-_FEW = 4  # transactions that a batch may have and count as idle: the next one goes at once
-_PACE = 0.008  # s from the start of one that had more to the start of the next
-_MAX_SKIPPED = 256  # conflicting transactions passed over in making one batch, so that a hot key can't make that slow
+# etcd's default --max-txn-ops: the outer operations and those of the largest nested transaction.
+_MAX_OPS = 128
+# Bytes that a batch is expected to bring back at most: one answer must not hold up the others.
+_MAX_RESPONSE = 4 << 20
+_WORTH_ANOTHER = 32  # waiting transactions that are worth one more RPC beside those in flight
+_FEW = 4  # transactions of a batch that counts as idle: the next one is sent at once
+_PACE = 0.008  # s, from the start of a larger batch to the start of the next
+# Conflicting transactions passed over while making one batch: a hot key can't make that slow.
+_MAX_SKIPPED = 256
 
 
 class _Waiting(Struct, eq=False):
@@ -48,7 +54,11 @@ class _Waiting(Struct, eq=False):
 
 
 class Batcher:
-    """Sends transactions in batches, on one event loop. ``in_flight``: RPCs out at once; ``max_bytes``: of one request (etcd takes 1.5 MiB)."""
+    """Sends transactions in batches, on one event loop.
+
+    ``in_flight``: RPCs at once. ``max_bytes``: of one request (etcd takes 1.5 MiB).
+    ``rpcs`` and ``txns``: sent so far.
+    """
 
     def __init__(self, client: EtcdClient, *, in_flight: int = 2, max_bytes: int = 1 << 20) -> None:
         self._client = client
@@ -58,26 +68,21 @@ class Batcher:
         self._out: set[asyncio.Task[None]] = set()
         self._scheduled = False
         self._closed = False
-        self._last, self._began = (
-            0,
-            0.0,
-        )  # transactions of the newest batch, and the loop's time at its start
+        # Transactions of the newest batch, and the loop's time at its start.
+        self._last, self._began = 0, 0.0
         self._paced: asyncio.TimerHandle | None = None  # sends the next batch
-        self._loop: asyncio.AbstractEventLoop | None = None
         self.rpcs = 0
-        """RPCs sent so far."""
         self.txns = 0
-        """Transactions sent so far."""
 
     async def submit(self, txn: Txn, *, response_bytes: int = 0) -> TxnResult:
-        """Carries out one transaction; errors as of :meth:`EtcdClient.txn`.
+        """Does one transaction; errors as of :meth:`EtcdClient.txn`.
 
-        ``response_bytes``: about how much its reads will bring back. A caller that is cancelled before the transaction was sent
-        takes it back; after that it is carried out all the same.
+        ``response_bytes``: about how much its reads will bring back. A caller that is cancelled
+        before the transaction was sent takes it back. After that it is done all the same.
         """
         if self._closed:
             raise EtcdUnavailable("the batcher is closed")
-        loop = self._loop = self._loop or asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         future: asyncio.Future[TxnResult] = loop.create_future()
         span = tracing.child("etcd txn", "client")
         self._queue.append(_Waiting(txn, future, response_bytes, span))
@@ -85,13 +90,11 @@ class Batcher:
             self._schedule(loop)
         elif self._paced and len(self._queue) >= _WORTH_ANOTHER:
             self._flush()
-        if not span.recording:
-            return await future
         with span:
             return await future
 
     async def close(self) -> None:
-        """Takes no more, and waits until all that was submitted is settled."""
+        """Takes no more, and waits until all that was submitted has its result."""
         self._closed = True
         while self._out or self._queue:
             if self._out:
@@ -101,7 +104,10 @@ class Batcher:
             await asyncio.sleep(0)
 
     def _may_send(self) -> bool:
-        """Beside one that is out another goes only if it is large: small ones would cost this process and etcd more than the wait saves."""
+        """Whether a batch may be sent now.
+
+        A second one in flight must be large: a small one costs more than the wait saves.
+        """
         return not self._out or (
             len(self._out) < self._in_flight and len(self._queue) >= _WORTH_ANOTHER
         )
@@ -126,15 +132,15 @@ class Batcher:
             batch = self._next()
             if not batch:
                 return
-            # A batch is nobody's: in a context of its own, not that of who happened to submit the first of it.
             self._last, self._began = len(batch), asyncio.get_running_loop().time()
+            # In an empty context: a batch belongs to none of those that submitted it.
             task = asyncio.create_task(self._send(batch), name="etcd batch", context=Context())
             self._out.add(task)
             task.add_done_callback(self._returned)
 
     def _returned(self, task: asyncio.Task[None]) -> None:
         self._out.discard(task)
-        # Those just answered run first, so that what they submit now goes with the next batch.
+        # Callers just answered run first, so that what they submit now is in the next batch.
         if self._queue and not self._scheduled:
             self._schedule(asyncio.get_running_loop())
 
@@ -151,7 +157,7 @@ class Batcher:
             txn = waiting.txn
             if keys.meets(txn):
                 skipped.append(queue.popleft())
-                keys.add(txn)  # whoever touches its keys stays behind it
+                keys.add(txn)  # what touches its keys stays behind it
                 continue
             size += len(txn.encoded) + 12  # its frame
             response += waiting.response_bytes
@@ -171,8 +177,7 @@ class Batcher:
         self.rpcs += 1
         self.txns += len(batch)
         for waiting in batch:
-            if waiting.span.recording:
-                describe(waiting.span, "txn", batch_size=len(batch))
+            describe(waiting.span, "txn", batch_size=len(batch))
         ETCD_BATCH.observe(len(batch))
         try:
             if len(batch) == 1:
@@ -199,7 +204,7 @@ class Batcher:
         elif isinstance(error, OutOfSpace):
             _fail((w for w in batch if w.txn.puts), error)
             if rest := [w for w in batch if not w.txn.puts]:
-                await self._send(rest)  # what only deletes and reads is served all the same
+                await self._send(rest)  # a full etcd still does what only deletes and reads
         else:
             middle = len(batch) // 2
             await asyncio.gather(self._send(batch[:middle]), self._send(batch[middle:]))
@@ -253,6 +258,5 @@ def _any_within(keys: Iterable[bytes], ranges: list[tuple[bytes, bytes]]) -> boo
 def _fail(batch: Iterable[_Waiting], error: EtcdError) -> None:
     for waiting in batch:
         if not waiting.future.done():
-            waiting.future.set_exception(
-                copy.copy(error)
-            )  # each its own, since raising one writes into it
+            # A copy for each, since raising one writes into it.
+            waiting.future.set_exception(copy.copy(error))

@@ -1,6 +1,6 @@
-"""Why an etcd can't be connected, in one sentence: gRPC knows that a handshake failed, and seldom says why.
+"""Why an etcd can't be connected, in one sentence. gRPC seldom says why a handshake failed.
 
-Makes one connection of its own with Python's TLS and asks for etcd's version; only for when something is wrong.
+Makes one connection of its own with Python's TLS and asks for etcd's version.
 """
 
 from __future__ import annotations
@@ -30,14 +30,25 @@ _ALERTS = (
     ("CERTIFICATE_EXPIRED", "it says that our client certificate (etcd_cert) has expired"),
     (
         "BAD_CERTIFICATE",
-        "it does not take our client certificate (etcd_cert): signed by another authority, expired or not for clients",
+        "it does not take our client certificate (etcd_cert):"
+        " signed by another authority, expired or not for clients",
     ),
     ("CERTIFICATE_UNKNOWN", "it does not take our client certificate (etcd_cert)"),
 )
+_NO_TLS_THERE = "it does not speak TLS there; write the endpoint with http://"
+_TLS_THERE = "it speaks TLS there; write the endpoint with https://"
 
 
 async def explain(settings: Settings, endpoint: str) -> str:
-    """What is wrong between us and the etcd at ``endpoint``, beginning with its address; empty where TLS is not the matter."""
+    """What is wrong between us and an etcd, as a sentence that begins with its address.
+
+    Empty where TLS is not the cause.
+    """
+    problem = await _problem(settings, endpoint)
+    return f"etcd at {endpoint}: {problem}" if problem else ""
+
+
+async def _problem(settings: Settings, endpoint: str) -> str:
     url = urlsplit(endpoint)
     host, port = url.hostname or "", url.port or 0
     secure = url.scheme == "https"
@@ -48,26 +59,20 @@ async def explain(settings: Settings, endpoint: str) -> str:
         return ""
     except ssl.SSLCertVerificationError as error:
         words = _VERIFY.get(error.verify_code, "its certificate can't be verified: {said}")
-        return f"etcd at {endpoint}: {words.format(host=host, said=error.verify_message)}"
+        return words.format(host=host, said=error.verify_message)
     except ssl.SSLError as error:
         reason = (error.reason or "").upper()
         for part, words in _ALERTS:
             if part in reason:
-                return f"etcd at {endpoint}: {words}"
+                return words
         if await _speaks(host, port, secure=False):
-            return (
-                f"etcd at {endpoint}: it does not speak TLS there; write the endpoint with http://"
-            )
-        return f"etcd at {endpoint}: the TLS handshake failed ({reason.replace('_', ' ').lower()})"
+            return _NO_TLS_THERE
+        return f"the TLS handshake failed ({reason.replace('_', ' ').lower()})"
     except OSError:
         said = b""
     if said or not await _speaks(host, port, secure=not secure):
         return ""
-    return f"etcd at {endpoint}: " + (
-        "it does not speak TLS there; write the endpoint with http://"
-        if secure
-        else "it speaks TLS there; write the endpoint with https://"
-    )
+    return _NO_TLS_THERE if secure else _TLS_THERE
 
 
 async def _speaks(host: str, port: int, *, secure: bool) -> bool:
@@ -78,7 +83,7 @@ async def _speaks(host: str, port: int, *, secure: bool) -> bool:
     try:
         async with asyncio.timeout(PATIENCE):
             return bool(await ask(host, port, context))
-    except ssl.SSLError as error:  # an alert about our certificate, which we showed none of
+    except ssl.SSLError as error:  # an alert because we showed no certificate
         return secure and "CERTIFICATE" in (error.reason or "").upper()
     except (OSError, TimeoutError):
         return False

@@ -1,8 +1,9 @@
 """The connections: one gRPC channel per endpoint, and the choice among them.
 
-The channel used last stays the preferred one until a request on it fails. A request is handed to a channel only while that is
-connected, so "no connection" is told apart from "no answer" with certainty: the first was not applied, the second may have been.
-All channels that are not connected try at once, and the first to succeed is used.
+The channel used last stays preferred until a request on it fails. A request is given to a channel
+only while that is connected. So "no connection" and "no answer" are told apart with certainty: the
+first was not applied, the second may have been. All channels that are not connected try to connect
+at once, and the first that succeeds is used.
 """
 
 from __future__ import annotations
@@ -21,9 +22,7 @@ from grpc import aio
 
 from babygun.errors import EtcdUnavailable, SettingsError
 
-_MAX_MESSAGE = (
-    512 << 20
-)  # explicit: gRPC's own receive limit is 4 MiB, and a range of records is more
+_MAX_MESSAGE = 512 << 20  # gRPC's own receive limit is 4 MiB, and a range of records is more
 _READY = grpc.ChannelConnectivity.READY
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
@@ -32,11 +31,9 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.min_reconnect_backoff_ms", 2000),  # also the time that one attempt to connect is given
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.http2.max_pings_without_data", 0),  # a quiet watch goes on being checked
-    (
-        "grpc.use_local_subchannel_pool",
-        1,
-    ),  # two clients of one process share no connection, so neither's close or failure is the other's
-    ("grpc.service_config_disable_resolution", 1),  # nobody's DNS record tells this client to retry
+    # Two clients of one process share no connection: one's close or failure is not the other's.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.service_config_disable_resolution", 1),  # no DNS record tells this client to retry
 ]
 
 
@@ -78,20 +75,15 @@ class Endpoint:
             *_OPTIONS,
             ("grpc.keepalive_time_ms", int(keepalive * 1000)),
             ("grpc.keepalive_timeout_ms", int(keepalive * 500)),
-            (
-                "grpc.http2.ping_timeout_ms",
-                int(keepalive * 500),
-            ),  # a minute by default, and then the one above is never reached (measured, 1.85)
+            # A minute by default, and then the one above has no effect (measured, gRPC 1.85).
+            ("grpc.http2.ping_timeout_ms", int(keepalive * 500)),
         ]
         if parts.scheme == "https":
             self.channel = aio.secure_channel(target, tls.credentials(), options=options)
         else:
             self.channel = aio.insecure_channel(target, options=options)
-        kv, lease, maintenance = (
-            rpc.KVStub(self.channel),
-            rpc.LeaseStub(self.channel),
-            rpc.MaintenanceStub(self.channel),
-        )
+        kv, lease = rpc.KVStub(self.channel), rpc.LeaseStub(self.channel)
+        maintenance = rpc.MaintenanceStub(self.channel)
         self.range: Callable[..., Any] = kv.Range
         self.put: Callable[..., Any] = kv.Put
         self.delete: Callable[..., Any] = kv.DeleteRange
@@ -102,20 +94,18 @@ class Endpoint:
             request_serializer=None,
             response_deserializer=rpc.TxnResponse.FromString,
         )
-        self.read = self.txn  # one that only reads, which may be sent again
+        self.read = self.txn  # a transaction that only reads, and so may be sent again
         self.grant: Callable[..., Any] = lease.LeaseGrant
         self.revoke: Callable[..., Any] = lease.LeaseRevoke
-        self.lease_ttl: Callable[..., Any] = lease.LeaseTimeToLive
         self.keep_alive: Callable[..., Any] = lease.LeaseKeepAlive
         self.watch: Callable[..., Any] = rpc.WatchStub(self.channel).Watch
         self.status: Callable[..., Any] = maintenance.Status
         self.alarm: Callable[..., Any] = maintenance.Alarm
-        self.members: Callable[..., Any] = rpc.ClusterStub(self.channel).MemberList
         self.access = rpc.AuthStub(self.channel)
         self.authenticate: Callable[..., Any] = self.access.Authenticate
 
     def connected(self) -> bool:
-        """Whether the channel is connected; starts connecting it where not."""
+        """Whether the channel is connected; starts to connect it otherwise."""
         return self.channel.get_state(try_to_connect=True) is _READY
 
 
@@ -133,7 +123,10 @@ class Endpoints:
         return iter(self._all)
 
     async def ready(self, deadline: float) -> Endpoint:
-        """A connected endpoint, the preferred one if it is. Waits until ``deadline`` (time.monotonic()); then EtcdUnavailable."""
+        """A connected endpoint, the preferred one if it is connected.
+
+        Waits until ``deadline`` (time.monotonic()); then EtcdUnavailable.
+        """
         for step in range(len(self._all)):
             index = (self._preferred + step) % len(self._all)
             endpoint = self._all[index]
@@ -161,9 +154,8 @@ class Endpoints:
             if wait.exception() is None:
                 self._preferred = waits[wait]
                 return self._all[self._preferred]
-        raise EtcdUnavailable(
-            f"no connection to etcd at {', '.join(e.url for e in self._all)}: {await self._reason()}"
-        )
+        urls = ", ".join(endpoint.url for endpoint in self._all)
+        raise EtcdUnavailable(f"no connection to etcd at {urls}: {await self._reason()}")
 
     @staticmethod
     async def until_ready(endpoint: Endpoint) -> None:
@@ -172,7 +164,7 @@ class Endpoints:
             await channel.wait_for_state_change(state)
 
     async def _reason(self) -> str:
-        """Why the preferred endpoint can't be connected, in gRPC's words: only an RPC is told them."""
+        """Why the preferred endpoint can't be connected, in gRPC's words; only an RPC gets them."""
         try:
             await self._all[self._preferred].status(rpc.StatusRequest(), timeout=0.2)
         except aio.AioRpcError as error:
@@ -180,7 +172,7 @@ class Endpoints:
         return "it answers now"
 
     def failed(self, endpoint: Endpoint) -> None:
-        """A request on ``endpoint`` had no proper answer: others go elsewhere, where there is an elsewhere."""
+        """A request on ``endpoint`` had no proper answer: the next one is preferred."""
         if self._all[self._preferred] is endpoint:
             self._preferred = (self._preferred + 1) % len(self._all)
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from babygun.errors import Compacted, EtcdError
 from babygun.etcd.client import EtcdClient
-from babygun.etcd.watch import WatchBatch, watch
+from babygun.etcd.watch import Watch, WatchBatch
 from babygun.runtime.logs import get_logger
 
 log = get_logger("etcd")
@@ -42,7 +42,7 @@ async def follow(
 
     async def once() -> None:
         revision = await read()
-        async with watch(client, start, end, revision=revision + 1, deletes=deletes) as batches:
+        async with Watch(client, start, end, revision=revision + 1, deletes=deletes) as batches:
             async for batch in batches:
                 await changed(batch)
 

@@ -1,8 +1,9 @@
-"""What a failed RPC means: pure decisions on gRPC's status code and etcd's text, no I/O.
+"""What a failed RPC means, decided by gRPC's status code and etcd's text. Pure.
 
-The one question that matters for a write is whether it may have been applied. NOT_APPLIED is said only where that is certain:
-the request never left, or etcd turned it away before it was proposed to raft. The texts are those of etcd's
-``api/v3rpc/rpctypes``; they are part of its API in practice, since its own client tells errors apart by them.
+The question that matters for a write is whether it may have been applied. NOT_APPLIED is said only
+where that is certain: the request never left, or etcd refused it before it was proposed to raft.
+The texts are those of etcd's ``api/v3rpc/rpctypes``. They are stable in practice: etcd's own client
+tells errors apart by them.
 """
 
 from __future__ import annotations
@@ -32,17 +33,13 @@ class RpcFailed(Exception):
         return cls(error.code(), error.details() or "")
 
 
-class Verdict(Enum):
-    """What may be done about a failed RPC."""
+class Outcome(Enum):
+    """What became of a failed RPC, and what may be done about it."""
 
-    NOT_APPLIED = (
-        "the request was certainly not applied: it may be sent again, to another endpoint too"
-    )
-    TOKEN = "the request was turned away because of its token: renew that, then send it again"  # noqa: S105
-    UNKNOWN = (
-        "the request may have been applied: a read may be sent again, a write must be read back"
-    )
-    REFUSED = "etcd decided against the request: sending it again would not help"
+    NOT_APPLIED = "certainly not applied: it may be sent again, to another endpoint too"
+    TOKEN = "refused because of its token: renew that, then send it again"  # noqa: S105
+    UNKNOWN = "perhaps applied: a read may be sent again, a write must be read back"
+    REFUSED = "etcd decided against it: sending it again would not help"
 
 
 _NOT_APPLIED = (
@@ -63,7 +60,8 @@ _DENIED = (
     "etcdserver: role is not granted",
     "etcdserver: permission is not granted",
 )
-_TOO_LARGE = "grpc: received message larger than max"  # the server's gRPC (in Go) says it of a request; ours, of an answer, in other words
+# The server's gRPC (in Go) says this of a request. Ours says it of an answer, in other words.
+_TOO_LARGE = "grpc: received message larger than max"
 _REFUSING_CODES = frozenset(
     (
         _Code.INVALID_ARGUMENT,
@@ -78,39 +76,39 @@ _REFUSING_CODES = frozenset(
 )
 
 
-def judge(failed: RpcFailed) -> Verdict:
-    """Whether the request that failed with this status may have been applied, and what helps."""
+def outcome_of(failed: RpcFailed) -> Outcome:
+    """What became of the request that failed with this status."""
     code, text = failed.code, failed.details.lower()
     if text.startswith(_NOT_APPLIED):
-        return Verdict.NOT_APPLIED
+        return Outcome.NOT_APPLIED
     if text.startswith(_TOKEN):
-        return Verdict.TOKEN
+        return Outcome.TOKEN
     if (
         code in _REFUSING_CODES
         or text.startswith((*_DENIED, _TOO_LARGE))
         or (code is _Code.RESOURCE_EXHAUSTED and "database space exceeded" in text)
     ):
-        return Verdict.REFUSED
-    # What is left of RESOURCE_EXHAUSTED is gRPC's own: an answer over the receive limit, so the request was served.
-    return Verdict.UNKNOWN
+        return Outcome.REFUSED
+    # Any other RESOURCE_EXHAUSTED is gRPC's own: an answer over the receive limit. So the request
+    # was served.
+    return Outcome.UNKNOWN
 
 
 def refusal(failed: RpcFailed) -> EtcdError:
-    """The typed error of a request judged REFUSED, or TOKEN where a new token did not help."""
-    code, details, text = failed.code, failed.details, failed.details.lower()
+    """The typed error of a request that is REFUSED, or TOKEN where a new token did not help."""
+    code, text = failed.code, failed.details.lower()
     if "lease not found" in text:
         return LeaseNotFound()
     if "database space exceeded" in text:
         return OutOfSpace()
     if "has been compacted" in text:
         return Compacted()
-    if code in (_Code.PERMISSION_DENIED, _Code.UNAUTHENTICATED) or text.startswith(
-        _DENIED + _TOKEN
-    ):
-        return PermissionDenied(plain(details))
-    return EtcdError(plain(details))
+    denied = code in (_Code.PERMISSION_DENIED, _Code.UNAUTHENTICATED)
+    if denied or text.startswith(_DENIED + _TOKEN):
+        return PermissionDenied(plain(failed))
+    return EtcdError(plain(failed))
 
 
-def plain(details: str) -> str:
+def plain(failed: RpcFailed) -> str:
     """etcd's own words, without its prefixes."""
-    return re.sub(r"^(?:etcdserver: )?(?:mvcc: )?", "etcd: ", details, count=1)
+    return re.sub(r"^(?:etcdserver: )?(?:mvcc: )?", "etcd: ", failed.details, count=1)

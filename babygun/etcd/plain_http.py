@@ -1,4 +1,4 @@
-"""etcd's other side: it answers HTTP on the port of its gRPC. Good for what gRPC does not tell: a clock, and why TLS fails."""
+"""etcd also answers HTTP on its gRPC port. That shows what gRPC does not: a clock, a TLS error."""
 
 from __future__ import annotations
 
@@ -16,33 +16,24 @@ _DATE = re.compile(rb"^Date: *([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
 
 
 async def clock_ahead(settings: Settings, endpoint: str) -> float | None:
-    """By how many seconds this machine's clock is ahead of that of an etcd member (behind: negative), to half a second or so.
+    """Seconds that this machine's clock is ahead of an etcd member's, to about half a second.
 
-    None where it doesn't tell.
+    Negative where it is behind; None where the member does not tell.
     """
     url = urlsplit(endpoint)
     try:
         async with asyncio.timeout(PATIENCE):
             asked = time.time()
-            said = await ask(
-                url.hostname or "",
-                url.port or 0,
-                client_context(settings) if url.scheme == "https" else None,
-            )
+            context = client_context(settings) if url.scheme == "https" else None
+            said = await ask(url.hostname or "", url.port or 0, context)
             answered = time.time()
         date = _DATE.search(said)
-        theirs = (
-            email.utils.parsedate_to_datetime(date[1].decode("ascii")).timestamp() if date else None
-        )
-    except (
-        OSError,
-        TimeoutError,
-        ValueError,
-    ):  # ssl.SSLError is an OSError, UnicodeDecodeError a ValueError
+        if date is None:
+            return None
+        theirs = email.utils.parsedate_to_datetime(date[1].decode("ascii")).timestamp()
+    except (OSError, TimeoutError, ValueError):  # among them SSLError and UnicodeDecodeError
         return None
-    return (
-        None if theirs is None else (asked + answered) / 2 - (theirs + 0.5)
-    )  # the header has whole seconds
+    return (asked + answered) / 2 - (theirs + 0.5)  # the header has whole seconds
 
 
 def client_context(settings: Settings) -> ssl.SSLContext:
@@ -54,7 +45,10 @@ def client_context(settings: Settings) -> ssl.SSLContext:
 
 
 async def ask(host: str, port: int, context: ssl.SSLContext | None) -> bytes:
-    """The beginning of the answer to a GET. With TLS 1.3 etcd refuses a client certificate only after the handshake, so that shows here."""
+    """The beginning of the answer to a GET.
+
+    With TLS 1.3 etcd refuses a client certificate only after the handshake, so that shows here.
+    """
     reader, writer = await asyncio.open_connection(
         host, port, ssl=context, server_hostname=host if context else None
     )

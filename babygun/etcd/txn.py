@@ -1,7 +1,7 @@
-"""Transactions: what to compare, what to do. Pure construction, no I/O.
+"""Transactions: what to compare, and what to do then. Pure.
 
-An Op and a Compare are opaque: made by the functions here, encoded at once. A Txn is immutable: it is encoded once, and the bytes
-are what travels, alone or nested in a batch (see :mod:`babygun.etcd.batch`).
+An Op and a Compare are made by the functions here, and encoded at once. A Txn is immutable and
+encoded once. Its bytes are sent alone, or nested in a batch (see :mod:`babygun.etcd.batch`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,8 @@ from babygun.etcd import wire
 
 _PUT, _DELETE, _GET = range(3)
 # A compare's result and target, as wire.compare wants them: EQUAL and VERSION are the defaults.
-_EQUAL_VERSION, _GREATER_VERSION, _EQUAL_CREATE, _EQUAL_MOD = (
-    b"",
-    b"\x08\x01",
-    b"\x10\x01",
-    b"\x10\x02",
-)
+_EQUAL_VERSION, _GREATER_VERSION = b"", b"\x08\x01"
+_EQUAL_CREATE, _EQUAL_MOD = b"\x10\x01", b"\x10\x02"
 _VERSION_0 = b"\x20\x00"
 
 
@@ -43,7 +39,10 @@ class Compare(Struct, frozen=True, eq=False, gc=False):
 
 
 class KeyValue(NamedTuple):
-    """One key as etcd keeps it; ``lease`` is 0 where it hangs on none. A delete event has the key and mod_revision only."""
+    """One key as etcd has it; ``lease`` is 0 where it hangs on none.
+
+    A delete event has the key and ``mod_revision`` only.
+    """
 
     key: bytes
     value: bytes
@@ -66,17 +65,20 @@ def key_value(message: Any) -> KeyValue:
 
 
 def put(key: bytes, value: bytes, lease: int = 0) -> Op:
-    """Writes a key; ``lease`` 0: it hangs on none, whatever it hung on before."""
+    """Writes a key. ``lease`` 0: it hangs on none, whatever it hung on before."""
     return Op(_PUT, wire.put_op(key, value, lease, False), key)
 
 
 def keep(key: bytes, lease: int) -> Op:
-    """Hangs a key on a lease (0: takes it off) without sending its value again. The key must exist, or etcd refuses the whole request."""
+    """Hangs a key on a lease (0: takes it off) without sending its value again.
+
+    The key must exist, or etcd refuses the whole request.
+    """
     return Op(_PUT, wire.put_op(key, b"", lease, True), key)
 
 
 def delete(key: bytes) -> Op:
-    """Deletes a key; that there is none is no error."""
+    """Deletes a key; a missing one is no error."""
     return Op(_DELETE, wire.delete_op(key, b""), key)
 
 
@@ -87,60 +89,31 @@ def delete_range(start: bytes, end: bytes) -> Op:
 
 def get(key: bytes, *, revision: int = 0) -> Op:
     """Reads a key, as it is or was at ``revision``."""
-    return Op(
-        _GET,
-        wire.range_op(rpc.RangeRequest(key=key, revision=revision).SerializeToString())
-        if revision
-        else wire.get_op(key),
-        key,
-    )
+    if not revision:
+        return Op(_GET, wire.get_op(key), key)
+    request = rpc.RangeRequest(key=key, revision=revision)
+    return Op(_GET, wire.range_op(request.SerializeToString()), key)
 
 
 def get_range(
-    start: bytes,
-    end: bytes,
-    *,
-    limit: int = 0,
-    keys_only: bool = False,
-    descending: bool = False,
-    revision: int = 0,
+    start: bytes, end: bytes, *, limit: int = 0, keys_only: bool = False, revision: int = 0
 ) -> Op:
-    """Reads the keys in [start, end), at most ``limit`` of them (0: all), now or at ``revision``."""
-    request = range_request(
-        start, end, limit=limit, keys_only=keys_only, descending=descending, revision=revision
-    )
+    """Reads the keys in [start, end), at most ``limit`` (0: all), now or at ``revision``."""
+    request = range_request(start, end, limit, revision, keys_only)
     return Op(_GET, wire.range_op(request.SerializeToString()), start, end)
 
 
 def count_range(start: bytes, end: bytes) -> Op:
     """Counts the keys in [start, end), and reads none."""
-    return Op(
-        _GET,
-        wire.range_op(
-            rpc.RangeRequest(key=start, range_end=end, count_only=True).SerializeToString()
-        ),
-        start,
-        end,
-    )
+    request = rpc.RangeRequest(key=start, range_end=end, count_only=True)
+    return Op(_GET, wire.range_op(request.SerializeToString()), start, end)
 
 
-def range_request(
-    start: bytes,
-    end: bytes,
-    *,
-    limit: int = 0,
-    keys_only: bool = False,
-    descending: bool = False,
-    revision: int = 0,
-) -> Any:
-    """etcd's range message. Ascending is its natural order; asking for it would only make it sort again."""
-    request = rpc.RangeRequest(
+def range_request(start: bytes, end: bytes, limit: int, revision: int, keys_only: bool) -> Any:
+    """etcd's range message. Its order is ascending; asking for that would make etcd sort again."""
+    return rpc.RangeRequest(
         key=start, range_end=end, limit=limit, keys_only=keys_only, revision=revision
     )
-    if descending:
-        request.sort_order = rpc.RangeRequest.DESCEND
-        request.sort_target = rpc.RangeRequest.KEY
-    return request
 
 
 def absent(key: bytes) -> Compare:
@@ -164,18 +137,22 @@ def modified_at(key: bytes, revision: int) -> Compare:
 
 
 def range_absent(start: bytes, end: bytes) -> Compare:
-    """No key exists in [start, end): a compare over a range holds when it holds for each key there, and no key has version 0."""
+    """No key exists in [start, end).
+
+    A compare over a range holds when it holds for each key there, and no key has version 0.
+    """
     return Compare(wire.compare(_EQUAL_VERSION, start, _VERSION_0, end), start, end)
 
 
 class Txn:
     """If all of ``compares`` hold, ``success`` is done, else ``failure``; atomically.
 
-    ``nested``: where ``success`` has more operations, they go as nested transactions of so many each, so that there may be more than
-    the 128 that etcd takes side by side. What they answer can't be read then.
+    ``nested``: with more operations than this, ``success`` goes as nested transactions of so many
+    each. So it may have more than the 128 that etcd takes in one. Their answers can't be read then.
 
-    The footprint says which keys the transaction may write (in either branch) and which it compares or reads, so that the
-    batcher can keep apart what must not meet; keys and [start, end) ranges are listed apart.
+    ``written`` and ``written_ranges``: the keys and [start, end) ranges that it may write, in
+    either branch. ``read`` and ``read_ranges``: what it compares or reads. By these the batcher
+    keeps transactions apart that must not be in one batch.
     """
 
     __slots__ = (
@@ -229,26 +206,17 @@ class Txn:
                 read_ranges.append((compare.key, compare.end))
             else:
                 read.append(compare.key)
-        self.written, self.read, self.written_ranges, self.read_ranges = (
-            written,
-            read,
-            written_ranges,
-            read_ranges,
-        )
+        self.written, self.written_ranges = written, written_ranges
+        self.read, self.read_ranges = read, read_ranges
 
     @property
     def puts(self) -> bool:
-        """Whether it may put a key: one that only deletes and reads is let through when etcd is out of space."""
+        """Whether it may put a key. A full etcd still does what only deletes and reads."""
         return any(op.kind == _PUT for op in (*self.success, *self.failure))
-
-    @property
-    def size(self) -> int:
-        """Bytes on the wire."""
-        return len(self.encoded)
 
 
 class TxnResult:
-    """What became of a transaction. ``revision``: of the store after it (and after the rest of its batch)."""
+    """What became of a transaction. ``revision``: of the store after it, and after its batch."""
 
     __slots__ = ("_responses", "revision", "succeeded")
 
@@ -262,16 +230,16 @@ class TxnResult:
         return [key_value(message) for message in self._responses[index].response_range.kvs]
 
     def values(self, index: int) -> list[bytes]:
-        """Of what that get read, the values alone."""
+        """The values that the ``index``-th operation read."""
         return [message.value for message in self._responses[index].response_range.kvs]
 
     def more(self, index: int) -> bool:
-        """Whether that get was cut short by its limit."""
+        """Whether its limit cut the ``index``-th operation short."""
         more: bool = self._responses[index].response_range.more
         return more
 
     def count(self, index: int) -> int:
-        """How many keys that get's range holds, whatever its limit."""
+        """How many keys the range of the ``index``-th operation holds, whatever its limit."""
         count: int = self._responses[index].response_range.count
         return count
 

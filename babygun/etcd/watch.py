@@ -1,10 +1,12 @@
-"""A watch that goes on by itself: after a lost connection, a lost leader or a restart, without a gap and without a double.
+"""A watch that goes on after a lost connection, a lost leader or a restart, without gap or repeat.
 
-Where to resume: after the last event delivered. While a watcher catches up, the header of a response already carries the store's
-current revision though older events are still to come, so a header counts only in a progress notification, which etcd sends to a
-watcher that has caught up. A response in fragments is delivered when its last one is here: events of one revision stay together.
+It resumes after the last event delivered. While a watch catches up, a response's header already has
+the store's current revision, though older events are still to come. So a header counts only in a
+progress notification, which etcd sends to a watch that has caught up. A response in fragments is
+delivered when its last one is here: events of one revision stay together.
 
-A connection that dies in silence is noticed by gRPC's pings; a member cut off from its leader ends the stream, since we ask for one.
+gRPC's pings notice a connection that dies in silence. A member cut off from its leader ends the
+stream, since we ask for one with a leader.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ from aetcd import rpc
 from grpc import aio
 
 from babygun.errors import Compacted, EtcdUnavailable
-from babygun.etcd.client import EtcdClient, answer
 from babygun.etcd.endpoints import Endpoint
-from babygun.etcd.outcomes import RpcFailed, Verdict, judge, refusal
+from babygun.etcd.outcomes import Outcome, RpcFailed, outcome_of, refusal
+from babygun.etcd.requests import Requests, answer
 from babygun.etcd.txn import KeyValue, key_value
 
 _PAUSE = 0.1  # s, before a broken watch is made again
@@ -30,9 +32,10 @@ _DELETE = rpc.Event.DELETE
 
 
 class Event(NamedTuple):
-    """What happened to one key; of a delete, ``kv`` has the key and the revision (``mod_revision``) only.
+    """What happened to one key. A delete's ``kv`` has the key and ``mod_revision`` only.
 
-    ``previous``: of a delete, the key as it was before, where the watch asks for that and etcd still knows it.
+    ``previous``: of a delete, the key as it was before, where the watch asks for that and etcd
+    still knows it.
     """
 
     type: Literal["put", "delete"]
@@ -41,9 +44,10 @@ class Event(NamedTuple):
 
 
 class WatchBatch(NamedTuple):
-    """Some events in order, whole revisions only; ``revision``: of the last. A watch from the next one goes on without a gap.
+    """Some events in order, whole revisions only; ``revision``: of the last one.
 
-    Without events it is a progress notification: all that happened up to ``revision`` has been delivered.
+    A watch from the next revision goes on without a gap. Without events it is a progress
+    notification: all that happened up to ``revision`` has been delivered.
     """
 
     events: list[Event]
@@ -51,16 +55,19 @@ class WatchBatch(NamedTuple):
 
 
 class Watch:
-    """An async iterator of WatchBatch; close it (``aclose``, or ``async with``). ``created`` is set while etcd has the watch.
+    """Watches [start, end) from ``revision`` on (0: from when etcd has the watch).
 
-    It waits as long as etcd is away. Raises Compacted where the revision to go on from is gone (list again, watch from there),
-    PermissionDenied, or EtcdError where etcd refuses the watch; it is over then. ``previous``: deletes bring it along; ``progress``: progress
-    notifications are delivered too (:meth:`ask_progress`).
+    An async iterator of WatchBatch; close it (``aclose``, or ``async with``). ``created`` is set
+    while etcd has the watch. It waits as long as etcd is away. It ends with Compacted where the
+    revision to go on from is gone, and with PermissionDenied or EtcdError where etcd refuses it.
+
+    ``puts``, ``deletes``: which events it brings. ``previous``: deletes have the key as it was
+    before. ``progress``: progress notifications are delivered too (:meth:`ask_progress`).
     """
 
     def __init__(
         self,
-        client: EtcdClient,
+        client: Requests,
         start: bytes,
         end: bytes,
         *,
@@ -72,14 +79,8 @@ class Watch:
     ) -> None:
         self._client = client
         self._start, self._end = start, end
-        self._filters = [
-            f
-            for f, wanted in (
-                (rpc.WatchCreateRequest.NOPUT, puts),
-                (rpc.WatchCreateRequest.NODELETE, deletes),
-            )
-            if not wanted
-        ]
+        self._filters = [] if puts else [rpc.WatchCreateRequest.NOPUT]
+        self._filters += [] if deletes else [rpc.WatchCreateRequest.NODELETE]
         self._previous, self._progress = previous, progress
         self._next = revision
         self._events: list[Event] = []  # of fragments so far
@@ -91,7 +92,7 @@ class Watch:
 
     @property
     def next_revision(self) -> int:
-        """Where it would go on: what happened before this revision was delivered, or was not for it. 0: not known yet."""
+        """Where it would go on; 0: not known yet. All before this revision was delivered."""
         return self._next
 
     def __aiter__(self) -> Self:
@@ -108,7 +109,7 @@ class Watch:
                     break
                 if not self._client.started:
                     raise EtcdUnavailable("the etcd client is closed") from None
-                self._judge(error)
+                self._recover(error)
                 await asyncio.sleep(_PAUSE)
             except asyncio.CancelledError:
                 self._drop()
@@ -122,11 +123,13 @@ class Watch:
         raise StopAsyncIteration
 
     async def ask_progress(self) -> None:
-        """Asks etcd for a progress notification. It gives none while the watch catches up; and before 3.5.8 (3.4.25) one that runs ahead of the events."""
+        """Asks etcd for a progress notification.
+
+        etcd sends none while the watch catches up. Before 3.5.8 (3.4.25) it may be ahead of events.
+        """
         if self._call is not None and self.created.is_set():
-            with suppress(
-                aio.AioRpcError, aio.UsageError, asyncio.InvalidStateError
-            ):  # whoever reads the stream is told of that
+            # Who reads the stream gets these errors too.
+            with suppress(aio.AioRpcError, aio.UsageError, asyncio.InvalidStateError):
                 await self._call.write(
                     rpc.WatchRequest(progress_request=rpc.WatchProgressRequest())
                 )
@@ -151,7 +154,7 @@ class Watch:
         self._drop()
 
     def _drop(self) -> None:
-        """Forgets the stream, and what of a fragmented response came on it."""
+        """Drops the stream, and the fragments of a response that came on it."""
         self.created.clear()
         self._events = []
         call, self._call = self._call, None
@@ -188,13 +191,7 @@ class Watch:
             self._renewed = False
             self._next = self._next or response.header.revision + 1
             return None
-        if self._previous:
-            self._events += [_with_previous(event) for event in response.events]
-        else:
-            self._events += [
-                Event("delete" if event.type == _DELETE else "put", key_value(event.kv))
-                for event in response.events
-            ]
+        self._events += [_event(event) for event in response.events]
         if response.fragment:
             return None
         if not self._events:  # a progress notification
@@ -205,14 +202,14 @@ class Watch:
         self._next = revision + 1
         return WatchBatch(events, revision)
 
-    def _judge(self, error: Exception) -> None:
-        """Raises where making the watch again would not help."""
+    def _recover(self, error: Exception) -> None:
+        """Prepares to make the watch again; raises where that would not help."""
         if isinstance(error, RpcFailed):
-            verdict = judge(error)
-            if verdict is Verdict.REFUSED or (verdict is Verdict.TOKEN and self._renewed):
+            outcome = outcome_of(error)
+            if outcome is Outcome.REFUSED or (outcome is Outcome.TOKEN and self._renewed):
                 self._close()
                 raise refusal(error) from None
-            if verdict is Verdict.TOKEN:
+            if outcome is Outcome.TOKEN:
                 self._renewed = True
                 self._client.renew_token()
                 return
@@ -220,38 +217,14 @@ class Watch:
             self._client.failed(self._endpoint)
 
 
-def _with_previous(event: Any) -> Event:
-    if event.type == _DELETE:
-        return Event(
-            "delete", key_value(event.kv), key_value(event.prev_kv) if event.prev_kv.key else None
-        )
-    return Event("put", key_value(event.kv))  # what it was before is of no use to anybody here
+def _event(event: Any) -> Event:
+    """From etcd's message. What a put replaced is of no use to anybody here."""
+    if event.type != _DELETE:
+        return Event("put", key_value(event.kv))
+    previous = key_value(event.prev_kv) if event.prev_kv.key else None
+    return Event("delete", key_value(event.kv), previous)
 
 
 def _reason(text: str) -> str:
     """etcd's words, out of "rpc error: code = … desc = …"."""
     return text.rpartition("desc = ")[2] or "the watch was cancelled"
-
-
-def watch(
-    client: EtcdClient,
-    start: bytes,
-    end: bytes,
-    *,
-    revision: int,
-    puts: bool = True,
-    deletes: bool = True,
-    previous: bool = False,
-    progress: bool = False,
-) -> Watch:
-    """Watches [start, end) from ``revision`` on, inclusive (0: from when etcd has the watch); see :class:`Watch`."""
-    return Watch(
-        client,
-        start,
-        end,
-        revision=revision,
-        puts=puts,
-        deletes=deletes,
-        previous=previous,
-        progress=progress,
-    )

@@ -1,11 +1,11 @@
-"""Protocol Buffers as etcd's transactions need them, written by hand: bytes in, bytes out.
+"""Encodes etcd's transactions as Protocol Buffers by hand. Pure.
 
-Transactions are the hot path. To build one of two compares and six puts out of generated messages costs some 27 µs, since each
-is copied into the next and then serialized; the same bytes joined here cost a third of that. Answers, and all other requests, are
-the generated messages. A test holds every encoding to what those say.
+Transactions are the hot path. One of two compares and six puts costs some 27 µs with the generated
+messages, since each is copied into the next and then serialized. Here it costs a third of that.
+Answers and all other requests are the generated messages. A test compares every encoding to them.
 
-A field is its tag (number << 3 | wire type; type 0: varint, 2: bytes) and its value; bytes have their length before them. What has
-its default value is left out. Numbers are never negative here.
+A field is its tag and its value. The tag is number << 3 | wire type (0: varint, 2: bytes). Bytes
+have their length before them. A field with its default value is left out. No number is negative.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def framed(message: bytes) -> bytes:
     return varint(len(message)) + message
 
 
-# What stands around a key and a value depends on their lengths alone, and those are few: keys of one kind are as long as each other.
+# What is around a key and a value depends on their lengths alone. Those are few, since keys of one
+# kind have the same length.
 
 
 @lru_cache(maxsize=256)
@@ -44,7 +45,7 @@ def _put_tail(lease: int, ignore_value: bool) -> bytes:
 
 @lru_cache(maxsize=8192)
 def _put_frame(key: int, value: int, tail: int) -> tuple[bytes, bytes]:
-    """What goes before the key, and between key and value, of these lengths."""
+    """What is before the key, and between key and value, of these lengths."""
     before_key = b"\x0a" + varint(key)
     before_value = b"\x12" + varint(value) if value else b""
     request = varint(len(before_key) + key + len(before_value) + value + tail)
@@ -53,7 +54,10 @@ def _put_frame(key: int, value: int, tail: int) -> tuple[bytes, bytes]:
 
 
 def put_op(key: bytes, value: bytes, lease: int, ignore_value: bool) -> bytes:
-    """RequestOp{request_put = 2: PutRequest{key = 1, value = 2, lease = 3, ignore_value = 5}}, framed."""
+    """RequestOp{request_put = 2: PutRequest}, framed.
+
+    PutRequest{key = 1, value = 2, lease = 3, ignore_value = 5}.
+    """
     tail = _put_tail(lease, ignore_value)
     before_key, before_value = _put_frame(len(key), len(value), len(tail))
     return b"%b%b%b%b%b" % (before_key, key, before_value, value, tail)
@@ -61,7 +65,7 @@ def put_op(key: bytes, value: bytes, lease: int, ignore_value: bool) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _key_frame(kind: bytes, key: int) -> bytes:
-    """What goes before the one key, of this length, that an operation of this kind is about."""
+    """What is before the key, of this length, in an operation of this kind."""
     before_key = b"\x0a" + varint(key)
     request = varint(len(before_key) + key)
     op = varint(1 + len(request) + len(before_key) + key)
@@ -89,15 +93,16 @@ def get_op(key: bytes) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _compare_frame(head: bytes, key: int, value: int) -> bytes:
-    """What goes before the key of a compare."""
+    """What is before the key of a compare."""
     before_key = b"%b\x1a%b" % (head, varint(key))
     return varint(len(before_key) + key + value) + before_key
 
 
 def compare(head: bytes, key: bytes, value: bytes, end: bytes = b"") -> bytes:
-    """Compare{result = 1, target = 2, key = 3, version = 4 | create_revision = 5 | mod_revision = 6, range_end = 64}, framed.
+    """Compare{result = 1, target = 2, key = 3, (value), range_end = 64}, framed.
 
-    ``head``: the fields 1 and 2; ``value``: one of 4 to 6; both encoded.
+    ``head``: the fields 1 and 2, encoded. ``value``: one of version = 4, create_revision = 5 and
+    mod_revision = 6, encoded.
     """
     if end:
         value += b"\x82\x04%b%b" % (varint(len(end)), end)
@@ -122,7 +127,7 @@ def txn_request(
 
 
 def nest(requests: Sequence[bytes]) -> bytes:
-    """TxnRequest{success = 2: RequestOp{request_txn = 4: TxnRequest}} of encoded TxnRequests: a batch."""
+    """A batch of encoded TxnRequests: TxnRequest{success = 2: RequestOp{request_txn = 4}}."""
     parts: list[bytes] = []
     for request in requests:
         head = b"\x22" + varint(len(request))

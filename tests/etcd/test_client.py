@@ -60,8 +60,8 @@ async def test_range_with_a_limit_tells_that_there_is_more_in_either_order(
         True,
         5,
     )
-    page = await etcd.range(p + b"r/", p + b"r0", limit=2, descending=True, keys_only=True)
-    assert ([kv.key for kv in page.kvs], page.more) == ([p + b"r/4", p + b"r/3"], True)
+    page = await etcd.range(p + b"r/", p + b"r0", limit=1, keys_only=True)
+    assert ([kv.key for kv in page.kvs], page.more) == ([p + b"r/0"], True)
     assert page.kvs[0].value == b""
     assert not (await etcd.range(p + b"r/3", p + b"r0", limit=2)).more
 
@@ -125,11 +125,10 @@ async def test_lease_revoked_takes_its_keys_along_and_is_not_found_any_more(
     lease = await etcd.grant(60)
     await etcd.put(key, b"", lease)
     assert await etcd.keep_alive(lease) == 60
-    assert 0 < await etcd.lease_ttl(lease) <= 60
     await etcd.revoke(lease)
     await etcd.revoke(lease)
     assert await etcd.get(key) is None
-    for call in (etcd.keep_alive(lease), etcd.lease_ttl(lease), etcd.put(key, b"", lease)):
+    for call in (etcd.keep_alive(lease), etcd.put(key, b"", lease)):
         with pytest.raises(LeaseNotFound):
             await call
 

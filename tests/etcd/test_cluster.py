@@ -10,7 +10,7 @@ import pytest
 from aetcd import rpc
 
 from babygun.errors import EtcdUnavailable, OutcomeUnknown
-from babygun.etcd import Batcher, EtcdClient, Lease, Txn, absent, put, watch
+from babygun.etcd import Batcher, EtcdClient, Lease, Txn, Watch, absent, put
 from tests.support.etcd_server import EtcdCluster, EtcdServer, NoEtcd
 from tests.support.needs import missing
 
@@ -75,7 +75,7 @@ async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_wat
         lease = Lease(client, 8)
         await lease.start()
         alive = asyncio.create_task(lease.run())
-        async with watch(watcher, b"w/", b"w0", revision=0) as watching:
+        async with Watch(watcher, b"w/", b"w0", revision=0) as watching:
             seen: list[bytes] = []
 
             async def collect() -> None:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from babygun.errors import Compacted, EtcdError, PermissionDenied
-from babygun.etcd import EtcdClient, Event, WatchBatch, follow, watch
+from babygun.etcd import EtcdClient, Event, Watch, WatchBatch, follow
 from babygun.etcd.access import Permission, set_roles
 from tests.etcd.proxy import Proxy
 from tests.etcd.test_client import compact
@@ -173,9 +173,9 @@ async def test_follow_cancelled_ends_its_watch(
     etcd: EtcdClient, etcd_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     p = etcd_prefix.encode()
-    watching = watch(etcd, p, p + b"~", revision=0)
+    watching = Watch(etcd, p, p + b"~", revision=0)
     module = sys.modules["babygun.etcd.follow"]  # the package has the function under that name
-    monkeypatch.setattr(module, "watch", lambda *_, **__: watching)
+    monkeypatch.setattr(module, "Watch", lambda *_, **__: watching)
     async with followed(etcd, p) as (copy, task):
         await asyncio.wait_for(watching.created.wait(), 10)
         task.cancel()

@@ -6,66 +6,66 @@ import pytest
 from grpc import StatusCode
 
 from babygun.errors import Compacted, EtcdError, LeaseNotFound, OutOfSpace, PermissionDenied
-from babygun.etcd.outcomes import RpcFailed, Verdict, judge, refusal
+from babygun.etcd.outcomes import Outcome, RpcFailed, outcome_of, refusal
 
 
 @pytest.mark.parametrize(
-    ("code", "details", "verdict"),
+    ("code", "details", "outcome"),
     [
         (
             StatusCode.UNAVAILABLE,
             "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host",
-            Verdict.NOT_APPLIED,
+            Outcome.NOT_APPLIED,
         ),
         (
             StatusCode.UNAVAILABLE,
             "DNS resolution failed for etcd.invalid:2379",
-            Verdict.NOT_APPLIED,
+            Outcome.NOT_APPLIED,
         ),
-        (StatusCode.UNAVAILABLE, "etcdserver: no leader", Verdict.NOT_APPLIED),
-        (StatusCode.RESOURCE_EXHAUSTED, "etcdserver: too many requests", Verdict.NOT_APPLIED),
-        (StatusCode.UNKNOWN, "raft proposal dropped", Verdict.NOT_APPLIED),
-        (StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token", Verdict.TOKEN),
-        (StatusCode.INVALID_ARGUMENT, "etcdserver: revision of auth store is old", Verdict.TOKEN),
+        (StatusCode.UNAVAILABLE, "etcdserver: no leader", Outcome.NOT_APPLIED),
+        (StatusCode.RESOURCE_EXHAUSTED, "etcdserver: too many requests", Outcome.NOT_APPLIED),
+        (StatusCode.UNKNOWN, "raft proposal dropped", Outcome.NOT_APPLIED),
+        (StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token", Outcome.TOKEN),
+        (StatusCode.INVALID_ARGUMENT, "etcdserver: revision of auth store is old", Outcome.TOKEN),
         (
             StatusCode.UNAVAILABLE,
             "Stream removed (recvmsg:Connection reset by peer (104))",
-            Verdict.UNKNOWN,
+            Outcome.UNKNOWN,
         ),
-        (StatusCode.UNAVAILABLE, "Socket closed", Verdict.UNKNOWN),
-        (StatusCode.UNAVAILABLE, "etcdserver: request timed out", Verdict.UNKNOWN),
-        (StatusCode.UNAVAILABLE, "etcdserver: leader changed", Verdict.UNKNOWN),
-        (StatusCode.UNAVAILABLE, "etcdserver: server stopped", Verdict.UNKNOWN),
-        (StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", Verdict.UNKNOWN),
-        (StatusCode.CANCELLED, "", Verdict.UNKNOWN),
+        (StatusCode.UNAVAILABLE, "Socket closed", Outcome.UNKNOWN),
+        (StatusCode.UNAVAILABLE, "etcdserver: request timed out", Outcome.UNKNOWN),
+        (StatusCode.UNAVAILABLE, "etcdserver: leader changed", Outcome.UNKNOWN),
+        (StatusCode.UNAVAILABLE, "etcdserver: server stopped", Outcome.UNKNOWN),
+        (StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", Outcome.UNKNOWN),
+        (StatusCode.CANCELLED, "", Outcome.UNKNOWN),
         (
             StatusCode.RESOURCE_EXHAUSTED,
             "CLIENT: Received message larger than max (5 vs. 4)",
-            Verdict.UNKNOWN,
+            Outcome.UNKNOWN,
         ),
         (
             StatusCode.RESOURCE_EXHAUSTED,
             "grpc: received message larger than max (5 vs. 4)",
-            Verdict.REFUSED,
+            Outcome.REFUSED,
         ),
         (
             StatusCode.RESOURCE_EXHAUSTED,
             "etcdserver: mvcc: database space exceeded",
-            Verdict.REFUSED,
+            Outcome.REFUSED,
         ),
-        (StatusCode.NOT_FOUND, "etcdserver: requested lease not found", Verdict.REFUSED),
+        (StatusCode.NOT_FOUND, "etcdserver: requested lease not found", Outcome.REFUSED),
         (
             StatusCode.INVALID_ARGUMENT,
             "etcdserver: duplicate key given in txn request",
-            Verdict.REFUSED,
+            Outcome.REFUSED,
         ),
-        (StatusCode.UNKNOWN, "etcdserver: permission denied", Verdict.REFUSED),
+        (StatusCode.UNKNOWN, "etcdserver: permission denied", Outcome.REFUSED),
     ],
 )
-def test_failed_rpc_is_judged_by_whether_it_may_have_been_applied(
-    code: StatusCode, details: str, verdict: Verdict
+def test_failed_rpc_is_told_by_whether_it_may_have_been_applied(
+    code: StatusCode, details: str, outcome: Outcome
 ) -> None:
-    assert judge(RpcFailed(code, details)) is verdict
+    assert outcome_of(RpcFailed(code, details)) is outcome
 
 
 @pytest.mark.parametrize(

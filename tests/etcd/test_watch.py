@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from babygun.errors import Compacted, EtcdUnavailable, OutcomeUnknown
-from babygun.etcd import EtcdClient, Event, Txn, Watch, delete_range, put, watch
+from babygun.etcd import EtcdClient, Event, Txn, Watch, delete_range, put
 from tests.etcd.conftest import OwnEtcd
 from tests.etcd.proxy import Proxy
 from tests.etcd.test_client import compact
@@ -43,7 +43,7 @@ async def test_watch_from_a_past_revision_sees_everything_since_inclusive(
     since = await etcd.put(p + b"a", b"1")
     await etcd.delete(p + b"a")
     await etcd.put(p + b"b", b"2")
-    async with watch(etcd, p, p + b"z", revision=since) as watching:
+    async with Watch(etcd, p, p + b"z", revision=since) as watching:
         events = await events_until(watching, p + b"b")
     assert [(e.type, e.kv.key, e.kv.value) for e in events] == [
         ("put", p + b"a", b"1"),
@@ -56,7 +56,7 @@ async def test_watch_from_a_past_revision_sees_everything_since_inclusive(
 async def test_watch_from_zero_begins_when_it_is_created(server: EtcdServer) -> None:
     async with EtcdClient([server.endpoint]) as client:
         await client.put(b"w/early", b"")
-        async with watch(client, b"w/", b"w0", revision=0) as watching:
+        async with Watch(client, b"w/", b"w0", revision=0) as watching:
             task = await opened(watching)
             await client.put(b"w/last", b"")
             assert [e.kv.key for e in await task] == [b"w/last"]
@@ -80,7 +80,7 @@ async def test_watch_with_a_kind_filtered_out_sees_the_other(
     await etcd.put(p + b"last", b"")
     if not puts:
         await etcd.put(p + b"c", b"")
-    async with watch(etcd, p, p + b"z", revision=since, puts=puts, deletes=deletes) as watching:
+    async with Watch(etcd, p, p + b"z", revision=since, puts=puts, deletes=deletes) as watching:
         assert [
             e.type for e in await events_until(watching, p + b"last" if puts else p + b"a")
         ] == expected
@@ -93,7 +93,7 @@ async def test_watch_far_behind_catches_up_in_order_and_goes_on_with_what_is_new
     since = (await etcd.range(p, p + b"z")).revision + 1
     for n in range(30):  # etcd brings a watcher up to date in portions of 1,000 revisions, or fewer
         await asyncio.gather(*(etcd.put(p + b"%d/%d" % (n, m), b"") for m in range(100)))
-    async with watch(etcd, p, p + b"z", revision=since) as watching:
+    async with Watch(etcd, p, p + b"z", revision=since) as watching:
         task = asyncio.create_task(events_until(watching, p + b"last"))
         await etcd.put(p + b"last", b"")
         revisions = [e.kv.mod_revision for e in await task]
@@ -111,7 +111,7 @@ async def test_events_larger_than_a_message_come_in_fragments_and_arrive_whole(
     ):  # 11 MB that the watcher has to catch up with: etcd fragments at 2 MiB, so four to one, in the midst of a revision
         await etcd.txn(Txn([], [put(p + b"%d/%d" % (n, m), bytes(450_000)) for m in range(3)]))
     await etcd.put(p + b"last", b"")
-    async with watch(etcd, p, p + b"z", revision=since) as watching:
+    async with Watch(etcd, p, p + b"z", revision=since) as watching:
         batches = []
         async for batch in watching:
             batches.append(batch)
@@ -142,7 +142,7 @@ async def test_connection_cut_in_the_midst_of_fragments_no_event_is_missing_or_d
                 Txn([], [put(b"w/%02d/%d" % (n, m), bytes(500_000)) for m in range(2)])
             )
         await direct.put(b"w/last", b"")
-        async with watch(client, b"w/", b"w0", revision=since) as watching:
+        async with Watch(client, b"w/", b"w0", revision=since) as watching:
             task = await opened(watching)
             for cut_after in (1_000_000, 5_000_000, 9_000_000):
                 proxy.cut_after(cut_after)
@@ -164,7 +164,7 @@ async def test_connection_cut_while_the_watch_catches_up_no_event_is_missing_or_
         for n in range(40):
             await asyncio.gather(*(direct.put(b"w/%d/%d" % (n, m), bytes(100)) for m in range(100)))
         last = await direct.put(b"w/last", b"")
-        async with watch(client, b"w/", b"w0", revision=since) as watching:
+        async with Watch(client, b"w/", b"w0", revision=since) as watching:
             proxy.cut_after(
                 200_000
             )  # 4,000 events of 150 bytes come in portions of 1,000 revisions, whose headers all say the last one
@@ -190,7 +190,7 @@ async def test_etcd_killed_and_restarted_under_load_every_acknowledged_event_com
                     acknowledged.append(await client.put(b"w/%d/%d" % (name, n), b""))
                 await asyncio.sleep(0.01)
 
-        async with watch(watcher, b"w/", b"w0", revision=since) as watching:
+        async with Watch(watcher, b"w/", b"w0", revision=since) as watching:
             task = await opened(watching)
             writers = [asyncio.create_task(write(name)) for name in range(4)]
             for _ in range(2):
@@ -213,7 +213,7 @@ async def test_watch_whose_member_dies_goes_on_with_another_one(own_etcd: OwnEtc
         Proxy(server.port) as second,
         EtcdClient([server.endpoint]) as direct,
         EtcdClient([first.endpoint, second.endpoint]) as client,
-        watch(client, b"w/", b"w0", revision=0) as watching,
+        Watch(client, b"w/", b"w0", revision=0) as watching,
     ):
         task = await opened(watching)
         await direct.put(b"w/1", b"")
@@ -233,7 +233,7 @@ async def test_connection_that_dies_in_silence_is_noticed_and_the_watch_goes_on_
         Proxy(server.port) as second,
         EtcdClient([server.endpoint]) as direct,
         EtcdClient([first.endpoint, second.endpoint], keepalive=0.5) as client,
-        watch(client, b"w/", b"w0", revision=0) as watching,
+        Watch(client, b"w/", b"w0", revision=0) as watching,
     ):
         task = await opened(watching)
         used = (await client.status()).endpoint
@@ -250,7 +250,7 @@ async def test_watch_from_a_compacted_revision_raises_it_with_where_history_begi
         since = await client.put(b"w/1", b"")
         now = await client.put(b"w/2", b"")
         await compact(client, now)
-        watching = watch(client, b"w/", b"w0", revision=since)
+        watching = Watch(client, b"w/", b"w0", revision=since)
         with pytest.raises(Compacted) as compacted:
             await anext(watching)
         assert compacted.value.compact_revision == now
@@ -266,7 +266,7 @@ async def test_history_compacted_while_the_watch_was_cut_off_raises_compacted(
         EtcdClient([server.endpoint]) as direct,
         EtcdClient([proxy.endpoint]) as client,
     ):
-        watching = watch(client, b"w/", b"w0", revision=0)
+        watching = Watch(client, b"w/", b"w0", revision=0)
         task = await opened(watching)
         await proxy.stop()
         for _ in range(3):
@@ -285,7 +285,7 @@ async def test_progress_notified_to_a_quiet_watch_lets_it_resume_past_a_compacti
         Proxy(server.port) as proxy,
         EtcdClient([server.endpoint]) as direct,
         EtcdClient([proxy.endpoint]) as client,
-        watch(client, b"w/", b"w0", revision=0) as watching,
+        Watch(client, b"w/", b"w0", revision=0) as watching,
     ):
         task = await opened(watching)
         for _ in range(5):
@@ -302,7 +302,7 @@ async def test_progress_notified_to_a_quiet_watch_lets_it_resume_past_a_compacti
 
 async def test_wait_that_is_cancelled_loses_no_event(etcd: EtcdClient, etcd_prefix: str) -> None:
     p = etcd_prefix.encode()
-    async with watch(etcd, p, p + b"z", revision=await etcd.put(p + b"a", b"")) as watching:
+    async with Watch(etcd, p, p + b"z", revision=await etcd.put(p + b"a", b"")) as watching:
         assert [e.kv.key for e in (await anext(watching)).events] == [p + b"a"]
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(watching), 0.05)
@@ -315,7 +315,7 @@ async def test_watch_closed_while_somebody_waits_ends_for_them(
     etcd: EtcdClient, etcd_prefix: str
 ) -> None:
     p = etcd_prefix.encode()
-    watching = watch(etcd, p, p + b"z", revision=0)
+    watching = Watch(etcd, p, p + b"z", revision=0)
 
     async def all_of_it() -> int:
         return len([batch async for batch in watching])
@@ -329,7 +329,7 @@ async def test_watch_closed_while_somebody_waits_ends_for_them(
 async def test_client_closed_the_watch_is_over_with_unavailable(server: EtcdServer) -> None:
     client = EtcdClient([server.endpoint])
     await client.start()
-    watching = watch(client, b"w/", b"w0", revision=0)
+    watching = Watch(client, b"w/", b"w0", revision=0)
     task = await opened(watching)
     await client.close()
     with pytest.raises(EtcdUnavailable):
@@ -341,7 +341,7 @@ async def test_deleted_range_arrives_as_one_revision_in_one_batch(
 ) -> None:
     p = etcd_prefix.encode()
     await etcd.txn(Txn([], [put(p + b"%03d" % n, b"") for n in range(100)]))
-    async with watch(
+    async with Watch(
         etcd, p, p + b"z", revision=(await etcd.range(p, p + b"z")).revision + 1
     ) as watching:
         await etcd.txn(Txn([], [delete_range(p, p + b"z")]))

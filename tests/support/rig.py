@@ -12,7 +12,7 @@ from typing import Any
 
 from babygun.email.compose import new_email
 from babygun.email.model import Content, Email, LogEntry, Recipient
-from babygun.etcd import watch
+from babygun.etcd import Watch
 from babygun.intake.ids import new_email_id
 from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
@@ -84,7 +84,7 @@ class Rig:
             found = await self.store.client.range(
                 self.store.keys.emails, range_end(self.store.keys.emails)
             )
-            async with watch(
+            async with Watch(
                 self.store.client,
                 self.store.keys.emails,
                 range_end(self.store.keys.emails),
@@ -106,7 +106,7 @@ class Rig:
         key = self.store.keys.email(email_id)  # changes with every entry
         async with asyncio.timeout(within):
             found = await self.store.client.range(key, range_end(key))
-            async with watch(
+            async with Watch(
                 self.store.client, key, range_end(key), revision=found.revision + 1, deletes=False
             ) as batches:
                 while True:
@@ -130,7 +130,7 @@ class Rig:
         client = self.store.client
         async with asyncio.timeout(within):
             found = await client.range(prefix, range_end(prefix))
-            async with watch(
+            async with Watch(
                 client, prefix, range_end(prefix), revision=found.revision + 1, deletes=False
             ) as batches:
                 values = [kv.value for kv in found.kvs]
@@ -146,7 +146,7 @@ class Rig:
         async with asyncio.timeout(within):
             found = await client.range(prefix, range_end(prefix), keys_only=True)
             keys = {kv.key for kv in found.kvs}
-            async with watch(
+            async with Watch(
                 client, prefix, range_end(prefix), revision=found.revision + 1
             ) as batches:
                 while len(keys) != count:

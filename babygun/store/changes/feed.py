@@ -16,7 +16,7 @@ import msgspec
 
 from babygun.email.model import Email
 from babygun.errors import Compacted, EtcdError, EtcdUnavailable
-from babygun.etcd import Event, KeyValue, Op, Watch, get, keep_following, watch
+from babygun.etcd import Event, KeyValue, Op, Watch, get, keep_following
 from babygun.etcd.versions import progress_is_in_step
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
@@ -124,7 +124,7 @@ class ChangeFeed:
         self._position = await self._read_owners()
         self._began(self._position, self._reason)
         records, owners = (
-            watch(
+            Watch(
                 self._store.client,
                 prefix,
                 range_end(prefix),

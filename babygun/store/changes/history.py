@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from babygun.errors import Compacted, EtcdError
-from babygun.etcd import Event, Watch, watch
+from babygun.etcd import Event, Watch
 from babygun.store.changes.feed import ChangeFeed, client_of, removal
 from babygun.store.changes.position import Change, Position
 from babygun.store.keys import range_end
@@ -76,7 +76,7 @@ class History:
 
     async def _follow(self, prefix: bytes, since: int, until: int) -> None:
         is_records = prefix == self._store.keys.emails
-        async with watch(
+        async with Watch(
             self._store.client,
             prefix,
             range_end(prefix),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from babygun.errors import Compacted
-from babygun.etcd import Watch, watch
+from babygun.etcd import Watch
 from babygun.store.keys import range_end
 from babygun.store.store import Store
 
@@ -18,8 +18,8 @@ async def next_change(store: Store, email_id: str, revision: int) -> None:
     """
     owners = store.keys.email_owners(email_id)
     async with (
-        watch(store.client, store.keys.email(email_id), b"", revision=revision + 1) as records,
-        watch(store.client, owners, range_end(owners), revision=revision + 1) as claims,
+        Watch(store.client, store.keys.email(email_id), b"", revision=revision + 1) as records,
+        Watch(store.client, owners, range_end(owners), revision=revision + 1) as claims,
     ):
         waits = [
             asyncio.create_task(_one(changes), name="next change") for changes in (records, claims)
