@@ -43,10 +43,11 @@ from babygun.api.operations.services import CLUSTER, HEALTH, PROCESSES
 from babygun.intake.accept import Intake
 from babygun.intake.quota_guard import QuotaGuard
 from babygun.routing.routes import load_routes
-from babygun.runtime import metrics, tracing
-from babygun.runtime.event_loop import run
+from babygun.runtime import tracing
+from babygun.runtime.event_loop import run, watch_lag
 from babygun.runtime.listening import base_url, is_loopback, listen
 from babygun.runtime.logs import get_logger
+from babygun.runtime.metric_types import MOST_QUEUES
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.known_clients import KnownClients
@@ -111,7 +112,7 @@ def build_app(settings: Settings) -> web.Application:
     app[ROUTING] = routing
     app[QUOTA_GUARD] = QuotaGuard(store)
     app[INTAKE] = Intake(store, routing, app[QUOTA_GUARD])
-    app[CLUSTER] = ClusterReading(store, islice(routing.destinations, metrics.MOST_QUEUES))
+    app[CLUSTER] = ClusterReading(store, islice(routing.destinations, MOST_QUEUES))
     app[HEALTH] = Checkup(store, "api", routing)
     app[PROCESSES] = Processes(store)
     app[STREAMS] = Streams(app)
@@ -184,7 +185,7 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
         "processes": app[PROCESSES].run,
         "check-in": keep_checking_in,
         "health": health.run,
-        "event loop": metrics.watch_event_loop,
+        "event loop": watch_lag,
     }
     tasks = [
         asyncio.create_task(_kept_running(name, run), name=f"api {name}")

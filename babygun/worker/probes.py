@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from babygun import __version__
-from babygun.runtime import metrics
+from babygun.runtime.event_loop import watch_lag
+from babygun.runtime.exposition import may_read, render
 from babygun.runtime.listening import base_url, listen
 from babygun.runtime.logs import get_logger
 from babygun.worker.worker import Worker
@@ -46,7 +47,7 @@ async def probed(worker: Worker) -> AsyncIterator[str]:
         try:
             url = base_url(server, settings.worker_host)
             log.info("listening", url=url)
-            watching = asyncio.create_task(metrics.watch_event_loop(), name="event loop")
+            watching = asyncio.create_task(watch_lag(), name="event loop")
             try:
                 yield url
             finally:
@@ -72,7 +73,7 @@ def _handlers(worker: Worker) -> Mapping[str, Callable[[web.Request], Awaitable[
         )
 
     async def show_metrics(request: web.Request) -> web.Response:
-        if not metrics.may_scrape(request.headers.get("Authorization"), token):
+        if not may_read(request.headers.get("Authorization"), token):
             detail = "Send the setting metrics_token as Authorization: Bearer <it>."
             return _json(
                 {"detail": detail},
@@ -80,9 +81,7 @@ def _handlers(worker: Worker) -> Mapping[str, Callable[[web.Request], Awaitable[
                 headers={"WWW-Authenticate": 'Bearer realm="babygun metrics"'},
             )
         worker.show_state()  # together with the rendering: nothing else may run in between
-        body, content_type = metrics.render(
-            "worker", ",".join(request.headers.getall("Accept", ()))
-        )
+        body, content_type = render("worker", ",".join(request.headers.getall("Accept", ())))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     return {"/healthz": alive, "/readyz": ready, "/metrics": show_metrics}

@@ -24,6 +24,7 @@ from babygun.runtime import metrics, tracing
 from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_short_id
 from babygun.runtime.logs import bind, get_logger, note
+from babygun.runtime.metric_types import MOST_QUEUES
 from babygun.runtime.settings import Settings
 from babygun.smtp import NotSent
 from babygun.store import Store
@@ -67,7 +68,7 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         routes = load_routes(settings)
-        self._queues = tuple(islice(routes.destinations, metrics.MOST_QUEUES))
+        self._queues = tuple(islice(routes.destinations, MOST_QUEUES))
         self.store = Store(settings)
         self._delivery = Delivery(settings, routes)
         self._finisher = Finisher(self.store)

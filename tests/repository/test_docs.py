@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from babygun.cli.main import COMMANDS
-from babygun.cli.settings import markdown
 from babygun.runtime.settings import table
 from babygun.store.keys import Keys
 from tests.repository.test_rooms import ROOMS, SUB_ROOMS
@@ -61,12 +60,6 @@ def sentences(page: str) -> Iterator[str]:
     for paragraph in paragraphs:
         text = re.sub(r"`[^`]*`", "code", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", paragraph))
         yield from re.split(r"(?<=[.!?:;])\s+", text.replace("**", ""))
-
-
-def test_settings_page_has_the_table_as_it_is() -> None:
-    assert markdown() in DOCS["docs/settings.md"], (
-        "run `babygun settings --markdown` and put its table into docs/settings.md"
-    )
 
 
 @pytest.mark.parametrize("page", DOCS)

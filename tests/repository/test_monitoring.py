@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from babygun.runtime import metrics
+from babygun.runtime.exposition import render
+from babygun.runtime.metric_types import TABLE
 from tests.support.paths import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -30,8 +31,8 @@ OTHERS = {
     "etcd_server_has_leader",
 }  # not of our table
 TARGET_LABELS = {"job", "instance"}  # Prometheus' own
-KNOWN = {row.name: row for row in metrics.TABLE}
-PROCESS = metrics.render("api")[0].decode()
+KNOWN = {row.name: row for row in TABLE}
+PROCESS = render("api")[0].decode()
 
 
 def panels(level: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

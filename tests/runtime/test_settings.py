@@ -98,7 +98,8 @@ def test_settings_without_anything_are_the_tables_defaults() -> None:
 def test_environment_beats_file_beats_default(tmp_path: Path) -> None:
     file = tmp_path / "babygun.toml"
     file.write_text(
-        'api_port = 9000\nretry_intervals = ["1m", "2m", "3m"]\nlease_ttl = "5s"\n[relays.bulk]\nurl = "smtp://127.0.0.1:26"\n'
+        'api_port = 9000\nretry_intervals = ["1m", "2m", "3m"]\nlease_ttl = "5s"\n'
+        '[relays.bulk]\nurl = "smtp://127.0.0.1:26"\n'
     )
     settings = load({"BABYGUN_CONFIG": str(file), "BABYGUN_API_PORT": "9001"})
     assert (

@@ -1,4 +1,4 @@
-"""Spans: on by OpenTelemetry's own variables, nothing at all without them, and what a client or a record says is checked."""
+"""Spans: on by OpenTelemetry's variables, nothing without; what comes from outside is checked."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from babygun.api.http.context import CALL, Call
 from babygun.runtime import metrics
 from babygun.runtime.identifiers import new_short_id
 from babygun.runtime.logs import bound, get_logger
+from babygun.runtime.metric_types import OTHER
 
 log = get_logger("api")
 
@@ -51,8 +52,8 @@ def _record(request: web.Request, status: int, call: Call, seconds: float) -> No
     """Counts the call, and logs its line."""
     method, path = request.method, request.path
     resource = request.match_info.route.resource
-    route = resource.canonical if resource is not None else metrics.OTHER
-    counted = method if method in _METHODS else metrics.OTHER
+    route = resource.canonical if resource is not None else OTHER
+    counted = method if method in _METHODS else OTHER
     metrics.HTTP_REQUESTS[counted, route, str(status)].inc()
     if route not in _STREAMS:
         metrics.HTTP_SECONDS[counted, route].observe(seconds - call.waited)

@@ -19,6 +19,7 @@ from babygun.api.http.problems import Problem, as_response, from_exception
 from babygun.runtime import metrics
 from babygun.runtime.identifiers import new_short_id
 from babygun.runtime.logs import get_logger
+from babygun.runtime.metric_types import OTHER
 
 log = get_logger("api")
 
@@ -83,7 +84,7 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
         else:
             problem = from_exception(RuntimeError())
             log.error("connection failed", exc=exc, status=status, request_id=request_id)
-        metrics.HTTP_REQUESTS[metrics.OTHER, metrics.OTHER, str(problem.kind.status)].inc()
+        metrics.HTTP_REQUESTS[OTHER, OTHER, str(problem.kind.status)].inc()
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun, so no other can be sent")
         response = as_response(problem, instance="", request_id=request_id)

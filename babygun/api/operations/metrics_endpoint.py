@@ -12,10 +12,11 @@ from babygun.api.http.routes import Answer, Routes
 from babygun.api.operations.cluster_reading import ClusterReading
 from babygun.api.operations.services import CLUSTER
 from babygun.runtime import metrics
+from babygun.runtime.exposition import may_read, render
 
 routes = Routes("operations")
 _EXAMPLE = """\
-# HELP babygun_emails_accepted_total e-mails committed to etcd and acknowledged
+# HELP babygun_emails_accepted_total E-mails accepted and stored.
 # TYPE babygun_emails_accepted_total counter
 babygun_emails_accepted_total 4711.0
 """
@@ -40,7 +41,7 @@ async def show_metrics(request: web.Request) -> web.Response:
     app = request.app
     settings, cluster = app[SETTINGS], app[CLUSTER]
     header = request.headers.get("Authorization")
-    if not metrics.may_scrape(header, settings.metrics_token):
+    if not may_read(header, settings.metrics_token):
         detail = (
             "The token is not the setting metrics_token."
             if header
@@ -61,7 +62,7 @@ async def show_metrics(request: web.Request) -> web.Response:
     await cluster.read()
     # Nothing else may run between these two: it could read the cluster again.
     _show_cluster(cluster)
-    body, content_type = metrics.render("api", ",".join(request.headers.getall("Accept", ())))
+    body, content_type = render("api", ",".join(request.headers.getall("Accept", ())))
     return web.Response(body=body, headers={**SECURITY_HEADERS, "Content-Type": content_type})
 
 

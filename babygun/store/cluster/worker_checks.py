@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from babygun.routing.routes import Routes
-from babygun.runtime.metrics import OTHER
+from babygun.runtime.metric_types import OTHER
 from babygun.store.emails.depth import Depth
 from babygun.store.records import Worker
 

@@ -25,7 +25,7 @@ from typing import Literal
 from babygun.email.ids import SHARDS, created_ms
 from babygun.etcd import KeyValue, Op, TxnResult, count_range, get_range
 from babygun.runtime.clock import utc_now
-from babygun.runtime.metrics import OTHER
+from babygun.runtime.metric_types import OTHER
 from babygun.store.keys import range_end
 from babygun.store.store import Store
 

@@ -18,8 +18,8 @@ from babygun.etcd import EtcdClient
 from babygun.etcd.access import set_roles
 from babygun.pki.certificates import read_certificate
 from babygun.routing.routes import load_routes
-from babygun.runtime import metrics
 from babygun.runtime.clock import utc_now
+from babygun.runtime.exposition import render
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.rights import Role
@@ -372,7 +372,7 @@ async def test_certificate_renewed_under_a_running_process_asks_for_a_restart(
             "etcd_cert: this process shows a certificate that expires on "
         ) and warning.endswith("the file holds a newer one: restart it")
         assert (
-            Scraped(metrics.render("worker")[0].decode()).get(
+            Scraped(render("worker")[0].decode()).get(
                 "babygun_certificate_expiry_timestamp_seconds", use="etcd"
             )
             == until

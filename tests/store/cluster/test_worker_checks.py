@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
-from babygun.runtime.metrics import OTHER
+from babygun.runtime.metric_types import OTHER
 from babygun.runtime.settings import Settings
 from babygun.store.cluster import worker_checks
 from babygun.store.emails.depth import Depth

@@ -11,7 +11,7 @@ from babygun.email.model import Job
 from babygun.etcd import Txn, put
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
-from babygun.runtime.metrics import OTHER
+from babygun.runtime.metric_types import OTHER
 from babygun.store.codec import encode_job
 from babygun.store.emails import depth as depth_module
 from babygun.store.emails.claims import claim

@@ -9,8 +9,8 @@ import pytest
 from aetcd import rpc
 
 from babygun.errors import OutOfSpace
-from babygun.runtime import metrics
 from babygun.runtime.clock import utc_now
+from babygun.runtime.exposition import render
 from babygun.store import Store
 from babygun.store.keys import range_end
 from babygun.store.upkeep import compaction, fullness, retention, shedding
@@ -218,9 +218,7 @@ async def test_worker_keeps_a_small_etcd_going_and_touches_no_incomplete_email(
             assert set(waiting) <= set(seen.emails) and set(waiting) <= set(seen.chunks)
             assert len(seen.chunks) < 20 + sent / 400_000
             assert (
-                Scraped(metrics.render("worker")[0].decode()).get(
-                    "babygun_shed_total", kind="contents"
-                )
+                Scraped(render("worker")[0].decode()).get("babygun_shed_total", kind="contents")
                 or 0
             ) > 0
             assert not await own.store.client.alarms()

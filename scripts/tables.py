@@ -1,0 +1,43 @@
+"""Writes the tables of docs/ that are made from the source: ``python -m scripts.tables``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from babygun.cli.settings import markdown as settings
+from babygun.runtime import metrics  # noqa: F401 (fills the table)
+from babygun.runtime.metric_types import TABLE
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def metric_rows() -> str:
+    lines = ["| metric | type | labels | of | what it says |", "|---|---|---|---|---|"]
+    for row in TABLE:
+        labels = ", ".join(f"`{label}`" for label in row.labels)
+        roles = ", ".join(row.roles)
+        lines.append(f"| `{row.name}` | {row.type} | {labels} | {roles} | {row.help} |")
+    return "\n".join(lines)
+
+
+TABLES = {"settings.md": settings, "metrics.md": metric_rows}
+
+
+def updated(page: str, table: str) -> str:
+    """The page with this table in place of the one that has the same head."""
+    before, head, rest = page.partition(table.splitlines()[0] + "\n")
+    if not head:
+        raise ValueError("the page has no table with this head")
+    lines = rest.splitlines(keepends=True)
+    after = next((n for n, line in enumerate(lines) if not line.startswith("|")), len(lines))
+    return f"{before}{table}\n{''.join(lines[after:])}"
+
+
+def main() -> None:
+    for name, table in TABLES.items():
+        page = DOCS / name
+        page.write_text(updated(page.read_text(), table()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""The tables in the documents are what the source has."""
+
+from __future__ import annotations
+
+import pytest
+
+from scripts.tables import DOCS, TABLES, updated
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_page_has_the_table_as_it_is(name: str) -> None:
+    page = (DOCS / name).read_text()
+    assert updated(page, TABLES[name]()) == page, "run `python -m scripts.tables`"
+
+
+def test_table_that_the_page_does_not_have_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no table with this head"):
+        updated("# A page\n", "| a |\n|---|\n| 1 |")
+
+
+def test_updated_page_keeps_what_stands_around_the_table() -> None:
+    page = "before\n\n| a |\n|---|\n| 1 |\n| 2 |\n\nafter\n"
+    assert updated(page, "| a |\n|---|\n| 3 |") == "before\n\n| a |\n|---|\n| 3 |\n\nafter\n"
