@@ -11,8 +11,9 @@ from msgspec import Meta
 
 from babygun.api.access.auth import access_of
 from babygun.api.access.fields import CLIENT_ID, ClientId, ClientName, Scopes
-from babygun.api.http.body import MAX_SMALL, JsonBody
+from babygun.api.http.body import MAX_SMALL
 from babygun.api.http.context import STORE
+from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import CONFLICT, NOT_FOUND
 from babygun.api.http.responses import empty_answer, json_answer
 from babygun.api.http.routes import READ_ERRORS, WRITE_ERRORS, Answer, Parameter, Routes

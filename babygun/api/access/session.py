@@ -11,8 +11,9 @@ from aiohttp import web
 
 from babygun.api.access.auth import AUTHENTICATOR, Access, access_of
 from babygun.api.access.fields import CLIENT_ID, ClientId, ClientName, ExpiresAt, Scopes
-from babygun.api.http.body import MAX_SMALL, JsonBody
+from babygun.api.http.body import MAX_SMALL
 from babygun.api.http.context import SETTINGS
+from babygun.api.http.json_body import JsonBody
 from babygun.api.http.origin import check_same_origin
 from babygun.api.http.problem_types import CROSS_SITE, INVALID_CREDENTIALS, NOT_READY
 from babygun.api.http.responses import empty_answer, json_answer

@@ -14,8 +14,9 @@ from msgspec import Meta
 
 from babygun.api.access.auth import AUTHENTICATOR, access_of
 from babygun.api.access.fields import CLIENT_ID, ClientId, ExpiresAt, Scopes
-from babygun.api.http.body import MAX_SMALL, JsonBody, check_json, read_body
+from babygun.api.http.body import MAX_SMALL, check_json, read_body
 from babygun.api.http.context import SETTINGS
+from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import (
     INSUFFICIENT_SCOPE,
     INVALID_CREDENTIALS,

@@ -17,8 +17,9 @@ from babygun.api.emails.parameters import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED
 from babygun.api.emails.request_examples import BATCHES
 from babygun.api.emails.send import SEND_ERRORS, idempotency_key_of
 from babygun.api.emails.services import INTAKE
-from babygun.api.http.body import JsonBody, read_json
+from babygun.api.http.body import read_json
 from babygun.api.http.context import call_of
+from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import INVALID_REQUEST, MALFORMED_REQUEST
 from babygun.api.http.problems import Problem, ProblemDocument, from_exception
 from babygun.api.http.responses import json_answer

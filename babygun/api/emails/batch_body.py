@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from babygun.api.http.body import JsonBody
+from babygun.api.http.json_body import JsonBody
 from babygun.errors import InvalidRequest, Violation
 from babygun.intake.request import EmailRequest
 

@@ -13,7 +13,8 @@ from msgspec import Meta
 from babygun.api.emails.change import Change, cancel, retry
 from babygun.api.emails.fields import EMAIL_ID, OTHER_ID, EmailId
 from babygun.api.emails.own_email import own_email
-from babygun.api.http.body import MAX_SMALL, JsonBody
+from babygun.api.http.body import MAX_SMALL
+from babygun.api.http.json_body import JsonBody
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import WRITE_ERRORS, Answer, Routes
 from babygun.email.model import EmailStatus

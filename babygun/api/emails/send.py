@@ -17,8 +17,9 @@ from babygun.api.emails.parameters import (
 )
 from babygun.api.emails.request_examples import EMAILS
 from babygun.api.emails.services import INTAKE
-from babygun.api.http.body import JsonBody, read_json
+from babygun.api.http.body import read_json
 from babygun.api.http.context import call_of
+from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import BUSY, IDEMPOTENCY_CONFLICT, NO_RELAY, TOO_MANY_REQUESTS
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import WRITE_ERRORS, Answer, Routes

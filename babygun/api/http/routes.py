@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from babygun.api.http.access_log import Handler
-from babygun.api.http.body import JsonBody
+from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import (
     ETCD_UNAVAILABLE,
     OUT_OF_SPACE,

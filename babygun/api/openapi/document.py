@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from babygun import __version__
 from babygun.api.access.session import COOKIE
-from babygun.api.http.body import JsonBody
+from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import (
     CROSS_SITE,
     HEADERS_TOO_LARGE,

@@ -200,7 +200,7 @@ async def test_queues_tell_what_waits_and_since_when(api: RunningApi) -> None:
 async def test_overview_is_quick_and_says_so_while_etcd_is_away(
     start_api: StartApi, store: Store, proxy: Proxy, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overview, "_OWING", 1.0)
+    monkeypatch.setattr(overview, "_TOO_OLD", 1.0)
     client, secret = await create_client(
         store, name="early", scopes=("admin",)
     )  # so the API knows it from its start, and needs no etcd to let it in

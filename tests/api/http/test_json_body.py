@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from babygun.api.http.body import JsonBody
+from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import MALFORMED_JSON
 from babygun.api.http.problems import Problem
 from babygun.errors import InvalidRequest

@@ -1,0 +1,154 @@
+"""Decodes JSON bodies into typed values, with an error that names the field that doesn't fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from babygun.api.http.body import read_json
+from babygun.api.http.problem_types import MALFORMED_JSON
+from babygun.api.http.problems import Problem
+from babygun.errors import InvalidRequest, Violation
+
+T = TypeVar("T")
+
+# The texts of msgspec's errors.
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?(.*)`)?", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*?)`(?: - at `\$\.?(.*)`)?", re.DOTALL)
+_AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
+_EXPECTED = re.compile(r"Expected `([a-z |]+)`, got `([a-z]+)`")
+_LENGTH = re.compile(r"Expected `(array|str)` of length (>=|<=) (\d+)")
+_INDEX = re.compile(r"\[(?:\d+|\.\.\.)\]")
+_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+# msgspec's names of JSON's types.
+_TYPES = {
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+    "datetime": "a time",
+}
+_Choices = Mapping[str, tuple[str, ...]]
+
+
+class JsonBody(Generic[T]):
+    """The body of a call, or of several calls.
+
+    ``kind``: a Struct, or a list of some. ``examples``: by name, for the OpenAPI document.
+    ``max_bytes``: None for the setting max_request.
+    """
+
+    def __init__(
+        self,
+        kind: type[T],
+        *,
+        examples: Mapping[str, Any] | None = None,
+        max_bytes: int | None = None,
+        required: bool = True,
+    ) -> None:
+        self.kind, self.examples, self.required = kind, examples or {}, required
+        self._max_bytes = max_bytes
+        self._decode: Callable[[bytes | msgspec.Raw], T] = msgspec.json.Decoder(kind).decode
+        self._choices = dict(_choices(msgspec.inspect.type_info(kind), ""))
+
+    async def read(self, request: web.Request) -> T:
+        """The request's body. Raises the errors of :func:`read_json` and :meth:`decode`."""
+        return self.decode(await read_json(request, limit=self._max_bytes))
+
+    def decode(self, raw: bytes | msgspec.Raw) -> T:
+        """Raises InvalidRequest, which names the field, and the 400 problem if it is no JSON."""
+        try:
+            return self._decode(raw)
+        except msgspec.ValidationError as error:
+            detail, field = _explain(str(error), self._choices)
+            raise InvalidRequest([Violation(field, detail)]) from None
+        except RecursionError:
+            raise Problem(MALFORMED_JSON, "The body is nested too deeply.") from None
+        except UnicodeDecodeError:
+            raise Problem(
+                MALFORMED_JSON, "The body is not JSON in UTF-8: it has bytes that are not UTF-8."
+            ) from None
+        except ValueError as error:  # msgspec.DecodeError
+            raise Problem(MALFORMED_JSON, _malformed(bytes(raw), str(error))) from None
+
+
+def _malformed(raw: bytes, said: str) -> str:
+    """What is wrong with JSON, as a sentence. ``said``: by msgspec."""
+    if not raw:
+        return "The body is empty."
+    # msgspec takes half of a surrogate pair at the end of a text for JSON that is cut off.
+    if "surrogate" in said or "truncated" in said:
+        at = _half_of_a_pair(raw)
+        if at is None:
+            return "The body ends in the middle of its JSON."
+        return f"The body has half of a surrogate pair, which stands for no character (byte {at})."
+    return f"The body is not JSON: {said.removeprefix('JSON is malformed: ')}."
+
+
+def _half_of_a_pair(raw: bytes) -> int | None:
+    """Where the first surrogate without the other half of its pair is escaped."""
+    high: int | None = None
+    end = 0
+    for match in _ESCAPE.finditer(raw):
+        unit = int(match[1], 16) if match[1] else 0
+        if high is not None and not (match.start() == end and 0xDC00 <= unit < 0xE000):
+            return high
+        if high is None and 0xDC00 <= unit < 0xE000:
+            return match.start()
+        high = match.start() if 0xD800 <= unit < 0xDC00 else None
+        end = match.end()
+    return high
+
+
+def _explain(message: str, choices: _Choices) -> tuple[str, str]:
+    """What is wrong, as a sentence, and the path of the field (``to[2]``), from msgspec's message.
+
+    ``choices``: the values of fields that take only some.
+    """
+    for pattern, words in (
+        (_UNKNOWN, "There is no such field."),
+        (_MISSING, "This field is required."),
+    ):
+        if match := pattern.fullmatch(message):
+            name, parent = match[1][:100], match[2]
+            return words, f"{parent}.{name}" if parent else name
+    said, path = (match[1], match[2]) if (match := _AT.fullmatch(message)) else (message, "")
+    field = path.replace("[...]", "") or "body"
+    if said.startswith("Invalid enum value") and (values := choices.get(_INDEX.sub("[]", path))):
+        return f"It must be one of {', '.join(values)}.", field
+    if match := _EXPECTED.fullmatch(said):
+        wanted = [_TYPES.get(name, name) for name in match[1].split(" | ")]
+        return f"It must be {' or '.join(wanted)}, and is {_TYPES.get(match[2], match[2])}.", field
+    if match := _LENGTH.fullmatch(said):
+        bound = "least" if match[2] == ">=" else "most"
+        unit = "entries" if match[1] == "array" else "characters"
+        return f"It must have at {bound} {match[3]} {unit}.", field
+    return f"{said}.", field
+
+
+def _choices(kind: Any, path: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Path and values of each field below ``kind`` that takes only some; ``[]``: any index."""
+    match kind:
+        case msgspec.inspect.Metadata():
+            return _choices(kind.type, path)
+        case msgspec.inspect.LiteralType():
+            return [(path, tuple(str(value) for value in kind.values))]
+        case msgspec.inspect.ListType():
+            return _choices(kind.item_type, f"{path}[]")
+        case msgspec.inspect.UnionType():
+            return [found for part in kind.types for found in _choices(part, path)]
+        case msgspec.inspect.StructType():
+            prefix = f"{path}." if path else ""
+            return [
+                found
+                for field in kind.fields
+                for found in _choices(field.type, prefix + field.encode_name)
+            ]
+    return []
