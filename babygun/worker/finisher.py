@@ -9,7 +9,7 @@ from babygun.email.model import Email
 from babygun.runtime.metrics import EMAILS_ENDED
 from babygun.store import Store
 from babygun.store.emails.claims import Claim
-from babygun.store.emails.finish import Finished, Held
+from babygun.store.emails.finish import Finished, PendingResult
 from babygun.store.emails.finish import finish as write
 
 
@@ -18,15 +18,15 @@ class Finisher:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: dict[str, list[tuple[Held, asyncio.Future[Finished]]]] = {}
+        self._waiting: dict[str, list[tuple[PendingResult, asyncio.Future[Finished]]]] = {}
 
     async def finish(self, claim: Claim, result: QueueResult) -> Finished:
         """Returns when etcd has decided, however long that takes. Not to be cancelled: a result that is not written is a duplicate to come."""
         if len(claim.email.queues) == 1:  # there is nobody to write with
-            return _counted(await write(self._store, [Held(claim, result)]))
+            return _counted(await write(self._store, [PendingResult(claim, result)]))
         email_id = claim.email.id
         future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
-        item = (Held(claim, result), future)
+        item = (PendingResult(claim, result), future)
         if email_id in self._waiting:
             self._waiting[email_id].append(item)
             return await future
@@ -34,7 +34,7 @@ class Finisher:
         await asyncio.sleep(0)  # lets a result that is about to come join
         record: Email | None = None
         revision = 0
-        batch: list[tuple[Held, asyncio.Future[Finished]]] = []
+        batch: list[tuple[PendingResult, asyncio.Future[Finished]]] = []
         try:
             while batch := self._waiting[email_id]:
                 self._waiting[email_id] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from babygun.email.lifecycle import QueueResult, RecipientResult
 from babygun.store import Store
 from babygun.store.emails.claims import Claim, claim
-from babygun.store.emails.finish import Held, finish
+from babygun.store.emails.finish import PendingResult, finish
 from babygun.store.emails.schedule import make_due
 from babygun.store.keys import JobRef, range_end
 
@@ -30,7 +30,7 @@ async def finished(
 ) -> None:
     """Makes one try with these results, by recipient address."""
     held = await claimed(store, email_id, queue)
-    await finish(store, [Held(held, QueueResult(queue, WORKER, held.claimed_at, results))])
+    await finish(store, [PendingResult(held, QueueResult(queue, WORKER, held.claimed_at, results))])
 
 
 async def failed_softly(store: Store, email_id: str, queue: str = "default") -> None:

@@ -57,7 +57,7 @@ class Depth:
     jobs: Counter[tuple[str, State]] = field(default_factory=Counter)
     oldest: dict[tuple[str, State], float] = field(default_factory=dict)
 
-    def older(self, queue: str, state: State, seconds: float) -> None:
+    def note_age(self, queue: str, state: State, seconds: float) -> None:
         self.oldest[queue, state] = max(self.oldest.get((queue, state), 0.0), seconds)
 
 
@@ -107,7 +107,7 @@ class Depths:
                 queue = keys.last_part(kv.key)
                 if not depth.jobs[queue, "waiting"]:  # the first of its queue is the most overdue
                     with suppress(ValueError):  # put there by hand
-                        depth.older(
+                        depth.note_age(
                             queue,
                             "waiting",
                             (now - keys.parse_not_before(kv.key)[0]).total_seconds(),
@@ -162,7 +162,7 @@ class Depths:
         except ValueError:  # put there by hand
             return OTHER, kv.key + b"\0"
         accepted = max(0.0, time.time() - created_ms(ref.email_id) / 1000)
-        depth.older(ref.queue, "ready", min(accepted, self._since(kv.create_revision)))
+        depth.note_age(ref.queue, "ready", min(accepted, self._since(kv.create_revision)))
         return ref.queue, range_end(keys.job_queue(shard, ref.queue))
 
     def _remember(self, revision: int, asked: float) -> None:

@@ -37,7 +37,7 @@ from babygun.store.keys import JobRef
 from babygun.store.store import Store
 
 
-class Held(Struct, gc=False):
+class PendingResult(Struct, gc=False):
     """A result that waits to be written, with the claim that it came from.
 
     ``orphaned``: the owner key is gone, but nobody has touched the queue since. ``tried``: records
@@ -60,7 +60,11 @@ class Finished(Struct, frozen=True, gc=False):
 
 
 async def finish(
-    store: Store, held: Sequence[Held], *, email: Email | None = None, email_revision: int = 0
+    store: Store,
+    pending: Sequence[PendingResult],
+    *,
+    email: Email | None = None,
+    email_revision: int = 0,
 ) -> Finished:
     """Writes the results of tries of one e-mail: one change of the record, one log entry.
 
@@ -71,12 +75,12 @@ async def finish(
     owner key is gone and nobody has touched the queue, the result still counts: the lease ran out
     while etcd or this process stood still, and such a stall must not make duplicates.
     """
-    rest = list(held)
+    rest = list(pending)
     written: list[JobRef] = []
     dropped: list[JobRef] = []
     record, revision = email, email_revision
     if record is None:
-        record, revision = held[0].claim.email, held[0].claim.email_revision
+        record, revision = pending[0].claim.email, pending[0].claim.email_revision
     last: Email | None = None
     existing: set[bytes] | None = None
     pause = Pause()
@@ -113,7 +117,7 @@ async def finish(
             dropped += [h.claim.ref for h in rest]
             break
         record, revision = codec.decode_email(records[0].value), records[0].mod_revision
-        still: list[Held] = []
+        still: list[PendingResult] = []
         for index, h in enumerate(rest):
             match _fate(h, record, seen.kvs(1 + 2 * index), bool(seen.kvs(2 + 2 * index))):
                 case "again":
@@ -127,7 +131,7 @@ async def finish(
     return Finished(tuple(written), tuple(dropped), last, revision)
 
 
-def _still_ours(store: Store, rest: Sequence[Held]) -> list[Compare]:
+def _still_ours(store: Store, rest: Sequence[PendingResult]) -> list[Compare]:
     """The fencing: the owner key is still the one of the claim, or nobody has one."""
     compares: list[Compare] = []
     for h in rest:
@@ -139,7 +143,7 @@ def _still_ours(store: Store, rest: Sequence[Held]) -> list[Compare]:
     return compares
 
 
-async def _seen(store: Store, email_key: bytes, rest: Sequence[Held]) -> TxnResult:
+async def _seen(store: Store, email_key: bytes, rest: Sequence[PendingResult]) -> TxnResult:
     """What a refused finish found instead: the record, and each job's owner and job key."""
     reads = [get(email_key)]
     for h in rest:
@@ -148,7 +152,7 @@ async def _seen(store: Store, email_key: bytes, rest: Sequence[Held]) -> TxnResu
 
 
 def _fate(
-    h: Held, record: Email, owners: list[KeyValue], has_job: bool
+    h: PendingResult, record: Email, owners: list[KeyValue], has_job: bool
 ) -> Literal["again", "written", "dropped"]:
     """What a refused finish means for one result. ``written``: by an earlier try of this finish."""
     queue = h.claim.ref.queue

@@ -15,7 +15,7 @@ from babygun.etcd import Txn, delete_range
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
 from babygun.store import Store
-from babygun.store.emails.finish import Held, finish
+from babygun.store.emails.finish import PendingResult, finish
 from babygun.store.keys import JobRef, range_end
 from tests.api.conftest import EMAIL, RunningApi, StartApi
 from tests.support.tries import GONE, LATER, OK, WORKER, claimed, finished
@@ -372,8 +372,10 @@ async def test_queues_that_finished_together_are_told_apart(
     email_id = await api.accepted(to=["a@example.org", "b@example.net"])
     inner, outer = await claimed(store, email_id, "inner"), await claimed(store, email_id)
     held = [
-        Held(inner, QueueResult("inner", WORKER, inner.claimed_at, {"a@example.org": OK})),
-        Held(outer, QueueResult("default", WORKER, outer.claimed_at, {"b@example.net": GONE})),
+        PendingResult(inner, QueueResult("inner", WORKER, inner.claimed_at, {"a@example.org": OK})),
+        PendingResult(
+            outer, QueueResult("default", WORKER, outer.claimed_at, {"b@example.net": GONE})
+        ),
     ]
     await finish(store, held)
     lines = (await api.call("GET", f"/emails/{email_id}/log")).json["entries"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from babygun.email.lifecycle import QueueResult, RecipientResult
 from babygun.intake.ids import new_email_id
 from babygun.store.emails.claims import Claim, claim
-from babygun.store.emails.finish import Held
+from babygun.store.emails.finish import PendingResult
 from babygun.store.keys import JobRef
 from tests.support.rig import Rig
 
@@ -32,8 +32,8 @@ async def claimed(
     return got
 
 
-def held(got: Claim, outcome: RecipientResult, worker_id: str = "w1") -> Held:
-    return Held(
+def pending(got: Claim, outcome: RecipientResult, worker_id: str = "w1") -> PendingResult:
+    return PendingResult(
         got,
         QueueResult(
             got.ref.queue,

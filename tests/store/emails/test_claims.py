@@ -11,7 +11,7 @@ from babygun.store.emails.claims import claim, reclaim, release
 from babygun.store.emails.finish import finish
 from babygun.store.keys import JobRef
 from tests.api.proxy import proxy_to
-from tests.store.emails.steps import OK, claimed, held, lease
+from tests.store.emails.steps import OK, claimed, lease, pending
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig, changed, rig_for
 
@@ -83,7 +83,7 @@ async def test_claim_whose_answer_is_lost_is_the_same_claim(rig: Rig) -> None:
         proxy.mend()
         got = await asyncio.wait_for(claiming, 10)
         assert got is not None
-        assert (await finish(far.store, [held(got, OK)])).written
+        assert (await finish(far.store, [pending(got, OK)])).written
 
 
 async def test_release_frees_the_job_and_tells_the_watchers(rig: Rig) -> None:
@@ -107,7 +107,7 @@ async def test_reclaim_is_logged_with_the_dead_workers_id(rig: Rig) -> None:
     got = await claimed(rig, email_id, "new")
     taken = await reclaim(rig.store, got, worker_id="new", previous_worker_id="dead")
     assert taken is not None
-    assert (await finish(rig.store, [held(taken, OK, "new")])).written
+    assert (await finish(rig.store, [pending(taken, OK, "new")])).written
     entries = await rig.log(email_id)
     assert [e.event for e in entries] == ["accepted", "reclaimed", "delivered"] and entries[
         1

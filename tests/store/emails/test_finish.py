@@ -7,11 +7,11 @@ import asyncio
 from msgspec.structs import replace
 
 from babygun.store import codec
-from babygun.store.emails.finish import Held, finish
+from babygun.store.emails.finish import PendingResult, finish
 from babygun.store.emails.on_request import retry
 from babygun.store.keys import range_end
 from tests.api.proxy import proxy_to
-from tests.store.emails.steps import HARD, OK, SOFT, claimed, held, lease
+from tests.store.emails.steps import HARD, OK, SOFT, claimed, lease, pending
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig, changed, rig_for
 from tests.support.tries import failed_softly
@@ -23,9 +23,9 @@ async def test_finish_by_a_former_owner_is_dropped_once_another_owns_the_job(rig
     old = await claimed(rig, email_id, "old", old_lease)
     await rig.store.client.revoke(old_lease)
     new = await claimed(rig, email_id, "new")
-    done = await finish(rig.store, [held(old, HARD, "old")])
+    done = await finish(rig.store, [pending(old, HARD, "old")])
     assert done.dropped and not done.written
-    done = await finish(rig.store, [held(new, OK, "new")])
+    done = await finish(rig.store, [pending(new, OK, "new")])
     assert (
         done.written
         and done.email
@@ -40,8 +40,8 @@ async def test_finish_by_a_former_owner_is_dropped_once_another_has_sent(rig: Ri
     old_lease = await lease(rig)
     old = await claimed(rig, email_id, "old", old_lease)
     await rig.store.client.revoke(old_lease)
-    await finish(rig.store, [held(await claimed(rig, email_id, "new"), SOFT, "new")])
-    assert (await finish(rig.store, [held(old, OK, "old")])).dropped
+    await finish(rig.store, [pending(await claimed(rig, email_id, "new"), SOFT, "new")])
+    assert (await finish(rig.store, [pending(old, OK, "old")])).dropped
     assert (await rig.get(email_id)).recipients[0].status == "deferred"
     await check_invariants(rig.store)
 
@@ -51,7 +51,7 @@ async def test_finish_after_a_stall_still_counts_where_nobody_took_over(rig: Rig
     old_lease = await lease(rig)
     old = await claimed(rig, email_id, "old", old_lease)
     await rig.store.client.revoke(old_lease)
-    done = await finish(rig.store, [held(old, OK, "old")])
+    done = await finish(rig.store, [pending(old, OK, "old")])
     assert done.written and (await rig.get(email_id)).status == "complete"
     await check_invariants(rig.store)
 
@@ -64,9 +64,11 @@ async def test_finish_after_a_stall_counts_though_another_queue_has_finished(
     old = await claimed(two_queues, email_id, "old", old_lease, "a")
     await two_queues.store.client.revoke(old_lease)
     assert (
-        await finish(two_queues.store, [held(await claimed(two_queues, email_id, queue="b"), OK)])
+        await finish(
+            two_queues.store, [pending(await claimed(two_queues, email_id, queue="b"), OK)]
+        )
     ).written
-    assert (await finish(two_queues.store, [held(old, OK, "old")])).written
+    assert (await finish(two_queues.store, [pending(old, OK, "old")])).written
     assert (await two_queues.get(email_id)).status == "complete"
     await check_invariants(two_queues.store)
 
@@ -78,7 +80,7 @@ async def test_finish_on_a_record_that_moved_decides_again(two_queues: Rig) -> N
         await claimed(two_queues, email_id, queue="b"),
     )
     first, second = await asyncio.gather(
-        finish(two_queues.store, [held(a, OK)]), finish(two_queues.store, [held(b, HARD)])
+        finish(two_queues.store, [pending(a, OK)]), finish(two_queues.store, [pending(b, HARD)])
     )
     assert first.written and second.written
     email = await two_queues.get(email_id)
@@ -95,7 +97,7 @@ async def test_email_that_becomes_final_has_all_of_its_log_on_the_lease(rig: Rig
     await failed_softly(rig.store, email_id, "main")
     sent = rig.store.batcher.txns
     claim = await claimed(rig, email_id)
-    assert (await finish(rig.store, [held(claim, HARD)])).written
+    assert (await finish(rig.store, [pending(claim, HARD)])).written
     assert rig.store.batcher.txns - sent == 2, "a claim and a result"
     for leased in (True, False):
         log, record = (
@@ -118,7 +120,7 @@ async def test_acceptance_and_an_end_are_as_few_writes_as_can_be(rig: Rig) -> No
     assert not (await rig.store.client.range(log, range_end(log))).kvs, (
         "the record tells of its acceptance"
     )
-    assert (await finish(rig.store, [held(await claimed(rig, email_id), OK)])).written
+    assert (await finish(rig.store, [pending(await claimed(rig, email_id), OK)])).written
     assert not (await rig.store.client.range(log, range_end(log))).kvs, (
         "and of an end that comes at once"
     )
@@ -128,10 +130,10 @@ async def test_acceptance_and_an_end_are_as_few_writes_as_can_be(rig: Rig) -> No
 
 async def test_finish_whose_retention_lease_was_revoked_gets_another(rig: Rig) -> None:
     first = await rig.send("ann@example.org")
-    await finish(rig.store, [held(await claimed(rig, first), OK)])
+    await finish(rig.store, [pending(await claimed(rig, first), OK)])
     await rig.store.client.revoke(rig.store.record_leases._lease_id)
     second = await rig.send("ann@example.org")
-    assert (await finish(rig.store, [held(await claimed(rig, second), OK)])).written
+    assert (await finish(rig.store, [pending(await claimed(rig, second), OK)])).written
     assert (await rig.get(second)).status == "complete"
 
 
@@ -145,7 +147,7 @@ async def test_finish_whose_answer_is_lost_is_written_once(rig: Rig) -> None:
         await far.store.record_leases.lease(1)
         await far.store.content_leases.lease(1)
         proxy.swallow_answers()
-        finishing = asyncio.create_task(finish(far.store, [held(got, OK)]))
+        finishing = asyncio.create_task(finish(far.store, [pending(got, OK)]))
         await rig.ended(email_id)
         await asyncio.sleep(1.2)  # past the deadline of the RPC whose answer is kept back
         proxy.mend()
@@ -161,8 +163,8 @@ async def test_contents_of_a_delivered_email_go_at_once_with_no_retention(rig: R
             await rig0.send("ann@example.org", body="x" * 1_000_000),
             await rig0.send("ann@example.org"),
         )
-        await finish(rig0.store, [held(await claimed(rig0, delivered), OK)])
-        await finish(rig0.store, [held(await claimed(rig0, failed), HARD)])
+        await finish(rig0.store, [pending(await claimed(rig0, delivered), OK)])
+        await finish(rig0.store, [pending(await claimed(rig0, failed), HARD)])
         assert list((await check_invariants(rig0.store)).chunks) == [failed]
 
 
@@ -174,11 +176,13 @@ async def test_finish_with_the_most_recipients_and_chunks_fits_etcds_limits(rig:
     got = await claimed(rig, email_id)
     assert got.email.chunks >= 32
     refusal = replace(SOFT, reason="\u00fc" * 4000)
-    outcome = held(got, SOFT)
+    outcome = pending(got, SOFT)
     results = {
         address: replace(refusal, reason=f"{n} {refusal.reason}")
         for n, address in enumerate(recipients)
     }
-    assert (await finish(rig.store, [Held(got, replace(outcome.result, results=results))])).written
+    assert (
+        await finish(rig.store, [PendingResult(got, replace(outcome.result, results=results))])
+    ).written
     await check_invariants(rig.store)
     assert len(codec.encode_state(await rig.get(email_id))) > 400_000

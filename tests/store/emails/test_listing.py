@@ -16,7 +16,7 @@ from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.emails import listing
 from babygun.store.emails.claims import claim
-from babygun.store.emails.finish import Held, finish
+from babygun.store.emails.finish import PendingResult, finish
 from babygun.store.emails.listing import Filter, StatusFilter, comparable, list_emails
 from babygun.store.keys import JobRef
 from tests.support.rig import Rig
@@ -131,7 +131,7 @@ async def test_listing_of_failed_emails_goes_by_their_index(rig: Rig) -> None:
             got.claimed_at,
             {"ann@example.org": RecipientResult("fail", "bad_mailbox", 550)},
         )
-        await finish(rig.store, [Held(got, result)])
+        await finish(rig.store, [PendingResult(got, result)])
     first = await list_emails(rig.store, limit=2, wanted=Filter(status="failed"))
     second = await list_emails(
         rig.store, limit=2, wanted=Filter(status="failed"), cursor=first.cursor
@@ -252,13 +252,13 @@ async def test_listing_tells_who_sends_and_finds_those_that_are_sent_or_wait(
     waits, both, one, over = [await rig.send("ann@a.example", "bob@b.example") for _ in range(4)]
     later = await rig.send("ann@a.example", send_at=utc_now() + timedelta(hours=1))
 
-    async def take(email_id: str, queue: str) -> Held:
+    async def take(email_id: str, queue: str) -> PendingResult:
         got = await claim(
             rig.store, JobRef(email_id, queue), worker_id="w", lease_id=lease, attempt="a"
         )
         assert got
         address = "ann@a.example" if queue == "a" else "bob@b.example"
-        return Held(
+        return PendingResult(
             got,
             QueueResult(
                 queue, "w", got.claimed_at, {address: RecipientResult("deliver", "success", 250)}

@@ -13,7 +13,7 @@ from babygun.store.emails.claims import claim
 from babygun.store.emails.finish import finish
 from babygun.store.emails.on_request import cancel, retry
 from babygun.store.keys import JobRef, range_end
-from tests.store.emails.steps import HARD, OK, SOFT, claimed, held, lease
+from tests.store.emails.steps import HARD, OK, SOFT, claimed, lease, pending
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig
 from tests.support.tries import failed_softly
@@ -25,18 +25,18 @@ async def test_email_whose_log_has_a_gap_is_cancelled_and_retried_all_the_same(r
     await rig.store.client.delete(rig.store.keys.log_entry(email_id, 1))
     assert (await cancel(rig.store, email_id)).status == "cancelled"
     assert (await retry(rig.store, email_id)).status == "incomplete"
-    assert (await finish(rig.store, [held(await claimed(rig, email_id), OK)])).written
+    assert (await finish(rig.store, [pending(await claimed(rig, email_id), OK)])).written
     assert await rig.events(email_id) == ["accepted", "cancelled", "retried", "delivered"]
 
 
 async def test_log_of_an_email_that_is_retried_after_its_end_is_whole(rig: Rig) -> None:
     email_id = await rig.send("ann@example.org")
-    assert (await finish(rig.store, [held(await claimed(rig, email_id), HARD)])).written
+    assert (await finish(rig.store, [pending(await claimed(rig, email_id), HARD)])).written
     [_, bounced] = await rig.log(email_id)
     await retry(rig.store, email_id, client_id="other")
     await check_invariants(rig.store)
     assert (await rig.log(email_id))[1] == bounced
-    assert (await finish(rig.store, [held(await claimed(rig, email_id), HARD)])).written
+    assert (await finish(rig.store, [pending(await claimed(rig, email_id), HARD)])).written
     await check_invariants(rig.store)
     log = rig.store.keys.log(email_id)
     assert [bool(kv.lease) for kv in (await rig.store.client.range(log, range_end(log))).kvs] == [
@@ -50,7 +50,7 @@ async def test_log_of_an_email_that_is_retried_after_its_end_is_whole(rig: Rig) 
 async def test_cancel_of_what_waits_and_of_what_is_ready(rig: Rig) -> None:
     ready = await rig.send("ann@example.org")
     waiting = await rig.send("ann@example.org")
-    await finish(rig.store, [held(await claimed(rig, waiting), SOFT)])
+    await finish(rig.store, [pending(await claimed(rig, waiting), SOFT)])
     for email_id in (ready, waiting):
         assert (await cancel(rig.store, email_id)).status == "cancelled"
         with pytest.raises(Conflict, match="cancelled already"):
@@ -64,7 +64,7 @@ async def test_cancel_of_what_is_being_sent_is_refused(rig: Rig) -> None:
     got = await claimed(rig, email_id)
     with pytest.raises(Conflict, match="being sent"):
         await cancel(rig.store, email_id)
-    assert (await finish(rig.store, [held(got, OK)])).written
+    assert (await finish(rig.store, [pending(got, OK)])).written
 
 
 async def test_cancel_and_claim_at_once_have_one_winner(rig: Rig) -> None:
@@ -94,21 +94,21 @@ async def test_cancel_and_retry_of_an_unknown_email_are_not_found(rig: Rig) -> N
 
 async def test_retry_takes_everything_off_its_lease_and_ends_again(rig: Rig) -> None:
     email_id = await rig.send("ann@example.org")
-    await finish(rig.store, [held(await claimed(rig, email_id), HARD)])
+    await finish(rig.store, [pending(await claimed(rig, email_id), HARD)])
     assert (await check_invariants(rig.store)).failed == {email_id}
     await retry(rig.store, email_id)
     seen = await check_invariants(rig.store)
     assert not seen.failed and seen.jobs == {JobRef(email_id, "main")}
     kept = await rig.store.client.range(rig.store.keys.prefix, rig.store.keys.prefix + b"\xff")
     assert all(kv.lease == 0 for kv in kept.kvs if email_id.encode() in kv.key)
-    await finish(rig.store, [held(await claimed(rig, email_id), OK)])
+    await finish(rig.store, [pending(await claimed(rig, email_id), OK)])
     assert (await rig.get(email_id)).status == "complete"
     await check_invariants(rig.store)
 
 
 async def test_retry_of_an_email_whose_content_is_gone_says_so(rig: Rig) -> None:
     email_id = await rig.send("ann@example.org")
-    await finish(rig.store, [held(await claimed(rig, email_id), HARD)])
+    await finish(rig.store, [pending(await claimed(rig, email_id), HARD)])
     await rig.store.client.delete(rig.store.keys.chunk(email_id, 0))
     with pytest.raises(Conflict, match="content is not kept"):
         await retry(rig.store, email_id)

@@ -12,14 +12,14 @@ from babygun.store import codec
 from babygun.store.emails.finish import finish
 from babygun.store.emails.schedule import make_all_due, make_due
 from babygun.store.keys import JobRef, range_end
-from tests.store.emails.steps import SOFT, claimed, held
+from tests.store.emails.steps import SOFT, claimed, pending
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig
 
 
 async def test_due_by_two_workers_at_once_makes_one_job(rig: Rig) -> None:
     email_id = await rig.send("ann@example.org")
-    await finish(rig.store, [held(await claimed(rig, email_id), SOFT)])
+    await finish(rig.store, [pending(await claimed(rig, email_id), SOFT)])
     [kv] = (
         await rig.store.client.range(rig.store.keys.waiting, rig.store.keys.waiting + b"\xff")
     ).kvs

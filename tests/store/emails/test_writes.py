@@ -10,7 +10,7 @@ from babygun.runtime.clock import utc_now
 from babygun.store.emails.finish import finish
 from babygun.store.emails.on_request import retry
 from babygun.store.emails.writes import LOG_ENTRIES, log_numbers
-from tests.store.emails.steps import HARD, OK, claimed, held, lease
+from tests.store.emails.steps import HARD, OK, claimed, lease, pending
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig
 
@@ -35,9 +35,9 @@ async def test_log_beyond_its_limit_keeps_the_first_and_the_newest(rig: Rig) -> 
     email_id = await rig.send("ann@example.org")
     lease_id = await lease(rig)
     for _ in range(20):
-        await finish(rig.store, [held(await claimed(rig, email_id, lease_id=lease_id), HARD)])
+        await finish(rig.store, [pending(await claimed(rig, email_id, lease_id=lease_id), HARD)])
         await retry(rig.store, email_id)
     entries = await rig.log(email_id)
     assert [e.seq for e in entries] == [0, *range(10, 41)] and len(entries) == LOG_ENTRIES
-    await finish(rig.store, [held(await claimed(rig, email_id, lease_id=lease_id), OK)])
+    await finish(rig.store, [pending(await claimed(rig, email_id, lease_id=lease_id), OK)])
     await check_invariants(rig.store)
