@@ -19,7 +19,7 @@ from babygun.store.access.clients import create_client
 from babygun.store.emails.reading import list_workers
 from babygun.store.keys import range_end
 from babygun.store.records import ApiProcess, Worker
-from tests.cli.test_commands import Command
+from tests.support.commands import Command
 from tests.support.etcd_server import free_ports
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig, changed

@@ -20,9 +20,9 @@ import pytest
 from babygun.dev.etcd.binary import find_etcd
 from babygun.dev.ports import Ports
 from babygun.runtime.processes.interpreter import python_command, python_environment
-from tests.runtime.processes.test_supervisor import is_gone
 from tests.support.needs import needs
 from tests.support.smtp_server import MisbehavingServer
+from tests.support.supervised import is_gone
 
 pytestmark = needs(find_etcd(), "no etcd to test with: run `make install`")
 

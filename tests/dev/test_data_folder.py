@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from babygun.dev.data_folder import DataFolder, FolderInUse
-from babygun.dev.log_file import LogFile
 from babygun.errors import BabygunError
 
 
@@ -87,14 +86,3 @@ def test_folder_that_is_a_file_gets_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BabygunError, match="can't be used"):
         DataFolder(tmp_path / "file").open(silent)
-
-
-def test_log_file_keeps_the_current_and_the_one_before(tmp_path: Path) -> None:
-    log = LogFile(tmp_path / "log", most_bytes=20)
-    for number in range(12):
-        log.write(f"line {number:02}")
-    log.close()
-    log.write("too late")
-    kept = (tmp_path / "log.1").read_text() + (tmp_path / "log").read_text()
-    assert kept.splitlines() == [f"line {number:02}" for number in range(9, 12)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "log.1"]

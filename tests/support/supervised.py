@@ -7,9 +7,18 @@ import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from babygun.runtime.settings import Settings
 from tests.support.rig import environment
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, even if nobody has taken its status."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 class Supervised:

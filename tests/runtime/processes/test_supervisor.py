@@ -18,6 +18,7 @@ from babygun.runtime.processes.exits import Backoff
 from babygun.runtime.processes.interpreter import python_environment
 from babygun.runtime.processes.programs import Program, Programs
 from babygun.runtime.processes.supervisor import StartFailed, Supervisor
+from tests.support.supervised import is_gone
 
 # Says its name and pid when it starts and "bye" when it is asked to stop.
 POLITE = """
@@ -91,13 +92,6 @@ async def stage() -> AsyncIterator[Stage]:
     stage.supervisor.kill()
     await stage.supervisor.stop()
     await stage.programs.close()
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 async def test_component_counts_as_started_when_it_is_ready(stage: Stage) -> None:

@@ -1,0 +1,95 @@
+"""``babygun emails``, against a real API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+
+from babygun.store.emails.on_request import cancel
+from tests.support.commands import Command
+from tests.support.rig import Rig
+
+SEND = ("send", "--from", "me@example.com", "--to")
+
+
+def in_60_days() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(days=60)
+
+
+async def test_emails_list_reads_on_until_what_the_filter_wants_is_found(
+    rig: Rig, with_api: Command
+) -> None:
+    wanted = await rig.send("ann@example.org", subject="long ago")
+    # More than one page of a filtered listing reads:
+    await asyncio.gather(*(rig.send("bob@example.org") for _ in range(1005)))
+    await cancel(rig.store, wanted)
+    listed = await with_api("emails", "list", "--status", "cancelled")
+    assert wanted in listed.out and "more:" not in listed.out
+
+
+async def test_emails_list_shows_when_a_scheduled_one_is_due(with_api: Command) -> None:
+    await with_api(*SEND, "ann@example.org")
+    assert "NOT BEFORE" not in (await with_api("emails", "list")).out
+    due = in_60_days()
+    await with_api(*SEND, "bob@example.org", "--at", due.isoformat())
+    out = (await with_api("emails", "list")).out
+    assert "NOT BEFORE (UTC)" in out
+    shown = f"{due:%Y-%m-%d %H:%M:%S}"
+    assert [shown in line for line in out.splitlines()] == [False, True, False]
+
+
+async def test_several_emails_are_cancelled_and_tried_again_with_a_line_each(
+    rig: Rig, with_api: Command
+) -> None:
+    ids = [await rig.send("ann@example.org") for _ in range(3)]
+    await cancel(rig.store, ids[1])
+    result = await with_api("emails", "cancel", *ids)
+    assert result.status == 1
+    assert [line.split(maxsplit=1) for line in result.out.splitlines()] == [
+        [ids[0], "cancelled"],
+        [ids[1], "The e-mail is cancelled already."],
+        [ids[2], "cancelled"],
+    ]
+    result = await with_api("emails", "retry", *ids)
+    assert (result.status, result.out.count("incomplete")) == (0, 3)
+    unknown = await with_api("emails", "cancel", *(f"x{n}" for n in range(1001)))
+    assert unknown.out.count("There is no e-mail") == 1001
+
+
+async def test_emails_list_filters_by_recipient_time_and_what_happens_now(
+    rig: Rig, with_api: Command
+) -> None:
+    ann, bob = await rig.send("ann@example.org"), await rig.send("bob@example.net")
+    for words, ids in (
+        (["--recipient", "@example.org"], [ann]),
+        (["--recipient", "BOB@example.net", "--status", "waiting"], [bob]),
+        (["--status", "sending"], []),
+        (["--before", "2020-01-01T00:00:00+01:00"], []),
+        (["--after", "2020-01-01T00:00:00+01:00"], [bob, ann]),
+    ):
+        listed = await with_api("emails", "list", "--json", *words)
+        assert [email["id"] for email in json.loads(listed.out)["emails"]] == ids, words
+    refused = await with_api("emails", "list", "--after", "yesterday")
+    assert refused.status == 1 and "(after)" in refused.error
+
+
+async def test_emails_show_waits_for_the_end(rig: Rig, with_api: Command) -> None:
+    email_id = await rig.send("ann@example.org")
+    waits = asyncio.create_task(with_api("emails", "show", email_id, "--wait"))
+    await cancel(rig.store, email_id)
+    shown = await waits
+    assert shown.status == 0 and "status         cancelled" in shown.out
+
+
+async def test_emails_cancel_and_retry_do_as_they_say_or_say_why_not(
+    rig: Rig, with_api: Command
+) -> None:
+    sent = await with_api(*SEND, "ann@example.org", "--at", in_60_days().isoformat())
+    email_id = sent.out.strip()
+    assert (await with_api("emails", "cancel", email_id)).out.startswith("cancelled")
+    again = await with_api("emails", "cancel", email_id)
+    assert again.status == 1 and "cancelled already" in again.error
+    assert (await with_api("emails", "retry", email_id)).out.startswith("incomplete")
+    unknown = await with_api("emails", "show", "01a21000-1b9b-7058-a863-be5a676c7d85")
+    assert unknown.status == 1 and unknown.error.startswith("babygun: ")

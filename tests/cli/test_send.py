@@ -1,0 +1,46 @@
+"""``babygun send`` of one e-mail, through to a real mail server."""
+
+from __future__ import annotations
+
+import json
+
+from tests.support.commands import Command
+from tests.support.rig import Rig
+from tests.support.smtp_server import MisbehavingServer
+
+SEND = ("send", "--from", "me@example.com", "--to")
+
+
+async def test_send_waits_and_the_email_can_be_listed_and_shown(
+    rig: Rig, with_api: Command, smtp: MisbehavingServer
+) -> None:
+    (with_api.folder / "a.txt").write_text("attached")
+    async with rig.worker():
+        sent = await with_api(
+            *("send", "--from", "me@example.com", "--to", "ann@example.org"),
+            *("--cc", "bob@example.org", "--subject", "hi", "--body", "-", "--attach", "a.txt"),
+            *("--tag", "t1", "--header", "X-A: b", "--wait"),
+            stdin=b"text",
+        )
+        assert (sent.status, sent.error) == (0, "complete\n")
+        email_id = sent.out.strip()
+        assert smtp.messages[0].recipients == ("ann@example.org", "bob@example.org")
+        assert b"X-A: b" in smtp.messages[0].data
+        failed = await with_api(*SEND, "hard@example.org", "--wait")
+        assert failed.status == 1
+        assert "1 of 1 recipient not reached: 1 bounced (bad_mailbox)" in failed.error
+        listed = (await with_api("emails", "list", "--tag", "t1")).out
+        assert email_id in listed and "ann@example.org +1" in listed
+        assert failed.out.strip() not in listed
+        shown = await with_api("emails", "show", email_id)
+        assert shown.status == 0 and "delivered" in shown.out and "claimed" in shown.out
+        as_json = await with_api("emails", "show", email_id, "--json")
+        assert json.loads(as_json.out)["email"]["id"] == email_id
+        assert "00-ff" in (await with_api("workers")).out
+
+
+async def test_bad_email_is_refused_naming_the_field(with_api: Command) -> None:
+    result = await with_api(*SEND, "nobody")
+    assert result.status == 1 and "to" in result.error
+    result = await with_api(*SEND, "a@b.example", "--attach", "missing.pdf")
+    assert result.status == 2 and "missing.pdf: No such file" in result.error
