@@ -24,15 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
     rows = []
     for row in settings.table():
         value = getattr(loaded, row.name)
-        shown = "(set)" if row.metadata["secret"] and value else settings.write(row, value) or "-"
-        rows.append(
-            (
-                f"BABYGUN_{row.name.upper()}",
-                shown,
-                row.metadata["default"] or "-",
-                row.metadata["help"],
-            )
-        )
+        shown = "(set)" if row.secret and value else row.write(value) or "-"
+        rows.append((row.variable, shown, row.default or "-", row.help))
     print(table(("VARIABLE", "VALUE", "DEFAULT", "HELP"), rows))
     return 0
 
@@ -41,10 +34,6 @@ def markdown() -> str:
     """The table of docs/settings.md."""
     lines = ["| variable | type | default | what it does |", "|---|---|---|---|"]
     for row in settings.table():
-        parse = row.metadata["parse"]
-        kind = settings.TYPE_NAMES.get(parse, parse.__name__).replace("|", ", ")
-        default = f"`{row.metadata['default']}`" if row.metadata["default"] else ""
-        lines.append(
-            f"| `BABYGUN_{row.name.upper()}` | {kind} | {default} | {row.metadata['help']} |"
-        )
+        default = f"`{row.default}`" if row.default else ""
+        lines.append(f"| `{row.variable}` | {row.type.name} | {default} | {row.help} |")
     return "\n".join(lines)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from babygun.cli.main import build_parser
-from babygun.runtime.settings import Settings, load, parse_duration, table
+from babygun.runtime.setting_types import parse_duration
+from babygun.runtime.settings import Settings, load, table
 from tests.support.paths import ROOT
 
 FOLDER = ROOT / "deploy" / "systemd"
@@ -80,7 +81,7 @@ def test_settings_that_a_unit_gives_exist_and_can_be_used(path: Path) -> None:
             variable: value for variable, value in given.items() if variable.startswith("BABYGUN_")
         }
     )
-    assert set(ours) <= {f"BABYGUN_{row.name.upper()}" for row in table()}
+    assert set(ours) <= {row.variable for row in table()}
 
 
 def test_settings_of_the_environment_file_exist_and_can_be_used_commented_out_ones_too() -> None:
@@ -88,7 +89,7 @@ def test_settings_of_the_environment_file_exist_and_can_be_used_commented_out_on
         r"^#?(BABYGUN_[A-Z_]+)=(.*)$", (FOLDER / "babygun.env").read_text(), re.MULTILINE
     )
     assert len(lines) > 5
-    assert {variable for variable, _ in lines} <= {f"BABYGUN_{row.name.upper()}" for row in table()}
+    assert {variable for variable, _ in lines} <= {row.variable for row in table()}
     for variable, value in lines:
         assert '"' not in value.strip('"') and (
             value.startswith('"') or not re.search(r"[ #']", value)

@@ -23,7 +23,7 @@ from babygun.api.http.responses import SECURITY_HEADERS, json_answer
 from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
 from babygun.api.http.waiters import WAITERS
 from babygun.errors import InvalidRequest, Violation, sentence
-from babygun.runtime.settings import parse_duration
+from babygun.runtime.setting_types import parse_duration
 from babygun.store.changes.next_change import next_change
 from babygun.store.emails import reading
 

@@ -1,0 +1,100 @@
+"""The types of settings: how a value is read from text and written as text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from ``90``, ``90s``, ``10m``, ``1.5h``, ``7d``, ``250ms``; raises ValueError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*", text)
+    if not match:
+        raise ValueError(f"{text!r} is not a duration such as 30s, 10m, 1h or 7d")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def write_duration(seconds: float) -> str:
+    """``10m``: the text of a duration in the largest unit that gives a whole number."""
+    unit = next(
+        (
+            unit
+            for unit, size in reversed(_UNITS.items())
+            if seconds and round(seconds / size, 9).is_integer()
+        ),
+        "ms" if 0 < seconds < 1 else "s",
+    )
+    return f"{round(seconds / _UNITS[unit], 9):.12g}{unit}"
+
+
+def parse_size(text: str) -> int:
+    """Bytes from ``1048576``, ``512KiB``, ``25MiB``, ``8GiB``; raises ValueError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmg])i?b?)?b?\s*", text.lower())
+    if not match:
+        raise ValueError(f"{text!r} is not a size such as 65536, 512KiB or 25MiB")
+    return int(float(match[1]) * _SIZES[match[2] or ""])
+
+
+def write_size(count: int) -> str:
+    """``25MiB``: the text of a size in the largest unit that gives a whole number."""
+    unit = next(
+        (unit for unit, size in reversed(_SIZES.items()) if count and count % size == 0), ""
+    )
+    return f"{count // _SIZES[unit]}" + (f"{unit.upper()}iB" if unit else "")
+
+
+class Type(NamedTuple):
+    """``name``: in the docs. ``parse`` raises ValueError."""
+
+    name: str
+    parse: Callable[[str], Any]
+    write: Callable[[Any], str]
+
+
+def one_of(*choices: str) -> Type:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"{text!r} is none of {', '.join(choices)}")
+        return text
+
+    return Type(", ".join(choices), parse, str)
+
+
+def _parse_number(text: str) -> int:
+    if not re.fullmatch(r"\s*\d+\s*", text):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _parse_list(text: str) -> tuple[str, ...]:
+    return tuple(word for word in re.split(r"[,\s]+", text.strip()) if word)
+
+
+def _parse_durations(text: str) -> tuple[float, ...]:
+    return tuple(map(parse_duration, _parse_list(text)))
+
+
+def _parse_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text) if text.strip() else {}
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+TEXT = Type("text", str, str)
+NUMBER = Type("number", _parse_number, str)
+DURATION = Type("duration", parse_duration, write_duration)
+SIZE = Type("size", parse_size, write_size)
+LIST = Type("list", _parse_list, ", ".join)
+DURATIONS = Type(
+    "list of durations", _parse_durations, lambda value: ", ".join(map(write_duration, value))
+)
+OBJECT = Type("table (JSON object in a variable)", _parse_object, json.dumps)

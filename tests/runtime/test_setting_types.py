@@ -1,0 +1,68 @@
+"""Durations and sizes: how they are read and written."""
+
+from __future__ import annotations
+
+import pytest
+
+from babygun.runtime.setting_types import (
+    parse_duration,
+    parse_size,
+    write_duration,
+    write_size,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("250ms", 0.25), ("10m", 600), ("1.5h", 5400), (" 7d ", 604800)],
+)
+def test_duration_of_each_unit_is_seconds(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("65536", 65536),
+        ("512KiB", 524288),
+        ("25MiB", 26214400),
+        ("1.5g", 1610612736),
+        ("8 GB", 8589934592),
+    ],
+)
+def test_size_of_each_unit_is_bytes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.25, "250ms"),
+        (1.5, "1500ms"),
+        (90, "90s"),
+        (600, "10m"),
+        (86400, "1d"),
+        (12345678, "12345678s"),
+        (0.0001, "0.1ms"),
+    ],
+)
+def test_duration_is_written_in_the_largest_whole_unit(seconds: float, text: str) -> None:
+    assert write_duration(seconds) == text
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (1000, "1000"),
+        (1024, "1KiB"),
+        (25 << 20, "25MiB"),
+        (8 << 30, "8GiB"),
+        ((8 << 30) + 1, "8589934593"),
+    ],
+)
+def test_size_is_written_in_the_largest_whole_unit(count: int, text: str) -> None:
+    assert write_size(count) == text
+    assert parse_size(text) == count
