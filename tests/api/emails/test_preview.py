@@ -1,4 +1,7 @@
-"""An e-mail's HTML for the page: harmless whatever it says, and with its own pictures. That a browser heeds it: tests/browser."""
+"""An e-mail's HTML for the page: harmless, and with its own pictures.
+
+That a browser obeys it: tests/browser.
+"""
 
 from __future__ import annotations
 

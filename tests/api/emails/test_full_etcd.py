@@ -1,4 +1,4 @@
-"""An etcd that fills up: new e-mails are refused before nothing can be written any more, and taken again when there is space."""
+"""An etcd that fills up: new e-mails are refused early, and accepted again when there is space."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from babygun.errors import OutOfSpace
 from babygun.etcd import Txn, delete_range
-from babygun.intake import quota_guard as space
+from babygun.intake import quota_guard
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.keys import range_end
@@ -59,9 +59,8 @@ async def test_emails_are_refused_while_etcd_is_nearly_full_and_taken_when_it_ha
     small_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = small_store
-    monkeypatch.setattr(
-        space, "REFUSE_ABOVE", 0.3
-    )  # etcd goes by its file, which grows by 16 MiB at once: far from a quota so small
+    # etcd goes by its file, which grows by 16 MiB at once: far from a quota so small.
+    monkeypatch.setattr(quota_guard, "REFUSE_ABOVE", 0.3)
     async with running(store.settings, store) as api:
         await until_ready(api)
         api.token = await api.token_for()
@@ -76,9 +75,8 @@ async def test_emails_are_refused_while_etcd_is_nearly_full_and_taken_when_it_ha
         await compact(store.client, gone.revision)
         await until(200, lambda: ready(api, store))
         await api.accepted()
-        monkeypatch.setattr(
-            space, "FILE_ABOVE", 0.3
-        )  # the file is as large as before, and the next large write may not find room in it
+        # The file is as large as before, and the next large write may not find room in it.
+        monkeypatch.setattr(quota_guard, "FILE_ABOVE", 0.3)
         await until(503, lambda: ready(api))
         (await api.send()).problem(503, "out-of-space")
 
@@ -99,7 +97,7 @@ async def test_email_is_refused_without_a_trace_when_etcd_takes_no_more_writes(
 
 
 async def ready(api: RunningApi, store: Store | None = None) -> int:
-    """The status of /readyz. ``store``: something is written first, as on any etcd that is used: only then it counts its free pages anew."""
+    """The status of /readyz. ``store``: writes first; etcd counts its free pages only then."""
     if store:
         await store.client.put(b"/beat", b"")
     return (await api.call("GET", "/readyz", token="")).status

@@ -1,0 +1,82 @@
+"""An e-mail's log over HTTP."""
+
+from __future__ import annotations
+
+from babygun.email.lifecycle import QueueResult
+from babygun.store import Store
+from babygun.store.emails.finish import PendingResult, finish
+from tests.api.conftest import RunningApi, StartApi
+from tests.support.tries import GONE, LATER, OK, WORKER, claimed, finished
+
+
+async def test_log_shows_each_claim_before_the_end_of_its_try(
+    api: RunningApi, store: Store
+) -> None:
+    email_id = await api.accepted(to=["ann@example.org", "bob@example.org"], bcc="carl@example.org")
+    await finished(
+        store, email_id, {"ann@example.org": OK, "bob@example.org": LATER, "carl@example.org": GONE}
+    )
+    log = (await api.call("GET", f"/emails/{email_id}/log")).json
+    assert log["status"] == "incomplete"
+    assert [line["event"] for line in log["entries"]] == ["accepted", "claimed", "deferred"]
+    accepted, claim_line, outcome = log["entries"]
+    assert accepted["client_id"]
+    assert accepted["request_id"]
+    assert (claim_line["worker_id"], claim_line["queue"], claim_line["try"]) == (
+        WORKER,
+        "default",
+        1,
+    )
+    assert (outcome["worker_id"], outcome["queue"], outcome["try"]) == (WORKER, "default", 1)
+    assert outcome["not_before"]
+    assert {
+        reply["email"]: (
+            reply["status"],
+            reply["status_code"],
+            reply["enhanced_code"],
+            reply["status_reason"],
+        )
+        for reply in outcome["replies"]
+    } == {
+        "ann@example.org": ("delivered", 250, "2.0.0", "Ok: queued"),
+        "bob@example.org": ("deferred", 451, "4.7.1", "Try again later"),
+        "carl@example.org": ("bounced", 550, "5.1.1", "No such user"),
+    }
+
+
+async def test_log_and_email_show_what_is_being_sent(api: RunningApi, store: Store) -> None:
+    email_id = await api.accepted()
+    await claimed(store, email_id)
+    email = (await api.call("GET", f"/emails/{email_id}")).json
+    assert (email["sending"], email["worker_id"]) == (["default"], WORKER)
+    last = (await api.call("GET", f"/emails/{email_id}/log")).json["entries"][-1]
+    assert (last["event"], last["worker_id"], last["queue"], last["try"]) == (
+        "claimed",
+        WORKER,
+        "default",
+        1,
+    )
+
+
+async def test_queues_that_finished_together_have_lines_of_their_own(
+    start_api: StartApi, store: Store
+) -> None:
+    api = await start_api(
+        relays={"inner": {"url": "smtp://127.0.0.1:2525", "domains": ["example.org"]}}
+    )
+    email_id = await api.accepted(to=["a@example.org", "b@example.net"])
+    inner, outer = await claimed(store, email_id, "inner"), await claimed(store, email_id)
+    held = [
+        PendingResult(inner, QueueResult("inner", WORKER, inner.claimed_at, {"a@example.org": OK})),
+        PendingResult(
+            outer, QueueResult("default", WORKER, outer.claimed_at, {"b@example.net": GONE})
+        ),
+    ]
+    await finish(store, held)
+    lines = (await api.call("GET", f"/emails/{email_id}/log")).json["entries"]
+    assert sorted((line["event"], line["queue"]) for line in lines[1:]) == [
+        ("bounced", "default"),
+        ("claimed", "default"),
+        ("claimed", "inner"),
+        ("delivered", "inner"),
+    ]

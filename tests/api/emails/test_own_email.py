@@ -1,0 +1,44 @@
+"""Which e-mails a client may see."""
+
+from __future__ import annotations
+
+from babygun.intake.ids import new_email_id
+from tests.api.conftest import RunningApi
+
+
+async def test_email_of_another_client_is_not_found(api: RunningApi) -> None:
+    email_id, none = await api.accepted(), new_email_id()
+    other = await api.token_for()
+    for method, path in (("GET", ""), ("GET", "/log"), ("POST", "/cancel"), ("POST", "/retry")):
+        details = {
+            (await api.call(method, f"/emails/{one}{path}", token=other)).problem(404, "not-found")[
+                "detail"
+            ]
+            for one in (email_id, none)
+        }
+        assert len(details) == 1
+    assert (await api.call("GET", f"/emails/{email_id}")).json["status"] == "incomplete"
+
+
+async def test_email_of_an_impossible_id_is_not_found(api: RunningApi) -> None:
+    calls = (("GET", ""), ("GET", "/log"), ("POST", "/cancel"), ("POST", "/retry"))
+    null_id = "00000000-0000-0000-0000-000000000000"
+    for email_id in ("x", "%2F", "%00", "%FF", null_id, "a" * 5000):
+        for method, path in calls:
+            (await api.call(method, f"/emails/{email_id}{path}")).problem(404, "not-found")
+
+
+async def test_listing_shows_a_client_its_own_and_an_admin_everybodys(api: RunningApi) -> None:
+    mine = await api.accepted()
+    other = await api.token_for()
+    theirs = await api.accepted(other)
+    assert [e["id"] for e in (await api.call("GET", "/emails")).json["emails"]] == [mine]
+    assert [e["id"] for e in (await api.call("GET", "/emails", token=other)).json["emails"]] == [
+        theirs
+    ]
+    admin = await api.token_for("admin")
+    assert [e["id"] for e in (await api.call("GET", "/emails", token=admin)).json["emails"]] == [
+        theirs,
+        mine,
+    ]
+    assert (await api.call("GET", f"/emails/{mine}", token=admin)).status == 200

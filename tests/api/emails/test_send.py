@@ -1,0 +1,236 @@
+"""E-mails sent over the API, and a repeated Idempotency-Key."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from babygun.runtime.clock import utc_now
+from babygun.store import Store
+from babygun.store.keys import JobRef
+from tests.api.conftest import EMAIL, RunningApi, StartApi
+from tests.support.tries import claimed
+
+
+async def test_accepted_email_is_in_etcd_when_the_answer_comes(
+    api: RunningApi, store: Store
+) -> None:
+    answer = await api.send()
+    assert answer.status == 202
+    email_id = answer.json["id"]
+    assert answer.headers["Location"] == f"/emails/{email_id}"
+    assert answer.json["status"] == "incomplete"
+    assert answer.json["recipients"] == 1
+    assert abs(datetime.fromisoformat(answer.json["created_at"]) - utc_now()) < timedelta(seconds=5)
+    keys = store.keys
+    for key in (
+        keys.email(email_id),
+        keys.chunk(email_id, 0),
+        keys.job(JobRef(email_id, "default")),
+    ):
+        assert await store.client.get(key), key
+
+
+async def test_email_is_shown_with_every_field_that_was_given(api: RunningApi) -> None:
+    email_id = await api.accepted(
+        sender="Shop <shop@example.com>",
+        to=["Ann <ann@example.org>", "bob@example.org"],
+        cc="carl@example.org",
+        bcc=["dora@example.org"],
+        reply_to="help@example.com",
+        subject="Grüße № 1",
+        body="Text ☃\n",
+        html="<p>HTML</p>",
+        headers={"X-Order": "1"},
+        attachments=[
+            {
+                "filename": "ä.txt",
+                "content_type": "text/plain",
+                "content": base64.b64encode(b"hi").decode(),
+                "content_id": "c1",
+            }
+        ],
+        tags=["order", "order", "a:b"],
+        metadata={"order": "1"},
+    )
+    answer = await api.call("GET", f"/emails/{email_id}")
+    email = answer.json
+    recipients = email.pop("recipients")
+    created = email.pop("created_at")
+    assert email.pop("updated_at") == created
+    assert email.pop("client_id")
+    assert email.pop("size") > 0
+    assert email == {
+        "id": email_id,
+        "sender": "Shop <shop@example.com>",
+        "subject": "Grüße № 1",
+        "body": "Text ☃\n",
+        "html": "<p>HTML</p>",
+        "headers": ["X-Order: 1"],
+        "reply_to": ["help@example.com"],
+        "attachments": [
+            {"filename": "ä.txt", "content_type": "text/plain", "content_id": "c1", "size": 2}
+        ],
+        "not_before": None,
+        "status": "incomplete",
+        "status_reason": None,
+        "tries": 0,
+        "worker_id": None,
+        "tags": ["order", "a:b"],
+        "metadata": {"order": "1"},
+        "content_expired": False,
+        "sending": [],
+    }
+    assert [(r["email"], r["kind"]) for r in recipients] == [
+        ("ann@example.org", "to"),
+        ("bob@example.org", "to"),
+        ("carl@example.org", "cc"),
+        ("dora@example.org", "bcc"),
+    ]
+    assert recipients[0] == {
+        "email": "ann@example.org",
+        "kind": "to",
+        "status": "pending",
+        "status_code": None,
+        "enhanced_code": None,
+        "status_reason": None,
+        "reply_class": None,
+        "queue": "default",
+        "tries": 0,
+        "updated_at": None,
+    }
+
+
+async def test_recipients_by_kind_and_header_lines_are_taken_beside_the_other_forms(
+    api: RunningApi,
+) -> None:
+    email_id = await api.accepted(
+        to="ann@example.org",
+        recipients=[
+            {"email": "Bob <bob@example.org>"},
+            {"email": "carl@example.org", "kind": "cc"},
+            {"email": "dora@example.org", "kind": "bcc"},
+        ],
+        headers=[
+            "X-A: 1",
+            "X-A: 2",
+            "List-Id:x",
+            "Date: Mon, 24 Nov 2025 10:00:00 +0000",
+            "Message-ID: <1@example.com>",
+        ],
+    )
+    email = (await api.call("GET", f"/emails/{email_id}")).json
+    assert [(r["email"], r["kind"]) for r in email["recipients"]] == [
+        ("ann@example.org", "to"),
+        ("bob@example.org", "to"),
+        ("carl@example.org", "cc"),
+        ("dora@example.org", "bcc"),
+    ]
+    assert email["headers"] == [
+        "X-A: 1",
+        "X-A: 2",
+        "List-Id: x",
+        "Date: Mon, 24 Nov 2025 10:00:00 +0000",
+        "Message-ID: <1@example.com>",
+    ]
+
+
+async def test_fields_that_are_null_count_as_left_out(api: RunningApi) -> None:
+    nothing = dict.fromkeys(
+        [
+            "cc",
+            "bcc",
+            "recipients",
+            "reply_to",
+            "subject",
+            "body",
+            "html",
+            "headers",
+            "attachments",
+            "send_at",
+            "tags",
+            "metadata",
+        ]
+    )
+    answer = await api.call(
+        "POST", "/emails", json={"sender": "a@example.com", "to": "b@example.org", **nothing}
+    )
+    assert answer.status == 202
+
+
+async def test_email_of_1000_recipients_is_accepted(api: RunningApi) -> None:
+    email_id = await api.accepted(to=[f"a{n}@example.org" for n in range(1000)])
+    assert len((await api.call("GET", f"/emails/{email_id}")).json["recipients"]) == 1000
+
+
+async def test_large_attachment_is_kept_whole(api: RunningApi, store: Store) -> None:
+    data = bytes(range(256)) * 4096 * 5
+    email_id = await api.accepted(
+        attachments=[{"filename": "a.bin", "content": base64.b64encode(data).decode()}]
+    )
+    held = await claimed(store, email_id)
+    assert held.content.attachments[0].content == data
+
+
+async def test_email_for_later_waits(api: RunningApi, store: Store) -> None:
+    at = utc_now() + timedelta(hours=2)
+    zone = at.astimezone(UTC).isoformat()
+    email_id = await api.accepted(send_at=zone)
+    email = (await api.call("GET", f"/emails/{email_id}")).json
+    assert datetime.fromisoformat(email["not_before"]) == at
+    assert await store.client.get(store.keys.job(JobRef(email_id, "default"))) is None
+    assert await store.client.get(store.keys.not_before(at, JobRef(email_id, "default")))
+
+
+async def test_repeated_call_gets_the_first_answer(api: RunningApi) -> None:
+    key = {"Idempotency-Key": "order 1/é".replace("é", "e")}
+    first, second = await api.send(http_headers=key), await api.send(http_headers=key)
+    assert first.status == second.status == 202
+    assert second.json == first.json
+    assert second.headers["Location"] == first.headers["Location"]
+    assert "Idempotent-Replayed" not in first.headers
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert len((await api.call("GET", "/emails")).json["emails"]) == 1
+
+
+async def test_repeated_key_with_another_body_is_refused(api: RunningApi) -> None:
+    key = {"Idempotency-Key": "k"}
+    await api.send(http_headers=key)
+    (await api.send(http_headers=key, subject="Other")).problem(
+        409, "idempotency-conflict", "Idempotency-Key"
+    )
+    assert len((await api.call("GET", "/emails")).json["emails"]) == 1
+
+
+async def test_key_of_another_client_is_another_key(api: RunningApi) -> None:
+    other = await api.token_for()
+    key = {"Idempotency-Key": "k"}
+    assert (await api.send(http_headers=key)).json["id"] != (
+        await api.send(other, http_headers=key)
+    ).json["id"]
+
+
+async def test_twenty_calls_at_once_with_one_key_make_one_email(
+    api: RunningApi, start_api: StartApi
+) -> None:
+    second = await start_api()
+    answers = await asyncio.gather(
+        *[
+            (api, second)[n % 2].send(api.token, http_headers={"Idempotency-Key": "k"})
+            for n in range(20)
+        ]
+    )
+    assert {answer.status for answer in answers} == {202}
+    assert len({answer.json["id"] for answer in answers}) == 1
+    assert sum("Idempotent-Replayed" not in answer.headers for answer in answers) == 1
+    assert len((await api.call("GET", "/emails")).json["emails"]) == 1
+
+
+async def test_fingerprint_is_of_the_bytes_as_sent(api: RunningApi) -> None:
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "k"}
+    for indent, status in ((None, 202), (None, 202), (1, 409)):
+        data: Any = json.dumps(EMAIL, indent=indent).encode()
+        assert (await api.call("POST", "/emails", data=data, headers=headers)).status == status
