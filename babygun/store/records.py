@@ -12,7 +12,6 @@ class Owner(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``owners/<id>/<queue>``, on the worker's lease. Its create revision is the fencing token."""
 
     worker_id: str
-    attempt: str  # random, tells this claim from an earlier one by the same worker
     since: datetime
 
 

@@ -22,7 +22,6 @@ from babygun.errors import EtcdError, LeaseNotFound
 from babygun.routing.routes import load_routes
 from babygun.runtime import metrics, tracing
 from babygun.runtime.clock import utc_now
-from babygun.runtime.identifiers import new_short_id
 from babygun.runtime.logs import bind, get_logger, note
 from babygun.runtime.metric_types import MOST_QUEUES
 from babygun.runtime.settings import Settings
@@ -302,7 +301,6 @@ class Worker:
                 ref,
                 worker_id=worker_id,
                 lease_id=identity.lease_id,
-                attempt=new_short_id(),
                 size=job.size,
             )
         except LeaseNotFound:

@@ -162,7 +162,7 @@ async def _claimed_behind_its_back(rig: Rig, worker_id: str, lease_id: int) -> s
     new = prepare(rig.store, email, content)
     owner = put(
         rig.store.keys.owner(JobRef(email.id, "main")),
-        codec.encode_state(Owner(worker_id, "lost", utc_now())),
+        codec.encode_state(Owner(worker_id, utc_now())),
         lease_id,
     )
     await rig.store.client.txn(Txn([], [*new.ops, owner]))

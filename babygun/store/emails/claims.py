@@ -50,7 +50,7 @@ class Claim(Struct, frozen=True, gc=False):
 
 
 async def claim(
-    store: Store, ref: JobRef, *, worker_id: str, lease_id: int, attempt: str, size: int = 0
+    store: Store, ref: JobRef, *, worker_id: str, lease_id: int, size: int = 0
 ) -> Claim | None:
     """Takes a ready job. None: another worker has it, or it is gone.
 
@@ -65,7 +65,7 @@ async def claim(
     reads = [get(store.keys.email(ref.email_id)), _get_content(store, ref.email_id, size)]
     txn = Txn(
         [present(store.keys.job(ref)), absent(owner_key)],
-        [put(owner_key, codec.encode_state(Owner(worker_id, attempt, now)), lease_id), *reads],
+        [put(owner_key, codec.encode_state(Owner(worker_id, now)), lease_id), *reads],
     )
     try:
         result = await store.batcher.submit(txn, response_bytes=size)

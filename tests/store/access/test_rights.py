@@ -186,7 +186,7 @@ async def test_worker_does_all_of_its_work_with_its_rights(
                 )
                 await rig.store.client.put(
                     rig.store.keys.owner(orphan),
-                    codec.encode_state(Owner(worker.membership.worker_id, "a", utc_now())),
+                    codec.encode_state(Owner(worker.membership.worker_id, utc_now())),
                     worker.membership.identity.lease_id,
                 )  # type: ignore[union-attr]
                 await rig.store.client.put(rig.store.keys.job(orphan), codec.encode_job(Job(1, 1)))

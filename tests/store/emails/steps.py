@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from babygun.email.lifecycle import QueueResult, RecipientResult
-from babygun.intake.ids import new_email_id
 from babygun.store.emails.claims import Claim, claim
 from babygun.store.emails.finish import PendingResult
 from babygun.store.keys import JobRef
@@ -26,7 +25,6 @@ async def claimed(
         JobRef(email_id, queue),
         worker_id=worker_id,
         lease_id=lease_id or await lease(rig),
-        attempt=new_email_id(),
     )
     assert got is not None
     return got

@@ -21,10 +21,7 @@ async def test_claim_by_two_workers_at_once_is_won_by_one(rig: Rig) -> None:
     for _ in range(10):
         ref = JobRef(await rig.send("ann@example.org"), "main")
         claims = await asyncio.gather(
-            *(
-                claim(rig.store, ref, worker_id=f"w{n}", lease_id=leases[n], attempt=str(n))
-                for n in range(8)
-            )
+            *(claim(rig.store, ref, worker_id=f"w{n}", lease_id=leases[n]) for n in range(8))
         )
         assert sum(c is not None for c in claims) == 1
 
@@ -38,9 +35,7 @@ async def test_claim_hands_the_record_and_the_content_over(rig: Rig) -> None:
 async def test_claim_under_a_lease_that_is_gone_raises_and_owns_nothing(rig: Rig) -> None:
     email_id = await rig.send("ann@example.org")
     with pytest.raises(LeaseNotFound):
-        await claim(
-            rig.store, JobRef(email_id, "main"), worker_id="w1", lease_id=123456789, attempt="a"
-        )
+        await claim(rig.store, JobRef(email_id, "main"), worker_id="w1", lease_id=123456789)
     assert not (await check_invariants(rig.store)).owners
 
 
@@ -53,7 +48,6 @@ async def test_claim_of_a_job_whose_email_was_removed_by_hand_removes_the_job(ri
             JobRef(email_id, "main"),
             worker_id="w1",
             lease_id=await lease(rig),
-            attempt="a",
         )
         is None
     )
@@ -75,7 +69,6 @@ async def test_claim_whose_answer_is_lost_is_the_same_claim(rig: Rig) -> None:
                 JobRef(email_id, "main"),
                 worker_id="w1",
                 lease_id=far_lease,
-                attempt="first",
             )
         )
         await rig.owned(email_id)

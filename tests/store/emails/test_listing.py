@@ -121,9 +121,7 @@ async def test_listing_of_failed_emails_goes_by_their_index(rig: Rig) -> None:
     lease = await rig.store.client.grant(60)
     ids = [await rig.send("ann@example.org") for _ in range(6)]
     for email_id in ids[::2]:
-        got = await claim(
-            rig.store, JobRef(email_id, "main"), worker_id="w", lease_id=lease, attempt=email_id
-        )
+        got = await claim(rig.store, JobRef(email_id, "main"), worker_id="w", lease_id=lease)
         assert got
         result = QueueResult(
             "main",
@@ -253,9 +251,7 @@ async def test_listing_tells_who_sends_and_finds_those_that_are_sent_or_wait(
     later = await rig.send("ann@a.example", send_at=utc_now() + timedelta(hours=1))
 
     async def take(email_id: str, queue: str) -> PendingResult:
-        got = await claim(
-            rig.store, JobRef(email_id, queue), worker_id="w", lease_id=lease, attempt="a"
-        )
+        got = await claim(rig.store, JobRef(email_id, queue), worker_id="w", lease_id=lease)
         assert got
         address = "ann@a.example" if queue == "a" else "bob@b.example"
         return PendingResult(
@@ -297,7 +293,6 @@ async def test_listing_of_what_is_sent_reads_no_others(
         JobRef(old, "main"),
         worker_id="w",
         lease_id=await rig.store.client.grant(60),
-        attempt="a",
     )
     await put_emails(rig, (utc_now().timestamp() * 1000 + n for n in range(2000)))
     read = 0
@@ -323,9 +318,7 @@ async def test_page_is_of_one_moment_whatever_happens_while_it_is_read(
 
     async def late(*args: object, **kwargs: object) -> object:
         for email_id in ids:
-            await claim(
-                rig.store, JobRef(email_id, "main"), worker_id="w", lease_id=lease, attempt="a"
-            )
+            await claim(rig.store, JobRef(email_id, "main"), worker_id="w", lease_id=lease)
         return await original(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(rig.store.client, "read", late)

@@ -79,7 +79,7 @@ async def test_cancel_and_claim_at_once_have_one_winner(rig: Rig) -> None:
                 return None
 
         got, stopped = await asyncio.gather(
-            claim(rig.store, ref, worker_id="w1", lease_id=lease_id, attempt="a"),
+            claim(rig.store, ref, worker_id="w1", lease_id=lease_id),
             stop(ref.email_id),
         )
         assert (got is None) != (stopped is None)

@@ -29,7 +29,6 @@ async def test_reading_tells_who_is_sending(rig: Rig) -> None:
         JobRef(email_id, "main"),
         worker_id="w9",
         lease_id=await rig.store.client.grant(60),
-        attempt="a",
     )
     view = await get_email(rig.store, email_id)
     assert (
