@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from babygun.api.access import clients, session, tokens
-from babygun.api.access.auth import AUTHENTICATOR, KNOWN_CLIENTS, Authenticator
+from babygun.api.access.authenticator import AUTHENTICATOR, KNOWN_CLIENTS, Authenticator
 from babygun.api.access.authorization import authorized
 from babygun.api.access.signing_key import keep_signing_key, until_tokens_work
 from babygun.api.emails import batch, bulk, change, content, listing, preview, schedule, send, show
@@ -95,9 +95,11 @@ def build_app(settings: Settings) -> web.Application:
 
     Raises SettingsError where the relays can't be used.
     """
-    middlewares = [access_log(path_fields), errors_middleware]
+    probes = {route.path for route in ROUTES if route.kind == "probe"}
+    streams = {route.path for route in ROUTES if route.kind == "stream"}
+    middlewares = [access_log(path_fields, probes=probes, streams=streams), errors_middleware]
     if tracing.on():
-        middlewares.insert(0, traced(path_fields))
+        middlewares.insert(0, traced(path_fields, untraced=probes | streams))
     app = web.Application(middlewares=middlewares, client_max_size=settings.max_request)
     store = Store(settings)
     known_clients = KnownClients(store)
@@ -135,7 +137,7 @@ def _guarded(route: Route) -> Handler:
         handler = gives_body_memory_back(handler)
     if route.scope is not None:
         handler = authorized(handler, None if route.scope == "any" else route.scope)
-    return handler if route.tag == "operations" else _in_cluster(handler)
+    return _in_cluster(handler) if route.needs_cluster else handler
 
 
 def _in_cluster(handler: Handler) -> Handler:

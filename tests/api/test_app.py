@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from babygun.api.access.auth import KNOWN_CLIENTS
+from babygun.api.access.authenticator import KNOWN_CLIENTS
 from babygun.api.app import build_app, serve_until
 from babygun.api.http import certificate as certificate_module
 from babygun.errors import SettingsError

@@ -1,0 +1,1 @@
+"""Who may call: tokens, the sign-in of the page, and API clients."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from babygun.api.access.auth import ACCESS, AUTHENTICATOR
+from babygun.api.access.authenticator import ACCESS, AUTHENTICATOR
 from babygun.api.access.session import authorization_of
 from babygun.api.http.access_log import Handler
 from babygun.runtime import tracing

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from babygun.api.access.auth import access_of
+from babygun.api.access.authenticator import access_of
 from babygun.api.access.fields import CLIENT_ID, ClientId, ClientName, Scopes
 from babygun.api.http.body import MAX_SMALL
 from babygun.api.http.context import STORE

@@ -1,7 +1,7 @@
 """The page's sign-in: a token in a cookie that no script can read.
 
-A session is a token like any other (:mod:`babygun.api.access.auth`). It ends when the token expires
-or is revoked, and every API process knows it.
+A session is a token like any other (:mod:`babygun.api.access.authenticator`). It ends when the
+token expires or is revoked, and every API process knows it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
-from babygun.api.access.auth import AUTHENTICATOR, Access, access_of
+from babygun.api.access.authenticator import AUTHENTICATOR, Access, access_of
 from babygun.api.access.fields import CLIENT_ID, ClientId, ClientName, ExpiresAt, Scopes
 from babygun.api.http.body import MAX_SMALL
 from babygun.api.http.context import SETTINGS

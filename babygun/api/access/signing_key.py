@@ -22,8 +22,8 @@ async def keep_signing_key(
 ) -> None:
     """Makes a signing key whenever there is none, until cancelled.
 
-    There is none at the first start, and after an operator has removed them all. ``joined``: whether
-    etcd has confirmed that this process belongs to its cluster; no key is made before that.
+    There is none at the first start, and after an operator has removed them all. ``joined``:
+    whether etcd has confirmed that its contents are this cluster's; no key is made before that.
     """
     with _changes(known_clients) as changed:
         await known_clients.ready.wait()

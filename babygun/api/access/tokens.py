@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from babygun.api.access.auth import AUTHENTICATOR, access_of
+from babygun.api.access.authenticator import AUTHENTICATOR, access_of
 from babygun.api.access.fields import CLIENT_ID, ClientId, ExpiresAt, Scopes
 from babygun.api.http.body import MAX_SMALL, check_json, read_body
 from babygun.api.http.context import SETTINGS

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from babygun.api.access.auth import access_of
+from babygun.api.access.authenticator import access_of
 from babygun.api.emails.batch_body import BatchRequest, read_batch
 from babygun.api.emails.fields import EMAIL_ID
 from babygun.api.emails.parameters import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED

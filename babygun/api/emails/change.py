@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from babygun.api.access.auth import access_of
+from babygun.api.access.authenticator import access_of
 from babygun.api.emails.documents import EmailDocument, email_document
 from babygun.api.emails.own_email import own_email
 from babygun.api.emails.parameters import ID

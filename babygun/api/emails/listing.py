@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from babygun.api.access.auth import access_of
+from babygun.api.access.authenticator import access_of
 from babygun.api.emails.documents import EmailList, email_list
 from babygun.api.emails.fields import EMAIL_ID
 from babygun.api.emails.parameters import DEFAULT_LIMIT, LIMIT, MAX_LIMIT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from babygun.api.access.auth import access_of
+from babygun.api.access.authenticator import access_of
 from babygun.api.http.context import STORE
 from babygun.api.http.problem_types import CONTENT_GONE
 from babygun.api.http.problems import Problem

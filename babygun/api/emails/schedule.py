@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from babygun.api.access.auth import access_of
+from babygun.api.access.authenticator import access_of
 from babygun.api.emails.fields import EMAIL_ID, QueueName
 from babygun.api.emails.listing import limit_of, unknown_cursor
 from babygun.api.emails.parameters import LIMIT

@@ -7,7 +7,7 @@ import re
 
 from aiohttp import web
 
-from babygun.api.access.auth import access_of
+from babygun.api.access.authenticator import access_of
 from babygun.api.emails.documents import AcceptedEmail
 from babygun.api.emails.parameters import (
     IDEMPOTENCY_KEY,

@@ -1,0 +1,1 @@
+"""What every call shares: its declaration, body, errors, log line and connection."""

@@ -1,10 +1,10 @@
-"""The outermost middleware: gives each call its request id, and logs and counts it when answered."""
+"""The middleware around all others: gives each call its request id, logs it and counts it."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -22,16 +22,20 @@ PathFields = Callable[[web.Request], Mapping[str, str]]
 """Ids in a request's path that logs and traces name; nothing else that a person typed."""
 
 _sane_id = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
-_STREAMS = frozenset({"/events"})  # open for hours: their times say nothing
-_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 # The caller could invent any number of other methods.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _READS = frozenset({"GET", "HEAD"})  # the page and waiting clients repeat them all the time
 _clock = time.perf_counter
 
 
-def access_log(path_fields: PathFields) -> Middleware:
-    """The middleware; each line that a call logs carries its ``path_fields``."""
+def access_log(
+    path_fields: PathFields, *, probes: Collection[str], streams: Collection[str]
+) -> Middleware:
+    """The middleware. Each line that a call logs carries its ``path_fields``.
+
+    ``probes``: paths whose calls are logged for debugging only. ``streams``: paths whose calls are
+    open for hours, so that their time is not counted.
+    """
 
     @web.middleware
     async def access_log_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -42,21 +46,20 @@ def access_log(path_fields: PathFields) -> Middleware:
         with bound(request_id=request_id, **path_fields(request)):
             response = await handler(request)
             response.headers["X-Request-Id"] = request_id
-            _record(request, response.status, call, _clock() - started)
+            record(request, response.status, call, _clock() - started)
             return response
 
+    def record(request: web.Request, status: int, call: Call, seconds: float) -> None:
+        """Counts the call, and logs its line."""
+        method, path = request.method, request.path
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else OTHER
+        counted = method if method in _METHODS else OTHER
+        metrics.HTTP_REQUESTS[counted, route, str(status)].inc()
+        if route not in streams:
+            metrics.HTTP_SECONDS[counted, route].observe(seconds - call.waited)
+        quiet = path in probes or (method in _READS and status < 400)
+        write = log.debug if quiet else log.info
+        write("request", method=method, path=path, status=status, ms=round(seconds * 1000, 1))
+
     return access_log_middleware
-
-
-def _record(request: web.Request, status: int, call: Call, seconds: float) -> None:
-    """Counts the call, and logs its line."""
-    method, path = request.method, request.path
-    resource = request.match_info.route.resource
-    route = resource.canonical if resource is not None else OTHER
-    counted = method if method in _METHODS else OTHER
-    metrics.HTTP_REQUESTS[counted, route, str(status)].inc()
-    if route not in _STREAMS:
-        metrics.HTTP_SECONDS[counted, route].observe(seconds - call.waited)
-    quiet = path in _PROBES or (method in _READS and status < 400)
-    write = log.debug if quiet else log.info
-    write("request", method=method, path=path, status=status, ms=round(seconds * 1000, 1))

@@ -1,7 +1,9 @@
-"""The web page: plain files, read and compressed once at the start. Nothing on it comes from elsewhere, and its policy says so to the browser.
+"""Serves the web page: plain files, read and compressed once at the start.
 
-Every view has an address of its own, and all of them answer the same ``index.html``, which shows what the address names. The other files lie
-under a path that holds a hash of all of them: they may be kept for ever, and a page never runs beside another version's script.
+Nothing on the page comes from elsewhere, and its policy says so to the browser. Every view has an
+address of its own, and all of them answer the same ``index.html``, which shows what the address
+names. The path of the other files holds a hash of all of them. So browsers may keep them for ever,
+and a page never runs with another version's script.
 """
 
 from __future__ import annotations
@@ -39,16 +41,16 @@ _POLICY = "; ".join(
         "style-src 'self'",
         "connect-src 'self'",
         "img-src 'self'",
-        "frame-src 'self'",  # an e-mail's HTML, which has a policy of its own; a link in it leads nowhere
+        "frame-src 'self'",  # an e-mail's HTML, which has a policy of its own
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",  # text never becomes HTML: no script of ours even could
+        "require-trusted-types-for 'script'",  # no script of ours can make HTML of a text
         "trusted-types 'none'",
     )
 )
 _FOR_EVER = "public, max-age=31536000, immutable"
-_ASKED = "no-cache"  # kept, but asked about each time
+_REVALIDATED = "no-cache"  # kept, but checked with the server at each use
 
 
 class Page:
@@ -78,7 +80,7 @@ class Page:
 def add_pages(app: web.Application, prefix: str) -> None:
     """``prefix``: of the keys in etcd, for the commands that the page shows."""
     page = Page(prefix)
-    show = _shown(page.index, "html", _ASKED)
+    show = _shown(page.index, "html", _REVALIDATED)
     for path in VIEWS:
         app.router.add_get(path, show)
     kept = {
@@ -89,7 +91,11 @@ def add_pages(app: web.Application, prefix: str) -> None:
     }
 
     async def show_file(request: web.Request) -> web.StreamResponse:
-        """A file of another version, which another API process behind the same balancer may have named, gets ours: better than none."""
+        """A file of the page.
+
+        Another version's file gets ours, which is better than none: an API process of that version
+        may have named it, behind the same balancer.
+        """
         ours = request.match_info["version"] == page.version
         handler = (kept if ours else other).get(request.match_info["name"])
         if handler is None:
@@ -126,7 +132,7 @@ def _shown(data: bytes, kind: str, caching: str) -> Handler:
 
 
 def _takes_gzip(accepted: str) -> bool:
-    """Whether an Accept-Encoding header lets gzip through; ``gzip;q=0`` does not."""
+    """Whether an Accept-Encoding header allows gzip; ``gzip;q=0`` does not."""
     for entry in accepted.lower().split(","):
         name, _, weight = entry.partition(";")
         if name.strip() in ("gzip", "*"):

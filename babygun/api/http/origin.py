@@ -1,8 +1,10 @@
-"""Whether a browser sends a request for our own page, or for somebody else's (cross-site request forgery).
+"""Refuses calls that another site's page makes with a visitor's cookie (cross-site forgery).
 
-A browser adds cookies to a request whoever made it. So what a cookie authorizes, and a sign-in, must come from a page of the same origin.
-``Sec-Fetch-Site`` says that, and no script can forge it; it is absent in older browsers, and over plain HTTP from another machine.
-``Origin`` is then compared with the scheme and the Host of the request, which a balancer that passes TLS through leaves alone.
+A browser sends its cookies along with a request, whoever made it. So a call with a cookie, and a
+sign-in, must come from a page of the same origin. ``Sec-Fetch-Site`` says that, and no script can
+forge it. It is absent in older browsers, and over plain HTTP from another machine. ``Origin`` is
+then compared with the scheme and the Host of the request; a balancer that passes TLS through
+does not change those.
 """
 
 from __future__ import annotations
@@ -19,10 +21,9 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def check_same_origin(request: web.Request) -> None:
-    """Raises the 403 problem where a call that may change something does not come from our own page."""
+    """Raises the 403 problem if a call that may change something is not from our own page."""
     if request.method not in _SAFE and not _same_origin(request):
-        detail = "A call that a cookie authorizes must come from a page of this same address; programs send Authorization: Bearer <token> instead."
-        raise Problem(CROSS_SITE, detail)
+        raise Problem(CROSS_SITE, CROSS_SITE.example)
 
 
 def _same_origin(request: web.Request) -> bool:
@@ -37,14 +38,12 @@ def _same_origin(request: web.Request) -> bool:
 
 
 def _parts(origin: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port; None where it is no origin (``null``)."""
+    """Scheme, host and port; None for a text that is no origin (such as ``null``)."""
     try:
         url = urlsplit(origin)
         port = url.port or _PORTS[url.scheme]
     except (ValueError, KeyError):
         return None
-    return (
-        (url.scheme, url.hostname, port)
-        if url.hostname and not (url.path or url.query or url.fragment or url.username)
-        else None
-    )
+    if not url.hostname or url.path or url.query or url.fragment or url.username:
+        return None
+    return url.scheme, url.hostname, port

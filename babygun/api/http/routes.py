@@ -30,6 +30,7 @@ from babygun.store.records import Scope
 
 Method = Literal["GET", "POST", "DELETE"]
 Tag = Literal["tokens", "clients", "emails", "operations"]
+Kind = Literal["usual", "probe", "stream"]
 
 READ_ERRORS = (ETCD_UNAVAILABLE, OUTCOME_UNKNOWN)
 """What a call that asks etcd can end in."""
@@ -91,6 +92,15 @@ class Route:
     body: JsonBody[Any] | None
     answers: Sequence[Answer]
     errors: Sequence[ProblemType]
+    kind: Kind
+
+    @property
+    def needs_cluster(self) -> bool:
+        """Whether it is refused until etcd has confirmed that its contents are this cluster's.
+
+        Calls for operators are not: they help to find out why.
+        """
+        return self.tag != "operations"
 
 
 class Routes:
@@ -115,12 +125,14 @@ class Routes:
         parameters: Sequence[Parameter] = (),
         body: JsonBody[Any] | None = None,
         errors: Sequence[ProblemType] = (),
+        kind: Kind = "usual",
     ) -> Callable[[Handler], Handler]:
         """Declares the decorated handler; its docstring is for the callers of the API.
 
         ``scope``: which the token must have; "any": each valid token will do; None: none is asked
         for. ``credentials``: others than a token, which the handler checks itself. ``errors``:
-        beside those that its scope and its body bring along.
+        beside those that its scope and its body bring along. ``kind``: a probe is called every
+        few seconds, a stream is open for hours; so neither is logged and traced as usual.
         """
 
         def declare(handler: Handler) -> Handler:
@@ -139,6 +151,7 @@ class Routes:
                     body=body,
                     answers=answers,
                     errors=errors,
+                    kind=kind,
                 )
             )
             return handler

@@ -111,7 +111,7 @@ def connection_factory(runner: web.AppRunner, keepalive: float) -> Callable[[], 
 
 
 async def answer_expect(request: web.Request) -> web.StreamResponse | None:
-    """Answers ``Expect: 100-continue``; a body announced as too large is refused before it comes."""
+    """Answers ``Expect: 100-continue``. Refuses a body that is announced as too large."""
     if request.headers.get("Expect", "").lower() != "100-continue":
         problem = Problem(EXPECTATION_FAILED, "Only 100-continue can be expected.")
     elif (request.content_length or 0) > request.client_max_size:

@@ -7,6 +7,8 @@ where every part of it is known.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
@@ -15,18 +17,18 @@ from babygun.api.http.context import call_of
 from babygun.runtime import tracing
 from babygun.runtime.logs import bound
 
-# Called every few seconds while nobody waits for the answer, or open for hours.
-_UNTRACED = frozenset({"/healthz", "/readyz", "/metrics", "/events"})
 
+def traced(path_fields: PathFields, *, untraced: Collection[str]) -> Middleware:
+    """The middleware. Place it around those that make each exception an answer.
 
-def traced(path_fields: PathFields) -> Middleware:
-    """The middleware. Place it around those that make each exception an answer."""
+    ``untraced``: paths whose calls get no span.
+    """
 
     @web.middleware
     async def tracing_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else None
-        if route in _UNTRACED:
+        if route in untraced:
             return await handler(request)
         method = request.method if request.method in hdrs.METH_ALL else "_OTHER"
         name = "HTTP" if method == "_OTHER" else method

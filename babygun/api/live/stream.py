@@ -13,7 +13,7 @@ from typing import Literal
 
 from aiohttp import web
 
-from babygun.api.access.auth import AUTHENTICATOR, KNOWN_CLIENTS, Access, access_of
+from babygun.api.access.authenticator import AUTHENTICATOR, KNOWN_CLIENTS, Access, access_of
 from babygun.api.emails.fields import EMAIL_ID
 from babygun.api.http.context import PROCESS, STORE, call_of
 from babygun.api.http.problem_types import (
@@ -134,6 +134,7 @@ id: 4802
     ],
     answers=[Answer(200, "The stream.", str, _EXAMPLE, media_type="text/event-stream")],
     errors=(INVALID_REQUEST, NOT_FOUND, TOO_MANY_LISTENERS, *READ_ERRORS),
+    kind="stream",
 )
 async def show_events(request: web.Request) -> web.StreamResponse:
     """Server-Sent Events until one side ends it.

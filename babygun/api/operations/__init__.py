@@ -1,0 +1,1 @@
+"""The calls for operators: workers, overview, probes and metrics."""

@@ -1,4 +1,4 @@
-"""What etcd knows of the whole cluster, read for the metrics and the overview when they are called."""
+"""What etcd knows of the whole cluster, read when somebody calls for metrics or overview."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ babygun_emails_accepted_total 4711.0
         Answer(200, "Metrics in Prometheus' text format.", str, _EXAMPLE, media_type="text/plain")
     ],
     errors=(NO_TOKEN, INVALID_TOKEN, NOT_FOUND),
+    kind="probe",
 )
 async def show_metrics(request: web.Request) -> web.Response:
     """For Prometheus, as OpenMetrics to those who accept that.

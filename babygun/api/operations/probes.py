@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from babygun import __version__
-from babygun.api.access.auth import KNOWN_CLIENTS
+from babygun.api.access.authenticator import KNOWN_CLIENTS
 from babygun.api.emails.services import QUOTA_GUARD, ROUTING
 from babygun.api.http.context import PROCESS
 from babygun.api.http.problem_types import NOT_READY
@@ -23,6 +23,7 @@ routes = Routes("operations")
     "/healthz",
     summary="Liveness",
     answers=[Answer(200, "The process answers.", Liveness)],
+    kind="probe",
 )
 async def alive(request: web.Request) -> web.Response:
     """Says that this process answers, and nothing of etcd: a restart would not mend that."""
@@ -35,6 +36,7 @@ async def alive(request: web.Request) -> web.Response:
     summary="Readiness",
     answers=[Answer(200, "E-mails are accepted.", Readiness)],
     errors=(NOT_READY,),
+    kind="probe",
 )
 async def ready(request: web.Request) -> web.Response:
     """Whether e-mails are accepted. Asks etcd each time. 503 lists every reason why not."""
