@@ -1,7 +1,8 @@
-"""How the model's data become the bytes of an etcd value and back: JSON for states, msgpack for jobs and contents.
+"""Encodes and decodes the values of etcd's keys: states as JSON, jobs and contents as msgpack.
 
-A job and a content are msgpack maps with readable field names; ``babygun decode`` prints them as JSON. Unknown fields are
-ignored, so that a newer version's data can be read by an older one during a rolling upgrade.
+A job and a content are msgpack maps with readable field names; ``babygun decode`` prints them as
+JSON. Unknown fields are ignored, so during a rolling update an older version can read a newer one's
+data.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ import msgspec
 from babygun.email.model import Content, Email, Job, LogEntry, as_json
 from babygun.store.records import IdempotencyRecord, Owner
 
-CHUNK_BYTES = (
-    768 * 1024
-)  # of a content: with a record of 1,000 recipients it stays below etcd's 1.5 MiB a request
+# With a record of 1,000 recipients, a chunk of this size stays below etcd's 1.5 MiB a request.
+CHUNK_BYTES = 768 * 1024
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ encode_state = as_json
 
 
 def decode_state(data: bytes, kind: type[T]) -> T:
-    """A state of any kind from its JSON; raises msgspec.ValidationError."""
+    """A state of any kind from its JSON. Raises msgspec.ValidationError, which is a ValueError."""
     return msgspec.json.decode(data, type=kind)
 
 
@@ -39,7 +39,7 @@ def encode_job(job: Job) -> bytes:
 
 
 def encode_content(content: Content) -> bytes:
-    """The whole content as one msgpack map; :func:`chunked` cuts it."""
+    """The whole content as one msgpack map; :func:`chunked` splits it."""
     return _pack(content)
 
 
@@ -51,7 +51,10 @@ def chunked(data: bytes) -> list[bytes]:
 
 
 def decode_first(data: bytes) -> tuple[Any, int]:
-    """The msgpack value that ``data`` begins with, as plain Python data, and how many bytes it takes; raises ValueError."""
+    """The msgpack value that ``data`` begins with, as plain Python data, and its length in bytes.
+
+    Raises ValueError.
+    """
     unpacker = msgpack.Unpacker(max_buffer_size=len(data))
     unpacker.feed(data)
     try:

@@ -1,7 +1,7 @@
-"""The key schema: the only place where a key of etcd is built or parsed (see etcd/schema.md for people).
+"""The key schema: the only place that builds or parses a key of etcd. etcd/schema.md explains it.
 
-Keys are bytes, since that is what etcd compares and sorts. All of them live under one prefix, so several installations can
-share one etcd. An email's shard is part of its job keys, so that a slice of shards is one range and one watch.
+Keys are bytes, as etcd compares and sorts them. All are under one prefix, so several installations
+can share one etcd. An e-mail's shard is part of its job keys, so a slice of shards is one range.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ from babygun.runtime.clock import format_time, parse_time
 
 
 class JobRef(NamedTuple):
-    """Names one job: one queue of one email."""
+    """Names one job: one queue of one e-mail."""
 
     email_id: str
     queue: str
 
 
 def range_end(prefix: bytes) -> bytes:
-    """The end of the range that holds every key starting with ``prefix``."""
+    """The end of the range of all keys that start with ``prefix``."""
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
 class Keys:
-    """Builds and parses every key under one prefix, ``/babygun/`` by default. Parsing raises ValueError on a key of another form:
-    somebody may have put one there by hand."""
+    """Builds and parses every key under one prefix.
+
+    Parsing raises ValueError on a key of another form: somebody may have written one by hand.
+    """
 
     def __init__(self, prefix: str = "/babygun/") -> None:
         self.prefix = p = prefix.encode()
@@ -46,13 +48,13 @@ class Keys:
         self.revocations = p + b"revoked/"
         self.idempotencies = p + b"idempotency/"
         self.retentions = p + b"retention/"
-        self.cluster = p + b"cluster"  # one key: the name of whom all of this belongs to
+        self.cluster = p + b"cluster"  # one key: the name of the cluster that the prefix belongs to
 
     def email(self, email_id: str) -> bytes:
         return self.emails + email_id.encode()
 
     def email_id(self, key: bytes) -> str:
-        """Of a key of ``emails/`` or ``failed/``."""
+        """The e-mail of a key of ``emails/`` or ``failed/``."""
         return key[key.rindex(b"/") + 1 :].decode()
 
     def job(self, ref: JobRef) -> bytes:
@@ -89,7 +91,7 @@ class Keys:
 
     def due_until(self, now: datetime) -> bytes:
         """The end of the range of what is due at ``now``."""
-        return self.waiting + format_time(now).encode() + b"0"  # '0' follows '/'
+        return self.waiting + format_time(now).encode() + b"0"  # '0' comes after '/'
 
     def owner(self, ref: JobRef) -> bytes:
         return b"%b%b/%b" % (self.owners, ref.email_id.encode(), ref.queue.encode())
@@ -102,14 +104,14 @@ class Keys:
         return b"%b%b/" % (self.owners, email_id.encode())
 
     def content(self, email_id: str) -> bytes:
-        """The prefix of an email's chunks."""
+        """The prefix of an e-mail's chunks."""
         return b"%b%b/" % (self.contents, email_id.encode())
 
     def chunk(self, email_id: str, number: int) -> bytes:
         return b"%b%b/%04d" % (self.contents, email_id.encode(), number)
 
     def log(self, email_id: str) -> bytes:
-        """The prefix of an email's log."""
+        """The prefix of an e-mail's log."""
         return b"%b%b/" % (self.logs, email_id.encode())
 
     def log_entry(self, email_id: str, seq: int) -> bytes:
@@ -120,9 +122,6 @@ class Keys:
 
     def worker(self, worker_id: str) -> bytes:
         return self.workers + worker_id.encode()
-
-    def worker_id(self, key: bytes) -> str:
-        return key[len(self.workers) :].decode(errors="replace")
 
     def api(self, api_id: str) -> bytes:
         return self.apis + api_id.encode()
@@ -144,11 +143,17 @@ class Keys:
         return b"%b%b/%b" % (self.idempotencies, client_id.encode(), quote(key, safe="").encode())
 
     def idempotency_parts(self, client_id: str, key: str) -> bytes:
-        """The prefix of the marks that a batch's parts leave, all but the first, whose mark is the key itself."""
-        return self.idempotency(client_id, key) + b"/"  # no key's name has a slash in it
+        """The prefix of the keys that a batch's parts leave, all but the first.
+
+        The first part leaves :meth:`idempotency` itself, which has no slash in its last part.
+        """
+        return self.idempotency(client_id, key) + b"/"
 
     def retention(self, kind: str, granted: datetime, lease_id: int) -> bytes:
-        """A retention lease's own key, on that lease; ``kind`` is ``contents``, ``emails`` or ``idempotency``."""
+        """A retention lease's own key, on that lease.
+
+        ``kind``: ``contents``, ``emails`` or ``idempotency``.
+        """
         return b"%b%b/%b/%x" % (
             self.retentions,
             kind.encode(),

@@ -1,4 +1,4 @@
-"""What etcd holds beside the e-mails: owners, processes, API clients, signing keys, idempotency records."""
+"""What etcd holds beside the e-mails: owners, processes, API clients, keys, idempotency records."""
 
 from __future__ import annotations
 
@@ -15,41 +15,42 @@ class Owner(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     since: datetime
 
 
-class Worker(msgspec.Struct, frozen=True, gc=False):
-    """``workers/<worker-id>``, on the worker's lease."""
+class Process(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the records of all processes hold. Each is on the process's lease."""
 
     id: str
     pid: int
     hostname: str
-    ip: str
     started_at: datetime
     last_checkin: datetime
-    checkins: int
+    version: str
+
+
+class Worker(Process, frozen=True, kw_only=True, gc=False):
+    """``workers/<worker-id>``.
+
+    ``delivered``, ``deferred``, ``failed``: recipients since the process started, by the result of
+    a try. A recipient counts as deferred once for each try in vain.
+    """
+
+    ip: str
+    checkins: int  # under this id
     in_flight: int
     slice: tuple[int, int]  # shards [from, to)
-    version: str
-    draining: bool = False  # told to stop: finishes what it has, and has no slice any more
-    queues: dict[
-        str, str
-    ] = {}  # the queues that it sends, each with the fingerprint of its relay's address
-    # Recipients since the process started, by what a try did; a recipient is deferred as often as it is tried in vain.
-    delivered: int = 0
-    deferred: int = 0
-    failed: int = 0
+    draining: bool  # it finishes what it has, and has no slice any more
+    queues: dict[str, str]  # that it sends, each with the fingerprint of its destination's address
+    delivered: int
+    deferred: int
+    failed: int
 
 
-class ApiProcess(msgspec.Struct, frozen=True, gc=False):
-    """``apis/<api-id>``, on the process's lease."""
+class ApiProcess(Process, frozen=True, kw_only=True, gc=False):
+    """``apis/<api-id>``.
 
-    id: str
-    pid: int
-    hostname: str
-    started_at: datetime
-    last_checkin: datetime
-    version: str
-    accepted: int = (
-        0  # e-mails since the process started; a repeated Idempotency-Key does not count again
-    )
+    ``accepted``: e-mails since the process started. A repeated Idempotency-Key counts once.
+    """
+
+    accepted: int
 
 
 Scope = Literal["emails:send", "emails:read", "workers:read", "admin"]
@@ -57,14 +58,19 @@ SCOPES: tuple[Scope, ...] = ("emails:send", "emails:read", "workers:read", "admi
 
 
 class Client(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """``clients/<client-id>``: an application that may use the API. The secret itself is never stored."""
+    """``clients/<client-id>``: an application that may use the API.
+
+    ``secret_hash``: ``sha256:<salt hex>:<digest hex>``. The secret itself is never stored. It has
+    256 random bits, so it needs no slow hash. ``rate``: e-mails a second that each API process
+    accepts from it; None for no limit.
+    """
 
     id: str
     name: str
     scopes: tuple[Scope, ...]
-    secret_hash: str  # "sha256:<salt hex>:<digest hex>"; the secret has 256 random bits, so no slow hash is needed
+    secret_hash: str
     created_at: datetime
-    rate: float | None = None  # e-mails a second that each API process lets through; None: no limit
+    rate: float | None = None
 
 
 class SigningKey(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -76,20 +82,23 @@ class SigningKey(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class BatchRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """How a batch was taken when its Idempotency-Key was new; a repeated call goes by it. ``ids.email_ids`` makes its ids from the first three."""
+    """How a batch was accepted when its Idempotency-Key was new; a repeated call follows it.
+
+    ``email_ids`` makes the batch's ids from ``count``, ``at_ns`` and ``seed``. ``parts``: what was
+    stored together, as the index of each part's first e-mail. The first part is stored with this
+    record. ``refused``: indexes of the e-mails that are in no part.
+    """
 
     count: int
     at_ns: int  # Unix time
     seed: bytes  # 16 random bytes (base64 in JSON)
-    parts: tuple[
-        int, ...
-    ]  # what was stored together, as the index of each part's first e-mail; the first part with this record
-    refused: tuple[int, ...] = ()  # indexes of what is not among them
+    parts: tuple[int, ...]
+    refused: tuple[int, ...] = ()
 
 
 class IdempotencyRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """``idempotency/<client>/<key>``: which email, or which batch, a repeated POST gets back."""
+    """``idempotency/<client>/<key>``: the e-mail or batch that a repeated POST gets back."""
 
-    email_id: str  # of a batch the first one's
+    email_id: str  # of a batch, the first one's
     fingerprint: str  # SHA-256 of the request's body
     batch: BatchRecord | None = None

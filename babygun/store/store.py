@@ -1,4 +1,4 @@
-"""The store's connection and what every operation on it shares."""
+"""The store's connection to etcd, and what every operation on it shares."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from babygun.store.upkeep.retention import LeasePool
 
 
 class Store:
-    """One process's view of etcd. Start it before use, close it after; etcd need not be up for either."""
+    """One process's access to etcd, which need not be up to start or close it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -29,7 +29,7 @@ class Store:
         )
 
     async def start(self) -> None:
-        """Raises SettingsError where a file for TLS can't be used."""
+        """Opens the connections. Raises SettingsError where a file for TLS can't be used."""
         certificates.require(self.settings, certificates.ETCD)
         await self.client.start()
 

@@ -53,7 +53,7 @@ def test_parse_of_every_built_key_gives_its_parts_back() -> None:
     assert KEYS.parse_owner(KEYS.owner(REF)) == REF
     assert KEYS.parse_not_before(KEYS.not_before(NOW, REF)) == (NOW, REF)
     assert KEYS.email_id(KEYS.email(ID)) == KEYS.email_id(KEYS.failed(ID)) == ID
-    assert KEYS.worker_id(KEYS.worker("host-1")) == "host-1"
+    assert KEYS.last_part(KEYS.worker("host-1")) == "host-1"
     assert KEYS.parse_retention(KEYS.retention("emails", NOW, 255)) == ("emails", NOW, 255)
     assert KEYS.last_part(KEYS.client("app")) == "app"
 

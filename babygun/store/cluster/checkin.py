@@ -20,7 +20,7 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_process_id
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
-from babygun.store.records import ApiProcess, Worker
+from babygun.store.records import Process
 from babygun.store.store import Store
 
 log = get_logger("store")
@@ -49,10 +49,10 @@ class CheckIn:
         self,
         store: Store,
         kind: Literal["worker", "api"],
-        record: Callable[[dict[str, Any]], Worker | ApiProcess],
+        record: Callable[[dict[str, Any]], Process],
     ) -> None:
         self._store, self._kind, self._record = store, kind, record
-        self._prefix = store.keys.workers if kind == "worker" else store.keys.apis
+        self._key = store.keys.worker if kind == "worker" else store.keys.api
         self._hostname, self._started_at = socket.gethostname(), utc_now()
         self._soon = asyncio.Event()
         self.identity: Identity | None = None
@@ -122,9 +122,11 @@ class CheckIn:
             "last_checkin": utc_now(),
             "version": __version__,
         }
-        record = codec.encode_state(self._record(common))
-        key = self._prefix + identity.process_id.encode()
-        await self._store.client.put(key, record, identity.lease_id)
+        await self._store.client.put(
+            self._key(identity.process_id),
+            codec.encode_state(self._record(common)),
+            identity.lease_id,
+        )
 
 
 async def _first_of(*events: asyncio.Event, within: float) -> None:

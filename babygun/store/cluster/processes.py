@@ -17,7 +17,7 @@ from babygun.runtime.logs import get_logger
 from babygun.store import codec
 from babygun.store.cluster.rates import STEP, Rates
 from babygun.store.keys import range_end
-from babygun.store.records import ApiProcess, Worker
+from babygun.store.records import ApiProcess, Process, Worker
 from babygun.store.store import Store
 
 log = get_logger("store")
@@ -110,7 +110,7 @@ def _decoded(kv: KeyValue, kind: type[P]) -> P | None:
         return None
 
 
-def _identity(process: Worker | ApiProcess) -> tuple[object, ...]:
+def _identity(process: Process) -> tuple[object, ...]:
     """Names the process for as long as it runs.
 
     A process that loses its lease checks in under a new id, and its counts go on.

@@ -19,17 +19,21 @@ def record(
 ) -> WorkerRecord:
     now = utc_now()
     return WorkerRecord(
-        name,
-        1,
-        "host",
-        "127.0.0.1",
-        now,
-        now + timedelta(seconds=checked_in),
-        1,
-        0,
-        (0, 256),
-        "1",
+        id=name,
+        pid=1,
+        hostname="host",
+        ip="127.0.0.1",
+        started_at=now,
+        last_checkin=now + timedelta(seconds=checked_in),
+        version="1",
+        checkins=1,
+        in_flight=0,
+        slice=(0, 256),
+        draining=False,
         queues=queues or {},
+        delivered=0,
+        deferred=0,
+        failed=0,
     )
 
 
