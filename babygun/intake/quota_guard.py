@@ -40,7 +40,7 @@ class QuotaGuard:
 
     async def measure(self) -> None:
         """Asks etcd, and sets ``full``. Raises EtcdError."""
-        await self._fullness.look()
+        await self._fullness.measure()
         expected, file = self._fullness.expected(REACTION), self._fullness.file
         full = expected > REFUSE_ABOVE or file > FILE_ABOVE
         if full == self.full:

@@ -18,7 +18,7 @@ class Etcd:
     def __init__(self) -> None:
         self.in_use, self.file, self.away = 0.0, 0.0, False
 
-    async def look(self) -> None:
+    async def measure(self) -> None:
         if self.away:
             raise EtcdUnavailable
 

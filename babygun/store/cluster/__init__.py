@@ -1,0 +1,1 @@
+"""Which processes and etcd members there are, and whether all is well."""

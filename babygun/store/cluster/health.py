@@ -113,7 +113,7 @@ class Checkup:
                 except (EtcdError, SettingsError):
                     pass  # the findings below tell it, or check()
             try:
-                await self.look()
+                await self.refresh()
                 now = {finding.key: finding for finding in [*await self._etcd(), *self._slow]}
             except Exception as error:  # a fault of ours here is no reason to stop sending
                 log.error("health check failed", exc=error)
@@ -131,7 +131,7 @@ class Checkup:
             before = now
             await asyncio.sleep(INTERVAL)
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Check once what changes slowly."""
         store = self._store
         found = findings.of_certificates(store.settings, self._uses, self._shown_to_etcd)

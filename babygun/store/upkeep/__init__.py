@@ -1,0 +1,1 @@
+"""Retention, shedding, compaction: what keeps etcd from becoming full."""

@@ -1,9 +1,11 @@
 """How full etcd is, and how full it will be before anything can be done about it.
 
-etcd raises its NOSPACE alarm by the size of its file, which grows when no page of it is free and never shrinks by itself. So the alarm is
-kept away by keeping what is in use well below the quota at every moment, its peaks between two compactions included: everything that
-is written counts until a compaction has taken effect, whether it is still needed or not. At a few thousand e-mails a second that is
-10 MB a second, a few percent of a small quota; so what is in use now says too little, and whoever acts by it asks for :meth:`Fullness.expected`.
+etcd raises its NOSPACE alarm by the size of its file. The file grows when it has no free page, and
+never becomes smaller. So what is in use must stay well below the quota at every moment, also at its
+peaks between two compactions: all that is written counts until a compaction has taken effect,
+whether it is still needed or not. At some thousand e-mails a second that is 10 MB a second, some
+percent of a small quota. So what is in use now is not enough to decide by, and
+:meth:`Fullness.expected` is.
 """
 
 from __future__ import annotations
@@ -15,89 +17,96 @@ from typing import NamedTuple
 from babygun.errors import EtcdError, EtcdUnavailable
 from babygun.etcd import EtcdClient, Status
 
-_SPAN = 3.0  # s, at least between two looks whose difference counts as growth: etcd counts its free pages in leaps
-_MOST_GROWTH = 0.35  # of the quota, that growth may add to what is expected: a burst of large e-mails alone must not empty the store
-_PATIENCE = 2.0  # s, that a member is given to answer
+# s, between two sizes whose difference counts as growth: etcd counts its free pages in steps.
+_SPAN = 3.0
+# Of the quota, that growth may add to what is expected. A burst of large e-mails alone must not
+# empty the store.
+_MOST_GROWTH = 0.35
+_PATIENCE = 2.0  # s, for a member to answer
 
 
-class Look(NamedTuple):
-    """``at``: monotonic seconds; bytes of the fullest member; ``revision``: of the store."""
+class Size(NamedTuple):
+    """``at``: monotonic seconds. Bytes, of the fullest member. ``revision``: of the store."""
 
     at: float
     in_use: int
-    size: int
+    file: int
     revision: int
 
 
 class Fullness:
-    """Asks the members now and then (:meth:`look`), and remembers. ``quota``: bytes, where etcd does not tell (before 3.6); ``memory``: seconds."""
+    """The sizes of etcd over the last ``memory`` seconds.
+
+    ``quota``: bytes, for an etcd that does not tell its own (before 3.6).
+    """
 
     def __init__(self, client: EtcdClient, quota: int, *, memory: float = 60.0) -> None:
         self._client, self.quota, self._memory = client, quota, memory
-        self.looks: deque[Look] = deque()
+        self.sizes: deque[Size] = deque()
 
-    async def look(self) -> Look:
-        """Asks every member; the fullest one counts, since an alarm of any stops all. Raises EtcdError where none answers."""
-        answers = (
-            await self._client.statuses(timeout=min(_PATIENCE, self._client.timeout))
-        ).values()
-        members = [status for status in answers if isinstance(status, Status)]
+    async def measure(self) -> Size:
+        """Asks every member. The fullest one counts, since its alarm would stop all.
+
+        Raises EtcdError where none answers.
+        """
+        answers = await self._client.statuses(timeout=min(_PATIENCE, self._client.timeout))
+        members = [status for status in answers.values() if isinstance(status, Status)]
         if not members:
             raise next(
-                (answer for answer in answers if isinstance(answer, EtcdError)),
+                (answer for answer in answers.values() if isinstance(answer, EtcdError)),
                 EtcdUnavailable("no member of etcd answers"),
             )
         self.quota = min((status.quota for status in members if status.quota), default=self.quota)
-        look = Look(
+        size = Size(
             time.monotonic(),
             max(s.db_size_in_use for s in members),
             max(s.db_size for s in members),
             max(s.revision for s in members),
         )
-        self.saw(look)
-        return look
+        self.add(size)
+        return size
 
-    def saw(self, look: Look) -> None:
-        """Remembers a look."""
-        self.looks.append(look)
-        while look.at - self.looks[0].at > self._memory:
-            self.looks.popleft()
+    def add(self, size: Size) -> None:
+        """Adds a size that was measured."""
+        self.sizes.append(size)
+        while size.at - self.sizes[0].at > self._memory:
+            self.sizes.popleft()
 
     @property
     def in_use(self) -> float:
-        """What is in use, as a share of the quota; 0 before the first look."""
-        return self.looks[-1].in_use / self.quota if self.looks else 0.0
+        """What is in use, as a share of the quota; 0 before the first measurement."""
+        return self.sizes[-1].in_use / self.quota if self.sizes else 0.0
 
     @property
     def file(self) -> float:
         """The size of the file, as a share of the quota: at 1.0 etcd raises its alarm."""
-        return self.looks[-1].size / self.quota if self.looks else 0.0
+        return self.sizes[-1].file / self.quota if self.sizes else 0.0
 
     @property
     def growth(self) -> float:
-        """Bytes a second: the fastest that what is in use has grown as far back as is remembered. What a compaction frees does not hide it."""
+        """The fastest growth of what is in use, in bytes a second.
+
+        It is taken over steps of _SPAN, so that what a compaction frees does not hide it.
+        """
         fastest, begin = 0.0, 0
-        for end, look in enumerate(self.looks):
-            while begin < end and look.at - self.looks[begin + 1].at >= _SPAN:
+        for end, size in enumerate(self.sizes):
+            while begin < end and size.at - self.sizes[begin + 1].at >= _SPAN:
                 begin += 1
-            since = self.looks[begin]
-            if look.at - since.at >= _SPAN:
-                fastest = max(fastest, (look.in_use - since.in_use) / (look.at - since.at))
+            since = self.sizes[begin]
+            if size.at - since.at >= _SPAN:
+                fastest = max(fastest, (size.in_use - since.in_use) / (size.at - since.at))
         return fastest
 
     def expected(self, seconds: float) -> float:
-        """What will be in use in ``seconds`` if nothing is freed until then and it grows as fast as it did at its fastest; a share of the quota."""
+        """What will be in use in ``seconds``, as a share of the quota.
+
+        It assumes that nothing is freed until then, and the fastest growth.
+        """
         return self.in_use + min(self.growth * seconds / self.quota, _MOST_GROWTH)
 
     def revision_before(self, seconds: float) -> int:
-        """The newest revision that is ``seconds`` old at least, as far as that is known; 0 where it isn't."""
-        if not self.looks:
+        """The newest revision that is at least ``seconds`` old; 0 where none is known."""
+        if not self.sizes:
             return 0
-        return next(
-            (
-                look.revision
-                for look in reversed(self.looks)
-                if self.looks[-1].at - look.at >= seconds
-            ),
-            0,
-        )
+        before = self.sizes[-1].at - seconds
+        return next((size.revision for size in reversed(self.sizes) if size.at <= before), 0)

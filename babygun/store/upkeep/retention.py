@@ -1,8 +1,11 @@
-"""The leases that ended things hang on until their retention is over, or until etcd needs the space (:mod:`babygun.store.upkeep.shedding`).
+"""The leases that what is final hangs on until its retention is over.
 
-A lease is shared by what ends within a minute, up to 1,000 keys: one lease per email would be a million leases, and one
-for too many keys would stall etcd when they all go at once. Each lease carries a small key of its own by time, so that the
-oldest can be found again, and revoked when etcd runs out of space; its value says about how many bytes that gives back, once the lease is full.
+They end earlier where etcd needs the space (:mod:`babygun.store.upkeep.shedding`). A lease is
+shared by what becomes final within a minute, up to 1,000 keys. One lease per e-mail would be a
+million leases, and one with too many keys would stall etcd when they all go at once.
+
+Each lease has a small key of its own by time, so that the oldest can be found and revoked. Its
+value says about how many bytes that frees, once the lease is full.
 """
 
 from __future__ import annotations
@@ -17,14 +20,18 @@ from babygun.etcd import EtcdClient
 from babygun.runtime.clock import utc_now
 from babygun.store.keys import Keys
 
-SHARED_SECONDS = 60.0  # how long a lease takes on new keys, and at most a tenth of the retention: things may be kept that much longer
-SHARED_KEYS = 1000  # that go in one apply: 8 ms of etcd's time
-SHARED_BYTES = 16 << 20  # the same: and the smallest part that can be shed of large e-mails
-KEY_BYTES = 400  # about what one key of a record or a log takes of etcd's file
+# s, that a lease takes new keys, a tenth of the retention at most: keys are kept so much longer.
+SHARED_SECONDS = 60.0
+SHARED_KEYS = 1000  # of one lease; deleting them takes 8 ms of etcd's time
+SHARED_BYTES = 16 << 20  # of one lease: of large e-mails, the smallest part that can be shed
+KEY_BYTES = 400  # about what one key of a record or a log takes in etcd's file
 
 
 class LeasePool:
-    """Hands out the current lease of one kind of retention. ``retention``: seconds that a key is kept at least."""
+    """Gives out the current lease of one kind of retention.
+
+    ``retention``: seconds that a key is kept at least.
+    """
 
     def __init__(self, client: EtcdClient, keys: Keys, kind: str, retention: float) -> None:
         self._client, self._keys, self._kind = client, keys, kind
@@ -36,7 +43,7 @@ class LeasePool:
         self._until = 0.0
 
     async def lease(self, keys: int, content: int = 0) -> int:
-        """A lease with room for ``keys`` more keys, which hold ``content`` bytes of contents besides."""
+        """A lease for ``keys`` more keys. ``content``: the bytes of contents in them."""
         if self._full(keys):
             async with self._lock:
                 if self._full(keys):
@@ -46,7 +53,7 @@ class LeasePool:
         return self._lease_id
 
     def forget(self, lease_id: int) -> None:
-        """The lease turned out to be gone (revoked under pressure): hand out a new one from now on."""
+        """The lease is gone (revoked for its space): give out a new one from now on."""
         if lease_id == self._lease_id:
             self._room, self._key = 0, b""
 
@@ -58,16 +65,11 @@ class LeasePool:
         lease_id, _ = await asyncio.gather(self._client.grant(self._ttl), self._close())
         key = self._keys.retention(self._kind, utc_now(), lease_id)
         await self._client.put(key, b"", lease_id)
-        self._lease_id, self._key, self._room, self._bytes, self._until = (
-            lease_id,
-            key,
-            SHARED_KEYS,
-            0,
-            granted + self._shared,
-        )
+        self._lease_id, self._key, self._until = lease_id, key, granted + self._shared
+        self._room, self._bytes = SHARED_KEYS, 0
 
     async def _close(self) -> None:
-        """Notes how much hangs on the lease that takes no more, for whoever has to make room."""
+        """Writes how many bytes hang on the lease that takes no more, for the shedding."""
         if self._key:
-            with suppress(EtcdError):  # it is gone, or etcd away: then nobody knows
+            with suppress(EtcdError):  # the lease is gone, or etcd is away: then it stays unknown
                 await self._client.put(self._key, b"%d" % self._bytes, self._lease_id)

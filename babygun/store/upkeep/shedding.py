@@ -1,8 +1,11 @@
-"""Gives etcd room before it runs out: revokes the oldest retention leases. Incomplete e-mails hang on no lease, and are never touched.
+"""Frees space before etcd is full: revokes the oldest retention leases.
 
-It goes by what will be in use when the room of what is shed now is free, some ten seconds on (:mod:`babygun.store.upkeep.fullness`): so a small quota
-under much load sheds early, and a large one, in which ten seconds are nothing, when it is full. As much goes as is expected above the
-mark; what was shed already and not freed by a compaction yet is counted.
+E-mails that are incomplete hang on no lease, and stay.
+
+It goes by what will be in use when the space that is freed now is free, some ten seconds later
+(:mod:`babygun.store.upkeep.fullness`). So a small quota under much load sheds early; a large one,
+for which ten seconds are little, sheds when it is nearly full. It frees what is expected above the
+threshold, less what was shed already and waits for a compaction.
 """
 
 from __future__ import annotations
@@ -24,19 +27,20 @@ log = get_logger("store")
 
 CONTENTS_ABOVE = 0.70  # of the quota, expected: the oldest contents go
 RECORDS_ABOVE = 0.85  # the oldest records and logs go too
-_MORE = 0.01  # of the quota, that goes beyond what is needed: not a little every second
-_FILE_NEAR = 0.90  # of the quota: from here on the file itself counts, too. More free pages make it less likely that it grows
+_MORE = 0.01  # of the quota, beyond what is needed: so it is not a little every second
+# Of the quota. From here on the size of the file counts too: with more free pages it grows less.
+_FILE_NEAR = 0.90
 _UNKNOWN_BYTES = 400_000  # of a lease that does not say how much hangs on it
 _IN_FILE = 1.15  # bytes of etcd's file for a byte of content
-_FILLING = timedelta(seconds=5)  # a lease so young is still being filled
-_AT_ONCE = 8  # revoked together, for one fsync
+_FILLING = timedelta(seconds=5)  # a lease so young still takes new keys
+_AT_ONCE = 8  # leases revoked together, for one fsync
 _PAGE = 200  # leases a round
-_FREED_WITHIN = 2.0  # times what a deletion takes to be free: longer it is not waited for
-_TELL_AGAIN = 60.0  # s
+_WAIT = 2.0  # times the usual lead, for what is shed to be free; after that it does not count
+_LOG_AGAIN = 60.0  # s
 
 
 class _Shed(NamedTuple):
-    """What went, and is not free yet: until a compaction beyond this revision."""
+    """What was shed, and is not free before a compaction beyond this revision."""
 
     revision: int
     bytes: float
@@ -44,47 +48,46 @@ class _Shed(NamedTuple):
 
 
 class Shedding:
-    """One round is :meth:`once`; it looks at etcd through ``fullness``."""
+    """One round is :meth:`once`. ``shed``: leases revoked so far, by kind."""
 
     def __init__(
         self, client: EtcdClient, keys: Keys, fullness: Fullness, compaction: Compaction
     ) -> None:
-        self._client, self._keys, self._fullness, self._compaction = (
-            client,
-            keys,
-            fullness,
-            compaction,
-        )
-        self.shed = {"contents": 0, "emails": 0}  # leases revoked so far, by kind
+        self._client, self._keys = client, keys
+        self._fullness, self._compaction = fullness, compaction
+        self.shed = {"contents": 0, "emails": 0}
         self._pending: list[_Shed] = []
-        self._told = -_TELL_AGAIN
+        self._logged_at = -_LOG_AGAIN
 
     async def once(self) -> float:
-        """One round; returns how full etcd will be in a moment, 1.0 being its quota."""
-        await self._fullness.look()
-        lead = self._compaction.lead
-        full = self._fullness.expected(lead) + max(0.0, self._fullness.file - _FILE_NEAR)
-        now, quota = time.monotonic(), self._fullness.quota
+        """One round. Returns how full etcd will be in a moment; 1.0 is its quota."""
+        fullness, compaction = self._fullness, self._compaction
+        await fullness.measure()
+        full = fullness.expected(compaction.lead) + max(0.0, fullness.file - _FILE_NEAR)
+        now, quota = time.monotonic(), fullness.quota
         self._pending = [
             shed
             for shed in self._pending
-            if shed.revision > self._compaction.compacted and now - shed.at < _FREED_WITHIN * lead
+            if shed.revision > compaction.compacted and now - shed.at < _WAIT * compaction.lead
         ]
         before = pending = sum(shed.bytes for shed in self._pending)
         for kind, above in (("contents", CONTENTS_ABOVE), ("emails", RECORDS_ABOVE)):
             if (need := (full - above) * quota - pending) > 0:
                 pending += await self._shed(kind, need + _MORE * quota, full)
         if pending > before:
-            revision = (await self._fullness.look()).revision
+            revision = (await fullness.measure()).revision
             self._pending.append(_Shed(revision, pending - before, now))
-            self._compaction.want(revision)
-        elif (full - RECORDS_ABOVE) * quota > pending and now - self._told >= _TELL_AGAIN:
-            self._told = now
+            compaction.request(revision)
+        elif (full - RECORDS_ABOVE) * quota > pending and now - self._logged_at >= _LOG_AGAIN:
+            self._logged_at = now
             log.error("nothing left to shed", full=round(full, 3))
         return full
 
     async def _shed(self, kind: str, need: float, full: float) -> float:
-        """Revokes the oldest leases of this kind that hold ``need`` bytes together; returns how many bytes they do hold."""
+        """Revokes the oldest leases of this kind that hold ``need`` bytes together.
+
+        Returns how many bytes they hold.
+        """
         prefix = self._keys.retention_kind(kind)
         oldest = await self._client.range(prefix, range_end(prefix), limit=_PAGE)
         found, leases, until = 0.0, list[int](), ""

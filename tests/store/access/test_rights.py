@@ -28,7 +28,7 @@ from babygun.store.keys import JobRef, Keys, range_end
 from babygun.store.records import Owner, Scope
 from babygun.store.upkeep import shedding
 from babygun.store.upkeep.compaction import Compaction
-from babygun.store.upkeep.fullness import Fullness, Look
+from babygun.store.upkeep.fullness import Fullness, Size
 from tests.api.conftest import RunningApi, running, until_ready
 from tests.support.etcd_server import EtcdServer
 from tests.support.guarded_etcd import as_user, guard, guarded_etcd
@@ -220,14 +220,17 @@ async def test_compaction_that_only_root_may_ask_for_is_left_to_etcd_and_awaited
         fullness = Fullness(rig.store.client, 1 << 30)
         compaction = Compaction(rig.store.client, fullness, rig.store.keys.cluster)
         assert compaction.lead < 10
-        fullness.saw(Look(time.monotonic() - 30, 0, 0, 1))
-        await fullness.look()
+        fullness.add(Size(time.monotonic() - 30, 0, 0, 1))
+        await fullness.measure()
         compaction._low = -(1 << 30)  # as if so much had been written
         await compaction.once()
         assert compaction.compacted == 0
         await compaction.once()
-        seen = compaction._back[0][1]
-        compaction._back[0] = (compaction._back[0][0] - 100, seen)  # as if that had been long ago
+        seen = compaction._probed[0][1]
+        compaction._probed[0] = (
+            compaction._probed[0][0] - 100,
+            seen,
+        )  # as if that had been long ago
         await compaction.once()
         assert compaction.lead > 100
         later = await rig.store.client.put(rig.store.keys.cluster, b"")

@@ -50,7 +50,7 @@ async def refused(settings: Settings, role: Role = "worker") -> str:
         with pytest.raises(SettingsError) as raised:
             await found.require()
         health = await found.check()
-        await found.look()
+        await found.refresh()
         assert not health.ok or not (await found.check()).ok
     return str(raised.value)
 
@@ -58,7 +58,7 @@ async def refused(settings: Settings, role: Role = "worker") -> str:
 async def until(found: Checkup, ok: bool, within: float = 10.0) -> Health:
     async with asyncio.timeout(within):
         while True:
-            await found.look()
+            await found.refresh()
             if (now := await found.check()).ok == ok:
                 return now
 
@@ -83,7 +83,7 @@ async def test_all_is_well_where_nothing_is_wrong(rig: Rig) -> None:
     for role in ("api", "worker"):
         async with checkup(rig.settings, role) as found:
             await found.require()
-            await found.look()
+            await found.refresh()
             assert await found.check() == Health(True)
 
 
@@ -235,7 +235,7 @@ async def test_member_that_is_down_is_a_warning_while_another_answers(rig: Rig) 
             etcd_timeout=0.5,
         )
     ) as found:
-        await found.look()
+        await found.refresh()
         now = await found.check()
         assert (now.ok, now.warnings) == (True, ["etcd at http://127.0.0.1:1 does not answer"])
 
@@ -259,7 +259,7 @@ async def test_first_cluster_leaves_its_name_and_another_does_not_work_there(rig
         await Worker(changed(rig.settings, cluster="south")).run()
     async with checkup(rig.settings) as nameless:
         await nameless.require()
-        await nameless.look()
+        await nameless.refresh()
         warning = f"{belongs}: set cluster to that, so that nothing is mixed"
         assert await nameless.check() == Health(True, [], [warning])
 
@@ -347,7 +347,7 @@ async def test_jobs_whose_relay_was_taken_out_of_the_settings_are_a_warning(
         await before.send("ann@old.example")
         await before.send("ben@old.example", send_at=utc_now() + timedelta(hours=1))
     async with rig.worker(lease_ttl=10.0), checkup(rig.settings, "api") as found:
-        await found.look()
+        await found.refresh()
         assert (await found.check()).warnings == [
             "2 jobs of queue former can't go: no live worker sends it, so give it its relay back"
         ]
@@ -361,12 +361,12 @@ async def test_certificate_renewed_under_a_running_process_asks_for_a_restart(
     async with checkup(
         changed(rig.settings, etcd_cert=str(pem.cert), etcd_key=str(pem.key))
     ) as found:
-        await found.look()
+        await found.refresh()
         [warning] = (await found.check()).warnings
         assert warning.startswith(f"etcd_cert: the certificate {pem.cert} expires on ")
         until = read_certificate(pem.cert).not_after.timestamp()
         authority.sign("mine")
-        await found.look()
+        await found.refresh()
         [warning] = (await found.check()).warnings
         assert warning.startswith(
             "etcd_cert: this process shows a certificate that expires on "
@@ -398,7 +398,7 @@ async def test_clock_off_by_minutes_is_a_warning(
     now = time.time
     monkeypatch.setattr("babygun.etcd.plain_http.time.time", lambda: now() + off)
     async with checkup(rig.settings, "api") as found:
-        await found.look()
+        await found.refresh()
         [warning] = (await found.check()).warnings
         assert warning.startswith(f"this machine's clock is {words}")
 

@@ -1,4 +1,4 @@
-"""How full etcd will be, and when a compaction is worth it: what is decided from a series of looks."""
+"""How full etcd will be, and when a compaction is worth it: decided from a series of sizes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from babygun.etcd import EtcdClient
 from babygun.runtime.settings import Settings
 from babygun.store.upkeep import compaction
 from babygun.store.upkeep.compaction import Compaction
-from babygun.store.upkeep.fullness import Fullness, Look
+from babygun.store.upkeep.fullness import Fullness, Size
 
 MIB = 1 << 20
 QUOTA = 256 * MIB
@@ -20,11 +20,11 @@ def fullness(etcd: EtcdClient) -> Fullness:
     return Fullness(etcd, QUOTA)
 
 
-def saw(fullness: Fullness, *in_use: float, begin: float = 100.0, size: float = 0) -> None:
-    """A look each second, in MiB; the revision is ten times the second."""
+def add(fullness: Fullness, *in_use: float, begin: float = 100.0, size: float = 0) -> None:
+    """A size each second, in MiB; the revision is ten times the second."""
     for second, mib in enumerate(in_use):
-        fullness.saw(
-            Look(
+        fullness.add(
+            Size(
                 begin + second,
                 int(mib * MIB),
                 int((size or max(in_use)) * MIB),
@@ -34,29 +34,29 @@ def saw(fullness: Fullness, *in_use: float, begin: float = 100.0, size: float = 
 
 
 def test_fullness_that_grows_counts_what_will_be_written(fullness: Fullness) -> None:
-    saw(fullness, *range(0, 80, 8))
+    add(fullness, *range(0, 80, 8))
     assert fullness.growth == pytest.approx(8 * MIB)
     assert fullness.in_use == pytest.approx(72 / 256)
     assert fullness.expected(5) == pytest.approx((72 + 40) / 256)
 
 
 def test_fullness_after_a_compaction_remembers_how_fast_it_grew(fullness: Fullness) -> None:
-    saw(fullness, *range(0, 80, 8), 30, 30, 30, 30)
+    add(fullness, *range(0, 80, 8), 30, 30, 30, 30)
     assert fullness.growth == pytest.approx(8 * MIB) and fullness.in_use == pytest.approx(30 / 256)
-    saw(fullness, *[30.0] * 62, begin=114)
+    add(fullness, *[30.0] * 62, begin=114)
     assert fullness.growth == 0
 
 
 def test_fullness_in_a_burst_is_expected_to_grow_by_a_part_of_the_quota_at_most(
     fullness: Fullness,
 ) -> None:
-    saw(fullness, 0, 0, 0, 200)
+    add(fullness, 0, 0, 0, 200)
     assert fullness.expected(60) == pytest.approx(200 / 256 + 0.35)
 
 
-def test_fullness_of_one_look_expects_what_is_there(fullness: Fullness) -> None:
+def test_fullness_of_one_size_expects_what_is_there(fullness: Fullness) -> None:
     assert fullness.expected(5) == fullness.in_use == fullness.file == 0
-    saw(fullness, 128, size=192)
+    add(fullness, 128, size=192)
     assert fullness.expected(5) == fullness.in_use == 0.5 and fullness.file == 0.75
 
 
@@ -64,19 +64,19 @@ async def test_fullness_asks_etcd_and_fails_where_no_member_answers(
     fullness: Fullness, etcd: EtcdClient
 ) -> None:
     before = await etcd.put(b"/now", b"")
-    look = await fullness.look()
-    assert look.size >= look.in_use > 0 and look.revision >= before and fullness.quota != QUOTA, (
+    size = await fullness.measure()
+    assert size.file >= size.in_use > 0 and size.revision >= before and fullness.quota != QUOTA, (
         "etcd told its own quota"
     )
     dead = EtcdClient(["http://127.0.0.1:1"], timeout=0.3)
     async with dead:
         with pytest.raises(EtcdError):
-            await Fullness(dead, QUOTA).look()
+            await Fullness(dead, QUOTA).measure()
 
 
 async def test_revision_before_is_the_newest_that_is_old_enough(fullness: Fullness) -> None:
     assert fullness.revision_before(3) == 0
-    saw(fullness, 1, 1, 1, 1, 1)
+    add(fullness, 1, 1, 1, 1, 1)
     assert fullness.revision_before(3) == 1010 and fullness.revision_before(5) == 0
 
 
@@ -84,11 +84,11 @@ def test_compaction_is_due_when_much_was_written_and_keeps_a_history(
     fullness: Fullness, etcd: EtcdClient
 ) -> None:
     due = Compaction(etcd, fullness, b"/probe")
-    saw(fullness, *[40.0] * 10)
+    add(fullness, *[40.0] * 10)
     assert due.due(0) == 0
-    saw(fullness, *range(41, 91), begin=110)
+    add(fullness, *range(41, 91), begin=110)
     assert due.due(0) == 0, "50 MiB are not worth it, with a third of the quota in use"
-    saw(fullness, 91, 92, begin=160)
+    add(fullness, 91, 92, begin=160)
     assert due.due(0) == int(10 * (161 - compaction.HISTORY))
 
 
@@ -96,30 +96,30 @@ def test_compaction_is_due_sooner_where_the_quota_is_nearly_used(
     fullness: Fullness, etcd: EtcdClient
 ) -> None:
     due = Compaction(etcd, fullness, b"/probe")
-    saw(fullness, *[150.0] * 30)
+    add(fullness, *[150.0] * 30)
     assert due.due(0) == 0
-    saw(fullness, 172, begin=130)
+    add(fullness, 172, begin=130)
     assert due.due(0) == int(10 * (130 - compaction.SHORT_HISTORY))
 
 
 def test_compaction_of_a_large_store_is_due_more_seldom(etcd: EtcdClient) -> None:
     fullness = Fullness(etcd, 8192 * MIB)
     due = Compaction(etcd, fullness, b"/probe")
-    saw(fullness, *[1000.0] * 30)
+    add(fullness, *[1000.0] * 30)
     assert due.due(0) == 0
-    saw(fullness, 1400, begin=130)
+    add(fullness, 1400, begin=130)
     assert due.due(0) == 0
-    saw(fullness, 1510, begin=131)
+    add(fullness, 1510, begin=131)
     assert due.due(0) > 0, "half of what was there before"
 
 
-async def test_compaction_that_is_wanted_comes_though_nothing_is_written(
+async def test_compaction_that_is_requested_comes_though_nothing_is_written(
     fullness: Fullness, etcd: EtcdClient
 ) -> None:
     due = Compaction(etcd, fullness, b"/probe")
-    saw(fullness, *[200.0] * 10)
-    due.want(1000)
-    now = due._wanted_since
+    add(fullness, *[200.0] * 10)
+    due.request(1000)
+    now = due._requested_at
     assert due.due(now + 1) == 0 and due.due(now + 11) == 1060
 
 
@@ -131,8 +131,8 @@ async def test_compaction_forgets_what_was_before_and_is_not_repeated(
     revision = 0
     for _ in range(3):
         revision = await etcd.put(etcd_prefix.encode(), b"x")
-    fullness.saw(Look(100.0, 0, 0, revision))
-    fullness.saw(Look(100.0 + compaction.HISTORY, 0, 0, revision + 1))
+    fullness.add(Size(100.0, 0, 0, revision))
+    fullness.add(Size(100.0 + compaction.HISTORY, 0, 0, revision + 1))
     assert not mine.due(0)
     mine._low = -QUOTA  # as if so much had been written
     await mine.once()

@@ -15,7 +15,7 @@ from babygun.store import Store
 from babygun.store.keys import range_end
 from babygun.store.upkeep import compaction, fullness, retention, shedding
 from babygun.store.upkeep.compaction import Compaction
-from babygun.store.upkeep.fullness import Fullness, Look
+from babygun.store.upkeep.fullness import Fullness, Size
 from babygun.store.upkeep.retention import SHARED_BYTES, LeasePool
 from babygun.store.upkeep.shedding import Shedding
 from babygun.worker import worker
@@ -116,8 +116,8 @@ async def left(store: Store, kind: str) -> list[int]:
 class Fake(Fullness):
     """What etcd says is given; only the quota is real, so that shares are what the test asks for."""
 
-    async def look(self) -> Look:
-        return self.looks[-1]
+    async def measure(self) -> Size:
+        return self.sizes[-1]
 
 
 async def test_shedding_takes_as_much_of_the_oldest_as_is_needed_and_waits_until_that_is_free(
@@ -131,16 +131,16 @@ async def test_shedding_takes_as_much_of_the_oldest_as_is_needed_and_waits_until
         await ended_leases(store, "contents", *[2_000_000] * 6),
         await ended_leases(store, "emails", *[2_000_000] * 6),
     )
-    fullness.saw(Look(100.0, 69_000_000, 80_000_000, 1000))
+    fullness.add(Size(100.0, 69_000_000, 80_000_000, 1000))
     assert (
         await shedding.once() == pytest.approx(0.69) and await left(store, "contents") == contents
     )
-    fullness.saw(Look(101.0, 74_000_000, 80_000_000, 1010))
+    fullness.add(Size(101.0, 74_000_000, 80_000_000, 1010))
     await shedding.once()
     assert await left(store, "contents") == contents[3:], (
         "4 MB are too much, and a percent of the quota goes besides"
     )
-    fullness.saw(Look(102.0, 75_000_000, 80_000_000, 1020))
+    fullness.add(Size(102.0, 75_000_000, 80_000_000, 1020))
     await shedding.once()
     assert (
         await left(store, "contents") == contents[3:] and await left(store, "emails") == records
@@ -148,7 +148,7 @@ async def test_shedding_takes_as_much_of_the_oldest_as_is_needed_and_waits_until
     compaction.compacted = 1010
     await shedding.once()
     assert not await left(store, "contents") and await left(store, "emails") == records
-    fullness.saw(Look(102.5, 93_000_000, 93_000_000, 1030))
+    fullness.add(Size(102.5, 93_000_000, 93_000_000, 1030))
     await shedding.once()
     assert await left(store, "emails") == records[3:], (
         "6 % above the mark and 3 % for the file that is near the quota, less what is not free yet"
@@ -158,7 +158,7 @@ async def test_shedding_takes_as_much_of_the_oldest_as_is_needed_and_waits_until
 async def test_shedding_spares_a_lease_that_is_still_being_filled(rig: Rig) -> None:
     fullness = Fake(rig.store.client, 1_000_000)
     lease = await rig.store.content_leases.lease(1)
-    fullness.saw(Look(100.0, 990_000, 990_000, 1))
+    fullness.add(Size(100.0, 990_000, 990_000, 1))
     shedding = Shedding(
         rig.store.client,
         rig.store.keys,
