@@ -12,7 +12,7 @@ def utc_now() -> datetime:
 
 
 def at_ms(ms: int) -> datetime:
-    """The instant that many milliseconds after the epoch, exactly: a float holds them far beyond any year, and microseconds are rounded."""
+    """The time of so many milliseconds after the epoch, exactly."""
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 

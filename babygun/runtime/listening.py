@@ -1,4 +1,4 @@
-"""Listens on an address, or says in one sentence why that can't be."""
+"""Listens on a port, or says in one sentence why that is not possible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from babygun.errors import SettingsError
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 (compared, not bound)
 """The hosts that mean "all addresses"."""
 
-_BACKLOG = 1024  # connections that the kernel keeps while we are busy
+_BACKLOG = 1024  # connections that the kernel keeps while the process is busy
 
 
 async def listen(
@@ -30,7 +30,8 @@ async def listen(
 ) -> asyncio.Server:
     """A server on ``host`` (empty: all addresses) and ``port`` (0: any free one).
 
-    ``shared``: the port is :func:`reserved` for several processes. Raises SettingsError, which names ``setting``, the port's, and ``zero``, what 0 means for it.
+    ``shared``: the port is :func:`reserved` for several processes. Raises SettingsError, with the
+    name of the port's ``setting`` and with ``zero``, the meaning of port 0.
     """
     try:
         return await asyncio.get_running_loop().create_server(
@@ -42,9 +43,10 @@ async def listen(
 
 @contextmanager
 def reserved(host: str, port: int, *, setting: str, zero: str) -> Iterator[int]:
-    """Keeps a port for :func:`listen` with ``shared``, by this process's children, as long as the block runs; yields its number.
+    """Reserves a port for the children of this process while the block runs; yields its number.
 
-    The kernel then spreads new connections over those that listen (SO_REUSEPORT); this process gets none. Errors as of :func:`listen`.
+    The children :func:`listen` with ``shared``. The kernel spreads new connections over them
+    (SO_REUSEPORT); this process gets none. Raises SettingsError as :func:`listen` does.
     """
     with ExitStack() as sockets:
         try:
@@ -56,11 +58,10 @@ def reserved(host: str, port: int, *, setting: str, zero: str) -> Iterator[int]:
                 reserving = sockets.enter_context(socket.socket(family, kind, protocol))
                 if family == socket.AF_INET6:
                     reserving.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                reserving.setsockopt(
-                    socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-                )  # the last run's connections may not be forgotten yet
+                # The kernel may still remember connections of the last run.
+                reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 reserving.bind((address[0], port, *address[2:]))
-                # Shared only from here on: whoever had the port, even to share it, has been met, and whoever asks for it alone meets us.
+                # Shared only after the bind: so it fails if anybody has the port, even shared.
                 reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
                 reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 port = port or reserving.getsockname()[1]
@@ -73,7 +74,8 @@ def _refusal(error: OSError, host: str, port: int, setting: str, zero: str) -> S
     where = f"{host}:{port}"
     if error.errno == errno.EADDRINUSE:
         return SettingsError(
-            f"something listens on {where} already; stop it, or set {setting} to another port (0: {zero})"
+            f"something listens on {where} already;"
+            f" stop it, or set {setting} to another port (0: {zero})"
         )
     if error.errno == errno.EACCES:
         return SettingsError(
@@ -83,18 +85,18 @@ def _refusal(error: OSError, host: str, port: int, setting: str, zero: str) -> S
 
 
 def base_url(server: asyncio.Server, host: str, *, tls: bool = False) -> str:
-    """Where it can be called. ``host``: the one that was asked for."""
+    """The URL of a server. ``host``: the one that it was told to listen on."""
     return url_of(host, server.sockets[0].getsockname()[1], tls=tls)
 
 
 def url_of(host: str, port: int, *, tls: bool = False) -> str:
-    """The same of a host and port: "all addresses" can't be called, this machine's own can."""
+    """The URL of a host and port; for "all addresses", that of this machine."""
     shown = "127.0.0.1" if host in EVERYWHERE else host
     return f"{'https' if tls else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can call what listens on ``host``."""
+    """Whether only this machine can connect to ``host``."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -171,7 +171,7 @@ async def test_receiver_that_is_away_neither_stops_mail_nor_fills_the_log(
                 began = time.monotonic()
                 await stop
                 assert time.monotonic() - began < 6
-        assert worker.log.count('"traces in trouble"') == 1
+        assert worker.log.count('"tracing problem"') == 1
 
 
 async def _stopped(api: Api) -> None:
