@@ -8,13 +8,11 @@ from msgspec.structs import replace
 
 from babygun.store import codec
 from babygun.store.emails.finish import PendingResult, finish
-from babygun.store.emails.on_request import retry
 from babygun.store.keys import range_end
 from tests.api.proxy import proxy_to
 from tests.store.emails.steps import HARD, OK, SOFT, claimed, lease, pending
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig, changed, rig_for
-from tests.support.tries import failed_softly
 
 
 async def test_finish_by_a_former_owner_is_dropped_once_another_owns_the_job(rig: Rig) -> None:
@@ -92,28 +90,6 @@ async def test_finish_on_a_record_that_moved_decides_again(two_queues: Rig) -> N
     await check_invariants(two_queues.store)
 
 
-async def test_email_that_becomes_final_has_all_of_its_log_on_the_lease(rig: Rig) -> None:
-    email_id = await rig.send("ann@example.org")
-    await failed_softly(rig.store, email_id, "main")
-    sent = rig.store.batcher.txns
-    claim = await claimed(rig, email_id)
-    assert (await finish(rig.store, [pending(claim, HARD)])).written
-    assert rig.store.batcher.txns - sent == 2, "a claim and a result"
-    for leased in (True, False):
-        log, record = (
-            rig.store.keys.log(email_id),
-            await rig.store.client.get(rig.store.keys.email(email_id)),
-        )
-        assert record and {
-            bool(kv.lease)
-            for kv in (*(await rig.store.client.range(log, range_end(log))).kvs, record)
-        } == {leased}
-        await check_invariants(rig.store)
-        if leased:
-            await retry(rig.store, email_id)
-    assert await rig.events(email_id) == ["accepted", "deferred", "bounced", "retried"]
-
-
 async def test_acceptance_and_an_end_are_as_few_writes_as_can_be(rig: Rig) -> None:
     email_id = await rig.send("ann@example.org")
     log = rig.store.keys.log(email_id)
@@ -126,15 +102,6 @@ async def test_acceptance_and_an_end_are_as_few_writes_as_can_be(rig: Rig) -> No
     )
     assert await rig.events(email_id) == ["accepted", "delivered"]
     await check_invariants(rig.store)
-
-
-async def test_finish_whose_retention_lease_was_revoked_gets_another(rig: Rig) -> None:
-    first = await rig.send("ann@example.org")
-    await finish(rig.store, [pending(await claimed(rig, first), OK)])
-    await rig.store.client.revoke(rig.store.record_leases._lease_id)
-    second = await rig.send("ann@example.org")
-    assert (await finish(rig.store, [pending(await claimed(rig, second), OK)])).written
-    assert (await rig.get(second)).status == "complete"
 
 
 async def test_finish_whose_answer_is_lost_is_written_once(rig: Rig) -> None:
@@ -155,17 +122,6 @@ async def test_finish_whose_answer_is_lost_is_written_once(rig: Rig) -> None:
     assert done.written and not done.dropped
     assert await rig.events(email_id) == ["accepted", "delivered"]
     await check_invariants(rig.store)
-
-
-async def test_contents_of_a_delivered_email_go_at_once_with_no_retention(rig: Rig) -> None:
-    async with rig_for(changed(rig.settings, contents_retention=0.0)) as rig0:
-        delivered, failed = (
-            await rig0.send("ann@example.org", body="x" * 1_000_000),
-            await rig0.send("ann@example.org"),
-        )
-        await finish(rig0.store, [pending(await claimed(rig0, delivered), OK)])
-        await finish(rig0.store, [pending(await claimed(rig0, failed), HARD)])
-        assert list((await check_invariants(rig0.store)).chunks) == [failed]
 
 
 async def test_finish_with_the_most_recipients_and_chunks_fits_etcds_limits(rig: Rig) -> None:

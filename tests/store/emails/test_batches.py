@@ -1,0 +1,89 @@
+"""A batch in parts: how it is divided, and how a repeated call completes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from babygun.email.ids import email_ids
+from babygun.errors import EtcdUnavailable
+from babygun.etcd import put
+from babygun.store.emails import batches
+from babygun.store.emails.acceptance import NewEmail, prepare
+from babygun.store.emails.batches import (
+    PART_BYTES,
+    PART_EMAILS,
+    PART_OPS,
+    BatchOutcome,
+    Prepared,
+    accept_batch,
+)
+from babygun.store.records import BatchRecord
+from tests.support.invariants import check_invariants
+from tests.support.rig import Rig
+
+OP = put(b"key", b"value")
+SMALL = NewEmail("id", 1, [OP], [])
+LARGE = NewEmail("id", 1, [put(b"key", bytes(PART_BYTES))], [])
+HALF = NewEmail("id", 1, [OP] * (PART_OPS // 2), [])
+
+
+@pytest.mark.parametrize(
+    ("emails", "parts"),
+    [
+        ([SMALL] * 3, [[0, 1, 2]]),
+        ([None, SMALL, None, SMALL], [[1, 3]]),
+        ([SMALL] * (PART_EMAILS + 1), [list(range(PART_EMAILS)), [PART_EMAILS]]),
+        ([SMALL, LARGE, SMALL], [[0], [1], [2]]),
+        ([HALF, HALF, SMALL], [[0, 1], [2]]),
+    ],
+)
+def test_batch_is_divided_by_number_operations_and_bytes(
+    emails: Prepared, parts: list[list[int]]
+) -> None:
+    assert list(batches._divided(emails)) == parts
+
+
+async def test_repeated_batch_stores_the_missing_parts_under_their_first_ids(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "PART_EMAILS", 2)
+    write, failing = batches.write, True
+
+    async def fails_behind_the_first(store: Any, emails: Any, *, mark: Any = None) -> Any:
+        if failing and mark[0].endswith(b"/1"):
+            raise EtcdUnavailable("away")
+        return await write(store, emails, mark=mark)
+
+    monkeypatch.setattr(batches, "write", fails_behind_the_first)
+
+    async def prepared(record: BatchRecord) -> Prepared:
+        made = [rig.email("ann@example.org") for _ in range(record.count)]
+        ids = email_ids(record.count, record.at_ns, record.seed)
+        return [
+            prepare(rig.store, replace(email, id=email_id), content)
+            for email_id, (email, content) in zip(ids, made, strict=True)
+        ]
+
+    async def call(seed: bytes) -> BatchOutcome:
+        record = BatchRecord(5, 1_800_000_000 * 10**9, seed, ())
+        return await accept_batch(
+            rig.store,
+            "client",
+            record,
+            await prepared(record),
+            idempotency_key="k",
+            fingerprint="f",
+            again=prepared,
+        )
+
+    first = await call(b"a" * 16)
+    assert [email_id is not None for email_id in first.ids] == [True, True, False, False, False]
+    assert set(first.errors) == {2, 3, 4} and (first.emails, first.repeated) == (2, False)
+    failing = False
+    second = await call(b"b" * 16)
+    assert second.ids == email_ids(5, 1_800_000_000 * 10**9, b"a" * 16)
+    assert (second.emails, second.repeated, second.errors) == (3, True, {})
+    assert set((await check_invariants(rig.store)).emails) == set(second.ids)
