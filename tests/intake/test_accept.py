@@ -25,14 +25,15 @@ from babygun.intake import accept
 from babygun.intake.accept import Intake
 from babygun.intake.quota_guard import QuotaGuard
 from babygun.routing.routes import load_routes
-from babygun.runtime import metrics
 from babygun.runtime.clock import utc_now
+from babygun.runtime.exposition import render
 from babygun.store import Store
 from babygun.store.emails.reading import get_email, get_log
 from babygun.store.keys import JobRef
 from tests.intake.conftest import CLIENT
 from tests.intake.requests import email_request
 from tests.support.invariants import snapshot
+from tests.support.scraping import Scraped
 
 
 async def test_accepted_email_is_stored_with_its_content_and_job(
@@ -79,7 +80,7 @@ async def test_email_that_breaks_a_rule_leaves_no_trace(intake: Intake, store: S
 
 
 async def test_accepted_emails_and_recipients_are_counted_once(intake: Intake) -> None:
-    emails, recipients = metrics.EMAILS_ACCEPTED.value, metrics.RECIPIENTS_ACCEPTED.value
+    before = Scraped(render("api")[0].decode())
     for _ in range(2):
         await intake.accept(
             email_request(cc="bob@example.org"),
@@ -88,8 +89,9 @@ async def test_accepted_emails_and_recipients_are_counted_once(intake: Intake) -
             fingerprint="f",
         )
     assert intake.accepted == 1
-    assert metrics.EMAILS_ACCEPTED.value - emails == 1
-    assert metrics.RECIPIENTS_ACCEPTED.value - recipients == 2
+    after = Scraped(render("api")[0].decode())
+    assert after.since(before, "babygun_emails_accepted_total") == 1
+    assert after.since(before, "babygun_recipients_accepted_total") == 2
 
 
 async def test_repeated_key_gets_the_first_acceptance(intake: Intake, store: Store) -> None:
