@@ -13,7 +13,7 @@ from babygun.cli.output import table
 from babygun.errors import BabygunError, EtcdUnavailable, NotFound, SettingsError
 from babygun.runtime.settings import Settings
 from babygun.store import Store
-from babygun.store.access.clients import create_client, delete_client, faults, list_clients
+from babygun.store.access.clients import client_problems, create_client, delete_client, list_clients
 from babygun.store.records import SCOPES, Client
 
 
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _run(arguments: argparse.Namespace, loaded: Settings) -> int:
     async with Store(loaded) as store:
         if arguments.action == "create":
-            for _, fault in faults(arguments.name, arguments.id, arguments.rate):
+            for _, fault in client_problems(arguments.name, arguments.id, arguments.rate):
                 raise SettingsError(fault)
             scopes = tuple(dict.fromkeys(arguments.scope or ("emails:send", "emails:read")))
             client, secret = await create_client(

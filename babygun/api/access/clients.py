@@ -111,7 +111,7 @@ async def create_client(request: web.Request) -> web.Response:
     wanted = await _body.read(request)
     violations = [
         Violation(field, sentence(fault))
-        for field, fault in store.faults(wanted.name, wanted.id, wanted.rate)
+        for field, fault in store.client_problems(wanted.name, wanted.id, wanted.rate)
     ]
     if violations:
         raise InvalidRequest(violations)

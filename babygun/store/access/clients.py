@@ -1,4 +1,4 @@
-"""API clients, the keys that sign their tokens, and the tokens that were revoked before their time."""
+"""API clients, the keys that sign their tokens, and revoked tokens."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from babygun.store.records import Client, Scope, SigningKey
 from babygun.store.store import Store
 
 MAX_NAME = 200
+_CLOCKS_DIFFER = 60  # s, at most
 _client_id = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 
 
@@ -28,12 +29,15 @@ def is_client_id(text: str) -> bool:
     return _client_id(text) is not None
 
 
-def faults(name: str, client_id: str | None, rate: float | None) -> Iterator[tuple[str, str]]:
-    """What speaks against a client to be made: the field, and what is wrong with it."""
+def client_problems(
+    name: str, client_id: str | None, rate: float | None
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with a client to be made: the field, and a sentence."""
     if not 1 <= len(name.strip()) <= MAX_NAME or not name.isprintable():
         yield (
             "name",
-            f"a client's name has 1 to {MAX_NAME} characters, without line breaks: say what it is for",
+            f"a client's name has 1 to {MAX_NAME} characters, without line breaks:"
+            " say what it is for",
         )
     if client_id is not None and not is_client_id(client_id):
         yield "id", "a client's id has 1 to 64 letters, digits, dots, hyphens and underscores"
@@ -50,7 +54,10 @@ async def create_client(
     client_id: str | None = None,
     secret: str | None = None,
 ) -> tuple[Client, str]:
-    """A new client and its secret, which is not stored and can't be shown again. Raises Conflict where the id is taken."""
+    """Makes a client; returns it and its secret, which is not stored and can't be shown again.
+
+    Raises Conflict where the id is taken.
+    """
     secret = secret or new_token(32)
     salt = os.urandom(16)
     client = Client(
@@ -66,9 +73,7 @@ async def create_client(
     txn = Txn([absent(key)], [put(key, value)], [get(key)])
     try:
         result = await store.client.txn(txn)
-    except (
-        OutcomeUnknown
-    ):  # nobody would ever know the secret of a client that was made all the same
+    except OutcomeUnknown:  # if it was applied, the secret must still be given out
         result = await store.client.txn(txn)
     if not result.succeeded and [kv.value for kv in result.kvs(0)] != [value]:
         raise Conflict(f"there is a client {client.id!r} already")
@@ -87,12 +92,15 @@ async def get_client(store: Store, client_id: str) -> Client | None:
 
 
 async def delete_client(store: Store, client_id: str) -> bool:
-    """Takes the client away; its tokens are refused within a second. False: there was none. Its emails stay."""
+    """Deletes a client. Its tokens are refused within a second; its e-mails stay.
+
+    False: there was none.
+    """
     return await store.client.delete(store.keys.client(client_id)) > 0
 
 
 def verify_secret(client: Client, secret: str) -> bool:
-    """Whether this is the client's secret; takes the same time whether or not it is."""
+    """Whether this is the client's secret. Takes the same time whether or not it is."""
     _, salt, digest = client.secret_hash.split(":")
     return hmac.compare_digest(digest, _digest(bytes.fromhex(salt), secret))
 
@@ -102,7 +110,10 @@ def _digest(salt: bytes, secret: str) -> str:
 
 
 async def ensure_signing_key(store: Store) -> None:
-    """Makes the first signing key, unless there is one. Any number of API processes may do this at the same time."""
+    """Makes the first signing key, unless there is one.
+
+    Any number of API processes may do this at the same time.
+    """
     key = SigningKey(new_token(4), os.urandom(32), utc_now())
     first = range_absent(store.keys.signing_keys, range_end(store.keys.signing_keys))
     await store.client.txn(
@@ -111,8 +122,7 @@ async def ensure_signing_key(store: Store) -> None:
 
 
 async def revoke_token(store: Store, jti: str, expires_at: datetime) -> None:
-    """Refuses a token from now on; the mark goes when the token would have expired anyway."""
-    seconds = (
-        max(0, math.ceil((expires_at - utc_now()).total_seconds())) + 60
-    )  # clocks may differ by this much
-    await store.client.put(store.keys.revoked(jti), b"", await store.client.grant(seconds))
+    """Refuses a token from now on; its key goes after the token's own end."""
+    left = max(0, math.ceil((expires_at - utc_now()).total_seconds()))
+    lease = await store.client.grant(left + _CLOCKS_DIFFER)
+    await store.client.put(store.keys.revoked(jti), b"", lease)

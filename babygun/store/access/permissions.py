@@ -1,4 +1,4 @@
-"""Whether etcd lets this process do what its role has to do, and under which user: asked before the first e-mail depends on it."""
+"""Whether etcd gives this process the rights that its role needs, and which user it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NEVER = 1 << 62  # a revision that no key was created at: a compare with it nev
 
 
 def user_of(settings: Settings) -> str:
-    """The etcd user that this process is: by name, or by the common name of its certificate; empty for none."""
+    """This process's etcd user: by name, or by its certificate's common name; empty for none."""
     if settings.etcd_user:
         return settings.etcd_user
     try:
@@ -29,16 +29,23 @@ def explain_denied(settings: Settings, error: PermissionDenied) -> str:
     """Why etcd lets this process do nothing at all, as a sentence."""
     said = str(error).lower()
     if "authentication failed" in said:
-        return f"etcd does not take the password of its user {settings.etcd_user}, or does not know that user (etcd_user, etcd_password)"
+        return (
+            f"etcd does not take the password of its user {settings.etcd_user},"
+            " or does not know that user (etcd_user, etcd_password)"
+        )
     if "user name is empty" in said:
-        return "etcd's authentication is on: set etcd_user and etcd_password, or show a client certificate with the user's name (etcd_cert)"
+        return (
+            "etcd's authentication is on: set etcd_user and etcd_password,"
+            " or show a client certificate with the user's name (etcd_cert)"
+        )
     return f"etcd refuses its user {user_of(settings) or '(none)'}: {error}"
 
 
 async def missing_rights(store: Store, role: Role) -> list[str]:
-    """The rights that a process of this role needs and etcd does not give it, a sentence each. Raises EtcdError.
+    """The rights that a process of this role needs and lacks, a sentence each. Raises EtcdError.
 
-    All of them are asked for by one transaction whose compares never hold: etcd checks the rights of what it would do first.
+    One transaction, whose compares never hold, asks for all of them: etcd checks the rights of what
+    it would do first.
     """
     wanted = grants(store.keys, role)
     if await _allowed(store, wanted):
@@ -47,14 +54,16 @@ async def missing_rights(store: Store, role: Role) -> list[str]:
     found = await asyncio.gather(*(_lacking(store, grant) for grant in wanted))
     lacking = [(grant, words) for grant, words in zip(wanted, found, strict=True) if words]
     if len(lacking) == len(wanted) and all(words == "read" for _, words in lacking):
+        prefix = store.keys.prefix.decode()
         return [
-            f"{user} may read nothing under {store.keys.prefix.decode()}: it has no role, or one without rights there (babygun access makes them)"
+            f"{user} may read nothing under {prefix}:"
+            " it has no role, or one without rights there (babygun access makes them)"
         ]
     return [f"{user} may not {words} {grant.start.decode()}" for grant, words in lacking]
 
 
 async def _lacking(store: Store, grant: Grant) -> str:
-    """``read`` or ``write``, whichever it may not; empty where it may all that it needs."""
+    """``read`` or ``write``, whichever is not allowed; empty where both are."""
     if not await _allowed(store, [grant._replace(right="read")]):
         return "read"
     return "" if await _allowed(store, [grant]) else "write"

@@ -1,15 +1,18 @@
-"""What each role of process needs in etcd: one table, from which etcd's roles are made, and against which a process's user is checked.
+"""What each role of process needs in etcd: one table.
 
-Shape: ``RIGHTS[role]`` holds a ``{kind of keys: "read" | "readwrite"}`` for each of the roles ``api``, ``worker`` and ``inspector``; a kind
-is the name that :class:`babygun.store.keys.Keys` gives to it. :func:`grants` turns that into the ranges of one installation::
+etcd's roles are made from it, and a process's user is checked against it. ``RIGHTS[role]`` holds
+``{kind of keys: "read" | "readwrite"}``; a kind is the name that :class:`babygun.store.keys.Keys`
+gives to it. :func:`grants` turns that into the ranges of one installation::
 
-    grants(Keys("/babygun/"), "worker") -> [Grant(b"/babygun/emails/", b"/babygun/emails0", "readwrite"), …]
+    grants(Keys("/babygun/"), "worker") -> [Grant(b"/babygun/emails/", b"/babygun/emails0", ...), …]
 
-so a role is made by granting each of these, as ``etcdctl role grant-permission ROLE readwrite START END``; an empty ``end`` means the
-one key. "read" covers gets, ranges, watches and the compares of a transaction; "readwrite" that, puts, deletes, and the end of a lease that
-such keys hang on. Leases, the status and the alarms need no right.
+``etcdctl role grant-permission ROLE readwrite START END`` grants one of them. An empty ``end``
+means one key. "read" covers gets, ranges, watches and the compares of a transaction. "readwrite"
+covers that, puts, deletes, and the end of a lease that such keys hang on. Leases, the status and
+the alarms need no right.
 
-An inspector reads what happens to mail, and neither what it says nor what opens the API.
+An inspector reads what happens to mail. It reads no content, and nothing that gives access to the
+API.
 """
 
 from __future__ import annotations
