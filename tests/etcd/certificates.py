@@ -39,7 +39,10 @@ class Authority:
         begins: timedelta = timedelta(hours=-1),
         ends: timedelta = timedelta(days=100),
     ) -> Pem:
-        """A certificate for ``host`` (an address), good for a server and for a client; valid from and until so long after now."""
+        """A certificate for ``host`` (an address), for a server and for a client.
+
+        It is valid from ``begins`` until ``ends`` after now.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(
             x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, begins, ends

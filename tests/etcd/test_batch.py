@@ -1,4 +1,4 @@
-"""Group commit: what travels together, what is kept apart, and that each transaction has its own fate."""
+"""Batches: what is sent together, what is kept apart, and that each transaction has its result."""
 
 from __future__ import annotations
 
@@ -268,7 +268,10 @@ async def test_transaction_behind_one_that_waits_for_a_later_batch_waits_with_it
 async def test_etcd_decides_nested_compares_against_the_state_before_all_of_them(
     etcd: EtcdClient, etcd_prefix: str
 ) -> None:
-    """Why the batcher keeps apart what compares a key from what writes it: here both think that they are the first."""
+    """Why the batcher keeps apart what compares a key and what writes it.
+
+    Here both take themselves for the first.
+    """
     p = etcd_prefix.encode()
     response = await etcd.raw_txn(
         nest(

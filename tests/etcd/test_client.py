@@ -1,4 +1,4 @@
-"""Requests: keys, leases, errors by their types, and what happens when etcd is away, silent or full."""
+"""Requests: keys, leases, errors by their types, and an etcd that is away, silent or full."""
 
 from __future__ import annotations
 
@@ -141,10 +141,8 @@ async def test_request_that_etcd_can_not_carry_out_raises_its_reason(
         await etcd.txn(Txn([], [keep(key, 0)]))
     with pytest.raises(EtcdError, match="duplicate key"):
         await etcd.txn(Txn([], [put(key, b"1"), put(key, b"2")]))
-    for mebibytes, reason in (
-        (1.75, "request is too large"),
-        (3, "larger than max"),
-    ):  # etcd's limit, and its gRPC's
+    # etcd's limit, and its gRPC's.
+    for mebibytes, reason in ((1.75, "request is too large"), (3, "larger than max")):
         with pytest.raises(EtcdError, match=reason) as refused:
             await etcd.put(key, bytes(int(mebibytes * (1 << 20))))
         assert refused.type is EtcdError
@@ -219,9 +217,7 @@ async def test_endpoint_falls_silent_reads_go_to_the_other(own_etcd: OwnEtcd) ->
         assert (await client.status()).endpoint == other.endpoint
 
 
-async def test_etcd_not_there_every_request_raises_unavailable_with_the_reason_within_its_timeout() -> (
-    None
-):
+async def test_etcd_not_there_raises_unavailable_with_the_reason_within_the_timeout() -> None:
     dead = f"http://127.0.0.1:{free_ports(1)[0]}"
     async with EtcdClient([dead], timeout=0.3) as client:
         began = time.monotonic()

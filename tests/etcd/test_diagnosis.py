@@ -1,4 +1,4 @@
-"""Why etcd can't be connected, told in a sentence, on a real etcd with TLS; and what its clock says."""
+"""Why etcd can't be connected, in one sentence, on a real etcd with TLS; and its clock."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from babygun.etcd.outcomes import Outcome, RpcFailed, outcome_of, refusal
     [
         (
             StatusCode.UNAVAILABLE,
-            "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host",
+            "failed to connect to all addresses;"
+            " last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host",
             Outcome.NOT_APPLIED,
         ),
         (

@@ -61,7 +61,10 @@ async def test_server_signed_by_another_ca_is_unavailable_and_the_reason_says_wh
 
 @pytest.fixture
 async def guarded(own_etcd: OwnEtcd) -> AsyncIterator[EtcdServer]:
-    """An etcd with users: ``root``, and ``sender`` who may read and write below ``mail/``. Tokens live for a second of disuse."""
+    """An etcd with the users ``root`` and ``sender``, who may read and write below ``mail/``.
+
+    A token ends after a second without use.
+    """
     server = own_etcd("--auth-token-ttl=1")
     async with EtcdClient([server.endpoint]) as client:
         await client.status()
@@ -183,7 +186,7 @@ async def client_token(client: EtcdClient) -> str:
 
 
 async def expired(server: EtcdServer, token: str) -> None:
-    """Waits until etcd has forgotten the token; asking with it would prolong its life, so ask rarely."""
+    """Waits until etcd has forgotten the token. Each use prolongs it, so this asks rarely."""
     async with EtcdClient([server.endpoint]) as client, asyncio.timeout(20):
         endpoint, call = await client.open_watch(rpc.WatchRequest())
         call.cancel()

@@ -1,4 +1,4 @@
-"""The hand-written encoding says what etcd's own messages say, and a transaction knows its footprint."""
+"""The encoding is that of etcd's own messages, and a transaction knows which keys it touches."""
 
 from __future__ import annotations
 

@@ -106,9 +106,8 @@ async def test_events_larger_than_a_message_come_in_fragments_and_arrive_whole(
 ) -> None:
     p = etcd_prefix.encode()
     since = (await etcd.range(p, p + b"z")).revision + 1
-    for n in range(
-        8
-    ):  # 11 MB that the watcher has to catch up with: etcd fragments at 2 MiB, so four to one, in the midst of a revision
+    # 11 MB for the watch to catch up with. etcd makes fragments of 2 MiB: they split revisions.
+    for n in range(8):
         await etcd.txn(Txn([], [put(p + b"%d/%d" % (n, m), bytes(450_000)) for m in range(3)]))
     await etcd.put(p + b"last", b"")
     async with Watch(etcd, p, p + b"z", revision=since) as watching:
@@ -165,9 +164,9 @@ async def test_connection_cut_while_the_watch_catches_up_no_event_is_missing_or_
             await asyncio.gather(*(direct.put(b"w/%d/%d" % (n, m), bytes(100)) for m in range(100)))
         last = await direct.put(b"w/last", b"")
         async with Watch(client, b"w/", b"w0", revision=since) as watching:
-            proxy.cut_after(
-                200_000
-            )  # 4,000 events of 150 bytes come in portions of 1,000 revisions, whose headers all say the last one
+            # 4,000 events of 150 bytes come 1,000 revisions at a time; the header of each has the
+            # last revision.
+            proxy.cut_after(200_000)
             task = asyncio.create_task(events_until(watching, b"w/last"))
             await proxy.was_cut()
             revisions = [e.kv.mod_revision for e in await task]

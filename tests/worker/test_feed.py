@@ -29,7 +29,10 @@ async def test_slice_that_was_lost_before_its_read_began_holds_nothing(rig: Rig)
 
 
 async def test_shards_of_a_backlog_are_read_in_turn_so_that_none_waits_for_long(rig: Rig) -> None:
-    """Sixteen shards of 20 jobs, of which 20 find room at a time: ten shards a read, and the next one begins where that ended."""
+    """Sixteen shards of 20 jobs, with room for 20 at a time.
+
+    A read gets to ten shards, and the next one begins where that ended.
+    """
     await backlog(rig, dict.fromkeys(range(16), 20))
     ready = ReadyJobs(20)
     feed = Feed(rig.store, ready, (), lambda: None)
@@ -44,7 +47,7 @@ async def test_shards_of_a_backlog_are_read_in_turn_so_that_none_waits_for_long(
 
 
 async def test_shard_in_which_more_waits_gets_more_of_a_read(rig: Rig) -> None:
-    """Else its jobs would wait for longer than others': here 45 of 90 and 5 of each 10, and not ten of each."""
+    """Otherwise its jobs would wait longer: here 45 of 90 and 5 of each 10, and not ten of each."""
     await backlog(rig, {0: 90, **dict.fromkeys(range(1, 10), 10)})
     ready = ReadyJobs(90)
     feed = Feed(rig.store, ready, (), lambda: None)

@@ -1,4 +1,4 @@
-"""The rights of each role: the table, and that a real etcd lets the roles do their work with exactly these."""
+"""The rights of each role: a real etcd lets the roles do their work with exactly these."""
 
 from __future__ import annotations
 
@@ -180,15 +180,15 @@ async def test_worker_does_all_of_its_work_with_its_rights(
                 ]
                 assert await rig.store.client.get(rig.store.keys.failed(emails[1]))
                 assert "deferred" in await rig.events(emails[2])
-                orphan = JobRef(
-                    await api.send("ann@example.org", send_at=utc_now() + timedelta(hours=1)),
-                    "main",
-                )
+                later = utc_now() + timedelta(hours=1)
+                orphan = JobRef(await api.send("ann@example.org", send_at=later), "main")
+                identity = worker.membership.identity
+                assert identity is not None
                 await rig.store.client.put(
                     rig.store.keys.owner(orphan),
-                    codec.encode_state(Owner(worker.membership.worker_id, utc_now())),
-                    worker.membership.identity.lease_id,
-                )  # type: ignore[union-attr]
+                    codec.encode_state(Owner(identity.process_id, utc_now())),
+                    identity.lease_id,
+                )
                 await rig.store.client.put(rig.store.keys.job(orphan), codec.encode_job(Job(1, 1)))
                 await rig.emptied(rig.store.keys.owners)
                 assert await worker.health.check() == Health(True)
@@ -226,11 +226,8 @@ async def test_compaction_that_only_root_may_ask_for_is_left_to_etcd_and_awaited
         await compaction.once()
         assert compaction.compacted == 0
         await compaction.once()
-        seen = compaction._probed[0][1]
-        compaction._probed[0] = (
-            compaction._probed[0][0] - 100,
-            seen,
-        )  # as if that had been long ago
+        at, seen = compaction._probed[0]
+        compaction._probed[0] = (at - 100, seen)  # as if that had been long ago
         await compaction.once()
         assert compaction.lead > 100
         later = await rig.store.client.put(rig.store.keys.cluster, b"")

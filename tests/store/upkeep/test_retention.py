@@ -90,7 +90,7 @@ async def test_lease_that_is_full_says_how_much_hangs_on_it(rig: Rig) -> None:
 
 
 async def ended_leases(store: Store, kind: str, *sizes: int) -> list[int]:
-    """Retention leases, the first the oldest, with a key of ``kind`` on each, that say they hold so many bytes."""
+    """Retention leases with a key of ``kind`` each, the oldest first, that hold so many bytes."""
     leases = []
     for number, size in enumerate(sizes):
         lease = await store.client.grant(600)
@@ -114,7 +114,7 @@ async def left(store: Store, kind: str) -> list[int]:
 
 
 class Fake(Fullness):
-    """What etcd says is given; only the quota is real, so that shares are what the test asks for."""
+    """Sizes are given by the test; only the quota is real."""
 
     async def measure(self) -> Size:
         return self.sizes[-1]
@@ -206,9 +206,8 @@ async def test_worker_keeps_a_small_etcd_going_and_touches_no_incomplete_email(
             for email_id in waiting:
                 await own.logged(email_id, "deferred")
             sent = 0
-            while (
-                sent < 0.55 * quota
-            ):  # each content is written twice: once more to hang it on its lease
+            # Each content is written twice: once more to hang it on its lease.
+            while sent < 0.55 * quota:
                 ids = await asyncio.gather(
                     *(own.send(f"r{n}@example.org", body="x" * 400_000) for n in range(8))
                 )
@@ -236,9 +235,8 @@ async def test_worker_makes_room_under_the_alarm_and_goes_on_once_a_person_has_l
             await own.ended(
                 *[await own.send("ann@example.org", body="x" * 300_000) for _ in range(5)]
             )
-            with pytest.raises(
-                OutOfSpace
-            ):  # one at a time: etcd lets many pass that come before its file has grown
+            # One at a time: etcd accepts many that come before its file has grown.
+            with pytest.raises(OutOfSpace):
                 for n in range(200):
                     await client.put(b"/other/%d" % n, b"x" * 900_000)
             assert await client.alarms() == ["NOSPACE"]
