@@ -28,7 +28,7 @@ class SettingsError(BabygunError):
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """One broken rule. ``field``: which part of the request, such as ``to[2]`` or ``headers.Bcc``."""
+    """One broken rule. ``field``: the part of the request, such as ``to[2]``, ``headers.Bcc``."""
 
     field: str
     detail: str
@@ -66,7 +66,7 @@ class RateExceeded(BabygunError):
 
 
 class NoRelay(BabygunError):
-    """An operator must set relay_url or relays (docs/settings.md) before e-mails can be accepted."""
+    """An operator must set relay_url or relays (docs/settings.md) before e-mails are accepted."""
 
 
 class NotFound(BabygunError):

@@ -43,9 +43,9 @@ class SchedulePage:
 async def make_all_due(
     store: Store, now: datetime, takes: Callable[[JobRef, datetime], bool]
 ) -> int:
-    """Turn what is due at ``now`` into jobs, and return how many; _PAGES pages at most.
+    """Turns what is due at ``now`` into jobs, up to _PAGES pages of it; returns how many.
 
-    ``takes``: whether the caller is to do it, told what it is and since when it is due.
+    ``takes``: whether the caller takes a job, given the job and the time that it is due.
     """
     start, end = store.keys.waiting, store.keys.due_until(now)
     made = 0
