@@ -1,119 +1,137 @@
-"""Which jobs a worker knows to be ready, and which it starts next. Pure: no clock, no I/O.
+"""Which ready jobs a worker knows, and which it starts next. Pure: no clock, no I/O.
 
-Names only, up to a limit per queue; beyond it the queue is marked as truncated and read on when its names are used up.
-Queues take turns, so that a slow one doesn't hold up the others.
+It keeps the names of jobs only, up to a limit per queue. A queue with more jobs in etcd is marked
+as truncated, and is read on when few of its names are left. Queues take turns, so that a slow one
+does not hold up the others.
+
+A queue whose next job can't start is set aside, by its obstacle, until that may have changed. So
+to take a job costs the same however many queues there are.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
 
 from babygun.email.model import Job
 from babygun.store.keys import JobRef
+from babygun.worker.slots import Obstacle
 
 
 class ReadyJobs:
-    """Ready jobs by queue. ``limit``: names kept per queue."""
+    """Ready jobs by queue.
+
+    ``limit``: names kept per queue. ``truncated``: queues with more jobs in etcd than are known
+    here. ``to_read``: those of them that few names are left of.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._queues: dict[str, deque[JobRef]] = {}  # in the order of their turns
+        self.truncated: set[str] = set()
+        self.to_read: set[str] = set()
+        self._names: dict[str, deque[JobRef]] = {}
         self._jobs: dict[JobRef, Job] = {}
-        self.truncated: set[str] = set()  # queues of which etcd holds more than is known here
+        self._turns: OrderedDict[str, None] = OrderedDict()  # the next queue first
+        self._set_aside: dict[Obstacle, OrderedDict[str, None]] = {
+            "limit": OrderedDict(),
+            "share": OrderedDict(),
+            "memory": OrderedDict(),
+        }
 
     def __len__(self) -> int:
         return len(self._jobs)
 
     def count(self, queue: str) -> int:
-        return len(self._queues.get(queue, ()))
+        return len(self._names.get(queue, ()))
 
     def queues(self) -> list[str]:
-        return list(self._queues)
+        """The queues with a job that is known here."""
+        return list(self._names)
 
     def add(self, ref: JobRef, job: Job) -> bool:
-        """False where the queue is full: it counts as truncated from now on. What is known already is not added twice."""
+        """Adds a job. False: its queue is full, and counts as truncated from now on."""
         if ref in self._jobs:
             return True
-        names = self._queues.setdefault(ref.queue, deque())
-        if len(names) >= self.limit:
+        names = self._names.get(ref.queue)
+        if names is None:
+            names = self._names[ref.queue] = deque()
+            self._turns[ref.queue] = None
+        elif len(names) >= self.limit:
             self.truncated.add(ref.queue)
             return False
         names.append(ref)
         self._jobs[ref] = job
         return True
 
-    def take(self, may_start: Callable[[str, Job], bool]) -> tuple[JobRef, Job] | None:
-        """The next job, of the next queue in turn whose first job may start; None where there is none."""
-        for queue in list(self._queues):
-            names = self._queues[queue]
-            if not names:
-                if queue not in self.truncated:
-                    del self._queues[queue]
-                continue
-            job = self._jobs[names[0]]
-            if may_start(queue, job):
-                ref = names.popleft()
-                del self._jobs[ref]
-                self._queues[queue] = self._queues.pop(queue)  # to the end of the turns
-                return ref, job
+    def take(self, obstacle: Callable[[str, Job], Obstacle | None]) -> tuple[JobRef, Job] | None:
+        """The next job that may start, of the next queue in turn; None where there is none.
+
+        ``obstacle`` says what keeps a queue's job from starting. Ask only while a slot is free.
+        Queues that were set aside for want of a share or of memory come first.
+        """
+        for kind in ("share", "memory"):
+            line = self._set_aside[kind]
+            while line:
+                queue = next(iter(line))
+                found = obstacle(queue, self._first(queue))
+                if found == kind:
+                    break  # so it is with those behind, except for a smaller job's memory
+                del line[queue]
+                if found is None:
+                    return self._pop(queue)
+                self._set_aside[found][queue] = None
+        while self._turns:
+            queue, _ = self._turns.popitem(last=False)
+            found = obstacle(queue, self._first(queue))
+            if found is None:
+                return self._pop(queue)
+            self._set_aside[found][queue] = None
         return None
+
+    def _first(self, queue: str) -> Job:
+        return self._jobs[self._names[queue][0]]
+
+    def _pop(self, queue: str) -> tuple[JobRef, Job]:
+        """Takes a queue's first job; its next turn comes after those of the others."""
+        names = self._names[queue]
+        ref = names.popleft()
+        if names:
+            self._turns[queue] = None
+        else:
+            del self._names[queue]
+        if queue in self.truncated and len(names) < self.limit // 4:
+            self.to_read.add(queue)
+        return ref, self._jobs.pop(ref)
+
+    def ask_again(self, queue: str) -> None:
+        """A job of the queue has ended, so its next one may start."""
+        for kind in ("limit", "share"):
+            if queue in self._set_aside[kind]:
+                del self._set_aside[kind][queue]
+                self._turns[queue] = None
+
+    def begin_read(self, queue: str | None) -> set[str]:
+        """A read begins: of one queue, or of all (None). It marks anew what it has no room for.
+
+        Returns the queues to mark where it fails.
+        """
+        unread = set(self.truncated) if queue is None else {queue}
+        self.truncated -= unread
+        self.to_read -= unread
+        return unread
+
+    def read_failed(self, unread: Iterable[str]) -> None:
+        for queue in unread:
+            self.truncated.add(queue)
+            if self.count(queue) < self.limit // 4:
+                self.to_read.add(queue)
 
     def clear(self) -> None:
         """Forgets everything: the worker's slice has changed."""
-        self._queues.clear()
+        self._names.clear()
         self._jobs.clear()
+        self._turns.clear()
+        for line in self._set_aside.values():
+            line.clear()
         self.truncated.clear()
-
-
-class Slots:
-    """How many sends may run at once: half of the slots are kept for the queues in equal parts, the rest is for all.
-
-    So however many queues hang, each of the others still has its own part. ``limits``: the most for a queue, by its name: more
-    than its connections can carry would only be owned, out of reach of other workers and of a cancel. A worker's memory for
-    contents is bounded too; one email that is larger than all of it may go beside what fits.
-    """
-
-    def __init__(self, *, total: int, memory: int, limits: dict[str, int]) -> None:
-        self._memory = memory
-        self._limits = limits
-        self._own = max(1, total // 2 // max(1, len(limits)))
-        self._shared = max(0, total - self._own * max(1, len(limits)))
-        self._in_use: dict[str, int] = {}
-        self._shared_in_use = 0
-        self._bytes = 0
-        self._oversize = 0
-
-    @property
-    def in_use(self) -> Mapping[str, int]:
-        """Sends that run, by queue."""
-        return self._in_use
-
-    def may_start(self, queue: str, job: Job) -> bool:
-        if self._oversize if job.size > self._memory else self._bytes + job.size > self._memory:
-            return False
-        used = self._in_use.get(queue, 0)
-        return used < self._limits.get(queue, 1) and (
-            used < self._own or self._shared_in_use < self._shared
-        )
-
-    def start(self, queue: str, job: Job) -> None:
-        used = self._in_use.get(queue, 0) + 1
-        self._in_use[queue] = used
-        self._shared_in_use += used > self._own
-        self._count(job, 1)
-
-    def _count(self, job: Job, sign: int) -> None:
-        if job.size > self._memory:
-            self._oversize += sign
-        else:
-            self._bytes += sign * job.size
-
-    def end(self, queue: str, job: Job) -> None:
-        used = self._in_use[queue]
-        self._shared_in_use -= used > self._own
-        self._count(job, -1)
-        if used == 1:
-            del self._in_use[queue]
-        else:
-            self._in_use[queue] = used - 1
+        self.to_read.clear()
