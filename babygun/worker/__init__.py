@@ -1,4 +1,4 @@
-"""The worker role: claims ready jobs and delivers them by SMTP. Start with :mod:`babygun.worker.worker`."""
+"""The worker: claims ready jobs and delivers them. Begin with :mod:`babygun.worker.worker`."""
 
 from babygun.worker.process import serve
 from babygun.worker.worker import Worker

@@ -59,23 +59,21 @@ class Feed:
         """
         if part.empty:  # it has lost its shards since the read was asked for
             return 0
-        unread = {queue} if queue is not None else set(self._ready.truncated)
         begin = self._next if part.first <= self._next < part.end else part.first
         shards = [*range(begin, part.end), *range(part.first, begin)]
+        unread = self._ready.begin_read(queue)
         try:
             return await self._read(await self._ranges(shards, queue))
         except EtcdError:
-            self._ready.truncated |= unread
+            self._ready.read_failed(unread)
             raise
 
     async def _ranges(self, shards: list[int], queue: str | None) -> dict[int, JobRange]:
         """What to read of each shard, and how much of it at a time."""
         ready, ranges = self._ready, {s: shard_range(self._store, s, queue) for s in shards}
         if queue is None:
-            ready.truncated.clear()
             limit = max(_LEAST_READ, self._store.settings.worker_ready // len(shards))
             return {shard: each._replace(limit=limit) for shard, each in ranges.items()}
-        ready.truncated.discard(queue)
         counts = await count_jobs(self._store, ranges)
         # What is known and what is in flight is still among the keys, the first of its shard.
         share = (ready.limit + len(self._in_flight)) / max(1, sum(counts.values()))

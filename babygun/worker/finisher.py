@@ -1,4 +1,4 @@
-"""Writes results. Those of one email that come together are written together: the queues share its record."""
+"""Writes the results of tries. Those of one e-mail that come together are written together."""
 
 from __future__ import annotations
 
@@ -12,39 +12,47 @@ from babygun.store.emails.claims import Claim
 from babygun.store.emails.finish import Finished, PendingResult
 from babygun.store.emails.finish import finish as write
 
+_Waiting = tuple[PendingResult, asyncio.Future[Finished]]
+
 
 class Finisher:
-    """One writer per email at a time; what comes meanwhile goes with its next transaction."""
+    """One writer per e-mail at a time, since its queues share a record.
+
+    Results that come meanwhile are written in its next transaction.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: dict[str, list[tuple[PendingResult, asyncio.Future[Finished]]]] = {}
+        self._waiting: dict[str, list[_Waiting]] = {}  # by e-mail, which has a writer
 
     async def finish(self, claim: Claim, result: QueueResult) -> Finished:
-        """Returns when etcd has decided, however long that takes. Not to be cancelled: a result that is not written is a duplicate to come."""
-        if len(claim.email.queues) == 1:  # there is nobody to write with
+        """Returns when etcd has decided, however long that takes.
+
+        Not to be cancelled: an unwritten result becomes a duplicate.
+        """
+        if len(claim.email.queues) == 1:  # no other result can come
             return _counted(await write(self._store, [PendingResult(claim, result)]))
         email_id = claim.email.id
         future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
-        item = (PendingResult(claim, result), future)
         if email_id in self._waiting:
-            self._waiting[email_id].append(item)
+            self._waiting[email_id].append((PendingResult(claim, result), future))
             return await future
-        self._waiting[email_id] = [item]
-        await asyncio.sleep(0)  # lets a result that is about to come join
+        self._waiting[email_id] = [(PendingResult(claim, result), future)]
+        await asyncio.sleep(0)  # a result that is about to come joins
+        await self._write(email_id)
+        return future.result()
+
+    async def _write(self, email_id: str) -> None:
+        """Writes all results of the e-mail that wait, until none is left."""
         record: Email | None = None
         revision = 0
-        batch: list[tuple[PendingResult, asyncio.Future[Finished]]] = []
+        batch: list[_Waiting] = []
         try:
             while batch := self._waiting[email_id]:
                 self._waiting[email_id] = []
+                held = [held for held, _ in batch]
                 done = _counted(
-                    await write(
-                        self._store,
-                        [held for held, _ in batch],
-                        email=record,
-                        email_revision=revision,
-                    )
+                    await write(self._store, held, email=record, email_revision=revision)
                 )
                 record, revision = done.email, done.email_revision
                 for _, waiter in batch:
@@ -52,12 +60,11 @@ class Finisher:
                         waiter.set_result(done)
         finally:
             for _, waiter in (*batch, *self._waiting.pop(email_id)):
-                waiter.cancel()  # does nothing to one that has its result
-        return future.result()
+                waiter.cancel()  # has no effect on one that has its result
 
 
 def _counted(done: Finished) -> Finished:
-    """What was written, counted in the metrics where it ended the e-mail."""
+    """Counts the e-mail in the metrics, if it is final now."""
     if done.email is not None and done.written and done.email.final:
         EMAILS_ENDED[done.email.status].inc()
     return done

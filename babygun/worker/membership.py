@@ -16,7 +16,7 @@ from babygun.store.cluster.checkin import CheckIn, Identity
 from babygun.store.cluster.live_workers import Gone, follow_live_workers
 from babygun.store.keys import JobRef
 from babygun.store.records import Worker
-from babygun.worker.counters import Tally
+from babygun.worker.counters import RecipientCounts
 from babygun.worker.slices import NOTHING, Slice, slice_of
 
 log = get_logger("worker")
@@ -35,12 +35,12 @@ class Membership:
         store: Store,
         *,
         in_flight: Callable[[], int],
-        tally: Tally,
+        counts: RecipientCounts,
         changed: Callable[[Slice], None],
         died: Callable[[str, list[JobRef]], None],
         queues: dict[str, str],
     ) -> None:
-        self._store, self._in_flight, self._tally = store, in_flight, tally
+        self._store, self._in_flight, self._counts = store, in_flight, counts
         self._changed, self._died, self._queues = changed, died, queues
         self._live: set[str] = set()  # ids of the workers that have a slice
         self._draining = False
@@ -96,9 +96,9 @@ class Membership:
             slice=(self.slice.first, self.slice.end),
             draining=self._draining,
             queues=self._queues,
-            delivered=self._tally.delivered,
-            deferred=self._tally.deferred,
-            failed=self._tally.failed,
+            delivered=self._counts.delivered,
+            deferred=self._counts.deferred,
+            failed=self._counts.failed,
         )
 
     def _workers_changed(self, live: set[str], gone: list[Gone]) -> None:

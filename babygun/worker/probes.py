@@ -1,6 +1,6 @@
-"""The worker's own small HTTP server, where ``worker_port`` is set: is it alive, is it ready, its metrics.
+"""The worker's small HTTP server, where ``worker_port`` is set: alive, ready, metrics.
 
-It starts before the worker does and ends after it, so that a worker which drains can be watched to its end.
+It starts before the worker and ends after it, so that a draining worker can be watched to its end.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from babygun.worker.worker import Worker
 log = get_logger("worker")
 
 _HEADERS = {"Server": "babygun", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-_GRACE = 1.0  # seconds that answers under way are given at the end
+_GRACE = 1.0  # s, for answers under way at the end
 
 
 @asynccontextmanager
 async def probed(worker: Worker) -> AsyncIterator[str]:
-    """Answers at the worker's address as long as the block runs, and yields its URL. Raises SettingsError where it can't listen there."""
+    """Answers while the block runs; yields the URL. Raises SettingsError if it can't listen."""
     settings = worker.store.settings
     app = web.Application()
     for path, handler in _handlers(worker).items():
@@ -80,7 +80,7 @@ def _handlers(worker: Worker) -> Mapping[str, Callable[[web.Request], Awaitable[
                 status=401,
                 headers={"WWW-Authenticate": 'Bearer realm="babygun metrics"'},
             )
-        worker.show_state()  # together with the rendering: nothing else may run in between
+        worker.show_state()  # no await until render(): the values must be of one moment
         body, content_type = render("worker", ",".join(request.headers.getall("Accept", ())))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
@@ -88,7 +88,7 @@ def _handlers(worker: Worker) -> Mapping[str, Callable[[web.Request], Awaitable[
 
 
 async def readiness(worker: Worker) -> tuple[list[str], list[str]]:
-    """Why this worker would not send an e-mail that came now, a sentence each; and what an operator should mend all the same."""
+    """Why this worker would not send an e-mail now, and warnings; a sentence each."""
     found = await worker.health.check()
     reasons, warnings = list(found.reasons), list(found.warnings)
     membership = worker.membership

@@ -17,7 +17,10 @@ log = get_logger("worker")
 
 
 def serve(settings: Settings, *, started: Callable[[], None] | None = None) -> None:
-    """Runs a worker in this process. ``started`` is called once it can work here. Raises SettingsError where its address can't be listened on."""
+    """Runs a worker in this process. ``started`` is called once it can work here.
+
+    Raises SettingsError where it can't listen on its address.
+    """
     run(_serve(settings, started))
 
 

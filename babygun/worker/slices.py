@@ -1,6 +1,6 @@
-"""Which part of the shards is whose: the k-th of n live workers, sorted by id, takes the k-th part. Pure.
+"""Which shards are a worker's: the k-th of n live workers, sorted by id, takes the k-th part. Pure.
 
-A slice is a hint that keeps workers out of each other's way; what keeps them safe is the claim's compare.
+A slice only keeps workers out of each other's way. The compare of a claim is what keeps them safe.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ NOTHING = Slice(0, 0)
 
 
 def slice_of(worker_id: str, live: Collection[str]) -> Slice:
-    """The slice of one worker among the live ones; nothing where it is not one of them. With over 256 workers some idle."""
+    """The slice of one worker; nothing where it is not among the ``live`` ones.
+
+    With more workers than shards some have nothing.
+    """
     order = sorted(live)
     if worker_id not in live:
         return NOTHING

@@ -280,7 +280,7 @@ async def test_200_sends_run_at_once_on_one_loop(rig: Rig, smtp: MisbehavingServ
             while sum(smtp.attempts.values()) < 220:
                 smtp.hung.clear()
                 await smtp.hung.wait()
-        assert len(worker.in_flight) == 220 and smtp.max_transactions >= 200
+        assert len(worker.dispatch.in_flight) == 220 and smtp.max_transactions >= 200
         smtp.release()
         assert {e.status for e in await rig.ended(*ids)} == {"complete"}
 

@@ -1,4 +1,7 @@
-"""Workers and etcd that die, pause and come back; each fault on real processes. Nothing acknowledged is lost in any of them."""
+"""Workers and etcd that die, pause and come back, in processes of their own.
+
+Nothing acknowledged is lost in any of these faults.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ from tests.support.tries import failed_softly
 
 
 def hang_once(smtp: MisbehavingServer, recipient: str) -> asyncio.Event:
-    """The first RCPT of a recipient is not answered before the event that this returns is set; ``smtp.hung`` tells that it came."""
+    """The first RCPT of a recipient is answered only once the returned event is set.
+
+    ``smtp.hung`` is set when it has come.
+    """
     released = asyncio.Event()
 
     async def answer(attempt: int) -> str:
@@ -79,7 +85,8 @@ async def test_worker_paused_past_its_lease_writes_nothing_when_it_wakes(
             [email] = await rig.ended(email_id)
             assert email.worker_id == second.id and len(smtp.messages) == 1
             first.resume()
-            released.set()  # now the server takes the first worker's recipient, too: the message must not follow
+            # Now the server takes the first worker's recipient too. The message must not follow.
+            released.set()
             back = await rig.seen(
                 rig.store.keys.workers,
                 lambda value: (
@@ -149,8 +156,8 @@ async def test_claim_that_took_effect_after_it_was_given_up_is_released(
         email_id = await rig.send("later@example.org", send_at=None)
         await rig.ended(email_id)
         smtp.messages.clear()
-        # A job that the worker owns without knowing: what a claim leaves behind that its deadline has given up.
-        worker.ready.clear()
+        # A job that the worker owns without knowing, as a claim leaves it that was given up.
+        worker.dispatch.ready.clear()
         lost = await _claimed_behind_its_back(rig, worker.membership.worker_id, identity.lease_id)
         [email] = await rig.ended(lost)
         assert email.status == "complete" and len(smtp.messages) == 1
@@ -213,8 +220,8 @@ async def test_etcd_away_for_a_while_loses_nothing_and_workers_go_on_by_themselv
 async def test_results_held_while_etcd_is_away_are_written_when_it_is_back(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
+    """The message went out, then etcd stood still for longer than the lease: no duplicates."""
     smtp.chunking = True
-    """The message went out, then etcd stood still for longer than the lease: a stall makes no duplicates."""
     async with (
         proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
         rig.worker(etcd_endpoints=(proxy.url,), etcd_timeout=1.0, lease_ttl=3.0) as worker,
@@ -430,8 +437,8 @@ async def test_jobs_whose_claims_failed_are_claimed_as_soon_as_etcd_is_back(rig:
         for ref in [
             JobRef(email_id, "main") for email_id in ids
         ]:  # as if the watch had told of them just before
-            worker.ready.add(ref, lifecycle.job_of(await rig.get(ref.email_id), "main"))
-        worker._wake.set()
+            worker.dispatch.ready.add(ref, lifecycle.job_of(await rig.get(ref.email_id), "main"))
+        worker.dispatch.wake()
         await asyncio.sleep(2)
         proxy.mend()
         started = time.monotonic()
@@ -467,7 +474,7 @@ async def test_hanging_relay_holds_no_more_than_its_connections_can_carry(
     async with rig.worker(relays={"main": {"url": smtp.url, "max_connections": 2}}) as worker:
         ids = [await rig.send("hang@example.org") for _ in range(60)]
         await rig.counted(rig.store.keys.owners, 48)
-        assert len(worker.in_flight) == 48
+        assert len(worker.dispatch.in_flight) == 48
         cancelled = 0
         for email_id in ids:
             with suppress(Conflict):
@@ -555,7 +562,7 @@ async def test_worker_whose_feed_fails_ends_with_its_error(
     async def broken(*_: object) -> int:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(worker._feed, "read", broken)
+    monkeypatch.setattr(worker.dispatch._feed, "read", broken)
     with pytest.raises(RuntimeError, match="a fault of ours"):
         await asyncio.wait_for(worker.run(), 20)
 

@@ -75,6 +75,6 @@ async def backlog(rig: Rig, sizes: Mapping[int, int]) -> None:
 def shards_taken(ready: ReadyJobs) -> list[int]:
     """Takes all that is ready; returns the shard of each."""
     found = []
-    while taken := ready.take(lambda queue, job: True):
+    while taken := ready.take(lambda queue, job: None):
         found.append(int(shard_of(taken[0].email_id), 16))
     return found

@@ -1,4 +1,4 @@
-"""The worker's own HTTP server: its counts over real mail, and whether it is ready, with etcd away and while it drains."""
+"""The worker's own HTTP server: its metrics, and whether it is ready: without etcd, draining."""
 
 from __future__ import annotations
 
@@ -286,6 +286,6 @@ async def test_busy_port_ends_the_worker_with_a_sentence(rig: Rig) -> None:
                 await process.wait()
     assert process.returncode == 2 and b"Traceback" not in error
     assert (
-        f"something listens on 127.0.0.1:{port} already; stop it, or set worker_port to another port (0: no server at all)"
-        in error.decode()
+        f"something listens on 127.0.0.1:{port} already; stop it,"
+        " or set worker_port to another port (0: no server at all)" in error.decode()
     )

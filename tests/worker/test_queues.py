@@ -1,4 +1,4 @@
-"""An email of several queues: they finish at the same moment, defer apart, are cancelled half-way."""
+"""An e-mail of several queues: they finish together, defer apart, are cancelled half-way."""
 
 from __future__ import annotations
 

@@ -1,0 +1,239 @@
+"""One try at a job: claim it, send it, write the result.
+
+A try that is cancelled has sent nothing, or writes its result first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+from msgspec import Struct, field
+
+from babygun.email.lifecycle import QueueResult, RecipientResult
+from babygun.email.model import Job, queue_recipients
+from babygun.errors import EtcdError, LeaseNotFound
+from babygun.runtime import metrics, tracing
+from babygun.runtime.clock import utc_now
+from babygun.runtime.logs import bind, get_logger, note
+from babygun.smtp import NotSent
+from babygun.store import Store
+from babygun.store.cluster.checkin import Identity
+from babygun.store.emails.claims import Claim, claim, reclaim, release
+from babygun.store.keys import JobRef
+from babygun.worker.counters import RecipientCounts
+from babygun.worker.delivery import Delivery, Progress
+from babygun.worker.finisher import Finisher
+from babygun.worker.pause import ClaimPause
+
+log = get_logger("worker")
+
+_REMEMBER_DEAD = 60.0  # s, for which a dead worker's jobs are known as such
+# Workers in a row that may die with an e-mail. Then a try counts as made, so that an e-mail which
+# kills its workers becomes final.
+_MOST_RECLAIMS = 3
+
+
+class Attempt(Struct):
+    """A try and how far it has come. ``claim``: None before the job is this worker's."""
+
+    ref: JobRef
+    job: Job
+    identity: Identity
+    claim: Claim | None = None
+    progress: Progress = field(default_factory=Progress)
+
+
+class Attempts:
+    """Makes tries.
+
+    ``stopping``: set it to give back all jobs that are claimed from now on.
+    ``pause``: no claim is to be made before it is over.
+    """
+
+    def __init__(self, store: Store, delivery: Delivery, counts: RecipientCounts) -> None:
+        self._store, self._delivery, self._counts = store, delivery, counts
+        self._finisher = Finisher(store)
+        # By job of a dead worker: its id, and until when it is remembered.
+        self._dead: dict[JobRef, tuple[str, float]] = {}
+        self.pause = ClaimPause()
+        self.stopping = False
+
+    def worker_died(self, worker_id: str, owned: Iterable[JobRef]) -> None:
+        """Remembers for a minute what a worker owned when it died, to log who takes it over."""
+        now = time.monotonic()
+        self._dead = {ref: entry for ref, entry in self._dead.items() if entry[1] > now}
+        self._dead |= dict.fromkeys(owned, (worker_id, now + _REMEMBER_DEAD))
+
+    async def run(self, attempt: Attempt) -> bool:
+        """Makes the try. True: the job is still ready, for this worker too."""
+        ref, identity = attempt.ref, attempt.identity
+        bind(email_id=ref.email_id, queue=ref.queue, worker_id=identity.process_id)
+        started_ns = time.time_ns()
+        try:
+            claimed = await claim(
+                self._store,
+                ref,
+                worker_id=identity.process_id,
+                lease_id=identity.lease_id,
+                size=attempt.job.size,
+            )
+        except LeaseNotFound:
+            metrics.CLAIMS["lease_lost"].inc()
+            identity.lost.set()
+            return True
+        except EtcdError as error:  # if it takes effect after all, the reconcile releases it
+            metrics.CLAIMS["unanswered"].inc()
+            if pause := self.pause.unanswered(time.monotonic()):
+                log.warning("claim unanswered", error=str(error), pause_seconds=pause)
+            return True
+        self.pause.answered()
+        metrics.CLAIMS["claimed" if claimed is not None else "lost"].inc()
+        if claimed is None:
+            return False
+        attempt.claim = claimed
+        email = claimed.email
+        with tracing.resume(
+            "deliver", email.traceparent, email.tracestate, started_ns=started_ns
+        ) as span:
+            if span.recording:
+                _describe(span, claimed, identity.process_id)
+                with tracing.child("etcd claim", started_ns=started_ns):
+                    pass  # it has ended: only the claimed record says whose trace this is
+            return await self._send(attempt, claimed)
+
+    async def _send(self, attempt: Attempt, claimed: Claim) -> bool:
+        """Makes the try at a claimed job. True: the job is still ready."""
+        ref, worker_id = attempt.ref, attempt.identity.process_id
+        if self.stopping:
+            await release_job(self._store, ref, claimed.owner_revision, worker_id)
+            return False
+        if dead := self._dead.pop(ref, None):
+            taken_over = await self._reclaim(claimed, worker_id, dead[0])
+            if taken_over is None:
+                return True
+            claimed = attempt.claim = taken_over
+        try:
+            results = await self._results(attempt, claimed)
+        except NotSent:
+            log.warning(
+                "lease not trusted", email_id=ref.email_id, queue=ref.queue, worker_id=worker_id
+            )
+            await release_job(self._store, ref, claimed.owner_revision, worker_id)
+            return True
+        _begin_finish(attempt.progress)
+        await self._finish(claimed, QueueResult(ref.queue, worker_id, claimed.claimed_at, results))
+        return False
+
+    async def _reclaim(self, claimed: Claim, worker_id: str, dead: str) -> Claim | None:
+        taken_over = await reclaim(
+            self._store, claimed, worker_id=worker_id, previous_worker_id=dead
+        )
+        if taken_over is not None:
+            metrics.RECLAIMED.inc()
+            log.info(
+                "job reclaimed",
+                email_id=claimed.ref.email_id,
+                queue=claimed.ref.queue,
+                worker_id=worker_id,
+                previous_worker_id=dead,
+            )
+        return taken_over
+
+    async def _results(self, attempt: Attempt, claimed: Claim) -> dict[str, RecipientResult]:
+        """Sends. Raises NotSent, and CancelledError where nothing was sent."""
+        ref = claimed.ref
+        if claimed.email.queues[ref.queue].reclaims >= _MOST_RECLAIMS:
+            log.error(
+                "reclaimed too often",
+                email_id=ref.email_id,
+                queue=ref.queue,
+                workers=_MOST_RECLAIMS,
+            )
+            return _our_fault(
+                claimed, f"{_MOST_RECLAIMS} workers in a row died while they had this e-mail"
+            )
+        try:
+            return await self._delivery.deliver(
+                claimed, lambda: attempt.identity.trusted, attempt.progress
+            )
+        except NotSent:
+            raise
+        except Exception as error:
+            # Our own fault uses up a try: the same e-mail must not be sent without end.
+            log.error("delivery crashed", exc=error, email_id=ref.email_id, queue=ref.queue)
+            return _our_fault(claimed, f"internal error: {type(error).__name__}: {error}")
+
+    async def _finish(self, claimed: Claim, result: QueueResult) -> None:
+        with tracing.child("etcd finish"):
+            finished = await self._finisher.finish(claimed, result)
+        span = tracing.current()
+        if span.recording:
+            classes = {outcome.reply_class for outcome in result.results.values()}
+            span.set("babygun.reply_classes", sorted(classes))
+            if finished.email is not None:
+                span.set("babygun.email_status", finished.email.status)
+        ref = claimed.ref
+        if ref in finished.dropped:
+            metrics.RESULTS_DROPPED.inc()
+            log.warning(
+                "result dropped",
+                email_id=ref.email_id,
+                queue=ref.queue,
+                worker_id=result.worker_id,
+            )
+        else:
+            self._counts.add(result, finished.email)
+            _log_finished(claimed, result, finished.email.status if finished.email else None)
+
+
+async def release_job(store: Store, ref: JobRef, owner_revision: int, worker_id: str) -> None:
+    """Gives a job back. Where etcd does not answer, the reconcile does it, or the lease's end."""
+    try:
+        if await release(store, ref, owner_revision):
+            log.info("job released", email_id=ref.email_id, queue=ref.queue, worker_id=worker_id)
+    except EtcdError as error:
+        log.warning(
+            "job not released",
+            email_id=ref.email_id,
+            queue=ref.queue,
+            worker_id=worker_id,
+            error=str(error),
+        )
+
+
+def _begin_finish(progress: Progress) -> None:
+    """From here on the try is not cancelled: an unwritten result becomes a duplicate."""
+    progress.finishing = True
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():  # while it sent; write what is known by now
+        task.uncancel()
+
+
+def _our_fault(claimed: Claim, reason: str) -> dict[str, RecipientResult]:
+    fault = RecipientResult("retry", "internal", reason=reason)
+    return {r.email: fault for r in queue_recipients(claimed.email, claimed.ref.queue)}
+
+
+def _describe(span: tracing.Span, claimed: Claim, worker_id: str) -> None:
+    note(trace_id=span.trace_id)
+    span.set("babygun.email_id", claimed.ref.email_id)
+    span.set("babygun.queue", claimed.ref.queue)
+    span.set("babygun.try", claimed.email.queues[claimed.ref.queue].tries + 1)
+    span.set("babygun.worker_id", worker_id)
+
+
+def _log_finished(claimed: Claim, result: QueueResult, status: str | None) -> None:
+    counts: dict[str, int] = {}
+    for outcome in result.results.values():
+        counts[outcome.reply_class] = counts.get(outcome.reply_class, 0) + 1
+    log.info(
+        "try finished",
+        email_id=claimed.ref.email_id,
+        queue=claimed.ref.queue,
+        worker_id=result.worker_id,
+        status=status,
+        results=counts,
+        ms=round((utc_now() - claimed.claimed_at).total_seconds() * 1000),
+    )

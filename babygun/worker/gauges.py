@@ -1,0 +1,43 @@
+"""Puts a worker's present state into the metrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from babygun.runtime import metrics
+from babygun.smtp import SmtpPool
+from babygun.worker.dispatch import Dispatch
+from babygun.worker.membership import Membership
+
+
+def show_jobs(dispatch: Dispatch, known: Iterable[str]) -> None:
+    """``known``: queues that are shown even without jobs."""
+    in_use, ready = dispatch.slots.in_use, dispatch.ready
+    queues = dict.fromkeys((*known, *in_use, *ready.queues()))
+    metrics.JOBS_IN_FLIGHT.show({(queue,): in_use.get(queue, 0) for queue in queues})
+    metrics.JOBS_READY.show({(queue,): ready.count(queue) for queue in queues})
+
+
+def show_connections(pools: Iterable[SmtpPool], known: Iterable[str]) -> None:
+    """``known``: queues that are shown even without a pool."""
+    connections: dict[tuple[str, str], int] = {}
+    waiting: dict[tuple[str], int] = {}
+    for queue in known:
+        connections[queue, "busy"] = connections[queue, "idle"] = waiting[(queue,)] = 0
+    for pool in pools:
+        queue = pool.destination.name
+        connections[queue, "busy"] = pool.in_use
+        connections[queue, "idle"] = pool.open - pool.in_use
+        waiting[(queue,)] = pool.waiting
+    metrics.SMTP_CONNECTIONS.show(connections)
+    metrics.SMTP_WAITING.show(waiting)
+
+
+def show_membership(membership: Membership) -> None:
+    identity = membership.identity
+    margin = 0.0
+    if identity is not None and identity.trusted:
+        margin = max(0.0, identity.trusted_until - time.monotonic())
+    metrics.LEASE_MARGIN.show(margin)
+    metrics.SLICE_SHARDS.show(membership.slice.end - membership.slice.first)
