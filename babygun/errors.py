@@ -11,7 +11,7 @@ import msgspec
 
 
 def sentence(said: BaseException | str) -> str:
-    """A message, such as an exception's, as a sentence: a capital letter first, a full stop last."""
+    """A message, such as an exception's, as a sentence: a capital first, a full stop last."""
     text = str(said)
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
