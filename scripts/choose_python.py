@@ -1,16 +1,19 @@
-"""Prints which Python the environment shall be made of: ``python3``, unless that is too old, or was built without optimisations and
-the system's own will do. Such a build, as pyenv makes it by default, takes a third more time for Python code. Runs on old Pythons too."""
+"""Prints the command of the Python for the environment. Runs on old Pythons too.
+
+That is ``python3``. If it is too old, or built without optimisations, it is the system's own, if
+that is new enough. A Python without optimisations, as pyenv builds it, is a third slower.
+"""
 
 import subprocess
 import sys
 import sysconfig
 
-SYSTEM = "/usr/bin/python3"  # built by a distribution, and these all optimise
+SYSTEM = "/usr/bin/python3"  # distributions build it with optimisations
 _WILL_DO = "import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))"
 
 
 def optimised() -> bool:
-    """Whether this Python was built with optimisations led by a profile."""
+    """Whether this Python was built with profile-guided optimisations."""
     return (
         "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
         or sys.base_prefix == "/usr"
@@ -18,7 +21,7 @@ def optimised() -> bool:
 
 
 def choose(found_will_do: bool, system: str = SYSTEM) -> str:
-    """The command. ``found_will_do``: whether the one on the PATH is as it should be."""
+    """The command. ``found_will_do``: whether the PATH's Python is new and optimised."""
     if not found_will_do:
         try:
             subprocess.check_output([system, "-c", _WILL_DO], stderr=subprocess.STDOUT)  # noqa: S603

@@ -1,1 +1,1 @@
-"""Benchmarks: Babygun beside its peers, and Babygun as its work grows. See docs/performance.md."""
+"""Benchmarks of Babygun, alone and beside other systems. See docs/performance.md."""

@@ -31,47 +31,47 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     comparing = commands.add_parser(
-        "compare", help="Babygun and the peers that are installed, one table"
+        "compare", help="Babygun and the other systems that are installed, one table"
     )
     comparing.add_argument(
         "--rounds",
         type=_positive,
         default=3,
-        help="each system is measured that often, in turn; the medians count (default: 3)",
+        help="how often each system is measured, in turn; medians count (default: 3)",
     )
     comparing.add_argument(
         "--seconds",
         type=float,
         default=8,
-        help="how long one measurement takes, about (default: 8)",
+        help="rough length of one measurement (default: 8)",
     )
     comparing.add_argument(
-        "--count", type=_positive, help="a fixed number of e-mails for each measurement instead"
+        "--count", type=_positive, help="a fixed number of e-mails per measurement instead"
     )
     comparing.add_argument(
         "--minutes",
         type=float,
         default=8,
-        help="no round begins that would not end within this time (default: 8)",
+        help="no round begins that would end later (default: 8)",
     )
     comparing.add_argument(
         "--only", type=_names, default=[], help="some of babygun,postfix,celery,bullmq"
     )
     scale = commands.add_parser(
         "scaling",
-        help="Babygun with more processes, a long backlog, more recipients, larger e-mails, batches",
+        help="Babygun with more processes, a backlog, more recipients, larger e-mails, batches",
     )
     scale.add_argument(
         "--rounds",
         type=_positive,
         default=1,
-        help="each case is measured that often, in turn; the medians count (default: 1)",
+        help="how often each case is measured, in turn; medians count (default: 1)",
     )
     scale.add_argument(
         "--seconds",
         type=float,
         default=8,
-        help="how long one measurement takes, about (default: 8)",
+        help="rough length of one measurement (default: 8)",
     )
     scale.add_argument(
         "--only",
@@ -87,14 +87,14 @@ def main() -> int:
     )
     lasting, growing = sustained.add_command(commands), growth.add_command(commands)
     painting = page.add_command(commands)
-    showing = commands.add_parser("show", help="the tables of a result that was saved")
+    showing = commands.add_parser("show", help="print the tables of a saved result")
     showing.add_argument("result", type=Path)
     for command in (comparing, scale, lasting, growing, painting, showing):
         command.add_argument(
             "--write",
             type=Path,
             metavar="PAGE",
-            help="put the table into this page too, between its markers (docs/performance.md)",
+            help="also put the table into this page, between its marker lines",
         )
     comparing.set_defaults(run=_compare)
     scale.set_defaults(run=_scale)
@@ -106,7 +106,7 @@ def main() -> int:
         command.add_argument(
             "--output",
             type=Path,
-            help=f"where the result goes as JSON (default: {report.FOLDER.name}/<time>.json)",
+            help=f"file for the result as JSON (default: {report.FOLDER.name}/<time>.json)",
         )
     arguments = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -131,7 +131,7 @@ def main() -> int:
 def _compare(arguments: argparse.Namespace) -> dict[str, Any]:
     kinds, skipped = compare.prepared(arguments.only, _say())
     if not kinds:
-        raise BenchError("there is nothing to measure: what is missing is named above")
+        raise BenchError("nothing to measure: see above what is missing")
     with Stage() as stage:
         on = machine.describe(stage.folder)
         found, failed = compare.Comparison(

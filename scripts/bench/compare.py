@@ -1,8 +1,10 @@
-"""Babygun beside its peers: the same e-mails, the same machine, the same hour.
+"""Babygun beside other systems: the same e-mails, on the same machine, in the same hour.
 
-Each round goes through all systems, so that what changes on the machine meets all of them. For each it starts the system twice, empty: once
-without delivery, to see how fast it takes mail; and once as it is, for the way from the sender to the sink, first as fast as it goes and then at
-a tenth of that, for the latency. Before each measurement it warms up, which also tells how many e-mails fill the time.
+Each round measures all systems in turn, so that a change of the machine affects all of them. A
+system is started empty, twice: once without delivery, to measure the acceptance; then with
+delivery, to measure the way from the sender to the sink. That is measured at full speed, and at a
+tenth of it for the latency. A warm-up comes before each measurement. It also shows how many
+e-mails fill the time.
 """
 
 from __future__ import annotations
@@ -26,31 +28,30 @@ from scripts.bench.systems.postfix import PostfixKind
 
 Say = Callable[[str], None]
 KINDS: tuple[Callable[[], Kind], ...] = (BabygunKind, PostfixKind, CeleryKind, BullMqKind)
-BATCH = 100  # e-mails in one call, where the system has such a call
+BATCH = 100  # e-mails in one call
 _BATCHES_AT_ONCE = 10
-LIGHT = 0.1  # of the highest rate: the load at which latency is measured
-_FIRST = 500  # e-mails that tell roughly how fast a system is
-_PARTS = {
-    "warm-up": 0.25,
-    "accept": 0.5,
-    "deliver": 1.0,
-    "light": 0.75,
-}  # of the seconds of a measurement
+LIGHT = 0.1  # of the highest rate: the load when latency is measured
+_FIRST = 500  # e-mails of a first, rough measurement
+# The part of the seconds that each measurement takes.
+_PARTS = {"warm-up": 0.25, "accept": 0.5, "deliver": 1.0, "light": 0.75}
 
 
 @dataclass(frozen=True)
 class Round:
-    """What one system did in one round."""
+    """The measurements of one system in one round."""
 
     accept: Measured
     deliver: Measured
     light: Measured
-    batched: Measured | None = None  # the acceptance by batches of BATCH
-    spread: Measured | None = None  # the acceptance with an API process for each core
+    batched: Measured | None = None  # acceptance in batches of BATCH
+    spread: Measured | None = None  # acceptance with an API process per core
 
 
 class Comparison:
-    """``seconds``: how long one measurement of the delivery shall take, roughly. ``count``: a fixed number of e-mails instead."""
+    """``seconds``: the rough length of one measurement of the delivery.
+
+    ``count``: a fixed number of e-mails instead.
+    """
 
     def __init__(self, stage: Stage, say: Say, *, seconds: float, count: int | None = None) -> None:
         self._stage, self._say, self._seconds, self._count = stage, say, seconds, count
@@ -60,14 +61,18 @@ class Comparison:
     def run(
         self, kinds: Sequence[Kind], rounds: int, within: float
     ) -> tuple[dict[str, list[Round]], dict[str, str]]:
-        """The rounds of each system by its name, and why a system has none (it failed). No round begins that would not end ``within`` so many seconds."""
+        """The rounds of each system by its name, and the reasons of systems that failed.
+
+        No round begins that would end after ``within`` seconds.
+        """
         found: dict[str, list[Round]] = {kind.name: [] for kind in kinds}
         failed: dict[str, str] = {}
         began = time.monotonic()
         for number in range(1, rounds + 1):
             if (so_far := time.monotonic() - began) * number / max(number - 1, 1) > within:
                 self._say(
-                    f"{number - 1} of {rounds} rounds must do: they took {so_far:.0f} s, since the machine is slow or busy"
+                    f"stopping after {number - 1} of {rounds} rounds, which took {so_far:.0f} s:"
+                    " the machine is slow or busy"
                 )
                 break
             for kind in kinds:
@@ -78,13 +83,10 @@ class Comparison:
                 except BenchError as error:
                     failed[kind.name] = str(error)
                     found.pop(kind.name)
-                    self._say(f"{kind.name} failed, and is left out: {error}")
+                    self._say(f"{kind.name} failed and is left out: {error}")
                     continue
                 found[kind.name].append(done)
-                self._say(
-                    f"round {number} of {rounds}: {kind.name:8} accept {done.accept.accept_rate:7,.0f}/s   end to end {done.deliver.rate:7,.0f}/s   "
-                    f"{done.deliver.cpu_sum:5,.0f} µs of CPU each   p50 {done.light.latency['p50']:.1f} ms   p99 {done.light.latency['p99']:.1f} ms"
-                )
+                self._say(f"round {number} of {rounds}: {kind.name:8} {_line(done)}")
         return found, failed
 
     def _round(self, kind: Kind) -> Round:
@@ -113,7 +115,7 @@ class Comparison:
         return Round(accept, deliver, light, batched, spread)
 
     def _spread(self, kind: BabygunKind, one: Measured) -> Measured | None:
-        """``one``: the acceptance with one API process."""
+        """Acceptance with an API process per core. ``one``: with one API process."""
         cores = len(os.sched_getaffinity(0))
         if cores == 1:
             return None
@@ -133,7 +135,10 @@ class Comparison:
             babygun.stop()
 
     def _batched(self, babygun: Babygun, one_by_one: int) -> Measured:
-        """``one_by_one``: how many e-mails filled the time that way; some three times as many do by batches."""
+        """Acceptance in batches.
+
+        ``one_by_one``: how many e-mails filled the time singly. In batches three times as many do.
+        """
         mail = self._numbers.mail(3 * max(one_by_one // BATCH, 1) * BATCH)
 
         def send(_: object) -> Sent:
@@ -142,11 +147,14 @@ class Comparison:
         return measure(babygun, mail, None, self._stage.folder, send=send)
 
     def _by_all(self, babygun: Babygun, mail: Mail, processes: int, _: object) -> Sent:
-        """As many connections to each process as to a single one: the kernel deals them out by chance, and the more there are the more evenly."""
+        """Sends with as many connections per process as to a single process.
+
+        The kernel spreads connections at random; more of them are spread more evenly.
+        """
         return babygun.load(mail, connections=CONNECTIONS * processes).wait()
 
     def _warmed_up(self, kind: Kind, running: Running, part: str, sink: Sink | None) -> int:
-        """Warms up; returns how many e-mails fill the time of this part."""
+        """Warms up; returns how many e-mails fill this part's time."""
         rate = self._rates.get((kind.name, part))
         if self._count:
             self._measure(running, self._count, sink)
@@ -173,12 +181,25 @@ class Comparison:
         )
 
 
+def _line(done: Round) -> str:
+    """A round for a person who watches."""
+    latency = done.light.latency
+    return (
+        f"accept {done.accept.accept_rate:7,.0f}/s   end to end {done.deliver.rate:7,.0f}/s"
+        f"   {done.deliver.cpu_sum:5,.0f} µs of CPU each"
+        f"   p50 {latency['p50']:.1f} ms   p99 {latency['p99']:.1f} ms"
+    )
+
+
 def _speed(done: Measured) -> float:
     return done.rate or done.accept_rate
 
 
 def prepared(wanted: Sequence[str], say: Say) -> tuple[list[Kind], dict[str, str]]:
-    """The systems that can be started here, and what is missing for the others, by their names. ``wanted``: names in lower case; empty: all."""
+    """The systems that can be started here, and by name, what the others lack.
+
+    ``wanted``: names in lower case; empty for all.
+    """
     kinds: list[Kind] = []
     missing: dict[str, str] = {}
     for kind in (make() for make in KINDS):
@@ -195,7 +216,7 @@ def prepared(wanted: Sequence[str], say: Say) -> tuple[list[Kind], dict[str, str
 
 
 def summary(rounds: Sequence[Round]) -> dict[str, Any]:
-    """The medians of all rounds: what a table shows."""
+    """The medians of all rounds, for the table."""
     deliver = [each.deliver for each in rounds]
     return {
         "accept_rate": median(each.accept.accept_rate for each in rounds),
@@ -224,7 +245,7 @@ def summary(rounds: Sequence[Round]) -> dict[str, Any]:
 
 
 def _acceptance(name: str, rounds: Sequence[Measured]) -> dict[str, Any]:
-    """Of another way of acceptance, where there was one."""
+    """The medians of another way of acceptance, if it was measured."""
     if not rounds:
         return {}
     return {
@@ -234,7 +255,10 @@ def _acceptance(name: str, rounds: Sequence[Measured]) -> dict[str, Any]:
 
 
 def ratios(rounds: Sequence[Round], others: Sequence[Round]) -> dict[str, float]:
-    """How many times the others' rates these are: the median of the rounds' ratios, since one round's systems met the same machine."""
+    """These rates as multiples of the others': the medians of each round's ratio.
+
+    Systems of one round met the same state of the machine.
+    """
     pairs = list(zip(rounds, others, strict=True))
     batched = [
         one.batched.accept_rate / other.accept.accept_rate

@@ -1,7 +1,7 @@
-"""Cost as work grows: how long claims and reads take with more and more finished e-mails in the store.
+"""How long claims and reads take with more and more finished e-mails in the store.
 
-The store is filled through the whole pipeline, in steps. After each, on an otherwise idle system: e-mails one at a time, from POST to the claim (as the log has
-it) and to the sink's 250, and calls of the API, each many times, one after the other.
+The store is filled in steps, through API and worker. After each step an idle system is measured:
+single e-mails from POST to the claim (by the log) and to the sink's 250, and calls of the API.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from scripts.bench.systems.babygun import Babygun, etcd_binary
 COUNTS = (1_000, 10_000, 100_000)
 _CALLS = 60  # of each kind
 _SINGLE, _SINGLE_RATE = 150, 25.0  # e-mails for the claim latency, and how many a second
-_FIRST = "b0@example.net"  # the oldest e-mail's recipient: a filter for it finds nothing on the first pages
-_ALLOWED = 2.0  # times what it took with the fewest, and a millisecond: more has grown
+_FIRST = "b0@example.net"  # the oldest e-mail's recipient, which is on the last page
+_ALLOWED = 2.0  # times the first step's latency, plus 1 ms; more counts as growth
 
 Say = Callable[[str], None]
 
@@ -48,7 +48,7 @@ def add_command(commands: Any) -> argparse.ArgumentParser:
 
 
 def command(arguments: argparse.Namespace, say: Say) -> dict[str, Any]:
-    """The run as its command line says it."""
+    """Does the run that the command line asks for."""
     with Stage() as stage:
         on = machine.describe(stage.folder)
         etcd = etcd_binary(say)
@@ -73,10 +73,11 @@ def command(arguments: argparse.Namespace, say: Say) -> dict[str, Any]:
 
 
 def grown(steps: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What takes longer with the most e-mails than with the fewest, by the median; a sentence each."""
+    """What takes longer in the last step than in the first, by the median; a sentence each."""
     first, last = steps[0], steps[-1]
     return [
-        f"{name} took {first['latency'][name][0]:.1f} ms with {first['count']:,} e-mails and {p50:.1f} ms with {last['count']:,}"
+        f"{name} took {first['latency'][name][0]:.1f} ms with {first['count']:,} e-mails"
+        f" and {p50:.1f} ms with {last['count']:,}"
         for name, (p50, _) in last["latency"].items()
         if p50 > _ALLOWED * first["latency"][name][0] + 1
     ]
@@ -164,7 +165,7 @@ def _counts(text: str) -> tuple[int, ...]:
 
 
 class _Api:
-    """Calls of the API on one connection that stays open."""
+    """Calls of the API, on one connection."""
 
     def __init__(self, babygun: Babygun) -> None:
         parts = urlsplit(babygun.urls[0])
@@ -176,27 +177,26 @@ class _Api:
         answer = self._connection.getresponse()
         body = answer.read()
         if answer.status != 200:
-            raise BenchError(
-                f"GET {path} was answered with {answer.status}: {body[:500].decode(errors='replace')}"
-            )
+            text = body[:500].decode(errors="replace")
+            raise BenchError(f"GET {path} was answered with {answer.status}: {text}")
         return json.loads(body)
 
     def timed(self, path: str) -> float:
-        """Milliseconds that the call took."""
+        """The milliseconds that a call took."""
         began = time.perf_counter()
         self.get(path)
         return (time.perf_counter() - began) * 1000
 
     def settled(self) -> None:
-        """Waits until nothing is incomplete any more: the results of what has arrived are written a moment later."""
+        """Waits until no e-mail is incomplete: results are written a moment after the arrival."""
         deadline = time.monotonic() + 30
         while self.get("/emails?status=incomplete")["emails"]:
             if time.monotonic() > deadline:
-                raise BenchError("e-mails have arrived, and are still incomplete after 30 s")
+                raise BenchError("e-mails that arrived are still incomplete after 30 s")
             time.sleep(0.1)
 
     def claimed_after(self, email_id: str) -> float:
-        """Milliseconds from its acceptance to its claim."""
+        """Milliseconds from the e-mail's acceptance to its claim."""
         at = {
             entry["event"]: datetime.fromisoformat(entry["at"])
             for entry in self.get(f"/emails/{email_id}/log")["entries"]

@@ -1,6 +1,7 @@
-"""The load generator and the counting mail server, two small C programs (load/), compiled at their first use.
+"""The load generator and the counting mail server: two small C programs in load/.
 
-All times are of CLOCK_MONOTONIC, in seconds (``time.monotonic()``), so what one program notes can be compared with another's.
+They are compiled at their first use. All times are seconds of CLOCK_MONOTONIC, as of
+``time.monotonic()``, so times of different programs can be compared.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _PROGRAMS = {"load": ("load.c", "http.c", "smtp.c", "load.h"), "sink": ("sink.c"
 
 
 def compiled(name: Literal["load", "sink"]) -> Path:
-    """The program, compiled where it isn't or its source is newer. Raises Unavailable where there is no compiler."""
+    """The program. It is compiled if its source is newer. Raises Unavailable without a compiler."""
     program, sources = BUILD / name, [SOURCES / source for source in _PROGRAMS[name]]
     if program.exists() and program.stat().st_mtime > max(
         source.stat().st_mtime for source in sources
@@ -39,24 +40,15 @@ def compiled(name: Literal["load", "sink"]) -> Path:
         )
     BUILD.mkdir(parents=True, exist_ok=True)
     new = program.with_suffix(f".{os.getpid()}")
-    run(
-        [
-            compiler,
-            "-O2",
-            "-Wall",
-            "-Wextra",
-            "-o",
-            new,
-            *(source for source in sources if source.suffix == ".c"),
-        ]
-    )
+    to_compile = [source for source in sources if source.suffix == ".c"]
+    run([compiler, "-O2", "-Wall", "-Wextra", "-o", new, *to_compile])
     new.replace(program)
     return program
 
 
 @dataclass(frozen=True)
 class Mail:
-    """What is sent: ``count`` e-mails with the numbers from ``first`` on, each of ``size`` bytes to ``recipients`` recipients."""
+    """``count`` e-mails, numbered from ``first`` on, each of ``size`` bytes."""
 
     first: int
     count: int
@@ -66,7 +58,7 @@ class Mail:
 
 @dataclass(frozen=True)
 class Sent:
-    """What a generator reports: when it began and ended, e-mails that were not accepted, its own CPU time in seconds."""
+    """What a generator reports. ``refused``: e-mails. ``cpu``: its own CPU time in seconds."""
 
     start: float
     end: float
@@ -80,7 +72,11 @@ class Sent:
 
 @dataclass(frozen=True)
 class Arrived:
-    """What the sink counted since it was told what to expect. ``messages`` with duplicates, ``stray`` those of other numbers; ``bytes`` as received."""
+    """What the sink counted since the last ``expect``.
+
+    ``messages``: duplicates included. ``stray``: messages with unexpected numbers. ``bytes``: as
+    received.
+    """
 
     expected: int
     distinct: int
@@ -88,9 +84,9 @@ class Arrived:
     stray: int
     recipients: int
     bytes: int
-    first: float  # arrival of the first and of the last one; 0: none yet
+    first: float  # arrival of the first and the last one; 0: none yet
     last: float
-    opened: int  # connections since then, and the most at once
+    opened: int  # connections, and the most at once
     most_open: int
     now: float
 
@@ -115,7 +111,7 @@ class Sink:
         return self._process.pid
 
     def expect(self, mail: Mail, times: Path | None = None) -> None:
-        """Counts anew. ``times`` gets the times of arrival, see :func:`arrival_times`; it may be read at any time."""
+        """Starts to count again. ``times``: a file for :func:`arrival_times`."""
         self._ask(f"expect {mail.first} {mail.count} {times or ''}")
 
     def count(self) -> Arrived:
@@ -124,7 +120,10 @@ class Sink:
     def wait(
         self, stall: float = 30.0, poll: float = 0.05, seen: Callable[[Arrived], None] | None = None
     ) -> Arrived:
-        """Waits until everything has come; ``seen`` gets each count. Raises BenchError where nothing new comes for ``stall`` seconds."""
+        """Waits until all have come; ``seen`` gets each count.
+
+        Raises BenchError if nothing new comes for ``stall`` seconds.
+        """
         last, moved = -1, time.monotonic()
         while True:
             arrived = self.count()
@@ -135,9 +134,8 @@ class Sink:
             if arrived.distinct != last:
                 last, moved = arrived.distinct, time.monotonic()
             elif time.monotonic() - moved > stall:
-                raise BenchError(
-                    f"{arrived.distinct} of {arrived.expected} e-mails came, and no more for {stall:g} s"
-                )
+                part = f"{arrived.distinct} of {arrived.expected}"
+                raise BenchError(f"{part} e-mails came, then none for {stall:g} s")
             self._stage.check()
             time.sleep(poll)
 
@@ -156,9 +154,10 @@ class Sink:
 
 
 class Load:
-    """A run of the load generator, as a process of the stage; see load.c for the options.
+    """A run of the load generator, as a process of the stage. load.c has the options.
 
-    ``stall``: seconds without an answer after which it gives up. ``authorization``: http: the header's value.
+    ``stall``: it gives up after so many seconds without an answer. ``authorization``: the value
+    of the HTTP header.
     """
 
     def __init__(
@@ -176,40 +175,26 @@ class Load:
         times: Path | None = None,
         stall: int = 30,
     ) -> None:
-        command = [
-            compiled("load"),
-            protocol,
-            "--port",
-            ",".join(map(str, ports)),
-            "--first",
-            str(mail.first),
-            "--count",
-            str(mail.count),
-            "--size",
-            str(mail.size),
-        ]
-        command += [
-            "--recipients",
-            str(mail.recipients),
-            "--connections",
-            str(connections),
-            "--rate",
-            f"{rate:.6f}",
-            "--batch",
-            str(batch),
-            "--path",
-            path,
-            "--stall",
-            str(stall),
-        ]
-        if times:
-            command += ["--times", str(times)]
+        options = {
+            "--port": ",".join(map(str, ports)),
+            "--first": mail.first,
+            "--count": mail.count,
+            "--size": mail.size,
+            "--recipients": mail.recipients,
+            "--connections": connections,
+            "--rate": f"{rate:.6f}",
+            "--batch": batch,
+            "--path": path,
+            "--stall": stall,
+            **({"--times": times} if times else {}),
+        }
+        words = [str(word) for option in options.items() for word in option]
         self._stage = stage
         with suppress(OSError):
-            stage.log("load").unlink()  # what an earlier run said
+            stage.log("load").unlink()  # of an earlier run
         self._process = stage.start(
             "load",
-            command,
+            [compiled("load"), protocol, *words],
             environment={"AUTH": authorization} if authorization else {},
             pipes=True,
         )
@@ -223,7 +208,7 @@ class Load:
         return self._process.poll() is None
 
     def wait(self) -> Sent:
-        """Waits for its end. Raises BenchError where it gave up."""
+        """Waits for its end. Raises BenchError if it gave up."""
         output, _ = self._process.communicate()
         status = self._process.returncode
         self._stage.end("load")
@@ -233,7 +218,7 @@ class Load:
 
 
 def sent_times(file: Path) -> list[tuple[float, float]]:
-    """When each e-mail was sent (or due), and answered; 0: not yet."""
+    """When each e-mail was sent (with a rate: due), and answered; 0: not yet."""
     numbers = _numbers(file)
     return [
         (sent / 1e9, answered / 1e9)
@@ -253,6 +238,6 @@ def _numbers(file: Path) -> array.array[int]:
 
 
 def percentile(values: Sequence[float], part: float) -> float:
-    """The value that ``part`` (0.99) of all values do not exceed; of nothing it is 0."""
+    """The value that ``part`` (0.99) of all values do not exceed; 0 without values."""
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * part), len(ordered) - 1)] if ordered else 0.0

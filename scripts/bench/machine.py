@@ -1,4 +1,4 @@
-"""What a benchmark ran on, since its numbers mean nothing without it."""
+"""What a benchmark ran on. Its numbers mean nothing without it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scripts.choose_python import optimised
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """Cores, CPU, memory, kernel, and the disk that ``folder`` is on, with the time of an fsync there."""
+    """Cores, CPU, memory, kernel, and the disk of ``folder`` with the time of an fsync."""
     return {
         "cores": len(os.sched_getaffinity(0)),
         "cpu": _first(r"model name\s*: (.*)", "/proc/cpuinfo") or platform.machine(),
@@ -34,7 +34,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def fsync_time(folder: Path, tries: int = 50) -> float:
-    """Seconds that a small append with fdatasync takes, the median: what a log of writes waits for."""
+    """Median seconds of a small append with fdatasync, which each write to a log waits for."""
     taken = []
     path = folder / "fsync"
     file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
@@ -69,7 +69,7 @@ def _first(pattern: str, file: str) -> str:
 
 
 def _filesystem(folder: Path) -> str:
-    """The kind of file system that a folder is on: the longest mount point above it."""
+    """The file system of a folder: that of the longest mount point above it."""
     best, kind = "", ""
     with suppress(OSError):
         for line in Path("/proc/mounts").read_text().splitlines():

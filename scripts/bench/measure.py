@@ -1,4 +1,4 @@
-"""One measurement: a number of e-mails sent to a running system and, where it delivers, awaited at the sink."""
+"""One measurement: e-mails are sent to a running system and, if it delivers, reach the sink."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Measured:
-    """CPU is in microseconds per e-mail, memory in MiB, latencies are in milliseconds, rates in e-mails per second."""
+    """CPU in µs per e-mail, memory in MiB, latencies in ms, rates in e-mails per second."""
 
     count: int
     accept_rate: float
-    rate: float  # end to end: from the first one sent to the last one's arrival; 0 where nothing is delivered
+    # From the first e-mail sent to the last one's arrival; 0 if nothing is delivered.
+    rate: float
     cpu: Mapping[str, float]  # by role
-    generator_cpu: float  # of the load generator, where it is no role of its own
+    generator_cpu: float  # of the load generator, if it is no role
     sink_cpu: float
-    others_cores: float  # cores that were busy with anything else on the machine, on average
+    others_cores: float  # cores that other programs used, on average
     memory: Mapping[str, float]  # by role, the peak
-    peak_rss: Mapping[
-        str, float
-    ]  # by role, as the kernel counts it since the start, shared pages in each process
+    # By role, since the processes' start. Each process counts its shared pages.
+    peak_rss: Mapping[str, float]
     refused: int
     duplicates: int
     stray: int  # e-mails of an earlier measurement that arrived in this one
-    latency: Mapping[
-        str, float
-    ]  # p50, p99, max: sent to arrived; accepted_p50, accepted_p99: sent to acknowledged; empty where not asked for
+    # p50, p99, max: from sent to arrived. accepted_p50, accepted_p99: from sent to acknowledged.
+    # Empty if not measured.
+    latency: Mapping[str, float]
 
     @property
     def cpu_sum(self) -> float:
@@ -47,14 +47,17 @@ class Measured:
 
 
 class Numbers:
-    """Hands out e-mails with numbers that were not in use before, so that a late duplicate of an earlier measurement can't be taken for one of this."""
+    """Gives each e-mail a number of its own.
+
+    So a late duplicate of an earlier measurement is not counted in a later one.
+    """
 
     def __init__(self) -> None:
         self._next = 0
 
     @property
     def used(self) -> int:
-        """How many it has handed out."""
+        """How many numbers are given."""
         return self._next
 
     def mail(self, count: int, **shape: int) -> Mail:
@@ -72,7 +75,12 @@ def measure(
     latency: bool = False,
     send: Callable[[Path | None], Sent] | None = None,
 ) -> Measured:
-    """``sink``: where the e-mails arrive; None where nothing is delivered. ``send``: how they are sent, where it isn't ``running.send``. Raises BenchError."""
+    """Sends e-mails and measures.
+
+    ``sink``: where they arrive, None if nothing is delivered. ``rate``: e-mails per second, 0 for
+    as fast as possible. ``latency``: measure it too. ``send``: how to send, instead of
+    ``running.send``. Raises BenchError.
+    """
     sent_file, arrived_file = (folder / "sent", folder / "arrived") if latency else (None, None)
     roles: dict[str, Sequence[int]] = dict(running.roles)
     if sink:
@@ -94,12 +102,8 @@ def measure(
         sent_at = sent_times(sent_file)
         times = _spread([done - at for at, done in sent_at], "accepted_")
         if sink:
-            times |= _spread(
-                [
-                    there - at
-                    for (at, _), there in zip(sent_at, arrival_times(arrived_file), strict=True)
-                ]
-            )
+            pairs = zip(sent_at, arrival_times(arrived_file), strict=True)
+            times |= _spread([there - at for (at, _), there in pairs])
     return Measured(
         count=mail.count,
         accept_rate=mail.count / sent.seconds,

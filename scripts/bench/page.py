@@ -68,7 +68,7 @@ def add_command(commands: Any) -> argparse.ArgumentParser:
 
 
 def command(arguments: argparse.Namespace, say: Say) -> dict[str, Any]:
-    """The run as its command line says it."""
+    """Does the run that the command line asks for."""
     chromium = shutil.which("chromium")
     if not chromium:
         raise Unavailable("Chromium is not installed: apt-get install chromium")

@@ -1,4 +1,7 @@
-"""The processes that a benchmark starts, each in a session of its own, and their end: also when the benchmark itself is killed."""
+"""Starts the processes of a benchmark, and ends them even if the benchmark is killed.
+
+Each process has a session of its own, so that all it started is ended with it.
+"""
 
 from __future__ import annotations
 
@@ -27,20 +30,21 @@ _LAST = 2000  # characters of a log that an error shows
 
 
 class BenchError(Exception):
-    """A benchmark can't go on; the message is for the person who started it."""
+    """A benchmark can't go on. The message is for the person who started it."""
 
 
 class Unavailable(BenchError):
-    """Something is not on this machine; the message says what, and how it gets there."""
+    """Something is not installed. The message says what, and how to install it."""
 
 
 class Stage:
-    """A temporary folder and the processes that run in it; on leaving it ends both. Logs are ``<folder>/<name>.log``.
+    """A temporary folder and the processes that run in it. Both are gone when the block ends.
 
-    The folder is on a disk, not in /tmp, which is memory on many machines: an fsync must mean something.
+    The folder is on a disk. /tmp is memory on many machines, where an fsync costs nothing.
+    Logs are ``<folder>/<name>.log``.
     """
 
-    def __init__(self, parent: Path = Path("/var/tmp")) -> None:  # noqa: S108 (mkdtemp makes it our own)
+    def __init__(self, parent: Path = Path("/var/tmp")) -> None:  # noqa: S108 (mkdtemp)
         self._parent = parent
         self._ports = Ports(lambda line: None)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -63,10 +67,9 @@ class Stage:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        before = {
-            number: signal.signal(number, signal.SIG_IGN)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }  # a second Ctrl-C must not leave anything behind
+        # A second Ctrl-C must not leave anything behind.
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
         try:
             self.end(*reversed(self._processes))
             if self._guard and self._guard.stdin:
@@ -78,11 +81,11 @@ class Stage:
                 signal.signal(number, handler)
 
     def port(self) -> int:
-        """A free port; none is given out twice."""
+        """A free port, another one each time."""
         return self._ports.any()
 
     def ports(self, count: int) -> int:
-        """The first of so many free ports in a row."""
+        """The first of ``count`` free ports in a row."""
         while True:
             first = self._ports.lasting()
             try:
@@ -104,7 +107,10 @@ class Stage:
         cwd: Path | None = None,
         pipes: bool = False,
     ) -> subprocess.Popen[bytes]:
-        """Starts a process. ``pipes``: its standard input and output are ours; else the output goes to its log, as its errors do."""
+        """Starts a process; its standard error goes to its log.
+
+        ``pipes``: we have its standard input and output; else the output goes to the log too.
+        """
         with self.log(name).open("ab") as log:
             process = subprocess.Popen(
                 [os.fspath(word) for word in command],
@@ -116,11 +122,11 @@ class Stage:
                 start_new_session=True,
             )
         self._processes[name] = process
-        self._tell_guard(f"+ 0 {process.pid}")
+        self._write_to_guard(f"+ 0 {process.pid}")
         return process
 
     def end(self, *names: str) -> None:
-        """Ends these processes and all that they started, at once: SIGTERM, then SIGKILL. Those that have gone already are fine."""
+        """Ends these processes and all that they started: SIGTERM to all, then SIGKILL."""
         found = [self._processes.pop(name) for name in names if name in self._processes]
         for process in found:
             signal_group(process.pid, signal.SIGTERM)
@@ -128,32 +134,36 @@ class Stage:
         for process in found:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(deadline - time.monotonic(), 0.01))
-            end_groups([process.pid], 1.0)  # what it left behind
+            end_groups([process.pid], 1.0)  # what it started
             process.wait()
             for stream in (process.stdin, process.stdout):
                 if stream:
                     with suppress(OSError):
                         stream.close()
-            self._tell_guard(f"- {process.pid}")
+            self._write_to_guard(f"- {process.pid}")
 
     def ready(self, name: str, is_ready: Callable[[], bool], within: float = 60.0) -> None:
-        """Waits until ``is_ready`` says so; OSError counts as not yet. Raises BenchError with the end of its log."""
+        """Waits until ``is_ready`` returns true. An OSError of it counts as "not yet".
+
+        Raises BenchError with the end of the log.
+        """
         deadline, process = time.monotonic() + within, self._processes[name]
         while True:
             with suppress(OSError):
                 if is_ready():
                     return
             if process.poll() is not None or time.monotonic() > deadline:
+                ended = process.poll() is not None
                 what = (
                     f"ended with status {process.returncode}"
-                    if process.poll() is not None
+                    if ended
                     else f"was not ready within {within:g} s"
                 )
                 raise BenchError(f"{name} {what}:\n{self.last_words(name)}")
             time.sleep(0.05)
 
     def check(self, *but: str) -> None:
-        """Raises BenchError where a process that should run has ended; ``but``: those that may."""
+        """Raises BenchError if a process has ended, other than those in ``but``."""
         for name, process in self._processes.items():
             if name not in but and process.poll() is not None:
                 raise BenchError(
@@ -168,7 +178,7 @@ class Stage:
     def pid(self, name: str) -> int:
         return self._processes[name].pid
 
-    def _tell_guard(self, line: str) -> None:
+    def _write_to_guard(self, line: str) -> None:
         if self._guard and self._guard.stdin:
             with suppress(OSError):
                 self._guard.stdin.write(line.encode() + b"\n")
@@ -182,7 +192,7 @@ def run(
     cwd: Path | None = None,
     within: float = 60.0,
 ) -> str:
-    """Runs a command to its end; returns what it printed. Raises BenchError where it fails."""
+    """Runs a command; returns its standard output. Raises BenchError if it fails."""
     words = [os.fspath(word) for word in command]
     try:
         done = subprocess.run(
@@ -198,14 +208,13 @@ def run(
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BenchError(f"{' '.join(words)}: {error}") from None
     if done.returncode:
-        raise BenchError(
-            f"{' '.join(words)} ended with status {done.returncode}:\n{(done.stdout + done.stderr)[-_LAST:]}"
-        )
+        printed = (done.stdout + done.stderr)[-_LAST:]
+        raise BenchError(f"{' '.join(words)} ended with status {done.returncode}:\n{printed}")
     return done.stdout
 
 
 def answers(url: str) -> bool:
-    """Whether a GET of it is answered with 200."""
+    """Whether a GET is answered with 200. Raises OSError if nothing answers."""
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 (our own processes')
             return bool(answer.status == 200)
@@ -215,12 +224,12 @@ def answers(url: str) -> bool:
 
 
 def is_listening(port: int) -> bool:
-    """Whether something takes connections on this port of 127.0.0.1; raises OSError where nothing does."""
+    """True if something listens on this port of 127.0.0.1. Raises OSError if nothing does."""
     with socket.create_connection(("127.0.0.1", port), 2):
         return True
 
 
 def line_of(stream: IO[Any] | None) -> bytes:
-    """The next line of a pipe; empty at its end."""
+    """The next line of a pipe, or empty at its end."""
     assert stream is not None
     return bytes(stream.readline())

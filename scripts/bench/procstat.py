@@ -1,4 +1,4 @@
-"""What processes cost, with all that they started, read from /proc: CPU time and memory."""
+"""CPU time and memory of processes and all that they started, from /proc."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ _KILO = 1024
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes. ``pss`` counts a page that n processes share as an nth each, so it can be added up; ``peak_rss`` is the sum of each process's highest;
-    ``anonymous`` is what of ``rss`` is no page of a file."""
+    """Bytes.
+
+    ``pss`` divides a shared page among its processes, so it can be added up. ``peak_rss`` is the
+    sum of each process's highest RSS. ``anonymous`` is the part of ``rss`` that is no file's page.
+    """
 
     pss: int
     rss: int
@@ -27,7 +30,7 @@ class Memory:
 
 
 def tree(roots: Sequence[int]) -> list[int]:
-    """These processes and all their descendants that live."""
+    """These processes and all their living descendants."""
     found, waiting = [], list(roots)
     while waiting:
         pid = waiting.pop()
@@ -39,7 +42,7 @@ def tree(roots: Sequence[int]) -> list[int]:
 
 
 def cpu_seconds(roots: Sequence[int]) -> float:
-    """CPU time so far: of the processes, their living descendants, and those of them that have ended and were waited for."""
+    """CPU time so far of the processes and their descendants, ended ones included."""
     total = 0
     for pid in tree(roots):
         with suppress(OSError):
@@ -49,7 +52,7 @@ def cpu_seconds(roots: Sequence[int]) -> float:
 
 
 def busy_seconds() -> float:
-    """CPU time that anything on this machine has used so far, all cores together; what a hypervisor took away does not count."""
+    """CPU time that this machine has used so far, of all cores, without what a hypervisor took."""
     user, nice, system, _idle, _iowait, irq, softirq = map(
         int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]
     )
@@ -57,7 +60,7 @@ def busy_seconds() -> float:
 
 
 def memory(roots: Sequence[int], *, alone: bool = False) -> Memory:
-    """Memory of the processes and, unless ``alone``, their descendants now."""
+    """Memory now: of the processes and, unless ``alone``, of their descendants."""
     pss = rss = peak = anonymous = 0
     for pid in roots if alone else tree(roots):
         with suppress(OSError, ValueError):
@@ -69,7 +72,7 @@ def memory(roots: Sequence[int], *, alone: bool = False) -> Memory:
 
 
 def largest_peak(roots: Sequence[int]) -> int:
-    """The highest resident size that any single one of the processes and their descendants had so far, in bytes."""
+    """The highest RSS of any single process or descendant so far, in bytes."""
     return max(memory([pid], alone=True).peak_rss for pid in tree(roots))
 
 
@@ -82,7 +85,11 @@ def _line(file: str, name: str) -> int:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one role cost over a measurement. ``cpu`` in seconds; ``peak`` the highest of the sampled sums of PSS, ``peak_rss`` as the kernel saw it since the start; bytes."""
+    """What one role used during a measurement.
+
+    ``cpu`` in seconds; ``peak``, the highest sampled sum of PSS, and ``peak_rss``, which the kernel
+    counts from the process's start, in bytes.
+    """
 
     cpu: float
     peak: int
@@ -90,9 +97,10 @@ class Cost:
 
 
 class Meter:
-    """Measures roles (a name and the pids of its root processes each) while the block runs; ``costs`` has the result afterwards.
+    """Measures roles while the block runs; then ``costs`` has the result.
 
-    The memory is looked at twice a second: what is higher for a shorter time shows in ``peak_rss`` alone.
+    ``roles``: the pids of each role's root processes. Memory is sampled twice a second, so only
+    ``peak_rss`` shows a shorter peak.
     """
 
     def __init__(self, roles: Mapping[str, Sequence[int]], interval: float = 0.5) -> None:

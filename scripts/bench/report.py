@@ -1,4 +1,4 @@
-"""Results as JSON, as tables in Markdown, and as the part of a page between two markers."""
+"""Results as JSON, as tables in Markdown, and as the part of a page between two marker lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDER = ROOT / "bench-results"  # ignored by git
 
 
 def described(kind: str, machine: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
-    """A result with what one needs to repeat it. ``kind``: compare, scaling."""
+    """A result, with what is needed to repeat it. ``kind``: a key of the tables."""
     try:
         commit = run(["git", "-C", ROOT, "describe", "--always", "--dirty"]).strip()
     except BenchError:  # no checkout
@@ -34,7 +34,7 @@ def described(kind: str, machine: Mapping[str, Any], content: Mapping[str, Any])
 
 
 def save(result: Mapping[str, Any], output: Path | None) -> Path:
-    """Writes it to ``output``, or to a file that is named by the time; returns which."""
+    """Writes the result to ``output``, or to a file named by the time; returns the path."""
     path = output or FOLDER / f"{datetime.now():%Y-%m-%d-%H%M%S}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
@@ -42,7 +42,10 @@ def save(result: Mapping[str, Any], output: Path | None) -> Path:
 
 
 def write_part(page: Path, kind: str, text: str) -> None:
-    """Puts the text between the page's lines ``<!-- bench:<kind> -->`` and ``<!-- /bench:<kind> -->``. Raises BenchError where it hasn't both."""
+    """Puts the text between the lines ``<!-- bench:<kind> -->`` and ``<!-- /bench:<kind> -->``.
+
+    Raises BenchError if the page does not have both.
+    """
     begin, end = f"<!-- bench:{kind} -->", f"<!-- /bench:{kind} -->"
     content = page.read_text()
     head, found, rest = content.partition(begin)
@@ -53,7 +56,7 @@ def write_part(page: Path, kind: str, text: str) -> None:
 
 
 def wrapped(text: str) -> str:
-    """Markdown with its paragraphs at 100 columns; a line of a table stays as it is."""
+    """Markdown with paragraphs of 100 columns. Lines of tables stay as they are."""
     return "\n".join(
         line if line.startswith("|") else textwrap.fill(line, 100, break_on_hyphens=False)
         for line in text.split("\n")
@@ -61,7 +64,7 @@ def wrapped(text: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """In Markdown; all columns but the first are numbers."""
+    """A table in Markdown. All columns but the first are numbers, so aligned right."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = [
         [
@@ -77,21 +80,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def made_on(result: Mapping[str, Any]) -> str:
     """The machine, the versions and the command, as sentences."""
     machine = result["machine"]
-    versions = {
-        name: its
-        for system in result.get("systems", ())
-        for name, its in system["versions"].items()
-    } | dict(result.get("versions", {}))
-    others = (
-        f" Before it the machine's load was {machine['load_before']:g}."
-        if machine["load_before"] >= 0.5
-        else ""
+    versions: dict[str, str] = {}
+    for system in result.get("systems", ()):
+        versions |= system["versions"]
+    versions |= result.get("versions", {})
+    programs = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    text = (
+        f"`{result['command']}` on {result['at'][:10]}, commit {result['commit'] or '?'}:"
+        f" {machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']:g} GiB of memory,"
+        f" {machine['system']}, Linux {machine['kernel']}, {machine['filesystem']},"
+        f" an fsync takes {machine['fsync_ms']:.2g} ms; Python {machine['python']}, {programs}."
     )
-    return (
-        f"`{result['command']}` on {result['at'][:10]}, commit {result['commit'] or '?'}: {machine['cores']} cores of {machine['cpu']}, {machine['memory_gib']:g} GiB of memory, "
-        f"{machine['system']}, Linux {machine['kernel']}, {machine['filesystem']}, an fsync takes {machine['fsync_ms']:.2g} ms; Python {machine['python']}, "
-        f"{', '.join(f'{name} {its}' for name, its in versions.items() if its)}.{others}"
-    )
+    if machine["load_before"] >= 0.5:
+        text += f" Before it the machine's load was {machine['load_before']:g}."
+    return text
 
 
 def comparison(result: Mapping[str, Any]) -> str:
@@ -127,49 +129,40 @@ def comparison(result: Mapping[str, Any]) -> str:
             )
         )
     lines = [table(header, rows)]
-    lines += [
-        f"{name} was skipped: {reason.splitlines()[0]}"
-        for name, reason in result["skipped"].items()
-    ]
+    for name, reason in result["skipped"].items():
+        lines.append(f"{name} was skipped: {reason.splitlines()[0]}")
     lines.append(made_on(result))
     shares = ", ".join(
         f"{system['name']} {_share(system['summary']):.0f} %" for system in result["systems"]
     )
     lines.append(
-        f"Load generator and sink took, of all CPU time of a run: {shares}. Other programs on the machine: {_others(result):.2f} cores on average."
+        f"Load generator and sink used this part of a run's CPU time: {shares}."
+        f" Other programs on the machine used {_others(result):.2f} cores on average."
     )
-    ratio = next(
-        (system["ratios"] for system in result["systems"] if system["name"] == "Babygun"), {}
-    )
-    if ratio:
-        lines.append(
-            "Babygun's rate end to end is "
-            + ", ".join(f"{its['rate']:.2f} times {name}'s" for name, its in ratio.items())
-            + "."
-        )
-        medians = next(
-            system["summary"] for system in result["systems"] if system["name"] == "Babygun"
-        )
-        lines += _acceptance(
-            medians, ratio, "spread", f"With {result['machine']['cores']} API processes"
-        )
-        lines += _acceptance(
-            medians, ratio, "batch", "By batches of 100 in one call, with one API process,"
-        )
+    for system in result["systems"]:
+        if system["name"] == "Babygun" and (ratios := system["ratios"]):
+            beside = ", ".join(f"{its['rate']:.2f} times {name}'s" for name, its in ratios.items())
+            lines.append(f"Babygun's rate end to end is {beside}.")
+            processes = f"With {result['machine']['cores']} API processes"
+            lines += _acceptance(system["summary"], ratios, "spread", processes)
+            batches = "By batches of 100 in one call, with one API process,"
+            lines += _acceptance(system["summary"], ratios, "batch", batches)
     return "\n\n".join(lines)
 
 
 def _acceptance(
     medians: Mapping[str, Any], ratios: Mapping[str, Mapping[str, float]], name: str, how: str
 ) -> list[str]:
-    """How fast another way of acceptance is, beside what the others accept."""
+    """A sentence on another way of acceptance, beside the other systems' rates."""
     if f"{name}_rate" not in medians:
         return []
     beside = ", ".join(
         f"{its[name]:.2f} times {other}'s" for other, its in ratios.items() if name in its
     )
     return [
-        f"{how} it accepts {medians[f'{name}_rate']:,.0f} e-mails a second ({_by_role(medians[f'{name}_cpu'])} µs of CPU for each), {beside} rate of acceptance."
+        f"{how} it accepts {medians[f'{name}_rate']:,.0f} e-mails a second"
+        f" ({_by_role(medians[f'{name}_cpu'])} µs of CPU for each),"
+        f" {beside} rate of acceptance."
     ]
 
 
@@ -189,23 +182,29 @@ def scaling(result: Mapping[str, Any]) -> str:
         lines.append(_cases(name, cases))
     if backlog := result.get("backlog"):
         rates = backlog["rates"]
+        change = (rates["end"] / rates["start"] - 1) * 100
         lines += [
             f"**A backlog of {backlog['count']:,} e-mails**",
-            f"Accepted in batches of 100 at {backlog['accept_rate']:,.0f}/s while there was no worker, then drained by one in {backlog['seconds']:,.0f} s: {rates['start']:,.0f}/s at the start, "
-            f"{rates['middle']:,.0f}/s in the middle, {rates['end']:,.0f}/s at the end ({(rates['end'] / rates['start'] - 1) * 100:+.0f} %). At most {backlog['worker_peak_rss']:,.0f} MiB of memory for the worker, "
-            f"{backlog['peak_rss']['etcd']:,.0f} for etcd, {backlog['peak_rss']['api']:,.0f} for the API; CPU per e-mail delivered: {_by_role(backlog['cpu'])} µs.",
+            f"Accepted in batches of 100 at {backlog['accept_rate']:,.0f}/s while there was no"
+            f" worker, then drained by one in {backlog['seconds']:,.0f} s:"
+            f" {rates['start']:,.0f}/s at the start, {rates['middle']:,.0f}/s in the middle,"
+            f" {rates['end']:,.0f}/s at the end ({change:+.0f} %)."
+            f" Memory at most: worker {backlog['worker_peak_rss']:,.0f} MiB,"
+            f" etcd {backlog['peak_rss']['etcd']:,.0f}, API {backlog['peak_rss']['api']:,.0f}."
+            f" CPU per e-mail delivered: {_by_role(backlog['cpu'])} µs.",
         ]
     lines.append(made_on(result))
     busy = [each["summary"]["others_cores"] for cases in result["parts"].values() for each in cases]
     if busy:
         lines.append(
-            f"Other programs on the machine took {sum(busy) / len(busy):.2f} cores on average, at most {max(busy):.2f} in one case."
+            f"Other programs on the machine used {sum(busy) / len(busy):.2f} cores on average,"
+            f" at most {max(busy):.2f} in one case."
         )
     return "\n\n".join(lines)
 
 
 def _cases(name: str, cases: Sequence[Mapping[str, Any]]) -> str:
-    """The table of one part: its rates beside the first case's."""
+    """The table of one part, with each rate as a multiple of the first case's."""
     delivers = bool(cases[0]["case"]["workers"])
     rates = [
         each["summary"]["rate"] if delivers else each["summary"]["accept_rate"] for each in cases

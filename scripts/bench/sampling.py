@@ -1,4 +1,4 @@
-"""What a running Babygun looks like from outside, every few seconds: rates, latency, etcd's file, memory, what was shed."""
+"""Samples of a running Babygun: rates, latency, etcd's file, memory, early deletions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ _BLOCK = 65536  # e-mails read from the files of times at once
 
 @dataclass(frozen=True)
 class Sample:
-    """``at``: seconds since the load began. Rates are e-mails a second since the sample before, latencies milliseconds of those that arrived since then, sizes MiB."""
+    """``at``: seconds since the load began.
+
+    Rates are e-mails per second since the last sample, latencies milliseconds of the e-mails that
+    arrived since then, sizes MiB.
+    """
 
     at: float
     accepted: int
@@ -32,28 +36,34 @@ class Sample:
     file: float
     in_use: float
     revision: int
-    compacted: int  # the revision that history begins at
-    etcd: float  # resident, the pages of its file included
+    compacted: int  # the oldest revision that etcd still has
+    etcd: float  # RSS, with the pages of its file
     etcd_anonymous: float
     api: float
     worker: float
     shed_contents: int
     shed_emails: int
     alarm: str
-    sink_cpu: float = 0.0  # microseconds of the sink's for an e-mail since the sample before. Its work never changes, so this is the machine's own speed
+    # Microseconds per e-mail since the last sample. The sink's work never changes, so this shows
+    # the machine's own speed.
+    sink_cpu: float = 0.0
 
 
 class Times:
-    """Follows the two files of times while they are written: how many were accepted, and the latencies of those that have arrived since the last look."""
+    """Reads the two files of times while they are written."""
 
     def __init__(self, sent: Path, arrived: Path) -> None:
         self._sent, self._arrived = sent, arrived
         self._done = 0  # all e-mails before this one have arrived
-        self._accepted_to = 0  # and all before this one were answered
+        self._accepted_to = 0  # all e-mails before this one were answered
         self._until = 0
 
-    def look(self) -> tuple[int, list[float]]:
-        """E-mails accepted so far, about (of those under way only the ones before the first that waits); seconds from POST to arrival."""
+    def read(self) -> tuple[int, list[float]]:
+        """How many e-mails were accepted, and the latencies of new arrivals.
+
+        Accepted e-mails after the first unanswered one are not counted yet. A latency is in seconds
+        from POST to arrival.
+        """
         now, start, latencies, gap = time.monotonic_ns(), self._done, list[float](), False
         while True:
             sent, arrived = _read(self._sent, start, 2), _read(self._arrived, start, 1)
@@ -84,7 +94,7 @@ def _read(file: Path, start: int, width: int) -> array.array[int]:
 
 
 class Sampler:
-    """Takes a :class:`Sample` when asked."""
+    """Takes a :class:`Sample` at each call."""
 
     def __init__(self, running: Babygun, sink: Sink, times: Times) -> None:
         self._running, self._sink, self._times = running, sink, times
@@ -93,7 +103,7 @@ class Sampler:
         self.samples: list[Sample] = []
 
     def take(self) -> Sample:
-        accepted, latencies = self._times.look()
+        accepted, latencies = self._times.read()
         arrived = self._sink.count()
         at = time.monotonic() - self._began
         before = self.samples[-1] if self.samples else None
@@ -132,7 +142,7 @@ class Sampler:
 
 
 def scraped(url: str) -> dict[str, float]:
-    """The numbers of a page of metrics, by name with labels as it stands there."""
+    """The numbers of a page of metrics, by their names with labels."""
     found = {}
     with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 (our own processes')
         for line in answer.read().decode().splitlines():
@@ -143,11 +153,11 @@ def scraped(url: str) -> dict[str, float]:
 
 
 def alarm(endpoint: str) -> str:
-    """What etcd says against itself (``ALARM NOSPACE``), or empty."""
+    """The reason why etcd is unhealthy (``ALARM NOSPACE``), or empty."""
     try:
         with urllib.request.urlopen(f"{endpoint}/health", timeout=10) as answer:  # noqa: S310
-            told = json.load(answer)
+            health = json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
-            told = json.loads(error.read() or b"{}")
-    return str(told.get("reason", "")) if told.get("health") != "true" else ""
+            health = json.loads(error.read() or b"{}")
+    return str(health.get("reason", "")) if health.get("health") != "true" else ""

@@ -1,6 +1,7 @@
-"""Babygun as its work grows: more processes, a long backlog, more recipients, larger e-mails, batches.
+"""Babygun with more processes, a long backlog, more recipients, larger e-mails and batches.
 
-One part of it is a few cases that differ in one thing, each measured on a Babygun that is started for it, empty. What is compared is within one part.
+A part is a few cases that differ in one thing, to be compared with each other. Each case is
+measured on a Babygun that is started for it, empty.
 """
 
 from __future__ import annotations
@@ -18,16 +19,14 @@ from scripts.bench.procstat import Meter, largest_peak
 from scripts.bench.systems.babygun import CONNECTIONS, Babygun
 
 Say = Callable[[str], None]
-_FIRST = 300  # e-mails that tell roughly how fast a case is
-_BATCHED = 1000  # e-mails under way in batches, with at least four batches
-_UNDER_WAY = (
-    64 * MIB
-)  # of large e-mails at once: a fraction of what one API process holds (the setting api_memory)
+_FIRST = 300  # e-mails of a first, rough measurement
+_BATCHED = 1000  # e-mails in requests at once, in four batches at least
+_UNDER_WAY = 64 * MIB  # of requests at once, far less than the setting api_memory
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure. Without workers nothing is delivered, and the rate is the acceptance's."""
+    """One thing to measure. Without workers nothing is delivered, so the acceptance counts."""
 
     label: str
     apis: int = 1
@@ -60,7 +59,7 @@ BACKLOG = "backlog"
 
 
 class Scaling:
-    """``seconds``: how long one measurement shall take, roughly."""
+    """``seconds``: the rough length of one measurement."""
 
     def __init__(self, stage: Stage, etcd: EtcdBinary, say: Say, *, seconds: float) -> None:
         self._stage, self._etcd, self._say, self._seconds = stage, etcd, say, seconds
@@ -75,7 +74,8 @@ class Scaling:
                 done = self._case(case)
                 its.append(done)
                 self._say(
-                    f"{name}: {case.label:18} {done.rate or done.accept_rate:8,.0f} e-mails/s   {done.cpu_sum:7,.0f} µs of CPU each"
+                    f"{name}: {case.label:18} {done.rate or done.accept_rate:8,.0f} e-mails/s"
+                    f"   {done.cpu_sum:7,.0f} µs of CPU each"
                 )
         return [
             {
@@ -88,7 +88,7 @@ class Scaling:
         ]
 
     def backlog(self, count: int) -> dict[str, Any]:
-        """Accepts so many e-mails while there is no worker, then starts one and watches it to the end."""
+        """Accepts ``count`` e-mails without a worker, then measures how one delivers them."""
         babygun = Babygun(self._stage, self._sink.port, self._etcd).start(workers=0)
         try:
             mail = self._numbers.mail(count)
@@ -99,7 +99,7 @@ class Scaling:
             babygun.start_workers(1)
             worker = babygun.roles["worker"]
             with Meter(babygun.roles) as meter:
-                arrived = self._sink.wait(poll=0.2, seen=self._tell_progress(count))
+                arrived = self._sink.wait(poll=0.2, seen=self._print_progress(count))
             at = sorted(arrival_times(times))
             rates = {
                 "start": _rate(at, 0.02, 0.2),
@@ -119,7 +119,9 @@ class Scaling:
                 "duplicates": arrived.messages - arrived.distinct - arrived.stray,
             }
             self._say(
-                f"backlog: drained in {result['seconds']:.0f} s: {rates['start']:,.0f}/s at the start, {rates['end']:,.0f}/s at the end; worker {result['worker_peak_rss']:.0f} MiB"
+                f"backlog: drained in {result['seconds']:.0f} s:"
+                f" {rates['start']:,.0f}/s at the start, {rates['end']:,.0f}/s at the end;"
+                f" worker {result['worker_peak_rss']:.0f} MiB"
             )
             return result
         finally:
@@ -138,7 +140,7 @@ class Scaling:
             babygun.stop()
 
     def _fills(self, done: Measured, part: float, case: Case) -> int:
-        """How many e-mails take this part of the time, by what was just measured."""
+        """How many e-mails fill this part of the time, by the last measurement."""
         count = int((done.rate or done.accept_rate) * self._seconds * part)
         return max(count - count % case.batch, 20, case.batch)
 
@@ -154,20 +156,20 @@ class Scaling:
         largest = {role: largest_peak(roots) / MIB for role, roots in babygun.roles.items()}
         return replace(done, memory=largest)
 
-    def _tell_progress(self, count: int) -> Callable[[Arrived], None]:
-        told = 0
+    def _print_progress(self, count: int) -> Callable[[Arrived], None]:
+        fifths = 0
 
         def seen(arrived: Arrived) -> None:
-            nonlocal told
-            if arrived.distinct * 5 // count > told:
-                told = arrived.distinct * 5 // count
+            nonlocal fifths
+            if arrived.distinct * 5 // count > fifths:
+                fifths = arrived.distinct * 5 // count
                 self._say(f"backlog: {arrived.distinct:,} of {count:,} delivered")
 
         return seen
 
 
 def _rate(times: Sequence[float], begin: float, end: float) -> float:
-    """E-mails a second between these parts of all that arrived."""
+    """E-mails per second between two parts of all arrivals (0.8 to 0.98, say)."""
     first, last = int(len(times) * begin), int(len(times) * end) - 1
     return (last - first) / (times[last] - times[first])
 

@@ -1,7 +1,8 @@
-"""A sustained run: mail at two thirds of the highest rate for minutes, and whether everything levels off, or grows by no more than what is retained.
+"""A sustained run: minutes of mail at two thirds of the highest rate. Does everything level off?
 
-Before the load a few e-mails are scheduled for days later: they are incomplete all the while, and whatever is shed to make room, they must be there at
-the end, with their contents. The verdict compares the run's last third with the third before it.
+Memory and etcd's file may grow by what is retained, and no more. The last third of the run is
+compared with the second. Before the load a few e-mails are scheduled for days later. They stay
+incomplete, so they must be there at the end with their contents, whatever else is deleted early.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from scripts.bench.systems.babygun import Babygun, etcd_binary
 PART = 2 / 3  # of the highest rate
 _WARM_UP, _MEASURE = 3.0, 8.0  # s
 _WAITING = 100  # e-mails that stay incomplete
-_RECORD = 1900  # bytes of etcd's file for an ended e-mail beside its content: the record, what is hung on leases, pages not filled
-_INDEX = 6500  # bytes of etcd's heap for the keys of one: some 1,300, which GOGC=400 lets grow to five times of that
-_STALL = 60  # s without an arrival, after which what is missing counts as lost
+# Bytes of etcd's file for a final e-mail beside its content: record, leases, unfilled pages.
+_RECORD = 1900
+# Bytes of etcd's heap for the keys of an e-mail: some 1,300, times five with GOGC=400.
+_INDEX = 6500
+_STALL = 60  # s without an arrival; then the missing e-mails count as lost
 
 Say = Callable[[str], None]
 
@@ -43,7 +46,7 @@ def add_command(commands: Any) -> argparse.ArgumentParser:
         "--rate",
         type=float,
         default=0,
-        help="e-mails a second, instead of two thirds of what is measured first",
+        help="e-mails per second, instead of two thirds of the highest rate",
     )
     command.add_argument(
         "--size", type=int, default=1024, help="bytes of an e-mail (default: 1024)"
@@ -55,7 +58,7 @@ def add_command(commands: Any) -> argparse.ArgumentParser:
 
 
 def command(arguments: argparse.Namespace, say: Say) -> dict[str, Any]:
-    """The run as its command line says it."""
+    """Does the run that the command line asks for."""
     with Stage() as stage:
         on = machine.describe(stage.folder)
         found = run(
@@ -81,7 +84,10 @@ def run(
     size: int,
     every: float,
 ) -> dict[str, Any]:
-    """The run; returns its result, with ``problems``: what was not as it should be, a sentence each. ``rate`` 0: measured first."""
+    """Does the run; returns its result, with ``problems`` as sentences.
+
+    ``rate`` 0: two thirds of the highest rate, which is measured first.
+    """
     etcd = etcd_binary(say)
     sink, numbers = Sink(stage), Numbers()
     quota = quota_mb << 20 if quota_mb else 8 << 30
@@ -99,9 +105,7 @@ def run(
             ).rate
             say(f"the highest rate is {highest:,.0f} e-mails a second")
             rate = PART * highest
-        say(
-            f"{rate:,.0f} e-mails a second for {minutes:g} minutes, etcd's quota {quota >> 20:,} MiB"
-        )
+        say(f"{rate:,.0f} e-mails per second for {minutes:g} minutes, quota {quota >> 20:,} MiB")
         mail = numbers.mail(int(rate * minutes * 60), size=size)
         sent_file, arrived_file = stage.folder / "sent", stage.folder / "arrived"
         sink.expect(mail, arrived_file)
@@ -122,18 +126,13 @@ def run(
             refused = load.wait().refused
             arrived = _wait(sink, mail.count - refused)
             if lost := mail.count - refused - arrived.distinct:
-                problems.append(f"{lost} e-mails were acknowledged and did not come")
-        problems += [
-            f"{gone} of {_WAITING} incomplete e-mails are not as they were"
-            for gone in [_missing(babygun, waiting)]
-            if gone
-        ]
-        problems += [f"{refused} e-mails were refused"] if refused else []
-        problems += [
-            f"{extra} e-mails came twice"
-            for extra in [arrived.messages - arrived.distinct]
-            if extra
-        ]
+                problems.append(f"{lost} e-mails were acknowledged and did not arrive")
+        if gone := _missing(babygun, waiting):
+            problems.append(f"{gone} of {_WAITING} incomplete e-mails are not as they were")
+        if refused:
+            problems.append(f"{refused} e-mails were refused")
+        if extra := arrived.messages - arrived.distinct:
+            problems.append(f"{extra} e-mails came twice")
         problems += judged(sampler.samples, rate=rate, size=size, quota=quota / MIB)
     finally:
         babygun.stop()
@@ -153,7 +152,7 @@ def run(
 
 
 def judged(samples: Sequence[Sample], *, rate: float, size: int, quota: float) -> list[str]:
-    """What of the samples is not as it should be. Sizes in MiB, ``size`` in bytes."""
+    """What is wrong, a sentence each. Sizes are in MiB, ``size`` in bytes."""
     if len(samples) < 9:
         return ["the run was too short to judge it"]
     problems = []
@@ -169,17 +168,13 @@ def judged(samples: Sequence[Sample], *, rate: float, size: int, quota: float) -
     backlog = last[-1].accepted - last[-1].delivered
     if backlog > 5 * rate:
         problems.append(f"{backlog:,} e-mails wait at the end{slower}")
-    if (
-        last[-1].shed_contents > samples[0].shed_contents
-    ):  # what is retained is no measure then: it settles below the mark where new mail is refused
+    if last[-1].shed_contents > samples[0].shed_contents:
+        # Contents were deleted early, so the size settles below where new mail is refused.
         if (most := max(sample.in_use for sample in samples)) > 0.95 * quota:
             problems.append(f"{most:,.0f} MiB were in use, more than 95 % of the quota")
         retained = max(0.95 * quota - _mean(middle, "in_use"), 0.0)
-        index = (
-            max(_mean(last, "in_use") - _mean(middle, "in_use"), 0.0)
-            * _INDEX
-            / (1.25 * size + _RECORD)
-        )
+        more = max(_mean(last, "in_use") - _mean(middle, "in_use"), 0.0)
+        index = more * _INDEX / (1.25 * size + _RECORD)
     else:
         retained, index = mails * (1.25 * size + _RECORD) / MIB, mails * _INDEX / MIB
     for name, allowed in (
@@ -191,33 +186,35 @@ def judged(samples: Sequence[Sample], *, rate: float, size: int, quota: float) -
         grown = _mean(last, name) - _mean(middle, name)
         if grown > allowed + 0.1 * _mean(middle, name) * (name != "in_use"):
             problems.append(
-                f"{name} has grown by {grown:,.0f} MiB in the last third, and what is retained accounts for {allowed:,.0f} MiB at most"
+                f"{name} has grown by {grown:,.0f} MiB in the last third,"
+                f" and what is retained explains {allowed:,.0f} MiB at most"
             )
     if (fullest := max(sample.file for sample in samples)) > 0.98 * quota:
         problems.append(f"etcd's file came to {fullest:,.0f} MiB, within 2 % of the quota")
-    end = samples[
-        -max(3, third // 2) :
-    ]  # what gets longer and longer is longest there; other programs' disturbance passes
+    # A latency that grows is highest at the end; one that other programs caused has passed.
+    end = samples[-max(3, third // 2) :]
     before, after = _median(middle, "p99"), _median(end, "p99")
     if after > max(2 * before, 200):
         problems.append(
-            f"POST to 250 takes longer and longer: p99 {before:,.0f} ms in the second third, {after:,.0f} ms at the end{slower}"
+            f"POST to 250 takes longer and longer: p99 {before:,.0f} ms in the second third,"
+            f" {after:,.0f} ms at the end{slower}"
         )
     return problems
 
 
 def _slower(samples: Sequence[Sample]) -> str:
-    """Says so where the machine itself became slower: a rate that was two thirds of the highest may be all that it carries then."""
+    """Says so if the machine itself became slower; the load may have been too high then."""
     third = len(samples) // 3
     first, *later = (
         _median(samples[at : at + third], "sink_cpu")
         for at in (0, *range(third, len(samples) - third + 1))
     )
     slowest = max(later)
+    if slowest <= 1.2 * first:
+        return ""
     return (
-        f" (the machine became slower: an e-mail cost the sink {first:.0f} µs of CPU in the first third, {slowest:.0f} later)"
-        if slowest > 1.2 * first
-        else ""
+        f" (the machine became slower: an e-mail cost the sink {first:.0f} µs of CPU in the first"
+        f" third, {slowest:.0f} later)"
     )
 
 
@@ -232,14 +229,17 @@ def _mean(samples: Sequence[Sample], name: str) -> float:
 def line(sample: Sample) -> str:
     """A sample for a person who watches."""
     return (
-        f"accepted {sample.accept_rate:6,.0f}/s  delivered {sample.rate:6,.0f}/s  p50 {sample.p50:5,.0f}  p99 {sample.p99:6,.0f} ms  "
-        f"etcd's file {sample.file:6,.0f} MiB, in use {sample.in_use:6,.0f}  memory: etcd {sample.etcd:6,.0f}, API {sample.api:4,.0f}, worker {sample.worker:4,.0f} MiB  "
-        f"shed {sample.shed_contents}+{sample.shed_emails}"
+        f"accepted {sample.accept_rate:6,.0f}/s  delivered {sample.rate:6,.0f}/s"
+        f"  p50 {sample.p50:5,.0f}  p99 {sample.p99:6,.0f} ms"
+        f"  etcd's file {sample.file:6,.0f} MiB, in use {sample.in_use:6,.0f}"
+        f"  memory: etcd {sample.etcd:6,.0f}, API {sample.api:4,.0f},"
+        f" worker {sample.worker:4,.0f} MiB"
+        f"  shed {sample.shed_contents}+{sample.shed_emails}"
     )
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """A dozen of the samples as a table, and the verdict."""
+    """A dozen of the samples as a table, and the problems."""
     samples = [Sample(**sample) for sample in result["samples"]]
     settings = result["settings"]
     header = (
@@ -276,16 +276,15 @@ def markdown(result: Mapping[str, Any]) -> str:
         for s in _thinned(samples)
     ]
     total = samples[-1].delivered if samples else 0
-    kept = f"{settings['rate']:,.0f} e-mails of {settings['size']:,} bytes a second" + (
-        f", two thirds of {settings['highest']:,.0f}," if settings["highest"] else ""
+    highest = f", two thirds of {settings['highest']:,.0f}," if settings["highest"] else ""
+    first = (
+        f"{settings['rate']:,.0f} e-mails of {settings['size']:,} bytes a second{highest}"
+        f" for {settings['minutes']:g} minutes ({total:,} delivered),"
+        f" etcd's quota {settings['quota_mib']:,} MiB:"
     )
-    first = f"{kept} for {settings['minutes']:g} minutes ({total:,} delivered), etcd's quota {settings['quota_mib']:,} MiB:"
-    verdict = (
-        "All as it should be."
-        if not result["problems"]
-        else "**Not as it should be:**\n\n"
-        + "\n".join(f"* {problem}" for problem in result["problems"])
-    )
+    verdict = "All as it should be."
+    if result["problems"]:
+        verdict = "\n".join(("**Problems:**\n", *(f"* {each}" for each in result["problems"])))
     return f"{first}\n\n{report.table(header, rows)}\n\n{verdict}\n\n{report.made_on(result)}"
 
 
@@ -296,7 +295,7 @@ def _thinned(samples: Sequence[Sample], most: int = 12) -> list[Sample]:
 
 
 def _wait(sink: Sink, count: int) -> Any:
-    """What has arrived once ``count`` have, or nothing more comes."""
+    """Waits until ``count`` have arrived, or none comes any more; returns the counts."""
     last, moved = -1, time.monotonic()
     while (arrived := sink.count()).distinct < count and time.monotonic() - moved < _STALL:
         if arrived.distinct != last:
@@ -306,10 +305,10 @@ def _wait(sink: Sink, count: int) -> Any:
 
 
 def _schedule(babygun: Babygun, size: int, number: int) -> tuple[str, str]:
-    """Accepts an e-mail that waits for two days; returns its id and its text."""
+    """Accepts an e-mail that is due in two days; returns its id and its text."""
     body = f"waiting {number} ".ljust(size, "w")
     due = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    told = babygun.call(
+    answer = babygun.call(
         "/emails",
         {
             "sender": "bench@example.com",
@@ -319,16 +318,16 @@ def _schedule(babygun: Babygun, size: int, number: int) -> tuple[str, str]:
             "send_at": due,
         },
     )
-    return told["id"], body
+    return answer["id"], body
 
 
 def _missing(babygun: Babygun, waiting: Iterable[tuple[str, str]]) -> int:
-    """How many are not incomplete any more, or have lost their contents."""
+    """How many e-mails are not incomplete any more, or have lost their contents."""
     gone = 0
     for email_id, body in waiting:
         try:
-            told = babygun.call(f"/emails/{email_id}")
-            gone += told["status"] != "incomplete" or told["body"] != body
+            email = babygun.call(f"/emails/{email_id}")
+            gone += email["status"] != "incomplete" or email["body"] != body
         except OSError:
             gone += 1
     return gone

@@ -102,7 +102,7 @@ def test_times_follow_what_is_accepted_and_what_has_arrived_since(tmp_path: Path
     )
     arrived.write_bytes(array.array("q", [now - 30, 0, 0, 0]).tobytes())
     times = Times(sent, arrived)
-    assert times.look() == (2, [60e-9])
+    assert times.read() == (2, [60e-9])
     later = time.monotonic_ns()
     sent.write_bytes(
         array.array(
@@ -110,12 +110,12 @@ def test_times_follow_what_is_accepted_and_what_has_arrived_since(tmp_path: Path
         ).tobytes()
     )
     arrived.write_bytes(array.array("q", [now - 30, later, 0, later]).tobytes())
-    accepted, latencies = times.look()
+    accepted, latencies = times.read()
     assert accepted == 4 and latencies == [
         pytest.approx((later - now + 70) / 1e9),
         pytest.approx((later - now) / 1e9),
     ]
-    assert times.look() == (4, []), "each is told once, though an earlier one is still under way"
+    assert times.read() == (4, []), "each is told once, though an earlier one is still under way"
 
 
 def test_growth_of_a_call_is_told_and_noise_is_not() -> None:

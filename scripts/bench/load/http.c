@@ -8,21 +8,24 @@
 #include <strings.h>
 
 static const long TEXT = 4096; /* larger e-mails are a text of 1 KiB and an attachment */
+static const char BASE64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 static void email(struct conn *c, long number) {
-    static const char LINE[] = "The quick brown fox jumps over the lazy dog, and then it does so once more.\\n";
+    static const char LINE[] =
+        "The quick brown fox jumps over the lazy dog, and then it does so once more.\\n";
     long text = options.size <= TEXT ? options.size : 1024;
     append(c, "{\"sender\":\"sender@example.com\",\"to\":[\"b%ld@example.net\"", number);
     for (long k = 1; k < options.recipients; k++) append(c, ",\"b%ld.%ld@example.net\"", number, k);
     append(c, "],\"subject\":\"message %ld\",\"body\":\"", number);
     for (; text > 0; text -= sizeof LINE - 2) append_bytes(c, LINE, sizeof LINE - 1);
     append(c, "\"");
-    if (options.size > TEXT) { /* base64 makes four characters of three bytes, and a line's end every 76 */
+    /* base64 makes four characters of three bytes, and a line's end every 76 characters */
+    if (options.size > TEXT) {
         static char *content;
         long length = (options.size - 1024) / 78 * 76;
         if (!content) {
             content = malloc(length);
-            for (long i = 0; i < length; i++) content[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[i * 7 % 64];
+            for (long i = 0; i < length; i++) content[i] = BASE64[i * 7 % 64];
         }
         append(c, ",\"attachments\":[{\"filename\":\"file.bin\",\"content\":\"");
         append_bytes(c, content, length);
@@ -32,8 +35,9 @@ static void email(struct conn *c, long number) {
 }
 
 static void send_request(struct conn *c, long from, long n) {
-    static const size_t LENGTH = 12; /* digits that are left free for the body's length */
-    append(c, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n", options.path);
+    static const size_t LENGTH = 12; /* digits reserved for the body's length */
+    append(c, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\n", options.path);
+    append(c, "Content-Type: application/json\r\n");
     if (options.auth) append(c, "Authorization: %s\r\n", options.auth);
     append(c, "Content-Length: ");
     size_t at = c->length;
@@ -59,10 +63,11 @@ static void received(struct conn *c) {
         }
         char *length = strcasestr(c->in, "\r\ncontent-length:");
         if (!length || length > end) give_up("an answer has no Content-Length");
-        if ((c->in[9] != '2' || !strncmp(c->in + 9, "207", 3)) && !c->refused) { /* 207: a batch of which a part was not taken */
-            static int told;
+        /* 207: a part of a batch was refused */
+        if ((c->in[9] != '2' || !strncmp(c->in + 9, "207", 3)) && !c->refused) {
+            static int printed;
             c->refused = 1;
-            if (!told++) fprintf(stderr, "load: refused: %.1000s\n", c->in);
+            if (!printed++) fprintf(stderr, "load: refused: %.1000s\n", c->in);
         }
         c->skip = end + 4 - c->in + atol(length + 17);
     }

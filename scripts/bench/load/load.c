@@ -1,16 +1,20 @@
-/* Generates load: load http|smtp --port P[,P…] --first F --count N [options]; prints one line of JSON. One thread with epoll.
+/* Generates load: load http|smtp --port P[,P…] --first F --count N [options]
  *
- * E-mails have the numbers FIRST to FIRST + COUNT - 1, which stand in their recipients: b<number>@example.net.
- *   --connections C   kept open, one request at a time on each (default 20), spread evenly over the ports
- *   --rate R          e-mails a second; without it as fast as answers come. What finds no free connection waits, and its
- *                     time counts from when it was due
+ * It prints one line of JSON. The e-mails have the numbers FIRST to FIRST + COUNT - 1; a number is
+ * in the recipient: b<number>@example.net. One thread with epoll.
+ *
+ *   --connections C   kept open, one request at a time on each (default 20), spread over the ports
+ *   --rate R          e-mails per second (default: as fast as answers come). An e-mail that finds
+ *                     no free connection waits; its time counts from when it was due
  *   --batch B         http: e-mails of one request, as a JSON array (default: one, as an object)
  *   --recipients K    of each e-mail (default 1)
- *   --size BYTES      of each e-mail (default 1024); http: beyond 4 KiB as an attachment
+ *   --size BYTES      of each e-mail (default 1024); http: above 4 KiB as an attachment
  *   --path PATH       http: default /emails
- *   --times FILE      two int64 for each e-mail: when it was sent, when it was answered (CLOCK_MONOTONIC, nanoseconds)
- *   --stall SECONDS   gives up when no answer comes for so long (default 30)
- * The environment variable AUTH holds the value of http's Authorization header. */
+ *   --times FILE      two int64 per e-mail: when it was sent and when answered (nanoseconds of
+ *                     CLOCK_MONOTONIC)
+ *   --stall SECONDS   gives up if no answer comes for so long (default 30)
+ *
+ * The environment variable AUTH has the value of http's Authorization header. */
 #define _GNU_SOURCE
 #include "load.h"
 
@@ -38,7 +42,8 @@ static double rate;
 static int64_t (*times)[2];
 static int64_t start;
 static long units, sent, answered, refused; /* requests; the last one in e-mails */
-static struct conn **free_conns; /* a ring: each has its turn, so that a server does not hang up on one that is idle for long */
+/* A ring: each connection has its turn, so no server closes one because it is idle. */
+static struct conn **free_conns;
 static int connections = 20, free_first, free_count, timer = -1, ep;
 
 static int64_t now(void) {
@@ -124,7 +129,7 @@ static void go_on(void) {
     }
     if (rate && free_count && sent < units) {
         int64_t at = due(sent);
-        struct itimerspec when = {.it_value = {.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000}};
+        struct itimerspec when = {{0}, {.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000}};
         timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL);
     }
 }
@@ -140,7 +145,8 @@ void finished(struct conn *c) {
 }
 
 static struct conn *open_connection(int port) {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     struct conn *c = calloc(1, sizeof *c);
     int one = 1;
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -179,16 +185,21 @@ static void map_times(const char *file) {
 
 int main(int argc, char **argv) {
     static const struct option OPTIONS[] = {
-        {"port", 1, 0, 'p'}, {"first", 1, 0, 'f'}, {"count", 1, 0, 'n'}, {"connections", 1, 0, 'c'}, {"rate", 1, 0, 'r'}, {"batch", 1, 0, 'b'},
-        {"recipients", 1, 0, 'k'}, {"size", 1, 0, 's'}, {"path", 1, 0, 'u'}, {"times", 1, 0, 't'}, {"stall", 1, 0, 'w'}, {0},
+        {"port", 1, 0, 'p'}, {"first", 1, 0, 'f'}, {"count", 1, 0, 'n'}, {"connections", 1, 0, 'c'},
+        {"rate", 1, 0, 'r'}, {"batch", 1, 0, 'b'}, {"recipients", 1, 0, 'k'}, {"size", 1, 0, 's'},
+        {"path", 1, 0, 'u'}, {"times", 1, 0, 't'}, {"stall", 1, 0, 'w'}, {0},
     };
     int ports[64], port_count = 0, stall = 30;
     const char *file = NULL;
-    if (argc < 2 || (strcmp(argv[1], "http") && strcmp(argv[1], "smtp"))) give_up("say http or smtp");
+    if (argc < 2 || (strcmp(argv[1], "http") && strcmp(argv[1], "smtp")))
+        give_up("say http or smtp");
     protocol = strcmp(argv[1], "http") ? &smtp : &http;
     optind = 2;
     for (int o; (o = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) switch (o) {
-        case 'p': for (char *p = strtok(optarg, ","); p && port_count < 64; p = strtok(NULL, ",")) ports[port_count++] = atoi(p); break;
+        case 'p':
+            for (char *p = strtok(optarg, ","); p && port_count < 64; p = strtok(NULL, ","))
+                ports[port_count++] = atoi(p);
+            break;
         case 'f': options.first = atol(optarg); break;
         case 'n': options.count = atol(optarg); break;
         case 'c': connections = atoi(optarg); break;
@@ -202,7 +213,9 @@ int main(int argc, char **argv) {
         default: return 2;
     }
     options.auth = getenv("AUTH");
-    if (!port_count || options.count < 1 || connections < 1 || options.batch < 1 || options.recipients < 1 || rate < 0) give_up("--port, --count or another number is missing or too small");
+    if (!port_count || options.count < 1 || connections < 1 || options.batch < 1 ||
+        options.recipients < 1 || rate < 0)
+        give_up("--port, --count or another number is missing or too small");
     units = (options.count + options.batch - 1) / options.batch;
     if (connections > units) connections = units;
     if (file) map_times(file);
@@ -224,7 +237,8 @@ int main(int argc, char **argv) {
         for (int i = 0; i < n; i++) {
             uint64_t expirations;
             if (events[i].data.ptr) take(events[i].data.ptr, events[i].events);
-            else if (read(timer, &expirations, sizeof expirations) < 0 && errno != EAGAIN) give_up("timer: %s", strerror(errno));
+            else if (read(timer, &expirations, sizeof expirations) < 0 && errno != EAGAIN)
+                give_up("timer: %s", strerror(errno));
         }
         go_on();
         if (answered > before || (rate && sent == answered)) moved = now();
@@ -232,7 +246,9 @@ int main(int argc, char **argv) {
     }
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
-    printf("{\"start\": %.9f, \"end\": %.9f, \"refused\": %ld, \"cpu\": %.6f}\n", start / 1e9, now() / 1e9, refused,
-           u.ru_utime.tv_sec + u.ru_stime.tv_sec + (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6);
+    double cpu = u.ru_utime.tv_sec + u.ru_stime.tv_sec;
+    cpu += (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+    printf("{\"start\": %.9f, \"end\": %.9f, \"refused\": %ld, \"cpu\": %.6f}\n", start / 1e9,
+           now() / 1e9, refused, cpu);
     return 0;
 }

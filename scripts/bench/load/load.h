@@ -4,16 +4,16 @@
 
 struct conn {
     int fd;
-    char *out; /* what is to be written, and how far it is */
+    char *out; /* to be written; `written` bytes of it are */
     size_t length, capacity, written;
-    char in[16384]; /* what came and is not understood yet */
+    char in[16384]; /* received and not yet parsed */
     size_t have;
     size_t skip;   /* bytes of an answer's body still to come */
-    int step;      /* smtp: what is awaited */
+    int step;      /* smtp: the step of the transaction */
     int replies;   /* smtp: replies still to come in this step */
-    int busy;      /* a request is under way */
-    int refused;   /* it is, or part of it is, not accepted */
-    long unit;     /* which one */
+    int busy;      /* it has a request */
+    int refused;   /* the request, or a part of it */
+    long unit;     /* the number of the request */
 };
 
 struct options {
@@ -30,12 +30,12 @@ extern struct options options;
 struct protocol {
     void (*opened)(struct conn *);             /* it is connected */
     void (*send)(struct conn *, long from, long n); /* writes e-mails from..from+n-1 into c->out */
-    void (*received)(struct conn *);           /* looks at c->in; calls idle() or finished() */
+    void (*received)(struct conn *);           /* parses c->in; calls idle() or finished() */
 };
 extern const struct protocol http, smtp;
 
-void idle(struct conn *);                  /* it may be used now for the first time */
-void finished(struct conn *);              /* what was sent on it is answered */
+void idle(struct conn *);                  /* it is ready for its first request */
+void finished(struct conn *);              /* its request is answered */
 void append(struct conn *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void append_bytes(struct conn *, const char *bytes, size_t n);
 void flush(struct conn *);

@@ -1,12 +1,14 @@
-/* A mail server that counts: sink PORT (0: any free one; "port N" is its first line).
+/* A mail server that counts: sink PORT (0: any free one; its first line is "port N").
  *
- * It takes every message, by DATA or by BDAT, counts it by the number in its first recipient (b<number>…@…), and obeys lines on its standard input:
+ * It accepts every message, by DATA or by BDAT, and counts it by the number in its first recipient
+ * (b<number>…@…). Its standard input takes lines:
  *
- *   expect FIRST COUNT [FILE]   begins anew: counts the numbers FIRST to FIRST + COUNT - 1; FILE gets COUNT times of arrival
- *                               (int64, CLOCK_MONOTONIC in nanoseconds, 0: not yet), to be read at any time
- *   count                       prints what came since, as one line of JSON
+ *   expect FIRST COUNT [FILE]   starts to count the numbers FIRST to FIRST + COUNT - 1. FILE gets
+ *                               COUNT times of arrival (int64, nanoseconds of CLOCK_MONOTONIC,
+ *                               0: not yet); it may be read at any time
+ *   count                       prints the counts as one line of JSON
  *
- * The end of its input ends it. One thread with epoll. */
+ * It ends with its input. One thread with epoll. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -30,7 +32,7 @@ struct conn {
     char line[1024];
 };
 
-static long first_number, expected; /* what counts */
+static long first_number, expected; /* the numbers that count */
 static int64_t *arrived;            /* time of each expected message */
 static long messages, distinct, stray, recipients, open_now, opened, most_open;
 static int64_t bytes, first_time, last_time;
@@ -59,7 +61,9 @@ static void message(struct conn *c) {
 /* Answers one command; returns the reply. */
 static const char *command(struct conn *c) {
     const char *l = c->line;
-    if (!strncasecmp(l, "EHLO", 4)) return "250-sink\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-SIZE 104857600\r\n250 8BITMIME\r\n";
+    if (!strncasecmp(l, "EHLO", 4))
+        return "250-sink\r\n250-PIPELINING\r\n250-CHUNKING\r\n"
+               "250-SIZE 104857600\r\n250 8BITMIME\r\n";
     if (!strncasecmp(l, "MAIL", 4)) {
         c->number = -1;
         c->recipients = 0;
@@ -79,7 +83,7 @@ static const char *command(struct conn *c) {
     return "250 ok\r\n";
 }
 
-/* Takes what came; returns 0 when the connection is to be closed. */
+/* Reads and answers; returns 0 if the connection is to be closed. */
 static int feed(struct conn *c) {
     static const char END[] = "\r\n.\r\n";
     static char in[1 << 16], out[1 << 20];
@@ -98,7 +102,7 @@ static int feed(struct conn *c) {
                 reply = "250 2.0.0 taken\r\n";
             }
         } else if (c->in_content) {
-            if (c->matched == 0) { /* nothing but a line's end is of interest */
+            if (c->matched == 0) { /* skip to the end of the line */
                 char *end = memchr(in + i, '\r', n - i);
                 if (!end) break;
                 i = end - in;
@@ -126,13 +130,19 @@ static void expect(const char *arguments) {
     char file[4096] = "";
     if (arrived) munmap(arrived, expected * sizeof *arrived);
     arrived = NULL;
-    if (sscanf(arguments, "%ld %ld %4095[^\n]", &first_number, &expected, file) < 2 || expected < 1) exit(2);
-    int fd = -1;
-    if (*file && ((fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) < 0 || ftruncate(fd, expected * sizeof *arrived))) {
-        perror(file);
-        exit(2);
+    if (sscanf(arguments, "%ld %ld %4095[^\n]", &first_number, &expected, file) < 2) exit(2);
+    if (expected < 1) exit(2);
+    size_t size = expected * sizeof *arrived;
+    int fd = -1, flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    if (*file) {
+        fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+        if (fd < 0 || ftruncate(fd, size)) {
+            perror(file);
+            exit(2);
+        }
+        flags = MAP_SHARED;
     }
-    arrived = mmap(NULL, expected * sizeof *arrived, PROT_READ | PROT_WRITE, fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, fd, 0);
+    arrived = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
     if (arrived == MAP_FAILED) {
         perror("mmap");
         exit(2);
@@ -143,7 +153,7 @@ static void expect(const char *arguments) {
     most_open = open_now;
 }
 
-/* Obeys what stands on the standard input; returns 0 at its end. */
+/* Obeys lines of the standard input; returns 0 at its end. */
 static int obey(void) {
     static char in[8192];
     static size_t length;
@@ -156,9 +166,12 @@ static int obey(void) {
             expect(in + 7);
             printf("{\"expected\": %ld}\n", expected);
         } else {
-            printf("{\"expected\": %ld, \"distinct\": %ld, \"messages\": %ld, \"stray\": %ld, \"recipients\": %ld, \"bytes\": %lld, \"first\": %.9f, \"last\": %.9f, "
-                   "\"opened\": %ld, \"most_open\": %ld, \"now\": %.9f}\n",
-                   expected, distinct, messages, stray, recipients, (long long)bytes, first_time / 1e9, last_time / 1e9, opened, most_open, now() / 1e9);
+            printf("{\"expected\": %ld, \"distinct\": %ld, ", expected, distinct);
+            printf("\"messages\": %ld, \"stray\": %ld, ", messages, stray);
+            printf("\"recipients\": %ld, \"bytes\": %lld, ", recipients, (long long)bytes);
+            printf("\"first\": %.9f, \"last\": %.9f, ", first_time / 1e9, last_time / 1e9);
+            printf("\"opened\": %ld, \"most_open\": %ld, ", opened, most_open);
+            printf("\"now\": %.9f}\n", now() / 1e9);
         }
         length -= end + 1 - in;
         memmove(in, end + 1, length);
@@ -167,11 +180,14 @@ static int obey(void) {
 }
 
 int main(int argc, char **argv) {
-    int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), ep = epoll_create1(EPOLL_CLOEXEC);
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(argc > 1 ? atoi(argv[1]) : 0), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int one = 1, ep = epoll_create1(EPOLL_CLOEXEC);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(argc > 1 ? atoi(argv[1]) : 0)};
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t length = sizeof a;
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(listener, (void *)&a, sizeof a) || listen(listener, 4096) || getsockname(listener, (void *)&a, &length)) {
+    if (bind(listener, (void *)&a, sizeof a) || listen(listener, 4096) ||
+        getsockname(listener, (void *)&a, &length)) {
         perror("sink");
         return 1;
     }
@@ -192,7 +208,8 @@ int main(int argc, char **argv) {
             if (c == &input) {
                 if (!obey()) return 0;
             } else if (c == &accepting) {
-                for (int fd; (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;) {
+                int fd;
+                while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
                     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
                     c = calloc(1, sizeof *c);
                     c->fd = fd;

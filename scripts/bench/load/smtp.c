@@ -16,16 +16,21 @@ static void opened(struct conn *c) { step(c, GREETING, 1); }
 static void envelope(struct conn *c, long from, long n) {
     (void)n; /* one e-mail a request: main() leaves the batch at 1 */
     append(c, "MAIL FROM:<sender@example.com>\r\nRCPT TO:<b%ld@example.net>\r\n", from);
-    for (long k = 1; k < options.recipients; k++) append(c, "RCPT TO:<b%ld.%ld@example.net>\r\n", from, k);
+    for (long k = 1; k < options.recipients; k++)
+        append(c, "RCPT TO:<b%ld.%ld@example.net>\r\n", from, k);
     append(c, "DATA\r\n");
     step(c, ENVELOPE, 2 + options.recipients);
 }
 
 static void content(struct conn *c) {
-    static const char LINE[] = "The quick brown fox jumps over the lazy dog, and then it does so once more.\r\n";
+    static const char LINE[] =
+        "The quick brown fox jumps over the lazy dog, and then it does so once more.\r\n";
     long number = options.first + c->unit;
-    append(c, "From: <sender@example.com>\r\nTo: <b%ld@example.net>\r\nSubject: message %ld\r\nMessage-ID: <%ld@bench.example.com>\r\n\r\n", number, number, number);
-    for (long left = options.size; left > 0; left -= sizeof LINE - 1) append_bytes(c, LINE, sizeof LINE - 1);
+    append(c, "From: <sender@example.com>\r\nTo: <b%ld@example.net>\r\n", number);
+    append(c, "Subject: message %ld\r\n", number);
+    append(c, "Message-ID: <%ld@bench.example.com>\r\n\r\n", number);
+    for (long left = options.size; left > 0; left -= sizeof LINE - 1)
+        append_bytes(c, LINE, sizeof LINE - 1);
     append(c, ".\r\n");
     step(c, CONTENT, 1);
     flush(c);

@@ -1,11 +1,12 @@
-// Delivers the e-mails of a BullMQ queue with nodemailer's pool: node bullmq_worker.js REDIS_PORT RELAY_PORT
+// Delivers the e-mails of a BullMQ queue with nodemailer's pool:
+// node bullmq_worker.js REDIS_PORT RELAY_PORT
 'use strict';
 
 const nodemailer = require('nodemailer');
 const { Worker } = require('bullmq');
 
 const CONNECTIONS = 20; // to the relay, as Babygun's worker and Postfix have
-const CONCURRENCY = 100; // jobs at once: some wait in nodemailer's pool, so that no connection does
+const CONCURRENCY = 100; // jobs at once; those that wait in nodemailer's pool keep it busy
 const transport = nodemailer.createTransport({
   pool: true,
   host: '127.0.0.1',

@@ -1,6 +1,6 @@
-"""A Celery application that sends e-mails by smtplib, as a web application would have it: celery -A celery_mail worker.
+"""A Celery application that sends e-mails by smtplib: celery -A celery_mail worker.
 
-Its broker and relay are in the variables BENCH_REDIS_PORT and BENCH_RELAY_PORT.
+The variables BENCH_REDIS_PORT and BENCH_RELAY_PORT name its broker and relay.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from celery import Celery
 
 app = Celery("bench", broker=f"redis://127.0.0.1:{os.environ['BENCH_REDIS_PORT']}/0")
 app.conf.update(
-    task_acks_late=True,  # a task is taken from the queue when it is done, not when it is begun: else a worker's death loses mail
+    # A task leaves the queue when it is done, not when it begins: else a worker's death loses mail.
+    task_acks_late=True,
     task_ignore_result=True,
     broker_connection_retry_on_startup=True,
 )

@@ -1,4 +1,4 @@
-"""Puts e-mails into Celery's queue. Each line of the standard input is an order; see scripts/bench/systems/producer.py."""
+"""Puts e-mails into Celery's queue, by orders; see scripts/bench/systems/producer.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from celery_mail import app, send
 
-THREADS = 8  # several requests of a web application at once, so that Redis writes some of them with one fsync
+THREADS = 8  # like requests of a web application: Redis writes some together, with one fsync
 LINE = "The quick brown fox jumps over the lazy dog, and then it does so once more.\n"
 
 

@@ -1,6 +1,7 @@
-"""What is measured: each module starts one system as its users would, and says how mail gets into it.
+"""The systems that are measured. Each module starts one as its users would, and sends it mail.
 
-A module's :class:`Kind` is the system as it is (or isn't) on this machine, its :class:`Running` one that has been started.
+Each has a :class:`Kind`, the system as installed on this machine, and a :class:`Running`, one that
+was started.
 """
 
 from __future__ import annotations
@@ -14,33 +15,38 @@ from scripts.bench.processes import Stage
 
 
 class Running(Protocol):
-    """A system that takes mail, and delivers it where it was started so."""
+    """A system that accepts mail, and delivers it if it was started so."""
 
     @property
     def roles(self) -> Mapping[str, Sequence[int]]:
-        """The pids of its root processes by what they are: api, worker, etcd, …"""
+        """The pids of its root processes, by role: api, worker, etcd, …"""
 
     def send(self, mail: Mail, *, rate: float = 0, times: Path | None = None) -> Sent:
-        """Hands it the e-mails and returns when all are acknowledged. ``rate``: e-mails a second, 0: as fast as it takes them.
+        """Sends the e-mails; returns when all are acknowledged.
 
-        ``times``: a file for two int64 for each e-mail, when it was sent (or due) and when acknowledged, in nanoseconds of CLOCK_MONOTONIC.
+        ``rate``: e-mails per second, 0 for as fast as possible. ``times``: a file for two int64
+        per e-mail, when it was sent (with a rate: due) and when acknowledged, in nanoseconds of
+        CLOCK_MONOTONIC.
         """
 
     def stop(self) -> None:
-        """Ends its processes, each in its turn. Fine to repeat."""
+        """Ends its processes in order. It may be called again."""
 
 
 class Kind(Protocol):
-    """A system that may be on this machine."""
+    """A system that may be installed on this machine."""
 
     name: str  # "Postfix"
-    durable: str  # how it is made sure that what was acknowledged is on the disk
+    durable: str  # what brings acknowledged mail to the disk
 
     def prepare(self, say: Callable[[str], None]) -> None:
-        """Makes it ready to be started, and installs what needs no root. Raises Unavailable, which says what is missing and how to get it."""
+        """Installs what needs no root. Raises Unavailable if something else is missing."""
 
     def versions(self) -> Mapping[str, str]:
-        """Of the programs that it consists of."""
+        """The versions of its programs."""
 
     def start(self, stage: Stage, relay_port: int, *, deliver: bool) -> Running:
-        """Starts it with nothing in it; returns when it is ready. ``deliver``: to 127.0.0.1:``relay_port``, else what it takes stays where it is."""
+        """Starts it empty; returns when it is ready.
+
+        ``deliver``: it delivers to 127.0.0.1:``relay_port``; else the mail stays in it.
+        """

@@ -1,4 +1,7 @@
-"""Babygun as an operator starts it: etcd, ``babygun api`` and ``babygun worker``, all settings at their defaults but addresses and ports."""
+"""Babygun as an operator starts it: etcd, ``babygun api`` and ``babygun worker``.
+
+All settings but addresses and ports are the defaults.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from babygun.runtime.processes.interpreter import python_command, python_environ
 from scripts.bench.loadgen import Load, Mail, Sent, compiled
 from scripts.bench.processes import Stage, Unavailable, answers, run
 
-CONNECTIONS = 100  # of the generator to the API: as many requests are under way at once
+CONNECTIONS = 100  # of the load generator to the API, each with a request at a time
 
 
 class BabygunKind:
@@ -50,7 +53,7 @@ class BabygunKind:
 
 
 def etcd_binary(say: Callable[[str], None]) -> EtcdBinary:
-    """The etcd that ``babygun dev`` would take. Raises Unavailable."""
+    """The etcd that ``babygun dev`` would use. Raises Unavailable."""
     try:
         return prepare_etcd(say)
     except BabygunError as error:
@@ -62,9 +65,10 @@ def _processes(count: int) -> tuple[str, ...]:
 
 
 class Babygun:
-    """One etcd, any number of API processes and workers, started and ended on their own.
+    """One etcd with any number of API processes and workers.
 
-    ``settings``: more of them, as variables (``{"BABYGUN_RETENTION": "1m"}``). ``quota``: etcd's, in bytes.
+    ``settings``: further ones, as variables (``{"BABYGUN_RETENTION": "1m"}``). ``quota``: etcd's,
+    in bytes.
     """
 
     def __init__(
@@ -80,15 +84,14 @@ class Babygun:
         self._settings = {"BABYGUN_RELAY_URL": f"smtp://127.0.0.1:{relay_port}", **(settings or {})}
         self._names: dict[str, list[str]] = {"api": [], "worker": [], "etcd": []}
         self._ports: list[int] = []
-        self.worker_urls: list[str] = []  # where workers show their metrics
-        self._data = Path(
-            tempfile.mkdtemp(prefix="etcd-", dir=stage.folder)
-        )  # of this one alone: nothing of an earlier one may be found in it
+        self.worker_urls: list[str] = []  # of the workers' metrics
+        # A folder of its own, so that nothing of an earlier one is in it.
+        self._data = Path(tempfile.mkdtemp(prefix="etcd-", dir=stage.folder))
         self.endpoint = ""  # etcd's
         self.client_id = self.client_secret = self.token = ""
 
     def start(self, *, apis: int = 1, workers: int = 1) -> Babygun:
-        """Starts everything; returns when all of it is ready and a token is at hand."""
+        """Starts everything; returns when all is ready and there is a token."""
         self.start_etcd()
         self.start_apis(apis)
         self.authorize()
@@ -103,7 +106,7 @@ class Babygun:
         self._start("etcd", "etcd", etcd.command(), etcd.environment(), f"{self.endpoint}/health")
 
     def start_apis(self, count: int = 1) -> None:
-        """Starts ``babygun api``, with so many processes that share a port. At most once at a time."""
+        """Starts ``babygun api`` with ``count`` processes that share a port."""
         port = self._stage.port()
         self._start(
             "api",
@@ -115,7 +118,7 @@ class Babygun:
         self._ports.append(port)
 
     def start_workers(self, count: int = 1) -> None:
-        """Starts ``babygun worker``, with so many processes; none where it is 0. At most once at a time."""
+        """Starts ``babygun worker`` with ``count`` processes, or none for 0."""
         if not count:
             return
         port = self._stage.ports(count)
@@ -144,11 +147,11 @@ class Babygun:
 
     @property
     def urls(self) -> Sequence[str]:
-        """Of the API processes."""
+        """The URLs of the API."""
         return [f"http://127.0.0.1:{port}" for port in self._ports]
 
     def environment(self) -> dict[str, str]:
-        """For a command of Babygun's that shall work on this one."""
+        """The environment for a command of this Babygun."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("BABYGUN_")}
         return python_environment(
             {**own, "BABYGUN_ETCD_ENDPOINTS": self.endpoint, **self._settings}
@@ -187,7 +190,7 @@ class Babygun:
         connections: int = CONNECTIONS,
         stall: int = 30,
     ) -> Load:
-        """The load generator, started; see :class:`scripts.bench.loadgen.Load`."""
+        """Starts the load generator; see :class:`scripts.bench.loadgen.Load`."""
         path = "/emails" if batch == 1 else "/emails/batch"
         authorization = f"Bearer {self.token}"
         return Load(

@@ -1,4 +1,7 @@
-"""BullMQ: a queue of jobs in Redis, a worker that sends them with nodemailer's pool of connections. No HTTP in front of it: the calls of its library are what is measured."""
+"""BullMQ: a queue of jobs in Redis, and a worker that sends them with nodemailer's pool.
+
+There is no HTTP: the calls of its library are measured.
+"""
 
 from __future__ import annotations
 
@@ -36,18 +39,8 @@ class BullMqKind:
         PACKAGES.mkdir(parents=True)
         shutil.copyfile(wanted, installed)
         try:
-            run(
-                [
-                    "npm",
-                    "install",
-                    "--no-package-lock",
-                    "--no-fund",
-                    "--no-audit",
-                    "--loglevel=error",
-                ],
-                cwd=PACKAGES,
-                within=300,
-            )
+            options = ("--no-package-lock", "--no-fund", "--no-audit", "--loglevel=error")
+            run(["npm", "install", *options], cwd=PACKAGES, within=300)
         except BenchError as error:
             raise Unavailable(f"BullMQ could not be installed: {error}") from None
         (PACKAGES / ".installed").touch()

@@ -1,4 +1,7 @@
-"""Celery with Redis and smtplib, as web applications send their mail: a task for each e-mail, a connection for each task, prefork, ``acks_late``."""
+"""Celery with Redis and smtplib, as web applications send their mail.
+
+Each e-mail is a task and each task has a connection of its own, with prefork and ``acks_late``.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,8 @@ from scripts.bench.systems.producer import PEERS, Producer, ProducerFed
 from scripts.bench.systems.redis import DURABLE, redis_server, redis_version, start_redis
 
 VENV = BUILD / "celery"
-CONCURRENCY = (
-    2 * len(os.sched_getaffinity(0))
-)  # processes of the worker; the default, one for each core, leaves a core idle while the relay answers
+# Processes of the worker. With one per core, the default, a core is idle while the relay answers.
+CONCURRENCY = 2 * len(os.sched_getaffinity(0))
 
 
 class CeleryKind:

@@ -1,6 +1,7 @@
 """Postfix as a smarthost: SMTP in, a queue on the disk, SMTP out to one relay.
 
-It runs with a configuration, a queue and ports of its own in the stage's folder; the machine's own Postfix, if there is one, is neither used nor touched.
+Its configuration and queue are in the stage's folder, and it has a port of its own. The machine's
+own Postfix, if there is one, is not touched.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from scripts.bench.loadgen import Load, Mail, Sent, compiled
 from scripts.bench.processes import Stage, Unavailable, is_listening, run
 
-CONNECTIONS = 20  # of the generator, one message at a time on each; more makes it no faster
+CONNECTIONS = 20  # of the load generator, a message at a time on each; more are no faster
 _QUEUES = (
     "incoming",
     "active",
@@ -29,7 +30,8 @@ _QUEUES = (
     "trace",
     "private",
 )
-# What a relay for this machine needs. The pauses by which Postfix keeps its intake from running ahead of its delivery are off: with them it delivers a third less.
+# What a relay for this machine needs. in_flow_delay is off: its pauses slow the intake to the speed
+# of the delivery, and make the delivery a third slower.
 _MAIN = """\
 compatibility_level = 3.6
 queue_directory = {folder}/queue
@@ -49,7 +51,7 @@ smtp_host_lookup = native
 in_flow_delay = 0
 relayhost = [127.0.0.1]:{relay_port}
 {more}"""
-# For the intake alone: held mail is stored like any other, and stays.
+# To measure the intake alone: held mail is stored like any other, and stays.
 _HOLD = """\
 smtpd_client_restrictions = check_client_access static:HOLD
 """
@@ -95,7 +97,8 @@ class PostfixKind:
             )
         if os.geteuid() != 0:
             raise Unavailable(
-                "Postfix starts as root only, since its processes change their user: run the benchmark as root (sudo make bench) to have it in the table"
+                "Postfix starts as root only, since its processes change their user:"
+                " run the benchmark as root (sudo make bench) to have it in the table"
             )
         compiled("load")
         values = _defaults(postconf)
@@ -143,7 +146,7 @@ class Postfix:
 
 
 def _path() -> str:
-    return os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"  # not on everybody's
+    return os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"  # not on every user's PATH
 
 
 def _defaults(postconf: str) -> dict[str, str]:
@@ -154,7 +157,7 @@ def _defaults(postconf: str) -> dict[str, str]:
 
 
 def _lay_out(folder: Path) -> None:
-    """The folders of a queue, as Postfix's own installation makes them."""
+    """Makes the folders of a queue, as Postfix's own installation does."""
     user, group = pwd.getpwnam("postfix").pw_uid, grp.getgrnam("postdrop").gr_gid
     for name, mode, owner, its_group in (
         ("", 0o755, 0, 0),

@@ -1,6 +1,7 @@
-"""The side of a queue that puts e-mails in, as a process that takes orders: peers/bullmq_queue.js, peers/celery_queue.py.
+"""The process that puts e-mails into a queue: peers/bullmq_queue.js or peers/celery_queue.py.
 
-It runs on from order to order, as a web application would, and so is warm when it is measured. An order and its answer are one line of JSON each.
+It takes orders on its standard input; an order and its answer are a line of JSON each. It keeps
+running between orders, as a web application would, so it is warm when it is measured.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ PEERS = Path(__file__).parents[1] / "peers"
 
 
 class Producer:
-    """Started; raises BenchError where it does not come up."""
+    """Starts the process. Raises BenchError if it does not start."""
 
     def __init__(
         self, stage: Stage, name: str, command: Sequence[str | Path], environment: Mapping[str, str]
@@ -30,7 +31,10 @@ class Producer:
         return self._process.pid
 
     def send(self, mail: Mail, *, rate: float = 0, times: Path | None = None) -> Sent:
-        """See :meth:`scripts.bench.systems.Running.send`; here the time that an e-mail was sent is when the call began that puts it into the queue."""
+        """See :meth:`scripts.bench.systems.Running.send`.
+
+        An e-mail counts as sent when the call that puts it into the queue begins.
+        """
         assert self._process.stdin is not None
         if mail.recipients != 1:
             raise BenchError(f"{self._name} sends to one recipient")
@@ -56,9 +60,9 @@ class Producer:
 
 
 class ProducerFed:
-    """A system that gets its e-mails by a producer, and has processes besides. See :class:`scripts.bench.systems.Running`.
+    """A system that gets its e-mails by a producer. See :class:`scripts.bench.systems.Running`.
 
-    ``processes``: their names on the stage by their roles, in the order in which they are to end.
+    ``processes``: by role, the names of its other processes, in the order in which they are ended.
     """
 
     def __init__(self, stage: Stage, producer: Producer, processes: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""A Redis server that keeps what it acknowledged: each write is appended to a file and fsynced before it is answered."""
+"""A Redis server that writes durably: each write is in a file, with fsync, before the answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def redis_version() -> str:
 
 
 def start_redis(stage: Stage) -> int:
-    """Starts one as the stage's process ``redis``, with nothing in it; returns its port."""
+    """Starts an empty one as the stage's process ``redis``; returns its port."""
     port, folder = stage.port(), stage.folder / "redis"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -35,12 +35,7 @@ def start_redis(stage: Stage) -> int:
         "appendfsync": "always",
         "save": "",
     }
-    stage.start(
-        "redis",
-        [
-            redis_server(),
-            *(word for name, value in options.items() for word in (f"--{name}", value)),
-        ],
-    )
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    stage.start("redis", [redis_server(), *words])
     stage.ready("redis", lambda: is_listening(port))
     return port
