@@ -207,7 +207,10 @@ async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def far(start_api: StartApi, proxy: Proxy, store: Store) -> RunningApi:
-    """An API whose etcd is behind the proxy, with little patience. Its token's client was there before it: of a later one its watch might still be to tell."""
+    """An API whose etcd is behind the proxy, with little patience.
+
+    The client of its token is made before the API starts, so that the API surely knows it.
+    """
     client, secret = await create_client(store, name="test", scopes=SEND_AND_READ)
     far = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=0.4)
     answer = await far.call("POST", "/tokens", token="", headers=basic(client.id, secret))

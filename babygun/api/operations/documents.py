@@ -184,45 +184,16 @@ class Overview(Live, frozen=True, kw_only=True):
     history: RateHistory
 
 
-def worker_list(workers: list[Worker]) -> WorkerList:
-    return WorkerList([worker_document(worker) for worker in workers])
-
-
-def worker_document(w: Worker) -> WorkerDocument:
-    return WorkerDocument(
-        w.id,
-        w.pid,
-        w.hostname,
-        w.ip,
-        w.version,
-        w.started_at,
-        w.last_checkin,
-        w.checkins,
-        w.in_flight,
-        w.slice,
-        w.draining,
-        w.delivered,
-        w.deferred,
-        w.failed,
-    )
+def worker_document(worker: Worker) -> WorkerDocument:
+    return msgspec.convert(worker, WorkerDocument, from_attributes=True)
 
 
 def seen_worker(worker: Worker, age: float) -> SeenWorker:
     """``age``: seconds since the check-in."""
-    return SeenWorker(
-        **msgspec.structs.asdict(worker_document(worker)), heartbeat_age=round(age, 1)
-    )
+    fields = msgspec.structs.asdict(worker_document(worker))
+    return SeenWorker(**fields, heartbeat_age=round(age, 1))
 
 
-def seen_api(p: ApiProcess, age: float) -> SeenApi:
+def seen_api(process: ApiProcess, age: float) -> SeenApi:
     """``age``: seconds since the check-in."""
-    return SeenApi(
-        p.id,
-        p.pid,
-        p.hostname,
-        p.version,
-        p.started_at,
-        p.last_checkin,
-        p.accepted,
-        round(age, 1),
-    )
+    return SeenApi(**msgspec.structs.asdict(process), heartbeat_age=round(age, 1))

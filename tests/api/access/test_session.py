@@ -119,7 +119,15 @@ async def test_sign_in_with_wrong_credentials_is_refused_without_a_cookie(
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-@pytest.mark.parametrize(("body", "field"), [({}, "client_id"), ({"client_id": "x"}, "client_secret"), ({"client_id": 1, "client_secret": "x"}, "client_id"), ({"client_id": "x", "client_secret": "x", "scopes": []}, "scopes")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "client_id"),
+        ({"client_id": "x"}, "client_secret"),
+        ({"client_id": 1, "client_secret": "x"}, "client_id"),
+        ({"client_id": "x", "client_secret": "x", "scopes": []}, "scopes"),
+    ],
+)
 async def test_sign_in_with_another_body_names_the_field(
     api: RunningApi, body: dict[str, Any], field: str
 ) -> None:
@@ -151,7 +159,7 @@ async def test_session_of_a_deleted_client_ends(api: RunningApi, store: Store) -
             pass
 
 
-# --- who may use the cookie ------------------------------------------------------------------------------------------
+# --- who may use the cookie ---
 
 
 def elsewhere(url: str) -> dict[str, dict[str, str]]:
@@ -237,7 +245,9 @@ async def test_origin_is_compared_with_the_host_that_the_browser_called(
 async def test_header_goes_before_the_cookie_and_is_not_asked_for_its_origin(
     browser: Browser,
 ) -> None:
-    answer = await browser.call("POST", "/emails", {"Authorization": f"Bearer {browser.api.token}", "Sec-Fetch-Site": "cross-site"}, json={"sender": "a@example.com", "to": "b@example.org"})  # fmt: skip
+    headers = {"Authorization": f"Bearer {browser.api.token}", "Sec-Fetch-Site": "cross-site"}
+    email = {"sender": "a@example.com", "to": "b@example.org"}
+    answer = await browser.call("POST", "/emails", headers, json=email)
     assert answer.status == 202
     (await browser.call("GET", "/emails", {"Authorization": "Bearer x"})).problem(
         401, "invalid-token"

@@ -1,4 +1,4 @@
-"""The body of a call: how it is read over HTTP, and what does not fit as JSON."""
+"""What does not fit as the JSON of a body, and how its error names it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from babygun.api.http.problem_types import MALFORMED_JSON
 from babygun.api.http.problems import Problem
 from babygun.errors import InvalidRequest
 from babygun.intake.request import EmailRequest
-from tests.api.conftest import EMAIL, RunningApi, StartApi
+from tests.api.conftest import EMAIL
 
 JSON = {"Content-Type": "application/json"}
 FILE = {"filename": "a.txt", "content": "aGk="}
@@ -130,36 +130,3 @@ def test_body_that_is_no_json_is_refused_with_the_reason() -> None:
 )
 def test_half_of_a_surrogate_pair_is_told_from_a_body_cut_off(raw: bytes, words: str) -> None:
     assert words in malformed(raw)
-
-
-async def test_body_of_unknown_length_over_the_limit_is_refused(start_api: StartApi) -> None:
-    api = await start_api(max_request=10_000)
-
-    async def chunks() -> Any:
-        for _ in range(3):
-            yield b"x" * 5000
-
-    (await api.call("POST", "/emails", data=chunks(), headers=JSON)).problem(
-        413, "too-large", "body"
-    )
-
-
-async def test_body_announced_as_too_large_is_refused_before_it_is_sent(
-    start_api: StartApi,
-) -> None:
-    api = await start_api(max_request=10_000)
-    (await api.call("POST", "/emails", data=b"x" * 20_000, headers=JSON, expect100=True)).problem(
-        413, "too-large", "body"
-    )
-    assert (await api.call("POST", "/emails", json=EMAIL, expect100=True)).status == 202
-
-
-async def test_only_json_is_taken_however_its_type_is_written(api: RunningApi) -> None:
-    async def send(media_type: str) -> Any:
-        headers = {"Content-Type": media_type}
-        return await api.call("POST", "/emails", data=json.dumps(EMAIL).encode(), headers=headers)
-
-    for other in ("text/plain", "application/x-www-form-urlencoded", "application/jsonp"):
-        (await send(other)).problem(415, "unsupported-media-type", "Content-Type")
-    for good in ("application/json", "application/json; charset=utf-8", "Application/JSON"):
-        assert (await send(good)).status == 202

@@ -188,7 +188,8 @@ async def test_openmetrics_goes_to_those_who_accept_it(api: RunningApi) -> None:
         "GET",
         "/metrics",
         headers={
-            "Accept": "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+            "Accept": "application/openmetrics-text;version=1.0.0;q=0.5,"
+            "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
         },
     )
     assert (

@@ -1,4 +1,4 @@
-"""GET /overview: rates from the processes' counters, queues, workers, API processes, etcd; and etcd away."""
+"""GET /overview: rates, queues, workers, API processes and etcd, also while etcd is away."""
 
 from __future__ import annotations
 

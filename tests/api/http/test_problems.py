@@ -1,4 +1,7 @@
-"""etcd cut off, silent or full: 503 with Retry-After, never an acknowledgement, and all is well when it is back."""
+"""etcd cut off or silent: 503 with Retry-After, and never an acknowledgement.
+
+All is well when etcd is back.
+"""
 
 from __future__ import annotations
 

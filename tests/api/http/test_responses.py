@@ -17,11 +17,17 @@ BODY = json.dumps(EMAIL).encode()
 async def answers(
     api: RunningApi, *requests: tuple[str, str]
 ) -> list[tuple[str, dict[str, str], bytes]]:
-    """Status line, headers and body of what comes back for POSTs, each of a version and more headers, sent at once on one connection; until the server ends it."""
+    """Status line, headers and body of the answers to POSTs, sent at once on one connection.
+
+    ``requests``: the HTTP version and further headers of each.
+    """
     host, port = api.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     for version, more in requests:
-        head = f"POST /emails HTTP/{version}\r\nHost: a\r\nAuthorization: Bearer {api.token}\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n{more}\r\n"
+        head = (
+            f"POST /emails HTTP/{version}\r\nHost: a\r\nAuthorization: Bearer {api.token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n{more}\r\n"
+        )
         writer.write(head.encode() + BODY)
     found = []
     async with asyncio.timeout(10):

@@ -1,7 +1,8 @@
-"""What the API says of itself when something around it is wrong."""
+"""The probes: without a token, and when something around the API is wrong."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,13 @@ from tests.api.conftest import RunningApi, StartApi, until_ready
 from tests.api.proxy import Proxy, proxy_to
 from tests.etcd.certificates import Authority
 from tests.support.rig import Rig
+
+
+async def test_probes_answer_without_a_token(api: RunningApi) -> None:
+    assert (await api.call("GET", "/healthz", token="")).json["status"] == "ok"
+    ready = await api.call("GET", "/readyz", token="")
+    assert (ready.status, ready.json["status"]) == (200, "ready")
+
 
 DAY = timedelta(days=1)
 
@@ -66,7 +74,6 @@ async def test_api_of_another_cluster_takes_nothing_until_that_is_mended(
 
 
 async def _until_reason(api: RunningApi, proxy: Proxy, words: str) -> None:
-    import asyncio
 
     async with asyncio.timeout(10):
         while True:

@@ -1,0 +1,122 @@
+"""What the tests share that send requests byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import EMAIL, RunningApi
+
+GOOD = json.dumps(EMAIL).encode()
+
+
+POST = (
+    b"POST /emails HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer TOKEN\r\n"
+    b"Content-Type: application/json\r\n"
+)
+
+
+TOKENS = b"POST /tokens HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+
+
+STRANGER = b"POST /emails HTTP/1.1\r\nHost: a\r\n"
+
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def encoded(head: bytes, encoding: bytes, body: bytes) -> bytes:
+    return (
+        head + b"Content-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding, len(body)) + body
+    )
+
+
+@asynccontextmanager
+async def connected(
+    api: RunningApi,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    host, port = api.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        try:
+            await writer.wait_closed()
+        except ConnectionError:
+            pass
+
+
+async def answers(reader: asyncio.StreamReader, within: float = 10.0) -> list[tuple[int, Any]]:
+    """Status and problem of each answer, until the server hangs up."""
+    async with asyncio.timeout(within):
+        data = await reader.read()
+    found = []
+    while data:
+        head, _, rest = data.partition(b"\r\n\r\n")
+        length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
+        found.append((int(head.split()[1]), json.loads(rest[:length] or b"null")))
+        data = rest[length:]
+    return found
+
+
+async def one_answer(api: RunningApi, *parts: bytes) -> tuple[int, Any]:
+    """What comes back for these bytes, each part sent by itself."""
+    async with connected(api) as (reader, writer):
+        for part in parts:
+            writer.write(part.replace(b"TOKEN", api.token.encode()))
+            await writer.drain()
+            await asyncio.sleep(0.02)  # two packets, as far as one can bring that about
+        async with asyncio.timeout(5):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
+            return int(head.split()[1]), json.loads(await reader.readexactly(length) or b"null")
+
+
+async def raw(api: RunningApi, data: bytes) -> tuple[int, dict[str, str], bytes]:
+    """What comes back for these very bytes."""
+    host, port = api.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(data)
+    async with asyncio.timeout(10):
+        head = await reader.readuntil(b"\r\n\r\n")
+        lines = head.decode().split("\r\n")
+        headers = {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines[1:] if line)
+        }
+        body = await reader.readexactly(int(headers["content-length"]))
+    writer.close()
+    await writer.wait_closed()
+    return int(lines[0].split()[1]), headers, body
+
+
+def check_log(caplog: pytest.LogCaptureFixture, lines: int = 1) -> None:
+    """No traceback, nothing above info, and at most so many lines."""
+    seen = [
+        record
+        for record in caplog.records
+        if record.name.startswith(("babygun.api", "aiohttp", "asyncio"))
+        and record.levelno >= logging.INFO
+    ]
+    assert not [record for record in seen if record.levelno > logging.INFO or record.exc_info], [
+        record.getMessage() for record in seen
+    ]
+    assert len(seen) <= lines, [record.getMessage() for record in seen]
+
+
+async def until_logged(caplog: pytest.LogCaptureFixture, message: str) -> Any:
+    async with asyncio.timeout(5):
+        while not (found := [record for record in caplog.records if record.message == message]):  # noqa: ASYNC110 (a log has no signal)
+            await asyncio.sleep(0.01)
+    return found[0].fields

@@ -1,0 +1,45 @@
+"""Paths and methods that do not exist."""
+
+from __future__ import annotations
+
+import pytest
+
+from babygun.api.app import ROUTES
+from tests.api.conftest import RunningApi
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/nothing", "/emails/", "/emails/a/b", "/page/../page.js", "/page/none", "/%FF%00", "//"],
+)
+async def test_path_that_does_not_exist_is_not_found(api: RunningApi, path: str) -> None:
+    (await api.call("GET", path)).problem(404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/emails"),
+        ("DELETE", "/emails/x"),
+        ("GET", "/emails/x/cancel"),
+        ("POST", "/"),
+        ("PATCH", "/tokens"),
+        ("TRACE", "/emails"),
+    ],
+)
+async def test_method_that_a_path_lacks_is_not_allowed(
+    api: RunningApi, method: str, path: str
+) -> None:
+    answer = await api.call(method, path)
+    answer.problem(405, "method-not-allowed")
+    assert "OPTIONS" in answer.headers["Allow"]
+
+
+async def test_options_and_head_work_on_every_path(api: RunningApi) -> None:
+    for route in ROUTES:
+        answer = await api.call("OPTIONS", route.path.replace("{id}", "x").replace("{n}", "0"))
+        assert answer.status == 204
+        assert route.method in answer.headers["Allow"]
+    for path in ("/emails", "/healthz", "/", "/openapi.json"):
+        answer = await api.call("HEAD", path)
+        assert (answer.status, answer.text) == (200, "")

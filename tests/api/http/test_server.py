@@ -1,0 +1,158 @@
+"""Bytes that are no HTTP request, and connections that break off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import EMAIL, RunningApi, StartApi
+from tests.api.http.raw_requests import (
+    GET,
+    POST,
+    answers,
+    check_log,
+    connected,
+    raw,
+)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET /emails HTTP/9.9\r\nHost: a\r\n\r\n",
+        b"GET /emails HTTP/1.1\r\nHost: a\r\nBad Header: x\r\n\r\n",
+        b"GET /emails HTTP/1.1\r\nHost: a\r\nX-A: \x00\r\n\r\n",
+        b"POST /emails HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+        b"POST /emails HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    ],
+)
+async def test_bytes_that_are_no_http_get_a_problem_too(api: RunningApi, data: bytes) -> None:
+    status, headers, body = await raw(api, data)
+    assert (status, headers["content-type"]) == (400, "application/problem+json")
+    problem = json.loads(body)
+    assert problem["type"] == "urn:babygun:problem:malformed-request"
+    assert problem["request_id"] == headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /emails/\xff\xfe HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET /emails?limit=\xff HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer TOKEN\r\n\r\n", 400),
+        (b"GET /emails?%ff%00=1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer TOKEN\r\n\r\n", 422),
+        (b"GET /emails HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \xff\xfe\r\n\r\n", 401),
+        (
+            b"GET /emails HTTP/1.1\r\nHost: a\r\nX-Request-Id: \xff\r\n"
+            b"Authorization: Bearer TOKEN\r\n\r\n",
+            200,
+        ),
+        (
+            b"POST /emails HTTP/1.1\r\nHost: a\r\nIdempotency-Key: \xff\r\n"
+            b"Authorization: Bearer TOKEN\r\nContent-Length: 0\r\n\r\n",
+            422,
+        ),
+        (b"POST /emails HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\nContent-Length: 0\r\n\r\n", 417),
+        (
+            b"POST /emails HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer TOKEN\r\n"
+            b"Content-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n"
+            b"abcd",
+            400,
+        ),
+        (
+            b"POST /tokens HTTP/1.1\r\nHost: a\r\nContent-Type: \xff\r\n"
+            b"Content-Length: 2\r\n\r\n{}",
+            415,
+        ),
+    ],
+)
+async def test_bytes_that_are_not_utf8_end_in_a_problem(
+    api: RunningApi, data: bytes, status: int
+) -> None:
+    got, headers, body = await raw(api, data.replace(b"TOKEN", api.token.encode()))
+    assert got == status, body
+    assert headers["x-request-id"]
+    if status >= 400:
+        assert headers["content-type"] == "application/problem+json"
+        assert json.loads(body)["status"] == status
+
+
+async def test_rubbish_behind_good_requests_is_answered_after_them(
+    api: RunningApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        async with connected(api) as (reader, writer):
+            writer.write((GET + b"\r\n") * 100 + b"\x00\xff" * 100)
+            got = await answers(reader)
+        # What came in one packet with the rubbish is not answered.
+        assert {status for status, _ in got[:-1]} == {200} and len(got) > 32
+        assert got[-1][0] == 400
+        assert (
+            got[-1][1]["detail"] == "The request does not begin with a method, a path and HTTP/1.1."
+        )
+    check_log(caplog)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        GET + b"X: " + b"a" * 10_000_000,
+        GET + b"".join(b"X-%d: %b\r\n" % (n, b"a" * 8000) for n in range(1250)),
+        b"GET /" + b"a" * 10_000_000,
+        b"a" * 10_000_000,
+    ],
+    ids=["one header", "many headers", "path", "method"],
+)
+async def test_ten_megabytes_before_the_body_end_the_connection_early(
+    api: RunningApi, caplog: pytest.LogCaptureFixture, data: bytes
+) -> None:
+    with caplog.at_level(logging.INFO):
+        async with connected(api) as (reader, writer):
+            writer.write(data)
+            try:
+                async with asyncio.timeout(5):
+                    await reader.read()
+            except ConnectionError:
+                pass
+        assert (await api.call("GET", "/healthz")).status == 200
+    check_log(caplog)
+
+
+async def test_headers_half_sent_and_left_are_no_line_in_the_log(
+    api: RunningApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        async with connected(api) as (_, writer):
+            writer.write(POST[:-5])
+            await writer.drain()
+        assert (await api.call("GET", "/healthz")).status == 200
+    check_log(caplog, lines=0)
+
+
+async def test_headers_that_do_not_come_end_the_connection(
+    api_settings: Any, start_api: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("babygun.api.app.KEEPALIVE", 0.3)
+    api = await start_api()
+    async with connected(api) as (reader, writer):
+        writer.write(POST[:-5])
+        assert await answers(reader, within=3) == []
+
+
+async def test_body_announced_as_too_large_is_refused_before_it_is_sent(
+    start_api: StartApi,
+) -> None:
+    api = await start_api(max_request=10_000)
+    (
+        await api.call(
+            "POST", "/emails", data=b"x" * 20_000, content_type="application/json", expect100=True
+        )
+    ).problem(413, "too-large", "body")
+    assert (await api.call("POST", "/emails", json=EMAIL, expect100=True)).status == 202
