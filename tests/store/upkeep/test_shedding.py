@@ -1,0 +1,219 @@
+"""The oldest leases go before etcd is full, and mail goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from aetcd import rpc
+
+from babygun.errors import OutOfSpace
+from babygun.runtime.clock import utc_now
+from babygun.runtime.exposition import render
+from babygun.store import Store
+from babygun.store.keys import range_end
+from babygun.store.upkeep import compaction, fullness, retention, shedding
+from babygun.store.upkeep.compaction import Compaction
+from babygun.store.upkeep.fullness import Fullness, Size
+from babygun.store.upkeep.shedding import Shedding
+from babygun.worker import worker
+from tests.support.etcd_server import EtcdServer
+from tests.support.invariants import check_invariants, snapshot
+from tests.support.rig import Rig, changed, rig_for
+from tests.support.scraping import Scraped
+from tests.support.smtp_server import MisbehavingServer
+
+
+async def ended_leases(store: Store, kind: str, *sizes: int) -> list[int]:
+    """Retention leases with a key of ``kind`` each, the oldest first, that hold so many bytes."""
+    leases = []
+    for number, size in enumerate(sizes):
+        lease = await store.client.grant(600)
+        await store.client.put(
+            store.keys.retention(
+                kind, utc_now() - timedelta(hours=1) + timedelta(seconds=number), lease
+            ),
+            b"%d" % size if size else b"",
+            lease,
+        )
+        leases.append(lease)
+    return leases
+
+
+async def left(store: Store, kind: str) -> list[int]:
+    prefix = store.keys.retention_kind(kind)
+    return [
+        store.keys.parse_retention(kv.key)[2]
+        for kv in (await store.client.range(prefix, range_end(prefix))).kvs
+    ]
+
+
+class Fake(Fullness):
+    """Sizes are given by the test; only the quota is real."""
+
+    async def measure(self) -> Size:
+        return self.sizes[-1]
+
+
+async def test_shedding_takes_as_much_of_the_oldest_as_is_needed_and_waits_until_that_is_free(
+    rig: Rig,
+) -> None:
+    store, quota = rig.store, 100_000_000
+    fullness = Fake(store.client, quota)
+    compaction = Compaction(store.client, fullness, store.keys.cluster)
+    shedding = Shedding(store.client, store.keys, fullness, compaction)
+    contents, records = (
+        await ended_leases(store, "contents", *[2_000_000] * 6),
+        await ended_leases(store, "emails", *[2_000_000] * 6),
+    )
+    fullness.add(Size(100.0, 69_000_000, 80_000_000, 1000))
+    assert (
+        await shedding.once() == pytest.approx(0.69) and await left(store, "contents") == contents
+    )
+    fullness.add(Size(101.0, 74_000_000, 80_000_000, 1010))
+    await shedding.once()
+    assert await left(store, "contents") == contents[3:], (
+        "4 MB are too much, and a percent of the quota goes besides"
+    )
+    fullness.add(Size(102.0, 75_000_000, 80_000_000, 1020))
+    await shedding.once()
+    assert (
+        await left(store, "contents") == contents[3:] and await left(store, "emails") == records
+    ), "what went is not free yet"
+    compaction.compacted = 1010
+    await shedding.once()
+    assert not await left(store, "contents") and await left(store, "emails") == records
+    fullness.add(Size(102.5, 93_000_000, 93_000_000, 1030))
+    await shedding.once()
+    assert await left(store, "emails") == records[3:], (
+        "6 % above the mark and 3 % for the file that is near the quota, less what is not free yet"
+    )
+
+
+async def test_shedding_spares_a_lease_that_is_still_being_filled(rig: Rig) -> None:
+    fullness = Fake(rig.store.client, 1_000_000)
+    lease = await rig.store.content_leases.lease(1)
+    fullness.add(Size(100.0, 990_000, 990_000, 1))
+    shedding = Shedding(
+        rig.store.client,
+        rig.store.keys,
+        fullness,
+        Compaction(rig.store.client, fullness, rig.store.keys.cluster),
+    )
+    await shedding.once()
+    assert await left(rig.store, "contents") == [lease] and shedding.shed == {
+        "contents": 0,
+        "emails": 0,
+    }
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room is made within a second, in small parts."""
+    for module, name, value in (
+        (worker, "_UPKEEP_INTERVAL", 0.1),
+        (fullness, "_SPAN", 0.3),
+        (compaction, "HISTORY", 0.3),
+        (compaction, "SHORT_HISTORY", 0.2),
+        (compaction, "_LEAST", 1 << 20),
+        (shedding, "_FILLING", timedelta(seconds=0.1)),
+        (retention, "SHARED_BYTES", 1 << 20),
+    ):
+        monkeypatch.setattr(module, name, value)
+
+
+async def test_worker_keeps_a_small_etcd_going_and_touches_no_incomplete_email(
+    rig: Rig, quick: None
+) -> None:
+    quota = 64 << 20
+    with EtcdServer(
+        f"--quota-backend-bytes={quota}", fsync=False
+    ) as server:  # which compacts nothing by itself
+        async with (
+            rig_for(
+                changed(rig.settings, etcd_endpoints=(server.endpoint,), retry_intervals=(600.0,))
+            ) as own,
+            own.worker(),
+        ):
+            waiting = await asyncio.gather(
+                *(own.send("soft@example.org", body="w" * 100_000) for _ in range(20))
+            )
+            for email_id in waiting:
+                await own.logged(email_id, "deferred")
+            sent = 0
+            # Each content is written twice: once more to hang it on its lease.
+            while sent < 0.55 * quota:
+                ids = await asyncio.gather(
+                    *(own.send(f"r{n}@example.org", body="x" * 400_000) for n in range(8))
+                )
+                await own.ended(*ids)
+                sent += 8 * 400_000
+            seen = await check_invariants(own.store)
+            assert set(waiting) <= set(seen.emails) and set(waiting) <= set(seen.chunks)
+            assert len(seen.chunks) < 20 + sent / 400_000
+            assert (
+                Scraped(render("worker")[0].decode()).get("babygun_shed_total", kind="contents")
+                or 0
+            ) > 0
+            assert not await own.store.client.alarms()
+
+
+async def test_worker_makes_room_under_the_alarm_and_goes_on_once_a_person_has_lifted_it(
+    rig: Rig, quick: None
+) -> None:
+    with EtcdServer(f"--quota-backend-bytes={40 << 20}", fsync=False) as server:
+        async with (
+            rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,))) as own,
+            own.worker(),
+        ):
+            client = own.store.client
+            await own.ended(
+                *[await own.send("ann@example.org", body="x" * 300_000) for _ in range(5)]
+            )
+            # One at a time: etcd accepts many that come before its file has grown.
+            with pytest.raises(OutOfSpace):
+                for n in range(200):
+                    await client.put(b"/other/%d" % n, b"x" * 900_000)
+            assert await client.alarms() == ["NOSPACE"]
+            await own.emptied(own.store.keys.contents)
+            for key in [
+                kv.key for kv in (await client.range(b"/other/", b"/other0", keys_only=True)).kvs
+            ]:
+                await client.delete(key)
+            endpoint, call = await client.open_watch(rpc.WatchRequest())
+            call.cancel()
+            maintenance = rpc.MaintenanceStub(endpoint.channel)
+            status = await client.status()
+            await client.compact(status.revision, timeout=5)
+            await maintenance.Defragment(rpc.DefragmentRequest(), timeout=20)
+            await maintenance.Alarm(
+                rpc.AlarmRequest(
+                    action=rpc.AlarmRequest.DEACTIVATE,
+                    memberID=status.member,
+                    alarm=rpc.AlarmType.NOSPACE,
+                ),
+                timeout=5,
+            )
+            assert [
+                email.status for email in await own.ended(await own.send("bob@example.org"))
+            ] == ["complete"]
+            assert await client.alarms() == []
+
+
+async def test_etcd_that_is_full_refuses_new_mail_and_lets_the_rest_drain(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
+    server = EtcdServer("--quota-backend-bytes=8000000", fsync=False).start()
+    try:
+        async with rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,))) as own:
+            accepted = []
+            with pytest.raises(OutOfSpace):
+                for _ in range(100):
+                    accepted.append(await own.send("ann@example.org", body="x" * 300_000))
+            seen = await snapshot(own.store)
+            assert set(accepted) == set(seen.emails), "what was refused has left nothing behind"
+            assert await own.store.client.alarms() == ["NOSPACE"]
+            assert range_end(own.store.keys.prefix) > own.store.keys.prefix
+    finally:
+        server.stop()
