@@ -1,5 +1,5 @@
-// The etcd that `babygun dev` and the tests run where the machine has none of its own: these three programs, and
-// every module they are made of, pinned here and checked against go.sum. docs: etcd/README.md.
+// The etcd for `babygun dev` and the tests, on machines that have none: three programs and all their
+// modules, pinned here and checked against go.sum. See etcd/README.md.
 module babygun.invalid/etcd
 
 go 1.26.0

@@ -82,7 +82,7 @@ def test_wheel_holds_all_that_runs_without_the_checkout(tmp_path: Path) -> None:
 
 
 def test_make_help_lists_every_target() -> None:
-    [phony] = re.findall(r"^\.PHONY: (help .+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    phony = re.findall(r"^\.PHONY: (\w.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     help = subprocess.run(
         ["make", "--no-print-directory", "help"],
         cwd=ROOT,
@@ -90,4 +90,4 @@ def test_make_help_lists_every_target() -> None:
         capture_output=True,
         text=True,
     ).stdout
-    assert re.findall(r"^  make (\S+)", help, re.MULTILINE) == phony.split()
+    assert re.findall(r"^  make (\S+)", help, re.MULTILINE) == " ".join(phony).split()
