@@ -6,6 +6,7 @@ from pathlib import Path
 
 from babygun.cli.settings import markdown as settings
 from babygun.runtime import metrics  # noqa: F401 (fills the table)
+from babygun.runtime.log_events import CONTEXT, EVENTS
 from babygun.runtime.metric_types import TABLE
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -20,7 +21,27 @@ def metric_rows() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"settings.md": settings, "metrics.md": metric_rows}
+def log_events() -> str:
+    lines = ["| event | level | fields | what it means |", "|---|---|---|---|"]
+    for event in EVENTS:
+        fields = ", ".join(f"`{field}`" for field in event.fields.split())
+        lines.append(f"| `{event.name}` | {event.levels} | {fields} | {event.meaning} |")
+    return "\n".join(lines)
+
+
+def log_context() -> str:
+    lines = ["| field | what it is |", "|---|---|"]
+    lines += [f"| `{field}` | {meaning} |" for field, meaning in CONTEXT.items()]
+    return "\n".join(lines)
+
+
+# (page, table)
+TABLES = (
+    ("settings.md", settings),
+    ("metrics.md", metric_rows),
+    ("logs.md", log_context),
+    ("logs.md", log_events),
+)
 
 
 def updated(page: str, table: str) -> str:
@@ -34,7 +55,7 @@ def updated(page: str, table: str) -> str:
 
 
 def main() -> None:
-    for name, table in TABLES.items():
+    for name, table in TABLES:
         page = DOCS / name
         page.write_text(updated(page.read_text(), table()))
 

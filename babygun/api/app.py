@@ -273,7 +273,7 @@ async def serve_until(
                     connection, host, port, setting="api_process_port", zero="none", tls=tls
                 )
             )
-            log.info("listening alone", at=base_url(servers[1], host, tls=tls is not None))
+            log.info("listening on own port", url=base_url(servers[1], host, tls=tls is not None))
         if started:
             started(url)
         await _signalled(stop, again=shared)

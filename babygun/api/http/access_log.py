@@ -59,7 +59,10 @@ def access_log(
         if route not in streams:
             metrics.HTTP_SECONDS[counted, route].observe(seconds - call.waited)
         quiet = path in probes or (method in _READS and status < 400)
-        write = log.debug if quiet else log.info
-        write("request", method=method, path=path, status=status, ms=round(seconds * 1000, 1))
+        ms = round(seconds * 1000, 1)
+        if quiet:
+            log.debug("request", method=method, path=path, status=status, ms=ms)
+        else:
+            log.info("request", method=method, path=path, status=status, ms=ms)
 
     return access_log_middleware

@@ -59,7 +59,7 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
             exc_info,
             web.RequestPayloadError | http_exceptions.HttpProcessingError | ConnectionError,
         ):
-            log.error("connection failed", exc=exc_info, said=str(args[0]) if args else None)
+            log.error("aiohttp failed", exc=exc_info, error=str(args[0]) if args else None)
 
     def handle_error(
         self,

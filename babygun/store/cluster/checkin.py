@@ -79,7 +79,7 @@ class CheckIn:
                 await asyncio.sleep(_TRY_AGAIN)
                 continue
             again, self.identity = self.identity is not None, identity
-            log.info("checked in", process=identity.process_id, again=again)
+            log.info("checked in", process_id=identity.process_id, again=again)
             keeping_alive = asyncio.create_task(identity.run(), name="lease")
             try:
                 await self._repeat(identity)
@@ -87,7 +87,7 @@ class CheckIn:
                 self.checked_in.clear()
                 keeping_alive.cancel()
                 await asyncio.gather(keeping_alive, return_exceptions=True)
-            log.warning("lease lost", process=identity.process_id)
+            log.warning("lease lost", process_id=identity.process_id)
 
     def check_in_soon(self) -> None:
         """Check in now: the record has changed."""
@@ -110,7 +110,7 @@ class CheckIn:
                 await self._check_in(identity)
                 self.checked_in.set()
             except EtcdError as error:
-                log.warning("check-in failed", process=identity.process_id, error=str(error))
+                log.warning("check-in failed", process_id=identity.process_id, error=str(error))
             await _first_of(identity.lost, self._soon, within=self._store.settings.lease_ttl / 3)
 
     async def _check_in(self, identity: Identity) -> None:

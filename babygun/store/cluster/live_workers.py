@@ -69,6 +69,6 @@ async def _gone(store: Store, worker_id: str, revision: int) -> Gone:
     try:
         owned = [ref for ref, _ in await owned_by(store, worker_id, revision=revision - 1)]
     except EtcdError as error:  # the next read of the slice finds these jobs, too
-        log.warning("jobs of dead worker not read", worker=worker_id, error=str(error))
+        log.warning("owned jobs not read", worker=worker_id, error=str(error))
     log.info("worker left", worker=worker_id, held=len(owned))
     return Gone(worker_id, owned)

@@ -88,7 +88,7 @@ async def claim(
     try:
         email = codec.decode_email(records[0].value)
     except ValueError as error:
-        log.error("record unreadable", email_id=ref.email_id, queue=ref.queue, error=str(error))
+        log.error("record unreadable", email_id=ref.email_id, error=str(error))
         await release(store, ref, revision)
         return None
     content = _content(email, result.values(2))
@@ -157,7 +157,7 @@ async def reclaim(
         except EtcdError as error:
             if isinstance(error, MAY_BE_WRITTEN):
                 tried.append(transition.email)
-            await pause.after(error, "reclaim waits for etcd", email_id=ref.email_id)
+            await pause.after(error, "reclaim", ref.email_id)
             continue
         if result.succeeded:
             return replace(claimed, email=transition.email, email_revision=result.revision)

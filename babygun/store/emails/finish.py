@@ -108,7 +108,7 @@ async def finish(
             if isinstance(error, MAY_BE_WRITTEN):
                 for h in rest:
                     h.tried.append(transition.email)
-            await pause.after(error, "result waits for etcd", email_id=record.id)
+            await pause.after(error, "result", record.id)
             if is_refusal(error):
                 existing = await existing_keys(store, record.id)
             continue

@@ -95,10 +95,10 @@ class Pause:
     _seconds = 0.05
     _logged = -_LOG_EVERY
 
-    async def after(self, error: EtcdError, event: str, **fields: object) -> None:
-        """Waits, and logs ``event`` from time to time: hundreds may wait at once."""
+    async def after(self, error: EtcdError, what: str, email_id: str) -> None:
+        """Waits, and logs that from time to time: hundreds may wait at once."""
         if (now := time.monotonic()) - self._logged >= self._LOG_EVERY:
             self._logged = now
-            log.warning(event, error=str(error), **fields)
+            log.warning("write waits for etcd", what=what, email_id=email_id, error=str(error))
         await asyncio.sleep(self._seconds)
         self._seconds = min(2.0, self._seconds * 2)

@@ -94,8 +94,8 @@ class Shedding:
         for kv in oldest.kvs:
             try:
                 _, granted, lease_id = self._keys.parse_retention(kv.key)
-            except ValueError:
-                log.error("key unreadable", key=kv.key.decode(errors="replace"))
+            except ValueError as error:
+                log.error("key unreadable", key=kv.key.decode(errors="replace"), error=str(error))
                 continue
             if found >= need or utc_now() - granted < _FILLING:
                 break
@@ -112,9 +112,9 @@ class Shedding:
                 "shed early",
                 kind=kind,
                 leases=len(leases),
-                of=oldest.count,
+                of_leases=oldest.count,
                 mib=round(found / 2**20, 1),
-                ended_until_about=until,
+                until=until,
                 full=round(full, 3),
             )
         return found

@@ -1,0 +1,350 @@
+"""The vocabulary of the process log: each event with its level, its fields, and what it means.
+
+docs/logs.md shows the tables. A test compares them with all calls in the source.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Event(NamedTuple):
+    """``levels``: one, or two separated by a comma. ``meaning``: for an operator."""
+
+    name: str
+    levels: str
+    fields: str
+    meaning: str
+
+
+# Fields that an event has beside its own, if they are known where it is logged.
+CONTEXT = {
+    "request_id": "the call of the API, as its answer has it in X-Request-Id",
+    "client_id": "the API client who called",
+    "email_id": "the e-mail",
+    "queue": "the queue of the job",
+    "worker_id": "the worker that logs",
+    "trace_id": "the trace, if traces are on",
+    "emails": "e-mails that a batch had accepted",
+    "refused": "e-mails that a batch had refused",
+}
+
+EVENTS = [
+    # API and worker processes
+    Event("listening", "info", "url", "The process answers HTTP there."),
+    Event(
+        "listening on own port",
+        "info",
+        "url",
+        "The API answers there too; other processes do not share this port.",
+    ),
+    Event(
+        "listening without TLS",
+        "warning",
+        "url hint",
+        "Tokens and e-mails cross the network unencrypted. Set `api_cert` and `api_key`, or put a "
+        "proxy with TLS on this host.",
+    ),
+    Event("stopping", "info", "", "The API got a signal. It answers what it has, and ends."),
+    Event("stopped", "info", "", "The process ends in order."),
+    Event("certificate reloaded", "info", "", "The file has changed; the API uses the new one."),
+    Event(
+        "certificate not reloaded",
+        "warning",
+        "error",
+        "The file has changed and can't be used. The API uses the old certificate on. Replace the "
+        "file.",
+    ),
+    Event(
+        "checked in",
+        "info",
+        "process_id again",
+        "The process is visible in the cluster, with an id.",
+    ),
+    Event(
+        "not checked in",
+        "warning",
+        "kind error",
+        "etcd refuses or does not answer. It is tried again until it succeeds.",
+    ),
+    Event(
+        "check-in failed",
+        "warning",
+        "process_id error",
+        "etcd did not answer in time. It is tried again; the lease may be lost meanwhile.",
+    ),
+    Event(
+        "lease lost",
+        "warning",
+        "process_id",
+        "etcd was away for longer than `lease_ttl`, or the process stood still. It checks in again "
+        "under a new id. Other workers take over the jobs of a worker.",
+    ),
+    Event(
+        "problem found",
+        "error, warning",
+        "what",
+        "A check found something that needs an operator; `what` says it. As an error it makes the "
+        "process not ready.",
+    ),
+    Event("problem solved", "info", "what", "What was a problem is none any more."),
+    Event("health check failed", "error", "", "A fault of Babygun. The check is repeated."),
+    Event(
+        "worker record unreadable",
+        "warning",
+        "error",
+        "The key of a worker in etcd was written by hand or by another version.",
+    ),
+    Event(
+        "range not followed",
+        "warning",
+        "what error",
+        "etcd is away. What changed there is not known until it is back; `what` is read again.",
+    ),
+    Event(
+        "range read again",
+        "info",
+        "what",
+        "etcd has compacted the changes that were not read yet. Nothing is missed.",
+    ),
+    Event(
+        "tracing problem",
+        "warning",
+        "error left_out",
+        "OpenTelemetry can't send traces. E-mails are not affected. `left_out`: further problems "
+        "since the last line.",
+    ),
+    # API
+    Event(
+        "request",
+        "info, debug",
+        "method path status ms",
+        "A call of the API. Probes and successful reads are at level debug.",
+    ),
+    Event("request failed", "error", "method path", "A fault of Babygun; the answer was 500."),
+    Event("request malformed", "info", "status reason request_id", "It was no HTTP request."),
+    Event(
+        "connection failed", "error", "status request_id", "A fault in the HTTP library or Babygun."
+    ),
+    Event("aiohttp failed", "error", "error", "A fault in the HTTP library, after an answer."),
+    Event("bulk change", "info", "path ids changed", "A call changed several e-mails."),
+    Event("client created", "info", "client scopes", "There is a new API client."),
+    Event("client deleted", "info", "client", "An API client was deleted; its tokens are void."),
+    Event(
+        "signing key not created",
+        "warning",
+        "error",
+        "etcd is away. There are no tokens until it is back.",
+    ),
+    Event(
+        "emails refused",
+        "error",
+        "full file",
+        "etcd is nearly full: new e-mails get 503. Free space in etcd, or raise its quota. `full`, "
+        "`file`: parts of the quota.",
+    ),
+    Event("emails accepted again", "info", "full file", "etcd has space again."),
+    Event(
+        "upload lease not revoked",
+        "warning",
+        "error",
+        "Parts of an e-mail that was not accepted stay in etcd until the lease expires.",
+    ),
+    Event(
+        "queue depths not read",
+        "warning",
+        "error",
+        "The numbers of jobs are missing in the metrics and on the page until etcd answers.",
+    ),
+    Event("overview failed", "error", "", "A fault of Babygun. The page's overview stands still."),
+    Event(
+        "live stream restarted",
+        "warning",
+        "reason",
+        "Changes were missed, so listeners have to read anew.",
+    ),
+    Event("live stream failed", "error", "", "A fault of Babygun. Listeners have to read anew."),
+    Event("stream failed", "error", "", "A fault of Babygun. One listener was cut off."),
+    Event("listener dropped", "info", "seconds", "A listener did not read for so long."),
+    Event("service failed", "error", "service", "A fault of Babygun. The service is restarted."),
+    # worker
+    Event(
+        "slice changed",
+        "info",
+        "worker_id first end workers",
+        "The worker works on these shards, of 256, now.",
+    ),
+    Event(
+        "worker left",
+        "info",
+        "worker held",
+        "Another worker's lease ended. This worker takes over its share of the jobs.",
+    ),
+    Event(
+        "owned jobs not read",
+        "warning",
+        "worker error",
+        "etcd is away. The jobs of a worker that left are found a little later.",
+    ),
+    Event(
+        "draining",
+        "info",
+        "in_flight at_most_seconds",
+        "The worker got a signal. It finishes the jobs in flight, and takes no new ones.",
+    ),
+    Event(
+        "try finished",
+        "info",
+        "email_id queue worker_id status results ms",
+        "One try at a job. `results`: recipients by class of reply. `status`: of the e-mail.",
+    ),
+    Event(
+        "try crashed",
+        "error",
+        "email_id queue worker_id",
+        "A fault of Babygun. The job stays owned until the lease ends.",
+    ),
+    Event(
+        "delivery crashed",
+        "error",
+        "email_id queue",
+        "A fault of Babygun. It counts as a failed try.",
+    ),
+    Event("task failed", "error", "task", "A fault of Babygun. The worker ends."),
+    Event("duty failed", "warning", "duty error", "etcd is away. The duty is repeated."),
+    Event("jobs not read", "warning", "error", "etcd is away. It is tried again at once."),
+    Event("jobs due", "debug", "jobs", "Waiting jobs became ready."),
+    Event(
+        "claim unanswered",
+        "warning",
+        "error pause_seconds",
+        "etcd did not answer a claim. The worker claims nothing for the pause.",
+    ),
+    Event(
+        "job reclaimed",
+        "info",
+        "email_id queue worker_id previous_worker_id",
+        "A job of a worker that died is tried again.",
+    ),
+    Event(
+        "reclaimed too often",
+        "error",
+        "email_id queue workers",
+        "So many workers in a row died with this e-mail. It counts as a failed try. Look at the "
+        "e-mail.",
+    ),
+    Event("job released", "info", "email_id queue worker_id", "The job was given back, unsent."),
+    Event(
+        "job not released",
+        "warning",
+        "email_id queue worker_id error",
+        "etcd is away. The job is free when the lease ends.",
+    ),
+    Event(
+        "lease not trusted",
+        "warning",
+        "email_id queue worker_id",
+        "The lease was about to end, so the message was not sent.",
+    ),
+    Event(
+        "result dropped",
+        "warning",
+        "email_id queue worker_id",
+        "Another worker had taken the job. The message may have been sent twice.",
+    ),
+    Event(
+        "write waits for etcd",
+        "warning",
+        "what email_id error",
+        "A write is repeated until etcd takes it. Logged once a minute.",
+    ),
+    Event(
+        "content missing",
+        "error",
+        "email_id queue",
+        "The content is gone from etcd, so the e-mail fails. Somebody deleted keys.",
+    ),
+    Event(
+        "content unreadable",
+        "error",
+        "email_id error",
+        "The content in etcd was changed, so the e-mail fails.",
+    ),
+    Event(
+        "destination unknown",
+        "error",
+        "queue email_id",
+        "The settings no longer have the relay of this queue, so its e-mails fail.",
+    ),
+    Event(
+        "reply needs operator",
+        "warning",
+        "queue email_id reply_class code text",
+        "The mail server refuses for a reason that repeats for each e-mail, such as a wrong login.",
+    ),
+    Event(
+        "BDAT switched off",
+        "warning",
+        "queue",
+        "The mail server offers CHUNKING and does not know BDAT. It gets DATA from now on.",
+    ),
+    # etcd's content
+    Event("key unreadable", "error", "key error", "A key was written by hand. It is ignored."),
+    Event(
+        "record unreadable",
+        "error",
+        "email_id error",
+        "An e-mail's record was changed by hand or by another version. It is not shown nor sent.",
+    ),
+    Event(
+        "orphan job removed",
+        "error",
+        "email_id queue",
+        "A job had no e-mail any more. Somebody deleted keys.",
+    ),
+    Event(
+        "shed early",
+        "warning",
+        "kind leases of_leases mib until full",
+        "Old final e-mails were deleted early, as etcd fills up. `full`: part of the quota.",
+    ),
+    Event(
+        "nothing left to shed",
+        "error",
+        "full",
+        "etcd fills up, and only e-mails that wait to be sent are left. Add space, or send less.",
+    ),
+    Event("history compacted", "debug", "revision seconds", "etcd dropped old revisions."),
+    Event(
+        "compaction not permitted",
+        "info",
+        "",
+        "etcd's user has no right to compact. Space is freed when etcd compacts by itself.",
+    ),
+    # several processes (`--processes`)
+    Event("processes up", "info", "processes pids", "All processes work."),
+    Event("process ended", "warning", "process pid status pause_seconds", "It is started again."),
+    Event("process up again", "info", "process pid", "It works again."),
+    Event(
+        "process not started", "error", "process error", "The system refuses. It is tried again."
+    ),
+    Event("process not up", "error", "process seconds", "It did not start in time, and is ended."),
+    Event(
+        "process failed at start",
+        "error",
+        "process status",
+        "A process ended before all were up, so the others are ended.",
+    ),
+    Event(
+        "last process failed",
+        "error",
+        "process",
+        "It found wrong settings, and no other process runs. Correct the settings.",
+    ),
+    Event("stopping processes", "info", "signal", "A signal came; all processes are ended."),
+    Event("process killed", "error", "process pid seconds", "It did not stop in so many seconds."),
+    Event("supervisor gone", "warning", "", "The supervisor was killed, so the process stops."),
+    # babygun dev
+    Event("mailbox listening", "info", "smtp url", "The mailbox takes mail, and shows it."),
+    Event("message caught", "debug", "number recipients size", "The mailbox took a message."),
+]
