@@ -179,7 +179,7 @@ NO_RELAY = ProblemType(
     "no-relay",
     503,
     "No relay is configured",
-    "An operator must set relay_url or relays (docs/settings.md) before e-mails can be taken.",
+    "An operator must set relay_url or relays (docs/settings.md) before e-mails can be accepted.",
     retry_after=60,
 )
 TOO_MANY_LISTENERS = ProblemType(

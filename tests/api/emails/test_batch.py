@@ -19,7 +19,7 @@ from babygun.store.codec import decode_content
 from babygun.store.emails import batches
 from babygun.store.emails.reading import get_log
 from tests.api.conftest import EMAIL, Answer, RunningApi, StartApi
-from tests.api.http.test_broken_requests import connected
+from tests.api.http.raw_requests import connected
 from tests.api.operations.test_metrics_endpoint import scrape
 from tests.api.proxy import Proxy
 from tests.support.invariants import Snapshot, check_invariants
