@@ -1,4 +1,4 @@
-"""Fixtures that every test may use. One etcd serves the whole run; each test has its own prefix in it."""
+"""Fixtures for all tests. One etcd serves the whole run; each test has its own prefix in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.smtp_server import MisbehavingServer
 
 @pytest.fixture(scope="session")
 def etcd_server() -> Iterator[Etcd]:
-    """The etcd that all tests share: don't kill, pause or fill it; make an EtcdServer of your own for that."""
+    """The etcd that all tests share. To kill, pause or fill one, make an EtcdServer of your own."""
     try:
         server = shared_etcd().start()
     except NoEtcd as reason:
@@ -28,7 +28,7 @@ def etcd_server() -> Iterator[Etcd]:
 
 @pytest.fixture
 def etcd_prefix() -> str:
-    """A prefix that no other test uses, such as ``/t1f2e…/``."""
+    """A prefix that no other test uses: ``/t1f2e…/``."""
     return f"/t{secrets.token_hex(6)}/"
 
 
@@ -47,7 +47,7 @@ async def etcd(settings: Settings) -> AsyncIterator[EtcdClient]:
 
 @pytest.fixture
 async def smtp() -> AsyncIterator[MisbehavingServer]:
-    """A mail server that does what the recipients' names say."""
+    """A mail server that does what the local parts of the recipients say."""
     async with MisbehavingServer() as server:
         yield server
         server.release()
@@ -55,7 +55,7 @@ async def smtp() -> AsyncIterator[MisbehavingServer]:
 
 @pytest.fixture
 async def rig(settings: Settings, smtp: MisbehavingServer) -> AsyncIterator[Rig]:
-    """A store whose only relay is ``smtp``, with short waits."""
+    """A store whose only relay is ``smtp``, with short times."""
     relays = {"main": {"url": smtp.url, "max_connections": 50}}
     async with rig_for(
         changed(
@@ -81,7 +81,7 @@ async def other_smtp() -> AsyncIterator[MisbehavingServer]:
 async def two_queues(
     settings: Settings, smtp: MisbehavingServer, other_smtp: MisbehavingServer
 ) -> AsyncIterator[Rig]:
-    """Recipients at a.example go by ``smtp``, all others by ``other_smtp``: two queues, ``a`` and ``b``."""
+    """Two queues: ``a`` for recipients at a.example by ``smtp``, ``b`` for all others."""
     relays = {"a": {"url": smtp.url, "domains": ["a.example"]}, "b": {"url": other_smtp.url}}
     async with rig_for(
         changed(

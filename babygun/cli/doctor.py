@@ -140,7 +140,8 @@ async def _clock(loaded: Settings, endpoint: str) -> Finding:
         return Finding("bad", f"{wrong} ({endpoint})")
     return Finding(
         "ok",
-        f"this machine's clock and that of {endpoint} differ by less than {worker_checks.SKEW:.0f} s",
+        f"this machine's clock and that of {endpoint}"
+        f" differ by less than {worker_checks.SKEW:.0f} s",
     )
 
 

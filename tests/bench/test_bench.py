@@ -1,4 +1,7 @@
-"""The benchmark runs, counts right, leaves nothing behind, and says what it misses. No test looks at how fast anything is."""
+"""The benchmarks run, count right, leave nothing behind, and name what is not installed.
+
+No test depends on how fast anything is.
+"""
 
 from __future__ import annotations
 
@@ -173,15 +176,14 @@ def _runs(pid: int) -> bool:
 def test_meter_counts_the_time_of_children_that_have_ended() -> None:
     work = "for _ in range(3_000_000): pass"
     with Stage() as stage:
-        process = stage.start(
-            "parent",
-            [
-                sys.executable,
-                "-c",
-                f"import subprocess, sys; input(); subprocess.run([sys.executable, '-c', {work!r}]); print(flush=True); input()",
-            ],
-            pipes=True,
+        script = (
+            "import subprocess, sys\n"
+            "input()\n"
+            f"subprocess.run([sys.executable, '-c', {work!r}])\n"
+            "print(flush=True)\n"
+            "input()\n"
         )
+        process = stage.start("parent", [sys.executable, "-c", script], pipes=True)
         assert process.stdin and process.stdout
         with Meter({"parent": [process.pid]}) as meter:
             process.stdin.write(b"\n")

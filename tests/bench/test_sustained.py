@@ -1,4 +1,4 @@
-"""The verdicts of the long benchmarks: what has grown is told, and what is retained is no growth."""
+"""The problems that the long benchmarks find: growth, other than of what is retained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVEN = Sample(0, 0, 0, 1000, 1000, 10, 50, 100, 90, 1, 0, 300, 200, 50, 50, 0, 0
 
 
 def run(**changes: Any) -> list[Sample]:
-    """Thirty samples, a second and 1,000 e-mails apart; ``changes``: functions of the sample's number."""
+    """Thirty samples, each a second and 1,000 e-mails later. ``changes``: by its number."""
     return [
         dataclasses.replace(
             EVEN,
@@ -84,7 +84,8 @@ def test_run_on_a_machine_that_became_slower_says_so_with_its_problem() -> None:
     late = {"p99": lambda n: n * n}
     [told] = judged(run(**late, sink_cpu=lambda n: 20 if n < 15 else 30))
     assert told.endswith(
-        "(the machine became slower: an e-mail cost the sink 20 µs of CPU in the first third, 30 later)"
+        "(the machine became slower:"
+        " an e-mail cost the sink 20 µs of CPU in the first third, 30 later)"
     )
     [told] = judged(run(**late, sink_cpu=lambda n: 20 + n % 3))
     assert "slower" not in told

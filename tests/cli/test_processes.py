@@ -29,7 +29,7 @@ from tests.support.supervised import processes
 
 
 def two_ports() -> int:
-    """The first of two ports in a row."""
+    """The first of two free ports in a row."""
     while True:
         [first] = free_ports(1)
         with suppress(OSError, OverflowError), socket.socket() as next_one:
@@ -38,7 +38,7 @@ def two_ports() -> int:
 
 
 async def get(url: str) -> tuple[int, str]:
-    """By a connection of its own."""
+    """A GET on a connection of its own."""
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         return answer.status, await answer.text()
 
@@ -68,7 +68,7 @@ async def token_header(rig: Rig, url: str) -> dict[str, str]:
 
 
 async def post(url: str, headers: dict[str, str], n: int) -> str:
-    """Sends one e-mail as a careful client does: the same again under its key, until it is answered."""
+    """Sends one e-mail, again and again with the same Idempotency-Key until it is accepted."""
     email = {
         "sender": "me@example.com",
         "to": "ann@example.org",
@@ -83,9 +83,7 @@ async def post(url: str, headers: dict[str, str], n: int) -> str:
                     f"{url}/emails", json=email, headers={**headers, "Idempotency-Key": f"k{n}"}
                 ) as answer,
             ):
-                if (
-                    answer.status == 503
-                ):  # a process that has just begun and does not know the clients yet
+                if answer.status == 503:  # a new process that does not know the clients yet
                     continue
                 assert answer.status == 202, await answer.text()
                 return str((await answer.json())["id"])
@@ -135,7 +133,8 @@ async def test_api_processes_share_a_port_and_a_dead_one_comes_back_while_mail_g
         )
         assert len(accepted) == len(set(accepted)) == len(found.kvs) > 2
 
-        # A stream is open when each process and the supervisor get SIGTERM, as systemd sends it by default: it ends in order.
+        # By default systemd sends SIGTERM to each process and to the supervisor. The open stream
+        # ends in order.
         async with (
             aiohttp.ClientSession(headers=headers) as session,
             session.get(f"{url}/events") as stream,
@@ -145,9 +144,8 @@ async def test_api_processes_share_a_port_and_a_dead_one_comes_back_while_mail_g
                 os.kill(pid, signal.SIGTERM)
             await stream.content.read()
         assert await run.ended() == 0
-        assert not {process.pid for process in await api_processes(rig)} & set(
-            pids
-        )  # each has given its lease back
+        # Each has given its lease back.
+        assert not {process.pid for process in await api_processes(rig)} & set(pids)
 
 
 async def test_busy_port_ends_the_api_with_one_sentence_whoever_has_it(rig: Rig) -> None:
@@ -160,7 +158,8 @@ async def test_busy_port_ends_the_api_with_one_sentence_whoever_has_it(rig: Rig)
         async with processes(changed(settings, api_port=taken), "api") as run:
             assert await run.ended() == 2
             assert run.said == [
-                f"babygun: something listens on 127.0.0.1:{taken} already; stop it, or set api_port to another port (0: any free one)"
+                f"babygun: something listens on 127.0.0.1:{taken} already; stop it,"
+                " or set api_port to another port (0: any free one)"
             ]
 
 
@@ -201,8 +200,8 @@ async def test_second_process_whose_port_is_busy_ends_the_worker(rig: Rig) -> No
         ) as run:
             assert await run.ended() == 2
             assert (
-                f"babygun: something listens on 127.0.0.1:{first + 1} already; stop it, or set worker_port to another port (0: no server at all)"
-                in run.said
+                f"babygun: something listens on 127.0.0.1:{first + 1} already; stop it,"
+                " or set worker_port to another port (0: no server at all)" in run.said
             )
     assert await list_workers(rig.store) == []
 
@@ -233,9 +232,7 @@ async def test_worker_processes_share_the_load_and_each_is_seen(
         assert {email.worker_id for email in emails} == {worker.id for worker in workers}
         counts = [0.0]
         async with asyncio.timeout(10):
-            while (
-                sum(counts) < 40
-            ):  # counted when etcd has answered, and seen here a little before that
+            while sum(counts) < 40:  # counted once etcd has answered, a little later
                 counts = [
                     (await scrape(port)).get(
                         "babygun_recipients_total",
@@ -263,7 +260,7 @@ async def test_worker_processes_share_the_load_and_each_is_seen(
             await smtp.hung.wait()
         run.process.send_signal(signal.SIGTERM)
         await run.until("stopping processes")
-        run.process.send_signal(signal.SIGTERM)  # a worker takes any number of them for one
+        run.process.send_signal(signal.SIGTERM)  # a worker ignores further signals
         smtp.release()
         assert await run.ended() == 0
         assert [email.status for email in await rig.ended(hanging)] == ["complete"]

@@ -1,4 +1,4 @@
-"""Processes that can't work where they are started end with one sentence and status 2."""
+"""Processes that can't work with their settings end with one sentence and status 2."""
 
 from __future__ import annotations
 
@@ -91,15 +91,18 @@ async def test_user_that_will_not_do_ends_the_start_and_doctor_says_the_same(
         rows = [
             (
                 changed(here, etcd_user=user, etcd_password="guessed"),
-                f"etcd does not take the password of its user {user}, or does not know that user (etcd_user, etcd_password)",
+                f"etcd does not take the password of its user {user},"
+                " or does not know that user (etcd_user, etcd_password)",
             ),
             (
                 changed(here),
-                "etcd's authentication is on: set etcd_user and etcd_password, or show a client certificate with the user's name (etcd_cert)",
+                "etcd's authentication is on: set etcd_user and etcd_password,"
+                " or show a client certificate with the user's name (etcd_cert)",
             ),
             (
                 as_user(here, "idle"),
-                f"etcd user idle may read nothing under {here.prefix}: it has no role, or one without rights there (babygun access makes them)",
+                f"etcd user idle may read nothing under {here.prefix}: it has no role,"
+                " or one without rights there (babygun access makes them)",
             ),
             (as_user(here, user), f"etcd user {user} may not read {here.prefix}workers/"),
         ]
@@ -113,7 +116,10 @@ async def test_user_that_will_not_do_ends_the_start_and_doctor_says_the_same(
 
 async def test_process_of_another_cluster_ends_with_a_sentence(rig: Rig, tmp_path: Path) -> None:
     await rig.store.client.put(rig.store.keys.cluster, b"north")
-    sentence = f"the prefix {rig.settings.prefix} belongs to the cluster 'north', and this process to 'south': set another prefix, or the right cluster"
+    sentence = (
+        f"the prefix {rig.settings.prefix} belongs to the cluster 'north',"
+        " and this process to 'south': set another prefix, or the right cluster"
+    )
     for words in (("api", "--port", "0"), ("worker",)):
         result = await Command(changed(rig.settings, cluster="south"), tmp_path)(*words)
         assert (result.status, result.error) == (2, f"babygun: {sentence}\n")

@@ -1,4 +1,4 @@
-"""The Compose cluster as its operator and its users see it: from outside, by its published ports, and by docker's own commands."""
+"""The Compose cluster as operator and users see it: its ports and Docker's commands."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Answer(NamedTuple):
 
 
 def engine_problem() -> str:
-    """Why no cluster can be started here; empty where one can."""
+    """Why no cluster can be started here; empty if one can."""
     for command in (
         ["docker", "info", "--format", "{{.ServerVersion}}"],
         ["docker", "compose", "version"],
@@ -75,7 +75,7 @@ def engine_problem() -> str:
 
 
 class Cluster:
-    """One cluster under a project name of its own, on free ports."""
+    """One cluster, with a project name of its own, on free ports."""
 
     def __init__(self, folder: Path) -> None:
         self.project = f"babygun-test-{secrets.token_hex(4)}"
@@ -99,7 +99,7 @@ class Cluster:
     def compose(
         self, *words: str, check: bool = True, timeout: float = 300, input: str | None = None
     ) -> str:
-        """What ``docker compose …`` prints; fails with all that it said."""
+        """The output of ``docker compose …``. A failure is an AssertionError with the output."""
         done = subprocess.run(
             ["docker", "compose", "-f", "deploy/compose.yml", *words],
             cwd=ROOT,
@@ -112,7 +112,8 @@ class Cluster:
         )
         if check and done.returncode:
             raise AssertionError(
-                f"docker compose {' '.join(words)}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
+                f"docker compose {' '.join(words)}: exit status {done.returncode}\n"
+                f"{done.stdout}{done.stderr}"
             )
         return done.stdout
 
@@ -127,7 +128,7 @@ class Cluster:
         self.compose("up", "--detach", "--wait", *words)
 
     def well(self) -> bool:
-        """Whether all that runs all the time does, and is healthy: then there is nothing to bring up."""
+        """Whether all services that should run do, and are healthy."""
         rows = [json.loads(line) for line in self.compose("ps", "--format", "json").splitlines()]
         return (
             Counter(
@@ -139,13 +140,16 @@ class Cluster:
         )
 
     def restart(self, service: str) -> None:
-        """Restarts a service's containers as an operator does who wants no gap: each once the one before is ready again."""
+        """Restarts a service's containers one by one, each when the one before is ready."""
         for container in self.containers(service):
             self.docker("restart", "--time", "40", container)
             self.until_ready(service, container)
 
     def until_ready(self, service: str, container: str) -> None:
-        """Asks the container itself, which is sooner than its next health check; and gives the balancer the time to see it."""
+        """Asks the container itself, which is quicker than to wait for its next health check.
+
+        Then gives the balancer the time to see it.
+        """
         probe = READY.get(service, READY["etcd"])
         until(
             lambda: self.docker("exec", container, *probe) or True,
@@ -160,14 +164,14 @@ class Cluster:
         self.compose("down", "--volumes", "--timeout", "5", check=False)
 
     def hang(self, container: str) -> None:
-        """Stops its process where it stands. (``docker pause`` can fail on a busy machine: unable to freeze.)"""
+        """Stops its process by SIGSTOP. ``docker pause`` can fail on a busy machine."""
         self.docker("kill", "--signal", "STOP", container)
 
     def resume(self, container: str) -> None:
         self.docker("kill", "--signal", "CONT", container)
 
     def containers(self, service: str, *, all: bool = False) -> list[str]:
-        """Ids of a service's containers, those that run (``all``: or have run)."""
+        """The ids of a service's running containers (``all``: and of ended ones)."""
         return self.compose(
             "ps", "--quiet", *(["--all"] if all else ["--status", "running"]), service
         ).split()
@@ -180,7 +184,10 @@ class Cluster:
         )
 
     def etcdctl(self, *words: str, service: str = "tools", members: Sequence[str] = MEMBERS) -> str:
-        """``etcdctl`` as an inspector (``service="admin"``: as root). It refuses a flag beside the variable that says the same."""
+        """``etcdctl`` as an inspector (``service="admin"``: as root).
+
+        It refuses a flag if the variable for the same is set.
+        """
         endpoints = ",".join(f"https://{member}:2379" for member in members)
         return self.compose(
             "run",
@@ -194,7 +201,7 @@ class Cluster:
         )
 
     def leader(self, among: Sequence[str] = MEMBERS) -> str:
-        """The member that leads now, in the words of these; "" where none of them does."""
+        """The one of these members that is the leader now, or empty."""
         found = json.loads(self.etcdctl("endpoint", "status", "--write-out=json", members=among))
         leaders = [
             row["Endpoint"]
@@ -206,7 +213,7 @@ class Cluster:
     # the API
 
     def sign_in(self) -> None:
-        """Copies the first client's credentials and the API's authority out of the cluster, as a user does, and gets a token."""
+        """Copies the first client's credentials and the API's CA from the cluster; gets a token."""
         self.compose("cp", f"bootstrap:{CREDENTIALS}/.", str(self._folder))
         self._trust = ssl.create_default_context(cafile=str(self._folder / "api-ca.pem"))
         client = json.loads((self._folder / "client.json").read_text())
@@ -226,7 +233,7 @@ class Cluster:
         headers: dict[str, str] | None = None,
         timeout: float = 15,
     ) -> Answer:
-        """One call on a connection of its own; raises OSError where there was no answer."""
+        """One call on a connection of its own. Raises OSError if there is no answer."""
         data = None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} if data else {}
         if self._token:
@@ -254,7 +261,7 @@ class Cluster:
         return str(answer.json["id"])
 
     def ended(self, email_id: str, *, within: float = 60) -> Any:
-        """The e-mail once it has ended."""
+        """The e-mail, once its status is final."""
         return until(
             lambda: (
                 (found := self.call("GET", f"/emails/{email_id}").json)["status"] != "incomplete"
@@ -265,7 +272,7 @@ class Cluster:
         )
 
     def statuses(self, wanted: set[str]) -> dict[str, str]:
-        """The statuses of these e-mails, by id, from the list: newest first, until all were seen."""
+        """The statuses of these e-mails by id, from the list of e-mails."""
         found: dict[str, str] = {}
         cursor = ""
         while len(found) < len(wanted):
@@ -291,7 +298,7 @@ class Cluster:
             return _parsed(answer.read())
 
     def arrivals(self, mark: str) -> list[str]:
-        """The subjects of all messages with this mark, as often as they arrived."""
+        """The subjects of all messages with this word, each as often as it arrived."""
         subjects: list[str] = []
         query = urllib.parse.quote(f'subject:"{mark}"')
         while True:
@@ -318,7 +325,7 @@ def until(
     every: float = 0.2,
     errors: Sequence[type[Exception]] = (OSError,),
 ) -> T:
-    """The condition's first true value; an error of these kinds counts as false."""
+    """The condition's first true value. An error of these kinds counts as false."""
     deadline = time.monotonic() + within
     last: object = None
     while time.monotonic() < deadline:

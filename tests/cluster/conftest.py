@@ -1,4 +1,4 @@
-"""One cluster for the whole suite: the tests break it and see it heal, in the order of their files."""
+"""One cluster for all tests, which break it and see it recover, in the order of their files."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluste
 
 @pytest.fixture
 def cluster(running_cluster: Cluster) -> Cluster:
-    """The cluster, all of it up and well."""
+    """The cluster, with all of it healthy."""
     until(
         lambda: running_cluster.well() or running_cluster.up(),
-        "all of the cluster is well",
+        "all of the cluster is healthy",
         within=150,
         every=1,
         errors=(AssertionError,),

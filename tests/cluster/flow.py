@@ -1,4 +1,7 @@
-"""Mail that flows while something is broken on purpose, sent as a careful client does: repeated with the same Idempotency-Key until there is an answer."""
+"""Mail that is sent all the time while a test breaks something.
+
+Each call is repeated with the same Idempotency-Key until there is an answer.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,14 @@ from tests.cluster.cluster import Cluster, until
 
 _SENDERS = 3
 _PAUSE = 0.04  # s, between two e-mails of one sender
-_PATIENCE = 60.0  # s, for one e-mail to be accepted
+_WITHIN = 60.0  # s, for one e-mail to be accepted
 
 
 class Outcome(NamedTuple):
-    """``refusals``: answers that made a client repeat; ``broken``: connections without an answer; ``doubled``: arrivals beyond one each."""
+    """``refusals``: answers after which a client repeated its call.
+
+    ``broken``: connections without an answer. ``doubled``: arrivals beyond one per e-mail.
+    """
 
     sent: int
     refusals: int
@@ -26,7 +32,7 @@ class Outcome(NamedTuple):
 
 
 class Flow:
-    """``with Flow(cluster) as flow: …`` sends all the time; :meth:`settled` afterwards says what became of it."""
+    """``with Flow(cluster) as flow: …`` sends all the time. Then :meth:`settled` checks."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -54,7 +60,7 @@ class Flow:
     ) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(_PATIENCE + 20)
+            thread.join(_WITHIN + 20)
             assert not thread.is_alive()
 
     @property
@@ -62,7 +68,7 @@ class Flow:
         return len(self._ids)
 
     def reach(self, more: int, *, within: float = 60) -> None:
-        """Waits until so many more have been accepted: mail flows, whatever has just been broken."""
+        """Waits until ``count`` more have been accepted, so mail flows."""
         wanted = self.accepted + more
         until(
             lambda: self.accepted >= wanted or self._failures,
@@ -71,7 +77,7 @@ class Flow:
         )
 
     def settled(self, *, within: float = 90) -> Outcome:
-        """Once every e-mail is complete and in the mailbox. Fails where one is lost, or has become two."""
+        """Waits until all e-mails are complete and in the mailbox. Fails if one is lost or double."""
         assert not self._failures, self._failures
         wanted = set(self._ids.values())
 
@@ -82,7 +88,7 @@ class Flow:
             return "incomplete" not in found.values()
 
         until(over, f"all of {len(wanted)} e-mails end", within=within)
-        assert len(wanted) == len(self._ids)  # a repeated request made no second e-mail
+        assert len(wanted) == len(self._ids)  # no repeated call made a second e-mail
         arrived = Counter(self._cluster.arrivals(self.mark))
         assert arrived.keys() == self._ids.keys()
         return Outcome(
@@ -104,7 +110,7 @@ class Flow:
             "subject": subject,
             "body": "Hi\n" * 50,
         }
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _WITHIN
         answer: object = None
         while time.monotonic() < deadline:
             try:

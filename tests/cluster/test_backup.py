@@ -1,4 +1,4 @@
-"""A backup of the whole cluster, and what is there again when it is put back."""
+"""A backup of the whole cluster, and what a restore brings back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from tests.cluster.cluster import MEMBERS, PREFIX, Cluster
 
 
 class Restored(NamedTuple):
-    """``done``: delivered before the backup; ``open``: accepted before, delivered after; ``later``: not before tomorrow; ``lost``: accepted after it."""
+    """Ids of e-mails.
+
+    ``done``: delivered before the backup. ``open``: accepted before, delivered after it.
+    ``later``: not to be sent before tomorrow. ``lost``: accepted after the backup.
+    """
 
     cluster: Cluster
     done: str
@@ -30,7 +34,7 @@ def backup(cluster: Cluster, *words: str) -> str:
 
 
 def restore(cluster: Cluster, *words: str) -> str:
-    """What it says on standard output; an AssertionError with all that it said where it refuses."""
+    """Its standard output. A failure is an AssertionError with all its output."""
     return cluster.compose("run", "--rm", "--no-TTY", "restore", "restore-etcd", *words)
 
 

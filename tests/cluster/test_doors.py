@@ -1,4 +1,4 @@
-"""Who may come in, where, and with what."""
+"""Who may connect where, and with which certificate."""
 
 from __future__ import annotations
 
@@ -11,6 +11,21 @@ import pytest
 
 from tests.cluster.cluster import PREFIX, Cluster
 
+READ_KEY = """
+import asyncio
+from babygun.runtime import settings
+from babygun.store import Store
+
+async def main():
+    async with Store(settings.load()) as store:
+        prefix = getattr(store.keys, {name!r}, b"/other/")
+        try:
+            print(await store.client.get(prefix + b"x"))
+        except Exception as error:
+            print(type(error).__name__)
+
+asyncio.run(main())
+"""
 CURL_ETCD = """
 import ssl, sys, urllib.request
 context = ssl.create_default_context(cafile='/certificates/{folder}/etcd-ca.pem')
@@ -33,14 +48,12 @@ def test_api_is_https_only_and_its_authority_must_be_known(cluster: Cluster) -> 
 
 
 def test_etcd_lets_nobody_in_without_a_certificate_of_its_own_authority(cluster: Cluster) -> None:
-    for load, verdict in {
-        "": "refused",
-        "context.load_cert_chain('/certificates/worker/etcd.pem', '/certificates/worker/etcd-key.pem')": "200",
-    }.items():
+    folder = "/certificates/worker"
+    own = f"context.load_cert_chain('{folder}/etcd.pem', '{folder}/etcd-key.pem')"
+    for load, answer in (("", "refused"), (own, "200")):
         code = CURL_ETCD.format(folder="worker", load=load)
-        assert cluster.compose("exec", "--no-TTY", "worker", "python3", "-c", code).startswith(
-            verdict
-        )
+        output = cluster.compose("exec", "--no-TTY", "worker", "python3", "-c", code)
+        assert output.startswith(answer)
 
 
 @pytest.mark.parametrize(
@@ -76,18 +89,9 @@ def test_role_may_do_what_its_duty_needs_and_no_more(
 def test_process_can_not_reach_beyond_its_role(
     cluster: Cluster, service: str, forbidden: str
 ) -> None:
-    code = (
-        "import asyncio\nfrom babygun import settings\nfrom babygun.store import Store\n"
-        "async def main():\n    async with Store(settings.load()) as store:\n"
-        f"        key = b'/other/' if {forbidden!r} == 'other' else getattr(store.keys, {forbidden!r})\n"
-        "        try:\n            print(await store.client.get(key + b'x'))\n"
-        "        except Exception as error:\n            print(type(error).__name__)\n"
-        "asyncio.run(main())\n"
-    )
-    assert (
-        cluster.compose("exec", "--no-TTY", service, "python3", "-c", code).strip()
-        == "PermissionDenied"
-    )
+    code = READ_KEY.format(name=forbidden)
+    output = cluster.compose("exec", "--no-TTY", service, "python3", "-c", code)
+    assert output.strip() == "PermissionDenied"
 
 
 def test_worker_whose_certificate_is_missing_says_so_in_one_sentence(cluster: Cluster) -> None:

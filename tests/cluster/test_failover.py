@@ -1,4 +1,7 @@
-"""Mail flows while parts of the cluster stop, die, hang and come back: nothing is lost, and nothing becomes two without a death that excuses it."""
+"""Mail flows while parts of the cluster stop, die, hang and come back.
+
+Nothing is lost. Nothing is doubled, unless a worker died.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from tests.cluster.flow import Flow
 
 
 def workers(cluster: Cluster) -> int:
-    """How many workers the API knows."""
+    """The number of workers in the API."""
     return len(cluster.call("GET", "/workers").json["workers"])
 
 
@@ -125,7 +128,7 @@ def test_two_members_gone_stop_the_mail_with_a_reason_and_lose_nothing(cluster: 
 
 
 def _readyz(cluster: Cluster) -> str:
-    """What an API process says that is not ready; asked of itself, since the balancer passes nobody on to it."""
+    """The answer of an API process that is not ready, asked directly: the balancer skips it."""
     ask = ["docker", "exec", cluster.containers("api")[0], "babygun", "health", "api"]
     done = subprocess.run(ask, capture_output=True, text=True, timeout=30, check=False)
     return done.stderr if done.returncode else ""

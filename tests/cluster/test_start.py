@@ -1,4 +1,4 @@
-"""What a person sees who has just started the cluster."""
+"""What a person sees after the start of the cluster."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ def test_containers_have_no_rights_that_they_do_not_need(cluster: Cluster) -> No
 
 
 def test_images_carry_no_keys_and_no_build_tools(cluster: Cluster) -> None:
-    tools = "import shutil; print([name for name in ('pip', 'pip3', 'gcc', 'make', 'git') if shutil.which(name)])"
+    names = ("pip", "pip3", "gcc", "make", "git")
+    tools = f"import shutil; print([name for name in {names} if shutil.which(name)])"
     assert (
         cluster.compose(
             "run", "--rm", "--no-TTY", "--no-deps", "tools", "python3", "-c", tools

@@ -1,4 +1,4 @@
-"""What an operator does in the life of a cluster: renew and rotate certificates, back up and restore."""
+"""What an operator does with a running cluster: renews and rotates its certificates."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def test_authorities_are_rotated_while_mail_flows(cluster: Cluster) -> None:
             for service in (*MEMBERS, "balancer", "api", "worker"):
                 cluster.restart(service)
             flow.reach(20)
-            # Users are given the new authority's certificate after the first step; here they trust both until the last.
+            # Users get the new authority's certificate after the first step, and trust both until
+            # the last.
             cluster.compose("run", "--rm", "--no-TTY", "bootstrap")
             cluster.sign_in()
     assert flow.settled().doubled == 0

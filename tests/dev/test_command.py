@@ -102,7 +102,7 @@ async def dev(tmp_path: Path) -> AsyncIterator[Dev]:
 
 
 async def answered(what: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool]) -> Any:
-    """Asks until the answer is as wanted; what runs is another process, which has no way to tell us."""
+    """Asks until the answer is as wanted. It is another process, which sends no event."""
     value = None
     for _ in range(400):
         value = await what()
@@ -162,9 +162,8 @@ def all_pids(state: dict[str, Any]) -> list[int]:
 
 
 async def test_dev_sends_restarts_what_dies_stops_cleanly_and_keeps_its_data(dev: Dev) -> None:
-    await dev.start(
-        *PORTS, "--workers", "2", BABYGUN_LEASE_TTL="3s"
-    )  # what a killed worker held waits for as long
+    # The jobs of a killed worker wait as long as its lease.
+    await dev.start(*PORTS, "--workers", "2", BABYGUN_LEASE_TTL="3s")
     state = await dev.running()
     assert {role: len(pids) for role, pids in state["pids"].items()} == {
         "etcd": 1,
@@ -236,9 +235,8 @@ async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:
         "mailbox": 1,
     }
     async with aiohttp.ClientSession() as session:
-        for url in (
-            f"http://127.0.0.1:{port}/readyz" for port in (probes, probes + 1)
-        ):  # registered, and in a moment it knows its slice
+        # A worker has checked in; in a moment it knows its slice.
+        for url in (f"http://127.0.0.1:{port}/readyz" for port in (probes, probes + 1)):
             await answered(partial(_status, session, url), lambda status: status == 200)
         leads = [await _leads(session, endpoint) for endpoint in state["etcd_endpoints"]]
         assert sorted(leads) == [False, False, True]
@@ -365,7 +363,7 @@ async def test_asked_port_that_is_busy_is_refused_with_a_sentence(dev: Dev) -> N
 async def test_asked_port_that_is_busy_is_told_before_an_etcd_is_built(dev: Dev) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
-        # there is no etcd here, and no network to build one with: whoever tried would say so
+        # There is no etcd and no network here, so an attempt to build one would print lines.
         await dev.start(
             "--smtp-port",
             port,

@@ -1,6 +1,7 @@
-"""Micro-benchmarks of what is done for each e-mail, without any I/O: ``make bench-micro``.
+"""Micro-benchmarks of the work per e-mail, without I/O: ``make bench-micro``.
 
-Each asserts what it computes, so that a benchmark of nothing is noticed. They are no part of the tests: their names keep them from being collected.
+Each asserts its result, so that a benchmark of nothing is noticed. The file's name keeps them out
+of the tests.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ REPLIES = {
     "550 5.1.1": make_reply(
         "rcpt",
         550,
-        "5.1.1 <bob@example.com>: Recipient address rejected: User unknown in virtual mailbox table",
+        "5.1.1 <bob@example.com>: Recipient address rejected:"
+        " User unknown in virtual mailbox table",
     ),
     "421 without an enhanced code": make_reply(
         "data", 421, "Too many messages from your address, try again later"
@@ -163,7 +165,7 @@ def test_make_transaction(benchmark: Benchmark) -> None:
 
 
 def test_group_100_transactions(benchmark: Benchmark) -> None:
-    """What the batcher does before an RPC: which transactions go together, and their encoding as one."""
+    """The batcher before an RPC: it groups transactions and encodes them as one."""
     keys = Keys()
     txns = [accept_txn(keys) for _ in range(100)]
     benchmark.extra_info["transactions"] = len(txns)

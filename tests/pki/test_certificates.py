@@ -1,4 +1,4 @@
-"""Certificates that the settings name: each way of being wrong is one sentence that names the file."""
+"""The certificates of the settings. Each problem is one sentence that names the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates of our own: real TLS between what they belong to, renewal, rotation."""
+"""Certificates of our own: real TLS between their bearers, renewal, rotation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def handshake(
     client_trusts: Path,
     name: str = "localhost",
 ) -> str:
-    """The common name of the client as the server sees it; raises SSLError where one refuses the other."""
+    """The client's common name that the server sees. Raises SSLError if one refuses the other."""
     theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(server_trusts))
     theirs.verify_mode = ssl.CERT_REQUIRED if client else ssl.CERT_NONE
     theirs.load_cert_chain(f"{server}.pem", f"{server}-key.pem")
@@ -174,7 +174,10 @@ def test_changed_names_lost_keys_and_rubbish_are_mended(tmp_path: Path) -> None:
 
 
 def test_rotation_never_leaves_two_that_distrust_each_other(tmp_path: Path) -> None:
-    """After each step the processes restart one by one: what is in memory (old files) must go with what is on disk (new files)."""
+    """After each step the processes restart one by one.
+
+    So a process with the old files in memory must trust one with the new files, and the reverse.
+    """
     made(tmp_path)
     first = (tmp_path / "authority/etcd/ca.pem").read_bytes()
     old = tmp_path

@@ -1,4 +1,4 @@
-"""A real etcd for tests: a process on free loopback ports with its own data, which can be killed, paused and restarted."""
+"""A real etcd for tests: a process that can be killed, paused and restarted, with its own data."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from typing import Any, Protocol, Self
 from babygun.dev.etcd.binary import find_etcd
 
 CONTAINER_IMAGE = "quay.io/coreos/etcd:v3.6.16"
-_START = 20.0  # s, that etcd is given to answer; some 0.3 s on an idle machine
+_START = 20.0  # seconds until etcd must answer; it takes 0.3 s on an idle machine
 
 
 class NoEtcd(Exception):
-    """There is no etcd to test with; the message says what to do."""
+    """There is no etcd to test with. The message says what to do."""
 
 
 class Etcd(Protocol):
-    """What every kind of etcd can do for a test."""
+    """Any kind of etcd for a test."""
 
     endpoint: str
 
@@ -38,9 +38,10 @@ class Etcd(Protocol):
 
 
 class EtcdServer:
-    """One etcd member. ``flags``: more of etcd's command line; ``tls``: cert, key and CA files, then clients need a certificate.
+    """One etcd member.
 
-    ``fsync=False`` only where a test is about something else than what survives a crash.
+    ``flags``: further ones of etcd's command line. ``tls``: files of certificate, key and CA; then
+    clients need a certificate. ``fsync=False`` only if a test isn't about what survives a crash.
     """
 
     def __init__(
@@ -53,7 +54,8 @@ class EtcdServer:
         found = find_etcd()
         if found is None:
             raise NoEtcd(
-                "no etcd to test with: run `make install`, or set BABYGUN_ETCD_BIN to an etcd executable"
+                "no etcd to test with: run `make install`,"
+                " or set BABYGUN_ETCD_BIN to an etcd executable"
             )
         self._binary = found.path
         self._flags = list(flags) + ([] if fsync else ["--unsafe-no-fsync"])
@@ -80,7 +82,10 @@ class EtcdServer:
         return self._process.pid
 
     def start(self) -> Self:
-        """Returns once etcd has a leader and answers. The first start moves to other ports where somebody took ours."""
+        """Returns once etcd has a leader and answers.
+
+        The first start tries other ports if somebody took ours.
+        """
         first = not self.data.exists()
         for _ in range(3):
             self.launch()
@@ -128,7 +133,7 @@ class EtcdServer:
             )
 
     def answers(self) -> bool:
-        """Waits until etcd has a leader and answers; False where it ended, or takes too long."""
+        """Waits until etcd has a leader and answers. False if it ended or takes too long."""
         assert self._process is not None
         deadline = time.monotonic() + _START
         while time.monotonic() < deadline and self._process.poll() is None:
@@ -138,11 +143,11 @@ class EtcdServer:
         return False
 
     def log(self) -> str:
-        """What etcd said so far."""
+        """The output of etcd so far."""
         return (self._folder / "log").read_text(errors="replace")
 
     def kill(self) -> None:
-        """SIGKILL: what was not fsynced is at the kernel's mercy, what was must survive."""
+        """SIGKILL. What was fsynced must survive."""
         self._end(signal.SIGKILL)
 
     def terminate(self) -> None:
@@ -162,7 +167,7 @@ class EtcdServer:
             process.wait()
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay, nothing answers. Returns once all of its threads stand still."""
+        """SIGSTOP: connections stay, nothing answers. Returns once all its threads are stopped."""
         os.kill(self.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, self.pid, os.WSTOPPED)
 
@@ -171,12 +176,12 @@ class EtcdServer:
         os.kill(self.pid, signal.SIGCONT)
 
     def restart(self) -> None:
-        """Ends it (SIGKILL, unless it is dead already) and starts it with the same data and ports."""
+        """Kills it and starts it with the same data and ports."""
         self.kill()
         self.start()
 
     def stop(self) -> None:
-        """Ends it for good and removes its data."""
+        """Ends it and deletes its data."""
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -188,7 +193,7 @@ class EtcdServer:
 
 
 class EtcdCluster:
-    """Three members, of which any two carry on."""
+    """Three members; any two of them have a quorum."""
 
     def __init__(self) -> None:
         self.members = [
@@ -219,7 +224,7 @@ class EtcdCluster:
 
 
 class EtcdContainer:
-    """etcd in a container, by testcontainers: for the tests that only need one that answers (BABYGUN_TEST_ETCD=container)."""
+    """etcd in a container, by testcontainers: for tests that only need an etcd that answers."""
 
     def __init__(self) -> None:
         self.endpoint = ""
@@ -229,9 +234,8 @@ class EtcdContainer:
         problem = self._run()
         if problem:
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore", ResourceWarning
-                )  # docker's client forgets the socket that could not be connected
+                # Docker's client does not close the socket that could not be connected.
+                warnings.simplefilter("ignore", ResourceWarning)
                 gc.collect()
             raise NoEtcd(
                 f"BABYGUN_TEST_ETCD=container, but no container could be started: {problem}"
@@ -247,20 +251,19 @@ class EtcdContainer:
         return self
 
     def _run(self) -> str:
-        """Starts the container; returns why it could not."""
+        """Starts the container; returns why it can't be started, or empty."""
         from testcontainers.core.config import testcontainers_config
         from testcontainers.core.container import DockerContainer
 
-        testcontainers_config.ryuk_disabled = (
-            True  # stop() removes the container; its reaper would be another image to fetch
-        )
-        command = "etcd --listen-client-urls=http://0.0.0.0:2379 --advertise-client-urls=http://127.0.0.1:2379"
+        # stop() deletes the container. The reaper would be another image to download.
+        testcontainers_config.ryuk_disabled = True
+        listen = "--listen-client-urls=http://0.0.0.0:2379"
+        advertise = "--advertise-client-urls=http://127.0.0.1:2379"
         try:
-            self._container = (
-                DockerContainer(CONTAINER_IMAGE).with_exposed_ports(2379).with_command(command)
-            )
+            container = DockerContainer(CONTAINER_IMAGE).with_exposed_ports(2379)
+            self._container = container.with_command(f"etcd {listen} {advertise}")
             self._container.start()
-        except Exception as error:  # docker's client has many ways to say that there is no engine
+        except Exception as error:  # Docker's client has many errors for "there is no engine"
             self._container = None
             return str(error)
         return ""
@@ -271,7 +274,7 @@ class EtcdContainer:
 
 
 def shared_etcd(flags: Sequence[str] = ()) -> Etcd:
-    """The kind of etcd that BABYGUN_TEST_ETCD asks for: a process, or ``container``. Raises NoEtcd."""
+    """The kind that BABYGUN_TEST_ETCD names, a process or ``container``. Raises NoEtcd."""
     kind = os.environ.get("BABYGUN_TEST_ETCD", "process")
     if kind == "container":
         return EtcdContainer()
@@ -281,7 +284,7 @@ def shared_etcd(flags: Sequence[str] = ()) -> Etcd:
 
 
 def health(port: int) -> bool:
-    """Whether the etcd behind this plain HTTP port has a leader and answers; one that only has an alarm does."""
+    """Whether the etcd at this HTTP port has a leader and answers. An alarm does not matter."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
             return bool(answer.status == 200)
@@ -293,7 +296,7 @@ def health(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on, as far as one can know."""
+    """Ports of 127.0.0.1 on which nobody listens now."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:

@@ -1,4 +1,4 @@
-"""An etcd of a test's own with authentication on, whose users have a password each."""
+"""An etcd of the test's own, with authentication. Each user has a password."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.rig import changed
 
 
 def role_permissions(prefix: str) -> dict[str, list[Permission]]:
-    """The permissions of babygun's roles, by user name."""
+    """The permissions of Babygun's roles, by user name."""
     return {
         f"babygun-{role}": [
             Permission(start, end, right == "readwrite")
@@ -28,7 +28,7 @@ def role_permissions(prefix: str) -> dict[str, list[Permission]]:
 
 
 def as_user(settings: Settings, user: str) -> Settings:
-    """Settings for a user of such an etcd."""
+    """Settings with a user of such an etcd."""
     return changed(settings, etcd_user=user, etcd_password=f"{user}'s")
 
 
@@ -38,7 +38,10 @@ async def guard(
     *,
     without_role: Collection[str] = (),
 ) -> None:
-    """Makes the users, each with a role of its name (but those in ``without_role``), and ``root``; turns authentication on."""
+    """Makes the users and ``root``, and enables authentication.
+
+    Each user has the role of its name, except for those in ``without_role``.
+    """
     async with EtcdClient([server.endpoint]) as client:
         await client.status()
         for name in ("root", *roles, *without_role):
@@ -55,7 +58,7 @@ async def guard(
 
 @asynccontextmanager
 async def guarded_etcd(settings: Settings) -> AsyncIterator[Settings]:
-    """Settings, without a user yet, for an etcd with babygun's roles on the prefix of ``settings``."""
+    """Settings without a user, for an etcd with Babygun's roles on the prefix of ``settings``."""
     with EtcdServer(fsync=False) as server:
         await guard(server, role_permissions(settings.prefix))
         yield changed(settings, etcd_endpoints=(server.endpoint,))

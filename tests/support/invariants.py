@@ -1,4 +1,4 @@
-"""Reads all of a test's keys at one revision and checks the invariants that can be seen from outside (docs/design.md)."""
+"""Reads all keys of a test at one revision and checks the invariants (docs/design.md)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Snapshot:
 
 
 async def snapshot(store: Store) -> Snapshot:
-    """Pages through the prefix at one revision."""
+    """Reads the prefix page by page, at one revision."""
     keys, seen = store.keys, Snapshot()
     start, end, revision = keys.prefix, range_end(keys.prefix), 0
     while True:
@@ -69,7 +69,7 @@ def _sort(store: Store, kv: KeyValue, seen: Snapshot) -> None:
 
 
 async def check_invariants(store: Store) -> Snapshot:
-    """Asserts them, and hands back what was read."""
+    """Asserts the invariants; returns what was read."""
     seen = await snapshot(store)
     for email in seen.emails.values():
         refs = {JobRef(email.id, queue): state for queue, state in email.queues.items()}

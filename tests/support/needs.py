@@ -21,5 +21,5 @@ def missing(reason: str) -> NoReturn:
 
 
 def needs(found: object, reason: str) -> pytest.MarkDecorator:
-    """Marks tests that skip if ``found`` is nothing. In continuous integration they run and fail."""
+    """Marks tests that skip if ``found`` is nothing. In CI they run, and fail."""
     return pytest.mark.skipif(not found and not IN_CI, reason=reason)

@@ -1,4 +1,4 @@
-"""A receiver of traces: OTLP over HTTP, in the test's own loop, on a free port of 127.0.0.1."""
+"""A receiver of traces: OTLP over HTTP, in the test's own event loop, on a free port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 @dataclass(frozen=True)
 class Received:
-    """A span as it came. ``kind``: ``server``, ``client``, …; ``start`` and ``end`` in ns of Unix time."""
+    """A span. ``kind``: ``server``, ``client``, …; ``start`` and ``end`` in ns of Unix time."""
 
     service: str
     name: str
@@ -34,7 +34,10 @@ class Received:
 
 
 class OtlpReceiver:
-    """``async with OtlpReceiver() as receiver: … receiver.url …``. ``raw``: all bytes that came, for what must not be in them."""
+    """``async with OtlpReceiver() as receiver: … receiver.url …``.
+
+    ``raw``: all received bytes, to see that something is not in them.
+    """
 
     def __init__(self) -> None:
         self.spans: list[Received] = []

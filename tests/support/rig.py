@@ -1,8 +1,9 @@
-"""What the tests of store and workers drive: a store, emails put into it, workers in this process or in their own."""
+"""A store, e-mails accepted into it, and workers in this process or in processes of their own."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -25,7 +26,7 @@ from babygun.worker import Worker
 
 
 class Rig:
-    """Speaks to one prefix of one etcd."""
+    """One prefix of one etcd."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store, self.settings = store, settings
@@ -39,7 +40,7 @@ class Rig:
         send_at: Any = None,
         **content: Any,
     ) -> str:
-        """Accepts an email as the API does; returns its id."""
+        """Accepts an e-mail as the API does; returns its id."""
         email, body = self.email(*to, sender=sender, subject=subject, send_at=send_at, **content)
         return (await accept(self.store, email, body)).email_id
 
@@ -78,7 +79,7 @@ class Rig:
         return [entry.event for entry in await self.log(email_id)]
 
     async def ended(self, *email_ids: str, within: float = 20.0) -> list[Email]:
-        """The records, once all of them are over. Waits on a watch."""
+        """The records, once the statuses of all are final. It waits by a watch."""
         rest, emails = set(email_ids), {}
         async with asyncio.timeout(within):
             found = await self.store.client.range(
@@ -102,7 +103,7 @@ class Rig:
                     values = [event.kv.value for event in (await anext(batches)).events]
 
     async def logged(self, email_id: str, event: str, within: float = 20.0) -> LogEntry:
-        """The first log entry of that kind, once it is there."""
+        """The first log entry of this event, once there is one."""
         key = self.store.keys.email(email_id)  # changes with every entry
         async with asyncio.timeout(within):
             found = await self.store.client.range(key, range_end(key))
@@ -116,7 +117,7 @@ class Rig:
                     await anext(batches)
 
     async def owned(self, email_id: str, within: float = 20.0) -> str:
-        """Who owns a job of the email, once somebody does."""
+        """The id of the worker that owns a job of the e-mail, once one does."""
         return str(
             await self.seen(
                 self.store.keys.email_owners(email_id),
@@ -126,7 +127,7 @@ class Rig:
         )
 
     async def seen(self, prefix: bytes, pick: Any, within: float) -> Any:
-        """What ``pick`` makes of the first value under the prefix that it doesn't answer None for."""
+        """The first result of ``pick`` that is not None, for the values under the prefix."""
         client = self.store.client
         async with asyncio.timeout(within):
             found = await client.range(prefix, range_end(prefix))
@@ -141,7 +142,7 @@ class Rig:
                     values = [event.kv.value for event in (await anext(batches)).events]
 
     async def counted(self, prefix: bytes, count: int, within: float = 20.0) -> None:
-        """Waits until there are that many keys under the prefix."""
+        """Waits until there are ``count`` keys under the prefix."""
         client = self.store.client
         async with asyncio.timeout(within):
             found = await client.range(prefix, range_end(prefix), keys_only=True)
@@ -154,18 +155,18 @@ class Rig:
                         (keys.add if event.type == "put" else keys.discard)(event.kv.key)
 
     async def emptied(self, prefix: bytes, within: float = 20.0) -> None:
-        """Waits until no key is left under the prefix."""
+        """Waits until there is no key under the prefix."""
         await self.counted(prefix, 0, within)
 
     @asynccontextmanager
     async def worker(self, **changes: Any) -> AsyncIterator[Worker]:
-        """A worker in this process, registered and with its slice read."""
+        """A worker in this process, once it has checked in."""
         worker = Worker(changed(self.settings, **changes))
         task = asyncio.create_task(worker.run(), name="worker")
         try:
             registered = asyncio.create_task(worker.membership.checked_in.wait())
             await asyncio.wait([task, registered], return_when=asyncio.FIRST_COMPLETED, timeout=10)
-            assert registered.done() and not task.done(), "the worker did not come up"
+            assert registered.done() and not task.done(), "the worker did not start"
             yield worker
         finally:
             worker.stop()
@@ -173,7 +174,7 @@ class Rig:
 
     @asynccontextmanager
     async def worker_process(self, **changes: Any) -> AsyncIterator[WorkerProcess]:
-        """A worker in a process of its own, registered."""
+        """A worker in a process of its own, once it has checked in."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -201,15 +202,15 @@ def _worker_of(value: bytes, pid: int) -> str | None:
 
 
 class WorkerProcess:
-    """``id``: under which it registered first."""
+    """``id``: the worker's id at its first check-in."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process, self.id = process, ""
-        self._said = asyncio.create_task(self._listen())
+        self._reading = asyncio.create_task(self._read())
         self._detached = False
         self.log = ""
 
-    async def _listen(self) -> None:
+    async def _read(self) -> None:
         assert self.process.stderr is not None
         async for line in self.process.stderr:
             self.log += line.decode()
@@ -218,7 +219,7 @@ class WorkerProcess:
         self.process.kill()
 
     def detach(self) -> None:
-        """The test ends it itself, later than the block that started it."""
+        """The test ends it itself, after the block that started it."""
         self._detached = True
 
     def pause(self) -> None:
@@ -238,7 +239,7 @@ class WorkerProcess:
         if self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
-        await self._said
+        await self._reading
         if "Traceback" in self.log:
             raise AssertionError(f"the worker logged a traceback:\n{self.log}")
 
@@ -248,9 +249,7 @@ def changed(settings: Settings, **changes: Any) -> Settings:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The settings as a child's environment, without what the test run itself was given."""
-    import json
-
+    """The settings as the environment of a child, without the variables of the test run."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("BABYGUN_")}
     for row in table():
         value = getattr(settings, row.name)

@@ -1,4 +1,7 @@
-"""Reads /metrics as Prometheus does. Counts are a process's own and go on through a whole test run, so tests compare two readings."""
+"""Reads /metrics as Prometheus does.
+
+Counters belong to a process and grow during the whole test run, so tests compare two readings.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ class Scraped:
         }
 
     def get(self, name: str, **labels: str) -> float | None:
-        """One sample; None where it is absent. ``class_`` stands for the label ``class``."""
+        """One sample, or None. ``class_`` is the label ``class``."""
         return self._samples.get(
             (name, frozenset((key.rstrip("_"), value) for key, value in labels.items()))
         )

@@ -1,17 +1,22 @@
-"""A real SMTP server that misbehaves on demand: aiosmtpd, in the test's own loop, on a free port of 127.0.0.1.
+"""A real SMTP server that misbehaves on demand: aiosmtpd, in the test's own event loop.
 
-What it does to a recipient is said by the local part, so that black-box tests need no other channel:
+The local part of a recipient says what it does, so black-box tests need no other way to tell it:
 
-    soft…      451 to RCPT                       softdata…   451 after the dot
-    hard…      550 5.1.1 to RCPT                 harddata…   554 after the dot
-    full…      552 5.2.2 to RCPT                 slow…       answers RCPT after ``slow_seconds``
-    grey…      450, "try again in 60 seconds"    flaky-N…    451 to RCPT the first N times, then accepts
-    hang…      does not answer RCPT until ``release()``; sets ``hung``
-    drop-data…  hangs up on DATA, without a reply
-    drop-dot…   takes the whole message (it is recorded), then hangs up without a reply
+    soft…       451 to RCPT
+    hard…       550 5.1.1 to RCPT
+    full…       552 5.2.2 to RCPT
+    grey…       450 to RCPT, "try again in 60 seconds"
+    flaky-N…    451 to RCPT the first N times, then accepts
+    slow…       answers RCPT after ``slow_seconds``
+    hang…       does not answer RCPT until ``release()``; sets ``hung``
+    softdata…   451 after the dot
+    harddata…   554 after the dot
+    drop-data…  closes the connection on DATA, without a reply
+    drop-dot…   records the whole message, then closes the connection without a reply
 
-``rcpt[address]`` and ``message[address]`` say it for one address: a reply, or a (coroutine) function of the attempt's number, from 1, that returns
-one; an empty reply accepts. Of one message's recipients the first that says something about its final reply decides.
+``rcpt[address]`` and ``message[address]`` say it for one address: a reply, or a (coroutine)
+function that takes the attempt's number, from 1, and returns a reply. An empty reply accepts. The
+reply to a message is that of its first recipient that has one.
 """
 
 from __future__ import annotations
@@ -30,28 +35,32 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, AuthResult
 
 Answer = str | Callable[[int], "str | Awaitable[str]"]
-HANG_UP = "hang up"  # as an answer: no reply, the connection is closed
+HANG_UP = "hang up"  # as an answer: close the connection without a reply
 _PLAIN_PATH = re.compile(r'<([^<>\s"]*)>\s*(.*)')
 
 
 @dataclass(frozen=True)
 class Message:
-    """``sender`` is empty for the null reverse-path. ``data`` is what stood between DATA and the dot, dots undone, or what BDAT brought."""
+    """``sender`` is empty for the null reverse-path.
+
+    ``data`` came by BDAT, or between DATA and the dot; dot-stuffing is undone.
+    """
 
     sender: str
     recipients: tuple[str, ...]
     data: bytes
     session: int  # number of the connection, from 1
     options: tuple[str, ...]  # of MAIL, in upper case
-    user: str  # who had logged in
+    user: str  # of the login
     tls: bool
 
 
 class MisbehavingServer:
     """``async with MisbehavingServer() as server: … server.port …``.
 
-    ``credentials``: user and password that MAIL needs. ``starttls``, ``implicit_tls``: a server-side context. ``max_connections``: those beyond it are
-    greeted with 421. ``chunking``: it takes BDAT. ``max_recipients``: those beyond it in one transaction get 452 4.5.3. ``size``: what SIZE says.
+    ``credentials``: user and password that MAIL needs. ``starttls``, ``implicit_tls``: a context of
+    the server. ``max_connections``: further ones are greeted with 421. ``chunking``: it accepts
+    BDAT. ``max_recipients`` of a transaction: further ones get 452 4.5.3. ``size``: for SIZE.
     """
 
     host = "127.0.0.1"
@@ -90,7 +99,7 @@ class MisbehavingServer:
         self.message: dict[str, Answer] = {}
         self.mail: dict[str, Answer] = {}  # by sender
         self.hung = asyncio.Event()
-        self.sessions = 0  # connections so far, refused ones too
+        self.sessions = 0  # connections so far, refused ones included
         self.refused = 0  # connections that were greeted with 421
         self.max_concurrent = 0  # connections at once, without refused ones
         self.transactions = 0  # between MAIL and the end of its message, right now
@@ -115,7 +124,7 @@ class MisbehavingServer:
 
     @property
     def url(self) -> str:
-        """As ``BABYGUN_RELAY_URL`` wants it."""
+        """The value for ``BABYGUN_RELAY_URL``."""
         login = "{}:{}@".format(*self.credentials) if self.credentials else ""
         return f"{'smtps' if self.implicit_tls else 'smtp'}://{login}{self.host}:{self.port}"
 
@@ -124,7 +133,7 @@ class MisbehavingServer:
         return len(self._connections)
 
     async def start(self) -> None:
-        """Listens; after :meth:`stop` on the same port again."""
+        """Listens. After :meth:`stop` it takes the same port again."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: _Session(self, loop), self.host, self.port, ssl=self.implicit_tls, backlog=1024
@@ -132,14 +141,14 @@ class MisbehavingServer:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Stops listening and cuts all connections."""
+        """Stops listening and closes all connections."""
         assert self._server is not None
         self._server.close()
         await self.cut()
         await self._server.wait_closed()
 
     async def cut(self) -> None:
-        """Cuts all connections, without a word."""
+        """Closes all connections without a reply."""
         gone = [session.gone for session in self._connections]
         for session in list(self._connections):
             session.cut()
@@ -147,12 +156,12 @@ class MisbehavingServer:
             await asyncio.wait(gone, timeout=5)
 
     def say(self, line: str, *, close: bool = False) -> None:
-        """Sends a line on every connection that nobody asked for."""
+        """Sends an unsolicited line on every connection."""
         for session in list(self._connections):
             session.say(line, close=close)
 
     def release(self) -> None:
-        """Answers whoever hangs, and does not hang any more."""
+        """Answers all that hang, and makes none hang any more."""
         self._released.set()
 
     async def wait_for(self, count: int, *, within: float = 20.0) -> list[Message]:
@@ -164,15 +173,16 @@ class MisbehavingServer:
                 await asyncio.wait_for(waiter, within)
             except TimeoutError:
                 raise AssertionError(
-                    f"{len(self.messages)} of {count} messages came within {within:g} s; attempts: {dict(self.attempts.most_common(10))}"
+                    f"{len(self.messages)} of {count} messages came within {within:g} s;"
+                    f" attempts: {dict(self.attempts.most_common(10))}"
                 ) from None
         return self.messages
 
     def to(self, recipient: str) -> list[Message]:
-        """The messages that ``recipient`` got."""
+        """The messages to ``recipient``."""
         return [message for message in self.messages if recipient in message.recipients]
 
-    # --- what the sessions ask ------------------------------------------------------------------------------------
+    # --- for the sessions ---
 
     def record(self, message: Message) -> None:
         self.messages.append(message)
@@ -182,7 +192,7 @@ class MisbehavingServer:
         self._waiters = [(count, waiter) for count, waiter in self._waiters if not waiter.done()]
 
     async def answer_rcpt(self, recipient: str, before: int) -> str:
-        """``before``: recipients that were accepted in this transaction."""
+        """The reply to RCPT. ``before``: recipients accepted so far in this transaction."""
         self.attempts[recipient] += 1
         attempt = self.attempts[recipient]
         if recipient in self.rcpt:
@@ -201,9 +211,7 @@ class MisbehavingServer:
             if times and attempt <= int(times[1]):
                 return f"451 4.3.0 Not yet ({attempt} of {times[1]})"
         else:
-            return next(
-                (reply for prefix, reply in _AT_RCPT.items() if local.startswith(prefix)), ""
-            )
+            return _reply_for(local, _AT_RCPT)
         return ""
 
     async def answer_message(self, recipients: list[str]) -> str:
@@ -211,9 +219,7 @@ class MisbehavingServer:
             if recipient in self.message:
                 answer = await _ask(self.message[recipient], self.attempts[recipient])
             else:
-                answer = next(
-                    (reply for prefix, reply in _AT_DOT.items() if recipient.startswith(prefix)), ""
-                )
+                answer = _reply_for(recipient, _AT_DOT)
             if answer:
                 return answer
         return ""
@@ -234,6 +240,11 @@ _AT_RCPT = {
 }
 
 
+def _reply_for(local_part: str, replies: dict[str, str]) -> str:
+    """The reply of the first prefix that matches, or empty."""
+    return next((reply for prefix, reply in replies.items() if local_part.startswith(prefix)), "")
+
+
 async def _ask(answer: Answer, attempt: int) -> str:
     if isinstance(answer, str):
         return answer
@@ -242,9 +253,9 @@ async def _ask(answer: Answer, attempt: int) -> str:
 
 
 class _Session(SMTP):  # type: ignore[misc]
-    line_length_limit = (
-        64 * 1024
-    )  # also how much aiosmtpd reads ahead: pipelined input comes in larger pieces; lines of a message are checked below
+    # Also how much aiosmtpd reads ahead, so pipelined input needs a large one. handle_DATA checks
+    # the lines of a message.
+    line_length_limit = 64 * 1024
 
     def __init__(self, owner: MisbehavingServer, loop: asyncio.AbstractEventLoop) -> None:
         self.owner = owner
@@ -267,13 +278,10 @@ class _Session(SMTP):  # type: ignore[misc]
     def cut(self) -> None:
         transport: Any = self._original_transport or self.transport
         if transport is not None:
-            with suppress(
-                AttributeError
-            ):  # Python 3.11.2's TLS transport raises it where it is closed already
+            with suppress(AttributeError):  # of Python 3.11.2's TLS transport, if it is closed
                 transport.abort()
-        if (
-            self._tls_protocol is not None and self.session.ssl is None
-        ):  # in the middle of a TLS handshake nobody tells us of its end
+        if self._tls_protocol is not None and self.session.ssl is None:
+            # During a TLS handshake connection_lost() is not called.
             self._handler_coroutine.cancel()
             if not self.gone.done():
                 self.gone.set_result(None)
@@ -321,9 +329,8 @@ class _Session(SMTP):  # type: ignore[misc]
         await super()._handle_client()
 
     def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
-        match = _PLAIN_PATH.fullmatch(
-            arg
-        )  # the parser of the standard library, which aiosmtpd uses, takes a tenth of a millisecond
+        # aiosmtpd uses the standard library's parser, which takes a tenth of a millisecond.
+        match = _PLAIN_PATH.fullmatch(arg)
         if match:
             return match[1] or "<>", match[2]
         address: tuple[str | None, str | None] = super()._getaddr(arg)
@@ -340,7 +347,10 @@ class _Session(SMTP):  # type: ignore[misc]
         await super().smtp_DATA(arg)
 
     async def smtp_BDAT(self, arg: str) -> None:
-        """RFC 3030, for a message that comes as one chunk; one that fails leaves the transaction open until RSET."""
+        """RFC 3030, for a message in one chunk.
+
+        One that fails leaves the transaction open until RSET.
+        """
         size, _, last = arg.partition(" ")
         content = await self._reader.readexactly(int(size))
         self.owner.commands["BDAT"] += 1
@@ -375,7 +385,7 @@ class _Session(SMTP):  # type: ignore[misc]
 
 
 class _Hooks:
-    """What aiosmtpd calls a handler."""
+    """The hooks that aiosmtpd calls."""
 
     def __init__(self, owner: MisbehavingServer) -> None:
         self._owner = owner

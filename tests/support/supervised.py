@@ -1,4 +1,4 @@
-"""A supervisor of several processes as its user sees it: by its lines and its end."""
+"""A supervisor of several processes as its user sees it: its output and its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_gone(pid: int) -> bool:
 
 
 class Supervised:
-    """``said``: the lines of all its processes so far."""
+    """``said``: the lines that all its processes have printed."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -40,7 +40,7 @@ class Supervised:
             self._more.notify_all()
 
     async def until(self, words: str, count: int = 1) -> str:
-        """The ``count``-th line with these words."""
+        """The ``count``-th line with these words, once it is printed."""
         async with asyncio.timeout(20), self._more:
             await self._more.wait_for(
                 lambda: len(self.lines(words)) >= count or self._listening.done()
@@ -52,13 +52,11 @@ class Supervised:
 
     async def up(self) -> list[int]:
         """The process ids, once all are up."""
-        return [
-            int(pid)
-            for pid in re.findall(r"\d+", (await self.until(" pids=")).partition(" pids=")[2])
-        ]
+        pids = (await self.until(" pids=")).partition(" pids=")[2]
+        return [int(pid) for pid in re.findall(r"\d+", pids)]
 
     async def ended(self) -> int:
-        """Its exit status, when nothing is left that it started: nobody has its output open any more."""
+        """Its exit status, once all that it started has closed its output, so has ended."""
         async with asyncio.timeout(20):
             status = await self.process.wait()
             await self._listening
@@ -89,7 +87,7 @@ async def supervised(*command: str, env: dict[str, str] | None = None) -> AsyncI
 
 @asynccontextmanager
 async def processes(settings: Settings, *words: str) -> AsyncIterator[Supervised]:
-    """``babygun …`` with these settings; it must not be waited for to be up, as it may be meant to fail."""
+    """``babygun …`` with these settings. It need not start: a test may want it to fail."""
     async with supervised(
         sys.executable, "-m", "babygun", *words, env=environment(settings)
     ) as run:

@@ -32,7 +32,10 @@ async def finished(
 
 
 async def failed_softly(store: Store, email_id: str, queue: str = "default") -> None:
-    """Makes one try in vain, and the job ready again: the log has an entry with a key from then on."""
+    """Makes one try that fails, then makes the job ready again.
+
+    So the log has an entry with a key of its own.
+    """
     await finished(store, email_id, {}, queue)
     waiting = store.keys.waiting
     for kv in (await store.client.range(waiting, range_end(waiting))).kvs:

@@ -76,14 +76,20 @@ def test_build_that_is_told_to_stop_leaves_no_folder_and_no_process_behind(
 
 def test_silence_ends_the_command_and_what_it_started(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    script = f"import subprocess, sys; p = subprocess.Popen(['sleep', '60']); open({str(pid_file)!r}, 'w').write(str(p.pid)); sys.stderr.write('here\\n'); sys.stderr.flush(); p.wait()"
+    script = (
+        "import subprocess, sys\n"
+        "p = subprocess.Popen(['sleep', '60'])\n"
+        f"open({str(pid_file)!r}, 'w').write(str(p.pid))\n"
+        "print('here', file=sys.stderr, flush=True)\n"
+        "p.wait()\n"
+    )
     with pytest.raises(BuildFailed, match="no output for"):
         run_shown([sys.executable, "-c", script], env=os.environ, silence=1.0)
     until_gone(int(pid_file.read_text()))
 
 
 def until_gone(pid: int) -> None:
-    """Waits until a process that was orphaned has ended, whether or not somebody has taken its status."""
+    """Waits until an orphaned process has ended."""
     deadline = time.monotonic() + 10
     while not is_gone(pid):
         assert time.monotonic() < deadline, f"process {pid} still runs"

@@ -70,7 +70,7 @@ def test_clients_ports_follow_the_asked_one_and_all_must_be_free(folder: DataFol
         socket.create_server(("127.0.0.1", base + 2)),
         pytest.raises(
             SettingsError,
-            match=rf"etcd's member 3 can't have port {base + 2}: something else listens.*--etcd-port",
+            match=rf"etcd's member 3 can't have port {base + 2}: something else .*--etcd-port",
         ),
     ):
         EtcdCluster.of(folder, 3).choose_ports(Ports(silent), base)

@@ -13,7 +13,8 @@ from babygun.dev.etcd.toolchain import go_environment, is_tampering
     ("output", "tampered"),
     [
         (
-            "verifying go.etcd.io/bbolt@v1.4.3: checksum mismatch\n\tdownloaded: h1:a\n\tgo.sum: h1:b\n\nSECURITY ERROR",
+            "verifying go.etcd.io/bbolt@v1.4.3: checksum mismatch\n"
+            "\tdownloaded: h1:a\n\tgo.sum: h1:b\n\nSECURITY ERROR",
             True,
         ),
         ("go.mod:3: missing go.sum entry for module providing package x", True),

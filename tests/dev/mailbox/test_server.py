@@ -190,7 +190,8 @@ async def test_pipelined_transactions_are_answered_in_order(mailbox: Running) ->
     writer.write(b"EHLO test\r\n")
     assert await codes(2) == [b"220", b"250"]
     writer.write(
-        b"MAIL FROM:<a@example.com> SMTPUTF8\r\nRCPT TO:<\xc3\xbc@example.org>\r\nRCPT TO:<c@example.org>\r\nDATA\r\n"
+        b"MAIL FROM:<a@example.com> SMTPUTF8\r\n"
+        b"RCPT TO:<\xc3\xbc@example.org>\r\nRCPT TO:<c@example.org>\r\nDATA\r\n"
     )
     assert await codes(4) == [b"250", b"250", b"250", b"354"]
     # the content and the next transaction in one write
@@ -216,7 +217,8 @@ async def test_rubbish_is_shown_and_breaks_nothing(mailbox: Running) -> None:
         b"no header at all",
         b"Subject: =?utf-8?b?////?=\r\nContent-Type: text/plain; charset=no-such\r\n\r\n\xff\xfe",
         b"Subject: \xff\xfe\r\nContent-Type: multipart/mixed\r\n\r\n--x",
-        b"Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\nTo: <<>>,;\r\nDate: never\r\nMessage-ID: <\r\n\r\n!!!",
+        b"Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n"
+        b"To: <<>>,;\r\nDate: never\r\nMessage-ID: <\r\n\r\n!!!",
         b"Content-Disposition: attachment; filename*=utf-8''%ff\r\n\r\nx",
     ]
     for number, raw in enumerate(rubbish, 1):
