@@ -77,7 +77,7 @@ class Flow:
         )
 
     def settled(self, *, within: float = 90) -> Outcome:
-        """Waits until all e-mails are complete and in the mailbox. Fails if one is lost or double."""
+        """Waits until all e-mails are complete and in the mailbox, each once."""
         assert not self._failures, self._failures
         wanted = set(self._ids.values())
 

@@ -1,0 +1,1 @@
+"""Tests of several processes together, with real etcd and SMTP."""
