@@ -175,11 +175,10 @@ async def test_message_without_a_final_reply_times_out_uncertain(
 async def test_slow_replies_within_the_timeout_each_succeed(
     server: MisbehavingServer, new_pool: NewPool
 ) -> None:
-    server.slow_seconds = 0.25
-    recipients = [
-        f"slow{n}@example.org" for n in range(3)
-    ]  # 0.75 s in all, each reply 0.25 s after the one before
-    replies = await send(new_pool(server.port, timeout=0.6), *recipients)
+    server.slow_seconds = 0.1
+    # 1.5 s in all, each reply 0.1 s after the one before.
+    recipients = [f"slow{n}@example.org" for n in range(15)]
+    replies = await send(new_pool(server.port, timeout=1.2), *recipients)
     assert {reply.code for reply in replies.values()} == {250}
 
 

@@ -1,0 +1,81 @@
+"""The tests have the rooms of the package: a module's tests are found by its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.paths import ROOT
+
+PACKAGE, TESTS = ROOT / "babygun", ROOT / "tests"
+
+# Folders of tests that belong to no room of the package.
+OTHER_FOLDERS = {
+    "bench": "the benchmarks in scripts/bench",
+    "browser": "the web page in a browser, over the whole stack",
+    "cluster": "the containers of deploy/compose.yml",
+    "data": "what tests read",
+    "e2e": "an e-mail's whole way, and the documents' recipes",
+    "micro": "micro-benchmarks, which `make bench-micro` runs",
+    "repository": "the files beside the package",
+    "support": "what tests of several rooms use",
+}
+
+# Test modules of a room about a behaviour that several modules share.
+BEHAVIOURS = {
+    "api/emails/test_full_etcd.py": "e-mails are refused while etcd is full",
+    "api/live/test_resume.py": "a stream that broke off goes on: stream, hub and history",
+    "api/live/test_trouble.py": "streams while etcd is away or put back, and slow listeners",
+    "api/openapi/test_fuzz.py": "the whole API answers as its document says",
+    "cli/test_processes.py": "`--processes` of several verbs",
+    "cli/test_start.py": "processes that can't work end with one sentence, whatever the verb",
+    "etcd/test_cluster.py": "an etcd of several members",
+    "etcd/test_security.py": "TLS, users and tokens, over client, batch and watch",
+    "smtp/test_chunking.py": "a transaction by BDAT",
+    "smtp/test_rubbish.py": "servers that break the protocol",
+    "worker/test_faults.py": "workers and etcd that die, pause and come back",
+    "worker/test_queues.py": "e-mails of several queues",
+}
+
+
+def test_folder_of_tests_is_a_room_or_in_the_list() -> None:
+    rooms = {_relative(folder, PACKAGE) for folder in _folders(PACKAGE)}
+    unknown = [
+        name
+        for name in (_relative(folder, TESTS) for folder in _folders(TESTS))
+        if name not in rooms and name.partition("/")[0] not in OTHER_FOLDERS
+    ]
+    assert not unknown, f"rename them to a folder of babygun/, or name them here: {unknown}"
+
+
+def test_module_of_tests_mirrors_a_module_or_is_in_the_list() -> None:
+    strays = [
+        name for name in _test_modules() if not _mirrored(name).exists() and name not in BEHAVIOURS
+    ]
+    assert not strays, f"no module of babygun/ has this path, and no row names it here: {strays}"
+
+
+def test_list_names_only_what_is_there_and_mirrors_no_module() -> None:
+    stale = sorted(set(BEHAVIOURS) - set(_test_modules()))
+    stale += [name for name in OTHER_FOLDERS if not (TESTS / name).is_dir()]
+    stale += [name for name in BEHAVIOURS if _mirrored(name).exists()]
+    assert not stale, f"these rows can go: {stale}"
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted({path.parent for path in root.rglob("*.py")} - {root})
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _test_modules() -> list[str]:
+    """The test modules of the rooms, such as ``store/emails/test_depth.py``."""
+    names = (_relative(path, TESTS) for path in sorted(TESTS.rglob("test_*.py")))
+    return [name for name in names if name.partition("/")[0] not in OTHER_FOLDERS]
+
+
+def _mirrored(name: str) -> Path:
+    """The module of the package that a test module is about."""
+    path = PACKAGE / name
+    return path.with_name(path.name.removeprefix("test_"))
