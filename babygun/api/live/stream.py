@@ -13,11 +13,16 @@ from typing import Literal
 
 from aiohttp import web
 
-from babygun.api.access.authenticator import AUTHENTICATOR, KNOWN_CLIENTS, Access, access_of
+from babygun.api.access.authenticator import (
+    AUTHENTICATOR,
+    KNOWN_CLIENTS,
+    Access,
+    access_of,
+    lacks_scope,
+)
 from babygun.api.emails.fields import EMAIL_ID
 from babygun.api.http.context import PROCESS, STORE, call_of
 from babygun.api.http.problem_types import (
-    INSUFFICIENT_SCOPE,
     INVALID_REQUEST,
     NOT_FOUND,
     NOT_READY,
@@ -177,12 +182,7 @@ def _listener(request: web.Request, access: Access) -> Listener:
         )
     overview = access.allows("workers:read")
     if only and not overview:
-        challenge = 'Bearer realm="babygun", error="insufficient_scope", scope="workers:read"'
-        raise Problem(
-            INSUFFICIENT_SCOPE,
-            "The overview needs the scope workers:read.",
-            headers={"WWW-Authenticate": challenge},
-        )
+        raise lacks_scope("workers:read", "The overview needs the scope workers:read.")
     return Listener(
         None if access.is_admin else access.client.id,
         only=wanted,

@@ -84,15 +84,30 @@ _SECURITY_SCHEMES = {
 def build_document(routes: Sequence[Route]) -> dict[str, Any]:
     """The whole document as plain data.
 
-    Raises LookupError where a field of an answer has no example, TypeError where two types have
-    one name.
+    Raises LookupError where a field of an answer has no example.
     """
-    schemas = Schemas()
-    headers = {header.name: header for header in (_REQUEST_ID, _RETRY_AFTER, _AUTHENTICATE)}
+    answers = [answer for route in routes for answer in route.answers]
+    headers = {
+        header.name: header
+        for header in (
+            _REQUEST_ID,
+            _RETRY_AFTER,
+            _AUTHENTICATE,
+            *(header for answer in answers for header in answer.headers),
+        )
+    }
+    schemas = Schemas(
+        [
+            ProblemDocument,
+            *(header.type for header in headers.values()),
+            *(answer.document for answer in answers if answer.document is not None),
+            *(route.body.kind for route in routes if route.body is not None),
+            *(parameter.type for route in routes for parameter in route.parameters),
+        ]
+    )
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
-        headers |= {header.name: header for answer in route.answers for header in answer.headers}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -166,14 +181,12 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
 
 
 def _parameter(parameter: Parameter, schemas: Schemas) -> dict[str, Any]:
-    schema = schemas.of(parameter.type)
-    if parameter.default is not None:
-        schema["default"] = parameter.default
+    default = {} if parameter.default is None else {"default": parameter.default}
     shown: dict[str, Any] = {
         "name": parameter.name,
         "in": parameter.where,
         "description": parameter.description,
-        "schema": schema,
+        "schema": schemas.of(parameter.type) | default,
     }
     if parameter.where == "path":
         shown["required"] = True
