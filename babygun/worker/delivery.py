@@ -138,13 +138,10 @@ class Delivery:
 
         progress.content_sent = False
         pool = self.pools.get(destination)
-        span = tracing.child("smtp transaction", "client")
-        if span.recording:
-            with span:
-                replies = (await pool.deliver(envelope, may_send=may_send_now)).replies
-                self._describe(span, destination, replies)
-        else:
+        with tracing.child("smtp transaction", "client") as span:
             replies = (await pool.deliver(envelope, may_send=may_send_now)).replies
+            if span.recording:
+                self._describe(span, destination, replies)
         progress.content_sent = False
         if any(r.phase == "message" and r.code is not None for r in replies.values()):
             CLAIM_TO_REPLY[destination.name].observe(time.monotonic() - progress.claimed_at)
