@@ -10,7 +10,7 @@ from babygun.runtime.logs import Log
 _SENTENCES = {
     "process ended": "{process} ended ({status}); starting it again in {pause_seconds:g} s",
     "process killed": "{process} did not stop within {seconds:g} s; killing it",
-    "process not started": "{error}",
+    "process not started": "{process} {error}",
     "process not up": "{process} was not ready within {seconds:g} s; ending it",
     "process up again": "{process} runs again",
     "stopping processes": "stopping (once more kills at once)",

@@ -1,8 +1,8 @@
 """Runs N copies of this process under a supervisor, for ``--processes N``.
 
-The first one starts alone: what keeps it from working keeps all, and is then said once. When it
-is up, the rest start. A copy that ends before all are up ends the supervisor, with its status.
-Later the supervisor ends if the last copy exits because of wrong settings (status 2).
+The first copy starts alone: if it can't work, nor can the others, and the reason is said once.
+When it is up, the others start. A copy that ends before all are up ends the supervisor, with its
+status. Later, the supervisor ends if the last copy exits because of wrong settings (status 2).
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def run_copies(
     all_up: Callable[[], None] = lambda: None,
     backoff: Callable[[], Backoff] = Backoff,
 ) -> int:
-    """Returns the exit status when all copies have ended: 0 if they did so in order.
+    """Returns when all copies have ended, with the exit status: 0 if they ended in order.
 
-    ``run``: the work of a copy; it returns its exit status, and takes any number of SIGTERMs for
-    one. ``grace``: seconds from SIGTERM to SIGKILL. ``all_up`` is called once. Call it in the main
-    thread of a process that has no other. A second signal that kills ends this process as well.
+    ``run`` does the work of a copy, and returns its exit status; it has to ignore a second
+    SIGTERM. ``grace``: seconds from SIGTERM to SIGKILL. ``all_up`` is called once. The process may
+    have no other thread. If a second signal kills the copies, this process dies of it too.
     """
     gc.collect()
     gc.freeze()  # the copies share what is loaded so far, unless their collectors write to it
@@ -46,7 +46,7 @@ def run_copies(
     ]
     status, killed_by = asyncio.run(_run(forks, second_signal_kills, all_up, backoff))
     if killed_by == signal.SIGTERM:
-        os.kill(os.getpid(), signal.SIGTERM)  # process 1 of a container goes on, to the next line
+        os.kill(os.getpid(), signal.SIGTERM)  # process 1 of a container survives this
     return 128 + killed_by if killed_by else status
 
 
@@ -75,7 +75,10 @@ async def _run(
             await supervisor.start(forks[0])
             await supervisor.start(*forks[1:])
         except StartFailed as error:
-            _log_failed_start(error.component, error.status)
+            if error.status is None:
+                log.error("process not started", process=error.component.name, error=error.reason)
+            else:
+                _log_failed_start(error.component, error.status)
             raise
         started = True
         all_up()
@@ -90,11 +93,6 @@ async def _run(
     return status, supervisor.killed_by
 
 
-def _log_failed_start(component: Component, status: int | None) -> None:
-    """With an exit status above 0 the process has said why."""
-    if status is None or status <= 0:
-        log.error(
-            "process failed at start",
-            process=component.name,
-            status=status if status is None else describe_status(status),
-        )
+def _log_failed_start(component: Component, status: int) -> None:
+    if status <= 0:  # with an exit status above 0 it has said why
+        log.error("process failed at start", process=component.name, status=describe_status(status))

@@ -1,8 +1,9 @@
 """Processes that are copies of this one: forks, which share what was loaded before.
 
-A copy is in a session of its own, so that a terminal's Ctrl-C reaches the supervisor alone. Only
-the supervisor has the writing end of a pipe, the lifeline. When a copy reads the end of the pipe,
-the supervisor is gone, however it died. The copy then gets SIGTERM from itself, and SIGKILL when
+A copy is in a session of its own, so that a terminal's Ctrl-C reaches the supervisor alone.
+
+Only the supervisor has the writing end of a pipe, the lifeline. It closes with the supervisor,
+however that ends. A copy that reads the end of the lifeline sends itself SIGTERM, and SIGKILL when
 its time is over. This works on every POSIX system.
 """
 
@@ -30,9 +31,9 @@ _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)  # by the supervisor
 
 
 class Copy(NamedTuple):
-    """What a copy knows of itself. ``number``: 1, 2, …; it keeps it when it is started again.
+    """What a copy gets. ``number``: 1, 2, …, the same when it is started again.
 
-    ``up`` has to be called once the copy works.
+    It has to call ``up`` once it works.
     """
 
     number: int
@@ -50,9 +51,9 @@ class Fork(Component):
 
 
 class Forks:
-    """Launches copies. It has to be the only one in its process that starts other processes.
+    """Launches copies. Nothing else in this process may start processes.
 
-    It collects every child, also those that it did not start. So the process can be process 1 of
+    It collects every child, also those that it did not start. So this process can be process 1 of
     a container, which gets all orphans.
     """
 
@@ -64,7 +65,7 @@ class Forks:
 
     async def launch(self, fork: Fork) -> RunningFork:
         launched: asyncio.Future[RunningFork] = self._loop.create_future()
-        # In a callback: a task would still count as the running one in the copy.
+        # In a callback, as a copy of a task would take itself for the task that runs.
         self._loop.call_soon(self._try_to_fork, fork, launched)
         return await launched
 
@@ -79,7 +80,7 @@ class Forks:
         reading, writing = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
-        # Until the copy has its own handlers, no signal that is for it may meet those of here.
+        # The copy gets no signal before it has its own handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         try:
             pid = os.fork()
@@ -135,7 +136,7 @@ class RunningFork:
 
 
 def _live(fork: Fork, *, up: int, lifeline: int) -> NoReturn:
-    """The whole life of a copy. ``up``, ``lifeline``: its ends of the pipes."""
+    """The whole life of a copy. ``up``, ``lifeline``: file descriptors of its ends of pipes."""
     status = 1
     try:
         os.setsid()
@@ -157,7 +158,7 @@ def _live(fork: Fork, *, up: int, lifeline: int) -> NoReturn:
         status = INTERRUPTED
     except BaseException:
         traceback.print_exc()
-    finally:  # neither back into the supervisor's frames, nor into its exit handlers
+    finally:  # a copy never returns into the code of the supervisor
         try:
             logging.shutdown()
             sys.stdout.flush()

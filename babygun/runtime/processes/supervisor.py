@@ -60,7 +60,7 @@ class StartFailed(BabygunError):
 
     def __init__(self, component: Component, reason: str, status: int | None = None) -> None:
         super().__init__(f"{component.name} {reason}")
-        self.component, self.status = component, status
+        self.component, self.reason, self.status = component, reason, status
 
 
 @dataclass(eq=False)
@@ -220,7 +220,7 @@ class Supervisor(Generic[C]):
             try:
                 running = await self._launch(child)
             except StartFailed as error:
-                self._log.error("process not started", process=name, error=str(error))
+                self._log.error("process not started", process=name, error=error.reason)
                 continue
             if await self._came_up(child, running):
                 self._log.info("process up again", process=name, pid=running.pid)

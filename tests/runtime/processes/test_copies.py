@@ -126,6 +126,19 @@ async def test_first_process_that_can_not_start_ends_the_supervisor_and_says_so_
     assert run.said == ["it is set up wrongly"]
 
 
+async def test_process_that_the_system_refuses_ends_the_supervisor(start: Start) -> None:
+    run = await start("""
+        def refuse():
+            raise BlockingIOError(11, "too many")
+
+        os.fork = refuse
+        run = polite
+    """)
+    assert await run.ended() == 1
+    [line] = run.said
+    assert 'process not started process=1 error="can\'t be started: too many"' in line
+
+
 async def test_second_process_that_can_not_start_ends_the_first_too(start: Start) -> None:
     run = await start("""
         def run(copy):
