@@ -23,8 +23,8 @@ from babygun.store.access.rights import Role
 from babygun.store.cluster import worker_checks
 from babygun.store.cluster.cluster_name import check_cluster
 from babygun.store.cluster.findings import of_version
+from babygun.store.cluster.processes import list_workers
 from babygun.store.emails.depth import Depths
-from babygun.store.emails.reading import list_workers
 from babygun.store.keys import range_end
 
 _NEARLY_FULL, _FULL = 0.7, 0.95  # parts of etcd's quota: worth a warning, and wrong

@@ -17,7 +17,7 @@ from babygun.dev.terminal import Terminal
 from babygun.runtime.processes.interpreter import python_command, python_environment
 from babygun.runtime.processes.programs import Program
 from babygun.store import Store
-from babygun.store.emails.reading import list_workers
+from babygun.store.cluster.processes import list_workers
 
 _COLOURS = {"api": "cyan", "worker": "green", "mailbox": "magenta"}
 _RANKS = {"api": 0, "worker": 1, "mailbox": 2, "etcd": 3}  # the order of stopping

@@ -1,4 +1,4 @@
-"""Follow a range of keys: read it, watch it from there, and read it again when the watch breaks."""
+"""Follows a range of keys: reads it, watches it, and reads it again when the watch breaks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def follow(
     lost: Callable[[EtcdError], None] = _ignore,
     deletes: bool = True,
 ) -> NoReturn:
-    """Follow the keys in [start, end) until cancelled.
+    """Follows the keys in [start, end) until cancelled.
 
     ``read`` reads the range and returns the revision that it read at. ``changed`` then gets every
     later event, in order and without a gap; no deletes where ``deletes`` is false. When etcd has
@@ -52,7 +52,7 @@ async def follow(
 async def keep_following(
     what: str, once: Callable[[], Awaitable[None]], lost: Callable[[EtcdError], None] = _ignore
 ) -> NoReturn:
-    """Call ``once``, which reads and watches, again whenever it raises an EtcdError.
+    """Calls ``once``, which reads and watches, again whenever it raises an EtcdError.
 
     For a user with several watches; :func:`follow` follows one range.
     """

@@ -39,7 +39,7 @@ class Lease:
         return time.monotonic() < self.trusted_until and not self.lost.is_set()
 
     async def start(self) -> None:
-        """Grant the lease; errors as of :meth:`EtcdClient.grant`."""
+        """Grants the lease; errors as of :meth:`EtcdClient.grant`."""
         sent = time.monotonic()
         self.lease_id, ttl = await self._client.grant_lease(self._ttl)
         self._renewed(sent, ttl)
@@ -52,7 +52,7 @@ class Lease:
         return self.trusted_until + self.margin
 
     async def run(self) -> None:
-        """Keep the lease alive until it is lost or closed."""
+        """Keeps the lease alive until it is lost or closed."""
         pause = self._ttl / 3
         while not await self._closed_within(pause):
             sent = time.monotonic()
@@ -73,7 +73,7 @@ class Lease:
                 pause = self._ttl / 3
 
     async def _closed_within(self, seconds: float) -> bool:
-        """Wait for close(), at most this long and never past the lease's life."""
+        """Waits for close(), at most this long and never past the lease's life."""
         if self._closed.is_set():
             return True
         try:
@@ -84,7 +84,7 @@ class Lease:
         return True
 
     async def close(self, revoke: bool = True) -> None:
-        """End the lease. ``revoke``: it and its keys go at once, if etcd answers."""
+        """Ends the lease. ``revoke``: it and its keys go at once, if etcd answers."""
         self._closed.set()
         self.trusted_until = 0.0
         if revoke and self.lease_id and not self.lost.is_set():

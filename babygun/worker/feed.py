@@ -41,13 +41,13 @@ class Feed:
         self._next = 0
 
     async def follow(self, part: Slice) -> None:
-        """Read and watch a slice until cancelled."""
+        """Reads and watches a slice until cancelled."""
         await follow_jobs(
             self._store, *part, read=lambda: self.read(part), arrived=self._take_arrived
         )
 
     async def read(self, part: Slice, queue: str | None = None) -> int:
-        """Read what is ready in a slice, or in one queue of it, as far as there is room.
+        """Reads what is ready in a slice, or in one queue of it, as far as there is room.
 
         Returns the revision of the first read, 0 where nothing was read. A read that raises
         EtcdError leaves its queues marked as truncated, so that they are read again.
@@ -105,13 +105,13 @@ class Feed:
         return first_revision
 
     def _add(self, found: ReadyJob) -> str | None:
-        """Add a job that a read found. Returns its queue where that is full."""
+        """Adds a job that a read found. Returns its queue where that is full."""
         if found.ref in self._in_flight or self._ready.add(*found):
             return None
         return found.ref.queue
 
     def _take_arrived(self, jobs: Iterable[ReadyJob]) -> None:
-        """Add jobs that have just become ready.
+        """Adds jobs that have just become ready.
 
         In a queue that has more in etcd, they wait for the next read, behind the older ones.
         """

@@ -69,20 +69,20 @@ class Membership:
         return self.worker_id in self._live
 
     async def check_in(self) -> None:
-        """Check in again and again until cancelled."""
+        """Checks in again and again until cancelled."""
         await self._check_in.run()
 
     async def follow(self) -> None:
-        """Follow the live workers until cancelled."""
+        """Follows the live workers until cancelled."""
         await follow_live_workers(self._store, self._workers_changed)
 
     def drain(self) -> None:
-        """Tell the others that this worker takes no more: they share its slice at once."""
+        """Tells the others that this worker takes no more: they share its slice at once."""
         self._draining = True
         self._check_in.check_in_soon()
 
     async def leave(self) -> None:
-        """Report the last counts, and give the lease back."""
+        """Reports the last counts, and gives the lease back."""
         await self._check_in.leave()
 
     def _record(self, common: dict[str, Any]) -> Worker:

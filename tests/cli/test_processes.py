@@ -16,7 +16,7 @@ import pytest
 
 from babygun.store import codec
 from babygun.store.access.clients import create_client
-from babygun.store.emails.reading import list_workers
+from babygun.store.cluster.processes import list_workers
 from babygun.store.keys import range_end
 from babygun.store.records import ApiProcess, Worker
 from tests.support.commands import Command

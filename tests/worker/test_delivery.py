@@ -12,7 +12,7 @@ import pytest
 
 from babygun.email.model import Attachment
 from babygun.runtime.clock import utc_now
-from babygun.store.emails.reading import list_workers
+from babygun.store.cluster.processes import list_workers
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig
 from tests.support.smtp_server import HANG_UP, MisbehavingServer

@@ -8,7 +8,7 @@ from babygun.api.http.context import STORE
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import READ_ERRORS, Answer, Routes
 from babygun.api.operations.documents import WorkerList, worker_document
-from babygun.store.emails import reading
+from babygun.store.cluster import processes
 
 routes = Routes("operations")
 
@@ -22,5 +22,5 @@ routes = Routes("operations")
     errors=READ_ERRORS,
 )
 async def list_workers(request: web.Request) -> web.Response:
-    workers = await reading.list_workers(request.app[STORE])
+    workers = await processes.list_workers(request.app[STORE])
     return json_answer(WorkerList([worker_document(worker) for worker in workers]))

@@ -50,7 +50,7 @@ class KnownClients:
         )
 
     async def run(self) -> None:
-        """Follow all three kinds of keys until cancelled."""
+        """Follows all three kinds of keys until cancelled."""
         keys = self._store.keys
         try:
             async with asyncio.TaskGroup() as group:

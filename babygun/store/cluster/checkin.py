@@ -65,7 +65,7 @@ class CheckIn:
         return self.identity.process_id if self.identity is not None else ""
 
     async def run(self) -> None:
-        """Check in every third of the lease, under a new id whenever the lease is lost."""
+        """Checks in every third of the lease, under a new id whenever the lease is lost."""
         while True:
             identity = Identity(
                 self._store.client,
@@ -90,11 +90,11 @@ class CheckIn:
             log.warning("lease lost", process_id=identity.process_id)
 
     def check_in_soon(self) -> None:
-        """Check in now: the record has changed."""
+        """Checks in now: the record has changed."""
         self._soon.set()
 
     async def leave(self) -> None:
-        """Check in for the last time, and give the lease back: the others need not wait for it."""
+        """Checks in for the last time, and gives the lease back: nobody has to wait for its end."""
         if self.identity is not None and self.identity.trusted:
             with suppress(EtcdError, TimeoutError):
                 async with asyncio.timeout(_AT_STOP):
@@ -130,7 +130,7 @@ class CheckIn:
 
 
 async def _first_of(*events: asyncio.Event, within: float) -> None:
-    """Wait for one of the events, at most ``within`` seconds."""
+    """Waits for one of the events, at most ``within`` seconds."""
     tasks = [asyncio.create_task(event.wait()) for event in events]
     try:
         await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)

@@ -12,7 +12,7 @@ from babygun.store.store import Store
 
 
 async def join_cluster(store: Store) -> str:
-    """Write this cluster's name under the prefix, unless there is one, and check it."""
+    """Writes this cluster's name under the prefix, unless there is one, and checks it."""
     if mine := store.settings.cluster:
         await store.client.txn(
             Txn([absent(store.keys.cluster)], [put(store.keys.cluster, mine.encode())])
@@ -21,7 +21,7 @@ async def join_cluster(store: Store) -> str:
 
 
 async def check_cluster(store: Store) -> str:
-    """Return a warning, or nothing. Raises SettingsError where the prefix is another cluster's."""
+    """Returns a warning, or nothing. Raises SettingsError where the prefix is another cluster's."""
     found = await store.client.get(store.keys.cluster)
     theirs = found.value.decode(errors="replace") if found else ""
     mine, prefix = store.settings.cluster, store.keys.prefix.decode()

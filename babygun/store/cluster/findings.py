@@ -22,8 +22,8 @@ from babygun.runtime.settings import Settings
 from babygun.store.access.permissions import missing_rights
 from babygun.store.access.rights import Role
 from babygun.store.cluster import worker_checks
+from babygun.store.cluster.processes import list_workers
 from babygun.store.emails.depth import Depths
-from babygun.store.emails.reading import list_workers
 from babygun.store.store import Store
 
 

@@ -64,7 +64,7 @@ class Checkup:
         self.joined = not store.settings.cluster
 
     async def require(self) -> None:
-        """Raise SettingsError, in one sentence, where this process can't work with this etcd.
+        """Raises SettingsError, in one sentence, where this process can't work with this etcd.
 
         Where etcd does not answer, it returns after START_PATIENCE.
         """
@@ -81,7 +81,7 @@ class Checkup:
             raise SettingsError("; ".join(fatal))
 
     async def join(self) -> None:
-        """Return when etcd has confirmed that the prefix is this cluster's.
+        """Returns when etcd has confirmed that the prefix is this cluster's.
 
         Raises SettingsError where it is another's.
         """
@@ -104,7 +104,7 @@ class Checkup:
         return Health(not reasons, list(reasons), list(warnings))
 
     async def run(self) -> None:
-        """Check again and again until cancelled; log what is new, and what is solved."""
+        """Checks again and again until cancelled; logs what is new, and what is solved."""
         before: dict[str, Finding] = {}
         while True:
             if not self.joined:
@@ -132,7 +132,7 @@ class Checkup:
             await asyncio.sleep(INTERVAL)
 
     async def refresh(self) -> None:
-        """Check once what changes slowly."""
+        """Checks once what changes slowly."""
         store = self._store
         found = findings.of_certificates(store.settings, self._uses, self._shown_to_etcd)
         if self._cluster_warning:

@@ -27,7 +27,7 @@ class Gone(NamedTuple):
 async def follow_live_workers(
     store: Store, changed: Callable[[set[str], list[Gone]], None]
 ) -> NoReturn:
-    """Follow the workers that take jobs: on a lease, and not draining.
+    """Follows the workers that take jobs: on a lease, and not draining.
 
     ``changed`` gets their ids, and the workers that are gone, at first and after each change.
     """
@@ -64,7 +64,7 @@ def _takes_jobs(kv: KeyValue) -> bool:
 
 
 async def _gone(store: Store, worker_id: str, revision: int) -> Gone:
-    """Read what the worker owned just before ``revision``, when its keys went all at once."""
+    """Reads what the worker owned just before ``revision``, when its keys went all at once."""
     owned: list[JobRef] = []
     try:
         owned = [ref for ref, _ in await owned_by(store, worker_id, revision=revision - 1)]

@@ -31,7 +31,7 @@ class MemberState(NamedTuple):
 
 
 async def read_members(store: Store, *, timeout: float) -> list[MemberState]:  # noqa: ASYNC109
-    """Ask every member; those that do not answer within ``timeout`` seconds say so.
+    """Asks every member; those that do not answer within ``timeout`` seconds say so.
 
     Raises EtcdError where the client is closed.
     """

@@ -25,6 +25,8 @@ log = get_logger("store")
 # E-mails accepted; recipients delivered, deferred and failed.
 COUNTED = ("accepted", "delivered", "deferred", "failed")
 
+_MOST_WORKERS = 1000  # that are listed
+
 P = TypeVar("P", Worker, ApiProcess)
 
 
@@ -51,7 +53,7 @@ class Processes:
         self.rates = Rates(COUNTED, settling=max(STEP, store.settings.lease_ttl / 3))
 
     async def run(self) -> None:
-        """Follow the records of both kinds until cancelled."""
+        """Follows the records of both kinds until cancelled."""
         keys = self._store.keys
         async with asyncio.TaskGroup() as group:
             group.create_task(
@@ -122,3 +124,14 @@ def _counts(process: Worker | ApiProcess) -> dict[str, int]:
     if isinstance(process, ApiProcess):
         return {"accepted": process.accepted}
     return {"delivered": process.delivered, "deferred": process.deferred, "failed": process.failed}
+
+
+async def list_workers(store: Store) -> list[Worker]:
+    """The workers with a live lease, sorted by id.
+
+    Raises ValueError for a record that somebody wrote by hand.
+    """
+    found = await store.client.range(
+        store.keys.workers, range_end(store.keys.workers), limit=_MOST_WORKERS
+    )
+    return [codec.decode_state(kv.value, Worker) for kv in found.kvs]

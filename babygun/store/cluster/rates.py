@@ -50,7 +50,7 @@ class Rates:
         self._first: int | None = None
 
     def add(self, source: Hashable, counts: Mapping[str, int], at: float) -> None:
-        """Add a report: ``source`` has counted ``counts`` by ``at``.
+        """Adds a report: ``source`` has counted ``counts`` by ``at``.
 
         A first report is no growth. A count below the last one has begun anew at 0.
         """

@@ -15,10 +15,9 @@ from babygun.email.model import Content, Email, LogEntry
 from babygun.etcd import KeyValue, Txn, get, get_range
 from babygun.store import codec
 from babygun.store.keys import JobRef, range_end
-from babygun.store.records import Owner, Worker
+from babygun.store.records import Owner
 from babygun.store.store import Store
 
-_MOST_WORKERS = 1000
 _OWNERS_AT_ONCE = 1000
 
 
@@ -94,14 +93,6 @@ async def get_log(
 
 def _owners(store: Store, kvs: list[KeyValue]) -> dict[str, Owner]:
     return {store.keys.parse_owner(kv.key).queue: codec.decode_owner(kv.value) for kv in kvs}
-
-
-async def list_workers(store: Store) -> list[Worker]:
-    """The workers with a live lease, sorted by id."""
-    found = await store.client.range(
-        store.keys.workers, range_end(store.keys.workers), limit=_MOST_WORKERS
-    )
-    return [codec.decode_state(kv.value, Worker) for kv in found.kvs]
 
 
 async def owned_by(store: Store, worker_id: str, *, revision: int = 0) -> list[tuple[JobRef, int]]:

@@ -68,7 +68,7 @@ async def count_jobs(store: Store, ranges: Mapping[int, JobRange]) -> dict[int, 
 async def read_jobs(
     store: Store, ranges: Mapping[int, JobRange]
 ) -> AsyncIterator[tuple[int, list[ShardRead]]]:
-    """Read each shard's range up to its limit, in the order of ``ranges``, some shards at once.
+    """Reads each shard's range up to its limit, in the order of ``ranges``, some shards at once.
 
     Yields the revision of each read, and what it found. Raises EtcdError.
     """
@@ -93,7 +93,7 @@ async def follow_jobs(
     read: Callable[[], Awaitable[int]],
     arrived: Callable[[list[ReadyJob]], None],
 ) -> NoReturn:
-    """Follow the jobs in shards [first, end); ``arrived`` gets each that becomes ready.
+    """Follows the jobs in shards [first, end); ``arrived`` gets each that becomes ready.
 
     ``read`` reads what is there, and returns the revision that it began at.
     """

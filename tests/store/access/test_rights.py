@@ -22,8 +22,8 @@ from babygun.store import Store, codec
 from babygun.store.access.permissions import missing_rights
 from babygun.store.access.rights import RIGHTS, Grant, Right, Role, grants
 from babygun.store.cluster.health import Health
+from babygun.store.cluster.processes import list_workers
 from babygun.store.emails.listing import list_emails
-from babygun.store.emails.reading import list_workers
 from babygun.store.keys import JobRef, Keys, range_end
 from babygun.store.records import Owner, Scope
 from babygun.store.upkeep import shedding

@@ -25,7 +25,7 @@ from babygun.store import Store
 from babygun.store.access.rights import Role
 from babygun.store.cluster import health
 from babygun.store.cluster.health import Checkup, Health
-from babygun.store.emails.reading import list_workers
+from babygun.store.cluster.processes import list_workers
 from babygun.store.keys import range_end
 from babygun.worker import Worker
 from tests.etcd.certificates import Authority
