@@ -1,4 +1,7 @@
-"""A page in a real browser, over the real stack. Without a browser these tests skip, and say so. One browser, and so one event loop, serves all of them."""
+"""A page in a real browser, with a real API, worker and etcd behind it.
+
+One browser, and so one event loop, serves all these tests.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", name="browser")
 async def one_browser() -> AsyncIterator[Browser]:
-    from tests.browser.stage import browser  # here, since it skips where there is none
+    from tests.browser.stage import browser  # here: the import skips without a browser
 
     async with browser() as found:
         yield found
@@ -33,7 +36,7 @@ async def one_browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
-    """A page of a desktop's size, in light colours. Whatever script error it meets fails the test."""
+    """A page of a desktop's size, in light colours. Any error of its scripts fails the test."""
     context = await browser.new_context(
         viewport={"width": 1280, "height": 800}, color_scheme="light"
     )

@@ -1,6 +1,7 @@
-"""Makes the pictures of docs/page.md anew: python -m tests.browser.screenshots docs/images
+"""Makes the pictures of docs/page.md: python -m tests.browser.screenshots docs/images
 
-Starts an etcd, an API, two workers and a mail server, sends e-mails as a shop would for a few minutes, and photographs the views.
+Starts an etcd, an API, two workers and a mail server. Sends e-mails as a shop would for a few
+minutes, and takes pictures of the views.
 """
 
 from __future__ import annotations
@@ -47,8 +48,12 @@ SUBJECTS = (
 )
 TAGS = (["order"], ["welcome"], ["invoice", "order"], ["account"], ["digest"], ["order"])
 HTML = (
-    "<div style='font-family: sans-serif; max-width: 32em; margin: 2em auto'><h1 style='color: #0b6e4f'>On its way</h1><p>Hello Ann, your order <b>№ 4711</b> has left our house."
-    "<p><a href='https://shop.example.com/orders/4711' style='background: #0b6e4f; color: white; padding: .6em 1.2em; border-radius: 6px; text-decoration: none'>Follow it</a><p>Your shop</div>"
+    "<div style='font-family: sans-serif; max-width: 32em; margin: 2em auto'>"
+    "<h1 style='color: #0b6e4f'>On its way</h1>"
+    "<p>Hello Ann, your order <b>№ 4711</b> has left our house."
+    "<p><a href='https://shop.example.com/orders/4711' style='background: #0b6e4f; color: white;"
+    " padding: .6em 1.2em; border-radius: 6px; text-decoration: none'>Follow it</a>"
+    "<p>Your shop</div>"
 )
 
 
@@ -68,7 +73,7 @@ async def send(stage: Stage, n: int) -> str:
 
 
 async def traffic(stage: Stage) -> None:
-    """E-mails at a rate that goes up and down."""
+    """Sends e-mails at a rate that goes up and down."""
     started, n = asyncio.get_running_loop().time(), 0
     while (past := asyncio.get_running_loop().time() - started) < SECONDS:
         rate = 24 + 16 * math.sin(past / 23) + 6 * math.sin(past / 7) + random.uniform(-4, 4)

@@ -1,4 +1,4 @@
-"""All that the page needs to be true: an API, a worker and a mail server that misbehaves on demand, on a real etcd; and a browser to see it with."""
+"""What the page needs: API, worker, mail server and etcd; and a browser."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class Stage:
         return client.id, secret
 
     async def open(self, page: Page, path: str, url: str | None = None) -> None:
-        """Opens a view. Chromium drops what it loads when any network of the machine changes, even one that it doesn't use: then it is loaded again."""
+        """Opens a view, several times if needed.
+
+        Chromium stops loading when any network of the machine changes, even one it doesn't use.
+        """
         for _ in range(5):
             await page.goto((url or self.api.url) + path)
             try:

@@ -1,4 +1,4 @@
-"""What strangers write is shown, and does nothing: no script runs, nothing is fetched, nothing is sent."""
+"""Hostile content is shown and does nothing: no script runs, nothing is loaded or sent."""
 
 from __future__ import annotations
 
@@ -38,13 +38,23 @@ async def trap() -> AsyncIterator[Trap]:
 
 
 def hostile(url: str) -> str:
-    return f"""<html><head><link rel="preconnect" href="{url}"><link rel="stylesheet" href="{url}/a.css"><base href="{url}/">
-<meta http-equiv="refresh" content="0;url={url}/refresh"><style>@import "{url}/b.css"; body {{ background: url({url}/c.png); }} h1 {{ color: rgb(0, 128, 0); }}</style></head>
-<body><h1 style="letter-spacing: 3px">Newsletter</h1><script>fetch("{url}/script"); top.document.title = "taken"; alert(1)</script>
-<img src="{url}/beacon.gif" onerror="alert(2)"><img id="own" src="cid:logo"><svg onload="alert(3)"></svg><iframe src="{url}/frame"></iframe>
-<video poster="{url}/poster" src="{url}/video" autoplay></video><object data="{url}/object"></object><embed src="{url}/embed">
-<form action="{url}/form" method="post"><input name="password"><button>Log in</button></form><form action="/session" method="post"><button>Same site</button></form>
-<a href="{url}/link" ping="{url}/ping">A link</a><a href="{url}/top" target="_top">Out of the frame</a><a href="javascript:alert(4)">Script</a></body></html>"""
+    return f"""<html><head>
+<link rel="preconnect" href="{url}"><link rel="stylesheet" href="{url}/a.css"><base href="{url}/">
+<meta http-equiv="refresh" content="0;url={url}/refresh">
+<style>@import "{url}/b.css"; body {{ background: url({url}/c.png); }}
+h1 {{ color: rgb(0, 128, 0); }}</style>
+</head><body>
+<h1 style="letter-spacing: 3px">Newsletter</h1>
+<script>fetch("{url}/script"); top.document.title = "taken"; alert(1)</script>
+<img src="{url}/beacon.gif" onerror="alert(2)"><img id="own" src="cid:logo">
+<svg onload="alert(3)"></svg><iframe src="{url}/frame"></iframe>
+<video poster="{url}/poster" src="{url}/video" autoplay></video>
+<object data="{url}/object"></object><embed src="{url}/embed">
+<form action="{url}/form" method="post"><input name="password"><button>Log in</button></form>
+<form action="/session" method="post"><button>Same site</button></form>
+<a href="{url}/link" ping="{url}/ping">A link</a>
+<a href="{url}/top" target="_top">Out of the frame</a><a href="javascript:alert(4)">Script</a>
+</body></html>"""
 
 
 async def test_html_with_script_beacon_and_form_is_shown_and_reaches_nobody(
@@ -121,10 +131,15 @@ async def test_answers_of_the_api_can_not_be_framed_or_run_by_the_page(
     refused = await page.evaluate(
         """async () => {
             const found = [];
-            addEventListener("securitypolicyviolation", (event) => found.push(event.effectiveDirective));
+            addEventListener("securitypolicyviolation", (event) => {
+                found.push(event.effectiveDirective);
+            });
             try { document.body.innerHTML += "x"; } catch { found.push("trusted-types"); }
-            document.body.append(Object.assign(document.createElement("img"), { src: "https://example.org/x.png" }));
-            document.body.append(Object.assign(document.createElement("iframe"), { src: "https://example.org/" }));
+            for (const name of ["img", "iframe"]) {
+                const element = document.createElement(name);
+                element.src = "https://example.org/x.png";
+                document.body.append(element);
+            }
             await new Promise((resolve) => setTimeout(resolve, 300));
             return found;
         }"""

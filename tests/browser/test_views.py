@@ -1,4 +1,4 @@
-"""The other views, and what all of them have in common: keys, small screens, dark mode, accessibility."""
+"""The other views, and what all share: keys, small screens, dark mode, accessibility."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ VIEWS = ("overview", "emails", "compose", "schedule", "workers", "clients")
 
 async def one_of_each(stage: Stage) -> str:
     """E-mails in every state, with long and odd texts; the id of the one with most to show."""
-    long = "a-very-long-local-part-that-goes-on-and-on@a-subdomain.of-another.of-a-company-with-a-long-name.example.com"
+    domain = "a-subdomain.of-another.of-a-company-with-a-long-name.example.com"
+    long = f"a-very-long-local-part-that-goes-on-and-on@{domain}"
     await stage.api.accepted(subject="Good")
     waiting = await stage.api.accepted(
         to=["soft-ann@example.org", "hard-bob@example.org", long],
@@ -65,9 +66,8 @@ async def test_every_view_passes_the_accessibility_checks(
 
 async def violations(page: Page) -> list[str]:
     await page.evaluate(AXE_FILE_PATH.read_text() + "; 0")
-    result = await page.evaluate(
-        "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})"
-    )
+    rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
+    result = await page.evaluate("(rules) => axe.run(document, {runOnly: rules})", rules)
     assert len(result["passes"]) > 10
     return [
         f"{fault['id']}: {node['target']} {node['any'][:1]}"
@@ -102,7 +102,7 @@ async def test_page_is_small(page: Page, stage: Stage) -> None:
         ".filter((entry) => entry.transferSize)"
         ".reduce((sum, entry) => sum + entry.transferSize, 0)"
     )
-    assert 0 < size < 60_000  # bytes, with all headers
+    assert 0 < size < 62_000  # bytes, with all headers
 
 
 async def test_keyboard_alone_signs_in_finds_opens_and_sends(page: Page, stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""Batches on the whole way: what one call brought in goes out once, also where the API died in the middle of it."""
+"""Batches from the call to the mail server: each e-mail is sent once, even if the API dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One etcd member becomes three, and loses its first, as docs/operations.md has it; mail flows all the while."""
+"""One etcd member becomes three and loses the first, by docs/operations.md, while mail flows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every etcdctl recipe of etcd/schema.md, run against a real etcd with authentication, by whom the page says, with e-mails in every state."""
+"""Runs every etcdctl recipe of etcd/schema.md, with e-mails in every state.
+
+The etcd is real and has authentication. The user is the one that the page names.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ def recipes() -> Iterator[Any]:
 
 
 class Scene(NamedTuple):
-    """``environment``: of a shell of the inspector; ``ids``: of e-mails by what became of them; ``worker``: who sends one."""
+    """``environment``: of a shell of the inspector.
+
+    ``ids``: of e-mails, by their state. ``worker``: the one that sends an e-mail now.
+    """
 
     environment: dict[str, str]
     ids: dict[str, str]

@@ -1,4 +1,4 @@
-"""etcd is put back to an earlier state under a worker that knows better: it takes that state for true and goes on from there."""
+"""etcd is restored to an earlier state while a worker runs: the worker goes on from that state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traces over the whole way, each part in a process of its own: from a client's traceparent to the mail server."""
+"""Traces from a client's traceparent to the mail server, with each part in its own process."""
 
 from __future__ import annotations
 

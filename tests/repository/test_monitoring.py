@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules name metrics and labels that exist, and are of the form that Grafana and Prometheus want."""
+"""The dashboard and the alert rules are well-formed, and name metrics and labels that exist."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ EXPRESSIONS += [(rule["alert"], rule["expr"]) for rule in RULES]
 
 
 def selectors(expression: str) -> Iterator[tuple[str, set[str]]]:
-    """The metrics that a PromQL expression reads, with the labels that it selects them by. Our names have an underscore; functions have a bracket behind them."""
+    """The metrics of a PromQL expression, with the labels that it selects by.
+
+    Our names have an underscore, and functions have a bracket behind them.
+    """
     for name, braces in re.findall(
         r"(?<![\w$\"/])(up|[a-z]+_[a-z_0-9]+)\b(?!\s*\()(\{[^}]*\})?",
         re.sub(r"\bby \([^)]*\)", "", expression),
@@ -72,7 +75,8 @@ def grouped(expression: str) -> set[str]:
 def test_selectors_finds_names_and_labels() -> None:
     found = list(
         selectors(
-            'sum by (le) (rate(babygun_a_total{x="y",z=~"b|c_d"}[5m])) / max_over_time(up[1m]) > label_values(babygun_b, queue)'
+            'sum by (le) (rate(babygun_a_total{x="y",z=~"b|c_d"}[5m]))'
+            " / max_over_time(up[1m]) > label_values(babygun_b, queue)"
         )
     )
     assert found == [("babygun_a_total", {"x", "z"}), ("up", set()), ("babygun_b", set())]

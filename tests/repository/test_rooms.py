@@ -12,7 +12,7 @@ from tests.support.paths import ROOT
 
 PACKAGE = ROOT / "babygun"
 
-# Each room, what it is for, and the rooms that it may use. What is not named is not imported; `errors` is free to all.
+# Each room, what it is for, and the rooms that it may import. All may import `errors`.
 ROOMS: dict[str, tuple[str, set[str]]] = {
     "runtime": ("how a process runs", set()),
     "email": ("what an e-mail is, pure", set()),
@@ -57,7 +57,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     ),
 }
 
-# The same inside the two rooms that have several: a sub-room may use those before it in the list, the room's own modules may use all.
+# The same inside the rooms that have sub-rooms. The room's own modules may import all of these.
 SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
     "store": {
         "store.cluster": (
@@ -140,7 +140,7 @@ MODULES = {module_of(path): path for path in FILES}
 
 @cache
 def imported(path: Path) -> frozenset[str]:
-    """Full names of what a module imports, names from packages resolved to modules where they are some."""
+    """Full names of what a module imports. A name in a package that is a module counts as that."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -155,7 +155,7 @@ def imported(path: Path) -> frozenset[str]:
 
 
 def ours(module: str) -> set[str]:
-    """The modules of ours that one imports, without ``babygun.``; `__version__` comes from the package and is free to all."""
+    """Our modules that a module imports, without ``babygun.``. All may import `__version__`."""
     return {
         name.removeprefix("babygun.")
         for name in imported(MODULES[module])
