@@ -29,7 +29,7 @@ WORKER: Roles = ("worker",)
 BOTH = API + WORKER
 
 # Buckets, in seconds: from etcd on the same machine up to its time limit; calls of the API;
-# from a relay in the same network up to its time limits.
+# from a server in the same network up to its time limits.
 _RPC_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _CALL_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SEND_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)

@@ -30,7 +30,6 @@ from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Delivery
 from babygun.worker.dispatch import Dispatch
 from babygun.worker.membership import Membership
-from babygun.worker.slices import Slice
 
 log = get_logger("worker")
 
@@ -54,7 +53,7 @@ class Worker:
             self.store,
             in_flight=lambda: len(self.dispatch.in_flight),
             counts=counts,
-            changed=self._slice_changed,
+            changed=lambda part: self.dispatch.follow(part),
             died=self._attempts.worker_died,
             queues=routes.fingerprints(),
         )
@@ -147,9 +146,6 @@ class Worker:
                 checked_in=False,
             ),
         }
-
-    def _slice_changed(self, part: Slice) -> None:
-        self.dispatch.follow(part)
 
     def _most_claims(self, queue: str) -> int:
         """Tries of a queue that may be in flight at once."""
