@@ -69,10 +69,8 @@ class Dispatch:
         self._failure: BaseException | None = None  # of a side task
 
     async def run(self) -> None:
-        """Starts what may start, until stopped. Raises the error of a read that failed."""
-        while not self._stopping:
-            if self._failure is not None:
-                raise self._failure
+        """Starts what may start, until stopped. Raises the error of a side task that crashed."""
+        while not self._stopping and self._failure is None:
             self._wake.clear()
             identity = self._membership.identity
             if pause := self._attempts.pause.left(time.monotonic()):
@@ -85,6 +83,8 @@ class Dispatch:
                 for queue in list(self.ready.to_read):
                     self._begin_read(queue)
                 await self._wake.wait()
+        if self._failure is not None:
+            raise self._failure
 
     def wake(self) -> None:
         """Starts what may start by now."""

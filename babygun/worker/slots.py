@@ -46,6 +46,8 @@ class Slots:
         self._own_in_use = 0
         self._shared_in_use = 0
         self._in_use: dict[str, _Use] = {}
+        self._part = 0  # slots of a queue's own part
+        self._divide()
         self._memory = memory
         self._bytes = 0
         self._oversize = 0  # e-mails under way that are larger than the memory
@@ -73,13 +75,17 @@ class Slots:
 
     def _has_own(self, use: _Use | None) -> bool:
         """Whether a slot of the queue's own part is free."""
-        part = max(1, self._own // max(self._kept, len(self._in_use)))
-        return (use is None or use.own < part) and self._own_in_use < self._own
+        return (use is None or use.own < self._part) and self._own_in_use < self._own
+
+    def _divide(self) -> None:
+        """Makes the parts equal for the queues that are in use now."""
+        self._part = max(1, self._own // max(self._kept, len(self._in_use)))
 
     def start(self, queue: str, job: Job) -> None:
         use = self._in_use.get(queue)
         if use is None:
             use = self._in_use[queue] = _Use(self._limit(queue))
+            self._divide()
         if self._has_own(use):
             use.own += 1
             self._own_in_use += 1
@@ -98,6 +104,7 @@ class Slots:
             self._own_in_use -= 1
             if not use.own:
                 del self._in_use[queue]
+                self._divide()
         self._count(job, -1)
 
     def _count(self, job: Job, sign: int) -> None:

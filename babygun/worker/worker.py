@@ -125,8 +125,8 @@ class Worker:
     def _services(self) -> dict[str, Coroutine[Any, Any, None]]:
         """All that runs as long as the worker does. If one fails, the worker ends."""
         return {
-            "membership": self._check_in(),
-            "members": self.membership.follow(),
+            "check-in": self._check_in(),
+            "live workers": self.membership.follow(),
             "dispatch": self.dispatch.run(),
             "health": self.health.run(),
             "timers": self._every(timers.INTERVAL, "timers", self._make_due),
