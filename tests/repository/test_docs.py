@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import pytest
-
 from babygun.cli.main import COMMANDS
 from babygun.runtime.settings import table
 from babygun.store.keys import Keys
@@ -15,6 +13,7 @@ from tests.support.paths import ROOT
 
 WIDTH = 100  # columns of a line of prose
 WORDS = 25  # words of a sentence
+VARIABLE = re.compile(r"BABYGUN_[A-Z_]+[A-Z]")
 
 DOCS = {
     path.relative_to(ROOT).as_posix(): path.read_text()
@@ -62,59 +61,70 @@ def sentences(page: str) -> Iterator[str]:
         yield from re.split(r"(?<=[.!?:;])\s+", text.replace("**", ""))
 
 
-@pytest.mark.parametrize("page", DOCS)
-def test_variables_that_a_page_names_exist(page: str) -> None:
-    known = {f"BABYGUN_{row.name.upper()}" for row in table()} | {
-        "BABYGUN_CONFIG",
-        "BABYGUN_ETCD_BIN",
-        "BABYGUN_TEST_ETCD",
-    }
-    for path in (
-        ROOT / "deploy/compose.yml",
-        *(script for script in ROOT.glob("scripts/*") if script.is_file()),
-    ):
-        known |= set(re.findall(r"BABYGUN_[A-Z_]+[A-Z]", path.read_text()))
-    named = set(re.findall(r"BABYGUN_[A-Z_]+[A-Z]", DOCS[page]))
-    assert named <= known
+def test_variables_that_the_pages_name_exist() -> None:
+    known = {f"BABYGUN_{row.name.upper()}" for row in table()}
+    known |= {"BABYGUN_CONFIG", "BABYGUN_ETCD_BIN", "BABYGUN_TEST_ETCD"}
+    scripts = (script for script in ROOT.glob("scripts/*") if script.is_file())
+    for path in (ROOT / "deploy/compose.yml", *scripts):
+        known |= set(VARIABLE.findall(path.read_text()))
+    unknown = [
+        (page, name)
+        for page, text in DOCS.items()
+        for name in VARIABLE.findall(text)
+        if name not in known
+    ]
+    assert not unknown
 
 
-@pytest.mark.parametrize("page", TEXTS)
-def test_links_of_a_page_lead_somewhere(page: str) -> None:
-    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", TEXTS[page]):
-        path = ((ROOT / page).parent / target).resolve() if target else ROOT / page
-        assert path.exists(), f"{page} links to {target}"
-        linked = path.relative_to(ROOT).as_posix()
-        if anchor and linked in TEXTS:
-            assert anchor in anchors(linked), f"{page} links to {target}#{anchor}"
+def test_links_of_the_pages_lead_somewhere() -> None:
+    dead = []
+    for page, text in TEXTS.items():
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", text):
+            path = ((ROOT / page).parent / target).resolve() if target else ROOT / page
+            linked = path.relative_to(ROOT).as_posix()
+            if not path.exists() or (anchor and linked in TEXTS and anchor not in anchors(linked)):
+                dead.append((page, f"{target}#{anchor}"))
+    assert not dead
 
 
-@pytest.mark.parametrize("page", DOCS)
-def test_paths_of_the_source_that_a_page_names_exist(page: str) -> None:
-    for path in re.findall(r"(?<![\w./-])(?:babygun|tests|scripts)/[\w./-]*\w", DOCS[page]):
-        assert (ROOT / path).exists(), f"{page} names {path}"
+def test_paths_of_the_source_that_the_pages_name_exist() -> None:
+    path_of_ours = re.compile(r"(?<![\w./-])(?:babygun|tests|scripts)/[\w./-]*\w")
+    missing = [
+        (page, path)
+        for page, text in DOCS.items()
+        for path in path_of_ours.findall(text)
+        if not (ROOT / path).exists()
+    ]
+    assert not missing
 
 
-@pytest.mark.parametrize("page", DOCS)
-def test_commands_that_a_page_names_exist(page: str) -> None:
-    named = set(re.findall(r"(?:^|`|\$ |\| |bin/)babygun ([a-z]+)", DOCS[page], re.MULTILINE))
-    assert named <= {command.name for command in COMMANDS}
+def test_commands_that_the_pages_name_exist() -> None:
+    known = {command.name for command in COMMANDS}
+    call = re.compile(r"(?:^|`|\$ |\| |bin/)babygun ([a-z]+)", re.MULTILINE)
+    unknown = [
+        (page, name)
+        for page, text in DOCS.items()
+        for name in call.findall(text)
+        if name not in known
+    ]
+    assert not unknown
 
 
-@pytest.mark.parametrize("page", DOCS)
-def test_lines_of_a_page_have_at_most_100_columns(page: str) -> None:
+def test_lines_of_the_pages_have_at_most_100_columns() -> None:
     """Tables and code aside, and a line that is one link or code span."""
     long = [
         f"{page}:{number} has {len(line)} columns"
+        for page in DOCS
         for number, line in prose(page)
         if len(line) > WIDTH and " " in re.sub(r"\[[^\]]*\]\([^)]*\)|`[^`]*`", "", line).strip()
     ]
     assert not long
 
 
-@pytest.mark.parametrize("page", DOCS)
-def test_sentences_of_a_page_have_at_most_25_words(page: str) -> None:
+def test_sentences_of_the_pages_have_at_most_25_words() -> None:
     long = [
-        sentence.strip()
+        (page, sentence.strip())
+        for page in DOCS
         for sentence in sentences(page)
         if len(re.findall(r"[\w'’/.-]*\w", sentence)) > WORDS
     ]

@@ -1,14 +1,15 @@
-"""The dashboard and the alert rules are well-formed, and name metrics and labels that exist."""
+"""The dashboard and the alert rules name metrics and labels that exist.
+
+They have the form that Grafana and Prometheus want.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from babygun.runtime.exposition import render
@@ -24,13 +25,14 @@ RULES = [
 ]
 PROMETHEUS = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
 
+# Metrics that are not in our table.
 OTHERS = {
     "up",
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
     "etcd_server_has_leader",
-}  # not of our table
-TARGET_LABELS = {"job", "instance"}  # Prometheus' own
+}
+TARGET_LABELS = {"job", "instance"}  # Prometheus sets them itself
 KNOWN = {row.name: row for row in TABLE}
 PROCESS = render("api")[0].decode()
 
@@ -53,9 +55,9 @@ EXPRESSIONS += [(rule["alert"], rule["expr"]) for rule in RULES]
 
 
 def selectors(expression: str) -> Iterator[tuple[str, set[str]]]:
-    """The metrics of a PromQL expression, with the labels that it selects by.
+    """The metrics that a PromQL expression reads, each with the labels that it is selected by.
 
-    Our names have an underscore, and functions have a bracket behind them.
+    Metrics' names have an underscore (but ``up``). A function has a bracket behind its name.
     """
     for name, braces in re.findall(
         r"(?<![\w$\"/])(up|[a-z]+_[a-z_0-9]+)\b(?!\s*\()(\{[^}]*\})?",
@@ -73,59 +75,75 @@ def grouped(expression: str) -> set[str]:
 
 
 def test_selectors_finds_names_and_labels() -> None:
-    found = list(
-        selectors(
-            'sum by (le) (rate(babygun_a_total{x="y",z=~"b|c_d"}[5m]))'
-            " / max_over_time(up[1m]) > label_values(babygun_b, queue)"
-        )
+    expression = (
+        'sum by (le) (rate(babygun_a_total{x="y",z=~"b|c_d"}[5m]))'
+        " / max_over_time(up[1m]) > label_values(babygun_b, queue)"
     )
-    assert found == [("babygun_a_total", {"x", "z"}), ("up", set()), ("babygun_b", set())]
+    assert list(selectors(expression)) == [
+        ("babygun_a_total", {"x", "z"}),
+        ("up", set()),
+        ("babygun_b", set()),
+    ]
 
 
-@pytest.mark.parametrize(("where", "expression"), EXPRESSIONS)
-def test_expression_names_metrics_and_labels_that_exist(where: str, expression: str) -> None:
-    found = list(selectors(expression))
-    assert found
+def mistakes(expression: str) -> Iterator[str]:
+    """What an expression reads that is not there, or reads in the wrong way."""
     labels = set(TARGET_LABELS)
+    found = list(selectors(expression))
+    if not found:
+        yield "it reads no metric"
     for name, selected in found:
         row = KNOWN.get(name) or KNOWN.get(re.sub(r"_(bucket|sum|count)$", "", name))
         if row is None:
-            assert name in OTHERS, f"{where}: there is no metric {name}"
-            assert name == "up" or name.startswith("etcd_") or f"\n{name} " in PROCESS, name
-            assert selected <= TARGET_LABELS
-            continue
-        assert (row.type == "histogram") == (name != row.name), f"{where}: {name} is a {row.type}"
-        own = {*row.labels, *TARGET_LABELS, *(("le",) if row.type == "histogram" else ())}
-        assert selected <= own, f"{where}: {name} has no label {selected - own}"
-        assert row.type == "gauge" or re.search(rf"(rate|increase)\({name}\b", expression), (
-            f"{where}: {name} only grows; its rate says something"
-        )
+            if name not in OTHERS:
+                yield f"there is no metric {name}"
+            if not (name == "up" or name.startswith("etcd_") or f"\n{name} " in PROCESS):
+                yield f"a process does not expose {name}"
+            own = TARGET_LABELS
+        else:
+            own = {*row.labels, *TARGET_LABELS, *(("le",) if row.type == "histogram" else ())}
+            if (row.type == "histogram") != (name != row.name):
+                yield f"{name} is a {row.type}"
+            if row.type != "gauge" and not re.search(rf"(rate|increase)\({name}\b", expression):
+                yield f"{name} only grows: show its rate"
+        if selected - own:
+            yield f"{name} has no label {selected - own}"
         labels |= own
-    assert grouped(expression) <= labels, (
-        f"{where}: nothing there has the label {grouped(expression) - labels}"
-    )
+    if grouped(expression) - labels:
+        yield f"nothing there has the label {grouped(expression) - labels}"
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_rule_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
-    assert rule.keys() <= {"alert", "expr", "for", "labels", "annotations"}
-    assert re.fullmatch(r"Babygun[A-Z]\w+", rule["alert"]) and re.fullmatch(
-        r"\d+[sm]", rule.get("for", "1m")
-    )
-    assert rule["labels"].keys() == {"severity"} and rule["labels"]["severity"] in (
-        "warning",
-        "critical",
-    )
-    assert rule["annotations"].keys() == {"summary", "description"}
-    assert len(rule["annotations"]["description"]) > 80 and not rule["annotations"][
-        "summary"
-    ].endswith(".")
-    for name in re.findall(r"\$labels\.(\w+)", str(rule["annotations"])):
-        assert name in grouped(rule["expr"]) or "by (" not in rule["expr"], (
-            f"the alert has no label {name}"
-        )
-    for name in re.findall(r"\bbabygun_\w+", rule["annotations"]["description"]):
-        assert name in KNOWN
+def test_expressions_name_metrics_and_labels_that_exist() -> None:
+    wrong = [(where, mistake) for where, text in EXPRESSIONS for mistake in mistakes(text)]
+    assert not wrong
+
+
+def test_mistakes_finds_what_is_not_there() -> None:
+    for expression, mistake in {
+        "1": "it reads no metric",
+        "no_such_metric": "there is no metric no_such_metric",
+        'up{queue="x"}': "up has no label {'queue'}",
+        "sum by (colour) (up)": "nothing there has the label {'colour'}",
+        "babygun_emails_accepted_total": "babygun_emails_accepted_total only grows: show its rate",
+        "babygun_claim_to_reply_seconds": "babygun_claim_to_reply_seconds is a histogram",
+    }.items():
+        assert mistake in mistakes(expression)
+
+
+def test_rules_say_how_bad_it_is_and_what_to_do() -> None:
+    for rule in RULES:
+        name, labels, notes = rule["alert"], rule["labels"], rule["annotations"]
+        assert rule.keys() <= {"alert", "expr", "for", "labels", "annotations"}, name
+        assert re.fullmatch(r"Babygun[A-Z]\w+", name)
+        assert re.fullmatch(r"\d+[sm]", rule.get("for", "1m")), name
+        assert labels in ({"severity": "warning"}, {"severity": "critical"}), name
+        assert notes.keys() == {"summary", "description"}, name
+        assert len(notes["description"]) > 80, name
+        assert not notes["summary"].endswith("."), name
+        for label in re.findall(r"\$labels\.(\w+)", str(notes)):
+            assert label in grouped(rule["expr"]) or "by (" not in rule["expr"], (name, label)
+        for metric in re.findall(r"\bbabygun_\w+", notes["description"]):
+            assert metric in KNOWN, (name, metric)
 
 
 def test_rules_and_panels_are_each_there_once() -> None:
@@ -195,8 +213,8 @@ def test_prometheus_finds_the_services_of_the_cluster_at_their_ports() -> None:
     assert set(targets) <= services.keys()
 
 
-@pytest.mark.parametrize(
-    "path", sorted(DEPLOY.glob("grafana/provisioning/*/*.yml")), ids=lambda path: path.name
-)
-def test_provisioning_files_are_of_grafanas_first_version(path: Path) -> None:
-    assert yaml.safe_load(path.read_text())["apiVersion"] == 1
+def test_provisioning_files_are_of_grafanas_first_version() -> None:
+    files = sorted(DEPLOY.glob("grafana/provisioning/*/*.yml"))
+    assert files
+    for path in files:
+        assert yaml.safe_load(path.read_text())["apiVersion"] == 1, path.name

@@ -12,10 +12,9 @@ from babygun.smtp.replies import Phase, Reply, make_reply, parse_reply
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_parse_reply_any_text_gives_a_reply(seed):
-    rng = random.Random(seed)
-    for _ in range(500):
+def test_parse_reply_any_text_gives_a_reply():
+    rng = random.Random(0)
+    for _ in range(1500):
         text = "".join(rng.choices("2345 -.\r\n\x0b\x00#ab@ä", k=rng.randint(0, 40)))
         phase = rng.choice(PHASES)
         assert parse_reply(text, phase).phase == phase
