@@ -96,7 +96,7 @@ async def test_api_processes_share_a_port_and_a_dead_one_comes_back_while_mail_g
     settings = changed(rig.settings, api_process_port=own, processes=2)
     async with processes(settings, "api", "--port", "0") as run:
         pids = await run.up()
-        url = re.findall(r" url=(\S+)", "\n".join(run.said))[0]
+        url = (await run.until("api listening url=")).partition("url=")[2].split()[0]
         await rig.counted(rig.store.keys.apis, 2)
         assert sorted(process.pid for process in await api_processes(rig)) == sorted(pids)
 

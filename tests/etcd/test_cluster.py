@@ -10,6 +10,7 @@ from aetcd import rpc
 
 from babygun.errors import EtcdUnavailable, OutcomeUnknown
 from babygun.etcd import Batcher, EtcdClient, Lease, Txn, Watch, absent, put
+from tests.support.counting import Count
 from tests.support.etcd_server import EtcdCluster, EtcdServer, NoEtcd
 from tests.support.needs import missing
 
@@ -43,6 +44,7 @@ async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_wat
     cluster: EtcdCluster, fault: str
 ) -> None:
     acknowledged: list[bytes] = []
+    acknowledgements = Count()
     unknown = 0
     async with (
         EtcdClient(cluster.endpoints, timeout=3) as client,
@@ -50,7 +52,7 @@ async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_wat
     ):
         batcher = Batcher(client)
         leader = await leader_of(cluster)
-        stop, more = asyncio.Event(), asyncio.Event()
+        stop = asyncio.Event()
 
         async def write(name: int) -> None:
             nonlocal unknown
@@ -61,17 +63,10 @@ async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_wat
                 try:
                     await batcher.submit(Txn([absent(key)], [put(key, b"")]))
                     acknowledged.append(key)
-                    more.set()
+                    acknowledgements.add()
                 except (OutcomeUnknown, EtcdUnavailable):
                     unknown += 1
                 await asyncio.sleep(0.002)  # a pace that a watch keeps up with
-
-        async def until_more() -> None:
-            wanted = len(acknowledged) + 200
-            async with asyncio.timeout(40):
-                while len(acknowledged) < wanted:
-                    more.clear()
-                    await more.wait()
 
         lease = Lease(client, 60)
         await lease.start()
@@ -88,9 +83,9 @@ async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_wat
             collecting = asyncio.create_task(collect())
             await watching.created.wait()
             writers = [asyncio.create_task(write(name)) for name in range(8)]
-            await until_more()
+            await acknowledgements.reached(200)
             getattr(leader, fault)()
-            await until_more()
+            await acknowledgements.reached(acknowledgements.value + 200)
             stop.set()
             await asyncio.gather(*writers)
             await client.put(b"w/last", b"")

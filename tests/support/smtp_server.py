@@ -8,7 +8,7 @@ The local part of a recipient says what it does, so black-box tests need no othe
     grey…       450 to RCPT, "try again in 60 seconds"
     flaky-N…    451 to RCPT the first N times, then accepts
     slow…       answers RCPT after ``slow_seconds``
-    hang…       does not answer RCPT until ``release()``; sets ``hung``
+    hang…       does not answer RCPT until ``release()``; sets ``hung``, counts in ``hanging``
     softdata…   451 after the dot
     harddata…   554 after the dot
     drop-data…  closes the connection on DATA, without a reply
@@ -33,6 +33,8 @@ from types import TracebackType
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult
+
+from tests.support.counting import Count
 
 Answer = str | Callable[[int], "str | Awaitable[str]"]
 HANG_UP = "hang up"  # as an answer: close the connection without a reply
@@ -99,6 +101,7 @@ class MisbehavingServer:
         self.message: dict[str, Answer] = {}
         self.mail: dict[str, Answer] = {}  # by sender
         self.hung = asyncio.Event()
+        self.hanging = Count()
         self.sessions = 0  # connections so far, refused ones included
         self.refused = 0  # connections that were greeted with 421
         self.max_concurrent = 0  # connections at once, without refused ones
@@ -203,6 +206,7 @@ class MisbehavingServer:
         if local.startswith("hang"):
             if not self._released.is_set():
                 self.hung.set()
+                self.hanging.add()
                 await self._released.wait()
         elif local.startswith("slow"):
             await asyncio.sleep(self.slow_seconds)
