@@ -45,7 +45,6 @@ async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_wat
 ) -> None:
     acknowledged: list[bytes] = []
     acknowledgements = Count()
-    unknown = 0
     async with (
         EtcdClient(cluster.endpoints, timeout=3) as client,
         EtcdClient(cluster.endpoints[::-1], keepalive=2) as watcher,
@@ -55,7 +54,6 @@ async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_wat
         stop = asyncio.Event()
 
         async def write(name: int) -> None:
-            nonlocal unknown
             n = 0
             while not stop.is_set():
                 n += 1
@@ -65,7 +63,7 @@ async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_wat
                     acknowledged.append(key)
                     acknowledgements.add()
                 except (OutcomeUnknown, EtcdUnavailable):
-                    unknown += 1
+                    pass  # it may be there, so only what was acknowledged counts
                 await asyncio.sleep(0.002)  # a pace that a watch keeps up with
 
         lease = Lease(client, 60)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_schema_validator import OAS31Validator
 
@@ -20,6 +22,8 @@ from tests.support.paths import ROOT
 from tests.support.tries import GONE, claimed, finished
 
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(build_document(ROUTES)))
+EMAIL = {"sender": "a@example.com", "to": "ann@example.org"}
+HEADERS = ("Location", "Idempotent-Replayed", "Retry-After", "WWW-Authenticate", "Set-Cookie")
 DOCS = ROOT / "docs" / "api.md"
 
 
@@ -124,137 +128,119 @@ def test_operation_has_all_that_its_call_declares() -> None:
         }, route.name
 
 
-async def test_real_answers_fit_the_document(api: RunningApi, store: Store) -> None:
-    def schema(method: str, path: str, answer: Any) -> Any:
-        response = DOCUMENT["paths"][path][method.lower()]["responses"][str(answer.status)]
-        media_type = answer.headers["Content-Type"].split(";")[0]
-        for name in (
-            "Location",
-            "Idempotent-Replayed",
-            "Retry-After",
-            "WWW-Authenticate",
-            "Set-Cookie",
-        ):
-            assert (name in answer.headers) <= (name in response["headers"]), name
-        return response["content"][media_type]["schema"]
+def body_examples(path: str) -> dict[str, Any]:
+    """The example bodies of a POST, by name."""
+    body = DOCUMENT["paths"][path]["post"]["requestBody"]
+    examples = body["content"]["application/json"]["examples"]
+    return {name: example["value"] for name, example in examples.items()}
 
-    async def checked(
+
+class Checked:
+    """Calls the API, and checks the status and that the answer fits the document."""
+
+    def __init__(self, api: RunningApi) -> None:
+        self._api = api
+
+    async def __call__(
+        self,
         method: str,
         path: str,
         status: int,
         *,
-        token: str | None = None,
-        email_id: str = "",
+        id: str = "",
         query: str = "",
+        token: str | None = None,
         **arguments: Any,
     ) -> Any:
-        answer = await api.call(
-            method, path.replace("{id}", email_id) + query, token=token, **arguments
-        )
+        url = path.replace("{id}", id) + query
+        answer = await self._api.call(method, url, token=token, **arguments)
         assert answer.status == status, answer.text
-        check(answer.json, schema(method, path, answer))
+        response = DOCUMENT["paths"][path][method.lower()]["responses"][str(status)]
+        for name in HEADERS:
+            assert (name in answer.headers) <= (name in response["headers"]), name
+        media_type = answer.headers["Content-Type"].split(";")[0]
+        check(answer.json, response["content"][media_type]["schema"])
         return answer.json
 
-    admin = await api.token_for("admin")
+
+@pytest.fixture
+def checked(api: RunningApi) -> Checked:
+    return Checked(api)
+
+
+async def test_real_answers_on_tokens_and_sessions_fit_the_document(
+    api: RunningApi, checked: Checked
+) -> None:
     client, secret = await api.client()
-    await checked(
-        "POST", "/tokens", 200, token="", json={"client_id": client.id, "client_secret": secret}
-    )
+    login = {"client_id": client.id, "client_secret": secret}
+    await checked("POST", "/tokens", 200, token="", json=login)
     await checked("POST", "/tokens", 401, token="")
     await checked("GET", "/tokens", 200)
     await checked("GET", "/tokens", 401, token="x")
-    signing_in = {"json": {"client_id": client.id, "client_secret": secret}}
-    await checked(
-        "POST", "/session", 200, token="", headers={"Sec-Fetch-Site": "same-origin"}, **signing_in
-    )
-    await checked(
-        "POST", "/session", 403, token="", headers={"Sec-Fetch-Site": "cross-site"}, **signing_in
-    )
+    for site, status in (("same-origin", 200), ("cross-site", 403)):
+        headers = {"Sec-Fetch-Site": site}
+        await checked("POST", "/session", status, token="", json=login, headers=headers)
     await checked("GET", "/session", 200)
     await checked("GET", "/session", 401, token="")
-    for name, example in DOCUMENT["paths"]["/emails"]["post"]["requestBody"]["content"][
-        "application/json"
-    ]["examples"].items():
-        email_id = (
-            await checked(
-                "POST", "/emails", 202, json=example["value"], headers={"Idempotency-Key": name}
-            )
-        )["id"]
-        await checked(
-            "POST", "/emails", 202, json=example["value"], headers={"Idempotency-Key": name}
-        )
-        await checked("GET", "/emails/{id}", 200, email_id=email_id)
-    good, mixed = (
-        example["value"]
-        for example in DOCUMENT["paths"]["/emails/batch"]["post"]["requestBody"]["content"][
-            "application/json"
-        ]["examples"].values()
-    )
-    for _ in range(2):
-        await checked("POST", "/emails/batch", 202, json=good, headers={"Idempotency-Key": "batch"})
-    await checked(
-        "POST", "/emails/batch", 207, json=mixed, headers={"x-batch-validation": "permissive"}
-    )
-    await checked("POST", "/emails/batch", 422, json=mixed)
-    await checked("POST", "/emails/batch", 400, json=good, headers={"x-batch-validation": "x"})
+
+
+async def test_real_answers_on_accepted_emails_fit_the_document(checked: Checked) -> None:
+    for name, body in body_examples("/emails").items():
+        headers = {"Idempotency-Key": name}
+        for _ in range(2):
+            accepted = await checked("POST", "/emails", 202, json=body, headers=headers)
+        await checked("GET", "/emails/{id}", 200, id=accepted["id"])
     await checked("POST", "/emails", 422, json={"sender": "x", "to": "y"})
     await checked("POST", "/emails", 400, data=b"{", headers={"Content-Type": "application/json"})
-    failed = (
-        await checked(
-            "POST", "/emails", 202, json={"sender": "a@example.com", "to": "ann@example.org"}
-        )
-    )["id"]
+    batch = "/emails/batch"
+    good, mixed = body_examples(batch).values()
+    for _ in range(2):
+        await checked("POST", batch, 202, json=good, headers={"Idempotency-Key": "batch"})
+    await checked("POST", batch, 207, json=mixed, headers={"x-batch-validation": "permissive"})
+    await checked("POST", batch, 422, json=mixed)
+    await checked("POST", batch, 400, json=good, headers={"x-batch-validation": "x"})
+    due = (datetime.now(UTC) + timedelta(days=60)).isoformat()
+    await checked("POST", "/emails", 202, json={**EMAIL, "send_at": due})
+    await checked("GET", "/schedule", 200)
+    await checked("GET", "/schedule", 422, query="?cursor=x")
+
+
+async def test_real_answers_on_one_email_and_lists_fit_the_document(
+    api: RunningApi, store: Store, checked: Checked
+) -> None:
+    waiting = (await checked("POST", "/emails", 202, json=EMAIL))["id"]
+    failed = (await checked("POST", "/emails", 202, json=EMAIL))["id"]
     await finished(store, failed, {"ann@example.org": GONE})
     for path in ("/emails/{id}", "/emails/{id}/log"):
-        await checked("GET", path, 200, email_id=failed)
-        await checked("GET", path, 404, email_id="x")
-    await checked("POST", "/emails/{id}/retry", 200, email_id=failed)
-    await checked("POST", "/emails/{id}/retry", 409, email_id=failed)
+        await checked("GET", path, 200, id=failed)
+        await checked("GET", path, 404, id="x")
+    await checked("POST", "/emails/{id}/retry", 200, id=failed)
+    await checked("POST", "/emails/{id}/retry", 409, id=failed)
     await claimed(store, failed)
-    await checked("GET", "/emails/{id}/log", 200, email_id=failed)
-    await checked("POST", "/emails/{id}/cancel", 409, email_id=failed)
-    await checked("POST", "/emails/{id}/cancel", 200, email_id=email_id)
+    await checked("GET", "/emails/{id}/log", 200, id=failed)
+    await checked("POST", "/emails/{id}/cancel", 409, id=failed)
+    await checked("POST", "/emails/{id}/cancel", 200, id=waiting)
     await checked("GET", "/emails", 200, query="?limit=2")
     await checked("GET", "/emails", 422, query="?limit=x")
     await checked("GET", "/emails", 200, query="?status=sending")
-    known = (await api.call("GET", f"/emails/{failed}")).headers["ETag"]
-    assert (
-        await api.call("GET", f"/emails/{failed}", headers={"If-None-Match": known})
-    ).status == 304
+    known = {"If-None-Match": (await api.call("GET", f"/emails/{failed}")).headers["ETag"]}
+    assert (await api.call("GET", f"/emails/{failed}", headers=known)).status == 304
     for what in ("cancel", "retry"):
-        await checked("POST", f"/emails/{what}", 200, json={"ids": [failed, email_id, "x"]})
+        await checked("POST", f"/emails/{what}", 200, json={"ids": [failed, waiting, "x"]})
         await checked("POST", f"/emails/{what}", 422, json={"ids": []})
-    await checked(
-        "POST",
-        "/emails",
-        202,
-        json={
-            "sender": "a@example.com",
-            "to": "ann@example.org",
-            "send_at": "2027-06-01T00:00:00Z",
-        },
-    )
-    await checked("GET", "/schedule", 200)
-    await checked("GET", "/schedule", 422, query="?cursor=x")
+
+
+async def test_real_answers_for_operators_fit_the_document(
+    api: RunningApi, checked: Checked
+) -> None:
+    admin = await api.token_for("admin")
     await checked("GET", "/clients", 200, token=admin)
-    made = await checked(
-        "POST",
-        "/clients",
-        201,
-        token=admin,
-        json={"name": "x", "scopes": ["emails:read"], "rate": 1},
-    )
-    await checked(
-        "POST",
-        "/clients",
-        409,
-        token=admin,
-        json={"name": "x", "scopes": ["emails:read"], "id": made["id"]},
-    )
-    await checked("DELETE", "/clients/{id}", 404, token=admin, email_id="nobody")
-    await checked("GET", "/workers", 200, token=admin)
-    await checked("GET", "/workers", 403)
-    await checked("GET", "/overview", 200, token=admin)
-    await checked("GET", "/overview", 403)
+    client = {"name": "x", "scopes": ["emails:read"]}
+    made = await checked("POST", "/clients", 201, token=admin, json={**client, "rate": 1})
+    await checked("POST", "/clients", 409, token=admin, json={**client, "id": made["id"]})
+    await checked("DELETE", "/clients/{id}", 404, token=admin, id="nobody")
+    for path in ("/workers", "/overview"):
+        await checked("GET", path, 200, token=admin)
+        await checked("GET", path, 403)
     for path in ("/healthz", "/readyz", "/openapi.json"):
         await checked("GET", path, 200, token="")

@@ -1,4 +1,4 @@
-"""A process checks in: a record on its lease, renewed, and under a new id when the lease is lost."""
+"""A process checks in: a record on its lease, with a new id when the lease is lost."""
 
 from __future__ import annotations
 
