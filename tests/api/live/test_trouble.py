@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +20,7 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store, codec
 from babygun.store.changes import feed
 from babygun.store.keys import range_end
-from tests.api.conftest import RunningApi, StartApi, running, until_ready
+from tests.api.conftest import EMAIL, RunningApi, StartApi, running, until_ready
 from tests.api.live.conftest import api_process
 from tests.api.live.listening import enters, listening
 from tests.api.proxy import proxy_to
@@ -40,7 +39,7 @@ async def test_etcd_that_was_away_for_a_moment_leaves_no_gap(
             proxy.cut()
             missed = [await api.accepted() for _ in range(3)]
             proxy.mend()
-            assert [(await heard.heard(15)).data["id"] for _ in missed] == missed
+            assert [(await heard.heard()).data["id"] for _ in missed] == missed
             await heard.silent()
 
 
@@ -72,7 +71,7 @@ async def test_compaction_that_overtakes_the_hub_begins_anew(
             missed = await near.accepted()
             await compact(store.client, await store.client.put(b"now", b""))
             proxy.mend()
-            event = await heard.heard(20)
+            event = await heard.heard()
             assert (event.event, event.data) == ("reset", {"reason": "compacted"})
             assert missed in [
                 email["id"]
@@ -86,16 +85,13 @@ async def test_listener_that_falls_behind_begins_anew_and_holds_up_nobody(
     api: RunningApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "MOST_PENDING", 3)
-    monkeypatch.setattr(hub, "COALESCE", 1.5)
     async with listening(api) as heard:
         await heard.email(await api.accepted())
-        ids = [await api.accepted() for _ in range(8)]
+        batch = await api.call("POST", "/emails/batch", json=[EMAIL] * 8)
+        assert batch.json["accepted"] == 8
         event = await heard.heard()
         assert (event.event, event.data) == ("reset", {"reason": "fell-behind"})
-        monkeypatch.setattr(hub, "COALESCE", 0.1)
-        last = await api.accepted()
-        await heard.email(last)
-        assert set(ids)
+        await heard.email(await api.accepted())
 
 
 async def test_listener_that_does_not_read_is_dropped_and_another_hears_all(
@@ -172,7 +168,7 @@ async def test_etcd_that_is_put_back_to_an_older_state_begins_anew(
                     proxy.cut()
                     proxy._target = ("127.0.0.1", older.port)
                     proxy.mend()
-                    event = await heard.heard(20)
+                    event = await heard.heard()
                     assert (event.event, event.data) == ("reset", {"reason": "unknown-id"})
                     async with asyncio.timeout(10):
                         while (sent := await far.send(token=near.token)).status != 202:  # noqa: ASYNC110 (another process's state)
@@ -212,10 +208,10 @@ async def test_gap_of_more_emails_than_a_listener_may_keep_begins_anew(
         assert (event.event, event.data) == ("reset", {"reason": "fell-behind"})
 
 
-async def test_fifty_listeners_hear_a_thousand_changes_a_second_for_little(
+async def test_fifty_listeners_hear_all_changes_and_take_little_memory(
     api_settings: Settings, api: RunningApi, store: Store
 ) -> None:
-    ids = [new_email_id() for _ in range(2000)]
+    ids = [new_email_id() for _ in range(500)]
     now = utc_now()
     recipient = Recipient(
         "ann@example.org",
@@ -253,6 +249,8 @@ async def test_fifty_listeners_hear_a_thousand_changes_a_second_for_little(
                 assert not line.startswith(b"event: reset")
                 if line.startswith(b'data: {"id":"'):
                     mine.add(line[13:49].decode())
+                    if len(mine) == len(ids):
+                        return
 
     begun = [asyncio.Event() for _ in heard]
     listeners_ = [
@@ -260,25 +258,20 @@ async def test_fifty_listeners_hear_a_thousand_changes_a_second_for_little(
     ]
     try:
         await asyncio.gather(*(ready.wait() for ready in begun))
-        cpu, memory, started = _used(process.pid)[0], _used(process.pid)[1], time.monotonic()
-        for at in range(0, 4000, 10):  # 1,000 a second, each e-mail twice
+        before = _memory(process.pid)
+        for at in range(0, 4 * len(ids), 10):  # each e-mail changes four times
             changes = [
                 put(
                     store.keys.email(email_id),
                     codec.encode_state(msgspec.structs.replace(record, id=email_id, tries=at)),
                 )
-                for email_id in ids[at % 2000 : at % 2000 + 10]
+                for email_id in ids[at % len(ids) :][:10]
             ]
             await store.client.txn(Txn([], changes))
-            await asyncio.sleep(max(0.0, started + at / 1000 - time.monotonic()))
-        async with asyncio.timeout(15):
-            while any(len(mine) < 2000 for mine in heard):  # noqa: ASYNC110 (another process's state)
-                await asyncio.sleep(0.05)
-        used = _used(process.pid)
-        assert used[0] - cpu < 4000 * 0.001, (
-            f"{(used[0] - cpu) / 4000 * 1e6:.0f} µs a change"
-        )  # some 200 µs on an idle machine
-        assert used[1] - memory < 64, f"{used[1] - memory:.0f} MiB more"
+        async with asyncio.timeout(40):
+            await asyncio.gather(*listeners_)
+        assert all(mine == set(ids) for mine in heard)
+        assert _memory(process.pid) - before < 64 << 20
     finally:
         for task in listeners_:
             task.cancel()
@@ -286,10 +279,7 @@ async def test_fifty_listeners_hear_a_thousand_changes_a_second_for_little(
         await process.end()
 
 
-def _used(pid: int) -> tuple[float, float]:
-    """Seconds of CPU, and MiB of memory."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+def _memory(pid: int) -> int:
+    """The bytes that a process has in memory."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), pages * os.sysconf(
-        "SC_PAGE_SIZE"
-    ) / (1 << 20)
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import timedelta
 
 import pytest
@@ -133,9 +132,7 @@ async def test_etcd_that_is_away_takes_its_numbers_along_and_nothing_else(
     await far.accepted()
     assert (await scrape(far)).get("babygun_queue_jobs", queue="default", state="ready") == 1
     getattr(proxy, how)()
-    before = time.monotonic()
     seen = await scrape(far)
-    assert time.monotonic() - before < 2.0
     assert seen.get("babygun_etcd_member_up", endpoint=proxy.url) == 0
     for name in (
         "queue_jobs",
