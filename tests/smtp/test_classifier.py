@@ -1,4 +1,4 @@
-"""The classification of SMTP replies, against a corpus: tests/data/replies-corpus.toml."""
+"""The classification of SMTP replies, against a corpus: replies-corpus.toml beside this file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from babygun.smtp.replies import Phase, Reply, parse_reply
 from tests.support.paths import ROOT
 
 CORPUS: list[dict[str, Any]] = tomllib.loads(
-    (ROOT / "tests" / "data" / "replies-corpus.toml").read_text()
+    (ROOT / "tests" / "smtp" / "replies-corpus.toml").read_text()
 )["reply"]
 CLASSIFIER = Classifier.load()
 PHASES: tuple[Phase, ...] = get_args(Phase)
