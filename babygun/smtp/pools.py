@@ -18,7 +18,7 @@ class Pools:
     def __init__(self, make: Callable[[Destination], SmtpPool], *, unused: float) -> None:
         self._make, self._unused = make, unused
         self._pools: dict[str, SmtpPool] = {}  # by the destination's name
-        self._used: set[str] = set()  # since the last look
+        self._used: set[str] = set()  # names, since the last close_unused()
         self._timer: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -46,9 +46,9 @@ class Pools:
         self._used.clear()
 
     def _set_timer(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._unused, self._look)
+        self._timer = asyncio.get_running_loop().call_later(self._unused, self._timer_fired)
 
-    def _look(self) -> None:
+    def _timer_fired(self) -> None:
         self._timer = None
         self.close_unused()
         if self._pools:

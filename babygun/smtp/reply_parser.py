@@ -7,8 +7,8 @@ from typing import NamedTuple
 MAX_LINE = 8192  # bytes; RFC 5321 allows 512, some servers write more
 MAX_LINES = 500  # of one reply; far more than any honest server writes
 TEXT_MAX = 1000  # characters of a reply that are kept
-# One-line replies that are cached as a whole, since a server repeats the same few.
-# Measured for the three replies of an e-mail: 0.8 µs in place of 3.1 µs.
+# Whole one-line replies, since a server repeats the same few. Measured for the three replies of
+# an e-mail: 0.8 µs in place of 3.1 µs.
 CACHED = 8
 CACHED_LINE = 128  # bytes of the longest cached line
 

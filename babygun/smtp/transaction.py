@@ -1,10 +1,12 @@
 """One mail transaction on a connection: MAIL, the RCPTs, DATA, the message (RFC 5321, 3.3).
 
 **One write.** A server that offers PIPELINING and CHUNKING (RFC 2920, 3030) gets the message as
-one BDAT in the same write as its envelope: one round trip, not two. Not so a large message, or
-one to more than a hundred recipients: it might travel in vain. Nor on a connection that was
-silent for a while: the server may have hung up, and then nobody could tell whether it took the
-message. A server that offers BDAT and does not know it gets DATA.
+one BDAT in the same write as its envelope: one round trip, not two. There are three exceptions:
+
+* A message that is large, or has more than a hundred recipients: it might be sent for nothing.
+* A connection that was silent for a while. The server may have hung up, and then nobody would know
+  whether it took the message.
+* A server that offers BDAT and does not know it. It gets DATA.
 
 **Pipelined.** MAIL, the first hundred RCPTs and DATA go out in one write. Then the replies
 decide:

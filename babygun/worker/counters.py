@@ -12,7 +12,7 @@ from babygun.runtime import metrics
 
 @dataclass(slots=True)
 class RecipientCounts:
-    """Recipients by what a try did. A recipient is deferred once for each try in vain."""
+    """Recipients by what a try did. A recipient is deferred once for each such try."""
 
     delivered: int = 0
     deferred: int = 0

@@ -159,7 +159,7 @@ class Dispatch:
         self._wake.set()
 
     def _side_task_ended(self, task: asyncio.Task[None]) -> None:
-        """Its error ends the worker: otherwise the worker would look alive and do nothing."""
+        """Its error ends the worker: otherwise the worker would live on and do nothing."""
         if not task.cancelled() and (error := task.exception()):
             log.error("task failed", exc=error, task=task.get_name())
             self._failure = error

@@ -29,8 +29,8 @@ class _Use(Struct):
 class Slots:
     """Half of the slots are kept for the queues in equal parts, the other half all may take.
 
-    So a queue whose server hangs leaves the others their parts. The parts are for as many queues
-    as are in use, and for the first KEPT_QUEUES that are known even if they are not in use.
+    So a queue with a server that hangs leaves the others their parts. The parts are for the queues
+    in use. Up to KEPT_QUEUES known queues have one even while they are not in use.
 
     ``queues``: how many queues are known. ``limit``: the most sends of a queue, by its name.
     ``memory``: bytes of contents. One e-mail that is larger than all of it may go beside what fits.
