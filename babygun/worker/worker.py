@@ -179,7 +179,7 @@ class Worker:
                     log.warning("duty failed", duty=name, error=str(error))
 
     async def _make_due(self) -> None:
-        """Makes jobs due. A worker without a slice does it for overdue ones only, and less often."""
+        """Makes jobs due. Without a slice: overdue ones only, and less often."""
         self._rounds += 1
         part = self.membership.slice
         if part.empty and self._rounds % round(timers.OVERDUE / timers.INTERVAL):
