@@ -55,7 +55,7 @@ class Credentials:
     async def _authenticate(self, endpoint: Endpoint, deadline: float) -> str:
         request = rpc.AuthenticateRequest(name=self._user, password=self._password)
         try:
-            response = await endpoint.authenticate(
+            response = await endpoint.rpc("access.Authenticate")(
                 request, timeout=max(0.0, deadline - time.monotonic())
             )
         except aio.AioRpcError as error:

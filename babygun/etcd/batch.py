@@ -176,8 +176,9 @@ class Batcher:
     async def _send(self, batch: list[_Waiting]) -> None:
         self.rpcs += 1
         self.txns += len(batch)
-        for waiting in batch:
-            describe(waiting.span, "txn", batch_size=len(batch))
+        if tracing.on():
+            for waiting in batch:
+                describe(waiting.span, "txn", batch_size=len(batch))
         ETCD_BATCH.observe(len(batch))
         try:
             if len(batch) == 1:

@@ -59,7 +59,7 @@ def _read(path: str) -> bytes | None:
 
 
 class Endpoint:
-    """One etcd address, with the RPCs that this package uses as bound callables."""
+    """One etcd address: its channel, and the RPCs that this package uses."""
 
     def __init__(self, url: str, tls: Tls, keepalive: float) -> None:
         self.url = url
@@ -84,25 +84,34 @@ class Endpoint:
             self.channel = aio.insecure_channel(target, options=options)
         kv, lease = rpc.KVStub(self.channel), rpc.LeaseStub(self.channel)
         maintenance = rpc.MaintenanceStub(self.channel)
-        self.range: Callable[..., Any] = kv.Range
-        self.put: Callable[..., Any] = kv.Put
-        self.delete: Callable[..., Any] = kv.DeleteRange
-        self.compact: Callable[..., Any] = kv.Compact
+        self._auth = rpc.AuthStub(self.channel)
         # The transaction comes encoded already.
-        self.txn: Callable[..., Any] = self.channel.unary_unary(  # type: ignore[call-overload,unused-ignore]
+        txn = self.channel.unary_unary(  # type: ignore[call-overload,unused-ignore]
             "/etcdserverpb.KV/Txn",
             request_serializer=None,
             response_deserializer=rpc.TxnResponse.FromString,
         )
-        self.read = self.txn  # a transaction that only reads, and so may be sent again
-        self.grant: Callable[..., Any] = lease.LeaseGrant
-        self.revoke: Callable[..., Any] = lease.LeaseRevoke
-        self.keep_alive: Callable[..., Any] = lease.LeaseKeepAlive
-        self.watch: Callable[..., Any] = rpc.WatchStub(self.channel).Watch
-        self.status: Callable[..., Any] = maintenance.Status
-        self.alarm: Callable[..., Any] = maintenance.Alarm
-        self.access = rpc.AuthStub(self.channel)
-        self.authenticate: Callable[..., Any] = self.access.Authenticate
+        self._rpcs: dict[str, Callable[..., Any]] = {
+            "range": kv.Range,
+            "put": kv.Put,
+            "delete": kv.DeleteRange,
+            "compact": kv.Compact,
+            "txn": txn,
+            "read": txn,  # a transaction that only reads, and so may be sent again
+            "grant": lease.LeaseGrant,
+            "revoke": lease.LeaseRevoke,
+            "keep_alive": lease.LeaseKeepAlive,
+            "watch": rpc.WatchStub(self.channel).Watch,
+            "status": maintenance.Status,
+            "alarm": maintenance.Alarm,
+        }
+
+    def rpc(self, name: str) -> Callable[..., Any]:
+        """The RPC of this name. ``access.`` is before the names of etcd's Auth service."""
+        if name.startswith("access."):
+            call: Callable[..., Any] = getattr(self._auth, name.removeprefix("access."))
+            return call
+        return self._rpcs[name]
 
     def connected(self) -> bool:
         """Whether the channel is connected; starts to connect it otherwise."""
@@ -166,7 +175,7 @@ class Endpoints:
     async def _reason(self) -> str:
         """Why the preferred endpoint can't be connected, in gRPC's words; only an RPC gets them."""
         try:
-            await self._all[self._preferred].status(rpc.StatusRequest(), timeout=0.2)
+            await self._all[self._preferred].rpc("status")(rpc.StatusRequest(), timeout=0.2)
         except aio.AioRpcError as error:
             return (error.details() or "").rpartition("last error: ")[2] or error.code().name
         return "it answers now"

@@ -83,11 +83,11 @@ class Lease:
             return False
         return True
 
-    async def close(self, revoke: bool = True) -> None:
-        """Ends the lease. ``revoke``: it and its keys go at once, if etcd answers."""
+    async def close(self) -> None:
+        """Ends the lease: it and its keys go at once, if etcd answers."""
         self._closed.set()
         self.trusted_until = 0.0
-        if revoke and self.lease_id and not self.lost.is_set():
+        if self.lease_id and not self.lost.is_set():
             try:
                 await self._client.revoke(self.lease_id)
             except EtcdError:

@@ -101,11 +101,11 @@ class Requests:
         only: Endpoint | None = None,
     ) -> Any:
         """etcd's answer to a request that changes nothing. ``only``: the endpoint to ask."""
-        return await self._traced(rpc_name, request, timeout, write=False, only=only)
+        return await self._request(rpc_name, request, timeout, False, only)
 
     async def _write(self, rpc_name: str, request: Any, timeout: float | None = None) -> Any:
         """etcd's answer to a request that may change something."""
-        return await self._traced(rpc_name, request, timeout, write=True)
+        return await self._request(rpc_name, request, timeout, True, None)
 
     async def open_watch(self, request: Any) -> tuple[Endpoint, Any]:
         """A watch stream on a connected endpoint, with ``request`` sent.
@@ -115,7 +115,8 @@ class Requests:
         deadline = time.monotonic() + self.timeout
         endpoint = await self._open().ready(deadline)
         try:
-            call = endpoint.watch(metadata=await self._credentials.metadata(endpoint, deadline))
+            metadata = await self._credentials.metadata(endpoint, deadline)
+            call = endpoint.rpc("watch")(metadata=metadata)
         except aio.UsageError:
             raise EtcdUnavailable("the etcd client is closed") from None
         try:
@@ -138,14 +139,13 @@ class Requests:
 
     # One request
 
-    async def _traced(
+    async def _request(
         self,
         rpc_name: str,
         request: Any,
         timeout: float | None,
-        *,
         write: bool,
-        only: Endpoint | None = None,
+        only: Endpoint | None,
     ) -> Any:
         with tracing.child(f"etcd {rpc_name}", "client") as span:
             describe(span, rpc_name)
@@ -229,20 +229,18 @@ async def _call(
 async def _send(
     endpoint: Endpoint, rpc_name: str, request: Any, timeout: float, metadata: Metadata
 ) -> Any:
+    call = endpoint.rpc(rpc_name)
     try:
         if rpc_name == "keep_alive":
-            stream = endpoint.keep_alive(timeout=timeout, metadata=metadata)
+            stream = call(timeout=timeout, metadata=metadata)
             try:
                 await stream.write(request)
                 return await answer(stream)
             finally:
                 stream.cancel()
-        stub, name = endpoint, rpc_name
-        if rpc_name.startswith("access."):
-            stub, name = endpoint.access, rpc_name.removeprefix("access.")
-        elif rpc_name == "status":  # asked of this very member, whether it has a leader or not
+        if rpc_name == "status":  # asked of this very member, whether it has a leader or not
             metadata = tuple(pair for pair in metadata if pair is not LEADER)
-        return await getattr(stub, name)(request, timeout=timeout, metadata=metadata)
+        return await call(request, timeout=timeout, metadata=metadata)
     except aio.AioRpcError as error:
         raise RpcFailed.of(error) from None
     except aio.UsageError:  # the channel was closed before the RPC could begin

@@ -61,8 +61,8 @@ class Watch:
     while etcd has the watch. It waits as long as etcd is away. It ends with Compacted where the
     revision to go on from is gone, and with PermissionDenied or EtcdError where etcd refuses it.
 
-    ``puts``, ``deletes``: which events it brings. ``previous``: deletes have the key as it was
-    before. ``progress``: progress notifications are delivered too (:meth:`ask_progress`).
+    ``deletes``: whether it brings them. ``previous``: deletes have the key as it was before.
+    ``progress``: progress notifications are delivered too (:meth:`ask_progress`).
     """
 
     def __init__(
@@ -72,28 +72,21 @@ class Watch:
         end: bytes,
         *,
         revision: int,
-        puts: bool = True,
         deletes: bool = True,
         previous: bool = False,
         progress: bool = False,
     ) -> None:
         self._client = client
         self._start, self._end = start, end
-        self._filters = [] if puts else [rpc.WatchCreateRequest.NOPUT]
-        self._filters += [] if deletes else [rpc.WatchCreateRequest.NODELETE]
+        self._filters = [] if deletes else [rpc.WatchCreateRequest.NODELETE]
         self._previous, self._progress = previous, progress
-        self._next = revision
+        self._next = revision  # where it goes on
         self._events: list[Event] = []  # of fragments so far
         self._endpoint: Endpoint | None = None
         self._call: Any = None
         self._closed = False
         self._renewed = False
         self.created = asyncio.Event()
-
-    @property
-    def next_revision(self) -> int:
-        """Where it would go on; 0: not known yet. All before this revision was delivered."""
-        return self._next
 
     def __aiter__(self) -> Self:
         return self

@@ -33,7 +33,7 @@ async def leader_of(cluster: EtcdCluster) -> EtcdServer:
             await client.status()
             endpoint, call = await client.open_watch(rpc.WatchRequest())
             call.cancel()
-            status = await endpoint.status(rpc.StatusRequest(), timeout=5)
+            status = await endpoint.rpc("status")(rpc.StatusRequest(), timeout=5)
             if status.leader == status.header.member_id:
                 return member
     raise AssertionError("there is no leader")

@@ -30,18 +30,6 @@ async def test_lease_that_runs_outlives_its_ttl_and_close_takes_its_keys(
     assert await etcd.get(key) is None
 
 
-async def test_lease_closed_without_revoking_leaves_its_keys_to_expire(
-    etcd: EtcdClient, etcd_prefix: str
-) -> None:
-    key = etcd_prefix.encode() + b"k"
-    lease = Lease(etcd, 30)
-    await lease.start()
-    await etcd.put(key, b"", lease.lease_id)
-    await lease.close(revoke=False)
-    assert await etcd.get(key) is not None
-    await etcd.revoke(lease.lease_id)
-
-
 async def test_lease_revoked_by_somebody_is_lost(etcd: EtcdClient) -> None:
     lease = Lease(etcd, 2)
     await lease.start()

@@ -193,7 +193,7 @@ async def expired(server: EtcdServer, token: str) -> None:
         while True:
             await asyncio.sleep(2.2)
             try:
-                await endpoint.range(
+                await endpoint.rpc("range")(
                     rpc.RangeRequest(key=b"mail/k"), metadata=(("token", token),), timeout=5
                 )
             except Exception as error:
