@@ -20,7 +20,7 @@ from babygun.dev.components import Components
 from babygun.dev.data_folder import DataFolder
 from babygun.dev.installation import Installation
 from babygun.dev.options import Options, RelayAddress
-from babygun.dev.report import Spoken
+from babygun.dev.report import SentenceLog
 from babygun.dev.terminal import Terminal
 from babygun.runtime.processes.programs import Programs
 from babygun.runtime.processes.supervisor import Supervisor
@@ -54,7 +54,7 @@ class _Run:
         self._programs = Programs(inherit=[installation.folder.lock])
         self._supervisor = Supervisor(
             self._programs.launch,
-            Spoken(lambda line: terminal.say(terminal.style("yellow", line))),
+            SentenceLog(lambda line: terminal.say(terminal.style("yellow", line))),
             changed=self._write_dev_json,
         )
 

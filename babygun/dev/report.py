@@ -17,7 +17,7 @@ _SENTENCES = {
 }
 
 
-class Spoken(Log):
+class SentenceLog(Log):
     """A log whose events become sentences. ``say`` takes them."""
 
     def __init__(self, say: Callable[[str], None]) -> None:

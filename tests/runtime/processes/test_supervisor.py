@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from babygun.dev.report import Spoken
+from babygun.dev.report import SentenceLog
 from babygun.runtime.processes.exits import Backoff
 from babygun.runtime.processes.interpreter import python_environment
 from babygun.runtime.processes.programs import Program, Programs
@@ -46,7 +46,7 @@ class Stage:
         self.programs = Programs()
         self.supervisor = Supervisor(
             self.programs.launch,
-            Spoken(self.say),
+            SentenceLog(self.say),
             changed=lambda: self.changes.append(self.supervisor.pids()),
             backoff=backoff,
         )
@@ -206,7 +206,7 @@ async def test_kill_while_stopping_ends_it_at_once(stage: Stage) -> None:
 
 SUPERVISOR = """
 import asyncio, os, sys
-from babygun.dev.report import Spoken
+from babygun.dev.report import SentenceLog
 from babygun.runtime.processes.programs import Program, Programs
 from babygun.runtime.processes.supervisor import Supervisor
 child = {child!r}
@@ -217,7 +217,7 @@ async def main():
         up.set()
     async def ready(pid):
         return up.is_set()
-    supervisor = Supervisor(Programs(guard_grace=0.5).launch, Spoken(print))
+    supervisor = Supervisor(Programs(guard_grace=0.5).launch, SentenceLog(print))
     for rank in (1, 0):
         up.clear()
         await supervisor.start(
