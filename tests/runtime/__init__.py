@@ -1,1 +1,1 @@
-"""Tests of babygun/runtime."""
+"""Tests of how a process runs."""
