@@ -134,7 +134,7 @@ def test_second_start_changes_nothing_and_the_client_stays(cluster: Cluster) -> 
         "print(open('/certificates/api/https.pem').read())",
     )
     cluster.up()
-    assert "all certificates are there" in cluster.logs("certificates")
+    assert "all certificates exist" in cluster.logs("certificates")
     assert "users, roles and permissions are as they should be" in cluster.logs("bootstrap")
     assert (
         cluster.compose(
