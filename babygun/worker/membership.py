@@ -64,8 +64,8 @@ class Membership:
         return bool(self._live) and min(self._live) == self.worker_id
 
     @property
-    def joined(self) -> bool:
-        """Whether this worker has seen its own record, so that all agree on its slice."""
+    def is_live(self) -> bool:
+        """Whether this worker is among the live ones, as all see them, so that it has a slice."""
         return self.worker_id in self._live
 
     async def check_in(self) -> None:

@@ -98,7 +98,7 @@ async def readiness(worker: Worker) -> tuple[list[str], list[str]]:
         reasons.append("this worker has not checked in yet")
     elif not membership.identity.trusted:
         reasons.append("this worker's lease can't be trusted: etcd has not renewed it in time")
-    elif not membership.joined:
+    elif not membership.is_live:
         reasons.append("this worker does not know its slice of the jobs yet")
     elif membership.slice.empty:
         warnings.append("there are more workers than shards: this one has nothing to do")

@@ -16,7 +16,7 @@ def test_slices_of_live_workers_cover_all_shards_once() -> None:
         assert all(a.end == b.first for a, b in itertools.pairwise(slices))
 
 
-def test_slice_of_a_worker_that_is_not_registered_is_nothing() -> None:
+def test_slice_of_a_worker_that_is_not_live_is_nothing() -> None:
     assert slice_of("ghost", {"w1"}) == NOTHING and not NOTHING.holds(new_email_id())
 
 

@@ -95,11 +95,11 @@ class Processes:
         """``age``: seconds since the check-in."""
         process_id = self._store.keys.last_part(kv.key)
         present[process_id] = LastCheckIn(process, time.monotonic() - age)
-        self.rates.add(_identity(process), _counts(process), time.time())
+        self.rates.add(_source(process), _counts(process), time.time())
 
     def _left(self, present: dict[str, LastCheckIn[P]], process_id: str) -> None:
         if last := present.pop(process_id, None):
-            self.rates.leave(_identity(last.process))
+            self.rates.leave(_source(last.process))
 
 
 def _decoded(kv: KeyValue, kind: type[P]) -> P | None:
@@ -112,7 +112,7 @@ def _decoded(kv: KeyValue, kind: type[P]) -> P | None:
         return None
 
 
-def _identity(process: Process) -> tuple[object, ...]:
+def _source(process: Process) -> tuple[object, ...]:
     """Names the process for as long as it runs.
 
     A process that loses its lease checks in under a new id, and its counts go on.
