@@ -102,26 +102,41 @@ class Delivery:
                     raise
                 interrupted = _UNCERTAIN if progress.content_sent else _INTERRUPTED
                 return results | dict.fromkeys(todo, interrupted)
-            again: list[str] = []
-            fresh = False
-            for address in todo:
-                reply = replies[address]
-                found = self._classifier.classify(reply, repeated=address in repeated)
-                if found.alarm:
-                    _call_for_operator(claim, reply, found)
-                if found.fresh_connection:
-                    repeated.add(address)
-                    fresh = True
-                    again.append(address)
-                elif found.action == "split" and len(todo) > 1:
-                    again.append(address)
-                else:
-                    results[address] = _result(reply, found)
-            if len(again) == len(todo) and not fresh:
-                # The server says that they are too many, and took not one of them.
-                return results | {a: _result(replies[a], _TOO_MANY) for a in again}
-            todo = again
+            todo = self._classify(claim, todo, replies, repeated, results)
         return results
+
+    def _classify(
+        self,
+        claim: Claim,
+        addresses: list[str],
+        replies: dict[str, Reply],
+        repeated: set[str],
+        results: dict[str, RecipientResult],
+    ) -> list[str]:
+        """Adds to ``results``. Returns the recipients that go into another transaction.
+
+        ``repeated``: those that were sent to on a fresh connection already; it adds to them too.
+        """
+        again: list[str] = []
+        fresh = False
+        for address in addresses:
+            reply = replies[address]
+            found = self._classifier.classify(reply, repeated=address in repeated)
+            if found.alarm:
+                _call_for_operator(claim, reply, found)
+            if found.fresh_connection:
+                repeated.add(address)
+                fresh = True
+                again.append(address)
+            elif found.action == "split" and len(addresses) > 1:
+                again.append(address)
+            else:
+                results[address] = _result(reply, found)
+        if len(again) == len(addresses) and not fresh:
+            # The server says that they are too many, and took not one of them.
+            results.update({address: _result(replies[address], _TOO_MANY) for address in again})
+            return []
+        return again
 
     async def _send(
         self,
