@@ -163,7 +163,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[RunningApi]
 
 
 async def until_ready(api: RunningApi) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while (await api.call("GET", "/readyz", token="")).status != 200:  # noqa: ASYNC110 (another process's state)
             await asyncio.sleep(0.02)
 

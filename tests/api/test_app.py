@@ -47,7 +47,7 @@ async def test_api_that_ends_while_its_known_clients_change_ends(api_settings: S
             changed()
         for _ in range(ticks):
             await asyncio.sleep(0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await runner.cleanup()
 
 
@@ -61,7 +61,7 @@ async def test_stop_finishes_what_is_in_flight(api_settings: Settings, store: St
         await api.send()
         proxy.swallow_answers()
         in_flight = asyncio.create_task(api.send())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while (
                 await store.client.range(
                     store.keys.emails, range_end(store.keys.emails), keys_only=True
@@ -70,7 +70,7 @@ async def test_stop_finishes_what_is_in_flight(api_settings: Settings, store: St
                 pass
         api.stop.set()
         with pytest.raises(aiohttp.ClientConnectionError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while True:
                     await api.call("GET", "/healthz", headers={"Connection": "close"})
         proxy.mend()

@@ -231,7 +231,7 @@ async def test_worker_processes_share_the_load_and_each_is_seen(
         assert {email.status for email in emails} == {"complete"}
         assert {email.worker_id for email in emails} == {worker.id for worker in workers}
         counts = [0.0]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while sum(counts) < 40:  # counted once etcd has answered, a little later
                 counts = [
                     (await scrape(port)).get(
@@ -256,7 +256,7 @@ async def test_worker_processes_share_the_load_and_each_is_seen(
         await run.until("process up again process=2")
 
         hanging = await rig.send("hang@example.org")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await smtp.hung.wait()
         run.process.send_signal(signal.SIGTERM)
         await run.until("stopping processes")

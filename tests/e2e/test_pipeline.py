@@ -85,7 +85,7 @@ async def api_process(rig: Rig, settings: Settings) -> AsyncIterator[Api]:
     finally:
         if process.returncode is None:
             process.terminate()
-            await asyncio.wait_for(process.wait(), 15)
+            await asyncio.wait_for(process.wait(), 20)
         log = (await rest).decode()
         assert "Traceback" not in log, log
 

@@ -59,7 +59,7 @@ async def test_trace_of_a_client_goes_through_api_etcd_and_worker_to_smtp_for_ev
         )
         shown = await api.get(f"/emails/{email_id}")
         token = api.session.headers["Authorization"].split()[1]
-        assert await worker.terminate(10) == 0
+        assert await worker.terminate(20) == 0
     assert "traceparent" not in shown
 
     [call] = receiver.named("POST /emails")

@@ -177,7 +177,7 @@ async def test_follow_cancelled_ends_its_watch(
     module = sys.modules["babygun.etcd.follow"]  # the package has the function under that name
     monkeypatch.setattr(module, "Watch", lambda *_, **__: watching)
     async with followed(etcd, p) as (copy, task):
-        await asyncio.wait_for(watching.created.wait(), 10)
+        await asyncio.wait_for(watching.created.wait(), 20)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -201,4 +201,4 @@ async def test_follow_whose_user_fails_ends_with_that_error(
     await copy.until(lambda: copy.reads == 1)
     await etcd.put(p + b"a", b"")
     with pytest.raises(ValueError, match="a fault of the user's"):
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 20)

@@ -24,7 +24,7 @@ async def test_lease_that_runs_outlives_its_ttl_and_close_takes_its_keys(
             await asyncio.sleep(0.1)
     assert await etcd.get(key) is not None
     await lease.close()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 20)
     assert not lease.lost.is_set()
     assert not lease.trusted
     assert await etcd.get(key) is None
@@ -34,7 +34,7 @@ async def test_lease_revoked_by_somebody_is_lost(etcd: EtcdClient) -> None:
     lease = Lease(etcd, 2)
     await lease.start()
     await etcd.revoke(lease.lease_id)
-    await asyncio.wait_for(lease.run(), 10)
+    await asyncio.wait_for(lease.run(), 20)
     assert lease.lost.is_set()
     assert not lease.trusted
     await lease.close()

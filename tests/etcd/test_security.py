@@ -150,7 +150,7 @@ async def test_watch_cut_off_after_its_token_expired_goes_on_with_a_new_one(
         await proxy.stop()
         await proxy.start()
         await another.put(b"mail/k", b"v")
-        assert [e.kv.key for e in (await asyncio.wait_for(waiting, 10)).events] == [b"mail/k"]
+        assert [e.kv.key for e in (await asyncio.wait_for(waiting, 20)).events] == [b"mail/k"]
 
 
 async def test_etcd_restarted_requests_of_users_go_on(guarded: EtcdServer) -> None:

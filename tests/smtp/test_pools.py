@@ -48,7 +48,7 @@ async def test_pool_that_is_unused_is_closed_and_made_anew_when_needed() -> None
     pools.close_unused()  # both were used since they were made
     get(pools, TWO)
     pools.close_unused()
-    await asyncio.wait_for(one.closed.wait(), 5)
+    await asyncio.wait_for(one.closed.wait(), 20)
     assert list(pools) == [two] and not two.closed.is_set()
     assert get(pools, ONE) is not one
     await pools.close()
@@ -63,14 +63,14 @@ async def test_pool_with_a_message_under_way_is_never_closed_as_unused() -> None
     assert list(pools) == [one] and not one.closed.is_set()
     one.needed = False
     pools.close_unused()
-    await asyncio.wait_for(one.closed.wait(), 5)
+    await asyncio.wait_for(one.closed.wait(), 20)
 
 
 async def test_unused_pools_are_closed_by_themselves_in_time() -> None:
     pools = fake_pools(unused=0.01)
-    await asyncio.wait_for(get(pools, ONE).closed.wait(), 5)
+    await asyncio.wait_for(get(pools, ONE).closed.wait(), 20)
     assert list(pools) == []
-    await asyncio.wait_for(get(pools, ONE).closed.wait(), 5)  # the timer runs again
+    await asyncio.wait_for(get(pools, ONE).closed.wait(), 20)  # the timer runs again
 
 
 async def test_pools_of_100_000_destinations_are_those_in_use_only() -> None:

@@ -241,8 +241,8 @@ async def test_half_closed_connection_ends_a_large_message_at_once(new_pool: New
         await peer.writer.wait_closed()
 
     async with ScriptedServer(script) as server:
-        pool = new_pool(server.port, data_timeout=30)
-        async with asyncio.timeout(5):
+        pool = new_pool(server.port, data_timeout=60)
+        async with asyncio.timeout(20):
             reply = (await send(pool, "b@example.org", message=b"y" * 30_000_000))["b@example.org"]
         assert (reply.phase, reply.code, reply.uncertain) == ("data", None, False)
 

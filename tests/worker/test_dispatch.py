@@ -50,7 +50,7 @@ async def dispatching() -> AsyncIterator[tuple[Dispatch, FakeAttempts]]:
     )
     running = asyncio.create_task(dispatch.run())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             yield dispatch, attempts
     finally:
         dispatch.stop()

@@ -119,7 +119,7 @@ async def test_worker_paused_past_its_lease_writes_nothing_when_it_wakes(
             assert back, "it registers again, under a new id"
             again = await rig.send("bob@example.org")
             await rig.ended(again)
-        assert await first.terminate(10) == 0
+        assert await first.terminate(20) == 0
         assert "lease not trusted" in first.log
     assert await rig.get(email_id) == email, "the record is as the second worker left it"
     assert Counter(m.recipients for m in smtp.messages) == {
@@ -226,7 +226,7 @@ async def test_etcd_away_for_a_while_loses_nothing_and_workers_go_on_by_themselv
         await smtp.hung.wait()
         proxy.cut()
         assert worker.membership.identity is not None
-        await asyncio.wait_for(worker.membership.identity.lost.wait(), 10)
+        await asyncio.wait_for(worker.membership.identity.lost.wait(), 20)
         others = [await rig.send(f"r{n}@example.org") for n in range(20)]
         proxy.mend()
         emails = await rig.ended(*others)
@@ -257,7 +257,7 @@ async def test_results_held_while_etcd_is_away_are_written_when_it_is_back(
         email_id = await rig.send("ann@example.org")
         await smtp.wait_for(1)
         assert worker.membership.identity is not None
-        await asyncio.wait_for(worker.membership.identity.lost.wait(), 10)
+        await asyncio.wait_for(worker.membership.identity.lost.wait(), 20)
         proxy.mend()
         [email] = await rig.ended(email_id)
         assert email.status == "complete" and len(smtp.messages) == 1
@@ -408,7 +408,7 @@ async def test_worker_stopped_between_two_transactions_sends_no_second_copy(
     async with rig.worker_process(drain_timeout=0.5) as worker:
         email_id = await rig.send(*(f"r{n}@example.org" for n in range(5)))
         await smtp.hung.wait()
-        assert await worker.terminate(10) == 0
+        assert await worker.terminate(20) == 0
         released.set()
     email = await rig.get(email_id)
     assert [r.status for r in email.recipients] == ["delivered"] * 4 + [
@@ -435,7 +435,7 @@ async def test_worker_stopped_after_the_message_records_the_delivery_as_uncertai
     async with rig.worker_process(drain_timeout=0.5) as worker:
         email_id = await rig.send("ann@example.org")
         await smtp.hung.wait()
-        assert await worker.terminate(10) == 0
+        assert await worker.terminate(20) == 0
         released.set()
     assert (await rig.get(email_id)).recipients[0].reply_class == "uncertain"
 

@@ -47,14 +47,14 @@ class Probes:
         ) == (not document["reasons"])
         return status, document
 
-    async def until(self, holds: Callable[[Scraped], bool], within: float = 10.0) -> Scraped:
+    async def until(self, holds: Callable[[Scraped], bool], within: float = 20.0) -> Scraped:
         """The first reading that is so."""
         async with asyncio.timeout(within):
             while not holds(seen := await self.scrape()):  # noqa: ASYNC110 (another process's state)
                 await asyncio.sleep(0.02)
         return seen
 
-    async def until_ready(self, status: int, within: float = 15.0) -> dict[str, Any]:
+    async def until_ready(self, status: int, within: float = 20.0) -> dict[str, Any]:
         async with asyncio.timeout(within):
             while (answer := await self.ready())[0] != status:  # noqa: ASYNC110 (another process's state)
                 await asyncio.sleep(0.05)
@@ -154,7 +154,7 @@ async def test_state_is_shown_as_it_is_at_the_scrape(rig: Rig, smtp: Misbehaving
             idle.get("babygun_smtp_connections", queue="main", state="busy"),
         ) == (0, 0)
         email_id = await rig.send("hang@example.org")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await smtp.hung.wait()
         busy = await probes.scrape()
         assert (
@@ -182,7 +182,7 @@ async def test_jobs_of_a_dead_worker_are_counted_as_reclaimed(
 ) -> None:
     async with rig.worker_process() as dead:
         email_id = await rig.send("hang@example.org")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await smtp.hung.wait()
         async with rig.worker() as worker, probes_of(worker) as probes:
             before = await probes.scrape()
@@ -250,7 +250,7 @@ async def test_worker_that_drains_says_so_and_answers_to_its_end(
     async with rig.worker_process(worker_port=port) as worker, probes_at(port) as probes:
         await probes.until_ready(200)
         email_id = await rig.send("hang@example.org")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await smtp.hung.wait()
         worker.process.terminate()
         document = await probes.until_ready(503)
@@ -258,7 +258,7 @@ async def test_worker_that_drains_says_so_and_answers_to_its_end(
         assert (await probes.call("/healthz"))[0] == 200
         assert (await probes.scrape()).get("babygun_jobs_in_flight", queue="main") == 1
         smtp.release()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(20):
             assert await worker.process.wait() == 0
         [email] = await rig.ended(email_id)
         assert email.status == "complete"

@@ -435,7 +435,7 @@ async def test_batch_that_etcd_takes_half_of_says_which_half_and_a_repeat_comple
 
 
 async def until_answered(api: RunningApi) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while (await api.call("GET", "/readyz", token="")).status != 200:  # noqa: ASYNC110 (another process's state)
             await asyncio.sleep(0.02)
 

@@ -50,7 +50,7 @@ async def fill(store: Store, share: float) -> None:
 
 
 async def until(status: int, call: Callable[[], Awaitable[int]]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(20):
         while await call() != status:  # noqa: ASYNC110 (another process's state)
             await asyncio.sleep(0.05)
 

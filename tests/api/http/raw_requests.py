@@ -57,7 +57,7 @@ async def connected(
             pass
 
 
-async def answers(reader: asyncio.StreamReader, within: float = 10.0) -> list[tuple[int, Any]]:
+async def answers(reader: asyncio.StreamReader, within: float = 20.0) -> list[tuple[int, Any]]:
     """Status and problem of each answer, until the server hangs up."""
     async with asyncio.timeout(within):
         data = await reader.read()
@@ -77,7 +77,7 @@ async def one_answer(api: RunningApi, *parts: bytes) -> tuple[int, Any]:
             writer.write(part.replace(b"TOKEN", api.token.encode()))
             await writer.drain()
             await asyncio.sleep(0.02)  # two packets, as far as one can bring that about
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
             return int(head.split()[1]), json.loads(await reader.readexactly(length) or b"null")
@@ -88,7 +88,7 @@ async def raw(api: RunningApi, data: bytes) -> tuple[int, dict[str, str], bytes]
     host, port = api.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(data)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         head = await reader.readuntil(b"\r\n\r\n")
         lines = head.decode().split("\r\n")
         headers = {
@@ -116,7 +116,7 @@ def check_log(caplog: pytest.LogCaptureFixture, lines: int = 1) -> None:
 
 
 async def until_logged(caplog: pytest.LogCaptureFixture, message: str) -> Any:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not (found := [record for record in caplog.records if record.message == message]):  # noqa: ASYNC110 (a log has no signal)
             await asyncio.sleep(0.01)
     return found[0].fields

@@ -89,7 +89,7 @@ async def test_renewed_certificate_serves_new_connections_and_a_broken_one_does_
         assert await asyncio.to_thread(ssl.get_server_certificate, ("localhost", port)) == before
         shutil.move(new_cert, cert)
         shutil.move(new_key, key)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while (  # noqa: ASYNC110
                 await asyncio.to_thread(ssl.get_server_certificate, ("localhost", port)) == before
             ):

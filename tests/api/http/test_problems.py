@@ -69,6 +69,6 @@ async def test_api_that_starts_without_etcd_says_so_and_recovers(
         503, "not-ready"
     )
     proxy.mend()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(20):
         await until_ready(late)
     assert (await late.send(api.token)).status == 202

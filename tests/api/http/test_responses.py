@@ -30,7 +30,7 @@ async def answers(
         )
         writer.write(head.encode() + BODY)
     found = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         for _ in requests:
             status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
             headers = dict(line.split(": ", 1) for line in lines)

@@ -117,7 +117,7 @@ async def test_ten_megabytes_before_the_body_end_the_connection_early(
         async with connected(api) as (reader, writer):
             writer.write(data)
             try:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     await reader.read()
             except ConnectionError:
                 pass
@@ -143,7 +143,7 @@ async def test_headers_that_do_not_come_end_the_connection(
     api = await start_api()
     async with connected(api) as (reader, writer):
         writer.write(POST[:-5])
-        assert await answers(reader, within=3) == []
+        assert await answers(reader) == []
 
 
 async def test_body_announced_as_too_large_is_refused_before_it_is_sent(

@@ -71,7 +71,7 @@ async def watchers(etcd: EtcdServer) -> int:
 
 
 async def fallen_to(etcd: EtcdServer, count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while await watchers(etcd) != count:  # noqa: ASYNC110 (another process's state)
             await asyncio.sleep(0.05)
 
@@ -106,7 +106,7 @@ async def api_process(settings: Settings) -> ServedApi:
                 break
         else:
             raise AssertionError("the API did not start")
-    async with aiohttp.ClientSession() as session, asyncio.timeout(10):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(20):
         while True:
             async with session.get(f"{url}/readyz") as response:
                 if response.status == 200:

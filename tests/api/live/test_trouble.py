@@ -51,7 +51,7 @@ async def test_listener_is_told_that_etcd_is_away(start_api: StartApi, settings:
         refused.problem(503, "etcd-unavailable")
         assert refused.headers["Retry-After"]
         proxy.mend()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while not await enters(far):  # noqa: ASYNC110 (another process's state)
                 await asyncio.sleep(0.05)
 
@@ -170,7 +170,7 @@ async def test_etcd_that_is_put_back_to_an_older_state_begins_anew(
                     proxy.mend()
                     event = await heard.heard()
                     assert (event.event, event.data) == ("reset", {"reason": "unknown-id"})
-                    async with asyncio.timeout(10):
+                    async with asyncio.timeout(20):
                         while (sent := await far.send(token=near.token)).status != 202:  # noqa: ASYNC110 (another process's state)
                             await asyncio.sleep(0.1)
                     await heard.email(sent.json["id"])

@@ -146,7 +146,7 @@ async def test_etcd_that_is_away_takes_its_numbers_along_and_nothing_else(
         assert not list(seen.labels(f"babygun_{name}")), name
     assert (seen.get("babygun_emails_accepted_total") or 0) >= 1
     proxy.mend()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while (seen := await scrape(far)).get(
             "babygun_queue_jobs", queue="default", state="ready"
         ) != 1:

@@ -75,7 +75,7 @@ async def test_api_of_another_cluster_takes_nothing_until_that_is_mended(
 
 async def _until_reason(api: RunningApi, proxy: Proxy, words: str) -> None:
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             answer = await api.call("GET", "/readyz", token="")
             if any(words in reason for reason in answer.problem(503, "not-ready")["reasons"]):

@@ -63,7 +63,7 @@ async def mailbox() -> AsyncIterator[Running]:
     )
     async with aiohttp.ClientSession() as session:
         running = Running(smtp_port, http_port, session)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while True:
                 try:
                     await running.get("/healthz")
@@ -182,7 +182,7 @@ async def test_pipelined_transactions_are_answered_in_order(mailbox: Running) ->
     async def codes(number: int) -> list[bytes]:
         found: list[bytes] = []
         while len(found) < number:
-            line = await asyncio.wait_for(reader.readline(), 10)
+            line = await asyncio.wait_for(reader.readline(), 20)
             if line[3:4] == b" ":
                 found.append(line[:3])
         return found

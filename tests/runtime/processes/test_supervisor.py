@@ -191,7 +191,7 @@ async def test_stop_during_a_pause_starts_nothing_any_more() -> None:
     await stage.supervisor.start(stage.component("api"))
     os.kill(stage.supervisor.pids()["api"][0], signal.SIGKILL)
     await stage.until(lambda: any("in 30 s" in line for line in stage.said))
-    await asyncio.wait_for(stage.supervisor.stop(), 5)
+    await asyncio.wait_for(stage.supervisor.stop(), 20)
     assert len(stage.up) == 1
 
 
@@ -200,7 +200,7 @@ async def test_kill_while_stopping_ends_it_at_once(stage: Stage) -> None:
     stopping = asyncio.create_task(stage.supervisor.stop())
     await asyncio.sleep(0)
     stage.supervisor.kill()
-    await asyncio.wait_for(stopping, 5)
+    await asyncio.wait_for(stopping, 20)
     assert all(is_gone(pid) for pid in stage.up)
 
 

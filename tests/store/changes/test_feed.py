@@ -26,7 +26,7 @@ async def followed(rig: Rig) -> AsyncIterator[tuple[ChangeFeed, Position, Began]
     feed = ChangeFeed(rig.store, lambda *began: beginnings.put_nowait(began), lambda: None)
     following = asyncio.create_task(feed.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             began, _ = await beginnings.get()
         yield feed, began, beginnings
     finally:
@@ -37,7 +37,7 @@ async def followed(rig: Rig) -> AsyncIterator[tuple[ChangeFeed, Position, Began]
 async def next_states(feed: ChangeFeed, until: int) -> list[EmailState]:
     """The states of all that changes, once the feed has come to revision ``until``."""
     found: dict[str, EmailState] = {}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             await feed.changed.wait()
             changes, position = feed.take(feed.newest)
@@ -77,7 +77,7 @@ async def test_change_after_the_revision_asked_for_is_postponed_once(rig: Rig) -
     async with followed(rig) as (feed, _, _):
         email_id = await rig.send("ann@example.org")
         revision = await revision_of(rig, email_id)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while feed.newest < revision:
                 feed.changed.clear()
                 await feed.changed.wait()

@@ -19,7 +19,7 @@ async def test_next_change_returns_when_the_record_is_written(rig: Rig) -> None:
     await asyncio.sleep(0)
     assert not waiting.done(), "another e-mail's change is not waited for"
     await cancel(rig.store, email_id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         await waiting
 
 
@@ -28,7 +28,7 @@ async def test_next_change_returns_at_once_where_the_change_is_past(rig: Rig) ->
     kv = await rig.store.client.get(rig.store.keys.email(email_id))
     assert kv is not None
     await cancel(rig.store, email_id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         await next_change(rig.store, email_id, kv.mod_revision)
 
 
@@ -38,5 +38,5 @@ async def test_next_change_returns_when_a_queue_is_claimed(rig: Rig) -> None:
     assert kv is not None
     waiting = asyncio.create_task(next_change(rig.store, email_id, kv.mod_revision))
     await claimed(rig.store, email_id, "main")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         await waiting

@@ -30,7 +30,7 @@ async def checking_in(rig: Rig, accepted: Accepted) -> AsyncIterator[CheckIn]:
     check_in = CheckIn(rig.store, "api", accepted.record)
     task = asyncio.create_task(check_in.run())
     try:
-        await asyncio.wait_for(check_in.checked_in.wait(), 10)
+        await asyncio.wait_for(check_in.checked_in.wait(), 20)
         yield check_in
     finally:
         task.cancel()
@@ -123,7 +123,7 @@ async def test_process_that_leaves_does_not_wait_for_an_etcd_that_is_away(rig: R
             async with checking_in(away, Accepted()) as check_in:
                 pass
             proxy.cut()
-            async with asyncio.timeout(10):  # etcd_timeout is longer
+            async with asyncio.timeout(20):  # etcd_timeout is longer
                 await check_in.leave()
             proxy.mend()
 
@@ -138,6 +138,6 @@ async def test_process_started_while_etcd_is_away_checks_in_when_it_is_back(rig:
             await asyncio.sleep(0.5)
             assert check_in.identity is None and check_in.process_id == ""
             proxy.mend()
-            await asyncio.wait_for(check_in.checked_in.wait(), 10)
+            await asyncio.wait_for(check_in.checked_in.wait(), 20)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

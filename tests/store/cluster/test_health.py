@@ -55,7 +55,7 @@ async def refused(settings: Settings, role: Role = "worker") -> str:
     return str(raised.value)
 
 
-async def until(found: Checkup, ok: bool, within: float = 10.0) -> Health:
+async def until(found: Checkup, ok: bool, within: float = 20.0) -> Health:
     async with asyncio.timeout(within):
         while True:
             await found.refresh()
@@ -314,7 +314,7 @@ async def test_workers_of_two_routings_under_one_prefix_are_told_once_each_way(
                 (one, other, rig.settings),
                 (other, one, second.settings),
             ):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     while not (warnings := (await mine.health.check()).warnings):  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
                 port = load_routes(smtp_port).destinations["main"].port
@@ -411,7 +411,7 @@ async def test_what_is_mended_is_told_too(
         await rig.store.client.put(rig.store.keys.cluster, b"south")
         with caplog.at_level(logging.INFO, "babygun.health"):
             running = asyncio.create_task(found.run())
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while "problem found" not in caplog.messages:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
                 assert not found.joined

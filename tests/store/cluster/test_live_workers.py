@@ -34,7 +34,7 @@ async def following(rig: Rig) -> AsyncIterator[asyncio.Queue[Change]]:
 
 
 async def next_of(changes: asyncio.Queue[Change]) -> Change:
-    return await asyncio.wait_for(changes.get(), 10)
+    return await asyncio.wait_for(changes.get(), 20)
 
 
 async def write(rig: Rig, name: str, lease: int, *, draining: bool = False) -> None:

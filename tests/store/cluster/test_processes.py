@@ -31,7 +31,7 @@ async def following(rig: Rig) -> AsyncIterator[Processes]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -27,7 +27,7 @@ async def test_accept_whose_answer_is_lost_is_stored_once(rig: Rig) -> None:
         await rig.seen(rig.store.keys.emails, lambda value: True, 10)
         await asyncio.sleep(1.2)
         proxy.mend()
-        email_id = await asyncio.wait_for(sending, 10)
+        email_id = await asyncio.wait_for(sending, 20)
     seen = await check_invariants(rig.store)
     assert list(seen.emails) == [email_id]
 

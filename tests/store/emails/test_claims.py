@@ -74,7 +74,7 @@ async def test_claim_whose_answer_is_lost_is_the_same_claim(rig: Rig) -> None:
         await rig.owned(email_id)
         await asyncio.sleep(1.2)
         proxy.mend()
-        got = await asyncio.wait_for(claiming, 10)
+        got = await asyncio.wait_for(claiming, 20)
         assert got is not None
         assert (await finish(far.store, [pending(got, OK)])).written
 

@@ -118,7 +118,7 @@ async def test_finish_whose_answer_is_lost_is_written_once(rig: Rig) -> None:
         await rig.ended(email_id)
         await asyncio.sleep(1.2)  # past the deadline of the RPC whose answer is kept back
         proxy.mend()
-        done = await asyncio.wait_for(finishing, 10)
+        done = await asyncio.wait_for(finishing, 20)
     assert done.written and not done.dropped
     assert await rig.events(email_id) == ["accepted", "delivered"]
     await check_invariants(rig.store)
