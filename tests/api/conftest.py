@@ -19,7 +19,7 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.clients import create_client
 from babygun.store.records import Client, Scope
-from tests.api.proxy import Proxy, proxy_to
+from tests.support.proxy import Proxy, proxy_to
 
 EMAIL: dict[str, Any] = {
     "sender": "shop@example.com",

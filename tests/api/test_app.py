@@ -18,7 +18,7 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.keys import range_end
 from tests.api.conftest import running, until_ready
-from tests.api.proxy import proxy_to
+from tests.support.proxy import proxy_to
 
 
 async def test_busy_port_is_told_in_one_sentence(api_settings: Settings) -> None:

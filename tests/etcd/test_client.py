@@ -177,20 +177,9 @@ async def test_status_and_alarms_describe_the_server(server: EtcdServer) -> None
 async def test_read_at_a_compacted_revision_raises_compacted(server: EtcdServer) -> None:
     async with EtcdClient([server.endpoint]) as client:
         first = await client.put(b"k", b"1")
-        await compact(client, await client.put(b"k", b"2"))
+        await client.compact(await client.put(b"k", b"2"), timeout=20)
         with pytest.raises(Compacted):
             await client.get(b"k", revision=first)
-
-
-async def compact(client: EtcdClient, revision: int) -> None:
-    """etcd's compaction, which only tests ask for by hand."""
-    from aetcd import rpc
-
-    endpoint, call = await client.open_watch(rpc.WatchRequest())
-    call.cancel()
-    await rpc.KVStub(endpoint.channel).Compact(
-        rpc.CompactionRequest(revision=revision, physical=True), timeout=5
-    )
 
 
 async def test_first_endpoint_dead_the_second_serves(server: EtcdServer) -> None:

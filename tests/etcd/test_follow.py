@@ -12,10 +12,9 @@ import pytest
 from babygun.errors import Compacted, EtcdError, PermissionDenied
 from babygun.etcd import EtcdClient, Event, Watch, WatchBatch, follow
 from babygun.etcd.access import Permission, set_roles
-from tests.etcd.proxy import Proxy
-from tests.etcd.test_client import compact
 from tests.support.etcd_server import EtcdServer
 from tests.support.guarded_etcd import guard
+from tests.support.proxy import proxy_to
 
 
 class Copy:
@@ -131,19 +130,19 @@ async def test_follow_history_compacted_while_cut_off_reads_again_and_goes_on(
     server: EtcdServer,
 ) -> None:
     async with (
-        Proxy(server.port) as proxy,
+        proxy_to(server.endpoint) as proxy,
         EtcdClient([server.endpoint]) as direct,
-        EtcdClient([proxy.endpoint]) as client,
+        EtcdClient([proxy.url]) as client,
         followed(client, b"w/") as (copy, _),
     ):
         await copy.until(lambda: copy.reads == 1)
         await direct.put(b"w/gone", b"")
         await copy.until(lambda: b"w/gone" in copy.keys)
-        await proxy.stop()
+        proxy.cut()
         await direct.delete(b"w/gone")
         await direct.put(b"w/missed", b"")
-        await compact(direct, await direct.put(b"w/missed", b""))
-        await proxy.start()
+        await direct.compact(await direct.put(b"w/missed", b""), timeout=20)
+        proxy.mend()
         await copy.until(lambda: copy.reads == 2)
         assert [type(error) for error in copy.errors] == [Compacted]
         await direct.put(b"w/last", b"")

@@ -13,8 +13,8 @@ from babygun.errors import EtcdUnavailable, PermissionDenied
 from babygun.etcd import Batcher, EtcdClient, Txn, Watch, get, put
 from tests.etcd.certificates import Authority
 from tests.etcd.conftest import OwnEtcd
-from tests.etcd.proxy import Proxy
 from tests.support.etcd_server import EtcdServer
+from tests.support.proxy import proxy_to
 
 
 @pytest.fixture
@@ -139,16 +139,16 @@ async def test_watch_cut_off_after_its_token_expired_goes_on_with_a_new_one(
     guarded: EtcdServer,
 ) -> None:
     async with (
-        Proxy(guarded.port) as proxy,
+        proxy_to(guarded.endpoint) as proxy,
         sender(guarded) as another,
-        EtcdClient([proxy.endpoint], user="sender", password="sender's") as client,
+        EtcdClient([proxy.url], user="sender", password="sender's") as client,
         Watch(client, b"mail/", b"mail0", revision=0) as watching,
     ):
         waiting = asyncio.create_task(anext(watching))
         await watching.created.wait()
         await expired(guarded, await client_token(client))
-        await proxy.stop()
-        await proxy.start()
+        proxy.cut()
+        proxy.mend()
         await another.put(b"mail/k", b"v")
         assert [e.kv.key for e in (await asyncio.wait_for(waiting, 20)).events] == [b"mail/k"]
 

@@ -10,9 +10,8 @@ import pytest
 from babygun.errors import Compacted, EtcdUnavailable, OutcomeUnknown
 from babygun.etcd import EtcdClient, Event, Txn, Watch, delete_range, put
 from tests.etcd.conftest import OwnEtcd
-from tests.etcd.proxy import Proxy
-from tests.etcd.test_client import compact
 from tests.support.etcd_server import EtcdServer
+from tests.support.proxy import proxy_to
 
 
 async def events_until(watching: Watch, last: bytes) -> list[Event]:
@@ -123,9 +122,9 @@ async def test_connection_cut_in_the_midst_of_fragments_no_event_is_missing_or_d
     server: EtcdServer,
 ) -> None:
     async with (
-        Proxy(server.port) as proxy,
+        proxy_to(server.endpoint) as proxy,
         EtcdClient([server.endpoint]) as direct,
-        EtcdClient([proxy.endpoint]) as client,
+        EtcdClient([proxy.url]) as client,
     ):
         since = (await direct.range(b"w/", b"w0")).revision + 1
         for n in range(16):
@@ -147,9 +146,9 @@ async def test_connection_cut_while_the_watch_catches_up_no_event_is_missing_or_
     server: EtcdServer,
 ) -> None:
     async with (
-        Proxy(server.port) as proxy,
+        proxy_to(server.endpoint) as proxy,
         EtcdClient([server.endpoint]) as direct,
-        EtcdClient([proxy.endpoint]) as client,
+        EtcdClient([proxy.url]) as client,
     ):
         since = (await direct.range(b"w/", b"w0")).revision + 1
         for n in range(40):
@@ -200,16 +199,16 @@ async def test_etcd_killed_and_restarted_under_load_every_acknowledged_event_com
 async def test_watch_whose_member_dies_goes_on_with_another_one(own_etcd: OwnEtcd) -> None:
     server = own_etcd()
     async with (
-        Proxy(server.port) as first,
-        Proxy(server.port) as second,
+        proxy_to(server.endpoint) as first,
+        proxy_to(server.endpoint) as second,
         EtcdClient([server.endpoint]) as direct,
-        EtcdClient([first.endpoint, second.endpoint]) as client,
+        EtcdClient([first.url, second.url]) as client,
         Watch(client, b"w/", b"w0", revision=0) as watching,
     ):
         task = await opened(watching)
         await direct.put(b"w/1", b"")
         used = (await client.status()).endpoint
-        await (first if used == first.endpoint else second).stop()
+        (first if used == first.url else second).cut()
         await direct.put(b"w/2", b"")
         await direct.put(b"w/last", b"")
         assert [e.kv.key for e in await task] == [b"w/1", b"w/2", b"w/last"]
@@ -220,15 +219,15 @@ async def test_connection_that_dies_in_silence_is_noticed_and_the_watch_goes_on_
 ) -> None:
     server = own_etcd("--grpc-keepalive-min-time=100ms")
     async with (
-        Proxy(server.port) as first,
-        Proxy(server.port) as second,
+        proxy_to(server.endpoint) as first,
+        proxy_to(server.endpoint) as second,
         EtcdClient([server.endpoint]) as direct,
-        EtcdClient([first.endpoint, second.endpoint], keepalive=0.5) as client,
+        EtcdClient([first.url, second.url], keepalive=0.5) as client,
         Watch(client, b"w/", b"w0", revision=0) as watching,
     ):
         task = await opened(watching)
         used = (await client.status()).endpoint
-        (first if used == first.endpoint else second).fall_silent()
+        (first if used == first.url else second).swallow_answers()
         await direct.put(b"w/1", b"")
         await direct.put(b"w/last", b"")
         assert [e.kv.key for e in await asyncio.wait_for(task, 20)] == [b"w/1", b"w/last"]
@@ -240,7 +239,7 @@ async def test_watch_from_a_compacted_revision_raises_it_with_where_history_begi
     async with EtcdClient([server.endpoint]) as client:
         since = await client.put(b"w/1", b"")
         now = await client.put(b"w/2", b"")
-        await compact(client, now)
+        await client.compact(now, timeout=20)
         watching = Watch(client, b"w/", b"w0", revision=since)
         with pytest.raises(Compacted) as compacted:
             await anext(watching)
@@ -253,17 +252,17 @@ async def test_history_compacted_while_the_watch_was_cut_off_raises_compacted(
     server: EtcdServer,
 ) -> None:
     async with (
-        Proxy(server.port) as proxy,
+        proxy_to(server.endpoint) as proxy,
         EtcdClient([server.endpoint]) as direct,
-        EtcdClient([proxy.endpoint]) as client,
+        EtcdClient([proxy.url]) as client,
     ):
         watching = Watch(client, b"w/", b"w0", revision=0)
         task = await opened(watching)
-        await proxy.stop()
+        proxy.cut()
         for _ in range(3):
             now = await direct.put(b"w/missed", b"")
-        await compact(direct, now)
-        await proxy.start()
+        await direct.compact(now, timeout=20)
+        proxy.mend()
         with pytest.raises(Compacted):
             await task
 
@@ -273,9 +272,9 @@ async def test_progress_notified_to_a_quiet_watch_lets_it_resume_past_a_compacti
 ) -> None:
     server = own_etcd("--experimental-watch-progress-notify-interval=100ms")
     async with (
-        Proxy(server.port) as proxy,
+        proxy_to(server.endpoint) as proxy,
         EtcdClient([server.endpoint]) as direct,
-        EtcdClient([proxy.endpoint]) as client,
+        EtcdClient([proxy.url]) as client,
         Watch(client, b"w/", b"w0", revision=0) as watching,
     ):
         task = await opened(watching)
@@ -284,9 +283,9 @@ async def test_progress_notified_to_a_quiet_watch_lets_it_resume_past_a_compacti
         async with asyncio.timeout(20):
             while watching._next <= now:  # noqa: ASYNC110 (a notification wakes nobody)
                 await asyncio.sleep(0.02)
-        await proxy.stop()
-        await compact(direct, now)
-        await proxy.start()
+        proxy.cut()
+        await direct.compact(now, timeout=20)
+        proxy.mend()
         await direct.put(b"w/last", b"")
         assert [e.kv.key for e in await task] == [b"w/last"]
 

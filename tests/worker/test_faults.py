@@ -25,11 +25,10 @@ from babygun.store.keys import JobRef
 from babygun.store.records import Owner
 from babygun.worker import worker as worker_module
 from babygun.worker.pause import ClaimPause
-from tests.api.proxy import proxy_to
-from tests.etcd.test_client import compact
 from tests.support.counting import Count
 from tests.support.etcd_server import EtcdServer
 from tests.support.invariants import check_invariants
+from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, WorkerProcess, changed, rig_for
 from tests.support.smtp_server import MisbehavingServer
 from tests.support.tries import failed_softly
@@ -208,7 +207,7 @@ async def test_compacted_watch_is_read_again_and_no_job_is_missed(rig: Rig) -> N
         email_id = await rig.send("bob@example.org")
         for _ in range(3):
             revision = await rig.store.client.put(rig.store.keys.prefix + b"filler", b"")
-        await compact(rig.store.client, revision)
+        await rig.store.client.compact(revision, timeout=20)
         proxy.mend()
         [email] = await rig.ended(email_id)
         assert email.status == "complete"

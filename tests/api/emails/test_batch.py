@@ -21,8 +21,8 @@ from babygun.store.emails.reading import get_log
 from tests.api.conftest import EMAIL, Answer, RunningApi, StartApi
 from tests.api.http.raw_requests import connected
 from tests.api.operations.test_metrics_endpoint import scrape
-from tests.api.proxy import Proxy
 from tests.support.invariants import Snapshot, check_invariants
+from tests.support.proxy import Proxy
 from tests.support.tries import OK, finished
 
 BAD = {"sender": "shop@example.com", "to": ["ann@example.org", "nobody"], "subject": "a\nb"}

@@ -15,7 +15,6 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.keys import range_end
 from tests.api.conftest import RunningApi, running, until_ready
-from tests.etcd.test_client import compact
 from tests.support.etcd_server import EtcdServer
 
 QUOTA = 64 << 20
@@ -72,7 +71,7 @@ async def test_emails_are_refused_while_etcd_is_nearly_full_and_taken_when_it_ha
         assert int(answer.headers["Retry-After"]) > 0
         assert len((await api.call("GET", "/emails")).json["emails"]) == 1
         gone = await store.client.txn(Txn([], [delete_range(FILL, range_end(FILL))]))
-        await compact(store.client, gone.revision)
+        await store.client.compact(gone.revision, timeout=20)
         await until(200, lambda: ready(api, store))
         await api.accepted()
         # The file is as large as before, and the next large write may not find room in it.

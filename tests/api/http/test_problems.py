@@ -9,7 +9,7 @@ import asyncio
 
 from babygun.store import Store
 from tests.api.conftest import RunningApi, StartApi, until_ready
-from tests.api.proxy import Proxy
+from tests.support.proxy import Proxy
 
 
 async def test_email_is_refused_while_etcd_can_not_be_reached_and_taken_when_it_is_back(

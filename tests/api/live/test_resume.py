@@ -17,7 +17,6 @@ from babygun.store.changes import feed
 from tests.api.conftest import RunningApi, StartApi
 from tests.api.live.conftest import api_process, fallen_to, watchers
 from tests.api.live.listening import Stream, listening
-from tests.etcd.test_client import compact
 from tests.support.etcd_server import EtcdServer
 from tests.support.rig import Rig
 from tests.support.tries import claimed
@@ -96,7 +95,7 @@ async def test_id_whose_history_is_compacted_begins_anew(
     await fallen_to(etcd, before)
     for _ in range(3):
         await api.accepted()
-    await compact(store.client, await store.client.put(b"now", b""))
+    await store.client.compact(await store.client.put(b"now", b""), timeout=20)
     async with listening(api, last_id=heard.last_id) as again:
         event = await again.heard()
         assert (event.event, event.data) == ("reset", {"reason": "compacted"})

@@ -23,9 +23,8 @@ from babygun.store.keys import range_end
 from tests.api.conftest import EMAIL, RunningApi, StartApi, running, until_ready
 from tests.api.live.conftest import api_process
 from tests.api.live.listening import enters, listening
-from tests.api.proxy import proxy_to
-from tests.etcd.test_client import compact
 from tests.support.etcd_server import EtcdServer
+from tests.support.proxy import proxy_to
 from tests.support.scraping import Scraped
 
 
@@ -69,7 +68,7 @@ async def test_compaction_that_overtakes_the_hub_begins_anew(
             await heard.email(await near.accepted())
             proxy.cut()
             missed = await near.accepted()
-            await compact(store.client, await store.client.put(b"now", b""))
+            await store.client.compact(await store.client.put(b"now", b""), timeout=20)
             proxy.mend()
             event = await heard.heard()
             assert (event.event, event.data) == ("reset", {"reason": "compacted"})
@@ -166,7 +165,7 @@ async def test_etcd_that_is_put_back_to_an_older_state_begins_anew(
                 async with listening(far, token=near.token) as heard:
                     await heard.email(await near.accepted())
                     proxy.cut()
-                    proxy._target = ("127.0.0.1", older.port)
+                    proxy.target = older.endpoint
                     proxy.mend()
                     event = await heard.heard()
                     assert (event.event, event.data) == ("reset", {"reason": "unknown-id"})

@@ -13,7 +13,7 @@ from babygun.api.operations import cluster_reading as cluster
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from tests.api.conftest import RunningApi, StartApi
-from tests.api.proxy import Proxy
+from tests.support.proxy import Proxy
 from tests.support.scraping import Scraped
 
 

@@ -20,8 +20,8 @@ from babygun.store import Store
 from babygun.store.access.clients import create_client
 from babygun.store.cluster.rates import STEP
 from tests.api.conftest import EMAIL, RunningApi, StartApi, basic, running, until_ready
-from tests.api.proxy import Proxy
 from tests.support.etcd_server import EtcdServer
+from tests.support.proxy import Proxy
 from tests.support.rig import Rig, rig_for
 from tests.support.smtp_server import MisbehavingServer
 

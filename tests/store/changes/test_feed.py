@@ -12,8 +12,7 @@ from babygun.store.changes.feed import ChangeFeed, EmailState
 from babygun.store.changes.history import BeginAnew, History
 from babygun.store.changes.position import Position
 from babygun.store.emails.on_request import cancel
-from tests.api.proxy import proxy_to
-from tests.etcd.test_client import compact
+from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
 
 Began = asyncio.Queue[tuple[Position, str | None]]
@@ -109,7 +108,7 @@ async def test_history_that_is_compacted_begins_anew(rig: Rig) -> None:
     async with followed(rig) as (feed, began, _):
         await rig.send("ann@example.org")
         until = await revision_of(rig, await rig.send("bob@example.org"))
-        await compact(rig.store.client, until)
+        await rig.store.client.compact(until, timeout=20)
         with pytest.raises(BeginAnew, match="compacted"):
             await History(rig.store, feed, None, 10).changes(began, Position(until, until))
 
@@ -124,7 +123,7 @@ async def test_feed_whose_history_is_compacted_begins_anew_and_says_why(rig: Rig
         proxy.cut()
         await rig.send("ann@example.org")
         revision = await revision_of(rig, await rig.send("bob@example.org"))
-        await compact(rig.store.client, revision)
+        await rig.store.client.compact(revision, timeout=20)
         proxy.mend()
         again, reason = await beginnings.get()
         assert reason == "compacted" and again.records >= revision > began.records

@@ -11,7 +11,7 @@ from babygun.store import codec
 from babygun.store.cluster.checkin import CheckIn
 from babygun.store.keys import range_end
 from babygun.store.records import ApiProcess
-from tests.api.proxy import proxy_to
+from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
 
 

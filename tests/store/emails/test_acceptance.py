@@ -10,9 +10,9 @@ from babygun.errors import Conflict, EtcdUnavailable, OutcomeUnknown
 from babygun.store import Store
 from babygun.store.emails import acceptance
 from babygun.store.emails.acceptance import Accepted, accept
-from tests.api.proxy import proxy_to
 from tests.store.emails.steps import claimed
 from tests.support.invariants import check_invariants
+from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
 
 

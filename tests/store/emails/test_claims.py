@@ -10,9 +10,9 @@ from babygun.errors import LeaseNotFound
 from babygun.store.emails.claims import claim, reclaim, release
 from babygun.store.emails.finish import finish
 from babygun.store.keys import JobRef
-from tests.api.proxy import proxy_to
 from tests.store.emails.steps import OK, claimed, lease, pending
 from tests.support.invariants import check_invariants
+from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
 
 

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from babygun.store import codec
 from babygun.store.emails.finish import PendingResult, finish
 from babygun.store.keys import range_end
-from tests.api.proxy import proxy_to
 from tests.store.emails.steps import HARD, OK, SOFT, claimed, lease, pending
 from tests.support.invariants import check_invariants
+from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
 
 
