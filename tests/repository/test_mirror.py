@@ -13,7 +13,6 @@ OTHER_FOLDERS = {
     "bench": "the benchmarks in scripts/bench",
     "browser": "the web page in a browser, over the whole stack",
     "cluster": "the containers of deploy/compose.yml",
-    "data": "what tests read",
     "e2e": "an e-mail's whole way, and the documents' recipes",
     "micro": "micro-benchmarks, which `make bench-micro` runs",
     "repository": "the files beside the package",
