@@ -6,33 +6,21 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from tests.support.paths import ROOT
 
 
 def test_micro_benchmarks_run_once_each_as_make_calls_them() -> None:
-    pytest.importorskip("pytest_benchmark")
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
     }
-    options = [
-        "-o",
-        "addopts=--strict-markers",
-        "-o",
-        "python_files=micro_*.py",
-        "--benchmark-disable",
-        "-q",
-    ]
-    options += [
-        word
-        for plugin in ("cacheprovider", "schemathesis", "hypothesispytest", "xdist")
-        for word in ("-p", f"no:{plugin}")
-    ]  # they take seconds to load
-    assert (
-        " ".join(options[:2]) in (makefile := (ROOT / "Makefile").read_text())
-        and "python_files='micro_*.py' tests/micro" in makefile
-    )
+    options = ["-o", "addopts=--strict-markers", "-o", "python_files=micro_*.py"]
+    makefile = (ROOT / "Makefile").read_text()
+    assert " ".join(options[:2]) in makefile
+    assert "python_files='micro_*.py' tests/micro" in makefile
+    options += ["--benchmark-disable", "-q"]
+    # These take seconds to load.
+    for plugin in ("cacheprovider", "schemathesis", "hypothesispytest", "xdist"):
+        options += ["-p", f"no:{plugin}"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "tests/micro"],
         cwd=ROOT,

@@ -9,17 +9,16 @@ import shutil
 import subprocess
 import sys
 
-import pytest
-
 from babygun.dev.etcd.binary import find_etcd
 from tests.dev.test_command import Dev, dev, environment
+from tests.support.needs import needs
 from tests.support.paths import ROOT
 
 __all__ = ["dev"]  # a fixture
 
 pytestmark = [
-    pytest.mark.skipif(find_etcd() is None, reason="no etcd to test with: run `make install`"),
-    pytest.mark.skipif(not shutil.which("curl"), reason="the README's commands need curl"),
+    needs(find_etcd(), "no etcd to test with: run `make install`"),
+    needs(shutil.which("curl"), "the README's commands need curl"),
 ]
 
 

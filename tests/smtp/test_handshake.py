@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import uvloop
 
 from babygun.routing.destination import Destination
 from babygun.smtp import ConnectFailed, SmtpPool, check_destination
@@ -234,7 +235,6 @@ async def test_check_destination_tells_what_is_offered(certificates: Certificate
 
 @pytest.mark.parametrize("tls", ["none", "required", "implicit"])
 def test_uvloop_takes_a_transport_over_too(certificates: Certificates, tls: str) -> None:
-    uvloop = pytest.importorskip("uvloop")
     given = {
         "implicit": {"implicit_tls": certificates.server},
         "required": {"starttls": certificates.server},
@@ -256,7 +256,7 @@ def test_uvloop_takes_a_transport_over_too(certificates: Certificates, tls: str)
 
     thread = threading.Thread(target=serve)
     thread.start()
-    assert ready.wait(5)
+    assert ready.wait(20)
     server, loop, done = found
 
     async def deliver() -> None:
