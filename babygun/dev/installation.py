@@ -77,7 +77,7 @@ class Installation:
         return [member.endpoint for member in self.members]
 
     def child_variables(self) -> dict[str, str]:
-        """The environment variables that tell API, workers and mailbox where the others are."""
+        """The environment variables with the addresses that API, workers and mailbox need."""
         # The embedded etcd needs no user and no certificate, whatever the settings hold.
         unset = ("ETCD_USER", "ETCD_PASSWORD", "ETCD_CA", "ETCD_CERT", "ETCD_KEY")
         variables = {

@@ -47,7 +47,7 @@ EVENTS: Final[Mapping[EventName, Event]] = {
         (*_TRY, "previous_worker_id", "reason"),
     ),
     "cancelled": Event("client", "What was not being sent is stopped.", (*_CLIENT, "reason")),
-    "retried": Event("client", "Recipients that were not reached are tried anew.", _CLIENT),
+    "retried": Event("client", "Recipients that were not reached are tried again.", _CLIENT),
 }
 
 # How metrics and rates count a recipient after a try, by its status.

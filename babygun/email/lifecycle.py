@@ -211,7 +211,7 @@ def cancel(
 def retry(
     email: Email, *, now: datetime, client_id: str | None = None, request_id: str | None = None
 ) -> Transition:
-    """A client has the recipients that were not reached tried anew, from the first try.
+    """A client has the recipients that were not reached tried again, from the first try.
 
     Raises Conflict if the e-mail is not final, or every recipient has it.
     """

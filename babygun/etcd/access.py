@@ -1,6 +1,6 @@
 """Sets up etcd's own users, roles and permissions. Needs the rights of ``root``, if any.
 
-A user here has no password: it is whoever shows a client certificate with that common name. Each
+A user here has no password: it is the holder of a client certificate with that common name. Each
 step checks first and does what is missing, so all of it may be run again, also after an error.
 """
 

@@ -38,7 +38,7 @@ class Range:
 class Status(NamedTuple):
     """One member's own view. Sizes in bytes.
 
-    ``quota``: 0 where the server does not tell it (before 3.6). ``leader``: 0 for none.
+    ``quota``: 0 where the server does not report it (before 3.6). ``leader``: 0 for none.
     """
 
     endpoint: str

@@ -1,4 +1,4 @@
-"""Why an etcd can't be connected, in one sentence. gRPC seldom says why a handshake failed.
+"""Why an etcd can't be connected, in one sentence. gRPC rarely says why a handshake failed.
 
 Makes one connection of its own with Python's TLS and asks for etcd's version.
 """
@@ -76,7 +76,7 @@ async def _problem(settings: Settings, endpoint: str) -> str:
 
 
 async def _speaks(host: str, port: int, *, secure: bool) -> bool:
-    """Whether somebody answers there by TLS, whoever it is; or by plain HTTP."""
+    """Whether a server answers there by TLS, with any certificate; or by plain HTTP."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if secure else None
     if context:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -1,9 +1,9 @@
 """The connections: one gRPC channel per endpoint, and the choice among them.
 
 The channel used last stays preferred until a request on it fails. A request is given to a channel
-only while that is connected. So "no connection" and "no answer" are told apart with certainty: the
-first was not applied, the second may have been. All channels that are not connected try to connect
-at once, and the first that succeeds is used.
+only while that is connected. So "no connection" and "no answer" are certain to be
+distinguished: the first was not applied, the second may have been. All channels that are not
+connected try to connect at once, and the first that succeeds is used.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.http2.max_pings_without_data", 0),  # a quiet watch goes on being checked
     # Two clients of one process share no connection: one's close or failure is not the other's.
     ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.service_config_disable_resolution", 1),  # no DNS record tells this client to retry
+    ("grpc.service_config_disable_resolution", 1),  # no DNS record makes this client retry
 ]
 
 

@@ -3,7 +3,7 @@
 The question that matters for a write is whether it may have been applied. NOT_APPLIED is said only
 where that is certain: the request never left, or etcd refused it before it was proposed to raft.
 The texts are those of etcd's ``api/v3rpc/rpctypes``. They are stable in practice: etcd's own client
-tells errors apart by them.
+distinguishes errors by them.
 """
 
 from __future__ import annotations

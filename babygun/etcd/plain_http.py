@@ -18,7 +18,7 @@ _DATE = re.compile(rb"^Date: *([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
 async def clock_ahead(settings: Settings, endpoint: str) -> float | None:
     """Seconds that this machine's clock is ahead of an etcd member's, to about half a second.
 
-    Negative where it is behind; None where the member does not tell.
+    Negative where it is behind; None where the member does not say.
     """
     url = urlsplit(endpoint)
     try:

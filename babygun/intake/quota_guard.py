@@ -34,7 +34,7 @@ class QuotaGuard:
         while True:
             try:
                 await self.measure()
-            except EtcdError:  # whoever needs etcd notices by himself
+            except EtcdError:  # a call that needs etcd notices by itself
                 pass
             await asyncio.sleep(INTERVAL)
 

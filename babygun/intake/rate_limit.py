@@ -11,7 +11,7 @@ import time
 from babygun.errors import RateExceeded
 from babygun.store.records import Client
 
-_STOPPED = 60  # seconds that a client with the rate 0 is told to wait
+_STOPPED = 60  # seconds that a client with the rate 0 is asked to wait
 
 
 class RateLimits:

@@ -85,7 +85,7 @@ def _refusal(error: OSError, host: str, port: int, setting: str, zero: str) -> S
 
 
 def base_url(server: asyncio.Server, host: str, *, tls: bool = False) -> str:
-    """The URL of a server. ``host``: the one that it was told to listen on."""
+    """The URL of a server. ``host``: the one that it was given to listen on."""
     return url_of(host, server.sockets[0].getsockname()[1], tls=tls)
 
 

@@ -1,4 +1,4 @@
-"""A time limit that is set anew for each reply."""
+"""A time limit that is set again for each reply."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Deadline:
-    """Calls ``passed`` when the seconds of the latest :meth:`set` are over.
+    """Calls ``passed`` when the seconds of the latest :meth:`set` have passed.
 
     Most limits are replaced long before they pass. So one timer of the loop serves many of them:
     when it goes off, it looks at the deadline that counts now. ``often``: the timer goes off at

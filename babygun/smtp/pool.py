@@ -130,7 +130,7 @@ class SmtpPool:
     async def close(self) -> None:
         """Closes everything, within some seconds.
 
-        Whoever waits gets NotSent. Idle connections say goodbye, the others are cut.
+        A message that waits gets NotSent. Idle connections say goodbye, the others are cut.
         """
         self._closed = True
         if self._idle_timer is not None:

@@ -30,7 +30,7 @@ class Worker(Process, frozen=True, kw_only=True, gc=False):
     """``workers/<worker-id>``.
 
     ``delivered``, ``deferred``, ``failed``: recipients since the process started, by the result of
-    a try. A recipient counts as deferred once for each try in vain.
+    a try. A recipient counts as deferred once for each try without success.
     """
 
     ip: str

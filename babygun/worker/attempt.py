@@ -49,7 +49,7 @@ class Attempts:
     """Makes tries.
 
     ``stopping``: set it to give back all jobs that are claimed from now on.
-    ``pause``: no claim is to be made before it is over.
+    ``pause``: no claim is to be made before its end.
     """
 
     def __init__(self, store: Store, delivery: Delivery, counts: RecipientCounts) -> None:

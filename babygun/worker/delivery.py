@@ -31,7 +31,7 @@ _POOL_UNUSED = 60.0  # s, after which a pool is closed, and smtp_idle at least
 
 
 class Progress(Struct, gc=False):
-    """How far a try has come, for whoever wants to stop it.
+    """How far a try has come, for a caller that wants to stop it.
 
     ``connected``: it has a connection.
     ``content_sent``: the content of the present transaction has gone out, or is going out.

@@ -77,7 +77,7 @@ class Membership:
         await follow_live_workers(self._store, self._workers_changed)
 
     def drain(self) -> None:
-        """Tells the others that this worker takes no more: they share its slice at once."""
+        """Announces that this worker takes no more jobs: the others share its slice at once."""
         self._draining = True
         self._check_in.check_in_soon()
 

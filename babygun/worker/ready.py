@@ -111,7 +111,7 @@ class ReadyJobs:
                 self._turns[queue] = None
 
     def begin_read(self, queue: str | None) -> set[str]:
-        """A read begins: of one queue, or of all (None). It marks anew what it has no room for.
+        """A read begins: of one queue, or of all (None). It marks again what it has no room for.
 
         Returns the queues to mark where it fails.
         """

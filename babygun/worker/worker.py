@@ -73,7 +73,7 @@ class Worker:
 
     @property
     def draining(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether it was asked to stop."""
         return self._stopping.is_set()
 
     def show_state(self) -> None:

@@ -1,4 +1,4 @@
-"""The calls on API clients, for administrators."""
+"""The calls on API clients, for clients with the scope ``admin``."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ async def delete_client(request: web.Request) -> web.Response:
     """Its tokens are refused within a second; its e-mails stay. A client can't delete itself."""
     client_id = request.match_info["id"]
     if client_id == access_of(request).client.id:
-        raise Conflict("a client can't delete itself: another administrator can")
+        raise Conflict("a client can't delete itself: another client with the scope admin can")
     if not store.is_client_id(client_id) or not await store.delete_client(
         request.app[STORE], client_id
     ):

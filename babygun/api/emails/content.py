@@ -1,6 +1,6 @@
 """GET an e-mail's message and its attachments, as bytes.
 
-The content may be meant to harm whoever opens it. So no browser may run it, or show it as a page of
+The content may be meant to harm its reader. So no browser may run it, or show it as a page of
 ours.
 """
 

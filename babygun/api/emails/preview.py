@@ -1,9 +1,9 @@
 """GET /emails/{id}/html: an e-mail's HTML, for a frame that runs nothing and loads nothing.
 
-The HTML may be meant to harm whoever opens it. So the answer's policy allows inline styles and the
+The HTML may be meant to harm its reader. So the answer's policy allows inline styles and the
 pictures that are attached, and nothing else. Browsers open some connections that no policy covers
 (``<link rel=preconnect>``), and some before they read the policy (the address of a frame). These
-would tell the sender that somebody has opened the e-mail. So such elements are renamed to unknown
+would show the sender that somebody has opened the e-mail. So such elements are renamed to unknown
 ones. The page's own policy keeps the frame from going elsewhere.
 """
 

@@ -70,7 +70,7 @@ async def show_email(request: web.Request) -> web.Response:
 
     A change is one of its status, of a recipient's, or of who sends it. The answer comes at once if
     the e-mail is final, or if `If-None-Match` is given and is not its `ETag` any more. Without a
-    change it comes when the time is over.
+    change it comes when the time has passed.
     """
     seconds = _wait_of(request)
     view = await own_email(request, request.match_info["id"])

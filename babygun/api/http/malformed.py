@@ -15,7 +15,7 @@ from babygun.api.http.problems import Problem
 MAX_HEADERS = 128  # of one request
 MAX_LINE = 8190  # bytes of a request's target
 MAX_FIELD = (
-    8192  # bytes of a header; not MAX_LINE, so that the limit in an error tells which it was
+    8192  # bytes of a header; not MAX_LINE, so that the limit in an error shows which it was
 )
 
 # A part of the parser's message, in lower case, and what is answered. aiohttp's errors have no code

@@ -1,10 +1,10 @@
 """Refuses calls that another site's page makes with a visitor's cookie (cross-site forgery).
 
-A browser sends its cookies along with a request, whoever made it. So a call with a cookie, and a
-sign-in, must come from a page of the same origin. ``Sec-Fetch-Site`` says that, and no script can
-forge it. It is absent in older browsers, and over plain HTTP from another machine. ``Origin`` is
-then compared with the scheme and the Host of the request; a balancer that passes TLS through
-does not change those.
+A browser sends its cookies along with a request, whichever page made it. So a call with a
+cookie, and a sign-in, must come from a page of the same origin. ``Sec-Fetch-Site`` says that, and
+no script can forge it. It is absent in older browsers, and over plain HTTP from another machine.
+``Origin`` is then compared with the scheme and the Host of the request; a balancer that passes TLS
+through does not change those.
 """
 
 from __future__ import annotations

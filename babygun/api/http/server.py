@@ -31,8 +31,8 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        # aiohttp's parser in C queues an error in a body as the next request, and tells nobody who
-        # reads the body: that call would wait until its timeout.
+        # aiohttp's parser in C queues an error in a body as the next request. The call
+        # that reads the body would not notice, and wait until its timeout.
         if (
             self._messages
             and self._current_request is not None

@@ -5,7 +5,7 @@ while somebody listens to e-mails. It keeps recent events for listeners that com
 broken connection. For others, from another process, it reads etcd's history.
 
 Where the history that it needs is gone (etcd was away for too long, or is another etcd), the hub
-starts over, and all listeners begin anew.
+starts over, and all listeners begin again.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class Hub:
                     del self._last[event.email_id]
 
     def _begin(self, position: Position, reason: ResetReason | None) -> None:
-        """The feed begins at ``position``, or begins anew for ``reason``."""
+        """The feed begins at ``position``, or begins again for ``reason``."""
         self.position = self._ring_start = position
         if self._failed:
             reason, self._failed = "internal", False

@@ -1,7 +1,7 @@
 """What one listener has not got yet. Pure: :mod:`babygun.api.live.stream` does the I/O.
 
 Of each e-mail only the latest state waits. Beyond a limit the waiting events are dropped, and the
-listener is told to begin anew.
+listener is asked to begin again.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Listener:
         self.wake.set()
 
     def begin_anew(self, reason: str) -> None:
-        """Drop what waits, and tell the listener to load its lists again."""
+        """Drop what waits, and ask the listener to load its lists again."""
         self._pending.clear()
         self._pending_bytes = 0
         self._reset = reason

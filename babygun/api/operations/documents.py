@@ -21,7 +21,7 @@ CheckedInAt = Annotated[datetime, Meta(examples=["2026-11-25T09:00:00.120000Z"])
 class WorkerDocument(msgspec.Struct, frozen=True):
     """A live worker. ``slice``: the shards [from, to) of 256 whose jobs it claims.
 
-    ``in_flight``: e-mails that it sends now; ``draining``: it was told to stop.
+    ``in_flight``: e-mails that it sends now; ``draining``: it was asked to stop.
     """
 
     id: WorkerId
@@ -60,7 +60,7 @@ class Liveness(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """E-mails are accepted. ``warnings``: what an operator should mend all the same."""
+    """E-mails are accepted. ``warnings``: what an operator should repair all the same."""
 
     status: Literal["ready"]
     version: Version

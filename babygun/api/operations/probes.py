@@ -26,7 +26,7 @@ routes = Routes("operations")
     kind="probe",
 )
 async def alive(request: web.Request) -> web.Response:
-    """Says that this process answers, and nothing of etcd: a restart would not mend that."""
+    """Says that this process answers, and nothing of etcd: a restart would not repair that."""
     return json_answer(Liveness("ok", __version__))
 
 

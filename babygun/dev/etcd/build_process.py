@@ -1,6 +1,6 @@
 """Runs a step of the build, with its output shown line by line.
 
-The step is ended if it prints nothing for too long, or if this process is told to stop.
+The step is ended if it prints nothing for too long, or if this process is asked to stop.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A copy is in a session of its own, so that a terminal's Ctrl-C reaches the super
 
 Only the supervisor has the writing end of a pipe, the lifeline. It closes with the supervisor,
 however that ends. A copy that reads the end of the lifeline sends itself SIGTERM, and SIGKILL when
-its time is over. This works on every POSIX system.
+its time has passed. This works on every POSIX system.
 """
 
 from __future__ import annotations

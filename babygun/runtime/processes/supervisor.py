@@ -2,8 +2,8 @@
 
     start    returns when the process is up. A process that ends before, or takes too long, fails
     up       a process that ends is started again after a pause (0.5 s, doubled up to 30 s).
-             After a minute of health the pauses begin anew
-    stop     SIGTERM, lowest rank first; SIGKILL when the time of a process is over
+             After a minute of health the pauses begin at 0.5 s again
+    stop     SIGTERM, lowest rank first; SIGKILL when the time of a process has passed
 
 How a process is started is up to :mod:`.programs` and :mod:`.forks`. They also end the processes
 if the supervisor is killed.

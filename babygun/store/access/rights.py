@@ -44,7 +44,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "failures": "readwrite",
         "workers": "read",
         "apis": "readwrite",
-        "clients": "readwrite",  # an administrator makes and deletes them
+        "clients": "readwrite",  # a client with the scope admin makes and deletes them
         "signing_keys": "readwrite",  # the first process makes the first key
         "revocations": "readwrite",
         "idempotencies": "readwrite",

@@ -65,7 +65,7 @@ class EmailState(NamedTuple):
 class ChangeFeed:
     """Run :meth:`run` as a task. ``changed`` is set when there is something to :meth:`take`.
 
-    ``began`` is called with the position that it begins at, and where it had to begin anew, since
+    ``began`` is called with the position that it begins at, and where it had to begin again, since
     changes were lost, with the reason. ``stopped`` is called when it stops for that.
     """
 
@@ -157,7 +157,7 @@ class ChangeFeed:
         """Take what has changed since the last call, by e-mail, with the position it leads to.
 
         A change after revision ``until`` is postponed to the next call, once: the two watches may
-        be a moment apart, and a claim or a finish, which changes both, shall come as one change.
+        be a moment apart, and a claim or a finish, which changes both, must come as one change.
         """
         self.changed.clear()
         changes, self._changes = self._changes, {}

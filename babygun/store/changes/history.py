@@ -1,7 +1,7 @@
 """Changes since a position, read from etcd's history by watches of their own.
 
 They end where the feed is. etcd keeps its history for a short time only (its compaction); a
-listener whose position is older has to begin anew.
+listener whose position is older has to begin again.
 """
 
 from __future__ import annotations

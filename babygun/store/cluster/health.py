@@ -36,7 +36,7 @@ _JOIN_AGAIN = 1.0  # s
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``reasons``: why this process can't work. ``warnings``: mail goes on in spite of them."""
+    """``reasons``: why this process can't work. ``warnings``: mail goes on all the same."""
 
     ok: bool
     reasons: list[str] = field(default_factory=list)
@@ -111,7 +111,7 @@ class Checkup:
                 try:
                     await self._join()
                 except (EtcdError, SettingsError):
-                    pass  # the findings below tell it, or check()
+                    pass  # the findings below say it, or check()
             try:
                 await self.refresh()
                 now = {finding.key: finding for finding in [*await self._etcd(), *self._slow]}

@@ -45,7 +45,7 @@ async def read_members(store: Store, *, timeout: float) -> list[MemberState]:  #
 
 
 def _state(status: Status, quota: int) -> MemberState:
-    """``quota``: the setting, for an etcd that does not tell its own."""
+    """``quota``: the setting, for an etcd that does not report its own."""
     problems = list(dict.fromkeys(status.errors))
     if not status.leader:
         problems.append("it knows of no leader")

@@ -52,7 +52,7 @@ class Rates:
     def add(self, source: Hashable, counts: Mapping[str, int], at: float) -> None:
         """Adds a report: ``source`` has counted ``counts`` by ``at``.
 
-        A first report is no growth. A count below the last one has begun anew at 0.
+        A first report is no growth. A count below the last one has begun again at 0.
         """
         self._first = self._first if self._first is not None else math.floor(at / STEP)
         known = self._sources.get(source)

@@ -20,7 +20,7 @@ SKEW = 5.0  # seconds between two clocks that are reported
 def other_routing(prefix: str, routes: Routes, workers: Sequence[Worker]) -> dict[str, str]:
     """By worker, how its queues differ from this process's.
 
-    A process with too many queues tells none, and is not compared.
+    A process with too many queues reports none, and is not compared.
     """
     mine = routes.fingerprints()
     found: dict[str, str] = {}
@@ -54,7 +54,7 @@ def other_routing(prefix: str, routes: Routes, workers: Sequence[Worker]) -> dic
 def unsent_queues(depth: Depth, workers: Sequence[Worker]) -> dict[str, str]:
     """By queue, how many jobs wait that no live worker sends.
 
-    Nothing without a live worker, or where one has too many queues to tell them.
+    Nothing without a live worker, or where one has too many queues to report them.
     """
     if not workers or not all(worker.queues for worker in workers):
         return {}

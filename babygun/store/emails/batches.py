@@ -68,8 +68,8 @@ async def accept_batch(
 ) -> BatchOutcome:
     """Stores a batch. At least one e-mail of it is not refused.
 
-    ``record``: its ``count``, ``at_ns`` and ``seed``. ``again``: prepares the e-mails anew, for the
-    ids of an earlier record.
+    ``record``: its ``count``, ``at_ns`` and ``seed``. ``again``: prepares the e-mails for the ids
+    of an earlier record.
 
     Raises IdempotencyConflict if the key stands for another request, and EtcdError if none of the
     e-mails is known to be stored.
@@ -182,7 +182,7 @@ class _Writer:
 
     async def _write_one(self, number: int, key: bytes | None) -> None:
         part = self._part(number)
-        if self._error is not None:  # this part might wait as long in vain
+        if self._error is not None:  # this part might wait as long for nothing
             reason = "not begun, since etcd did not take others of this batch"
             self._fail(part, EtcdUnavailable(reason))
             return

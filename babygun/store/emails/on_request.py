@@ -42,7 +42,7 @@ async def cancel(
 async def retry(
     store: Store, email_id: str, *, client_id: str | None = None, request_id: str | None = None
 ) -> Email:
-    """Has the recipients not reached tried anew; see lifecycle.retry. Raises NotFound, Conflict."""
+    """Tries again the recipients not reached (lifecycle.retry). Raises NotFound, Conflict."""
 
     def decide(email: Email, sending: set[str]) -> Transition:
         return lifecycle.retry(email, now=utc_now(), client_id=client_id, request_id=request_id)

@@ -1,4 +1,4 @@
-"""The jobs that are ready: counted, read and followed by shard, for whoever delivers them.
+"""The jobs that are ready: counted, read and followed by shard, for the worker that delivers them.
 
 What a reader misses, because a watch broke or two workers saw different slices for a moment, is
 still in etcd, and the next read finds it.

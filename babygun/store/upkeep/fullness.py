@@ -37,7 +37,7 @@ class Size(NamedTuple):
 class Fullness:
     """The sizes of etcd over the last ``memory`` seconds.
 
-    ``quota``: bytes, for an etcd that does not tell its own (before 3.6).
+    ``quota``: bytes, for an etcd that does not report its own (before 3.6).
     """
 
     def __init__(self, client: EtcdClient, quota: int, *, memory: float = 60.0) -> None:

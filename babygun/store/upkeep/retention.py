@@ -1,4 +1,4 @@
-"""The leases that what is final hangs on until its retention is over.
+"""The leases that final e-mails hang on until their retention ends.
 
 They end earlier where etcd needs the space (:mod:`babygun.store.upkeep.shedding`). A lease is
 shared by what becomes final within a minute, up to 1,000 keys. One lease per e-mail would be a
