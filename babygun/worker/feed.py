@@ -1,6 +1,6 @@
 """Learns which jobs of the worker's slice are ready: by reading the slice, and following it on.
 
-etcd decides. What is missed here, the next read of the slice finds; one is made every 30 s.
+etcd decides. A later read of the slice, made every reconcile_interval, finds what was missed here.
 """
 
 from __future__ import annotations

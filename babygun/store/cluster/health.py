@@ -1,6 +1,6 @@
 """Whether this process can do its work, and what an operator should repair.
 
-For /readyz, the start and the log. A process that can't work here does not start. When the same
+For /readyz, the start and the log. A process that can't work with this etcd does not start. If that
 happens later, it is not ready, and mail goes on once it is repaired.
 """
 

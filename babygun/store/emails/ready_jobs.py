@@ -1,7 +1,7 @@
 """The jobs that are ready: counted, read and followed by shard, for the worker that delivers them.
 
-What a reader misses, because a watch broke or two workers saw different slices for a moment, is
-still in etcd, and the next read finds it.
+A reader can miss a job, because a watch broke or two workers saw different slices for a moment.
+The job is still in etcd, and the next read finds it.
 """
 
 from __future__ import annotations
