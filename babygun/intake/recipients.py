@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -94,13 +94,13 @@ def check_address(
         return ""
 
 
-def entries_of(field: str, given: Addresses, kind: RecipientKind) -> Iterator[Entry]:
+def entries_of(field: str, given: Addresses, kind: RecipientKind) -> list[Entry]:
     """The addresses of a field that takes one address or a list."""
+    if given is None:
+        return []
     if isinstance(given, str):
-        yield Entry(field, given, kind)
-    elif given:
-        for index, text in enumerate(given):
-            yield Entry(f"{field}[{index}]", text, kind)
+        return [Entry(field, given, kind)]
+    return [Entry(f"{field}[{index}]", text, kind) for index, text in enumerate(given)]
 
 
 def _list_of(entry: Entry) -> str:

@@ -170,19 +170,18 @@ def check_request(request: EmailRequest, routes: Routes, settings: Settings) -> 
 
 def _entries(request: EmailRequest) -> list[Entry]:
     """Every address of the request, in the order in which the kinds are given."""
-    return [
+    entries = [
         *entries_of("to", request.to, "to"),
         *entries_of("cc", request.cc, "cc"),
         *entries_of("bcc", request.bcc, "bcc"),
-        *(
-            Entry(f"recipients[{index}].email", recipient.email, recipient.kind)
-            for index, recipient in enumerate(request.recipients or ())
-        ),
     ]
+    for index, recipient in enumerate(request.recipients or ()):
+        entries.append(Entry(f"recipients[{index}].email", recipient.email, recipient.kind))
+    return entries
 
 
 def _check_reply_to(given: Addresses, broken: BrokenRules) -> tuple[str, ...]:
-    entries = list(entries_of("reply_to", given, "to"))
+    entries = entries_of("reply_to", given, "to")
     if len(entries) > MAX_REPLY_TO:
         broken.report(
             "reply_to", f"There are {len(entries)} addresses; at most {MAX_REPLY_TO} are taken."

@@ -13,7 +13,6 @@ import json
 import logging
 import sys
 import time
-from contextlib import suppress
 from contextvars import ContextVar, Token
 from functools import lru_cache
 from typing import Any, TextIO
@@ -89,8 +88,10 @@ class Log:
                 fields[name] = value
         if exc is None and _own is not None and _root.handlers == [_own]:
             # Past the LogRecord: 5 µs a line instead of 9, and each e-mail has two lines.
-            with suppress(OSError, ValueError):  # nobody reads the log any more
+            try:
                 _own.stream.write(_formatter.line(time.time(), level, event, fields) + "\n")
+            except (OSError, ValueError):
+                pass  # nobody reads the log any more
             return
         exc_info = None if exc is None else (type(exc), exc, exc.__traceback__)
         # Logger.log would search the stack for the place of the call, which no line shows.
