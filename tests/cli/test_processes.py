@@ -22,10 +22,10 @@ from babygun.store.records import ApiProcess, Worker
 from tests.support.commands import Command
 from tests.support.etcd_server import free_ports
 from tests.support.invariants import check_invariants
+from tests.support.processes import babygun
 from tests.support.rig import Rig, changed
 from tests.support.scraping import Scraped
 from tests.support.smtp_server import MisbehavingServer
-from tests.support.supervised import processes
 
 
 def two_ports() -> int:
@@ -94,7 +94,7 @@ async def test_api_processes_share_a_port_and_a_dead_one_comes_back_while_mail_g
 ) -> None:
     own = two_ports()
     settings = changed(rig.settings, api_process_port=own, processes=2)
-    async with processes(settings, "api", "--port", "0") as run:
+    async with babygun(settings, "api", "--port", "0") as run:
         pids = await run.up()
         url = (await run.until("api listening url=")).partition("url=")[2].split()[0]
         await rig.counted(rig.store.keys.apis, 2)
@@ -155,7 +155,7 @@ async def test_busy_port_ends_the_api_with_one_sentence_whoever_has_it(rig: Rig)
         generous.bind(("127.0.0.1", 0))
         generous.listen()
         taken = generous.getsockname()[1]
-        async with processes(changed(settings, api_port=taken), "api") as run:
+        async with babygun(changed(settings, api_port=taken), "api") as run:
             assert await run.ended() == 2
             assert run.said == [
                 f"babygun: something listens on 127.0.0.1:{taken} already; stop it,"
@@ -168,9 +168,9 @@ async def test_api_whose_supervisor_is_killed_frees_the_port_and_an_api_beside_i
 ) -> None:
     [port] = free_ports(1)
     settings = changed(rig.settings, processes=2, api_port=port)
-    async with processes(settings, "api") as first:
+    async with babygun(settings, "api") as first:
         await first.up()
-        async with processes(settings, "api") as second:
+        async with babygun(settings, "api") as second:
             assert await second.ended() == 2 and "something listens on" in second.said[0]
         first.process.kill()
         assert await first.ended() == -signal.SIGKILL
@@ -195,7 +195,7 @@ async def test_setting_that_can_not_be_used_ends_all_processes_with_one_sentence
 async def test_second_process_whose_port_is_busy_ends_the_worker(rig: Rig) -> None:
     first = two_ports()
     with socket.create_server(("127.0.0.1", first + 1)):
-        async with processes(
+        async with babygun(
             changed(rig.settings, worker_port=first), "worker", "--processes", "2"
         ) as run:
             assert await run.ended() == 2
@@ -212,7 +212,7 @@ async def test_worker_processes_share_the_load_and_each_is_seen(
     own = two_ports()
     settings = changed(rig.settings, worker_port=own, processes=2)
     health = Command(settings, tmp_path)
-    async with processes(settings, "worker") as run:
+    async with babygun(settings, "worker") as run:
         pids = await run.up()
         await rig.counted(rig.store.keys.workers, 2)
         workers = await list_workers(rig.store)
@@ -223,7 +223,6 @@ async def test_worker_processes_share_the_load_and_each_is_seen(
         await rig.seen(
             rig.store.keys.workers,
             lambda value: value if codec.decode_state(value, Worker).slice != (0, 256) else None,
-            10,
         )
 
         ids = [await rig.send(f"r{n}@example.org") for n in range(40)]

@@ -21,8 +21,8 @@ from babygun.dev.etcd.binary import find_etcd
 from babygun.dev.ports import Ports
 from babygun.runtime.processes.interpreter import python_command, python_environment
 from tests.support.needs import needs
+from tests.support.processes import is_gone
 from tests.support.smtp_server import MisbehavingServer
-from tests.support.supervised import is_gone
 
 pytestmark = needs(find_etcd(), "no etcd to test with: run `make install`")
 

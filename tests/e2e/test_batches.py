@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 
 from babygun.store.keys import range_end
-from tests.e2e.test_pipeline import Api, api_process
 from tests.support.invariants import check_invariants
+from tests.support.processes import Api, api_process
 from tests.support.rig import Rig, changed
 from tests.support.smtp_server import MisbehavingServer
 
@@ -40,12 +40,12 @@ async def test_batch_whose_api_is_killed_is_completed_by_another_and_delivered_o
         }
         for n in range(total)
     ]
-    async with api_process(rig, rig.settings) as api:
+    async with api_process(rig.store, rig.settings) as api:
         token = api.session.headers["Authorization"]
         sending = asyncio.create_task(post(api, batch, "k"))
-        await rig.seen(rig.store.keys.idempotencies, lambda value: True, 20)
+        await rig.written(rig.store.keys.idempotencies)
         api.process.kill()
-        await api.process.wait()
+        await api.process.ended()
         with pytest.raises(aiohttp.ClientError):
             await sending
     found = await rig.store.client.range(
@@ -54,12 +54,11 @@ async def test_batch_whose_api_is_killed_is_completed_by_another_and_delivered_o
     assert 0 < len(found.kvs) <= total and len(found.kvs) % 100 == 0
     half = {rig.store.keys.email_id(kv.key) for kv in found.kvs}
     async with (
-        api_process(rig, changed(rig.settings, log_level="info")) as api,
+        api_process(rig.store, changed(rig.settings, log_level="info")) as api,
         rig.worker_process(log_level="warning"),
     ):
-        await smtp.wait_for(
-            len(half), within=30
-        )  # what was stored is on its way, whether or not anybody repeats the call
+        # What was stored is on its way, whether or not anybody repeats the call.
+        await smtp.wait_for(len(half), within=30)
         api.session.headers["Authorization"] = token
         ids = await post(api, batch, "k")
         assert half <= set(ids) and len(set(ids)) == total

@@ -4,90 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import io
-import json
-import re
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import aiohttp
 import pytest
 
-from babygun.runtime.settings import Settings
-from babygun.store.access.clients import create_client
 from babygun.store.keys import range_end
 from tests.support.invariants import check_invariants
-from tests.support.rig import Rig, changed, environment
+from tests.support.processes import api_process
+from tests.support.rig import Rig, changed
 from tests.support.smtp_server import MisbehavingServer
-
-
-class Api:
-    """An API process, and a client of it that has a token."""
-
-    def __init__(
-        self, process: asyncio.subprocess.Process, url: str, session: aiohttp.ClientSession
-    ) -> None:
-        self.process, self.url, self.session = process, url, session
-
-    async def post(self, **email: Any) -> dict[str, Any]:
-        given = {"sender": "me@example.com", "subject": "hello", "body": "Hello\n"} | email
-        data = io.BytesIO(json.dumps(given).encode())
-        async with self.session.post(
-            self.url + "/emails", data=data, headers={"Content-Type": "application/json"}
-        ) as answer:
-            assert answer.status == 202, await answer.text()
-            accepted: dict[str, Any] = await answer.json()
-            return accepted
-
-    async def get(self, path: str) -> dict[str, Any]:
-        async with self.session.get(self.url + path) as answer:
-            assert answer.status == 200, await answer.text()
-            body: dict[str, Any] = await answer.json()
-            return body
-
-
-@asynccontextmanager
-async def api_process(rig: Rig, settings: Settings) -> AsyncIterator[Api]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "babygun",
-        "api",
-        "--port",
-        "0",
-        env=environment(settings),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stderr is not None
-    url = ""
-    async with asyncio.timeout(20):
-        while not url:
-            line = (await process.stderr.readline()).decode()
-            assert line, "the API ended before it listened"
-            if match := re.search(r"url=(http://\S+)", line):
-                url = match[1]
-    rest = asyncio.create_task(process.stderr.read())  # so that it never blocks on a full pipe
-    client, secret = await create_client(
-        rig.store, name="test", scopes=("emails:send", "emails:read")
-    )
-    try:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100)) as session:
-            async with session.post(
-                url + "/tokens", json={"client_id": client.id, "client_secret": secret}
-            ) as answer:
-                assert answer.status == 200, await answer.text()
-                session.headers["Authorization"] = f"Bearer {(await answer.json())['token']}"
-            yield Api(process, url, session)
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await asyncio.wait_for(process.wait(), 20)
-        log = (await rest).decode()
-        assert "Traceback" not in log, log
 
 
 @pytest.mark.timeout(120)
@@ -103,7 +29,7 @@ async def test_10000_small_emails_reach_as_many_recipients_once(
         log_level="warning",
     )
     async with (
-        api_process(rig, changed(settings, log_level="info")) as api,
+        api_process(rig.store, changed(settings, log_level="info")) as api,
         rig.worker_process(lease_ttl=10.0, log_level="warning"),
     ):
         numbers = iter(range(total))
@@ -127,16 +53,16 @@ async def test_10000_small_emails_reach_as_many_recipients_once(
 
 
 async def test_api_killed_while_it_takes_a_large_email_in_leaves_no_chunk_behind(rig: Rig) -> None:
-    async with api_process(rig, changed(rig.settings, upload_lease=2.0)) as api:
+    async with api_process(rig.store, changed(rig.settings, upload_lease=2.0)) as api:
         attachment = {
             "filename": "a.bin",
             "content": base64.b64encode(bytes(5_000_000)).decode(),
             "content_type": "application/octet-stream",
         }
         sending = asyncio.create_task(api.post(to="ann@example.org", attachments=[attachment]))
-        await rig.seen(rig.store.keys.contents, lambda value: True, 20)
+        await rig.written(rig.store.keys.contents)
         api.process.kill()
-        await api.process.wait()
+        await api.process.ended()
         with pytest.raises(aiohttp.ClientError):
             await sending
     found = await rig.store.client.range(rig.store.keys.emails, range_end(rig.store.keys.emails))
@@ -147,7 +73,7 @@ async def test_api_killed_while_it_takes_a_large_email_in_leaves_no_chunk_behind
 
 async def test_attachment_of_5_mb_goes_the_whole_way(rig: Rig, smtp: MisbehavingServer) -> None:
     data = bytes(range(256)) * 20_000
-    async with api_process(rig, rig.settings) as api, rig.worker_process():
+    async with api_process(rig.store, rig.settings) as api, rig.worker_process():
         attachment = {
             "filename": "a.bin",
             "content": base64.b64encode(data).decode(),

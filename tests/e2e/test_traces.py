@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import sys
@@ -12,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_pipeline import Api, api_process
 from tests.support.otlp_receiver import OtlpReceiver, Received
 from tests.support.paths import ROOT
-from tests.support.rig import Rig, changed, environment
+from tests.support.processes import Api, api_process, environment, running
+from tests.support.rig import Rig, changed
 from tests.support.smtp_server import MisbehavingServer
 
 TRACE, CLIENT_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -48,7 +47,7 @@ async def test_trace_of_a_client_goes_through_api_etcd_and_worker_to_smtp_for_ev
     rig: Rig, smtp: MisbehavingServer, receiver: OtlpReceiver
 ) -> None:
     async with (
-        api_process(rig, rig.settings) as api,
+        api_process(rig.store, rig.settings) as api,
         rig.worker_process(log_format="json") as worker,
     ):
         email_id = await send(api, SAMPLED, to="flaky-1private@example.org")
@@ -131,7 +130,7 @@ async def test_trace_of_a_client_goes_through_api_etcd_and_worker_to_smtp_for_ev
 async def test_unsampled_caller_leaves_no_span_and_no_trace_in_the_record(
     rig: Rig, smtp: MisbehavingServer, receiver: OtlpReceiver
 ) -> None:
-    async with api_process(rig, rig.settings) as api, rig.worker_process():
+    async with api_process(rig.store, rig.settings) as api, rig.worker_process():
         unsampled = await send(
             api, {"traceparent": f"00-{TRACE}-{CLIENT_SPAN}-00"}, to="ann@example.org"
         )
@@ -161,19 +160,14 @@ async def test_receiver_that_is_away_neither_stops_mail_nor_fills_the_log(
         monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "20")
         monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10")
         async with (
-            api_process(rig, rig.settings) as api,
+            api_process(rig.store, rig.settings) as api,
             rig.worker_process(log_format="json") as worker,
         ):
             ids = [await send(api, SAMPLED, to=f"r{n}@example.org") for n in range(40)]
             assert {email.status for email in await rig.ended(*ids)} == {"complete"}
             await worker.terminate(20)
-            await _stopped(api)
+            await api.process.terminate()
         assert worker.log.count('"tracing problem"') == 1
-
-
-async def _stopped(api: Api) -> None:
-    api.process.terminate()
-    await asyncio.wait_for(api.process.wait(), 20)
 
 
 @pytest.mark.parametrize("command", ["api", "worker"])
@@ -190,16 +184,6 @@ async def test_extra_that_is_missing_ends_the_start_with_a_sentence(
         "PYTHONPATH": f"{tmp_path}:{root}",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "babygun",
-        command,
-        env=env,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, error = await asyncio.wait_for(process.communicate(), 20)
-    assert process.returncode == 2
-    assert "pip install 'babygun[tracing]'" in error.decode()
-    assert "Traceback" not in error.decode()
+    async with running(sys.executable, "-m", "babygun", command, env=env) as process:
+        assert await process.ended() == 2
+    assert "pip install 'babygun[tracing]'" in process.log

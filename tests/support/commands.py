@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from babygun.runtime.settings import Settings
 from tests.support.paths import ROOT
-from tests.support.rig import environment
+from tests.support.processes import environment
 
 
 class Result(NamedTuple):

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from babygun.email.compose import new_email
@@ -22,7 +18,9 @@ from babygun.store import Store, codec
 from babygun.store.emails.acceptance import accept
 from babygun.store.emails.reading import get_email, get_log
 from babygun.store.keys import range_end
+from babygun.store.records import Worker as WorkerRecord
 from babygun.worker import Worker
+from tests.support.processes import Process, start_babygun
 
 
 class Rig:
@@ -79,67 +77,55 @@ class Rig:
         return [entry.event for entry in await self.log(email_id)]
 
     async def ended(self, *email_ids: str, within: float = 20.0) -> list[Email]:
-        """The records, once the statuses of all are final. It waits by a watch."""
-        rest, emails = set(email_ids), {}
-        async with asyncio.timeout(within):
-            found = await self.store.client.range(
-                self.store.keys.emails, range_end(self.store.keys.emails)
-            )
-            async with Watch(
-                self.store.client,
-                self.store.keys.emails,
-                range_end(self.store.keys.emails),
-                revision=found.revision + 1,
-                deletes=False,
-            ) as batches:
-                values = [kv.value for kv in found.kvs]
-                while True:
-                    for email in map(codec.decode_email, values):
-                        if email.id in rest and email.status != "incomplete":
-                            rest.discard(email.id)
-                            emails[email.id] = email
-                    if not rest:
-                        return [emails[email_id] for email_id in email_ids]
-                    values = [event.kv.value for event in (await anext(batches)).events]
+        """The records, once the statuses of all are final."""
+        final: dict[str, Email] = {}
+        async with asyncio.timeout(within), aclosing(self._values(self.store.keys.emails)) as news:
+            async for values in news:
+                for email in map(codec.decode_email, values):
+                    if email.status != "incomplete":
+                        final.setdefault(email.id, email)
+                if final.keys() >= set(email_ids):
+                    break
+        return [final[email_id] for email_id in email_ids]
 
     async def logged(self, email_id: str, event: str, within: float = 20.0) -> LogEntry:
         """The first log entry of this event, once there is one."""
-        key = self.store.keys.email(email_id)  # changes with every entry
-        async with asyncio.timeout(within):
-            found = await self.store.client.range(key, range_end(key))
-            async with Watch(
-                self.store.client, key, range_end(key), revision=found.revision + 1, deletes=False
-            ) as batches:
-                while True:
-                    for entry in await self.log(email_id):
-                        if entry.event == event:
-                            return entry
-                    await anext(batches)
+        record = self.store.keys.email(email_id)  # changes with every entry
+        async with asyncio.timeout(within), aclosing(self._values(record)) as news:
+            async for _ in news:
+                for entry in await self.log(email_id):
+                    if entry.event == event:
+                        return entry
+        raise AssertionError("the watch has ended")
 
     async def owned(self, email_id: str, within: float = 20.0) -> str:
         """The id of the worker that owns a job of the e-mail, once one does."""
-        return str(
-            await self.seen(
-                self.store.keys.email_owners(email_id),
-                lambda value: codec.decode_owner(value).worker_id,
-                within,
-            )
-        )
+        prefix = self.store.keys.email_owners(email_id)
+        return str(await self.seen(prefix, lambda v: codec.decode_owner(v).worker_id, within))
 
-    async def seen(self, prefix: bytes, pick: Any, within: float) -> Any:
+    async def seen(self, prefix: bytes, pick: Any, within: float = 20.0) -> Any:
         """The first result of ``pick`` that is not None, for the values under the prefix."""
-        client = self.store.client
-        async with asyncio.timeout(within):
-            found = await client.range(prefix, range_end(prefix))
-            async with Watch(
-                client, prefix, range_end(prefix), revision=found.revision + 1, deletes=False
-            ) as batches:
-                values = [kv.value for kv in found.kvs]
-                while True:
-                    for value in values:
-                        if (picked := pick(value)) is not None:
-                            return picked
-                    values = [event.kv.value for event in (await anext(batches)).events]
+        async with asyncio.timeout(within), aclosing(self._values(prefix)) as news:
+            async for values in news:
+                for value in values:
+                    if (picked := pick(value)) is not None:
+                        return picked
+        raise AssertionError("the watch has ended")
+
+    async def written(self, prefix: bytes, words: bytes = b"") -> None:
+        """Waits until a value under the prefix contains these words."""
+        await self.seen(prefix, lambda value: True if words in value else None)
+
+    async def _values(self, prefix: bytes) -> AsyncGenerator[list[bytes], None]:
+        """The values under a prefix, and then those of each change."""
+        client, end = self.store.client, range_end(prefix)
+        found = await client.range(prefix, end)
+        async with Watch(
+            client, prefix, end, revision=found.revision + 1, deletes=False
+        ) as batches:
+            yield [kv.value for kv in found.kvs]
+            async for batch in batches:
+                yield [event.kv.value for event in batch.events]
 
     async def counted(self, prefix: bytes, count: int, within: float = 20.0) -> None:
         """Waits until there are ``count`` keys under the prefix."""
@@ -165,7 +151,7 @@ class Rig:
         task = asyncio.create_task(worker.run(), name="worker")
         try:
             registered = asyncio.create_task(worker.membership.checked_in.wait())
-            await asyncio.wait([task, registered], return_when=asyncio.FIRST_COMPLETED, timeout=10)
+            await asyncio.wait([task, registered], return_when=asyncio.FIRST_COMPLETED, timeout=20)
             assert registered.done() and not task.done(), "the worker did not start"
             yield worker
         finally:
@@ -175,19 +161,10 @@ class Rig:
     @asynccontextmanager
     async def worker_process(self, **changes: Any) -> AsyncIterator[WorkerProcess]:
         """A worker in a process of its own, once it has checked in."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "babygun",
-            "worker",
-            env=environment(changed(self.settings, **changes)),
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        worker = WorkerProcess(process)
+        worker = WorkerProcess(await start_babygun(changed(self.settings, **changes), "worker"))
         try:
             worker.id = await self.seen(
-                self.store.keys.workers, lambda value: _worker_of(value, process.pid), 20
+                self.store.keys.workers, lambda value: _worker_of(value, worker.pid)
             )
             yield worker
         finally:
@@ -195,77 +172,29 @@ class Rig:
 
 
 def _worker_of(value: bytes, pid: int) -> str | None:
-    from babygun.store.records import Worker as WorkerRecord
-
     record = codec.decode_state(value, WorkerRecord)
     return record.id if record.pid == pid else None
 
 
-class WorkerProcess:
+class WorkerProcess(Process):
     """``id``: the worker's id at its first check-in."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process, self.id = process, ""
-        self._reading = asyncio.create_task(self._read())
-        self._detached = False
-        self.log = ""
-
-    async def _read(self) -> None:
-        assert self.process.stderr is not None
-        async for line in self.process.stderr:
-            self.log += line.decode()
-
-    def kill(self) -> None:
-        self.process.kill()
+    id = ""
+    _detached = False
 
     def detach(self) -> None:
         """The test ends it itself, after the block that started it."""
         self._detached = True
 
-    def pause(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
-
-    async def terminate(self, within: float) -> int:
-        self.process.terminate()
-        return await asyncio.wait_for(self.process.wait(), within)
-
     async def end(self) -> None:
         if self._detached:
             self._detached = False
             return
-        if self.process.returncode is None:
-            self.process.kill()
-            await self.process.wait()
-        await self._reading
-        if "Traceback" in self.log:
-            raise AssertionError(f"the worker logged a traceback:\n{self.log}")
+        await super().end()
 
 
 def changed(settings: Settings, **changes: Any) -> Settings:
     return Settings(**{row.name: getattr(settings, row.name) for row in table()} | changes)
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """The settings as the environment of a child, without the variables of the test run."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("BABYGUN_")}
-    for row in table():
-        value = getattr(settings, row.name)
-        if value != getattr(Settings(), row.name):
-            environ[f"BABYGUN_{row.name.upper()}"] = (
-                _text(value) if not isinstance(value, dict) else json.dumps(value)
-            )
-    return environ
-
-
-def _text(value: Any) -> str:
-    return (
-        ", ".join(map(str, value))
-        if isinstance(value, Sequence) and not isinstance(value, str)
-        else str(value)
-    )
 
 
 @asynccontextmanager

@@ -6,8 +6,6 @@ Nothing acknowledged is lost in any of these faults.
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections import Counter
 from contextlib import suppress
 
@@ -54,7 +52,7 @@ def hang_once(smtp: MisbehavingServer, recipient: str) -> asyncio.Event:
 async def draining(rig: Rig, worker: WorkerProcess) -> None:
     """Waits until a worker's record says that it drains."""
     key = rig.store.keys.worker(worker.id)
-    await rig.seen(key, lambda value: True if b'"draining":true' in value else None, 20)
+    await rig.written(key, b'"draining":true')
 
 
 @pytest.fixture
@@ -110,10 +108,9 @@ async def test_worker_paused_past_its_lease_writes_nothing_when_it_wakes(
                 rig.store.keys.workers,
                 lambda value: (
                     True
-                    if b'"pid":%d,' % first.process.pid in value and first.id.encode() not in value
+                    if b'"pid":%d,' % first.pid in value and first.id.encode() not in value
                     else None
                 ),
-                10,
             )
             assert back, "it registers again, under a new id"
             again = await rig.send("bob@example.org")
@@ -343,8 +340,8 @@ async def test_worker_killed_again_and_again_loses_nothing(
     for round in (1, 2, 3):
         async with rig.worker_process() as worker:
             await smtp.wait_for(round * 50)
-            os.kill(worker.process.pid, signal.SIGKILL)
-            await worker.process.wait()
+            worker.kill()
+            await worker.ended()
     async with rig.worker():
         emails = await rig.ended(*ids, within=30)
         assert {e.status for e in emails} == {"complete"}
@@ -374,9 +371,7 @@ async def test_worker_that_drains_hands_its_slice_over_at_once(
 ) -> None:
     async with rig.worker_process(drain_timeout=600.0) as first, rig.worker():
         for half in (b'"slice":[0,128]', b'"slice":[128,256]'):
-            await rig.seen(
-                rig.store.keys.workers, lambda value, half=half: True if half in value else None, 10
-            )
+            await rig.written(rig.store.keys.workers, half)
         # So many that some are in the first one's half.
         stuck = [await rig.send("hang@example.org") for _ in range(16)]
         await smtp.hanging.reached(16)  # a job without a connection would be given back
@@ -510,14 +505,9 @@ async def test_email_that_kills_its_workers_comes_to_an_end(
             smtp.hung.clear()
             async with rig.worker_process() as following:
                 worker.kill()
-                await worker.process.wait()
-                await rig.seen(
-                    rig.store.keys.log(email_id),
-                    lambda value, dead=worker.id: (
-                        True if b'"previous_worker_id":"' + dead.encode() in value else None
-                    ),
-                    10,
-                )
+                await worker.ended()
+                dead = b'"previous_worker_id":"' + worker.id.encode()
+                await rig.written(rig.store.keys.log(email_id), dead)
                 if _ < 2:
                     await smtp.hung.wait()
                     worker = following
@@ -584,9 +574,7 @@ async def test_worker_whose_feed_fails_ends_with_its_error(
 async def test_worker_key_without_a_lease_gets_no_slice(rig: Rig) -> None:
     await rig.store.client.put(rig.store.keys.worker("ghost"), b"{}")
     async with rig.worker():
-        assert await rig.seen(
-            rig.store.keys.workers, lambda value: True if b'"slice":[0,256]' in value else None, 10
-        )
+        await rig.written(rig.store.keys.workers, b'"slice":[0,256]')
 
 
 async def test_email_of_more_queues_than_one_transaction_holds_is_refused(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,7 +14,8 @@ import aiohttp
 from babygun.worker import Worker
 from babygun.worker.probes import probed
 from tests.support.etcd_server import EtcdServer, free_ports
-from tests.support.rig import Rig, changed, environment, rig_for
+from tests.support.processes import babygun
+from tests.support.rig import Rig, changed, rig_for
 from tests.support.scraping import Scraped
 from tests.support.smtp_server import MisbehavingServer
 
@@ -269,23 +269,9 @@ async def test_busy_port_ends_the_worker_with_a_sentence(rig: Rig) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "babygun",
-            "worker",
-            env=environment(changed(rig.settings, worker_port=port)),
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(20):
-                _, error = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-    assert process.returncode == 2 and b"Traceback" not in error
+        async with babygun(changed(rig.settings, worker_port=port), "worker") as process:
+            assert await process.ended() == 2
     assert (
         f"something listens on 127.0.0.1:{port} already; stop it,"
-        " or set worker_port to another port (0: no server at all)" in error.decode()
+        " or set worker_port to another port (0: no server at all)" in process.log
     )

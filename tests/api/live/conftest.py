@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -14,7 +13,7 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from tests.api.conftest import RunningApi, running, until_ready
 from tests.support.etcd_server import EtcdServer
-from tests.support.rig import Rig, environment, rig_for
+from tests.support.rig import Rig, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
 
@@ -73,42 +72,4 @@ async def watchers(etcd: EtcdServer) -> int:
 async def fallen_to(etcd: EtcdServer, count: int) -> None:
     async with asyncio.timeout(20):
         while await watchers(etcd) != count:  # noqa: ASYNC110 (another process's state)
-            await asyncio.sleep(0.05)
-
-
-class ServedApi:
-    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
-        self.process, self.url, self.pid = process, url, process.pid
-
-    async def end(self) -> None:
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.communicate()
-
-
-async def api_process(settings: Settings) -> ServedApi:
-    """An API in a process of its own."""
-    environ = environment(replace(settings, log_format="text")) | {"BABYGUN_API_PORT": "0"}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "babygun",
-        "api",
-        env=environ,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stderr is not None
-    async with asyncio.timeout(20):
-        async for line in process.stderr:
-            if b"listening" in line:
-                url = line.decode().split("url=")[1].split()[0]
-                break
-        else:
-            raise AssertionError("the API did not start")
-    async with aiohttp.ClientSession() as session, asyncio.timeout(20):
-        while True:
-            async with session.get(f"{url}/readyz") as response:
-                if response.status == 200:
-                    return ServedApi(process, url)
             await asyncio.sleep(0.05)

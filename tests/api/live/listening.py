@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from tests.api.conftest import RunningApi
+from tests.support.processes import Api
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Stream:
 
 @asynccontextmanager
 async def listening(
-    api: RunningApi,
+    api: RunningApi | Api,
     query: str = "",
     *,
     token: str | None = None,
@@ -117,8 +118,10 @@ async def listening(
     headers: dict[str, str] | None = None,
 ) -> AsyncIterator[Stream]:
     """A stream that has begun. Raises AssertionError with the answer where it is refused."""
+    if token is None:
+        token = api.token
     sent = {
-        "Authorization": f"Bearer {api.token if token is None else token}",
+        "Authorization": f"Bearer {token}",
         **({"Last-Event-ID": last_id} if last_id else {}),
         **(headers or {}),
     }

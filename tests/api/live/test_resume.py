@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from typing import Any
+from collections import Counter
 
 import aiohttp
 import pytest
@@ -15,9 +13,10 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.changes import feed
 from tests.api.conftest import RunningApi, StartApi
-from tests.api.live.conftest import api_process, fallen_to, watchers
+from tests.api.live.conftest import fallen_to, watchers
 from tests.api.live.listening import Stream, listening
 from tests.support.etcd_server import EtcdServer
+from tests.support.processes import Api, api_process
 from tests.support.rig import Rig
 from tests.support.tries import claimed
 
@@ -139,47 +138,31 @@ async def test_stream_survives_a_killed_api_process_while_mail_flows(
     api: RunningApi, api_settings: Settings, sending: Rig, store: Store
 ) -> None:
     """Each e-mail is followed to its end over two processes, one of them killed."""
-    first = await api_process(api_settings)
-    try:
-        async with sending.worker():
-            ids: list[str] = []
-            killed = asyncio.Event()
+    ids: list[str] = []
+    ended: Counter[str] = Counter()
+    async with api_process(store, api_settings) as first, sending.worker():
 
-            async def send() -> None:
-                for number in range(150):
-                    ids.append(await api.accepted())
-                    if number == 75:
-                        os.kill(first.pid, signal.SIGKILL)
-                        killed.set()
+        async def send() -> None:
+            for number in range(150):
+                ids.append(await api.accepted())
+                if number == 75:
+                    first.process.kill()
 
-            ended: dict[str, int] = {}
-            states: list[tuple[Any, ...]] = []
-            feeding = asyncio.create_task(send())
-            near = RunningApi(first.url, api._session, store, api.stop)
-            near.token = api.token
-            source, last_id = near, ""
-            async with asyncio.timeout(40):
-                while len(ended) < 150:
-                    async with listening(source, last_id=last_id) as heard:
-                        try:
-                            while len(ended) < 150:
-                                event = await heard.heard(20)
-                                assert event.event == "email", event
-                                states.append(
-                                    (
-                                        event.data["id"],
-                                        event.data["status"],
-                                        event.data["tries"],
-                                        tuple(event.data["sending"]),
-                                    )
-                                )
-                                if event.data["status"] == "complete":
-                                    ended[event.data["id"]] = ended.get(event.data["id"], 0) + 1
-                        except (EOFError, aiohttp.ClientError):
-                            assert killed.is_set()
-                            source, last_id = api, heard.last_id
-            await feeding
-            assert set(ended) == set(ids) and set(ended.values()) == {1}
-            assert source is api, "the stream went on at the other process"
-    finally:
-        await first.end()
+        feeding = asyncio.create_task(send())
+        source: Api | RunningApi = first
+        last_id = ""
+        async with asyncio.timeout(40):
+            while len(ended) < 150:
+                async with listening(source, token=api.token, last_id=last_id) as heard:
+                    try:
+                        while len(ended) < 150:
+                            event = await heard.heard()
+                            assert event.event == "email", event
+                            ended[event.data["id"]] += event.data["status"] == "complete"
+                            ended += Counter()  # drops those that are not final yet
+                    except (EOFError, aiohttp.ClientError):
+                        assert len(ids) > 75, "the process was killed"
+                        source, last_id = api, heard.last_id
+        await feeding
+    assert ended == dict.fromkeys(ids, 1)
+    assert source is api, "the stream went on at the other process"

@@ -21,9 +21,9 @@ from babygun.store import Store, codec
 from babygun.store.changes import feed
 from babygun.store.keys import range_end
 from tests.api.conftest import EMAIL, RunningApi, StartApi, running, until_ready
-from tests.api.live.conftest import api_process
 from tests.api.live.listening import enters, listening
 from tests.support.etcd_server import EtcdServer
+from tests.support.processes import Api, api_process
 from tests.support.proxy import proxy_to
 from tests.support.scraping import Scraped
 
@@ -208,7 +208,7 @@ async def test_gap_of_more_emails_than_a_listener_may_keep_begins_anew(
 
 
 async def test_fifty_listeners_hear_all_changes_and_take_little_memory(
-    api_settings: Settings, api: RunningApi, store: Store
+    api_settings: Settings, store: Store
 ) -> None:
     ids = [new_email_id() for _ in range(500)]
     now = utc_now()
@@ -236,28 +236,28 @@ async def test_fifty_listeners_hear_all_changes_and_take_little_memory(
         status="complete",
         tries=1,
     )
-    admin = await api.token_for("admin")
-    process = await api_process(api_settings)
-    far = RunningApi(process.url, api._session, store, api.stop)
-    heard: list[set[str]] = [set() for _ in range(50)]
 
-    async def listen(mine: set[str], ready: asyncio.Event) -> None:
-        async with listening(far, token=admin) as stream_:
+    async def listen(far: Api, ready: asyncio.Event) -> set[str]:
+        heard: set[str] = set()
+        async with listening(far) as stream_:
             ready.set()
             async for line in stream_.response.content:
                 assert not line.startswith(b"event: reset")
                 if line.startswith(b'data: {"id":"'):
-                    mine.add(line[13:49].decode())
-                    if len(mine) == len(ids):
-                        return
+                    heard.add(line[13:49].decode())
+                    if len(heard) == len(ids):
+                        break
+        return heard
 
-    begun = [asyncio.Event() for _ in heard]
-    listeners_ = [
-        asyncio.create_task(listen(mine, ready)) for mine, ready in zip(heard, begun, strict=True)
-    ]
-    try:
+    async with (
+        api_process(store, api_settings, "admin") as far,
+        asyncio.timeout(40),
+        asyncio.TaskGroup() as tasks,
+    ):
+        begun = [asyncio.Event() for _ in range(50)]
+        listens = [tasks.create_task(listen(far, ready)) for ready in begun]
         await asyncio.gather(*(ready.wait() for ready in begun))
-        before = _memory(process.pid)
+        before = _memory(far.process.pid)
         for at in range(0, 4 * len(ids), 10):  # each e-mail changes four times
             changes = [
                 put(
@@ -267,15 +267,8 @@ async def test_fifty_listeners_hear_all_changes_and_take_little_memory(
                 for email_id in ids[at % len(ids) :][:10]
             ]
             await store.client.txn(Txn([], changes))
-        async with asyncio.timeout(40):
-            await asyncio.gather(*listeners_)
-        assert all(mine == set(ids) for mine in heard)
-        assert _memory(process.pid) - before < 64 << 20
-    finally:
-        for task in listeners_:
-            task.cancel()
-        await asyncio.gather(*listeners_, return_exceptions=True)
-        await process.end()
+        assert all([await each == set(ids) for each in listens])
+        assert _memory(far.process.pid) - before < 64 << 20
 
 
 def _memory(pid: int) -> int:

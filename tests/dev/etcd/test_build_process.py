@@ -10,7 +10,7 @@ import pytest
 from babygun.dev.etcd.binary import find_etcd
 from babygun.dev.etcd.build_process import BuildFailed, run_shown
 from tests.support.paths import ROOT
-from tests.support.supervised import is_gone
+from tests.support.processes import is_gone
 
 
 def test_output_comes_back_and_errors_line_by_line() -> None:

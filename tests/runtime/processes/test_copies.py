@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.supervised import Supervised, supervised
+from tests.support.processes import Process, running
 
 PROGRAM = """
 import os, signal, subprocess, sys, threading
@@ -50,17 +50,17 @@ POLITE = "run = polite"
 STUBBORN = "run = stubborn"
 
 
-Start = Callable[..., Awaitable[Supervised]]
+Start = Callable[..., Awaitable[Process]]
 
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
     async with AsyncExitStack() as runs:
 
-        async def begin(run: str, grace: float = 20) -> Supervised:
+        async def begin(run: str, grace: float = 20) -> Process:
             program = PROGRAM.format(run=textwrap.dedent(run), grace=grace)
             return await runs.enter_async_context(
-                supervised(sys.executable, "-c", program, str(tmp_path / "flag"))
+                running(sys.executable, "-c", program, str(tmp_path / "flag"))
             )
 
         yield begin

@@ -18,7 +18,7 @@ from babygun.runtime.processes.exits import Backoff
 from babygun.runtime.processes.interpreter import python_environment
 from babygun.runtime.processes.programs import Program, Programs
 from babygun.runtime.processes.supervisor import StartFailed, Supervisor
-from tests.support.supervised import is_gone
+from tests.support.processes import is_gone
 
 # Says its name and pid when it starts and "bye" when it is asked to stop.
 POLITE = """

@@ -52,7 +52,7 @@ async def says(rig: Rig, process_id: str, count: int) -> None:
     def pick(value: bytes) -> bool | None:
         return codec.decode_state(value, ApiProcess).accepted == count or None
 
-    await rig.seen(rig.store.keys.api(process_id), pick, 20)
+    await rig.seen(rig.store.keys.api(process_id), pick)
 
 
 async def test_process_that_checks_in_has_a_record_on_its_lease(rig: Rig) -> None:
@@ -93,7 +93,7 @@ async def test_process_whose_lease_is_lost_checks_in_under_a_new_id(rig: Rig) ->
         started = (await records(rig))[first.process_id].started_at
         await rig.store.client.revoke(first.lease_id)
         await rig.seen(
-            rig.store.keys.apis, lambda value: first.process_id.encode() not in value or None, 20
+            rig.store.keys.apis, lambda value: first.process_id.encode() not in value or None
         )
         assert first.lost.is_set() and not first.trusted
         [record] = (await records(rig)).values()

@@ -1,0 +1,220 @@
+"""Processes that tests start: Babygun's and others."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from babygun.runtime.settings import Settings, table
+from babygun.store import Store
+from babygun.store.access.clients import create_client
+from babygun.store.records import Scope
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as the environment of a child, without the variables of the test run."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("BABYGUN_")}
+    default = Settings()
+    for row in table():
+        value = getattr(settings, row.name)
+        if value != getattr(default, row.name):
+            environ[f"BABYGUN_{row.name.upper()}"] = _text(value)
+    return environ
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return json.dumps(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, even if nobody has taken its status."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+class Process:
+    """A process, seen by what it prints and how it ends. ``said``: its lines so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process, self.pid = process, process.pid
+        self.said: list[str] = []
+        self._more = asyncio.Condition()
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            async with self._more:
+                self.said.append(line.decode().rstrip("\n"))
+                self._more.notify_all()
+        async with self._more:
+            self._more.notify_all()
+
+    @property
+    def log(self) -> str:
+        """All that it has printed so far."""
+        return "\n".join(self.said)
+
+    def lines(self, words: str) -> list[str]:
+        """The lines so far that contain these words."""
+        return [line for line in self.said if words in line]
+
+    async def until(self, words: str, count: int = 1) -> str:
+        """Waits for the ``count``-th line that contains these words."""
+        async with asyncio.timeout(20), self._more:
+            await self._more.wait_for(
+                lambda: len(self.lines(words)) >= count or self._reading.done()
+            )
+            assert len(self.lines(words)) >= count, self.log
+            return self.lines(words)[count - 1]
+
+    async def up(self) -> list[int]:
+        """The ids of a supervisor's processes, once all of them are up."""
+        pids = (await self.until(" pids=")).partition(" pids=")[2]
+        return [int(pid) for pid in re.findall(r"\d+", pids)]
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def pause(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    async def terminate(self, within: float = 20.0) -> int:
+        """SIGTERM; returns its exit status."""
+        self.process.terminate()
+        async with asyncio.timeout(within):
+            return await self.process.wait()
+
+    async def ended(self) -> int:
+        """Its exit status, once it and all that it started have closed their output."""
+        async with asyncio.timeout(20):
+            status = await self.process.wait()
+            await self._reading
+        return status
+
+    async def end(self) -> None:
+        """Kills it if it still runs. Fails if it has printed a traceback."""
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.ended()
+        assert not self.lines("Traceback"), self.log
+
+
+async def start(*command: str, env: dict[str, str] | None = None) -> asyncio.subprocess.Process:
+    """Starts a command in a session of its own. What it prints comes from one pipe."""
+    return await asyncio.create_subprocess_exec(
+        *command,
+        env=env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+async def start_babygun(settings: Settings, *words: str) -> asyncio.subprocess.Process:
+    """Starts ``babygun …`` with these settings."""
+    return await start(sys.executable, "-m", "babygun", *words, env=environment(settings))
+
+
+@asynccontextmanager
+async def running(*command: str, env: dict[str, str] | None = None) -> AsyncIterator[Process]:
+    """A process that runs a command, and is killed at the end of the block."""
+    process = Process(await start(*command, env=env))
+    try:
+        yield process
+    finally:
+        await process.end()
+
+
+@asynccontextmanager
+async def babygun(settings: Settings, *words: str) -> AsyncIterator[Process]:
+    """``babygun …`` with these settings. It need not start: a test may want it to fail."""
+    process = Process(await start_babygun(settings, *words))
+    try:
+        yield process
+    finally:
+        await process.end()
+
+
+class Api:
+    """An API process, and a client of it that has a token."""
+
+    def __init__(self, process: Process, url: str, session: aiohttp.ClientSession) -> None:
+        self.process, self.url, self.session = process, url, session
+        self.token = ""
+
+    async def post(self, **email: Any) -> dict[str, Any]:
+        """Sends an e-mail; the answer."""
+        given = {"sender": "me@example.com", "subject": "hello", "body": "Hello\n"} | email
+        data = io.BytesIO(json.dumps(given).encode())
+        async with self.session.post(
+            self.url + "/emails", data=data, headers={"Content-Type": "application/json"}
+        ) as answer:
+            assert answer.status == 202, await answer.text()
+            accepted: dict[str, Any] = await answer.json()
+            return accepted
+
+    async def get(self, path: str) -> dict[str, Any]:
+        async with self.session.get(self.url + path) as answer:
+            assert answer.status == 200, await answer.text()
+            body: dict[str, Any] = await answer.json()
+            return body
+
+    async def ready(self) -> None:
+        """Waits until the API is ready."""
+        async with asyncio.timeout(20):
+            while True:
+                async with self.session.get(self.url + "/readyz") as answer:
+                    if answer.status == 200:
+                        return
+                await asyncio.sleep(0.02)
+
+    async def authorize(self, client_id: str, secret: str) -> None:
+        """Calls with a token of this client from now on."""
+        async with self.session.post(
+            self.url + "/tokens", json={"client_id": client_id, "client_secret": secret}
+        ) as answer:
+            assert answer.status == 200, await answer.text()
+            self.token = (await answer.json())["token"]
+        self.session.headers["Authorization"] = f"Bearer {self.token}"
+
+
+@asynccontextmanager
+async def api_process(store: Store, settings: Settings, *scopes: Scope) -> AsyncIterator[Api]:
+    """A ready API process, which is told to stop at the end of the block.
+
+    Its client has these scopes, or those to send and to read.
+    """
+    async with babygun(replace(settings, log_format="text"), "api", "--port", "0") as process:
+        url = (await process.until("api listening url=")).partition("url=")[2].split()[0]
+        client, secret = await create_client(
+            store, name="test", scopes=scopes or ("emails:send", "emails:read")
+        )
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100)) as session:
+            api = Api(process, url, session)
+            await api.ready()
+            await api.authorize(client.id, secret)
+            yield api
+        if process.process.returncode is None:
+            await process.terminate()
