@@ -25,7 +25,7 @@ export function open(root, { id, may, title }) {
   const body = h("div", { "data-still": "1", "data-key": "content" });
   let filled = null;
 
-  // Reads both anew. While that is under way, one further reading is enough whatever happens.
+  // Reads both again. While that is under way, one further reading is enough whatever happens.
   async function read() {
     if (reading) return void (again = true);
     reading = Promise.all([get(url), get(`${url}/log`)]);

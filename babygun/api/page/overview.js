@@ -18,7 +18,7 @@ const SERIES = [
 ];
 // Points that the history may be behind the rates: every process must have reported a step.
 const BEHIND = 6;
-const AGAIN = 60_000; // ms after which it is read anew
+const AGAIN = 60_000; // ms after which it is read again
 const NEARLY_FULL = 0.8; // of etcd's quota
 
 // The data of GET /overview, kept up to date. `changed(data, error)`; the history is data.history.
@@ -69,7 +69,7 @@ function whole(history) {
   };
 }
 
-// The history goes on with each second's rates until it is read anew.
+// The history goes on with each second's rates until it is read again.
 function extend(history, { at, rates }) {
   const index = Math.floor((Date.parse(at) - Date.parse(history.start)) / 1000 / history.step);
   const known = history.accepted.length;
@@ -88,7 +88,7 @@ function extend(history, { at, rates }) {
     ).toISOString();
 }
 
-export const heartbeat = (worker) =>
+export const checkIn = (worker) =>
   worker.draining
     ? badge("draining", "stopping")
     : badge(worker.heartbeat_age > 10 ? "late" : "alive");
@@ -325,7 +325,7 @@ function crew(workers) {
           h(
             "div",
             { class: "row" },
-            heartbeat(one),
+            checkIn(one),
             h("span", { class: "long" }, one.hostname),
             sliceBar(one.slice),
             h("span", { class: "soft number" }, `${count(one.in_flight)} in flight`),

@@ -2,9 +2,9 @@
 import { h, show } from "./dom.js";
 import { count } from "./format.js";
 import { empty, failure, when } from "./status.js";
-import { heartbeat, sliceBar, watchOverview } from "./overview.js";
+import { checkIn, sliceBar, watchOverview } from "./overview.js";
 
-const COLUMNS = ["Worker", "Heartbeat", "Shards", "In flight", "Address", "Version", "Started"];
+const COLUMNS = ["Worker", "Check-in", "Shards", "In flight", "Address", "Version", "Started"];
 
 export function open(root) {
   show(root, h("h1", null, "Workers"));
@@ -67,7 +67,7 @@ function table(workers) {
             "tr",
             { "data-key": one.id },
             h("th", { scope: "row" }, one.hostname, h("br"), h("code", { class: "soft" }, one.id)),
-            cell("Heartbeat", null, heartbeat(one), " ", when(one.last_checkin)),
+            cell("Check-in", null, checkIn(one), " ", when(one.last_checkin)),
             cell(
               "Shards",
               null,
