@@ -17,12 +17,14 @@ from contextvars import ContextVar, Token
 from functools import lru_cache
 from typing import Any, TextIO
 
+import msgspec
+
 _COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
 
 _root = logging.getLogger()
 _own: logging.StreamHandler[TextIO] | None = None  # once the log is configured
 _formatter: _Formatter
-_as_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
+_encode_json = msgspec.json.Encoder(enc_hook=str).encode
 
 _bound: ContextVar[dict[str, Any] | None] = ContextVar("babygun_log_fields", default=None)
 
@@ -189,6 +191,10 @@ def _shown(value: Any) -> str:
 def _at(created: float) -> str:
     second = int(created)
     return f"{_second(second)}.{int((created - second) * 1000):03d}Z"
+
+
+def _as_json(value: Any) -> str:
+    return _encode_json(value).decode()
 
 
 @lru_cache(maxsize=2)

@@ -73,7 +73,7 @@ def test_line_has_time_component_event_and_fields(configure: Configure) -> None:
     assert len(at) == len("2026-11-25T00:11:39.123Z")
     assert rest == (
         'api request path=/emails status=202 ms=1.5 words="a b" both="\\"" empty="" flag=true'
-        ' many=[1, "x"]\n'
+        ' many=[1,"x"]\n'
     )
 
 
