@@ -101,7 +101,7 @@ async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_wat
 async def test_majority_lost_writes_are_refused_as_not_applied_once_that_is_known(
     cluster: EtcdCluster,
 ) -> None:
-    async with EtcdClient(cluster.endpoints, timeout=2) as client:
+    async with EtcdClient(cluster.endpoints, timeout=1) as client:
         await client.put(b"k", b"1")
         for member in cluster.members[1:]:
             member.kill()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aetcd import rpc
 
 from babygun.errors import SettingsError
-from babygun.etcd import EtcdClient
+from babygun.etcd import EtcdClient, plain_http
 from babygun.etcd.access import set_roles
 from babygun.pki.certificates import read_certificate
 from babygun.routing.routes import load_routes
@@ -393,10 +395,8 @@ async def test_certificate_renewed_under_a_running_process_asks_for_a_restart(
 async def test_clock_off_by_minutes_is_a_warning(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, off: float, words: str
 ) -> None:
-    import time
-
-    now = time.time
-    monkeypatch.setattr("babygun.etcd.plain_http.time.time", lambda: now() + off)
+    ours = SimpleNamespace(time=lambda: time.time() + off)  # gRPC goes by the real one
+    monkeypatch.setattr(plain_http, "time", ours)
     async with checkup(rig.settings, "api") as found:
         await found.refresh()
         [warning] = (await found.check()).warnings
@@ -423,7 +423,10 @@ async def test_what_is_mended_is_told_too(
         assert found.joined and (await found.check()).ok
 
 
-async def test_etcd_that_hangs_is_told_before_who_probes_gives_up() -> None:
+async def test_etcd_that_hangs_is_told_before_who_probes_gives_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health, "ANSWER", 1.0)
     server = EtcdServer().start()
     try:
         async with checkup(Settings(etcd_endpoints=(server.endpoint,), etcd_timeout=30.0)) as found:
