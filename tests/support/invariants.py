@@ -1,4 +1,4 @@
-"""Reads all keys of a test at one revision and checks the invariants (docs/design.md)."""
+"""Reads all keys of a test at one revision, checks the invariants (docs/design/life-cycle.md)."""
 
 from __future__ import annotations
 
