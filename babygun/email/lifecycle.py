@@ -99,7 +99,7 @@ def accept(email: Email) -> Transition:
 
 
 def finish(
-    email: Email, results: Sequence[QueueResult], *, now: datetime, retry_intervals: Schedule
+    email: Email, results: Sequence[QueueResult], *, now: datetime, schedule: Schedule
 ) -> Transition:
     """Tries have ended, of one queue or of several at once.
 
@@ -128,7 +128,7 @@ def finish(
                     reply_class=outcome.reply_class,
                     retry_after=outcome.retry_after,
                     tries=tries,
-                    schedule=retry_intervals,
+                    schedule=schedule,
                     now=now,
                 )
             if again is not None:
@@ -159,7 +159,7 @@ def finish(
         queues,
         now,
         worker_id=last.worker_id,
-        most_tries=most_tries(last.queue, retry_intervals),
+        most_tries=most_tries(last.queue, schedule),
     )
     entry = log.result(email.log_seq, now, last.worker_id, attempts)
     if email.final and email.log_seq == 1:  # as with most e-mails: the record can hold the entry

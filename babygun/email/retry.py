@@ -1,15 +1,23 @@
-"""When a try is made again. This module alone decides it; another schedule is a change of it.
+"""When a try is made again. This module alone decides it.
 
-A schedule (setting ``retry_intervals``) is the seconds between tries. It allows one try more than
-it has intervals.
+Another schedule is a change of it, and of the settings that :class:`Schedule` names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 
-Schedule = Sequence[float]
+
+class Schedule(Protocol):
+    """The settings that say when a try is made again, of :mod:`babygun.runtime.settings`.
+
+    ``retry_intervals``: the seconds between tries. They allow one try more than they are.
+    """
+
+    @property
+    def retry_intervals(self) -> Sequence[float]: ...
 
 
 def next_try(
@@ -28,10 +36,10 @@ def next_try(
     """
     if tries >= most_tries(queue, schedule):
         return None
-    wait = schedule[tries - 1] if retry_after is None else retry_after
+    wait = schedule.retry_intervals[tries - 1] if retry_after is None else retry_after
     return now + timedelta(seconds=wait)
 
 
 def most_tries(queue: str, schedule: Schedule) -> int:
     """How many tries a recipient of the queue gets at most."""
-    return len(schedule) + 1
+    return len(schedule.retry_intervals) + 1

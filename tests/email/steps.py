@@ -8,10 +8,11 @@ from babygun.email import lifecycle
 from babygun.email.compose import new_email
 from babygun.email.lifecycle import QueueResult, RecipientResult, Transition
 from babygun.email.model import Email, Recipient
+from babygun.runtime.settings import Settings
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
-INTERVALS = (600.0, 1200.0)
+SCHEDULE = Settings(retry_intervals=(600.0, 1200.0))
 
 OK = RecipientResult("deliver", "delivered", 250, "2.0.0", "queued")
 SOFT = RecipientResult("retry", "temporary", 451, "4.3.0", "try later")
@@ -50,6 +51,4 @@ def result(queue: str, email: Email, *outcomes: RecipientResult) -> QueueResult:
 
 
 def finish(email: Email, queue: str, *outcomes: RecipientResult) -> Transition:
-    return lifecycle.finish(
-        email, [result(queue, email, *outcomes)], now=LATER, retry_intervals=INTERVALS
-    )
+    return lifecycle.finish(email, [result(queue, email, *outcomes)], now=LATER, schedule=SCHEDULE)

@@ -13,12 +13,13 @@ from babygun.email.events import EVENTS
 from babygun.email.lifecycle import QueueResult, RecipientResult, Transition
 from babygun.email.model import Email
 from babygun.errors import Conflict
+from babygun.runtime.settings import Settings
 from tests.email.steps import (
     HARD,
-    INTERVALS,
     LATER,
     NOW,
     OK,
+    SCHEDULE,
     SOFT,
     email,
     finish,
@@ -246,7 +247,7 @@ def test_finish_out_of_tries_expires_and_keeps_the_last_reply() -> None:
 
 def test_finish_without_a_result_for_a_recipient_counts_as_soft() -> None:
     transition = lifecycle.finish(
-        email(a=1), [QueueResult("a", "w1", NOW, {})], now=LATER, retry_intervals=INTERVALS
+        email(a=1), [QueueResult("a", "w1", NOW, {})], now=LATER, schedule=SCHEDULE
     )
     assert transition.email.recipients[0].status == "deferred"
 
@@ -257,7 +258,7 @@ def test_finish_of_two_queues_at_once_writes_one_entry() -> None:
         before,
         [result("a", before, OK), result("b", before, SOFT)],
         now=LATER,
-        retry_intervals=INTERVALS,
+        schedule=SCHEDULE,
     )
     assert transition.final == ("a",) and [q for q, _ in transition.waiting] == ["b"]
     assert [a.queue for a in transition.entry.attempts] == ["a", "b"]
@@ -267,7 +268,7 @@ def test_finish_of_two_queues_at_once_writes_one_entry() -> None:
 def test_finish_with_no_retries_configured_expires_at_once() -> None:
     before = email(a=1)
     transition = lifecycle.finish(
-        before, [result("a", before, SOFT)], now=LATER, retry_intervals=()
+        before, [result("a", before, SOFT)], now=LATER, schedule=Settings(retry_intervals=())
     )
     assert (
         transition.email.status == "failed" and transition.email.recipients[0].status == "expired"

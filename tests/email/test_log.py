@@ -13,10 +13,10 @@ from babygun.email.model import Email, LogEntry
 from babygun.store import codec
 from tests.email.steps import (
     HARD,
-    INTERVALS,
     LATER,
     NOW,
     OK,
+    SCHEDULE,
     SOFT,
     email,
     finish,
@@ -44,7 +44,7 @@ def test_an_end_by_the_first_tries_is_held_by_the_record_until_it_is_retried(
 ) -> None:
     before = email(a=2, b=1)
     tries = [result("b", before, OK), result("a", before, OK, outcome)]
-    ended = lifecycle.finish(before, tries, now=LATER, retry_intervals=INTERVALS)
+    ended = lifecycle.finish(before, tries, now=LATER, schedule=SCHEDULE)
     assert not ended.keyed
     stored = codec.decode_email(codec.encode_state(ended.email))
     assert entries_in_record(stored) == [*entries_in_record(before), ended.entry]

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from babygun.email.retry import most_tries, next_try
+from babygun.runtime.settings import Settings
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-SCHEDULE = (600.0, 1200.0)
+SCHEDULE = Settings(retry_intervals=(600.0, 1200.0))
 
 
 @pytest.mark.parametrize(
@@ -38,4 +39,5 @@ def test_next_try_is_after_the_interval_or_what_the_server_asked_until_the_tries
 
 
 def test_most_tries_is_one_more_than_the_intervals() -> None:
-    assert most_tries("main", SCHEDULE) == 3 and most_tries("main", ()) == 1
+    assert most_tries("main", SCHEDULE) == 3
+    assert most_tries("main", Settings(retry_intervals=())) == 1

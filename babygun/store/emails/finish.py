@@ -89,7 +89,7 @@ async def finish(
             record,
             [h.result for h in rest],
             now=utc_now(),
-            retry_intervals=store.settings.retry_intervals,
+            schedule=store.settings,
         )
         email_key = store.keys.email(record.id)
         try:
