@@ -235,10 +235,10 @@ async def _agreement(store: Store, role: Role | None) -> AsyncIterator[Finding]:
 
 
 async def _relays(loaded: Settings) -> AsyncIterator[Finding]:
-    relays = load_routes(loaded).destinations.values()
-    if not relays:
+    routes = load_routes(loaded)
+    if not routes.has_destinations:
         yield Finding("bad", "no relay is set: BABYGUN_RELAY_URL=smtp://host:port")
-    for relay in relays:
+    for relay in routes.destinations.values():
         name = f"relay {relay.name} at {relay.address}"
         try:
             offered = await check_destination(

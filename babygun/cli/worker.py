@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from babygun.cli.status import status_of
 from babygun.errors import SettingsError
+from babygun.routing.routes import load_routes
 from babygun.runtime import logs, settings, tracing
 from babygun.runtime.processes.copies import run_copies
 from babygun.runtime.processes.forks import Copy
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     given = {"worker_concurrency": arguments.concurrency, "processes": arguments.processes}
     loaded = settings.load(**{name: value for name, value in given.items() if value is not None})
     logs.configure("worker", level=loaded.log_level, format=loaded.log_format)
-    if not loaded.relay_url and not loaded.relays:
+    if not load_routes(loaded).has_destinations:
         raise SettingsError("no relay to deliver to is set: set BABYGUN_RELAY_URL=smtp://host:port")
     return _serve(loaded) if loaded.process_count == 1 else _supervise(loaded)
 

@@ -52,7 +52,7 @@ class Intake:
         known: admit 0 e-mails, and the whole batch when it has been read.
         """
         self._rates.take(client, emails=emails)
-        if not self._routes.destinations:
+        if not self._routes.has_destinations:
             raise NoRelay
         if self._quota_guard.full:
             raise OutOfSpace(

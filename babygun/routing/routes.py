@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import translate
 from functools import lru_cache
 
@@ -39,6 +39,11 @@ class Routes:
                 else:
                     self._exact.setdefault(domain, (place, destination.name))
         self._queue_of = lru_cache(_REMEMBERED_DOMAINS)(self._find)
+
+    @property
+    def has_destinations(self) -> bool:
+        """Whether the mail of some domain has a destination."""
+        return bool(self.destinations)
 
     def queue_for(self, address: str) -> str:
         """The queue of a recipient. Raises SettingsError where no relay takes its domain."""
@@ -81,6 +86,11 @@ class Routes:
             queue: hashlib.sha256(destination.address.lower().encode()).hexdigest()[:8]
             for queue, destination in self.destinations.items()
         }
+
+
+def sends(fingerprints: Mapping[str, str], queue: str) -> bool:
+    """Whether a process with these :meth:`Routes.fingerprints` sends a queue."""
+    return queue in fingerprints
 
 
 def load_routes(settings: Settings) -> Routes:

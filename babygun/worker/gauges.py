@@ -20,16 +20,17 @@ def show_jobs(dispatch: Dispatch, known: Iterable[str]) -> None:
 
 
 def show_connections(pools: Iterable[SmtpPool], known: Iterable[str]) -> None:
-    """``known``: queues that are shown even without a pool."""
+    """``known``: queues that are shown even without a pool. A queue may have several pools."""
+    pools = list(pools)
     connections: dict[tuple[str, str], int] = {}
     waiting: dict[tuple[str], int] = {}
-    for queue in known:
+    for queue in (*known, *(pool.destination.name for pool in pools)):
         connections[queue, "busy"] = connections[queue, "idle"] = waiting[(queue,)] = 0
     for pool in pools:
         queue = pool.destination.name
-        connections[queue, "busy"] = pool.in_use
-        connections[queue, "idle"] = pool.open - pool.in_use
-        waiting[(queue,)] = pool.waiting
+        connections[queue, "busy"] += pool.in_use
+        connections[queue, "idle"] += pool.open - pool.in_use
+        waiting[(queue,)] += pool.waiting
     metrics.SMTP_CONNECTIONS.show(connections)
     metrics.SMTP_WAITING.show(waiting)
 

@@ -7,7 +7,7 @@ import pytest
 from babygun.errors import SettingsError
 from babygun.routing.destination import Destination, NoDestination
 from babygun.routing.relays import Relay
-from babygun.routing.routes import MOST_FINGERPRINTS, Routes, load_routes
+from babygun.routing.routes import MOST_FINGERPRINTS, Routes, load_routes, sends
 from babygun.runtime.settings import Settings
 
 
@@ -57,6 +57,11 @@ async def test_queue_without_a_destination_says_so() -> None:
         await routes.destination("gone")
 
 
+def test_routes_have_destinations_if_there_is_a_relay() -> None:
+    assert load_routes(Settings(relay_url="smtp://mail.example")).has_destinations
+    assert not load_routes(Settings()).has_destinations
+
+
 async def test_routes_of_100_000_queues_compare_a_domain_with_the_patterns_only() -> None:
     routes = many_routes(100_000)
     assert len(routes._patterns) == 1
@@ -79,4 +84,6 @@ def test_fingerprint_tells_servers_apart_and_nothing_of_them() -> None:
         == of("smtp://mail.example.net:587?".rstrip("?"))
         != of("smtp://mail.example.net:25")
     )
+    assert sends({"default": of("smtp://a")}, "default")
+    assert not sends({"default": of("smtp://a")}, "other")
     assert len(of("smtp://a")) == 8 and "mail" not in of("smtp://mail.example.net")

@@ -20,9 +20,20 @@ def pool(queue: str, *, busy: int, idle: int, waiting: int) -> Any:
 
 
 def test_known_queue_without_a_pool_is_shown_with_zeros() -> None:
-    show_connections([cast(Any, pool("gauge-a", busy=2, idle=1, waiting=3))], ["gauge-b"])
+    pools = [pool("gauge-a", busy=2, idle=1, waiting=3)]
+    assert shown(pools, ["gauge-b"]) == {"gauge-a": (2, 1, 3), "gauge-b": (0, 0, 0)}
+
+
+def test_pools_of_one_queue_are_added_up() -> None:
+    pools = [pool("gauge-a", busy=2, idle=1, waiting=3), pool("gauge-a", busy=1, idle=0, waiting=4)]
+    assert shown(pools, [])["gauge-a"] == (3, 1, 7)
+
+
+def shown(pools: list[Any], known: list[str]) -> dict[str, tuple[float | None, ...]]:
+    """By queue: connections that are busy and idle, and messages that wait."""
+    show_connections(cast(Any, pools), known)
     seen = Scraped(render("worker", "")[0].decode())
-    shown = {
+    return {
         queue: (
             seen.get("babygun_smtp_connections", queue=queue, state="busy"),
             seen.get("babygun_smtp_connections", queue=queue, state="idle"),
@@ -30,4 +41,3 @@ def test_known_queue_without_a_pool_is_shown_with_zeros() -> None:
         )
         for queue in ("gauge-a", "gauge-b")
     }
-    assert shown == {"gauge-a": (2, 1, 3), "gauge-b": (0, 0, 0)}

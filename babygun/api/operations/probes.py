@@ -48,7 +48,7 @@ async def ready(request: web.Request) -> web.Response:
         reasons.append("changes of clients, signing keys and revoked tokens are not being followed")
     elif known_clients.signing_key is None:
         reasons.append("there is no signing key yet")
-    if not app[ROUTING].destinations:
+    if not app[ROUTING].has_destinations:
         reasons.append("no relay is configured (relay_url or relays)")
     if app[QUOTA_GUARD].full:
         reasons.append("etcd is nearly full")

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from babygun.routing.routes import Routes
+from babygun.routing.routes import Routes, sends
 from babygun.runtime.metric_types import OTHER
 from babygun.store.emails.depth import Depth
 from babygun.store.records import Worker
@@ -58,10 +58,9 @@ def unsent_queues(depth: Depth, workers: Sequence[Worker]) -> dict[str, str]:
     """
     if not workers or not all(worker.queues for worker in workers):
         return {}
-    known = {name for worker in workers for name in worker.queues} | {OTHER}
     jobs: Counter[str] = Counter()
     for (name, _), count in depth.jobs.items():
-        if count and name not in known:
+        if count and name != OTHER and not any(sends(each.queues, name) for each in workers):
             jobs[name] += count
     return {
         name: f"{count} {'job' if count == 1 else 'jobs'} of queue {name} can't go:"
