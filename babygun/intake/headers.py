@@ -30,7 +30,7 @@ FORBIDDEN: dict[str, str] = {
     "received": "mail servers write it",
     "return-path": "the last mail server writes it",
     "delivered-to": "the last mail server writes it",
-    "dkim-signature": "the relay signs",
+    "dkim-signature": "the finished message is signed",
     "arc-": "mail servers write it",
     "authentication-results": "mail servers write it",
     "resent-": "it is for people who send a received message on",

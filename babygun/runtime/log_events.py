@@ -274,7 +274,7 @@ EVENTS = [
         "destination unknown",
         "error",
         "queue email_id",
-        "The settings no longer have the relay of this queue, so its e-mails fail.",
+        "The settings no longer have the destination of this queue, so its e-mails fail.",
     ),
     Event(
         "reply needs operator",

@@ -582,7 +582,7 @@ async def test_email_of_more_queues_than_one_transaction_holds_is_refused(
 ) -> None:
     relays = {f"q{n}": {"url": smtp.url, "domains": [f"d{n}.example"]} for n in range(17)}
     async with rig_for(changed(rig.settings, relays=relays)) as many:
-        with pytest.raises(InvalidEmail, match="more than 16 relays"):
+        with pytest.raises(InvalidEmail, match="more than 16 queues"):
             await many.send(*(f"a@d{n}.example" for n in range(17)))
         async with many.worker():
             email_id = await many.send(*(f"soft@d{n}.example" for n in range(16)))

@@ -50,15 +50,12 @@ class RecipientDocument(msgspec.Struct, frozen=True):
     reply_class: Annotated[
         str | None,
         Meta(
-            description="How the reply was classified; docs/delivery.md lists the classes.",
-            examples=["success"],
+            description="How the reply was classified; docs/delivery.md explains the classes.",
+            examples=["delivered"],
         ),
     ]
     queue: Annotated[
-        str,
-        Meta(
-            description="The relay that carries the mail to this recipient.", examples=["default"]
-        ),
+        str, Meta(description="It says where the recipient's mail goes.", examples=["default"])
     ]
     tries: Annotated[int, Meta(examples=[1])]
     updated_at: Annotated[datetime | None, Meta(examples=["2026-11-25T09:00:00.171000Z"])]

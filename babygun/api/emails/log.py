@@ -61,7 +61,7 @@ class RecipientReplyDocument(msgspec.Struct, frozen=True):
     status_code: StatusCode
     enhanced_code: EnhancedCode
     status_reason: StatusReason
-    reply_class: Annotated[str | None, Meta(examples=["success"])]
+    reply_class: Annotated[str | None, Meta(examples=["delivered"])]
 
 
 class EmailLog(msgspec.Struct, frozen=True):

@@ -64,7 +64,7 @@ def unsent_queues(depth: Depth, workers: Sequence[Worker]) -> dict[str, str]:
             jobs[name] += count
     return {
         name: f"{count} {'job' if count == 1 else 'jobs'} of queue {name} can't go:"
-        " no live worker sends it, so give it its relay back"
+        " no live worker sends it, so add its destination again"
         for name, count in sorted(jobs.items())
     }
 

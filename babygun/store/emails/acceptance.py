@@ -82,7 +82,7 @@ def prepare(store: Store, email: Email, content: Content) -> NewEmail:
         detail = f"The e-mail takes {len(packed)} bytes; at most {most} can be stored."
         raise InvalidEmail([Violation("attachments", detail)], too_large=True)
     if len(email.queues) > MAX_QUEUES:
-        detail = f"The recipients go by more than {MAX_QUEUES} relays; send several e-mails."
+        detail = f"The recipients have more than {MAX_QUEUES} queues; send several e-mails."
         raise InvalidEmail([Violation("recipients", detail)])
     transition = lifecycle.accept(replace(email, size=len(packed), chunks=len(chunks)))
     return NewEmail(

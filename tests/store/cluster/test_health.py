@@ -351,7 +351,7 @@ async def test_jobs_whose_relay_was_taken_out_of_the_settings_are_a_warning(
     async with rig.worker(lease_ttl=10.0), checkup(rig.settings, "api") as found:
         await found.refresh()
         assert (await found.check()).warnings == [
-            "2 jobs of queue former can't go: no live worker sends it, so give it its relay back"
+            "2 jobs of queue former can't go: no live worker sends it, so add its destination again"
         ]
 
 

@@ -72,7 +72,8 @@ def test_jobs_of_a_queue_that_nobody_sends_are_told() -> None:
         )
     )
     assert worker_checks.unsent_queues(depth, workers) == {
-        "gone": "2 jobs of queue gone can't go: no live worker sends it, so give it its relay back"
+        "gone": "2 jobs of queue gone can't go:"
+        " no live worker sends it, so add its destination again"
     }
     assert worker_checks.unsent_queues(depth, []) == {}, "that no worker lives is told elsewhere"
     assert worker_checks.unsent_queues(depth, [*workers, record("too many")]) == {}
