@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import replace
 
-from babygun.cli.status import status_of
+from babygun.cli.exit_status import status_of
 from babygun.runtime import logs, settings, tracing
 from babygun.runtime.listening import reserved, url_of
 from babygun.runtime.processes.copies import run_copies

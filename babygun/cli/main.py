@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from babygun import __version__
-from babygun.cli.status import status_of
+from babygun.cli.exit_status import status_of
 
 
 class Command(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from babygun.cli.status import status_of
+from babygun.cli.exit_status import status_of
 from babygun.errors import SettingsError
 from babygun.routing.routes import load_routes
 from babygun.runtime import logs, settings, tracing
