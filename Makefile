@@ -81,7 +81,7 @@ format: install ## format the code, fix what ruff can fix
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock: ## resolve the dependencies anew into requirements.lock (needs uv)
+lock: ## resolve the dependencies again into requirements.lock (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
 	$(LOCKED) --upgrade --group dev -o requirements.lock
 	$(LOCKED) --constraint requirements.lock -o deploy/requirements.lock

@@ -95,14 +95,6 @@ def to_ascii_domain(email: str) -> str:
     return f"{local}{at}{domain if domain.isascii() else _ascii_domain(domain)}"
 
 
-def format_address(address: Address) -> str:
-    """The address as :func:`parse_address` reads it, not encoded for a header."""
-    if not address.name:
-        return address.email
-    name = address.name if _NAME_ATOMS.match(address.name) else quote(address.name)
-    return f"{name} <{address.email}>"
-
-
 def quote(text: str) -> str:
     """A quoted string (RFC 5322, 3.2.4)."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -9,11 +9,16 @@ import pytest
 from babygun.email import addresses
 from babygun.email.addresses import (
     Address,
-    format_address,
     needs_smtputf8,
     parse_address,
+    quote,
     to_ascii_domain,
 )
+
+
+def format_address(address: Address) -> str:
+    """The address as parse_address reads it."""
+    return f"{quote(address.name)} <{address.email}>" if address.name else address.email
 
 
 @pytest.mark.parametrize(

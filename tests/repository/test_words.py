@@ -38,7 +38,7 @@ PATTERN = re.compile(rf"\b(?:{'|'.join(f'(?:{word})' for word in RETIRED)})\b", 
 
 GLOSSARY = ROOT / "docs/glossary.md"
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *ROOT.glob("docs/**/*.md"),
     *ROOT.glob("etcd/*.md"),
     *ROOT.glob("deploy/**/*.md"),
