@@ -47,6 +47,25 @@ def cleaning_up() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Lets the signals that end this process take effect only after the block."""
+    held: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {
+            number: signal.signal(number, lambda number, _: held.append(number))
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for received in held:
+            signal.raise_signal(received)
+
+
 def run_shown(
     command: Sequence[str],
     *,
@@ -62,22 +81,24 @@ def run_shown(
     Any other exception (Ctrl-C too) ends the command and all that it started.
     """
     with tempfile.TemporaryFile() as out:
+        process = None
         try:
-            process = subprocess.Popen(
-                command,
-                cwd=cwd,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise BuildFailed(f"{command[0]}: {error.strerror or error}") from None
-        try:
+            with _signals_held_back():  # else one could come before the child is known here
+                process = subprocess.Popen(
+                    command,
+                    cwd=cwd,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                )
             output = _follow(process, silence, line)
-        except BaseException:
-            _kill_group(process)
+        except BaseException as error:
+            if process is not None:
+                _kill_group(process)
+            elif isinstance(error, OSError):
+                raise BuildFailed(f"{command[0]}: {error.strerror or error}") from None
             raise
         status = process.wait()
         out.seek(0)
@@ -120,6 +141,8 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     except ProcessLookupError:
         pass
     process.wait()
+    if process.stderr is not None:
+        process.stderr.close()
 
 
 def last_line(error: Exception) -> str:

@@ -4,11 +4,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from babygun.dev.etcd.binary import find_etcd
-from babygun.dev.etcd.build_process import BuildFailed, run_shown
+from babygun.dev.etcd.build_process import BuildFailed, cleaning_up, run_shown
 from tests.support.paths import ROOT
 from tests.support.processes import is_gone
 
@@ -74,6 +75,21 @@ def test_build_that_is_told_to_stop_leaves_no_folder_and_no_process_behind(
     until_gone(pid)
 
 
+def test_signal_that_comes_as_the_command_starts_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pids: list[int] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            pids.append(self.pid)
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(SystemExit), cleaning_up():
+        run_shown(["sleep", "60"], env=os.environ, silence=30)
+    until_gone(*pids)
+
+
 def test_silence_ends_the_command_and_what_it_started(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     script = (
@@ -90,7 +106,7 @@ def test_silence_ends_the_command_and_what_it_started(tmp_path: Path) -> None:
 
 def until_gone(pid: int) -> None:
     """Waits until an orphaned process has ended."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while not is_gone(pid):
         assert time.monotonic() < deadline, f"process {pid} still runs"
         time.sleep(0.01)
