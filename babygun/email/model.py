@@ -42,7 +42,8 @@ class Recipient(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     enhanced_code: str | None = None
     # The server's text, or what happened to the connection.
     status_reason: str | None = None
-    # A class of babygun/smtp/replies.toml.
+    # A class of babygun/smtp/replies.toml; "network" and the like where no reply came, or
+    # "internal" for a fault of ours.
     reply_class: str | None = None
 
     tries: int = 0

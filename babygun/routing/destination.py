@@ -24,7 +24,8 @@ class NoDestination(BabygunError):
 class Destination:
     """An SMTP server that takes a queue's mail: its name, how to reach it, its limits.
 
-    ``name`` is the queue. It appears in keys, records, logs and metrics.
+    ``name`` is the queue. It appears in keys, records, logs and metrics. It has no slash, which
+    separates the parts of a key.
     """
 
     name: str
