@@ -1,4 +1,4 @@
-"""A time limit that is set anew for each reply, on a loop whose clock the test turns."""
+"""A time limit that is set again for each reply, on a loop whose clock the test turns."""
 
 from __future__ import annotations
 

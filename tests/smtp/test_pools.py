@@ -42,7 +42,7 @@ async def test_pool_is_made_when_its_destination_is_first_used_and_kept() -> Non
     assert first.closed.is_set() and list(pools) == []
 
 
-async def test_pool_that_is_unused_is_closed_and_made_anew_when_needed() -> None:
+async def test_pool_that_is_unused_is_closed_and_made_again_when_needed() -> None:
     pools = fake_pools()
     one, two = get(pools, ONE), get(pools, TWO)
     pools.close_unused()  # both were used since they were made

@@ -73,7 +73,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> Count:
 async def test_worker_killed_while_sending_is_replaced_as_soon_as_its_lease_ends(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
-    """It is the end of the lease that tells the others: nobody reads all jobs anew here."""
+    """It is the end of the lease that tells the others: nobody reads all jobs again here."""
     released = hang_once(smtp, "ann@example.org")
     async with rig.worker_process() as first:
         email_id = await rig.send("ann@example.org")
@@ -437,7 +437,7 @@ async def test_worker_stopped_after_the_message_records_the_delivery_as_uncertai
 async def test_jobs_whose_claims_failed_are_claimed_as_soon_as_etcd_is_back(
     rig: Rig, pauses: Count
 ) -> None:
-    """The pause's end makes the worker claim again: it reads no jobs anew here."""
+    """The pause's end makes the worker claim again: it reads no jobs again here."""
     async with (
         proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
         rig.worker(

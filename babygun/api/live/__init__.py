@@ -10,5 +10,5 @@
     stream     the call GET /events
 
 etcd is authoritative: nothing here is kept beyond the process. A listener that can't get every
-change is asked to begin again (event ``reset``).
+change gets the event ``reset``: it must load its lists again.
 """

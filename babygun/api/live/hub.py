@@ -1,11 +1,13 @@
 """The one hub of an API process: it sends what changes to all listeners.
 
-At most every COALESCE seconds, as the latest state of each e-mail. It runs, and watches etcd, only
-while somebody listens to e-mails. It keeps recent events for listeners that come back after a
-broken connection. For others, from another process, it reads etcd's history.
+Every COALESCE seconds at most, it sends the latest state of each e-mail that changed. It watches
+etcd only while somebody listens to e-mails.
 
-Where the history that it needs is gone (etcd was away for too long, or is another etcd), the hub
-starts over, and all listeners begin again.
+A listener may come back after a broken connection. The hub then sends it what it missed: from the
+ring of recent events, or, if the ring begins too late, from etcd's history.
+
+The history that the hub itself needs may be gone: etcd was away for too long, or is another etcd.
+Then the hub starts over, and all listeners get ``reset``.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from babygun.errors import EtcdError, EtcdUnavailable
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
 from babygun.store.changes.feed import ChangeFeed, ResetReason, current_revision
-from babygun.store.changes.history import BeginAnew, History
+from babygun.store.changes.history import History, ResetNeeded
 from babygun.store.changes.position import BEGINNING, Change, Position
 
 log = get_logger("api")
@@ -46,7 +48,7 @@ class Hub:
         self._ending: set[asyncio.Task[None]] = set()
         self._feed = self._new_feed()
         self._ready = asyncio.Event()
-        self._failed = False  # by a fault of ours, and not started over yet
+        self._failed = False  # a fault of ours ended it, and it has not started over yet
         self._ring: deque[tuple[Position, list[Event]]] = deque()
         self._ring_bytes = 0
         self._last: dict[str, bytes] = {}  # of each e-mail in the ring, the newest event's body
@@ -59,10 +61,10 @@ class Hub:
         return self._running is not None
 
     async def join(self, listener: Listener, last_id: str) -> None:
-        """Offer the listener all changes from now on.
+        """Offer the listener all changes from now on; before them those after event ``last_id``.
 
-        First those after the event ``last_id`` (empty: none). Raises EtcdUnavailable. Call
-        :meth:`leave` in any case.
+        ``last_id`` is empty for a new listener. Raises EtcdUnavailable. Call :meth:`leave` in any
+        case.
         """
         self._wanted += 1
         if self._running is None:
@@ -79,10 +81,10 @@ class Hub:
         since = Position.parse(last_id)
         try:
             if since is None:
-                raise BeginAnew("unknown-id")
+                raise ResetNeeded("unknown-id")
             await self._resume(listener, since)
-        except BeginAnew as reason:
-            listener.begin_anew(str(reason))
+        except ResetNeeded as reason:
+            listener.reset(str(reason))
 
     def leave(self, listener: Listener) -> None:
         """Offer the listener nothing more. The last one's leave ends the watches."""
@@ -123,17 +125,17 @@ class Hub:
         try:
             states = await self._feed.states(changes)
         except EtcdError:
-            raise BeginAnew("etcd-unavailable") from None
+            raise ResetNeeded("etcd-unavailable") from None
         listener.catch_up([event_of(state) for state in states])
 
     async def _check_known(self, since: Position) -> None:
-        """Raise BeginAnew for a position that etcd itself has not come to."""
+        """Raise ResetNeeded for a position that etcd itself has not come to."""
         try:
             is_known = max(since) <= await current_revision(self._store)
         except EtcdError:
-            raise BeginAnew("etcd-unavailable") from None
+            raise ResetNeeded("etcd-unavailable") from None
         if not is_known:
-            raise BeginAnew("unknown-id")
+            raise ResetNeeded("unknown-id")
 
     async def _run(self) -> None:
         while True:
@@ -205,7 +207,7 @@ class Hub:
         if reason:
             log.warning("live stream restarted", reason=reason)
             for listener in self._listeners:
-                listener.begin_anew(reason)
+                listener.reset(reason)
         self._ready.set()
 
     def _clear(self) -> None:

@@ -1,7 +1,7 @@
 """What one listener has not got yet. Pure: :mod:`babygun.api.live.stream` does the I/O.
 
 Of each e-mail only the latest state waits. Beyond a limit the waiting events are dropped, and the
-listener is asked to begin again.
+listener gets a reset: it must load its lists again.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Listener:
         self._pending[event.email_id] = event
         self._pending_bytes += len(event.body)
         if len(self._pending) > MOST_PENDING or self._pending_bytes > MOST_BYTES:
-            self.begin_anew("fell-behind")
+            self.reset("fell-behind")
         self.wake.set()
 
     def offer_overview(self, body: bytes) -> None:
@@ -83,7 +83,7 @@ class Listener:
         self._overview = body
         self.wake.set()
 
-    def begin_anew(self, reason: str) -> None:
+    def reset(self, reason: str) -> None:
         """Drop what waits, and ask the listener to load its lists again."""
         self._pending.clear()
         self._pending_bytes = 0

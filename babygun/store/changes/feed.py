@@ -65,8 +65,9 @@ class EmailState(NamedTuple):
 class ChangeFeed:
     """Run :meth:`run` as a task. ``changed`` is set when there is something to :meth:`take`.
 
-    ``began`` is called with the position that it begins at, and where it had to begin again, since
-    changes were lost, with the reason. ``stopped`` is called when it stops for that.
+    ``began`` is called at each begin, with the position, and with a reason if changes were lost
+    before it. ``stopped`` is called when the feed stops following: etcd is away, or changes are
+    lost. Then it begins again.
     """
 
     def __init__(

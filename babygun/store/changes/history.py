@@ -1,6 +1,6 @@
-"""Changes since a position, read from etcd's history by watches of their own.
+"""Changes since a position, read from etcd's history by two watches of their own.
 
-They end where the feed is. etcd keeps its history for a short time only (its compaction); a
+The reading ends at the feed's position. A compaction deletes etcd's history after a short time. A
 listener whose position is older has to begin again.
 """
 
@@ -20,8 +20,11 @@ _UNKNOWN = 50_000  # e-mails whose client is not known yet
 _ASK_INTERVAL = 0.05  # s, between two questions how far a watch is
 
 
-class BeginAnew(Exception):
-    """Some changes since the position are lost. The message is the reason, one word."""
+class ResetNeeded(Exception):
+    """Some changes since the position are lost, so the listener must load its lists again.
+
+    The message is one of :data:`babygun.store.changes.feed.ResetReason`.
+    """
 
 
 class History:
@@ -36,12 +39,12 @@ class History:
         self._others: set[str] = set()  # changed e-mails of other clients
 
     async def changes(self, since: Position, until: Position) -> dict[str, Change]:
-        """What changed after ``since``, up to ``until`` or later, by e-mail; raises BeginAnew.
+        """What changed after ``since``, up to ``until`` or later, by e-mail. Raises ResetNeeded.
 
-        The feed remembers the records.
+        It hands the records that it reads to the feed, which keeps them.
         """
         if not self._feed.reports_progress:
-            raise BeginAnew("unknown-id")
+            raise ResetNeeded("unknown-id")
         keys = self._store.keys
         ranges = (
             (keys.emails, since.records, until.records),
@@ -56,11 +59,11 @@ class History:
             async with asyncio.timeout(TIMEOUT):
                 await asyncio.gather(*tasks)
         except Compacted:
-            raise BeginAnew("compacted") from None
+            raise ResetNeeded("compacted") from None
         except EtcdError:
-            raise BeginAnew("etcd-unavailable") from None
+            raise ResetNeeded("etcd-unavailable") from None
         except TimeoutError:
-            raise BeginAnew("fell-behind") from None
+            raise ResetNeeded("fell-behind") from None
         finally:
             for task in tasks:
                 task.cancel()
@@ -71,7 +74,7 @@ class History:
             if email_id not in self._others
         }
         if len(changes) > self._most:
-            raise BeginAnew("fell-behind")
+            raise ResetNeeded("fell-behind")
         return changes
 
     async def _follow(self, prefix: bytes, since: int, until: int) -> None:
@@ -93,7 +96,7 @@ class History:
                         else:
                             self._owner_changed(event)
                     if len(self._changes) > (self._most if self._client_id is None else _UNKNOWN):
-                        raise BeginAnew("fell-behind")
+                        raise ResetNeeded("fell-behind")
                     if batch.revision >= until:
                         return
             finally:

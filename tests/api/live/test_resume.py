@@ -74,7 +74,7 @@ async def test_stream_that_goes_on_where_nothing_happened_is_silent(
 
 
 @pytest.mark.parametrize("last_id", ["nonsense", "999999999", "-1", "1.2.3", "12.x", "9" * 40])
-async def test_id_that_is_not_ours_begins_anew(api: RunningApi, last_id: str) -> None:
+async def test_id_that_is_not_ours_begins_again(api: RunningApi, last_id: str) -> None:
     async with listening(api, last_id=last_id) as heard:
         event = await heard.heard()
         assert (event.event, event.data) == ("reset", {"reason": "unknown-id"})
@@ -83,7 +83,7 @@ async def test_id_that_is_not_ours_begins_anew(api: RunningApi, last_id: str) ->
         assert (await heard.heard()).data["id"] == email_id
 
 
-async def test_id_whose_history_is_compacted_begins_anew(
+async def test_id_whose_history_is_compacted_begins_again(
     alone: tuple[RunningApi, Store, EtcdServer],
 ) -> None:
     api, store, etcd = alone

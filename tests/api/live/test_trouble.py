@@ -55,7 +55,7 @@ async def test_listener_is_told_that_etcd_is_away(start_api: StartApi, settings:
                 await asyncio.sleep(0.05)
 
 
-async def test_compaction_that_overtakes_the_hub_begins_anew(
+async def test_compaction_that_overtakes_the_hub_begins_again(
     alone: tuple[RunningApi, Store, EtcdServer],
 ) -> None:
     near, store, etcd = alone
@@ -80,7 +80,7 @@ async def test_compaction_that_overtakes_the_hub_begins_anew(
             assert (await heard.email(email_id))["status"] == "incomplete"
 
 
-async def test_listener_that_falls_behind_begins_anew_and_holds_up_nobody(
+async def test_listener_that_falls_behind_begins_again_and_holds_up_nobody(
     api: RunningApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "MOST_PENDING", 3)
@@ -144,7 +144,7 @@ async def test_rubbish_in_etcd_is_passed_over(api: RunningApi, store: Store) -> 
         await heard.until(lambda event: event.event == "gone" and event.data["id"] == "rubbish")
 
 
-async def test_etcd_that_is_put_back_to_an_older_state_begins_anew(
+async def test_etcd_that_is_put_back_to_an_older_state_begins_again(
     alone: tuple[RunningApi, Store, EtcdServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another etcd behind the same address has fewer revisions: a watch would wait for ever."""
@@ -192,7 +192,7 @@ async def test_etcd_too_old_to_say_how_far_a_watch_is_lets_nobody_go_on_elsewher
         assert (event.event, event.data) == ("reset", {"reason": "unknown-id"})
 
 
-async def test_gap_of_more_emails_than_a_listener_may_keep_begins_anew(
+async def test_gap_of_more_emails_than_a_listener_may_keep_begins_again(
     api: RunningApi, start_api: StartApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = await start_api()

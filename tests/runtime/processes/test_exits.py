@@ -3,7 +3,7 @@
 from babygun.runtime.processes.exits import Backoff, describe_status
 
 
-def test_pauses_double_up_to_the_longest_and_begin_anew_after_health() -> None:
+def test_pauses_double_up_to_the_longest_and_begin_again_after_health() -> None:
     backoff = Backoff()
     assert [backoff.pause(healthy=1) for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
     assert backoff.pause(healthy=59.9) == 30

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from babygun.store.changes.feed import ChangeFeed, EmailState
-from babygun.store.changes.history import BeginAnew, History
+from babygun.store.changes.history import History, ResetNeeded
 from babygun.store.changes.position import Position
 from babygun.store.emails.on_request import cancel
 from tests.support.proxy import proxy_to
@@ -20,7 +20,7 @@ Began = asyncio.Queue[tuple[Position, str | None]]
 
 @asynccontextmanager
 async def followed(rig: Rig) -> AsyncIterator[tuple[ChangeFeed, Position, Began]]:
-    """A feed that follows, where it began, and where it begins anew."""
+    """A feed that follows, where it began, and where it begins again."""
     beginnings = Began()
     feed = ChangeFeed(rig.store, lambda *began: beginnings.put_nowait(began), lambda: None)
     following = asyncio.create_task(feed.run())
@@ -96,24 +96,24 @@ async def test_history_brings_what_changed_since_a_position_for_one_client(rig: 
         assert others == {}
 
 
-async def test_history_of_too_many_emails_begins_anew(rig: Rig) -> None:
+async def test_history_of_too_many_emails_begins_again(rig: Rig) -> None:
     async with followed(rig) as (feed, began, _):
         ids = [await rig.send("ann@example.org") for _ in range(3)]
         until = await revision_of(rig, ids[-1])
-        with pytest.raises(BeginAnew, match="fell-behind"):
+        with pytest.raises(ResetNeeded, match="fell-behind"):
             await History(rig.store, feed, None, 2).changes(began, Position(until, until))
 
 
-async def test_history_that_is_compacted_begins_anew(rig: Rig) -> None:
+async def test_history_that_is_compacted_begins_again(rig: Rig) -> None:
     async with followed(rig) as (feed, began, _):
         await rig.send("ann@example.org")
         until = await revision_of(rig, await rig.send("bob@example.org"))
         await rig.store.client.compact(until, timeout=20)
-        with pytest.raises(BeginAnew, match="compacted"):
+        with pytest.raises(ResetNeeded, match="compacted"):
             await History(rig.store, feed, None, 10).changes(began, Position(until, until))
 
 
-async def test_feed_whose_history_is_compacted_begins_anew_and_says_why(rig: Rig) -> None:
+async def test_feed_whose_history_is_compacted_begins_again_and_says_why(rig: Rig) -> None:
     async with (
         proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
         rig_for(changed(rig.settings, etcd_endpoints=(proxy.url,))) as behind,

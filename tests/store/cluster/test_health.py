@@ -223,7 +223,7 @@ async def test_expired_certificate_of_etcd_is_a_reason_and_work_begins_when_it_i
             assert (await found.check()).reasons == [
                 f"etcd at {server.endpoint}: its certificate has expired, by this machine's clock"
             ]
-            authority.sign("server")  # etcd reads the file anew for each connection
+            authority.sign("server")  # etcd reads the file again for each connection
             assert (await until(found, ok=True)).warnings == []
     finally:
         server.stop()

@@ -118,7 +118,7 @@ def test_gap_of_hours_is_spread_over_the_last_hour_only() -> None:
     assert rates.history(T + 48 * 3600 + 5).values["sent"] == [1.0] * POINTS
 
 
-def test_clock_that_is_put_back_begins_anew() -> None:
+def test_clock_that_is_put_back_begins_again() -> None:
     rates = new_rates()
     rates.add("a", {"sent": 0}, T + 100)
     rates.add("a", {"sent": 50}, T + 50)
