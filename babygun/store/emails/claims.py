@@ -54,11 +54,11 @@ async def claim(
 ) -> Claim | None:
     """Takes a ready job. None: another worker has it, or it is gone.
 
-    ``size``: the job's, 0 if it is not known. A job that this worker owns already, by a claim whose
-    answer was lost, counts as claimed: a worker makes one try at a job at a time.
+    ``size``: the job's, 0 if it is not known. This worker may own the job already, by a claim whose
+    answer was lost. That counts as claimed, since a worker makes one try at a job at a time.
 
     Raises LeaseNotFound if the worker's own lease is gone. Raises EtcdUnavailable or OutcomeUnknown
-    if etcd does not answer: then the claim may take effect later, and the worker releases it.
+    if etcd does not answer. Such a claim may take effect later; the worker then releases the job.
     """
     now = utc_now()
     owner_key = store.keys.owner(ref)
@@ -116,7 +116,7 @@ def _content(email: Email, chunks: list[bytes]) -> Content | None:
 async def release(store: Store, ref: JobRef, owner_revision: int) -> bool:
     """Gives a job back unsent. False: it was not this worker's any more.
 
-    It touches the job key, so that the watches of other workers see it.
+    It writes the job key again without a change, so that the watches of other workers see it.
     """
     owner_key, job_key = store.keys.owner(ref), store.keys.job(ref)
     result = await store.batcher.submit(

@@ -38,10 +38,10 @@ from babygun.store.store import Store
 
 
 class PendingResult(Struct, gc=False):
-    """A result that waits to be written, with the claim that it came from.
+    """A result that waits to be written, with its claim.
 
     ``orphaned``: the owner key is gone, but nobody has touched the queue since. ``tried``: records
-    with this result whose write has an unknown outcome.
+    that hold this result, and whose write has an unknown outcome.
     """
 
     claim: Claim
@@ -81,13 +81,13 @@ async def finish(
     record, revision = email, email_revision
     if record is None:
         record, revision = pending[0].claim.email, pending[0].claim.email_revision
-    last: Email | None = None
-    existing: set[bytes] | None = None
+    found_written: Email | None = None
+    existing: set[bytes] | None = None  # after a refusal: the log and content keys that exist
     pause = Pause()
     while rest:
         transition = lifecycle.finish(
             record,
-            [h.result for h in rest],
+            [one.result for one in rest],
             now=utc_now(),
             schedule=store.settings,
         )
@@ -98,72 +98,76 @@ async def finish(
                 transition,
                 [modified_at(email_key, revision), *_still_ours(store, rest)],
                 existing=existing,
-                more=[delete(store.keys.owner(h.claim.ref)) for h in rest],
+                more=[delete(store.keys.owner(one.claim.ref)) for one in rest],
             )
             if result.succeeded:
-                written += [h.claim.ref for h in rest]
+                written += [one.claim.ref for one in rest]
                 return Finished(tuple(written), tuple(dropped), transition.email, result.revision)
-            seen = await _seen(store, email_key, rest)
+            current = await _read_current(store, email_key, rest)
         except EtcdError as error:
             if isinstance(error, MAY_BE_WRITTEN):
-                for h in rest:
-                    h.tried.append(transition.email)
+                for one in rest:
+                    one.tried.append(transition.email)
             await pause.after(error, "result", record.id)
             if is_refusal(error):
                 existing = await existing_keys(store, record.id)
             continue
-        records = seen.kvs(0)
+        records = current.kvs(0)
         if not records:
-            dropped += [h.claim.ref for h in rest]
+            dropped += [one.claim.ref for one in rest]
             break
         record, revision = codec.decode_email(records[0].value), records[0].mod_revision
         still: list[PendingResult] = []
-        for index, h in enumerate(rest):
-            match _fate(h, record, seen.kvs(1 + 2 * index), bool(seen.kvs(2 + 2 * index))):
+        for index, one in enumerate(rest):
+            match _fate(one, record, current.kvs(1 + 2 * index), bool(current.kvs(2 + 2 * index))):
                 case "again":
-                    still.append(h)
+                    still.append(one)
                 case "written":
-                    written.append(h.claim.ref)
-                    last = record
+                    written.append(one.claim.ref)
+                    found_written = record
                 case "dropped":
-                    dropped.append(h.claim.ref)
+                    dropped.append(one.claim.ref)
         rest = still
-    return Finished(tuple(written), tuple(dropped), last, revision)
+    return Finished(tuple(written), tuple(dropped), found_written, revision)
 
 
 def _still_ours(store: Store, rest: Sequence[PendingResult]) -> list[Compare]:
-    """The fencing: the owner key is still the one of the claim, or nobody has one."""
+    """The compares that fence: each owner key is still the claim's, or the job has no owner."""
     compares: list[Compare] = []
-    for h in rest:
-        owner_key = store.keys.owner(h.claim.ref)
-        if h.orphaned:
-            compares += [absent(owner_key), present(store.keys.job(h.claim.ref))]
+    for one in rest:
+        owner_key = store.keys.owner(one.claim.ref)
+        if one.orphaned:
+            compares += [absent(owner_key), present(store.keys.job(one.claim.ref))]
         else:
-            compares.append(created_at(owner_key, h.claim.owner_revision))
+            compares.append(created_at(owner_key, one.claim.owner_revision))
     return compares
 
 
-async def _seen(store: Store, email_key: bytes, rest: Sequence[PendingResult]) -> TxnResult:
+async def _read_current(store: Store, email_key: bytes, rest: Sequence[PendingResult]) -> TxnResult:
     """What a refused finish found instead: the record, and each job's owner and job key."""
     reads = [get(email_key)]
-    for h in rest:
-        reads += [get(store.keys.owner(h.claim.ref)), get(store.keys.job(h.claim.ref))]
+    for one in rest:
+        reads += [get(store.keys.owner(one.claim.ref)), get(store.keys.job(one.claim.ref))]
     return await store.client.txn(Txn([], reads))
 
 
 def _fate(
-    h: PendingResult, record: Email, owners: list[KeyValue], has_job: bool
+    one: PendingResult, record: Email, owners: list[KeyValue], has_job: bool
 ) -> Literal["again", "written", "dropped"]:
-    """What a refused finish means for one result. ``written``: by an earlier try of this finish."""
-    queue = h.claim.ref.queue
-    if owners and owners[0].create_revision == h.claim.owner_revision:
-        h.orphaned = False
+    """What becomes of one result after a refused finish.
+
+    ``again``: it is still to be written. ``written``: an earlier write of this finish took effect.
+    ``dropped``: another worker has the job, or has written to the queue.
+    """
+    queue = one.claim.ref.queue
+    if owners and owners[0].create_revision == one.claim.owner_revision:
+        one.orphaned = False
         return "again"
     now = _queue_part(record, queue)
-    if any(now == _queue_part(tried, queue) for tried in h.tried):
+    if any(now == _queue_part(tried, queue) for tried in one.tried):
         return "written"
-    if not owners and has_job and now == _queue_part(h.claim.email, queue):
-        h.orphaned = True
+    if not owners and has_job and now == _queue_part(one.claim.email, queue):
+        one.orphaned = True
         return "again"
     return "dropped"
 
