@@ -20,9 +20,8 @@ from babygun.smtp import check_destination
 from babygun.store import Store
 from babygun.store.access.permissions import explain_denied, missing_rights
 from babygun.store.access.rights import Role
-from babygun.store.cluster import worker_checks
+from babygun.store.cluster import findings, worker_checks
 from babygun.store.cluster.cluster_name import check_cluster
-from babygun.store.cluster.findings import of_version
 from babygun.store.cluster.processes import list_workers
 from babygun.store.emails.depth import Depths
 from babygun.store.keys import range_end
@@ -114,10 +113,10 @@ async def _members(store: Store) -> AsyncIterator[Finding]:
 
 
 def _member(store: Store, member: str, status: Status) -> Iterator[Finding]:
-    against = of_version(status.version)
-    for wrong in against:
-        yield Finding("bad" if wrong.reason else "warn", f"{member}: {wrong.sentence}")
-    if not against:
+    problems = findings.of_version(status.version)
+    for problem in problems:
+        yield Finding("bad" if problem.blocks else "warn", f"{member}: {problem.sentence}")
+    if not problems:
         yield Finding("ok", f"{member} is {status.version}")
     if not status.leader:
         yield Finding("bad", f"{member} has no leader")

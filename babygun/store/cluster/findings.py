@@ -30,12 +30,13 @@ from babygun.store.store import Store
 class Finding(NamedTuple):
     """One sentence. ``key`` stays the same while the sentence's numbers change.
 
-    ``reason``: this process can't work because of it. ``fatal``: the process must not start either.
+    ``blocks``: this process can't work because of it, and is not ready. ``fatal``: the process must
+    not start either.
     """
 
     key: str
     sentence: str
-    reason: bool = False
+    blocks: bool = False
     fatal: bool = False
 
 
@@ -89,7 +90,7 @@ async def of_members(store: Store) -> list[Finding]:
 async def of_rights(store: Store, role: Role) -> list[Finding]:
     """The rights that etcd does not give this process."""
     return [
-        Finding(sentence, sentence, reason=True, fatal=True)
+        Finding(sentence, sentence, blocks=True, fatal=True)
         for sentence in await missing_rights(store, role)
     ]
 
@@ -126,7 +127,7 @@ def of_version(version: str) -> list[Finding]:
     """What is wrong with this version of etcd."""
     if is_too_old(version):
         sentence = f"etcd is {version}, which is too old: Babygun needs 3.4.22 or newer"
-        return [Finding("version", sentence, reason=True, fatal=True)]
+        return [Finding("version", sentence, blocks=True, fatal=True)]
     if is_lossy(version):
         sentence = (
             f"etcd {version} can lose acknowledged writes when it crashes (etcd issue 13766):"

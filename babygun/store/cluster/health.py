@@ -71,7 +71,7 @@ class Checkup:
         try:
             async with asyncio.timeout(START_PATIENCE):
                 found = await self._etcd()
-                if not any(finding.reason for finding in found):
+                if not any(finding.blocks for finding in found):
                     found += (lacking := await findings.of_rights(self._store, self._role))
                     if not lacking:
                         await self._join()
@@ -95,12 +95,12 @@ class Checkup:
         """The present health, after ANSWER seconds at most, and _EXPLAIN while etcd is away."""
         found = [*await self._etcd(), *self._slow]
         if self._foreign:
-            found.append(Finding("cluster", self._foreign, reason=True))
+            found.append(Finding("cluster", self._foreign, blocks=True))
         elif not self.joined:
             sentence = "etcd has not confirmed yet that the prefix is this cluster's"
-            found.append(Finding("cluster", sentence, reason=True))
-        reasons = dict.fromkeys(finding.sentence for finding in found if finding.reason)
-        warnings = dict.fromkeys(finding.sentence for finding in found if not finding.reason)
+            found.append(Finding("cluster", sentence, blocks=True))
+        reasons = dict.fromkeys(finding.sentence for finding in found if finding.blocks)
+        warnings = dict.fromkeys(finding.sentence for finding in found if not finding.blocks)
         return Health(not reasons, list(reasons), list(warnings))
 
     async def run(self) -> None:
@@ -120,9 +120,9 @@ class Checkup:
                 await asyncio.sleep(INTERVAL)
                 continue
             if self._foreign:
-                now["cluster"] = Finding("cluster", self._foreign, reason=True)
+                now["cluster"] = Finding("cluster", self._foreign, blocks=True)
             for key in now.keys() - before.keys():
-                if now[key].reason:
+                if now[key].blocks:
                     log.error("problem found", what=now[key].sentence)
                 else:
                     log.warning("problem found", what=now[key].sentence)
@@ -170,15 +170,15 @@ class Checkup:
             return await self._unreachable(f"etcd does not answer within {ANSWER:g} s")
         except PermissionDenied as error:
             sentence = explain_denied(self._store.settings, error)
-            return [Finding("etcd user", sentence, reason=True, fatal=True)]
+            return [Finding("etcd user", sentence, blocks=True, fatal=True)]
         except EtcdError as error:
             return await self._unreachable(f"etcd does not answer: {error}")
         found = [
-            Finding(f"alarm {alarm}", f"etcd has raised its {alarm} alarm", reason=True)
+            Finding(f"alarm {alarm}", f"etcd has raised its {alarm} alarm", blocks=True)
             for alarm in alarms
         ]
         if not status.leader:
-            found.append(Finding("leader", "etcd has no leader", reason=True))
+            found.append(Finding("leader", "etcd has no leader", blocks=True))
         return found + findings.of_version(status.version)
 
     async def _unreachable(self, otherwise: str) -> list[Finding]:
@@ -188,12 +188,12 @@ class Checkup:
             endpoints = self._store.settings.etcd_endpoints
             sentences = await asyncio.gather(*map(self._explain, endpoints))
             found = [
-                Finding(f"tls {endpoint}", sentence, reason=True)
+                Finding(f"tls {endpoint}", sentence, blocks=True)
                 for endpoint, sentence in zip(endpoints, sentences, strict=True)
                 if sentence
             ]
             self._explained = (time.monotonic(), found)
-        return found or [Finding("etcd away", otherwise, reason=True)]
+        return found or [Finding("etcd away", otherwise, blocks=True)]
 
     async def _explain(self, endpoint: str) -> str:
         try:
