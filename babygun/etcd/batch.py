@@ -1,20 +1,23 @@
 """Sends many transactions as one RPC, one raft entry and one fsync; each is decided on its own.
 
-Transactions wait in a queue while some RPCs are in flight. When one returns, those that wait are
-sent as the next. While idle this adds no delay: what is submitted in one iteration of the event
-loop is sent at its end. Under load batches grow by themselves, and are paced, since an RPC costs as
-much CPU as a dozen transactions: a batch begins at least 8 ms after the one before, unless that one
-had 4 at most, or 32 wait.
+**When.** Transactions wait in a queue while an RPC is in flight. When it returns, those that wait
+are sent as the next batch. So batches grow with the load. An idle batcher adds no delay: it sends
+all that was submitted in one iteration of the event loop, right after that iteration.
 
-etcd decides ALL compares of a transaction, the nested ones' too, on the state before any of it is
-applied. It refuses a transaction that puts one key twice. So two transactions are put in one batch
-only if neither writes what the other writes, compares or reads. Then the batch is the same as doing
-them one after the other. A transaction that has to wait for a later batch holds up only those that
-touch its keys. Two batches in flight have no order: each transaction's own compares keep it safe.
+An RPC costs as much CPU as a dozen transactions, so the batches of a busy batcher are paced. After
+a batch of more than _FEW, the next one starts _PACE later at the earliest, or as soon as
+_WORTH_ANOTHER transactions wait. With so many waiting, a second RPC may be in flight too.
 
-A batch that etcd refuses as a whole wrote nothing (for instance, a transaction of it names a lease
-that is gone). It is halved and sent again, until each transaction has its own result. Where the
-outcome of the RPC is unknown, so is that of each transaction in it.
+**Which together.** etcd decides ALL compares of a transaction, the nested ones' too, before it
+applies any of it. It refuses a transaction that puts one key twice. So two transactions share a
+batch only if neither writes what the other writes, compares or reads. Then the batch does the same
+as the two would, one after the other. A transaction that waits for a later batch holds up only
+those that touch its keys. Two batches in flight have no order: each transaction's own compares
+keep it safe.
+
+**Errors.** A batch that etcd refuses as a whole wrote nothing. An example: one of its transactions
+names a lease that is gone. The batch is halved and sent again, until each transaction has its own
+result. If the outcome of the RPC is unknown, so is that of each transaction in it.
 """
 
 from __future__ import annotations
@@ -68,17 +71,17 @@ class Batcher:
         self._out: set[asyncio.Task[None]] = set()
         self._scheduled = False
         self._closed = False
-        # Transactions of the newest batch, and the loop's time at its start.
-        self._last, self._began = 0, 0.0
+        # Of the newest batch: how many transactions it had, and the loop's time at its start.
+        self._last_size, self._last_start = 0, 0.0
         self._paced: asyncio.TimerHandle | None = None  # sends the next batch
         self.rpcs = 0
         self.txns = 0
 
     async def submit(self, txn: Txn, *, response_bytes: int = 0) -> TxnResult:
-        """Does one transaction; errors as of :meth:`EtcdClient.txn`.
+        """Does one transaction. Raises what :meth:`EtcdClient.txn` raises.
 
-        ``response_bytes``: about how much its reads will bring back. A caller that is cancelled
-        before the transaction was sent takes it back. After that it is done all the same.
+        ``response_bytes``: about how much its reads will bring back. A caller may be cancelled. The
+        transaction is then dropped if it still waits, and done if it was sent already.
         """
         if self._closed:
             raise EtcdUnavailable("the batcher is closed")
@@ -115,11 +118,11 @@ class Batcher:
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = True
         if (
-            self._last > _FEW
+            self._last_size > _FEW
             and len(self._queue) < _WORTH_ANOTHER
-            and loop.time() < self._began + _PACE
+            and loop.time() < self._last_start + _PACE
         ):
-            self._paced = loop.call_at(self._began + _PACE, self._flush)
+            self._paced = loop.call_at(self._last_start + _PACE, self._flush)
         else:
             loop.call_soon(self._flush)
 
@@ -132,7 +135,8 @@ class Batcher:
             batch = self._next()
             if not batch:
                 return
-            self._last, self._began = len(batch), asyncio.get_running_loop().time()
+            self._last_size = len(batch)
+            self._last_start = asyncio.get_running_loop().time()
             # In an empty context: a batch belongs to none of those that submitted it.
             task = asyncio.create_task(self._send(batch), name="etcd batch", context=Context())
             self._out.add(task)
