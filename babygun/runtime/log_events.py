@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 
 class Event(NamedTuple):
-    """``levels``: one, or two separated by a comma. ``meaning``: for an operator."""
+    """``levels``: one, or two separated by a comma. ``fields``: names separated by spaces.
+
+    ``meaning``: what it means to an operator, and what to do.
+    """
 
     name: str
     levels: str
@@ -52,8 +55,8 @@ EVENTS = [
         "certificate not reloaded",
         "warning",
         "error",
-        "The file has changed and can't be used. The API uses the old certificate on. Replace the "
-        "file.",
+        "The file has changed and can't be used. The API goes on with the old certificate. Replace "
+        "the file.",
     ),
     Event(
         "checked in",
@@ -87,7 +90,7 @@ EVENTS = [
         "A check found something that needs an operator; `what` says it. As an error it makes the "
         "process not ready.",
     ),
-    Event("problem solved", "info", "what", "What was a problem is none any more."),
+    Event("problem solved", "info", "what", "The problem `what` was found earlier, and is gone."),
     Event("health check failed", "error", "", "A fault of Babygun. The check is repeated."),
     Event(
         "worker record unreadable",
