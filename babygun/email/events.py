@@ -1,8 +1,8 @@
 """What happens to an e-mail: the one vocabulary of its events.
 
 The status log stores these names. The API, the live stream and the page show them. Each event is
-one log entry, except ``claimed``: it is never stored, since the owner key or the entry that ends
-the try says it.
+one log entry, except ``claimed``, which is never stored. The owner key shows that a try runs. The
+entry that ends the try shows when it began.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ EventName = Literal[
 
 
 class Event(NamedTuple):
-    """``holds``: the fields of its log entry, beside number, time and event. Some may be empty."""
+    """``by``: who causes it. ``holds``: its log entry's fields, beside number, time and event.
+
+    Some of these fields may be empty.
+    """
 
     by: Literal["client", "worker"]
     meaning: str

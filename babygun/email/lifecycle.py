@@ -81,7 +81,7 @@ class Transition(Struct, frozen=True, gc=False):
 
     @property
     def touched(self) -> tuple[str, ...]:
-        """The queues that go somewhere."""
+        """The queues of ``ready``, ``waiting`` and ``final``."""
         return (*self.ready, *(queue for queue, _ in self.waiting), *self.final)
 
 
@@ -211,7 +211,7 @@ def cancel(
 def retry(
     email: Email, *, now: datetime, client_id: str | None = None, request_id: str | None = None
 ) -> Transition:
-    """A client has the recipients that were not reached tried again, from the first try.
+    """A client asks to try the recipients again that were not reached. Their tries count from 0.
 
     Raises Conflict if the e-mail is not final, or every recipient has it.
     """
@@ -239,8 +239,8 @@ def reclaim(
 ) -> Transition:
     """A worker has claimed a job that a dead worker held.
 
-    The dead worker's try is not counted, since nobody knows how it ended. The reclaim is, until a
-    try ends: an e-mail that kills its worker must not kill them all.
+    The dead worker's try is not counted, since nobody knows how it ended. The reclaims in a row are
+    counted; a try that ends sets them to 0. So an e-mail that kills its workers is noticed.
     """
     state = email.queues[queue]
     email = replace(

@@ -13,7 +13,7 @@ from typing import Protocol
 class Schedule(Protocol):
     """The settings that say when a try is made again, of :mod:`babygun.runtime.settings`.
 
-    ``retry_intervals``: the seconds between tries. They allow one try more than they are.
+    ``retry_intervals``: the seconds between tries. There is one try more than there are intervals.
     """
 
     @property

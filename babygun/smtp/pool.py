@@ -32,8 +32,8 @@ from babygun.smtp.transaction import ChunkingUnknown, Stale, transact
 
 log = get_logger("smtp")
 
-# Connections that one message may find dead. After the first comes a fresh one; where that was
-# turned away, it may be another old one.
+# Connections that one message uses up at most, because it finds them dead. The second one is fresh,
+# unless the destination turned that away: then it may be another old one.
 _ATTEMPTS = 3
 
 
@@ -194,9 +194,10 @@ class SmtpPool:
         refused: ConnectFailed | None = None,
         give_up_at: float = 0.0,
     ) -> Connection | None:
-        """A connection; or None: there is room to open one, and ``_connecting`` counts it.
+        """Waits for a connection. None: there is room to open one, and ``_connecting`` counts it.
 
-        Raises ``refused``, where it is given, at ``give_up_at``, a time of the loop's clock.
+        With ``refused``, it gives up at ``give_up_at``, a time of the loop's clock, and raises
+        ``refused``.
         """
         if first_in_line or not self._waiters:
             if take_idle and (idle := self._take_idle()):

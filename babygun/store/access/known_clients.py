@@ -44,7 +44,7 @@ class KnownClients:
 
     @property
     def signing_key(self) -> SigningKey | None:
-        """The newest, which signs new tokens."""
+        """The newest key: it signs new tokens. None: no key is known."""
         return max(
             self.signing_keys.values(), key=lambda key: (key.created_at, key.kid), default=None
         )

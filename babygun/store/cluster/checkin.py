@@ -30,7 +30,7 @@ _AT_STOP = 1.0  # s, for the last check-in: a stop does not wait for an etcd tha
 
 
 class Identity(Lease):
-    """One id of a process, and the lease that it lives as long as."""
+    """One id of a process, and its lease. The id ends when the lease does."""
 
     def __init__(self, client: EtcdClient, ttl: int, process_id: str) -> None:
         super().__init__(client, ttl)
@@ -40,8 +40,8 @@ class Identity(Lease):
 class CheckIn:
     """Checks a process in. Run :meth:`run` as a task, and :meth:`leave` when that has ended.
 
-    ``record`` makes the record: it gets the fields that all processes have, and adds its own.
-    ``identity``: the present one, None before the first. ``checkins``: so far under it.
+    ``record`` makes the record. It gets the fields that all processes have, and adds its own.
+    ``identity``: the present one, None before the first. ``checkins``: so far under this identity.
     ``checked_in``: set while the record is in etcd, as far as is known.
     """
 

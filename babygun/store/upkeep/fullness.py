@@ -1,11 +1,11 @@
 """How full etcd is, and how full it will be before anything can be done about it.
 
 etcd raises its NOSPACE alarm by the size of its file. The file grows when it has no free page, and
-never becomes smaller. So what is in use must stay well below the quota at every moment, also at its
-peaks between two compactions: all that is written counts until a compaction has taken effect,
-whether it is still needed or not. At some thousand e-mails a second that is 10 MB a second, some
-percent of a small quota. So what is in use now is not enough to decide by, and
-:meth:`Fullness.expected` is.
+never becomes smaller. So what is in use must stay well below the quota at every moment, also right
+before a compaction. Until then all that was written counts, whether it is still needed or not. At
+some thousand e-mails a second that is 10 MB a second, some percent of a small quota.
+
+So nobody should decide by what is in use now, but by :meth:`Fullness.expected`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """Frees space before etcd is full: revokes the oldest retention leases.
 
-E-mails that are incomplete hang on no lease, and stay.
+Incomplete e-mails have no lease, and stay.
 
-It goes by what will be in use when the space that is freed now is free, some ten seconds later
-(:mod:`babygun.store.upkeep.fullness`). So a small quota under much load sheds early; a large one,
-for which ten seconds are little, sheds when it is nearly full. It frees what is expected above the
-threshold, less what was shed already and waits for a compaction.
+Space that is shed now is free only after the next compaction, some ten seconds later. So shedding
+goes by what will be in use by then (:mod:`babygun.store.upkeep.fullness`). A small quota fills up
+much in ten seconds under load, so it sheds early. A large one sheds when it is nearly full.
+
+Each round frees what is expected above the threshold. Of that it subtracts what it has shed already
+and no compaction has freed yet.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ log = get_logger("store")
 
 CONTENTS_ABOVE = 0.70  # of the quota, expected: the oldest contents go
 RECORDS_ABOVE = 0.85  # the oldest records and logs go too
-_MORE = 0.01  # of the quota, beyond what is needed: so it is not a little every second
+_MORE = 0.01  # of the quota, beyond what is needed: otherwise it would shed a little each second
 # Of the quota. From here on the size of the file counts too: with more free pages it grows less.
 _FILE_NEAR = 0.90
 _UNKNOWN_BYTES = 400_000  # of a lease that does not say how much hangs on it
@@ -35,7 +37,7 @@ _IN_FILE = 1.15  # bytes of etcd's file for a byte of content
 _FILLING = timedelta(seconds=5)  # a lease so young still takes new keys
 _AT_ONCE = 8  # leases revoked together, for one fsync
 _PAGE = 200  # leases a round
-_WAIT = 2.0  # times the usual lead, for what is shed to be free; after that it does not count
+_WAIT = 2.0  # times the lead of a compaction; what was shed longer ago counts as free
 _LOG_AGAIN = 60.0  # s
 
 
