@@ -61,7 +61,7 @@ class Hub:
         return self._running is not None
 
     async def join(self, listener: Listener, last_id: str) -> None:
-        """Offer the listener all changes from now on; before them those after event ``last_id``.
+        """Offers the listener all changes from now on; before them those after event ``last_id``.
 
         ``last_id`` is empty for a new listener. Raises EtcdUnavailable. Call :meth:`leave` in any
         case.
@@ -87,14 +87,14 @@ class Hub:
             listener.reset(str(reason))
 
     def leave(self, listener: Listener) -> None:
-        """Offer the listener nothing more. The last one's leave ends the watches."""
+        """Offers the listener nothing more. The last one's leave ends the watches."""
         self._listeners.discard(listener)
         self._wanted -= 1
         if not self._wanted and self._running is not None:
             self._stop()
 
     async def close(self) -> None:
-        """Stop, and wait for the end of all tasks."""
+        """Stops, and waits for the end of all tasks."""
         self._stop()
         await asyncio.gather(*self._ending, return_exceptions=True)
 
@@ -107,7 +107,7 @@ class Hub:
             self._clear()
 
     async def _resume(self, listener: Listener, since: Position) -> None:
-        """Offer what changed after ``since``.
+        """Offers what changed after ``since``.
 
         The hub goes on offering meanwhile; the newest state of an e-mail counts.
         """
@@ -129,7 +129,7 @@ class Hub:
         listener.catch_up([event_of(state) for state in states])
 
     async def _check_known(self, since: Position) -> None:
-        """Raise ResetNeeded for a position that etcd itself has not come to."""
+        """Raises ResetNeeded for a position that etcd itself has not come to."""
         try:
             is_known = max(since) <= await current_revision(self._store)
         except EtcdError:

@@ -50,7 +50,7 @@ class Listener:
         )
 
     def catch_up(self, events: list[Event]) -> None:
-        """Add events that it has missed.
+        """Adds events that it has missed.
 
         They show e-mails as they are by now. The hub may be about to offer the same state: it is
         not sent twice.
@@ -61,7 +61,7 @@ class Listener:
                 self._caught_up[event.email_id] = event.body
 
     def offer(self, event: Event) -> None:
-        """Add an event, if it is for this listener and new to it."""
+        """Adds an event, if it is for this listener and new to it."""
         if (
             not self.may_see(event)
             or not event.is_new_at(self.sent)
@@ -79,12 +79,12 @@ class Listener:
         self.wake.set()
 
     def offer_overview(self, body: bytes) -> None:
-        """Add the overview, as an event; only the latest waits."""
+        """Adds the overview, as an event; only the latest waits."""
         self._overview = body
         self.wake.set()
 
     def reset(self, reason: str) -> None:
-        """Drop what waits, and ask the listener to load its lists again."""
+        """Drops what waits, and asks the listener to load its lists again."""
         self._pending.clear()
         self._pending_bytes = 0
         self._reset = reason
@@ -92,12 +92,12 @@ class Listener:
         self.wake.set()
 
     def end(self) -> None:
-        """End the stream."""
+        """Ends the stream."""
         self.ended = True
         self.wake.set()
 
     def take(self, position: Position) -> bytes:
-        """Take all that waits, as the text of the stream.
+        """Takes all that waits, as the text of the stream.
 
         ``position``: everything up to there has been offered. An event gets an id only where
         everything up to it has been sent before: a stream that breaks behind it can go on there.

@@ -25,20 +25,20 @@ class OverviewStream:
         self._running: asyncio.Task[None] | None = None
 
     def join(self, listener: Listener) -> None:
-        """Offer the listener each overview from now on."""
+        """Offers the listener each overview from now on."""
         self._listeners.add(listener)
         if self._running is None:
             self._running = asyncio.create_task(self._run(), name="live overview")
 
     def leave(self, listener: Listener) -> None:
-        """Offer the listener nothing more; one that never joined may leave too."""
+        """Offers the listener nothing more; one that never joined may leave too."""
         self._listeners.discard(listener)
         if not self._listeners and self._running is not None:
             self._running.cancel()
             self._running = None
 
     async def close(self) -> None:
-        """Stop, and wait for the end."""
+        """Stops, and waits for the end."""
         running, self._running = self._running, None
         if running is not None:
             running.cancel()

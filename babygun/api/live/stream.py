@@ -86,7 +86,7 @@ class Streams:
         metrics.EVENT_LISTENERS.dec()
 
     async def close(self) -> None:
-        """End all streams at once."""
+        """Ends all streams at once."""
         for listener in self._open:
             listener.end()
 
@@ -95,7 +95,7 @@ class Streams:
         await self.overview.close()
 
     def _check(self) -> None:
-        """End the streams whose token no longer allows them: clients, keys or tokens changed."""
+        """Ends the streams whose token no longer allows them: clients, keys or tokens changed."""
         for listener, access in self._open.items():
             if not self._app[AUTHENTICATOR].holds(access, "emails:read"):
                 listener.end()
@@ -272,7 +272,7 @@ def _break_off(request: web.Request) -> None:
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:
-    """Write to the stream; raises TimeoutError where the listener does not read."""
+    """Writes to the stream; raises TimeoutError where the listener does not read."""
     for at in range(0, len(data), _PIECE):
         async with asyncio.timeout(UNREAD):
             await response.write(data[at : at + _PIECE])

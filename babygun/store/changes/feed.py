@@ -91,7 +91,7 @@ class ChangeFeed:
         self._position = BEGINNING
 
     async def run(self) -> None:
-        """Follow the changes until cancelled."""
+        """Follows the changes until cancelled."""
         await keep_following("changes of e-mails", self._follow, self._lost)
 
     def _lost(self, error: EtcdError) -> None:
@@ -121,7 +121,7 @@ class ChangeFeed:
         return Position(revision, revision)
 
     async def _follow(self) -> None:
-        """Read the owners, then watch records and owners until an EtcdError."""
+        """Reads the owners, then watches records and owners until an EtcdError."""
         self._position = await self._read_owners()
         self._began(self._position, self._reason)
         records, owners = (
@@ -155,10 +155,11 @@ class ChangeFeed:
         return max(self._position)
 
     def take(self, until: int) -> tuple[dict[str, Change], Position]:
-        """Take what has changed since the last call, by e-mail, with the position it leads to.
+        """Takes what has changed since the last call, by e-mail, with the position it leads to.
 
-        A change after revision ``until`` is postponed to the next call, once: the two watches may
-        be a moment apart, and a claim or a finish, which changes both, must come as one change.
+        A change after revision ``until`` is postponed to the next call, but only once. The reason:
+        a claim or a finish changes record and owner, and must come as one change. The two watches
+        may bring its halves at two moments.
         """
         self.changed.clear()
         changes, self._changes = self._changes, {}
@@ -193,7 +194,7 @@ class ChangeFeed:
         )
 
     def remember(self, email_id: str, kv: KeyValue) -> None:
-        """Keep a record, unless a newer one is known."""
+        """Keeps a record, unless a newer one is known."""
         known = self._records.get(email_id)
         if known is not None:
             if known[1] >= kv.mod_revision:
@@ -209,7 +210,7 @@ class ChangeFeed:
     # --- the watches ---
 
     async def _check_progress(self, *watches: Watch) -> None:
-        """Keep the position fresh, and notice an etcd whose revision went back.
+        """Keeps the position fresh, and notices an etcd whose revision went back.
 
         On such an etcd a watch waits for a revision that comes late or never.
         """
@@ -268,7 +269,7 @@ class ChangeFeed:
         change.owners = max(change.owners, newer.owners)
 
     def _claimed(self, key: bytes, value: bytes) -> str:
-        """Keep an owner. Returns the e-mail's id; "" for a key that was put there by hand."""
+        """Keeps an owner. Returns the e-mail's id; "" for a key that was put there by hand."""
         try:
             email_id, queue = self._keys.parse_owner(key)
             self._owners.setdefault(email_id, {})[queue] = codec.decode_owner(value)
@@ -277,7 +278,7 @@ class ChangeFeed:
         return email_id
 
     def _released(self, key: bytes) -> str:
-        """Forget an owner. Returns the e-mail's id; "" for a key that was put there by hand."""
+        """Forgets an owner. Returns the e-mail's id; "" for a key that was put there by hand."""
         try:
             email_id, queue = self._keys.parse_owner(key)
         except ValueError:

@@ -131,7 +131,7 @@ class History:
 
 
 async def _ask(batches: Watch) -> None:
-    """Ask how far the watch is, again and again: etcd answers once the watch has caught up."""
+    """Asks how far the watch is, again and again: etcd answers once the watch has caught up."""
     while True:
         await batches.ask_progress()
         await asyncio.sleep(_ASK_INTERVAL)

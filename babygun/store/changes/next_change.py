@@ -1,4 +1,4 @@
-"""Wait for the next change of one e-mail."""
+"""Waits for the next change of one e-mail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from babygun.store.store import Store
 
 
 async def next_change(store: Store, email_id: str, revision: int) -> None:
-    """Return when the record was written, or a queue claimed or released, after ``revision``.
+    """Returns when the record was written, or a queue claimed or released, after ``revision``.
 
     Returns at once where that is past already. Waits as long as etcd is away. A return may be a
     false alarm: read the record and compare. Raises EtcdError where etcd refuses the watch.
