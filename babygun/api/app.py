@@ -240,7 +240,7 @@ async def serve_until(
 
     Then it takes no new connections, finishes what is in flight, and leaves etcd last.
     ``started`` gets the API's URL when it answers. ``shared``: other processes listen on
-    ``api_port`` too; who started them announces it, and takes care of a second signal. Raises
+    ``api_port`` too. Their supervisor then announces the URL, and handles a second signal. Raises
     SettingsError where the address can't be listened on, or the certificate can't be used.
     """
     tls = tls_context(settings)
@@ -276,7 +276,7 @@ async def serve_until(
             log.info("listening on own port", url=base_url(servers[1], host, tls=tls is not None))
         if started:
             started(url)
-        await _signalled(stop, again=shared)
+        await _until_stopped(stop, ignore_second=shared)
         log.info("stopping")
         app[PROCESS].stopping = True
         for server in servers:
@@ -300,10 +300,10 @@ def announce(settings: Settings, url: str) -> None:
         )
 
 
-async def _signalled(stop: asyncio.Event, *, again: bool) -> None:
+async def _until_stopped(stop: asyncio.Event, *, ignore_second: bool) -> None:
     """Waits for SIGTERM, SIGINT or ``stop``.
 
-    A second signal has its usual, abrupt effect, or none with ``again``.
+    A second signal ends the process at once. With ``ignore_second`` it does nothing.
     """
     loop = asyncio.get_running_loop()
     handled: list[signal.Signals] = []
@@ -315,5 +315,5 @@ async def _signalled(stop: asyncio.Event, *, again: bool) -> None:
     try:
         await stop.wait()
     finally:
-        for number in [] if again else handled:
+        for number in [] if ignore_second else handled:
             loop.remove_signal_handler(number)

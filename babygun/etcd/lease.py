@@ -39,7 +39,7 @@ class Lease:
         return time.monotonic() < self.trusted_until and not self.lost.is_set()
 
     async def start(self) -> None:
-        """Grants the lease; errors as of :meth:`EtcdClient.grant_lease`."""
+        """Asks etcd for the lease. Raises what :meth:`EtcdClient.grant_lease` raises."""
         sent = time.monotonic()
         self.lease_id, ttl = await self._client.grant_lease(self._ttl)
         self._renewed(sent, ttl)

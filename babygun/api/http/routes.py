@@ -131,8 +131,9 @@ class Routes:
 
         ``scope``: which the token must have; "any": each valid token will do; None: none is asked
         for. ``credentials``: others than a token, which the handler checks itself. ``errors``:
-        beside those that its scope and its body bring along. ``kind``: a probe is called every
-        few seconds, a stream is open for hours; so neither is logged and traced as usual.
+        beside those that its scope and its body bring along. ``kind``: a probe is called every few
+        seconds, and a stream is open for hours. So both have rules of their own in the access log
+        and in traces.
         """
 
         def declare(handler: Handler) -> Handler:

@@ -49,9 +49,9 @@ def change(
 ) -> list[Op]:
     """The writes of a change of a record.
 
-    ``before``: the record as a client's change found it; its queues may have waited, and it may
-    have been final. ``existing``: the e-mail's log and content keys, if some are known to be
-    missing; etcd refuses to hang a missing key on a lease.
+    ``before``: for a client's change, the record that it changes. Queues of it may have waited, or
+    the e-mail may have been final. ``existing``: the e-mail's log and content keys that exist, if
+    some are missing. The others are left out: etcd refuses to put a missing key on a lease.
     """
     email = transition.email
     ops = _record(keys, transition, leases.record)
