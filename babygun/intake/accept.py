@@ -136,7 +136,7 @@ class Intake:
                     emails,
                     idempotency_key=idempotency_key,
                     fingerprint=fingerprint,
-                    again=batch.prepare,
+                    prepare_again=batch.prepare,
                 )
             except (EtcdUnavailable, OutcomeUnknown) as error:
                 raise NotAcknowledged(error, "E-mails of the batch") from None

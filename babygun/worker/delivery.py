@@ -75,9 +75,9 @@ class Delivery:
         Recipients that the server wants in another transaction go into one at once. So do those
         that are to be repeated on a fresh connection. Neither uses up a try.
 
-        Where ``may_send`` says no, or the task is cancelled: raises NotSent or CancelledError if
-        certainly no server has taken anything. Otherwise it returns what is known by then: without
-        a result the try would be made again for all recipients.
+        ``may_send`` may say no, or the task may be cancelled. Then it raises NotSent or
+        CancelledError, if certainly no server has taken anything. If one may have, it returns what
+        is known by then: without a result the try would be made again for all recipients.
         """
         email, queue = claim.email, claim.ref.queue
         todo = [recipient.email for recipient in queue_recipients(email, queue)]

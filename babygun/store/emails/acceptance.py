@@ -1,7 +1,7 @@
 """Stores new e-mails: a single one, or the part of a batch that one transaction carries.
 
 When a call here returns, what it reports is committed. A write whose answer did not come is sent
-again. Its compares let it take effect only once, and if the second one is refused, the first was
+again. Its compares let it take effect only once. If the second write is refused, the first one was
 applied.
 """
 

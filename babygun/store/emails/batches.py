@@ -64,12 +64,12 @@ async def accept_batch(
     *,
     idempotency_key: str | None,
     fingerprint: str,
-    again: Callable[[BatchRecord], Awaitable[Prepared]],
+    prepare_again: Callable[[BatchRecord], Awaitable[Prepared]],
 ) -> BatchOutcome:
     """Stores a batch. At least one e-mail of it is not refused.
 
-    ``record``: its ``count``, ``at_ns`` and ``seed``. ``again``: prepares the e-mails for the ids
-    of an earlier record.
+    ``record``: its ``count``, ``at_ns`` and ``seed``. ``prepare_again``: prepares the e-mails with
+    the ids of an earlier record.
 
     Raises IdempotencyConflict if the key stands for another request, and EtcdError if none of the
     e-mails is known to be stored.
@@ -92,7 +92,9 @@ async def accept_batch(
             marks = await store.client.range(prefix, range_end(prefix), keys_only=True)
             stored = {kv.key for kv in marks.kvs}
             missing = [n for n in range(1, len(known.parts)) if _mark(key, n) not in stored]
-            batch = _Writer(store, known, await again(known) if missing else (), _ids(known))
+            batch = _Writer(
+                store, known, await prepare_again(known) if missing else (), _ids(known)
+            )
             batch.outcome.repeated = True
             await batch.write(missing, key)
     return batch.end()

@@ -76,7 +76,7 @@ async def test_repeated_batch_stores_the_missing_parts_under_their_first_ids(
             await prepared(record),
             idempotency_key="k",
             fingerprint="f",
-            again=prepared,
+            prepare_again=prepared,
         )
 
     first = await call(b"a" * 16)
