@@ -19,7 +19,8 @@ class Proxy:
         self._left: int | None = None
         self._was_cut = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
+        self._pumps: set[asyncio.Task[None]] = set()
 
     def cut(self) -> None:
         """Breaks every connection, and refuses new ones."""
@@ -46,11 +47,11 @@ class Proxy:
             await self._was_cut.wait()
 
     async def close(self) -> None:
-        """Ends all connections."""
+        """Ends all connections, and waits for their ends."""
         self.cut()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
     def _break_all(self) -> None:
         for writer in self._writers:
@@ -59,30 +60,43 @@ class Proxy:
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, up to its end."""
-        if not self._up:
-            writer.transport.abort()
-            return
+        connection = asyncio.current_task()
+        assert connection is not None
+        self._connections.add(connection)
+        try:
+            if self._up:
+                await self._forward(reader, writer)
+        finally:
+            await self._end(writer)
+            self._connections.discard(connection)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         host, _, port = self.target.removeprefix("http://").rstrip("/").partition(":")
         try:
             behind_reader, behind = await asyncio.open_connection(host, int(port))
         except OSError:
-            writer.transport.abort()
             return
         self._writers.add(behind)
-        if not self._up:  # cut meanwhile
-            behind.transport.abort()
         pumps = [
             asyncio.create_task(self._pump(reader, behind, answers=False)),
             asyncio.create_task(self._pump(behind_reader, writer, answers=True)),
         ]
-        self._tasks.update(pumps)
-        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        for pump in pumps:
-            pump.cancel()
-        for end in (writer, behind):
-            end.transport.abort()
-        self._writers -= {writer, behind}
+        self._pumps.update(pumps)
+        try:
+            if self._up:  # else it was cut meanwhile
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            self._pumps.difference_update(pumps)
+            await self._end(behind)
+
+    async def _end(self, writer: asyncio.StreamWriter) -> None:
+        self._writers.discard(writer)
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool
