@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--smtp-port",
         type=int,
-        help=f"the mailbox's port for mail (default: {SMTP_PORT} or the next free one)",
+        help=f"the mailbox's port for mail (default: {SMTP_PORT} or the next free one;"
+        " 0: any free one, for its view too)",
     )
     parser.add_argument(
         "--etcd-port",

@@ -72,5 +72,12 @@ class Listeners:
         smtp_port = ports.choose(
             "the mailbox", asked=options.smtp_port, default=SMTP_PORT, option="--smtp-port"
         )
-        view_port = ports.choose("the mailbox's view", asked=None, default=HTTP_PORT, option="")
+        # Where any free port will do for the mail, it does for the view too: several runs on one
+        # machine would look for the next free one at the same time, and find the same.
+        view_port = ports.choose(
+            "the mailbox's view",
+            asked=0 if options.smtp_port == 0 else None,
+            default=HTTP_PORT,
+            option="",
+        )
         return cls(api_url, api_port, etcd, "127.0.0.1", smtp_port, view_port)
