@@ -21,7 +21,7 @@ from tests.api.conftest import running, until_ready
 from tests.support.proxy import proxy_to
 
 
-async def test_busy_port_is_told_in_one_sentence(api_settings: Settings) -> None:
+async def test_busy_port_ends_the_start_with_one_sentence(api_settings: Settings) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -32,7 +32,9 @@ async def test_busy_port_is_told_in_one_sentence(api_settings: Settings) -> None
             await serve_until(replace(api_settings, api_port=port))
 
 
-async def test_address_that_is_not_ours_is_told_in_one_sentence(api_settings: Settings) -> None:
+async def test_address_that_is_not_ours_ends_the_start_with_one_sentence(
+    api_settings: Settings,
+) -> None:
     with pytest.raises(SettingsError, match=re.escape("can't listen on 192.0.2.1:0")):
         await serve_until(replace(api_settings, api_host="192.0.2.1"))
 

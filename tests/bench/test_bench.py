@@ -115,7 +115,7 @@ def test_page_is_opened_and_flooded_and_the_result_says_how_quick_it_was(tmp_pat
 
 
 @needs_compiler
-def test_sink_counts_each_number_once_and_tells_duplicates_and_strays() -> None:
+def test_sink_counts_each_number_once_and_reports_duplicates_and_strays() -> None:
     with Stage() as stage:
         sink = Sink(stage)
         sink.expect(Mail(100, 50), stage.folder / "arrived")

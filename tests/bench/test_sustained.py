@@ -76,7 +76,7 @@ def test_run_that_sheds_may_fill_its_quota_up_to_the_mark() -> None:
         ({"p99": lambda n: n * n}, "longer and longer"),
     ],
 )
-def test_run_that_does_not_level_off_is_told(changes: dict[str, Any], problem: str) -> None:
+def test_run_that_does_not_level_off_is_reported(changes: dict[str, Any], problem: str) -> None:
     assert [found for found in judged(run(**changes)) if problem in found], judged(run(**changes))
 
 
@@ -91,7 +91,7 @@ def test_run_on_a_machine_that_became_slower_says_so_with_its_problem() -> None:
     assert "slower" not in told
 
 
-def test_run_that_is_too_short_is_told() -> None:
+def test_run_that_is_too_short_is_reported() -> None:
     assert judged(run()[:5]) == ["the run was too short to judge it"]
 
 
@@ -116,10 +116,12 @@ def test_times_follow_what_is_accepted_and_what_has_arrived_since(tmp_path: Path
         pytest.approx((later - now + 70) / 1e9),
         pytest.approx((later - now) / 1e9),
     ]
-    assert times.read() == (4, []), "each is told once, though an earlier one is still under way"
+    assert times.read() == (4, []), (
+        "each is reported once, though an earlier one is still under way"
+    )
 
 
-def test_growth_of_a_call_is_told_and_noise_is_not() -> None:
+def test_growth_of_a_call_is_reported_and_noise_is_not() -> None:
     steps = [
         {"count": 1000, "latency": {"a": (1.0, 2.0), "b": (10.0, 12.0)}},
         {"count": 100_000, "latency": {"a": (2.9, 9.0), "b": (22.0, 30.0)}},

@@ -15,7 +15,7 @@ GIF = "R0lGODlhAQABAIAAAAAAAP8AACwAAAAAAQABAAACAkQBADs="
 
 @dataclass
 class Trap:
-    """A server that nobody should ever ask. ``touched``: the first bytes of whoever connected."""
+    """A server that nothing should ever call. ``touched``: the first bytes of each connection."""
 
     url: str = ""
     touched: list[bytes] = field(default_factory=list)

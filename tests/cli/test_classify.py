@@ -7,7 +7,7 @@ import pytest
 from tests.support.commands import Command
 
 
-async def test_classify_tells_class_action_and_rule(babygun: Command) -> None:
+async def test_classify_prints_class_action_and_rule(babygun: Command) -> None:
     result = await babygun("classify", "552 5.2.2 Mailbox full")
     assert result.out.split()[:4] == ["class", "mailbox_full", "action", "retry"]
     without = await babygun("classify", "--no-reply", "connection reset by peer")

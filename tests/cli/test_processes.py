@@ -148,7 +148,9 @@ async def test_api_processes_share_a_port_and_a_dead_one_comes_back_while_mail_g
         assert not {process.pid for process in await api_processes(rig)} & set(pids)
 
 
-async def test_busy_port_ends_the_api_with_one_sentence_whoever_has_it(rig: Rig) -> None:
+async def test_busy_port_ends_the_api_with_one_sentence_though_it_could_be_shared(
+    rig: Rig,
+) -> None:
     settings = changed(rig.settings, processes=2)
     with socket.socket() as generous:
         generous.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # it would share the port

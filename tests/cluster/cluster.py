@@ -336,4 +336,4 @@ def until(
         except tuple(errors) as error:
             last = error
         time.sleep(every)
-    raise AssertionError(f"waited {within:g} s in vain until {what}; last: {last!r}")
+    raise AssertionError(f"after {within:g} s not yet: {what}; last: {last!r}")

@@ -201,7 +201,7 @@ def test_revisions_never_repeat_and_all_three_are_one_new_cluster(restored: Rest
     assert [line.split(": ")[0] for line in restored.said.splitlines()[:3]] == list(MEMBERS)
 
 
-def test_data_of_before_stay_until_told_otherwise(restored: Restored) -> None:
+def test_data_of_before_stay_until_forget(restored: Restored) -> None:
     cluster = restored.cluster
     look = ("run", "--rm", "--no-TTY", "restore", "sh", "-c", "cd /data; ls -d */*")
     assert cluster.compose(*look).count("member.before-restore-") == 3

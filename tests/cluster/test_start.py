@@ -46,7 +46,7 @@ def test_email_reaches_to_cc_and_bcc_and_its_life_can_be_read_with_etcdctl(
     for kind in ("jobs/", "not-before/", "owners/"):
         assert email_id not in cluster.etcdctl("get", "--prefix", "--keys-only", f"{PREFIX}{kind}")
     assert list(record["claimed_at"]) == list(record["queues"]), (
-        "the record tells of its acceptance, and of an end by the first try"
+        "the record shows its acceptance, and of an end by the first try"
     )
     assert not cluster.etcdctl("get", "--prefix", "--keys-only", f"{PREFIX}log/{email_id}/").strip()
 

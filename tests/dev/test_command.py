@@ -360,7 +360,7 @@ async def test_asked_port_that_is_busy_is_refused_with_a_sentence(dev: Dev) -> N
             )
 
 
-async def test_asked_port_that_is_busy_is_told_before_an_etcd_is_built(dev: Dev) -> None:
+async def test_asked_port_that_is_busy_is_refused_before_an_etcd_is_built(dev: Dev) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
         # There is no etcd and no network here, so an attempt to build one would print lines.

@@ -32,7 +32,7 @@ def test_credentials_are_made_once(tmp_path: Path) -> None:
     second.close()
 
 
-def test_broken_credentials_are_told_with_the_way_out(tmp_path: Path) -> None:
+def test_broken_credentials_are_reported_with_the_way_out(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path).open(silent)
     (tmp_path / "client.json").write_text("{")
     with pytest.raises(BabygunError, match="delete it"):

@@ -124,7 +124,7 @@ def test_restore_under_a_running_member_is_refused(server: EtcdServer, tmp_path:
     assert [path.name for path in server.data.iterdir()] == ["member"]
 
 
-def test_restored_data_replace_what_was_there_and_that_is_kept_until_it_is_told_to_forget(
+def test_restored_data_replace_what_was_there_and_that_is_kept_until_forget(
     server: EtcdServer, tmp_path: Path
 ) -> None:
     member = f"{server.name}={server.data}"

@@ -165,7 +165,7 @@ async def test_submitted_while_batches_are_in_flight_goes_as_one_when_one_return
 
 @pytest.fixture
 def slow_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So slow that whoever is paced waits for as long as the test runs."""
+    """So slow that a paced batch waits for as long as the test runs."""
     monkeypatch.setattr(batch, "_PACE", 600.0)
 
 

@@ -47,7 +47,7 @@ async def test_key_put_and_deleted_reads_back_as_such(etcd: EtcdClient, etcd_pre
     assert await etcd.get(key) is None
 
 
-async def test_range_with_a_limit_tells_that_there_is_more_in_either_order(
+async def test_range_with_a_limit_says_that_there_is_more_in_either_order(
     etcd: EtcdClient, etcd_prefix: str
 ) -> None:
     p = etcd_prefix.encode()

@@ -43,7 +43,7 @@ async def test_connection_that_works_needs_no_explanation(
     )
 
 
-async def test_client_certificates_that_etcd_does_not_take_are_told(
+async def test_client_certificates_that_etcd_does_not_take_are_explained(
     secure: EtcdServer, authority: Authority, tmp_path: Path
 ) -> None:
     other = Authority(tmp_path / "others")
@@ -69,7 +69,7 @@ async def test_client_certificates_that_etcd_does_not_take_are_told(
     ],
     ids=["expired", "not yet", "another host"],
 )
-async def test_server_certificates_that_we_do_not_take_are_told(
+async def test_server_certificates_that_we_do_not_take_are_explained(
     authority: Authority, sign: dict[str, Any], words: str
 ) -> None:
     server_pem, pem = authority.sign("server", **sign), authority.sign("client")
@@ -86,7 +86,7 @@ async def test_server_certificates_that_we_do_not_take_are_told(
         server.stop()
 
 
-async def test_server_of_an_unknown_authority_is_told(
+async def test_server_of_an_unknown_authority_is_explained(
     secure: EtcdServer, authority: Authority, tmp_path: Path
 ) -> None:
     pem = authority.sign("client")
@@ -96,7 +96,7 @@ async def test_server_of_an_unknown_authority_is_told(
     assert sentence.endswith("its certificate is signed by an authority that is not in etcd_ca")
 
 
-async def test_http_and_https_mixed_up_are_told(
+async def test_http_and_https_mixed_up_are_explained(
     secure: EtcdServer, server: EtcdServer, authority: Authority
 ) -> None:
     plain = secure.endpoint.replace("https", "http")

@@ -72,7 +72,7 @@ async def test_lease_etcd_restarted_within_its_ttl_goes_on(server: EtcdServer) -
         running = asyncio.create_task(lease.run())
         await asyncio.to_thread(server.restart)
         async with asyncio.timeout(20):
-            while lease.trusted_until == before:  # noqa: ASYNC110 (nothing else tells)
+            while lease.trusted_until == before:  # noqa: ASYNC110 (nothing else shows it)
                 await asyncio.sleep(0.05)
         assert lease.trusted
         found = await client.get(b"k")

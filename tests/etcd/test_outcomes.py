@@ -63,7 +63,7 @@ from babygun.etcd.outcomes import Outcome, RpcFailed, outcome_of, refusal
         (StatusCode.UNKNOWN, "etcdserver: permission denied", Outcome.REFUSED),
     ],
 )
-def test_failed_rpc_is_told_by_whether_it_may_have_been_applied(
+def test_failed_rpc_raises_by_whether_it_may_have_been_applied(
     code: StatusCode, details: str, outcome: Outcome
 ) -> None:
     assert outcome_of(RpcFailed(code, details)) is outcome

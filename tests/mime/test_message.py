@@ -626,7 +626,7 @@ def test_render_attached_message_with_eight_bits_needs_8bitmime(eight_bit, kind)
     assert eight_bit or part.get_content() == inner
 
 
-def test_render_multipart_tells_of_8bit_within():
+def test_render_multipart_declares_8bit_within():
     message = read(rendered(body="Grüße", html="<p>x", attachments=(PDF,), eight_bit=True))
     assert [part["Content-Transfer-Encoding"] for part in message.walk()] == [
         "8bit",

@@ -105,7 +105,7 @@ UNUSABLE: list[tuple[Callable[[Pem, Authority], None], str]] = [
     ("harm", "sentence"), UNUSABLE, ids=[harm.__name__.strip("_") for harm, _ in UNUSABLE]
 )
 @pytest.mark.parametrize("use", ["etcd_cert", "api_cert"])
-def test_pair_that_can_not_be_used_is_told_in_a_sentence_and_ends_the_start(
+def test_pair_that_can_not_be_used_ends_the_start_with_a_sentence(
     authority: Authority, use: Use, harm: Callable[[Pem, Authority], None], sentence: str
 ) -> None:
     pem = authority.sign("client")
@@ -173,7 +173,7 @@ def test_files_that_a_process_does_not_use_are_none_of_its_business(authority: A
     assert require(Settings(api_cert="/nowhere", api_key="/nowhere"), ETCD) == []
 
 
-def test_expiries_tell_the_end_of_each_certificate_in_use(authority: Authority) -> None:
+def test_expiries_have_the_end_of_each_certificate_in_use(authority: Authority) -> None:
     pem = authority.sign("client", ends=5 * DAY)
     found = expiries(settings_for("etcd_cert", authority, pem), API)
     assert (

@@ -148,7 +148,7 @@ def test_only_what_ends_soon_is_renewed(tmp_path: Path) -> None:
     assert (tmp_path / "authority/etcd/ca.pem").read_bytes() == authority_before
 
 
-def test_changed_names_lost_keys_and_rubbish_are_mended(tmp_path: Path) -> None:
+def test_changed_names_lost_keys_and_rubbish_are_repaired(tmp_path: Path) -> None:
     made(tmp_path)
     (tmp_path / "worker/etcd-key.pem").unlink()
     (tmp_path / "operator/root.pem").write_text("rubbish")
@@ -237,7 +237,7 @@ def test_name_that_no_certificate_can_hold_is_refused(tmp_path: Path, name: str)
         list(issue(tmp_path, https_only([name])))
 
 
-def test_folder_that_can_not_be_written_is_told_in_one_sentence(tmp_path: Path) -> None:
+def test_folder_that_can_not_be_written_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match=r"file.* can't be used"):
         made(tmp_path / "file")

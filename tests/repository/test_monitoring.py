@@ -176,7 +176,7 @@ def test_dashboard_panels_do_not_overlap_and_fit() -> None:
 
 
 def test_dashboard_shows_every_metric_that_alerts_go_by() -> None:
-    """Whoever is called by an alert finds it there."""
+    """A person who gets an alert finds it there."""
     shown = {
         name for _, expression in EXPRESSIONS[: -len(RULES)] for name, _ in selectors(expression)
     }

@@ -6,10 +6,8 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.support.paths import ROOT
 
@@ -23,8 +21,8 @@ RETIRED = {
     r"in vain": "without success",
     r"likewise": "in the same way",
     r"mend(?:s|ed|ing)?": "repair, solve",
-    # "peer port" and the like are etcd's own terms.
-    r"peers?(?! (?:port|URL|address|certificate))": "worker, API process; member (of etcd)",
+    # "peer port" and the like are etcd's own terms, and "reset by peer" is the kernel's.
+    r"(?<!by )peers?(?! (?:port|URL|address|certificate))": "worker, API process; member (of etcd)",
     r"presence": "check-in",
     r"reckon(?:s|ed|ing)?": "estimate, calculate",
     r"seldom": "rarely",
@@ -43,9 +41,6 @@ PAGES = [
     *ROOT.glob("etcd/*.md"),
     *ROOT.glob("deploy/**/*.md"),
 ]
-ROOMS = sorted(
-    path for path in (ROOT / "babygun").iterdir() if path.is_dir() and path.name != "__pycache__"
-)
 
 
 def found(text: str) -> list[str]:
@@ -67,30 +62,46 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
             yield token.start[0], token.string
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_page_has_no_retired_word(path: Path) -> None:
+def names(path: Path) -> Iterator[tuple[int, str]]:
+    """The names of the tests of a module, as sentences, with their lines."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        name = getattr(node, "name", "")
+        if isinstance(node, ast.stmt) and name.startswith("test_"):
+            yield node.lineno, name.replace("_", " ")
+
+
+def words_of(path: Path) -> Iterator[tuple[int, str]]:
+    """The prose of a page, by line."""
     text = re.sub(
         r"```.*?```", lambda block: "\n" * block[0].count("\n"), path.read_text(), flags=re.S
     )
     if path == GLOSSARY:
         text = text.partition("## Retired words")[0]
-    wrong = [
-        f"{path}:{number} says {word!r}"
-        for number, line in enumerate(text.splitlines(), 1)
-        for word in found(line)
-    ]
-    assert not wrong, "docs/glossary.md says what to write instead:\n" + "\n".join(wrong)
+    yield from enumerate(text.splitlines(), 1)
 
 
-@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
-def test_source_has_no_retired_word(room: Path) -> None:
+def check(paths: Iterable[Path], texts_of: Callable[[Path], Iterable[tuple[int, str]]]) -> None:
     wrong = [
-        f"{path}:{number} says {word!r}"
-        for path in sorted(room.rglob("*.py"))
-        for number, text in texts(path)
+        f"{path.relative_to(ROOT)}:{number} says {word!r}"
+        for path in paths
+        for number, text in texts_of(path)
         for word in found(text)
     ]
     assert not wrong, "docs/glossary.md says what to write instead:\n" + "\n".join(wrong)
+
+
+def test_pages_have_no_retired_word() -> None:
+    check(PAGES, words_of)
+
+
+def test_source_has_no_retired_word() -> None:
+    check(sorted((ROOT / "babygun").rglob("*.py")), texts)
+
+
+def test_tests_have_no_retired_word() -> None:
+    paths = [path for path in sorted((ROOT / "tests").rglob("*.py")) if path != Path(__file__)]
+    check(paths, texts)
+    check(paths, names)
 
 
 def test_glossary_lists_the_retired_words() -> None:

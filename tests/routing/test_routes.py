@@ -75,7 +75,7 @@ def test_fingerprints_are_bounded_so_that_a_workers_key_fits_a_request() -> None
     assert many_routes(100_000).fingerprints() == {}
 
 
-def test_fingerprint_tells_servers_apart_and_nothing_of_them() -> None:
+def test_fingerprint_distinguishes_servers_and_reveals_nothing_of_them() -> None:
     def of(url: str) -> str:
         return load_routes(Settings(relay_url=url)).fingerprints()["default"]
 

@@ -45,7 +45,7 @@ def deadline_on(clock: Clock, passed: list[float], often: float = 5.0) -> Deadli
     return Deadline(loop, lambda: passed.append(clock.now), often=often)
 
 
-def test_deadline_passes_when_the_latest_limit_is_over() -> None:
+def test_deadline_passes_with_the_latest_limit() -> None:
     clock, passed = Clock(), list[float]()
     deadline = deadline_on(clock, passed)
     deadline.set(10.0)

@@ -216,7 +216,7 @@ async def test_ca_file_that_is_missing_fails_with_its_name(new_pool: NewPool) ->
     assert "/nowhere/ca.pem" in reply.text
 
 
-async def test_check_destination_tells_what_is_offered(certificates: Certificates) -> None:
+async def test_check_destination_says_what_is_offered(certificates: Certificates) -> None:
     async with MisbehavingServer(starttls=certificates.server, credentials=LOGIN) as server:
         destination = Destination(
             "default",

@@ -229,7 +229,7 @@ async def test_thousand_recipients_all_get_the_message(
     )
 
 
-async def test_too_many_recipients_are_told_so_with_few_questions(
+async def test_too_many_recipients_are_refused_with_few_questions(
     server: MisbehavingServer, new_pool: NewPool
 ) -> None:
     server.max_recipients = 110

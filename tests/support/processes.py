@@ -202,7 +202,7 @@ class Api:
 
 @asynccontextmanager
 async def api_process(store: Store, settings: Settings, *scopes: Scope) -> AsyncIterator[Api]:
-    """A ready API process, which is told to stop at the end of the block.
+    """A ready API process, which gets SIGTERM at the end of the block.
 
     Its client has these scopes, or those to send and to read.
     """

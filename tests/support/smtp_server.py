@@ -1,6 +1,6 @@
 """A real SMTP server that misbehaves on demand: aiosmtpd, in the test's own event loop.
 
-The local part of a recipient says what it does, so black-box tests need no other way to tell it:
+The local part of a recipient says what it does, so black-box tests need no other channel:
 
     soft…       451 to RCPT
     hard…       550 5.1.1 to RCPT

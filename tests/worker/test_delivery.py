@@ -178,7 +178,7 @@ async def test_greylisted_email_waits_as_long_as_the_server_asked(rig: Rig) -> N
         assert {ref.email_id for ref in seen.waiting} == {email_id}
 
 
-async def test_mixed_recipients_are_told_apart_and_only_the_soft_ones_tried_again(
+async def test_mixed_recipients_are_distinguished_and_only_the_soft_ones_tried_again(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
     async with rig.worker():
@@ -209,7 +209,9 @@ async def test_uncertain_delivery_is_sent_again_as_the_same_message(
         email_id = await rig.send("ann@example.org")
         [email] = await rig.ended(email_id)
     assert email.status == "complete" and len(smtp.messages) == 2
-    assert smtp.messages[0].data == smtp.messages[1].data, "a second copy can be told by its bytes"
+    assert smtp.messages[0].data == smtp.messages[1].data, (
+        "a second copy is recognized by its bytes"
+    )
     first = (await rig.log(email_id))[1].attempts[0].replies[0]
     assert first.reply_class == "uncertain" and first.status_code is None
 
@@ -285,7 +287,7 @@ async def test_200_sends_run_at_once_on_one_loop(rig: Rig, smtp: MisbehavingServ
         assert {e.status for e in await rig.ended(*ids)} == {"complete"}
 
 
-async def test_email_for_a_relay_that_is_gone_from_the_settings_is_kept_and_told(
+async def test_email_for_a_relay_that_is_gone_from_the_settings_is_kept_and_logged(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
     email_id = await rig.send("ann@example.org")

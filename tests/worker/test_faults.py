@@ -73,7 +73,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> Count:
 async def test_worker_killed_while_sending_is_replaced_as_soon_as_its_lease_ends(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
-    """It is the end of the lease that tells the others: nobody reads all jobs again here."""
+    """The end of the lease is the only signal: nobody reads all jobs again here."""
     released = hang_once(smtp, "ann@example.org")
     async with rig.worker_process() as first:
         email_id = await rig.send("ann@example.org")
@@ -125,7 +125,7 @@ async def test_worker_paused_past_its_lease_writes_nothing_when_it_wakes(
     await check_invariants(rig.store)
 
 
-async def test_worker_told_to_stop_finishes_what_is_in_flight_and_releases_the_rest(
+async def test_worker_that_gets_sigterm_finishes_what_is_in_flight_and_releases_the_rest(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
     under_way, answers = Count(), asyncio.Event()
@@ -157,7 +157,7 @@ async def test_worker_told_to_stop_finishes_what_is_in_flight_and_releases_the_r
         assert (await rig.ended(stuck))[0].tries == 1, "a released job has used no try"
 
 
-async def test_worker_told_to_stop_while_idle_waits_for_nothing(rig: Rig) -> None:
+async def test_idle_worker_that_gets_sigterm_waits_for_nothing(rig: Rig) -> None:
     async with rig.worker_process(drain_timeout=600.0) as worker:
         assert await worker.terminate(20) == 0
     assert not (
@@ -447,7 +447,7 @@ async def test_jobs_whose_claims_failed_are_claimed_as_soon_as_etcd_is_back(
         await rig.ended(await rig.send("ann@example.org"))
         proxy.swallow_answers()
         ids = [await rig.send(f"r{n}@example.org") for n in range(30)]
-        for email_id in ids:  # as if the watch had told of them just before
+        for email_id in ids:  # as if the watch had just shown them
             job = lifecycle.job_of(await rig.get(email_id), "main")
             worker.dispatch.ready.add(JobRef(email_id, "main"), job)
         worker.dispatch.wake()

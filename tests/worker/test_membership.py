@@ -17,7 +17,7 @@ from tests.support.rig import Rig
 
 
 class Member:
-    """A membership, and what it has told."""
+    """A membership, and what it has reported."""
 
     def __init__(self, rig: Rig) -> None:
         self.slices: list[Slice] = []
@@ -83,7 +83,7 @@ async def test_members_share_the_shards_and_the_first_by_id_leads(rig: Rig) -> N
             assert one.membership.is_live and other.membership.is_live
 
 
-async def test_member_that_is_gone_is_told_with_what_it_owned_and_the_slice_read_again(
+async def test_member_that_is_gone_is_reported_with_what_it_owned_and_the_slice_read_again(
     rig: Rig,
 ) -> None:
     ref = JobRef(await rig.send("ann@example.org"), "main")

@@ -1,4 +1,4 @@
-"""Clients over the API: made, listed, deleted by an administrator."""
+"""Clients over the API: made, listed, deleted by a client with the scope ``admin``."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ async def test_client_does_not_delete_itself(admin: RunningApi, store: Store) ->
     assert (await admin.call("GET", "/clients")).status == 200
 
 
-async def test_clients_are_the_administrators_business(api: RunningApi) -> None:
+async def test_clients_are_managed_with_the_scope_admin_only(api: RunningApi) -> None:
     token = await api.token_for("emails:send", "emails:read", "workers:read")
     for method, path in (("GET", "/clients"), ("POST", "/clients"), ("DELETE", "/clients/x")):
         (
@@ -138,7 +138,7 @@ async def test_clients_are_the_administrators_business(api: RunningApi) -> None:
         ).problem(403, "insufficient-scope")
 
 
-async def test_client_whose_making_was_not_confirmed_is_made_once_with_the_secret_that_is_told(
+async def test_client_whose_making_was_not_confirmed_is_made_once_with_the_secret_in_the_answer(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = store.client.txn

@@ -1,4 +1,4 @@
-"""A token's life: issued, told of, used, revoked; and every token that is not one."""
+"""A token's life: issued, described, used, revoked. And what is no token of ours."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ async def test_scopes_open_their_calls_and_no_others(api: RunningApi) -> None:
                 )
 
 
-async def test_client_with_a_rate_is_told_when_to_come_back(api: RunningApi) -> None:
+async def test_client_over_its_rate_is_refused_with_the_time_to_come_back(api: RunningApi) -> None:
     token = await api.token_for(rate=2)
     answers = [await api.send(token) for _ in range(4)]
     assert [answer.status for answer in answers[:2]] == [202, 202]
@@ -278,7 +278,7 @@ async def test_client_with_a_rate_is_told_when_to_come_back(api: RunningApi) -> 
     assert (await api.send()).status == 202
 
 
-async def test_scope_that_does_not_exist_is_told_those_that_do(api: RunningApi) -> None:
+async def test_scope_that_does_not_exist_is_refused_with_those_that_do(api: RunningApi) -> None:
     answer = await api.call(
         "POST",
         "/tokens",

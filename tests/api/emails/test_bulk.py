@@ -89,7 +89,7 @@ async def test_thousand_emails_are_cancelled_some_at_a_time(
     assert 1 < most <= bulk.AT_ONCE
 
 
-async def test_etcd_that_stops_answering_in_between_is_told_for_each(
+async def test_etcd_that_stops_answering_in_between_is_reported_for_each(
     api: RunningApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [await api.accepted() for _ in range(bulk.AT_ONCE + 3)]

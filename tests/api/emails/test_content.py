@@ -115,7 +115,7 @@ async def test_attachment_that_is_not_there_is_not_found(api: RunningApi) -> Non
         answer.problem(404, "not-found")
 
 
-async def test_content_that_is_gone_is_told_from_an_email_that_is(
+async def test_content_that_is_gone_is_distinguished_from_an_email_that_is(
     api: RunningApi, store: Store
 ) -> None:
     email_id = await api.accepted(attachments=[attachment("a", b"x")])

@@ -287,7 +287,7 @@ async def emails_in(store: Store) -> int:
     )
 
 
-async def test_email_that_breaks_several_rules_is_told_all_of_them(api: RunningApi) -> None:
+async def test_email_that_breaks_several_rules_is_refused_with_all_of_them(api: RunningApi) -> None:
     problem = (
         await api.send(sender="x", to=["a@example.org", "y"], subject="\n", tags=["!"])
     ).problem(422, "invalid-request", "sender")

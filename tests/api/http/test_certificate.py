@@ -63,7 +63,7 @@ async def test_certificate_makes_it_https(
         assert (await api.call("GET", "/healthz", ssl=trust)).status == 200
 
 
-async def test_certificate_that_can_not_be_used_is_told_in_one_sentence(
+async def test_certificate_that_can_not_be_used_is_refused_in_one_sentence(
     api_settings: Settings, tmp_path: Path
 ) -> None:
     with pytest.raises(SettingsError, match=r"^api_cert: .*none can't be read: No such file"):

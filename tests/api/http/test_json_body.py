@@ -128,5 +128,7 @@ def test_body_that_is_no_json_is_refused_with_the_reason() -> None:
         (rb'{"sender": "\\ud800"', "ends in the middle of its JSON"),
     ],
 )
-def test_half_of_a_surrogate_pair_is_told_from_a_body_cut_off(raw: bytes, words: str) -> None:
+def test_half_of_a_surrogate_pair_is_distinguished_from_a_body_cut_off(
+    raw: bytes, words: str
+) -> None:
     assert words in malformed(raw)

@@ -102,7 +102,7 @@ async def test_id_whose_history_is_compacted_begins_again(
         assert (await again.heard()).data["id"] == email_id
 
 
-async def test_id_is_kept_fresh_though_nothing_is_heard(
+async def test_id_is_kept_fresh_though_no_event_comes(
     api: RunningApi, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "POSITION_INTERVAL", 0.3)

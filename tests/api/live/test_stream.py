@@ -26,7 +26,7 @@ from tests.support.tries import claimed
 # --- what is heard ---
 
 
-async def test_email_is_heard_from_its_acceptance_to_its_end_as_the_listing_shows_it(
+async def test_email_is_streamed_from_its_acceptance_to_its_end_as_the_listing_shows_it(
     api: RunningApi, sending: Rig
 ) -> None:
     async with listening(api) as heard, sending.worker():
@@ -62,7 +62,7 @@ async def test_what_is_being_sent_when_the_hub_starts_is_known(
         assert (await heard.email(email_id))["sending"] == ["main"]
 
 
-async def test_deferral_cancel_and_retry_are_heard(api: RunningApi, sending: Rig) -> None:
+async def test_deferral_cancel_and_retry_are_streamed(api: RunningApi, sending: Rig) -> None:
     async with listening(api) as heard, sending.worker(retry_intervals=(60.0,)):
         email_id = await api.accepted(to="soft@example.org")
         waiting = await heard.email(
@@ -110,7 +110,7 @@ async def test_removed_email_is_gone_for_its_owner_and_for_nobody_else(
         await others.silent()
 
 
-async def test_client_hears_of_its_own_emails_and_an_admin_of_all(api: RunningApi) -> None:
+async def test_client_gets_events_of_its_own_emails_and_an_admin_of_all(api: RunningApi) -> None:
     other, admin = await api.token_for("emails:send", "emails:read"), await api.token_for("admin")
     async with (
         listening(api) as mine,
@@ -126,7 +126,7 @@ async def test_client_hears_of_its_own_emails_and_an_admin_of_all(api: RunningAp
         await others.silent()
 
 
-async def test_listener_to_one_email_hears_of_that_alone(api: RunningApi) -> None:
+async def test_listener_to_one_email_gets_its_events_alone(api: RunningApi) -> None:
     email_id, other = await api.accepted(), await api.accepted()
     admin = await api.token_for("admin")
     async with (
@@ -169,7 +169,7 @@ async def test_overview_comes_again_and_again_to_those_who_may_see_it(
 # --- who may, and how many ---
 
 
-async def test_bad_requests_are_told_what_is_wrong(api: RunningApi) -> None:
+async def test_bad_requests_are_refused_with_what_is_wrong(api: RunningApi) -> None:
     (await api.call("GET", "/events", token="")).problem(401, "no-token")
     (await api.call("GET", "/events", token=await api.token_for("emails:send"))).problem(
         403, "insufficient-scope"

@@ -42,7 +42,9 @@ async def test_etcd_that_was_away_for_a_moment_leaves_no_gap(
             await heard.silent()
 
 
-async def test_listener_is_told_that_etcd_is_away(start_api: StartApi, settings: Settings) -> None:
+async def test_listener_is_refused_while_etcd_is_away(
+    start_api: StartApi, settings: Settings
+) -> None:
     async with proxy_to(settings.etcd_endpoints[0]) as proxy:
         far = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=0.5)
         proxy.cut()
@@ -93,7 +95,7 @@ async def test_listener_that_falls_behind_begins_again_and_holds_up_nobody(
         await heard.email(await api.accepted())
 
 
-async def test_listener_that_does_not_read_is_dropped_and_another_hears_all(
+async def test_listener_that_does_not_read_is_dropped_and_another_gets_all(
     api: RunningApi, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "UNREAD", 1.0)
@@ -207,7 +209,7 @@ async def test_gap_of_more_emails_than_a_listener_may_keep_begins_again(
         assert (event.event, event.data) == ("reset", {"reason": "fell-behind"})
 
 
-async def test_fifty_listeners_hear_all_changes_and_take_little_memory(
+async def test_fifty_listeners_get_all_changes_and_take_little_memory(
     api_settings: Settings, store: Store
 ) -> None:
     ids = [new_email_id() for _ in range(500)]

@@ -157,7 +157,7 @@ async def test_current_rates_follow_the_counters(api: RunningApi, sending: Rig) 
         await seen(api, lambda o: o["rates"]["accepted"] == o["rates"]["delivered"] == 0, token)
 
 
-async def test_worker_that_stops_has_told_its_last_result(
+async def test_worker_that_stops_has_reported_its_last_result(
     api: RunningApi, sending: Rig, store: Store
 ) -> None:
     token = await api.token_for("admin")
@@ -186,7 +186,7 @@ async def test_each_api_process_is_listed_and_leaves_at_its_end(
     await seen(api, lambda o: len(o["apis"]) == 1, token)  # long before the lease runs out
 
 
-async def test_queues_tell_what_waits_and_since_when(api: RunningApi) -> None:
+async def test_queues_show_what_waits_and_since_when(api: RunningApi) -> None:
     token = await api.token_for("admin")
     await api.accepted()
     await api.accepted(send_at=(utc_now() + timedelta(hours=1)).isoformat())
@@ -219,14 +219,14 @@ async def test_overview_waits_for_no_etcd_that_is_away_and_says_so(
     assert found["queues"] is found["in_flight"] is found["etcd"]["alarms"] is None
     found = await seen(api, lambda o: not o["etcd"]["members"][0]["ok"], token)
     assert found["etcd"]["members"][0]["problem"]
-    assert len(found["apis"]) == 1, "who was there last is still told, with a growing age"
+    assert len(found["apis"]) == 1, "the processes of before are still shown, with a growing age"
     await seen(api, lambda o: o["apis"][0]["heartbeat_age"] > 1.5, token)
     proxy.mend()
     found = await seen(api, lambda o: o["problem"] is None and o["etcd"]["members"][0]["ok"], token)
     assert found["queues"] is not None
 
 
-async def test_member_that_is_down_is_told_beside_the_others(
+async def test_member_that_is_down_is_shown_beside_the_others(
     start_api: StartApi, settings: Settings
 ) -> None:
     gone = "http://127.0.0.1:9"
@@ -251,7 +251,7 @@ async def test_key_that_a_person_put_there_by_hand_harms_nobody(
     assert len(found["apis"]) == 1 and found["workers"] == []
 
 
-async def test_overview_of_an_etcd_that_is_full_tells_of_its_alarm(api_settings: Settings) -> None:
+async def test_overview_of_an_etcd_that_is_full_shows_its_alarm(api_settings: Settings) -> None:
     with EtcdServer("--quota-backend-bytes=16777216", fsync=False) as etcd:
         full = replace(api_settings, etcd_endpoints=(etcd.endpoint,))
         async with Store(full) as store, running(full, store) as api:

@@ -43,7 +43,7 @@ async def test_api_whose_certificate_has_expired_serves_and_warns(
     )
 
 
-async def test_api_of_another_cluster_takes_nothing_until_that_is_mended(
+async def test_api_of_another_cluster_takes_nothing_until_that_is_solved(
     start_api: StartApi,
     api: RunningApi,
     settings: Settings,

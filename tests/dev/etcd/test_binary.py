@@ -17,11 +17,11 @@ from babygun.errors import SettingsError
 from tests.dev.etcd.conftest import Program
 
 
-def test_lookup_with_nothing_there_finds_nothing(environ: dict[str, str]) -> None:
+def test_search_with_nothing_there_finds_nothing(environ: dict[str, str]) -> None:
     assert find_etcd(environ) is None
 
 
-def test_lookup_takes_the_chosen_one_whatever_its_version(
+def test_search_takes_the_chosen_one_whatever_its_version(
     program: Program, environ: dict[str, str], tmp_path: Path
 ) -> None:
     program(tmp_path / "bin" / "etcd", "3.6.16")
@@ -32,7 +32,7 @@ def test_lookup_takes_the_chosen_one_whatever_its_version(
 
 
 @pytest.mark.parametrize("what", ["missing", "broken", "other"])
-def test_lookup_with_a_chosen_one_that_does_not_run_is_refused(
+def test_search_with_a_chosen_one_that_does_not_run_is_refused(
     program: Program, environ: dict[str, str], tmp_path: Path, what: str
 ) -> None:
     program(tmp_path / "bin" / "etcd", "3.6.16")
@@ -46,7 +46,7 @@ def test_lookup_with_a_chosen_one_that_does_not_run_is_refused(
         find_etcd({**environ, "BABYGUN_ETCD_BIN": str(path)})
 
 
-def test_lookup_takes_the_one_on_the_path_before_the_cached_one(
+def test_search_takes_the_one_on_the_path_before_the_cached_one(
     program: Program, environ: dict[str, str], tmp_path: Path
 ) -> None:
     program(cache_folder(PINNED_VERSION, environ) / "etcd", PINNED_VERSION)
@@ -54,7 +54,7 @@ def test_lookup_takes_the_one_on_the_path_before_the_cached_one(
     assert find_etcd(environ) == EtcdBinary(path, "3.4.23", "path")
 
 
-def test_lookup_passes_over_an_old_one_on_the_path(
+def test_search_skips_an_old_one_on_the_path(
     program: Program, environ: dict[str, str], tmp_path: Path
 ) -> None:
     program(tmp_path / "bin" / "etcd", "3.5.1")
@@ -66,7 +66,7 @@ def test_lookup_passes_over_an_old_one_on_the_path(
     )
 
 
-def test_lookup_of_a_link_on_the_path_to_the_cached_one_says_cache(
+def test_search_of_a_link_on_the_path_to_the_cached_one_says_cache(
     program: Program, environ: dict[str, str], tmp_path: Path
 ) -> None:
     cached = program(cache_folder(PINNED_VERSION, environ) / "etcd", PINNED_VERSION)
@@ -76,7 +76,7 @@ def test_lookup_of_a_link_on_the_path_to_the_cached_one_says_cache(
     assert found.source == "cache"
 
 
-def test_lookup_takes_the_fallback_last(program: Program, environ: dict[str, str]) -> None:
+def test_search_takes_the_fallback_last(program: Program, environ: dict[str, str]) -> None:
     path = program(cache_folder(FALLBACK_VERSION, environ) / "etcd", FALLBACK_VERSION)
     assert find_etcd(environ) == EtcdBinary(path, FALLBACK_VERSION, "fallback")
     program(cache_folder(PINNED_VERSION, environ) / "etcd", PINNED_VERSION)

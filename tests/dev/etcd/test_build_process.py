@@ -36,7 +36,7 @@ def test_failure_carries_what_was_said() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_build_that_is_told_to_stop_leaves_no_folder_and_no_process_behind(
+def test_build_that_gets_a_signal_leaves_no_folder_and_no_process_behind(
     tmp_path: Path, number: int
 ) -> None:
     programs, told = tmp_path / "bin", tmp_path / "told"

@@ -76,7 +76,7 @@ def test_clients_ports_follow_the_asked_one_and_all_must_be_free(folder: DataFol
         EtcdCluster.of(folder, 3).choose_ports(Ports(silent), base)
 
 
-def test_peer_port_that_is_busy_at_a_restart_is_told_in_a_sentence(folder: DataFolder) -> None:
+def test_peer_port_that_is_busy_at_a_restart_ends_it_with_a_sentence(folder: DataFolder) -> None:
     cluster = started(folder, 3)
     busy = cluster.peer_ports[1]
     with (
@@ -139,7 +139,7 @@ def test_member_whose_data_are_missing_is_not_begun_with_nothing(folder: DataFol
         json.dumps({"peer_ports": ["a", "b", "c"]}),
     ],
 )
-def test_cluster_file_that_is_lost_or_broken_is_told_with_the_way_out(
+def test_cluster_file_that_is_lost_or_broken_is_reported_with_the_way_out(
     folder: DataFolder, text: str | None
 ) -> None:
     started(folder, 3)

@@ -22,7 +22,7 @@ from babygun.dev.etcd.toolchain import go_environment, is_tampering
         ('Get "https://proxy.example/x.zip": dial tcp: lookup proxy.example: no such host', False),
     ],
 )
-def test_wrong_checksum_is_told_from_a_dead_network(output: str, tampered: bool) -> None:
+def test_wrong_checksum_is_distinguished_from_a_dead_network(output: str, tampered: bool) -> None:
     assert is_tampering(output) is tampered
 
 

@@ -102,7 +102,7 @@ async def test_message_is_caught_with_its_envelope(mailbox: Running) -> None:
     assert "hidden" not in full["raw"]
 
 
-async def test_text_html_and_attachments_are_told_apart(mailbox: Running) -> None:
+async def test_text_html_and_attachments_are_distinguished(mailbox: Running) -> None:
     message = simple(subject="Grüße 🎉", text="Schöne Grüße\n")
     message.add_alternative("<p>Schöne <b>Grüße</b></p>\n", subtype="html")
     message.add_attachment(

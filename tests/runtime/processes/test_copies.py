@@ -165,7 +165,7 @@ async def test_last_process_that_is_set_up_wrongly_ends_the_supervisor(
     assert "last process failed" in run.said[-1]
 
 
-async def test_process_that_does_not_stop_is_killed_when_its_time_is_over(start: Start) -> None:
+async def test_process_that_does_not_stop_is_killed_after_its_time(start: Start) -> None:
     run = await start(STUBBORN, grace=0.2)
     await run.up()
     run.process.terminate()

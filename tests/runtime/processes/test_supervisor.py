@@ -255,5 +255,5 @@ async def test_children_do_not_outlive_a_supervisor_that_is_killed(
     process.kill()
     await process.wait()
     async with asyncio.timeout(20):
-        while not all(is_gone(pid) for pid in pids):  # noqa: ASYNC110 (nobody is left to tell us)
+        while not all(is_gone(pid) for pid in pids):  # noqa: ASYNC110 (nobody is left to report it)
             await asyncio.sleep(0.02)

@@ -89,7 +89,7 @@ async def test_all_is_well_where_nothing_is_wrong(rig: Rig) -> None:
             assert await found.check() == Health(True)
 
 
-async def test_wrong_password_and_no_password_are_told(guarded: Settings) -> None:
+async def test_wrong_password_and_no_password_are_reasons(guarded: Settings) -> None:
     wrong = changed(guarded, etcd_user="babygun-worker", etcd_password="guessed")
     assert await refused(wrong) == (
         "etcd does not take the password of its user babygun-worker,"
@@ -168,7 +168,7 @@ async def test_right_taken_away_stops_the_work_with_a_sentence_and_nothing_is_lo
 @pytest.mark.parametrize(
     ("version", "said", "fatal"), [("3.3.27", "too old", True), ("3.5.1", "13766", False)]
 )
-async def test_version_of_etcd_that_will_not_do_is_told(
+async def test_version_of_etcd_that_will_not_do_is_reported(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, version: str, said: str, fatal: bool
 ) -> None:
     real = EtcdClient.status
@@ -299,7 +299,7 @@ async def test_worker_of_another_cluster_that_starts_while_etcd_is_away_touches_
 # --- the workers ---
 
 
-async def test_workers_of_two_routings_under_one_prefix_are_told_once_each_way(
+async def test_workers_of_two_routings_under_one_prefix_are_reported_once_each_way(
     rig: Rig,
     other_smtp: MisbehavingServer,
     caplog: pytest.LogCaptureFixture,
@@ -403,7 +403,7 @@ async def test_clock_off_by_minutes_is_a_warning(
         assert warning.startswith(f"this machine's clock is {words}")
 
 
-async def test_what_is_mended_is_told_too(
+async def test_what_is_repaired_is_reported_too(
     rig: Rig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "INTERVAL", 0.02)
@@ -423,7 +423,7 @@ async def test_what_is_mended_is_told_too(
         assert found.joined and (await found.check()).ok
 
 
-async def test_etcd_that_hangs_is_told_before_who_probes_gives_up(
+async def test_etcd_that_hangs_is_reported_before_the_probe_gives_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(health, "ANSWER", 1.0)

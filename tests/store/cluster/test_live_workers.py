@@ -56,7 +56,7 @@ async def test_live_workers_are_those_on_a_lease_that_do_not_drain(rig: Rig) -> 
         assert await next_of(changes) == ({"b"}, [])
 
 
-async def test_worker_that_is_gone_is_told_with_the_jobs_that_it_owned(rig: Rig) -> None:
+async def test_worker_that_is_gone_is_reported_with_the_jobs_that_it_owned(rig: Rig) -> None:
     client = rig.store.client
     lease, other = await client.grant(60), await client.grant(60)
     await write(rig, "a", lease)

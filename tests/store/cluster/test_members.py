@@ -30,5 +30,5 @@ def test_member_with_several_problems_says_each_once() -> None:
     assert not found.leads
 
 
-def test_member_that_does_not_tell_its_quota_has_that_of_the_settings() -> None:
+def test_member_that_does_not_say_its_quota_has_that_of_the_settings() -> None:
     assert _state(FINE._replace(quota=0), 5).sizes == Sizes(300, 200, 5)

@@ -37,7 +37,7 @@ def record(
     )
 
 
-def test_queues_that_only_one_side_has_are_told() -> None:
+def test_queues_that_only_one_side_has_are_a_warning() -> None:
     routes = load_routes(
         Settings(relays={"a": {"url": "smtp://127.0.0.1:25"}, "b": {"url": "smtp://127.0.0.1:26"}})
     )
@@ -58,7 +58,7 @@ def test_queues_that_only_one_side_has_are_told() -> None:
     }
 
 
-def test_jobs_of_a_queue_that_nobody_sends_are_told() -> None:
+def test_jobs_of_a_queue_that_nobody_sends_are_a_warning() -> None:
     workers = [record("w", queues={"main": "1"})]
     depth = Depth(
         jobs=Counter(
@@ -75,7 +75,9 @@ def test_jobs_of_a_queue_that_nobody_sends_are_told() -> None:
         "gone": "2 jobs of queue gone can't go:"
         " no live worker sends it, so add its destination again"
     }
-    assert worker_checks.unsent_queues(depth, []) == {}, "that no worker lives is told elsewhere"
+    assert worker_checks.unsent_queues(depth, []) == {}, (
+        "another check reports that no worker lives"
+    )
     assert worker_checks.unsent_queues(depth, [*workers, record("too many")]) == {}
 
 

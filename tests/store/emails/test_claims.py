@@ -79,7 +79,7 @@ async def test_claim_whose_answer_is_lost_is_the_same_claim(rig: Rig) -> None:
         assert (await finish(far.store, [pending(got, OK)])).written
 
 
-async def test_release_frees_the_job_and_tells_the_watchers(rig: Rig) -> None:
+async def test_release_frees_the_job_and_the_watchers_see_it(rig: Rig) -> None:
     email_id = await rig.send("ann@example.org")
     before = await rig.store.client.get(rig.store.keys.job(JobRef(email_id, "main")))
     got = await claimed(rig, email_id)

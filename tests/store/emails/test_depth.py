@@ -42,7 +42,7 @@ async def test_depth_of_nothing_is_zero_for_the_queues_asked_for(rig: Rig) -> No
     assert (depth.owned, depth.workers) == (0, 0)
 
 
-async def test_depth_tells_queues_states_and_owned_jobs_apart(two_queues: Rig) -> None:
+async def test_depth_distinguishes_queues_states_and_owned_jobs(two_queues: Rig) -> None:
     rig = two_queues
     for _ in range(7):
         await rig.send("ann@a.example")
@@ -84,7 +84,7 @@ async def test_depth_of_many_queues_in_one_shard_is_exact_and_lumps_what_is_beyo
     assert depth.jobs == {("q0", "ready"): 1, ("q1", "ready"): 2, (OTHER, "ready"): 7}
 
 
-async def test_most_overdue_waiting_job_of_each_queue_is_told(rig: Rig) -> None:
+async def test_most_overdue_waiting_job_of_each_queue_is_found(rig: Rig) -> None:
     now, keys = utc_now(), rig.store.keys
     dues = {"a": (-30, -90, 60), "b": (60, 120)}
     await write(

@@ -94,7 +94,7 @@ async def test_acceptance_and_an_end_are_as_few_writes_as_can_be(rig: Rig) -> No
     email_id = await rig.send("ann@example.org")
     log = rig.store.keys.log(email_id)
     assert not (await rig.store.client.range(log, range_end(log))).kvs, (
-        "the record tells of its acceptance"
+        "the record shows its acceptance"
     )
     assert (await finish(rig.store, [pending(await claimed(rig, email_id), OK)])).written
     assert not (await rig.store.client.range(log, range_end(log))).kvs, (

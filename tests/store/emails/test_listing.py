@@ -242,7 +242,7 @@ def is_sending(page: listing.Page) -> dict[str, list[str]]:
     return {email.id: sorted(page.owners.get(email.id, ())) for email in page.emails}
 
 
-async def test_listing_tells_who_sends_and_finds_those_that_are_sent_or_wait(
+async def test_listing_shows_who_sends_and_finds_those_that_are_sent_or_wait(
     two_queues: Rig,
 ) -> None:
     rig = two_queues

@@ -22,7 +22,7 @@ async def test_reading_an_email_that_is_not_there_gives_none(rig: Rig, email_id:
     )
 
 
-async def test_reading_tells_who_is_sending(rig: Rig) -> None:
+async def test_reading_shows_who_is_sending(rig: Rig) -> None:
     email_id = await rig.send("ann@example.org")
     await claim(
         rig.store,

@@ -35,7 +35,7 @@ def test_compaction_is_due_sooner_where_the_quota_is_nearly_used(
     assert due.due(0) == int(10 * (130 - compaction.SHORT_HISTORY))
 
 
-def test_compaction_of_a_large_store_is_due_more_seldom(etcd: EtcdClient) -> None:
+def test_compaction_of_a_large_store_is_due_more_rarely(etcd: EtcdClient) -> None:
     fullness = Fullness(etcd, 8192 * MIB)
     due = Compaction(etcd, fullness, b"/probe")
     add(fullness, *[1000.0] * 30)

@@ -43,7 +43,7 @@ async def test_fullness_asks_etcd_and_fails_where_no_member_answers(
     before = await etcd.put(b"/now", b"")
     size = await fullness.measure()
     assert size.file >= size.in_use > 0 and size.revision >= before and fullness.quota != QUOTA, (
-        "etcd told its own quota"
+        "etcd said its own quota"
     )
     dead = EtcdClient(["http://127.0.0.1:1"], timeout=0.3)
     async with dead:

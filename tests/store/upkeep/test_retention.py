@@ -1,4 +1,4 @@
-"""What is final goes when its retention is over."""
+"""A final e-mail is removed after its retention."""
 
 from __future__ import annotations
 
