@@ -11,7 +11,7 @@ from babygun.etcd import EtcdClient
 from babygun.runtime.settings import Settings
 from tests.support.etcd_server import Etcd, NoEtcd, shared_etcd
 from tests.support.needs import missing
-from tests.support.rig import Rig, changed, rig_for
+from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
 
@@ -57,15 +57,7 @@ async def smtp() -> AsyncIterator[MisbehavingServer]:
 async def rig(settings: Settings, smtp: MisbehavingServer) -> AsyncIterator[Rig]:
     """A store whose only relay is ``smtp``, with short times."""
     relays = {"main": {"url": smtp.url, "max_connections": 50}}
-    async with rig_for(
-        changed(
-            settings,
-            relays=relays,
-            lease_ttl=2.0,
-            retry_intervals=(0.2, 0.2),
-            smtp_hostname="babygun.test",
-        )
-    ) as rig:
+    async with rig_for(quick(settings, relays)) as rig:
         yield rig
 
 
@@ -83,13 +75,5 @@ async def two_queues(
 ) -> AsyncIterator[Rig]:
     """Two queues: ``a`` for recipients at a.example by ``smtp``, ``b`` for all others."""
     relays = {"a": {"url": smtp.url, "domains": ["a.example"]}, "b": {"url": other_smtp.url}}
-    async with rig_for(
-        changed(
-            settings,
-            relays=relays,
-            lease_ttl=2.0,
-            retry_intervals=(0.2, 0.2),
-            smtp_hostname="babygun.test",
-        )
-    ) as rig:
+    async with rig_for(quick(settings, relays)) as rig:
         yield rig

@@ -94,45 +94,22 @@ def test_process_can_not_reach_beyond_its_role(
     assert output.strip() == "PermissionDenied"
 
 
+def failure(cluster: Cluster, variable: str, *words: str) -> str:
+    """What a container says that fails with this environment variable."""
+    options = ("--rm", "--no-TTY", "--no-deps", "--env", variable)
+    with pytest.raises((AssertionError, subprocess.TimeoutExpired)) as failed:
+        cluster.compose("run", *options, *words, timeout=60)
+    return str(failed.value)
+
+
 def test_worker_whose_certificate_is_missing_says_so_in_one_sentence(cluster: Cluster) -> None:
-    with pytest.raises(AssertionError) as failed:
-        cluster.compose(
-            "run",
-            "--rm",
-            "--no-TTY",
-            "--no-deps",
-            "--env",
-            "BABYGUN_ETCD_CERT=/certificates/worker/none.pem",
-            "worker",
-        )
-    said = str(failed.value)
+    said = failure(cluster, "BABYGUN_ETCD_CERT=/certificates/worker/none.pem", "worker")
     assert "/certificates/worker/none.pem" in said and "Traceback" not in said
 
 
-def test_certificate_that_nobody_signed_is_refused_and_the_reason_is_said(cluster: Cluster) -> None:
-    with pytest.raises((AssertionError, subprocess.TimeoutExpired)) as failed:
-        cluster.compose(
-            "run",
-            "--rm",
-            "--no-TTY",
-            "--no-deps",
-            "--env",
-            "BABYGUN_ETCD_CA=/etc/ssl/certs/ca-certificates.crt",
-            "tools",
-            "babygun",
-            "workers",
-            timeout=60,
-        )
-        cluster.compose(
-            "run",
-            "--rm",
-            "--no-TTY",
-            "--no-deps",
-            "--env",
-            "BABYGUN_ETCD_CA=/etc/ssl/certs/ca-certificates.crt",
-            "tools",
-            "babygun",
-            "doctor",
-            timeout=60,
-        )
-    assert "certificate" in str(failed.value).lower()
+@pytest.mark.parametrize("command", ["workers", "doctor"])
+def test_certificate_that_nobody_signed_is_refused_and_the_reason_is_said(
+    cluster: Cluster, command: str
+) -> None:
+    others = "BABYGUN_ETCD_CA=/etc/ssl/certs/ca-certificates.crt"
+    assert "certificate" in failure(cluster, others, "tools", "babygun", command).lower()

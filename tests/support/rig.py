@@ -197,6 +197,17 @@ def changed(settings: Settings, **changes: Any) -> Settings:
     return Settings(**{row.name: getattr(settings, row.name) for row in table()} | changes)
 
 
+def quick(settings: Settings, relays: dict[str, Any], **changes: Any) -> Settings:
+    """Settings with these relays, and with short times."""
+    short: dict[str, Any] = {
+        "relays": relays,
+        "lease_ttl": 2.0,
+        "retry_intervals": (0.2, 0.2),
+        "smtp_hostname": "babygun.test",
+    }
+    return changed(settings, **short | changes)
+
+
 @asynccontextmanager
 async def rig_for(settings: Settings) -> AsyncIterator[Rig]:
     async with Store(settings) as store:

@@ -13,23 +13,19 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from tests.api.conftest import RunningApi, running, until_ready
 from tests.support.etcd_server import EtcdServer
-from tests.support.rig import Rig, rig_for
+from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
 
 @pytest.fixture
 def api_settings(settings: Settings, smtp: MisbehavingServer) -> Settings:
-    relays = {"main": {"url": smtp.url}}
-    return replace(
+    return quick(
         settings,
-        api_host="127.0.0.1",
+        {"main": {"url": smtp.url}},
         api_port=0,
-        relays=relays,
         etcd_timeout=2.0,
         drain_timeout=5.0,
-        lease_ttl=2.0,
         retry_intervals=(0.5,),
-        smtp_hostname="babygun.test",
     )
 
 

@@ -22,23 +22,19 @@ from babygun.store.cluster import processes, rates
 from tests.api.conftest import EMAIL, RunningApi, StartApi, basic, running, until_ready
 from tests.support.etcd_server import EtcdServer
 from tests.support.proxy import Proxy
-from tests.support.rig import Rig, rig_for
+from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
 
 @pytest.fixture
 def api_settings(settings: Settings, smtp: MisbehavingServer) -> Settings:
-    relays = {"main": {"url": smtp.url}}
-    return replace(
+    return quick(
         settings,
-        api_host="127.0.0.1",
+        {"main": {"url": smtp.url}},
         api_port=0,
-        relays=relays,
         etcd_timeout=2.0,
         drain_timeout=2.0,
-        lease_ttl=2.0,
         retry_intervals=(60.0,),
-        smtp_hostname="babygun.test",
     )
 
 
@@ -46,7 +42,7 @@ STEP = 1.0
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each call reads etcd, and rates are those of a shorter time."""
     monkeypatch.setattr(overview, "FRESH", 0.0)
     monkeypatch.setattr(rates, "SPAN", 0.5)

@@ -33,7 +33,7 @@ from tests.api.conftest import RunningApi, running, until_ready
 from tests.support.etcd_server import EtcdServer
 from tests.support.guarded_etcd import as_user, guard, guarded_etcd
 from tests.support.paths import ROOT
-from tests.support.rig import changed, rig_for
+from tests.support.rig import changed, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
 KINDS = {
@@ -77,16 +77,7 @@ def test_grants_are_ranges_below_the_prefix_and_one_key() -> None:
 async def guarded(settings: Settings, smtp: MisbehavingServer) -> AsyncIterator[Settings]:
     """Settings for an etcd whose users have the rights of the table and no others; short waits."""
     relays = {"main": {"url": smtp.url, "max_connections": 50}}
-    short = changed(
-        settings,
-        relays=relays,
-        lease_ttl=2.0,
-        retry_intervals=(0.2, 0.2),
-        smtp_hostname="babygun.test",
-        reconcile_interval=0.5,
-        api_port=0,
-        drain_timeout=2.0,
-    )
+    short = quick(settings, relays, reconcile_interval=0.5, api_port=0, drain_timeout=2.0)
     async with guarded_etcd(short) as found:
         yield found
 

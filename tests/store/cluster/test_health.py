@@ -33,7 +33,7 @@ from babygun.worker import Worker
 from tests.etcd.certificates import Authority
 from tests.support.etcd_server import EtcdServer
 from tests.support.guarded_etcd import as_user, guarded_etcd, role_permissions
-from tests.support.rig import Rig, changed, rig_for
+from tests.support.rig import Rig, changed, quick, rig_for
 from tests.support.scraping import Scraped
 from tests.support.smtp_server import MisbehavingServer
 
@@ -67,17 +67,8 @@ async def until(found: Checkup, ok: bool, within: float = 20.0) -> Health:
 
 @pytest.fixture
 async def guarded(settings: Settings, smtp: MisbehavingServer) -> AsyncIterator[Settings]:
-    relays = {"main": {"url": smtp.url}}
-    async with guarded_etcd(
-        changed(
-            settings,
-            relays=relays,
-            lease_ttl=2.0,
-            retry_intervals=(0.2, 0.2),
-            smtp_hostname="babygun.test",
-            drain_timeout=2.0,
-        )
-    ) as found:
+    short = quick(settings, {"main": {"url": smtp.url}}, drain_timeout=2.0)
+    async with guarded_etcd(short) as found:
         yield found
 
 
