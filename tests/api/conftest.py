@@ -2,129 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from io import BytesIO
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
-import aiohttp
 import pytest
 
-from babygun.api.app import serve_until
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.clients import create_client
-from babygun.store.records import Client, Scope
+from tests.support.api import (
+    SEND_AND_READ,
+    RunningApi,
+    StartApi,
+    basic,
+    running,
+    until_ready,
+)
 from tests.support.proxy import Proxy, proxy_to
-
-EMAIL: dict[str, Any] = {
-    "sender": "shop@example.com",
-    "to": "ann@example.org",
-    "subject": "Hello",
-    "body": "Hi Ann\n",
-}
-SEND_AND_READ: tuple[Scope, ...] = ("emails:send", "emails:read")
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: Any
-    text: str
-    json: Any
-
-    def problem(self, status: int, slug: str, field: str | None = None) -> Any:
-        """The problem document, whose shape and kind are checked."""
-        assert (self.status, self.json.get("type")) == (status, f"urn:babygun:problem:{slug}"), (
-            self.text
-        )
-        assert self.headers["Content-Type"] == "application/problem+json"
-        assert self.json["status"] == status
-        assert self.json["title"]
-        assert self.json["detail"].endswith((".", "…"))
-        assert self.json["request_id"] == self.headers["X-Request-Id"]
-        assert self.json.get("field") == field, self.text
-        return self.json
-
-
-class RunningApi:
-    """One API process's worth of API, called as a client would."""
-
-    def __init__(
-        self, url: str, session: aiohttp.ClientSession, store: Store, stop: asyncio.Event
-    ) -> None:
-        self.url, self.stop, self._session, self._store = url, stop, session, store
-        self.token = ""
-
-    async def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        token: str | None = None,
-        headers: dict[str, str] | None = None,
-        content_type: str | None = None,
-        **arguments: Any,
-    ) -> Answer:
-        """``token``: None for the usual one, "" for none."""
-        sent = dict(headers or {})
-        if content_type:
-            sent["Content-Type"] = content_type
-        if token is None:
-            token = self.token
-        if token:
-            sent.setdefault("Authorization", f"Bearer {token}")
-        async with self._session.request(
-            method, self.url + path, headers=sent, allow_redirects=False, **arguments
-        ) as response:
-            text = await response.text()
-            value = (
-                json.loads(text)
-                if text and "json" in response.headers.get("Content-Type", "")
-                else None
-            )
-            assert response.headers["X-Request-Id"]
-            return Answer(response.status, response.headers, text, value)
-
-    async def send(
-        self, token: str | None = None, http_headers: dict[str, str] | None = None, **changes: Any
-    ) -> Answer:
-        """POST /emails of a good e-mail with some fields changed; None leaves one out."""
-        email = {name: value for name, value in (EMAIL | changes).items() if value is not None}
-        return await self.call(
-            "POST",
-            "/emails",
-            token=token,
-            headers=http_headers,
-            data=BytesIO(json.dumps(email).encode()),
-            content_type="application/json",
-        )
-
-    async def accepted(self, token: str | None = None, **changes: Any) -> str:
-        """The id of a new e-mail."""
-        answer = await self.send(token, **changes)
-        assert answer.status == 202, answer.text
-        return str(answer.json["id"])
-
-    async def client(self, *scopes: Scope, rate: float | None = None) -> tuple[Client, str]:
-        return await create_client(
-            self._store, name="test", scopes=scopes or SEND_AND_READ, rate=rate
-        )
-
-    async def token_for(self, *scopes: Scope, rate: float | None = None) -> str:
-        """A token of a new client."""
-        client, secret = await self.client(*scopes, rate=rate)
-        answer = await self.call("POST", "/tokens", token="", headers=basic(client.id, secret))
-        assert answer.status == 200, answer.text
-        return str(answer.json["token"])
-
-
-def basic(client_id: str, secret: str) -> dict[str, str]:
-    return {"Authorization": "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()}
 
 
 @pytest.fixture
@@ -145,29 +40,6 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
         yield store
 
 
-@asynccontextmanager
-async def running(settings: Settings, store: Store) -> AsyncIterator[RunningApi]:
-    """The API, answering and (where etcd is up) ready to verify tokens."""
-    url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    stop = asyncio.Event()
-    task = asyncio.create_task(serve_until(settings, started=url.set_result, stop=stop))
-    try:
-        await asyncio.wait({url, task}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
-            yield RunningApi(await url, session, store, stop)
-    finally:
-        stop.set()
-        await task
-
-
-async def until_ready(api: RunningApi) -> None:
-    async with asyncio.timeout(20):
-        while (await api.call("GET", "/readyz", token="")).status != 200:  # noqa: ASYNC110 (another process's state)
-            await asyncio.sleep(0.02)
-
-
 @pytest.fixture
 async def api(api_settings: Settings, store: Store) -> AsyncIterator[RunningApi]:
     """A ready API with a token that may send and read."""
@@ -175,9 +47,6 @@ async def api(api_settings: Settings, store: Store) -> AsyncIterator[RunningApi]
         await until_ready(api)
         api.token = await api.token_for()
         yield api
-
-
-StartApi = Callable[..., Awaitable[RunningApi]]
 
 
 @pytest.fixture
@@ -216,7 +85,3 @@ async def far(start_api: StartApi, proxy: Proxy, store: Store) -> RunningApi:
     answer = await far.call("POST", "/tokens", token="", headers=basic(client.id, secret))
     far.token = answer.json["token"]
     return far
-
-
-def fields_of(problem: dict[str, Any]) -> Sequence[str]:
-    return [error["field"] for error in problem["errors"]]

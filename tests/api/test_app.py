@@ -17,7 +17,7 @@ from babygun.errors import SettingsError
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.keys import range_end
-from tests.api.conftest import running, until_ready
+from tests.support.api import running, until_ready
 from tests.support.proxy import proxy_to
 
 

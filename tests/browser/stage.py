@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
+from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
+from babygun.store.emails.acceptance import accept
 from babygun.store.records import SCOPES, Scope
-from tests.api.conftest import RunningApi, running, until_ready
+from tests.support.api import RunningApi, running, until_ready
 from tests.support.needs import missing
 from tests.support.rig import Rig, changed, rig_for
 from tests.support.smtp_server import MisbehavingServer
@@ -20,7 +23,7 @@ try:
 except ImportError:
     missing("there is no playwright: make install")
 
-__all__ = ["Browser", "Page", "Stage", "browser", "expect", "stage_for"]
+__all__ = ["Browser", "Page", "Stage", "browser", "expect", "many", "row", "stage_for"]
 
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
@@ -122,3 +125,21 @@ async def browser() -> AsyncIterator[Browser]:
             yield found
         finally:
             await found.close()
+
+
+async def many(stage: Stage, count: int) -> list[str]:
+    """That many accepted e-mails which nobody sends, oldest first."""
+    later = utc_now().replace(year=2099)
+    made = [
+        stage.rig.email(f"reader-{n}@example.org", subject=f"Digest {n}", send_at=later)
+        for n in range(count)
+    ]
+    for at in range(0, count, 100):
+        await asyncio.gather(
+            *(accept(stage.rig.store, email, content) for email, content in made[at : at + 100])
+        )
+    return [email.id for email, _ in made]
+
+
+def row(page: Page, subject: str) -> Any:
+    return page.locator(".rows li", has_text=subject)

@@ -3,29 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-from babygun.runtime.clock import utc_now
-from babygun.store.emails.acceptance import accept
-from tests.browser.stage import Page, Stage, expect
-
-
-async def many(stage: Stage, count: int) -> list[str]:
-    """That many accepted e-mails which nobody sends, oldest first."""
-    later = utc_now().replace(year=2099)
-    made = [
-        stage.rig.email(f"reader-{n}@example.org", subject=f"Digest {n}", send_at=later)
-        for n in range(count)
-    ]
-    for at in range(0, count, 100):
-        await asyncio.gather(
-            *(accept(stage.rig.store, email, content) for email, content in made[at : at + 100])
-        )
-    return [email.id for email, _ in made]
-
-
-def row(page: Page, subject: str) -> Any:
-    return page.locator(".rows li", has_text=subject)
+from tests.browser.stage import Page, Stage, expect, many, row
 
 
 async def test_email_that_arrives_stands_at_the_top_and_changes_its_status_in_place(

@@ -11,8 +11,7 @@ import msgspec
 from babygun.email.model import Email
 from babygun.etcd import Txn, put
 from babygun.store import codec
-from tests.browser.stage import Page, Stage, expect
-from tests.browser.test_list import many, row
+from tests.browser.stage import Page, Stage, expect, many, row
 from tests.support.proxy import proxy_to
 
 AT_ONCE = 100  # updates of one transaction

@@ -10,7 +10,7 @@ import pytest
 
 from babygun.etcd.access import Permission
 from babygun.runtime.settings import Settings
-from tests.etcd.certificates import Authority
+from tests.support.certificates import Authority
 from tests.support.commands import Command
 from tests.support.etcd_server import EtcdServer
 from tests.support.guarded_etcd import as_user, guard, role_permissions

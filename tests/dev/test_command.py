@@ -19,86 +19,19 @@ import pytest
 
 from babygun.dev.etcd.binary import find_etcd
 from babygun.dev.ports import Ports
-from babygun.runtime.processes.interpreter import python_command, python_environment
+from babygun.runtime.processes.interpreter import python_command
+from tests.support.development import PORTS, Dev, dev_in, environment
 from tests.support.needs import needs
 from tests.support.processes import is_gone
 from tests.support.smtp_server import MisbehavingServer
 
 pytestmark = needs(find_etcd(), "no etcd to test with: run `make install`")
 
-PORTS = ("--port", "0", "--smtp-port", "0", "--etcd-port", "0")
-
-
-def environment(**more: str) -> dict[str, str]:
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("BABYGUN_") or name == "BABYGUN_ETCD_BIN"
-    }
-    return python_environment({**clean, "PYTHONWARNINGS": "default", **more})
-
-
-class Dev:
-    """A running ``babygun dev``, and what it has printed so far."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.lines: list[str] = []
-        self._news = asyncio.Condition()
-
-    async def start(self, *arguments: str, **variables: str) -> None:
-        self.lines = []
-        self.process = await asyncio.create_subprocess_exec(
-            *(*python_command("babygun"), "dev", *(arguments or PORTS)),
-            cwd=self.folder,
-            env=environment(**variables),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self._reader = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        assert self.process.stdout is not None
-        async for raw in self.process.stdout:
-            async with self._news:
-                self.lines.append(raw.decode().rstrip("\n"))
-                self._news.notify_all()
-        async with self._news:
-            self._news.notify_all()
-
-    async def until(self, words: str) -> None:
-        """Waits for a line that contains ``words``."""
-
-        def seen() -> bool:
-            found = any(words in line for line in self.lines)
-            assert found or not self._reader.done(), "\n".join(self.lines)
-            return found
-
-        async with asyncio.timeout(30), self._news:
-            await self._news.wait_for(seen)
-
-    async def running(self) -> dict[str, Any]:
-        await self.until("Ctrl-C stops everything")
-        return self.state()
-
-    def state(self) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads((self.folder / ".babygun" / "dev.json").read_text())
-        return state
-
-    async def interrupt(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(30):
-            await self._reader
-            return await self.process.wait()
-
 
 @pytest.fixture
 async def dev(tmp_path: Path) -> AsyncIterator[Dev]:
-    dev = Dev(tmp_path)
-    yield dev
-    if dev.process.returncode is None:
-        await dev.interrupt()
+    async with dev_in(tmp_path) as dev:
+        yield dev
 
 
 async def answered(what: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool]) -> Any:
@@ -171,7 +104,7 @@ async def test_dev_sends_restarts_what_dies_stops_cleanly_and_keeps_its_data(dev
         "worker": 2,
         "mailbox": 1,
     }
-    assert state["pid"] == dev.process.pid
+    assert state["pid"] == dev.run.pid
     async with aiohttp.ClientSession() as session:
         client = Client(state, session)
         await client.log_in()
@@ -270,7 +203,7 @@ async def test_data_of_a_cluster_stay_and_so_does_the_number_of_members(dev: Dev
     assert await dev.interrupt() == 0
 
     await dev.start(*PORTS, "--etcd-members", "1")
-    assert await asyncio.wait_for(dev.process.wait(), 20) == 2
+    assert await dev.refused() == 2
     await dev.until("has 3 members, not 1")
 
     await dev.start()
@@ -295,7 +228,7 @@ async def test_number_that_cannot_be_is_refused_with_a_sentence(
     dev: Dev, option: str, value: str
 ) -> None:
     await dev.start(option, value)
-    assert await asyncio.wait_for(dev.process.wait(), 20) == 2
+    assert await dev.refused() == 2
     await dev.until(f"argument {option}: '{value}' is n")
     assert not (dev.folder / ".babygun").exists()
 
@@ -343,9 +276,9 @@ async def test_second_dev_in_the_same_folder_is_refused_with_a_sentence(dev: Dev
     await dev.running()
     second = Dev(dev.folder)
     await second.start()
-    assert await asyncio.wait_for(second.process.wait(), 20) == 1
-    await second.until(f"babygun: another babygun dev (process {dev.process.pid}) uses")
-    assert dev.state()["pid"] == dev.process.pid
+    assert await second.refused() == 1
+    await second.until(f"babygun: another babygun dev (process {dev.run.pid}) uses")
+    assert dev.state()["pid"] == dev.run.pid
 
 
 async def test_asked_port_that_is_busy_is_refused_with_a_sentence(dev: Dev) -> None:
@@ -353,7 +286,7 @@ async def test_asked_port_that_is_busy_is_refused_with_a_sentence(dev: Dev) -> N
         port = str(server.getsockname()[1])
         for option in ("--port", "--smtp-port", "--etcd-port"):
             await dev.start(option, port)
-            assert await asyncio.wait_for(dev.process.wait(), 20) == 2
+            assert await dev.refused() == 2
             await dev.until(f"can't have port {port}: something else listens there already")
             assert not any("Traceback" in line or "Warning" in line for line in dev.lines), (
                 "\n".join(dev.lines)
@@ -373,7 +306,7 @@ async def test_asked_port_that_is_busy_is_refused_before_an_etcd_is_built(dev: D
             GOPROXY="off",
             PIP_NO_INDEX="1",
         )
-        assert await asyncio.wait_for(dev.process.wait(), 20) == 2
+        assert await dev.refused() == 2
         await dev.until(f"the mailbox can't have port {port}")
     assert len(dev.lines) == 1, "\n".join(dev.lines)
 
@@ -398,7 +331,7 @@ async def test_dev_with_a_relay_set_delivers_there_and_has_no_mailbox(
 
 async def test_dev_whose_setting_is_wrong_says_so_and_starts_nothing(dev: Dev) -> None:
     await dev.start(BABYGUN_RETENTION="soon")
-    assert await asyncio.wait_for(dev.process.wait(), 20) == 2
+    assert await dev.refused() == 2
     await dev.until("BABYGUN_RETENTION: 'soon' is not a duration")
     assert not (dev.folder / ".babygun").exists()
 
@@ -416,8 +349,8 @@ async def test_interrupt_while_starting_leaves_nothing_behind(dev: Dev) -> None:
 async def test_killed_dev_takes_its_children_along_and_the_next_one_starts(dev: Dev) -> None:
     await dev.start()
     state = await dev.running()
-    dev.process.kill()
-    await dev.process.wait()
+    dev.run.kill()
+    await dev.run.process.wait()
     await dev.start()
     again = await dev.running()
     assert all(is_gone(pid) for pid in all_pids(state))

@@ -24,7 +24,7 @@ from babygun.pki.layout import cluster
 from babygun.runtime.settings import Settings
 from babygun.store.access.clients import create_client
 from babygun.store.access.rights import RIGHTS, grants
-from tests.api.conftest import running, until_ready
+from tests.support.api import running, until_ready
 from tests.support.etcd_server import EtcdServer, NoEtcd
 from tests.support.needs import missing
 from tests.support.paths import ROOT

@@ -18,7 +18,6 @@ from tests.support.needs import missing
 from tests.support.paths import ROOT
 from tests.support.rig import Rig, changed, rig_for
 from tests.support.smtp_server import MisbehavingServer
-from tests.worker.test_faults import hang_once
 
 SCRIPTS = ROOT / "scripts"
 
@@ -66,7 +65,7 @@ def script(name: str, *words: str, server: EtcdServer, backups: Path) -> str:
 async def test_worker_that_lives_through_a_restore_goes_on_from_what_was_restored(
     server: EtcdServer, rig: Rig, smtp: MisbehavingServer, tmp_path: Path
 ) -> None:
-    released = hang_once(smtp, "ann@example.org")
+    released = smtp.hang_once("ann@example.org")
     settings = changed(
         rig.settings, etcd_endpoints=(server.endpoint,), lease_ttl=2.0, reconcile_interval=1.0
     )

@@ -11,8 +11,8 @@ import pytest
 
 from babygun.etcd import clock_ahead, explain
 from babygun.runtime.settings import Settings
-from tests.etcd.certificates import Authority, Pem
 from tests.etcd.conftest import OwnEtcd
+from tests.support.certificates import Authority, Pem
 from tests.support.etcd_server import EtcdServer
 
 DAY = timedelta(days=1)
@@ -65,7 +65,7 @@ async def test_client_certificates_that_etcd_does_not_take_are_explained(
     [
         ({"begins": -2 * DAY, "ends": -DAY}, "its certificate has expired"),
         ({"begins": DAY, "ends": 2 * DAY}, "its certificate is not valid yet"),
-        ({"host": "127.0.0.2"}, "its certificate is for other addresses than 127.0.0.1"),
+        ({"hosts": ("127.0.0.2",)}, "its certificate is for other addresses than 127.0.0.1"),
     ],
     ids=["expired", "not yet", "another host"],
 )

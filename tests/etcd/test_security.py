@@ -11,8 +11,8 @@ from aetcd import rpc
 
 from babygun.errors import EtcdUnavailable, PermissionDenied
 from babygun.etcd import Batcher, EtcdClient, Txn, Watch, get, put
-from tests.etcd.certificates import Authority
 from tests.etcd.conftest import OwnEtcd
+from tests.support.certificates import Authority
 from tests.support.etcd_server import EtcdServer
 from tests.support.proxy import proxy_to
 

@@ -21,7 +21,7 @@ from babygun.pki.certificates import (
     require,
 )
 from babygun.runtime.settings import Settings
-from tests.etcd.certificates import Authority, Pem
+from tests.support.certificates import Authority, Pem
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)

@@ -8,13 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from babygun.dev.etcd.binary import find_etcd
-from tests.dev.test_command import Dev, dev, environment
+from tests.support.development import dev_in, environment
 from tests.support.needs import needs
 from tests.support.paths import ROOT
-
-__all__ = ["dev"]  # a fixture
 
 pytestmark = [
     needs(find_etcd(), "no etcd to test with: run `make install`"),
@@ -29,35 +28,36 @@ def commands(section: str) -> str:
     return "".join(block for block in shown if "make run" not in block)
 
 
-async def test_commands_of_the_readme_send_an_email_and_show_it(dev: Dev) -> None:
-    await dev.start()
-    state = await dev.running()
-    programs = dev.folder / ".venv/bin"
-    programs.mkdir(parents=True)
-    (programs / "babygun").write_text(f'#!/bin/sh\nexec {sys.executable} -m babygun "$@"\n')
-    (programs / "babygun").chmod(0o755)
-    found = find_etcd()
-    etcdctl = found.program("etcdctl") if found else None
-    (programs / "etcdctl").symlink_to(etcdctl or shutil.which("true") or "/bin/true")
-    script = commands("Send") + "\n" + commands("See")
-    for shown, here in (
-        ("http://127.0.0.1:8080", state["api_url"]),
-        ("http://127.0.0.1:8025", state["mailbox_url"].rstrip("/")),
-    ):
-        assert shown in script
-        script = script.replace(shown, here)
-    shell = await asyncio.create_subprocess_exec(
-        "sh",
-        "-eu",
-        cwd=dev.folder,
-        env=environment(ETCDCTL_ENDPOINTS=state["etcd_endpoints"][0]),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    async with asyncio.timeout(30):
-        out, err = await shell.communicate(script.encode())
-    assert shell.returncode == 0, err.decode()
+async def test_commands_of_the_readme_send_an_email_and_show_it(tmp_path: Path) -> None:
+    async with dev_in(tmp_path) as dev:
+        await dev.start()
+        state = await dev.running()
+        programs = dev.folder / ".venv/bin"
+        programs.mkdir(parents=True)
+        (programs / "babygun").write_text(f'#!/bin/sh\nexec {sys.executable} -m babygun "$@"\n')
+        (programs / "babygun").chmod(0o755)
+        found = find_etcd()
+        etcdctl = found.program("etcdctl") if found else None
+        (programs / "etcdctl").symlink_to(etcdctl or shutil.which("true") or "/bin/true")
+        script = commands("Send") + "\n" + commands("See")
+        for shown, here in (
+            ("http://127.0.0.1:8080", state["api_url"]),
+            ("http://127.0.0.1:8025", state["mailbox_url"].rstrip("/")),
+        ):
+            assert shown in script
+            script = script.replace(shown, here)
+        shell = await asyncio.create_subprocess_exec(
+            "sh",
+            "-eu",
+            cwd=dev.folder,
+            env=environment(ETCDCTL_ENDPOINTS=state["etcd_endpoints"][0]),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        async with asyncio.timeout(30):
+            out, err = await shell.communicate(script.encode())
+        assert shell.returncode == 0, err.decode()
     text = out.decode()
     first = text.splitlines()[0].split()[0]
     second = json.JSONDecoder().raw_decode(text, text.index("{"))[0]["id"]

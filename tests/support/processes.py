@@ -79,7 +79,7 @@ class Process:
 
     async def until(self, words: str, count: int = 1) -> str:
         """Waits for the ``count``-th line that contains these words."""
-        async with asyncio.timeout(20), self._more:
+        async with asyncio.timeout(30), self._more:
             await self._more.wait_for(
                 lambda: len(self.lines(words)) >= count or self._reading.done()
             )
@@ -108,7 +108,7 @@ class Process:
 
     async def ended(self) -> int:
         """Its exit status, once it and all that it started have closed their output."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             status = await self.process.wait()
             await self._reading
         return status
@@ -121,11 +121,14 @@ class Process:
         assert not self.lines("Traceback"), self.log
 
 
-async def start(*command: str, env: dict[str, str] | None = None) -> asyncio.subprocess.Process:
+async def start(
+    *command: str, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> asyncio.subprocess.Process:
     """Starts a command in a session of its own. What it prints comes from one pipe."""
     return await asyncio.create_subprocess_exec(
         *command,
         env=env,
+        cwd=cwd,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,

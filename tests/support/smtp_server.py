@@ -161,6 +161,22 @@ class MisbehavingServer:
         """Answers all that hang, and makes none hang any more."""
         self._released.set()
 
+    def hang_once(self, recipient: str) -> asyncio.Event:
+        """Answers the first RCPT of a recipient only once the returned event is set.
+
+        ``hung`` is set when it has come.
+        """
+        released = asyncio.Event()
+
+        async def answer(attempt: int) -> str:
+            if attempt == 1:
+                self.hung.set()
+                await released.wait()
+            return ""
+
+        self.rcpt[recipient] = answer
+        return released
+
     async def wait_for(self, count: int, *, within: float = 20.0) -> list[Message]:
         """The messages, once there are ``count`` of them."""
         if len(self.messages) < count:

@@ -32,23 +32,6 @@ from tests.support.smtp_server import MisbehavingServer
 from tests.support.tries import failed_softly
 
 
-def hang_once(smtp: MisbehavingServer, recipient: str) -> asyncio.Event:
-    """The first RCPT of a recipient is answered only once the returned event is set.
-
-    ``smtp.hung`` is set when it has come.
-    """
-    released = asyncio.Event()
-
-    async def answer(attempt: int) -> str:
-        if attempt == 1:
-            smtp.hung.set()
-            await released.wait()
-        return ""
-
-    smtp.rcpt[recipient] = answer
-    return released
-
-
 async def draining(rig: Rig, worker: WorkerProcess) -> None:
     """Waits until a worker's record says that it drains."""
     key = rig.store.keys.worker(worker.id)
@@ -74,7 +57,7 @@ async def test_worker_killed_while_sending_is_replaced_as_soon_as_its_lease_ends
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
     """The end of the lease is the only signal: nobody reads all jobs again here."""
-    released = hang_once(smtp, "ann@example.org")
+    released = smtp.hang_once("ann@example.org")
     async with rig.worker_process() as first:
         email_id = await rig.send("ann@example.org")
         await smtp.hung.wait()
@@ -93,7 +76,7 @@ async def test_worker_killed_while_sending_is_replaced_as_soon_as_its_lease_ends
 async def test_worker_paused_past_its_lease_writes_nothing_when_it_wakes(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
-    released = hang_once(smtp, "ann@example.org")
+    released = smtp.hang_once("ann@example.org")
     async with rig.worker_process() as first:
         email_id = await rig.send("ann@example.org")
         await smtp.hung.wait()

@@ -11,7 +11,7 @@ from babygun.errors import OutcomeUnknown
 from babygun.etcd import Txn
 from babygun.store import Store
 from babygun.store.access.clients import create_client, list_clients
-from tests.api.conftest import RunningApi, basic
+from tests.support.api import RunningApi, basic
 
 
 @pytest.fixture

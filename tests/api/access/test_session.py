@@ -18,7 +18,7 @@ from babygun.pki.layout import https_only
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.clients import delete_client
-from tests.api.conftest import Answer, RunningApi, StartApi, running
+from tests.support.api import Answer, RunningApi, StartApi, running
 
 PAGE = {"Sec-Fetch-Site": "same-origin"}
 

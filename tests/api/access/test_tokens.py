@@ -15,7 +15,7 @@ import pytest
 from babygun.store import Store
 from babygun.store.access.clients import delete_client
 from babygun.store.access.known_clients import KnownClients
-from tests.api.conftest import Answer, RunningApi, StartApi, basic
+from tests.support.api import Answer, RunningApi, StartApi, basic
 
 
 async def test_token_is_issued_by_basic_and_by_json(api: RunningApi) -> None:

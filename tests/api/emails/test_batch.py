@@ -18,9 +18,8 @@ from babygun.store import Store
 from babygun.store.codec import decode_content
 from babygun.store.emails import batches
 from babygun.store.emails.reading import get_log
-from tests.api.conftest import EMAIL, Answer, RunningApi, StartApi
 from tests.api.http.raw_requests import connected
-from tests.api.operations.test_metrics_endpoint import scrape
+from tests.support.api import EMAIL, Answer, RunningApi, StartApi
 from tests.support.invariants import Snapshot, check_invariants
 from tests.support.proxy import Proxy
 from tests.support.tries import OK, finished
@@ -79,7 +78,7 @@ async def stored(store: Store) -> Snapshot:
 async def test_each_email_of_a_batch_is_as_if_it_had_come_alone(
     api: RunningApi, store: Store
 ) -> None:
-    before = await scrape(api)
+    before = await api.metrics()
     later = (utc_now() + timedelta(hours=1)).isoformat()
     attachment = {"filename": "a.bin", "content": base64.b64encode(b"\0" * 2_000_000).decode()}
     given = [
@@ -136,7 +135,7 @@ async def test_each_email_of_a_batch_is_as_if_it_had_come_alone(
         and records[1]
         and decode_content(records[0].value) == decode_content(records[1].value)
     )
-    after = await scrape(api)
+    after = await api.metrics()
     assert after.since(before, "babygun_emails_accepted_total") == 6
     assert after.since(before, "babygun_recipients_accepted_total") == 7
 
@@ -352,14 +351,14 @@ async def test_ten_calls_at_once_with_one_key_make_one_batch(
 ) -> None:
     other = await start_api()
     given = emails(250)
-    before = await scrape(api)
+    before = await api.metrics()
     answers = await asyncio.gather(
         *(send(one, given, key="k", token=api.token) for one in (api, other) * 5)
     )
     assert {tuple(ids(answer)) for answer in answers} == {tuple(ids(answers[0]))}
     assert [answer.headers.get("Idempotent-Replayed") for answer in answers].count(None) == 1
     assert set((await stored(store)).emails) == set(ids(answers[0]))
-    assert (await scrape(api)).since(before, "babygun_emails_accepted_total") == 250
+    assert (await api.metrics()).since(before, "babygun_emails_accepted_total") == 250
 
 
 async def test_email_that_was_refused_stays_refused_under_its_key(

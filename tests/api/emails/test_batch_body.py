@@ -12,7 +12,7 @@ from babygun.api.http.problem_types import MALFORMED_JSON
 from babygun.api.http.problems import Problem
 from babygun.errors import InvalidRequest
 from babygun.intake.request import EmailRequest
-from tests.api.conftest import EMAIL
+from tests.support.api import EMAIL
 
 MANY = b"[" + b'{"sender":"a"},' * 200_000 + b"0]"
 

@@ -14,7 +14,7 @@ from babygun.intake.ids import new_email_id
 from babygun.store import Store
 from babygun.store.emails import on_request
 from babygun.store.emails.reading import get_log
-from tests.api.conftest import RunningApi
+from tests.support.api import RunningApi
 from tests.support.tries import GONE, OK, claimed, finished
 
 

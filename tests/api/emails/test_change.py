@@ -5,7 +5,7 @@ from __future__ import annotations
 from babygun.etcd import Txn, delete_range
 from babygun.store import Store
 from babygun.store.keys import JobRef, range_end
-from tests.api.conftest import RunningApi
+from tests.support.api import RunningApi
 from tests.support.tries import GONE, OK, claimed, finished
 
 

@@ -13,7 +13,7 @@ from babygun.api.emails.content import disposition
 from babygun.etcd import Txn, delete_range
 from babygun.store import Store
 from babygun.store.keys import range_end
-from tests.api.conftest import RunningApi
+from tests.support.api import RunningApi
 from tests.support.rig import Rig
 from tests.support.smtp_server import MisbehavingServer
 

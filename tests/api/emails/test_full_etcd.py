@@ -14,7 +14,7 @@ from babygun.intake import quota_guard
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.keys import range_end
-from tests.api.conftest import RunningApi, running, until_ready
+from tests.support.api import RunningApi, running, until_ready
 from tests.support.etcd_server import EtcdServer
 
 QUOTA = 64 << 20

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from babygun.store import Store
-from tests.api.conftest import RunningApi
+from tests.support.api import RunningApi
 from tests.support.tries import GONE, OK, WORKER, claimed, finished
 
 

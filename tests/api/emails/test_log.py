@@ -5,7 +5,7 @@ from __future__ import annotations
 from babygun.email.lifecycle import QueueResult
 from babygun.store import Store
 from babygun.store.emails.finish import PendingResult, finish
-from tests.api.conftest import RunningApi, StartApi
+from tests.support.api import RunningApi, StartApi
 from tests.support.tries import GONE, LATER, OK, WORKER, claimed, finished
 
 

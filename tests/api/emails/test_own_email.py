@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from babygun.intake.ids import new_email_id
-from tests.api.conftest import RunningApi
+from tests.support.api import RunningApi
 
 
 async def test_email_of_another_client_is_not_found(api: RunningApi) -> None:

@@ -12,7 +12,7 @@ import pytest
 from babygun.api.emails import preview
 from babygun.api.emails.preview import harmless
 from babygun.email.model import Attachment
-from tests.api.conftest import RunningApi
+from tests.support.api import RunningApi
 
 GIF = base64.b64decode("R0lGODlhAQABAAAAACwAAAAAAQABAAA=")
 PICTURE = Attachment("logo.gif", "image/gif; name=logo.gif", GIF, "logo@shop")

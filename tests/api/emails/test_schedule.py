@@ -8,7 +8,7 @@ import pytest
 
 from babygun.runtime.clock import utc_now
 from babygun.store import Store
-from tests.api.conftest import RunningApi
+from tests.support.api import RunningApi
 
 
 async def scheduled(

@@ -14,7 +14,7 @@ from typing import Any
 from babygun.runtime.clock import utc_now
 from babygun.store import Store
 from babygun.store.keys import JobRef, range_end
-from tests.api.conftest import EMAIL, RunningApi, StartApi, fields_of
+from tests.support.api import EMAIL, RunningApi, StartApi, fields_of
 from tests.support.tries import claimed
 
 JSON = {"Content-Type": "application/json"}

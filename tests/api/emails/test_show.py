@@ -18,7 +18,7 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.emails import claims, on_request
 from babygun.store.keys import range_end
-from tests.api.conftest import Answer, RunningApi, StartApi, running, until_ready
+from tests.support.api import Answer, RunningApi, StartApi, running, until_ready
 from tests.support.rig import Rig
 from tests.support.scraping import Scraped
 from tests.support.tries import GONE, LATER, OK, claimed, finished

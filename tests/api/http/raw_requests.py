@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import EMAIL, RunningApi
+from tests.support.api import EMAIL, RunningApi
 
 GOOD = json.dumps(EMAIL).encode()
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from babygun.store import Store
-from tests.api.conftest import RunningApi, basic
+from tests.support.api import RunningApi, basic
 
 
 async def test_request_id_of_the_caller_is_kept_and_logged(

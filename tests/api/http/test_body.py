@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import EMAIL, RunningApi, StartApi
 from tests.api.http.raw_requests import (
     CHUNKED,
     GOOD,
@@ -25,6 +24,7 @@ from tests.api.http.raw_requests import (
     one_answer,
     until_logged,
 )
+from tests.support.api import EMAIL, RunningApi, StartApi
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 from babygun.api.http import body_memory as memory
 from babygun.api.http.body_memory import BodyMemory
 from babygun.api.http.problems import Problem
-from tests.api.conftest import StartApi
 from tests.api.http.raw_requests import (
     POST,
     connected,
 )
+from tests.support.api import StartApi
 
 LARGE = b'{"x": "' + b"a" * 100_000 + b'"}'
 

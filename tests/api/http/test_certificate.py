@@ -20,7 +20,7 @@ from babygun.api.http import certificate as certificate_module
 from babygun.errors import SettingsError
 from babygun.runtime.settings import Settings
 from babygun.store import Store
-from tests.api.conftest import running
+from tests.support.api import running
 
 
 def certificate(folder: Path) -> tuple[str, str]:

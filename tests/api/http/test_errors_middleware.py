@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from babygun.api.app import ROUTES
-from tests.api.conftest import RunningApi
+from tests.support.api import RunningApi
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from babygun.api.http.files import VIEWS
-from tests.api.conftest import RunningApi
+from tests.support.api import RunningApi
 
 FILES = {file.name: file.read_text() for file in files("babygun.api").joinpath("page").iterdir()}
 TYPES = {

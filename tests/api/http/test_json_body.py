@@ -12,7 +12,7 @@ from babygun.api.http.problem_types import MALFORMED_JSON
 from babygun.api.http.problems import Problem
 from babygun.errors import InvalidRequest
 from babygun.intake.request import EmailRequest
-from tests.api.conftest import EMAIL
+from tests.support.api import EMAIL
 
 JSON = {"Content-Type": "application/json"}
 FILE = {"filename": "a.txt", "content": "aGk="}

@@ -8,7 +8,6 @@ import zlib
 
 import pytest
 
-from tests.api.conftest import RunningApi
 from tests.api.http.raw_requests import (
     CHUNKED,
     GET,
@@ -20,6 +19,7 @@ from tests.api.http.raw_requests import (
     encoded,
     one_answer,
 )
+from tests.support.api import RunningApi
 
 BROKEN: list[tuple[str, tuple[bytes, ...], int, str]] = [
     (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from babygun.store import Store
-from tests.api.conftest import RunningApi, StartApi, until_ready
+from tests.support.api import RunningApi, StartApi, until_ready
 from tests.support.proxy import Proxy
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from babygun.api.app import ROUTES
-from tests.api.conftest import RunningApi
+from tests.support.api import RunningApi
 
 
 async def test_parameter_that_a_call_does_not_have_is_refused_by_every_call(

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from babygun.runtime.clock import utc_now
-from tests.api.conftest import EMAIL, RunningApi
+from tests.support.api import EMAIL, RunningApi
 
 BODY = json.dumps(EMAIL).encode()
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import EMAIL, RunningApi, StartApi
 from tests.api.http.raw_requests import (
     GET,
     POST,
@@ -18,6 +17,7 @@ from tests.api.http.raw_requests import (
     connected,
     raw,
 )
+from tests.support.api import EMAIL, RunningApi, StartApi
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from babygun.runtime import tracing
 from babygun.store import Store
 from babygun.store.emails.reading import get_email
-from tests.api.conftest import EMAIL, StartApi
+from tests.support.api import EMAIL, StartApi
 from tests.support.otlp_receiver import OtlpReceiver
 
 

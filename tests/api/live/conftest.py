@@ -11,7 +11,7 @@ import pytest
 
 from babygun.runtime.settings import Settings
 from babygun.store import Store
-from tests.api.conftest import RunningApi, running, until_ready
+from tests.support.api import RunningApi, running, until_ready
 from tests.support.etcd_server import EtcdServer
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer

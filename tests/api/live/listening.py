@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.api.conftest import RunningApi
+from tests.support.api import RunningApi
 from tests.support.processes import Api
 
 

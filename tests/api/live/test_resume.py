@@ -12,9 +12,9 @@ from babygun.api.live import stream
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.changes import feed
-from tests.api.conftest import RunningApi, StartApi
 from tests.api.live.conftest import fallen_to, watchers
 from tests.api.live.listening import Stream, listening
+from tests.support.api import RunningApi, StartApi
 from tests.support.etcd_server import EtcdServer
 from tests.support.processes import Api, api_process
 from tests.support.rig import Rig

@@ -15,9 +15,9 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.clients import delete_client
 from babygun.store.emails.claims import release
-from tests.api.conftest import RunningApi, StartApi, running, until_ready
 from tests.api.live.conftest import fallen_to, watchers
 from tests.api.live.listening import Stream, enters, listening
+from tests.support.api import RunningApi, StartApi, running, until_ready
 from tests.support.etcd_server import EtcdServer
 from tests.support.guarded_etcd import as_user, guarded_etcd
 from tests.support.rig import Rig, rig_for

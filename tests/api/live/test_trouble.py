@@ -20,8 +20,8 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store, codec
 from babygun.store.changes import feed
 from babygun.store.keys import range_end
-from tests.api.conftest import EMAIL, RunningApi, StartApi, running, until_ready
 from tests.api.live.listening import enters, listening
+from tests.support.api import EMAIL, RunningApi, StartApi, running, until_ready
 from tests.support.etcd_server import EtcdServer
 from tests.support.processes import Api, api_process
 from tests.support.proxy import proxy_to

@@ -17,7 +17,7 @@ from babygun.api.http.problem_types import TYPES
 from babygun.api.openapi.document import build_document
 from babygun.runtime.settings import Settings
 from babygun.store import Store
-from tests.api.conftest import RunningApi
+from tests.support.api import RunningApi
 from tests.support.paths import ROOT
 from tests.support.tries import GONE, claimed, finished
 

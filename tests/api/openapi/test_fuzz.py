@@ -30,7 +30,7 @@ from babygun.api.http.routes import Route
 from babygun.api.openapi.document import build_document
 from babygun.runtime.settings import Settings
 from babygun.store import Store
-from tests.api.conftest import EMAIL, basic, running, until_ready
+from tests.support.api import EMAIL, basic, running, until_ready
 from tests.support.etcd_server import Etcd
 
 EXAMPLES = 20  # of each call, with good and with bad data

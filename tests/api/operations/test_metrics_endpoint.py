@@ -12,18 +12,8 @@ from babygun import __version__
 from babygun.api.operations import cluster_reading as cluster
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
-from tests.api.conftest import RunningApi, StartApi
+from tests.support.api import RunningApi, StartApi
 from tests.support.proxy import Proxy
-from tests.support.scraping import Scraped
-
-
-async def scrape(api: RunningApi) -> Scraped:
-    answer = await api.call("GET", "/metrics", token="")
-    assert (answer.status, answer.headers["Content-Type"]) == (
-        200,
-        "text/plain; version=0.0.4; charset=utf-8",
-    ), answer.text
-    return Scraped(answer.text)
 
 
 @pytest.fixture(autouse=True)
@@ -32,18 +22,18 @@ def always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_accepted_emails_and_their_recipients_are_counted_once(api: RunningApi) -> None:
-    before = await scrape(api)
+    before = await api.metrics()
     await api.accepted(to=["ann@example.org", "bob@example.org"], cc="cid@example.org")
     for _ in range(2):
         assert (await api.send(http_headers={"Idempotency-Key": "k"})).status == 202
     assert (await api.send(to="nonsense")).status == 422
-    after = await scrape(api)
+    after = await api.metrics()
     assert after.since(before, "babygun_emails_accepted_total") == 2
     assert after.since(before, "babygun_recipients_accepted_total") == 4
 
 
 async def test_requests_are_counted_by_route_and_never_by_path(api: RunningApi) -> None:
-    before = await scrape(api)
+    before = await api.metrics()
     email_id = await api.accepted()
     for path, status in (
         (f"/emails/{email_id}", 200),
@@ -54,7 +44,7 @@ async def test_requests_are_counted_by_route_and_never_by_path(api: RunningApi) 
         assert (await api.call("GET", path)).status == status
     assert (await api.call("DELETE", "/emails")).status == 405
     assert (await api.call("PROPFIND", "/emails")).status == 405
-    after = await scrape(api)
+    after = await api.metrics()
     for method, route, status, count in (
         ("POST", "/emails", "202", 1),
         ("GET", "/emails/{id}", "200", 1),
@@ -80,9 +70,10 @@ async def test_requests_are_counted_by_route_and_never_by_path(api: RunningApi) 
 
 
 async def test_cancelled_email_is_counted_as_ended(api: RunningApi) -> None:
-    before = await scrape(api)
+    before = await api.metrics()
     assert (await api.call("POST", f"/emails/{await api.accepted()}/cancel")).status == 200
-    assert (await scrape(api)).since(before, "babygun_emails_ended_total", status="cancelled") == 1
+    after = await api.metrics()
+    assert after.since(before, "babygun_emails_ended_total", status="cancelled") == 1
 
 
 async def test_depths_members_and_build_are_read_from_etcd(
@@ -90,7 +81,7 @@ async def test_depths_members_and_build_are_read_from_etcd(
 ) -> None:
     await api.accepted()
     await api.accepted(send_at=(utc_now() + timedelta(hours=1)).isoformat())
-    seen = await scrape(api)
+    seen = await api.metrics()
     assert seen.get("babygun_queue_jobs", queue="default", state="ready") == 1
     assert seen.get("babygun_queue_jobs", queue="default", state="waiting") == 1
     age = seen.get("babygun_oldest_job_seconds", queue="default", state="ready")
@@ -117,11 +108,11 @@ async def test_etcd_is_asked_once_for_all_who_scrape_within_some_seconds(
     api: RunningApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "FRESH", 3600.0)
-    await asyncio.gather(*(scrape(api) for _ in range(10)))
+    await asyncio.gather(*(api.metrics() for _ in range(10)))
     await api.accepted()
-    assert (await scrape(api)).get("babygun_queue_jobs", queue="default", state="ready") == 0
+    assert (await api.metrics()).get("babygun_queue_jobs", queue="default", state="ready") == 0
     monkeypatch.setattr(cluster, "FRESH", 0.0)
-    assert (await scrape(api)).get("babygun_queue_jobs", queue="default", state="ready") == 1
+    assert (await api.metrics()).get("babygun_queue_jobs", queue="default", state="ready") == 1
 
 
 @pytest.mark.parametrize("how", ["cut", "swallow_answers"])
@@ -130,9 +121,9 @@ async def test_etcd_that_is_away_takes_its_numbers_along_and_nothing_else(
 ) -> None:
     far = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=0.5)
     await far.accepted()
-    assert (await scrape(far)).get("babygun_queue_jobs", queue="default", state="ready") == 1
+    assert (await far.metrics()).get("babygun_queue_jobs", queue="default", state="ready") == 1
     getattr(proxy, how)()
-    seen = await scrape(far)
+    seen = await far.metrics()
     assert seen.get("babygun_etcd_member_up", endpoint=proxy.url) == 0
     for name in (
         "queue_jobs",
@@ -147,7 +138,7 @@ async def test_etcd_that_is_away_takes_its_numbers_along_and_nothing_else(
     assert (seen.get("babygun_emails_accepted_total") or 0) >= 1
     proxy.mend()
     async with asyncio.timeout(20):
-        while (seen := await scrape(far)).get(
+        while (seen := await far.metrics()).get(
             "babygun_queue_jobs", queue="default", state="ready"
         ) != 1:
             pass
@@ -159,7 +150,7 @@ async def test_member_that_is_down_does_not_hide_the_others(
 ) -> None:
     gone = "http://127.0.0.1:9"
     api = await start_api(etcd_endpoints=(*settings.etcd_endpoints, gone), etcd_timeout=0.5)
-    seen = await scrape(api)
+    seen = await api.metrics()
     assert seen.get("babygun_etcd_member_up", endpoint=gone) == 0
     assert seen.get("babygun_etcd_member_up", endpoint=settings.etcd_endpoints[0]) == 1
     assert seen.get("babygun_workers") == 0
@@ -218,12 +209,12 @@ async def test_head_of_metrics_has_the_headers_and_no_body(api: RunningApi) -> N
 
 
 async def test_malformed_request_is_counted(api: RunningApi) -> None:
-    before = await scrape(api)
+    before = await api.metrics()
     host, port = api.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"nonsense\r\n\r\n")
     assert b" 400 " in await reader.readline()
     writer.close()
-    assert (await scrape(api)).since(
+    assert (await api.metrics()).since(
         before, "babygun_http_requests_total", method="_other", route="_other", status="400"
     ) == 1

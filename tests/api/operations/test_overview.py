@@ -19,7 +19,7 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.clients import create_client
 from babygun.store.cluster import processes, rates
-from tests.api.conftest import EMAIL, RunningApi, StartApi, basic, running, until_ready
+from tests.support.api import EMAIL, RunningApi, StartApi, basic, running, until_ready
 from tests.support.etcd_server import EtcdServer
 from tests.support.proxy import Proxy
 from tests.support.rig import Rig, quick, rig_for

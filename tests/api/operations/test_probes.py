@@ -12,8 +12,8 @@ import pytest
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.cluster import health
-from tests.api.conftest import RunningApi, StartApi, until_ready
-from tests.etcd.certificates import Authority
+from tests.support.api import RunningApi, StartApi, until_ready
+from tests.support.certificates import Authority
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.rig import Rig
 

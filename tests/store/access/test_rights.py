@@ -29,7 +29,7 @@ from babygun.store.records import Owner, Scope
 from babygun.store.upkeep import shedding
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.fullness import Fullness, Size
-from tests.api.conftest import RunningApi, running, until_ready
+from tests.support.api import RunningApi, running, until_ready
 from tests.support.etcd_server import EtcdServer
 from tests.support.guarded_etcd import as_user, guard, guarded_etcd
 from tests.support.paths import ROOT

@@ -30,7 +30,7 @@ from babygun.store.cluster.health import Checkup, Health
 from babygun.store.cluster.processes import list_workers
 from babygun.store.keys import range_end
 from babygun.worker import Worker
-from tests.etcd.certificates import Authority
+from tests.support.certificates import Authority
 from tests.support.etcd_server import EtcdServer
 from tests.support.guarded_etcd import as_user, guarded_etcd, role_permissions
 from tests.support.rig import Rig, changed, quick, rig_for

@@ -12,7 +12,7 @@ from babygun.store import codec
 from babygun.store.cluster.live_workers import Gone, follow_live_workers
 from babygun.store.emails.claims import claim
 from babygun.store.keys import JobRef
-from tests.store.cluster.test_worker_checks import record
+from tests.store.cluster.workers import record
 from tests.support.rig import Rig
 
 Change = tuple[set[str], list[Gone]]

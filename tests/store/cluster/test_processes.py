@@ -15,7 +15,7 @@ from babygun.store import codec
 from babygun.store.cluster.processes import Processes
 from babygun.store.cluster.rates import STEP
 from babygun.store.records import ApiProcess, Worker
-from tests.store.cluster.test_worker_checks import record
+from tests.store.cluster.workers import record
 from tests.support.rig import Rig
 
 

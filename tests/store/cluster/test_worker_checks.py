@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
 
 from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
@@ -11,30 +10,7 @@ from babygun.runtime.metric_types import OTHER
 from babygun.runtime.settings import Settings
 from babygun.store.cluster import worker_checks
 from babygun.store.emails.depth import Depth
-from babygun.store.records import Worker as WorkerRecord
-
-
-def record(
-    name: str, *, queues: dict[str, str] | None = None, checked_in: float = 0.0
-) -> WorkerRecord:
-    now = utc_now()
-    return WorkerRecord(
-        id=name,
-        pid=1,
-        hostname="host",
-        ip="127.0.0.1",
-        started_at=now,
-        last_checkin=now + timedelta(seconds=checked_in),
-        version="1",
-        checkins=1,
-        in_flight=0,
-        slice=(0, 256),
-        draining=False,
-        queues=queues or {},
-        delivered=0,
-        deferred=0,
-        failed=0,
-    )
+from tests.store.cluster.workers import record
 
 
 def test_queues_that_only_one_side_has_are_a_warning() -> None:
