@@ -18,6 +18,7 @@ from babygun.pki.layout import https_only
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.clients import delete_client
+from babygun.store.cluster import health
 from tests.support.api import Answer, RunningApi, StartApi, running
 
 PAGE = {"Sec-Fetch-Site": "same-origin"}
@@ -291,7 +292,10 @@ async def test_cookie_is_secure_and_the_origin_https_where_the_api_speaks_tls(
         )
 
 
-async def test_session_while_etcd_has_not_been_read_is_not_ready(start_api: StartApi) -> None:
+async def test_session_while_etcd_has_not_been_read_is_not_ready(
+    start_api: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "START_PATIENCE", 0.2)
     api = await start_api(ready=False, etcd_endpoints=("http://127.0.0.1:1",))
     (await Browser(api).sign_in("x", "y")).problem(503, "not-ready")
     (await Browser(api, "x").call("GET", "/session")).problem(503, "not-ready")
