@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from babygun.etcd import clock_ahead, explain
+from babygun.etcd import clock_ahead, diagnosis, explain, plain_http
 from babygun.runtime.settings import Settings
 from tests.etcd.conftest import OwnEtcd
 from tests.support.certificates import Authority, Pem
 from tests.support.etcd_server import EtcdServer
 
 DAY = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine gets its answer too."""
+    monkeypatch.setattr(diagnosis, "PATIENCE", 20.0)
+    monkeypatch.setattr(plain_http, "PATIENCE", 20.0)
 
 
 @pytest.fixture
@@ -124,15 +133,12 @@ async def test_clock_of_a_member_is_this_machines_own(
         settings_for(secure, authority.ca, authority.sign("client")),
     ):
         ahead = await clock_ahead(settings, settings.etcd_endpoints[0])
-        assert ahead is not None and abs(ahead) < 2
+        assert ahead is not None and abs(ahead) < 10
 
 
 async def test_clock_that_is_off_is_measured(
     server: EtcdServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import time
-
-    now = time.time
-    monkeypatch.setattr("babygun.etcd.plain_http.time.time", lambda: now() + 180)
+    monkeypatch.setattr(plain_http, "time", SimpleNamespace(time=lambda: time.time() + 180))
     ahead = await clock_ahead(Settings(), server.endpoint)
-    assert ahead is not None and abs(ahead - 180) < 2
+    assert ahead is not None and abs(ahead - 180) < 10
