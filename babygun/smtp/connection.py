@@ -271,9 +271,10 @@ class Connection(asyncio.Protocol):
     def _deadline_passed(self) -> None:
         seconds = self._deadline.seconds
         if self._waiter is not None:
-            self.timed_out = True
-            self._end(f"timed out: no reply within {seconds:g} s")
-        elif self._writable is not None:
+            if not self._waiter.done():  # otherwise the task that waits has not run yet
+                self.timed_out = True
+                self._end(f"timed out: no reply within {seconds:g} s")
+        elif self._writable is not None and not self._writable.done():
             self.timed_out = True
             self._end(f"timed out: the server took no data for {seconds:g} s")
 

@@ -14,6 +14,7 @@ import aiosmtplib
 from babygun.errors import BabygunError
 from babygun.routing.destination import Destination
 from babygun.smtp.connection import Capabilities, Connection
+from babygun.smtp.deadline import time_limit
 from babygun.smtp.replies import Reply, make_reply
 from babygun.smtp.reply_parser import TEXT_MAX
 
@@ -75,7 +76,7 @@ async def connect(
     """
     handshake = _Handshake(destination, context, hostname)
     try:
-        async with asyncio.timeout(connect_timeout):
+        async with time_limit(connect_timeout):
             transport = await handshake.run()
         return Connection(
             transport,

@@ -1,12 +1,23 @@
-"""A time limit that is set again for each reply, on a loop whose clock the test turns."""
+"""A time limit that is set again for each reply, on a loop whose clock the test turns.
+
+A real process is stopped beyond its limits too.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from typing import Any, cast
 
-from babygun.smtp.deadline import Deadline
+import pytest
+
+from babygun.smtp.deadline import SLEPT, Deadline, time_limit
+from tests.smtp.scripted import Peer, ScriptedServer
+from tests.support.paths import ROOT
 
 
 class Timer:
@@ -31,11 +42,19 @@ class Clock:
         self.timers.append(Timer(at, call))
         return self.timers[-1]
 
+    def call_soon(self, call: Callable[[], None]) -> Timer:
+        return self.call_at(self.now, call)
+
+    def sleep_until(self, now: float) -> None:
+        """The process is stopped meanwhile: its timers are late."""
+        self.now = now
+        self.turn_to(now)
+
     def turn_to(self, now: float) -> None:
         while due := [t for t in self.timers if t.at <= now and not t.cancelled]:
             first = min(due, key=lambda timer: timer.at)
             self.timers.remove(first)
-            self.now = first.at
+            self.now = max(self.now, first.at)
             first.call()
         self.now = now
 
@@ -95,3 +114,73 @@ def test_thousand_limits_that_do_not_pass_take_few_timers() -> None:
         started += len(clock.timers) - before
         clock.turn_to(n * 0.001)
     assert started == 1 and passed == []
+
+
+def test_deadline_begins_again_where_the_process_was_stopped() -> None:
+    clock, passed = Clock(), list[float]()
+    deadline = deadline_on(clock, passed)
+    deadline.set(3.0)
+    clock.sleep_until(100.0)
+    assert passed == []
+    clock.turn_to(200.0)
+    assert passed == [103.0]
+
+
+async def test_time_limit_raises_timeout_error_and_ends_with_its_body() -> None:
+    with pytest.raises(TimeoutError):
+        async with time_limit(0.01):
+            await asyncio.Event().wait()
+    async with time_limit(0.01):
+        pass
+    await asyncio.sleep(0.05)  # the limit has ended too: nothing is cancelled here
+
+
+LIMIT = 1.0  # s
+SENDER = """
+import asyncio, sys, uvloop
+from babygun.routing.destination import Destination
+from babygun.smtp import Envelope, SmtpPool
+
+async def main():
+    limit = float(sys.argv[2])
+    pool = SmtpPool(
+        Destination("default", "127.0.0.1", int(sys.argv[1])), hostname="sender.example",
+        connect_timeout=limit, timeout=limit, data_timeout=limit, idle=30,
+    )
+    message = b"Subject: x\\r\\n\\r\\nHello.\\r\\n"
+    envelope = Envelope("a@example.org", ("b@example.org",), lambda *offered: message)
+    print((await pool.deliver(envelope, may_send=lambda: True)).replies["b@example.org"])
+
+loop = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}[sys.argv[3]]
+asyncio.Runner(loop_factory=loop).run(main())
+"""
+
+
+async def test_reply_that_came_while_the_process_was_stopped_is_read() -> None:
+    """A process is stopped at each reply for longer than its limits, and goes on."""
+
+    async def send(loop: str) -> None:
+        async def late(peer: Peer, reply: bytes, seconds: float) -> None:
+            os.kill(sender.pid, signal.SIGSTOP)
+            peer.say(reply)
+            await asyncio.sleep(seconds)  # that a limit passes is what the test is about
+            os.kill(sender.pid, signal.SIGCONT)
+
+        async def script(peer: Peer) -> None:
+            # One limit counts for the whole handshake: with this stop it begins again.
+            await late(peer, b"220 scripted.example\r\n", LIMIT + SLEPT + 0.1)
+            await peer.hear("EHLO")
+            peer.say(b"250-scripted.example\r\n250 PIPELINING\r\n")
+            await peer.hear("MAIL", "RCPT", "DATA")
+            await late(peer, b"250 ok\r\n250 ok\r\n354 go\r\n", LIMIT + 0.1)
+            await peer.message()
+            await late(peer, b"250 2.0.0 Taken\r\n", LIMIT + 0.1)
+
+        async with ScriptedServer(script) as server:
+            command = (sys.executable, "-c", SENDER, str(server.port), str(LIMIT), loop)
+            sender = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=PIPE)
+            output, _ = await sender.communicate()
+            assert b"code=250" in output, output
+            assert server.connections == 1
+
+    await asyncio.gather(send("uvloop"), send("asyncio"))
