@@ -93,6 +93,8 @@ class Batcher:
             self._schedule(loop)
         elif self._paced and len(self._queue) >= _WORTH_ANOTHER:
             self._flush()
+        if span is tracing.OFF:
+            return await future
         with span:
             return await future
 

@@ -100,7 +100,24 @@ class Cluster:
         self, *words: str, check: bool = True, timeout: float = 300, input: str | None = None
     ) -> str:
         """The output of ``docker compose …``. A failure is an AssertionError with the output."""
-        done = subprocess.run(
+        done = self._run(words, timeout, input)
+        if check and done.returncode:
+            raise AssertionError(
+                f"docker compose {' '.join(words)}: exit status {done.returncode}\n"
+                f"{done.stdout}{done.stderr}"
+            )
+        return done.stdout
+
+    def failing(self, *words: str) -> str:
+        """All that ``docker compose …`` prints, which has to fail within a minute."""
+        done = self._run(words, timeout=60)
+        assert done.returncode, f"docker compose {' '.join(words)} did not fail: {done.stdout}"
+        return done.stdout + done.stderr
+
+    def _run(
+        self, words: Sequence[str], timeout: float, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             ["docker", "compose", "-f", "deploy/compose.yml", *words],
             cwd=ROOT,
             env=self._environment,
@@ -110,12 +127,6 @@ class Cluster:
             check=False,
             input=input,
         )
-        if check and done.returncode:
-            raise AssertionError(
-                f"docker compose {' '.join(words)}: exit status {done.returncode}\n"
-                f"{done.stdout}{done.stderr}"
-            )
-        return done.stdout
 
     def docker(self, *words: str, timeout: float = 120) -> str:
         done = subprocess.run(
