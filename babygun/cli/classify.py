@@ -7,7 +7,15 @@ import argparse
 from babygun.errors import SettingsError
 from babygun.runtime import settings
 from babygun.smtp.classifier import Classifier
-from babygun.smtp.replies import parse_reply
+from babygun.smtp.replies import PHASES, parse_reply
+from babygun.smtp.reply_rules import About
+
+_ABOUT: dict[About, str] = {
+    "session": "session: the relay or the login; the queue is held, no try is used up",
+    "connections": "connections: fewer are opened, no try is used up",
+    "sender": "sender: the sender of this e-mail",
+    "message": "message: this message",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--phase",
-        choices=("connect", "mail", "rcpt", "data", "message"),
+        choices=PHASES,
         default="rcpt",
-        help="the command that the reply answers (default: rcpt)",
+        help="what the reply answers (default: rcpt)",
     )
 
 
@@ -34,10 +42,17 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.no_reply and (reply.code is not None or not reply.text):
         raise SettingsError("with --no-reply, give the text of an error, without a reply code")
+    if reply.code is not None and reply.phase == "connect":
+        raise SettingsError(
+            "in the phase connect no reply comes: take --phase greeting, ehlo, tls or auth;"
+            " for an error of the connection, add --no-reply"
+        )
     found = Classifier.load(settings.load().reply_rules).classify(reply)
     print(f"class     {found.reply_class}\naction    {found.action}\nrule      {found.rule}")
     if found.retry_after is not None:
         print(f"wait      {found.retry_after:g} s, as the server asked")
+    if found.about is not None:
+        print(f"about     {_ABOUT[found.about]}")
     if found.alarm:
         print("alarm     an operator should look")
     if found.suppress:

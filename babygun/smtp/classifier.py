@@ -1,8 +1,8 @@
 """What a server's reply means for a recipient: delivered, try again, or failed for good.
 
-The rules are data (``replies.toml``; its head explains them). Two cases are decided here:
-a 2xx is ``delivered``, and a connection lost after the final dot is ``uncertain``. An uncertain
-e-mail is tried again, since a second copy is better than none.
+The rules are data (``replies.toml``; its head explains them). Two cases are decided here: a 2xx
+for a recipient or a message is ``delivered``, and a connection lost after the final dot is
+``uncertain``. An uncertain e-mail is tried again, since a second copy is better than none.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 import msgspec
 
 from babygun.errors import SettingsError
-from babygun.smtp.replies import Phase, Reply
-from babygun.smtp.reply_rules import Action, Rule, compile_rules
+from babygun.smtp.replies import SESSION_PHASES, Phase, Reply
+from babygun.smtp.reply_rules import About, Action, Rule, compile_rules
 
 HINT_MARGIN = 10.0  # s, added to the wait that a server asks for: its clock and ours differ
 # s. Nobody greylists for longer, and a server's text must not delay an e-mail for days.
 HINT_MAX = 3600.0
-_RECIPIENT_PHASES = ("rcpt", "data", "message")  # where a reply is about recipients, not about us
+_TAKEN_PHASES = ("rcpt", "message")  # where a 2xx says that a recipient or a message is taken
 _ADDRESS = re.compile(r"[^\s<>()\"',;:]{1,64}@[^\s<>()\"',;:]{1,255}")
 _TEXT_MAX = 4000  # characters of a reply that the rules read: this bounds the time they take
 
@@ -32,6 +32,7 @@ class Classification(msgspec.Struct, frozen=True):
     ``action``: "split" puts the recipient into another transaction at once. For a recipient that
     was alone in its transaction it means "retry".
     ``retry_after``: seconds, where the server says when to come again.
+    ``about``: what the reply is about, where the rule says so.
     ``alarm``: an operator should look.
     ``suppress``: the address is dead. For a reply to a whole transaction (data, message) that
     holds only if it had one recipient.
@@ -47,6 +48,17 @@ class Classification(msgspec.Struct, frozen=True):
     suppress: bool = False
     rule: str = ""
     fresh_connection: bool = False
+    about: About | None = None
+
+    @property
+    def about_session(self) -> bool:
+        """The session was refused: this concerns the relay or the login, not this e-mail."""
+        return self.about == "session"
+
+    @property
+    def about_connections(self) -> bool:
+        """The server has too many connections: one fewer may do."""
+        return self.about == "connections"
 
 
 _DELIVERED = Classification("delivered", "deliver", rule="delivered")
@@ -84,7 +96,7 @@ class Classifier:
         code = reply.code
         if reply.uncertain:
             return _UNCERTAIN
-        if code is not None and 200 <= code <= 299:
+        if code is not None and 200 <= code <= 299 and reply.phase in _TAKEN_PHASES:
             return _DELIVERED
         enhanced = reply.enhanced or ""
         text = reply.text[:_TEXT_MAX]
@@ -110,14 +122,17 @@ def _classification(rule: Rule, reply: Reply, repeated: bool) -> Classification:
     row = rule.row
     fresh = row.fresh_connection and not repeated
     action = "retry" if fresh else rule.action_for(reply.code)
+    before_rcpt = reply.phase in SESSION_PHASES
+    about = row.about if before_rcpt or row.about in ("sender", "message") else None
     return Classification(
         reply_class=row.reply_class,
         action=action,
         retry_after=_hint(reply.text[:_TEXT_MAX]) if row.wait_hint and action == "retry" else None,
         alarm=row.alarm,
-        suppress=row.suppress and action == "fail" and reply.phase in _RECIPIENT_PHASES,
+        suppress=row.suppress and action == "fail" and not before_rcpt,
         rule=row.name,
         fresh_connection=fresh,
+        about=about,
     )
 
 

@@ -15,14 +15,14 @@ from babygun.errors import BabygunError
 from babygun.routing.destination import Destination
 from babygun.smtp.connection import Capabilities, Connection
 from babygun.smtp.deadline import time_limit
-from babygun.smtp.replies import Reply, make_reply
+from babygun.smtp.replies import Phase, Reply, make_reply
 from babygun.smtp.reply_parser import TEXT_MAX
 
 
 class ConnectFailed(BabygunError):
     """The destination can't be used.
 
-    ``reply`` has phase "connect", and a code where the server sent one. ``busy``: the server
+    ``reply`` has a phase before "mail", and a code where the server sent one. ``busy``: the server
     refused in a way that often means too many connections: a 4xx, or it hung up at once.
     """
 
@@ -57,7 +57,7 @@ async def load_tls_context(destination: Destination) -> ssl.SSLContext | None:
     try:
         return await asyncio.to_thread(tls_context, destination)
     except OSError as error:
-        raise _failed(f"tls_ca: {destination.tls_ca}: {error}") from error
+        raise _failed("tls", f"the CA certificate tls_ca: {destination.tls_ca}: {error}") from error
 
 
 async def connect(
@@ -88,7 +88,7 @@ async def connect(
     except BaseException as error:
         handshake.close()
         if isinstance(error, (aiosmtplib.SMTPException, OSError)):
-            raise _explained(error, handshake.stage, connect_timeout) from error
+            raise _explained(error, handshake.phase, handshake.stage, connect_timeout) from error
         raise
 
 
@@ -121,11 +121,12 @@ async def check_destination(destination: Destination, *, hostname: str, timeout:
 
 
 class _Handshake:
-    """``stage``: what it is doing, for errors."""
+    """``phase`` and ``stage``: what it is doing, for errors; ``stage`` in words."""
 
     def __init__(
         self, destination: Destination, context: ssl.SSLContext | None, hostname: str
     ) -> None:
+        self.phase: Phase = "connect"
         self.stage = f"connecting to {destination.address}"
         self._destination, self._context = destination, context
         implicit = destination.tls == "implicit"
@@ -145,28 +146,58 @@ class _Handshake:
         await self._hello()
         if destination.tls in ("opportunistic", "required"):
             if client.supports_extension("starttls"):
-                self.stage = "STARTTLS"
+                self.phase, self.stage = "tls", "STARTTLS"
                 await client.starttls(tls_context=self._context)
                 await self._hello()
             elif destination.tls == "required":
+                self.phase = "tls"
                 raise aiosmtplib.SMTPNotSupported(
                     "the server does not offer STARTTLS, which tls = 'required' asks for"
                 )
         if destination.username:
-            self.stage = "login"
-            await client.login(destination.username, destination.password)
+            self.phase, self.stage = "auth", "login"
+            await self._login()
         if not client.is_connected or client.transport is None:
             raise aiosmtplib.SMTPServerDisconnected("connection lost")
         return cast(asyncio.Transport, client.transport)
 
     async def _hello(self) -> None:
-        self.stage = "EHLO"
+        self.phase, self.stage = "ehlo", "EHLO"
         try:
             await self._client.ehlo()
         except aiosmtplib.SMTPHeloError as error:
             if error.code < 500 or not self._client.is_connected:
                 raise
-            await self._client.helo()  # a server from before 1995 (RFC 1869)
+            try:
+                await self._client.helo()  # a server from before 1995 (RFC 1869)
+            except aiosmtplib.SMTPServerDisconnected:
+                raise error from None  # it hung up after its refusal
+
+    async def _login(self) -> None:
+        """Tries the methods that the server offers, since some don't work where they are offered.
+
+        aiosmtplib's own login forgets a refusal when the server hangs up after it.
+        """
+        client, destination = self._client, self._destination
+        if not client.supports_extension("auth"):
+            encrypted = client.get_transport_info("sslcontext") is not None
+            raise aiosmtplib.SMTPNotSupported(
+                "the server does not offer AUTH, which a relay with a user name needs"
+                + ("" if encrypted else "; it may offer it with TLS")
+            )
+        refusal: aiosmtplib.SMTPException = aiosmtplib.SMTPNotSupported(
+            "the server does not offer AUTH with a method that Babygun knows"
+        )
+        for name in client.supported_auth_methods:
+            attempt = getattr(client, f"auth_{name.replace('-', '')}")
+            try:
+                await attempt(destination.username, destination.password)
+                return
+            except aiosmtplib.SMTPAuthenticationError as error:
+                refusal = _weightier(refusal, error)
+            except aiosmtplib.SMTPServerDisconnected as error:
+                raise _weightier(refusal, error) from None
+        raise refusal
 
     def capabilities(self) -> Capabilities:
         offered = self._client.esmtp_extensions
@@ -184,18 +215,31 @@ class _Handshake:
         self._client.close()
 
 
-def _explained(error: BaseException, stage: str, connect_timeout: float) -> ConnectFailed:
+def _weightier(
+    before: aiosmtplib.SMTPException, now: aiosmtplib.SMTPException
+) -> aiosmtplib.SMTPException:
+    """Of two failures of a login the one that says more: a refusal for good, then the later."""
+    refused = isinstance(before, aiosmtplib.SMTPAuthenticationError) and before.code >= 500
+    later = isinstance(now, aiosmtplib.SMTPAuthenticationError) and now.code >= 530
+    return before if refused and not later else now
+
+
+def _explained(
+    error: BaseException, phase: Phase, stage: str, connect_timeout: float
+) -> ConnectFailed:
     """What an error of aiosmtplib, of the socket or of TLS comes to."""
-    if isinstance(error, aiosmtplib.SMTPResponseException) and 200 <= error.code <= 599:
-        reply = make_reply("connect", error.code, error.message[:TEXT_MAX])
-        return ConnectFailed(reply, busy=400 <= error.code <= 499 and stage != "login")
     causes = _causes(error)
+    if phase == "connect" and any(isinstance(each, _GREETING) for each in causes):
+        phase = "greeting"
+    if isinstance(error, aiosmtplib.SMTPResponseException) and 200 <= error.code <= 599:
+        reply = make_reply(phase, error.code, error.message[:TEXT_MAX])
+        return ConnectFailed(reply, busy=400 <= error.code <= 499 and stage != "login")
     tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
     if tls is not None:
         text = getattr(tls, "verify_message", "") or tls.reason or tls
-        return _failed(f"TLS handshake failed: {text}")
+        return _failed("tls", f"TLS handshake failed: {text}")
     if isinstance(error, TimeoutError):
-        return _failed(f"{stage}: timed out after {connect_timeout:g} s")
+        return _failed(phase, f"{stage}: timed out after {connect_timeout:g} s")
     cause = next(
         (cause for cause in reversed(causes) if isinstance(cause, OSError) and cause.strerror),
         error,
@@ -203,11 +247,15 @@ def _explained(error: BaseException, stage: str, connect_timeout: float) -> Conn
     number = getattr(cause, "errno", None) or 0  # below 0: of the resolver
     text = os.strerror(number) if number > 0 else getattr(cause, "message", "") or str(cause)
     hung_up = isinstance(error, OSError) and not isinstance(cause, socket.gaierror)
-    return _failed(f"{stage}: {text}", busy=hung_up and stage != "login")
+    return _failed(phase, f"{stage}: {text}", busy=hung_up and stage != "login")
 
 
-def _failed(text: str, *, busy: bool = False) -> ConnectFailed:
-    return ConnectFailed(Reply("connect", None, None, text[:TEXT_MAX]), busy=busy)
+# Errors of aiosmtplib's connect() that come after TCP.
+_GREETING = (aiosmtplib.SMTPResponseException, aiosmtplib.SMTPServerDisconnected)
+
+
+def _failed(phase: Phase, text: str, *, busy: bool = False) -> ConnectFailed:
+    return ConnectFailed(Reply(phase, None, None, text[:TEXT_MAX]), busy=busy)
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
-Phase = Literal["connect", "mail", "rcpt", "data", "message"]
+# What was answered, in the order in which it happens. The head of replies.toml explains them.
+Phase = Literal["connect", "greeting", "ehlo", "tls", "auth", "mail", "rcpt", "data", "message"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
+# Up to here no recipient has been named: what a server says concerns the relay or the login.
+SESSION_PHASES: tuple[Phase, ...] = PHASES[: PHASES.index("mail") + 1]
 
 # RFC 3463: class, subject, detail. Some servers write "#5.1.1".
 _ENHANCED = re.compile(r"#?([245]\.\d{1,3}\.\d{1,3})(?:[\s:]+|$)", re.ASCII)
@@ -17,7 +21,8 @@ _LINE = re.compile(r"\s*([2-5]\d\d)(?:[ -]|$)", re.ASCII)
 class Reply(msgspec.Struct, frozen=True):
     """A server's answer, or that none came.
 
-    ``phase``: what was answered; "message" is the reply after the final dot.
+    ``phase``: what was answered. "connect" is never answered; "message" is the reply after the
+    final dot.
     ``code``: None where no reply came; then ``text`` says what happened to the connection.
     ``enhanced``: such as "5.1.1" (RFC 3463).
     ``text``: the lines joined by spaces, without the code and the enhanced code.

@@ -10,9 +10,10 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from babygun.errors import SettingsError
-from babygun.smtp.replies import Phase
+from babygun.smtp.replies import PHASES, SESSION_PHASES, Phase
 
 Action = Literal["deliver", "retry", "fail", "split"]
+About = Literal["session", "connections", "sender", "message"]
 
 
 class _ConditionRow(msgspec.Struct, forbid_unknown_fields=True):
@@ -35,6 +36,7 @@ class RuleRow(msgspec.Struct, forbid_unknown_fields=True, rename={"reply_class":
     action: Action
     action_4xx: Action | None = None
     phases: list[Phase] = []
+    about: About | None = None
     alarm: bool = False
     suppress: bool = False
     fresh_connection: bool = False
@@ -70,14 +72,19 @@ class _Condition(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A rule, compiled. ``conditions``: one of them is enough; empty: the rule always matches."""
+    """A rule, compiled.
+
+    ``phases``: those in which it is asked. ``conditions``: one of them is enough; empty: the rule
+    always matches.
+    """
 
     row: RuleRow
+    phases: tuple[Phase, ...]
     conditions: tuple[_Condition, ...]
 
     def applies_to(self, phase: Phase, code: int | None) -> bool:
         """Whether the rule can match such a reply, whatever its text says."""
-        return (not self.row.phases or phase in self.row.phases) and (
+        return phase in self.phases and (
             not self.conditions or any(condition.applies_to(code) for condition in self.conditions)
         )
 
@@ -136,7 +143,42 @@ def _rule(raw: Any) -> Rule:
         raise ValueError("suppress needs the action fail")
     if "when" in raw and not row.when:
         raise ValueError("when is empty; leave it out where the rule is to match always")
-    return Rule(row, tuple(_condition(condition) for condition in row.when))
+    phases = _phases(row)
+    return Rule(row, phases, tuple(_condition(condition) for condition in row.when))
+
+
+def _phases(row: RuleRow) -> tuple[Phase, ...]:
+    """The phases of a rule, and those that are meant where it names none.
+
+    A rule that fails e-mails is not asked before RCPT: what a server says there concerns the relay
+    or the login. It may be asked at MAIL where it says that it is about one sender or message.
+    """
+    fails = "fail" in (row.action, row.action_4xx)
+    about_email = row.about in ("sender", "message")
+    session = [phase for phase in row.phases if phase in SESSION_PHASES]
+    if row.about in ("session", "connections"):
+        if (row.action, row.action_4xx or "retry") != ("retry", "retry"):
+            raise ValueError(f"about = {row.about!r} needs the action retry: no e-mail is at fault")
+        if row.phases and not session:
+            raise ValueError(
+                f"about = {row.about!r} needs a phase up to mail: it has no effect later"
+            )
+    if fails and not set(session) <= ({"mail"} if about_email else set()):
+        raise ValueError(
+            f"the action fail can't have the phase {session[0]!r}: what a server says up to MAIL"
+            " concerns the relay or the login. Use the action retry; or, for mail alone, say"
+            ' about = "sender" or about = "message" where the rule is about one sender or message'
+        )
+    if "connect" in row.phases and any(not each.no_reply for each in row.when):
+        raise ValueError(
+            "in the phase 'connect' no reply comes, so its conditions need no_reply = true;"
+            " what a server says then has the phases greeting, ehlo, tls and auth"
+        )
+    if row.phases:
+        return tuple(row.phases)
+    if fails:
+        return PHASES[PHASES.index("mail" if about_email else "rcpt") :]
+    return PHASES
 
 
 def _condition(row: _ConditionRow) -> _Condition:

@@ -66,7 +66,7 @@ async def test_certificate_of_an_unknown_ca_is_refused(
     given = {"implicit_tls" if tls == "implicit" else "starttls": certificates.server}
     async with MisbehavingServer(**given) as server:
         reply = (await send(new_pool(server.port, tls=tls), "b@example.org"))["b@example.org"]
-        assert (reply.phase, reply.code) == ("connect", None)
+        assert (reply.phase, reply.code) == ("tls", None)
         assert "TLS handshake failed" in reply.text
         assert "unable to get local issuer" in reply.text
         assert server.messages == []
@@ -81,7 +81,7 @@ async def test_certificate_for_another_name_is_refused(
         reply = (
             await send(new_pool(server.port, tls=tls, tls_ca=certificates.ca), "b@example.org")
         )["b@example.org"]
-        assert (reply.phase, reply.code) == ("connect", None)
+        assert (reply.phase, reply.code) == ("tls", None)
         assert "TLS handshake failed" in reply.text
         assert "127.0.0.1" in reply.text
         assert server.messages == []
@@ -106,7 +106,7 @@ async def test_starttls_required_but_not_offered_sends_nothing(new_pool: NewPool
         reply = (await send(new_pool(server.port, tls="required"), "b@example.org"))[
             "b@example.org"
         ]
-        assert (reply.phase, reply.code) == ("connect", None)
+        assert (reply.phase, reply.code) == ("tls", None)
         assert "STARTTLS" in reply.text
         assert server.messages == []
 
@@ -120,7 +120,7 @@ async def test_handshake_cut_off_says_so(new_pool: NewPool) -> None:
 
     async with ScriptedServer(script) as server:
         reply = (await send(new_pool(server.port), "b@example.org"))["b@example.org"]
-        assert (reply.phase, reply.code) == ("connect", None)
+        assert (reply.phase, reply.code) == ("tls", None)
         assert "STARTTLS" in reply.text
 
 
@@ -133,7 +133,7 @@ async def test_starttls_refused_has_the_servers_code(new_pool: NewPool) -> None:
 
     async with ScriptedServer(script) as server:
         reply = (await send(new_pool(server.port), "b@example.org"))["b@example.org"]
-        assert (reply.phase, reply.code, reply.enhanced) == ("connect", 454, "4.7.0")
+        assert (reply.phase, reply.code, reply.enhanced) == ("tls", 454, "4.7.0")
 
 
 async def test_commands_injected_before_tls_are_dropped(
@@ -188,7 +188,7 @@ async def test_wrong_password_has_the_servers_code_and_no_password_in_it(new_poo
         reply = (
             await send(new_pool(server.port, username=LOGIN[0], password="wr0ng"), "b@example.org")
         )["b@example.org"]
-        assert (reply.phase, reply.code, reply.enhanced) == ("connect", 535, "5.7.8")
+        assert (reply.phase, reply.code, reply.enhanced) == ("auth", 535, "5.7.8")
         assert "wr0ng" not in reply.text
         assert server.messages == []
 
@@ -204,7 +204,7 @@ async def test_login_that_the_server_does_not_offer_says_so(new_pool: NewPool) -
         reply = (await send(new_pool(server.port, username="u", password="p"), "b@example.org"))[
             "b@example.org"
         ]
-        assert (reply.phase, reply.code) == ("connect", None)
+        assert (reply.phase, reply.code) == ("auth", None)
         assert "AUTH" in reply.text
 
 
@@ -212,7 +212,7 @@ async def test_ca_file_that_is_missing_fails_with_its_name(new_pool: NewPool) ->
     reply = (await send(new_pool(1, tls="implicit", tls_ca="/nowhere/ca.pem"), "b@example.org"))[
         "b@example.org"
     ]
-    assert (reply.phase, reply.code) == ("connect", None)
+    assert (reply.phase, reply.code) == ("tls", None)
     assert "/nowhere/ca.pem" in reply.text
 
 

@@ -295,7 +295,7 @@ async def test_too_many_connections_that_never_become_fewer_fail_in_time(new_poo
         hanging = asyncio.create_task(send(pool, "hang@example.org"))
         await server.hung.wait()
         reply = (await send(pool, "b@example.org"))["b@example.org"]
-        assert reply == Reply("connect", 421, "4.7.0", "Too many connections")
+        assert reply == Reply("greeting", 421, "4.7.0", "Too many connections")
         assert pool.waiting == 0
         server.release()
         assert (await hanging)["hang@example.org"].code == 250

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import random
-from typing import get_args
 
 import pytest
 
-from babygun.smtp.replies import Phase, Reply, make_reply, parse_reply
-
-PHASES: tuple[Phase, ...] = get_args(Phase)
+from babygun.smtp.replies import PHASES, Reply, make_reply, parse_reply
 
 
 def test_parse_reply_any_text_gives_a_reply():
