@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from babygun.etcd.plain_http import PATIENCE, ask, client_context
 from babygun.runtime.settings import Settings
 
+_ALERT_WITHIN = 0.5  # s, in which etcd refuses a client certificate after the handshake
 # OpenSSL's verify codes (x509_vfy.h), and what they say of etcd's certificate.
 _VERIFY = {
     9: "its certificate is not valid yet, by this machine's clock",
@@ -53,8 +54,9 @@ async def _problem(settings: Settings, endpoint: str) -> str:
     host, port = url.hostname or "", url.port or 0
     secure = url.scheme == "https"
     try:
-        async with asyncio.timeout(PATIENCE):
-            said = await ask(host, port, client_context(settings) if secure else None)
+        async with asyncio.timeout(PATIENCE + _ALERT_WITHIN):
+            context = client_context(settings) if secure else None
+            said = await ask(host, port, context, listen=_ALERT_WITHIN if secure else 0.0)
     except TimeoutError:
         return ""
     except ssl.SSLCertVerificationError as error:
@@ -81,8 +83,8 @@ async def _speaks(host: str, port: int, *, secure: bool) -> bool:
     if context:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        async with asyncio.timeout(PATIENCE):
-            return bool(await ask(host, port, context))
+        async with asyncio.timeout(PATIENCE + _ALERT_WITHIN):
+            return bool(await ask(host, port, context, listen=_ALERT_WITHIN if secure else 0.0))
     except ssl.SSLError as error:  # an alert because we showed no certificate
         return secure and "CERTIFICATE" in (error.reason or "").upper()
     except (OSError, TimeoutError):

@@ -7,6 +7,7 @@ import email.utils
 import re
 import ssl
 import time
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from babygun.runtime.settings import Settings
@@ -44,17 +45,25 @@ def client_context(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-async def ask(host: str, port: int, context: ssl.SSLContext | None) -> bytes:
+async def ask(
+    host: str, port: int, context: ssl.SSLContext | None, *, listen: float = 0.0
+) -> bytes:
     """The beginning of the answer to a GET.
 
-    With TLS 1.3 etcd refuses a client certificate only after the handshake, so that shows here.
+    With TLS 1.3 etcd refuses a client certificate only after the handshake. The alert that says
+    why is lost where our request crosses it: etcd then resets the connection. ``listen``: seconds
+    to wait for it before the request is sent.
     """
     reader, writer = await asyncio.open_connection(
         host, port, ssl=context, server_hostname=host if context else None
     )
     try:
+        if listen:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(listen):
+                    return await reader.read(4096)
         name = re.sub(r"[^A-Za-z0-9.:\[\]-]", "", host)
         writer.write(f"GET /version HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
         return await reader.read(4096)
     finally:
-        writer.close()
+        writer.transport.abort()  # a graceful end would wait for the server
