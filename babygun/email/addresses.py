@@ -1,25 +1,26 @@
-"""E-mail addresses as people write them: ``a@example.org``, ``"Doe, A" <a@example.org>``.
+"""E-mail addresses as people write them: ``a@example.org``, ``Doe, A <a@example.org>``.
+
+This is the one reader of addresses: of senders, recipients, header fields and filters.
 
 An address is accepted if it can be sent to: RFC 5321, 4.1.2; RFC 6531 for UTF-8 in local parts;
-RFC 5890 for domains. That is less than RFC 5322 allows in a header: no comments, routes or groups,
-and one address at a time. Nothing is looked up, so the domain need not exist.
+RFC 5890 for domains. A display name may be any text, in quotation marks or not. A local part may
+have dots where RFC 5321 wants quotation marks; they are added. Routes and groups are not taken, and
+one address at a time. Nothing is looked up, so the domain need not exist.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from functools import lru_cache
+from unicodedata import normalize
 
-import idna
 import msgspec
+
+from babygun.email.domains import DOMAIN, ascii_domain, parse_domain
 
 # Octets (RFC 5321, 4.5.3.1.1).
 LOCAL_MAX = 64
 # Octets: a path has 256 with its angle brackets (RFC 5321, 4.5.3.1.3).
 EMAIL_MAX = 254
-# Octets (RFC 1035, 2.3.4).
-LABEL_MAX = 63
 # Characters of a display name. No person's is longer, and a header must stay small.
 NAME_MAX = 500
 
@@ -33,23 +34,27 @@ class Address(msgspec.Struct, frozen=True):
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _DOT_ATOM = rf"{_ATEXT}(?:\.{_ATEXT})*"
-_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
-# The last label has a letter. Otherwise it is an IP address without brackets.
-_DOMAIN = rf"(?:{_LABEL}\.)*(?![0-9]+\Z|[0-9]+>){_LABEL}"
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+# They turn the text around that follows them, also the address behind a name (Unicode UAX 9, 2).
+_OVERRIDES = r"\u202a-\u202e\u2066-\u2069"
 # Nearly all addresses match these two, so a request with a thousand of them costs little. The
 # others are parsed by hand.
-_PLAIN = re.compile(rf"({_DOT_ATOM})@({_DOMAIN})")
+_PLAIN = re.compile(rf"({_DOT_ATOM})@({DOMAIN})")
 _NAMED = re.compile(
-    rf'(?:([^"<>@,;\\{_CONTROLS}]*)|"([^"\\{_CONTROLS}]*)" ?)<({_DOT_ATOM})@({_DOMAIN})>'
+    rf'(?:([^"<>@{_CONTROLS}{_OVERRIDES}]*)|"([^"\\{_CONTROLS}{_OVERRIDES}]*)" ?)'
+    rf"<({_DOT_ATOM})@({DOMAIN})>"
 )
 _CONTROL = re.compile(f"[{_CONTROLS}]")
+_OVERRIDE = re.compile(f"[{_OVERRIDES}]")
 _PLAIN_LOCAL = re.compile(rf"{_DOT_ATOM}\Z")
-_PLAIN_LABEL = re.compile(rf"{_LABEL}\Z")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _UNQUOTE = re.compile(r"\\(.)")
-_NAME_ATOMS = re.compile(rf"{_ATEXT}(?: {_ATEXT})*\Z")
-_UNQUOTED_NAME = re.compile(r'[^"<>@,;\\]*')
+_UNQUOTED_NAME = re.compile(r'[^"<>]*')
+# An address in a name, with something behind it. In parentheses it is a remark.
+_ADDRESS_AND_MORE = re.compile(r'[^\s@",;()]@[^\s@",;()]+(?:\s*[,;]|\s+[^\s(])')
+# The name behind the address, as in RFC 822.
+_COMMENTED = re.compile(r'([^\s",;()<>]+@[^\s",;()<>]+) \(([^()\\]*)\)')
+_SEVERAL = "there is more than one address; give each on its own, in a list"
 
 
 def parse_address(text: str) -> Address:
@@ -76,6 +81,35 @@ def parse_address(text: str) -> Address:
     return _parse(text)
 
 
+def parse_sender(text: str) -> Address:
+    """As :func:`parse_address`, for the sender of an e-mail.
+
+    Dots that need quotation marks are refused without them: in a sender they are a slip, and all
+    of its mail would bounce. A recipient may have such an address, so it is tried.
+    """
+    address = parse_address(text)
+    if address.email.startswith('"') and '"@' not in text:
+        raise ValueError(
+            "the sender's local part has two dots in a row or one at an end; "
+            "if that is meant, it must stand in quotation marks"
+        )
+    return address
+
+
+def comparable(email: str) -> str:
+    """The form in which addresses are compared. It is not for sending.
+
+    ``email``: a bare address from :func:`parse_address`, or ``@`` and a domain. Two addresses of
+    one mailbox have one form: the domain in ASCII, all in lower case, Unicode as NFC. Servers may
+    distinguish local parts by case (RFC 5321, 2.4); those of no provider do.
+    """
+    if email.isascii():
+        return email.lower()
+    local, at, domain = email.rpartition("@")
+    lower = normalize("NFC", normalize("NFC", local).lower())
+    return f"{lower}{at}{ascii_domain(domain).lower()}"
+
+
 def needs_smtputf8(email: str) -> bool:
     """Whether an address needs SMTPUTF8: its local part is not ASCII.
 
@@ -92,7 +126,7 @@ def to_ascii_domain(email: str) -> str:
     if email.isascii():
         return email
     local, at, domain = email.rpartition("@")
-    return f"{local}{at}{domain if domain.isascii() else _ascii_domain(domain)}"
+    return f"{local}{at}{ascii_domain(domain)}"
 
 
 def quote(text: str) -> str:
@@ -106,18 +140,28 @@ def quote(text: str) -> str:
 def _parse(text: str) -> Address:
     if _CONTROL.search(text):
         raise ValueError("the address has a line break or another control character")
-    text = text.strip(" ")
+    text = text.strip()
     if not text:
         raise ValueError("the address is empty")
-    if not text.endswith(">"):
-        return Address("", _email(text))
-    name, rest = _name(text)
-    return Address(name, _email(rest[1:-1].strip(" ")))
+    name, email = "", text
+    if text.endswith(">"):
+        name, email = _named(text)
+    elif match := _COMMENTED.fullmatch(text):
+        email, name = match.groups()
+    elif text.endswith(";") and ":" in text:
+        raise ValueError("a group is not taken; give each address on its own, in a list")
+    elif "<" in text and text.count("@") == 1 and not text.startswith('"'):
+        raise ValueError("the address has a < without a > at its end")
+    name = _OVERRIDE.sub("", name).strip(" ")
+    if len(name) > NAME_MAX:
+        raise ValueError(f"the name has {len(name)} characters; the most is {NAME_MAX}")
+    return Address(name, _email(email))
 
 
-def _name(text: str) -> tuple[str, str]:
-    """The display name, and the rest, which begins with ``<``."""
+def _named(text: str) -> tuple[str, str]:
+    """The display name, and the address between ``<`` and ``>``. The text ends with ``>``."""
     parts: list[str] = []
+    bare = ""  # the name, with nothing in its quotation marks
     at = 0
     while text[at] != "<":
         if text[at] == '"':
@@ -125,34 +169,27 @@ def _name(text: str) -> tuple[str, str]:
             if not match:
                 raise ValueError("a quotation mark in the name is not closed")
             parts.append(_UNQUOTE.sub(r"\1", match[1]))
+            bare += '""'
         else:
             match = _UNQUOTED_NAME.match(text, at)
             assert match is not None  # it matches the empty text too
             parts.append(match[0])
-            if match.end() < len(text) and text[match.end()] not in '<"':
-                raise ValueError(_stray(text, text[match.end()]))
+            bare += match[0]
+            if text[match.end()] == ">":
+                raise ValueError("the address has a > without a <")
         at = match.end()
-        if at >= len(text):
-            raise ValueError("the address has a > without a <")
-    name = "".join(parts).strip(" ")
-    if len(name) > NAME_MAX:
-        raise ValueError(f"the name has {len(name)} characters; the most is {NAME_MAX}")
-    return name, text[at:]
-
-
-def _stray(text: str, character: str) -> str:
-    if character in ",;" and text.count("@") > 1:
-        return "there is more than one address; give each on its own, in a list"
-    if character == ">":
-        return "the address has a > without a <"
-    return f"a name with {character} in it must stand in quotation marks"
+    if "@" in bare and _ADDRESS_AND_MORE.search(bare):
+        raise ValueError(f"{_SEVERAL}, or put the name in quotation marks")
+    email = text[at + 1 : -1].strip()
+    if ">" in email.partition("<")[0] and email.count("@") == 1 and not email.startswith('"'):
+        raise ValueError("a name with < in it must stand in quotation marks")
+    return "".join(parts), email
 
 
 def _email(text: str) -> str:
     local, domain = _split(text)
     local = _local(local)
-    domain = _literal(domain) if domain.startswith("[") else _domain(domain)
-    email = f"{local}@{domain}"
+    email = f"{local}@{parse_domain(domain)}"
     octets = max(len(email.encode()), len(to_ascii_domain(email).encode()))
     if octets > EMAIL_MAX:
         raise ValueError(f"the address has {octets} octets; the most is {EMAIL_MAX}")
@@ -173,11 +210,9 @@ def _split(text: str) -> tuple[str, str]:
             raise ValueError("the address has no @")
     if "@" in domain:
         several = any(separator in domain for separator in ",; ")
-        raise ValueError(
-            "there is more than one address; give each on its own, in a list"
-            if several
-            else "the address has more than one @"
-        )
+        raise ValueError(_SEVERAL if several else "the address has more than one @")
+    if local[:7].lower() == "mailto:":
+        raise ValueError("the address begins with mailto:, which is no part of it")
     if not local:
         raise ValueError("the address has nothing before the @")
     if not domain:
@@ -194,14 +229,14 @@ def _local(local: str) -> str:
         local = content if _is_dot_atom(content) else quote(content)
         wrong = next((character for character in content if not character.isprintable()), None)
     else:
-        if local.startswith(".") or local.endswith("."):
-            raise ValueError("the local part begins or ends with a dot")
-        if ".." in local:
-            raise ValueError("the local part has two dots in a row")
         wrong = next(
             (character for character in local if character != "." and not _is_atext(character)),
             None,
         )
+        if wrong is None and not local.strip("."):
+            raise ValueError("the local part has nothing but dots")
+        if wrong is None and not _is_dot_atom(local):
+            local = quote(local)  # two dots in a row, or one at an end
     if wrong is not None:
         shown = wrong if wrong.isprintable() else f"the character U+{ord(wrong):04X}"
         if wrong == " ":
@@ -224,69 +259,3 @@ def _is_atext(character: str) -> bool:
 
 def _is_dot_atom(text: str) -> bool:
     return all(part and all(map(_is_atext, part)) for part in text.split("."))
-
-
-def _literal(domain: str) -> str:
-    """An address literal (RFC 5321, 4.1.3)."""
-    inner = domain[1:-1]
-    try:
-        if not domain.endswith("]"):
-            raise ValueError
-        if inner[:5].lower() == "ipv6:" and "%" not in inner:
-            return f"[IPv6:{ipaddress.IPv6Address(inner[5:]).compressed}]"
-        return f"[{ipaddress.IPv4Address(inner)}]"
-    except ValueError:
-        raise ValueError(
-            "the address literal is not of the form [192.0.2.1] or [IPv6:2001:db8::1]"
-        ) from None
-
-
-def _domain(domain: str) -> str:
-    if len(domain) > EMAIL_MAX:  # first, since the rest is slow on long text
-        raise ValueError(
-            f"the domain has {len(domain)} characters; an address has at most {EMAIL_MAX} octets"
-        )
-    domain = domain.lower() if domain.isascii() else _unicode_domain(domain)
-    if domain.endswith("."):
-        raise ValueError("the domain ends with a dot")
-    if not domain.isascii():
-        _ascii_domain(domain)
-        return domain
-    labels = domain.split(".")
-    for label in labels:
-        if not label:
-            raise ValueError("the domain begins with a dot or has two in a row")
-        if len(label) > LABEL_MAX:
-            raise ValueError(
-                f"a label of the domain has {len(label)} characters; the most is {LABEL_MAX}"
-            )
-        if not _PLAIN_LABEL.match(label):
-            if label.startswith("-") or label.endswith("-"):
-                raise ValueError("a label of the domain begins or ends with a hyphen")
-            if any(separator in label for separator in ",; ") and "." in domain:
-                raise ValueError("the domain has a space, comma or semicolon in it")
-            wrong = next(c for c in label if not (c.isalnum() or c == "-"))
-            raise ValueError(f"the domain has {wrong} in it")
-    if labels[-1].isdigit():
-        raise ValueError("the domain ends with a number; an IP address must stand in brackets")
-    return domain
-
-
-def _unicode_domain(domain: str) -> str:
-    """The domain in lower case, with one form of each character (UTS 46).
-
-    A domain of full-width letters or dots becomes ASCII.
-    """
-    try:
-        return idna.uts46_remap(domain, std3_rules=True)
-    except (idna.IDNAError, UnicodeError) as error:
-        raise ValueError(f"the domain is not valid: {error}") from None
-
-
-# Cached: it takes 80 µs, and an e-mail's envelope and header need the same domains.
-@lru_cache(maxsize=4096)
-def _ascii_domain(domain: str) -> str:
-    try:
-        return idna.encode(domain, uts46=True, std3_rules=True).decode("ascii")
-    except (idna.IDNAError, UnicodeError) as error:
-        raise ValueError(f"the domain is not valid: {error}") from None

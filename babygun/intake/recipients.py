@@ -8,13 +8,16 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from babygun.email.addresses import Address, parse_address
+from babygun.email.addresses import Address, comparable, parse_address
 from babygun.email.model import Recipient, RecipientKind
 from babygun.errors import SettingsError, sentence
 from babygun.intake.broken_rules import BrokenRules
 from babygun.routing.routes import Routes
 
 Addresses = str | list[str] | None
+
+# The most open kind first.
+_RANK: dict[RecipientKind, int] = {"to": 0, "cc": 1, "bcc": 2}
 
 
 class RecipientRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -33,7 +36,7 @@ class Entry(NamedTuple):
 
 
 class Recipients(NamedTuple):
-    """``envelope``: each address once, with its queue. The others: addresses as given, by kind."""
+    """``envelope``: each mailbox once, with its queue. The others: addresses as given, by kind."""
 
     envelope: tuple[Recipient, ...]
     to: tuple[str, ...] = ()
@@ -44,7 +47,10 @@ class Recipients(NamedTuple):
 def check_recipients(
     entries: list[Entry], routes: Routes, limit: int, broken: BrokenRules
 ) -> Recipients:
-    """Merges addresses that are given several times: the first kind counts."""
+    """Merges the addresses of one mailbox, in whatever form they are given.
+
+    It stays what it is most openly: to before cc before bcc, and in the first form of that kind.
+    """
     if not entries:
         broken.report(
             "to", "There is no recipient: give at least one in to, cc, bcc or recipients."
@@ -56,31 +62,35 @@ def check_recipients(
             f"There are {len(entries)} addresses; at most {limit} recipients are taken.",
         )
         return Recipients(())
-    found: dict[str, Recipient] = {}
-    given: dict[RecipientKind, list[str]] = {"to": [], "cc": [], "bcc": []}
-    seen: set[str] = set()
+    found: dict[str, tuple[Recipient, str]] = {}  # by mailbox; with the address as given
+    seen: dict[str, int] = {}  # by text: the rank of its kind
     first_over: Entry | None = None
     for entry in entries:
-        if entry.text in seen:
+        rank = _RANK[entry.kind]
+        if seen.get(entry.text, rank + 1) <= rank:
             continue
-        seen.add(entry.text)
+        seen[entry.text] = rank
         email = check_address(entry.text, entry.field, broken)
-        if not email or email in found:
+        mailbox = comparable(email)
+        known = found.get(mailbox)
+        if not email or (known and _RANK[known[0].kind] <= rank):
             continue
-        if len(found) == limit:
+        if not known and len(found) == limit:
             first_over = first_over or entry
         try:
-            found[email] = Recipient(email, entry.kind, routes.queue_for(email))
+            recipient = Recipient(email, entry.kind, routes.queue_for(email))
+            found[mailbox] = recipient, entry.text.strip()
         except SettingsError as error:
             broken.report(entry.field, sentence(error))
-        given[entry.kind].append(entry.text.strip())
     if first_over:
         broken.report(
             _list_of(first_over), f"There are {len(found)} recipients; at most {limit} are taken."
         )
-    return Recipients(
-        tuple(found.values()), tuple(given["to"]), tuple(given["cc"]), tuple(given["bcc"])
-    )
+    shown: dict[RecipientKind, list[str]] = {"to": [], "cc": [], "bcc": []}
+    for recipient, text in found.values():
+        shown[recipient.kind].append(text)
+    envelope = tuple(recipient for recipient, _ in found.values())
+    return Recipients(envelope, tuple(shown["to"]), tuple(shown["cc"]), tuple(shown["bcc"]))
 
 
 def check_address(

@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from babygun.email.addresses import parse_address
+from babygun.email.addresses import parse_sender
 from babygun.email.model import Content, Recipient
 from babygun.intake.attachments import MAX_ATTACHMENTS, AttachmentRequest, check_attachments
 from babygun.intake.broken_rules import BrokenRules
@@ -41,7 +41,8 @@ MAX_AHEAD = timedelta(days=366)
 class EmailRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """An e-mail to send. It needs a recipient in ``to``, ``cc``, ``bcc`` or ``recipients``.
 
-    Duplicate addresses are merged; the first kind counts. A field that is null counts as left out.
+    Addresses of one mailbox are merged: to counts before cc, cc before bcc. A field that is null
+    counts as left out.
     """
 
     sender: Annotated[
@@ -116,7 +117,7 @@ class CheckedEmail(NamedTuple):
     send_at: datetime | None
 
 
-_parse_sender = lru_cache(maxsize=256)(parse_address)  # a client has few senders
+_parse_sender = lru_cache(maxsize=256)(parse_sender)  # a client has few senders
 _line_break = re.compile(r"[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]").search
 _control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]").search
 _tag = re.compile(rf"[A-Za-z0-9_.:-]{{1,{MAX_TAG}}}").fullmatch

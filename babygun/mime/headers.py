@@ -18,6 +18,8 @@ from babygun.email.addresses import needs_smtputf8, parse_address, quote, to_asc
 LINE = 76
 # Characters of an encoded word, with its frame (RFC 2047, 2).
 WORD = 75
+# Columns that a name's first encoded word may take behind the longest field name.
+_PHRASE = LINE - len("Disposition-Notification-To: ")
 # Characters that may stay without a fold: well below a line's limit of 998 (RFC 5322, 2.1.1).
 _PIECE_MAX = 900
 _FRAME = len("=?utf-8?q??=")
@@ -54,6 +56,10 @@ _ADDRESS_FIELDS = frozenset(
 )
 
 
+# Fields whose addresses may be groups (RFC 5322, 3.6.3 and 3.6.6).
+_ADDRESS_LISTS = frozenset({"to", "cc", "reply-to", "resent-to", "resent-cc"})
+
+
 def text_field(name: str, value: str) -> str:
     """A field of plain text that a person wrote, such as Subject.
 
@@ -86,14 +92,17 @@ def any_field(name: str, value: str, smtputf8: bool) -> str:
 def address_field(name: str, addresses: tuple[str, ...], smtputf8: bool) -> str:
     """A field of addresses, each with or without a display name.
 
-    Raises ValueError for an address that is not one, or that needs SMTPUTF8 and does not get it.
+    Without SMTPUTF8, a recipient's address that needs it is left out: an empty group stands in its
+    place and says so (RFC 6857). Elsewhere, as in From, there must be an address.
+    Raises ValueError for an address that is not one, or that must be there and can't be written.
     """
+    groups = name.lower() in _ADDRESS_LISTS
     if len(addresses) == 1:
-        pieces = _mailbox(addresses[0], smtputf8)
+        pieces = _mailbox(addresses[0], smtputf8, groups)
     else:
         pieces = []
         for text in addresses:
-            pieces += _mailbox(text, smtputf8)
+            pieces += _mailbox(text, smtputf8, groups)
             pieces[-1] += ","
         pieces[-1] = pieces[-1][:-1]
     return _fold(name, pieces)
@@ -121,25 +130,37 @@ def parameter(name: str, value: str) -> str:
     )
 
 
-def _mailbox(text: str, smtputf8: bool) -> list[str]:
-    """An address as pieces; a line may be folded between them."""
+def _mailbox(text: str, smtputf8: bool, groups: bool) -> list[str]:
+    """An address as pieces; a line may be folded between them.
+
+    ``groups``: one that only SMTPUTF8 can carry becomes an empty group without it.
+    """
     address = parse_address(text)
     name, email = address.name, address.email
     if not smtputf8 and not email.isascii():
         if needs_smtputf8(email):
-            raise ValueError(f"{email} can only be written where the server offers SMTPUTF8")
+            if not groups:
+                raise ValueError(f"{email} can only be written where the server offers SMTPUTF8")
+            words = (f" {word}" for word in _encoded_words(email, _PHRASE))
+            return [*_phrase(name), " Internationalized Address", *words, " Removed:;"]
         email = to_ascii_domain(email)
     if not name:
         return [f" {email}"]
+    if len(name) + len(email) < 60 and _ATOMS.match(name) and "  " not in name and "=?" not in name:
+        return [f" {name} <{email}>"]
+    return [*_phrase(name), f" <{email}>"]
+
+
+def _phrase(name: str) -> list[str]:
+    """A display name as pieces: as it is, in quotation marks, or encoded."""
+    if not name:
+        return []
     if "=?" not in name:
         if _ATOMS.match(name) and "  " not in name:
-            if len(name) + len(email) < 60:
-                return [f" {name} <{email}>"]
-            return [*(f" {atom}" for atom in name.split(" ")), f" <{email}>"]
+            return [f" {atom}" for atom in name.split(" ")]
         if len(name) <= 60 and name.isascii():
-            return [f" {quote(name)}", f" <{email}>"]
-    words = _encoded_words(name, LINE - len("Disposition-Notification-To: "))
-    return [*(f" {word}" for word in words), f" <{email}>"]
+            return [f" {quote(name)}"]
+    return [f" {word}" for word in _encoded_words(name, _PHRASE)]
 
 
 def _text(name: str, value: str, literal: bool) -> str:

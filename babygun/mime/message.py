@@ -68,9 +68,9 @@ def render(
     """The message: lines end with CRLF, dots are not stuffed.
 
     The same arguments give the same bytes, so a repeated try sends the same message.
-    ``date`` is aware. ``smtputf8``: the server offers SMTPUTF8, so addresses stay UTF-8.
-    ``eight_bit``: it offers 8BITMIME. Raises ValueError for an address that is not one, or that
-    only SMTPUTF8 can carry.
+    ``date`` is aware. ``smtputf8``: the server offers SMTPUTF8, so addresses stay UTF-8; without
+    it, those that need it are left out of the header. ``eight_bit``: it offers 8BITMIME.
+    Raises ValueError for an address that is not one, and for a sender that only SMTPUTF8 can carry.
     """
     custom = [(name.lower(), name, value) for name, value in content.headers]
     lines = _own_fields(content, {lower for lower, _, _ in custom}, message_id, date, smtputf8)

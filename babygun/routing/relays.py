@@ -6,6 +6,7 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from babygun.email.domains import ascii_domain
 from babygun.errors import SettingsError
 from babygun.routing.destination import DEFAULT_CONNECTIONS, TLS_POLICIES, Destination, TlsPolicy
 from babygun.runtime.settings import Settings
@@ -15,7 +16,10 @@ _PORTS = {"smtp": 25, "smtps": 465}
 
 
 class Relay(NamedTuple):
-    """A destination and the domains whose mail it takes, as patterns (``*.example.org``)."""
+    """A destination and the domains whose mail it takes, as patterns (``*.example.org``).
+
+    The patterns are in ASCII and in lower case, as addresses are compared.
+    """
 
     destination: Destination
     domains: tuple[str, ...]
@@ -109,7 +113,15 @@ def _domains(where: str, value: dict[str, Any]) -> tuple[str, ...]:
         raise SettingsError(
             f"{where}: domains must be a list of domains, such as ['example.com', '*.example.org']"
         )
-    return tuple(domain.lower() for domain in domains)
+    try:
+        return tuple(_ascii_pattern(domain.lower().removesuffix(".")) for domain in domains)
+    except ValueError as error:
+        raise SettingsError(f"{where}: domains: {error}") from None
+
+
+def _ascii_pattern(pattern: str) -> str:
+    """``*.bücher.example`` is ``*.xn--bcher-kva.example``."""
+    return ".".join(label and ascii_domain(label) for label in pattern.split("."))
 
 
 def _max_connections(where: str, value: dict[str, Any]) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import translate
 from functools import lru_cache
 
+from babygun.email.domains import ascii_domain
 from babygun.errors import SettingsError
 from babygun.routing.destination import Destination, NoDestination
 from babygun.routing.relays import Relay, read_relays
@@ -49,7 +50,8 @@ class Routes:
         """The queue of a recipient. Raises SettingsError where no relay takes its domain."""
         return self._queue_of(address.rpartition("@")[2].lower())
 
-    def _find(self, domain: str) -> str:
+    def _find(self, given: str) -> str:
+        domain = ascii_domain(given)  # as the relays' domains are
         place, queue = self._exact.get(domain, (len(self.destinations), ""))
         for earlier, pattern, other in self._patterns:
             if earlier >= place:
@@ -57,7 +59,7 @@ class Routes:
             if pattern.match(domain):
                 return other
         if not queue:
-            raise SettingsError(f"no relay takes mail for {domain}")
+            raise SettingsError(f"no relay takes mail for {given}")
         return queue
 
     async def destination(self, queue: str) -> Destination:

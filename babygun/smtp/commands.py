@@ -59,7 +59,7 @@ def prepare(envelope: Envelope, capabilities: Capabilities) -> Prepared:
                 refused[recipient] = refusal.reply
         if not recipients:
             return Prepared(b"", [], [], b"", refused)
-        message, utf8 = _message(envelope, capabilities, utf8)
+        message = _message(envelope, capabilities, utf8)
     except _Refused as refusal:
         return Prepared(b"", [], [], b"", dict.fromkeys(envelope.recipients, refusal.reply))
     parameters = b" SIZE=%d" % len(message) if capabilities.size_offered else b""
@@ -76,23 +76,9 @@ def prepare(envelope: Envelope, capabilities: Capabilities) -> Prepared:
     )
 
 
-def _message(envelope: Envelope, capabilities: Capabilities, utf8: bool) -> tuple[bytes, bool]:
-    """The message, and whether it is sent with SMTPUTF8. Raises _Refused."""
-    try:
-        message = envelope.message(capabilities.eight_bit, utf8)
-    except ValueError as error:
-        if utf8:
-            raise
-        if not capabilities.smtputf8:
-            raise _Refused(
-                "mail",
-                553,
-                "5.6.7",
-                f"the server does not offer SMTPUTF8, which the message needs: {error}",
-            ) from None
-        # An address in the header needs it, though none of this envelope does.
-        utf8 = True
-        message = envelope.message(capabilities.eight_bit, True)
+def _message(envelope: Envelope, capabilities: Capabilities, utf8: bool) -> bytes:
+    """The message as this server can take it. Raises _Refused."""
+    message = envelope.message(capabilities.eight_bit, utf8)
     if capabilities.size and len(message) > capabilities.size:
         raise _Refused(
             "mail",
@@ -100,7 +86,7 @@ def _message(envelope: Envelope, capabilities: Capabilities, utf8: bool) -> tupl
             "5.3.4",
             f"the message has {len(message)} bytes, the server takes {capabilities.size}",
         )
-    return message, utf8
+    return message
 
 
 def _path(address: str, utf8: bool, phase: Phase) -> bytes:

@@ -17,7 +17,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
     ``message(eight_bit, smtputf8)`` renders the message for what the server offers (8BITMIME,
     SMTPUTF8): lines end with CRLF, dots are not doubled, the same arguments give the same bytes.
-    It raises ValueError where the content needs SMTPUTF8 and ``smtputf8`` is false.
+    Without SMTPUTF8 it leaves out of the header the recipients that only SMTPUTF8 can carry.
 
     ``needs_smtputf8``: some address has a local part beyond ASCII. A domain alone does not need
     it, since a domain has an ASCII form.

@@ -9,11 +9,14 @@ import pytest
 from babygun.email import addresses
 from babygun.email.addresses import (
     Address,
+    comparable,
     needs_smtputf8,
     parse_address,
+    parse_sender,
     quote,
     to_ascii_domain,
 )
+from tests.support.field import rows
 
 
 def format_address(address: Address) -> str:
@@ -86,22 +89,17 @@ def test_parse_address_valid_gives_name_and_email(text, name, email):
         ("a@b.c,d@e.f", "more than one address"),
         ("a@b.c d@e.f", "more than one address"),
         ("A <a@b.c>, B <d@e.f>", "more than one address"),
-        ("a@b.c; A <d@e.f>", "a name with @ in it must stand in quotation marks"),
-        ("Doe, A <a@b.c>", "a name with , in it must stand in quotation marks"),
-        ("a@b.c <a@b.c>", "a name with @ in it must stand in quotation marks"),
+        ("a@b.c; A <d@e.f>", "more than one address"),
         ('"Doe <a@b.c>', "a quotation mark in the name is not closed"),
-        ("a@b.c>", "a name with @ in it"),
+        ("a@b.c>", "a > without a <"),
         ("x>", "a > without a <"),
-        ("A <a@b.c", "the local part has a space in it"),
+        ("A <a@b.c", "a < without a > at its end"),
         ("<<a@b.c>>", "the local part has < in it"),
         ("a b@example.org", "the local part has a space in it; it must stand in quotation marks"),
         ("a(b)@example.org", "the local part has \\( in it"),
         ("a\u200db@example.org", "the local part has the character U\\+200D in it"),
         ("a\u00a0b@example.org", "the local part has the character U\\+00A0 in it"),
         ('"\u200d"@example.org', "the local part has the character U\\+200D in it"),
-        (".a@example.org", "begins or ends with a dot"),
-        ("a.@example.org", "begins or ends with a dot"),
-        ("a..b@example.org", "two dots in a row"),
         ('"a b@example.org', "is not closed"),
         ('"a b"c@example.org', "not followed by @"),
         ("a@b.c\r\nBcc: d@e.f", "a line break or another control character"),
@@ -112,8 +110,6 @@ def test_parse_address_valid_gives_name_and_email(text, name, email):
         ("A\ud800 <a@b.c>", "a line break or another control character"),
         ("a\x00@b.c", "a line break or another control character"),
         ("a\x85@b.c", "a line break or another control character"),
-        ("a@example.org.", "the domain ends with a dot"),
-        ("a@例子。", "the domain ends with a dot"),
         ("a@.example.org", "begins with a dot"),
         ("a@example..org", "has two in a row"),
         ("a@-example.org", "begins or ends with a hyphen"),
@@ -145,6 +141,44 @@ def test_parse_address_invalid_says_what_is_wrong(text, message):
         parse_address(text)
 
 
+@pytest.mark.parametrize("row", rows("addresses", "taken"), ids=lambda row: row["text"])
+def test_address_of_the_field_is_read_as_name_and_email(row):
+    address = parse_address(row["text"])
+    assert address == Address(row["name"], row["email"])
+    assert parse_address(format_address(address)) == address
+
+
+@pytest.mark.parametrize("row", rows("addresses", "taken"), ids=lambda row: row["text"])
+def test_address_of_the_field_is_a_sender_unless_its_dots_are_a_slip(row):
+    if row.get("sender") == "refused":
+        with pytest.raises(ValueError, match="must stand in quotation marks"):
+            parse_sender(row["text"])
+    else:
+        assert parse_sender(row["text"]) == parse_address(row["text"])
+
+
+@pytest.mark.parametrize("row", rows("addresses", "refused"), ids=lambda row: row["text"])
+def test_address_of_the_field_that_is_none_is_refused_by_its_sentence(row):
+    with pytest.raises(ValueError) as refusal:
+        parse_address(row["text"])
+    assert str(refusal.value) == row["says"]
+
+
+@pytest.mark.parametrize("row", rows("addresses", "same"), ids=lambda row: row["forms"][0])
+def test_comparable_of_all_forms_of_a_mailbox_is_the_same(row):
+    assert len({comparable(parse_address(text).email) for text in row["forms"]}) == 1
+
+
+@pytest.mark.parametrize("row", rows("addresses", "distinct"), ids=lambda row: row["forms"][0])
+def test_comparable_of_different_mailboxes_differs(row):
+    found = {comparable(parse_address(text).email) for text in row["forms"]}
+    assert len(found) == len(row["forms"])
+
+
+def test_comparable_of_an_at_and_a_domain_is_the_domains():
+    assert comparable("@BÜCHER.example") == comparable("@xn--bcher-kva.Example")
+
+
 @pytest.mark.timeout(5)
 @pytest.mark.parametrize(
     "text",
@@ -156,6 +190,9 @@ def test_parse_address_invalid_says_what_is_wrong(text, message):
         "a@" + "ü" * 500_000,
         "<" * 1_000_000,
         '"a" ' * 250_000 + ">",
+        "a@" * 500_000 + "b <a@b.c>",
+        "a@b" + " " * 1_000_000 + "( <a@b.c>",
+        "a, " * 300_000 + "<a@b.c>",
     ],
 )
 def test_parse_address_huge_text_is_refused_at_once(text):

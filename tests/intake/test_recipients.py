@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
+
+from babygun.email.addresses import parse_address
 from babygun.runtime.settings import Settings
 from tests.intake.requests import SETTINGS, broken, checked, fields
+from tests.support.field import rows
 
 THOUSAND = [f"a{n}@example.org" for n in range(1000)]
 INNER = {"url": "smtp://127.0.0.1:2525", "domains": ["example.org"]}
@@ -43,6 +48,60 @@ def test_address_given_several_times_counts_once_with_its_first_kind() -> None:
         ("bob@example.org", "bcc"),
     ]
     assert (email.content.to, email.content.cc) == (("ann@example.org",), ())
+
+
+@pytest.mark.parametrize("row", rows("addresses", "same"), ids=lambda row: row["forms"][0])
+def test_mailbox_in_several_forms_is_one_recipient_in_the_first(row: dict[str, Any]) -> None:
+    first, *others = row["forms"]
+    email = checked(to=["bob@example.org", first], cc=others, bcc=row["forms"])
+    assert [(r.email, r.kind) for r in email.recipients] == [
+        ("bob@example.org", "to"),
+        (parse_address(first).email, "to"),
+    ]
+    content = email.content
+    assert (content.to, content.cc, content.bcc) == (("bob@example.org", first), (), ())
+
+
+@pytest.mark.parametrize("row", rows("addresses", "distinct"), ids=lambda row: row["forms"][0])
+def test_mailboxes_that_look_alike_are_recipients_of_their_own(row: dict[str, Any]) -> None:
+    assert [r.email for r in checked(to=row["forms"]).recipients] == row["forms"]
+
+
+def test_mailbox_of_several_kinds_is_the_most_open_one_in_its_first_form() -> None:
+    email = checked(
+        to=None,
+        recipients=[
+            {"email": "ann@BÜCHER.example", "kind": "bcc"},
+            {"email": "bob@example.org", "kind": "cc"},
+            {"email": "Ann <ann@xn--bcher-kva.example>", "kind": "cc"},
+            {"email": "Ann Lee <Ann@bücher.example>", "kind": "to"},
+            {"email": "ANN@bücher.example", "kind": "to"},
+        ],
+    )
+    assert [(r.email, r.kind) for r in email.recipients] == [
+        ("Ann@bücher.example", "to"),
+        ("bob@example.org", "cc"),
+    ]
+    content = email.content
+    assert (content.to, content.cc) == (("Ann Lee <Ann@bücher.example>",), ("bob@example.org",))
+    assert content.bcc == ()
+
+
+@pytest.mark.parametrize("row", rows("addresses", "refused"), ids=lambda row: row["text"])
+def test_address_of_the_field_that_is_none_is_refused_in_each_field(row: dict[str, Any]) -> None:
+    says = f"{row['says'][0].upper()}{row['says'][1:]}."
+    for field in ("sender", "to", "reply_to"):
+        assert broken(**{field: row["text"]}) == [(field, says)]
+
+
+@pytest.mark.parametrize("row", rows("addresses", "taken"), ids=lambda row: row["text"])
+def test_address_of_the_field_is_taken_in_each_field(row: dict[str, Any]) -> None:
+    text = row["text"].strip()
+    content = checked(to=[text], reply_to=[text]).content
+    assert (content.to, content.reply_to) == ((text,), (text,))
+    if row.get("sender") != "refused":
+        email = checked(sender=text)
+        assert (email.sender, email.content.sender) == (row["email"], text)
 
 
 def test_recipients_go_into_the_queues_of_their_relays() -> None:

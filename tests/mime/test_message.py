@@ -255,9 +255,9 @@ def test_render_with_smtputf8_keeps_addresses_in_utf8():
     )
 
 
-def test_render_utf8_local_part_without_smtputf8_is_refused():
+def test_render_utf8_sender_without_smtputf8_is_refused():
     with pytest.raises(ValueError, match="only be written where the server offers SMTPUTF8"):
-        rendered(to=("zoë@example.org",), body="x")
+        rendered(sender="zoë@example.org", body="x")
 
 
 @pytest.mark.parametrize(

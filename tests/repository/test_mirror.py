@@ -29,6 +29,7 @@ BEHAVIOURS = {
     "cli/test_start.py": "processes that can't work end with one sentence, whatever the verb",
     "etcd/test_cluster.py": "an etcd of several members",
     "etcd/test_security.py": "TLS, users and tokens, over client, batch and watch",
+    "mime/test_address_fields.py": "addresses in the header's fields, table-driven",
     "smtp/test_chunking.py": "a transaction by BDAT",
     "smtp/test_rubbish.py": "servers that break the protocol",
     "worker/test_faults.py": "workers and etcd that die, pause and come back",

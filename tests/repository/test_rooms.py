@@ -107,6 +107,7 @@ PURE_IMPORTS = {
     "msgspec",
     "re",
     "typing",
+    "unicodedata",
     "urllib.parse",
 }
 IMPURE_BUILTINS = {"__import__", "breakpoint", "eval", "exec", "input", "open", "print"}

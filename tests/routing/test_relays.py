@@ -24,6 +24,7 @@ def default_relay(url: str) -> Destination:
         ({"url": "smtp://x", "tls": "maybe"}, "tls must be one of"),
         ({"url": "smtps://x", "tls": "none"}, "go together"),
         ({"url": "smtp://x", "domains": []}, "domains must be"),
+        ({"url": "smtp://x", "domains": ["☃.example"]}, "domains: the domain is not valid"),
         ({"url": "smtp://x", "max_connections": 0}, "above 0"),
         ({"url": "smtp://x", "chunking": "no"}, "true or false"),
         ({"url": "smtp://x", "speed": 1}, "no field 'speed'"),

@@ -39,6 +39,19 @@ def test_routes_take_the_first_match_and_patterns() -> None:
         routes.queue_for("u@example.com")
 
 
+def test_routes_compare_domains_in_ascii_in_whatever_form_they_are_written() -> None:
+    relays = {
+        "one": {"url": "smtp://a", "domains": ["BÜCHER.example", "*.faß.example."]},
+        "two": {"url": "smtp://b", "domains": ["xn--fsqu00a.example"]},
+    }
+    routes = load_routes(Settings(relays=relays))
+    assert routes.queue_for("u@bücher.example") == routes.queue_for("u@XN--bcher-kva.example")
+    assert routes.queue_for("u@x.xn--fa-hia.example") == "one"
+    assert routes.queue_for("u@例子.example") == "two"
+    with pytest.raises(SettingsError, match=r"no relay takes mail for büro\.example"):
+        routes.queue_for("u@büro.example")
+
+
 def test_domain_named_before_a_pattern_that_matches_it_is_taken_by_its_own_relay() -> None:
     relays = {
         "one": {"url": "smtp://a", "domains": ["x.example.org"]},

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from babygun.email.addresses import parse_address
 from babygun.smtp import Envelope, SmtpPool
+from babygun.smtp.commands import prepare
+from babygun.smtp.connection import Capabilities
 from tests.smtp.conftest import send, yes
+from tests.support.field import rows
 from tests.support.smtp_server import MisbehavingServer
 
 NewPool = Callable[..., SmtpPool]
@@ -109,22 +114,26 @@ async def test_local_part_beyond_ascii_is_refused_where_smtputf8_is_not_offered(
 
 
 @pytest.mark.parametrize("offered", [True, False])
-async def test_header_that_needs_smtputf8_gets_it_or_a_refusal(
+async def test_header_that_needs_smtputf8_gets_it_where_it_is_offered(
     new_pool: NewPool, offered: bool
 ) -> None:
     def render(eight_bit: bool, smtputf8: bool) -> bytes:
-        if not smtputf8:
-            raise ValueError("büro@example.org needs SMTPUTF8")
-        return "Cc: büro@example.org\r\n\r\n".encode()
+        return (f"Cc: {'büro' if smtputf8 else 'left-out'}@example.org\r\n\r\n").encode()
 
     async with MisbehavingServer(smtputf8=offered) as server:
-        outcome = await new_pool(server.port).deliver(
-            Envelope("a@example.org", ("b@example.org",), render), may_send=yes
-        )
-        assert outcome.replies["b@example.org"].enhanced == ("2.0.0" if offered else "5.6.7")
-        assert [
-            {"SMTPUTF8", "BODY=8BITMIME"} <= set(message.options) for message in server.messages
-        ] == [True] * offered
+        envelope = Envelope("a@example.org", ("b@example.org",), render, needs_smtputf8=True)
+        outcome = await new_pool(server.port).deliver(envelope, may_send=yes)
+        assert outcome.replies["b@example.org"].code == 250
+        assert {"SMTPUTF8", "BODY=8BITMIME"} <= set(server.messages[0].options) or not offered
+        assert ("büro".encode() in server.messages[0].data) == offered
+
+
+@pytest.mark.parametrize("row", rows("addresses", "taken"), ids=lambda row: row["text"])
+def test_address_of_the_field_stands_in_the_path_as_its_row_says(row: dict[str, Any]) -> None:
+    email = parse_address(row["text"]).email
+    envelope = Envelope("me@example.com", (email,), lambda eight_bit, smtputf8: HEAD)
+    prepared = prepare(envelope, Capabilities())
+    assert prepared.rcpts == [f"RCPT TO:<{row.get('path', row['text'])}>\r\n".encode()]
 
 
 async def test_message_that_can_not_be_rendered_raises_and_harms_no_connection(

@@ -321,3 +321,77 @@ async def test_checkins_of_a_worker_show_it_alive(rig: Rig) -> None:
             and record.ip == "127.0.0.1"
         )
     assert await list_workers(rig.store) == []
+
+
+@pytest.mark.parametrize("offered", ["one by one", "pipelining", "chunking"])
+async def test_utf8_address_without_smtputf8_bounces_alone_and_is_left_out_of_the_header(
+    rig: Rig, smtp: MisbehavingServer, offered: str
+) -> None:
+    smtp.smtputf8 = False
+    smtp.pipelining, smtp.chunking = offered != "one by one", offered == "chunking"
+    async with rig.worker():
+        email_id = await rig.send(
+            "ann@example.org", "zoë@bücher.example", "bob@example.org", reply_to=("é@x.example",)
+        )
+        only = await rig.send("zoë@example.org")
+        email, lonely = await rig.ended(email_id, only)
+    reason = (
+        "the server does not offer SMTPUTF8, which the address needs"
+        " (refused by Babygun, nothing was sent)"
+    )
+    ann, zoe, bob = email.recipients
+    assert [ann.status, bob.status] == ["delivered", "delivered"]
+    for bounced in (zoe, lonely.recipients[0]):
+        assert (bounced.status, bounced.status_code, bounced.enhanced_code) == (
+            "bounced",
+            553,
+            "5.6.7",
+        )
+        assert (bounced.status_reason, bounced.tries) == (reason, 1)
+    [message] = smtp.messages
+    assert message.recipients == ("ann@example.org", "bob@example.org")
+    assert message.data.isascii() and "SMTPUTF8" not in message.options
+    parsed = BytesParser(policy=policy.default).parsebytes(message.data)
+    assert [a.addr_spec for a in parsed["To"].addresses] == ["ann@example.org", "bob@example.org"]
+    assert "zoë@bücher.example" in parsed["To"].groups[1].display_name
+    assert "é@x.example" in parsed["Reply-To"].groups[0].display_name
+
+
+@pytest.mark.parametrize("offered", ["one by one", "pipelining", "chunking"])
+async def test_utf8_address_with_smtputf8_is_delivered_and_shown(
+    rig: Rig, smtp: MisbehavingServer, offered: str
+) -> None:
+    smtp.pipelining, smtp.chunking = offered != "one by one", offered == "chunking"
+    async with rig.worker():
+        email_id = await rig.send("ann@example.org", "zoë@example.org")
+        [email] = await rig.ended(email_id)
+    assert email.status == "complete"
+    [message] = smtp.messages
+    assert message.recipients == ("ann@example.org", "zoë@example.org")
+    assert {"SMTPUTF8", "BODY=8BITMIME"} <= set(message.options)
+    assert "\r\nTo: ann@example.org, zoë@example.org\r\n".encode() in message.data
+
+
+async def test_utf8_sender_without_smtputf8_bounces_with_that_reason(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
+    smtp.smtputf8 = False
+    async with rig.worker():
+        [email] = await rig.ended(await rig.send("ann@example.org", sender="zoë@example.com"))
+    [recipient] = email.recipients
+    assert (recipient.status, recipient.enhanced_code) == ("bounced", "5.6.7")
+    assert "does not offer SMTPUTF8" in (recipient.status_reason or "")
+
+
+async def test_record_with_one_mailbox_twice_from_an_earlier_version_goes_on(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
+    forms = ("ann@bücher.example", "ann@xn--bcher-kva.example", "Ann@bücher.example")
+    async with rig.worker():
+        [email] = await rig.ended(await rig.send(*forms))
+        assert [(r.email, r.status) for r in email.recipients] == [
+            (form, "delivered") for form in forms
+        ]
+        await check_invariants(rig.store)
+    [message] = smtp.messages
+    assert len(message.recipients) == 3

@@ -18,11 +18,11 @@ from babygun.api.emails.parameters import DEFAULT_LIMIT, LIMIT, MAX_LIMIT
 from babygun.api.http.context import STORE
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
-from babygun.email.addresses import parse_address
+from babygun.email.addresses import comparable, parse_address
 from babygun.email.ids import is_email_id
 from babygun.email.model import EmailStatus
 from babygun.errors import InvalidRequest, Violation
-from babygun.store.emails.listing import Filter, StatusFilter, comparable
+from babygun.store.emails.listing import Filter, StatusFilter
 from babygun.store.emails.listing import list_emails as read_page
 
 STATUSES: tuple[str, ...] = (*get_args(EmailStatus), "waiting", "sending")
@@ -53,8 +53,8 @@ routes = Routes("emails")
             "recipient",
             "query",
             str,
-            "Only e-mails to this address, or to this domain where it begins with @; upper and"
-            " lower case are the same.",
+            "Only e-mails to this mailbox, or to this domain where it begins with @. An address"
+            " in any of its forms finds it.",
             "@example.org",
         ),
         Parameter(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from babygun.email.addresses import to_ascii_domain
+from babygun.email.addresses import comparable
 from babygun.email.ids import created_ms, is_email_id
 from babygun.email.model import Email, EmailStatus
 from babygun.etcd import KeyValue, Op, get, get_range
@@ -42,7 +42,8 @@ class Filter:
 
     ``client_id``: the client that they belong to; None for all. ``status``: waiting and sending are
     the two kinds of incomplete. ``recipient``: an address, or ``@`` and a domain, made
-    :func:`comparable`. ``after`` and ``before``: accepted in [after, before).
+    :func:`~babygun.email.addresses.comparable`. ``after`` and ``before``: accepted in
+    [after, before).
     """
 
     client_id: str | None = None
@@ -91,14 +92,6 @@ class Page:
     emails: list[Email]
     cursor: str | None
     owners: dict[str, dict[str, Owner]] = field(default_factory=dict)
-
-
-def comparable(email: str) -> str:
-    """An address, or ``@`` and a domain, in the form that is compared.
-
-    It is in lower case, and its domain in ASCII. Raises ValueError.
-    """
-    return to_ascii_domain(email.lower())
 
 
 def _is_for(email: str, wanted: str) -> bool:

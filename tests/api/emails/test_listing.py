@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from babygun.store import Store
 from tests.support.api import RunningApi
+from tests.support.field import rows
 from tests.support.tries import GONE, OK, WORKER, claimed, finished
 
 
@@ -74,6 +76,15 @@ async def test_listing_by_recipient_and_tag(api: RunningApi) -> None:
     assert (await api.call("GET", "/emails?recipient=ann@example.org", token=other)).json[
         "emails"
     ] == []
+
+
+@pytest.mark.parametrize("row", rows("addresses", "same"), ids=lambda row: row["forms"][0])
+async def test_listing_by_recipient_finds_a_mailbox_by_each_of_its_forms(
+    api: RunningApi, row: dict[str, Any]
+) -> None:
+    email_id = await api.accepted(to=row["forms"][0])
+    for text in row["forms"]:
+        assert await pages(api, "recipient=" + quote(text)) == [email_id]
 
 
 async def test_listing_by_time_goes_by_what_created_at_says(api: RunningApi) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
+from babygun.email.addresses import comparable
 from babygun.email.lifecycle import QueueResult, RecipientResult
 from babygun.etcd import Txn, put
 from babygun.intake.ids import new_email_id
@@ -17,7 +18,7 @@ from babygun.store import codec
 from babygun.store.emails import listing
 from babygun.store.emails.claims import claim
 from babygun.store.emails.finish import PendingResult, finish
-from babygun.store.emails.listing import Filter, StatusFilter, comparable, list_emails
+from babygun.store.emails.listing import Filter, StatusFilter, list_emails
 from babygun.store.keys import JobRef
 from tests.support.rig import Rig
 
