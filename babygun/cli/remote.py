@@ -14,6 +14,7 @@ import aiohttp
 from babygun.cli.local import START_ONE, dev_json
 from babygun.errors import BabygunError, SettingsError
 from babygun.runtime import settings
+from babygun.runtime.tls import client_context
 
 T = TypeVar("T")
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
@@ -95,7 +96,7 @@ async def _call_api(work: Callable[[Remote], Awaitable[T]]) -> T:
 def _trust(ca: str) -> ssl.SSLContext:
     """``ca``: a PEM file; empty for the system's authorities."""
     try:
-        return ssl.create_default_context(cafile=ca or None)
+        return client_context(ca)
     except (OSError, ssl.SSLError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"api_ca: {ca} can't be used: {reason}") from None

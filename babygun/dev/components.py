@@ -5,7 +5,6 @@ API, workers and mailbox are this program's own commands (``babygun api`` and so
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
 
 import aiohttp
@@ -16,6 +15,7 @@ from babygun.dev.log_file import LogFile
 from babygun.dev.terminal import Terminal
 from babygun.runtime.processes.interpreter import python_command, python_environment
 from babygun.runtime.processes.programs import Program
+from babygun.runtime.tls import unverified_context
 from babygun.store import Store
 from babygun.store.cluster.processes import list_workers
 
@@ -134,8 +134,7 @@ def _names(role: str, count: int) -> list[str]:
 
 def _answers(url: str) -> Ready:
     # Our own process on this machine is asked, so the certificate needn't name 127.0.0.1.
-    unverified = ssl.create_default_context()
-    unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+    unverified = unverified_context()
 
     async def ready(pid: int) -> bool:
         async with aiohttp.ClientSession() as session, session.get(url, ssl=unverified) as answer:

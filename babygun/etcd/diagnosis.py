@@ -9,8 +9,9 @@ import asyncio
 import ssl
 from urllib.parse import urlsplit
 
-from babygun.etcd.plain_http import PATIENCE, ask, client_context
+from babygun.etcd.plain_http import PATIENCE, ask, tls_context
 from babygun.runtime.settings import Settings
+from babygun.runtime.tls import unverified_context
 
 _ALERT_WITHIN = 0.5  # s, in which etcd refuses a client certificate after the handshake
 # OpenSSL's verify codes (x509_vfy.h), and what they say of etcd's certificate.
@@ -55,7 +56,7 @@ async def _problem(settings: Settings, endpoint: str) -> str:
     secure = url.scheme == "https"
     try:
         async with asyncio.timeout(PATIENCE + _ALERT_WITHIN):
-            context = client_context(settings) if secure else None
+            context = tls_context(settings) if secure else None
             said = await ask(host, port, context, listen=_ALERT_WITHIN if secure else 0.0)
     except TimeoutError:
         return ""
@@ -79,9 +80,7 @@ async def _problem(settings: Settings, endpoint: str) -> str:
 
 async def _speaks(host: str, port: int, *, secure: bool) -> bool:
     """Whether a server answers there by TLS, with any certificate; or by plain HTTP."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if secure else None
-    if context:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context = unverified_context() if secure else None
     try:
         async with asyncio.timeout(PATIENCE + _ALERT_WITHIN):
             return bool(await ask(host, port, context, listen=_ALERT_WITHIN if secure else 0.0))

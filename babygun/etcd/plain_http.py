@@ -11,6 +11,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from babygun.runtime.settings import Settings
+from babygun.runtime.tls import client_context
 
 PATIENCE = 2.0  # s, for a connection and an answer
 _DATE = re.compile(rb"^Date: *([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
@@ -25,7 +26,7 @@ async def clock_ahead(settings: Settings, endpoint: str) -> float | None:
     try:
         async with asyncio.timeout(PATIENCE):
             asked = time.time()
-            context = client_context(settings) if url.scheme == "https" else None
+            context = tls_context(settings) if url.scheme == "https" else None
             said = await ask(url.hostname or "", url.port or 0, context)
             answered = time.time()
         date = _DATE.search(said)
@@ -37,9 +38,9 @@ async def clock_ahead(settings: Settings, endpoint: str) -> float | None:
     return (asked + answered) / 2 - (theirs + 0.5)  # the header has whole seconds
 
 
-def client_context(settings: Settings) -> ssl.SSLContext:
+def tls_context(settings: Settings) -> ssl.SSLContext:
     """TLS as the settings say. Raises OSError where a file can't be used."""
-    context = ssl.create_default_context(cafile=settings.etcd_ca or None)
+    context = client_context(settings.etcd_ca)
     if settings.etcd_cert:
         context.load_cert_chain(settings.etcd_cert, settings.etcd_key)
     return context

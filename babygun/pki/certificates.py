@@ -7,7 +7,7 @@ connection fails, if at all.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -85,6 +85,8 @@ def check(settings: Settings, uses: Sequence[Use], *, now: datetime | None = Non
         by_use["etcd_cert"] = _check_pair(settings.etcd_cert, settings.etcd_key, now)
     if "api_cert" in uses and settings.api_cert:
         errors, warnings = _check_pair(settings.api_cert, settings.api_key, now)
+        if not errors:
+            warnings += _lacking(settings.api_cert)
         if _can_serve(settings.api_cert, settings.api_key):
             errors, warnings = [], errors + warnings
         by_use["api_cert"] = Problems(errors, warnings)
@@ -138,6 +140,36 @@ def _check_pair(cert_path: str, key_path: str, now: datetime) -> Problems:
     if errors:
         return Problems(errors, [])
     return Problems([], _soon(cert_path, read_certificate(cert_path).not_after, now))
+
+
+def _lacking(path: str) -> list[str]:
+    """What some clients of the API miss in its certificates, though most do not ask for it.
+
+    Python verifies so since 3.13: it asks for what RFC 5280, 4.2.1 says that authorities add.
+    """
+    lacking = dict.fromkeys(name for found in _load(path) for name in _not_in(found))
+    return [
+        f"the certificate {path} lacks {name}: clients on Python 3.13 and newer refuse it"
+        for name in lacking
+    ]
+
+
+def _not_in(certificate: x509.Certificate) -> Iterator[str]:
+    extensions = certificate.extensions
+    present = {type(extension.value) for extension in extensions}
+    by_itself = certificate.issuer == certificate.subject
+    if x509.AuthorityKeyIdentifier not in present and not by_itself:
+        yield "an Authority Key Identifier"
+    if x509.BasicConstraints not in present:
+        return
+    constraints = extensions.get_extension_for_class(x509.BasicConstraints)
+    if constraints.value.ca:
+        if x509.SubjectKeyIdentifier not in present:
+            yield "a Subject Key Identifier"
+        if x509.KeyUsage not in present:
+            yield "a Key Usage"
+        if not constraints.critical:
+            yield "Basic Constraints that are critical"
 
 
 def _read(path: str | Path) -> bytes:

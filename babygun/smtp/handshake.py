@@ -13,6 +13,7 @@ import aiosmtplib
 
 from babygun.errors import BabygunError
 from babygun.routing.destination import Destination
+from babygun.runtime.tls import client_context, unverified_context
 from babygun.smtp.connection import Capabilities, Connection
 from babygun.smtp.deadline import time_limit
 from babygun.smtp.replies import Phase, Reply, make_reply
@@ -42,11 +43,8 @@ def tls_context(destination: Destination) -> ssl.SSLContext | None:
         return None
     if destination.tls == "opportunistic":
         # It keeps out those who only listen. The certificate proves nothing here.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    return ssl.create_default_context(cafile=destination.tls_ca or None)
+        return unverified_context()
+    return client_context(destination.tls_ca)
 
 
 async def load_tls_context(destination: Destination) -> ssl.SSLContext | None:

@@ -189,3 +189,20 @@ def test_check_takes_the_time_that_it_is_given(authority: Authority) -> None:
     assert check(settings, ETCD, now=NOW) == ([], [])
     assert len(check(settings, ETCD, now=NOW + 200 * DAY).errors) == 2
     assert certificates.SOON == 14 * DAY
+
+
+def test_certificate_that_python_313_refuses_gets_a_warning(tmp_path: Path) -> None:
+    bare = Authority(tmp_path / "bare", bare=True)
+    pem = bare.sign("api")
+    pem.cert.write_bytes(pem.cert.read_bytes() + bare.ca.read_bytes())
+    errors, warnings = check(settings_for("api_cert", bare, pem), API)
+    assert errors == [] and warnings == [
+        f"api_cert: the certificate {pem.cert} lacks {name}: clients on Python 3.13 and newer"
+        " refuse it"
+        for name in (
+            "an Authority Key Identifier",
+            "a Subject Key Identifier",
+            "a Key Usage",
+            "Basic Constraints that are critical",
+        )
+    ]

@@ -24,19 +24,23 @@ class Pem(NamedTuple):
 
 
 class Authority:
-    """Signs certificates into ``folder``; its own is ``ca``."""
+    """Signs certificates into ``folder``; its own is ``ca``.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    ``bare``: without the extensions that many authorities made by hand lack.
+    """
+
+    def __init__(self, folder: Path, *, bare: bool = False) -> None:
+        self._folder, self._bare = folder, bare
         folder.mkdir(parents=True, exist_ok=True)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _common_name(f"CA in {folder.name}")
         self._key_id = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
         days = timedelta(days=100)
         builder = self._builder(self._name, self._key, -days, days)
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
-        builder = builder.add_extension(self._key_id, False)
-        builder = builder.add_extension(_SIGNS_CERTIFICATES, True)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), not bare)
+        if not bare:
+            builder = builder.add_extension(self._key_id, False)
+            builder = builder.add_extension(_SIGNS_CERTIFICATES, True)
         self.ca = self._write("ca", builder, self._key).cert
 
     def sign(
@@ -56,8 +60,10 @@ class Authority:
         names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
         builder = builder.add_extension(names, False)
         builder = builder.add_extension(_SERVER_AND_CLIENT, False)
-        signer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._key_id)
-        return self._write(name, builder.add_extension(signer, False), key)
+        if not self._bare:
+            signer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._key_id)
+            builder = builder.add_extension(signer, False)
+        return self._write(name, builder, key)
 
     def _builder(
         self,
