@@ -124,12 +124,17 @@ class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Attachment(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A file. With a ``content_id`` it is inline: the HTML shows it as ``cid:<content_id>``."""
+    """A file.
+
+    ``content_type``: tidied (:mod:`babygun.mime.media_type`). ``content_id``: the HTML may show it
+    as ``cid:<content_id>``. ``alternative``: also an alternative of the text, as an invitation.
+    """
 
     filename: str
     content_type: str
     content: bytes
     content_id: str | None = None
+    alternative: bool = False
 
 
 class Content(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

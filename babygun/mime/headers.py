@@ -108,12 +108,13 @@ def address_field(name: str, addresses: tuple[str, ...], smtputf8: bool) -> str:
     return _fold(name, pieces)
 
 
-def parameter(name: str, value: str) -> str:
+def parameter(name: str, value: str, one_piece: int = 50) -> str:
     """A parameter for the end of a field, with ``;`` and a fold before it.
 
-    A value that is long or not ASCII is written as RFC 2231 says.
+    A value of more than ``one_piece`` characters, that is not ASCII, or that looks like an encoded
+    word, is written as RFC 2231 says.
     """
-    if value.isascii() and value.isprintable() and len(value) <= 50:
+    if is_plain_parameter(value, one_piece):
         return f";\r\n {name}={quote(value)}"
     room = LINE - len(f" {name}*99*=;")
     segments, segment = [], "utf-8''"
@@ -128,6 +129,11 @@ def parameter(name: str, value: str) -> str:
     return "".join(
         f";\r\n {name}*{number}*={part}" for number, part in enumerate([*segments, segment])
     )
+
+
+def is_plain_parameter(value: str, one_piece: int = 50) -> bool:
+    """Whether a parameter's value is written as a quoted string, and not as RFC 2231 says."""
+    return value.isascii() and value.isprintable() and len(value) <= one_piece and "=?" not in value
 
 
 def _mailbox(text: str, smtputf8: bool, groups: bool) -> list[str]:

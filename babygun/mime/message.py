@@ -11,22 +11,26 @@ The structure is as follows. A level with a single part is left out.
             text/plain
             multipart/related
                 text/html
-                attachments that have a content_id (inline images)
-        the other attachments
+                attachments that the HTML shows (inline images)
+            text/calendar, if an attachment is an invitation
+        the other attachments, the invitation too
 """
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import blake2s
+from html import unescape
+from urllib.parse import unquote as percent_unquote
 
 from babygun.email.addresses import needs_smtputf8 as address_needs_smtputf8
 from babygun.email.addresses import parse_address, to_ascii_domain
 from babygun.email.model import Content, Email
 from babygun.mime.headers import FIELD_NAME, address_field, any_field, text_field
-from babygun.mime.parts import Part, attachment_part, multipart, text_part
+from babygun.mime.parts import Part, attachment_part, invitation_part, multipart, text_part
 
 # Custom headers that are never written. Nobody may see Bcc; the others describe the body.
 _NEVER = frozenset(
@@ -55,6 +59,7 @@ _ONCE = frozenset(
         "references",
     }
 )
+_cid = re.compile(r"\bcid:([^\s\"'<>]{1,1000})", re.IGNORECASE).findall
 
 
 def render(
@@ -154,24 +159,35 @@ def _body(content: Content, eight_bit: bool, seed: str) -> Part:
         if html:
             return text_part("html", html, eight_bit)
         return text_part("plain", body or "", eight_bit)
-    inline = [a for a in content.attachments if a.content_id] if html else []
-    attached = [a for a in content.attachments if not (html and a.content_id)]
+    shown = _shown_ids(html) if html and content.attachments else frozenset()
+    inline = [a for a in content.attachments if a.content_id in shown]
+    attached = [a for a in content.attachments if a.content_id not in shown]
     plain_part = text_part("plain", body, eight_bit) if body else None
     html_part = text_part("html", html, eight_bit) if html else None
+    invitations = [invitation_part(a, eight_bit) for a in content.attachments if a.alternative]
     inline_parts = [attachment_part(a, eight_bit, inline=True) for a in inline]
     attached_parts = [attachment_part(a, eight_bit, inline=False) for a in attached]
-    boundary = _boundary(
-        seed, [part for part in (plain_part, html_part, *inline_parts, *attached_parts) if part]
-    )
+    texts = [part for part in (plain_part, html_part) if part]
+    boundary = _boundary(seed, [*texts, *invitations, *inline_parts, *attached_parts])
     if html_part and inline_parts:
-        html_part = multipart(
+        texts[-1] = multipart(
             "related", boundary + "r", [html_part, *inline_parts], ' type="text/html";'
         )
-    texts = [part for part in (plain_part, html_part) if part]
+    texts += invitations
     if len(texts) > 1:
         texts = [multipart("alternative", boundary + "a", texts)]
     parts = texts + attached_parts
     return parts[0] if len(parts) == 1 and texts else multipart("mixed", boundary + "m", parts)
+
+
+def _shown_ids(html: str) -> frozenset[str]:
+    """The content ids that an HTML text names by ``cid:`` (RFC 2392), escaped or not."""
+    found = set()
+    for written in _cid(html):
+        bare = unescape(written)
+        for each in (bare, bare.partition(")")[0]):  # in CSS: url(cid:logo)
+            found |= {each, percent_unquote(each)}
+    return frozenset(found)
 
 
 def _boundary(seed: str, parts: list[Part]) -> str:

@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import binascii
 import re
+import unicodedata
 from typing import Literal, NamedTuple
 from urllib.parse import quote as percent_quote
 
 from babygun.email.model import Attachment
-from babygun.mime.headers import parameter
+from babygun.mime.headers import is_plain_parameter, parameter
+from babygun.mime.media_type import UNKNOWN, MediaType, kept_media_type
 
 # Octets of a line that is not encoded (RFC 5322, 2.1.1; RFC 2045, 2.7 and 2.8).
 LINE_MAX = 998
+# Types that are not encoded. message/global may be (RFC 6532, 3.7), but few programs decode it.
+ATTACHED_MESSAGES = ("message/rfc822", "message/global")
+# Beginnings of types that must not be encoded (RFC 2045, 6.4; RFC 2046, 5.2).
+COMPOSITE = ("message/", "multipart/")
 # Characters (RFC 2045, 6.8).
 _BASE64_LINE = 76
 
 _LINE_BREAK = re.compile(r"\r\n?")
 _BYTES_BREAK = re.compile(rb"\r\n|\r|\n")
 _QP_LITERAL = bytes(octet for octet in range(128) if octet != ord("="))
-_WORD = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+"
-_CONTENT_TYPE = re.compile(
-    rf'({_WORD}/{_WORD})((?:\s*;\s*{_WORD}=(?:{_WORD}|"[ !#-\[\]-~]*"))*)\s*\Z'
-)
-_PARAMETERS = re.compile(rf'{_WORD}=(?:{_WORD}|"[^"]*")')
+_LONE_RETURN = re.compile(rb"\r(?!\n)")
+_NOT_IN_OLD_NAMES = frozenset('"\\%=?*;')
 
 
 class Part(NamedTuple):
@@ -46,6 +49,10 @@ def text_part(subtype: Literal["plain", "html"], text: str, eight_bit: bool) -> 
 
     The last line has one too: a text may be the whole body.
     """
+    return _text_part(f"text/{subtype}; charset=utf-8", text, eight_bit)
+
+
+def _text_part(content_type: str, text: str, eight_bit: bool) -> Part:
     if "\r" in text:
         text = _LINE_BREAK.sub("\n", text)
     if not text.endswith("\n"):
@@ -58,41 +65,59 @@ def text_part(subtype: Literal["plain", "html"], text: str, eight_bit: bool) -> 
         encoding, raw = "quoted-printable", binascii.b2a_qp(raw, istext=True)
     else:
         encoding, raw = "base64", base64_lines(raw) + b"\r\n"
-    head = f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}"
+    head = f"Content-Type: {content_type}\r\nContent-Transfer-Encoding: {encoding}"
     return Part(head, (raw,), encoding == "8bit", encoding in ("7bit", "8bit"))
 
 
 def attachment_part(attachment: Attachment, eight_bit: bool, *, inline: bool) -> Part:
     """An attachment in base64, so that it arrives octet for octet.
 
-    An attached message (message/rfc822 and the like) may not be encoded (RFC 2046, 5.2.1). It is
-    sent as it is, with CRLF as line ends. If that is not possible, its type becomes
-    application/octet-stream. So does that of an attached multipart (RFC 2045, 6.4).
+    An attached message must not be encoded (RFC 2046, 5.2.1). It is sent as it is, with CRLF as
+    line ends. If it has octets above 127 and the server takes none, it is sent as unknown data.
+    Other types of messages and multiparts, which must not be encoded either, are unknown data too.
     """
-    content_type = _content_type(attachment.content_type)
-    kind = content_type.lower()
-    chunk: bytes | None = None
-    # message/global* may be encoded (RFC 6532, 3.5).
-    if kind.startswith("message/") and not kind.startswith("message/global"):
-        chunk = _BYTES_BREAK.sub(b"\r\n", attachment.content)
-        if not _may_stay(chunk) or not (eight_bit or chunk.isascii()):
-            chunk = None
-        if chunk is None:
-            content_type = "application/octet-stream"
-    elif kind.startswith("multipart/"):
-        content_type = "application/octet-stream"
-    eight = chunk is not None and not chunk.isascii()
-    encoding = "base64" if chunk is None else "8bit" if eight else "7bit"
-    name = parameter("filename", attachment.filename) if attachment.filename else ""
+    media = kept_media_type(attachment.content_type)
+    content, encoding = attachment.content, "base64"
+    if media.kind in ATTACHED_MESSAGES:
+        if (eight_bit or content.isascii()) and not unfit_without_encoding(content):
+            content = _BYTES_BREAK.sub(b"\r\n", content)
+            encoding = "7bit" if content.isascii() else "8bit"
+        else:
+            media = MediaType(UNKNOWN)
+    elif media.kind.startswith(COMPOSITE):
+        media = MediaType(UNKNOWN)
+    name = attachment.filename
+    if name and not is_plain_parameter(name) and media.get("name") is None:
+        media = media.having("name", _old_name(name))
+    disposition = parameter("filename", name) if name else ""
     content_id = (
         f"\r\nContent-ID: <{_content_id(attachment.content_id)}>" if attachment.content_id else ""
     )
     head = (
-        f"Content-Type: {content_type}\r\nContent-Transfer-Encoding: {encoding}\r\n"
-        f"Content-Disposition: {'inline' if inline else 'attachment'}{name}{content_id}"
+        f"Content-Type: {media.folded()}\r\nContent-Transfer-Encoding: {encoding}\r\n"
+        f"Content-Disposition: {'inline' if inline else 'attachment'}{disposition}{content_id}"
     )
-    body = base64_lines(attachment.content) if chunk is None else chunk
-    return Part(head, (body,), eight, chunk is not None)
+    encoded = encoding == "base64"
+    body = base64_lines(content) if encoded else content
+    return Part(head, (body,), encoding == "8bit", not encoded)
+
+
+def invitation_part(attachment: Attachment, eight_bit: bool) -> Part:
+    """A calendar as an alternative of the text, so that mail programs show it (RFC 6047, 2.4)."""
+    media = kept_media_type(attachment.content_type).having("charset", "utf-8")
+    text = attachment.content.decode("utf-8-sig", "replace")
+    return _text_part(media.folded(), text, eight_bit)
+
+
+def unfit_without_encoding(content: bytes) -> str | None:
+    """What keeps an attached message from being sent as it is (RFC 2045, 2.7 and 2.8)."""
+    if 0 in content:
+        return "NUL characters"
+    if _LONE_RETURN.search(content):
+        return "a carriage return (CR) without a line feed (LF)"
+    if not _may_stay(_BYTES_BREAK.sub(b"\r\n", content)):
+        return f"a line of more than {LINE_MAX} bytes"
+    return None
 
 
 def multipart(
@@ -133,12 +158,18 @@ def _may_stay(raw: bytes) -> bool:
     return 0 not in raw and (len(raw) <= LINE_MAX or max(map(len, raw.split(b"\r\n"))) <= LINE_MAX)
 
 
-def _content_type(text: str) -> str:
-    """The type with its parameters folded. An invalid one becomes the type of unknown data."""
-    match = _CONTENT_TYPE.match(text)
-    if not match or len(text) > LINE_MAX // 2:
-        return "application/octet-stream"
-    return match[1] + "".join(f";\r\n {parameter}" for parameter in _PARAMETERS.findall(match[2]))
+def _old_name(filename: str) -> str:
+    """A short ASCII name like this one, for programs that don't know RFC 2231."""
+    plain = unicodedata.normalize("NFKD", filename)
+    ascii_name = "".join(
+        c if c.isascii() and c.isprintable() and c not in _NOT_IN_OLD_NAMES else "_"
+        for c in plain
+        if not unicodedata.combining(c)
+    )
+    stem, dot, extension = ascii_name.rpartition(".")
+    if not dot or len(extension) > 10:
+        stem, dot, extension = ascii_name, "", ""
+    return stem[: 50 - len(extension)] + dot + extension
 
 
 def _content_id(text: str) -> str:

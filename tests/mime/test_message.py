@@ -466,6 +466,7 @@ def test_render_random_body_arrives_as_written(seed):
 
 PDF = Attachment("report.pdf", "application/pdf", b"%PDF-1.7 \x00\xff\r\n\n\r", None)
 IMAGE = Attachment("logo.png", "image/png", bytes(range(256)), "logo@example.org")
+SHOWN = "<img src='cid:logo@example.org'>"
 RELATED = ("multipart/related", ["text/html", "image/png"])
 
 
@@ -482,20 +483,20 @@ RELATED = ("multipart/related", ["text/html", "image/png"])
             ("multipart/mixed", ["text/plain", "application/pdf"]),
         ),
         ({"attachments": (PDF,)}, ("multipart/mixed", ["application/pdf"])),
-        ({"html": "<p>", "attachments": (IMAGE,)}, RELATED),
+        ({"html": SHOWN, "attachments": (IMAGE,)}, RELATED),
         (
-            {"body": "t", "html": "<p>", "attachments": (IMAGE,)},
+            {"body": "t", "html": SHOWN, "attachments": (IMAGE,)},
             ("multipart/alternative", ["text/plain", RELATED]),
         ),
         (
-            {"body": "t", "html": "<p>", "attachments": (IMAGE, PDF)},
+            {"body": "t", "html": SHOWN, "attachments": (IMAGE, PDF)},
             (
                 "multipart/mixed",
                 [("multipart/alternative", ["text/plain", RELATED]), "application/pdf"],
             ),
         ),
         (
-            {"html": "<p>", "attachments": (PDF, IMAGE)},
+            {"html": SHOWN, "attachments": (PDF, IMAGE)},
             ("multipart/mixed", [RELATED, "application/pdf"]),
         ),
         ({"body": "t", "attachments": (IMAGE,)}, ("multipart/mixed", ["text/plain", "image/png"])),
@@ -506,9 +507,7 @@ def test_render_parts_are_nested_as_they_belong(fields, structure):
 
 
 def test_render_attachments_arrive_octet_for_octet():
-    message = read(
-        rendered(body="t", html="<img src='cid:logo@example.org'>", attachments=(IMAGE, PDF))
-    )
+    message = read(rendered(body="t", html=SHOWN, attachments=(IMAGE, PDF)))
     (pdf,) = [part for part in message.walk() if part.get_content_type() == "application/pdf"]
     (image,) = [part for part in message.walk() if part.get_content_type() == "image/png"]
     assert (pdf.get_content(), pdf.get_filename(), pdf.get_content_disposition()) == (

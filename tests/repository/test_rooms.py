@@ -102,6 +102,7 @@ PURE_IMPORTS = {
     "email.utils.format_datetime",
     "functools",
     "hashlib",
+    "html.unescape",
     "idna",
     "ipaddress",
     "msgspec",

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from babygun.api.http.json_body import JsonBody
 from babygun.errors import InvalidRequest, Violation
+from babygun.intake.base64_content import tidy_contents
 from babygun.intake.request import EmailRequest
 
 MAX_EMAILS = 1000
@@ -26,7 +27,7 @@ _Entries = msgspec.defstruct(
     array_like=True,
 )
 _entries: JsonBody[Any] = JsonBody(_Entries)
-_email = JsonBody(EmailRequest)
+_email = JsonBody(EmailRequest, tidy=tidy_contents)
 
 
 def read_batch(raw: bytes) -> list[EmailRequest | InvalidRequest]:

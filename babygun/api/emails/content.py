@@ -19,6 +19,7 @@ from babygun.api.http.responses import SECURITY_HEADERS
 from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
 from babygun.errors import NotFound
 from babygun.mime import message_id, needs_smtputf8, render
+from babygun.mime.media_type import kept_media_type
 
 _HEADERS = {
     **SECURITY_HEADERS,
@@ -101,7 +102,7 @@ async def show_attachment(request: web.Request) -> web.Response:
     attachment = content.attachments[int(number)]
     headers = {
         **_HEADERS,
-        "Content-Type": attachment.content_type,
+        "Content-Type": kept_media_type(attachment.content_type).folded().replace("\r\n", ""),
         "Content-Disposition": disposition(attachment.filename),
     }
     return web.Response(body=attachment.content, headers=headers)

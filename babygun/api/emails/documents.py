@@ -62,11 +62,15 @@ class RecipientDocument(msgspec.Struct, frozen=True):
 
 
 class AttachmentDocument(msgspec.Struct, frozen=True):
-    """An attachment without its bytes. ``size``: how many they are."""
+    """An attachment without its bytes. ``size``: how many they are.
+
+    ``alternative``: it also goes as an alternative of the text, as an invitation.
+    """
 
     filename: Annotated[str, Meta(examples=["invoice.txt"])]
     content_type: Annotated[str, Meta(examples=["text/plain; charset=utf-8"])]
     content_id: str | None
+    alternative: bool
     size: Annotated[int, Meta(examples=[16])]
 
 
@@ -142,7 +146,9 @@ def email_document(view: EmailView) -> EmailDocument:
         headers=[f"{name}: {value}" for name, value in content.headers] if content else None,
         reply_to=list(content.reply_to) if content else None,
         attachments=[
-            AttachmentDocument(a.filename, a.content_type, a.content_id, len(a.content))
+            AttachmentDocument(
+                a.filename, a.content_type, a.content_id, a.alternative, len(a.content)
+            )
             for a in content.attachments
         ]
         if content

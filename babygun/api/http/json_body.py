@@ -17,6 +17,7 @@ from babygun.errors import InvalidRequest, Violation
 T = TypeVar("T")
 
 # The texts of msgspec's errors.
+_NO_BASE64 = "Invalid base64 encoded string"
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?(.*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*?)`(?: - at `\$\.?(.*)`)?", re.DOTALL)
 _AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
@@ -42,7 +43,8 @@ class JsonBody(Generic[T]):
     """The body of a call, or of several calls.
 
     ``kind``: a Struct, or a list of some. ``examples``: by name, for the OpenAPI document.
-    ``max_bytes``: None for the setting max_request.
+    ``max_bytes``: None for the setting max_request. ``tidy``: makes a document whose base64 can't
+    be read into one whose can; it may put bytes in the place of base64, or raise InvalidRequest.
     """
 
     def __init__(
@@ -52,9 +54,10 @@ class JsonBody(Generic[T]):
         examples: Mapping[str, Any] | None = None,
         max_bytes: int | None = None,
         required: bool = True,
+        tidy: Callable[[Any], Any] | None = None,
     ) -> None:
         self.kind, self.examples, self.required = kind, examples or {}, required
-        self._max_bytes = max_bytes
+        self._max_bytes, self._tidy = max_bytes, tidy
         self._decode: Callable[[bytes | msgspec.Raw], T] = msgspec.json.Decoder(kind).decode
         self._choices = dict(_choices(msgspec.inspect.type_info(kind), ""))
 
@@ -65,7 +68,7 @@ class JsonBody(Generic[T]):
     def decode(self, raw: bytes | msgspec.Raw) -> T:
         """Raises InvalidRequest, which names the field, and the 400 problem if it is no JSON."""
         try:
-            return self._decode(raw)
+            return self._read(raw)
         except msgspec.ValidationError as error:
             detail, field = _explain(str(error), self._choices)
             raise InvalidRequest([Violation(field, detail)]) from None
@@ -77,6 +80,15 @@ class JsonBody(Generic[T]):
             ) from None
         except ValueError as error:  # msgspec.DecodeError
             raise Problem(MALFORMED_JSON, _malformed(bytes(raw), str(error))) from None
+
+    def _read(self, raw: bytes | msgspec.Raw) -> T:
+        """Base64 as it should be is decoded at once; only other base64 takes the longer way."""
+        try:
+            return self._decode(raw)
+        except msgspec.ValidationError as error:
+            if self._tidy is None or not str(error).startswith(_NO_BASE64):
+                raise
+        return msgspec.convert(self._tidy(msgspec.json.decode(raw)), self.kind)
 
 
 def _malformed(raw: bytes, said: str) -> str:

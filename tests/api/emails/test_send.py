@@ -84,7 +84,13 @@ async def test_email_is_shown_with_every_field_that_was_given(api: RunningApi) -
         "headers": ["X-Order: 1"],
         "reply_to": ["help@example.com"],
         "attachments": [
-            {"filename": "ä.txt", "content_type": "text/plain", "content_id": "c1", "size": 2}
+            {
+                "filename": "ä.txt",
+                "content_type": "text/plain",
+                "content_id": "c1",
+                "alternative": False,
+                "size": 2,
+            }
         ],
         "not_before": None,
         "status": "incomplete",

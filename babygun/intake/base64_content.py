@@ -1,0 +1,63 @@
+"""Base64 as people and programs write it: with line breaks, or without the padding at its end."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from babygun.errors import InvalidRequest, Violation
+
+_foreign = re.compile(r"[^A-Za-z0-9+/\s]").search
+
+
+def tidy_contents(document: Any) -> Any:
+    """The JSON of an e-mail with the contents of its attachments decoded.
+
+    For the rare JSON whose base64 is not quite what RFC 4648, section 4, says. Raises
+    InvalidRequest, which names each content that can't be read.
+    """
+    files = document.get("attachments") if isinstance(document, dict) else None
+    faults: list[Violation] = []
+    for index, file in enumerate(files if isinstance(files, list) else ()):
+        if isinstance(file, dict) and isinstance(file.get("content"), str):
+            try:
+                file["content"] = decode(file["content"])
+            except ValueError as error:
+                faults.append(Violation(f"attachments[{index}].content", str(error)))
+    if faults:
+        raise InvalidRequest(faults)
+    return document
+
+
+def decode(text: str) -> bytes:
+    """Raises ValueError with a sentence that names what is wrong, and where."""
+    bare = text
+    for space in "\n\r\t ":  # a tenth of the time of one translate()
+        if space in bare:
+            bare = bare.replace(space, "")
+    try:
+        return msgspec.convert(bare + "=" * (-len(bare) % 4), bytes)
+    except msgspec.ValidationError:
+        raise ValueError(_fault(text, bare)) from None
+
+
+def _fault(text: str, bare: str) -> str:
+    if text.lstrip()[:5].lower() == "data:":
+        return "It is a data: URL: give only the base64, which follows the comma."
+    found = _foreign(text)
+    if found and found[0] in "-_":
+        return (
+            "It is base64 of the URL-safe alphabet, with - and _: "
+            "give the usual one, with + and / (RFC 4648, section 4)."
+        )
+    if not found:
+        return (
+            f"It has {len(bare)} characters of base64, which is a length that base64 can't have: "
+            "something is missing."
+        )
+    place = f"at character {found.start() + 1}"
+    if found[0] != "=":
+        return f"It is not base64: “{found[0]}” stands {place}."
+    return f"Its base64 ends {place}, at “=”: more follows, or the padding is too long."
