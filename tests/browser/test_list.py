@@ -20,6 +20,17 @@ async def test_email_that_arrives_stands_at_the_top_and_changes_its_status_in_pl
     await expect(page.locator(".rows li").first).to_contain_text("Second")
 
 
+async def test_email_that_arrives_fits_the_filter_by_each_form_of_its_mailbox(
+    page: Page, stage: Stage
+) -> None:
+    await stage.sign_in(page, "/page/emails?recipient=Ann%40xn--bcher-kva.example")
+    await expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
+    await stage.api.accepted(subject="Other", to="bob@bücher.example")
+    await stage.api.accepted(subject="Theirs", to="ann@BÜCHER.example")
+    await expect(page.locator(".rows li")).to_have_count(1)
+    await expect(row(page, "Theirs").locator(".badge")).to_have_text("complete")
+
+
 async def test_row_under_the_pointer_does_not_move_when_emails_arrive(
     page: Page, stage: Stage
 ) -> None:

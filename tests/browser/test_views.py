@@ -163,7 +163,7 @@ async def test_compose_names_the_fields_that_are_wrong_and_sends_what_curl_shows
     await page.get_by_role("button", name="Send", exact=True).click()
     await expect(page.get_by_label("To several")).to_be_focused()
     await expect(page.locator("[data-field=headers]")).to_contain_text("Bcc can't be set here")
-    await page.get_by_label("To several").fill('"Doe, Ann" <ann@example.org>; bob@example.org')
+    await page.get_by_label("To several").fill("Doe, Ann <ann@example.org>; bob@example.org")
     await page.get_by_label("Headers").fill("X-Quote: it's $HOME `id`")
     await page.locator("input[type=file]").set_input_files(
         {"name": "it's.txt", "mimeType": "text/plain", "buffer": b"hello"}
@@ -176,7 +176,8 @@ async def test_compose_names_the_fields_that_are_wrong_and_sends_what_curl_shows
     script = f"CLIENT={stage.client_id} SECRET={stage.secret}\n{command}"
     process = await run(script, tmp_path)
     first, second = await stage.rig.ended(page.url.rpartition("/")[2], json.loads(process)["id"])
-    assert first.recipients[0].email == second.recipients[0].email == "ann@example.org"
+    for email in (first, second):
+        assert [r.email for r in email.recipients] == ["ann@example.org", "bob@example.org"]
     documents = [
         (await stage.api.call("GET", f"/emails/{email.id}")).json for email in (first, second)
     ]

@@ -10,11 +10,18 @@ import { notify } from "./messages.js";
 let kept = null; // the form as it was left
 
 // The addresses in a text such as `"Ann" <a@x>, b@y`, one or more on a line. Commas within quotes
-// and brackets separate nothing.
+// and brackets separate nothing; nor do those within a name, as in `Lee, Ann <a@x>`.
 export function addresses(typed) {
-  return (typed.match(/(?:"(?:\\.|[^"\\])*"|<[^>]*>|\([^)]*\)|[^,;\n])+/g) ?? [])
-    .map((one) => one.trim())
-    .filter(Boolean);
+  const found = [];
+  let name = ""; // what may be the first part of a name
+  const parts = /((?:"(?:\\.|[^"\\])*"|<[^>]*>|\([^)]*\)|[^,;\n])+)([,;]?)/g;
+  for (const [, one, separator] of typed.matchAll(parts))
+    if (separator && !one.includes("@")) name += one + separator;
+    else {
+      found.push(...(one.trimEnd().endsWith(">") ? [name + one] : [name, one]));
+      name = "";
+    }
+  return [...found, name].map((one) => one.trim().replace(/[,;]$/, "")).filter(Boolean);
 }
 
 export function open(root, { query }) {

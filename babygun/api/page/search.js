@@ -54,11 +54,22 @@ export function asked(filters, nowMs) {
   };
 }
 
+// The form in which addresses are compared, as babygun/email/addresses.py has it: a domain in ASCII,
+// all in lower case, a local part without quotation marks.
+export function comparable(email) {
+  const at = email.lastIndexOf("@");
+  const local = email.slice(0, at).normalize("NFC").toLowerCase();
+  let domain = email.slice(at + 1).toLowerCase();
+  if (/[^\x00-\x7f]/.test(domain) && URL.canParse(`http://${domain}`))
+    domain = new URL(`http://${domain}`).hostname;
+  return `${local.replace(/^"(.*)"$/, "$1")}@${domain.replace(/\.$/, "")}`;
+}
+
 // Whether an e-mail that has just changed belongs to what is shown.
 export function fits(email, filters, nowMs) {
   const { status, recipient, tag, after, before } = asked(filters, nowMs);
   const at = Date.parse(email.created_at);
-  const wanted = recipient?.toLowerCase();
+  const wanted = recipient && comparable(recipient);
   return (
     (!status || stateOf(email) === status) &&
     (!tag || email.tags.includes(tag)) &&
@@ -67,8 +78,8 @@ export function fits(email, filters, nowMs) {
     (!wanted ||
       email.recipients.some((one) =>
         wanted.startsWith("@")
-          ? one.email.toLowerCase().endsWith(wanted)
-          : one.email.toLowerCase() === wanted,
+          ? comparable(one.email).endsWith(wanted)
+          : comparable(one.email) === wanted,
       ))
   );
 }
