@@ -67,15 +67,15 @@ def _relay(name: str, value: Any) -> Relay:
 
 
 def _url(where: str, text: str) -> tuple[SplitResult, str, int]:
-    """The URL, its host and its port."""
+    """The URL, its host in ASCII, and its port."""
     try:
         url = urlsplit(text)
-        port = url.port
+        host, port = ascii_domain(url.hostname or ""), url.port
     except ValueError as error:
         raise SettingsError(f"{where}: url: {error}") from None
     if (
         url.scheme not in _PORTS
-        or not url.hostname
+        or not host
         or url.path not in ("", "/")
         or url.query
         or url.fragment
@@ -83,7 +83,7 @@ def _url(where: str, text: str) -> tuple[SplitResult, str, int]:
         raise SettingsError(
             f"{where}: url must be of the form smtp://user:password@host:port or smtps://…"
         )
-    return url, url.hostname, port or _PORTS[url.scheme]
+    return url, host, port or _PORTS[url.scheme]
 
 
 def _tls(where: str, value: dict[str, Any], url: SplitResult, host: str) -> TlsPolicy:

@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+from babygun.email.domains import ascii_domain
 from babygun.routing.destination import Destination
 from babygun.runtime import tracing
 from babygun.runtime.logs import get_logger
@@ -57,7 +58,7 @@ class SmtpPool:
         idle: float,
     ) -> None:
         self.destination = destination
-        self._hostname = hostname if hostname.isascii() else hostname.encode("idna").decode()
+        self._hostname = ascii_domain(hostname)
         self._connect_timeout = connect_timeout
         self._timeout = timeout
         self._data_timeout = data_timeout

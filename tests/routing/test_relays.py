@@ -60,3 +60,9 @@ def test_relay_url_has_its_parts_decoded_and_ports_by_scheme() -> None:
 def test_relay_with_a_password_off_this_host_requires_tls() -> None:
     assert default_relay("smtp://u:p@mail.example").tls == "required"
     assert default_relay("smtp://u:p@127.0.0.1").tls == "opportunistic"
+
+
+def test_relays_host_beyond_ascii_is_the_one_that_a_browser_would_ask() -> None:
+    assert default_relay("smtp://Mail.FAß.example").host == "mail.xn--fa-hia.example"
+    with pytest.raises(SettingsError, match="default: url: the domain is not valid"):
+        default_relay("smtp://☃.example")

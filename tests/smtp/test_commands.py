@@ -12,6 +12,7 @@ from babygun.smtp import Envelope, SmtpPool
 from babygun.smtp.commands import prepare
 from babygun.smtp.connection import Capabilities
 from tests.smtp.conftest import send, yes
+from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.field import rows
 from tests.support.smtp_server import MisbehavingServer
 
@@ -126,6 +127,23 @@ async def test_header_that_needs_smtputf8_gets_it_where_it_is_offered(
         assert outcome.replies["b@example.org"].code == 250
         assert {"SMTPUTF8", "BODY=8BITMIME"} <= set(server.messages[0].options) or not offered
         assert ("büro".encode() in server.messages[0].data) == offered
+
+
+async def test_local_part_with_stray_dots_goes_in_quotation_marks(new_pool: NewPool) -> None:
+    heard: list[str] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        heard.extend(await peer.hear("MAIL", "RCPT", "RCPT", "DATA"))
+        peer.say(b"250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n")
+        await peer.message()
+        peer.say(b"250 taken\r\n")
+
+    recipients = [parse_address(f"{local}@docomo.example").email for local in ("a..b", "ann.")]
+    async with ScriptedServer(script) as server:
+        replies = await send(new_pool(server.port), *recipients)
+    assert [reply.code for reply in replies.values()] == [250, 250]
+    assert heard[1:3] == ['RCPT TO:<"a..b"@docomo.example>', 'RCPT TO:<"ann."@docomo.example>']
 
 
 @pytest.mark.parametrize("row", rows("addresses", "taken"), ids=lambda row: row["text"])

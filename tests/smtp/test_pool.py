@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from babygun.routing.destination import Destination
 from babygun.smtp import Envelope, NotSent, SmtpPool
 from babygun.smtp.replies import Reply
-from tests.smtp.conftest import MESSAGE, send, yes
+from tests.smtp.conftest import MESSAGE, TIMES, send, yes
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.smtp_server import MisbehavingServer
 
@@ -30,6 +31,25 @@ async def test_connection_is_reused_across_messages(new_pool: NewPool) -> None:
             await send(pool, f"r{n}@example.org")
         assert len(server.messages) == 20
         assert server.sessions == 1
+
+
+async def test_hostname_beyond_ascii_is_said_in_ascii() -> None:
+    said: list[str] = []
+
+    async def script(peer: Peer) -> None:
+        peer.say(b"220 scripted.example\r\n")
+        said.extend(await peer.hear("EHLO"))
+        peer.say(b"250 scripted.example\r\n")
+        await peer.hear("QUIT")
+
+    async with ScriptedServer(script) as server:
+        destination = Destination("default", "127.0.0.1", server.port)
+        pool = SmtpPool(destination, hostname="faß.example", **TIMES)
+        sending = asyncio.create_task(send(pool, "b@example.org"))
+        await settle(lambda: bool(said))
+        await pool.close()
+        sending.cancel()
+    assert said == ["EHLO xn--fa-hia.example"]
 
 
 async def test_two_hundred_at_once_keep_to_the_limit(new_pool: NewPool) -> None:
