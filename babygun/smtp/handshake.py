@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -183,19 +185,22 @@ class _Handshake:
                 "the server does not offer AUTH, which a relay with a user name needs"
                 + ("" if encrypted else "; it may offer it with TLS")
             )
-        refusal: aiosmtplib.SMTPException = aiosmtplib.SMTPNotSupported(
-            "the server does not offer AUTH with a method that Babygun knows"
-        )
+        refusal: aiosmtplib.SMTPAuthenticationError | None = None
         for name in client.supported_auth_methods:
             attempt = getattr(client, f"auth_{name.replace('-', '')}")
             try:
                 await attempt(destination.username, destination.password)
                 return
             except aiosmtplib.SMTPAuthenticationError as error:
-                refusal = _weightier(refusal, error)
-            except aiosmtplib.SMTPServerDisconnected as error:
-                raise _weightier(refusal, error) from None
-        raise refusal
+                error.message = _without_password(error.message, destination)
+                refusal = error if refusal is None else _weightier(refusal, error)
+            except aiosmtplib.SMTPServerDisconnected:
+                if refusal is None:
+                    raise
+                break
+        raise refusal or aiosmtplib.SMTPNotSupported(
+            "the server does not offer AUTH with a method that Babygun knows"
+        )
 
     def capabilities(self) -> Capabilities:
         offered = self._client.esmtp_extensions
@@ -213,13 +218,21 @@ class _Handshake:
         self._client.close()
 
 
+def _without_password(text: str, destination: Destination) -> str:
+    """A server's words without the password: some repeat the command that they refuse."""
+    user, password = destination.username.encode(), destination.password.encode()
+    forms = [base64.b64encode(b"\0%b\0%b" % (user, password)), base64.b64encode(password), password]
+    for form in filter(None, forms):
+        text = re.sub(rf"(?<!\w){re.escape(form.decode())}(?!\w)", "[password]", text)
+    return text
+
+
 def _weightier(
-    before: aiosmtplib.SMTPException, now: aiosmtplib.SMTPException
-) -> aiosmtplib.SMTPException:
-    """Of two failures of a login the one that says more: a refusal for good, then the later."""
-    refused = isinstance(before, aiosmtplib.SMTPAuthenticationError) and before.code >= 500
-    later = isinstance(now, aiosmtplib.SMTPAuthenticationError) and now.code >= 530
-    return before if refused and not later else now
+    before: aiosmtplib.SMTPAuthenticationError, now: aiosmtplib.SMTPAuthenticationError
+) -> aiosmtplib.SMTPAuthenticationError:
+    """Of two refusals the one of the login itself (RFC 4954, 6: 53x), or for good, or the later."""
+    refused_for_good = before.code >= 500 and now.code < 530
+    return before if refused_for_good else now
 
 
 def _explained(
