@@ -17,7 +17,7 @@ from babygun.email.addresses import parse_sender
 from babygun.email.model import Content, Recipient
 from babygun.intake.attachments import MAX_ATTACHMENTS, AttachmentRequest, check_attachments
 from babygun.intake.broken_rules import BrokenRules
-from babygun.intake.headers import check_headers
+from babygun.intake.headers import MAX_HEADERS, MAX_HEADERS_BYTES, check_headers
 from babygun.intake.recipients import (
     Addresses,
     Entry,
@@ -74,7 +74,10 @@ class EmailRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=F
     ] = None
     headers: Annotated[
         dict[str, str] | list[str] | None,
-        Meta(description="Further headers: an object, or a list of `Name: value` lines."),
+        Meta(
+            description="Further headers: an object, or a list of `Name: value` lines. "
+            f"At most {MAX_HEADERS}, together {MAX_HEADERS_BYTES} bytes."
+        ),
     ] = None
     attachments: Annotated[
         list[AttachmentRequest] | None, Meta(description=f"At most {MAX_ATTACHMENTS} files.")

@@ -2,62 +2,40 @@
 
 Text comes in; ASCII comes out, or UTF-8 if the server offers SMTPUTF8. A field has no CRLF at its
 end. A folded field has CRLFs inside, each before white space that was there anyway. So unfolding
-gives back what was written.
+gives back what was written. In a list, a line may be folded behind a comma, too.
 """
 
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Iterable
 from urllib.parse import quote as percent_quote
 
 from babygun.email.addresses import needs_smtputf8, parse_address, quote, to_ascii_domain
+from babygun.mime.encoded_words import WORD, encoded_words
+from babygun.mime.header_table import header_of
+from babygun.mime.header_values import elements, spaced, wire_value
 
 # Columns of a line with an encoded word (RFC 2047, 2). Without one, 78 would do (RFC 5322, 2.1.1).
 LINE = 76
-# Characters of an encoded word, with its frame (RFC 2047, 2).
-WORD = 75
 # Columns that a name's first encoded word may take behind the longest field name.
 _PHRASE = LINE - len("Disposition-Notification-To: ")
-# Characters that may stay without a fold: well below a line's limit of 998 (RFC 5322, 2.1.1).
+# Octets of a line that can't be folded (RFC 5322, 2.1.1).
+LINE_MAX = 998
+# Characters of text that may stay without a fold: with the longest name, below LINE_MAX.
 _PIECE_MAX = 900
-_FRAME = len("=?utf-8?q??=")
-FIELD_NAME = re.compile(r"[!-9;-~]{1,76}\Z")
 
 _PIECES = re.compile(r"[ \t]*[^ \t]+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+\Z")
-# Between the commas of a list of addresses.
-_LIST_ITEM = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",])+')
-# What the Q encoding leaves as it is, also in a display name (RFC 2047, 5 (3)). A space becomes an
-# underscore.
-_Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
-_Q = tuple(
-    chr(byte) if byte in _Q_SAFE else "_" if byte == 0x20 else f"={byte:02X}" for byte in range(256)
-)
-_Q_SHORT = bytes(byte for byte in range(256) if len(_Q[byte]) == 1)
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 # attribute-char of RFC 2231, 7, without letters and digits.
 _PARAMETER_SAFE = "!#$&+-.^_`{|}~"
-# Custom headers that hold addresses. An encoded word must not cover an address.
-_ADDRESS_FIELDS = frozenset(
-    {
-        "from",
-        "to",
-        "cc",
-        "reply-to",
-        "sender",
-        "resent-from",
-        "resent-to",
-        "resent-cc",
-        "resent-sender",
-        "disposition-notification-to",
-        "errors-to",
-    }
-)
-
-
-# Fields whose addresses may be groups (RFC 5322, 3.6.3 and 3.6.6).
-_ADDRESS_LISTS = frozenset({"to", "cc", "reply-to", "resent-to", "resent-cc"})
+_UNQUOTE = re.compile(r"\\(.)")
+# A value of these is changed, or refused, though it is short and ASCII.
+_CHECKED = frozenset({"date", "id", "ids"})
+_LISTS = frozenset({"structured", "phrases", "addresses"})
+# Fields whose addresses may be groups (RFC 5322, 3.6.3).
+_ADDRESS_LISTS = frozenset({"to", "cc", "reply-to"})
 
 
 def text_field(name: str, value: str) -> str:
@@ -76,17 +54,30 @@ def text_field(name: str, value: str) -> str:
     return _text(name, value, literal=True)
 
 
-def any_field(name: str, value: str, smtputf8: bool) -> str:
-    """A custom field of any kind.
+def custom_field(name: str, value: str) -> str:
+    """A field that a client gave, written as its row in the table of headers says.
 
-    ASCII is only folded: it may be encoded already, or have a grammar of its own.
+    Raises ValueError with a sentence if a client can't set it, or if its value can't be written.
     """
-    if not value.isascii() and name.lower() in _ADDRESS_FIELDS:
-        try:
-            return address_field(name, tuple(_LIST_ITEM.findall(value)), smtputf8)
-        except ValueError:
-            pass  # a group, a comment or the like
-    return _text(name, value, literal=False)
+    header = header_of(name)
+    value = value.strip(" \t")
+    if (
+        value
+        and value.isascii()
+        and value.isprintable()
+        and len(name) + len(value) + 2 <= LINE
+        and header.kind not in _CHECKED
+        and not header.only
+    ):
+        return f"{name}: {value}"
+    value, kind = wire_value(name, value, header)
+    if kind == "text":
+        return _text(name, value, literal=False)
+    if kind == "addresses" and not value.isascii():
+        return address_field(name, tuple(elements(value)), smtputf8=False)
+    if kind == "phrases" and not value.isascii():
+        return _fold(name, _phrases(value))
+    return _machine_read(name, value, in_list=kind in _LISTS)
 
 
 def address_field(name: str, addresses: tuple[str, ...], smtputf8: bool) -> str:
@@ -147,7 +138,7 @@ def _mailbox(text: str, smtputf8: bool, groups: bool) -> list[str]:
         if needs_smtputf8(email):
             if not groups:
                 raise ValueError(f"{email} can only be written where the server offers SMTPUTF8")
-            words = (f" {word}" for word in _encoded_words(email, _PHRASE))
+            words = (f" {word}" for word in encoded_words(email, room=_PHRASE))
             return [*_phrase(name), " Internationalized Address", *words, " Removed:;"]
         email = to_ascii_domain(email)
     if not name:
@@ -166,20 +157,13 @@ def _phrase(name: str) -> list[str]:
             return [f" {atom}" for atom in name.split(" ")]
         if len(name) <= 60 and name.isascii():
             return [f" {quote(name)}"]
-    return [f" {word}" for word in _encoded_words(name, _PHRASE)]
+    return [f" {word}" for word in encoded_words(name, room=_PHRASE)]
 
 
 def _text(name: str, value: str, literal: bool) -> str:
     """``literal``: text that looks like an encoded word is not one."""
     # Acceptance refuses line breaks. If one comes here anyway, it must not make a header field.
-    if not value.isprintable():
-        value = "".join(
-            character
-            if character.isprintable() or character == "\t" or ord(character) > 0xA0
-            else " "
-            for character in value
-        )
-    value = value.strip(" \t")
+    value = _CONTROL.sub(" ", value).strip(" \t")
     pieces = _PIECES.findall(value)
     literal = literal or not value.isascii()
     odd = [
@@ -192,13 +176,49 @@ def _text(name: str, value: str, literal: bool) -> str:
         span = "".join(pieces[first : last + 1])
         bare = span.lstrip(" \t")
         lead = span[: len(span) - len(bare)]
-        if len(lead) > _PIECE_MAX:
+        if len(lead) > LINE // 2:  # the line must hold an encoded word, too
             bare, lead = span[1:], span[0]
-        room = LINE - len(name) - 2 if first == 0 else WORD - len(lead)
-        words = _encoded_words(bare, room if room >= 30 else WORD)
+        most = min(WORD, LINE - len(lead))
+        room = LINE - len(name) - 2 if first == 0 else most
+        words = encoded_words(bare, room=room if room >= 30 else WORD, most=most)
         pieces[first : last + 1] = [lead + words[0], *(" " + word for word in words[1:])]
     if pieces:
         pieces[0] = " " + pieces[0]
+    return _fold(name, pieces)
+
+
+def _phrases(value: str) -> list[str]:
+    """Phrases between commas, as pieces. What stands in angle brackets behind one stays."""
+    pieces: list[str] = []
+    for element in elements(value):
+        phrase, bracket, rest = element.partition("<")
+        phrase = phrase.strip(" \t")
+        if phrase.isascii():
+            pieces += _PIECES.findall(f" {phrase}")
+        else:
+            quoted = phrase[0] == phrase[-1] == '"'
+            pieces += _phrase(_UNQUOTE.sub(r"\1", phrase[1:-1]) if quoted else phrase)
+        if bracket:
+            pieces.append(f" <{rest}")
+        # White space must stand behind an encoded word (RFC 2047, 5 (3)).
+        pieces[-1] += "," if bracket or phrase.isascii() else " ,"
+    pieces[-1] = pieces[-1].rstrip(" ,")
+    return pieces
+
+
+def _machine_read(name: str, value: str, in_list: bool) -> str:
+    """ASCII as it is. Raises ValueError if a line stays too long when it is folded."""
+    if in_list and len(name) + 2 + len(value) > LINE:
+        value = spaced(value)
+    pieces: list[str] = _PIECES.findall(value)
+    if pieces:
+        pieces[0] = " " + pieces[0]
+        longest = max(map(len, pieces))
+        if longest > LINE_MAX:
+            raise ValueError(
+                f"{name} has {longest - 1} bytes without white space. It is not text, so a line can"
+                f" be folded only at white space, and has at most {LINE_MAX} bytes."
+            )
     return _fold(name, pieces)
 
 
@@ -210,7 +230,8 @@ def _fold(name: str, pieces: Iterable[str]) -> str:
     lines = []
     line = start = name + ":"
     for piece in pieces:
-        if len(line) + len(piece) > LINE and (line is not start or len(piece) <= LINE):
+        length = len(line) + len(piece)
+        if length > LINE and (line is not start or len(piece) <= LINE or length > LINE_MAX):
             lines.append(line)
             line = piece
         else:
@@ -219,42 +240,3 @@ def _fold(name: str, pieces: Iterable[str]) -> str:
         return line
     lines.append(line)
     return "\r\n".join(lines)
-
-
-def _encoded_words(text: str, room: int) -> list[str]:
-    """The text as encoded words, in Q or B, whichever is shorter. No word cuts a character in two.
-
-    ``room``: columns that the first word may take.
-    """
-    raw = text.encode("utf-8", "replace")
-    short = len(raw) - len(raw.translate(None, _Q_SHORT))
-    q_length, b_length = 3 * len(raw) - 2 * short, (len(raw) + 2) // 3 * 4
-    as_q = q_length <= b_length
-    make = _q_word if as_q else _b_word
-    if min(q_length, b_length) + _FRAME <= room:
-        return [make(raw)]
-    words, chunk, used = [], bytearray(), 0
-    limit = _capacity(room, as_q)
-    for character in text:
-        octets = character.encode("utf-8", "replace")
-        cost = sum(len(_Q[octet]) for octet in octets) if as_q else len(octets)
-        if used + cost > limit:
-            words.append(make(bytes(chunk)))
-            chunk, used, limit = bytearray(), 0, _capacity(WORD, as_q)
-        chunk += octets
-        used += cost
-    words.append(make(bytes(chunk)))
-    return words
-
-
-def _capacity(room: int, as_q: bool) -> int:
-    """What fits into an encoded word of ``room`` columns: characters in Q, octets in B."""
-    return room - _FRAME if as_q else (room - _FRAME) // 4 * 3
-
-
-def _q_word(raw: bytes) -> str:
-    return "=?utf-8?q?" + "".join([_Q[octet] for octet in raw]) + "?="
-
-
-def _b_word(raw: bytes) -> str:
-    return "=?utf-8?b?" + b64encode(raw).decode("ascii") + "?="

@@ -29,36 +29,9 @@ from urllib.parse import unquote as percent_unquote
 from babygun.email.addresses import needs_smtputf8 as address_needs_smtputf8
 from babygun.email.addresses import parse_address, to_ascii_domain
 from babygun.email.model import Content, Email
-from babygun.mime.headers import FIELD_NAME, address_field, any_field, text_field
+from babygun.mime.headers import address_field, custom_field, text_field
 from babygun.mime.parts import Part, attachment_part, invitation_part, multipart, text_part
 
-# Custom headers that are never written. Nobody may see Bcc; the others describe the body.
-_NEVER = frozenset(
-    {
-        "bcc",
-        "resent-bcc",
-        "mime-version",
-        "content-type",
-        "content-transfer-encoding",
-        "content-disposition",
-    }
-)
-# A message has at most one of each (RFC 5322, 3.6), and the first one is written. Our own fields
-# come first, except that a custom Date or Message-ID replaces ours.
-_ONCE = frozenset(
-    {
-        "from",
-        "to",
-        "cc",
-        "reply-to",
-        "subject",
-        "date",
-        "message-id",
-        "sender",
-        "in-reply-to",
-        "references",
-    }
-)
 _cid = re.compile(r"\bcid:([^\s\"'<>]{1,1000})", re.IGNORECASE).findall
 
 
@@ -75,12 +48,12 @@ def render(
     The same arguments give the same bytes, so a repeated try sends the same message.
     ``date`` is aware. ``smtputf8``: the server offers SMTPUTF8, so addresses stay UTF-8; without
     it, those that need it are left out of the header. ``eight_bit``: it offers 8BITMIME.
-    Raises ValueError for an address that is not one, and for a sender that only SMTPUTF8 can carry.
+    Raises ValueError for an address that is not one, for a sender that only SMTPUTF8 can carry, and
+    for a header that acceptance refuses.
     """
-    custom = [(name.lower(), name, value) for name, value in content.headers]
-    lines = _own_fields(content, {lower for lower, _, _ in custom}, message_id, date, smtputf8)
-    if custom:
-        lines += _custom_fields(custom, lines, smtputf8)
+    custom = {name.lower() for name, _ in content.headers}
+    lines = _own_fields(content, custom, message_id, date, smtputf8)
+    lines += [custom_field(name, value) for name, value in content.headers]
     body = _body(content, eight_bit, message_id)
     lines.append("MIME-Version: 1.0")
     lines.append(body.head)
@@ -92,7 +65,8 @@ def _own_fields(
 ) -> list[str]:
     """The header fields that Babygun writes. A new one is added here.
 
-    ``custom``: the names of the client's own fields, in lower case.
+    A Date or Message-ID of the client's stands instead of ours. ``custom``: the names of the
+    client's own fields, in lower case.
     """
     fields = []
     if "date" not in custom:
@@ -107,24 +81,10 @@ def _own_fields(
         fields.append(address_field("Cc", content.cc, smtputf8))
     if content.reply_to:
         fields.append(address_field("Reply-To", content.reply_to, smtputf8))
-    if content.subject or "subject" not in custom:
-        fields.append(text_field("Subject", content.subject))
+    fields.append(text_field("Subject", content.subject))
     if "message-id" not in custom:
         bracketed = message_id if message_id.startswith("<") else f"<{message_id}>"
         fields.append(f"Message-ID: {bracketed}")
-    return fields
-
-
-def _custom_fields(custom: list[tuple[str, str, str]], own: list[str], smtputf8: bool) -> list[str]:
-    """The client's header fields. ``custom``: name in lower case, name, value."""
-    fields = []
-    present = {field.partition(":")[0].lower() for field in own}
-    for lower, name, value in custom:
-        twice = lower in _ONCE and lower in present
-        if lower in _NEVER or twice or not FIELD_NAME.match(name):
-            continue
-        present.add(lower)
-        fields.append(any_field(name, value, smtputf8))
     return fields
 
 

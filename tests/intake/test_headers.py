@@ -1,17 +1,103 @@
-"""Custom headers: which names and values are taken."""
+"""Custom headers: which names and values are taken, and what becomes of them on the wire."""
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.header import decode_header, make_header
+from email.policy import default
+from itertools import pairwise
+from typing import Any
+
 import pytest
 
-from babygun.intake.headers import FORBIDDEN
+from babygun.mime import render
+from babygun.mime.header_table import HEADERS, PREFIXES
 from tests.intake.requests import broken, checked, fields, refusal
+from tests.support.field import rows
 
 FORM = "A header must be of the form Name: value."
 NAME = "A header's name has 1 to 76 printable ASCII characters, no space and no colon."
 FORBIDDEN_EXAMPLES = """From To cc BCC Sender Reply-To Subject MIME-Version Content-Type
     Content-Transfer-Encoding Received Return-Path DKIM-Signature Resent-To ARC-Seal
     Authentication-Results Delivered-To"""
+DATE = datetime(2026, 11, 25, 7, 5, 9, tzinfo=UTC)
+ROWS = rows("headers", "row")
+
+
+def _asked(row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The value that a row of the table asks for, and the field of the request that has it."""
+    value = row.get("between", "").join([row["value"]] * row.get("times", 1))
+    if row["header"] == "subject":
+        return value, {"subject": value}
+    if row["header"] == "name":
+        return value, {"sender": f'"{value}" <shop@example.com>'}
+    return value, {"headers": {row["header"]: value}}
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if "refused" in row], ids=lambda r: r["why"])
+def test_headers_of_the_table_that_can_not_be_sent_are_refused_with_a_sentence(
+    row: dict[str, Any],
+) -> None:
+    _, asked = _asked(row)
+    [(field, detail)] = broken(**asked)
+    assert field == f"headers.{row['header']}"
+    assert detail.startswith(row["refused"]) and detail.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if "refused" not in row], ids=lambda r: r["why"]
+)
+@pytest.mark.parametrize("smtputf8", [False, True])
+def test_headers_of_the_table_arrive_as_asked(row: dict[str, Any], smtputf8: bool) -> None:
+    value, asked = _asked(row)
+    raw = render(
+        checked(**asked).content, message_id="<x@y>", date=DATE, smtputf8=smtputf8, eight_bit=True
+    )
+    name = {"name": "From"}.get(row["header"], row["header"])
+    field = _field(raw, name)
+    if "wire" in row:
+        assert field.split("\r\n") == row["wire"]
+    lines = field.split("\r\n")
+    assert all(len(line) <= 998 and line.strip() for line in lines)
+    assert all(len(line) <= 78 or not re.search(r"[ \t]", line[1:]) for line in lines[1:])
+    read = field.replace("\r\n", "").partition(":")[2].strip(" \t")
+    if row.get("text"):
+        assert not _could_be_joined(field)
+        read = str(make_header(decode_header(read)))
+    else:
+        assert "=?" not in read or "=?" in value
+    wanted = row.get("reads", value)
+    if row["header"] == "name":
+        read, wanted = read.removesuffix(" <shop@example.com>"), wanted.strip()
+    assert read == wanted
+    # The newer parser of Python 3.11 keeps the white space between encoded words and behind the
+    # name. It drops comments.
+    if not row.get("text") and "=?" not in value and "(" not in value:
+        [given] = message_from_bytes(raw, policy=default).get_all(name)
+        assert given.lstrip(" ") == wanted
+
+
+def _field(raw: bytes, name: str) -> str:
+    head = raw.partition(b"\r\n\r\n")[0].decode()
+    [field] = [
+        field
+        for field in re.split(r"\r\n(?![ \t])", head)
+        if field.lower().startswith(f"{name.lower()}:")
+    ]
+    return field
+
+
+def _could_be_joined(field: str) -> bool:
+    """Whether two encoded words beside each other would fit into one of 75 columns."""
+    words = re.findall(r"=\?utf-8\?[qb]\?[^?]*\?=", field)
+    assert all(len(word) <= 75 for word in words)
+    return any(
+        len(one) + len(other) - len("=?utf-8?q??=") <= 75
+        for one, other in pairwise(words)
+        if re.search(re.escape(one) + r"\s+" + re.escape(other), field)
+    )
 
 
 def test_headers_of_both_forms_keep_their_order() -> None:
@@ -30,25 +116,20 @@ def test_headers_of_both_forms_keep_their_order() -> None:
 
 
 def test_header_that_babygun_or_a_mail_server_writes_is_refused_with_what_to_do() -> None:
+    reasons = tuple(header.refused for header in (*HEADERS.values(), *PREFIXES.values()))
     for name in FORBIDDEN_EXAMPLES.split():
         [(field, detail)] = broken(headers={name: "x"})
         assert field == f"headers.{name}"
         assert detail.startswith(f"{name} can't be set here: ")
-        assert detail[:-1].endswith(tuple(FORBIDDEN.values()))
+        assert detail[:-1].endswith(tuple(filter(None, reasons)))
 
 
 @pytest.mark.parametrize("character", ["\r\n", "\n", "\r", "\u2028", "\u0085"])
 def test_header_with_a_line_break_is_refused(character: str) -> None:
     value = f"a{character}Bcc: b@example.org"
-    detail = "A header's value must not hold line breaks."
-    assert broken(headers={"X-A": value}) == [("headers.X-A", detail)]
-    assert broken(headers=[f"X-A: {value}"]) == [("headers[0]", detail)]
-
-
-def test_header_with_a_control_character_is_refused() -> None:
-    assert broken(headers={"X-A": "a\0b"}) == [
-        ("headers.X-A", "A header's value must not hold control characters.")
-    ]
+    for headers in ({"X-A": value}, [f"X-A: {value}"]):
+        [(_, detail)] = broken(headers=headers)
+        assert detail.startswith("A header's value must not hold line breaks.")
 
 
 def test_header_whose_name_is_not_valid_is_refused() -> None:
@@ -61,29 +142,32 @@ def test_header_without_a_name_is_refused() -> None:
     assert broken(headers=["X-A a"]) == [("headers[0]", FORM)]
 
 
-def test_header_longer_than_a_line_is_refused() -> None:
-    assert checked(headers={"X-A": "a" * 993})
-    detail = "A header must not be longer than 998 bytes."
-    assert broken(headers={"X-A": "a" * 994}) == [("headers.X-A", detail)]
-    assert broken(headers={"X-A": "ä" * 497}) == [("headers.X-A", detail)]
-
-
 def test_more_headers_than_the_limit_are_refused() -> None:
     assert broken(headers={f"X-{n}": "a" for n in range(101)}) == [
         ("headers", "There are 101 headers; at most 100 are taken.")
     ]
 
 
-def test_headers_of_more_than_64_kib_are_refused_as_too_large() -> None:
-    error = refusal(headers={f"X-{n}": "a" * 900 for n in range(80)})
+def test_headers_of_more_than_16_kib_are_refused_as_too_large() -> None:
+    assert checked(headers={f"X-{n}": "a" * 900 for n in range(18)})
+    error = refusal(headers={f"X-{n}": "a" * 900 for n in range(19)})
     assert error.too_large and [v.field for v in error.violations] == ["headers"]
 
 
-def test_header_that_rfc_5322_has_once_can_not_be_given_twice() -> None:
-    assert broken(headers=["Message-ID: <a@b>", "message-id: <c@d>"]) == [
-        ("headers[1]", "message-id can be given once only.")
-    ]
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Message-ID: <a@b>", "message-id: <c@d>"],
+        ["Date: 2026-11-29T00:00:00Z", "DATE: 2026-11-29T00:00:00Z"],
+        ["References: <a@b>", "References: <c@d>"],
+        ["In-Reply-To: <a@b>", "in-reply-to: <c@d>"],
+        ["List-Unsubscribe: <mailto:a@b>", "List-Unsubscribe: <https://c.example>"],
+    ],
+)
+def test_header_that_its_rfc_has_once_can_not_be_given_twice(lines: list[str]) -> None:
+    name = lines[1].partition(":")[0]
+    assert broken(headers=lines) == [("headers[1]", f"{name} can be given once only.")]
 
 
-def test_message_id_of_no_form_is_refused() -> None:
-    assert fields(headers={"Message-ID": "a"}) == ["headers.Message-ID"]
+def test_header_with_a_mistake_can_be_given_again_in_the_same_answer() -> None:
+    assert fields(headers=["Date: yesterday", "Date: tomorrow"]) == ["headers[0]", "headers[1]"]

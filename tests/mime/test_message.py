@@ -206,11 +206,6 @@ def test_render_addresses_go_to_their_fields_and_bcc_nowhere():
         cc=("d@example.com",),
         bcc=("secret@example.com",),
         reply_to=("r@example.org",),
-        headers=(
-            ("Bcc", "secret@example.com"),
-            ("bCC", "secret@example.com"),
-            ("Resent-Bcc", "secret@example.com"),
-        ),
         body="x",
     )
     message = read(raw)
@@ -295,57 +290,34 @@ def test_render_custom_date_or_message_id_replaces_ours(name):
     assert read(rendered(headers=((name, value),), body="x")).get_all(name) == [value]
 
 
-@pytest.mark.parametrize("name", ["From", "to", "Subject", "Reply-To"])
-def test_render_custom_header_does_not_repeat_ours(name):
-    message = read(
-        rendered(
-            headers=((name, "other@example.net"),),
-            subject="Ours",
-            reply_to=("r@example.org",),
-            body="x",
-        )
-    )
-    assert len(message.get_all(name)) == 1
-    assert "example.net" not in message[name]
-
-
-def test_render_custom_subject_stands_in_for_none():
-    assert read(rendered(headers=(("subject", "Theirs"),), body="x")).get_all("Subject") == [
-        "Theirs"
-    ]
-
-
-def test_render_custom_headers_cannot_change_the_body():
-    headers = (
-        ("Content-Type", "text/html"),
-        ("content-transfer-encoding", "base64"),
-        ("MIME-Version", "2.0"),
-    )
-    message = read(rendered(headers=headers, body="x"))
-    assert (message.get_all("Content-Type"), message.get_all("MIME-Version")) == (
-        ['text/plain; charset="utf-8"'],
-        ["1.0"],
-    )
-    assert _body(message) == "x\n"
-
-
 @pytest.mark.parametrize(
-    "value",
-    ["a\r\nBcc: evil@example.net", "a\nX-Evil: 1", "a\rX-Evil: 1", "a\x00b", "a\r\n\r\nbody"],
+    "header",
+    [
+        ("Bcc", "secret@example.com"),
+        ("Resent-Bcc", "secret@example.com"),
+        ("From", "other@example.net"),
+        ("subject", "Theirs"),
+        ("Content-Type", "text/html"),
+        ("MIME-Version", "2.0"),
+        ("X Bad", "v"),
+        ("X-Bad:", "v"),
+        ("X-Bad\r\nX-Evil", "v"),
+        ("", "v"),
+        ("X-Value", "a\r\nBcc: evil@example.net"),
+        ("X-Value", "a\x00b"),
+    ],
 )
-def test_render_line_break_in_a_value_makes_no_header(value):
-    raw = rendered(subject=value, headers=(("X-Value", value),), body="x")
-    message = read(raw)
+def test_render_header_that_acceptance_refuses_is_not_dropped_but_refused(header):
+    with pytest.raises(ValueError, match=r"can't be set here|must not hold|name has 1 to 76"):
+        rendered(headers=(header,), body="x")
+
+
+@pytest.mark.parametrize("value", ["a\r\nBcc: evil@example.net", "a\rX-Evil: 1", "a\r\n\r\nbody"])
+def test_render_line_break_in_a_subject_makes_no_header(value):
+    message = read(rendered(subject=value, body="x"))
     assert message["X-Evil"] is None
     assert message["Bcc"] is None
     assert _body(message) == "x\n"
-
-
-@pytest.mark.parametrize("name", ["X Bad", "X-Bad:", "", "X-Bäd", "X-Bad\r\nX-Evil"])
-def test_render_field_name_that_is_none_is_left_out(name):
-    assert len(read(rendered(headers=((name, "v"),), body="x")).keys()) == len(
-        read(rendered(body="x")).keys()
-    )
 
 
 def test_render_custom_ascii_value_stays_as_it_is_but_folded():
@@ -363,20 +335,17 @@ def test_render_custom_address_header_keeps_its_address():
     message = read(
         rendered(
             headers=(
-                ("Sender", "Zoë <zoe@example.org>"),
-                ("Reply-To", "Zoë <z@example.org>, Ü <u@example.org>"),
+                ("Disposition-Notification-To", "Zoë <z@example.org>, Ü <u@example.org>"),
+                ("Errors-To", "Bounces <e@example.org>"),
             ),
             body="x",
         )
     )
-    assert (message["Sender"].address.display_name, message["Sender"].address.addr_spec) == (
-        "Zoë",
-        "zoe@example.org",
-    )
-    assert [(a.display_name, a.addr_spec) for a in message["Reply-To"].addresses] == [
-        ("Zoë", "z@example.org"),
-        ("Ü", "u@example.org"),
-    ]
+    assert [
+        (_decoded(name), email)
+        for name, email in getaddresses([message["Disposition-Notification-To"]])
+    ] == [("Zoë", "z@example.org"), ("Ü", "u@example.org")]
+    assert message["Errors-To"] == "Bounces <e@example.org>"
 
 
 def test_render_date_keeps_its_zone():
