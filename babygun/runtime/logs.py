@@ -194,7 +194,14 @@ def _at(created: float) -> str:
 
 
 def _as_json(value: Any) -> str:
-    return _encode_json(value).decode()
+    """JSON that a terminal shows as it is: what could steer one, or turn its text, is escaped."""
+    text = _encode_json(value).decode()
+    # isprintable looks at each character, which takes 0.7 µs for a usual line.
+    if (text.isascii() and "\x7f" not in text) or text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else json.dumps(character)[1:-1] for character in text
+    )
 
 
 @lru_cache(maxsize=2)

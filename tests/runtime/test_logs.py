@@ -77,17 +77,30 @@ def test_line_has_time_component_event_and_fields(configure: Configure) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "value", ["a\nb", "a\rb", "a\u2028b", "\x1b[31m", "\x9b31m", "\x00", "a\x85b"]
-)
+@pytest.mark.parametrize("format", ["text", "json"])
 def test_value_with_control_characters_stays_on_its_line_and_harmless(
-    configure: Configure, value: str
+    configure: Configure, format: str
 ) -> None:
-    stream = configure()
-    log.info("request", path=value)
-    line = stream.getvalue()
-    assert line.endswith("\n")
-    assert line[:-1].isprintable()
+    values = [
+        "a\nb",
+        "a\rb",
+        "a\u2028b",
+        "\x1b[31m",
+        "\x9b31m",
+        "\x00",
+        "a\x85b",
+        "\x7f",
+        "\u202ea",
+    ]
+    values += ["\U000e0001", "żółw"]
+    stream = configure(format=format)
+    for value in values:
+        log.info("request", path=value)
+    lines = stream.getvalue().splitlines(keepends=True)
+    assert len(lines) == len(values)
+    assert all(line.endswith("\n") and line[:-1].isprintable() for line in lines)
+    if format == "json":
+        assert [json.loads(line)["path"] for line in lines] == values
 
 
 def test_json_line_is_an_object_with_the_same(configure: Configure) -> None:
