@@ -11,9 +11,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated
 
 import jwt
+import msgspec
 from aiohttp import web
 
 from babygun.api.http.problem_types import (
@@ -32,8 +33,11 @@ from babygun.store.records import SCOPES, Client, Scope
 
 AUDIENCE = "babygun"
 ISSUER = "babygun"
-_REMEMBERED = 10_000  # tokens; one more, and all are forgotten: that bounds the memory
+# Bytes of remembered tokens. More, and all are forgotten: 4 MiB are the tokens of 4,000 calls.
+_REMEMBERED = 4 << 20
+_OVERHEAD = 600  # bytes, about, that an entry takes beside its token
 _MAX_TOKEN = 4096  # bytes; ours have about 400
+_LATEST = 253402300799  # 9999-12-31T23:59:59Z in Unix time, the last second that a datetime holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,16 @@ class Access:
         return "admin" in self.scopes
 
 
+class _Claims(msgspec.Struct, frozen=True):
+    """What is read of a token whose signature is right. Times are in Unix time."""
+
+    sub: str
+    jti: str
+    iat: Annotated[int, msgspec.Meta(ge=0, le=_LATEST)]
+    exp: Annotated[int, msgspec.Meta(ge=0, le=_LATEST)]
+    scope: str = ""
+
+
 class Authenticator:
     """Issues, verifies and revokes tokens."""
 
@@ -64,7 +78,8 @@ class Authenticator:
         self._store, self._known_clients = store, known_clients
         # By the Authorization header; the number is the end of the token, in Unix time.
         self._verified: dict[str, tuple[Access, float]] = {}
-        known_clients.on_change.append(self._verified.clear)
+        self._remembered = 0  # bytes
+        known_clients.on_change.append(self._forget)
 
     async def authorize(self, header: str | None, scope: Scope | None) -> Access:
         """What the token in this Authorization header allows.
@@ -121,7 +136,7 @@ class Authenticator:
         """The token is refused here from now on, and everywhere within a second."""
         await client_store.revoke_token(self._store, access.jti, access.expires_at)
         self._known_clients.revoked[access.jti] = None
-        self._verified.clear()
+        self._forget()
 
     async def client(self, client_id: str) -> Client | None:
         """A client; asks etcd for one that is not known here yet."""
@@ -149,29 +164,36 @@ class Authenticator:
         return client
 
     async def _remember(self, header: str | None) -> tuple[Access, float]:
-        access = await self._verify(_bearer(header))
-        if len(self._verified) >= _REMEMBERED:
-            self._verified.clear()
+        token = _bearer(header)
+        access = await self._verify(token)
         known = (access, access.expires_at.timestamp())
-        # The deletion of a client that is not known here yet would not make us forget it.
-        if self._known_clients.clients.get(access.client.id) is access.client:
-            self._verified[header or ""] = known
+        usual = f"Bearer {token}"
+        # Another form of the header is verified each time: there are as many as one likes. The
+        # deletion of a client that is not known here yet would not make us forget it.
+        if header == usual and self._known_clients.clients.get(access.client.id) is access.client:
+            self._remembered += len(usual) + _OVERHEAD
+            if self._remembered > _REMEMBERED:
+                self._forget()
+            self._verified[usual] = known
         return known
+
+    def _forget(self) -> None:
+        self._verified.clear()
+        self._remembered = 0
 
     async def _verify(self, token: str) -> Access:
         self._check_ready()
         claims = self._claims(token)
-        jti, scope = claims["jti"], claims.get("scope", "")
-        client = await self.client(claims["sub"])
-        if jti in self._known_clients.revoked:
+        client = await self.client(claims.sub)
+        if claims.jti in self._known_clients.revoked:
             raise invalid_token("The token has been revoked.")
         if client is None:
             raise invalid_token("The token's client does not exist any more.")
-        granted = set(scope.split()) & set(client.scopes)
+        granted = set(claims.scope.split()) & set(client.scopes)
         scopes = tuple(s for s in SCOPES if s in granted)
-        return Access(client, scopes, jti, _at(claims["iat"]), _at(claims["exp"]))
+        return Access(client, scopes, claims.jti, _at(claims.iat), _at(claims.exp))
 
-    def _claims(self, token: str) -> dict[str, Any]:
+    def _claims(self, token: str) -> _Claims:
         if len(token) > _MAX_TOKEN:
             raise invalid_token("The token is too long.")
         try:
@@ -181,24 +203,34 @@ class Authenticator:
             key = self._known_clients.signing_keys.get(str(header.get("kid")))
             if key is None:
                 raise invalid_token("The token was signed with a key that is not known here.")
-            claims: dict[str, Any] = jwt.decode(
+            claims = jwt.decode(
                 token,
                 key.secret,
                 algorithms=["HS256"],
                 audience=AUDIENCE,
+                issuer=ISSUER,
                 options={"require": ["exp", "iat", "sub", "jti"], "verify_iat": False},
             )
+            return msgspec.convert(claims, _Claims)
         except jwt.ExpiredSignatureError:
             raise invalid_token("The token has expired.") from None
         except jwt.InvalidSignatureError:
             raise invalid_token("The token's signature is wrong.") from None
+        except jwt.InvalidIssuerError:
+            raise invalid_token("The token was not issued by Babygun.") from None
         except jwt.InvalidAudienceError:
             raise invalid_token("The token is not meant for Babygun.") from None
         except jwt.MissingRequiredClaimError as error:
             raise invalid_token(f"The token has no {error.claim}.") from None
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        except (
+            jwt.PyJWTError,
+            msgspec.MsgspecError,
+            ValueError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+        ):
             raise invalid_token("The token is malformed.") from None
-        return claims
 
     def _check_ready(self) -> None:
         if not self._known_clients.ready.is_set():

@@ -120,6 +120,7 @@ async def test_token_that_is_not_ours_is_refused_with_the_reason(
     client, _ = await api.client()
     now = int(time.time())
     good = {
+        "iss": "babygun",
         "aud": "babygun",
         "sub": client.id,
         "iat": now,
@@ -149,6 +150,15 @@ async def test_token_that_is_not_ours_is_refused_with_the_reason(
         ("key", signed(good, kid="other")),
         ("key", signed(good, kid="../signing-keys")),
         ("meant", signed(good | {"aud": "another"})),
+        ("issued", signed(good | {"iss": "another"})),
+        ("malformed", signed(good | {"scope": ["emails:read"]})),
+        ("malformed", signed(good | {"scope": None})),
+        ("malformed", signed(good | {"iat": 10**30})),
+        ("malformed", signed(good | {"exp": 10**30})),
+        ("malformed", signed(good | {"exp": 1e300})),
+        ("malformed", signed(good | {"iat": -1})),
+        ("malformed", signed(good | {"sub": ["nobody"]})),
+        ("malformed", signed(good | {"jti": {}})),
         ("client", signed(good | {"sub": "nobody"})),
         ("exp", signed({name: value for name, value in good.items() if name != "exp"})),
         ("jti", signed({name: value for name, value in good.items() if name != "jti"})),

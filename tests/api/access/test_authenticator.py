@@ -1,0 +1,53 @@
+"""Which tokens a process remembers, and that their memory has an end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+
+from babygun.api.access import authenticator
+from babygun.api.access.authenticator import Authenticator
+from babygun.api.access.signing_key import until_tokens_work
+from babygun.store import Store
+from babygun.store.access.clients import create_client, ensure_signing_key
+from babygun.store.access.known_clients import KnownClients
+
+
+@pytest.fixture
+async def known_clients(store: Store) -> AsyncIterator[KnownClients]:
+    await ensure_signing_key(store)
+    await create_client(store, name="shop", scopes=("emails:read",), client_id="shop")
+    known = KnownClients(store)
+    task = asyncio.create_task(known.run())
+    await until_tokens_work(known)
+    yield known
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_token_is_remembered_in_its_usual_form_only(
+    store: Store, known_clients: KnownClients
+) -> None:
+    checked = Authenticator(store, known_clients)
+    token, access = checked.issue(known_clients.clients["shop"], ("emails:read",), 60)
+    for header in (*(f"Bearer {' ' * spaces}{token}" for spaces in range(1, 9)), f"bearer {token}"):
+        assert (await checked.authorize(header, None)).jti == access.jti
+    assert not checked._verified
+    await checked.authorize(f"Bearer {token}", "emails:read")
+    assert list(checked._verified) == [f"Bearer {token}"]
+
+
+async def test_remembered_tokens_take_bounded_memory(
+    store: Store, known_clients: KnownClients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authenticator, "_REMEMBERED", 5000)
+    checked = Authenticator(store, known_clients)
+    for _ in range(20):
+        token, _ = checked.issue(known_clients.clients["shop"], ("emails:read",), 60)
+        await checked.authorize(f"Bearer {token}", None)
+        assert f"Bearer {token}" in checked._verified
+        assert sum(map(len, checked._verified)) < 5000
