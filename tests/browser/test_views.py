@@ -186,6 +186,34 @@ async def test_compose_names_the_fields_that_are_wrong_and_sends_what_curl_shows
     assert documents[0]["headers"] == ["X-Quote: it's $HOME `id`"]
 
 
+async def test_compose_sends_a_calendar_with_the_type_that_was_typed_as_an_invitation(
+    page: Page, stage: Stage
+) -> None:
+    await stage.sign_in(page, "/page/compose")
+    await page.get_by_label("To several").fill("ann@example.org")
+    await page.get_by_text("HTML, attachments").click()
+    calendar = b"BEGIN:VCALENDAR\r\nMETHOD:CANCEL\r\nEND:VCALENDAR\r\n"
+    await page.locator("input[type=file]").set_input_files(
+        [
+            {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"hello"},
+            {"name": "invite.ics", "mimeType": "text/calendar", "buffer": calendar},
+        ]
+    )
+    kind = page.get_by_label("Type of invite.ics")
+    await kind.fill("text/calendar; method=REQUEST")
+    await expect(page.get_by_label("curl command")).to_contain_text("method=REQUEST")
+    await page.get_by_role("button", name="Send", exact=True).click()
+    wrong = page.locator("[data-field=attachments] .wrong")
+    await expect(wrong).to_contain_text("invite.ics: The type says method=REQUEST")
+    await kind.fill("text/calendar; method=CANCEL")
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await page.get_by_role("tab", name="Attachments (2)").click()
+    panel = page.get_by_role("tabpanel")
+    await expect(panel).to_contain_text("text/calendar; method=CANCEL, 47 B, also sent as an")
+    await page.get_by_role("tab", name="Source").click()
+    await expect(panel).to_contain_text("text/calendar; method=CANCEL; charset=utf-8")
+
+
 async def run(script: str, folder: Path) -> str:
     import asyncio
 

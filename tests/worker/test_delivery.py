@@ -264,6 +264,63 @@ async def test_attachment_of_5_mb_arrives_byte_for_byte(rig: Rig, smtp: Misbehav
     assert attachment.get_content() == data
 
 
+@pytest.mark.parametrize(
+    "offered",
+    [
+        {"chunking": True},
+        {},
+        {"pipelining": False, "eight_bit": False, "smtputf8": False},
+    ],
+    ids=["BDAT", "DATA", "no extensions"],
+)
+async def test_attachments_of_every_kind_arrive_over_each_transport(
+    rig: Rig, offered: dict[str, bool]
+) -> None:
+    inner = "Subject: x\r\n\r\nGrüße\r\n.\r\n..\r\n".encode()
+    calendar = b"BEGIN:VCALENDAR\nMETHOD:REQUEST\nSUMMARY:" + "Grüße\n.\n".encode()
+    files = (
+        Attachment("größe.csv", "text/csv; charset=utf-8", b".\n..\r\n.\r"),
+        Attachment("a.eml", "message/rfc822", inner),
+        Attachment("i.ics", "text/calendar; method=REQUEST", calendar, alternative=True),
+        Attachment("empty", "application/octet-stream", b""),
+    )
+    eight_bit = offered.get("eight_bit", True)
+    async with MisbehavingServer(**offered) as server:  # type: ignore[arg-type]
+        async with rig.worker(relays={"main": {"url": server.url}}):
+            [email] = await rig.ended(await rig.send("ann@example.org", attachments=files))
+        [message] = server.messages
+    assert email.status == "complete" and (message.data.isascii() != eight_bit)
+    assert server.commands["BDAT"] == offered.get("chunking", False)
+    parsed = BytesParser(policy=policy.default).parsebytes(message.data)
+    parts = {part.get_filename(): part for part in parsed.walk() if part.get_filename()}
+    assert list(parts) == [file.filename for file in files]
+    for file in (files[0], files[2], files[3]):
+        assert parts[file.filename].get_payload(decode=True) == file.content
+        assert parts[file.filename].get_content_type() == file.content_type.partition(";")[0]
+    if eight_bit:
+        assert b"\r\n\r\n" + inner + b"\r\n--" in message.data
+        assert parts["a.eml"].get_content_type() == "message/rfc822"
+    else:
+        assert parts["a.eml"].get_payload(decode=True) == inner
+    [shown] = [
+        part
+        for part in parsed.walk()
+        if part.get_content_type() == "text/calendar" and not part.get_filename()
+    ]
+    assert shown.get_content().encode() == calendar.replace(b"\n", b"\r\n")  # type: ignore[attr-defined]
+
+
+async def test_attachment_that_base64_makes_too_large_for_the_server_is_not_sent(rig: Rig) -> None:
+    async with MisbehavingServer(size=130_000) as server:
+        file = Attachment("a.bin", "application/octet-stream", bytes(100_000))
+        async with rig.worker(relays={"main": {"url": server.url}}):
+            [email] = await rig.ended(await rig.send("ann@example.org", attachments=(file,)))
+        assert not server.messages
+    [recipient] = email.recipients
+    assert (recipient.status, recipient.reply_class) == ("bounced", "too_large")
+    assert "bytes, the server takes 130000" in (recipient.status_reason or "")
+
+
 async def test_scheduled_email_waits_for_its_time(rig: Rig, smtp: MisbehavingServer) -> None:
     at = utc_now() + timedelta(seconds=2)
     async with rig.worker():

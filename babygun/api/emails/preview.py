@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import re
+from html import unescape
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -85,7 +86,8 @@ def harmless(html: str, attachments: tuple[Attachment, ...]) -> str:
 
     def inline(match: re.Match[str]) -> str:
         nonlocal left
-        picture = pictures.get(unquote(match[1])) or pictures.get(match[1])
+        written = unescape(match[1])
+        picture = pictures.get(unquote(written)) or pictures.get(written)
         if picture is None or len(picture.content) * 4 // 3 + 4 > left:
             return match[0]
         encoded = base64.b64encode(picture.content).decode()

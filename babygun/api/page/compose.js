@@ -220,7 +220,13 @@ function form() {
           "li",
           null,
           h("span", null, file.filename),
-          h("span", { class: "soft" }, `${file.content_type}, ${bytes(file.size)}`),
+          h("input", {
+            value: file.content_type,
+            spellcheck: "false",
+            "aria-label": `Type of ${file.filename}`,
+            oninput: (event) => (file.content_type = event.target.value),
+          }),
+          h("span", { class: "soft" }, bytes(file.size)),
           h(
             "button",
             {
@@ -252,7 +258,8 @@ function form() {
         continue;
       }
       const control = $("input, textarea", label);
-      $(":scope > .wrong", label).append(`${detail} `);
+      const file = files[where.match(/^attachments\[(\d+)\]/)?.[1]];
+      $(":scope > .wrong", label).append(file ? `${file.filename}: ${detail} ` : `${detail} `);
       control.setAttribute("aria-invalid", "true");
       control.setAttribute("aria-describedby", `wrong-${label.dataset.field}`);
       const details = control.closest("details");

@@ -58,7 +58,14 @@ function panels(email) {
               h(
                 "span",
                 { class: "soft" },
-                `${file.content_type}, ${bytes(file.size)}${file.content_id ? `, inline as cid:${file.content_id}` : ""}`,
+                [
+                  file.content_type,
+                  bytes(file.size),
+                  file.content_id && `cid:${file.content_id}`,
+                  file.alternative && "also sent as an invitation",
+                ]
+                  .filter(Boolean)
+                  .join(", "),
               ),
             ),
           ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import email.policy
 from collections.abc import Iterable
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 from email.parser import BytesHeaderParser, BytesParser
 from typing import Any
 
@@ -32,9 +32,7 @@ def full(message: Received) -> dict[str, Any]:
     parsed = BytesParser(EmailMessage, policy=_POLICY).parsebytes(message.raw)
     bodies: dict[str, list[str]] = {"text/plain": [], "text/html": []}
     attachments = []
-    for part in parsed.walk():
-        if part.is_multipart():
-            continue
+    for part in _leaves(parsed):
         kind, filename = part.get_content_type(), part.get_filename()
         is_body = filename is None and part.get_content_disposition() != "attachment"
         if kind in bodies and is_body:
@@ -54,6 +52,15 @@ def full(message: Received) -> dict[str, Any]:
     }
 
 
+def _leaves(part: MIMEPart) -> Iterable[MIMEPart]:
+    """The parts that are no multiparts. An attached message is one part."""
+    if part.get_content_maintype() != "multipart" or not part.is_multipart():
+        yield part
+        return
+    for each in part.iter_parts():
+        yield from _leaves(each)
+
+
 def _headers(message: EmailMessage) -> Iterable[tuple[str, str]]:
     for name, raw in message.raw_items():
         try:
@@ -62,14 +69,16 @@ def _headers(message: EmailMessage) -> Iterable[tuple[str, str]]:
             yield name, str(raw)
 
 
-def _text(part: EmailMessage) -> str:
+def _text(part: MIMEPart) -> str:
     try:
         return _utf8(str(part.get_content())).replace("\r\n", "\n")
     except (LookupError, ValueError, KeyError):  # an unknown character set, a broken encoding
         return _payload(part).decode("utf-8", "replace")
 
 
-def _payload(part: EmailMessage) -> bytes:
+def _payload(part: MIMEPart) -> bytes:
+    if part.is_multipart():  # an attached message
+        return b"".join(each.as_bytes() for each in part.iter_parts())
     payload = part.get_payload(decode=True)
     return payload if isinstance(payload, bytes) else b""
 

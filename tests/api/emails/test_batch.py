@@ -121,6 +121,7 @@ async def test_each_email_of_a_batch_is_as_if_it_had_come_alone(
             "filename": "a.bin",
             "content_type": "application/octet-stream",
             "content_id": None,
+            "alternative": False,
             "size": 2_000_000,
         }
     ]

@@ -108,6 +108,19 @@ async def test_attachments_are_given_as_files_to_save(api: RunningApi) -> None:
     )
 
 
+async def test_attachment_type_beyond_ascii_is_a_header_of_one_ascii_line(api: RunningApi) -> None:
+    kind = "application/pdf; title=Grüße; profile=https://example.org/a"
+    email_id = await api.accepted(attachments=[attachment("a.pdf", b"x", kind)])
+    _, headers, _ = await fetched(api, f"/emails/{email_id}/attachments/0")
+    assert headers["Content-Type"] == (
+        "application/pdf; title*=utf-8''Gr%C3%BC%C3%9Fe; profile=\"https://example.org/a\""
+    )
+    [shown] = (await api.call("GET", f"/emails/{email_id}")).json["attachments"]
+    assert shown["content_type"] == (
+        'application/pdf; title="Grüße"; profile="https://example.org/a"'
+    )
+
+
 async def test_attachment_that_is_not_there_is_not_found(api: RunningApi) -> None:
     email_id = await api.accepted(attachments=[attachment("a", b"x")])
     for number in ("1", "-1", "x", "00000", "²", "%2F", "9" * 100, "1.0"):

@@ -49,7 +49,9 @@ async def test_html_of_an_email_without_any_and_of_another_client_is_not_found(
     )
 
 
-@pytest.mark.parametrize("name", ["cid:logo@shop", "CID:logo@shop", "cid:logo%40shop"])
+@pytest.mark.parametrize(
+    "name", ["cid:logo@shop", "CID:logo@shop", "cid:logo%40shop", "cid:logo&#64;shop"]
+)
 def test_picture_that_came_along_stands_in_the_html(name: str) -> None:
     assert (
         harmless(f'<img src="{name}">', (PICTURE,))

@@ -120,6 +120,17 @@ async def test_text_html_and_attachments_are_distinguished(mailbox: Running) -> 
     ]
 
 
+async def test_attached_message_is_an_attachment_and_no_text(mailbox: Running) -> None:
+    message = simple(text="Outer\n")
+    message.add_attachment(simple("inner", text="Inner\n"), filename="mail.eml")
+    await mailbox.send(message)
+    full = await mailbox.get("/messages/1")
+    assert full["text"] == "Outer\n"
+    [attachment] = full["attachments"]
+    assert (attachment["filename"], attachment["content_type"]) == ("mail.eml", "message/rfc822")
+    assert attachment["size"] > len("Subject: inner\n\nInner\n")
+
+
 async def test_newest_come_first_and_the_oldest_go_when_there_are_too_many(
     mailbox: Running,
 ) -> None:
