@@ -35,7 +35,7 @@ class Address(msgspec.Struct, frozen=True):
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _DOT_ATOM = rf"{_ATEXT}(?:\.{_ATEXT})*"
 _CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
-# They turn the text around that follows them, also the address behind a name (Unicode UAX 9, 2).
+# They turn the direction of the text behind them, so also of the address behind a name (UAX 9, 2).
 _OVERRIDES = r"\u202a-\u202e\u2066-\u2069"
 # Nearly all addresses match these two, so a request with a thousand of them costs little. The
 # others are parsed by hand.
@@ -141,6 +141,9 @@ def _parse(text: str) -> Address:
     if _CONTROL.search(text):
         raise ValueError("the address has a line break or another control character")
     text = text.strip()
+    if text.endswith(";") and ":" in text:
+        raise ValueError("a group is not taken; give each address on its own, in a list")
+    text = text.removesuffix(",").removesuffix(";").rstrip()  # copied out of a list
     if not text:
         raise ValueError("the address is empty")
     name, email = "", text
@@ -148,8 +151,6 @@ def _parse(text: str) -> Address:
         name, email = _named(text)
     elif match := _COMMENTED.fullmatch(text):
         email, name = match.groups()
-    elif text.endswith(";") and ":" in text:
-        raise ValueError("a group is not taken; give each address on its own, in a list")
     elif "<" in text and text.count("@") == 1 and not text.startswith('"'):
         raise ValueError("the address has a < without a > at its end")
     name = _OVERRIDE.sub("", name).strip(" ")
