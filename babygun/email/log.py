@@ -10,7 +10,14 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from babygun.email.events import end_of_try
-from babygun.email.model import Attempt, Email, LogEntry, Recipient, RecipientReply
+from babygun.email.model import (
+    Attempt,
+    Email,
+    LogEntry,
+    Recipient,
+    RecipientReply,
+    client_id_of,
+)
 
 
 def entries_in_record(email: Email) -> list[LogEntry]:
@@ -36,7 +43,7 @@ def acceptance(email: Email) -> LogEntry:
         0,
         email.created_at,
         "accepted",
-        client_id=email.client_id,
+        client_id=client_id_of(email.client_id),
         request_id=email.request_id,
         reason=f"to be sent at {email.send_at.isoformat()}" if email.send_at else None,
     )

@@ -73,6 +73,7 @@ class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``emails/<id>``: the record. :mod:`babygun.email.compose` makes it."""
 
     id: str
+    # Whose it is: the client's id, a colon and its serial. :func:`client_id_of` gives the id.
     client_id: str
     # The envelope sender, a bare address.
     sender: str
@@ -204,6 +205,11 @@ class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     previous_worker_id: str | None = None
     request_id: str | None = None
     client_id: str | None = None
+
+
+def client_id_of(identity: str) -> str:
+    """The client's id, of the ``client_id`` in a record."""
+    return identity.partition(":")[0]
 
 
 def queue_recipients(email: Email, queue: str) -> tuple[Recipient, ...]:

@@ -62,7 +62,9 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     ``secret_hash``: ``sha256:<salt hex>:<digest hex>``. The secret itself is never stored. It has
     256 random bits, so it needs no slow hash. ``rate``: e-mails a second that each API process
-    accepts from it; None for no limit.
+    accepts from it; None for no limit. ``serial``: random, made with the client. Tokens and e-mails
+    name it, so a client that is made again under the same id has neither. It is empty for clients
+    of earlier versions.
     """
 
     id: str
@@ -71,6 +73,12 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     secret_hash: str
     created_at: datetime
     rate: float | None = None
+    serial: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What e-mails and idempotency keys name: ``<id>:<serial>``. An id has no colon."""
+        return f"{self.id}:{self.serial}" if self.serial else self.id
 
 
 class SigningKey(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

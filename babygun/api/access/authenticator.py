@@ -69,6 +69,7 @@ class _Claims(msgspec.Struct, frozen=True):
     iat: Annotated[int, msgspec.Meta(ge=0, le=_LATEST)]
     exp: Annotated[int, msgspec.Meta(ge=0, le=_LATEST)]
     scope: str = ""
+    serial: str = ""
 
 
 class Authenticator:
@@ -104,6 +105,7 @@ class Authenticator:
         return (
             alive
             and client is not None
+            and client.serial == access.client.serial
             and (scope in client.scopes or "admin" in client.scopes)
             and access.is_admin <= ("admin" in client.scopes)
         )
@@ -122,6 +124,7 @@ class Authenticator:
             "aud": AUDIENCE,
             "sub": client.id,
             "client_id": client.id,
+            "serial": client.serial,
             "iat": now,
             "exp": expires,
             "jti": jti,
@@ -187,7 +190,7 @@ class Authenticator:
         client = await self.client(claims.sub)
         if claims.jti in self._known_clients.revoked:
             raise invalid_token("The token has been revoked.")
-        if client is None:
+        if client is None or client.serial != claims.serial:
             raise invalid_token("The token's client does not exist any more.")
         granted = set(claims.scope.split()) & set(client.scopes)
         scopes = tuple(s for s in SCOPES if s in granted)

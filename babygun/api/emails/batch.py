@@ -137,7 +137,7 @@ async def send_emails(request: web.Request) -> web.Response:
     intake.admit(client, emails=len(entries))
     batch = await intake.accept_batch(
         entries,
-        client_id=client.id,
+        client_id=client.identity,
         request_id=call_of(request).request_id,
         all_or_none=not permissive,
         idempotency_key=key,

@@ -20,7 +20,7 @@ from babygun.api.emails.fields import (
     StatusOfRecipient,
     StatusReason,
 )
-from babygun.email.model import Email, EmailStatus, RecipientKind
+from babygun.email.model import Email, EmailStatus, RecipientKind, client_id_of
 from babygun.store.emails.listing import Page
 from babygun.store.emails.reading import EmailView
 from babygun.store.records import Owner
@@ -162,7 +162,7 @@ def email_summary(email: Email, owners: Mapping[str, Owner]) -> EmailSummary:
     sending = sorted(owners.items(), key=lambda item: item[1].since)
     return EmailSummary(
         id=email.id,
-        client_id=email.client_id,
+        client_id=client_id_of(email.client_id),
         sender=email.sender,
         subject=email.subject,
         recipients=[

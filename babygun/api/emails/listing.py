@@ -107,7 +107,7 @@ def _filter(request: web.Request) -> Filter:
     if status is not None and status not in STATUSES:
         raise InvalidRequest([Violation("status", f"It must be one of {', '.join(STATUSES)}.")])
     return Filter(
-        client_id=None if access.is_admin else access.client.id,
+        client_id=None if access.is_admin else access.client.identity,
         status=cast("StatusFilter | None", status),
         tag=query.get("tag"),
         recipient=_recipient(query["recipient"]) if "recipient" in query else None,

@@ -39,7 +39,7 @@ async def own_content(request: web.Request) -> tuple[Email, Content]:
 
 def may_see(request: web.Request, email: Email) -> bool:
     access = access_of(request)
-    return access.is_admin or email.client_id == access.client.id
+    return access.is_admin or email.client_id == access.client.identity
 
 
 def no_such_email() -> NotFound:

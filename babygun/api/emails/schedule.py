@@ -76,7 +76,7 @@ async def show_schedule(request: web.Request) -> web.Response:
     try:
         page = await list_waiting(
             request.app[STORE],
-            client_id=None if access.is_admin else access.client.id,
+            client_id=None if access.is_admin else access.client.identity,
             limit=limit_of(request.query),
             cursor=request.query.get("cursor"),
         )

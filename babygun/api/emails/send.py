@@ -62,7 +62,7 @@ async def send_email(request: web.Request) -> web.Response:
     raw = await read_json(request)
     accepted = await intake.accept(
         _body.decode(raw),
-        client_id=client.id,
+        client_id=client.identity,
         request_id=call_of(request).request_id,
         idempotency_key=key,
         fingerprint=hashlib.sha256(raw).hexdigest() if key else "",

@@ -184,7 +184,7 @@ def _listener(request: web.Request, access: Access) -> Listener:
     if only and not overview:
         raise lacks_scope("workers:read", "The overview needs the scope workers:read.")
     return Listener(
-        None if access.is_admin else access.client.id,
+        None if access.is_admin else access.client.identity,
         only=wanted,
         emails=only is None,
         overview=overview and wanted is None,
@@ -193,7 +193,7 @@ def _listener(request: web.Request, access: Access) -> Listener:
 
 async def _check_exists(request: web.Request, access: Access, email_id: str) -> None:
     view = await reading.get_email(request.app[STORE], email_id, content=False)
-    if view is None or not (access.is_admin or view.email.client_id == access.client.id):
+    if view is None or not (access.is_admin or view.email.client_id == access.client.identity):
         raise NotFound(
             "There is no e-mail with this id. E-mails are removed some time after their end."
         )

@@ -67,6 +67,7 @@ async def create_client(
         f"sha256:{salt.hex()}:{_digest(salt, secret)}",
         utc_now(),
         rate,
+        new_token(6),
     )
     key = store.keys.client(client.id)
     value = codec.encode_state(client)
@@ -93,6 +94,8 @@ async def get_client(store: Store, client_id: str) -> Client | None:
 
 async def delete_client(store: Store, client_id: str) -> bool:
     """Deletes a client. Its tokens are refused within a second; its e-mails stay.
+
+    A client that is made later under the same id has neither.
 
     False: there was none.
     """

@@ -115,6 +115,34 @@ async def test_deleted_client_is_locked_out_and_its_emails_stay(admin: RunningAp
     (await admin.call("DELETE", f"/clients/{client.id}")).problem(404, "not-found")
 
 
+async def test_client_made_again_under_an_old_id_has_none_of_its_tokens_and_emails(
+    admin: RunningApi, store: Store
+) -> None:
+    async def make() -> str:
+        _, secret = await create_client(
+            store, name="shop", scopes=("emails:send", "emails:read"), client_id="shop"
+        )
+        answer = await admin.call("POST", "/tokens", token="", headers=basic("shop", secret))
+        return str(answer.json["token"])
+
+    old = await make()
+    key = {"Idempotency-Key": "order-1"}
+    first = await admin.send(old, key)
+    assert first.status == 202
+    assert (await admin.call("DELETE", "/clients/shop")).status == 204
+    new = await make()
+    for call in (("GET", "/tokens"), ("GET", "/emails")):
+        assert (await admin.call(*call, token=new)).status == 200
+        assert (await admin.call(*call, token=old)).problem(401, "invalid-token")
+    path = f"/emails/{first.json['id']}"
+    for call in (("GET", path), ("GET", f"{path}/log"), ("POST", f"{path}/cancel")):
+        (await admin.call(*call, token=new)).problem(404, "not-found")
+    assert (await admin.call("GET", "/emails", token=new)).json["emails"] == []
+    assert (await admin.call("GET", path)).json["client_id"] == "shop"
+    again = await admin.send(new, key)
+    assert again.status == 202 and again.json["id"] != first.json["id"]
+
+
 @pytest.mark.parametrize(
     "client_id", ["nobody", "a%2Fb", "..%2Fsigning-keys", "%FF", "%00", "x" * 5000]
 )
