@@ -13,8 +13,8 @@ from babygun.smtp.reply_rules import About
 _ABOUT: dict[About, str] = {
     "session": "session: the relay or the login; the queue is held, no try is used up",
     "connections": "connections: fewer are opened, no try is used up",
-    "sender": "sender: the sender of this e-mail",
-    "message": "message: this message",
+    "sender": "sender: this e-mail's sender",
+    "message": "message: this message, for example its size",
 }
 
 
@@ -47,8 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
             "in the phase connect no reply comes: take --phase greeting, ehlo, tls or auth;"
             " for an error of the connection, add --no-reply"
         )
-    found = Classifier.load(settings.load().reply_rules).classify(reply)
+    classifier = Classifier.load(settings.load().reply_rules)
+    found = classifier.classify(reply)
     print(f"class     {found.reply_class}\naction    {found.action}\nrule      {found.rule}")
+    if found.fresh_connection:
+        then = classifier.classify(reply, repeated=True)
+        print(f"again     at once, on a new connection; the same reply then means: {then.action}")
     if found.retry_after is not None:
         print(f"wait      {found.retry_after:g} s, as the server asked")
     if found.about is not None:

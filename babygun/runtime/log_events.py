@@ -282,7 +282,7 @@ EVENTS = [
     Event(
         "reply needs operator",
         "warning",
-        "queue email_id reply_class code text",
+        "queue relay user email_id reply_class code text",
         "The mail server refuses for a reason that repeats for each e-mail, such as a wrong login.",
     ),
     Event(

@@ -155,21 +155,21 @@ def _phases(row: RuleRow) -> tuple[Phase, ...]:
     """
     fails = "fail" in (row.action, row.action_4xx)
     about_email = row.about in ("sender", "message")
-    session = [phase for phase in row.phases if phase in SESSION_PHASES]
-    if row.about in ("session", "connections"):
+    if row.about is not None and not about_email:
         if (row.action, row.action_4xx or "retry") != ("retry", "retry"):
             raise ValueError(f"about = {row.about!r} needs the action retry: no e-mail is at fault")
-        if row.phases and not session:
+        if row.phases and set(row.phases).isdisjoint(SESSION_PHASES):
             raise ValueError(
-                f"about = {row.about!r} needs a phase up to mail: it has no effect later"
+                f"about = {row.about!r} has no effect after MAIL: name a phase up to mail"
             )
-    if fails and not set(session) <= ({"mail"} if about_email else set()):
-        raise ValueError(
-            f"the action fail can't have the phase {session[0]!r}: what a server says up to MAIL"
-            " concerns the relay or the login. Use the action retry; or, for mail alone, say"
-            ' about = "sender" or about = "message" where the rule is about one sender or message'
-        )
-    if "connect" in row.phases and any(not each.no_reply for each in row.when):
+    for phase in row.phases:
+        if fails and phase in SESSION_PHASES and not (about_email and phase == "mail"):
+            raise ValueError(
+                f"the action fail can't have the phase {phase!r}: what a server says up to MAIL"
+                " concerns the relay or the login. Use the action retry; or, for mail, say"
+                ' about = "sender" or about = "message" where the rule is about one of these'
+            )
+    if "connect" in row.phases and not (row.when and all(each.no_reply for each in row.when)):
         raise ValueError(
             "in the phase 'connect' no reply comes, so its conditions need no_reply = true;"
             " what a server says then has the phases greeting, ehlo, tls and auth"

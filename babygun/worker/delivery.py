@@ -102,12 +102,13 @@ class Delivery:
                     raise
                 interrupted = _UNCERTAIN if progress.content_sent else _INTERRUPTED
                 return results | dict.fromkeys(todo, interrupted)
-            todo = self._classify(claim, todo, replies, repeated, results)
+            todo = self._classify(claim, destination, todo, replies, repeated, results)
         return results
 
     def _classify(
         self,
         claim: Claim,
+        destination: Destination,
         addresses: list[str],
         replies: dict[str, Reply],
         repeated: set[str],
@@ -123,7 +124,7 @@ class Delivery:
             reply = replies[address]
             found = self._classifier.classify(reply, repeated=address in repeated)
             if found.alarm:
-                _call_for_operator(claim, reply, found)
+                _call_for_operator(claim, destination, reply, found)
             if found.fresh_connection:
                 repeated.add(address)
                 fresh = True
@@ -199,10 +200,14 @@ def _message(
     return message, content_needs_smtputf8(content) or any(map(needs_smtputf8, addresses))
 
 
-def _call_for_operator(claim: Claim, reply: Reply, found: Classification) -> None:
+def _call_for_operator(
+    claim: Claim, destination: Destination, reply: Reply, found: Classification
+) -> None:
     log.warning(
         "reply needs operator",
         queue=claim.ref.queue,
+        relay=destination.address,
+        user=destination.username,
         email_id=claim.ref.email_id,
         reply_class=found.reply_class,
         code=reply.code,

@@ -15,6 +15,65 @@ async def test_classify_prints_class_action_and_rule(babygun: Command) -> None:
 
 
 @pytest.mark.parametrize(
+    ("phase", "reply", "lines"),
+    [
+        (
+            "greeting",
+            "554 no",
+            [
+                "class     session_refused",
+                "action    retry",
+                "rule      session_refused",
+                "about     session: the relay or the login; the queue is held, no try is used up",
+                "alarm     an operator should look",
+            ],
+        ),
+        (
+            "greeting",
+            "421 Too many connections",
+            [
+                "class     rate_limit",
+                "action    retry",
+                "rule      connection_limit",
+                "about     connections: fewer are opened, no try is used up",
+            ],
+        ),
+        (
+            "mail",
+            "552 5.3.4 Message too big",
+            [
+                "class     too_large",
+                "action    fail",
+                "rule      too_large",
+                "about     message: this message, for example its size",
+            ],
+        ),
+        (
+            "data",
+            "503 need RCPT",
+            [
+                "class     protocol",
+                "action    retry",
+                "rule      bad_sequence",
+                "again     at once, on a new connection; the same reply then means: fail",
+            ],
+        ),
+    ],
+)
+async def test_classify_shows_what_the_delivery_does_with_a_reply_of_a_phase(
+    babygun: Command, phase: str, reply: str, lines: list[str]
+) -> None:
+    assert (await babygun("classify", "--phase", phase, reply)).out.splitlines() == lines
+
+
+async def test_classify_of_a_reply_to_connecting_names_the_phases_that_have_one(
+    babygun: Command,
+) -> None:
+    result = await babygun("classify", "--phase", "connect", "554 no")
+    assert result.status == 2 and "--phase greeting, ehlo, tls or auth" in result.error
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ("rubbish",),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from babygun.errors import SettingsError
+from babygun.smtp.replies import PHASES, SESSION_PHASES
 from babygun.smtp.reply_rules import compile_rules
 
 RULE = '[[rule]]\nname = "mine"\nclass = "mine"\naction = "fail"\n'
+RETRY = RULE.replace('"fail"', '"retry"')
 
 
 @pytest.mark.parametrize(
@@ -37,8 +39,60 @@ RULE = '[[rule]]\nname = "mine"\nclass = "mine"\naction = "fail"\n'
         (RULE + 'when = [{ regex = "(" }]\n', "rule 1 \\(mine\\): "),
         (RULE + 'when = [{ no_reply = true, code = ["550"] }]\n', "no_reply can't have code"),
         (RULE.replace('"fail"', '"retry"') + "suppress = true\n", "suppress needs the action fail"),
+        *(
+            (RULE + f'phases = ["rcpt", "{phase}"]\n', f"fail can't have the phase '{phase}'")
+            for phase in SESSION_PHASES
+        ),
+        (RULE + 'phases = ["mail"]\n', 'about = "sender" or about = "message"'),
+        *(
+            (
+                RULE + f'about = "{about}"\nphases = ["mail", "auth"]\n',
+                "fail can't have the phase 'auth'",
+            )
+            for about in ("sender", "message")
+        ),
+        (
+            RULE.replace('"fail"', '"retry"') + 'action_4xx = "fail"\nphases = ["greeting"]\n',
+            "fail can't have the phase 'greeting'",
+        ),
+        (RULE + 'about = "relay"\n', "about"),
+        (RULE + 'about = "session"\n', "'session' needs the action retry"),
+        (
+            RETRY.replace('"retry"', '"split"') + 'about = "connections"\n',
+            "'connections' needs the action retry",
+        ),
+        (RETRY + 'about = "session"\nphases = ["rcpt"]\n', "has no effect after MAIL"),
+        # Until the phases of a session had names of their own, connect meant all of them.
+        (RETRY + 'phases = ["connect"]\n', "greeting, ehlo, tls and auth"),
+        (
+            RETRY + 'phases = ["connect"]\nwhen = [{ code = ["535"] }]\n',
+            "greeting, ehlo, tls and auth",
+        ),
+        (
+            RETRY + 'phases = ["connect"]\nwhen = [{ no_reply = true }, { text = ["a"] }]\n',
+            "no reply comes",
+        ),
     ],
 )
 def test_classifier_bad_rules_raise_naming_the_rule(text, message):
     with pytest.raises(SettingsError, match=f"reply_rules: .*{message}"):
         compile_rules(text, "reply_rules: rules.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "phases"),
+    [
+        (RETRY, PHASES),
+        (RETRY + 'about = "session"\n', PHASES),
+        (RULE, ("rcpt", "data", "message")),
+        (RULE + 'about = "sender"\n', ("mail", "rcpt", "data", "message")),
+        (RULE + 'about = "message"\nphases = ["mail"]\n', ("mail",)),
+        (
+            RETRY + 'phases = ["connect", "tls"]\nwhen = [{ no_reply = true }]\n',
+            ("connect", "tls"),
+        ),
+    ],
+)
+def test_rule_without_phases_has_those_in_which_its_action_can_be_right(text, phases):
+    [rule] = compile_rules(text, "rules.toml")
+    assert rule.phases == phases

@@ -452,3 +452,26 @@ async def test_record_with_one_mailbox_twice_from_an_earlier_version_goes_on(
         await check_invariants(rig.store)
     [message] = smtp.messages
     assert len(message.recipients) == 3
+
+
+async def test_alarm_names_the_relay_and_the_user_and_never_the_password(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with MisbehavingServer(credentials=("relay-user", "s3cret")) as server:
+        server.mail["me@example.com"] = "553 5.1.8 Sender address rejected: Domain not found"
+        relays = {"main": {"url": server.url, "tls": "none"}}
+        with caplog.at_level(logging.WARNING, "babygun"):
+            async with rig.worker(relays=relays):
+                [email] = await rig.ended(await rig.send("ann@example.org"))
+    assert (email.recipients[0].status, email.recipients[0].reply_class) == (
+        "bounced",
+        "configuration",
+    )
+    [fields] = [
+        record.fields  # type: ignore[attr-defined]
+        for record in caplog.records
+        if record.message == "reply needs operator"
+    ]
+    assert (fields["relay"], fields["user"]) == (f"127.0.0.1:{server.port}", "relay-user")
+    assert fields["text"] == "Sender address rejected: Domain not found"
+    assert "s3cret" not in str(fields)
