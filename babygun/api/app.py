@@ -55,6 +55,7 @@ from babygun.store.cluster.checkin import CheckIn
 from babygun.store.cluster.health import Checkup
 from babygun.store.cluster.processes import Processes
 from babygun.store.records import ApiProcess
+from babygun.store.upkeep.ending import Ending
 
 log = get_logger("api")
 
@@ -180,6 +181,7 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
         await health.join()
         await check_in.run()
 
+    ending = Ending(store, "api")
     services: dict[str, Callable[[], Awaitable[None]]] = {
         "known clients": known_clients.run,
         "signing key": lambda: keep_signing_key(store, known_clients, lambda: health.joined),
@@ -188,6 +190,7 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
         "check-in": keep_checking_in,
         "health": health.run,
         "event loop": watch_lag,
+        "ending": lambda: ending.run(lambda: health.joined),
     }
     tasks = [
         asyncio.create_task(_kept_running(name, run), name=f"api {name}")

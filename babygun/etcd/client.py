@@ -165,6 +165,14 @@ class EtcdClient(Requests):
         ttl: int = response.TTL
         return ttl
 
+    async def granted(self, lease_id: int) -> int:
+        """The seconds that a lease was granted for. Raises LeaseNotFound where it is gone."""
+        response = await self._read("time_to_live", rpc.LeaseTimeToLiveRequest(ID=lease_id))
+        if response.TTL < 0:
+            raise LeaseNotFound
+        seconds: int = response.grantedTTL
+        return seconds
+
     # The cluster
 
     async def status(self) -> Status:

@@ -100,6 +100,7 @@ class Endpoint:
             "read": txn,  # a transaction that only reads, and so may be sent again
             "grant": lease.LeaseGrant,
             "revoke": lease.LeaseRevoke,
+            "time_to_live": lease.LeaseTimeToLive,
             "keep_alive": lease.LeaseKeepAlive,
             "watch": rpc.WatchStub(self.channel).Watch,
             "status": maintenance.Status,

@@ -308,7 +308,7 @@ EVENTS = [
     Event(
         "shed early",
         "warning",
-        "kind leases of_leases mib until full",
+        "kind count of mib until full",
         "Old final e-mails were deleted early, as etcd fills up. `full`: part of the quota.",
     ),
     Event(

@@ -214,8 +214,8 @@ SHED = counters(
     "babygun_shed_total",
     ("kind",),
     WORKER,
-    "Retention leases (up to 1,000 keys each) revoked early to free space in etcd. `kind`: "
-    "contents or emails.",
+    "Deleted early to free space in etcd. `kind`: contents of e-mails, or emails: leases with "
+    "records and logs, up to 1,000 keys each.",
 )
 
 # Series that begin at 0: a rate would miss the event with which a series appears.

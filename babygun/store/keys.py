@@ -7,11 +7,14 @@ can share one etcd. An e-mail's shard is part of its job keys, so a slice of sha
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 from babygun.email.ids import SHARDS, is_email_id, shard_of
 from babygun.runtime.clock import format_time, parse_time
+
+# Of an e-mail's end: an undelivered e-mail may be retried, so its content is kept longer.
+EndKind = Literal["delivered", "undelivered"]
 
 
 class JobRef(NamedTuple):
@@ -49,6 +52,11 @@ class Keys:
         self.idempotencies = p + b"idempotency/"
         self.retentions = p + b"retention/"
         self.cluster = p + b"cluster"  # one key: the name of the cluster that the prefix belongs to
+
+    @property
+    def timeline(self) -> bytes:
+        """The key of which revision etcd had at which time."""
+        return self.retentions + b"timeline"
 
     def email(self, email_id: str) -> bytes:
         return self.emails + email_id.encode()
@@ -152,7 +160,7 @@ class Keys:
     def retention(self, kind: str, granted: datetime, lease_id: int) -> bytes:
         """A retention lease's own key, on that lease.
 
-        ``kind``: ``contents``, ``emails`` or ``idempotency``.
+        ``kind``: ``emails`` or ``idempotency``; ``contents`` of earlier versions.
         """
         return b"%b%b/%b/%x" % (
             self.retentions,
@@ -167,6 +175,19 @@ class Keys:
     def parse_retention(self, key: bytes) -> tuple[str, datetime, int]:
         kind, granted, lease = key[len(self.retentions) :].decode().split("/")
         return kind, parse_time(granted), int(lease, 16)
+
+    def end_mark(self, kind: EndKind, since: datetime, email_id: str) -> bytes:
+        """The key that says since when an e-mail is final, while its content is kept."""
+        return b"%b%b/%b/%b" % (
+            self.retentions,
+            kind.encode(),
+            format_time(since).encode(),
+            email_id.encode(),
+        )
+
+    def parse_end_mark(self, key: bytes) -> tuple[datetime, str]:
+        since, email_id = key[len(self.retentions) :].decode().split("/")[1:]
+        return parse_time(since), _job_ref(email_id, "").email_id
 
 
 def _job_ref(email_id: str, queue: str) -> JobRef:

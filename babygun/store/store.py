@@ -21,9 +21,6 @@ class Store:
         self.client = EtcdClient.from_settings(settings)
         self.batcher = Batcher(self.client)
         self.record_leases = LeasePool(self.client, self.keys, "emails", settings.retention)
-        self.content_leases = LeasePool(
-            self.client, self.keys, "contents", settings.contents_retention
-        )
         self.idempotency_leases = LeasePool(
             self.client, self.keys, "idempotency", settings.idempotency_retention
         )

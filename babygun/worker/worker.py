@@ -22,6 +22,7 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.cluster.health import Checkup
 from babygun.store.upkeep.compaction import Compaction
+from babygun.store.upkeep.ending import Ending
 from babygun.store.upkeep.fullness import Fullness
 from babygun.store.upkeep.shedding import Shedding
 from babygun.worker import gauges, timers
@@ -67,7 +68,8 @@ class Worker:
         self.health = Checkup(self.store, "worker", routes)
         fullness = Fullness(self.store.client, settings.etcd_quota)
         self._compaction = Compaction(self.store.client, fullness, self.store.keys.cluster)
-        self._shedding = Shedding(self.store.client, self.store.keys, fullness, self._compaction)
+        self._shedding = Shedding(self.store, fullness, self._compaction)
+        self._ending = Ending(self.store, "worker")
         self._stopping = asyncio.Event()
         self._rounds = 0  # of the timers
 
@@ -143,6 +145,12 @@ class Worker:
                 _UPKEEP_INTERVAL,
                 "compaction",
                 partial(self._make_room, self._compaction.once),
+                checked_in=False,
+            ),
+            "ending": self._every(
+                _UPKEEP_INTERVAL,
+                "ending",
+                partial(self._make_room, self._ending.once),
                 checked_in=False,
             ),
         }

@@ -28,6 +28,7 @@ class Snapshot:
     chunks: dict[str, int] = field(default_factory=dict)
     logs: dict[str, dict[int, LogEntry]] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
+    ends: dict[str, str] = field(default_factory=dict)  # kinds of end marks, by e-mail
     keys: list[bytes] = field(default_factory=list)
 
 
@@ -66,6 +67,10 @@ def _sort(store: Store, kv: KeyValue, seen: Snapshot) -> None:
         seen.logs.setdefault(key.split(b"/")[-2].decode(), {})[entry.seq] = entry
     elif key.startswith(keys.failures):
         seen.failed.add(keys.email_id(key))
+    elif key.startswith((keys.retention_kind("delivered"), keys.retention_kind("undelivered"))):
+        email_id = keys.parse_end_mark(key)[1]
+        assert email_id not in seen.ends, f"{email_id} has two end marks"
+        seen.ends[email_id] = key.split(b"/")[-3].decode()
 
 
 async def check_invariants(store: Store) -> Snapshot:
@@ -99,8 +104,14 @@ async def check_invariants(store: Store) -> Snapshot:
         assert bool(seen.leases[email.id]) == ended, (
             f"{email.id} is {email.status}, and its lease {seen.leases[email.id]}"
         )
+        kind = "delivered" if email.status == "complete" else "undelivered"
         if not ended:
             assert seen.chunks.get(email.id) == email.chunks, f"{email.id}: chunks are missing"
+            assert email.id not in seen.ends, f"{email.id} is not final, and has an end mark"
+        elif email.id in seen.chunks:
+            assert seen.ends.get(email.id) == kind, f"{email.id}: its content has no end"
+        else:
+            assert email.id not in seen.ends, f"{email.id}: an end mark without content"
         assert (email.id in seen.failed) == (email.status == "failed")
     known = set(seen.emails)
     for ref in (*seen.jobs, *seen.waiting, *seen.owners):

@@ -14,14 +14,21 @@ import aiohttp
 from babygun.dev.etcd.binary import EtcdBinary
 
 HOST = "127.0.0.1"
-# The names of one flag in different versions. The binary is asked which one it knows: some names
-# came with a late patch release.
-# Without checkpoints, a change of leader restarts the time of every lease.
+# The names of the same flags in different versions. The binary is asked which of them it knows:
+# some names came with a late patch release.
+# Without checkpoints, a start and a change of leader begin the time of every lease again.
 _CHECKPOINT_FLAGS = (
-    "--feature-gates=LeaseCheckpoint=true,LeaseCheckpointPersist=true",
-    "--experimental-enable-lease-checkpoint",
+    ("--feature-gates=LeaseCheckpoint=true,LeaseCheckpointPersist=true",),
+    (
+        "--experimental-enable-lease-checkpoint",
+        "--experimental-enable-lease-checkpoint-persist",
+    ),
+    ("--experimental-enable-lease-checkpoint",),
 )
-_CATCHUP_FLAGS = ("--snapshot-catchup-entries=100", "--experimental-snapshot-catchup-entries=100")
+_CATCHUP_FLAGS = (
+    ("--snapshot-catchup-entries=100",),
+    ("--experimental-snapshot-catchup-entries=100",),
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class EmbeddedEtcd:
             f"--quota-backend-bytes={self.quota}",
             "--snapshot-count=300",
             *self._supported(_CATCHUP_FLAGS),
-            *(self._supported(_CHECKPOINT_FLAGS) if self.cluster else ()),
+            *self._supported(_CHECKPOINT_FLAGS),
             "--logger=zap",
             "--log-outputs=stderr",
         ]
@@ -83,12 +90,12 @@ class EmbeddedEtcd:
         kept = {name: value for name, value in environ.items() if not name.startswith(others)}
         return {"GOGC": "400", "GOMEMLIMIT": str(limit), **kept}
 
-    def _supported(self, flags: Sequence[str]) -> tuple[str, ...]:
-        """The first of the flags that this binary knows, if any."""
-        for flag in flags:
+    def _supported(self, alternatives: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+        """The first of the alternatives that this binary knows, if any."""
+        for flags in alternatives:
             try:
                 asked = subprocess.run(
-                    [self.binary.path, flag, "--version"],
+                    [self.binary.path, *flags, "--version"],
                     capture_output=True,
                     timeout=10,
                     stdin=subprocess.DEVNULL,
@@ -96,7 +103,7 @@ class EmbeddedEtcd:
             except (OSError, subprocess.TimeoutExpired):
                 continue
             if asked.returncode == 0:
-                return (flag,)
+                return flags
         return ()
 
     async def healthy(self, session: aiohttp.ClientSession) -> bool:

@@ -75,13 +75,19 @@ async def _change(store: Store, email_id: str, decide: Decision) -> Email:
         compares += [
             absent(store.keys.owner(JobRef(email_id, queue))) for queue in transition.touched
         ]
+        content = seen.kvs(2)
         if transition.ready:
-            if not seen.kvs(2):
+            if not content:
                 raise Conflict("the e-mail's content is not kept any more")
             compares.append(present(first_chunk))
         try:
             result = await write_change(
-                store, transition, compares, before=email, existing=existing
+                store,
+                transition,
+                compares,
+                before=email,
+                leased_content=bool(content and content[0].lease),
+                existing=existing,
             )
         except MAY_BE_WRITTEN:
             tried.append(transition.email)

@@ -19,10 +19,9 @@ from babygun.errors import (
 from babygun.etcd import Compare, Op, Txn, TxnResult
 from babygun.runtime.logs import get_logger
 from babygun.store.emails import writes
-from babygun.store.emails.writes import Leases
+from babygun.store.emails.writes import Kept
 from babygun.store.keys import range_end
 from babygun.store.store import Store
-from babygun.store.upkeep.retention import KEY_BYTES
 
 log = get_logger("store")
 
@@ -36,39 +35,41 @@ async def write_change(
     compares: Sequence[Compare],
     *,
     before: Email | None = None,
+    leased_content: bool = False,
     existing: Collection[bytes] | None = None,
     more: Sequence[Op] = (),
     otherwise: Sequence[Op] = (),
 ) -> TxnResult:
     """Writes a change of a record under ``compares``, as one transaction. Raises EtcdError.
 
-    ``before`` and ``existing``: see :func:`babygun.store.emails.writes.change`. ``more``: written
-    along. ``otherwise``: read if a compare fails.
+    ``before``, ``leased_content`` and ``existing``: see
+    :func:`babygun.store.emails.writes.change`. ``more``: written along. ``otherwise``: read if a
+    compare fails.
     """
     while True:
-        leases = Leases()
+        kept = Kept()
         try:
             if transition.email.final:
-                leases = await _retention(store, transition.email)
+                kept = await _kept(store, transition.email)
             ops = writes.change(
-                store.keys, transition, before=before, leases=leases, existing=existing
+                store.keys,
+                transition,
+                before=before,
+                kept=kept,
+                leased_content=leased_content,
+                existing=existing,
             )
             return await store.batcher.submit(Txn(compares, [*ops, *more], otherwise))
         except LeaseNotFound:  # revoked to make room; the next one is new
-            store.record_leases.forget(leases.record)
-            store.content_leases.forget(leases.content)
+            store.record_leases.forget(kept.lease)
 
 
-async def _retention(store: Store, email: Email) -> Leases:
-    """The leases of a final e-mail. One that failed keeps its content, since it may be retried."""
+async def _kept(store: Store, email: Email) -> Kept:
+    """How a final e-mail is kept. One that failed keeps its content, since it may be retried."""
     keys = 2 + len(writes.log_numbers(email))  # the record, the mark of a failure, the log
-    if email.status != "complete":
-        lease = await store.record_leases.lease(keys + email.chunks, keys * KEY_BYTES + email.size)
-        return Leases(lease, lease)
-    record = await store.record_leases.lease(keys)
-    if not store.settings.contents_retention:
-        return Leases(record)
-    return Leases(record, await store.content_leases.lease(email.chunks, email.size))
+    lease = await store.record_leases.lease(keys)
+    keeps = email.status != "complete" or store.settings.contents_retention > 0
+    return Kept(lease, keeps)
 
 
 def is_refusal(error: EtcdError) -> bool:

@@ -1,8 +1,9 @@
 """What a transition writes, as etcd operations. Keys and leases in, operations out; no I/O.
 
-Everything that hangs on a lease goes when the lease does. A final e-mail hangs on two: its record,
-its log and its mark of a failure on one, its content on the other. An e-mail that is not final
-hangs on none, which is lease 0.
+The record of a final e-mail, its log and its mark of a failure hang on a lease, and go when the
+lease does. Its content hangs on none: to hang it there, etcd would write all of it again. An end
+mark says since when the e-mail is final. By that mark a worker deletes the content later
+(:mod:`babygun.store.upkeep.ending`). An e-mail that is not final has neither lease nor mark.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ from babygun.email.lifecycle import Transition
 from babygun.email.model import Email
 from babygun.etcd import Op, delete, delete_range, keep, put
 from babygun.store import codec
-from babygun.store.keys import JobRef, Keys, range_end
+from babygun.store.keys import EndKind, JobRef, Keys, range_end
 
 # An e-mail's log keeps the first entry and the newest 31. That bounds the operations of the
 # transaction that makes the e-mail final.
 LOG_ENTRIES = 32
 
 
-class Leases(NamedTuple):
-    """``content`` 0 of a complete e-mail: its content is deleted at once."""
+class Kept(NamedTuple):
+    """How a final e-mail is kept. ``lease``: of its record and log; 0 if it is not final.
 
-    record: int = 0
-    content: int = 0
+    ``content``: False: the content of a complete e-mail is deleted at once.
+    """
+
+    lease: int = 0
+    content: bool = True
 
 
 def acceptance(keys: Keys, transition: Transition, first_chunk: bytes) -> list[Op]:
@@ -44,17 +48,19 @@ def change(
     transition: Transition,
     *,
     before: Email | None,
-    leases: Leases,
+    kept: Kept,
+    leased_content: bool,
     existing: Collection[bytes] | None,
 ) -> list[Op]:
     """The writes of a change of a record.
 
     ``before``: for a client's change, the record that it changes. Queues of it may have waited, or
-    the e-mail may have been final. ``existing``: the e-mail's log and content keys that exist, if
+    the e-mail may have been final. ``leased_content``: an earlier version has put the content on a
+    lease; a retry takes it off. ``existing``: the e-mail's log and content keys that exist, if
     some are missing. The others are left out: etcd refuses to put a missing key on a lease.
     """
     email = transition.email
-    ops = _record(keys, transition, leases.record)
+    ops = _record(keys, transition, kept.lease)
     if (dropped := email.log_seq - LOG_ENTRIES + 1) >= 1:
         ops.append(delete(keys.log_entry(email.id, dropped)))
     for queue in transition.touched:
@@ -66,21 +72,19 @@ def change(
     reopened = before is not None and before.final
     if email.final or reopened:
         new = {entry.seq for entry in transition.keyed}
-        hung = [
-            (keys.log_entry(email.id, number), leases.record)
-            for number in log_numbers(email)
-            if number not in new
-        ]
-        if email.status == "complete" and not leases.content:
-            content = keys.content(email.id)
-            ops.append(delete_range(content, range_end(content)))
-        else:
-            hung += [
-                (keys.chunk(email.id, number), leases.content) for number in range(email.chunks)
-            ]
-        ops += [keep(key, lease) for key, lease in hung if existing is None or key in existing]
+        hung = [keys.log_entry(email.id, n) for n in log_numbers(email) if n not in new]
+        if reopened and leased_content:
+            hung += [keys.chunk(email.id, number) for number in range(email.chunks)]
+        ops += [keep(key, kept.lease) for key in hung if existing is None or key in existing]
+    if before is not None and reopened:
+        ops.append(delete(_end_mark(keys, before)))
+    if email.final and kept.content:
+        ops.append(put(_end_mark(keys, email), b"%d" % email.size))
+    elif email.final:
+        content = keys.content(email.id)
+        ops.append(delete_range(content, range_end(content)))
     if email.status == "failed":
-        ops.append(put(keys.failed(email.id), b"", leases.record))
+        ops.append(put(keys.failed(email.id), b"", kept.lease))
     elif reopened:
         ops.append(delete(keys.failed(email.id)))
     return ops
@@ -90,6 +94,12 @@ def log_numbers(email: Email) -> range:
     """The numbers of the log entries that have keys."""
     oldest = max(email.first_log_key, email.log_seq - LOG_ENTRIES + 2)
     return range(oldest, email.log_seq + 1)
+
+
+def _end_mark(keys: Keys, email: Email) -> bytes:
+    """The end mark of a final e-mail: its record has not changed since it became final."""
+    kind: EndKind = "delivered" if email.status == "complete" else "undelivered"
+    return keys.end_mark(kind, email.updated_at, email.id)
 
 
 def _record(keys: Keys, transition: Transition, lease: int) -> list[Op]:

@@ -1,11 +1,12 @@
-"""The leases that final e-mails hang on until their retention ends.
+"""The leases that records and logs of final e-mails hang on until their retention ends.
 
 They end earlier where etcd needs the space (:mod:`babygun.store.upkeep.shedding`). A lease is
 shared by what becomes final within a minute, up to 1,000 keys. One lease per e-mail would be a
 million leases, and one with too many keys would stall etcd when they all go at once.
 
-Each lease has a small key of its own by time, so that the oldest can be found and revoked. Its
-value says about how many bytes that frees, once the lease is full.
+Each lease has a small key of its own by time, so that the oldest can be found and revoked, and
+those that live too long (:mod:`babygun.store.upkeep.ending`). Its value says about how many bytes
+that frees, once the lease is full.
 """
 
 from __future__ import annotations
@@ -23,8 +24,12 @@ from babygun.store.keys import Keys
 # s, that a lease takes new keys, a tenth of the retention at most: keys are kept so much longer.
 SHARED_SECONDS = 60.0
 SHARED_KEYS = 1000  # of one lease; deleting them takes 8 ms of etcd's time
-SHARED_BYTES = 16 << 20  # of one lease: of large e-mails, the smallest part that can be shed
 KEY_BYTES = 400  # about what one key of a record or a log takes in etcd's file
+
+
+def shared_seconds(retention: float) -> float:
+    """For how long a lease of this retention takes new keys."""
+    return min(SHARED_SECONDS, retention / 10)
 
 
 class LeasePool:
@@ -35,21 +40,20 @@ class LeasePool:
 
     def __init__(self, client: EtcdClient, keys: Keys, kind: str, retention: float) -> None:
         self._client, self._keys, self._kind = client, keys, kind
-        self._shared = min(SHARED_SECONDS, retention / 10)
+        self._shared = shared_seconds(retention)
         self._ttl = math.ceil(retention + self._shared)
         self._lock = asyncio.Lock()
         self._lease_id, self._key = 0, b""
-        self._room = self._bytes = 0
+        self._room = 0
         self._until = 0.0
 
-    async def lease(self, keys: int, content: int = 0) -> int:
-        """A lease for ``keys`` more keys. ``content``: the bytes of contents in them."""
+    async def lease(self, keys: int) -> int:
+        """A lease for ``keys`` more keys."""
         if self._full(keys):
             async with self._lock:
                 if self._full(keys):
                     await self._grant()
         self._room -= keys
-        self._bytes += content or keys * KEY_BYTES
         return self._lease_id
 
     def forget(self, lease_id: int) -> None:
@@ -58,7 +62,7 @@ class LeasePool:
             self._room, self._key = 0, b""
 
     def _full(self, keys: int) -> bool:
-        return self._room < keys or self._bytes >= SHARED_BYTES or time.monotonic() >= self._until
+        return self._room < keys or time.monotonic() >= self._until
 
     async def _grant(self) -> None:
         granted = time.monotonic()
@@ -66,10 +70,11 @@ class LeasePool:
         key = self._keys.retention(self._kind, utc_now(), lease_id)
         await self._client.put(key, b"", lease_id)
         self._lease_id, self._key, self._until = lease_id, key, granted + self._shared
-        self._room, self._bytes = SHARED_KEYS, 0
+        self._room = SHARED_KEYS
 
     async def _close(self) -> None:
         """Writes how many bytes hang on the lease that takes no more, for the shedding."""
         if self._key:
             with suppress(EtcdError):  # the lease is gone, or etcd is away: then it stays unknown
-                await self._client.put(self._key, b"%d" % self._bytes, self._lease_id)
+                size = (SHARED_KEYS - self._room) * KEY_BYTES
+                await self._client.put(self._key, b"%d" % size, self._lease_id)

@@ -1,6 +1,7 @@
-"""Frees space before etcd is full: revokes the oldest retention leases.
+"""Frees space before etcd is full: deletes the oldest contents, then the oldest records.
 
-Incomplete e-mails have no lease, and stay.
+Contents go by their end marks, records with their retention leases. Incomplete e-mails have
+neither, and stay.
 
 Space that is shed now is free only after the next compaction, some ten seconds later. So shedding
 goes by what will be in use by then (:mod:`babygun.store.upkeep.fullness`). A small quota fills up
@@ -14,29 +15,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
-from babygun.etcd import EtcdClient, KeyValue
+from babygun.etcd import KeyValue
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metrics import SHED
-from babygun.store.keys import Keys, range_end
+from babygun.store.keys import EndKind, range_end
+from babygun.store.store import Store
+from babygun.store.upkeep import end_marks
 from babygun.store.upkeep.compaction import Compaction
+from babygun.store.upkeep.end_marks import EndMark
 from babygun.store.upkeep.fullness import Fullness
 
 log = get_logger("store")
 
 CONTENTS_ABOVE = 0.70  # of the quota, expected: the oldest contents go
-RECORDS_ABOVE = 0.85  # the oldest records and logs go too
+RECORDS_ABOVE = 0.85  # the contents of undelivered e-mails go, and the oldest records and logs
 _MORE = 0.01  # of the quota, beyond what is needed: otherwise it would shed a little each second
 # Of the quota. From here on the size of the file counts too: with more free pages it grows less.
 _FILE_NEAR = 0.90
 _UNKNOWN_BYTES = 400_000  # of a lease that does not say how much hangs on it
 _IN_FILE = 1.15  # bytes of etcd's file for a byte of content
+_KEYS_BYTES = 300  # what the keys of a content and its end mark take
 _FILLING = timedelta(seconds=5)  # a lease so young still takes new keys
 _AT_ONCE = 8  # leases revoked together, for one fsync
 _PAGE = 200  # leases a round
+_CONTENTS = 1000  # end marks of one read
 _WAIT = 2.0  # times the lead of a compaction; what was shed longer ago counts as free
 _LOG_AGAIN = 60.0  # s
 
@@ -50,12 +57,10 @@ class _Shed(NamedTuple):
 
 
 class Shedding:
-    """One round is :meth:`once`. ``shed``: leases revoked so far, by kind."""
+    """One round is :meth:`once`. ``shed``: contents and leases of records so far, by kind."""
 
-    def __init__(
-        self, client: EtcdClient, keys: Keys, fullness: Fullness, compaction: Compaction
-    ) -> None:
-        self._client, self._keys = client, keys
+    def __init__(self, store: Store, fullness: Fullness, compaction: Compaction) -> None:
+        self._client, self._batcher, self._keys = store.client, store.batcher, store.keys
         self._fullness, self._compaction = fullness, compaction
         self.shed = {"contents": 0, "emails": 0}
         self._pending: list[_Shed] = []
@@ -73,9 +78,15 @@ class Shedding:
             if shed.revision > compaction.compacted and now - shed.at < _WAIT * compaction.lead
         ]
         before = pending = sum(shed.bytes for shed in self._pending)
-        for kind, above in (("contents", CONTENTS_ABOVE), ("emails", RECORDS_ABOVE)):
+        contents, leases = self._shed_contents, self._shed_leases
+        for shed, above in (
+            (partial(leases, "contents"), CONTENTS_ABOVE),  # of earlier versions
+            (partial(contents, "delivered"), CONTENTS_ABOVE),
+            (partial(contents, "undelivered"), RECORDS_ABOVE),
+            (partial(leases, "emails"), RECORDS_ABOVE),
+        ):
             if (need := (full - above) * quota - pending) > 0:
-                pending += await self._shed(kind, need + _MORE * quota, full)
+                pending += await shed(need + _MORE * quota, full)
         if pending > before:
             revision = (await fullness.measure()).revision
             self._pending.append(_Shed(revision, pending - before, now))
@@ -85,14 +96,32 @@ class Shedding:
             log.error("nothing left to shed", full=round(full, 3))
         return full
 
-    async def _shed(self, kind: str, need: float, full: float) -> float:
+    async def _shed_contents(self, kind: EndKind, need: float, full: float) -> float:
+        """Deletes the oldest contents that take ``need`` bytes together, as far as one read shows.
+
+        Returns how many bytes they take.
+        """
+        prefix = self._keys.retention_kind(kind)
+        oldest = await self._client.range(prefix, range_end(prefix), limit=_CONTENTS)
+        found, marks = 0.0, list[EndMark]()
+        for mark in end_marks.read(self._keys, oldest.kvs):
+            if found >= need:
+                break
+            found += mark.size * _IN_FILE + _KEYS_BYTES
+            marks.append(mark)
+        await end_marks.delete_contents(self._client, self._batcher, self._keys, kind, marks)
+        if marks:
+            self._count("contents", len(marks), oldest.count, found, marks[-1].since, full)
+        return found
+
+    async def _shed_leases(self, kind: str, need: float, full: float) -> float:
         """Revokes the oldest leases of this kind that hold ``need`` bytes together.
 
         Returns how many bytes they hold.
         """
         prefix = self._keys.retention_kind(kind)
         oldest = await self._client.range(prefix, range_end(prefix), limit=_PAGE)
-        found, leases, until = 0.0, list[int](), ""
+        found, leases, until = 0.0, list[int](), utc_now()
         for kv in oldest.kvs:
             try:
                 _, granted, lease_id = self._keys.parse_retention(kv.key)
@@ -103,23 +132,28 @@ class Shedding:
                 break
             found += _bytes_of(kv) * _IN_FILE
             leases.append(lease_id)
-            until = granted.isoformat()
+            until = granted
         for start in range(0, len(leases), _AT_ONCE):
             together = leases[start : start + _AT_ONCE]
             await asyncio.gather(*map(self._client.revoke, together))
-            self.shed[kind] += len(together)
-            SHED[kind].inc(len(together))
         if leases:
-            log.warning(
-                "shed early",
-                kind=kind,
-                leases=len(leases),
-                of_leases=oldest.count,
-                mib=round(found / 2**20, 1),
-                until=until,
-                full=round(full, 3),
-            )
+            self._count(kind, len(leases), oldest.count, found, until, full)
         return found
+
+    def _count(
+        self, kind: str, count: int, of: int, size: float, until: datetime, full: float
+    ) -> None:
+        self.shed[kind] += count
+        SHED[kind].inc(count)
+        log.warning(
+            "shed early",
+            kind=kind,
+            count=count,
+            of=of,
+            mib=round(size / 2**20, 1),
+            until=until.isoformat(),
+            full=round(full, 3),
+        )
 
 
 def _bytes_of(kv: KeyValue) -> int:

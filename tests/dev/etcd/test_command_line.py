@@ -20,7 +20,7 @@ def test_embedded_etcd_listens_on_loopback_and_compacts() -> None:
     assert "--auto-compaction-retention=5m" in command
     assert "--quota-backend-bytes=8589934592" in command
     assert any(flag.endswith("snapshot-catchup-entries=100") for flag in command)
-    assert not any("checkpoint" in flag.lower() for flag in command)
+    assert any("checkpoint" in flag.lower() for flag in command)
 
 
 def test_member_of_a_cluster_knows_the_others_and_keeps_the_time_of_leases() -> None:
@@ -44,6 +44,28 @@ def test_flag_that_this_etcd_does_not_know_is_left_out(tmp_path: Path, known: st
     program.chmod(0o755)
     command = embedded(EtcdBinary(program, "3.5.1", "path")).command()
     assert [flag for flag in command if "catchup" in flag] == ([known] if known else [])
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        ["--feature-gates=LeaseCheckpoint=true,LeaseCheckpointPersist=true"],
+        [
+            "--experimental-enable-lease-checkpoint",
+            "--experimental-enable-lease-checkpoint-persist",
+        ],
+        ["--experimental-enable-lease-checkpoint"],
+        [],
+    ],
+)
+def test_checkpoints_of_leases_are_asked_for_by_the_names_that_this_etcd_knows(
+    tmp_path: Path, known: list[str]
+) -> None:
+    program = tmp_path / "etcd"
+    program.write_text(f"#!/bin/sh\n[ \"$*\" = '{' '.join([*known, '--version'])}' ]\n")
+    program.chmod(0o755)
+    command = embedded(EtcdBinary(program, "3.5.1", "path")).command()
+    assert [flag for flag in command[1:] if "checkpoint" in flag.lower()] == known
 
 
 def test_etcds_own_variables_do_not_reach_it() -> None:

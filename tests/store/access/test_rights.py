@@ -190,7 +190,7 @@ async def test_worker_does_all_of_its_work_with_its_rights(
             monkeypatch.setattr(shedding, "_FILLING", timedelta(0))
             fullness = Fullness(rig.store.client, 1 << 30)
             compaction = Compaction(rig.store.client, fullness, rig.store.keys.cluster)
-            room = shedding.Shedding(rig.store.client, rig.store.keys, fullness, compaction)
+            room = shedding.Shedding(rig.store, fullness, compaction)
             await room.once()
             assert room.shed["contents"] and room.shed["emails"]
         denied = [

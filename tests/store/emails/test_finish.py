@@ -112,7 +112,6 @@ async def test_finish_whose_answer_is_lost_is_written_once(rig: Rig) -> None:
         email_id = await rig.send("ann@example.org")
         got = await claimed(far, email_id)
         await far.store.record_leases.lease(1)
-        await far.store.content_leases.lease(1)
         proxy.swallow_answers()
         finishing = asyncio.create_task(finish(far.store, [pending(got, OK)]))
         await rig.ended(email_id)

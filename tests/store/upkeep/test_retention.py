@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from babygun.store.keys import range_end
-from babygun.store.upkeep.retention import SHARED_BYTES, LeasePool
+from babygun.store.upkeep.retention import KEY_BYTES, SHARED_KEYS, LeasePool
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig, changed, rig_for
 from tests.support.tries import failed_softly
@@ -25,15 +25,16 @@ async def test_ended_email_goes_when_its_retention_is_over_and_an_incomplete_one
         async with short.worker():
             await short.ended(ended)
             await short.logged(deferred, "deferred")
-        for prefix in (
-            short.store.keys.content(ended),
-            short.store.keys.log(ended),
-            short.store.keys.email(ended),
-        ):
-            await short.emptied(prefix)
-        seen = await check_invariants(short.store)
-        assert list(seen.emails) == [deferred] and list(seen.chunks) == [deferred]
-        await short.emptied(short.store.keys.retentions)
+            for prefix in (
+                short.store.keys.content(ended),
+                short.store.keys.log(ended),
+                short.store.keys.email(ended),
+            ):
+                await short.emptied(prefix)
+            seen = await check_invariants(short.store)
+            assert list(seen.emails) == [deferred] and list(seen.chunks) == [deferred]
+            for kind in ("emails", "delivered", "undelivered"):
+                await short.emptied(short.store.keys.retention_kind(kind))
 
 
 async def test_failed_email_keeps_its_content_as_long_as_its_record(rig: Rig) -> None:
@@ -61,13 +62,12 @@ async def test_lease_is_shared_up_to_its_number_of_keys(rig: Rig) -> None:
 
 
 async def test_lease_that_is_full_says_how_much_hangs_on_it(rig: Rig) -> None:
-    client, prefix = rig.store.client, rig.store.keys.retention_kind("contents")
-    pool = LeasePool(client, rig.store.keys, "contents", 600)
-    first = await pool.lease(2, 3_000_000)
-    assert await pool.lease(1, SHARED_BYTES) == first
+    client, prefix = rig.store.client, rig.store.keys.retention_kind("emails")
+    pool = LeasePool(client, rig.store.keys, "emails", 600)
+    first = await pool.lease(SHARED_KEYS - 10)
     assert (await client.range(prefix, range_end(prefix))).kvs[0].value == b""
-    assert await pool.lease(1, 10) != first, "a lease takes so many bytes, and then it is full"
+    assert await pool.lease(11) != first, "a lease takes so many keys, and then it is full"
     assert sorted(kv.value for kv in (await client.range(prefix, range_end(prefix))).kvs) == [
         b"",
-        b"%d" % (3_000_000 + SHARED_BYTES),
+        b"%d" % ((SHARED_KEYS - 10) * KEY_BYTES),
     ]

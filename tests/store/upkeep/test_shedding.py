@@ -13,7 +13,7 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.exposition import render
 from babygun.store import Store
 from babygun.store.keys import range_end
-from babygun.store.upkeep import compaction, fullness, retention, shedding
+from babygun.store.upkeep import compaction, fullness, shedding
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.fullness import Fullness, Size
 from babygun.store.upkeep.shedding import Shedding
@@ -62,7 +62,7 @@ async def test_shedding_takes_as_much_of_the_oldest_as_is_needed_and_waits_until
     store, quota = rig.store, 100_000_000
     fullness = Fake(store.client, quota)
     compaction = Compaction(store.client, fullness, store.keys.cluster)
-    shedding = Shedding(store.client, store.keys, fullness, compaction)
+    shedding = Shedding(store, fullness, compaction)
     contents, records = (
         await ended_leases(store, "contents", *[2_000_000] * 6),
         await ended_leases(store, "emails", *[2_000_000] * 6),
@@ -93,16 +93,15 @@ async def test_shedding_takes_as_much_of_the_oldest_as_is_needed_and_waits_until
 
 async def test_shedding_spares_a_lease_that_is_still_being_filled(rig: Rig) -> None:
     fullness = Fake(rig.store.client, 1_000_000)
-    lease = await rig.store.content_leases.lease(1)
+    lease = await rig.store.record_leases.lease(1)
     fullness.add(Size(100.0, 990_000, 990_000, 1))
     shedding = Shedding(
-        rig.store.client,
-        rig.store.keys,
+        rig.store,
         fullness,
         Compaction(rig.store.client, fullness, rig.store.keys.cluster),
     )
     await shedding.once()
-    assert await left(rig.store, "contents") == [lease] and shedding.shed == {
+    assert await left(rig.store, "emails") == [lease] and shedding.shed == {
         "contents": 0,
         "emails": 0,
     }
@@ -118,7 +117,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (compaction, "SHORT_HISTORY", 0.2),
         (compaction, "_LEAST", 1 << 20),
         (shedding, "_FILLING", timedelta(seconds=0.1)),
-        (retention, "SHARED_BYTES", 1 << 20),
     ):
         monkeypatch.setattr(module, name, value)
 
@@ -142,8 +140,7 @@ async def test_worker_keeps_a_small_etcd_going_and_touches_no_incomplete_email(
             for email_id in waiting:
                 await own.logged(email_id, "deferred")
             sent = 0
-            # Each content is written twice: once more to hang it on its lease.
-            while sent < 0.55 * quota:
+            while sent < 1.1 * quota:
                 ids = await asyncio.gather(
                     *(own.send(f"r{n}@example.org", body="x" * 400_000) for n in range(8))
                 )

@@ -1,0 +1,93 @@
+"""End marks: since when an e-mail is final, while its content is kept. Deletes contents by them.
+
+A mark is written by the transaction that makes the e-mail final. It is deleted together with the
+content, or by the retry that makes the e-mail incomplete again. So an e-mail that is not final has
+none. The mark's value is the size of the content in bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from babygun.etcd import (
+    Batcher,
+    Compare,
+    EtcdClient,
+    KeyValue,
+    Txn,
+    absent,
+    delete,
+    delete_range,
+    get,
+    modified_at,
+)
+from babygun.runtime.logs import get_logger
+from babygun.store import codec
+from babygun.store.keys import EndKind, Keys, range_end
+
+log = get_logger("store")
+
+_AT_ONCE = 100  # contents; as many transactions fit into one request
+
+
+class EndMark(NamedTuple):
+    """``size``: bytes of the content. ``revision``: that created the mark."""
+
+    key: bytes
+    since: datetime
+    email_id: str
+    size: int
+    revision: int
+
+
+def read(keys: Keys, kvs: Sequence[KeyValue]) -> list[EndMark]:
+    """The marks in these keys. One that somebody wrote by hand is left out."""
+    found = []
+    for kv in kvs:
+        try:
+            since, email_id = keys.parse_end_mark(kv.key)
+            size = int(kv.value)
+        except ValueError as error:
+            log.error("key unreadable", key=kv.key.decode(errors="replace"), error=str(error))
+            continue
+        found.append(EndMark(kv.key, since, email_id, size, kv.create_revision))
+    return found
+
+
+async def delete_contents(
+    client: EtcdClient, batcher: Batcher, keys: Keys, kind: EndKind, marks: Sequence[EndMark]
+) -> None:
+    """Deletes contents with their marks. Raises EtcdError; then some of them may be left.
+
+    It only deletes, so a full etcd does it too.
+    """
+    for start in range(0, len(marks), _AT_ONCE):
+        some = marks[start : start + _AT_ONCE]
+        if kind == "delivered":  # a complete e-mail stays complete
+            txns = [_deletion(keys, mark) for mark in some]
+        else:
+            txns = await _undelivered(client, keys, some)
+        await asyncio.gather(*map(batcher.submit, txns))
+
+
+async def _undelivered(client: EtcdClient, keys: Keys, marks: Sequence[EndMark]) -> list[Txn]:
+    """Deletions that hold only if no retry comes in between."""
+    records = await client.read([get(keys.email(mark.email_id)) for mark in marks])
+    txns = []
+    for index, mark in enumerate(marks):
+        email_key, found = keys.email(mark.email_id), records.kvs(index)
+        if not found:
+            txns.append(_deletion(keys, mark, absent(email_key)))
+        elif codec.decode_email(found[0].value).final:
+            txns.append(_deletion(keys, mark, modified_at(email_key, found[0].mod_revision)))
+        else:  # a process of an earlier version has retried it, and knows no marks
+            txns.append(Txn([], [delete(mark.key)]))
+    return txns
+
+
+def _deletion(keys: Keys, mark: EndMark, *compares: Compare) -> Txn:
+    content = keys.content(mark.email_id)
+    return Txn(compares, [delete_range(content, range_end(content)), delete(mark.key)])

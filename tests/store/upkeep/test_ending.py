@@ -1,0 +1,241 @@
+"""What was kept for its retention goes, also where leases begin again; nothing goes early."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from babygun.email.lifecycle import RecipientResult
+from babygun.email.model import Email
+from babygun.runtime.clock import format_time, parse_time, utc_now
+from babygun.store.access.clients import revoke_token
+from babygun.store.emails.finish import finish
+from babygun.store.emails.on_request import retry
+from babygun.store.keys import range_end
+from babygun.store.upkeep import ending, trusted_clock
+from babygun.store.upkeep.ending import Ending
+from babygun.store.upkeep.timeline import Timeline
+from tests.store.emails.steps import HARD, OK, claimed, pending
+from tests.support.etcd_server import EtcdServer
+from tests.support.invariants import check_invariants, snapshot
+from tests.support.rig import Rig, changed, rig_for
+
+DAY = 86_400.0
+
+
+class Life:
+    """Final e-mails of all kinds, and the clock of the worker that ends them."""
+
+    def __init__(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.rig, self.store = rig, rig.store
+        monkeypatch.setattr(trusted_clock, "_STEADY", 0.0)
+        monkeypatch.setattr(ending, "_LONGEST_PAUSE", 0.0)
+
+    async def finished(self, email_id: str, outcome: RecipientResult) -> Email:
+        await finish(self.store, [pending(await claimed(self.rig, email_id), outcome)])
+        return await self.rig.get(email_id)
+
+    async def passed(self, seconds: float) -> None:
+        """Makes all that is in etcd so much older, as the timeline has it."""
+        key = self.store.keys.timeline
+        found = await self.store.client.range(key, key + b"\0")
+        timeline = Timeline(1e9, found.kvs[0].value if found.kvs else b"[]")
+        timeline.samples = [(at - timedelta(seconds=seconds), r) for at, r in timeline.samples]
+        timeline.samples.append((utc_now() - timedelta(seconds=seconds), found.revision))
+        await self.store.client.put(key, timeline.value)
+
+    async def older_keys(self, seconds: float) -> None:
+        """Names earlier times in the keys by time, as if they had been written then."""
+        prefix = self.store.keys.retentions
+        for kv in (await self.store.client.range(prefix, range_end(prefix))).kvs:
+            parts = kv.key.decode().split("/")
+            if len(parts) < 2 or not parts[-2].endswith("Z"):
+                continue
+            parts[-2] = format_time(parse_time(parts[-2]) - timedelta(seconds=seconds))
+            await self.store.client.put("/".join(parts).encode(), kv.value, kv.lease)
+            await self.store.client.delete(kv.key)
+
+
+@pytest.fixture
+def life(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Life:
+    return Life(rig, monkeypatch)
+
+
+async def test_content_of_a_delivered_email_goes_after_a_day_and_of_a_failed_one_with_its_record(
+    life: Life,
+) -> None:
+    rig = life.rig
+    delivered, failed, waiting = [await rig.send("ann@example.org") for _ in range(3)]
+    await life.finished(delivered, OK)
+    await life.finished(failed, HARD)
+    await life.older_keys(2 * DAY)
+    await life.passed(2 * DAY)
+    await Ending(life.store, "worker").once()
+    seen = await check_invariants(life.store)
+    assert set(seen.chunks) == {failed, waiting} and set(seen.emails) == {
+        delivered,
+        failed,
+        waiting,
+    }
+    await life.older_keys(8 * DAY)
+    await life.passed(8 * DAY)
+    await Ending(life.store, "worker").once()
+    seen = await check_invariants(life.store)
+    assert list(seen.emails) == list(seen.chunks) == [waiting], "leases that live too long go too"
+
+
+async def test_email_whose_end_names_a_time_long_ago_is_kept_for_its_retention(life: Life) -> None:
+    """The worker that finished it had a clock a month behind."""
+    rig = life.rig
+    delivered = await rig.send("ann@example.org")
+    await life.passed(DAY)
+    await life.finished(delivered, OK)
+    await life.older_keys(31 * DAY)
+    await life.passed(60)
+    await Ending(life.store, "worker").once()
+    assert list((await snapshot(life.store)).chunks) == [delivered]
+
+
+@pytest.mark.parametrize("seconds", [3600 * 25, 31 * DAY])
+async def test_worker_whose_clock_is_ahead_of_etcds_deletes_nothing_early(
+    life: Life, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    delivered = await life.rig.send("ann@example.org")
+    await life.finished(delivered, OK)
+    await life.passed(0)
+    monkeypatch.setattr(trusted_clock, "utc_now", lambda: utc_now() + timedelta(seconds=seconds))
+    monkeypatch.setattr(trusted_clock, "clock_ahead", lambda *_: _ready(seconds))
+    await Ending(life.store, "worker").once()
+    assert list((await snapshot(life.store)).chunks) == [delivered]
+
+
+async def _ready(value: float) -> float:
+    return value
+
+
+async def test_retried_email_is_not_ended_by_the_mark_of_its_first_end(life: Life) -> None:
+    rig = life.rig
+    email_id = await rig.send("ann@example.org")
+    await life.finished(email_id, HARD)
+    prefix = life.store.keys.retention_kind("undelivered")
+    [mark] = (await life.store.client.range(prefix, range_end(prefix))).kvs
+    await retry(life.store, email_id)
+    seen = await check_invariants(life.store)
+    assert not seen.ends
+    # An earlier version leaves the mark: it knows none.
+    await life.store.client.put(mark.key, mark.value)
+    await life.older_keys(30 * DAY)
+    await life.passed(30 * DAY)
+    await Ending(life.store, "worker").once()
+    seen = await check_invariants(life.store)
+    assert list(seen.chunks) == [email_id] and not seen.ends
+
+
+async def test_shortened_retention_counts_for_what_is_final_already(life: Life) -> None:
+    await life.finished(await life.rig.send("ann@example.org"), OK)
+    await life.older_keys(7200)
+    await life.passed(7200)
+    short = changed(life.rig.settings, retention=3600.0, contents_retention=1800.0)
+    async with rig_for(short) as other:
+        await Ending(other.store, "worker").once()
+        seen = await snapshot(other.store)
+    assert not seen.emails and not seen.chunks
+
+
+async def test_contents_and_leases_of_the_earlier_version_still_end(life: Life) -> None:
+    client, keys = life.store.client, life.store.keys
+    for kind in ("contents", "emails"):
+        lease = await client.grant(10_000_000)
+        await client.put(keys.retention(kind, utc_now(), lease), b"", lease)
+        await client.put(keys.contents + kind.encode(), b"x", lease)
+    await life.older_keys(8 * DAY)
+    await life.passed(8 * DAY)
+    await Ending(life.store, "worker").once()
+    left = await client.range(keys.contents, range_end(keys.contents))
+    assert not left.kvs
+
+
+async def test_idempotency_keys_and_revoked_tokens_are_ended_by_the_api(life: Life) -> None:
+    store = life.store
+    lease = await store.idempotency_leases.lease(1)
+    await store.client.put(store.keys.idempotency("client", "key"), b"{}", lease)
+    await revoke_token(store, "old", utc_now() + timedelta(hours=1))
+    await revoke_token(store, "long", utc_now() + timedelta(days=60))
+    await life.older_keys(2 * DAY)
+    await life.passed(2 * DAY)
+    await Ending(store, "worker").once()
+    await Ending(store, "api").once()
+    left = (await snapshot(store)).keys
+    assert store.keys.revoked("long") in left and store.keys.revoked("old") not in left
+    assert not [key for key in left if key.startswith(store.keys.idempotencies)]
+
+
+async def test_much_that_ends_at_once_is_deleted_in_bounded_parts(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "_PAGE", 4)
+    monkeypatch.setattr(ending, "_BUDGET", 0.0)
+    for _ in range(10):
+        await life.finished(await life.rig.send("ann@example.org"), OK)
+    await life.older_keys(2 * DAY)
+    await life.passed(2 * DAY)
+    worker = Ending(life.store, "worker")
+    left = []
+    while not left or left[-1]:
+        await worker.once()
+        left.append(len((await snapshot(life.store)).chunks))
+    assert left == [6, 2, 0]
+
+
+async def test_mark_of_a_wrong_clock_does_not_hold_up_those_behind_it(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "_PAGE", 2)
+    old = await life.rig.send("ann@example.org")
+    await life.finished(old, OK)
+    await life.older_keys(2 * DAY)
+    await life.passed(2 * DAY)
+    young = [await life.rig.send("ann@example.org") for _ in range(5)]
+    for email_id in young:
+        await life.finished(email_id, OK)
+        mark = (await life.rig.get(email_id)).updated_at
+        key = life.store.keys.end_mark("delivered", mark, email_id)
+        await life.store.client.delete(key)
+        wrong = life.store.keys.end_mark("delivered", mark - timedelta(days=31), email_id)
+        await life.store.client.put(wrong, b"1")
+    await Ending(life.store, "worker").once()
+    assert set((await snapshot(life.store)).chunks) == set(young)
+
+
+async def test_etcd_that_is_restarted_again_and_again_still_ends_what_is_old(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each start begins every lease again: without checkpoints none would ever end."""
+    monkeypatch.setattr(trusted_clock, "_STEADY", 0.0)
+    with EtcdServer() as server:
+        settings = changed(
+            rig.settings,
+            etcd_endpoints=(server.endpoint,),
+            retention=6.0,
+            contents_retention=3.0,
+        )
+        async with rig_for(settings) as own:
+            delivered, failed = [await own.send("ann@example.org") for _ in range(2)]
+            await finish(own.store, [pending(await claimed(own, delivered), OK)])
+            await finish(own.store, [pending(await claimed(own, failed), HARD)])
+            began = asyncio.get_running_loop().time()
+            restarts = 0
+            seen = await snapshot(own.store)
+            while seen.emails or seen.chunks:
+                assert asyncio.get_running_loop().time() - began < 30
+                server.restart()
+                restarts += 1
+                worker = Ending(own.store, "worker")  # a laptop's processes start again, too
+                for _ in range(15):
+                    await worker.once()
+                    await asyncio.sleep(0.1)
+                seen = await snapshot(own.store)
+            assert restarts > 2
+            assert not [k for k in seen.keys if k.startswith(own.store.keys.contents)]
