@@ -53,7 +53,7 @@ _UNQUOTED_NAME = re.compile(r'[^"<>]*')
 # An address in a name, with something behind it. In parentheses it is a remark.
 _ADDRESS_AND_MORE = re.compile(r'[^\s@",;()]@[^\s@",;()]+(?:\s*[,;]|\s+[^\s(])')
 # The name behind the address, as in RFC 822.
-_COMMENTED = re.compile(r'([^\s",;()<>]+@[^\s",;()<>]+) \(([^()\\]*)\)')
+_COMMENTED = re.compile(r'([^\s@",;()<>]+@[^\s@",;()<>]+) \(([^()\\]*)\)')
 _SEVERAL = "there is more than one address; give each on its own, in a list"
 
 

@@ -20,7 +20,7 @@ _ELEMENT = re.compile(rf'(?:{_CLOSED}|[^",<])+')
 _TIGHT_COMMA = re.compile(rf"({_CLOSED})|,(?=[^ \t,])")
 _BETWEEN_IDS = re.compile(r">[ \t,]*<")
 # Received ids are not always well formed. One for a new message must be.
-_is_id = re.compile(r"<[!-;=?-~]+>").fullmatch
+_are_ids = re.compile(r"<[!-;=?-~]+>(?: <[!-;=?-~]+>)*").fullmatch
 _is_new_id = re.compile(r"<[!-;=?A-~]+@[!-;=?A-~]+>").fullmatch
 
 
@@ -31,7 +31,7 @@ def wire_value(name: str, value: str, header: Header) -> tuple[str, Kind]:
     a sentence.
     """
     kind = header.kind
-    if found := _control(value):
+    if not value.isprintable() and (found := _control(value)):
         if found[0] in _LINE_BREAKS:
             raise ValueError(
                 "A header's value must not hold line breaks. Give it on one line: it is folded "
@@ -108,11 +108,13 @@ def _addresses(value: str) -> str:
 
 def _ids(value: str) -> str:
     """Ids with a space between them. One without its angle brackets gets them."""
+    if _are_ids(value):
+        return value
     tokens = _BETWEEN_IDS.sub("> <", value.replace("\t", " ")).split(" ")
-    ids = [_bracketed(bare) for token in tokens if (bare := token.strip(","))]
-    if not ids or not all(map(_is_id, ids)):
+    ids = " ".join(_bracketed(bare) for token in tokens if (bare := token.strip(",")))
+    if not _are_ids(ids):
         raise ValueError("must be message ids of the form <left@right>, with spaces between them")
-    return " ".join(ids)
+    return ids
 
 
 def _id(value: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 
 import pytest
 
+from babygun.email.model import Content
+from babygun.mime import render
 from babygun.smtp import Envelope, NotSent, SmtpPool
 from babygun.smtp.replies import Reply
 from tests.smtp.conftest import MESSAGE, send, yes
@@ -292,3 +295,16 @@ async def test_address_that_would_break_the_command_is_refused_here(
 
 async def test_quoted_local_part_passes(server: MisbehavingServer, new_pool: NewPool) -> None:
     assert (await send(new_pool(server.port), '"b c"@example.org'))['"b c"@example.org'].code == 250
+
+
+async def test_header_block_arrives_octet_for_octet(
+    server: MisbehavingServer, new_pool: NewPool
+) -> None:
+    """Folded, with raw UTF-8, and with a name that begins with a dot, as RFC 5322 allows."""
+    headers = ((".X-Dot", "a"), ("X-Long", "word " * 400), ("X-Kampagne", "Grüße " * 50))
+    content = Content("zoë@bücher.example", "Größe " * 50, ("ann@example.org",), headers=headers)
+    date = datetime(2026, 11, 25, 7, 5, 9, tzinfo=UTC)
+    message = render(content, message_id="<x@example.org>", date=date, smtputf8=True)
+    replies = await send(new_pool(server.port), "ann@example.org", message=message, utf8=True)
+    assert replies["ann@example.org"].code == 250
+    assert [taken.data for taken in server.messages] == [message]
