@@ -257,3 +257,4 @@ async def test_children_do_not_outlive_a_supervisor_that_is_killed(
     async with asyncio.timeout(20):
         while not all(is_gone(pid) for pid in pids):  # noqa: ASYNC110 (nobody is left to report it)
             await asyncio.sleep(0.02)
+        await process.stdout.read()  # to its end, which closes our side of the pipe
