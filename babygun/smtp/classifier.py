@@ -99,7 +99,7 @@ class Classifier:
         if code is not None and 200 <= code <= 299 and reply.phase in _TAKEN_PHASES:
             return _DELIVERED
         enhanced = reply.enhanced or ""
-        text = reply.text[:_TEXT_MAX]
+        text = reply.text[:_TEXT_MAX].lower()
         if "@" in text:
             text = _ADDRESS.sub(" ", text)
         for rule in self._candidates(reply.phase, code):

@@ -62,6 +62,7 @@ class _Condition(NamedTuple):
         return not self.no_reply and (self.codes is None or code in self.codes)
 
     def holds(self, enhanced: str, text: str) -> bool:
+        """``text``: in lower case."""
         return (
             (self.enhanced is None or self.enhanced.fullmatch(enhanced) is not None)
             and (self.not_enhanced is None or self.not_enhanced.fullmatch(enhanced) is None)
@@ -191,15 +192,33 @@ def _condition(row: _ConditionRow) -> _Condition:
         codes=frozenset(code for pattern in row.code for code in _codes(pattern)) or None,
         enhanced=_one_of(_enhanced(pattern) for pattern in row.enhanced),
         not_enhanced=_one_of(_enhanced(pattern) for pattern in row.not_enhanced),
-        text=_one_of(_phrase(phrase) for phrase in row.text),
-        not_text=_one_of(_phrase(phrase) for phrase in row.not_text),
+        text=_any_phrase(row.text),
+        not_text=_any_phrase(row.not_text),
         regex=re.compile(row.regex, re.IGNORECASE) if row.regex else None,
     )
 
 
 def _one_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
     joined = "|".join(patterns)
-    return re.compile(joined, re.IGNORECASE) if joined else None
+    return re.compile(joined) if joined else None
+
+
+def _any_phrase(phrases: Iterable[str]) -> re.Pattern[str] | None:
+    """The phrases as one regular expression for a text in lower case; None: there are none.
+
+    Those with the same first letter stand together, behind one word boundary: so most places of a
+    text are passed at once, which is ten times as fast.
+    """
+    inside: list[str] = []  # those that begin with *
+    starts: dict[str, list[str]] = {}  # the others, by first letter
+    for phrase in phrases:
+        pattern = _phrase(phrase.lower())
+        if pattern.startswith(r"\b"):
+            starts.setdefault(pattern[2], []).append(pattern[3:])
+        else:
+            inside.append(pattern)
+    words = "|".join(f"{start}(?:{'|'.join(ends)})" for start, ends in starts.items())
+    return _one_of([rf"\b(?:{words})"] * bool(words) + inside)
 
 
 def _codes(pattern: str) -> range:
