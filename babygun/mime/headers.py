@@ -76,8 +76,10 @@ def custom_field(name: str, value: str) -> str:
     if kind == "addresses" and not value.isascii():
         return address_field(name, tuple(elements(value)), smtputf8=False)
     if kind == "phrases" and not value.isascii():
-        return _fold(name, _phrases(value))
-    return _machine_read(name, value, in_list=kind in _LISTS)
+        return _fold_whole(name, _phrases(value))
+    if kind in _LISTS and len(name) + 2 + len(value) > LINE:
+        value = spaced(value)
+    return _fold_whole(name, _PIECES.findall(f" {value}"))
 
 
 def address_field(name: str, addresses: tuple[str, ...], smtputf8: bool) -> str:
@@ -206,19 +208,14 @@ def _phrases(value: str) -> list[str]:
     return pieces
 
 
-def _machine_read(name: str, value: str, in_list: bool) -> str:
-    """ASCII as it is. Raises ValueError if a line stays too long when it is folded."""
-    if in_list and len(name) + 2 + len(value) > LINE:
-        value = spaced(value)
-    pieces: list[str] = _PIECES.findall(value)
-    if pieces:
-        pieces[0] = " " + pieces[0]
-        longest = max(map(len, pieces))
-        if longest > LINE_MAX:
-            raise ValueError(
-                f"{name} has {longest - 1} bytes without white space. It is not text, so a line can"
-                f" be folded only at white space, and has at most {LINE_MAX} bytes."
-            )
+def _fold_whole(name: str, pieces: list[str]) -> str:
+    """The field from pieces that can't be encoded. Raises ValueError if a line stays too long."""
+    longest = max(map(len, pieces), default=0)
+    if longest > LINE_MAX:
+        raise ValueError(
+            f"{name} has {longest - 1} bytes without white space. It is not text, so a line can"
+            f" be folded only at white space, and has at most {LINE_MAX} bytes."
+        )
     return _fold(name, pieces)
 
 

@@ -13,11 +13,9 @@ from typing import Literal, NamedTuple
 from urllib.parse import quote as percent_quote
 
 from babygun.email.model import Attachment
-from babygun.mime.headers import is_plain_parameter, parameter
+from babygun.mime.headers import LINE_MAX, is_plain_parameter, parameter
 from babygun.mime.media_type import UNKNOWN, MediaType, kept_media_type
 
-# Octets of a line that is not encoded (RFC 5322, 2.1.1; RFC 2045, 2.7 and 2.8).
-LINE_MAX = 998
 # Types that are not encoded. message/global may be (RFC 6532, 3.7), but few programs decode it.
 ATTACHED_MESSAGES = ("message/rfc822", "message/global")
 # Beginnings of types that must not be encoded (RFC 2045, 6.4; RFC 2046, 5.2).

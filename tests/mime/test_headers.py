@@ -106,6 +106,25 @@ def test_custom_field_of_any_value_is_written_or_refused_with_a_sentence(
         assert field.isascii()
 
 
+@pytest.mark.parametrize(
+    ("name", "start", "end"),
+    [
+        ("References", "<", "@example.org>"),
+        ("Message-ID", "<", "@example.org>"),
+        ("List-Id", "Bücher <", ".example.org>"),
+        ("Keywords", "Köln, ", ""),
+        ("Disposition-Notification-To", "", "@example.org"),
+        ("List-Unsubscribe", "<https://bücher.example/", ">"),
+    ],
+)
+def test_custom_field_with_a_piece_that_fits_into_no_line_is_refused(
+    name: str, start: str, end: str
+) -> None:
+    unfolded(custom_field(name, f"{start}x{end}"))
+    with pytest.raises(ValueError, match=f"{name} has [0-9]+ bytes without white space."):
+        custom_field(name, f"{start}{'x' * 1000}{end}")
+
+
 @generated
 @given(LONG_TEXTS)
 def test_encoded_words_are_cut_only_where_75_columns_are_exceeded(text: str) -> None:
