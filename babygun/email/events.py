@@ -15,6 +15,7 @@ EventName = Literal[
     "claimed",
     "delivered",
     "deferred",
+    "held",
     "bounced",
     "expired",
     "reclaimed",
@@ -42,8 +43,17 @@ EVENTS: Final[Mapping[EventName, Event]] = {
     "claimed": Event("worker", "A try has begun."),
     "delivered": Event("worker", "The try ended, and every recipient of it is delivered.", _TRY),
     "deferred": Event("worker", "The try ended, and some recipient is tried again later.", _TRY),
+    "held": Event(
+        "worker",
+        "The server refused the session or the login. The queue is held; no try is used up.",
+        _TRY,
+    ),
     "bounced": Event("worker", "The try ended, and some recipient was refused for good.", _TRY),
-    "expired": Event("worker", "The try ended, and it was the last for some recipient.", _TRY),
+    "expired": Event(
+        "worker",
+        "The last try of some recipient has ended, or the e-mail's own end has come.",
+        (*_TRY, "reason"),
+    ),
     "reclaimed": Event(
         "worker",
         "A worker has taken the job over from one that was silent for too long.",

@@ -1,7 +1,8 @@
 """The life cycle of an e-mail: pure functions from a record and an event to a transition.
 
     a queue's job     accept ─▶ ready ─claim─▶ sending ─▶ final
-                                  ▲              │
+                                  ▲ ▲            │
+                                  │ └────hold────┤     (no try is used up)
                                   └─due─ waiting ◀┘ defer     (accepted with send_at ─▶ waiting)
     the e-mail        incomplete ─▶ complete | failed | cancelled   when its last queue is final
                       failed | cancelled ─retry─▶ incomplete        when a client asks for it
@@ -31,6 +32,7 @@ from babygun.email.model import (
     LogEntry,
     QueueState,
     Recipient,
+    RecipientReply,
     RecipientStatus,
     queue_recipients,
 )
@@ -38,7 +40,8 @@ from babygun.email.reasons import cut, left_sending, status_reason
 from babygun.email.retry import Schedule, most_tries, next_try
 from babygun.errors import Conflict
 
-Action = Literal["deliver", "retry", "fail"]
+# hold: the session was refused; the recipient's try does not count, and its queue stays ready.
+Action = Literal["deliver", "retry", "fail", "hold"]
 
 
 class RecipientResult(Struct, frozen=True, gc=False):
@@ -103,55 +106,20 @@ def finish(
 ) -> Transition:
     """Tries have ended, of one queue or of several at once.
 
-    Each recipient of them is final or deferred, each queue final or waiting.
+    Each recipient of them is final or deferred. Each queue is final, waiting or, where a recipient
+    of it is held, ready.
     """
     recipients = list(email.recipients)
     queues = dict(email.queues)
     attempts: list[Attempt] = []
-    waiting: list[tuple[str, datetime]] = []
-    final: list[str] = []
-    # Bytes of a reason: 1,000 of them must fit one etcd request.
-    limit = 512 if len(recipients) <= 200 else 128
     for result in results:
-        queue = result.queue
-        tries = queues[queue].tries + 1
-        due: datetime | None = None
-        replies = []
-        for index, recipient in enumerate(recipients):
-            if recipient.queue != queue or recipient.final:
-                continue
-            outcome = result.results.get(recipient.email, _NO_RESULT)
-            again: datetime | None = None
-            if outcome.action == "retry":
-                again = next_try(
-                    queue,
-                    reply_class=outcome.reply_class,
-                    retry_after=outcome.retry_after,
-                    tries=tries,
-                    schedule=schedule,
-                    now=now,
-                )
-            if again is not None:
-                due = again if due is None else max(due, again)
-            recipients[index] = Recipient(
-                recipient.email,
-                recipient.kind,
-                queue,
-                _recipient_status(outcome.action, again),
-                outcome.status_code,
-                outcome.enhanced_code,
-                outcome.reason and cut(outcome.reason, limit),
-                outcome.reply_class,
-                tries,
-                now,
-            )
-            replies.append(log.reply_of(recipients[index]))
-        queues[queue] = QueueState(tries, due, final=due is None)
-        attempts.append(Attempt(queue, tries, result.claimed_at, tuple(replies), due))
-        if due:
-            waiting.append((queue, due))
-        else:
-            final.append(queue)
+        state, attempt = _end_try(email, recipients, result, now=now, schedule=schedule)
+        queues[result.queue] = state
+        attempts.append(attempt)
+    tried = {attempt.queue: queues[attempt.queue] for attempt in attempts}
+    final = tuple(queue for queue, state in tried.items() if state.final)
+    waiting = tuple((queue, state.not_before) for queue, state in tried.items() if state.not_before)
+    ready = tuple(queue for queue, state in tried.items() if state.held)
     last = results[-1]
     email = _changed(
         email,
@@ -161,11 +129,68 @@ def finish(
         worker_id=last.worker_id,
         most_tries=most_tries(last.queue, schedule),
     )
-    entry = log.result(email.log_seq, now, last.worker_id, attempts)
+    entry = log.result(email.log_seq, now, last.worker_id, attempts, held=bool(ready))
     if email.final and email.log_seq == 1:  # as with most e-mails: the record can hold the entry
         email = replace(email, claimed_at={a.queue: a.claimed_at for a in attempts})
-        return Transition(email, entry, final=tuple(final))
-    return Transition(email, entry, (entry,), waiting=tuple(waiting), final=tuple(final))
+        return Transition(email, entry, final=final)
+    return Transition(email, entry, (entry,), ready=ready, waiting=waiting, final=final)
+
+
+def _end_try(
+    email: Email,
+    recipients: list[Recipient],
+    result: QueueResult,
+    *,
+    now: datetime,
+    schedule: Schedule,
+) -> tuple[QueueState, Attempt]:
+    """The end of one queue's try: its new state and the log's part. Changes ``recipients``.
+
+    A try with a held recipient does not count, so the queue's number of tries stays.
+    """
+    queue = result.queue
+    tries = email.queues[queue].tries + 1
+    due: datetime | None = None
+    held = False
+    replies: list[RecipientReply] = []
+    limit = _reason_bytes(recipients)
+    for index, recipient in enumerate(recipients):
+        if recipient.queue != queue or recipient.final:
+            continue
+        outcome = result.results.get(recipient.email, _NO_RESULT)
+        again: datetime | None = None
+        if outcome.action == "hold":
+            held = True
+        elif outcome.action == "retry":
+            again = next_try(
+                queue,
+                reply_class=outcome.reply_class,
+                retry_after=outcome.retry_after,
+                tries=tries,
+                schedule=schedule,
+                now=now,
+                expires_at=email.expires_at,
+            )
+        if again is not None:
+            due = again if due is None else max(due, again)
+        recipients[index] = Recipient(
+            recipient.email,
+            recipient.kind,
+            queue,
+            _recipient_status(outcome.action, again),
+            outcome.status_code,
+            outcome.enhanced_code,
+            outcome.reason and cut(outcome.reason, limit),
+            outcome.reply_class,
+            recipient.tries if outcome.action == "hold" else tries,
+            now,
+        )
+        replies.append(log.reply_of(recipients[index]))
+    if held:
+        state, due = QueueState(tries - 1, held=True), None
+    else:
+        state = QueueState(tries, due, final=due is None)
+    return state, Attempt(queue, tries, result.claimed_at, tuple(replies), due)
 
 
 def cancel(
@@ -193,7 +218,9 @@ def cancel(
         for r in email.recipients
     ]
     queues = {
-        queue: replace(state, final=True, not_before=None) if queue in stopped else state
+        queue: replace(state, final=True, not_before=None, held=False)
+        if queue in stopped
+        else state
         for queue, state in email.queues.items()
     }
     email = _changed(email, recipients, queues, now)
@@ -208,12 +235,63 @@ def cancel(
     return Transition(email, entry, (entry,), final=stopped)
 
 
+def expire(
+    email: Email,
+    queue: str,
+    *,
+    sending: Collection[str],
+    worker_id: str,
+    now: datetime,
+    outcome: RecipientResult,
+) -> Transition:
+    """The e-mail's own end has come while a queue of it had a job that nobody was sending.
+
+    ``sending``: the queues that have an owner. ``outcome``: why its recipients were not reached.
+    Raises Conflict if the queue is final, waits or is being sent.
+    """
+    state = email.queues.get(queue)
+    if state is None or state.final or queue in sending:
+        raise Conflict("no job of the queue waits to be sent")
+    recipients = [
+        replace(
+            recipient,
+            status="expired",
+            status_code=outcome.status_code,
+            enhanced_code=outcome.enhanced_code,
+            status_reason=outcome.reason and cut(outcome.reason, _reason_bytes(email.recipients)),
+            reply_class=outcome.reply_class,
+            updated_at=now,
+        )
+        if recipient.queue == queue and not recipient.final
+        else recipient
+        for recipient in email.recipients
+    ]
+    queues = {**email.queues, queue: replace(state, final=True, not_before=None, held=False)}
+    email = _changed(email, recipients, queues, now, worker_id=worker_id)
+    entry = LogEntry(
+        email.log_seq,
+        now,
+        "expired",
+        worker_id=worker_id,
+        attempts=(
+            Attempt(
+                queue,
+                state.tries,
+                now,
+                tuple(log.reply_of(r) for r in recipients if r.queue == queue),
+            ),
+        ),
+        reason=outcome.reason and cut(outcome.reason, 512),
+    )
+    return Transition(email, entry, (entry,), final=(queue,))
+
+
 def retry(
     email: Email, *, now: datetime, client_id: str | None = None, request_id: str | None = None
 ) -> Transition:
     """A client asks to try the recipients again that were not reached. Their tries count from 0.
 
-    Raises Conflict if the e-mail is not final, or every recipient has it.
+    An end of the e-mail that has come counts no more. Raises Conflict if the e-mail is not final, or every recipient has it.
     """
     if not email.final:
         raise Conflict("the e-mail is not final yet")
@@ -227,6 +305,8 @@ def retry(
     queues = {
         queue: QueueState() if queue in again else state for queue, state in email.queues.items()
     }
+    if email.expires_at is not None and email.expires_at <= now:
+        email = replace(email, expires_at=None)
     # The record can't hold its earlier end any more: that entry gets a key.
     earlier_end = log.entries_in_record(email)[1:]
     email = replace(_changed(email, recipients, queues, now), claimed_at={})
@@ -263,8 +343,19 @@ def reclaim(
 
 
 def job_of(email: Email, queue: str) -> Job:
-    """The job of one queue."""
-    return Job(email.size, len(queue_recipients(email, queue)))
+    """The job of one queue, which is ready now, or when its time has come."""
+    since = email.queues[queue].not_before or email.updated_at
+    return Job(
+        email.size,
+        len(queue_recipients(email, queue)),
+        since if since > email.created_at else None,
+        email.expires_at,
+    )
+
+
+def _reason_bytes(recipients: Sequence[Recipient]) -> int:
+    """How long a reason may be: 1,000 of them must fit one etcd request."""
+    return 512 if len(recipients) <= 200 else 128
 
 
 def _recipient_status(action: Action, again: datetime | None) -> RecipientStatus:

@@ -49,11 +49,19 @@ def acceptance(email: Email) -> LogEntry:
     )
 
 
-def result(seq: int, at: datetime, worker_id: str | None, attempts: Iterable[Attempt]) -> LogEntry:
-    """The entry that ends tries, of one queue or of several at once."""
+def result(
+    seq: int,
+    at: datetime,
+    worker_id: str | None,
+    attempts: Iterable[Attempt],
+    *,
+    held: bool = False,
+) -> LogEntry:
+    """The entry that ends tries, of one queue or of several at once. ``held``: one is held."""
     attempts = tuple(attempts)
     statuses = {reply.status for attempt in attempts for reply in attempt.replies}
-    return LogEntry(seq, at, end_of_try(statuses), worker_id=worker_id, attempts=attempts)
+    event = "held" if held else end_of_try(statuses)
+    return LogEntry(seq, at, event, worker_id=worker_id, attempts=attempts)
 
 
 def reply_of(recipient: Recipient) -> RecipientReply:

@@ -67,6 +67,8 @@ class QueueState(
     final: bool = False
     # Workers in a row that died while they had its job.
     reclaims: int = 0
+    # Its last try ended with the session refused, and the log says so. The next try clears it.
+    held: bool = False
 
 
 class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -95,6 +97,8 @@ class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     # Set if it was accepted for later.
     send_at: datetime | None = None
+    # No try begins after it, if the client gave one.
+    expires_at: datetime | None = None
     status: EmailStatus = "incomplete"
     status_reason: str | None = None
     # The earliest of its queues.
@@ -158,14 +162,17 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     attachments: tuple[Attachment, ...] = ()
 
 
-class Job(msgspec.Struct, frozen=True, gc=False):
+class Job(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``jobs/…`` and ``not-before/…``: what a worker needs to decide whether to claim.
 
-    ``size``: bytes of the packed content. ``recipients``: those that are not final.
+    ``size``: bytes of the packed content. ``recipients``: those that are not final. ``since``: when
+    it became ready, if not with the acceptance. ``expires_at``: the e-mail's.
     """
 
     size: int
     recipients: int
+    since: datetime | None = None
+    expires_at: datetime | None = None
 
 
 class RecipientReply(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

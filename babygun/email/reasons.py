@@ -34,8 +34,8 @@ def status_reason(
         why = f" ({reply_class})" if reply_class and kind != "cancelled" else ""
         after = ""
         if kind == "expired":
-            after = f" after {tries} {'try' if tries == 1 else 'tries'}"
-        elif kind == "deferred" and most_tries:
+            after = f" after {tries or 'no'} {'try' if tries == 1 else 'tries'}"
+        elif kind == "deferred" and most_tries and tries:
             after = f" after try {tries} of {most_tries}"
         words.append(f"{count} {kind}{after}{why}")
     head = "not reached yet" if status == "incomplete" else "not reached"

@@ -194,6 +194,13 @@ class Settings:
     retry_intervals: tuple[float, ...] = setting(
         DURATIONS, "10m, 10m", "The waits between tries. Two waits make three tries."
     )
+    hold_expires_after: float = setting(
+        DURATION,
+        "2d",
+        "How long an e-mail may wait in a held queue, if its request has no `expires_at`. Then it "
+        "is expired.",
+        minimum=1,
+    )
     reply_rules: str = setting(
         TEXT,
         "",

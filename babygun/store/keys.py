@@ -51,6 +51,7 @@ class Keys:
         self.revocations = p + b"revoked/"
         self.idempotencies = p + b"idempotency/"
         self.retentions = p + b"retention/"
+        self.holds = p + b"holds/"
         self.cluster = p + b"cluster"  # one key: the name of the cluster that the prefix belongs to
 
     @property
@@ -146,6 +147,9 @@ class Keys:
     def last_part(self, key: bytes) -> str:
         """The name at the end of a key: a client id, a key id, a token id, a process's id."""
         return key[key.rindex(b"/") + 1 :].decode(errors="replace")
+
+    def hold(self, queue: str) -> bytes:
+        return self.holds + queue.encode()
 
     def idempotency(self, client_id: str, key: str) -> bytes:
         return b"%b%b/%b" % (self.idempotencies, client_id.encode(), quote(key, safe="").encode())

@@ -15,6 +15,31 @@ class Owner(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     since: datetime
 
 
+class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """``holds/<queue>``: the queue's mail waits, and one e-mail at a time probes whether it may go.
+
+    It is on a lease, so a hold that nobody probes ends by itself. The last reply is quoted, which
+    is the server's own text.
+    """
+
+    queue: str
+    # A class of babygun/smtp/replies.toml.
+    reason: str
+    status_code: int | None = None
+    enhanced_code: str | None = None
+    # At most 512 bytes.
+    status_reason: str | None = None
+    since: datetime
+    # The worker that began it.
+    set_by: str
+    # When the next probe may begin. Without a further probe the hold ends at ``until``.
+    probe_at: datetime
+    until: datetime
+    # Probes so far, and the worker that made the last one.
+    probes: int = 0
+    probed_by: str | None = None
+
+
 class Process(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the records of all processes hold. Each is on the process's lease."""
 

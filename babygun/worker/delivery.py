@@ -44,6 +44,29 @@ class Progress(Struct, gc=False):
     claimed_at: float = field(default_factory=time.monotonic)
 
 
+class SessionFault(Struct, frozen=True, gc=False):
+    """No word of the server about the e-mail: the session failed before.
+
+    ``holds``: it refused the session or the login, so the queue is to be held. ``at_mail``: it did
+    so at MAIL, where the sender may be the reason.
+    """
+
+    result: RecipientResult
+    holds: bool
+    at_mail: bool
+
+
+class Sent(Struct, gc=False):
+    """What a try did: a result for each recipient.
+
+    ``fault``: of its last transaction. ``answered``: the server said something about the e-mail.
+    """
+
+    results: dict[str, RecipientResult]
+    fault: SessionFault | None = None
+    answered: bool = False
+
+
 class Delivery:
     """Sends e-mails to the destinations of their queues."""
 

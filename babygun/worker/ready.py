@@ -36,6 +36,7 @@ class ReadyJobs:
             "limit": OrderedDict(),
             "share": OrderedDict(),
             "memory": OrderedDict(),
+            "held": OrderedDict(),
         }
 
     def __len__(self) -> int:
@@ -103,9 +104,29 @@ class ReadyJobs:
             self.to_read.add(queue)
         return ref, self._jobs.pop(ref)
 
+    def first(self, queue: str) -> Job | None:
+        """The queue's first job; None where none is known."""
+        return self._first(queue) if queue in self._names else None
+
+    def take_probe(self, queue: str) -> tuple[JobRef, Job] | None:
+        """The first job of a held queue; None where none is known."""
+        if queue not in self._names:
+            return None
+        self._turns.pop(queue, None)
+        for line in self._set_aside.values():
+            line.pop(queue, None)
+        return self._pop(queue)
+
     def ask_again(self, queue: str) -> None:
         """A job of the queue has ended, so its next one may start."""
-        for kind in ("limit", "share"):
+        self._back_in_turn(queue, "limit", "share")
+
+    def resume(self, queue: str) -> None:
+        """The queue is not held any more."""
+        self._back_in_turn(queue, "held")
+
+    def _back_in_turn(self, queue: str, *kinds: Obstacle) -> None:
+        for kind in kinds:
             if queue in self._set_aside[kind]:
                 del self._set_aside[kind][queue]
                 self._turns[queue] = None

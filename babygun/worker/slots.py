@@ -15,7 +15,8 @@ KEPT_QUEUES = 32
 # Why a queue's job can't start now.
 # limit: the queue has as many sends as it may have. memory: the job's content does not fit.
 # share: the queue's own part is used up, and the slots that all share are taken.
-Obstacle = Literal["limit", "share", "memory"]
+# held: the queue is held; the dispatch says so.
+Obstacle = Literal["limit", "share", "memory", "held"]
 
 
 class _Use(Struct):

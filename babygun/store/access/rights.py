@@ -49,6 +49,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "revocations": "readwrite",
         "idempotencies": "readwrite",
         "retentions": "readwrite",  # a cancelled e-mail ends here
+        "holds": "read",
         "cluster": "readwrite",
     },
     "worker": {
@@ -61,6 +62,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "failures": "readwrite",
         "workers": "readwrite",
         "retentions": "readwrite",
+        "holds": "readwrite",
         "cluster": "readwrite",
     },
     "inspector": {
@@ -75,6 +77,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "revocations": "read",
         "idempotencies": "read",
         "retentions": "read",
+        "holds": "read",
         "cluster": "read",
     },
 }

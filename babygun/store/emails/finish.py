@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from babygun.email import lifecycle
 from babygun.email.lifecycle import QueueResult
@@ -172,5 +173,11 @@ def _fate(
     return "dropped"
 
 
-def _queue_part(email: Email, queue: str) -> tuple[QueueState, list[Recipient]]:
-    return email.queues[queue], [r for r in email.recipients if r.queue == queue]
+def _queue_part(email: Email, queue: str) -> tuple[QueueState, list[Recipient | tuple[str, int]]]:
+    """What of a queue changes when somebody sends it, stops it or takes it over.
+
+    A job that was put back because the session was refused counts as untouched: nobody sent it.
+    """
+    return replace(email.queues[queue], held=False), [
+        r if r.final else (r.email, r.tries) for r in email.recipients if r.queue == queue
+    ]

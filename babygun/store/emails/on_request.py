@@ -1,4 +1,4 @@
-"""Cancel and retry: the changes of an e-mail that a client asks for."""
+"""Changes of an e-mail that nobody sends: a client's cancel and retry, and the e-mail's own end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from babygun.email import lifecycle
-from babygun.email.lifecycle import Transition
+from babygun.email.lifecycle import RecipientResult, Transition
 from babygun.email.model import Email
 from babygun.errors import Conflict, EtcdError, NotFound
 from babygun.etcd import Txn, absent, get, get_range, modified_at, present
@@ -37,6 +37,34 @@ async def cancel(
         )
 
     return await _change(store, email_id, decide)
+
+
+async def expire(
+    store: Store,
+    ref: JobRef,
+    outcome: RecipientResult,
+    *,
+    worker_id: str,
+    ends: Callable[[Email], bool] = lambda _: True,
+) -> Email:
+    """Ends a job that nobody sends; see lifecycle.expire. Raises NotFound, Conflict.
+
+    ``ends``: whether the record's end has come; if not, it raises Conflict.
+    """
+
+    def decide(email: Email, sending: set[str]) -> Transition:
+        if not ends(email):
+            raise Conflict("the e-mail has time left")
+        return lifecycle.expire(
+            email,
+            ref.queue,
+            sending=sending,
+            worker_id=worker_id,
+            now=utc_now(),
+            outcome=outcome,
+        )
+
+    return await _change(store, ref.email_id, decide)
 
 
 async def retry(
