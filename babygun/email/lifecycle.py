@@ -119,7 +119,7 @@ def finish(
     tried = {attempt.queue: queues[attempt.queue] for attempt in attempts}
     final = tuple(queue for queue, state in tried.items() if state.final)
     waiting = tuple((queue, state.not_before) for queue, state in tried.items() if state.not_before)
-    ready = tuple(queue for queue, state in tried.items() if state.held)
+    ready = tuple(queue for queue, s in tried.items() if not s.final and not s.not_before)
     last = results[-1]
     email = _changed(
         email,
@@ -187,9 +187,11 @@ def _end_try(
         )
         replies.append(log.reply_of(recipients[index]))
     if held:
-        state, due = QueueState(tries - 1, held=True), None
+        state, due = QueueState(tries - 1, held=now), None
+    elif due:
+        state = QueueState(tries, due, held=email.queues[queue].held)
     else:
-        state = QueueState(tries, due, final=due is None)
+        state = QueueState(tries, final=True)
     return state, Attempt(queue, tries, result.claimed_at, tuple(replies), due)
 
 
@@ -218,9 +220,7 @@ def cancel(
         for r in email.recipients
     ]
     queues = {
-        queue: replace(state, final=True, not_before=None, held=False)
-        if queue in stopped
-        else state
+        queue: replace(state, final=True, not_before=None, held=None) if queue in stopped else state
         for queue, state in email.queues.items()
     }
     email = _changed(email, recipients, queues, now)
@@ -266,7 +266,7 @@ def expire(
         else recipient
         for recipient in email.recipients
     ]
-    queues = {**email.queues, queue: replace(state, final=True, not_before=None, held=False)}
+    queues = {**email.queues, queue: replace(state, final=True, not_before=None, held=None)}
     email = _changed(email, recipients, queues, now, worker_id=worker_id)
     entry = LogEntry(
         email.log_seq,
@@ -291,7 +291,8 @@ def retry(
 ) -> Transition:
     """A client asks to try the recipients again that were not reached. Their tries count from 0.
 
-    An end of the e-mail that has come counts no more. Raises Conflict if the e-mail is not final, or every recipient has it.
+    An end of the e-mail that has come counts no more. Raises Conflict if the e-mail is not final,
+    or every recipient has it.
     """
     if not email.final:
         raise Conflict("the e-mail is not final yet")
@@ -363,6 +364,8 @@ def _recipient_status(action: Action, again: datetime | None) -> RecipientStatus
         return "delivered"
     if action == "fail":
         return "bounced"
+    if action == "hold":
+        return "deferred"
     # A soft failure that runs out of tries never becomes a hard bounce.
     return "expired" if again is None else "deferred"
 

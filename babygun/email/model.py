@@ -67,8 +67,8 @@ class QueueState(
     final: bool = False
     # Workers in a row that died while they had its job.
     reclaims: int = 0
-    # Its last try ended with the session refused, and the log says so. The next try clears it.
-    held: bool = False
+    # When it was last put back since the session was refused, until all of it is final.
+    held: datetime | None = None
 
 
 class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -286,6 +286,61 @@ EVENTS = [
         "The mail server refuses for a reason that repeats for each e-mail, such as a wrong login.",
     ),
     Event(
+        "queue held",
+        "error",
+        "queue relay user reply_class code enhanced_code text",
+        "The mail server refuses the session or the login. The queue's mail waits and uses up no "
+        "try. Repair the login, the relay's settings or our standing; a probe ends the hold.",
+    ),
+    Event(
+        "queue probed",
+        "info",
+        "queue reply_class code text",
+        "One e-mail probed a held queue without success. The queue stays held.",
+    ),
+    Event(
+        "hold ended",
+        "info",
+        "queue probes seconds",
+        "A probe got through. The queue's mail goes out again.",
+    ),
+    Event(
+        "queue not held",
+        "warning",
+        "queue error",
+        "etcd did not take a hold, or the server's new words. The next try does it again.",
+    ),
+    Event(
+        "queue not probed",
+        "warning",
+        "queue error",
+        "etcd did not answer, so no probe was made. It is tried again.",
+    ),
+    Event(
+        "hold not ended",
+        "warning",
+        "queue error",
+        "A probe got through, but etcd did not answer. The next probe ends the hold.",
+    ),
+    Event(
+        "held queues not read",
+        "warning",
+        "error",
+        "etcd did not answer. The worker claims nothing before it knows which queues are held.",
+    ),
+    Event(
+        "held e-mails expired",
+        "warning",
+        "queue jobs worker_id",
+        "Their own end came while their queue was held. They are failed; a retry sends them.",
+    ),
+    Event(
+        "e-mail expired",
+        "info",
+        "email_id queue worker_id",
+        "The e-mail's own end came before it could be sent.",
+    ),
+    Event(
         "BDAT switched off",
         "warning",
         "queue",

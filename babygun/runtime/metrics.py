@@ -122,6 +122,12 @@ OLDEST_JOB = reading(
     "ready: age of the oldest ready job. waiting: how late the most overdue job is, 0 if none is.",
     combine=max,
 )
+QUEUE_HELD = reading(
+    "babygun_queue_held",
+    ("queue",),
+    API,
+    "1 while the queue is held, since the server refuses the session or the login; else 0.",
+)
 OWNED_JOBS = reading("babygun_owned_jobs", (), API, "Jobs that a worker owns now.")
 WORKERS = reading("babygun_workers", (), API, "Workers whose lease is alive.")
 ETCD_MEMBER_UP = reading(
@@ -158,6 +164,13 @@ RECIPIENTS = counters(
     WORKER,
     "Recipients by the result of a try. `outcome`: delivered, deferred (tried again) or failed "
     "(for good). `class`: the class of the reply.",
+)
+QUEUE_HOLDS = counters(
+    "babygun_queue_holds_total",
+    ("queue", "event"),
+    WORKER,
+    "Holds of queues. `event`: begun (by this worker), probed (without success) or ended (by a "
+    "probe of this worker that got through).",
 )
 JOBS_IN_FLIGHT = reading(
     "babygun_jobs_in_flight",

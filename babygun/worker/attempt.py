@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
@@ -22,9 +22,11 @@ from babygun.store import Store
 from babygun.store.cluster.checkin import Identity
 from babygun.store.emails.claims import Claim, claim, reclaim, release
 from babygun.store.keys import JobRef
+from babygun.worker import expiry
 from babygun.worker.counters import RecipientCounts
-from babygun.worker.delivery import Delivery, Progress
+from babygun.worker.delivery import Delivery, Progress, Sent
 from babygun.worker.finisher import Finisher
+from babygun.worker.holds import QueueHolds
 from babygun.worker.pause import ClaimPause
 
 log = get_logger("worker")
@@ -33,14 +35,19 @@ _REMEMBER_DEAD = 60.0  # s, for which a dead worker's jobs are known as such
 # Workers in a row that may die with an e-mail. Then a try counts as made, so that an e-mail which
 # kills its workers becomes final.
 _MOST_RECLAIMS = 3
+_TOO_LATE = RecipientResult("retry", "expired", reason="expires_at came before it could be sent")
 
 
 class Attempt(Struct):
-    """A try and how far it has come. ``claim``: None before the job is this worker's."""
+    """A try and how far it has come. ``claim``: None before the job is this worker's.
+
+    ``probe``: whether it probes a held queue.
+    """
 
     ref: JobRef
     job: Job
     identity: Identity
+    probe: bool = False
     claim: Claim | None = None
     progress: Progress = field(default_factory=Progress)
 
@@ -52,8 +59,10 @@ class Attempts:
     ``pause``: no claim is to be made before its end.
     """
 
-    def __init__(self, store: Store, delivery: Delivery, counts: RecipientCounts) -> None:
-        self._store, self._delivery, self._counts = store, delivery, counts
+    def __init__(
+        self, store: Store, delivery: Delivery, counts: RecipientCounts, holds: QueueHolds
+    ) -> None:
+        self._store, self._delivery, self._counts, self._holds = store, delivery, counts, holds
         self._finisher = Finisher(store)
         # By job of a dead worker: its id, and until when it is remembered.
         self._dead: dict[JobRef, tuple[str, float]] = {}
@@ -71,6 +80,9 @@ class Attempts:
         ref, identity = attempt.ref, attempt.identity
         bind(email_id=ref.email_id, queue=ref.queue, worker_id=identity.process_id)
         started_ns = time.time_ns()
+        if attempt.job.expires_at is not None and attempt.job.expires_at <= utc_now():
+            await expiry.expire(self._store, ref, _TOO_LATE, identity.process_id, self._counts)
+            return False
         try:
             claimed = await claim(
                 self._store,
@@ -115,7 +127,7 @@ class Attempts:
                 return True
             claimed = attempt.claim = taken_over
         try:
-            results = await self._results(attempt, claimed)
+            sent = await self._sent(attempt, claimed)
         except NotSent:
             log.warning(
                 "lease not trusted", email_id=ref.email_id, queue=ref.queue, worker_id=worker_id
@@ -123,6 +135,12 @@ class Attempts:
             await release_job(self._store, ref, claimed.owner_revision, worker_id)
             return True
         _begin_finish(attempt.progress)
+        results = await self._holds.settle(
+            claimed, sent, probe=attempt.probe, started=attempt.progress.claimed_at
+        )
+        if _all_held(results) and self._holds.is_logged(claimed):
+            await release_job(self._store, ref, claimed.owner_revision, worker_id)
+            return True
         await self._finish(claimed, QueueResult(ref.queue, worker_id, claimed.claimed_at, results))
         return False
 
@@ -141,7 +159,7 @@ class Attempts:
             )
         return taken_over
 
-    async def _results(self, attempt: Attempt, claimed: Claim) -> dict[str, RecipientResult]:
+    async def _sent(self, attempt: Attempt, claimed: Claim) -> Sent:
         """Sends. Raises NotSent, and CancelledError where nothing was sent."""
         ref = claimed.ref
         if claimed.email.queues[ref.queue].reclaims >= _MOST_RECLAIMS:
@@ -184,7 +202,7 @@ class Attempts:
                 worker_id=result.worker_id,
             )
         else:
-            self._counts.add(result, finished.email)
+            self._counts.add(ref.queue, _tried(result), finished.email)
             _log_finished(claimed, result, finished.email.status if finished.email else None)
 
 
@@ -211,9 +229,18 @@ def _begin_finish(progress: Progress) -> None:
         task.uncancel()
 
 
-def _our_fault(claimed: Claim, reason: str) -> dict[str, RecipientResult]:
+def _our_fault(claimed: Claim, reason: str) -> Sent:
     fault = RecipientResult("retry", "internal", reason=reason)
-    return {r.email: fault for r in queue_recipients(claimed.email, claimed.ref.queue)}
+    return Sent({r.email: fault for r in queue_recipients(claimed.email, claimed.ref.queue)})
+
+
+def _all_held(results: Mapping[str, RecipientResult]) -> bool:
+    return all(result.action == "hold" for result in results.values())
+
+
+def _tried(result: QueueResult) -> set[str]:
+    """The recipients whose try counts."""
+    return {email for email, outcome in result.results.items() if outcome.action != "hold"}
 
 
 def _describe(span: tracing.Span, claimed: Claim, worker_id: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from babygun.email.events import OUTCOMES
-from babygun.email.lifecycle import QueueResult
 from babygun.email.model import Email
 from babygun.runtime import metrics
 
@@ -18,17 +18,17 @@ class RecipientCounts:
     deferred: int = 0
     failed: int = 0
 
-    def add(self, result: QueueResult, email: Email | None) -> None:
-        """Counts a try, here and in the metrics.
+    def add(self, queue: str, addresses: Collection[str], email: Email | None) -> None:
+        """Counts a try, or an e-mail's own end, here and in the metrics.
 
-        ``email``: the record after the try. It says what became of each recipient, which depends
-        on the number of its tries too.
+        ``addresses``: the recipients that it was for. ``email``: the record after it, which says
+        what became of each. None: nothing was written.
         """
         if email is None:
             return
         counts: dict[tuple[str, str, str], int] = {}
         for recipient in email.recipients:
-            if recipient.queue != result.queue or recipient.email not in result.results:
+            if recipient.queue != queue or recipient.email not in addresses:
                 continue
             if outcome := OUTCOMES.get(recipient.status):
                 labels = (recipient.queue, outcome, recipient.reply_class or "")

@@ -22,7 +22,7 @@ from babygun.runtime.metrics import CLAIM_TO_REPLY
 from babygun.runtime.settings import Settings
 from babygun.smtp import Envelope, NotSent, Pools, SmtpPool
 from babygun.smtp.classifier import Classification, Classifier
-from babygun.smtp.replies import Reply
+from babygun.smtp.replies import Phase, Reply
 from babygun.store.emails.claims import Claim
 
 log = get_logger("worker")
@@ -90,9 +90,7 @@ class Delivery:
     async def close(self) -> None:
         await self.pools.close()
 
-    async def deliver(
-        self, claim: Claim, may_send: Callable[[], bool], progress: Progress
-    ) -> dict[str, RecipientResult]:
+    async def deliver(self, claim: Claim, may_send: Callable[[], bool], progress: Progress) -> Sent:
         """Sends to each recipient of the queue that is not final yet. Returns a result for each.
 
         Recipients that the server wants in another transaction go into one at once. So do those
@@ -107,26 +105,29 @@ class Delivery:
         if claim.content is None:
             log.error("content missing", email_id=email.id, queue=queue)
             reason = "the e-mail's content is gone from etcd, or can't be read"
-            return dict.fromkeys(todo, RecipientResult("fail", "internal", reason=reason))
+            fault = RecipientResult("fail", "internal", reason=reason)
+            return Sent(dict.fromkeys(todo, fault))
         try:
             destination = await self._routes.destination(queue)
         except NoDestination as error:
             log.error("destination unknown", queue=queue, email_id=email.id)
-            return dict.fromkeys(todo, RecipientResult("retry", "configuration", reason=str(error)))
+            fault = RecipientResult("retry", "configuration", reason=str(error))
+            return Sent(dict.fromkeys(todo, fault))
         message, utf8 = _message(claim, todo, progress)
-        results: dict[str, RecipientResult] = {}
+        sent = Sent({})
         repeated: set[str] = set()
         while todo:
             envelope = Envelope(email.sender, tuple(todo), message, utf8)
             try:
                 replies = await self._send(destination, envelope, may_send, progress)
             except (NotSent, asyncio.CancelledError):
-                if not results and not progress.content_sent:
+                if not sent.results and not progress.content_sent:
                     raise
                 interrupted = _UNCERTAIN if progress.content_sent else _INTERRUPTED
-                return results | dict.fromkeys(todo, interrupted)
-            todo = self._classify(claim, destination, todo, replies, repeated, results)
-        return results
+                sent.results |= dict.fromkeys(todo, interrupted)
+                return sent
+            todo = self._classify(claim, destination, todo, replies, repeated, sent)
+        return sent
 
     def _classify(
         self,
@@ -135,9 +136,9 @@ class Delivery:
         addresses: list[str],
         replies: dict[str, Reply],
         repeated: set[str],
-        results: dict[str, RecipientResult],
+        sent: Sent,
     ) -> list[str]:
-        """Adds to ``results``. Returns the recipients that go into another transaction.
+        """Adds to ``sent``. Returns the recipients that go into another transaction.
 
         ``repeated``: those that were sent to on a fresh connection already; it adds to them too.
         """
@@ -146,7 +147,7 @@ class Delivery:
         for address in addresses:
             reply = replies[address]
             found = self._classifier.classify(reply, repeated=address in repeated)
-            if found.alarm:
+            if found.alarm and not found.about_session:  # for that, the hold calls once
                 _call_for_operator(claim, destination, reply, found)
             if found.fresh_connection:
                 repeated.add(address)
@@ -155,10 +156,14 @@ class Delivery:
             elif found.action == "split" and len(addresses) > 1:
                 again.append(address)
             else:
-                results[address] = _result(reply, found)
+                result = sent.results[address] = _result(reply, found)
+                sent.answered = sent.answered or _is_answer(reply, found)
+                sent.fault = sent.fault or _session_fault(reply, found, result)
         if len(again) == len(addresses) and not fresh:
             # The server says that they are too many, and took not one of them.
-            results.update({address: _result(replies[address], _TOO_MANY) for address in again})
+            sent.results.update(
+                {address: _result(replies[address], _TOO_MANY) for address in again}
+            )
             return []
         return again
 
@@ -246,12 +251,30 @@ _UNCERTAIN = RecipientResult(
     "uncertain",
     reason="the worker was stopped while the server had the message: it may have been delivered",
 )
+_BEFORE_MAIL: tuple[Phase, ...] = ("connect", "greeting", "ehlo", "tls", "auth")
 _TOO_MANY = Classification("too_many_recipients", "retry")
 
 
+def _is_answer(reply: Reply, found: Classification) -> bool:
+    """Whether the server says something about the e-mail."""
+    return (reply.code is not None or reply.uncertain) and not (
+        reply.phase in _BEFORE_MAIL or found.about_session or found.about_connections
+    )
+
+
+def _session_fault(
+    reply: Reply, found: Classification, result: RecipientResult
+) -> SessionFault | None:
+    """None where the session stood: then the reply is about the e-mail."""
+    if found.about_session or reply.phase in _BEFORE_MAIL:
+        return SessionFault(result, found.about_session, reply.phase == "mail")
+    return None
+
+
 def _result(reply: Reply, found: Classification) -> RecipientResult:
+    action = "retry" if found.action == "split" else found.action
     return RecipientResult(
-        "retry" if found.action == "split" else found.action,
+        "hold" if found.about_session else action,
         found.reply_class,
         reply.code,
         reply.enhanced,

@@ -22,10 +22,11 @@ from babygun.store.emails.reading import owned_by
 from babygun.store.keys import JobRef
 from babygun.worker.attempt import Attempt, Attempts, release_job
 from babygun.worker.feed import Feed
+from babygun.worker.holds import QueueHolds
 from babygun.worker.membership import Membership
 from babygun.worker.ready import ReadyJobs
 from babygun.worker.slices import Slice
-from babygun.worker.slots import Slots
+from babygun.worker.slots import Obstacle, Slots
 
 log = get_logger("worker")
 
@@ -44,6 +45,7 @@ class Dispatch:
         store: Store,
         membership: Membership,
         attempts: Attempts,
+        holds: QueueHolds,
         *,
         queues: int,
         limit: Callable[[str], int],
@@ -51,6 +53,7 @@ class Dispatch:
         """``queues``: how many are known. ``limit``: the most tries at once of a queue."""
         settings = store.settings
         self._store, self._membership, self._attempts = store, membership, attempts
+        self._holds = holds
         self.ready = ReadyJobs(settings.worker_ready)
         self.slots = Slots(
             total=settings.worker_concurrency,
@@ -65,6 +68,7 @@ class Dispatch:
         self._feed = Feed(store, self.ready, self.in_flight, self._wake.set)
         self._following: asyncio.Task[None] | None = None
         self._reads: dict[str | None, asyncio.Task[None]] = {}  # by queue; None: the whole slice
+        self._probes: dict[str, asyncio.Task[None]] = {}  # by queue
         self._stopping = False
         self._failure: BaseException | None = None  # of a side task
 
@@ -77,8 +81,12 @@ class Dispatch:
                 await asyncio.sleep(pause)
             elif identity is None or not identity.trusted:
                 await asyncio.sleep(_LEASE_POLL)  # nothing signals that there is a new lease
+            elif not self._holds.known:
+                await self._wake.wait()
             else:
-                while not self.slots.full and (taken := self.ready.take(self.slots.obstacle)):
+                for queue in list(self._holds.due()):
+                    self._begin_probe(queue)
+                while not self.slots.full and (taken := self.ready.take(self._obstacle)):
                     self._start(*taken, identity)
                 for queue in list(self.ready.to_read):
                     self._begin_read(queue)
@@ -90,14 +98,41 @@ class Dispatch:
         """Starts what may start by now."""
         self._wake.set()
 
+    def resume(self, queue: str) -> None:
+        """The queue is not held any more."""
+        self.ready.resume(queue)
+        self._wake.set()
+
     # --- tries ---
 
-    def _start(self, ref: JobRef, job: Job, identity: Identity) -> None:
+    def _obstacle(self, queue: str, job: Job) -> Obstacle | None:
+        return "held" if self._holds.is_held(queue) else self.slots.obstacle(queue, job)
+
+    def _begin_probe(self, queue: str) -> None:
+        """Probes a held queue, if there is a job to do it with, and no other worker is first."""
+        first = self.ready.first(queue)
+        if queue in self._probes or first is None or self.slots.obstacle(queue, first):
+            return
+        task = asyncio.create_task(self._probe(queue), name=f"probe {queue}")
+        self._probes[queue] = task
+        task.add_done_callback(partial(self._probe_ended, queue))
+
+    async def _probe(self, queue: str) -> None:
+        if await self._holds.take_turn(queue) and not self._stopping:
+            identity = self._membership.identity
+            if identity is not None and (taken := self.ready.take_probe(queue)):
+                self._start(*taken, identity, probe=True)
+
+    def _probe_ended(self, queue: str, task: asyncio.Task[None]) -> None:
+        del self._probes[queue]
+        self._side_task_ended(task)
+
+    def _start(self, ref: JobRef, job: Job, identity: Identity, *, probe: bool = False) -> None:
         if ref in self.in_flight:
             self._again[ref] = job
             return
         self.slots.start(ref.queue, job)
-        attempt = self._attempts_in_flight[ref] = Attempt(ref, job, identity)
+        attempt = self._attempts_in_flight[ref] = Attempt(ref, job, identity, probe)
         task = asyncio.create_task(self._attempts.run(attempt), name=f"try {ref.email_id}")
         self.in_flight[ref] = task
         task.add_done_callback(partial(self._ended, attempt))
@@ -235,7 +270,7 @@ class Dispatch:
             for ref, attempt in self._attempts_in_flight.items()
             if attempt.progress.finishing
         }
-        tasks = [*self._reads.values(), *self.in_flight.values()]
+        tasks = [*self._reads.values(), *self._probes.values(), *self.in_flight.values()]
         if self._following:
             tasks.append(self._following)
         for task in tasks:

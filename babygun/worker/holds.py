@@ -62,6 +62,12 @@ class QueueHolds:
     def is_held(self, queue: str) -> bool:
         return queue in self._holds.by_queue
 
+    def is_logged(self, claimed: Claim) -> bool:
+        """Whether the e-mail's log says already that its queue is held."""
+        put_back = claimed.email.queues[claimed.ref.queue].held
+        held = self.by_queue.get(claimed.ref.queue)
+        return put_back is not None and (held is None or put_back >= held.hold.since)
+
     async def run(self) -> NoReturn:
         """Follows the holds until cancelled.
 

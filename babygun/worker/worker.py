@@ -25,11 +25,13 @@ from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.ending import Ending
 from babygun.store.upkeep.fullness import Fullness
 from babygun.store.upkeep.shedding import Shedding
-from babygun.worker import gauges, timers
+from babygun.worker import expiry, gauges, timers
 from babygun.worker.attempt import Attempts
 from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Delivery
 from babygun.worker.dispatch import Dispatch
+from babygun.worker.expiry import HeldExpiry
+from babygun.worker.holds import QueueHolds
 from babygun.worker.membership import Membership
 
 log = get_logger("worker")
@@ -49,7 +51,15 @@ class Worker:
         self._settings, self.store = settings, Store(settings)
         self._delivery = Delivery(settings, routes)
         counts = RecipientCounts()
-        self._attempts = Attempts(self.store, self._delivery, counts)
+        self._holds = QueueHolds(
+            self.store,
+            routes.destinations,
+            worker_id=lambda: self.membership.worker_id,
+            wake=lambda: self.dispatch.wake(),
+            ended=lambda queue: self.dispatch.resume(queue),
+        )
+        self._attempts = Attempts(self.store, self._delivery, counts, self._holds)
+        self._expiry = HeldExpiry(self.store, counts)
         self.membership = Membership(
             self.store,
             in_flight=lambda: len(self.dispatch.in_flight),
@@ -62,6 +72,7 @@ class Worker:
             self.store,
             self.membership,
             self._attempts,
+            self._holds,
             queues=len(routes.destinations),
             limit=self._most_claims,
         )
@@ -129,9 +140,11 @@ class Worker:
         return {
             "check-in": self._check_in(),
             "live workers": self.membership.follow(),
+            "held queues": self._holds.run(),
             "dispatch": self.dispatch.run(),
             "health": self.health.run(),
             "timers": self._every(timers.INTERVAL, "timers", self._make_due),
+            "held e-mails": self._every(expiry.INTERVAL, "held e-mails", self._expire_held),
             "reconcile": self._every(
                 self._settings.reconcile_interval, "reconcile", self.dispatch.reconcile
             ),
@@ -194,6 +207,12 @@ class Worker:
             return
         if made := await timers.make_due_once(self.store, part):
             log.debug("jobs due", jobs=made)
+
+    async def _expire_held(self) -> None:
+        """Ends the held e-mails of this worker's slice whose own end has come."""
+        await self._expiry.once(
+            self._holds.by_queue, self.membership.slice, self.membership.worker_id
+        )
 
     async def _make_room(self, once: Callable[[], Awaitable[object]]) -> None:
         """One worker does it, and each one that can't check in: then etcd may be full."""

@@ -34,6 +34,18 @@ class FakeAttempts:
         return await self.answers.get()
 
 
+class NoHolds:
+    """No queue is held."""
+
+    known = True
+
+    def due(self) -> list[str]:
+        return []
+
+    def is_held(self, queue: str) -> bool:
+        return False
+
+
 @asynccontextmanager
 async def dispatching() -> AsyncIterator[tuple[Dispatch, FakeAttempts]]:
     """A dispatch that runs, with a lease and the whole slice."""
@@ -45,6 +57,7 @@ async def dispatching() -> AsyncIterator[tuple[Dispatch, FakeAttempts]]:
         cast(Any, store),
         cast(Any, membership),
         cast(Any, attempts),
+        cast(Any, NoHolds()),
         queues=1,
         limit=lambda queue: 100,
     )

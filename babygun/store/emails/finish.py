@@ -178,6 +178,6 @@ def _queue_part(email: Email, queue: str) -> tuple[QueueState, list[Recipient | 
 
     A job that was put back because the session was refused counts as untouched: nobody sent it.
     """
-    return replace(email.queues[queue], held=False), [
+    return replace(email.queues[queue], held=None), [
         r if r.final else (r.email, r.tries) for r in email.recipients if r.queue == queue
     ]

@@ -8,7 +8,6 @@ probes any more.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple, NoReturn
@@ -17,7 +16,6 @@ from msgspec.structs import replace
 
 from babygun.email.lifecycle import RecipientResult
 from babygun.email.reasons import cut
-from babygun.errors import EtcdError
 from babygun.etcd import Txn, WatchBatch, absent, created_at, delete, follow, modified_at, put
 from babygun.etcd.txn import KeyValue
 from babygun.runtime.clock import utc_now
@@ -49,9 +47,7 @@ class Held(NamedTuple):
     revision: int
 
 
-async def begin(
-    store: Store, queue: str, reply: RecipientResult, *, worker_id: str
-) -> Held | None:
+async def begin(store: Store, queue: str, reply: RecipientResult, *, worker_id: str) -> Held | None:
     """Holds a queue. None: it is held already. Raises EtcdError."""
     now = utc_now()
     hold = _with_reply(
@@ -115,9 +111,8 @@ async def _lease(store: Store, hold: Hold) -> int:
 
 
 def _next_probe(now: datetime, probes: int) -> datetime:
-    """A little later than the wait, at random: held queues need not be probed all at once."""
-    wait = PROBE_WAITS[min(probes, len(PROBE_WAITS) - 1)]
-    return now + timedelta(seconds=wait * random.uniform(1.0, 1.1))
+    """``probes``: so many were made."""
+    return now + timedelta(seconds=PROBE_WAITS[min(probes, len(PROBE_WAITS) - 1)])
 
 
 def _until(probe_at: datetime) -> datetime:

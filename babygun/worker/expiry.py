@@ -1,0 +1,136 @@
+"""Ends e-mails whose own end has come before they could be sent.
+
+A worker looks at the held jobs of its slice, since nobody claims those. Any other job is looked at
+when its try would begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from babygun.email.ids import created_ms
+from babygun.email.lifecycle import RecipientResult
+from babygun.email.model import Email
+from babygun.email.retry import end_of_held
+from babygun.errors import Conflict, NotFound
+from babygun.runtime import metrics
+from babygun.runtime.clock import at_ms, format_time, utc_now
+from babygun.runtime.logs import get_logger
+from babygun.store import Store
+from babygun.store.emails import on_request
+from babygun.store.emails.holds import Held
+from babygun.store.emails.ready_jobs import ReadyJob, read_jobs, shard_range
+from babygun.store.keys import JobRef
+from babygun.store.records import Hold
+from babygun.worker.counters import RecipientCounts
+from babygun.worker.slices import Slice
+
+log = get_logger("worker")
+
+INTERVAL = 1.0  # s, between two looks at what is to be read
+EVERY = 60.0  # s, between two reads of a held queue
+_SHARE = 50  # a queue is read again after this many times the time that it took
+_PER_SHARD = 16  # jobs in one read of a shard
+_AT_ONCE = 16  # e-mails that are ended at a time
+
+
+async def expire(
+    store: Store,
+    ref: JobRef,
+    outcome: RecipientResult,
+    worker_id: str,
+    counts: RecipientCounts,
+) -> bool:
+    """Ends one job that nobody sends. False: it was sent, stopped or ended meanwhile."""
+    left: set[str] = set()
+
+    def note(email: Email) -> bool:
+        left.update(r.email for r in email.recipients if r.queue == ref.queue and not r.final)
+        return True
+
+    try:
+        email = await on_request.expire(store, ref, outcome, worker_id=worker_id, ends=note)
+    except (NotFound, Conflict):
+        return False
+    counts.add(ref.queue, left, email)
+    if email.final:
+        metrics.EMAILS_ENDED[email.status].inc()
+    log.info("e-mail expired", email_id=ref.email_id, queue=ref.queue, worker_id=worker_id)
+    return True
+
+
+class HeldExpiry:
+    """Reads each held queue every EVERY seconds, more rarely if that takes long."""
+
+    def __init__(self, store: Store, counts: RecipientCounts) -> None:
+        self._store, self._counts = store, counts
+        self._next: dict[str, tuple[int, float]] = {}  # by queue: the hold, and its next read
+
+    async def once(self, held: Mapping[str, Held], part: Slice, worker_id: str) -> None:
+        """Reads the queues whose time has come, and ends what has to end. Raises EtcdError."""
+        self._next = {
+            queue: entry
+            for queue, entry in self._next.items()
+            if queue in held and held[queue].created == entry[0]
+        }
+        if part.empty:
+            return
+        for queue, one in list(held.items()):
+            started = time.monotonic()
+            if started >= self._next.get(queue, (0, 0.0))[1]:
+                await self._read(one.hold, part, worker_id)
+                took = time.monotonic() - started
+                self._next[queue] = one.created, started + max(EVERY, _SHARE * took)
+
+    async def _read(self, hold: Hold, part: Slice, worker_id: str) -> None:
+        ranges = {
+            shard: shard_range(self._store, shard, hold.queue)._replace(limit=_PER_SHARD)
+            for shard in range(part.first, part.end)
+        }
+        ended = 0
+        while ranges:
+            rests = {}
+            async for _, found in read_jobs(self._store, ranges):
+                for shard, jobs, rest in found:
+                    ended += await self._expire(
+                        [job for job in jobs if self._ends(job, hold)], hold, worker_id
+                    )
+                    if rest:
+                        rests[shard] = rest
+            ranges = rests
+        if ended:
+            log.warning("held e-mails expired", queue=hold.queue, jobs=ended, worker_id=worker_id)
+
+    def _ends(self, ready: ReadyJob, hold: Hold) -> bool:
+        end = end_of_held(
+            ready.job,
+            accepted=at_ms(created_ms(ready.ref.email_id)),
+            held_since=hold.since,
+            schedule=self._store.settings,
+        )
+        return end <= utc_now()
+
+    async def _expire(self, jobs: list[ReadyJob], hold: Hold, worker_id: str) -> int:
+        outcome = RecipientResult(
+            "retry", hold.reason, hold.status_code, hold.enhanced_code, _reason(hold)
+        )
+        done = 0
+        for at in range(0, len(jobs), _AT_ONCE):
+            done += sum(
+                await asyncio.gather(
+                    *(
+                        expire(self._store, job.ref, outcome, worker_id, self._counts)
+                        for job in jobs[at : at + _AT_ONCE]
+                    )
+                )
+            )
+        return done
+
+
+def _reason(hold: Hold) -> str:
+    code = f" {hold.status_code}" if hold.status_code else ""
+    return (
+        f"queue {hold.queue} was held since {format_time(hold.since)}:{code} {hold.status_reason}"
+    )

@@ -1,0 +1,228 @@
+"""Held queues: a fault of the session or the login bounces nothing and uses up no try."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from babygun.runtime.settings import Settings
+from babygun.store import codec
+from babygun.store.emails import holds as store_holds
+from babygun.store.emails.holds import list_holds
+from babygun.store.emails.on_request import cancel
+from babygun.store.records import Hold
+from babygun.worker import expiry
+from tests.support.invariants import check_invariants
+from tests.support.rig import Rig, quick, rig_for
+from tests.support.smtp_server import MisbehavingServer
+
+PASSWORD = ("me", "secret")
+
+
+@pytest.fixture(autouse=True)
+def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_holds, "PROBE_WAITS", (0.2,))
+
+
+@pytest.fixture
+async def login() -> AsyncIterator[MisbehavingServer]:
+    """A mail server that wants a login."""
+    async with MisbehavingServer(credentials=PASSWORD) as server:
+        yield server
+        server.release()
+
+
+@pytest.fixture
+async def held_rig(settings: Settings, login: MisbehavingServer) -> AsyncIterator[Rig]:
+    """Queue ``a`` for recipients at a.example by ``login``."""
+    relays = {"a": {"url": login.url, "max_connections": 10, "domains": ["a.example"]}}
+    async with rig_for(quick(settings, relays)) as rig:
+        yield rig
+
+
+async def held(rig: Rig, queue: str = "a") -> Hold:
+    """The queue's hold, once there is one."""
+    found = await rig.seen(
+        rig.store.keys.hold(queue), lambda value: codec.decode_state(value, Hold)
+    )
+    assert isinstance(found, Hold)
+    return found
+
+
+async def test_password_that_ran_out_bounces_nothing_and_mail_flows_once_it_is_repaired(
+    held_rig: Rig, login: MisbehavingServer
+) -> None:
+    login.credentials = ("me", "another")
+    ids = [await held_rig.send(f"user{n}@a.example") for n in range(120)]
+    async with held_rig.worker(), held_rig.worker():
+        hold = await held(held_rig)
+        assert (hold.reason, hold.status_code) == ("authentication", 535)
+        await held_rig.seen(
+            held_rig.store.keys.hold("a"),
+            lambda v: True if codec.decode_state(v, Hold).probes >= 2 else None,
+        )
+        seen = await check_invariants(held_rig.store)
+        assert {email.status for email in seen.emails.values()} == {"incomplete"}
+        assert {email.tries for email in seen.emails.values()} == {0}
+        assert (await list_holds(held_rig.store))[0].since == hold.since
+        login.credentials = PASSWORD
+        emails = await held_rig.ended(*ids)
+    assert {email.status for email in emails} == {"complete"}
+    assert {email.tries for email in emails} == {1}
+    copies = Counter(message.recipients for message in login.messages)
+    assert len(copies) == 120 and set(copies.values()) == {1}
+    assert await list_holds(held_rig.store) == []
+    for email_id in ids:
+        assert (await held_rig.events(email_id)).count("held") <= 1
+    await check_invariants(held_rig.store)
+
+
+async def test_held_queue_does_not_hold_up_the_other(
+    settings: Settings, login: MisbehavingServer, smtp: MisbehavingServer
+) -> None:
+    relays = {"a": {"url": login.url, "domains": ["a.example"]}, "b": {"url": smtp.url}}
+    login.credentials = ("me", "another")
+    async with rig_for(quick(settings, relays, worker_ready=100)) as rig:
+        stuck = [await rig.send(f"user{n}@a.example") for n in range(150)]
+        async with rig.worker():
+            await held(rig)
+            ids = [await rig.send(f"user{n}@b.example") for n in range(150)]
+            emails = await rig.ended(*ids)
+            assert {email.status for email in emails} == {"complete"}
+            assert (await rig.get(stuck[0])).status == "incomplete"
+
+
+async def test_log_of_a_held_email_says_so_once_however_often_it_probes(
+    held_rig: Rig, login: MisbehavingServer
+) -> None:
+    login.credentials = ("me", "another")
+    email_id = await held_rig.send("ann@a.example")
+    async with held_rig.worker():
+        await held_rig.seen(
+            held_rig.store.keys.hold("a"),
+            lambda v: True if codec.decode_state(v, Hold).probes >= 3 else None,
+        )
+        assert await held_rig.events(email_id) == ["accepted", "held"]
+        email = await held_rig.get(email_id)
+        recipient = email.recipients[0]
+        assert (email.tries, recipient.tries, recipient.status) == (0, 0, "deferred")
+        assert (recipient.status_code, recipient.reply_class) == (535, "authentication")
+        login.credentials = PASSWORD
+        await held_rig.ended(email_id)
+    assert await held_rig.events(email_id) == ["accepted", "held", "delivered"]
+
+
+async def test_hold_whose_prober_died_is_probed_by_another_worker(
+    held_rig: Rig, login: MisbehavingServer
+) -> None:
+    login.credentials = ("me", "another")
+    email_id = await held_rig.send("ann@a.example")
+    async with held_rig.worker():
+        first = await held(held_rig)
+    login.credentials = PASSWORD
+    async with held_rig.worker():
+        email = (await held_rig.ended(email_id))[0]
+    assert email.status == "complete"
+    assert first.queue == "a" and await list_holds(held_rig.store) == []
+
+
+async def test_probe_that_finds_no_server_uses_up_no_try_and_the_hold_stays(
+    held_rig: Rig, login: MisbehavingServer
+) -> None:
+    login.credentials = ("me", "another")
+    email_id = await held_rig.send("ann@a.example")
+    async with held_rig.worker():
+        hold = await held(held_rig)
+        await login.stop()
+        await held_rig.seen(
+            held_rig.store.keys.hold("a"),
+            lambda v: True if codec.decode_state(v, Hold).reason == "network" else None,
+        )
+        email = await held_rig.get(email_id)
+        assert (email.tries, email.status) == (0, "incomplete")
+        login.credentials = PASSWORD
+        await login.start()
+        assert (await held_rig.ended(email_id))[0].status == "complete"
+    assert hold.probes == 0
+
+
+async def test_held_email_ends_by_its_own_end_and_names_the_hold(
+    held_rig: Rig, login: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry, "INTERVAL", 0.05)
+    monkeypatch.setattr(expiry, "EVERY", 0.05)
+    login.credentials = ("me", "another")
+    email_id = await held_rig.send("ann@a.example")
+    async with held_rig.worker(hold_expires_after=1.0):
+        await held(held_rig)
+        email = (await held_rig.ended(email_id))[0]
+    recipient = email.recipients[0]
+    assert (email.status, recipient.status, recipient.tries) == ("failed", "expired", 0)
+    assert recipient.reply_class == "authentication"
+    assert "queue a was held since" in (recipient.status_reason or "")
+    assert "535" in (recipient.status_reason or "")
+    assert "expired after no tries (authentication)" in (email.status_reason or "")
+    assert await held_rig.events(email_id) == ["accepted", "held", "expired"]
+    await check_invariants(held_rig.store)
+
+
+async def test_held_email_can_be_cancelled(held_rig: Rig, login: MisbehavingServer) -> None:
+    login.credentials = ("me", "another")
+    email_id = await held_rig.send("ann@a.example")
+    async with held_rig.worker():
+        await held_rig.logged(email_id, "held")
+        await held_rig.emptied(held_rig.store.keys.owners)
+        assert (await cancel(held_rig.store, email_id)).status == "cancelled"
+        # Without mail the hold stays, and the next e-mail probes at once.
+        login.credentials = PASSWORD
+        other = await held_rig.send("bob@a.example")
+        assert (await held_rig.ended(other))[0].status == "complete"
+    await check_invariants(held_rig.store)
+
+
+async def test_recipients_taken_before_the_session_was_refused_get_no_second_copy(
+    settings: Settings,
+) -> None:
+    async with MisbehavingServer(max_recipients=2, credentials=PASSWORD) as server:
+        relays = {"a": {"url": server.url, "max_connections": 1}}
+        released = asyncio.Event()
+
+        async def answer(attempt: int) -> str:
+            # The second transaction needs another session, and that is refused.
+            if attempt == 1:
+                server.credentials = ("me", "another")
+                return "421 4.3.2 This session is over"
+            await asyncio.sleep(0)
+            return ""
+
+        server.rcpt["c@a.example"] = answer
+        async with rig_for(quick(settings, relays)) as rig:
+            email_id = await rig.send("a@a.example", "b@a.example", "c@a.example")
+            async with rig.worker():
+                hold = await held(rig)
+                assert hold.reason == "authentication"
+                server.credentials = PASSWORD
+                email = (await rig.ended(email_id))[0]
+            released.set()
+            assert email.status == "complete"
+            copies = Counter(r for message in server.messages for r in message.recipients)
+            assert copies == {"a@a.example": 1, "b@a.example": 1, "c@a.example": 1}
+            await check_invariants(rig.store)
+
+
+async def test_sender_that_alone_is_refused_holds_the_queue_once(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
+    smtp.mail["bad@example.com"] = "530 5.7.0 Authentication required"
+    bad = await rig.send("ann@b.example", sender="bad@example.com")
+    async with rig.worker():
+        await held(rig, "main")
+        good = [await rig.send(f"user{n}@b.example") for n in range(20)]
+        emails = await rig.ended(*good)
+        assert {email.status for email in emails} == {"complete"}
+        email = (await rig.ended(bad))[0]
+    assert (email.status, email.recipients[0].status) == ("failed", "expired")
+    assert (await rig.events(bad)).count("held") == 1
