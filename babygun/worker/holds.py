@@ -187,7 +187,7 @@ class QueueHolds:
                 log.warning("queue not held", queue=queue, error=str(error))
 
     async def _end(self, queue: str) -> None:
-        """Ends the hold after a probe that got through. The watch tells this worker, too."""
+        """Ends the hold after a probe that got through. This worker learns it by its watch."""
         held = self.by_queue.get(queue)
         if held is None:
             return

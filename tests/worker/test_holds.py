@@ -194,7 +194,7 @@ async def test_recipients_taken_before_the_session_was_refused_get_no_second_cop
             # The second transaction needs another session, and that is refused.
             if attempt == 1:
                 server.credentials = ("me", "another")
-                return "421 4.3.2 This session is over"
+                return "421 4.3.2 This session ends"
             await asyncio.sleep(0)
             return ""
 
