@@ -13,6 +13,7 @@ import pytest
 from babygun.email.model import Attachment
 from babygun.runtime.clock import utc_now
 from babygun.store.cluster.processes import list_workers
+from tests.support.field import rows
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig
 from tests.support.smtp_server import HANG_UP, MisbehavingServer
@@ -473,3 +474,33 @@ async def test_alarm_names_the_relay_and_the_user_and_never_the_password(
     assert (fields["relay"], fields["user"]) == (f"127.0.0.1:{server.port}", "relay-user")
     assert fields["text"] == "Sender address rejected: Domain not found"
     assert "s3cret" not in str(fields)
+
+
+async def test_mail_that_is_refused_ends_as_the_table_of_replies_says(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
+    """Replies to MAIL that hold no queue: only a sender or message at fault makes a bounce."""
+    groups = [
+        (group, text)
+        for group in rows("replies", "group")
+        for text in group["replies"]
+        if group["phase"] == "mail"
+        and group.get("about") not in ("session", "connections")
+        and text[:3].isdigit()
+        and not text.startswith("421")
+        and "\n" not in text
+    ]
+    assert len(groups) > 60
+    senders = {f"s{number}@example.com": row for number, row in enumerate(groups)}
+    smtp.mail = {sender: text for sender, (_, text) in senders.items()}
+    async with rig.worker():
+        ids = [await rig.send("ann@example.org", sender=sender) for sender in senders]
+        ended = await rig.ended(*ids)
+    wrong = []
+    for email, (group, text) in zip(ended, senders.values(), strict=True):
+        [recipient] = email.recipients
+        got = (recipient.reply_class, recipient.status, recipient.tries)
+        fails = group["action"] == "fail"
+        if got != (group["class"], "bounced" if fails else "expired", 1 if fails else 3):
+            wrong.append((text, got))
+    assert wrong == []
