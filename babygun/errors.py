@@ -6,6 +6,7 @@ A lost race is a result, not an exception: for example, another worker claimed t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -89,19 +90,37 @@ class EtcdUnavailable(EtcdError):
     """etcd can't be reached, or has no leader: the request was certainly not applied."""
 
 
+class EtcdAway(EtcdUnavailable):
+    """etcd does not answer, or not fast enough: requests are refused at once until it does."""
+
+
 class OutcomeUnknown(EtcdError):
     """The answer to a write did not arrive: it may have been applied, or may be applied later."""
 
 
 class NotAcknowledged(EtcdError):
-    """etcd did not confirm that an e-mail is stored; it may be stored all the same.
+    """etcd did not confirm that an e-mail, or a batch, is stored.
 
-    ``cause``: what etcd's client said. ``what``: the subject of the sentence.
+    ``cause``: what etcd's client said. ``stored``: "no" where that is certain. ``what``: the
+    subject of the sentence. ``keyed``: the call has an Idempotency-Key. ``email_id``: of the e-mail
+    if it is stored, where that is known.
     """
 
-    def __init__(self, cause: EtcdUnavailable | OutcomeUnknown, what: str = "The e-mail") -> None:
-        super().__init__(f"{sentence(cause)} {what} may have been stored all the same")
-        self.cause = cause
+    def __init__(
+        self,
+        cause: EtcdUnavailable | OutcomeUnknown,
+        what: str = "The e-mail",
+        *,
+        keyed: bool,
+        email_id: str | None = None,
+    ) -> None:
+        self.stored: Literal["no", "unknown"] = (
+            "unknown" if isinstance(cause, OutcomeUnknown) else "no"
+        )
+        said = f"{what} may be stored" if self.stored == "unknown" else "Nothing is stored"
+        super().__init__(f"{sentence(cause)} {said}.")
+        self.cause, self.keyed = cause, keyed
+        self.email_id = None if keyed or self.stored == "no" else email_id
 
 
 class LeaseNotFound(EtcdError):

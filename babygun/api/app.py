@@ -84,6 +84,9 @@ _HANDLERS = (
 )
 ROUTES = tuple(route for module in _HANDLERS for route in module.routes)
 
+# For what runs beside the calls, and waits for etcd as long as it is away. Calls use STORE.
+_SERVICES_STORE = web.AppKey("services' store", Store)
+
 ANY_PORT = "any free one"  # what 0 means for api_port
 # s, that an idle connection stays open: longer than the 60 s of the usual load balancers. Headers
 # that are not complete by then end it too.
@@ -103,20 +106,21 @@ def build_app(settings: Settings) -> web.Application:
         middlewares.insert(0, traced(path_fields, untraced=probes | streams))
     app = web.Application(middlewares=middlewares, client_max_size=settings.max_request)
     store = Store(settings)
+    for_calls = Store(settings, for_calls=True)
     known_clients = KnownClients(store)
     routing = load_routes(settings)
     app[SETTINGS] = settings
-    app[STORE] = store
+    app[STORE], app[_SERVICES_STORE] = for_calls, store
     app[PROCESS] = Process()
     app[BODY_MEMORY] = BodyMemory(settings.api_memory)
     app[WAITERS] = Waiters()
     app[KNOWN_CLIENTS] = known_clients
-    app[AUTHENTICATOR] = Authenticator(store, known_clients)
+    app[AUTHENTICATOR] = Authenticator(for_calls, known_clients)
     app[ROUTING] = routing
     app[QUOTA_GUARD] = QuotaGuard(store)
-    app[INTAKE] = Intake(store, routing, app[QUOTA_GUARD])
-    app[CLUSTER] = ClusterReading(store, islice(routing.destinations, MOST_QUEUES))
-    app[HEALTH] = Checkup(store, "api", routing)
+    app[INTAKE] = Intake(for_calls, routing, app[QUOTA_GUARD])
+    app[CLUSTER] = ClusterReading(for_calls, islice(routing.destinations, MOST_QUEUES))
+    app[HEALTH] = Checkup(for_calls, "api", routing)  # ready means that calls are served
     app[PROCESSES] = Processes(store)
     app[STREAMS] = Streams(app)
     app[OPENAPI] = msgspec.json.encode(build_document(ROUTES))
@@ -166,23 +170,41 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
 
     Raises SettingsError where this process can't work with this etcd.
     """
-    store, known_clients, health = app[STORE], app[KNOWN_CLIENTS], app[HEALTH]
-    await store.start()
-    try:
-        await health.require()
-    except BaseException:
-        await store.close()
-        raise
-    check_in = CheckIn(
-        store, "api", lambda common: ApiProcess(**common, accepted=app[INTAKE].accepted)
-    )
+    async with app[_SERVICES_STORE] as store, app[STORE]:
+        await app[HEALTH].require()
+        check_in = CheckIn(
+            store, "api", lambda common: ApiProcess(**common, accepted=app[INTAKE].accepted)
+        )
+        tasks = [
+            asyncio.create_task(_kept_running(name, run), name=f"api {name}")
+            for name, run in _runs(app, store, check_in).items()
+        ]
+        try:
+            # While etcd is away the API answers all the same, and says so.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FIRST_READ):
+                    await until_tokens_work(app[KNOWN_CLIENTS])
+            yield
+        finally:
+            await app[STREAMS].stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await check_in.leave()
+
+
+def _runs(
+    app: web.Application, store: Store, check_in: CheckIn
+) -> dict[str, Callable[[], Awaitable[None]]]:
+    """The services, by name: each runs until it is cancelled."""
+    known_clients, health = app[KNOWN_CLIENTS], app[HEALTH]
 
     async def keep_checking_in() -> None:
         await health.join()
         await check_in.run()
 
     ending = Ending(store, "api")
-    services: dict[str, Callable[[], Awaitable[None]]] = {
+    return {
         "known clients": known_clients.run,
         "signing key": lambda: keep_signing_key(store, known_clients, lambda: health.joined),
         "quota guard": app[QUOTA_GUARD].run,
@@ -192,22 +214,6 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
         "event loop": watch_lag,
         "ending": lambda: ending.run(lambda: health.joined),
     }
-    tasks = [
-        asyncio.create_task(_kept_running(name, run), name=f"api {name}")
-        for name, run in services.items()
-    ]
-    try:
-        with suppress(TimeoutError):  # while etcd is away the API answers all the same, and says so
-            async with asyncio.timeout(_FIRST_READ):
-                await until_tokens_work(known_clients)
-        yield
-    finally:
-        await app[STREAMS].stop()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await check_in.leave()
-        await store.close()
 
 
 async def _kept_running(name: str, run: Callable[[], Awaitable[None]]) -> None:

@@ -18,19 +18,24 @@ keep it safe.
 **Errors.** A batch that etcd refuses as a whole wrote nothing. An example: one of its transactions
 names a lease that is gone. The batch is halved and sent again, until each transaction has its own
 result. If the outcome of the RPC is unknown, so is that of each transaction in it.
+
+**Deadlines.** A transaction that has waited until its deadline is dropped, and never sent. One that
+was sent by then has an unknown outcome. While the client's breaker holds requests back, or refuses
+them, nothing is sent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from collections import deque
 from collections.abc import Iterable
 from contextvars import Context
 
 from msgspec import Struct
 
-from babygun.errors import EtcdError, EtcdUnavailable, OutcomeUnknown, OutOfSpace
+from babygun.errors import EtcdAway, EtcdError, EtcdUnavailable, OutcomeUnknown, OutOfSpace
 from babygun.etcd.client import EtcdClient
 from babygun.etcd.requests import describe
 from babygun.etcd.txn import Txn, TxnResult
@@ -54,19 +59,38 @@ class _Waiting(Struct, eq=False):
     future: asyncio.Future[TxnResult]
     response_bytes: int
     span: tracing.Span
+    sent: bool = False
+
+    def time_is_over(self) -> None:
+        if self.future.done():
+            return
+        if self.sent:
+            error: EtcdError = OutcomeUnknown("etcd did not answer in time")
+        else:
+            error = EtcdUnavailable("etcd did not take it in time")
+        self.future.set_exception(error)
 
 
 class Batcher:
     """Sends transactions in batches, on one event loop.
 
     ``in_flight``: RPCs at once. ``max_bytes``: of one request (etcd takes 1.5 MiB).
+    ``most_waiting``: transactions, and further ones are refused; None: any number.
     ``rpcs`` and ``txns``: sent so far.
     """
 
-    def __init__(self, client: EtcdClient, *, in_flight: int = 2, max_bytes: int = 1 << 20) -> None:
+    def __init__(
+        self,
+        client: EtcdClient,
+        *,
+        in_flight: int = 2,
+        max_bytes: int = 1 << 20,
+        most_waiting: int | None = None,
+    ) -> None:
         self._client = client
         self._in_flight = in_flight
         self._max_bytes = max_bytes
+        self._most_waiting = most_waiting
         self._queue: deque[_Waiting] = deque()
         self._out: set[asyncio.Task[None]] = set()
         self._scheduled = False
@@ -77,26 +101,40 @@ class Batcher:
         self.rpcs = 0
         self.txns = 0
 
-    async def submit(self, txn: Txn, *, response_bytes: int = 0) -> TxnResult:
+    async def submit(
+        self, txn: Txn, *, response_bytes: int = 0, deadline: float | None = None
+    ) -> TxnResult:
         """Does one transaction. Raises what :meth:`EtcdClient.txn` raises.
 
-        ``response_bytes``: about how much its reads will bring back. A caller may be cancelled. The
-        transaction is then dropped if it still waits, and done if it was sent already.
+        ``response_bytes``: about how much its reads will bring back. ``deadline``: when its caller
+        gives up (time.monotonic()); then EtcdUnavailable if it was not sent, else OutcomeUnknown. A
+        caller may be cancelled, too. The transaction is then dropped if it still waits, and done if
+        it was sent already.
         """
         if self._closed:
             raise EtcdUnavailable("the batcher is closed")
+        if self._most_waiting is not None and len(self._queue) >= self._most_waiting:
+            raise EtcdAway("etcd is slow, and too many writes wait for it")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[TxnResult] = loop.create_future()
         span = tracing.child("etcd txn", "client")
-        self._queue.append(_Waiting(txn, future, response_bytes, span))
+        waiting = _Waiting(txn, future, response_bytes, span)
+        self._queue.append(waiting)
         if not self._scheduled and self._may_send():
             self._schedule(loop)
         elif self._paced and len(self._queue) >= _WORTH_ANOTHER:
             self._flush()
-        if span is tracing.OFF:
-            return await future
-        with span:
-            return await future
+        end = None
+        if deadline is not None:
+            end = loop.call_later(deadline - time.monotonic(), waiting.time_is_over)
+        try:
+            if span is tracing.OFF:
+                return await future
+            with span:
+                return await future
+        finally:
+            if end is not None:
+                end.cancel()
 
     async def close(self) -> None:
         """Takes no more, and waits until all that was submitted has its result."""
@@ -157,7 +195,7 @@ class Batcher:
         size = response = ops = 0
         while queue and len(skipped) < _MAX_SKIPPED:
             waiting = queue[0]
-            if waiting.future.done():  # its caller was cancelled
+            if waiting.future.done():  # its caller was cancelled, or its time is over
                 queue.popleft()
                 continue
             txn = waiting.txn
@@ -180,6 +218,16 @@ class Batcher:
         return batch
 
     async def _send(self, batch: list[_Waiting]) -> None:
+        try:
+            await self._client.ready("txn")
+        except EtcdUnavailable as error:
+            _fail(batch, error)
+            return
+        batch = [waiting for waiting in batch if not waiting.future.done()]
+        if not batch:
+            return
+        for waiting in batch:
+            waiting.sent = True
         self.rpcs += 1
         self.txns += len(batch)
         if tracing.on():

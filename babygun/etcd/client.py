@@ -57,7 +57,7 @@ class EtcdClient(Requests):
     """An etcd cluster, through any of its endpoints."""
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: Settings, *, breaker: bool = False) -> Self:
         return cls(
             settings.etcd_endpoints,
             user=settings.etcd_user,
@@ -66,6 +66,7 @@ class EtcdClient(Requests):
             cert=settings.etcd_cert,
             key=settings.etcd_key,
             timeout=settings.etcd_timeout,
+            breaker=breaker,
         )
 
     # Keys

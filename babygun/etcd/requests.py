@@ -4,6 +4,8 @@ A read is sent again, within its timeout, until it is answered; then EtcdUnavail
 sent again only when it was certainly not applied (see :mod:`babygun.etcd.outcomes`). A write whose
 answer is lost raises OutcomeUnknown, and the caller reads back. Every other refusal is an EtcdError
 of its own type. No gRPC error leaves this package.
+
+A client with a :class:`~babygun.etcd.breaker.Breaker` refuses requests while etcd is away.
 """
 
 # ruff: noqa: ASYNC109 (a timeout bounds all tries of a request together, and gRPC gets it too)
@@ -16,16 +18,19 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
+from aetcd import rpc
 from grpc import aio
 
 from babygun.errors import EtcdUnavailable, OutcomeUnknown
 from babygun.etcd.auth import LEADER, Credentials, Metadata
+from babygun.etcd.breaker import Breaker
 from babygun.etcd.endpoints import Endpoint, Endpoints, Tls
 from babygun.etcd.outcomes import Outcome, RpcFailed, outcome_of, plain, refusal
 from babygun.runtime import metrics, tracing
 
 _END: type = vars(aio)["EOF"].__class__  # what read() returns at a stream's end
 _PAUSE = 0.05  # s, between two tries of one request
+_ANY_KEY = b"breaker"  # a key that the breaker reads; it need not exist
 
 
 class Requests:
@@ -34,7 +39,7 @@ class Requests:
     ``timeout``: seconds that one request may take in all, its tries together. ``keepalive``:
     seconds of silence after which a connection in use is checked. It counts as lost if it does not
     answer within half of that. etcd hangs up on a client that checks more often than its
-    ``--grpc-keepalive-min-time``, 5 s by default.
+    ``--grpc-keepalive-min-time``, 5 s by default. ``breaker``: refuse requests while etcd is away.
     """
 
     def __init__(
@@ -48,12 +53,14 @@ class Requests:
         key: str = "",
         timeout: float = 5.0,
         keepalive: float = 10.0,
+        breaker: bool = False,
     ) -> None:
         self._urls = tuple(endpoints)
         self._tls = Tls(ca, cert, key)
         self._credentials = Credentials(user, password)
         self._endpoints: Endpoints | None = None
         self._keepalive = keepalive
+        self._breaker = Breaker(self._ask, timeout) if breaker else None
         self.timeout = timeout
 
     async def start(self) -> None:
@@ -66,6 +73,8 @@ class Requests:
 
     async def close(self) -> None:
         """Closes the channels; requests under way fail as if the connection were lost."""
+        if self._breaker is not None:
+            await self._breaker.close()
         endpoints, self._endpoints = self._endpoints, None
         if endpoints is not None:
             await endpoints.close()
@@ -137,6 +146,25 @@ class Requests:
         """etcd did not take the token on a stream: the next request gets a new one."""
         self._credentials.forget_any()
 
+    async def ready(self, rpc_name: str) -> None:
+        """Returns when a request can be sent at once. Raises EtcdUnavailable where none can."""
+        began = time.monotonic()
+        if self._breaker is not None:
+            await self._breaker.admit()
+            began = time.monotonic()
+        try:
+            await self._open().ready(began + self.timeout)
+        except EtcdUnavailable:
+            metrics.ETCD_RPC_ERRORS[rpc_name, "no_connection"].inc()
+            if self._breaker is not None:
+                self._breaker.failed(began)
+            raise
+
+    async def _ask(self, timeout: float) -> None:
+        """A read that only a member with a quorum answers, past the breaker."""
+        request = rpc.RangeRequest(key=_ANY_KEY, count_only=True)
+        await self._until_answered("range", request, time.monotonic() + timeout, False, None)
+
     # One request
 
     async def _request(
@@ -150,7 +178,20 @@ class Requests:
         with tracing.child(f"etcd {rpc_name}", "client") as span:
             describe(span, rpc_name)
             deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
-            return await self._until_answered(rpc_name, request, deadline, write, only)
+            breaker = self._breaker
+            if breaker is None or only is not None:  # one member says little of the cluster
+                return await self._until_answered(rpc_name, request, deadline, write, only)
+            try:
+                await breaker.admit(deadline)
+            except EtcdUnavailable:
+                metrics.ETCD_RPC_ERRORS[rpc_name, "refused"].inc()
+                raise
+            began = time.monotonic()
+            try:
+                return await self._until_answered(rpc_name, request, deadline, write, only)
+            except (EtcdUnavailable, OutcomeUnknown):
+                breaker.failed(began)
+                raise
 
     async def _until_answered(
         self, rpc_name: str, request: Any, deadline: float, write: bool, only: Endpoint | None

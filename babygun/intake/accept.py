@@ -87,7 +87,9 @@ class Intake:
                 fingerprint=fingerprint,
             )
         except (EtcdUnavailable, OutcomeUnknown) as error:
-            raise NotAcknowledged(error) from None
+            raise NotAcknowledged(
+                error, keyed=idempotency_key is not None, email_id=email.id
+            ) from None
         tracing.current().set("babygun.email_id", stored.email_id)
         recipients = len(email.recipients)
         if stored.repeated:
@@ -119,7 +121,7 @@ class Intake:
             email, content = self._compose(entry, email_id, now, client_id, request_id)
             return prepare(self._store, email, content)
 
-        batch = Batch(entries, ready)
+        batch = Batch(entries, ready, keyed=idempotency_key is not None)
         record = BatchRecord(len(entries), time.time_ns(), os.urandom(16), ())
         emails = await batch.prepare(record)
         if batch.refused and all_or_none:
@@ -139,7 +141,9 @@ class Intake:
                     prepare_again=batch.prepare,
                 )
             except (EtcdUnavailable, OutcomeUnknown) as error:
-                raise NotAcknowledged(error, "E-mails of the batch") from None
+                raise NotAcknowledged(
+                    error, "E-mails of the batch", keyed=idempotency_key is not None
+                ) from None
         self._count(outcome.emails, outcome.recipients)
         accepted = sum(email_id is not None for email_id in outcome.ids)
         note(emails=accepted, refused=len(entries) - accepted or None)

@@ -31,14 +31,17 @@ class Batch:
     """``refused``: by index, why an e-mail can't be accepted. Its fields are paths in the batch.
 
     ``ready``: makes an e-mail ready to be stored, given its id and time. Raises InvalidEmail.
+    ``keyed``: the batch has an Idempotency-Key.
     """
 
     def __init__(
         self,
         entries: Sequence[EmailRequest | InvalidRequest],
         ready: Callable[[EmailRequest, str, datetime], NewEmail],
+        *,
+        keyed: bool,
     ) -> None:
-        self._entries, self._ready = entries, ready
+        self._entries, self._ready, self._keyed = entries, ready, keyed
         self._emails: list[NewEmail | None] = []
         self.refused: dict[int, InvalidEmail] = {}
 
@@ -86,7 +89,9 @@ class Batch:
     def _error(self, index: int, error: BabygunError | None) -> BabygunError:
         """``error``: from the store."""
         if isinstance(error, EtcdUnavailable | OutcomeUnknown):
-            return NotAcknowledged(error)
+            email = self._emails[index]
+            email_id = None if email is None else email.id
+            return NotAcknowledged(error, keyed=self._keyed, email_id=email_id)
         return self.refused.get(index) or error or _refused_before(index)
 
 

@@ -99,6 +99,14 @@ EVENTS = [
         "The key of a worker in etcd was written by hand or by another version.",
     ),
     Event(
+        "etcd away",
+        "warning",
+        "seconds",
+        "etcd has answered nothing for so long. Until it answers, the API refuses at once what "
+        "needs etcd.",
+    ),
+    Event("etcd answers again", "info", "seconds", "It was away for so long. Calls are served."),
+    Event(
         "range not followed",
         "warning",
         "what error",

@@ -57,8 +57,8 @@ ETCD_RPC_ERRORS = counters(
     "babygun_etcd_rpc_errors_total",
     ("rpc", "reason"),
     BOTH,
-    "Requests to etcd that failed. `reason`: gRPC's status in lower case, or `no_connection` "
-    "if no member could be reached.",
+    "Requests to etcd that failed. `reason`: gRPC's status in lower case, `no_connection` if no "
+    "member could be reached, or `refused` if it was not sent because etcd is away.",
 )
 ETCD_BATCH = histogram(
     "babygun_etcd_batch_transactions",

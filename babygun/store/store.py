@@ -11,15 +11,22 @@ from babygun.runtime.settings import Settings
 from babygun.store.keys import Keys
 from babygun.store.upkeep.retention import LeasePool
 
+# Transactions of calls that wait for etcd: more than a second's worth at full speed.
+_MOST_WAITING = 4096
+
 
 class Store:
-    """One process's access to etcd, which need not be up to start or close it."""
+    """Access to etcd, which need not be up to start or close it.
 
-    def __init__(self, settings: Settings) -> None:
+    ``for_calls``: for those that want an answer soon, whatever it is. While etcd is away it refuses
+    all at once, and it bounds the writes that wait.
+    """
+
+    def __init__(self, settings: Settings, *, for_calls: bool = False) -> None:
         self.settings = settings
         self.keys = Keys(settings.prefix)
-        self.client = EtcdClient.from_settings(settings)
-        self.batcher = Batcher(self.client)
+        self.client = EtcdClient.from_settings(settings, breaker=for_calls)
+        self.batcher = Batcher(self.client, most_waiting=_MOST_WAITING if for_calls else None)
         self.record_leases = LeasePool(self.client, self.keys, "emails", settings.retention)
         self.idempotency_leases = LeasePool(
             self.client, self.keys, "idempotency", settings.idempotency_retention

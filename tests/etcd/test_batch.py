@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 
 import pytest
 
-from babygun.errors import EtcdError, EtcdUnavailable, LeaseNotFound, OutcomeUnknown, OutOfSpace
+from babygun.errors import (
+    EtcdAway,
+    EtcdError,
+    EtcdUnavailable,
+    LeaseNotFound,
+    OutcomeUnknown,
+    OutOfSpace,
+)
 from babygun.etcd import (
     Batcher,
     EtcdClient,
@@ -155,10 +163,7 @@ async def test_submitted_while_batches_are_in_flight_goes_as_one_when_one_return
     first = asyncio.create_task(batcher.submit(create(p + b"first")))
     while not batcher.rpcs:  # noqa: ASYNC110
         await asyncio.sleep(0)
-    later = []
-    for n in range(10):
-        later.append(asyncio.create_task(batcher.submit(create(p + b"%d" % n))))
-        await asyncio.sleep(0)
+    later = [asyncio.create_task(batcher.submit(create(p + b"%d" % n))) for n in range(10)]
     await asyncio.gather(first, *later)
     assert batcher.rpcs == 2
 
@@ -365,7 +370,12 @@ async def test_transactions_that_only_read_the_same_or_touch_other_keys_share_a_
 
 async def batches_of(*txns: Txn) -> list[int]:
     """How the batcher would divide these, by what it hands to a client that is not started."""
-    batcher = Batcher(EtcdClient(["http://127.0.0.1:1"]), in_flight=1)
+
+    class NotStarted(EtcdClient):
+        async def ready(self, rpc_name: str) -> None:
+            pass
+
+    batcher = Batcher(NotStarted(["http://127.0.0.1:1"]), in_flight=1)
     sizes: list[int] = []
 
     async def counted() -> None:
@@ -382,6 +392,34 @@ async def batches_of(*txns: Txn) -> list[int]:
     counter.cancel()
     assert all(isinstance(result, EtcdUnavailable) for result in results)
     return sizes
+
+
+async def test_transaction_that_waited_until_its_deadline_is_never_sent(server: EtcdServer) -> None:
+    async with EtcdClient([server.endpoint]) as client:
+        await client.status()
+        batcher = Batcher(client, in_flight=1)
+        server.pause()
+        end = time.monotonic() + 0.2
+        sent = asyncio.create_task(batcher.submit(create(b"sent"), deadline=end))
+        while not batcher.rpcs:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        waiting = asyncio.create_task(batcher.submit(create(b"waiting"), deadline=end))
+        with pytest.raises(OutcomeUnknown):
+            await sent
+        with pytest.raises(EtcdUnavailable):
+            await waiting
+        server.resume()
+        assert (await batcher.submit(create(b"next"))).succeeded
+        assert await client.get(b"waiting") is None
+        assert await client.get(b"sent") is not None
+
+
+async def test_more_than_may_wait_are_refused(etcd: EtcdClient, etcd_prefix: str) -> None:
+    p = etcd_prefix.encode()
+    batcher = Batcher(etcd, most_waiting=10)
+    results = await together(batcher, *(create(p + b"%d" % n) for n in range(12)))
+    assert all(succeeded(results[:10]))
+    assert [type(result) for result in results[10:]] == [EtcdAway, EtcdAway]
 
 
 async def test_dead_lease_in_a_batch_fails_only_the_transaction_that_names_it(

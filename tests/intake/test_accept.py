@@ -126,9 +126,16 @@ async def test_email_that_etcd_does_not_confirm_is_not_acknowledged(
         raise cause
 
     monkeypatch.setattr(accept, "accept", lost)
-    with pytest.raises(NotAcknowledged, match="The e-mail may have been stored") as raised:
-        await intake.accept(email_request(), client_id="shop")
-    assert raised.value.cause is cause and intake.accepted == 0
+    unknown = isinstance(cause, OutcomeUnknown)
+    said = "The e-mail may be stored" if unknown else "Nothing is stored"
+    for key in (None, "k"):
+        with pytest.raises(NotAcknowledged, match=said) as raised:
+            await intake.accept(email_request(), client_id="shop", idempotency_key=key)
+        error = raised.value
+        assert (error.cause, error.keyed) == (cause, key is not None)
+        assert error.stored == ("unknown" if unknown else "no")
+        assert (error.email_id is not None) == (unknown and key is None)
+    assert intake.accepted == 0
 
 
 def test_client_within_its_rate_is_admitted(intake: Intake) -> None:

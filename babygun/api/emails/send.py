@@ -20,14 +20,29 @@ from babygun.api.emails.services import INTAKE
 from babygun.api.http.body import read_json
 from babygun.api.http.context import call_of
 from babygun.api.http.json_body import JsonBody
-from babygun.api.http.problem_types import BUSY, IDEMPOTENCY_CONFLICT, NO_RELAY, TOO_MANY_REQUESTS
+from babygun.api.http.problem_types import (
+    BUSY,
+    IDEMPOTENCY_CONFLICT,
+    NO_RELAY,
+    NOT_STORED,
+    REPEAT_WITH_KEY,
+    TOO_MANY_REQUESTS,
+)
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import WRITE_ERRORS, Answer, Routes
 from babygun.errors import InvalidRequest, Violation
 from babygun.intake.base64_content import tidy_contents
 from babygun.intake.request import EmailRequest
 
-SEND_ERRORS = (IDEMPOTENCY_CONFLICT, BUSY, TOO_MANY_REQUESTS, NO_RELAY, *WRITE_ERRORS)
+SEND_ERRORS = (
+    IDEMPOTENCY_CONFLICT,
+    BUSY,
+    TOO_MANY_REQUESTS,
+    NO_RELAY,
+    NOT_STORED,
+    REPEAT_WITH_KEY,
+    *WRITE_ERRORS,
+)
 _idempotency_key = re.compile(rf"[ -~]{{1,{MAX_IDEMPOTENCY_KEY}}}").fullmatch
 routes = Routes("emails")
 _body = JsonBody(EmailRequest, examples=EMAILS, tidy=tidy_contents)

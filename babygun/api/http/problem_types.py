@@ -145,13 +145,30 @@ INTERNAL = ProblemType(
     "It is in our log under this request id.",
 )
 ETCD_UNAVAILABLE = ProblemType(
-    "etcd-unavailable", 503, "The store can't be reached", "etcd can't be reached.", retry_after=5
+    "etcd-unavailable", 503, "The store can't be reached", "etcd does not answer.", retry_after=5
+)
+NOT_STORED = ProblemType(
+    "not-stored",
+    503,
+    "The store can't be reached, and nothing is stored",
+    "etcd does not answer. Nothing is stored. Repeat the call.",
+    retry_after=5,
 )
 OUTCOME_UNKNOWN = ProblemType(
     "outcome-unknown",
     503,
     "The store did not say whether it took the change",
-    "The answer to a write did not arrive. Repeat the call, or read the state first.",
+    "etcd did not answer in time. The e-mail may be stored. A repeated call may send it twice:"
+    " first ask GET /emails/01930000-0000-7000-8000-000000000000 when etcd answers again."
+    " With an Idempotency-Key, calls can be repeated safely.",
+    retry_after=5,
+)
+REPEAT_WITH_KEY = ProblemType(
+    "repeat-with-key",
+    503,
+    "The store did not say whether it took the e-mail, and repeating the call is safe",
+    "etcd did not answer in time. The e-mail may be stored. Repeat the call with the same"
+    " Idempotency-Key: it is stored once.",
     retry_after=5,
 )
 OUT_OF_SPACE = ProblemType(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 from aiohttp import web
@@ -19,8 +20,10 @@ from babygun.api.http.problem_types import (
     METHOD_NOT_ALLOWED,
     NO_RELAY,
     NOT_FOUND,
+    NOT_STORED,
     OUT_OF_SPACE,
     OUTCOME_UNKNOWN,
+    REPEAT_WITH_KEY,
     TOO_LARGE,
     TOO_MANY_REQUESTS,
     UNSUPPORTED_MEDIA_TYPE,
@@ -45,7 +48,8 @@ class ProblemDocument(
 ):
     """An error (RFC 9457). ``field`` names the wrong part of the request.
 
-    ``errors`` lists all wrong parts where there are several.
+    ``errors`` lists all wrong parts where there are several. ``stored``: whether what was sent is
+    stored, if etcd did not confirm it. ``email_id``: of the e-mail if it is stored.
     """
 
     problem_type: str
@@ -56,6 +60,8 @@ class ProblemDocument(
     request_id: str
     field: str | None = None
     errors: list[Violation] | None = None
+    stored: Literal["no", "unknown"] | None = None
+    email_id: str | None = None
     reasons: list[str] | None = None  # of not-ready
     warnings: list[str] | None = None
 
@@ -72,6 +78,8 @@ class Problem(Exception):
         violations: Sequence[Violation] = (),
         headers: Mapping[str, str] | None = None,
         retry_after: int | None = None,
+        stored: Literal["no", "unknown"] | None = None,
+        email_id: str | None = None,
         reasons: list[str] | None = None,
         warnings: list[str] | None = None,
     ) -> None:
@@ -79,6 +87,7 @@ class Problem(Exception):
         self.kind, self.detail, self.field = kind, detail, field
         self.violations = list(violations)
         self.headers = dict(headers or {})
+        self.stored, self.email_id = stored, email_id
         self.reasons, self.warnings = reasons, warnings
         seconds = retry_after if retry_after is not None else kind.retry_after
         if seconds is not None:
@@ -96,6 +105,8 @@ class Problem(Exception):
             [Violation(_printable(v.field), _printable(v.detail)) for v in self.violations]
             if len(self.violations) > 1
             else None,
+            self.stored,
+            self.email_id,
             self.reasons,
             self.warnings,
         )
@@ -124,15 +135,12 @@ def from_exception(error: Exception) -> Problem:
         case errors.Conflict():
             return Problem(CONFLICT, sentence(error))
         case errors.NotAcknowledged():
-            unknown = isinstance(error.cause, errors.OutcomeUnknown)
-            return Problem(
-                OUTCOME_UNKNOWN if unknown else ETCD_UNAVAILABLE,
-                f"{error}: a call with an Idempotency-Key can be repeated "
-                "without sending it twice.",
-            )
+            return _not_acknowledged(error)
         case errors.OutcomeUnknown():
             return Problem(
-                OUTCOME_UNKNOWN, f"{sentence(error)} Repeat the call, or read the state first."
+                OUTCOME_UNKNOWN,
+                f"{sentence(error)} Repeat the call, or read the state first.",
+                stored="unknown",
             )
         case errors.OutOfSpace():
             return Problem(OUT_OF_SPACE, sentence(error))
@@ -142,6 +150,23 @@ def from_exception(error: Exception) -> Problem:
             return _from_aiohttp(error)
         case _:
             return Problem(INTERNAL, INTERNAL.example)
+
+
+def _not_acknowledged(error: errors.NotAcknowledged) -> Problem:
+    """What became of the e-mail as far as is known, and whether the call can be repeated."""
+    if error.stored == "no":
+        return Problem(NOT_STORED, f"{error} Repeat the call.", stored="no")
+    if error.keyed:
+        detail = f"{error} Repeat the call with the same Idempotency-Key: it is stored once."
+        return Problem(REPEAT_WITH_KEY, detail, stored="unknown")
+    ask = f"GET /emails/{error.email_id}" if error.email_id else "GET /emails"
+    return Problem(
+        OUTCOME_UNKNOWN,
+        f"{error} A repeated call may send it twice: first ask {ask} when etcd answers again."
+        " With an Idempotency-Key, calls can be repeated safely.",
+        stored="unknown",
+        email_id=error.email_id,
+    )
 
 
 def _from_aiohttp(error: web.HTTPException) -> Problem:

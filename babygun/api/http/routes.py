@@ -32,9 +32,9 @@ Method = Literal["GET", "POST", "DELETE"]
 Tag = Literal["tokens", "clients", "emails", "operations"]
 Kind = Literal["usual", "probe", "stream"]
 
-READ_ERRORS = (ETCD_UNAVAILABLE, OUTCOME_UNKNOWN)
+READ_ERRORS = (ETCD_UNAVAILABLE,)
 """What a call that asks etcd can end in."""
-WRITE_ERRORS = (*READ_ERRORS, OUT_OF_SPACE)
+WRITE_ERRORS = (*READ_ERRORS, OUTCOME_UNKNOWN, OUT_OF_SPACE)
 """What a call that changes something in etcd can end in."""
 
 

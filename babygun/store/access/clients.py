@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from babygun.errors import Conflict, OutcomeUnknown
+from babygun.errors import Conflict, EtcdUnavailable, OutcomeUnknown
 from babygun.etcd import Txn, absent, get, put, range_absent
 from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_token
@@ -75,7 +75,10 @@ async def create_client(
     try:
         result = await store.client.txn(txn)
     except OutcomeUnknown:  # if it was applied, the secret must still be given out
-        result = await store.client.txn(txn)
+        try:
+            result = await store.client.txn(txn)
+        except EtcdUnavailable as error:
+            raise OutcomeUnknown(str(error)) from None
     if not result.succeeded and [kv.value for kv in result.kvs(0)] != [value]:
         raise Conflict(f"there is a client {client.id!r} already")
     return client, secret

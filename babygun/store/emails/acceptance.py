@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
@@ -19,6 +18,7 @@ from msgspec.structs import replace
 from babygun.email import lifecycle
 from babygun.email.model import Content, Email
 from babygun.errors import (
+    EtcdAway,
     EtcdError,
     EtcdUnavailable,
     IdempotencyConflict,
@@ -45,6 +45,7 @@ MAX_QUEUES = 16
 MAX_CHUNKS = 48
 # Operations side by side in a transaction. The fewer, the more transactions fit into one batch.
 NESTED = 20
+_PAUSE = 0.05  # s, between two tries of a write
 
 
 class NewEmail(NamedTuple):
@@ -104,9 +105,9 @@ async def accept(
     """Stores a new e-mail. When this returns, it is committed.
 
     Raises InvalidEmail for an e-mail that is too large, and IdempotencyConflict for an
-    Idempotency-Key that stands for another request. Raises EtcdUnavailable or OutcomeUnknown if
-    etcd does not answer in time. Then the e-mail may or may not have been stored, and nobody may
-    acknowledge it.
+    Idempotency-Key that stands for another request. If etcd does not answer within etcd_timeout,
+    raises EtcdUnavailable where nothing is stored, else OutcomeUnknown: then the e-mail may or may
+    not be stored, and nobody may acknowledge it.
     """
     new = prepare(store, email, content)
     if idempotency_key is None:
@@ -135,8 +136,8 @@ async def write(
     exists, nothing is stored, and its value is returned; an earlier write of this call may have
     made it. None: the e-mails are stored.
 
-    Raises EtcdUnavailable or OutcomeUnknown if etcd does not answer in time. Then they may or may
-    not be stored.
+    If etcd does not answer within etcd_timeout, raises EtcdUnavailable where nothing is stored,
+    else OutcomeUnknown.
     """
     first = store.keys.email(emails[0].id)  # stands for all: they are written together
     ops = [op for new in emails for op in new.ops]
@@ -147,9 +148,10 @@ async def write(
     try:
         if mark is not None:
             return await _write_marked(store, first, compares, ops, mark)
-        result = await _settle(
-            store, partial(store.batcher.submit, Txn(compares, ops, nested=NESTED))
-        )
+        result = await _settle(store, _submit(store, Txn(compares, ops, nested=NESTED)))
+    except (EtcdUnavailable, OutcomeUnknown):
+        upload_lease = 0  # its end is no call's to wait for: it expires by itself
+        raise
     except OutOfSpace:
         if await store.client.get(first) is None:
             raise
@@ -166,7 +168,7 @@ async def write(
 async def _is_stored(store: Store, first: bytes) -> bool:
     """Whether a write was refused because an earlier write of this call was applied after all."""
     try:
-        return await _settle(store, partial(store.client.get, first)) is not None
+        return await _settle(store, lambda _: store.client.get(first)) is not None
     except EtcdUnavailable as error:
         raise OutcomeUnknown(str(error)) from None
 
@@ -181,7 +183,7 @@ async def _write_marked(
     """Writes with the mark. Returns what the mark's key held before, if it was there."""
     idempotency_lease = 0
 
-    async def submit() -> TxnResult:
+    async def submit(deadline: float) -> TxnResult:
         nonlocal idempotency_lease  # each time another one, if the last one is gone
         idempotency_lease = await store.idempotency_leases.lease(1)
         txn = Txn(
@@ -190,7 +192,7 @@ async def _write_marked(
             [get(first), get(mark[0])],
             nested=NESTED,
         )
-        return await store.batcher.submit(txn)
+        return await store.batcher.submit(txn, deadline=deadline)
 
     result = await _settle(
         store, submit, lambda: store.idempotency_leases.forget(idempotency_lease)
@@ -215,11 +217,15 @@ async def _upload(store: Store, chunks: list[tuple[bytes, bytes]]) -> int:
 
     The acceptance takes them off that lease.
     """
-    lease = await store.client.grant(int(store.settings.upload_lease))
+    try:
+        lease = await store.client.grant(int(store.settings.upload_lease))
+    except OutcomeUnknown as error:
+        raise EtcdUnavailable(str(error)) from None  # of the e-mail itself nothing is stored
     try:
         for key, chunk in chunks:  # one at a time: a large e-mail must not hold up small ones
-            txn = Txn([], [put(key, chunk, lease)])
-            await _settle(store, partial(store.batcher.submit, txn))
+            await _settle(store, _submit(store, Txn([], [put(key, chunk, lease)])))
+    except (EtcdUnavailable, OutcomeUnknown) as error:  # the lease expires by itself
+        raise EtcdUnavailable(str(error)) from None
     except BaseException:
         await asyncio.shield(asyncio.ensure_future(_revoke(store, lease)))
         raise
@@ -233,26 +239,33 @@ async def _revoke(store: Store, lease: int) -> None:
         log.warning("upload lease not revoked", error=str(error))
 
 
+def _submit(store: Store, txn: Txn) -> Callable[[float], Awaitable[TxnResult]]:
+    return lambda deadline: store.batcher.submit(txn, deadline=deadline)
+
+
 async def _settle(
-    store: Store, write: Callable[[], Awaitable[T]], lease_gone: Callable[[], None] | None = None
+    store: Store,
+    write: Callable[[float], Awaitable[T]],
+    lease_gone: Callable[[], None] | None = None,
 ) -> T:
     """Repeats a write that is safe to repeat, until etcd has answered.
 
-    Gives up after twice the RPC's own time limit. ``lease_gone``: called if the write's lease is
-    gone, before the next try.
+    Gives up after etcd_timeout; ``write`` gets that deadline (time.monotonic()). Raises
+    EtcdUnavailable where no write can have been applied. ``lease_gone``: called if the write's
+    lease is gone, before the next try.
     """
-    deadline = time.monotonic() + 2 * store.settings.etcd_timeout
+    deadline = time.monotonic() + store.settings.etcd_timeout
     unknown: OutcomeUnknown | None = None
     while True:
         try:
-            return await write()
+            return await write(deadline)
         except LeaseNotFound:
             if lease_gone is None:
                 raise
             lease_gone()
         except (OutcomeUnknown, EtcdUnavailable) as error:
             unknown = error if isinstance(error, OutcomeUnknown) else unknown
-            if time.monotonic() > deadline:
+            if isinstance(error, EtcdAway) or time.monotonic() + _PAUSE >= deadline:
                 # A later refusal does not say that an earlier write was not applied.
                 raise (unknown or error) from None
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(_PAUSE)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from babygun.email import lifecycle
 from babygun.email.lifecycle import RecipientResult, Transition
 from babygun.email.model import Email
-from babygun.errors import Conflict, EtcdError, NotFound
-from babygun.etcd import Txn, absent, get, get_range, modified_at, present
+from babygun.errors import Conflict, EtcdError, EtcdUnavailable, NotFound, OutcomeUnknown
+from babygun.etcd import absent, get, get_range, modified_at, present
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.emails.write_loop import (
@@ -80,6 +80,19 @@ async def retry(
 
 async def _change(store: Store, email_id: str, decide: Decision) -> Email:
     """Reads, decides and writes, until the record has not changed in between."""
+    tried: list[Email] = []
+    try:
+        return await _until_written(store, email_id, decide, tried)
+    except EtcdUnavailable as error:
+        if not tried:
+            raise
+        raise OutcomeUnknown(str(error)) from None
+
+
+async def _until_written(
+    store: Store, email_id: str, decide: Decision, tried: list[Email]
+) -> Email:
+    """``tried``: gets the records whose write has an unknown outcome."""
     email_key, owners = store.keys.email(email_id), store.keys.email_owners(email_id)
     first_chunk = store.keys.chunk(email_id, 0)
     reads = [
@@ -87,11 +100,10 @@ async def _change(store: Store, email_id: str, decide: Decision) -> Email:
         get_range(owners, range_end(owners)),
         get_range(first_chunk, first_chunk + b"\0", keys_only=True),
     ]
-    tried: list[Email] = []  # records whose write has an unknown outcome
     existing: set[bytes] | None = None
     deadline = time.monotonic() + store.settings.etcd_timeout
     while True:
-        seen = await store.client.txn(Txn([], reads))
+        seen = await store.client.read(reads, timeout=max(0.0, deadline - time.monotonic()))
         records = seen.kvs(0)
         if not records:
             raise NotFound("there is no such e-mail")
@@ -116,6 +128,7 @@ async def _change(store: Store, email_id: str, decide: Decision) -> Email:
                 before=email,
                 leased_content=bool(content and content[0].lease),
                 existing=existing,
+                deadline=deadline,
             )
         except MAY_BE_WRITTEN:
             tried.append(transition.email)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from babygun.email.ids import is_email_id
 from babygun.email.log import entries_in_record
 from babygun.email.model import Content, Email, LogEntry
-from babygun.etcd import KeyValue, Txn, get, get_range
+from babygun.etcd import KeyValue, get, get_range
 from babygun.store import codec
 from babygun.store.keys import JobRef, range_end
 from babygun.store.records import Owner
@@ -45,7 +45,7 @@ async def get_email(store: Store, email_id: str, *, content: bool = True) -> Ema
     reads = [get(store.keys.email(email_id)), get_range(owners, range_end(owners))]
     if content:
         reads.append(get_range(chunks, range_end(chunks)))
-    result = await store.client.txn(Txn([], reads))
+    result = await store.client.read(reads)
     records = result.kvs(0)
     if not records:
         return None
@@ -73,15 +73,12 @@ async def get_log(
     if not is_email_id(email_id):
         return None
     owners, entries = store.keys.email_owners(email_id), store.keys.log(email_id)
-    result = await store.client.txn(
-        Txn(
-            [],
-            [
-                get(store.keys.email(email_id)),
-                get_range(owners, range_end(owners)),
-                get_range(entries, range_end(entries)),
-            ],
-        )
+    result = await store.client.read(
+        [
+            get(store.keys.email(email_id)),
+            get_range(owners, range_end(owners)),
+            get_range(entries, range_end(entries)),
+        ]
     )
     records = result.kvs(0)
     if not records:

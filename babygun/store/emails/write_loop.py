@@ -39,12 +39,13 @@ async def write_change(
     existing: Collection[bytes] | None = None,
     more: Sequence[Op] = (),
     otherwise: Sequence[Op] = (),
+    deadline: float | None = None,
 ) -> TxnResult:
     """Writes a change of a record under ``compares``, as one transaction. Raises EtcdError.
 
     ``before``, ``leased_content`` and ``existing``: see
     :func:`babygun.store.emails.writes.change`. ``more``: written along. ``otherwise``: read if a
-    compare fails.
+    compare fails. ``deadline``: see :meth:`Batcher.submit`.
     """
     while True:
         kept = Kept()
@@ -59,7 +60,8 @@ async def write_change(
                 leased_content=leased_content,
                 existing=existing,
             )
-            return await store.batcher.submit(Txn(compares, [*ops, *more], otherwise))
+            txn = Txn(compares, [*ops, *more], otherwise)
+            return await store.batcher.submit(txn, deadline=deadline)
         except LeaseNotFound:  # revoked to make room; the next one is new
             store.record_leases.forget(kept.lease)
 

@@ -12,11 +12,13 @@ that frees, once the lease is full.
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 import time
 from contextlib import suppress
+from contextvars import Context
 
-from babygun.errors import EtcdError
+from babygun.errors import EtcdError, EtcdUnavailable, OutcomeUnknown
 from babygun.etcd import EtcdClient
 from babygun.runtime.clock import utc_now
 from babygun.store.keys import Keys
@@ -42,17 +44,25 @@ class LeasePool:
         self._client, self._keys, self._kind = client, keys, kind
         self._shared = shared_seconds(retention)
         self._ttl = math.ceil(retention + self._shared)
-        self._lock = asyncio.Lock()
+        self._granting: asyncio.Task[None] | None = None
         self._lease_id, self._key = 0, b""
         self._room = 0
         self._until = 0.0
 
     async def lease(self, keys: int) -> int:
-        """A lease for ``keys`` more keys."""
-        if self._full(keys):
-            async with self._lock:
-                if self._full(keys):
-                    await self._grant()
+        """A lease for ``keys`` more keys.
+
+        Raises EtcdError; EtcdUnavailable, too, if the outcome is unknown: nothing hangs on it yet.
+        """
+        while self._full(keys):
+            if self._granting is None or self._granting.done():
+                self._granting = asyncio.create_task(self._grant(), name="lease", context=Context())
+            try:
+                await asyncio.shield(self._granting)  # one for all who wait, also its failure
+            except OutcomeUnknown as error:
+                raise EtcdUnavailable(str(error)) from None
+            except EtcdError as error:
+                raise copy.copy(error) from None
         self._room -= keys
         return self._lease_id
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
+from babygun.errors import EtcdUnavailable
+from babygun.etcd import EtcdClient
 from babygun.store.keys import range_end
 from babygun.store.upkeep.retention import KEY_BYTES, SHARED_KEYS, LeasePool
 from tests.support.invariants import check_invariants
+from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
 from tests.support.tries import failed_softly
 
@@ -71,3 +75,30 @@ async def test_lease_that_is_full_says_how_much_hangs_on_it(rig: Rig) -> None:
         b"",
         b"%d" % ((SHARED_KEYS - 10) * KEY_BYTES),
     ]
+
+
+async def test_lease_that_is_not_granted_fails_all_who_wait_by_one_request(rig: Rig) -> None:
+    asked = 0
+
+    class Counting(EtcdClient):
+        async def grant(self, ttl: int) -> int:
+            nonlocal asked
+            asked += 1
+            return await super().grant(ttl)
+
+    async with (
+        proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
+        Counting([proxy.url], timeout=0.2) as client,
+    ):
+        await client.status()
+        proxy.swallow_answers()
+        pool = LeasePool(client, rig.store.keys, "emails", 600)
+        results = await asyncio.gather(*(pool.lease(1) for _ in range(20)), return_exceptions=True)
+        assert {type(result) for result in results} == {EtcdUnavailable}, "nothing hangs on it"
+        assert asked == 1
+        proxy.mend()
+        async with asyncio.timeout(20):
+            while True:
+                with suppress(EtcdUnavailable):
+                    assert await pool.lease(1)
+                    return
