@@ -61,7 +61,7 @@ class _Waiting(Struct, eq=False):
     span: tracing.Span
     sent: bool = False
 
-    def time_is_over(self) -> None:
+    def expire(self) -> None:
         if self.future.done():
             return
         if self.sent:
@@ -126,7 +126,7 @@ class Batcher:
             self._flush()
         end = None
         if deadline is not None:
-            end = loop.call_later(deadline - time.monotonic(), waiting.time_is_over)
+            end = loop.call_later(deadline - time.monotonic(), waiting.expire)
         try:
             if span is tracing.OFF:
                 return await future
@@ -195,7 +195,7 @@ class Batcher:
         size = response = ops = 0
         while queue and len(skipped) < _MAX_SKIPPED:
             waiting = queue[0]
-            if waiting.future.done():  # its caller was cancelled, or its time is over
+            if waiting.future.done():  # its caller was cancelled, or its deadline has passed
                 queue.popleft()
                 continue
             txn = waiting.txn

@@ -155,7 +155,7 @@ async def test_many_failures_ask_once_at_a_time() -> None:
     for _ in range(10):
         breaker.failed(time.monotonic())
     async with asyncio.timeout(20):
-        while asked < 3:  # noqa: ASYNC110 (one task asks, and nothing is to be told of it)
+        while asked < 3:  # noqa: ASYNC110 (it only counts)
             await asyncio.sleep(0.01)
     assert (most, asked) == (1, 3)
 
