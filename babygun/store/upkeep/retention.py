@@ -63,6 +63,8 @@ class LeasePool:
                 raise EtcdUnavailable(str(error)) from None
             except EtcdError as error:
                 raise copy.copy(error) from None
+            if self._room >= keys:  # new, though a slow etcd may have taken its time
+                break
         self._room -= keys
         return self._lease_id
 
