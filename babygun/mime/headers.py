@@ -165,7 +165,9 @@ def _phrase(name: str) -> list[str]:
 def _text(name: str, value: str, literal: bool) -> str:
     """``literal``: text that looks like an encoded word is not one."""
     # Acceptance refuses line breaks. If one comes here anyway, it must not make a header field.
-    value = _CONTROL.sub(" ", value).strip(" \t")
+    if not value.isprintable():
+        value = _CONTROL.sub(" ", value)
+    value = value.strip(" \t")
     pieces = _PIECES.findall(value)
     literal = literal or not value.isascii()
     odd = [

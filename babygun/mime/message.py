@@ -53,7 +53,8 @@ def render(
     """
     custom = {name.lower() for name, _ in content.headers}
     lines = _own_fields(content, custom, message_id, date, smtputf8)
-    lines += [custom_field(name, value) for name, value in content.headers]
+    if content.headers:
+        lines += [custom_field(name, value) for name, value in content.headers]
     body = _body(content, eight_bit, message_id)
     lines.append("MIME-Version: 1.0")
     lines.append(body.head)
