@@ -36,6 +36,7 @@ class Destination:
     password: str = field(default="", repr=False)
     tls: TlsPolicy = "opportunistic"
     tls_ca: str = ""  # PEM file; empty: the system's CAs
+    pipelining: bool = True  # send commands together where the server offers that
     chunking: bool = True  # use BDAT where the server offers it
 
     max_connections: int = DEFAULT_CONNECTIONS  # of one worker

@@ -11,7 +11,7 @@ from babygun.errors import SettingsError
 from babygun.routing.destination import DEFAULT_CONNECTIONS, TLS_POLICIES, Destination, TlsPolicy
 from babygun.runtime.settings import Settings
 
-_FIELDS = {"url", "domains", "tls", "tls_ca", "max_connections", "chunking"}
+_FIELDS = {"url", "domains", "tls", "tls_ca", "max_connections", "pipelining", "chunking"}
 _PORTS = {"smtp": 25, "smtps": 465}
 
 
@@ -60,7 +60,8 @@ def _relay(name: str, value: Any) -> Relay:
         password=unquote(url.password or ""),
         tls=_tls(where, value, url, host),
         tls_ca=str(value.get("tls_ca", "")),
-        chunking=_chunking(where, value),
+        pipelining=_switch(where, value, "pipelining"),
+        chunking=_switch(where, value, "chunking"),
         max_connections=_max_connections(where, value),
     )
     return Relay(destination, _domains(where, value))
@@ -131,8 +132,8 @@ def _max_connections(where: str, value: dict[str, Any]) -> int:
     return connections
 
 
-def _chunking(where: str, value: dict[str, Any]) -> bool:
-    chunking = value.get("chunking", True)
-    if not isinstance(chunking, bool):
-        raise SettingsError(f"{where}: chunking must be true or false")
-    return chunking
+def _switch(where: str, value: dict[str, Any], field: str) -> bool:
+    on = value.get(field, True)
+    if not isinstance(on, bool):
+        raise SettingsError(f"{where}: {field} must be true or false")
+    return on

@@ -349,10 +349,18 @@ EVENTS = [
         "The e-mail's own end came before it could be sent.",
     ),
     Event(
-        "BDAT switched off",
+        "feature switched off",
         "warning",
-        "queue",
-        "The mail server offers CHUNKING and does not know BDAT. It gets DATA from now on.",
+        "queue feature reason",
+        "The mail server offers TLS, pipelining or CHUNKING and does not manage it. It is not used"
+        " for an hour. TLS only where it is opportunistic.",
+    ),
+    Event(
+        "too many connections",
+        "warning",
+        "queue seconds code text",
+        "The mail server takes no more connections. Jobs go back, no try is used up, and the queue"
+        " pauses in this worker for so many seconds.",
     ),
     # etcd's content
     Event("key unreadable", "error", "key error", "A key was written by hand. It is ignored."),

@@ -8,6 +8,7 @@ from babygun.smtp.envelope import Envelope, NotSent, Outcome
 from babygun.smtp.handshake import ConnectFailed, check_destination
 from babygun.smtp.pool import SmtpPool
 from babygun.smtp.pools import Pools
+from babygun.smtp.workarounds import WorkaroundsByServer
 
 __all__ = [
     "ConnectFailed",
@@ -16,5 +17,6 @@ __all__ = [
     "Outcome",
     "Pools",
     "SmtpPool",
+    "WorkaroundsByServer",
     "check_destination",
 ]

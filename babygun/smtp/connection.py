@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from babygun.smtp.deadline import Deadline
 from babygun.smtp.reply_parser import ReplyParser, ServerReply
@@ -64,6 +65,7 @@ class Connection(asyncio.Protocol):
 
     ``timeout``: seconds for a reply to a command. ``data_timeout``: seconds for the reply to the
     message, and for a write that makes no progress. ``on_lost`` is called once, when it is gone.
+    ``plain_because``: why there is no TLS though the server offers it; otherwise empty.
     """
 
     def __init__(
@@ -74,12 +76,16 @@ class Connection(asyncio.Protocol):
         timeout: float,
         data_timeout: float,
         on_lost: Callable[[Connection], None],
+        plain_because: str = "",
     ) -> None:
         self.capabilities = capabilities
         self.encrypted = transport.get_extra_info("sslcontext") is not None
+        self.plain_because = plain_because
         self.lost = ""  # why the connection is gone; empty while it is there
         self.timed_out = False  # it was ended because the server was silent
+        self.hung_up = False  # the server closed it without a word
         self.reused = False  # it has carried a transaction before
+        self.retired = False  # the server refused what may be about it: it carries no further one
         self.unclean = False  # a transaction was left open: the next one begins with RSET
         self.idle_since = 0.0  # the loop's clock
         self._loop = asyncio.get_running_loop()
@@ -108,6 +114,13 @@ class Connection(asyncio.Protocol):
     def lively(self) -> bool:
         """Whether the server has hardly had time to hang up."""
         return self._loop.time() - self._received_at < LIVELY
+
+    def forbid(self, feature: Literal["pipelining", "chunking"]) -> None:
+        """Does without it from now on, though the server offers it."""
+        if feature == "pipelining":
+            self.capabilities = replace(self.capabilities, pipelining=False)
+        else:
+            self.capabilities = replace(self.capabilities, chunking=False)
 
     # --- what a transaction calls ---
 
@@ -232,11 +245,13 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         # At once: close() would wait until the server has read what it does not read any more.
+        self.hung_up = not self.lost
         self._end("connection closed by the server")
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._gone.done():
             self._gone.set_result(None)
+        self.hung_up = self.hung_up or not self.lost
         self._end(f"connection lost: {exc}" if exc else "connection closed by the server")
 
     def pause_writing(self) -> None:

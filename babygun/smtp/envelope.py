@@ -30,16 +30,22 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of an envelope: one reply per recipient.
+    """What came of an envelope: one reply per recipient, except for those in ``parts``.
 
     A refused recipient has its RCPT reply; the others have the reply to DATA or to the message.
     A refused MAIL counts for all. Where the connection failed, the reply has no code: its phase
     is what was not answered, its text says what happened, and it is ``uncertain`` if the final
     dot had been sent. What Babygun refuses itself has a code too (552 5.3.4, 553 5.6.7,
     553 5.1.3), and a text that says so.
+
+    ``parts``: recipients that nobody got the message for, since the server ended the connection
+    after some of them. Each part is to go out in a transaction of its own; no try is used up.
+    ``note``: what an operator should know of the way that the message went; often empty.
     """
 
     replies: dict[str, Reply]
+    parts: tuple[tuple[str, ...], ...] = ()
+    note: str = ""
 
 
 class NotSent(BabygunError):

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import os
 import re
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 import aiosmtplib
+from msgspec.structs import replace
 
 from babygun.errors import BabygunError
 from babygun.routing.destination import Destination
 from babygun.runtime.tls import client_context, unverified_context
-from babygun.smtp.connection import Capabilities, Connection
+from babygun.smtp.connection import QUIT_TIMEOUT, Capabilities, Connection
 from babygun.smtp.deadline import time_limit
 from babygun.smtp.replies import Phase, Reply, make_reply
 from babygun.smtp.reply_parser import TEXT_MAX
@@ -27,7 +30,10 @@ class ConnectFailed(BabygunError):
 
     ``reply`` has a phase before "mail", and a code where the server sent one. ``busy``: the server
     refused in a way that often means too many connections: a 4xx, or it hung up at once.
+    ``tls_failed``: STARTTLS was refused or broke, so plain text may work.
     """
+
+    tls_failed = False
 
     def __init__(self, reply: Reply, *, busy: bool = False) -> None:
         parts = (reply.code, reply.enhanced, reply.text)
@@ -69,27 +75,53 @@ async def connect(
     timeout: float,  # noqa: ASYNC109 (handed on)
     data_timeout: float,
     on_lost: Callable[[Connection], None],
+    plain_because: str = "",
 ) -> Connection:
     """A connection that is ready for MAIL. Raises ConnectFailed.
 
-    ``connect_timeout``: seconds for all of it. The other times are the connection's.
+    Where opportunistic TLS fails, it connects once more, in plain text. ``plain_because``: why it
+    is to do so from the start; the connection has the same field.
+
+    ``connect_timeout``: seconds for each connection, until it is ready. The other times are the
+    connection's.
     """
-    handshake = _Handshake(destination, context, hostname)
-    try:
-        async with time_limit(connect_timeout):
-            transport = await handshake.run()
-        return Connection(
-            transport,
-            handshake.capabilities(),
-            timeout=timeout,
-            data_timeout=data_timeout,
-            on_lost=on_lost,
-        )
-    except BaseException as error:
-        handshake.close()
-        if isinstance(error, (aiosmtplib.SMTPException, OSError)):
-            raise _explained(error, handshake.phase, handshake.stage, connect_timeout) from error
-        raise
+
+    async def attempt(
+        destination: Destination, context: ssl.SSLContext | None, plain_because: str
+    ) -> Connection:
+        handshake = _Handshake(destination, context, hostname)
+        try:
+            async with time_limit(connect_timeout):
+                transport = await handshake.run()
+            return Connection(
+                transport,
+                handshake.capabilities(),
+                timeout=timeout,
+                data_timeout=data_timeout,
+                on_lost=on_lost,
+                plain_because=plain_because,
+            )
+        except BaseException as error:
+            handshake.close()
+            if not isinstance(error, (aiosmtplib.SMTPException, OSError)):
+                raise
+            failed = _explained(error, handshake.phase, handshake.stage, connect_timeout)
+            failed.tls_failed = handshake.tls_begun and failed.reply.code != 421
+            raise failed from error
+
+    if destination.tls != "opportunistic":
+        return await attempt(destination, context, "")
+    if not plain_because:
+        try:
+            return await attempt(destination, context, "")
+        except ConnectFailed as failed:
+            if not failed.tls_failed:
+                raise
+            if destination.username:  # nobody on the way is to read the password
+                text = f"{failed.reply.text} (no plain text instead: the relay has a password)"
+                raise ConnectFailed(replace(failed.reply, text=text)) from failed
+            plain_because = str(failed)
+    return await attempt(dataclasses.replace(destination, tls="none"), None, plain_because)
 
 
 async def check_destination(destination: Destination, *, hostname: str, timeout: float) -> str:  # noqa: ASYNC109 (handed on)
@@ -117,16 +149,22 @@ async def check_destination(destination: Destination, *, hostname: str, timeout:
         ("SMTPUTF8", offered.smtputf8),
         (f"SIZE {offered.size}", offered.size > 0),
     ]
+    if connection.plain_because:
+        names.append((f"no TLS, since it failed: {connection.plain_because}", True))
     return ", ".join(name for name, has in names if has) or "no extensions"
 
 
 class _Handshake:
-    """``phase`` and ``stage``: what it is doing, for errors; ``stage`` in words."""
+    """``phase`` and ``stage``: what it is doing, for errors; ``stage`` in words.
+
+    ``tls_begun``: STARTTLS was sent, and nothing has come through TLS yet.
+    """
 
     def __init__(
         self, destination: Destination, context: ssl.SSLContext | None, hostname: str
     ) -> None:
         self.phase: Phase = "connect"
+        self.tls_begun = False
         self.stage = f"connecting to {destination.address}"
         self._destination, self._context = destination, context
         implicit = destination.tls == "implicit"
@@ -147,8 +185,7 @@ class _Handshake:
         if destination.tls in ("opportunistic", "required"):
             if client.supports_extension("starttls"):
                 self.phase, self.stage = "tls", "STARTTLS"
-                await client.starttls(tls_context=self._context)
-                await self._hello()
+                await self._start_tls()
             elif destination.tls == "required":
                 self.phase = "tls"
                 raise aiosmtplib.SMTPNotSupported(
@@ -160,6 +197,23 @@ class _Handshake:
         if not client.is_connected or client.transport is None:
             raise aiosmtplib.SMTPServerDisconnected("connection lost")
         return cast(asyncio.Transport, client.transport)
+
+    async def _start_tls(self) -> None:
+        """STARTTLS, and EHLO: some servers refuse what was agreed on only after the handshake."""
+        self.tls_begun = True
+        try:
+            await self._client.starttls(tls_context=self._context)
+        except aiosmtplib.SMTPResponseException:
+            with suppress(aiosmtplib.SMTPException, TimeoutError):
+                async with asyncio.timeout(QUIT_TIMEOUT):
+                    await self._client.quit()
+            raise
+        try:
+            await self._hello()
+        except aiosmtplib.SMTPResponseException:
+            self.tls_begun = False
+            raise
+        self.tls_begun = False
 
     async def _hello(self) -> None:
         self.phase, self.stage = "ehlo", "EHLO"
@@ -206,7 +260,7 @@ class _Handshake:
         offered = self._client.esmtp_extensions
         size = offered.get("size", "").strip()
         return Capabilities(
-            pipelining="pipelining" in offered,
+            pipelining="pipelining" in offered and self._destination.pipelining,
             chunking="chunking" in offered and self._destination.chunking,
             eight_bit="8bitmime" in offered,
             smtputf8="smtputf8" in offered,

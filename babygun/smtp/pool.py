@@ -7,10 +7,14 @@ A connection that comes back goes to the first in line.
 A destination that turns a connection away while others are open allows no more of them. Then the
 limit shrinks to what is open, and grows back by one every GROW seconds. The message that was
 turned away waits for a connection, ``connect_timeout`` at most. A destination that takes no
-connection at all says nothing about its limit.
+connection at all says nothing about its limit, unless its words say so (:meth:`crowded`).
 
-A reused connection may prove dead before it answered anything: the server hung up, or says 421.
-Then the message goes out on a fresh connection, as if nothing had happened.
+Other workers may need the connections that are idle here. So one is kept for ``idle`` seconds, and
+surplus ones for SURPLUS_IDLE. While the limit is shrunk, each one is surplus.
+
+A message may have to go out again on another connection (:mod:`again`): the server had hung up,
+says 421, or refuses the session. That happens as if nothing had happened before. What the server
+does not manage is remembered (:mod:`workarounds`).
 """
 
 from __future__ import annotations
@@ -19,23 +23,28 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from babygun.email.domains import ascii_domain
 from babygun.routing.destination import Destination
 from babygun.runtime import tracing
 from babygun.runtime.logs import get_logger
+from babygun.smtp.again import Again, ChunkingFailed, PipeliningBroke
 from babygun.smtp.connection import Connection
 from babygun.smtp.connection_limit import ConnectionLimit
 from babygun.smtp.envelope import Envelope, NotSent, Outcome
 from babygun.smtp.handshake import ConnectFailed, connect, load_tls_context
-from babygun.smtp.transaction import ChunkingUnknown, Stale, transact
+from babygun.smtp.replies import Reply
+from babygun.smtp.transaction import transact
+from babygun.smtp.workarounds import Feature, Workarounds
 
 log = get_logger("smtp")
 
-# Connections that one message uses up at most, because it finds them dead. The second one is fresh,
-# unless the destination turned that away: then it may be another old one.
-_ATTEMPTS = 3
+# Connections that one message uses up at most. The second one is fresh, unless the destination
+# turned that away: then it may be another old one. Three may go: dead, no BDAT, no pipelining.
+_ATTEMPTS = 4
+SURPLUS_IDLE = 1.0  # s, for which idle connections beyond the first are kept
 
 
 class SmtpPool:
@@ -45,6 +54,7 @@ class SmtpPool:
     ``timeout``: for a reply to a command.
     ``data_timeout``: for the reply to a message, and for a write that makes no progress.
     ``idle``: how long an unused connection is kept.
+    ``workarounds``: what the server is known not to manage.
     """
 
     def __init__(
@@ -56,6 +66,7 @@ class SmtpPool:
         timeout: float,
         data_timeout: float,
         idle: float,
+        workarounds: Workarounds | None = None,
     ) -> None:
         self.destination = destination
         self._hostname = ascii_domain(hostname)
@@ -63,6 +74,7 @@ class SmtpPool:
         self._timeout = timeout
         self._data_timeout = data_timeout
         self._idle_time = idle
+        self._workarounds = workarounds or Workarounds()
         self._loop = asyncio.get_running_loop()
         self._context: ssl.SSLContext | None = None
         self._context_lock = asyncio.Lock()
@@ -110,23 +122,44 @@ class SmtpPool:
         try:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    return Outcome(await transact(connection, envelope, may_send))
-                except Stale as stale:
-                    if isinstance(stale, ChunkingUnknown):
-                        self._forbid_chunking()
-                    if attempt == _ATTEMPTS or self._closed:
-                        return Outcome(stale.replies)
+                    outcome = await transact(connection, envelope, may_send)
+                    if connection.capabilities.pipelining and not connection.lost:
+                        self._workarounds.pipelining_worked()
+                    if connection.plain_because:
+                        note = f"sent in plain text, since TLS failed: {connection.plain_because}"
+                        return replace(outcome, note=note)
+                    return outcome
+                except Again as again:
+                    self._learn(again)
+                    if attempt == _ATTEMPTS or self._closed or not again.again:
+                        return Outcome(again.replies)
+                    broke = isinstance(again, PipeliningBroke)
+                await connection.quit()
                 self._busy.discard(connection)
                 try:
                     connection = await self._acquire(fresh=True)
                 except ConnectFailed as failed:
                     return Outcome(dict.fromkeys(envelope.recipients, failed.reply))
+                if broke:
+                    connection.forbid("pipelining")
         except BaseException:
             connection.abort("given up in the middle of a transaction")
             raise
         finally:
             self._release(connection)
         raise AssertionError("the last attempt returns")
+
+    def crowded(self, reply: Reply) -> None:
+        """The destination says that it has too many connections: fewer are opened for a while.
+
+        Idle ones are closed. Where none is left, ``reply`` is the outcome of all who wait.
+        """
+        self._limit.shrink(max(1, len(self._busy)), self._loop.time(), for_sure=True)
+        while self._idle:
+            self._say_goodbye(self._idle.pop())
+        if not self._busy:
+            while waiter := self._next_waiter():
+                waiter.set_exception(ConnectFailed(reply))
 
     async def close(self) -> None:
         """Closes everything, within some seconds.
@@ -151,13 +184,32 @@ class SmtpPool:
             return_exceptions=True,
         )
 
-    def _forbid_chunking(self) -> None:
-        """The server offers BDAT and does not know it: it gets DATA from now on."""
-        if self.destination.chunking:
-            log.warning("BDAT switched off", queue=self.destination.name)
-        self.destination = replace(self.destination, chunking=False)
-        for connection in (*self._idle, *self._busy):
-            connection.capabilities = replace(connection.capabilities, chunking=False)
+    # --- what the server does not manage ---
+
+    def _learn(self, again: Again) -> None:
+        """Remembers what the server did not manage."""
+        if isinstance(again, ChunkingFailed):
+            self._avoid("chunking", "it refuses BDAT, which it offers")
+        elif isinstance(again, PipeliningBroke) and self._workarounds.pipelining_broke():
+            self._avoid("pipelining", "it breaks when commands are sent together")
+
+    def _adapt(self, connection: Connection) -> None:
+        """Of a new connection: does without what the server does not manage."""
+        now = self._loop.time()
+        if connection.plain_because and not self._workarounds.why_not("tls", now):
+            self._avoid("tls", connection.plain_because)
+        for feature in ("pipelining", "chunking"):
+            if self._workarounds.why_not(feature, now):
+                connection.forbid(feature)
+
+    def _avoid(self, feature: Feature, why: str) -> None:
+        now, queue = self._loop.time(), self.destination.name
+        if not self._workarounds.why_not(feature, now):
+            log.warning("feature switched off", queue=queue, feature=feature, reason=why)
+        self._workarounds.avoid(feature, why, now)
+        if feature != "tls":
+            for connection in (*self._idle, *self._busy):
+                connection.forbid(feature)
 
     # --- getting a connection ---
 
@@ -218,7 +270,8 @@ class SmtpPool:
         return None
 
     def _has_room(self) -> bool:
-        return self.open + self._connecting < self._limit.at(self._loop.time())
+        there = self.open + self._connecting + len(self._goodbyes)
+        return there < self._limit.at(self._loop.time())
 
     async def _wait(
         self, first_in_line: bool, refused: ConnectFailed | None, give_up_at: float
@@ -257,12 +310,14 @@ class SmtpPool:
                     timeout=self._timeout,
                     data_timeout=self._data_timeout,
                     on_lost=self._on_lost,
+                    plain_because=self._workarounds.why_not("tls", self._loop.time()),
                 )
         finally:
             self._connecting -= 1
         if self._closed:
             self._say_goodbye(connection)
             raise NotSent("the connection pool was closed")
+        self._adapt(connection)
         if not self.open:
             self._limit.reset()
         self._busy.add(connection)
@@ -288,12 +343,12 @@ class SmtpPool:
     # --- giving it back ---
 
     def _release(self, connection: Connection) -> None:
-        if connection.lost or self._closed:
+        if connection.lost or connection.retired or self._closed:
             self._busy.discard(connection)
-            if connection.lost:
-                self._wake()
-            else:
+            if not connection.lost:
                 self._say_goodbye(connection)
+            if not self._closed:
+                self._wake()
             return
         connection.reused = True
         waiter = self._next_waiter()
@@ -305,11 +360,11 @@ class SmtpPool:
         self._busy.discard(connection)
         if self._idle_time <= 0:
             self._say_goodbye(connection)
-        else:
-            connection.idle_since = self._loop.time()
-            self._idle.append(connection)
-            if self._idle_timer is None:
-                self._idle_timer = self._loop.call_later(self._idle_time, self._close_idle)
+            return
+        connection.idle_since = self._loop.time()
+        self._idle.append(connection)
+        if self._idle_timer is None:
+            self._watch_idle()
 
     def _give_back(self, found: Connection | None) -> None:
         """Gives back what a waiter got that was cancelled at that moment."""
@@ -340,18 +395,29 @@ class SmtpPool:
             self._idle.remove(connection)
             self._wake()
 
+    def _watch_idle(self) -> None:
+        self._idle_timer = self._loop.call_later(
+            min(SURPLUS_IDLE, self._idle_time), self._close_idle
+        )
+
     def _close_idle(self) -> None:
         """Closes the connections that were unused for long enough."""
         self._idle_timer = None
-        before = self._loop.time() - self._idle_time
-        while self._idle and self._idle[0].idle_since <= before + 0.001:
+        now = self._loop.time()
+        shrunk = self._limit.at(now) < self.destination.max_connections
+        while self._idle:
+            surplus = shrunk or len(self._idle) > 1
+            kept = min(SURPLUS_IDLE, self._idle_time) if surplus else self._idle_time
+            if self._idle[0].idle_since + kept > now + 0.001:
+                self._watch_idle()
+                return
             self._say_goodbye(self._idle.pop(0))
-        if self._idle:
-            self._idle_timer = self._loop.call_at(
-                self._idle[0].idle_since + self._idle_time, self._close_idle
-            )
 
     def _say_goodbye(self, connection: Connection) -> None:
         task = self._loop.create_task(connection.quit(), name="smtp-quit")
         self._goodbyes.add(task)
-        task.add_done_callback(self._goodbyes.discard)
+        task.add_done_callback(self._said_goodbye)
+
+    def _said_goodbye(self, task: asyncio.Task[None]) -> None:
+        self._goodbyes.discard(task)
+        self._wake()

@@ -1,12 +1,13 @@
 """One mail transaction on a connection: MAIL, the RCPTs, DATA, the message (RFC 5321, 3.3).
 
 **One write.** A server that offers PIPELINING and CHUNKING (RFC 2920, 3030) gets the message as
-one BDAT in the same write as its envelope: one round trip, not two. There are three exceptions:
+one BDAT in the same write as its envelope: one round trip, not two. There are four exceptions:
 
 * A message that is large, or has more than a hundred recipients: it might be sent for nothing.
 * A connection that was silent for a while. The server may have hung up, and then nobody would know
   whether it took the message.
-* A server that offers BDAT and does not know it. It gets DATA.
+* A connection with an open transaction. Its recipients might get the message if RSET is refused.
+* A server that does not manage BDAT. It gets DATA.
 
 **Pipelined.** MAIL, the first hundred RCPTs and DATA go out in one write. Then the replies
 decide:
@@ -19,61 +20,52 @@ decide:
   refusal for their number get that reply without being asked.
 
 **One by one.** Without PIPELINING each command waits for the reply to the one before.
+
+**Once more.** What the server refuses may be about this connection alone: it has carried enough,
+or it breaks when commands are pipelined. While nobody can have got the message, it is sent once
+more on another connection (:class:`Again`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from babygun.smtp.again import (
+    Again,
+    ChunkingFailed,
+    PipeliningBroke,
+    is_soft,
+    may_be_about_connection,
+    says_full,
+    says_no_bdat,
+)
 from babygun.smtp.commands import Prepared, prepare
 from babygun.smtp.connection import Connection, Lost, MessageLost
-from babygun.smtp.envelope import Envelope, NotSent
+from babygun.smtp.envelope import Envelope, NotSent, Outcome
 from babygun.smtp.replies import Phase, Reply, make_reply
 from babygun.smtp.reply_parser import ServerReply
 
 FIRST_GROUP = 100  # recipients that each server must take (RFC 5321, 4.5.3.1.8)
 NEXT_GROUP = 10  # below the 20 errors after which Postfix hangs up by default
 AT_ONCE = 64 * 1024  # bytes of the largest message that goes out with its envelope
-NOT_KNOWN = (500, 502, 504)  # the server does not have the command (RFC 5321, 4.2.4)
 OUT_OF_STEP = 503  # bad sequence of commands: the connection is of no more use
 _RSET, _DATA = b"RSET\r\n", b"DATA\r\n"
 
 
-class Stale(Exception):
-    """A reused connection was dead before it answered MAIL.
-
-    ``replies``: the outcome, if nobody tries again.
-    """
-
-    def __init__(self, replies: dict[str, Reply]) -> None:
-        super().__init__()
-        self.replies = replies
-
-
-class ChunkingUnknown(Stale):
-    """The server offers BDAT and does not know it. Nobody got anything.
-
-    The server may have taken the message for commands, so the connection is closed.
-    """
-
-
 async def transact(
     connection: Connection, envelope: Envelope, may_send: Callable[[], bool]
-) -> dict[str, Reply]:
-    """Sends the envelope: one reply per recipient.
+) -> Outcome:
+    """Sends the envelope.
 
-    Afterwards the connection is fit for the next transaction, or lost.
+    Afterwards the connection is fit for the next transaction, or retired, or lost.
 
     ``may_send`` is asked right before the content goes out. Raises NotSent where it says no;
-    Stale and ChunkingUnknown; what the envelope's ``message`` raises.
+    Again; what the envelope's ``message`` raises.
     """
     prepared = prepare(envelope, connection.capabilities)
     if not prepared.recipients:
-        return prepared.refused
-    replies = await _Transaction(connection, prepared).run(may_send)
-    if any(reply.code == OUT_OF_STEP for reply in replies.values()):
-        connection.abort("the server says that commands and replies are out of step")
-    return replies
+        return Outcome(prepared.refused)
+    return await _Transaction(connection, prepared).run(may_send)
 
 
 class _Transaction:
@@ -85,26 +77,66 @@ class _Transaction:
         self._mail: ServerReply | None = None  # the reply to MAIL
         self._asked = 0  # recipients whose RCPT was answered
         self._full: Reply | None = None  # the server takes no more recipients
+        self._reused = connection.reused
+        self._pipelined = connection.capabilities.pipelining
+        self._together = False  # several commands went out in one write, and have no replies yet
 
-    async def run(self, may_send: Callable[[], bool]) -> dict[str, Reply]:
+    async def run(self, may_send: Callable[[], bool]) -> Outcome:
+        """Raises what :func:`transact` raises."""
         connection = self._connection
         try:
             if self._fits_in_one_write():
                 await self._send_in_one_write(may_send)
-                return self._replies
-            if connection.capabilities.pipelining:
-                data = await self._send_envelope_pipelined()
             else:
-                data = await self._send_envelope_one_by_one()
-            if data is not None:
-                await self._after_data(data, may_send)
+                if self._pipelined:
+                    data = await self._send_envelope_pipelined()
+                else:
+                    data = await self._send_envelope_one_by_one()
+                if data is not None:
+                    await self._after_data(data, may_send)
         except Lost as lost:
             self._settle_lost(lost)
+            return self._outcome_of_lost(lost)
+        if self._refused_by_session:
+            connection.retired = True
+            if self._reused:
+                raise Again(self._replies)
+        for reply in self._replies.values():
+            if reply.code == OUT_OF_STEP:
+                connection.abort("the server says that commands and replies are out of step")
+                if self._pipelined and not self._reused and not self._mail_refused:
+                    raise PipeliningBroke(self._replies, again=True)
+            elif reply.phase in ("data", "message") and is_soft(reply):
+                connection.retired = True
+        return Outcome(self._replies)
+
+    def _outcome_of_lost(self, lost: Lost) -> Outcome:
+        """Raises Again where the message is to go out on another connection."""
+        timed_out = self._connection.timed_out
+        if self._reused:
             # A server that is silent after the final dot has the message, and may still take it.
-            may_take_it = connection.timed_out and isinstance(lost, MessageLost)
-            if connection.reused and self._mail is None and not may_take_it:
-                raise Stale(self._replies) from None
-        return self._replies
+            may_take_it = timed_out and isinstance(lost, MessageLost)
+            if (self._mail is None and not may_take_it) or self._refused_by_session:
+                raise Again(self._replies)
+            if lost.goodbye is not None and not self._mail_refused:
+                raise Again(self._replies)
+        elif lost.goodbye is not None:
+            return self._outcome_of_goodbye()
+        elif self._together and (timed_out or self._connection.hung_up):
+            uncertain = any(reply.uncertain for reply in self._replies.values())
+            again = not uncertain and (self._mail_refused or not timed_out)
+            raise PipeliningBroke(self._replies, again=again)
+        return Outcome(self._replies)
+
+    def _outcome_of_goodbye(self) -> Outcome:
+        """The server hung up with 421. It takes no more recipients than it has accepted."""
+        asked, recipients = self._asked, self._prepared.recipients
+        if not self._accepted or asked == len(recipients) or self._full is not None:
+            return Outcome(self._replies)
+        unanswered = [*self._accepted, *recipients[asked:]]
+        replies = {r: reply for r, reply in self._replies.items() if r not in set(unanswered)}
+        rest = [tuple(recipients[at : at + asked]) for at in range(asked, len(recipients), asked)]
+        return Outcome(replies, (tuple(self._accepted), *rest))
 
     # --- all in one write ---
 
@@ -116,14 +148,16 @@ class _Transaction:
             and len(self._prepared.rcpts) <= FIRST_GROUP
             and len(self._prepared.content) <= AT_ONCE
             and (connection.lively or not connection.reused)
+            and not connection.unclean
         )
 
     async def _send_in_one_write(self, may_send: Callable[[], bool]) -> None:
         connection, prepared = self._connection, self._prepared
         self._require_permission(may_send)
-        envelope = [*self._opening(), *prepared.rcpts]
+        envelope = [prepared.mail, *prepared.rcpts]
         size = b"BDAT %d LAST\r\n" % len(prepared.content)
         connection.send(b"".join((*envelope, size, prepared.content)), len(envelope) + 1)
+        self._together = True
         try:
             self._note(envelope, await connection.collect(len(envelope)))
             reply = (await connection.collect(1, within=connection.data_timeout))[0]
@@ -132,10 +166,12 @@ class _Transaction:
             if lost.goodbye is not None and self._asked < len(prepared.rcpts):
                 raise  # the server said it before it came to the message
             raise MessageLost(lost.text, [], lost.goodbye) from None
-        if reply.code in NOT_KNOWN:
-            connection.abort("the server does not know BDAT, which it offers")
-            unknown = dict.fromkeys(self._accepted, _reply("message", reply))
-            raise ChunkingUnknown(self._replies | unknown)
+        self._together = False
+        if reply.code >= 400:
+            refusal = _reply("message", reply)
+            if says_no_bdat(refusal, accepted=bool(self._accepted)):
+                connection.abort("the server does not manage BDAT, which it offers")
+                raise ChunkingFailed(self._replies | dict.fromkeys(self._accepted, refusal))
         if self._accepted:
             connection.unclean = reply.code > 299  # a failed transaction stays open until RSET
             self._settle_message(reply, "BDAT")
@@ -174,11 +210,13 @@ class _Transaction:
     async def _exchange(self, commands: Sequence[bytes]) -> ServerReply:
         """Sends commands in one write and notes the replies. Returns the last one."""
         self._connection.send(b"".join(commands), len(commands))
+        self._together = len(commands) > 1
         try:
             replies = await self._connection.collect(len(commands))
         except Lost as lost:
             self._note(commands, lost.replies)
             raise
+        self._together = False
         self._note(commands, replies)
         return replies[-1]
 
@@ -216,12 +254,18 @@ class _Transaction:
             self._accepted.append(recipient)
             return
         refusal = self._replies[recipient] = _reply("rcpt", reply)
-        if self._full is None and _says_full(refusal):
+        if self._full is None and says_full(refusal):
             self._full = refusal
 
     @property
     def _mail_refused(self) -> bool:
         return self._mail is not None and self._mail.code > 299
+
+    @property
+    def _refused_by_session(self) -> bool:
+        return self._mail_refused and may_be_about_connection(
+            self._replies[self._prepared.recipients[0]]
+        )
 
     # --- DATA and the message ---
 
@@ -292,10 +336,3 @@ class _Transaction:
 
 def _reply(phase: Phase, reply: ServerReply) -> Reply:
     return make_reply(phase, reply.code, reply.text)
-
-
-def _says_full(reply: Reply) -> bool:
-    """Whether the transaction has as many recipients as it may have (RFC 5321, 4.5.3.1.10)."""
-    return reply.code in (451, 452, 552) and (
-        (reply.enhanced or "").endswith(".5.3") or "too many recipients" in reply.text.lower()
-    )

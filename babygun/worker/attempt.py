@@ -18,13 +18,14 @@ from babygun.runtime import metrics, tracing
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import bind, get_logger, note
 from babygun.smtp import NotSent
+from babygun.smtp.replies import Reply
 from babygun.store import Store
 from babygun.store.cluster.checkin import Identity
 from babygun.store.emails.claims import Claim, claim, reclaim, release
 from babygun.store.keys import JobRef
 from babygun.worker import expiry
 from babygun.worker.counters import RecipientCounts
-from babygun.worker.delivery import Delivery, Progress, Sent
+from babygun.worker.delivery import Crowded, Delivery, Progress, Sent
 from babygun.worker.finisher import Finisher
 from babygun.worker.holds import QueueHolds
 from babygun.worker.pause import ClaimPause
@@ -41,7 +42,8 @@ _TOO_LATE = RecipientResult("retry", "expired", reason="expires_at came before i
 class Attempt(Struct):
     """A try and how far it has come. ``claim``: None before the job is this worker's.
 
-    ``probe``: whether it probes a held queue.
+    ``probe``: whether it probes a held queue. ``crowded``: the server's reply, if it takes no more
+    connections.
     """
 
     ref: JobRef
@@ -50,6 +52,7 @@ class Attempt(Struct):
     probe: bool = False
     claim: Claim | None = None
     progress: Progress = field(default_factory=Progress)
+    crowded: Reply | None = None
 
 
 class Attempts:
@@ -128,6 +131,10 @@ class Attempts:
             claimed = attempt.claim = taken_over
         try:
             sent = await self._sent(attempt, claimed)
+        except Crowded as crowded:
+            attempt.crowded = crowded.reply
+            await release_job(self._store, ref, claimed.owner_revision, worker_id)
+            return True
         except NotSent:
             log.warning(
                 "lease not trusted", email_id=ref.email_id, queue=ref.queue, worker_id=worker_id

@@ -20,14 +20,22 @@ from babygun.runtime import tracing
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metrics import CLAIM_TO_REPLY
 from babygun.runtime.settings import Settings
-from babygun.smtp import Envelope, NotSent, Pools, SmtpPool
+from babygun.smtp import Envelope, NotSent, Outcome, Pools, SmtpPool, WorkaroundsByServer
 from babygun.smtp.classifier import Classification, Classifier
-from babygun.smtp.replies import Phase, Reply
+from babygun.smtp.replies import SESSION_PHASES, Phase, Reply
 from babygun.store.emails.claims import Claim
 
 log = get_logger("worker")
 
 _POOL_UNUSED = 60.0  # s, after which a pool is closed, and smtp_idle at least
+
+
+class Crowded(NotSent):
+    """The destination has too many connections. The job goes back, and no try is used up."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(f"the destination has too many connections: {reply.text}")
+        self.reply = reply
 
 
 class Progress(Struct, gc=False):
@@ -74,6 +82,7 @@ class Delivery:
         self._routes = routes
         self._classifier = Classifier.load(settings.reply_rules)
         hostname = settings.smtp_hostname or socket.getfqdn()
+        workarounds = WorkaroundsByServer()
 
         def make_pool(destination: Destination) -> SmtpPool:
             return SmtpPool(
@@ -83,6 +92,7 @@ class Delivery:
                 timeout=settings.smtp_timeout,
                 data_timeout=settings.smtp_data_timeout,
                 idle=settings.smtp_idle,
+                workarounds=workarounds.of(destination.address),
             )
 
         self.pools = Pools(make_pool, unused=max(_POOL_UNUSED, settings.smtp_idle))
@@ -96,9 +106,10 @@ class Delivery:
         Recipients that the server wants in another transaction go into one at once. So do those
         that are to be repeated on a fresh connection. Neither uses up a try.
 
-        ``may_send`` may say no, or the task may be cancelled. Then it raises NotSent or
-        CancelledError, if certainly no server has taken anything. If one may have, it returns what
-        is known by then: without a result the try would be made again for all recipients.
+        ``may_send`` may say no, the task may be cancelled, or the destination may have too many
+        connections. Then it raises NotSent, CancelledError or Crowded, if certainly no server has
+        taken anything. If one may have, it returns what is known by then: without a result the try
+        would be made again for all recipients.
         """
         email, queue = claim.email, claim.ref.queue
         todo = [recipient.email for recipient in queue_recipients(email, queue)]
@@ -116,36 +127,51 @@ class Delivery:
         message, utf8 = _message(claim, todo, progress)
         sent = Sent({})
         repeated: set[str] = set()
-        while todo:
-            envelope = Envelope(email.sender, tuple(todo), message, utf8)
+        groups = [tuple(todo)]
+        while groups:
+            group = groups.pop(0)
+            envelope = Envelope(email.sender, group, message, utf8)
             try:
-                replies = await self._send(destination, envelope, may_send, progress)
+                outcome = await self._send(destination, envelope, may_send, progress)
+                if not sent.results:
+                    self._raise_crowded(destination, outcome)
             except (NotSent, asyncio.CancelledError):
                 if not sent.results and not progress.content_sent:
                     raise
                 interrupted = _UNCERTAIN if progress.content_sent else _INTERRUPTED
-                sent.results |= dict.fromkeys(todo, interrupted)
+                left = [address for each in (group, *groups) for address in each]
+                sent.results |= dict.fromkeys(left, interrupted)
                 return sent
-            todo = self._classify(claim, destination, todo, replies, repeated, sent)
+            if again := self._classify(claim, destination, outcome, repeated, sent):
+                groups.insert(0, again)
+            groups[:0] = outcome.parts
         return sent
+
+    def _raise_crowded(self, destination: Destination, outcome: Outcome) -> None:
+        """Raises Crowded where the server says so, before RCPT and so of all recipients."""
+        for reply in outcome.replies.values():
+            if reply.phase in SESSION_PHASES:
+                if self._classifier.classify(reply).about_connections:
+                    self.pools.get(destination).crowded(reply)
+                    raise Crowded(reply)
+                return
 
     def _classify(
         self,
         claim: Claim,
         destination: Destination,
-        addresses: list[str],
-        replies: dict[str, Reply],
+        outcome: Outcome,
         repeated: set[str],
         sent: Sent,
-    ) -> list[str]:
+    ) -> tuple[str, ...]:
         """Adds to ``sent``. Returns the recipients that go into another transaction.
 
         ``repeated``: those that were sent to on a fresh connection already; it adds to them too.
         """
         again: list[str] = []
         fresh = False
-        for address in addresses:
-            reply = replies[address]
+        replies = outcome.replies
+        for address, reply in replies.items():
             found = self._classifier.classify(reply, repeated=address in repeated)
             if found.alarm and not found.about_session:  # for that, the hold calls once
                 _call_for_operator(claim, destination, reply, found)
@@ -153,19 +179,19 @@ class Delivery:
                 repeated.add(address)
                 fresh = True
                 again.append(address)
-            elif found.action == "split" and len(addresses) > 1:
+            elif found.action == "split" and len(replies) > 1:
                 again.append(address)
             else:
-                result = sent.results[address] = _result(reply, found)
+                result = sent.results[address] = _result(reply, found, outcome.note)
                 sent.answered = sent.answered or _is_answer(reply, found)
                 sent.fault = sent.fault or _session_fault(reply, found, result)
-        if len(again) == len(addresses) and not fresh:
+        if len(again) == len(replies) and not fresh:
             # The server says that they are too many, and took not one of them.
             sent.results.update(
                 {address: _result(replies[address], _TOO_MANY) for address in again}
             )
-            return []
-        return again
+            return ()
+        return tuple(again)
 
     async def _send(
         self,
@@ -173,7 +199,7 @@ class Delivery:
         envelope: Envelope,
         may_send: Callable[[], bool],
         progress: Progress,
-    ) -> dict[str, Reply]:
+    ) -> Outcome:
         """One transaction."""
 
         def may_send_now() -> bool:
@@ -183,13 +209,13 @@ class Delivery:
         progress.content_sent = False
         pool = self.pools.get(destination)
         with tracing.child("smtp transaction", "client") as span:
-            replies = (await pool.deliver(envelope, may_send=may_send_now)).replies
+            outcome = await pool.deliver(envelope, may_send=may_send_now)
             if span.recording:
-                self._describe(span, destination, replies)
+                self._describe(span, destination, outcome.replies)
         progress.content_sent = False
-        if any(r.phase == "message" and r.code is not None for r in replies.values()):
+        if any(r.phase == "message" and r.code is not None for r in outcome.replies.values()):
             CLAIM_TO_REPLY[destination.name].observe(time.monotonic() - progress.claimed_at)
-        return replies
+        return outcome
 
     def _describe(
         self, span: tracing.Span, destination: Destination, replies: dict[str, Reply]
@@ -202,7 +228,7 @@ class Delivery:
         span.set("babygun.recipients", len(found))
         span.set("babygun.reply_codes", sorted(codes))
         span.set("babygun.reply_classes", classes)
-        if all(each.action != "deliver" for each in found):
+        if found and all(each.action != "deliver" for each in found):
             span.fail(classes[0])
 
 
@@ -271,13 +297,13 @@ def _session_fault(
     return None
 
 
-def _result(reply: Reply, found: Classification) -> RecipientResult:
+def _result(reply: Reply, found: Classification, note: str = "") -> RecipientResult:
     action = "retry" if found.action == "split" else found.action
     return RecipientResult(
         "hold" if found.about_session else action,
         found.reply_class,
         reply.code,
         reply.enhanced,
-        reply.text or None,
+        (f"{reply.text} ({note})" if note else reply.text) or None,
         found.retry_after,
     )

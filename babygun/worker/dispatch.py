@@ -21,6 +21,7 @@ from babygun.store.cluster.checkin import Identity
 from babygun.store.emails.reading import owned_by
 from babygun.store.keys import JobRef
 from babygun.worker.attempt import Attempt, Attempts, release_job
+from babygun.worker.crowded import CrowdedQueues
 from babygun.worker.feed import Feed
 from babygun.worker.holds import QueueHolds
 from babygun.worker.membership import Membership
@@ -63,6 +64,7 @@ class Dispatch:
         )
         self.in_flight: dict[JobRef, asyncio.Task[Any]] = {}
         self._attempts_in_flight: dict[JobRef, Attempt] = {}
+        self._crowded = CrowdedQueues(self.slots, self._ask_again)
         self._again: dict[JobRef, Job] = {}  # became ready again while in flight
         self._wake = asyncio.Event()
         self._feed = Feed(store, self.ready, self.in_flight, self._wake.set)
@@ -140,6 +142,10 @@ class Dispatch:
     def _ended(self, attempt: Attempt, task: asyncio.Task[bool]) -> None:
         ref = attempt.ref
         self.slots.end(ref.queue, attempt.job)
+        if attempt.crowded is not None:
+            self._crowded.turned_away(ref.queue, attempt.crowded)
+        elif attempt.claim is not None:
+            self._crowded.ended(ref.queue)
         self.ready.ask_again(ref.queue)
         del self._attempts_in_flight[ref]
         if not task.cancelled():
@@ -154,6 +160,10 @@ class Dispatch:
             elif task.result():
                 self._again[ref] = attempt.job
         self._free(ref, task)
+
+    def _ask_again(self, queue: str) -> None:
+        self.ready.ask_again(queue)
+        self._wake.set()
 
     def _free(self, ref: JobRef, _: asyncio.Task[Any]) -> None:
         del self.in_flight[ref]
@@ -222,6 +232,7 @@ class Dispatch:
     def stop(self) -> None:
         """Starts nothing more."""
         self._stopping = self._attempts.stopping = True
+        self._crowded.close()
         if self._following:
             self._following.cancel()
         self._wake.set()

@@ -1,4 +1,4 @@
-"""The pause after a claim that etcd did not answer. Pure."""
+"""Pauses that grow: after a claim that etcd did not answer, and of a queue. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ class ClaimPause:
     one clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, least: float = LEAST, most: float = MOST) -> None:
         self._until = 0.0
-        self._next = LEAST
+        self._least, self._most = least, most
+        self._next = least
 
     def left(self, now: float) -> float:
         """How much of the pause is left; 0: claims may be made."""
@@ -25,8 +26,8 @@ class ClaimPause:
         if now < self._until:
             return 0.0
         pause = self._next
-        self._until, self._next = now + pause, min(MOST, 2 * pause)
+        self._until, self._next = now + pause, min(self._most, 2 * pause)
         return pause
 
     def answered(self) -> None:
-        self._next = LEAST
+        self._next = self._least

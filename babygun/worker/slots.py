@@ -47,6 +47,7 @@ class Slots:
         self._own_in_use = 0
         self._shared_in_use = 0
         self._in_use: dict[str, _Use] = {}
+        self._most: dict[str, int] = {}  # sends of a queue, while fewer than its limit may run
         self._part = 0  # slots of a queue's own part
         self._divide()
         self._memory = memory
@@ -66,13 +67,22 @@ class Slots:
     def obstacle(self, queue: str, job: Job) -> Obstacle | None:
         """What keeps this job from starting; None: nothing."""
         use = self._in_use.get(queue)
-        if use is not None and use.own + use.shared >= use.limit:
+        sends = use.own + use.shared if use else 0
+        most = self._most.get(queue, use.limit if use else None)
+        if most is not None and sends >= most:
             return "limit"
         if self._shared_in_use >= self._shared and not self._has_own(use):
             return "share"
         if job.size > self._memory:
             return "memory" if self._oversize else None
         return "memory" if self._bytes + job.size > self._memory else None
+
+    def allow(self, queue: str, most: int | None) -> None:
+        """Lets a queue have fewer sends than its limit; None: no longer."""
+        if most is None:
+            self._most.pop(queue, None)
+        else:
+            self._most[queue] = most
 
     def _has_own(self, use: _Use | None) -> bool:
         """Whether a slot of the queue's own part is free."""

@@ -31,6 +31,7 @@ BEHAVIOURS = {
     "etcd/test_security.py": "TLS, users and tokens, over client, batch and watch",
     "mime/test_address_fields.py": "addresses in the header's fields, table-driven",
     "smtp/test_chunking.py": "a transaction by BDAT",
+    "smtp/test_sessions.py": "sessions that a server refuses or breaks, over all of a delivery",
     "smtp/test_rubbish.py": "servers that break the protocol",
     "smtp/test_session_replies.py": "what servers say up to MAIL, table-driven",
     "worker/test_faults.py": "workers and etcd that die, pause and come back",

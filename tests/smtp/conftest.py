@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import warnings
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,9 @@ async def new_pool() -> AsyncIterator[Callable[..., SmtpPool]]:
 class Certificates:
     server: ssl.SSLContext  # for localhost and 127.0.0.1
     other_server: ssl.SSLContext  # for other.example
-    ca: str  # path of the PEM file that vouches for both
+    old_server: ssl.SSLContext  # speaks TLS 1.1 at most
+    asking_server: ssl.SSLContext  # wants a certificate of the client
+    ca: str  # path of the PEM file that vouches for them
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +71,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     authority = Authority(tmp_path_factory.mktemp("certificates"))
     here = authority.sign("here", hosts=("localhost", "127.0.0.1"))
     other = authority.sign("other", hosts=("other.example",))
-    return Certificates(_server_with(here), _server_with(other), str(authority.ca))
+    old, asking = _server_with(here), _server_with(here)
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        old.minimum_version = ssl.TLSVersion.TLSv1
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    asking.load_verify_locations(authority.ca)
+    asking.verify_mode = ssl.CERT_REQUIRED
+    return Certificates(_server_with(here), _server_with(other), old, asking, str(authority.ca))
 
 
 def _server_with(pem: Pem) -> ssl.SSLContext:

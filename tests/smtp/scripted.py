@@ -17,6 +17,7 @@ class Peer:
         self.reader = reader
         self.writer = writer
         self.number = number  # of the connection, from 1
+        self.lost = False  # a TLS handshake failed: the end of the connection is not reported
 
     async def greet(self, ehlo: bytes = EHLO) -> None:
         self.say(b"220 scripted.example\r\n")
@@ -78,8 +79,9 @@ class ScriptedServer:
         assert task is not None
         self._tasks.add(task)
         self.connections += 1
+        peer = Peer(reader, writer, self.connections)
         try:
-            await self._script(Peer(reader, writer, self.connections))
+            await self._script(peer)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass  # the client was gone first
         except BaseException as error:
@@ -88,6 +90,7 @@ class ScriptedServer:
             self._tasks.discard(task)
             writer.close()
             try:
-                await writer.wait_closed()
+                if not peer.lost:
+                    await writer.wait_closed()
             except (ConnectionError, asyncio.CancelledError):
                 pass

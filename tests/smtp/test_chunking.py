@@ -87,7 +87,11 @@ async def test_failed_bdat_is_followed_by_rset(
     pool = new_pool(server.port)
     await send(pool, f"{refused}@example.org")
     assert (await send(pool, "next@example.org"))["next@example.org"].code == 250
-    assert (server.commands["BDAT"], server.commands["RSET"], server.sessions) == (2, 1, 1)
+    if refused.startswith("soft"):  # that may be about the connection
+        assert (server.commands["BDAT"], server.commands["RSET"], server.sessions) == (2, 0, 2)
+    else:  # were RSET refused, the earlier recipients might get the message too: so no BDAT
+        counts = [server.commands[verb] for verb in ("BDAT", "RSET", "DATA")]
+        assert (counts, server.sessions) == ([1, 1, 1], 1)
     assert [message.recipients for message in server.messages] == [("next@example.org",)]
 
 
@@ -256,8 +260,10 @@ async def test_mail_refused_counts_for_all_whatever_bdat_is_answered(new_pool: N
         await peer.greet(EHLO)
         await hear_all(peer, "MAIL", "RCPT", size=len(MESSAGE))
         peer.say(b"550 5.1.8 not you\r\n503 5.5.1 no MAIL\r\n503 5.5.1 no MAIL\r\n")
-        await hear_all(peer, "RSET", "MAIL", "RCPT", size=len(MESSAGE))
-        peer.say(b"250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n")
+        await peer.hear("RSET", "MAIL", "RCPT", "DATA")
+        peer.say(b"250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n")
+        await peer.message()
+        peer.say(b"250 ok\r\n")
         await peer.reader.read()
 
     async with ScriptedServer(script) as server:

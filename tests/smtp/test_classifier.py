@@ -169,6 +169,7 @@ WORDS: list[tuple[Phase, str, str]] = [
         )
     ),
     *(("rcpt", f"{code} no", "protocol") for code in (500, 501, 502, 504)),
+    *(("data", f"{code} no", "data_not_known") for code in (500, 502, 504)),
     *(
         ("rcpt", f"451 {code} no", "remote_busy")
         for code in ("4.3.1", "4.3.2", "4.4.1", "4.4.2", "4.4.3", "4.4.5")
@@ -257,7 +258,7 @@ def test_classify_503_asks_for_a_fresh_connection_once():
         "protocol",
     )
     late = CLASSIFIER.classify(parse_reply("503 5.5.1 Bad sequence", "data"), repeated=True)
-    assert (late.action, late.reply_class) == ("fail", "protocol")
+    assert (late.action, late.reply_class) == ("retry", "protocol")
 
 
 def test_classify_lost_reply_after_the_dot_is_uncertain():

@@ -119,7 +119,9 @@ async def test_handshake_cut_off_says_so(new_pool: NewPool) -> None:
         await peer.reader.read(10)
 
     async with ScriptedServer(script) as server:
-        reply = (await send(new_pool(server.port), "b@example.org"))["b@example.org"]
+        reply = (await send(new_pool(server.port, tls="required"), "b@example.org"))[
+            "b@example.org"
+        ]
         assert (reply.phase, reply.code) == ("tls", None)
         assert "STARTTLS" in reply.text
 
@@ -132,7 +134,9 @@ async def test_starttls_refused_has_the_servers_code(new_pool: NewPool) -> None:
         await peer.reader.read()
 
     async with ScriptedServer(script) as server:
-        reply = (await send(new_pool(server.port), "b@example.org"))["b@example.org"]
+        reply = (await send(new_pool(server.port, tls="required"), "b@example.org"))[
+            "b@example.org"
+        ]
         assert (reply.phase, reply.code, reply.enhanced) == ("tls", 454, "4.7.0")
 
 

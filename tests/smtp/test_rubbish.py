@@ -141,7 +141,7 @@ async def test_data_refused_though_recipients_were_accepted_counts_for_them(
     async def script(peer: Peer) -> None:
         await peer.greet()
         await peer.hear("MAIL", "RCPT", "RCPT", "DATA")
-        peer.say(OK + OK + b"550 5.1.1 no\r\n451 4.3.2 not now\r\n")
+        peer.say(OK + OK + b"550 5.1.1 no\r\n554 5.3.2 not now\r\n")
         await peer.hear("RSET", "MAIL", "RCPT", "DATA")
         peer.say(OK + OK + OK + GO)
         await peer.message()
@@ -152,7 +152,7 @@ async def test_data_refused_though_recipients_were_accepted_counts_for_them(
         pool = new_pool(server.port)
         replies = await send(pool, "a@example.org", "b@example.org")
         assert replies == {
-            "a@example.org": Reply("data", 451, "4.3.2", "not now"),
+            "a@example.org": Reply("data", 554, "5.3.2", "not now"),
             "b@example.org": Reply("rcpt", 550, "5.1.1", "no"),
         }
         assert (await send(pool, "c@example.org"))["c@example.org"].code == 250
@@ -260,7 +260,7 @@ async def test_half_a_reply_and_a_close_is_a_lost_connection(
 
 
 @pytest.mark.parametrize(
-    ("answered", "phase"), [(b"", "mail"), (OK, "rcpt"), (OK + OK, "rcpt"), (OK + OK + OK, "data")]
+    ("answered", "phase"), [(b"", "mail"), (OK, "rcpt"), (OK + OK + OK, "data")]
 )
 async def test_421_in_the_middle_is_the_reply_of_that_phase(
     new_pool: NewPool, answered: bytes, phase: str

@@ -54,10 +54,11 @@ async def test_reply_of_each_behaviour_reaches_the_outcome(
     pool = new_pool(server.port)
     assert await send(pool, recipient) == {recipient: reply}
     assert len(server.messages) == messages
-    assert (pool.open, pool.in_use, pool.waiting) == (1, 0, 0)
+    kept = 0 if recipient.startswith("softdata") else 1  # its 451 may be about the connection
+    assert (pool.open, pool.in_use, pool.waiting) == (kept, 0, 0)
 
 
-@pytest.mark.parametrize("refused", ["soft", "hard", "full", "softdata", "harddata"])
+@pytest.mark.parametrize("refused", ["soft", "hard", "full", "harddata"])
 async def test_connection_after_a_refusal_carries_the_next_message(
     server: MisbehavingServer, new_pool: NewPool, refused: str
 ) -> None:

@@ -1,0 +1,68 @@
+"""What servers were seen not to manage, though they offer it: TLS, pipelining, BDAT. Pure.
+
+It is not used with such a server for REMEMBERED seconds. Then it is tried once more.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Literal, NamedTuple
+
+Feature = Literal["tls", "pipelining", "chunking"]
+REMEMBERED = 3600.0  # s
+MOST_SERVERS = 1000  # known at once; the one that was asked for longest ago is forgotten first
+BREAKS = 2  # in a row, after which commands go one at a time
+
+
+class _Avoided(NamedTuple):
+    until: float
+    why: str
+
+
+class Workarounds:
+    """Those of one server. Times are seconds of one clock."""
+
+    def __init__(self) -> None:
+        self._avoided: dict[Feature, _Avoided] = {}
+        self._breaks = 0
+
+    def avoid(self, feature: Feature, why: str, now: float) -> None:
+        self._avoided[feature] = _Avoided(now + REMEMBERED, why)
+
+    def why_not(self, feature: Feature, now: float) -> str:
+        """Why a feature is not used, for people; empty: it is used."""
+        avoided = self._avoided.get(feature)
+        if avoided is None:
+            return ""
+        if now < avoided.until:
+            return avoided.why
+        del self._avoided[feature]
+        return ""
+
+    def pipelining_broke(self) -> bool:
+        """The server broke off when commands were pipelined. True: it did so too often."""
+        self._breaks += 1
+        if self._breaks < BREAKS:
+            return False
+        self._breaks = 0
+        return True
+
+    def pipelining_worked(self) -> None:
+        self._breaks = 0
+
+
+class WorkaroundsByServer:
+    """Those of the servers that were used last, by ``host:port``."""
+
+    def __init__(self) -> None:
+        self._servers: OrderedDict[str, Workarounds] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._servers)
+
+    def of(self, address: str) -> Workarounds:
+        found = self._servers.pop(address, None) or Workarounds()
+        self._servers[address] = found
+        if len(self._servers) > MOST_SERVERS:
+            self._servers.popitem(last=False)
+        return found

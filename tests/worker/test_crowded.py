@@ -1,0 +1,101 @@
+"""A destination with too many connections: jobs go back, and its queue pauses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from babygun.email.model import Job
+from babygun.runtime.settings import Settings
+from babygun.smtp.replies import Reply
+from babygun.worker import crowded
+from babygun.worker.crowded import CrowdedQueues
+from babygun.worker.slots import Slots
+from tests.support.invariants import check_invariants
+from tests.support.rig import Rig, quick, rig_for
+from tests.support.smtp_server import MisbehavingServer
+
+JOB = Job(size=1, recipients=1)
+FULL = Reply("greeting", 421, "4.7.0", "Too many connections")
+
+
+def slots() -> Slots:
+    return Slots(total=100, memory=1000, queues=2, limit=lambda queue: 20)
+
+
+async def test_queue_that_is_turned_away_pauses_then_sends_one_then_all() -> None:
+    allowed, going = slots(), asyncio.Event()
+    queues = CrowdedQueues(allowed, lambda queue: going.set())
+    queues.turned_away("a", FULL)
+    assert allowed.obstacle("a", JOB) == "limit" and allowed.obstacle("b", JOB) is None
+    async with asyncio.timeout(20):
+        await going.wait()
+    assert allowed.obstacle("a", JOB) is None
+    allowed.start("a", JOB)
+    assert allowed.obstacle("a", JOB) == "limit"
+    going.clear()
+    queues.ended("a")
+    assert going.is_set() and allowed.obstacle("a", JOB) is None
+    queues.close()
+
+
+async def test_pauses_grow_until_a_try_had_a_connection(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(crowded, "LEAST", 0.01)
+    monkeypatch.setattr(crowded, "MOST", 0.02)
+    going: asyncio.Queue[str] = asyncio.Queue()
+    queues = CrowdedQueues(slots(), going.put_nowait)
+    async with asyncio.timeout(20):
+        for _ in range(3):
+            queues.turned_away("a", FULL)
+            queues.turned_away("a", FULL)  # of another try, at the same time
+            await going.get()
+        queues.ended("a")
+        queues.turned_away("a", FULL)
+    queues.close()
+    pauses = [record.fields["seconds"] for record in caplog.records]  # type: ignore[attr-defined]
+    assert pauses == [0.01, 0.02, 0.02, 0.01]
+
+
+@pytest.fixture
+async def three_slots() -> AsyncIterator[MisbehavingServer]:
+    async with MisbehavingServer(max_connections=3) as server:
+        yield server
+
+
+async def test_two_workers_share_a_relay_that_allows_three_connections(
+    settings: Settings, three_slots: MisbehavingServer
+) -> None:
+    """Each of them would take all. Nothing expires, and no try is used up."""
+    relays = {"main": {"url": three_slots.url, "max_connections": 3}}
+    async with rig_for(quick(settings, relays, smtp_connect_timeout=1.0)) as rig:
+        async with rig.worker_process(), rig.worker_process():
+            for turn in range(2):
+                ids = [await rig.send(f"r{turn}-{n}@example.org") for n in range(60)]
+                for email in await rig.ended(*ids, within=40):
+                    assert (email.status, email.tries) == ("complete", 1)
+        assert three_slots.max_concurrent <= 3
+        assert len(three_slots.messages) == 120
+        await check_invariants(rig.store)
+
+
+async def test_job_of_a_relay_that_others_fill_goes_back_without_a_try(
+    rig: Rig, smtp: MisbehavingServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection(smtp.host, smtp.port)
+    await reader.readline()
+    smtp.max_connections = 1
+    async with rig.worker():
+        email_id = await rig.send("ann@example.org")
+        async with asyncio.timeout(20):
+            while smtp.refused < 2:  # noqa: ASYNC110 (the server's own count)
+                await asyncio.sleep(0.01)
+        writer.close()
+        [email] = await rig.ended(email_id)
+    assert (email.status, email.tries) == ("complete", 1)
+    assert await rig.events(email_id) == ["accepted", "delivered"]
+    assert "too many connections" in caplog.messages
+    await check_invariants(rig.store)
