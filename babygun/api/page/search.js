@@ -54,7 +54,8 @@ export function asked(filters, nowMs) {
   };
 }
 
-// The form in which addresses are compared, as babygun/email/addresses.py has it: a domain in ASCII,
+// The form in which addresses are compared, as babygun/email/addresses.py has it: a domain in
+// ASCII,
 // all in lower case, a local part without quotation marks.
 export function comparable(email) {
   const at = email.lastIndexOf("@");
