@@ -104,8 +104,7 @@ def address_field(name: str, addresses: tuple[str, ...], smtputf8: bool) -> str:
 def parameter(name: str, value: str, one_piece: int = 50) -> str:
     """A parameter for the end of a field, with ``;`` and a fold before it.
 
-    A value of more than ``one_piece`` characters, that is not ASCII, or that looks like an encoded
-    word, is written as RFC 2231 says.
+    Its value is written as RFC 2231 says unless :func:`is_plain_parameter`.
     """
     if is_plain_parameter(value, one_piece):
         return f";\r\n {name}={quote(value)}"
@@ -125,8 +124,17 @@ def parameter(name: str, value: str, one_piece: int = 50) -> str:
 
 
 def is_plain_parameter(value: str, one_piece: int = 50) -> bool:
-    """Whether a parameter's value is written as a quoted string, and not as RFC 2231 says."""
-    return value.isascii() and value.isprintable() and len(value) <= one_piece and "=?" not in value
+    """Whether a parameter's value is written as a quoted string, and not as RFC 2231 says.
+
+    Not with a backslash: parsers that count quotation marks read it wrongly at the end.
+    """
+    return (
+        value.isascii()
+        and value.isprintable()
+        and len(value) <= one_piece
+        and "=?" not in value
+        and "\\" not in value
+    )
 
 
 def _mailbox(text: str, smtputf8: bool, groups: bool) -> list[str]:

@@ -21,7 +21,8 @@ _PARAMETER = re.compile(
     r';\s*(?:([A-Za-z0-9!#$&+.^_`{|}~*-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+)))?\s*'
 ).match
 _control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]").search
-_token = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+").fullmatch
+# A value that needs no quotes. With * ' or % it may do without, but some parsers read RFC 2231.
+_token = re.compile(r"[A-Za-z0-9!#$&+.^_`{|}~-]+").fullmatch
 # Characters of an ASCII value that stays in one piece: in more, few programs read it.
 _ONE_PIECE = 500
 

@@ -24,9 +24,7 @@ COMPOSITE = ("message/", "multipart/")
 _BASE64_LINE = 76
 
 _LINE_BREAK = re.compile(r"\r\n?")
-_BYTES_BREAK = re.compile(rb"\r\n|\r|\n")
 _QP_LITERAL = bytes(octet for octet in range(128) if octet != ord("="))
-_LONE_RETURN = re.compile(rb"\r(?!\n)")
 _NOT_IN_OLD_NAMES = frozenset('"\\%=?*;')
 
 
@@ -78,7 +76,7 @@ def attachment_part(attachment: Attachment, eight_bit: bool, *, inline: bool) ->
     content, encoding = attachment.content, "base64"
     if media.kind in ATTACHED_MESSAGES:
         if (eight_bit or content.isascii()) and not unfit_without_encoding(content):
-            content = _BYTES_BREAK.sub(b"\r\n", content)
+            content = content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
             encoding = "7bit" if content.isascii() else "8bit"
         else:
             media = MediaType(UNKNOWN)
@@ -111,9 +109,9 @@ def unfit_without_encoding(content: bytes) -> str | None:
     """What keeps an attached message from being sent as it is (RFC 2045, 2.7 and 2.8)."""
     if 0 in content:
         return "NUL characters"
-    if _LONE_RETURN.search(content):
+    if content.count(b"\r") != content.count(b"\r\n"):
         return "a carriage return (CR) without a line feed (LF)"
-    if not _may_stay(_BYTES_BREAK.sub(b"\r\n", content)):
+    if max(len(line.removesuffix(b"\r")) for line in content.split(b"\n")) > LINE_MAX:
         return f"a line of more than {LINE_MAX} bytes"
     return None
 

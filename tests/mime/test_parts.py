@@ -71,9 +71,8 @@ def _seen(part: EmailMessage) -> tuple[Any, ...]:
     assert part.defects == []
     payload = part.get_payload(decode=True)
     assert isinstance(payload, bytes)
-    given = {
-        name: str(part.get_param(name)) for name, _ in part.get_params() or [] if name[:2] == "x-"
-    }
+    parameters = part["Content-Type"].params
+    given = {name: str(value) for name, value in parameters.items() if name[:2] == "x-"}
     return (
         part.get_filename(),
         part.get_content_type(),

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
+_CALENDAR = """BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//Example//Shop//EN
+METHOD:REQUEST
+BEGIN:VEVENT
+UID:4711@shop.example.com
+DTSTAMP:20261125T090000Z
+DTSTART:20261127T090000Z
+DTEND:20261127T100000Z
+SUMMARY:Fitting
+ORGANIZER:mailto:shop@example.com
+ATTENDEE;RSVP=TRUE:mailto:ann@example.org
+END:VEVENT
+END:VCALENDAR
+""".replace("\n", "\r\n")
 EMAILS: dict[str, Any] = {
     "plain text": {
         "sender": "Shop <shop@example.com>",
@@ -36,6 +52,19 @@ EMAILS: dict[str, Any] = {
         ],
         "tags": ["order", "invoice"],
         "metadata": {"order": "4711"},
+    },
+    "an invitation": {
+        "sender": "shop@example.com",
+        "to": "ann@example.org",
+        "subject": "Fitting",
+        "body": "See you on Friday at 10.\n",
+        "attachments": [
+            {
+                "filename": "invite.ics",
+                "content_type": "text/calendar; method=REQUEST",
+                "content": base64.b64encode(_CALENDAR.encode()).decode(),
+            }
+        ],
     },
     "recipients by kind, headers as lines": {
         "sender": "shop@example.com",
