@@ -32,6 +32,7 @@ BEHAVIOURS = {
     "mime/test_address_fields.py": "addresses in the header's fields, table-driven",
     "smtp/test_chunking.py": "a transaction by BDAT",
     "smtp/test_sessions.py": "sessions that a server refuses or breaks, over all of a delivery",
+    "smtp/test_postfix.py": "a real server that refuses",
     "smtp/test_rubbish.py": "servers that break the protocol",
     "smtp/test_session_replies.py": "what servers say up to MAIL, table-driven",
     "worker/test_faults.py": "workers and etcd that die, pause and come back",

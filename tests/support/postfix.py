@@ -1,0 +1,128 @@
+"""A real Postfix whose services refuse in the ways in which it is configured in the field.
+
+It needs root, since its processes change their user. Its configuration and queue are in a folder of
+its own; the machine's own Postfix is not touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.support.processes import running
+
+_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"  # not on every user's PATH
+POSTCONF = shutil.which("postconf", path=_PATH) if os.geteuid() == 0 else None
+REASON = "a test needs Postfix, and to run as root: apt-get install postfix"
+
+_MAIN = """\
+compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+maillog_file = /dev/stdout
+myhostname = mx.example.org
+mydestination = example.org
+local_recipient_maps =
+alias_maps =
+inet_interfaces = loopback-only
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_peername_lookup = no
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = inet:127.0.0.1:{sasl_port}
+default_transport = discard
+local_transport = discard
+"""
+_SERVICES = """\
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+proxymap unix - - n - - proxymap
+error unix - - n - - error
+discard unix - - n - - discard
+anvil unix - - n - 1 anvil
+tlsmgr unix - - n 1000? 1 tlsmgr
+postlog unix-dgram n - n - 1 postlogd
+"""
+_QUEUES = ("incoming", "active", "bounce", "corrupt", "defer", "deferred", "hold", "private")
+
+
+@asynccontextmanager
+async def postfix(services: Mapping[str, Mapping[str, str]]) -> AsyncIterator[dict[str, int]]:
+    """Starts it. ``services``: settings of main.cf, by a name. Yields their ports by that name."""
+    sasl = await asyncio.start_server(_refuse_login, "127.0.0.1", 0)
+    ports = dict(zip(services, _free_ports(len(services)), strict=True))
+    folder = Path(tempfile.mkdtemp(prefix="babygun-postfix-"))
+    try:
+        _lay_out(folder)
+        sasl_port = sasl.sockets[0].getsockname()[1]
+        (folder / "main.cf").write_text(_MAIN.format(folder=folder, sasl_port=sasl_port))
+        (folder / "master.cf").write_text(
+            "".join(
+                f"{ports[name]} inet n - n - - smtpd\n"
+                + "".join(f"  -o {{ {key} = {value} }}\n" for key, value in settings.items())
+                for name, settings in services.items()
+            )
+            + _SERVICES
+        )
+        async with running(f"{_daemon_directory()}/master", "-c", str(folder), "-s") as master:
+            await master.until("daemon started")
+            yield ports
+            await master.terminate()
+    finally:
+        sasl.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _daemon_directory() -> str:
+    assert POSTCONF is not None
+    asked = [POSTCONF, "-dh", "daemon_directory"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports: list[int] = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _lay_out(folder: Path) -> None:
+    """Makes the folders of a queue, as Postfix's own installation does."""
+    user, group = pwd.getpwnam("postfix").pw_uid, grp.getgrnam("postdrop").gr_gid
+    for name, mode, owner, its_group in (
+        ("", 0o755, 0, 0),
+        ("data", 0o700, user, -1),
+        ("queue", 0o755, 0, 0),
+        ("queue/pid", 0o755, 0, 0),
+        *((f"queue/{queue}", 0o700, user, -1) for queue in _QUEUES),
+        ("queue/maildrop", 0o730, user, group),
+        ("queue/public", 0o710, user, group),
+    ):
+        path = folder / name
+        path.mkdir(exist_ok=True)
+        os.chown(path, owner, its_group)
+        path.chmod(mode)
+
+
+async def _refuse_login(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Dovecot's protocol of authentication, of a server that takes no password."""
+    writer.write(b"VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00\nDONE\n")
+    while line := await reader.readline():
+        verb, _, rest = line.partition(b"\t")
+        if verb == b"AUTH":
+            writer.write(b"FAIL\t" + rest.split(b"\t")[0].strip() + b"\n")
+    writer.close()
