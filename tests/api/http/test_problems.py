@@ -1,15 +1,25 @@
 """etcd cut off or silent: 503 with Retry-After, and never an acknowledgement.
 
-All is well when etcd is back.
+All is well when etcd is back. The rows of tests/data/field/away.toml say what a call is answered.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
 
-from babygun.store import Store
-from tests.support.api import RunningApi, StartApi, until_ready
-from tests.support.proxy import Proxy
+import pytest
+
+from babygun.runtime.settings import Settings
+from babygun.store import Store, codec
+from babygun.store.access.clients import create_client
+from babygun.store.keys import range_end
+from tests.support.api import Answer, RunningApi, StartApi, basic, running, until_ready
+from tests.support.etcd_server import EtcdServer
+from tests.support.field import rows
+from tests.support.proxy import Proxy, proxy_to
 
 
 async def test_email_is_refused_while_etcd_can_not_be_reached_and_taken_when_it_is_back(
@@ -67,3 +77,132 @@ async def test_api_that_starts_without_etcd_says_so_and_recovers(
     async with asyncio.timeout(20):
         await until_ready(late)
     assert (await late.send(api.token)).status == 202
+
+
+class Away:
+    """An API with little patience, and an etcd of its own that a test takes away."""
+
+    def __init__(
+        self, api: RunningApi, other_token: str, server: EtcdServer, proxy: Proxy, store: Store
+    ) -> None:
+        self.api, self.other_token = api, other_token
+        self._server, self._proxy, self._store = server, proxy, store
+        self._mend: Callable[[], None] = proxy.mend
+
+    def fault(self, name: str) -> None:
+        if name == "silent":
+            self._server.pause()
+            self._mend = self._server.resume
+        elif name == "cut":
+            self._proxy.cut()
+        else:
+            self._proxy.swallow_answers()
+
+    async def mend(self) -> None:
+        """Returns when the API serves calls again."""
+        self._mend()
+        await until_ready(self.api)
+        assert (await self.api.send(subject="later")).status == 202
+
+    async def subjects(self) -> list[str]:
+        """Of all e-mails that are stored."""
+        emails = self._store.keys.emails
+        found = await self._store.client.range(emails, range_end(emails))
+        return [codec.decode_email(kv.value).subject for kv in found.kvs]
+
+
+@pytest.fixture
+async def away(api_settings: Settings) -> AsyncIterator[Away]:
+    with EtcdServer(fsync=False) as server:
+        own = replace(api_settings, etcd_endpoints=(server.endpoint,))
+        async with Store(own) as store, proxy_to(server.endpoint) as proxy:
+            scopes = ("emails:send", "emails:read", "workers:read", "admin")
+            client, secret = await create_client(store, name="test", scopes=scopes)
+            behind = replace(own, etcd_endpoints=(proxy.url,), etcd_timeout=0.5)
+            async with running(behind, store) as api:
+                await until_ready(api)
+                api.token, other_token = [
+                    (
+                        await api.call(
+                            "POST", "/tokens", token="", headers=basic(client.id, secret)
+                        )
+                    ).json["token"]
+                    for _ in range(2)
+                ]
+                for key in ({}, {"Idempotency-Key": "warm"}):  # its lease is granted now
+                    assert (await api.send(http_headers=key)).status == 202
+                yield Away(api, other_token, server, proxy, store)
+
+
+@pytest.mark.parametrize(
+    "row", rows("away", "answer"), ids=lambda row: "-".join(map(str, row.values()))
+)
+async def test_email_while_etcd_is_away_is_answered_what_became_of_it(
+    away: Away, row: dict[str, Any]
+) -> None:
+    headers = {"Idempotency-Key": "k"} if row["key"] else {}
+    away.fault(row["fault"])
+    if row["when"] == "later":
+        async with asyncio.timeout(20):
+            while (await away.api.send(subject="before")).json.get("stored") != "no":
+                pass
+    answer = await away.api.send(subject="this", http_headers=headers)
+    problem = answer.problem(503, row["type"])
+    assert problem["stored"] == row["stored"]
+    assert int(answer.headers["Retry-After"]) > 0
+    await away.mend()
+    if row["stored"] == "no":
+        assert "this" not in await away.subjects()
+    elif row["key"]:
+        assert (await away.api.send(subject="this", http_headers=headers)).status == 202
+        assert (await away.subjects()).count("this") == 1
+    else:
+        found = await away.api.call("GET", f"/emails/{problem['email_id']}")
+        assert (found.status == 200) == ("this" in await away.subjects())
+
+
+@pytest.mark.parametrize("fault", ["silent", "swallowed", "cut"])
+async def test_every_call_is_answered_while_etcd_is_away(away: Away, fault: str) -> None:
+    """All are answered before etcd is back, and nothing that was "not stored" is stored then."""
+    email_id = await away.api.accepted()
+    calls: list[tuple[str, str, dict[str, Any]]] = [
+        ("GET", "/emails", {}),
+        ("GET", "/emails?status=failed", {}),
+        ("GET", f"/emails/{email_id}", {}),
+        ("GET", f"/emails/{email_id}?wait=1s", {}),
+        ("GET", f"/emails/{email_id}/log", {}),
+        ("GET", f"/emails/{email_id}/source", {}),
+        ("GET", "/schedule", {}),
+        ("GET", "/events", {}),
+        ("GET", f"/events?id={email_id}", {}),
+        ("GET", "/workers", {}),
+        ("GET", "/clients", {}),
+        ("POST", "/clients", {"json": {"name": "n", "scopes": ["emails:read"]}}),
+        ("DELETE", "/clients/nobody", {}),
+        ("DELETE", "/tokens", {"token": away.other_token}),
+        ("POST", "/tokens", {"json": {"client_id": "new", "client_secret": "x"}, "token": ""}),
+        ("POST", f"/emails/{email_id}/cancel", {}),
+        ("POST", f"/emails/{email_id}/retry", {}),
+        ("POST", "/emails/cancel", {"json": {"ids": [email_id]}}),
+        ("POST", "/emails/retry", {"json": {"ids": [email_id]}}),
+    ]
+    away.fault(fault)
+    for turn in range(2):  # at first each finds out by itself, then the process knows
+        answers = await asyncio.gather(
+            *(away.api.call(method, path, **more) for method, path, more in calls),
+            *(_post(away, f"{turn}-{n}", keyed=n % 2 == 0) for n in range(40)),
+        )
+        for answer in answers:
+            assert answer.status == 503, answer.text
+            assert int(answer.headers["Retry-After"]) > 0
+    assert {answer.json["stored"] for answer in answers[len(calls) :]} == {"no"}
+    await away.mend()
+    subjects = await away.subjects()
+    for answer in answers[len(calls) :]:
+        assert answer.json["request_id"] not in subjects
+
+
+async def _post(away: Away, name: str, *, keyed: bool) -> Answer:
+    """Its subject is the id of its request."""
+    headers = {"X-Request-Id": name} | ({"Idempotency-Key": name} if keyed else {})
+    return await away.api.send(subject=name, http_headers=headers)
