@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Literal, NamedTuple, get_args
 
 from babygun.cli.local import hint_to_start_etcd, load_settings
@@ -23,6 +23,7 @@ from babygun.store.access.rights import Role
 from babygun.store.cluster import findings, worker_checks
 from babygun.store.cluster.cluster_name import check_cluster
 from babygun.store.cluster.processes import list_workers
+from babygun.store.cluster.worker_clocks import wrong_clocks
 from babygun.store.emails.depth import Depths
 from babygun.store.keys import range_end
 
@@ -159,11 +160,12 @@ async def _or_error(checks: AsyncIterator[Finding]) -> AsyncIterator[Finding]:
 
 
 async def _state(store: Store) -> AsyncIterator[Finding]:
-    for alarm in await store.client.alarms():
+    alarms = await store.client.alarms()
+    for alarm in alarms:
         yield Finding(
             "bad", f"etcd has raised its {alarm} alarm: see etcd/schema.md, 'When etcd is full'"
         )
-    for checks in (_api_clients(store), _workers(store), _jobs(store)):
+    for checks in (_api_clients(store), _workers(store), _jobs(store, alarms)):
         async for finding in checks:
             yield finding
 
@@ -189,7 +191,7 @@ async def _workers(store: Store) -> AsyncIterator[Finding]:
         yield Finding("bad", "0 live workers: nothing is delivered until one runs")
         return
     yield Finding("ok", count_of(len(workers), "live worker"))
-    for sentence in worker_checks.wrong_clocks(workers, utc_now(), settings.lease_ttl).values():
+    for sentence in (await wrong_clocks(store, workers)).values():
         yield Finding("bad", sentence)
     for sentence in worker_checks.other_routing(
         settings.prefix, load_routes(settings), workers
@@ -200,7 +202,7 @@ async def _workers(store: Store) -> AsyncIterator[Finding]:
         yield Finding("bad", sentence)
 
 
-async def _jobs(store: Store) -> AsyncIterator[Finding]:
+async def _jobs(store: Store, alarms: Sequence[str]) -> AsyncIterator[Finding]:
     keys = store.keys
     jobs, waiting = [
         await store.client.range(prefix, range_end(prefix), limit=1, keys_only=True)
@@ -213,9 +215,8 @@ async def _jobs(store: Store) -> AsyncIterator[Finding]:
         due, _ = keys.parse_not_before(waiting.kvs[0].key)
         overdue = (utc_now() - due).total_seconds()
         if overdue > _OVERDUE:
-            yield Finding(
-                "bad", f"a job is {overdue:.0f} s overdue: do workers run, and are clocks right?"
-            )
+            why = "" if alarms else ": do workers run, and are clocks right?"
+            yield Finding("bad", f"a job is {overdue:.0f} s overdue{why}")
 
 
 async def _agreement(store: Store, role: Role | None) -> AsyncIterator[Finding]:

@@ -23,6 +23,7 @@ from babygun.store.access.permissions import missing_rights
 from babygun.store.access.rights import Role
 from babygun.store.cluster import worker_checks
 from babygun.store.cluster.processes import list_workers
+from babygun.store.cluster.worker_clocks import wrong_clocks
 from babygun.store.emails.depth import Depths
 from babygun.store.store import Store
 
@@ -102,7 +103,7 @@ async def of_workers(store: Store, role: Role, routes: Routes, depths: Depths) -
     if role == "api" and workers:  # few processes do it, since it costs several reads
         depth = await depths.read(time.monotonic() + settings.etcd_timeout)
         sentences["queue"] = worker_checks.unsent_queues(depth, workers)
-    sentences["clock"] = worker_checks.wrong_clocks(workers, utc_now(), settings.lease_ttl)
+    sentences["clock"] = await wrong_clocks(store, workers)
     return [
         Finding(f"{what} {name}", sentence)
         for what, by_name in sentences.items()

@@ -69,25 +69,24 @@ def unsent_queues(depth: Depth, workers: Sequence[Worker]) -> dict[str, str]:
     }
 
 
-def wrong_clocks(workers: Sequence[Worker], now: datetime, lease_ttl: float) -> dict[str, str]:
-    """By worker, how far its clock is from ours.
+def clocks_ahead(workers: Sequence[Worker], now: datetime) -> dict[str, str]:
+    """By worker, how far its clock is ahead of ours: its last check-in is in our future."""
+    return {
+        worker.id: f"the clock of worker {worker.id} on host {worker.hostname} is"
+        f" {duration(ahead)} ahead of this machine's"
+        for worker in workers
+        if (ahead := (worker.last_checkin - now).total_seconds()) > SKEW
+    }
 
-    Its last check-in shows that. A check-in is at most a third of its lease old.
-    """
-    found: dict[str, str] = {}
-    for worker in workers:
-        ahead = (worker.last_checkin - now).total_seconds()
-        if ahead > SKEW:
-            found[worker.id] = (
-                f"the clock of worker {worker.id} on host {worker.hostname} is"
-                f" {duration(ahead)} ahead of this machine's"
-            )
-        elif -ahead > lease_ttl + SKEW:
-            found[worker.id] = (
-                f"the last check-in of worker {worker.id} on host {worker.hostname} is"
-                f" {duration(-ahead)} old: its clock is behind, or etcd was just restored"
-            )
-    return found
+
+def clock_behind(worker: Worker, behind: float) -> str:
+    """What is wrong with the clock of a worker that has just checked in; empty for nothing."""
+    if behind <= SKEW:
+        return ""
+    return (
+        f"the clock of worker {worker.id} on host {worker.hostname} is"
+        f" {duration(behind)} behind this machine's"
+    )
 
 
 def wrong_clock(ahead: float) -> str:

@@ -1,0 +1,80 @@
+"""Clocks of workers: no guess from a check-in that could not be renewed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aetcd import rpc
+
+from babygun.errors import OutOfSpace
+from babygun.runtime.settings import Settings
+from babygun.store import Store, codec
+from babygun.store.cluster.processes import list_workers
+from babygun.store.cluster.worker_clocks import wrong_clocks
+from tests.store.cluster.workers import record
+from tests.support.etcd_server import EtcdServer
+from tests.support.rig import Rig, changed, rig_for
+
+
+async def check_in(rig: Rig, name: str, *, checked_in: float) -> None:
+    worker = record(name, checked_in=checked_in)
+    await rig.store.client.put(rig.store.keys.worker(name), codec.encode_state(worker))
+
+
+@asynccontextmanager
+async def checking_in(rig: Rig, name: str, *, checked_in: float) -> AsyncIterator[None]:
+    """A worker that checks in again and again, each time so many seconds after now."""
+
+    async def again() -> None:
+        while True:
+            await check_in(rig, name, checked_in=checked_in)
+            await asyncio.sleep(0.05)
+
+    await check_in(rig, name, checked_in=checked_in)
+    task = asyncio.create_task(again())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def found_in(store: Store) -> dict[str, str]:
+    return await wrong_clocks(store, await list_workers(store))
+
+
+async def test_clock_that_is_behind_is_found_by_the_next_check_in(rig: Rig) -> None:
+    async with checking_in(rig, "slow", checked_in=-400), checking_in(rig, "good", checked_in=0):
+        found = await found_in(rig.store)
+    assert list(found) == ["slow"]
+    assert "the clock of worker slow on host host is 7 min behind" in found["slow"]
+
+
+async def test_old_check_in_of_a_worker_that_then_checks_in_says_nothing(rig: Rig) -> None:
+    await check_in(rig, "worker", checked_in=-400)
+    workers = await list_workers(rig.store)
+    async with checking_in(rig, "worker", checked_in=0):
+        assert await wrong_clocks(rig.store, workers) == {}
+
+
+async def test_check_ins_that_etcd_refuses_say_nothing_of_clocks(settings: Settings) -> None:
+    with EtcdServer(fsync=False) as server:
+        own = changed(settings, etcd_endpoints=(server.endpoint,), lease_ttl=2.0)
+        async with rig_for(own) as rig:
+            await check_in(rig, "worker", checked_in=-400)
+            endpoint, call = await rig.store.client.open_watch(rpc.WatchRequest())
+            call.cancel()
+            status = await rig.store.client.status()
+            await rpc.MaintenanceStub(endpoint.channel).Alarm(
+                rpc.AlarmRequest(
+                    action=rpc.AlarmRequest.ACTIVATE,
+                    memberID=status.member,
+                    alarm=rpc.AlarmType.NOSPACE,
+                ),
+                timeout=5,
+            )
+            with pytest.raises(OutOfSpace):
+                await check_in(rig, "worker", checked_in=0)
+            assert await found_in(rig.store) == {}
