@@ -55,7 +55,7 @@ async def test_classify_prints_class_action_and_rule(babygun: Command) -> None:
                 "class     protocol",
                 "action    retry",
                 "rule      bad_sequence",
-                "again     at once, on a new connection; the same reply then means: fail",
+                "again     at once, on a new connection; the same reply then means: retry",
             ],
         ),
     ],

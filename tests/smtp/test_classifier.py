@@ -152,7 +152,7 @@ WORDS: list[tuple[Phase, str, str]] = [
     ("mail", "550 5.1.3 no", "sender_address"),
     ("mail", "550 5.7.1 sender refused", "sender_policy"),
     ("mail", "553 5.6.7 no", "message_form"),
-    ("mail", "503 no", "mail_out_of_step"),
+    ("mail", "503 no", "bad_sequence"),
     ("mail", "550 5.7.1 no", "mail_policy"),
     ("mail", "550 no", "mail_refused"),
     *(("mail", f"{code} no", "configuration_login") for code in (530, 534, 535, 538)),
