@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import tomllib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -18,6 +19,7 @@ from babygun.smtp.replies import SESSION_PHASES, Phase, Reply, parse_reply
 from tests.smtp.conftest import Certificates, send
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.field import rows
+from tests.support.paths import ROOT
 
 NewPool = Callable[..., SmtpPool]
 CLASSIFIER = Classifier.load()
@@ -55,6 +57,19 @@ def test_table_has_every_phase_and_bounces_before_rcpt_only_for_sender_or_messag
             assert (group["phase"], group["about"]) in (("mail", "sender"), ("mail", "message")), (
                 text
             )
+
+
+def test_no_reply_up_to_mail_bounces_whatever_it_says_but_of_a_sender_or_message() -> None:
+    corpus = tomllib.loads((ROOT / "tests/smtp/replies-corpus.toml").read_text("utf-8"))["reply"]
+    texts = [text for _, text in ROWS] + [entry["text"] for entry in corpus]
+    for phase in SESSION_PHASES:
+        for text in texts:
+            found = CLASSIFIER.classify(parse_reply(text, phase), repeated=True)
+            if phase == "mail" and found.about in ("sender", "message"):
+                continue
+            assert found.action == "retry", (phase, text, found)
+            refused = text[0] == "5" and phase not in ("connect", "mail")
+            assert found.about_session or found.about_connections or not refused, (phase, text)
 
 
 def on_the_wire(reply: str) -> bytes:
