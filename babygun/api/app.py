@@ -6,6 +6,8 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import msgspec
@@ -20,7 +22,7 @@ from babygun.api.emails import log as email_log
 from babygun.api.emails.path_fields import path_fields
 from babygun.api.emails.services import INTAKE, QUOTA_GUARD, ROUTING
 from babygun.api.http.access_log import Handler, access_log
-from babygun.api.http.body_memory import BODY_MEMORY, BodyMemory, gives_body_memory_back
+from babygun.api.http.body_memory import BODY_MEMORY, BodyMemory, holds_memory
 from babygun.api.http.certificate import follow_certificate, tls_context
 from babygun.api.http.context import PROCESS, SETTINGS, STORE, Process
 from babygun.api.http.errors_middleware import errors_middleware
@@ -29,7 +31,7 @@ from babygun.api.http.problem_types import NOT_READY
 from babygun.api.http.problems import Problem
 from babygun.api.http.query import checked_query
 from babygun.api.http.routes import Route
-from babygun.api.http.server import answer_expect, connection_factory
+from babygun.api.http.server import check_expect, connection_factory
 from babygun.api.http.tracing_middleware import traced
 from babygun.api.http.waiters import WAITERS, Waiters
 from babygun.api.live import stream
@@ -48,6 +50,7 @@ from babygun.runtime.event_loop import run, watch_lag
 from babygun.runtime.listening import base_url, is_loopback, listen
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metric_types import MOST_QUEUES
+from babygun.runtime.open_files import allow_open_files
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.known_clients import KnownClients
@@ -91,6 +94,7 @@ ANY_PORT = "any free one"  # what 0 means for api_port
 # s, that an idle connection stays open: longer than the 60 s of the usual load balancers. Headers
 # that are not complete by then end it too.
 KEEPALIVE = 75.0
+_OTHER_FILES = 100  # that an API process may have open beside its connections
 _FIRST_READ = 1.0  # s, that the first connections wait for clients and keys to be read
 
 
@@ -127,7 +131,7 @@ def build_app(settings: Settings) -> web.Application:
     for route in ROUTES:
         handler = _guarded(route)
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
-            app.router.add_route(method, route.path, handler, expect_handler=answer_expect)
+            app.router.add_route(method, route.path, handler, expect_handler=check_expect)
     add_pages(app, settings.prefix)
     app.on_shutdown.append(_end_waits_and_streams)
     app.cleanup_ctx.append(_services)
@@ -137,9 +141,7 @@ def build_app(settings: Settings) -> web.Application:
 def _guarded(route: Route) -> Handler:
     """The route's handler behind the checks that its declaration asks for."""
     names = [parameter.name for parameter in route.parameters if parameter.where == "query"]
-    handler = checked_query(route.handler, names)
-    if route.body is not None:
-        handler = gives_body_memory_back(handler)
+    handler = holds_memory(checked_query(route.handler, names))
     if route.scope is not None:
         handler = authorized(handler, None if route.scope == "any" else route.scope)
     return _in_cluster(handler) if route.needs_cluster else handler
@@ -253,6 +255,7 @@ async def serve_until(
     SettingsError where the address can't be listened on, or the certificate can't be used.
     """
     tls = tls_context(settings)
+    settings = _within_open_files(settings)
     app = build_app(settings)
     app[PROCESS].shared = shared
     stop = stop or asyncio.Event()
@@ -260,11 +263,11 @@ async def serve_until(
     await runner.setup()
     following = asyncio.create_task(follow_certificate(settings, tls)) if tls else None
     try:
-        connection = connection_factory(runner, KEEPALIVE)
+        connection = partial(connection_factory, runner, settings, KEEPALIVE)
         host = settings.api_host
         servers = [
             await listen(
-                connection,
+                connection(),
                 host,
                 settings.api_port,
                 setting="api_port",
@@ -279,7 +282,7 @@ async def serve_until(
         if port := settings.api_process_port:
             servers.append(
                 await listen(
-                    connection, host, port, setting="api_process_port", zero="none", tls=tls
+                    connection(), host, port, setting="api_process_port", zero="none", tls=tls
                 )
             )
             log.info("listening on own port", url=base_url(servers[1], host, tls=tls is not None))
@@ -295,6 +298,15 @@ async def serve_until(
             following.cancel()
         await runner.cleanup()
     log.info("stopped")
+
+
+def _within_open_files(settings: Settings) -> Settings:
+    """``settings``; api_connections is no more than the system lets this process have."""
+    most = allow_open_files(settings.api_connections + _OTHER_FILES) - _OTHER_FILES
+    if most >= settings.api_connections:
+        return settings
+    log.warning("few open files", connections=most, wanted=settings.api_connections)
+    return replace(settings, api_connections=max(1, most))
 
 
 def announce(settings: Settings, url: str) -> None:

@@ -133,6 +133,20 @@ EVENTS = [
         "A call of the API. Probes and successful reads are at level debug.",
     ),
     Event("request failed", "error", "method path", "A fault of Babygun; the answer was 500."),
+    Event(
+        "connections refused",
+        "warning",
+        "refused setting address",
+        "So many since the last such line, the last one from this address. If they are wanted, "
+        "raise the setting or run more processes.",
+    ),
+    Event(
+        "few open files",
+        "warning",
+        "connections wanted",
+        "The system lets the process open too few files for the setting `api_connections`; this "
+        "many connections are taken. Raise its limit (`ulimit -n`, LimitNOFILE).",
+    ),
     Event("request malformed", "info", "status reason request_id", "It was no HTTP request."),
     Event(
         "connection failed", "error", "status request_id", "A fault in the HTTP library or Babygun."

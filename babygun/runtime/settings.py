@@ -157,15 +157,30 @@ class Settings:
     api_memory: int = setting(
         SIZE,
         "256MiB",
-        "Bodies above 64 KiB that one API process holds at a time. Further ones wait, then get "
-        "503. A body that is larger than this is held alone.",
+        "Bodies and answers above 64 KiB that one API process holds at a time. Further ones wait, "
+        "then get 503. One that is larger than this is held alone. Smaller bodies get a quarter "
+        "of this beside it.",
         minimum=1,
     )
     request_timeout: float = setting(
         DURATION,
         "2m",
-        "The longest time that a request's body may take to arrive; then the answer is 408.",
+        "The longest time that a request's body may take to arrive; then the answer is 408. A "
+        "client has as long to take an answer; then it is cut off.",
         minimum=0.1,
+    )
+    api_connections: int = setting(
+        NUMBER,
+        "4000",
+        "Connections that one API process keeps on its port at a time. Further ones get 503.",
+        minimum=1,
+    )
+    api_connections_per_address: int = setting(
+        NUMBER,
+        "2000",
+        "Those of them from one address. A balancer is one address, too: it should hold each "
+        "client to fewer.",
+        minimum=1,
     )
     idempotency_retention: float = setting(
         DURATION, "24h", "How long an Idempotency-Key is remembered.", minimum=60

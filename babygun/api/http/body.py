@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 
 from aiohttp import web
 
-from babygun.api.http.body_memory import BODY_MEMORY, SMALL
+from babygun.api.http.body_memory import BODY_MEMORY
 from babygun.api.http.context import SETTINGS, call_of
-from babygun.api.http.malformed import unreadable_encoding
+from babygun.api.http.inflate import ENCODINGS, Inflater
 from babygun.api.http.problem_types import (
+    BUSY,
     MALFORMED_REQUEST,
     REQUEST_TIMEOUT,
     TOO_LARGE,
@@ -19,8 +20,8 @@ from babygun.api.http.problem_types import (
 from babygun.api.http.problems import Problem
 
 MAX_SMALL = 64 << 10  # bytes, for calls that need no more: no stranger can fill our memory
-
-_ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
+_READ_AHEAD = 256 << 10  # bytes, of a body that is wanted
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def read_json(request: web.Request, *, limit: int | None = None) -> Awaitable[bytes]:
@@ -47,7 +48,7 @@ def check_json(request: web.Request) -> None:
 
 
 async def read_body(request: web.Request, *, limit: int | None = None) -> bytes:
-    """The raw body, decompressed, at most ``limit`` (by default ``max_request``) bytes.
+    """The raw body, inflated, at most ``limit`` (by default ``max_request``) bytes.
 
     Raises the 400, 408, 413, 415 or 503 problem.
     """
@@ -55,52 +56,100 @@ async def read_body(request: web.Request, *, limit: int | None = None) -> bytes:
     announced = request.content_length
     if announced is not None and announced > limit:
         raise _too_large(limit, request.client_max_size)
-    encoding = request.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in _ENCODINGS:
-        raise unreadable_encoding()
-    plain = encoding in ("", "identity")
-    if plain and announced is not None and announced > SMALL:
-        await request.app[BODY_MEMORY].take(announced)
-        call_of(request).body_bytes = announced
+    encoding = _encoding(request)
+    memory, call = request.app[BODY_MEMORY], call_of(request)
+    if announced:
+        await memory.take(call, announced)
+    if announced is not None and not encoding and request.content.is_eof():
+        return request.content.read_nowait()
+    seconds = request.app[SETTINGS].request_timeout
     try:
-        if plain and announced is not None and request.content.is_eof():
-            return request.content.read_nowait()
-        seconds = request.app[SETTINGS].request_timeout
-        async with asyncio.timeout(seconds):
-            return await _read(request, limit)
+        async with asyncio.timeout(seconds) as patience:
+            with memory.arriving(call, patience):
+                await _ask_for_it(request)
+                request.content.set_read_chunk_size(_READ_AHEAD)
+                return await _read(request, encoding, limit)
     except TimeoutError:
+        if call.gave_way:
+            raise Problem(
+                BUSY, "So many bodies arrive at once that this one was given up."
+            ) from None
         raise Problem(
             REQUEST_TIMEOUT,
             f"The body was not there after {seconds:g} s (setting request_timeout).",
             field="body",
         ) from None
     except web.RequestPayloadError:
-        detail = (
-            "The body is not chunked as its Transfer-Encoding says."
-            if plain
-            else f"The body is not {encoding}, as its Content-Encoding says."
-        )
-        raise Problem(MALFORMED_REQUEST, detail, field="body") from None
+        raise Problem(
+            MALFORMED_REQUEST,
+            "The body is not chunked as its Transfer-Encoding says.",
+            field="body",
+        ) from None
     except ConnectionError:
         raise Problem(
             MALFORMED_REQUEST, "The connection ended before the body did.", field="body"
         ) from None
 
 
-async def _read(request: web.Request, limit: int) -> bytes:
+async def _ask_for_it(request: web.Request) -> None:
+    """Answers ``Expect: 100-continue``: now the body is wanted (RFC 9110, 10.1.1)."""
+    if "Expect" in request.headers and request.version >= (1, 1):
+        await request.writer.write(_CONTINUE)
+        request.writer.output_size = 0  # the answer itself is still to come
+
+
+async def _read(request: web.Request, encoding: str, limit: int) -> bytes:
     """Reads to the end, and takes memory for bytes that were not announced."""
     memory, call = request.app[BODY_MEMORY], call_of(request)
     parts: list[bytes] = []
     size = 0
-    while part := await request.content.readany():
+    async for part in _inflated(request, encoding) if encoding else _arriving(request):
         size += len(part)
         if size > limit:
             raise _too_large(limit, request.client_max_size)
-        if size > max(SMALL, call.body_bytes):
-            memory.grow(size - call.body_bytes)
-            call.body_bytes = size
+        if size > call.held_bytes:
+            memory.grow(call, size)
         parts.append(part)
     return b"".join(parts)
+
+
+async def _arriving(request: web.Request) -> AsyncIterator[bytes]:
+    while part := await request.content.readany():
+        yield part
+
+
+async def _inflated(request: web.Request, encoding: str) -> AsyncIterator[bytes]:
+    """The inflated body in small pieces, and other calls have their turn between them."""
+    inflater = Inflater(encoding)
+    try:
+        async for part in _arriving(request):
+            for piece in inflater.pieces(part):
+                yield piece
+                await asyncio.sleep(0)
+        inflater.check_complete()
+    except ValueError:
+        raise Problem(
+            MALFORMED_REQUEST,
+            f"The body is not {encoding}, as its Content-Encoding says.",
+            field="body",
+        ) from None
+
+
+def _encoding(request: web.Request) -> str:
+    """How the body is compressed; empty: not at all. Raises the 415 problem."""
+    headers = request.headers
+    if "Content-Encoding" not in headers:
+        return ""
+    encoding = ",".join(headers.getall("Content-Encoding")).strip().lower()
+    if encoding in ENCODINGS:
+        return encoding
+    if encoding in ("", "identity"):
+        return ""
+    raise Problem(
+        UNSUPPORTED_MEDIA_TYPE,
+        "The body's Content-Encoding can be gzip or deflate; or leave it out.",
+        field="Content-Encoding",
+    )
 
 
 def _too_large(limit: int, max_request: int) -> Problem:

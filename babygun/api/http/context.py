@@ -29,15 +29,17 @@ STORE = web.AppKey("store", Store)
 PROCESS = web.AppKey("process", Process)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
-    """One request. ``body_bytes``: taken from the body memory, given back with the answer.
+    """One request. ``held_bytes``: taken from the body memory, by its body or its answer.
 
-    ``waited``: seconds that it waited because its caller asked for that.
+    ``gave_way``: its body was given up for others' bodies. ``waited``: seconds that it waited
+    because its caller asked for that.
     """
 
     request_id: str
-    body_bytes: int = 0
+    held_bytes: int = 0
+    gave_way: bool = False
     waited: float = 0.0
 
 

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from babygun.api.http.access_log import Handler
 from babygun.api.http.context import call_of
-from babygun.api.http.problem_types import INTERNAL, REQUEST_TIMEOUT
+from babygun.api.http.problem_types import INTERNAL
 from babygun.api.http.problems import as_response, from_exception
 from babygun.api.http.responses import SECURITY_HEADERS
 from babygun.runtime.logs import get_logger
@@ -31,9 +31,6 @@ def _answer(request: web.Request, error: Exception) -> web.Response:
     problem = from_exception(error)
     if problem.kind is INTERNAL:
         log.error("request failed", exc=error, method=request.method, path=request.path)
-    response = as_response(
+    return as_response(
         problem, instance=request.rel_url.raw_path, request_id=call_of(request).request_id
     )
-    if problem.kind is REQUEST_TIMEOUT:
-        response.force_close()
-    return response

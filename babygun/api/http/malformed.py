@@ -7,7 +7,6 @@ from aiohttp import http_exceptions
 from babygun.api.http.problem_types import (
     HEADERS_TOO_LARGE,
     MALFORMED_REQUEST,
-    UNSUPPORTED_MEDIA_TYPE,
     URI_TOO_LONG,
 )
 from babygun.api.http.problems import Problem
@@ -17,6 +16,9 @@ MAX_LINE = 8190  # bytes of a request's target
 MAX_FIELD = (
     8192  # bytes of a header; not MAX_LINE, so that the limit in an error shows which it was
 )
+
+MAX_HEAD = 64 << 10  # bytes of a request line and its headers together, about
+LONG_HEAD = f"The headers have more than {MAX_HEAD} bytes."
 
 # A part of the parser's message, in lower case, and what is answered. aiohttp's errors have no code
 # for most of these, and their own text repeats the sender's bytes. A text that no row knows gets
@@ -42,14 +44,6 @@ def as_problem(error: BaseException | None) -> Problem:
             return Problem(URI_TOO_LONG, f"Path and query have more than {MAX_LINE} bytes.")
         case http_exceptions.LineTooLong(args=(_, limit, *_)) if limit == MAX_FIELD:
             return Problem(HEADERS_TOO_LARGE, f"A header has more than {MAX_FIELD} bytes.")
-        case http_exceptions.ContentEncodingError() if "install" in str(error).lower():
-            return unreadable_encoding()  # br and zstd, for which aiohttp has no decoder here
-        case http_exceptions.ContentEncodingError():
-            return Problem(
-                MALFORMED_REQUEST,
-                "The body is not compressed as its Content-Encoding says.",
-                field="body",
-            )
         case http_exceptions.InvalidURLError():
             return Problem(MALFORMED_REQUEST, "The request's target is not a path.")
     said = str(error).lower()
@@ -58,13 +52,4 @@ def as_problem(error: BaseException | None) -> Problem:
     return Problem(
         MALFORMED_REQUEST,
         next((words for part, words in _WORDS if part in said), "This is no HTTP/1.1 request."),
-    )
-
-
-def unreadable_encoding() -> Problem:
-    """The problem for a Content-Encoding that is not known here."""
-    return Problem(
-        UNSUPPORTED_MEDIA_TYPE,
-        "The body's Content-Encoding can be gzip or deflate; or leave it out.",
-        field="Content-Encoding",
     )

@@ -181,8 +181,15 @@ OUT_OF_SPACE = ProblemType(
 BUSY = ProblemType(
     "busy",
     503,
-    "Too many large e-mails arrive at once",
-    "Bodies that are being read fill this process's memory for them (setting api_memory).",
+    "Too many bodies or large answers at once",
+    "Bodies and large answers fill this process's memory for them (setting api_memory).",
+    retry_after=5,
+)
+TOO_MANY_CONNECTIONS = ProblemType(
+    "too-many-connections",
+    503,
+    "Too many connections are open",
+    "This process has its most connections (setting api_connections). Come again in a moment.",
     retry_after=5,
 )
 TOO_MANY_WAITING = ProblemType(

@@ -1,7 +1,12 @@
 """The connections of the API: what aiohttp's own do, with problems where it would answer in text.
 
 aiohttp has no setting for what becomes of bytes that are no HTTP request (its issues 3287 and
-9882), so :class:`Connection` overrides the methods that decide it.
+9882), so :class:`Connection` overrides the methods that decide it. It also bounds what a client can
+hold here that neither sends nor reads to the end:
+
+* Too many connections, or headers that are too long together, get a problem and are closed.
+* A body is never inflated here. A connection whose body stays unread ends with the answer.
+* A client that leaves an answer unread is cut off.
 """
 
 from __future__ import annotations
@@ -9,28 +14,70 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import http_exceptions, web
 
 from babygun.api.http import malformed
-from babygun.api.http.problem_types import EXPECTATION_FAILED
+from babygun.api.http.body_memory import BODY_MEMORY
+from babygun.api.http.connection_limits import ConnectionLimits
+from babygun.api.http.context import CALL
+from babygun.api.http.problem_types import EXPECTATION_FAILED, HEADERS_TOO_LARGE
 from babygun.api.http.problems import Problem, as_response, from_exception
 from babygun.runtime import metrics
 from babygun.runtime.identifiers import new_short_id
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metric_types import OTHER
+from babygun.runtime.settings import Settings
 
 log = get_logger("api")
 
 
+# Bytes of a body that wait for a call to read them, half of the most. A call that reads a large
+# one asks for more.
+_READ_AHEAD = 32 << 10
+_PIPELINED = 2  # requests that wait for the one before them, until no more is read
+_LINGER = 5.0  # s, that a connection goes on after its last answer, so that the client gets it
+
+
 class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
-    """One connection. ``wait``: of the call that is answered now; done when the client is gone."""
+    """One connection. ``wait``: of the call that is answered now; done when the client is gone.
+
+    ``patience``: seconds that a client has to take an answer.
+    """
 
     wait: asyncio.Future[None] | None = None
 
+    def __init__(
+        self, *args: Any, limits: ConnectionLimits, patience: float, **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self._max_msg_queue_size, self._msg_queue_resume_size = _PIPELINED, _PIPELINED - 1
+        self._limits, self._patience = limits, patience
+        self._network: str | None = None  # for the limits
+        self._head = 0  # bytes of headers that are not complete
+        self._cut: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        address = transport.get_extra_info("peername")
+        try:
+            self._network = self._limits.admit(address[0] if address else "")
+        except Problem as problem:
+            self.transport = transport  # type: ignore[assignment]
+            self._refuse(problem)
+        else:
+            super().connection_made(transport)
+
     def data_received(self, data: bytes) -> None:
+        if self._close:
+            return
         super().data_received(data)
+        if self._waiter is not None and not self._waiter.done():
+            self._head += len(data)
+            if self._head > malformed.MAX_HEAD:
+                self._refuse(Problem(HEADERS_TOO_LARGE, malformed.LONG_HEAD))
+        else:
+            self._head = 0
         # aiohttp's parser in C queues an error in a body as the next request. The call
         # that reads the body would not notice, and wait until its timeout.
         if (
@@ -44,8 +91,67 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
+        self._keep_uncut()
+        if self._network is not None:
+            self._limits.leave(self._network)
         if self.wait is not None and not self.wait.done():
             self.wait.set_result(None)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._cut_in(self._patience)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.transport is not None and not self.transport.is_closing():
+            self._keep_uncut()
+
+    async def start(self) -> None:
+        await super().start()
+        if self.transport is not None:
+            self._cut_in(_LINGER)
+
+    def force_close(self) -> None:
+        if self.transport is not None:
+            self._cut_in(_LINGER)
+        super().force_close()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Sends the answer, and then gives back the memory that it took."""
+        if not request.content.is_eof():
+            resp.force_close()  # what is left of the body is read for _LINGER, and dropped
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            if (call := request.get(CALL)) is not None and call.held_bytes:
+                cast(web.Request, request).app[BODY_MEMORY].give_back(call)
+
+    def _cut_in(self, seconds: float) -> None:
+        """Cuts the connection off after so many seconds, with what is not sent by then."""
+        self._keep_uncut()
+        assert self.transport is not None
+        self._cut = self._loop.call_later(seconds, self.transport.abort)
+
+    def _keep_uncut(self) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+            self._cut = None
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answers with a problem before there is a request, and hangs up."""
+        transport = self.transport
+        assert transport is not None
+        metrics.HTTP_REQUESTS[OTHER, OTHER, str(problem.kind.status)].inc()
+        transport.write(_as_bytes(problem))
+        if not transport.can_write_eof():  # TLS
+            self.force_close()
+            return
+        # Closed with bytes unread, the client's system would drop the answer, too.
+        transport.write_eof()
+        self._cut_in(_LINGER)
+        self._close = True  # what still comes is dropped
 
     def log_exception(
         self, *args: Any, exc_info: BaseException | None = None, **fields: Any
@@ -92,8 +198,10 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
         return response
 
 
-def connection_factory(runner: web.AppRunner, keepalive: float) -> Callable[[], Connection]:
-    """What a listening socket makes of each new connection, after the runner's setup.
+def connection_factory(
+    runner: web.AppRunner, settings: Settings, keepalive: float
+) -> Callable[[], Connection]:
+    """What one listening socket makes of each new connection, after the runner's setup.
 
     ``keepalive``: seconds that an idle connection stays open.
     """
@@ -102,24 +210,32 @@ def connection_factory(runner: web.AppRunner, keepalive: float) -> Callable[[], 
         Connection,
         runner.server,
         loop=asyncio.get_running_loop(),
-        access_log=None,  # type: ignore[arg-type]  # aiohttp's documents allow None
+        access_log=None,
+        auto_decompress=False,
         keepalive_timeout=keepalive,
+        limits=ConnectionLimits(settings.api_connections, settings.api_connections_per_address),
+        lingering_time=_LINGER,
         max_line_size=malformed.MAX_LINE,
         max_field_size=malformed.MAX_FIELD,
         max_headers=malformed.MAX_HEADERS,
+        patience=settings.request_timeout,
+        read_bufsize=_READ_AHEAD,
     )
 
 
-async def answer_expect(request: web.Request) -> web.StreamResponse | None:
-    """Answers ``Expect: 100-continue``. Refuses a body that is announced as too large."""
-    if request.headers.get("Expect", "").lower() != "100-continue":
-        problem = Problem(EXPECTATION_FAILED, "Only 100-continue can be expected.")
-    elif (request.content_length or 0) > request.client_max_size:
-        problem = from_exception(
-            web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
-        )
-    else:
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # the answer itself is still to come
+async def check_expect(request: web.Request) -> web.StreamResponse | None:
+    """Refuses an ``Expect`` that can't be met. The call asks for its body when it wants it."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
         return None
+    problem = Problem(EXPECTATION_FAILED, "Only 100-continue can be expected.")
     return as_response(problem, instance=request.rel_url.raw_path, request_id=new_short_id())
+
+
+def _as_bytes(problem: Problem) -> bytes:
+    """The whole answer, for a connection without a request."""
+    response = as_response(problem, instance="", request_id=new_short_id())
+    body = response.body
+    assert isinstance(body, bytes)
+    response.headers.update({"Connection": "close", "Content-Length": str(len(body))})
+    lines = "".join(f"{name}: {value}\r\n" for name, value in response.headers.items())
+    return f"HTTP/1.1 {response.status} {response.reason}\r\n{lines}\r\n".encode() + body

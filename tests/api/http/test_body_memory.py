@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 
 import pytest
 
 from babygun.api.http import body_memory as memory
-from babygun.api.http.body_memory import BodyMemory
+from babygun.api.http.body_memory import SMALL, BodyMemory
+from babygun.api.http.context import Call
 from babygun.api.http.problems import Problem
 from tests.api.http.raw_requests import (
     POST,
@@ -78,24 +80,99 @@ async def test_body_larger_than_all_of_the_memory_goes_alone(start_api: StartApi
         await api.accepted(body="b" * 200_000)
 
 
+def sized() -> Call:
+    return Call("")
+
+
 async def test_room_is_handed_out_in_order_and_none_is_lost_with_those_who_leave() -> None:
-    room = BodyMemory(100)
-    await room.take(80)
-    waiting = [asyncio.create_task(room.take(size)) for size in (60, 50, 10)]
+    mb = 1 << 20
+    room, first = BodyMemory(100 * mb), sized()
+    await room.take(first, 80 * mb)
+    calls = [sized() for _ in range(3)]
+    waiting = [
+        asyncio.create_task(room.take(call, size * mb))
+        for call, size in zip(calls, (60, 50, 10), strict=True)
+    ]
     await asyncio.sleep(0)
     waiting[0].cancel()
     await asyncio.wait(waiting[:1])
     assert not waiting[1].done() and not waiting[2].done(), (
         "the small one stays behind the large one"
     )
-    room.give_back(80)
+    room.give_back(first)
     await asyncio.gather(*waiting[1:])
-    assert room.held == 60
+    assert room.held == 60 * mb
+    growing = sized()
     with pytest.raises(Problem, match="api_memory"):
-        room.grow(50)
-    given = asyncio.create_task(room.take(100))
+        room.grow(growing, 50 * mb)
+    given = asyncio.create_task(room.take(sized(), 100 * mb))
     await asyncio.sleep(0)
-    room.give_back(60)
+    for call in calls:
+        room.give_back(call)
     given.cancel()
     await asyncio.wait([given])
     assert room.held == 0, "given and cancelled in the same moment"
+
+
+async def test_body_that_grows_from_small_to_large_is_counted_once() -> None:
+    room, call = BodyMemory(1 << 20), sized()
+    for size in (10, SMALL, SMALL + 1, 100_000):
+        room.grow(call, size)
+        assert (room.small_held, room.held) == ((size, 0) if size <= SMALL else (0, size))
+    room.give_back(call)
+    assert (room.small_held, room.held) == (0, 0)
+
+
+async def test_small_body_finds_no_room_beside_complete_ones_and_is_sent_away() -> None:
+    room = BodyMemory(1)
+    for _ in range(room.small_limit // SMALL):
+        await room.take(sized(), SMALL)
+    with pytest.raises(Problem, match="api_memory"):
+        await room.take(sized(), 1)
+
+
+async def test_small_body_that_arrives_the_longest_gives_way_to_a_new_one(
+    start_api: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_LEAST_FOR_SMALL", 130_000)
+    api = await start_api(api_memory=1000)
+    head = POST.replace(b"TOKEN", api.token.encode()) + b"Content-Length: 65000\r\n\r\n{"
+    async with connected(api) as (first, to_first), connected(api) as (second, to_second):
+        for writer in (to_first, to_second):
+            writer.write(head)
+            await writer.drain()
+            await api.call("GET", "/healthz")  # it is being read by then
+        await api.accepted()
+        async with asyncio.timeout(20):
+            answer = await first.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 503 ") and b"Connection: close" in answer
+        to_second.write(b" " * 64_999)
+        async with asyncio.timeout(20):
+            answer = await second.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 "), "the younger one was read to its end"
+
+
+async def test_large_answer_that_nobody_reads_is_cut_off_and_gives_its_memory_to_others(
+    start_api: StartApi,
+) -> None:
+    writing = await start_api()
+    token = await writing.token_for()
+    content = base64.b64encode(bytes(6_000_000)).decode()
+    email_id = await writing.accepted(token, attachments=[{"content": content}])
+    api = await start_api(api_memory=1, request_timeout=0.5)
+    path = f"/emails/{email_id}/source"
+    async with connected(api) as (reader, writer):
+        writer.write(
+            f"GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+        )
+        async with asyncio.timeout(20):
+            await reader.readuntil(b"\r\n\r\n")
+            answer = await api.call("GET", path, token=token)
+            assert answer.status == 200 and len(answer.text) > 8_000_000
+            got = b""
+            try:
+                while part := await reader.read(1 << 20):
+                    got += part
+            except ConnectionError:
+                pass
+        assert len(got) < 8_000_000

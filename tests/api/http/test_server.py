@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import zlib
 from typing import Any
 
 import pytest
@@ -12,12 +13,17 @@ import pytest
 from tests.api.http.raw_requests import (
     GET,
     POST,
+    STRANGER,
+    TOKENS,
     answers,
     check_log,
     connected,
+    encoded,
+    one_answer,
     raw,
 )
 from tests.support.api import EMAIL, RunningApi, StartApi
+from tests.support.bombs import compressed_request, gzip_bomb, many_members
 
 
 @pytest.mark.parametrize(
@@ -156,3 +162,89 @@ async def test_body_announced_as_too_large_is_refused_before_it_is_sent(
         )
     ).problem(413, "too-large", "body")
     assert (await api.call("POST", "/emails", json=EMAIL, expect100=True)).status == 202
+
+
+async def test_body_is_not_asked_for_before_the_caller_is_known(api: RunningApi) -> None:
+    async with connected(api) as (reader, writer):
+        writer.write(STRANGER + b"Expect: 100-continue\r\nContent-Length: 1000000\r\n\r\n")
+        async with asyncio.timeout(20):
+            head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 401 ") and b"Connection: close" in head
+
+
+UNREAD = {
+    "no token": STRANGER,
+    "no such path": STRANGER.replace(b"/emails", b"/nothing"),
+    "no such method": STRANGER.replace(b"POST", b"PUT"),
+    "a probe": GET,
+    "the page": GET.replace(b"/healthz", b"/"),
+    "too large": TOKENS,
+}
+
+
+@pytest.mark.parametrize("head", UNREAD.values(), ids=UNREAD)
+async def test_body_that_no_call_reads_is_not_inflated(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    inflated = []
+    made = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", lambda *a, **k: inflated.append(1) or made(*a, **k))
+    status, _, _ = await raw(api, encoded(head, b"gzip", many_members(100)))
+    assert status in (200, 401, 404, 405, 413)
+    assert not inflated
+
+
+@pytest.mark.parametrize("head", UNREAD.values(), ids=UNREAD)
+async def test_connection_whose_body_stays_unread_is_closed_after_its_answer(
+    start_api: StartApi, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr("babygun.api.http.server._LINGER", 0.2)
+    api = await start_api()
+    async with connected(api) as (reader, writer):
+        writer.write(head + b"Content-Length: 1000000\r\n\r\n{")
+        async with asyncio.timeout(20):
+            answer = await reader.read()
+        assert b"\r\nConnection: close\r\n" in answer
+
+
+async def test_client_that_sends_a_large_body_without_a_token_gets_its_answer(
+    api: RunningApi,
+) -> None:
+    async with connected(api) as (reader, writer):
+        writer.write(STRANGER + b"Content-Length: 30000000\r\n\r\n")
+        for _ in range(30):
+            writer.write(bytes(1_000_000))
+            await writer.drain()
+        async with asyncio.timeout(20):
+            assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
+
+
+async def test_bombs_of_a_client_leave_the_loop_to_other_calls(api: RunningApi) -> None:
+    bomb = compressed_request(gzip_bomb(64), token=api.token)
+    bombs = [asyncio.create_task(one_answer(api, bomb)) for _ in range(50)]
+    for _ in range(3):
+        assert (await api.call("GET", "/healthz")).status == 200
+    assert not all(task.done() for task in bombs), "the calls had their turns between"
+    assert {status for status, _ in await asyncio.gather(*bombs)} <= {413, 503}
+
+
+async def test_headers_that_are_long_together_are_refused_before_their_end(
+    api: RunningApi,
+) -> None:
+    data = GET + b"".join(b"X-%d: %b\r\n" % (n, b"a" * 8000) for n in range(10))
+    status, problem = await one_answer(api, data)
+    assert (status, problem["type"]) == (431, "urn:babygun:problem:headers-too-large")
+    assert problem["detail"] == "The headers have more than 65536 bytes."
+
+
+async def test_client_that_leaves_short_answers_unread_is_cut_off(start_api: StartApi) -> None:
+    api = await start_api(request_timeout=0.5)
+    async with connected(api) as (_, writer):
+        try:
+            async with asyncio.timeout(30):
+                while True:  # the kernels hold some megabytes of answers
+                    writer.write((GET.replace(b"/healthz", b"/openapi.json") + b"\r\n") * 10)
+                    await writer.drain()
+        except ConnectionError:
+            pass
+    assert (await api.call("GET", "/healthz")).status == 200
