@@ -32,6 +32,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from contextvars import Context
+from itertools import chain
 
 from msgspec import Struct
 
@@ -49,6 +50,7 @@ _MAX_OPS = 128
 _MAX_RESPONSE = 4 << 20
 _WORTH_ANOTHER = 32  # waiting transactions that are worth one more RPC beside those in flight
 _FEW = 4  # transactions of a batch that counts as idle: the next one is sent at once
+_LOOK = 0.1  # s, between two looks for deadlines that have passed
 _PACE = 0.008  # s, from the start of a larger batch to the start of the next
 # Conflicting transactions passed over while making one batch: a hot key can't make that slow.
 _MAX_SKIPPED = 256
@@ -59,10 +61,11 @@ class _Waiting(Struct, eq=False):
     future: asyncio.Future[TxnResult]
     response_bytes: int
     span: tracing.Span
+    deadline: float | None
     sent: bool = False
 
-    def expire(self) -> None:
-        if self.future.done():
+    def expire(self, now: float) -> None:
+        if self.deadline is None or self.deadline > now or self.future.done():
             return
         if self.sent:
             error: EtcdError = OutcomeUnknown("etcd did not answer in time")
@@ -92,12 +95,13 @@ class Batcher:
         self._max_bytes = max_bytes
         self._most_waiting = most_waiting
         self._queue: deque[_Waiting] = deque()
-        self._out: set[asyncio.Task[None]] = set()
+        self._out: dict[asyncio.Task[None], list[_Waiting]] = {}
         self._scheduled = False
         self._closed = False
         # Of the newest batch: how many transactions it had, and the loop's time at its start.
         self._last_size, self._last_start = 0, 0.0
         self._paced: asyncio.TimerHandle | None = None  # sends the next batch
+        self._expiring: asyncio.TimerHandle | None = None  # looks for deadlines that have passed
         self.rpcs = 0
         self.txns = 0
 
@@ -118,23 +122,17 @@ class Batcher:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[TxnResult] = loop.create_future()
         span = tracing.child("etcd txn", "client")
-        waiting = _Waiting(txn, future, response_bytes, span)
-        self._queue.append(waiting)
+        self._queue.append(_Waiting(txn, future, response_bytes, span, deadline))
         if not self._scheduled and self._may_send():
             self._schedule(loop)
         elif self._paced and len(self._queue) >= _WORTH_ANOTHER:
             self._flush()
-        end = None
-        if deadline is not None:
-            end = loop.call_later(deadline - time.monotonic(), waiting.expire)
-        try:
-            if span is tracing.OFF:
-                return await future
-            with span:
-                return await future
-        finally:
-            if end is not None:
-                end.cancel()
+        if deadline is not None and self._expiring is None:
+            self._expiring = loop.call_later(_LOOK, self._expire)
+        if span is tracing.OFF:
+            return await future
+        with span:
+            return await future
 
     async def close(self) -> None:
         """Takes no more, and waits until all that was submitted has its result."""
@@ -145,6 +143,15 @@ class Batcher:
             else:
                 self._flush()
             await asyncio.sleep(0)
+
+    def _expire(self) -> None:
+        """Ends the waits whose deadline has passed. One timer for all: each costs microseconds."""
+        now = time.monotonic()
+        for waiting in chain(self._queue, *self._out.values()):
+            waiting.expire(now)
+        more = self._queue or self._out
+        loop = asyncio.get_running_loop()
+        self._expiring = loop.call_later(_LOOK, self._expire) if more else None
 
     def _may_send(self) -> bool:
         """Whether a batch may be sent now.
@@ -179,11 +186,11 @@ class Batcher:
             self._last_start = asyncio.get_running_loop().time()
             # In an empty context: a batch belongs to none of those that submitted it.
             task = asyncio.create_task(self._send(batch), name="etcd batch", context=Context())
-            self._out.add(task)
+            self._out[task] = batch
             task.add_done_callback(self._returned)
 
     def _returned(self, task: asyncio.Task[None]) -> None:
-        self._out.discard(task)
+        self._out.pop(task, None)
         # Callers just answered run first, so that what they submit now is in the next batch.
         if self._queue and not self._scheduled:
             self._schedule(asyncio.get_running_loop())

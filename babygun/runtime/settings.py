@@ -97,7 +97,11 @@ class Settings:
     etcd_cert: str = setting(TEXT, "", "PEM file of Babygun's client certificate for etcd.")
     etcd_key: str = setting(TEXT, "", "PEM file of the private key of `etcd_cert`.")
     etcd_timeout: float = setting(
-        DURATION, "5s", "The longest time that one request to etcd may take.", minimum=0.1
+        DURATION,
+        "5s",
+        "The longest time that one request to etcd may take. If etcd does not answer, a call of the "
+        "API gets 503 at most a second later.",
+        minimum=0.1,
     )
     etcd_quota: int = setting(
         SIZE,
