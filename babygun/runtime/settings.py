@@ -99,8 +99,8 @@ class Settings:
     etcd_timeout: float = setting(
         DURATION,
         "5s",
-        "The longest time that one request to etcd may take. If etcd does not answer, a call of the "
-        "API gets 503 at most a second later.",
+        "The longest time that one request to etcd may take. If etcd does not answer, a call of "
+        "the API gets 503 at most a second later.",
         minimum=0.1,
     )
     etcd_quota: int = setting(
