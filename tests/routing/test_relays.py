@@ -26,7 +26,8 @@ def default_relay(url: str) -> Destination:
         ({"url": "smtp://x", "domains": []}, "domains must be"),
         ({"url": "smtp://x", "domains": ["☃.example"]}, "domains: the domain is not valid"),
         ({"url": "smtp://x", "max_connections": 0}, "above 0"),
-        ({"url": "smtp://x", "chunking": "no"}, "true or false"),
+        ({"url": "smtp://x", "chunking": "no"}, "chunking must be true or false"),
+        ({"url": "smtp://x", "pipelining": 1}, "pipelining must be true or false"),
         ({"url": "smtp://x", "speed": 1}, "no field 'speed'"),
     ],
 )

@@ -38,6 +38,24 @@ async def send(
     return outcome.replies
 
 
+async def deliver(pool: SmtpPool, recipients: tuple[str, ...]) -> dict[str, Reply]:
+    """Sends one e-mail, in as many transactions as the server needs. No recipient has two results.
+
+    The worker does the same (see :mod:`babygun.worker.delivery`).
+    """
+    replies: dict[str, Reply] = {}
+    groups = [recipients]
+    while groups:
+        outcome = await pool.deliver(
+            Envelope("a@example.org", groups.pop(0), lambda eight_bit, smtputf8: MESSAGE),
+            may_send=yes,
+        )
+        assert not replies.keys() & outcome.replies.keys()
+        replies |= outcome.replies
+        groups[:0] = outcome.parts
+    return replies
+
+
 @pytest.fixture
 async def new_pool() -> AsyncIterator[Callable[..., SmtpPool]]:
     """``new_pool(port, …)``: fields of Destination and times of SmtpPool, by name.

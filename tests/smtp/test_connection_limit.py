@@ -18,3 +18,14 @@ def test_limit_that_is_reset_is_the_most_at_once() -> None:
     limit.shrink(1, 0.0)
     limit.reset()
     assert limit.at(0.0) == 5
+
+
+def test_limit_that_has_shrunk_for_sure_is_not_reset_but_grows() -> None:
+    limit = ConnectionLimit(3)
+    limit.shrink(1, 0.0, for_sure=True)
+    limit.reset()
+    assert limit.at(0.0) == 1
+    assert limit.at(2 * GROW) == 3
+    limit.shrink(1, 100.0)
+    limit.reset()
+    assert limit.at(100.0) == 3

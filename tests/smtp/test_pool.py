@@ -226,6 +226,48 @@ async def test_idle_connection_is_closed_politely_in_time(new_pool: NewPool) -> 
         assert server.commands["QUIT"] == 3
 
 
+async def test_idle_connections_beyond_the_first_go_soon(
+    new_pool: NewPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("babygun.smtp.pool.SURPLUS_IDLE", 0.05)
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port)
+        await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(3)))
+        await settle(lambda: server.commands["QUIT"] == 2)
+        assert pool.open == 1
+        await send(pool, "next@example.org")
+        assert server.sessions == 3
+
+
+async def test_destination_that_is_crowded_gets_idle_connections_back_and_fewer_new_ones(
+    new_pool: NewPool,
+) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(server.port, max_connections=5)
+        await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(5)))
+        pool.crowded(Reply("greeting", 421, "4.7.0", "Too many connections"))
+        await settle(lambda: server.commands["QUIT"] == 5)
+        server.max_concurrent = 0
+        await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(5)))
+        assert server.max_concurrent == 1
+
+
+async def test_crowded_destination_turns_back_all_who_wait(new_pool: NewPool) -> None:
+    full = Reply("greeting", 421, "4.7.0", "Too many connections")
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.read()  # it does not greet
+
+    async with ScriptedServer(script) as server:
+        pool = new_pool(server.port, max_connections=1)
+        first = asyncio.create_task(send(pool, "a@example.org"))
+        waiting = asyncio.create_task(send(pool, "b@example.org"))
+        await settle(lambda: pool.waiting == 1)
+        pool.crowded(full)
+        assert await waiting == {"b@example.org": full}
+        first.cancel()
+
+
 async def test_idle_zero_keeps_no_connection(new_pool: NewPool) -> None:
     async with MisbehavingServer() as server:
         pool = new_pool(server.port, idle=0)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 
 import pytest
+import pytest_asyncio
 
 from babygun.smtp import SmtpPool
-from babygun.smtp.classifier import Classifier
-from tests.smtp.conftest import send
+from babygun.smtp.classifier import Classification, Classifier
+from babygun.smtp.replies import Reply
+from tests.smtp.conftest import deliver, send
 from tests.support.postfix import POSTCONF, REASON, postfix
 
 NewPool = Callable[..., SmtpPool]
@@ -94,3 +97,89 @@ async def test_postfix_that_refuses_is_understood(new_pool: NewPool) -> None:
             if got != wanted:
                 wrong.append((name, reply, found))
     assert wrong == []
+
+
+WAYS: dict[str, dict[str, str]] = {
+    "no extensions": {"smtpd_discard_ehlo_keywords": "pipelining, chunking"},
+    "no BDAT": {"smtpd_discard_ehlo_keywords": "chunking"},
+    "no certificate": {
+        "smtpd_tls_security_level": "may",
+        "smtpd_tls_cert_file": "/nowhere/cert.pem",
+    },
+    "one connection": {
+        "smtpd_client_connection_count_limit": "1",
+        "smtpd_client_event_limit_exceptions": "",
+    },
+    "three recipients": {"smtpd_recipient_limit": "3"},
+    "three errors": {
+        "smtpd_hard_error_limit": "3",
+        "smtpd_recipient_restrictions": "check_recipient_access inline:{x@example.org=REJECT,"
+        " y@example.org=REJECT, z@example.org=REJECT}, permit",
+    },
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ways() -> AsyncIterator[dict[str, int]]:
+    """The ports of a Postfix that behaves in these ways."""
+    if not POSTCONF:
+        pytest.skip(REASON)
+    async with postfix(WAYS) as ports:
+        yield ports
+
+
+def classified(replies: dict[str, Reply]) -> dict[str, Classification]:
+    return {address: CLASSIFIER.classify(reply) for address, reply in replies.items()}
+
+
+async def test_postfix_without_an_extension_takes_mail(
+    new_pool: NewPool, ways: dict[str, int]
+) -> None:
+    for way in ("no extensions", "no BDAT"):
+        pool = new_pool(ways[way])
+        for _ in range(2):
+            replies = await send(pool, "a@example.org", "b@example.org")
+            assert {reply.code for reply in replies.values()} == {250}
+        assert pool.open == 1
+
+
+async def test_opportunistic_tls_that_postfix_does_not_manage_leads_to_plain_text(
+    new_pool: NewPool, ways: dict[str, int]
+) -> None:
+    pool = new_pool(ways["no certificate"])
+    assert (await send(pool, "a@example.org"))["a@example.org"].code == 250
+
+
+async def test_postfix_that_allows_one_connection_gets_all_mail_over_it(
+    new_pool: NewPool, ways: dict[str, int]
+) -> None:
+    port = ways["one connection"]
+    pool = new_pool(port, max_connections=5, connect_timeout=20)
+    answers = await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(20)))
+    assert {reply.code for answer in answers for reply in answer.values()} == {250}
+    await pool.close()
+    greeting = b""
+    async with asyncio.timeout(20):
+        while not greeting.startswith(b"220"):  # it may still count those that have ended
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            greeting = await reader.readline()
+    found = classified(await send(new_pool(port), "a@example.org"))["a@example.org"]
+    assert found.about_connections and found.action == "retry"
+    writer.close()
+
+
+async def test_postfix_that_takes_three_recipients_refuses_the_others_as_too_many(
+    new_pool: NewPool, ways: dict[str, int]
+) -> None:
+    to = [f"r{n}@example.org" for n in range(5)]
+    found = classified(await send(new_pool(ways["three recipients"]), *to))
+    assert [found[address].action for address in to] == ["deliver"] * 3 + ["split"] * 2
+
+
+async def test_postfix_that_hangs_up_after_three_errors_loses_nobody(
+    new_pool: NewPool, ways: dict[str, int]
+) -> None:
+    """It says 421 in the middle of the recipients."""
+    to = ["a@example.org", "x@example.org", "y@example.org", "z@example.org", "b@example.org"]
+    found = classified(await deliver(new_pool(ways["three errors"]), tuple(to)))
+    assert [found[address].action for address in to] == ["deliver", *["fail"] * 3, "deliver"]

@@ -94,6 +94,8 @@ class MisbehavingServer:
         self.max_connections = max_connections
         self.max_recipients = max_recipients
         self.slow_seconds = slow_seconds
+        self.broken_starttls = False  # it offers STARTTLS, and refuses it with 454
+        self.hang_up_after = 0  # recipients of a transaction; then it says 421 and hangs up
         self.messages: list[Message] = []
         self.attempts: Counter[str] = Counter()  # RCPTs per recipient
         self.rcpt: dict[str, Answer] = {}
@@ -210,6 +212,8 @@ class MisbehavingServer:
         attempt = self.attempts[recipient]
         if recipient in self.rcpt:
             return await _ask(self.rcpt[recipient], attempt)
+        if self.hang_up_after and before >= self.hang_up_after:
+            return "421 4.5.3 Too many for one connection"
         if self.max_recipients and before >= self.max_recipients:
             return "452 4.5.3 Too many recipients"
         local = recipient.partition("@")[0]
@@ -354,6 +358,12 @@ class _Session(SMTP):  # type: ignore[misc]
         super()._set_post_data_state()
         self.transaction(False)
 
+    async def smtp_STARTTLS(self, arg: str) -> None:
+        if self.owner.broken_starttls:
+            await self.push("454 4.7.0 TLS not available")
+        else:
+            await super().smtp_STARTTLS(arg)
+
     async def smtp_DATA(self, arg: str) -> None:
         self.owner.commands["DATA"] += 1
         if any(recipient.startswith("drop-data") for recipient in self.envelope.rcpt_tos):
@@ -413,6 +423,7 @@ class _Hooks:
         kept = [line for line in responses[:-1] if line.split(" ")[0] not in hidden]
         return [
             *kept,
+            *["250-STARTTLS"] * owner.broken_starttls,
             *["250-PIPELINING"] * owner.pipelining,
             *["250-CHUNKING"] * owner.chunking,
             "250 ENHANCEDSTATUSCODES",

@@ -504,3 +504,31 @@ async def test_mail_that_is_refused_ends_as_the_table_of_replies_says(
         if got != (group["class"], "bounced" if fails else "expired", 1 if fails else 3):
             wrong.append((text, got))
     assert wrong == []
+
+
+async def test_email_that_goes_in_plain_text_since_tls_failed_says_so(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
+    smtp.broken_starttls = True
+    async with rig.worker():
+        [email] = await rig.ended(await rig.send("ann@example.org"))
+    [recipient] = email.recipients
+    assert (recipient.status, recipient.tries) == ("delivered", 1)
+    assert recipient.status_reason is not None
+    assert recipient.status_reason.endswith(
+        "(sent in plain text, since TLS failed: 454 4.7.0 TLS not available)"
+    )
+
+
+async def test_recipients_that_the_server_hung_up_on_go_in_transactions_of_their_own(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
+    """It says 421 at the third recipient of a transaction. No try is used up, nobody gets two."""
+    to = [f"r{n}@example.org" for n in range(6)] + ["hard@example.org"]
+    smtp.hang_up_after = 2
+    async with rig.worker():
+        [email] = await rig.ended(await rig.send(*to))
+    assert [r.status for r in email.recipients] == ["delivered"] * 6 + ["bounced"]
+    assert email.tries == 1
+    assert sorted(r for message in smtp.messages for r in message.recipients) == to[:6]
+    await check_invariants(rig.store)
