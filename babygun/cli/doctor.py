@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Literal, NamedTuple, get_args
@@ -26,6 +27,9 @@ from babygun.store.cluster.processes import list_workers
 from babygun.store.cluster.worker_clocks import wrong_clocks
 from babygun.store.emails.depth import Depths
 from babygun.store.keys import range_end
+from babygun.store.upkeep.fullness import Fullness
+from babygun.store.upkeep.make_room import make_room
+from babygun.store.upkeep.reserve import Reserve, file_is_near
 
 _NEARLY_FULL, _FULL = 0.7, 0.95  # parts of etcd's quota: worth a warning, and wrong
 _OVERDUE = 60.0  # seconds that a waiting job may be late
@@ -42,6 +46,11 @@ class Finding(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-relay", action="store_true", help="don't connect to the relays")
     parser.add_argument(
+        "--make-room",
+        action="store_true",
+        help="make room in a full etcd and lift its alarm, as root, and check nothing",
+    )
+    parser.add_argument(
         "--role",
         choices=get_args(Role),
         help="also check that the etcd user has the rights of this role",
@@ -49,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """1 if a finding is bad."""
+    """1 if a finding is bad, or no room could be made."""
+    if arguments.make_room:
+        return asyncio.run(_make_room(load_settings()))
     return asyncio.run(_run(load_settings(), relays=not arguments.no_relay, role=arguments.role))
 
 
@@ -59,6 +70,25 @@ async def _run(loaded: Settings, *, relays: bool, role: Role | None) -> int:
         print(f"{_LABELS[finding.level]}  {finding.sentence}", flush=True)
         bad = bad or finding.level == "bad"
     return 1 if bad else 0
+
+
+async def _make_room(loaded: Settings) -> int:
+    async with Store(loaded) as store:
+        try:
+            async for sentence in make_room(store):
+                print(sentence, flush=True)
+        except PermissionDenied:
+            print(
+                "etcd lets only root make room. Show root's certificate (BABYGUN_ETCD_CERT,"
+                " BABYGUN_ETCD_KEY) or give root's password (BABYGUN_ETCD_USER,"
+                " BABYGUN_ETCD_PASSWORD).",
+                file=sys.stderr,
+            )
+            return 1
+        except EtcdError as error:
+            print(f"No room was made: {error}", file=sys.stderr)
+            return 1
+    return 0
 
 
 async def examine(
@@ -163,11 +193,37 @@ async def _state(store: Store) -> AsyncIterator[Finding]:
     alarms = await store.client.alarms()
     for alarm in alarms:
         yield Finding(
-            "bad", f"etcd has raised its {alarm} alarm: see etcd/schema.md, 'When etcd is full'"
+            "bad",
+            f"etcd has raised its {alarm} alarm"
+            + (": run babygun doctor --make-room, as root" if alarm == "NOSPACE" else ""),
         )
-    for checks in (_api_clients(store), _workers(store), _jobs(store, alarms)):
+    for checks in (
+        _room(store),
+        _api_clients(store),
+        _workers(store),
+        _jobs(store, alarms),
+    ):
         async for finding in checks:
             yield finding
+
+
+async def _room(store: Store) -> AsyncIterator[Finding]:
+    """What new e-mails may take, and what is kept for those in the store."""
+    fullness = Fullness(store.client, store.settings.etcd_quota)
+    reserve = Reserve(store, fullness)
+    await fullness.measure()
+    await reserve.measure()
+    kept = f"{reserve.share * fullness.quota / 2**20:.0f} MiB are reserved to end stored ones"
+    if reserve.room:
+        yield Finding("ok", f"new e-mails have {reserve.room / 2**20:.0f} MiB of room; {kept}")
+    elif file_is_near(fullness):
+        yield Finding(
+            "bad",
+            "new e-mails are refused, as etcd's file is too near its quota:"
+            " run babygun doctor --make-room, as root",
+        )
+    else:
+        yield Finding("bad", f"new e-mails are refused until others are sent or deleted; {kept}")
 
 
 async def _api_clients(store: Store) -> AsyncIterator[Finding]:

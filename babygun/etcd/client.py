@@ -228,6 +228,26 @@ class EtcdClient(Requests):
         response = await self._read("alarm", rpc.AlarmRequest(action=rpc.AlarmRequest.GET), timeout)
         return sorted({rpc.AlarmType.Name(alarm.alarm) for alarm in response.alarms})
 
+    async def disarm_nospace(self) -> bool:
+        """Lifts the NOSPACE alarm of every member. Returns whether there was one."""
+        request = rpc.AlarmRequest(action=rpc.AlarmRequest.GET, alarm=rpc.AlarmType.NOSPACE)
+        raised = [
+            alarm
+            for alarm in (await self._read("alarm", request)).alarms
+            if alarm.alarm == rpc.AlarmType.NOSPACE
+        ]
+        for alarm in raised:
+            lift = rpc.AlarmRequest(
+                action=rpc.AlarmRequest.DEACTIVATE, memberID=alarm.memberID, alarm=alarm.alarm
+            )
+            await self._write("alarm", lift)
+        return bool(raised)
+
+    async def defragment(self, url: str, *, timeout: float) -> None:
+        """Gives the free pages of one member's file back. The member stands still meanwhile."""
+        endpoint = next(one for one in self._open() if one.url == url)
+        await self._write("defragment", rpc.DefragmentRequest(), timeout, only=endpoint)
+
     async def access(self, rpc_name: str, request: Any) -> Any:
         """One RPC of etcd's Auth service (:mod:`babygun.etcd.access`), treated as a write."""
         return await self._write(f"access.{rpc_name}", request)

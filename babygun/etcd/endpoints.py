@@ -105,6 +105,7 @@ class Endpoint:
             "watch": rpc.WatchStub(self.channel).Watch,
             "status": maintenance.Status,
             "alarm": maintenance.Alarm,
+            "defragment": maintenance.Defragment,
         }
 
     def rpc(self, name: str) -> Callable[..., Any]:

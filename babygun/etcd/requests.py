@@ -112,9 +112,16 @@ class Requests:
         """etcd's answer to a request that changes nothing. ``only``: the endpoint to ask."""
         return await self._request(rpc_name, request, timeout, False, only)
 
-    async def _write(self, rpc_name: str, request: Any, timeout: float | None = None) -> Any:
-        """etcd's answer to a request that may change something."""
-        return await self._request(rpc_name, request, timeout, True, None)
+    async def _write(
+        self,
+        rpc_name: str,
+        request: Any,
+        timeout: float | None = None,
+        *,
+        only: Endpoint | None = None,
+    ) -> Any:
+        """etcd's answer to a request that may change something. ``only``: the endpoint to ask."""
+        return await self._request(rpc_name, request, timeout, True, only)
 
     async def open_watch(self, request: Any) -> tuple[Endpoint, Any]:
         """A watch stream on a connected endpoint, with ``request`` sent.

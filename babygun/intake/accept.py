@@ -21,7 +21,7 @@ from babygun.errors import (
 from babygun.intake.acceptance import Acceptance, BatchAcceptance
 from babygun.intake.batch import Batch
 from babygun.intake.ids import new_email_id
-from babygun.intake.quota_guard import QuotaGuard
+from babygun.intake.quota_guard import QuotaGuard, content_bytes
 from babygun.intake.rate_limit import RateLimits
 from babygun.intake.request import EmailRequest, check_request
 from babygun.routing.routes import Routes
@@ -78,6 +78,7 @@ class Intake:
         now = at_ms(ns // 1_000_000)
         email, content = self._compose(request, new_email_id(ns), now, client_id, request_id)
         note(email_id=email.id)
+        self._quota_guard.take(content_bytes(content))
         try:
             stored = await accept(
                 self._store,
@@ -130,6 +131,7 @@ class Intake:
         if any(emails):
             # With all_or_none the same body has another answer.
             fingerprint += "" if all_or_none else "-permissive"
+            self._quota_guard.take(sum(new.content_bytes for new in emails if new))
             try:
                 outcome = await accept_batch(
                     self._store,

@@ -1,34 +1,60 @@
-"""Refuses new e-mails shortly before etcd is full.
+"""Refuses new e-mails before etcd is full, so that those that are stored can still be sent.
 
-Workers can then still write the results of the e-mails that are stored. Long before that, workers
-delete finished e-mails early (:mod:`babygun.store.upkeep.shedding`).
+Each second the room is measured: what new e-mails may take until only the reserve is left
+(:mod:`babygun.store.upkeep.reserve`). Each API process gives out half of its share of that. So all
+of them together never write more than there is room for, however fast e-mails come. What was given
+out since the measurement before counts as not measured yet: etcd counts what it has committed.
+
+Long before that, workers delete finished e-mails early (:mod:`babygun.store.upkeep.shedding`).
 """
 
 from __future__ import annotations
 
 import asyncio
 
-from babygun.errors import EtcdError
+from babygun.email.model import Content
+from babygun.errors import EtcdError, OutOfSpace
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
+from babygun.store.codec import CHUNK_BYTES
+from babygun.store.keys import range_end
 from babygun.store.upkeep.fullness import Fullness
+from babygun.store.upkeep.reserve import Reserve
 
 log = get_logger("api")
 
-# Shares of the quota. One more large write may raise etcd's alarm, and then nobody can write.
-REFUSE_ABOVE = 0.95  # in use, as expected in REACTION seconds
-FILE_ABOVE = 0.98  # the size of etcd's file
-REACTION = 3.0  # s, from a measurement until all that was being accepted is written
-MEMORY = 10.0  # s, for which a fast growth counts
-INTERVAL = 1.0  # s; at full speed etcd's file grows by some 15 MB in that time
+INTERVAL = 1.0  # s, between two measurements
+AGAIN = 0.05  # of the quota, that must be free before e-mails are accepted again
+_IN_FILE = 1.15  # bytes of etcd's file for a byte of content
+_KEYS_BYTES = 3000  # of record, job and log, as they are written with an e-mail
 
 
 class QuotaGuard:
-    """``full``: new e-mails are to be refused. Kept up to date while :meth:`run` runs."""
+    """``full``: new e-mails are to be refused. Kept up to date while :meth:`run` runs.
+
+    Before an e-mail is stored, call :meth:`take`.
+    """
 
     def __init__(self, store: Store) -> None:
-        self._fullness = Fullness(store.client, store.settings.etcd_quota, memory=MEMORY)
-        self.full = False
+        self._store = store
+        self._fullness = Fullness(store.client, store.settings.etcd_quota)
+        self._reserve = Reserve(store, self._fullness)
+        self._share = self._left = float("inf")  # bytes; inf before the first measurement
+        self._taken = self._before = 0.0  # bytes, since the last measurement, and before that
+        self.full = self._short = False
+
+    def take(self, size: int) -> None:
+        """Takes the room for contents of ``size`` bytes. Raises OutOfSpace if there is none."""
+        self._reserve.note(size)
+        # Beyond one chunk etcd has each chunk twice, until a compaction.
+        needed = size * _IN_FILE * (2 if size > CHUNK_BYTES else 1) + _KEYS_BYTES
+        alone = not self._taken and not self._before and needed <= self._share
+        if self._taken + needed > self._left and not alone:
+            self.full = True  # until the next measurement, which may find more
+            raise OutOfSpace(
+                "etcd is nearly full; new e-mails are accepted again when old ones are deleted"
+            )
+        self._taken += needed
 
     async def run(self) -> None:
         while True:
@@ -40,13 +66,31 @@ class QuotaGuard:
 
     async def measure(self) -> None:
         """Asks etcd, and sets ``full``. Raises EtcdError."""
-        await self._fullness.measure()
-        expected, file = self._fullness.expected(REACTION), self._fullness.file
-        full = expected > REFUSE_ABOVE or file > FILE_ABOVE
-        if full == self.full:
-            return
-        self.full = full
-        if full:
-            log.error("emails refused", full=round(expected, 3), file=round(file, 3))
+        fullness, apis = self._fullness, self._store.keys.apis
+        await fullness.measure()
+        await self._reserve.measure()
+        found = await self._store.client.range(apis, range_end(apis), limit=1, keys_only=True)
+        self._share = self._reserve.room / max(1, found.count)
+        self._left = self._share / 2 - self._taken
+        self._before, self._taken = self._taken, 0.0
+        free = (self._share - self._before) * max(1, found.count)
+        short = free <= (AGAIN * fullness.quota if self._short else 0)
+        self.full = short
+        if short != self._short:
+            self._short = short
+            self._log()
+
+    def _log(self) -> None:
+        fullness = self._fullness
+        full, file = round(fullness.in_use, 3), round(fullness.file, 3)
+        reserve = round(self._reserve.share, 3)
+        if self._short:
+            log.error("emails refused", full=full, file=file, reserve=reserve)
         else:
-            log.info("emails accepted again", full=round(expected, 3), file=round(file, 3))
+            log.info("emails accepted again", full=full, file=file, reserve=reserve)
+
+
+def content_bytes(content: Content) -> int:
+    """About how many bytes a content takes."""
+    texts = (content.subject, content.body or "", content.html or "")
+    return sum(map(len, texts)) + sum(len(each.content) for each in content.attachments)

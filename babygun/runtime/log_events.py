@@ -164,11 +164,11 @@ EVENTS = [
     Event(
         "emails refused",
         "error",
-        "full file",
+        "full file reserve",
         "etcd is nearly full: new e-mails get 503. Free space in etcd, or raise its quota. `full`, "
-        "`file`: parts of the quota.",
+        "`file`, `reserve`: parts of the quota.",
     ),
-    Event("emails accepted again", "info", "full file", "etcd has space again."),
+    Event("emails accepted again", "info", "full file reserve", "etcd has space again."),
     Event(
         "upload lease not revoked",
         "warning",
@@ -401,6 +401,20 @@ EVENTS = [
         "error",
         "full",
         "etcd fills up, and only e-mails that wait to be sent are left. Add space, or send less.",
+    ),
+    Event(
+        "making room",
+        "warning",
+        "file full",
+        "etcd takes no more writes, or its file is too near the quota. The worker compacts and "
+        "defragments etcd, and lifts the alarm. `file`, `full`: parts of the quota.",
+    ),
+    Event("room made", "info", "what", "A step of that."),
+    Event(
+        "room not made",
+        "error",
+        "error",
+        "The worker may not do it, or it did not help. Run `babygun doctor --make-room` as root.",
     ),
     Event("history compacted", "debug", "revision seconds", "etcd dropped old revisions."),
     Event(

@@ -24,6 +24,7 @@ from babygun.store.cluster.health import Checkup
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.ending import Ending
 from babygun.store.upkeep.fullness import Fullness
+from babygun.store.upkeep.make_room import Rescue
 from babygun.store.upkeep.shedding import Shedding
 from babygun.worker import expiry, gauges, timers
 from babygun.worker.attempt import Attempts
@@ -81,6 +82,7 @@ class Worker:
         self._compaction = Compaction(self.store.client, fullness, self.store.keys.cluster)
         self._shedding = Shedding(self.store, fullness, self._compaction)
         self._ending = Ending(self.store, "worker")
+        self._rescue = Rescue(self.store, fullness)
         self._stopping = asyncio.Event()
         self._rounds = 0  # of the timers
 
@@ -151,7 +153,7 @@ class Worker:
             "shedding": self._every(
                 _UPKEEP_INTERVAL,
                 "shedding",
-                partial(self._make_room, self._shedding.once),
+                partial(self._make_room, self._shed),
                 checked_in=False,
             ),
             "compaction": self._every(
@@ -213,6 +215,10 @@ class Worker:
         await self._expiry.once(
             self._holds.by_queue, self.membership.slice, self.membership.worker_id
         )
+
+    async def _shed(self) -> None:
+        await self._shedding.once()
+        await self._rescue.once(leads=self.membership.leads)
 
     async def _make_room(self, once: Callable[[], Awaitable[object]]) -> None:
         """One worker does it, and each one that can't check in: then etcd may be full."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from babygun.errors import OutOfSpace
 from babygun.store.access.clients import create_client
 from tests.support.commands import Command
-from tests.support.rig import Rig, changed
+from tests.support.etcd_server import EtcdServer
+from tests.support.guarded_etcd import as_user, guarded_etcd
+from tests.support.rig import Rig, changed, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
 
@@ -30,3 +35,33 @@ async def test_doctor_names_what_is_wrong(babygun: Command) -> None:
     assert result.status == 1
     assert "BAD   etcd at http://127.0.0.1:1 does not answer" in result.out
     assert "BAD   relay main" in result.out
+
+
+async def test_doctor_lifts_the_alarm_of_a_full_etcd_and_then_finds_nothing_wrong(
+    rig: Rig, babygun: Command
+) -> None:
+    with EtcdServer(f"--quota-backend-bytes={40 << 20}", fsync=False) as server:
+        settings = changed(rig.settings, etcd_endpoints=(server.endpoint,))
+        command = Command(settings, babygun.folder)
+        async with rig_for(settings) as own:
+            client = own.store.client
+            with pytest.raises(OutOfSpace):
+                for n in range(200):
+                    await client.put(b"/other/%d" % n, b"x" * 900_000)
+            found = await command("doctor", "--no-relay")
+            assert found.status == 1 and "run babygun doctor --make-room" in found.out
+            for n in range(200):
+                await client.delete(b"/other/%d" % n)
+            made = await command("doctor", "--make-room")
+            assert made.status == 0 and made.out.splitlines()[-1] == "etcd takes writes"
+            assert await client.alarms() == []
+            found = await command("doctor", "--no-relay")
+            assert "new e-mails have 36 MiB of room; 4 MiB are reserved" in found.out, found.out
+
+
+async def test_doctor_that_may_not_make_room_says_who_may(rig: Rig, babygun: Command) -> None:
+    async with guarded_etcd(rig.settings) as guarded:
+        made = await Command(as_user(guarded, "babygun-worker"), babygun.folder)(
+            "doctor", "--make-room"
+        )
+    assert made.status == 1 and "etcd lets only root make room" in made.error

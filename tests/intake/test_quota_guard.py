@@ -6,47 +6,49 @@ import logging
 
 import pytest
 
-from babygun.errors import EtcdUnavailable
+from babygun.errors import EtcdUnavailable, OutOfSpace
 from babygun.intake.quota_guard import QuotaGuard
-from babygun.runtime.settings import Settings
 from babygun.store import Store
+from babygun.store.upkeep.fullness import Fullness, Size
+from tests.support.rig import Rig
+
+MIB = 1 << 20
+QUOTA = 1000 * MIB
 
 
-class Etcd:
-    """What the guard learns of etcd: shares of the quota."""
+class Etcd(Fullness):
+    """What the guard learns of etcd, in MiB."""
 
-    def __init__(self) -> None:
-        self.in_use, self.file, self.away = 0.0, 0.0, False
+    used, of_file, away = 0.0, 0.0, False
 
-    async def measure(self) -> None:
+    async def measure(self) -> Size:
         if self.away:
             raise EtcdUnavailable
-
-    def expected(self, seconds: float) -> float:
-        assert seconds > 0
-        return self.in_use
-
-
-@pytest.fixture
-def etcd(monkeypatch: pytest.MonkeyPatch) -> Etcd:
-    return Etcd()
+        size = Size(1.0, int(self.used * MIB), int(self.of_file * MIB), 1)
+        self.add(size)
+        return size
 
 
 @pytest.fixture
-def guard(etcd: Etcd) -> QuotaGuard:
-    guard = QuotaGuard(Store(Settings()))
-    guard._fullness = etcd  # type: ignore[assignment]
+def etcd(store: Store) -> Etcd:
+    return Etcd(store.client, QUOTA)
+
+
+@pytest.fixture
+def guard(store: Store, etcd: Etcd) -> QuotaGuard:
+    guard = QuotaGuard(store)
+    guard._fullness = guard._reserve._fullness = etcd
     return guard
 
 
 @pytest.mark.parametrize(
-    ("in_use", "file", "full"),
-    [(0.0, 0.0, False), (0.95, 0.98, False), (0.951, 0.0, True), (0.0, 0.981, True)],
+    ("used", "file", "full"),
+    [(0, 0, False), (899, 960, False), (901, 960, True), (0, 985, True)],
 )
 async def test_emails_are_refused_above_either_limit(
-    guard: QuotaGuard, etcd: Etcd, in_use: float, file: float, full: bool
+    guard: QuotaGuard, etcd: Etcd, used: float, file: float, full: bool
 ) -> None:
-    etcd.in_use, etcd.file = in_use, file
+    etcd.used, etcd.of_file = used, file
     await guard.measure()
     assert guard.full is full
 
@@ -55,8 +57,8 @@ async def test_change_is_logged_once(
     guard: QuotaGuard, etcd: Etcd, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "babygun.api")
-    for in_use in (0.5, 0.96, 0.97, 0.5, 0.5):
-        etcd.in_use = in_use
+    for used in (500, 910, 920, 890, 500, 500):
+        etcd.used = used
         await guard.measure()
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("ERROR", "emails refused"),
@@ -65,9 +67,48 @@ async def test_change_is_logged_once(
 
 
 async def test_answer_stays_while_etcd_is_away(guard: QuotaGuard, etcd: Etcd) -> None:
-    etcd.in_use = 0.96
+    etcd.used = 960
     await guard.measure()
     etcd.away = True
     with pytest.raises(EtcdUnavailable):
         await guard.measure()
     assert guard.full
+
+
+def given_out(guard: QuotaGuard, size: int) -> float:
+    """MiB that the guard gives out to e-mails of this size until it refuses one."""
+    count = 0
+    with pytest.raises(OutOfSpace):
+        while count < 100_000:
+            guard.take(size)
+            count += 1
+    return count * size / MIB
+
+
+async def test_emails_between_two_measurements_take_half_of_the_room_at_most(
+    guard: QuotaGuard, etcd: Etcd
+) -> None:
+    etcd.used = 800
+    await guard.measure()
+    assert 35 < given_out(guard, 100_000) <= 50 and guard.full
+    # etcd has not counted any of it yet.
+    await guard.measure()
+    assert not guard.full and given_out(guard, 100_000) < 10
+
+
+async def test_room_is_shared_by_all_api_processes(guard: QuotaGuard, etcd: Etcd, rig: Rig) -> None:
+    for number in range(4):
+        await rig.store.client.put(rig.store.keys.api(f"api-{number}"), b"{}")
+    etcd.used = 800
+    await guard.measure()
+    assert 8 < given_out(guard, 100_000) <= 12.5
+
+
+async def test_email_that_needs_more_than_half_is_taken_if_it_comes_alone(
+    guard: QuotaGuard, etcd: Etcd
+) -> None:
+    etcd.used = 840
+    await guard.measure()
+    guard.take(20 * MIB)
+    with pytest.raises(OutOfSpace):
+        guard.take(20 * MIB)

@@ -65,6 +65,11 @@ class NewEmail(NamedTuple):
         """Bytes of the writes, on the wire."""
         return sum(len(op.encoded) for op in self.ops)
 
+    @property
+    def content_bytes(self) -> int:
+        """About the bytes of its content."""
+        return self.size + sum(len(chunk) for _, chunk in self.later)
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:

@@ -37,12 +37,14 @@ class Size(NamedTuple):
 class Fullness:
     """The sizes of etcd over the last ``memory`` seconds.
 
-    ``quota``: bytes, for an etcd that does not report its own (before 3.6).
+    ``quota``: bytes, for an etcd that does not report its own (before 3.6). ``alarm``: whether a
+    member has raised its NOSPACE alarm.
     """
 
     def __init__(self, client: EtcdClient, quota: int, *, memory: float = 60.0) -> None:
         self._client, self.quota, self._memory = client, quota, memory
         self.sizes: deque[Size] = deque()
+        self.alarm = False
 
     async def measure(self) -> Size:
         """Asks every member. The fullest one counts, since its alarm would stop all.
@@ -57,6 +59,7 @@ class Fullness:
                 EtcdUnavailable("no member of etcd answers"),
             )
         self.quota = min((status.quota for status in members if status.quota), default=self.quota)
+        self.alarm = any("NOSPACE" in error for status in members for error in status.errors)
         size = Size(
             time.monotonic(),
             max(s.db_size_in_use for s in members),

@@ -29,9 +29,11 @@ from babygun.store.upkeep import end_marks
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.end_marks import EndMark
 from babygun.store.upkeep.fullness import Fullness
+from babygun.store.upkeep.reserve import LEAST, Reserve
 
 log = get_logger("store")
 
+# These are for a reserve of a tenth. A larger one makes both smaller.
 CONTENTS_ABOVE = 0.70  # of the quota, expected: the oldest contents go
 RECORDS_ABOVE = 0.85  # the contents of undelivered e-mails go, and the oldest records and logs
 _MORE = 0.01  # of the quota, beyond what is needed: otherwise it would shed a little each second
@@ -62,6 +64,7 @@ class Shedding:
     def __init__(self, store: Store, fullness: Fullness, compaction: Compaction) -> None:
         self._client, self._batcher, self._keys = store.client, store.batcher, store.keys
         self._fullness, self._compaction = fullness, compaction
+        self._reserve = Reserve(store, fullness)
         self.shed = {"contents": 0, "emails": 0}
         self._pending: list[_Shed] = []
         self._logged_at = -_LOG_AGAIN
@@ -70,6 +73,8 @@ class Shedding:
         """One round. Returns how full etcd will be in a moment; 1.0 is its quota."""
         fullness, compaction = self._fullness, self._compaction
         await fullness.measure()
+        await self._reserve.measure()
+        usable = (1 - self._reserve.share) / (1 - LEAST)
         full = fullness.expected(compaction.lead) + max(0.0, fullness.file - _FILE_NEAR)
         now, quota = time.monotonic(), fullness.quota
         self._pending = [
@@ -85,13 +90,15 @@ class Shedding:
             (partial(contents, "undelivered"), RECORDS_ABOVE),
             (partial(leases, "emails"), RECORDS_ABOVE),
         ):
-            if (need := (full - above) * quota - pending) > 0:
+            if (need := (full - above * usable) * quota - pending) > 0:
                 pending += await shed(need + _MORE * quota, full)
         if pending > before:
             revision = (await fullness.measure()).revision
             self._pending.append(_Shed(revision, pending - before, now))
             compaction.request(revision)
-        elif (full - RECORDS_ABOVE) * quota > pending and now - self._logged_at >= _LOG_AGAIN:
+        elif (
+            full - RECORDS_ABOVE * usable
+        ) * quota > pending and now - self._logged_at >= _LOG_AGAIN:
             self._logged_at = now
             log.error("nothing left to shed", full=round(full, 3))
         return full

@@ -10,10 +10,10 @@ import pytest
 
 from babygun.errors import OutOfSpace
 from babygun.etcd import Txn, delete_range
-from babygun.intake import quota_guard
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.keys import range_end
+from babygun.store.upkeep import reserve
 from tests.support.api import RunningApi, running, until_ready
 from tests.support.etcd_server import EtcdServer
 
@@ -58,8 +58,8 @@ async def test_emails_are_refused_while_etcd_is_nearly_full_and_taken_when_it_ha
     small_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = small_store
-    # etcd goes by its file, which grows by 16 MiB at once: far from a quota so small.
-    monkeypatch.setattr(quota_guard, "REFUSE_ABOVE", 0.3)
+    # Far from the quota: etcd goes by its file.
+    monkeypatch.setattr(reserve, "LEAST", 0.7)
     async with running(store.settings, store) as api:
         await until_ready(api)
         api.token = await api.token_for()
@@ -75,7 +75,7 @@ async def test_emails_are_refused_while_etcd_is_nearly_full_and_taken_when_it_ha
         await until(200, lambda: ready(api, store))
         await api.accepted()
         # The file is as large as before, and the next large write may not find room in it.
-        monkeypatch.setattr(quota_guard, "FILE_ABOVE", 0.3)
+        monkeypatch.setattr(reserve, "_FILE_LEAST", 0.7)
         await until(503, lambda: ready(api))
         (await api.send()).problem(503, "out-of-space")
 

@@ -6,18 +6,20 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from aetcd import rpc
 
 from babygun.errors import OutOfSpace
 from babygun.runtime.clock import utc_now
 from babygun.runtime.exposition import render
 from babygun.store import Store
+from babygun.store.emails.finish import finish
 from babygun.store.keys import range_end
 from babygun.store.upkeep import compaction, fullness, shedding
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.fullness import Fullness, Size
+from babygun.store.upkeep.reserve import Reserve
 from babygun.store.upkeep.shedding import Shedding
 from babygun.worker import worker
+from tests.store.emails.steps import HARD, OK, claimed, pending
 from tests.support.etcd_server import EtcdServer
 from tests.support.invariants import check_invariants, snapshot
 from tests.support.rig import Rig, changed, rig_for
@@ -91,6 +93,30 @@ async def test_shedding_takes_as_much_of_the_oldest_as_is_needed_and_waits_until
     )
 
 
+async def test_shedding_deletes_the_oldest_contents_of_final_emails_and_no_others(
+    rig: Rig,
+) -> None:
+    """The record of a failed e-mail stays, and its content goes only where room is very short."""
+    delivered, failed, waiting = [
+        await rig.send("ann@example.org", body="x" * 100_000) for _ in range(3)
+    ]
+    await finish(rig.store, [pending(await claimed(rig, delivered), OK)])
+    await finish(rig.store, [pending(await claimed(rig, failed), HARD)])
+    fullness = Fake(rig.store.client, 1_000_000)
+    shedding = Shedding(
+        rig.store, fullness, Compaction(rig.store.client, fullness, rig.store.keys.cluster)
+    )
+    shedding._reserve = Reserve(rig.store, Fake(rig.store.client, 1 << 40))
+    fullness.add(Size(100.0, 720_000, 720_000, 1))
+    await shedding.once()
+    assert set((await check_invariants(rig.store)).chunks) == {failed, waiting}
+    fullness.add(Size(101.0, 1_000_000, 1_000_000, 1))
+    await shedding.once()
+    seen = await check_invariants(rig.store)
+    assert list(seen.chunks) == [waiting] and len(seen.emails) == 3
+    assert shedding.shed == {"contents": 2, "emails": 0}
+
+
 async def test_shedding_spares_a_lease_that_is_still_being_filled(rig: Rig) -> None:
     fullness = Fake(rig.store.client, 1_000_000)
     lease = await rig.store.record_leases.lease(1)
@@ -154,48 +180,6 @@ async def test_worker_keeps_a_small_etcd_going_and_touches_no_incomplete_email(
                 or 0
             ) > 0
             assert not await own.store.client.alarms()
-
-
-async def test_worker_makes_room_under_the_alarm_and_goes_on_once_a_person_has_lifted_it(
-    rig: Rig, quick: None
-) -> None:
-    with EtcdServer(f"--quota-backend-bytes={40 << 20}", fsync=False) as server:
-        async with (
-            rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,))) as own,
-            own.worker(),
-        ):
-            client = own.store.client
-            await own.ended(
-                *[await own.send("ann@example.org", body="x" * 300_000) for _ in range(5)]
-            )
-            # One at a time: etcd accepts many that come before its file has grown.
-            with pytest.raises(OutOfSpace):
-                for n in range(200):
-                    await client.put(b"/other/%d" % n, b"x" * 900_000)
-            assert await client.alarms() == ["NOSPACE"]
-            await own.emptied(own.store.keys.contents)
-            for key in [
-                kv.key for kv in (await client.range(b"/other/", b"/other0", keys_only=True)).kvs
-            ]:
-                await client.delete(key)
-            endpoint, call = await client.open_watch(rpc.WatchRequest())
-            call.cancel()
-            maintenance = rpc.MaintenanceStub(endpoint.channel)
-            status = await client.status()
-            await client.compact(status.revision, timeout=5)
-            await maintenance.Defragment(rpc.DefragmentRequest(), timeout=20)
-            await maintenance.Alarm(
-                rpc.AlarmRequest(
-                    action=rpc.AlarmRequest.DEACTIVATE,
-                    memberID=status.member,
-                    alarm=rpc.AlarmType.NOSPACE,
-                ),
-                timeout=5,
-            )
-            assert [
-                email.status for email in await own.ended(await own.send("bob@example.org"))
-            ] == ["complete"]
-            assert await client.alarms() == []
 
 
 async def test_etcd_that_is_full_refuses_new_mail_and_lets_the_rest_drain(

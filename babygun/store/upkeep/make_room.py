@@ -1,0 +1,134 @@
+"""The way out of etcd's NOSPACE alarm: delete, compact, defragment, lift the alarm, try a write.
+
+``babygun doctor --make-room`` does it as root. A worker does it by itself where etcd lets it: where
+etcd's authentication is off. It runs beside all other processes. A member that is defragmented
+stands still, so one follows the other, and the leader is the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+
+from babygun.errors import EtcdError, OutOfSpace, PermissionDenied
+from babygun.etcd import EtcdClient, Status
+from babygun.runtime.logs import get_logger
+from babygun.store.store import Store
+from babygun.store.upkeep.compaction import Compaction
+from babygun.store.upkeep.fullness import Fullness
+from babygun.store.upkeep.reserve import file_is_near
+from babygun.store.upkeep.shedding import Shedding
+
+log = get_logger("store")
+
+ROUNDS = 5
+_PATIENCE = 3600.0  # s, for a compaction or a defragmentation
+_WORTH = 0.02  # of the quota, that a defragmentation has to give back
+_WAIT = 2.0  # s, between two rounds
+_LEASE = 60  # s, of the lease that is granted to try a write
+_FIRST = 3.0  # s, from the alarm until a worker begins
+_OTHERS = 30.0  # s, until one begins that does not lead
+_AGAIN = 60.0  # s, after a try that did not help
+_DENIED = 600.0  # s, after a refusal: authentication may be off again
+_LOOSE = 0.6  # of the quota in use: below that a defragmentation is worth it for the file alone
+
+
+async def make_room(store: Store, *, rounds: int = ROUNDS) -> AsyncIterator[str]:
+    """Makes room until a write succeeds. Yields what it has done, in sentences.
+
+    Raises PermissionDenied for a user who is not root, and OutOfSpace if there is no room after
+    all rounds. Other EtcdErrors are raised too; then call it again.
+    """
+    client, fullness = store.client, Fullness(store.client, store.settings.etcd_quota)
+    shedding = Shedding(store, fullness, Compaction(client, fullness, store.keys.cluster))
+    for number in range(1, rounds + 1):
+        await shedding.once()
+        deleted = sum(shedding.shed.values())
+        if deleted:
+            yield f"deleted the oldest contents and records of final e-mails ({deleted})"
+        revision = (await fullness.measure()).revision
+        await client.compact(revision, timeout=_PATIENCE)
+        size = await fullness.measure()
+        yield (
+            f"compacted: {size.in_use / 2**20:.1f} MiB in use,"
+            f" of a quota of {fullness.quota / 2**20:.1f} MiB"
+        )
+        async for sentence in _defragment(client, fullness.quota):
+            yield sentence
+        if await client.disarm_nospace():
+            yield "lifted the NOSPACE alarm"
+        if await _takes_writes(client, fullness):
+            yield "etcd takes writes"
+            return
+        yield f"etcd is still full after round {number} of {rounds}"
+        await asyncio.sleep(_WAIT if number < rounds else 0)
+    raise OutOfSpace(
+        "more is in use than fits: raise quota-backend-bytes on all members, restart them one"
+        " after the other, then make room again"
+    )
+
+
+async def _takes_writes(client: EtcdClient, fullness: Fullness) -> bool:
+    """Whether a write succeeds, and a large one would not raise the alarm again."""
+    try:
+        await client.revoke(await client.grant(_LEASE))
+    except OutOfSpace:
+        return False
+    await fullness.measure()
+    return not file_is_near(fullness)
+
+
+async def _defragment(client: EtcdClient, quota: int) -> AsyncIterator[str]:
+    found = await client.statuses()
+    members = [(endpoint, one) for endpoint, one in found.items() if isinstance(one, Status)]
+    for endpoint in found.keys() - {endpoint for endpoint, _ in members}:
+        yield f"etcd at {endpoint} does not answer: make room again once it is back"
+    for endpoint, status in sorted(members, key=lambda one: one[1].leader == one[1].member):
+        if status.db_size - status.db_size_in_use < _WORTH * (status.quota or quota):
+            continue
+        began = time.monotonic()
+        await client.defragment(endpoint, timeout=_PATIENCE)
+        after = (await client.statuses())[endpoint]
+        size = after.db_size if isinstance(after, Status) else status.db_size_in_use
+        yield (
+            f"defragmented etcd at {endpoint} in {time.monotonic() - began:.1f} s:"
+            f" {status.db_size / 2**20:.1f} MiB before, {size / 2**20:.1f} MiB now"
+        )
+
+
+class Rescue:
+    """Makes room by itself, as far as etcd lets it. Call :meth:`once` after each measurement.
+
+    It begins under the alarm. It also begins if the file alone keeps new e-mails out, while much of
+    it is free: then only a defragmentation helps.
+    """
+
+    def __init__(self, store: Store, fullness: Fullness) -> None:
+        self._store, self._fullness = store, fullness
+        self._since: float | None = None  # monotonic
+        self._not_before = 0.0
+        self._turn = random.uniform(1, 2) * _OTHERS  # noqa: S311
+
+    async def once(self, *, leads: bool) -> None:
+        """Makes room where that is needed, and it is this worker's turn. Raises EtcdError."""
+        fullness, now = self._fullness, time.monotonic()
+        if not fullness.alarm and not (file_is_near(fullness) and fullness.in_use < _LOOSE):
+            self._since = None
+            return
+        self._since = self._since or now
+        if now < self._not_before or now - self._since < (_FIRST if leads else self._turn):
+            return
+        self._not_before = now + _AGAIN
+        log.warning("making room", file=round(fullness.file, 3), full=round(fullness.in_use, 3))
+        try:
+            async for sentence in make_room(self._store):
+                log.info("room made", what=sentence)
+        except PermissionDenied:
+            self._not_before = now + _DENIED
+            log.error("room not made", error="only etcd's root may: run babygun doctor --make-room")
+        except EtcdError as error:
+            log.error("room not made", error=str(error))
+        else:
+            self._since = None

@@ -1,0 +1,119 @@
+"""Out of etcd's NOSPACE alarm: by itself, or by one command."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from babygun.errors import EtcdError, OutOfSpace, PermissionDenied
+from babygun.store import Store
+from babygun.store.upkeep import make_room as module
+from babygun.store.upkeep.make_room import make_room
+from babygun.worker import worker
+from tests.support.etcd_server import EtcdServer
+from tests.support.guarded_etcd import as_user, guard, role_permissions
+from tests.support.rig import Rig, changed, rig_for
+
+QUOTA = 40 << 20
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_UPKEEP_INTERVAL", 0.1)
+    for name, value in (("_FIRST", 0.2), ("_OTHERS", 0.2), ("_AGAIN", 0.5), ("_WAIT", 0.1)):
+        monkeypatch.setattr(module, name, value)
+
+
+@asynccontextmanager
+async def full_etcd(rig: Rig) -> AsyncIterator[Rig]:
+    """An etcd at its alarm, by keys that are not Babygun's."""
+    with EtcdServer(f"--quota-backend-bytes={QUOTA}", fsync=False) as server:
+        async with rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,))) as own:
+            await fill(own.store)
+            yield own
+
+
+async def fill(store: Store) -> None:
+    # One at a time: etcd accepts many that come before its file has grown.
+    with pytest.raises(OutOfSpace):
+        for n in range(1000):
+            await store.client.put(b"/other/%d" % n, b"x" * 100_000)
+    assert await store.client.alarms() == ["NOSPACE"]
+
+
+async def delete_others(store: Store) -> None:
+    for kv in (await store.client.range(b"/other/", b"/other0", keys_only=True)).kvs:
+        await store.client.delete(kv.key)
+
+
+async def test_worker_lifts_the_alarm_by_itself_and_mail_goes_on(rig: Rig) -> None:
+    with EtcdServer(f"--quota-backend-bytes={QUOTA}", fsync=False) as server:
+        async with (
+            rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,))) as own,
+            own.worker(),
+        ):
+            await own.ended(
+                *[await own.send("ann@example.org", body="x" * 300_000) for _ in range(5)]
+            )
+            await fill(own.store)
+            await own.emptied(own.store.keys.contents)
+            await delete_others(own.store)
+            async with asyncio.timeout(20):
+                while await own.store.client.alarms():  # noqa: ASYNC110 (etcd's state)
+                    await asyncio.sleep(0.05)
+            sent = await own.send("bob@example.org")
+            assert [email.status for email in await own.ended(sent)] == ["complete"]
+
+
+async def test_worker_that_starts_under_the_alarm_lifts_it_too(rig: Rig) -> None:
+    async with full_etcd(rig) as own:
+        await delete_others(own.store)
+        async with own.worker():  # it can't check in before
+            assert await own.store.client.alarms() == []
+
+
+async def test_room_is_made_in_one_call_that_says_what_it_did(rig: Rig) -> None:
+    async with full_etcd(rig) as own:
+        await delete_others(own.store)
+        said = [sentence async for sentence in make_room(own.store)]
+        assert [sentence.split()[0] for sentence in said] == [
+            "compacted:",
+            "defragmented",
+            "lifted",
+            "etcd",
+        ]
+        assert (await own.store.client.status()).db_size < QUOTA / 10
+        await own.send("ann@example.org")
+
+
+async def test_room_that_deletion_cannot_make_asks_for_a_larger_quota(rig: Rig) -> None:
+    async with full_etcd(rig) as own:
+        said = []
+        with pytest.raises(OutOfSpace, match="raise quota-backend-bytes"):
+            async for sentence in make_room(own.store, rounds=2):
+                said.append(sentence)
+        assert said[-1] == "etcd is still full after round 2 of 2"
+
+
+async def test_room_is_made_by_root_alone_where_authentication_is_on(rig: Rig) -> None:
+    with EtcdServer(f"--quota-backend-bytes={QUOTA}", fsync=False) as server:
+        open_to_all = changed(rig.settings, etcd_endpoints=(server.endpoint,))
+        async with rig_for(open_to_all) as own:
+            await guard(server, role_permissions(own.settings.prefix))
+        async with rig_for(as_user(open_to_all, "babygun-worker")) as own:
+            with pytest.raises(PermissionDenied):
+                async for _ in make_room(own.store):
+                    pass
+        async with rig_for(as_user(open_to_all, "root")) as own:
+            assert [s async for s in make_room(own.store)][-1] == "etcd takes writes"
+
+
+async def test_room_is_not_made_without_an_etcd(rig: Rig) -> None:
+    lost = changed(rig.settings, etcd_endpoints=("http://127.0.0.1:1",), etcd_timeout=0.3)
+    async with rig_for(lost) as own:
+        with pytest.raises(EtcdError):
+            async for _ in make_room(own.store):
+                pass

@@ -1,0 +1,70 @@
+"""What of the quota is kept for the e-mails that are stored."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from babygun.etcd import EtcdClient
+from babygun.runtime.clock import utc_now
+from babygun.store import Store
+from babygun.store.emails.finish import finish
+from babygun.store.upkeep.fullness import Fullness, Size
+from babygun.store.upkeep.reserve import LEAST, Reserve
+from tests.store.emails.steps import OK, claimed, pending
+from tests.store.upkeep.sizes import MIB
+from tests.support.rig import Rig
+
+
+def reserve_of(store: Store, quota_mib: int, in_use: float = 0, file: float = 0) -> Reserve:
+    fullness = Fullness(store.client, quota_mib * MIB)
+    fullness.add(Size(1.0, int(in_use * MIB), int(file * MIB), 1))
+    return Reserve(store, fullness)
+
+
+@pytest.mark.parametrize(
+    ("quota_mib", "size", "share"),
+    [
+        (256, 1000, LEAST),
+        (256, 200_000, 0.497),
+        (64, 200_000, 0.55),  # never more
+        (1024, 200_000, 0.124),
+        (8192, 200_000, LEAST),
+        (8192, 20_000_000, LEAST),  # inner chunks have only each other beside them
+        (1024, 20_000_000, 0.101),
+    ],
+)
+async def test_reserve_is_a_tenth_or_what_a_compaction_may_write_again(
+    rig: Rig, quota_mib: int, size: int, share: float
+) -> None:
+    reserve = reserve_of(rig.store, quota_mib)
+    reserve.note(size)
+    assert reserve.share == pytest.approx(share, abs=0.01)
+
+
+async def test_room_ends_at_the_reserve_and_where_the_file_is_near_its_quota(rig: Rig) -> None:
+    assert reserve_of(rig.store, 1000, 0, 0).room == 900 * MIB
+    assert reserve_of(rig.store, 1000, 899, 970).room == 1 * MIB
+    assert reserve_of(rig.store, 1000, 950, 970).room == 0
+    assert reserve_of(rig.store, 1000, 100, 985).room == 0
+    assert reserve_of(rig.store, 64, 10, 59).room == 0
+
+
+async def test_reserve_learns_the_size_of_stored_emails_wherever_they_are(
+    rig: Rig, etcd: EtcdClient
+) -> None:
+    for place in ("ready", "waiting", "final"):
+        email_id = await rig.send(
+            "ann@example.org",
+            body="x" * 100_000,
+            send_at=utc_now() + timedelta(days=1) if place == "waiting" else None,
+        )
+        if place == "final":
+            await finish(rig.store, [pending(await claimed(rig, email_id), OK)])
+        reserve = reserve_of(rig.store, 256, in_use=100)
+        sizes = await reserve._sizes()
+        assert any(size > 100_000 for size in sizes), place
+        await reserve.measure()
+        assert reserve.share > 0.2
+    assert reserve_of(rig.store, 256, in_use=10).share == LEAST
