@@ -14,6 +14,7 @@ import asyncio
 
 from babygun.email.model import Content
 from babygun.errors import EtcdError, OutOfSpace
+from babygun.runtime import metrics
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
 from babygun.store.codec import CHUNK_BYTES
@@ -70,7 +71,8 @@ class QuotaGuard:
         await fullness.measure()
         await self._reserve.measure()
         found = await self._store.client.range(apis, range_end(apis), limit=1, keys_only=True)
-        self._share = self._reserve.room / max(1, found.count)
+        metrics.ETCD_ROOM.show(room := self._reserve.room)
+        self._share = room / max(1, found.count)
         self._left = self._share / 2 - self._taken
         self._before, self._taken = self._taken, 0.0
         free = (self._share - self._before) * max(1, found.count)

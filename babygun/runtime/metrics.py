@@ -155,6 +155,12 @@ ETCD_QUOTA = reading(
     API,
     "etcd's quota; the setting `etcd_quota` if etcd does not report it.",
 )
+ETCD_ROOM = reading(
+    "babygun_etcd_room_bytes",
+    (),
+    API,
+    "What new e-mails may take in etcd. The reserve is not in it. At 0 they are refused.",
+)
 
 # Worker
 

@@ -8,9 +8,11 @@ import pytest
 
 from babygun.errors import EtcdUnavailable, OutOfSpace
 from babygun.intake.quota_guard import QuotaGuard
+from babygun.runtime.exposition import render
 from babygun.store import Store
 from babygun.store.upkeep.fullness import Fullness, Size
 from tests.support.rig import Rig
+from tests.support.scraping import Scraped
 
 MIB = 1 << 20
 QUOTA = 1000 * MIB
@@ -51,6 +53,8 @@ async def test_emails_are_refused_above_either_limit(
     etcd.used, etcd.of_file = used, file
     await guard.measure()
     assert guard.full is full
+    room = Scraped(render("api")[0].decode()).get("babygun_etcd_room_bytes")
+    assert room is not None and (room == 0) is full
 
 
 async def test_change_is_logged_once(
