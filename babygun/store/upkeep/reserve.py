@@ -13,10 +13,8 @@ _MOST of the quota.
 
 from __future__ import annotations
 
-import random
 import time
 
-from babygun.email.ids import SHARDS
 from babygun.store import codec
 from babygun.store.codec import CHUNK_BYTES
 from babygun.store.keys import range_end
@@ -92,10 +90,9 @@ class Reserve:
     async def _sizes(self) -> list[int]:
         """The sizes of some e-mails that are ready, that wait, or that are final."""
         client, keys = self._store.client, self._store.keys
-        some = keys.job_slice(random.randrange(SHARDS // 2), SHARDS)  # noqa: S311
         found = []
-        for start, end in (some, (keys.waiting, range_end(keys.waiting))):
-            for kv in (await client.range(start, end, limit=_SAMPLE)).kvs:
+        for prefix in (keys.jobs, keys.waiting):  # jobs are in the order of random digits
+            for kv in (await client.range(prefix, range_end(prefix), limit=_SAMPLE)).kvs:
                 try:
                     found.append(codec.decode_job(kv.value).size)
                 except ValueError:  # somebody wrote it by hand; its worker logs that
