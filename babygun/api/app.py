@@ -24,7 +24,7 @@ from babygun.api.emails.services import INTAKE, QUOTA_GUARD, ROUTING
 from babygun.api.http.access_log import Handler, access_log
 from babygun.api.http.body_memory import BODY_MEMORY, BodyMemory, holds_memory
 from babygun.api.http.certificate import follow_certificate, tls_context
-from babygun.api.http.context import PROCESS, SETTINGS, STORE, Process
+from babygun.api.http.context import HOLDS, PROCESS, SETTINGS, STORE, Process
 from babygun.api.http.errors_middleware import errors_middleware
 from babygun.api.http.files import add_pages
 from babygun.api.http.problem_types import NOT_READY
@@ -57,6 +57,7 @@ from babygun.store.access.known_clients import KnownClients
 from babygun.store.cluster.checkin import CheckIn
 from babygun.store.cluster.health import Checkup
 from babygun.store.cluster.processes import Processes
+from babygun.store.emails.holds import Holds
 from babygun.store.records import ApiProcess
 from babygun.store.upkeep.ending import Ending
 
@@ -126,6 +127,7 @@ def build_app(settings: Settings) -> web.Application:
     app[CLUSTER] = ClusterReading(for_calls, islice(routing.destinations, MOST_QUEUES))
     app[HEALTH] = Checkup(for_calls, "api", routing)  # ready means that calls are served
     app[PROCESSES] = Processes(store)
+    app[HOLDS] = Holds(store)
     app[STREAMS] = Streams(app)
     app[OPENAPI] = msgspec.json.encode(build_document(ROUTES))
     for route in ROUTES:
@@ -211,6 +213,7 @@ def _runs(
         "signing key": lambda: keep_signing_key(store, known_clients, lambda: health.joined),
         "quota guard": app[QUOTA_GUARD].run,
         "processes": app[PROCESSES].run,
+        "held queues": app[HOLDS].run,
         "check-in": keep_checking_in,
         "health": health.run,
         "event loop": watch_lag,

@@ -201,6 +201,7 @@ async def _state(store: Store) -> AsyncIterator[Finding]:
         _room(store),
         _api_clients(store),
         _workers(store),
+        _holds(store),
         _jobs(store, alarms),
     ):
         async for finding in checks:
@@ -256,6 +257,11 @@ async def _workers(store: Store) -> AsyncIterator[Finding]:
     depth = await Depths(store).read(time.monotonic() + settings.etcd_timeout)
     for sentence in worker_checks.unsent_queues(depth, workers).values():
         yield Finding("bad", sentence)
+
+
+async def _holds(store: Store) -> AsyncIterator[Finding]:
+    for finding in await findings.of_holds(store):
+        yield Finding("bad", finding.sentence)
 
 
 async def _jobs(store: Store, alarms: Sequence[str]) -> AsyncIterator[Finding]:

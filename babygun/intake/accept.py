@@ -171,6 +171,7 @@ class Intake:
             recipients=checked.recipients,
             now=now,
             send_at=checked.send_at,
+            expires_at=checked.expires_at,
             tags=checked.tags,
             metadata=checked.metadata,
             request_id=request_id,

@@ -6,7 +6,7 @@ Recipients, headers and attachments have their rules in modules of their own.
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, NamedTuple
 
@@ -93,6 +93,17 @@ class EmailRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=F
         ]
         | None
     ) = None
+    expires_at: (
+        Annotated[
+            datetime,
+            Meta(
+                tz=True,
+                description="When to give up: RFC 3339 with an offset, later than now and than "
+                "`send_at`. No try begins after it; who was not reached by then is expired.",
+            ),
+        ]
+        | None
+    ) = None
     tags: Annotated[
         list[str] | None,
         Meta(
@@ -118,6 +129,7 @@ class CheckedEmail(NamedTuple):
     tags: tuple[str, ...]
     metadata: dict[str, str]
     send_at: datetime | None
+    expires_at: datetime | None
 
 
 _parse_sender = lru_cache(maxsize=256)(parse_sender)  # a client has few senders
@@ -149,6 +161,7 @@ def check_request(request: EmailRequest, routes: Routes, settings: Settings) -> 
     if request.metadata:
         _check_metadata(request.metadata, broken)
     send_at = _check_send_at(request.send_at, broken)
+    expires_at = _check_expires_at(request.expires_at, send_at, broken)
     broken.raise_if_any()
     content = Content(
         sender=request.sender.strip(),
@@ -169,6 +182,7 @@ def check_request(request: EmailRequest, routes: Routes, settings: Settings) -> 
         tags=tuple(dict.fromkeys(request.tags or ())),
         metadata=request.metadata or {},
         send_at=send_at,
+        expires_at=expires_at,
     )
 
 
@@ -252,5 +266,22 @@ def _check_send_at(at: datetime | None, broken: BrokenRules) -> datetime | None:
     if at > now + MAX_AHEAD:
         broken.report("send_at", f"It lies more than {MAX_AHEAD.days} days ahead.")
         return None
-    at = at.astimezone(now.tzinfo)
+    return _whole_ms(at)
+
+
+def _check_expires_at(
+    at: datetime | None, send_at: datetime | None, broken: BrokenRules
+) -> datetime | None:
+    """The time in whole milliseconds of UTC; None for no end."""
+    if at is None:
+        return None
+    if at <= (send_at or utc_now()):
+        when = "the time of send_at" if send_at else "now"
+        broken.report("expires_at", f"It must be later than {when}, or the e-mail is never sent.")
+        return None
+    return _whole_ms(at)
+
+
+def _whole_ms(at: datetime) -> datetime:
+    at = at.astimezone(UTC)
     return at.replace(microsecond=at.microsecond // 1000 * 1000)

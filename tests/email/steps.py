@@ -16,6 +16,7 @@ SCHEDULE = Settings(retry_intervals=(600.0, 1200.0))
 
 OK = RecipientResult("deliver", "delivered", 250, "2.0.0", "queued")
 SOFT = RecipientResult("retry", "temporary", 451, "4.3.0", "try later")
+HELD = RecipientResult("hold", "authentication", 535, "5.7.8", "Authentication failed")
 HARD = RecipientResult("fail", "bad_mailbox", 550, "5.1.1", "no such user")
 
 

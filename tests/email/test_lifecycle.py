@@ -16,6 +16,7 @@ from babygun.errors import Conflict
 from babygun.runtime.settings import Settings
 from tests.email.steps import (
     HARD,
+    HELD,
     LATER,
     NOW,
     OK,
@@ -295,3 +296,51 @@ def test_retry_goes_to_those_not_reached_from_the_first_try() -> None:
     assert [r.status for r in transition.email.recipients] == ["delivered", "pending"]
     assert transition.email.queues["a"].tries == 0 and transition.email.status_reason is None
     assert lifecycle.job_of(transition.email, "a").recipients == 1
+
+
+def test_try_whose_session_was_refused_uses_up_no_try_and_its_queue_stays_ready() -> None:
+    before = email(a=2)
+    put_back = finish(before, "a", HELD, HELD)
+    assert put_back.ready == ("a",) and not put_back.waiting and not put_back.final
+    state = put_back.email.queues["a"]
+    assert (state.tries, state.final, state.held) == (0, False, LATER)
+    assert {(r.status, r.tries) for r in put_back.email.recipients} == {("deferred", 0)}
+    assert (put_back.email.status, put_back.entry.event) == ("incomplete", "held")
+    assert "2 deferred (authentication)" in (put_back.email.status_reason or "")
+
+
+def test_recipients_who_had_an_answer_before_the_session_was_refused_keep_it() -> None:
+    put_back = finish(email(a=3), "a", OK, SOFT, HELD)
+    assert put_back.ready == ("a",)
+    assert [(r.status, r.tries) for r in put_back.email.recipients] == [
+        ("delivered", 1),
+        ("deferred", 1),
+        ("deferred", 0),
+    ]
+    rest = finish(put_back.email, "a", OK, OK)
+    assert (rest.email.status, rest.email.queues["a"].tries) == ("complete", 1)
+
+
+def test_email_that_expires_while_it_is_held_says_why_and_counts_no_try() -> None:
+    put_back = finish(email(a=1), "a", HELD).email
+    ended = lifecycle.expire(put_back, "a", sending=(), worker_id="w1", now=LATER, outcome=HELD)
+    assert (ended.final, ended.email.status, ended.entry.event) == (("a",), "failed", "expired")
+    assert "expired after no tries (authentication)" in (ended.email.status_reason or "")
+    with pytest.raises(Conflict):
+        lifecycle.expire(put_back, "a", sending=["a"], worker_id="w1", now=LATER, outcome=HELD)
+    with pytest.raises(Conflict):
+        lifecycle.expire(ended.email, "a", sending=(), worker_id="w1", now=LATER, outcome=HELD)
+
+
+def test_retry_on_request_forgets_an_end_that_has_come() -> None:
+    ended = structs.replace(finish(email(a=1), "a", HARD).email, expires_at=NOW)
+    assert lifecycle.retry(ended, now=LATER).email.expires_at is None
+    ahead = structs.replace(ended, expires_at=LATER + timedelta(hours=1))
+    assert lifecycle.retry(ahead, now=LATER).email.expires_at == ahead.expires_at
+
+
+def test_job_says_since_when_it_is_ready_if_not_with_the_acceptance() -> None:
+    assert lifecycle.job_of(email(a=1), "a").since is None
+    assert lifecycle.job_of(finish(email(a=1), "a", HELD).email, "a").since == LATER
+    deferred = finish(email(a=1), "a", SOFT).email
+    assert lifecycle.job_of(deferred, "a").since == deferred.queues["a"].not_before

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from babygun.email.retry import most_tries, next_try
+from babygun.email.model import Job
+from babygun.email.retry import end_of_held, most_tries, next_try
 from babygun.runtime.settings import Settings
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -41,3 +42,45 @@ def test_next_try_is_after_the_interval_or_what_the_server_asked_until_the_tries
 def test_most_tries_is_one_more_than_the_intervals() -> None:
     assert most_tries("main", SCHEDULE) == 3
     assert most_tries("main", Settings(retry_intervals=())) == 1
+
+
+@pytest.mark.parametrize(("minutes", "due"), [(5, False), (10, False), (11, True)])
+def test_next_try_is_never_after_the_emails_own_end(minutes: int, due: bool) -> None:
+    found = next_try(
+        "main",
+        reply_class="temporary",
+        retry_after=None,
+        tries=1,
+        schedule=SCHEDULE,
+        now=NOW,
+        expires_at=NOW + timedelta(minutes=minutes),
+    )
+    assert (found is not None) == due
+
+
+@pytest.mark.parametrize(
+    ("accepted", "since", "expires_at", "end"),
+    [
+        # Hours from NOW, when the queue was held. The setting is 48 hours.
+        (-100, None, None, 48),
+        (3, None, None, 51),
+        (-100, 5, None, 53),
+        (-100, -50, None, 48),
+        (-100, None, 200, 200),
+        (-100, None, 1, 1),
+    ],
+)
+def test_end_of_a_held_email_is_its_own_or_counts_from_when_it_was_held(
+    accepted: int, since: int | None, expires_at: int | None, end: int
+) -> None:
+    def hours(count: int) -> datetime:
+        return NOW + timedelta(hours=count)
+
+    job = Job(
+        1,
+        1,
+        None if since is None else hours(since),
+        None if expires_at is None else hours(expires_at),
+    )
+    found = end_of_held(job, accepted=hours(accepted), held_since=NOW, schedule=SCHEDULE)
+    assert found == hours(end)

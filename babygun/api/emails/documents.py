@@ -21,9 +21,10 @@ from babygun.api.emails.fields import (
     StatusReason,
 )
 from babygun.email.model import Email, EmailStatus, RecipientKind, client_id_of
+from babygun.store.emails.holds import Held
 from babygun.store.emails.listing import Page
 from babygun.store.emails.reading import EmailView
-from babygun.store.records import Owner
+from babygun.store.records import Hold, Owner
 
 
 class AcceptedEmail(msgspec.Struct, frozen=True):
@@ -59,6 +60,30 @@ class RecipientDocument(msgspec.Struct, frozen=True):
     ]
     tries: Annotated[int, Meta(examples=[1])]
     updated_at: Annotated[datetime | None, Meta(examples=["2026-11-25T09:00:00.171000Z"])]
+
+
+class HeldQueue(msgspec.Struct, frozen=True):
+    """A queue whose mail waits: the server refuses the session or the login, not the e-mail.
+
+    The codes and ``status_reason`` are from the server's last reply, in its own words.
+    """
+
+    queue: Annotated[str, Meta(examples=["default"])]
+    reason: Annotated[
+        str, Meta(description="How the reply was classified.", examples=["authentication"])
+    ]
+    status_code: Annotated[int | None, Meta(examples=[535])]
+    enhanced_code: Annotated[str | None, Meta(examples=["5.7.8"])]
+    status_reason: Annotated[str | None, Meta(examples=["Authentication failed"])]
+    since: Annotated[datetime, Meta(examples=["2026-11-25T09:00:00.171000Z"])]
+    probe_at: Annotated[
+        datetime,
+        Meta(
+            description="When one e-mail tries next whether mail goes again.",
+            examples=["2026-11-25T09:00:30.171000Z"],
+        ),
+    ]
+    probes: Annotated[int, Meta(description="How often that was tried.", examples=[3])]
 
 
 class AttachmentDocument(msgspec.Struct, frozen=True):
@@ -105,6 +130,13 @@ class EmailSummary(msgspec.Struct, frozen=True, kw_only=True):
     sending: Annotated[
         list[str], Meta(description="The queues that are being sent now.", examples=[[]])
     ]
+    expires_at: Annotated[
+        datetime | None, Meta(description="When it ends, if its request said so.")
+    ]
+    held: Annotated[
+        list[HeldQueue],
+        Meta(description="Why it waits, if queues of it are held.", examples=[[]]),
+    ]
 
 
 class EmailDocument(EmailSummary, frozen=True, kw_only=True):
@@ -135,9 +167,9 @@ class EmailList(msgspec.Struct, frozen=True):
     cursor: Annotated[str | None, Meta(examples=[OTHER_ID])]
 
 
-def email_document(view: EmailView) -> EmailDocument:
+def email_document(view: EmailView, holds: Mapping[str, Held]) -> EmailDocument:
     content = view.content
-    summary = msgspec.structs.asdict(email_summary(view.email, view.owners))
+    summary = msgspec.structs.asdict(email_summary(view.email, view.owners, holds))
     summary["sender"] = content.sender if content else view.email.sender
     return EmailDocument(
         **summary,
@@ -157,8 +189,10 @@ def email_document(view: EmailView) -> EmailDocument:
     )
 
 
-def email_summary(email: Email, owners: Mapping[str, Owner]) -> EmailSummary:
-    """``owners``: by queue, who is sending it now."""
+def email_summary(
+    email: Email, owners: Mapping[str, Owner], holds: Mapping[str, Held]
+) -> EmailSummary:
+    """``owners``: by queue, who is sending it now. ``holds``: of the held queues."""
     sending = sorted(owners.items(), key=lambda item: item[1].since)
     return EmailSummary(
         id=email.id,
@@ -180,10 +214,26 @@ def email_summary(email: Email, owners: Mapping[str, Owner]) -> EmailSummary:
         metadata=email.metadata,
         size=email.size,
         sending=[queue for queue, _ in sending],
+        expires_at=email.expires_at,
+        held=[held_queue(held.hold) for held in holds_of(email, holds)],
     )
 
 
-def email_list(page: Page) -> EmailList:
+def holds_of(email: Email, holds: Mapping[str, Held]) -> list[Held]:
+    """The holds of the e-mail's queues that are not final."""
+    if not holds or email.final:
+        return []
+    return [
+        holds[queue] for queue, state in email.queues.items() if queue in holds and not state.final
+    ]
+
+
+def held_queue(hold: Hold) -> HeldQueue:
+    return msgspec.convert(hold, HeldQueue, from_attributes=True)
+
+
+def email_list(page: Page, holds: Mapping[str, Held]) -> EmailList:
     return EmailList(
-        [email_summary(email, page.owners.get(email.id, {})) for email in page.emails], page.cursor
+        [email_summary(email, page.owners.get(email.id, {}), holds) for email in page.emails],
+        page.cursor,
     )

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Annotated
 
 from aiohttp import web
 from msgspec import Meta
 
-from babygun.api.emails.documents import EmailDocument, email_document
+from babygun.api.emails.documents import EmailDocument, email_document, holds_of
 from babygun.api.emails.own_email import own_email
 from babygun.api.emails.parameters import ETAG, ID
-from babygun.api.http.context import STORE, call_of
+from babygun.api.http.context import HOLDS, STORE, call_of
 from babygun.api.http.problem_types import NOT_FOUND, TOO_MANY_WAITING
 from babygun.api.http.responses import SECURITY_HEADERS, json_answer
 from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
@@ -26,6 +27,7 @@ from babygun.errors import InvalidRequest, Violation, sentence
 from babygun.runtime.setting_types import parse_duration
 from babygun.store.changes.next_change import next_change
 from babygun.store.emails import reading
+from babygun.store.emails.holds import Held
 
 MAX_WAIT = 60.0  # s: less than a balancer waits for an answer
 
@@ -72,7 +74,7 @@ async def show_email(request: web.Request) -> web.Response:
     the e-mail is final, or if `If-None-Match` is given and is not its `ETag` any more. Without a
     change it comes when the time has passed.
     """
-    seconds = _wait_of(request)
+    seconds, holds = _wait_of(request), request.app[HOLDS].by_queue
     view = await own_email(request, request.match_info["id"])
     waits = seconds and not view.email.final
     up_to_date = request.if_none_match is None or _is_known(request, view)
@@ -80,10 +82,10 @@ async def show_email(request: web.Request) -> web.Response:
         started = time.perf_counter()
         view = await _after_change(request, view, seconds)
         call_of(request).waited = time.perf_counter() - started
-    headers = {"ETag": f'"{_version(view)}"'}
+    headers = {"ETag": f'"{_version(view, holds)}"'}
     if _is_known(request, view):
         return web.Response(status=304, headers={**SECURITY_HEADERS, **headers})
-    return json_answer(email_document(view), headers=headers)
+    return json_answer(email_document(view, holds), headers=headers)
 
 
 async def _after_change(
@@ -93,9 +95,10 @@ async def _after_change(
     app = request.app
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
-    before = _version(view)
+    holds = app[HOLDS].by_queue
+    before = _version(view, holds)
     with app[WAITERS].waiting(request) as stop:
-        while _version(view) == before and not stop.done():
+        while _version(view, holds) == before and not stop.done():
             change = asyncio.create_task(
                 next_change(app[STORE], view.email.id, view.revision), name="wait for an e-mail"
             )
@@ -119,9 +122,13 @@ async def _after_change(
     return view
 
 
-def _version(view: reading.EmailView) -> str:
-    """Differs whenever the document differs: by the record, its owners, and the content's end."""
-    revisions = (view.record_revision, *view.owner_revisions)
+def _version(view: reading.EmailView, holds: Mapping[str, Held]) -> str:
+    """Differs whenever the document differs.
+
+    That is by the record, its owners and holds, and the content's end.
+    """
+    held = [one.revision for one in holds_of(view.email, holds)]
+    revisions = (view.record_revision, *view.owner_revisions, *held)
     parts = [f"{revision:x}" for revision in revisions]
     if view.content is None:
         parts.append("expired")
@@ -130,8 +137,8 @@ def _version(view: reading.EmailView) -> str:
 
 def _is_known(request: web.Request, view: reading.EmailView) -> bool:
     """Whether the caller has this version already, as its If-None-Match says."""
-    known = request.if_none_match
-    return known is not None and any(tag.value in ("*", _version(view)) for tag in known)
+    known, version = request.if_none_match, _version(view, request.app[HOLDS].by_queue)
+    return known is not None and any(tag.value in ("*", version) for tag in known)
 
 
 def _wait_of(request: web.Request) -> float:

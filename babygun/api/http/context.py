@@ -11,6 +11,7 @@ from aiohttp import web
 
 from babygun.runtime.settings import Settings
 from babygun.store import Store
+from babygun.store.emails.holds import Holds
 
 
 @dataclass(slots=True)
@@ -26,6 +27,7 @@ class Process:
 
 SETTINGS = web.AppKey("settings", Settings)
 STORE = web.AppKey("store", Store)
+HOLDS = web.AppKey("holds", Holds)
 PROCESS = web.AppKey("process", Process)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from babygun.api.emails.documents import email_summary
 from babygun.store.changes.feed import EmailState
 from babygun.store.changes.position import Position
+from babygun.store.emails.holds import Held
 
 _encode = msgspec.json.Encoder().encode
 
@@ -32,10 +34,11 @@ class Event(NamedTuple):
         return self.records > position.records or self.owners > position.owners
 
 
-def event_of(state: EmailState) -> Event:
+def event_of(state: EmailState, holds: Mapping[str, Held]) -> Event:
     """The event ``email`` of a changed e-mail, or ``gone`` of a removed one."""
     if state.email is None:
         body = b'event: gone\ndata: {"id":"%b"}\n' % state.email_id.encode()
     else:
-        body = b"event: email\ndata: %b\n" % _encode(email_summary(state.email, state.sending))
+        summary = email_summary(state.email, state.sending, holds)
+        body = b"event: email\ndata: %b\n" % _encode(summary)
     return Event(state.email_id, state.client_id, state.change.records, state.change.owners, body)

@@ -26,6 +26,7 @@ from babygun.store import Store
 from babygun.store.changes.feed import ChangeFeed, ResetReason, current_revision
 from babygun.store.changes.history import History, ResetNeeded
 from babygun.store.changes.position import BEGINNING, Change, Position
+from babygun.store.emails.holds import Holds
 
 log = get_logger("api")
 
@@ -40,8 +41,8 @@ RING_BYTES = 8 << 20  # of recent events
 class Hub:
     """Call :meth:`join` and :meth:`leave` with each listener, :meth:`close` at the end."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, holds: Holds) -> None:
+        self._store, self._holds = store, holds
         self._listeners: set[Listener] = set()
         self._wanted = 0  # how many listen, or are about to
         self._running: asyncio.Task[None] | None = None
@@ -126,7 +127,7 @@ class Hub:
             states = await self._feed.states(changes)
         except EtcdError:
             raise ResetNeeded("etcd-unavailable") from None
-        listener.catch_up([event_of(state) for state in states])
+        listener.catch_up([event_of(state, self._holds.by_queue) for state in states])
 
     async def _check_known(self, since: Position) -> None:
         """Raises ResetNeeded for a position that etcd itself has not come to."""
@@ -177,7 +178,8 @@ class Hub:
     async def _events(self, feed: ChangeFeed, changes: Mapping[str, Change]) -> list[Event]:
         while True:
             with suppress(EtcdError):
-                return [event_of(state) for state in await feed.states(changes)]
+                states = await feed.states(changes)
+                return [event_of(state, self._holds.by_queue) for state in states]
             await asyncio.sleep(_RETRY_PAUSE)
 
     def _offer(self, events: list[Event], position: Position) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from babygun.api.emails.documents import HeldQueue
 from babygun.store.records import ApiProcess, Worker
 
 Rate = Annotated[float, Meta(examples=[40.7])]
@@ -169,6 +170,10 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     at: CheckedInAt
     rates: RatesDocument
     queues: list[QueueDepth] | None
+    held: Annotated[
+        list[HeldQueue],
+        Meta(description="At most 100. None of their mail is sent.", examples=[[]]),
+    ]
     in_flight: Annotated[
         int | None, Meta(description="Jobs that some worker has claimed.", examples=[12])
     ]

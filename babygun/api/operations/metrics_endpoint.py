@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from aiohttp import web
 
-from babygun.api.http.context import PROCESS, SETTINGS
+from babygun.api.emails.services import ROUTING
+from babygun.api.http.context import HOLDS, PROCESS, SETTINGS
 from babygun.api.http.problem_types import INVALID_TOKEN, NO_TOKEN, NOT_FOUND
 from babygun.api.http.problems import Problem
 from babygun.api.http.responses import SECURITY_HEADERS
@@ -13,6 +16,7 @@ from babygun.api.operations.cluster_reading import ClusterReading
 from babygun.api.operations.services import CLUSTER
 from babygun.runtime import metrics
 from babygun.runtime.exposition import may_read, render
+from babygun.runtime.metric_types import MOST_QUEUES
 
 routes = Routes("operations")
 _EXAMPLE = """\
@@ -63,6 +67,9 @@ async def show_metrics(request: web.Request) -> web.Response:
     await cluster.read()
     # Nothing else may run between these two: it could read the cluster again.
     _show_cluster(cluster)
+    known = islice(app[ROUTING].destinations, MOST_QUEUES)
+    held = dict.fromkeys(((queue,) for queue in known), 0.0)
+    metrics.QUEUE_HELD.show(held | {(queue,): 1.0 for queue in app[HOLDS].by_queue})
     body, content_type = render("api", ",".join(request.headers.getall("Accept", ())))
     return web.Response(body=body, headers={**SECURITY_HEADERS, "Content-Type": content_type})
 

@@ -5,6 +5,7 @@ import { h, show } from "./dom.js";
 import { bytes, count, duration, many, rate } from "./format.js";
 import { follow } from "./live.js";
 import { failure, badge, when } from "./status.js";
+import { held } from "./held.js";
 import { rename } from "./router.js";
 
 const HOUR = 720; // points of the history, 5 s each
@@ -146,6 +147,8 @@ function draw(root, data, range, choose) {
     root,
     h("h1", null, "Overview"),
     data.problem && h("p", { class: "wrong", role: "alert", "data-key": "problem" }, data.problem),
+    data.held?.length > 0 &&
+      h("section", { "data-key": "held" }, h("h2", null, "Held queues"), held(data.held)),
     h(
       "div",
       { class: "figures" },

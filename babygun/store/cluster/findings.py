@@ -25,6 +25,7 @@ from babygun.store.cluster import worker_checks
 from babygun.store.cluster.processes import list_workers
 from babygun.store.cluster.worker_clocks import wrong_clocks
 from babygun.store.emails.depth import Depths
+from babygun.store.emails.holds import list_holds
 from babygun.store.store import Store
 
 
@@ -109,6 +110,12 @@ async def of_workers(store: Store, role: Role, routes: Routes, depths: Depths) -
         for what, by_name in sentences.items()
         for name, sentence in by_name.items()
     ]
+
+
+async def of_holds(store: Store) -> list[Finding]:
+    """The held queues."""
+    sentences = worker_checks.held_queues(await list_holds(store))
+    return [Finding(f"hold {queue}", sentence) for queue, sentence in sentences.items()]
 
 
 async def of_clock(settings: Settings) -> list[Finding]:

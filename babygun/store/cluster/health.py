@@ -141,6 +141,7 @@ class Checkup:
             lambda: findings.of_members(store),
             lambda: findings.of_rights(store, self._role),
             lambda: findings.of_workers(store, self._role, self._routes, self._depths),
+            lambda: findings.of_holds(store),
             lambda: findings.of_clock(store.settings),
         ]
         for check in checks:

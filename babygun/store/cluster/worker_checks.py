@@ -12,7 +12,7 @@ from datetime import datetime
 from babygun.routing.routes import Routes, sends
 from babygun.runtime.metric_types import OTHER
 from babygun.store.emails.depth import Depth
-from babygun.store.records import Worker
+from babygun.store.records import Hold, Worker
 
 SKEW = 5.0  # seconds between two clocks that are reported
 
@@ -67,6 +67,20 @@ def unsent_queues(depth: Depth, workers: Sequence[Worker]) -> dict[str, str]:
         " no live worker sends it, so add its destination again"
         for name, count in sorted(jobs.items())
     }
+
+
+def held_queues(holds: Sequence[Hold]) -> dict[str, str]:
+    """By queue, that it is held and why, in the server's words."""
+    found: dict[str, str] = {}
+    for hold in holds:
+        code = " ".join(str(each) for each in (hold.status_code, hold.enhanced_code) if each)
+        words = " ".join(each for each in (code, hold.status_reason) if each)
+        found[hold.queue] = (
+            f"queue {hold.queue} is held since {hold.since:%Y-%m-%d %H:%M} UTC"
+            f" ({hold.reason}): the server says {words!r}; none of its mail is sent until a probe"
+            " gets through"
+        )
+    return found
 
 
 def clocks_ahead(workers: Sequence[Worker], now: datetime) -> dict[str, str]:

@@ -101,6 +101,8 @@ async def test_email_is_shown_with_every_field_that_was_given(api: RunningApi) -
         "metadata": {"order": "1"},
         "content_expired": False,
         "sending": [],
+        "expires_at": None,
+        "held": [],
     }
     assert [(r["email"], r["kind"]) for r in recipients] == [
         ("ann@example.org", "to"),

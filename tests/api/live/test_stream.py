@@ -154,6 +154,7 @@ async def test_overview_comes_again_and_again_to_those_who_may_see_it(
                 "at",
                 "rates",
                 "queues",
+                "held",
                 "in_flight",
                 "workers",
                 "apis",

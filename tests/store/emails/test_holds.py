@@ -1,0 +1,92 @@
+"""Holds of queues in etcd: the first writer wins, one worker has a turn, a later hold stays."""
+
+from __future__ import annotations
+
+import asyncio
+
+from babygun.email.lifecycle import RecipientResult
+from babygun.store import codec
+from babygun.store.emails.holds import Holds, begin, end, list_holds, quote, take_turn
+from babygun.store.records import Hold
+from tests.support.rig import Rig
+
+REFUSED = RecipientResult("hold", "authentication", 535, "5.7.8", "Authentication failed")
+BLOCKED = RecipientResult("hold", "ip_block", 554, "5.7.1", "Blocked \x1b[31m" + "x" * 2000)
+
+
+async def test_hold_that_many_workers_begin_at_once_is_written_by_one(rig: Rig) -> None:
+    begun = await asyncio.gather(
+        *(begin(rig.store, "main", REFUSED, worker_id=f"w{n}") for n in range(20))
+    )
+    (held,) = [one for one in begun if one is not None]
+    (kept,) = await list_holds(rig.store)
+    assert kept == held.hold
+    assert (kept.reason, kept.status_code, kept.probes) == ("authentication", 535, 0)
+    assert kept.since < kept.probe_at < kept.until
+
+
+async def test_hold_is_on_a_lease_that_outlives_its_next_probe(rig: Rig) -> None:
+    held = await begin(rig.store, "main", REFUSED, worker_id="w1")
+    assert held
+    kv = (await rig.store.client.range(rig.store.keys.hold("main"), b"")).kvs[0]
+    assert kv.lease
+
+
+async def test_turn_to_probe_is_taken_by_one_worker(rig: Rig) -> None:
+    held = await begin(rig.store, "main", REFUSED, worker_id="w1")
+    assert held
+    turns = await asyncio.gather(
+        *(take_turn(rig.store, held, worker_id=f"w{n}") for n in range(20))
+    )
+    (turn,) = [one for one in turns if one is not None]
+    assert (turn.hold.probes, turn.created) == (1, held.created)
+    assert turn.hold.probe_at > held.hold.probe_at and turn.hold.since == held.hold.since
+    assert await take_turn(rig.store, turn, worker_id="w9")
+
+
+async def test_end_of_a_hold_leaves_a_later_one(rig: Rig) -> None:
+    first = await begin(rig.store, "main", REFUSED, worker_id="w1")
+    assert first
+    turn = await take_turn(rig.store, first, worker_id="w2")
+    assert await end(rig.store, first), "a turn does not make it another hold"
+    assert turn and not await end(rig.store, turn)
+    later = await begin(rig.store, "main", REFUSED, worker_id="w1")
+    assert later and not await end(rig.store, first)
+    assert await list_holds(rig.store) == [later.hold]
+    assert not await take_turn(rig.store, turn, worker_id="w2")
+
+
+async def test_quote_keeps_the_servers_newest_words_short_and_printable(rig: Rig) -> None:
+    held = await begin(rig.store, "main", REFUSED, worker_id="w1")
+    assert held and await quote(rig.store, held, REFUSED) is None, "nothing new"
+    quoted = await quote(rig.store, held, BLOCKED)
+    assert quoted
+    words = quoted.hold.status_reason or ""
+    assert len(words.encode()) <= 512 and words.isprintable()
+    assert (quoted.hold.reason, quoted.hold.since) == ("ip_block", held.hold.since)
+
+
+async def test_holds_are_followed_and_a_key_put_by_hand_stops_nobody(rig: Rig) -> None:
+    changes: asyncio.Queue[str] = asyncio.Queue()
+    holds = Holds(rig.store, changes.put_nowait)
+    await rig.store.client.put(rig.store.keys.hold("broken"), b"no JSON")
+    following = asyncio.create_task(holds.run())
+    try:
+        async with asyncio.timeout(20):
+            held = await begin(rig.store, "main", REFUSED, worker_id="w1")
+            assert held and await changes.get() == "main"
+            assert holds.by_queue == {"main": held}
+            await rig.store.client.delete(rig.store.keys.hold("main"))
+            assert await changes.get() == "main"
+            assert not holds.by_queue
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+def test_hold_of_a_later_version_can_be_read() -> None:
+    data = (
+        b'{"queue":"main","reason":"operator","since":"2026-11-25T09:00:00Z","set_by":"ann",'
+        b'"probe_at":"2026-11-25T09:00:00Z","until":"2026-11-25T09:00:00Z","more":1}'
+    )
+    assert codec.decode_state(data, Hold).reason == "operator"
