@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -19,12 +18,12 @@ from babygun.errors import (
 from babygun.intake.acceptance import BatchItem
 from babygun.intake.request import EmailRequest
 from babygun.runtime.clock import at_ms
+from babygun.runtime.event_loop import Turns
 from babygun.store.emails.acceptance import NewEmail
 from babygun.store.emails.batches import BatchOutcome
 from babygun.store.records import BatchRecord
 
 MAX_ERRORS = 1000  # that a refusal lists; beyond that each e-mail still has its first
-_PAUSE_EVERY = 50  # e-mails between two turns of other tasks: a millisecond or two
 
 
 class Batch:
@@ -48,6 +47,7 @@ class Batch:
     async def prepare(self, record: BatchRecord) -> list[NewEmail | None]:
         """The e-mails with the ids that ``record`` stands for; None for those that are refused."""
         self._emails, self.refused = [], {}
+        turns = Turns()
         ids = email_ids(record.count, record.at_ns, record.seed)
         for index, (email_id, entry) in enumerate(zip(ids, self._entries, strict=True)):
             try:
@@ -57,8 +57,7 @@ class Batch:
             except InvalidRequest as error:
                 self._emails.append(None)
                 self.refused[index] = _within(index, error)
-            if index % _PAUSE_EVERY == _PAUSE_EVERY - 1:
-                await asyncio.sleep(0)
+            await turns.offer()
         return self._emails
 
     def refusal(self) -> InvalidEmail:

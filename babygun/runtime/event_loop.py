@@ -1,12 +1,14 @@
 """How the long-running processes run: on uvloop if it is installed, with few garbage collections.
 
-:func:`watch_lag` measures how late the event loop is.
+:func:`watch_lag` measures how late the event loop is. :class:`Turns` keeps long work from making it
+late.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections import deque
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -47,3 +49,20 @@ async def watch_lag(interval: float = 1.0) -> None:
         await asyncio.sleep(interval)
         latest.append(max(0.0, loop.time() - due))
         EVENT_LOOP_LAG.set(max(latest))
+
+
+class Turns:
+    """Gives other tasks their turn while one works through many things.
+
+    ``seconds``: how long the one may go on without a pause.
+    """
+
+    def __init__(self, seconds: float = 0.005) -> None:
+        self._seconds = seconds
+        self._due = time.monotonic() + seconds
+
+    async def offer(self) -> None:
+        """Pauses if it is time to."""
+        if time.monotonic() >= self._due:
+            await asyncio.sleep(0)
+            self._due = time.monotonic() + self._seconds

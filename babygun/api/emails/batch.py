@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -15,7 +14,7 @@ from babygun.api.emails.batch_body import BatchRequest, read_batch
 from babygun.api.emails.fields import EMAIL_ID
 from babygun.api.emails.parameters import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED
 from babygun.api.emails.request_examples import BATCHES
-from babygun.api.emails.send import SEND_ERRORS, idempotency_key_of
+from babygun.api.emails.send import SEND_ERRORS, fingerprint_of, idempotency_key_of
 from babygun.api.emails.services import INTAKE
 from babygun.api.http.body import read_json
 from babygun.api.http.context import call_of
@@ -133,7 +132,7 @@ async def send_emails(request: web.Request) -> web.Response:
     permissive = _is_permissive(request)
     key = idempotency_key_of(request)
     raw = await read_json(request)
-    entries = read_batch(raw)
+    entries = await read_batch(raw)
     intake.admit(client, emails=len(entries))
     batch = await intake.accept_batch(
         entries,
@@ -141,7 +140,7 @@ async def send_emails(request: web.Request) -> web.Response:
         request_id=call_of(request).request_id,
         all_or_none=not permissive,
         idempotency_key=key,
-        fingerprint=hashlib.sha256(raw).hexdigest() if key else "",
+        fingerprint=await fingerprint_of(raw) if key else "",
     )
     results = [_result(request, index, item) for index, item in enumerate(batch.items)]
     refused = sum(result.id is None for result in results)

@@ -8,11 +8,15 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from babygun.api.http.json_body import JsonBody
+from babygun.api.http.json_values import UNCOUNTED, check_values
+from babygun.api.http.problems import Problem
 from babygun.errors import InvalidRequest, Violation
 from babygun.intake.base64_content import tidy_contents
 from babygun.intake.request import EmailRequest
+from babygun.runtime.event_loop import Turns
 
 MAX_EMAILS = 1000
+MAX_VALUES_OF_ALL = 2_000_000  # 1,000 recipients in each e-mail, and as much beside them
 
 BatchRequest = Annotated[
     list[EmailRequest],
@@ -30,12 +34,13 @@ _entries: JsonBody[Any] = JsonBody(_Entries)
 _email = JsonBody(EmailRequest, tidy=tidy_contents)
 
 
-def read_batch(raw: bytes) -> list[EmailRequest | InvalidRequest]:
-    """Each e-mail of a body, or why it can't be understood.
+async def read_batch(raw: bytes) -> list[EmailRequest | InvalidRequest]:
+    """Each e-mail of a body, or why it can't be understood. Other tasks have their turn meanwhile.
 
-    Raises InvalidRequest if the body is no list of 1 to MAX_EMAILS, and the 400 problem if it is
-    no JSON.
+    Raises InvalidRequest if the body is no list of 1 to MAX_EMAILS, the 400 problem if it is no
+    JSON, and the 413 problem if it has more values than e-mails need.
     """
+    await check_values(raw, MAX_VALUES_OF_ALL)
     entries = msgspec.structs.astuple(_entries.decode(raw))
     found = [entry for entry in entries if entry is not UNSET]
     if not found:
@@ -43,10 +48,19 @@ def read_batch(raw: bytes) -> list[EmailRequest | InvalidRequest]:
     if len(found) > MAX_EMAILS:
         detail = f"There are more than {MAX_EMAILS:,} e-mails; send several batches."
         raise InvalidRequest([Violation("body", detail)])
-    return [_read_one(entry) for entry in found]
+    emails, turns = [], Turns()
+    for entry in found:
+        emails.append(await _read_one(entry))
+        await turns.offer()
+    return emails
 
 
-def _read_one(raw: Raw) -> EmailRequest | InvalidRequest:
+async def _read_one(raw: Raw) -> EmailRequest | InvalidRequest:
+    if memoryview(raw).nbytes > UNCOUNTED:
+        try:
+            await check_values(bytes(raw))
+        except Problem as problem:
+            return InvalidRequest([Violation("", problem.detail)], too_large=True)
     try:
         return _email.decode(raw)
     except InvalidRequest as error:

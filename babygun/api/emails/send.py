@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 
@@ -20,6 +21,7 @@ from babygun.api.emails.services import INTAKE
 from babygun.api.http.body import read_json
 from babygun.api.http.context import call_of
 from babygun.api.http.json_body import JsonBody
+from babygun.api.http.json_values import check_values
 from babygun.api.http.problem_types import (
     BUSY,
     IDEMPOTENCY_CONFLICT,
@@ -43,6 +45,7 @@ SEND_ERRORS = (
     REPEAT_WITH_KEY,
     *WRITE_ERRORS,
 )
+_LARGE = 1 << 20  # bytes
 _idempotency_key = re.compile(rf"[ -~]{{1,{MAX_IDEMPOTENCY_KEY}}}").fullmatch
 routes = Routes("emails")
 _body = JsonBody(EmailRequest, examples=EMAILS, tidy=tidy_contents)
@@ -75,12 +78,13 @@ async def send_email(request: web.Request) -> web.Response:
     intake.admit(client)
     key = idempotency_key_of(request)
     raw = await read_json(request)
+    await check_values(raw)
     accepted = await intake.accept(
         _body.decode(raw),
         client_id=client.identity,
         request_id=call_of(request).request_id,
         idempotency_key=key,
-        fingerprint=hashlib.sha256(raw).hexdigest() if key else "",
+        fingerprint=await fingerprint_of(raw) if key else "",
     )
     headers = {"Location": f"/emails/{accepted.email_id}"}
     if accepted.repeated:
@@ -98,3 +102,10 @@ def idempotency_key_of(request: web.Request) -> str | None:
         detail = f"An Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters."
         raise InvalidRequest([Violation("Idempotency-Key", detail)])
     return key
+
+
+async def fingerprint_of(raw: bytes) -> str:
+    """What stands for the bytes of a body. A large one is hashed beside the event loop."""
+    if len(raw) <= _LARGE:
+        return hashlib.sha256(raw).hexdigest()
+    return (await asyncio.to_thread(hashlib.sha256, raw)).hexdigest()
