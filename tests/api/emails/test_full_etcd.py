@@ -10,12 +10,16 @@ import pytest
 
 from babygun.errors import OutOfSpace
 from babygun.etcd import Txn, delete_range
+from babygun.intake import quota_guard
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.keys import range_end
 from babygun.store.upkeep import reserve
+from babygun.worker import worker
 from tests.support.api import RunningApi, running, until_ready
 from tests.support.etcd_server import EtcdServer
+from tests.support.rig import Rig
+from tests.support.smtp_server import MisbehavingServer
 
 QUOTA = 64 << 20
 VALUE = 200 << 10
@@ -93,6 +97,47 @@ async def test_email_is_refused_without_a_trace_when_etcd_takes_no_more_writes(
         answer.problem(503, "out-of-space")
         for prefix in (store.keys.emails, store.keys.contents, store.keys.jobs, store.keys.logs):
             assert (await store.client.range(prefix, range_end(prefix))).count == 0
+
+
+async def test_small_etcd_full_of_large_emails_never_comes_to_its_alarm_and_drains(
+    small_store: Store, smtp: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two API processes at full speed, bodies of 200 KB, and a relay that is down, then up."""
+    monkeypatch.setattr(worker, "_UPKEEP_INTERVAL", 0.2)
+    monkeypatch.setattr(quota_guard, "INTERVAL", 0.2)
+    await smtp.stop()
+    settings = replace(
+        small_store.settings,
+        relay_url=f"smtp://127.0.0.1:{smtp.port}",
+        retry_intervals=(0.5,) * 200,
+        lease_ttl=5.0,
+    )
+    rig, body = Rig(small_store, settings), "x" * 76 * 2630
+    taken: list[str] = []
+
+    async def send(api: RunningApi) -> None:
+        refused = 0
+        while refused < 6:
+            answer = await api.send(body=body)
+            if answer.status == 202:
+                taken.append(answer.json["id"])
+            else:
+                answer.problem(503, "out-of-space")
+                refused += 1
+                await asyncio.sleep(0.3)
+
+    async with running(settings, small_store) as one, running(settings, small_store) as two:
+        await until_ready(one)
+        await until_ready(two)
+        one.token = two.token = await one.token_for()
+        async with rig.worker(), asyncio.TaskGroup() as senders:
+            for api in (one, two) * 4:
+                senders.create_task(send(api))
+        assert len(taken) > 50 and await small_store.client.alarms() == []
+        await smtp.start()
+        async with rig.worker():
+            assert {email.status for email in await rig.ended(*taken)} == {"complete"}
+        assert await small_store.client.alarms() == []
 
 
 async def ready(api: RunningApi, store: Store | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from babygun.store.upkeep.fullness import Fullness, Size
 from babygun.store.upkeep.reserve import LEAST, Reserve
 from tests.store.emails.steps import OK, claimed, pending
 from tests.store.upkeep.sizes import MIB
+from tests.support.field import rows
 from tests.support.rig import Rig
 
 
@@ -23,24 +25,18 @@ def reserve_of(store: Store, quota_mib: int, in_use: float = 0, file: float = 0)
     return Reserve(store, fullness)
 
 
+ROWS = rows("full", "reserve")
+
+
 @pytest.mark.parametrize(
-    ("quota_mib", "size", "share"),
-    [
-        (256, 1000, LEAST),
-        (256, 200_000, 0.497),
-        (64, 200_000, 0.55),  # never more
-        (1024, 200_000, 0.124),
-        (8192, 200_000, LEAST),
-        (8192, 20_000_000, LEAST),  # inner chunks have only each other beside them
-        (1024, 20_000_000, 0.101),
-    ],
+    "row", ROWS, ids=lambda row: f"{row['email_bytes']} bytes in {row['quota_mib']} MiB"
 )
 async def test_reserve_is_a_tenth_or_what_a_compaction_may_write_again(
-    rig: Rig, quota_mib: int, size: int, share: float
+    rig: Rig, row: dict[str, Any]
 ) -> None:
-    reserve = reserve_of(rig.store, quota_mib)
-    reserve.note(size)
-    assert reserve.share == pytest.approx(share, abs=0.01)
+    reserve = reserve_of(rig.store, row["quota_mib"])
+    reserve.note(row["email_bytes"])
+    assert reserve.share == pytest.approx(row["share"], abs=0.01)
 
 
 async def test_room_ends_at_the_reserve_and_where_the_file_is_near_its_quota(rig: Rig) -> None:
