@@ -46,8 +46,9 @@ cluster: ## start a whole cluster in containers and check it (needs Docker with 
 	@docker compose -f deploy/compose.yml up --build --detach --wait
 	@docker compose -f deploy/compose.yml run --rm check
 
-test: install ## run all tests but those of the cluster (ARGS='-k name' for some)
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --ignore tests/cluster $(ARGS)
+test: install ## all tests but the cluster's (ARGS='-k name' for some; ETCD=/path/to/etcd: on it)
+	@$(if $(ETCD),BABYGUN_ETCD_BIN=$(abspath $(ETCD))) \
+		$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --ignore tests/cluster $(ARGS)
 
 test-cluster: install ## test a cluster in containers while its parts fail (needs Docker)
 	@BABYGUN_TEST_ETCD=container $(BIN)/python -m pytest tests/store tests/cluster $(ARGS)

@@ -144,7 +144,7 @@ async def _members(store: Store) -> AsyncIterator[Finding]:
 
 
 def _member(store: Store, member: str, status: Status) -> Iterator[Finding]:
-    problems = findings.of_version(status.version)
+    problems = findings.of_version(status.version, store.settings)
     for problem in problems:
         yield Finding("bad" if problem.blocks else "warn", f"{member}: {problem.sentence}")
     if not problems:

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from babygun.dev.certificate import with_tls
 from babygun.dev.data_folder import DataFolder
 from babygun.dev.etcd.binary import EtcdBinary
-from babygun.dev.etcd.build import LOSSY_WARNING, prepare_etcd
+from babygun.dev.etcd.build import prepare_etcd, warning
 from babygun.dev.etcd.command_line import EmbeddedEtcd
 from babygun.dev.etcd.members import EtcdCluster
 from babygun.dev.listeners import Listeners
 from babygun.dev.options import Options, RelayAddress
-from babygun.etcd.versions import is_lossy
 from babygun.runtime.settings import Settings, load
 
 MAILBOX_CONNECTIONS = 200  # of one worker; our own mailbox has no limit
@@ -54,8 +53,8 @@ class Installation:
         # A busy port must be refused before etcd is built, which takes minutes.
         Listeners.choose(options, settings, relays, cluster, lambda line: None)
         etcd = prepare_etcd(say)
-        if is_lossy(etcd.version):
-            say(LOSSY_WARNING.format(version=etcd.version))
+        if text := warning(etcd.version):
+            say(text)
         listeners = Listeners.choose(options, settings, relays, cluster, say)
         client_id, client_secret = folder.credentials()
         members = cluster.members(listeners.etcd, etcd, settings.etcd_quota)

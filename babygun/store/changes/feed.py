@@ -17,7 +17,7 @@ import msgspec
 from babygun.email.model import Email
 from babygun.errors import Compacted, EtcdError, EtcdUnavailable
 from babygun.etcd import Event, KeyValue, Op, Watch, get, keep_following
-from babygun.etcd.versions import progress_is_in_step
+from babygun.etcd.versions import PROGRESS, has
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
 from babygun.store.changes.position import BEGINNING, Change, Position
@@ -106,7 +106,7 @@ class ChangeFeed:
         self._stopped()
 
     async def _read_owners(self) -> Position:
-        self.reports_progress = progress_is_in_step((await self._store.client.status()).version)
+        self.reports_progress = has((await self._store.client.status()).version, PROGRESS)
         start, end, revision = self._keys.owners, range_end(self._keys.owners), 0
         while True:
             found = await self._store.client.range(

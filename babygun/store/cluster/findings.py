@@ -12,8 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from babygun.errors import EtcdError, PermissionDenied
-from babygun.etcd import clock_ahead, explain
-from babygun.etcd.versions import is_lossy, is_too_old
+from babygun.etcd import Status, clock_ahead, explain, versions
 from babygun.pki import certificates
 from babygun.routing.routes import Routes
 from babygun.runtime import metrics
@@ -70,7 +69,7 @@ def of_certificates(
 
 
 async def of_members(store: Store) -> list[Finding]:
-    """The members of etcd that do not answer while others do."""
+    """The members of etcd that do not answer while others do, or whose version lacks something."""
     settings = store.settings
     if len(settings.etcd_endpoints) < 2:
         return []
@@ -83,10 +82,11 @@ async def of_members(store: Store) -> list[Finding]:
     if len(silent) == len(statuses):
         return []
     sentences = await asyncio.gather(*(explain(settings, endpoint) for endpoint in silent))
+    found = {status.version for status in statuses.values() if isinstance(status, Status)}
     return [
         Finding(f"member {endpoint}", sentence or f"etcd at {endpoint} does not answer")
         for endpoint, sentence in zip(silent, sentences, strict=True)
-    ]
+    ] + [finding for version in sorted(found) for finding in of_version(version, settings)]
 
 
 async def of_rights(store: Store, role: Role) -> list[Finding]:
@@ -131,15 +131,15 @@ async def of_clock(settings: Settings) -> list[Finding]:
     return [Finding("clock", sentence)] if sentence else []
 
 
-def of_version(version: str) -> list[Finding]:
+def of_version(version: str, settings: Settings) -> list[Finding]:
     """What is wrong with this version of etcd."""
-    if is_too_old(version):
-        sentence = f"etcd is {version}, which is too old: Babygun needs 3.4.22 or newer"
+    if versions.is_too_old(version):
+        sentence = f"etcd is {version}, which is too old: use {versions.remedy(version)} or newer"
         return [Finding("version", sentence, blocks=True, fatal=True)]
-    if is_lossy(version):
-        sentence = (
-            f"etcd {version} can lose acknowledged writes when it crashes (etcd issue 13766):"
-            " use 3.5.6 or newer"
-        )
-        return [Finding("version", sentence)]
-    return []
+    has_users = bool(settings.etcd_user or settings.etcd_cert)
+    newer = versions.remedy(version)
+    return [
+        Finding(f"version {each.name}", f"etcd {version} {each.lack}: use {newer} or newer")
+        for each in versions.lacking(version)
+        if has_users or each not in versions.OF_ROLES
+    ]

@@ -180,7 +180,7 @@ class Checkup:
         ]
         if not status.leader:
             found.append(Finding("leader", "etcd has no leader", blocks=True))
-        return found + findings.of_version(status.version)
+        return found + findings.of_version(status.version, self._store.settings)
 
     async def _unreachable(self, otherwise: str) -> list[Finding]:
         """Why there is no connection; ``otherwise`` where that can't be found out."""

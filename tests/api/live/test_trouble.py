@@ -180,7 +180,7 @@ async def test_etcd_that_is_put_back_to_an_older_state_begins_again(
 async def test_etcd_too_old_to_say_how_far_a_watch_is_lets_nobody_go_on_elsewhere(
     api: RunningApi, start_api: StartApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "progress_is_in_step", lambda version: False)
+    monkeypatch.setattr(feed, "has", lambda version, ability: False)
     other = await start_api()
     async with listening(api) as keeps_the_hub, listening(api) as heard:
         await api.accepted()

@@ -50,19 +50,20 @@ def test_search_takes_the_one_on_the_path_before_the_cached_one(
     program: Program, environ: dict[str, str], tmp_path: Path
 ) -> None:
     program(cache_folder(PINNED_VERSION, environ) / "etcd", PINNED_VERSION)
-    path = program(tmp_path / "bin" / "etcd", "3.4.23")
-    assert find_etcd(environ) == EtcdBinary(path, "3.4.23", "path")
+    path = program(tmp_path / "bin" / "etcd", "3.5.33")
+    assert find_etcd(environ) == EtcdBinary(path, "3.5.33", "path")
 
 
-def test_search_skips_an_old_one_on_the_path(
-    program: Program, environ: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize("old", ["3.4.23", "3.4.46", "3.5.1", "3.5.16", "3.6.13", "3.7.0"])
+def test_search_skips_one_on_the_path_that_lacks_something(
+    program: Program, environ: dict[str, str], tmp_path: Path, old: str
 ) -> None:
-    program(tmp_path / "bin" / "etcd", "3.5.1")
-    newer = program(tmp_path / "bin2" / "etcd", "3.5.6")
+    program(tmp_path / "bin" / "etcd", old)
+    newer = program(tmp_path / "bin2" / "etcd", "3.6.14")
     cached = program(cache_folder(PINNED_VERSION, environ) / "etcd", PINNED_VERSION)
     assert find_etcd(environ) == EtcdBinary(cached, PINNED_VERSION, "cache")
     assert find_etcd({**environ, "PATH": f"{environ['PATH']}:{tmp_path / 'bin2'}"}) == EtcdBinary(
-        newer, "3.5.6", "path"
+        newer, "3.6.14", "path"
     )
 
 

@@ -1,4 +1,7 @@
-"""The links to etcd's programs. That a build works is seen by ``make install``."""
+"""The links to etcd's programs, and the warning of an etcd that lacks something.
+
+That a build works is seen by ``make install``.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from babygun.dev.etcd.binary import EtcdBinary
-from babygun.dev.etcd.build import link_programs
+from babygun.dev.etcd.build import link_programs, warning
 from tests.dev.etcd.conftest import Program
 
 
@@ -28,3 +31,11 @@ def test_links_replace_old_ones_and_missing_programs_are_named(
     found_by_its_link = EtcdBinary(target / "etcd", "3.4.23", "path")
     assert link_programs(found_by_its_link, target) == ["etcdutl"]
     assert (target / "etcd").resolve() == etcd
+
+
+def test_warning_names_what_this_etcd_lacks_and_where_that_is_repaired() -> None:
+    text = warning("3.5.1")
+    assert text.startswith("WARNING: etcd 3.5.1 can lose acknowledged writes")
+    assert "against its quota" in text and "Use 3.5.33 or newer." in text
+    assert "roles" not in text, "a development etcd has no roles"
+    assert warning("3.6.14") == ""

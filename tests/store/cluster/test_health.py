@@ -25,7 +25,7 @@ from babygun.runtime.exposition import render
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.rights import Role
-from babygun.store.cluster import health
+from babygun.store.cluster import findings, health
 from babygun.store.cluster.health import Checkup, Health
 from babygun.store.cluster.processes import list_workers
 from babygun.store.keys import range_end
@@ -154,6 +154,26 @@ async def test_right_taken_away_stops_the_work_with_a_sentence_and_nothing_is_lo
             pass
         with pytest.raises(SettingsError, match=r"may not write .*owners/"):
             await Worker(rig.settings).run()
+
+
+@pytest.mark.parametrize(
+    ("version", "user", "said"),
+    [
+        ("3.5.1", "", ["13766", "17612", "9888", "22134"]),
+        ("3.5.16", "", ["does not count nested transactions against its quota"]),
+        ("3.5.16", "root", ["so roles protect nothing (CVE-", "GHSA-xg4h", "its quota"]),
+        ("3.6.13", "root", ["GHSA-xg4h-6gfc-h4m8): use 3.6.14 or newer", "its quota"]),
+        ("3.6.14", "root", []),
+    ],
+)
+async def test_what_a_version_of_etcd_lacks_is_a_warning_by_its_name(
+    settings: Settings, version: str, user: str, said: list[str]
+) -> None:
+    found = findings.of_version(version, changed(settings, etcd_user=user))
+    assert not any(finding.blocks or finding.fatal for finding in found)
+    assert len({finding.key for finding in found}) == len(found) == len(said)
+    for finding, words in zip(found, said, strict=True):
+        assert finding.sentence.startswith(f"etcd {version} ") and words in finding.sentence
 
 
 @pytest.mark.parametrize(
