@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from babygun.email.lifecycle import RecipientResult
+from babygun.store.emails.holds import begin
 from tests.browser.stage import Page, Stage, expect
 
 GIF = "R0lGODlhAQABAIAAAAAAAP8AACwAAAAAAQABAAACAkQBADs="
@@ -145,3 +147,20 @@ async def test_answers_of_the_api_can_not_be_framed_or_run_by_the_page(
         }"""
     )
     assert {"trusted-types", "img-src", "frame-src"} <= set(refused)
+
+
+async def test_words_of_a_server_that_holds_a_queue_are_shown_as_text(
+    stage: Stage, page: Page, trap: Trap
+) -> None:
+    words = f'<img src="{trap.url}/x" onerror="alert(1)"> \x1b[31mlog in \u202eagain'
+    refused = RecipientResult("hold", "authentication", 535, "5.7.8", words)
+    assert await begin(stage.rig.store, "main", refused, worker_id="w1")
+    await stage.sign_in(page, "/page/overview")
+    held = page.locator(".held")
+    await expect(held).to_contain_text("main is held, begun")
+    await expect(held).to_contain_text('535 5.7.8 <img src="')
+    assert await held.locator("img").count() == 0
+    email_id = await stage.api.accepted()
+    await stage.open(page, f"/page/emails/{email_id}")
+    await expect(held).to_contain_text('535 5.7.8 <img src="')
+    assert not trap.touched

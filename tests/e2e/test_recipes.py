@@ -18,12 +18,14 @@ import pytest
 import pytest_asyncio
 
 from babygun.dev.etcd.binary import find_etcd
+from babygun.email.lifecycle import RecipientResult
 from babygun.etcd import access
 from babygun.pki.issuance import issue
 from babygun.pki.layout import cluster
 from babygun.runtime.settings import Settings
 from babygun.store.access.clients import create_client
 from babygun.store.access.rights import RIGHTS, grants
+from babygun.store.emails.holds import begin
 from tests.support.api import running, until_ready
 from tests.support.etcd_server import EtcdServer, NoEtcd
 from tests.support.needs import missing
@@ -124,6 +126,8 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
                     await rig.ended(ids["fine"], ids["hard"])
                     await rig.logged(ids["soft"], "deferred")
                     await smtp.hung.wait()
+                    refused = RecipientResult("hold", "authentication", 535)
+                    await begin(rig.store, "other", refused, worker_id="w1")
                     yield Scene(
                         environment | {"ETCDCTL_ENDPOINTS": server.endpoint},
                         ids,

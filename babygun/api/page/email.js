@@ -1,6 +1,7 @@
 // One e-mail, as it happens.
 import { get, post } from "./api.js";
 import { content, inEtcd } from "./content.js";
+import { held } from "./held.js";
 import { h, show } from "./dom.js";
 import { bytes, count, many, now } from "./format.js";
 import { lastList, neighbours } from "./emails.js";
@@ -109,6 +110,7 @@ export function open(root, { id, may, title }) {
     if (state === "complete")
       return `${email.recipients.length === 1 ? "The recipient has" : `All ${count(email.recipients.length)} recipients have`} got it, after ${many(email.tries, "try", "tries")}`;
     if (state !== "waiting") return email.status_reason ?? "";
+    if (email.held?.length) return held(email.held);
     if (!email.not_before || Date.parse(email.not_before) <= now()) return "for a worker";
     return [
       email.tries ? `Try ${email.tries + 1} in ` : "Sent for the first time in ",

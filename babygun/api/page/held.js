@@ -12,8 +12,8 @@ export function held(all) {
         "li",
         { "data-key": one.queue, class: "wrong" },
         h("strong", { class: "long" }, one.queue),
-        " is held since ",
-        when(one.since, "clock"),
+        " is held, begun ",
+        when(one.since),
         ` (${one.reason}): `,
         h(
           "q",

@@ -13,6 +13,7 @@ export const stateOf = (email) =>
 const OF = {
   pending: "waiting",
   deferred: "waiting",
+  held: "waiting",
   accepted: "waiting",
   retried: "waiting",
   reclaimed: "waiting",

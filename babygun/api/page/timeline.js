@@ -88,6 +88,7 @@ const COLOURS = {
   claimed: "sending",
   delivered: "complete",
   deferred: "waiting",
+  held: "waiting",
   bounced: "failed",
   expired: "failed",
 };
