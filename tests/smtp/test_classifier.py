@@ -168,6 +168,21 @@ WORDS: list[tuple[Phase, str, str]] = [
             "relaying not permitted",
         )
     ),
+    *(
+        ("rcpt", f"{code} {word}", "relay_refuses_us")
+        for code in (450, 550)
+        for word in (
+            "relay denied",
+            "relay access denied",
+            "relaying denied",
+            "relay not permitted",
+            "relaying not permitted",
+            "relaying not allowed",
+            "unable to relay",
+            "relay prohibited",
+            "relaying prohibited",
+        )
+    ),
     *(("rcpt", f"{code} no", "protocol") for code in (500, 501, 502, 504)),
     *(("data", f"{code} no", "data_not_known") for code in (500, 502, 504)),
     *(

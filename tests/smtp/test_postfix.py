@@ -79,7 +79,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], tuple[str, int, str, str,
     "does not relay": (
         {"smtpd_relay_restrictions": "reject_unauth_destination"},
         {},
-        ("rcpt", 554, "policy", "fail", None),
+        ("rcpt", 554, "configuration", "retry", None),
     ),
 }
 
