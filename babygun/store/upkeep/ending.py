@@ -76,11 +76,12 @@ class Ending:
         now = await self._clock.now()
         if now is None:
             return
-        await self._read_timeline(now)
+        await self._read_timeline(now.sampled)
         until = began + _BUDGET
-        rest = [await self._end(kind, now, kept, until) for kind, kept in self._kept.items()]
+        earliest = now.earliest
+        rest = [await self._end(kind, earliest, kept, until) for kind, kept in self._kept.items()]
         if self._role == "api":
-            await self._end_tokens(now)
+            await self._end_tokens(earliest)
         if not any(rest):
             self._next = began + min(_LONGEST_PAUSE, self._shortest / FINENESS)
 

@@ -9,19 +9,25 @@ before the revision that etcd had so long ago.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Annotated
 
 import msgspec
 
 # The samples around an age are this part of it apart. Things are deleted so much later at most.
 FINENESS = 16
 
+_Sample = tuple[Annotated[datetime, msgspec.Meta(tz=True)], int]
+
 
 class Timeline:
-    """Samples of time and revision, the oldest first. ``longest``: seconds to look back at most."""
+    """Samples of time and revision, the oldest first. ``longest``: seconds to look back at most.
+
+    Raises ValueError where ``value`` is no timeline.
+    """
 
     def __init__(self, longest: float, value: bytes = b"[]") -> None:
         self._longest = longest
-        self.samples = msgspec.json.decode(value, type=list[tuple[datetime, int]])
+        self.samples = msgspec.json.decode(value, type=list[_Sample])
 
     @property
     def value(self) -> bytes:

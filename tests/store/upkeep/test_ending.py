@@ -15,7 +15,7 @@ from babygun.store.access.clients import revoke_token
 from babygun.store.emails.finish import finish
 from babygun.store.emails.on_request import retry
 from babygun.store.keys import range_end
-from babygun.store.upkeep import ending, trusted_clock
+from babygun.store.upkeep import end_marks, ending, trusted_clock
 from babygun.store.upkeep.ending import Ending
 from babygun.store.upkeep.timeline import Timeline
 from tests.store.emails.steps import HARD, OK, claimed, pending
@@ -107,6 +107,22 @@ async def test_worker_whose_clock_is_ahead_of_etcds_deletes_nothing_early(
     assert list((await snapshot(life.store)).chunks) == [delivered]
 
 
+async def test_email_that_a_leader_whose_clock_is_behind_finished_is_kept_for_its_retention(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mark and the sample name a time a month ago; then the clock is corrected."""
+    behind = 31 * DAY
+    delivered = await life.rig.send("ann@example.org")
+    await life.finished(delivered, OK)
+    await life.older_keys(behind)
+    with monkeypatch.context() as wrong:
+        wrong.setattr(trusted_clock, "utc_now", lambda: utc_now() - timedelta(seconds=behind))
+        wrong.setattr(trusted_clock, "clock_ahead", lambda *_: _ready(-behind))
+        await Ending(life.store, "worker").once()
+    await Ending(life.store, "worker").once()
+    assert list((await snapshot(life.store)).chunks) == [delivered]
+
+
 async def _ready(value: float) -> float:
     return value
 
@@ -127,6 +143,43 @@ async def test_retried_email_is_not_ended_by_the_mark_of_its_first_end(life: Lif
     await Ending(life.store, "worker").once()
     seen = await check_invariants(life.store)
     assert list(seen.chunks) == [email_id] and not seen.ends
+
+
+async def test_content_of_a_failed_email_goes_by_the_revision_of_its_end(life: Life) -> None:
+    failed, again = [await life.rig.send("ann@example.org") for _ in range(2)]
+    for email_id in (failed, again):
+        await life.finished(email_id, HARD)
+    client, keys = life.store.client, life.store.keys
+    prefix = keys.retention_kind("undelivered")
+    marks = end_marks.read(keys, (await client.range(prefix, range_end(prefix))).kvs)
+    await retry(life.store, again)
+    await end_marks.delete_contents(client, life.store.batcher, keys, "undelivered", marks)
+    seen = await check_invariants(life.store)
+    assert list(seen.chunks) == [again], "the record of the other has the revision of its mark"
+
+
+async def test_unreadable_record_keeps_no_other_content_from_its_end(life: Life) -> None:
+    strange, failed = [await life.rig.send("ann@example.org") for _ in range(2)]
+    for email_id in (strange, failed):
+        await life.finished(email_id, HARD)
+    await life.older_keys(30 * DAY)
+    await life.passed(30 * DAY)
+    await life.store.client.put(life.store.keys.email(strange), b"{")
+    await Ending(life.store, "worker").once()
+    left = await life.store.client.range(
+        life.store.keys.contents, range_end(life.store.keys.contents), keys_only=True
+    )
+    assert [kv.key for kv in left.kvs] == [life.store.keys.chunk(strange, 0)]
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"null", b'[["2020-01-01T00:00:00", 5]]', b'[["2020-01-01T00:00:00Z", null]]']
+)
+async def test_unreadable_timeline_is_begun_anew(life: Life, value: bytes) -> None:
+    await life.store.client.put(life.store.keys.timeline, value)
+    await Ending(life.store, "worker").once()
+    found = await life.store.client.get(life.store.keys.timeline)
+    assert found is not None and len(Timeline(1e9, found.value).samples) == 1
 
 
 async def test_shortened_retention_counts_for_what_is_final_already(life: Life) -> None:
