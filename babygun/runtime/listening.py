@@ -9,12 +9,21 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from babygun.errors import SettingsError
 
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 (compared, not bound)
 """The hosts that mean "all addresses"."""
 
+SMALL_SERVER: dict[str, Any] = {
+    "auto_decompress": False,
+    "keepalive_timeout": 75.0,
+    "lingering_time": 1.0,
+}
+"""For aiohttp's servers of small calls: they inflate no body, and wait for none for long."""
+
+_HANDSHAKE = 10.0  # s, for TLS: a connection counts only after it
 _BACKLOG = 1024  # connections that the kernel keeps while the process is busy
 
 
@@ -35,7 +44,13 @@ async def listen(
     """
     try:
         return await asyncio.get_running_loop().create_server(
-            protocol, host or None, port, ssl=tls, backlog=_BACKLOG, reuse_port=shared
+            protocol,
+            host or None,
+            port,
+            ssl=tls,
+            ssl_handshake_timeout=_HANDSHAKE if tls else None,
+            backlog=_BACKLOG,
+            reuse_port=shared,
         )
     except OSError as error:
         raise _refusal(error, host, port, setting, zero) from None

@@ -15,7 +15,7 @@ from aiohttp import web
 from babygun import __version__
 from babygun.runtime.event_loop import watch_lag
 from babygun.runtime.exposition import may_read, render
-from babygun.runtime.listening import base_url, listen
+from babygun.runtime.listening import SMALL_SERVER, base_url, listen
 from babygun.runtime.logs import get_logger
 from babygun.worker.worker import Worker
 
@@ -33,7 +33,7 @@ async def probed(worker: Worker) -> AsyncIterator[str]:
     for path, handler in _handlers(worker).items():
         app.router.add_get(path, handler)
     app.on_response_prepare.append(_add_headers)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE, **SMALL_SERVER)
     await runner.setup()
     try:
         assert runner.server is not None  # after setup

@@ -1,49 +1,32 @@
-"""Requests that cost their sender little and a careless server much."""
+"""What bombs do: see scripts/attack/bombs.py for the requests."""
 
 from __future__ import annotations
 
-import gzip
+import asyncio
 import zlib
 
-MB = 1 << 20
-_MEMBER = gzip.compress(bytes(MB), 9)
+import pytest
 
 
-def gzip_bomb(mb: int = 1024) -> bytes:
-    """A kilobyte for each MiB that it inflates to: one gzip stream without an end in sight."""
-    packer = zlib.compressobj(9, wbits=16 + zlib.MAX_WBITS)
-    return b"".join(packer.compress(bytes(MB)) for _ in range(mb)) + packer.flush()
+def inflated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows with each stream that this process begins to inflate from now on."""
+    begun: list[int] = []
+    begin = zlib.decompressobj
+
+    def counting(bits: int = zlib.MAX_WBITS, *, wbits: int | None = None) -> object:
+        begun.append(1)
+        return begin(bits if wbits is None else wbits)
+
+    monkeypatch.setattr(zlib, "decompressobj", counting)
+    return begun
 
 
-def many_members(mb: int = 1024) -> bytes:
-    """The same as gzip members behind each other (RFC 1952, 2.2), made at once."""
-    return _MEMBER * mb
-
-
-def compressed_request(
-    body: bytes,
-    *,
-    method: str = "POST",
-    path: str = "/emails",
-    encoding: str = "gzip",
-    token: str = "",
-) -> bytes:
-    """The bytes of a whole request."""
-    authorization = f"Authorization: Bearer {token}\r\n" if token else ""
-    head = (
-        f"{method} {path} HTTP/1.1\r\nHost: a\r\n{authorization}Content-Type: application/json\r\n"
-        f"Content-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
-
-
-def many_keys(field: str, count: int = 2_000_000) -> bytes:
-    """An e-mail with so many entries in an object, such as ``metadata``."""
-    entries = ",".join(f'"{number:x}":""' for number in range(count))
-    return f'{{"sender":"a@example.com","to":"b@example.org","{field}":{{{entries}}}}}'.encode()
-
-
-def many_values(field: str, value: str, count: int = 2_000_000) -> bytes:
-    """An e-mail with a list of so many values (as JSON) in a field, such as ``tags``."""
-    entries = ",".join([value] * count)
-    return f'{{"sender":"a@example.com","to":"b@example.org","{field}":[{entries}]}}'.encode()
+async def status_of(port: int, request: bytes) -> int:
+    """The status that a server on this machine answers; the connection ends with that."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    try:
+        async with asyncio.timeout(20):
+            return int((await reader.readline()).split()[1])
+    finally:
+        writer.transport.abort()

@@ -10,9 +10,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import pytest
 
 from babygun.worker import Worker
 from babygun.worker.probes import probed
+from scripts.attack.bombs import compressed_request, many_members
+from tests.support.bombs import inflated, status_of
 from tests.support.etcd_server import EtcdServer, free_ports
 from tests.support.processes import babygun
 from tests.support.rig import Rig, changed, rig_for
@@ -275,3 +278,15 @@ async def test_busy_port_ends_the_worker_with_a_sentence(rig: Rig) -> None:
         f"something listens on 127.0.0.1:{port} already; stop it,"
         " or set worker_port to another port (0: no server at all)" in process.log
     )
+
+
+async def test_body_sent_to_a_probe_is_not_inflated(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with rig.worker() as worker, probes_of(worker) as probes:
+        begun = inflated(monkeypatch)
+        port = int(probes.url.rpartition(":")[2])
+        for path in ("/healthz", "/nothing"):
+            bomb = compressed_request(many_members(100), path=path, method="GET")
+            assert await status_of(port, bomb) in (200, 404)
+        assert not begun

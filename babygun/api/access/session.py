@@ -11,7 +11,7 @@ from aiohttp import web
 
 from babygun.api.access.authenticator import AUTHENTICATOR, Access, access_of
 from babygun.api.access.fields import CLIENT_ID, ClientId, ClientName, ExpiresAt, Scopes
-from babygun.api.http.body import MAX_SMALL
+from babygun.api.http.body import MAX_SIGN_IN
 from babygun.api.http.context import SETTINGS
 from babygun.api.http.json_body import JsonBody
 from babygun.api.http.origin import check_same_origin
@@ -42,7 +42,7 @@ class Session(msgspec.Struct, frozen=True):
 routes = Routes("tokens")
 _body = JsonBody(
     SessionRequest,
-    max_bytes=MAX_SMALL,
+    max_bytes=MAX_SIGN_IN,
     examples={
         "id and secret": {
             "client_id": CLIENT_ID,

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from babygun.api.access.authenticator import AUTHENTICATOR, access_of
 from babygun.api.access.fields import CLIENT_ID, ClientId, ExpiresAt, Scopes
-from babygun.api.http.body import MAX_SMALL, check_json, read_body
+from babygun.api.http.body import MAX_SIGN_IN, check_json, read_body
 from babygun.api.http.context import SETTINGS
 from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import (
@@ -104,7 +104,7 @@ async def issue_token(request: web.Request) -> web.Response:
     The secret stays out of all other calls.
     """
     app = request.app
-    raw = await read_body(request, limit=MAX_SMALL)
+    raw = await read_body(request, limit=MAX_SIGN_IN)
     if raw:
         check_json(request)
     wanted = _body.decode(raw) if raw else TokenRequest()

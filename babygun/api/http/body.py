@@ -19,7 +19,8 @@ from babygun.api.http.problem_types import (
 )
 from babygun.api.http.problems import Problem
 
-MAX_SMALL = 64 << 10  # bytes, for calls that need no more: no stranger can fill our memory
+MAX_SMALL = 64 << 10  # bytes, for calls that need no more
+MAX_SIGN_IN = 4 << 10  # bytes, of credentials: anybody may send some
 _READ_AHEAD = 256 << 10  # bytes, of a body that is wanted
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 

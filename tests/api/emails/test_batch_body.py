@@ -12,8 +12,8 @@ from babygun.api.http.problem_types import MALFORMED_JSON, TOO_LARGE
 from babygun.api.http.problems import Problem
 from babygun.errors import InvalidRequest
 from babygun.intake.request import EmailRequest
+from scripts.attack.bombs import many_keys, many_values
 from tests.support.api import EMAIL
-from tests.support.bombs import many_keys, many_values
 
 MANY = b"[" + b'{"sender":"a"},' * 200_000 + b"0]"
 

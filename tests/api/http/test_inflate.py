@@ -9,7 +9,7 @@ import zlib
 import pytest
 
 from babygun.api.http.inflate import MAX_MEMBERS, Inflater
-from tests.support.bombs import gzip_bomb
+from scripts.attack.bombs import gzip_bomb
 
 STEP = 64 << 10
 

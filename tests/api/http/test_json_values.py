@@ -13,8 +13,8 @@ import pytest
 from babygun.api.http import json_values
 from babygun.api.http.json_values import MAX_VALUES, check_values
 from babygun.api.http.problems import Problem
+from scripts.attack.bombs import many_keys, many_values
 from tests.support.api import RunningApi
-from tests.support.bombs import many_keys, many_values
 
 
 def counted(value: Any) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import zlib
 from typing import Any
 
 import pytest
 
+from scripts.attack.bombs import compressed_request, gzip_bomb, many_members
 from tests.api.http.raw_requests import (
     GET,
     POST,
@@ -23,7 +23,7 @@ from tests.api.http.raw_requests import (
     raw,
 )
 from tests.support.api import EMAIL, RunningApi, StartApi
-from tests.support.bombs import compressed_request, gzip_bomb, many_members
+from tests.support.bombs import inflated
 
 
 @pytest.mark.parametrize(
@@ -186,12 +186,10 @@ UNREAD = {
 async def test_body_that_no_call_reads_is_not_inflated(
     api: RunningApi, monkeypatch: pytest.MonkeyPatch, head: bytes
 ) -> None:
-    inflated = []
-    made = zlib.decompressobj
-    monkeypatch.setattr(zlib, "decompressobj", lambda *a, **k: inflated.append(1) or made(*a, **k))
+    begun = inflated(monkeypatch)
     status, _, _ = await raw(api, encoded(head, b"gzip", many_members(100)))
     assert status in (200, 401, 404, 405, 413)
-    assert not inflated
+    assert not begun
 
 
 @pytest.mark.parametrize("head", UNREAD.values(), ids=UNREAD)
@@ -221,7 +219,7 @@ async def test_client_that_sends_a_large_body_without_a_token_gets_its_answer(
 
 async def test_bombs_of_a_client_leave_the_loop_to_other_calls(api: RunningApi) -> None:
     bomb = compressed_request(gzip_bomb(64), token=api.token)
-    bombs = [asyncio.create_task(one_answer(api, bomb)) for _ in range(50)]
+    bombs = [asyncio.create_task(one_answer(api, bomb)) for _ in range(8)]
     for _ in range(3):
         assert (await api.call("GET", "/healthz")).status == 200
     assert not all(task.done() for task in bombs), "the calls had their turns between"

@@ -15,6 +15,8 @@ from babygun.dev.mailbox.messages import Mailbox
 from babygun.dev.mailbox.server import serve_until
 from babygun.dev.ports import Ports
 from babygun.errors import SettingsError
+from scripts.attack.bombs import compressed_request, many_members
+from tests.support.bombs import inflated, status_of
 
 
 class Running:
@@ -253,3 +255,12 @@ async def test_busy_port_gets_a_clear_error() -> None:
             await serve_until(asyncio.Event(), host="127.0.0.1", smtp_port=busy, http_port=0)
         with pytest.raises(SettingsError, match="--http-port"):
             await serve_until(asyncio.Event(), host="127.0.0.1", smtp_port=0, http_port=busy)
+
+
+async def test_body_sent_to_the_mailbox_is_not_inflated(
+    mailbox: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = inflated(monkeypatch)
+    bomb = compressed_request(many_members(100), path="/healthz", method="GET")
+    assert await status_of(mailbox.http_port, bomb) == 200
+    assert not begun

@@ -1,0 +1,1 @@
+"""Bombs and floods against a running stack, with figures of what they do to other calls."""
