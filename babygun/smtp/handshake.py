@@ -24,6 +24,8 @@ from babygun.smtp.deadline import time_limit
 from babygun.smtp.replies import Phase, Reply, make_reply
 from babygun.smtp.reply_parser import TEXT_MAX
 
+_SIZE_DIGITS = 20  # of the number after SIZE (RFC 1870, 3)
+
 
 class ConnectFailed(BabygunError):
     """The destination can't be used.
@@ -103,7 +105,8 @@ async def connect(
             )
         except BaseException as error:
             handshake.close()
-            if not isinstance(error, (aiosmtplib.SMTPException, OSError)):
+            # ValueError: aiosmtplib could not read the server's words.
+            if not isinstance(error, (aiosmtplib.SMTPException, OSError, ValueError)):
                 raise
             failed = _explained(error, handshake.phase, handshake.stage, connect_timeout)
             failed.tls_failed = handshake.tls_begun and failed.reply.code != 421
@@ -259,13 +262,14 @@ class _Handshake:
     def capabilities(self) -> Capabilities:
         offered = self._client.esmtp_extensions
         size = offered.get("size", "").strip()
+        known = size.isascii() and size.isdigit() and len(size) <= _SIZE_DIGITS
         return Capabilities(
             pipelining="pipelining" in offered and self._destination.pipelining,
             chunking="chunking" in offered and self._destination.chunking,
             eight_bit="8bitmime" in offered,
             smtputf8="smtputf8" in offered,
             size_offered="size" in offered,
-            size=int(size) if size.isascii() and size.isdigit() else 0,
+            size=int(size) if known else 0,
         )
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import re
 from typing import Literal, get_args
 
 import msgspec
+from msgspec.structs import force_setattr
 
 # What was answered, in the order in which it happens. The head of replies.toml explains them.
 Phase = Literal["connect", "greeting", "ehlo", "tls", "auth", "mail", "rcpt", "data", "message"]
@@ -25,7 +26,8 @@ class Reply(msgspec.Struct, frozen=True):
     final dot.
     ``code``: None where no reply came; then ``text`` says what happened to the connection.
     ``enhanced``: such as "5.1.1" (RFC 3463).
-    ``text``: the lines joined by spaces, without the code and the enhanced code.
+    ``text``: the lines joined by spaces, without the code and the enhanced code. It is printable:
+    a server's control characters must not reach logs and terminals.
     ``uncertain``: the connection was lost after the final dot and before its reply.
     """
 
@@ -34,6 +36,11 @@ class Reply(msgspec.Struct, frozen=True):
     enhanced: str | None = None
     text: str = ""
     uncertain: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.text.isprintable():
+            text = "".join(each if each.isprintable() else " " for each in self.text)
+            force_setattr(self, "text", text.strip())
 
 
 def make_reply(phase: Phase, code: int, message: str) -> Reply:
@@ -47,10 +54,7 @@ def make_reply(phase: Phase, code: int, message: str) -> Reply:
             line = line[match.end() :]
         if line:
             lines.append(line)
-    text = " ".join(lines)
-    if not text.isprintable():  # control characters must not reach logs and terminals
-        text = "".join(character if character.isprintable() else " " for character in text)
-    return Reply(phase, code, enhanced, text)
+    return Reply(phase, code, enhanced, " ".join(lines))
 
 
 def parse_reply(text: str, phase: Phase = "rcpt") -> Reply:

@@ -31,6 +31,7 @@ BEHAVIOURS = {
     "etcd/test_security.py": "TLS, users and tokens, over client, batch and watch",
     "mime/test_address_fields.py": "addresses in the header's fields, table-driven",
     "smtp/test_chunking.py": "a transaction by BDAT",
+    "smtp/test_hostile.py": "servers that mean harm: floods, drips, words that are to act",
     "smtp/test_sessions.py": "sessions that a server refuses or breaks, over all of a delivery",
     "smtp/test_postfix.py": "a real server that refuses",
     "smtp/test_rubbish.py": "servers that break the protocol",

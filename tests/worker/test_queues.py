@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from babygun.runtime.settings import Settings
 from babygun.store.emails.on_request import cancel, retry
+from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.invariants import check_invariants
-from tests.support.rig import Rig
+from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
 
@@ -66,6 +70,36 @@ async def test_slow_queue_does_not_hold_up_the_other(
         ids = [await two_queues.send(f"r{n}@b.example") for n in range(30)]
         assert {e.status for e in await two_queues.ended(*ids)} == {"complete"}
         smtp.release()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [b"250-" + b"x" * 60_000, b"250-more\r\n" * 6_000, b"250 ok\r\n" * 6_000, bytes(60_000)],
+    ids=["a line", "lines", "replies", "rubbish"],
+)
+async def test_queue_whose_server_floods_does_not_hold_up_the_other(
+    settings: Settings, other_smtp: MisbehavingServer, words: bytes
+) -> None:
+    flooded: list[int] = []
+
+    async def flood(peer: Peer) -> None:
+        await peer.greet()
+        await peer.hear("MAIL")
+        flooded.append(peer.number)
+        while True:
+            peer.say(words)
+            await peer.writer.drain()
+
+    async with ScriptedServer(flood) as server:
+        hostile = {"url": f"smtp://127.0.0.1:{server.port}", "domains": ["a.example"]}
+        relays = {"a": hostile, "b": {"url": other_smtp.url}}
+        async with rig_for(quick(settings, relays)) as rig, rig.worker():
+            bad = [await rig.send(f"r{n}@a.example") for n in range(20)]
+            good = [await rig.send(f"r{n}@b.example") for n in range(30)]
+            assert {email.status for email in await rig.ended(*good)} == {"complete"}
+            assert {email.status for email in await rig.ended(*bad)} == {"failed"}
+            assert len(flooded) >= len(bad)
+            await check_invariants(rig.store)
 
 
 async def test_cancel_half_way_stops_the_one_and_lets_the_other_finish(
