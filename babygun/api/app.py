@@ -21,10 +21,10 @@ from babygun.api.emails import batch, bulk, change, content, listing, preview, s
 from babygun.api.emails import log as email_log
 from babygun.api.emails.path_fields import path_fields
 from babygun.api.emails.services import INTAKE, QUOTA_GUARD, ROUTING
-from babygun.api.http.access_log import Handler, access_log
+from babygun.api.http.access_log import access_log
 from babygun.api.http.body_memory import BODY_MEMORY, BodyMemory, holds_memory
 from babygun.api.http.certificate import follow_certificate, tls_context
-from babygun.api.http.context import HOLDS, PROCESS, SETTINGS, STORE, Process
+from babygun.api.http.context import HOLDS, PROCESS, SETTINGS, STORE, Handler, Process
 from babygun.api.http.errors_middleware import errors_middleware
 from babygun.api.http.files import add_pages
 from babygun.api.http.problem_types import NOT_READY

@@ -129,7 +129,7 @@ EVENTS = [
     Event(
         "request",
         "info, debug",
-        "method path status ms",
+        "method path status ms address",
         "A call of the API. Probes and successful reads are at level debug.",
     ),
     Event("request failed", "error", "method path", "A fault of Babygun; the answer was 500."),

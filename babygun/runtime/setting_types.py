@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+from babygun.runtime.networks import Network
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -79,6 +82,23 @@ def _parse_durations(text: str) -> tuple[float, ...]:
     return tuple(map(parse_duration, _parse_list(text)))
 
 
+def _parse_networks(text: str) -> tuple[Network, ...]:
+    return tuple(map(_parse_network, _parse_list(text)))
+
+
+def _parse_network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is no network such as 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32"
+        ) from None
+
+
+def _write_networks(networks: Sequence[Network]) -> str:
+    return ", ".join(map(str, networks))
+
+
 def _parse_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text) if text.strip() else {}
@@ -97,4 +117,5 @@ LIST = Type("list", _parse_list, ", ".join)
 DURATIONS = Type(
     "list of durations", _parse_durations, lambda value: ", ".join(map(write_duration, value))
 )
+NETWORKS = Type("list of networks", _parse_networks, _write_networks)
 OBJECT = Type("table (JSON object in a variable)", _parse_object, json.dumps)

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from babygun.errors import SettingsError
+from babygun.runtime.networks import Network
 from babygun.runtime.setting_types import (
     DURATION,
     DURATIONS,
     LIST,
+    NETWORKS,
     NUMBER,
     OBJECT,
     SIZE,
@@ -143,7 +145,26 @@ class Settings:
         "file is read again.",
     )
     api_key: str = setting(TEXT, "", "PEM file of the private key of `api_cert`.")
+    trusted_proxies: tuple[Network, ...] = setting(
+        NETWORKS,
+        "",
+        "Networks of the HTTP proxies before the API. `X-Forwarded-For` and `X-Forwarded-Proto` "
+        "are believed from these, and from nobody else.",
+    )
+    proxy_protocol: tuple[Network, ...] = setting(
+        NETWORKS,
+        "",
+        "Networks of the load balancers that pass TCP on. Their connections to `api_port` must "
+        "begin with a PROXY header, version 2, which names the caller's address.",
+    )
     token_ttl: float = setting(DURATION, "1h", "How long a token is valid.", minimum=1)
+    token_rate: int = setting(
+        NUMBER,
+        "100",
+        "Tokens and sign-ins a second that one API process gives to a client. Of wrong secrets it "
+        "answers a tenth of that, by address and by client id. Beyond it the answer is 429.",
+        minimum=1,
+    )
     max_recipients: int = setting(
         NUMBER,
         "1000",
@@ -322,7 +343,8 @@ class Settings:
     metrics_token: str = setting(
         TEXT,
         "",
-        "The token that /metrics asks for, as Authorization: Bearer <token>. Empty: none.",
+        "The token that /metrics asks for, as Authorization: Bearer <token>. Empty: /metrics needs "
+        "none, and `api_port` answers it to callers on this machine only.",
         secret=True,
     )
 

@@ -17,6 +17,7 @@ import jwt
 import msgspec
 from aiohttp import web
 
+from babygun.api.access.sign_in_limits import SignInLimits
 from babygun.api.http.problem_types import (
     INSUFFICIENT_SCOPE,
     INVALID_CREDENTIALS,
@@ -77,6 +78,7 @@ class Authenticator:
 
     def __init__(self, store: Store, known_clients: KnownClients) -> None:
         self._store, self._known_clients = store, known_clients
+        self._limits = SignInLimits(store.settings.token_rate)
         # By the Authorization header; the number is the end of the token, in Unix time.
         self._verified: dict[str, tuple[Access, float]] = {}
         self._remembered = 0  # bytes
@@ -137,34 +139,41 @@ class Authenticator:
 
     async def revoke(self, access: Access) -> None:
         """The token is refused here from now on, and everywhere within a second."""
-        await client_store.revoke_token(self._store, access.jti, access.expires_at)
+        await client_store.revoke_token(
+            self._store, access.jti, access.issued_at, access.expires_at
+        )
         self._known_clients.revoked[access.jti] = None
         self._forget()
 
-    async def client(self, client_id: str) -> Client | None:
-        """A client; asks etcd for one that is not known here yet."""
-        self._check_ready()
-        found = self._known_clients.clients.get(client_id)
-        if (
-            found is None
-            and 0 < len(client_id) <= 128
-            and client_id.isprintable()
-            and client_id.isascii()
-            and "/" not in client_id
-        ):
-            found = await client_store.get_client(self._store, client_id)
-        return found
+    async def client_with_secret(
+        self, client_id: str, secret: str, *, address: str, challenge: str
+    ) -> Client:
+        """The client with this id and secret.
 
-    async def client_with_secret(self, client_id: str, secret: str, challenge: str) -> Client:
-        """The client with this id and secret. Raises the 401 problem with ``challenge``."""
-        client = await self.client(client_id)
-        if client is None or not client_store.verify_secret(client, secret):
-            raise Problem(
-                INVALID_CREDENTIALS,
-                INVALID_CREDENTIALS.example,
-                headers={"WWW-Authenticate": challenge},
-            )
+        A wrong secret costs what an unknown id does: two hashes, and a look into etcd, since the
+        client may have been made this moment. So times say nothing of which ids there are.
+        ``address``: the caller's. Raises the 401 problem with ``challenge``, or RateExceeded.
+        """
+        self._check_ready()
+        client = self._known_clients.clients.get(client_id)
+        if not client_store.verify_secret(client, secret):
+            self._limits.check_refused(address, client_id)
+            client = await self._read(client_id) if self._limits.may_read_etcd() else None
+            if not client_store.verify_secret(client, secret):
+                self._limits.refused(address, client_id)
+                raise Problem(
+                    INVALID_CREDENTIALS,
+                    INVALID_CREDENTIALS.example,
+                    headers={"WWW-Authenticate": challenge},
+                )
+        self._limits.granted(client.id)
         return client
+
+    async def _read(self, client_id: str) -> Client | None:
+        """The client as etcd has it now."""
+        if not client_store.is_client_id(client_id):
+            return None
+        return await client_store.get_client(self._store, client_id)
 
     async def _remember(self, header: str | None) -> tuple[Access, float]:
         token = _bearer(header)
@@ -187,7 +196,7 @@ class Authenticator:
     async def _verify(self, token: str) -> Access:
         self._check_ready()
         claims = self._claims(token)
-        client = await self.client(claims.sub)
+        client = self._known_clients.clients.get(claims.sub) or await self._read(claims.sub)
         if claims.jti in self._known_clients.revoked:
             raise invalid_token("The token has been revoked.")
         if client is None or client.serial != claims.serial:

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from babygun.api.access.authenticator import ACCESS, AUTHENTICATOR
 from babygun.api.access.session import authorization_of
-from babygun.api.http.access_log import Handler
+from babygun.api.http.context import Handler
 from babygun.runtime import tracing
 from babygun.runtime.logs import note
 from babygun.store.records import Scope

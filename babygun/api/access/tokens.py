@@ -15,6 +15,7 @@ from msgspec import Meta
 from babygun.api.access.authenticator import AUTHENTICATOR, access_of
 from babygun.api.access.fields import CLIENT_ID, ClientId, ExpiresAt, Scopes
 from babygun.api.http.body import MAX_SIGN_IN, check_json, read_body
+from babygun.api.http.caller import caller_of
 from babygun.api.http.context import SETTINGS
 from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import (
@@ -22,6 +23,7 @@ from babygun.api.http.problem_types import (
     INVALID_CREDENTIALS,
     INVALID_REQUEST,
     NOT_READY,
+    TOO_MANY_REQUESTS,
 )
 from babygun.api.http.problems import Problem
 from babygun.api.http.responses import empty_answer, json_answer
@@ -96,7 +98,13 @@ _body = JsonBody(
     credentials="client",
     body=_body,
     answers=[Answer(200, "A new token.", Token)],
-    errors=(INVALID_CREDENTIALS, INSUFFICIENT_SCOPE, NOT_READY, *READ_ERRORS),
+    errors=(
+        INVALID_CREDENTIALS,
+        INSUFFICIENT_SCOPE,
+        TOO_MANY_REQUESTS,
+        NOT_READY,
+        *READ_ERRORS,
+    ),
 )
 async def issue_token(request: web.Request) -> web.Response:
     """Client id and secret, by HTTP Basic or in the body, for a token.
@@ -184,7 +192,9 @@ async def _client(request: web.Request, wanted: TokenRequest) -> Client:
         client_id, secret = wanted.client_id, wanted.client_secret
         # At a Basic challenge a browser would show its own dialogue over the page.
         challenge = 'Bearer realm="babygun"'
-    return await request.app[AUTHENTICATOR].client_with_secret(client_id, secret, challenge)
+    return await request.app[AUTHENTICATOR].client_with_secret(
+        client_id, secret, address=caller_of(request).address, challenge=challenge
+    )
 
 
 def _basic(header: str) -> tuple[str, str]:

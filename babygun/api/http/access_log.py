@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from babygun.api.http.context import CALL, Call
+from babygun.api.http.caller import caller_of
+from babygun.api.http.context import CALL, Call, Handler
 from babygun.runtime import metrics
 from babygun.runtime.identifiers import new_short_id
 from babygun.runtime.logs import bound, get_logger
@@ -17,7 +18,6 @@ from babygun.runtime.metric_types import OTHER
 
 log = get_logger("api")
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PathFields = Callable[[web.Request], Mapping[str, str]]
 """Ids in a request's path that logs and traces name; nothing else that a person typed."""
 
@@ -60,9 +60,10 @@ def access_log(
             metrics.HTTP_SECONDS[counted, route].observe(seconds - call.waited)
         quiet = path in probes or (method in _READS and status < 400)
         ms = round(seconds * 1000, 1)
+        address = caller_of(request).address
         if quiet:
-            log.debug("request", method=method, path=path, status=status, ms=ms)
+            log.debug("request", method=method, path=path, status=status, ms=ms, address=address)
         else:
-            log.info("request", method=method, path=path, status=status, ms=ms)
+            log.info("request", method=method, path=path, status=status, ms=ms, address=address)
 
     return access_log_middleware

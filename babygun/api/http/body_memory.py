@@ -15,8 +15,7 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
-from babygun.api.http.access_log import Handler
-from babygun.api.http.context import Call, call_of
+from babygun.api.http.context import Call, Handler, call_of
 from babygun.api.http.problem_types import BUSY
 from babygun.api.http.problems import Problem
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 from babygun.api.http.problem_types import TOO_MANY_CONNECTIONS
 from babygun.api.http.problems import Problem
 from babygun.runtime.logs import get_logger
+from babygun.runtime.networks import Network, is_in, network_of
 
 log = get_logger("api")
 
@@ -16,10 +17,13 @@ _REPORT_EVERY = 10.0  # s, between two lines of the log
 
 
 class ConnectionLimits:
-    """``most``: connections in all. ``per_address``: those of one address."""
+    """``most``: connections in all. ``per_address``: those of one address.
 
-    def __init__(self, most: int, per_address: int) -> None:
-        self.most, self.per_address = most, per_address
+    ``unlimited``: proxies, which make connections for many addresses.
+    """
+
+    def __init__(self, most: int, per_address: int, *, unlimited: Sequence[Network] = ()) -> None:
+        self.most, self.per_address, self._unlimited = most, per_address, unlimited
         self.open: Counter[str] = Counter()
         self._total = 0
         self._refused = 0
@@ -31,7 +35,7 @@ class ConnectionLimits:
         if self._total >= self.most:
             self._report("api_connections", address)
             raise Problem(TOO_MANY_CONNECTIONS, TOO_MANY_CONNECTIONS.example)
-        if self.open[network] >= self.per_address:
+        if self.open[network] >= self.per_address and not is_in(self._unlimited, address):
             self._report("api_connections_per_address", address)
             raise Problem(
                 TOO_MANY_CONNECTIONS,
@@ -56,11 +60,3 @@ class ConnectionLimits:
                 "connections refused", refused=self._refused, setting=setting, address=address
             )
             self._refused, self._report_at = 0, now + _REPORT_EVERY
-
-
-def network_of(address: str) -> str:
-    """What counts as one address: of IPv6 the first 64 bits, since a host has all the others."""
-    if ":" not in address:
-        return address
-    ip = ipaddress.IPv6Address(address.partition("%")[0])
-    return str(ip.ipv4_mapped or ipaddress.IPv6Network((int(ip) >> 64 << 64, 64)))

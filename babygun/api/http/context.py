@@ -5,6 +5,7 @@ A service that only some calls use has its key beside its class.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -12,6 +13,9 @@ from aiohttp import web
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.emails.holds import Holds
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+"""What answers a call."""
 
 
 @dataclass(slots=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from babygun.api.http.access_log import Handler
-from babygun.api.http.context import call_of
+from babygun.api.http.context import Handler, call_of
 from babygun.api.http.problem_types import INTERNAL
 from babygun.api.http.problems import as_response, from_exception
 from babygun.api.http.responses import SECURITY_HEADERS

@@ -14,7 +14,7 @@ from importlib.resources import files
 
 from aiohttp import web
 
-from babygun.api.http.access_log import Handler
+from babygun.api.http.context import Handler
 from babygun.api.http.responses import SECURITY_HEADERS
 
 VIEWS = (

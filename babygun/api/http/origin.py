@@ -3,8 +3,7 @@
 A browser sends its cookies along with a request, whichever page made it. So a call with a
 cookie, and a sign-in, must come from a page of the same origin. ``Sec-Fetch-Site`` says that, and
 no script can forge it. It is absent in older browsers, and over plain HTTP from another machine.
-``Origin`` is then compared with the scheme and the Host of the request; a balancer that passes TLS
-through does not change those.
+``Origin`` is then compared with the caller's scheme and the Host of the request.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from babygun.api.http.caller import caller_of
 from babygun.api.http.problem_types import CROSS_SITE
 from babygun.api.http.problems import Problem
 
@@ -33,7 +33,7 @@ def _same_origin(request: web.Request) -> bool:
     if sites and sites != ["none"]:
         return False
     origins = request.headers.getall("Origin", ())
-    here = _parts(f"{request.scheme}://{request.host}")
+    here = _parts(f"{caller_of(request).scheme}://{request.host}")
     return len(origins) == 1 and here is not None and _parts(origins[0]) == here
 
 

@@ -129,7 +129,7 @@ INVALID_REQUEST = ProblemType(
 TOO_MANY_REQUESTS = ProblemType(
     "too-many-requests",
     429,
-    "The client's rate is used up",
+    "A rate is used up",
     "The client may send 50 e-mails a second.",
 )
 HEADERS_TOO_LARGE = ProblemType(

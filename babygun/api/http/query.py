@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from babygun.api.http.access_log import Handler
+from babygun.api.http.context import Handler
 from babygun.api.http.problem_types import INVALID_REQUEST
 from babygun.api.http.problems import Problem
 

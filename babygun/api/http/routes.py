@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from babygun.api.http.access_log import Handler
+from babygun.api.http.context import Handler
 from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import (
     ETCD_UNAVAILABLE,

@@ -28,6 +28,7 @@ from babygun.runtime import metrics
 from babygun.runtime.identifiers import new_short_id
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metric_types import OTHER
+from babygun.runtime.networks import normal_address
 from babygun.runtime.settings import Settings
 
 log = get_logger("api")
@@ -41,17 +42,25 @@ _LINGER = 5.0  # s, that a connection goes on after its last answer, so that the
 
 
 class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
-    """One connection. ``wait``: of the call that is answered now; done when the client is gone.
+    """One connection.
 
-    ``patience``: seconds that a client has to take an answer.
+    ``patience``: seconds that a client has to take an answer. ``peer``: the address at its other
+    end, which a load balancer may have named (PROXY protocol). ``wait``: of the call that is
+    answered now; done when the client is gone.
     """
 
     wait: asyncio.Future[None] | None = None
 
     def __init__(
-        self, *args: Any, limits: ConnectionLimits, patience: float, **options: Any
+        self,
+        *args: Any,
+        limits: ConnectionLimits,
+        patience: float,
+        peer: str = "",
+        **options: Any,
     ) -> None:
         super().__init__(*args, **options)
+        self.peer = peer
         self._max_msg_queue_size, self._msg_queue_resume_size = _PIPELINED, _PIPELINED - 1
         self._limits, self._patience = limits, patience
         self._network: str | None = None  # for the limits
@@ -59,9 +68,10 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
         self._cut: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        address = transport.get_extra_info("peername")
+        if not self.peer and (name := transport.get_extra_info("peername")):
+            self.peer = normal_address(f"[{name[0]}]")
         try:
-            self._network = self._limits.admit(address[0] if address else "")
+            self._network = self._limits.admit(self.peer)
         except Problem as problem:
             self.transport = transport  # type: ignore[assignment]
             self._refuse(problem)
@@ -200,7 +210,7 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
 
 def connection_factory(
     runner: web.AppRunner, settings: Settings, keepalive: float
-) -> Callable[[], Connection]:
+) -> Callable[..., Connection]:
     """What one listening socket makes of each new connection, after the runner's setup.
 
     ``keepalive``: seconds that an idle connection stays open.
@@ -213,7 +223,11 @@ def connection_factory(
         access_log=None,
         auto_decompress=False,
         keepalive_timeout=keepalive,
-        limits=ConnectionLimits(settings.api_connections, settings.api_connections_per_address),
+        limits=ConnectionLimits(
+            settings.api_connections,
+            settings.api_connections_per_address,
+            unlimited=settings.trusted_proxies,
+        ),
         lingering_time=_LINGER,
         max_line_size=malformed.MAX_LINE,
         max_field_size=malformed.MAX_FIELD,

@@ -12,8 +12,9 @@ from collections.abc import Collection
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
-from babygun.api.http.access_log import Handler, PathFields
-from babygun.api.http.context import call_of
+from babygun.api.http.access_log import PathFields
+from babygun.api.http.caller import caller_of
+from babygun.api.http.context import Handler, call_of
 from babygun.runtime import tracing
 from babygun.runtime.logs import bound
 
@@ -42,7 +43,7 @@ def traced(path_fields: PathFields, *, untraced: Collection[str]) -> Middleware:
                 span.set("http.response.status_code", response.status)
                 version = request.version
                 span.set("network.protocol.version", f"{version.major}.{version.minor}")
-                span.set("url.scheme", request.scheme)
+                span.set("url.scheme", caller_of(request).scheme)
                 span.set("babygun.request_id", call_of(request).request_id)
                 if route:
                     span.set("http.route", route)

@@ -7,6 +7,7 @@ from itertools import islice
 from aiohttp import web
 
 from babygun.api.emails.services import ROUTING
+from babygun.api.http.caller import is_local
 from babygun.api.http.context import HOLDS, PROCESS, SETTINGS
 from babygun.api.http.problem_types import INVALID_TOKEN, NO_TOKEN, NOT_FOUND
 from babygun.api.http.problems import Problem
@@ -41,7 +42,8 @@ async def show_metrics(request: web.Request) -> web.Response:
     """For Prometheus, as OpenMetrics to those who accept that.
 
     What etcd knows is up to five seconds old, and absent while etcd does not answer. Where several
-    processes share the port, each has its metrics at a port of its own.
+    processes share the port, each has its metrics at a port of its own. Without `metrics_token`,
+    the API's usual port answers to callers on the same machine only.
     """
     app = request.app
     settings, cluster = app[SETTINGS], app[CLUSTER]
@@ -57,13 +59,20 @@ async def show_metrics(request: web.Request) -> web.Response:
             detail,
             headers={"WWW-Authenticate": 'Bearer realm="babygun metrics"'},
         )
-    # At a shared port each answer would be of another process.
-    if app[PROCESS].shared and _port(request) == settings.api_port:
-        raise Problem(
-            NOT_FOUND,
-            "Several processes share this port, and each counts for itself."
-            " Read the metrics of each at a port of its own (setting api_process_port).",
-        )
+    if _port(request) != settings.api_process_port:
+        # At a shared port each answer would be of another process.
+        if app[PROCESS].shared:
+            raise Problem(
+                NOT_FOUND,
+                "Several processes share this port, and each counts for itself."
+                " Read the metrics of each at a port of its own (setting api_process_port).",
+            )
+        if not settings.metrics_token and not is_local(request):
+            raise Problem(
+                NOT_FOUND,
+                "Without the setting metrics_token, this port answers metrics to its own machine"
+                " only. Set it, or read them at another port (setting api_process_port).",
+            )
     await cluster.read()
     # Nothing else may run between these two: it could read the cluster again.
     _show_cluster(cluster)

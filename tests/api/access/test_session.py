@@ -30,13 +30,14 @@ class Browser:
 
     api: RunningApi
     cookie: str = ""
+    name: str = COOKIE
 
     async def call(
         self, method: str, path: str, headers: dict[str, str] | None = None, **arguments: Any
     ) -> Answer:
         sent = {
             **(PAGE if headers is None else headers),
-            **({"Cookie": f"theme=dark; {COOKIE}={self.cookie}"} if self.cookie else {}),
+            **({"Cookie": f"theme=dark; {self.name}={self.cookie}"} if self.cookie else {}),
         }
         return await self.api.call(method, path, token="", headers=sent, **arguments)
 
@@ -47,12 +48,14 @@ class Browser:
             "POST", "/session", headers, json={"client_id": client_id, "client_secret": secret}
         )
         if answer.status == 200:
-            self.cookie = set_cookie(answer).value
+            cookie = set_cookie(answer)
+            self.name, self.cookie = cookie.key, cookie.value
         return answer
 
 
 def set_cookie(answer: Answer) -> Any:
-    return SimpleCookie(answer.headers["Set-Cookie"])[COOKIE]
+    [cookie] = SimpleCookie(answer.headers["Set-Cookie"]).values()
+    return cookie
 
 
 @pytest.fixture
@@ -282,14 +285,20 @@ async def test_cookie_is_secure_and_the_origin_https_where_the_api_speaks_tls(
             json=body,
             **trust,
         )
-        assert set_cookie(answer)["secure"] is True
-        browser.cookie = set_cookie(answer).value
-        assert (
-            set_cookie(await browser.call("DELETE", "/session", {"Origin": api.url}, **trust))[
-                "secure"
-            ]
-            is True
+        cookie = set_cookie(answer)
+        assert (cookie.key, cookie["secure"], cookie["path"], cookie["domain"]) == (
+            "__Host-babygun_session",
+            True,
+            "/",
+            "",
         )
+        browser.name, browser.cookie = cookie.key, cookie.value
+        assert (await browser.call("GET", "/session", **trust)).status == 200
+        # Another host of the domain can set this name: it signs nobody in.
+        planted = Browser(api, browser.cookie, COOKIE)
+        (await planted.call("GET", "/session", **trust)).problem(401, "no-token")
+        deleted = set_cookie(await browser.call("DELETE", "/session", {"Origin": api.url}, **trust))
+        assert (deleted.key, deleted["secure"]) == (cookie.key, True)
 
 
 async def test_session_while_etcd_has_not_been_read_is_not_ready(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from ipaddress import ip_network
 
 import pytest
 
-from babygun.api.http.connection_limits import ConnectionLimits, network_of
+from babygun.api.http.connection_limits import ConnectionLimits
 from babygun.api.http.problems import Problem
 from tests.api.http.raw_requests import GET, answers, connected, until_logged
 from tests.support.api import RunningApi, StartApi
@@ -65,7 +66,9 @@ def test_address_is_held_to_its_number_and_others_are_not() -> None:
         limits.admit("192.0.2.4")
 
 
-def test_address_of_ipv6_counts_by_its_network() -> None:
-    assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1%eth0")
-    assert network_of("2001:db8::1") != network_of("2001:db8:0:1::1")
-    assert network_of("::ffff:192.0.2.1") == network_of("192.0.2.1") == "192.0.2.1"
+def test_trusted_proxy_may_have_all_connections() -> None:
+    limits = ConnectionLimits(4, 2, unlimited=(ip_network("192.0.2.1"),))
+    for _ in range(4):
+        limits.admit("192.0.2.1")
+    with pytest.raises(Problem, match="This process"):
+        limits.admit("192.0.2.1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from ipaddress import ip_network
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -13,6 +14,7 @@ from babygun.api.operations import cluster_reading as cluster
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from tests.support.api import RunningApi, StartApi
+from tests.support.etcd_server import free_ports
 from tests.support.proxy import Proxy
 
 
@@ -169,6 +171,31 @@ async def test_metrics_token_is_asked_for_where_it_is_set(start_api: StartApi) -
         await api.call("GET", "/metrics", headers={"Authorization": "Basic a secret ü"}, token="")
     ).problem(401, "invalid-token")
     assert (await api.call("GET", "/metrics", token="a secret ü")).status == 200
+
+
+@pytest.mark.parametrize("mark", ["X-Forwarded-For", "Forwarded", "Via"])
+async def test_metrics_without_a_token_are_closed_to_callers_behind_a_proxy(
+    start_api: StartApi, mark: str
+) -> None:
+    for trusted in ((), (ip_network("127.0.0.1"),)):
+        api = await start_api(trusted_proxies=trusted)
+        closed = await api.call("GET", "/metrics", token="", headers={mark: "192.0.2.7"})
+        problem = closed.problem(404, "not-found")
+        assert "metrics_token" in problem["detail"] and "api_process_port" in problem["detail"]
+        assert (await api.call("GET", "/metrics", token="")).status == 200
+
+
+async def test_metrics_without_a_token_are_open_at_the_own_port_and_with_one_at_every_port(
+    start_api: StartApi,
+) -> None:
+    far = {"X-Forwarded-For": "192.0.2.7"}
+    [port] = free_ports(1)
+    api = await start_api(api_process_port=port)
+    usual, api.url = api.url, f"http://127.0.0.1:{port}"
+    assert (await api.call("GET", "/metrics", token="", headers=far)).status == 200
+    api.url = usual
+    closed = await start_api(metrics_token="s3cret")
+    assert (await closed.call("GET", "/metrics", token="s3cret", headers=far)).status == 200
 
 
 async def test_openmetrics_goes_to_those_who_accept_it(api: RunningApi) -> None:

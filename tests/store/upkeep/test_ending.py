@@ -210,8 +210,8 @@ async def test_idempotency_keys_and_revoked_tokens_are_ended_by_the_api(life: Li
     store = life.store
     lease = await store.idempotency_leases.lease(1)
     await store.client.put(store.keys.idempotency("client", "key"), b"{}", lease)
-    await revoke_token(store, "old", utc_now() + timedelta(hours=1))
-    await revoke_token(store, "long", utc_now() + timedelta(days=60))
+    await revoke_token(store, "old", utc_now(), utc_now() + timedelta(hours=1))
+    await revoke_token(store, "long", utc_now(), utc_now() + timedelta(days=60))
     await life.older_keys(2 * DAY)
     await life.passed(2 * DAY)
     await Ending(store, "worker").once()
