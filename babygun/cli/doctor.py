@@ -31,7 +31,7 @@ from babygun.store.upkeep.fullness import Fullness
 from babygun.store.upkeep.make_room import make_room
 from babygun.store.upkeep.reserve import Reserve, file_is_near
 
-_NEARLY_FULL, _FULL = 0.7, 0.95  # parts of etcd's quota: worth a warning, and wrong
+_NEARLY_FULL, _FULL = 0.7, 0.9  # parts of etcd's quota: worth a warning, and wrong
 _OVERDUE = 60.0  # seconds that a waiting job may be late
 _LABELS = {"ok": "ok  ", "warn": "WARN", "bad": "BAD "}
 

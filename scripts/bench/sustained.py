@@ -170,9 +170,9 @@ def judged(samples: Sequence[Sample], *, rate: float, size: int, quota: float) -
         problems.append(f"{backlog:,} e-mails wait at the end{slower}")
     if last[-1].shed_contents > samples[0].shed_contents:
         # Contents were deleted early, so the size settles below where new mail is refused.
-        if (most := max(sample.in_use for sample in samples)) > 0.95 * quota:
-            problems.append(f"{most:,.0f} MiB were in use, more than 95 % of the quota")
-        retained = max(0.95 * quota - _mean(middle, "in_use"), 0.0)
+        if (most := max(sample.in_use for sample in samples)) > 0.9 * quota:
+            problems.append(f"{most:,.0f} MiB were in use, more than 90 % of the quota")
+        retained = max(0.9 * quota - _mean(middle, "in_use"), 0.0)
         more = max(_mean(last, "in_use") - _mean(middle, "in_use"), 0.0)
         index = more * _INDEX / (1.25 * size + _RECORD)
     else:

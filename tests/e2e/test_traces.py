@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from babygun.email.model import client_id_of
 from tests.support.otlp_receiver import OtlpReceiver, Received
 from tests.support.paths import ROOT
 from tests.support.processes import Api, api_process, environment, running
@@ -78,7 +79,7 @@ async def test_trace_of_a_client_goes_through_api_etcd_and_worker_to_smtp_for_ev
         "url.path": "/emails",
         "network.protocol.version": "1.1",
         "babygun.email_id": email_id,
-        "babygun.client_id": email.client_id,
+        "babygun.client_id": client_id_of(email.client_id),
     }
     assert children(receiver, call) == ["etcd txn", "deliver", "deliver"]
     tries = sorted(receiver.named("deliver"), key=lambda span: span.start)
