@@ -299,7 +299,7 @@ EVENTS = [
         "destination unknown",
         "error",
         "queue email_id",
-        "The settings no longer have the destination of this queue, so its e-mails fail.",
+        "The settings no longer have the destination of this queue, so the queue is held.",
     ),
     Event(
         "reply needs operator",

@@ -55,7 +55,8 @@ class Progress(Struct, gc=False):
 class SessionFault(Struct, frozen=True, gc=False):
     """No word of the server about the e-mail: the session failed before.
 
-    ``holds``: it refused the session or the login, so the queue is to be held. ``at_mail``: it did
+    ``holds``: it refused the session or the login, or the settings do not have the destination any
+    more. So the queue is to be held. ``at_mail``: it did
     so at MAIL, where the sender may be the reason.
     """
 
@@ -122,8 +123,8 @@ class Delivery:
             destination = await self._routes.destination(queue)
         except NoDestination as error:
             log.error("destination unknown", queue=queue, email_id=email.id)
-            fault = RecipientResult("retry", "configuration", reason=str(error))
-            return Sent(dict.fromkeys(todo, fault))
+            fault = RecipientResult("hold", "configuration", reason=str(error))
+            return Sent(dict.fromkeys(todo, fault), SessionFault(fault, holds=True, at_mail=False))
         message, utf8 = _message(claim, todo, progress)
         sent = Sent({})
         repeated: set[str] = set()

@@ -343,16 +343,6 @@ async def test_200_sends_run_at_once_on_one_loop(rig: Rig, smtp: MisbehavingServ
         assert {e.status for e in await rig.ended(*ids)} == {"complete"}
 
 
-async def test_email_for_a_relay_that_is_gone_from_the_settings_is_kept_and_logged(
-    rig: Rig, smtp: MisbehavingServer
-) -> None:
-    email_id = await rig.send("ann@example.org")
-    async with rig.worker(relays={"new": {"url": smtp.url}}):
-        [email] = await rig.ended(email_id)
-    assert (email.status, email.recipients[0].reply_class) == ("failed", "configuration")
-    assert "no relay called main" in (email.recipients[0].status_reason or "")
-
-
 async def test_relay_that_is_down_defers_and_delivers_when_it_is_back(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:

@@ -129,6 +129,21 @@ async def test_hold_whose_prober_died_is_probed_by_another_worker(
     assert first.queue == "a" and await list_holds(held_rig.store) == []
 
 
+async def test_relay_that_the_settings_do_not_have_any_more_holds_its_queue(
+    held_rig: Rig, login: MisbehavingServer
+) -> None:
+    email_id = await held_rig.send("ann@a.example")
+    async with held_rig.worker(relays={"b": {"url": login.url}}):
+        hold = await held(held_rig)
+        assert (hold.reason, hold.status_code) == ("configuration", None)
+        assert hold.status_reason == "no relay called a is configured here"
+        email = await held_rig.get(email_id)
+        assert (email.status, email.tries) == ("incomplete", 0)
+    async with held_rig.worker():
+        assert (await held_rig.ended(email_id))[0].status == "complete"
+    assert await list_holds(held_rig.store) == []
+
+
 async def test_probe_that_finds_no_server_uses_up_no_try_and_the_hold_stays(
     held_rig: Rig, login: MisbehavingServer
 ) -> None:
