@@ -15,6 +15,7 @@ from babygun.store.emails.holds import list_holds
 from babygun.store.emails.on_request import cancel
 from babygun.store.records import Hold
 from babygun.worker import expiry
+from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
@@ -78,6 +79,60 @@ async def test_password_that_ran_out_bounces_nothing_and_mail_flows_once_it_is_r
     for email_id in ids:
         assert (await held_rig.events(email_id)).count("held") <= 1
     await check_invariants(held_rig.store)
+
+
+REFUSED = {
+    "greeting": ("554 5.7.1 go away", ()),
+    "ehlo": ("220 hi", (("EHLO", "550 no"), ("HELO", "550 no"))),
+    "tls": ("220 hi", (("STARTTLS", "502 no"),)),
+    "auth": ("220 hi", (("AUTH", "535 5.7.8 no"),)),
+    "mail": ("220 hi", (("MAIL", "530 5.7.0 Authentication required"),)),
+}
+
+
+@pytest.mark.parametrize("phase", REFUSED)
+@pytest.mark.parametrize("extensions", [(), ("PIPELINING",), ("PIPELINING", "CHUNKING")], ids=len)
+async def test_session_that_is_refused_in_any_phase_holds_the_queue_and_bounces_nothing(
+    settings: Settings, phase: str, extensions: tuple[str, ...]
+) -> None:
+    greeting, answers = REFUSED[phase]
+    refusing = True
+
+    async def script(peer: Peer) -> None:
+        peer.say(f"{greeting if refusing else '220 hi'}\r\n".encode())
+        said = dict(answers) if refusing else {}
+        offers = [*extensions, *(["AUTH PLAIN"] if phase == "auth" else [])]
+        offers += ["STARTTLS"] if phase == "tls" and refusing else []
+        ehlo = "\r\n".join([*(f"250-{each}" for each in ("me", *offers)), "250 8BITMIME"])
+        said = {"EHLO": ehlo, "AUTH": "235 ok", "DATA": "354 go"} | said
+        while line := (await peer.reader.readline()).decode().strip():
+            verb = line.split(" ")[0].upper()
+            if verb == "BDAT":
+                await peer.reader.readexactly(int(line.split(" ")[1]))
+            peer.say(f"{said.get(verb, '250 ok')}\r\n".encode())
+            if verb == "DATA":
+                await peer.message()
+                peer.say(b"250 ok\r\n")
+            elif verb == "QUIT":
+                return
+
+    async with ScriptedServer(script) as server:
+        login = "me:secret@" if phase == "auth" else ""
+        relay = {"url": f"smtp://{login}127.0.0.1:{server.port}", "tls": "none"}
+        relay |= {"tls": "required"} if phase == "tls" else {}
+        async with rig_for(quick(settings, {"a": relay})) as rig:
+            ids = [await rig.send(f"user{n}@a.example") for n in range(5)]
+            async with rig.worker():
+                await held(rig)
+                for email_id in ids:
+                    email = await rig.get(email_id)
+                    assert (email.status, email.tries) == ("incomplete", 0)
+                if phase == "tls":
+                    return  # the server has no certificate to go on with
+                refusing = False
+                emails = await rig.ended(*ids)
+            assert {email.status for email in emails} == {"complete"}
+            assert await list_holds(rig.store) == []
 
 
 async def test_held_queue_does_not_hold_up_the_other(
