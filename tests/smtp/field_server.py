@@ -181,12 +181,15 @@ class _Session:
             await self._peer.writer.drain()
             await self._peer.reader.read()
             raise _End
-        self._peer.lost = True
+        self._peer.lost, transport = True, self._peer.writer.transport
         try:
             await self._peer.writer.start_tls(self._tls(how))
+            self._peer.lost, self._encrypted = False, True
         except (ssl.SSLError, ConnectionError):
             raise _End from None
-        self._peer.lost, self._encrypted = False, True
+        finally:
+            if not self._encrypted:
+                transport.abort()
 
     def _reset(self) -> None:
         self._peer.writer.transport.abort()

@@ -266,6 +266,8 @@ async def test_crowded_destination_turns_back_all_who_wait(new_pool: NewPool) ->
         pool.crowded(full)
         assert await waiting == {"b@example.org": full}
         first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
 
 
 async def test_idle_zero_keeps_no_connection(new_pool: NewPool) -> None:
