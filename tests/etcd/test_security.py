@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from babygun.etcd import Batcher, EtcdClient, Txn, Watch, get, put
 from tests.etcd.conftest import OwnEtcd
 from tests.support.certificates import Authority
 from tests.support.etcd_server import EtcdServer
+from tests.support.paths import ROOT
 from tests.support.proxy import proxy_to
+from tests.support.tls_offers import is_strong, taken
 
 
 @pytest.fixture
@@ -38,6 +41,21 @@ async def test_tls_with_a_client_certificate_of_the_right_ca_is_served(
         since = await client.put(b"k", b"v")
         async with Watch(client, b"k", b"l", revision=since) as watching:
             assert [e.kv.value for e in (await anext(watching)).events] == [b"v"]
+
+
+async def test_member_of_the_cluster_takes_no_old_version_of_tls_and_no_weak_cipher(
+    own_etcd: OwnEtcd, authority: Authority
+) -> None:
+    settings = (ROOT / "etcd/cluster.env").read_text()
+    flags = [
+        f"--{name.lower().replace('_', '-')}={value}"
+        for name, value in re.findall(r"^ETCD_(TLS_\w+|CIPHER_SUITES)=(.+)$", settings, re.M)
+    ]
+    pem, client = authority.sign("server"), authority.sign("client")
+    server = own_etcd(*flags, tls=(pem.cert, pem.key, authority.ca))
+    sessions = await asyncio.to_thread(taken, server.port, client)
+    assert {version for version, _ in sessions} == {"TLSv1.2", "TLSv1.3"}
+    assert not {session for session in sessions if not is_strong(*session)}
 
 
 async def test_tls_without_a_client_certificate_is_unavailable(

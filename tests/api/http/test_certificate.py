@@ -21,6 +21,7 @@ from babygun.errors import SettingsError
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from tests.support.api import running
+from tests.support.tls_offers import is_strong, taken
 
 
 def certificate(folder: Path) -> tuple[str, str]:
@@ -61,6 +62,17 @@ async def test_certificate_makes_it_https(
         assert api.url.startswith("https://localhost:")
         trust = ssl.create_default_context(cafile=cert)
         assert (await api.call("GET", "/healthz", ssl=trust)).status == 200
+
+
+async def test_api_takes_no_old_version_of_tls_and_no_weak_cipher(
+    api_settings: Settings, store: Store, tmp_path: Path
+) -> None:
+    cert, key = certificate(tmp_path)
+    settings = replace(api_settings, api_host="localhost", api_cert=cert, api_key=key)
+    async with running(settings, store) as api:
+        sessions = await asyncio.to_thread(taken, int(api.url.rpartition(":")[2]))
+    assert {version for version, _ in sessions} == {"TLSv1.2", "TLSv1.3"}
+    assert not {session for session in sessions if not is_strong(*session)}
 
 
 async def test_certificate_that_can_not_be_used_is_refused_in_one_sentence(
