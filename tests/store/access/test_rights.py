@@ -9,9 +9,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import get_args
+from typing import Any, get_args
 
+import grpc
 import pytest
+from aetcd import rpc
 
 from babygun.email.model import Job
 from babygun.errors import PermissionDenied
@@ -50,7 +52,7 @@ def test_every_kind_of_key_is_given_to_some_role_and_every_role_names_kinds_that
     ("role", "kept_from_it"),
     [
         ("worker", {"apis", "clients", "signing_keys", "revocations", "idempotencies"}),
-        ("inspector", {"clients", "signing_keys", "contents"}),
+        ("inspector", {"clients", "signing_keys", "contents", "idempotencies"}),
         ("api", set()),
     ],
 )
@@ -262,6 +264,60 @@ async def test_inspector_reads_what_happens_and_nothing_else(guarded: Settings) 
             if kind not in RIGHTS["inspector"]:
                 with pytest.raises(PermissionDenied):
                     await rig.store.client.range(start, range_end(start), limit=1)
+
+
+@pytest.mark.parametrize("role", get_args(Role))
+async def test_role_finds_no_other_way_to_what_is_not_its_own(
+    guarded: Settings, role: Role
+) -> None:
+    """By each call of etcd that is about all keys, about others' leases, or about the cluster."""
+    keys, secret = Keys(guarded.prefix), b"/other/secret"
+    async with Store(as_user(guarded, "root")) as store:
+        lease = await store.client.grant(600)
+        await store.client.put(secret, b"words", lease)
+    everything = rpc.RangeRequest(key=b"\0", range_end=b"\0")
+    calls: list[tuple[str, Any]] = [
+        ("KV/Range", everything),
+        ("KV/Range", rpc.RangeRequest(key=b"\0", range_end=b"\0", count_only=True)),
+        ("KV/Range", rpc.RangeRequest(key=keys.prefix, range_end=range_end(keys.prefix))),
+        ("KV/Range", rpc.RangeRequest(key=secret)),
+        ("KV/Txn", rpc.TxnRequest(success=[rpc.RequestOp(request_range=everything)])),
+        ("KV/Txn", rpc.TxnRequest(compare=[rpc.Compare(key=secret, version=1)])),
+        ("KV/DeleteRange", rpc.DeleteRangeRequest(key=secret, prev_kv=True)),
+        ("KV/Compact", rpc.CompactionRequest(revision=1)),
+        ("Lease/LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=lease, keys=True)),
+        ("Lease/LeaseRevoke", rpc.LeaseRevokeRequest(ID=lease)),
+        ("Maintenance/Snapshot", rpc.SnapshotRequest()),
+        ("Maintenance/HashKV", rpc.HashKVRequest()),
+        ("Maintenance/Defragment", rpc.DefragmentRequest()),
+        ("Maintenance/Alarm", rpc.AlarmRequest(action=2, memberID=1, alarm=1)),
+        ("Cluster/MemberAdd", rpc.MemberAddRequest(peerURLs=["http://127.0.0.1:1"])),
+        ("Auth/AuthDisable", rpc.AuthDisableRequest()),
+        ("Auth/UserList", rpc.AuthUserListRequest()),
+        ("Auth/RoleGet", rpc.AuthRoleGetRequest(role="root")),
+    ]
+    allowed = []
+    user = as_user(guarded, f"babygun-{role}")
+    async with grpc.aio.insecure_channel(user.etcd_endpoints[0].partition("//")[2]) as channel:
+        hello = rpc.AuthenticateRequest(name=user.etcd_user, password=user.etcd_password)
+        signed_in = channel.unary_unary("/etcdserverpb.Auth/Authenticate")
+        token = rpc.AuthenticateResponse.FromString(
+            await signed_in(hello.SerializeToString())
+        ).token
+        for name, request in calls:
+            method = channel.unary_stream(f"/etcdserverpb.{name}")
+            try:
+                async for _ in method(request.SerializeToString(), metadata=(("token", token),)):
+                    allowed.append(name)
+            except grpc.aio.AioRpcError as error:
+                assert error.code().name == "PERMISSION_DENIED", (name, error.details())
+        watch = channel.stream_stream("/etcdserverpb.Watch/Watch")(metadata=(("token", token),))
+        wide = rpc.WatchCreateRequest(key=keys.cluster, range_end=b"\0", start_revision=1)
+        await watch.write(rpc.WatchRequest(create_request=wide).SerializeToString())
+        answer = rpc.WatchResponse.FromString(await watch.read())
+        assert answer.canceled and not answer.events
+        watch.cancel()
+    assert allowed == []
 
 
 @pytest.mark.parametrize(
