@@ -29,6 +29,7 @@ from babygun.api.http.errors_middleware import errors_middleware
 from babygun.api.http.files import add_pages
 from babygun.api.http.problem_types import NOT_READY
 from babygun.api.http.problems import Problem
+from babygun.api.http.proxy_protocol import ProxyHeader
 from babygun.api.http.query import checked_query
 from babygun.api.http.routes import Route
 from babygun.api.http.server import check_expect, connection_factory
@@ -268,14 +269,18 @@ async def serve_until(
     try:
         connection = partial(connection_factory, runner, settings, KEEPALIVE)
         host = settings.api_host
+        entrance: Callable[..., asyncio.BaseProtocol] = connection()
+        entrance_tls = tls
+        if balancers := settings.proxy_protocol:  # TLS begins behind the header
+            entrance, entrance_tls = partial(ProxyHeader, balancers, connection(), tls), None
         servers = [
             await listen(
-                connection(),
+                entrance,
                 host,
                 settings.api_port,
                 setting="api_port",
                 zero=ANY_PORT,
-                tls=tls,
+                tls=entrance_tls,
                 shared=shared,
             )
         ]

@@ -147,6 +147,13 @@ EVENTS = [
         "The system lets the process open too few files for the setting `api_connections`; this "
         "many connections are taken. Raise its limit (`ulimit -n`, LimitNOFILE).",
     ),
+    Event(
+        "proxy header missing",
+        "warning",
+        "address",
+        "A connection from a network of `proxy_protocol` began without a PROXY header, version 2, "
+        "and was closed. Have the balancer send it, or take its network out of the setting.",
+    ),
     Event("request malformed", "info", "status reason request_id", "It was no HTTP request."),
     Event(
         "connection failed", "error", "status request_id", "A fault in the HTTP library or Babygun."

@@ -1,0 +1,113 @@
+"""Takes connections of load balancers that pass TCP on, and name the caller before its own bytes.
+
+That is the PROXY protocol, version 2 (HAProxy's doc/proxy-protocol.txt, 2.2): 16 bytes, of which
+the last two say how many follow, and then addresses. Only the networks of the setting
+``proxy_protocol`` send it, and always do. Others would name any caller they like.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import cast
+
+from babygun.runtime.logs import get_logger
+from babygun.runtime.networks import Network, is_in, normal_address
+
+log = get_logger("api")
+
+_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+_START = 16  # bytes
+_MOST = 4096  # bytes after those
+_LOCAL, _PROXY = 0x20, 0x21  # version 2, and whether the balancer speaks for itself
+_ADDRESS_BYTES = {0x11: 4, 0x21: 16}  # of TCP over IPv4 and over IPv6
+_PATIENCE = 5.0  # s, for the header to arrive
+
+
+class ProxyHeader(asyncio.BufferedProtocol):
+    """Reads the header of one connection, and no byte more.
+
+    Then ``connection`` (called with ``peer``) has the socket. A connection from outside of
+    ``balancers`` has no header.
+    """
+
+    def __init__(
+        self,
+        balancers: Sequence[Network],
+        connection: Callable[..., asyncio.Protocol],
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._balancers, self._connection, self._tls = balancers, connection, tls
+        self._header, self._filled = bytearray(_START), 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's do not derive from it
+        name = transport.get_extra_info("peername")
+        self._peer = normal_address(f"[{name[0]}]") if name else ""
+        self._late = asyncio.get_running_loop().call_later(_PATIENCE, self._refuse)
+        if not is_in(self._balancers, self._peer):
+            self._hand_over(self._peer)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return memoryview(self._header)[self._filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._filled += nbytes
+        if self._filled < len(self._header):
+            return
+        header = bytes(self._header)
+        following = following_bytes(header)
+        if following is None:
+            self._refuse()
+        elif len(header) < _START + following:
+            self._header = bytearray(header + bytes(following))
+        else:
+            self._hand_over(named_address(header) or self._peer)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._late.cancel()
+
+    def _refuse(self) -> None:
+        log.warning("proxy header missing", address=self._peer)
+        self._transport.abort()
+
+    def _hand_over(self, peer: str) -> None:
+        """Gives the socket to a connection, as if it had just been accepted."""
+        self._transport.pause_reading()
+        descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
+        self._transport.abort()  # closes its own descriptor only
+        sock = socket.socket(fileno=descriptor)
+        sock.setblocking(False)
+        task = asyncio.ensure_future(self._accept(sock, peer))
+        _accepting.add(task)
+        task.add_done_callback(_accepting.discard)
+
+    async def _accept(self, sock: socket.socket, peer: str) -> None:
+        factory = partial(self._connection, peer=peer)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(factory, sock, ssl=self._tls)
+        except OSError:  # the caller is gone, or its TLS fails
+            sock.close()
+
+
+_accepting: set[asyncio.Task[None]] = set()
+
+
+def following_bytes(start: bytes) -> int | None:
+    """How many bytes of the header follow its first 16; None where it is no such header."""
+    count = int.from_bytes(start[14:16], "big")
+    known = start.startswith(_SIGNATURE) and start[12] in (_LOCAL, _PROXY) and count <= _MOST
+    return count if known else None
+
+
+def named_address(header: bytes) -> str:
+    """The caller that a whole header names; empty where it names none."""
+    size = _ADDRESS_BYTES.get(header[13], 0)
+    if header[12] == _LOCAL or not size or len(header) < _START + 2 * size + 4:
+        return ""
+    return normal_address(f"[{ipaddress.ip_address(header[_START : _START + size])}]")

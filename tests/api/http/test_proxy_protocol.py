@@ -1,0 +1,195 @@
+"""Connections of a load balancer that passes TCP on and names the caller first."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from ipaddress import ip_network
+from pathlib import Path
+from typing import cast
+
+import pytest
+import uvloop
+
+from babygun.api.http import proxy_protocol
+from babygun.api.http.proxy_protocol import ProxyHeader
+from babygun.pki.issuance import issue
+from babygun.pki.layout import https_only
+from tests.api.http.raw_requests import GET, connected, until_logged
+from tests.support.api import RunningApi, StartApi
+
+HERE = ip_network("127.0.0.0/8")
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+
+
+def header(caller: str, *, command: int = 0x21, more: bytes = b"") -> bytes:
+    """A header as a balancer writes it. ``more``: TLVs."""
+    address = ipaddress.ip_address(caller)
+    body = address.packed * 2 + (50000).to_bytes(2, "big") + (8080).to_bytes(2, "big") + more
+    family = 0x11 if address.version == 4 else 0x21
+    return SIGNATURE + bytes((command, family)) + len(body).to_bytes(2, "big") + body
+
+
+def plain(api: RunningApi) -> RunningApi:
+    api.url = api.url.replace("https", "http")
+    return api
+
+
+async def address_of(
+    api: RunningApi,
+    caplog: pytest.LogCaptureFixture,
+    *parts: bytes,
+    tls: ssl.SSLContext | None = None,
+) -> str:
+    """The caller's address in the log of a call, after these parts of a header."""
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG, "babygun.api"):
+        async with connected(plain(api)) as (reader, writer):
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(0)
+            if tls:
+                await writer.start_tls(tls, server_hostname="localhost")
+            writer.write(GET + b"Connection: close\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        return str((await until_logged(caplog, "request"))["address"])
+
+
+@pytest.mark.parametrize(
+    ("parts", "address"),
+    [
+        ([header("192.0.2.7")], "192.0.2.7"),
+        ([header("192.0.2.7", more=b"\x04\0\x03abc")], "192.0.2.7"),
+        ([header("2001:db8::7")], "2001:db8::7"),
+        ([header("::ffff:192.0.2.7")], "192.0.2.7"),
+        ([bytes((byte,)) for byte in header("192.0.2.7")], "192.0.2.7"),
+        # The balancer's own connection, for a health check.
+        ([header("192.0.2.7", command=0x20)], "127.0.0.1"),
+        ([SIGNATURE + b"\x20\0\0\0"], "127.0.0.1"),
+        ([SIGNATURE + b"\x21\0\0\0"], "127.0.0.1"),  # of an unknown kind
+    ],
+)
+async def test_caller_is_the_one_that_the_header_names(
+    start_api: StartApi, caplog: pytest.LogCaptureFixture, parts: list[bytes], address: str
+) -> None:
+    api = await start_api(ready=False, proxy_protocol=(HERE,))
+    assert await address_of(api, caplog, *parts) == address
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        GET + b"\r\n",
+        b"PROXY TCP4 192.0.2.7 192.0.2.8 50000 8080\r\n" + GET + b"\r\n",
+        SIGNATURE + b"\x11\x11\0\x0c" + bytes(12),
+        SIGNATURE + b"\x21\x11\xff\xff" + bytes(12),
+    ],
+)
+async def test_connection_of_a_balancer_without_a_good_header_is_closed(
+    start_api: StartApi, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    api = await start_api(ready=False, proxy_protocol=(HERE,))
+    async with connected(api) as (reader, writer):
+        writer.write(sent)
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+    assert (await until_logged(caplog, "proxy header missing"))["address"] == "127.0.0.1"
+
+
+async def test_header_that_does_not_arrive_in_time_ends_the_connection(
+    start_api: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy_protocol, "_PATIENCE", 0.01)
+    api = await start_api(ready=False, proxy_protocol=(HERE,))
+    async with connected(api) as (reader, writer):
+        writer.write(SIGNATURE)
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+
+
+async def test_header_from_elsewhere_is_no_http(start_api: StartApi) -> None:
+    api = await start_api(proxy_protocol=(ip_network("10.0.0.0/8"),))
+    assert (await api.call("GET", "/healthz")).status == 200
+    async with connected(api) as (reader, writer):
+        writer.write(header("192.0.2.7") + GET + b"\r\n")
+        assert b" 400 " in (await reader.read()).splitlines()[0]
+
+
+async def test_tls_begins_behind_the_header(
+    start_api: StartApi, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    list(issue(tmp_path, https_only(())))
+    files = {
+        "api_cert": str(tmp_path / "api/https.pem"),
+        "api_key": str(tmp_path / "api/https-key.pem"),
+    }
+    trust = ssl.create_default_context(cafile=str(tmp_path / "api/api-ca.pem"))
+    api = await start_api(ready=False, proxy_protocol=(HERE,), **files)
+    assert await address_of(api, caplog, header("192.0.2.7"), tls=trust) == "192.0.2.7"
+    direct = await start_api(ready=False, proxy_protocol=(ip_network("10.0.0.0/8"),), **files)
+    assert await address_of(direct, caplog, tls=trust) == "127.0.0.1"
+    async with connected(plain(api)) as (
+        reader,
+        writer,
+    ):  # no TLS behind it
+        writer.write(header("192.0.2.7") + GET + b"\r\n")
+        assert b"200" not in await reader.read()
+    assert await address_of(api, caplog, header("192.0.2.8"), tls=trust) == "192.0.2.8"
+
+
+async def test_connections_are_counted_by_the_caller_that_the_header_names(
+    start_api: StartApi,
+) -> None:
+    api = await start_api(
+        ready=False, proxy_protocol=(HERE,), api_connections=100, api_connections_per_address=1
+    )
+    async with connected(api) as (reader, writer), connected(api) as (another, second):
+        for one, caller in ((writer, "192.0.2.7"), (second, "192.0.2.8")):
+            one.write(header(caller) + GET + b"\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        assert (await another.readline()).startswith(b"HTTP/1.1 200")
+        async with connected(api) as (third, writer):
+            writer.write(header("192.0.2.8") + GET + b"\r\n")
+            assert (await third.readline()).startswith(b"HTTP/1.1 503")
+
+
+class _Echo(asyncio.Protocol):
+    """Sends back what arrives, behind the address of its peer."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(self._peer.encode() + data)
+        self._transport.close()
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("network", ["127.0.0.0/8", "10.0.0.0/8"])
+def test_sockets_are_handed_over_on_both_event_loops(
+    loop: Callable[[], asyncio.AbstractEventLoop], network: str
+) -> None:
+    async def called() -> bytes:
+        balancers = (ip_network(network),)
+        server = await asyncio.get_running_loop().create_server(
+            partial(ProxyHeader, balancers, _Echo, None), "127.0.0.1", 0
+        )
+        async with server, asyncio.timeout(20):
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write((header("192.0.2.7") if HERE in balancers else b"") + b" hello")
+            said = await reader.read()
+            writer.close()
+        return said
+
+    caller = b"192.0.2.7" if network == str(HERE) else b"127.0.0.1"
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(called()) == caller + b" hello"
