@@ -84,8 +84,7 @@ class Attempts:
         bind(email_id=ref.email_id, queue=ref.queue, worker_id=identity.process_id)
         started_ns = time.time_ns()
         if attempt.job.expires_at is not None and attempt.job.expires_at <= utc_now():
-            await expiry.expire(self._store, ref, _TOO_LATE, identity.process_id, self._counts)
-            return False
+            return await self._expire(ref, identity.process_id)
         try:
             claimed = await claim(
                 self._store,
@@ -99,9 +98,7 @@ class Attempts:
             identity.lost.set()
             return True
         except EtcdError as error:  # if it takes effect after all, the reconcile releases it
-            metrics.CLAIMS["unanswered"].inc()
-            if pause := self.pause.unanswered(time.monotonic()):
-                log.warning("claim unanswered", error=str(error), pause_seconds=pause)
+            self._pause(error)
             return True
         self.pause.answered()
         metrics.CLAIMS["claimed" if claimed is not None else "lost"].inc()
@@ -117,6 +114,21 @@ class Attempts:
                 with tracing.child("etcd claim", started_ns=started_ns):
                     pass  # it has ended: only the claimed record says whose trace this is
             return await self._send(attempt, claimed)
+
+    def _pause(self, error: EtcdError) -> None:
+        metrics.CLAIMS["unanswered"].inc()
+        if pause := self.pause.unanswered(time.monotonic()):
+            log.warning("claim unanswered", error=str(error), pause_seconds=pause)
+
+    async def _expire(self, ref: JobRef, worker_id: str) -> bool:
+        """Ends a job whose e-mail's own end has come. True: etcd did not answer."""
+        try:
+            await expiry.expire(self._store, ref, _TOO_LATE, worker_id, self._counts)
+        except EtcdError as error:
+            self._pause(error)
+            return True
+        self.pause.answered()
+        return False
 
     async def _send(self, attempt: Attempt, claimed: Claim) -> bool:
         """Makes the try at a claimed job. True: the job is still ready."""

@@ -124,10 +124,13 @@ class Dispatch:
             identity = self._membership.identity
             if identity is not None and (taken := self.ready.take_probe(queue)):
                 self._start(*taken, identity, probe=True)
+            else:
+                self._holds.keep_turn(queue)
 
     def _probe_ended(self, queue: str, task: asyncio.Task[None]) -> None:
         del self._probes[queue]
         self._side_task_ended(task)
+        self._wake.set()
 
     def _start(self, ref: JobRef, job: Job, identity: Identity, *, probe: bool = False) -> None:
         if ref in self.in_flight:
@@ -146,6 +149,8 @@ class Dispatch:
             self._crowded.turned_away(ref.queue, attempt.crowded)
         elif attempt.claim is not None:
             self._crowded.ended(ref.queue)
+        if attempt.probe and (attempt.claim is None or attempt.crowded is not None):
+            self._holds.keep_turn(ref.queue)
         self.ready.ask_again(ref.queue)
         del self._attempts_in_flight[ref]
         if not task.cancelled():

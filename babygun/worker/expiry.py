@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from datetime import datetime
 
 from babygun.email.ids import created_ms
 from babygun.email.lifecycle import RecipientResult
@@ -16,7 +17,7 @@ from babygun.email.model import Email
 from babygun.email.retry import end_of_held
 from babygun.errors import Conflict, NotFound
 from babygun.runtime import metrics
-from babygun.runtime.clock import at_ms, format_time, utc_now
+from babygun.runtime.clock import at_ms, format_time
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
 from babygun.store.emails import on_request
@@ -24,6 +25,8 @@ from babygun.store.emails.holds import Held
 from babygun.store.emails.ready_jobs import ReadyJob, read_jobs, shard_range
 from babygun.store.keys import JobRef
 from babygun.store.records import Hold
+from babygun.store.upkeep.timeline import FINENESS
+from babygun.store.upkeep.trusted_clock import TrustedClock
 from babygun.worker.counters import RecipientCounts
 from babygun.worker.slices import Slice
 
@@ -42,8 +45,13 @@ async def expire(
     outcome: RecipientResult,
     worker_id: str,
     counts: RecipientCounts,
+    *,
+    hold: bytes | None = None,
 ) -> bool:
-    """Ends one job that nobody sends. False: it was sent, stopped or ended meanwhile."""
+    """Ends one job that nobody sends. False: it was sent, put off, stopped or ended meanwhile.
+
+    ``hold``: the key of the hold by which it ends; False, too, if that has ended. Raises EtcdError.
+    """
     left: set[str] = set()
 
     def note(email: Email) -> bool:
@@ -51,8 +59,18 @@ async def expire(
         return True
 
     try:
-        email = await on_request.expire(store, ref, outcome, worker_id=worker_id, ends=note)
+        email = await on_request.expire(
+            store,
+            ref,
+            outcome,
+            worker_id=worker_id,
+            ends=note,
+            needs=(hold,) if hold is not None else (),
+        )
     except (NotFound, Conflict):
+        return False
+    except ValueError as error:
+        log.error("record unreadable", email_id=ref.email_id, error=str(error))
         return False
     counts.add(ref.queue, left, email)
     if email.final:
@@ -66,6 +84,8 @@ class HeldExpiry:
 
     def __init__(self, store: Store, counts: RecipientCounts) -> None:
         self._store, self._counts = store, counts
+        after = store.settings.hold_expires_after
+        self._clock = TrustedClock(store.settings, after / FINENESS)
         self._next: dict[str, tuple[int, float]] = {}  # by queue: the hold, and its next read
 
     async def once(self, held: Mapping[str, Held], part: Slice, worker_id: str) -> None:
@@ -75,27 +95,29 @@ class HeldExpiry:
             for queue, entry in self._next.items()
             if queue in held and held[queue].created == entry[0]
         }
-        if part.empty:
+        if part.empty or not held or (now := await self._clock.now()) is None:
             return
         for queue, one in list(held.items()):
             started = time.monotonic()
             if started >= self._next.get(queue, (0, 0.0))[1]:
-                await self._read(one.hold, part, worker_id)
+                await self._read(held, one.hold, part, worker_id, now.earliest)
                 took = time.monotonic() - started
                 self._next[queue] = one.created, started + max(EVERY, _SHARE * took)
 
-    async def _read(self, hold: Hold, part: Slice, worker_id: str) -> None:
+    async def _read(
+        self, held: Mapping[str, Held], hold: Hold, part: Slice, worker_id: str, now: datetime
+    ) -> None:
         ranges = {
             shard: shard_range(self._store, shard, hold.queue)._replace(limit=_PER_SHARD)
             for shard in range(part.first, part.end)
         }
         ended = 0
-        while ranges:
+        while ranges and hold.queue in held:
             rests = {}
             async for _, found in read_jobs(self._store, ranges):
                 for shard, jobs, rest in found:
                     ended += await self._expire(
-                        [job for job in jobs if self._ends(job, hold)], hold, worker_id
+                        [job for job in jobs if self._ends(job, hold, now)], hold, worker_id
                     )
                     if rest:
                         rests[shard] = rest
@@ -103,25 +125,25 @@ class HeldExpiry:
         if ended:
             log.warning("held e-mails expired", queue=hold.queue, jobs=ended, worker_id=worker_id)
 
-    def _ends(self, ready: ReadyJob, hold: Hold) -> bool:
+    def _ends(self, ready: ReadyJob, hold: Hold, now: datetime) -> bool:
         end = end_of_held(
             ready.job,
             accepted=at_ms(created_ms(ready.ref.email_id)),
             held_since=hold.since,
             schedule=self._store.settings,
         )
-        return end <= utc_now()
+        return end <= now
 
     async def _expire(self, jobs: list[ReadyJob], hold: Hold, worker_id: str) -> int:
         outcome = RecipientResult(
             "retry", hold.reason, hold.status_code, hold.enhanced_code, _reason(hold)
         )
-        done = 0
+        key, done = self._store.keys.hold(hold.queue), 0
         for at in range(0, len(jobs), _AT_ONCE):
             done += sum(
                 await asyncio.gather(
                     *(
-                        expire(self._store, job.ref, outcome, worker_id, self._counts)
+                        expire(self._store, job.ref, outcome, worker_id, self._counts, hold=key)
                         for job in jobs[at : at + _AT_ONCE]
                     )
                 )

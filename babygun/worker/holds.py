@@ -27,6 +27,7 @@ from babygun.worker.delivery import Sent, SessionFault
 log = get_logger("worker")
 
 _READ_AGAIN = 0.5  # s, after a read that failed
+_REFUSED = 3600.0  # s, for which a sender is remembered that alone is refused
 
 
 class QueueHolds:
@@ -53,6 +54,8 @@ class QueueHolds:
         self._ended_at: dict[str, float] = {}  # by queue, time.monotonic()
         self._probe_at: dict[str, float] = {}  # by held queue, time.monotonic()
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._unused: set[str] = set()  # queues whose turn this worker has still to use
+        self._refused: dict[tuple[str, str], float] = {}  # by queue and sender: until when
         self.known = False
 
     @property
@@ -89,12 +92,15 @@ class QueueHolds:
         """The held queues that may be probed now, and whose destination this worker has."""
         now = time.monotonic()
         for queue, probe_at in self._probe_at.items():
-            if probe_at <= now and queue in self._destinations:
+            if (probe_at <= now or queue in self._unused) and queue in self._destinations:
                 yield queue
 
     async def take_turn(self, queue: str) -> bool:
         """Whether this worker probes the queue now: nobody else does before the next turn."""
         held = self.by_queue.get(queue)
+        if held is not None and queue in self._unused:
+            self._unused.remove(queue)
+            return True
         self._probe_at.pop(queue, None)  # another turn comes with the next change of the hold
         if held is None:
             return False
@@ -108,6 +114,16 @@ class QueueHolds:
             return False
         self._holds.learn(turn)
         return True
+
+    def keep_turn(self, queue: str) -> None:
+        """The turn was used by no e-mail: there was none, or it could not be claimed.
+
+        Names of jobs that were cancelled or ended stay known until somebody claims them. Without
+        this, each would use up a turn.
+        """
+        if self.is_held(queue):
+            self._unused.add(queue)
+            self._wake()
 
     # --- the ends of tries ---
 
@@ -127,12 +143,24 @@ class QueueHolds:
             return sent.results
         if probe:
             await self._quote(queue, fault)
-        elif fault.at_mail and claimed.email.queues[queue].held and not self.is_held(queue):
-            # Another e-mail has got through since, so it is this one's sender that is refused.
+        elif fault.at_mail and not self.is_held(queue) and self._is_about_sender(claimed):
             return _with_action(sent.results, "hold", "retry")
         else:
             await self._begin(queue, fault, started)
         return _with_action(sent.results, "retry", "hold") if not fault.holds else sent.results
+
+    def _is_about_sender(self, claimed: Claim) -> bool:
+        """Whether a refusal at MAIL is about the sender, and no reason to hold the queue.
+
+        It is if the e-mail was held, and another one has got through since. That is remembered for
+        a while. Otherwise each new e-mail of the sender would hold up all others.
+        """
+        queue, now = claimed.ref.queue, time.monotonic()
+        sender = queue, claimed.email.sender
+        if claimed.email.queues[queue].held:
+            self._refused = {each: until for each, until in self._refused.items() if until > now}
+            self._refused[sender] = now + _REFUSED
+        return self._refused.get(sender, 0.0) > now
 
     async def _begin(self, queue: str, fault: SessionFault, started: float) -> None:
         """Holds the queue. Many tries meet the same fault at once: one of them writes it."""
@@ -205,6 +233,7 @@ class QueueHolds:
 
     def _changed(self, queue: str) -> None:
         """A hold has begun, changed or ended."""
+        self._unused.discard(queue)
         held = self.by_queue.get(queue)
         if held is None:
             self._ended_at[queue] = time.monotonic()

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 
+from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import codec
 from babygun.store.emails import holds as store_holds
@@ -253,6 +255,52 @@ async def test_held_email_can_be_cancelled(held_rig: Rig, login: MisbehavingServ
     await check_invariants(held_rig.store)
 
 
+async def test_cancelled_emails_use_up_no_turn_to_probe(
+    held_rig: Rig, login: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker still knows the names of their jobs. The next turn comes in an hour."""
+    monkeypatch.setattr(store_holds, "PROBE_WAITS", (3600.0,))
+    login.credentials = ("me", "another")
+    ids = [await held_rig.send(f"user{n}@a.example") for n in range(20)]
+    async with held_rig.worker():
+        hold = await held(held_rig)
+        await held_rig.emptied(held_rig.store.keys.owners)
+        for email_id in ids:
+            await cancel(held_rig.store, email_id)
+        login.credentials = PASSWORD
+        other = await held_rig.send("bob@a.example")
+        await has_its_turn(held_rig, hold)
+        assert (await held_rig.ended(other))[0].status == "complete"
+    assert await list_holds(held_rig.store) == []
+
+
+async def test_turn_without_mail_is_used_by_the_next_email(
+    held_rig: Rig, login: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_holds, "PROBE_WAITS", (3600.0,))
+    login.credentials = ("me", "another")
+    email_id = await held_rig.send("ann@a.example")
+    async with held_rig.worker():
+        hold = await held(held_rig)
+        await held_rig.emptied(held_rig.store.keys.owners)
+        await cancel(held_rig.store, email_id)
+        login.credentials = PASSWORD
+        await has_its_turn(held_rig, hold)
+        await held_rig.seen(
+            held_rig.store.keys.hold("a"),
+            lambda v: True if codec.decode_state(v, Hold).probes else None,
+        )
+        other = await held_rig.send("bob@a.example")
+        assert (await held_rig.ended(other))[0].status == "complete"
+
+
+async def has_its_turn(rig: Rig, hold: Hold) -> None:
+    """A probe of the queue is due from now on."""
+    key = rig.store.keys.hold(hold.queue)
+    due = replace(hold, probe_at=utc_now())
+    await rig.store.client.put(key, codec.encode_state(due), await rig.store.client.grant(3600))
+
+
 async def test_recipients_taken_before_the_session_was_refused_get_no_second_copy(
     settings: Settings,
 ) -> None:
@@ -294,5 +342,9 @@ async def test_sender_that_alone_is_refused_holds_the_queue_once(
         emails = await rig.ended(*good)
         assert {email.status for email in emails} == {"complete"}
         email = (await rig.ended(bad))[0]
-    assert (email.status, email.recipients[0].status) == ("failed", "expired")
-    assert (await rig.events(bad)).count("held") == 1
+        assert (email.status, email.recipients[0].status) == ("failed", "expired")
+        assert (await rig.events(bad)).count("held") == 1
+        # Known by now: the next e-mail of this sender holds up nobody.
+        again = await rig.send("ann@b.example", sender="bad@example.com")
+        assert (await rig.ended(again))[0].status == "failed"
+        assert "held" not in await rig.events(again)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from babygun.email import lifecycle
 from babygun.email.lifecycle import RecipientResult, Transition
 from babygun.email.model import Email
 from babygun.errors import Conflict, EtcdError, EtcdUnavailable, NotFound, OutcomeUnknown
-from babygun.etcd import absent, get, get_range, modified_at, present
+from babygun.etcd import Op, TxnResult, absent, get, get_range, modified_at, present
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.emails.write_loop import (
@@ -46,10 +46,12 @@ async def expire(
     *,
     worker_id: str,
     ends: Callable[[Email], bool] = lambda _: True,
+    needs: Sequence[bytes] = (),
 ) -> Email:
     """Ends a job that nobody sends; see lifecycle.expire. Raises NotFound, Conflict.
 
-    ``ends``: whether the record's end has come; if not, it raises Conflict.
+    ``ends``: whether the record's end has come; if not, it raises Conflict. ``needs``: keys without
+    which it raises Conflict, beside the job's.
     """
 
     def decide(email: Email, sending: set[str]) -> Transition:
@@ -64,7 +66,7 @@ async def expire(
             outcome=outcome,
         )
 
-    return await _change(store, ref.email_id, decide)
+    return await _change(store, ref.email_id, decide, (store.keys.job(ref), *needs))
 
 
 async def retry(
@@ -78,11 +80,16 @@ async def retry(
     return await _change(store, email_id, decide)
 
 
-async def _change(store: Store, email_id: str, decide: Decision) -> Email:
-    """Reads, decides and writes, until the record has not changed in between."""
+async def _change(
+    store: Store, email_id: str, decide: Decision, needs: Sequence[bytes] = ()
+) -> Email:
+    """Reads, decides and writes, until the record has not changed in between.
+
+    ``needs``: keys without which it raises Conflict.
+    """
     tried: list[Email] = []
     try:
-        return await _until_written(store, email_id, decide, tried)
+        return await _until_written(store, email_id, decide, needs, tried)
     except EtcdUnavailable as error:
         if not tried:
             raise
@@ -90,16 +97,11 @@ async def _change(store: Store, email_id: str, decide: Decision) -> Email:
 
 
 async def _until_written(
-    store: Store, email_id: str, decide: Decision, tried: list[Email]
+    store: Store, email_id: str, decide: Decision, needs: Sequence[bytes], tried: list[Email]
 ) -> Email:
     """``tried``: gets the records whose write has an unknown outcome."""
-    email_key, owners = store.keys.email(email_id), store.keys.email_owners(email_id)
-    first_chunk = store.keys.chunk(email_id, 0)
-    reads = [
-        get(email_key),
-        get_range(owners, range_end(owners)),
-        get_range(first_chunk, first_chunk + b"\0", keys_only=True),
-    ]
+    email_key, first_chunk = store.keys.email(email_id), store.keys.chunk(email_id, 0)
+    reads = _reads(store, email_id, (first_chunk, *needs))
     existing: set[bytes] | None = None
     deadline = time.monotonic() + store.settings.etcd_timeout
     while True:
@@ -110,11 +112,10 @@ async def _until_written(
         email, revision = codec.decode_email(records[0].value), records[0].mod_revision
         if email in tried:
             return email
+        _require(seen, range(3, len(reads)))
         transition = decide(email, {store.keys.parse_owner(kv.key).queue for kv in seen.kvs(1)})
-        compares = [modified_at(email_key, revision)]
-        compares += [
-            absent(store.keys.owner(JobRef(email_id, queue))) for queue in transition.touched
-        ]
+        owners = [store.keys.owner(JobRef(email_id, queue)) for queue in transition.touched]
+        compares = [modified_at(email_key, revision), *map(absent, owners), *map(present, needs)]
         content = seen.kvs(2)
         if transition.ready:
             if not content:
@@ -147,3 +148,19 @@ async def _until_written(
             return transition.email
         if time.monotonic() > deadline:
             raise Conflict("the e-mail is changing all the time; try again")
+
+
+def _require(seen: TxnResult, reads: range) -> None:
+    """Raises Conflict if one of these reads found nothing."""
+    if not all(map(seen.kvs, reads)):
+        raise Conflict("what the change was decided by is gone")
+
+
+def _reads(store: Store, email_id: str, there: Sequence[bytes]) -> list[Op]:
+    """Reads the record, its owners, and of each key of ``there`` whether it exists."""
+    owners = store.keys.email_owners(email_id)
+    return [
+        get(store.keys.email(email_id)),
+        get_range(owners, range_end(owners)),
+        *(get_range(key, key + b"\0", keys_only=True) for key in there),
+    ]

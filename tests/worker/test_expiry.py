@@ -1,0 +1,128 @@
+"""E-mails end by their own end while their queue is held, and only then."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from functools import partial
+
+import pytest
+
+from babygun.email.lifecycle import RecipientResult
+from babygun.intake.ids import new_email_id
+from babygun.runtime.clock import utc_now
+from babygun.store.emails import holds as store_holds
+from babygun.store.emails.claims import release
+from babygun.store.keys import JobRef
+from babygun.store.upkeep import trusted_clock
+from babygun.worker import expiry
+from babygun.worker.counters import RecipientCounts
+from babygun.worker.expiry import HeldExpiry
+from babygun.worker.slices import Slice
+from tests.store.emails.steps import claimed
+from tests.support import rig as support
+from tests.support.invariants import check_invariants
+from tests.support.rig import Rig, changed
+
+ALL = Slice(0, 256)
+REFUSED = RecipientResult("hold", "authentication", 535, "5.7.8", "no")
+DAY = 86_400.0
+
+
+class HeldMail:
+    """Queue ``main``, held for ten minutes, and three e-mails of it."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.ids: list[str] = []
+
+    async def begin(self) -> None:
+        self.held = await store_holds.begin(self.rig.store, "main", REFUSED, worker_id="w1")
+        self.ids = [await self.rig.send("ann@example.org") for _ in range(3)]
+
+    async def look(self, *, expires_after: float = 60.0) -> None:
+        """A worker looks at the held e-mails, which may be held for so long."""
+        store = self.rig.store
+        store.settings = changed(store.settings, hold_expires_after=expires_after)
+        assert self.held is not None
+        await HeldExpiry(store, RecipientCounts()).once({"main": self.held}, ALL, "w1")
+
+    async def left(self) -> list[str]:
+        seen = await check_invariants(self.rig.store)
+        return [i for i in self.ids if seen.emails[i].status == "incomplete"]
+
+
+@pytest.fixture
+async def mail(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> HeldMail:
+    monkeypatch.setattr(trusted_clock, "_STEADY", 0.0)
+    mail, earlier = HeldMail(rig), utc_now() - timedelta(minutes=10)
+    with monkeypatch.context() as then:
+        then.setattr(store_holds, "utc_now", lambda: earlier)
+        then.setattr(support, "new_email_id", partial(new_email_id, nanoseconds(earlier)))
+        await mail.begin()
+    return mail
+
+
+def nanoseconds(at: datetime) -> int:
+    return int(at.timestamp()) * 1_000_000_000
+
+
+async def test_held_emails_end_when_they_have_waited_long_enough(mail: HeldMail) -> None:
+    await mail.look(expires_after=3600.0)
+    assert await mail.left() == mail.ids
+    await mail.look()
+    assert await mail.left() == []
+
+
+async def test_worker_whose_clock_is_ahead_of_etcds_ends_no_held_email(
+    mail: HeldMail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ahead() -> object:
+        return utc_now() + timedelta(days=31)
+
+    async def clock_ahead(*_: object) -> float:
+        return 31 * DAY
+
+    monkeypatch.setattr(trusted_clock, "utc_now", ahead)
+    monkeypatch.setattr(trusted_clock, "clock_ahead", clock_ahead)
+    await mail.look(expires_after=2 * DAY)
+    assert await mail.left() == mail.ids
+
+
+async def test_hold_that_has_ended_in_etcd_ends_no_email_any_more(mail: HeldMail) -> None:
+    """The worker has not seen yet that mail flows again."""
+    assert mail.held is not None
+    await store_holds.end(mail.rig.store, mail.held)
+    await mail.look()
+    assert await mail.left() == mail.ids
+
+
+async def test_unreadable_record_keeps_no_other_held_email_from_its_end(mail: HeldMail) -> None:
+    store = mail.rig.store
+    await store.client.put(store.keys.email(mail.ids[0]), b"{")
+    await mail.look()
+    assert [(await mail.rig.get(i)).status for i in mail.ids[1:]] == ["failed", "failed"]
+
+
+async def test_job_that_waits_again_is_not_ended(mail: HeldMail) -> None:
+    """It was ready when it was read, and a try has put it off since."""
+    rig, ref = mail.rig, JobRef(mail.ids[0], "main")
+    await rig.store.client.delete(rig.store.keys.job(ref))
+    ended = await expiry.expire(rig.store, ref, REFUSED, "w1", RecipientCounts())
+    assert not ended and (await rig.get(ref.email_id)).status == "incomplete"
+
+
+async def test_job_that_is_being_sent_is_not_ended(mail: HeldMail) -> None:
+    got = await claimed(mail.rig, mail.ids[0])
+    await mail.look()
+    assert await mail.left() == [mail.ids[0]]
+    await release(mail.rig.store, got.ref, got.owner_revision)
+    await mail.look()
+    assert await mail.left() == []
+
+
+async def test_two_workers_that_look_at_the_same_time_end_each_email_once(mail: HeldMail) -> None:
+    await asyncio.gather(mail.look(), mail.look())
+    assert await mail.left() == []
+    for email_id in mail.ids:
+        assert await mail.rig.events(email_id) == ["accepted", "expired"]
