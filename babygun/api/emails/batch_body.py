@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from babygun.api.http.json_body import JsonBody
 from babygun.api.http.json_values import UNCOUNTED, check_values
+from babygun.api.http.problem_types import TOO_LARGE
 from babygun.api.http.problems import Problem
 from babygun.errors import InvalidRequest, Violation
 from babygun.intake.base64_content import tidy_contents
@@ -56,13 +57,14 @@ async def read_batch(raw: bytes) -> list[EmailRequest | InvalidRequest]:
 
 
 async def _read_one(raw: Raw) -> EmailRequest | InvalidRequest:
-    if memoryview(raw).nbytes > UNCOUNTED:
-        try:
-            await check_values(bytes(raw))
-        except Problem as problem:
-            return InvalidRequest([Violation("", problem.detail)], too_large=True)
     try:
-        return _email.decode(raw)
+        if memoryview(raw).nbytes <= UNCOUNTED:
+            return _email.decode(raw)
+        return await _email.decode_large(bytes(raw))
+    except Problem as problem:
+        if problem.kind is not TOO_LARGE:
+            raise
+        return InvalidRequest([Violation("", problem.detail)], too_large=True)
     except InvalidRequest as error:
         if bytes(raw).startswith(b"{"):
             return error

@@ -21,7 +21,6 @@ from babygun.api.emails.services import INTAKE
 from babygun.api.http.body import read_json
 from babygun.api.http.context import call_of
 from babygun.api.http.json_body import JsonBody
-from babygun.api.http.json_values import check_values
 from babygun.api.http.problem_types import (
     BUSY,
     IDEMPOTENCY_CONFLICT,
@@ -78,9 +77,8 @@ async def send_email(request: web.Request) -> web.Response:
     intake.admit(client)
     key = idempotency_key_of(request)
     raw = await read_json(request)
-    await check_values(raw)
     accepted = await intake.accept(
-        _body.decode(raw),
+        await _body.decode_large(raw),
         client_id=client.identity,
         request_id=call_of(request).request_id,
         idempotency_key=key,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
@@ -10,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from babygun.api.http.body import read_json
+from babygun.api.http.json_values import UNCOUNTED, check_values
 from babygun.api.http.problem_types import MALFORMED_JSON
 from babygun.api.http.problems import Problem
 from babygun.errors import InvalidRequest, Violation
@@ -24,7 +26,11 @@ _AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
 _EXPECTED = re.compile(r"Expected `([a-z |]+)`, got `([a-z]+)`")
 _LENGTH = re.compile(r"Expected `(array|str)` of length (>=|<=) (\d+)")
 _INDEX = re.compile(r"\[(?:\d+|\.\.\.)\]")
-_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+# A surrogate without the other half of its pair, where no backslash is escaped.
+_HALF_OF_A_PAIR = re.compile(
+    rb"\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|[c-fC-F](?<!\\u[dD][89abAB]..\\u[dD].))"
+)
+_SEARCHED = 4 << 20  # bytes of a body, for such a half: it takes some milliseconds
 # msgspec's names of JSON's types.
 _TYPES = {
     "str": "a text",
@@ -62,8 +68,15 @@ class JsonBody(Generic[T]):
         self._choices = dict(_choices(msgspec.inspect.type_info(kind), ""))
 
     async def read(self, request: web.Request) -> T:
-        """The request's body. Raises the errors of :func:`read_json` and :meth:`decode`."""
-        return self.decode(await read_json(request, limit=self._max_bytes))
+        """The request's body. Raises the errors of :func:`read_json` and :meth:`decode_large`."""
+        return await self.decode_large(await read_json(request, limit=self._max_bytes))
+
+    async def decode_large(self, raw: bytes) -> T:
+        """The same as :meth:`decode`, with turns for other tasks. Raises the 413 problem, too."""
+        if len(raw) <= UNCOUNTED:
+            return self.decode(raw)
+        await check_values(raw)
+        return await asyncio.to_thread(self.decode, raw)
 
     def decode(self, raw: bytes | msgspec.Raw) -> T:
         """Raises InvalidRequest, which names the field, and the 400 problem if it is no JSON."""
@@ -105,18 +118,10 @@ def _malformed(raw: bytes, said: str) -> str:
 
 
 def _half_of_a_pair(raw: bytes) -> int | None:
-    """Where the first surrogate without the other half of its pair is escaped."""
-    high: int | None = None
-    end = 0
-    for match in _ESCAPE.finditer(raw):
-        unit = int(match[1], 16) if match[1] else 0
-        if high is not None and not (match.start() == end and 0xDC00 <= unit < 0xE000):
-            return high
-        if high is None and 0xDC00 <= unit < 0xE000:
-            return match.start()
-        high = match.start() if 0xD800 <= unit < 0xDC00 else None
-        end = match.end()
-    return high
+    """Where the first surrogate without the other half of its pair is escaped, near the start."""
+    margin = 12  # the other half may stand behind
+    found = _HALF_OF_A_PAIR.search(raw[: _SEARCHED + margin].replace(rb"\\", b"  "))
+    return found.start() if found and found.start() < _SEARCHED else None
 
 
 def _explain(message: str, choices: _Choices) -> tuple[str, str]:

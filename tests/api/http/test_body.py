@@ -56,9 +56,10 @@ async def test_body_cut_off_is_one_line_in_the_log(
     check_log(caplog)
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity"])
+@pytest.mark.parametrize("encoding", ["gzip", "X-GZip", "deflate", "identity"])
 async def test_body_that_is_compressed_as_it_says_is_taken(api: RunningApi, encoding: str) -> None:
-    body = {"gzip": gzip.compress, "deflate": zlib.compress, "identity": bytes}[encoding](GOOD)
+    pack = {"deflate": zlib.compress, "identity": bytes}.get(encoding, gzip.compress)
+    body = pack(GOOD[:20]) + pack(GOOD[20:]) if encoding == "gzip" else pack(GOOD)
     assert (await one_answer(api, encoded(POST, encoding.encode(), body)))[0] == 202
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 from typing import Any
 
@@ -11,12 +13,14 @@ from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import MALFORMED_JSON
 from babygun.api.http.problems import Problem
 from babygun.errors import InvalidRequest
+from babygun.intake.base64_content import tidy_contents
 from babygun.intake.request import EmailRequest
 from tests.support.api import EMAIL
 
 JSON = {"Content-Type": "application/json"}
 FILE = {"filename": "a.txt", "content": "aGk="}
 _body = JsonBody(EmailRequest)
+_tidied = JsonBody(EmailRequest, tidy=tidy_contents)
 
 
 def unfit(raw: bytes) -> tuple[str, str]:
@@ -126,9 +130,26 @@ def test_body_that_is_no_json_is_refused_with_the_reason() -> None:
         (rb'{"sender": "\ud83d\ude00"', "ends in the middle of its JSON"),
         (rb'{"sender": "\ud83d', "half of a surrogate pair"),
         (rb'{"sender": "\\ud800"', "ends in the middle of its JSON"),
+        (rb'{"sender": "\\\ud800"', "(byte 14)"),
+        (rb'{"sender": "\ud83d\\ude00"', "(byte 12)"),
+        (rb'{"sender": "\uD83D\uDE00\uDE00"', "(byte 24)"),
+        (b'{"sender": "' + rb"\ud83d\ude00" * 400_000, "ends in the middle of its JSON"),
     ],
 )
 def test_half_of_a_surrogate_pair_is_distinguished_from_a_body_cut_off(
     raw: bytes, words: str
 ) -> None:
     assert words in malformed(raw)
+
+
+async def test_large_body_is_decoded_beside_other_tasks() -> None:
+    files = [{"content": base64.encodebytes(bytes(3_000_000)).decode()}] * 2
+    reading = asyncio.create_task(
+        _tidied.decode_large(json.dumps(EMAIL | {"attachments": files}).encode())
+    )
+    turns = 0
+    while not reading.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 2
+    assert [len(file.content) for file in (await reading).attachments or ()] == [3_000_000] * 2

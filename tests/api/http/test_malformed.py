@@ -73,6 +73,18 @@ BROKEN: list[tuple[str, tuple[bytes, ...], int, str]] = [
         "The body is not gzip, as its Content-Encoding says.",
     ),
     (
+        "gzip twice",
+        (encoded(POST, b"gzip, gzip", gzip.compress(gzip.compress(GOOD))),),
+        415,
+        "The body's Content-Encoding can be gzip or deflate; or leave it out.",
+    ),
+    (
+        "two headers of encodings",
+        (encoded(POST + b"Content-Encoding: gzip\r\n", b"gzip", gzip.compress(GOOD)),),
+        415,
+        "The body's Content-Encoding can be gzip or deflate; or leave it out.",
+    ),
+    (
         "gzip that swells",
         (encoded(POST, b"gzip", gzip.compress(bytes(50_000_000))),),
         413,
