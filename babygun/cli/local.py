@@ -16,6 +16,8 @@ from babygun.runtime import settings
 from babygun.runtime.settings import Settings
 
 DEV_JSON = Path(".babygun/dev.json")
+_ETCD = ("etcd_ca", "etcd_cert", "etcd_key")
+_NO_USER = {"etcd_user": "", "etcd_password": ""}
 START_ONE = "start one in this folder with `make run` or `babygun dev`"
 
 
@@ -36,7 +38,8 @@ def load_settings() -> Settings:
     loaded, found = settings.load(), dev_json()
     own: dict[str, Any] = {}
     if found.get("etcd_endpoints") and loaded.etcd_endpoints == Settings().etcd_endpoints:
-        own["etcd_endpoints"] = tuple(found["etcd_endpoints"])
+        own = {name: found[name] for name in _ETCD if name in found}
+        own |= {"etcd_endpoints": tuple(found["etcd_endpoints"]), **_NO_USER}
     if found.get("smtp_host") and not loaded.relay_url and not loaded.relays:
         own["relays"] = {"mailbox": {"url": f"smtp://{found['smtp_host']}:{found['smtp_port']}"}}
     return dataclasses.replace(loaded, **own)

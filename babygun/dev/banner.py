@@ -71,11 +71,15 @@ def _steps(installation: Installation) -> list[tuple[str, Sequence[str]]]:
     if at.mailbox_url:
         steps.append(("the mail, as it arrived", [f"curl -s {at.mailbox_url}/messages; echo"]))
     if etcdctl := installation.etcd.program("etcdctl"):
-        program = shlex.quote(_short(etcdctl))
-        flags = f"--endpoints {_etcd_endpoints(installation)}"
-        prefix = installation.settings.prefix
+        program, prefix = shlex.quote(_short(etcdctl)), installation.settings.prefix
         steps.append(
-            ("the same, in etcd", [f"{program} {flags} get --prefix {prefix} --keys-only"])
+            (
+                "the same, in etcd: the first line says where it is and shows your certificate",
+                [
+                    f". {shlex.quote(str(installation.folder.etcdctl_env))}",
+                    f"{program} get --prefix {prefix} --keys-only",
+                ],
+            )
         )
     return steps
 

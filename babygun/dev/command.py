@@ -103,11 +103,14 @@ class _Run:
         installation, at = self._installation, self._installation.listeners
         api_ca = installation.settings.api_ca
         pids = self._supervisor.pids()
+        endpoints = installation.etcd_endpoints
+        installation.folder.write_etcdctl_env(installation.access.etcdctl(endpoints))
         installation.folder.write_dev_json(
             {
                 "api_url": at.api_url,
                 **({"api_ca": api_ca} if api_ca else {}),
-                "etcd_endpoints": installation.etcd_endpoints,
+                "etcd_endpoints": endpoints,
+                **installation.access.settings,
                 "smtp_host": at.smtp_host,
                 "smtp_port": at.smtp_port,
                 "mailbox_url": at.mailbox_url,

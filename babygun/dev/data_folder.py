@@ -1,7 +1,8 @@
 """The data folder of ``babygun dev``: its lock and its JSON files.
 
 ``dev.lock`` keeps others out, ``client.json`` has the API client's credentials,
-``etcd-cluster.json`` the ports of several etcd members, and ``dev.json`` says what runs.
+``etcd-cluster.json`` the ports of several etcd members. ``dev.json`` says what runs, and
+``etcdctl.env`` says it to etcdctl.
 """
 
 from __future__ import annotations
@@ -51,12 +52,12 @@ class DataFolder:
             os.close(lock)
             raise
         self._lock = lock
-        self._dev_json.unlink(missing_ok=True)  # of a run that was killed
+        self._forget_run()  # of a run that was killed
         return self
 
     def close(self) -> None:
-        """Deletes dev.json and unlocks the folder."""
-        self._dev_json.unlink(missing_ok=True)
+        """Deletes dev.json and etcdctl.env, and unlocks the folder."""
+        self._forget_run()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -103,7 +104,7 @@ class DataFolder:
                 f"{path} can't be read ({error}): delete it to get new credentials"
             ) from None
         made = {"client_id": f"dev-{new_token(4)}", "client_secret": new_token(32)}
-        _write(path, made)
+        _write(path, _json(made))
         return made["client_id"], made["client_secret"]
 
     def read_etcd_cluster(self) -> dict[str, Any] | None:
@@ -124,22 +125,35 @@ class DataFolder:
 
     def write_etcd_cluster(self, value: Mapping[str, Any]) -> None:
         """Keeps what the members of an etcd cluster need at the next start."""
-        _write(self.path / "etcd-cluster.json", value)
+        _write(self.path / "etcd-cluster.json", _json(value))
 
     def write_dev_json(self, state: Mapping[str, Any]) -> None:
         """Replaces dev.json: a reader sees the old one or the new one."""
-        _write(self._dev_json, state)
+        _write(self.path / "dev.json", _json(state))
 
     @property
-    def _dev_json(self) -> Path:
-        return self.path / "dev.json"
+    def etcdctl_env(self) -> Path:
+        """A shell that reads this file can use etcdctl. It exists while dev.json does."""
+        return self.path / "etcdctl.env"
+
+    def write_etcdctl_env(self, lines: str) -> None:
+        """Replaces etcdctl.env."""
+        _write(self.etcdctl_env, lines)
+
+    def _forget_run(self) -> None:
+        for path in (self.path / "dev.json", self.etcdctl_env):
+            path.unlink(missing_ok=True)
 
 
-def _write(path: Path, value: Mapping[str, Any]) -> None:
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(json.dumps(value, indent=2) + "\n")
+        file.write(text)
     temporary.replace(path)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from babygun.dev.certificate import with_tls
 from babygun.dev.data_folder import DataFolder
+from babygun.dev.etcd.access import EtcdAccess
 from babygun.dev.etcd.binary import EtcdBinary
 from babygun.dev.etcd.build import prepare_etcd, warning
 from babygun.dev.etcd.command_line import EmbeddedEtcd
@@ -18,6 +19,11 @@ from babygun.dev.options import Options, RelayAddress
 from babygun.runtime.settings import Settings, load
 
 MAILBOX_CONNECTIONS = 200  # of one worker; our own mailbox has no limit
+OPEN_PEERS = (
+    "note: the etcd members of this data folder talk to each other without TLS, since an earlier"
+    " version made them: any process of this machine could change their data."
+    " A new folder (--data-dir) has TLS there too"
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Installation:
     folder: DataFolder
     cluster: EtcdCluster
     etcd: EtcdBinary
+    access: EtcdAccess
     members: Sequence[EmbeddedEtcd]
     listeners: Listeners
     relays: Sequence[RelayAddress]
@@ -48,7 +55,8 @@ class Installation:
 
         Raises SettingsError or another BabygunError.
         """
-        settings = with_tls(settings, options.tls, folder.path / "certificates", say)
+        certificates = folder.path / "certificates"
+        settings = with_tls(settings, options.tls, certificates, say)
         cluster = EtcdCluster.of(folder, options.etcd_members)
         # A busy port must be refused before etcd is built, which takes minutes.
         Listeners.choose(options, settings, relays, cluster, lambda line: None)
@@ -57,12 +65,16 @@ class Installation:
             say(text)
         listeners = Listeners.choose(options, settings, relays, cluster, say)
         client_id, client_secret = folder.credentials()
-        members = cluster.members(listeners.etcd, etcd, settings.etcd_quota)
+        access = EtcdAccess.prepare(certificates)
+        members = cluster.members(listeners.etcd, etcd, settings.etcd_quota, access)
+        if cluster.open_peers:
+            say(OPEN_PEERS)
         return cls(
             settings=settings,
             folder=folder,
             cluster=cluster,
             etcd=etcd,
+            access=access,
             members=members,
             listeners=listeners,
             relays=relays,
@@ -77,15 +89,16 @@ class Installation:
 
     def child_variables(self) -> dict[str, str]:
         """The environment variables with the addresses that API, workers and mailbox need."""
-        # The embedded etcd needs no user and no certificate, whatever the settings hold.
-        unset = ("ETCD_USER", "ETCD_PASSWORD", "ETCD_CA", "ETCD_CERT", "ETCD_KEY")
         variables = {
+            # The embedded etcd has its own certificates and no users, whatever the settings hold.
+            "BABYGUN_ETCD_USER": "",
+            "BABYGUN_ETCD_PASSWORD": "",
+            **{f"BABYGUN_{name.upper()}": path for name, path in self.access.settings.items()},
             "BABYGUN_ETCD_ENDPOINTS": ",".join(self.etcd_endpoints),
             "BABYGUN_API_PORT": str(self.listeners.api_port),
             "BABYGUN_PROCESSES": "1",  # each process here is supervised by itself
             "BABYGUN_API_CERT": self.settings.api_cert,
             "BABYGUN_API_KEY": self.settings.api_key,
-            **{f"BABYGUN_{name}": "" for name in unset},
         }
         if self.listeners.mailbox_url:
             relay = {

@@ -77,5 +77,20 @@ def https_only(names: Sequence[str]) -> Layout:
     return Layout((https,), {"api": ("api",)})
 
 
+def own_etcd() -> Layout:
+    """The certificates of an etcd on this machine that nobody but its user may reach.
+
+    Whoever can read ``etcd/client-key.pem`` is root there.
+    """
+    certificates = (
+        WantedCertificate("etcd/server", "etcd", server=True, names=LOOPBACK),
+        WantedCertificate(
+            "etcd/peer", "peers", "etcd-peer", server=True, client=True, names=LOOPBACK
+        ),
+        WantedCertificate("etcd/client", "etcd", "root", client=True),
+    )
+    return Layout(certificates, {"etcd": ("etcd", "peers")})
+
+
 def _with_loopback(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*names, *LOOPBACK)))

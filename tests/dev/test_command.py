@@ -8,8 +8,10 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,14 @@ from typing import Any
 import aiohttp
 import pytest
 
+from babygun.dev.data_folder import DataFolder
 from babygun.dev.etcd.binary import find_etcd
+from babygun.dev.etcd.command_line import EmbeddedEtcd
+from babygun.dev.etcd.members import EtcdCluster
 from babygun.dev.ports import Ports
+from babygun.etcd import EtcdClient
 from babygun.runtime.processes.interpreter import python_command
+from babygun.runtime.settings import Settings
 from tests.support.development import PORTS, Dev, dev_in, environment
 from tests.support.needs import needs
 from tests.support.processes import is_gone
@@ -76,7 +83,18 @@ class Client:
             "subject": subject,
             "body": "It works.",
         }
-        email_id: str = (await self.call("POST", "/emails", mail))["id"]
+        headers = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": subject}
+
+        async def post() -> tuple[int, Any]:
+            async with self.session.post(
+                f"{self.state['api_url']}/emails", json=mail, headers=headers
+            ) as answer:
+                return answer.status, await answer.json()
+
+        # Without a leader, etcd may not answer within a call's time. The client repeats it.
+        status, answer = await answered(post, lambda got: got[0] != 503)
+        assert status == 202, answer
+        email_id: str = answer["id"]
         return email_id
 
     async def completed(self, email_id: str) -> Any:
@@ -171,7 +189,7 @@ async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:
         # A worker has checked in; in a moment it knows its slice.
         for url in (f"http://127.0.0.1:{port}/readyz" for port in (probes, probes + 1)):
             await answered(partial(_status, session, url), lambda status: status == 200)
-        leads = [await _leads(session, endpoint) for endpoint in state["etcd_endpoints"]]
+        leads = [await _leads(session, state, endpoint) for endpoint in state["etcd_endpoints"]]
         assert sorted(leads) == [False, False, True]
         client = Client(state, session)
         await client.log_in()
@@ -189,9 +207,99 @@ async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:
     )
 
 
-async def _leads(session: aiohttp.ClientSession, endpoint: str) -> bool:
-    async with session.get(f"{endpoint}/metrics") as answer:
+async def _leads(session: aiohttp.ClientSession, state: dict[str, Any], endpoint: str) -> bool:
+    async with session.get(f"{endpoint}/metrics", ssl=_etcd_tls(state)) as answer:
         return "\netcd_server_is_leader 1\n" in await answer.text()
+
+
+def _etcd_tls(state: dict[str, Any]) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=state["etcd_ca"])
+    context.load_cert_chain(state["etcd_cert"], state["etcd_key"])
+    return context
+
+
+async def test_etcd_takes_nothing_without_the_certificate_that_only_its_user_can_read(
+    dev: Dev,
+) -> None:
+    await dev.start()
+    state = await dev.running()
+    [endpoint] = state["etcd_endpoints"]
+    peer = _flag(state["pids"]["etcd"][0], "--listen-peer-urls")
+    put = json.dumps({"key": "L2JhYnlndW4veA==", "value": "eA=="}).encode()
+    async with aiohttp.ClientSession(headers={"Content-Type": "text/plain"}) as session:
+        for url in (endpoint, peer):
+            for scheme in ("http", "https"):  # what a web page can send, with any Host and Origin
+                url = f"{scheme}:{url.partition(':')[2]}"
+                with pytest.raises(aiohttp.ClientError):
+                    async with session.post(f"{url}/v3/kv/put", data=put, ssl=False) as answer:
+                        assert answer.status == 400, "Go's answer to plain HTTP where TLS is"
+                        raise aiohttp.ClientError
+        async with session.post(f"{endpoint}/v3/kv/put", data=put, ssl=_etcd_tls(state)) as answer:
+            assert answer.status == 404, "also a browser that has the certificate"
+    doctor = await asyncio.create_subprocess_exec(
+        *python_command("babygun"),
+        "doctor",
+        cwd=dev.folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    said = (await doctor.communicate())[0].decode()
+    assert doctor.returncode == 0 and f"etcd at {endpoint}" in said, said
+
+
+def _flag(pid: int, name: str) -> str:
+    """The value of a flag of a process's command line."""
+    flags = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return next(flag for flag in flags if flag.startswith(f"{name}=")).partition("=")[2]
+
+
+async def test_cluster_of_an_earlier_version_goes_on_between_its_members_as_it_did(
+    dev: Dev,
+) -> None:
+    found = find_etcd()
+    assert found
+    folder = DataFolder(dev.folder / ".babygun").open(print)
+    with closing(folder):
+        ports = EtcdCluster.of(folder, 3).choose_ports(Ports(print), 0)
+        names = {f"babygun-{number}": port for number, port in enumerate(ports.peers, 1)}
+        members = [
+            EmbeddedEtcd(
+                found,
+                folder.path / f"etcd-{number}",
+                client,
+                peer,
+                name=f"babygun-{number}",
+                cluster=names,
+                token="t",
+            )
+            for number, (client, peer) in enumerate(zip(ports.clients, ports.peers, strict=True), 1)
+        ]
+        processes = [
+            await asyncio.create_subprocess_exec(
+                *member.command(), env=member.environment(), stderr=subprocess.DEVNULL
+            )
+            for member in members
+        ]
+        async with EtcdClient([member.endpoint for member in members]) as client:
+            await client.put(b"/babygun/revoked/kept", b"")
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            await process.wait()
+        kept = {"peer_ports": list(ports.peers), "token": "t", "formed": True}
+        folder.write_etcd_cluster(kept)
+    await dev.start()
+    state = await dev.running()
+    assert any("talk to each other without TLS" in line for line in dev.lines)
+    settings = Settings(
+        etcd_endpoints=tuple(state["etcd_endpoints"]),
+        etcd_ca=state["etcd_ca"],
+        etcd_cert=state["etcd_cert"],
+        etcd_key=state["etcd_key"],
+    )
+    async with EtcdClient.from_settings(settings) as client:
+        assert await client.get(b"/babygun/revoked/kept")
 
 
 async def test_data_of_a_cluster_stay_and_so_does_the_number_of_members(dev: Dev) -> None:

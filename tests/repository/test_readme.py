@@ -50,7 +50,7 @@ async def test_commands_of_the_readme_send_an_email_and_show_it(tmp_path: Path) 
             "sh",
             "-eu",
             cwd=dev.folder,
-            env=environment(ETCDCTL_ENDPOINTS=state["etcd_endpoints"][0]),
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

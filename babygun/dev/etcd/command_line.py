@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
+from babygun.dev.etcd.access import EtcdAccess
 from babygun.dev.etcd.binary import EtcdBinary
 
 HOST = "127.0.0.1"
@@ -36,7 +37,8 @@ class EmbeddedEtcd:
     """One etcd member. Its ports must be free when it starts.
 
     ``cluster``: the peer ports of all members by name, its own included; empty for one member.
-    ``token``: identifies the cluster.
+    ``token``: identifies the cluster. ``access``: None for an etcd that asks nobody who it is, by
+    plain HTTP. ``open_peers``: the members talk to each other by plain HTTP all the same.
     """
 
     binary: EtcdBinary
@@ -47,16 +49,21 @@ class EmbeddedEtcd:
     name: str = "babygun"
     cluster: Mapping[str, int] = field(default_factory=dict)
     token: str = ""
+    access: EtcdAccess | None = None
+    open_peers: bool = False
 
     @property
     def endpoint(self) -> str:
-        return f"http://{HOST}:{self.client_port}"
+        return f"{'https' if self.access else 'http'}://{HOST}:{self.client_port}"
 
     def command(self) -> list[str]:
         """The command. etcd/README.md says why these values."""
-        peer = _peer_url(self.peer_port)
+        access = self.access
+        peers = None if self.open_peers else access
+        peer_url = f"{'https' if peers else 'http'}://{HOST}"
+        peer = f"{peer_url}:{self.peer_port}"
         ports = self.cluster or {self.name: self.peer_port}
-        cluster = ",".join(f"{name}={_peer_url(port)}" for name, port in ports.items())
+        cluster = ",".join(f"{name}={peer_url}:{port}" for name, port in ports.items())
         return [
             str(self.binary.path),
             f"--name={self.name}",
@@ -67,6 +74,11 @@ class EmbeddedEtcd:
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster={cluster}",
             *([f"--initial-cluster-token={self.token}"] if self.token else []),
+            *(access.for_clients() if access else []),
+            *(peers.for_peers() if peers else []),
+            # A web page could write by the gateway, with any name of this machine as its host.
+            "--enable-grpc-gateway=false",
+            f"--host-whitelist={HOST},localhost",
             "--auto-compaction-mode=periodic",
             "--auto-compaction-retention=5m",
             f"--quota-backend-bytes={self.quota}",
@@ -108,12 +120,9 @@ class EmbeddedEtcd:
 
     async def healthy(self, session: aiohttp.ClientSession) -> bool:
         """Whether it has a leader and answers reads."""
-        async with session.get(f"{self.endpoint}/health") as answer:
+        tls = self.access.context if self.access else True
+        async with session.get(f"{self.endpoint}/health", ssl=tls) as answer:
             return answer.status == 200 and '"true"' in await answer.text()
-
-
-def _peer_url(port: int) -> str:
-    return f"http://{HOST}:{port}"
 
 
 def readable(line: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from babygun.dev.data_folder import DataFolder
+from babygun.dev.etcd.access import EtcdAccess
 from babygun.dev.etcd.binary import EtcdBinary
 from babygun.dev.etcd.command_line import EmbeddedEtcd
 from babygun.dev.ports import Ports
@@ -27,12 +28,14 @@ class EtcdCluster:
     """The members of one data folder.
 
     ``peer_ports`` and ``token`` are empty until the members have been started once.
+    ``open_peers``: the members know each other by plain HTTP. That can't be changed in their data.
     """
 
     folder: DataFolder
     size: int
     peer_ports: tuple[int, ...] = ()
     token: str = ""
+    open_peers: bool = False
 
     @classmethod
     def of(cls, folder: DataFolder, asked: int | None) -> EtcdCluster:
@@ -71,15 +74,22 @@ class EtcdCluster:
             peers = tuple(free() for _ in range(self.size))
         return MemberPorts(tuple(clients), peers)
 
-    def members(self, ports: MemberPorts, binary: EtcdBinary, quota: int) -> list[EmbeddedEtcd]:
+    def members(
+        self, ports: MemberPorts, binary: EtcdBinary, quota: int, access: EtcdAccess
+    ) -> list[EmbeddedEtcd]:
         """The members, ready to be started. Keeps the peer ports of a new cluster."""
         if self.size == 1:
             data, client, peer = self.folder.path / "etcd", ports.clients[0], ports.peers[0]
-            return [EmbeddedEtcd(binary, data, client, peer, quota)]
+            return [EmbeddedEtcd(binary, data, client, peer, quota, access=access)]
         token = self.token or new_token(8)
         if not self.peer_ports:
             self.folder.write_etcd_cluster(
-                {"peer_ports": list(ports.peers), "token": token, "formed": False}
+                {
+                    "peer_ports": list(ports.peers),
+                    "token": token,
+                    "peer_tls": True,
+                    "formed": False,
+                }
             )
         cluster = {f"babygun-{number}": port for number, port in enumerate(ports.peers, 1)}
         return [
@@ -92,6 +102,8 @@ class EtcdCluster:
                 name=f"babygun-{number}",
                 cluster=cluster,
                 token=token,
+                access=access,
+                open_peers=self.open_peers,
             )
             for number, client_port in enumerate(ports.clients, 1)
         ]
@@ -138,7 +150,8 @@ def _kept(folder: DataFolder) -> EtcdCluster | None:
             " put them back, or choose another folder with --data-dir."
             " A member that starts empty could make the cluster lose accepted mail"
         )
-    return EtcdCluster(folder, len(ports), ports, str(kept.get("token", "")))
+    open_peers = not kept.get("peer_tls")
+    return EtcdCluster(folder, len(ports), ports, str(kept.get("token", "")), open_peers)
 
 
 def _ports(folder: DataFolder, kept: dict[str, Any]) -> tuple[int, ...]:

@@ -1,7 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from babygun.dev.etcd.access import EtcdAccess
 from babygun.dev.etcd.binary import EtcdBinary, find_etcd
 from babygun.dev.etcd.command_line import EmbeddedEtcd, readable
 from tests.support.needs import missing
@@ -18,6 +20,9 @@ def test_embedded_etcd_listens_on_loopback_and_compacts() -> None:
     command = embedded(binary).command()
     assert "--listen-client-urls=http://127.0.0.1:2379" in command
     assert "--auto-compaction-retention=5m" in command
+    assert "--enable-grpc-gateway=false" in command
+    assert "--host-whitelist=127.0.0.1,localhost" in command
+    assert not any("cert" in flag for flag in command)
     assert "--quota-backend-bytes=8589934592" in command
     assert any(flag.endswith("snapshot-catchup-entries=100") for flag in command)
     assert any("checkpoint" in flag.lower() for flag in command)
@@ -33,6 +38,23 @@ def test_member_of_a_cluster_knows_the_others_and_keeps_the_time_of_leases() -> 
     assert "--initial-cluster=a=http://127.0.0.1:2400,b=http://127.0.0.1:2401" in command
     assert "--name=a" in command and "--initial-cluster-token=t" in command
     assert any("checkpoint" in flag.lower() for flag in command)
+
+
+def test_member_with_certificates_asks_clients_and_members_for_theirs(tmp_path: Path) -> None:
+    binary = EtcdBinary(tmp_path / "etcd", "3.6.16", "path")
+    access = EtcdAccess.prepare(tmp_path)
+    guarded = EmbeddedEtcd(binary, Path("/data"), 2379, 2400, access=access)
+    command = guarded.command()
+    assert guarded.endpoint == "https://127.0.0.1:2379"
+    assert f"--listen-client-urls={guarded.endpoint}" in command
+    assert "--initial-cluster=babygun=https://127.0.0.1:2400" in command
+    assert {"--client-cert-auth", "--peer-client-cert-auth"} <= set(command)
+    for flag in command:
+        name, _, path = flag.partition("=")
+        assert not name.endswith(("cert-file", "key-file", "ca-file")) or Path(path).is_file()
+    older = replace(guarded, open_peers=True).command()
+    assert "--initial-cluster=babygun=http://127.0.0.1:2400" in older
+    assert "--client-cert-auth" in older and "--peer-client-cert-auth" not in older
 
 
 @pytest.mark.parametrize(

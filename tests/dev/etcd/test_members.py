@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 
 from babygun.dev.data_folder import DataFolder
+from babygun.dev.etcd.access import EtcdAccess
 from babygun.dev.etcd.binary import EtcdBinary
 from babygun.dev.etcd.members import EtcdCluster
 from babygun.dev.ports import Ports
 from babygun.errors import BabygunError, SettingsError
 
+ACCESS = EtcdAccess(Path("/no/certificates"))
 BINARY = EtcdBinary(Path("/no/etcd"), "3.6.16", "cache")
 
 
@@ -25,7 +27,7 @@ def folder(tmp_path: Path) -> DataFolder:
 def started(folder: DataFolder, size: int) -> EtcdCluster:
     """A cluster whose members have been up once, as far as the folder shows it."""
     cluster = EtcdCluster.of(folder, size)
-    for member in cluster.members(cluster.choose_ports(Ports(silent), 0), BINARY, 8 << 30):
+    for member in cluster.members(cluster.choose_ports(Ports(silent), 0), BINARY, 8 << 30, ACCESS):
         (member.data_dir / "member").mkdir(parents=True)
     cluster.formed()
     return EtcdCluster.of(folder, None)
@@ -40,7 +42,7 @@ def test_members_know_each_other_and_have_folders_and_ports_of_their_own(
     folder: DataFolder,
 ) -> None:
     cluster = EtcdCluster.of(folder, 3)
-    members = cluster.members(cluster.choose_ports(Ports(silent), 0), BINARY, 8 << 30)
+    members = cluster.members(cluster.choose_ports(Ports(silent), 0), BINARY, 8 << 30, ACCESS)
     assert [member.data_dir.name for member in members] == ["etcd-1", "etcd-2", "etcd-3"]
     assert len({port for member in members for port in (member.client_port, member.peer_port)}) == 6
     assert members[0].cluster == {
@@ -109,14 +111,14 @@ def test_other_number_of_members_is_refused_and_changes_nothing(
 
 def test_start_that_failed_before_there_were_data_binds_nobody(folder: DataFolder) -> None:
     cluster = EtcdCluster.of(folder, 3)
-    cluster.members(cluster.choose_ports(Ports(silent), 0), BINARY, 8 << 30)
+    cluster.members(cluster.choose_ports(Ports(silent), 0), BINARY, 8 << 30, ACCESS)
     assert EtcdCluster.of(folder, 1).size == 1
 
 
 def test_start_that_was_cut_off_goes_on_with_the_same_ports(folder: DataFolder) -> None:
     cluster = EtcdCluster.of(folder, 3)
     ports = cluster.choose_ports(Ports(silent), 0)
-    (cluster.members(ports, BINARY, 8 << 30)[0].data_dir / "member").mkdir(parents=True)
+    (cluster.members(ports, BINARY, 8 << 30, ACCESS)[0].data_dir / "member").mkdir(parents=True)
     assert EtcdCluster.of(folder, None).peer_ports == ports.peers
 
 
