@@ -19,12 +19,14 @@ _REPORT_EVERY = 10.0  # s, between two lines of the log
 class ConnectionLimits:
     """``most``: connections in all. ``per_address``: those of one address.
 
-    ``unlimited``: proxies, which make connections for many addresses.
+    ``unlimited``: proxies, which make connections for many addresses. ``refused_open``: refused
+    connections that are not closed yet.
     """
 
     def __init__(self, most: int, per_address: int, *, unlimited: Sequence[Network] = ()) -> None:
         self.most, self.per_address, self._unlimited = most, per_address, unlimited
         self.open: Counter[str] = Counter()
+        self.refused_open = 0
         self._total = 0
         self._refused = 0
         self._report_at = float("-inf")

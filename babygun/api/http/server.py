@@ -38,6 +38,7 @@ log = get_logger("api")
 # one asks for more.
 _READ_AHEAD = 32 << 10
 _PIPELINED = 2  # requests that wait for the one before them, until no more is read
+_REFUSALS = 50  # connections that get an answer why they are refused, at a time
 _LINGER = 5.0  # s, that a connection goes on after its last answer, so that the client gets it
 
 
@@ -73,8 +74,12 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
         try:
             self._network = self._limits.admit(self.peer)
         except Problem as problem:
-            self.transport = transport  # type: ignore[assignment]
-            self._refuse(problem)
+            self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+            self._limits.refused_open += 1
+            if self._limits.refused_open <= _REFUSALS:
+                self._refuse(problem)
+            else:
+                self.transport.abort()
         else:
             super().connection_made(transport)
 
@@ -102,7 +107,9 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         self._keep_uncut()
-        if self._network is not None:
+        if self._network is None:
+            self._limits.refused_open -= 1
+        else:
             self._limits.leave(self._network)
         if self.wait is not None and not self.wait.done():
             self.wait.set_result(None)
@@ -155,11 +162,9 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
         assert transport is not None
         metrics.HTTP_REQUESTS[OTHER, OTHER, str(problem.kind.status)].inc()
         transport.write(_as_bytes(problem))
-        if not transport.can_write_eof():  # TLS
-            self.force_close()
-            return
         # Closed with bytes unread, the client's system would drop the answer, too.
-        transport.write_eof()
+        if transport.can_write_eof():  # TLS can't
+            transport.write_eof()
         self._cut_in(_LINGER)
         self._close = True  # what still comes is dropped
 
