@@ -111,10 +111,10 @@ async def test_flood_through_tls_ends_the_connection(
     assert max(taken) < TAKEN
 
 
-async def test_words_that_come_before_tls_count_for_nothing_behind_it(
+async def test_text_that_comes_before_tls_counts_for_nothing_behind_it(
     new_pool: NewPool, certificates: Certificates
 ) -> None:
-    """RFC 3207, 6: whoever sits between can write in plain text what looks like the server's."""
+    """RFC 3207, 6: a program in between can write in plain text what looks like the server's."""
 
     async def script(peer: Peer) -> None:
         await peer.greet(
