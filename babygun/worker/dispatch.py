@@ -120,9 +120,12 @@ class Dispatch:
         task.add_done_callback(partial(self._probe_ended, queue))
 
     async def _probe(self, queue: str) -> None:
-        if await self._holds.take_turn(queue) and not self._stopping:
+        if not await self._holds.take_turn(queue):
+            return
+        best = await self._holds.best_probe(queue, self.ready.jobs(queue))
+        if not self._stopping:
             identity = self._membership.identity
-            if identity is not None and (taken := self.ready.take_probe(queue)):
+            if identity is not None and (taken := self.ready.take_probe(queue, best)):
                 self._start(*taken, identity, probe=True)
             else:
                 self._holds.keep_turn(queue)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
 from msgspec.structs import replace
@@ -22,11 +22,14 @@ from babygun.store import Store
 from babygun.store.emails import holds as store_holds
 from babygun.store.emails.claims import Claim
 from babygun.store.emails.holds import Held, Holds
+from babygun.store.emails.reading import read_senders
+from babygun.store.keys import JobRef
 from babygun.worker.delivery import Sent, SessionFault
 
 log = get_logger("worker")
 
 _READ_AGAIN = 0.5  # s, after a read that failed
+_AT_ONCE = 100  # records of one read
 _REFUSED = 3600.0  # s, for which a sender is remembered that alone is refused
 
 
@@ -55,6 +58,7 @@ class QueueHolds:
         self._probe_at: dict[str, float] = {}  # by held queue, time.monotonic()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._unused: set[str] = set()  # queues whose turn this worker has still to use
+        self._at_mail: dict[str, set[str]] = {}  # by queue: senders that its hold has met at MAIL
         self._refused: dict[tuple[str, str], float] = {}  # by queue and sender: until when
         self.known = False
 
@@ -115,6 +119,24 @@ class QueueHolds:
         self._holds.learn(turn)
         return True
 
+    async def best_probe(self, queue: str, jobs: Sequence[JobRef]) -> JobRef | None:
+        """The first of these jobs whose sender was not refused at MAIL yet. None: any will do.
+
+        If one sender alone is refused, only the mail of another can end the hold.
+        """
+        refused = self._at_mail.get(queue)
+        for at in range(0, len(jobs) if refused else 0, _AT_ONCE):
+            some = jobs[at : at + _AT_ONCE]
+            try:
+                senders = await read_senders(self._store, [ref.email_id for ref in some])
+            except EtcdError as error:
+                log.warning("queue not probed", queue=queue, error=str(error))
+                return None
+            for ref, sender in zip(some, senders, strict=True):
+                if sender is not None and sender not in (refused or ()):
+                    return ref
+        return None
+
     def keep_turn(self, queue: str) -> None:
         """The turn was used by no e-mail: there was none, or it could not be claimed.
 
@@ -138,9 +160,11 @@ class QueueHolds:
         """
         queue, fault = claimed.ref.queue, sent.fault
         if fault is None or not (fault.holds or probe):
-            if probe and sent.answered:
-                await self._end(queue)
+            if sent.answered and (probe or self._refused):
+                await self._got_through(claimed, probe)
             return sent.results
+        if fault.at_mail and fault.holds:
+            self._at_mail.setdefault(queue, set()).add(claimed.email.sender)
         if probe:
             await self._quote(queue, fault)
         elif fault.at_mail and not self.is_held(queue) and self._is_about_sender(claimed):
@@ -152,15 +176,27 @@ class QueueHolds:
     def _is_about_sender(self, claimed: Claim) -> bool:
         """Whether a refusal at MAIL is about the sender, and no reason to hold the queue.
 
-        It is if the e-mail was held, and another one has got through since. That is remembered for
-        a while. Otherwise each new e-mail of the sender would hold up all others.
+        It is if the e-mail was held, and another one has got through since. Otherwise each new
+        e-mail of the sender would hold up all others.
         """
-        queue, now = claimed.ref.queue, time.monotonic()
-        sender = queue, claimed.email.sender
+        queue, sender = claimed.ref.queue, claimed.email.sender
         if claimed.email.queues[queue].held:
-            self._refused = {each: until for each, until in self._refused.items() if until > now}
-            self._refused[sender] = now + _REFUSED
-        return self._refused.get(sender, 0.0) > now
+            self._remember(queue, [sender])
+        return self._refused.get((queue, sender), 0.0) > time.monotonic()
+
+    def _remember(self, queue: str, senders: Iterable[str]) -> None:
+        """These senders hold the queue no more for a while, unless they get through."""
+        now = time.monotonic()
+        self._refused = {each: until for each, until in self._refused.items() if until > now}
+        self._refused |= {(queue, sender): now + _REFUSED for sender in senders}
+
+    async def _got_through(self, claimed: Claim, probe: bool) -> None:
+        queue, sender = claimed.ref.queue, claimed.email.sender
+        self._refused.pop((queue, sender), None)
+        if probe:
+            if sender in self._at_mail.get(queue, ()):
+                del self._at_mail[queue]  # it was refused, so it is the relay that has changed
+            await self._end(queue)
 
     async def _begin(self, queue: str, fault: SessionFault, started: float) -> None:
         """Holds the queue. Many tries meet the same fault at once: one of them writes it."""
@@ -237,6 +273,7 @@ class QueueHolds:
         held = self.by_queue.get(queue)
         if held is None:
             self._ended_at[queue] = time.monotonic()
+            self._remember(queue, self._at_mail.pop(queue, ()))
             self._probe_at.pop(queue, None)
             if timer := self._timers.pop(queue, None):
                 timer.cancel()

@@ -108,10 +108,17 @@ class ReadyJobs:
         """The queue's first job; None where none is known."""
         return self._first(queue) if queue in self._names else None
 
-    def take_probe(self, queue: str) -> tuple[JobRef, Job] | None:
-        """The first job of a held queue; None where none is known."""
+    def jobs(self, queue: str) -> list[JobRef]:
+        """The queue's jobs that are known, the first one first."""
+        return list(self._names.get(queue, ()))
+
+    def take_probe(self, queue: str, ref: JobRef | None = None) -> tuple[JobRef, Job] | None:
+        """A job of a held queue, ``ref`` if that is still known; None where none is known."""
         if queue not in self._names:
             return None
+        if ref is not None and ref in self._jobs:
+            self._names[queue].remove(ref)
+            self._names[queue].appendleft(ref)
         self._turns.pop(queue, None)
         for line in self._set_aside.values():
             line.pop(queue, None)

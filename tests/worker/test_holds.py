@@ -348,3 +348,21 @@ async def test_sender_that_alone_is_refused_holds_the_queue_once(
         again = await rig.send("ann@b.example", sender="bad@example.com")
         assert (await rig.ended(again))[0].status == "failed"
         assert "held" not in await rig.events(again)
+
+
+async def test_burst_of_a_sender_that_alone_is_refused_holds_up_the_others_once(
+    rig: Rig, smtp: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each turn goes to the first job that is known; all of those are this sender's."""
+    monkeypatch.setattr(store_holds, "PROBE_WAITS", (0.3, 0.3, 0.3, 3600.0))
+    smtp.mail["bad@example.com"] = "530 5.7.0 Authentication required"
+    for n in range(150):
+        await rig.send(f"user{n}@b.example", sender="bad@example.com")
+    good = [await rig.send(f"user{n}@b.example") for n in range(3)]
+    async with rig.worker(worker_concurrency=10):
+        emails = await rig.ended(*good)
+        assert {email.status for email in emails} == {"complete"}
+        again = await rig.send("ann@b.example")
+        assert (await rig.ended(again))[0].status == "complete"
+        seen = await check_invariants(rig.store)
+        assert rig.store.keys.hold("main") not in seen.keys

@@ -6,6 +6,7 @@ Each reads a bounded number of keys, however full etcd is. The listing is in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -109,3 +110,18 @@ async def owned_by(store: Store, worker_id: str, *, revision: int = 0) -> list[t
         if not found.more:
             return owned
         start = found.kvs[-1].key + b"\0"
+
+
+async def read_senders(store: Store, email_ids: Sequence[str]) -> list[str | None]:
+    """The envelope senders. None: the e-mail is gone, or its record can't be read.
+
+    Raises EtcdError.
+    """
+    found = await store.client.read([get(store.keys.email(email_id)) for email_id in email_ids])
+    senders: list[str | None] = []
+    for index in range(len(email_ids)):
+        try:
+            senders += [codec.decode_email(kv.value).sender for kv in found.kvs(index)] or [None]
+        except ValueError:
+            senders.append(None)
+    return senders

@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 
 from babygun.email.model import LogEntry
+from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
 from babygun.store.emails.claims import claim
 from babygun.store.emails.on_request import cancel
-from babygun.store.emails.reading import get_email, get_log
+from babygun.store.emails.reading import get_email, get_log, read_senders
 from babygun.store.keys import JobRef
 from tests.support.rig import Rig
 
@@ -52,3 +53,10 @@ async def test_log_begins_with_the_acceptance_that_the_record_holds(rig: Rig) ->
         reason=f"to be sent at {later.isoformat()}",
     )
     assert (second.seq, second.event) == (1, "cancelled")
+
+
+async def test_senders_of_emails_that_are_gone_or_unreadable_are_none(rig: Rig) -> None:
+    there, strange = [await rig.send("ann@example.org", sender="a@b.example") for _ in range(2)]
+    gone = new_email_id()
+    await rig.store.client.put(rig.store.keys.email(strange), b"{")
+    assert await read_senders(rig.store, [gone, there, strange]) == [None, "a@b.example", None]
