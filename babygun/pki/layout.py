@@ -80,7 +80,7 @@ def https_only(names: Sequence[str]) -> Layout:
 def own_etcd() -> Layout:
     """The certificates of an etcd on this machine that nobody but its user may reach.
 
-    Whoever can read ``etcd/client-key.pem`` is root there.
+    A program that can read ``etcd/client-key.pem`` is root there.
     """
     certificates = (
         WantedCertificate("etcd/server", "etcd", server=True, names=LOOPBACK),

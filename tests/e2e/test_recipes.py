@@ -20,6 +20,7 @@ import pytest_asyncio
 from babygun.dev.etcd.binary import find_etcd
 from babygun.email.lifecycle import RecipientResult
 from babygun.etcd import access
+from babygun.etcd.versions import parse_version
 from babygun.pki.issuance import issue
 from babygun.pki.layout import cluster
 from babygun.runtime.settings import Settings
@@ -78,6 +79,8 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
     etcdctl = found.program("etcdctl") if found else None
     if etcdctl is None:
         missing("there is no etcdctl")
+    if found and parse_version(found.version) < (3, 5):
+        pytest.skip("etcdctl before 3.5 lacks some of the options")
     (folder / "bin").mkdir()
     (folder / "bin/etcdctl").symlink_to(etcdctl)
     (folder / "bin/babygun").write_text(f'#!/bin/sh\nexec {sys.executable} -m babygun "$@"\n')

@@ -15,13 +15,31 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+import pytest
+
 from babygun.dev.etcd.binary import find_etcd
+from babygun.etcd.versions import Ability, has
 
 CONTAINER_IMAGE = "quay.io/coreos/etcd:v3.6.16"
 _START = 20.0  # seconds until etcd must answer; it takes 0.3 s on an idle machine
+
+
+@cache
+def etcd_version() -> str:
+    """The version of the etcd that the tests run on; empty if there is none."""
+    found = find_etcd()
+    return found.version if found else ""
+
+
+def needs_ability(*abilities: Ability) -> pytest.MarkDecorator:
+    """Marks tests that skip on an etcd without these abilities: ``make test ETCD=…``."""
+    version = etcd_version()
+    lacks = [each.name for each in abilities if version and not has(version, each)]
+    return pytest.mark.skipif(bool(lacks), reason=f"etcd {version} lacks {', '.join(lacks)}")
 
 
 class NoEtcd(Exception):

@@ -14,6 +14,7 @@ import pytest
 from babygun.email import lifecycle
 from babygun.errors import Conflict, InvalidEmail, OutOfSpace
 from babygun.etcd import EtcdClient, Txn, put
+from babygun.etcd.versions import QUOTA
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.cluster.checkin import Identity
@@ -24,7 +25,7 @@ from babygun.store.records import Owner
 from babygun.worker import worker as worker_module
 from babygun.worker.pause import ClaimPause
 from tests.support.counting import Count
-from tests.support.etcd_server import EtcdServer
+from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.invariants import check_invariants
 from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, WorkerProcess, changed, rig_for
@@ -439,6 +440,7 @@ async def test_jobs_whose_claims_failed_are_claimed_as_soon_as_etcd_is_back(
         await rig.ended(*ids)
 
 
+@needs_ability(QUOTA)
 async def test_etcd_that_refuses_claims_is_not_asked_as_fast_as_it_refuses(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, pauses: Count
 ) -> None:

@@ -18,6 +18,7 @@ from aetcd import rpc
 from babygun.email.model import Job
 from babygun.errors import PermissionDenied
 from babygun.etcd.access import Permission
+from babygun.etcd.versions import RIGHTS
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import Store, codec
@@ -32,7 +33,7 @@ from babygun.store.upkeep import shedding
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.fullness import Fullness, Size
 from tests.support.api import RunningApi, running, until_ready
-from tests.support.etcd_server import EtcdServer
+from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.guarded_etcd import as_user, guard, guarded_etcd
 from tests.support.paths import ROOT
 from tests.support.rig import changed, quick, rig_for
@@ -203,6 +204,7 @@ async def test_worker_does_all_of_its_work_with_its_rights(
         assert not denied
 
 
+@needs_ability(RIGHTS)
 async def test_compaction_that_only_root_may_ask_for_is_left_to_etcd_and_awaited(
     guarded: Settings,
 ) -> None:

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from babygun.etcd.versions import PROGRESS
 from babygun.store.changes.feed import ChangeFeed, EmailState
 from babygun.store.changes.history import History, ResetNeeded
 from babygun.store.changes.position import Position
 from babygun.store.emails.on_request import cancel
+from tests.support.etcd_server import needs_ability
 from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
 
@@ -84,6 +86,7 @@ async def test_change_after_the_revision_asked_for_is_postponed_once(rig: Rig) -
         assert set(feed.take(revision - 1)[0]) == {email_id}
 
 
+@needs_ability(PROGRESS)
 async def test_history_brings_what_changed_since_a_position_for_one_client(rig: Rig) -> None:
     async with followed(rig) as (feed, began, _):
         email_id = await rig.send("ann@example.org")
@@ -96,6 +99,7 @@ async def test_history_brings_what_changed_since_a_position_for_one_client(rig: 
         assert others == {}
 
 
+@needs_ability(PROGRESS)
 async def test_history_of_too_many_emails_begins_again(rig: Rig) -> None:
     async with followed(rig) as (feed, began, _):
         ids = [await rig.send("ann@example.org") for _ in range(3)]
@@ -104,6 +108,7 @@ async def test_history_of_too_many_emails_begins_again(rig: Rig) -> None:
             await History(rig.store, feed, None, 2).changes(began, Position(until, until))
 
 
+@needs_ability(PROGRESS)
 async def test_history_that_is_compacted_begins_again(rig: Rig) -> None:
     async with followed(rig) as (feed, began, _):
         await rig.send("ann@example.org")

@@ -18,6 +18,7 @@ from aetcd import rpc
 from babygun.errors import SettingsError
 from babygun.etcd import EtcdClient, plain_http
 from babygun.etcd.access import set_roles
+from babygun.etcd.versions import RIGHTS
 from babygun.pki.certificates import read_certificate
 from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
@@ -31,7 +32,7 @@ from babygun.store.cluster.processes import list_workers
 from babygun.store.keys import range_end
 from babygun.worker import Worker
 from tests.support.certificates import Authority
-from tests.support.etcd_server import EtcdServer
+from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.guarded_etcd import as_user, guarded_etcd, role_permissions
 from tests.support.rig import Rig, changed, quick, rig_for
 from tests.support.scraping import Scraped
@@ -80,6 +81,7 @@ async def test_all_is_well_where_nothing_is_wrong(rig: Rig) -> None:
             assert await found.check() == Health(True)
 
 
+@needs_ability(RIGHTS)
 async def test_wrong_password_and_no_password_are_reasons(guarded: Settings) -> None:
     wrong = changed(guarded, etcd_user="babygun-worker", etcd_password="guessed")
     assert await refused(wrong) == (
