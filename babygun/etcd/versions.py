@@ -41,7 +41,7 @@ WATCHES = Ability(
     " (etcd issues 17612 and 17425)",
 )
 PROGRESS = Ability("progress", ((3, 4, 25), (3, 5, 8)), "")
-RIGHTS = Ability(
+NESTED_RIGHTS = Ability(
     "rights",
     ((3, 4, 44), (3, 5, 30), (3, 6, 11)),
     "does not check the rights of users in nested transactions, so roles protect nothing"
@@ -58,9 +58,9 @@ QUOTA = Ability(
     "does not count nested transactions against its quota, so its file can outgrow it"
     " (etcd issue 22134)",
 )
-ABILITIES = (WRITES, WATCHES, CHECKPOINTS, PROGRESS, RIGHTS, WATCH_RIGHTS, QUOTA)
+ABILITIES = (WRITES, WATCHES, CHECKPOINTS, PROGRESS, NESTED_RIGHTS, WATCH_RIGHTS, QUOTA)
 # They matter only where clients have users of their own.
-OF_ROLES = (RIGHTS, WATCH_RIGHTS)
+OF_ROLES = (NESTED_RIGHTS, WATCH_RIGHTS)
 _OLDEST: Version = (3, 4, 0)
 
 

@@ -12,7 +12,7 @@ from aetcd import rpc
 
 from babygun.errors import EtcdUnavailable, PermissionDenied
 from babygun.etcd import Batcher, EtcdClient, Txn, Watch, get, put
-from babygun.etcd.versions import RIGHTS
+from babygun.etcd.versions import NESTED_RIGHTS
 from tests.etcd.conftest import OwnEtcd
 from tests.support.certificates import Authority
 from tests.support.etcd_server import EtcdServer, needs_ability
@@ -133,7 +133,7 @@ async def test_user_may_do_what_its_role_grants_and_nothing_else(guarded: EtcdSe
             await anext(Watch(client, b"other", b"other0", revision=0))
 
 
-@needs_ability(RIGHTS)
+@needs_ability(NESTED_RIGHTS)
 async def test_batch_with_one_forbidden_transaction_serves_the_others(guarded: EtcdServer) -> None:
     async with sender(guarded) as client:
         batcher = Batcher(client)

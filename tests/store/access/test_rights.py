@@ -18,7 +18,7 @@ from aetcd import rpc
 from babygun.email.model import Job
 from babygun.errors import PermissionDenied
 from babygun.etcd.access import Permission
-from babygun.etcd.versions import RIGHTS
+from babygun.etcd.versions import NESTED_RIGHTS
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import Store, codec
@@ -204,7 +204,7 @@ async def test_worker_does_all_of_its_work_with_its_rights(
         assert not denied
 
 
-@needs_ability(RIGHTS)
+@needs_ability(NESTED_RIGHTS)
 async def test_compaction_that_only_root_may_ask_for_is_left_to_etcd_and_awaited(
     guarded: Settings,
 ) -> None:

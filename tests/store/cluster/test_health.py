@@ -18,7 +18,7 @@ from aetcd import rpc
 from babygun.errors import SettingsError
 from babygun.etcd import EtcdClient, plain_http
 from babygun.etcd.access import set_roles
-from babygun.etcd.versions import RIGHTS
+from babygun.etcd.versions import NESTED_RIGHTS
 from babygun.pki.certificates import read_certificate
 from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
@@ -81,7 +81,7 @@ async def test_all_is_well_where_nothing_is_wrong(rig: Rig) -> None:
             assert await found.check() == Health(True)
 
 
-@needs_ability(RIGHTS)
+@needs_ability(NESTED_RIGHTS)
 async def test_wrong_password_and_no_password_are_reasons(guarded: Settings) -> None:
     wrong = changed(guarded, etcd_user="babygun-worker", etcd_password="guessed")
     assert await refused(wrong) == (
