@@ -143,7 +143,6 @@ def as_installed(folder: Path) -> list[Path]:
     """The units with their drop-ins, and with programs that exist here."""
     drop_ins = {
         "babygun-api.conf": "babygun-api.service.d",
-        "babygun-worker.conf": "babygun-worker@.service.d",
         "etcd.conf": "etcd.service.d",
     }
     for path in ALL:
