@@ -110,6 +110,8 @@ class QueueHolds:
             return False
         try:
             turn = await store_holds.take_turn(self._store, held, worker_id=self._worker_id())
+            if turn is None:  # another worker has it, or the hold has ended
+                await self._holds.read()
         except EtcdError as error:
             log.warning("queue not probed", queue=queue, error=str(error))
             self._set_timer(queue, _READ_AGAIN)

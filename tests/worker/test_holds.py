@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
+from babygun.email.lifecycle import RecipientResult
+from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import codec
@@ -17,6 +19,7 @@ from babygun.store.emails.holds import list_holds
 from babygun.store.emails.on_request import cancel
 from babygun.store.records import Hold
 from babygun.worker import expiry
+from babygun.worker.holds import QueueHolds
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig, quick, rig_for
@@ -292,6 +295,29 @@ async def test_turn_without_mail_is_used_by_the_next_email(
         )
         other = await held_rig.send("bob@a.example")
         assert (await held_rig.ended(other))[0].status == "complete"
+
+
+async def test_worker_whose_watch_tells_nothing_learns_the_end_of_a_hold_at_its_turn(
+    held_rig: Rig,
+) -> None:
+    """So it is where etcd lost its data: the watch waits for a revision that is far away."""
+    store, known = held_rig.store, asyncio.Event()
+    refused = RecipientResult("hold", "authentication", 535)
+    begun = await store_holds.begin(store, "a", refused, worker_id="w1")
+    assert begun is not None
+    holds = QueueHolds(
+        store,
+        load_routes(held_rig.settings).destinations,
+        worker_id=lambda: "w2",
+        wake=known.set,
+        ended=lambda _: None,
+    )
+    following = asyncio.create_task(holds.run())
+    await known.wait()
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    await store_holds.end(store, begun)
+    assert holds.is_held("a") and not await holds.take_turn("a") and not holds.is_held("a")
 
 
 async def has_its_turn(rig: Rig, hold: Hold) -> None:

@@ -160,9 +160,16 @@ class Holds:
         )
 
     async def read(self) -> int:
-        """Reads all of them. Returns the revision."""
-        prefix = self._store.keys.holds
+        """Reads all of them. Returns the revision.
+
+        What is known from a later revision comes from data that etcd has no more. Its revisions
+        begin again, so nothing else would ever tell that such a hold has ended.
+        """
+        prefix, known = self._store.keys.holds, dict(self.by_queue)
         found = await self._store.client.range(prefix, range_end(prefix))
+        for queue, before in known.items():
+            if before.revision > found.revision:
+                self.forget(queue, before.revision)
         now = {held.hold.queue: held for kv in found.kvs if (held := _decoded(kv))}
         for queue in self.by_queue.keys() - now.keys():
             self.forget(queue, found.revision)

@@ -84,6 +84,18 @@ async def test_holds_are_followed_and_a_key_put_by_hand_stops_nobody(rig: Rig) -
         await asyncio.gather(following, return_exceptions=True)
 
 
+async def test_hold_of_data_that_etcd_has_lost_is_forgotten(rig: Rig) -> None:
+    """Its revisions begin again, so the hold seems to be newer than all that is read."""
+    holds = Holds(rig.store)
+    lost, kept = [await begin(rig.store, name, REFUSED, worker_id="w1") for name in ("a", "b")]
+    assert lost and kept
+    holds.learn(lost._replace(created=10**15, revision=10**15))
+    holds.learn(kept)
+    await rig.store.client.delete(rig.store.keys.hold("a"))
+    await holds.read()
+    assert holds.by_queue == {"b": kept}
+
+
 def test_hold_of_a_later_version_can_be_read() -> None:
     data = (
         b'{"queue":"main","reason":"operator","since":"2026-11-25T09:00:00Z","set_by":"ann",'
