@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from babygun.email.lifecycle import RecipientResult
+from babygun.store.access.clients import create_client
+from babygun.store.cluster.processes import list_workers
 from babygun.store.emails.holds import begin
 from tests.browser.stage import Page, Stage, expect
 
@@ -164,3 +169,60 @@ async def test_words_of_a_server_that_holds_a_queue_are_shown_as_text(
     await stage.open(page, f"/page/emails/{email_id}")
     await expect(held).to_contain_text('535 5.7.8 <img src="')
     assert not trap.touched
+
+
+async def test_script_in_any_field_that_the_page_shows_is_text(
+    page: Page, stage: Stage, trap: Trap
+) -> None:
+    """Fields of e-mails, names of clients, what workers say of themselves, a server's words."""
+    alarms: list[str] = []
+    page.on("dialog", lambda dialog: alarms.append(dialog.message))
+    page.on("console", lambda line: line.type == "error" and alarms.append(line.text))
+    marks = iter(range(1000))
+
+    def mark() -> str:
+        n = next(marks)
+        return f"<img src={trap.url}/{n} onerror=alert({n})><script>alert({n})</script>"
+
+    stage.smtp.rcpt["hard-ann@example.org"] = f"550 5.1.1 {mark()}"
+    email_id = await stage.api.accepted(
+        subject=mark(),
+        sender=f'"{mark()}" <me@example.com>',
+        to=f'"{mark()}" <hard-ann@example.org>',
+        reply_to=f'"{mark()}" <back@example.org>',
+        body=mark(),
+        headers={"X-Mark": mark()},
+        metadata={mark(): mark()},
+        attachments=[
+            {"filename": mark().replace("/", ""), "content": "aGk=", "content_type": "text/html"}
+        ],
+    )
+    await stage.rig.ended(email_id)
+    store = stage.rig.store
+    [worker] = await list_workers(store)
+    hostile = replace(
+        worker, id=mark().replace("/", "|"), hostname=mark(), ip=mark(), version=mark()
+    )
+    hostile = replace(hostile, queues={mark(): mark()})
+    await store.client.put(store.keys.worker(hostile.id), msgspec.json.encode(hostile))
+    await create_client(store, name=mark(), scopes=("emails:read",))
+    words = RecipientResult("hold", "authentication", 535, "5.7.8", mark())
+    assert await begin(store, mark().replace("/", "|"), words, worker_id="w1")
+
+    await stage.sign_in(page, f"/page/emails/{email_id}")
+    for tab in await page.get_by_role("tab").all():
+        await tab.click()
+        await expect(page.get_by_role("tabpanel")).to_contain_text("<img src=")
+    for view in ("overview", "emails", "schedule", "workers", "clients", f"emails/{email_id}"):
+        await stage.open(page, f"/page/{view}")
+        if view != "schedule":
+            await expect(page.locator("main")).to_contain_text("<img src=")
+        assert await page.locator("main img, main script").count() == 0, view
+    await stage.open(page, f"/page/compose?from={email_id}")
+    await stage.open(page, f"/page/emails?tag={quote(mark())}&recipient={quote(mark())}")
+    await page.goto(f"{stage.api.url}/page/emails/{quote(mark().replace('/', '|'))}")
+    await expect(page.get_by_role("link", name="Back to the list")).to_be_visible()
+    assert await page.locator("main img, main script").count() == 0
+    assert trap.touched == []
+    answers = "the server responded with a status of"  # 401 before the sign-in, 404, 422
+    assert [alarm for alarm in alarms if answers not in alarm] == []
