@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from babygun.dev.etcd.binary import find_etcd
+from babygun.store.access.clients import create_client, ensure_signing_key
+from babygun.store.keys import range_end
+from babygun.store.records import SCOPES
 from tests.support.etcd_server import EtcdServer, NoEtcd
 from tests.support.invariants import check_invariants
 from tests.support.needs import missing
@@ -107,6 +110,31 @@ async def test_worker_that_lives_through_a_restore_goes_on_from_what_was_restore
         await own.ended(await own.send("eve@example.org"))
         seen = await check_invariants(own.store)
         assert lost not in seen.emails and not seen.owners
+
+
+async def test_backup_holds_in_clear_what_the_documents_say_and_only_its_owner_reads_it(
+    server: EtcdServer, rig: Rig, tmp_path: Path
+) -> None:
+    settings = changed(
+        rig.settings,
+        etcd_endpoints=(server.endpoint,),
+        relay_url="smtp://ann:relay-password@127.0.0.1",
+    )
+    async with rig_for(settings) as own:
+        await own.send("ann@example.org", subject="what it is about", body="what it says")
+        client, secret = await create_client(own.store, name="shop", scopes=SCOPES)
+        await ensure_signing_key(own.store)
+        keys = own.store.keys.signing_keys
+        [key] = (await own.store.client.range(keys, range_end(keys))).kvs
+    name = await asyncio.to_thread(script, "backup-etcd", server=server, backups=tmp_path)
+    backup = Path(name.strip())
+    assert backup.stat().st_mode & 0o777 == 0o600
+    content = backup.read_bytes()  # noqa: ASYNC240 (a test's own small file)
+    for words in (b"ann@example.org", b"what it is about", b"what it says", key.value):
+        assert words in content, "docs/operations.md says that a backup has it in clear"
+    assert client.secret_hash.encode() in content
+    for words in (secret.encode(), b"relay-password"):
+        assert words not in content
 
 
 def test_restore_under_a_running_member_is_refused(server: EtcdServer, tmp_path: Path) -> None:
