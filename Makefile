@@ -13,7 +13,7 @@ LOCKED := $(UV) pip compile --quiet --universal --generate-hashes --python-versi
 .DEFAULT_GOAL := help
 .PHONY: help install run cluster test test-cluster
 .PHONY: bench bench-scaling bench-sustained bench-growth bench-page bench-micro
-.PHONY: lint format lock clean
+.PHONY: attack lint format lock clean
 
 # The stamp may be there though Python was upgraded or the cache was emptied since.
 WORKS := $(BIN)/python -c 'import babygun' 2>/dev/null && test -x $(BIN)/etcd && echo works
@@ -72,6 +72,9 @@ bench-page: install ## the page in a browser: its first paint, its frames under 
 bench-micro: install ## the work per e-mail without I/O: render, classify, encode, group, keys
 	@$(BIN)/python -m pytest -o addopts=--strict-markers -o python_files='micro_*.py' tests/micro \
 		--benchmark-columns=median,iqr,rounds --benchmark-time-unit=us --benchmark-sort=name $(ARGS)
+
+attack: install ## bombs and floods against a stack of its own: what gives way? (ARGS='--quick')
+	@exec $(BIN)/python -m scripts.attack $(ARGS)
 
 lint: install ## check style and types
 	@$(BIN)/ruff check .

@@ -1,54 +1,86 @@
-"""Floods of requests, and how long another call waits beside them.
+"""Bombs and floods of requests, with figures of what they do to another call.
 
-    python -m scripts.attack.floods http://127.0.0.1:8080 [TOKEN]
-
-Point it at a stack of your own. It prints one line for each attack.
+The other call is /healthz, asked over and over by a thread of its own. On Linux it comes from
+another address than the flood, since an API process bounds the connections of each address.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from scripts.attack.bombs import compressed_request, gzip_bomb, many_keys, request
+from scripts.attack.bombs import MB, compressed_request, gzip_bomb, many_keys, request
 
-_PROBE = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+PROBE = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+OTHER_ADDRESS = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
+PAUSE = 0.02  # s, between two probes
+PATIENCE = 120.0  # s for an answer
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the attacks are. ``held``: connections that stay open for ``seconds``."""
+
+    bombs: int = 50
+    bomb_mb: int = 1024
+    held: int = 2000
+    seconds: float = 5.0
+    entries: int = 2_000_000
+
+
+FULL = Scale()
+QUICK = Scale(bombs=3, bomb_mb=64, held=30, seconds=0.3, entries=100_000)
 
 
 @dataclass
 class Figures:
-    """What an attack did. ``answers``: how many by status; 0: none. ``worst``: s, of a probe."""
+    """What an attack did.
+
+    ``answers``: how many by status or word; 0: none. ``worst``: s that a probe waited; ``failed``:
+    probes without a 200. ``grown``: bytes of memory that the process took beyond what it had.
+    ``fault``: what else went wrong.
+    """
 
     name: str
-    answers: Counter[int] = field(default_factory=Counter)
+    answers: Counter[int | str] = field(default_factory=Counter)
     probes: int = 0
+    failed: int = 0
     worst: float = 0.0
     seconds: float = 0.0
+    grown: int = 0
+    fault: str = ""
 
-    def __str__(self) -> str:
-        answers = ", ".join(
-            f"{status or 'none'}: {n}" for status, n in sorted(self.answers.items())
-        )
-        return (
-            f"{self.name}: {self.seconds:.1f} s; answers {answers};"
-            f" /healthz waited {self.worst * 1000:.0f} ms at most ({self.probes} times)"
-        )
+    def what_gave_way(self, patience: float, memory: int) -> str:
+        """Why this attack did harm; empty: it did none. In seconds of a probe, and in bytes."""
+        if self.fault:
+            return self.fault
+        if self.failed:
+            return f"/healthz failed {self.failed} times"
+        if self.worst > patience:
+            return f"/healthz waited longer than {patience:.1f} s"
+        return f"took more than {memory // MB} MiB" if self.grown > memory else ""
+
+
+Attack = Callable[[], Awaitable[Figures]]
 
 
 class Target:
-    """The API at a URL without TLS."""
+    """A process that serves HTTP on loopback, without TLS. ``pid``: of it, to read its memory."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, pid: int = 0) -> None:
         parts = urlsplit(url)
-        self.host, self.port = parts.hostname or "127.0.0.1", parts.port or 80
+        self.host, self.port, self.pid = parts.hostname or "127.0.0.1", parts.port or 80, pid
 
-    async def status(self, sent: bytes, patience: float = 120.0) -> int:
+    async def status(self, sent: bytes, patience: float = PATIENCE) -> int:
         """What one request is answered on a connection of its own; 0: nothing."""
         try:
             async with asyncio.timeout(patience):
@@ -61,81 +93,101 @@ class Target:
         except (OSError, TimeoutError, IndexError):
             return 0
 
-    @asynccontextmanager
-    async def probed(self, figures: Figures) -> AsyncIterator[None]:
-        """Calls /healthz over and over while the block runs."""
+    @contextmanager
+    def probed(self, figures: Figures) -> Iterator[None]:
+        """Asks for /healthz while the block runs, and watches the memory."""
+        over, began, had = threading.Event(), time.perf_counter(), self._memory()
 
-        async def probe() -> None:
-            while True:
+        def probe() -> None:
+            while not over.is_set():
                 started = time.perf_counter()
-                await self.status(_PROBE)
+                figures.failed += not self._healthy()
                 figures.worst = max(figures.worst, time.perf_counter() - started)
                 figures.probes += 1
-                await asyncio.sleep(0.02)
+                figures.grown = max(figures.grown, self._memory() - had)
+                over.wait(PAUSE)
 
-        probing, started = asyncio.create_task(probe()), time.perf_counter()
+        probing = threading.Thread(target=probe, name="probe")
+        probing.start()
         try:
             yield
         finally:
-            figures.seconds = time.perf_counter() - started
-            probing.cancel()
+            over.set()
+            probing.join()
+            figures.seconds = time.perf_counter() - began
+
+    def _healthy(self) -> bool:
+        with (
+            suppress(OSError),
+            socket.create_connection((self.host, self.port), PATIENCE, (OTHER_ADDRESS, 0)) as probe,
+        ):
+            probe.sendall(PROBE)
+            return probe.recv(100).startswith(b"HTTP/1.1 200 ")
+        return False
+
+    def _memory(self) -> int:
+        """Bytes that the process has now (RSS). 0 where nobody says."""
+        with suppress(OSError):
+            for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+                if line.startswith("VmRSS:"):
+                    return int(line.split()[1]) * 1024
+        return 0
+
+    async def left_alone(self, scale: Scale) -> Figures:
+        """The same without an attack, for comparison: this machine may be busy."""
+        figures = Figures("no attack, for comparison")
+        with self.probed(figures):
+            await asyncio.sleep(scale.seconds)
+        return figures
 
     async def flood(self, name: str, requests: list[bytes]) -> Figures:
         """All requests at once, each on a connection of its own."""
         figures = Figures(name)
-        async with self.probed(figures):
+        with self.probed(figures):
             figures.answers.update(await asyncio.gather(*map(self.status, requests)))
         return figures
 
-    async def hold(self, name: str, begun: bytes, count: int, seconds: float = 5.0) -> Figures:
+    async def hold(self, name: str, begun: bytes, count: int, seconds: float) -> Figures:
         """So many connections that send ``begun``, and no more, for some seconds."""
         figures = Figures(name)
-        async with self.probed(figures):
+        with self.probed(figures):
             figures.answers.update(
                 await asyncio.gather(*(self.status(begun, seconds) for _ in range(count)))
             )
         return figures
 
 
-def attacks(target: Target, token: str) -> dict[str, Callable[[], Awaitable[Figures]]]:
-    """Every attack by name. Without a token, those that need one are left out."""
-    bomb = gzip_bomb()
+def attacks(target: Target, token: str, scale: Scale) -> list[Attack]:
+    """Every attack on the API. Without a token, those that need one are left out."""
+    bomb = gzip_bomb(scale.bomb_mb)
 
-    def bombs(path: str, count: int = 50, token: str = "") -> Callable[[], Awaitable[Figures]]:
-        name = f"{count} gzip bombs to {path}{' with a token' if token else ''}"
+    def bombs(path: str, token: str = "") -> Attack:
+        name = f"{scale.bombs} gzip bombs to {path}{' with a token' if token else ''}"
         made = compressed_request(bomb, path=path, token=token)
-        return lambda: target.flood(name, [made] * count)
+        return lambda: target.flood(name, [made] * scale.bombs)
 
-    def held(size: int, path: str, token: str = "") -> Callable[[], Awaitable[Figures]]:
-        made = request(b" " * size, path=path, token=token, length=size + 1)
-        return lambda: target.hold(f"2,000 bodies of {size:,} bytes held open", made, 2000)
+    def held(what: str, begun: bytes) -> Attack:
+        name = f"{scale.held:,} {what} held open"
+        return lambda: target.hold(name, begun, scale.held, scale.seconds)
 
-    def entries(field: str) -> Callable[[], Awaitable[Figures]]:
-        made = request(many_keys(field), token=token)
-        return lambda: target.flood(f"4 e-mails of 2,000,000 {field}", [made] * 4)
+    def begun(size: int, path: str, token: str = "") -> bytes:
+        return request(b" " * size, path=path, token=token, length=size + 1)
 
-    found = {
-        "probe": bombs("/healthz"),
-        "nothing": bombs("/nothing"),
-        "stranger": bombs("/emails"),
-        "sign-in": bombs("/tokens"),
-        "credentials": held(4000, "/tokens"),
-        "headers": lambda: target.hold("2,000 headers held open", _PROBE[:-2], 2000),
-    }
+    def entries(field: str) -> Attack:
+        made = request(many_keys(field, scale.entries), token=token)
+        return lambda: target.flood(f"4 e-mails of {scale.entries:,} {field}", [made] * 4)
+
+    found = [
+        *map(bombs, ("/healthz", "/nothing", "/emails", "/tokens")),
+        held("bodies of 4,000 bytes", begun(4000, "/tokens")),
+        held("unfinished headers", PROBE[:-2]),
+        held("silent connections", b""),
+    ]
     if token:
-        found |= {
-            "client": bombs("/emails", token=token),
-            "bodies": held(65_000, "/emails", token),
-            "metadata": entries("metadata"),
-            "own headers": entries("headers"),
-        }
+        found += [
+            bombs("/emails", token),
+            held("bodies of 65,000 bytes", begun(65_000, "/emails", token)),
+            entries("metadata"),
+            entries("headers"),
+        ]
     return found
-
-
-async def main(url: str, token: str = "") -> None:
-    for attack in attacks(Target(url), token).values():
-        print(await attack(), flush=True)
-
-
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:3]))

@@ -10,6 +10,7 @@ PACKAGE, TESTS = ROOT / "babygun", ROOT / "tests"
 
 # Folders of tests that belong to no room of the package.
 OTHER_FOLDERS = {
+    "attack": "the bombs and floods in scripts/attack",
     "bench": "the benchmarks in scripts/bench",
     "browser": "the web page in a browser, over the whole stack",
     "cluster": "the containers of deploy/compose.yml",
