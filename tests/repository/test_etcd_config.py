@@ -15,9 +15,11 @@ from babygun.dev.etcd.binary import find_etcd
 from babygun.etcd import EtcdClient
 from babygun.etcd.versions import parse_version
 from babygun.runtime.settings import Settings
+from tests.support.certificates import Pem
 from tests.support.etcd_server import free_ports
 from tests.support.needs import missing
 from tests.support.paths import ROOT
+from tests.support.tls_offers import is_strong, taken
 
 
 async def test_server_file_makes_an_etcd_that_takes_only_bearers_of_a_certificate(
@@ -54,6 +56,10 @@ async def test_server_file_makes_an_etcd_that_takes_only_bearers_of_a_certificat
     try:
         async with EtcdClient.from_settings(settings) as known:
             await known.put(b"/babygun/x", b"")
+        bearer = Pem(Path(settings.etcd_cert), Path(settings.etcd_key))
+        sessions = await asyncio.to_thread(taken, client, bearer)
+        assert {version for version, _ in sessions} == {"TLSv1.2", "TLSv1.3"}
+        assert not {session for session in sessions if not is_strong(*session)}
         context = ssl.create_default_context(cafile=settings.etcd_ca)
         async with aiohttp.ClientSession() as session:
             url = f"{settings.etcd_endpoints[0]}/v3/kv/put"
