@@ -52,13 +52,13 @@ WATCH_RIGHTS = Ability(
     ((3, 5, 33), (3, 6, 14), (3, 7, 1)),
     "lets each user watch keys that its role may not read (GHSA-xg4h-6gfc-h4m8)",
 )
-QUOTA = Ability(
+COUNTED_QUOTA = Ability(
     "quota",
     ((3, 5, 33), (3, 6, 14), (3, 7, 1)),
     "does not count nested transactions against its quota, so its file can outgrow it"
     " (etcd issue 22134)",
 )
-ABILITIES = (WRITES, WATCHES, CHECKPOINTS, PROGRESS, NESTED_RIGHTS, WATCH_RIGHTS, QUOTA)
+ABILITIES = (WRITES, WATCHES, CHECKPOINTS, PROGRESS, NESTED_RIGHTS, WATCH_RIGHTS, COUNTED_QUOTA)
 # They matter only where clients have users of their own.
 OF_ROLES = (NESTED_RIGHTS, WATCH_RIGHTS)
 _OLDEST: Version = (3, 4, 0)

@@ -33,7 +33,7 @@ from babygun.etcd import (
     put,
     range_absent,
 )
-from babygun.etcd.versions import QUOTA
+from babygun.etcd.versions import COUNTED_QUOTA
 from babygun.etcd.wire import nest
 from tests.etcd.conftest import OwnEtcd
 from tests.support.etcd_server import EtcdServer, needs_ability
@@ -463,7 +463,7 @@ async def test_silent_etcd_every_transaction_of_the_batch_has_an_unknown_outcome
         assert all(succeeded(await together(batcher, create(b"e"), create(b"f"))))
 
 
-@needs_ability(QUOTA)
+@needs_ability(COUNTED_QUOTA)
 async def test_full_etcd_refuses_what_puts_and_serves_the_rest_of_the_batch(
     own_etcd: OwnEtcd,
 ) -> None:

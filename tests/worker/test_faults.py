@@ -14,7 +14,7 @@ import pytest
 from babygun.email import lifecycle
 from babygun.errors import Conflict, InvalidEmail, OutOfSpace
 from babygun.etcd import EtcdClient, Txn, put
-from babygun.etcd.versions import QUOTA
+from babygun.etcd.versions import COUNTED_QUOTA
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.cluster.checkin import Identity
@@ -440,7 +440,7 @@ async def test_jobs_whose_claims_failed_are_claimed_as_soon_as_etcd_is_back(
         await rig.ended(*ids)
 
 
-@needs_ability(QUOTA)
+@needs_ability(COUNTED_QUOTA)
 async def test_etcd_that_refuses_claims_is_not_asked_as_fast_as_it_refuses(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, pauses: Count
 ) -> None:

@@ -18,7 +18,7 @@ from aetcd import rpc
 from babygun.email.model import Job
 from babygun.errors import PermissionDenied
 from babygun.etcd.access import Permission
-from babygun.etcd.versions import NESTED_RIGHTS
+from babygun.etcd.versions import NESTED_RIGHTS, WATCH_RIGHTS
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import Store, codec
@@ -268,6 +268,7 @@ async def test_inspector_reads_what_happens_and_nothing_else(guarded: Settings) 
                     await rig.store.client.range(start, range_end(start), limit=1)
 
 
+@needs_ability(NESTED_RIGHTS, WATCH_RIGHTS)
 @pytest.mark.parametrize("role", get_args(Role))
 async def test_role_finds_no_other_way_to_what_is_not_its_own(
     guarded: Settings, role: Role

@@ -26,7 +26,8 @@ from babygun.runtime.exposition import render
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.rights import Role
-from babygun.store.cluster import findings, health
+from babygun.store.cluster import health
+from babygun.store.cluster.findings import of_version
 from babygun.store.cluster.health import Checkup, Health
 from babygun.store.cluster.processes import list_workers
 from babygun.store.keys import range_end
@@ -171,7 +172,7 @@ async def test_right_taken_away_stops_the_work_with_a_sentence_and_nothing_is_lo
 async def test_what_a_version_of_etcd_lacks_is_a_warning_by_its_name(
     settings: Settings, version: str, user: str, said: list[str]
 ) -> None:
-    found = findings.of_version(version, changed(settings, etcd_user=user))
+    found = of_version(version, changed(settings, etcd_user=user))
     assert not any(finding.blocks or finding.fatal for finding in found)
     assert len({finding.key for finding in found}) == len(found) == len(said)
     for finding, words in zip(found, said, strict=True):

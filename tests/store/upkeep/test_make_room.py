@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from babygun.errors import EtcdError, OutOfSpace, PermissionDenied
+from babygun.etcd.versions import COUNTED_QUOTA
 from babygun.store import Store
 from babygun.store.upkeep import make_room as module
 from babygun.store.upkeep.make_room import make_room
 from babygun.worker import worker
-from tests.support.etcd_server import EtcdServer
+from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.guarded_etcd import as_user, guard, role_permissions
 from tests.support.rig import Rig, changed, rig_for
 
@@ -49,6 +50,7 @@ async def delete_others(store: Store) -> None:
         await store.client.delete(kv.key)
 
 
+@needs_ability(COUNTED_QUOTA)
 async def test_worker_lifts_the_alarm_by_itself_and_mail_goes_on(rig: Rig) -> None:
     with EtcdServer(f"--quota-backend-bytes={QUOTA}", fsync=False) as server:
         async with (
@@ -68,6 +70,7 @@ async def test_worker_lifts_the_alarm_by_itself_and_mail_goes_on(rig: Rig) -> No
             assert [email.status for email in await own.ended(sent)] == ["complete"]
 
 
+@needs_ability(COUNTED_QUOTA)
 async def test_worker_that_starts_under_the_alarm_lifts_it_too(rig: Rig) -> None:
     async with full_etcd(rig) as own:
         await delete_others(own.store)
@@ -75,6 +78,7 @@ async def test_worker_that_starts_under_the_alarm_lifts_it_too(rig: Rig) -> None
             assert await own.store.client.alarms() == []
 
 
+@needs_ability(COUNTED_QUOTA)
 async def test_room_is_made_in_one_call_that_says_what_it_did(rig: Rig) -> None:
     async with full_etcd(rig) as own:
         await delete_others(own.store)
@@ -98,6 +102,7 @@ async def test_room_that_deletion_cannot_make_asks_for_a_larger_quota(rig: Rig) 
         assert said[-1] == "etcd is still full after round 2 of 2"
 
 
+@needs_ability(COUNTED_QUOTA)
 async def test_room_is_made_by_root_alone_where_authentication_is_on(rig: Rig) -> None:
     with EtcdServer(f"--quota-backend-bytes={QUOTA}", fsync=False) as server:
         open_to_all = changed(rig.settings, etcd_endpoints=(server.endpoint,))

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from babygun.errors import OutOfSpace
-from babygun.etcd.versions import QUOTA
+from babygun.etcd.versions import COUNTED_QUOTA
 from babygun.runtime.clock import utc_now
 from babygun.runtime.exposition import render
 from babygun.store import Store
@@ -188,7 +188,7 @@ async def test_worker_keeps_a_small_etcd_going_and_touches_no_incomplete_email(
             assert not await own.store.client.alarms()
 
 
-@needs_ability(QUOTA)
+@needs_ability(COUNTED_QUOTA)
 async def test_etcd_that_is_full_refuses_new_mail_and_lets_the_rest_drain(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
