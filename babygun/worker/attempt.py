@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from msgspec import Struct, field
 
@@ -23,6 +24,7 @@ from babygun.store import Store
 from babygun.store.cluster.checkin import Identity
 from babygun.store.emails.claims import Claim, claim, reclaim, release
 from babygun.store.keys import JobRef
+from babygun.store.upkeep.trusted_clock import TrustedClock
 from babygun.worker import expiry
 from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Crowded, Delivery, Progress, Sent
@@ -69,6 +71,7 @@ class Attempts:
         self._finisher = Finisher(store)
         # By job of a dead worker: its id, and until when it is remembered.
         self._dead: dict[JobRef, tuple[str, float]] = {}
+        self._clock = TrustedClock(store.settings, 0.0)
         self.pause = ClaimPause()
         self.stopping = False
 
@@ -83,7 +86,8 @@ class Attempts:
         ref, identity = attempt.ref, attempt.identity
         bind(email_id=ref.email_id, queue=ref.queue, worker_id=identity.process_id)
         started_ns = time.time_ns()
-        if attempt.job.expires_at is not None and attempt.job.expires_at <= utc_now():
+        expires_at = attempt.job.expires_at
+        if expires_at is not None and expires_at <= utc_now() and await self._is_past(expires_at):
             return await self._expire(ref, identity.process_id)
         try:
             claimed = await claim(
@@ -119,6 +123,11 @@ class Attempts:
         metrics.CLAIMS["unanswered"].inc()
         if pause := self.pause.unanswered(time.monotonic()):
             log.warning("claim unanswered", error=str(error), pause_seconds=pause)
+
+    async def _is_past(self, at: datetime) -> bool:
+        """Whether that is so by etcd's clock too: a clock that is ahead must not end mail."""
+        now = await self._clock.now()
+        return now is not None and at <= now.earliest
 
     async def _expire(self, ref: JobRef, worker_id: str) -> bool:
         """Ends a job whose e-mail's own end has come. True: etcd did not answer."""

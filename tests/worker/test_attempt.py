@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+from msgspec.structs import replace
+
 from babygun.email.model import Job
 from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
 from babygun.store.cluster.checkin import Identity
+from babygun.store.emails.acceptance import accept
 from babygun.store.keys import JobRef
+from babygun.store.upkeep import trusted_clock
+from babygun.worker import attempt
 from babygun.worker.attempt import Attempt, Attempts
 from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Delivery
@@ -41,3 +47,19 @@ async def test_email_whose_end_comes_while_etcd_is_away_is_tried_again(rig: Rig)
                 pass
             assert await own.events(ref.email_id) == ["accepted", "expired"]
             await delivery.close()
+
+
+async def test_email_with_time_left_is_sent_by_a_worker_whose_clock_is_ahead(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def clock_ahead(*_: object) -> float:
+        return 3600.0
+
+    email, content = rig.email("ann@b.example")
+    email = replace(email, expires_at=utc_now() + timedelta(minutes=30))
+    for module in (attempt, trusted_clock):
+        monkeypatch.setattr(module, "utc_now", lambda: utc_now() + timedelta(hours=1))
+    monkeypatch.setattr(trusted_clock, "clock_ahead", clock_ahead)
+    await accept(rig.store, email, content)
+    async with rig.worker():
+        assert (await rig.ended(email.id))[0].status == "complete"

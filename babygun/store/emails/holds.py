@@ -163,7 +163,7 @@ class Holds:
         """Reads all of them. Returns the revision.
 
         What is known from a later revision comes from data that etcd has no more. Its revisions
-        begin again, so nothing else would ever tell that such a hold has ended.
+        begin again, so nothing else would ever say that such a hold has ended.
         """
         prefix, known = self._store.keys.holds, dict(self.by_queue)
         found = await self._store.client.range(prefix, range_end(prefix))

@@ -1,4 +1,4 @@
-"""The time by which e-mails are deleted. One wrong clock must not delete mail early.
+"""The time by which e-mails are deleted or expire. One wrong clock must not do it early.
 
 The present time is the earliest of this machine's clock and the clocks of etcd's members, where
 those can be read. The time of a sample is the slowest member's: a sample that names too early a
