@@ -94,5 +94,7 @@ class QuotaGuard:
 
 def content_bytes(content: Content) -> int:
     """About how many bytes a content takes."""
-    texts = (content.subject, content.body or "", content.html or "")
-    return sum(map(len, texts)) + sum(len(each.content) for each in content.attachments)
+    size = len(content.subject) + len(content.body or "") + len(content.html or "")
+    for attachment in content.attachments:
+        size += len(attachment.content)
+    return size

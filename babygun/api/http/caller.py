@@ -7,7 +7,7 @@ that does not know it passes on what its client wrote there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -20,8 +20,7 @@ _MARKS = ("X-Forwarded-For", "Forwarded", "Via")
 _SCHEMES = ("http", "https")
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """``address``: an IP address as text; empty if the connection is closed.
 
     ``scheme``: http or https.
