@@ -14,7 +14,7 @@ from aiohttp import web
 from babygun.dev.mailbox.messages import Mailbox
 from babygun.dev.mailbox.smtp import protocol
 from babygun.dev.mailbox.view import build_app
-from babygun.runtime.listening import SMALL_SERVER, base_url, listen
+from babygun.runtime.listening import SMALL_SERVER, base_url, is_loopback, listen
 from babygun.runtime.logs import get_logger
 
 log = get_logger("mailbox")
@@ -34,7 +34,9 @@ async def serve_until(
 ) -> None:
     """Serves until ``stop`` is set. Raises SettingsError if it can't listen on a port."""
     mailbox = mailbox or Mailbox()
-    runner = web.AppRunner(build_app(mailbox), access_log=None, **SMALL_SERVER)
+    runner = web.AppRunner(
+        build_app(mailbox, local=is_loopback(host)), access_log=None, **SMALL_SERVER
+    )
     async with AsyncExitStack() as closing:
         closing.push_async_callback(runner.cleanup)
         await runner.setup()

@@ -15,11 +15,14 @@ import json
 from collections.abc import Sequence
 from html import escape
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from babygun.dev.mailbox.documents import full, summary
 from babygun.dev.mailbox.messages import Mailbox, Received
+from babygun.runtime.listening import is_loopback
 
 _MAILBOX = web.AppKey("mailbox", Mailbox)
 _MOST_ROWS = 200  # of the list page
@@ -53,8 +56,9 @@ a { color: #0b57d0 }
 """
 
 
-def build_app(mailbox: Mailbox) -> web.Application:
-    app = web.Application()
+def build_app(mailbox: Mailbox, *, local: bool) -> web.Application:
+    """``local``: it is for this machine alone, so it answers to this machine's names alone."""
+    app = web.Application(middlewares=[_own_names_only] if local else [])
     app[_MAILBOX] = mailbox
     app.add_routes(
         [
@@ -68,6 +72,18 @@ def build_app(mailbox: Mailbox) -> web.Application:
         ]
     )
     return app
+
+
+@web.middleware
+async def _own_names_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuses a web page whose own name was made to lead to this machine (DNS rebinding)."""
+    try:
+        name = urlsplit(f"//{request.host}").hostname or ""
+    except ValueError:
+        name = ""
+    if not is_loopback(name):
+        raise web.HTTPMisdirectedRequest
+    return await handler(request)
 
 
 def _message(request: web.Request) -> Received | None:

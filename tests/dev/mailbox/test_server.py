@@ -264,3 +264,23 @@ async def test_body_sent_to_the_mailbox_is_not_inflated(
     bomb = compressed_request(many_members(100), path="/healthz", method="GET")
     assert await status_of(mailbox.http_port, bomb) == 200
     assert not begun
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8025", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:8025", 200),
+        ("rebound.example:8025", 421),
+        ("127.0.0.1.rebound.example", 421),
+        ("[", 421),
+        ("", 421),
+    ],
+)
+async def test_view_answers_to_names_of_this_machine_alone(
+    mailbox: Running, host: str, status: int
+) -> None:
+    url = f"http://127.0.0.1:{mailbox.http_port}/messages"
+    async with mailbox.session.get(url, headers={"Host": host}) as answer:
+        assert answer.status == status
