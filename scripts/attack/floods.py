@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from scripts.attack.bombs import MB, compressed_request, gzip_bomb, many_keys, request
 
-PROBE = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+PROBE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 OTHER_ADDRESS = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 PAUSE = 0.02  # s, between two probes
 PATIENCE = 120.0  # s for an answer
