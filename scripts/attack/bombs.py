@@ -32,7 +32,8 @@ def request(
     """The bytes of a request. ``length``: what it announces, by default what it has."""
     authorization = f"Authorization: Bearer {token}\r\n" if token else ""
     head = (
-        f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}Content-Type: application/json\r\n"
+        f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}"
+        "Content-Type: application/json\r\n"
         f"Content-Encoding: {encoding}\r\n"
         f"Content-Length: {len(body) if length is None else length}\r\n\r\n"
     )
