@@ -20,6 +20,7 @@ DOCS = {
     for path in (
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
+        ROOT / "SECURITY.md",
         *ROOT.glob("docs/**/*.md"),
         *ROOT.glob("etcd/*.md"),
         *ROOT.glob("deploy/**/*.md"),

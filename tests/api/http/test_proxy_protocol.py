@@ -160,7 +160,7 @@ async def test_connections_are_counted_by_the_caller_that_the_header_names(
 
 
 class _Echo(asyncio.Protocol):
-    """Sends back what arrives, behind the address of its peer."""
+    """Sends back what arrives, behind the address of its caller."""
 
     def __init__(self, peer: str) -> None:
         self._peer = peer
