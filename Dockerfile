@@ -12,6 +12,7 @@
 #                              To fill it: pip download --only-binary :all: --require-hashes
 #                              -r deploy/requirements.lock -d wheels
 #   DEBIAN_MIRROR              another mirror for HAProxy's package
+#   HAPROXY_VERSION            Debian's version of it in PYTHON_IMAGE, without Debian's patches
 ARG PYTHON_IMAGE=python:3.13-slim-trixie
 ARG ETCD_IMAGE=quay.io/coreos/etcd:v3.6.16
 
@@ -51,6 +52,7 @@ ENTRYPOINT ["babygun"]
 FROM runtime AS api
 ENV BABYGUN_API_HOST=0.0.0.0
 EXPOSE 8080
+EXPOSE 8081
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["babygun", "health", "--live", "api"]
 CMD ["api"]
@@ -68,7 +70,7 @@ USER root
 COPY --from=etcd /usr/local/bin/etcdctl /usr/local/bin/etcdutl /usr/local/bin/
 COPY scripts/bootstrap scripts/check-cluster /usr/local/bin/
 COPY scripts/backup-etcd scripts/restore-etcd scripts/promote-etcd /usr/local/bin/
-RUN for part in authority etcd api worker balancer operator; do mkdir -p /certificates/$part; done \
+RUN for part in authority etcd api worker balancer inspector operator; do mkdir -p /certificates/$part; done \
  && mkdir -p /data/etcd1 /data/etcd2 /data/etcd3 /backups \
  && chown -R babygun:babygun /certificates /data /backups \
  && chmod -R go-rwx /certificates /data /backups
@@ -78,11 +80,12 @@ CMD ["babygun", "--help"]
 
 FROM ${PYTHON_IMAGE} AS balancer
 ARG DEBIAN_MIRROR
+ARG HAPROXY_VERSION=3.0.11-1
 RUN if [ -n "$DEBIAN_MIRROR" ]; then \
         sed -i "s|^\(deb\|URIs:\) *\(\[[^]]*\] *\)\?[a-z+]*://[^ ]*|\1 \2$DEBIAN_MIRROR|" \
             /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true; \
     fi \
- && apt-get update && apt-get install --yes --no-install-recommends haproxy \
+ && apt-get update && apt-get install --yes --no-install-recommends "haproxy=$HAPROXY_VERSION*" \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 COPY deploy/haproxy.cfg /etc/haproxy/haproxy.cfg
 USER haproxy

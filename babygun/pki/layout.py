@@ -56,6 +56,7 @@ def cluster(etcd_names: Sequence[str], api_names: Sequence[str]) -> Layout:
         *https_only(api_names).certificates,
         WantedCertificate("api/etcd", "etcd", "babygun-api", client=True),
         WantedCertificate("worker/etcd", "etcd", "babygun-worker", client=True),
+        WantedCertificate("inspector/etcd", "etcd", "babygun-inspector", client=True),
         WantedCertificate("operator/root", "etcd", "root", client=True),
         WantedCertificate("operator/inspector", "etcd", "babygun-inspector", client=True),
     )
@@ -66,6 +67,7 @@ def cluster(etcd_names: Sequence[str], api_names: Sequence[str]) -> Layout:
             "api": ("etcd", "api"),
             "worker": ("etcd",),
             "balancer": ("api",),
+            "inspector": ("etcd", "api"),
             "operator": ("etcd", "api"),
         },
     )

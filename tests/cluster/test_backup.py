@@ -69,7 +69,7 @@ def test_backup_is_whole_and_pruned_to_the_newest(cluster: Cluster) -> None:
     for _ in range(2):
         time.sleep(1.1)  # they are named by the second
         names.append(backup(cluster, "--keep", "2"))
-    there = cluster.compose("run", "--rm", "--no-TTY", "tools", "ls", "-A", "/backups").split()
+    there = cluster.compose("run", "--rm", "--no-TTY", "admin", "ls", "-A", "/backups").split()
     assert [f"/backups/{name}" for name in there] == names[1:]
     status = json.loads(
         cluster.compose(
@@ -88,13 +88,17 @@ def test_backup_is_whole_and_pruned_to_the_newest(cluster: Cluster) -> None:
 
 
 def test_backup_without_roots_rights_is_refused_and_leaves_nothing(cluster: Cluster) -> None:
-    before = cluster.compose("run", "--rm", "--no-TTY", "tools", "ls", "-A", "/backups")
+    as_inspector = [
+        f"--env=ETCDCTL_{name}=/certificates/operator/inspector{suffix}.pem"
+        for name, suffix in (("CERT", ""), ("KEY", "-key"))
+    ]
+    before = cluster.compose("run", "--rm", "--no-TTY", "admin", "ls", "-A", "/backups")
     with pytest.raises(
         AssertionError, match="no member gave a snapshot; nothing was changed"
     ) as refused:
-        cluster.compose("run", "--rm", "--no-TTY", "tools", "backup-etcd")
+        cluster.compose("run", "--rm", "--no-TTY", *as_inspector, "admin", "backup-etcd")
     assert "permission denied" in str(refused.value)
-    assert cluster.compose("run", "--rm", "--no-TTY", "tools", "ls", "-A", "/backups") == before
+    assert cluster.compose("run", "--rm", "--no-TTY", "admin", "ls", "-A", "/backups") == before
 
 
 def test_backup_is_made_while_a_member_is_away(cluster: Cluster) -> None:
@@ -125,7 +129,7 @@ def test_restore_of_a_damaged_file_is_refused_and_changes_nothing(cluster: Clust
         "altered": "sed s/babygun/bobygun/",
     }
     script = "; ".join(f"{how} {name} >/backups/{what}.db" for what, how in damage.items())
-    cluster.compose("run", "--rm", "--no-TTY", "tools", "sh", "-c", script)
+    cluster.compose("run", "--rm", "--no-TTY", "admin", "sh", "-c", script)
     cluster.compose("stop", *MEMBERS)
     try:
         for what in damage:

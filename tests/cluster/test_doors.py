@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import urllib.error
 import urllib.request
 
 import pytest
 
-from tests.cluster.cluster import PREFIX, Cluster
+from tests.cluster.cluster import PREFIX, Cluster, until
 
 READ_KEY = """
 import asyncio
@@ -74,6 +75,43 @@ def test_role_may_do_what_its_duty_needs_and_no_more(
     else:
         with pytest.raises(AssertionError, match="permission denied"):
             cluster.etcdctl(*words)
+
+
+def test_tools_have_no_keys_but_their_own(cluster: Cluster) -> None:
+    look = ("find", "/certificates", "/backups", "-type", "f")
+    found = cluster.compose("run", "--rm", "--no-TTY", "tools", *look).split()
+    assert {path.split("/")[2] for path in found} == {"inspector"}
+    assert not [path for path in found if "root" in path]
+    ask = 'babygun token --check "$(babygun token)"'
+    said = cluster.compose("run", "--rm", "--no-TTY", "tools", "sh", "-c", ask)
+    assert "emails:send emails:read workers:read" in said and "admin" not in said
+    email_id = cluster.send(subject="not the tools' own")
+    shown = ("run", "--rm", "--no-TTY", "tools", "babygun", "emails", "show", email_id)
+    with pytest.raises(AssertionError, match="no e-mail"):
+        cluster.compose(*shown)
+
+
+def test_metrics_are_closed_through_the_balancer(cluster: Cluster) -> None:
+    answer = cluster.call("GET", "/metrics")
+    assert answer.status == 404 and "metrics_token" in answer.json["detail"]
+
+
+def test_api_knows_the_callers_address_behind_the_balancer(cluster: Cluster) -> None:
+    email_id = cluster.send(subject="from here")
+    lines = until(
+        lambda: [
+            json.loads(line)
+            for line in cluster.logs("api").splitlines()
+            if email_id in line and '"request"' in line
+        ],
+        "the call is logged",
+    )
+    [balancer] = cluster.containers("balancer")
+    networks = json.loads(cluster.docker("inspect", balancer))[0]["NetworkSettings"]["Networks"]
+    [network] = networks.values()
+    assert {line["address"] for line in lines} == {network["Gateway"]}
+    assert network["IPAddress"] != network["Gateway"]
+    assert "proxy header missing" not in cluster.logs("api")
 
 
 @pytest.mark.parametrize(

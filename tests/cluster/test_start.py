@@ -89,6 +89,8 @@ def test_containers_have_no_rights_that_they_do_not_need(cluster: Cluster) -> No
             assert row["HostConfig"]["CapDrop"] == ["ALL"], service
             assert "no-new-privileges:true" in row["HostConfig"]["SecurityOpt"], service
             assert row["Config"]["User"] not in ("", "0", "root"), service
+            assert 0 < row["HostConfig"]["Memory"] <= 4 << 30, service
+            assert 0 < row["HostConfig"]["PidsLimit"] <= 256, service
             for bindings in (row["HostConfig"]["PortBindings"] or {}).values():
                 assert {binding["HostIp"] for binding in bindings} == {"127.0.0.1"}, service
 
@@ -179,7 +181,13 @@ def test_metrics_of_api_and_worker_count_what_was_done(cluster: Cluster) -> None
         if line.startswith("babygun_recipients_total{") and 'outcome="delivered"' in line
     ]
     assert sum(delivered) >= 1
-    status, text = cluster.call("GET", "/metrics")
-    assert status == 200 and "babygun_emails_accepted_total" in text
+    read = (
+        "import ssl, urllib.request;"
+        "trust = ssl.create_default_context(cafile='/certificates/api/api-ca.pem');"
+        "url = 'https://localhost:8081/metrics';"
+        "print(urllib.request.urlopen(url, context=trust).read().decode())"
+    )
+    text = cluster.docker("exec", cluster.containers("api")[0], "python3", "-c", read)
+    assert "babygun_emails_accepted_total" in text
     up = [line for line in text.splitlines() if line.startswith("babygun_etcd_member_up{")]
     assert len(up) == 3 and all(line.endswith(" 1.0") for line in up)

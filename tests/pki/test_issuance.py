@@ -77,6 +77,7 @@ def test_each_bearer_is_known_by_the_name_of_its_etcd_user(tmp_path: Path) -> No
     for bearer, user in {
         "api/etcd": "babygun-api",
         "worker/etcd": "babygun-worker",
+        "inspector/etcd": "babygun-inspector",
         "operator/root": "root",
         "operator/inspector": "babygun-inspector",
     }.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -11,6 +12,7 @@ import pytest
 from babygun.api.access import authenticator
 from babygun.api.access.authenticator import Authenticator
 from babygun.api.access.signing_key import until_tokens_work
+from babygun.api.http.problems import Problem
 from babygun.store import Store
 from babygun.store.access.clients import create_client, ensure_signing_key
 from babygun.store.access.known_clients import KnownClients
@@ -51,3 +53,19 @@ async def test_remembered_tokens_take_bounded_memory(
         await checked.authorize(f"Bearer {token}", None)
         assert f"Bearer {token}" in checked._verified
         assert sum(map(len, checked._verified)) < 5000
+
+
+@pytest.mark.parametrize("ahead", [-600, 600])  # s, of the clock of the process that issues
+async def test_token_of_a_process_with_another_clock_is_taken(
+    store: Store, known_clients: KnownClients, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    client = known_clients.clients["shop"]
+    with monkeypatch.context() as patched:
+        patched.setattr(authenticator.time, "time", lambda now=time.time: now() + ahead)
+        token, _ = Authenticator(store, known_clients).issue(client, ("emails:read",), 3600)
+    checked = Authenticator(store, known_clients)
+    access = await checked.authorize(f"Bearer {token}", "emails:read")
+    assert checked.holds(access, "emails:read")
+    await checked.revoke(access)
+    with pytest.raises(Problem, match="revoked"):
+        await checked.authorize(f"Bearer {token}", None)
