@@ -325,7 +325,7 @@ def announce(settings: Settings, url: str) -> None:
             "listening without TLS",
             url=url,
             hint="tokens and e-mails cross the network unencrypted: set api_cert and api_key,"
-            " or let a proxy on this host do TLS",
+            " or let a proxy on this host do TLS (setting trusted_proxies)",
         )
 
 

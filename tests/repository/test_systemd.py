@@ -127,6 +127,13 @@ def test_etcd_is_ready_when_it_says_so_and_always_comes_back() -> None:
     assert int(service["LimitNOFILE"][0]) >= 65536
 
 
+@pytest.mark.parametrize("path", services(), ids=name)
+def test_unit_has_a_limit_of_processes_and_all_but_etcd_one_of_memory(path: Path) -> None:
+    service = Unit(path)["Service"]
+    assert service["TasksMax"] == ["512"]
+    assert ("MemoryMax" in service) == (path.stem != "etcd")
+
+
 def test_readme_names_every_file_of_the_folder() -> None:
     text = (FOLDER / "README.md").read_text()
     for path in FOLDER.rglob("*"):

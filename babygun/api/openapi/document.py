@@ -71,7 +71,8 @@ _SECURITY_SCHEMES = {
         "type": "apiKey",
         "in": "cookie",
         "name": COOKIE,
-        "description": "The cookie that POST /session sets; for pages of the same origin.",
+        "description": "The cookie that POST /session sets; for pages of the same origin."
+        " Over https its name begins with __Host-.",
     },
     "metrics": {
         "type": "http",
