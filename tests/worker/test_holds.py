@@ -297,7 +297,7 @@ async def test_turn_without_mail_is_used_by_the_next_email(
         assert (await held_rig.ended(other))[0].status == "complete"
 
 
-async def test_worker_whose_watch_tells_nothing_learns_the_end_of_a_hold_at_its_turn(
+async def test_worker_whose_watch_reports_nothing_learns_the_end_of_a_hold_at_its_turn(
     held_rig: Rig,
 ) -> None:
     """So it is where etcd lost its data: the watch waits for a revision that is far away."""

@@ -175,7 +175,7 @@ async def test_unreadable_record_keeps_no_other_content_from_its_end(life: Life)
 @pytest.mark.parametrize(
     "value", [b"", b"null", b'[["2020-01-01T00:00:00", 5]]', b'[["2020-01-01T00:00:00Z", null]]']
 )
-async def test_unreadable_timeline_is_begun_anew(life: Life, value: bytes) -> None:
+async def test_unreadable_timeline_is_begun_again(life: Life, value: bytes) -> None:
     await life.store.client.put(life.store.keys.timeline, value)
     await Ending(life.store, "worker").once()
     found = await life.store.client.get(life.store.keys.timeline)
