@@ -23,6 +23,7 @@ from scripts.attack.bombs import MB, compressed_request, gzip_bomb, many_keys, r
 PROBE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 OTHER_ADDRESS = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 PAUSE = 0.02  # s, between two probes
+APART = 0.001  # s, between the beginnings of connections that are held open
 PATIENCE = 120.0  # s for an answer
 
 
@@ -148,12 +149,18 @@ class Target:
         return figures
 
     async def hold(self, name: str, begun: bytes, count: int, seconds: float) -> Figures:
-        """So many connections that send ``begun``, and no more, for some seconds."""
+        """So many connections that send ``begun``, and no more, for some seconds.
+
+        They begin one by one. A burst of as many good calls would keep others waiting, too.
+        """
         figures = Figures(name)
+
+        async def hold_one(number: int) -> int:
+            await asyncio.sleep(number * APART)
+            return await self.status(begun, seconds)
+
         with self.probed(figures):
-            figures.answers.update(
-                await asyncio.gather(*(self.status(begun, seconds) for _ in range(count)))
-            )
+            figures.answers.update(await asyncio.gather(*map(hold_one, range(count))))
         return figures
 
 
