@@ -9,8 +9,9 @@ import pytest
 
 from babygun.errors import Compacted, EtcdUnavailable, OutcomeUnknown
 from babygun.etcd import EtcdClient, Event, Txn, Watch, delete_range, put
+from babygun.etcd.versions import parse_version
 from tests.etcd.conftest import OwnEtcd
-from tests.support.etcd_server import EtcdServer
+from tests.support.etcd_server import EtcdServer, etcd_version
 from tests.support.proxy import proxy_to
 
 
@@ -270,7 +271,9 @@ async def test_history_compacted_while_the_watch_was_cut_off_raises_compacted(
 async def test_progress_notified_to_a_quiet_watch_lets_it_resume_past_a_compaction(
     own_etcd: OwnEtcd,
 ) -> None:
-    server = own_etcd("--experimental-watch-progress-notify-interval=100ms")
+    since_36 = parse_version(etcd_version() or "3.6.0") >= (3, 6)
+    flag = "watch-progress-notify-interval=100ms"
+    server = own_etcd(f"--{flag}" if since_36 else f"--experimental-{flag}")
     async with (
         proxy_to(server.endpoint) as proxy,
         EtcdClient([server.endpoint]) as direct,

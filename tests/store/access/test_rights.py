@@ -313,7 +313,8 @@ async def test_role_finds_no_other_way_to_what_is_not_its_own(
                 async for _ in method(request.SerializeToString(), metadata=(("token", token),)):
                     allowed.append(name)
             except grpc.aio.AioRpcError as error:
-                assert error.code().name == "PERMISSION_DENIED", (name, error.details())
+                # etcd 3.5 says it without the code.
+                assert "permission denied" in (error.details() or ""), (name, error)
         watch = channel.stream_stream("/etcdserverpb.Watch/Watch")(metadata=(("token", token),))
         wide = rpc.WatchCreateRequest(key=keys.cluster, range_end=b"\0", start_revision=1)
         await watch.write(rpc.WatchRequest(create_request=wide).SerializeToString())

@@ -32,7 +32,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def full_etcd(rig: Rig) -> AsyncIterator[Rig]:
     """An etcd at its alarm, by keys that are not Babygun's."""
     with EtcdServer(f"--quota-backend-bytes={QUOTA}", fsync=False) as server:
-        async with rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,))) as own:
+        async with rig_for(
+            changed(rig.settings, etcd_endpoints=(server.endpoint,), etcd_quota=QUOTA)
+        ) as own:
             await fill(own.store)
             yield own
 
@@ -54,7 +56,9 @@ async def delete_others(store: Store) -> None:
 async def test_worker_lifts_the_alarm_by_itself_and_mail_goes_on(rig: Rig) -> None:
     with EtcdServer(f"--quota-backend-bytes={QUOTA}", fsync=False) as server:
         async with (
-            rig_for(changed(rig.settings, etcd_endpoints=(server.endpoint,))) as own,
+            rig_for(
+                changed(rig.settings, etcd_endpoints=(server.endpoint,), etcd_quota=QUOTA)
+            ) as own,
             own.worker(),
         ):
             await own.ended(
@@ -105,7 +109,7 @@ async def test_room_that_deletion_cannot_make_asks_for_a_larger_quota(rig: Rig) 
 @needs_ability(COUNTED_QUOTA)
 async def test_room_is_made_by_root_alone_where_authentication_is_on(rig: Rig) -> None:
     with EtcdServer(f"--quota-backend-bytes={QUOTA}", fsync=False) as server:
-        open_to_all = changed(rig.settings, etcd_endpoints=(server.endpoint,))
+        open_to_all = changed(rig.settings, etcd_endpoints=(server.endpoint,), etcd_quota=QUOTA)
         async with rig_for(open_to_all) as own:
             await guard(server, role_permissions(own.settings.prefix))
         async with rig_for(as_user(open_to_all, "babygun-worker")) as own:
