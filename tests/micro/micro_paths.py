@@ -192,7 +192,7 @@ def _waiting(txns: Iterable[Txn]) -> Iterable[_Waiting]:
         def done(self) -> bool:
             return False
 
-    return [_Waiting(txn, Pending(), 0, None) for txn in txns]  # type: ignore[arg-type]
+    return [_Waiting(txn, Pending(), 0, None, None) for txn in txns]  # type: ignore[arg-type]
 
 
 def test_change_for_50_listeners(benchmark: Benchmark) -> None:
