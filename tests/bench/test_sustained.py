@@ -61,7 +61,7 @@ def test_run_that_sheds_may_fill_its_quota_up_to_the_mark() -> None:
         ({"in_use": lambda n: 90 + 10 * n}, "in_use has grown"),
         (
             {"in_use": lambda n: 246 - n / 10, "shed_contents": lambda n: n},
-            "more than 95 % of the quota",
+            "more than 90 % of the quota",
         ),
         (
             {"etcd_anonymous": lambda n: 200 + 20 * n, "shed_contents": lambda n: n},
