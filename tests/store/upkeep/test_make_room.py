@@ -87,12 +87,9 @@ async def test_room_is_made_in_one_call_that_says_what_it_did(rig: Rig) -> None:
     async with full_etcd(rig) as own:
         await delete_others(own.store)
         said = [sentence async for sentence in make_room(own.store)]
-        assert [sentence.split()[0] for sentence in said] == [
-            "compacted:",
-            "defragmented",
-            "lifted",
-            "etcd",
-        ]
+        words = [sentence.split()[0] for sentence in said]
+        # etcd frees compacted pages a little later, so it may take a second round.
+        assert words[0] == "compacted:" and words[-3:] == ["defragmented", "lifted", "etcd"]
         assert (await own.store.client.status()).db_size < QUOTA / 10
         await own.send("ann@example.org")
 
