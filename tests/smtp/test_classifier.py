@@ -169,7 +169,7 @@ WORDS: list[tuple[Phase, str, str]] = [
         )
     ),
     *(
-        ("rcpt", f"{code} {word}", "relay_refuses_us")
+        ("rcpt", f"{code} {word}", "configuration_relay")
         for code in (450, 550)
         for word in (
             "relay denied",
