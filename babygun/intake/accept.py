@@ -16,7 +16,6 @@ from babygun.errors import (
     NoRelay,
     NotAcknowledged,
     OutcomeUnknown,
-    OutOfSpace,
 )
 from babygun.intake.acceptance import Acceptance, BatchAcceptance
 from babygun.intake.batch import Batch
@@ -54,10 +53,7 @@ class Intake:
         self._rates.take(client, emails=emails)
         if not self._routes.has_destinations:
             raise NoRelay
-        if self._quota_guard.full:
-            raise OutOfSpace(
-                "etcd is nearly full; new e-mails are accepted again when old ones are deleted"
-            )
+        self._quota_guard.check()
 
     async def accept(
         self,

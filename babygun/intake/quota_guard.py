@@ -19,14 +19,13 @@ from babygun.runtime.logs import get_logger
 from babygun.store import Store
 from babygun.store.codec import CHUNK_BYTES
 from babygun.store.keys import range_end
-from babygun.store.upkeep.fullness import Fullness
+from babygun.store.upkeep.fullness import IN_FILE, Fullness
 from babygun.store.upkeep.reserve import Reserve
 
 log = get_logger("api")
 
 INTERVAL = 1.0  # s, between two measurements
 AGAIN = 0.05  # of the quota, that must be free before e-mails are accepted again
-_IN_FILE = 1.15  # bytes of etcd's file for a byte of content
 _KEYS_BYTES = 3000  # of record, job and log, as they are written with an e-mail
 
 
@@ -44,17 +43,22 @@ class QuotaGuard:
         self._taken = self._before = 0.0  # bytes, since the last measurement, and before that
         self.full = self._short = False
 
+    def check(self) -> None:
+        """Raises OutOfSpace while new e-mails are to be refused."""
+        if self.full:
+            raise OutOfSpace(
+                "etcd is nearly full; new e-mails are accepted again when old ones are deleted"
+            )
+
     def take(self, size: int) -> None:
         """Takes the room for contents of ``size`` bytes. Raises OutOfSpace if there is none."""
         self._reserve.note(size)
         # Beyond one chunk etcd has each chunk twice, until a compaction.
-        needed = size * _IN_FILE * (2 if size > CHUNK_BYTES else 1) + _KEYS_BYTES
+        needed = size * IN_FILE * (2 if size > CHUNK_BYTES else 1) + _KEYS_BYTES
         alone = not self._taken and not self._before and needed <= self._share
         if self._taken + needed > self._left and not alone:
             self.full = True  # until the next measurement, which may find more
-            raise OutOfSpace(
-                "etcd is nearly full; new e-mails are accepted again when old ones are deleted"
-            )
+            self.check()
         self._taken += needed
 
     async def run(self) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from babygun.errors import EtcdError, EtcdUnavailable
 from babygun.etcd import EtcdClient, Status
 
+IN_FILE = 1.15  # bytes of etcd's file for a byte of content
 # s, between two sizes whose difference counts as growth: etcd counts its free pages in steps.
 _SPAN = 3.0
 # Of the quota, that growth may add to what is expected. A burst of large e-mails alone must not

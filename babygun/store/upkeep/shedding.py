@@ -23,12 +23,13 @@ from babygun.etcd import KeyValue
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metrics import SHED
+from babygun.store.codec import log_unreadable
 from babygun.store.keys import EndKind, range_end
 from babygun.store.store import Store
 from babygun.store.upkeep import end_marks
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.end_marks import EndMark
-from babygun.store.upkeep.fullness import Fullness
+from babygun.store.upkeep.fullness import IN_FILE, Fullness
 from babygun.store.upkeep.reserve import LEAST, Reserve
 
 log = get_logger("store")
@@ -40,7 +41,6 @@ _MORE = 0.01  # of the quota, beyond what is needed: otherwise it would shed a l
 # Of the quota. From here on the size of the file counts too: with more free pages it grows less.
 _FILE_NEAR = 0.90
 _UNKNOWN_BYTES = 400_000  # of a lease that does not say how much hangs on it
-_IN_FILE = 1.15  # bytes of etcd's file for a byte of content
 _KEYS_BYTES = 300  # what the keys of a content and its end mark take
 _FILLING = timedelta(seconds=5)  # a lease so young still takes new keys
 _AT_ONCE = 8  # leases revoked together, for one fsync
@@ -114,7 +114,7 @@ class Shedding:
         for mark in end_marks.read(self._keys, oldest.kvs):
             if found >= need:
                 break
-            found += mark.size * _IN_FILE + _KEYS_BYTES
+            found += mark.size * IN_FILE + _KEYS_BYTES
             marks.append(mark)
         await end_marks.delete_contents(self._client, self._batcher, self._keys, kind, marks)
         if marks:
@@ -133,11 +133,11 @@ class Shedding:
             try:
                 _, granted, lease_id = self._keys.parse_retention(kv.key)
             except ValueError as error:
-                log.error("key unreadable", key=kv.key.decode(errors="replace"), error=str(error))
+                log_unreadable(kv.key, error)
                 continue
             if found >= need or utc_now() - granted < _FILLING:
                 break
-            found += _bytes_of(kv) * _IN_FILE
+            found += _bytes_of(kv) * IN_FILE
             leases.append(lease_id)
             until = granted
         for start in range(0, len(leases), _AT_ONCE):
