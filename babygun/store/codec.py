@@ -13,7 +13,10 @@ import msgpack
 import msgspec
 
 from babygun.email.model import Content, Email, Job, LogEntry, as_json
+from babygun.runtime.logs import get_logger
 from babygun.store.records import IdempotencyRecord, Owner
+
+log = get_logger("store")
 
 # With a record of 1,000 recipients, a chunk of this size stays below etcd's 1.5 MiB a request.
 CHUNK_BYTES = 768 * 1024
@@ -65,3 +68,8 @@ def decode_first(data: bytes) -> tuple[Any, int]:
 
 
 _pack = msgspec.msgpack.Encoder().encode
+
+
+def log_unreadable(key: bytes, error: ValueError) -> None:
+    """Says that a key, or its value, can't be read: somebody wrote it by hand."""
+    log.error("key unreadable", key=key.decode(errors="replace"), error=str(error))

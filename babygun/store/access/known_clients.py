@@ -10,13 +10,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from babygun.etcd import KeyValue, WatchBatch, follow
-from babygun.runtime.logs import get_logger
 from babygun.store import codec
+from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.records import Client, SigningKey
 from babygun.store.store import Store
-
-log = get_logger("store")
 
 T = TypeVar("T")
 
@@ -74,8 +72,7 @@ class KnownClients:
             try:
                 known[store.keys.last_part(kv.key)] = decode(kv.value)
             except ValueError as error:  # somebody wrote this key by hand
-                key = kv.key.decode(errors="replace")
-                log.error("key unreadable", key=key, error=str(error))
+                log_unreadable(kv.key, error)
 
         async def read() -> int:
             found = await store.client.range(prefix, end)

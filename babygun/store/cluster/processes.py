@@ -13,14 +13,12 @@ from typing import Generic, NoReturn, TypeVar
 
 from babygun.etcd import KeyValue, WatchBatch, follow
 from babygun.runtime.clock import utc_now
-from babygun.runtime.logs import get_logger
 from babygun.store import codec
 from babygun.store.cluster.rates import STEP, Rates
+from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.records import ApiProcess, Process, Worker
 from babygun.store.store import Store
-
-log = get_logger("store")
 
 # E-mails accepted; recipients delivered, deferred and failed.
 COUNTED = ("accepted", "delivered", "deferred", "failed")
@@ -107,8 +105,7 @@ def _decoded(kv: KeyValue, kind: type[P]) -> P | None:
     try:
         return codec.decode_state(kv.value, kind)
     except ValueError as error:
-        key = kv.key.decode(errors="replace")
-        log.error("key unreadable", key=key, error=str(error))
+        log_unreadable(kv.key, error)
         return None
 
 

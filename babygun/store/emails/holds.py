@@ -19,13 +19,11 @@ from babygun.email.reasons import cut
 from babygun.etcd import Txn, WatchBatch, absent, created_at, delete, follow, modified_at, put
 from babygun.etcd.txn import KeyValue
 from babygun.runtime.clock import utc_now
-from babygun.runtime.logs import get_logger
 from babygun.store import codec
+from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.records import Hold
 from babygun.store.store import Store
-
-log = get_logger("store")
 
 # s, from the begin of a hold to its first probe, and from each probe to the next one. The last
 # wait repeats.
@@ -205,6 +203,6 @@ def _decoded(kv: KeyValue) -> Held | None:
     try:
         hold = codec.decode_state(kv.value, Hold)
     except ValueError as error:
-        log.error("key unreadable", key=kv.key.decode(errors="replace"), error=str(error))
+        log_unreadable(kv.key, error)
         return None
     return Held(hold, kv.create_revision, kv.mod_revision)

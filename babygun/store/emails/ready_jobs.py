@@ -11,12 +11,10 @@ from typing import NamedTuple, NoReturn
 
 from babygun.email.model import Job
 from babygun.etcd import KeyValue, Txn, WatchBatch, count_range, follow, get_range
-from babygun.runtime.logs import get_logger
 from babygun.store import codec
+from babygun.store.codec import log_unreadable
 from babygun.store.keys import JobRef, range_end
 from babygun.store.store import Store
-
-log = get_logger("store")
 
 _SHARDS_AT_ONCE = 64  # in one read; etcd allows 128 operations a transaction
 
@@ -111,8 +109,7 @@ def _jobs(store: Store, kvs: Iterable[KeyValue]) -> list[ReadyJob]:
         try:
             jobs.append(ReadyJob(store.keys.parse_job(kv.key), codec.decode_job(kv.value)))
         except ValueError as error:  # somebody wrote this key by hand
-            key = kv.key.decode(errors="replace")
-            log.error("key unreadable", key=key, error=str(error))
+            log_unreadable(kv.key, error)
     return jobs
 
 

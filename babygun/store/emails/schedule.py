@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from babygun.etcd import KeyValue, Txn, delete, get, present, put
-from babygun.runtime.logs import get_logger
 from babygun.store import codec
+from babygun.store.codec import log_unreadable
 from babygun.store.keys import JobRef, range_end
 from babygun.store.store import Store
-
-log = get_logger("store")
 
 # Keys that one page of one client's listing reads at most.
 SCAN_KEYS = 1000
@@ -56,8 +54,7 @@ async def make_all_due(
             try:
                 due, ref = store.keys.parse_not_before(kv.key)
             except ValueError as error:  # somebody wrote this key by hand
-                key = kv.key.decode(errors="replace")
-                log.error("key unreadable", key=key, error=str(error))
+                log_unreadable(kv.key, error)
                 continue
             if takes(ref, due):
                 taken.append(make_due(store, kv.key, kv.value))

@@ -26,6 +26,7 @@ from babygun.etcd import (
 )
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
+from babygun.store.codec import log_unreadable
 from babygun.store.keys import EndKind, Keys, range_end
 
 log = get_logger("store")
@@ -51,7 +52,7 @@ def read(keys: Keys, kvs: Sequence[KeyValue]) -> list[EndMark]:
             since, email_id = keys.parse_end_mark(kv.key)
             size = int(kv.value)
         except ValueError as error:
-            log.error("key unreadable", key=kv.key.decode(errors="replace"), error=str(error))
+            log_unreadable(kv.key, error)
             continue
         found.append(EndMark(kv.key, since, email_id, size, kv.create_revision))
     return found

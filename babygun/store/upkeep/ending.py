@@ -22,16 +22,14 @@ from typing import Literal, cast
 from babygun.errors import EtcdError, LeaseNotFound
 from babygun.etcd import KeyValue, Txn, modified_at, put, range_absent
 from babygun.runtime.clock import format_time
-from babygun.runtime.logs import get_logger
 from babygun.runtime.settings import Settings
+from babygun.store.codec import log_unreadable
 from babygun.store.keys import EndKind, range_end
 from babygun.store.store import Store
 from babygun.store.upkeep import end_marks
 from babygun.store.upkeep.retention import shared_seconds
 from babygun.store.upkeep.timeline import FINENESS, Timeline
 from babygun.store.upkeep.trusted_clock import TrustedClock
-
-log = get_logger("store")
 
 _PAGE = 500  # keys of one read
 _AT_ONCE = 4  # leases revoked together, of up to 1,000 keys each
@@ -95,7 +93,7 @@ class Ending:
         try:
             timeline = Timeline(self._longest, value)
         except ValueError as error:
-            log.error("key unreadable", key=key.decode(), error=str(error))
+            log_unreadable(key, error)
             timeline = Timeline(self._longest)
         self._timeline = timeline
         if self._role == "worker" and timeline.wants(now, interval):
@@ -142,7 +140,7 @@ class Ending:
             try:
                 leases.append(self._store.keys.parse_retention(kv.key)[2])
             except ValueError as error:
-                log.error("key unreadable", key=kv.key.decode(errors="replace"), error=str(error))
+                log_unreadable(kv.key, error)
         for start in range(0, len(leases), _AT_ONCE):
             some = leases[start : start + _AT_ONCE]
             await asyncio.gather(*map(self._store.client.revoke, some))
