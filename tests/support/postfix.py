@@ -7,11 +7,8 @@ its own; the machine's own Postfix is not touched.
 from __future__ import annotations
 
 import asyncio
-import grp
 import os
-import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -20,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.bench.systems.postfix import lay_out
+from tests.support.etcd_server import free_ports
 from tests.support.needs import missing
 from tests.support.processes import running
 
@@ -67,7 +66,6 @@ anvil unix - - n - 1 anvil
 tlsmgr unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 """
-_QUEUES = ("incoming", "active", "bounce", "corrupt", "defer", "deferred", "hold", "private")
 
 
 @asynccontextmanager
@@ -75,10 +73,10 @@ async def postfix(services: Mapping[str, Mapping[str, str]]) -> AsyncIterator[di
     """Starts it. ``services``: settings of main.cf, by a name. Yields their ports by that name."""
     need_postfix()
     sasl = await asyncio.start_server(_refuse_login, "127.0.0.1", 0)
-    ports = dict(zip(services, _free_ports(len(services)), strict=True))
+    ports = dict(zip(services, free_ports(len(services)), strict=True))
     folder = Path(tempfile.mkdtemp(prefix="babygun-postfix-"))
     try:
-        _lay_out(folder)
+        lay_out(folder)
         sasl_port = sasl.sockets[0].getsockname()[1]
         (folder / "main.cf").write_text(_MAIN.format(folder=folder, sasl_port=sasl_port))
         (folder / "master.cf").write_text(
@@ -102,32 +100,6 @@ def _daemon_directory() -> str:
     assert _POSTCONF is not None
     asked = [_POSTCONF, "-dh", "daemon_directory"]
     return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def _lay_out(folder: Path) -> None:
-    """Makes the folders of a queue, as Postfix's own installation does."""
-    user, group = pwd.getpwnam("postfix").pw_uid, grp.getgrnam("postdrop").gr_gid
-    for name, mode, owner, its_group in (
-        ("", 0o755, 0, 0),
-        ("data", 0o700, user, -1),
-        ("queue", 0o755, 0, 0),
-        ("queue/pid", 0o755, 0, 0),
-        *((f"queue/{queue}", 0o700, user, -1) for queue in _QUEUES),
-        ("queue/maildrop", 0o730, user, group),
-        ("queue/public", 0o710, user, group),
-    ):
-        path = folder / name
-        path.mkdir(exist_ok=True)
-        os.chown(path, owner, its_group)
-        path.chmod(mode)
 
 
 async def _refuse_login(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -57,21 +57,11 @@ class EtcdAccess:
 
     def for_clients(self) -> list[str]:
         """etcd's flags: clients need the certificate."""
-        return [
-            f"--cert-file={self.folder / 'server.pem'}",
-            f"--key-file={self.folder / 'server-key.pem'}",
-            f"--trusted-ca-file={self.ca}",
-            "--client-cert-auth",
-        ]
+        return _flags("", self.folder / "server", self.ca)
 
     def for_peers(self) -> list[str]:
         """etcd's flags: the members need certificates of each other."""
-        return [
-            f"--peer-cert-file={self.folder / 'peer.pem'}",
-            f"--peer-key-file={self.folder / 'peer-key.pem'}",
-            f"--peer-trusted-ca-file={self.folder / 'peers-ca.pem'}",
-            "--peer-client-cert-auth",
-        ]
+        return _flags("peer-", self.folder / "peer", self.folder / "peers-ca.pem")
 
     @property
     def settings(self) -> dict[str, str]:
@@ -87,3 +77,13 @@ class EtcdAccess:
             "ETCDCTL_KEY": self.key,
         }
         return "".join(f"export {name}={quote(value)}\n" for name, value in variables.items())
+
+
+def _flags(prefix: str, pair: Path, ca: Path | str) -> list[str]:
+    """``prefix``: of the flags' names. ``pair``: certificate and key, without ``.pem``."""
+    return [
+        f"--{prefix}cert-file={pair}.pem",
+        f"--{prefix}key-file={pair}-key.pem",
+        f"--{prefix}trusted-ca-file={ca}",
+        f"--{prefix}client-cert-auth",
+    ]

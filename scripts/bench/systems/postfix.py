@@ -116,7 +116,7 @@ class PostfixKind:
         folder = stage.folder / "postfix"
         shutil.rmtree(folder, ignore_errors=True)
         port = stage.port()
-        _lay_out(folder)
+        lay_out(folder)
         (folder / "main.cf").write_text(
             _MAIN.format(folder=folder, relay_port=relay_port, more="" if deliver else _HOLD)
         )
@@ -156,7 +156,7 @@ def _defaults(postconf: str) -> dict[str, str]:
     }
 
 
-def _lay_out(folder: Path) -> None:
+def lay_out(folder: Path) -> None:
     """Makes the folders of a queue, as Postfix's own installation does."""
     user, group = pwd.getpwnam("postfix").pw_uid, grp.getgrnam("postdrop").gr_gid
     for name, mode, owner, its_group in (
@@ -169,6 +169,6 @@ def _lay_out(folder: Path) -> None:
         ("queue/public", 0o710, user, group),
     ):
         path = folder / name
-        path.mkdir()
+        path.mkdir(exist_ok=True)
         os.chown(path, owner, its_group)
         path.chmod(mode)
