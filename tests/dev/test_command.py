@@ -356,18 +356,7 @@ async def test_lines_that_dev_prints_work_when_pasted(dev: Dev) -> None:
     start = next(number for number, line in enumerate(dev.lines) if line.startswith("Try it"))
     script = "\n".join(line for line in dev.lines[start + 1 :] if line.startswith("  "))
     async with aiohttp.ClientSession() as session:
-        shell = await asyncio.create_subprocess_exec(
-            "sh",
-            "-eu",
-            cwd=dev.folder,
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        out, err = await asyncio.wait_for(shell.communicate(script.encode()), 30)
-        assert shell.returncode == 0, err.decode()
-        lines = out.decode().splitlines()
+        lines = (await dev.paste(script)).splitlines()
         email_id = lines[0]
         assert json.loads(lines[1])["id"] == email_id
         assert lines[2].startswith("{")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from babygun.dev.etcd.binary import find_etcd
-from tests.support.development import dev_in, environment
+from tests.support.development import dev_in
 from tests.support.needs import needs
 from tests.support.paths import ROOT
 
@@ -46,19 +44,7 @@ async def test_commands_of_the_readme_send_an_email_and_show_it(tmp_path: Path) 
         ):
             assert shown in script
             script = script.replace(shown, here)
-        shell = await asyncio.create_subprocess_exec(
-            "sh",
-            "-eu",
-            cwd=dev.folder,
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        async with asyncio.timeout(30):
-            out, err = await shell.communicate(script.encode())
-        assert shell.returncode == 0, err.decode()
-    text = out.decode()
+        text = await dev.paste(script)
     first = text.splitlines()[0].split()[0]
     second = json.JSONDecoder().raw_decode(text, text.index("{"))[0]["id"]
     assert re.search(rf"^{first} .* complete ", text, re.MULTILINE)

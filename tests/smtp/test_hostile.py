@@ -49,6 +49,16 @@ async def flood(peer: Peer, piece: bytes) -> int:
     return taken
 
 
+async def answer_up_to(phase: str, peer: Peer) -> None:
+    """The usual replies before the one to ``phase``; of phases after MAIL, those before MAIL's."""
+    if phase != "greeting":
+        peer.say(b"220 scripted.example\r\n")
+        await peer.hear("EHLO")
+    if phase not in ("greeting", "ehlo"):
+        peer.say(WITH_LOGIN % b"PLAIN" if phase == "auth" else EHLO)
+        await peer.hear("AUTH" if phase == "auth" else "MAIL")
+
+
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("piece", FLOODS.values(), ids=FLOODS.keys())
 async def test_flood_of_a_server_ends_the_connection_in_any_phase(
@@ -57,12 +67,7 @@ async def test_flood_of_a_server_ends_the_connection_in_any_phase(
     taken: list[int] = []
 
     async def script(peer: Peer) -> None:
-        if phase != "greeting":
-            peer.say(b"220 scripted.example\r\n")
-            await peer.hear("EHLO")
-        if phase not in ("greeting", "ehlo"):
-            peer.say(WITH_LOGIN % b"PLAIN" if phase == "auth" else EHLO)
-            await peer.hear("AUTH" if phase == "auth" else "MAIL")
+        await answer_up_to(phase, peer)
         if phase in ("data", "message", "idle"):
             await peer.hear("RCPT", "DATA")
             peer.say(OK + OK + (b"354 go\r\n" if phase != "data" else b""))
@@ -240,12 +245,7 @@ async def test_drip_of_a_server_holds_a_connection_no_longer_than_silence(
     """The time runs from one whole reply to the next."""
 
     async def script(peer: Peer) -> None:
-        if phase != "greeting":
-            peer.say(b"220 scripted.example\r\n")
-            await peer.hear("EHLO")
-        if phase not in ("greeting", "ehlo"):
-            peer.say(WITH_LOGIN % b"PLAIN" if phase == "auth" else EHLO)
-            await peer.hear("AUTH" if phase == "auth" else "MAIL")
+        await answer_up_to(phase, peer)
         if phase in ("data", "message"):
             peer.say(OK + OK + (b"354 go\r\n" if phase == "message" else b""))
         if phase == "message":

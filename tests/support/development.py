@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -53,6 +54,22 @@ class Dev:
         """Its state, once all is up."""
         await self.until("Ctrl-C stops everything")
         return self.state()
+
+    async def paste(self, script: str) -> str:
+        """What a shell in its folder prints for these lines, none of which may fail."""
+        shell = await asyncio.create_subprocess_exec(
+            "sh",
+            "-eu",
+            cwd=self.folder,
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        async with asyncio.timeout(30):
+            out, err = await shell.communicate(script.encode())
+        assert shell.returncode == 0, err.decode()
+        return out.decode()
 
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = json.loads((self.folder / ".babygun" / "dev.json").read_text())
