@@ -1,0 +1,299 @@
+"""The stage: etcd, two API processes, two workers, three relays, and a proxy before each server.
+
+Faults act on it through its parts only. Every process is ended by its id, even if the harness is
+killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from babygun.dev.etcd.binary import EtcdBinary
+from babygun.dev.etcd.command_line import EmbeddedEtcd
+from babygun.etcd import EtcdClient
+from babygun.etcd.client import Status
+from babygun.runtime.processes.interpreter import python_command, python_environment
+from scripts.bench.processes import Stage as Processes
+from scripts.bench.processes import answers, run
+from scripts.chaos.history import Recorder
+from scripts.chaos.parts import Part, Role
+from scripts.chaos.proxy import Proxy
+from scripts.chaos.receivers import Receiver
+from scripts.chaos.sockets import owner_of
+
+LEASE_TTL = 4.0  # s
+API_TIMEOUT = 2.0  # s, of a request to etcd
+CONNECTIONS = 20  # of one worker to one relay
+RELAYS = ("one", "two", "three")
+# So short that a run sees retries, leases that end and contents that expire.
+SETTINGS = {
+    "BABYGUN_LEASE_TTL": f"{LEASE_TTL:g}s",
+    "BABYGUN_ETCD_TIMEOUT": f"{API_TIMEOUT:g}s",
+    "BABYGUN_RETRY_INTERVALS": "1s,2s,3s",
+    "BABYGUN_RECONCILE_INTERVAL": "5s",
+    "BABYGUN_DRAIN_TIMEOUT": "5s",
+    "BABYGUN_SMTP_CONNECT_TIMEOUT": "2s",
+    "BABYGUN_SMTP_TIMEOUT": "2s",
+    "BABYGUN_SMTP_DATA_TIMEOUT": "2s",
+    "BABYGUN_SMTP_IDLE": "5s",
+    "BABYGUN_SMTP_HOSTNAME": "babygun.example",
+    "BABYGUN_UPLOAD_LEASE": "30s",
+    "BABYGUN_CONTENTS_RETENTION": "10s",
+    "BABYGUN_LOG_LEVEL": "info",
+}
+
+
+@dataclass
+class Member:
+    """An etcd member. ``endpoint``: its own URL; clients of the stage use that of ``proxy``.
+
+    ``data``: its folder, which exists before it starts. A fault may mount something there while
+    the member does not run. ``quota``: in bytes, from the next start on.
+    """
+
+    part: Part
+    proxy: Proxy
+    endpoint: str
+    data: Path
+    links: Proxy  # of the other members to it
+    quota: int = 2 << 30
+
+
+@dataclass
+class Relay:
+    """A relay. ``name`` is also its queue's; its mail is that to ``domain``."""
+
+    number: int
+    name: str
+    domain: str
+    receiver: Receiver
+    proxy: Proxy
+
+
+class Stage:
+    """The stack of one run: ``members``, ``apis``, ``workers`` and ``relays``, by number.
+
+    Make it, let faults prepare it, then enter it. ``settings``: those of all Babygun's processes.
+    ``etcd``: a client past the proxies. ``exits``: what has to be undone at the end.
+    """
+
+    def __init__(
+        self, processes: Processes, etcd: EtcdBinary, recorder: Recorder, *, members: int = 1
+    ) -> None:
+        self.processes, self.recorder = processes, recorder
+        self.settings = dict(SETTINGS)
+        self.exits = AsyncExitStack()
+        self.client_id = self.client_secret = ""
+        self._binary = etcd
+        self._apart: set[int] = set()  # numbers of the members that are cut off
+        self._http: dict[str, int] = {}  # ports, by name of the part
+        self.members: list[Member] = []
+        self._peer_ports = {number: self._port() for number in range(1, members + 1)}
+        self._link_ports = {number: self._port() for number in range(1, members + 1)}
+        for number in range(1, members + 1):
+            self.members.append(self._member(number))
+        self.apis = [self._babygun("api", number) for number in (1, 2)]
+        self.workers = [self._babygun("worker", number) for number in (1, 2)]
+        self.relays = [
+            Relay(number, name, f"{name}.example", Receiver(name, recorder), Proxy(self._port(), 0))
+            for number, name in enumerate(RELAYS, 1)
+        ]
+        self.etcd = EtcdClient([member.endpoint for member in self.members], timeout=5.0)
+
+    @property
+    def folder(self) -> Path:
+        """A temporary folder on a disk."""
+        return self.processes.folder
+
+    @property
+    def parts(self) -> list[Part]:
+        """All processes."""
+        return [*(member.part for member in self.members), *self.apis, *self.workers]
+
+    @property
+    def proxies(self) -> list[Proxy]:
+        """All proxies: before members, between them, before relays."""
+        pairs = [(member.proxy, member.links) for member in self.members]
+        return [*(each for pair in pairs for each in pair), *(relay.proxy for relay in self.relays)]
+
+    def member_of(self, part: Part) -> Member:
+        """The etcd member of a process."""
+        return self.members[part.number - 1]
+
+    def url(self, api: Part) -> str:
+        """The URL of an API process."""
+        return f"http://127.0.0.1:{self._http[api.name]}"
+
+    async def leader(self) -> Member | None:
+        """etcd's leader, or None while there is none."""
+        statuses = await self.etcd.statuses(timeout=2.0)
+        for member in self.members:
+            status = statuses.get(member.endpoint)
+            if isinstance(status, Status) and status.leader == status.member:
+                return member
+        return None
+
+    def cut_off(self, member: Member) -> None:
+        """Cuts a member off from the other members. Its clients still reach it."""
+        self._apart.add(member.part.number)
+        for each in self.members:
+            each.links.cut(lambda caller, each=each: not self._may_link(each, caller))
+
+    def join_again(self, member: Member) -> None:
+        """Undoes :meth:`cut_off`."""
+        self._apart.discard(member.part.number)
+
+    async def __aenter__(self) -> Self:
+        await self.exits.__aenter__()
+        try:
+            await self._start()
+        except BaseException:
+            await self.exits.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.exits.aclose()
+
+    async def _start(self) -> None:
+        self.exits.push_async_callback(self._end_all)
+        for relay in self.relays:
+            relay.proxy.target = await relay.receiver.start()
+            self.exits.push_async_callback(relay.receiver.stop)
+        for proxy in self.proxies:
+            await proxy.start()
+            self.exits.push_async_callback(proxy.stop)
+        for member in self.members:
+            member.part.launch()
+        await asyncio.gather(*(member.part.start() for member in self.members))
+        await self.exits.enter_async_context(self.etcd)
+        await asyncio.to_thread(self._create_client)
+        await asyncio.gather(*(part.start() for part in (*self.apis, *self.workers)))
+        notice = asyncio.create_task(self._notice_ends())
+        self.exits.callback(notice.cancel)
+
+    async def _notice_ends(self) -> None:
+        """Notes in the history, at once, when a process ends by itself."""
+        while True:
+            for part in self.parts:
+                part.notice()
+            await asyncio.sleep(0.05)
+
+    async def _end_all(self) -> None:
+        """Workers and API processes first: they want to give back what they hold."""
+        for part in self.parts:
+            part.resume()
+        await asyncio.gather(*(part.terminate(10.0) for part in (*self.workers, *self.apis)))
+        await asyncio.gather(*(member.part.terminate(10.0) for member in self.members))
+
+    # --- how each is started ---
+
+    def _port(self) -> int:
+        return self.processes.ports(1)
+
+    def _member(self, number: int) -> Member:
+        data = self.folder / f"etcd-{number}"
+        data.mkdir(mode=0o700)
+        port, health = self._port(), self._port()
+        part = Part(
+            self.processes,
+            self.recorder,
+            "etcd",
+            number,
+            command=lambda: self._etcd_command(member, port, health),
+            surroundings=lambda: self._embedded(member, port).environment(),
+            is_ready=lambda: answers(f"http://127.0.0.1:{health}/health"),
+        )
+        member = Member(
+            part,
+            Proxy(self._port(), port),
+            f"http://127.0.0.1:{port}",
+            data,
+            Proxy(self._link_ports[number], self._peer_ports[number]),
+        )
+        member.links.lets_in = lambda caller: self._may_link(member, caller)
+        return member
+
+    def _embedded(self, member: Member, port: int) -> EmbeddedEtcd:
+        number = member.part.number
+        return EmbeddedEtcd(
+            self._binary,
+            member.data,
+            port,
+            self._peer_ports[number],
+            quota=member.quota,
+            name=f"etcd-{number}",
+            cluster={f"etcd-{other}": link for other, link in self._link_ports.items()},
+        )
+
+    def _etcd_command(self, member: Member, port: int, health: int) -> list[str]:
+        """The last of a flag counts: other members reach this one by its links."""
+        link = self._link_ports[member.part.number]
+        return [
+            *self._embedded(member, port).command(),
+            f"--initial-advertise-peer-urls=http://127.0.0.1:{link}",
+            f"--listen-metrics-urls=http://127.0.0.1:{health}",
+        ]
+
+    def _may_link(self, member: Member, caller: int) -> bool:
+        """Whether the member that called from this port may talk to ``member``."""
+        if not self._apart:
+            return True
+        if member.part.number in self._apart:
+            return False
+        from_apart = [each.part.pid for each in self.members if each.part.number in self._apart]
+        return owner_of(caller, from_apart) is None
+
+    def _babygun(self, role: Role, number: int) -> Part:
+        port = self._http[f"{role} {number}"] = self._port()
+        own = f"BABYGUN_{role.upper()}_PORT"
+        return Part(
+            self.processes,
+            self.recorder,
+            role,
+            number,
+            command=lambda: python_command("babygun", role),
+            surroundings=lambda: self.environment() | {own: str(port)},
+            is_ready=lambda: answers(f"http://127.0.0.1:{port}/readyz"),
+        )
+
+    def environment(self) -> dict[str, str]:
+        """The environment of Babygun's processes and commands."""
+        own = {name: value for name, value in os.environ.items() if not name.startswith("BABYGUN_")}
+        relays = {
+            relay.name: {
+                "url": f"smtp://127.0.0.1:{relay.proxy.port}",
+                "domains": [relay.domain],
+                "max_connections": CONNECTIONS,
+            }
+            for relay in self.relays
+        }
+        endpoints = ",".join(f"http://127.0.0.1:{each.proxy.port}" for each in self.members)
+        return python_environment(
+            {
+                **own,
+                "BABYGUN_ETCD_ENDPOINTS": endpoints,
+                "BABYGUN_RELAYS": json.dumps(relays),
+                **self.settings,
+            }
+        )
+
+    def _create_client(self) -> None:
+        words = run(
+            python_command("babygun", "client", "create", "chaos", "--scope", "admin"),
+            environment=self.environment(),
+        ).split()
+        given = dict(zip(words[::2], words[1::2], strict=True))
+        self.client_id, self.client_secret = given["client_id"], given["client_secret"]
