@@ -13,6 +13,7 @@ OTHER_FOLDERS = {
     "attack": "the bombs and floods in scripts/attack",
     "bench": "the benchmarks in scripts/bench",
     "browser": "the web page in a browser, over the whole stack",
+    "chaos": "the faults, the load and the rules in scripts/chaos",
     "cluster": "the containers of deploy/compose.yml",
     "e2e": "an e-mail's whole way, and the documents' recipes",
     "micro": "micro-benchmarks, which `make bench-micro` runs",
