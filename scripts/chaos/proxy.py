@@ -45,6 +45,10 @@ class Proxy:
             if which is None or which(each.caller):
                 each.task.cancel()
 
+    def cut_refused(self) -> None:
+        """Breaks the connections that would not be let in now."""
+        self.cut(lambda caller: not self.lets_in(caller))
+
     async def refuse(self) -> None:
         """Breaks every connection, and refuses new ones, as if nobody listened."""
         server, self._server = self._server, None

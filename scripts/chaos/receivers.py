@@ -1,15 +1,30 @@
 """The receiving side: SMTP servers that record every message in the history.
 
-What happens to a recipient is said by its local part: see ``scripts.chaos.behaviours``.
+What happens to a recipient is said by its local part: :mod:`scripts.chaos.behaviours`.
 """
 
 from __future__ import annotations
 
-from scripts.chaos.history import Recorder
+import asyncio
+import re
+from collections import Counter
+from contextlib import suppress
+
+from scripts.chaos.behaviours import OF_MESSAGE, Behaviour, behaviour_of
+from scripts.chaos.digests import parse
+from scripts.chaos.history import Received, Recorder, mark_of
+
+_LIMIT = 64 << 20  # bytes of a message
+_SLOW = 1.0  # s
+_PATH = re.compile(rb"<([^>]*)>")
+_EHLO = (
+    b"250-receiver.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
+    b"250-ENHANCEDSTATUSCODES\r\n250-SIZE 67108864\r\n"
+)
 
 
 class Receiver:
-    """The mail server of one relay.
+    """The mail server of one relay. ``chunking``: it offers BDAT.
 
     What the whole server does, for faults; each counts from the next reply on:
     ``greeting``: instead of 220, such as "554 5.3.2 no service"; then it hangs up.
@@ -17,24 +32,208 @@ class Receiver:
     ``silent``: it takes connections and says nothing.
     """
 
-    def __init__(self, name: str, recorder: Recorder) -> None:
-        self.name = name
-        self.greeting = self.mail_reply = ""
-        self.rubbish = b""
-        self.silent = False
-
-    async def start(self) -> int:
-        """Listens on loopback; returns the port."""
-        raise NotImplementedError
-
-    async def stop(self) -> None:
-        """Breaks all connections."""
-
-    def cut(self) -> None:
-        """Breaks all connections that are there."""
+    def __init__(self, name: str, recorder: Recorder, *, chunking: bool = False) -> None:
+        self.name, self.chunking = name, chunking
+        self.messages = 0  # taken
+        self.attempts: Counter[str] = Counter()  # RCPTs, by recipient
+        self._recorder = recorder
+        self._server: asyncio.Server | None = None
+        self._port = 0
+        self._sessions: set[asyncio.Task[None]] = set()
+        self.normal()
 
     def normal(self) -> None:
         """Undoes what faults changed."""
         self.greeting = self.mail_reply = ""
         self.rubbish = b""
         self.silent = False
+
+    async def start(self) -> int:
+        """Listens on loopback, on the same port each time; returns the port."""
+        if self._server is None:
+            self._server = await asyncio.start_server(
+                self._serve, "127.0.0.1", self._port, limit=_LIMIT
+            )
+            self._port = self._server.sockets[0].getsockname()[1]
+        return self._port
+
+    async def stop(self) -> None:
+        """Stops listening, and breaks all connections."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        self.cut()
+        await asyncio.gather(*self._sessions, return_exceptions=True)
+
+    def cut(self) -> None:
+        """Breaks all connections that are there."""
+        for task in self._sessions:
+            task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._sessions.add(task)
+        try:
+            with suppress(
+                OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError, _HangUp
+            ):
+                await _Session(self, self._recorder, reader, writer).run()
+        finally:
+            writer.transport.abort()
+            self._sessions.discard(task)
+
+
+class _HangUp(Exception):
+    """The session ends without a further reply."""
+
+
+class _Session:
+    """One connection."""
+
+    def __init__(
+        self,
+        server: Receiver,
+        recorder: Recorder,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._server, self._recorder = server, recorder
+        self._reader, self._writer = reader, writer
+        self._recipients: list[str] = []
+
+    async def run(self) -> None:
+        if self._server.silent:
+            await self._reader.read()
+            return
+        if greeting := self._server.greeting:
+            self._say(greeting)
+            await self._writer.drain()
+            self._writer.close()
+            await self._reader.read()
+            return
+        self._say("220 receiver.example ESMTP")
+        while line := await self._reader.readline():
+            await self._answer(line.strip())
+            await self._writer.drain()
+
+    async def _answer(self, line: bytes) -> None:
+        verb = line[:4].upper()
+        if verb == b"EHLO":
+            chunking = b"250-CHUNKING\r\n" if self._server.chunking else b""
+            self._say((_EHLO + chunking + b"250 HELP").decode())
+        elif verb == b"MAIL":
+            self._recipients = []
+            self._say(self._server.mail_reply or "250 2.1.0 Ok")
+        elif verb == b"RCPT":
+            await self._rcpt(line)
+        elif verb == b"DATA":
+            await self._data()
+        elif verb == b"BDAT":
+            await self._bdat(line)
+        elif verb == b"RSET":
+            self._recipients = []
+            self._say("250 2.0.0 Ok")
+        elif verb == b"QUIT":
+            self._say("221 2.0.0 Bye")
+            await self._writer.drain()
+            raise _HangUp
+        else:
+            self._say("250 2.0.0 Ok" if verb == b"NOOP" else "502 5.5.1 Unknown command")
+
+    async def _rcpt(self, line: bytes) -> None:
+        found = _PATH.search(line)
+        address = found[1].decode() if found else ""
+        self._server.attempts[address] += 1
+        try:
+            behaviour = behaviour_of(address)
+        except ValueError:
+            self._say("553 5.1.3 Not an address of this run")
+            return
+        attempt = self._server.attempts[address]
+        if behaviour.kind == "stall" and behaviour.acts(attempt):
+            await self._stall()
+        reply = behaviour.to_rcpt(attempt)
+        if not reply:
+            self._recipients.append(address)
+        self._say(reply or "250 2.1.5 Ok")
+
+    async def _data(self) -> None:
+        if not self._recipients:
+            self._say("554 5.5.1 No valid recipients")
+            return
+        self._say("354 Go on")
+        await self._writer.drain()
+        if self._does("cut"):
+            await self._reader.read(64)
+            raise _HangUp
+        stuffed = await self._reader.readuntil(b"\r\n.\r\n")
+        message = stuffed[:-3]
+        await self._take(message.removeprefix(b".").replace(b"\r\n.", b"\r\n"))
+
+    async def _bdat(self, line: bytes) -> None:
+        """RFC 3030, for a message in one chunk."""
+        _, size, *last = line.split()
+        if self._recipients and self._does("cut"):
+            raise _HangUp
+        message = await self._reader.readexactly(int(size))
+        if not self._recipients:
+            self._say("503 5.5.1 No valid recipients")
+        elif not last:
+            self._say("502 5.5.1 One chunk only")
+        else:
+            await self._take(message)
+
+    async def _take(self, message: bytes) -> None:
+        server = self._server
+        refusals = (
+            behaviour.to_message(server.attempts[address]) for address, behaviour in self._all()
+        )
+        reply = server.rubbish.decode("latin-1") or next(filter(None, refusals), "")
+        if self._does("slow"):
+            await asyncio.sleep(_SLOW)
+        cut = self._does("cut-dot")
+        self._record(message, reply, committed=None if cut else not reply)
+        if cut:
+            raise _HangUp
+        self._recipients = []
+        self._say(reply or f"250 2.0.0 Taken as {server.messages}")
+
+    def _record(self, message: bytes, reply: str, *, committed: bool | None) -> None:
+        parsed = parse(message)
+        self._server.messages += committed is not False
+        self._recorder.add(
+            Received(
+                self._recorder.now(),
+                self._server.name,
+                mark_of(parsed.subject),
+                parsed.message_id,
+                parsed.message_id.strip("<>").rpartition("@")[0],
+                tuple(self._recipients),
+                parsed.digest,
+                reply or "250",
+                committed,
+                parsed.shown,
+            )
+        )
+
+    def _all(self) -> list[tuple[str, Behaviour]]:
+        return [(address, behaviour_of(address)) for address in self._recipients]
+
+    def _does(self, kind: str) -> bool:
+        """Whether a recipient says this of the whole message, in this try of it."""
+        assert kind in OF_MESSAGE
+        return any(
+            behaviour.kind == kind and behaviour.acts(self._server.attempts[address])
+            for address, behaviour in self._all()
+        )
+
+    async def _stall(self) -> None:
+        """Says nothing until the client goes."""
+        while await self._reader.read(65536):
+            pass
+        raise _HangUp
+
+    def _say(self, reply: str) -> None:
+        rubbish = self._server.rubbish
+        self._writer.write(rubbish or reply.encode() + b"\r\n")

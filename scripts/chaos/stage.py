@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from babygun.dev.etcd.binary import EtcdBinary
 from babygun.dev.etcd.command_line import EmbeddedEtcd
@@ -28,6 +28,9 @@ from scripts.chaos.proxy import Proxy
 from scripts.chaos.receivers import Receiver
 from scripts.chaos.sockets import owner_of
 
+if TYPE_CHECKING:
+    from scripts.chaos.clients import Clients
+
 LEASE_TTL = 4.0  # s
 API_TIMEOUT = 2.0  # s, of a request to etcd
 CONNECTIONS = 20  # of one worker to one relay
@@ -36,7 +39,7 @@ RELAYS = ("one", "two", "three")
 SETTINGS = {
     "BABYGUN_LEASE_TTL": f"{LEASE_TTL:g}s",
     "BABYGUN_ETCD_TIMEOUT": f"{API_TIMEOUT:g}s",
-    "BABYGUN_RETRY_INTERVALS": "1s,2s,3s",
+    "BABYGUN_RETRY_INTERVALS": "500ms,1s,2s",
     "BABYGUN_RECONCILE_INTERVAL": "5s",
     "BABYGUN_DRAIN_TIMEOUT": "5s",
     "BABYGUN_SMTP_CONNECT_TIMEOUT": "2s",
@@ -81,7 +84,8 @@ class Stage:
     """The stack of one run: ``members``, ``apis``, ``workers`` and ``relays``, by number.
 
     Make it, let faults prepare it, then enter it. ``settings``: those of all Babygun's processes.
-    ``etcd``: a client past the proxies. ``exits``: what has to be undone at the end.
+    ``etcd``: a client past the proxies. ``clients``: those of the load, once there is load.
+    ``exits``: what has to be undone at the end.
     """
 
     def __init__(
@@ -91,6 +95,7 @@ class Stage:
         self.settings = dict(SETTINGS)
         self.exits = AsyncExitStack()
         self.client_id = self.client_secret = ""
+        self.clients: Clients | None = None
         self._binary = etcd
         self._apart: set[int] = set()  # numbers of the members that are cut off
         self._http: dict[str, int] = {}  # ports, by name of the part
@@ -144,7 +149,7 @@ class Stage:
         """Cuts a member off from the other members. Its clients still reach it."""
         self._apart.add(member.part.number)
         for each in self.members:
-            each.links.cut(lambda caller, each=each: not self._may_link(each, caller))
+            each.links.cut_refused()
 
     def join_again(self, member: Member) -> None:
         """Undoes :meth:`cut_off`."""

@@ -1,0 +1,117 @@
+"""Breaks a stack of its own while mail flows, and checks that nothing is lost.
+
+    make chaos MINUTES=10 SEED=7                       every fault at least once
+    make chaos MINUTES=1 ARGS='--only kill-worker'     some faults
+    make chaos ARGS='--list'                           what there is
+
+The same seed makes the same plan. The exit status is 0 if every rule holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from random import Random
+
+from scripts.bench.processes import BenchError
+from scripts.bench.systems.babygun import etcd_binary
+from scripts.chaos.faults import all_faults
+from scripts.chaos.history import History
+from scripts.chaos.load import all_sources
+from scripts.chaos.plan import TooShort
+from scripts.chaos.run import Options, Outcome, Run, Unknown
+from scripts.chaos.verdict import verdict
+
+
+def main() -> int:
+    arguments = _arguments()
+    if arguments.list:
+        names = {each.name: each.sentence for each in all_faults()}
+        names |= {each.name: each.sentence for each in all_sources()}
+        print("\n".join(f"{name:28} {sentence}" for name, sentence in names.items()))
+        return 0
+    seed = arguments.seed
+    options = Options(
+        seed=seed,
+        seconds=arguments.minutes * 60,
+        members=arguments.members or Random(f"{seed} members").choice((1, 3)),
+        rate=arguments.rate,
+        only=tuple(filter(None, arguments.only.split(","))),
+        quiet=arguments.quiet,
+    )
+    print(
+        f"chaos: seed {seed}, {options.seconds:g} s, {options.members} etcd members,"
+        f" {options.rate:g} e-mails/s",
+        flush=True,
+    )
+    with tempfile.TemporaryDirectory(prefix="babygun-chaos-", dir="/var/tmp") as temporary:
+        folder = Path(temporary)
+        if arguments.keep:
+            folder = arguments.keep
+            folder.mkdir(parents=True, exist_ok=True)
+        return _run(options, folder)
+
+
+def _run(options: Options, folder: Path) -> int:
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    try:
+        run = Run(options, etcd_binary(say), all_faults(), all_sources(), say)
+        outcome = asyncio.run(_until_signal(run, folder / "history"))
+    except (BenchError, TooShort, Unknown) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("interrupted: everything has ended, nothing was checked", file=sys.stderr)
+        return 130
+    judged = verdict(History(folder / "history"))
+    print(_text(outcome), judged.text(), sep="\n", flush=True)
+    return 0 if judged.clean and not outcome.problems else 1
+
+
+async def _until_signal(run: Run, history: Path) -> Outcome:
+    """Runs it. SIGTERM ends it as SIGINT does: every process is ended."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await run.run(history)
+
+
+def _text(outcome: Outcome) -> str:
+    lines = ["", f"faults: {len(outcome.turns)} turns"]
+    lines += [f"not possible here: {name}: {why}" for name, why in outcome.impossible.items()]
+    lines += [f"{name}: {number}" for name, number in outcome.counts.items()]
+    lines += [f"PROBLEM: {problem}" for problem in outcome.problems]
+    return "\n".join(lines)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make chaos",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--minutes", type=float, default=10, help="of load (default: 10)")
+    parser.add_argument("--seed", type=int, default=7, help="of the plan and the load")
+    parser.add_argument("--only", default="", metavar="FAULT,…", help="these faults alone")
+    parser.add_argument("--list", action="store_true", help="name all faults and sources of load")
+    parser.add_argument("--members", type=int, choices=(1, 3), help="of etcd; else by the seed")
+    parser.add_argument("--rate", type=float, default=60, help="e-mails a second (default: 60)")
+    parser.add_argument(
+        "--quiet",
+        type=float,
+        default=240,
+        metavar="SECONDS",
+        help="after the load, until every e-mail must be final (default: 240)",
+    )
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keeps history and logs there")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

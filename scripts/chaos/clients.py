@@ -1,0 +1,242 @@
+"""The clients that call the API. They write each request and each answer to the history.
+
+A client repeats a call until it is answered, as docs/api.md tells it to: with the same key, or
+without a key only if the call was not sent or not stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections import Counter, deque
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from scripts.chaos.history import Answered, Asked, Call, Mail, Recorder
+from scripts.chaos.mail import Draft
+from scripts.chaos.parts import Part
+from scripts.chaos.stage import Stage
+
+PATIENCE = 10.0  # s that a client waits for an answer
+PAUSES = (0.1, 0.3, 1.0)  # s, before a call is repeated; the last one from then on
+MOST_OPEN = 400  # calls that are not answered for good; a source then waits
+REMEMBERED = 2000  # ids of accepted e-mails, for cancels and retries
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``status``: 0 if there was none. ``sent``: whether the request may have reached the API."""
+
+    status: int
+    body: Any = None
+    sent: bool = True
+    problem: str = ""
+    repeated: bool = False
+
+
+class Clients:
+    """All calls of a run. ``counts``: e-mails asked, accepted, refused, unknown; calls by name."""
+
+    def __init__(self, stage: Stage, recorder: Recorder, random: Random) -> None:
+        self.recorder, self.random = recorder, random
+        self.domains = [relay.domain for relay in stage.relays]
+        self.counts: Counter[str] = Counter()
+        self.accepted: deque[str] = deque(maxlen=REMEMBERED)
+        self.surprises: Counter[str] = Counter()  # refusals that no client should get
+        self._stage = stage
+        self._apis = itertools.cycle(stage.apis)
+        self._tokens: dict[str, str] = {}  # by API process: their clocks may differ
+        self._keys = itertools.count(1)
+        self._open: set[asyncio.Task[None]] = set()
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for task in self._open:
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+        await self._session.close()
+
+    @property
+    def open(self) -> int:
+        """Calls that go on."""
+        return len(self._open)
+
+    async def send(
+        self, drafts: Sequence[Draft], *, key: bool, patience: float = PATIENCE, batch: bool = False
+    ) -> None:
+        """Sends an e-mail, or a batch, and goes on at once. Waits while too many calls are open.
+
+        ``key``: with an Idempotency-Key. ``patience``: s until it gives up one answer.
+        """
+        while len(self._open) >= MOST_OPEN:
+            await asyncio.wait(self._open, return_when=asyncio.FIRST_COMPLETED)
+        self._start(self._send(drafts, key, patience, batch))
+
+    def _start(self, call: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(call)
+        self._open.add(task)
+        task.add_done_callback(self._closed)
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        self._open.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self.surprises[f"the harness: {error!r}"] += 1
+
+    async def _send(
+        self, drafts: Sequence[Draft], with_key: bool, patience: float, batch: bool
+    ) -> None:
+        key = f"key-{next(self._keys)}" if with_key else None
+        requests = [draft.request for draft in drafts]
+        body = json.dumps(requests if batch else requests[0]).encode()
+        call: Call = "batch" if batch else "send"
+        self.counts["asked"] += len(drafts)
+        accepted: set[str] = set()
+        for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
+            answer = await self._call(
+                call,
+                "/emails/batch" if batch else "/emails",
+                body,
+                patience,
+                key=key,
+                mails=tuple(draft.mail for draft in drafts),
+            )
+            ids = {each for each in _ids(answer) if each}
+            self.accepted.extend(ids - accepted)
+            self.counts["accepted"] += len(ids - accepted)
+            accepted |= ids
+            if len(accepted) == len(drafts):
+                return
+            patience = min(1.5 * patience, PATIENCE)
+            if not _may_repeat(answer, with_key):
+                unknown = answer.status == 0 or answer.status == 503
+                if not unknown:
+                    self.surprises[f"{call}: {answer.status} {answer.problem}"] += 1
+                self.counts["unknown" if unknown else "refused"] += len(drafts) - len(accepted)
+                return
+            await asyncio.sleep(pause * self.random.uniform(0.5, 1.5))
+
+    def start_change(self, call: Call, email_id: str) -> None:
+        """Cancels, retries or reads an e-mail, once, and goes on at once."""
+        self._start(self._change(call, email_id))
+
+    async def _change(self, call: Call, email_id: str) -> None:
+        self.counts[call] += 1
+        suffix = "" if call == "read" else f"/{call}"
+        answer = await self._call(
+            call, f"/emails/{email_id}{suffix}", None, PATIENCE, email_id=email_id
+        )
+        if answer.status >= 500 and answer.status != 503:
+            self.surprises[f"{call}: {answer.status} {answer.problem}"] += 1
+
+    async def _call(
+        self,
+        call: Call,
+        path: str,
+        body: bytes | None,
+        patience: float,
+        *,
+        key: str | None = None,
+        mails: tuple[Mail, ...] = (),
+        email_id: str | None = None,
+    ) -> Answer:
+        """One request to the next API process, with its entries in the history."""
+        api, number = next(self._apis), self.recorder.next_number()
+        if api.name not in self._tokens:
+            await self._authorize(api)
+        headers = {"Authorization": f"Bearer {self._tokens.get(api.name, '')}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if key:
+            headers["Idempotency-Key"] = key
+        client = self._stage.client_id
+        self.recorder.add(
+            Asked(self.recorder.now(), number, client, api.number, call, key, mails, email_id)
+        )
+        answer = Answer(0, problem="the run ended")
+        try:
+            async with asyncio.timeout(patience):
+                answer = await self._request(
+                    "GET" if call == "read" else "POST",
+                    f"{self._stage.url(api)}{path}",
+                    body,
+                    headers,
+                )
+        except TimeoutError:
+            answer = Answer(0, problem=f"no answer within {patience:g} s")
+        except aiohttp.ClientConnectorError as error:
+            answer = Answer(0, sent=False, problem=str(error))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            answer = Answer(0, problem=repr(error))
+        finally:
+            self.recorder.add(
+                Answered(
+                    self.recorder.now(),
+                    number,
+                    answer.status,
+                    tuple(_ids(answer)),
+                    answer.problem,
+                    answer.repeated,
+                )
+            )
+        if answer.status == 401:
+            self._tokens.pop(api.name, None)
+        return answer
+
+    async def _request(
+        self, method: str, url: str, body: bytes | None, headers: dict[str, str]
+    ) -> Answer:
+        async with self._session.request(method, url, data=body, headers=headers) as answer:
+            content = await answer.json(content_type=None)
+            problem = ""
+            if answer.status >= 400 and isinstance(content, dict):
+                problem = str(content.get("type", "")).rpartition(":")[2]
+            repeated = answer.headers.get("Idempotent-Replayed") == "true"
+            return Answer(answer.status, content, problem=problem, repeated=repeated)
+
+    async def _authorize(self, api: Part) -> None:
+        given = {
+            "client_id": self._stage.client_id,
+            "client_secret": self._stage.client_secret,
+        }
+        with suppress(aiohttp.ClientError, OSError, TimeoutError):
+            async with (
+                asyncio.timeout(5),
+                self._session.post(f"{self._stage.url(api)}/tokens", json=given) as answer,
+            ):
+                if answer.status == 200:
+                    self._tokens[api.name] = (await answer.json())["token"]
+
+
+def _ids(answer: Answer) -> list[str | None]:
+    """The ids of a send or a batch; one per e-mail, None for one that was not taken."""
+    if answer.status not in (202, 207) or not isinstance(answer.body, dict):
+        return []
+    if "results" in answer.body:
+        return [each.get("id") for each in answer.body["results"]]
+    return [answer.body["id"]] if "id" in answer.body else []
+
+
+def _may_repeat(answer: Answer, with_key: bool) -> bool:
+    """Whether docs/api.md allows to repeat the call."""
+    if answer.status in (401, 429):
+        return True
+    if answer.status == 503:
+        return with_key or answer.problem != "outcome-unknown"
+    if answer.status == 207:
+        return with_key
+    return answer.status == 0 and (with_key or not answer.sent)

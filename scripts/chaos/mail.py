@@ -1,0 +1,117 @@
+"""E-mails for the load, as requests, and as the history remembers them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+from scripts.chaos.behaviours import ALWAYS, OF_MESSAGE, Behaviour, Kind
+from scripts.chaos.digests import digest
+from scripts.chaos.history import Mail, subject
+
+# How many in a hundred recipients behave so.
+_IN_A_HUNDRED: dict[Kind, int] = {
+    "ok": 75,
+    "slow": 2,
+    "defer": 8,
+    "defer-dot": 3,
+    "bounce": 4,
+    "bounce-dot": 2,
+    "stall": 1,
+    "cut": 3,
+    "cut-dot": 2,
+}
+_WORDS = ("mail", "that", "is", "lost", ".", "..", ".dot", "Grüße", "你好", "=3D", "--", "From")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An e-mail that a client wants to send: the JSON of its request, and its entry of Asked."""
+
+    request: dict[str, Any]
+    mail: Mail
+
+
+class Drafts:
+    """Makes e-mails by chance. ``domains``: those of the relays. Marks are unique in a run."""
+
+    def __init__(self, random: Random, domains: Sequence[str], name: str) -> None:
+        self._random, self._domains, self._name = random, domains, name
+        self._number = 0
+
+    def one(self, *, now: float, send_in: float | None = None, size: int = 0) -> Draft:
+        """To one recipient. ``now``: in seconds of the run. ``send_in``: seconds until it is due.
+
+        ``size``: bytes of an attachment; none for 0.
+        """
+        mark = self._mark()
+        to = (self._address(mark, self._random.choice(self._domains), self._behaviour()),)
+        return self._draft(mark, to, now, send_in, size)
+
+    def to_many(self, count: int, *, now: float) -> Draft:
+        """To ``count`` recipients of all relays, in to, cc and bcc."""
+        mark = self._mark()
+        to = tuple(
+            self._address(
+                f"{mark}-{place}", self._random.choice(self._domains), self._behaviour(among=True)
+            )
+            for place in range(count)
+        )
+        return self._draft(mark, to, now, None, 0)
+
+    def _draft(
+        self, mark: str, to: tuple[str, ...], now: float, send_in: float | None, size: int
+    ) -> Draft:
+        random = self._random
+        title, body = subject(f"Nr {self._number}", mark), self._body()
+        files = [("data.bin", random.randbytes(size))] if size else []
+        third = len(to) // 3
+        kinds = {"to": to[: len(to) - 2 * third], "cc": to[len(to) - 2 * third : len(to) - third]}
+        bcc = to[len(to) - third :] if third else ()
+        request: dict[str, Any] = {
+            "sender": "chaos@sender.example",
+            "subject": title,
+            "body": body,
+            **{name: list(its) for name, its in {**kinds, "bcc": bcc}.items() if its},
+        }
+        if files:
+            request["attachments"] = [
+                {"filename": name, "content": base64.b64encode(data).decode()}
+                for name, data in files
+            ]
+        if send_in is not None:
+            due = datetime.now(UTC) + timedelta(seconds=send_in)
+            request["send_at"] = due.isoformat(timespec="milliseconds")
+        due_at = None if send_in is None else now + send_in
+        return Draft(request, Mail(mark, to, digest(title, body, files), bcc, due_at))
+
+    def _mark(self) -> str:
+        self._number += 1
+        return f"{self._name}-{self._number}"
+
+    def _address(self, mark: str, domain: str, behaviour: tuple[Kind, int]) -> str:
+        return f"{Behaviour(*behaviour, mark).local_part()}@{domain}"
+
+    def _behaviour(self, *, among: bool = False) -> tuple[Kind, int]:
+        """``among`` others in one e-mail: none that concerns all of a message."""
+        kinds, shares = tuple(_IN_A_HUNDRED), tuple(_IN_A_HUNDRED.values())
+        kind = self._random.choices(kinds, shares)[0]
+        if among and (kind in OF_MESSAGE or kind == "stall"):
+            return "ok", 0
+        if kind in ("ok", "slow", "bounce", "bounce-dot"):
+            return kind, 0
+        if kind.startswith("defer") and self._random.random() < 0.1:
+            return kind, ALWAYS
+        return kind, 1 if kind in ("stall", "cut-dot") else self._random.choice((1, 1, 2))
+
+    def _body(self) -> str:
+        """Lines that begin with dots, are long, or are not ASCII are among them."""
+        random = self._random
+        lines = [" ".join(random.choices(_WORDS, k=random.randrange(1, 12))) for _ in range(8)]
+        if random.random() < 0.1:
+            lines.append("long " * 300)
+        return "\n".join((*lines, ".", "..", "the end"))

@@ -1,0 +1,227 @@
+"""One run: a stage, its load and its faults, until all is quiet again."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from babygun.dev.etcd.binary import EtcdBinary
+from babygun.errors import EtcdError
+from babygun.store.keys import JobRef
+from scripts.bench.processes import Stage as Processes
+from scripts.chaos.clients import Clients
+from scripts.chaos.faults import Broken, Fault
+from scripts.chaos.history import KEYS, Healed, Injected, Recorder
+from scripts.chaos.leftovers import count, leftovers, unfinished
+from scripts.chaos.load import Source
+from scripts.chaos.plan import Turn, plan
+from scripts.chaos.stage import Stage
+from scripts.chaos.watcher import Watcher
+
+EVERY = 5.0  # s, between two lines of progress
+QUIET = 240.0  # s, from the end of the load until every e-mail must be final
+FAULT = 120.0  # s, that a fault may take to begin, and to heal
+SHOWN = 20  # stuck e-mails that are listed
+
+
+@dataclass(frozen=True)
+class Options:
+    """``only``: names of faults; all that are possible if empty. ``rate``: e-mails a second."""
+
+    seed: int
+    seconds: float
+    members: int = 1
+    rate: float = 60.0
+    only: tuple[str, ...] = ()
+    quiet: float = QUIET
+
+
+@dataclass
+class Outcome:
+    """How a run ended. ``impossible``: reasons by fault. ``problems``: beyond what rules find."""
+
+    turns: Sequence[Turn] = ()
+    impossible: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+class Unknown(ValueError):
+    """``only`` names no fault of the folder. The message says which there are."""
+
+
+class Run:
+    """A run on this machine. ``say`` gets its lines."""
+
+    def __init__(
+        self,
+        options: Options,
+        etcd: EtcdBinary,
+        faults: Sequence[Fault],
+        sources: Sequence[Source],
+        say: Callable[[str], None],
+    ) -> None:
+        self.options, self.outcome = options, Outcome()
+        self._etcd, self._sources, self._say = etcd, sources, say
+        self._faults = {fault.name: fault for fault in faults}
+        if unknown := set(options.only) - set(self._faults):
+            raise Unknown(f"no fault is called {', '.join(sorted(unknown))}: see --list")
+
+    async def run(self, history: Path) -> Outcome:
+        """Runs it; writes the history into this file. Raises BenchError, TooShort."""
+        recorder = Recorder(history)
+        try:
+            with Processes() as processes:
+                stage = Stage(processes, self._etcd, recorder, members=self.options.members)
+                self._plan(stage)
+                try:
+                    async with stage:
+                        endpoints = tuple(member.endpoint for member in stage.members)
+                        async with Watcher(recorder, endpoints) as watcher:
+                            await self._on_stage(stage, watcher)
+                finally:
+                    for log in processes.folder.glob("*.log"):
+                        shutil.copy(log, history.parent)
+        finally:
+            recorder.close()
+        return self.outcome
+
+    def _plan(self, stage: Stage) -> None:
+        chosen = [
+            fault
+            for fault in self._faults.values()
+            if not self.options.only or fault.name in self.options.only
+        ]
+        reasons = {fault.name: fault.possible(stage) for fault in chosen}
+        self.outcome.impossible = {name: reason for name, reason in reasons.items() if reason}
+        possible = [fault for fault in chosen if not reasons[fault.name]]
+        self.outcome.turns = plan(self.options.seed, self.options.seconds, possible)
+        for fault in possible:
+            fault.prepare(stage)
+
+    async def _on_stage(self, stage: Stage, watcher: Watcher) -> None:
+        recorder = stage.recorder
+        recorder.add(await leftovers(stage, "before"))
+        random = Random(f"{self.options.seed} load")
+        async with Clients(stage, recorder, random) as clients:
+            stage.clients = clients
+            progress = asyncio.create_task(self._progress(stage, clients))
+            try:
+                await self._load_and_faults(stage, clients)
+                self._line(recorder, "the load has ended: waiting until every e-mail is final")
+                await self._until_quiet(stage, clients)
+            finally:
+                progress.cancel()
+            self.outcome.counts = dict(clients.counts)
+            self.outcome.problems += [f"{n} × {what}" for what, n in clients.surprises.items()]
+        await watcher.caught_up()
+        recorder.add(await leftovers(stage, "after"))
+
+    async def _load_and_faults(self, stage: Stage, clients: Clients) -> None:
+        """All sources, for the time of the run, and all turns."""
+        begin = stage.recorder.now()
+        shares = sum(source.share for source in self._sources)
+        loads = [
+            asyncio.create_task(
+                source.run(
+                    clients,
+                    Random(f"{self.options.seed} {source.name}"),
+                    self.options.rate * source.share / shares,
+                ),
+                name=source.name,
+            )
+            for source in self._sources
+        ]
+        turns = [
+            asyncio.create_task(self._turn(stage, number, turn, begin))
+            for number, turn in enumerate(self.outcome.turns, 1)
+        ]
+        self._healed = [asyncio.Event() for _ in turns]
+        try:
+            ended, _ = await asyncio.wait(
+                loads,
+                timeout=self.options.seconds,
+                return_when=asyncio.FIRST_EXCEPTION,
+            )
+            for load in ended:
+                load.result()
+                self.outcome.problems.append(f"the source {load.get_name()} has ended")
+        finally:
+            for load in loads:
+                load.cancel()
+            await asyncio.gather(*loads, return_exceptions=True)
+            await asyncio.gather(*turns)
+
+    async def _turn(self, stage: Stage, number: int, turn: Turn, begin: float) -> None:
+        """Injects one fault and heals it. What goes wrong with that is a problem of the run."""
+        recorder = stage.recorder
+        await _until(recorder, begin + turn.at)
+        for earlier, healed in zip(self.outcome.turns, self._healed, strict=True):
+            if earlier.heal_at <= turn.at:
+                await healed.wait()  # it may have taken longer than planned
+        try:
+            async with asyncio.timeout(FAULT):
+                broken = await self._faults[turn.fault].inject(stage, Random(turn.seed))
+            began = recorder.now()
+            recorder.add(Injected(began, number, turn.fault, {"what": broken.what}))
+            self._line(recorder, f"+ {turn.fault}: {broken.what}")
+            await _until(recorder, began + turn.heal_at - turn.at)
+            await self._heal(stage, number, turn, broken)
+        except Exception as error:  # of any fault: the others go on, and the run fails
+            self.outcome.problems.append(f"{turn.fault}: {error or type(error).__name__}")
+            self._line(recorder, f"! {turn.fault}: {error or type(error).__name__}")
+        finally:
+            self._healed[number - 1].set()
+
+    async def _heal(self, stage: Stage, number: int, turn: Turn, broken: Broken) -> None:
+        async with asyncio.timeout(FAULT):
+            await broken.heal()
+        stage.recorder.add(Healed(stage.recorder.now(), number, turn.fault))
+        self._line(stage.recorder, f"- {turn.fault}")
+
+    async def _until_quiet(self, stage: Stage, clients: Clients) -> None:
+        """Waits until every e-mail is final, but not for ever. What is stuck is a problem."""
+        for part in stage.parts:
+            await part.start()
+        deadline = stage.recorder.now() + self.options.quiet
+        left: dict[JobRef, str] = {}
+        while stage.recorder.now() < deadline:
+            with suppress(EtcdError):
+                left = await unfinished(stage.etcd)
+                if not left and not clients.open:
+                    return
+            await asyncio.sleep(0.2)
+        self.outcome.problems += [f"{clients.open} calls were never answered"] * (clients.open > 0)
+        self.outcome.problems += [
+            f"stuck: {ref.email_id} in queue {ref.queue}, {state}" for ref, state in left.items()
+        ][:SHOWN]
+        if len(left) > SHOWN:
+            self.outcome.problems.append(f"stuck: {len(left) - SHOWN} more")
+
+    async def _progress(self, stage: Stage, clients: Clients) -> None:
+        while True:
+            await asyncio.sleep(EVERY)
+            stored = "etcd does not answer"
+            with suppress(EtcdError):
+                left = {ref.email_id for ref in await unfinished(stage.etcd)}
+                final = await count(stage.etcd, KEYS.emails) - len(left)
+                stored = f"final {final}, not final {len(left)}"
+            counts = clients.counts
+            received = sum(relay.receiver.messages for relay in stage.relays)
+            self._line(
+                stage.recorder,
+                f"asked {counts['asked']}, accepted {counts['accepted']}, {stored},"
+                f" messages received {received}, calls open {clients.open}",
+            )
+
+    def _line(self, recorder: Recorder, text: str) -> None:
+        self._say(f"{recorder.now():7.1f} s  {text}")
+
+
+async def _until(recorder: Recorder, at: float) -> None:
+    await asyncio.sleep(max(0.0, at - recorder.now()))
