@@ -7,8 +7,9 @@
     the e-mail        incomplete ─▶ complete | failed | cancelled   when its last queue is final
                       failed | cancelled ─retry─▶ incomplete        when a client asks for it
 
-Every change of a record is decided here and makes exactly one log entry. Claim, due and release
-move keys and change no record, so the store does them alone.
+Every change of a record is decided here, the end of tries in :mod:`babygun.email.tries`. Each makes
+exactly one log entry. Claim, due and release move keys and change no record, so the store does
+them alone.
 
 A decision is valid only for the record that it was made on. If the record has changed since, the
 store throws the decision away and asks again.
@@ -16,81 +17,25 @@ store throws the decision away and asks again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from datetime import datetime
-from typing import Literal
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from babygun.email import log
 from babygun.email.model import (
     Attempt,
     Email,
-    EmailStatus,
     Job,
     LogEntry,
     QueueState,
     Recipient,
-    RecipientReply,
-    RecipientStatus,
     queue_recipients,
 )
-from babygun.email.reasons import cut, left_sending, status_reason
-from babygun.email.retry import Schedule, most_tries, next_try
+from babygun.email.reasons import cut, left_sending, reason_bytes
+from babygun.email.transition import Transition, changed
+from babygun.email.tries import RecipientResult
 from babygun.errors import Conflict
-
-# hold: the session was refused; the recipient's try does not count, and its queue stays ready.
-Action = Literal["deliver", "retry", "fail", "hold"]
-
-
-class RecipientResult(Struct, frozen=True, gc=False):
-    """What a try did for one recipient, already classified.
-
-    ``retry_after``: seconds that the server asked for; they replace the usual wait.
-    """
-
-    action: Action
-    reply_class: str
-    status_code: int | None = None
-    enhanced_code: str | None = None
-    reason: str | None = None
-    retry_after: float | None = None
-
-
-class QueueResult(Struct, frozen=True, gc=False):
-    """What one try of one queue did. ``results``: by address; a missing one failed softly."""
-
-    queue: str
-    worker_id: str
-    claimed_at: datetime
-    results: Mapping[str, RecipientResult]
-
-
-class Transition(Struct, frozen=True, gc=False):
-    """A change of a record: the new record, the log entry of the change, where each queue goes.
-
-    ``keyed``: the log entries that get a key with this change; the record holds the others.
-    ``ready``: queues that get a job. ``waiting``: queues that get a not-before key.
-    ``final``: queues that have neither from now on.
-    """
-
-    email: Email
-    entry: LogEntry
-    keyed: tuple[LogEntry, ...] = ()
-    ready: tuple[str, ...] = ()
-    waiting: tuple[tuple[str, datetime], ...] = ()
-    final: tuple[str, ...] = ()
-
-    @property
-    def touched(self) -> tuple[str, ...]:
-        """The queues of ``ready``, ``waiting`` and ``final``."""
-        return (*self.ready, *(queue for queue, _ in self.waiting), *self.final)
-
-
-_NO_RESULT = RecipientResult(
-    "retry", "network", reason="the try ended without a result for this recipient"
-)
 
 
 def accept(email: Email) -> Transition:
@@ -99,100 +44,6 @@ def accept(email: Email) -> Transition:
     if due := email.send_at:
         return Transition(email, entry, waiting=tuple((queue, due) for queue in email.queues))
     return Transition(email, entry, ready=tuple(email.queues))
-
-
-def finish(
-    email: Email, results: Sequence[QueueResult], *, now: datetime, schedule: Schedule
-) -> Transition:
-    """Tries have ended, of one queue or of several at once.
-
-    Each recipient of them is final or deferred. Each queue is final, waiting or, where a recipient
-    of it is held, ready.
-    """
-    recipients = list(email.recipients)
-    queues = dict(email.queues)
-    attempts: list[Attempt] = []
-    for result in results:
-        state, attempt = _end_try(email, recipients, result, now=now, schedule=schedule)
-        queues[result.queue] = state
-        attempts.append(attempt)
-    tried = {attempt.queue: queues[attempt.queue] for attempt in attempts}
-    final = tuple(queue for queue, state in tried.items() if state.final)
-    waiting = tuple((queue, state.not_before) for queue, state in tried.items() if state.not_before)
-    ready = tuple(queue for queue, s in tried.items() if not s.final and not s.not_before)
-    last = results[-1]
-    email = _changed(
-        email,
-        recipients,
-        queues,
-        now,
-        worker_id=last.worker_id,
-        most_tries=most_tries(last.queue, schedule),
-    )
-    entry = log.result(email.log_seq, now, last.worker_id, attempts, held=bool(ready))
-    if email.final and email.log_seq == 1:  # as with most e-mails: the record can hold the entry
-        email = replace(email, claimed_at={a.queue: a.claimed_at for a in attempts})
-        return Transition(email, entry, final=final)
-    return Transition(email, entry, (entry,), ready=ready, waiting=waiting, final=final)
-
-
-def _end_try(
-    email: Email,
-    recipients: list[Recipient],
-    result: QueueResult,
-    *,
-    now: datetime,
-    schedule: Schedule,
-) -> tuple[QueueState, Attempt]:
-    """The end of one queue's try: its new state and the log's part. Changes ``recipients``.
-
-    A try with a held recipient does not count, so the queue's number of tries stays.
-    """
-    queue = result.queue
-    tries = email.queues[queue].tries + 1
-    due: datetime | None = None
-    held = False
-    replies: list[RecipientReply] = []
-    limit = _reason_bytes(recipients)
-    for index, recipient in enumerate(recipients):
-        if recipient.queue != queue or recipient.final:
-            continue
-        outcome = result.results.get(recipient.email, _NO_RESULT)
-        again: datetime | None = None
-        if outcome.action == "hold":
-            held = True
-        elif outcome.action == "retry":
-            again = next_try(
-                queue,
-                reply_class=outcome.reply_class,
-                retry_after=outcome.retry_after,
-                tries=tries,
-                schedule=schedule,
-                now=now,
-                expires_at=email.expires_at,
-            )
-        if again is not None:
-            due = again if due is None else max(due, again)
-        recipients[index] = Recipient(
-            recipient.email,
-            recipient.kind,
-            queue,
-            _recipient_status(outcome.action, again),
-            outcome.status_code,
-            outcome.enhanced_code,
-            outcome.reason and cut(outcome.reason, limit),
-            outcome.reply_class,
-            recipient.tries if outcome.action == "hold" else tries,
-            now,
-        )
-        replies.append(log.reply_of(recipients[index]))
-    if held:
-        state, due = QueueState(tries - 1, held=now), None
-    elif due:
-        state = QueueState(tries, due, held=email.queues[queue].held)
-    else:
-        state = QueueState(tries, final=True)
-    return state, Attempt(queue, tries, result.claimed_at, tuple(replies), due)
 
 
 def cancel(
@@ -220,10 +71,9 @@ def cancel(
         for r in email.recipients
     ]
     queues = {
-        queue: replace(state, final=True, not_before=None, held=None) if queue in stopped else state
-        for queue, state in email.queues.items()
+        queue: _ended(state) if queue in stopped else state for queue, state in email.queues.items()
     }
-    email = _changed(email, recipients, queues, now)
+    email = changed(email, recipients, queues, now)
     entry = LogEntry(
         email.log_seq,
         now,
@@ -252,13 +102,14 @@ def expire(
     state = email.queues.get(queue)
     if state is None or state.final or queue in sending:
         raise Conflict("no job of the queue waits to be sent")
+    most = reason_bytes(len(email.recipients))
     recipients = [
         replace(
             recipient,
             status="expired",
             status_code=outcome.status_code,
             enhanced_code=outcome.enhanced_code,
-            status_reason=outcome.reason and cut(outcome.reason, _reason_bytes(email.recipients)),
+            status_reason=outcome.reason and cut(outcome.reason, most),
             reply_class=outcome.reply_class,
             updated_at=now,
         )
@@ -266,8 +117,8 @@ def expire(
         else recipient
         for recipient in email.recipients
     ]
-    queues = {**email.queues, queue: replace(state, final=True, not_before=None, held=None)}
-    email = _changed(email, recipients, queues, now, worker_id=worker_id)
+    queues = {**email.queues, queue: _ended(state)}
+    email = changed(email, recipients, queues, now, worker_id=worker_id)
     entry = LogEntry(
         email.log_seq,
         now,
@@ -310,7 +161,7 @@ def retry(
         email = replace(email, expires_at=None)
     # The record can't hold its earlier end any more: that entry gets a key.
     earlier_end = log.entries_in_record(email)[1:]
-    email = replace(_changed(email, recipients, queues, now), claimed_at={})
+    email = replace(changed(email, recipients, queues, now), claimed_at={})
     entry = LogEntry(email.log_seq, now, "retried", client_id=client_id, request_id=request_id)
     return Transition(email, entry, (*earlier_end, entry), ready=again)
 
@@ -354,49 +205,6 @@ def job_of(email: Email, queue: str) -> Job:
     )
 
 
-def _reason_bytes(recipients: Sequence[Recipient]) -> int:
-    """How long a reason may be: 1,000 of them must fit one etcd request."""
-    return 512 if len(recipients) <= 200 else 128
-
-
-def _recipient_status(action: Action, again: datetime | None) -> RecipientStatus:
-    if action == "deliver":
-        return "delivered"
-    if action == "fail":
-        return "bounced"
-    if action == "hold":
-        return "deferred"
-    # A soft failure that runs out of tries never becomes a hard bounce.
-    return "expired" if again is None else "deferred"
-
-
-def _changed(
-    email: Email,
-    recipients: Sequence[Recipient],
-    queues: Mapping[str, QueueState],
-    now: datetime,
-    *,
-    worker_id: str | None = None,
-    most_tries: int = 0,
-) -> Email:
-    """The record with what follows from its new recipients and queues."""
-    states = queues.values()
-    status: EmailStatus = "incomplete"
-    if all(state.final for state in states):
-        statuses = {r.status for r in recipients}
-        if "cancelled" in statuses:
-            status = "cancelled"
-        else:
-            status = "complete" if statuses == {"delivered"} else "failed"
-    return replace(
-        email,
-        recipients=tuple(recipients),
-        queues=dict(queues),
-        status=status,
-        status_reason=status_reason(status, recipients, most_tries),
-        not_before=min((state.not_before for state in states if state.not_before), default=None),
-        tries=max(state.tries for state in states),
-        worker_id=worker_id or email.worker_id,
-        updated_at=now,
-        log_seq=email.log_seq + 1,
-    )
+def _ended(state: QueueState) -> QueueState:
+    """The queue goes no further: its recipients get no more tries."""
+    return replace(state, final=True, not_before=None, held=None)

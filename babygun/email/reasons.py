@@ -61,3 +61,8 @@ def cut(text: str, limit: int) -> str:
     if len(data) <= limit:
         return data.decode()
     return data[: limit - 3].decode("utf-8", "ignore") + "…"
+
+
+def reason_bytes(recipients: int) -> int:
+    """How long each reason in a record may be: 1,000 of them must fit one etcd request."""
+    return 512 if recipients <= 200 else 128

@@ -12,8 +12,8 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
-from babygun.email.lifecycle import QueueResult, RecipientResult
 from babygun.email.model import Job, queue_recipients
+from babygun.email.tries import QueueResult, RecipientResult
 from babygun.errors import EtcdError, LeaseNotFound
 from babygun.runtime import metrics, tracing
 from babygun.runtime.clock import utc_now

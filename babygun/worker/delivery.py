@@ -10,8 +10,8 @@ from collections.abc import Callable
 from msgspec import Struct, field
 
 from babygun.email.addresses import needs_smtputf8
-from babygun.email.lifecycle import RecipientResult
 from babygun.email.model import queue_recipients
+from babygun.email.tries import RecipientResult
 from babygun.mime import message_id, render
 from babygun.mime import needs_smtputf8 as content_needs_smtputf8
 from babygun.routing.destination import Destination, NoDestination

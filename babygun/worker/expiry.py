@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from babygun.email.ids import created_ms
-from babygun.email.lifecycle import RecipientResult
 from babygun.email.model import Email
 from babygun.email.retry import end_of_held
+from babygun.email.tries import RecipientResult
 from babygun.errors import Conflict, NotFound
 from babygun.runtime import metrics
 from babygun.runtime.clock import at_ms, format_time

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from babygun.email.lifecycle import QueueResult
 from babygun.email.model import Email
+from babygun.email.tries import QueueResult
 from babygun.runtime.metrics import EMAILS_ENDED
 from babygun.store import Store
 from babygun.store.emails.claims import Claim

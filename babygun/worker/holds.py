@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from msgspec.structs import replace
 
-from babygun.email.lifecycle import RecipientResult
+from babygun.email.tries import RecipientResult
 from babygun.errors import EtcdError
 from babygun.routing.destination import Destination
 from babygun.runtime import metrics

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from babygun.email.lifecycle import RecipientResult
+from babygun.email.tries import RecipientResult
 from babygun.store.access.clients import create_client
 from babygun.store.cluster.processes import list_workers
 from babygun.store.emails.holds import begin

@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 
 from babygun.dev.etcd.binary import find_etcd
-from babygun.email.lifecycle import RecipientResult
+from babygun.email.tries import RecipientResult
 from babygun.etcd import access
 from babygun.etcd.versions import parse_version
 from babygun.pki.issuance import issue

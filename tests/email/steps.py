@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from babygun.email import lifecycle
+from msgspec import structs
+
+from babygun.email import lifecycle, tries
 from babygun.email.compose import new_email
-from babygun.email.lifecycle import QueueResult, RecipientResult, Transition
+from babygun.email.events import EVENTS
 from babygun.email.model import Email, Recipient
+from babygun.email.transition import Transition
+from babygun.email.tries import QueueResult, RecipientResult
 from babygun.runtime.settings import Settings
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -52,4 +56,24 @@ def result(queue: str, email: Email, *outcomes: RecipientResult) -> QueueResult:
 
 
 def finish(email: Email, queue: str, *outcomes: RecipientResult) -> Transition:
-    return lifecycle.finish(email, [result(queue, email, *outcomes)], now=LATER, schedule=SCHEDULE)
+    return tries.finish(email, [result(queue, email, *outcomes)], now=LATER, schedule=SCHEDULE)
+
+
+def check_invariants(before: Email, transition: Transition) -> None:
+    after = transition.email
+    entry = transition.entry
+    held = {name for name, value in structs.asdict(entry).items() if value not in (None, ())}
+    assert held - {"seq", "at", "event"} <= set(EVENTS[entry.event].holds)
+    assert EVENTS[entry.event].by == ("client" if entry.client_id else "worker")
+    assert transition.entry.seq == after.log_seq == before.log_seq + 1, (
+        "every change writes exactly one entry"
+    )
+    assert after.updated_at == transition.entry.at == LATER
+    assert (after.status == "incomplete") == any(not state.final for state in after.queues.values())
+    for queue, state in after.queues.items():
+        assert state.final == all(r.final for r in after.recipients if r.queue == queue)
+    assert after.final == (after.status != "incomplete")
+    assert len(transition.touched) == len(set(transition.touched)), "a queue goes to one place"
+    assert [r.email for r in after.recipients] == [r.email for r in before.recipients]
+    for old, new in zip(before.recipients, after.recipients, strict=True):
+        assert new.status == "delivered" or old.status != "delivered", "who got it has got it"

@@ -9,22 +9,19 @@ import pytest
 from msgspec import structs
 
 from babygun.email import lifecycle
-from babygun.email.events import EVENTS
-from babygun.email.lifecycle import QueueResult, RecipientResult, Transition
 from babygun.email.model import Email
+from babygun.email.transition import Transition
 from babygun.errors import Conflict
-from babygun.runtime.settings import Settings
 from tests.email.steps import (
     HARD,
     HELD,
     LATER,
     NOW,
     OK,
-    SCHEDULE,
     SOFT,
+    check_invariants,
     email,
     finish,
-    result,
     submitted,
 )
 
@@ -166,26 +163,6 @@ def test_transition_of_every_state_and_change_is_the_tables(state: str, change: 
     check_invariants(before, transition)
 
 
-def check_invariants(before: Email, transition: Transition) -> None:
-    after = transition.email
-    entry = transition.entry
-    held = {name for name, value in structs.asdict(entry).items() if value not in (None, ())}
-    assert held - {"seq", "at", "event"} <= set(EVENTS[entry.event].holds)
-    assert EVENTS[entry.event].by == ("client" if entry.client_id else "worker")
-    assert transition.entry.seq == after.log_seq == before.log_seq + 1, (
-        "every change writes exactly one entry"
-    )
-    assert after.updated_at == transition.entry.at == LATER
-    assert (after.status == "incomplete") == any(not state.final for state in after.queues.values())
-    for queue, state in after.queues.items():
-        assert state.final == all(r.final for r in after.recipients if r.queue == queue)
-    assert after.final == (after.status != "incomplete")
-    assert len(transition.touched) == len(set(transition.touched)), "a queue goes to one place"
-    assert [r.email for r in after.recipients] == [r.email for r in before.recipients]
-    for old, new in zip(before.recipients, after.recipients, strict=True):
-        assert new.status == "delivered" or old.status != "delivered", "who got it has got it"
-
-
 def test_accept_of_several_queues_makes_each_ready() -> None:
     transition = submitted(a=2, b=1)
     assert transition.ready == ("a", "b") and transition.email.log_seq == 0
@@ -200,80 +177,6 @@ def test_accept_with_send_at_makes_every_queue_wait() -> None:
 def test_accept_with_send_at_in_the_past_is_ready_at_once() -> None:
     transition = submitted(now=LATER, send_at=NOW, a=1)
     assert transition.ready == ("a",) and transition.email.not_before is None
-
-
-def test_defer_waits_the_interval_of_its_try() -> None:
-    first = finish(email(a=1), "a", SOFT)
-    assert first.waiting == (("a", LATER + timedelta(seconds=600)),)
-    second = finish(first.email, "a", SOFT)
-    assert second.waiting == (("a", LATER + timedelta(seconds=1200)),)
-    assert second.email.tries == 2 and second.email.recipients[0].tries == 2
-
-
-def test_defer_with_a_hint_waits_as_long_as_the_server_asked() -> None:
-    transition = finish(
-        email(a=1),
-        "a",
-        RecipientResult("retry", "greylist", 450, reason="in 60 seconds", retry_after=70.0),
-    )
-    assert transition.waiting == (("a", LATER + timedelta(seconds=70)),)
-
-
-def test_defer_of_several_recipients_waits_the_longest() -> None:
-    hint = RecipientResult("retry", "greylist", 450, retry_after=70.0)
-    assert finish(email(a=2), "a", hint, SOFT).waiting == (("a", LATER + timedelta(seconds=600)),)
-
-
-def test_finish_tries_only_the_softly_failed_again() -> None:
-    transition = finish(email(a=3), "a", OK, SOFT, HARD)
-    assert [r.status for r in transition.email.recipients] == ["delivered", "deferred", "bounced"]
-    assert transition.email.status == "incomplete" and transition.entry.event == "deferred"
-    again = finish(transition.email, "a", OK)
-    assert [r.tries for r in again.email.recipients] == [1, 2, 1]
-    assert (
-        again.email.status == "failed"
-        and again.email.status_reason == "1 of 3 recipients not reached: 1 bounced (bad_mailbox)"
-    )
-
-
-def test_finish_out_of_tries_expires_and_keeps_the_last_reply() -> None:
-    recipient = finish(last_try(), "a", SOFT).email.recipients[0]
-    assert (recipient.status, recipient.status_code, recipient.reply_class, recipient.tries) == (
-        "expired",
-        451,
-        "temporary",
-        3,
-    )
-
-
-def test_finish_without_a_result_for_a_recipient_counts_as_soft() -> None:
-    transition = lifecycle.finish(
-        email(a=1), [QueueResult("a", "w1", NOW, {})], now=LATER, schedule=SCHEDULE
-    )
-    assert transition.email.recipients[0].status == "deferred"
-
-
-def test_finish_of_two_queues_at_once_writes_one_entry() -> None:
-    before = email(a=1, b=1)
-    transition = lifecycle.finish(
-        before,
-        [result("a", before, OK), result("b", before, SOFT)],
-        now=LATER,
-        schedule=SCHEDULE,
-    )
-    assert transition.final == ("a",) and [q for q, _ in transition.waiting] == ["b"]
-    assert [a.queue for a in transition.entry.attempts] == ["a", "b"]
-    check_invariants(before, transition)
-
-
-def test_finish_with_no_retries_configured_expires_at_once() -> None:
-    before = email(a=1)
-    transition = lifecycle.finish(
-        before, [result("a", before, SOFT)], now=LATER, schedule=Settings(retry_intervals=())
-    )
-    assert (
-        transition.email.status == "failed" and transition.email.recipients[0].status == "expired"
-    )
 
 
 def test_cancel_half_way_leaves_what_is_being_sent() -> None:
@@ -296,29 +199,6 @@ def test_retry_goes_to_those_not_reached_from_the_first_try() -> None:
     assert [r.status for r in transition.email.recipients] == ["delivered", "pending"]
     assert transition.email.queues["a"].tries == 0 and transition.email.status_reason is None
     assert lifecycle.job_of(transition.email, "a").recipients == 1
-
-
-def test_try_whose_session_was_refused_uses_up_no_try_and_its_queue_stays_ready() -> None:
-    before = email(a=2)
-    put_back = finish(before, "a", HELD, HELD)
-    assert put_back.ready == ("a",) and not put_back.waiting and not put_back.final
-    state = put_back.email.queues["a"]
-    assert (state.tries, state.final, state.held) == (0, False, LATER)
-    assert {(r.status, r.tries) for r in put_back.email.recipients} == {("deferred", 0)}
-    assert (put_back.email.status, put_back.entry.event) == ("incomplete", "held")
-    assert "2 deferred (authentication)" in (put_back.email.status_reason or "")
-
-
-def test_recipients_who_had_an_answer_before_the_session_was_refused_keep_it() -> None:
-    put_back = finish(email(a=3), "a", OK, SOFT, HELD)
-    assert put_back.ready == ("a",)
-    assert [(r.status, r.tries) for r in put_back.email.recipients] == [
-        ("delivered", 1),
-        ("deferred", 1),
-        ("deferred", 0),
-    ]
-    rest = finish(put_back.email, "a", OK, OK)
-    assert (rest.email.status, rest.email.queues["a"].tries) == ("complete", 1)
 
 
 def test_email_that_expires_while_it_is_held_says_why_and_counts_no_try() -> None:

@@ -6,10 +6,10 @@ from datetime import datetime
 
 import pytest
 
-from babygun.email import lifecycle
-from babygun.email.lifecycle import RecipientResult
+from babygun.email import lifecycle, tries
 from babygun.email.log import entries_in_record
 from babygun.email.model import Email, LogEntry
+from babygun.email.tries import RecipientResult
 from babygun.store import codec
 from tests.email.steps import (
     HARD,
@@ -43,8 +43,8 @@ def test_an_end_by_the_first_tries_is_held_by_the_record_until_it_is_retried(
     outcome: RecipientResult,
 ) -> None:
     before = email(a=2, b=1)
-    tries = [result("b", before, OK), result("a", before, OK, outcome)]
-    ended = lifecycle.finish(before, tries, now=LATER, schedule=SCHEDULE)
+    results = [result("b", before, OK), result("a", before, OK, outcome)]
+    ended = tries.finish(before, results, now=LATER, schedule=SCHEDULE)
     assert not ended.keyed
     stored = codec.decode_email(codec.encode_state(ended.email))
     assert entries_in_record(stored) == [*entries_in_record(before), ended.entry]

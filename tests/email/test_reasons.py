@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from babygun.email.lifecycle import RecipientResult
 from babygun.email.reasons import cut
+from babygun.email.tries import RecipientResult
 from babygun.store.codec import encode_state
 from tests.email.steps import HARD, SOFT, email, finish
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from babygun.email.lifecycle import RecipientResult
+from babygun.email.tries import RecipientResult
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
 from babygun.store.emails import holds as store_holds

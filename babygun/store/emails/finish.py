@@ -8,9 +8,9 @@ from typing import Literal
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from babygun.email import lifecycle
-from babygun.email.lifecycle import QueueResult
+from babygun.email import tries
 from babygun.email.model import Email, QueueState, Recipient
+from babygun.email.tries import QueueResult
 from babygun.errors import EtcdError
 from babygun.etcd import (
     Compare,
@@ -86,7 +86,7 @@ async def finish(
     existing: set[bytes] | None = None  # after a refusal: the log and content keys that exist
     pause = Pause()
     while rest:
-        transition = lifecycle.finish(
+        transition = tries.finish(
             record,
             [one.result for one in rest],
             now=utc_now(),

@@ -14,8 +14,8 @@ from typing import NamedTuple, NoReturn
 
 from msgspec.structs import replace
 
-from babygun.email.lifecycle import RecipientResult
 from babygun.email.reasons import cut
+from babygun.email.tries import RecipientResult
 from babygun.etcd import Txn, WatchBatch, absent, created_at, delete, follow, modified_at, put
 from babygun.etcd.txn import KeyValue
 from babygun.runtime.clock import utc_now

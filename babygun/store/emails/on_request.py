@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from babygun.email import lifecycle
-from babygun.email.lifecycle import RecipientResult, Transition
 from babygun.email.model import Email
+from babygun.email.transition import Transition
+from babygun.email.tries import RecipientResult
 from babygun.errors import Conflict, EtcdError, EtcdUnavailable, NotFound, OutcomeUnknown
 from babygun.etcd import Op, TxnResult, absent, get, get_range, modified_at, present
 from babygun.runtime.clock import utc_now

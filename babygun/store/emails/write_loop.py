@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import Collection, Sequence
 
-from babygun.email.lifecycle import Transition
 from babygun.email.model import Email
+from babygun.email.transition import Transition
 from babygun.errors import (
     EtcdError,
     EtcdUnavailable,

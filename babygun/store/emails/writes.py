@@ -12,8 +12,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from babygun.email import lifecycle
-from babygun.email.lifecycle import Transition
 from babygun.email.model import Email
+from babygun.email.transition import Transition
 from babygun.etcd import Op, delete, delete_range, keep, put
 from babygun.store import codec
 from babygun.store.keys import EndKind, JobRef, Keys, range_end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from babygun.email.lifecycle import QueueResult
+from babygun.email.tries import QueueResult
 from babygun.store import Store
 from babygun.store.emails.finish import PendingResult, finish
 from tests.support.api import RunningApi, StartApi

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from babygun.email.lifecycle import QueueResult, RecipientResult
+from babygun.email.tries import QueueResult, RecipientResult
 from babygun.store.emails.claims import Claim, claim
 from babygun.store.emails.finish import PendingResult
 from babygun.store.keys import JobRef

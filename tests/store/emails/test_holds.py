@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from babygun.email.lifecycle import RecipientResult
+from babygun.email.tries import RecipientResult
 from babygun.store import codec
 from babygun.store.emails.holds import Holds, begin, end, list_holds, quote, take_turn
 from babygun.store.records import Hold

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from babygun.email.addresses import comparable
-from babygun.email.lifecycle import QueueResult, RecipientResult
+from babygun.email.tries import QueueResult, RecipientResult
 from babygun.etcd import Txn, put
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from babygun.email.lifecycle import RecipientResult
 from babygun.email.model import Email
+from babygun.email.tries import RecipientResult
 from babygun.runtime.clock import format_time, parse_time, utc_now
 from babygun.store.access.clients import revoke_token
 from babygun.store.emails.finish import finish

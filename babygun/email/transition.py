@@ -1,0 +1,65 @@
+"""A change of a record, and what follows from it whatever the change is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from babygun.email.model import Email, EmailStatus, LogEntry, QueueState, Recipient
+from babygun.email.reasons import status_reason
+
+
+class Transition(Struct, frozen=True, gc=False):
+    """A change of a record: the new record, the log entry of the change, where each queue goes.
+
+    ``keyed``: the log entries that get a key with this change; the record holds the others.
+    ``ready``: queues that get a job. ``waiting``: queues that get a not-before key.
+    ``final``: queues that have neither from now on.
+    """
+
+    email: Email
+    entry: LogEntry
+    keyed: tuple[LogEntry, ...] = ()
+    ready: tuple[str, ...] = ()
+    waiting: tuple[tuple[str, datetime], ...] = ()
+    final: tuple[str, ...] = ()
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """The queues of ``ready``, ``waiting`` and ``final``."""
+        return (*self.ready, *(queue for queue, _ in self.waiting), *self.final)
+
+
+def changed(
+    email: Email,
+    recipients: Sequence[Recipient],
+    queues: Mapping[str, QueueState],
+    now: datetime,
+    *,
+    worker_id: str | None = None,
+    most_tries: int = 0,
+) -> Email:
+    """The record with what follows from its new recipients and queues."""
+    states = queues.values()
+    status: EmailStatus = "incomplete"
+    if all(state.final for state in states):
+        statuses = {r.status for r in recipients}
+        if "cancelled" in statuses:
+            status = "cancelled"
+        else:
+            status = "complete" if statuses == {"delivered"} else "failed"
+    return replace(
+        email,
+        recipients=tuple(recipients),
+        queues=dict(queues),
+        status=status,
+        status_reason=status_reason(status, recipients, most_tries),
+        not_before=min((state.not_before for state in states if state.not_before), default=None),
+        tries=max(state.tries for state in states),
+        worker_id=worker_id or email.worker_id,
+        updated_at=now,
+        log_seq=email.log_seq + 1,
+    )
