@@ -1,0 +1,165 @@
+"""The rules. Each module has one in a variable: ``RULE = Rule(name, sentence, of_email=…)``.
+
+The folder is the registry: a new module is a new rule.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from babygun.store import codec
+from babygun.store.records import Worker
+from scripts.chaos import registry
+from scripts.chaos.history import (
+    KEYS,
+    Answered,
+    Asked,
+    Healed,
+    History,
+    Injected,
+    ProcessEnded,
+    ProcessPaused,
+    ProcessWoken,
+    Revision,
+)
+from scripts.chaos.story import Step, Story
+
+# s, by which an event may seem early or late: the watch and the harness have their own speed.
+LAG = 0.5
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A promise that was broken. ``seen`` and ``expected`` are whole clauses, for a person.
+
+    ``rule``: filled in by the verdict. ``revision``: 0 if it is about none.
+    """
+
+    email_id: str
+    at: float
+    seen: str
+    expected: str
+    revision: int = 0
+    rule: str = ""
+
+
+@dataclass(frozen=True)
+class Span:
+    """From when to when a fault lasted, or a process was paused."""
+
+    what: str
+    begin: float
+    end: float
+
+    def meets(self, begin: float, end: float) -> bool:
+        """Whether it has a moment in common with [begin, end]."""
+        return self.begin <= end and begin <= self.end
+
+
+class Run:
+    """What rules of one e-mail need to know of the whole run."""
+
+    def __init__(
+        self, history: History, *, lease_ttl: float, touches: Mapping[str, frozenset[str]]
+    ) -> None:
+        """``lease_ttl``: of workers, in seconds. ``touches``: what each fault breaks, by name."""
+        self.history = history
+        self.lease_ttl = lease_ttl
+        self._touches = touches
+
+    def touches(self, fault: str) -> frozenset[str]:
+        """What a fault breaks. One that nobody knows may break everything."""
+        return self._touches.get(fault, frozenset({"etcd", "api", "worker", "relay"}))
+
+    @cached_property
+    def faults(self) -> list[Span]:
+        """The faults, each until it healed."""
+        healed = {event.turn: event.at for event in self.history.events(Healed)}
+        return [
+            Span(event.fault, event.at, healed.get(event.turn, self.history.end))
+            for event in self.history.events(Injected)
+        ]
+
+    def faults_in(self, begin: float, end: float) -> list[str]:
+        """Names of the faults that lasted at some moment of [begin, end]."""
+        return sorted({span.what for span in self.faults if span.meets(begin, end)})
+
+    @cached_property
+    def pids(self) -> dict[str, int]:
+        """Process ids of workers, by the ids that they had in etcd."""
+        found: dict[str, int] = {}
+        for event in self.history.events(Revision):
+            if event.key.startswith(KEYS.workers) and not event.gone:
+                worker = codec.decode_state(event.value, Worker)
+                found[worker.id] = worker.pid
+        return found
+
+    @cached_property
+    def lease_ids(self) -> dict[str, int]:
+        """Leases of workers, by the ids that they had in etcd."""
+        return {
+            event.key[len(KEYS.workers) :].decode(): event.lease
+            for event in self.history.events(Revision)
+            if event.key.startswith(KEYS.workers) and not event.gone
+        }
+
+    @cached_property
+    def ends(self) -> dict[int, ProcessEnded]:
+        """How workers ended, by process id."""
+        return {e.pid: e for e in self.history.events(ProcessEnded) if e.role == "worker"}
+
+    @cached_property
+    def pauses(self) -> dict[int, list[Span]]:
+        """When workers stood still, by process id."""
+        found: dict[int, list[Span]] = {}
+        since: dict[int, float] = {}
+        for event in self.history.events(ProcessPaused, ProcessWoken, ProcessEnded):
+            if isinstance(event, ProcessPaused):
+                since[event.pid] = event.at
+            elif event.pid in since:
+                span = Span("paused", since.pop(event.pid), event.at)
+                found.setdefault(event.pid, []).append(span)
+        for pid, begin in since.items():
+            found.setdefault(pid, []).append(Span("paused", begin, self.history.end))
+        return found
+
+    def owned_by(self, worker_ids: Collection[str]) -> list[str]:
+        """The e-mails that these workers claimed, by the ids that they had in etcd."""
+        found = dict[str, None]()
+        for event in self.history.events(Revision):
+            if not event.key.startswith(KEYS.owners) or event.gone:
+                continue
+            if codec.decode_owner(event.value).worker_id in worker_ids:
+                found[KEYS.parse_owner(event.key).email_id] = None
+        return list(found)
+
+    @cached_property
+    def requests(self) -> dict[int, tuple[Asked, Answered | None]]:
+        """Every request with its answer, by number."""
+        answers = {event.number: event for event in self.history.events(Answered)}
+        return {
+            event.number: (event, answers.get(event.number)) for event in self.history.events(Asked)
+        }
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A promise. ``sentence`` says it. It looks at each e-mail, or at the whole run, or both."""
+
+    name: str
+    sentence: str
+    of_email: Callable[[Story, Run], Iterator[Violation]] | None = None
+    of_run: Callable[[Run], Iterator[Violation]] | None = None
+
+
+def broken(story: Story, step: Step, seen: str, expected: str) -> Violation:
+    """A violation at a revision."""
+    return Violation(story.email_id, step.at, seen, expected, step.revision)
+
+
+def all_rules() -> list[Rule]:
+    """Every rule of this folder."""
+    return registry.members(sys.modules[__name__], Rule)

@@ -1,0 +1,118 @@
+"""Invariant 6: a recipient gets a message again only where an event of the history allows it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+from scripts.chaos.history import Received
+from scripts.chaos.rules import LAG, Rule, Run, Violation
+from scripts.chaos.story import Ownership, Step, Story
+
+REPLY_CUT = "the receiver took the message and cut its reply"
+# By how the worker that sent the first copy came to lose its claim.
+ENDED = "a worker ended between the reply and the commit"
+PAUSED = "a worker was paused past its lease"
+LEASE_LOST = "a worker lost its lease during a fault"
+REPLY_LOST = "the reply was lost on its way during a fault"
+
+
+def _check(story: Story, run: Run) -> Iterator[Violation]:
+    for address, copy, again in second_copies(story):
+        if reason(story, run, address, copy, again) is None:
+            yield Violation(
+                story.email_id,
+                again.at,
+                f"{address} got it at {copy.at:.2f} s, and again; nothing in the history allows it",
+                "one copy",
+            )
+
+
+def second_copies(story: Story) -> Iterator[tuple[str, Received, Received]]:
+    """Each copy beyond the first that a receiver took: the address, the copy before, the copy."""
+    for address in sorted({address for copy in story.received for address in copy.recipients}):
+        taken = [
+            copy
+            for copy in story.received
+            if address in copy.recipients and copy.committed is not False
+        ]
+        for copy, again in pairwise(taken):
+            yield address, copy, again
+
+
+def count(story: Story, run: Run) -> Counter[str]:
+    """The copies beyond the first, by the reason that allows them."""
+    return Counter(
+        reason(story, run, address, copy, again) or "unexplained"
+        for address, copy, again in second_copies(story)
+    )
+
+
+def reason(story: Story, run: Run, address: str, copy: Received, again: Received) -> str | None:
+    """Why a second copy was sent. None: nothing allows it."""
+    if copy.committed is None:
+        return REPLY_CUT
+    end = _end_of_claim(story, address, copy, again)
+    if end is None:
+        return None
+    owner, step, queue = end
+    if queue not in step.jobs_put and not step.changes_record:
+        return _lost_claim(run, owner, copy.at, step.at)
+    if step.changes_record and _is_uncertain(step, address):
+        # A reply that came to a worker which stood still is lost too: it counts the time.
+        return REPLY_LOST if run.faults_in(copy.at - run.lease_ttl, step.at) else None
+    return None
+
+
+def _end_of_claim(
+    story: Story, address: str, copy: Received, again: Received
+) -> tuple[Ownership, Step, str] | None:
+    """The claim that the first copy was sent under, and the step that ended it."""
+    found = None
+    for step in story.steps:
+        if step.at > again.at + LAG:
+            break
+        record = step.before.record
+        queue = (
+            next((r.queue for r in record.recipients if r.email == address), "") if record else ""
+        )
+        owner = step.before.owners.get(queue)
+        if owner is None or step.after.owners.get(queue) == owner:
+            continue
+        if step.at >= copy.at - LAG:
+            return (
+                found or (owner, step, queue) if step.at > copy.at + LAG else (owner, step, queue)
+            )
+        found = owner, step, queue  # the claim may have ended before the message was through
+    return found
+
+
+def _lost_claim(run: Run, owner: Ownership, sent: float, lost: float) -> str | None:
+    """Why an owner key went without a result: its worker's lease did."""
+    pid = run.pids.get(owner.worker_id, 0)
+    ended = run.ends.get(pid)
+    if ended is not None and sent - LAG <= ended.at <= lost + LAG:
+        return ENDED
+    begin = min(sent, lost) - 2 * run.lease_ttl
+    if any(span.meets(begin, lost) for span in run.pauses.get(pid, ())):
+        return PAUSED
+    return LEASE_LOST if run.faults_in(begin, lost) else None
+
+
+def _is_uncertain(step: Step, address: str) -> bool:
+    """Whether the log says that nobody knows what became of the message, or that the link broke."""
+    if step.entry is None:
+        return False
+    return any(
+        reply.email == address and reply.status_code is None
+        for attempt in step.entry.attempts
+        for reply in attempt.replies
+    )
+
+
+RULE = Rule(
+    "duplicates-explained",
+    "A second copy is sent only if a worker died, lost its lease, or the reply was lost.",
+    _check,
+)

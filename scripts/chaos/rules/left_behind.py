@@ -1,0 +1,69 @@
+"""When all is quiet again, nothing is left that belongs to nobody (invariant 9 too)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scripts.chaos.history import KEYS, Footprint, Leftovers
+from scripts.chaos.rules import Rule, Run, Violation
+
+MORE_CONNECTIONS, MORE_DESCRIPTORS = 8, 32
+MORE_MEMORY = 96 * 1024 * 1024  # bytes, beyond half as much again
+SPARE_LEASES = 4  # of etcd, without a key: one that a process keeps ready, or is about to use
+
+
+def _check(run: Run) -> Iterator[Violation]:
+    taken = list(run.history.events(Leftovers))
+    before = next((each for each in taken if each.moment == "before"), None)
+    after = next((each for each in reversed(taken) if each.moment == "after"), None)
+    if after is None:
+        return
+    for seen, expected in (*_keys(after), *_leases(after), *_footprints(before, after)):
+        yield Violation("", after.at, seen, expected)
+
+
+def _keys(after: Leftovers) -> Iterator[tuple[str, str]]:
+    ids = {KEYS.email_id(key) for key in after.keys if key.startswith(KEYS.emails)}
+    for key in after.keys:
+        text = key.decode(errors="replace")
+        if key.startswith((KEYS.jobs, KEYS.waiting, KEYS.owners)):
+            yield f"{text} is there", "no job, not-before key or owner when all e-mails are final"
+        elif key.startswith((KEYS.contents, KEYS.logs)):
+            if key.split(b"/")[-2].decode() not in ids:
+                yield f"{text} is there without its record", "no content or log without a record"
+        elif key.startswith(KEYS.failures) and KEYS.email_id(key) not in ids:
+            yield f"{text} is there without its record", "no mark of a failure without a record"
+        elif key.startswith(KEYS.holds):
+            yield f"{text} is there", "no hold when its relay works again"
+
+
+def _leases(after: Leftovers) -> Iterator[tuple[str, str]]:
+    empty = [lease for lease, keys in after.leases.items() if not keys]
+    if len(empty) > SPARE_LEASES:
+        yield f"{len(empty)} leases without a key", f"at most {SPARE_LEASES}"
+
+
+def _footprints(before: Leftovers | None, after: Leftovers) -> Iterator[tuple[str, str]]:
+    """A process against the first one in its place: a restart makes no other one of it."""
+    first = {(each.role, each.number): each for each in before.footprints} if before else {}
+    for each in after.footprints:
+        if (then := first.get((each.role, each.number))) is not None:
+            yield from _grown(then, each)
+
+
+def _grown(then: Footprint, now: Footprint) -> Iterator[tuple[str, str]]:
+    name = f"{now.role} {now.number}"
+    if now.connections > then.connections + MORE_CONNECTIONS:
+        yield f"{name} has {now.connections} connections", f"about {then.connections}, as at first"
+    if now.descriptors > then.descriptors + MORE_DESCRIPTORS:
+        yield f"{name} has {now.descriptors} descriptors", f"about {then.descriptors}, as at first"
+    most = then.memory * 3 // 2 + MORE_MEMORY
+    if now.role in ("api", "worker") and now.memory > most:
+        yield f"{name} has {now.memory >> 20} MiB", f"at most {most >> 20} MiB"
+
+
+RULE = Rule(
+    "nothing-left-behind",
+    "When all is quiet, no key, lease, connection or descriptor is left, and memory is as before.",
+    of_run=_check,
+)

@@ -1,0 +1,179 @@
+"""Each change of a record is one of the transitions of docs/design/life-cycle.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from babygun.email.model import Attempt, Email, LogEntry, QueueState, Recipient
+from scripts.chaos.rules import Rule, Run, Violation, broken
+from scripts.chaos.story import Story
+
+Wrong = tuple[str, str]  # what was seen, and what was expected
+
+
+def _check(story: Story, run: Run) -> Iterator[Violation]:
+    for step in story.changes():
+        entry = step.entry
+        if entry is None:
+            continue  # the rule one-log-entry says that
+        before, after = step.before.record, step.after.record
+        assert after is not None
+        wrong = _accepted(after) if before is None else _changed(before, after, entry)
+        for seen, expected in (*wrong, *_status(after)):
+            yield broken(story, step, f"{entry.event}: {seen}", expected)
+
+
+def _accepted(email: Email) -> Iterator[Wrong]:
+    if any(r.status != "pending" or r.tries for r in email.recipients):
+        yield "a new e-mail has recipients that were tried", "all pending"
+    if {r.queue for r in email.recipients} != set(email.queues):
+        yield "a new e-mail's queues are not those of its recipients", "one for each"
+
+
+def _changed(before: Email, after: Email, entry: LogEntry) -> Iterator[Wrong]:
+    if _fixed(before) != _fixed(after) and entry.event != "retried":
+        yield "a part of the record has changed that never changes", "the part as accepted"
+    if [r.email for r in before.recipients] != [r.email for r in after.recipients]:
+        yield "the recipients are others", "the same ones"
+        return
+    touched = _touched(before, after, entry)
+    for queue, state in before.queues.items():
+        pairs = [
+            (old, new)
+            for old, new in zip(before.recipients, after.recipients, strict=True)
+            if old.queue == queue
+        ]
+        attempt = next((each for each in entry.attempts if each.queue == queue), None)
+        if queue not in touched:
+            if state != after.queues[queue] or any(old != new for old, new in pairs):
+                yield f"queue {queue} has changed though the entry is not about it", "no change"
+        elif entry.event == "retried":
+            yield from _retried(before, after.queues[queue], pairs)
+        elif entry.event == "cancelled":
+            yield from _ended(state, after.queues[queue], pairs, "cancelled")
+        elif entry.event == "reclaimed":
+            if after.queues[queue] != replace(state, reclaims=state.reclaims + 1):
+                yield f"a takeover changed queue {queue}", "one more reclaim, nothing else"
+        elif entry.event == "expired" and entry.reason is not None:
+            yield from _ended(state, after.queues[queue], pairs, "expired")
+        elif attempt is not None:
+            yield from _tried(state, after.queues[queue], pairs, attempt)
+
+
+def _fixed(email: Email) -> tuple[object, ...]:
+    return (
+        email.id,
+        email.client_id,
+        email.sender,
+        email.subject,
+        email.created_at,
+        email.size,
+        email.chunks,
+        email.send_at,
+        email.expires_at,
+        email.tags,
+        email.metadata,
+        [(r.email, r.kind, r.queue) for r in email.recipients],
+    )
+
+
+def _touched(before: Email, after: Email, entry: LogEntry) -> set[str]:
+    """The queues that the entry is about."""
+    if entry.event == "cancelled":
+        return {
+            q for q, state in before.queues.items() if not state.final and after.queues[q].final
+        }
+    if entry.event == "retried":
+        return {r.queue for r in before.recipients if r.status != "delivered"}
+    return {attempt.queue for attempt in entry.attempts}
+
+
+def _retried(
+    before: Email, state: QueueState, pairs: list[tuple[Recipient, Recipient]]
+) -> Iterator[Wrong]:
+    if not before.final or before.status == "complete":
+        yield f"the e-mail was {before.status}", "failed or cancelled"
+    if state != QueueState():
+        yield "a queue that is tried again keeps a part of its past", "tries from 0"
+    for old, new in pairs:
+        expected = "delivered" if old.status == "delivered" else "pending"
+        if new.status != expected:
+            yield f"{old.email} went from {old.status} to {new.status}", expected
+
+
+def _ended(
+    old_state: QueueState,
+    state: QueueState,
+    pairs: list[tuple[Recipient, Recipient]],
+    status: str,
+) -> Iterator[Wrong]:
+    """A queue that ends without a try."""
+    if old_state.final or not state.final or state.tries != old_state.tries:
+        yield "a queue ended in another way", "final from now on, with as many tries as before"
+    for old, new in pairs:
+        expected = old.status if old.final else status
+        if new.status != expected:
+            yield f"{old.email} went from {old.status} to {new.status}", expected
+
+
+def _tried(
+    old_state: QueueState,
+    state: QueueState,
+    pairs: list[tuple[Recipient, Recipient]],
+    attempt: Attempt,
+) -> Iterator[Wrong]:
+    """A try that ended, or a session that was refused: that uses up no try (invariant 8)."""
+    held = not state.final and state.not_before is None
+    tries = old_state.tries if held else old_state.tries + 1
+    if old_state.final:
+        yield f"a try of queue {attempt.queue}, which was final", "no try"
+    if state.tries != tries:
+        yield (
+            f"the tries of queue {attempt.queue} went from {old_state.tries} to {state.tries}",
+            (f"{tries}"),
+        )
+    if attempt.not_before != state.not_before:
+        yield "the log and the record disagree on the next try", "one time"
+    replies = {reply.email: reply for reply in attempt.replies}
+    for old, new in pairs:
+        if old.final:
+            if new != old:
+                yield f"{old.email} was {old.status}, and has changed", "no change"
+            continue
+        reply = replies.get(old.email)
+        if reply is None or (reply.status, reply.reply_class) != (new.status, new.reply_class):
+            yield f"the log does not say that {old.email} became {new.status}", "a reply in it"
+        if new.status not in ("delivered", "deferred", "bounced", "expired"):
+            yield f"{old.email} went from {old.status} to {new.status}", "a result of a try"
+        yield from _agrees(new)
+
+
+def _agrees(recipient: Recipient) -> Iterator[Wrong]:
+    """A recipient's status fits the server's code: 2xx delivered, 4xx soft."""
+    code, status = recipient.status_code, recipient.status
+    if status == "delivered" and (code is None or not 200 <= code < 300):
+        yield f"{recipient.email} is delivered by a reply {code}", "a reply 2xx"
+    if status == "bounced" and code is not None and code < 400:
+        yield f"{recipient.email} bounced by a reply {code}", "a reply that refuses"
+
+
+def _status(email: Email) -> Iterator[Wrong]:
+    """The e-mail's status follows from its recipients."""
+    statuses = {r.status for r in email.recipients}
+    if statuses & {"pending", "deferred"}:
+        expected = "incomplete"
+    elif "cancelled" in statuses:
+        expected = "cancelled"
+    else:
+        expected = "complete" if statuses == {"delivered"} else "failed"
+    if email.status != expected:
+        yield f"the e-mail is {email.status}", expected
+
+
+RULE = Rule(
+    "legal-transition",
+    "Each change of a record is one of the life cycle's transitions, and changes nothing else.",
+    _check,
+)

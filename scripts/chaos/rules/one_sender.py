@@ -1,0 +1,52 @@
+"""Invariants 3 and 5: content goes out only while the sender holds the owner key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scripts.chaos.history import Received
+from scripts.chaos.rules import Rule, Run, Violation
+from scripts.chaos.story import Story
+
+# s, that a message may take from the check of the lease to the receiver's record of it.
+ON_ITS_WAY = 1.0
+
+
+def _check(story: Story, run: Run) -> Iterator[Violation]:
+    for copy in story.received:
+        if not story.steps or _was_owned(story, copy) or _held_up(run, copy):
+            continue
+        yield Violation(
+            story.email_id,
+            copy.at,
+            f"{', '.join(copy.recipients)} got a message while no worker owned its queue",
+            "content goes out only under a claim whose lease lasts",
+        )
+
+
+def _was_owned(story: Story, copy: Received) -> bool:
+    """Whether a queue of these recipients had an owner at the time, or shortly before."""
+    begin, end = copy.at - ON_ITS_WAY, copy.at + ON_ITS_WAY
+    for step, following in zip(story.steps, [*story.steps[1:], None], strict=True):
+        until = following.at if following else float("inf")
+        record = step.after.record
+        if step.at > end or until < begin or record is None:
+            continue
+        queues = {r.queue for r in record.recipients if r.email in copy.recipients}
+        if queues & step.after.owners.keys() or not step.whole:
+            return True
+        # A claim and its end may both come late, and close together.
+        if queues & step.before.owners.keys() and step.at >= begin:
+            return True
+    return False
+
+
+def _held_up(run: Run, copy: Received) -> bool:
+    """Whether a fault of the relay or its proxy held the message up on its way."""
+    names = run.faults_in(copy.at - run.lease_ttl, copy.at)
+    return any("relay" in run.touches(name) for name in names)
+
+
+RULE = Rule(
+    "sent-by-an-owner", "A message's content goes out only while a worker owns its queue.", _check
+)

@@ -1,0 +1,135 @@
+"""Invariant 3: only the holder of the owner key writes results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from babygun.email.model import Email, LogEntry
+from scripts.chaos.rules import Rule, Run, Violation, broken
+from scripts.chaos.story import Ownership, Step, Story
+
+RESULTS = ("delivered", "deferred", "held", "bounced", "expired")
+
+
+def _check(story: Story, run: Run) -> Iterator[Violation]:
+    claims = _Claims()
+    for step in story.steps:
+        entry = step.entry if step.whole and step.changes_record else None
+        if entry is not None and entry.event in RESULTS and entry.reason is None:
+            yield from _result(story, step, entry, claims)
+        elif entry is not None and entry.event == "expired":
+            yield from _end_of_the_email(story, step, entry)
+        elif entry is not None and entry.event == "reclaimed":
+            yield from _reclaim(story, step, entry)
+        yield from _new_owners(story, step, run)
+        claims.follow(step)
+
+
+class _Claims:
+    """The newest claim of each queue: its owner, the record then, and how the owner key went."""
+
+    def __init__(self) -> None:
+        self.newest: dict[str, tuple[Ownership, Email | None, str]] = {}
+
+    def follow(self, step: Step) -> None:
+        for queue, owner in step.after.owners.items():
+            if step.before.owners.get(queue) != owner:
+                self.newest[queue] = owner, step.after.record, "held"
+        for queue in step.before.owners.keys() - step.after.owners.keys():
+            owner, record, _ = self.newest[queue]
+            how = "given back" if queue in step.jobs_put else "lost"
+            self.newest[queue] = owner, record, how
+
+
+def _result(story: Story, step: Step, entry: LogEntry, claims: _Claims) -> Iterator[Violation]:
+    for queue in (attempt.queue for attempt in entry.attempts):
+        owner = step.before.owners.get(queue)
+        if queue in step.after.owners:
+            yield broken(
+                story, step, f"the result of queue {queue} left its owner key", "no owner key"
+            )
+        if owner is not None and owner.worker_id == entry.worker_id:
+            continue
+        writer = f"worker {entry.worker_id} wrote a result of queue {queue}"
+        if owner is not None:
+            yield broken(story, step, f"{writer}, owned by {owner.worker_id}", "only the owner")
+        elif not _stalled(step, queue, entry, claims):
+            yield broken(
+                story, step, f"{writer} without owning it", "the owner, or a stall's own result"
+            )
+
+
+def _stalled(step: Step, queue: str, entry: LogEntry, claims: _Claims) -> bool:
+    """Whether the worker's lease ran out, and nobody has touched the queue since its claim."""
+    if queue not in claims.newest or queue not in step.before.jobs:
+        return False
+    owner, then, how = claims.newest[queue]
+    now = step.before.record
+    return (
+        how == "lost"
+        and owner.worker_id == entry.worker_id
+        and then is not None
+        and now is not None
+        and (
+            then.queues[queue].tries == now.queues[queue].tries
+            and [r for r in then.recipients if r.queue == queue]
+            == [r for r in now.recipients if r.queue == queue]
+        )
+    )
+
+
+def _end_of_the_email(story: Story, step: Step, entry: LogEntry) -> Iterator[Violation]:
+    for queue in (attempt.queue for attempt in entry.attempts):
+        if queue in step.before.owners:
+            yield broken(
+                story,
+                step,
+                f"queue {queue} expired while {step.before.owners[queue].worker_id} owned it",
+                "an end of a queue that nobody sends",
+            )
+
+
+def _reclaim(story: Story, step: Step, entry: LogEntry) -> Iterator[Violation]:
+    for queue in (attempt.queue for attempt in entry.attempts):
+        owner = step.before.owners.get(queue)
+        if owner is None or owner.worker_id != entry.worker_id:
+            yield broken(
+                story,
+                step,
+                f"{entry.worker_id} took queue {queue} over without owning it",
+                "the new owner writes it",
+            )
+        if entry.previous_worker_id == entry.worker_id:
+            yield broken(story, step, "a worker took a job over from itself", "another worker")
+
+
+def _new_owners(story: Story, step: Step, run: Run) -> Iterator[Violation]:
+    for queue, owner in step.after.owners.items():
+        earlier = step.before.owners.get(queue)
+        if earlier == owner or not step.whole:
+            continue
+        if earlier is not None:
+            yield broken(
+                story,
+                step,
+                f"{owner.worker_id} became the owner of queue {queue}, {earlier.worker_id} was it",
+                "a claim only where nobody owns the queue",
+            )
+        if queue not in step.before.jobs:
+            yield broken(
+                story, step, f"{owner.worker_id} claimed queue {queue} without a job", "a job"
+            )
+        if owner.lease != run.lease_ids.get(owner.worker_id, owner.lease) or not owner.lease:
+            yield broken(
+                story,
+                step,
+                f"the owner key of queue {queue} is not on its worker's lease",
+                "the lease of the worker's check-in",
+            )
+
+
+RULE = Rule(
+    "only-owner-writes",
+    "Only the owner of a queue writes its results, and a claim is made where nobody owns it.",
+    _check,
+)

@@ -1,0 +1,217 @@
+"""The story of one e-mail: its requests, its messages, and its state at every revision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from babygun.email.log import entries_in_record
+from babygun.email.model import Email, LogEntry
+from babygun.store import codec
+from babygun.store.records import Owner
+from scripts.chaos.history import KEYS, Answered, Asked, Gap, History, Received, Revision
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """An owner key. ``created``: its create revision, the fencing token."""
+
+    worker_id: str
+    created: int
+    lease: int
+
+
+@dataclass(frozen=True)
+class State:
+    """All keys of one e-mail at one revision.
+
+    ``record_lease``: 0 for none. ``waiting``: not-before keys, as queue and time. ``log``: the log
+    keys' entries, by number, with their leases. ``chunks``: of the content, with their leases.
+    ``marks``: kinds of its end marks. ``failed``: the lease of its mark of a failure.
+    """
+
+    record: Email | None = None
+    record_lease: int = 0
+    jobs: frozenset[str] = frozenset()
+    waiting: frozenset[tuple[str, datetime]] = frozenset()
+    owners: dict[str, Ownership] = field(default_factory=dict)
+    log: dict[int, tuple[LogEntry, int]] = field(default_factory=dict)
+    chunks: dict[bytes, int] = field(default_factory=dict)
+    marks: frozenset[str] = frozenset()
+    failed: int | None = None
+
+    def places(self, queue: str) -> int:
+        """How many jobs and not-before keys a queue has."""
+        return (queue in self.jobs) + sum(name == queue for name, _ in self.waiting)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One revision that changed keys of the e-mail.
+
+    ``whole``: False where the watch lost revisions before it: then it may be several changes.
+    ``jobs_put``: queues whose job was written, even without a change.
+    """
+
+    at: float
+    revision: int
+    before: State
+    after: State
+    jobs_put: frozenset[str]
+    whole: bool = True
+
+    @property
+    def changes_record(self) -> bool:
+        """Whether it writes another record. That on another lease is the same record."""
+        return self.after.record is not None and self.before.record != self.after.record
+
+    @property
+    def entry(self) -> LogEntry | None:
+        """The log entry of the change of the record, from its key or from the record itself."""
+        record = self.after.record
+        if record is None:
+            return None
+        if record.log_seq in self.after.log:
+            return self.after.log[record.log_seq][0]
+        return next((e for e in entries_in_record(record) if e.seq == record.log_seq), None)
+
+
+@dataclass(frozen=True)
+class Story:
+    """One e-mail. ``asked``: every request that was about it; ``answers``: by request's number."""
+
+    email_id: str
+    steps: list[Step]
+    asked: list[Asked]
+    answers: dict[int, Answered]
+    received: list[Received]
+
+    @property
+    def last(self) -> State:
+        return self.steps[-1].after if self.steps else State()
+
+    @property
+    def record(self) -> Email | None:
+        """The newest record, even if it is deleted by now."""
+        return next((s.after.record for s in reversed(self.steps) if s.after.record), None)
+
+    @property
+    def stored_at(self) -> Step | None:
+        """The step that stored it."""
+        return next((step for step in self.steps if step.after.record), None)
+
+    def acknowledged(self) -> float | None:
+        """When a client was first told that it is accepted."""
+        times = [a.at for a in self.answers.values() if self.email_id in a.ids]
+        return min(times, default=None)
+
+    def changes(self) -> Iterator[Step]:
+        """The steps that change the record, and are known one by one."""
+        return (step for step in self.steps if step.whole and step.changes_record)
+
+    def state_at(self, at: float) -> State:
+        """The state at a time, as the watch saw it."""
+        state = State()
+        for step in self.steps:
+            if step.at > at:
+                break
+            state = step.after
+        return state
+
+
+def story(history: History, email_id: str) -> Story:
+    """Reads the story of an e-mail."""
+    events = history.of_email(email_id)
+    revisions = [event for event in events if isinstance(event, Revision)]
+    revisions.sort(key=lambda event: event.revision)
+    asked = [event for event in events if isinstance(event, Asked)]
+    return Story(
+        email_id,
+        list(_steps(revisions, history.gaps)),
+        asked,
+        {event.number: event for event in events if isinstance(event, Answered)},
+        [event for event in events if isinstance(event, Received)],
+    )
+
+
+def stories(history: History) -> Iterator[Story]:
+    """The stories of all e-mails."""
+    return (story(history, email_id) for email_id in history.email_ids())
+
+
+def _steps(revisions: list[Revision], gaps: list[Gap]) -> Iterator[Step]:
+    """One step for each revision; one for all revisions that a gap holds."""
+    state = State()
+    group: list[Revision] = []
+    for event in revisions:
+        if group and _place(group[0], gaps) != _place(event, gaps):
+            yield (step := _step(state, group, gaps))
+            state = step.after
+            group = []
+        group.append(event)
+    if group:
+        yield _step(state, group, gaps)
+
+
+def _place(event: Revision, gaps: list[Gap]) -> tuple[str, int]:
+    for gap in gaps:
+        if gap.after < event.revision <= gap.until:
+            return "gap", gap.until
+    return "revision", event.revision
+
+
+def _step(before: State, group: list[Revision], gaps: list[Gap]) -> Step:
+    after = _applied(before, group)
+    jobs = {
+        KEYS.parse_job(event.key).queue
+        for event in group
+        if event.key.startswith(KEYS.jobs) and not event.gone
+    }
+    kind, revision = _place(group[-1], gaps)
+    return Step(group[-1].at, revision, before, after, frozenset(jobs), kind == "revision")
+
+
+def _applied(before: State, group: list[Revision]) -> State:
+    """The state after some keys have changed."""
+    record, lease, failed = before.record, before.record_lease, before.failed
+    jobs, waiting, marks = set(before.jobs), set(before.waiting), set(before.marks)
+    owners, log, chunks = dict(before.owners), dict(before.log), dict(before.chunks)
+    for event in group:
+        key, gone = event.key, event.gone
+        if key.startswith(KEYS.emails):
+            record = None if gone else codec.decode_email(event.value)
+            lease = event.lease
+        elif key.startswith(KEYS.jobs):
+            (jobs.discard if gone else jobs.add)(KEYS.parse_job(key).queue)
+        elif key.startswith(KEYS.waiting):
+            due, ref = KEYS.parse_not_before(key)
+            (waiting.discard if gone else waiting.add)((ref.queue, due))
+        elif key.startswith(KEYS.owners):
+            owners.pop(queue := KEYS.parse_owner(key).queue, None)
+            if not gone:
+                owner: Owner = codec.decode_owner(event.value)
+                owners[queue] = Ownership(owner.worker_id, event.create_revision, event.lease)
+        elif key.startswith(KEYS.logs):
+            log.pop(number := int(key.split(b"/")[-1]), None)
+            if not gone:
+                log[number] = codec.decode_log_entry(event.value), event.lease
+        elif key.startswith(KEYS.contents):
+            chunks.pop(key, None)
+            if not gone:
+                chunks[key] = event.lease
+        elif key.startswith(KEYS.failures):
+            failed = None if gone else event.lease
+        elif key.startswith(KEYS.retentions):
+            (marks.discard if gone else marks.add)(key.split(b"/")[-3].decode())
+    return State(
+        record,
+        lease,
+        frozenset(jobs),
+        frozenset(waiting),
+        owners,
+        log,
+        chunks,
+        frozenset(marks),
+        failed,
+    )

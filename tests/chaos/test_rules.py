@@ -1,0 +1,523 @@
+"""The rules, on histories written by hand: clean ones pass, and each rule finds its broken one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from babygun.email import lifecycle
+from scripts.chaos.history import (
+    KEYS,
+    Footprint,
+    Gap,
+    Healed,
+    Injected,
+    Leftovers,
+    ProcessEnded,
+    ProcessPaused,
+    ProcessWoken,
+)
+from scripts.chaos.rules import all_rules
+from scripts.chaos.rules.duplicates import ENDED, LEASE_LOST, PAUSED, REPLY_CUT, REPLY_LOST
+from tests.chaos.book import BOUNCE, DEFER, DELIVER, HOLD, LOST, Book
+
+A, B, C = "a@one.example", "b@one.example", "c@two.example"
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    with closing(Book(tmp_path)) as book:
+        yield book
+
+
+# --- clean stories ---
+
+
+def delivered(book: Book) -> str:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.receive(found, "m1", A)
+    book.finish(found, DELIVER)
+    return found
+
+
+def deferred_then_bounced(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.receive(found, "m1", A, committed=False)
+    book.finish(found, DEFER)
+    book.due(found)
+    book.claim(found, worker="w2")
+    book.finish(found, BOUNCE, worker="w2")
+
+
+def held_then_delivered(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.finish(found, HOLD)
+    book.claim(found)
+    book.receive(found, "m1", A)
+    book.finish(found, DELIVER)
+
+
+def two_queues(book: Book) -> None:
+    found = book.posted("m1", A, B, C)
+    book.claim(found, "one")
+    book.claim(found, "two", "w2")
+    book.receive(found, "m1", A, B)
+    book.receive(found, "m1", C)
+    book.finish(found, DELIVER, "two", "w2")
+    book.finish(found, DELIVER, "one")
+
+
+def cancelled_while_one_queue_is_sent(book: Book) -> None:
+    found = book.posted("m1", A, C)
+    book.claim(found, "two")
+    number = book.ask("cancel", about=found)
+    book.cancel(found, "two")
+    book.answer(number, 200)
+    book.receive(found, "m1", C)
+    book.finish(found, DELIVER, "two")
+
+
+def cancelled_then_retried(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.cancel(found)
+    record = book.records[found]
+    book.later(2)
+    book.change(lifecycle.retry(record, now=book.now), before=record)
+    book.claim(found)
+    book.receive(found, "m1", A)
+    book.finish(found, DELIVER)
+
+
+def released_then_delivered(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.release(found)
+    book.claim(found, worker="w2")
+    book.receive(found, "m1", A)
+    book.finish(found, DELIVER, worker="w2")
+
+
+def stalled_result_counts(book: Book) -> None:
+    """The lease ran out after the message was sent, and nobody has touched the queue since."""
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.receive(found, "m1", A)
+    book.later(3)
+    book.lose(found)
+    book.later(1)
+    book.finish(found, DELIVER)
+
+
+def taken_over_from_a_killed_worker(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.receive(found, "m1", A)
+    book.add(ProcessEnded(book.at, "worker", 1, 101, "SIGKILL"))
+    book.later(4)
+    book.lose(found)
+    _taken_over(book, found)
+
+
+def unanswered_post_is_stored(book: Book) -> None:
+    mail = book.mail("m1", A)
+    first = book.ask("send", mail, key="k")
+    found = book.store("m1", A, key="k")
+    book.answer(first, 0, problem="timed out")
+    book.answer(book.ask("send", mail, key="k"), 202, found)
+    book.claim(found)
+    book.receive(found, "m1", A)
+    book.finish(found, DELIVER)
+
+
+def state_read_again_after_a_gap(book: Book) -> None:
+    """Between acceptance and end the watch lost all revisions."""
+    found = book.posted("m1", A)
+    at, after = book.at, book.revision
+    book.receive(found, "m1", A)
+    book.add(Gap(at, after, after + 2))
+    book.revision = after + 1
+    book.claim(found)
+    book.revision = after + 1
+    book.finish(found, DELIVER)
+
+
+CLEAN = [
+    delivered,
+    deferred_then_bounced,
+    held_then_delivered,
+    two_queues,
+    cancelled_while_one_queue_is_sent,
+    cancelled_then_retried,
+    released_then_delivered,
+    stalled_result_counts,
+    taken_over_from_a_killed_worker,
+    unanswered_post_is_stored,
+    state_read_again_after_a_gap,
+]
+
+
+@pytest.mark.parametrize("happens", CLEAN)
+def test_rules_on_a_clean_story_find_nothing(book: Book, happens: Callable[[Book], None]) -> None:
+    happens(book)
+    verdict = book.judged()
+    assert verdict.clean, verdict.text()
+
+
+# --- broken stories, each with the rule that finds it ---
+
+
+def acknowledged_and_never_stored(book: Book) -> None:
+    book.answer(book.ask("send", book.mail("m1", A)), 202, "0" * 8)
+
+
+def left_incomplete(book: Book) -> None:
+    book.posted("m1", A)
+
+
+def record_of_an_incomplete_email_deleted(book: Book) -> None:
+    found = book.posted("m1", A)
+    keys = [KEYS.email(found), *(key for key in book.live if found.encode() in key)]
+    book.write(gone=list(dict.fromkeys(keys)))
+
+
+def due_leaves_the_not_before_key(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.finish(found, DEFER)
+    book.due(found, leave=True)
+
+
+def result_under_anothers_claim(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found, worker="w1")
+    book.lose(found)
+    book.claim(found, worker="w2")
+    book.receive(found, "m1", A)
+    book.finish(found, DELIVER, worker="w1")
+
+
+def release_before_finish(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.receive(found, "m1", A)
+    book.release(found)
+    book.finish(found, DELIVER)
+
+
+def claim_over_a_claim(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found, worker="w1")
+    book.claim(found, worker="w2")
+
+
+def record_changed_without_a_log_entry(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.edit(found, tries=1)
+
+
+def log_entry_dropped(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.finish(found, DEFER)
+    book.write(gone=[key for key in book.live if key.startswith(KEYS.logs)])
+
+
+def result_of_one_queue_overwrites_another(book: Book) -> None:
+    """Both were decided on the same record: a compare was left out."""
+    found = book.posted("m1", A, C)
+    book.claim(found, "one")
+    book.claim(found, "two", "w2")
+    stale = book.records[found]
+    book.receive(found, "m1", A)
+    book.finish(found, DELIVER, "one")
+    book.records[found] = stale
+    book.finish(found, DEFER, "two", "w2")
+
+
+def bounced_becomes_delivered(book: Book) -> None:
+    found = book.posted("m1", A, C)
+    book.claim(found)
+    book.finish(found, BOUNCE)
+    record = book.records[found]
+    recipients = [replace(record.recipients[0], status="delivered"), record.recipients[1]]
+    book.edit(found, recipients=tuple(recipients), log_seq=record.log_seq + 1)
+
+
+def hold_uses_up_a_try(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    record = book.records[found]
+    result = lifecycle.QueueResult("one", "w1", book.now, {A: HOLD})
+    held = lifecycle.finish(record, [result], now=book.now, schedule=book.settings)
+    states = {"one": replace(held.email.queues["one"], tries=1)}
+    book.change(
+        replace(held, email=replace(held.email, queues=states)), gone=[book.owner_key(found)]
+    )
+
+
+def job_vanishes(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.write(gone=[key for key in book.live if key.startswith(KEYS.jobs) and found])
+
+
+def incomplete_on_a_lease(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    result = lifecycle.QueueResult("one", "w1", book.now, {A: DEFER})
+    transition = lifecycle.finish(
+        book.records[found], [result], now=book.now, schedule=book.settings
+    )
+    book.change(transition, gone=[book.owner_key(found)], lease=99)
+
+
+def content_of_an_incomplete_email_deleted(book: Book) -> None:
+    book.posted("m1", A)
+    book.write(gone=[key for key in book.live if key.startswith(KEYS.contents)])
+
+
+def delivered_without_a_message(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.receive(found, "m1", A, committed=False)
+    book.finish(found, DELIVER)
+
+
+def another_content(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.receive(found, "m1", A, digest="another")
+    book.finish(found, DELIVER)
+
+
+def bcc_shown(book: Book) -> None:
+    book.ask("send", book.mail("m1", A, bcc=(A,)))
+    found = book.store("m1", A)
+    book.claim(found)
+    book.receive(found, "m1", A, shown=(A,))
+    book.finish(found, DELIVER)
+
+
+def message_of_nobody(book: Book) -> None:
+    book.receive("", "m9", A)
+
+
+def sent_after_the_cancel(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.cancel(found)
+    book.later(2)
+    book.receive(found, "m1", A)
+
+
+def cancel_answered_and_not_made(book: Book) -> None:
+    found = delivered(book)
+    book.answer(book.ask("cancel", about=found), 200)
+
+
+def key_stores_twice(book: Book) -> None:
+    book.posted("m1", A, key="k")
+    book.posted("m1", A, key="k")
+
+
+def key_taken_for_another_request(book: Book) -> None:
+    found = book.posted("m1", A, key="k")
+    book.answer(book.ask("send", book.mail("m2", B), key="k"), 202, found)
+
+
+def refused_and_stored(book: Book) -> None:
+    number = book.ask("send", book.mail("m1", A))
+    book.store("m1", A)
+    book.answer(number, 503, problem="not-stored")
+
+
+def second_copy_without_a_reason(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.receive(found, "m1", A)
+    book.later(1)
+    book.receive(found, "m1", A)
+    book.finish(found, DELIVER)
+
+
+def sent_without_a_claim(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.lose(found)
+    book.later(5)
+    book.receive(found, "m1", A)
+
+
+def sent_early(book: Book) -> None:
+    number = book.ask("send", book.mail("m1", A, send_at=60.0))
+    found = book.store("m1", A, later=50)
+    book.answer(number, 202, found)
+    book.receive(found, "m1", A)
+
+
+def taken_over_late(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.add(ProcessEnded(book.at, "worker", 1, 101, "SIGKILL"))
+    book.later(4)
+    book.lose(found)
+    book.later(5)
+    book.claim(found, worker="w2")
+
+
+def job_left_behind(book: Book) -> None:
+    book.add(Leftovers(book.at, "after", (KEYS.jobs + b"00/one/x",), {}, ()))
+
+
+def descriptors_left_behind(book: Book) -> None:
+    for moment, descriptors in (("before", 20), ("after", 400)):
+        prints = (Footprint("api", 1, 7, 2, descriptors, 1 << 26),)
+        book.add(Leftovers(book.at, moment, (), {}, prints))  # type: ignore[arg-type]
+
+
+BROKEN = [
+    ("acknowledged-is-stored", acknowledged_and_never_stored),
+    ("all-final", left_incomplete),
+    ("all-final", record_of_an_incomplete_email_deleted),
+    ("one-place", due_leaves_the_not_before_key),
+    ("one-place", job_vanishes),
+    ("only-owner-writes", result_under_anothers_claim),
+    ("only-owner-writes", release_before_finish),
+    ("only-owner-writes", claim_over_a_claim),
+    ("one-log-entry", record_changed_without_a_log_entry),
+    ("one-log-entry", log_entry_dropped),
+    ("legal-transition", result_of_one_queue_overwrites_another),
+    ("legal-transition", hold_uses_up_a_try),
+    ("one-log-entry", bounced_becomes_delivered),
+    ("keys-move", job_vanishes),
+    ("keys-move", due_leaves_the_not_before_key),
+    ("kept-until-final", incomplete_on_a_lease),
+    ("kept-until-final", content_of_an_incomplete_email_deleted),
+    ("delivered-was-received", delivered_without_a_message),
+    ("received-was-asked", another_content),
+    ("received-was-asked", bcc_shown),
+    ("received-was-asked", message_of_nobody),
+    ("cancelled-is-not-sent", sent_after_the_cancel),
+    ("cancelled-is-not-sent", cancel_answered_and_not_made),
+    ("key-means-once", key_stores_twice),
+    ("key-means-once", key_taken_for_another_request),
+    ("refused-is-not-stored", refused_and_stored),
+    ("duplicates-explained", second_copy_without_a_reason),
+    ("sent-by-an-owner", sent_without_a_claim),
+    ("not-before-its-time", sent_early),
+    ("recovers-in-time", taken_over_late),
+    ("nothing-left-behind", job_left_behind),
+    ("nothing-left-behind", descriptors_left_behind),
+]
+
+
+@pytest.mark.parametrize(("rule", "happens"), BROKEN)
+def test_rule_on_its_broken_story_finds_it(
+    book: Book, rule: str, happens: Callable[[Book], None]
+) -> None:
+    happens(book)
+    assert rule in book.broken()
+
+
+def test_every_rule_has_a_broken_story() -> None:
+    assert {rule.name for rule in all_rules()} == {name for name, _ in BROKEN}
+
+
+# --- duplicates and their reasons ---
+
+
+def _taken_over(book: Book, found: str) -> None:
+    """The other worker sends a second copy."""
+    book.claim(found, worker="w2")
+    record = book.records[found]
+    transition = lifecycle.reclaim(
+        record, "one", worker_id="w2", previous_worker_id="w1", now=book.now
+    )
+    book.change(transition)
+    book.receive(found, "m1", A)
+    book.finish(found, DELIVER, worker="w2")
+
+
+def _sent_by_the_first(book: Book) -> str:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.receive(found, "m1", A)
+    return found
+
+
+def test_duplicate_after_a_kill_is_explained_by_it(book: Book) -> None:
+    taken_over_from_a_killed_worker(book)
+    verdict = book.judged()
+    assert verdict.figures.duplicates == {ENDED: 1}
+    assert verdict.figures.recovery is not None and 4 < verdict.figures.recovery < 6
+
+
+def test_duplicate_after_a_pause_past_the_lease_is_explained_by_it(book: Book) -> None:
+    found = _sent_by_the_first(book)
+    book.add(ProcessPaused(book.at, "worker", 1, 101))
+    book.later(5)
+    book.lose(found)
+    _taken_over(book, found)
+    book.add(ProcessWoken(book.at, "worker", 1, 101))
+    assert book.judged().figures.duplicates == {PAUSED: 1}
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("etcd-away", LEASE_LOST), ("", "unexplained")])
+def test_duplicate_after_a_lost_lease_needs_a_fault(book: Book, fault: str, reason: str) -> None:
+    found = _sent_by_the_first(book)
+    if fault:
+        book.add(Injected(book.at, 1, fault))
+    book.later(5)
+    book.lose(found)
+    _taken_over(book, found)
+    verdict = book.judged()
+    assert verdict.figures.duplicates == {reason: 1}
+    assert verdict.clean == bool(fault)
+
+
+def test_duplicate_after_a_cut_reply_is_explained_by_the_receiver(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.receive(found, "m1", A, committed=None)
+    book.receive(found, "m1", A)
+    book.finish(found, DELIVER)
+    assert book.judged().figures.duplicates == {REPLY_CUT: 1}
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("relay-away", REPLY_LOST), ("", "unexplained")])
+def test_duplicate_after_an_uncertain_try_needs_a_fault(
+    book: Book, fault: str, reason: str
+) -> None:
+    if fault:
+        book.add(Injected(book.at, 1, fault))
+    found = _sent_by_the_first(book)
+    book.finish(found, LOST)
+    book.add(Healed(book.at, 1, fault))
+    book.due(found)
+    book.claim(found)
+    book.receive(found, "m1", A)
+    book.finish(found, DELIVER)
+    assert book.judged().figures.duplicates == {reason: 1}
+
+
+def test_verdict_names_the_violation_and_tells_the_story(book: Book) -> None:
+    another_content(book)
+    verdict = book.judged()
+    text = verdict.text()
+    assert not verdict.clean
+    assert "[received-was-asked]" in text and "equal content" in text
+    assert "shop asks api 1: send" in text and "w1 owns one" in text
+    assert text.splitlines()[-1] == "NOT CLEAN: 1 violations: received-was-asked 1"
+
+
+def test_verdict_of_a_clean_run_says_so_and_counts(book: Book) -> None:
+    deferred_then_bounced(book)
+    verdict = book.judged()
+    assert verdict.text().splitlines()[-1].startswith("clean: nothing lost")
+    assert verdict.figures.by_status == {"failed": 1} and verdict.figures.lost == 0
