@@ -190,12 +190,12 @@ class _Session:
             behaviour.to_message(server.attempts[address]) for address, behaviour in self._all()
         )
         reply = server.rubbish.decode("latin-1") or next(filter(None, refusals), "")
-        if self._does("slow"):
-            await asyncio.sleep(_SLOW)
         cut = self._does("cut-dot")
         self._record(message, reply, committed=None if cut else not reply)
         if cut:
             raise _HangUp
+        if self._does("slow"):
+            await asyncio.sleep(_SLOW)
         self._recipients = []
         self._say(reply or f"250 2.0.0 Taken as {server.messages}")
 

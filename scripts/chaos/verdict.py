@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from scripts.chaos.faults import all_faults
 from scripts.chaos.history import (
     Answered,
     Asked,
@@ -19,6 +20,7 @@ from scripts.chaos.history import (
 from scripts.chaos.rules import Run, Violation, all_rules
 from scripts.chaos.rules.duplicates import count
 from scripts.chaos.rules.recovery import recoveries
+from scripts.chaos.stage import LEASE_TTL
 from scripts.chaos.story import Step, Story, stories, story
 
 _TOLD = 5  # violations of one rule that are told with their story
@@ -79,6 +81,12 @@ class Verdict:
             return "clean: nothing lost, nothing stuck, every duplicate explained, every rule held"
         rules = ", ".join(f"{rule} {n}" for rule, n in self.rules.most_common())
         return f"NOT CLEAN: {len(self.violations)} violations: {rules}"
+
+
+def verdict(history: History) -> Verdict:
+    """Checks every rule on a run of the stage."""
+    touches = {fault.name: fault.touches for fault in all_faults()}
+    return judge(history, lease_ttl=LEASE_TTL, touches=touches)
 
 
 def judge(
