@@ -12,6 +12,7 @@ import mmap
 import re
 import time
 from array import array
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
@@ -129,6 +130,16 @@ class Gap(Event, frozen=True):
     until: int
 
 
+class Reached(Event, frozen=True):
+    """etcd said that it has this revision: asked at ``asked``, answered at ``at``.
+
+    So each revision has a time, however late the watch brings it.
+    """
+
+    asked: float
+    revision: int
+
+
 class Injected(Event, frozen=True):
     """A fault begins. ``turn``: its number in the plan."""
 
@@ -209,6 +220,7 @@ AnyEvent = (
     | Received
     | Revision
     | Gap
+    | Reached
     | Injected
     | Healed
     | ProcessStarted
@@ -291,6 +303,18 @@ class History:
     @cached_property
     def gaps(self) -> list[Gap]:
         return list(self.events(Gap))
+
+    def made(self, event: Revision) -> tuple[float, float]:
+        """Between which times etcd made a revision."""
+        index = bisect_left(self._reached, event.revision, key=lambda each: each.revision)
+        latest = self._reached[index].at if index < len(self._reached) else event.at
+        earliest = self._reached[index - 1].asked if index else 0.0
+        latest = min(latest, event.at)
+        return min(earliest, latest), latest
+
+    @cached_property
+    def _reached(self) -> list[Reached]:
+        return list(self.events(Reached))
 
     @cached_property
     def end(self) -> float:

@@ -48,12 +48,13 @@ class State:
 
 @dataclass(frozen=True)
 class Step:
-    """One revision that changed keys of the e-mail.
+    """One revision that changed keys of the e-mail. It was made between ``since`` and ``at``.
 
     ``whole``: False where the watch lost revisions before it: then it may be several changes.
     ``jobs_put``: queues whose job was written, even without a change.
     """
 
+    since: float
     at: float
     revision: int
     before: State
@@ -75,6 +76,20 @@ class Step:
         if record.log_seq in self.after.log:
             return self.after.log[record.log_seq][0]
         return next((e for e in entries_in_record(record) if e.seq == record.log_seq), None)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The time that a worker owned a queue. ``end``: None if it still does."""
+
+    queue: str
+    owner: Ownership
+    begin: Step
+    end: Step | None
+
+    def meets(self, begin: float, end: float) -> bool:
+        """Whether it may have a moment in common with [begin, end]."""
+        return self.begin.since <= end and (self.end is None or begin <= self.end.at)
 
 
 @dataclass(frozen=True)
@@ -110,14 +125,28 @@ class Story:
         """The steps that change the record, and are known one by one."""
         return (step for step in self.steps if step.whole and step.changes_record)
 
-    def state_at(self, at: float) -> State:
-        """The state at a time, as the watch saw it."""
-        state = State()
+    def states_at(self, begin: float, end: float) -> list[State]:
+        """Every state that it may have had between these times."""
+        found = [State()]
         for step in self.steps:
-            if step.at > at:
-                break
-            state = step.after
-        return state
+            if step.at < begin:
+                found = [step.after]
+            elif step.since <= end:
+                found.append(step.after)
+        return found
+
+    def claims(self) -> Iterator[Claim]:
+        """Every claim of its queues, in order of their ends."""
+        begins: dict[str, Step] = {}
+        for step in self.steps:
+            for queue, owner in step.before.owners.items():
+                if step.after.owners.get(queue) != owner:
+                    yield Claim(queue, owner, begins[queue], step)
+            for queue, owner in step.after.owners.items():
+                if step.before.owners.get(queue) != owner:
+                    begins[queue] = step
+        for queue, owner in self.last.owners.items():
+            yield Claim(queue, owner, begins[queue], None)
 
 
 def story(history: History, email_id: str) -> Story:
@@ -128,7 +157,7 @@ def story(history: History, email_id: str) -> Story:
     asked = [event for event in events if isinstance(event, Asked)]
     return Story(
         email_id,
-        list(_steps(revisions, history.gaps)),
+        list(_steps(revisions, history)),
         asked,
         {event.number: event for event in events if isinstance(event, Answered)},
         [event for event in events if isinstance(event, Received)],
@@ -140,18 +169,19 @@ def stories(history: History) -> Iterator[Story]:
     return (story(history, email_id) for email_id in history.email_ids())
 
 
-def _steps(revisions: list[Revision], gaps: list[Gap]) -> Iterator[Step]:
+def _steps(revisions: list[Revision], history: History) -> Iterator[Step]:
     """One step for each revision; one for all revisions that a gap holds."""
     state = State()
+    gaps = history.gaps
     group: list[Revision] = []
     for event in revisions:
         if group and _place(group[0], gaps) != _place(event, gaps):
-            yield (step := _step(state, group, gaps))
+            yield (step := _step(state, group, history))
             state = step.after
             group = []
         group.append(event)
     if group:
-        yield _step(state, group, gaps)
+        yield _step(state, group, history)
 
 
 def _place(event: Revision, gaps: list[Gap]) -> tuple[str, int]:
@@ -161,15 +191,16 @@ def _place(event: Revision, gaps: list[Gap]) -> tuple[str, int]:
     return "revision", event.revision
 
 
-def _step(before: State, group: list[Revision], gaps: list[Gap]) -> Step:
+def _step(before: State, group: list[Revision], history: History) -> Step:
     after = _applied(before, group)
     jobs = {
         KEYS.parse_job(event.key).queue
         for event in group
         if event.key.startswith(KEYS.jobs) and not event.gone
     }
-    kind, revision = _place(group[-1], gaps)
-    return Step(group[-1].at, revision, before, after, frozenset(jobs), kind == "revision")
+    kind, revision = _place(group[-1], history.gaps)
+    since, at = history.made(group[0])[0], history.made(group[-1])[1]
+    return Step(since, at, revision, before, after, frozenset(jobs), kind == "revision")
 
 
 def _applied(before: State, group: list[Revision]) -> State:

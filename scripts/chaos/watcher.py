@@ -14,9 +14,10 @@ from typing import Self
 from babygun.errors import Compacted, EtcdError
 from babygun.etcd import EtcdClient, KeyValue, Watch
 from babygun.store.keys import range_end
-from scripts.chaos.history import KEYS, MOST_VALUE, Gap, Recorder, Revision
+from scripts.chaos.history import KEYS, MOST_VALUE, Gap, Reached, Recorder, Revision
 
 _PAUSE = 0.5  # s, before the state is read again after an error
+_ASK = 0.05  # s, between two questions for the revision
 _PAGE = 2000  # keys of one read
 
 
@@ -26,7 +27,7 @@ class Watcher:
     def __init__(self, recorder: Recorder, endpoints: tuple[str, ...]) -> None:
         self._recorder = recorder
         self._client = EtcdClient(endpoints, timeout=10.0)
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._watch: Watch | None = None
         self._changed = asyncio.Condition()
         self._live: set[bytes] = set()
@@ -34,7 +35,10 @@ class Watcher:
 
     async def __aenter__(self) -> Self:
         await self._client.start()
-        self._task = asyncio.create_task(self._follow())
+        self._tasks = [
+            asyncio.create_task(self._follow()),
+            asyncio.create_task(self._ask_for_revisions()),
+        ]
         return self
 
     async def __aexit__(
@@ -43,10 +47,10 @@ class Watcher:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._task
+                await task
         await self._client.close()
 
     @property
@@ -56,13 +60,26 @@ class Watcher:
 
     async def caught_up(self) -> None:
         """Waits until all that etcd holds now is written. Raises EtcdError while etcd is away."""
-        revision = (await self._client.range(KEYS.prefix, KEYS.prefix + b"\0", limit=1)).revision
+        revision = await self._current()
         while self.revision < revision:
             if self._watch is not None:
                 await self._watch.ask_progress()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PAUSE), self._changed:
                     await self._changed.wait()
+
+    async def _current(self) -> int:
+        """etcd's revision, agreed on by a majority."""
+        return (await self._client.range(KEYS.prefix, KEYS.prefix + b"\0", limit=1)).revision
+
+    async def _ask_for_revisions(self) -> None:
+        """The watch may be late: this says by when a revision was there."""
+        while True:
+            asked = self._recorder.now()
+            with suppress(EtcdError):
+                revision = await self._current()
+                self._recorder.add(Reached(self._recorder.now(), asked, revision))
+            await asyncio.sleep(_ASK)
 
     async def _follow(self) -> None:
         start, end = KEYS.prefix, range_end(KEYS.prefix)

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from babygun.email import lifecycle
 from babygun.email.compose import new_email
 from babygun.email.ids import email_id
-from babygun.email.lifecycle import QueueResult, RecipientResult, Transition
 from babygun.email.model import Email, Recipient
+from babygun.email.transition import Transition
+from babygun.email.tries import QueueResult, RecipientResult, finish
 from babygun.etcd import Op, Txn
 from babygun.mime import message_id
 from babygun.runtime.settings import Settings
@@ -205,7 +206,7 @@ class Book:
         email = self.records[found]
         results = {r.email: result for r in email.recipients if r.queue == queue}
         one = QueueResult(queue, worker, self.now, results)
-        transition = lifecycle.finish(email, [one], now=self.now, schedule=self.settings)
+        transition = finish(email, [one], now=self.now, schedule=self.settings)
         self.change(transition, gone=[KEYS.owner(JobRef(found, queue))])
 
     def cancel(self, found: str, *sending: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from babygun.email import lifecycle
+from babygun.email.tries import QueueResult, finish
 from scripts.chaos.history import (
     KEYS,
     Footprint,
@@ -254,8 +255,8 @@ def hold_uses_up_a_try(book: Book) -> None:
     found = book.posted("m1", A)
     book.claim(found)
     record = book.records[found]
-    result = lifecycle.QueueResult("one", "w1", book.now, {A: HOLD})
-    held = lifecycle.finish(record, [result], now=book.now, schedule=book.settings)
+    result = QueueResult("one", "w1", book.now, {A: HOLD})
+    held = finish(record, [result], now=book.now, schedule=book.settings)
     states = {"one": replace(held.email.queues["one"], tries=1)}
     book.change(
         replace(held, email=replace(held.email, queues=states)), gone=[book.owner_key(found)]
@@ -270,10 +271,8 @@ def job_vanishes(book: Book) -> None:
 def incomplete_on_a_lease(book: Book) -> None:
     found = book.posted("m1", A)
     book.claim(found)
-    result = lifecycle.QueueResult("one", "w1", book.now, {A: DEFER})
-    transition = lifecycle.finish(
-        book.records[found], [result], now=book.now, schedule=book.settings
-    )
+    result = QueueResult("one", "w1", book.now, {A: DEFER})
+    transition = finish(book.records[found], [result], now=book.now, schedule=book.settings)
     book.change(transition, gone=[book.owner_key(found)], lease=99)
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from scripts.chaos.history import Received
 from scripts.chaos.rules import LAG, Rule, Run, Violation
-from scripts.chaos.story import Ownership, Step, Story
+from scripts.chaos.story import Claim, Ownership, Step, Story
 
 REPLY_CUT = "the receiver took the message and cut its reply"
 # By how the worker that sent the first copy came to lose its claim.
@@ -53,39 +53,30 @@ def reason(story: Story, run: Run, address: str, copy: Received, again: Received
     """Why a second copy was sent. None: nothing allows it."""
     if copy.committed is None:
         return REPLY_CUT
-    end = _end_of_claim(story, address, copy, again)
-    if end is None:
+    reasons = (_of_claim(run, address, copy, claim) for claim in _claims_of(story, address, copy))
+    return next(filter(None, reasons), None)
+
+
+def _claims_of(story: Story, address: str, copy: Received) -> list[Claim]:
+    """The claims that the copy may have been sent under: those of its time, else the one before."""
+    record = story.record
+    queue = next((r.queue for r in record.recipients if r.email == address), "") if record else ""
+    claims = [claim for claim in story.claims() if claim.queue == queue]
+    meeting = [claim for claim in claims if claim.meets(copy.at - LAG, copy.at + LAG)]
+    return meeting or [claim for claim in claims if claim.end and claim.end.at < copy.at][-1:]
+
+
+def _of_claim(run: Run, address: str, copy: Received, claim: Claim) -> str | None:
+    """Why the end of this claim allows another copy."""
+    step = claim.end
+    if step is None:
         return None
-    owner, step, queue = end
-    if queue not in step.jobs_put and not step.changes_record:
-        return _lost_claim(run, owner, copy.at, step.at)
+    if claim.queue not in step.jobs_put and not step.changes_record:
+        return _lost_claim(run, claim.owner, copy.at, step.at)
     if step.changes_record and _is_uncertain(step, address):
         # A reply that came to a worker which stood still is lost too: it counts the time.
         return REPLY_LOST if run.faults_in(copy.at - run.lease_ttl, step.at) else None
     return None
-
-
-def _end_of_claim(
-    story: Story, address: str, copy: Received, again: Received
-) -> tuple[Ownership, Step, str] | None:
-    """The claim that the first copy was sent under, and the step that ended it."""
-    found = None
-    for step in story.steps:
-        if step.at > again.at + LAG:
-            break
-        record = step.before.record
-        queue = (
-            next((r.queue for r in record.recipients if r.email == address), "") if record else ""
-        )
-        owner = step.before.owners.get(queue)
-        if owner is None or step.after.owners.get(queue) == owner:
-            continue
-        if step.at >= copy.at - LAG:
-            return (
-                found or (owner, step, queue) if step.at > copy.at + LAG else (owner, step, queue)
-            )
-        found = owner, step, queue  # the claim may have ended before the message was through
-    return found
 
 
 def _lost_claim(run: Run, owner: Ownership, sent: float, lost: float) -> str | None:

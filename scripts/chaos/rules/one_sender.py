@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scripts.chaos.history import Received
-from scripts.chaos.rules import Rule, Run, Violation
+from scripts.chaos.rules import LAG, Rule, Run, Violation
 from scripts.chaos.story import Story
 
 # s, that a message may take from the check of the lease to the receiver's record of it.
-ON_ITS_WAY = 1.0
+ON_ITS_WAY = 1.5
 
 
 def _check(story: Story, run: Run) -> Iterator[Violation]:
@@ -26,19 +26,12 @@ def _check(story: Story, run: Run) -> Iterator[Violation]:
 
 def _was_owned(story: Story, copy: Received) -> bool:
     """Whether a queue of these recipients had an owner at the time, or shortly before."""
-    begin, end = copy.at - ON_ITS_WAY, copy.at + ON_ITS_WAY
-    for step, following in zip(story.steps, [*story.steps[1:], None], strict=True):
-        until = following.at if following else float("inf")
-        record = step.after.record
-        if step.at > end or until < begin or record is None:
-            continue
-        queues = {r.queue for r in record.recipients if r.email in copy.recipients}
-        if queues & step.after.owners.keys() or not step.whole:
-            return True
-        # A claim and its end may both come late, and close together.
-        if queues & step.before.owners.keys() and step.at >= begin:
-            return True
-    return False
+    record = story.record
+    queues = {r.queue for r in record.recipients if r.email in copy.recipients} if record else set()
+    return any(
+        claim.queue in queues and claim.meets(copy.at - ON_ITS_WAY, copy.at + LAG)
+        for claim in story.claims()
+    ) or any(not step.whole and step.since <= copy.at <= step.at for step in story.steps)
 
 
 def _held_up(run: Run, copy: Received) -> bool:
