@@ -183,8 +183,9 @@ class Settings:
         SIZE,
         "256MiB",
         "Bodies and answers above 64 KiB that one API process holds at a time. Further ones wait, "
-        "then get 503. One that is larger than this is held alone. Smaller bodies get a quarter "
-        "of this beside it.",
+        "then get 503. One client gets no more than it leaves free for others: half, if it is "
+        "alone. One body that is larger than this is held alone. Smaller bodies get a quarter of "
+        "this beside it.",
         minimum=1,
     )
     request_timeout: float = setting(

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from babygun.api.access.authenticator import ACCESS, AUTHENTICATOR
 from babygun.api.access.session import authorization_of
-from babygun.api.http.context import Handler
+from babygun.api.http.context import Handler, call_of
 from babygun.runtime import tracing
 from babygun.runtime.logs import note
 from babygun.store.records import Scope
@@ -19,6 +19,7 @@ def authorized(handler: Handler, scope: Scope | None) -> Handler:
         access = request[ACCESS] = await request.app[AUTHENTICATOR].authorize(
             authorization_of(request), scope
         )
+        call_of(request).client = access.client.id
         note(client_id=access.client.id)
         tracing.current().set("babygun.client_id", access.client.id)
         return await handler(request)

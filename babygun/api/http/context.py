@@ -39,11 +39,13 @@ PROCESS = web.AppKey("process", Process)
 class Call:
     """One request. ``held_bytes``: taken from the body memory, by its body or its answer.
 
-    ``gave_way``: its body was given up for others' bodies. ``waited``: seconds that it waited
-    because its caller asked for that.
+    ``client``: the id of who calls; empty for all who give no token. ``gave_way``: its body was
+    given up for others' bodies. ``waited``: seconds that it waited because its caller asked for
+    that.
     """
 
     request_id: str
+    client: str = ""
     held_bytes: int = 0
     gave_way: bool = False
     waited: float = 0.0

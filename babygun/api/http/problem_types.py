@@ -182,7 +182,8 @@ BUSY = ProblemType(
     "busy",
     503,
     "Too many bodies or large answers at once",
-    "Bodies and large answers fill this process's memory for them (setting api_memory).",
+    "Bodies and large answers fill this process's memory for them, or this client's share of it"
+    " (setting api_memory).",
     retry_after=5,
 )
 TOO_MANY_CONNECTIONS = ProblemType(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -80,17 +81,19 @@ async def test_body_larger_than_all_of_the_memory_goes_alone(start_api: StartApi
         await api.accepted(body="b" * 200_000)
 
 
-def sized() -> Call:
-    return Call("")
+def of(client: str = "") -> Call:
+    return Call("", client)
+
+
+MB = 1 << 20
 
 
 async def test_room_is_handed_out_in_order_and_none_is_lost_with_those_who_leave() -> None:
-    mb = 1 << 20
-    room, first = BodyMemory(100 * mb), sized()
-    await room.take(first, 80 * mb)
-    calls = [sized() for _ in range(3)]
+    room, first = BodyMemory(100 * MB), of("first")
+    await room.take(first, 80 * MB)
+    calls = [of(client) for client in ("gone", "large", "small")]
     waiting = [
-        asyncio.create_task(room.take(call, size * mb))
+        asyncio.create_task(room.take(call, size * MB))
         for call, size in zip(calls, (60, 50, 10), strict=True)
     ]
     await asyncio.sleep(0)
@@ -101,34 +104,96 @@ async def test_room_is_handed_out_in_order_and_none_is_lost_with_those_who_leave
     )
     room.give_back(first)
     await asyncio.gather(*waiting[1:])
-    assert room.held == 60 * mb
-    growing = sized()
+    assert room.large.total == 60 * MB
+    growing = of("growing")
     with pytest.raises(Problem, match="api_memory"):
-        room.grow(growing, 50 * mb)
-    given = asyncio.create_task(room.take(sized(), 100 * mb))
+        room.grow(growing, 50 * MB)
+    given = asyncio.create_task(room.take(of(), 100 * MB))
     await asyncio.sleep(0)
     for call in calls:
         room.give_back(call)
     given.cancel()
     await asyncio.wait([given])
-    assert room.held == 0, "given and cancelled in the same moment"
+    assert room.large.total == 0, "given and cancelled in the same moment"
+
+
+async def test_client_takes_no_more_than_it_leaves_free_for_others() -> None:
+    room = BodyMemory(100 * MB)
+    for _ in range(5):
+        await room.take(of("greedy"), 10 * MB)
+    waiting = asyncio.create_task(room.take(of("greedy"), 10 * MB))
+    await asyncio.sleep(0)
+    with pytest.raises(Problem, match="api_memory"):
+        room.grow(of("greedy"), MB)
+    for client in ("second", "third", "fourth"):
+        await room.take(of(client), 10 * MB)
+    assert not waiting.done() and room.large.of["greedy"] == 50 * MB
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+
+async def test_room_goes_first_to_the_client_that_holds_the_least() -> None:
+    room, held = BodyMemory(60 * MB), [of("greedy") for _ in range(3)]
+    for call in held:
+        await room.take(call, 10 * MB)
+    await room.take(of("second"), 30 * MB)
+    waiting = {
+        client: asyncio.create_task(room.take(of(client), 10 * MB))
+        for client in ("greedy", "second", "third")
+    }
+    await asyncio.sleep(0)
+    room.give_back(held[0])
+    await waiting["third"]
+    assert not waiting["greedy"].done() and not waiting["second"].done()
+    for task in waiting.values():
+        task.cancel()
+    await asyncio.wait(waiting.values())
+
+
+async def test_body_of_a_client_without_any_goes_alone_though_it_is_larger_than_the_memory() -> (
+    None
+):
+    room, call = BodyMemory(MB), of()
+    for size in (SMALL, SMALL + 1, MB, 3 * MB):
+        room.grow(call, size)
+    assert room.large.total == 3 * MB
+    with pytest.raises(Problem, match="api_memory"):
+        room.grow(of("second"), SMALL + 1)
+    room.give_back(call)
+    assert room.large.total == room.small.total == 0
+
+
+async def test_bodies_that_fill_a_clients_share_leave_another_clients_to_be_read(
+    start_api: StartApi,
+) -> None:
+    api = await start_api(api_memory=400_000)
+    other = await api.token_for()
+    begun = POST.replace(b"TOKEN", api.token.encode())
+    async with AsyncExitStack() as flood:
+        for _ in range(20):
+            _, writer = await flood.enter_async_context(connected(api))
+            writer.write(begun + b"Content-Length: %d\r\n\r\n{" % len(LARGE))
+            await writer.drain()
+        await api.call("GET", "/healthz")  # the flood is there by then
+        await api.accepted(other, body="b" * 100_000)
 
 
 async def test_body_that_grows_from_small_to_large_is_counted_once() -> None:
-    room, call = BodyMemory(1 << 20), sized()
+    room, call = BodyMemory(1 << 20), of()
     for size in (10, SMALL, SMALL + 1, 100_000):
         room.grow(call, size)
-        assert (room.small_held, room.held) == ((size, 0) if size <= SMALL else (0, size))
+        held = (room.small.total, room.large.total)
+        assert held == ((size, 0) if size <= SMALL else (0, size))
     room.give_back(call)
-    assert (room.small_held, room.held) == (0, 0)
+    assert (room.small.total, room.large.total) == (0, 0)
 
 
 async def test_small_body_finds_no_room_beside_complete_ones_and_is_sent_away() -> None:
     room = BodyMemory(1)
     for _ in range(room.small_limit // SMALL):
-        await room.take(sized(), SMALL)
+        await room.take(of(), SMALL)
     with pytest.raises(Problem, match="api_memory"):
-        await room.take(sized(), 1)
+        await room.take(of(), 1)
 
 
 async def test_small_body_that_arrives_the_longest_gives_way_to_a_new_one(
@@ -150,6 +215,31 @@ async def test_small_body_that_arrives_the_longest_gives_way_to_a_new_one(
         async with asyncio.timeout(20):
             answer = await second.readuntil(b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 400 "), "the younger one was read to its end"
+
+
+async def test_small_body_of_the_client_with_the_most_of_them_gives_way(
+    start_api: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_LEAST_FOR_SMALL", 200_000)
+    api = await start_api(api_memory=1000)
+    other = await api.token_for()
+
+    def begun(token: str, size: int) -> bytes:
+        return POST.replace(b"TOKEN", token.encode()) + b"Content-Length: %d\r\n\r\n{" % size
+
+    async with connected(api) as (first, to_first), AsyncExitStack() as flood:
+        to_first.write(begun(other, 1000))
+        await to_first.drain()
+        await api.call("GET", "/healthz")  # it is being read by then, the oldest of all
+        for _ in range(10):
+            _, writer = await flood.enter_async_context(connected(api))
+            writer.write(begun(api.token, 65_000))
+            await writer.drain()
+        await api.call("GET", "/healthz")
+        to_first.write(b" " * 999)
+        async with asyncio.timeout(20):
+            answer = await first.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 "), "it was read to its end"
 
 
 async def test_large_answer_that_nobody_reads_is_cut_off_and_gives_its_memory_to_others(
