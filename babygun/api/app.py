@@ -25,14 +25,14 @@ from babygun.api.http.access_log import access_log
 from babygun.api.http.body_memory import BODY_MEMORY, BodyMemory, holds_memory
 from babygun.api.http.certificate import follow_certificate, tls_context
 from babygun.api.http.context import HOLDS, PROCESS, SETTINGS, STORE, Handler, Process
+from babygun.api.http.entrance import entrance
 from babygun.api.http.errors_middleware import errors_middleware
 from babygun.api.http.files import add_pages
 from babygun.api.http.problem_types import NOT_READY
 from babygun.api.http.problems import Problem
-from babygun.api.http.proxy_protocol import ProxyHeader
 from babygun.api.http.query import checked_query
 from babygun.api.http.routes import Route
-from babygun.api.http.server import check_expect, connection_factory
+from babygun.api.http.server import check_expect
 from babygun.api.http.tracing_middleware import traced
 from babygun.api.http.waiters import WAITERS, Waiters
 from babygun.api.live import stream
@@ -267,20 +267,15 @@ async def serve_until(
     await runner.setup()
     following = asyncio.create_task(follow_certificate(settings, tls)) if tls else None
     try:
-        connection = partial(connection_factory, runner, settings, KEEPALIVE)
+        enter = partial(entrance, runner, settings, tls, KEEPALIVE)
         host = settings.api_host
-        entrance: Callable[..., asyncio.BaseProtocol] = connection()
-        entrance_tls = tls
-        if balancers := settings.proxy_protocol:  # TLS begins behind the header
-            entrance, entrance_tls = partial(ProxyHeader, balancers, connection(), tls), None
         servers = [
             await listen(
-                entrance,
+                enter(settings.proxy_protocol),
                 host,
                 settings.api_port,
                 setting="api_port",
                 zero=ANY_PORT,
-                tls=entrance_tls,
                 shared=shared,
             )
         ]
@@ -289,9 +284,7 @@ async def serve_until(
             announce(settings, url)
         if port := settings.api_process_port:
             servers.append(
-                await listen(
-                    connection(), host, port, setting="api_process_port", zero="none", tls=tls
-                )
+                await listen(enter(), host, port, setting="api_process_port", zero="none")
             )
             log.info("listening on own port", url=base_url(servers[1], host, tls=tls is not None))
         if started:

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import ipaddress
 import socket
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -23,7 +22,6 @@ SMALL_SERVER: dict[str, Any] = {
 }
 """For aiohttp's servers of small calls: they inflate no body, and wait for none for long."""
 
-_HANDSHAKE = 10.0  # s, for TLS: a connection counts only after it
 _BACKLOG = 1024  # connections that the kernel keeps while the process is busy
 
 
@@ -34,7 +32,6 @@ async def listen(
     *,
     setting: str,
     zero: str,
-    tls: ssl.SSLContext | None = None,
     shared: bool = False,
 ) -> asyncio.Server:
     """A server on ``host`` (empty: all addresses) and ``port`` (0: any free one).
@@ -47,8 +44,6 @@ async def listen(
             protocol,
             host or None,
             port,
-            ssl=tls,
-            ssl_handshake_timeout=_HANDSHAKE if tls else None,
             backlog=_BACKLOG,
             reuse_port=shared,
         )

@@ -20,7 +20,7 @@ from aiohttp import http_exceptions, web
 
 from babygun.api.http import malformed
 from babygun.api.http.body_memory import BODY_MEMORY
-from babygun.api.http.connection_limits import ConnectionLimits
+from babygun.api.http.connection_limits import Admission, ConnectionLimits
 from babygun.api.http.context import CALL
 from babygun.api.http.problem_types import EXPECTATION_FAILED, HEADERS_TOO_LARGE
 from babygun.api.http.problems import Problem, as_response, from_exception
@@ -38,7 +38,6 @@ log = get_logger("api")
 # one asks for more.
 _READ_AHEAD = 32 << 10
 _PIPELINED = 2  # requests that wait for the one before them, until no more is read
-_REFUSALS = 50  # connections that get an answer why they are refused, at a time
 _LINGER = 5.0  # s, that a connection goes on after its last answer, so that the client gets it
 
 
@@ -46,8 +45,8 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
     """One connection.
 
     ``patience``: seconds that a client has to take an answer. ``peer``: the address at its other
-    end, which a load balancer may have named (PROXY protocol). ``wait``: of the call that is
-    answered now; done when the client is gone.
+    end, which a load balancer may have named (PROXY protocol). ``admission``: where it was counted
+    before. ``wait``: of the call that is answered now; done when the client is gone.
     """
 
     wait: asyncio.Future[None] | None = None
@@ -58,30 +57,29 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
         limits: ConnectionLimits,
         patience: float,
         peer: str = "",
+        admission: Admission | None = None,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         self.peer = peer
         self._max_msg_queue_size, self._msg_queue_resume_size = _PIPELINED, _PIPELINED - 1
         self._limits, self._patience = limits, patience
-        self._network: str | None = None  # for the limits
+        self._admission = admission
         self._head = 0  # bytes of headers that are not complete
         self._cut: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if not self.peer and (name := transport.get_extra_info("peername")):
             self.peer = normal_address(f"[{name[0]}]")
-        try:
-            self._network = self._limits.admit(self.peer)
-        except Problem as problem:
-            self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-            self._limits.refused_open += 1
-            if self._limits.refused_open <= _REFUSALS:
-                self._refuse(problem)
-            else:
-                self.transport.abort()
-        else:
+        admission = self._admission = self._admission or self._limits.admit(self.peer)
+        if admission.problem is None:
             super().connection_made(transport)
+            return
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        if admission.silent:
+            self.transport.abort()
+        else:
+            self._refuse(admission.problem)
 
     def data_received(self, data: bytes) -> None:
         if self._close:
@@ -107,10 +105,8 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         self._keep_uncut()
-        if self._network is None:
-            self._limits.refused_open -= 1
-        else:
-            self._limits.leave(self._network)
+        if self._admission is not None:
+            self._admission.leave()
         if self.wait is not None and not self.wait.done():
             self.wait.set_result(None)
 
@@ -214,9 +210,9 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
 
 
 def connection_factory(
-    runner: web.AppRunner, settings: Settings, keepalive: float
+    runner: web.AppRunner, settings: Settings, limits: ConnectionLimits, keepalive: float
 ) -> Callable[..., Connection]:
-    """What one listening socket makes of each new connection, after the runner's setup.
+    """Makes the connections of one listening socket, after the runner's setup.
 
     ``keepalive``: seconds that an idle connection stays open.
     """
@@ -228,11 +224,7 @@ def connection_factory(
         access_log=None,
         auto_decompress=False,
         keepalive_timeout=keepalive,
-        limits=ConnectionLimits(
-            settings.api_connections,
-            settings.api_connections_per_address,
-            unlimited=settings.trusted_proxies,
-        ),
+        limits=limits,
         lingering_time=_LINGER,
         max_line_size=malformed.MAX_LINE,
         max_field_size=malformed.MAX_FIELD,

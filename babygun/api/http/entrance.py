@@ -1,8 +1,11 @@
-"""Takes connections of load balancers that pass TCP on, and name the caller before its own bytes.
+"""What comes before HTTP: a load balancer's word about the caller, and TLS.
 
-That is the PROXY protocol, version 2 (HAProxy's doc/proxy-protocol.txt, 2.2): 16 bytes, of which
-the last two say how many follow, and then addresses. Only the networks of the setting
-``proxy_protocol`` send it, and always do. Others would name any caller they like.
+Load balancers that pass TCP on name the caller before its own bytes. That is the PROXY protocol,
+version 2 (HAProxy's doc/proxy-protocol.txt, 2.2): 16 bytes, of which the last two say how many
+follow, and then addresses. Only the networks of the setting ``proxy_protocol`` send it, and always
+do. Others would name any caller they like.
+
+A connection counts before its TLS: else a caller could hold any number of them open there.
 """
 
 from __future__ import annotations
@@ -16,8 +19,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
+from aiohttp import web
+
+from babygun.api.http.connection_limits import Admission, ConnectionLimits
+from babygun.api.http.server import connection_factory
 from babygun.runtime.logs import get_logger
 from babygun.runtime.networks import Network, is_in, normal_address
+from babygun.runtime.settings import Settings
 
 log = get_logger("api")
 
@@ -27,22 +35,47 @@ _MOST = 4096  # bytes after those
 _LOCAL, _PROXY = 0x20, 0x21  # version 2, and whether the balancer speaks for itself
 _ADDRESS_BYTES = {0x11: 4, 0x21: 16}  # of TCP over IPv4 and over IPv6
 _PATIENCE = 5.0  # s, for the header to arrive
+_HANDSHAKE = 10.0  # s, for TLS
 
 
-class ProxyHeader(asyncio.BufferedProtocol):
-    """Reads the header of one connection, and no byte more.
+def entrance(
+    runner: web.AppRunner,
+    settings: Settings,
+    tls: ssl.SSLContext | None,
+    keepalive: float,
+    balancers: Sequence[Network] = (),
+) -> Callable[[], asyncio.BaseProtocol]:
+    """What one listening socket makes of each new connection, after the runner's setup.
 
-    Then ``connection`` (called with ``peer``) has the socket. A connection from outside of
-    ``balancers`` has no header.
+    ``keepalive``: seconds that an idle connection stays open.
+    """
+    limits = ConnectionLimits(
+        settings.api_connections,
+        settings.api_connections_per_address,
+        unlimited=settings.trusted_proxies,
+    )
+    connection = connection_factory(runner, settings, limits, keepalive)
+    if tls is None and not balancers:
+        return connection
+    return partial(Entrance, limits, connection, tls, balancers)
+
+
+class Entrance(asyncio.BufferedProtocol):
+    """Reads the PROXY header of one connection, and no byte more. Then TLS begins, if there is any.
+
+    Then ``connection`` (called with ``peer`` and ``admission``) has the socket. A connection from
+    outside of ``balancers`` has no header.
     """
 
     def __init__(
         self,
-        balancers: Sequence[Network],
+        limits: ConnectionLimits,
         connection: Callable[..., asyncio.Protocol],
         tls: ssl.SSLContext | None,
+        balancers: Sequence[Network],
     ) -> None:
-        self._balancers, self._connection, self._tls = balancers, connection, tls
+        self._limits, self._connection = limits, connection
+        self._tls, self._balancers = tls, balancers
         self._header, self._filled = bytearray(_START), 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -78,20 +111,30 @@ class ProxyHeader(asyncio.BufferedProtocol):
 
     def _hand_over(self, peer: str) -> None:
         """Gives the socket to a connection, as if it had just been accepted."""
+        admission = self._limits.admit(peer)
+        if admission.silent:
+            self._transport.abort()
+            admission.leave()
+            return
         self._transport.pause_reading()
         descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
         self._transport.abort()  # closes its own descriptor only
         sock = socket.socket(fileno=descriptor)
         sock.setblocking(False)
-        task = asyncio.ensure_future(self._accept(sock, peer))
+        task = asyncio.ensure_future(self._accept(sock, peer, admission))
         _accepting.add(task)
         task.add_done_callback(_accepting.discard)
 
-    async def _accept(self, sock: socket.socket, peer: str) -> None:
-        factory = partial(self._connection, peer=peer)
+    async def _accept(self, sock: socket.socket, peer: str, admission: Admission) -> None:
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(factory, sock, ssl=self._tls)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                partial(self._connection, peer=peer, admission=admission),
+                sock,
+                ssl=self._tls,
+                ssl_handshake_timeout=_HANDSHAKE if self._tls else None,
+            )
         except OSError:  # the caller is gone, or its TLS fails
+            admission.leave()
             sock.close()
 
 

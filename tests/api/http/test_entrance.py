@@ -1,4 +1,4 @@
-"""Connections of a load balancer that passes TCP on and names the caller first."""
+"""Connections of a load balancer that passes TCP on and names the caller first; and TLS."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import ipaddress
 import logging
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from ipaddress import ip_network
-from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import uvloop
 
-from babygun.api.http import proxy_protocol
-from babygun.api.http.proxy_protocol import ProxyHeader
+from babygun.api.http import entrance
+from babygun.api.http.connection_limits import Admission, ConnectionLimits
+from babygun.api.http.entrance import Entrance
 from babygun.pki.issuance import issue
 from babygun.pki.layout import https_only
 from tests.api.http.raw_requests import GET, connected, until_logged
@@ -105,7 +105,7 @@ async def test_connection_of_a_balancer_without_a_good_header_is_closed(
 async def test_header_that_does_not_arrive_in_time_ends_the_connection(
     start_api: StartApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proxy_protocol, "_PATIENCE", 0.01)
+    monkeypatch.setattr(entrance, "_PATIENCE", 0.01)
     api = await start_api(ready=False, proxy_protocol=(HERE,))
     async with connected(api) as (reader, writer):
         writer.write(SIGNATURE)
@@ -121,15 +121,22 @@ async def test_header_from_elsewhere_is_no_http(start_api: StartApi) -> None:
         assert b" 400 " in (await reader.read()).splitlines()[0]
 
 
-async def test_tls_begins_behind_the_header(
-    start_api: StartApi, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    list(issue(tmp_path, https_only(())))
+@pytest.fixture(scope="module")
+def https(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], ssl.SSLContext]:
+    """Settings of an API with TLS, and what trusts it."""
+    folder = tmp_path_factory.mktemp("https")
+    list(issue(folder, https_only(())))
     files = {
-        "api_cert": str(tmp_path / "api/https.pem"),
-        "api_key": str(tmp_path / "api/https-key.pem"),
+        "api_cert": str(folder / "api/https.pem"),
+        "api_key": str(folder / "api/https-key.pem"),
     }
-    trust = ssl.create_default_context(cafile=str(tmp_path / "api/api-ca.pem"))
+    return files, ssl.create_default_context(cafile=str(folder / "api/api-ca.pem"))
+
+
+async def test_tls_begins_behind_the_header(
+    start_api: StartApi, caplog: pytest.LogCaptureFixture, https: tuple[dict[str, str], Any]
+) -> None:
+    files, trust = https
     api = await start_api(ready=False, proxy_protocol=(HERE,), **files)
     assert await address_of(api, caplog, header("192.0.2.7"), tls=trust) == "192.0.2.7"
     direct = await start_api(ready=False, proxy_protocol=(ip_network("10.0.0.0/8"),), **files)
@@ -141,6 +148,60 @@ async def test_tls_begins_behind_the_header(
         writer.write(header("192.0.2.7") + GET + b"\r\n")
         assert b"200" not in await reader.read()
     assert await address_of(api, caplog, header("192.0.2.8"), tls=trust) == "192.0.2.8"
+
+
+@pytest.mark.parametrize("behind", [b"", header("192.0.2.7")])
+async def test_tls_that_does_not_begin_in_time_ends_the_connection(
+    start_api: StartApi,
+    monkeypatch: pytest.MonkeyPatch,
+    https: tuple[dict[str, str], Any],
+    behind: bytes,
+) -> None:
+    monkeypatch.setattr(entrance, "_HANDSHAKE", 0.01)
+    balancers = (HERE,) if behind else ()
+    api = await start_api(ready=False, proxy_protocol=balancers, **https[0])
+    async with connected(plain(api)) as (reader, writer):
+        writer.write(behind)
+        async with asyncio.timeout(20):
+            with suppress(ConnectionResetError):
+                assert await reader.read() == b""
+
+
+async def test_connection_counts_before_its_tls_and_no_longer_when_that_fails(
+    start_api: StartApi, https: tuple[dict[str, str], Any]
+) -> None:
+    files, trust = https
+    api = await start_api(ready=False, api_connections_per_address=2, **files)
+
+    async def status() -> bytes:
+        async with connected(plain(api)) as (reader, writer):
+            await writer.start_tls(trust, server_hostname="localhost")
+            writer.write(GET + b"Connection: close\r\n\r\n")
+            return (await reader.readline()).split()[1]
+
+    async with connected(plain(api)) as (_, first), connected(plain(api)) as (_, second):
+        assert await status() == b"503"
+        for writer in (first, second):
+            writer.write(GET)
+        async with asyncio.timeout(20):
+            while await status() != b"200":
+                pass
+
+
+async def test_silent_flood_before_tls_is_reset(
+    start_api: StartApi, monkeypatch: pytest.MonkeyPatch, https: tuple[dict[str, str], Any]
+) -> None:
+    monkeypatch.setattr("babygun.api.http.connection_limits._REFUSALS", 1)
+    api = await start_api(ready=False, api_connections=1, **https[0])
+    async with AsyncExitStack() as held:
+        flood = [await held.enter_async_context(connected(plain(api))) for _ in range(4)]
+        ended = [asyncio.create_task(reader.read()) for reader, _ in flood]
+        async with asyncio.timeout(20):
+            await asyncio.wait(ended[2:])
+        assert not ended[0].done() and not ended[1].done(), "counted, and one that gets an answer"
+        for task in ended:
+            task.cancel()
+        await asyncio.gather(*ended, return_exceptions=True)
 
 
 async def test_connections_are_counted_by_the_caller_that_the_header_names(
@@ -162,7 +223,7 @@ async def test_connections_are_counted_by_the_caller_that_the_header_names(
 class _Echo(asyncio.Protocol):
     """Sends back what arrives, behind the address of its caller."""
 
-    def __init__(self, peer: str) -> None:
+    def __init__(self, peer: str, admission: Admission) -> None:
         self._peer = peer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -181,7 +242,7 @@ def test_sockets_are_handed_over_on_both_event_loops(
     async def called() -> bytes:
         balancers = (ip_network(network),)
         server = await asyncio.get_running_loop().create_server(
-            partial(ProxyHeader, balancers, _Echo, None), "127.0.0.1", 0
+            partial(Entrance, ConnectionLimits(9, 9), _Echo, None, balancers), "127.0.0.1", 0
         )
         async with server, asyncio.timeout(20):
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
