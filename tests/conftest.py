@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -15,6 +17,12 @@ from tests.support.etcd_server import Etcd, NoEtcd, etcd_version, shared_etcd
 from tests.support.needs import missing
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
+
+# The tests start hundreds of processes. Each would take 0.1 s of CPU to compile Babygun, and 0.1 s
+# to read the system's authorities, which no test trusts.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,8 +28,13 @@ class Logged(NamedTuple):
     fields: frozenset[str]
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def calls(path: Path) -> Iterator[ast.Call]:
-    return (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    return (node for node in nodes(path) if isinstance(node, ast.Call))
 
 
 def logged(path: Path) -> Iterator[Logged]:
@@ -49,14 +55,17 @@ def logged(path: Path) -> Iterator[Logged]:
         yield Logged(where, call.func.attr, event.value, fields)
 
 
-CALLS = [found for path in SOURCES for found in logged(path)]
+@cache
+def all_logged() -> list[Logged]:
+    """Not at import: each process of a run imports this."""
+    return [found for path in SOURCES for found in logged(path)]
 
 
 def test_calls_have_an_event_of_the_table_with_its_level_and_exactly_its_fields() -> None:
     rows = {event.name: event for event in EVENTS}
     wrong = [
         call
-        for call in CALLS
+        for call in all_logged()
         if (row := rows.get(call.event)) is None
         or call.level not in row.levels.split(", ")
         or call.fields != set(row.fields.split())
@@ -67,7 +76,7 @@ def test_calls_have_an_event_of_the_table_with_its_level_and_exactly_its_fields(
 def test_events_of_the_table_are_all_logged_and_each_given_once() -> None:
     given = [(event.name, level) for event in EVENTS for level in event.levels.split(", ")]
     assert len({event.name for event in EVENTS}) == len(EVENTS)
-    assert set(given) == {(call.event, call.level) for call in CALLS}
+    assert set(given) == {(call.event, call.level) for call in all_logged()}
 
 
 def test_event_is_a_few_plain_words_and_its_meaning_a_sentence() -> None:
@@ -93,7 +102,7 @@ def test_loggers_are_all_called_log() -> None:
     names = {
         (path.name, ast.unparse(node.targets[0]))
         for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.Assign) and "get_logger(" in ast.unparse(node.value)
     }
     assert {name for _, name in names} == {"log"}, names
