@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-FIRST = 3.0  # s, until the first fault: mail flows by then
-LAST = 2.0  # s, from the last healing to the end of the load
+FIRST = 1.0  # s, until the first fault: mail flows by then
+LAST = 1.0  # s, from the last healing to the end of the load
 RECOVERY = (1.5, 4.0)  # s, between a healing and the next fault
 
 
