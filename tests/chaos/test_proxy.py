@@ -19,6 +19,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.got = asyncio.Event()
+        self._pairs: list[Pair] = []
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -26,11 +27,15 @@ class Echo:
         await self.proxy.start()
 
     async def stop(self) -> None:
+        for _, writer in self._pairs:
+            writer.transport.abort()
         await self.proxy.stop()
         self._server.close()
+        await asyncio.sleep(0)  # the transports close
 
     async def call(self) -> Pair:
-        return await asyncio.open_connection("127.0.0.1", self.proxy.port)
+        self._pairs.append(await asyncio.open_connection("127.0.0.1", self.proxy.port))
+        return self._pairs[-1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

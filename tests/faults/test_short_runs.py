@@ -17,7 +17,8 @@ from scripts.chaos.run import Options, Run
 from scripts.chaos.verdict import verdict
 from tests.support.needs import missing
 
-SECONDS = 6.0
+SECONDS = 9.0
+SEED = 23
 
 
 @pytest.mark.timeout(180)
@@ -25,7 +26,7 @@ SECONDS = 6.0
     ("members", "faults"),
     [
         pytest.param(1, ("kill-worker", "etcd-answers-lost", "relay-answers-lost"), id="one"),
-        pytest.param(3, ("kill-etcd-leader", "pause-worker-past-lease", "kill-api"), id="three"),
+        pytest.param(3, ("kill-etcd-leader", "kill-api"), id="three"),
     ],
 )
 async def test_short_run_with_faults_ends_clean(
@@ -35,7 +36,7 @@ async def test_short_run_with_faults_ends_clean(
     if etcd is None:
         missing("no etcd to test with: run `make install`")
     lines: list[str] = []
-    options = Options(seed=23, seconds=SECONDS, members=members, rate=40, only=faults, quiet=60)
+    options = Options(seed=SEED, seconds=SECONDS, members=members, rate=40, only=faults, quiet=60)
     run = Run(options, etcd, all_faults(), all_sources(), lines.append)
     outcome = await run.run(tmp_path / "history")
     judged = verdict(History(tmp_path / "history"))

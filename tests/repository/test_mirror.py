@@ -14,7 +14,6 @@ OTHER_FOLDERS = {
     "bench": "the benchmarks in scripts/bench",
     "browser": "the web page in a browser, over the whole stack",
     "chaos": "the faults, the load and the rules in scripts/chaos",
-    "chaos": "the faults, the load and the rules in scripts/chaos",
     "cluster": "the containers of deploy/compose.yml",
     "e2e": "an e-mail's whole way, and the documents' recipes",
     "faults": "short runs of scripts/chaos",

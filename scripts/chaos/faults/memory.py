@@ -117,7 +117,7 @@ def _controller() -> tuple[Path, str] | None:
 
 
 MEMORY = tuple(
-    kind(Target(name, role))
+    kind(target)
     for kind in (MemoryCgroup, MemoryLimit)
-    for name, role in (("worker", "worker"), ("api", "api"))
+    for target in (Target("worker", "worker"), Target("api", "api"))
 )

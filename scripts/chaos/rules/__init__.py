@@ -116,7 +116,9 @@ class Run:
         """When workers stood still, by process id."""
         found: dict[int, list[Span]] = {}
         since: dict[int, float] = {}
-        for event in self.history.events(ProcessPaused, ProcessWoken, ProcessEnded):
+        events: Iterator[ProcessPaused | ProcessWoken | ProcessEnded]
+        events = self.history.events(ProcessPaused, ProcessWoken, ProcessEnded)
+        for event in events:
             if isinstance(event, ProcessPaused):
                 since[event.pid] = event.at
             elif event.pid in since:
