@@ -101,7 +101,7 @@ async def test_swallowed_answer_is_lost_with_its_connection(echo: Echo) -> None:
     assert await echoed(await echo.call()) == b"hello"
 
 
-async def test_late_answer_comes_with_the_mending(echo: Echo) -> None:
+async def test_late_answer_comes_when_all_passes_again(echo: Echo) -> None:
     pair = await echo.call()
     echo.proxy.swallow_answers()
     pair[1].write(b"hello")

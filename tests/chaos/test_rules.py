@@ -505,7 +505,7 @@ def test_duplicate_after_an_uncertain_try_needs_a_fault(
     assert book.judged().figures.duplicates == {reason: 1}
 
 
-def test_verdict_names_the_violation_and_tells_the_story(book: Book) -> None:
+def test_verdict_names_the_violation_and_its_story(book: Book) -> None:
     another_content(book)
     verdict = book.judged()
     text = verdict.text()
