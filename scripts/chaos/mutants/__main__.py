@@ -1,0 +1,116 @@
+"""Checks the checker: runs chaos on the product with one mistake at a time.
+
+    make chaos-mutants                        every mutant, one after the other
+    make chaos-mutants ARGS='--only NAME'     some
+
+The exit status is 1 if a mutant lives: no rule has found it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.chaos.history import History
+from scripts.chaos.mutants import Mutant, all_mutants
+from scripts.chaos.verdict import verdict
+
+_MOST = 300.0  # s, that one run may take
+_QUIET = "30"  # s, that a run waits for what a mistake has made stuck
+
+
+@dataclass(frozen=True)
+class Found:
+    """``rules``: those that were broken, the first one first. ``after``: s of the run until then.
+
+    ``told``: the verdict, or why there is none.
+    """
+
+    mutant: Mutant
+    rules: tuple[str, ...]
+    after: float
+    told: str
+
+
+def main() -> int:
+    arguments = _arguments()
+    wanted = set(filter(None, arguments.only.split(",")))
+    mutants = [each for each in all_mutants() if not wanted or each.name in wanted]
+    if unknown := wanted - {mutant.name for mutant in mutants}:
+        print(f"there is no mutant {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
+    found = []
+    for mutant in mutants:
+        print(f"{mutant.name}: {mutant.mistake}", flush=True)
+        found.append(_run(mutant, str(arguments.seed)))
+        print(f"  {_said(found[-1])}", flush=True)
+        if arguments.verbose or not found[-1].rules:
+            print(found[-1].told, flush=True)
+    print("", table(found), sep="\n")
+    living = [each.mutant.name for each in found if not each.rules]
+    print(f"LIVING: {', '.join(living)}" if living else f"all {len(found)} mutants were found")
+    return 1 if living else 0
+
+
+def table(found: list[Found]) -> str:
+    """The result in Markdown."""
+    lines = ["| mistake | found by | after |", "|---|---|---|"]
+    for each in found:
+        rules = ", ".join(f"`{rule}`" for rule in each.rules) or "**nothing**"
+        lines.append(f"| {each.mutant.mistake.rstrip('.')} | {rules} | {each.after:.0f} s |")
+    return "\n".join(lines)
+
+
+def _run(mutant: Mutant, seed: str) -> Found:
+    """Runs chaos in a copy with the mistake. The rules judge it from here, without the mistake."""
+    with tempfile.TemporaryDirectory(prefix="babygun-mutant-", dir="/var/tmp") as temporary:
+        tree, kept = Path(temporary) / "tree", Path(temporary) / "kept"
+        tree.mkdir()
+        mutant.copy_into(tree)
+        command = [sys.executable, "-P", "-m", "scripts.chaos", "--seed", seed, "--quiet", _QUIET]
+        environment = {**os.environ, "PYTHONPATH": str(tree)}
+        try:
+            done = subprocess.run(
+                [*command, *mutant.arguments, "--keep", str(kept)],
+                cwd=tree,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=_MOST,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Found(mutant, (), 0.0, f"the run took longer than {_MOST:g} s")
+        if not (kept / "history").exists():
+            return Found(mutant, (), 0.0, done.stdout + done.stderr)
+        judged = verdict(History(kept / "history"))
+        rules = dict.fromkeys(violation.rule for violation in judged.violations)
+        after = judged.violations[0].at if judged.violations else 0.0
+        return Found(mutant, tuple(rules), after, judged.text() + done.stdout[-2000:])
+
+
+def _said(found: Found) -> str:
+    if not found.rules:
+        return "LIVES: no rule has found it"
+    return f"found by {', '.join(found.rules)} after {found.after:.0f} s"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make chaos-mutants",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", default="", metavar="NAME,…", help="these mutants alone")
+    parser.add_argument("--seed", type=int, default=1, help="of each run")
+    parser.add_argument("--verbose", action="store_true", help="print each verdict")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
