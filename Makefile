@@ -13,7 +13,7 @@ LOCKED := $(UV) pip compile --quiet --universal --generate-hashes --python-versi
 .DEFAULT_GOAL := help
 .PHONY: help install run cluster test test-cluster
 .PHONY: bench bench-scaling bench-sustained bench-growth bench-page bench-micro
-.PHONY: attack chaos lint format lock clean
+.PHONY: attack chaos chaos-mutants lint format lock clean
 
 # The stamp may be there though Python was upgraded or the cache was emptied since.
 WORKS := $(BIN)/python -c 'import babygun' 2>/dev/null && test -x $(BIN)/etcd && echo works
@@ -79,6 +79,9 @@ attack: install ## bombs and floods against a stack of its own: what gives way? 
 SEED := 7
 chaos: install ## MINUTES=10 of mail while parts fail: is anything lost? SEED=7 (ARGS='--list')
 	@exec $(BIN)/python -m scripts.chaos --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+chaos-mutants: install ## put mistakes into the product, one a run: which rule of chaos finds each?
+	@exec $(BIN)/python -m scripts.chaos.mutants $(ARGS)
 
 lint: install ## check style and types
 	@$(BIN)/ruff check .
