@@ -25,6 +25,12 @@ def user_of(settings: Settings) -> str:
         return ""
 
 
+_NO_USER = (
+    "etcd's authentication is on: set etcd_user and etcd_password,"
+    " or show a client certificate with the user's name (etcd_cert)"
+)
+
+
 def explain_denied(settings: Settings, error: PermissionDenied) -> str:
     """Why etcd lets this process do nothing at all, as a sentence."""
     said = str(error).lower()
@@ -34,10 +40,7 @@ def explain_denied(settings: Settings, error: PermissionDenied) -> str:
             " or does not know that user (etcd_user, etcd_password)"
         )
     if "user name is empty" in said:
-        return (
-            "etcd's authentication is on: set etcd_user and etcd_password,"
-            " or show a client certificate with the user's name (etcd_cert)"
-        )
+        return _NO_USER
     return f"etcd refuses its user {user_of(settings) or '(none)'}: {error}"
 
 
@@ -50,7 +53,11 @@ async def missing_rights(store: Store, role: Role) -> list[str]:
     wanted = grants(store.keys, role)
     if await _allowed(store, wanted):
         return []
-    user = f"etcd user {user_of(store.settings) or '(none)'}"
+    if not (
+        name := user_of(store.settings)
+    ):  # etcd 3.4 denies what others refuse at once
+        return [_NO_USER]
+    user = f"etcd user {name}"
     found = await asyncio.gather(*(_lacking(store, grant) for grant in wanted))
     lacking = [(grant, words) for grant, words in zip(wanted, found, strict=True) if words]
     if len(lacking) == len(wanted) and all(words == "read" for _, words in lacking):

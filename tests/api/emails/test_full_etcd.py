@@ -36,6 +36,7 @@ def small_etcd() -> Iterator[EtcdServer]:
 async def small_store(small_etcd: EtcdServer) -> AsyncIterator[Store]:
     settings = Settings(
         etcd_endpoints=(small_etcd.endpoint,),
+        etcd_quota=QUOTA,  # an etcd before 3.6 does not report its own
         relay_url="smtp://127.0.0.1:2525",
         api_port=0,
         drain_timeout=1,

@@ -9,13 +9,14 @@ import aiohttp
 import pytest
 
 from babygun.api.live import stream
+from babygun.etcd.versions import PROGRESS
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.changes import feed
 from tests.api.live.conftest import fallen_to, watchers
 from tests.api.live.listening import Stream, listening
 from tests.support.api import RunningApi, StartApi
-from tests.support.etcd_server import EtcdServer
+from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.processes import Api, api_process
 from tests.support.rig import Rig
 from tests.support.tries import claimed
@@ -38,6 +39,7 @@ async def test_stream_that_broke_off_goes_on_without_gap_and_double(api: Running
             assert [(await by_query.heard()).data["id"] for _ in missed] == missed
 
 
+@needs_ability(PROGRESS)
 async def test_stream_goes_on_at_another_process(
     api: RunningApi, start_api: StartApi, store: Store
 ) -> None:
@@ -60,6 +62,7 @@ async def test_stream_goes_on_at_another_process(
         assert (await again.heard()).data["id"] == last
 
 
+@needs_ability(PROGRESS)
 async def test_stream_that_goes_on_where_nothing_happened_is_silent(
     api: RunningApi, start_api: StartApi
 ) -> None:
@@ -83,6 +86,7 @@ async def test_id_that_is_not_ours_begins_again(api: RunningApi, last_id: str) -
         assert (await heard.heard()).data["id"] == email_id
 
 
+@needs_ability(PROGRESS)
 async def test_id_whose_history_is_compacted_begins_again(
     alone: tuple[RunningApi, Store, EtcdServer],
 ) -> None:
@@ -102,6 +106,7 @@ async def test_id_whose_history_is_compacted_begins_again(
         assert (await again.heard()).data["id"] == email_id
 
 
+@needs_ability(PROGRESS)
 async def test_id_is_kept_fresh_though_no_event_comes(
     api: RunningApi, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +139,7 @@ async def test_comment_keeps_a_silent_stream_alive(
                 await heard.heard(0.2)
 
 
+@needs_ability(PROGRESS)
 async def test_stream_survives_a_killed_api_process_while_mail_flows(
     api: RunningApi, api_settings: Settings, sending: Rig, store: Store
 ) -> None:

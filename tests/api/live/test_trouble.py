@@ -14,6 +14,7 @@ import pytest
 from babygun.api.live import hub, listener, stream
 from babygun.email.model import Email, QueueState, Recipient
 from babygun.etcd import Txn, put
+from babygun.etcd.versions import PROGRESS
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
@@ -22,7 +23,7 @@ from babygun.store.changes import feed
 from babygun.store.keys import range_end
 from tests.api.live.listening import enters, listening
 from tests.support.api import EMAIL, RunningApi, StartApi, running, until_ready
-from tests.support.etcd_server import EtcdServer
+from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.processes import Api, api_process
 from tests.support.proxy import proxy_to
 from tests.support.scraping import Scraped
@@ -194,6 +195,7 @@ async def test_etcd_too_old_to_say_how_far_a_watch_is_lets_nobody_go_on_elsewher
         assert (event.event, event.data) == ("reset", {"reason": "unknown-id"})
 
 
+@needs_ability(PROGRESS)
 async def test_gap_of_more_emails_than_a_listener_may_keep_begins_again(
     api: RunningApi, start_api: StartApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
