@@ -53,9 +53,7 @@ async def missing_rights(store: Store, role: Role) -> list[str]:
     wanted = grants(store.keys, role)
     if await _allowed(store, wanted):
         return []
-    if not (
-        name := user_of(store.settings)
-    ):  # etcd 3.4 denies what others refuse at once
+    if not (name := user_of(store.settings)):  # etcd 3.4 denies what others refuse at once
         return [_NO_USER]
     user = f"etcd user {name}"
     found = await asyncio.gather(*(_lacking(store, grant) for grant in wanted))
