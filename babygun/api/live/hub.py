@@ -36,6 +36,7 @@ _APART = 0.005  # s, that the two watches may be apart
 _RETRY_PAUSE = 0.5  # s, after etcd refused
 START_TIMEOUT = 2.0  # s, that a listener waits for the hub to start; etcd_timeout at most
 RING_BYTES = 8 << 20  # of recent events
+CAUGHT_UP_BYTES = 64 << 20  # of events from etcd's history that wait, of all listeners together
 
 
 class Hub:
@@ -127,7 +128,14 @@ class Hub:
             states = await self._feed.states(changes)
         except EtcdError:
             raise ResetNeeded("etcd-unavailable") from None
-        listener.catch_up([event_of(state, self._holds.by_queue) for state in states])
+        missed: list[Event] = []
+        size = sum(each.own_bytes for each in self._listeners)
+        for state in states:
+            missed.append(event_of(state, self._holds.by_queue))
+            size += len(missed[-1].body)
+            if size > CAUGHT_UP_BYTES:
+                raise ResetNeeded("fell-behind")
+        listener.catch_up(missed)
 
     async def _check_known(self, since: Position) -> None:
         """Raises ResetNeeded for a position that etcd itself has not come to."""

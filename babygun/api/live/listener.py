@@ -1,7 +1,8 @@
 """What one listener has not got yet. Pure: :mod:`babygun.api.live.stream` does the I/O.
 
 Of each e-mail only the latest state waits. Beyond a limit the waiting events are dropped, and the
-listener gets a reset: it must load its lists again.
+listener gets a reset: it must load its lists again. All listeners share the events that wait for
+them. What one takes is its own: so it takes little at a time.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from babygun.api.live.event import Event
 from babygun.store.changes.position import BEGINNING, Position
 
 MOST_PENDING = 2000  # e-mails
-MOST_BYTES = 4 << 20  # of their events
+MOST_BYTES = 2 << 20  # of their events
+MOST_TAKEN = 128 << 10  # bytes at a time, about
 
 
 class Listener:
     """One open stream.
 
     ``client_id``: whose e-mails it sees; None: everybody's. ``only``: the one e-mail it listens to.
-    ``emails``, ``overview``: what it listens to. ``sent``: the position it has come to. ``wake`` is
-    set when there is something to :meth:`take`, or it has ``ended``.
+    ``emails``, ``overview``: what it listens to. ``sent``: the position it has come to.
+    ``own_bytes``: of events that wait for it alone, at most. ``wake`` is set when there is
+    something to :meth:`take`, or it has ``ended``.
     """
 
     def __init__(
@@ -36,12 +39,13 @@ class Listener:
         self.sent = BEGINNING
         self.wake = asyncio.Event()
         self.ended = False
+        self.own_bytes = 0
         self._pending: dict[str, Event] = {}
         self._pending_bytes = 0
         self._reset = ""
         self._overview = b""
-        # By e-mail, what catch_up() brought, until the hub offers something of that e-mail.
-        self._caught_up: dict[str, bytes] = {}
+        # By e-mail, the hash of what catch_up() brought, until the hub offers another state of it.
+        self._caught_up: dict[str, int] = {}
 
     def may_see(self, event: Event) -> bool:
         """Whether the event is for this listener."""
@@ -55,17 +59,18 @@ class Listener:
         They show e-mails as they are by now. The hub may be about to offer the same state: it is
         not sent twice.
         """
+        self.own_bytes = sum(len(event.body) for event in events)
         for event in events:
             if event.email_id not in self._pending:
                 self.offer(event)
-                self._caught_up[event.email_id] = event.body
+                self._caught_up[event.email_id] = hash(event.body)
 
     def offer(self, event: Event) -> None:
         """Adds an event, if it is for this listener and new to it."""
         if (
             not self.may_see(event)
             or not event.is_new_at(self.sent)
-            or self._caught_up.pop(event.email_id, None) == event.body
+            or self._caught_up.pop(event.email_id, None) == hash(event.body)
         ):
             return
         if before := self._pending.get(event.email_id):
@@ -86,7 +91,7 @@ class Listener:
     def reset(self, reason: str) -> None:
         """Drops what waits, and asks the listener to load its lists again."""
         self._pending.clear()
-        self._pending_bytes = 0
+        self._pending_bytes = self.own_bytes = 0
         self._reset = reason
         self.sent = BEGINNING
         self.wake.set()
@@ -97,12 +102,13 @@ class Listener:
         self.wake.set()
 
     def take(self, position: Position) -> bytes:
-        """Takes all that waits, as the text of the stream.
+        """Takes what waits, as the text of the stream. It wakes again if that was not all.
 
         ``position``: everything up to there has been offered. An event gets an id only where
         everything up to it has been sent before: a stream that breaks behind it can go on there.
         """
         parts: list[bytes] = []
+        size = 0
         if self._reset:
             self.sent = position
             parts.append(
@@ -113,6 +119,8 @@ class Listener:
         events = sorted(self._pending.values(), key=lambda event: event.latest)
         for event, following in zip_longest(events, events[1:]):
             parts.append(event.body)
+            size += len(event.body)
+            del self._pending[event.email_id]
             if following is None:
                 parts.append(b"id: %b\n\n" % str(self.sent.joined(position)).encode())
             elif following.latest == event.latest:  # of one transaction: no id in between
@@ -123,9 +131,13 @@ class Listener:
                 )
                 self.sent = self.sent.joined(reached)
                 parts.append(b"id: %b\n\n" % str(self.sent).encode())
-        self.sent = self.sent.joined(position)
-        self._pending.clear()
-        self._pending_bytes = 0
+            if size >= MOST_TAKEN and following is not None:
+                self.wake.set()
+                break
+        else:
+            self.sent = self.sent.joined(position)
+            self.own_bytes = 0
+        self._pending_bytes -= size
         if self._overview:
             parts.append(self._overview)
             self._overview = b""

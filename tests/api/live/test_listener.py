@@ -100,7 +100,39 @@ def test_what_was_caught_up_with_is_not_sent_again_by_the_hub() -> None:
     assert len(events(mine.take(Position(12, 12)))) == 1
 
 
-def test_stream_that_breaks_off_behind_any_event_goes_on_without_gap_and_double() -> None:
+def test_what_waits_is_taken_little_by_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_TAKEN", 200)
+    mine = listener()
+    for number in range(5):
+        mine.offer(event(f"e{number}", 11 + number, size=90))
+    found = []
+    while mine.wake.is_set():
+        mine.wake.clear()
+        found.append(events(mine.take(Position(20, 20))))
+    assert [len(part) for part in found] == [2, 2, 1]
+    assert [at for part in found for _, at in part] == ["11", "12", "13", "14", "20"]
+
+
+def test_events_that_wait_for_one_listener_alone_are_counted_until_it_has_them_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST_TAKEN", 1)
+    mine = listener()
+    mine.catch_up([event("a", 11, size=100), event("b", 12, size=100)])
+    assert mine.own_bytes > 200
+    mine.take(Position(12, 12))
+    assert mine.own_bytes > 200, "the second one waits"
+    mine.take(Position(12, 12))
+    assert mine.own_bytes == 0
+    mine.catch_up([event("c", 13, size=module.MOST_BYTES)])
+    assert mine.own_bytes == 0, "they were dropped for a reset"
+
+
+@pytest.mark.parametrize("taken", [1, module.MOST_TAKEN])
+def test_stream_that_breaks_off_behind_any_event_goes_on_without_gap_and_double(
+    monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    monkeypatch.setattr(module, "MOST_TAKEN", taken)
     for seed in range(50):
         every, heard, position = _stream(random.Random(seed))
         for stop in range(1, len(heard) + 1):
@@ -110,11 +142,19 @@ def test_stream_that_breaks_off_behind_any_event_goes_on_without_gap_and_double(
             again = listener(since)
             for each in every:
                 again.offer(each)
-            rest = {_email(data) for data, _ in events(again.take(position))}
+            rest = {_email(data) for data, _ in taken_from(again, position)}
             missed = {_email(data) for data, _ in heard[stop:]}
             assert rest >= missed, f"a gap (seed {seed})"
             # An id behind the last event says that the stream broke off between two transactions.
             assert rest == missed or not heard[stop - 1][1], f"a double (seed {seed})"
+
+
+def taken_from(mine: Listener, position: Position) -> list[tuple[str, str]]:
+    """All that waits."""
+    found = []
+    while data := mine.take(position):
+        found += events(data)
+    return found
 
 
 def _email(data: str) -> str:
@@ -154,7 +194,7 @@ def _stream(chance: random.Random) -> tuple[list[Event], list[tuple[str, str]], 
             mine.offer(each)
         if chance.random() < 0.6:
             heard += events(mine.take(position))
-    heard += events(mine.take(position))
+    heard += taken_from(mine, position)
     return every, heard, position
 
 

@@ -211,6 +211,24 @@ async def test_gap_of_more_emails_than_a_listener_may_keep_begins_again(
         assert (event.event, event.data) == ("reset", {"reason": "fell-behind"})
 
 
+@needs_ability(PROGRESS)
+async def test_listeners_that_come_back_share_the_memory_for_what_they_missed(
+    api: RunningApi, start_api: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await start_api()
+    async with listening(api) as heard:
+        await api.accepted()
+        await heard.heard()
+    missed = [await api.accepted() for _ in range(3)]
+    monkeypatch.setattr(hub, "CAUGHT_UP_BYTES", 1000)
+    async with listening(other, token=api.token, last_id=heard.last_id) as again:
+        event = await again.heard()
+        assert (event.event, event.data) == ("reset", {"reason": "fell-behind"})
+    monkeypatch.undo()
+    async with listening(other, token=api.token, last_id=heard.last_id) as again:
+        assert [(await again.heard()).data["id"] for _ in missed] == missed
+
+
 async def test_fifty_listeners_get_all_changes_and_take_little_memory(
     api_settings: Settings, store: Store
 ) -> None:
