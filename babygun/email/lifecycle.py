@@ -40,10 +40,9 @@ from babygun.errors import Conflict
 
 def accept(email: Email) -> Transition:
     """A new e-mail, as :func:`babygun.email.compose.new_email` made it, begins its life."""
-    entry = log.acceptance(email)
     if due := email.send_at:
-        return Transition(email, entry, waiting=tuple((queue, due) for queue in email.queues))
-    return Transition(email, entry, ready=tuple(email.queues))
+        return Transition(email, waiting=tuple((queue, due) for queue in email.queues))
+    return Transition(email, ready=tuple(email.queues))
 
 
 def cancel(
@@ -82,7 +81,7 @@ def cancel(
         request_id=request_id,
         reason=left_sending(queues),
     )
-    return Transition(email, entry, (entry,), final=stopped)
+    return Transition(email, (entry,), final=stopped)
 
 
 def expire(
@@ -134,7 +133,7 @@ def expire(
         ),
         reason=outcome.reason and cut(outcome.reason, 512),
     )
-    return Transition(email, entry, (entry,), final=(queue,))
+    return Transition(email, (entry,), final=(queue,))
 
 
 def retry(
@@ -161,9 +160,9 @@ def retry(
         email = replace(email, expires_at=None)
     # The record can't hold its earlier end any more: that entry gets a key.
     earlier_end = log.entries_in_record(email)[1:]
-    email = replace(changed(email, recipients, queues, now), claimed_at={})
+    email = changed(email, recipients, queues, now, claimed_at={})
     entry = LogEntry(email.log_seq, now, "retried", client_id=client_id, request_id=request_id)
-    return Transition(email, entry, (*earlier_end, entry), ready=again)
+    return Transition(email, (*earlier_end, entry), ready=again)
 
 
 def reclaim(
@@ -191,7 +190,7 @@ def reclaim(
         reason=f"{previous_worker_id} was silent longer than its lease; a copy may have been sent",
         previous_worker_id=previous_worker_id,
     )
-    return Transition(email, entry, (entry,))
+    return Transition(email, (entry,))
 
 
 def job_of(email: Email, queue: str) -> Job:

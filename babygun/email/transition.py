@@ -8,12 +8,13 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
+from babygun.email import log
 from babygun.email.model import Email, EmailStatus, LogEntry, QueueState, Recipient
 from babygun.email.reasons import status_reason
 
 
 class Transition(Struct, frozen=True, gc=False):
-    """A change of a record: the new record, the log entry of the change, where each queue goes.
+    """A change of a record: the new record, and where each queue goes.
 
     ``keyed``: the log entries that get a key with this change; the record holds the others.
     ``ready``: queues that get a job. ``waiting``: queues that get a not-before key.
@@ -21,11 +22,15 @@ class Transition(Struct, frozen=True, gc=False):
     """
 
     email: Email
-    entry: LogEntry
     keyed: tuple[LogEntry, ...] = ()
     ready: tuple[str, ...] = ()
     waiting: tuple[tuple[str, datetime], ...] = ()
     final: tuple[str, ...] = ()
+
+    @property
+    def entry(self) -> LogEntry:
+        """The log entry of the change."""
+        return self.keyed[-1] if self.keyed else log.entries_in_record(self.email)[-1]
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -41,8 +46,12 @@ def changed(
     *,
     worker_id: str | None = None,
     most_tries: int = 0,
+    claimed_at: Mapping[str, datetime] | None = None,
 ) -> Email:
-    """The record with what follows from its new recipients and queues."""
+    """The record with what follows from its new recipients and queues.
+
+    ``claimed_at``: None: as it was.
+    """
     states = queues.values()
     status: EmailStatus = "incomplete"
     if all(state.final for state in states):
@@ -62,4 +71,5 @@ def changed(
         worker_id=worker_id or email.worker_id,
         updated_at=now,
         log_seq=email.log_seq + 1,
+        claimed_at=email.claimed_at if claimed_at is None else dict(claimed_at),
     )

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from babygun.email import log
 from babygun.email.model import (
@@ -15,7 +14,6 @@ from babygun.email.model import (
     Email,
     QueueState,
     Recipient,
-    RecipientReply,
     RecipientStatus,
 )
 from babygun.email.reasons import cut, reason_bytes
@@ -64,29 +62,29 @@ def finish(
     """
     recipients = list(email.recipients)
     queues = dict(email.queues)
-    attempts: list[Attempt] = []
     for result in results:
-        state, attempt = _end_try(email, recipients, result, now=now, schedule=schedule)
-        queues[result.queue] = state
-        attempts.append(attempt)
-    tried = {attempt.queue: queues[attempt.queue] for attempt in attempts}
+        queues[result.queue] = _end_try(email, recipients, result, now=now, schedule=schedule)
+    tried = {result.queue: queues[result.queue] for result in results}
     final = tuple(queue for queue, state in tried.items() if state.final)
     waiting = tuple((queue, state.not_before) for queue, state in tried.items() if state.not_before)
     ready = tuple(queue for queue, s in tried.items() if not s.final and not s.not_before)
     last = results[-1]
-    email = changed(
+    # As with most e-mails: the first tries end it all at once. Then the record holds the entry.
+    held = email.log_seq == 0 and all(state.final for state in queues.values())
+    after = changed(
         email,
         recipients,
         queues,
         now,
         worker_id=last.worker_id,
         most_tries=most_tries(last.queue, schedule),
+        claimed_at={result.queue: result.claimed_at for result in results} if held else None,
     )
-    entry = log.result(email.log_seq, now, last.worker_id, attempts, held=bool(ready))
-    if email.final and email.log_seq == 1:  # as with most e-mails: the record can hold the entry
-        email = replace(email, claimed_at={a.queue: a.claimed_at for a in attempts})
-        return Transition(email, entry, final=final)
-    return Transition(email, entry, (entry,), ready=ready, waiting=waiting, final=final)
+    if held:
+        return Transition(after, final=final)
+    attempts = [_attempt(email, after, result) for result in results]
+    entry = log.result(after.log_seq, now, last.worker_id, attempts, held=bool(ready))
+    return Transition(after, (entry,), ready, waiting, final)
 
 
 def _end_try(
@@ -96,8 +94,8 @@ def _end_try(
     *,
     now: datetime,
     schedule: Schedule,
-) -> tuple[QueueState, Attempt]:
-    """The end of one queue's try: its new state and the log's part. Changes ``recipients``.
+) -> QueueState:
+    """The end of one queue's try: its new state. Changes ``recipients``.
 
     A try with a held recipient does not count, so the queue's number of tries stays.
     """
@@ -105,7 +103,6 @@ def _end_try(
     tries = email.queues[queue].tries + 1
     due: datetime | None = None
     held = False
-    replies: list[RecipientReply] = []
     limit = reason_bytes(len(recipients))
     for index, recipient in enumerate(recipients):
         if recipient.queue != queue or recipient.final:
@@ -138,14 +135,23 @@ def _end_try(
             recipient.tries if outcome.action == "hold" else tries,
             now,
         )
-        replies.append(log.reply_of(recipients[index]))
     if held:
-        state, due = QueueState(tries - 1, held=now), None
-    elif due:
-        state = QueueState(tries, due, held=email.queues[queue].held)
-    else:
-        state = QueueState(tries, final=True)
-    return state, Attempt(queue, tries, result.claimed_at, tuple(replies), due)
+        return QueueState(tries - 1, held=now)
+    if due:
+        return QueueState(tries, due, held=email.queues[queue].held)
+    return QueueState(tries, final=True)
+
+
+def _attempt(before: Email, after: Email, result: QueueResult) -> Attempt:
+    """The log's part of one queue's try."""
+    queue = result.queue
+    replies = tuple(
+        log.reply_of(new)
+        for old, new in zip(before.recipients, after.recipients, strict=True)
+        if old.queue == queue and not old.final
+    )
+    tries, due = before.queues[queue].tries + 1, after.queues[queue].not_before
+    return Attempt(queue, tries, result.claimed_at, replies, due)
 
 
 def _recipient_status(action: Action, again: datetime | None) -> RecipientStatus:

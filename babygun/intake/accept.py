@@ -20,7 +20,7 @@ from babygun.errors import (
 from babygun.intake.acceptance import Acceptance, BatchAcceptance
 from babygun.intake.batch import Batch
 from babygun.intake.ids import new_email_id
-from babygun.intake.quota_guard import QuotaGuard, content_bytes
+from babygun.intake.quota_guard import QuotaGuard
 from babygun.intake.rate_limit import RateLimits
 from babygun.intake.request import EmailRequest, check_request
 from babygun.routing.routes import Routes
@@ -74,12 +74,13 @@ class Intake:
         now = at_ms(ns // 1_000_000)
         email, content = self._compose(request, new_email_id(ns), now, client_id, request_id)
         note(email_id=email.id)
-        self._quota_guard.take(content_bytes(content))
+        new = prepare(self._store, email, content)
+        self._quota_guard.take(new.content_bytes)
         try:
             stored = await accept(
                 self._store,
-                email,
-                content,
+                client_id,
+                new,
                 idempotency_key=idempotency_key,
                 fingerprint=fingerprint,
             )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from babygun.errors import BabygunError
 
 
-class Acceptance(NamedTuple):
+class Acceptance(Struct, frozen=True, gc=False):
     """An e-mail that is stored. ``recipients``: how many; duplicate addresses count once.
 
     ``repeated``: an earlier call with the same Idempotency-Key has stored it.
@@ -20,7 +21,7 @@ class Acceptance(NamedTuple):
     repeated: bool = False
 
 
-class BatchItem(NamedTuple):
+class BatchItem(Struct, frozen=True):
     """What became of one e-mail of a batch: it has an id, or the error with which it was refused.
 
     ``recipients``: None, too, if an earlier call stored an e-mail that breaks a rule by now.
@@ -32,7 +33,7 @@ class BatchItem(NamedTuple):
     error: BabygunError | None = None
 
 
-class BatchAcceptance(NamedTuple):
+class BatchAcceptance(Struct, frozen=True):
     """``items``: in the order of the batch. ``repeated``: the Idempotency-Key was known."""
 
     items: list[BatchItem]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 
-from babygun.email.model import Content
 from babygun.errors import EtcdError, OutOfSpace
 from babygun.runtime import metrics
 from babygun.runtime.logs import get_logger
@@ -94,11 +93,3 @@ class QuotaGuard:
             log.error("emails refused", full=full, file=file, reserve=reserve)
         else:
             log.info("emails accepted again", full=full, file=file, reserve=reserve)
-
-
-def content_bytes(content: Content) -> int:
-    """About how many bytes a content takes."""
-    size = len(content.subject) + len(content.body or "") + len(content.html or "")
-    for attachment in content.attachments:
-        size += len(attachment.content)
-    return size

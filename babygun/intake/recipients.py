@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
-import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from babygun.email.addresses import Address, comparable, parse_address
 from babygun.email.model import Recipient, RecipientKind
@@ -20,14 +19,14 @@ Addresses = str | list[str] | None
 _RANK: dict[RecipientKind, int] = {"to": 0, "cc": 1, "bcc": 2}
 
 
-class RecipientRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class RecipientRequest(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One recipient, in the form that the answer has too."""
 
     email: Annotated[str, Meta(description="An address, with or without a display name.")]
     kind: RecipientKind = "to"
 
 
-class Entry(NamedTuple):
+class Entry(Struct, frozen=True, gc=False):
     """One address of a request. ``field``: its path; ``text``: as given."""
 
     field: str
@@ -35,7 +34,7 @@ class Entry(NamedTuple):
     kind: RecipientKind
 
 
-class Recipients(NamedTuple):
+class Recipients(Struct, frozen=True, gc=False):
     """``envelope``: each mailbox once, with its queue. The others: addresses as given, by kind."""
 
     envelope: tuple[Recipient, ...]

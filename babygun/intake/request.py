@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
-import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from babygun.email.addresses import parse_sender
 from babygun.email.model import Content, Recipient
@@ -38,7 +37,7 @@ MAX_METADATA, MAX_METADATA_BYTES = 50, 4096
 MAX_AHEAD = timedelta(days=366)
 
 
-class EmailRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class EmailRequest(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """An e-mail to send. It needs a recipient in ``to``, ``cc``, ``bcc`` or ``recipients``.
 
     Addresses of one mailbox are merged: to counts before cc, cc before bcc. A field that is null
@@ -120,7 +119,7 @@ class EmailRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=F
     ] = None
 
 
-class CheckedEmail(NamedTuple):
+class CheckedEmail(Struct, frozen=True, gc=False):
     """An e-mail that breaks no rule. ``sender``: the bare address. ``send_at``: None for now."""
 
     sender: str

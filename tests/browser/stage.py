@@ -11,7 +11,7 @@ from typing import Any
 
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
-from babygun.store.emails.acceptance import accept
+from babygun.store.emails.acceptance import accept, prepare
 from babygun.store.records import SCOPES, Scope
 from tests.support.api import RunningApi, running, until_ready
 from tests.support.needs import missing
@@ -136,7 +136,10 @@ async def many(stage: Stage, count: int) -> list[str]:
     ]
     for at in range(0, count, 100):
         await asyncio.gather(
-            *(accept(stage.rig.store, email, content) for email, content in made[at : at + 100])
+            *(
+                accept(stage.rig.store, "client", prepare(stage.rig.store, email, content))
+                for email, content in made[at : at + 100]
+            )
         )
     return [email.id for email, _ in made]
 

@@ -12,7 +12,7 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store.cluster import findings
 from babygun.store.emails import holds as store_holds
-from babygun.store.emails.acceptance import accept
+from babygun.store.emails.acceptance import accept, prepare
 from tests.support.api import running
 from tests.support.rig import quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
@@ -102,7 +102,11 @@ async def test_email_whose_end_comes_while_it_waits_is_expired_without_a_try(
             assert shown["expires_at"] == "2030-01-01T00:00:00Z"
             email, content = rig.email("bob@example.org")
             email_id = email.id
-            await accept(rig.store, replace(email, expires_at=utc_now()), content)
+            await accept(
+                rig.store,
+                "client",
+                prepare(rig.store, replace(email, expires_at=utc_now()), content),
+            )
             async with rig.worker():
                 email = (await rig.ended(email_id))[0]
             assert (email.status, email.recipients[0].status) == ("failed", "expired")

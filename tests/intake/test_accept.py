@@ -103,7 +103,7 @@ async def test_repeated_key_gets_the_first_acceptance(intake: Intake, store: Sto
     answers = [await send(), *await asyncio.gather(*(send() for _ in range(5)))]
     first = answers[0]
     assert [answer.repeated for answer in answers] == [False] + [True] * 5
-    assert {answer[:3] for answer in answers} == {first[:3]}
+    assert all(changed(answer, repeated=False) == first for answer in answers)
     assert set((await snapshot(store)).emails) == {first.email_id}
 
 

@@ -15,7 +15,7 @@ from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings, table
 from babygun.store import Store, codec
-from babygun.store.emails.acceptance import accept
+from babygun.store.emails.acceptance import accept, prepare
 from babygun.store.emails.reading import get_email, get_log
 from babygun.store.keys import range_end
 from babygun.store.records import Worker as WorkerRecord
@@ -40,7 +40,7 @@ class Rig:
     ) -> str:
         """Accepts an e-mail as the API does; returns its id."""
         email, body = self.email(*to, sender=sender, subject=subject, send_at=send_at, **content)
-        return (await accept(self.store, email, body)).email_id
+        return (await accept(self.store, "client", prepare(self.store, email, body))).email_id
 
     def email(
         self,

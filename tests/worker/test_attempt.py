@@ -11,7 +11,7 @@ from babygun.email.model import Job
 from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
 from babygun.store.cluster.checkin import Identity
-from babygun.store.emails.acceptance import accept
+from babygun.store.emails.acceptance import accept, prepare
 from babygun.store.keys import JobRef
 from babygun.store.upkeep import trusted_clock
 from babygun.worker import attempt
@@ -60,6 +60,6 @@ async def test_email_with_time_left_is_sent_by_a_worker_whose_clock_is_ahead(
     for module in (attempt, trusted_clock):
         monkeypatch.setattr(module, "utc_now", lambda: utc_now() + timedelta(hours=1))
     monkeypatch.setattr(trusted_clock, "clock_ahead", clock_ahead)
-    await accept(rig.store, email, content)
+    await accept(rig.store, "client", prepare(rig.store, email, content))
     async with rig.worker():
         assert (await rig.ended(email.id))[0].status == "complete"

@@ -539,7 +539,7 @@ async def test_record_that_cannot_be_read_holds_up_nobody(rig: Rig) -> None:
     await rig.store.client.put(rig.store.keys.email(broken), b"{")
     async with rig.worker():
         good, content = rig.email("bob@example.org")
-        await accept(rig.store, good, content)
+        await accept(rig.store, "client", prepare(rig.store, good, content))
         await rig.logged(good.id, "delivered")
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from babygun.email import lifecycle
@@ -48,15 +48,16 @@ NESTED = 20
 _PAUSE = 0.05  # s, between two tries of a write
 
 
-class NewEmail(NamedTuple):
+class NewEmail(Struct, frozen=True, gc=False):
     """An e-mail that is ready to be stored.
 
-    ``ops``: the writes that store it. ``later``: keys and values of the content's chunks beyond the
-    first; they have to be there before.
+    ``content_bytes``: of the packed content. ``ops``: the writes that store it. ``later``: keys and
+    values of the content's chunks beyond the first; they have to be there before.
     """
 
     id: str
     recipients: int
+    content_bytes: int
     ops: list[Op]
     later: list[tuple[bytes, bytes]]
 
@@ -65,14 +66,8 @@ class NewEmail(NamedTuple):
         """Bytes of the writes, on the wire."""
         return sum(len(op.encoded) for op in self.ops)
 
-    @property
-    def content_bytes(self) -> int:
-        """About the bytes of its content."""
-        return self.size + sum(len(chunk) for _, chunk in self.later)
 
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True, gc=False):
     """``repeated``: the Idempotency-Key was known, and ``email_id`` is the first request's."""
 
     email_id: str
@@ -94,6 +89,7 @@ def prepare(store: Store, email: Email, content: Content) -> NewEmail:
     return NewEmail(
         email.id,
         len(email.recipients),
+        len(packed),
         writes.acceptance(store.keys, transition, chunks[0]),
         [(store.keys.chunk(email.id, n), chunks[n]) for n in range(1, len(chunks))],
     )
@@ -101,24 +97,22 @@ def prepare(store: Store, email: Email, content: Content) -> NewEmail:
 
 async def accept(
     store: Store,
-    email: Email,
-    content: Content,
+    client_id: str,
+    new: NewEmail,
     *,
     idempotency_key: str | None = None,
     fingerprint: str = "",
 ) -> Accepted:
     """Stores a new e-mail. When this returns, it is committed.
 
-    Raises InvalidEmail for an e-mail that is too large, and IdempotencyConflict for an
-    Idempotency-Key that stands for another request. If etcd does not answer within etcd_timeout,
-    raises EtcdUnavailable where nothing is stored, else OutcomeUnknown: then the e-mail may or may
-    not be stored, and nobody may acknowledge it.
+    Raises IdempotencyConflict for an Idempotency-Key that stands for another request. If etcd does
+    not answer within etcd_timeout, raises EtcdUnavailable where nothing is stored, else
+    OutcomeUnknown: then the e-mail may or may not be stored, and nobody may acknowledge it.
     """
-    new = prepare(store, email, content)
     if idempotency_key is None:
         await write(store, [new])
         return Accepted(new.id)
-    key = store.keys.idempotency(email.client_id, idempotency_key)
+    key = store.keys.idempotency(client_id, idempotency_key)
     known = await write(
         store, [new], mark=(key, codec.encode_state(IdempotencyRecord(new.id, fingerprint)))
     )

@@ -6,14 +6,19 @@ import asyncio
 
 import pytest
 
+from babygun.email.model import Content, Email
 from babygun.errors import Conflict, EtcdUnavailable, OutcomeUnknown
 from babygun.store import Store
 from babygun.store.emails import acceptance
-from babygun.store.emails.acceptance import Accepted, accept
+from babygun.store.emails.acceptance import Accepted, prepare
 from tests.store.emails.steps import claimed
 from tests.support.invariants import check_invariants
 from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
+
+
+async def _accept(store: Store, email: Email, content: Content, **key: str) -> Accepted:
+    return await acceptance.accept(store, "client", prepare(store, email, content), **key)
 
 
 async def test_accept_whose_answer_is_lost_is_stored_once(rig: Rig) -> None:
@@ -37,7 +42,7 @@ async def test_accept_of_what_is_stored_already_is_no_error_and_stores_nothing_m
 ) -> None:
     email, content = rig.email("ann@example.org")
     for _ in range(2):
-        assert await accept(rig.store, email, content) == Accepted(email.id)
+        assert await _accept(rig.store, email, content) == Accepted(email.id)
     assert await rig.events(email.id) == ["accepted"]
 
 
@@ -48,12 +53,12 @@ async def test_accept_that_is_refused_and_can_not_be_read_back_is_unknown(
         raise EtcdUnavailable("away")
 
     email, content = rig.email("ann@example.org")
-    await accept(rig.store, email, content)
+    await _accept(rig.store, email, content)
     async with rig_for(changed(rig.settings, etcd_timeout=0.2)) as hasty:
         await hasty.store.client.grant(5)  # it is connected now
         monkeypatch.setattr(hasty.store.client, "get", away)
         with pytest.raises(OutcomeUnknown, match="away"):
-            await accept(hasty.store, email, content)
+            await _accept(hasty.store, email, content)
 
 
 async def test_accept_of_a_large_email_whose_chunks_are_gone_is_unknown_and_stores_nothing(
@@ -71,11 +76,11 @@ async def test_accept_of_a_large_email_whose_chunks_are_gone_is_unknown_and_stor
 async def test_accept_with_a_known_idempotency_key_returns_the_first_email(rig: Rig) -> None:
     first, content = rig.email("ann@example.org")
     again, _ = rig.email("ann@example.org")
-    one = await accept(rig.store, first, content, idempotency_key="k/1", fingerprint="f")
-    two = await accept(rig.store, again, content, idempotency_key="k/1", fingerprint="f")
+    one = await _accept(rig.store, first, content, idempotency_key="k/1", fingerprint="f")
+    two = await _accept(rig.store, again, content, idempotency_key="k/1", fingerprint="f")
     assert (one.repeated, two.repeated, one.email_id) == (False, True, two.email_id)
     with pytest.raises(Conflict):
-        await accept(rig.store, again, content, idempotency_key="k/1", fingerprint="other")
+        await _accept(rig.store, again, content, idempotency_key="k/1", fingerprint="other")
     assert len((await check_invariants(rig.store)).emails) == 1
 
 
@@ -83,7 +88,7 @@ async def test_accept_at_once_with_one_idempotency_key_stores_one_email(rig: Rig
     emails = [rig.email("ann@example.org") for _ in range(20)]
     results = await asyncio.gather(
         *(
-            accept(rig.store, e, content, idempotency_key="k", fingerprint="f")
+            _accept(rig.store, e, content, idempotency_key="k", fingerprint="f")
             for e, content in emails
         )
     )
@@ -102,8 +107,8 @@ async def test_accept_of_a_large_email_takes_its_chunks_off_the_upload_lease(rig
 
 async def test_accept_of_a_large_email_that_is_refused_leaves_no_chunk(rig: Rig) -> None:
     email, content = rig.email("ann@example.org", body="x" * 2_000_000)
-    await accept(rig.store, email, content, idempotency_key="k", fingerprint="f")
+    await _accept(rig.store, email, content, idempotency_key="k", fingerprint="f")
     other, content = rig.email("ann@example.org", body="y" * 2_000_000)
     with pytest.raises(Conflict):
-        await accept(rig.store, other, content, idempotency_key="k", fingerprint="g")
+        await _accept(rig.store, other, content, idempotency_key="k", fingerprint="g")
     assert list((await check_invariants(rig.store)).chunks) == [email.id]

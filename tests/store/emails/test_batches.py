@@ -25,9 +25,9 @@ from tests.support.invariants import check_invariants
 from tests.support.rig import Rig
 
 OP = put(b"key", b"value")
-SMALL = NewEmail("id", 1, [OP], [])
-LARGE = NewEmail("id", 1, [put(b"key", bytes(PART_BYTES))], [])
-HALF = NewEmail("id", 1, [OP] * (PART_OPS // 2), [])
+SMALL = NewEmail("id", 1, 0, [OP], [])
+LARGE = NewEmail("id", 1, 0, [put(b"key", bytes(PART_BYTES))], [])
+HALF = NewEmail("id", 1, 0, [OP] * (PART_OPS // 2), [])
 
 
 @pytest.mark.parametrize(
