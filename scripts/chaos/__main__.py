@@ -66,7 +66,7 @@ def _run(options: Options, folder: Path) -> int:
     except (BenchError, TooShort, Unknown) as error:
         print(error, file=sys.stderr)
         return 2
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except asyncio.CancelledError:
         print("interrupted: everything has ended, nothing was checked", file=sys.stderr)
         return 130
     judged = verdict(History(folder / "history"))
@@ -75,16 +75,19 @@ def _run(options: Options, folder: Path) -> int:
 
 
 async def _until_signal(run: Run, history: Path) -> Outcome:
-    """Runs it. SIGTERM ends it as SIGINT does: every process is ended."""
+    """Runs it. A signal ends it: all is undone, and every process has ended."""
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await run.run(history)
 
 
 def _text(outcome: Outcome) -> str:
-    lines = ["", f"faults: {len(outcome.turns)} turns"]
+    planned = {turn.fault for turn in outcome.turns}
+    lines = ["", f"faults: {len(outcome.done)} of {len(planned | set(outcome.impossible))}"]
     lines += [f"not possible here: {name}: {why}" for name, why in outcome.impossible.items()]
+    lines += [f"no time was left for: {name}" for name in sorted(planned - outcome.done)]
     lines += [f"{name}: {number}" for name, number in outcome.counts.items()]
     lines += [f"PROBLEM: {problem}" for problem in outcome.problems]
     return "\n".join(lines)

@@ -122,7 +122,7 @@ class Clients:
             if len(accepted) == len(drafts):
                 return
             patience = min(1.5 * patience, PATIENCE)
-            if not _may_repeat(answer, with_key):
+            if not may_repeat(answer, with_key=with_key):
                 unknown = answer.status == 0 or answer.status == 503
                 if not unknown:
                     self.surprises[f"{call}: {answer.status} {answer.problem}"] += 1
@@ -231,7 +231,7 @@ def _ids(answer: Answer) -> list[str | None]:
     return [answer.body["id"]] if "id" in answer.body else []
 
 
-def _may_repeat(answer: Answer, with_key: bool) -> bool:
+def may_repeat(answer: Answer, *, with_key: bool) -> bool:
     """Whether docs/api.md allows to repeat the call."""
     if answer.status in (401, 429):
         return True

@@ -43,9 +43,13 @@ class Options:
 
 @dataclass
 class Outcome:
-    """How a run ended. ``impossible``: reasons by fault. ``problems``: beyond what rules find."""
+    """How a run ended. ``done``: the faults that were injected. ``impossible``: reasons, by fault.
+
+    ``problems``: what the rules do not see, such as a fault that did not heal.
+    """
 
     turns: Sequence[Turn] = ()
+    done: set[str] = field(default_factory=set)
     impossible: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -67,8 +71,10 @@ class Run:
         say: Callable[[str], None],
     ) -> None:
         self.options, self.outcome = options, Outcome()
-        self._etcd, self._sources, self._say = etcd, sources, say
+        self._etcd, self._sources, self.say = etcd, sources, say
         self._faults = {fault.name: fault for fault in faults}
+        self._healed: list[asyncio.Event] = []  # by turn
+        self._ended = asyncio.Event()  # the load: no fault begins any more, and each heals
         if unknown := set(options.only) - set(self._faults):
             raise Unknown(f"no fault is called {', '.join(sorted(unknown))}: see --list")
 
@@ -101,6 +107,9 @@ class Run:
         self.outcome.impossible = {name: reason for name, reason in reasons.items() if reason}
         possible = [fault for fault in chosen if not reasons[fault.name]]
         self.outcome.turns = plan(self.options.seed, self.options.seconds, possible)
+        self.say("plan, in seconds of the load:")
+        for turn in self.outcome.turns:
+            self.say(f"{turn.at:7.1f} to {turn.heal_at:6.1f}  {turn.fault}")
         for fault in possible:
             fault.prepare(stage)
 
@@ -119,8 +128,12 @@ class Run:
                 progress.cancel()
             self.outcome.counts = dict(clients.counts)
             self.outcome.problems += [f"{n} × {what}" for what, n in clients.surprises.items()]
-        await watcher.caught_up()
-        recorder.add(await leftovers(stage, "after"))
+        try:
+            async with asyncio.timeout(FAULT):
+                await watcher.caught_up()
+                recorder.add(await leftovers(stage, "after"))
+        except (EtcdError, TimeoutError) as error:
+            self.outcome.problems.append(f"etcd does not answer at the end: {error}")
 
     async def _load_and_faults(self, stage: Stage, clients: Clients) -> None:
         """All sources, for the time of the run, and all turns."""
@@ -154,23 +167,28 @@ class Run:
         finally:
             for load in loads:
                 load.cancel()
+            self._ended.set()
             await asyncio.gather(*loads, return_exceptions=True)
             await asyncio.gather(*turns)
 
     async def _turn(self, stage: Stage, number: int, turn: Turn, begin: float) -> None:
         """Injects one fault and heals it. What goes wrong with that is a problem of the run."""
         recorder = stage.recorder
-        await _until(recorder, begin + turn.at)
+        await self._until(recorder, begin + turn.at)
         for earlier, healed in zip(self.outcome.turns, self._healed, strict=True):
             if earlier.heal_at <= turn.at:
                 await healed.wait()  # it may have taken longer than planned
+        if self._ended.is_set():
+            self._healed[number - 1].set()
+            return
         try:
+            began = recorder.now()
             async with asyncio.timeout(FAULT):
                 broken = await self._faults[turn.fault].inject(stage, Random(turn.seed))
-            began = recorder.now()
+            self.outcome.done.add(turn.fault)
             recorder.add(Injected(began, number, turn.fault, {"what": broken.what}))
             self._line(recorder, f"+ {turn.fault}: {broken.what}")
-            await _until(recorder, began + turn.heal_at - turn.at)
+            await self._until(recorder, recorder.now() + turn.heal_at - turn.at)
             await self._heal(stage, number, turn, broken)
         except Exception as error:  # of any fault: the others go on, and the run fails
             self.outcome.problems.append(f"{turn.fault}: {error or type(error).__name__}")
@@ -186,8 +204,8 @@ class Run:
 
     async def _until_quiet(self, stage: Stage, clients: Clients) -> None:
         """Waits until every e-mail is final, but not for ever. What is stuck is a problem."""
-        for part in stage.parts:
-            await part.start()
+        for problem in await stage.heal():
+            self.outcome.problems.append(problem)
         deadline = stage.recorder.now() + self.options.quiet
         left: dict[JobRef, str] = {}
         while stage.recorder.now() < deadline:
@@ -220,8 +238,10 @@ class Run:
             )
 
     def _line(self, recorder: Recorder, text: str) -> None:
-        self._say(f"{recorder.now():7.1f} s  {text}")
+        self.say(f"{recorder.now():7.1f} s  {text}")
 
-
-async def _until(recorder: Recorder, at: float) -> None:
-    await asyncio.sleep(max(0.0, at - recorder.now()))
+    async def _until(self, recorder: Recorder, at: float) -> None:
+        """Waits until then, or until the load has ended."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, at - recorder.now())):
+                await self._ended.wait()

@@ -155,6 +155,21 @@ class Stage:
         """Undoes :meth:`cut_off`."""
         self._apart.discard(member.part.number)
 
+    async def heal(self) -> list[str]:
+        """Undoes what faults may have left; returns which processes do not start."""
+        self._apart.clear()
+        for relay in self.relays:
+            relay.receiver.normal()
+            await relay.receiver.start()
+        for proxy in self.proxies:
+            await proxy.mend()
+        for part in self.parts:
+            part.resume()
+        started = await asyncio.gather(
+            *(part.start() for part in self.parts), return_exceptions=True
+        )
+        return [str(error) for error in started if isinstance(error, Exception)]
+
     async def __aenter__(self) -> Self:
         await self.exits.__aenter__()
         try:
