@@ -21,7 +21,7 @@ class RelaysDown(Fault):
     name = "relays-down-past-all-tries"
     sentence = "All relays refuse connections, for longer than all tries of an e-mail take."
     touches = _TOUCHES
-    seconds = (8.0, 12.0)
+    seconds = (5.0, 9.0)
 
     async def inject(self, stage: Stage, random: Random) -> Broken:
         for relay in stage.relays:
