@@ -118,7 +118,7 @@ def main() -> int:
         if arguments.command != "show":
             print(f"\nresult: {report.save(result, arguments.output)}")
         if arguments.write:
-            report.write_part(arguments.write, result["kind"], text)
+            report.write_part(arguments.write, f"bench:{result['kind']}", text)
     except (BenchError, OSError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

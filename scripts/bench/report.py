@@ -41,18 +41,28 @@ def save(result: Mapping[str, Any], output: Path | None) -> Path:
     return path
 
 
-def write_part(page: Path, kind: str, text: str) -> None:
-    """Puts the text between the lines ``<!-- bench:<kind> -->`` and ``<!-- /bench:<kind> -->``.
+def write_part(page: Path, mark: str, text: str) -> None:
+    """Puts the text between the lines ``<!-- <mark> -->`` and ``<!-- /<mark> -->``.
 
     Raises BenchError if the page does not have both.
     """
-    begin, end = f"<!-- bench:{kind} -->", f"<!-- /bench:{kind} -->"
-    content = page.read_text()
-    head, found, rest = content.partition(begin)
-    _, found_end, tail = rest.partition(end)
+    before, _, after = _parts(page, mark)
+    page.write_text(f"{before}\n{wrapped(text.strip())}\n{after}")
+
+
+def read_part(page: Path, mark: str) -> str:
+    """The text between those lines. Raises BenchError if the page does not have both."""
+    return _parts(page, mark)[1].strip()
+
+
+def _parts(page: Path, mark: str) -> tuple[str, str, str]:
+    """A page up to the first line, between the lines, and from the second one on."""
+    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    head, found, rest = page.read_text().partition(begin)
+    text, found_end, tail = rest.partition(end)
     if not found or not found_end:
         raise BenchError(f"{page} has no lines {begin} and {end}: nothing was written")
-    page.write_text(f"{head}{begin}\n{wrapped(text.strip())}\n{end}{tail}")
+    return head + begin, text, end + tail
 
 
 def wrapped(text: str) -> str:

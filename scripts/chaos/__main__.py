@@ -23,6 +23,7 @@ from scripts.chaos.faults import all_faults
 from scripts.chaos.history import History
 from scripts.chaos.load import all_sources
 from scripts.chaos.plan import TooShort
+from scripts.chaos.report import write_run
 from scripts.chaos.run import Options, Outcome, Run, Unknown
 from scripts.chaos.verdict import verdict
 
@@ -53,10 +54,10 @@ def main() -> int:
         if arguments.keep:
             folder = arguments.keep
             folder.mkdir(parents=True, exist_ok=True)
-        return _run(options, folder)
+        return _run(options, folder, arguments.write)
 
 
-def _run(options: Options, folder: Path) -> int:
+def _run(options: Options, folder: Path, page: Path | None) -> int:
     def say(line: str) -> None:
         print(line, flush=True)
 
@@ -71,6 +72,9 @@ def _run(options: Options, folder: Path) -> int:
         return 130
     judged = verdict(History(folder / "history"))
     print(_text(outcome), judged.text(), sep="\n", flush=True)
+    if page:
+        minutes = options.seconds / 60
+        write_run(page, judged, seed=options.seed, minutes=minutes, members=options.members)
     return 0 if judged.clean and not outcome.problems else 1
 
 
@@ -113,6 +117,12 @@ def _arguments() -> argparse.Namespace:
         help="after the load, until every e-mail must be final (default: 240)",
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keeps history and logs there")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="PAGE",
+        help="also puts the figures into this page, such as docs/reliability.md",
+    )
     return parser.parse_args()
 
 

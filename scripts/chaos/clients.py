@@ -1,6 +1,6 @@
 """The clients that call the API. They write each request and each answer to the history.
 
-A client repeats a call until it is answered, as docs/api.md tells it to: with the same key, or
+A client repeats a call until it is answered, as docs/api.md says: with the same key, or
 without a key only if the call was not sent or not stored.
 """
 

@@ -117,7 +117,7 @@ class Story:
         return next((step for step in self.steps if step.after.record), None)
 
     def acknowledged(self) -> float | None:
-        """When a client was first told that it is accepted."""
+        """When a client first got its id."""
         times = [a.at for a in self.answers.values() if self.email_id in a.ids]
         return min(times, default=None)
 

@@ -23,7 +23,7 @@ from scripts.chaos.rules.recovery import recoveries
 from scripts.chaos.stage import LEASE_TTL
 from scripts.chaos.story import Step, Story, stories, story
 
-_TOLD = 5  # violations of one rule that are told with their story
+_SHOWN = 5  # violations of one rule that are shown with their story
 _LINES = 60  # of one story
 
 
@@ -51,11 +51,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``told``: violations with the stories of their e-mails, ready to be read."""
+    """``stories``: violations with the stories of their e-mails, ready to be read."""
 
     figures: Figures
     violations: list[Violation]
-    told: str
+    stories: str
 
     @property
     def clean(self) -> bool:
@@ -71,8 +71,8 @@ class Verdict:
         rows = figure_rows(self.figures)
         width = max(len(name) for name, _ in rows)
         lines = [f"{name:<{width}}  {value}" for name, value in rows]
-        if self.told:
-            lines += ["", self.told]
+        if self.stories:
+            lines += ["", self.stories]
         return "\n".join([*lines, "", self.sentence()])
 
     def sentence(self) -> str:
@@ -106,7 +106,7 @@ def judge(
         if rule.of_run is not None:
             violations += (replace(v, rule=rule.name) for v in rule.of_run(run))
     violations.sort(key=lambda violation: violation.at)
-    return Verdict(figures, violations, _tell(history, violations))
+    return Verdict(figures, violations, _stories(history, violations))
 
 
 def figure_rows(figures: Figures) -> list[tuple[str, str]]:
@@ -180,14 +180,14 @@ def _longest_wait(each: Story) -> float:
     return longest
 
 
-def _tell(history: History, violations: list[Violation]) -> str:
+def _stories(history: History, violations: list[Violation]) -> str:
     """The violations, each e-mail's story once."""
     lines: list[str] = []
-    told: Counter[str] = Counter()
+    shown: Counter[str] = Counter()
     seen: set[str] = set()
     for violation in violations:
-        told[violation.rule] += 1
-        if told[violation.rule] > _TOLD:
+        shown[violation.rule] += 1
+        if shown[violation.rule] > _SHOWN:
             continue
         at = f"{violation.at:.2f} s" + (
             f", revision {violation.revision}" * bool(violation.revision)
@@ -200,9 +200,9 @@ def _tell(history: History, violations: list[Violation]) -> str:
         if violation.email_id and violation.email_id not in seen:
             seen.add(violation.email_id)
             lines += [f"    | {line}" for line in brief(story(history, violation.email_id))]
-    for rule, n in told.items():
-        if n > _TOLD:
-            lines.append(f"[{rule}] and {n - _TOLD} more")
+    for rule, n in shown.items():
+        if n > _SHOWN:
+            lines.append(f"[{rule}] and {n - _SHOWN} more")
     return "\n".join(lines)
 
 

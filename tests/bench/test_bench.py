@@ -202,7 +202,7 @@ def test_page_without_markers_is_left_alone(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("nothing\n")
     with pytest.raises(BenchError, match="nothing was written"):
-        report.write_part(page, "compare", "table")
+        report.write_part(page, "bench:compare", "table")
     assert page.read_text() == "nothing\n"
 
 
@@ -210,6 +210,6 @@ def test_written_part_has_paragraphs_of_100_columns_and_tables_as_they_are(tmp_p
     page = tmp_path / "page.md"
     page.write_text("<!-- bench:compare -->\n<!-- /bench:compare -->\n")
     row = f"| {'cell ' * 30}|"
-    report.write_part(page, "compare", f"{row}\n\n{'word ' * 30}")
+    report.write_part(page, "bench:compare", f"{row}\n\n{'word ' * 30}")
     lines = page.read_text().splitlines()
     assert row in lines and max(len(line) for line in lines if line != row) <= 100

@@ -307,6 +307,12 @@ def message_of_nobody(book: Book) -> None:
     book.receive("", "m9", A)
 
 
+def bounced_by_a_server_that_takes_all(book: Book) -> None:
+    found = book.posted("m1", "ok.m1@one.example")
+    book.claim(found)
+    book.finish(found, BOUNCE)
+
+
 def sent_after_the_cancel(book: Book) -> None:
     found = book.posted("m1", A)
     book.claim(found)
@@ -402,6 +408,7 @@ BROKEN = [
     ("received-was-asked", another_content),
     ("received-was-asked", bcc_shown),
     ("received-was-asked", message_of_nobody),
+    ("ends-as-the-server-says", bounced_by_a_server_that_takes_all),
     ("cancelled-is-not-sent", sent_after_the_cancel),
     ("cancelled-is-not-sent", cancel_answered_and_not_made),
     ("key-means-once", key_stores_twice),

@@ -33,7 +33,9 @@ def prose(page: str) -> Iterator[tuple[int, str]]:
     """The lines of a page with their numbers; not code, tables, and what the benchmarks write."""
     code = False
     for number, line in enumerate(TEXTS[page].splitlines(), 1):
-        if line.lstrip().startswith(("```", "<!-- bench:", "<!-- /bench:")):
+        if line.lstrip().startswith(
+            ("```", "<!-- bench:", "<!-- /bench:", "<!-- chaos:", "<!-- /chaos:")
+        ):
             code = not code
         elif not code and not line.lstrip().startswith("|"):
             yield number, line

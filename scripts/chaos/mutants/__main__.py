@@ -18,6 +18,7 @@ from pathlib import Path
 
 from scripts.chaos.history import History
 from scripts.chaos.mutants import Mutant, all_mutants
+from scripts.chaos.report import write_mutants
 from scripts.chaos.verdict import verdict
 
 _MOST = 300.0  # s, that one run may take
@@ -28,13 +29,13 @@ _QUIET = "30"  # s, that a run waits for what a mistake has made stuck
 class Found:
     """``rules``: those that were broken, the first one first. ``after``: s of the run until then.
 
-    ``told``: the verdict, or why there is none.
+    ``text``: the verdict, or why there is none.
     """
 
     mutant: Mutant
     rules: tuple[str, ...]
     after: float
-    told: str
+    text: str
 
 
 def main() -> int:
@@ -50,8 +51,10 @@ def main() -> int:
         found.append(_run(mutant, str(arguments.seed)))
         print(f"  {_said(found[-1])}", flush=True)
         if arguments.verbose or not found[-1].rules:
-            print(found[-1].told, flush=True)
+            print(found[-1].text, flush=True)
     print("", table(found), sep="\n")
+    if arguments.write:
+        write_mutants(arguments.write, table(found))
     living = [each.mutant.name for each in found if not each.rules]
     print(f"LIVING: {', '.join(living)}" if living else f"all {len(found)} mutants were found")
     return 1 if living else 0
@@ -109,6 +112,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="NAME,…", help="these mutants alone")
     parser.add_argument("--seed", type=int, default=1, help="of each run")
     parser.add_argument("--verbose", action="store_true", help="print each verdict")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="PAGE",
+        help="also puts the table into this page, such as docs/reliability.md",
+    )
     return parser.parse_args()
 
 

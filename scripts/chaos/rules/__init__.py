@@ -6,7 +6,7 @@ The folder is the registry: a new module is a new rule.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -128,14 +128,23 @@ class Run:
             found.setdefault(pid, []).append(Span("paused", begin, self.history.end))
         return found
 
-    def owned_by(self, worker_ids: Collection[str]) -> list[str]:
-        """The e-mails that these workers claimed, by the ids that they had in etcd."""
+    @cached_property
+    def owned_when_killed(self) -> list[str]:
+        """The e-mails that had an owner when its worker was killed, as the watch saw it."""
+        owners: dict[bytes, str] = {}
         found = dict[str, None]()
-        for event in self.history.events(Revision):
-            if not event.key.startswith(KEYS.owners) or event.gone:
-                continue
-            if codec.decode_owner(event.value).worker_id in worker_ids:
-                found[KEYS.parse_owner(event.key).email_id] = None
+        for event in self.history.events(Revision, ProcessEnded):
+            if isinstance(event, ProcessEnded):
+                if event.how == "SIGKILL":
+                    found |= dict.fromkeys(
+                        KEYS.parse_owner(key).email_id
+                        for key, worker in owners.items()
+                        if self.pids.get(worker) == event.pid
+                    )
+            elif isinstance(event, Revision) and event.key.startswith(KEYS.owners):
+                owners.pop(event.key, None)
+                if not event.gone:
+                    owners[event.key] = codec.decode_owner(event.value).worker_id
         return list(found)
 
     @cached_property

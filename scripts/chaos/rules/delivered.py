@@ -29,5 +29,7 @@ def _check(story: Story, run: Run) -> Iterator[Violation]:
 
 
 RULE = Rule(
-    "delivered-was-received", "Whoever is delivered has got it: a receiver said 250.", _check
+    "delivered-was-received",
+    "A recipient that is delivered has got it: a receiver said 250.",
+    _check,
 )

@@ -19,18 +19,18 @@ def _check(run: Run) -> Iterator[Violation]:
 
 
 def _of_key(run: Run, key: str, calls: list[Asked]) -> Iterator[Violation]:
-    told: dict[tuple[str | None, ...], Asked] = {}
+    given: dict[tuple[str | None, ...], Asked] = {}
     bodies: dict[tuple[str | None, ...], set[tuple[str, ...]]] = defaultdict(set)
     for asked in calls:
         answer = run.requests[asked.number][1]
         if answer is not None and answer.ids and None not in answer.ids:
-            told.setdefault(answer.ids, asked)
+            given.setdefault(answer.ids, asked)
             bodies[answer.ids].add(tuple(mail.mark for mail in asked.mails))
-    if len(told) > 1:
-        first, second, *_ = told
+    if len(given) > 1:
+        first, second, *_ = given
         yield Violation(
             second[0] or "",
-            told[second].at,
+            given[second].at,
             f"key {key} gave {second[0]}, and {first[0]} before",
             "the first request's e-mails",
         )
@@ -38,7 +38,7 @@ def _of_key(run: Run, key: str, calls: list[Asked]) -> Iterator[Violation]:
         if len(marks) > 1:
             yield Violation(
                 ids[0] or "",
-                told[ids].at,
+                given[ids].at,
                 f"key {key} gave the same e-mails to {len(marks)} different requests",
                 "a refusal of another request with the same key",
             )

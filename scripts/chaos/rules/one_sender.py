@@ -14,7 +14,7 @@ ON_ITS_WAY = 1.5
 
 def _check(story: Story, run: Run) -> Iterator[Violation]:
     for copy in story.received:
-        if not story.steps or _was_owned(story, copy) or _held_up(run, copy):
+        if not story.steps or _was_owned(story, copy):
             continue
         yield Violation(
             story.email_id,
@@ -32,12 +32,6 @@ def _was_owned(story: Story, copy: Received) -> bool:
         claim.queue in queues and claim.meets(copy.at - ON_ITS_WAY, copy.at + LAG)
         for claim in story.claims()
     ) or any(not step.whole and step.since <= copy.at <= step.at for step in story.steps)
-
-
-def _held_up(run: Run, copy: Received) -> bool:
-    """Whether a fault of the relay or its proxy held the message up on its way."""
-    names = run.faults_in(copy.at - run.lease_ttl, copy.at)
-    return any("relay" in run.touches(name) for name in names)
 
 
 RULE = Rule(

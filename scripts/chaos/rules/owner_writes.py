@@ -12,7 +12,7 @@ RESULTS = ("delivered", "deferred", "held", "bounced", "expired")
 
 
 def _check(story: Story, run: Run) -> Iterator[Violation]:
-    claims = _Claims()
+    claims = _Claims(run)
     for step in story.steps:
         entry = step.entry if step.whole and step.changes_record else None
         if entry is not None and entry.event in RESULTS and entry.reason is None:
@@ -28,8 +28,18 @@ def _check(story: Story, run: Run) -> Iterator[Violation]:
 class _Claims:
     """The newest claim of each queue: its owner, the record then, and how the owner key went."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self.newest: dict[str, tuple[Ownership, Email | None, str]] = {}
+
+    def is_of(self, owner: Ownership, worker_id: str | None) -> bool:
+        """Whether the owner is that worker, maybe under the id that it had before a lost lease.
+
+        An entry has one worker's id, also if it ends tries that began under several.
+        """
+        pid = self._run.pids.get(owner.worker_id)
+        same_process = pid is not None and pid == self._run.pids.get(worker_id or "")
+        return owner.worker_id == worker_id or same_process
 
     def follow(self, step: Step) -> None:
         for queue, owner in step.after.owners.items():
@@ -48,7 +58,7 @@ def _result(story: Story, step: Step, entry: LogEntry, claims: _Claims) -> Itera
             yield broken(
                 story, step, f"the result of queue {queue} left its owner key", "no owner key"
             )
-        if owner is not None and owner.worker_id == entry.worker_id:
+        if owner is not None and claims.is_of(owner, entry.worker_id):
             continue
         writer = f"worker {entry.worker_id} wrote a result of queue {queue}"
         if owner is not None:
@@ -67,7 +77,7 @@ def _stalled(step: Step, queue: str, entry: LogEntry, claims: _Claims) -> bool:
     now = step.before.record
     return (
         how == "lost"
-        and owner.worker_id == entry.worker_id
+        and claims.is_of(owner, entry.worker_id)
         and then is not None
         and now is not None
         and (

@@ -29,8 +29,7 @@ def recoveries(run: Run) -> Iterator[Recovery]:
     if not kills:
         return
     by_pid = {kill.pid: kill for kill in kills}
-    owned_by_killed = {worker for worker, pid in run.pids.items() if pid in by_pid}
-    for email_id in run.owned_by(owned_by_killed):
+    for email_id in run.owned_when_killed:
         steps = story(run.history, email_id).steps
         for index, step in enumerate(steps):
             for queue, owner in step.before.owners.items():

@@ -15,8 +15,8 @@ def _check(story: Story, run: Run) -> Iterator[Violation]:
     stored = story.stored_at
     if stored is None:
         yield Violation(
-            story.email_id, at, "a client was told its id, and etcd never had it", "a record of it"
+            story.email_id, at, "a client got its id, and etcd never had it", "a record of it"
         )
 
 
-RULE = Rule("acknowledged-is-stored", "An e-mail whose id a client was told is in etcd.", _check)
+RULE = Rule("acknowledged-is-stored", "An e-mail whose id a client got is in etcd.", _check)
