@@ -1,17 +1,18 @@
-"""Starts the tries: which jobs, when, and how many at once.
+"""Starts the tries of a worker's slice: the loop that brings its parts together.
 
-slice ─▶ feed ─▶ ready jobs ─turns, slots─▶ tries
-                    ▲                         │
-                    └───── still ready ───────┘
+slice ─▶ feed ─▶ ready ─turns─▶ slots ─free─▶ in_flight: tries
+                   ▲                              │
+                   └────────── still ready ───────┘
+
+:mod:`ready` knows whose turn it is, :mod:`slots` how many tries may run, :mod:`holds` which queues
+are held, :mod:`crowded` which ones pause. Nothing else keeps a ready job from its try.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any
+from collections.abc import Callable
 
 from babygun.email.model import Job
 from babygun.errors import EtcdError
@@ -20,12 +21,14 @@ from babygun.store import Store
 from babygun.store.cluster.checkin import Identity
 from babygun.store.emails.reading import owned_by
 from babygun.store.keys import JobRef
-from babygun.worker.attempt import Attempt, Attempts, release_job
+from babygun.worker.attempt import Attempt, Attempts
 from babygun.worker.crowded import CrowdedQueues
 from babygun.worker.feed import Feed
 from babygun.worker.holds import QueueHolds
+from babygun.worker.in_flight import InFlight
 from babygun.worker.membership import Membership
 from babygun.worker.ready import ReadyJobs
+from babygun.worker.side_tasks import SideTasks
 from babygun.worker.slices import Slice
 from babygun.worker.slots import Obstacle, Slots
 
@@ -36,10 +39,7 @@ _READ_AGAIN = 0.2  # s, after a read that failed
 
 
 class Dispatch:
-    """Run :meth:`run` as a task. At the end call :meth:`stop`, :meth:`drain`, :meth:`close`.
-
-    ``in_flight``: the tasks of all jobs that this worker has to do with.
-    """
+    """Run :meth:`run` as a task. At the end call :meth:`stop`, :meth:`drain`, :meth:`close`."""
 
     def __init__(
         self,
@@ -62,21 +62,16 @@ class Dispatch:
             queues=queues,
             limit=limit,
         )
-        self.in_flight: dict[JobRef, asyncio.Task[Any]] = {}
-        self._attempts_in_flight: dict[JobRef, Attempt] = {}
+        self.in_flight = InFlight(store, attempts, ended=self._try_ended, freed=self._freed)
         self._crowded = CrowdedQueues(self.slots, self._ask_again)
-        self._again: dict[JobRef, Job] = {}  # became ready again while in flight
         self._wake = asyncio.Event()
-        self._feed = Feed(store, self.ready, self.in_flight, self._wake.set)
-        self._following: asyncio.Task[None] | None = None
-        self._reads: dict[str | None, asyncio.Task[None]] = {}  # by queue; None: the whole slice
-        self._probes: dict[str, asyncio.Task[None]] = {}  # by queue
+        self._feed = Feed(store, self.ready, self.in_flight.tasks, self._wake.set)
+        self._side = SideTasks(self._wake.set)
         self._stopping = False
-        self._failure: BaseException | None = None  # of a side task
 
     async def run(self) -> None:
         """Starts what may start, until stopped. Raises the error of a side task that crashed."""
-        while not self._stopping and self._failure is None:
+        while not self._stopping and self._side.failure is None:
             self._wake.clear()
             identity = self._membership.identity
             if pause := self._attempts.pause.left(time.monotonic()):
@@ -93,16 +88,11 @@ class Dispatch:
                 for queue in list(self.ready.to_read):
                     self._begin_read(queue)
                 await self._wake.wait()
-        if self._failure is not None:
-            raise self._failure
+        if self._side.failure is not None:
+            raise self._side.failure
 
     def wake(self) -> None:
         """Starts what may start by now."""
-        self._wake.set()
-
-    def resume(self, queue: str) -> None:
-        """The queue is not held any more."""
-        self.ready.resume(queue)
         self._wake.set()
 
     # --- tries ---
@@ -110,14 +100,45 @@ class Dispatch:
     def _obstacle(self, queue: str, job: Job) -> Obstacle | None:
         return "held" if self._holds.is_held(queue) else self.slots.obstacle(queue, job)
 
+    def _start(self, ref: JobRef, job: Job, identity: Identity, *, probe: bool = False) -> None:
+        if ref in self.in_flight:
+            self.in_flight.ready_again(ref, job)
+        else:
+            self.slots.start(ref.queue, job)
+            self.in_flight.start(ref, job, identity, probe=probe)
+
+    def _try_ended(self, attempt: Attempt) -> None:
+        queue = attempt.ref.queue
+        self.slots.end(queue, attempt.job)
+        if attempt.crowded is not None:
+            self._crowded.turned_away(queue, attempt.crowded)
+        elif attempt.claim is not None:
+            self._crowded.ended(queue)
+        if attempt.probe and (attempt.claim is None or attempt.crowded is not None):
+            self._holds.keep_turn(queue)
+        self.ready.ask_again(queue)
+
+    def _freed(self, ref: JobRef, again: Job | None) -> None:
+        if again is not None:
+            self.ready.add(ref, again)
+        self._wake.set()
+
+    def _ask_again(self, queue: str) -> None:
+        self.ready.ask_again(queue)
+        self._wake.set()
+
+    # --- held queues ---
+
+    def resume(self, queue: str) -> None:
+        """The queue is not held any more."""
+        self.ready.resume(queue)
+        self._wake.set()
+
     def _begin_probe(self, queue: str) -> None:
         """Probes a held queue, if there is a job to do it with, and no other worker is first."""
-        first = self.ready.first(queue)
-        if queue in self._probes or first is None or self.slots.obstacle(queue, first):
-            return
-        task = asyncio.create_task(self._probe(queue), name=f"probe {queue}")
-        self._probes[queue] = task
-        task.add_done_callback(partial(self._probe_ended, queue))
+        name, first = f"probe {queue}", self.ready.first(queue)
+        if name not in self._side and first is not None and not self.slots.obstacle(queue, first):
+            self._side.start(name, self._probe(queue))
 
     async def _probe(self, queue: str) -> None:
         if not await self._holds.take_turn(queue):
@@ -130,74 +151,20 @@ class Dispatch:
             else:
                 self._holds.keep_turn(queue)
 
-    def _probe_ended(self, queue: str, task: asyncio.Task[None]) -> None:
-        del self._probes[queue]
-        self._side_task_ended(task)
-        self._wake.set()
-
-    def _start(self, ref: JobRef, job: Job, identity: Identity, *, probe: bool = False) -> None:
-        if ref in self.in_flight:
-            self._again[ref] = job
-            return
-        self.slots.start(ref.queue, job)
-        attempt = self._attempts_in_flight[ref] = Attempt(ref, job, identity, probe)
-        task = asyncio.create_task(self._attempts.run(attempt), name=f"try {ref.email_id}")
-        self.in_flight[ref] = task
-        task.add_done_callback(partial(self._ended, attempt))
-
-    def _ended(self, attempt: Attempt, task: asyncio.Task[bool]) -> None:
-        ref = attempt.ref
-        self.slots.end(ref.queue, attempt.job)
-        if attempt.crowded is not None:
-            self._crowded.turned_away(ref.queue, attempt.crowded)
-        elif attempt.claim is not None:
-            self._crowded.ended(ref.queue)
-        if attempt.probe and (attempt.claim is None or attempt.crowded is not None):
-            self._holds.keep_turn(ref.queue)
-        self.ready.ask_again(ref.queue)
-        del self._attempts_in_flight[ref]
-        if not task.cancelled():
-            if error := task.exception():
-                log.error(
-                    "try crashed",
-                    exc=error,
-                    email_id=ref.email_id,
-                    queue=ref.queue,
-                    worker_id=attempt.identity.process_id,
-                )
-            elif task.result():
-                self._again[ref] = attempt.job
-        self._free(ref, task)
-
-    def _ask_again(self, queue: str) -> None:
-        self.ready.ask_again(queue)
-        self._wake.set()
-
-    def _free(self, ref: JobRef, _: asyncio.Task[Any]) -> None:
-        del self.in_flight[ref]
-        if again := self._again.pop(ref, None):
-            self.ready.add(ref, again)
-        self._wake.set()
-
     # --- reading what is ready ---
 
     def follow(self, part: Slice) -> None:
         """Takes the jobs of another slice from now on."""
-        if self._following:
-            self._following.cancel()
-            self._following = None
+        self._side.cancel("feed")
         self.ready.clear()
         if not part.empty and not self._stopping:
-            self._following = asyncio.create_task(self._feed.follow(part), name="feed")
-            self._following.add_done_callback(self._side_task_ended)
+            self._side.start("feed", self._feed.follow(part))
 
     def _begin_read(self, queue: str | None) -> None:
         """Reads on in a queue, or in the whole slice (None)."""
-        if queue in self._reads or self._membership.slice.empty:
-            return
-        task = asyncio.create_task(self._read(queue), name=f"read {queue or 'slice'}")
-        self._reads[queue] = task
-        task.add_done_callback(partial(self._read_ended, queue))
+        name = "read slice" if queue is None else f"read queue {queue}"
+        if name not in self._side and not self._membership.slice.empty:
+            self._side.start(name, self._read(queue))
 
     async def _read(self, queue: str | None) -> None:
         try:
@@ -205,18 +172,6 @@ class Dispatch:
         except EtcdError as error:
             log.warning("jobs not read", error=str(error))
             await asyncio.sleep(_READ_AGAIN)
-
-    def _read_ended(self, queue: str | None, task: asyncio.Task[None]) -> None:
-        del self._reads[queue]
-        self._side_task_ended(task)
-        self._wake.set()
-
-    def _side_task_ended(self, task: asyncio.Task[None]) -> None:
-        """Its error ends the worker: otherwise the worker would live on and do nothing."""
-        if not task.cancelled() and (error := task.exception()):
-            log.error("task failed", exc=error, task=task.get_name())
-            self._failure = error
-            self._wake.set()
 
     async def reconcile(self) -> None:
         """Releases what is this worker's in etcd and unknown here, and reads the slice again.
@@ -226,13 +181,7 @@ class Dispatch:
         worker_id = self._membership.worker_id
         for ref, owner_revision in await owned_by(self._store, worker_id):
             if ref not in self.in_flight:
-                # It is in flight until it is released: a try would take the old claim for its own.
-                task = asyncio.create_task(
-                    release_job(self._store, ref, owner_revision, worker_id),
-                    name=f"release {ref.email_id}",
-                )
-                self.in_flight[ref] = task
-                task.add_done_callback(partial(self._free, ref))
+                self.in_flight.release(ref, owner_revision, worker_id)
         self._begin_read(None)
 
     # --- the end ---
@@ -241,58 +190,13 @@ class Dispatch:
         """Starts nothing more."""
         self._stopping = self._attempts.stopping = True
         self._crowded.close()
-        if self._following:
-            self._following.cancel()
+        self._side.cancel("feed")
         self._wake.set()
 
     async def drain(self) -> None:
-        """Waits for what is in flight, ``drain_timeout`` at most, and gives the rest back.
-
-        Jobs without a connection are given back at once.
-        """
-        if not self.in_flight:
-            return
-        within = self._store.settings.drain_timeout
-        log.info("draining", in_flight=len(self.in_flight), at_most_seconds=within)
-        deadline = time.monotonic() + within
-        attempts = self._attempts_in_flight
-        await self._give_back([a for a in attempts.values() if not a.progress.connected])
-        if self.in_flight:
-            rest = max(0.0, deadline - time.monotonic())
-            await asyncio.wait(self.in_flight.values(), timeout=rest)
-        await self._give_back(list(attempts.values()))
-
-    async def _give_back(self, attempts: Iterable[Attempt]) -> None:
-        """Ends tries early and releases their jobs.
-
-        Where a server may have taken the message, the try writes its result first.
-        """
-        claimed = [(a, a.claim, self.in_flight[a.ref]) for a in attempts if a.claim is not None]
-        for attempt, _, task in claimed:
-            if not attempt.progress.finishing:
-                task.cancel()
-        if claimed:
-            await asyncio.wait(
-                [task for _, _, task in claimed], timeout=self._store.settings.etcd_timeout
-            )
-        await asyncio.gather(
-            *(
-                release_job(self._store, a.ref, claim.owner_revision, a.identity.process_id)
-                for a, claim, _ in claimed
-            )
-        )
+        """Waits for what is in flight, and gives back what takes too long."""
+        await self.in_flight.drain()
 
     async def close(self) -> None:
         """Cancels what still runs. Tries that write their result are waited for."""
-        finishing = {
-            self.in_flight[ref]
-            for ref, attempt in self._attempts_in_flight.items()
-            if attempt.progress.finishing
-        }
-        tasks = [*self._reads.values(), *self._probes.values(), *self.in_flight.values()]
-        if self._following:
-            tasks.append(self._following)
-        for task in tasks:
-            if task not in finishing:
-                task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(self._side.close(), self.in_flight.close())

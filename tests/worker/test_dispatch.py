@@ -79,7 +79,7 @@ async def test_job_that_is_still_ready_after_its_try_is_tried_again() -> None:
         for answer in (True, True, False):
             assert await attempts.started.get() == ref
             attempts.answers.put_nowait(answer)
-        await asyncio.wait(dispatch.in_flight.values())
+        await asyncio.wait(dispatch.in_flight.tasks.values())
         await asyncio.sleep(0)  # lets the end of the task be noted
         assert not dispatch.in_flight and not dispatch.ready and not dispatch.slots.in_use
 
