@@ -14,10 +14,10 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from babygun.smtp.deadline import Deadline
 from babygun.smtp.reply_parser import ReplyParser, ServerReply
+from babygun.smtp.workarounds import Extension
 
 CHUNK = 256 * 1024  # bytes of a message that the transport gets at once
 LIVELY = 5.0  # s since the last bytes came; until then a connection is taken to be alive
@@ -115,7 +115,7 @@ class Connection(asyncio.Protocol):
         """Whether the server has hardly had time to hang up."""
         return self._loop.time() - self._received_at < LIVELY
 
-    def forbid(self, feature: Literal["pipelining", "chunking"]) -> None:
+    def forbid(self, feature: Extension) -> None:
         """Does without it from now on, though the server offers it."""
         if feature == "pipelining":
             self.capabilities = replace(self.capabilities, pipelining=False)

@@ -39,7 +39,7 @@ class Pools:
     def close_unused(self) -> None:
         """Closes the pools that nobody has used since the last call."""
         for name in [n for n, pool in self._pools.items() if n not in self._used]:
-            if not self._pools[name].needed:
+            if not self._pools[name].connections.needed:
                 task = asyncio.create_task(self._pools.pop(name).close(), name=f"close {name}")
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)

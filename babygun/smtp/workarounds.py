@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Literal, NamedTuple
 
-Feature = Literal["tls", "pipelining", "chunking"]
+Extension = Literal["pipelining", "chunking"]
+Feature = Literal["tls"] | Extension
 REMEMBERED = 3600.0  # s
 MOST_SERVERS = 1000  # known at once; the one that was asked for longest ago is forgotten first
 BREAKS = 2  # in a row, after which commands go one at a time

@@ -28,9 +28,9 @@ def show_connections(pools: Iterable[SmtpPool], known: Iterable[str]) -> None:
         connections[queue, "busy"] = connections[queue, "idle"] = waiting[(queue,)] = 0
     for pool in pools:
         queue = pool.destination.name
-        connections[queue, "busy"] += pool.in_use
-        connections[queue, "idle"] += pool.open - pool.in_use
-        waiting[(queue,)] += pool.waiting
+        connections[queue, "busy"] += pool.connections.in_use
+        connections[queue, "idle"] += pool.connections.open - pool.connections.in_use
+        waiting[(queue,)] += pool.connections.waiting
     metrics.SMTP_CONNECTIONS.show(connections)
     metrics.SMTP_WAITING.show(waiting)
 

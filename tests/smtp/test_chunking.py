@@ -280,4 +280,4 @@ async def test_reply_of_300_to_bdat_ends_the_connection(new_pool: NewPool) -> No
         reply = (await send(pool, "a@example.org"))["a@example.org"]
     assert (reply.code, reply.uncertain) == (None, True)
     assert "354 in reply to BDAT" in reply.text
-    assert pool.open == 0
+    assert pool.connections.open == 0

@@ -164,5 +164,5 @@ async def test_message_that_can_not_be_rendered_raises_and_harms_no_connection(
         pool = new_pool(server.port)
         with pytest.raises(LookupError):
             await pool.deliver(Envelope("a@example.org", ("b@example.org",), render), may_send=yes)
-        assert (pool.in_use, pool.waiting) == (0, 0)
+        assert (pool.connections.in_use, pool.connections.waiting) == (0, 0)
         assert (await send(pool, "b@example.org"))["b@example.org"].code == 250

@@ -91,7 +91,7 @@ async def test_large_message_to_a_server_that_stops_reading_times_out_certain(
         ]
         assert (reply.phase, reply.code, reply.uncertain) == ("data", None, False)
         assert "took no data for 0.3 s" in reply.text
-        assert pool.open == 0
+        assert pool.connections.open == 0
 
 
 async def test_large_message_refused_in_the_middle_has_that_reply(new_pool: NewPool) -> None:
@@ -107,4 +107,6 @@ async def test_large_message_refused_in_the_middle_has_that_reply(new_pool: NewP
         pool = new_pool(server.port)
         replies = await send(pool, "b@example.org", message=HEAD + (b"y" * 70 + b"\r\n") * 500_000)
         assert replies["b@example.org"] == Reply("message", 552, "5.3.4", "That is enough")
-        assert pool.open == 0  # half a message went out: what came next would be taken for its rest
+        assert (
+            pool.connections.open == 0
+        )  # half a message went out: what came next would be taken for its rest

@@ -53,7 +53,7 @@ async def test_connection_with_tls_is_cut_like_any_other(
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
-        assert pool.open == 0
+        assert pool.connections.open == 0
         await send(pool, "a@example.org")
         await server.cut()
         assert (await send(pool, "b@example.org"))["b@example.org"].code == 250
@@ -279,7 +279,7 @@ def test_uvloop_takes_a_transport_over_too(certificates: Certificates, tls: str)
         answers = await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(40)))
         assert {reply.code for answer in answers for reply in answer.values()} == {250}
         assert (await send(pool, "drop-dot@example.org"))["drop-dot@example.org"].uncertain
-        assert 0 < pool.open <= 20
+        assert 0 < pool.connections.open <= 20
         await pool.close()
 
     try:

@@ -280,4 +280,4 @@ async def test_server_that_reads_nothing_more_is_cut(new_pool: NewPool, size: in
         pool = new_pool(server.port, data_timeout=0.3)
         reply = await send(pool, "b@example.org", message=b"x" * 70 * (size // 70))
         assert "timed out" in reply["b@example.org"].text
-        assert (pool.open, pool.in_use) == (0, 0)
+        assert (pool.connections.open, pool.connections.in_use) == (0, 0)

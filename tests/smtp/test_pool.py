@@ -59,8 +59,8 @@ async def test_two_hundred_at_once_keep_to_the_limit(new_pool: NewPool) -> None:
             for n in range(200)
         ]
         await server.wait_for(1)
-        assert pool.open <= 7
-        assert pool.waiting > 0
+        assert pool.connections.open <= 7
+        assert pool.connections.waiting > 0
         for n, replies in enumerate(await asyncio.gather(*sending)):
             assert (replies[f"r{n}@example.org"].code, replies["hard@example.org"].code) == (
                 250,
@@ -70,7 +70,11 @@ async def test_two_hundred_at_once_keep_to_the_limit(new_pool: NewPool) -> None:
             f"r{n}@example.org" for n in range(200)
         )
         assert server.max_concurrent == server.sessions == 7
-        assert (pool.open, pool.in_use, pool.waiting) == (7, 0, 0)
+        assert (pool.connections.open, pool.connections.in_use, pool.connections.waiting) == (
+            7,
+            0,
+            0,
+        )
 
 
 async def test_waiters_are_served_in_order(new_pool: NewPool) -> None:
@@ -89,7 +93,7 @@ async def test_one_that_hangs_holds_up_no_other(new_pool: NewPool) -> None:
         await server.hung.wait()
         for n in range(5):
             await send(pool, f"r{n}@example.org")
-        assert pool.in_use == 1
+        assert pool.connections.in_use == 1
         server.release()
         assert (await hanging)["hang@example.org"].code == 250
 
@@ -99,7 +103,7 @@ async def test_dead_idle_connection_is_noticed_and_replaced(new_pool: NewPool) -
         pool = new_pool(server.port)
         await send(pool, "a@example.org")
         await server.cut()
-        await settle(lambda: pool.open == 0)
+        await settle(lambda: pool.connections.open == 0)
         assert (await send(pool, "b@example.org"))["b@example.org"].code == 250
         assert server.sessions == 2
 
@@ -140,7 +144,7 @@ async def test_one_fresh_connection_does_where_all_idle_ones_are_dead(new_pool: 
         assert (await send(pool, "b@example.org"))["b@example.org"].code == 250
         assert dead.is_set()
         assert server.connections == 9
-        assert pool.open <= 8  # the other dead ones are found out as they are used
+        assert pool.connections.open <= 8  # the other dead ones are found out as they are used
 
 
 async def test_waiter_gets_the_place_of_a_connection_that_is_lost(new_pool: NewPool) -> None:
@@ -212,7 +216,7 @@ async def test_421_pushed_while_idle_closes_the_connection(new_pool: NewPool) ->
         pool = new_pool(server.port)
         await send(pool, "a@example.org")
         server.say("421 4.4.2 Idle for too long")  # and leaves the connection open
-        await settle(lambda: pool.open == 0)
+        await settle(lambda: pool.connections.open == 0)
         assert (await send(pool, "b@example.org"))["b@example.org"].code == 250
         assert server.sessions == 2
 
@@ -221,20 +225,20 @@ async def test_idle_connection_is_closed_politely_in_time(new_pool: NewPool) -> 
     async with MisbehavingServer() as server:
         pool = new_pool(server.port, idle=0.1)
         await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(3)))
-        assert pool.open == 3
-        await settle(lambda: pool.open == 0 and server.connections == 0)
+        assert pool.connections.open == 3
+        await settle(lambda: pool.connections.open == 0 and server.connections == 0)
         assert server.commands["QUIT"] == 3
 
 
 async def test_idle_connections_beyond_the_first_go_soon(
     new_pool: NewPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("babygun.smtp.pool.SURPLUS_IDLE", 0.05)
+    monkeypatch.setattr("babygun.smtp.connections.SURPLUS_IDLE", 0.05)
     async with MisbehavingServer() as server:
         pool = new_pool(server.port)
         await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(3)))
         await settle(lambda: server.commands["QUIT"] == 2)
-        assert pool.open == 1
+        assert pool.connections.open == 1
         await send(pool, "next@example.org")
         assert server.sessions == 3
 
@@ -262,7 +266,7 @@ async def test_crowded_destination_turns_back_all_who_wait(new_pool: NewPool) ->
         pool = new_pool(server.port, max_connections=1)
         first = asyncio.create_task(send(pool, "a@example.org"))
         waiting = asyncio.create_task(send(pool, "b@example.org"))
-        await settle(lambda: pool.waiting == 1)
+        await settle(lambda: pool.connections.waiting == 1)
         pool.crowded(full)
         assert await waiting == {"b@example.org": full}
         first.cancel()
@@ -275,7 +279,7 @@ async def test_idle_zero_keeps_no_connection(new_pool: NewPool) -> None:
         pool = new_pool(server.port, idle=0)
         await send(pool, "a@example.org")
         await settle(lambda: server.commands["QUIT"] == 1)
-        assert pool.open == 0
+        assert pool.connections.open == 0
 
 
 async def test_too_many_connections_shrinks_the_pool_and_fails_nothing(new_pool: NewPool) -> None:
@@ -310,7 +314,7 @@ async def test_relay_that_comes_back_is_used_in_full_at_once(new_pool: NewPool) 
     pool = new_pool(server.port, max_connections=6)
     await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(50)))
     await server.stop()
-    await settle(lambda: pool.open == 0)
+    await settle(lambda: pool.connections.open == 0)
     await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(50)))
     server.max_concurrent = 0
     await server.start()
@@ -349,7 +353,12 @@ async def test_relay_that_says_421_to_all_fails_each_once_and_soon(new_pool: New
             replies = await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(50)))
         assert {reply.code for answer in replies for reply in answer.values()} == {421}
         assert connections <= 2 * 50
-        assert (pool.open, pool.in_use, pool.waiting, pool._connecting) == (0, 0, 0, 0)
+        assert (
+            pool.connections.open,
+            pool.connections.in_use,
+            pool.connections.waiting,
+            pool.connections._connecting,
+        ) == (0, 0, 0, 0)
 
 
 async def test_too_many_connections_that_never_become_fewer_fail_in_time(new_pool: NewPool) -> None:
@@ -359,7 +368,7 @@ async def test_too_many_connections_that_never_become_fewer_fail_in_time(new_poo
         await server.hung.wait()
         reply = (await send(pool, "b@example.org"))["b@example.org"]
         assert reply == Reply("greeting", 421, "4.7.0", "Too many connections")
-        assert pool.waiting == 0
+        assert pool.connections.waiting == 0
         server.release()
         assert (await hanging)["hang@example.org"].code == 250
 
@@ -383,7 +392,7 @@ async def test_relay_that_is_not_there_fails_all_who_wait(new_pool: NewPool) -> 
     assert {(reply.phase, reply.code) for answer in replies for reply in answer.values()} == {
         ("connect", None)
     }
-    assert (pool.open, pool.in_use, pool.waiting) == (0, 0, 0)
+    assert (pool.connections.open, pool.connections.in_use, pool.connections.waiting) == (0, 0, 0)
 
 
 async def test_relay_that_does_not_greet_fails_within_the_connect_timeout(
@@ -409,7 +418,7 @@ async def test_cancelled_delivery_closes_its_connection(new_pool: NewPool) -> No
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
-        assert (pool.open, pool.in_use) == (0, 0)
+        assert (pool.connections.open, pool.connections.in_use) == (0, 0)
         await settle(lambda: server.connections == 0)
         assert (await send(pool, "b@example.org"))["b@example.org"].code == 250
         assert server.to("hang@example.org") == []
@@ -421,9 +430,9 @@ async def test_cancelled_waiter_leaves_the_line(new_pool: NewPool) -> None:
         hanging = asyncio.create_task(send(pool, "hang@example.org"))
         await server.hung.wait()
         waiting = [asyncio.create_task(send(pool, f"r{n}@example.org")) for n in range(3)]
-        await settle(lambda: pool.waiting == 3)
+        await settle(lambda: pool.connections.waiting == 3)
         waiting[1].cancel()
-        await settle(lambda: pool.waiting == 2)
+        await settle(lambda: pool.connections.waiting == 2)
         server.release()
         await asyncio.gather(hanging, waiting[0], waiting[2])
         assert [message.recipients[0] for message in server.messages] == [
@@ -448,8 +457,12 @@ async def test_cancellations_at_any_moment_lose_no_connection(new_pool: NewPool)
                 or all(reply.code == 250 for reply in result.values())
                 for result in results
             ), results  # type: ignore[union-attr]
-            assert pool.open <= 3
-            assert (pool.in_use, pool.waiting, pool._connecting) == (0, 0, 0)
+            assert pool.connections.open <= 3
+            assert (
+                pool.connections.in_use,
+                pool.connections.waiting,
+                pool.connections._connecting,
+            ) == (0, 0, 0)
 
 
 async def test_close_says_goodbye_calls_off_waiters_and_cuts_the_rest(new_pool: NewPool) -> None:
@@ -477,7 +490,7 @@ async def test_close_with_waiters_raises_not_sent_in_them(new_pool: NewPool) -> 
         hanging = asyncio.create_task(send(pool, "hang@example.org"))
         await server.hung.wait()
         waiting = asyncio.create_task(send(pool, "b@example.org"))
-        await settle(lambda: pool.waiting == 1)
+        await settle(lambda: pool.connections.waiting == 1)
         await pool.close()
         with pytest.raises(NotSent):
             await waiting
@@ -506,7 +519,7 @@ async def test_close_while_connecting_leaves_no_connection(new_pool: NewPool) ->
         with pytest.raises(NotSent):
             await sending
         await settle(lambda: heard == [b"QUIT\r\n"])
-        assert pool.open == 0
+        assert pool.connections.open == 0
 
 
 async def test_close_is_bounded_with_a_relay_that_does_not_say_goodbye(
@@ -525,4 +538,4 @@ async def test_close_is_bounded_with_a_relay_that_does_not_say_goodbye(
         await send(pool, "a@example.org")
         async with asyncio.timeout(20):
             await pool.close()
-        assert pool.open == 0
+        assert pool.connections.open == 0

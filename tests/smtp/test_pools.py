@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import cast
 
 from babygun.routing.destination import Destination
@@ -18,7 +19,7 @@ class FakePool:
 
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
-        self.needed = False
+        self.connections = SimpleNamespace(needed=False)
         self.closed = asyncio.Event()
 
     async def close(self) -> None:
@@ -57,11 +58,11 @@ async def test_pool_that_is_unused_is_closed_and_made_again_when_needed() -> Non
 async def test_pool_with_a_message_under_way_is_never_closed_as_unused() -> None:
     pools = fake_pools()
     one = get(pools, ONE)
-    one.needed = True
+    one.connections.needed = True
     for _ in range(3):
         pools.close_unused()
     assert list(pools) == [one] and not one.closed.is_set()
-    one.needed = False
+    one.connections.needed = False
     pools.close_unused()
     await asyncio.wait_for(one.closed.wait(), 20)
 

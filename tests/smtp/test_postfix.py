@@ -136,7 +136,7 @@ async def test_postfix_without_an_extension_takes_mail(
         for _ in range(2):
             replies = await send(pool, "a@example.org", "b@example.org")
             assert {reply.code for reply in replies.values()} == {250}
-        assert pool.open == 1
+        assert pool.connections.open == 1
 
 
 async def test_opportunistic_tls_that_postfix_does_not_manage_leads_to_plain_text(

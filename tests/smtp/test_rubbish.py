@@ -227,7 +227,7 @@ async def test_rubbish_behind_the_final_reply_takes_nothing_from_it(new_pool: Ne
         assert await send(pool, "b@example.org") == {
             "b@example.org": Reply("message", 250, "2.0.0", "queued")
         }
-        assert (pool.open, pool.in_use) == (0, 0)
+        assert (pool.connections.open, pool.connections.in_use) == (0, 0)
 
 
 async def test_half_closed_connection_ends_a_large_message_at_once(new_pool: NewPool) -> None:

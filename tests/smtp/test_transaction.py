@@ -55,7 +55,11 @@ async def test_reply_of_each_behaviour_reaches_the_outcome(
     assert await send(pool, recipient) == {recipient: reply}
     assert len(server.messages) == messages
     kept = 0 if recipient.startswith("softdata") else 1  # its 451 may be about the connection
-    assert (pool.open, pool.in_use, pool.waiting) == (kept, 0, 0)
+    assert (pool.connections.open, pool.connections.in_use, pool.connections.waiting) == (
+        kept,
+        0,
+        0,
+    )
 
 
 @pytest.mark.parametrize("refused", ["soft", "hard", "full", "harddata"])
@@ -159,7 +163,7 @@ async def test_reply_that_does_not_come_times_out(
     reply = (await send(pool, "hang@example.org"))["hang@example.org"]
     assert (reply.phase, reply.code, reply.uncertain) == ("rcpt", None, False)
     assert "no reply within 0.2 s" in reply.text
-    assert pool.open == 0
+    assert pool.connections.open == 0
 
 
 async def test_message_without_a_final_reply_times_out_uncertain(
@@ -202,7 +206,7 @@ async def test_may_send_false_sends_nothing_and_raises(
             may_send=no,
         )
     assert asked == [1]  # asked once, when the server was already waiting for the content
-    assert pool.open == 0
+    assert pool.connections.open == 0
     assert (await send(pool, "c@example.org"))["c@example.org"].code == 250
     assert [message.recipients for message in data_server.messages] == [("c@example.org",)]
 

@@ -1,0 +1,307 @@
+"""The connections to one destination: kept open across messages, and never too many.
+
+A message takes an idle connection, or opens one where there is room, or waits in line. The idle
+connection that was used last is taken first, so that surplus ones grow old and are closed.
+A connection that comes back goes to the first in line.
+
+A destination that turns a connection away while others are open allows no more of them. Then the
+limit shrinks to what is open, and grows back by one every GROW seconds. The message that was
+turned away waits for a connection, ``patience`` seconds at most. A destination that takes no
+connection at all says nothing about its limit, unless its words say so (:meth:`crowded`).
+
+Other workers may need the connections that are idle here. So one is kept for ``idle`` seconds, and
+surplus ones for SURPLUS_IDLE. While the limit is shrunk, each one is surplus.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from babygun.runtime import tracing
+from babygun.smtp.connection import Connection
+from babygun.smtp.connection_limit import ConnectionLimit
+from babygun.smtp.envelope import NotSent
+from babygun.smtp.handshake import ConnectFailed
+from babygun.smtp.opener import Opener
+from babygun.smtp.replies import Reply
+from babygun.smtp.workarounds import Extension
+
+SURPLUS_IDLE = 1.0  # s, for which idle connections beyond the first are kept
+
+
+class Connections:
+    """Those to one destination, in one event loop. Times in seconds.
+
+    ``most``: connections at once. ``patience``: how long a message that was turned away waits for
+    one. ``idle``: how long an unused connection is kept.
+    """
+
+    def __init__(self, opener: Opener, *, most: int, patience: float, idle: float) -> None:
+        self._opener, self._most, self._patience, self._idle_time = opener, most, patience, idle
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[Connection] = []  # the one unused for longest first
+        self._busy: set[Connection] = set()
+        self._connecting = 0  # also those that a waiter was woken to open
+        # A waiter gets a connection, or None: there is room to open one.
+        self._waiters: deque[asyncio.Future[Connection | None]] = deque()
+        self._limit = ConnectionLimit(most)
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._goodbyes: set[asyncio.Task[None]] = set()
+        self.closed = False
+
+    @property
+    def open(self) -> int:
+        """Connections that are there."""
+        return len(self._idle) + len(self._busy)
+
+    @property
+    def in_use(self) -> int:
+        """Connections that carry a message right now."""
+        return len(self._busy)
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait for a connection."""
+        return len(self._waiters)
+
+    @property
+    def needed(self) -> bool:
+        """Whether some message has a connection, opens one or waits for one."""
+        return bool(self._busy or self._connecting or self._waiters)
+
+    def forbid(self, feature: Extension) -> None:
+        """No connection uses the feature any more."""
+        for connection in (*self._idle, *self._busy):
+            connection.forbid(feature)
+
+    def crowded(self, reply: Reply) -> None:
+        """The destination says that it has too many connections: fewer are opened for a while.
+
+        Idle ones are closed. Where none is left, ``reply`` is the outcome of all who wait.
+        """
+        self._limit.shrink(max(1, len(self._busy)), self._loop.time(), for_sure=True)
+        while self._idle:
+            self._say_goodbye(self._idle.pop())
+        if not self._busy:
+            while waiter := self._next_waiter():
+                waiter.set_exception(ConnectFailed(reply))
+
+    async def close(self) -> None:
+        """Closes everything, within some seconds.
+
+        A message that waits gets NotSent. Idle connections say goodbye, the others are cut.
+        """
+        self.closed = True
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        while waiter := self._next_waiter():
+            waiter.set_exception(NotSent("the connection pool was closed"))
+        idle, self._idle = self._idle, []
+        busy = list(self._busy)
+        for connection in busy:
+            connection.abort("the connection pool was closed")
+        for connection in idle:
+            self._say_goodbye(connection)
+        await asyncio.gather(
+            *self._goodbyes,
+            *(connection.wait_closed() for connection in busy),
+            return_exceptions=True,
+        )
+
+    # --- getting a connection ---
+
+    async def acquire(self, *, fresh: bool = False) -> Connection:
+        """A connection for one transaction. Raises ConnectFailed and NotSent.
+
+        ``fresh``: a new one, before all who wait in line.
+        """
+        if self.closed:
+            raise NotSent("the connection pool is closed")
+        found = await self._idle_or_room(first_in_line=fresh, take_idle=not fresh)
+        give_up_at = 0.0
+        while found is None:
+            try:
+                return await self._open()
+            except ConnectFailed as error:
+                if not self._turned_away(error):
+                    self._wake()
+                    raise
+                give_up_at = give_up_at or self._loop.time() + self._patience
+                refused = error
+            except BaseException:
+                self._wake()
+                raise
+            found = await self._idle_or_room(
+                first_in_line=True, take_idle=True, refused=refused, give_up_at=give_up_at
+            )
+        return found
+
+    async def exchange(self, connection: Connection) -> Connection:
+        """Closes a connection that a message has, and gets it a fresh one. Raises as acquire."""
+        await connection.quit()
+        self._busy.discard(connection)
+        return await self.acquire(fresh=True)
+
+    async def _idle_or_room(
+        self,
+        *,
+        first_in_line: bool,
+        take_idle: bool,
+        refused: ConnectFailed | None = None,
+        give_up_at: float = 0.0,
+    ) -> Connection | None:
+        """Waits for a connection. None: there is room to open one, and ``_connecting`` counts it.
+
+        With ``refused``, it gives up at ``give_up_at``, a time of the loop's clock, and raises
+        ``refused``.
+        """
+        if first_in_line or not self._waiters:
+            if take_idle and (idle := self._take_idle()):
+                return idle
+            if self._has_room():
+                self._connecting += 1
+                return None
+        with tracing.child("smtp wait"):
+            return await self._wait(first_in_line, refused, give_up_at)
+
+    def _take_idle(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.lost:
+                self._busy.add(connection)
+                return connection
+        return None
+
+    def _has_room(self) -> bool:
+        there = self.open + self._connecting + len(self._goodbyes)
+        return there < self._limit.at(self._loop.time())
+
+    async def _wait(
+        self, first_in_line: bool, refused: ConnectFailed | None, give_up_at: float
+    ) -> Connection | None:
+        waiter: asyncio.Future[Connection | None] = self._loop.create_future()
+        if first_in_line:
+            self._waiters.appendleft(waiter)
+        else:
+            self._waiters.append(waiter)
+        try:
+            if refused is None:
+                return await waiter
+            await asyncio.wait([waiter], timeout=max(0.0, give_up_at - self._loop.time()))
+            if waiter.done():
+                return waiter.result()
+            self._waiters.remove(waiter)
+            raise refused
+        except asyncio.CancelledError:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            elif waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._give_back(waiter.result())
+            raise
+
+    async def _open(self) -> Connection:
+        """Opens a connection, which ``_connecting`` counts already."""
+        try:
+            connection = await self._opener.open(self._on_lost)
+        finally:
+            self._connecting -= 1
+        if self.closed:
+            self._say_goodbye(connection)
+            raise NotSent("the connection pool was closed")
+        if not self.open:
+            self._limit.reset()
+        self._busy.add(connection)
+        return connection
+
+    def _turned_away(self, error: ConnectFailed) -> bool:
+        """Whether the destination allows no more connections than are there; shrinks the limit."""
+        there = self.open + self._connecting if error.reply.code else self.open
+        if not error.busy or not there or self.closed:
+            return False
+        self._limit.shrink(there, self._loop.time())
+        return True
+
+    # --- giving it back ---
+
+    def release(self, connection: Connection) -> None:
+        """A message needs its connection no more."""
+        if connection.lost or connection.retired or self.closed:
+            self._busy.discard(connection)
+            if not connection.lost:
+                self._say_goodbye(connection)
+            if not self.closed:
+                self._wake()
+            return
+        connection.reused = True
+        waiter = self._next_waiter()
+        if waiter is not None:  # it stays in _busy: its place is never free in between
+            waiter.set_result(connection)
+            if self._waiters:
+                self._wake()  # a limit that had shrunk may have grown
+            return
+        self._busy.discard(connection)
+        if self._idle_time <= 0:
+            self._say_goodbye(connection)
+            return
+        connection.idle_since = self._loop.time()
+        self._idle.append(connection)
+        if self._idle_timer is None:
+            self._watch_idle()
+
+    def _give_back(self, found: Connection | None) -> None:
+        """Gives back what a waiter got that was cancelled at that moment."""
+        if found is None:
+            self._connecting -= 1
+            self._wake()
+        else:
+            self.release(found)
+
+    def _next_waiter(self) -> asyncio.Future[Connection | None] | None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                return waiter
+        return None
+
+    def _wake(self) -> None:
+        """Lets the first in line open connections, as far as there is room."""
+        while self._waiters and self._has_room():
+            waiter = self._next_waiter()
+            if waiter is None:
+                return
+            self._connecting += 1
+            waiter.set_result(None)
+
+    def _on_lost(self, connection: Connection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)
+            self._wake()
+
+    def _watch_idle(self) -> None:
+        self._idle_timer = self._loop.call_later(
+            min(SURPLUS_IDLE, self._idle_time), self._close_idle
+        )
+
+    def _close_idle(self) -> None:
+        """Closes the connections that were unused for long enough."""
+        self._idle_timer = None
+        now = self._loop.time()
+        shrunk = self._limit.at(now) < self._most
+        while self._idle:
+            surplus = shrunk or len(self._idle) > 1
+            kept = min(SURPLUS_IDLE, self._idle_time) if surplus else self._idle_time
+            if self._idle[0].idle_since + kept > now + 0.001:
+                self._watch_idle()
+                return
+            self._say_goodbye(self._idle.pop(0))
+
+    def _say_goodbye(self, connection: Connection) -> None:
+        task = self._loop.create_task(connection.quit(), name="smtp-quit")
+        self._goodbyes.add(task)
+        task.add_done_callback(self._said_goodbye)
+
+    def _said_goodbye(self, task: asyncio.Task[None]) -> None:
+        self._goodbyes.discard(task)
+        self._wake()
