@@ -5,21 +5,21 @@ A token bucket for each client, of this process alone.
 
 from __future__ import annotations
 
-import math
 import time
 
 from babygun.errors import RateExceeded
+from babygun.runtime.token_buckets import TokenBuckets
 from babygun.store.records import Client
 
 _STOPPED = 60  # seconds that a client with the rate 0 is asked to wait
+_MOST_CLIENTS = 100_000
 
 
 class RateLimits:
     """A bucket holds one second's worth of the client's rate, at least one e-mail."""
 
     def __init__(self) -> None:
-        # By client id: the e-mails left, and the monotonic time of that. Below 0 after a batch.
-        self._buckets: dict[str, tuple[float, float]] = {}
+        self._buckets = TokenBuckets(seconds=1.0, most=_MOST_CLIENTS)
 
     def take(self, client: Client, now: float | None = None, *, emails: int = 1) -> None:
         """Takes ``emails`` from the client's bucket. Raises RateExceeded.
@@ -35,14 +35,8 @@ class RateLimits:
                 "The client's rate is 0: an operator has stopped it.", retry_after=_STOPPED
             )
         now = time.monotonic() if now is None else now
-        left, since = self._buckets.get(client.id, (math.inf, now))
-        size = max(1.0, client.rate)
-        left = min(size, left + (now - since) * client.rate)
-        needed = min(size, max(1, emails))
-        if left < needed:
-            self._buckets[client.id] = (left, now)
+        if wait := self._buckets.wait(client.id, client.rate, now, count=max(1, emails)):
             raise RateExceeded(
-                f"The client may send {client.rate:g} e-mails a second.",
-                retry_after=math.ceil((needed - left) / client.rate),
+                f"The client may send {client.rate:g} e-mails a second.", retry_after=wait
             )
-        self._buckets[client.id] = (left - emails, now)
+        self._buckets.take(client.id, client.rate, now, count=emails)
