@@ -61,8 +61,8 @@ EVENTS = [
     Event(
         "checked in",
         "info",
-        "process_id again",
-        "The process is visible in the cluster, with an id.",
+        "process_id",
+        "The process is visible in the cluster, with an id. After `lease lost` that is a new one.",
     ),
     Event(
         "not checked in",

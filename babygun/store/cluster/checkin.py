@@ -78,8 +78,8 @@ class CheckIn:
                 log.warning("not checked in", kind=self._kind, error=str(error))
                 await asyncio.sleep(_TRY_AGAIN)
                 continue
-            again, self.identity = self.identity is not None, identity
-            log.info("checked in", process_id=identity.process_id, again=again)
+            self.identity = identity
+            log.info("checked in", process_id=identity.process_id)
             keeping_alive = asyncio.create_task(identity.run(), name="lease")
             try:
                 await self._repeat(identity)
