@@ -8,12 +8,9 @@ An RPC costs as much CPU as a dozen transactions, so the batches of a busy batch
 a batch of more than _FEW, the next one starts _PACE later at the earliest, or as soon as
 _WORTH_ANOTHER transactions wait. With so many waiting, a second RPC may be in flight too.
 
-**Which together.** etcd decides ALL compares of a transaction, the nested ones' too, before it
-applies any of it. It refuses a transaction that puts one key twice. So two transactions share a
-batch only if neither writes what the other writes, compares or reads. Then the batch does the same
-as the two would, one after the other. A transaction that waits for a later batch holds up only
-those that touch its keys. Two batches in flight have no order: each transaction's own compares
-keep it safe.
+**Which together.** Transactions that would meet in a key go in different batches
+(:mod:`babygun.etcd.footprint`). One that waits for a later batch holds up only those that touch its
+keys. Two batches in flight have no order: each transaction's own compares keep it safe.
 
 **Errors.** A batch that etcd refuses as a whole wrote nothing. An example: one of its transactions
 names a lease that is gone. The batch is halved and sent again, until each transaction has its own
@@ -38,6 +35,7 @@ from msgspec import Struct
 
 from babygun.errors import EtcdAway, EtcdError, EtcdUnavailable, OutcomeUnknown, OutOfSpace
 from babygun.etcd.client import EtcdClient
+from babygun.etcd.footprint import Footprint
 from babygun.etcd.requests import describe
 from babygun.etcd.txn import Txn, TxnResult
 from babygun.etcd.wire import nest
@@ -198,7 +196,7 @@ class Batcher:
     def _next(self) -> list[_Waiting]:
         """Takes the next batch off the queue."""
         queue, batch, skipped = self._queue, list[_Waiting](), list[_Waiting]()
-        keys = _Footprint()
+        keys = Footprint()
         size = response = ops = 0
         while queue and len(skipped) < _MAX_SKIPPED:
             waiting = queue[0]
@@ -270,51 +268,6 @@ class Batcher:
         else:
             middle = len(batch) // 2
             await asyncio.gather(self._send(batch[:middle]), self._send(batch[middle:]))
-
-
-class _Footprint:
-    """The keys that the transactions of a batch write, and those they touch at all."""
-
-    __slots__ = ("touched", "touched_ranges", "written", "written_ranges")
-
-    def __init__(self) -> None:
-        self.written: set[bytes] = set()
-        self.touched: set[bytes] = set()
-        self.written_ranges: list[tuple[bytes, bytes]] = []
-        self.touched_ranges: list[tuple[bytes, bytes]] = []
-
-    def meets(self, txn: Txn) -> bool:
-        """Whether ``txn`` writes what is touched, or touches what is written."""
-        if not (self.touched.isdisjoint(txn.written) and self.written.isdisjoint(txn.read)):
-            return True
-        if self.touched_ranges and (
-            _any_within(txn.written, self.touched_ranges)
-            or _any_within(txn.read, self.written_ranges)
-        ):
-            return True
-        for ranges, others, other_ranges in (
-            (txn.written_ranges, self.touched, self.touched_ranges),
-            (txn.read_ranges, self.written, self.written_ranges),
-        ):
-            if ranges and (
-                _any_within(others, ranges)
-                or any(a < d and c < b for a, b in ranges for c, d in other_ranges)
-            ):
-                return True
-        return False
-
-    def add(self, txn: Txn) -> None:
-        self.written.update(txn.written)
-        self.touched.update(txn.written, txn.read)
-        if txn.written_ranges:
-            self.written_ranges += txn.written_ranges
-            self.touched_ranges += txn.written_ranges
-        if txn.read_ranges:
-            self.touched_ranges += txn.read_ranges
-
-
-def _any_within(keys: Iterable[bytes], ranges: list[tuple[bytes, bytes]]) -> bool:
-    return any(start <= key < end for key in keys for start, end in ranges)
 
 
 def _fail(batch: Iterable[_Waiting], error: EtcdError) -> None:
