@@ -4,8 +4,9 @@ A delivery ends in an :class:`Outcome` with a reply per recipient, whatever the 
 :mod:`babygun.smtp.classifier` decides what a reply means.
 """
 
+from babygun.smtp.connect_failed import ConnectFailed
 from babygun.smtp.envelope import Envelope, NotSent, Outcome
-from babygun.smtp.handshake import ConnectFailed, check_destination
+from babygun.smtp.handshake import check_destination
 from babygun.smtp.pool import SmtpPool
 from babygun.smtp.pools import Pools
 from babygun.smtp.workarounds import WorkaroundsByServer

@@ -19,10 +19,10 @@ import asyncio
 from collections import deque
 
 from babygun.runtime import tracing
+from babygun.smtp.connect_failed import ConnectFailed
 from babygun.smtp.connection import Connection
 from babygun.smtp.connection_limit import ConnectionLimit
 from babygun.smtp.envelope import NotSent
-from babygun.smtp.handshake import ConnectFailed
 from babygun.smtp.opener import Opener
 from babygun.smtp.replies import Reply
 from babygun.smtp.workarounds import Extension

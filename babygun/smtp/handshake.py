@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
-import os
 import re
 import socket
 import ssl
@@ -16,32 +15,14 @@ from typing import cast
 import aiosmtplib
 from msgspec.structs import replace
 
-from babygun.errors import BabygunError
 from babygun.routing.destination import Destination
 from babygun.runtime.tls import client_context, unverified_context
+from babygun.smtp.connect_failed import ConnectFailed, connect_failed, explained
 from babygun.smtp.connection import QUIT_TIMEOUT, Capabilities, Connection
 from babygun.smtp.deadline import time_limit
-from babygun.smtp.replies import Phase, Reply, make_reply
-from babygun.smtp.reply_parser import TEXT_MAX
+from babygun.smtp.replies import Phase
 
 _SIZE_DIGITS = 20  # of the number after SIZE (RFC 1870, 3)
-
-
-class ConnectFailed(BabygunError):
-    """The destination can't be used.
-
-    ``reply`` has a phase before "mail", and a code where the server sent one. ``busy``: the server
-    refused in a way that often means too many connections: a 4xx, or it hung up at once.
-    ``tls_failed``: STARTTLS was refused or broke, so plain text may work.
-    """
-
-    tls_failed = False
-
-    def __init__(self, reply: Reply, *, busy: bool = False) -> None:
-        parts = (reply.code, reply.enhanced, reply.text)
-        super().__init__(" ".join(str(part) for part in parts if part))
-        self.reply = reply
-        self.busy = busy
 
 
 def tls_context(destination: Destination) -> ssl.SSLContext | None:
@@ -65,7 +46,8 @@ async def load_tls_context(destination: Destination) -> ssl.SSLContext | None:
     try:
         return await asyncio.to_thread(tls_context, destination)
     except OSError as error:
-        raise _failed("tls", f"the CA certificate tls_ca: {destination.tls_ca}: {error}") from error
+        text = f"the CA certificate tls_ca: {destination.tls_ca}: {error}"
+        raise connect_failed("tls", text) from error
 
 
 async def connect(
@@ -108,7 +90,7 @@ async def connect(
             # ValueError: aiosmtplib could not read the server's words.
             if not isinstance(error, (aiosmtplib.SMTPException, OSError, ValueError)):
                 raise
-            failed = _explained(error, handshake.phase, handshake.stage, connect_timeout)
+            failed = explained(error, handshake.phase, handshake.stage, connect_timeout)
             failed.tls_failed = handshake.tls_begun and failed.reply.code != 421
             raise failed from error
 
@@ -291,47 +273,3 @@ def _weightier(
     """Of two refusals the one of the login itself (RFC 4954, 6: 53x), or for good, or the later."""
     refused_for_good = before.code >= 500 and now.code < 530
     return before if refused_for_good else now
-
-
-def _explained(
-    error: BaseException, phase: Phase, stage: str, connect_timeout: float
-) -> ConnectFailed:
-    """What an error of aiosmtplib, of the socket or of TLS comes to."""
-    causes = _causes(error)
-    if phase == "connect" and any(isinstance(each, _GREETING) for each in causes):
-        phase = "greeting"
-    if isinstance(error, aiosmtplib.SMTPResponseException) and 200 <= error.code <= 599:
-        reply = make_reply(phase, error.code, error.message[:TEXT_MAX])
-        return ConnectFailed(reply, busy=400 <= error.code <= 499 and stage != "login")
-    tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
-    if tls is not None:
-        text = getattr(tls, "verify_message", "") or tls.reason or tls
-        return _failed("tls", f"TLS handshake failed: {text}")
-    if isinstance(error, TimeoutError):
-        return _failed(phase, f"{stage}: timed out after {connect_timeout:g} s")
-    cause = next(
-        (cause for cause in reversed(causes) if isinstance(cause, OSError) and cause.strerror),
-        error,
-    )
-    number = getattr(cause, "errno", None) or 0  # below 0: of the resolver
-    text = os.strerror(number) if number > 0 else getattr(cause, "message", "") or str(cause)
-    hung_up = isinstance(error, OSError) and not isinstance(cause, socket.gaierror)
-    return _failed(phase, f"{stage}: {text}", busy=hung_up and stage != "login")
-
-
-# Errors of aiosmtplib's connect() that come after TCP.
-_GREETING = (aiosmtplib.SMTPResponseException, aiosmtplib.SMTPServerDisconnected)
-
-
-def _failed(phase: Phase, text: str, *, busy: bool = False) -> ConnectFailed:
-    return ConnectFailed(Reply(phase, None, None, text[:TEXT_MAX]), busy=busy)
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error and what led to it."""
-    found: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in found:
-        found.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    return found

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from babygun.routing.destination import Destination
 from babygun.smtp.again import Again, PipeliningBroke
+from babygun.smtp.connect_failed import ConnectFailed
 from babygun.smtp.connections import Connections
 from babygun.smtp.envelope import Envelope, Outcome
-from babygun.smtp.handshake import ConnectFailed
 from babygun.smtp.opener import Opener
 from babygun.smtp.replies import Reply
 from babygun.smtp.transaction import transact
