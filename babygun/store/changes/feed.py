@@ -1,37 +1,33 @@
 """All changes of e-mails, followed by two watches: of records, and of owners (who sends what).
 
-Recent records are kept as etcd has them, and decoded only when a change is asked for. So an e-mail
-that changes three times in a moment is decoded once. A record that is not kept is read again.
+A record is decoded only when its change is asked for. So an e-mail that changes three times in a
+moment is decoded once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Literal, NamedTuple
 
-import msgspec
-
 from babygun.email.model import Email
 from babygun.errors import Compacted, EtcdError, EtcdUnavailable
-from babygun.etcd import Event, KeyValue, Op, Watch, get, keep_following
+from babygun.etcd import Event, Watch, keep_following
 from babygun.etcd.versions import PROGRESS, has
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
 from babygun.store.changes.position import BEGINNING, Change, Position
+from babygun.store.changes.recent_records import RecentRecords, client_of
 from babygun.store.keys import range_end
 from babygun.store.records import Owner
 from babygun.store.store import Store
 
 log = get_logger("store")
 
-RECORD_BYTES = 16 << 20  # of records that are kept
 # Seconds between two questions how far a watch is. A position must be fresher than what a
 # compaction leaves of the history: 20 s with the usual settings.
 PROGRESS_INTERVAL = 3.0
-_RECORDS_AT_ONCE = 100  # in one read
 _OWNERS_AT_ONCE = 1000
 
 
@@ -41,15 +37,6 @@ ResetReason = Literal["compacted", "unknown-id", "etcd-unavailable", "fell-behin
 
 class RevisionWentBack(EtcdError):
     """etcd is at an older revision than it was: it is another etcd, or restored from a backup."""
-
-
-class _RecordClient(msgspec.Struct, frozen=True):
-    """The one field of a record that says who may see it."""
-
-    client_id: str
-
-
-_decode_client = msgspec.json.Decoder(_RecordClient).decode
 
 
 class EmailState(NamedTuple):
@@ -67,7 +54,7 @@ class ChangeFeed:
 
     ``began`` is called at each begin, with the position, and with a reason if changes were lost
     before it. ``stopped`` is called when the feed stops following: etcd is away, or changes are
-    lost. Then it begins again.
+    lost. Then it begins again. ``records``: those that changed last.
     """
 
     def __init__(
@@ -84,8 +71,7 @@ class ChangeFeed:
         self.reports_progress = False  # whether etcd can be asked how far a watch is
 
     def _clear(self) -> None:
-        self._records: OrderedDict[str, tuple[bytes, int]] = OrderedDict()  # with their revisions
-        self._record_bytes = 0
+        self.records = RecentRecords(self._store)
         self._owners: dict[str, dict[str, Owner]] = {}  # by e-mail and queue
         self._changes: dict[str, Change] = {}
         self._position = BEGINNING
@@ -181,31 +167,11 @@ class ChangeFeed:
 
         A record that can't be read, or is gone by now, is left out. May raise EtcdError.
         """
-        await self._read(
-            [
-                email_id
-                for email_id, change in changes.items()
-                if not change.gone and email_id not in self._records
-            ]
-        )
+        await self.records.read([e for e, change in changes.items() if not change.gone])
         found = [self._state(email_id, change) for email_id, change in changes.items()]
         return sorted(
             (state for state in found if state is not None), key=lambda state: state.change.latest
         )
-
-    def remember(self, email_id: str, kv: KeyValue) -> None:
-        """Keeps a record, unless a newer one is known."""
-        known = self._records.get(email_id)
-        if known is not None:
-            if known[1] >= kv.mod_revision:
-                return
-            self._record_bytes -= len(known[0])
-        self._records[email_id] = kv.value, kv.mod_revision
-        self._records.move_to_end(email_id)
-        self._record_bytes += len(kv.value)
-        while self._record_bytes > RECORD_BYTES and len(self._records) > 1:
-            _, (value, _) = self._records.popitem(last=False)
-            self._record_bytes -= len(value)
 
     # --- the watches ---
 
@@ -253,12 +219,11 @@ class ChangeFeed:
     def _record_changed(self, event: Event) -> None:
         email_id, revision = self._keys.email_id(event.kv.key), event.kv.mod_revision
         if event.type == "put":
-            self.remember(email_id, event.kv)
+            self.records.add(email_id, event.kv)
             self._add(email_id, Change(revision))
         else:
             self._add(email_id, removal(event))
-            if email_id in self._records:
-                self._record_bytes -= len(self._records.pop(email_id)[0])
+            self.records.forget(email_id)
 
     def _add(self, email_id: str, newer: Change) -> None:
         change = self._changes.setdefault(email_id, Change())
@@ -291,21 +256,13 @@ class ChangeFeed:
 
     # --- states ---
 
-    async def _read(self, email_ids: list[str]) -> None:
-        for at in range(0, len(email_ids), _RECORDS_AT_ONCE):
-            part = email_ids[at : at + _RECORDS_AT_ONCE]
-            ops: list[Op] = [get(self._keys.email(email_id)) for email_id in part]
-            result = await self._store.client.read(ops)
-            for index, email_id in enumerate(part):
-                if kvs := result.kvs(index):
-                    self.remember(email_id, kvs[0])
-
     def _state(self, email_id: str, change: Change) -> EmailState | None:
         if change.gone:
             return EmailState(change, email_id, change.client_id, None, {})
-        if email_id not in self._records:  # removed since: another change says so
+        record = self.records.get(email_id)
+        if record is None:  # removed since: another change says so
             return None
-        value, revision = self._records[email_id]
+        value, revision = record
         try:
             email = codec.decode_email(value)
         except ValueError as error:  # put there by hand
@@ -333,11 +290,3 @@ def removal(event: Event) -> Change:
     """The change that the delete of a record is."""
     client_id = client_of(event.previous) if event.previous else None
     return Change(event.kv.mod_revision, gone=True, client_id=client_id)
-
-
-def client_of(record: KeyValue) -> str | None:
-    """The client of a record; None where it can't be read."""
-    try:
-        return _decode_client(record.value).client_id
-    except ValueError:
-        return None

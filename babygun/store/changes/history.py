@@ -10,8 +10,9 @@ import asyncio
 
 from babygun.errors import Compacted, EtcdError
 from babygun.etcd import Event, Watch
-from babygun.store.changes.feed import ChangeFeed, client_of, removal
+from babygun.store.changes.feed import ChangeFeed, removal
 from babygun.store.changes.position import Change, Position
+from babygun.store.changes.recent_records import client_of
 from babygun.store.keys import range_end
 from babygun.store.store import Store
 
@@ -116,7 +117,7 @@ class History:
             self._changes.pop(email_id, None)
             return
         if event.type == "put":
-            self._feed.remember(email_id, event.kv)
+            self._feed.records.add(email_id, event.kv)
         known = self._changes.get(email_id)
         change.owners = known.owners if known else 0
         self._changes[email_id] = change
