@@ -27,10 +27,11 @@ from babygun.store.keys import JobRef
 from babygun.store.upkeep.trusted_clock import TrustedClock
 from babygun.worker import expiry
 from babygun.worker.counters import RecipientCounts
-from babygun.worker.delivery import Crowded, Delivery, Progress, Sent
+from babygun.worker.delivery import Crowded, Delivery, Progress
 from babygun.worker.finisher import Finisher
 from babygun.worker.holds import QueueHolds
 from babygun.worker.pause import ClaimPause
+from babygun.worker.results import Sent
 
 log = get_logger("worker")
 

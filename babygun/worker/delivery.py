@@ -1,4 +1,4 @@
-"""Sends one queue of one e-mail: the SMTP transactions it takes, and each recipient's result."""
+"""Sends one queue of one e-mail, in as many SMTP transactions as that takes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from babygun.runtime.metrics import CLAIM_TO_REPLY
 from babygun.runtime.settings import Settings
 from babygun.smtp import Envelope, NotSent, Outcome, Pools, SmtpPool, WorkaroundsByServer
 from babygun.smtp.classifier import Classification, Classifier
-from babygun.smtp.replies import SESSION_PHASES, Phase, Reply
+from babygun.smtp.replies import SESSION_PHASES, Reply
 from babygun.store.emails.claims import Claim
+from babygun.worker.results import Sent, SessionFault, result_of
 
 log = get_logger("worker")
 
@@ -50,30 +51,6 @@ class Progress(Struct, gc=False):
     content_sent: bool = False
     finishing: bool = False
     claimed_at: float = field(default_factory=time.monotonic)
-
-
-class SessionFault(Struct, frozen=True, gc=False):
-    """No word of the server about the e-mail: the session failed before.
-
-    ``holds``: it refused the session or the login, or the settings do not have the destination any
-    more. So the queue is to be held. ``at_mail``: it did
-    so at MAIL, where the sender may be the reason.
-    """
-
-    result: RecipientResult
-    holds: bool
-    at_mail: bool
-
-
-class Sent(Struct, gc=False):
-    """What a try did: a result for each recipient.
-
-    ``fault``: of its last transaction. ``answered``: the server said something about the e-mail.
-    """
-
-    results: dict[str, RecipientResult]
-    fault: SessionFault | None = None
-    answered: bool = False
 
 
 class Delivery:
@@ -183,13 +160,11 @@ class Delivery:
             elif found.action == "split" and len(replies) > 1:
                 again.append(address)
             else:
-                result = sent.results[address] = _result(reply, found, outcome.note)
-                sent.answered = sent.answered or _is_answer(reply, found)
-                sent.fault = sent.fault or _session_fault(reply, found, result)
+                sent.add(address, reply, found, outcome.note)
         if len(again) == len(replies) and not fresh:
             # The server says that they are too many, and took not one of them.
             sent.results.update(
-                {address: _result(replies[address], _TOO_MANY) for address in again}
+                {address: result_of(replies[address], _TOO_MANY) for address in again}
             )
             return ()
         return tuple(again)
@@ -278,33 +253,4 @@ _UNCERTAIN = RecipientResult(
     "uncertain",
     reason="the worker was stopped while the server had the message: it may have been delivered",
 )
-_BEFORE_MAIL: tuple[Phase, ...] = ("connect", "greeting", "ehlo", "tls", "auth")
 _TOO_MANY = Classification("too_many_recipients", "retry")
-
-
-def _is_answer(reply: Reply, found: Classification) -> bool:
-    """Whether the server says something about the e-mail."""
-    return (reply.code is not None or reply.uncertain) and not (
-        reply.phase in _BEFORE_MAIL or found.about_session or found.about_connections
-    )
-
-
-def _session_fault(
-    reply: Reply, found: Classification, result: RecipientResult
-) -> SessionFault | None:
-    """None where the session stood: then the reply is about the e-mail."""
-    if found.about_session or reply.phase in _BEFORE_MAIL:
-        return SessionFault(result, found.about_session, reply.phase == "mail")
-    return None
-
-
-def _result(reply: Reply, found: Classification, note: str = "") -> RecipientResult:
-    action = "retry" if found.action == "split" else found.action
-    return RecipientResult(
-        "hold" if found.about_session else action,
-        found.reply_class,
-        reply.code,
-        reply.enhanced,
-        (f"{reply.text} ({note})" if note else reply.text) or None,
-        found.retry_after,
-    )

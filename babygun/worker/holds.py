@@ -24,7 +24,7 @@ from babygun.store.emails.claims import Claim
 from babygun.store.emails.holds import Held, Holds
 from babygun.store.emails.reading import read_senders
 from babygun.store.keys import JobRef
-from babygun.worker.delivery import Sent, SessionFault
+from babygun.worker.results import Sent, SessionFault
 
 log = get_logger("worker")
 
