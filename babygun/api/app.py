@@ -46,6 +46,7 @@ from babygun.runtime.event_loop import watch_lag
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metric_types import MOST_QUEUES
 from babygun.runtime.settings import Settings
+from babygun.runtime.tasks import cancel_all
 from babygun.store import Store
 from babygun.store.access.known_clients import KnownClients
 from babygun.store.cluster.checkin import CheckIn
@@ -180,9 +181,7 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
             yield
         finally:
             await app[STREAMS].stop()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_all(*tasks)
             await check_in.leave()
 
 

@@ -18,6 +18,7 @@ from contextvars import Context
 
 from babygun.errors import EtcdAway, EtcdError, EtcdUnavailable, OutcomeUnknown
 from babygun.runtime.logs import get_logger
+from babygun.runtime.tasks import cancel_all
 
 log = get_logger("etcd")
 
@@ -66,8 +67,7 @@ class Breaker:
     async def close(self) -> None:
         """Asks no more."""
         if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)
+            await cancel_all(self._asking)
 
     async def _until_answered(self, began: float) -> None:
         now = time.monotonic()

@@ -21,6 +21,7 @@ from aetcd import rpc
 from grpc import aio
 
 from babygun.errors import EtcdUnavailable, SettingsError
+from babygun.runtime.tasks import cancel_all
 
 _MAX_MESSAGE = 512 << 20  # gRPC's own receive limit is 4 MiB, and a range of records is more
 _READY = grpc.ChannelConnectivity.READY
@@ -158,9 +159,7 @@ class Endpoints:
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            await cancel_all(*waits)
         for wait in done:
             if wait.exception() is None:
                 self._preferred = waits[wait]

@@ -17,6 +17,7 @@ from babygun.runtime.event_loop import watch_lag
 from babygun.runtime.exposition import may_read, render
 from babygun.runtime.listening import SMALL_SERVER, base_url, listen
 from babygun.runtime.logs import get_logger
+from babygun.runtime.tasks import cancel_all
 from babygun.worker.worker import Worker
 
 log = get_logger("worker")
@@ -51,8 +52,7 @@ async def probed(worker: Worker) -> AsyncIterator[str]:
             try:
                 yield url
             finally:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
+                await cancel_all(watching)
         finally:
             server.close()
     finally:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from babygun.runtime.logs import get_logger
+from babygun.runtime.tasks import cancel_all
 
 log = get_logger("worker")
 
@@ -47,6 +48,4 @@ class SideTasks:
     async def close(self) -> None:
         """Cancels them all, and waits until they have ended."""
         tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(*tasks)

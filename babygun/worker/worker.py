@@ -19,6 +19,7 @@ from babygun.routing.routes import load_routes
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metric_types import MOST_QUEUES
 from babygun.runtime.settings import Settings
+from babygun.runtime.tasks import cancel_all
 from babygun.store import Store
 from babygun.store.cluster.health import Checkup
 from babygun.store.upkeep.compaction import Compaction
@@ -129,10 +130,8 @@ class Worker:
             for task in done - {stopping}:
                 task.result()
         finally:
-            tasks = [*services, stopping]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, self.dispatch.close(), return_exceptions=True)
+            await cancel_all(*services, stopping)
+            await self.dispatch.close()
             await self._delivery.close()
             await self.membership.leave()
             await self.store.close()

@@ -379,7 +379,7 @@ async def test_only_connection_refused_fails_at_once(new_pool: NewPool) -> None:
         pool = new_pool(server.port, connect_timeout=60)
         async with asyncio.timeout(20):
             assert (await send(pool, "b@example.org"))["b@example.org"].code == 421
-        assert other.open == 1
+        assert other.connections.open == 1
 
 
 async def test_relay_that_is_not_there_fails_all_who_wait(new_pool: NewPool) -> None:

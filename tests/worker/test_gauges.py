@@ -13,9 +13,7 @@ from tests.support.scraping import Scraped
 def pool(queue: str, *, busy: int, idle: int, waiting: int) -> Any:
     return SimpleNamespace(
         destination=SimpleNamespace(name=queue),
-        in_use=busy,
-        open=busy + idle,
-        waiting=waiting,
+        connections=SimpleNamespace(in_use=busy, open=busy + idle, waiting=waiting),
     )
 
 

@@ -25,6 +25,7 @@ from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
 from babygun.api.http.waiters import WAITERS
 from babygun.errors import InvalidRequest, Violation, sentence
 from babygun.runtime.setting_types import parse_duration
+from babygun.runtime.tasks import cancel_all
 from babygun.store.changes.next_change import next_change
 from babygun.store.emails import reading
 from babygun.store.emails.holds import Held
@@ -112,8 +113,7 @@ async def _after_change(
                 if changed:
                     change.result()
             finally:
-                change.cancel()
-                await asyncio.gather(change, return_exceptions=True)
+                await cancel_all(change)
             if request.transport is None:
                 break  # the client is gone
             view = await own_email(request, view.email.id)

@@ -22,6 +22,7 @@ from babygun.api.live.event import Event, event_of
 from babygun.api.live.listener import MOST_PENDING, Listener
 from babygun.errors import EtcdError, EtcdUnavailable
 from babygun.runtime.logs import get_logger
+from babygun.runtime.tasks import run_together
 from babygun.store import Store
 from babygun.store.changes.feed import ChangeFeed, ResetReason, current_revision
 from babygun.store.changes.history import History, ResetNeeded
@@ -158,16 +159,7 @@ class Hub:
 
     async def _follow(self) -> None:
         feed = self._feed = self._new_feed()
-        tasks = [
-            asyncio.create_task(feed.run(), name="live feed"),
-            asyncio.create_task(self._offer_changes(feed), name="live offers"),
-        ]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await run_together("live feed", feed.run(), self._offer_changes(feed))
 
     def _new_feed(self) -> ChangeFeed:
         return ChangeFeed(self._store, self._begin, self._clear)

@@ -9,6 +9,7 @@ import msgspec
 
 from babygun.api.live.listener import Listener
 from babygun.runtime.logs import get_logger
+from babygun.runtime.tasks import cancel_all
 
 log = get_logger("api")
 
@@ -41,8 +42,7 @@ class OverviewStream:
         """Stops, and waits for the end."""
         running, self._running = self._running, None
         if running is not None:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await cancel_all(running)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

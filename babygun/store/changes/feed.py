@@ -16,6 +16,7 @@ from babygun.errors import Compacted, EtcdError, EtcdUnavailable
 from babygun.etcd import Event, Watch, keep_following
 from babygun.etcd.versions import PROGRESS, has
 from babygun.runtime.logs import get_logger
+from babygun.runtime.tasks import run_together
 from babygun.store import codec
 from babygun.store.changes.position import BEGINNING, Change, Position
 from babygun.store.changes.recent_records import RecentRecords, client_of
@@ -121,19 +122,13 @@ class ChangeFeed:
             )
             for prefix in (self._keys.emails, self._keys.owners)
         )
-        works = [
-            self._follow_records(records),
-            self._follow_owners(owners),
-            self._check_progress(records, owners),
-        ]
         async with records, owners:
-            tasks = [asyncio.create_task(work, name="change feed") for work in works]
-            try:
-                await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await run_together(
+                "change feed",
+                self._follow_records(records),
+                self._follow_owners(owners),
+                self._check_progress(records, owners),
+            )
 
     @property
     def newest(self) -> int:

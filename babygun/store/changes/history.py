@@ -10,6 +10,7 @@ import asyncio
 
 from babygun.errors import Compacted, EtcdError
 from babygun.etcd import Event, Watch
+from babygun.runtime.tasks import cancel_all, run_together
 from babygun.store.changes.feed import ChangeFeed, removal
 from babygun.store.changes.position import Change, Position
 from babygun.store.changes.recent_records import client_of
@@ -51,24 +52,16 @@ class History:
             (keys.emails, since.records, until.records),
             (keys.owners, since.owners, until.owners),
         )
-        tasks = [
-            asyncio.create_task(self._follow(prefix, start, end), name="history of changes")
-            for prefix, start, end in ranges
-            if start < end
-        ]
+        works = [self._follow(*each) for each in ranges if each[1] < each[2]]
         try:
             async with asyncio.timeout(TIMEOUT):
-                await asyncio.gather(*tasks)
+                await run_together("history of changes", *works)
         except Compacted:
             raise ResetNeeded("compacted") from None
         except EtcdError:
             raise ResetNeeded("etcd-unavailable") from None
         except TimeoutError:
             raise ResetNeeded("fell-behind") from None
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
         changes = {
             email_id: change
             for email_id, change in self._changes.items()
@@ -101,8 +94,7 @@ class History:
                     if batch.revision >= until:
                         return
             finally:
-                asking.cancel()
-                await asyncio.gather(asking, return_exceptions=True)
+                await cancel_all(asking)
 
     def _record_changed(self, event: Event) -> None:
         email_id = self._store.keys.email_id(event.kv.key)

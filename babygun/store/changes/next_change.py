@@ -6,6 +6,7 @@ import asyncio
 
 from babygun.errors import Compacted
 from babygun.etcd import Watch
+from babygun.runtime.tasks import cancel_all
 from babygun.store.keys import range_end
 from babygun.store.store import Store
 
@@ -29,9 +30,7 @@ async def next_change(store: Store, email_id: str, revision: int) -> None:
             for wait in done:
                 wait.result()
         finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            await cancel_all(*waits)
 
 
 async def _one(changes: Watch) -> None:

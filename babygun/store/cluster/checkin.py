@@ -19,6 +19,7 @@ from babygun.etcd import EtcdClient, Lease
 from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_process_id
 from babygun.runtime.logs import get_logger
+from babygun.runtime.tasks import cancel_all
 from babygun.store import codec
 from babygun.store.records import Process
 from babygun.store.store import Store
@@ -85,8 +86,7 @@ class CheckIn:
                 await self._repeat(identity)
             finally:
                 self.checked_in.clear()
-                keeping_alive.cancel()
-                await asyncio.gather(keeping_alive, return_exceptions=True)
+                await cancel_all(keeping_alive)
             log.warning("lease lost", process_id=identity.process_id)
 
     def check_in_soon(self) -> None:
