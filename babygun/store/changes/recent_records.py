@@ -22,9 +22,6 @@ class RecentRecords:
         self._records: OrderedDict[str, tuple[bytes, int]] = OrderedDict()
         self._bytes = 0
 
-    def __contains__(self, email_id: str) -> bool:
-        return email_id in self._records
-
     def get(self, email_id: str) -> tuple[bytes, int] | None:
         """A record's value and its revision; None where it is not kept."""
         return self._records.get(email_id)
