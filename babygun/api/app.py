@@ -28,6 +28,7 @@ from babygun.api.http.problems import Problem
 from babygun.api.http.query import checked_query
 from babygun.api.http.routes import Route
 from babygun.api.http.server import check_expect
+from babygun.api.http.serving import serve_app
 from babygun.api.http.tracing_middleware import traced
 from babygun.api.http.waiters import WAITERS, Waiters
 from babygun.api.live import stream
@@ -42,7 +43,7 @@ from babygun.intake.accept import Intake
 from babygun.intake.quota_guard import QuotaGuard
 from babygun.routing.routes import load_routes
 from babygun.runtime import tracing
-from babygun.runtime.event_loop import watch_lag
+from babygun.runtime.event_loop import run, watch_lag
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metric_types import MOST_QUEUES
 from babygun.runtime.settings import Settings
@@ -222,3 +223,21 @@ async def _kept_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
             pause = 0.5
         await asyncio.sleep(pause)
         pause = min(30.0, pause * 2)
+
+
+def serve(
+    settings: Settings, *, started: Callable[[str], None] | None = None, shared: bool = False
+) -> None:
+    """:func:`serve_until` on a loop of its own."""
+    run(serve_until(settings, started=started, shared=shared))
+
+
+async def serve_until(
+    settings: Settings,
+    *,
+    started: Callable[[str], None] | None = None,
+    stop: asyncio.Event | None = None,
+    shared: bool = False,
+) -> None:
+    """Serves the API; see :func:`babygun.api.http.serving.serve_app`."""
+    await serve_app(build_app, settings, started=started, stop=stop, shared=shared)

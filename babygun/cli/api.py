@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _serve(
     loaded: Settings, *, started: Callable[[str], None] | None = None, shared: bool = False
 ) -> int:
-    from babygun.api.serving import serve
+    from babygun.api.app import serve
 
     tracing.configure("babygun-api")
     try:
@@ -54,7 +54,7 @@ def _serve(
 
 
 def _supervise(loaded: Settings) -> int:
-    from babygun.api.serving import ANY_PORT, announce
+    from babygun.api.http.serving import ANY_PORT, announce
 
     with reserved(loaded.api_host, loaded.api_port, setting="api_port", zero=ANY_PORT) as port:
 

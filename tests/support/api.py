@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from babygun.api.serving import serve_until
+from babygun.api.app import serve_until
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.clients import create_client

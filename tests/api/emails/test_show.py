@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from babygun.api import serving
+from babygun.api import app as api_app
 from babygun.api.http.waiters import WAITERS, Waiters
 from babygun.etcd import Txn, delete_range
 from babygun.runtime.exposition import render
@@ -28,14 +28,14 @@ from tests.support.tries import GONE, LATER, OK, claimed, finished
 def waiters(monkeypatch: pytest.MonkeyPatch) -> list[Waiters]:
     """The waiting calls of this process's APIs, in the order of their starts."""
     found: list[Waiters] = []
-    build = serving.build_app
+    build = api_app.build_app
 
     def remembered(settings: Settings) -> Any:
         app = build(settings)
         found.append(app[WAITERS])
         return app
 
-    monkeypatch.setattr(serving, "build_app", remembered)
+    monkeypatch.setattr(api_app, "build_app", remembered)
     return found
 
 

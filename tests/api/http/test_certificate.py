@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from babygun.api.app import serve_until
 from babygun.api.http import certificate as certificate_module
-from babygun.api.serving import serve_until
 from babygun.errors import SettingsError
 from babygun.runtime.settings import Settings
 from babygun.store import Store

@@ -145,7 +145,7 @@ async def test_headers_half_sent_and_left_are_no_line_in_the_log(
 async def test_headers_that_do_not_come_end_the_connection(
     api_settings: Any, start_api: StartApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("babygun.api.serving.KEEPALIVE", 0.3)
+    monkeypatch.setattr("babygun.api.http.serving.KEEPALIVE", 0.3)
     api = await start_api()
     async with connected(api) as (reader, writer):
         writer.write(POST[:-5])

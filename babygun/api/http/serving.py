@@ -1,4 +1,4 @@
-"""Runs the API: listens, serves until a signal comes, and ends in order."""
+"""Listens, serves until a signal comes, and ends in order."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from functools import partial
 
 from aiohttp import web
 
-from babygun.api.app import build_app
 from babygun.api.http.certificate import follow_certificate, tls_context
 from babygun.api.http.context import PROCESS
 from babygun.api.http.entrance import entrance
-from babygun.runtime.event_loop import run
 from babygun.runtime.listening import base_url, is_loopback, listen
 from babygun.runtime.logs import get_logger
 from babygun.runtime.open_files import allow_open_files
@@ -30,21 +28,15 @@ KEEPALIVE = 75.0
 _OTHER_FILES = 100  # that an API process may have open beside its connections
 
 
-def serve(
-    settings: Settings, *, started: Callable[[str], None] | None = None, shared: bool = False
-) -> None:
-    """:func:`serve_until` on a loop of its own."""
-    run(serve_until(settings, started=started, shared=shared))
-
-
-async def serve_until(
+async def serve_app(
+    build: Callable[[Settings], web.Application],
     settings: Settings,
     *,
     started: Callable[[str], None] | None = None,
     stop: asyncio.Event | None = None,
     shared: bool = False,
 ) -> None:
-    """Serves until a signal comes or ``stop`` is set.
+    """Serves the application that ``build`` makes, until a signal comes or ``stop`` is set.
 
     Then it takes no new connections, finishes what is in flight, and leaves etcd last.
     ``started`` gets the API's URL when it answers. ``shared``: other processes listen on
@@ -53,7 +45,7 @@ async def serve_until(
     """
     tls = tls_context(settings)
     settings = _within_open_files(settings)
-    app = build_app(settings)
+    app = build(settings)
     app[PROCESS].shared = shared
     stop = stop or asyncio.Event()
     runner = web.AppRunner(app, shutdown_timeout=settings.drain_timeout)
