@@ -333,6 +333,8 @@ class History:
         about: dict[int, list[str]] = {}  # a request's e-mails by id, or its marks
         while offset < len(self._data):
             length = int.from_bytes(self._data[offset : offset + _LENGTH], "big")
+            if offset + _LENGTH + length > len(self._data):
+                break  # its writer died within a frame
             event = self._at(offset)
             self._by_type[type(event)].append(offset)
             if isinstance(event, Asked):

@@ -69,6 +69,14 @@ def test_subject_with_a_mark_gives_it_back() -> None:
     assert mark_of("Hello") == ""
 
 
+def test_history_cut_within_an_event_has_the_events_before_it(tmp_path: Path) -> None:
+    first, second = Injected(1.0, 1, "kill"), Injected(2.0, 2, "pause")
+    _written(tmp_path, first, second)
+    path = tmp_path / "history"
+    path.write_bytes(path.read_bytes()[:-3])
+    assert list(History(path).events(Injected)) == [first]
+
+
 def test_history_of_an_empty_file_has_nothing(tmp_path: Path) -> None:
     history = _written(tmp_path)
     assert list(history.events(Asked)) == [] and history.end == 0.0

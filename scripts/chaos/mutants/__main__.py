@@ -75,26 +75,30 @@ def _run(mutant: Mutant, seed: str) -> Found:
         tree, kept = Path(temporary) / "tree", Path(temporary) / "kept"
         tree.mkdir()
         mutant.copy_into(tree)
-        command = [sys.executable, "-P", "-m", "scripts.chaos", "--seed", seed, "--quiet", _QUIET]
-        environment = {**os.environ, "PYTHONPATH": str(tree)}
-        try:
-            done = subprocess.run(
-                [*command, *mutant.arguments, "--keep", str(kept)],
-                cwd=tree,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=_MOST,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return Found(mutant, (), 0.0, f"the run took longer than {_MOST:g} s")
+        said = _chaos(tree, ["--seed", seed, *mutant.arguments, "--keep", str(kept)])
         if not (kept / "history").exists():
-            return Found(mutant, (), 0.0, done.stdout + done.stderr)
+            return Found(mutant, (), 0.0, said)
         judged = verdict(History(kept / "history"))
         rules = dict.fromkeys(violation.rule for violation in judged.violations)
         after = judged.violations[0].at if judged.violations else 0.0
-        return Found(mutant, tuple(rules), after, judged.text() + done.stdout[-2000:])
+        return Found(mutant, tuple(rules), after, f"{judged.text()}\n{said[-2000:]}")
+
+
+def _chaos(tree: Path, arguments: list[str]) -> str:
+    """Runs chaos on the copy; returns what it says. One that takes too long is ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "scripts.chaos", "--quiet", _QUIET, *arguments],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": str(tree)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        return process.communicate(timeout=_MOST)[0]
+    except subprocess.TimeoutExpired:
+        process.terminate()  # its history counts as far as it has come
+        return process.communicate(timeout=_MOST)[0]
 
 
 def _said(found: Found) -> str:
