@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tests.browser.stage import Page, Stage, expect
+from pathlib import Path
+
+from babygun.pki.issuance import issue
+from babygun.pki.layout import https_only
+from babygun.runtime.settings import Settings
+from tests.browser.stage import Browser, Page, Stage, expect, row, stage_for
 
 
 async def test_sign_in_with_a_wrong_secret_says_so_and_with_the_right_one_opens_the_view(
@@ -54,6 +59,35 @@ async def test_sign_out_revokes_the_session_and_shows_nothing_more(
         "GET", "/emails", token="", headers={"Cookie": f"babygun_session={cookie['value']}"}
     )
     answer.problem(401, "invalid-token")
+
+
+async def test_session_over_tls_is_a_cookie_of_this_host_alone(
+    browser: Browser, settings: Settings, tmp_path: Path
+) -> None:
+    list(issue(tmp_path, https_only(())))
+    https = {"api_cert": "https.pem", "api_key": "https-key.pem", "api_ca": "api-ca.pem"}
+    files = {name: str(tmp_path / "api" / file) for name, file in https.items()}
+    async with stage_for(settings, worker=False, **files) as stage:
+        context = await browser.new_context(ignore_https_errors=True)
+        page = await context.new_page()
+        await stage.sign_in(page)
+        [cookie] = await context.cookies()
+        assert {name: cookie.get(name) for name in ("name", "secure", "httpOnly", "path")} == {
+            "name": "__Host-babygun_session",
+            "secure": True,
+            "httpOnly": True,
+            "path": "/",
+        }
+        await page.reload()
+        email_id = await stage.api.accepted(subject="Seen over TLS")
+        await expect(row(page, "Seen over TLS")).to_be_visible()
+        posted = "path => fetch(path, {method: 'POST'}).then(answer => answer.status)"
+        assert await page.evaluate(posted, f"/emails/{email_id}/cancel") == 200
+        await expect(row(page, "Seen over TLS").locator(".badge")).to_have_text("cancelled")
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        assert await context.cookies() == []
+        await context.close()
 
 
 async def test_session_that_ends_asks_to_sign_in_and_leads_back_to_the_same_view(

@@ -27,10 +27,12 @@ from babygun.dev.ports import Ports
 from babygun.etcd import EtcdClient
 from babygun.runtime.processes.interpreter import python_command
 from babygun.runtime.settings import Settings
+from tests.support.certificates import Pem
 from tests.support.development import PORTS, Dev, dev_in, environment
 from tests.support.needs import needs
 from tests.support.processes import is_gone
 from tests.support.smtp_server import MisbehavingServer
+from tests.support.tls_offers import is_strong, taken
 
 pytestmark = needs(find_etcd(), "no etcd to test with: run `make install`")
 
@@ -226,6 +228,11 @@ async def test_etcd_takes_nothing_without_the_certificate_that_only_its_user_can
     [endpoint] = state["etcd_endpoints"]
     peer = _flag(state["pids"]["etcd"][0], "--listen-peer-urls")
     put = json.dumps({"key": "L2JhYnlndW4veA==", "value": "eA=="}).encode()
+    client = Pem(Path(state["etcd_cert"]), Path(state["etcd_key"]))
+    offered = ["ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES128-GCM-SHA256"]  # etcd itself takes both
+    port = int(endpoint.rpartition(":")[2])
+    sessions = await asyncio.to_thread(taken, port, client, offered)
+    assert len(sessions) == 2 and all(is_strong(*session) for session in sessions)
     async with aiohttp.ClientSession(headers={"Content-Type": "text/plain"}) as session:
         for url in (endpoint, peer):
             for scheme in ("http", "https"):  # what a web page can send, with any Host and Origin

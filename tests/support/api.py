@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -145,7 +146,10 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[RunningApi]
         await asyncio.wait({url, task}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             task.result()
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+        trusted = ssl.create_default_context(cafile=settings.api_ca) if settings.api_ca else True
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=trusted), timeout=aiohttp.ClientTimeout(total=30)
+        ) as session:
             yield RunningApi(await url, session, store, stop)
     finally:
         stop.set()

@@ -5,18 +5,24 @@ from __future__ import annotations
 import socket
 import ssl
 import warnings
+from collections.abc import Sequence
 
 from tests.support.certificates import Pem
 
 VERSIONS = ("TLSv1", "TLSv1_1", "TLSv1_2", "TLSv1_3")
 
 
-def taken(port: int, certificate: Pem | None = None) -> set[tuple[str, str]]:
-    """Version and cipher suite of each session that the server agrees to."""
+def taken(
+    port: int, certificate: Pem | None = None, suites: Sequence[str] = ()
+) -> set[tuple[str, str]]:
+    """Version and cipher suite of each session that the server agrees to.
+
+    ``suites``: those that are offered by versions before 1.3; none: all.
+    """
     found = set()
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
         for version in VERSIONS:
-            for suite in _suites() if version != "TLSv1_3" else ["ALL"]:
+            for suite in (suites or _suites()) if version != "TLSv1_3" else ["ALL"]:
                 context = _context(f"{suite}:@SECLEVEL=0")
                 context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
                 if certificate:

@@ -15,6 +15,12 @@ from babygun.dev.etcd.access import EtcdAccess
 from babygun.dev.etcd.binary import EtcdBinary
 
 HOST = "127.0.0.1"
+# Of TLS 1.2: those that every version knows, with forward secrecy and a seal. etcd's list has more.
+_CIPHER_SUITES = ",".join(
+    f"TLS_ECDHE_{key}_WITH_AES_{bits}_SHA{sha}"
+    for key in ("ECDSA", "RSA")
+    for bits, sha in (("128_GCM", 256), ("256_GCM", 384))
+)
 # The names of the same flags in different versions. The binary is asked which of them it knows:
 # some names came with a late patch release.
 # Without checkpoints, a start and a change of leader begin the time of every lease again.
@@ -76,6 +82,7 @@ class EmbeddedEtcd:
             *([f"--initial-cluster-token={self.token}"] if self.token else []),
             *(access.for_clients() if access else []),
             *(peers.for_peers() if peers else []),
+            *([f"--cipher-suites={_CIPHER_SUITES}"] if access else []),
             # A web page could write by the gateway, with any name of this machine as its host.
             "--enable-grpc-gateway=false",
             f"--host-whitelist={HOST},localhost",
