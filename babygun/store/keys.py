@@ -162,10 +162,7 @@ class Keys:
         return self.idempotency(client_id, key) + b"/"
 
     def retention(self, kind: str, granted: datetime, lease_id: int) -> bytes:
-        """A retention lease's own key, on that lease.
-
-        ``kind``: ``emails`` or ``idempotency``; ``contents`` of earlier versions.
-        """
+        """A retention lease's own key, on that lease. ``kind``: ``emails`` or ``idempotency``."""
         return b"%b%b/%b/%x" % (
             self.retentions,
             kind.encode(),

@@ -229,7 +229,6 @@ class Book:
             transition,
             before=before,
             kept=kept,
-            leased_content=False,
             existing=set(self._live),
         )
         puts = _puts(ops, self._values)

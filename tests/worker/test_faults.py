@@ -340,7 +340,7 @@ async def test_key_put_by_hand_that_cannot_be_read_stops_nobody(rig: Rig) -> Non
     await client.put(rig.store.keys.waiting + b"2020-01-01T00:00:00.000Z/zz/main", b"")
     await client.put(rig.store.keys.owners + b"nonsense", b"{}")
     await client.put(rig.store.keys.workers + b"\xff\xfe", b"{}")
-    await client.put(rig.store.keys.retention_kind("contents") + b"nonsense", b"")
+    await client.put(rig.store.keys.retention_kind("emails") + b"nonsense", b"")
     async with rig.worker(reconcile_interval=0.2):
         [email] = await rig.ended(await rig.send("flaky-1@example.org"))
         assert email.status == "complete"

@@ -30,7 +30,7 @@ from babygun.store.emails.claims import Claim
 from babygun.store.emails.write_loop import (
     MAY_BE_WRITTEN,
     Pause,
-    existing_keys,
+    existing_log_keys,
     is_refusal,
     write_change,
 )
@@ -83,7 +83,7 @@ async def finish(
     if record is None:
         record, revision = pending[0].claim.email, pending[0].claim.email_revision
     found_written: Email | None = None
-    existing: set[bytes] | None = None  # after a refusal: the log and content keys that exist
+    existing: set[bytes] | None = None  # after a refusal: the log keys that exist
     pause = Pause()
     while rest:
         transition = tries.finish(
@@ -111,7 +111,7 @@ async def finish(
                     one.tried.append(transition.email)
             await pause.after(error, "result", record.id)
             if is_refusal(error):
-                existing = await existing_keys(store, record.id)
+                existing = await existing_log_keys(store, record.id)
             continue
         records = current.kvs(0)
         if not records:

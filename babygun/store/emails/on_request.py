@@ -16,7 +16,7 @@ from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.emails.write_loop import (
     MAY_BE_WRITTEN,
-    existing_keys,
+    existing_log_keys,
     is_refusal,
     write_change,
 )
@@ -117,9 +117,8 @@ async def _until_written(
         transition = decide(email, {store.keys.parse_owner(kv.key).queue for kv in seen.kvs(1)})
         owners = [store.keys.owner(JobRef(email_id, queue)) for queue in transition.touched]
         compares = [modified_at(email_key, revision), *map(absent, owners), *map(present, needs)]
-        content = seen.kvs(2)
         if transition.ready:
-            if not content:
+            if not seen.kvs(2):
                 raise Conflict("the e-mail's content is not kept any more")
             compares.append(present(first_chunk))
         try:
@@ -128,7 +127,6 @@ async def _until_written(
                 transition,
                 compares,
                 before=email,
-                leased_content=bool(content and content[0].lease),
                 existing=existing,
                 deadline=deadline,
             )
@@ -141,7 +139,7 @@ async def _until_written(
         except EtcdError as error:
             if existing is not None or not is_refusal(error):
                 raise
-            existing = await existing_keys(store, email_id)
+            existing = await existing_log_keys(store, email_id)
             if existing is None:
                 raise
             continue

@@ -35,7 +35,6 @@ async def write_change(
     compares: Sequence[Compare],
     *,
     before: Email | None = None,
-    leased_content: bool = False,
     existing: Collection[bytes] | None = None,
     more: Sequence[Op] = (),
     otherwise: Sequence[Op] = (),
@@ -43,9 +42,8 @@ async def write_change(
 ) -> TxnResult:
     """Writes a change of a record under ``compares``, as one transaction. Raises EtcdError.
 
-    ``before``, ``leased_content`` and ``existing``: see
-    :func:`babygun.store.emails.writes.change`. ``more``: written along. ``otherwise``: read if a
-    compare fails. ``deadline``: see :meth:`Batcher.submit`.
+    ``before`` and ``existing``: see :func:`babygun.store.emails.writes.change`. ``more``: written
+    along. ``otherwise``: read if a compare fails. ``deadline``: see :meth:`Batcher.submit`.
     """
     while True:
         kept = Kept()
@@ -57,7 +55,6 @@ async def write_change(
                 transition,
                 before=before,
                 kept=kept,
-                leased_content=leased_content,
                 existing=existing,
             )
             txn = Txn(compares, [*ops, *more], otherwise)
@@ -79,16 +76,14 @@ def is_refusal(error: EtcdError) -> bool:
     return not isinstance(error, (EtcdUnavailable, PermissionDenied, *MAY_BE_WRITTEN))
 
 
-async def existing_keys(store: Store, email_id: str) -> set[bytes] | None:
-    """The log and content keys that exist. None: etcd does not answer."""
-    found: set[bytes] = set()
+async def existing_log_keys(store: Store, email_id: str) -> set[bytes] | None:
+    """The log keys that exist. None: etcd does not answer."""
+    prefix = store.keys.log(email_id)
     try:
-        for prefix in (store.keys.log(email_id), store.keys.content(email_id)):
-            there = await store.client.range(prefix, range_end(prefix), keys_only=True)
-            found |= {kv.key for kv in there.kvs}
+        found = await store.client.range(prefix, range_end(prefix), keys_only=True)
     except EtcdError:
         return None
-    return found
+    return {kv.key for kv in found.kvs}
 
 
 class Pause:

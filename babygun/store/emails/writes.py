@@ -49,15 +49,13 @@ def change(
     *,
     before: Email | None,
     kept: Kept,
-    leased_content: bool,
     existing: Collection[bytes] | None,
 ) -> list[Op]:
     """The writes of a change of a record.
 
     ``before``: for a client's change, the record that it changes. Queues of it may have waited, or
-    the e-mail may have been final. ``leased_content``: an earlier version has put the content on a
-    lease; a retry takes it off. ``existing``: the e-mail's log and content keys that exist, if
-    some are missing. The others are left out: etcd refuses to put a missing key on a lease.
+    the e-mail may have been final. ``existing``: the e-mail's log keys that exist, if some are
+    missing. The others are left out: etcd refuses to put a missing key on a lease.
     """
     email = transition.email
     ops = _record(keys, transition, kept.lease)
@@ -73,8 +71,6 @@ def change(
     if email.final or reopened:
         new = {entry.seq for entry in transition.keyed}
         hung = [keys.log_entry(email.id, n) for n in log_numbers(email) if n not in new]
-        if reopened and leased_content:
-            hung += [keys.chunk(email.id, number) for number in range(email.chunks)]
         ops += [keep(key, kept.lease) for key in hung if existing is None or key in existing]
     if before is not None and reopened:
         ops.append(delete(_end_mark(keys, before)))

@@ -109,7 +109,7 @@ async def _of_changed(client: EtcdClient, keys: Keys, mark: EndMark) -> list[Txn
         return []
     if final:
         return [_deletion(keys, mark, modified_at(email_key, found.mod_revision))]
-    # A process of an earlier version has retried it, and knows no marks.
+    # A retry deletes the mark, so this one was put there by hand.
     return [Txn([], [delete(mark.key)])]
 
 

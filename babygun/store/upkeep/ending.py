@@ -168,25 +168,20 @@ class Ending:
 
 
 _KINDS = {
-    "worker": ("delivered", "undelivered", "emails", "contents"),
+    "worker": ("delivered", "undelivered", "emails"),
     "api": ("idempotency",),
 }
 
 
 def _periods(settings: Settings) -> dict[str, float]:
-    """How many seconds each kind is kept. ``contents``: of earlier versions, on leases."""
-    record, content, idempotency = (
+    """How many seconds each kind is kept."""
+    record, idempotency = (
         seconds + shared_seconds(seconds)
-        for seconds in (
-            settings.retention,
-            settings.contents_retention,
-            settings.idempotency_retention,
-        )
+        for seconds in (settings.retention, settings.idempotency_retention)
     )
     return {
         "delivered": settings.contents_retention,
         "undelivered": record,
         "emails": record,
-        "contents": content,
         "idempotency": idempotency,
     }

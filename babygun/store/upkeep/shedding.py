@@ -83,12 +83,10 @@ class Shedding:
             if shed.revision > compaction.compacted and now - shed.at < _WAIT * compaction.lead
         ]
         before = pending = sum(shed.bytes for shed in self._pending)
-        contents, leases = self._shed_contents, self._shed_leases
         for shed, above in (
-            (partial(leases, "contents"), CONTENTS_ABOVE),  # of earlier versions
-            (partial(contents, "delivered"), CONTENTS_ABOVE),
-            (partial(contents, "undelivered"), RECORDS_ABOVE),
-            (partial(leases, "emails"), RECORDS_ABOVE),
+            (partial(self._shed_contents, "delivered"), CONTENTS_ABOVE),
+            (partial(self._shed_contents, "undelivered"), RECORDS_ABOVE),
+            (self._shed_records, RECORDS_ABOVE),
         ):
             if (need := (full - above * usable) * quota - pending) > 0:
                 pending += await shed(need + _MORE * quota, full)
@@ -121,12 +119,12 @@ class Shedding:
             self._count("contents", len(marks), oldest.count, found, marks[-1].since, full)
         return found
 
-    async def _shed_leases(self, kind: str, need: float, full: float) -> float:
-        """Revokes the oldest leases of this kind that hold ``need`` bytes together.
+    async def _shed_records(self, need: float, full: float) -> float:
+        """Revokes the oldest leases of records and logs that hold ``need`` bytes together.
 
         Returns how many bytes they hold.
         """
-        prefix = self._keys.retention_kind(kind)
+        prefix = self._keys.retention_kind("emails")
         oldest = await self._client.range(prefix, range_end(prefix), limit=_PAGE)
         found, leases, until = 0.0, list[int](), utc_now()
         for kv in oldest.kvs:
@@ -144,7 +142,7 @@ class Shedding:
             together = leases[start : start + _AT_ONCE]
             await asyncio.gather(*map(self._client.revoke, together))
         if leases:
-            self._count(kind, len(leases), oldest.count, found, until, full)
+            self._count("emails", len(leases), oldest.count, found, until, full)
         return found
 
     def _count(

@@ -136,7 +136,7 @@ async def test_retried_email_is_not_ended_by_the_mark_of_its_first_end(life: Lif
     await retry(life.store, email_id)
     seen = await check_invariants(life.store)
     assert not seen.ends
-    # An earlier version leaves the mark: it knows none.
+    # By hand: a retry deletes the mark.
     await life.store.client.put(mark.key, mark.value)
     await life.older_keys(30 * DAY)
     await life.passed(30 * DAY)
@@ -191,19 +191,6 @@ async def test_shortened_retention_counts_for_what_is_final_already(life: Life) 
         await Ending(other.store, "worker").once()
         seen = await snapshot(other.store)
     assert not seen.emails and not seen.chunks
-
-
-async def test_contents_and_leases_of_the_earlier_version_still_end(life: Life) -> None:
-    client, keys = life.store.client, life.store.keys
-    for kind in ("contents", "emails"):
-        lease = await client.grant(10_000_000)
-        await client.put(keys.retention(kind, utc_now(), lease), b"", lease)
-        await client.put(keys.contents + kind.encode(), b"x", lease)
-    await life.older_keys(8 * DAY)
-    await life.passed(8 * DAY)
-    await Ending(life.store, "worker").once()
-    left = await client.range(keys.contents, range_end(keys.contents))
-    assert not left.kvs
 
 
 async def test_idempotency_keys_and_revoked_tokens_are_ended_by_the_api(life: Life) -> None:
