@@ -48,7 +48,8 @@ cluster: ## start a whole cluster in containers and check it (needs Docker with 
 
 test: install ## all tests but the cluster's (ARGS='-k name' for some; ETCD=/path/to/etcd: on it)
 	@$(if $(ETCD),BABYGUN_ETCD_BIN=$(abspath $(ETCD))) \
-		$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --ignore tests/cluster $(ARGS)
+		$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder \
+		--ignore tests/cluster $(ARGS)
 
 test-cluster: install ## test a cluster in containers while its parts fail (needs Docker)
 	@BABYGUN_TEST_ETCD=container $(BIN)/python -m pytest tests/store tests/cluster $(ARGS)

@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,23 @@ from tests.support.smtp_server import MisbehavingServer
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
+
+HERE = Path(__file__).parent
+# Files that take long start first: else one of them would run alone at the end.
+LONG = (
+    *("dev/test_command.py", "worker/test_faults.py", "dev/test_cluster.py", "e2e/test_growth.py"),
+    *("browser/", "attack/", "bench/", "chaos/", "faults/", "e2e/", "api/openapi/test_fuzz.py"),
+    *("cli/test_start.py", "cli/test_emails.py", "cli/"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sorts the files. Under xdist, this needs ``--no-loadscope-reorder``."""
+    items.sort(key=lambda item: _rank(item.path.relative_to(HERE).as_posix()))
+
+
+def _rank(name: str) -> int:
+    return next((rank for rank, long in enumerate(LONG) if name.startswith(long)), len(LONG))
 
 
 @pytest.fixture(scope="session")

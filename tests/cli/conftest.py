@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from babygun.store.access.clients import create_client
+from tests.support.api import running, until_ready
 from tests.support.commands import Command
-from tests.support.processes import api_process
 from tests.support.rig import Rig, changed
 
 
@@ -23,7 +23,9 @@ def babygun(rig: Rig, tmp_path: Path) -> Command:
 async def with_api(rig: Rig, tmp_path: Path) -> AsyncIterator[Command]:
     """Commands that know an API, and a client of it with all scopes."""
     client, secret = await create_client(rig.store, name="cli", scopes=("admin",))
-    async with api_process(rig.store, rig.settings) as api:
+    served = changed(rig.settings, api_host="127.0.0.1", api_port=0, drain_timeout=2.0)
+    async with running(served, rig.store) as api:
+        await until_ready(api)
         yield Command(
             changed(rig.settings, api_url=api.url, client_id=client.id, client_secret=secret),
             tmp_path,

@@ -121,7 +121,7 @@ async def flow(rig: Rig, sent: list[str]) -> AsyncIterator[None]:
     async def run() -> None:
         while not stop.is_set():
             sent.append(await rig.send(f"r{len(sent)}@example.org"))
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.05)
 
     task = asyncio.create_task(run())
     try:
@@ -150,15 +150,15 @@ async def test_one_member_becomes_three_under_load_and_the_first_may_leave(
     sent: list[str] = []
     try:
         async with rig_for(alone) as before, before.worker_process() as old, flow(before, sent):
-            await more(sent, 50)
+            await more(sent, 10)
             await join(first, second)
-            await more(sent, 50)
+            await more(sent, 10)
             await join(first, third, second)
-            await more(sent, 50)
+            await more(sent, 10)
             # All clients learn of the new members, one after the other: then the first may go.
             async with rig_for(grown) as after, after.worker_process() as new, flow(after, sent):
                 assert await old.terminate(40) == 0
-                await more(sent, 50)
+                await more(sent, 10)
                 assert await new.terminate(40) == 0
         assert await promote(second, name="etcd3") == "etcd3 has a vote already\n"
         found = await members(second)
@@ -168,7 +168,7 @@ async def test_one_member_becomes_three_under_load_and_the_first_may_leave(
         async with rig_for(grown) as after, after.worker_process():
             first.terminate()
             async with flow(after, sent):
-                await more(sent, 100)
+                await more(sent, 20)
             emails = await after.ended(*sent, within=40)
             assert {email.status for email in emails} == {"complete"}
             assert len(smtp.messages) == len(sent)

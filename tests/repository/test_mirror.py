@@ -30,6 +30,8 @@ BEHAVIOURS = {
     "api/openapi/test_fuzz.py": "the whole API answers as its document says",
     "cli/test_processes.py": "`--processes` of several verbs",
     "cli/test_start.py": "processes that can't work end with one sentence, whatever the verb",
+    "dev/test_cluster.py": "`babygun dev` with three etcd members",
+    "dev/test_running.py": "what holds while `babygun dev` runs",
     "etcd/test_cluster.py": "an etcd of several members",
     "etcd/test_security.py": "TLS, users and tokens, over client, batch and watch",
     "mime/test_address_fields.py": "addresses in the header's fields, table-driven",

@@ -6,11 +6,14 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+
+import aiohttp
 
 from babygun.runtime.processes.interpreter import python_command, python_environment
 from tests.support.processes import Process, start
@@ -93,3 +96,93 @@ async def dev_in(folder: Path) -> AsyncIterator[Dev]:
     if dev.run.process.returncode is None:
         async with asyncio.timeout(40):
             await dev.interrupt()
+
+
+async def answered(what: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool]) -> Any:
+    """Asks until the answer is as wanted. It is another process, which sends no event."""
+    value = None
+    for _ in range(400):
+        value = await what()
+        if wanted(value):
+            return value
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"in the end it was {value}")
+
+
+class Client:
+    """Calls the API of a ``babygun dev`` by its state."""
+
+    def __init__(self, state: dict[str, Any], session: aiohttp.ClientSession) -> None:
+        self.state, self.session, self.token = state, session, ""
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        async with self.session.request(
+            method, self.state["api_url"] + path, json=body, headers=headers
+        ) as answer:
+            assert answer.status < 300, await answer.text()
+            return await answer.json()
+
+    async def log_in(self) -> None:
+        self.token = (
+            await self.call(
+                "POST",
+                "/tokens",
+                {
+                    "client_id": self.state["client_id"],
+                    "client_secret": self.state["client_secret"],
+                },
+            )
+        )["token"]
+
+    async def send(self, subject: str) -> str:
+        mail = {
+            "sender": "me@example.com",
+            "to": "you@example.org",
+            "subject": subject,
+            "body": "It works.",
+        }
+        headers = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": subject}
+
+        async def post() -> tuple[int, Any]:
+            async with self.session.post(
+                f"{self.state['api_url']}/emails", json=mail, headers=headers
+            ) as answer:
+                return answer.status, await answer.json()
+
+        # Without a leader, etcd may not answer within a call's time. The client repeats it.
+        status, answer = await answered(post, lambda got: got[0] != 503)
+        assert status == 202, answer
+        email_id: str = answer["id"]
+        return email_id
+
+    async def completed(self, email_id: str) -> Any:
+        return await answered(
+            lambda: self.call("GET", f"/emails/{email_id}"),
+            lambda email: email["status"] == "complete",
+        )
+
+    async def subjects(self) -> list[str]:
+        async with self.session.get(self.state["mailbox_url"] + "/messages") as answer:
+            return [message["subject"] for message in (await answer.json())["messages"]]
+
+
+async def status_of(session: aiohttp.ClientSession, url: str) -> int:
+    """The status of a GET; 0 where nothing answers."""
+    try:
+        async with session.get(url) as answer:
+            return answer.status
+    except aiohttp.ClientError:
+        return 0
+
+
+def etcd_tls(state: dict[str, Any]) -> ssl.SSLContext:
+    """With the certificate that etcd asks for."""
+    context = ssl.create_default_context(cafile=state["etcd_ca"])
+    context.load_cert_chain(state["etcd_cert"], state["etcd_key"])
+    return context
+
+
+def all_pids(state: dict[str, Any]) -> list[int]:
+    """The ids of its processes, and its own."""
+    return [state["pid"], *(pid for pids in state["pids"].values() for pid in pids)]

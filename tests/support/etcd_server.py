@@ -128,6 +128,7 @@ class EtcdServer:
                 f"--listen-metrics-urls=http://127.0.0.1:{self._health_port}",
             ),
             *("--heartbeat-interval=20", "--election-timeout=200"),
+            "--bcrypt-cost=4",  # the least: it costs CPU at every log-in
             *self._flags,
         ]
         if self._tls:
