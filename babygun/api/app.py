@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import cache
 from itertools import islice
 
 import msgspec
@@ -120,7 +121,7 @@ def build_app(settings: Settings) -> web.Application:
     app[PROCESSES] = Processes(store)
     app[HOLDS] = Holds(store)
     app[STREAMS] = Streams(app)
-    app[OPENAPI] = msgspec.json.encode(build_document(ROUTES))
+    app[OPENAPI] = _document()
     for route in ROUTES:
         handler = _guarded(route)
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
@@ -129,6 +130,12 @@ def build_app(settings: Settings) -> web.Application:
     app.on_shutdown.append(_end_waits_and_streams)
     app.cleanup_ctx.append(_services)
     return app
+
+
+@cache
+def _document() -> bytes:
+    """The OpenAPI document as JSON. The routes never change, and it takes 15 ms to make."""
+    return msgspec.json.encode(build_document(ROUTES))
 
 
 def _guarded(route: Route) -> Handler:

@@ -74,9 +74,9 @@ async def test_unused_pools_are_closed_by_themselves_in_time() -> None:
     await asyncio.wait_for(get(pools, ONE).closed.wait(), 20)  # the timer runs again
 
 
-async def test_pools_of_100_000_destinations_are_those_in_use_only() -> None:
+async def test_pools_of_10_000_destinations_are_those_in_use_only() -> None:
     pools = fake_pools()
-    destinations = [Destination(f"q{n}", "mail.example", 25) for n in range(100_000)]
+    destinations = [Destination(f"q{n}", "mail.example", 25) for n in range(10_000)]
     for destination in destinations:
         pools.get(destination)
     pools.close_unused()

@@ -92,10 +92,12 @@ class Dev:
 async def dev_in(folder: Path) -> AsyncIterator[Dev]:
     """``babygun dev``, not started yet. It gets Ctrl-C at the end of the block."""
     dev = Dev(folder)
-    yield dev
-    if dev.run.process.returncode is None:
-        async with asyncio.timeout(40):
-            await dev.interrupt()
+    try:
+        yield dev
+    finally:
+        if dev.run.process.returncode is None:
+            async with asyncio.timeout(40):
+                await dev.interrupt()
 
 
 async def answered(what: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool]) -> Any:

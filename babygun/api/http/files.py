@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from functools import cache
 from importlib.resources import files
 
 from aiohttp import web
@@ -107,7 +108,7 @@ def add_pages(app: web.Application, prefix: str) -> None:
 
 def _shown(data: bytes, kind: str, caching: str) -> Handler:
     tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
-    packed = gzip.compress(data, 9, mtime=0)
+    packed = _packed(data)
     headers = {
         **SECURITY_HEADERS,
         "Cache-Control": caching,
@@ -129,6 +130,12 @@ def _shown(data: bytes, kind: str, caching: str) -> Handler:
         return web.Response(body=data, headers=headers)
 
     return show
+
+
+@cache
+def _packed(data: bytes) -> bytes:
+    """Two handlers show the same file, and compressing takes longer than all else here."""
+    return gzip.compress(data, 9, mtime=0)
 
 
 def _takes_gzip(accepted: str) -> bool:
