@@ -23,6 +23,7 @@ from babygun.store.emails.write_loop import (
 from babygun.store.keys import JobRef, range_end
 from babygun.store.store import Store
 
+_PAUSE = 0.05  # s, between two tries of a write
 # Given the record and the queues that are being sent. Raises Conflict.
 Decision = Callable[[Email, set[str]], Transition]
 
@@ -134,7 +135,7 @@ async def _until_written(
             tried.append(transition.email)
             if time.monotonic() > deadline:
                 raise
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(_PAUSE)
             continue
         except EtcdError as error:
             if existing is not None or not is_refusal(error):

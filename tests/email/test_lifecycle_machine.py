@@ -1,0 +1,223 @@
+"""The pure life cycle beside a plain model of it: any sequence of events, compared at each step."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from babygun.email import lifecycle, log
+from babygun.email.compose import new_email
+from babygun.email.lifecycle import QueueResult, RecipientResult, Transition
+from babygun.email.model import Recipient
+from babygun.errors import Conflict
+from tests.email.steps import NOW, SCHEDULE
+from tests.support import email_model as model
+from tests.support.machines import run_machine
+
+QUEUES = st.sampled_from(["a", "b", "c"])
+# Each recipient's queue. One e-mail has at most four recipients here.
+RECIPIENTS = st.lists(QUEUES, min_size=1, max_size=4)
+OUTCOMES = st.lists(
+    st.tuples(
+        st.sampled_from([model.DELIVER, model.DELIVER, model.FAIL, model.RETRY, model.HOLD]),
+        st.none() | st.sampled_from([1.0, 900.0]),
+    )
+    | st.none(),  # the try ended without a word of this recipient
+    min_size=4,
+    max_size=4,
+)
+SECONDS = st.sampled_from([0.0, 1.0, 700.0, 5000.0])
+MANY = st.lists(QUEUES, min_size=1, max_size=3, unique=True)
+
+
+class LifeCycle(RuleBasedStateMachine):
+    """One e-mail, its keys as the transitions say, and who owns its queues."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now, self.claims = 0.0, 0
+        self.jobs: set[str] = set()
+        self.waiting: dict[str, float] = {}
+        self.keyed: dict[int, str] = {}
+        self.claimed: dict[str, model.Try] = {}  # the try under way, by queue
+
+    @initialize(
+        queues=RECIPIENTS,
+        send_at=st.none() | st.sampled_from([60.0]),
+        ends=st.none() | st.sampled_from([300.0, 3000.0]),
+    )
+    def accept(self, queues: list[str], send_at: float | None, ends: float | None) -> None:
+        queue_of = {f"r{n}@example.org": queue for n, queue in enumerate(queues)}
+        email = new_email(
+            "id",
+            client_id="shop",
+            sender="me@example.com",
+            subject="",
+            recipients=tuple(Recipient(a, "to", queue) for a, queue in queue_of.items()),
+            now=NOW,
+            send_at=None if send_at is None else self._at(send_at),
+            expires_at=None if ends is None else self._at(ends),
+        )
+        self.model = model.accept(queue_of, send_at=send_at, ends=ends)
+        self._perform(lifecycle.accept(email))
+
+    @rule(seconds=SECONDS)
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(queue=QUEUES)
+    def due(self, queue: str) -> None:
+        if self.waiting.get(queue, self.now + 1) <= self.now:
+            del self.waiting[queue]
+            self.jobs.add(queue)
+            self.model = model.due(self.model, queue)
+
+    @rule(queue=QUEUES, dead=st.booleans())
+    def claim(self, queue: str, dead: bool) -> None:
+        """``dead``: a worker that had it has died, so the claim is logged."""
+        if queue not in self.jobs:
+            return
+        if (before := self.claimed.pop(queue, None)) is not None:
+            self.model = model.lease_ends(self.model, {before.claim})
+        self.claims += 1
+        self.model = model.claim(self.model, queue, self.claims)
+        if dead and before is not None:
+            self.model = model.reclaim(self.model, queue, self.claims)
+            self._perform(
+                lifecycle.reclaim(
+                    self.email, queue, worker_id="w2", previous_worker_id="w1", now=self._at()
+                )
+            )
+        self.claimed[queue] = model.Try(queue, self.claims, self.model.queues[queue], {})
+
+    @rule(queue=QUEUES)
+    def release(self, queue: str) -> None:
+        if (given_up := self.claimed.pop(queue, None)) is not None:
+            self.model = model.release(self.model, queue, given_up.claim)
+
+    @precondition(lambda self: self.claimed)
+    @rule(queues=MANY, outcomes=OUTCOMES)
+    def finish(self, queues: list[str], outcomes: list[tuple[str, float | None] | None]) -> None:
+        named = zip(self.model.queue_of, outcomes, strict=False)
+        known = {address: outcome for address, outcome in named if outcome is not None}
+        ended = [self.claimed.pop(queue) for queue in queues if queue in self.claimed]
+        if not ended:
+            return
+        tries = [model.Try(one.queue, one.claim, one.began, known) for one in ended]
+        results = [
+            QueueResult(
+                one.queue, "w1", self._at(), {a: _result(*outcome) for a, outcome in known.items()}
+            )
+            for one in tries
+        ]
+        self.model, written = model.finish(self.model, tries, self.now)
+        assert written == [one.queue for one in tries]
+        self._perform(lifecycle.finish(self.email, results, now=self._at(), schedule=SCHEDULE))
+
+    @rule()
+    def cancel(self) -> None:
+        self._on_request(
+            lambda: model.cancel(self.model),
+            lambda: lifecycle.cancel(self.email, sending=self.claimed, now=self._at()),
+        )
+
+    @rule()
+    def retry(self) -> None:
+        self._on_request(
+            lambda: model.retry(self.model, self.now),
+            lambda: lifecycle.retry(self.email, now=self._at()),
+        )
+
+    @rule(queue=QUEUES)
+    def expire(self, queue: str) -> None:
+        if queue in self.waiting:
+            return  # the store asks for the job
+        outcome = RecipientResult("retry", "expired", reason="too late")
+        if queue in self.email.queues:
+            self._on_request(
+                lambda: model.expire(self.model, queue),
+                lambda: lifecycle.expire(
+                    self.email,
+                    queue,
+                    sending=self.claimed,
+                    worker_id="w1",
+                    now=self._at(),
+                    outcome=outcome,
+                ),
+            )
+
+    @invariant()
+    def record_is_as_the_model_says(self) -> None:
+        email, expected = self.email, self.model
+        assert {r.email: r.status for r in email.recipients} == expected.statuses
+        assert email.status == expected.status
+        assert email.log_seq == expected.changes
+        assert (email.expires_at is None) == (expected.ends is None)
+        for name, queue in expected.queues.items():
+            state = email.queues[name]
+            assert (state.final, state.tries, state.reclaims) == (
+                not queue.place,
+                queue.tries,
+                queue.reclaims,
+            ), name
+
+    @invariant()
+    def jobs_are_where_the_model_says(self) -> None:
+        queues = self.model.queues
+        assert self.jobs == {name for name, queue in queues.items() if queue.place == "job"}
+        assert self.waiting == {
+            name: queue.due for name, queue in queues.items() if queue.place == "waiting"
+        }
+        due = min(self.waiting.values(), default=None)
+        if not any(name in self.jobs for name in queues):
+            assert self.email.not_before == (None if due is None else self._at(due))
+
+    @invariant()
+    def log_has_one_entry_for_each_change(self) -> None:
+        held = [entry.event for entry in log.entries_in_record(self.email)]
+        assert len(held) == self.email.first_log_key
+        assert sorted(self.keyed) == list(range(len(held), self.email.log_seq + 1))
+        events = (*held, *(self.keyed[seq] for seq in sorted(self.keyed)))
+        assert (events[0], *events[1:][-(model.LOG_ENTRIES - 1) :]) == self.model.log
+
+    def _on_request(self, expected: Any, real: Any) -> None:
+        """Both do it, or both refuse."""
+        try:
+            after = expected()
+        except model.Refused:
+            try:
+                real()
+            except Conflict:
+                return
+            raise AssertionError("the model refuses what the life cycle does") from None
+        self.model = after
+        self._perform(real())
+
+    def _perform(self, transition: Transition) -> None:
+        """Does to the keys what docs/design/life-cycle.md says of each transition."""
+        self.email = transition.email
+        assert transition.entry.seq == transition.email.log_seq
+        assert transition.entry in (*transition.keyed, *log.entries_in_record(self.email))
+        for entry in transition.keyed:
+            assert entry.seq not in self.keyed
+            self.keyed[entry.seq] = entry.event
+        for queue in transition.touched:
+            self.jobs.discard(queue)
+            self.waiting.pop(queue, None)
+        self.jobs |= set(transition.ready)
+        self.waiting |= {q: (due - NOW).total_seconds() for q, due in transition.waiting}
+
+    def _at(self, seconds: float | None = None) -> Any:
+        return NOW + timedelta(seconds=self.now if seconds is None else seconds)
+
+
+def _result(action: str, wait: float | None) -> RecipientResult:
+    code = {model.DELIVER: 250, model.FAIL: 550, model.RETRY: 451, model.HOLD: 535}[action]
+    return RecipientResult(action, "x", code, reason="said", retry_after=wait)  # type: ignore[arg-type]
+
+
+def test_machine_of_the_life_cycle_goes_with_the_model() -> None:
+    run_machine(LifeCycle, examples=300, steps=40)

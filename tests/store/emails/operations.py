@@ -1,0 +1,314 @@
+"""The store's operations, each beside what the plain model says of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from babygun.email.compose import new_email
+from babygun.email.lifecycle import QueueResult, RecipientResult
+from babygun.email.model import Content, Recipient
+from babygun.errors import Conflict, LeaseNotFound, NotFound
+from babygun.intake.ids import new_email_id
+from babygun.runtime.clock import utc_now
+from babygun.store import Store
+from babygun.store.emails import acceptance, claims, on_request, schedule
+from babygun.store.emails.finish import PendingResult, finish
+from babygun.store.emails.reading import owned_by
+from babygun.store.keys import JobRef, range_end
+from tests.store.emails.world import Operation, World
+from tests.support import email_model as model
+from tests.support.email_model import Mail
+from tests.support.faulty_etcd import FaultyProcess
+
+RESULTS = {
+    model.DELIVER: RecipientResult("deliver", "success", 250),
+    model.FAIL: RecipientResult("fail", "bad_mailbox", 550),
+    model.RETRY: RecipientResult("retry", "greylisted", 451),
+    model.HOLD: RecipientResult("hold", "authentication", 535),
+}
+TOO_LATE = RecipientResult("retry", "expired", reason="too late")
+LAYOUTS = ({"x@a": "a"}, {"x@a": "a", "y@b": "b"}, {"x@a": "a", "y@a": "a", "z@b": "b"})
+MOST_EMAILS = 2
+CONFLICT, NO_LEASE = "conflict", "no lease"
+
+
+class Spec(NamedTuple):
+    """What an operation is made from, in the world that is there then.
+
+    ``seat``: of the worker that does it. ``email``: its place in the order of acceptance.
+    """
+
+    kind: str
+    seat: int
+    email: int
+    queue: str
+    outcomes: tuple[str, str, str]
+    flag: bool
+
+
+class Held(NamedTuple):
+    """A claim that a worker knows of. ``number``: the model's; ``began``: its queue then."""
+
+    claim: claims.Claim
+    number: int
+    began: model.Queue
+
+
+class Seat:
+    """Where a process runs. When it dies, another one takes the seat."""
+
+    process: FaultyProcess
+    worker_id, lease = "", 0
+
+    def __init__(self) -> None:
+        self.hand: dict[JobRef, Held] = {}
+
+
+class Operations:
+    """Makes operations. ``worker_of``: by the number of a claim. ``ended``: whose lease is gone."""
+
+    def __init__(self, seats: list[Seat]) -> None:
+        self._seats = seats
+        self._numbers = itertools.count(1)
+        self.worker_of: dict[int, str] = {}
+        self.ended: set[str] = set()
+
+    def made(self, spec: Spec, world: World) -> Operation | None:
+        """None: it makes no sense in this world."""
+        if spec.kind == "accept":
+            return self._accept(spec, world)
+        if spec.kind == "reconcile":
+            return self._reconcile(spec)
+        ids = list(world.mails)
+        if spec.email >= len(ids) or spec.queue not in world.mails[ids[spec.email]].queues:
+            return None
+        ref = JobRef(ids[spec.email], spec.queue)
+        make: Callable[[Spec, JobRef], Operation | None] = getattr(self, f"_{spec.kind}")
+        return make(spec, ref)
+
+    def _accept(self, spec: Spec, world: World) -> Operation | None:
+        key = f"k{spec.email}" if spec.flag else None
+        if len(world.mails) >= MOST_EMAILS and key not in world.keys:
+            return None
+        queue_of = LAYOUTS[spec.outcomes.count(model.DELIVER) % len(LAYOUTS)]
+        later = spec.queue == "b"
+        email = new_email(
+            new_email_id(),
+            client_id="client",
+            sender="me@example.com",
+            subject="",
+            recipients=tuple(Recipient(a, "to", queue) for a, queue in queue_of.items()),
+            now=utc_now(),
+            send_at=utc_now() + timedelta(hours=1) if later else None,
+        )
+
+        async def real(store: Store) -> str:
+            content = Content("me@example.com", body="Hello\n")
+            accepted = await acceptance.accept(store, email, content, idempotency_key=key)
+            return accepted.email_id
+
+        def expected(world: World) -> tuple[World, str]:
+            if key is not None and key in world.keys:
+                return world, world.keys[key]
+            mail = model.accept(queue_of, send_at=3600.0 if later else None)
+            keys = world.keys if key is None else {**world.keys, key: email.id}
+            return World({**world.mails, email.id: mail}, keys), email.id
+
+        return Operation(0, real, expected)
+
+    def _claim(self, spec: Spec, ref: JobRef) -> Operation | None:
+        seat = self._seats[spec.seat]
+        worker, lease = seat.worker_id, seat.lease
+        if ref in seat.hand:
+            return None  # a worker makes one try at a job at a time
+
+        async def real(store: Store) -> Any:
+            try:
+                return await claims.claim(store, ref, worker_id=worker, lease_id=lease)
+            except LeaseNotFound:
+                return NO_LEASE
+
+        def expected(world: World) -> tuple[World, Any]:
+            mail = world.mails[ref.email_id]
+            owner = mail.queues[ref.queue].owner
+            if owner is not None and self.worker_of[owner] == worker:
+                return world, owner  # by a claim whose answer was lost
+            number = next(self._numbers)
+            self.worker_of[number] = worker
+            try:
+                claimed = model.claim(mail, ref.queue, number)
+            except model.Refused:
+                return world, None
+            if worker in self.ended:
+                return world, NO_LEASE
+            return world.with_mail(ref.email_id, claimed), number
+
+        def then(world: World, expected: Any, answer: Any) -> None:
+            if isinstance(answer, claims.Claim):
+                assert answer.content is not None
+                began = world.mails[ref.email_id].queues[ref.queue]
+                seat.hand[ref] = Held(answer, expected, began)
+
+        def plain(answer: Any) -> Any:
+            return "claimed" if isinstance(answer, (int, claims.Claim)) else answer
+
+        return Operation(spec.seat, real, expected, then, plain, claims=True)
+
+    def _finish(self, spec: Spec, ref: JobRef) -> Operation | None:
+        """``flag``: of all queues of the e-mail that the worker has, as one change."""
+        seat = self._seats[spec.seat]
+        refs = [r for r in seat.hand if r == ref or (spec.flag and r.email_id == ref.email_id)]
+        if not refs:
+            return None
+        held = [seat.hand[r] for r in refs]
+        addresses = dict(zip(LAYOUTS[-1], spec.outcomes, strict=True))
+        known = {**addresses, "y@b": addresses["y@a"]}
+        tries = [
+            model.Try(
+                one.claim.ref.queue, one.number, one.began, {a: (o, None) for a, o in known.items()}
+            )
+            for one in held
+        ]
+
+        async def real(store: Store) -> list[str]:
+            pending = [
+                PendingResult(
+                    one.claim,
+                    QueueResult(
+                        one.claim.ref.queue,
+                        seat.worker_id,
+                        one.claim.claimed_at,
+                        {address: RESULTS[outcome] for address, outcome in known.items()},
+                    ),
+                )
+                for one in held
+            ]
+            finished = await finish(store, pending)
+            assert len(finished.written) + len(finished.dropped) == len(held)
+            return [written.queue for written in finished.written]
+
+        def expected(world: World) -> tuple[World, list[str]]:
+            mail, written = model.finish(world.mails[ref.email_id], tries)
+            return world.with_mail(ref.email_id, mail), written
+
+        return Operation(spec.seat, real, expected, self._out_of_hand(seat, *refs), sorted)
+
+    def _release(self, spec: Spec, ref: JobRef) -> Operation | None:
+        seat = self._seats[spec.seat]
+        if (held := seat.hand.get(ref)) is None:
+            return None
+        return Operation(
+            spec.seat,
+            lambda store: claims.release(store, ref, held.claim.owner_revision),
+            self._changing(ref, lambda mail: model.release(mail, ref.queue, held.number)),
+            self._out_of_hand(seat, ref),
+        )
+
+    def _reclaim(self, spec: Spec, ref: JobRef) -> Operation | None:
+        seat = self._seats[spec.seat]
+        if (held := seat.hand.get(ref)) is None:
+            return None
+
+        async def real(store: Store) -> Any:
+            return await claims.reclaim(
+                store, held.claim, worker_id=seat.worker_id, previous_worker_id="dead"
+            )
+
+        def then(world: World, expected: Any, answer: Any) -> None:
+            del seat.hand[ref]
+            if isinstance(answer, claims.Claim):
+                began = world.mails[ref.email_id].queues[ref.queue]
+                seat.hand[ref] = Held(answer, held.number, began)
+
+        reclaimed = self._changing(ref, lambda mail: model.reclaim(mail, ref.queue, held.number))
+        return Operation(spec.seat, real, reclaimed, then, bool)
+
+    def _reconcile(self, spec: Spec) -> Operation:
+        """A worker releases the first job that it owns and does not know of."""
+        seat = self._seats[spec.seat]
+        worker, known = seat.worker_id, set(seat.hand)
+
+        async def real(store: Store) -> bool:
+            for ref, revision in await owned_by(store, worker):
+                if ref not in known:
+                    return await claims.release(store, ref, revision)
+            return False
+
+        def expected(world: World) -> tuple[World, bool]:
+            for email_id, mail in sorted(world.mails.items()):
+                for name, queue in sorted(mail.queues.items()):
+                    unknown = JobRef(email_id, name) not in known
+                    if (
+                        queue.owner is not None
+                        and unknown
+                        and (self.worker_of[queue.owner] == worker)
+                    ):
+                        mail = model.release(mail, name, queue.owner)
+                        return world.with_mail(email_id, mail), True
+            return world, False
+
+        return Operation(spec.seat, real, expected)
+
+    def _due(self, spec: Spec, ref: JobRef) -> Operation:
+        async def real(store: Store) -> bool:
+            prefix = store.keys.waiting
+            for kv in (await store.client.range(prefix, range_end(prefix))).kvs:
+                if store.keys.parse_not_before(kv.key)[1] == ref:
+                    return await schedule.make_due(store, kv.key, kv.value)
+            return False
+
+        return Operation(spec.seat, real, self._changing(ref, lambda m: model.due(m, ref.queue)))
+
+    def _cancel(self, spec: Spec, ref: JobRef) -> Operation:
+        async def real(store: Store) -> bool:
+            return await _requested(on_request.cancel(store, ref.email_id))
+
+        return Operation(0, real, self._changing(ref, model.cancel))
+
+    def _retry(self, spec: Spec, ref: JobRef) -> Operation:
+        async def real(store: Store) -> bool:
+            return await _requested(on_request.retry(store, ref.email_id))
+
+        return Operation(0, real, self._changing(ref, model.retry))
+
+    def _expire(self, spec: Spec, ref: JobRef) -> Operation:
+        async def real(store: Store) -> bool:
+            return await _requested(on_request.expire(store, ref, TOO_LATE, worker_id="w"))
+
+        expired = self._changing(ref, lambda mail: model.expire(mail, ref.queue))
+        return Operation(spec.seat, real, expired)
+
+    @staticmethod
+    def _changing(
+        ref: JobRef, change: Callable[[Mail], Mail]
+    ) -> Callable[[World], tuple[World, bool]]:
+        """An operation on one e-mail that either changes it or does nothing."""
+
+        def expected(world: World) -> tuple[World, bool]:
+            try:
+                return world.with_mail(ref.email_id, change(world.mails[ref.email_id])), True
+            except model.Refused:
+                return world, False
+
+        return expected
+
+    @staticmethod
+    def _out_of_hand(seat: Seat, *refs: JobRef) -> Callable[[World, Any, Any], None]:
+        """The worker is done with these jobs, whatever the answer."""
+
+        def then(world: World, expected: Any, answer: Any) -> None:
+            for ref in refs:
+                del seat.hand[ref]
+
+        return then
+
+
+async def _requested(change: Any) -> bool:
+    try:
+        await change
+    except (Conflict, NotFound):
+        return False
+    return True

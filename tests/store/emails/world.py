@@ -1,0 +1,123 @@
+"""What etcd has to hold after operations, by the plain model, and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import permutations, product
+from typing import Any, NamedTuple
+
+from babygun.email.log import entries_in_record
+from babygun.store import Store
+from babygun.store.keys import JobRef
+from tests.support.email_model import Mail
+from tests.support.invariants import check_invariants
+
+
+@dataclass(frozen=True)
+class World:
+    """The e-mails by id, and the ids by Idempotency-Key."""
+
+    mails: Mapping[str, Mail] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    def with_mail(self, email_id: str, mail: Mail) -> World:
+        return replace(self, mails={**self.mails, email_id: mail})
+
+
+UNKNOWN = "unknown"  # an answer: the operation may have taken effect
+NOTHING = "nothing"  # an answer: it has not
+
+
+class Operation(NamedTuple):
+    """One operation, on the store and on the model.
+
+    ``process``: the number of who does it. ``expected``: the world after it, and its answer.
+    ``then``: takes in the world, the model's answer and the store's. ``plain``: what of an answer
+    is compared. ``claims``: a claim that failed may take effect all the same.
+    """
+
+    process: int
+    real: Callable[[Store], Coroutine[Any, Any, Any]]
+    expected: Callable[[World], tuple[World, Any]]
+    then: Callable[[World, Any, Any], None] = lambda world, expected, answer: None
+    plain: Callable[[Any], Any] = lambda answer: answer
+    claims: bool = False
+
+
+class Done(NamedTuple):
+    """An operation and its answer."""
+
+    operation: Operation
+    answer: Any
+
+
+def outcomes(world: World, done: Sequence[Done]) -> Iterator[tuple[World, list[Any]]]:
+    """Each world that may be after operations that overlapped, with the model's answers.
+
+    They took effect one after the other, in any order, and their answers fit that order.
+    """
+    choices = [
+        (False, True) if one.answer is UNKNOWN else (one.answer is not NOTHING,) for one in done
+    ]
+    for order in permutations(range(len(done))):
+        for applied in product(*choices):
+            after, answers, fits = world, [None] * len(done), True
+            for index in order:
+                if applied[index]:
+                    operation, answer = done[index]
+                    after, answers[index] = operation.expected(after)
+                    known = answer is not UNKNOWN
+                    fits &= not known or operation.plain(answer) == operation.plain(answers[index])
+            if fits:
+                yield after, answers
+
+
+def view(world: World, worker_of: Mapping[int, str]) -> dict[str, Any]:
+    """A world as :func:`seen` shows etcd. ``worker_of``: by the number of a claim."""
+    return {
+        "keys": sorted(world.keys),
+        **{
+            email_id: (
+                mail.status,
+                dict(mail.statuses),
+                {
+                    name: (
+                        queue.place,
+                        queue.tries,
+                        queue.reclaims,
+                        None if queue.owner is None else worker_of[queue.owner],
+                    )
+                    for name, queue in mail.queues.items()
+                },
+                mail.log,
+                mail.changes,
+            )
+            for email_id, mail in world.mails.items()
+        },
+    }
+
+
+async def seen(store: Store) -> dict[str, Any]:
+    """What etcd holds, with the design's invariants checked."""
+    found = await check_invariants(store)
+    keys = store.keys
+    shown: dict[str, Any] = {
+        "keys": sorted(k.split(b"/")[-1].decode() for k in found.keys if keys.idempotencies in k)
+    }
+    for email in found.emails.values():
+        entries = [*entries_in_record(email), *(found.logs.get(email.id, {}).values())]
+        queues = {}
+        for name, state in email.queues.items():
+            ref = JobRef(email.id, name)
+            place = "job" if ref in found.jobs else "waiting" if ref in found.waiting else ""
+            owner = found.owners.get(ref)
+            queues[name] = (place, state.tries, state.reclaims, owner and owner.worker_id)
+        shown[email.id] = (
+            email.status,
+            {r.email: r.status for r in email.recipients},
+            queues,
+            tuple(entry.event for entry in entries),
+            email.log_seq,
+        )
+    return shown

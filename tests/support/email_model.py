@@ -1,0 +1,248 @@
+"""A plain model of one e-mail's life, written from docs/design/life-cycle.md.
+
+It imports nothing of the package, so that it can't share a mistake with it. A state is immutable,
+each operation gives the next state or raises Refused. Times are seconds since the acceptance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+INTERVALS = (600.0, 1200.0)  # s, between tries: so there are three
+LOG_ENTRIES = 32  # beyond it the oldest goes, but the first stays
+
+# What a try did for one recipient, by the name of its action.
+DELIVER, FAIL, RETRY, HOLD = "deliver", "fail", "retry", "hold"
+OPEN = ("pending", "deferred")
+
+
+class Refused(Exception):
+    """The operation changes nothing in this state."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """``place``: where its job is: ``job``, ``waiting`` (until ``due``), or ``""`` when final.
+
+    ``owner``: the number of the claim that owns it. ``sends`` grows when somebody sends it or stops
+    it, and ``reclaims`` when a worker takes it over: by these a stall is known to be harmless.
+    """
+
+    place: str
+    due: float | None = None
+    tries: int = 0
+    owner: int | None = None
+    sends: int = 0
+    reclaims: int = 0
+
+
+@dataclass(frozen=True)
+class Try:
+    """A try that has ended. ``claim``: its number. ``began``: the queue as it was at the claim.
+
+    ``outcomes``: action and the server's own wait, by address. ``unheard``: addresses without one
+    count as a soft failure.
+    """
+
+    queue: str
+    claim: int
+    began: Queue
+    outcomes: Mapping[str, tuple[str, float | None]]
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One e-mail. ``statuses``: by address. ``log``: the events, as far as they are kept.
+
+    ``changes``: of the record, since the acceptance.
+    """
+
+    queue_of: Mapping[str, str]
+    statuses: Mapping[str, str]
+    queues: Mapping[str, Queue]
+    log: tuple[str, ...] = ("accepted",)
+    changes: int = 0
+    ends: float | None = None
+
+    @property
+    def status(self) -> str:
+        if any(queue.place for queue in self.queues.values()):
+            return "incomplete"
+        found = set(self.statuses.values())
+        if "cancelled" in found:
+            return "cancelled"
+        return "complete" if found == {"delivered"} else "failed"
+
+    @property
+    def final(self) -> bool:
+        return self.status != "incomplete"
+
+    def with_queue(self, name: str, queue: Queue) -> Mail:
+        return replace(self, queues={**self.queues, name: queue})
+
+    def logged(self, event: str) -> Mail:
+        log = (*self.log, event)
+        kept = (log[0], *log[1:][-(LOG_ENTRIES - 1) :])
+        return replace(self, log=kept, changes=self.changes + 1)
+
+    def stopped(self, queues: Collection[str], status: str) -> Mail:
+        """Queues that end without a try: their open recipients get this status."""
+        statuses = {
+            address: status if self.queue_of[address] in queues and old in OPEN else old
+            for address, old in self.statuses.items()
+        }
+        ended = {
+            name: replace(queue, place="", due=None, sends=queue.sends + 1)
+            if name in queues
+            else queue
+            for name, queue in self.queues.items()
+        }
+        return replace(self, statuses=statuses, queues=ended)
+
+
+def accept(
+    queue_of: Mapping[str, str], *, send_at: float | None = None, ends: float | None = None
+) -> Mail:
+    """``queue_of``: the recipients' queues, by address."""
+    queue = Queue("job") if send_at is None else Queue("waiting", send_at)
+    return Mail(
+        queue_of,
+        dict.fromkeys(queue_of, "pending"),
+        dict.fromkeys(queue_of.values(), queue),
+        ends=ends,
+    )
+
+
+def claim(mail: Mail, name: str, number: int) -> Mail:
+    queue = mail.queues[name]
+    if queue.place != "job" or queue.owner is not None:
+        raise Refused
+    return mail.with_queue(name, replace(queue, owner=number))
+
+
+def release(mail: Mail, name: str, number: int) -> Mail:
+    queue = mail.queues[name]
+    if queue.owner != number:
+        raise Refused
+    return mail.with_queue(name, replace(queue, owner=None))
+
+
+def lease_ends(mail: Mail, claims: Collection[int]) -> Mail:
+    """The owner keys of these claims go."""
+    for name, queue in mail.queues.items():
+        if queue.owner in claims:
+            mail = mail.with_queue(name, replace(queue, owner=None))
+    return mail
+
+
+def reclaim(mail: Mail, name: str, number: int) -> Mail:
+    queue = mail.queues[name]
+    if queue.owner != number:
+        raise Refused
+    return mail.with_queue(name, replace(queue, reclaims=queue.reclaims + 1)).logged("reclaimed")
+
+
+def due(mail: Mail, name: str) -> Mail:
+    queue = mail.queues[name]
+    if queue.place != "waiting":
+        raise Refused
+    return mail.with_queue(name, replace(queue, place="job"))
+
+
+def cancel(mail: Mail) -> Mail:
+    """Stops what nobody is sending."""
+    stopped = [n for n, queue in mail.queues.items() if queue.place and queue.owner is None]
+    if not stopped:
+        raise Refused
+    return mail.stopped(stopped, "cancelled").logged("cancelled")
+
+
+def expire(mail: Mail, name: str) -> Mail:
+    """The e-mail's own end, of a job that nobody is sending."""
+    queue = mail.queues[name]
+    if queue.place != "job" or queue.owner is not None:
+        raise Refused
+    return mail.stopped([name], "expired").logged("expired")
+
+
+def retry(mail: Mail, now: float = 0.0) -> Mail:
+    """Tries again those that were not reached."""
+    if mail.status not in ("failed", "cancelled"):
+        raise Refused
+    statuses = {
+        address: status if status == "delivered" else "pending"
+        for address, status in mail.statuses.items()
+    }
+    again = {mail.queue_of[address] for address, status in statuses.items() if status in OPEN}
+    queues = {
+        name: Queue("job", sends=queue.sends) if name in again else queue
+        for name, queue in mail.queues.items()
+    }
+    ends = None if mail.ends is not None and mail.ends <= now else mail.ends
+    return replace(mail, statuses=statuses, queues=queues, ends=ends).logged("retried")
+
+
+def counts(mail: Mail, ended: Try) -> bool:
+    """Whether the result of a try may be written: it is the owner's, or a stall's."""
+    queue = mail.queues[ended.queue]
+    if queue.owner == ended.claim:
+        return True
+    return (
+        queue.owner is None
+        and queue.place == "job"
+        and (queue.sends, queue.reclaims) == (ended.began.sends, ended.began.reclaims)
+    )
+
+
+def finish(mail: Mail, tries: Sequence[Try], now: float = 0.0) -> tuple[Mail, list[str]]:
+    """Tries have ended, of one queue or of several. Gives the queues whose result is written."""
+    written = [one for one in tries if counts(mail, one)]
+    if not written:
+        return mail, []
+    told: set[str] = set()
+    held = False
+    for one in written:
+        mail, statuses, is_held = _end_try(mail, one, now)
+        told |= statuses
+        held = held or is_held
+    event = "held" if held else next((s for s in LEAST_FINISHED if s in told), "delivered")
+    return mail.logged(event), [one.queue for one in written]
+
+
+LEAST_FINISHED = ("deferred", "bounced", "expired")
+
+
+def _end_try(mail: Mail, ended: Try, now: float) -> tuple[Mail, set[str], bool]:
+    queue, statuses = mail.queues[ended.queue], dict(mail.statuses)
+    tries = queue.tries + 1
+    actions, dues = set(), []
+    addresses = [
+        a for a, name in mail.queue_of.items() if name == ended.queue and statuses[a] in OPEN
+    ]
+    for address in addresses:
+        action, wait = ended.outcomes.get(address, (RETRY, None))
+        actions.add(action)
+        statuses[address] = {DELIVER: "delivered", FAIL: "bounced"}.get(action, "deferred")
+        if action == RETRY:
+            again = _again(tries, wait, now, mail.ends)
+            if again is None:
+                statuses[address] = "expired"
+            else:
+                dues.append(again)
+    if HOLD in actions:  # no try is used up, and the job stays
+        sends = queue.sends + (actions != {HOLD})
+        after = Queue("job", tries=queue.tries, sends=sends)
+    elif dues:
+        after = Queue("waiting", max(dues), tries, sends=queue.sends + 1)
+    else:
+        after = Queue("", tries=tries, sends=queue.sends + 1)
+    mail = replace(mail.with_queue(ended.queue, after), statuses=statuses)
+    return mail, {statuses[address] for address in addresses}, HOLD in actions
+
+
+def _again(tries: int, wait: float | None, now: float, ends: float | None) -> float | None:
+    if tries > len(INTERVALS):
+        return None
+    at = now + (INTERVALS[tries - 1] if wait is None else wait)
+    return None if ends is not None and at >= ends else at
