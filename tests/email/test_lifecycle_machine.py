@@ -91,7 +91,8 @@ class LifeCycle(RuleBasedStateMachine):
                     self.email, queue, worker_id="w2", previous_worker_id="w1", now=self._at()
                 )
             )
-        self.claimed[queue] = model.Try(queue, self.claims, self.model.queues[queue], {})
+        began = model.part(self.model, queue)
+        self.claimed[queue] = model.Try(queue, self.claims, began, {})
 
     @rule(queue=QUEUES)
     def release(self, queue: str) -> None:

@@ -32,6 +32,9 @@ BEHAVIOURS = {
     "cli/test_start.py": "processes that can't work end with one sentence, whatever the verb",
     "dev/test_cluster.py": "`babygun dev` with three etcd members",
     "dev/test_running.py": "what holds while `babygun dev` runs",
+    "api/emails/test_ids_of_others.py": "each call with the ids of another client",
+    "email/test_lifecycle_machine.py": "the life cycle beside a plain model",
+    "etcd/test_batch_machine.py": "the batcher beside a plain model",
     "etcd/test_cluster.py": "an etcd of several members",
     "etcd/test_security.py": "TLS, users and tokens, over client, batch and watch",
     "mime/test_address_fields.py": "addresses in the header's fields, table-driven",
@@ -41,6 +44,7 @@ BEHAVIOURS = {
     "smtp/test_postfix.py": "a real server that refuses",
     "smtp/test_rubbish.py": "servers that break the protocol",
     "smtp/test_session_replies.py": "what servers say up to MAIL, table-driven",
+    "store/emails/test_machine.py": "the store's operations beside a plain model, with faults",
     "worker/test_faults.py": "workers and etcd that die, pause and come back",
     "worker/test_queues.py": "e-mails of several queues",
 }

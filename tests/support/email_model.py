@@ -25,8 +25,8 @@ class Refused(Exception):
 class Queue:
     """``place``: where its job is: ``job``, ``waiting`` (until ``due``), or ``""`` when final.
 
-    ``owner``: the number of the claim that owns it. ``sends`` grows when somebody sends it or stops
-    it, and ``reclaims`` when a worker takes it over: by these a stall is known to be harmless.
+    ``owner``: the number of the claim that owns it. ``sends``: tries that ended since it was
+    accepted or retried. ``reclaims``: workers in a row that took it over.
     """
 
     place: str
@@ -37,17 +37,21 @@ class Queue:
     reclaims: int = 0
 
 
+# What a try changes of its queue: the queue's numbers, and the recipients that are final.
+Part = tuple[int, int, frozenset[tuple[str, str]]]
+
+
 @dataclass(frozen=True)
 class Try:
-    """A try that has ended. ``claim``: its number. ``began``: the queue as it was at the claim.
+    """A try that has ended. ``claim``: its number. ``began``: :func:`part` at the claim.
 
-    ``outcomes``: action and the server's own wait, by address. ``unheard``: addresses without one
-    count as a soft failure.
+    ``outcomes``: action and the server's own wait, by address. An address without one failed
+    softly.
     """
 
     queue: str
     claim: int
-    began: Queue
+    began: Part
     outcomes: Mapping[str, tuple[str, float | None]]
 
 
@@ -93,9 +97,7 @@ class Mail:
             for address, old in self.statuses.items()
         }
         ended = {
-            name: replace(queue, place="", due=None, sends=queue.sends + 1)
-            if name in queues
-            else queue
+            name: replace(queue, place="", due=None) if name in queues else queue
             for name, queue in self.queues.items()
         }
         return replace(self, statuses=statuses, queues=ended)
@@ -175,10 +177,7 @@ def retry(mail: Mail, now: float = 0.0) -> Mail:
         for address, status in mail.statuses.items()
     }
     again = {mail.queue_of[address] for address, status in statuses.items() if status in OPEN}
-    queues = {
-        name: Queue("job", sends=queue.sends) if name in again else queue
-        for name, queue in mail.queues.items()
-    }
+    queues = {name: Queue("job") if name in again else queue for name, queue in mail.queues.items()}
     ends = None if mail.ends is not None and mail.ends <= now else mail.ends
     return replace(mail, statuses=statuses, queues=queues, ends=ends).logged("retried")
 
@@ -188,11 +187,18 @@ def counts(mail: Mail, ended: Try) -> bool:
     queue = mail.queues[ended.queue]
     if queue.owner == ended.claim:
         return True
-    return (
-        queue.owner is None
-        and queue.place == "job"
-        and (queue.sends, queue.reclaims) == (ended.began.sends, ended.began.reclaims)
+    return queue.owner is None and queue.place == "job" and part(mail, ended.queue) == ended.began
+
+
+def part(mail: Mail, name: str) -> Part:
+    """By this a stall is known to be harmless: it is the same as at the claim."""
+    queue = mail.queues[name]
+    ended = frozenset(
+        (address, status)
+        for address, status in mail.statuses.items()
+        if mail.queue_of[address] == name and status not in OPEN
     )
+    return queue.sends, queue.reclaims, ended
 
 
 def finish(mail: Mail, tries: Sequence[Try], now: float = 0.0) -> tuple[Mail, list[str]]:

@@ -15,7 +15,6 @@ from babygun.errors import EtcdError
 from babygun.etcd import (
     Compare,
     KeyValue,
-    Txn,
     TxnResult,
     absent,
     created_at,
@@ -149,7 +148,7 @@ async def _read_current(store: Store, email_key: bytes, rest: Sequence[PendingRe
     reads = [get(email_key)]
     for one in rest:
         reads += [get(store.keys.owner(one.claim.ref)), get(store.keys.job(one.claim.ref))]
-    return await store.client.txn(Txn([], reads))
+    return await store.client.read(reads)
 
 
 def _fate(
@@ -167,17 +166,22 @@ def _fate(
     now = _queue_part(record, queue)
     if any(now == _queue_part(tried, queue) for tried in one.tried):
         return "written"
-    if not owners and has_job and now == _queue_part(one.claim.email, queue):
+    if not owners and has_job and _unheld(now) == _unheld(_queue_part(one.claim.email, queue)):
         one.orphaned = True
         return "again"
     return "dropped"
 
 
-def _queue_part(email: Email, queue: str) -> tuple[QueueState, list[Recipient | tuple[str, int]]]:
-    """What of a queue changes when somebody sends it, stops it or takes it over.
+_QueuePart = tuple[QueueState, list[Recipient | tuple[str, int]]]
 
-    A job that was put back because the session was refused counts as untouched: nobody sent it.
-    """
-    return replace(email.queues[queue], held=None), [
+
+def _queue_part(email: Email, queue: str) -> _QueuePart:
+    """What of a queue changes when somebody sends it, stops it, holds it or takes it over."""
+    return email.queues[queue], [
         r if r.final else (r.email, r.tries) for r in email.recipients if r.queue == queue
     ]
+
+
+def _unheld(part: _QueuePart) -> _QueuePart:
+    """Without the hold. A job that was put back since the session was refused is untouched."""
+    return replace(part[0], held=None), part[1]

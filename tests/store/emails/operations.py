@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ RESULTS = {
 }
 TOO_LATE = RecipientResult("retry", "expired", reason="too late")
 LAYOUTS = ({"x@a": "a"}, {"x@a": "a", "y@b": "b"}, {"x@a": "a", "y@a": "a", "z@b": "b"})
-MOST_EMAILS = 2
+MOST_EMAILS = 3
 CONFLICT, NO_LEASE = "conflict", "no lease"
 
 
@@ -50,11 +50,11 @@ class Spec(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A claim that a worker knows of. ``number``: the model's; ``began``: its queue then."""
+    """A claim that a worker knows of. ``number``: the model's; ``began``: its queue's part then."""
 
     claim: claims.Claim
     number: int
-    began: model.Queue
+    began: model.Part
 
 
 class Seat:
@@ -82,11 +82,20 @@ class Operations:
             return self._accept(spec, world)
         if spec.kind == "reconcile":
             return self._reconcile(spec)
-        ids = list(world.mails)
-        if spec.email >= len(ids) or spec.queue not in world.mails[ids[spec.email]].queues:
+        if not world.mails:
             return None
-        ref = JobRef(ids[spec.email], spec.queue)
-        make: Callable[[Spec, JobRef], Operation | None] = getattr(self, f"_{spec.kind}")
+        email_id = list(world.mails)[spec.email % len(world.mails)]
+        queues = world.mails[email_id].queues
+        ref = JobRef(email_id, spec.queue if spec.queue in queues else next(iter(queues)))
+        hand, kind = self._seats[spec.seat].hand, spec.kind
+        if kind in ("finish", "release", "reclaim"):
+            ref = ref if ref in hand else next(iter(hand), ref)
+            kind = kind if ref in hand else "claim"  # what comes first
+        elif kind == "claim" and ref in hand:
+            kind = "finish"  # a worker makes one try at a job at a time
+        if kind == "claim":
+            ref = next(_free(world), ref)
+        make: Callable[[Spec, JobRef], Operation] = getattr(self, f"_{kind}")
         return make(spec, ref)
 
     def _accept(self, spec: Spec, world: World) -> Operation | None:
@@ -119,11 +128,9 @@ class Operations:
 
         return Operation(0, real, expected)
 
-    def _claim(self, spec: Spec, ref: JobRef) -> Operation | None:
+    def _claim(self, spec: Spec, ref: JobRef) -> Operation:
         seat = self._seats[spec.seat]
         worker, lease = seat.worker_id, seat.lease
-        if ref in seat.hand:
-            return None  # a worker makes one try at a job at a time
 
         async def real(store: Store) -> Any:
             try:
@@ -149,7 +156,7 @@ class Operations:
         def then(world: World, expected: Any, answer: Any) -> None:
             if isinstance(answer, claims.Claim):
                 assert answer.content is not None
-                began = world.mails[ref.email_id].queues[ref.queue]
+                began = model.part(world.mails[ref.email_id], ref.queue)
                 seat.hand[ref] = Held(answer, expected, began)
 
         def plain(answer: Any) -> Any:
@@ -157,12 +164,10 @@ class Operations:
 
         return Operation(spec.seat, real, expected, then, plain, claims=True)
 
-    def _finish(self, spec: Spec, ref: JobRef) -> Operation | None:
+    def _finish(self, spec: Spec, ref: JobRef) -> Operation:
         """``flag``: of all queues of the e-mail that the worker has, as one change."""
         seat = self._seats[spec.seat]
         refs = [r for r in seat.hand if r == ref or (spec.flag and r.email_id == ref.email_id)]
-        if not refs:
-            return None
         held = [seat.hand[r] for r in refs]
         addresses = dict(zip(LAYOUTS[-1], spec.outcomes, strict=True))
         known = {**addresses, "y@b": addresses["y@a"]}
@@ -196,10 +201,9 @@ class Operations:
 
         return Operation(spec.seat, real, expected, self._out_of_hand(seat, *refs), sorted)
 
-    def _release(self, spec: Spec, ref: JobRef) -> Operation | None:
+    def _release(self, spec: Spec, ref: JobRef) -> Operation:
         seat = self._seats[spec.seat]
-        if (held := seat.hand.get(ref)) is None:
-            return None
+        held = seat.hand[ref]
         return Operation(
             spec.seat,
             lambda store: claims.release(store, ref, held.claim.owner_revision),
@@ -207,10 +211,9 @@ class Operations:
             self._out_of_hand(seat, ref),
         )
 
-    def _reclaim(self, spec: Spec, ref: JobRef) -> Operation | None:
+    def _reclaim(self, spec: Spec, ref: JobRef) -> Operation:
         seat = self._seats[spec.seat]
-        if (held := seat.hand.get(ref)) is None:
-            return None
+        held = seat.hand[ref]
 
         async def real(store: Store) -> Any:
             return await claims.reclaim(
@@ -218,9 +221,9 @@ class Operations:
             )
 
         def then(world: World, expected: Any, answer: Any) -> None:
-            del seat.hand[ref]
+            seat.hand.pop(ref, None)
             if isinstance(answer, claims.Claim):
-                began = world.mails[ref.email_id].queues[ref.queue]
+                began = model.part(world.mails[ref.email_id], ref.queue)
                 seat.hand[ref] = Held(answer, held.number, began)
 
         reclaimed = self._changing(ref, lambda mail: model.reclaim(mail, ref.queue, held.number))
@@ -301,9 +304,17 @@ class Operations:
 
         def then(world: World, expected: Any, answer: Any) -> None:
             for ref in refs:
-                del seat.hand[ref]
+                seat.hand.pop(ref, None)  # gone already if the worker died
 
         return then
+
+
+def _free(world: World) -> Iterator[JobRef]:
+    """The jobs that a worker may claim."""
+    for email_id, mail in world.mails.items():
+        for name, queue in mail.queues.items():
+            if queue.place == "job" and queue.owner is None:
+                yield JobRef(email_id, name)
 
 
 async def _requested(change: Any) -> bool:

@@ -10,6 +10,7 @@ from tests.support.rig import Rig
 
 OK = RecipientResult("deliver", "delivered", 250)
 SOFT = RecipientResult("retry", "temporary", 451)
+HELD = RecipientResult("hold", "authentication", 535)
 HARD = RecipientResult("fail", "bad_mailbox", 550)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from msgspec.structs import replace
 
 from babygun.store import codec
 from babygun.store.emails.finish import PendingResult, finish
 from babygun.store.keys import range_end
-from tests.store.emails.steps import HARD, OK, SOFT, claimed, lease, pending
+from tests.store.emails.steps import HARD, HELD, OK, SOFT, claimed, lease, pending
+from tests.support.faulty_etcd import Fault, FaultyProcess
 from tests.support.invariants import check_invariants
 from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
@@ -121,6 +123,26 @@ async def test_finish_whose_answer_is_lost_is_written_once(rig: Rig) -> None:
     assert done.written and not done.dropped
     assert await rig.events(email_id) == ["accepted", "delivered"]
     await check_invariants(rig.store)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_hold_after_a_stall_is_logged_though_a_request_of_its_finish_was_lost(
+    rig: Rig, number: int
+) -> None:
+    """It leaves the queue as it was, so that nothing but the record says whether it is written."""
+    email_id = await rig.send("ann@example.org")
+    mine = await lease(rig)
+    claim = await claimed(rig, email_id, "w1", mine)
+    await rig.store.client.revoke(mine)
+    process = FaultyProcess(rig.settings)
+    await process.store.start()
+    try:
+        faults: dict[int, Fault] = {number: "lost"}
+        done = await process.do(lambda store: finish(store, [pending(claim, HELD)]), faults=faults)
+    finally:
+        await process.close()
+    assert done.written == (claim.ref,)
+    assert await rig.events(email_id) == ["accepted", "held"]
 
 
 async def test_finish_with_the_most_recipients_and_chunks_fits_etcds_limits(rig: Rig) -> None:
