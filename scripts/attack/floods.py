@@ -18,28 +18,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from babygun.runtime.open_files import allow_open_files
 from scripts.attack.bombs import MB, compressed_request, gzip_bomb, many_keys, request
 
 PROBE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+KEPT = PROBE.replace(b"Connection: close\r\n", b"")
+_OTHER_FILES = 200  # that an attacker has open beside its connections
 OTHER_ADDRESS = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 PAUSE = 0.02  # s, between two probes
 APART = 0.001  # s, between the beginnings of connections that are held open
+DRIP = 0.5  # s, between two bytes of a connection that drips
 PATIENCE = 120.0  # s for an answer
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the attacks are. ``held``: connections that stay open for ``seconds``."""
+    """How large the attacks are.
+
+    ``held`` and ``idle``: connections that stay open for ``seconds``; the idle ones were answered.
+    """
 
     bombs: int = 50
     bomb_mb: int = 1024
     held: int = 2000
+    idle: int = 10_000
     seconds: float = 5.0
     entries: int = 2_000_000
 
 
 FULL = Scale()
-QUICK = Scale(bombs=3, bomb_mb=64, held=30, seconds=0.3, entries=100_000)
+QUICK = Scale(bombs=3, bomb_mb=64, held=30, idle=100, seconds=0.3, entries=100_000)
 
 
 @dataclass
@@ -81,18 +89,29 @@ class Target:
         parts = urlsplit(url)
         self.host, self.port, self.pid = parts.hostname or "127.0.0.1", parts.port or 80, pid
 
-    async def status(self, sent: bytes, patience: float = PATIENCE) -> int:
-        """What one request is answered on a connection of its own; 0: nothing."""
-        try:
+    async def status(
+        self, sent: bytes, patience: float = PATIENCE, *, drop: bytes = b"", stays: bool = False
+    ) -> int:
+        """What one request is answered on a connection of its own; 0: nothing.
+
+        ``drop``: sent again and again behind it. ``stays``: the connection is held open after the
+        answer, until ``patience`` seconds are over.
+        """
+        status = 0
+        with suppress(OSError, TimeoutError, IndexError):
             async with asyncio.timeout(patience):
                 reader, writer = await asyncio.open_connection(self.host, self.port)
+                dripping = asyncio.create_task(_drip(writer, drop)) if drop else None
                 try:
                     writer.write(sent)
-                    return int((await reader.readline()).split()[1])
+                    status = int((await reader.readline()).split()[1])
+                    if stays:
+                        await reader.read()
                 finally:
+                    if dripping is not None:
+                        dripping.cancel()
                     writer.transport.abort()
-        except (OSError, TimeoutError, IndexError):
-            return 0
+        return status
 
     @contextmanager
     def probed(self, figures: Figures) -> Iterator[None]:
@@ -148,8 +167,17 @@ class Target:
             figures.answers.update(await asyncio.gather(*map(self.status, requests)))
         return figures
 
-    async def hold(self, name: str, begun: bytes, count: int, seconds: float) -> Figures:
-        """So many connections that send ``begun``, and no more, for some seconds.
+    async def hold(
+        self,
+        name: str,
+        begun: bytes,
+        count: int,
+        seconds: float,
+        *,
+        drop: bytes = b"",
+        stays: bool = False,
+    ) -> Figures:
+        """So many connections that send ``begun`` for some seconds; see :meth:`status`.
 
         They begin one by one. A burst of as many good calls would keep others waiting, too.
         """
@@ -157,11 +185,17 @@ class Target:
 
         async def hold_one(number: int) -> int:
             await asyncio.sleep(number * APART)
-            return await self.status(begun, seconds)
+            return await self.status(begun, seconds, drop=drop, stays=stays)
 
         with self.probed(figures):
             figures.answers.update(await asyncio.gather(*map(hold_one, range(count))))
         return figures
+
+
+async def _drip(writer: asyncio.StreamWriter, drop: bytes) -> None:
+    while True:
+        await asyncio.sleep(DRIP)
+        writer.write(drop)
 
 
 def attacks(target: Target, token: str, scale: Scale) -> list[Attack]:
@@ -173,12 +207,17 @@ def attacks(target: Target, token: str, scale: Scale) -> list[Attack]:
         made = compressed_request(bomb, path=path, token=token)
         return lambda: target.flood(name, [made] * scale.bombs)
 
-    def held(what: str, begun: bytes) -> Attack:
-        name = f"{scale.held:,} {what} held open"
-        return lambda: target.hold(name, begun, scale.held, scale.seconds)
+    def held(what: str, begun: bytes, drop: bytes = b"") -> Attack:
+        name = f"{scale.held:,} {what} {'dripped' if drop else 'held open'}"
+        return lambda: target.hold(name, begun, scale.held, scale.seconds, drop=drop)
 
-    def begun(size: int, path: str, token: str = "") -> bytes:
-        return request(b" " * size, path=path, token=token, length=size + 1)
+    def idle() -> Attack:
+        count = min(scale.idle, allow_open_files(scale.idle + _OTHER_FILES) - _OTHER_FILES)
+        name = f"{count:,} connections idle after an answer"
+        return lambda: target.hold(name, KEPT, count, scale.seconds, stays=True)
+
+    def begun(size: int, path: str, token: str = "", missing: int = 1) -> bytes:
+        return request(b" " * size, path=path, token=token, length=size + missing)
 
     def entries(field: str) -> Attack:
         made = request(many_keys(field, scale.entries), token=token)
@@ -189,6 +228,9 @@ def attacks(target: Target, token: str, scale: Scale) -> list[Attack]:
         held("bodies of 4,000 bytes", begun(4000, "/tokens")),
         held("unfinished headers", PROBE[:-2]),
         held("silent connections", b""),
+        held("headers", PROBE[:-2] + b"X-Drip: ", b"x"),
+        held("bodies", begun(64, "/tokens", missing=1000), b" "),
+        idle(),
     ]
     if token:
         found += [

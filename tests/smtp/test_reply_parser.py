@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from babygun.smtp.reply_parser import MAX_LINE, MAX_REPLY, TEXT_MAX, ReplyParser, ServerReply
+import hypothesis
+from hypothesis import strategies as st
+
+from babygun.smtp.reply_parser import (
+    CACHED,
+    MAX_LINE,
+    MAX_REPLY,
+    TEXT_MAX,
+    ReplyParser,
+    ServerReply,
+)
 
 
 def test_parser_gives_the_same_for_every_cut() -> None:
@@ -61,3 +71,47 @@ def test_parser_gives_what_came_before_rubbish_and_nothing_after() -> None:
         parser.feed(b"250 ok\r\n250 ok\r\nrubbish\r\n250 ok\r\n") == [ServerReply(250, b"ok")] * 2
     )
     assert parser.violation
+
+
+# What servers write, and what breaks it: lines, parts of lines, any bytes.
+_LINES = st.sampled_from(
+    [
+        b"250 ok\r\n",
+        b"250-more\r\n",
+        b"550-no\r\n",
+        b"550 5.1.1 no\r\n",
+        b"354\r\n",
+        b"421 x\n",
+        b"25",
+    ]
+)
+_TEXT = st.binary(max_size=40).map(lambda text: b"250-" + text.replace(b"\n", b"") + b"\r\n")
+_STREAMS = st.lists(_LINES | _TEXT | st.binary(max_size=20), max_size=30).map(b"".join)
+
+
+@hypothesis.given(stream=_STREAMS, cuts=st.lists(st.integers(0, 400), max_size=12))
+@hypothesis.settings(max_examples=300, deadline=None, database=None, derandomize=True)
+def test_parser_reads_any_bytes_the_same_in_any_pieces(stream: bytes, cuts: list[int]) -> None:
+    whole, pieces = ReplyParser(), ReplyParser()
+    expected = whole.feed(stream)
+    ends = sorted({*(cut for cut in cuts if cut < len(stream)), len(stream)})
+    got = [
+        reply
+        for start, end in zip([0, *ends], ends, strict=False)
+        for reply in pieces.feed(stream[start:end])
+    ]
+    assert (got, pieces.violation) == (expected, whole.violation)
+    assert all(200 <= reply.code < 600 for reply in got)
+    assert len(pieces._rest) <= len(stream)
+
+
+@hypothesis.given(piece=st.binary(min_size=1, max_size=2000) | _TEXT | _LINES)
+@hypothesis.settings(max_examples=60, deadline=None, database=None, derandomize=True)
+def test_parser_keeps_bounded_memory_whatever_comes_again_and_again(piece: bytes) -> None:
+    parser, fed = ReplyParser(), 0
+    while fed < 2 * MAX_REPLY:
+        parser.feed(piece)
+        fed += len(piece)
+        kept = len(parser._rest) + sum(map(len, parser._lines))
+        assert kept <= MAX_LINE + 4 * TEXT_MAX + MAX_LINE
+        assert len(parser._cache) <= CACHED

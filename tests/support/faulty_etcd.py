@@ -19,7 +19,7 @@ from babygun.store import Store
 # lost         never applied; the sender does not know
 # unanswered   applied; the sender does not know
 # late         as lost, but it is applied when the test lets it arrive
-# overtaken    as late, and it arrives just before the same process's next request
+# overtaken    as late, and it arrives just before the next request of the same operation
 # dies_…       the process dies: before the request, or after one of the three kinds above
 Fault = Literal[
     "refused", "lost", "unanswered", "late", "overtaken", "dies_before", "dies_after", "dies_late"
@@ -70,6 +70,8 @@ class FaultyProcess:
         assert doing.done() or self._died.is_set(), f"it goes on for ever: {doing.get_stack()}"
         died.cancel()
         self._faults = self._meanwhile = {}
+        self.late += self._overtaken
+        self._overtaken = []
         if not doing.done():
             doing.cancel()
             await asyncio.wait({doing})
