@@ -44,6 +44,7 @@ BEHAVIOURS = {
     "smtp/test_postfix.py": "a real server that refuses",
     "smtp/test_rubbish.py": "servers that break the protocol",
     "smtp/test_session_replies.py": "what servers say up to MAIL, table-driven",
+    "store/emails/test_exploration.py": "every state of one e-mail in small scopes",
     "store/emails/test_machine.py": "the store's operations beside a plain model, with faults",
     "worker/test_faults.py": "workers and etcd that die, pause and come back",
     "worker/test_queues.py": "e-mails of several queues",

@@ -1,0 +1,346 @@
+"""All states of one e-mail with two workers, on the real decisions of its life cycle.
+
+What is decided comes from the package: the transitions of :mod:`babygun.email.lifecycle`, and what
+becomes of a result after a refused finish. What a transaction compares and writes is written here
+after the table of docs/design/life-cycle.md. Time stands still: a queue that waits may be due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+from babygun.email import lifecycle
+from babygun.email.lifecycle import RecipientResult, Transition
+from babygun.email.model import Email, as_json
+from babygun.errors import Conflict
+from babygun.etcd import KeyValue
+from babygun.runtime.settings import Settings
+from babygun.store.emails.claims import Claim
+from babygun.store.emails.finish import PendingResult, _fate
+from babygun.store.keys import JobRef
+from tests.email.steps import HARD, HELD, NOW, OK, SOFT, result, submitted
+
+SCHEDULE = Settings(retry_intervals=(600.0,))
+TOO_LATE = RecipientResult("retry", "expired")
+OUTCOMES = {"ok": OK, "soft": SOFT, "hard": HARD, "hold": HELD}
+WORKERS = (0, 1)
+
+
+class Budget(NamedTuple):
+    """How often each may still happen. ``late``: requests that are lost, late or unanswered.
+
+    ``ends``: of leases, by a death or by a stall. ``asked``: cancels, retries and expiries.
+    """
+
+    claims: int
+    ends: int = 0
+    late: int = 0
+    asked: int = 0
+    holds: int = 0
+
+
+class Owner(NamedTuple):
+    """``life``: of the worker, which ends with its lease. ``claim``: the number of the claim."""
+
+    worker: int
+    life: int
+    claim: int
+
+
+class Queue(NamedTuple):
+    """``place``: of its job. ``sent``: how often a server took the message."""
+
+    place: str
+    owner: Owner | None = None
+    sent: int = 0
+
+
+class Try(NamedTuple):
+    """What a worker does with a queue, in the ``phase`` claiming, sending or ended.
+
+    ``began``: the record at the claim, and ``seen``: the newest that it knows. ``tried``: records
+    whose write has an unknown outcome. ``asking``: its request is on the way.
+    """
+
+    phase: str
+    owner: Owner
+    began: int = 0
+    seen: int = 0
+    outcome: str = ""
+    orphaned: bool = False
+    tried: tuple[int, ...] = ()
+    asking: bool = False
+
+
+class Request(NamedTuple):
+    """A claim (without ``seen``), or a finish that was decided on the record ``seen``."""
+
+    owner: Owner
+    queue: str
+    seen: int = 0
+    outcome: str = ""
+    orphaned: bool = False
+
+
+class State(NamedTuple):
+    """``record``: its number. ``tries``: by worker and queue. ``lives``: of each worker."""
+
+    record: int
+    queues: tuple[tuple[str, Queue], ...]
+    tries: tuple[tuple[tuple[int, str], Try], ...]
+    lives: tuple[int, int]
+    requests: frozenset[Request]
+    left: Budget
+
+
+Step = tuple[str, State]
+
+
+class Exploration:
+    """The states that can be reached. Records have numbers, so that a state is small."""
+
+    def __init__(self, budget: Budget, **queues: int) -> None:
+        self._records: list[Email] = [None]  # type: ignore[list-item]  # from 1: 0 means none
+        self._numbers: dict[bytes, int] = {}
+        self.budget = budget
+        accepted = submitted(**queues)
+        self._decided = cache(self._decide)
+        record = self._number(accepted.email)
+        ready = tuple((queue, Queue("job")) for queue in sorted(accepted.ready))
+        self.start = State(record, ready, (), (0, 0), frozenset(), budget)
+
+    def email(self, state: State) -> Email:
+        return self._records[state.record]
+
+    def steps(self, state: State) -> Iterator[Step]:
+        """What may happen next: its name, and the state after it."""
+        for request in state.requests:
+            yield from self._arrives(state, request)
+        for (worker, queue), one in state.tries:
+            yield from self._goes_on(state, worker, queue, one)
+        for worker in WORKERS:
+            yield from self._begins(state, worker)
+        for name, queue in state.queues:
+            if queue.place == "waiting":
+                yield "due", _with_queue(state, name, queue._replace(place="job"))
+        if state.left.asked:
+            asked = _spent(state, asked=1)
+            sending = frozenset(name for name, queue in state.queues if queue.owner)
+            yield from self._changed(asked, "cancel", sending)
+            yield from self._changed(asked, "retry", sending)
+            for name, queue in state.queues:
+                if queue.place == "job":
+                    yield from self._changed(asked, f"expire {name}", sending)
+
+    # Requests
+
+    def _arrives(self, state: State, request: Request) -> Iterator[Step]:
+        """etcd decides on a request. Its sender may wait, or have given up, or be dead."""
+        worker, queue = request.owner.worker, request.queue
+        before = state._replace(requests=state.requests - {request})
+        after = self._finished(before, request) if request.seen else _claimed(before, request)
+        one = dict(state.tries).get((worker, queue))
+        waits = one is not None and one.asking and one.owner == request.owner
+        if not waits or one is None:
+            yield "late request", after or before
+            return
+        heard = self._heard(after or before, queue, one, bool(after))
+        yield "answer", _with_try(after or before, worker, queue, heard)
+        if state.left.late:
+            yield "answer lost", self._unheard(_spent(after or before, late=1), queue, one, request)
+
+    def _finished(self, state: State, request: Request) -> State | None:
+        """A finish: None if a compare refuses it."""
+        queue = dict(state.queues)[request.queue]
+        ours = (
+            queue.place == "job" and not queue.owner
+            if request.orphaned
+            else (queue.owner == request.owner)
+        )
+        if not ours or state.record != request.seen:
+            return None
+        record, places = self._decided(state.record, f"finish {request.outcome} {request.queue}")
+        return _moved(state, record, places)._replace(record=record)
+
+    def _heard(self, state: State, queue: str, one: Try, applied: bool) -> Try | None:
+        """What a worker does after an answer."""
+        there = dict(state.queues)[queue]
+        if one.phase == "claiming":
+            if applied:
+                return one._replace(
+                    phase="sending", began=state.record, seen=state.record, asking=False
+                )
+            if there.owner and there.owner[:2] == one.owner[:2]:  # by a claim of ours that was late
+                return Try("sending", there.owner, state.record, state.record)
+            return None
+        return None if applied else self._read_back(state, queue, one)
+
+    def _read_back(self, state: State, queue: str, one: Try) -> Try | None:
+        """After a refused finish: None if the result is written or dropped."""
+        there, began = dict(state.queues)[queue], self._records[one.began]
+        owners = [KeyValue(b"", b"", there.owner.claim, 0, 0, 0)] if there.owner else []
+        claim = Claim(JobRef("id", queue), began, 0, None, one.owner.claim, NOW)
+        tried = [self._records[number] for number in one.tried]
+        pending = PendingResult(claim, result(queue, began, OK), one.orphaned, tried)
+        fate = _fate(pending, self._records[state.record], owners, there.place == "job")
+        if fate != "again":
+            return None
+        return one._replace(seen=state.record, orphaned=pending.orphaned, asking=False)
+
+    def _unheard(self, state: State, queue: str, one: Try, request: Request) -> State:
+        """The answer does not come. A claim is given up, a finish is written again."""
+        after: Try | None = None
+        if one.phase == "ended":
+            record, _ = self._decided(request.seen, f"finish {one.outcome} {queue}")
+            after = one._replace(asking=False, tried=(*one.tried, record))
+        return _with_try(state, one.owner.worker, queue, after)
+
+    # Workers
+
+    def _begins(self, state: State, worker: int) -> Iterator[Step]:
+        life, tries = state.lives[worker], dict(state.tries)
+        for name, queue in state.queues:
+            if (worker, name) in tries:
+                continue
+            if queue.owner and queue.owner[:2] == (worker, life):
+                yield "reconcile", _with_queue(state, name, queue._replace(owner=None))
+            if queue.place == "job" and state.left.claims:
+                owner = Owner(worker, life, self.budget.claims - state.left.claims + 1)
+                asked = _spent(state, claims=1)
+                asked = asked._replace(requests=state.requests | {Request(owner, name)})
+                yield "claim", _with_try(asked, worker, name, Try("claiming", owner, asking=True))
+        if state.left.ends:
+            freed = _spent(state, ends=1)
+            for name, queue in state.queues:
+                if queue.owner and queue.owner.worker == worker:
+                    freed = _with_queue(freed, name, queue._replace(owner=None))
+            lives = tuple(n + (one == worker) for one, n in enumerate(state.lives))
+            freed = freed._replace(lives=lives)  # type: ignore[arg-type]
+            yield "stall", freed
+            kept = tuple(entry for entry in freed.tries if entry[0][0] != worker)
+            yield "death", freed._replace(tries=kept)
+
+    def _goes_on(self, state: State, worker: int, queue: str, one: Try) -> Iterator[Step]:
+        if one.asking:
+            if state.left.late and any(r.owner == one.owner for r in state.requests):
+                request = next(r for r in state.requests if r.owner == one.owner)
+                yield "given up", self._unheard(_spent(state, late=1), queue, one, request)
+        elif one.phase == "sending":
+            if one.owner.life != state.lives[worker]:
+                yield "lease not trusted", _with_try(state, worker, queue, None)
+                return
+            for outcome in OUTCOMES:
+                ended = _with_try(
+                    state, worker, queue, one._replace(phase="ended", outcome=outcome)
+                )
+                if outcome == "ok":
+                    there = dict(state.queues)[queue]
+                    ended = _with_queue(ended, queue, there._replace(sent=there.sent + 1))
+                if outcome == "hold":
+                    if not state.left.holds:
+                        continue
+                    ended = _spent(ended, holds=1)
+                yield outcome, ended
+            if self.budget.ends > state.left.ends:
+                yield from self._reclaimed(state, worker, queue, one)
+        else:
+            request = Request(one.owner, queue, one.seen, one.outcome, one.orphaned)
+            asked = state._replace(requests=state.requests | {request})
+            yield "finish", _with_try(asked, worker, queue, one._replace(asking=True))
+
+    def _reclaimed(self, state: State, worker: int, queue: str, one: Try) -> Iterator[Step]:
+        """The worker logs once that it took the job over from a dead one."""
+        if one.began == one.seen and not self._records[one.began].queues[queue].reclaims:
+            record, _ = self._decided(state.record, f"reclaim {queue}")
+            known = one._replace(began=record, seen=record)
+            yield "reclaim", _with_try(state._replace(record=record), worker, queue, known)
+
+    # Decisions
+
+    def _changed(self, state: State, event: str, sending: frozenset[str]) -> Iterator[Step]:
+        try:
+            record, places = self._decided(state.record, event, sending)
+        except Conflict:
+            return
+        yield event, _moved(state, record, places)._replace(record=record)
+
+    def _decide(
+        self, number: int, event: str, sending: frozenset[str] = frozenset()
+    ) -> tuple[int, tuple[tuple[str, str], ...]]:
+        """The record after a change, and where the queues that it touches go."""
+        before = self._records[number]
+        transition = self._transition(before, event.split(), sending)
+        assert transition.email.log_seq == before.log_seq + 1 == transition.entry.seq
+        places = (
+            *((queue, "job") for queue in transition.ready),
+            *((queue, "waiting") for queue, _ in transition.waiting),
+            *((queue, "") for queue in transition.final),
+        )
+        return self._number(transition.email), places
+
+    @staticmethod
+    def _transition(email: Email, event: list[str], sending: frozenset[str]) -> Transition:
+        match event:
+            case ["finish", outcome, queue]:
+                open_ones = [r for r in email.recipients if r.queue == queue and not r.final]
+                results = [result(queue, email, *[OUTCOMES[outcome]] * len(open_ones))]
+                return lifecycle.finish(email, results, now=NOW, schedule=SCHEDULE)
+            case ["cancel"]:
+                return lifecycle.cancel(email, sending=sending, now=NOW)
+            case ["retry"]:
+                return lifecycle.retry(email, now=NOW)
+            case ["expire", queue]:
+                return lifecycle.expire(
+                    email, queue, sending=sending, worker_id="w", now=NOW, outcome=TOO_LATE
+                )
+            case ["reclaim", queue]:
+                return lifecycle.reclaim(
+                    email, queue, worker_id="w", previous_worker_id="v", now=NOW
+                )
+        raise AssertionError(event)
+
+    def _number(self, email: Email) -> int:
+        """Records count from 1. An equal one has the same number, which is its revision, too."""
+        encoded = as_json(email)
+        if encoded not in self._numbers:
+            self._records.append(email)
+            self._numbers[encoded] = len(self._records) - 1
+        return self._numbers[encoded]
+
+
+def _claimed(state: State, request: Request) -> State | None:
+    """A claim: None if a compare, or the end of its lease, refuses it."""
+    queue = dict(state.queues)[request.queue]
+    alive = request.owner.life == state.lives[request.owner.worker]
+    if queue.place != "job" or queue.owner or not alive:
+        return None
+    return _with_queue(state, request.queue, queue._replace(owner=request.owner))
+
+
+def _moved(state: State, record: int, places: tuple[tuple[str, str], ...]) -> State:
+    for name, place in places:
+        queue = dict(state.queues)[name]
+        state = _with_queue(state, name, queue._replace(place=place, owner=None))
+    return state
+
+
+def _with_queue(state: State, name: str, queue: Queue) -> State:
+    return state._replace(
+        queues=tuple((n, queue if n == name else other) for n, other in state.queues)
+    )
+
+
+def _with_try(state: State, worker: int, queue: str, one: Try | None) -> State:
+    tries: dict[Any, Try] = dict(state.tries)
+    tries.pop((worker, queue), None)
+    if one is not None:
+        tries[worker, queue] = one
+    return state._replace(tries=tuple(sorted(tries.items(), key=lambda entry: entry[0])))
+
+
+def _spent(state: State, **counts: int) -> State:
+    left = state.left
+    fewer = {name: getattr(left, name) - count for name, count in counts.items()}
+    return state._replace(left=left._replace(**fewer))

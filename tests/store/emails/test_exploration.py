@@ -1,0 +1,84 @@
+"""In every state of one e-mail in small scopes the design's invariants hold, and none is stuck."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+
+from tests.store.emails.exploration import Budget, Exploration, State
+
+SCOPES = {
+    "a lease ends": (Budget(claims=3, ends=1, holds=1), {"a": 1}),
+    "a request is late": (Budget(claims=3, late=1, holds=1), {"a": 1}),
+    "a lease ends and a request is late": (Budget(claims=2, ends=1, late=1), {"a": 1}),
+    "a client asks": (Budget(claims=3, asked=2, holds=1), {"a": 1}),
+    "a client asks and a lease ends": (Budget(claims=2, ends=1, asked=2), {"a": 1}),
+    "a client asks and a request is late": (Budget(claims=2, late=1, asked=2), {"a": 1}),
+    "two queues": (Budget(claims=2, asked=1), {"a": 1, "b": 1}),
+    "two queues and a lease ends": (Budget(claims=2, ends=1), {"a": 1, "b": 1}),
+    "two queues and a request is late": (Budget(claims=2, late=1), {"a": 1, "b": 1}),
+}
+
+
+def broken(exploration: Exploration, state: State) -> str:
+    """Which invariant does not hold; empty: all do."""
+    email = exploration.email(state)
+    for name, queue in state.queues:
+        if bool(queue.place) == email.queues[name].final:
+            return f"{name}: its place is {queue.place!r}"
+        if queue.owner and queue.place != "job":
+            return f"{name}: owned without a job"
+        recipients = [r for r in email.recipients if r.queue == name]
+        if not queue.sent and any(r.status == "delivered" for r in recipients):
+            return f"{name}: delivered though nobody has sent it"
+        if queue.sent > 1 and state.left.ends == exploration.budget.ends:
+            return f"{name}: a duplicate though every lease was kept"
+        for (worker, queue_name), one in state.tries:
+            trusted = one.owner.life == state.lives[worker]
+            if (queue_name, one.phase, trusted) == (name, "sending", True) and (
+                queue.owner != one.owner
+            ):
+                return f"{name}: sent by a worker that does not own it"
+    if (email.status == "incomplete") != any(queue.place for _, queue in state.queues):
+        return f"the e-mail is {email.status}"
+    return ""
+
+
+def path_to(state: State, came_from: dict[State, tuple[str, State] | None]) -> str:
+    names = []
+    while (before := came_from[state]) is not None:
+        names.append(before[0])
+        state = before[1]
+    return " > ".join(reversed(names))
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_invariants_hold_in_every_state_and_each_can_become_final(scope: str) -> None:
+    budget, queues = SCOPES[scope]
+    exploration = Exploration(budget, **queues)
+    came_from: dict[State, tuple[str, State] | None] = {exploration.start: None}
+    before: dict[State, list[State]] = {}
+    todo = deque(came_from)
+    while todo:
+        state = todo.popleft()
+        assert not (fault := broken(exploration, state)), f"{fault}: {path_to(state, came_from)}"
+        for name, after in exploration.steps(state):
+            before.setdefault(after, []).append(state)
+            if after not in came_from:
+                came_from[after] = name, state
+                todo.append(after)
+    # Final, or with a job that any worker may claim: it has no owner.
+    good = [s for s in came_from if exploration.email(s).final or _free(s)]
+    ends = set(good)
+    while good:
+        for state in before.get(good.pop(), ()):
+            if state not in ends:
+                ends.add(state)
+                good.append(state)
+    stuck = [path_to(state, came_from) for state in came_from if state not in ends]
+    assert not stuck, min(stuck, key=len)
+
+
+def _free(state: State) -> bool:
+    return all(not queue.owner for _, queue in state.queues)
