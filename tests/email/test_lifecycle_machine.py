@@ -221,4 +221,4 @@ def _result(action: str, wait: float | None) -> RecipientResult:
 
 
 def test_machine_of_the_life_cycle_goes_with_the_model() -> None:
-    run_machine(LifeCycle, examples=300, steps=40)
+    run_machine(LifeCycle, examples=150, steps=40)

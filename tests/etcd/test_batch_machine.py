@@ -43,6 +43,11 @@ class Caller:
     gone: bool = False
     answer: Any = None
 
+    def overtakes(self, earlier: Caller) -> bool:
+        """Whether it is sent before an earlier one that it conflicts with."""
+        waits = not (earlier.sent or earlier.gone or earlier.task.done())
+        return waits and earlier.key == self.key and {earlier.kind, self.kind} != {"get"}
+
 
 @dataclass
 class Request:
@@ -168,6 +173,7 @@ class Batches(RuleBasedStateMachine):
             caller = self.callers[number]
             assert not caller.gone or caller.sent, "its caller had left before it was sent"
             assert not caller.applied and not caller.task.done()
+            assert not any(map(caller.overtakes, self.callers[:number])), "out of order"
             caller.sent = True
         try:
             fate = await held.fate

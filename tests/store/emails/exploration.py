@@ -8,6 +8,7 @@ after the table of docs/design/life-cycle.md. Time stands still: a queue that wa
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -61,7 +62,8 @@ class Try(NamedTuple):
     """What a worker does with a queue, in the ``phase`` claiming, sending or ended.
 
     ``began``: the record at the claim, and ``seen``: the newest that it knows. ``tried``: records
-    whose write has an unknown outcome. ``asking``: its request is on the way.
+    whose write has an unknown outcome. ``asking``: its request is on the way. ``applied``: a
+    request of it has taken effect, though it does not know.
     """
 
     phase: str
@@ -72,6 +74,7 @@ class Try(NamedTuple):
     orphaned: bool = False
     tried: tuple[int, ...] = ()
     asking: bool = False
+    applied: bool = False
 
 
 class Request(NamedTuple):
@@ -144,12 +147,17 @@ class Exploration:
         one = dict(state.tries).get((worker, queue))
         waits = one is not None and one.asking and one.owner == request.owner
         if not waits or one is None:
-            yield "late request", after or before
+            arrived = after or before
+            if after and one is not None and request.seen and one.owner == request.owner:
+                arrived = _with_try(after, worker, queue, one._replace(applied=True))
+            yield "late request", arrived
             return
         heard = self._heard(after or before, queue, one, bool(after))
         yield "answer", _with_try(after or before, worker, queue, heard)
         if state.left.late:
-            yield "answer lost", self._unheard(_spent(after or before, late=1), queue, one, request)
+            unheard = one._replace(applied=one.applied or bool(after))
+            unanswered = _spent(after or before, late=1)
+            yield "answer lost", self._unheard(unanswered, queue, unheard, request)
 
     def _finished(self, state: State, request: Request) -> State | None:
         """A finish: None if a compare refuses it."""
@@ -161,7 +169,9 @@ class Exploration:
         )
         if not ours or state.record != request.seen:
             return None
-        record, places = self._decided(state.record, f"finish {request.outcome} {request.queue}")
+        record, places = self._decided(
+            state.record, _event(request.outcome, request.queue, request.owner)
+        )
         return _moved(state, record, places)._replace(record=record)
 
     def _heard(self, state: State, queue: str, one: Try, applied: bool) -> Try | None:
@@ -185,15 +195,34 @@ class Exploration:
         tried = [self._records[number] for number in one.tried]
         pending = PendingResult(claim, result(queue, began, OK), one.orphaned, tried)
         fate = _fate(pending, self._records[state.record], owners, there.place == "job")
+        assert fate != "written" or one.applied, "it is taken for written, and is not"
+        if one.applied and state.record in one.tried:
+            assert fate == "written", f"it is {fate}, and was written"
+        elif not one.applied:
+            ours = there.owner == one.owner or self._is_untouched(state, queue, one)
+            assert (fate == "again") == ours, f"it is {fate}: {one}"
         if fate != "again":
             return None
         return one._replace(seen=state.record, orphaned=pending.orphaned, asking=False)
+
+    def _is_untouched(self, state: State, queue: str, one: Try) -> bool:
+        """A stall: the job is there, nobody has it, and nobody has sent it since the claim."""
+        there, began, now = dict(state.queues)[queue], self._records[one.began], self.email(state)
+        parts = [
+            (
+                email.queues[queue].tries,
+                email.queues[queue].reclaims,
+                [(r.final and r.status, r.tries) for r in email.recipients if r.queue == queue],
+            )
+            for email in (began, now)
+        ]
+        return there.place == "job" and not there.owner and parts[0] == parts[1]
 
     def _unheard(self, state: State, queue: str, one: Try, request: Request) -> State:
         """The answer does not come. A claim is given up, a finish is written again."""
         after: Try | None = None
         if one.phase == "ended":
-            record, _ = self._decided(request.seen, f"finish {one.outcome} {queue}")
+            record, _ = self._decided(request.seen, _event(one.outcome, queue, one.owner))
             after = one._replace(asking=False, tried=(*one.tried, record))
         return _with_try(state, one.owner.worker, queue, after)
 
@@ -283,10 +312,11 @@ class Exploration:
     @staticmethod
     def _transition(email: Email, event: list[str], sending: frozenset[str]) -> Transition:
         match event:
-            case ["finish", outcome, queue]:
+            case ["finish", outcome, queue, claim]:
                 open_ones = [r for r in email.recipients if r.queue == queue and not r.final]
                 results = [result(queue, email, *[OUTCOMES[outcome]] * len(open_ones))]
-                return lifecycle.finish(email, results, now=NOW, schedule=SCHEDULE)
+                now = NOW + timedelta(milliseconds=int(claim))  # no two results are alike
+                return lifecycle.finish(email, results, now=now, schedule=SCHEDULE)
             case ["cancel"]:
                 return lifecycle.cancel(email, sending=sending, now=NOW)
             case ["retry"]:
@@ -308,6 +338,10 @@ class Exploration:
             self._records.append(email)
             self._numbers[encoded] = len(self._records) - 1
         return self._numbers[encoded]
+
+
+def _event(outcome: str, queue: str, owner: Owner) -> str:
+    return f"finish {outcome} {queue} {owner.claim}"
 
 
 def _claimed(state: State, request: Request) -> State | None:

@@ -87,16 +87,23 @@ class Operations:
         email_id = list(world.mails)[spec.email % len(world.mails)]
         queues = world.mails[email_id].queues
         ref = JobRef(email_id, spec.queue if spec.queue in queues else next(iter(queues)))
-        hand, kind = self._seats[spec.seat].hand, spec.kind
-        if kind in ("finish", "release", "reclaim"):
-            ref = ref if ref in hand else next(iter(hand), ref)
-            kind = kind if ref in hand else "claim"  # what comes first
-        elif kind == "claim" and ref in hand:
-            kind = "finish"  # a worker makes one try at a job at a time
-        if kind == "claim":
-            ref = next(_free(world), ref)
+        kind, ref = self._fitting(spec, ref, world)
         make: Callable[[Spec, JobRef], Operation] = getattr(self, f"_{kind}")
         return make(spec, ref)
+
+    def _fitting(self, spec: Spec, ref: JobRef, world: World) -> tuple[str, JobRef]:
+        """What comes first, where the operation makes no sense yet."""
+        hand, kind = self._seats[spec.seat].hand, spec.kind
+        if kind in ("finish", "release", "reclaim") and hand:
+            return kind, ref if ref in hand else next(iter(hand))
+        if kind == "claim" and ref in hand:
+            return "finish", ref  # a worker makes one try at a job at a time
+        if kind in ("claim", "finish", "release", "reclaim"):
+            for kind, place in (("claim", "job"), ("due", "waiting"), ("retry", "")):
+                if fitting := [ref for ref, there in _unowned(world) if there == place]:
+                    return kind, ref if ref in fitting else fitting[0]
+            return "claim", ref
+        return kind, ref
 
     def _accept(self, spec: Spec, world: World) -> Operation | None:
         key = f"k{spec.email}" if spec.flag else None
@@ -309,12 +316,12 @@ class Operations:
         return then
 
 
-def _free(world: World) -> Iterator[JobRef]:
-    """The jobs that a worker may claim."""
+def _unowned(world: World) -> Iterator[tuple[JobRef, str]]:
+    """The queues that nobody sends, with the places of their jobs; of what can go on."""
     for email_id, mail in world.mails.items():
         for name, queue in mail.queues.items():
-            if queue.place == "job" and queue.owner is None:
-                yield JobRef(email_id, name)
+            if queue.owner is None and mail.status != "complete":
+                yield JobRef(email_id, name), queue.place
 
 
 async def _requested(change: Any) -> bool:
