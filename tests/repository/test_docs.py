@@ -66,7 +66,7 @@ def sentences(page: str) -> Iterator[str]:
 
 def test_variables_that_the_pages_name_exist() -> None:
     known = {f"BABYGUN_{row.name.upper()}" for row in table()}
-    known |= {"BABYGUN_CONFIG", "BABYGUN_ETCD_BIN", "BABYGUN_TEST_ETCD"}
+    known |= {"BABYGUN_CONFIG", "BABYGUN_ETCD_BIN", "BABYGUN_TEST_ETCD", "BABYGUN_TEST_MACHINES"}
     scripts = (script for script in ROOT.glob("scripts/*") if script.is_file())
     for path in (ROOT / "deploy/compose.yml", *scripts):
         known |= set(VARIABLE.findall(path.read_text()))
