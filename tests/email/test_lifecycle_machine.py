@@ -8,10 +8,11 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from babygun.email import lifecycle, log
+from babygun.email import lifecycle, log, tries
 from babygun.email.compose import new_email
-from babygun.email.lifecycle import QueueResult, RecipientResult, Transition
 from babygun.email.model import Recipient
+from babygun.email.transition import Transition
+from babygun.email.tries import QueueResult, RecipientResult
 from babygun.errors import Conflict
 from tests.email.steps import NOW, SCHEDULE
 from tests.support import email_model as model
@@ -107,16 +108,16 @@ class LifeCycle(RuleBasedStateMachine):
         ended = [self.claimed.pop(queue) for queue in queues if queue in self.claimed]
         if not ended:
             return
-        tries = [model.Try(one.queue, one.claim, one.began, known) for one in ended]
+        ended = [model.Try(one.queue, one.claim, one.began, known) for one in ended]
         results = [
             QueueResult(
                 one.queue, "w1", self._at(), {a: _result(*outcome) for a, outcome in known.items()}
             )
-            for one in tries
+            for one in ended
         ]
-        self.model, written = model.finish(self.model, tries, self.now)
-        assert written == [one.queue for one in tries]
-        self._perform(lifecycle.finish(self.email, results, now=self._at(), schedule=SCHEDULE))
+        self.model, written = model.finish(self.model, ended, self.now)
+        assert written == [one.queue for one in ended]
+        self._perform(tries.finish(self.email, results, now=self._at(), schedule=SCHEDULE))
 
     @rule()
     def cancel(self) -> None:

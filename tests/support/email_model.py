@@ -206,13 +206,13 @@ def finish(mail: Mail, tries: Sequence[Try], now: float = 0.0) -> tuple[Mail, li
     written = [one for one in tries if counts(mail, one)]
     if not written:
         return mail, []
-    told: set[str] = set()
+    met: set[str] = set()
     held = False
     for one in written:
         mail, statuses, is_held = _end_try(mail, one, now)
-        told |= statuses
+        met |= statuses
         held = held or is_held
-    event = "held" if held else next((s for s in LEAST_FINISHED if s in told), "delivered")
+    event = "held" if held else next((s for s in LEAST_FINISHED if s in met), "delivered")
     return mail.logged(event), [one.queue for one in written]
 
 

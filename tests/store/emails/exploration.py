@@ -1,8 +1,9 @@
 """All states of one e-mail with two workers, on the real decisions of its life cycle.
 
-What is decided comes from the package: the transitions of :mod:`babygun.email.lifecycle`, and what
-becomes of a result after a refused finish. What a transaction compares and writes is written here
-after the table of docs/design/life-cycle.md. Time stands still: a queue that waits may be due.
+What is decided comes from the package: the transitions of :mod:`babygun.email.lifecycle` and
+:mod:`babygun.email.tries`, and what becomes of a result after a refused finish. What a transaction
+compares and writes is written here after the table of docs/design/life-cycle.md. Time stands still:
+a queue that waits may be due.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
-from babygun.email import lifecycle
-from babygun.email.lifecycle import RecipientResult, Transition
+from babygun.email import lifecycle, tries
 from babygun.email.model import Email, as_json
+from babygun.email.transition import Transition
+from babygun.email.tries import RecipientResult
 from babygun.errors import Conflict
 from babygun.etcd import KeyValue
 from babygun.runtime.settings import Settings
@@ -316,7 +318,7 @@ class Exploration:
                 open_ones = [r for r in email.recipients if r.queue == queue and not r.final]
                 results = [result(queue, email, *[OUTCOMES[outcome]] * len(open_ones))]
                 now = NOW + timedelta(milliseconds=int(claim))  # no two results are alike
-                return lifecycle.finish(email, results, now=now, schedule=SCHEDULE)
+                return tries.finish(email, results, now=now, schedule=SCHEDULE)
             case ["cancel"]:
                 return lifecycle.cancel(email, sending=sending, now=NOW)
             case ["retry"]:

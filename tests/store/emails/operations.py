@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from babygun.email.compose import new_email
-from babygun.email.lifecycle import QueueResult, RecipientResult
 from babygun.email.model import Content, Recipient
+from babygun.email.tries import QueueResult, RecipientResult
 from babygun.errors import Conflict, LeaseNotFound, NotFound
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
@@ -123,7 +123,8 @@ class Operations:
 
         async def real(store: Store) -> str:
             content = Content("me@example.com", body="Hello\n")
-            accepted = await acceptance.accept(store, email, content, idempotency_key=key)
+            new = acceptance.prepare(store, email, content)
+            accepted = await acceptance.accept(store, "client", new, idempotency_key=key)
             return accepted.email_id
 
         def expected(world: World) -> tuple[World, str]:
