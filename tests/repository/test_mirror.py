@@ -25,6 +25,7 @@ OTHER_FOLDERS = {
 # Test modules of a room about a behaviour that several modules share.
 BEHAVIOURS = {
     "api/emails/test_full_etcd.py": "e-mails are refused while etcd is full",
+    "api/emails/test_ids_of_others.py": "each call with the ids of another client",
     "api/live/test_resume.py": "a stream that broke off goes on: stream, hub and history",
     "api/live/test_trouble.py": "streams while etcd is away or put back, and slow listeners",
     "api/openapi/test_fuzz.py": "the whole API answers as its document says",
@@ -32,7 +33,6 @@ BEHAVIOURS = {
     "cli/test_start.py": "processes that can't work end with one sentence, whatever the verb",
     "dev/test_cluster.py": "`babygun dev` with three etcd members",
     "dev/test_running.py": "what holds while `babygun dev` runs",
-    "api/emails/test_ids_of_others.py": "each call with the ids of another client",
     "email/test_lifecycle_machine.py": "the life cycle beside a plain model",
     "etcd/test_batch_machine.py": "the batcher beside a plain model",
     "etcd/test_cluster.py": "an etcd of several members",
