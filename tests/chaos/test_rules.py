@@ -116,6 +116,19 @@ def stalled_result_counts(book: Book) -> None:
     book.finish(found, DELIVER)
 
 
+def stalled_result_counts_after_another_stall(book: Book) -> None:
+    """Another worker has claimed the job meanwhile, and lost it as well."""
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.receive(found, "m1", A)
+    book.later(3)
+    book.lose(found)
+    book.claim(found, worker="w2")
+    book.later(3)
+    book.lose(found)
+    book.finish(found, DELIVER)
+
+
 def taken_over_from_a_killed_worker(book: Book) -> None:
     found = book.posted("m1", A)
     book.claim(found)
@@ -158,6 +171,7 @@ CLEAN = [
     cancelled_then_retried,
     released_then_delivered,
     stalled_result_counts,
+    stalled_result_counts_after_another_stall,
     taken_over_from_a_killed_worker,
     unanswered_post_is_stored,
     state_read_again_after_a_gap,

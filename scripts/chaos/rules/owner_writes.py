@@ -26,11 +26,12 @@ def _check(story: Story, run: Run) -> Iterator[Violation]:
 
 
 class _Claims:
-    """The newest claim of each queue: its owner, the record then, and how the owner key went."""
+    """The claims whose owner key went with its lease, by queue, with the record at the claim."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self.newest: dict[str, tuple[Ownership, Email | None, str]] = {}
+        self._held: dict[str, tuple[Ownership, Email | None]] = {}
+        self.lost: dict[str, list[tuple[Ownership, Email | None]]] = {}
 
     def is_of(self, owner: Ownership, worker_id: str | None) -> bool:
         """Whether the owner is that worker, maybe under the id that it had before a lost lease.
@@ -42,13 +43,12 @@ class _Claims:
         return owner.worker_id == worker_id or same_process
 
     def follow(self, step: Step) -> None:
+        for queue, owner in step.before.owners.items():
+            if step.after.owners.get(queue) != owner and queue not in step.jobs_put:
+                self.lost.setdefault(queue, []).append(self._held[queue])
         for queue, owner in step.after.owners.items():
             if step.before.owners.get(queue) != owner:
-                self.newest[queue] = owner, step.after.record, "held"
-        for queue in step.before.owners.keys() - step.after.owners.keys():
-            owner, record, _ = self.newest[queue]
-            how = "given back" if queue in step.jobs_put else "lost"
-            self.newest[queue] = owner, record, how
+                self._held[queue] = owner, step.after.record
 
 
 def _result(story: Story, step: Step, entry: LogEntry, claims: _Claims) -> Iterator[Violation]:
@@ -70,21 +70,17 @@ def _result(story: Story, step: Step, entry: LogEntry, claims: _Claims) -> Itera
 
 
 def _stalled(step: Step, queue: str, entry: LogEntry, claims: _Claims) -> bool:
-    """Whether the worker's lease ran out, and nobody has touched the queue since its claim."""
-    if queue not in claims.newest or queue not in step.before.jobs:
-        return False
-    owner, then, how = claims.newest[queue]
+    """Whether the worker's lease ran out, and nobody has written to the queue since its claim."""
     now = step.before.record
-    return (
-        how == "lost"
-        and claims.is_of(owner, entry.worker_id)
+    if queue not in step.before.jobs or now is None:
+        return False
+    return any(
+        claims.is_of(owner, entry.worker_id)
         and then is not None
-        and now is not None
-        and (
-            then.queues[queue].tries == now.queues[queue].tries
-            and [r for r in then.recipients if r.queue == queue]
-            == [r for r in now.recipients if r.queue == queue]
-        )
+        and then.queues[queue].tries == now.queues[queue].tries
+        and [r for r in then.recipients if r.queue == queue]
+        == [r for r in now.recipients if r.queue == queue]
+        for owner, then in claims.lost.get(queue, ())
     )
 
 
