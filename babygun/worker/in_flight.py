@@ -115,7 +115,8 @@ class InFlight:
     async def _give_back(self, tries: Iterable[Attempt]) -> None:
         """Ends tries early and releases their jobs.
 
-        Where a server may have taken the message, the try writes its result first.
+        Where a server may have taken the message, the try writes its result first. A job whose
+        result is still not written then stays owned: another worker would send a second copy.
         """
         claimed = [(one, one.claim, self.tasks[one.ref]) for one in tries if one.claim is not None]
         for attempt, _, task in claimed:
@@ -128,7 +129,8 @@ class InFlight:
         await asyncio.gather(
             *(
                 release_job(self._store, one.ref, claim.owner_revision, one.identity.process_id)
-                for one, claim, _ in claimed
+                for one, claim, task in claimed
+                if task.done() or not one.progress.finishing
             )
         )
 

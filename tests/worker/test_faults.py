@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,10 @@ from babygun.etcd.versions import COUNTED_QUOTA
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.cluster.checkin import Identity
+from babygun.store.emails import finish
 from babygun.store.emails.acceptance import accept, prepare
 from babygun.store.emails.on_request import cancel, retry
+from babygun.store.emails.write_loop import write_change
 from babygun.store.keys import JobRef
 from babygun.store.records import Owner
 from babygun.worker import worker as worker_module
@@ -416,6 +419,27 @@ async def test_worker_stopped_after_the_message_records_the_delivery_as_uncertai
         assert await worker.terminate(20) == 0
         released.set()
     assert (await rig.get(email_id)).recipients[0].reply_class == "uncertain"
+
+
+async def test_worker_that_drains_keeps_a_job_whose_result_is_still_being_written(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, may_write = asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments: Any, **more: Any) -> Any:
+        writing.set()
+        await may_write.wait()
+        return await write_change(*arguments, **more)
+
+    monkeypatch.setattr(finish, "write_change", slow)
+    async with rig.worker(etcd_timeout=0.5, drain_timeout=0.1) as worker:
+        email_id = await rig.send("ann@example.org")
+        await writing.wait()
+        await worker.dispatch.drain()
+        owner = await rig.store.client.get(rig.store.keys.owner(JobRef(email_id, "main")))
+        assert owner is not None, "another worker could send a second copy"
+        may_write.set()
+        assert (await rig.ended(email_id))[0].status == "complete"
 
 
 async def test_jobs_whose_claims_failed_are_claimed_as_soon_as_etcd_is_back(
