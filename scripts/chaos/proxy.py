@@ -22,7 +22,7 @@ class Proxy:
         self.lets_in = lets_in or (lambda caller: True)
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
-        self._delay = 0.0
+        self._delay = self._drip = 0.0
         self._requests, self._answers = asyncio.Event(), asyncio.Event()
         self._requests.set()
         self._answers.set()
@@ -73,12 +73,16 @@ class Proxy:
         """Delays each piece by so long, either way."""
         self._delay = seconds
 
+    def drip(self, seconds: float) -> None:
+        """Answers come byte by byte, so many seconds apart."""
+        self._drip = seconds
+
     async def mend(self, *, late: bool = False) -> None:
         """Lets everything pass again.
 
         What was held back is lost with its connection, or, if ``late``, arrives now.
         """
-        self._delay = 0.0
+        self._delay = self._drip = 0.0
         if not late and not (self._requests.is_set() and self._answers.is_set()):
             self.cut()
             await asyncio.sleep(0)  # they end before anything passes
@@ -117,9 +121,10 @@ class Proxy:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: asyncio.Event
     ) -> None:
         with suppress(OSError):
-            while data := await reader.read(_PIECE):
-                if self._delay:
-                    await asyncio.sleep(self._delay)
+            answers = passes is self._answers
+            while data := await reader.read(1 if self._drip and answers else _PIECE):
+                if pause := self._drip if answers and self._drip else self._delay:
+                    await asyncio.sleep(pause)
                 await passes.wait()
                 writer.write(data)
                 await writer.drain()

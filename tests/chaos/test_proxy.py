@@ -128,3 +128,11 @@ async def test_caller_that_is_not_let_in_is_broken(echo: Echo) -> None:
     echo.proxy.cut_refused()
     assert await ended(pair) == b""
     assert await echoed(await echo.call()) == b""
+
+
+async def test_dripping_proxy_lets_an_answer_pass_byte_by_byte(echo: Echo) -> None:
+    pair = await echo.call()
+    await echoed(pair)
+    echo.proxy.drip(0.001)
+    await echoed(pair)  # a read that had begun takes it whole
+    assert await echoed(pair) == b"h"

@@ -113,6 +113,11 @@ RELAYS = (
         "Each piece between the workers and a relay comes 0.3 s late, either way.",
         lambda relay: relay.proxy.slow(0.3),
     ),
+    RelayNetwork(
+        "relay-drips",
+        "A relay's replies come byte by byte, 0.05 s apart.",
+        lambda relay: relay.proxy.drip(0.05),
+    ),
     RelayMisbehaves(
         "relay-nonsense",
         "A relay sends rubbish instead of replies.",
