@@ -8,6 +8,7 @@ from babygun.etcd import Batcher, EtcdClient
 from babygun.pki import certificates
 from babygun.runtime.settings import Settings
 from babygun.store.keys import Keys
+from babygun.store.steady_clock import SteadyClock
 from babygun.store.upkeep.retention import LeasePool
 
 # Transactions of calls that wait for etcd: more than a second's worth at full speed.
@@ -24,6 +25,7 @@ class Store:
     def __init__(self, settings: Settings, *, for_calls: bool = False) -> None:
         self.settings = settings
         self.keys = Keys(settings.prefix)
+        self.clock = SteadyClock(settings)
         self.client = EtcdClient.from_settings(settings, breaker=for_calls)
         self.batcher = Batcher(self.client, most_waiting=_MOST_WAITING if for_calls else None)
         self.record_leases = LeasePool(self.client, self.keys, "emails", settings.retention)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from babygun.runtime.clock import utc_now
 from babygun.store import Store
 from babygun.store.emails.schedule import make_all_due
 from babygun.store.keys import JobRef
@@ -16,7 +15,7 @@ OVERDUE = 5.0  # seconds after which any worker makes it due, also outside of it
 
 async def make_due_once(store: Store, part: Slice) -> int:
     """One round; returns how many jobs it made ready."""
-    now = utc_now()
+    now = await store.clock.now()
 
     def takes(ref: JobRef, due: datetime) -> bool:
         return part.holds(ref.email_id) or now - due > timedelta(seconds=OVERDUE)

@@ -23,7 +23,6 @@ from babygun.etcd import (
     modified_at,
     present,
 )
-from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.emails.claims import Claim
 from babygun.store.emails.write_loop import (
@@ -88,7 +87,7 @@ async def finish(
         transition = tries.finish(
             record,
             [one.result for one in rest],
-            now=utc_now(),
+            now=await store.clock.now(),
             schedule=store.settings,
         )
         email_key = store.keys.email(record.id)

@@ -18,7 +18,6 @@ from babygun.email.reasons import cut
 from babygun.email.tries import RecipientResult
 from babygun.etcd import Txn, WatchBatch, absent, created_at, delete, follow, modified_at, put
 from babygun.etcd.txn import KeyValue
-from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
@@ -47,7 +46,7 @@ class Held(NamedTuple):
 
 async def begin(store: Store, queue: str, reply: RecipientResult, *, worker_id: str) -> Held | None:
     """Holds a queue. None: it is held already. Raises EtcdError."""
-    now = utc_now()
+    now = await store.clock.now()
     hold = _with_reply(
         Hold(
             queue=queue,
@@ -68,7 +67,7 @@ async def begin(store: Store, queue: str, reply: RecipientResult, *, worker_id: 
 
 async def take_turn(store: Store, held: Held, *, worker_id: str) -> Held | None:
     """Takes the turn to probe. None: another worker has it, or the hold has ended."""
-    now, probes = utc_now(), held.hold.probes + 1
+    now, probes = await store.clock.now(), held.hold.probes + 1
     probe_at = _next_probe(now, probes)
     hold = replace(
         held.hold,
@@ -105,7 +104,8 @@ async def _write(store: Store, held: Held, hold: Hold) -> Held | None:
 
 
 async def _lease(store: Store, hold: Hold) -> int:
-    return await store.client.grant(max(1, int((hold.until - utc_now()).total_seconds())))
+    seconds = int((hold.until - await store.clock.now()).total_seconds())
+    return await store.client.grant(max(1, seconds))
 
 
 def _next_probe(now: datetime, probes: int) -> datetime:

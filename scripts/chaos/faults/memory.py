@@ -15,8 +15,7 @@ from scripts.chaos.faults.targets import Target
 from scripts.chaos.parts import Part
 from scripts.chaos.stage import Stage
 
-_MIB = 1 << 20
-_MORE = 3 * _MIB  # that the process may still take
+_MORE = 256 << 10  # bytes that the process may still take
 # Where a memory controller may be, and its limit's file: cgroup v2, and v1 in its two usual places.
 _CONTROLLERS = (
     ("/sys/fs/cgroup", "memory.max"),
@@ -33,7 +32,7 @@ class MemoryCgroup(Fault):
         self.target = target
         self.name = f"memory-pressure-on-{target.name}"
         self.sentence = (
-            f"A cgroup gives {target.words} {_MORE // _MIB} MiB more, and no swap. Beyond that the"
+            f"A cgroup gives {target.words} {_MORE >> 10} KiB more, and no swap. Beyond that the"
             " kernel kills it."
         )
         self.touches = frozenset({target.role})
@@ -73,8 +72,7 @@ class MemoryLimit(Fault):
         self.target = target
         self.name = f"allocations-fail-in-{target.name}"
         self.sentence = (
-            f"RLIMIT_AS gives {target.words} {_MORE // _MIB} MiB more. Beyond that allocations"
-            " fail."
+            f"RLIMIT_AS gives {target.words} {_MORE >> 10} KiB more. Beyond that allocations fail."
         )
         self.touches = frozenset({target.role})
 

@@ -1,0 +1,76 @@
+"""The clock that ignores steps which etcd's clocks do not make."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+
+from babygun.runtime.clock import utc_now
+from babygun.store import Store, steady_clock
+from babygun.store.emails.finish import finish
+from tests.store.emails.steps import SOFT, claimed, pending
+from tests.support.rig import Rig
+
+MONTH = 31 * 86_400.0
+
+
+@pytest.fixture
+def step(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that the wall clock of this process is ahead: the last one counts."""
+    ahead, real = [0.0], time.time
+    monkeypatch.setattr(time, "time", lambda: real() + ahead[-1])
+    return ahead
+
+
+async def off(store: Store) -> float:
+    """Seconds that the steady clock is off, in whole ones."""
+    return round((await store.clock.now() - utc_now()).total_seconds())
+
+
+@pytest.mark.parametrize("seconds", [MONTH, -3600.0])
+async def test_step_that_etcd_does_not_make_is_ignored(
+    rig: Rig, step: list[float], seconds: float
+) -> None:
+    step.append(seconds)
+    assert await off(rig.store) == 0
+    step.append(0.0)
+    assert await off(rig.store) == 0
+
+
+async def test_step_to_the_time_that_etcd_has_counts(rig: Rig, step: list[float]) -> None:
+    step.append(MONTH)
+    async with Store(rig.settings) as store:  # it starts with a wrong clock
+        assert await off(store) == MONTH
+        step.append(0.0)
+        assert await off(store) == 0
+
+
+async def test_step_is_ignored_while_etcd_does_not_answer_and_judged_later(
+    rig: Rig, step: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steady_clock, "_ASK_AGAIN", 0.0)
+    step.append(MONTH)
+    async with Store(rig.settings) as store:
+        store.clock._settings = type(rig.settings)(etcd_endpoints=("http://127.0.0.1:1",))
+        step.append(0.0)
+        assert await off(store) == MONTH
+        store.clock._settings = rig.settings
+        assert await off(store) == 0
+
+
+async def test_small_correction_counts_at_once(rig: Rig, step: list[float]) -> None:
+    step.append(1.5)
+    assert 1 <= (await rig.store.clock.now() - utc_now()).total_seconds() <= 1.6
+
+
+async def test_retry_of_a_worker_whose_clock_steps_comes_in_time(
+    rig: Rig, step: list[float]
+) -> None:
+    claim = await claimed(rig, await rig.send("ann@example.org"))
+    step.append(MONTH)
+    done = await finish(rig.store, [pending(claim, SOFT)])
+    assert done.email is not None
+    due = done.email.queues["main"].not_before
+    assert due is not None and due - utc_now() < timedelta(minutes=1)
