@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.header import decode_header, make_header
 from email.policy import default
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import pytest
 
+from babygun.errors import InvalidEmail
 from babygun.mime import render
 from babygun.mime.header_table import HEADERS, PREFIXES
 from tests.intake.requests import broken, checked, fields, refusal
@@ -171,3 +173,43 @@ def test_header_that_its_rfc_has_once_can_not_be_given_twice(lines: list[str]) -
 
 def test_header_with_a_mistake_can_be_given_again_in_the_same_answer() -> None:
     assert fields(headers=["Date: yesterday", "Date: tomorrow"]) == ["headers[0]", "headers[1]"]
+
+
+def _with_text(text: str) -> Iterator[dict[str, Any]]:
+    """A field of the request after another that has this text."""
+    for field in ("sender", "to", "cc", "bcc", "reply_to"):
+        for address in (f'"a{text}" <a@example.org>', f'"a{text}"@example.org', f"a@b.org{text}"):
+            yield {field: address}
+    yield {"subject": f"a{text}"}
+    for value in (f"a{text}", f"<a@b.org{text}>", f"<https://b.org/{text}>"):
+        for name in ("X-A", "References", "List-Unsubscribe"):
+            yield {"headers": {name: value}}
+    yield {"headers": {f"X-A{text}": "a"}}
+    yield {"headers": [f"X-A: a{text}"]}
+    for field in ("filename", "content_id", "content_type"):
+        kind = f'text/calendar; method="REQUEST{text}"' if field == "content_type" else f"a{text}"
+        yield {"attachments": [{"filename": "a", "content": "eA==", field: kind}]}
+    yield {"tags": [f"a{text}"], "metadata": {f"a{text}": f"a{text}"}}
+
+
+# Those at which Python and Unicode break lines; one that ends in such bytes if it is cut to them;
+# and codings of it.
+LINE_BREAKS = (
+    *("\r\n", "\n", "\r", "\r\n\r\n", "\n.\r\n", "\0\n", "\x0b", "\x0c", "\x1c", "\x85"),
+    *("\u2028", "\u2029", "\u560d\u560a", "%0d%0a", "=0D=0A", "=?utf-8?q?=0D=0A?="),
+)
+
+
+def test_line_break_in_any_field_adds_no_header() -> None:
+    taken = 0
+    for changes in chain(*(_with_text(f"{each}X-Injected: yes") for each in LINE_BREAKS)):
+        try:
+            content = checked(**changes).content
+        except InvalidEmail:
+            continue
+        taken += 1
+        raw = render(content, message_id="<x@y>", date=DATE, smtputf8=True, eight_bit=True)
+        assert not re.search(rb"\r(?!\n)|(?<!\r)\n", raw), changes
+        found = [name for part in message_from_bytes(raw).walk() for name in part]
+        assert "X-Injected" not in found, changes
+    assert taken > 50

@@ -15,6 +15,8 @@ from typing import Annotated
 from aiohttp import web
 from msgspec import Meta
 
+from babygun.api.access.authenticator import AUTHENTICATOR
+from babygun.api.access.session import authorization_of
 from babygun.api.emails.documents import EmailDocument, email_document, holds_of
 from babygun.api.emails.own_email import own_email
 from babygun.api.emails.parameters import ETAG, ID
@@ -82,6 +84,8 @@ async def show_email(request: web.Request) -> web.Response:
     if waits and up_to_date:
         started = time.perf_counter()
         view = await _after_change(request, view, seconds)
+        # The token may have ended meanwhile.
+        await request.app[AUTHENTICATOR].authorize(authorization_of(request), "emails:read")
         call_of(request).waited = time.perf_counter() - started
     headers = {"ETag": f'"{_version(view, holds)}"'}
     if _is_known(request, view):

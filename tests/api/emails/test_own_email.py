@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import re
+
+from babygun.api.app import ROUTES
 from babygun.intake.ids import new_email_id
 from tests.support.api import RunningApi
 
+ATTACHED = {"filename": "a", "content": "AAAA"}
+
 
 async def test_email_of_another_client_is_not_found(api: RunningApi) -> None:
-    email_id, none = await api.accepted(), new_email_id()
+    email_id, none = await api.accepted(html="<p>", attachments=[ATTACHED]), new_email_id()
     other = await api.token_for()
-    for method, path in (("GET", ""), ("GET", "/log"), ("POST", "/cancel"), ("POST", "/retry")):
-        details = {
-            (await api.call(method, f"/emails/{one}{path}", token=other)).problem(404, "not-found")[
-                "detail"
-            ]
-            for one in (email_id, none)
-        }
-        assert len(details) == 1
+    calls = [(route.method, route.path) for route in ROUTES if "/emails/{id}" in route.path]
+    assert len(calls) > 6
+    for method, path in (*calls, ("GET", "/events?id={id}")):
+        details = set()
+        for one in (email_id, none):
+            path_of_one = re.sub(r"\{(?!id\})\w+\}", "0", path).replace("{id}", one)
+            answer = await api.call(method, path_of_one, token=other)
+            details.add(answer.problem(404, "not-found")["detail"])
+        assert len(details) == 1, path
+    for change in ("cancel", "retry"):
+        changed = await api.call("POST", f"/emails/{change}", token=other, json={"ids": [email_id]})
+        [result] = changed.json["results"]
+        assert (result["status"], result["email_status"]) == ("not-found", None)
     assert (await api.call("GET", f"/emails/{email_id}")).json["status"] == "incomplete"
+    listed = await api.call("GET", f"/emails?cursor={new_email_id()}", token=other)
+    assert listed.json["emails"] == []
 
 
 async def test_email_of_an_impossible_id_is_not_found(api: RunningApi) -> None:

@@ -16,9 +16,10 @@ from babygun.etcd import Txn, delete_range
 from babygun.runtime.exposition import render
 from babygun.runtime.settings import Settings
 from babygun.store import Store
+from babygun.store.access.clients import delete_client
 from babygun.store.emails import claims, on_request
 from babygun.store.keys import range_end
-from tests.support.api import Answer, RunningApi, StartApi, running, until_ready
+from tests.support.api import Answer, RunningApi, StartApi, basic, running, until_ready
 from tests.support.rig import Rig
 from tests.support.scraping import Scraped
 from tests.support.tries import GONE, LATER, OK, claimed, finished
@@ -198,6 +199,25 @@ async def test_wait_for_anothers_email_is_not_found_at_once(api: RunningApi) -> 
         404, "not-found"
     )
     (await api.call("GET", "/emails/x?wait=60s")).problem(404, "not-found")
+
+
+async def test_wait_of_a_client_that_is_deleted_meanwhile_shows_nothing(
+    waiters: list[Waiters], api: RunningApi, store: Store
+) -> None:
+    client, secret = await api.client()
+    answer = await api.call("POST", "/tokens", token="", headers=basic(client.id, secret))
+    email_id = await api.accepted(answer.json["token"])
+    async with waiting(waiters, api, email_id, token=answer.json["token"]) as wait:
+        await delete_client(store, client.id)
+        await until_refused(api, answer.json["token"])
+        await claimed(store, email_id)
+        (await wait).problem(401, "invalid-token")
+
+
+async def until_refused(api: RunningApi, token: str) -> None:
+    async with asyncio.timeout(20):
+        while (await api.call("GET", "/emails", token=token)).status != 401:
+            pass
 
 
 async def test_client_that_goes_away_frees_everything(
