@@ -41,7 +41,7 @@ async def unfinished(etcd: EtcdClient) -> dict[JobRef, str]:
                 found[KEYS.parse_job(kv.key)] = "ready"
             elif prefix == KEYS.waiting:
                 due, ref = KEYS.parse_not_before(kv.key)
-                found[ref] = f"waiting until {due:%H:%M:%S}"
+                found[ref] = f"waiting until {due:%Y-%m-%d %H:%M:%S}"
             else:
                 found[KEYS.parse_owner(kv.key)] = "sending"
     return found

@@ -181,10 +181,13 @@ class Run:
         if self._ended.is_set():
             self._healed[number - 1].set()
             return
+        fault, clients = self._faults[turn.fault], stage.clients
+        assert clients is not None
+        clients.errors_allowed += fault.errors
         try:
             began = recorder.now()
             async with asyncio.timeout(FAULT):
-                broken = await self._faults[turn.fault].inject(stage, Random(turn.seed))
+                broken = await fault.inject(stage, Random(turn.seed))
             self.outcome.done.add(turn.fault)
             recorder.add(Injected(began, number, turn.fault, {"what": broken.what}))
             self._line(recorder, f"+ {turn.fault}: {broken.what}")
@@ -194,6 +197,7 @@ class Run:
             self.outcome.problems.append(f"{turn.fault}: {error or type(error).__name__}")
             self._line(recorder, f"! {turn.fault}: {error or type(error).__name__}")
         finally:
+            clients.errors_allowed -= fault.errors
             self._healed[number - 1].set()
 
     async def _heal(self, stage: Stage, number: int, turn: Turn, broken: Broken) -> None:
