@@ -176,15 +176,17 @@ class Target:
         *,
         drop: bytes = b"",
         stays: bool = False,
+        apart: float = APART,
     ) -> Figures:
         """So many connections that send ``begun`` for some seconds; see :meth:`status`.
 
-        They begin one by one. A burst of as many good calls would keep others waiting, too.
+        They begin one by one, ``apart`` seconds from each other. A burst of as many good calls
+        would keep others waiting, too.
         """
         figures = Figures(name)
 
         async def hold_one(number: int) -> int:
-            await asyncio.sleep(number * APART)
+            await asyncio.sleep(number * apart)
             return await self.status(begun, seconds, drop=drop, stays=stays)
 
         with self.probed(figures):
@@ -214,7 +216,9 @@ def attacks(target: Target, token: str, scale: Scale) -> list[Attack]:
     def idle() -> Attack:
         count = min(scale.idle, allow_open_files(scale.idle + _OTHER_FILES) - _OTHER_FILES)
         name = f"{count:,} connections idle after an answer"
-        return lambda: target.hold(name, KEPT, count, scale.seconds, stays=True)
+        apart = 2 * APART  # each makes a whole call
+        until_all = count * apart + scale.seconds
+        return lambda: target.hold(name, KEPT, count, until_all, stays=True, apart=apart)
 
     def begun(size: int, path: str, token: str = "", missing: int = 1) -> bytes:
         return request(b" " * size, path=path, token=token, length=size + missing)
