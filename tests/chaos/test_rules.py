@@ -21,9 +21,17 @@ from scripts.chaos.history import (
     ProcessEnded,
     ProcessPaused,
     ProcessWoken,
+    Reached,
 )
 from scripts.chaos.rules import all_rules
-from scripts.chaos.rules.duplicates import ENDED, LEASE_LOST, PAUSED, REPLY_CUT, REPLY_LOST
+from scripts.chaos.rules.duplicates import (
+    ENDED,
+    LEASE_LOST,
+    PAUSED,
+    REPLY_CUT,
+    REPLY_LATE,
+    REPLY_LOST,
+)
 from tests.chaos.book import BOUNCE, DEFER, DELIVER, HOLD, LOST, Book
 
 A, B, C = "a@one.example", "b@one.example", "c@two.example"
@@ -162,7 +170,14 @@ def state_read_again_after_a_gap(book: Book) -> None:
     book.finish(found, DELIVER)
 
 
+def upload_given_up_ends_with_its_lease(book: Book) -> None:
+    key = KEYS.chunk("x", 1)
+    book.write([(key, b"", 55)])
+    book.add(Leftovers(book.at, "after", (key,), {55: 1}, ()))
+
+
 CLEAN = [
+    upload_given_up_ends_with_its_lease,
     delivered,
     deferred_then_bounced,
     held_then_delivered,
@@ -394,6 +409,12 @@ def job_left_behind(book: Book) -> None:
     book.add(Leftovers(book.at, "after", (KEYS.jobs + b"00/one/x",), {}, ()))
 
 
+def content_without_a_record(book: Book) -> None:
+    key = KEYS.chunk("x", 0)
+    book.write([(key, b"", 0)])
+    book.add(Leftovers(book.at, "after", (key,), {}, ()))
+
+
 def descriptors_left_behind(book: Book) -> None:
     for moment, descriptors in (("before", 20), ("after", 400)):
         prints = (Footprint("api", 1, 7, 2, descriptors, 1 << 26),)
@@ -433,6 +454,7 @@ BROKEN = [
     ("not-before-its-time", sent_early),
     ("recovers-in-time", taken_over_late),
     ("nothing-left-behind", job_left_behind),
+    ("nothing-left-behind", content_without_a_record),
     ("nothing-left-behind", descriptors_left_behind),
 ]
 
@@ -510,11 +532,17 @@ def test_duplicate_after_a_cut_reply_is_explained_by_the_receiver(book: Book) ->
     assert book.judged().figures.duplicates == {REPLY_CUT: 1}
 
 
-@pytest.mark.parametrize(("fault", "reason"), [("relay-away", REPLY_LOST), ("", "unexplained")])
-def test_duplicate_after_an_uncertain_try_needs_a_fault(
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("relay-away", REPLY_LOST), ("busy", REPLY_LATE), ("", "unexplained")],
+)
+def test_duplicate_after_an_uncertain_try_needs_a_fault_or_a_busy_machine(
     book: Book, fault: str, reason: str
 ) -> None:
-    if fault:
+    for asked in range(20):  # it answers at once, but for the time of the try
+        late = 2.0 if fault == "busy" and asked == 10 else 0.1
+        book.add(Reached(asked + late, float(asked), 0))
+    if fault == "relay-away":
         book.add(Injected(book.at, 1, fault))
     found = _sent_by_the_first(book)
     book.finish(found, LOST)

@@ -23,12 +23,15 @@ from scripts.chaos.history import (
     ProcessEnded,
     ProcessPaused,
     ProcessWoken,
+    Reached,
     Revision,
 )
 from scripts.chaos.story import Step, Story
 
 # s, by which an event may seem early or late: the watch and the harness have their own speed.
 LAG = 0.5
+# s, that a question to etcd may take, and its turn in the harness.
+BUSY = 1.0
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,26 @@ class Run:
     def faults_in(self, begin: float, end: float) -> list[str]:
         """Names of the faults that lasted at some moment of [begin, end]."""
         return sorted({span.what for span in self.faults if span.meets(begin, end)})
+
+    @cached_property
+    def busy(self) -> list[Span]:
+        """When the machine or the harness stood still: a question to etcd took longer than BUSY.
+
+        So did whatever else the harness answers. While etcd is away that counts too.
+        """
+        found: list[Span] = []
+        last = 0.0
+        for event in self.history.events(Reached):
+            if event.at - max(event.asked, last) > BUSY:
+                found.append(Span("busy", event.asked, event.at))
+            elif event.asked - last > BUSY:
+                found.append(Span("busy", last, event.asked))
+            last = event.at
+        return found
+
+    def was_busy(self, begin: float, end: float) -> bool:
+        """Whether it was so at some moment of [begin, end]."""
+        return any(span.meets(begin, end) for span in self.busy)
 
     @cached_property
     def pids(self) -> dict[str, int]:

@@ -16,6 +16,8 @@ ENDED = "a worker ended between the reply and the commit"
 PAUSED = "a worker was paused past its lease"
 LEASE_LOST = "a worker lost its lease during a fault"
 REPLY_LOST = "the reply was lost on its way during a fault"
+LEASE_LATE = "a worker lost its lease, since the machine was busy"
+REPLY_LATE = "the reply came too late, since the machine was busy"
 
 
 def _check(story: Story, run: Run) -> Iterator[Violation]:
@@ -75,7 +77,9 @@ def _of_claim(run: Run, address: str, copy: Received, claim: Claim) -> str | Non
         return _lost_claim(run, claim.owner, copy.at, step.at)
     if step.changes_record and _is_uncertain(step, address):
         # A reply that came to a worker which stood still is lost too: it counts the time.
-        return REPLY_LOST if run.faults_in(copy.at - run.lease_ttl, step.at) else None
+        if run.faults_in(copy.at - run.lease_ttl, step.at):
+            return REPLY_LOST
+        return REPLY_LATE if run.was_busy(copy.at - LAG, step.at) else None
     return None
 
 
@@ -88,7 +92,9 @@ def _lost_claim(run: Run, owner: Ownership, sent: float, lost: float) -> str | N
     begin = min(sent, lost) - 2 * run.lease_ttl
     if any(span.meets(begin, lost) for span in run.pauses.get(pid, ())):
         return PAUSED
-    return LEASE_LOST if run.faults_in(begin, lost) else None
+    if run.faults_in(begin, lost):
+        return LEASE_LOST
+    return LEASE_LATE if run.was_busy(begin, lost) else None
 
 
 def _is_uncertain(step: Step, address: str) -> bool:

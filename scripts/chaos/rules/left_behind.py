@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scripts.chaos.history import KEYS, Footprint, Leftovers
+from scripts.chaos.history import KEYS, Footprint, Leftovers, Revision
 from scripts.chaos.rules import Rule, Run, Violation
 
 MORE_CONNECTIONS, MORE_DESCRIPTORS = 8, 32
@@ -18,13 +18,25 @@ def _check(run: Run) -> Iterator[Violation]:
     after = next((each for each in reversed(taken) if each.moment == "after"), None)
     if after is None:
         return
-    for seen, expected in (*_keys(after), *_leases(after), *_footprints(before, after)):
+    chunks, uploads = _uploads(run)
+    found = (*_keys(after, chunks), *_leases(after, uploads), *_footprints(before, after))
+    for seen, expected in found:
         yield Violation("", after.at, seen, expected)
 
 
-def _keys(after: Leftovers) -> Iterator[tuple[str, str]]:
+def _uploads(run: Run) -> tuple[set[bytes], set[int]]:
+    """Chunks that hang on a lease, and all leases of uploads. These end by themselves."""
+    chunks, leases = set[bytes](), set[int]()
+    for event in run.history.events(Revision):
+        if event.key.startswith(KEYS.contents):
+            (chunks.add if event.lease else chunks.discard)(event.key)
+            leases.add(event.lease)
+    return chunks, leases
+
+
+def _keys(after: Leftovers, chunks: set[bytes]) -> Iterator[tuple[str, str]]:
     ids = {KEYS.email_id(key) for key in after.keys if key.startswith(KEYS.emails)}
-    for key in after.keys:
+    for key in set(after.keys) - chunks:
         text = key.decode(errors="replace")
         if key.startswith((KEYS.jobs, KEYS.waiting, KEYS.owners)):
             yield f"{text} is there", "no job, not-before key or owner when all e-mails are final"
@@ -37,8 +49,8 @@ def _keys(after: Leftovers) -> Iterator[tuple[str, str]]:
             yield f"{text} is there", "no hold when its relay works again"
 
 
-def _leases(after: Leftovers) -> Iterator[tuple[str, str]]:
-    empty = [lease for lease, keys in after.leases.items() if not keys]
+def _leases(after: Leftovers, uploads: set[int]) -> Iterator[tuple[str, str]]:
+    empty = [lease for lease, keys in after.leases.items() if not keys and lease not in uploads]
     if len(empty) > SPARE_LEASES:
         yield f"{len(empty)} leases without a key", f"at most {SPARE_LEASES}"
 

@@ -43,13 +43,13 @@ def recoveries(run: Run) -> Iterator[Recovery]:
 
 
 def _alone(run: Run, kill: ProcessEnded, until: float) -> bool:
-    """Whether nothing else was broken that a takeover needs, but for the kill's own fault."""
+    """Whether nothing else that a takeover needs was broken or busy, but for the kill's own."""
     spans = [
         span
         for span in run.faults
         if span.meets(kill.at - run.lease_ttl, until) and run.touches(span.what) & _OTHERS
     ]
-    return len(spans) <= 1
+    return len(spans) <= 1 and not run.was_busy(kill.at, until)
 
 
 def _check(run: Run) -> Iterator[Violation]:
