@@ -13,21 +13,17 @@ from aiohttp import web
 
 from babygun.api.access import clients, session, tokens
 from babygun.api.access.authenticator import AUTHENTICATOR, KNOWN_CLIENTS, Authenticator
-from babygun.api.access.authorization import authorized
 from babygun.api.access.signing_key import keep_signing_key, until_tokens_work
 from babygun.api.emails import batch, bulk, change, content, listing, preview, schedule, send, show
 from babygun.api.emails import log as email_log
 from babygun.api.emails.path_fields import path_fields
 from babygun.api.emails.services import INTAKE, QUOTA_GUARD, ROUTING
+from babygun.api.guard import guarded
 from babygun.api.http.access_log import access_log
-from babygun.api.http.body_memory import BODY_MEMORY, BodyMemory, holds_memory
-from babygun.api.http.context import HOLDS, PROCESS, SETTINGS, STORE, Handler, Process
+from babygun.api.http.body_memory import BODY_MEMORY, BodyMemory
+from babygun.api.http.context import HOLDS, PROCESS, SETTINGS, STORE, Process
 from babygun.api.http.errors_middleware import errors_middleware
 from babygun.api.http.files import add_pages
-from babygun.api.http.problem_types import NOT_READY
-from babygun.api.http.problems import Problem
-from babygun.api.http.query import checked_query
-from babygun.api.http.routes import Route
 from babygun.api.http.server import check_expect
 from babygun.api.http.serving import serve_app
 from babygun.api.http.tracing_middleware import traced
@@ -123,7 +119,7 @@ def build_app(settings: Settings) -> web.Application:
     app[STREAMS] = Streams(app)
     app[OPENAPI] = _document()
     for route in ROUTES:
-        handler = _guarded(route)
+        handler = guarded(route, app)
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
             app.router.add_route(method, route.path, handler, expect_handler=check_expect)
     add_pages(app, settings.prefix)
@@ -136,30 +132,6 @@ def build_app(settings: Settings) -> web.Application:
 def _document() -> bytes:
     """The OpenAPI document as JSON. The routes never change, and it takes 15 ms to make."""
     return msgspec.json.encode(build_document(ROUTES))
-
-
-def _guarded(route: Route) -> Handler:
-    """The route's handler behind the checks that its declaration asks for."""
-    names = [parameter.name for parameter in route.parameters if parameter.where == "query"]
-    handler = holds_memory(checked_query(route.handler, names))
-    if route.scope is not None:
-        handler = authorized(handler, None if route.scope == "any" else route.scope)
-    return _in_cluster(handler) if route.needs_cluster else handler
-
-
-def _in_cluster(handler: Handler) -> Handler:
-    """``handler``, once etcd has confirmed that its contents belong to this cluster."""
-
-    async def check_cluster(request: web.Request) -> web.StreamResponse:
-        if not request.app[HEALTH].joined:
-            raise Problem(
-                NOT_READY,
-                "etcd has not confirmed yet that its contents belong to this cluster."
-                " GET /readyz says more.",
-            )
-        return await handler(request)
-
-    return check_cluster
 
 
 async def _end_waits_and_streams(app: web.Application) -> None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
-from babygun.api.http.context import Call, Handler, call_of
+from babygun.api.http.context import Call
 from babygun.api.http.problem_types import BUSY
 from babygun.api.http.problems import Problem
 
@@ -37,9 +37,9 @@ class Held:
     def add(self, client: str, size: int) -> None:
         """``size``: negative for what is given back."""
         self.total += size
-        self.of[client] += size
-        if not self.of[client]:
-            del self.of[client]
+        size += self.of.pop(client, 0)
+        if size:
+            self.of[client] = size
 
 
 class BodyMemory:
@@ -167,27 +167,6 @@ class BodyMemory:
 
 
 BODY_MEMORY = web.AppKey("body memory", BodyMemory)
-
-
-def holds_memory(handler: Handler) -> Handler:
-    """``handler``; what its request's body took is given back when it has answered.
-
-    A large answer takes memory, too. :class:`babygun.api.http.server.Connection` gives that back
-    when it is sent.
-    """
-
-    async def hold(request: web.Request) -> web.StreamResponse:
-        call, memory = call_of(request), request.app[BODY_MEMORY]
-        try:
-            response = await handler(request)
-        finally:
-            if call.held_bytes:
-                memory.give_back(call)
-        if isinstance(response, web.Response) and (size := response.content_length or 0) > SMALL:
-            await memory.take(call, size)
-        return response
-
-    return hold
 
 
 def _busy() -> Problem:

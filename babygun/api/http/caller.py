@@ -7,12 +7,10 @@ that does not know it passes on what its client wrote there.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from aiohttp import web
+from msgspec import Struct
 
-from babygun.api.http.context import SETTINGS
-from babygun.api.http.server import Connection
+from babygun.api.http.server import connection_of
 from babygun.runtime.listening import is_loopback
 from babygun.runtime.networks import is_in, normal_address
 
@@ -20,7 +18,7 @@ _MARKS = ("X-Forwarded-For", "Forwarded", "Via")
 _SCHEMES = ("http", "https")
 
 
-class Caller(NamedTuple):
+class Caller(Struct, frozen=True, gc=False):
     """``address``: an IP address as text; empty if the connection is closed.
 
     ``scheme``: http or https.
@@ -32,11 +30,9 @@ class Caller(NamedTuple):
 
 def caller_of(request: web.Request) -> Caller:
     """The right-most address that is no trusted proxy's, and the scheme that its proxy reported."""
-    connection = request.protocol
-    assert isinstance(connection, Connection)
-    address, scheme = connection.peer, request.scheme
-    proxies = request.app[SETTINGS].trusted_proxies
-    if not is_in(proxies, address):
+    connection = connection_of(request)
+    address, scheme, proxies = connection.peer, request.scheme, connection.proxies
+    if not proxies:
         return Caller(address, scheme)
     schemes = _listed(request, "X-Forwarded-Proto")
     for entry in reversed(_listed(request, "X-Forwarded-For") or [""]):

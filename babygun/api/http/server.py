@@ -12,23 +12,21 @@ hold here that neither sends nor reads to the end:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
 from aiohttp import http_exceptions, web
 
 from babygun.api.http import malformed
-from babygun.api.http.body_memory import BODY_MEMORY
 from babygun.api.http.connection_limits import Admission, ConnectionLimits
-from babygun.api.http.context import CALL
 from babygun.api.http.problem_types import EXPECTATION_FAILED, HEADERS_TOO_LARGE
 from babygun.api.http.problems import Problem, as_response, from_exception
 from babygun.runtime import metrics
 from babygun.runtime.identifiers import new_short_id
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metric_types import OTHER
-from babygun.runtime.networks import normal_address
+from babygun.runtime.networks import Network, is_in, normal_address
 from babygun.runtime.settings import Settings
 
 log = get_logger("api")
@@ -45,8 +43,9 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
     """One connection.
 
     ``patience``: seconds that a client has to take an answer. ``peer``: the address at its other
-    end, which a load balancer may have named (PROXY protocol). ``admission``: where it was counted
-    before. ``wait``: of the call that is answered now; done when the client is gone.
+    end, which a load balancer may have named (PROXY protocol). ``proxies``: those that are trusted
+    to name who calls, if it comes from one. ``admission``: where it was counted before.
+    ``wait``: of the call that is answered now; done when the client is gone.
     """
 
     wait: asyncio.Future[None] | None = None
@@ -56,21 +55,25 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
         *args: Any,
         limits: ConnectionLimits,
         patience: float,
+        proxies: Sequence[Network],
         peer: str = "",
         admission: Admission | None = None,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
-        self.peer = peer
+        self.peer, self.proxies = peer, proxies
         self._max_msg_queue_size, self._msg_queue_resume_size = _PIPELINED, _PIPELINED - 1
         self._limits, self._patience = limits, patience
         self._admission = admission
         self._head = 0  # bytes of headers that are not complete
         self._cut: asyncio.TimerHandle | None = None
+        self._when_sent: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if not self.peer and (name := transport.get_extra_info("peername")):
             self.peer = normal_address(f"[{name[0]}]")
+        if not is_in(self.proxies, self.peer):
+            self.proxies = ()
         admission = self._admission = self._admission or self._limits.admit(self.peer)
         if admission.problem is None:
             super().connection_made(transport)
@@ -132,14 +135,19 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Sends the answer, and then gives back the memory that it took."""
+        """Sends the answer, and then does what :meth:`when_sent` was told."""
         if not request.content.is_eof():
             resp.force_close()  # what is left of the body is read for _LINGER, and dropped
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
-            if (call := request.get(CALL)) is not None and call.held_bytes:
-                cast(web.Request, request).app[BODY_MEMORY].give_back(call)
+            if self._when_sent is not None:
+                self._when_sent()
+                self._when_sent = None
+
+    def when_sent(self, do: Callable[[], None]) -> None:
+        """Has ``do`` called when the answer to the present request is sent, or can't be."""
+        self._when_sent = do
 
     def _cut_in(self, seconds: float) -> None:
         """Cuts the connection off after so many seconds, with what is not sent by then."""
@@ -209,6 +217,13 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
         return response
 
 
+def connection_of(request: web.Request) -> Connection:
+    """The connection that a request came by."""
+    connection = request.protocol
+    assert isinstance(connection, Connection)
+    return connection
+
+
 def connection_factory(
     runner: web.AppRunner, settings: Settings, limits: ConnectionLimits, keepalive: float
 ) -> Callable[..., Connection]:
@@ -230,6 +245,7 @@ def connection_factory(
         max_field_size=malformed.MAX_FIELD,
         max_headers=malformed.MAX_HEADERS,
         patience=settings.request_timeout,
+        proxies=settings.trusted_proxies,
         read_bufsize=_READ_AHEAD,
     )
 

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from babygun.api.http.problem_types import TOO_MANY_WAITING
 from babygun.api.http.problems import Problem
-from babygun.api.http.server import Connection
+from babygun.api.http.server import connection_of
 
 
 class Waiters:
@@ -37,9 +37,7 @@ class Waiters:
                 f"{self.limit} calls wait at this process already."
                 " Call without wait, or again in a moment.",
             )
-        connection = request.protocol
-        assert isinstance(connection, Connection)
-        wait = connection.wait = asyncio.get_running_loop().create_future()
+        wait = connection_of(request).wait = asyncio.get_running_loop().create_future()
         if self._stopped or request.transport is None:
             wait.set_result(None)
         self._waits.add(wait)

@@ -1,0 +1,60 @@
+"""The checks between the middlewares and a handler, as the handler's route declares them."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from babygun.api.access.authenticator import ACCESS, AUTHENTICATOR
+from babygun.api.access.session import authorization_of
+from babygun.api.http.body_memory import BODY_MEMORY, SMALL
+from babygun.api.http.context import Handler, call_of
+from babygun.api.http.problem_types import NOT_READY
+from babygun.api.http.problems import Problem
+from babygun.api.http.query import check_query
+from babygun.api.http.routes import Route
+from babygun.api.http.server import connection_of
+from babygun.api.operations.services import HEALTH
+from babygun.runtime import tracing
+from babygun.runtime.logs import note
+
+
+def guarded(route: Route, app: web.Application) -> Handler:
+    """The route's handler behind its checks. ``app`` has its services.
+
+    A call waits until etcd has confirmed that its contents are this cluster's, needs a token with
+    the route's scope, and may have only the route's parameters in its query. What its body took of
+    the memory for bodies is given back when the handler has answered. A large answer takes some,
+    too, until it is sent.
+    """
+    handler, needs_cluster, scope = route.handler, route.needs_cluster, route.scope
+    names = [parameter.name for parameter in route.parameters if parameter.where == "query"]
+    health, authenticator, memory = app[HEALTH], app[AUTHENTICATOR], app[BODY_MEMORY]
+
+    async def guard(request: web.Request) -> web.StreamResponse:
+        if needs_cluster and not health.joined:
+            raise Problem(
+                NOT_READY,
+                "etcd has not confirmed yet that its contents belong to this cluster."
+                " GET /readyz says more.",
+            )
+        call = call_of(request)
+        if scope is not None:
+            access = request[ACCESS] = await authenticator.authorize(
+                authorization_of(request), None if scope == "any" else scope
+            )
+            call.client = access.client.id
+            note(client_id=call.client)
+            tracing.current().set("babygun.client_id", call.client)
+        if request.rel_url.raw_query_string:
+            check_query(request, names)
+        try:
+            response = await handler(request)
+        finally:
+            if call.held_bytes:
+                memory.give_back(call)
+        if (size := response.content_length or 0) > SMALL:
+            await memory.take(call, size)
+            connection_of(request).when_sent(lambda: memory.give_back(call))
+        return response
+
+    return guard
