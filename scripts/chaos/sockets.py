@@ -6,23 +6,28 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+_READS = 3  # of /proc/net/tcp, which may miss a line while others come and go
+_CONNECTED = "01"
 
-def owner_of(port: int, pids: Iterable[int]) -> int | None:
-    """Which of these processes has a TCP connection from this port of its own; None for none."""
-    inode = _inode(port)
+
+def owner_of(port: int, to: int, pids: Iterable[int]) -> int | None:
+    """Which of these processes has a connection of loopback from this port to that one, if any."""
+    link = f"socket:[{_inode(port, to)}]"
     for pid in pids:
         with suppress(OSError):
-            for link in Path(f"/proc/{pid}/fd").iterdir():
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
                 with suppress(OSError):
-                    if inode and str(link.readlink()) == f"socket:[{inode}]":
+                    if str(descriptor.readlink()) == link:
                         return pid
     return None
 
 
-def _inode(port: int) -> str:
-    """Of the connected IPv4 socket with this local port; empty if there is none."""
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[1].endswith(f":{port:04X}") and fields[3] == "01":
-            return fields[9]
+def _inode(port: int, to: int) -> str:
+    """Of the caller's socket; empty if it is gone."""
+    local, remote = f":{port:04X}", f":{to:04X}"
+    for _ in range(_READS):
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[1].endswith(local) and fields[2].endswith(remote):
+                return fields[9] if fields[3] == _CONNECTED else ""
     return ""

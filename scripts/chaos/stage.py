@@ -274,7 +274,7 @@ class Stage:
         if member.part.number in self._apart:
             return False
         from_apart = [each.part.pid for each in self.members if each.part.number in self._apart]
-        return owner_of(caller, from_apart) is None
+        return owner_of(caller, member.links.port, from_apart) is None
 
     def _babygun(self, role: Role, number: int) -> Part:
         port = self._http[f"{role} {number}"] = self._port()
