@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 
 from scripts.chaos.faults import Broken, Fault
@@ -26,8 +27,8 @@ class CompactionUnderStaleWatch(Fault):
         part = random.choice(stage.workers if self._role == "worker" else stage.apis)
         before = [member.proxy.lets_in for member in stage.members]
         for member in stage.members:
-            member.proxy.lets_in = lambda caller: not _is_of(part, caller)
-            member.proxy.cut(lambda caller: _is_of(part, caller))
+            member.proxy.lets_in = partial(_is_of_another, part, member.proxy.port)
+            member.proxy.cut_refused()
 
         async def heal() -> None:
             newest = (await stage.etcd.status()).revision
@@ -38,8 +39,9 @@ class CompactionUnderStaleWatch(Fault):
         return Broken(part.name, heal)
 
 
-def _is_of(part: Part, caller: int) -> bool:
-    return owner_of(caller, [part.pid]) is not None
+def _is_of_another(part: Part, port: int, caller: int) -> bool:
+    """Whether the connection from the port ``caller`` to ``port`` is not of this process."""
+    return owner_of(caller, port, [part.pid]) is None
 
 
 COMPACTIONS = (

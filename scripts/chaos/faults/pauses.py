@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
 
 from scripts.chaos.faults import Broken, Fault
@@ -31,7 +32,8 @@ class Pause(Fault):
         async def heal() -> None:
             for part in parts:
                 part.resume()
-                await part.start()  # ready again; one that has ended meanwhile starts
+            # Ready again, of members together; one that has ended meanwhile starts.
+            await asyncio.gather(*(part.start() for part in parts))
 
         return Broken(", ".join(part.name for part in parts), heal)
 
