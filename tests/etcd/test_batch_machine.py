@@ -168,13 +168,13 @@ class Batches(RuleBasedStateMachine):
             int(txn.success[0].request_put.key.rpartition(b"/")[2]) for txn in txns or [message]
         ]
         held = Request(numbers, asyncio.get_running_loop().create_future())
-        self.requests.append(held)
         for number in numbers:
             caller = self.callers[number]
             assert not caller.gone or caller.sent, "its caller had left before it was sent"
             assert not caller.applied and not caller.task.done()
             assert not any(map(caller.overtakes, self.callers[:number])), "out of order"
             caller.sent = True
+        self.requests.append(held)
         try:
             fate = await held.fate
             if fate == "refused":
