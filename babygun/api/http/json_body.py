@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -17,6 +18,7 @@ from babygun.api.http.problems import Problem
 from babygun.errors import InvalidRequest, Violation
 
 T = TypeVar("T")
+_decoder = ThreadPoolExecutor(1, "decode")
 
 # The texts of msgspec's errors.
 _NO_BASE64 = "Invalid base64 encoded string"
@@ -72,11 +74,15 @@ class JsonBody(Generic[T]):
         return await self.decode_large(await read_json(request, limit=self._max_bytes))
 
     async def decode_large(self, raw: bytes) -> T:
-        """The same as :meth:`decode`, with turns for other tasks. Raises the 413 problem, too."""
+        """The same as :meth:`decode`, with turns for other tasks. Raises the 413 problem, too.
+
+        msgspec keeps all threads waiting while it decodes. So one body follows the other, and the
+        event loop has its turn between them.
+        """
         if len(raw) <= UNCOUNTED:
             return self.decode(raw)
         await check_values(raw)
-        return await asyncio.to_thread(self.decode, raw)
+        return await asyncio.get_running_loop().run_in_executor(_decoder, self.decode, raw)
 
     def decode(self, raw: bytes | msgspec.Raw) -> T:
         """Raises InvalidRequest, which names the field, and the 400 problem if it is no JSON."""

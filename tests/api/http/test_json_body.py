@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
+import time
 from typing import Any
 
 import pytest
 
 from babygun.api.http.json_body import JsonBody
+from babygun.api.http.json_values import UNCOUNTED
 from babygun.api.http.problem_types import MALFORMED_JSON
 from babygun.api.http.problems import Problem
 from babygun.errors import InvalidRequest
@@ -153,3 +156,22 @@ async def test_large_body_is_decoded_beside_other_tasks() -> None:
         turns += 1
     assert turns > 2
     assert [len(file.content) for file in (await reading).attachments or ()] == [3_000_000] * 2
+
+
+async def test_large_bodies_are_decoded_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoding, overlapped = threading.Lock(), []
+
+    def decode(raw: bytes) -> bytes:
+        overlapped.append(not decoding.acquire(blocking=False))
+        time.sleep(0.01)  # as a large body takes, for others to begin
+        if not overlapped[-1]:
+            decoding.release()
+        return raw
+
+    body = JsonBody(str)
+    monkeypatch.setattr(body, "decode", decode)
+    large = b'"' + b"x" * UNCOUNTED + b'"'
+    assert await asyncio.gather(*(body.decode_large(large) for _ in range(4))) == [large] * 4
+    assert overlapped == [False] * 4
