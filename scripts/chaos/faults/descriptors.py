@@ -10,18 +10,18 @@ from scripts.chaos.faults import Broken, Fault
 from scripts.chaos.faults.targets import Target
 from scripts.chaos.stage import Stage
 
-_MORE = 3  # further descriptors
+_MORE = 1  # descriptors that it can still open
 
 
 class DescriptorsUsedUp(Fault):
-    """RLIMIT_NOFILE of the running process comes down to what it has open, and a few more."""
+    """RLIMIT_NOFILE of the running process comes down, so that it can open one more."""
 
     seconds = (2.0, 6.0)
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.name = f"descriptors-used-up-in-{target.name}"
-        self.sentence = f"The descriptors of {target.words} are used up, but for a few."
+        self.sentence = f"The descriptors of {target.words} are used up, but for one."
         self.touches = frozenset({target.role})
 
     def possible(self, stage: Stage) -> str:
@@ -31,7 +31,7 @@ class DescriptorsUsedUp(Fault):
 
     async def inject(self, stage: Stage, random: Random) -> Broken:
         (part,) = await self.target.pick(stage, random)
-        limit = _highest(part.pid) + 1 + _MORE
+        limit = _limit(part.pid)
         pid, old = part.pid, part.limit(resource.RLIMIT_NOFILE, limit)
 
         async def heal() -> None:
@@ -42,9 +42,11 @@ class DescriptorsUsedUp(Fault):
         return Broken(f"{part.name}: {limit} descriptors", heal)
 
 
-def _highest(pid: int) -> int:
-    """The highest descriptor that is open: the limit is on it, not on how many are open."""
-    return max(int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir())
+def _limit(pid: int) -> int:
+    """Below it, all numbers but _MORE are taken. A new descriptor gets the lowest free number."""
+    taken = {int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    free = [number for number in range(len(taken) + _MORE) if number not in taken]
+    return free[_MORE - 1] + 1
 
 
 DESCRIPTORS = (
