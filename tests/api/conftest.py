@@ -81,7 +81,7 @@ async def far(start_api: StartApi, proxy: Proxy, store: Store) -> RunningApi:
     The client of its token is made before the API starts, so that the API surely knows it.
     """
     client, secret = await create_client(store, name="test", scopes=SEND_AND_READ)
-    far = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=0.4)
+    far = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=1.0)
     answer = await far.call("POST", "/tokens", token="", headers=basic(client.id, secret))
     far.token = answer.json["token"]
     return far
