@@ -135,7 +135,7 @@ class Connection(web.RequestHandler):  # type: ignore[type-arg, unused-ignore]
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Sends the answer, and then does what :meth:`when_sent` was told."""
+        """Sends the answer, and then does what :meth:`when_sent` was given."""
         if not request.content.is_eof():
             resp.force_close()  # what is left of the body is read for _LINGER, and dropped
         try:
