@@ -56,8 +56,12 @@ class HeldMail:
 async def mail(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> HeldMail:
     monkeypatch.setattr(trusted_clock, "_STEADY", 0.0)
     mail, earlier = HeldMail(rig), utc_now() - timedelta(minutes=10)
+
+    async def then_now() -> datetime:
+        return earlier
+
     with monkeypatch.context() as then:
-        then.setattr(store_holds, "utc_now", lambda: earlier)
+        then.setattr(rig.store.clock, "now", then_now)
         then.setattr(support, "new_email_id", partial(new_email_id, nanoseconds(earlier)))
         await mail.begin()
     return mail
