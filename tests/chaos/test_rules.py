@@ -409,6 +409,10 @@ def job_left_behind(book: Book) -> None:
     book.add(Leftovers(book.at, "after", (KEYS.jobs + b"00/one/x",), {}, ()))
 
 
+def leases_left_behind(book: Book) -> None:
+    book.add(Leftovers(book.at, "after", (), dict.fromkeys(range(10), 0), ()))
+
+
 def content_without_a_record(book: Book) -> None:
     key = KEYS.chunk("x", 0)
     book.write([(key, b"", 0)])
@@ -454,6 +458,7 @@ BROKEN = [
     ("not-before-its-time", sent_early),
     ("recovers-in-time", taken_over_late),
     ("nothing-left-behind", job_left_behind),
+    ("nothing-left-behind", leases_left_behind),
     ("nothing-left-behind", content_without_a_record),
     ("nothing-left-behind", descriptors_left_behind),
 ]
