@@ -62,12 +62,19 @@ def finish(
     """
     recipients = list(email.recipients)
     queues = dict(email.queues)
+    final: list[str] = []
+    waiting: list[tuple[str, datetime]] = []
+    ready: list[str] = []
     for result in results:
-        queues[result.queue] = _end_try(email, recipients, result, now=now, schedule=schedule)
-    tried = {result.queue: queues[result.queue] for result in results}
-    final = tuple(queue for queue, state in tried.items() if state.final)
-    waiting = tuple((queue, state.not_before) for queue, state in tried.items() if state.not_before)
-    ready = tuple(queue for queue, s in tried.items() if not s.final and not s.not_before)
+        queue = result.queue
+        state = _end_try(email, recipients, result, now=now, schedule=schedule)
+        queues[queue] = state
+        if state.final:
+            final.append(queue)
+        elif state.not_before:
+            waiting.append((queue, state.not_before))
+        else:
+            ready.append(queue)
     last = results[-1]
     # As with most e-mails: the first tries end it all at once. Then the record holds the entry.
     held = email.log_seq == 0 and all(state.final for state in queues.values())
@@ -81,10 +88,10 @@ def finish(
         claimed_at={result.queue: result.claimed_at for result in results} if held else None,
     )
     if held:
-        return Transition(after, final=final)
+        return Transition(after, final=tuple(final))
     attempts = [_attempt(email, after, result) for result in results]
     entry = log.result(after.log_seq, now, last.worker_id, attempts, held=bool(ready))
-    return Transition(after, (entry,), ready, waiting, final)
+    return Transition(after, (entry,), tuple(ready), tuple(waiting), tuple(final))
 
 
 def _end_try(

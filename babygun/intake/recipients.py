@@ -85,11 +85,12 @@ def check_recipients(
         broken.report(
             _list_of(first_over), f"There are {len(found)} recipients; at most {limit} are taken."
         )
+    envelope: list[Recipient] = []
     shown: dict[RecipientKind, list[str]] = {"to": [], "cc": [], "bcc": []}
     for recipient, text in found.values():
+        envelope.append(recipient)
         shown[recipient.kind].append(text)
-    envelope = tuple(recipient for recipient, _ in found.values())
-    return Recipients(envelope, tuple(shown["to"]), tuple(shown["cc"]), tuple(shown["bcc"]))
+    return Recipients(tuple(envelope), *map(tuple, shown.values()))
 
 
 def check_address(

@@ -149,7 +149,7 @@ def check_request(request: EmailRequest, routes: Routes, settings: Settings) -> 
         _check_text(request.body, "body", settings.max_body, broken)
     if request.html:
         _check_text(request.html, "html", settings.max_body, broken)
-    reply_to = _check_reply_to(request.reply_to, broken)
+    reply_to = _check_reply_to(request.reply_to, broken) if request.reply_to else ()
     attachments = (
         check_attachments(request.attachments, settings.max_attachments, broken)
         if request.attachments
@@ -187,11 +187,11 @@ def check_request(request: EmailRequest, routes: Routes, settings: Settings) -> 
 
 def _entries(request: EmailRequest) -> list[Entry]:
     """Every address of the request, in the order in which the kinds are given."""
-    entries = [
-        *entries_of("to", request.to, "to"),
-        *entries_of("cc", request.cc, "cc"),
-        *entries_of("bcc", request.bcc, "bcc"),
-    ]
+    entries = entries_of("to", request.to, "to")
+    if request.cc:
+        entries += entries_of("cc", request.cc, "cc")
+    if request.bcc:
+        entries += entries_of("bcc", request.bcc, "bcc")
     for index, recipient in enumerate(request.recipients or ()):
         entries.append(Entry(f"recipients[{index}].email", recipient.email, recipient.kind))
     return entries

@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 from email.utils import format_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2s
 from html import unescape
 from urllib.parse import unquote as percent_unquote
@@ -32,6 +32,7 @@ from babygun.email.model import Content, Email
 from babygun.mime.headers import address_field, custom_field, text_field
 from babygun.mime.parts import Part, attachment_part, invitation_part, multipart, text_part
 
+_from_field = lru_cache(maxsize=256)(partial(address_field, "From"))  # a client has few senders
 _cid = re.compile(r"\bcid:([^\s\"'<>]{1,1000})", re.IGNORECASE).findall
 
 
@@ -72,7 +73,7 @@ def _own_fields(
     fields = []
     if "date" not in custom:
         fields.append("Date: " + _date(date.replace(microsecond=0), date.utcoffset()))
-    fields.append(address_field("From", (content.sender,), smtputf8))
+    fields.append(_from_field((content.sender,), smtputf8))
     if content.to:
         fields.append(address_field("To", content.to, smtputf8))
     elif not content.cc:

@@ -75,6 +75,7 @@ class _Transaction:
         self._replies = prepared.refused
         self._accepted: list[str] = []
         self._mail: ServerReply | None = None  # the reply to MAIL
+        self._mail_refused = False
         self._asked = 0  # recipients whose RCPT was answered
         self._full: Reply | None = None  # the server takes no more recipients
         self._reused = connection.reused
@@ -241,7 +242,7 @@ class _Transaction:
         self._connection.unclean = False
 
     def _note_mail(self, reply: ServerReply) -> None:
-        self._mail = reply
+        self._mail, self._mail_refused = reply, reply.code > 299
         self._connection.unclean = True  # until the reply to the message
         if self._mail_refused:
             refusal = _reply("mail", reply)
@@ -256,10 +257,6 @@ class _Transaction:
         refusal = self._replies[recipient] = _reply("rcpt", reply)
         if self._full is None and says_full(refusal):
             self._full = refusal
-
-    @property
-    def _mail_refused(self) -> bool:
-        return self._mail is not None and self._mail.code > 299
 
     @property
     def _refused_by_session(self) -> bool:

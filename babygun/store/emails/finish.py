@@ -91,13 +91,14 @@ async def finish(
             schedule=store.settings,
         )
         email_key = store.keys.email(record.id)
+        owner_keys = [store.keys.owner(one.claim.ref) for one in rest]
         try:
             result = await write_change(
                 store,
                 transition,
-                [modified_at(email_key, revision), *_still_ours(store, rest)],
+                [modified_at(email_key, revision), *_still_ours(store, rest, owner_keys)],
                 existing=existing,
-                more=[delete(store.keys.owner(one.claim.ref)) for one in rest],
+                more=[delete(key) for key in owner_keys],
             )
             if result.succeeded:
                 written += [one.claim.ref for one in rest]
@@ -130,11 +131,12 @@ async def finish(
     return Finished(tuple(written), tuple(dropped), found_written, revision)
 
 
-def _still_ours(store: Store, rest: Sequence[PendingResult]) -> list[Compare]:
+def _still_ours(
+    store: Store, rest: Sequence[PendingResult], owner_keys: Sequence[bytes]
+) -> list[Compare]:
     """The compares that fence: each owner key is still the claim's, or the job has no owner."""
     compares: list[Compare] = []
-    for one in rest:
-        owner_key = store.keys.owner(one.claim.ref)
+    for one, owner_key in zip(rest, owner_keys, strict=True):
         if one.orphaned:
             compares += [absent(owner_key), present(store.keys.job(one.claim.ref))]
         else:
