@@ -16,7 +16,17 @@ from msgspec.structs import replace
 
 from babygun.email.reasons import cut
 from babygun.email.tries import RecipientResult
-from babygun.etcd import Txn, WatchBatch, absent, created_at, delete, follow, modified_at, put
+from babygun.etcd import (
+    Compare,
+    Txn,
+    WatchBatch,
+    absent,
+    created_at,
+    delete,
+    follow,
+    modified_at,
+    put,
+)
 from babygun.etcd.txn import KeyValue
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
@@ -59,10 +69,8 @@ async def begin(store: Store, queue: str, reply: RecipientResult, *, worker_id: 
         reply,
     )
     key = store.keys.hold(queue)
-    result = await store.client.txn(
-        Txn([absent(key)], [put(key, codec.encode_state(hold), await _lease(store, hold))])
-    )
-    return Held(hold, result.revision, result.revision) if result.succeeded else None
+    revision = await _put(store, key, hold, absent(key))
+    return Held(hold, revision, revision) if revision else None
 
 
 async def take_turn(store: Store, held: Held, *, worker_id: str) -> Held | None:
@@ -94,13 +102,18 @@ async def end(store: Store, held: Held) -> bool:
 
 async def _write(store: Store, held: Held, hold: Hold) -> Held | None:
     key = store.keys.hold(hold.queue)
-    result = await store.client.txn(
-        Txn(
-            [modified_at(key, held.revision)],
-            [put(key, codec.encode_state(hold), await _lease(store, hold))],
-        )
-    )
-    return Held(hold, held.created, result.revision) if result.succeeded else None
+    revision = await _put(store, key, hold, modified_at(key, held.revision))
+    return Held(hold, held.created, revision) if revision else None
+
+
+async def _put(store: Store, key: bytes, hold: Hold, compare: Compare) -> int:
+    """Writes a hold on a new lease; returns the revision, or 0 if another worker was first."""
+    lease = await _lease(store, hold)
+    result = await store.client.txn(Txn([compare], [put(key, codec.encode_state(hold), lease)]))
+    if result.succeeded:
+        return result.revision
+    await store.client.revoke(lease)
+    return 0
 
 
 async def _lease(store: Store, hold: Hold) -> int:

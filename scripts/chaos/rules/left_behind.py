@@ -31,11 +31,13 @@ def _check(run: Run) -> Iterator[Violation]:
 
 
 def _uploads(run: Run) -> tuple[set[bytes], set[int]]:
-    """Chunks that hang on a lease, and all leases of uploads. These end by themselves."""
+    """Chunks that hang on a lease, and all leases of uploads and holds. These end by themselves."""
     chunks, leases = set[bytes](), set[int]()
     for event in run.history.events(Revision):
         if event.key.startswith(KEYS.contents):
             (chunks.add if event.lease else chunks.discard)(event.key)
+            leases.add(event.lease)
+        elif event.key.startswith(KEYS.holds):
             leases.add(event.lease)
     return chunks, leases
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from babygun.email.tries import RecipientResult
+from babygun.errors import LeaseNotFound
 from babygun.store import codec
 from babygun.store.emails.holds import Holds, begin, end, list_holds, quote, take_turn
 from babygun.store.records import Hold
@@ -23,6 +26,26 @@ async def test_hold_that_many_workers_begin_at_once_is_written_by_one(rig: Rig) 
     assert kept == held.hold
     assert (kept.reason, kept.status_code, kept.probes) == ("authentication", 535, 0)
     assert kept.since < kept.probe_at < kept.until
+
+
+async def test_worker_that_comes_second_leaves_no_lease(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    granted, grant = list[int](), rig.store.client.grant
+
+    async def noted(ttl: int) -> int:
+        granted.append(await grant(ttl))
+        return granted[-1]
+
+    monkeypatch.setattr(rig.store.client, "grant", noted)
+    held = await begin(rig.store, "main", REFUSED, worker_id="w1")
+    assert held and not await begin(rig.store, "main", REFUSED, worker_id="w2")
+    assert await take_turn(rig.store, held, worker_id="w1")
+    assert not await take_turn(rig.store, held, worker_id="w2")
+    assert len(granted) == 4
+    for of_the_second in granted[1::2]:
+        with pytest.raises(LeaseNotFound):
+            await rig.store.client.put(rig.store.keys.hold("other"), b"", of_the_second)
 
 
 async def test_hold_is_on_a_lease_that_outlives_its_next_probe(rig: Rig) -> None:
