@@ -16,11 +16,12 @@ from babygun.store.keys import JobRef
 from scripts.bench.processes import Stage as Processes
 from scripts.chaos.clients import Clients
 from scripts.chaos.faults import Broken, Fault
-from scripts.chaos.history import KEYS, Healed, Injected, Recorder
+from scripts.chaos.history import KEYS, Healed, Injected, Leftovers, Recorder
 from scripts.chaos.leftovers import count, leftovers, unfinished
 from scripts.chaos.load import Source
 from scripts.chaos.plan import Turn, plan
-from scripts.chaos.stage import Stage
+from scripts.chaos.rules.left_behind import settles
+from scripts.chaos.stage import LEASE_TTL, UPLOAD_LEASE, Stage
 from scripts.chaos.watcher import Watcher
 
 EVERY = 5.0  # s, between two lines of progress
@@ -115,7 +116,8 @@ class Run:
 
     async def _on_stage(self, stage: Stage, watcher: Watcher) -> None:
         recorder = stage.recorder
-        recorder.add(await leftovers(stage, "before"))
+        before = await leftovers(stage, "before")
+        recorder.add(before)
         random = Random(f"{self.options.seed} load")
         async with Clients(stage, recorder, random) as clients:
             stage.clients = clients
@@ -131,7 +133,7 @@ class Run:
         try:
             async with asyncio.timeout(FAULT):
                 await watcher.caught_up()
-                recorder.add(await leftovers(stage, "after"))
+                recorder.add(await _settled(stage, before))
         except (EtcdError, TimeoutError) as error:
             self.outcome.problems.append(f"etcd does not answer at the end: {error}")
 
@@ -249,3 +251,13 @@ class Run:
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, at - recorder.now())):
                 await self._ended.wait()
+
+
+async def _settled(stage: Stage, before: Leftovers) -> Leftovers:
+    """What is left when the leases and connections of broken calls have ended too."""
+    deadline = stage.recorder.now() + UPLOAD_LEASE + LEASE_TTL
+    while True:
+        after = await leftovers(stage, "after")
+        if not settles(before, after) or stage.recorder.now() > deadline:
+            return after
+        await asyncio.sleep(0.5)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from scripts.chaos.clients import Clients
 
 LEASE_TTL = 4.0  # s
+UPLOAD_LEASE = 15.0  # s
 API_TIMEOUT = 2.0  # s, of a request to etcd
 CONNECTIONS = 20  # of one worker to one relay
 RELAYS = ("one", "two", "three")
@@ -47,7 +48,7 @@ SETTINGS = {
     "BABYGUN_SMTP_DATA_TIMEOUT": "4s",
     "BABYGUN_SMTP_IDLE": "5s",
     "BABYGUN_SMTP_HOSTNAME": "babygun.example",
-    "BABYGUN_UPLOAD_LEASE": "30s",
+    "BABYGUN_UPLOAD_LEASE": f"{UPLOAD_LEASE:g}s",
     "BABYGUN_CONTENTS_RETENTION": "10s",
     "BABYGUN_LOG_LEVEL": "info",
 }

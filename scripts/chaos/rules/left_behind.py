@@ -30,6 +30,11 @@ def _check(run: Run) -> Iterator[Violation]:
         yield Violation("", after.at, seen, expected)
 
 
+def settles(before: Leftovers, after: Leftovers) -> bool:
+    """Whether leases or connections are left that may still end by themselves."""
+    return any((*_leases(after, set()), *_footprints(before, after)))
+
+
 def _uploads(run: Run) -> tuple[set[bytes], set[int]]:
     """Chunks that hang on a lease, and all leases of uploads and holds. These end by themselves."""
     chunks, leases = set[bytes](), set[int]()
