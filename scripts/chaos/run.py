@@ -20,7 +20,7 @@ from scripts.chaos.history import KEYS, Healed, Injected, Leftovers, Recorder
 from scripts.chaos.leftovers import count, leftovers, unfinished
 from scripts.chaos.load import Source
 from scripts.chaos.plan import Turn, plan
-from scripts.chaos.rules.left_behind import settles
+from scripts.chaos.rules.left_behind import unsettled
 from scripts.chaos.stage import LEASE_TTL, UPLOAD_LEASE, Stage
 from scripts.chaos.watcher import Watcher
 
@@ -258,6 +258,6 @@ async def _settled(stage: Stage, before: Leftovers) -> Leftovers:
     deadline = stage.recorder.now() + UPLOAD_LEASE + LEASE_TTL
     while True:
         after = await leftovers(stage, "after")
-        if not settles(before, after) or stage.recorder.now() > deadline:
+        if not unsettled(before, after) or stage.recorder.now() > deadline:
             return after
         await asyncio.sleep(0.5)

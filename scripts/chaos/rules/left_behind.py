@@ -30,9 +30,9 @@ def _check(run: Run) -> Iterator[Violation]:
         yield Violation("", after.at, seen, expected)
 
 
-def settles(before: Leftovers, after: Leftovers) -> bool:
+def unsettled(before: Leftovers, after: Leftovers) -> bool:
     """Whether leases or connections are left that may still end by themselves."""
-    return any((*_leases(after, set()), *_footprints(before, after)))
+    return any((*_leases(after, set(), SPARE_LEASES), *_footprints(before, after)))
 
 
 def _uploads(run: Run) -> tuple[set[bytes], set[int]]:
