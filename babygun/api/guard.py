@@ -52,8 +52,9 @@ def guarded(route: Route, app: web.Application) -> Handler:
         finally:
             if call.held_bytes:
                 memory.give_back(call)
-        if (size := response.content_length or 0) > SMALL:
-            await memory.take(call, size)
+        body = getattr(response, "body", None)
+        if isinstance(body, bytes) and len(body) > SMALL:
+            await memory.take(call, len(body))
             connection_of(request).when_sent(lambda: memory.give_back(call))
         return response
 

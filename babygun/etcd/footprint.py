@@ -28,9 +28,12 @@ class Footprint:
         """Whether ``txn`` writes what is touched, or touches what is written."""
         if not (self.touched.isdisjoint(txn.written) and self.written.isdisjoint(txn.read)):
             return True
-        if self.touched_ranges and (
-            _any_within(txn.written, self.touched_ranges)
-            or _any_within(txn.read, self.written_ranges)
+        ranged = self.touched_ranges or txn.written_ranges or txn.read_ranges
+        return bool(ranged) and self._meets_by_range(txn)
+
+    def _meets_by_range(self, txn: Txn) -> bool:
+        if _any_within(txn.written, self.touched_ranges) or _any_within(
+            txn.read, self.written_ranges
         ):
             return True
         for ranges, others, other_ranges in (

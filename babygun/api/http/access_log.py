@@ -13,7 +13,7 @@ from babygun.api.http.caller import caller_of
 from babygun.api.http.context import CALL, Call, Handler
 from babygun.runtime import metrics
 from babygun.runtime.identifiers import new_short_id
-from babygun.runtime.logs import bound, get_logger
+from babygun.runtime.logs import bind, get_logger
 from babygun.runtime.metric_types import OTHER
 
 log = get_logger("api")
@@ -43,11 +43,11 @@ def access_log(
         given = request.headers.get("X-Request-Id")
         request_id = given if given is not None and _sane_id(given) else new_short_id()
         call = request[CALL] = Call(request_id)
-        with bound(request_id=request_id, **path_fields(request)):
-            response = await handler(request)
-            response.headers["X-Request-Id"] = request_id
-            record(request, response.status, call, _clock() - started)
-            return response
+        bind(request_id=request_id, **path_fields(request))  # each request is a task of its own
+        response = await handler(request)
+        response.headers["X-Request-Id"] = request_id
+        record(request, response.status, call, _clock() - started)
+        return response
 
     def record(request: web.Request, status: int, call: Call, seconds: float) -> None:
         """Counts the call, and logs its line."""

@@ -142,8 +142,10 @@ async def write(
     ops = [op for new in emails for op in new.ops]
     later = [chunk for new in emails for chunk in new.later]
     compares = [absent(first)]
-    compares += [present(key) for key, _ in later]
-    upload_lease = await _upload(store, later) if later else 0
+    upload_lease = 0
+    if later:
+        compares += [present(key) for key, _ in later]
+        upload_lease = await _upload(store, later)
     try:
         if mark is not None:
             return await _write_marked(store, first, compares, ops, mark)
