@@ -145,7 +145,9 @@ class Intake:
                 ) from None
         self._count(outcome.emails, outcome.recipients)
         accepted = sum(email_id is not None for email_id in outcome.ids)
-        note(emails=accepted, refused=len(entries) - accepted or None)
+        note(emails=accepted)
+        if refused := len(entries) - accepted:
+            note(refused=refused)
         tracing.current().set("babygun.emails", accepted)
         return BatchAcceptance(batch.items(outcome), outcome.repeated)
 

@@ -18,7 +18,7 @@ def at_ms(ms: int) -> datetime:
 
 def format_time(at: datetime) -> str:
     """``2026-11-24T23:46:51.123Z``: fixed width, so that it sorts as text."""
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_time(text: str) -> datetime:

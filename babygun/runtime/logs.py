@@ -3,7 +3,7 @@
 A text line is ``<time> <component> [<level>] <event> <field>=<value> …``. The events and their
 fields are listed in :mod:`babygun.runtime.log_events`. Content and secrets are never logged.
 
-What a request or a try is about is said once, by :func:`bound`. It then stands in each line that
+What a request or a try is about is said once, by :func:`bind`. It then stands in each line that
 the task logs, or a task that it starts.
 """
 
@@ -13,7 +13,7 @@ import json
 import logging
 import sys
 import time
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, TextIO
 
@@ -29,28 +29,13 @@ _encode_json = msgspec.json.Encoder(enc_hook=str).encode
 _bound: ContextVar[dict[str, Any] | None] = ContextVar("babygun_log_fields", default=None)
 
 
-class bound:
-    """A block in which each line carries ``fields``, and those of the blocks around it."""
-
-    __slots__ = ("_fields", "_token")
-
-    def __init__(self, **fields: Any) -> None:
-        self._fields = fields
-
-    def __enter__(self) -> None:
-        self._token = bind(**self._fields)
-
-    def __exit__(self, *_: object) -> None:
-        _bound.reset(self._token)
-
-
-def bind(**fields: Any) -> Token[dict[str, Any] | None]:
-    """Adds ``fields`` to each line that the running task logs from here on."""
-    return _bound.set({**(_bound.get() or {}), **fields})
+def bind(**fields: Any) -> None:
+    """Adds ``fields``, none of them None, to each line that this task logs from here on."""
+    _bound.set({**(_bound.get() or {}), **fields})
 
 
 def note(**fields: Any) -> None:
-    """Adds ``fields`` to the innermost :func:`bound` block. Outside of a block it does nothing."""
+    """Adds ``fields`` to those of the last :func:`bind`. Before one it does nothing."""
     if (known := _bound.get()) is not None:
         known.update(fields)
 
@@ -85,10 +70,10 @@ class Log:
         logger = self._logger
         if not logger.isEnabledFor(level):
             return
+        if None in fields.values():
+            fields = {name: value for name, value in fields.items() if value is not None}
         if around := _bound.get():
-            fields = _given(fields)
             fields = fields | around | fields  # the call's own stand first, and count
-        fields = _given(fields)
         if exc is None and _own is not None and _root.handlers == [_own]:
             # Past the LogRecord: 5 µs a line instead of 9, and each e-mail has two lines.
             try:
@@ -177,13 +162,6 @@ class _Json(_Formatter):
         if traceback is not None:
             entry["traceback"] = traceback
         return _as_json(entry)
-
-
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    """Without those that are None."""
-    if None not in fields.values():
-        return fields
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _shown(value: Any) -> str:

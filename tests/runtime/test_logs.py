@@ -112,21 +112,24 @@ def test_json_line_is_an_object_with_the_same(configure: Configure) -> None:
     assert entry == {"level": "error", "component": "api", "event": "failed", "path": "a\nb"}
 
 
-async def test_lines_of_a_block_and_of_tasks_that_it_starts_carry_what_it_is_about(
+async def test_lines_of_a_task_and_of_tasks_that_it_starts_carry_what_it_is_about(
     configure: Configure,
 ) -> None:
     stream = configure(format="json")
 
     async def below() -> None:
+        logs.bind(worker_id="w")
+        logs.note(late=1)
         log.info("below")
 
-    with logs.bound(request_id="r", queue="a"):
+    async def bound() -> None:
+        logs.bind(request_id="r", queue="a")
         logs.note(email_id="e")
         log.warning("first", queue="b", email_id=None)
-        with logs.bound(worker_id="w"):
-            await asyncio.create_task(below())
-            logs.note(late=1)
+        await asyncio.create_task(below())
         log.warning("after")
+
+    await asyncio.create_task(bound())
     logs.note(email_id="nobody's")
     log.warning("outside")
     entries = [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -136,7 +139,14 @@ async def test_lines_of_a_block_and_of_tasks_that_it_starts_carry_what_it_is_abo
     ]
     assert known == [
         {"event": "first", "queue": "b", "email_id": "e", "request_id": "r"},
-        {"event": "below", "request_id": "r", "queue": "a", "email_id": "e", "worker_id": "w"},
+        {
+            "event": "below",
+            "request_id": "r",
+            "queue": "a",
+            "email_id": "e",
+            "worker_id": "w",
+            "late": 1,
+        },
         {"event": "after", "request_id": "r", "queue": "a", "email_id": "e"},
         {"event": "outside"},
     ]

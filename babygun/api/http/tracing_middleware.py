@@ -16,7 +16,7 @@ from babygun.api.http.access_log import PathFields
 from babygun.api.http.caller import caller_of
 from babygun.api.http.context import Handler, call_of
 from babygun.runtime import tracing
-from babygun.runtime.logs import bound
+from babygun.runtime.logs import bind
 
 
 def traced(path_fields: PathFields, *, untraced: Collection[str]) -> Middleware:
@@ -33,10 +33,9 @@ def traced(path_fields: PathFields, *, untraced: Collection[str]) -> Middleware:
             return await handler(request)
         method = request.method if request.method in hdrs.METH_ALL else "_OTHER"
         name = "HTTP" if method == "_OTHER" else method
-        with (
-            tracing.request(f"{name} {route}" if route else name, request.headers) as span,
-            bound(trace_id=span.trace_id),
-        ):
+        with tracing.request(f"{name} {route}" if route else name, request.headers) as span:
+            if span.recording:
+                bind(trace_id=span.trace_id)
             response = await handler(request)
             if span.recording:
                 span.set("http.request.method", method)
