@@ -33,14 +33,14 @@ class _Claims:
         self._held: dict[str, tuple[Ownership, Email | None]] = {}
         self.lost: dict[str, list[tuple[Ownership, Email | None]]] = {}
 
-    def is_of(self, owner: Ownership, worker_id: str | None) -> bool:
-        """Whether the owner is that worker, maybe under the id that it had before a lost lease.
+    def is_of(self, owner: Ownership, entry: LogEntry) -> bool:
+        """Whether the owner wrote the entry, maybe under the id that it had before a lost lease.
 
         An entry has one worker's id, also if it ends tries that began under several.
         """
         pid = self._run.pids.get(owner.worker_id)
-        same_process = pid is not None and pid == self._run.pids.get(worker_id or "")
-        return owner.worker_id == worker_id or same_process
+        same_process = pid is not None and pid == self._run.pids.get(entry.worker_id or "")
+        return owner.worker_id == entry.worker_id or (len(entry.attempts) > 1 and same_process)
 
     def follow(self, step: Step) -> None:
         for queue, owner in step.before.owners.items():
@@ -58,7 +58,7 @@ def _result(story: Story, step: Step, entry: LogEntry, claims: _Claims) -> Itera
             yield broken(
                 story, step, f"the result of queue {queue} left its owner key", "no owner key"
             )
-        if owner is not None and claims.is_of(owner, entry.worker_id):
+        if owner is not None and claims.is_of(owner, entry):
             continue
         writer = f"worker {entry.worker_id} wrote a result of queue {queue}"
         if owner is not None:
@@ -75,7 +75,7 @@ def _stalled(step: Step, queue: str, entry: LogEntry, claims: _Claims) -> bool:
     if queue not in step.before.jobs or now is None:
         return False
     return any(
-        claims.is_of(owner, entry.worker_id)
+        claims.is_of(owner, entry)
         and then is not None
         and then.queues[queue].tries == now.queues[queue].tries
         and [r for r in then.recipients if r.queue == queue]
