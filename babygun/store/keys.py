@@ -186,6 +186,10 @@ class Keys:
             email_id.encode(),
         )
 
+    def end_marks_before(self, kind: EndKind, until: datetime) -> bytes:
+        """The end of the range of marks of e-mails that became final before ``until``."""
+        return self.retention_kind(kind) + format_time(until).encode()
+
     def parse_end_mark(self, key: bytes) -> tuple[datetime, str]:
         since, email_id = key[len(self.retentions) :].decode().split("/")[1:]
         return parse_time(since), _job_ref(email_id, "").email_id

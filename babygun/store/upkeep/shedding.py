@@ -31,6 +31,7 @@ from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.end_marks import EndMark
 from babygun.store.upkeep.fullness import IN_FILE, Fullness
 from babygun.store.upkeep.reserve import LEAST, Reserve
+from babygun.store.upkeep.retention import shared_seconds
 
 log = get_logger("store")
 
@@ -48,6 +49,7 @@ _PAGE = 200  # leases a round
 _CONTENTS = 1000  # end marks of one read
 _WAIT = 2.0  # times the lead of a compaction; what was shed longer ago counts as free
 _LOG_AGAIN = 60.0  # s
+_KINDS: tuple[EndKind, ...] = ("delivered", "undelivered")
 
 
 class _Shed(NamedTuple):
@@ -63,6 +65,7 @@ class Shedding:
 
     def __init__(self, store: Store, fullness: Fullness, compaction: Compaction) -> None:
         self._client, self._batcher, self._keys = store.client, store.batcher, store.keys
+        self._retention = store.settings.retention
         self._fullness, self._compaction = fullness, compaction
         self._reserve = Reserve(store, fullness)
         self.shed = {"contents": 0, "emails": 0}
@@ -138,12 +141,33 @@ class Shedding:
             found += _bytes_of(kv) * IN_FILE
             leases.append(lease_id)
             until = granted
+        if leases:
+            filled = shared_seconds(self._retention)
+            await self._shed_contents_until(until + timedelta(seconds=filled))
         for start in range(0, len(leases), _AT_ONCE):
             together = leases[start : start + _AT_ONCE]
             await asyncio.gather(*map(self._client.revoke, together))
         if leases:
             self._count("emails", len(leases), oldest.count, found, until, full)
         return found
+
+    async def _shed_contents_until(self, until: datetime) -> None:
+        """Deletes the contents of e-mails that became final before: their records are to go.
+
+        A content without its record would take room until its own retention is over.
+        """
+        for kind in _KINDS:
+            start = self._keys.retention_kind(kind)
+            end = self._keys.end_marks_before(kind, until)
+            while True:
+                found = await self._client.range(start, end, limit=_CONTENTS)
+                marks = end_marks.read(self._keys, found.kvs)
+                await end_marks.delete_contents(
+                    self._client, self._batcher, self._keys, kind, marks
+                )
+                if not found.more:
+                    break
+                start = found.kvs[-1].key + b"\0"
 
     def _count(
         self, kind: str, count: int, of: int, size: float, until: datetime, full: float

@@ -199,3 +199,23 @@ async def test_etcd_that_is_full_refuses_new_mail_and_lets_the_rest_drain(
             assert range_end(own.store.keys.prefix) > own.store.keys.prefix
     finally:
         server.stop()
+
+
+async def test_shedding_of_records_leaves_no_content_without_its_record(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One lease has the records of many e-mails. The oldest contents alone would be fewer."""
+    failed = [await rig.send("ann@example.org", body="x" * 100_000) for _ in range(3)]
+    for email_id in failed:
+        await finish(rig.store, [pending(await claimed(rig, email_id), HARD)])
+    waiting = await rig.send("ann@example.org")
+    fullness = Fake(rig.store.client, 1_000_000)
+    fullness.add(Size(100.0, 900_000, 900_000, 1))
+    monkeypatch.setattr(shedding, "_FILLING", timedelta(0))
+    full = Shedding(
+        rig.store, fullness, Compaction(rig.store.client, fullness, rig.store.keys.cluster)
+    )
+    await full._shed_records(1.0, 0.9)
+    seen = await check_invariants(rig.store)
+    assert list(seen.emails) == list(seen.chunks) == [waiting]
+    assert not seen.ends
