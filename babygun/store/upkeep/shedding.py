@@ -154,7 +154,7 @@ class Shedding:
     async def _shed_contents_until(self, until: datetime) -> None:
         """Deletes the contents of e-mails that became final before: their records are to go.
 
-        A content without its record would take room until its own retention is over.
+        A content without its record would take room until its own retention ends.
         """
         for kind in _KINDS:
             start = self._keys.retention_kind(kind)
