@@ -21,9 +21,9 @@ from babygun.runtime.logs import note
 def guarded(route: Route, app: web.Application) -> Handler:
     """The route's handler behind its checks. ``app`` has its services.
 
-    A call waits until etcd has confirmed that its contents are this cluster's, needs a token with
-    the route's scope, and may have only the route's parameters in its query. What its body took of
-    the memory for bodies is given back when the handler has answered. A large answer takes some,
+    A call is refused until etcd has confirmed that its contents are this cluster's. It needs a
+    token with the route's scope. Its query may have only the route's parameters. What its body took
+    of the memory for bodies is given back when the handler has answered. A large answer takes some,
     too, until it is sent.
     """
     handler, needs_cluster, scope = route.handler, route.needs_cluster, route.scope

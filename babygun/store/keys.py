@@ -173,6 +173,10 @@ class Keys:
     def retention_kind(self, kind: str) -> bytes:
         return b"%b%b/" % (self.retentions, kind.encode())
 
+    def retention_before(self, kind: str, until: datetime) -> bytes:
+        """The end of the range of what of a kind, end marks too, has an earlier time."""
+        return self.retention_kind(kind) + format_time(until).encode()
+
     def parse_retention(self, key: bytes) -> tuple[str, datetime, int]:
         kind, granted, lease = key[len(self.retentions) :].decode().split("/")
         return kind, parse_time(granted), int(lease, 16)
@@ -185,10 +189,6 @@ class Keys:
             format_time(since).encode(),
             email_id.encode(),
         )
-
-    def end_marks_before(self, kind: EndKind, until: datetime) -> bytes:
-        """The end of the range of marks of e-mails that became final before ``until``."""
-        return self.retention_kind(kind) + format_time(until).encode()
 
     def parse_end_mark(self, key: bytes) -> tuple[datetime, str]:
         since, email_id = key[len(self.retentions) :].decode().split("/")[1:]

@@ -14,11 +14,11 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
-from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
+from babygun.runtime.tasks import cancel_all
 from scripts.chaos.history import Answered, Asked, Call, Mail, Recorder
 from scripts.chaos.mail import Draft
 from scripts.chaos.parts import Part
@@ -61,15 +61,8 @@ class Clients:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+    async def __aexit__(self, *_: object) -> None:
+        await cancel_all(*self._open)
         await self._session.close()
 
     @property

@@ -107,11 +107,6 @@ class Part:
         except OSError:
             return False
 
-    async def restart(self) -> None:
-        """SIGKILL if it runs, then :meth:`start`."""
-        await self.kill()
-        await self.start()
-
     async def kill(self) -> None:
         """SIGKILL."""
         await self._end(signal.SIGKILL, 10.0)
@@ -137,11 +132,20 @@ class Part:
             self._recorder.add(ProcessWoken(self._recorder.now(), self.role, self.number, self.pid))
             os.kill(self.pid, signal.SIGCONT)
 
-    def limit(self, which: int, soft: int) -> int:
-        """Sets a soft limit (resource.RLIMIT_…) of the process that runs; returns the old one."""
-        old, hard = resource.prlimit(self.pid, which)
-        resource.prlimit(self.pid, which, (soft, hard))
-        return old
+    def limit(self, which: int, soft: int) -> Callable[[], None]:
+        """Sets a soft limit (resource.RLIMIT_…) of the process that runs.
+
+        What it returns puts the old limit back, if the same process still runs.
+        """
+        pid = self.pid
+        old = resource.prlimit(pid, which)
+        resource.prlimit(pid, which, (soft, old[1]))
+
+        def undo() -> None:
+            if self.alive and self.pid == pid:
+                resource.prlimit(pid, which, old)
+
+        return undo
 
     def notice(self) -> None:
         """Writes to the history that the process has ended, if it has."""

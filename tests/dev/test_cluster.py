@@ -6,10 +6,8 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -28,7 +26,6 @@ from tests.support.development import (
     Dev,
     all_pids,
     answered,
-    dev_in,
     etcd_tls,
     status_of,
 )
@@ -39,12 +36,6 @@ pytestmark = [
     needs(find_etcd(), "no etcd to test with: run `make install`"),
     pytest.mark.timeout(120),
 ]
-
-
-@pytest.fixture
-async def dev(tmp_path: Path) -> AsyncIterator[Dev]:
-    async with dev_in(tmp_path) as dev:
-        yield dev
 
 
 async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:

@@ -7,8 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -21,7 +19,6 @@ from tests.support.development import (
     Dev,
     all_pids,
     answered,
-    dev_in,
     environment,
     status_of,
 )
@@ -30,12 +27,6 @@ from tests.support.processes import is_gone
 from tests.support.smtp_server import MisbehavingServer
 
 pytestmark = needs(find_etcd(), "no etcd to test with: run `make install`")
-
-
-@pytest.fixture
-async def dev(tmp_path: Path) -> AsyncIterator[Dev]:
-    async with dev_in(tmp_path) as dev:
-        yield dev
 
 
 @pytest.mark.timeout(120)

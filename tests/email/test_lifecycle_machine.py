@@ -218,7 +218,13 @@ class LifeCycle(RuleBasedStateMachine):
 
 def _result(action: str, wait: float | None) -> RecipientResult:
     code = {model.DELIVER: 250, model.FAIL: 550, model.RETRY: 451, model.HOLD: 535}[action]
-    return RecipientResult(action, "x", code, reason="said", retry_after=wait)  # type: ignore[arg-type]
+    return RecipientResult(
+        action,  # type: ignore[arg-type]
+        "x",
+        code,
+        reason="said",
+        retry_after=wait,
+    )
 
 
 def test_machine_of_the_life_cycle_goes_with_the_model() -> None:

@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from babygun.errors import OutOfSpace
 from babygun.etcd.versions import COUNTED_QUOTA
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.upkeep import make_room
 from tests.support.etcd_server import EtcdServer, needs_ability
+from tests.support.full_store import delete_others, fill_by_others
 from tests.support.processes import Api, api_process, babygun
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
@@ -104,20 +104,6 @@ async def field(settings: Settings) -> AsyncIterator[Field]:
                     await relay.stop()
 
 
-async def fill_by_others(store: Store) -> None:
-    """Foreign keys, up to the alarm."""
-    # One at a time: etcd accepts many that come before its file has grown.
-    with pytest.raises(OutOfSpace):
-        for number in range(1000):
-            await store.client.put(b"/other/%d" % number, b"x" * 500_000)
-    assert await store.client.alarms() == ["NOSPACE"]
-
-
-async def delete_others(store: Store) -> None:
-    for kv in (await store.client.range(b"/other/", b"/other0", keys_only=True)).kvs:
-        await store.client.delete(kv.key)
-
-
 @needs_ability(COUNTED_QUOTA)
 async def test_mail_that_cannot_be_sent_never_raises_the_alarm_and_all_of_it_arrives(
     settings: Settings,
@@ -152,7 +138,7 @@ async def test_alarm_from_outside_loses_nothing_and_the_documented_command_relie
             stand.relay.rcpt[f"later-{number}@example.org"] = "451 4.3.0 Not now"
             assert await stand.post(f"later-{number}@example.org")
         await stand.relay.hanging.reached(5)
-        await fill_by_others(stand.store)
+        await fill_by_others(stand.store, 500_000)
         assert not await stand.post("during@example.org")
         stand.relay.release()
         stand.relay.rcpt.clear()

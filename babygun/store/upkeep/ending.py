@@ -21,7 +21,6 @@ from typing import Literal, cast
 
 from babygun.errors import EtcdError, LeaseNotFound
 from babygun.etcd import KeyValue, Txn, modified_at, put, range_absent
-from babygun.runtime.clock import format_time
 from babygun.runtime.settings import Settings
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import EndKind, range_end
@@ -111,8 +110,8 @@ class Ending:
         revision = self._timeline.revision_before(begin)
         if not revision:
             return False
-        prefix = self._store.keys.retention_kind(kind)
-        end = prefix + format_time(begin).encode()
+        keys = self._store.keys
+        prefix, end = keys.retention_kind(kind), keys.retention_before(kind, begin)
         while True:
             start = self._cursors.get(kind, prefix)
             found = await self._store.client.range(start, end, limit=_PAGE)

@@ -158,7 +158,7 @@ class Shedding:
         """
         for kind in _KINDS:
             start = self._keys.retention_kind(kind)
-            end = self._keys.end_marks_before(kind, until)
+            end = self._keys.retention_before(kind, until)
             while True:
                 found = await self._client.range(start, end, limit=_CONTENTS)
                 marks = end_marks.read(self._keys, found.kvs)

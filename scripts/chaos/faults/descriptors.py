@@ -38,7 +38,7 @@ class DescriptorsUsedUp(Fault):
     async def inject(self, stage: Stage, random: Random) -> Broken:
         (part,) = await self.target.pick(stage, random)
         limit = _limit(part.pid)
-        pid, old = part.pid, part.limit(resource.RLIMIT_NOFILE, limit)
+        undo = part.limit(resource.RLIMIT_NOFILE, limit)
         callers: list[asyncio.StreamWriter] = []
         if part.role == "worker":
             for relay in stage.relays:
@@ -51,8 +51,7 @@ class DescriptorsUsedUp(Fault):
         async def heal() -> None:
             for caller in callers:
                 caller.transport.abort()
-            if part.alive and part.pid == pid:
-                part.limit(resource.RLIMIT_NOFILE, old)
+            undo()
             await part.start()
 
         return Broken(f"{part.name}: {limit} descriptors", heal)

@@ -84,11 +84,10 @@ class MemoryLimit(Fault):
 
     async def inject(self, stage: Stage, random: Random) -> Broken:
         (part,) = await self.target.pick(stage, random)
-        pid, old = part.pid, part.limit(resource.RLIMIT_AS, _address_space(part) + _MORE)
+        undo = part.limit(resource.RLIMIT_AS, _address_space(part) + _MORE)
 
         async def heal() -> None:
-            if part.alive and part.pid == pid:
-                part.limit(resource.RLIMIT_AS, old)
+            undo()
             await part.start()
 
         return Broken(part.name, heal)

@@ -10,11 +10,11 @@ import pytest
 
 from babygun.errors import EtcdError, OutOfSpace, PermissionDenied
 from babygun.etcd.versions import COUNTED_QUOTA
-from babygun.store import Store
 from babygun.store.upkeep import make_room as module
 from babygun.store.upkeep.make_room import make_room
 from babygun.worker import worker
 from tests.support.etcd_server import EtcdServer, needs_ability
+from tests.support.full_store import delete_others, fill_by_others
 from tests.support.guarded_etcd import as_user, guard, role_permissions
 from tests.support.rig import Rig, changed, rig_for
 
@@ -35,21 +35,8 @@ async def full_etcd(rig: Rig) -> AsyncIterator[Rig]:
         async with rig_for(
             changed(rig.settings, etcd_endpoints=(server.endpoint,), etcd_quota=QUOTA)
         ) as own:
-            await fill(own.store)
+            await fill_by_others(own.store, 100_000)
             yield own
-
-
-async def fill(store: Store) -> None:
-    # One at a time: etcd accepts many that come before its file has grown.
-    with pytest.raises(OutOfSpace):
-        for n in range(1000):
-            await store.client.put(b"/other/%d" % n, b"x" * 100_000)
-    assert await store.client.alarms() == ["NOSPACE"]
-
-
-async def delete_others(store: Store) -> None:
-    for kv in (await store.client.range(b"/other/", b"/other0", keys_only=True)).kvs:
-        await store.client.delete(kv.key)
 
 
 @needs_ability(COUNTED_QUOTA)
@@ -64,7 +51,7 @@ async def test_worker_lifts_the_alarm_by_itself_and_mail_goes_on(rig: Rig) -> No
             await own.ended(
                 *[await own.send("ann@example.org", body="x" * 300_000) for _ in range(5)]
             )
-            await fill(own.store)
+            await fill_by_others(own.store, 100_000)
             await own.emptied(own.store.keys.contents)
             await delete_others(own.store)
             async with asyncio.timeout(20):
