@@ -1,0 +1,147 @@
+"""Asks resolvers, and remembers what they say.
+
+Equal lookups at the same time are one. Lookups run side by side up to a limit; the others wait in
+line. An answer is remembered for its TTL within bounds, and so is that there is none. That nobody
+could say is remembered for some seconds: many e-mails to one domain would ask at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import dns.asyncresolver
+import dns.exception
+import dns.message
+import dns.name
+import dns.rdata
+import dns.resolver
+from dns.nameserver import Do53Nameserver
+from dns.rdtypes.ANY.MX import MX
+from dns.rdtypes.ANY.PTR import PTR
+from dns.rdtypes.ANY.TXT import TXT
+
+from babygun.dns.answers import Answer, DnsError, Kind, LookupFailed, NoSuchName, Record
+
+_AT_ONCE = 100
+_REMEMBERED = 200_000  # answers; some hundred bytes each
+_SERVER_TIMEOUT = 2.0  # s, for an answer of one server
+_SHORTEST, _LONGEST = 30.0, 3600.0  # s, for which an answer is remembered
+_LONGEST_WITHOUT = 300.0  # s, for which it is remembered that there is no record or name
+_FAILED = 5.0  # s, for which it is remembered that a lookup failed
+# RFC 9715: larger datagrams get lost on some ways. The server then asks for TCP.
+_DATAGRAM = 1232
+_LOCAL = "127.0.0.1"
+
+_Outcome = Answer | NoSuchName | LookupFailed
+
+
+class Resolver:
+    """A client of resolvers, in one event loop.
+
+    ``servers``: ``address`` or ``address@port``; by default those of the system. ``timeout``:
+    seconds for a lookup, over all servers.
+    """
+
+    def __init__(self, servers: Sequence[str] = (), *, timeout: float = 10.0) -> None:
+        self._stub = _stub(servers)
+        self._stub.timeout, self._stub.lifetime = _SERVER_TIMEOUT, timeout
+        self._stub.use_edns(0, 0, _DATAGRAM)
+        self._known: OrderedDict[tuple[str, Kind], tuple[float, _Outcome]] = OrderedDict()
+        self._asking: dict[tuple[str, Kind], asyncio.Task[_Outcome]] = {}
+        self._line = asyncio.Semaphore(_AT_ONCE)
+        self.asked = 0  # lookups that went to a server
+
+    async def lookup(self, name: str, kind: Kind) -> Answer:
+        """The records of a name in ASCII. CNAMEs are followed. Raises NoSuchName, LookupFailed."""
+        key = name.lower().removesuffix("."), kind
+        until, outcome = self._known.get(key, (0.0, None))
+        if outcome is None or until <= time.monotonic():
+            task = self._asking.get(key)
+            if task is None:
+                task = asyncio.create_task(self._find(key), name=f"look up {name}")
+                self._asking[key] = task
+            outcome = await asyncio.shield(task)  # another may wait for it, too
+        if isinstance(outcome, DnsError):
+            raise outcome.with_traceback(None)
+        return outcome
+
+    async def _find(self, key: tuple[str, Kind]) -> _Outcome:
+        try:
+            async with self._line:
+                self.asked += 1
+                outcome, ttl = await self._ask(*key)
+        finally:
+            del self._asking[key]
+        self._known[key] = time.monotonic() + ttl, outcome
+        self._known.move_to_end(key)
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return outcome
+
+    async def _ask(self, name: str, kind: Kind) -> tuple[_Outcome, float]:
+        """The outcome of a lookup, and for how many seconds it is remembered."""
+        try:
+            absolute = dns.name.from_text(name + ".")
+            found = await self._stub.resolve(absolute, kind, raise_on_no_answer=False, search=False)
+        except dns.resolver.NXDOMAIN as error:
+            ttl = min((_ttl(each) for each in error.kwargs["responses"].values()), default=0.0)
+            return NoSuchName(f"{name} is not in DNS"), _within(ttl, _LONGEST_WITHOUT)
+        except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel) as error:
+            return NoSuchName(f"{name} can't be a name in DNS: {error}"), _LONGEST
+        except (dns.exception.DNSException, OSError) as error:
+            return LookupFailed(f"DNS has no answer about {name}: {_why(error)}"), _FAILED
+        ttl = found.chaining_result.minimum_ttl
+        if found.rrset is None:
+            return Answer((), ttl), _within(ttl, _LONGEST_WITHOUT)
+        return Answer(tuple(map(_record, found.rrset)), ttl), _within(ttl, _LONGEST)
+
+
+def _stub(servers: Sequence[str]) -> dns.asyncresolver.Resolver:
+    stub = dns.asyncresolver.Resolver(configure=False)
+    if not servers:
+        try:
+            return dns.asyncresolver.Resolver()
+        except dns.resolver.NoResolverConfiguration:
+            servers = [_LOCAL]  # where the C library asks, too
+    stub.nameservers = [_server(each) for each in servers]
+    return stub
+
+
+def _server(text: str) -> Do53Nameserver:
+    address, _, port = text.partition("@")
+    return Do53Nameserver(address, int(port or 53))
+
+
+def _within(ttl: float, longest: float) -> float:
+    return min(max(ttl, _SHORTEST), longest)
+
+
+def _ttl(response: dns.message.QueryMessage) -> float:
+    return response.resolve_chaining().minimum_ttl
+
+
+def _record(rdata: dns.rdata.Rdata) -> Record:
+    if isinstance(rdata, MX):
+        return Record(_name(rdata.exchange), rdata.preference)
+    if isinstance(rdata, PTR):
+        return Record(_name(rdata.target))
+    if isinstance(rdata, TXT):
+        return Record(b"".join(rdata.strings).decode("utf-8", "replace"))
+    return Record(rdata.to_text())
+
+
+def _name(name: dns.name.Name) -> str:
+    return name.to_text(omit_final_dot=True).lower().removesuffix(".")
+
+
+def _why(error: Exception) -> str:
+    """A few words for people: dnspython's own text may be a page."""
+    if isinstance(error, dns.resolver.LifetimeTimeout):
+        return "no server answered in time"
+    if isinstance(error, dns.resolver.NoNameservers):
+        said = {str(what) or type(what).__name__ for *_, what, _ in error.kwargs["errors"]}
+        return ", ".join(sorted(said))[:200] or "no server could say"
+    return str(error)[:200] or type(error).__name__

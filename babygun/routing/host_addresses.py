@@ -1,0 +1,100 @@
+"""The addresses of a mail host, without those that mail must never go to.
+
+Whoever controls a domain's DNS may name any address. Mail must not reach this machine, nor its own
+networks, by such a name. So only addresses of the public Internet are dialled, and those of
+networks that the settings allow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import random
+import socket
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from typing import NamedTuple
+
+from babygun.dns import Answer, DnsError, Kind, NoSuchName, Resolver
+from babygun.runtime.networks import Network
+
+Address = IPv4Address | IPv6Address
+
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an address of IPv4 is in its last 32 bits
+
+
+class HostAddresses(NamedTuple):
+    """What is known of a host's addresses.
+
+    ``usable``: those of IPv6 first; those of one kind in another order each time. ``refused``:
+    those that mail must not go to. ``failed``: why DNS did not answer about a kind; empty: it did.
+    """
+
+    usable: tuple[Address, ...]
+    refused: tuple[Address, ...] = ()
+    failed: str = ""
+
+
+async def addresses_of(
+    resolver: Resolver, host: str, *, allowed: Sequence[Network] = (), ipv6: bool = True
+) -> HostAddresses:
+    """The addresses of a host, by its name in ASCII. ``ipv6``: whether to ask for those, too.
+
+    Those of one kind may be known though DNS fails about the other. A host that is not in DNS has
+    none.
+    """
+    kinds: tuple[Kind, ...] = ("AAAA", "A") if ipv6 else ("A",)
+    answers = await asyncio.gather(*(_ask(resolver, host, kind) for kind in kinds))
+    usable: list[Address] = []
+    refused: list[Address] = []
+    failed = ""
+    for answer in answers:
+        if isinstance(answer, DnsError):
+            failed = failed or str(answer)
+            continue
+        found = [ipaddress.ip_address(each.value) for each in answer.records]
+        for address in random.sample(found, len(found)):
+            (usable if may_be_dialled(address, allowed) else refused).append(address)
+    return HostAddresses(tuple(usable), tuple(refused), failed)
+
+
+async def _ask(resolver: Resolver, host: str, kind: Kind) -> Answer | DnsError:
+    try:
+        return await resolver.lookup(host, kind)
+    except NoSuchName:
+        return Answer((), 0.0)
+    except DnsError as error:
+        return error
+
+
+def may_be_dialled(address: Address, allowed: Sequence[Network]) -> bool:
+    """Whether mail may go to an address that a stranger's DNS names."""
+    if any(address in network for network in allowed):
+        return True
+    inner = _inside(address)
+    if inner is not None:
+        return may_be_dialled(inner, allowed)
+    is_public = address.is_global and not address.is_multicast
+    if isinstance(address, IPv6Address) and address.is_site_local:
+        return False
+    return is_public and not _is_ours(address)
+
+
+def _inside(address: Address) -> IPv4Address | None:
+    """The address of IPv4 that one of IPv6 leads to."""
+    if isinstance(address, IPv4Address):
+        return None
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
+def _is_ours(address: Address) -> bool:
+    """Whether this machine has the address: only then a socket can have it."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+    except OSError:
+        return False
+    return True

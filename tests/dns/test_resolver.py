@@ -1,0 +1,153 @@
+"""The resolver's memory: for how long, how often it asks, and what it makes of failures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+
+from babygun.dns import LookupFailed, NoSuchName, Resolver, resolver
+from tests.support.dns_servers import Reply, failing, scripted, silent
+
+
+class Zone:
+    """Answers every name with an A record, and counts the queries by name."""
+
+    def __init__(self, ttl: int = 60, rcode: dns.rcode.Rcode = dns.rcode.NOERROR) -> None:
+        self.ttl, self.rcode = ttl, rcode
+        self.asked: Counter[str] = Counter()
+
+    def __call__(self, query: dns.message.QueryMessage, _: bool) -> dns.message.Message:
+        name = query.question[0].name
+        self.asked[name.to_text()] += 1
+        answer = dns.message.make_response(query)
+        answer.set_rcode(self.rcode)
+        if self.rcode == dns.rcode.NOERROR:
+            answer.answer.append(dns.rrset.from_text(name, self.ttl, "IN", "A", "192.0.2.1"))
+        return answer
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(resolver, "time", clock)
+    return clock
+
+
+async def steps(count: int) -> None:
+    """Lets the loop take so many steps."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("ttl", "kept"), [(1, 30), (600, 600), (999_999, 3600)])
+async def test_answer_is_remembered_for_its_ttl_within_bounds(
+    clock: Clock, ttl: int, kept: float
+) -> None:
+    zone = Zone(ttl)
+    async with scripted(zone) as server:
+        asked = Resolver([server])
+        await asked.lookup("a.example", "A")
+        clock.now += kept - 0.1
+        await asked.lookup("A.example.", "A")
+        assert zone.asked == {"a.example.": 1}
+        clock.now += 0.2
+        await asked.lookup("a.example", "A")
+    assert zone.asked == {"a.example.": 2}
+
+
+async def test_name_that_is_not_there_is_remembered(clock: Clock) -> None:
+    zone = Zone(rcode=dns.rcode.NXDOMAIN)
+    async with scripted(zone) as server:
+        asked = Resolver([server])
+        for _ in range(2):
+            with pytest.raises(NoSuchName, match=r"a\.example is not in DNS"):
+                await asked.lookup("a.example", "A")
+        clock.now += 301
+        with pytest.raises(NoSuchName):
+            await asked.lookup("a.example", "A")
+    assert zone.asked == {"a.example.": 2}
+
+
+async def test_failure_is_remembered_for_some_seconds_only(clock: Clock) -> None:
+    zone = Zone(rcode=dns.rcode.SERVFAIL)
+    async with scripted(zone) as server:
+        asked = Resolver([server])
+        for _ in range(2):
+            with pytest.raises(LookupFailed, match="SERVFAIL"):
+                await asked.lookup("a.example", "A")
+        zone.rcode = dns.rcode.NOERROR
+        clock.now += 6
+        assert (await asked.lookup("a.example", "A")).records
+    assert zone.asked == {"a.example.": 2}
+
+
+async def test_equal_lookups_at_the_same_time_are_one() -> None:
+    zone = Zone()
+    async with scripted(zone) as server:
+        asked = Resolver([server])
+        answers = await asyncio.gather(*(asked.lookup("a.example", "A") for _ in range(50)))
+    assert len(set(answers)) == 1
+    assert zone.asked == {"a.example.": 1}
+
+
+async def test_lookup_goes_on_for_others_when_the_first_asker_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resolver, "_SERVER_TIMEOUT", 0.1)
+    zone = Zone()
+    async with scripted(silent) as never, scripted(zone) as server:
+        asked = Resolver([never, server], timeout=5)
+        first = asyncio.create_task(asked.lookup("a.example", "A"))
+        second = asyncio.create_task(asked.lookup("a.example", "A"))
+        await steps(20)
+        first.cancel()
+        assert (await second).records
+
+
+async def test_lookups_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "_AT_ONCE", 3)
+    async with scripted(silent) as server:
+        asked = Resolver([server], timeout=0.1)
+        lookups = [asyncio.create_task(asked.lookup(f"a{n}.example", "A")) for n in range(9)]
+        await steps(20)
+        assert asked.asked == 3
+        for outcome in await asyncio.gather(*lookups, return_exceptions=True):
+            assert isinstance(outcome, LookupFailed)
+    assert asked.asked == 9
+
+
+async def test_answers_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "_REMEMBERED", 2)
+    zone = Zone()
+    async with scripted(zone) as server:
+        asked = Resolver([server])
+        for name in ("a.example", "b.example", "c.example", "b.example", "a.example"):
+            await asked.lookup(name, "A")
+    assert zone.asked == {"a.example.": 2, "b.example.": 1, "c.example.": 1}
+
+
+@pytest.mark.parametrize(("reply", "words"), [(failing, "SERVFAIL"), (silent, "in time")])
+async def test_failure_says_what_was_the_matter(reply: Reply, words: str) -> None:
+    async with scripted(reply) as server:
+        with pytest.raises(LookupFailed, match=words):
+            await Resolver([server], timeout=0.2).lookup("a.example", "MX")
+
+
+@pytest.mark.parametrize("name", ["a..example", f"{'x' * 64}.example", "a." * 128 + "example"])
+async def test_name_that_dns_can_not_have_is_not_asked_for(name: str) -> None:
+    asked = Resolver(["127.0.0.1@9"])
+    with pytest.raises(NoSuchName, match="can't be a name"):
+        await asked.lookup(name, "MX")

@@ -1,0 +1,121 @@
+"""Which addresses of a host are dialled: never those of this machine or its own networks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from ipaddress import ip_address, ip_network
+
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import pytest
+import pytest_asyncio
+
+from babygun.dns import Resolver
+from babygun.routing.host_addresses import addresses_of, may_be_dialled
+from tests.support.dns_servers import failing, scripted, serving
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ZONE = """\
+both        A 8.8.8.8
+both        A 8.8.4.4
+both        AAAA 2606:4700::1
+mixed       A 127.0.0.1
+mixed       A 8.8.8.8
+inside      A 10.0.0.1
+inside      AAAA fe80::1
+alias       CNAME both
+nothing     TXT "no address"
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def resolver() -> AsyncIterator[Resolver]:
+    async with serving({"example": ZONE}) as server:
+        yield Resolver([server])
+
+
+@pytest.mark.parametrize("host", ["both", "alias"])
+async def test_addresses_of_ipv6_come_first(resolver: Resolver, host: str) -> None:
+    found = await addresses_of(resolver, f"{host}.example")
+    assert str(found.usable[0]) == "2606:4700::1"
+    assert {str(each) for each in found.usable[1:]} == {"8.8.8.8", "8.8.4.4"}
+
+
+async def test_addresses_of_one_kind_come_in_any_order(resolver: Resolver) -> None:
+    orders = {(await addresses_of(resolver, "both.example")).usable for _ in range(100)}
+    assert len(orders) == 2
+
+
+async def test_ipv6_that_does_not_work_here_is_not_asked_for(resolver: Resolver) -> None:
+    found = await addresses_of(resolver, "both.example", ipv6=False)
+    assert all(each.version == 4 for each in found.usable)
+
+
+async def test_address_of_this_machine_is_refused_and_others_are_used(resolver: Resolver) -> None:
+    found = await addresses_of(resolver, "mixed.example")
+    assert found.usable == (ip_address("8.8.8.8"),)
+    assert found.refused == (ip_address("127.0.0.1"),)
+
+
+async def test_private_and_link_local_addresses_are_refused_unless_allowed(
+    resolver: Resolver,
+) -> None:
+    found = await addresses_of(resolver, "inside.example")
+    assert not found.usable
+    assert len(found.refused) == 2
+    found = await addresses_of(resolver, "inside.example", allowed=[ip_network("10.0.0.0/8")])
+    assert found.usable == (ip_address("10.0.0.1"),)
+
+
+@pytest.mark.parametrize("host", ["nothing", "nowhere"])
+async def test_host_without_addresses_has_none_for_sure(resolver: Resolver, host: str) -> None:
+    found = await addresses_of(resolver, f"{host}.example")
+    assert found == ((), (), "")
+
+
+async def test_one_kind_is_known_though_dns_fails_about_the_other() -> None:
+    def reply(query: dns.message.QueryMessage, by_tcp: bool) -> dns.message.Message:
+        if query.question[0].rdtype == dns.rdatatype.AAAA:
+            return failing(query, by_tcp)
+        answer = dns.message.make_response(query)
+        answer.answer.append(dns.rrset.from_text(query.question[0].name, 60, "IN", "A", "8.8.8.8"))
+        return answer
+
+    async with scripted(reply) as server:
+        found = await addresses_of(Resolver([server]), "both.example")
+    assert found.usable == (ip_address("8.8.8.8"),)
+    assert "SERVFAIL" in found.failed
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "0.0.0.0",
+        "10.1.2.3",
+        "100.64.0.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "192.0.2.1",
+        "192.168.1.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::7f00:1",
+        "2002:a00:1::",
+        "fc00::1",
+        "fe80::1",
+        "fec0::1",
+        "ff02::1",
+    ],
+)
+async def test_address_that_is_not_public_may_not_be_dialled(address: str) -> None:
+    assert not may_be_dialled(ip_address(address), [])
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1", "64:ff9b::808:808"])
+async def test_public_address_may_be_dialled(address: str) -> None:
+    assert may_be_dialled(ip_address(address), [])

@@ -1,0 +1,168 @@
+"""A real DNS on loopback: Knot has the zones, Unbound resolves. And a server that misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+
+from tests.support.etcd_server import free_ports
+from tests.support.needs import missing
+from tests.support.processes import running
+
+_SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
+_KNOTD = shutil.which("knotd", path=_SBIN)
+_UNBOUND = shutil.which("unbound", path=_SBIN)
+
+_KNOT = """\
+server:
+  rundir: "{folder}"
+  listen: "127.0.0.1@{port}"
+  user: root:root
+database:
+  storage: "{folder}"
+log:
+  - target: stdout
+    any: info
+template:
+  - id: default
+    storage: "{folder}"
+    semantic-checks: off
+    zonefile-load: whole
+zone:
+"""
+_HEAD = """\
+$ORIGIN {zone}.
+$TTL 60
+@ SOA ns hostmaster 1 3600 600 86400 60
+@ NS ns
+ns A 127.0.0.1
+"""
+_UNBOUND_CONF = """\
+server:
+  directory: "{folder}"
+  chroot: ""
+  username: ""
+  pidfile: ""
+  use-syslog: no
+  logfile: ""
+  verbosity: 1
+  interface: 127.0.0.1@{port}
+  do-not-query-localhost: no
+  module-config: "iterator"
+  num-threads: 1
+"""
+_STUB = """\
+stub-zone:
+  name: "{zone}"
+  stub-addr: 127.0.0.1@{port}
+"""
+
+
+@asynccontextmanager
+async def serving(zones: Mapping[str, str]) -> AsyncIterator[str]:
+    """Starts both. ``zones``: records in zone file form, by the zone's name.
+
+    A zone has its SOA and NS already. Yields the resolver as ``address@port``.
+    """
+    if not _KNOTD or not _UNBOUND:
+        missing("a test needs a DNS server and a resolver: apt-get install knot unbound")
+    authority, resolver = free_ports(2)
+    folder = Path(tempfile.mkdtemp(prefix="babygun-dns-"))
+    try:
+        knot = _KNOT.format(folder=folder, port=authority)
+        unbound = _UNBOUND_CONF.format(folder=folder, port=resolver)
+        for zone, records in zones.items():
+            file = folder / f"{zone}.zone"
+            file.write_text(_HEAD.format(zone=zone) + records)
+            knot += f'  - domain: {zone}\n    file: "{file}"\n'
+            unbound += _STUB.format(zone=zone, port=authority)
+        (folder / "knot.conf").write_text(knot)
+        (folder / "unbound.conf").write_text(unbound)
+        async with (
+            running(_KNOTD, "-c", str(folder / "knot.conf")) as knotd,
+            running(_UNBOUND, "-d", "-c", str(folder / "unbound.conf")) as unboundd,
+        ):
+            await knotd.until("server started")
+            await unboundd.until("start of service")
+            yield f"127.0.0.1@{resolver}"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+Reply = Callable[[dns.message.QueryMessage, bool], dns.message.Message | None]
+
+
+@asynccontextmanager
+async def scripted(reply: Reply) -> AsyncIterator[str]:
+    """A server that answers by a function of the query and whether it came by TCP; None: silence.
+
+    Yields it as ``address@port``.
+    """
+    (port,) = free_ports(1)
+
+    class Datagrams(asyncio.DatagramProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast(asyncio.DatagramTransport, transport)
+
+        def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+            query = dns.message.from_wire(data)
+            assert isinstance(query, dns.message.QueryMessage)
+            if (answer := reply(query, False)) is not None:
+                self.transport.sendto(answer.to_wire(), addr)
+
+    async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        size = int.from_bytes(await reader.readexactly(2), "big")
+        query = dns.message.from_wire(await reader.readexactly(size))
+        assert isinstance(query, dns.message.QueryMessage)
+        if (answer := reply(query, True)) is not None:
+            wire = answer.to_wire()
+            writer.write(len(wire).to_bytes(2, "big") + wire)
+        await writer.drain()
+        writer.close()
+
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(Datagrams, ("127.0.0.1", port))
+    server = await asyncio.start_server(stream, "127.0.0.1", port)
+    try:
+        yield f"127.0.0.1@{port}"
+    finally:
+        transport.close()
+        server.close()
+
+
+def failing(query: dns.message.QueryMessage, _by_tcp: bool) -> dns.message.Message:
+    """SERVFAIL to all."""
+    answer = dns.message.make_response(query)
+    answer.set_rcode(dns.rcode.SERVFAIL)
+    return answer
+
+
+def silent(_query: dns.message.QueryMessage, _by_tcp: bool) -> None:
+    """Nothing to anybody."""
+
+
+def truncating(record: str) -> Reply:
+    """Answers with a record such as ``60 IN MX 5 mx.example.``, but only by TCP."""
+
+    def reply(query: dns.message.QueryMessage, by_tcp: bool) -> dns.message.Message:
+        answer = dns.message.make_response(query)
+        answer.flags |= dns.flags.RA
+        if by_tcp:
+            ttl, of_class, kind, data = record.split(" ", 3)
+            name = query.question[0].name
+            answer.answer.append(dns.rrset.from_text(name, int(ttl), of_class, kind, data))
+        else:
+            answer.flags |= dns.flags.TC
+        return answer
+
+    return reply
