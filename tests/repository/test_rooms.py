@@ -19,7 +19,8 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     "mime": ("an e-mail as bytes, pure", {"email"}),
     "etcd": ("a thin client of etcd that knows nothing of e-mail", {"runtime"}),
     "pki": ("certificates, made and checked", {"runtime"}),
-    "routing": ("where a recipient's mail goes", {"email", "runtime"}),
+    "dns": ("asks resolvers, and remembers what they say", {"runtime"}),
+    "routing": ("where a recipient's mail goes", {"dns", "email", "runtime"}),
     "smtp": ("SMTP as a client", {"email", "mime", "routing", "runtime", "pki"}),
     "store": (
         "what etcd knows, and the only way to change it",
@@ -124,6 +125,7 @@ OWNERS = {
     "jwt": {"api"},
     "aiohttp": {"api", "worker", "dev", "cli"},
     "msgpack": {"store"},
+    "dns": {"dns"},
     "cryptography": {"pki"},
     "prometheus_client": {"runtime"},
     "opentelemetry": {"runtime"},
