@@ -1,6 +1,6 @@
 """The addresses of a mail host, without those that mail must never go to.
 
-Whoever controls a domain's DNS may name any address. Mail must not reach this machine, nor its own
+The owner of a domain may name any address in DNS. Mail must not reach this machine, nor its own
 networks, by such a name. So only addresses of the public Internet are dialled, and those of
 networks that the settings allow.
 """
