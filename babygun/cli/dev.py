@@ -59,7 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = settings.load()
     # A wrong relay is refused here, before anything starts.
     relays = [
-        RelayAddress(r.name, r.host, r.port) for r in load_routes(loaded).destinations.values()
+        RelayAddress(relay.name, relay.server.host, relay.server.port)
+        for relay in load_routes(loaded).destinations.values()
+        if relay.server
     ]
     options = Options(
         api_port=arguments.port,

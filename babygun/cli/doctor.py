@@ -17,7 +17,7 @@ from babygun.pki import certificates
 from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
-from babygun.smtp import check_destination
+from babygun.smtp import check_server
 from babygun.store import Store
 from babygun.store.access.permissions import explain_denied, missing_rights
 from babygun.store.access.rights import Role
@@ -301,10 +301,11 @@ async def _relays(loaded: Settings) -> AsyncIterator[Finding]:
     if not routes.has_destinations:
         yield Finding("bad", "no relay is set: BABYGUN_RELAY_URL=smtp://host:port")
     for relay in routes.destinations.values():
-        name = f"relay {relay.name} at {relay.address}"
+        assert relay.server
+        name = f"relay {relay.name} at {relay.endpoint}"
         try:
-            offered = await check_destination(
-                relay, hostname=loaded.smtp_hostname, timeout=loaded.smtp_connect_timeout
+            offered = await check_server(
+                relay.server, hostname=loaded.smtp_hostname, timeout=loaded.smtp_connect_timeout
             )
             yield Finding("ok", f"{name} accepts connections ({offered})")
         except BabygunError as error:

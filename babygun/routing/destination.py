@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from babygun.errors import BabygunError
-
-# none: no TLS. opportunistic: STARTTLS where offered, the certificate is not checked.
-# required: STARTTLS, checked. implicit: TLS from the first byte, checked.
-TlsPolicy = Literal["none", "opportunistic", "required", "implicit"]
-TLS_POLICIES: tuple[TlsPolicy, ...] = ("none", "opportunistic", "required", "implicit")
+from babygun.routing.providers import Limits
+from babygun.routing.server import Server
+from babygun.routing.sites import Site, site_of_relay
 
 # Postfix allows as many to one destination by default. Servers often limit a client to 50.
 DEFAULT_CONNECTIONS = 20
@@ -22,26 +20,44 @@ class NoDestination(BabygunError):
 
 @dataclass(frozen=True)
 class Destination:
-    """An SMTP server that takes a queue's mail: its name, how to reach it, its limits.
+    """Where a queue's mail goes: to one of its servers. A relay has one server only.
 
-    ``name`` is the queue. It appears in keys, records, logs and metrics. It has no slash, which
-    separates the parts of a key.
+    ``name``: the queue. It appears in keys, records, logs and metrics. It has no slash, which
+    separates the parts of a key. ``site``: whose limits hold. Destinations with the same ``pool``
+    share connections: they have the same hosts, TLS policy and source addresses.
     """
 
     name: str
+    site: Site
+    pool: str
+    max_connections: int  # of one worker
+    server: Server | None = None  # the relay's
 
-    host: str
-    port: int
-    username: str = ""
-    password: str = field(default="", repr=False)
-    tls: TlsPolicy = "opportunistic"
-    tls_ca: str = ""  # PEM file; empty: the system's CAs
-    pipelining: bool = True  # send commands together where the server offers that
-    chunking: bool = True  # use BDAT where the server offers it
+    async def servers(self, *, for_email: str = "") -> AsyncIterator[Server]:
+        """The servers, in the order in which to try them.
 
-    max_connections: int = DEFAULT_CONNECTIONS  # of one worker
+        ``for_email``: picks the source address, so that each try of an e-mail comes from the same.
+        """
+        if self.server is not None:
+            yield self.server
 
     @property
-    def address(self) -> str:
-        """``host:port``"""
-        return f"{self.host}:{self.port}"
+    def endpoint(self) -> str:
+        """How logs name it: ``host:port`` of a relay, otherwise the site."""
+        return self.server.endpoint if self.server else self.site.name
+
+    @property
+    def username(self) -> str:
+        """Whom a relay's login names; empty without one."""
+        return self.server.username if self.server else ""
+
+
+def to_relay(
+    name: str,
+    server: Server,
+    *,
+    max_connections: int = DEFAULT_CONNECTIONS,
+    limits: Limits | None = None,
+) -> Destination:
+    """A destination with one server. ``limits``: for all workers together."""
+    return Destination(name, site_of_relay(name, limits), name, max_connections, server)

@@ -8,7 +8,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from babygun.email.domains import ascii_domain
 from babygun.errors import SettingsError
-from babygun.routing.destination import DEFAULT_CONNECTIONS, TLS_POLICIES, Destination, TlsPolicy
+from babygun.routing.destination import DEFAULT_CONNECTIONS, Destination, to_relay
+from babygun.routing.server import TLS_POLICIES, Server, TlsPolicy
 from babygun.runtime.settings import Settings
 
 _FIELDS = {"url", "domains", "tls", "tls_ca", "max_connections", "pipelining", "chunking"}
@@ -52,8 +53,7 @@ def _relay(name: str, value: Any) -> Relay:
     if unknown := sorted(set(value) - _FIELDS):
         raise SettingsError(f"{where}: there is no field {unknown[0]!r}")
     url, host, port = _url(where, str(value["url"]))
-    destination = Destination(
-        name=name,
+    server = Server(
         host=host,
         port=port,
         username=unquote(url.username or ""),
@@ -62,8 +62,8 @@ def _relay(name: str, value: Any) -> Relay:
         tls_ca=str(value.get("tls_ca", "")),
         pipelining=_switch(where, value, "pipelining"),
         chunking=_switch(where, value, "chunking"),
-        max_connections=_max_connections(where, value),
     )
+    destination = to_relay(name, server, max_connections=_max_connections(where, value))
     return Relay(destination, _domains(where, value))
 
 

@@ -85,7 +85,7 @@ class Routes:
         if len(self.destinations) > MOST_FINGERPRINTS:
             return {}
         return {
-            queue: hashlib.sha256(destination.address.lower().encode()).hexdigest()[:8]
+            queue: hashlib.sha256(destination.endpoint.lower().encode()).hexdigest()[:8]
             for queue, destination in self.destinations.items()
         }
 

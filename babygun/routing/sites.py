@@ -1,6 +1,7 @@
 """Sites: hosts that take the mail of many domains. Limits belong to a site.
 
 A site is known in memory only, by the names of the hosts: DNS may say something else tomorrow.
+A relay is a site of its own.
 """
 
 from __future__ import annotations
@@ -8,18 +9,23 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from babygun.routing.mx import MailHosts
-from babygun.routing.providers import Provider, Providers
+from babygun.routing.providers import Limits, Provider, Providers
+
+MX = "mx:"  # before the names of queues and sites that are no relays
 
 
 class Site(NamedTuple):
-    """``name``: of its provider, or of its best host. ``provider``: whose limits hold.
+    """``name``: of a relay, or ``mx:`` and its provider or its best host.
 
-    ``known``: the table has it, so its limits hold for all workers together.
+    ``provider``: whose rules hold for replies; None: a relay, which has none. ``limits``: None for
+    a relay without any; each worker then keeps to its own. ``shared``: the limits hold for all
+    workers together. Otherwise each worker takes its part of them.
     """
 
     name: str
-    provider: Provider
-    known: bool
+    provider: Provider | None
+    limits: Limits | None
+    shared: bool
 
 
 def site_of(hosts: MailHosts, providers: Providers) -> Site:
@@ -30,5 +36,11 @@ def site_of(hosts: MailHosts, providers: Providers) -> Site:
     names = tuple(host for equal in hosts.by_preference for host in equal)
     provider = providers.of(names)
     if provider is not None:
-        return Site(provider.name, provider, known=True)
-    return Site(min(hosts.by_preference[0]), providers.default, known=False)
+        return Site(MX + provider.name, provider, provider.limits, shared=True)
+    default = providers.default
+    return Site(MX + min(hosts.by_preference[0]), default, default.limits, shared=False)
+
+
+def site_of_relay(name: str, limits: Limits | None) -> Site:
+    """The site that a relay is."""
+    return Site(name, None, limits, shared=limits is not None)

@@ -6,7 +6,7 @@ A delivery ends in an :class:`Outcome` with a reply per recipient, whatever the 
 
 from babygun.smtp.connect_failed import ConnectFailed
 from babygun.smtp.envelope import Envelope, NotSent, Outcome
-from babygun.smtp.handshake import check_destination
+from babygun.smtp.handshake import check_server
 from babygun.smtp.pool import SmtpPool
 from babygun.smtp.pools import Pools
 from babygun.smtp.workarounds import WorkaroundsByServer
@@ -19,5 +19,5 @@ __all__ = [
     "Pools",
     "SmtpPool",
     "WorkaroundsByServer",
-    "check_destination",
+    "check_server",
 ]

@@ -1,4 +1,4 @@
-"""Connects to a destination until it takes mail: TCP, EHLO, TLS, login. aiosmtplib does this."""
+"""Connects to a server until it takes mail: TCP, EHLO, TLS, login. aiosmtplib does this."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import cast
 import aiosmtplib
 from msgspec.structs import replace
 
-from babygun.routing.destination import Destination
+from babygun.routing.server import Server
 from babygun.runtime.tls import client_context, unverified_context
 from babygun.smtp.connect_failed import ConnectFailed, connect_failed, explained
 from babygun.smtp.connection import QUIT_TIMEOUT, Capabilities, Connection
@@ -25,33 +25,33 @@ from babygun.smtp.replies import Phase
 _SIZE_DIGITS = 20  # of the number after SIZE (RFC 1870, 3)
 
 
-def tls_context(destination: Destination) -> ssl.SSLContext | None:
-    """What the destination's TLS policy asks for; None: no TLS. Reads files.
+def tls_context(server: Server) -> ssl.SSLContext | None:
+    """What the server's TLS policy asks for; None: no TLS. Reads files.
 
     Raises OSError, which ssl.SSLError is too, for a CA file that can't be used.
     """
-    if destination.tls == "none":
+    if server.tls == "none":
         return None
-    if destination.tls == "opportunistic":
+    if server.tls in ("opportunistic", "encrypted"):
         # It keeps out those who only listen. The certificate proves nothing here.
         return unverified_context()
-    return client_context(destination.tls_ca)
+    return client_context(server.tls_ca)
 
 
-async def load_tls_context(destination: Destination) -> ssl.SSLContext | None:
+async def load_tls_context(server: Server) -> ssl.SSLContext | None:
     """:func:`tls_context` in a thread, since reading the system's CAs takes a while.
 
     Raises ConnectFailed.
     """
     try:
-        return await asyncio.to_thread(tls_context, destination)
+        return await asyncio.to_thread(tls_context, server)
     except OSError as error:
-        text = f"the CA certificate tls_ca: {destination.tls_ca}: {error}"
+        text = f"the CA certificate tls_ca: {server.tls_ca}: {error}"
         raise connect_failed("tls", text) from error
 
 
 async def connect(
-    destination: Destination,
+    server: Server,
     context: ssl.SSLContext | None,
     *,
     hostname: str,
@@ -71,9 +71,9 @@ async def connect(
     """
 
     async def attempt(
-        destination: Destination, context: ssl.SSLContext | None, plain_because: str
+        server: Server, context: ssl.SSLContext | None, plain_because: str
     ) -> Connection:
-        handshake = _Handshake(destination, context, hostname)
+        handshake = _Handshake(server, context, hostname)
         try:
             async with time_limit(connect_timeout):
                 transport = await handshake.run()
@@ -94,29 +94,29 @@ async def connect(
             failed.tls_failed = handshake.tls_begun and failed.reply.code != 421
             raise failed from error
 
-    if destination.tls != "opportunistic":
-        return await attempt(destination, context, "")
+    if server.tls != "opportunistic":
+        return await attempt(server, context, "")
     if not plain_because:
         try:
-            return await attempt(destination, context, "")
+            return await attempt(server, context, "")
         except ConnectFailed as failed:
             if not failed.tls_failed:
                 raise
-            if destination.username:  # nobody on the way is to read the password
+            if server.username:  # nobody on the way is to read the password
                 text = f"{failed.reply.text} (no plain text instead: the relay has a password)"
                 raise ConnectFailed(replace(failed.reply, text=text)) from failed
             plain_because = str(failed)
-    return await attempt(dataclasses.replace(destination, tls="none"), None, plain_because)
+    return await attempt(dataclasses.replace(server, tls="none"), None, plain_because)
 
 
-async def check_destination(destination: Destination, *, hostname: str, timeout: float) -> str:  # noqa: ASYNC109 (handed on)
+async def check_server(server: Server, *, hostname: str, timeout: float) -> str:  # noqa: ASYNC109 (handed on)
     """Connects, logs in and quits. Returns what the server offers, for people.
 
     Raises ConnectFailed.
     """
     connection = await connect(
-        destination,
-        await load_tls_context(destination),
+        server,
+        await load_tls_context(server),
         hostname=hostname or await asyncio.to_thread(socket.getfqdn),
         connect_timeout=timeout,
         timeout=timeout,
@@ -127,7 +127,7 @@ async def check_destination(destination: Destination, *, hostname: str, timeout:
     await connection.quit()
     names = [
         ("TLS", connection.encrypted),
-        ("login", bool(destination.username)),
+        ("login", bool(server.username)),
         ("PIPELINING", offered.pipelining),
         ("CHUNKING", offered.chunking),
         ("8BITMIME", offered.eight_bit),
@@ -145,17 +145,15 @@ class _Handshake:
     ``tls_begun``: STARTTLS was sent, and nothing has come through TLS yet.
     """
 
-    def __init__(
-        self, destination: Destination, context: ssl.SSLContext | None, hostname: str
-    ) -> None:
+    def __init__(self, server: Server, context: ssl.SSLContext | None, hostname: str) -> None:
         self.phase: Phase = "connect"
         self.tls_begun = False
-        self.stage = f"connecting to {destination.address}"
-        self._destination, self._context = destination, context
-        implicit = destination.tls == "implicit"
+        self.stage = f"connecting to {server.endpoint}"
+        self._server, self._context = server, context
+        implicit = server.tls == "implicit"
         self._client = aiosmtplib.SMTP(
-            hostname=destination.host,
-            port=destination.port,
+            hostname=server.host,
+            port=server.port,
             local_hostname=hostname,
             timeout=None,  # the caller has one time limit for the whole
             use_tls=implicit,
@@ -164,19 +162,19 @@ class _Handshake:
         )
 
     async def run(self) -> asyncio.Transport:
-        client, destination = self._client, self._destination
+        client, server = self._client, self._server
         await client.connect()
         await self._hello()
-        if destination.tls in ("opportunistic", "required"):
+        if server.tls in ("opportunistic", "encrypted", "required"):
             if client.supports_extension("starttls"):
                 self.phase, self.stage = "tls", "STARTTLS"
                 await self._start_tls()
-            elif destination.tls == "required":
+            elif server.tls != "opportunistic":
                 self.phase = "tls"
                 raise aiosmtplib.SMTPNotSupported(
-                    "the server does not offer STARTTLS, which tls = 'required' asks for"
+                    f"the server does not offer STARTTLS, which tls = {server.tls!r} asks for"
                 )
-        if destination.username:
+        if server.username:
             self.phase, self.stage = "auth", "login"
             await self._login()
         if not client.is_connected or client.transport is None:
@@ -217,7 +215,7 @@ class _Handshake:
 
         aiosmtplib's own login forgets a refusal when the server hangs up after it.
         """
-        client, destination = self._client, self._destination
+        client, server = self._client, self._server
         if not client.supports_extension("auth"):
             encrypted = client.get_transport_info("sslcontext") is not None
             raise aiosmtplib.SMTPNotSupported(
@@ -228,10 +226,10 @@ class _Handshake:
         for name in client.supported_auth_methods:
             attempt = getattr(client, f"auth_{name.replace('-', '')}")
             try:
-                await attempt(destination.username, destination.password)
+                await attempt(server.username, server.password)
                 return
             except aiosmtplib.SMTPAuthenticationError as error:
-                error.message = _without_password(error.message, destination)
+                error.message = _without_password(error.message, server)
                 refusal = error if refusal is None else _weightier(refusal, error)
             except aiosmtplib.SMTPServerDisconnected:
                 if refusal is None:
@@ -246,8 +244,8 @@ class _Handshake:
         size = offered.get("size", "").strip()
         known = size.isascii() and size.isdigit() and len(size) <= _SIZE_DIGITS
         return Capabilities(
-            pipelining="pipelining" in offered and self._destination.pipelining,
-            chunking="chunking" in offered and self._destination.chunking,
+            pipelining="pipelining" in offered and self._server.pipelining,
+            chunking="chunking" in offered and self._server.chunking,
             eight_bit="8bitmime" in offered,
             smtputf8="smtputf8" in offered,
             size_offered="size" in offered,
@@ -258,9 +256,9 @@ class _Handshake:
         self._client.close()
 
 
-def _without_password(text: str, destination: Destination) -> str:
+def _without_password(text: str, server: Server) -> str:
     """A server's words without the password: some repeat the command that they refuse."""
-    user, password = destination.username.encode(), destination.password.encode()
+    user, password = server.username.encode(), server.password.encode()
     forms = [base64.b64encode(b"\0%b\0%b" % (user, password)), base64.b64encode(password), password]
     for form in filter(None, forms):
         text = re.sub(rf"(?<!\w){re.escape(form.decode())}(?!\w)", "[password]", text)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 from babygun.email.domains import ascii_domain
 from babygun.routing.destination import Destination
+from babygun.routing.server import Server
 from babygun.runtime import tracing
 from babygun.runtime.logs import get_logger
 from babygun.smtp.again import Again, ChunkingFailed, PipeliningBroke
+from babygun.smtp.connect_failed import connect_failed
 from babygun.smtp.connection import Connection
 from babygun.smtp.handshake import connect, load_tls_context
 from babygun.smtp.workarounds import Extension, Feature, Workarounds
@@ -46,13 +48,13 @@ class Opener:
 
         Raises ConnectFailed. ``on_lost``: called when the server hangs up while it is idle.
         """
-        destination = self._destination
+        server = await self._server()
         with tracing.child("smtp connect", "client") as span:
-            span.set("server.address", destination.host)
-            span.set("server.port", destination.port)
+            span.set("server.address", server.host)
+            span.set("server.port", server.port)
             connection = await connect(
-                destination,
-                await self._tls_context(),
+                server,
+                await self._tls_context(server),
                 hostname=self._hostname,
                 connect_timeout=self._connect_timeout,
                 timeout=self._timeout,
@@ -68,12 +70,17 @@ class Opener:
                 connection.forbid(feature)
         return connection
 
-    async def _tls_context(self) -> ssl.SSLContext | None:
+    async def _server(self) -> Server:
+        async for server in self._destination.servers():
+            return server
+        raise connect_failed("connect", f"{self._destination.name} has no server")
+
+    async def _tls_context(self, server: Server) -> ssl.SSLContext | None:
         """Loaded once, when it is first needed."""
         if not self._context_loaded:
             async with self._context_lock:
                 if not self._context_loaded:
-                    self._context = await load_tls_context(self._destination)
+                    self._context = await load_tls_context(server)
                     self._context_loaded = True
         return self._context
 

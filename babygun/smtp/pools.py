@@ -17,7 +17,7 @@ class Pools:
 
     def __init__(self, make: Callable[[Destination], SmtpPool], *, unused: float) -> None:
         self._make, self._unused = make, unused
-        self._pools: dict[str, SmtpPool] = {}  # by the destination's name
+        self._pools: dict[str, SmtpPool] = {}  # by the destination's pool
         self._used: set[str] = set()  # names, since the last close_unused()
         self._timer: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -27,7 +27,7 @@ class Pools:
 
     def get(self, destination: Destination) -> SmtpPool:
         """The pool of a destination, for one message. Ask again for the next message."""
-        name = destination.name
+        name = destination.pool
         self._used.add(name)
         pool = self._pools.get(name)
         if pool is None:

@@ -70,7 +70,7 @@ class Delivery:
                 timeout=settings.smtp_timeout,
                 data_timeout=settings.smtp_data_timeout,
                 idle=settings.smtp_idle,
-                workarounds=workarounds.of(destination.address),
+                workarounds=workarounds.of(destination.endpoint),
             )
 
         self.pools = Pools(make_pool, unused=max(_POOL_UNUSED, settings.smtp_idle))
@@ -199,8 +199,9 @@ class Delivery:
         found = [self._classifier.classify(reply) for reply in replies.values()]
         codes = {reply.code for reply in replies.values() if reply.code is not None}
         classes = sorted({each.reply_class for each in found})
-        span.set("server.address", destination.host)
-        span.set("server.port", destination.port)
+        if destination.server:
+            span.set("server.address", destination.server.host)
+            span.set("server.port", destination.server.port)
         span.set("babygun.recipients", len(found))
         span.set("babygun.reply_codes", sorted(codes))
         span.set("babygun.reply_classes", classes)
@@ -236,7 +237,7 @@ def _call_for_operator(
     log.warning(
         "reply needs operator",
         queue=claim.ref.queue,
-        relay=destination.address,
+        relay=destination.endpoint,
         user=destination.username,
         email_id=claim.ref.email_id,
         reply_class=found.reply_class,

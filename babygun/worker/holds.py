@@ -228,7 +228,7 @@ class QueueHolds:
         log.error(
             "queue held",
             queue=queue,
-            relay=destination.address if destination else "",
+            relay=destination.endpoint if destination else "",
             user=destination.username if destination else "",
             reply_class=hold.reason,
             code=hold.status_code,

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from babygun.errors import SettingsError
-from babygun.routing.destination import Destination
 from babygun.routing.relays import read_relays
+from babygun.routing.server import Server
 from babygun.runtime.settings import Settings
 
 
-def default_relay(url: str) -> Destination:
+def default_relay(url: str) -> Server:
     [relay] = read_relays(Settings(relay_url=url))
-    return relay.destination
+    assert relay.destination.server
+    return relay.destination.server
 
 
 @pytest.mark.parametrize(

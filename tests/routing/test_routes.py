@@ -5,18 +5,20 @@ from __future__ import annotations
 import pytest
 
 from babygun.errors import SettingsError
-from babygun.routing.destination import Destination, NoDestination
+from babygun.routing.destination import NoDestination, to_relay
 from babygun.routing.relays import Relay
 from babygun.routing.routes import MOST_FINGERPRINTS, Routes, load_routes, sends
+from babygun.routing.server import Server
 from babygun.runtime.settings import Settings
 
 
 def many_routes(count: int) -> Routes:
     """So many relays, one for each domain, and one that takes the rest."""
     own = (
-        Relay(Destination(f"q{n}", f"h{n}.example", 25), (f"d{n}.example",)) for n in range(count)
+        Relay(to_relay(f"q{n}", Server(f"h{n}.example", 25)), (f"d{n}.example",))
+        for n in range(count)
     )
-    return Routes([*own, Relay(Destination("rest", "rest.example", 25), ("*",))])
+    return Routes([*own, Relay(to_relay("rest", Server("rest.example", 25)), ("*",))])
 
 
 def test_default_relay_comes_last_and_domains_match_in_any_case() -> None:
@@ -64,7 +66,7 @@ def test_domain_named_before_a_pattern_that_matches_it_is_taken_by_its_own_relay
 
 async def test_queue_without_a_destination_says_so() -> None:
     routes = load_routes(Settings(relay_url="smtp://mail.example"))
-    assert (await routes.destination("default")).address == "mail.example:25"
+    assert (await routes.destination("default")).endpoint == "mail.example:25"
     assert routes.max_connections("default") == 20 and routes.max_connections("gone") == 0
     with pytest.raises(NoDestination, match="no relay called gone is configured here"):
         await routes.destination("gone")
@@ -80,7 +82,7 @@ async def test_routes_of_100_000_queues_compare_a_domain_with_the_patterns_only(
     assert len(routes._patterns) == 1
     assert routes.queue_for("x@d99999.example") == "q99999"
     assert routes.queue_for("x@elsewhere.example") == "rest"
-    assert (await routes.destination("q99999")).host == "h99999.example"
+    assert (await routes.destination("q99999")).endpoint == "h99999.example:25"
 
 
 def test_fingerprints_are_bounded_so_that_a_workers_key_fits_a_request() -> None:

@@ -12,7 +12,7 @@ PROVIDERS = load_providers()
 
 
 @pytest.mark.parametrize(
-    ("hosts", "name", "known"),
+    ("hosts", "name", "shared"),
     [
         ((("aspmx.l.google.com",), ("alt1.aspmx.l.google.com",)), "google", True),
         ((("a-com.mail.protection.outlook.com",),), "microsoft365", True),
@@ -24,8 +24,8 @@ PROVIDERS = load_providers()
     ],
 )
 def test_site_is_the_providers_or_that_of_the_best_host(
-    hosts: tuple[tuple[str, ...], ...], name: str, known: bool
+    hosts: tuple[tuple[str, ...], ...], name: str, shared: bool
 ) -> None:
     site = site_of(MailHosts(hosts), PROVIDERS)
-    assert (site.name, site.known) == (name, known)
-    assert (site.provider is PROVIDERS.default) == (not known)
+    assert (site.name, site.shared, site.limits) == (f"mx:{name}", shared, site.provider.limits)
+    assert (site.provider is PROVIDERS.default) == (not shared)

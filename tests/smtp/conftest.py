@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from babygun.routing.destination import Destination
+from babygun.routing.destination import DEFAULT_CONNECTIONS, to_relay
+from babygun.routing.server import Server
 from babygun.smtp import Envelope, SmtpPool
 from babygun.smtp.replies import Reply
 from tests.support.certificates import Authority, Pem
@@ -58,7 +59,7 @@ async def deliver(pool: SmtpPool, recipients: tuple[str, ...]) -> dict[str, Repl
 
 @pytest.fixture
 async def new_pool() -> AsyncIterator[Callable[..., SmtpPool]]:
-    """``new_pool(port, …)``: fields of Destination and times of SmtpPool, by name.
+    """``new_pool(port, …)``: fields of Server and times of SmtpPool, by name.
 
     The pools are closed at the end.
     """
@@ -66,7 +67,9 @@ async def new_pool() -> AsyncIterator[Callable[..., SmtpPool]]:
 
     def make(port: int, **given: Any) -> SmtpPool:
         times = {name: given.pop(name, value) for name, value in TIMES.items()}
-        destination = Destination("default", given.pop("host", "127.0.0.1"), port, **given)
+        most = given.pop("max_connections", DEFAULT_CONNECTIONS)
+        server = Server(given.pop("host", "127.0.0.1"), port, **given)
+        destination = to_relay("default", server, max_connections=most)
         pools.append(SmtpPool(destination, hostname="sender.example", **times))
         return pools[-1]
 

@@ -138,13 +138,14 @@ async def test_time_limit_raises_timeout_error_and_ends_with_its_body() -> None:
 LIMIT = 1.0  # s
 SENDER = """
 import asyncio, sys, uvloop
-from babygun.routing.destination import Destination
+from babygun.routing.destination import to_relay
+from babygun.routing.server import Server
 from babygun.smtp import Envelope, SmtpPool
 
 async def main():
     limit = float(sys.argv[2])
     pool = SmtpPool(
-        Destination("default", "127.0.0.1", int(sys.argv[1])), hostname="sender.example",
+        to_relay("default", Server("127.0.0.1", int(sys.argv[1]))), hostname="sender.example",
         connect_timeout=limit, timeout=limit, data_timeout=limit, idle=30,
     )
     message = b"Subject: x\\r\\n\\r\\nHello.\\r\\n"

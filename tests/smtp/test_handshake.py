@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from babygun.routing.destination import Destination
-from babygun.smtp import ConnectFailed, SmtpPool, check_destination
+from babygun.routing.destination import to_relay
+from babygun.routing.server import Server
+from babygun.smtp import ConnectFailed, SmtpPool, check_server
 from tests.smtp.conftest import TIMES, Certificates, send
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.smtp_server import MisbehavingServer
@@ -220,10 +221,9 @@ async def test_ca_file_that_is_missing_fails_with_its_name(new_pool: NewPool) ->
     assert "/nowhere/ca.pem" in reply.text
 
 
-async def test_check_destination_says_what_is_offered(certificates: Certificates) -> None:
+async def test_check_server_says_what_is_offered(certificates: Certificates) -> None:
     async with MisbehavingServer(starttls=certificates.server, credentials=LOGIN) as server:
-        destination = Destination(
-            "default",
+        here = Server(
             "127.0.0.1",
             server.port,
             tls="required",
@@ -231,10 +231,10 @@ async def test_check_destination_says_what_is_offered(certificates: Certificates
             username=LOGIN[0],
             password=LOGIN[1],
         )
-        offered = await check_destination(destination, hostname="", timeout=5)
+        offered = await check_server(here, hostname="", timeout=5)
         assert offered == "TLS, login, PIPELINING, 8BITMIME, SMTPUTF8, SIZE 67108864"
     with pytest.raises(ConnectFailed, match="refused"):
-        await check_destination(destination, hostname="sender.example", timeout=5)
+        await check_server(here, hostname="sender.example", timeout=5)
 
 
 @pytest.mark.parametrize("tls", ["none", "required", "implicit"])
@@ -265,12 +265,14 @@ def test_uvloop_takes_a_transport_over_too(certificates: Certificates, tls: str)
 
     async def deliver() -> None:
         pool = SmtpPool(
-            Destination(
+            to_relay(
                 "default",
-                "127.0.0.1",
-                server.port,
-                tls=tls,
-                tls_ca=certificates.ca if tls != "none" else "",
+                Server(
+                    "127.0.0.1",
+                    server.port,
+                    tls=tls,  # type: ignore[arg-type]
+                    tls_ca=certificates.ca if tls != "none" else "",
+                ),
             ),
             hostname="sender.example",
             **TIMES,

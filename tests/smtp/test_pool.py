@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from babygun.routing.destination import Destination
+from babygun.routing.destination import to_relay
+from babygun.routing.server import Server
 from babygun.smtp import Envelope, NotSent, SmtpPool
 from babygun.smtp.replies import Reply
 from tests.smtp.conftest import MESSAGE, TIMES, send, yes
@@ -42,7 +43,7 @@ async def test_hostname_beyond_ascii_is_said_in_ascii() -> None:
         await peer.reader.read()
 
     async with ScriptedServer(script) as server:
-        destination = Destination("default", "127.0.0.1", server.port)
+        destination = to_relay("default", Server("127.0.0.1", server.port))
         pool = SmtpPool(destination, hostname="faß.example", **TIMES)
         sending = asyncio.create_task(send(pool, "b@example.org"))
         await settle(lambda: bool(said))

@@ -6,12 +6,14 @@ import asyncio
 from types import SimpleNamespace
 from typing import cast
 
-from babygun.routing.destination import Destination
+from babygun.routing.destination import Destination, to_relay
+from babygun.routing.server import Server
 from babygun.smtp import Pools, SmtpPool
 from tests.smtp.conftest import TIMES, send
 from tests.support.smtp_server import MisbehavingServer
 
-ONE, TWO = Destination("one", "one.example", 25), Destination("two", "two.example", 25)
+ONE = to_relay("one", Server("one.example", 25))
+TWO = to_relay("two", Server("two.example", 25))
 
 
 class FakePool:
@@ -76,7 +78,7 @@ async def test_unused_pools_are_closed_by_themselves_in_time() -> None:
 
 async def test_pools_of_10_000_destinations_are_those_in_use_only() -> None:
     pools = fake_pools()
-    destinations = [Destination(f"q{n}", "mail.example", 25) for n in range(10_000)]
+    destinations = [to_relay(f"q{n}", Server("mail.example", 25)) for n in range(10_000)]
     for destination in destinations:
         pools.get(destination)
     pools.close_unused()
@@ -93,7 +95,7 @@ async def test_pool_that_is_closed_as_unused_says_goodbye_to_its_server() -> Non
             lambda destination: SmtpPool(destination, hostname="sender.example", **TIMES),
             unused=3600.0,
         )
-        destination = Destination("one", "127.0.0.1", server.port)
+        destination = to_relay("one", Server("127.0.0.1", server.port))
         first = pools.get(destination)
         await send(first, "a@example.org")
         pools.close_unused()

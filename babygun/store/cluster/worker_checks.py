@@ -29,7 +29,7 @@ def other_routing(prefix: str, routes: Routes, workers: Sequence[Worker]) -> dic
             continue
         who = f"worker {worker.id} on host {worker.hostname}"
         differences = [
-            f"{who} sends queue {name} to another server than {routes.destinations[name].address},"
+            f"{who} sends queue {name} to another server than {routes.destinations[name].endpoint},"
             " as this process does"
             for name in sorted(mine)
             if worker.queues.get(name, mine[name]) != mine[name]

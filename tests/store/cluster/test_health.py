@@ -333,11 +333,11 @@ async def test_workers_of_two_routings_under_one_prefix_are_reported_once_each_w
                 async with asyncio.timeout(20):
                     while not (warnings := (await mine.health.check()).warnings):  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
-                port = load_routes(smtp_port).destinations["main"].port
+                endpoint = load_routes(smtp_port).destinations["main"].endpoint
                 [host] = {w.hostname for w in await list_workers(rig.store)}
                 assert warnings == [
                     f"worker {theirs.membership.worker_id} on host {host} sends queue main to"
-                    f" another server than 127.0.0.1:{port}, as this process does:"
+                    f" another server than {endpoint}, as this process does:"
                     f" two clusters share the prefix {rig.settings.prefix},"
                     " or their settings differ"
                 ]

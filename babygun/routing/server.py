@@ -1,0 +1,42 @@
+"""One place to connect to, and how to speak to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+# none: no TLS. opportunistic: STARTTLS where offered, the certificate is not checked, and plain
+# text where it fails. encrypted: STARTTLS or nothing, not checked. required: the same, checked.
+# implicit: TLS from the first byte, checked.
+TlsPolicy = Literal["none", "opportunistic", "encrypted", "required", "implicit"]
+TLS_POLICIES: tuple[TlsPolicy, ...] = (
+    "none",
+    "opportunistic",
+    "encrypted",
+    "required",
+    "implicit",
+)
+
+
+@dataclass(frozen=True)
+class Server:
+    """``host`` is its name, for TLS and logs. ``address`` is dialled; empty: what the system finds.
+
+    ``source``: our own address to dial from; empty: the system's choice.
+    """
+
+    host: str
+    port: int
+    address: str = ""
+    source: str = ""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tls: TlsPolicy = "opportunistic"
+    tls_ca: str = ""  # PEM file; empty: the system's CAs
+    pipelining: bool = True  # send commands together where the server offers that
+    chunking: bool = True  # use BDAT where the server offers it
+
+    @property
+    def endpoint(self) -> str:
+        """``host:port``"""
+        return f"{self.host}:{self.port}"
