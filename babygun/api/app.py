@@ -50,8 +50,8 @@ from babygun.store.access.known_clients import KnownClients
 from babygun.store.cluster.checkin import CheckIn
 from babygun.store.cluster.health import Checkup
 from babygun.store.cluster.processes import Processes
-from babygun.store.emails.holds import Holds
 from babygun.store.records import ApiProcess
+from babygun.store.sites.holds import Holds
 from babygun.store.upkeep.ending import Ending
 
 log = get_logger("api")

@@ -52,6 +52,9 @@ class Keys:
         self.idempotencies = p + b"idempotency/"
         self.retentions = p + b"retention/"
         self.holds = p + b"holds/"
+        self.slots = p + b"slots/"
+        self.limits = p + b"limits/"
+        self.reports = p + b"reports/"
         self.cluster = p + b"cluster"  # one key: the name of the cluster that the prefix belongs to
 
     @property
@@ -148,8 +151,34 @@ class Keys:
         """The name at the end of a key: a client id, a key id, a token id, a process's id."""
         return key[key.rindex(b"/") + 1 :].decode(errors="replace")
 
-    def hold(self, queue: str) -> bytes:
-        return self.holds + queue.encode()
+    def hold(self, site: str, sender: str = "") -> bytes:
+        """``sender``: the domain whose mail alone is held there; empty: all mail is."""
+        return self.holds + (f"{site}/{sender}" if sender else site).encode()
+
+    def hold_name(self, key: bytes) -> str:
+        """``<site>`` or ``<site>/<sender>``"""
+        return key[len(self.holds) :].decode(errors="replace")
+
+    def slot(self, site: str, number: int) -> bytes:
+        return self.slots + f"{site}/{number}".encode()
+
+    def wanted(self, site: str, worker_id: str) -> bytes:
+        """The key by which a worker says that it waits for a slot of the site."""
+        return self.slots + f"{site}/wanted/{worker_id}".encode()
+
+    def parse_slot(self, key: bytes) -> tuple[str, int, str]:
+        """The site; a slot's number, or 0; the worker that waits, or nothing."""
+        site, *rest = key[len(self.slots) :].decode().split("/")
+        if len(rest) == 2 and rest[0] == "wanted":
+            return site, 0, rest[1]
+        (number,) = rest
+        return site, int(number), ""
+
+    def limit(self, site: str) -> bytes:
+        return self.limits + site.encode()
+
+    def report(self, worker_id: str) -> bytes:
+        return self.reports + worker_id.encode()
 
     def idempotency(self, client_id: str, key: str) -> bytes:
         return b"%b%b/%b" % (self.idempotencies, client_id.encode(), quote(key, safe="").encode())

@@ -16,28 +16,36 @@ class Owner(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """``holds/<queue>``: the queue's mail waits, and one e-mail at a time probes whether it may go.
+    """``holds/<site>``: its mail waits, and one e-mail at a time probes whether it may go.
 
-    It is on a lease, so a hold that nobody probes ends by itself. The last reply is quoted, which
-    is the server's own text.
+    ``holds/<site>/<sender>``: only the mail of this sender domain waits. A hold is on a lease, so
+    one that nobody probes ends by itself. The last reply is quoted, which is the server's own text.
     """
 
-    queue: str
-    # A class of babygun/smtp/replies.toml.
+    site: str
+    sender: str = ""
+    # A class of babygun/smtp/replies.toml, or operator.
     reason: str
     status_code: int | None = None
     enhanced_code: str | None = None
-    # At most 512 bytes.
+    # At most 512 bytes. An operator's own words, if one holds the site.
     status_reason: str | None = None
     since: datetime
-    # The worker that began it.
+    # The worker that began it, or the operator.
     set_by: str
+    # Then nobody probes: mail goes again at ``until``.
+    by_operator: bool = False
     # When the next probe may begin. Without a further probe the hold ends at ``until``.
     probe_at: datetime
     until: datetime
     # Probes so far, and the worker that made the last one.
     probes: int = 0
     probed_by: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As its key ends."""
+        return f"{self.site}/{self.sender}" if self.sender else self.site
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True, gc=False):

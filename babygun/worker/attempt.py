@@ -29,9 +29,9 @@ from babygun.worker import expiry
 from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Crowded, Delivery, Progress
 from babygun.worker.finisher import Finisher
-from babygun.worker.holds import QueueHolds
 from babygun.worker.pause import ClaimPause
 from babygun.worker.results import Sent
+from babygun.worker.sites.holds import SiteHolds
 
 log = get_logger("worker")
 
@@ -66,7 +66,7 @@ class Attempts:
     """
 
     def __init__(
-        self, store: Store, delivery: Delivery, counts: RecipientCounts, holds: QueueHolds
+        self, store: Store, delivery: Delivery, counts: RecipientCounts, holds: SiteHolds
     ) -> None:
         self._store, self._delivery, self._counts, self._holds = store, delivery, counts, holds
         self._finisher = Finisher(store)

@@ -24,11 +24,11 @@ from babygun.store.keys import JobRef
 from babygun.worker.attempt import Attempt, Attempts
 from babygun.worker.crowded import CrowdedQueues
 from babygun.worker.feed import Feed
-from babygun.worker.holds import QueueHolds
 from babygun.worker.in_flight import InFlight
 from babygun.worker.membership import Membership
 from babygun.worker.ready import ReadyJobs
 from babygun.worker.side_tasks import SideTasks
+from babygun.worker.sites.holds import SiteHolds
 from babygun.worker.slices import Slice
 from babygun.worker.slots import Obstacle, Slots
 
@@ -46,7 +46,7 @@ class Dispatch:
         store: Store,
         membership: Membership,
         attempts: Attempts,
-        holds: QueueHolds,
+        holds: SiteHolds,
         *,
         queues: int,
         limit: Callable[[str], int],

@@ -21,10 +21,10 @@ from babygun.runtime.clock import at_ms, format_time
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
 from babygun.store.emails import on_request
-from babygun.store.emails.holds import Held
 from babygun.store.emails.ready_jobs import ReadyJob, read_jobs, shard_range
 from babygun.store.keys import JobRef
 from babygun.store.records import Hold
+from babygun.store.sites.holds import Held
 from babygun.store.upkeep.timeline import FINENESS
 from babygun.store.upkeep.trusted_clock import TrustedClock
 from babygun.worker.counters import RecipientCounts
@@ -108,11 +108,11 @@ class HeldExpiry:
         self, held: Mapping[str, Held], hold: Hold, part: Slice, worker_id: str, now: datetime
     ) -> None:
         ranges = {
-            shard: shard_range(self._store, shard, hold.queue)._replace(limit=_PER_SHARD)
+            shard: shard_range(self._store, shard, hold.site)._replace(limit=_PER_SHARD)
             for shard in range(part.first, part.end)
         }
         ended = 0
-        while ranges and hold.queue in held:
+        while ranges and hold.site in held:
             rests = {}
             async for _, found in read_jobs(self._store, ranges):
                 for shard, jobs, rest in found:
@@ -123,7 +123,7 @@ class HeldExpiry:
                         rests[shard] = rest
             ranges = rests
         if ended:
-            log.warning("held e-mails expired", queue=hold.queue, jobs=ended, worker_id=worker_id)
+            log.warning("held e-mails expired", queue=hold.site, jobs=ended, worker_id=worker_id)
 
     def _ends(self, ready: ReadyJob, hold: Hold, now: datetime) -> bool:
         end = end_of_held(
@@ -138,7 +138,7 @@ class HeldExpiry:
         outcome = RecipientResult(
             "retry", hold.reason, hold.status_code, hold.enhanced_code, _reason(hold)
         )
-        key, done = self._store.keys.hold(hold.queue), 0
+        key, done = self._store.keys.hold(hold.site), 0
         for at in range(0, len(jobs), _AT_ONCE):
             done += sum(
                 await asyncio.gather(
@@ -153,6 +153,4 @@ class HeldExpiry:
 
 def _reason(hold: Hold) -> str:
     code = f" {hold.status_code}" if hold.status_code else ""
-    return (
-        f"queue {hold.queue} was held since {format_time(hold.since)}:{code} {hold.status_reason}"
-    )
+    return f"queue {hold.site} was held since {format_time(hold.since)}:{code} {hold.status_reason}"

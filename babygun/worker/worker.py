@@ -33,8 +33,8 @@ from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Delivery
 from babygun.worker.dispatch import Dispatch
 from babygun.worker.expiry import HeldExpiry
-from babygun.worker.holds import QueueHolds
 from babygun.worker.membership import Membership
+from babygun.worker.sites.holds import SiteHolds
 
 log = get_logger("worker")
 
@@ -53,7 +53,7 @@ class Worker:
         self._settings, self.store = settings, Store(settings)
         self._delivery = Delivery(settings, routes)
         counts = RecipientCounts()
-        self._holds = QueueHolds(
+        self._holds = SiteHolds(
             self.store,
             routes.destinations,
             worker_id=lambda: self.membership.worker_id,
@@ -212,7 +212,7 @@ class Worker:
     async def _expire_held(self) -> None:
         """Ends the held e-mails of this worker's slice whose own end has come."""
         await self._expiry.once(
-            self._holds.by_queue, self.membership.slice, self.membership.worker_id
+            self._holds.by_name, self.membership.slice, self.membership.worker_id
         )
 
     async def _shed(self) -> None:

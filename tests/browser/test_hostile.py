@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from babygun.email.tries import RecipientResult
 from babygun.store.access.clients import create_client
 from babygun.store.cluster.processes import list_workers
-from babygun.store.emails.holds import begin
+from babygun.store.sites.holds import begin
 from tests.browser.stage import Page, Stage, expect
 
 GIF = "R0lGODlhAQABAIAAAAAAAP8AACwAAAAAAQABAAACAkQBADs="

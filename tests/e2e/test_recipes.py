@@ -26,7 +26,7 @@ from babygun.pki.layout import cluster
 from babygun.runtime.settings import Settings
 from babygun.store.access.clients import create_client
 from babygun.store.access.rights import RIGHTS, grants
-from babygun.store.emails.holds import begin
+from babygun.store.sites.holds import begin
 from tests.support.api import running, until_ready
 from tests.support.etcd_server import EtcdServer, NoEtcd
 from tests.support.needs import missing

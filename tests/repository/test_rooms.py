@@ -63,12 +63,16 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
     "store": {
         "store.cluster": (
             "who is there, and whether all is well",
-            {"store.access", "store.emails"},
+            {"store.access", "store.emails", "store.sites"},
         ),
         "store.access": ("API clients, their tokens, and etcd's own users", set()),
         "store.changes": ("what changes, as it changes", set()),
         "store.emails": ("the transitions of an e-mail, and reading them", {"store.upkeep"}),
+        "store.sites": ("limits and holds that all workers share", set()),
         "store.upkeep": ("retention, shedding, compaction", set()),
+    },
+    "worker": {
+        "worker.sites": ("what may be sent to each site now", set()),
     },
     "api": {
         "api.http": ("what every call shares; knows nothing of e-mails or clients", set()),
@@ -89,6 +93,7 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
 SHARED = {
     "store": {"store.keys", "store.codec", "store.records", "store.store"},
     "api": set(),
+    "worker": {"worker.results", "worker.slices"},
 }  # modules of the room itself that its sub-rooms may use
 OUTSIDE_API_FLOORS = 6  # `api` is at most this many floors of sub-rooms and modules deep
 
@@ -369,6 +374,10 @@ def test_key_literals_stand_in_the_key_module_only() -> None:
         "revoked",
         "idempotency",
         "retention",
+        "holds",
+        "slots",
+        "limits",
+        "reports",
     )
     for path in FILES:
         if module_of(path) == "store.keys":

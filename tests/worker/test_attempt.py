@@ -18,7 +18,7 @@ from babygun.worker import attempt
 from babygun.worker.attempt import Attempt, Attempts
 from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Delivery
-from babygun.worker.holds import QueueHolds
+from babygun.worker.sites.holds import SiteHolds
 from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
 
@@ -29,7 +29,7 @@ async def test_email_whose_end_comes_while_etcd_is_away_is_tried_again(rig: Rig)
         async with rig_for(settings) as own:
             store, routes = own.store, load_routes(settings)
             delivery = Delivery(settings, routes)
-            holds = QueueHolds(
+            holds = SiteHolds(
                 store,
                 routes.destinations,
                 worker_id=lambda: "w1",

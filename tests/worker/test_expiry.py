@@ -11,9 +11,9 @@ import pytest
 from babygun.email.tries import RecipientResult
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
-from babygun.store.emails import holds as store_holds
 from babygun.store.emails.claims import release
 from babygun.store.keys import JobRef
+from babygun.store.sites import holds as store_holds
 from babygun.store.upkeep import trusted_clock
 from babygun.worker import expiry
 from babygun.worker.counters import RecipientCounts

@@ -95,7 +95,7 @@ async def _changed(request: web.Request, change: Change) -> web.Response:
     email_id = request.match_info["id"]
     await change(request, email_id)
     view = await own_email(request, email_id)
-    return json_answer(email_document(view, request.app[HOLDS].by_queue))
+    return json_answer(email_document(view, request.app[HOLDS].by_name))
 
 
 async def cancel(request: web.Request, email_id: str) -> Email:

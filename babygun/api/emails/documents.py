@@ -21,10 +21,10 @@ from babygun.api.emails.fields import (
     StatusReason,
 )
 from babygun.email.model import Email, EmailStatus, RecipientKind, client_id_of
-from babygun.store.emails.holds import Held
 from babygun.store.emails.listing import Page
 from babygun.store.emails.reading import EmailView
 from babygun.store.records import Hold, Owner
+from babygun.store.sites.holds import Held
 
 
 class AcceptedEmail(msgspec.Struct, frozen=True):
@@ -229,7 +229,11 @@ def holds_of(email: Email, holds: Mapping[str, Held]) -> list[Held]:
 
 
 def held_queue(hold: Hold) -> HeldQueue:
-    return msgspec.convert(hold, HeldQueue, from_attributes=True)
+    fields = msgspec.structs.asdict(hold)
+    return HeldQueue(
+        queue=hold.name,
+        **{name: fields[name] for name in HeldQueue.__struct_fields__ if name in fields},
+    )
 
 
 def email_list(page: Page, holds: Mapping[str, Held]) -> EmailList:

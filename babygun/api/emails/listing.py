@@ -86,7 +86,7 @@ async def list_emails(request: web.Request) -> web.Response:
     if cursor is not None and not is_email_id(cursor):
         raise unknown_cursor()
     page = await read_page(request.app[STORE], limit=limit, cursor=cursor, wanted=_filter(request))
-    return json_answer(email_list(page, request.app[HOLDS].by_queue))
+    return json_answer(email_list(page, request.app[HOLDS].by_name))
 
 
 def limit_of(query: Mapping[str, str]) -> int:

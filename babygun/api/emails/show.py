@@ -30,7 +30,7 @@ from babygun.runtime.setting_types import parse_duration
 from babygun.runtime.tasks import cancel_all
 from babygun.store.changes.next_change import next_change
 from babygun.store.emails import reading
-from babygun.store.emails.holds import Held
+from babygun.store.sites.holds import Held
 
 MAX_WAIT = 60.0  # s: less than a balancer waits for an answer
 
@@ -77,7 +77,7 @@ async def show_email(request: web.Request) -> web.Response:
     the e-mail is final, or if `If-None-Match` is given and is not its `ETag` any more. Without a
     change it comes when the time has passed.
     """
-    seconds, holds = _wait_of(request), request.app[HOLDS].by_queue
+    seconds, holds = _wait_of(request), request.app[HOLDS].by_name
     view = await own_email(request, request.match_info["id"])
     waits = seconds and not view.email.final
     up_to_date = request.if_none_match is None or _is_known(request, view)
@@ -100,7 +100,7 @@ async def _after_change(
     app = request.app
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
-    holds = app[HOLDS].by_queue
+    holds = app[HOLDS].by_name
     before = _version(view, holds)
     with app[WAITERS].waiting(request) as stop:
         while _version(view, holds) == before and not stop.done():
@@ -141,7 +141,7 @@ def _version(view: reading.EmailView, holds: Mapping[str, Held]) -> str:
 
 def _is_known(request: web.Request, view: reading.EmailView) -> bool:
     """Whether the caller has this version already, as its If-None-Match says."""
-    known, version = request.if_none_match, _version(view, request.app[HOLDS].by_queue)
+    known, version = request.if_none_match, _version(view, request.app[HOLDS].by_name)
     return known is not None and any(tag.value in ("*", version) for tag in known)
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from babygun.runtime.settings import Settings
 from babygun.store import Store
-from babygun.store.emails.holds import Holds
+from babygun.store.sites.holds import Holds
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 """What answers a call."""

@@ -10,7 +10,7 @@ import msgspec
 from babygun.api.emails.documents import email_summary
 from babygun.store.changes.feed import EmailState
 from babygun.store.changes.position import Position
-from babygun.store.emails.holds import Held
+from babygun.store.sites.holds import Held
 
 _encode = msgspec.json.Encoder().encode
 

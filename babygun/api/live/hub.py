@@ -27,7 +27,7 @@ from babygun.store import Store
 from babygun.store.changes.feed import ChangeFeed, ResetReason, current_revision
 from babygun.store.changes.history import History, ResetNeeded
 from babygun.store.changes.position import BEGINNING, Change, Position
-from babygun.store.emails.holds import Holds
+from babygun.store.sites.holds import Holds
 
 log = get_logger("api")
 
@@ -132,7 +132,7 @@ class Hub:
         missed: list[Event] = []
         size = sum(each.own_bytes for each in self._listeners)
         for state in states:
-            missed.append(event_of(state, self._holds.by_queue))
+            missed.append(event_of(state, self._holds.by_name))
             size += len(missed[-1].body)
             if size > CAUGHT_UP_BYTES:
                 raise ResetNeeded("fell-behind")
@@ -179,7 +179,7 @@ class Hub:
         while True:
             with suppress(EtcdError):
                 states = await feed.states(changes)
-                return [event_of(state, self._holds.by_queue) for state in states]
+                return [event_of(state, self._holds.by_name) for state in states]
             await asyncio.sleep(_RETRY_PAUSE)
 
     def _offer(self, events: list[Event], position: Position) -> None:

@@ -78,7 +78,7 @@ async def show_metrics(request: web.Request) -> web.Response:
     _show_cluster(cluster)
     known = islice(app[ROUTING].destinations, MOST_QUEUES)
     held = dict.fromkeys(((queue,) for queue in known), 0.0)
-    metrics.QUEUE_HELD.show(held | {(queue,): 1.0 for queue in app[HOLDS].by_queue})
+    metrics.QUEUE_HELD.show(held | {(queue,): 1.0 for queue in app[HOLDS].by_name})
     body, content_type = render("api", ",".join(request.headers.getall("Accept", ())))
     return web.Response(body=body, headers={**SECURITY_HEADERS, "Content-Type": content_type})
 

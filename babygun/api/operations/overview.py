@@ -83,7 +83,7 @@ async def live_state(app: web.Application) -> Live:
         at=utc_now(),
         rates=RatesDocument(**processes.rates.now(time.time())),
         queues=_queues(depth) if depth is not None else None,
-        held=[held_queue(held.hold) for _, held in sorted(app[HOLDS].by_queue.items())[:MOST_HELD]],
+        held=[held_queue(held.hold) for _, held in sorted(app[HOLDS].by_name.items())[:MOST_HELD]],
         in_flight=depth.owned if depth is not None else None,
         workers=[
             seen_worker(last.process, last.age) for _, last in sorted(processes.workers.items())

@@ -50,7 +50,10 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "revocations": "readwrite",
         "idempotencies": "readwrite",
         "retentions": "readwrite",  # a cancelled e-mail ends here
-        "holds": "read",
+        "holds": "readwrite",  # an operator holds and resumes a site by the API
+        "slots": "read",
+        "limits": "readwrite",  # … and limits it
+        "reports": "read",
         "cluster": "readwrite",
     },
     "worker": {
@@ -64,6 +67,9 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "workers": "readwrite",
         "retentions": "readwrite",
         "holds": "readwrite",
+        "slots": "readwrite",
+        "limits": "readwrite",
+        "reports": "readwrite",
         "cluster": "readwrite",
     },
     "inspector": {
@@ -78,6 +84,9 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "revocations": "read",
         "retentions": "read",
         "holds": "read",
+        "slots": "read",
+        "limits": "read",
+        "reports": "read",
         "cluster": "read",
     },
 }

@@ -24,7 +24,7 @@ from babygun.store.cluster import worker_checks
 from babygun.store.cluster.processes import list_workers
 from babygun.store.cluster.worker_clocks import wrong_clocks
 from babygun.store.emails.depth import Depths
-from babygun.store.emails.holds import list_holds
+from babygun.store.sites.holds import list_holds
 from babygun.store.store import Store
 
 

@@ -75,8 +75,8 @@ def held_queues(holds: Sequence[Hold]) -> dict[str, str]:
     for hold in holds:
         code = " ".join(str(each) for each in (hold.status_code, hold.enhanced_code) if each)
         words = " ".join(each for each in (code, hold.status_reason) if each)
-        found[hold.queue] = (
-            f"queue {hold.queue} is held since {hold.since:%Y-%m-%d %H:%M} UTC"
+        found[hold.site] = (
+            f"queue {hold.site} is held since {hold.since:%Y-%m-%d %H:%M} UTC"
             f" ({hold.reason}): the server says {words!r}; none of its mail is sent until a probe"
             " gets through"
         )

@@ -9,8 +9,8 @@ import pytest
 from babygun.email.tries import RecipientResult
 from babygun.errors import LeaseNotFound
 from babygun.store import codec
-from babygun.store.emails.holds import Holds, begin, end, list_holds, quote, take_turn
 from babygun.store.records import Hold
+from babygun.store.sites.holds import Holds, begin, end, list_holds, quote, take_turn
 from tests.support.rig import Rig
 
 REFUSED = RecipientResult("hold", "authentication", 535, "5.7.8", "Authentication failed")
@@ -98,10 +98,10 @@ async def test_holds_are_followed_and_a_key_put_by_hand_stops_nobody(rig: Rig) -
         async with asyncio.timeout(20):
             held = await begin(rig.store, "main", REFUSED, worker_id="w1")
             assert held and await changes.get() == "main"
-            assert holds.by_queue == {"main": held}
+            assert holds.by_name == {"main": held}
             await rig.store.client.delete(rig.store.keys.hold("main"))
             assert await changes.get() == "main"
-            assert not holds.by_queue
+            assert not holds.by_name
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
@@ -116,12 +116,12 @@ async def test_hold_of_data_that_etcd_has_lost_is_forgotten(rig: Rig) -> None:
     holds.learn(kept)
     await rig.store.client.delete(rig.store.keys.hold("a"))
     await holds.read()
-    assert holds.by_queue == {"b": kept}
+    assert holds.by_name == {"b": kept}
 
 
 def test_hold_of_a_later_version_can_be_read() -> None:
     data = (
-        b'{"queue":"main","reason":"operator","since":"2026-11-25T09:00:00Z","set_by":"ann",'
+        b'{"site":"main","reason":"operator","since":"2026-11-25T09:00:00Z","set_by":"ann",'
         b'"probe_at":"2026-11-25T09:00:00Z","until":"2026-11-25T09:00:00Z","more":1}'
     )
     assert codec.decode_state(data, Hold).reason == "operator"

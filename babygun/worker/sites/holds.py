@@ -1,6 +1,6 @@
 """What a worker does about held queues: begins them, probes them, ends them.
 
-The keys and their compares are in :mod:`babygun.store.emails.holds`.
+The keys and their compares are in :mod:`babygun.store.sites.holds`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from babygun.runtime import metrics
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
-from babygun.store.emails import holds as store_holds
 from babygun.store.emails.claims import Claim
-from babygun.store.emails.holds import Held, Holds
 from babygun.store.emails.reading import read_senders
 from babygun.store.keys import JobRef
+from babygun.store.sites import holds as store_holds
+from babygun.store.sites.holds import Held, Holds
 from babygun.worker.results import Sent, SessionFault
 
 log = get_logger("worker")
@@ -33,7 +33,7 @@ _AT_ONCE = 100  # records of one read
 _REFUSED = 3600.0  # s, for which a sender is remembered that alone is refused
 
 
-class QueueHolds:
+class SiteHolds:
     """Run :meth:`run` as a task.
 
     ``known``: the holds have been read; before that nothing is to be claimed. ``wake`` is called
@@ -63,16 +63,16 @@ class QueueHolds:
         self.known = False
 
     @property
-    def by_queue(self) -> Mapping[str, Held]:
-        return self._holds.by_queue
+    def by_name(self) -> Mapping[str, Held]:
+        return self._holds.by_name
 
     def is_held(self, queue: str) -> bool:
-        return queue in self._holds.by_queue
+        return queue in self._holds.by_name
 
     def is_logged(self, claimed: Claim) -> bool:
         """Whether the e-mail's log says already that its queue is held."""
         put_back = claimed.email.queues[claimed.ref.queue].held
-        held = self.by_queue.get(claimed.ref.queue)
+        held = self.by_name.get(claimed.ref.queue)
         return put_back is not None and (held is None or put_back >= held.hold.since)
 
     async def run(self) -> NoReturn:
@@ -101,7 +101,7 @@ class QueueHolds:
 
     async def take_turn(self, queue: str) -> bool:
         """Whether this worker probes the queue now: nobody else does before the next turn."""
-        held = self.by_queue.get(queue)
+        held = self.by_name.get(queue)
         if held is not None and queue in self._unused:
             self._unused.remove(queue)
             return True
@@ -245,7 +245,7 @@ class QueueHolds:
             code=fault.result.status_code,
             text=fault.result.reason,
         )
-        if held := self.by_queue.get(queue):
+        if held := self.by_name.get(queue):
             try:
                 if quoted := await store_holds.quote(self._store, held, fault.result):
                     self._holds.learn(quoted)
@@ -254,7 +254,7 @@ class QueueHolds:
 
     async def _end(self, queue: str) -> None:
         """Ends the hold after a probe that got through. This worker learns it by its watch."""
-        held = self.by_queue.get(queue)
+        held = self.by_name.get(queue)
         if held is None:
             return
         try:
@@ -272,17 +272,17 @@ class QueueHolds:
     def _changed(self, queue: str) -> None:
         """A hold has begun, changed or ended."""
         self._unused.discard(queue)
-        held = self.by_queue.get(queue)
+        self._probe_at.pop(queue, None)
+        if timer := self._timers.pop(queue, None):
+            timer.cancel()
+        held = self.by_name.get(queue)
         if held is None:
             self._ended_at[queue] = time.monotonic()
             self._remember(queue, self._at_mail.pop(queue, ()))
-            self._probe_at.pop(queue, None)
-            if timer := self._timers.pop(queue, None):
-                timer.cancel()
             self._ended(queue)
-            return
-        wait = (held.hold.probe_at - utc_now()).total_seconds() if self.known else 0.0
-        self._set_timer(queue, max(0.0, wait))
+        elif not held.hold.by_operator:
+            wait = (held.hold.probe_at - utc_now()).total_seconds() if self.known else 0.0
+            self._set_timer(queue, max(0.0, wait))
 
     def _set_timer(self, queue: str, wait: float) -> None:
         if timer := self._timers.pop(queue, None):

@@ -14,12 +14,12 @@ from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import codec
-from babygun.store.emails import holds as store_holds
-from babygun.store.emails.holds import list_holds
 from babygun.store.emails.on_request import cancel
 from babygun.store.records import Hold
+from babygun.store.sites import holds as store_holds
+from babygun.store.sites.holds import list_holds
 from babygun.worker import expiry
-from babygun.worker.holds import QueueHolds
+from babygun.worker.sites.holds import SiteHolds
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig, quick, rig_for
@@ -186,7 +186,7 @@ async def test_hold_whose_prober_died_is_probed_by_another_worker(
     async with held_rig.worker():
         email = (await held_rig.ended(email_id))[0]
     assert email.status == "complete"
-    assert first.queue == "a" and await list_holds(held_rig.store) == []
+    assert first.site == "a" and await list_holds(held_rig.store) == []
 
 
 async def test_relay_that_the_settings_do_not_have_any_more_holds_its_queue(
@@ -305,7 +305,7 @@ async def test_worker_whose_watch_reports_nothing_learns_the_end_of_a_hold_at_it
     refused = RecipientResult("hold", "authentication", 535)
     begun = await store_holds.begin(store, "a", refused, worker_id="w1")
     assert begun is not None
-    holds = QueueHolds(
+    holds = SiteHolds(
         store,
         load_routes(held_rig.settings).destinations,
         worker_id=lambda: "w2",
@@ -322,7 +322,7 @@ async def test_worker_whose_watch_reports_nothing_learns_the_end_of_a_hold_at_it
 
 async def has_its_turn(rig: Rig, hold: Hold) -> None:
     """A probe of the queue is due from now on."""
-    key = rig.store.keys.hold(hold.queue)
+    key = rig.store.keys.hold(hold.site)
     due = replace(hold, probe_at=utc_now())
     await rig.store.client.put(key, codec.encode_state(due), await rig.store.client.grant(3600))
 

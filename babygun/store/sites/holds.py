@@ -1,6 +1,7 @@
-"""Held queues: queues whose mail waits, since the server refused the session or the login.
+"""Held sites: sites whose mail waits. A server refused the session, or an operator wants it so.
 
-One key for each. The first worker that writes it wins; all others follow it. A worker takes the
+One key for each. A hold may also be of one sender domain at a site: then the others' mail goes.
+ The first worker that writes it wins; all others follow it. A worker takes the
 turn to probe by a compare on the key, so one e-mail at a time tries whether mail goes again. A turn
 passes on by time, so a worker that dies takes nothing with it. The lease ends a hold that nobody
 probes any more.
@@ -8,7 +9,7 @@ probes any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple, NoReturn
 
@@ -25,6 +26,7 @@ from babygun.etcd import (
     delete,
     follow,
     modified_at,
+    present,
     put,
 )
 from babygun.etcd.txn import KeyValue
@@ -38,13 +40,13 @@ from babygun.store.store import Store
 # wait repeats.
 PROBE_WAITS = (30.0, 60.0, 120.0, 300.0, 600.0)
 # s after a probe was due, after which a hold ends by itself. Nobody had mail to probe with, or no
-# worker sends this queue.
+# worker sends to this site.
 UNPROBED = 3600.0
 _REASON_BYTES = 512
 
 
 class Held(NamedTuple):
-    """A hold as it was read. ``created`` names it: a later hold of the queue has another one.
+    """A hold as it was read. ``created`` names it: a later hold of the site has another one.
 
     ``created`` and ``revision``: the key's create and mod revision.
     """
@@ -54,23 +56,61 @@ class Held(NamedTuple):
     revision: int
 
 
-async def begin(store: Store, queue: str, reply: RecipientResult, *, worker_id: str) -> Held | None:
-    """Holds a queue. None: it is held already. Raises EtcdError."""
+async def begin(
+    store: Store,
+    site: str,
+    reply: RecipientResult,
+    *,
+    worker_id: str,
+    sender: str = "",
+    first_probe: float | None = None,
+) -> Held | None:
+    """Holds a site, or one sender domain there. None: it is held already. Raises EtcdError.
+
+    ``first_probe``: in how many seconds, if not as usual.
+    """
     now = await store.clock.now()
+    probe_at = _next_probe(now, 0) if first_probe is None else now + timedelta(seconds=first_probe)
     hold = _with_reply(
         Hold(
-            queue=queue,
+            site=site,
+            sender=sender,
             reason=reply.reply_class,
             since=now,
             set_by=worker_id,
-            probe_at=_next_probe(now, 0),
-            until=_until(_next_probe(now, 0)),
+            probe_at=probe_at,
+            until=_until(probe_at),
         ),
         reply,
     )
-    key = store.keys.hold(queue)
-    revision = await _put(store, key, hold, absent(key))
+    key = store.keys.hold(site, sender)
+    revision = await _put(store, key, hold, [absent(key)])
     return Held(hold, revision, revision) if revision else None
+
+
+async def begin_by_operator(
+    store: Store, site: str, reason: str, *, until: datetime, by: str
+) -> Hold:
+    """Holds a site until a time, without probes. It replaces another hold. Raises EtcdError."""
+    now = await store.clock.now()
+    hold = Hold(
+        site=site,
+        reason="operator",
+        status_reason=cut(reason, _REASON_BYTES),
+        since=now,
+        set_by=by,
+        by_operator=True,
+        probe_at=until,
+        until=until,
+    )
+    await _put(store, store.keys.hold(site), hold, [])
+    return hold
+
+
+async def end_by_operator(store: Store, site: str, sender: str = "") -> bool:
+    """Ends a hold, whichever it is. False: there is none. Raises EtcdError."""
+    key = store.keys.hold(site, sender)
+    return (await store.client.txn(Txn([present(key)], [delete(key)]))).succeeded
 
 
 async def take_turn(store: Store, held: Held, *, worker_id: str) -> Held | None:
@@ -94,22 +134,22 @@ async def quote(store: Store, held: Held, reply: RecipientResult) -> Held | None
 
 
 async def end(store: Store, held: Held) -> bool:
-    """Ends a hold. False: it has ended already. A later hold of the queue stays."""
-    key = store.keys.hold(held.hold.queue)
+    """Ends a hold. False: it has ended already. A later hold of the site stays."""
+    key = store.keys.hold(held.hold.site, held.hold.sender)
     result = await store.client.txn(Txn([created_at(key, held.created)], [delete(key)]))
     return result.succeeded
 
 
 async def _write(store: Store, held: Held, hold: Hold) -> Held | None:
-    key = store.keys.hold(hold.queue)
-    revision = await _put(store, key, hold, modified_at(key, held.revision))
+    key = store.keys.hold(hold.site, hold.sender)
+    revision = await _put(store, key, hold, [modified_at(key, held.revision)])
     return Held(hold, held.created, revision) if revision else None
 
 
-async def _put(store: Store, key: bytes, hold: Hold, compare: Compare) -> int:
+async def _put(store: Store, key: bytes, hold: Hold, compares: Sequence[Compare]) -> int:
     """Writes a hold on a new lease; returns the revision, or 0 if another worker was first."""
     lease = await _lease(store, hold)
-    result = await store.client.txn(Txn([compare], [put(key, codec.encode_state(hold), lease)]))
+    result = await store.client.txn(Txn(compares, [put(key, codec.encode_state(hold), lease)]))
     if result.succeeded:
         return result.revision
     await store.client.revoke(lease)
@@ -140,15 +180,16 @@ def _with_reply(hold: Hold, reply: RecipientResult) -> Hold:
 
 
 class Holds:
-    """The held queues, followed. Run :meth:`run` as a task.
+    """The held sites, followed. Run :meth:`run` as a task.
 
-    ``by_queue``: what is known now; the last known state stays while etcd is away. ``changed`` is
-    called with each queue whose hold has begun, changed or ended.
+    ``by_name``: what is known now; the last known state stays while etcd is away. A hold's name is
+    its site's; that of one sender domain is ``<site>/<sender>``. ``changed`` is called with the
+    name of each hold that has begun, changed or ended.
     """
 
     def __init__(self, store: Store, changed: Callable[[str], None] = lambda _: None) -> None:
         self._store, self._changed = store, changed
-        self.by_queue: dict[str, Held] = {}
+        self.by_name: dict[str, Held] = {}
 
     async def run(self) -> NoReturn:
         """Follows the holds until cancelled."""
@@ -157,7 +198,7 @@ class Holds:
         async def changed(batch: WatchBatch) -> None:
             for event in batch.events:
                 if event.type == "delete":
-                    self.forget(self._store.keys.last_part(event.kv.key), event.kv.mod_revision)
+                    self.forget(self._store.keys.hold_name(event.kv.key), event.kv.mod_revision)
                 elif held := _decoded(event.kv):
                     self.learn(held)
 
@@ -165,7 +206,7 @@ class Holds:
             self._store.client,
             prefix,
             range_end(prefix),
-            what="held queues",
+            what="held sites",
             read=self.read,
             changed=changed,
         )
@@ -176,36 +217,36 @@ class Holds:
         What is known from a later revision comes from data that etcd has no more. Its revisions
         begin again, so nothing else would ever say that such a hold has ended.
         """
-        prefix, known = self._store.keys.holds, dict(self.by_queue)
+        prefix, known = self._store.keys.holds, dict(self.by_name)
         found = await self._store.client.range(prefix, range_end(prefix))
-        for queue, before in known.items():
+        for name, before in known.items():
             if before.revision > found.revision:
-                self.forget(queue, before.revision)
-        now = {held.hold.queue: held for kv in found.kvs if (held := _decoded(kv))}
-        for queue in self.by_queue.keys() - now.keys():
-            self.forget(queue, found.revision)
+                self.forget(name, before.revision)
+        now = {held.hold.name: held for kv in found.kvs if (held := _decoded(kv))}
+        for name in self.by_name.keys() - now.keys():
+            self.forget(name, found.revision)
         for held in now.values():
             self.learn(held)
         return found.revision
 
     def learn(self, held: Held) -> None:
         """Takes in a hold that was read or written, unless a newer state is known."""
-        queue = held.hold.queue
-        known = self.by_queue.get(queue)
+        name = held.hold.name
+        known = self.by_name.get(name)
         if known is None or known.revision < held.revision:
-            self.by_queue[queue] = held
-            self._changed(queue)
+            self.by_name[name] = held
+            self._changed(name)
 
-    def forget(self, queue: str, revision: int) -> None:
-        """The queue's hold has ended at a revision. One that is newer stays."""
-        known = self.by_queue.get(queue)
+    def forget(self, name: str, revision: int) -> None:
+        """The hold of this name has ended at a revision. One that is newer stays."""
+        known = self.by_name.get(name)
         if known is not None and known.revision <= revision:
-            del self.by_queue[queue]
-            self._changed(queue)
+            del self.by_name[name]
+            self._changed(name)
 
 
 async def list_holds(store: Store) -> list[Hold]:
-    """The held queues, sorted by name. Raises EtcdError."""
+    """The holds, sorted by name. Raises EtcdError."""
     prefix = store.keys.holds
     found = await store.client.range(prefix, range_end(prefix))
     return [held.hold for kv in found.kvs if (held := _decoded(kv))]

@@ -1,0 +1,1 @@
+"""Limits and holds of sites that all workers share: slots, lowered limits, holds."""

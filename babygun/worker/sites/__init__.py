@@ -1,0 +1,1 @@
+"""What a worker may send to each site now: slots, pace, limits that adapt, holds."""
