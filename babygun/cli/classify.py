@@ -8,12 +8,15 @@ from babygun.errors import SettingsError
 from babygun.runtime import settings
 from babygun.smtp.classifier import Classifier
 from babygun.smtp.replies import PHASES, parse_reply
-from babygun.smtp.reply_rules import About
+from babygun.smtp.reply_rules import ROUTES, About
 
 _ABOUT: dict[About, str] = {
-    "session": "session: the relay or the login; the queue is held, no try is used up",
+    "session": "session: each e-mail meets it; the site is held, no try is used up",
     "connections": "connections: fewer are opened, no try is used up",
-    "sender": "sender: this e-mail's sender",
+    "site": "site: it gets less mail at once",
+    "sender": "sender: this e-mail's sender, or its domain",
+    "domain": "domain: the recipient's",
+    "mailbox": "mailbox: the recipient's; its site gets mail as ever",
     "message": "message: this message, for example its size",
 }
 
@@ -30,6 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=PHASES,
         default="rcpt",
         help="what the reply answers (default: rcpt)",
+    )
+    parser.add_argument(
+        "--route",
+        choices=ROUTES,
+        default=ROUTES[0],
+        help="who says it: a relay, or a host of the recipient's domain (default: relay)",
     )
 
 
@@ -48,10 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
             " for an error of the connection, add --no-reply"
         )
     classifier = Classifier.load(settings.load().reply_rules)
-    found = classifier.classify(reply)
+    found = classifier.classify(reply, route=arguments.route)
     print(f"class     {found.reply_class}\naction    {found.action}\nrule      {found.rule}")
     if found.fresh_connection:
-        then = classifier.classify(reply, repeated=True)
+        then = classifier.classify(reply, route=arguments.route, repeated=True)
         print(f"again     at once, on a new connection; the same reply then means: {then.action}")
     if found.retry_after is not None:
         print(f"wait      {found.retry_after:g} s, as the server asked")

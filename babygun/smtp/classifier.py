@@ -15,7 +15,7 @@ import msgspec
 
 from babygun.errors import SettingsError
 from babygun.smtp.replies import SESSION_PHASES, Phase, Reply
-from babygun.smtp.reply_rules import About, Action, Rule, compile_rules
+from babygun.smtp.reply_rules import About, Action, Route, Rule, compile_rules
 
 HINT_MARGIN = 10.0  # s, added to the wait that a server asks for: its clock and ours differ
 # s. Nobody greylists for longer, and a server's text must not delay an e-mail for days.
@@ -32,7 +32,9 @@ class Classification(msgspec.Struct, frozen=True):
     ``action``: "split" puts the recipient into another transaction at once. For a recipient that
     was alone in its transaction it means "retry".
     ``retry_after``: seconds, where the server says when to come again.
-    ``about``: what the reply is about, where the rule says so.
+    ``about``: whom the reply is about, where it says so: the session (each e-mail meets it, so the
+    site is held), connections (fewer), the site (it gets less), the sender, the recipient's domain
+    or mailbox, or the message. Only the first three say anything of the site.
     ``alarm``: an operator should look.
     ``suppress``: the address is dead. For a reply to a whole transaction (data, message) that
     holds only if it had one recipient.
@@ -70,7 +72,7 @@ class Classifier:
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self.rules = rules
-        self._by_reply: dict[tuple[Phase, int | None], tuple[Rule, ...]] = {}
+        self._by_reply: dict[tuple[Route, Phase, int | None], tuple[Rule, ...]] = {}
 
     @classmethod
     def load(cls, override_path: str = "") -> Classifier:
@@ -88,10 +90,13 @@ class Classifier:
         builtin = resources.files("babygun.smtp").joinpath("replies.toml").read_text("utf-8")
         return cls(own + compile_rules(builtin, "babygun/smtp/replies.toml"))
 
-    def classify(self, reply: Reply, *, repeated: bool = False) -> Classification:
+    def classify(
+        self, reply: Reply, *, route: Route = "relay", repeated: bool = False
+    ) -> Classification:
         """Classifies any reply; never raises.
 
-        ``repeated``: it came on a fresh connection that an earlier classification asked for.
+        ``route``: who said it. ``repeated``: it came on a fresh connection that an earlier
+        classification asked for.
         """
         code = reply.code
         if reply.uncertain:
@@ -102,15 +107,15 @@ class Classifier:
         text = reply.text[:_TEXT_MAX].lower()
         if "@" in text:
             text = _ADDRESS.sub(" ", text)
-        for rule in self._candidates(reply.phase, code):
+        for rule in self._candidates(route, reply.phase, code):
             if rule.matches(code, enhanced, text):
                 return _classification(rule, reply, repeated)
         raise AssertionError("replies.toml ends with a rule that takes all")
 
-    def _candidates(self, phase: Phase, code: int | None) -> tuple[Rule, ...]:
-        """The rules that may match this phase and code, cached: a burst of refusals is cheap."""
+    def _candidates(self, route: Route, phase: Phase, code: int | None) -> tuple[Rule, ...]:
+        """The rules that may match such a reply, cached: a burst of refusals is cheap."""
         # 0 stands for all codes that SMTP does not have, which bounds the cache.
-        key = (phase, code if code is None or 300 <= code <= 599 else 0)
+        key = (route, phase, code if code is None or 300 <= code <= 599 else 0)
         rules = self._by_reply.get(key)
         if rules is None:
             rules = tuple(rule for rule in self.rules if rule.applies_to(*key))
@@ -122,17 +127,15 @@ def _classification(rule: Rule, reply: Reply, repeated: bool) -> Classification:
     row = rule.row
     fresh = row.fresh_connection and not repeated
     action = "retry" if fresh else rule.action_for(reply.code)
-    before_rcpt = reply.phase in SESSION_PHASES
-    about = row.about if before_rcpt or row.about in ("sender", "message") else None
     return Classification(
         reply_class=row.reply_class,
         action=action,
         retry_after=_hint(reply.text[:_TEXT_MAX]) if row.wait_hint and action == "retry" else None,
         alarm=row.alarm,
-        suppress=row.suppress and action == "fail" and not before_rcpt,
+        suppress=row.suppress and action == "fail" and reply.phase not in SESSION_PHASES,
         rule=row.name,
         fresh_connection=fresh,
-        about=about,
+        about=rule.about_in(reply.phase),
     )
 
 

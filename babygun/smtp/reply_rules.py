@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -13,7 +13,11 @@ from babygun.errors import SettingsError
 from babygun.smtp.replies import PHASES, SESSION_PHASES, Phase
 
 Action = Literal["deliver", "retry", "fail", "split"]
-About = Literal["session", "connections", "sender", "message"]
+About = Literal["session", "connections", "site", "sender", "domain", "mailbox", "message"]
+# How the mail goes: by a relay, or straight to the hosts of the recipient's domain.
+Route = Literal["relay", "mx"]
+ROUTES: tuple[Route, ...] = get_args(Route)
+ABOUT_SESSION = ("session", "connections")
 
 
 class _ConditionRow(msgspec.Struct, forbid_unknown_fields=True):
@@ -35,8 +39,10 @@ class RuleRow(msgspec.Struct, forbid_unknown_fields=True, rename={"reply_class":
     reply_class: str
     action: Action
     action_4xx: Action | None = None
+    route: Route | None = None
     phases: list[Phase] = []
     about: About | None = None
+    about_later: About | None = None
     alarm: bool = False
     suppress: bool = False
     fresh_connection: bool = False
@@ -83,10 +89,12 @@ class Rule(NamedTuple):
     phases: tuple[Phase, ...]
     conditions: tuple[_Condition, ...]
 
-    def applies_to(self, phase: Phase, code: int | None) -> bool:
+    def applies_to(self, route: Route, phase: Phase, code: int | None) -> bool:
         """Whether the rule can match such a reply, whatever its text says."""
-        return phase in self.phases and (
-            not self.conditions or any(condition.applies_to(code) for condition in self.conditions)
+        return (
+            self.row.route in (None, route)
+            and phase in self.phases
+            and (not self.conditions or any(each.applies_to(code) for each in self.conditions))
         )
 
     def matches(self, code: int | None, enhanced: str, text: str) -> bool:
@@ -95,6 +103,12 @@ class Rule(NamedTuple):
             condition.applies_to(code) and condition.holds(enhanced, text)
             for condition in self.conditions
         )
+
+    def about_in(self, phase: Phase) -> About | None:
+        """Whom a reply is about. After MAIL, one recipient may be why a session is refused."""
+        if self.row.about in ABOUT_SESSION and phase not in SESSION_PHASES:
+            return self.row.about_later
+        return self.row.about
 
     def action_for(self, code: int | None) -> Action:
         if self.row.action_4xx and code is not None and 400 <= code <= 499:
@@ -151,24 +165,20 @@ def _rule(raw: Any) -> Rule:
 def _phases(row: RuleRow) -> tuple[Phase, ...]:
     """The phases of a rule, and those that are meant where it names none.
 
-    A rule that fails e-mails is not asked before RCPT: what a server says there concerns the relay
-    or the login. It may be asked at MAIL where it says that it is about one sender or message.
+    A rule that fails e-mails is not asked before RCPT: what a server says there concerns the relay,
+    the site or the login. It may be asked at MAIL where it says that it is about one sender or
+    message, and everywhere where a domain's own host speaks for the domain.
     """
     fails = "fail" in (row.action, row.action_4xx)
     about_email = row.about in ("sender", "message")
-    if row.about is not None and not about_email:
-        if (row.action, row.action_4xx or "retry") != ("retry", "retry"):
-            raise ValueError(f"about = {row.about!r} needs the action retry: no e-mail is at fault")
-        if row.phases and set(row.phases).isdisjoint(SESSION_PHASES):
-            raise ValueError(
-                f"about = {row.about!r} has no effect after MAIL: name a phase up to mail"
-            )
+    _check_about(row)
     for phase in row.phases:
-        if fails and phase in SESSION_PHASES and not (about_email and phase == "mail"):
+        allowed = (about_email and phase == "mail") or (row.route, row.about) == ("mx", "domain")
+        if fails and phase in SESSION_PHASES and not allowed:
             raise ValueError(
                 f"the action fail can't have the phase {phase!r}: what a server says up to MAIL"
-                " concerns the relay or the login. Use the action retry; or, for mail, say"
-                ' about = "sender" or about = "message" where the rule is about one of these'
+                " concerns the relay, the site or the login. Use the action retry; or, for mail,"
+                ' say about = "sender" or about = "message" where the rule is about one of these'
             )
     if "connect" in row.phases and not (row.when and all(each.no_reply for each in row.when)):
         raise ValueError(
@@ -180,6 +190,22 @@ def _phases(row: RuleRow) -> tuple[Phase, ...]:
     if fails:
         return PHASES[PHASES.index("mail" if about_email else "rcpt") :]
     return PHASES
+
+
+def _check_about(row: RuleRow) -> None:
+    retries = {row.action, row.action_4xx or "retry"} == {"retry"}
+    if row.about in ("session", "connections", "site") and not retries:
+        raise ValueError(f"about = {row.about!r} needs the action retry: no e-mail is at fault")
+    if row.about in ABOUT_SESSION:
+        if row.phases and set(row.phases).isdisjoint(SESSION_PHASES):
+            raise ValueError(
+                f"about = {row.about!r} has no effect after MAIL: name a phase up to mail,"
+                ' or say about = "site"'
+            )
+        if row.about_later in ABOUT_SESSION:
+            raise ValueError(f"about_later = {row.about_later!r} has no effect after MAIL")
+    elif row.about_later is not None:
+        raise ValueError('about_later needs about = "session" or about = "connections"')
 
 
 def _condition(row: _ConditionRow) -> _Condition:

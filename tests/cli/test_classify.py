@@ -24,7 +24,7 @@ async def test_classify_prints_class_action_and_rule(babygun: Command) -> None:
                 "class     session_refused",
                 "action    retry",
                 "rule      session_refused",
-                "about     session: the relay or the login; the queue is held, no try is used up",
+                "about     session: each e-mail meets it; the site is held, no try is used up",
                 "alarm     an operator should look",
             ],
         ),
@@ -64,6 +64,17 @@ async def test_classify_shows_what_the_delivery_does_with_a_reply_of_a_phase(
     babygun: Command, phase: str, reply: str, lines: list[str]
 ) -> None:
     assert (await babygun("classify", "--phase", phase, reply)).out.splitlines() == lines
+
+
+async def test_classify_by_route_says_what_a_domains_own_host_means(babygun: Command) -> None:
+    words = ("classify", "--phase", "greeting", "521 5.3.2 example.org does not accept mail")
+    assert "session_refused" in (await babygun(*words)).out
+    assert (await babygun(*words, "--route", "mx")).out.splitlines() == [
+        "class     bad_domain",
+        "action    fail",
+        "rule      no_mail_here",
+        "about     domain: the recipient's",
+    ]
 
 
 async def test_classify_of_a_reply_to_connecting_names_the_phases_that_have_one(

@@ -51,7 +51,7 @@ CONTENTS = {
     ),
 }
 REPLIES = {
-    "250": make_reply("data", 250, "2.0.0 Ok: queued as 4F1234"),
+    "250": make_reply("message", 250, "2.0.0 Ok: queued as 4F1234"),
     "550 5.1.1": make_reply(
         "rcpt",
         550,

@@ -63,8 +63,8 @@ def test_replies_by_default_are_asked_after_the_providers_own() -> None:
     replies = load_providers().by_name["google"].replies
     assert [rule.texts[0] for rule in replies] == [
         "unusual rate",
-        "detected that this message",
-        "temporarily deferred",
+        "detected that this message is likely",
+        "temporarily deferred due to",
     ]
 
 

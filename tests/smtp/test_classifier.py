@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from babygun.errors import SettingsError
+from babygun.routing.providers import load_providers
 from babygun.smtp.classifier import HINT_MAX, Classifier
 from babygun.smtp.replies import PHASES, SESSION_PHASES, Phase, Reply, parse_reply
+from babygun.smtp.reply_rules import ROUTES
 from tests.support.paths import ROOT
 
 CORPUS: list[dict[str, Any]] = tomllib.loads(
@@ -24,14 +26,41 @@ def test_corpus_replies_are_classified_as_it_says():
     wrong = []
     for entry in CORPUS:
         phase, text = entry.get("phase", "rcpt"), entry["text"]
-        found = CLASSIFIER.classify(parse_reply(text, phase))
+        found = CLASSIFIER.classify(parse_reply(text, phase), route=entry.get("route", "relay"))
         got = (found.rule, found.reply_class, found.action, found.alarm, found.suppress)
-        got += (found.retry_after, found.fresh_connection)
+        got += (found.retry_after, found.fresh_connection, found.about)
         wanted = (entry["rule"], entry["class"], entry["action"], entry.get("alarm", False))
         wanted += (entry.get("suppress", False), entry.get("after"), entry.get("fresh", False))
+        wanted += (entry.get("about"),)
         if got != wanted:
             wrong.append((phase, text, got))
     assert wrong == []
+
+
+# Whom a reply is about that may slow or hold a site. None: it does not say.
+OF_SITES = {"session", "connections", "site", "message", None}
+
+
+def test_reply_that_slows_or_holds_a_provider_is_about_its_site():
+    """Each text of providers.toml is in a reply of the corpus, and that is not one mailbox's."""
+    found: dict[tuple[str, str], set[str | None]] = {}
+    for provider in load_providers().by_name.values():
+        for text in (text for rule in provider.replies for text in rule.texts):
+            found[provider.name, text] = {
+                entry.get("about") for entry in CORPUS if text in entry["text"].lower()
+            }
+    assert {each for each, about in found.items() if not about & OF_SITES} == set()
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_reply_about_a_mailbox_its_domain_or_a_sender_says_nothing_of_the_site(route):
+    """What is said to one recipient's mail must not slow the mail of others."""
+    for entry in CORPUS:
+        for phase in ("rcpt", "data", "message"):
+            found = CLASSIFIER.classify(parse_reply(entry["text"], phase), route=route)
+            assert found.about not in ("session", "connections"), entry["text"]
+            if found.reply_class.startswith("mailbox_") or found.suppress:
+                assert found.about in ("mailbox", "domain"), entry["text"]
 
 
 # Each word and code of the rules, in the shortest reply that has it: (phase, reply, rule).
@@ -62,11 +91,11 @@ WORDS: list[tuple[Phase, str, str]] = [
     ("rcpt", "550 RLY:B2", "rate_limit_5xx"),
     ("rcpt", "550 too many received headers", "rejected"),
     ("rcpt", "550 5.4.6 too many turns", "protocol"),
-    ("rcpt", "450 4.7.0 no", "rate_limit_4xx"),
+    ("rcpt", "450 4.7.0 no", "rate_limit_code"),
     ("rcpt", "450 4.7.28 no", "rate_limit_4xx"),
     ("rcpt", "450 [TSS04]", "rate_limit_4xx"),
     ("rcpt", "450 unusual rate", "rate_limit_4xx"),
-    ("rcpt", "550 unusual rate", "rejected"),
+    ("rcpt", "550 unusual rate", "rate_limit_5xx"),
     *(
         ("rcpt", f"550 {word}", "ip_block")
         for word in (
@@ -185,10 +214,8 @@ WORDS: list[tuple[Phase, str, str]] = [
     ),
     *(("rcpt", f"{code} no", "protocol") for code in (500, 501, 502, 504)),
     *(("data", f"{code} no", "data_not_known") for code in (500, 502, 504)),
-    *(
-        ("rcpt", f"451 {code} no", "remote_busy")
-        for code in ("4.3.1", "4.3.2", "4.4.1", "4.4.2", "4.4.3", "4.4.5")
-    ),
+    *(("rcpt", f"451 {code} no", "remote_busy") for code in ("4.3.1", "4.3.2")),
+    *(("rcpt", f"451 {code} no", "next_server") for code in ("4.4.1", "4.4.2", "4.4.3", "4.4.5")),
     ("rcpt", "451 4.7.1 no", "temporary"),
 ]
 

@@ -62,6 +62,15 @@ RETRY = RULE.replace('"fail"', '"retry"')
             "'connections' needs the action retry",
         ),
         (RETRY + 'about = "session"\nphases = ["rcpt"]\n', "has no effect after MAIL"),
+        (RULE + 'about = "site"\n', "'site' needs the action retry"),
+        (RETRY + 'about = "session"\nabout_later = "session"\n', "has no effect after MAIL"),
+        (RETRY + 'about = "sender"\nabout_later = "site"\n', "about_later needs about"),
+        (RETRY + 'route = "queue"\n', "route"),
+        (RULE + 'route = "mx"\nphases = ["greeting"]\n', "fail can't have the phase 'greeting'"),
+        (
+            RULE + 'about = "domain"\nphases = ["greeting"]\n',
+            "fail can't have the phase 'greeting'",
+        ),
         # Until the phases of a session had names of their own, connect meant all of them.
         (RETRY + 'phases = ["connect"]\n', "greeting, ehlo, tls and auth"),
         (
@@ -86,6 +95,7 @@ def test_classifier_bad_rules_raise_naming_the_rule(text, message):
         (RETRY + 'about = "session"\n', PHASES),
         (RULE, ("rcpt", "data", "message")),
         (RULE + 'about = "sender"\n', ("mail", "rcpt", "data", "message")),
+        (RULE + 'about = "domain"\nroute = "mx"\nphases = ["greeting"]\n', ("greeting",)),
         (RULE + 'about = "message"\nphases = ["mail"]\n', ("mail",)),
         (
             RETRY + 'phases = ["connect", "tls"]\nwhen = [{ no_reply = true }]\n',
