@@ -11,8 +11,8 @@ LOCKED := $(UV) pip compile --quiet --universal --generate-hashes --python-versi
 	--no-emit-index-url --no-header --all-extras pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install run cluster test test-cluster
-.PHONY: bench bench-scaling bench-sustained bench-growth bench-page bench-micro
+.PHONY: help install run cluster test test-cluster test-mx
+.PHONY: bench bench-scaling bench-sustained bench-growth bench-destinations bench-page bench-micro
 .PHONY: attack chaos chaos-mutants lint format lock clean
 
 # The stamp may be there though Python was upgraded or the cache was emptied since.
@@ -22,7 +22,7 @@ ifneq ($(shell $(WORKS)),works)
 endif
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create .venv, install everything into it, prepare etcd (once per machine)
 
@@ -46,13 +46,16 @@ cluster: ## start a whole cluster in containers and check it (needs Docker with 
 	@docker compose -f deploy/compose.yml up --build --detach --wait
 	@docker compose -f deploy/compose.yml run --rm check
 
-test: install ## all tests but the cluster's (ARGS='-k name' for some; ETCD=/path/to/etcd: on it)
+test: install ## all tests but those of a cluster and of MX hosts (ARGS='-k name' for some; ETCD=/path/to/etcd: on it)
 	@$(if $(ETCD),BABYGUN_ETCD_BIN=$(abspath $(ETCD))) \
 		$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder \
-		--ignore tests/cluster $(ARGS)
+		--ignore tests/cluster --ignore tests/mx $(ARGS)
 
 test-cluster: install ## test a cluster in containers while its parts fail (needs Docker)
 	@BABYGUN_TEST_ETCD=container $(BIN)/python -m pytest tests/store tests/cluster $(ARGS)
+
+test-mx: install ## deliver to real Postfix, Exim, OpenSMTPD (root; scripts/get-mail-servers first)
+	@$(BIN)/python -m pytest tests/mx $(ARGS)
 
 bench: install ## measure Babygun beside the other systems that are installed (ARGS='--rounds 5')
 	@exec $(BENCH) compare $(ARGS)
@@ -66,6 +69,9 @@ bench-sustained: install ## MINUTES=10 of mail: does everything level off? (ARGS
 
 bench-growth: install ## latency of claims and lists with 1,000 to 100,000 finished e-mails
 	@exec $(BENCH) growth $(ARGS)
+
+bench-destinations: install ## mail to MX hosts: rates, black holes, limits (ARGS='--only ten')
+	@exec $(BENCH) destinations $(ARGS)
 
 bench-page: install ## the page in a browser: its first paint, its frames under a flood of changes
 	@exec $(BENCH) page $(ARGS)

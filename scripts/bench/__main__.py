@@ -1,4 +1,4 @@
-"""``python -m scripts.bench compare|scaling|sustained|growth|page|show``: docs/performance.md."""
+"""Benchmarks: ``python -m scripts.bench --help`` lists them; docs/performance.md explains them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from scripts.bench import compare, growth, machine, page, report, scaling, sustained
+from scripts.bench import compare, destinations, growth, machine, page, report, scaling, sustained
 from scripts.bench.processes import BenchError, Stage
 from scripts.bench.systems.babygun import BabygunKind
 
@@ -20,6 +20,7 @@ TABLES = report.TABLES | {
     "sustained": sustained.markdown,
     "sustained-small": sustained.markdown,
     "growth": growth.markdown,
+    "destinations": destinations.markdown,
     "page": page.markdown,
 }
 
@@ -86,10 +87,10 @@ def main() -> int:
         help="e-mails of the backlog (default: 100000)",
     )
     lasting, growing = sustained.add_command(commands), growth.add_command(commands)
-    painting = page.add_command(commands)
+    painting, routing = page.add_command(commands), destinations.add_command(commands)
     showing = commands.add_parser("show", help="print the tables of a saved result")
     showing.add_argument("result", type=Path)
-    for command in (comparing, scale, lasting, growing, painting, showing):
+    for command in (comparing, scale, lasting, growing, routing, painting, showing):
         command.add_argument(
             "--write",
             type=Path,
@@ -100,9 +101,10 @@ def main() -> int:
     scale.set_defaults(run=_scale)
     lasting.set_defaults(run=lambda arguments: sustained.command(arguments, _say()))
     growing.set_defaults(run=lambda arguments: growth.command(arguments, _say()))
+    routing.set_defaults(run=lambda arguments: destinations.command(arguments, _say()))
     painting.set_defaults(run=lambda arguments: page.command(arguments, _say()))
     showing.set_defaults(run=lambda arguments: json.loads(arguments.result.read_text()))
-    for command in (comparing, scale, lasting, growing, painting):
+    for command in (comparing, scale, lasting, growing, routing, painting):
         command.add_argument(
             "--output",
             type=Path,

@@ -48,12 +48,17 @@ def compiled(name: Literal["load", "sink"]) -> Path:
 
 @dataclass(frozen=True)
 class Mail:
-    """``count`` e-mails, numbered from ``first`` on, each of ``size`` bytes."""
+    """``count`` e-mails, numbered from ``first`` on, each of ``size`` bytes.
+
+    With ``domains``, e-mail n goes to ``d<n % domains>.<zone>``, else all go to example.net.
+    """
 
     first: int
     count: int
     size: int = 1024
     recipients: int = 1
+    domains: int = 0
+    zone: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,11 +101,14 @@ class Arrived:
 
 
 class Sink:
-    """The counting mail server, as a process of the stage."""
+    """The counting mail server, as a process of the stage.
 
-    def __init__(self, stage: Stage, name: str = "sink") -> None:
+    ``address``: to listen on; 0.0.0.0 is all of 127.0.0.0/8, where 127.9.x.x are black holes.
+    """
+
+    def __init__(self, stage: Stage, name: str = "sink", address: str = "127.0.0.1") -> None:
         self._stage, self._name = stage, name
-        self._process = stage.start(name, [compiled("sink"), "0"], pipes=True)
+        self._process = stage.start(name, [compiled("sink"), "0", address], pipes=True)
         words = line_of(self._process.stdout).split()
         if len(words) != 2:
             raise BenchError(f"the sink did not start: {stage.last_words(name)}")
@@ -186,6 +194,7 @@ class Load:
             "--batch": batch,
             "--path": path,
             "--stall": stall,
+            **({"--domains": mail.domains, "--zone": mail.zone} if mail.domains else {}),
             **({"--times": times} if times else {}),
         }
         words = [str(word) for option in options.items() for word in option]

@@ -60,7 +60,7 @@ class Numbers:
         """How many numbers are given."""
         return self._next
 
-    def mail(self, count: int, **shape: int) -> Mail:
+    def mail(self, count: int, **shape: Any) -> Mail:
         first, self._next = self._next, self._next + count
         return Mail(first, count, **shape)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -27,8 +28,7 @@ _KNOT = """\
 server:
   rundir: "{folder}"
   listen: "127.0.0.1@{port}"
-  user: root:root
-database:
+{user}database:
   storage: "{folder}"
 log:
   - target: stdout
@@ -64,28 +64,34 @@ server:
 _STUB = """\
 stub-zone:
   name: "{zone}"
-  stub-addr: 127.0.0.1@{port}
+  stub-addr: {server}
 """
 
 
 @asynccontextmanager
-async def serving(zones: Mapping[str, str]) -> AsyncIterator[str]:
+async def serving(
+    zones: Mapping[str, str], stubs: Mapping[str, str] | None = None
+) -> AsyncIterator[str]:
     """Starts both. ``zones``: records in zone file form, by the zone's name.
 
-    A zone has its SOA and NS already. Yields the resolver as ``address@port``.
+    A zone has its SOA and NS already. ``stubs``: the servers, as ``address@port``, of zones that
+    are elsewhere. Yields the resolver as ``address@port``.
     """
     if not _KNOTD or not _UNBOUND:
         missing("a test needs a DNS server and a resolver: apt-get install knot unbound")
     authority, resolver = free_ports(2)
     folder = Path(tempfile.mkdtemp(prefix="babygun-dns-"))
     try:
-        knot = _KNOT.format(folder=folder, port=authority)
+        user = "" if os.geteuid() else "  user: root:root\n"
+        knot = _KNOT.format(folder=folder, port=authority, user=user)
         unbound = _UNBOUND_CONF.format(folder=folder, port=resolver)
         for zone, records in zones.items():
             file = folder / f"{zone}.zone"
             file.write_text(_HEAD.format(zone=zone) + records)
             knot += f'  - domain: {zone}\n    file: "{file}"\n'
-            unbound += _STUB.format(zone=zone, port=authority)
+            unbound += _STUB.format(zone=zone, server=f"127.0.0.1@{authority}")
+        for zone, server in (stubs or {}).items():
+            unbound += _STUB.format(zone=zone, server=server)
         (folder / "knot.conf").write_text(knot)
         (folder / "unbound.conf").write_text(unbound)
         async with (

@@ -14,8 +14,12 @@ static void email(struct conn *c, long number) {
     static const char LINE[] =
         "The quick brown fox jumps over the lazy dog, and then it does so once more.\\n";
     long text = options.size <= TEXT ? options.size : 1024;
-    append(c, "{\"sender\":\"sender@example.com\",\"to\":[\"b%ld@example.net\"", number);
-    for (long k = 1; k < options.recipients; k++) append(c, ",\"b%ld.%ld@example.net\"", number, k);
+    char domain[256] = "example.net";
+    if (options.domains)
+        snprintf(domain, sizeof domain, "d%ld.%s", number % options.domains, options.zone);
+    append(c, "{\"sender\":\"sender@example.com\",\"to\":[\"b%ld@%s\"", number, domain);
+    for (long k = 1; k < options.recipients; k++)
+        append(c, ",\"b%ld.%ld@%s\"", number, k, domain);
     append(c, "],\"subject\":\"message %ld\",\"body\":\"", number);
     for (; text > 0; text -= sizeof LINE - 2) append_bytes(c, LINE, sizeof LINE - 1);
     append(c, "\"");

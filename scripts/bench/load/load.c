@@ -8,6 +8,8 @@
  *                     no free connection waits; its time counts from when it was due
  *   --batch B         http: e-mails of one request, as a JSON array (default: one, as an object)
  *   --recipients K    of each e-mail (default 1)
+ *   --domains D       http: the recipients of e-mail N are at d<N % D>.<zone> (default: example.net)
+ *   --zone NAME
  *   --size BYTES      of each e-mail (default 1024); http: above 4 KiB as an attachment
  *   --path PATH       http: default /emails
  *   --times FILE      two int64 per e-mail: when it was sent and when answered (nanoseconds of
@@ -187,7 +189,8 @@ int main(int argc, char **argv) {
     static const struct option OPTIONS[] = {
         {"port", 1, 0, 'p'}, {"first", 1, 0, 'f'}, {"count", 1, 0, 'n'}, {"connections", 1, 0, 'c'},
         {"rate", 1, 0, 'r'}, {"batch", 1, 0, 'b'}, {"recipients", 1, 0, 'k'}, {"size", 1, 0, 's'},
-        {"path", 1, 0, 'u'}, {"times", 1, 0, 't'}, {"stall", 1, 0, 'w'}, {0},
+        {"path", 1, 0, 'u'}, {"times", 1, 0, 't'}, {"domains", 1, 0, 'd'}, {"zone", 1, 0, 'z'},
+         {"stall", 1, 0, 'w'}, {0},
     };
     int ports[64], port_count = 0, stall = 30;
     const char *file = NULL;
@@ -209,6 +212,8 @@ int main(int argc, char **argv) {
         case 's': options.size = atol(optarg); break;
         case 'u': options.path = optarg; break;
         case 't': file = optarg; break;
+        case 'd': options.domains = atol(optarg); break;
+        case 'z': options.zone = optarg; break;
         case 'w': stall = atoi(optarg); break;
         default: return 2;
     }

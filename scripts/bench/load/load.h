@@ -21,6 +21,8 @@ struct options {
     long batch;          /* e-mails of one request */
     long recipients;     /* of one e-mail */
     long size;           /* bytes of one e-mail's content */
+    long domains;        /* http: recipients' domains under `zone`; 0: example.net is the only one */
+    const char *zone;
     const char *path;    /* http: of the request */
     const char *auth;    /* http: the Authorization header's value, or NULL */
 };

@@ -1,4 +1,5 @@
-/* A mail server that counts: sink PORT (0: any free one; its first line is "port N").
+/* A mail server that counts: sink PORT [ADDRESS] (0: any free one; its first line is "port N").
+ * Connections to its addresses 127.9.x.x are accepted and then get no byte, as from a black hole.
  *
  * It accepts every message, by DATA or by BDAT, and counts it by the number in its first recipient
  * (b<number>…@…). Its standard input takes lines:
@@ -126,6 +127,13 @@ static int feed(struct conn *c) {
     return c->in_content >= 0;
 }
 
+/* Whether a connection came to an address that swallows all. */
+static int is_black_hole(int fd) {
+    struct sockaddr_in to = {0};
+    socklen_t length = sizeof to;
+    return !getsockname(fd, (void *)&to, &length) && ntohl(to.sin_addr.s_addr) >> 16 == 0x7f09;
+}
+
 static void expect(const char *arguments) {
     char file[4096] = "";
     if (arrived) munmap(arrived, expected * sizeof *arrived);
@@ -183,7 +191,7 @@ int main(int argc, char **argv) {
     int one = 1, ep = epoll_create1(EPOLL_CLOEXEC);
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(argc > 1 ? atoi(argv[1]) : 0)};
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    a.sin_addr.s_addr = argc > 2 ? inet_addr(argv[2]) : htonl(INADDR_LOOPBACK);
     socklen_t length = sizeof a;
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(listener, (void *)&a, sizeof a) || listen(listener, 4096) ||
@@ -215,7 +223,7 @@ int main(int argc, char **argv) {
                     c->fd = fd;
                     e.events = EPOLLIN;
                     e.data.ptr = c;
-                    if (write(fd, "220 sink ESMTP\r\n", 16) < 0) {
+                    if (!is_black_hole(fd) && write(fd, "220 sink ESMTP\r\n", 16) < 0) {
                     }
                     epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
                     opened++;

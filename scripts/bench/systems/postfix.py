@@ -156,9 +156,13 @@ def _defaults(postconf: str) -> dict[str, str]:
     }
 
 
-def lay_out(folder: Path) -> None:
-    """Makes the folders of a queue, as Postfix's own installation does."""
-    user, group = pwd.getpwnam("postfix").pw_uid, grp.getgrnam("postdrop").gr_gid
+def lay_out(folder: Path, user: int | None = None, group: int | None = None) -> None:
+    """Makes the folders of a queue, as Postfix's own installation does.
+
+    ``user``, ``group``: the numbers of postfix and of postdrop, else those of this machine.
+    """
+    user = pwd.getpwnam("postfix").pw_uid if user is None else user
+    group = grp.getgrnam("postdrop").gr_gid if group is None else group
     for name, mode, owner, its_group in (
         ("", 0o755, 0, 0),
         ("data", 0o700, user, -1),

@@ -1,0 +1,164 @@
+"""Mail goes straight to the MX hosts of its domains, which are real mail servers."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from babygun.runtime.settings import Settings
+from tests.mx import exim
+from tests.mx.conftest import MailServers, World, a_world
+from tests.support.processes import api_process
+from tests.support.smtp_server import Message
+
+SOURCES = ("127.0.0.2", "127.0.0.3")
+
+
+def by(message: Message) -> str:
+    """The mail server that took a message, and passed it on."""
+    found = re.search(rb"by ([a-z]+)\.example", message.data)
+    assert found, message.data
+    return found[1].decode()
+
+
+async def test_mail_arrives_at_each_server_with_tls_where_it_works(world: World) -> None:
+    async with world.rig.worker_process():
+        for name in ("postfix", "exim", "opensmtpd"):
+            await world.rig.send(f"ann@{name}.example")
+        taken = await world.sink.wait_for(3)
+    assert {message.recipients[0]: by(message) for message in taken} == {
+        "ann@postfix.example": "postfix",
+        "ann@exim.example": "exim",
+        "ann@opensmtpd.example": "opensmtpd",
+    }
+    assert "P=esmtps" in world.servers.log("exim")
+    of_postfix = next(message for message in taken if by(message) == "postfix")
+    assert b"using TLSv1.3" in of_postfix.data or "starttls=1" in world.servers.log("postfix")
+
+
+async def test_email_to_three_domains_and_bcc_becomes_three_queues_with_one_message_each(
+    world: World,
+) -> None:
+    async with (
+        world.rig.worker_process(),
+        api_process(world.rig.store, world.settings) as api,
+    ):
+        accepted = await api.post(
+            to=["ann@postfix.example", "bob@postfix.example", "cy@exim.example"],
+            bcc=["dan@opensmtpd.example", "eve@exim.example"],
+        )
+        taken = await world.sink.wait_for(3)
+        await world.rig.ended(accepted["id"])
+        record = await api.get(f"/emails/{accepted['id']}")
+    assert record["status"] == "delivered"
+    assert {recipient["queue"] for recipient in record["recipients"]} == {
+        "mx:postfix.example",
+        "mx:exim.example",
+        "mx:opensmtpd.example",
+    }
+    assert sorted((by(message), sorted(message.recipients)) for message in taken) == [
+        ("exim", ["cy@exim.example", "eve@exim.example"]),
+        ("opensmtpd", ["dan@opensmtpd.example"]),
+        ("postfix", ["ann@postfix.example", "bob@postfix.example"]),
+    ]
+    assert not any(b"dan@" in message.data or b"eve@" in message.data for message in taken)
+
+
+@pytest.mark.parametrize(
+    ("domain", "server"), [("second", "exim"), ("welcome", "opensmtpd"), ("named", "exim")]
+)
+async def test_host_that_is_down_or_refuses_us_leads_to_the_next_in_the_same_try(
+    world: World, domain: str, server: str
+) -> None:
+    async with world.rig.worker_process():
+        email = await world.rig.send(f"ann@{domain}.example")
+        (taken,) = await world.sink.wait_for(1)
+        (ended,) = await world.rig.ended(email)
+    assert by(taken) == server
+    assert ended.status == "delivered"
+    assert "deferred" not in await world.rig.events(email)
+
+
+@pytest.mark.parametrize("server", ["exim", "postfix"])
+async def test_greylisted_mail_is_deferred_and_comes_again_from_the_same_address(
+    mail_servers: MailServers, settings: Settings, server: str
+) -> None:
+    waits = (float(exim.GREYLISTED_FOR + 1),) * 3
+    async with a_world(
+        mail_servers, settings, source_addresses=SOURCES, mx_retry_intervals=waits
+    ) as world:
+        recipients = [f"{name}@{server}-greylisting.example" for name in ("ann", "bob", "cy")]
+        async with world.rig.worker_process():
+            emails = [await world.rig.send(recipient) for recipient in recipients]
+            await world.sink.wait_for(3)
+            ended = await world.rig.ended(*emails)
+        assert {email.status for email in ended} == {"delivered"}
+        for email in emails:
+            events = await world.rig.events(email)
+            assert events.count("deferred") == 1
+        for recipient in recipients:
+            local = recipient.partition("@")[0]
+            assert len(senders_of(world.servers.log(server), local)) == 1
+
+
+def senders_of(log: str, local_part: str) -> set[str]:
+    """The addresses that a recipient's mail came from, by Exim's or Postfix's log."""
+    return {
+        found[1]
+        for line in log.splitlines()
+        if f"{local_part}@" in line and (found := re.search(r"\[(127\.0\.0\.\d+)\]", line))
+    }
+
+
+@pytest.mark.parametrize("server", ["postfix", "exim"])
+async def test_server_that_takes_few_connections_gets_all_mail(world: World, server: str) -> None:
+    async with world.rig.worker_process():
+        emails = [await world.rig.send(f"r{n}@{server}-few-connections.example") for n in range(30)]
+        await world.sink.wait_for(30, within=45)
+        ended = await world.rig.ended(*emails, within=45)
+    assert {email.status for email in ended} == {"delivered"}
+    deferred = [email for email in emails if "deferred" in await world.rig.events(email)]
+    assert deferred == []
+
+
+async def test_server_that_takes_few_messages_a_time_gets_all_mail(world: World) -> None:
+    async with world.rig.worker_process(mx_retry_intervals=(1.0,) * 20):
+        emails = [await world.rig.send(f"r{n}@postfix-few-messages.example") for n in range(9)]
+        await world.sink.wait_for(9, within=45)
+        ended = await world.rig.ended(*emails, within=45)
+    assert {email.status for email in ended} == {"delivered"}
+
+
+async def test_server_that_refuses_us_alone_loses_nothing(world: World) -> None:
+    async with world.rig.worker_process():
+        email = await world.rig.send("ann@opensmtpd-refusing.example")
+        entry = await world.rig.logged(email, "deferred")
+    assert "No service for you" in str(entry.reply)
+
+
+@pytest.mark.parametrize("domain", ["postfix-ipv6", "both"])
+async def test_host_with_ipv6_gets_mail_by_ipv6(world: World, domain: str) -> None:
+    before = world.servers.log("postfix").count("[::1]")
+    async with world.rig.worker_process():
+        await world.rig.send(f"ann@{domain}.example")
+        (taken,) = await world.sink.wait_for(1)
+    assert by(taken) == "postfix"
+    assert world.servers.log("postfix").count("[::1]") > before
+
+
+async def test_domain_that_takes_no_mail_bounces(world: World) -> None:
+    async with world.rig.worker_process():
+        email = await world.rig.send("ann@no-mail.example")
+        (ended,) = await world.rig.ended(email)
+    (recipient,) = ended.recipients
+    assert recipient.status == "bounced"
+    assert "5.1.10" in str([entry.reply for entry in await world.rig.log(email)])
+
+
+async def test_domain_whose_dns_fails_is_deferred(world: World) -> None:
+    async with world.rig.worker_process():
+        email = await world.rig.send("ann@broken.example")
+        entry = await world.rig.logged(email, "deferred")
+    assert "SERVFAIL" in str(entry)
+    assert world.sink.messages == []
