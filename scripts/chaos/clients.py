@@ -14,15 +14,14 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import aiohttp
 
 from babygun.runtime.tasks import cancel_all
 from scripts.chaos.history import Answered, Asked, Call, Mail, Recorder
-from scripts.chaos.mail import Draft
+from scripts.chaos.mail import Draft, Drafts
 from scripts.chaos.parts import Part
-from scripts.chaos.stage import Stage
 
 PATIENCE = 10.0  # s that a client waits for an answer
 PAUSES = (0.1, 0.3, 1.0)  # s, before a call is repeated; the last one from then on
@@ -41,18 +40,33 @@ class Answer:
     repeated: bool = False
 
 
+class Service(Protocol):
+    """The API, as clients see it. ``scripts.chaos.stage.Stage`` is one."""
+
+    client_id: str
+    client_secret: str
+
+    @property
+    def apis(self) -> Sequence[Part]: ...
+
+    @property
+    def domains(self) -> Sequence[str]: ...  # that e-mails go to
+
+    def url(self, api: Part) -> str: ...
+
+
 class Clients:
     """All calls of a run. ``counts``: e-mails asked, accepted, refused, unknown; calls by name."""
 
-    def __init__(self, stage: Stage, recorder: Recorder, random: Random) -> None:
+    def __init__(self, service: Service, recorder: Recorder, random: Random) -> None:
         self.recorder, self.random = recorder, random
-        self.domains = [relay.domain for relay in stage.relays]
         self.counts: Counter[str] = Counter()
         self.accepted: deque[str] = deque(maxlen=REMEMBERED)
         self.surprises: Counter[str] = Counter()  # refusals that no client should get
         self.errors_allowed = 0  # faults that let the API answer 500
-        self._stage = stage
-        self._apis = itertools.cycle(stage.apis)
+        self._service = service
+        self._apis = itertools.cycle(service.apis)
+        self._numbers = itertools.count(1)
         self._tokens: dict[str, str] = {}  # by API process: their clocks may differ
         self._keys = itertools.count(1)
         self._open: set[asyncio.Task[None]] = set()
@@ -69,6 +83,10 @@ class Clients:
     def open(self) -> int:
         """Calls that go on."""
         return len(self._open)
+
+    def drafts(self, random: Random, name: str) -> Drafts:
+        """Makes e-mails whose marks begin with ``name``."""
+        return Drafts(random, self._service.domains, name, self._numbers)
 
     async def send(
         self, drafts: Sequence[Draft], *, key: bool, patience: float = PATIENCE, batch: bool = False
@@ -163,7 +181,7 @@ class Clients:
             headers["Content-Type"] = "application/json"
         if key:
             headers["Idempotency-Key"] = key
-        client = self._stage.client_id
+        client = self._service.client_id
         self.recorder.add(
             Asked(self.recorder.now(), number, client, api.number, call, key, mails, email_id)
         )
@@ -172,7 +190,7 @@ class Clients:
             async with asyncio.timeout(patience):
                 answer = await self._request(
                     "GET" if call == "read" else "POST",
-                    f"{self._stage.url(api)}{path}",
+                    f"{self._service.url(api)}{path}",
                     body,
                     headers,
                 )
@@ -210,13 +228,13 @@ class Clients:
 
     async def _authorize(self, api: Part) -> None:
         given = {
-            "client_id": self._stage.client_id,
-            "client_secret": self._stage.client_secret,
+            "client_id": self._service.client_id,
+            "client_secret": self._service.client_secret,
         }
         with suppress(aiohttp.ClientError, OSError, TimeoutError):
             async with (
                 asyncio.timeout(5),
-                self._session.post(f"{self._stage.url(api)}/tokens", json=given) as answer,
+                self._session.post(f"{self._service.url(api)}/tokens", json=given) as answer,
             ):
                 if answer.status == 200:
                     self._tokens[api.name] = (await answer.json())["token"]

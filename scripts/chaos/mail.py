@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -37,37 +37,48 @@ class Draft:
 
 
 class Drafts:
-    """Makes e-mails by chance. ``domains``: those of the relays. Marks are unique in a run."""
+    """Makes e-mails by chance. ``domains``: those of the relays.
 
-    def __init__(self, random: Random, domains: Sequence[str], name: str) -> None:
+    ``numbers``: of all e-mails of the run, so that marks are unique in it.
+    """
+
+    def __init__(
+        self, random: Random, domains: Sequence[str], name: str, numbers: Iterator[int]
+    ) -> None:
         self._random, self._domains, self._name = random, domains, name
-        self._number = 0
+        self._numbers = numbers
 
     def one(self, *, now: float, send_in: float | None = None, size: int = 0) -> Draft:
         """To one recipient. ``now``: in seconds of the run. ``send_in``: seconds until it is due.
 
         ``size``: bytes of an attachment; none for 0.
         """
-        mark = self._mark()
+        number, mark = self._next()
         to = (self._address(mark, self._random.choice(self._domains), self._behaviour()),)
-        return self._draft(mark, to, now, send_in, size)
+        return self._draft(number, mark, to, now, send_in, size)
 
     def to_many(self, count: int, *, now: float) -> Draft:
         """To ``count`` recipients of all relays, in to, cc and bcc."""
-        mark = self._mark()
+        number, mark = self._next()
         to = tuple(
             self._address(
                 f"{mark}-{place}", self._random.choice(self._domains), self._behaviour(among=True)
             )
             for place in range(count)
         )
-        return self._draft(mark, to, now, None, 0)
+        return self._draft(number, mark, to, now, None, 0)
 
     def _draft(
-        self, mark: str, to: tuple[str, ...], now: float, send_in: float | None, size: int
+        self,
+        number: int,
+        mark: str,
+        to: tuple[str, ...],
+        now: float,
+        send_in: float | None,
+        size: int,
     ) -> Draft:
         random = self._random
-        title, body = subject(f"Nr {self._number}", mark), self._body()
+        title, body = subject(f"Nr {number}", mark), self._body()
         files = [("data.bin", random.randbytes(size))] if size else []
         third = len(to) // 3
         kinds = {"to": to[: len(to) - 2 * third], "cc": to[len(to) - 2 * third : len(to) - third]}
@@ -89,9 +100,10 @@ class Drafts:
         due_at = None if send_in is None else now + send_in
         return Draft(request, Mail(mark, to, digest(title, body, files), bcc, due_at))
 
-    def _mark(self) -> str:
-        self._number += 1
-        return f"{self._name}-{self._number}"
+    def _next(self) -> tuple[int, str]:
+        """Number and mark of the next e-mail."""
+        number = next(self._numbers)
+        return number, f"{self._name}-{number}"
 
     def _address(self, mark: str, domain: str, behaviour: tuple[Kind, int]) -> str:
         return f"{Behaviour(*behaviour, mark).local_part()}@{domain}"

@@ -12,7 +12,7 @@ import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from babygun.dev.etcd.binary import EtcdBinary
 from babygun.dev.etcd.command_line import EmbeddedEtcd
@@ -21,14 +21,12 @@ from babygun.etcd.client import Status
 from babygun.runtime.processes.interpreter import python_command, python_environment
 from scripts.bench.processes import Stage as Processes
 from scripts.bench.processes import answers, run
+from scripts.chaos.clients import Clients
 from scripts.chaos.history import Recorder
 from scripts.chaos.parts import Part, Role
 from scripts.chaos.proxy import Proxy
 from scripts.chaos.receivers import Receiver
 from scripts.chaos.sockets import owner_of
-
-if TYPE_CHECKING:
-    from scripts.chaos.clients import Clients
 
 LEASE_TTL = 4.0  # s
 UPLOAD_LEASE = 15.0  # s
@@ -116,6 +114,11 @@ class Stage:
     def folder(self) -> Path:
         """A temporary folder on a disk."""
         return self.processes.folder
+
+    @property
+    def domains(self) -> list[str]:
+        """Those that e-mails go to."""
+        return [relay.domain for relay in self.relays]
 
     @property
     def parts(self) -> list[Part]:

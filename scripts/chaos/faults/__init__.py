@@ -10,12 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
 
 from scripts.chaos import registry
-
-if TYPE_CHECKING:
-    from scripts.chaos.stage import Stage
+from scripts.chaos.stage import Stage
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from babygun.store.keys import range_end
 from scripts.bench.processes import BenchError, run
 from scripts.chaos.faults import Broken, Fault
 from scripts.chaos.faults.meanwhile import Ending, ending
-from scripts.chaos.mail import Drafts
 from scripts.chaos.stage import Stage
 
 QUOTA = 96 << 20  # bytes
@@ -150,7 +149,7 @@ def _watch_for_alarms(stage: Stage) -> tuple[Ending, list[str]]:
 async def _flood(stage: Stage, random: Random) -> None:
     clients = stage.clients
     assert clients is not None, "the load has not begun"
-    drafts = Drafts(random, clients.domains, f"flood-{random.getrandbits(32):x}")
+    drafts = clients.drafts(random, "flood")
 
     async def send() -> None:
         while True:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from random import Random
-from typing import TYPE_CHECKING
 
 from scripts.chaos import registry
-
-if TYPE_CHECKING:
-    from scripts.chaos.clients import Clients
+from scripts.chaos.clients import Clients
 
 
 class Source(ABC):

@@ -7,7 +7,6 @@ from random import Random
 
 from scripts.chaos.clients import Clients
 from scripts.chaos.load import Source
-from scripts.chaos.mail import Drafts
 
 SIZES = (1_000, 20_000, 20_000, 200_000, 200_000, 1_000_000)  # bytes
 
@@ -18,7 +17,7 @@ class Attachments(Source):
     share = 0.4
 
     async def run(self, clients: Clients, random: Random, rate: float) -> None:
-        drafts = Drafts(random, clients.domains, self.name)
+        drafts = clients.drafts(random, self.name)
         while True:
             draft = drafts.one(now=clients.recorder.now(), size=random.choice(SIZES))
             await clients.send([draft], key=random.random() < 0.5)

@@ -7,7 +7,6 @@ from random import Random
 
 from scripts.chaos.clients import Clients
 from scripts.chaos.load import Source
-from scripts.chaos.mail import Drafts
 
 SIZES = (2, 150)  # more than 100 are stored in two parts
 
@@ -18,7 +17,7 @@ class Batches(Source):
     share = 4.0
 
     async def run(self, clients: Clients, random: Random, rate: float) -> None:
-        drafts = Drafts(random, clients.domains, self.name)
+        drafts = clients.drafts(random, self.name)
         while True:
             size = random.choice((SIZES[0], 5, 10, 20, SIZES[1]))
             now = clients.recorder.now()

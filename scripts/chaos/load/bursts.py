@@ -7,7 +7,6 @@ from random import Random
 
 from scripts.chaos.clients import Clients
 from scripts.chaos.load import Source
-from scripts.chaos.mail import Drafts
 
 EVERY = 3.0  # s
 
@@ -18,7 +17,7 @@ class Bursts(Source):
     share = 2.0
 
     async def run(self, clients: Clients, random: Random, rate: float) -> None:
-        drafts = Drafts(random, clients.domains, self.name)
+        drafts = clients.drafts(random, self.name)
         while True:
             await asyncio.sleep(EVERY * random.uniform(0.5, 1.5))
             for _ in range(max(1, round(rate * EVERY))):

@@ -7,7 +7,6 @@ from random import Random
 
 from scripts.chaos.clients import Clients
 from scripts.chaos.load import Source
-from scripts.chaos.mail import Drafts
 
 
 class Impatient(Source):
@@ -18,7 +17,7 @@ class Impatient(Source):
     share = 1.0
 
     async def run(self, clients: Clients, random: Random, rate: float) -> None:
-        drafts = Drafts(random, clients.domains, self.name)
+        drafts = clients.drafts(random, self.name)
         while True:
             size = random.choice((1, 1, 1, 8))
             now = clients.recorder.now()

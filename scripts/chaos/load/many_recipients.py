@@ -7,7 +7,6 @@ from random import Random
 
 from scripts.chaos.clients import Clients
 from scripts.chaos.load import Source
-from scripts.chaos.mail import Drafts
 
 
 class ManyRecipients(Source):
@@ -16,7 +15,7 @@ class ManyRecipients(Source):
     share = 1.0
 
     async def run(self, clients: Clients, random: Random, rate: float) -> None:
-        drafts = Drafts(random, clients.domains, self.name)
+        drafts = clients.drafts(random, self.name)
         while True:
             draft = drafts.to_many(random.choice((2, 3, 5, 30)), now=clients.recorder.now())
             await clients.send([draft], key=random.random() < 0.5)

@@ -7,7 +7,6 @@ from random import Random
 
 from scripts.chaos.clients import Clients
 from scripts.chaos.load import Source
-from scripts.chaos.mail import Drafts
 
 
 class Scheduled(Source):
@@ -16,7 +15,7 @@ class Scheduled(Source):
     share = 1.0
 
     async def run(self, clients: Clients, random: Random, rate: float) -> None:
-        drafts = Drafts(random, clients.domains, self.name)
+        drafts = clients.drafts(random, self.name)
         while True:
             draft = drafts.one(now=clients.recorder.now(), send_in=random.uniform(0.3, 5.0))
             await clients.send([draft], key=True)

@@ -7,7 +7,6 @@ from random import Random
 
 from scripts.chaos.clients import Clients
 from scripts.chaos.load import Source
-from scripts.chaos.mail import Drafts
 
 
 class Steady(Source):
@@ -16,7 +15,7 @@ class Steady(Source):
     share = 5.0
 
     async def run(self, clients: Clients, random: Random, rate: float) -> None:
-        drafts = Drafts(random, clients.domains, self.name)
+        drafts = clients.drafts(random, self.name)
         while True:
             draft = drafts.one(now=clients.recorder.now())
             await clients.send([draft], key=random.random() < 0.5)
