@@ -13,7 +13,7 @@ LOCKED := $(UV) pip compile --quiet --universal --generate-hashes --python-versi
 .DEFAULT_GOAL := help
 .PHONY: help install run cluster test test-cluster test-mx
 .PHONY: bench bench-scaling bench-sustained bench-growth bench-destinations bench-page bench-micro
-.PHONY: attack chaos chaos-mutants lint format lock clean
+.PHONY: attack chaos soak chaos-mutants lint format lock clean
 
 # The stamp may be there though Python was upgraded or the cache was emptied since.
 WORKS := $(BIN)/python -c 'import babygun' 2>/dev/null && test -x $(BIN)/etcd && echo works
@@ -86,6 +86,10 @@ attack: install ## bombs and floods against a stack of its own: what gives way? 
 SEED := 7
 chaos: install ## MINUTES=10 of mail while parts fail: is anything lost? SEED=7 (ARGS='--list')
 	@exec $(BIN)/python -m scripts.chaos --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+soak: MINUTES := 30
+soak: install ## MINUTES=30 of mail at half of the highest rate, with some faults: is all flat?
+	@exec $(BIN)/python -m scripts.chaos --soak --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 chaos-mutants: install ## put mistakes into the product, one a run: which rule of chaos finds each?
 	@exec $(BIN)/python -m scripts.chaos.mutants $(ARGS)

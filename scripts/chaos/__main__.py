@@ -3,6 +3,7 @@
     make chaos MINUTES=10 SEED=7                       every fault at least once
     make chaos MINUTES=1 ARGS='--only kill-worker'     some faults
     make chaos ARGS='--list'                           what there is
+    make soak MINUTES=30 SEED=7                        half of the highest rate: is all flat?
 
 The same seed makes the same plan. The exit status is 0 if every rule holds.
 """
@@ -14,6 +15,7 @@ import asyncio
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -21,11 +23,23 @@ from scripts.bench.processes import BenchError
 from scripts.bench.systems.babygun import etcd_binary
 from scripts.chaos.faults import all_faults
 from scripts.chaos.history import History
+from scripts.chaos.levels import levels, problems, table
 from scripts.chaos.load import all_sources
 from scripts.chaos.plan import TooShort
-from scripts.chaos.report import write_run
+from scripts.chaos.report import write_run, write_soak
 from scripts.chaos.run import Options, Outcome, Run, Unknown
-from scripts.chaos.verdict import verdict
+from scripts.chaos.verdict import RETENTION, verdict
+
+RATE = 60.0  # e-mails a second
+# A soak is quiet for most of its time: that is what it compares.
+SOAK_PAUSES = (20.0, 40.0)  # s
+SOAK_SAMPLES = 5.0  # s
+# So short that all goes that came in the first third, and the store levels off.
+SOAK_RETENTION = 60.0  # s
+SOAK_SETTINGS = {
+    "BABYGUN_RETENTION": f"{SOAK_RETENTION:g}s",
+    "BABYGUN_IDEMPOTENCY_RETENTION": f"{SOAK_RETENTION:g}s",
+}
 
 
 def main() -> int:
@@ -40,13 +54,23 @@ def main() -> int:
         seed=seed,
         seconds=arguments.minutes * 60,
         members=arguments.members or Random(f"{seed} members").choice((1, 3)),
-        rate=arguments.rate,
+        rate=RATE if arguments.rate is None else arguments.rate,
         only=tuple(filter(None, arguments.only.split(","))),
         quiet=arguments.quiet,
     )
+    if arguments.soak:
+        options = replace(
+            options,
+            members=arguments.members or 1,
+            rate=arguments.rate or 0.0,
+            pauses=SOAK_PAUSES,
+            samples=SOAK_SAMPLES,
+            settings=SOAK_SETTINGS,
+            spare=True,
+        )
+    rate = f"{options.rate:g} e-mails/s" if options.rate else "half of the highest rate"
     print(
-        f"chaos: seed {seed}, {options.seconds:g} s, {options.members} etcd members,"
-        f" {options.rate:g} e-mails/s",
+        f"chaos: seed {seed}, {options.seconds:g} s, {options.members} etcd members, {rate}",
         flush=True,
     )
     with tempfile.TemporaryDirectory(prefix="babygun-chaos-", dir="/var/tmp") as temporary:
@@ -70,10 +94,18 @@ def _run(options: Options, folder: Path, page: Path | None) -> int:
     except asyncio.CancelledError:
         print("interrupted: everything has ended, nothing was checked", file=sys.stderr)
         return 130
-    judged = verdict(History(folder / "history"))
+    history, minutes = History(folder / "history"), options.seconds / 60
+    found = levels(history) if options.samples else []
+    if options.samples:
+        outcome.problems += problems(found)
+        say(f"\n{table(found)}\n\nchecking every rule on every e-mail")
+    judged = verdict(history, retention=SOAK_RETENTION if options.samples else RETENTION)
     print(_text(outcome), judged.text(), sep="\n", flush=True)
-    if page:
-        minutes = options.seconds / 60
+    if page and options.samples:
+        write_soak(
+            page, judged, found, seed=options.seed, minutes=minutes, problems=outcome.problems
+        )
+    elif page:
         write_run(page, judged, seed=options.seed, minutes=minutes, members=options.members)
     return 0 if judged.clean and not outcome.problems else 1
 
@@ -108,7 +140,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="FAULT,…", help="these faults alone")
     parser.add_argument("--list", action="store_true", help="name all faults and sources of load")
     parser.add_argument("--members", type=int, choices=(1, 3), help="of etcd; else by the seed")
-    parser.add_argument("--rate", type=float, default=60, help="e-mails a second (default: 60)")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        help=f"e-mails a second (default: {RATE:g}; of a soak: half of the highest)",
+    )
+    parser.add_argument(
+        "--soak",
+        action="store_true",
+        help="few faults and samples of memory, latency and etcd's size: is all flat?",
+    )
     parser.add_argument(
         "--quiet",
         type=float,

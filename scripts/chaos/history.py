@@ -192,7 +192,7 @@ class ProcessWoken(Event, frozen=True):
 
 
 class Footprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What one process holds. ``memory``: resident, in bytes."""
+    """What one process holds. ``memory``: resident, in bytes; ``own``: without pages of files."""
 
     role: Role
     number: int
@@ -200,6 +200,7 @@ class Footprint(msgspec.Struct, frozen=True, array_like=True, gc=False):
     connections: int
     descriptors: int
     memory: int
+    own: int = 0
 
 
 class Leftovers(Event, frozen=True):
@@ -212,6 +213,20 @@ class Leftovers(Event, frozen=True):
     keys: tuple[bytes, ...]
     leases: dict[int, int]
     footprints: tuple[Footprint, ...]
+
+
+class Sampled(Event, frozen=True):
+    """What is there while mail flows.
+
+    ``file``, ``in_use``: of the largest etcd member, in bytes. ``keys``: under the prefix.
+    ``unfinished``: jobs and not-before keys. Each is 0 if etcd did not answer.
+    """
+
+    footprints: tuple[Footprint, ...]
+    file: int
+    in_use: int
+    keys: int
+    unfinished: int
 
 
 AnyEvent = (
@@ -228,6 +243,7 @@ AnyEvent = (
     | ProcessPaused
     | ProcessWoken
     | Leftovers
+    | Sampled
 )
 E = TypeVar("E", bound=Event)
 _encode = msgspec.msgpack.Encoder().encode

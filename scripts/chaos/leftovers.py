@@ -27,9 +27,9 @@ async def leftovers(stage: Stage, moment: Literal["before", "after"]) -> Leftove
     """Reads it all. Raises EtcdError if etcd does not answer."""
     keys, on_leases = await _keys(stage.etcd)
     leases = {lease: on_leases[lease] for lease in await _leases(stage.members[0].endpoint)}
-    footprints = await asyncio.to_thread(_footprints, stage.parts)
+    found = await asyncio.to_thread(footprints, stage.parts)
     now = stage.recorder.now()
-    return Leftovers(now, moment, tuple(keys), leases, tuple(footprints))
+    return Leftovers(now, moment, tuple(keys), leases, tuple(found))
 
 
 async def unfinished(etcd: EtcdClient) -> dict[JobRef, str]:
@@ -73,16 +73,24 @@ async def _leases(endpoint: str) -> list[int]:
         return [lease.ID for lease in answer.leases]
 
 
-def _footprints(parts: Sequence[Part]) -> list[Footprint]:
+def footprints(parts: Sequence[Part]) -> list[Footprint]:
+    """What each process that runs holds, from /proc."""
     found = []
     for part in parts:
         with suppress(OSError):
             folder = Path(f"/proc/{part.pid}")
             links = [_link(each) for each in (folder / "fd").iterdir()]
-            pages = int((folder / "statm").read_text().split()[1])
-            sockets = sum(link.startswith("socket:") for link in links)
+            resident, shared = map(int, (folder / "statm").read_text().split()[1:3])
             found.append(
-                Footprint(part.role, part.number, part.pid, sockets, len(links), pages * _PAGE_SIZE)
+                Footprint(
+                    part.role,
+                    part.number,
+                    part.pid,
+                    sum(link.startswith("socket:") for link in links),
+                    len(links),
+                    resident * _PAGE_SIZE,
+                    (resident - shared) * _PAGE_SIZE,
+                )
             )
     return found
 

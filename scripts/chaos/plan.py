@@ -9,7 +9,7 @@ from typing import Protocol
 
 FIRST = 1.0  # s, until the first fault: mail flows by then
 LAST = 1.0  # s, from the last healing to the end of the load
-RECOVERY = (1.5, 4.0)  # s, between a healing and the next fault
+PAUSES = (1.5, 4.0)  # s, between a healing and the next fault
 
 
 class Shape(Protocol):
@@ -45,16 +45,24 @@ class TooShort(ValueError):
     """The run is too short for every fault. The message says how long it has to be."""
 
 
-def plan(seed: int, seconds: float, faults: Sequence[Shape]) -> list[Turn]:
+def plan(
+    seed: int, seconds: float, faults: Sequence[Shape], pauses: tuple[float, float] = PAUSES
+) -> list[Turn]:
     """Every fault at least once, in an order by chance, then again while there is time.
 
     Raises TooShort. Some faults overlap, if they touch different parts and neither wants to be
     alone. The shorter the run, the more of them overlap.
+
+    ``pauses``: s between a healing and the next fault, at least and at most. With longer ones than
+    PAUSES the plan has the faults that there is time for, and never raises.
     """
     if not faults:
         return []
     for share, pace in ((0.3, 1.0), (0.6, 0.6), (1.0, 0.3), (1.0, 0.0)):
-        turns = list(_turns(Random(f"{seed} {share}"), seconds - LAST, faults, share, pace))
+        random = Random(f"{seed} {share}")
+        turns = list(_turns(random, seconds - LAST, faults, share, pace, pauses))
+        if pauses > PAUSES:
+            return turns
         if len({turn.fault for turn in turns}) == len(faults):
             return turns
     raise TooShort(
@@ -65,11 +73,16 @@ def plan(seed: int, seconds: float, faults: Sequence[Shape]) -> list[Turn]:
 
 def _enough(faults: Sequence[Shape]) -> float:
     """Seconds that are enough for each fault once, in the shortest plan."""
-    return FIRST + LAST + sum(fault.seconds[0] + RECOVERY[0] for fault in faults)
+    return FIRST + LAST + sum(fault.seconds[0] + PAUSES[0] for fault in faults)
 
 
 def _turns(
-    random: Random, end: float, faults: Sequence[Shape], share: float, pace: float
+    random: Random,
+    end: float,
+    faults: Sequence[Shape],
+    share: float,
+    pace: float,
+    pauses: tuple[float, float],
 ) -> Iterator[Turn]:
     """``share`` of the faults overlap with another one, where that is possible.
 
@@ -88,7 +101,7 @@ def _turns(
         if healed > end:
             return
         yield from turns
-        shortest, longest = RECOVERY
+        shortest, longest = pauses
         at = healed + shortest + random.random() * pace * (longest - shortest)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +16,13 @@ from babygun.store.keys import JobRef
 from scripts.bench.processes import Stage as Processes
 from scripts.chaos.clients import Clients
 from scripts.chaos.faults import Broken, Fault
+from scripts.chaos.highest_rate import flowing, highest_rate
 from scripts.chaos.history import KEYS, Healed, Injected, Leftovers, Recorder
 from scripts.chaos.leftovers import count, leftovers, unfinished
 from scripts.chaos.load import Source
-from scripts.chaos.plan import Turn, plan
+from scripts.chaos.plan import PAUSES, Turn, plan
 from scripts.chaos.rules.left_behind import unsettled
+from scripts.chaos.samples import line, sample
 from scripts.chaos.stage import LEASE_TTL, UPLOAD_LEASE, Stage
 from scripts.chaos.watcher import Watcher
 
@@ -32,7 +34,12 @@ SHOWN = 20  # stuck e-mails that are listed
 
 @dataclass(frozen=True)
 class Options:
-    """``only``: names of faults; all that are possible if empty. ``rate``: e-mails a second."""
+    """``only``: names of faults; all that are possible if empty.
+
+    ``rate``: e-mails a second; 0 for half of the highest, which is measured first. ``pauses``:
+    between faults. ``samples``: s between two of them; none for 0. ``settings``: Babygun's, beside
+    the stage's. ``spare``: the first worker and the first API process live as long as the run.
+    """
 
     seed: int
     seconds: float
@@ -40,6 +47,10 @@ class Options:
     rate: float = 60.0
     only: tuple[str, ...] = ()
     quiet: float = QUIET
+    pauses: tuple[float, float] = PAUSES
+    samples: float = 0.0
+    settings: Mapping[str, str] = field(default_factory=dict)
+    spare: bool = False
 
 
 @dataclass
@@ -54,6 +65,7 @@ class Outcome:
     impossible: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    rate: float = 0.0  # of the load, in e-mails a second
 
 
 class Unknown(ValueError):
@@ -85,6 +97,8 @@ class Run:
         try:
             with Processes() as processes:
                 stage = Stage(processes, self._etcd, recorder, members=self.options.members)
+                stage.settings |= self.options.settings
+                stage.spared = [stage.apis[0], stage.workers[0]] if self.options.spare else []
                 self._plan(stage)
                 try:
                     async with stage:
@@ -107,7 +121,9 @@ class Run:
         reasons = {fault.name: fault.possible(stage) for fault in chosen}
         self.outcome.impossible = {name: reason for name, reason in reasons.items() if reason}
         possible = [fault for fault in chosen if not reasons[fault.name]]
-        self.outcome.turns = plan(self.options.seed, self.options.seconds, possible)
+        self.outcome.turns = plan(
+            self.options.seed, self.options.seconds, possible, self.options.pauses
+        )
         self.say("plan, in seconds of the load:")
         for turn in self.outcome.turns:
             self.say(f"{turn.at:7.1f} to {turn.heal_at:6.1f}  {turn.fault}")
@@ -121,6 +137,9 @@ class Run:
         random = Random(f"{self.options.seed} load")
         async with Clients(stage, recorder, random) as clients:
             stage.clients = clients
+            self.outcome.rate = self.options.rate
+            if not self.options.rate:
+                self.outcome.rate = await self._half_of_highest(stage)
             progress = asyncio.create_task(self._progress(stage, clients))
             try:
                 await self._load_and_faults(stage, clients)
@@ -140,38 +159,39 @@ class Run:
     async def _load_and_faults(self, stage: Stage, clients: Clients) -> None:
         """All sources, for the time of the run, and all turns."""
         begin = stage.recorder.now()
-        shares = sum(source.share for source in self._sources)
-        loads = [
-            asyncio.create_task(
-                source.run(
-                    clients,
-                    Random(f"{self.options.seed} {source.name}"),
-                    self.options.rate * source.share / shares,
-                ),
-                name=source.name,
-            )
-            for source in self._sources
-        ]
         turns = [
             asyncio.create_task(self._turn(stage, number, turn, begin))
             for number, turn in enumerate(self.outcome.turns, 1)
         ]
         self._healed = [asyncio.Event() for _ in turns]
+        sampling = asyncio.create_task(self._sample(stage))
+        seed = f"{self.options.seed}"
         try:
-            ended, _ = await asyncio.wait(
-                loads,
-                timeout=self.options.seconds,
-                return_when=asyncio.FIRST_EXCEPTION,
-            )
-            for load in ended:
-                load.result()
-                self.outcome.problems.append(f"the source {load.get_name()} has ended")
+            async with flowing(self._sources, clients, seed, self.outcome.rate) as loads:
+                ended, _ = await asyncio.wait(
+                    loads,
+                    timeout=self.options.seconds,
+                    return_when=asyncio.FIRST_EXCEPTION,
+                )
+                for load in ended:
+                    load.result()
+                    self.outcome.problems.append(f"the source {load.get_name()} has ended")
         finally:
-            for load in loads:
-                load.cancel()
+            sampling.cancel()
             self._ended.set()
-            await asyncio.gather(*loads, return_exceptions=True)
             await asyncio.gather(*turns)
+
+    async def _half_of_highest(self, stage: Stage) -> float:
+        highest = await highest_rate(stage, self._sources, self.options.seed, self.say)
+        self.say(f"the highest rate is {highest:.0f} e-mails a second; the load is half of it")
+        return highest / 2
+
+    async def _sample(self, stage: Stage) -> None:
+        while self.options.samples:
+            sampled = await sample(stage)
+            stage.recorder.add(sampled)
+            self._line(stage.recorder, line(sampled))
+            await asyncio.sleep(self.options.samples)
 
     async def _turn(self, stage: Stage, number: int, turn: Turn, begin: float) -> None:
         """Injects one fault and heals it. What goes wrong with that is a problem of the run."""

@@ -83,7 +83,7 @@ class Stage:
 
     Make it, let faults prepare it, then enter it. ``settings``: those of all Babygun's processes.
     ``etcd``: a client past the proxies. ``clients``: those of the load, once there is load.
-    ``exits``: what has to be undone at the end.
+    ``exits``: what has to be undone at the end. ``spared``: parts that no fault ends or pauses.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class Stage:
         self.exits = AsyncExitStack()
         self.client_id = self.client_secret = ""
         self.clients: Clients | None = None
+        self.spared: list[Part] = []
         self._binary = etcd
         self._apart: set[int] = set()  # numbers of the members that are cut off
         self._http: dict[str, int] = {}  # ports, by name of the part

@@ -23,6 +23,7 @@ from scripts.chaos.rules.recovery import recoveries
 from scripts.chaos.stage import LEASE_TTL
 from scripts.chaos.story import Step, Story, stories, story
 
+RETENTION = 7 * 86400.0  # s, the product's default: no run takes that long
 _SHOWN = 5  # violations of one rule that are shown with their story
 _LINES = 60  # of one story
 
@@ -83,17 +84,24 @@ class Verdict:
         return f"NOT CLEAN: {len(self.violations)} violations: {rules}"
 
 
-def verdict(history: History) -> Verdict:
-    """Checks every rule on a run of the stage."""
+def verdict(history: History, *, retention: float = RETENTION) -> Verdict:
+    """Checks every rule on a run of the stage. ``retention``: of its records, in seconds."""
     touches = {fault.name: fault.touches for fault in all_faults()}
-    return judge(history, lease_ttl=LEASE_TTL, touches=touches)
+    return judge(history, lease_ttl=LEASE_TTL, touches=touches, retention=retention)
 
 
 def judge(
-    history: History, *, lease_ttl: float, touches: Mapping[str, frozenset[str]] | None = None
+    history: History,
+    *,
+    lease_ttl: float,
+    touches: Mapping[str, frozenset[str]] | None = None,
+    retention: float = RETENTION,
 ) -> Verdict:
-    """Checks every rule. ``lease_ttl``: of workers, in seconds. ``touches``: by fault's name."""
-    run = Run(history, lease_ttl=lease_ttl, touches=touches or {})
+    """Checks every rule. ``lease_ttl``: of workers; ``retention``: of records; both in seconds.
+
+    ``touches``: by fault's name.
+    """
+    run = Run(history, lease_ttl=lease_ttl, touches=touches or {}, retention=retention)
     rules = all_rules()
     figures = _of_run(run)
     violations: list[Violation] = []

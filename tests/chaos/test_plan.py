@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 
@@ -71,3 +72,10 @@ def test_plan_that_has_no_room_for_all_faults_says_how_long_is_enough() -> None:
 
 def test_plan_without_faults_is_empty() -> None:
     assert plan(1, 60, []) == []
+
+
+def test_plan_with_long_pauses_has_what_there_is_time_for() -> None:
+    turns = plan(1, 120, shapes(30), pauses=(20.0, 40.0))
+    assert 1 < len(turns) < 10
+    for one, other in pairwise(turns):
+        assert other.at < one.heal_at or other.at >= one.heal_at + 20

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.chaos.report import write_mutants, write_run
+from scripts.chaos.levels import Level
+from scripts.chaos.report import write_mutants, write_run, write_soak
 from scripts.chaos.verdict import Figures, Verdict
 
 PAGE = """above
 <!-- chaos:runs -->
 <!-- /chaos:runs -->
+<!-- chaos:soaks -->
+<!-- /chaos:soaks -->
 <!-- chaos:mutants -->
 <!-- /chaos:mutants -->
 """
@@ -37,3 +40,17 @@ def test_mutants_table_is_written_between_its_lines(tmp_path: Path) -> None:
     page.write_text(PAGE)
     write_mutants(page, "| mistake |\n|---|\n| one |")
     assert "<!-- chaos:mutants -->\n| mistake |\n|---|\n| one |\n<!-- /chaos" in page.read_text()
+
+
+def test_soak_is_written_with_what_grew_most(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    found = [
+        Level("memory of api 1", "MiB", 60, 62.5, 82),
+        Level("memory of worker 1", "MiB", 60, 61, 82),
+        Level("p50 to the 202", "ms", 5, 6, 17),
+    ]
+    write_soak(page, _verdict(9000), found, seed=7, minutes=30, problems=["one"])
+    row = next(line for line in page.read_text().splitlines() if line.startswith("| 7 "))
+    assert "| 9,000 |" in row and "| +2.5 MiB (api 1) |" in row and "| 5, 6 ms |" in row
+    assert row.endswith("| 0 violations, 1 problems |")

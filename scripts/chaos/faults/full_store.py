@@ -39,6 +39,9 @@ class FilledByOthers(Fault):
     touches = frozenset({"etcd"})
     alone = True
 
+    def possible(self, stage: Stage) -> str:
+        return possible(stage)
+
     def prepare(self, stage: Stage) -> None:
         limit(stage)
 
@@ -74,6 +77,9 @@ class FilledByMail(Fault):
     touches = frozenset({"etcd", "api", "worker", "relay"})
     alone = True
 
+    def possible(self, stage: Stage) -> str:
+        return possible(stage)
+
     def prepare(self, stage: Stage) -> None:
         limit(stage)
 
@@ -96,6 +102,11 @@ class FilledByMail(Fault):
                 raise BenchError("etcd raised its NOSPACE alarm by Babygun's own writes")
 
         return Broken(f"e-mails of {_LARGE} bytes from {_SENDERS} senders", heal)
+
+
+def possible(stage: Stage) -> str:
+    """Why it can't be done on this stage, or empty."""
+    return "a soak's etcd is as large as its mail makes it" if stage.spared else ""
 
 
 def limit(stage: Stage) -> None:

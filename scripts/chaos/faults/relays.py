@@ -8,6 +8,7 @@ from random import Random
 
 from scripts.chaos.faults import Broken, Fault
 from scripts.chaos.faults.meanwhile import ending
+from scripts.chaos.faults.targets import processes
 from scripts.chaos.receivers import Receiver
 from scripts.chaos.stage import Relay, Stage
 
@@ -66,7 +67,7 @@ class RelayMisbehaves(Fault):
             relay.receiver.normal()
             relay.receiver.cut()
             if self._holds:  # as docs/delivery.md says: a worker that starts probes at once
-                worker = random.choice(stage.workers)
+                worker = random.choice(processes(stage, "worker"))
                 await worker.terminate()
                 await worker.start()
 

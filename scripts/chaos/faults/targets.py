@@ -40,6 +40,8 @@ class Target:
         """Why the stage has no such processes, or empty."""
         if len(stage.members) < self.least:
             return f"it needs {self.least} etcd members: --members 3"
+        if self.role != "etcd" and len(processes(stage, self.role)) < self.count:
+            return f"one of the {_WORDS[self.role][1]} is spared"
         return ""
 
     async def pick(self, stage: Stage, random: Random) -> list[Part]:
@@ -54,5 +56,5 @@ LEADER = Target("etcd-leader", "etcd", least=3, leader=True)
 
 
 def processes(stage: Stage, role: Role) -> list[Part]:
-    """All processes of a role."""
-    return [part for part in stage.parts if part.role == role]
+    """All processes of a role that a fault may end."""
+    return [part for part in stage.parts if part.role == role and part not in stage.spared]

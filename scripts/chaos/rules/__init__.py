@@ -66,11 +66,19 @@ class Run:
     """What rules of one e-mail need to know of the whole run."""
 
     def __init__(
-        self, history: History, *, lease_ttl: float, touches: Mapping[str, frozenset[str]]
+        self,
+        history: History,
+        *,
+        lease_ttl: float,
+        touches: Mapping[str, frozenset[str]],
+        retention: float,
     ) -> None:
-        """``lease_ttl``: of workers, in seconds. ``touches``: what each fault breaks, by name."""
+        """``lease_ttl``: of workers; ``retention``: of records; both in seconds.
+
+        ``touches``: what each fault breaks, by name.
+        """
         self.history = history
-        self.lease_ttl = lease_ttl
+        self.lease_ttl, self.retention = lease_ttl, retention
         self._touches = touches
 
     def touches(self, fault: str) -> frozenset[str]:

@@ -12,6 +12,7 @@ MORE_MEMORY = 96 * 1024 * 1024  # bytes, beyond half as much again
 # Leases of etcd without a key: of a process, kept ready; and of each fault that loses the answer
 # to a grant. Such a lease ends with its time.
 SPARE_LEASES, LOST_LEASES = 4, 4
+LATE = 1.25  # of the retention: a content may go so late, and its record in time
 
 
 def _check(run: Run) -> Iterator[Violation]:
@@ -22,7 +23,7 @@ def _check(run: Run) -> Iterator[Violation]:
         return
     chunks, uploads = _uploads(run)
     found = (
-        *_keys(after, chunks),
+        *_keys(after, chunks | _late(run, after)),
         *_leases(after, uploads, _most_leases(run)),
         *_footprints(before, after),
     )
@@ -47,9 +48,24 @@ def _uploads(run: Run) -> tuple[set[bytes], set[int]]:
     return chunks, leases
 
 
-def _keys(after: Leftovers, chunks: set[bytes]) -> Iterator[tuple[str, str]]:
+def _late(run: Run, after: Leftovers) -> set[bytes]:
+    """Contents that may outlive their records: the retention of both has just ended."""
+    final: dict[str, float] = {}  # since when, by e-mail
+    for event in run.history.events(Revision):
+        if event.key.startswith(KEYS.retention_kind("undelivered")) and not event.gone:
+            final[KEYS.parse_end_mark(event.key)[1]] = event.at
+    return {
+        key
+        for key in after.keys
+        if key.startswith(KEYS.contents)
+        and (since := final.get(key.split(b"/")[-2].decode())) is not None
+        and run.retention <= after.at - since <= run.retention * LATE + run.lease_ttl
+    }
+
+
+def _keys(after: Leftovers, may_stay: set[bytes]) -> Iterator[tuple[str, str]]:
     ids = {KEYS.email_id(key) for key in after.keys if key.startswith(KEYS.emails)}
-    for key in set(after.keys) - chunks:
+    for key in set(after.keys) - may_stay:
         text = key.decode(errors="replace")
         if key.startswith((KEYS.jobs, KEYS.waiting, KEYS.owners)):
             yield f"{text} is there", "no job, not-before key or owner when all e-mails are final"

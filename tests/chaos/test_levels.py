@@ -1,0 +1,120 @@
+"""Does everything level off? The last third of a run against the middle third."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scripts.chaos.history import (
+    Answered,
+    Asked,
+    Footprint,
+    Healed,
+    History,
+    Injected,
+    Mail,
+    Received,
+    Recorder,
+    Sampled,
+)
+from scripts.chaos.levels import Level, levels, problems, quiet, table, timed
+
+END = 300.0  # s
+MIB = 1 << 20
+
+Grows = Callable[[float], float]  # a value by the time in the run
+
+
+def flat(at: float) -> float:
+    return 50.0
+
+
+def grows(at: float) -> float:
+    """From 100 to 700 in the run."""
+    return 100 + 2 * at
+
+
+def written(
+    folder: Path, *, memory: Grows = flat, file: Grows = flat, delay: Grows = flat
+) -> History:
+    """A run with a sample every 5 s, an e-mail every second, and a fault from 200 s to 210 s.
+
+    ``memory``, ``file``: in MiB. ``delay``: of answers, in ms.
+    """
+    recorder = Recorder(folder / "history")
+    for second in range(int(END)):
+        at = float(second)
+        if second % 5 == 0:
+            size = int(memory(at) * MIB)
+            one = Footprint("worker", 1, 7, 10, 20, size, size)
+            recorder.add(Sampled(at, (one,), int(file(at) * MIB), MIB, 100, 10))
+        if second == 200:
+            recorder.add(Injected(at, 1, "kill-worker"))
+        if second == 210:
+            recorder.add(Healed(at, 1, "kill-worker"))
+        mark, address = f"steady-{second}", f"ok.steady-{second}@one.example"
+        slow = 9.0 if 200 <= second < 210 else delay(at) / 1000
+        recorder.add(
+            Asked(at, second, "chaos", 1, "send", None, (Mail(mark, (address,), "digest"),))
+        )
+        recorder.add(Answered(at + slow, second, 202, (f"id-{second}",)))
+        recorder.add(
+            Received(at + slow, "one", mark, "<m>", f"id-{second}", (address,), "", "250", True)
+        )
+    recorder.close()
+    return History(folder / "history")
+
+
+def of(found: list[Level], name: str) -> Level:
+    return next(level for level in found if level.name == name)
+
+
+def test_run_that_is_flat_holds_all_levels_though_a_fault_slowed_it(tmp_path: Path) -> None:
+    found = levels(written(tmp_path))
+    assert problems(found) == []
+    assert of(found, "memory of worker 1").last == 50
+    assert of(found, "p99 to the 202").last == pytest.approx(50)
+    assert "TOO MUCH" not in table(found)
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ("memory", ["memory of worker 1"]),
+        ("file", ["etcd's file"]),
+        (
+            "delay",
+            ["p50 to the 202", "p99 to the 202", "p50 to the receiver", "p99 to the receiver"],
+        ),
+    ],
+)
+def test_what_grows_in_the_last_third_is_a_problem(
+    tmp_path: Path, what: str, names: list[str]
+) -> None:
+    steep: Grows = (lambda at: at * at / 50) if what == "delay" else grows
+    found = levels(written(tmp_path, **{what: steep}))
+    assert [each.partition(":")[0] for each in problems(found)] == names
+    assert table(found).count("TOO MUCH") == len(names)
+
+
+def test_quiet_begins_after_a_fault_has_settled_and_ends_before_the_next(tmp_path: Path) -> None:
+    assert quiet(written(tmp_path)) == [(0.0, 198.0), (220.0, pytest.approx(END - 1, abs=1))]
+
+
+def test_run_too_short_for_thirds_is_a_problem(tmp_path: Path) -> None:
+    Recorder(tmp_path / "history").close()
+    assert problems(levels(History(tmp_path / "history")))
+
+
+def test_e_mail_that_a_server_defers_is_not_timed(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "history")
+    for number, local in enumerate(("ok", "defer-1")):
+        mail = Mail(f"steady-{number}", (f"{local}.steady-{number}@one.example",), "digest")
+        recorder.add(Asked(1.0, number, "chaos", 1, "send", None, (mail,)))
+        recorder.add(Answered(2.0, number, 202, (f"id-{number}",)))
+    recorder.close()
+    answered, received = timed(History(tmp_path / "history"))
+    assert [each.seconds for each in answered] == [1.0]
+    assert received == []
