@@ -51,7 +51,7 @@ async def test_email_to_three_domains_and_bcc_becomes_three_queues_with_one_mess
         taken = await world.sink.wait_for(3)
         await world.rig.ended(accepted["id"])
         record = await api.get(f"/emails/{accepted['id']}")
-    assert record["status"] == "delivered"
+    assert record["status"] == "complete"
     assert {recipient["queue"] for recipient in record["recipients"]} == {
         "mx:postfix.example",
         "mx:exim.example",
@@ -76,7 +76,7 @@ async def test_host_that_is_down_or_refuses_us_leads_to_the_next_in_the_same_try
         (taken,) = await world.sink.wait_for(1)
         (ended,) = await world.rig.ended(email)
     assert by(taken) == server
-    assert ended.status == "delivered"
+    assert ended.status == "complete"
     assert "deferred" not in await world.rig.events(email)
 
 
@@ -93,7 +93,7 @@ async def test_greylisted_mail_is_deferred_and_comes_again_from_the_same_address
             emails = [await world.rig.send(recipient) for recipient in recipients]
             await world.sink.wait_for(3)
             ended = await world.rig.ended(*emails)
-        assert {email.status for email in ended} == {"delivered"}
+        assert {email.status for email in ended} == {"complete"}
         for email in emails:
             events = await world.rig.events(email)
             assert events.count("deferred") == 1
@@ -117,7 +117,7 @@ async def test_server_that_takes_few_connections_gets_all_mail(world: World, ser
         emails = [await world.rig.send(f"r{n}@{server}-few-connections.example") for n in range(30)]
         await world.sink.wait_for(30, within=45)
         ended = await world.rig.ended(*emails, within=45)
-    assert {email.status for email in ended} == {"delivered"}
+    assert {email.status for email in ended} == {"complete"}
     deferred = [email for email in emails if "deferred" in await world.rig.events(email)]
     assert deferred == []
 
@@ -127,7 +127,7 @@ async def test_server_that_takes_few_messages_a_time_gets_all_mail(world: World)
         emails = [await world.rig.send(f"r{n}@postfix-few-messages.example") for n in range(9)]
         await world.sink.wait_for(9, within=45)
         ended = await world.rig.ended(*emails, within=45)
-    assert {email.status for email in ended} == {"delivered"}
+    assert {email.status for email in ended} == {"complete"}
 
 
 async def test_server_that_refuses_us_alone_loses_nothing(world: World) -> None:
