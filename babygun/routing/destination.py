@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from babygun.errors import BabygunError
@@ -33,13 +33,18 @@ class Destination:
     max_connections: int  # of one worker
     server: Server | None = None  # the relay's
 
-    async def servers(self, *, for_email: str = "") -> AsyncIterator[Server]:
+    async def servers(self, *, for_email: str = "") -> AsyncGenerator[Server, None]:
         """The servers, in the order in which to try them.
 
         ``for_email``: picks the source address, so that each try of an e-mail comes from the same.
         """
         if self.server is not None:
             yield self.server
+
+    @property
+    def is_mx(self) -> bool:
+        """Whether its servers are the mail hosts of a domain."""
+        return self.server is None
 
     @property
     def endpoint(self) -> str:

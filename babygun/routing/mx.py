@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from babygun.dns import LookupFailed as LookupFailed
 from babygun.dns import NoSuchName, Resolver
 from babygun.dns.answers import Record
 from babygun.email.domains import ascii_domain

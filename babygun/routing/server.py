@@ -38,5 +38,11 @@ class Server:
 
     @property
     def endpoint(self) -> str:
-        """``host:port``"""
-        return f"{self.host}:{self.port}"
+        """``host:port``, or ``host[address]:port`` where the address is known."""
+        place = f"{self.host}[{self.address}]" if self.address else self.host
+        return f"{place}:{self.port}"
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether its address is one of IPv6. Of a relay nobody knows before it is dialled."""
+        return ":" in self.address

@@ -27,6 +27,11 @@ class Site(NamedTuple):
     limits: Limits | None
     shared: bool
 
+    @property
+    def label(self) -> str:
+        """How metrics call it: there are too many hosts for a label each."""
+        return MX + self.provider.name if self.provider else self.name
+
 
 def site_of(hosts: MailHosts, providers: Providers) -> Site:
     """The site of a domain by its mail hosts.

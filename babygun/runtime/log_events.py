@@ -372,9 +372,17 @@ EVENTS = [
     Event(
         "feature switched off",
         "warning",
-        "queue feature reason",
+        "queue server feature reason",
         "The mail server offers TLS, pipelining or CHUNKING and does not manage it. It is not used"
-        " for an hour. TLS only where it is opportunistic.",
+        " for an hour. TLS only where it is opportunistic; that of a mail host for three days."
+        " `queue` is the site.",
+    ),
+    Event(
+        "IPv6 refused",
+        "error",
+        "site server source code text",
+        "The mail server takes no mail from our address of IPv6. For a day, mail to this site goes"
+        " by IPv4. Give the address a PTR record, and name it in SPF.",
     ),
     Event(
         "too many connections",

@@ -7,17 +7,21 @@ A delivery ends in an :class:`Outcome` with a reply per recipient, whatever the 
 from babygun.smtp.connect_failed import ConnectFailed
 from babygun.smtp.envelope import Envelope, NotSent, Outcome
 from babygun.smtp.handshake import check_server
+from babygun.smtp.known_servers import KnownServers
+from babygun.smtp.permits import UNLIMITED, Permit, Permits
 from babygun.smtp.pool import SmtpPool
 from babygun.smtp.pools import Pools
-from babygun.smtp.workarounds import WorkaroundsByServer
 
 __all__ = [
+    "UNLIMITED",
     "ConnectFailed",
     "Envelope",
+    "KnownServers",
     "NotSent",
     "Outcome",
+    "Permit",
+    "Permits",
     "Pools",
     "SmtpPool",
-    "WorkaroundsByServer",
     "check_server",
 ]

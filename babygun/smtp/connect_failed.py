@@ -1,36 +1,44 @@
-"""Why a destination can't be used: what an error before MAIL comes to."""
+"""Why a server can't be used: what an error before MAIL comes to."""
 
 from __future__ import annotations
 
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 
 import aiosmtplib
 
 from babygun.errors import BabygunError
+from babygun.routing.server import Server
 from babygun.smtp.replies import Phase, Reply, make_reply
 from babygun.smtp.reply_parser import TEXT_MAX
+
+TAKES_NO_MAIL = 521  # RFC 7504
+_NAMED, _NAMED_TEXT = 3, 120  # failed servers that a note names, and characters for each
 
 # Errors of aiosmtplib's connect() that come after TCP.
 _GREETING = (aiosmtplib.SMTPResponseException, aiosmtplib.SMTPServerDisconnected)
 
 
 class ConnectFailed(BabygunError):
-    """The destination can't be used.
+    """The server, or each server of a destination, can't be used.
 
     ``reply`` has a phase before "mail", and a code where the server sent one. ``busy``: the server
     refused in a way that often means too many connections: a 4xx, or it hung up at once.
-    ``tls_failed``: STARTTLS was refused or broke, so plain text may work.
+    ``tls_failed``: STARTTLS was refused or broke, so plain text may work. ``number``: the system's
+    errno; 0 without one. ``note``: for people, which servers failed; often empty.
     """
 
     tls_failed = False
 
-    def __init__(self, reply: Reply, *, busy: bool = False) -> None:
+    def __init__(
+        self, reply: Reply, *, busy: bool = False, number: int = 0, note: str = ""
+    ) -> None:
         parts = (reply.code, reply.enhanced, reply.text)
         super().__init__(" ".join(str(part) for part in parts if part))
         self.reply = reply
-        self.busy = busy
+        self.busy, self.number, self.note = busy, number, note
 
 
 def explained(
@@ -56,12 +64,38 @@ def explained(
     number = getattr(cause, "errno", None) or 0  # below 0: of the resolver
     text = os.strerror(number) if number > 0 else getattr(cause, "message", "") or str(cause)
     hung_up = isinstance(error, OSError) and not isinstance(cause, socket.gaierror)
-    return connect_failed(phase, f"{stage}: {text}", busy=hung_up and stage != "login")
+    busy = hung_up and stage != "login"
+    return connect_failed(phase, f"{stage}: {text}", busy=busy, number=number)
 
 
-def connect_failed(phase: Phase, text: str, *, busy: bool = False) -> ConnectFailed:
+def connect_failed(
+    phase: Phase, text: str, *, busy: bool = False, number: int = 0
+) -> ConnectFailed:
     """One without a word of the server."""
-    return ConnectFailed(Reply(phase, None, None, text[:TEXT_MAX]), busy=busy)
+    return ConnectFailed(Reply(phase, None, None, text[:TEXT_MAX]), busy=busy, number=number)
+
+
+def all_failed(failures: Sequence[tuple[Server, ConnectFailed]]) -> ConnectFailed:
+    """What it comes to that each of these servers failed: the last failure, with a note.
+
+    521 says that a host takes no mail at all (RFC 7504). It counts only if each host says so.
+    """
+    if not failures:
+        return connect_failed("connect", "there was no server to connect to")
+    soft = [each for each in failures if each[1].reply.code != TAKES_NO_MAIL]
+    last = (soft or failures)[-1]
+    server, failed = last
+    said = [] if server.endpoint in failed.reply.text else [server.endpoint]
+    others = [_named(*each) for each in failures if each is not last]
+    if others:
+        said.append("others: " + "; ".join(others[-_NAMED:]))
+    note = ", ".join(said)
+    return ConnectFailed(failed.reply, busy=failed.busy, number=failed.number, note=note)
+
+
+def _named(server: Server, failed: ConnectFailed) -> str:
+    text = str(failed)[:_NAMED_TEXT]
+    return text if server.endpoint in text else f"{server.endpoint}: {text}"
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -15,9 +15,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from babygun.routing.server import Server
 from babygun.smtp.deadline import Deadline
+from babygun.smtp.permits import Permit
 from babygun.smtp.reply_parser import ReplyParser, ServerReply
-from babygun.smtp.workarounds import Extension
+from babygun.smtp.workarounds import Extension, Workarounds
 
 CHUNK = 256 * 1024  # bytes of a message that the transport gets at once
 LIVELY = 5.0  # s since the last bytes came; until then a connection is taken to be alive
@@ -88,6 +90,10 @@ class Connection(asyncio.Protocol):
         self.retired = False  # the server refused what may be about it: it carries no further one
         self.unclean = False  # a transaction was left open: the next one begins with RSET
         self.idle_since = 0.0  # the loop's clock
+        self.server: Server | None = None
+        self.workarounds: Workarounds | None = None  # the server's
+        self.note = ""  # what outcomes say of the way that a message went
+        self.permit: Permit | None = None  # None: it has no limits
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._timeout = timeout

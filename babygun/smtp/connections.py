@@ -11,21 +11,26 @@ connection at all says nothing about its limit, unless its words say so (:meth:`
 
 Other workers may need the connections that are idle here. So one is kept for ``idle`` seconds, and
 surplus ones for SURPLUS_IDLE. While the limit is shrunk, each one is surplus.
+
+Each connection needs a permit of the destination's site (:mod:`permits`). It is taken before the
+connection is opened, and given back once it is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 
 from babygun.runtime import tracing
 from babygun.smtp.connect_failed import ConnectFailed
 from babygun.smtp.connection import Connection
 from babygun.smtp.connection_limit import ConnectionLimit
 from babygun.smtp.envelope import NotSent
-from babygun.smtp.opener import Opener
+from babygun.smtp.permits import Permits
+from babygun.smtp.place import Place
 from babygun.smtp.replies import Reply
-from babygun.smtp.workarounds import Extension
+from babygun.smtp.workarounds import Extension, Workarounds
 
 SURPLUS_IDLE = 1.0  # s, for which idle connections beyond the first are kept
 
@@ -33,18 +38,29 @@ SURPLUS_IDLE = 1.0  # s, for which idle connections beyond the first are kept
 class Connections:
     """Those to one destination, in one event loop. Times in seconds.
 
-    ``most``: connections at once. ``patience``: how long a message that was turned away waits for
-    one. ``idle``: how long an unused connection is kept.
+    ``open``: opens one; its argument is called once, when the connection is gone. ``most``:
+    connections at once. ``patience``: how long a message that was turned away waits for one.
+    ``idle``: how long an unused connection is kept.
     """
 
-    def __init__(self, opener: Opener, *, most: int, patience: float, idle: float) -> None:
-        self._opener, self._most, self._patience, self._idle_time = opener, most, patience, idle
+    def __init__(
+        self,
+        open: Callable[[Callable[[Connection], None]], Awaitable[Connection]],
+        permits: Permits,
+        *,
+        most: int,
+        patience: float,
+        idle: float,
+    ) -> None:
+        self._open_one, self._permits = open, permits
+        self._most, self._patience, self._idle_time = most, patience, idle
         self._loop = asyncio.get_running_loop()
         self._idle: list[Connection] = []  # the one unused for longest first
         self._busy: set[Connection] = set()
         self._connecting = 0  # also those that a waiter was woken to open
-        # A waiter gets a connection, or None: there is room to open one.
-        self._waiters: deque[asyncio.Future[Connection | None]] = deque()
+        # A waiter gets a connection, or a place: there is room to open one.
+        self._waiters: deque[asyncio.Future[Connection | Place]] = deque()
+        self._asked_for_room = False  # the permits' callback is still to come
         self._limit = ConnectionLimit(most)
         self._idle_timer: asyncio.TimerHandle | None = None
         self._goodbyes: set[asyncio.Task[None]] = set()
@@ -67,13 +83,20 @@ class Connections:
 
     @property
     def needed(self) -> bool:
-        """Whether some message has a connection, opens one or waits for one."""
-        return bool(self._busy or self._connecting or self._waiters)
+        """Whether there is a connection or a message that waits for one, or a limit to keep to."""
+        return bool(
+            self._busy
+            or self._idle
+            or self._connecting
+            or self._waiters
+            or self._limit.at(self._loop.time()) < self._most
+        )
 
-    def forbid(self, feature: Extension) -> None:
-        """No connection uses the feature any more."""
+    def forbid(self, feature: Extension, of: Workarounds | None) -> None:
+        """No connection to a server uses the feature any more. ``of``: what tells the server."""
         for connection in (*self._idle, *self._busy):
-            connection.forbid(feature)
+            if connection.workarounds is of:
+                connection.forbid(feature)
 
     def crowded(self, reply: Reply) -> None:
         """The destination says that it has too many connections: fewer are opened for a while.
@@ -113,7 +136,7 @@ class Connections:
     # --- getting a connection ---
 
     async def acquire(self, *, fresh: bool = False) -> Connection:
-        """A connection for one transaction. Raises ConnectFailed and NotSent.
+        """A connection for one transaction. Raises NotSent, and what the opener raises.
 
         ``fresh``: a new one, before all who wait in line.
         """
@@ -121,9 +144,9 @@ class Connections:
             raise NotSent("the connection pool is closed")
         found = await self._idle_or_room(first_in_line=fresh, take_idle=not fresh)
         give_up_at = 0.0
-        while found is None:
+        while isinstance(found, Place):
             try:
-                return await self._open()
+                return await self._open(found)
             except ConnectFailed as error:
                 if not self._turned_away(error):
                     self._wake()
@@ -151,8 +174,8 @@ class Connections:
         take_idle: bool,
         refused: ConnectFailed | None = None,
         give_up_at: float = 0.0,
-    ) -> Connection | None:
-        """Waits for a connection. None: there is room to open one, and ``_connecting`` counts it.
+    ) -> Connection | Place:
+        """Waits for a connection, or for the place to open one, which ``_connecting`` counts.
 
         With ``refused``, it gives up at ``give_up_at``, a time of the loop's clock, and raises
         ``refused``.
@@ -160,9 +183,8 @@ class Connections:
         if first_in_line or not self._waiters:
             if take_idle and (idle := self._take_idle()):
                 return idle
-            if self._has_room():
-                self._connecting += 1
-                return None
+            if place := self._take_place():
+                return place
         with tracing.child("smtp wait"):
             return await self._wait(first_in_line, refused, give_up_at)
 
@@ -174,14 +196,35 @@ class Connections:
                 return connection
         return None
 
-    def _has_room(self) -> bool:
+    def _take_place(self) -> Place | None:
+        """The right to open a connection; None: there is no room."""
         there = self.open + self._connecting + len(self._goodbyes)
-        return there < self._limit.at(self._loop.time())
+        if there >= self._limit.at(self._loop.time()):
+            return None
+        place = Place(self._close_if_idle)
+        permit = self._permits.try_take(place.wanted)
+        if permit is None:
+            if not self._asked_for_room:
+                self._asked_for_room = True
+                self._permits.on_room(self._on_room)
+            return None
+        place.permit = permit
+        self._connecting += 1
+        return place
+
+    def _on_room(self) -> None:
+        self._asked_for_room = False
+        self._wake()
+
+    def _close_if_idle(self, connection: Connection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)
+            self._say_goodbye(connection)
 
     async def _wait(
         self, first_in_line: bool, refused: ConnectFailed | None, give_up_at: float
-    ) -> Connection | None:
-        waiter: asyncio.Future[Connection | None] = self._loop.create_future()
+    ) -> Connection | Place:
+        waiter: asyncio.Future[Connection | Place] = self._loop.create_future()
         if first_in_line:
             self._waiters.appendleft(waiter)
         else:
@@ -201,12 +244,22 @@ class Connections:
                 self._give_back(waiter.result())
             raise
 
-    async def _open(self) -> Connection:
+    async def _open(self, place: Place) -> Connection:
         """Opens a connection, which ``_connecting`` counts already."""
+
+        def on_lost(connection: Connection) -> None:
+            place.give_back()
+            self._on_lost(connection)
+
         try:
-            connection = await self._opener.open(self._on_lost)
+            connection = await self._open_one(on_lost)
+        except BaseException:
+            place.give_back()
+            raise
         finally:
             self._connecting -= 1
+        if not place.belongs_to(connection):
+            raise NotSent("the right to the connection was lost while it was opened")
         if self.closed:
             self._say_goodbye(connection)
             raise NotSent("the connection pool was closed")
@@ -250,15 +303,16 @@ class Connections:
         if self._idle_timer is None:
             self._watch_idle()
 
-    def _give_back(self, found: Connection | None) -> None:
+    def _give_back(self, found: Connection | Place) -> None:
         """Gives back what a waiter got that was cancelled at that moment."""
-        if found is None:
+        if isinstance(found, Place):
+            found.give_back()
             self._connecting -= 1
             self._wake()
         else:
             self.release(found)
 
-    def _next_waiter(self) -> asyncio.Future[Connection | None] | None:
+    def _next_waiter(self) -> asyncio.Future[Connection | Place] | None:
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -267,12 +321,13 @@ class Connections:
 
     def _wake(self) -> None:
         """Lets the first in line open connections, as far as there is room."""
-        while self._waiters and self._has_room():
-            waiter = self._next_waiter()
-            if waiter is None:
+        while self._waiters:
+            if self._waiters[0].done():
+                self._waiters.popleft()
+            elif place := self._take_place():
+                self._waiters.popleft().set_result(place)
+            else:
                 return
-            self._connecting += 1
-            waiter.set_result(None)
 
     def _on_lost(self, connection: Connection) -> None:
         if connection in self._idle:

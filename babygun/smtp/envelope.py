@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from babygun.errors import BabygunError
+from babygun.routing.server import Server
 from babygun.smtp.replies import Reply
 
 
@@ -41,11 +42,13 @@ class Outcome(msgspec.Struct, frozen=True):
     ``parts``: recipients that nobody got the message for, since the server ended the connection
     after some of them. Each part is to go out in a transaction of its own; no try is used up.
     ``note``: what an operator should know of the way that the message went; often empty.
+    ``server``: that of a mail host which the message went to. None: the relay, or none was reached.
     """
 
     replies: dict[str, Reply]
     parts: tuple[tuple[str, ...], ...] = ()
     note: str = ""
+    server: Server | None = None
 
 
 class NotSent(BabygunError):

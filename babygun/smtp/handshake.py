@@ -16,38 +16,13 @@ import aiosmtplib
 from msgspec.structs import replace
 
 from babygun.routing.server import Server
-from babygun.runtime.tls import client_context, unverified_context
-from babygun.smtp.connect_failed import ConnectFailed, connect_failed, explained
+from babygun.smtp.connect_failed import ConnectFailed, explained
 from babygun.smtp.connection import QUIT_TIMEOUT, Capabilities, Connection
 from babygun.smtp.deadline import time_limit
 from babygun.smtp.replies import Phase
+from babygun.smtp.tls_contexts import TlsContexts
 
 _SIZE_DIGITS = 20  # of the number after SIZE (RFC 1870, 3)
-
-
-def tls_context(server: Server) -> ssl.SSLContext | None:
-    """What the server's TLS policy asks for; None: no TLS. Reads files.
-
-    Raises OSError, which ssl.SSLError is too, for a CA file that can't be used.
-    """
-    if server.tls == "none":
-        return None
-    if server.tls in ("opportunistic", "encrypted"):
-        # It keeps out those who only listen. The certificate proves nothing here.
-        return unverified_context()
-    return client_context(server.tls_ca)
-
-
-async def load_tls_context(server: Server) -> ssl.SSLContext | None:
-    """:func:`tls_context` in a thread, since reading the system's CAs takes a while.
-
-    Raises ConnectFailed.
-    """
-    try:
-        return await asyncio.to_thread(tls_context, server)
-    except OSError as error:
-        text = f"the CA certificate tls_ca: {server.tls_ca}: {error}"
-        raise connect_failed("tls", text) from error
 
 
 async def connect(
@@ -116,7 +91,7 @@ async def check_server(server: Server, *, hostname: str, timeout: float) -> str:
     """
     connection = await connect(
         server,
-        await load_tls_context(server),
+        await TlsContexts().of(server),
         hostname=hostname or await asyncio.to_thread(socket.getfqdn),
         connect_timeout=timeout,
         timeout=timeout,
@@ -152,8 +127,9 @@ class _Handshake:
         self._server, self._context = server, context
         implicit = server.tls == "implicit"
         self._client = aiosmtplib.SMTP(
-            hostname=server.host,
+            hostname=server.address or server.host,
             port=server.port,
+            source_address=(server.source, 0) if server.source else None,
             local_hostname=hostname,
             timeout=None,  # the caller has one time limit for the whole
             use_tls=implicit,
@@ -185,7 +161,9 @@ class _Handshake:
         """STARTTLS, and EHLO: some servers refuse what was agreed on only after the handshake."""
         self.tls_begun = True
         try:
-            await self._client.starttls(tls_context=self._context)
+            await self._client.starttls(
+                server_hostname=self._server.host, tls_context=self._context
+            )
         except aiosmtplib.SMTPResponseException:
             with suppress(aiosmtplib.SMTPException, TimeoutError):
                 async with asyncio.timeout(QUIT_TIMEOUT):

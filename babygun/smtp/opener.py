@@ -1,23 +1,32 @@
-"""Opens connections to one destination, and knows what its server does not manage."""
+"""Opens connections to one destination: to its first server that takes one.
+
+A mail domain has several hosts, each with several addresses. They are tried in their order, within
+one try of the message. Servers that failed a moment ago come last (:mod:`reachability`). What a
+server does not manage is left out (:mod:`workarounds`).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 from babygun.email.domains import ascii_domain
 from babygun.routing.destination import Destination
 from babygun.routing.server import Server
 from babygun.runtime import tracing
 from babygun.runtime.logs import get_logger
-from babygun.smtp.again import Again, ChunkingFailed, PipeliningBroke
-from babygun.smtp.connect_failed import connect_failed
+from babygun.smtp.again import Again, ChunkingFailed, Ipv6Refused, PipeliningBroke, says_no_ipv6
+from babygun.smtp.connect_failed import ConnectFailed, all_failed
 from babygun.smtp.connection import Connection
-from babygun.smtp.handshake import connect, load_tls_context
-from babygun.smtp.workarounds import Extension, Feature, Workarounds
+from babygun.smtp.handshake import connect
+from babygun.smtp.known_servers import KnownServers
+from babygun.smtp.replies import Reply
+from babygun.smtp.workarounds import REMEMBERED, REMEMBERED_TLS, Extension, Feature, Workarounds
 
 log = get_logger("smtp")
+
+ALL_SERVERS = 4  # times connect_timeout: after that, no further server is tried
 
 
 class Opener:
@@ -26,80 +35,143 @@ class Opener:
     def __init__(
         self,
         destination: Destination,
-        workarounds: Workarounds,
+        known: KnownServers,
         *,
         hostname: str,
         connect_timeout: float,
         timeout: float,
         data_timeout: float,
+        for_email: str = "",
     ) -> None:
-        self._destination, self._workarounds = destination, workarounds
+        self._destination, self._known, self._for_email = destination, known, for_email
         self._hostname = ascii_domain(hostname)
         self._connect_timeout = connect_timeout
         self._timeout = timeout
         self._data_timeout = data_timeout
         self._loop = asyncio.get_running_loop()
-        self._context: ssl.SSLContext | None = None
-        self._context_lock = asyncio.Lock()
-        self._context_loaded = False
 
     async def open(self, on_lost: Callable[[Connection], None]) -> Connection:
         """A new connection, logged in. It does without what its server does not manage.
 
-        Raises ConnectFailed. ``on_lost``: called when the server hangs up while it is idle.
+        ``on_lost``: called once, when it is gone. Raises ConnectFailed if no server takes one; also
+        NoMailHost and LookupFailed, if DNS names none.
         """
-        server = await self._server()
+        if (relay := self._destination.server) is not None:
+            return await self._open(relay, self._connect_timeout, on_lost)
+        give_up_at = self._loop.time() + ALL_SERVERS * self._connect_timeout
+        failures: list[tuple[Server, ConnectFailed]] = []
+        async with aclosing(self._in_turn()) as servers:
+            async for server in servers:
+                left = give_up_at - self._loop.time()
+                if left <= 0:
+                    break
+                try:
+                    timeout = min(self._connect_timeout, left)
+                    connection = await self._open(server, timeout, on_lost)
+                except ConnectFailed as failed:
+                    failures.append((server, failed))
+                    self._failed(server, failed)
+                else:
+                    self._known.reachability.worked(server)
+                    return connection
+        raise all_failed(failures)
+
+    async def _in_turn(self) -> AsyncGenerator[Server, None]:
+        """The servers, those that are not expected to work after the others."""
+        last: list[Server] = []
+        instead: list[Server] = []
+        tried = False
+        site = self._destination.site.name
+        async with aclosing(self._destination.servers(for_email=self._for_email)) as servers:
+            async for server in servers:
+                turn = self._known.reachability.turn_of(server, site, self._loop.time())
+                if turn == "now":
+                    tried = True
+                    yield server
+                else:
+                    (last if turn == "last" else instead).append(server)
+        for server in last or (() if tried else instead):
+            yield server
+
+    def _failed(self, server: Server, failed: ConnectFailed) -> None:
+        reply = failed.reply
+        if server.ipv6 and says_no_ipv6(reply):
+            self._refused_ipv6(server, reply)
+        elif reply.code is None or reply.code >= 500:
+            self._known.reachability.failed(server, failed.number, self._loop.time())
+
+    async def _open(
+        self, server: Server, connect_timeout: float, on_lost: Callable[[Connection], None]
+    ) -> Connection:
+        """A connection to one server. Raises ConnectFailed."""
+        workarounds = self._known.workarounds.of(server.endpoint)
         with tracing.child("smtp connect", "client") as span:
             span.set("server.address", server.host)
             span.set("server.port", server.port)
+            if server.address:
+                span.set("network.peer.address", server.address)
             connection = await connect(
                 server,
-                await self._tls_context(server),
+                await self._known.tls_contexts.of(server),
                 hostname=self._hostname,
-                connect_timeout=self._connect_timeout,
+                connect_timeout=connect_timeout,
                 timeout=self._timeout,
                 data_timeout=self._data_timeout,
                 on_lost=on_lost,
-                plain_because=self._workarounds.why_not("tls", self._loop.time()),
+                plain_because=workarounds.why_not("tls", self._loop.time()),
             )
+        connection.server, connection.workarounds = server, workarounds
+        said = [server.endpoint] if server.address else []
+        if connection.plain_because:
+            self._avoid(connection, "tls", connection.plain_because)
+            said.append(f"sent in plain text, since TLS failed: {connection.plain_because}")
+        connection.note = ", ".join(said)
         now = self._loop.time()
-        if connection.plain_because and not self._workarounds.why_not("tls", now):
-            self._avoid("tls", connection.plain_because)
         for feature in ("pipelining", "chunking"):
-            if self._workarounds.why_not(feature, now):
+            if workarounds.why_not(feature, now):
                 connection.forbid(feature)
         return connection
 
-    async def _server(self) -> Server:
-        async for server in self._destination.servers():
-            return server
-        raise connect_failed("connect", f"{self._destination.name} has no server")
-
-    async def _tls_context(self, server: Server) -> ssl.SSLContext | None:
-        """Loaded once, when it is first needed."""
-        if not self._context_loaded:
-            async with self._context_lock:
-                if not self._context_loaded:
-                    self._context = await load_tls_context(server)
-                    self._context_loaded = True
-        return self._context
-
-    def pipelining_worked(self) -> None:
-        """A transaction whose commands were sent together went well."""
-        self._workarounds.pipelining_worked()
-
-    def learn(self, again: Again) -> Extension | None:
-        """What the server shows not to manage, so that no connection is to use it."""
+    def learn(self, again: Again, connection: Connection) -> Extension | None:
+        """What the server shows not to manage, so that no connection to it is to use it."""
         if isinstance(again, ChunkingFailed):
-            self._avoid("chunking", "it refuses BDAT, which it offers")
+            self._avoid(connection, "chunking", "it refuses BDAT, which it offers")
             return "chunking"
-        if isinstance(again, PipeliningBroke) and self._workarounds.pipelining_broke():
-            self._avoid("pipelining", "it breaks when commands are sent together")
+        if isinstance(again, PipeliningBroke) and _of(connection).pipelining_broke():
+            self._avoid(connection, "pipelining", "it breaks when commands are sent together")
             return "pipelining"
+        if isinstance(again, Ipv6Refused) and connection.server is not None:
+            self._refused_ipv6(connection.server, next(iter(again.replies.values())))
         return None
 
-    def _avoid(self, feature: Feature, why: str) -> None:
-        now, queue = self._loop.time(), self._destination.name
-        if not self._workarounds.why_not(feature, now):
-            log.warning("feature switched off", queue=queue, feature=feature, reason=why)
-        self._workarounds.avoid(feature, why, now)
+    def _refused_ipv6(self, server: Server, reply: Reply) -> None:
+        site = self._destination.site.name
+        if self._known.reachability.refused_ipv6(site, self._loop.time()):
+            log.error(
+                "IPv6 refused",
+                site=site,
+                server=server.endpoint,
+                source=server.source,
+                code=reply.code,
+                text=reply.text[:200],
+            )
+
+    def _avoid(self, connection: Connection, feature: Feature, why: str) -> None:
+        now, server, workarounds = self._loop.time(), connection.server, _of(connection)
+        assert server is not None
+        if workarounds.why_not(feature, now):
+            return
+        log.warning(
+            "feature switched off",
+            queue=self._destination.site.name,
+            server=server.endpoint,
+            feature=feature,
+            reason=why,
+        )
+        lasts = REMEMBERED_TLS if feature == "tls" and server.address else REMEMBERED
+        workarounds.avoid(feature, why, now, remembered=lasts)
+
+
+def _of(connection: Connection) -> Workarounds:
+    assert connection.workarounds is not None  # open() set them
+    return connection.workarounds

@@ -1,8 +1,8 @@
 """Sends messages to one destination, each over a connection of its pool.
 
 A message may have to go out again on another connection (:mod:`again`): the server had hung up,
-says 421, or refuses the session. That happens as if nothing had happened before. What the server
-does not manage is remembered (:mod:`workarounds`).
+says 421, refuses the session, or refuses our address of IPv6. That happens as if nothing had
+happened before. What servers do not manage is remembered (:mod:`known_servers`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from babygun.routing.destination import Destination
-from babygun.smtp.again import Again, PipeliningBroke
+from babygun.smtp.again import Again, Ipv6Refused, PipeliningBroke, says_no_ipv6
 from babygun.smtp.connect_failed import ConnectFailed
+from babygun.smtp.connection import Connection
 from babygun.smtp.connections import Connections
 from babygun.smtp.envelope import Envelope, Outcome
+from babygun.smtp.known_servers import KnownServers
 from babygun.smtp.opener import Opener
+from babygun.smtp.permits import UNLIMITED, Permits
 from babygun.smtp.replies import Reply
 from babygun.smtp.transaction import transact
-from babygun.smtp.workarounds import Workarounds
 
 # Connections that one message uses up at most. The second one is fresh, unless the destination
 # turned that away: then it may be another old one. Three may go: dead, no BDAT, no pipelining.
@@ -29,11 +31,12 @@ _ATTEMPTS = 4
 class SmtpPool:
     """The pool of one destination, in one event loop. Times in seconds.
 
-    ``connect_timeout``: for connecting, TLS and login together.
+    ``connect_timeout``: for connecting, TLS and login together; for each server.
     ``timeout``: for a reply to a command.
     ``data_timeout``: for the reply to a message, and for a write that makes no progress.
     ``idle``: how long an unused connection is kept.
-    ``workarounds``: what the server is known not to manage.
+    ``known``: what this process knows of servers. ``permits``: those of the destination's site.
+    ``for_email``: as :meth:`Destination.servers` takes it, for all messages of this pool.
     """
 
     def __init__(
@@ -45,54 +48,58 @@ class SmtpPool:
         timeout: float,
         data_timeout: float,
         idle: float,
-        workarounds: Workarounds | None = None,
+        known: KnownServers | None = None,
+        permits: Permits = UNLIMITED,
+        for_email: str = "",
     ) -> None:
         self.destination = destination
         self._opener = Opener(
             destination,
-            workarounds or Workarounds(),
+            known or KnownServers(),
             hostname=hostname,
             connect_timeout=connect_timeout,
             timeout=timeout,
             data_timeout=data_timeout,
+            for_email=for_email,
         )
         self.connections = Connections(
-            self._opener, most=destination.max_connections, patience=connect_timeout, idle=idle
+            self._opener.open,
+            permits,
+            most=destination.max_connections,
+            patience=connect_timeout,
+            idle=idle,
         )
 
     async def deliver(self, envelope: Envelope, *, may_send: Callable[[], bool]) -> Outcome:
         """Sends a message. Whatever the server does becomes part of the outcome.
 
         ``may_send`` is asked right before the content goes out. Raises NotSent where it says no,
-        and where the pool is closed meanwhile. Cancelled, it closes the connection.
+        and where the pool is closed meanwhile; NoMailHost and LookupFailed. Cancelled, it closes
+        the connection.
         """
         connections = self.connections
         try:
             connection = await connections.acquire()
         except ConnectFailed as failed:
-            return Outcome(dict.fromkeys(envelope.recipients, failed.reply))
+            return _outcome(envelope, failed)
         try:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    outcome = await transact(connection, envelope, may_send)
-                    if connection.capabilities.pipelining and not connection.lost:
-                        self._opener.pipelining_worked()
-                    if connection.plain_because:
-                        note = f"sent in plain text, since TLS failed: {connection.plain_because}"
-                        return replace(outcome, note=note)
-                    return outcome
+                    return await _send(connection, envelope, may_send)
                 except Again as again:
-                    if feature := self._opener.learn(again):
-                        connections.forbid(feature)
+                    if feature := self._opener.learn(again, connection):
+                        connections.forbid(feature, connection.workarounds)
                     if attempt == _ATTEMPTS or connections.closed or not again.again:
-                        return Outcome(again.replies)
-                    broke = isinstance(again, PipeliningBroke)
+                        return _noted(Outcome(again.replies), connection)
+                    reason = again
                 try:
                     connection = await connections.exchange(connection)
                 except ConnectFailed as failed:
-                    return Outcome(dict.fromkeys(envelope.recipients, failed.reply))
-                if broke:
+                    return _outcome(envelope, failed)
+                if isinstance(reason, PipeliningBroke):
                     connection.forbid("pipelining")
+                elif isinstance(reason, Ipv6Refused) and _is_ipv6(connection):
+                    return _noted(Outcome(reason.replies), connection)  # there is no other
         except BaseException:
             connection.abort("given up in the middle of a transaction")
             raise
@@ -107,3 +114,41 @@ class SmtpPool:
     async def close(self) -> None:
         """Closes everything, within some seconds. A message that waits gets NotSent."""
         await self.connections.close()
+
+
+async def _send(
+    connection: Connection, envelope: Envelope, may_send: Callable[[], bool]
+) -> Outcome:
+    """One transaction. Raises as :func:`transact` does, and Ipv6Refused."""
+    permit = connection.permit
+    if permit is not None and not connection.lost:
+        await permit.pace()
+    try:
+        outcome = await transact(connection, envelope, may_send)
+    finally:
+        if permit is not None and permit.used():
+            connection.retired = True
+    if connection.capabilities.pipelining and not connection.lost and connection.workarounds:
+        connection.workarounds.pipelining_worked()
+    if not connection.note:
+        return outcome
+    replies = outcome.replies.values()
+    if _is_ipv6(connection) and replies and all(map(says_no_ipv6, replies)):
+        raise Ipv6Refused(outcome.replies)
+    return _noted(outcome, connection)
+
+
+def _is_ipv6(connection: Connection) -> bool:
+    return connection.server is not None and connection.server.ipv6
+
+
+def _noted(outcome: Outcome, connection: Connection) -> Outcome:
+    """With what is to be said of the way that the message went."""
+    server = connection.server
+    if not connection.note or server is None:
+        return outcome
+    return replace(outcome, note=connection.note, server=server if server.address else None)
+
+
+def _outcome(envelope: Envelope, failed: ConnectFailed) -> Outcome:
+    return Outcome(dict.fromkeys(envelope.recipients, failed.reply), note=failed.note)

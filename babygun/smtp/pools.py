@@ -12,7 +12,8 @@ from babygun.smtp.pool import SmtpPool
 class Pools:
     """Makes a destination's pool when it is first used, and closes it when it is not used.
 
-    ``make``: makes a pool. ``unused``: seconds after which a pool is closed, twice as many at most.
+    ``make``: makes a pool. ``unused``: seconds after which a pool is closed, twice as many at most;
+    later if it has connections still. Destinations with the same ``pool`` share one.
     """
 
     def __init__(self, make: Callable[[Destination], SmtpPool], *, unused: float) -> None:

@@ -1,6 +1,6 @@
 """What servers were seen not to manage, though they offer it: TLS, pipelining, BDAT. Pure.
 
-It is not used with such a server for REMEMBERED seconds. Then it is tried once more.
+It is not used with such a server for a while. Then it is tried once more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Literal, NamedTuple
 Extension = Literal["pipelining", "chunking"]
 Feature = Literal["tls"] | Extension
 REMEMBERED = 3600.0  # s
-MOST_SERVERS = 1000  # known at once; the one that was asked for longest ago is forgotten first
+REMEMBERED_TLS = 3 * 86_400.0  # s, for TLS of a mail host: nobody there knows that it is broken
+MOST_SERVERS = 20_000  # known at once; the one that was asked for longest ago is forgotten first
 BREAKS = 2  # in a row, after which commands go one at a time
 
 
@@ -27,8 +28,10 @@ class Workarounds:
         self._avoided: dict[Feature, _Avoided] = {}
         self._breaks = 0
 
-    def avoid(self, feature: Feature, why: str, now: float) -> None:
-        self._avoided[feature] = _Avoided(now + REMEMBERED, why)
+    def avoid(
+        self, feature: Feature, why: str, now: float, *, remembered: float = REMEMBERED
+    ) -> None:
+        self._avoided[feature] = _Avoided(now + remembered, why)
 
     def why_not(self, feature: Feature, now: float) -> str:
         """Why a feature is not used, for people; empty: it is used."""
@@ -53,7 +56,7 @@ class Workarounds:
 
 
 class WorkaroundsByServer:
-    """Those of the servers that were used last, by ``host:port``."""
+    """Those of the servers that were used last, by their endpoints."""
 
     def __init__(self) -> None:
         self._servers: OrderedDict[str, Workarounds] = OrderedDict()

@@ -15,20 +15,33 @@ from babygun.email.tries import RecipientResult
 from babygun.mime import message_id, render
 from babygun.mime import needs_smtputf8 as content_needs_smtputf8
 from babygun.routing.destination import Destination, NoDestination
+from babygun.routing.mx import LookupFailed, NoMailHost
 from babygun.routing.routes import Routes
+from babygun.routing.server import Server
+from babygun.routing.sites import Site
 from babygun.runtime import tracing
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metrics import CLAIM_TO_REPLY
 from babygun.runtime.settings import Settings
-from babygun.smtp import Envelope, NotSent, Outcome, Pools, SmtpPool, WorkaroundsByServer
+from babygun.smtp import (
+    UNLIMITED,
+    Envelope,
+    KnownServers,
+    NotSent,
+    Outcome,
+    Permits,
+    Pools,
+    SmtpPool,
+)
 from babygun.smtp.classifier import Classification, Classifier
 from babygun.smtp.replies import SESSION_PHASES, Reply
 from babygun.store.emails.claims import Claim
-from babygun.worker.results import Sent, SessionFault, result_of
+from babygun.worker.results import Sent, SessionFault, result_of, without_host
 
 log = get_logger("worker")
 
-_POOL_UNUSED = 60.0  # s, after which a pool is closed, and smtp_idle at least
+_POOL_UNUSED = 10.0  # s, after which a pool without connections is closed
+_MX_IDLE = 5.0  # s, for which a connection to a mail host stays open: there are many of them
 
 
 class Crowded(NotSent):
@@ -54,26 +67,39 @@ class Progress(Struct, gc=False):
 
 
 class Delivery:
-    """Sends e-mails to the destinations of their queues."""
+    """Sends e-mails to the destinations of their queues.
 
-    def __init__(self, settings: Settings, routes: Routes) -> None:
-        self._routes = routes
+    ``permits_of``: those of a site. ``replied``: called with each reply of a site that has limits,
+    once for all recipients that got it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        routes: Routes,
+        *,
+        permits_of: Callable[[Site], Permits] = lambda site: UNLIMITED,
+        replied: Callable[[Site, Reply, Classification], None] = lambda site, reply, found: None,
+    ) -> None:
+        self._routes, self._replied = routes, replied
         self._classifier = Classifier.load(settings.reply_rules)
         hostname = settings.smtp_hostname or socket.getfqdn()
-        workarounds = WorkaroundsByServer()
+        known = KnownServers()
 
         def make_pool(destination: Destination) -> SmtpPool:
+            idle = settings.smtp_idle
             return SmtpPool(
                 destination,
                 hostname=hostname,
                 connect_timeout=settings.smtp_connect_timeout,
                 timeout=settings.smtp_timeout,
                 data_timeout=settings.smtp_data_timeout,
-                idle=settings.smtp_idle,
-                workarounds=workarounds.of(destination.endpoint),
+                idle=min(idle, _MX_IDLE) if destination.is_mx else idle,
+                known=known,
+                permits=permits_of(destination.site),
             )
 
-        self.pools = Pools(make_pool, unused=max(_POOL_UNUSED, settings.smtp_idle))
+        self.pools = Pools(make_pool, unused=_POOL_UNUSED)
 
     async def close(self) -> None:
         await self.pools.close()
@@ -96,14 +122,31 @@ class Delivery:
             reason = "the e-mail's content is gone from etcd, or can't be read"
             fault = RecipientResult("fail", "internal", reason=reason)
             return Sent(dict.fromkeys(todo, fault))
+        sent = Sent({})
         try:
             destination = await self._routes.destination(queue)
+            await self._send_to_all(destination, claim, todo, may_send, progress, sent)
         except NoDestination as error:
             log.error("destination unknown", queue=queue, email_id=email.id)
             fault = RecipientResult("hold", "configuration", reason=str(error))
             return Sent(dict.fromkeys(todo, fault), SessionFault(fault, holds=True, at_mail=False))
+        except (NoMailHost, LookupFailed) as error:
+            sent.results = without_host(error, queue_recipients(email, queue)) | sent.results
+        return sent
+
+    async def _send_to_all(
+        self,
+        destination: Destination,
+        claim: Claim,
+        todo: list[str],
+        may_send: Callable[[], bool],
+        progress: Progress,
+        sent: Sent,
+    ) -> None:
+        """Adds to ``sent`` what comes of each. Raises as :meth:`deliver`, and NoMailHost or
+        LookupFailed if DNS names no server for those who are left."""
+        email = claim.email
         message, utf8 = _message(claim, todo, progress)
-        sent = Sent({})
         repeated: set[str] = set()
         groups = [tuple(todo)]
         while groups:
@@ -119,17 +162,19 @@ class Delivery:
                 interrupted = _UNCERTAIN if progress.content_sent else _INTERRUPTED
                 left = [address for each in (group, *groups) for address in each]
                 sent.results |= dict.fromkeys(left, interrupted)
-                return sent
+                return
             if again := self._classify(claim, destination, outcome, repeated, sent):
                 groups.insert(0, again)
             groups[:0] = outcome.parts
-        return sent
 
     def _raise_crowded(self, destination: Destination, outcome: Outcome) -> None:
         """Raises Crowded where the server says so, before RCPT and so of all recipients."""
         for reply in outcome.replies.values():
             if reply.phase in SESSION_PHASES:
-                if self._classifier.classify(reply).about_connections:
+                found = self._classifier.classify(reply)
+                if found.about_connections:
+                    if destination.site.limits is not None:
+                        self._replied(destination.site, reply, found)
                     self.pools.get(destination).crowded(reply)
                     raise Crowded(reply)
                 return
@@ -149,10 +194,15 @@ class Delivery:
         again: list[str] = []
         fresh = False
         replies = outcome.replies
+        site, is_mx = destination.site, destination.is_mx
+        before: Reply | None = None
         for address, reply in replies.items():
             found = self._classifier.classify(reply, repeated=address in repeated)
-            if found.alarm and not found.about_session:  # for that, the hold calls once
-                _call_for_operator(claim, destination, reply, found)
+            if reply is not before and site.limits is not None:
+                self._replied(site, reply, found)
+            before = reply
+            if found.alarm and (is_mx or not found.about_session):  # for that, a hold calls once
+                _call_for_operator(claim, destination, outcome, reply, found)
             if found.fresh_connection:
                 repeated.add(address)
                 fresh = True
@@ -160,7 +210,7 @@ class Delivery:
             elif found.action == "split" and len(replies) > 1:
                 again.append(address)
             else:
-                sent.add(address, reply, found, outcome.note)
+                sent.add(address, reply, found, outcome.note, holds=not is_mx)
         if len(again) == len(replies) and not fresh:
             # The server says that they are too many, and took not one of them.
             sent.results.update(
@@ -187,21 +237,23 @@ class Delivery:
         with tracing.child("smtp transaction", "client") as span:
             outcome = await pool.deliver(envelope, may_send=may_send_now)
             if span.recording:
-                self._describe(span, destination, outcome.replies)
+                self._describe(span, outcome.server or destination.server, outcome.replies)
         progress.content_sent = False
         if any(r.phase == "message" and r.code is not None for r in outcome.replies.values()):
-            CLAIM_TO_REPLY[destination.name].observe(time.monotonic() - progress.claimed_at)
+            CLAIM_TO_REPLY[destination.site.label].observe(time.monotonic() - progress.claimed_at)
         return outcome
 
     def _describe(
-        self, span: tracing.Span, destination: Destination, replies: dict[str, Reply]
+        self, span: tracing.Span, server: Server | None, replies: dict[str, Reply]
     ) -> None:
         found = [self._classifier.classify(reply) for reply in replies.values()]
         codes = {reply.code for reply in replies.values() if reply.code is not None}
         classes = sorted({each.reply_class for each in found})
-        if destination.server:
-            span.set("server.address", destination.server.host)
-            span.set("server.port", destination.server.port)
+        if server is not None:
+            span.set("server.address", server.host)
+            span.set("server.port", server.port)
+            if server.address:
+                span.set("network.peer.address", server.address)
         span.set("babygun.recipients", len(found))
         span.set("babygun.reply_codes", sorted(codes))
         span.set("babygun.reply_classes", classes)
@@ -232,12 +284,16 @@ def _message(
 
 
 def _call_for_operator(
-    claim: Claim, destination: Destination, reply: Reply, found: Classification
+    claim: Claim,
+    destination: Destination,
+    outcome: Outcome,
+    reply: Reply,
+    found: Classification,
 ) -> None:
     log.warning(
         "reply needs operator",
         queue=claim.ref.queue,
-        relay=destination.endpoint,
+        relay=outcome.server.endpoint if outcome.server else destination.endpoint,
         user=destination.username,
         email_id=claim.ref.email_id,
         reply_class=found.reply_class,

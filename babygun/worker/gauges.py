@@ -20,14 +20,14 @@ def show_jobs(dispatch: Dispatch, known: Iterable[str]) -> None:
 
 
 def show_connections(pools: Iterable[SmtpPool], known: Iterable[str]) -> None:
-    """``known``: queues that are shown even without a pool. A queue may have several pools."""
+    """``known``: relays that are shown even without a pool. Many pools may have one label."""
     pools = list(pools)
     connections: dict[tuple[str, str], int] = {}
     waiting: dict[tuple[str], int] = {}
-    for queue in (*known, *(pool.destination.name for pool in pools)):
+    for queue in (*known, *(pool.destination.site.label for pool in pools)):
         connections[queue, "busy"] = connections[queue, "idle"] = waiting[(queue,)] = 0
     for pool in pools:
-        queue = pool.destination.name
+        queue = pool.destination.site.label
         connections[queue, "busy"] += pool.connections.in_use
         connections[queue, "idle"] += pool.connections.open - pool.connections.in_use
         waiting[(queue,)] += pool.connections.waiting

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
+from babygun.email.model import Recipient
 from babygun.email.tries import RecipientResult
+from babygun.routing.mx import LookupFailed, NoMailHost
 from babygun.smtp.classifier import Classification
 from babygun.smtp.replies import Phase, Reply
 
+NO_HOST = "bad_domain"  # the class of reply, as if a server had said it
+LOOK_AGAIN = 15 * 60.0  # s, until a name that is not in DNS is looked up once more
 _BEFORE_MAIL: tuple[Phase, ...] = ("connect", "greeting", "ehlo", "tls", "auth")
 
 
@@ -34,23 +40,52 @@ class Sent(Struct, gc=False):
     fault: SessionFault | None = None
     answered: bool = False
 
-    def add(self, address: str, reply: Reply, found: Classification, note: str) -> None:
-        """Adds a recipient's result. ``note``: of the transaction, for people."""
-        result = self.results[address] = result_of(reply, found, note)
+    def add(
+        self, address: str, reply: Reply, found: Classification, note: str, *, holds: bool
+    ) -> None:
+        """Adds a recipient's result. ``note``: of the transaction, for people.
+
+        ``holds``: a refused session holds the queue. It does so for a relay. A site of mail hosts
+        is held for other reasons.
+        """
+        result = self.results[address] = result_of(reply, found, note, holds=holds)
         if found.about_session or reply.phase in _BEFORE_MAIL:
             at_mail = reply.phase == "mail"
-            self.fault = self.fault or SessionFault(result, found.about_session, at_mail)
+            fault = SessionFault(result, found.about_session and holds, at_mail)
+            self.fault = self.fault or fault
         elif not found.about_connections and (reply.code is not None or reply.uncertain):
             self.answered = True
 
 
-def result_of(reply: Reply, found: Classification, note: str = "") -> RecipientResult:
+def result_of(
+    reply: Reply, found: Classification, note: str = "", *, holds: bool = True
+) -> RecipientResult:
     action = "retry" if found.action == "split" else found.action
     return RecipientResult(
-        "hold" if found.about_session else action,
+        "hold" if found.about_session and holds else action,
         found.reply_class,
         reply.code,
         reply.enhanced,
         (f"{reply.text} ({note})" if note else reply.text) or None,
         found.retry_after,
     )
+
+
+def without_host(
+    error: NoMailHost | LookupFailed, recipients: Iterable[Recipient]
+) -> dict[str, RecipientResult]:
+    """The results where DNS names no server for a domain.
+
+    A name that is not in DNS may be there again soon, so it is a bounce only at the second look.
+    """
+    reason = str(error)
+    if isinstance(error, LookupFailed):
+        nobody_knows = RecipientResult("retry", "dns", reason=reason)
+        return {recipient.email: nobody_knows for recipient in recipients}
+    code, enhanced = error.code, error.enhanced
+    final = RecipientResult("fail", NO_HOST, code, enhanced, reason)
+    first = RecipientResult("retry", NO_HOST, code, enhanced, reason, LOOK_AGAIN)
+    return {
+        recipient.email: first if error.look_again and recipient.reply_class != NO_HOST else final
+        for recipient in recipients
+    }
