@@ -378,7 +378,7 @@ EVENTS = [
         " `queue` is the site.",
     ),
     Event(
-        "IPv6 refused",
+        "sending address refused",
         "error",
         "site server source code text",
         "The mail server takes no mail from our address of IPv6. For a day, mail to this site goes"

@@ -20,7 +20,6 @@ _SAYS_NOT_KNOWN = re.compile(
     r"|command (is )?(not|un)|not (implemented|supported)|\bbdat\b",
     re.IGNORECASE,
 )
-_ABOUT_IPV6 = re.compile(r"\bipv6\b|\bptr\b|\brdns\b|\breverse[ -](dns|lookup|host)", re.IGNORECASE)
 # Enhanced codes to MAIL about the sender or the size, and so not about the connection.
 _ABOUT_EMAIL = re.compile(r"\d\.1\.\d+|\d\.2\.3|\d\.3\.4")
 
@@ -53,13 +52,6 @@ class PipeliningBroke(Again):
 
 class Ipv6Refused(Again):
     """The server takes no mail from our address of IPv6; it may take it from one of IPv4."""
-
-
-def says_no_ipv6(reply: Reply) -> bool:
-    """Whether a refusal over IPv6 is about our address: large providers want a PTR for it."""
-    if reply.code is None or reply.code < 400:
-        return False
-    return (reply.enhanced or "").endswith(".7.25") or _ABOUT_IPV6.search(reply.text) is not None
 
 
 def says_no_bdat(reply: Reply, *, accepted: bool) -> bool:

@@ -93,7 +93,7 @@ class Connections:
         )
 
     def forbid(self, feature: Extension, of: Workarounds | None) -> None:
-        """No connection to a server uses the feature any more. ``of``: what tells the server."""
+        """No connection to a server uses the feature any more. ``of``: the server's."""
         for connection in (*self._idle, *self._busy):
             if connection.workarounds is of:
                 connection.forbid(feature)

@@ -16,7 +16,7 @@ from babygun.routing.destination import Destination
 from babygun.routing.server import Server
 from babygun.runtime import tracing
 from babygun.runtime.logs import get_logger
-from babygun.smtp.again import Again, ChunkingFailed, Ipv6Refused, PipeliningBroke, says_no_ipv6
+from babygun.smtp.again import Again, ChunkingFailed, Ipv6Refused, PipeliningBroke
 from babygun.smtp.connect_failed import ConnectFailed, all_failed
 from babygun.smtp.connection import Connection
 from babygun.smtp.handshake import connect
@@ -41,9 +41,11 @@ class Opener:
         connect_timeout: float,
         timeout: float,
         data_timeout: float,
-        for_email: str = "",
+        refuses_ipv6: Callable[[Reply], bool],
+        for_email: str,
     ) -> None:
         self._destination, self._known, self._for_email = destination, known, for_email
+        self._refuses_ipv6 = refuses_ipv6
         self._hostname = ascii_domain(hostname)
         self._connect_timeout = connect_timeout
         self._timeout = timeout
@@ -95,7 +97,7 @@ class Opener:
 
     def _failed(self, server: Server, failed: ConnectFailed) -> None:
         reply = failed.reply
-        if server.ipv6 and says_no_ipv6(reply):
+        if server.ipv6 and self._refuses_ipv6(reply):
             self._refused_ipv6(server, reply)
         elif reply.code is None or reply.code >= 500:
             self._known.reachability.failed(server, failed.number, self._loop.time())
@@ -148,7 +150,7 @@ class Opener:
         site = self._destination.site.name
         if self._known.reachability.refused_ipv6(site, self._loop.time()):
             log.error(
-                "IPv6 refused",
+                "sending address refused",
                 site=site,
                 server=server.endpoint,
                 source=server.source,

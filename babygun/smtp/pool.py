@@ -12,7 +12,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from babygun.routing.destination import Destination
-from babygun.smtp.again import Again, Ipv6Refused, PipeliningBroke, says_no_ipv6
+from babygun.smtp.again import Again, Ipv6Refused, PipeliningBroke
 from babygun.smtp.connect_failed import ConnectFailed
 from babygun.smtp.connection import Connection
 from babygun.smtp.connections import Connections
@@ -36,6 +36,7 @@ class SmtpPool:
     ``data_timeout``: for the reply to a message, and for a write that makes no progress.
     ``idle``: how long an unused connection is kept.
     ``known``: what this process knows of servers. ``permits``: those of the destination's site.
+    ``refuses_ipv6``: whether a reply over IPv6 says that IPv4 may do.
     ``for_email``: as :meth:`Destination.servers` takes it, for all messages of this pool.
     """
 
@@ -50,9 +51,11 @@ class SmtpPool:
         idle: float,
         known: KnownServers | None = None,
         permits: Permits = UNLIMITED,
+        refuses_ipv6: Callable[[Reply], bool] = lambda reply: False,
         for_email: str = "",
     ) -> None:
         self.destination = destination
+        self._refuses_ipv6 = refuses_ipv6
         self._opener = Opener(
             destination,
             known or KnownServers(),
@@ -60,6 +63,7 @@ class SmtpPool:
             connect_timeout=connect_timeout,
             timeout=timeout,
             data_timeout=data_timeout,
+            refuses_ipv6=refuses_ipv6,
             for_email=for_email,
         )
         self.connections = Connections(
@@ -85,7 +89,7 @@ class SmtpPool:
         try:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    return await _send(connection, envelope, may_send)
+                    return await self._send(connection, envelope, may_send)
                 except Again as again:
                     if feature := self._opener.learn(again, connection):
                         connections.forbid(feature, connection.workarounds)
@@ -107,6 +111,27 @@ class SmtpPool:
             connections.release(connection)
         raise AssertionError("the last attempt returns")
 
+    async def _send(
+        self, connection: Connection, envelope: Envelope, may_send: Callable[[], bool]
+    ) -> Outcome:
+        """One transaction. Raises as :func:`transact` does, and Ipv6Refused."""
+        permit = connection.permit
+        if permit is not None and not connection.lost:
+            await permit.pace()
+        try:
+            outcome = await transact(connection, envelope, may_send)
+        finally:
+            if permit is not None and permit.used():
+                connection.retired = True
+        if connection.capabilities.pipelining and not connection.lost and connection.workarounds:
+            connection.workarounds.pipelining_worked()
+        if not connection.note:
+            return outcome
+        replies = outcome.replies.values()
+        if _is_ipv6(connection) and replies and all(map(self._refuses_ipv6, replies)):
+            raise Ipv6Refused(outcome.replies)
+        return _noted(outcome, connection)
+
     def crowded(self, reply: Reply) -> None:
         """The destination says that it has too many connections: fewer are opened for a while."""
         self.connections.crowded(reply)
@@ -114,28 +139,6 @@ class SmtpPool:
     async def close(self) -> None:
         """Closes everything, within some seconds. A message that waits gets NotSent."""
         await self.connections.close()
-
-
-async def _send(
-    connection: Connection, envelope: Envelope, may_send: Callable[[], bool]
-) -> Outcome:
-    """One transaction. Raises as :func:`transact` does, and Ipv6Refused."""
-    permit = connection.permit
-    if permit is not None and not connection.lost:
-        await permit.pace()
-    try:
-        outcome = await transact(connection, envelope, may_send)
-    finally:
-        if permit is not None and permit.used():
-            connection.retired = True
-    if connection.capabilities.pipelining and not connection.lost and connection.workarounds:
-        connection.workarounds.pipelining_worked()
-    if not connection.note:
-        return outcome
-    replies = outcome.replies.values()
-    if _is_ipv6(connection) and replies and all(map(says_no_ipv6, replies)):
-        raise Ipv6Refused(outcome.replies)
-    return _noted(outcome, connection)
 
 
 def _is_ipv6(connection: Connection) -> bool:

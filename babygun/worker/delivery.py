@@ -17,7 +17,6 @@ from babygun.mime import needs_smtputf8 as content_needs_smtputf8
 from babygun.routing.destination import Destination, NoDestination
 from babygun.routing.mx import LookupFailed, NoMailHost
 from babygun.routing.routes import Routes
-from babygun.routing.server import Server
 from babygun.routing.sites import Site
 from babygun.runtime import tracing
 from babygun.runtime.logs import get_logger
@@ -35,13 +34,18 @@ from babygun.smtp import (
 )
 from babygun.smtp.classifier import Classification, Classifier
 from babygun.smtp.replies import SESSION_PHASES, Reply
+from babygun.smtp.reply_rules import Route
 from babygun.store.emails.claims import Claim
 from babygun.worker.results import Sent, SessionFault, result_of, without_host
 
 log = get_logger("worker")
 
 _POOL_UNUSED = 10.0  # s, after which a pool without connections is closed
+IPV6_REFUSED = "ipv6_refused"  # the class of a reply that IPv4 may change
 _MX_IDLE = 5.0  # s, for which a connection to a mail host stays open: there are many of them
+
+
+Replied = Callable[[Site, Reply, Classification, str], None]
 
 
 class Crowded(NotSent):
@@ -70,7 +74,7 @@ class Delivery:
     """Sends e-mails to the destinations of their queues.
 
     ``permits_of``: those of a site. ``replied``: called with each reply of a site that has limits,
-    once for all recipients that got it.
+    once for all recipients that got it, and with the sender's domain.
     """
 
     def __init__(
@@ -79,12 +83,15 @@ class Delivery:
         routes: Routes,
         *,
         permits_of: Callable[[Site], Permits] = lambda site: UNLIMITED,
-        replied: Callable[[Site, Reply, Classification], None] = lambda site, reply, found: None,
+        replied: Replied = lambda site, reply, found, sender: None,
     ) -> None:
         self._routes, self._replied = routes, replied
         self._classifier = Classifier.load(settings.reply_rules)
         hostname = settings.smtp_hostname or socket.getfqdn()
         known = KnownServers()
+
+        def refuses_ipv6(reply: Reply) -> bool:
+            return self._classifier.classify(reply, route="mx").reply_class == IPV6_REFUSED
 
         def make_pool(destination: Destination) -> SmtpPool:
             idle = settings.smtp_idle
@@ -97,6 +104,7 @@ class Delivery:
                 idle=min(idle, _MX_IDLE) if destination.is_mx else idle,
                 known=known,
                 permits=permits_of(destination.site),
+                refuses_ipv6=refuses_ipv6,
             )
 
         self.pools = Pools(make_pool, unused=_POOL_UNUSED)
@@ -143,8 +151,7 @@ class Delivery:
         progress: Progress,
         sent: Sent,
     ) -> None:
-        """Adds to ``sent`` what comes of each. Raises as :meth:`deliver`, and NoMailHost or
-        LookupFailed if DNS names no server for those who are left."""
+        """Adds the results to ``sent``. Raises as :meth:`deliver`, NoMailHost and LookupFailed."""
         email = claim.email
         message, utf8 = _message(claim, todo, progress)
         repeated: set[str] = set()
@@ -155,7 +162,7 @@ class Delivery:
             try:
                 outcome = await self._send(destination, envelope, may_send, progress)
                 if not sent.results:
-                    self._raise_crowded(destination, outcome)
+                    self._raise_crowded(destination, outcome, email.sender)
             except (NotSent, asyncio.CancelledError):
                 if not sent.results and not progress.content_sent:
                     raise
@@ -167,14 +174,14 @@ class Delivery:
                 groups.insert(0, again)
             groups[:0] = outcome.parts
 
-    def _raise_crowded(self, destination: Destination, outcome: Outcome) -> None:
+    def _raise_crowded(self, destination: Destination, outcome: Outcome, sender: str) -> None:
         """Raises Crowded where the server says so, before RCPT and so of all recipients."""
         for reply in outcome.replies.values():
             if reply.phase in SESSION_PHASES:
-                found = self._classifier.classify(reply)
+                found = self._classifier.classify(reply, route=_route(destination))
                 if found.about_connections:
                     if destination.site.limits is not None:
-                        self._replied(destination.site, reply, found)
+                        self._replied(destination.site, reply, found, _domain(sender))
                     self.pools.get(destination).crowded(reply)
                     raise Crowded(reply)
                 return
@@ -194,14 +201,15 @@ class Delivery:
         again: list[str] = []
         fresh = False
         replies = outcome.replies
-        site, is_mx = destination.site, destination.is_mx
+        site, route = destination.site, _route(destination)
         before: Reply | None = None
         for address, reply in replies.items():
-            found = self._classifier.classify(reply, repeated=address in repeated)
+            found = self._classifier.classify(reply, route=route, repeated=address in repeated)
             if reply is not before and site.limits is not None:
-                self._replied(site, reply, found)
+                self._replied(site, reply, found, _domain(claim.email.sender))
             before = reply
-            if found.alarm and (is_mx or not found.about_session):  # for that, a hold calls once
+            held = route == "relay" and found.about_session
+            if found.alarm and not held:  # for that, the hold calls once
                 _call_for_operator(claim, destination, outcome, reply, found)
             if found.fresh_connection:
                 repeated.add(address)
@@ -210,7 +218,7 @@ class Delivery:
             elif found.action == "split" and len(replies) > 1:
                 again.append(address)
             else:
-                sent.add(address, reply, found, outcome.note, holds=not is_mx)
+                sent.add(address, reply, found, outcome.note, holds=route == "relay")
         if len(again) == len(replies) and not fresh:
             # The server says that they are too many, and took not one of them.
             sent.results.update(
@@ -237,17 +245,17 @@ class Delivery:
         with tracing.child("smtp transaction", "client") as span:
             outcome = await pool.deliver(envelope, may_send=may_send_now)
             if span.recording:
-                self._describe(span, outcome.server or destination.server, outcome.replies)
+                self._describe(span, destination, outcome)
         progress.content_sent = False
         if any(r.phase == "message" and r.code is not None for r in outcome.replies.values()):
             CLAIM_TO_REPLY[destination.site.label].observe(time.monotonic() - progress.claimed_at)
         return outcome
 
-    def _describe(
-        self, span: tracing.Span, server: Server | None, replies: dict[str, Reply]
-    ) -> None:
-        found = [self._classifier.classify(reply) for reply in replies.values()]
-        codes = {reply.code for reply in replies.values() if reply.code is not None}
+    def _describe(self, span: tracing.Span, destination: Destination, outcome: Outcome) -> None:
+        route, server = _route(destination), outcome.server or destination.server
+        replies = outcome.replies.values()
+        found = [self._classifier.classify(reply, route=route) for reply in replies]
+        codes = {reply.code for reply in replies if reply.code is not None}
         classes = sorted({each.reply_class for each in found})
         if server is not None:
             span.set("server.address", server.host)
@@ -259,6 +267,14 @@ class Delivery:
         span.set("babygun.reply_classes", classes)
         if found and all(each.action != "deliver" for each in found):
             span.fail(classes[0])
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2].lower()
+
+
+def _route(destination: Destination) -> Route:
+    return "mx" if destination.is_mx else "relay"
 
 
 def _message(

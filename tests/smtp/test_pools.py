@@ -10,6 +10,7 @@ from babygun.routing.destination import Destination, to_relay
 from babygun.routing.server import Server
 from babygun.smtp import Pools, SmtpPool
 from tests.smtp.conftest import TIMES, send
+from tests.smtp.test_pool import settle
 from tests.support.smtp_server import MisbehavingServer
 
 ONE = to_relay("one", Server("one.example", 25))
@@ -89,16 +90,20 @@ async def test_pools_of_10_000_destinations_are_those_in_use_only() -> None:
     await pools.close()
 
 
-async def test_pool_that_is_closed_as_unused_says_goodbye_to_its_server() -> None:
+async def test_unused_pool_is_closed_once_its_idle_connection_has_gone() -> None:
     async with MisbehavingServer() as server:
+        times = {**TIMES, "idle": 0.01}
         pools = Pools(
-            lambda destination: SmtpPool(destination, hostname="sender.example", **TIMES),
+            lambda destination: SmtpPool(destination, hostname="sender.example", **times),
             unused=3600.0,
         )
         destination = to_relay("one", Server("127.0.0.1", server.port))
         first = pools.get(destination)
         await send(first, "a@example.org")
         pools.close_unused()
+        pools.close_unused()
+        assert list(pools) == [first]
+        await settle(lambda: not first.connections.needed)
         pools.close_unused()
         assert list(pools) == []
         await send(pools.get(destination), "b@example.org")

@@ -12,7 +12,7 @@ from tests.support.scraping import Scraped
 
 def pool(queue: str, *, busy: int, idle: int, waiting: int) -> Any:
     return SimpleNamespace(
-        destination=SimpleNamespace(name=queue),
+        destination=SimpleNamespace(site=SimpleNamespace(label=queue)),
         connections=SimpleNamespace(in_use=busy, open=busy + idle, waiting=waiting),
     )
 
