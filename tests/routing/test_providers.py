@@ -64,7 +64,7 @@ def test_replies_by_default_are_asked_after_the_providers_own() -> None:
     assert [rule.texts[0] for rule in replies] == [
         "unusual rate",
         "detected that this message is likely",
-        "temporarily deferred due to",
+        "deferred due to user complaints",
     ]
 
 
