@@ -22,7 +22,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from babygun.email import log
+from babygun.email import log, wide
 from babygun.email.model import (
     Attempt,
     Email,
@@ -33,7 +33,7 @@ from babygun.email.model import (
     queue_recipients,
 )
 from babygun.email.reasons import cut, left_sending, reason_bytes
-from babygun.email.transition import Transition, changed
+from babygun.email.transition import Transition, changed, logged
 from babygun.email.tries import RecipientResult
 from babygun.errors import Conflict
 
@@ -81,7 +81,7 @@ def cancel(
         request_id=request_id,
         reason=left_sending(queues),
     )
-    return Transition(email, (entry,), final=stopped)
+    return logged(Transition(email, (entry,), final=stopped))
 
 
 def expire(
@@ -101,7 +101,7 @@ def expire(
     state = email.queues.get(queue)
     if state is None or state.final or queue in sending:
         raise Conflict("no job of the queue waits to be sent")
-    most = reason_bytes(len(email.recipients))
+    most = reason_bytes(wide.count(email))
     recipients = [
         replace(
             recipient,
@@ -133,7 +133,7 @@ def expire(
         ),
         reason=outcome.reason and cut(outcome.reason, 512),
     )
-    return Transition(email, (entry,), final=(queue,))
+    return logged(Transition(email, (entry,), final=(queue,)))
 
 
 def retry(
@@ -152,7 +152,7 @@ def retry(
         r if r.status == "delivered" else Recipient(r.email, r.kind, r.queue, updated_at=now)
         for r in email.recipients
     ]
-    again = tuple(dict.fromkeys(r.queue for r in recipients if not r.final))
+    again = dict.fromkeys(r.queue for r in recipients if not r.final)
     queues = {
         queue: QueueState() if queue in again else state for queue, state in email.queues.items()
     }
@@ -162,7 +162,7 @@ def retry(
     earlier_end = log.entries_in_record(email)[1:]
     email = changed(email, recipients, queues, now, claimed_at={})
     entry = LogEntry(email.log_seq, now, "retried", client_id=client_id, request_id=request_id)
-    return Transition(email, (*earlier_end, entry), ready=again)
+    return logged(Transition(email, (*earlier_end, entry), ready=tuple(again)))
 
 
 def reclaim(
@@ -190,17 +190,21 @@ def reclaim(
         reason=f"{previous_worker_id} was silent longer than its lease; a copy may have been sent",
         previous_worker_id=previous_worker_id,
     )
-    return Transition(email, (entry,))
+    return logged(Transition(email, (entry,)))
 
 
-def job_of(email: Email, queue: str) -> Job:
-    """The job of one queue, which is ready now, or when its time has come."""
+def job_of(email: Email, queue: str, recipients: int | None = None) -> Job:
+    """The job of one queue, which is ready now, or when its time has come.
+
+    ``recipients``: how many are not final; None: they are counted.
+    """
     since = email.queues[queue].not_before or email.updated_at
     return Job(
         email.size,
-        len(queue_recipients(email, queue)),
+        len(queue_recipients(email, queue)) if recipients is None else recipients,
         since if since > email.created_at else None,
         email.expires_at,
+        email.wide is not None,
     )
 
 

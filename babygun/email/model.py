@@ -71,6 +71,27 @@ class QueueState(
     held: datetime | None = None
 
 
+class RecipientGroup(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How many recipients are alike. ``reply_class`` and ``tries``: where they say why."""
+
+    status: RecipientStatus
+    reply_class: str | None
+    tries: int
+    count: int
+
+
+class Wide(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What is known of a wide e-mail's queues that are not at hand (:mod:`babygun.email.wide`).
+
+    ``groups``: their recipients. ``not_final``: how many of them are not. ``logs``: the log
+    entries of the queues that are at hand, by queue; a record holds none.
+    """
+
+    groups: tuple[RecipientGroup, ...] = ()
+    not_final: int = 0
+    logs: dict[str, tuple[LogEntry, ...]] = {}
+
+
 class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``emails/<id>``: the record. :mod:`babygun.email.compose` makes it."""
 
@@ -116,6 +137,10 @@ class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     request_id: str | None = None
     traceparent: str | None = None
     tracestate: str | None = None
+
+    # Of a wide e-mail. Then recipients and queues are those whose parts are at hand; a record has
+    # none of them.
+    wide: Wide | None = None
 
     @property
     def final(self) -> bool:
@@ -166,13 +191,15 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``jobs/…`` and ``not-before/…``: what a worker needs to decide whether to claim.
 
     ``size``: bytes of the packed content. ``recipients``: those that are not final. ``since``: when
-    it became ready, if not with the acceptance. ``expires_at``: the e-mail's.
+    it became ready, if not with the acceptance. ``expires_at``: the e-mail's. ``wide``: the
+    queue has a part.
     """
 
     size: int
     recipients: int
     since: datetime | None = None
     expires_at: datetime | None = None
+    wide: bool = False
 
 
 class RecipientReply(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -212,6 +239,14 @@ class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     previous_worker_id: str | None = None
     request_id: str | None = None
     client_id: str | None = None
+
+
+class Part(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """``parts/<id>/<queue>``: one queue of a wide e-mail, with its own log."""
+
+    state: QueueState
+    recipients: tuple[Recipient, ...]
+    log: tuple[LogEntry, ...] = ()
 
 
 def client_id_of(identity: str) -> str:

@@ -5,33 +5,46 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from babygun.email.model import EmailStatus, QueueState, Recipient
+from babygun.email.model import EmailStatus, QueueState, Recipient, RecipientGroup, RecipientStatus
 
-_MOST_GROUPS = 5
+_MOST_NAMED = 5
+# Of one recipient: its status, and where they say why, its reply class and its number of tries.
+Kind = tuple[RecipientStatus, str | None, int]
+
+
+def kind_of(recipient: Recipient) -> Kind:
+    """What of a recipient a reason may name."""
+    status = recipient.status
+    if status in ("delivered", "pending", "cancelled"):
+        return status, None, 0
+    return status, recipient.reply_class, 0 if status == "bounced" else recipient.tries
 
 
 def status_reason(
-    status: EmailStatus, recipients: Sequence[Recipient], most_tries: int
+    status: EmailStatus,
+    recipients: Sequence[Recipient],
+    most_tries: int,
+    others: Sequence[RecipientGroup] = (),
 ) -> str | None:
     """How many were not reached, and why. None: there is nothing to say.
 
     For example ``1 of 3 recipients not reached: 1 bounced (bad_mailbox)``. ``most_tries``: how many
-    a recipient gets; 0 leaves the number out.
+    a recipient gets; 0 leaves the number out. ``others``: further recipients.
     """
     if status == "complete":
         return None
-    groups = Counter(
-        (r.status, r.reply_class, r.tries)
-        for r in recipients
-        if r.status not in ("delivered", "pending")
-    )
+    reached = ("delivered", "pending")
+    groups = Counter(kind_of(r) for r in recipients if r.status not in reached)
+    for group in others:
+        if group.status not in reached:
+            groups[group.status, group.reply_class, group.tries] += group.count
     if not groups:
         return None
     words = []
     for (kind, reply_class, tries), count in sorted(
         groups.items(), key=lambda item: (-item[1], item[0][0])
     ):
-        why = f" ({reply_class})" if reply_class and kind != "cancelled" else ""
+        why = f" ({reply_class})" if reply_class else ""
         after = ""
         if kind == "expired":
             after = f" after {tries or 'no'} {'try' if tries == 1 else 'tries'}"
@@ -39,18 +52,20 @@ def status_reason(
             after = f" after try {tries} of {most_tries}"
         words.append(f"{count} {kind}{after}{why}")
     head = "not reached yet" if status == "incomplete" else "not reached"
-    total = len(recipients)
+    total = len(recipients) + sum(group.count for group in others)
     noun = "recipient" if total == 1 else "recipients"
-    rest = ", …" if len(words) > _MOST_GROUPS else ""
+    rest = ", …" if len(words) > _MOST_NAMED else ""
     return (
-        f"{sum(groups.values())} of {total} {noun} {head}: {', '.join(words[:_MOST_GROUPS])}{rest}"
+        f"{sum(groups.values())} of {total} {noun} {head}: {', '.join(words[:_MOST_NAMED])}{rest}"
     )
 
 
 def left_sending(queues: Mapping[str, QueueState]) -> str | None:
     """Why a cancel has not stopped everything."""
     left = [queue for queue, state in queues.items() if not state.final]
-    return f"being sent at this moment, and not stopped: {', '.join(left)}" if left else None
+    rest = ", …" if len(left) > _MOST_NAMED else ""
+    named = ", ".join(left[:_MOST_NAMED])
+    return f"being sent at this moment, and not stopped: {named}{rest}" if left else None
 
 
 def cut(text: str, limit: int) -> str:

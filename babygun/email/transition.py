@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from babygun.email import log
+from babygun.email import log, wide
 from babygun.email.model import Email, EmailStatus, LogEntry, QueueState, Recipient
 from babygun.email.reasons import status_reason
 
@@ -37,6 +37,12 @@ class Transition(Struct, frozen=True, gc=False):
         """The queues of ``ready``, ``waiting`` and ``final``."""
         return (*self.ready, *(queue for queue, _ in self.waiting), *self.final)
 
+    @property
+    def changed(self) -> frozenset[str]:
+        """The queues whose state or recipients may have changed."""
+        tried = (attempt.queue for entry in self.keyed for attempt in entry.attempts)
+        return frozenset((*self.touched, *tried))
+
 
 def changed(
     email: Email,
@@ -53,9 +59,10 @@ def changed(
     ``claimed_at``: None: as it was.
     """
     states = queues.values()
+    others = email.wide.groups if email.wide else ()
     status: EmailStatus = "incomplete"
-    if all(state.final for state in states):
-        statuses = {r.status for r in recipients}
+    if all(state.final for state in states) and not (email.wide and email.wide.not_final):
+        statuses = {r.status for r in recipients} | {group.status for group in others}
         if "cancelled" in statuses:
             status = "cancelled"
         else:
@@ -65,11 +72,23 @@ def changed(
         recipients=tuple(recipients),
         queues=dict(queues),
         status=status,
-        status_reason=status_reason(status, recipients, most_tries),
-        not_before=min((state.not_before for state in states if state.not_before), default=None),
-        tries=max(state.tries for state in states),
+        status_reason=status_reason(status, recipients, most_tries, others),
+        not_before=None if email.wide else _earliest(states),
+        tries=max(email.tries if others else 0, *(state.tries for state in states)),
         worker_id=worker_id or email.worker_id,
         updated_at=now,
         log_seq=email.log_seq + 1,
         claimed_at=email.claimed_at if claimed_at is None else dict(claimed_at),
     )
+
+
+def logged(transition: Transition) -> Transition:
+    """The transition with its entries in the logs of the parts, where the e-mail is wide."""
+    email = transition.email
+    if email.wide is None:
+        return transition
+    return replace(transition, email=wide.logged(email, transition.keyed, transition.touched))
+
+
+def _earliest(states: Iterable[QueueState]) -> datetime | None:
+    return min((state.not_before for state in states if state.not_before), default=None)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from babygun.email import log
+from babygun.email import log, wide
 from babygun.email.model import (
     Attempt,
     Email,
@@ -18,7 +18,7 @@ from babygun.email.model import (
 )
 from babygun.email.reasons import cut, reason_bytes
 from babygun.email.retry import Schedule, most_tries, next_try
-from babygun.email.transition import Transition, changed
+from babygun.email.transition import Transition, changed, logged
 
 # hold: the session was refused; the recipient's try does not count, and its queue stays ready.
 Action = Literal["deliver", "retry", "fail", "hold"]
@@ -77,7 +77,9 @@ def finish(
             ready.append(queue)
     last = results[-1]
     # As with most e-mails: the first tries end it all at once. Then the record holds the entry.
-    held = email.log_seq == 0 and all(state.final for state in queues.values())
+    held = (
+        email.log_seq == 0 and email.wide is None and all(state.final for state in queues.values())
+    )
     after = changed(
         email,
         recipients,
@@ -91,7 +93,7 @@ def finish(
         return Transition(after, final=tuple(final))
     attempts = [_attempt(email, after, result) for result in results]
     entry = log.result(after.log_seq, now, last.worker_id, attempts, held=bool(ready))
-    return Transition(after, (entry,), tuple(ready), tuple(waiting), tuple(final))
+    return logged(Transition(after, (entry,), tuple(ready), tuple(waiting), tuple(final)))
 
 
 def _end_try(
@@ -110,7 +112,7 @@ def _end_try(
     tries = email.queues[queue].tries + 1
     due: datetime | None = None
     held = False
-    limit = reason_bytes(len(recipients))
+    limit = reason_bytes(wide.count(email))
     for index, recipient in enumerate(recipients):
         if recipient.queue != queue or recipient.final:
             continue

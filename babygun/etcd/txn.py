@@ -18,6 +18,7 @@ _PUT, _DELETE, _GET = range(3)
 # A compare's result and target, as wire.compare wants them: EQUAL and VERSION are the defaults.
 _EQUAL_VERSION, _GREATER_VERSION = b"", b"\x08\x01"
 _EQUAL_CREATE, _EQUAL_MOD = b"\x10\x01", b"\x10\x02"
+_LESS_CREATE = b"\x08\x02\x10\x01"
 _VERSION_0 = b"\x20\x00"
 
 
@@ -129,6 +130,12 @@ def present(key: bytes) -> Compare:
 def created_at(key: bytes, revision: int) -> Compare:
     """The key exists, and is the one created at this revision."""
     return Compare(wire.compare(_EQUAL_CREATE, key, b"\x28" + wire.varint(revision)), key)
+
+
+def all_created_before(start: bytes, end: bytes, revision: int) -> Compare:
+    """Every key in [start, end), if there is any, was created before this revision."""
+    value = b"\x28" + wire.varint(revision)
+    return Compare(wire.compare(_LESS_CREATE, start, value, end), start, end)
 
 
 def modified_at(key: bytes, revision: int) -> Compare:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgpack
 import msgspec
 
-from babygun.email.model import Content, Email, Job, LogEntry, as_json
+from babygun.email.model import Content, Email, Job, LogEntry, Part, as_json
 from babygun.runtime.logs import get_logger
 from babygun.store.records import IdempotencyRecord, Owner
 
@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 decode_email = msgspec.json.Decoder(Email).decode
 decode_owner = msgspec.json.Decoder(Owner).decode
+decode_part = msgspec.json.Decoder(Part).decode
 decode_log_entry = msgspec.json.Decoder(LogEntry).decode
 decode_idempotency = msgspec.json.Decoder(IdempotencyRecord).decode
 decode_job = msgspec.msgpack.Decoder(Job).decode

@@ -43,6 +43,7 @@ class Keys:
         self.owners = p + b"owners/"
         self.contents = p + b"contents/"
         self.logs = p + b"log/"
+        self.parts = p + b"parts/"
         self.failures = p + b"failed/"
         self.workers = p + b"workers/"
         self.apis = p + b"apis/"
@@ -128,6 +129,17 @@ class Keys:
 
     def log_entry(self, email_id: str, seq: int) -> bytes:
         return b"%b%b/%06d" % (self.logs, email_id.encode(), seq)
+
+    def email_parts(self, email_id: str) -> bytes:
+        """The prefix of a wide e-mail's parts."""
+        return b"%b%b/" % (self.parts, email_id.encode())
+
+    def part(self, ref: JobRef) -> bytes:
+        return b"%b%b/%b" % (self.parts, ref.email_id.encode(), ref.queue.encode())
+
+    def parse_part(self, key: bytes) -> JobRef:
+        email_id, queue = key[len(self.parts) :].decode().split("/")
+        return _job_ref(email_id, queue)
 
     def failed(self, email_id: str) -> bytes:
         return self.failures + email_id.encode()

@@ -97,6 +97,7 @@ class Attempts:
                 worker_id=identity.process_id,
                 lease_id=identity.lease_id,
                 size=attempt.job.size,
+                has_part=attempt.job.wide,
             )
         except LeaseNotFound:
             metrics.CLAIMS["lease_lost"].inc()

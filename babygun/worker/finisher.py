@@ -12,6 +12,9 @@ from babygun.store.emails.claims import Claim
 from babygun.store.emails.finish import Finished, PendingResult
 from babygun.store.emails.finish import finish as write
 
+# Results in one transaction. Each has up to two compares, of which etcd takes 128.
+_TOGETHER = 32
+
 _Waiting = tuple[PendingResult, asyncio.Future[Finished]]
 
 
@@ -30,7 +33,7 @@ class Finisher:
 
         Not to be cancelled: an unwritten result becomes a duplicate.
         """
-        if len(claim.email.queues) == 1:  # no other result can come
+        if len(claim.email.queues) == 1 and claim.email.wide is None:  # no other result can come
             return _counted(await write(self._store, [PendingResult(claim, result)]))
         email_id = claim.email.id
         future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
@@ -48,8 +51,8 @@ class Finisher:
         revision = 0
         batch: list[_Waiting] = []
         try:
-            while batch := self._waiting[email_id]:
-                self._waiting[email_id] = []
+            while batch := self._waiting[email_id][:_TOGETHER]:
+                self._waiting[email_id] = self._waiting[email_id][_TOGETHER:]
                 held = [held for held, _ in batch]
                 done = _counted(
                     await write(self._store, held, email=record, email_revision=revision)

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import pytest
@@ -23,6 +24,7 @@ from babygun.etcd import access
 from babygun.etcd.versions import parse_version
 from babygun.pki.issuance import issue
 from babygun.pki.layout import cluster
+from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store.access.clients import create_client
 from babygun.store.access.rights import RIGHTS, grants
@@ -126,6 +128,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
                         name: await rig.send(f"{name}@example.org")
                         for name in ("fine", "hard", "soft", "hang")
                     }
+                    await rig.send_wide(17, send_at=utc_now() + timedelta(hours=1))
                     await rig.ended(ids["fine"], ids["hard"])
                     await rig.logged(ids["soft"], "deferred")
                     await smtp.hung.wait()

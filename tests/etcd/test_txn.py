@@ -10,6 +10,7 @@ from babygun.etcd import (
     Op,
     Txn,
     absent,
+    all_created_before,
     created_at,
     delete,
     delete_range,
@@ -63,6 +64,10 @@ COMPARES: list[tuple[Compare, rpc.Compare]] = [
     (
         created_at(b"k", 0),
         rpc.Compare(result="EQUAL", target="CREATE", key=b"k", create_revision=0),
+    ),
+    (
+        all_created_before(b"a", LONG, 5),
+        rpc.Compare(result="LESS", target="CREATE", key=b"a", create_revision=5, range_end=LONG),
     ),
     (modified_at(b"k", BIG), rpc.Compare(result="EQUAL", target="MOD", key=b"k", mod_revision=BIG)),
     (

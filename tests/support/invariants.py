@@ -6,19 +6,20 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import asdict
 
+from babygun.email import wide
 from babygun.email.events import EVENTS
 from babygun.email.log import entries_in_record
-from babygun.email.model import Email, LogEntry
+from babygun.email.model import Email, LogEntry, Part, Wide
 from babygun.etcd import KeyValue
 from babygun.store import Store, codec
-from babygun.store.emails.writes import log_numbers
+from babygun.store.emails.writes import LOG_ENTRIES, log_numbers
 from babygun.store.keys import JobRef, range_end
 from babygun.store.records import Owner
 
 
 @dataclass
 class Snapshot:
-    """Everything under a prefix at one revision."""
+    """Everything under a prefix at one revision. Wide e-mails and their logs are put together."""
 
     emails: dict[str, Email] = field(default_factory=dict)
     leases: dict[str, int] = field(default_factory=dict)  # of the records
@@ -28,6 +29,8 @@ class Snapshot:
     chunks: dict[str, int] = field(default_factory=dict)
     logs: dict[str, dict[int, LogEntry]] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
+    parts: dict[str, dict[str, Part]] = field(default_factory=dict)
+    part_leases: dict[str, set[int]] = field(default_factory=dict)  # by e-mail
     ends: dict[str, str] = field(default_factory=dict)  # kinds of end marks, by e-mail
     keys: list[bytes] = field(default_factory=list)
 
@@ -42,6 +45,7 @@ async def snapshot(store: Store) -> Snapshot:
         for kv in found.kvs:
             _sort(store, kv, seen)
         if not found.more:
+            _put_together(seen)
             return seen
         start = found.kvs[-1].key + b"\0"
 
@@ -65,12 +69,42 @@ def _sort(store: Store, kv: KeyValue, seen: Snapshot) -> None:
     elif key.startswith(keys.logs):
         entry = codec.decode_log_entry(kv.value)
         seen.logs.setdefault(key.split(b"/")[-2].decode(), {})[entry.seq] = entry
+    elif key.startswith(keys.parts):
+        ref = keys.parse_part(key)
+        seen.parts.setdefault(ref.email_id, {})[ref.queue] = codec.decode_part(kv.value)
+        seen.part_leases.setdefault(ref.email_id, set()).add(kv.lease)
     elif key.startswith(keys.failures):
         seen.failed.add(keys.email_id(key))
     elif key.startswith((keys.retention_kind("delivered"), keys.retention_kind("undelivered"))):
         email_id = keys.parse_end_mark(key)[1]
         assert email_id not in seen.ends, f"{email_id} has two end marks"
         seen.ends[email_id] = key.split(b"/")[-3].decode()
+
+
+def _put_together(seen: Snapshot) -> None:
+    """Makes each wide e-mail whole, and checks that its record and its parts agree."""
+    for email_id, parts in seen.parts.items():
+        record = seen.emails.get(email_id)
+        assert record is not None and record.wide is not None, f"{email_id}: parts without a record"
+        assert not record.recipients and not record.queues and not record.wide.logs, (
+            f"{email_id}: its record has what belongs to the parts"
+        )
+        email = seen.emails[email_id] = wide.with_parts(record, parts)
+        assert email.wide == Wide(logs={queue: part.log for queue, part in parts.items()}), (
+            f"{email_id}: its record counts {record.wide}, which are not its parts"
+        )
+        assert wide.record_of(email) == record
+        assert seen.part_leases[email_id] == {seen.leases[email_id]}, (
+            f"{email_id}: its parts are not on its record's lease"
+        )
+        assert email_id not in seen.logs, f"{email_id}: a wide e-mail has no log keys"
+        entries = wide.merged_log(part.log for part in parts.values())
+        seen.logs[email_id] = {entry.seq: entry for entry in entries}
+        assert max(seen.logs[email_id], default=0) == email.log_seq, f"{email_id}: {entries}"
+        for queue, part in parts.items():
+            assert len(part.log) < LOG_ENTRIES and {r.queue for r in part.recipients} == {queue}
+    for email_id, record in seen.emails.items():
+        assert (record.wide is not None) == (email_id in seen.parts), f"{email_id} has no parts"
 
 
 async def check_invariants(store: Store) -> Snapshot:
@@ -97,7 +131,7 @@ async def check_invariants(store: Store) -> Snapshot:
         for entry in (*held, *seen.logs.get(email.id, {}).values()):
             filled = {name for name, value in asdict(entry).items() if value not in (None, ())}
             assert filled <= {"seq", "at", "event", *EVENTS[entry.event].holds}, entry
-        assert entries == list(log_numbers(email)), (
+        assert email.wide is not None or entries == list(log_numbers(email)), (
             f"{email.id}: log entries {entries}, newest {email.log_seq}"
         )
         ended = email.status != "incomplete"

@@ -42,6 +42,28 @@ class Rig:
         email, body = self.email(*to, sender=sender, subject=subject, send_at=send_at, **content)
         return (await accept(self.store, "client", prepare(self.store, email, body))).email_id
 
+    async def send_wide(self, queues: int, **fields: Any) -> str:
+        """Accepts an e-mail with one recipient in each of so many made-up queues."""
+        email, content = self.wide_email(queues, **fields)
+        return (await accept(self.store, "client", prepare(self.store, email, content))).email_id
+
+    @staticmethod
+    def wide_email(
+        queues: int, *, domain: str = "d{:04}.example", body: str = "Hello\n", send_at: Any = None
+    ) -> tuple[Email, Content]:
+        """The e-mail to ``ann@d0000.example`` and so on. Queues: ``mx:d0000.example`` and so on."""
+        names = [domain.format(number) for number in range(queues)]
+        email = new_email(
+            new_email_id(),
+            client_id="client",
+            sender="me@example.com",
+            subject="hello",
+            recipients=tuple(Recipient(f"ann@{name}", "to", f"mx:{name}") for name in names),
+            now=utc_now(),
+            send_at=send_at,
+        )
+        return email, Content("me@example.com", "hello", body=body)
+
     def email(
         self,
         *to: str,

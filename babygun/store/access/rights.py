@@ -42,6 +42,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "owners": "read",  # what is being sent can't be cancelled
         "contents": "readwrite",
         "logs": "readwrite",
+        "parts": "readwrite",
         "failures": "readwrite",
         "workers": "read",
         "apis": "readwrite",
@@ -63,6 +64,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "owners": "readwrite",
         "contents": "readwrite",
         "logs": "readwrite",
+        "parts": "readwrite",
         "failures": "readwrite",
         "workers": "readwrite",
         "retentions": "readwrite",
@@ -78,6 +80,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "waiting": "read",
         "owners": "read",
         "logs": "read",
+        "parts": "read",
         "failures": "read",
         "workers": "read",
         "apis": "read",

@@ -15,7 +15,7 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from babygun.email import lifecycle
+from babygun.email import lifecycle, wide
 from babygun.email.model import Content, Email
 from babygun.errors import (
     EtcdAway,
@@ -39,12 +39,10 @@ log = get_logger("store")
 
 T = TypeVar("T")
 
-# The change that makes an e-mail final has operations per queue, log entry and chunk. With these
-# limits it stays below etcd's 128 operations.
-MAX_QUEUES = 16
+# The change that makes an e-mail final has operations per queue, log entry and chunk. With this
+# limit, and that of queues (babygun.email.wide), it stays below etcd's 128 operations.
 MAX_CHUNKS = 48
-# Operations side by side in a transaction. The fewer, the more transactions fit into one batch.
-NESTED = 20
+_MOST_BYTES = 1_200_000  # of the writes of one e-mail; etcd takes 1.5 MiB a request
 _PAUSE = 0.05  # s, between two tries of a write
 
 
@@ -82,17 +80,17 @@ def prepare(store: Store, email: Email, content: Content) -> NewEmail:
         most = MAX_CHUNKS * codec.CHUNK_BYTES
         detail = f"The e-mail takes {len(packed)} bytes; at most {most} can be stored."
         raise InvalidEmail([Violation("attachments", detail)], too_large=True)
-    if len(email.queues) > MAX_QUEUES:
-        detail = f"The recipients have more than {MAX_QUEUES} queues; send several e-mails."
-        raise InvalidEmail([Violation("recipients", detail)])
-    transition = lifecycle.accept(replace(email, size=len(packed), chunks=len(chunks)))
-    return NewEmail(
-        email.id,
-        len(email.recipients),
-        len(packed),
-        writes.acceptance(store.keys, transition, chunks[0]),
-        [(store.keys.chunk(email.id, n), chunks[n]) for n in range(1, len(chunks))],
-    )
+    email = replace(email, size=len(packed), chunks=len(chunks))
+    if len(email.queues) > wide.MOST_QUEUES:
+        email = wide.begun(email)
+    transition = lifecycle.accept(email)
+    ops = writes.acceptance(store.keys, transition, chunks[0])
+    at_once = 1
+    if email.wide and sum(len(op.encoded) for op in ops) > _MOST_BYTES:
+        at_once = 0
+        ops = writes.acceptance(store.keys, transition, None)
+    later = [(store.keys.chunk(email.id, n), chunks[n]) for n in range(at_once, len(chunks))]
+    return NewEmail(email.id, len(email.recipients), len(packed), ops, later)
 
 
 async def accept(
@@ -149,7 +147,7 @@ async def write(
     try:
         if mark is not None:
             return await _write_marked(store, first, compares, ops, mark)
-        result = await _settle(store, _submit(store, Txn(compares, ops, nested=NESTED)))
+        result = await _settle(store, _submit(store, Txn(compares, ops, nested=_nesting(ops))))
     except (EtcdUnavailable, OutcomeUnknown):
         upload_lease = 0  # its end is no call's to wait for: it expires by itself
         raise
@@ -191,7 +189,7 @@ async def _write_marked(
             [*compares, absent(mark[0])],
             [*ops, put(*mark, idempotency_lease)],
             [get(first), get(mark[0])],
-            nested=NESTED,
+            nested=_nesting(ops),
         )
         return await store.batcher.submit(txn, deadline=deadline)
 
@@ -205,6 +203,11 @@ async def _write_marked(
     if result.kvs(0):
         return None  # an earlier write of this call was applied after all
     raise _expired()
+
+
+def _nesting(ops: Sequence[Op]) -> int:
+    """At least NESTED, so that many transactions fit into one batch."""
+    return writes.nesting(ops) or writes.NESTED
 
 
 def _expired() -> OutcomeUnknown:

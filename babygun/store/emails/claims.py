@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from babygun.email import lifecycle
+from babygun.email import lifecycle, wide
 from babygun.email.model import Content, Email
 from babygun.errors import EtcdError, OutcomeUnknown
 from babygun.etcd import (
@@ -26,6 +26,7 @@ from babygun.etcd import (
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
+from babygun.store.emails import parts
 from babygun.store.emails.write_loop import MAY_BE_WRITTEN, Pause, write_change
 from babygun.store.keys import JobRef, range_end
 from babygun.store.records import Owner
@@ -50,12 +51,19 @@ class Claim(Struct, frozen=True, gc=False):
 
 
 async def claim(
-    store: Store, ref: JobRef, *, worker_id: str, lease_id: int, size: int = 0
+    store: Store,
+    ref: JobRef,
+    *,
+    worker_id: str,
+    lease_id: int,
+    size: int = 0,
+    has_part: bool = False,
 ) -> Claim | None:
     """Takes a ready job. None: another worker has it, or it is gone.
 
-    ``size``: the job's, 0 if it is not known. This worker may own the job already, by a claim whose
-    answer was lost. That counts as claimed, since a worker makes one try at a job at a time.
+    ``size``: the job's, 0 if it is not known. ``has_part``: whether it says that its e-mail is
+    wide. This worker may own the job already, by a claim whose answer was lost. That counts as
+    claimed, since a worker makes one try at a job at a time.
 
     Raises LeaseNotFound if the worker's own lease is gone. Raises EtcdUnavailable or OutcomeUnknown
     if etcd does not answer. Such a claim may take effect later; the worker then releases the job.
@@ -63,6 +71,8 @@ async def claim(
     now = utc_now()
     owner_key = store.keys.owner(ref)
     reads = [get(store.keys.email(ref.email_id)), _get_content(store, ref.email_id, size)]
+    if has_part:
+        reads.append(get(store.keys.part(ref)))
     txn = Txn(
         [present(store.keys.job(ref)), absent(owner_key)],
         [put(owner_key, codec.encode_state(Owner(worker_id, now)), lease_id), *reads],
@@ -79,7 +89,8 @@ async def claim(
         revision = owners[0].create_revision  # of a claim of ours whose answer was lost
         result = await store.client.txn(Txn([], [get(owner_key), *reads]))
     records = result.kvs(1)
-    if not records:
+    found = result.kvs(3) if has_part else []
+    if not records or (has_part and not found):
         log.error("orphan job removed", email_id=ref.email_id, queue=ref.queue)
         await store.batcher.submit(
             Txn([created_at(owner_key, revision)], [delete(store.keys.job(ref)), delete(owner_key)])
@@ -87,10 +98,16 @@ async def claim(
         return None
     try:
         email = codec.decode_email(records[0].value)
+        if email.wide is not None and has_part:
+            email = wide.with_parts(email, parts.decoded(store, found))
     except ValueError as error:
         log.error("record unreadable", email_id=ref.email_id, error=str(error))
         await release(store, ref, revision)
         return None
+    if email.wide is not None and not has_part:  # the job is ours already: this reads it again
+        return await claim(
+            store, ref, worker_id=worker_id, lease_id=lease_id, size=size, has_part=True
+        )
     content = _content(email, result.values(2))
     return Claim(ref, email, records[0].mod_revision, content, revision, now)
 
@@ -137,6 +154,7 @@ async def reclaim(
     """
     ref, email, revision = claimed.ref, claimed.email, claimed.email_revision
     email_key, owner_key = store.keys.email(ref.email_id), store.keys.owner(ref)
+    part_reads = [get(store.keys.part(ref))] if email.wide else []
     pause = Pause()
     tried: list[Email] = []  # records whose write has an unknown outcome
     while True:
@@ -152,11 +170,11 @@ async def reclaim(
                 store,
                 transition,
                 [modified_at(email_key, revision), created_at(owner_key, claimed.owner_revision)],
-                otherwise=[get(email_key), get(owner_key)],
+                otherwise=[get(email_key), get(owner_key), *part_reads],
             )
         except EtcdError as error:
             if isinstance(error, MAY_BE_WRITTEN):
-                tried.append(transition.email)
+                tried.append(wide.unlogged(transition.email))
             await pause.after(error, "reclaim", ref.email_id)
             continue
         if result.succeeded:
@@ -165,5 +183,7 @@ async def reclaim(
         if not records or not owners or owners[0].create_revision != claimed.owner_revision:
             return None
         email, revision = codec.decode_email(records[0].value), records[0].mod_revision
-        if email in tried:
+        if part_reads:
+            email = wide.with_parts(email, parts.decoded(store, result.kvs(2)))
+        if wide.unlogged(email) in tried:
             return replace(claimed, email=email, email_revision=revision)

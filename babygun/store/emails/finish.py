@@ -8,8 +8,8 @@ from typing import Literal
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from babygun.email import tries
-from babygun.email.model import Email, QueueState, Recipient
+from babygun.email import tries, wide
+from babygun.email.model import Email, Part, QueueState, Recipient
 from babygun.email.tries import QueueResult
 from babygun.errors import EtcdError
 from babygun.etcd import (
@@ -24,6 +24,7 @@ from babygun.etcd import (
     present,
 )
 from babygun.store import codec
+from babygun.store.emails import parts
 from babygun.store.emails.claims import Claim
 from babygun.store.emails.write_loop import (
     MAY_BE_WRITTEN,
@@ -77,9 +78,7 @@ async def finish(
     rest = list(pending)
     written: list[JobRef] = []
     dropped: list[JobRef] = []
-    record, revision = email, email_revision
-    if record is None:
-        record, revision = pending[0].claim.email, pending[0].claim.email_revision
+    record, revision = _known(email, email_revision, pending)
     found_written: Email | None = None
     existing: set[bytes] | None = None  # after a refusal: the log keys that exist
     pause = Pause()
@@ -116,7 +115,7 @@ async def finish(
         if not records:
             dropped += [one.claim.ref for one in rest]
             break
-        record, revision = codec.decode_email(records[0].value), records[0].mod_revision
+        record, revision = _record_read(store, current, len(rest)), records[0].mod_revision
         still: list[PendingResult] = []
         for index, one in enumerate(rest):
             match _fate(one, record, current.kvs(1 + 2 * index), bool(current.kvs(2 + 2 * index))):
@@ -149,7 +148,39 @@ async def _read_current(store: Store, email_key: bytes, rest: Sequence[PendingRe
     reads = [get(email_key)]
     for one in rest:
         reads += [get(store.keys.owner(one.claim.ref)), get(store.keys.job(one.claim.ref))]
+    if rest[0].claim.email.wide is not None:
+        reads += [get(store.keys.part(one.claim.ref)) for one in rest]
     return await store.client.read(reads)
+
+
+def _known(
+    record: Email | None, revision: int, pending: Sequence[PendingResult]
+) -> tuple[Email, int]:
+    """The record that a finish begins with, by default the first claim's, and its revision.
+
+    Of a wide e-mail: the newest one, with the parts of the results as they were at their claims. As
+    long as these hold, nobody else writes the parts.
+    """
+    if record is None:
+        record, revision = pending[0].claim.email, pending[0].claim.email_revision
+    if record.wide is None:
+        return record, revision
+    joined: dict[str, Part] = {}
+    for claim in (one.claim for one in pending):
+        joined |= wide.parts_of(claim.email, (claim.ref.queue,))
+        if claim.email_revision > revision:
+            record, revision = claim.email, claim.email_revision
+    return wide.with_parts(wide.record_of(record), joined), revision
+
+
+def _record_read(store: Store, current: TxnResult, results: int) -> Email:
+    """The record that :func:`_read_current` has read; of a wide e-mail, with these parts."""
+    record = codec.decode_email(current.kvs(0)[0].value)
+    if record.wide is None:
+        return record
+    first = 1 + 2 * results
+    kvs = [kv for index in range(first, first + results) for kv in current.kvs(index)]
+    return wide.with_parts(record, parts.decoded(store, kvs))
 
 
 def _fate(

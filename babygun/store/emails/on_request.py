@@ -1,19 +1,35 @@
-"""Changes of an e-mail that nobody sends: a client's cancel and retry, and the e-mail's own end."""
+"""Changes of an e-mail that nobody sends: a client's cancel and retry, and the e-mail's own end.
+
+A wide e-mail is cancelled some parts at a time: all of them may be too many bytes for one request.
+A retry makes an e-mail incomplete as a whole, so it writes all parts at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from babygun.email import lifecycle
+from babygun.email import lifecycle, wide
 from babygun.email.model import Email
 from babygun.email.transition import Transition
 from babygun.email.tries import RecipientResult
 from babygun.errors import Conflict, EtcdError, EtcdUnavailable, NotFound, OutcomeUnknown
-from babygun.etcd import Op, TxnResult, absent, get, get_range, modified_at, present
+from babygun.etcd import (
+    Compare,
+    Op,
+    TxnResult,
+    absent,
+    all_created_before,
+    get,
+    get_range,
+    modified_at,
+    present,
+)
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
+from babygun.store.emails import parts
 from babygun.store.emails.write_loop import (
     MAY_BE_WRITTEN,
     existing_log_keys,
@@ -38,7 +54,17 @@ async def cancel(
             email, sending=sending, now=utc_now(), client_id=client_id, request_id=request_id
         )
 
-    return await _change(store, email_id, decide)
+    page = _Parts()
+    email: Email | None = None
+    while True:
+        try:
+            email = await _change(store, email_id, decide, page)
+        except Conflict:
+            if email is None and not page.more:
+                raise
+        if email is not None and not page.more:
+            return email
+        page = _Parts(after=page.last)
 
 
 async def expire(
@@ -68,7 +94,8 @@ async def expire(
             outcome=outcome,
         )
 
-    return await _change(store, ref.email_id, decide, (store.keys.job(ref), *needs))
+    one = _Parts(only=ref.queue)
+    return await _change(store, ref.email_id, decide, one, (store.keys.job(ref), *needs))
 
 
 async def retry(
@@ -79,11 +106,38 @@ async def retry(
     def decide(email: Email, sending: set[str]) -> Transition:
         return lifecycle.retry(email, now=utc_now(), client_id=client_id, request_id=request_id)
 
-    return await _change(store, email_id, decide)
+    return await _change(store, email_id, decide, _Parts(all=True))
+
+
+@dataclass(slots=True)
+class _Parts:
+    """Which parts of a wide e-mail a change sees: ``all``, one queue's, or a page.
+
+    ``after``: the queue before the page. ``last`` and ``more``: of the page that was read.
+    """
+
+    all: bool = False
+    only: str = ""
+    after: str = ""
+    last: str = ""
+    more: bool = False
+
+    async def seen(self, store: Store, record: Email, revision: int) -> Email:
+        """The record as the change sees it."""
+        if record.wide is None:
+            return record
+        if self.all:
+            found = await parts.read_parts(store, record.id, revision)
+        elif self.only:
+            found = await parts.read_one(store, JobRef(record.id, self.only), revision)
+        else:
+            found, self.more = await parts.read_page(store, record.id, revision, self.after)
+            self.last = max(found, default="")
+        return wide.with_parts(record, found)
 
 
 async def _change(
-    store: Store, email_id: str, decide: Decision, needs: Sequence[bytes] = ()
+    store: Store, email_id: str, decide: Decision, page: _Parts, needs: Sequence[bytes] = ()
 ) -> Email:
     """Reads, decides and writes, until the record has not changed in between.
 
@@ -91,7 +145,7 @@ async def _change(
     """
     tried: list[Email] = []
     try:
-        return await _until_written(store, email_id, decide, needs, tried)
+        return await _until_written(store, email_id, decide, page, needs, tried)
     except EtcdUnavailable as error:
         if not tried:
             raise
@@ -99,7 +153,12 @@ async def _change(
 
 
 async def _until_written(
-    store: Store, email_id: str, decide: Decision, needs: Sequence[bytes], tried: list[Email]
+    store: Store,
+    email_id: str,
+    decide: Decision,
+    page: _Parts,
+    needs: Sequence[bytes],
+    tried: list[Email],
 ) -> Email:
     """``tried``: gets the records whose write has an unknown outcome."""
     email_key, first_chunk = store.keys.email(email_id), store.keys.chunk(email_id, 0)
@@ -111,13 +170,17 @@ async def _until_written(
         records = seen.kvs(0)
         if not records:
             raise NotFound("there is no such e-mail")
-        email, revision = codec.decode_email(records[0].value), records[0].mod_revision
-        if email in tried:
+        revision = records[0].mod_revision
+        email = await page.seen(store, codec.decode_email(records[0].value), seen.revision)
+        if wide.unlogged(email) in tried:
             return email
         _require(seen, range(3, len(reads)))
         transition = decide(email, {store.keys.parse_owner(kv.key).queue for kv in seen.kvs(1)})
-        owners = [store.keys.owner(JobRef(email_id, queue)) for queue in transition.touched]
-        compares = [modified_at(email_key, revision), *map(absent, owners), *map(present, needs)]
+        compares = [
+            modified_at(email_key, revision),
+            *_unowned(store, transition, seen.revision),
+            *map(present, needs),
+        ]
         if transition.ready:
             if not seen.kvs(2):
                 raise Conflict("the e-mail's content is not kept any more")
@@ -132,7 +195,7 @@ async def _until_written(
                 deadline=deadline,
             )
         except MAY_BE_WRITTEN:
-            tried.append(transition.email)
+            tried.append(wide.unlogged(transition.email))
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(_PAUSE)
@@ -148,6 +211,18 @@ async def _until_written(
             return transition.email
         if time.monotonic() > deadline:
             raise Conflict("the e-mail is changing all the time; try again")
+
+
+def _unowned(store: Store, transition: Transition, revision: int) -> list[Compare]:
+    """That nobody has taken the queues of the change since it was decided, at ``revision``.
+
+    A wide e-mail may have more of them than etcd takes compares.
+    """
+    email = transition.email
+    if email.wide is not None:
+        owners = store.keys.email_owners(email.id)
+        return [all_created_before(owners, range_end(owners), revision + 1)]
+    return [absent(store.keys.owner(JobRef(email.id, queue))) for queue in transition.touched]
 
 
 def _require(seen: TxnResult, reads: range) -> None:

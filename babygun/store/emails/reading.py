@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from babygun.email import wide
 from babygun.email.ids import is_email_id
 from babygun.email.log import entries_in_record
 from babygun.email.model import Content, Email, LogEntry
 from babygun.etcd import KeyValue, get, get_range
 from babygun.store import codec
+from babygun.store.emails import parts
 from babygun.store.keys import JobRef, range_end
 from babygun.store.records import Owner
 from babygun.store.store import Store
@@ -51,6 +53,7 @@ async def get_email(store: Store, email_id: str, *, content: bool = True) -> Ema
     if not records:
         return None
     email = codec.decode_email(records[0].value)
+    email = await parts.with_all_parts(store, email, result.revision)
     chunks_kept = result.values(2) if content else []
     whole = len(chunks_kept) == email.chunks  # a content that is just being removed counts as gone
     taken = result.kvs(1)
@@ -86,6 +89,9 @@ async def get_log(
         return None
     email = codec.decode_email(records[0].value)
     keyed = [codec.decode_log_entry(kv.value) for kv in result.kvs(2)]
+    email = await parts.with_all_parts(store, email, result.revision)
+    if email.wide is not None:
+        keyed = wide.merged_log(email.wide.logs.values())
     return email, [*entries_in_record(email), *keyed], _owners(store, result.kvs(1))
 
 

@@ -18,7 +18,7 @@ from babygun.errors import (
 )
 from babygun.etcd import Compare, Op, Txn, TxnResult
 from babygun.runtime.logs import get_logger
-from babygun.store.emails import writes
+from babygun.store.emails import parts, writes
 from babygun.store.emails.writes import Kept
 from babygun.store.keys import range_end
 from babygun.store.store import Store
@@ -57,7 +57,8 @@ async def write_change(
                 kept=kept,
                 existing=existing,
             )
-            txn = Txn(compares, [*ops, *more], otherwise)
+            ops += more
+            txn = Txn(compares, ops, otherwise, nested=writes.nesting(ops))
             return await store.batcher.submit(txn, deadline=deadline)
         except LeaseNotFound:  # revoked to make room; the next one is new
             store.record_leases.forget(kept.lease)
@@ -65,10 +66,12 @@ async def write_change(
 
 async def _kept(store: Store, email: Email) -> Kept:
     """How a final e-mail is kept. One that failed keeps its content, since it may be retried."""
-    keys = 2 + len(writes.log_numbers(email))  # the record, the mark of a failure, the log
+    queues = await parts.queues_of(store, email.id) if email.wide else ()
+    # The record, the mark of a failure, the log, the parts.
+    keys = 2 + len(writes.log_numbers(email)) + len(queues)
     lease = await store.record_leases.lease(keys)
     keeps = email.status != "complete" or store.settings.contents_retention > 0
-    return Kept(lease, keeps)
+    return Kept(lease, keeps, queues)
 
 
 def is_refusal(error: EtcdError) -> bool:

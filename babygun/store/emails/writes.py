@@ -8,11 +8,14 @@ mark says since when the e-mail is final. By that mark a worker deletes the cont
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from babygun.email import lifecycle
-from babygun.email.model import Email
+from msgspec.structs import replace
+
+from babygun.email import lifecycle, wide
+from babygun.email.model import Email, Part
 from babygun.email.transition import Transition
 from babygun.etcd import Op, delete, delete_range, keep, put
 from babygun.store import codec
@@ -21,26 +24,40 @@ from babygun.store.keys import EndKind, JobRef, Keys, range_end
 # An e-mail's log keeps the first entry and the newest 31. That bounds the operations of the
 # transaction that makes the e-mail final.
 LOG_ENTRIES = 32
+# So many operations may stand side by side in a transaction.
+_FLAT = 100
+# In a nested one, where there are more. The fewer, the more transactions fit into one batch.
+NESTED = 20
+# Bytes of parts that one transaction writes; etcd takes 1.5 MiB. A retry may write 1,000 parts. If
+# they are too large, their logs are shortened to fewer entries.
+_MOST_BYTES = 1 << 20
+_SHORTER = (LOG_ENTRIES, 8, 2, 1)
 
 
 class Kept(NamedTuple):
     """How a final e-mail is kept. ``lease``: of its record and log; 0 if it is not final.
 
-    ``content``: False: the content of a complete e-mail is deleted at once.
+    ``content``: False: the content of a complete e-mail is deleted at once. ``queues``: of a wide
+    e-mail, all that have a part.
     """
 
     lease: int = 0
     content: bool = True
+    queues: Collection[str] = ()
 
 
-def acceptance(keys: Keys, transition: Transition, first_chunk: bytes) -> list[Op]:
-    """The writes of a new e-mail; its later chunks are there already, on a lease of the upload."""
+def acceptance(keys: Keys, transition: Transition, first_chunk: bytes | None) -> list[Op]:
+    """The writes of a new e-mail; its later chunks are there already, on a lease of the upload.
+
+    ``first_chunk``: None: it is there too.
+    """
     email = transition.email
-    return [
-        *_record(keys, transition, 0),
-        put(keys.chunk(email.id, 0), first_chunk),
-        *(keep(keys.chunk(email.id, number), 0) for number in range(1, email.chunks)),
-    ]
+    ops = _record(keys, transition, 0)
+    if first_chunk is not None:
+        ops.append(put(keys.chunk(email.id, 0), first_chunk))
+    there = range(first_chunk is not None, email.chunks)
+    ops += [keep(keys.chunk(email.id, number), 0) for number in there]
+    return ops
 
 
 def change(
@@ -59,7 +76,7 @@ def change(
     """
     email = transition.email
     ops = _record(keys, transition, kept.lease)
-    if (dropped := email.log_seq - LOG_ENTRIES + 1) >= 1:
+    if email.wide is None and (dropped := email.log_seq - LOG_ENTRIES + 1) >= 1:
         ops.append(delete(keys.log_entry(email.id, dropped)))
     for queue in transition.touched:
         ref = JobRef(email.id, queue)
@@ -69,8 +86,7 @@ def change(
             ops.append(delete(keys.not_before(due, ref)))
     reopened = before is not None and before.final
     if email.final or reopened:
-        new = {entry.seq for entry in transition.keyed}
-        hung = [keys.log_entry(email.id, n) for n in log_numbers(email) if n not in new]
+        hung = _unwritten(keys, transition, kept)
         ops += [keep(key, kept.lease) for key in hung if existing is None or key in existing]
     if before is not None and reopened:
         ops.append(delete(_end_mark(keys, before)))
@@ -86,8 +102,28 @@ def change(
     return ops
 
 
+def nesting(ops: Sequence[Op]) -> int:
+    """How many operations a nested transaction gets, so that etcd takes all of them; 0: none.
+
+    etcd counts the nested transactions and the operations of the largest one: 128 at most.
+    """
+    return 0 if len(ops) <= _FLAT else max(NESTED, math.isqrt(len(ops)) + 1)
+
+
+def _unwritten(keys: Keys, transition: Transition, kept: Kept) -> list[bytes]:
+    """The keys of log entries and parts that the transition does not write."""
+    email = transition.email
+    if email.wide is not None:
+        queues = set(kept.queues).union(email.queues) - transition.changed
+        return [keys.part(JobRef(email.id, queue)) for queue in sorted(queues)]
+    new = {entry.seq for entry in transition.keyed}
+    return [keys.log_entry(email.id, n) for n in log_numbers(email) if n not in new]
+
+
 def log_numbers(email: Email) -> range:
-    """The numbers of the log entries that have keys."""
+    """The numbers of the log entries that have keys. The log of a wide e-mail is in its parts."""
+    if email.wide is not None:
+        return range(0)
     oldest = max(email.first_log_key, email.log_seq - LOG_ENTRIES + 2)
     return range(oldest, email.log_seq + 1)
 
@@ -101,6 +137,8 @@ def _end_mark(keys: Keys, email: Email) -> bytes:
 def _record(keys: Keys, transition: Transition, lease: int) -> list[Op]:
     """The record, its new log keys, and the jobs of queues that are ready or wait."""
     email = transition.email
+    if email.wide is not None:
+        return _wide_record(keys, transition, lease)
     ops = [put(keys.email(email.id), codec.encode_state(email), lease)]
     for entry in transition.keyed:
         ops.append(put(keys.log_entry(email.id, entry.seq), codec.encode_state(entry), lease))
@@ -111,3 +149,33 @@ def _record(keys: Keys, transition: Transition, lease: int) -> list[Op]:
         job = codec.encode_job(lifecycle.job_of(email, queue))
         ops.append(put(keys.not_before(due, JobRef(email.id, queue)), job))
     return ops
+
+
+def _wide_record(keys: Keys, transition: Transition, lease: int) -> list[Op]:
+    """The same of a wide e-mail: the record, and the parts of the queues that change."""
+    email = transition.email
+    ops = [put(keys.email(email.id), codec.encode_state(wide.record_of(email)), lease)]
+    parts = wide.parts_of(email, transition.changed)
+    for entries in _SHORTER:
+        written = [
+            _part(keys, email.id, queue, part, entries, lease) for queue, part in parts.items()
+        ]
+        if sum(len(op.encoded) for op in written) <= _MOST_BYTES:
+            break
+    ops += written
+    for queue in transition.ready:
+        ops.append(put(keys.job(JobRef(email.id, queue)), _wide_job(email, queue, parts[queue])))
+    for queue, due in transition.waiting:
+        job = _wide_job(email, queue, parts[queue])
+        ops.append(put(keys.not_before(due, JobRef(email.id, queue)), job))
+    return ops
+
+
+def _part(keys: Keys, email_id: str, queue: str, part: Part, entries: int, lease: int) -> Op:
+    part = replace(part, log=wide.shortened(part.log, entries))
+    return put(keys.part(JobRef(email_id, queue)), codec.encode_state(part), lease)
+
+
+def _wide_job(email: Email, queue: str, part: Part) -> bytes:
+    still_open = sum(not recipient.final for recipient in part.recipients)
+    return codec.encode_job(lifecycle.job_of(email, queue, still_open))

@@ -50,10 +50,11 @@ class LeasePool:
         self._until = 0.0
 
     async def lease(self, keys: int) -> int:
-        """A lease for ``keys`` more keys.
+        """A lease for ``keys`` more keys. Those of one e-mail may be more than usual for a lease.
 
         Raises EtcdError; EtcdUnavailable, too, if the outcome is unknown: nothing hangs on it yet.
         """
+        keys = min(keys, SHARED_KEYS)
         while self._full(keys):
             if self._granting is None or self._granting.done():
                 self._granting = asyncio.create_task(self._grant(), name="lease", context=Context())
