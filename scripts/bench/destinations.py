@@ -76,13 +76,15 @@ def command(arguments: argparse.Namespace, say: Say) -> dict[str, Any]:
         raise BenchError(f"there is no part {', '.join(sorted(unknown))}; there are {PARTS}")
     with Stage() as stage:
         on = machine.describe(stage.folder)
-        runs = Destinations(stage, etcd_binary(say), say, arguments)
+        etcd = etcd_binary(say)
+        runs = Destinations(stage, etcd, say, arguments)
         parts = {name: getattr(runs, name)() for name in PARTS if name in arguments.only}
     rows = [row for part in parts.values() for row in part["rows"]]
     problems = [
         f"{row['what']}: {row['found']}, not {row['target']}" for row in rows if not row["ok"]
     ]
-    return report.described("destinations", on, {"parts": parts, "problems": problems})
+    content = {"versions": {"etcd": etcd.version}, "parts": parts, "problems": problems}
+    return report.described("destinations", on, content)
 
 
 def markdown(result: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +23,7 @@ from tests.support.etcd_server import free_ports
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
+OURS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 NOBODY = "127.0.0.61"  # nothing listens there
 # By domain, without .example: where its mail host is. The host of x.example is mx.x.example.
 ADDRESSES = {
@@ -129,7 +131,7 @@ async def a_world(servers: MailServers, settings: Settings, **changes: Any) -> A
         given = quick(
             settings,
             {},
-            default="mx",
+            allow_networks=OURS,
             resolvers=(resolver,),
             mx_port=servers.port,
             **changes,

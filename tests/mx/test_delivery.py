@@ -84,10 +84,8 @@ async def test_host_that_is_down_or_refuses_us_leads_to_the_next_in_the_same_try
 async def test_greylisted_mail_is_deferred_and_comes_again_from_the_same_address(
     mail_servers: MailServers, settings: Settings, server: str
 ) -> None:
-    waits = (float(exim.GREYLISTED_FOR + 1),) * 3
-    async with a_world(
-        mail_servers, settings, source_addresses=SOURCES, mx_retry_intervals=waits
-    ) as world:
+    waits = ", ".join([f"{exim.GREYLISTED_FOR + 1}s"] * 3)
+    async with a_world(mail_servers, settings, waits=waits, source_addresses=SOURCES) as world:
         recipients = [f"{name}@{server}-greylisting.example" for name in ("ann", "bob", "cy")]
         async with world.rig.worker_process():
             emails = [await world.rig.send(recipient) for recipient in recipients]
@@ -122,8 +120,14 @@ async def test_server_that_takes_few_connections_gets_all_mail(world: World, ser
     assert deferred == []
 
 
-async def test_server_that_takes_few_messages_a_time_gets_all_mail(world: World) -> None:
-    async with world.rig.worker_process(mx_retry_intervals=(1.0,) * 20):
+async def test_server_that_takes_few_messages_a_time_gets_all_mail(
+    mail_servers: MailServers, settings: Settings
+) -> None:
+    waits = ", ".join(["1s"] * 20)
+    async with (
+        a_world(mail_servers, settings, waits=waits) as world,
+        world.rig.worker_process(),
+    ):
         emails = [await world.rig.send(f"r{n}@postfix-few-messages.example") for n in range(9)]
         await world.sink.wait_for(9, within=45)
         ended = await world.rig.ended(*emails, within=45)
