@@ -28,7 +28,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], tuple[str, int, str, str,
     "blocks us, says it at RCPT": (
         {"smtpd_client_restrictions": "reject"},
         {},
-        ("rcpt", 554, "ip_block", "retry", None),
+        ("rcpt", 554, "ip_block", "retry", "site"),
     ),
     "refuses our name": (
         AT_ONCE | {"smtpd_helo_restrictions": "reject"},
