@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from babygun.email import lifecycle, log, tries
+from babygun.email import lifecycle, log, tries, wide
 from babygun.email.compose import new_email
-from babygun.email.model import Recipient
-from babygun.email.transition import Transition
+from babygun.email.model import Email, Recipient
+from babygun.email.transition import Transition, changed
 from babygun.email.tries import QueueResult, RecipientResult
 from babygun.errors import Conflict
 from tests.email.steps import NOW, SCHEDULE
@@ -63,7 +63,7 @@ class LifeCycle(RuleBasedStateMachine):
             expires_at=None if ends is None else self._at(ends),
         )
         self.model = model.accept(queue_of, send_at=send_at, ends=ends)
-        self._perform(lifecycle.accept(email))
+        self._perform(lifecycle.accept(self._begun(email)))
 
     @rule(seconds=SECONDS)
     def time_passes(self, seconds: float) -> None:
@@ -89,7 +89,11 @@ class LifeCycle(RuleBasedStateMachine):
             self.model = model.reclaim(self.model, queue, self.claims)
             self._perform(
                 lifecycle.reclaim(
-                    self.email, queue, worker_id="w2", previous_worker_id="w1", now=self._at()
+                    self._seen(queue),
+                    queue,
+                    worker_id="w2",
+                    previous_worker_id="w1",
+                    now=self._at(),
                 )
             )
         began = model.part(self.model, queue)
@@ -117,7 +121,8 @@ class LifeCycle(RuleBasedStateMachine):
         ]
         self.model, written = model.finish(self.model, ended, self.now)
         assert written == [one.queue for one in ended]
-        self._perform(tries.finish(self.email, results, now=self._at(), schedule=SCHEDULE))
+        seen = self._seen(*(one.queue for one in ended))
+        self._perform(tries.finish(seen, results, now=self._at(), schedule=SCHEDULE))
 
     @rule()
     def cancel(self) -> None:
@@ -142,7 +147,7 @@ class LifeCycle(RuleBasedStateMachine):
             self._on_request(
                 lambda: model.expire(self.model, queue),
                 lambda: lifecycle.expire(
-                    self.email,
+                    self._seen(queue),
                     queue,
                     sending=self.claimed,
                     worker_id="w1",
@@ -174,7 +179,7 @@ class LifeCycle(RuleBasedStateMachine):
             name: queue.due for name, queue in queues.items() if queue.place == "waiting"
         }
         due = min(self.waiting.values(), default=None)
-        if not any(name in self.jobs for name in queues):
+        if not self.email.wide and not any(name in self.jobs for name in queues):
             assert self.email.not_before == (None if due is None else self._at(due))
 
     @invariant()
@@ -184,6 +189,13 @@ class LifeCycle(RuleBasedStateMachine):
         assert sorted(self.keyed) == list(range(len(held), self.email.log_seq + 1))
         events = (*held, *(self.keyed[seq] for seq in sorted(self.keyed)))
         assert (events[0], *events[1:][-(model.LOG_ENTRIES - 1) :]) == self.model.log
+
+    def _begun(self, email: Email) -> Email:
+        return email
+
+    def _seen(self, *queues: str) -> Email:
+        """The record as a change of these queues sees it."""
+        return self.email
 
     def _on_request(self, expected: Any, real: Any) -> None:
         """Both do it, or both refuse."""
@@ -200,7 +212,7 @@ class LifeCycle(RuleBasedStateMachine):
 
     def _perform(self, transition: Transition) -> None:
         """Does to the keys what docs/design/life-cycle.md says of each transition."""
-        self.email = transition.email
+        self.email = self._written(transition)
         assert transition.entry.seq == transition.email.log_seq
         assert transition.entry in (*transition.keyed, *log.entries_in_record(self.email))
         for entry in transition.keyed:
@@ -212,8 +224,41 @@ class LifeCycle(RuleBasedStateMachine):
         self.jobs |= set(transition.ready)
         self.waiting |= {q: (due - NOW).total_seconds() for q, due in transition.waiting}
 
+    def _written(self, transition: Transition) -> Email:
+        return transition.email
+
     def _at(self, seconds: float | None = None) -> Any:
         return NOW + timedelta(seconds=self.now if seconds is None else seconds)
+
+
+class WideLifeCycle(LifeCycle):
+    """The same of a wide e-mail. A change sees the parts of its queues, a client's request all."""
+
+    def _begun(self, email: Email) -> Email:
+        return wide.begun(email)
+
+    def _seen(self, *queues: str) -> Email:
+        return wide.with_parts(wide.record_of(self.email), wide.parts_of(self.email, queues))
+
+    def _written(self, transition: Transition) -> Email:
+        before = wide.parts_of(self.email) if hasattr(self, "email") else {}
+        parts = before | wide.parts_of(transition.email, transition.changed)
+        return wide.with_parts(wide.record_of(transition.email), parts)
+
+    @invariant()
+    def record_counts_what_the_parts_are(self) -> None:
+        assert self.email.wide is not None
+        assert not self.email.wide.groups and not self.email.wide.not_final
+        whole = changed(
+            self.email,
+            self.email.recipients,
+            self.email.queues,
+            self.email.updated_at,
+            most_tries=3,
+        )
+        assert (self.email.status, self.email.tries) == (whole.status, whole.tries)
+        logs = self.email.wide.logs
+        assert {e.seq: e.event for e in wide.merged_log(logs.values())} == self.keyed
 
 
 def _result(action: str, wait: float | None) -> RecipientResult:
@@ -229,3 +274,7 @@ def _result(action: str, wait: float | None) -> RecipientResult:
 
 def test_machine_of_the_life_cycle_goes_with_the_model() -> None:
     run_machine(LifeCycle, examples=150, steps=40)
+
+
+def test_machine_of_a_wide_email_goes_with_the_model() -> None:
+    run_machine(WideLifeCycle, examples=100, steps=40)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from babygun.email import lifecycle
-from babygun.errors import Conflict, InvalidEmail, OutOfSpace
+from babygun.errors import Conflict, OutOfSpace
 from babygun.etcd import EtcdClient, Txn, put
 from babygun.etcd.versions import COUNTED_QUOTA
 from babygun.runtime.clock import utc_now
@@ -586,18 +586,23 @@ async def test_worker_key_without_a_lease_gets_no_slice(rig: Rig) -> None:
         await rig.written(rig.store.keys.workers, b'"slice":[0,256]')
 
 
-async def test_email_of_more_queues_than_one_transaction_holds_is_refused(
-    rig: Rig, smtp: MisbehavingServer
+@pytest.mark.parametrize("queues", [16, 17, 40])
+async def test_email_of_many_queues_goes_its_whole_way(
+    rig: Rig, smtp: MisbehavingServer, queues: int
 ) -> None:
-    relays = {f"q{n}": {"url": smtp.url, "domains": [f"d{n}.example"]} for n in range(17)}
+    """16 is the most of a usual e-mail. One with more is wide."""
+    relays = {f"q{n}": {"url": smtp.url, "domains": [f"d{n}.example"]} for n in range(queues)}
     async with rig_for(changed(rig.settings, relays=relays)) as many:
-        with pytest.raises(InvalidEmail, match="more than 16 queues"):
-            await many.send(*(f"a@d{n}.example" for n in range(17)))
-        async with many.worker():
-            email_id = await many.send(*(f"soft@d{n}.example" for n in range(16)))
+        async with many.worker(), many.worker():
+            email_id = await many.send(*(f"fine@d{n}.example" for n in range(queues)))
+            [email] = await many.ended(email_id)
+            assert email.status == "complete"
+            email_id = await many.send(*(f"soft@d{n}.example" for n in range(queues)))
             [email] = await many.ended(email_id)
             assert email.status == "failed" and email.log_seq >= 3
+            assert {r.status for r in (await many.get(email_id)).recipients} == {"expired"}
             await retry(many.store, email_id)
             with suppress(Conflict):  # all of it may be under way by now
                 assert (await cancel(many.store, email_id)).status in ("cancelled", "incomplete")
             await many.ended(email_id)
+        await check_invariants(many.store)

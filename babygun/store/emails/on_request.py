@@ -62,6 +62,10 @@ async def cancel(
         except Conflict:
             if email is None and not page.more:
                 raise
+        except EtcdUnavailable as error:
+            if email is None:
+                raise
+            raise OutcomeUnknown(str(error)) from None  # some parts are stopped
         if email is not None and not page.more:
             return email
         page = _Parts(after=page.last)

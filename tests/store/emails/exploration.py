@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
-from babygun.email import lifecycle, tries
+from babygun.email import lifecycle, tries, wide
 from babygun.email.model import Email, as_json
 from babygun.email.transition import Transition
 from babygun.email.tries import RecipientResult
@@ -104,15 +104,22 @@ Step = tuple[str, State]
 
 
 class Exploration:
-    """The states that can be reached. Records have numbers, so that a state is small."""
+    """The states that can be reached. Records have numbers, so that a state is small.
 
-    def __init__(self, budget: Budget, **queues: int) -> None:
+    ``is_wide``: the e-mail is a wide one. Its records are whole here, but each decision sees the
+    part of its queue only. ``compares_record``: whether a finish compares the record's revision.
+    """
+
+    def __init__(
+        self, budget: Budget, *, is_wide: bool = False, compares_record: bool = True, **queues: int
+    ) -> None:
+        self._compares_record = compares_record
         self._records: list[Email] = [None]  # type: ignore[list-item]  # from 1: 0 means none
         self._numbers: dict[bytes, int] = {}
         self.budget = budget
         accepted = submitted(**queues)
         self._decided = cache(self._decide)
-        record = self._number(accepted.email)
+        record = self._number(wide.begun(accepted.email) if is_wide else accepted.email)
         ready = tuple((queue, Queue("job")) for queue in sorted(accepted.ready))
         self.start = State(record, ready, (), (0, 0), frozenset(), budget)
 
@@ -169,11 +176,10 @@ class Exploration:
             if request.orphaned
             else (queue.owner == request.owner)
         )
-        if not ours or state.record != request.seen:
+        if not ours or (self._compares_record and state.record != request.seen):
             return None
-        record, places = self._decided(
-            state.record, _event(request.outcome, request.queue, request.owner)
-        )
+        event = _event(request.outcome, request.queue, request.owner)
+        record, places = self._decided(request.seen, event, current=state.record)
         return _moved(state, record, places)._replace(record=record)
 
     def _heard(self, state: State, queue: str, one: Try, applied: bool) -> Try | None:
@@ -298,18 +304,27 @@ class Exploration:
         yield event, _moved(state, record, places)._replace(record=record)
 
     def _decide(
-        self, number: int, event: str, sending: frozenset[str] = frozenset()
+        self,
+        number: int,
+        event: str,
+        sending: frozenset[str] = frozenset(),
+        current: int | None = None,
     ) -> tuple[int, tuple[tuple[str, str], ...]]:
-        """The record after a change, and where the queues that it touches go."""
+        """The record after a change, and where the queues that it touches go.
+
+        ``current``: the record that the change meets, by default the one that it was decided on.
+        """
         before = self._records[number]
-        transition = self._transition(before, event.split(), sending)
+        words = event.split()
+        transition = self._transition(_seen(before, words), words, sending)
         assert transition.email.log_seq == before.log_seq + 1 == transition.entry.seq
         places = (
             *((queue, "job") for queue in transition.ready),
             *((queue, "waiting") for queue, _ in transition.waiting),
             *((queue, "") for queue in transition.final),
         )
-        return self._number(transition.email), places
+        met = before if current is None else self._records[current]
+        return self._number(_met(met, transition)), places
 
     @staticmethod
     def _transition(email: Email, event: list[str], sending: frozenset[str]) -> Transition:
@@ -340,6 +355,23 @@ class Exploration:
             self._records.append(email)
             self._numbers[encoded] = len(self._records) - 1
         return self._numbers[encoded]
+
+
+def _seen(email: Email, event: list[str]) -> Email:
+    """What a decision sees: of a wide e-mail the event's queue, or all for a client's request."""
+    if email.wide is None or event[0] in ("cancel", "retry"):
+        return email
+    queue = event[2] if event[0] == "finish" else event[1]
+    return wide.with_parts(wide.record_of(email), wide.parts_of(email, {queue}))
+
+
+def _met(current: Email, transition: Transition) -> Email:
+    """The record after the change. Of a wide e-mail, the parts that it does not write stay."""
+    if current.wide is None:
+        return transition.email
+    written = wide.parts_of(transition.email, transition.changed)
+    parts = {**wide.parts_of(current), **written}
+    return wide.unlogged(wide.with_parts(wide.record_of(transition.email), parts))
 
 
 def _event(outcome: str, queue: str, owner: Owner) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from babygun.email import wide
 from babygun.email.compose import new_email
 from babygun.email.model import Content, Recipient
 from babygun.email.tries import QueueResult, RecipientResult
@@ -139,10 +140,13 @@ class Operations:
     def _claim(self, spec: Spec, ref: JobRef) -> Operation:
         seat = self._seats[spec.seat]
         worker, lease = seat.worker_id, seat.lease
+        knows = spec.flag and not wide.MOST_QUEUES  # most jobs say that their e-mail is wide
 
         async def real(store: Store) -> Any:
             try:
-                return await claims.claim(store, ref, worker_id=worker, lease_id=lease)
+                return await claims.claim(
+                    store, ref, worker_id=worker, lease_id=lease, has_part=knows
+                )
             except LeaseNotFound:
                 return NO_LEASE
 

@@ -6,6 +6,7 @@ from collections import deque
 
 import pytest
 
+from babygun.email.model import Wide
 from tests.store.emails.exploration import Budget, Exploration, State
 from tests.support.machines import LONG
 
@@ -54,6 +55,8 @@ def broken(exploration: Exploration, state: State) -> str:
                 queue.owner != one.owner
             ):
                 return f"{name}: sent by a worker that does not own it"
+    if email.wide not in (None, Wide()):
+        return f"the record does not count what the parts are: {email.wide}"
     if (email.status == "incomplete") != any(queue.place for _, queue in state.queues):
         return f"the e-mail is {email.status}"
     return ""
@@ -70,7 +73,24 @@ def path_to(state: State, came_from: dict[State, tuple[str, State] | None]) -> s
 @pytest.mark.parametrize("scope", SCOPES)
 def test_invariants_hold_in_every_state_and_each_can_become_final(scope: str) -> None:
     budget, queues = SCOPES[scope]
-    exploration = Exploration(budget, **queues)
+    explore(Exploration(budget, **queues))
+
+
+@pytest.mark.parametrize("scope", [scope for scope in SCOPES if "queues" in scope])
+def test_invariants_hold_in_every_state_of_a_wide_email(scope: str) -> None:
+    budget, queues = SCOPES[scope]
+    explore(Exploration(budget, is_wide=True, **queues))
+
+
+def test_wide_record_is_wrong_where_a_finish_does_not_compare_its_revision() -> None:
+    """The owner key alone protects the part, and not what the record counts."""
+    budget, queues = SCOPES["two queues"]
+    with pytest.raises(AssertionError, match=r"the record does not count .* cancel > answer"):
+        explore(Exploration(budget, is_wide=True, compares_record=False, **queues))
+
+
+def explore(exploration: Exploration) -> None:
+    """Visits every state."""
     came_from: dict[State, tuple[str, State] | None] = {exploration.start: None}
     before: dict[State, list[State]] = {}
     todo = deque(came_from)

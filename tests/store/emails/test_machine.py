@@ -17,6 +17,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from babygun.email import wide
 from babygun.errors import EtcdUnavailable, OutcomeUnknown
 from babygun.runtime.settings import Settings
 from babygun.store import Store
@@ -219,12 +220,15 @@ class Emails(RuleBasedStateMachine):
         raise AssertionError(f"after {answers} etcd holds\n{there}\nand not one of\n{possible}")
 
 
+@pytest.mark.parametrize("most_queues", [wide.MOST_QUEUES, 0], ids=["usual", "wide"])
 def test_machine_of_the_store_goes_with_the_model_whatever_fails(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, most_queues: int
 ) -> None:
+    """With 0, each e-mail is a wide one."""
+    monkeypatch.setattr(wide, "MOST_QUEUES", most_queues)
     monkeypatch.setattr(acceptance, "_PAUSE", 0.001)
     monkeypatch.setattr(on_request, "_PAUSE", 0.001)
     monkeypatch.setattr(write_loop.Pause, "_seconds", 0.001)
     with asyncio.Runner() as runner:
         bound = type("Emails", (Emails,), {"runner": runner, "settings": settings})
-        run_machine(bound, examples=40, steps=40)
+        run_machine(bound, examples=40 if most_queues else 25, steps=40)
