@@ -29,7 +29,7 @@ from babygun.store.emails.claims import Claim
 from babygun.store.emails.write_loop import (
     MAY_BE_WRITTEN,
     Pause,
-    existing_log_keys,
+    existing_keys,
     is_refusal,
     write_change,
 )
@@ -80,7 +80,7 @@ async def finish(
     dropped: list[JobRef] = []
     record, revision = _known(email, email_revision, pending)
     found_written: Email | None = None
-    existing: set[bytes] | None = None  # after a refusal: the log keys that exist
+    existing: set[bytes] | None = None  # after a refusal: its keys that exist
     pause = Pause()
     while rest:
         transition = tries.finish(
@@ -109,7 +109,7 @@ async def finish(
                     one.tried.append(transition.email)
             await pause.after(error, "result", record.id)
             if is_refusal(error):
-                existing = await existing_log_keys(store, record.id)
+                existing = await existing_keys(store, record.id)
             continue
         records = current.kvs(0)
         if not records:

@@ -32,7 +32,7 @@ from babygun.store import codec
 from babygun.store.emails import parts
 from babygun.store.emails.write_loop import (
     MAY_BE_WRITTEN,
-    existing_log_keys,
+    existing_keys,
     is_refusal,
     write_change,
 )
@@ -207,7 +207,7 @@ async def _until_written(
         except EtcdError as error:
             if existing is not None or not is_refusal(error):
                 raise
-            existing = await existing_log_keys(store, email_id)
+            existing = await existing_keys(store, email_id)
             if existing is None:
                 raise
             continue

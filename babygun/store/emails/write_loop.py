@@ -16,7 +16,7 @@ from babygun.errors import (
     OutOfSpace,
     PermissionDenied,
 )
-from babygun.etcd import Compare, Op, Txn, TxnResult
+from babygun.etcd import Compare, Op, Txn, TxnResult, get_range
 from babygun.runtime.logs import get_logger
 from babygun.store.emails import parts, writes
 from babygun.store.emails.writes import Kept
@@ -79,14 +79,16 @@ def is_refusal(error: EtcdError) -> bool:
     return not isinstance(error, (EtcdUnavailable, PermissionDenied, *MAY_BE_WRITTEN))
 
 
-async def existing_log_keys(store: Store, email_id: str) -> set[bytes] | None:
-    """The log keys that exist. None: etcd does not answer."""
-    prefix = store.keys.log(email_id)
+async def existing_keys(store: Store, email_id: str) -> set[bytes] | None:
+    """The keys of an e-mail's log and parts that exist. None: etcd does not answer."""
+    prefixes = (store.keys.log(email_id), store.keys.email_parts(email_id))
     try:
-        found = await store.client.range(prefix, range_end(prefix), keys_only=True)
+        found = await store.client.read(
+            [get_range(prefix, range_end(prefix), keys_only=True) for prefix in prefixes]
+        )
     except EtcdError:
         return None
-    return {kv.key for kv in found.kvs}
+    return {kv.key for index in range(len(prefixes)) for kv in found.kvs(index)}
 
 
 class Pause:

@@ -71,8 +71,8 @@ def change(
     """The writes of a change of a record.
 
     ``before``: for a client's change, the record that it changes. Queues of it may have waited, or
-    the e-mail may have been final. ``existing``: the e-mail's log keys that exist, if some are
-    missing. The others are left out: etcd refuses to put a missing key on a lease.
+    the e-mail may have been final. ``existing``: the keys of its log and parts that exist, if some
+    are missing. The others are left out: etcd refuses to put a missing key on a lease.
     """
     email = transition.email
     ops = _record(keys, transition, kept.lease)

@@ -275,3 +275,23 @@ async def test_wide_email_goes_with_its_retention_lease(rig: Rig) -> None:
     keys = rig.store.keys
     for prefix in (keys.emails, keys.parts, keys.failures):
         assert not (await rig.store.client.range(prefix, range_end(prefix))).kvs
+
+
+async def test_parts_get_the_lease_of_a_final_email_though_one_of_them_has_gone(rig: Rig) -> None:
+    """etcd refuses the change that keeps a missing key; the next one leaves out that key alone."""
+    email_id = await rig.send_wide(17)
+    claims = await _claimed(rig, email_id)
+    before = await _finished(rig, claims[:16], OK)
+    prefix, gone = rig.store.keys.email_parts(email_id), rig.store.keys.part(claims[0].ref)
+    send = rig.store.client.raw_txn
+
+    async def after_a_part_has_gone(encoded: bytes) -> object:
+        rig.store.client.raw_txn = send  # type: ignore[method-assign]
+        await rig.store.client.delete(gone)
+        return await send(encoded)
+
+    rig.store.client.raw_txn = after_a_part_has_gone  # type: ignore[method-assign]
+    last, revision = [pending(claims[16], OK)], before.email_revision
+    await finish(rig.store, last, email=before.email, email_revision=revision)
+    kvs = (await rig.store.client.range(prefix, range_end(prefix))).kvs
+    assert len(kvs) == 16 and 0 not in {kv.lease for kv in kvs}
