@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from babygun.routing.providers import Limits
+
 
 class Owner(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``owners/<id>/<queue>``, on the worker's lease. Its create revision is the fencing token."""
@@ -46,6 +48,51 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     def name(self) -> str:
         """As its key ends."""
         return f"{self.site}/{self.sender}" if self.sender else self.site
+
+
+class Lowered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """``limits/<site>``: what the site takes for a while, in place of what the table says.
+
+    It is on a lease, which ends at ``until``. The reply that asked for it is quoted.
+    """
+
+    site: str
+    limits: Limits
+    # A class of babygun/smtp/replies.toml, or operator.
+    reason: str
+    status_code: int | None = None
+    enhanced_code: str | None = None
+    # At most 512 bytes.
+    status_reason: str | None = None
+    since: datetime
+    # The worker that changed it last, or the operator.
+    set_by: str
+    # Then no reply and no success changes it.
+    by_operator: bool = False
+    until: datetime
+
+
+class SiteReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What one worker says of a site for which it has mail."""
+
+    site: str
+    queues: int = 0  # with jobs that wait here
+    waiting: int = 0  # jobs
+    oldest: datetime | None = None  # when the oldest of them was accepted
+    connections: int = 0  # open
+    slots: int = 0  # that this worker has
+    limits: Limits | None = None  # now; None: none
+    shared: bool = False
+    sent: int = 0  # messages taken in the last minute
+    deferred: int = 0  # replies in the last minute that were not
+    why: str = ""  # why its jobs wait: held, limit, pace or slot
+
+
+class WorkerReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """``reports/<worker-id>``, on the worker's lease."""
+
+    at: datetime
+    sites: tuple[SiteReport, ...]
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -1,0 +1,330 @@
+"""The permits of one site in this worker: how many connections it may have, and their pace.
+
+A permit is a slot that is in use. Where all workers share the limits, a slot comes from etcd
+(:mod:`keeper`). Where each worker keeps to its own part, it is made here. A slot outlives its
+connections, so its pace holds for the next one too.
+
+A slow slot's connection carries one message. Nobody waits in an open session for a minute; the next
+connection is opened when the next message may go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from babygun.routing.providers import Limits
+from babygun.routing.sites import Site
+from babygun.smtp.envelope import NotSent
+from babygun.store.cluster.checkin import Identity
+from babygun.worker.sites.pace import SLOW, Pace, interval, slot_count
+
+# Claims for each slot. They hide the time that a claim and a finish take. A relay is quick, and
+# its mail is most of this worker's.
+_CLAIMS, _RELAY_CLAIMS = 2, 8
+TURN = 2.0  # s, for which a connection is left to its pool while another pool waits
+
+# Why a site's job can't start. limit: its connections have enough to do. pace: the next message
+# may go later. slot: the other workers have all connections.
+Obstacle = Literal["limit", "pace", "slot"]
+
+
+class Slot:
+    """The right to one connection to a site; as a permit, once a connection has it.
+
+    ``created`` and ``identity``: the key's create revision, and whose lease it hangs on. Without
+    them, it is of this worker's own part.
+    """
+
+    __slots__ = (
+        "_connected_at",
+        "_messages",
+        "_permits",
+        "busy",
+        "created",
+        "ending",
+        "identity",
+        "in_use",
+        "lost",
+        "number",
+        "rest_since",
+        "since",
+        "wanted",
+        "way",
+    )
+
+    def __init__(
+        self,
+        permits: SitePermits,
+        number: int,
+        *,
+        now: float,
+        created: int = 0,
+        identity: Identity | None = None,
+    ) -> None:
+        self._permits, self.number, self.since = permits, number, now
+        self.created, self.identity = created, identity
+        pause = interval(permits.limits, number)
+        self.way = Pace(pause, now if identity is not None else now - pause)
+        self.in_use = self.busy = self.ending = self.lost = False
+        self.wanted: Callable[[], None] | None = None
+        self.rest_since = now  # since when no message goes over it
+        self._connected_at = now
+        self._messages = 0  # over this connection
+
+    def take(self, wanted: Callable[[], None], now: float) -> None:
+        self.in_use, self.wanted = True, wanted
+        self._connected_at = self.rest_since = now
+        self._messages = 0
+
+    def ready(self, now: float) -> bool:
+        """Whether a connection may be opened with it."""
+        return not (self.in_use or self.ending) and (not self.slow or self.way.next_at <= now)
+
+    @property
+    def slow(self) -> bool:
+        return self.way.interval >= SLOW
+
+    def had_its_turn(self, now: float) -> bool:
+        """Whether its connection may be closed for another pool's."""
+        return not self.busy or now >= self._connected_at + TURN
+
+    def ask_back(self) -> None:
+        """Its connection is to close: at once if it is idle, else after its message."""
+        if self.wanted is not None:
+            self.wanted()
+
+    # --- as a permit ---
+
+    async def pace(self) -> None:
+        """Waits until the next message may go. Raises NotSent where the slot may be gone."""
+        self.busy = True
+        while (wait := self.way.next_at - time.monotonic()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(wait)
+        if self.lost or (self.identity is not None and not self.identity.trusted):
+            raise NotSent("the lease of the connection's slot can't be trusted")
+        self.way.sent(time.monotonic())
+
+    def used(self) -> bool:
+        self.busy = False
+        self._messages += 1
+        self.rest_since = time.monotonic()
+        return self._permits.is_enough(self, self._messages)
+
+    def give_back(self) -> None:
+        self.in_use = self.busy = False
+        self.wanted = None
+        self.rest_since = time.monotonic()
+        self._permits.given_back(self)
+
+
+class Keeper(Protocol):
+    """Who takes and gives back the slots that all workers share."""
+
+    def need(self, permits: SitePermits) -> None:
+        """More could be sent with one more slot."""
+
+    def owes(self, permits: SitePermits, slot: Slot) -> bool:
+        """Whether a slot, whose connection is full, is for another worker."""
+
+    def given_back(self, permits: SitePermits, slot: Slot) -> None:
+        """A slot's connection was closed."""
+
+
+class SitePermits:
+    """Those of one site. All times are of time.monotonic().
+
+    ``in_flight``: tries of its jobs that run here. ``blocked``: an obstacle was named since jobs
+    could last go on: so some wait. ``may_go_on``: called with the site's name when they may again.
+    """
+
+    __slots__ = (
+        "_keeper",
+        "_may_go_on",
+        "_room",
+        "_timer",
+        "blocked",
+        "in_flight",
+        "limits",
+        "not_before",
+        "site",
+        "slots",
+        "why",
+    )
+
+    def __init__(
+        self, site: Site, limits: Limits, keeper: Keeper, may_go_on: Callable[[str], None]
+    ) -> None:
+        self.site, self.limits = site, limits
+        self._keeper, self._may_go_on = keeper, may_go_on
+        self.slots: dict[int, Slot] = {}
+        self.in_flight = 0
+        self.blocked = False
+        self.why: Obstacle | None = None  # the last obstacle
+        self.not_before = 0.0  # no slot is taken before: another worker is to have it
+        self._room: deque[Callable[[], None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def count(self) -> int:
+        """How many connections the limits allow: of all workers, or of this one's part."""
+        return slot_count(self.limits)
+
+    @property
+    def wants(self) -> bool:
+        """Whether there is something to send."""
+        return self.waits or self.in_flight > 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether something waits for room."""
+        return self.blocked or bool(self._room)
+
+    # --- claims ---
+
+    def obstacle(self) -> Obstacle | None:
+        """What keeps a job of the site from being claimed now. Asking says that one waits."""
+        now = time.monotonic()
+        if self.in_flight < self._most_claims(now):
+            self.blocked = False
+            return None
+        self.blocked = True
+        if self.site.shared and len(self.slots) < self.count:
+            self._keeper.need(self)
+        if self.site.shared and not self.slots:
+            self.why = "slot"
+        elif self._is_slow and self.in_flight < len(self.slots):
+            self.why = "pace"
+            self._wait_for_pace(now)
+        else:
+            self.why = "limit"
+        return self.why
+
+    def _most_claims(self, now: float) -> int:
+        if self._is_slow:
+            due = sum(slot.in_use or slot.ready(now) for slot in self.slots.values())
+            return due if self.site.shared else due + self.count - len(self.slots)
+        each = _CLAIMS if self.site.provider is not None else _RELAY_CLAIMS
+        return each * (len(self.slots) if self.site.shared else self.count)
+
+    @property
+    def _is_slow(self) -> bool:
+        return self.limits.rate.seconds >= SLOW and interval(self.limits, 1) >= SLOW
+
+    # --- permits ---
+
+    def try_take(self, wanted: Callable[[], None]) -> Slot | None:
+        now = time.monotonic()
+        slot = self._free(now)
+        if slot is None:
+            if self.site.shared and len(self.slots) < self.count:
+                self._keeper.need(self)
+            self._wait_for_pace(now)
+            self._ask_another_pool(now)
+            return None
+        slot.take(wanted, now)
+        return slot
+
+    def on_room(self, callback: Callable[[], None]) -> None:
+        self._room.append(callback)
+
+    def _free(self, now: float) -> Slot | None:
+        """The slot with which a connection may be opened; the one whose message may go first."""
+        free = [slot for slot in self.slots.values() if slot.ready(now)]
+        if not self.site.shared and len(self.slots) < self.count and not free:
+            number = next(n for n in range(1, self.count + 1) if n not in self.slots)
+            slot = self.slots[number] = Slot(self, number, now=now)
+            return slot
+        return min(free, key=lambda slot: slot.way.next_at, default=None)
+
+    def _ask_another_pool(self, now: float) -> None:
+        """Another pool of this worker may have a connection that it does not need."""
+        in_use = [slot for slot in self.slots.values() if slot.in_use and slot.had_its_turn(now)]
+        if in_use:
+            min(in_use, key=lambda slot: (slot.busy, slot.rest_since)).ask_back()
+
+    def is_enough(self, slot: Slot, messages: int) -> bool:
+        """Whether a slot's connection is to be closed after so many messages."""
+        if messages >= self.limits.messages_per_connection:
+            slot.ending = slot.ending or (self.site.shared and self._keeper.owes(self, slot))
+            return True
+        return slot.ending or slot.slow or slot.number > self.count
+
+    def given_back(self, slot: Slot) -> None:
+        """A slot's connection is closed."""
+        if slot.lost:
+            return
+        if self.site.shared:
+            self._keeper.given_back(self, slot)
+        elif slot.number > self.count:
+            self.slots.pop(slot.number, None)
+        self.room()
+
+    # --- changes ---
+
+    def room(self) -> None:
+        """There may be room: who waits for a connection comes first, then further jobs."""
+        now = time.monotonic()
+        for _ in range(len(self._room)):
+            if not self._room or self._free(now) is None:
+                break
+            self._room.popleft()()
+        self.go_on()
+        if self.waits:
+            self._wait_for_pace(now)
+
+    def go_on(self) -> None:
+        """Lets further jobs be claimed, if some wait and may."""
+        if self.blocked and self.in_flight < self._most_claims(time.monotonic()):
+            self.blocked = False
+            self._may_go_on(self.site.name)
+
+    def limit(self, limits: Limits) -> None:
+        """Other limits hold from now on."""
+        if limits == self.limits:
+            return
+        self.limits = limits
+        count = self.count
+        for slot in list(self.slots.values()):
+            if slot.number <= count:
+                slot.way.interval = interval(limits, slot.number)
+            elif slot.in_use:
+                slot.ask_back()
+            elif not self.site.shared:
+                del self.slots[slot.number]
+        self.room()
+
+    def look_again(self, now: float) -> None:
+        """Called every second: who waits may have a right to what another pool has."""
+        if self._room:
+            self.room()
+            if self._room:
+                self._ask_another_pool(now)
+
+    def unused(self, now: float) -> bool:
+        """Whether nothing needs to be remembered of the site."""
+        return not self.wants and not any(
+            slot.in_use or slot.way.next_at > now for slot in self.slots.values()
+        )
+
+    def _wait_for_pace(self, now: float) -> None:
+        """Comes back when the next slow slot may be used."""
+        later = [
+            slot.way.next_at
+            for slot in self.slots.values()
+            if slot.slow and not slot.in_use and slot.way.next_at > now
+        ]
+        if later and self._timer is None:
+            wait = min(later) - now + 0.001
+            self._timer = asyncio.get_running_loop().call_later(wait, self._pace_over)
+
+    def _pace_over(self) -> None:
+        self._timer = None
+        self.room()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
