@@ -322,6 +322,36 @@ EVENTS = [
         "try. Repair the login, the relay's settings or our standing; a probe ends the hold.",
     ),
     Event(
+        "held sites not read",
+        "warning",
+        "error",
+        "etcd did not answer at the start. Nothing is sent before the holds are known.",
+    ),
+    Event(
+        "site slowed",
+        "warning",
+        "site connections messages_per_connection rate seconds reply_class code text",
+        "A site asked for less. So much is sent to it at most, for this time at the longest.",
+    ),
+    Event(
+        "limits not written",
+        "warning",
+        "error",
+        "etcd did not take a site's lower or higher limits. The next reply does it again.",
+    ),
+    Event(
+        "slot not taken",
+        "warning",
+        "site error",
+        "etcd did not answer, so no further connection to the site is opened for now.",
+    ),
+    Event(
+        "slot not given back",
+        "warning",
+        "site error",
+        "etcd did not answer. It is done again a second later.",
+    ),
+    Event(
         "queue probed",
         "info",
         "queue reply_class code text",
@@ -350,12 +380,6 @@ EVENTS = [
         "warning",
         "queue error",
         "A probe got through, but etcd did not answer. The next probe ends the hold.",
-    ),
-    Event(
-        "held queues not read",
-        "warning",
-        "error",
-        "etcd did not answer. The worker claims nothing before it knows which queues are held.",
     ),
     Event(
         "held e-mails expired",

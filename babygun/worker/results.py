@@ -14,7 +14,7 @@ from babygun.smtp.replies import Phase, Reply
 
 NO_HOST = "bad_domain"  # the class of reply, as if a server had said it
 LOOK_AGAIN = 15 * 60.0  # s, until a name that is not in DNS is looked up once more
-_BEFORE_MAIL: tuple[Phase, ...] = ("connect", "greeting", "ehlo", "tls", "auth")
+BEFORE_MAIL: tuple[Phase, ...] = ("connect", "greeting", "ehlo", "tls", "auth")
 
 
 class SessionFault(Struct, frozen=True, gc=False):
@@ -49,7 +49,7 @@ class Sent(Struct, gc=False):
         is held for other reasons.
         """
         result = self.results[address] = result_of(reply, found, note, holds=holds)
-        if found.about_session or reply.phase in _BEFORE_MAIL:
+        if found.about_session or reply.phase in BEFORE_MAIL:
             at_mail = reply.phase == "mail"
             fault = SessionFault(result, found.about_session and holds, at_mail)
             self.fault = self.fault or fault

@@ -67,7 +67,7 @@ async def begin(
 ) -> Held | None:
     """Holds a site, or one sender domain there. None: it is held already. Raises EtcdError.
 
-    ``first_probe``: in how many seconds, if not as usual.
+    ``first_probe``: in how many seconds, if not as usual. A hold of one sender ends then.
     """
     now = await store.clock.now()
     probe_at = _next_probe(now, 0) if first_probe is None else now + timedelta(seconds=first_probe)
@@ -79,7 +79,7 @@ async def begin(
             since=now,
             set_by=worker_id,
             probe_at=probe_at,
-            until=_until(probe_at),
+            until=probe_at if sender else _until(probe_at),
         ),
         reply,
     )

@@ -99,6 +99,11 @@ class Adapting:
         if (less := halved(now, what)) != now:
             self._lower(site, less, LASTS, reply)
 
+    def begin_slowly(self, site: Site, reply: RecipientResult) -> None:
+        """A hold of a shared site has ended by a probe of this worker."""
+        assert site.limits is not None
+        self._lower(site, lowest(site.limits).within(self.whole(site)), LASTS, reply)
+
     def recovered(self, name: str) -> None:
         """A hold of the site has ended: its mail begins slowly."""
         if name not in self._shared.by_site:
@@ -124,7 +129,7 @@ class Adapting:
             self._changed(site.name)
 
     def look(self, now: float) -> None:
-        """Called every second: learned limits end when their time is over."""
+        """Called every second: learned limits end in their time."""
         for name in [name for name, one in self._learned.items() if one.until <= now]:
             self._forget(name)
             self._changed(name)

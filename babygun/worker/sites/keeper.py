@@ -60,7 +60,7 @@ class SlotKeeper:
         taken = self._slots.taken(site)
         free = [n for n in range(1, permits.count + 1) if n not in taken and n not in permits.slots]
         if free:
-            number = free[identity.lease_id % len(free)]  # so that workers seldom want the same
+            number = free[identity.lease_id % len(free)]  # so that workers want different ones
             self._start(("take", site), lambda: self._take(permits, number, identity))
         elif self._waits.get(site) is not identity and len(permits.slots) < permits.count:
             self._start(("want", site), lambda: self._want(site, identity))

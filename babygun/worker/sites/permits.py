@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Literal, Protocol
 
@@ -139,6 +138,7 @@ class SitePermits:
 
     ``in_flight``: tries of its jobs that run here. ``blocked``: an obstacle was named since jobs
     could last go on: so some wait. ``may_go_on``: called with the site's name when they may again.
+    ``sent``, ``deferred``: replies that took a message, and those that did not.
     """
 
     __slots__ = (
@@ -147,9 +147,11 @@ class SitePermits:
         "_room",
         "_timer",
         "blocked",
+        "deferred",
         "in_flight",
         "limits",
         "not_before",
+        "sent",
         "site",
         "slots",
         "why",
@@ -162,10 +164,11 @@ class SitePermits:
         self._keeper, self._may_go_on = keeper, may_go_on
         self.slots: dict[int, Slot] = {}
         self.in_flight = 0
+        self.sent = self.deferred = 0  # replies
         self.blocked = False
         self.why: Obstacle | None = None  # the last obstacle
         self.not_before = 0.0  # no slot is taken before: another worker is to have it
-        self._room: deque[Callable[[], None]] = deque()
+        self._room: list[Callable[[], None]] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -271,7 +274,7 @@ class SitePermits:
         for _ in range(len(self._room)):
             if not self._room or self._free(now) is None:
                 break
-            self._room.popleft()()
+            self._room.pop(0)()
         self.go_on()
         if self.waits:
             self._wait_for_pace(now)

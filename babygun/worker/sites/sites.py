@@ -1,0 +1,257 @@
+"""What this worker may send to each site now, and what it learns from each reply.
+
+The parts: :mod:`permits` (connections and pace), :mod:`keeper` (slots that all workers share),
+:mod:`adapting` (which limits hold now), :mod:`holds`, :mod:`reports`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Literal, NoReturn
+
+from babygun.email.tries import RecipientResult
+from babygun.routing.destination import Destination
+from babygun.routing.providers import ReplyRule
+from babygun.routing.sites import MX, Site
+from babygun.smtp.classifier import Classification
+from babygun.smtp.permits import UNLIMITED, Permits
+from babygun.smtp.replies import Reply
+from babygun.store import Store
+from babygun.store.cluster.checkin import Identity
+from babygun.store.records import Hold
+from babygun.worker.results import BEFORE_MAIL, result_of
+from babygun.worker.sites import permits as site_permits
+from babygun.worker.sites.adaptation import FAILED_CONNECTS, Counts
+from babygun.worker.sites.adapting import Adapting
+from babygun.worker.sites.holds import SiteHolds
+from babygun.worker.sites.keeper import SlotKeeper
+from babygun.worker.sites.permits import SitePermits
+
+_LOOK = 1.0  # s, between two looks at what is unused
+_FORGET = 30  # looks, between two at what needs to be remembered no more
+_MOST_FAILED = 10_000  # sites whose failures in a row are counted
+
+Obstacle = Literal["held"] | site_permits.Obstacle
+
+
+class Sites:
+    """Run :meth:`run` as a task; at the end call :meth:`close`.
+
+    ``identity``: asked for this worker's present one. ``workers``: how many live ones there are.
+    ``site_of``: a queue's site, if it is known. ``wake``: called when a probe is due, and when the
+    holds are known. ``may_go_on``: called with a site whose jobs may start again;
+    ``sender_may_go_on`` with a site and a sender domain.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        destinations: Mapping[str, Destination],
+        *,
+        identity: Callable[[], Identity | None],
+        workers: Callable[[], int],
+        site_of: Callable[[str], Site | None],
+        wake: Callable[[], None],
+        may_go_on: Callable[[str], None],
+        sender_may_go_on: Callable[[str, str], None],
+    ) -> None:
+        self._identity, self._workers, self._site_of = identity, workers, site_of
+        self._may_go_on, self._sender_may_go_on = may_go_on, sender_may_go_on
+        self.holds = SiteHolds(
+            store,
+            destinations,
+            worker_id=self._worker_id,
+            wake=wake,
+            ended=self._hold_ended,
+            site_of=self._name_of,
+            recovered=self._recovered,
+        )
+        self._permits: dict[str, SitePermits] = {}  # by site
+        self._keeper = SlotKeeper(store, self._permits, identity)
+        self._adapting = Adapting(
+            store, worker_id=self._worker_id, workers=workers, changed=self._limits_changed
+        )
+        self._failed: dict[str, int] = {}  # by site: connections that failed in a row
+        self._counts = Counts()
+        self._live = 0  # workers, as the parts of limits were made
+
+    async def run(self) -> None:
+        """Follows holds, limits and slots until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.holds.run(), name="holds")
+            tasks.create_task(self._adapting.run(), name="limits of sites")
+            tasks.create_task(self._keeper.run(), name="slots")
+            tasks.create_task(self._look(), name="sites")
+
+    async def close(self) -> None:
+        """Ends what still runs. The slots go with the worker's lease."""
+        for permits in self._permits.values():
+            permits.close()
+        await self._keeper.close()
+        await self._adapting.close()
+
+    @property
+    def states(self) -> Mapping[str, SitePermits]:
+        """By site: what this worker has to do with it now."""
+        return self._permits
+
+    # --- claims ---
+
+    def obstacle(self, site: Site) -> Obstacle | None:
+        """What keeps a job of the site from being claimed now.
+
+        Asking says that a job waits: for a shared site, it makes this worker take a slot.
+        """
+        if site.name in self.holds.by_name:
+            return "held"
+        return None if site.limits is None else self._of(site).obstacle()
+
+    def sender_held(self, site: str, sender: str) -> bool:
+        """Whether one sender domain's mail to a site waits."""
+        return bool(self.holds.by_name) and f"{site}/{sender}" in self.holds.by_name
+
+    def started(self, site: Site) -> None:
+        """A try at a job of the site has started; also a probe."""
+        if site.limits is not None:
+            self._of(site).in_flight += 1
+
+    def ended(self, site: Site) -> None:
+        """A try has ended."""
+        if site.limits is not None:
+            permits = self._of(site)
+            permits.in_flight -= 1
+            permits.go_on()
+
+    def permits(self, site: Site) -> Permits:
+        """Who says how many connections to the site may be open."""
+        return UNLIMITED if site.limits is None else self._of(site)
+
+    def _of(self, site: Site) -> SitePermits:
+        permits = self._permits.get(site.name)
+        if permits is None:
+            permits = SitePermits(site, self._adapting.of(site), self._keeper, self._may_go_on)
+            self._permits[site.name] = permits
+        return permits
+
+    # --- replies ---
+
+    def replied(self, site: Site, reply: Reply, found: Classification, sender: str = "") -> None:
+        """A site has said something, or no connection to it came about.
+
+        Called once for each reply of a transaction. ``sender``: the domain of the e-mail's sender.
+        """
+        permits = self._permits.get(site.name)
+        if found.action == "deliver":
+            self._failed.pop(site.name, None)
+            if permits is not None:
+                permits.sent += 1
+                self._adapting.succeeded(site)
+            return
+        if permits is not None:
+            permits.deferred += 1
+        if site.provider is None:  # a relay is held by its faults, as its tries end
+            return
+        result = result_of(reply, found)
+        if reply.phase in BEFORE_MAIL:
+            self._connect_failed(site.name, result)
+        else:
+            self._failed.pop(site.name, None)
+        if found.about == "sender":
+            if found.action == "retry" and sender:
+                self.holds.hold_sender(site.name, sender, result)
+        elif found.about not in ("domain", "mailbox") and not self._by_table(site, reply, result):
+            self._by_class(site, found, result)
+
+    def _by_table(self, site: Site, reply: Reply, result: RecipientResult) -> bool:
+        """Does what the provider's table says of a reply. False: it says nothing."""
+        rule = _rule_for(site, f"{reply.code} {reply.text}")
+        if rule is None:
+            return False
+        if self._counts.reached((site.name, rule.texts), rule.times, time.monotonic()):
+            if rule.slow is None:
+                self.holds.hold(site.name, result, rule.lasts)
+            else:
+                self._adapting.slow(site, rule.slow, rule.lasts, result)
+        return True
+
+    def _by_class(self, site: Site, found: Classification, result: RecipientResult) -> None:
+        if found.about == "session":
+            self.holds.hold(site.name, result)
+        elif found.about == "connections":
+            self._adapting.halve(site, "connections", result)
+        elif found.about == "site":
+            self._adapting.halve(site, "rate", result)
+
+    def _connect_failed(self, site: str, result: RecipientResult) -> None:
+        failed = self._failed.pop(site, 0) + 1
+        if failed >= FAILED_CONNECTS:
+            self.holds.hold(site, result)
+            return
+        if len(self._failed) >= _MOST_FAILED:
+            del self._failed[next(iter(self._failed))]
+        self._failed[site] = failed
+
+    # --- changes ---
+
+    def _hold_ended(self, name: str) -> None:
+        site, _, sender = name.partition("/")
+        if sender:
+            self._sender_may_go_on(site, sender)
+            return
+        self._failed.pop(site, None)
+        known = self._permits.get(site)
+        if site.startswith(MX) and not (known is not None and known.site.shared):
+            self._adapting.recovered(site)
+        self._may_go_on(site)
+
+    def _recovered(self, hold: Hold) -> None:
+        """A probe of this worker has ended a hold: a shared site begins slowly for all."""
+        permits = self._permits.get(hold.site)
+        if permits is not None and permits.site.shared and permits.site.provider is not None:
+            reply = RecipientResult(
+                "retry", hold.reason, hold.status_code, hold.enhanced_code, hold.status_reason
+            )
+            self._adapting.begin_slowly(permits.site, reply)
+
+    def _limits_changed(self, site: str) -> None:
+        if permits := self._permits.get(site):
+            permits.limit(self._adapting.of(permits.site))
+
+    async def _look(self) -> NoReturn:
+        looks = 0
+        while True:
+            await asyncio.sleep(_LOOK)
+            now, looks = time.monotonic(), looks + 1
+            self._adapting.look(now)
+            self._keeper.look(now)
+            if (live := self._workers()) != self._live:
+                self._live = live
+                for permits in list(self._permits.values()):
+                    permits.limit(self._adapting.of(permits.site))
+            for permits in list(self._permits.values()):
+                permits.look_again(now)
+            if looks % _FORGET == 0:
+                self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        """Forgets the sites that are not in use. One with shared slots gives them back first."""
+        for name, permits in list(self._permits.items()):
+            if permits.unused(now) and not (permits.site.shared and permits.slots):
+                permits.close()
+                del self._permits[name]
+
+    def _worker_id(self) -> str:
+        identity = self._identity()
+        return identity.process_id if identity is not None else ""
+
+    def _name_of(self, queue: str) -> str:
+        site = self._site_of(queue)
+        return site.name if site is not None else queue
+
+
+def _rule_for(site: Site, text: str) -> ReplyRule | None:
+    """The row of the provider's table that knows a reply."""
+    rules = site.provider.replies if site.provider is not None else ()
+    return next((rule for rule in rules if rule.matches(text)), None)
