@@ -86,7 +86,8 @@ def finish(
         queues,
         now,
         worker_id=last.worker_id,
-        most_tries=most_tries(last.queue, schedule),
+        # The other queues of a wide e-mail may have other schedules.
+        most_tries=0 if email.wide else most_tries(last.queue, schedule),
         claimed_at={result.queue: result.claimed_at for result in results} if held else None,
     )
     if held:

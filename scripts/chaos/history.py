@@ -406,7 +406,7 @@ def email_of(event: Revision) -> str:
             return KEYS.parse_not_before(key)[1].email_id
         if key.startswith(KEYS.owners):
             return KEYS.parse_owner(key).email_id
-        if key.startswith((KEYS.contents, KEYS.logs)):
+        if key.startswith((KEYS.contents, KEYS.logs, KEYS.parts)):
             return key.split(b"/")[-2].decode()
         if key.startswith((KEYS.retention_kind("delivered"), KEYS.retention_kind("undelivered"))):
             return KEYS.parse_end_mark(key)[1]

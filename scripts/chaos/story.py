@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from babygun.email import wide
 from babygun.email.log import entries_in_record
-from babygun.email.model import Email, LogEntry
+from babygun.email.model import Email, LogEntry, Part
 from babygun.store import codec
 from babygun.store.records import Owner
 from scripts.chaos.history import KEYS, Answered, Asked, Gap, History, Received, Revision
@@ -28,7 +29,10 @@ class State:
 
     ``record_lease``: 0 for none. ``waiting``: not-before keys, as queue and time. ``log``: the log
     keys' entries, by number, with their leases. ``chunks``: of the content, with their leases.
-    ``marks``: kinds of its end marks. ``failed``: the lease of its mark of a failure.
+    ``marks``: kinds of its end marks. ``failed``: the lease of its mark of a failure. ``parts``: of
+    a wide e-mail, by queue, with their leases.
+
+    The record of a wide e-mail is put together with its parts, and so is its log.
     """
 
     record: Email | None = None
@@ -40,6 +44,7 @@ class State:
     chunks: dict[bytes, int] = field(default_factory=dict)
     marks: frozenset[str] = frozenset()
     failed: int | None = None
+    parts: dict[str, tuple[Part, int]] = field(default_factory=dict)
 
     def places(self, queue: str) -> int:
         """How many jobs and not-before keys a queue has."""
@@ -208,6 +213,7 @@ def _applied(before: State, group: list[Revision]) -> State:
     record, lease, failed = before.record, before.record_lease, before.failed
     jobs, waiting, marks = set(before.jobs), set(before.waiting), set(before.marks)
     owners, log, chunks = dict(before.owners), dict(before.log), dict(before.chunks)
+    parts = dict(before.parts)
     for event in group:
         key, gone = event.key, event.gone
         if key.startswith(KEYS.emails):
@@ -223,18 +229,14 @@ def _applied(before: State, group: list[Revision]) -> State:
             if not gone:
                 owner: Owner = codec.decode_owner(event.value)
                 owners[queue] = Ownership(owner.worker_id, event.create_revision, event.lease)
-        elif key.startswith(KEYS.logs):
-            log.pop(number := int(key.split(b"/")[-1]), None)
-            if not gone:
-                log[number] = codec.decode_log_entry(event.value), event.lease
-        elif key.startswith(KEYS.contents):
-            chunks.pop(key, None)
-            if not gone:
-                chunks[key] = event.lease
+        elif key.startswith((KEYS.logs, KEYS.parts, KEYS.contents)):
+            _apply(event, log, parts, chunks)
         elif key.startswith(KEYS.failures):
             failed = None if gone else event.lease
         elif key.startswith(KEYS.retentions):
             (marks.discard if gone else marks.add)(key.split(b"/")[-3].decode())
+    if record is not None and record.wide is not None:
+        record, log = _whole(record, parts)
     return State(
         record,
         lease,
@@ -245,4 +247,39 @@ def _applied(before: State, group: list[Revision]) -> State:
         chunks,
         frozenset(marks),
         failed,
+        parts,
     )
+
+
+def _apply(
+    event: Revision,
+    log: dict[int, tuple[LogEntry, int]],
+    parts: dict[str, tuple[Part, int]],
+    chunks: dict[bytes, int],
+) -> None:
+    """Takes in a key of the log, a part or a chunk."""
+    key, gone = event.key, event.gone
+    if key.startswith(KEYS.logs):
+        log.pop(number := int(key.split(b"/")[-1]), None)
+        if not gone:
+            log[number] = codec.decode_log_entry(event.value), event.lease
+    elif key.startswith(KEYS.parts):
+        parts.pop(queue := KEYS.parse_part(key).queue, None)
+        if not gone:
+            parts[queue] = codec.decode_part(event.value), event.lease
+    else:
+        chunks.pop(key, None)
+        if not gone:
+            chunks[key] = event.lease
+
+
+def _whole(
+    record: Email, parts: dict[str, tuple[Part, int]]
+) -> tuple[Email, dict[int, tuple[LogEntry, int]]]:
+    """A wide e-mail's record and log, put together. ``wide`` says what is not in the parts."""
+    its = {queue: part for queue, (part, _) in sorted(parts.items())}
+    bare = wide.record_of(record) if record.queues else record
+    leases = {entry.seq: lease for part, lease in parts.values() for entry in part.log}
+    entries = wide.merged_log(part.log for part in its.values())
+    log = {entry.seq: (entry, leases[entry.seq]) for entry in entries}
+    return wide.unlogged(wide.with_parts(bare, its)), log

@@ -9,7 +9,7 @@ from pathlib import Path
 from aetcd import rpc
 from msgspec.structs import replace
 
-from babygun.email import lifecycle
+from babygun.email import lifecycle, wide
 from babygun.email.compose import new_email
 from babygun.email.ids import email_id
 from babygun.email.model import Email, Recipient
@@ -50,7 +50,12 @@ _START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Book:
-    """One history. ``at`` and the revision go on with every event; ``judged`` ends it."""
+    """One history. ``at`` and the revision go on with every event; ``judged`` ends it.
+
+    ``is_wide``: whether its e-mails are wide.
+    """
+
+    is_wide = False
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "history"
@@ -170,6 +175,8 @@ class Book:
             now=self.now,
             send_at=None if later is None else self.now + timedelta(seconds=later),
         )
+        if self.is_wide:
+            email = wide.begun(email)
         transition = lifecycle.accept(email)
         ops = writes.acceptance(KEYS, transition, b"content")
         mark_key = [] if key is None else [self._idempotency(key, email.id)]
@@ -238,7 +245,12 @@ class Book:
     def edit(self, found: str, **fields: object) -> None:
         """The record changes, without a transition."""
         email = replace(self.records[found], **fields)
-        self.write([(KEYS.email(found), codec.encode_state(email), 0)])
+        puts = [(KEYS.email(found), codec.encode_state(email), 0)]
+        if self.is_wide:
+            puts = [(KEYS.email(found), codec.encode_state(wide.record_of(email)), 0)]
+            for queue, part in wide.parts_of(email).items():
+                puts.append((KEYS.part(JobRef(found, queue)), codec.encode_state(part), 0))
+        self.write(puts)
         self.records[found] = email
 
     # --- messages ---

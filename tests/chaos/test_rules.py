@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from babygun.email import lifecycle
+from babygun.email import lifecycle, wide
 from babygun.email.tries import QueueResult, finish
+from babygun.store import codec
+from babygun.store.keys import JobRef
 from scripts.chaos.history import (
     KEYS,
     Footprint,
@@ -193,8 +195,12 @@ CLEAN = [
 ]
 
 
+@pytest.mark.parametrize("is_wide", [False, True], ids=["usual", "wide"])
 @pytest.mark.parametrize("happens", CLEAN)
-def test_rules_on_a_clean_story_find_nothing(book: Book, happens: Callable[[Book], None]) -> None:
+def test_rules_on_a_clean_story_find_nothing(
+    book: Book, happens: Callable[[Book], None], is_wide: bool
+) -> None:
+    book.is_wide = is_wide
     happens(book)
     verdict = book.judged()
     assert verdict.clean, verdict.text()
@@ -256,6 +262,10 @@ def log_entry_dropped(book: Book) -> None:
     found = book.posted("m1", A)
     book.claim(found)
     book.finish(found, DEFER)
+    if book.is_wide:
+        part = wide.parts_of(book.records[found])["one"]
+        key = KEYS.part(JobRef(found, "one"))
+        book.write([(key, codec.encode_state(replace(part, log=())), 0)])
     book.write(gone=[key for key in book.live if key.startswith(KEYS.logs)])
 
 
@@ -269,6 +279,12 @@ def result_of_one_queue_overwrites_another(book: Book) -> None:
     book.finish(found, DELIVER, "one")
     book.records[found] = stale
     book.finish(found, DEFER, "two", "w2")
+
+
+def result_is_counted_by_a_record_that_has_changed(book: Book) -> None:
+    """The same of a wide e-mail: each part is right, and the record counts one result only."""
+    book.is_wide = True
+    result_of_one_queue_overwrites_another(book)
 
 
 def bounced_becomes_delivered(book: Book) -> None:
@@ -426,6 +442,7 @@ def descriptors_left_behind(book: Book) -> None:
 
 
 BROKEN = [
+    ("parts-are-counted", result_is_counted_by_a_record_that_has_changed),
     ("acknowledged-is-stored", acknowledged_and_never_stored),
     ("all-final", left_incomplete),
     ("all-final", record_of_an_incomplete_email_deleted),
@@ -464,10 +481,12 @@ BROKEN = [
 ]
 
 
+@pytest.mark.parametrize("is_wide", [False, True], ids=["usual", "wide"])
 @pytest.mark.parametrize(("rule", "happens"), BROKEN)
 def test_rule_on_its_broken_story_finds_it(
-    book: Book, rule: str, happens: Callable[[Book], None]
+    book: Book, rule: str, happens: Callable[[Book], None], is_wide: bool
 ) -> None:
+    book.is_wide = is_wide
     happens(book)
     assert rule in book.broken()
 

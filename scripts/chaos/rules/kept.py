@@ -19,7 +19,7 @@ def _wrong(state: State) -> Iterator[tuple[str, str]]:
     if record is None:
         return
     if not record.final:
-        if state.record_lease or any(lease for _, lease in state.log.values()):
+        if any(_leases(state)):
             yield "an incomplete e-mail is on a lease", "no lease until it is final"
         if state.marks:
             yield "an incomplete e-mail has an end mark", "none until it is final"
@@ -30,7 +30,7 @@ def _wrong(state: State) -> Iterator[tuple[str, str]]:
         if state.failed is not None:
             yield "an incomplete e-mail has the mark of a failure", "none"
         return
-    if not state.record_lease or not all(lease for _, lease in state.log.values()):
+    if not all(_leases(state)):
         yield (
             f"the e-mail is {record.status}, and a part of it is on no lease",
             "the retention lease",
@@ -44,6 +44,12 @@ def _wrong(state: State) -> Iterator[tuple[str, str]]:
         )
     if (state.failed is not None) != (record.status == "failed"):
         yield "the mark of a failure and the status disagree", "a mark exactly if it failed"
+
+
+def _leases(state: State) -> list[int]:
+    """Those of the record, the log and the parts."""
+    more = (*state.log.values(), *state.parts.values())
+    return [state.record_lease, *(lease for _, lease in more)]
 
 
 RULE = Rule(

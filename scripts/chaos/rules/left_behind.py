@@ -69,9 +69,10 @@ def _keys(after: Leftovers, may_stay: set[bytes]) -> Iterator[tuple[str, str]]:
         text = key.decode(errors="replace")
         if key.startswith((KEYS.jobs, KEYS.waiting, KEYS.owners)):
             yield f"{text} is there", "no job, not-before key or owner when all e-mails are final"
-        elif key.startswith((KEYS.contents, KEYS.logs)):
+        elif key.startswith((KEYS.contents, KEYS.logs, KEYS.parts)):
             if key.split(b"/")[-2].decode() not in ids:
-                yield f"{text} is there without its record", "no content or log without a record"
+                expected = "no content, log or part without a record"
+                yield f"{text} is there without its record", expected
         elif key.startswith(KEYS.failures) and KEYS.email_id(key) not in ids:
             yield f"{text} is there without its record", "no mark of a failure without a record"
         elif key.startswith(KEYS.holds):
