@@ -67,7 +67,7 @@ class RateExceeded(BabygunError):
 
 
 class NoRelay(BabygunError):
-    """An operator must set relay_url or relays (docs/settings.md) before e-mails are accepted."""
+    """An operator must set relay_url, routes or default before e-mails are accepted."""
 
 
 class NotFound(BabygunError):

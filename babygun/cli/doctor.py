@@ -299,7 +299,10 @@ async def _agreement(store: Store, role: Role | None) -> AsyncIterator[Finding]:
 async def _relays(loaded: Settings) -> AsyncIterator[Finding]:
     routes = load_routes(loaded)
     if not routes.has_destinations:
-        yield Finding("bad", "no relay is set: BABYGUN_RELAY_URL=smtp://host:port")
+        yield Finding(
+            "bad",
+            "no route for mail is set: BABYGUN_RELAY_URL=smtp://host:port, or BABYGUN_DEFAULT=mx",
+        )
     for relay in routes.destinations.values():
         assert relay.server
         name = f"relay {relay.name} at {relay.endpoint}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from babygun.dev.data_folder import process_runs
+from babygun.routing.routes import load_routes
 from babygun.runtime import settings
 from babygun.runtime.settings import Settings
 
@@ -40,8 +41,9 @@ def load_settings() -> Settings:
     if found.get("etcd_endpoints") and loaded.etcd_endpoints == Settings().etcd_endpoints:
         own = {name: found[name] for name in _ETCD if name in found}
         own |= {"etcd_endpoints": tuple(found["etcd_endpoints"]), **_NO_USER}
-    if found.get("smtp_host") and not loaded.relay_url and not loaded.relays:
-        own["relays"] = {"mailbox": {"url": f"smtp://{found['smtp_host']}:{found['smtp_port']}"}}
+    if found.get("smtp_host") and not load_routes(loaded).destinations:
+        mailbox = {"url": f"smtp://{found['smtp_host']}:{found['smtp_port']}"}
+        own |= {"routes": {"mailbox": mailbox}, "relays": {}, "default": ""}
     return dataclasses.replace(loaded, **own)
 
 

@@ -36,7 +36,10 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = settings.load(**{name: value for name, value in given.items() if value is not None})
     logs.configure("worker", level=loaded.log_level, format=loaded.log_format)
     if not load_routes(loaded).has_destinations:
-        raise SettingsError("no relay to deliver to is set: set BABYGUN_RELAY_URL=smtp://host:port")
+        raise SettingsError(
+            "no route for mail is set: set BABYGUN_RELAY_URL=smtp://host:port,"
+            " or BABYGUN_DEFAULT=mx"
+        )
     return _serve(loaded) if loaded.process_count == 1 else _supervise(loaded)
 
 

@@ -106,7 +106,11 @@ class Installation:
                 "tls": "none",
                 "max_connections": MAILBOX_CONNECTIONS,
             }
-            variables["BABYGUN_RELAYS"] = json.dumps({"mailbox": relay})
+            variables |= {
+                "BABYGUN_ROUTES": json.dumps({"mailbox": relay}),
+                "BABYGUN_RELAYS": "",
+                "BABYGUN_DEFAULT": "",  # nothing goes straight to mail hosts from here
+            }
         return variables
 
     def child_settings(self) -> Settings:

@@ -1,66 +1,81 @@
 """When a try is made again. This module alone decides it.
 
-Another schedule is a change of it, and of the settings that :class:`Schedule` names.
+Another schedule is a change of it, and of the settings that make a :class:`Schedule`
+(:mod:`babygun.routing.schedules`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Protocol
+from hashlib import blake2b
+
+from msgspec import Struct
 
 from babygun.email.model import Job
 
 
-class Schedule(Protocol):
-    """The settings that say when a try is made again, of :mod:`babygun.runtime.settings`.
+class Schedule(Struct, frozen=True, gc=False):
+    """``intervals``: seconds between tries. There is one try more than there are intervals.
 
-    ``retry_intervals``: the seconds between tries. There is one try more than there are intervals.
-    ``hold_expires_after``: seconds that an e-mail without an end of its own may be held.
+    ``jitter``: by which part of an interval it may be longer or shorter. Otherwise all that failed
+    together would come back together.
     """
 
-    @property
-    def retry_intervals(self) -> Sequence[float]: ...
+    intervals: tuple[float, ...]
+    jitter: float = 0.0
 
-    @property
-    def hold_expires_after(self) -> float: ...
+
+Schedules = Callable[[str], Schedule]  # by queue
 
 
 def next_try(
     queue: str,
     *,
-    reply_class: str,
+    email_id: str,
     retry_after: float | None,
     tries: int,
-    schedule: Schedule,
+    schedule: Schedules,
     now: datetime,
     expires_at: datetime | None = None,
 ) -> datetime | None:
     """When a recipient that failed softly is tried again. None: it has no more tries.
 
-    ``queue``: the recipient's. ``reply_class``: why it failed. ``retry_after``: seconds that the
-    server asked for; they replace the interval. ``tries``: how many it has had, this one included.
-    ``expires_at``: the e-mail's end; no try begins after it.
+    ``queue``: the recipient's. ``retry_after``: seconds that the server asked for; they replace the
+    interval. ``tries``: how many it has had, this one included. ``expires_at``: the e-mail's end;
+    no try begins after it.
     """
-    if tries >= most_tries(queue, schedule):
+    intervals, jitter = schedule(queue).intervals, schedule(queue).jitter
+    if tries > len(intervals):
         return None
-    wait = schedule.retry_intervals[tries - 1] if retry_after is None else retry_after
+    wait = retry_after
+    if wait is None:
+        wait = intervals[tries - 1]
+        if jitter:
+            wait *= 1 + jitter * _chance(f"{email_id} {queue} {tries}")
     due = now + timedelta(seconds=wait)
     return None if expires_at is not None and due >= expires_at else due
 
 
-def most_tries(queue: str, schedule: Schedule) -> int:
+def _chance(text: str) -> float:
+    """A number from -1 to 1, the same for the same text: a decision can be made again."""
+    number = int.from_bytes(blake2b(text.encode(), digest_size=4).digest())
+    return number / 0xFFFFFFFF * 2 - 1
+
+
+def most_tries(queue: str, schedule: Schedules) -> int:
     """How many tries a recipient of the queue gets at most."""
-    return len(schedule.retry_intervals) + 1
+    return len(schedule(queue).intervals) + 1
 
 
 def end_of_held(
-    job: Job, *, accepted: datetime, held_since: datetime, schedule: Schedule
+    job: Job, *, accepted: datetime, held_since: datetime, expires_after: float
 ) -> datetime:
     """When a job of a held queue ends without a try: at its e-mail's own end, where it has one.
 
-    Otherwise the time counts from the hold, or from when the job became ready if that was later.
+    Otherwise ``expires_after`` seconds count from the hold, or from when the job became ready if
+    that was later.
     """
     if job.expires_at is not None:
         return job.expires_at
-    return max(held_since, job.since or accepted) + timedelta(seconds=schedule.hold_expires_after)
+    return max(held_since, job.since or accepted) + timedelta(seconds=expires_after)

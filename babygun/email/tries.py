@@ -17,7 +17,7 @@ from babygun.email.model import (
     RecipientStatus,
 )
 from babygun.email.reasons import cut, reason_bytes
-from babygun.email.retry import Schedule, most_tries, next_try
+from babygun.email.retry import Schedules, most_tries, next_try
 from babygun.email.transition import Transition, changed, logged
 
 # hold: the session was refused; the recipient's try does not count, and its queue stays ready.
@@ -53,7 +53,7 @@ _NO_RESULT = RecipientResult(
 
 
 def finish(
-    email: Email, results: Sequence[QueueResult], *, now: datetime, schedule: Schedule
+    email: Email, results: Sequence[QueueResult], *, now: datetime, schedule: Schedules
 ) -> Transition:
     """Tries have ended, of one queue or of several at once.
 
@@ -87,7 +87,7 @@ def finish(
         now,
         worker_id=last.worker_id,
         # The other queues of a wide e-mail may have other schedules.
-        most_tries=0 if email.wide else most_tries(last.queue, schedule),
+        most_tries=0 if email.wide else _most_tries(queues, schedule),
         claimed_at={result.queue: result.claimed_at for result in results} if held else None,
     )
     if held:
@@ -97,13 +97,19 @@ def finish(
     return logged(Transition(after, (entry,), tuple(ready), tuple(waiting), tuple(final)))
 
 
+def _most_tries(queues: Mapping[str, QueueState], schedule: Schedules) -> int:
+    """How many tries each recipient gets that is not final; 0: not all get as many."""
+    numbers = {most_tries(queue, schedule) for queue, state in queues.items() if not state.final}
+    return numbers.pop() if len(numbers) == 1 else 0
+
+
 def _end_try(
     email: Email,
     recipients: list[Recipient],
     result: QueueResult,
     *,
     now: datetime,
-    schedule: Schedule,
+    schedule: Schedules,
 ) -> QueueState:
     """The end of one queue's try: its new state. Changes ``recipients``.
 
@@ -124,7 +130,7 @@ def _end_try(
         elif outcome.action == "retry":
             again = next_try(
                 queue,
-                reply_class=outcome.reply_class,
+                email_id=email.id,
                 retry_after=outcome.retry_after,
                 tries=tries,
                 schedule=schedule,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from babygun.errors import BabygunError
 from babygun.routing.providers import Limits
@@ -12,6 +13,20 @@ from babygun.routing.sites import Site, site_of_relay
 
 # Postfix allows as many to one destination by default. Servers often limit a client to 50.
 DEFAULT_CONNECTIONS = 20
+
+
+def picked_sources(sources: Sequence[str], for_email: str) -> dict[int, str]:
+    """The source address of an e-mail, by version of IP.
+
+    The same e-mail gets the same one for as long as that is there, whatever the others are: a
+    greylisting server knows the try by it.
+    """
+    found: dict[int, tuple[bytes, str]] = {}
+    for source in sources:
+        version = 6 if ":" in source else 4
+        weight = blake2b(f"{source} {for_email}".encode(), digest_size=8).digest()
+        found[version] = max(found.get(version, (b"", "")), (weight, source))
+    return {version: source for version, (_, source) in found.items()}
 
 
 class NoDestination(BabygunError):
@@ -32,11 +47,13 @@ class Destination:
     pool: str
     max_connections: int  # of one worker
     server: Server | None = None  # the relay's
+    sources: tuple[str, ...] = ()  # addresses of ours to dial from; none: the system's choice
 
     async def servers(self, *, for_email: str = "") -> AsyncGenerator[Server, None]:
         """The servers, in the order in which to try them.
 
         ``for_email``: picks the source address, so that each try of an e-mail comes from the same.
+        Raises NoMailHost and LookupFailed if there is none.
         """
         if self.server is not None:
             yield self.server
@@ -45,6 +62,17 @@ class Destination:
     def is_mx(self) -> bool:
         """Whether its servers are the mail hosts of a domain."""
         return self.server is None
+
+    @property
+    def picks_source(self) -> bool:
+        """Whether e-mails go from several addresses of ours."""
+        return len(self.sources) > 1
+
+    def pool_for(self, for_email: str) -> str:
+        """The pool of an e-mail: all connections of one come from the same address of ours."""
+        if not self.picks_source:
+            return self.pool
+        return " ".join([self.pool, *picked_sources(self.sources, for_email).values()])
 
     @property
     def endpoint(self) -> str:

@@ -28,11 +28,14 @@ class HostAddresses(NamedTuple):
 
     ``usable``: those of IPv6 first; those of one kind in another order each time. ``refused``:
     those that mail must not go to. ``failed``: why DNS did not answer about a kind; empty: it did.
+    ``ours``: the host is this machine, as the
+    Internet sees it.
     """
 
     usable: tuple[Address, ...]
     refused: tuple[Address, ...] = ()
     failed: str = ""
+    ours: bool = False
 
 
 async def addresses_of(
@@ -55,7 +58,8 @@ async def addresses_of(
         found = [ipaddress.ip_address(each.value) for each in answer.records]
         for address in random.sample(found, len(found)):
             (usable if may_be_dialled(address, allowed) else refused).append(address)
-    return HostAddresses(tuple(usable), tuple(refused), failed)
+    ours = any(each.is_global and is_of_this_machine(each) for each in refused)
+    return HostAddresses(tuple(usable), tuple(refused), failed, ours)
 
 
 async def _ask(resolver: Resolver, host: str, kind: Kind) -> Answer | DnsError:
@@ -77,7 +81,7 @@ def may_be_dialled(address: Address, allowed: Sequence[Network]) -> bool:
     is_public = address.is_global and not address.is_multicast
     if isinstance(address, IPv6Address) and address.is_site_local:
         return False
-    return is_public and not _is_ours(address)
+    return is_public and not is_of_this_machine(address)
 
 
 def _inside(address: Address) -> IPv4Address | None:
@@ -89,7 +93,7 @@ def _inside(address: Address) -> IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
-def _is_ours(address: Address) -> bool:
+def is_of_this_machine(address: Address) -> bool:
     """Whether this machine has the address: only then a socket can have it."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:

@@ -29,6 +29,14 @@ class Rate(msgspec.Struct, frozen=True):
         return f"{self.messages}/{unit}"
 
 
+def parse_rate(text: str) -> Rate:
+    """``10/s``, ``20/min``, ``500/h``. Raises ValueError."""
+    match = _RATE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"rate {text!r} is not of the form 10/s or 20/min")
+    return Rate(int(match[1]), _SECONDS[match[2]])
+
+
 class Limits(msgspec.Struct, frozen=True):
     """What a site takes. ``connections``: at once, of all workers together."""
 
@@ -201,8 +209,8 @@ def _limits(row: _Row | _ReplyRow, fallback: Limits, where: str) -> Limits:
                 raise SettingsError(f"{where}: {name} must be above 0")
             given[name] = value
     if row.rate is not None:
-        match = _RATE.fullmatch(row.rate)
-        if match is None:
-            raise SettingsError(f"{where}: rate {row.rate!r} is not of the form 10/s or 20/min")
-        given["rate"] = Rate(int(match[1]), _SECONDS[match[2]])
+        try:
+            given["rate"] = parse_rate(row.rate)
+        except ValueError as error:
+            raise SettingsError(f"{where}: {error}") from None
     return replace(fallback, **given)

@@ -1,61 +1,39 @@
-"""Reads the relays from the settings. A relay is a destination that takes mail for many domains."""
+"""Reads a relay from the settings: a destination that takes mail for many domains."""
 
 from __future__ import annotations
 
-import re
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from babygun.email.domains import ascii_domain
 from babygun.errors import SettingsError
 from babygun.routing.destination import DEFAULT_CONNECTIONS, Destination, to_relay
+from babygun.routing.providers import Limits, Rate, parse_rate
 from babygun.routing.server import TLS_POLICIES, Server, TlsPolicy
-from babygun.runtime.settings import Settings
 
-_FIELDS = {"url", "domains", "tls", "tls_ca", "max_connections", "pipelining", "chunking"}
+RELAY_FIELDS = {
+    "url",
+    "tls_ca",
+    "max_connections",
+    "connections",
+    "rate",
+    "pipelining",
+    "chunking",
+}
 _PORTS = {"smtp": 25, "smtps": 465}
+_PLENTY = 1_000_000  # of connections or messages: where the settings have no limit
 
 
-class Relay(NamedTuple):
-    """A destination and the domains whose mail it takes, as patterns (``*.example.org``).
+def read_relay(name: str, value: dict[str, Any], where: str, source: str = "") -> Destination:
+    """The relay of a route that has a ``url``. ``source``: our address to dial from.
 
-    The patterns are in ASCII and in lower case, as addresses are compared.
+    Raises SettingsError. ``where`` is named in it.
     """
-
-    destination: Destination
-    domains: tuple[str, ...]
-
-
-def read_relays(settings: Settings) -> list[Relay]:
-    """The relays in the settings' order; the one from ``relay_url`` (``default``) comes last.
-
-    Raises SettingsError, which names the relay and the field.
-    """
-    relays = [_relay(name, value) for name, value in settings.relays.items()]
-    if settings.relay_url:
-        if "default" in settings.relays:
-            raise SettingsError(
-                "relay_url is set, and relays has a relay called 'default' too: keep one"
-            )
-        relays.append(_relay("default", {"url": settings.relay_url}))
-    return relays
-
-
-def _relay(name: str, value: Any) -> Relay:
-    where = f"relays.{name}"
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", name):
-        raise SettingsError(
-            f"{where}: a relay's name has lower-case letters, digits, dots and hyphens only,"
-            " at most 63"
-        )
-    if not isinstance(value, dict) or "url" not in value:
-        raise SettingsError(f"{where}: needs a url")
-    if unknown := sorted(set(value) - _FIELDS):
-        raise SettingsError(f"{where}: there is no field {unknown[0]!r}")
     url, host, port = _url(where, str(value["url"]))
     server = Server(
         host=host,
         port=port,
+        source=source,
         username=unquote(url.username or ""),
         password=unquote(url.password or ""),
         tls=_tls(where, value, url, host),
@@ -63,8 +41,8 @@ def _relay(name: str, value: Any) -> Relay:
         pipelining=_switch(where, value, "pipelining"),
         chunking=_switch(where, value, "chunking"),
     )
-    destination = to_relay(name, server, max_connections=_max_connections(where, value))
-    return Relay(destination, _domains(where, value))
+    most = _number(where, value, "max_connections", DEFAULT_CONNECTIONS)
+    return to_relay(name, server, max_connections=most, limits=_limits(where, value))
 
 
 def _url(where: str, text: str) -> tuple[SplitResult, str, int]:
@@ -102,34 +80,24 @@ def _is_loopback(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def _domains(where: str, value: dict[str, Any]) -> tuple[str, ...]:
-    domains = value.get("domains", ["*"])
-    if isinstance(domains, str):
-        domains = [domains]
-    if (
-        not isinstance(domains, list)
-        or not domains
-        or not all(isinstance(domain, str) and domain for domain in domains)
-    ):
-        raise SettingsError(
-            f"{where}: domains must be a list of domains, such as ['example.com', '*.example.org']"
-        )
-    try:
-        return tuple(_ascii_pattern(domain.lower().removesuffix(".")) for domain in domains)
-    except ValueError as error:
-        raise SettingsError(f"{where}: domains: {error}") from None
+def _limits(where: str, value: dict[str, Any]) -> Limits | None:
+    """Those for all workers together; None: there are none."""
+    if "connections" not in value and "rate" not in value:
+        return None
+    rate = Rate(_PLENTY, 1.0)
+    if "rate" in value:
+        try:
+            rate = parse_rate(str(value["rate"]))
+        except ValueError as error:
+            raise SettingsError(f"{where}: {error}") from None
+    return Limits(_number(where, value, "connections", _PLENTY), _PLENTY, rate)
 
 
-def _ascii_pattern(pattern: str) -> str:
-    """``*.bücher.example`` is ``*.xn--bcher-kva.example``."""
-    return ".".join(label and ascii_domain(label) for label in pattern.split("."))
-
-
-def _max_connections(where: str, value: dict[str, Any]) -> int:
-    connections = value.get("max_connections", DEFAULT_CONNECTIONS)
-    if not isinstance(connections, int) or isinstance(connections, bool) or connections < 1:
-        raise SettingsError(f"{where}: max_connections must be a whole number above 0")
-    return connections
+def _number(where: str, value: dict[str, Any], field: str, default: int) -> int:
+    number = value.get(field, default)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise SettingsError(f"{where}: {field} must be a whole number above 0")
+    return number
 
 
 def _switch(where: str, value: dict[str, Any], field: str) -> bool:

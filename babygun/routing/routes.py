@@ -6,13 +6,21 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import translate
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from babygun.email.domains import ascii_domain
+from babygun.email.retry import Schedule
 from babygun.errors import SettingsError
 from babygun.routing.destination import Destination, NoDestination
-from babygun.routing.relays import Relay, read_relays
+from babygun.routing.providers import Providers, load_providers
+from babygun.routing.route_settings import Route, read_routes
+from babygun.routing.sites import MX, Site, site_of_relay
 from babygun.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from babygun.routing.mx_destinations import MxDestinations
 
 _WILDCARDS = re.compile(r"[*?\[]")
 _REMEMBERED_DOMAINS = 10_000
@@ -23,78 +31,161 @@ MOST_FINGERPRINTS = 1000
 class Routes:
     """Which queue a recipient belongs to, and where each queue's mail goes.
 
-    A relay is a queue of its own. The first relay with a pattern that matches the recipient's
-    domain takes the mail. ``destinations``: those from the settings, by queue, in their order.
+    The first route with a pattern that matches the recipient's domain takes the mail. A relay is a
+    queue of its own; otherwise each domain is one. ``destinations``: the relays, by queue, in their
+    order.
     """
 
-    def __init__(self, relays: Iterable[Relay]) -> None:
-        self.destinations: dict[str, Destination] = {}
-        self._exact: dict[str, tuple[int, str]] = {}  # by domain: the relay's place, and its queue
-        self._patterns: list[tuple[int, re.Pattern[str], str]] = []
-        for place, (destination, domains) in enumerate(relays):
-            self.destinations[destination.name] = destination
-            for domain in domains:
+    def __init__(self, routes: Iterable[Route], settings: Settings | None = None) -> None:
+        self._settings = settings or Settings()
+        self._routes = tuple(routes)
+        self.destinations = {each.name: each.relay for each in self._routes if each.relay}
+        self._by_relay = {each.name: each for each in self._routes if each.relay}
+        self._to_mx = [each for each in self._routes if not each.relay]
+        self._providers = load_own_providers(self._settings) if self._to_mx else None
+        self._exact: dict[str, int] = {}  # by domain: the place of its route
+        self._patterns: list[tuple[int, re.Pattern[str]]] = []
+        for place, route in enumerate(self._routes):
+            for domain in route.domains:
                 if _WILDCARDS.search(domain):
-                    pattern = re.compile(translate(domain))
-                    self._patterns.append((place, pattern, destination.name))
+                    self._patterns.append((place, re.compile(translate(domain))))
                 else:
-                    self._exact.setdefault(domain, (place, destination.name))
-        self._queue_of = lru_cache(_REMEMBERED_DOMAINS)(self._find)
+                    self._exact.setdefault(domain, place)
+        self._queue_of = lru_cache(_REMEMBERED_DOMAINS)(self._find_queue)
+        self._mx_route_of = lru_cache(_REMEMBERED_DOMAINS)(self._find_mx_route)
+
+    @cached_property
+    def _mx(self) -> MxDestinations:
+        from babygun.routing.mx_destinations import MxDestinations  # few processes need DNS
+
+        assert self._providers
+        return MxDestinations(self._settings, self._providers)
 
     @property
     def has_destinations(self) -> bool:
         """Whether the mail of some domain has a destination."""
-        return bool(self.destinations)
+        return bool(self._routes)
+
+    @property
+    def to_mx(self) -> bool:
+        """Whether the mail of some domain goes to its mail hosts."""
+        return bool(self._to_mx)
+
+    # --- acceptance ---
 
     def queue_for(self, address: str) -> str:
-        """The queue of a recipient. Raises SettingsError where no relay takes its domain."""
+        """The queue of a recipient. Raises SettingsError where no route takes its domain."""
         return self._queue_of(address.rpartition("@")[2].lower())
 
-    def _find(self, given: str) -> str:
-        domain = ascii_domain(given)  # as the relays' domains are
-        place, queue = self._exact.get(domain, (len(self.destinations), ""))
-        for earlier, pattern, other in self._patterns:
+    def _find_queue(self, given: str) -> str:
+        domain = ascii_domain(given)  # as the routes' domains are
+        route = self._route(domain)
+        if route is None:
+            raise SettingsError(f"no route takes mail for {given}")
+        if route.relay:
+            return route.name
+        if domain.startswith("["):
+            raise SettingsError(
+                f"mail to an address literal such as {given} is not sent: give the name of a"
+                " domain, or let a relay take it"
+            )
+        return MX + domain
+
+    def _route(self, domain: str) -> Route | None:
+        """The first route that takes the domain."""
+        place = self._exact.get(domain, len(self._routes))
+        for earlier, pattern in self._patterns:
             if earlier >= place:
                 break
             if pattern.match(domain):
-                return other
-        if not queue:
-            raise SettingsError(f"no relay takes mail for {given}")
-        return queue
+                return self._routes[earlier]
+        return self._routes[place] if place < len(self._routes) else None
+
+    # --- delivery ---
+
+    def known_site(self, queue: str) -> Site | None:
+        """The site of a queue, without asking anybody; it may be a little old.
+
+        None: :meth:`destination` has to find it first.
+        """
+        if (destination := self.destinations.get(queue)) is not None:
+            return destination.site
+        if self._to_mx and queue.startswith(MX):
+            return self._mx.known_site(queue)
+        return site_of_relay(queue, None)  # it has no destination here, and its try says so
 
     async def destination(self, queue: str) -> Destination:
-        """Where a queue's mail goes. Raises NoDestination.
+        """Where a queue's mail goes. Then :meth:`known_site` knows its site.
 
-        It is awaited so that a destination may be looked up outside of this process.
+        Raises NoDestination where the settings have none. Raises NoMailHost where DNS has none, and
+        LookupFailed where DNS does not answer.
         """
         destination = self.destinations.get(queue)
-        if destination is None:
+        if destination is not None:
+            return destination
+        if not queue.startswith(MX):
             raise NoDestination(f"no relay called {queue} is configured here")
-        return destination
+        if not self._to_mx:
+            raise NoDestination(f"no route here sends mail to MX hosts, as {queue} needs")
+        return await self._mx.find(queue, self._mx_route_of(queue))
+
+    def schedule(self, queue: str) -> Schedule:
+        """When the mail of a queue is tried again. One without a route has that of a relay."""
+        if queue.startswith(MX) and self._to_mx:
+            return self._mx_route_of(queue).schedule
+        route = self._by_relay.get(queue)
+        return route.schedule if route else Schedule(self._settings.retry_intervals)
+
+    def _find_mx_route(self, queue: str) -> Route:
+        """The first mx route, where the settings let a relay take the domain by now."""
+        route = self._route(queue.removeprefix(MX))
+        return route if route and not route.relay else self._to_mx[0]
 
     def max_connections(self, queue: str) -> int:
         """The most connections of one worker to a queue's destination; 0 where there is none."""
-        destination = self.destinations.get(queue)
-        return destination.max_connections if destination else 0
+        if (destination := self.destinations.get(queue)) is not None:
+            return destination.max_connections
+        site = self.known_site(queue) if self._to_mx and queue.startswith(MX) else None
+        return site.limits.connections if site and site.limits else 0
+
+    # --- comparison of processes ---
 
     def fingerprints(self) -> dict[str, str]:
         """By queue, a short hash of its destination's address; nothing with too many queues.
 
-        Two processes that send a queue to the same server have the same fingerprint.
+        Two processes that send a queue to the same server have the same fingerprint. ``mx:`` stands
+        for all queues of domains.
         """
         if len(self.destinations) > MOST_FINGERPRINTS:
             return {}
+        names = [*self.destinations, *([MX] if self._to_mx else [])]
         return {
-            queue: hashlib.sha256(destination.endpoint.lower().encode()).hexdigest()[:8]
-            for queue, destination in self.destinations.items()
+            name: hashlib.sha256(self.endpoint(name).lower().encode()).hexdigest()[:8]
+            for name in names
         }
+
+    def endpoint(self, name: str) -> str:
+        """To where the mail of a name of :meth:`fingerprints` goes, in words."""
+        if name == MX:
+            return f"port {self._settings.mx_port} of each domain's mail hosts"
+        return self.destinations[name].endpoint
 
 
 def sends(fingerprints: Mapping[str, str], queue: str) -> bool:
     """Whether a process with these :meth:`Routes.fingerprints` sends a queue."""
-    return queue in fingerprints
+    return queue in fingerprints or (queue.startswith(MX) and MX in fingerprints)
 
 
 def load_routes(settings: Settings) -> Routes:
-    """The routes of the settings. Raises SettingsError, which names the relay and the field."""
-    return Routes(read_relays(settings))
+    """The routes of the settings. Raises SettingsError, which names the route and the field."""
+    return Routes(read_routes(settings), settings)
+
+
+def load_own_providers(settings: Settings) -> Providers:
+    """The table of providers, with the operator's own entries. Raises SettingsError."""
+    path = settings.providers
+    try:
+        own = Path(path).read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"providers: {path}: {error}") from None
+    return load_providers(own, f"providers: {path}")

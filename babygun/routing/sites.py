@@ -6,10 +6,12 @@ A relay is a site of its own.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from babygun.routing.mx import MailHosts
 from babygun.routing.providers import Limits, Provider, Providers
+
+if TYPE_CHECKING:  # it brings DNS, which few processes need
+    from babygun.routing.mx import MailHosts
 
 MX = "mx:"  # before the names of queues and sites that are no relays
 
@@ -38,12 +40,16 @@ def site_of(hosts: MailHosts, providers: Providers) -> Site:
 
     Domains whose best hosts have a name in common share a site, whatever their other hosts are.
     """
-    names = tuple(host for equal in hosts.by_preference for host in equal)
-    provider = providers.of(names)
+    provider = providers.of(tuple(host for equal in hosts.by_preference for host in equal))
     if provider is not None:
         return Site(MX + provider.name, provider, provider.limits, shared=True)
     default = providers.default
     return Site(MX + min(hosts.by_preference[0]), default, default.limits, shared=False)
+
+
+def site_of_domain(domain: str, providers: Providers) -> Site:
+    """The site of a domain whose mail has no host now: it gets its result without others."""
+    return Site(MX + domain, providers.default, providers.default.limits, shared=False)
 
 
 def site_of_relay(name: str, limits: Limits | None) -> Site:

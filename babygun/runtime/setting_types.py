@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from babygun.runtime.networks import Network
 
+LAST_PORT = 65535
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -60,12 +61,14 @@ class Type(NamedTuple):
 
 
 def one_of(*choices: str) -> Type:
+    names = ", ".join(choice or "empty" for choice in choices)
+
     def parse(text: str) -> str:
         if text not in choices:
-            raise ValueError(f"{text!r} is none of {', '.join(choices)}")
+            raise ValueError(f"{text!r} is none of {names}")
         return text
 
-    return Type(", ".join(choices), parse, str)
+    return Type(names, parse, str)
 
 
 def _parse_number(text: str) -> int:
@@ -95,6 +98,28 @@ def _parse_network(text: str) -> Network:
         ) from None
 
 
+def _parse_addresses(text: str) -> tuple[str, ...]:
+    return tuple(map(_parse_address, _parse_list(text)))
+
+
+def _parse_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is no address such as 192.0.2.7 or 2001:db8::7") from None
+
+
+def _parse_resolvers(text: str) -> tuple[str, ...]:
+    return tuple(map(_parse_resolver, _parse_list(text)))
+
+
+def _parse_resolver(text: str) -> str:
+    address, at, port = text.partition("@")
+    if at and not (port.isascii() and port.isdigit() and 0 < int(port) <= LAST_PORT):
+        raise ValueError(f"{text!r} is not of the form 192.0.2.7 or 127.0.0.1@5353")
+    return _parse_address(address) + at + port
+
+
 def _write_networks(networks: Sequence[Network]) -> str:
     return ", ".join(map(str, networks))
 
@@ -116,6 +141,10 @@ SIZE = Type("size", parse_size, write_size)
 LIST = Type("list", _parse_list, ", ".join)
 DURATIONS = Type(
     "list of durations", _parse_durations, lambda value: ", ".join(map(write_duration, value))
+)
+ADDRESSES = Type("list of addresses", _parse_addresses, ", ".join)
+RESOLVERS = Type(
+    "list of addresses, each with @port if that is not 53", _parse_resolvers, ", ".join
 )
 NETWORKS = Type("list of networks", _parse_networks, _write_networks)
 OBJECT = Type("table (JSON object in a variable)", _parse_object, json.dumps)

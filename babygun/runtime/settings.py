@@ -1,8 +1,8 @@
 """The table of all settings: name, type, default, what it does. docs/settings.md shows it.
 
 A setting ``x`` is read from the variable ``BABYGUN_X``, else from the key ``x`` of the TOML file
-that ``BABYGUN_CONFIG`` names, else it is the default. Relays are the one nested setting: see
-:mod:`babygun.routing.relays`.
+that ``BABYGUN_CONFIG`` names, else it is the default. Routes are the one nested setting: see
+:mod:`babygun.routing.route_settings`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from typing import Any, NamedTuple
 from babygun.errors import SettingsError
 from babygun.runtime.networks import Network
 from babygun.runtime.setting_types import (
+    ADDRESSES,
     DURATION,
     DURATIONS,
+    LAST_PORT,
     LIST,
     NETWORKS,
     NUMBER,
     OBJECT,
+    RESOLVERS,
     SIZE,
     TEXT,
     Type,
@@ -31,7 +34,6 @@ from babygun.runtime.setting_types import (
 )
 
 _MOST_PROCESSES = 64
-_LAST_PORT = 65535
 # Each process has such a port of its own: the first takes it, the others the ports after it.
 _OWN_PORTS = ("api_process_port", "worker_port")
 
@@ -225,15 +227,58 @@ class Settings:
         "(TLS from the start).",
         secret=True,
     )
-    relays: dict[str, Any] = setting(
+    routes: dict[str, Any] = setting(
         OBJECT,
         "",
-        "More relays by name, each with url, domains, tls, max_connections, chunking "
-        "(docs/delivery.md).",
+        "Routes by name, each with a relay's url or with mx, and with domains, tls, "
+        "retry_intervals and more (docs/delivery.md). The first one that matches takes a "
+        "recipient's mail.",
         secret=True,
     )
+    relays: dict[str, Any] = setting(
+        OBJECT, "", "The earlier name of `routes`. Not both can be set.", secret=True
+    )
+    default: str = setting(
+        one_of("", "mx"),
+        "",
+        "mx: the mail of all domains that no route takes goes straight to their mail hosts. It "
+        "stands in the place of `relay_url`.",
+    )
+    resolvers: tuple[str, ...] = setting(
+        RESOLVERS,
+        "",
+        "The DNS resolvers that are asked for mail hosts, in this order. Empty: the system's.",
+    )
+    source_addresses: tuple[str, ...] = setting(
+        ADDRESSES,
+        "",
+        "Our own addresses from which mail goes to mail hosts, of all workers' machines. Each "
+        "worker uses those of its machine. Empty: the system's choice.",
+    )
+    allow_networks: tuple[Network, ...] = setting(
+        NETWORKS,
+        "",
+        "Networks that are not public, and that DNS may still lead mail into. For mail hosts of "
+        "your own, and for tests.",
+    )
+    mx_port: int = setting(
+        NUMBER,
+        "25",
+        "Port of the mail hosts. Another one is for tests.",
+        minimum=1,
+        maximum=LAST_PORT,
+    )
+    providers: str = setting(
+        TEXT,
+        "",
+        "TOML file with limits of large providers. Its entries come before those of "
+        "babygun/routing/providers.toml.",
+    )
     retry_intervals: tuple[float, ...] = setting(
-        DURATIONS, "10m, 10m", "The waits between tries. Two waits make three tries."
+        DURATIONS,
+        "10m, 10m",
+        "The waits between tries by a relay. Two waits make three tries. Mail that goes straight "
+        "to mail hosts has waits of its own (docs/delivery.md).",
     )
     hold_expires_after: float = setting(
         DURATION,
@@ -385,12 +430,12 @@ class Settings:
     def _check_ports(self) -> None:
         for name in ("api_port", *_OWN_PORTS):
             port, count = getattr(self, name), self.process_count
-            if port > _LAST_PORT:
-                raise SettingsError(f"{name} is {port}; a port is at most {_LAST_PORT}")
-            if name in _OWN_PORTS and port and port + count - 1 > _LAST_PORT:
+            if port > LAST_PORT:
+                raise SettingsError(f"{name} is {port}; a port is at most {LAST_PORT}")
+            if name in _OWN_PORTS and port and port + count - 1 > LAST_PORT:
                 raise SettingsError(
                     f"{name} is {port}, and {count} processes need as many ports from there on;"
-                    f" a port is at most {_LAST_PORT}"
+                    f" a port is at most {LAST_PORT}"
                 )
 
     @property

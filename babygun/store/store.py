@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Self
 
 from babygun.etcd import Batcher, EtcdClient
 from babygun.pki import certificates
+from babygun.routing.routes import Routes, load_routes
 from babygun.runtime.settings import Settings
 from babygun.store.keys import Keys
 from babygun.store.steady_clock import SteadyClock
@@ -32,6 +34,11 @@ class Store:
         self.idempotency_leases = LeasePool(
             self.client, self.keys, "idempotency", settings.idempotency_retention
         )
+
+    @cached_property
+    def routes(self) -> Routes:
+        """Those of the settings. Raises SettingsError, which names the route and the field."""
+        return load_routes(self.settings)
 
     async def start(self) -> None:
         """Opens the connections. Raises SettingsError where a file for TLS can't be used."""

@@ -130,7 +130,7 @@ class HeldExpiry:
             ready.job,
             accepted=at_ms(created_ms(ready.ref.email_id)),
             held_since=hold.since,
-            schedule=self._store.settings,
+            expires_after=self._store.settings.hold_expires_after,
         )
         return end <= now
 

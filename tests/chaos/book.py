@@ -13,11 +13,11 @@ from babygun.email import lifecycle, wide
 from babygun.email.compose import new_email
 from babygun.email.ids import email_id
 from babygun.email.model import Email, Recipient
+from babygun.email.retry import Schedule
 from babygun.email.transition import Transition
 from babygun.email.tries import QueueResult, RecipientResult, finish
 from babygun.etcd import Op, Txn
 from babygun.mime import message_id
-from babygun.runtime.settings import Settings
 from babygun.store import codec
 from babygun.store.emails import writes
 from babygun.store.emails.writes import Kept
@@ -49,6 +49,10 @@ LOST = RecipientResult("retry", "uncertain", None)
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def three_tries(queue: str) -> Schedule:
+    return Schedule((1.0, 1.0))
+
+
 class Book:
     """One history. ``at`` and the revision go on with every event; ``judged`` ends it.
 
@@ -63,7 +67,6 @@ class Book:
         self._live: dict[bytes, tuple[int, int]] = {}  # create revision and version
         self._values: dict[bytes, tuple[bytes, int]] = {}
         self.at, self.revision, self._emails = 10.0, 0, 0
-        self.settings = Settings(retry_intervals=(1.0, 1.0))
         self.records: dict[str, Email] = {}
         for number, name in enumerate(("w1", "w2"), 1):
             self.worker(name, pid=100 + number, lease=70 + number)
@@ -213,7 +216,7 @@ class Book:
         email = self.records[found]
         results = {r.email: result for r in email.recipients if r.queue == queue}
         one = QueueResult(queue, worker, self.now, results)
-        transition = finish(email, [one], now=self.now, schedule=self.settings)
+        transition = finish(email, [one], now=self.now, schedule=three_tries)
         self.change(transition, gone=[KEYS.owner(JobRef(found, queue))])
 
     def cancel(self, found: str, *sending: str) -> None:

@@ -34,7 +34,7 @@ from scripts.chaos.rules.duplicates import (
     REPLY_LATE,
     REPLY_LOST,
 )
-from tests.chaos.book import BOUNCE, DEFER, DELIVER, HOLD, LOST, Book
+from tests.chaos.book import BOUNCE, DEFER, DELIVER, HOLD, LOST, Book, three_tries
 
 A, B, C = "a@one.example", "b@one.example", "c@two.example"
 
@@ -301,7 +301,7 @@ def hold_uses_up_a_try(book: Book) -> None:
     book.claim(found)
     record = book.records[found]
     result = QueueResult("one", "w1", book.now, {A: HOLD})
-    held = finish(record, [result], now=book.now, schedule=book.settings)
+    held = finish(record, [result], now=book.now, schedule=three_tries)
     states = {"one": replace(held.email.queues["one"], tries=1)}
     book.change(
         replace(held, email=replace(held.email, queues=states)), gone=[book.owner_key(found)]
@@ -317,7 +317,7 @@ def incomplete_on_a_lease(book: Book) -> None:
     found = book.posted("m1", A)
     book.claim(found)
     result = QueueResult("one", "w1", book.now, {A: DEFER})
-    transition = finish(book.records[found], [result], now=book.now, schedule=book.settings)
+    transition = finish(book.records[found], [result], now=book.now, schedule=three_tries)
     book.change(transition, gone=[book.owner_key(found)], lease=99)
 
 

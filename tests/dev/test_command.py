@@ -139,6 +139,16 @@ async def test_dev_with_a_relay_set_delivers_there_and_has_no_mailbox(
     assert [message.recipients for message in smtp.messages] == [("you@example.org",)]
 
 
+async def test_dev_keeps_its_mailbox_where_mail_would_go_straight_to_mail_hosts(dev: Dev) -> None:
+    await dev.start(*PORTS, BABYGUN_DEFAULT="mx")
+    state = await dev.running()
+    async with aiohttp.ClientSession() as session:
+        client = Client(state, session)
+        await client.log_in()
+        await client.completed(await client.send("caught"))
+        assert await client.subjects() == ["caught"]
+
+
 async def test_dev_whose_setting_is_wrong_says_so_and_starts_nothing(dev: Dev) -> None:
     await dev.start(BABYGUN_RETENTION="soon")
     assert await dev.refused() == 2

@@ -10,13 +10,17 @@ from babygun.email import lifecycle, tries
 from babygun.email.compose import new_email
 from babygun.email.events import EVENTS
 from babygun.email.model import Email, Recipient
+from babygun.email.retry import Schedule
 from babygun.email.transition import Transition
 from babygun.email.tries import QueueResult, RecipientResult
-from babygun.runtime.settings import Settings
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
-SCHEDULE = Settings(retry_intervals=(600.0, 1200.0))
+
+
+def schedule(queue: str) -> Schedule:
+    return Schedule((600.0, 1200.0))
+
 
 OK = RecipientResult("deliver", "delivered", 250, "2.0.0", "queued")
 SOFT = RecipientResult("retry", "temporary", 451, "4.3.0", "try later")
@@ -56,7 +60,7 @@ def result(queue: str, email: Email, *outcomes: RecipientResult) -> QueueResult:
 
 
 def finish(email: Email, queue: str, *outcomes: RecipientResult) -> Transition:
-    return tries.finish(email, [result(queue, email, *outcomes)], now=LATER, schedule=SCHEDULE)
+    return tries.finish(email, [result(queue, email, *outcomes)], now=LATER, schedule=schedule)
 
 
 def check_invariants(before: Email, transition: Transition) -> None:

@@ -14,7 +14,7 @@ from babygun.email.model import Email, Recipient
 from babygun.email.transition import Transition, changed
 from babygun.email.tries import QueueResult, RecipientResult
 from babygun.errors import Conflict
-from tests.email.steps import NOW, SCHEDULE
+from tests.email.steps import NOW, schedule
 from tests.support import email_model as model
 from tests.support.machines import run_machine
 
@@ -122,7 +122,7 @@ class LifeCycle(RuleBasedStateMachine):
         self.model, written = model.finish(self.model, ended, self.now)
         assert written == [one.queue for one in ended]
         seen = self._seen(*(one.queue for one in ended))
-        self._perform(tries.finish(seen, results, now=self._at(), schedule=SCHEDULE))
+        self._perform(tries.finish(seen, results, now=self._at(), schedule=schedule))
 
     @rule()
     def cancel(self) -> None:

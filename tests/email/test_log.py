@@ -16,11 +16,11 @@ from tests.email.steps import (
     LATER,
     NOW,
     OK,
-    SCHEDULE,
     SOFT,
     email,
     finish,
     result,
+    schedule,
     submitted,
 )
 
@@ -44,7 +44,7 @@ def test_an_end_by_the_first_tries_is_held_by_the_record_until_it_is_retried(
 ) -> None:
     before = email(a=2, b=1)
     results = [result("b", before, OK), result("a", before, OK, outcome)]
-    ended = tries.finish(before, results, now=LATER, schedule=SCHEDULE)
+    ended = tries.finish(before, results, now=LATER, schedule=schedule)
     assert not ended.keyed
     stored = codec.decode_email(codec.encode_state(ended.email))
     assert entries_in_record(stored) == [*entries_in_record(before), ended.entry]

@@ -7,11 +7,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from babygun.email.model import Job
-from babygun.email.retry import end_of_held, most_tries, next_try
-from babygun.runtime.settings import Settings
+from babygun.email.retry import Schedule, end_of_held, most_tries, next_try
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-SCHEDULE = Settings(retry_intervals=(600.0, 1200.0))
+
+
+def schedule(queue: str) -> Schedule:
+    return {
+        "main": Schedule((600.0, 1200.0)),
+        "once": Schedule(()),
+        "mx:example.org": Schedule((600.0, 1200.0), jitter=0.2),
+    }[queue]
 
 
 @pytest.mark.parametrize(
@@ -30,32 +36,55 @@ def test_next_try_is_after_the_interval_or_what_the_server_asked_until_the_tries
 ) -> None:
     due = next_try(
         "main",
-        reply_class="greylisted",
+        email_id="id",
         retry_after=retry_after,
         tries=tries,
-        schedule=SCHEDULE,
+        schedule=schedule,
         now=NOW,
     )
     assert due == (None if seconds is None else NOW + timedelta(seconds=seconds))
 
 
 def test_most_tries_is_one_more_than_the_intervals() -> None:
-    assert most_tries("main", SCHEDULE) == 3
-    assert most_tries("main", Settings(retry_intervals=())) == 1
+    assert most_tries("main", schedule) == 3
+    assert most_tries("once", schedule) == 1
 
 
 @pytest.mark.parametrize(("minutes", "due"), [(5, False), (10, False), (11, True)])
 def test_next_try_is_never_after_the_emails_own_end(minutes: int, due: bool) -> None:
     found = next_try(
         "main",
-        reply_class="temporary",
+        email_id="id",
         retry_after=None,
         tries=1,
-        schedule=SCHEDULE,
+        schedule=schedule,
         now=NOW,
         expires_at=NOW + timedelta(minutes=minutes),
     )
     assert (found is not None) == due
+
+
+def waits(tries: int, email_id: str, queue: str = "mx:example.org") -> float:
+    due = next_try(
+        queue, email_id=email_id, retry_after=None, tries=tries, schedule=schedule, now=NOW
+    )
+    assert due is not None
+    return (due - NOW).total_seconds()
+
+
+def test_jitter_spreads_the_tries_of_many_emails_and_is_the_same_for_the_same_try() -> None:
+    found = [waits(1, f"id{n}") for n in range(1000)]
+    assert 480 <= min(found) < 490 and 710 < max(found) <= 720
+    assert 590 < sum(found) / len(found) < 610
+    assert waits(1, "id7") == found[7]
+    assert waits(2, "id7") != 2 * waits(1, "id7")
+
+
+def test_jitter_leaves_what_the_server_asked_for_as_it_is() -> None:
+    due = next_try(
+        "mx:example.org", email_id="id", retry_after=70.0, tries=1, schedule=schedule, now=NOW
+    )
+    assert due == NOW + timedelta(seconds=70)
 
 
 @pytest.mark.parametrize(
@@ -82,5 +111,5 @@ def test_end_of_a_held_email_is_its_own_or_counts_from_when_it_was_held(
         None if since is None else hours(since),
         None if expires_at is None else hours(expires_at),
     )
-    found = end_of_held(job, accepted=hours(accepted), held_since=NOW, schedule=SCHEDULE)
+    found = end_of_held(job, accepted=hours(accepted), held_since=NOW, expires_after=48 * 3600.0)
     assert found == hours(end)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 
 from babygun.email import tries
+from babygun.email.retry import Schedule
 from babygun.email.tries import QueueResult, RecipientResult
-from babygun.runtime.settings import Settings
 from tests.email.steps import (
     HARD,
     HELD,
     LATER,
     NOW,
     OK,
-    SCHEDULE,
     SOFT,
     check_invariants,
     email,
     finish,
     result,
+    schedule,
 )
 
 
@@ -69,7 +69,7 @@ def test_finish_out_of_tries_expires_and_keeps_the_last_reply() -> None:
 
 def test_finish_without_a_result_for_a_recipient_counts_as_soft() -> None:
     transition = tries.finish(
-        email(a=1), [QueueResult("a", "w1", NOW, {})], now=LATER, schedule=SCHEDULE
+        email(a=1), [QueueResult("a", "w1", NOW, {})], now=LATER, schedule=schedule
     )
     assert transition.email.recipients[0].status == "deferred"
 
@@ -80,7 +80,7 @@ def test_finish_of_two_queues_at_once_writes_one_entry() -> None:
         before,
         [result("a", before, OK), result("b", before, SOFT)],
         now=LATER,
-        schedule=SCHEDULE,
+        schedule=schedule,
     )
     assert transition.final == ("a",) and [q for q, _ in transition.waiting] == ["b"]
     assert [a.queue for a in transition.entry.attempts] == ["a", "b"]
@@ -90,7 +90,7 @@ def test_finish_of_two_queues_at_once_writes_one_entry() -> None:
 def test_finish_with_no_retries_configured_expires_at_once() -> None:
     before = email(a=1)
     transition = tries.finish(
-        before, [result("a", before, SOFT)], now=LATER, schedule=Settings(retry_intervals=())
+        before, [result("a", before, SOFT)], now=LATER, schedule=lambda queue: Schedule(())
     )
     assert (
         transition.email.status == "failed" and transition.email.recipients[0].status == "expired"

@@ -113,7 +113,7 @@ def test_recipients_go_into_the_queues_of_their_relays() -> None:
 def test_recipient_that_no_relay_takes_is_refused() -> None:
     settings = Settings(relays={"inner": INNER})
     assert broken(settings, to=["a@example.org", "b@example.net"]) == [
-        ("to[1]", "No relay takes mail for example.net.")
+        ("to[1]", "No route takes mail for example.net.")
     ]
 
 

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from babygun.dns import Resolver
-from babygun.routing.host_addresses import addresses_of, may_be_dialled
+from babygun.routing.host_addresses import HostAddresses, addresses_of, may_be_dialled
 from tests.support.dns_servers import failing, scripted, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -72,7 +72,7 @@ async def test_private_and_link_local_addresses_are_refused_unless_allowed(
 @pytest.mark.parametrize("host", ["nothing", "nowhere"])
 async def test_host_without_addresses_has_none_for_sure(resolver: Resolver, host: str) -> None:
     found = await addresses_of(resolver, f"{host}.example")
-    assert found == ((), (), "")
+    assert found == HostAddresses(())
 
 
 async def test_one_kind_is_known_though_dns_fails_about_the_other() -> None:

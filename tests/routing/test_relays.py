@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from babygun.errors import SettingsError
-from babygun.routing.relays import read_relays
+from babygun.routing.route_settings import read_routes
 from babygun.routing.server import Server
 from babygun.runtime.settings import Settings
 
 
 def default_relay(url: str) -> Server:
-    [relay] = read_relays(Settings(relay_url=url))
-    assert relay.destination.server
-    return relay.destination.server
+    [route] = read_routes(Settings(relay_url=url))
+    assert route.relay and route.relay.server
+    return route.relay.server
 
 
 @pytest.mark.parametrize(
@@ -34,18 +34,18 @@ def default_relay(url: str) -> Server:
 )
 def test_relay_with_a_mistake_says_which(relay: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        read_relays(Settings(relays={"r": relay}))
+        read_routes(Settings(relays={"r": relay}))
 
 
 def test_relay_with_a_bad_name_is_refused() -> None:
     with pytest.raises(SettingsError, match="lower-case"):
-        read_relays(Settings(relays={"a/b": {"url": "smtp://x"}}))
+        read_routes(Settings(relays={"a/b": {"url": "smtp://x"}}))
 
 
 def test_relay_url_beside_a_relay_called_default_is_refused() -> None:
     settings = Settings(relay_url="smtp://x", relays={"default": {"url": "smtp://y"}})
     with pytest.raises(SettingsError, match="keep one"):
-        read_relays(settings)
+        read_routes(settings)
 
 
 def test_relay_url_has_its_parts_decoded_and_ports_by_scheme() -> None:
@@ -66,5 +66,5 @@ def test_relay_with_a_password_off_this_host_requires_tls() -> None:
 
 def test_relays_host_beyond_ascii_is_the_one_that_a_browser_would_ask() -> None:
     assert default_relay("smtp://Mail.FAß.example").host == "mail.xn--fa-hia.example"
-    with pytest.raises(SettingsError, match="default: url: the domain is not valid"):
+    with pytest.raises(SettingsError, match="relay_url: url: the domain is not valid"):
         default_relay("smtp://☃.example")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from babygun.email.retry import Schedule
 from babygun.errors import SettingsError
 from babygun.routing.destination import NoDestination, to_relay
-from babygun.routing.relays import Relay
+from babygun.routing.route_settings import Route
 from babygun.routing.routes import MOST_FINGERPRINTS, Routes, load_routes, sends
 from babygun.routing.server import Server
 from babygun.runtime.settings import Settings
@@ -14,11 +17,12 @@ from babygun.runtime.settings import Settings
 
 def many_routes(count: int) -> Routes:
     """So many relays, one for each domain, and one that takes the rest."""
-    own = (
-        Relay(to_relay(f"q{n}", Server(f"h{n}.example", 25)), (f"d{n}.example",))
-        for n in range(count)
-    )
-    return Routes([*own, Relay(to_relay("rest", Server("rest.example", 25)), ("*",))])
+
+    def relay(name: str, host: str, domain: str) -> Route:
+        return Route(name, (domain,), Schedule(()), to_relay(name, Server(host, 25)))
+
+    own = (relay(f"q{n}", f"h{n}.example", f"d{n}.example") for n in range(count))
+    return Routes([*own, relay("rest", "rest.example", "*")])
 
 
 def test_default_relay_comes_last_and_domains_match_in_any_case() -> None:
@@ -37,7 +41,7 @@ def test_routes_take_the_first_match_and_patterns() -> None:
     assert (
         routes.queue_for("u@x.example.org") == "one" and routes.queue_for("u@example.net") == "two"
     )
-    with pytest.raises(SettingsError, match=r"no relay takes mail for example\.com"):
+    with pytest.raises(SettingsError, match=r"no route takes mail for example\.com"):
         routes.queue_for("u@example.com")
 
 
@@ -50,7 +54,7 @@ def test_routes_compare_domains_in_ascii_in_whatever_form_they_are_written() -> 
     assert routes.queue_for("u@bücher.example") == routes.queue_for("u@XN--bcher-kva.example")
     assert routes.queue_for("u@x.xn--fa-hia.example") == "one"
     assert routes.queue_for("u@例子.example") == "two"
-    with pytest.raises(SettingsError, match=r"no relay takes mail for büro\.example"):
+    with pytest.raises(SettingsError, match=r"no route takes mail for büro\.example"):
         routes.queue_for("u@büro.example")
 
 
@@ -102,3 +106,60 @@ def test_fingerprint_distinguishes_servers_and_reveals_nothing_of_them() -> None
     assert sends({"default": of("smtp://a")}, "default")
     assert not sends({"default": of("smtp://a")}, "other")
     assert len(of("smtp://a")) == 8 and "mail" not in of("smtp://mail.example.net")
+
+
+def test_domain_that_no_relay_takes_is_a_queue_of_its_own() -> None:
+    routes = {
+        "inside": {"url": "smtp://a", "domains": ["*.inside.example"]},
+        "world": {"mx": True, "domains": ["*.example"], "retry_intervals": "1m"},
+        "rest": {"mx": True},
+    }
+    found = load_routes(Settings(routes=routes))
+    assert found.queue_for("u@x.inside.example") == "inside"
+    assert found.queue_for("u@BÜCHER.example") == "mx:xn--bcher-kva.example"
+    assert found.queue_for("u@example.org") == "mx:example.org"
+    assert len(found.schedule("mx:bücher.example").intervals) == 1
+    assert len(found.schedule("mx:example.org").intervals) > 1
+    # The settings have changed: a relay takes the domain by now, and jobs of its queue are left.
+    assert len(found.schedule("mx:x.inside.example").intervals) == 1
+    assert found.to_mx and found.has_destinations and list(found.destinations) == ["inside"]
+
+
+@pytest.mark.parametrize("literal", ["[192.0.2.1]", "[IPv6:2001:db8::1]"])
+def test_address_literal_goes_by_a_relay_only(literal: str) -> None:
+    with pytest.raises(SettingsError, match="an address literal such as"):
+        load_routes(Settings(default="mx")).queue_for(f"u@{literal}")
+    assert load_routes(Settings(relay_url="smtp://a")).queue_for(f"u@{literal}") == "default"
+
+
+async def test_queue_of_a_domain_without_an_mx_route_has_no_destination() -> None:
+    routes = load_routes(Settings(relay_url="smtp://a"))
+    with pytest.raises(NoDestination, match="no route here sends mail to MX hosts"):
+        await routes.destination("mx:example.org")
+
+
+def test_site_of_a_relay_is_known_and_so_is_that_of_a_queue_without_a_destination() -> None:
+    routes = load_routes(Settings(relay_url="smtp://a"))
+    for queue in ("default", "gone", "mx:example.org"):
+        site = routes.known_site(queue)
+        assert site and (site.name, site.limits, site.shared) == (queue, None, False)
+    assert load_routes(Settings(default="mx")).known_site("mx:example.org") is None
+
+
+def test_process_with_an_mx_route_sends_every_queue_of_a_domain() -> None:
+    routes = load_routes(Settings(routes={"a": {"url": "smtp://a", "domains": "a"}}, default="mx"))
+    prints = routes.fingerprints()
+    assert list(prints) == ["a", "mx:"]
+    assert sends(prints, "mx:example.org") and sends(prints, "a") and not sends(prints, "b")
+    other = load_routes(Settings(default="mx", mx_port=2525)).fingerprints()
+    assert other["mx:"] != prints["mx:"]
+    assert not sends(load_routes(Settings(relay_url="smtp://a")).fingerprints(), "mx:example.org")
+
+
+def test_providers_file_with_a_mistake_is_refused_at_the_start(tmp_path: Path) -> None:
+    own = tmp_path / "providers.toml"
+    own.write_text("[gmail]\n")
+    with pytest.raises(SettingsError, match=r"providers: .*: gmail: .*`mx`"):
+        load_routes(Settings(default="mx", providers=str(own)))
+    with pytest.raises(SettingsError, match="providers: /nowhere"):
+        load_routes(Settings(default="mx", providers="/nowhere"))

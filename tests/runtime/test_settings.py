@@ -15,6 +15,9 @@ def test_each_setting_is_written_as_it_is_read() -> None:
     given = {
         "relays": '{"a": {"url": "smtp://127.0.0.1:26"}}',
         "retry_intervals": "250ms, 2h",
+        "resolvers": "127.0.0.1@5353, 2001:db8::53",
+        "source_addresses": "192.0.2.1, 2001:db8::1",
+        "allow_networks": "10.0.0.0/8",
         "etcd_endpoints": "http://a:1, http://b:2",
         "max_body": "3MiB",
         "token_ttl": "90m",
@@ -74,6 +77,12 @@ def test_relays_in_a_variable_are_json() -> None:
         ("API_CERT", "/x.pem", "set both or neither"),
         ("LOG_FORMAT", "xml", "none of text, json"),
         ("RELAYS", "{", "not shown"),
+        ("ROUTES", "{", "not shown"),
+        ("DEFAULT", "relay", "'relay' is none of empty, mx"),
+        ("RESOLVERS", "dns.example", "'dns.example' is no address"),
+        ("RESOLVERS", "127.0.0.1@0", "not of the form 192.0.2.7 or 127.0.0.1@5353"),
+        ("SOURCE_ADDRESSES", "192.0.2.0/24", "is no address"),
+        ("MX_PORT", "0", "below the least allowed"),
         ("CONFIG", "/nonexistent.toml", "nonexistent"),
     ],
 )

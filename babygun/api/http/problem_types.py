@@ -203,8 +203,9 @@ TOO_MANY_WAITING = ProblemType(
 NO_RELAY = ProblemType(
     "no-relay",
     503,
-    "No relay is configured",
-    "An operator must set relay_url or relays (docs/settings.md) before e-mails can be accepted.",
+    "No route is configured",
+    "An operator must set relay_url, routes or default (docs/settings.md) before e-mails can be "
+    "accepted.",
     retry_after=60,
 )
 TOO_MANY_LISTENERS = ProblemType(

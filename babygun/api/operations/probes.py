@@ -49,7 +49,7 @@ async def ready(request: web.Request) -> web.Response:
     elif known_clients.signing_key is None:
         reasons.append("there is no signing key yet")
     if not app[ROUTING].has_destinations:
-        reasons.append("no relay is configured (relay_url or relays)")
+        reasons.append("no route is configured (relay_url, routes or default)")
     if app[QUOTA_GUARD].full:
         reasons.append("etcd is nearly full")
     if app[PROCESS].stopping:

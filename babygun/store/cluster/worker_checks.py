@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from babygun.routing.routes import Routes, sends
+from babygun.routing.sites import MX
 from babygun.runtime.metric_types import OTHER
 from babygun.store.emails.depth import Depth
 from babygun.store.records import Hold, Worker
@@ -29,7 +30,7 @@ def other_routing(prefix: str, routes: Routes, workers: Sequence[Worker]) -> dic
             continue
         who = f"worker {worker.id} on host {worker.hostname}"
         differences = [
-            f"{who} sends queue {name} to another server than {routes.destinations[name].endpoint},"
+            f"{who} sends queue {_shown(name)} to another server than {routes.endpoint(name)},"
             " as this process does"
             for name in sorted(mine)
             if worker.queues.get(name, mine[name]) != mine[name]
@@ -40,7 +41,7 @@ def other_routing(prefix: str, routes: Routes, workers: Sequence[Worker]) -> dic
                 ("this process", who, sorted(set(mine) - set(worker.queues))),
             ]
             differences = [
-                f"{has} has queue {', '.join(names)}, and {lacks} does not"
+                f"{has} has queue {', '.join(map(_shown, names))}, and {lacks} does not"
                 for has, lacks, names in only
                 if names
             ]
@@ -49,6 +50,10 @@ def other_routing(prefix: str, routes: Routes, workers: Sequence[Worker]) -> dic
             " or their settings differ"
         )
     return found
+
+
+def _shown(name: str) -> str:
+    return f"{MX}*" if name == MX else name  # all queues of domains
 
 
 def unsent_queues(depth: Depth, workers: Sequence[Worker]) -> dict[str, str]:

@@ -87,7 +87,7 @@ async def finish(
             record,
             [one.result for one in rest],
             now=await store.clock.now(),
-            schedule=store.settings,
+            schedule=store.routes.schedule,
         )
         email_key = store.keys.email(record.id)
         owner_keys = [store.keys.owner(one.claim.ref) for one in rest]

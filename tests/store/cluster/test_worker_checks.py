@@ -34,6 +34,22 @@ def test_queues_that_only_one_side_has_are_a_warning() -> None:
     }
 
 
+def test_process_that_sends_domains_elsewhere_or_not_at_all_is_a_warning() -> None:
+    routes = load_routes(Settings(default="mx"))
+    found = worker_checks.other_routing(
+        "/p/",
+        routes,
+        [
+            record("port", queues=load_routes(Settings(default="mx", mx_port=2525)).fingerprints()),
+            record("relay", queues=load_routes(Settings(relay_url="smtp://a")).fingerprints()),
+            record("same", queues=routes.fingerprints()),
+        ],
+    )
+    assert list(found) == ["port", "relay"]
+    assert "sends queue mx:* to another server than port 25 of each domain's" in found["port"]
+    assert "this process has queue mx:*, and worker relay on host host does not" in found["relay"]
+
+
 def test_jobs_of_a_queue_that_nobody_sends_are_a_warning() -> None:
     workers = [record("w", queues={"main": "1"})]
     depth = Depth(

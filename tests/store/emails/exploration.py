@@ -15,17 +15,21 @@ from typing import Any, NamedTuple
 
 from babygun.email import lifecycle, tries, wide
 from babygun.email.model import Email, as_json
+from babygun.email.retry import Schedule
 from babygun.email.transition import Transition
 from babygun.email.tries import RecipientResult
 from babygun.errors import Conflict
 from babygun.etcd import KeyValue
-from babygun.runtime.settings import Settings
 from babygun.store.emails.claims import Claim
 from babygun.store.emails.finish import PendingResult, _fate
 from babygun.store.keys import JobRef
 from tests.email.steps import HARD, HELD, NOW, OK, SOFT, result, submitted
 
-SCHEDULE = Settings(retry_intervals=(600.0,))
+
+def once_more(queue: str) -> Schedule:
+    return Schedule((600.0,))
+
+
 TOO_LATE = RecipientResult("retry", "expired")
 OUTCOMES = {"ok": OK, "soft": SOFT, "hard": HARD, "hold": HELD}
 WORKERS = (0, 1)
@@ -333,7 +337,7 @@ class Exploration:
                 open_ones = [r for r in email.recipients if r.queue == queue and not r.final]
                 results = [result(queue, email, *[OUTCOMES[outcome]] * len(open_ones))]
                 now = NOW + timedelta(milliseconds=int(claim))  # no two results are alike
-                return tries.finish(email, results, now=now, schedule=SCHEDULE)
+                return tries.finish(email, results, now=now, schedule=once_more)
             case ["cancel"]:
                 return lifecycle.cancel(email, sending=sending, now=NOW)
             case ["retry"]:

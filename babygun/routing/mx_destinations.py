@@ -1,0 +1,181 @@
+"""Where the mail of a domain goes that no relay takes: to its mail hosts, as DNS names them.
+
+What is remembered of domains is bounded: their sites for scheduling, their hosts for seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+from babygun.dns import DnsError, LookupFailed, Resolver
+from babygun.routing.destination import Destination, NoDestination, picked_sources
+from babygun.routing.host_addresses import HostAddresses, addresses_of, is_of_this_machine
+from babygun.routing.mx import MailHosts, NoMailHost, mail_hosts
+from babygun.routing.providers import Providers
+from babygun.routing.route_settings import Route
+from babygun.routing.server import Server, TlsPolicy
+from babygun.routing.sites import MX, Site, site_of, site_of_domain
+from babygun.runtime.networks import Network
+from babygun.runtime.settings import Settings
+
+_SITES = 200_000  # domains whose site is remembered; some hundred bytes each
+_HOSTS = 20_000  # domains whose hosts are remembered
+_FRESH = 30.0  # s, for which hosts are used before DNS is asked again: the shortest TTL we heed
+
+
+class _Looks(NamedTuple):
+    """What each destination needs to look up its servers."""
+
+    resolver: Resolver
+    allowed: tuple[Network, ...]
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MxDestination(Destination):
+    """The mail hosts of one domain."""
+
+    hosts: MailHosts
+    tls: TlsPolicy
+    looks: _Looks
+
+    async def servers(self, *, for_email: str = "") -> AsyncGenerator[Server, None]:
+        """Hosts by preference, equal ones in any order; the addresses of each, IPv6 first.
+
+        A host's addresses are looked up when its turn comes. Raises NoMailHost and LookupFailed
+        if there is no server at all.
+        """
+        sources = picked_sources(self.sources, for_email)
+        found: list[HostAddresses] = []
+        some = False
+        for host in self.hosts.shuffled():
+            looks = self.looks
+            addresses = await addresses_of(looks.resolver, host, allowed=looks.allowed)
+            found.append(addresses)
+            if addresses.ours:  # mail to it, or to a host after it, would come back to us
+                break
+            for address in addresses.usable:
+                source = sources.get(address.version, "")
+                if source or not sources:
+                    some = True
+                    yield Server(host, looks.port, str(address), source, tls=self.tls)
+        if not some:
+            raise self._none(found)
+
+    def _none(self, found: list[HostAddresses]) -> NoMailHost | DnsError:
+        domain = self.name.removeprefix(MX)
+        failed = next((each.failed for each in found if each.failed), "")
+        if failed:
+            return LookupFailed(failed)
+        if any(each.usable for each in found):
+            text = f"source_addresses has none of the kind that the mail hosts of {domain} have"
+            return NoMailHost(text, code=554, enhanced="5.4.4")
+        if found[-1].ours:
+            text = f"the mail of {domain} would come back to this server: its host has our address"
+            return NoMailHost(text, code=554, enhanced="5.4.6")
+        refused = sorted({str(address) for each in found for address in each.refused})
+        if refused:
+            text = (
+                f"the mail hosts of {domain} have addresses only that are not on the public"
+                f" Internet, or ours: {', '.join(refused[:3])}; allow_networks can allow them"
+            )
+            return NoMailHost(text, code=554, enhanced="5.4.6")
+        what = (
+            f"{domain} has neither an MX record nor an address"
+            if self.hosts.implicit
+            else f"no mail host of {domain} has an address: {', '.join(self.hosts.shuffled()[:3])}"
+        )
+        return NoMailHost(what, code=554, enhanced="5.4.4")
+
+
+class MxDestinations:
+    """Finds the destinations of domains, and remembers their sites."""
+
+    def __init__(self, settings: Settings, providers: Providers) -> None:
+        self._settings, self._providers = settings, providers
+        self._ours: frozenset[str] | None = None  # names of this host
+        self._sites: dict[str, Site] = {}  # by queue
+        self._hosts: dict[str, tuple[float, MxDestination]] = {}  # by queue, with their end
+        self._site_of = lru_cache(_HOSTS)(self._find_site)  # domains share one in memory, too
+
+    @cached_property
+    def _looks(self) -> _Looks:
+        settings = self._settings
+        return _Looks(Resolver(settings.resolvers), settings.allow_networks, settings.mx_port)
+
+    def known_site(self, queue: str) -> Site | None:
+        """The site of a queue as it was found last; None: it was not looked up yet."""
+        return self._sites.get(queue)
+
+    async def find(self, queue: str, route: Route) -> MxDestination:
+        """The destination of a queue. Raises NoMailHost, LookupFailed, NoDestination.
+
+        Its site is known then, also if it has no host: such a queue has a site of its own.
+        """
+        until, known = self._hosts.get(queue, (0.0, None))
+        if known is not None and until > time.monotonic():
+            return known
+        domain = queue.removeprefix(MX)
+        if self._ours is None:
+            self._ours = await asyncio.to_thread(_names_of_ours, self._settings)
+        try:
+            hosts = await mail_hosts(self._looks.resolver, domain, ours=self._ours)
+        except (NoMailHost, DnsError):
+            _remember(self._sites, queue, site_of_domain(domain, self._providers), _SITES)
+            raise
+        site = self._site_of(hosts)
+        _remember(self._sites, queue, site, _SITES)
+        found = self._destination(queue, route, hosts, site)
+        _remember(self._hosts, queue, (time.monotonic() + _FRESH, found), _HOSTS)
+        return found
+
+    def _find_site(self, hosts: MailHosts) -> Site:
+        return site_of(hosts, self._providers)
+
+    def _destination(self, queue: str, route: Route, hosts: MailHosts, site: Site) -> MxDestination:
+        tls = route.tls
+        if site.provider and site.provider.tls_required:
+            tls = "encrypted"
+        sources = here(route.sources)
+        if route.sources and not sources:
+            raise NoDestination(
+                f"none of the source_addresses of route {route.name} is an address of this machine"
+            )
+        assert site.limits
+        by_preference = ">".join(",".join(equal) for equal in hosts.by_preference)
+        return MxDestination(
+            queue,
+            site,
+            pool=" ".join([MX, by_preference, tls, *route.sources]),
+            max_connections=site.limits.connections,
+            sources=sources,
+            hosts=hosts,
+            tls=tls,
+            looks=self._looks,
+        )
+
+
+def _names_of_ours(settings: Settings) -> frozenset[str]:
+    """The names of this host, in lower case. It may have to ask DNS for them."""
+    names = (settings.smtp_hostname, socket.getfqdn(), socket.gethostname())
+    return frozenset(name.lower().removesuffix(".") for name in names if name)
+
+
+def here(sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of these addresses that this machine has now."""
+    return tuple(each for each in sources if is_of_this_machine(ipaddress.ip_address(each)))
+
+
+def _remember(of: dict[str, Any], queue: str, value: object, most: int) -> None:
+    """The oldest entry goes where there are too many."""
+    of.pop(queue, None)
+    of[queue] = value
+    if len(of) > most:
+        del of[next(iter(of))]
