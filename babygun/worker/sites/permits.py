@@ -24,7 +24,6 @@ from babygun.worker.sites.pace import SLOW, Pace, interval, slot_count
 # Claims for each slot. They hide the time that a claim and a finish take. A relay is quick, and
 # its mail is most of this worker's.
 _CLAIMS, _RELAY_CLAIMS = 2, 8
-TURN = 2.0  # s, for which a connection is left to its pool while another pool waits
 
 # Why a site's job can't start. limit: its connections have enough to do. pace: the next message
 # may go later. slot: the other workers have all connections.
@@ -39,9 +38,9 @@ class Slot:
     """
 
     __slots__ = (
-        "_connected_at",
         "_messages",
         "_permits",
+        "asked",
         "busy",
         "created",
         "ending",
@@ -69,15 +68,14 @@ class Slot:
         pause = interval(permits.limits, number)
         self.way = Pace(pause, now if identity is not None else now - pause)
         self.in_use = self.busy = self.ending = self.lost = False
+        self.asked = False  # whether its connection was asked to close
         self.wanted: Callable[[], None] | None = None
         self.rest_since = now  # since when no message goes over it
-        self._connected_at = now
         self._messages = 0  # over this connection
 
     def take(self, wanted: Callable[[], None], now: float) -> None:
-        self.in_use, self.wanted = True, wanted
-        self._connected_at = self.rest_since = now
-        self._messages = 0
+        self.in_use, self.wanted, self.rest_since = True, wanted, now
+        self.asked, self._messages = False, 0
 
     def ready(self, now: float) -> bool:
         """Whether a connection may be opened with it."""
@@ -87,13 +85,10 @@ class Slot:
     def slow(self) -> bool:
         return self.way.interval >= SLOW
 
-    def had_its_turn(self, now: float) -> bool:
-        """Whether its connection may be closed for another pool's."""
-        return not self.busy or now >= self._connected_at + TURN
-
     def ask_back(self) -> None:
         """Its connection is to close: at once if it is idle, else after its message."""
-        if self.wanted is not None:
+        if self.wanted is not None and (self.lost or not self.asked):
+            self.asked = True
             self.wanted()
 
     # --- as a permit ---
@@ -168,7 +163,7 @@ class SitePermits:
         self.blocked = False
         self.why: Obstacle | None = None  # the last obstacle
         self.not_before = 0.0  # no slot is taken before: another worker is to have it
-        self._room: list[Callable[[], None]] = []
+        self._room: list[tuple[Callable[[], None], bool]] = []  # with whether it is urgent
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -219,20 +214,22 @@ class SitePermits:
 
     # --- permits ---
 
-    def try_take(self, wanted: Callable[[], None]) -> Slot | None:
+    def try_take(self, wanted: Callable[[], None], *, urgent: bool = False) -> Slot | None:
+        """``urgent``: the pool has no connection at all, so another pool's may be closed for it."""
         now = time.monotonic()
         slot = self._free(now)
         if slot is None:
             if self.site.shared and len(self.slots) < self.count:
                 self._keeper.need(self)
             self._wait_for_pace(now)
-            self._ask_another_pool(now)
+            if urgent:
+                self._ask_another_pool()
             return None
         slot.take(wanted, now)
         return slot
 
-    def on_room(self, callback: Callable[[], None]) -> None:
-        self._room.append(callback)
+    def on_room(self, callback: Callable[[], None], *, urgent: bool = False) -> None:
+        self._room.append((callback, urgent))
 
     def _free(self, now: float) -> Slot | None:
         """The slot with which a connection may be opened; the one whose message may go first."""
@@ -243,18 +240,19 @@ class SitePermits:
             return slot
         return min(free, key=lambda slot: slot.way.next_at, default=None)
 
-    def _ask_another_pool(self, now: float) -> None:
-        """Another pool of this worker may have a connection that it does not need."""
-        in_use = [slot for slot in self.slots.values() if slot.in_use and slot.had_its_turn(now)]
-        if in_use:
-            min(in_use, key=lambda slot: (slot.busy, slot.rest_since)).ask_back()
+    def _ask_another_pool(self) -> None:
+        """Another pool of this worker may have an idle connection. A busy one ends by `used`."""
+        idle = [s for s in self.slots.values() if s.in_use and not (s.busy or s.asked)]
+        if idle:
+            min(idle, key=lambda slot: slot.rest_since).ask_back()
 
     def is_enough(self, slot: Slot, messages: int) -> bool:
         """Whether a slot's connection is to be closed after so many messages."""
         if messages >= self.limits.messages_per_connection:
             slot.ending = slot.ending or (self.site.shared and self._keeper.owes(self, slot))
             return True
-        return slot.ending or slot.slow or slot.number > self.count
+        over = slot.ending or slot.slow or slot.number > self.count
+        return over or any(urgent for _, urgent in self._room)
 
     def given_back(self, slot: Slot) -> None:
         """A slot's connection is closed."""
@@ -274,7 +272,8 @@ class SitePermits:
         for _ in range(len(self._room)):
             if not self._room or self._free(now) is None:
                 break
-            self._room.pop(0)()
+            callback, _ = self._room.pop(0)
+            callback()
         self.go_on()
         if self.waits:
             self._wait_for_pace(now)
@@ -300,12 +299,12 @@ class SitePermits:
                 del self.slots[slot.number]
         self.room()
 
-    def look_again(self, now: float) -> None:
+    def look_again(self) -> None:
         """Called every second: who waits may have a right to what another pool has."""
         if self._room:
             self.room()
-            if self._room:
-                self._ask_another_pool(now)
+            if any(urgent for _, urgent in self._room):
+                self._ask_another_pool()
 
     def unused(self, now: float) -> bool:
         """Whether nothing needs to be remembered of the site."""

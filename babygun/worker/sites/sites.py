@@ -231,7 +231,7 @@ class Sites:
                 for permits in list(self._permits.values()):
                     permits.limit(self._adapting.of(permits.site))
             for permits in list(self._permits.values()):
-                permits.look_again(now)
+                permits.look_again()
             if looks % _FORGET == 0:
                 self._forget(now)
 

@@ -15,7 +15,7 @@ from babygun.smtp.envelope import NotSent
 from babygun.smtp.permits import Permit, Permits
 from babygun.store import Store
 from babygun.store.cluster.checkin import Identity
-from babygun.worker.sites.permits import Slot
+from babygun.worker.sites.permits import SitePermits, Slot
 from babygun.worker.sites.sites import Sites
 
 
@@ -136,9 +136,11 @@ class _Pool:
     """As smtp's: connections with a permit each, kept while they are idle."""
 
     def __init__(self, sender: Sender, permits: Permits) -> None:
+        assert isinstance(permits, SitePermits)
         self._sender, self._permits = sender, permits
         self._idle: list[_Connection] = []
         self._waiters: list[asyncio.Future[None]] = []
+        self._open = 0
 
     async def send(self) -> None:
         connection = await self._connection()
@@ -171,16 +173,19 @@ class _Pool:
                     self._idle.remove(idle)
                     self._close(idle)
 
-            if permit := self._permits.try_take(wanted):
+            urgent = not self._open
+            if permit := self._permits.try_take(wanted, urgent=urgent):
+                self._open += 1
                 connection = _Connection(permit, closed)
                 await asyncio.sleep(0.002)
                 return connection
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
-            self._permits.on_room(self._wake)
+            self._permits.on_room(self._wake, urgent=urgent)
             await waiter
 
     def _close(self, connection: _Connection) -> None:
+        self._open -= 1
         connection.permit.give_back()
 
     def _wake(self) -> None:
