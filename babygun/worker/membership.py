@@ -64,6 +64,11 @@ class Membership:
         return bool(self._live) and min(self._live) == self.worker_id
 
     @property
+    def workers(self) -> int:
+        """How many live workers there are."""
+        return len(self._live)
+
+    @property
     def is_live(self) -> bool:
         """Whether this worker is among the live ones, as all see them, so that it has a slice."""
         return self.worker_id in self._live

@@ -16,6 +16,7 @@ from typing import Any
 
 from babygun.errors import EtcdError
 from babygun.routing.routes import load_routes
+from babygun.routing.sites import Site
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metric_types import MOST_QUEUES
 from babygun.runtime.settings import Settings
@@ -34,7 +35,7 @@ from babygun.worker.delivery import Delivery
 from babygun.worker.dispatch import Dispatch
 from babygun.worker.expiry import HeldExpiry
 from babygun.worker.membership import Membership
-from babygun.worker.sites.holds import SiteHolds
+from babygun.worker.sites.sites import Sites
 
 log = get_logger("worker")
 
@@ -51,16 +52,21 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._routes = routes = load_routes(settings)
         self._settings, self.store = settings, Store(settings)
-        self._delivery = Delivery(settings, routes)
-        counts = RecipientCounts()
-        self._holds = SiteHolds(
+        self._sites = Sites(
             self.store,
             routes.destinations,
-            worker_id=lambda: self.membership.worker_id,
+            identity=lambda: self.membership.identity,
+            workers=lambda: self.membership.workers,
+            site_of=self._site_of,
             wake=lambda: self.dispatch.wake(),
-            ended=lambda queue: self.dispatch.resume(queue),
+            may_go_on=lambda site: self.dispatch.resume(site),
+            sender_may_go_on=lambda site, _: self.dispatch.resume(site),
         )
-        self._attempts = Attempts(self.store, self._delivery, counts, self._holds)
+        self._delivery = Delivery(
+            settings, routes, permits_of=self._sites.permits, replied=self._sites.replied
+        )
+        counts = RecipientCounts()
+        self._attempts = Attempts(self.store, self._delivery, counts, self._sites.holds)
         self._expiry = HeldExpiry(self.store, counts)
         self.membership = Membership(
             self.store,
@@ -74,7 +80,7 @@ class Worker:
             self.store,
             self.membership,
             self._attempts,
-            self._holds,
+            self._sites.holds,
             queues=len(routes.destinations),
             limit=self._most_claims,
         )
@@ -133,6 +139,7 @@ class Worker:
             await cancel_all(*services, stopping)
             await self.dispatch.close()
             await self._delivery.close()
+            await self._sites.close()
             await self.membership.leave()
             await self.store.close()
 
@@ -141,7 +148,7 @@ class Worker:
         return {
             "check-in": self._check_in(),
             "live workers": self.membership.follow(),
-            "held queues": self._holds.run(),
+            "sites": self._sites.run(),
             "dispatch": self.dispatch.run(),
             "health": self.health.run(),
             "timers": self._every(timers.INTERVAL, "timers", self._make_due),
@@ -168,6 +175,10 @@ class Worker:
                 checked_in=False,
             ),
         }
+
+    def _site_of(self, queue: str) -> Site | None:
+        destination = self._routes.destinations.get(queue)
+        return destination.site if destination else None
 
     def _most_claims(self, queue: str) -> int:
         """Tries of a queue that may be in flight at once."""
@@ -212,7 +223,7 @@ class Worker:
     async def _expire_held(self) -> None:
         """Ends the held e-mails of this worker's slice whose own end has come."""
         await self._expiry.once(
-            self._holds.by_name, self.membership.slice, self.membership.worker_id
+            self._sites.holds.by_name, self.membership.slice, self.membership.worker_id
         )
 
     async def _shed(self) -> None:
