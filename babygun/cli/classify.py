@@ -11,7 +11,7 @@ from babygun.smtp.replies import PHASES, parse_reply
 from babygun.smtp.reply_rules import ROUTES, About
 
 _ABOUT: dict[About, str] = {
-    "session": "session: each e-mail meets it; the site is held, no try is used up",
+    "session": "session: each e-mail meets it; the site is held",
     "connections": "connections: fewer are opened, no try is used up",
     "site": "site: it gets less mail at once",
     "sender": "sender: this e-mail's sender, or its domain",
@@ -65,7 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     if found.retry_after is not None:
         print(f"wait      {found.retry_after:g} s, as the server asked")
     if found.about is not None:
-        print(f"about     {_ABOUT[found.about]}")
+        relay_holds = found.about == "session" and arguments.route == "relay"
+        print(f"about     {_ABOUT[found.about]}{', no try is used up' * relay_holds}")
     if found.alarm:
         print("alarm     an operator should look")
     if found.suppress:
