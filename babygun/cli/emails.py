@@ -123,6 +123,8 @@ def _time(moment: str | None) -> str:
 
 
 def _to(email: dict[str, Any]) -> str:
+    if many := email["many"]:
+        return f"{many['first']} +{many['total'] - 1}"
     first, *rest = [str(recipient["email"]) for recipient in email["recipients"]]
     return first + (f" +{len(rest)}" if rest else "")
 

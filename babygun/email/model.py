@@ -84,12 +84,14 @@ class Wide(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What is known of a wide e-mail's queues that are not at hand (:mod:`babygun.email.wide`).
 
     ``groups``: their recipients. ``not_final``: how many of them are not. ``logs``: the log
-    entries of the queues that are at hand, by queue; a record holds none.
+    entries of the queues that are at hand, by queue; a record holds none. ``first``: the e-mail's
+    first recipient, for lists.
     """
 
     groups: tuple[RecipientGroup, ...] = ()
     not_final: int = 0
     logs: dict[str, tuple[LogEntry, ...]] = {}
+    first: str = ""
 
 
 class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

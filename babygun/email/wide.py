@@ -12,7 +12,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from babygun.email.model import Email, LogEntry, Part, Recipient, RecipientGroup, Wide
+from babygun.email.model import (
+    Email,
+    LogEntry,
+    Part,
+    Recipient,
+    RecipientGroup,
+    RecipientStatus,
+    Wide,
+)
 from babygun.email.reasons import Kind, kind_of
 
 # An e-mail with more queues is wide.
@@ -23,7 +31,7 @@ _ENTRIES, _REPLIES = 31, 256
 
 def begun(email: Email) -> Email:
     """A new e-mail as a wide one, with all parts at hand."""
-    return replace(email, wide=Wide())
+    return replace(email, wide=Wide(first=email.recipients[0].email))
 
 
 def with_parts(record: Email, parts: Mapping[str, Part]) -> Email:
@@ -40,6 +48,7 @@ def with_parts(record: Email, parts: Mapping[str, Part]) -> Email:
             _groups(counts),
             record.wide.not_final - sum(not part.state.final for part in parts.values()),
             {queue: part.log for queue, part in parts.items()},
+            record.wide.first,
         ),
     )
 
@@ -56,7 +65,8 @@ def record_of(view: Email) -> Email:
     counts = _counts(view.wide.groups)
     counts.update(map(kind_of, view.recipients))
     still_open = view.wide.not_final + sum(not state.final for state in view.queues.values())
-    return replace(view, recipients=(), queues={}, wide=Wide(_groups(counts), still_open))
+    others = Wide(_groups(counts), still_open, first=view.wide.first)
+    return replace(view, recipients=(), queues={}, wide=others)
 
 
 def parts_of(view: Email, queues: Collection[str] | None = None) -> dict[str, Part]:
@@ -100,6 +110,11 @@ def shortened(log: tuple[LogEntry, ...], entries: int) -> tuple[LogEntry, ...]:
     return log[len(log) - kept :]
 
 
+def is_whole(view: Email) -> bool:
+    """Whether all parts are at hand, and the record counts just what they are."""
+    return view.wide is None or not (view.wide.groups or view.wide.not_final)
+
+
 def unlogged(email: Email) -> Email:
     """The e-mail without the logs of its parts. It differs after each change all the same."""
     return email if email.wide is None else replace(email, wide=replace(email.wide, logs={}))
@@ -121,6 +136,15 @@ def count(email: Email) -> int:
     """How many recipients an e-mail has."""
     others = sum(group.count for group in email.wide.groups) if email.wide else 0
     return len(email.recipients) + others
+
+
+def count_by_status(email: Email) -> dict[RecipientStatus, int]:
+    """How many recipients a wide e-mail has in each status."""
+    assert email.wide is not None
+    counts = Counter(recipient.status for recipient in email.recipients)
+    for group in email.wide.groups:
+        counts[group.status] += group.count
+    return dict(counts)
 
 
 def _counts(groups: Iterable[RecipientGroup]) -> Counter[Kind]:

@@ -247,8 +247,7 @@ class WideLifeCycle(LifeCycle):
 
     @invariant()
     def record_counts_what_the_parts_are(self) -> None:
-        assert self.email.wide is not None
-        assert not self.email.wide.groups and not self.email.wide.not_final
+        assert self.email.wide is not None and wide.is_whole(self.email)
         email = self.email
         whole = changed(email, email.recipients, email.queues, email.updated_at)
         assert (email.status, email.tries) == (whole.status, whole.tries)

@@ -215,6 +215,11 @@ class WorkerProcess(Process):
         await super().end()
 
 
+def wide_relays(queues: int, url: str = "smtp://127.0.0.1:1") -> dict[str, Any]:
+    """Relays ``q0`` and so on, each for one domain, ``d0.example`` and so on."""
+    return {f"q{n}": {"url": url, "domains": [f"d{n}.example"]} for n in range(queues)}
+
+
 def changed(settings: Settings, **changes: Any) -> Settings:
     return Settings(**{row.name: getattr(settings, row.name) for row in table()} | changes)
 

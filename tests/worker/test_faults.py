@@ -31,7 +31,7 @@ from tests.support.counting import Count
 from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.invariants import check_invariants
 from tests.support.proxy import proxy_to
-from tests.support.rig import Rig, WorkerProcess, changed, rig_for
+from tests.support.rig import Rig, WorkerProcess, changed, rig_for, wide_relays
 from tests.support.smtp_server import MisbehavingServer
 from tests.support.tries import failed_softly
 
@@ -591,7 +591,7 @@ async def test_email_of_many_queues_goes_its_whole_way(
     rig: Rig, smtp: MisbehavingServer, queues: int
 ) -> None:
     """16 is the most of a usual e-mail. One with more is wide."""
-    relays = {f"q{n}": {"url": smtp.url, "domains": [f"d{n}.example"]} for n in range(queues)}
+    relays = wide_relays(queues, smtp.url)
     async with rig_for(changed(rig.settings, relays=relays)) as many:
         async with many.worker(), many.worker():
             email_id = await many.send(*(f"fine@d{n}.example" for n in range(queues)))

@@ -20,7 +20,14 @@ from babygun.api.emails.fields import (
     StatusOfRecipient,
     StatusReason,
 )
-from babygun.email.model import Email, EmailStatus, RecipientKind, client_id_of
+from babygun.email import wide
+from babygun.email.model import (
+    Email,
+    EmailStatus,
+    RecipientKind,
+    RecipientStatus,
+    client_id_of,
+)
 from babygun.store.emails.listing import Page
 from babygun.store.emails.reading import EmailView
 from babygun.store.records import Hold, Owner
@@ -86,6 +93,14 @@ class HeldQueue(msgspec.Struct, frozen=True):
     probes: Annotated[int, Meta(description="How often that was tried.", examples=[3])]
 
 
+class ManyRecipients(msgspec.Struct, frozen=True):
+    """The recipients of an e-mail with 17 queues or more, in numbers."""
+
+    first: RecipientAddress
+    total: Annotated[int, Meta(examples=[1000])]
+    by_status: Annotated[dict[RecipientStatus, int], Meta(examples=[{"delivered": 1000}])]
+
+
 class AttachmentDocument(msgspec.Struct, frozen=True):
     """An attachment without its bytes. ``size``: how many they are.
 
@@ -100,7 +115,10 @@ class AttachmentDocument(msgspec.Struct, frozen=True):
 
 
 class EmailSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """An e-mail as the listing shows it, without its content."""
+    """An e-mail as the listing shows it, without its content.
+
+    With 17 queues or more, ``recipients`` is empty here, and ``many`` says how many there are.
+    """
 
     id: EmailId
     client_id: ClientId
@@ -136,6 +154,10 @@ class EmailSummary(msgspec.Struct, frozen=True, kw_only=True):
     held: Annotated[
         list[HeldQueue],
         Meta(description="Why it waits, if queues of it are held.", examples=[[]]),
+    ]
+    many: Annotated[
+        ManyRecipients | None,
+        Meta(description="Of an e-mail with 17 queues or more.", examples=[None]),
     ]
 
 
@@ -216,7 +238,13 @@ def email_summary(
         sending=[queue for queue, _ in sending],
         expires_at=email.expires_at,
         held=[held_queue(held.hold) for held in holds_of(email, holds)],
+        many=_many(email, email.wide.first) if email.wide else None,
     )
+
+
+def _many(email: Email, first: str) -> ManyRecipients:
+    by_status = wide.count_by_status(email)
+    return ManyRecipients(first, sum(by_status.values()), by_status)
 
 
 def holds_of(email: Email, holds: Mapping[str, Held]) -> list[Held]:

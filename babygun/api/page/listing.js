@@ -11,11 +11,12 @@ const ENOUGH = 40; // rows after which a filter that lets little through is not 
 // What a row shows.
 function brief(email) {
   const [first, ...others] = email.recipients;
+  const many = email.many; // a wide e-mail: lists have no recipients of it
   return {
     id: email.id,
     state: stateOf(email),
-    to: first?.email ?? "",
-    others: others.length,
+    to: many?.first ?? first?.email ?? "",
+    others: many ? many.total - 1 : others.length,
     subject: email.subject,
     tags: email.tags,
     at: email.created_at,

@@ -77,6 +77,7 @@ export function fits(email, filters, nowMs) {
     (!after || at >= Date.parse(after)) &&
     (!before || at < Date.parse(before)) &&
     (!wanted ||
+      (email.many && !email.recipients.length) || // nobody knows before it is read
       email.recipients.some((one) =>
         wanted.startsWith("@")
           ? comparable(one.email).endsWith(wanted)

@@ -20,6 +20,7 @@ from babygun.etcd import KeyValue, Op, get, get_range
 from babygun.etcd.client import Range
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
+from babygun.store.emails.parts import with_all_parts
 from babygun.store.keys import range_end
 from babygun.store.records import Owner
 from babygun.store.store import Store
@@ -28,6 +29,8 @@ StatusFilter = EmailStatus | Literal["waiting", "sending"]
 
 # Records that one page of a filtered listing reads at most. The cursor goes on from there.
 SCAN_KEYS = 1000
+# So many parts of wide e-mails count as one of them. Only a filter by recipient reads parts.
+_PARTS_A_KEY = 20
 # How far back the first read of a listing goes.
 _FIRST_WINDOW_MS = 1000
 # Reads in one transaction. etcd takes 128.
@@ -69,17 +72,22 @@ class Filter:
         )
 
     def fits(self, email: Email) -> bool:
-        """Whether the record fits. It does not say whether the e-mail is being sent."""
+        """Whether the record fits. It does not say whether the e-mail is being sent.
+
+        That of a wide e-mail does not name its recipients either.
+        """
         wanted: StatusFilter | None = "incomplete" if self.needs_owners else self.status
         return (
             (self.client_id is None or email.client_id == self.client_id)
             and (wanted is None or email.status == wanted)
             and (self.tag is None or self.tag in email.tags)
-            and (
-                self.recipient is None
-                or any(_is_for(recipient.email, self.recipient) for recipient in email.recipients)
-            )
+            and (self.recipient is None or email.wide is not None or self.is_for(email))
         )
+
+    def is_for(self, email: Email) -> bool:
+        """Whether it is for the recipient; of a wide e-mail, all parts are at hand."""
+        wanted = self.recipient
+        return wanted is None or any(_is_for(one.email, wanted) for one in email.recipients)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +143,17 @@ class _Listing:
                     return await self._finished(emails, last)
                 seen += 1
                 last = email.id
-                if wanted.fits(email) and (
-                    not wanted.needs_owners
-                    or bool(self._owners.get(email.id)) == (wanted.status == "sending")
+                if not wanted.fits(email) or (
+                    wanted.needs_owners
+                    and bool(self._owners.get(email.id)) != (wanted.status == "sending")
                 ):
-                    emails.append(email)
+                    continue
+                if email.wide and wanted.recipient:
+                    whole = await with_all_parts(self._store, email, self._revision)
+                    seen = min(SCAN_KEYS, seen + len(whole.queues) // _PARTS_A_KEY)
+                    if not wanted.is_for(whole):
+                        continue
+                emails.append(email)
         return await self._finished(emails, None)
 
     async def _fitting(self, kvs: list[KeyValue]) -> list[Email]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from babygun.email.model import Wide
+from babygun.email import wide
 from scripts.chaos.rules import Rule, Run, Violation, broken
 from scripts.chaos.story import Story
 
@@ -12,7 +12,7 @@ from scripts.chaos.story import Story
 def _check(story: Story, run: Run) -> Iterator[Violation]:
     for step in story.steps:
         record = step.after.record
-        if record is not None and record.wide not in (None, Wide()):
+        if record is not None and not wide.is_whole(record):
             yield broken(
                 story,
                 step,

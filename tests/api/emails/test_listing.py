@@ -9,8 +9,9 @@ from urllib.parse import quote
 import pytest
 
 from babygun.store import Store
-from tests.support.api import RunningApi
+from tests.support.api import RunningApi, StartApi
 from tests.support.field import rows
+from tests.support.rig import wide_relays
 from tests.support.tries import GONE, OK, WORKER, claimed, finished
 
 
@@ -142,3 +143,24 @@ async def test_listing_with_a_bad_parameter_is_refused(api: RunningApi) -> None:
     ]
     for query, field in rows:
         (await api.call("GET", f"/emails?{query}")).problem(422, "invalid-request", field)
+
+
+async def test_listing_has_a_wide_email_in_numbers_and_finds_it_by_recipient(
+    start_api: StartApi, store: Store
+) -> None:
+    api = await start_api(relays=wide_relays(20))
+    addresses = [f"ann@d{number}.example" for number in range(20)]
+    other = await api.accepted(to="bob@d1.example")
+    email_id = await api.accepted(to=addresses)
+    for number, result in enumerate((OK, OK, GONE)):
+        await finished(store, email_id, {addresses[number]: result}, f"q{number}")
+    listed, usual = (await api.call("GET", "/emails")).json["emails"]
+    assert (listed["id"], listed["recipients"], usual["many"]) == (email_id, [], None)
+    assert listed["many"] == {
+        "first": addresses[0],
+        "total": 20,
+        "by_status": {"bounced": 1, "delivered": 2, "pending": 17},
+    }
+    assert await pages(api, "recipient=ann@d7.example") == [email_id]
+    assert await pages(api, "recipient=@d1.example") == [email_id, other]
+    assert await pages(api, "recipient=nobody@d1.example") == []

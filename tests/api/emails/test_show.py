@@ -20,7 +20,7 @@ from babygun.store.access.clients import delete_client
 from babygun.store.emails import claims, on_request
 from babygun.store.keys import range_end
 from tests.support.api import Answer, RunningApi, StartApi, basic, running, until_ready
-from tests.support.rig import Rig
+from tests.support.rig import Rig, wide_relays
 from tests.support.scraping import Scraped
 from tests.support.tries import GONE, LATER, OK, claimed, finished
 
@@ -318,3 +318,25 @@ async def test_email_whose_content_is_gone_says_so(api: RunningApi, store: Store
         "shop@example.com",
         "Hello",
     )
+
+
+async def test_wide_email_is_shown_whole_with_its_log(start_api: StartApi, store: Store) -> None:
+    api = await start_api(relays=wide_relays(20))
+    addresses = [f"ann@d{number}.example" for number in range(20)]
+    email_id = await api.accepted(to=addresses)
+    await finished(store, email_id, {addresses[0]: OK}, "q0")
+    await finished(store, email_id, {addresses[1]: LATER}, "q1")
+    shown = (await api.call("GET", f"/emails/{email_id}")).json
+    assert sorted(r["email"] for r in shown["recipients"]) == sorted(addresses)
+    assert shown["not_before"] and shown["many"]["total"] == 20
+    answer = await api.call("POST", f"/emails/{email_id}/cancel")
+    assert answer.json["status"] == "cancelled" and answer.json["many"]["by_status"] == {
+        "cancelled": 19,
+        "delivered": 1,
+    }
+    again = await api.call("POST", f"/emails/{email_id}/retry")
+    assert again.json["status"] == "incomplete" and len(again.json["recipients"]) == 20
+    lines = (await api.call("GET", f"/emails/{email_id}/log")).json["entries"]
+    assert [line["event"] for line in lines] == [
+        *("accepted", "claimed", "delivered", "claimed", "deferred", "cancelled", "retried")
+    ]
