@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from babygun.runtime import tracing
 from babygun.smtp.connect_failed import ConnectFailed
@@ -60,7 +61,7 @@ class Connections:
         self._connecting = 0  # also those that a waiter was woken to open
         # A waiter gets a connection, or a place: there is room to open one.
         self._waiters: deque[asyncio.Future[Connection | Place]] = deque()
-        self._asked_for_room = False  # the permits' callback is still to come
+        self._asked_for_room: set[bool] = set()  # urgently or not; the call is still to come
         self._limit = ConnectionLimit(most)
         self._idle_timer: asyncio.TimerHandle | None = None
         self._goodbyes: set[asyncio.Task[None]] = set()
@@ -202,18 +203,19 @@ class Connections:
         if there >= self._limit.at(self._loop.time()):
             return None
         place = Place(self._close_if_idle)
-        permit = self._permits.try_take(place.wanted)
+        urgent = not there
+        permit = self._permits.try_take(place.wanted, urgent=urgent)
         if permit is None:
-            if not self._asked_for_room:
-                self._asked_for_room = True
-                self._permits.on_room(self._on_room)
+            if urgent not in self._asked_for_room:
+                self._asked_for_room.add(urgent)
+                self._permits.on_room(partial(self._on_room, urgent), urgent=urgent)
             return None
         place.permit = permit
         self._connecting += 1
         return place
 
-    def _on_room(self) -> None:
-        self._asked_for_room = False
+    def _on_room(self, urgent: bool) -> None:
+        self._asked_for_room.discard(urgent)
         self._wake()
 
     def _close_if_idle(self, connection: Connection) -> None:

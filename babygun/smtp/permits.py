@@ -20,7 +20,10 @@ class Permit(Protocol):
         """Waits until the next message may go out. Called right before each MAIL."""
 
     def used(self) -> bool:
-        """A message has gone out. True: the connection is to carry no further one."""
+        """A message has gone out. True: the connection is to carry no further one.
+
+        It has carried as many as the site takes, or an urgent pool waits for room.
+        """
 
     def give_back(self) -> None:
         """The connection is closed, or was not opened. Called once for each permit."""
@@ -29,17 +32,19 @@ class Permit(Protocol):
 class Permits(Protocol):
     """Those of one site."""
 
-    def try_take(self, wanted: Callable[[], None]) -> Permit | None:
+    def try_take(self, wanted: Callable[[], None], *, urgent: bool) -> Permit | None:
         """A permit; None: there is no room now.
 
         ``wanted`` is called when somebody else needs it, or when it is lost. An idle connection is
         then closed at once. A busy one is closed after its message; at once if the permit is lost.
+        ``urgent``: the pool has no connection at all, so that of another pool may be wanted.
         """
 
-    def on_room(self, callback: Callable[[], None]) -> None:
+    def on_room(self, callback: Callable[[], None], *, urgent: bool) -> None:
         """Calls once, when :meth:`try_take` may have room again. Who asked first is called first.
 
-        The callback may find that it needs nothing. Then the room is for the next one.
+        ``urgent``: as there. The callback may find that it needs nothing. Then the room is for the
+        next one.
         """
 
 
@@ -48,10 +53,10 @@ class _Unlimited:
 
     lost = False
 
-    def try_take(self, wanted: Callable[[], None]) -> Permit:
+    def try_take(self, wanted: Callable[[], None], *, urgent: bool) -> Permit:
         return self
 
-    def on_room(self, callback: Callable[[], None]) -> None:
+    def on_room(self, callback: Callable[[], None], *, urgent: bool) -> None:
         raise AssertionError("there is always room")
 
     async def pace(self) -> None:

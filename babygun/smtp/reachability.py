@@ -20,7 +20,8 @@ MOST = 20_000  # servers and sites known at once; the oldest is forgotten first
 # now: in its turn. last: after the others. instead: only where there is no other.
 Turn = Literal["now", "last", "instead"]
 
-_HAS_NO_IPV6 = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+# Some systems without IPv6 say that the host is unreachable, not the network.
+_HAS_NO_IPV6 = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class Reachability:

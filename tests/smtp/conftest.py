@@ -4,20 +4,56 @@ from __future__ import annotations
 
 import ssl
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from babygun.routing.destination import DEFAULT_CONNECTIONS, to_relay
+from babygun.errors import BabygunError
+from babygun.routing.destination import DEFAULT_CONNECTIONS, Destination, to_relay
+from babygun.routing.providers import load_providers
 from babygun.routing.server import Server
+from babygun.routing.sites import Site
 from babygun.smtp import Envelope, SmtpPool
+from babygun.smtp.classifier import Classifier
 from babygun.smtp.replies import Reply
 from tests.support.certificates import Authority, Pem
 
 MESSAGE = b"From: a@example.org\r\nSubject: Hello\r\n\r\nHello.\r\n"
 TIMES: dict[str, Any] = {"connect_timeout": 5.0, "timeout": 5.0, "data_timeout": 5.0, "idle": 30.0}
+
+
+@dataclass(frozen=True)
+class ToHosts(Destination):
+    """A destination with several servers, as a domain has them; without DNS.
+
+    ``error``: raised instead of naming them.
+    """
+
+    hosts: tuple[Server, ...] = ()
+    error: BabygunError | None = None
+
+    async def servers(self, *, for_email: str = "") -> AsyncGenerator[Server, None]:
+        if self.error is not None:
+            raise self.error
+        for server in self.hosts:
+            yield server
+
+
+def to_hosts(
+    *hosts: Server, name: str = "mx:example.org", error: BabygunError | None = None
+) -> ToHosts:
+    site = Site("mx:mx1.example.org", load_providers().default, None, shared=False)
+    return ToHosts(name, site, name, DEFAULT_CONNECTIONS, hosts=hosts, error=error)
+
+
+def refuses_ipv6(reply: Reply) -> bool:
+    """As the worker asks it."""
+    return _RULES.classify(reply, route="mx").reply_class == "ipv6_refused"
+
+
+_RULES = Classifier.load()
 
 
 def yes() -> bool:

@@ -53,15 +53,16 @@ class Peer:
 class ScriptedServer:
     """``script`` runs for each connection, which ends with it. ``check()`` raises its errors."""
 
-    def __init__(self, script: Callable[[Peer], Awaitable[None]]) -> None:
-        self._script = script
-        self.port = 0
+    def __init__(
+        self, script: Callable[[Peer], Awaitable[None]], *, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        self._script, self.host, self.port = script, host, port
         self.connections = 0
         self.errors: list[BaseException] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> ScriptedServer:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
