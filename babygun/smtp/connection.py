@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
         self.unclean = False  # a transaction was left open: the next one begins with RSET
         self.idle_since = 0.0  # the loop's clock
         self.server: Server | None = None
-        self.workarounds: Workarounds | None = None  # the server's
+        self.workarounds = Workarounds()  # the server's
         self.note = ""  # what outcomes say of the way that a message went
         self.permit: Permit | None = None  # None: it has no limits
         self._loop = asyncio.get_running_loop()

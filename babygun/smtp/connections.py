@@ -93,7 +93,7 @@ class Connections:
             or self._limit.at(self._loop.time()) < self._most
         )
 
-    def forbid(self, feature: Extension, of: Workarounds | None) -> None:
+    def forbid(self, feature: Extension, of: Workarounds) -> None:
         """No connection to a server uses the feature any more. ``of``: the server's."""
         for connection in (*self._idle, *self._busy):
             if connection.workarounds is of:

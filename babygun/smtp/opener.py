@@ -22,7 +22,7 @@ from babygun.smtp.connection import Connection
 from babygun.smtp.handshake import connect
 from babygun.smtp.known_servers import KnownServers
 from babygun.smtp.replies import Reply
-from babygun.smtp.workarounds import REMEMBERED, REMEMBERED_TLS, Extension, Feature, Workarounds
+from babygun.smtp.workarounds import REMEMBERED, REMEMBERED_TLS, Extension, Feature
 
 log = get_logger("smtp")
 
@@ -139,7 +139,7 @@ class Opener:
         if isinstance(again, ChunkingFailed):
             self._avoid(connection, "chunking", "it refuses BDAT, which it offers")
             return "chunking"
-        if isinstance(again, PipeliningBroke) and _of(connection).pipelining_broke():
+        if isinstance(again, PipeliningBroke) and connection.workarounds.pipelining_broke():
             self._avoid(connection, "pipelining", "it breaks when commands are sent together")
             return "pipelining"
         if isinstance(again, Ipv6Refused) and connection.server is not None:
@@ -159,7 +159,7 @@ class Opener:
             )
 
     def _avoid(self, connection: Connection, feature: Feature, why: str) -> None:
-        now, server, workarounds = self._loop.time(), connection.server, _of(connection)
+        now, server, workarounds = self._loop.time(), connection.server, connection.workarounds
         assert server is not None
         if workarounds.why_not(feature, now):
             return
@@ -172,8 +172,3 @@ class Opener:
         )
         lasts = REMEMBERED_TLS if feature == "tls" and server.address else REMEMBERED
         workarounds.avoid(feature, why, now, remembered=lasts)
-
-
-def _of(connection: Connection) -> Workarounds:
-    assert connection.workarounds is not None  # open() set them
-    return connection.workarounds

@@ -123,7 +123,7 @@ class SmtpPool:
         finally:
             if permit is not None and permit.used():
                 connection.retired = True
-        if connection.capabilities.pipelining and not connection.lost and connection.workarounds:
+        if connection.capabilities.pipelining and not connection.lost:
             connection.workarounds.pipelining_worked()
         if not connection.note:
             return outcome

@@ -203,13 +203,14 @@ class Delivery:
         replies = outcome.replies
         site, route = destination.site, _route(destination)
         before: Reply | None = None
+        reports = site.limits is not None
         for address, reply in replies.items():
             found = self._classifier.classify(reply, route=route, repeated=address in repeated)
-            if reply is not before and site.limits is not None:
+            if reports and reply is not before:
                 self._replied(site, reply, found, _domain(claim.email.sender))
-            before = reply
-            held = route == "relay" and found.about_session
-            if found.alarm and not held:  # for that, the hold calls once
+                before = reply
+            # Where the session holds the relay, the hold calls once.
+            if found.alarm and not (route == "relay" and found.about_session):
                 _call_for_operator(claim, destination, outcome, reply, found)
             if found.fresh_connection:
                 repeated.add(address)
@@ -247,8 +248,11 @@ class Delivery:
             if span.recording:
                 self._describe(span, destination, outcome)
         progress.content_sent = False
-        if any(r.phase == "message" and r.code is not None for r in outcome.replies.values()):
-            CLAIM_TO_REPLY[destination.site.label].observe(time.monotonic() - progress.claimed_at)
+        for reply in outcome.replies.values():
+            if reply.phase == "message" and reply.code is not None:
+                seconds = time.monotonic() - progress.claimed_at
+                CLAIM_TO_REPLY[destination.site.label].observe(seconds)
+                break
         return outcome
 
     def _describe(self, span: tracing.Span, destination: Destination, outcome: Outcome) -> None:
@@ -274,7 +278,7 @@ def _domain(address: str) -> str:
 
 
 def _route(destination: Destination) -> Route:
-    return "mx" if destination.is_mx else "relay"
+    return "relay" if destination.server else "mx"
 
 
 def _message(
