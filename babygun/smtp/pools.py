@@ -14,9 +14,10 @@ class Pools:
 
     ``make``: makes a pool. ``unused``: seconds after which a pool is closed, twice as many at most;
     later if it has connections still. Destinations with the same ``pool`` share one.
+    ``for_email`` is what :meth:`Destination.pool_for` takes.
     """
 
-    def __init__(self, make: Callable[[Destination], SmtpPool], *, unused: float) -> None:
+    def __init__(self, make: Callable[[Destination, str], SmtpPool], *, unused: float) -> None:
         self._make, self._unused = make, unused
         self._pools: dict[str, SmtpPool] = {}  # by the destination's pool
         self._used: set[str] = set()  # names, since the last close_unused()
@@ -26,13 +27,13 @@ class Pools:
     def __iter__(self) -> Iterator[SmtpPool]:
         return iter(self._pools.values())
 
-    def get(self, destination: Destination) -> SmtpPool:
+    def get(self, destination: Destination, for_email: str = "") -> SmtpPool:
         """The pool of a destination, for one message. Ask again for the next message."""
-        name = destination.pool
+        name = destination.pool_for(for_email) if for_email else destination.pool
         self._used.add(name)
         pool = self._pools.get(name)
         if pool is None:
-            pool = self._pools[name] = self._make(destination)
+            pool = self._pools[name] = self._make(destination, for_email)
             if self._timer is None:
                 self._set_timer()
         return pool

@@ -93,7 +93,7 @@ class Delivery:
         def refuses_ipv6(reply: Reply) -> bool:
             return self._classifier.classify(reply, route="mx").reply_class == IPV6_REFUSED
 
-        def make_pool(destination: Destination) -> SmtpPool:
+        def make_pool(destination: Destination, for_email: str) -> SmtpPool:
             idle = settings.smtp_idle
             return SmtpPool(
                 destination,
@@ -105,6 +105,7 @@ class Delivery:
                 known=known,
                 permits=permits_of(destination.site),
                 refuses_ipv6=refuses_ipv6,
+                for_email=for_email,
             )
 
         self.pools = Pools(make_pool, unused=_POOL_UNUSED)
@@ -155,14 +156,17 @@ class Delivery:
         email = claim.email
         message, utf8 = _message(claim, todo, progress)
         repeated: set[str] = set()
+        # The same at each try, so that a server that greylists knows it by our address.
+        for_email = f"{email.sender} {destination.name}".lower() if destination.sources else ""
         groups = [tuple(todo)]
         while groups:
             group = groups.pop(0)
             envelope = Envelope(email.sender, group, message, utf8)
+            pool = self.pools.get(destination, for_email)
             try:
-                outcome = await self._send(destination, envelope, may_send, progress)
+                outcome = await self._send(pool, destination, envelope, may_send, progress)
                 if not sent.results:
-                    self._raise_crowded(destination, outcome, email.sender)
+                    self._raise_crowded(pool, outcome, email.sender)
             except (NotSent, asyncio.CancelledError):
                 if not sent.results and not progress.content_sent:
                     raise
@@ -174,15 +178,16 @@ class Delivery:
                 groups.insert(0, again)
             groups[:0] = outcome.parts
 
-    def _raise_crowded(self, destination: Destination, outcome: Outcome, sender: str) -> None:
+    def _raise_crowded(self, pool: SmtpPool, outcome: Outcome, sender: str) -> None:
         """Raises Crowded where the server says so, before RCPT and so of all recipients."""
         for reply in outcome.replies.values():
             if reply.phase in SESSION_PHASES:
+                destination = pool.destination
                 found = self._classifier.classify(reply, route=_route(destination))
                 if found.about_connections:
                     if destination.site.limits is not None:
                         self._replied(destination.site, reply, found, _domain(sender))
-                    self.pools.get(destination).crowded(reply)
+                    pool.crowded(reply)
                     raise Crowded(reply)
                 return
 
@@ -230,6 +235,7 @@ class Delivery:
 
     async def _send(
         self,
+        pool: SmtpPool,
         destination: Destination,
         envelope: Envelope,
         may_send: Callable[[], bool],
@@ -242,7 +248,6 @@ class Delivery:
             return progress.content_sent
 
         progress.content_sent = False
-        pool = self.pools.get(destination)
         with tracing.child("smtp transaction", "client") as span:
             outcome = await pool.deliver(envelope, may_send=may_send_now)
             if span.recording:

@@ -30,7 +30,7 @@ class FakePool:
 
 
 def fake_pools(unused: float = 3600.0) -> Pools:
-    return Pools(lambda destination: cast(SmtpPool, FakePool(destination)), unused=unused)
+    return Pools(lambda destination, _: cast(SmtpPool, FakePool(destination)), unused=unused)
 
 
 def get(pools: Pools, destination: Destination) -> FakePool:
@@ -94,7 +94,7 @@ async def test_unused_pool_is_closed_once_its_idle_connection_has_gone() -> None
     async with MisbehavingServer() as server:
         times = {**TIMES, "idle": 0.01}
         pools = Pools(
-            lambda destination: SmtpPool(destination, hostname="sender.example", **times),
+            lambda destination, _: SmtpPool(destination, hostname="sender.example", **times),
             unused=3600.0,
         )
         destination = to_relay("one", Server("127.0.0.1", server.port))
