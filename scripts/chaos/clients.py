@@ -63,7 +63,6 @@ class Clients:
         self.counts: Counter[str] = Counter()
         self.accepted: deque[str] = deque(maxlen=REMEMBERED)
         self.surprises: Counter[str] = Counter()  # refusals that no client should get
-        self.errors_allowed = 0  # faults that let the API answer 500
         self._service = service
         self._apis = itertools.cycle(service.apis)
         self._numbers = itertools.count(1)
@@ -156,9 +155,7 @@ class Clients:
 
     def _wonder(self, call: Call, answer: Answer) -> None:
         """Counts an answer that no client should get."""
-        if answer.status not in (0, 207, 503) and not (
-            answer.status == 500 and self.errors_allowed
-        ):
+        if answer.status not in (0, 207, 503):
             self.surprises[f"{call}: {answer.status} {answer.problem}"] += 1
 
     async def _call(
@@ -254,7 +251,7 @@ def may_repeat(answer: Answer, *, with_key: bool) -> bool:
     if answer.status in (401, 429):
         return True
     if answer.status == 503:
-        return with_key or answer.problem != "outcome-unknown"
+        return with_key or answer.problem not in ("outcome-unknown", "out-of-memory")
     if answer.status == 207:
         return with_key
     return answer.status == 0 and (with_key or not answer.sent)

@@ -205,7 +205,6 @@ class Run:
             return
         fault, clients = self._faults[turn.fault], stage.clients
         assert clients is not None
-        clients.errors_allowed += fault.errors
         try:
             began = recorder.now()
             async with asyncio.timeout(FAULT):
@@ -219,7 +218,6 @@ class Run:
             self.outcome.problems.append(f"{turn.fault}: {error or type(error).__name__}")
             self._line(recorder, f"! {turn.fault}: {error or type(error).__name__}")
         finally:
-            clients.errors_allowed -= fault.errors
             self._healed[number - 1].set()
 
     async def _heal(self, stage: Stage, number: int, turn: Turn, broken: Broken) -> None:

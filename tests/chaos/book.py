@@ -38,7 +38,7 @@ from scripts.chaos.history import (
 )
 from scripts.chaos.verdict import Verdict, judge
 
-TOUCHES = {"relay-away": frozenset({"relay"}), "etcd-away": frozenset({"etcd"})}
+TOUCHES = {f"{part}-away": frozenset({part}) for part in ("relay", "etcd", "api")}
 LEASE_TTL = 4.0
 RETENTION = 99  # the lease of final e-mails
 DELIVER = RecipientResult("deliver", "delivered", 250)

@@ -15,6 +15,7 @@ from scripts.chaos.clients import Answer, may_repeat
         pytest.param(Answer(503, problem="not-stored"), True, True, id="not stored"),
         pytest.param(Answer(503, problem="outcome-unknown"), True, False, id="unknown"),
         pytest.param(Answer(503, problem="repeat-with-key"), True, True, id="repeat with key"),
+        pytest.param(Answer(503, problem="out-of-memory"), True, False, id="no memory"),
         pytest.param(Answer(207), True, False, id="a part of a batch"),
         pytest.param(Answer(401), True, True, id="token ended"),
         pytest.param(Answer(429), True, True, id="too many"),

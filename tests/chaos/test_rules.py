@@ -534,8 +534,13 @@ def test_duplicate_after_a_pause_past_the_lease_is_explained_by_it(book: Book) -
     assert book.judged().figures.duplicates == {PAUSED: 1}
 
 
-@pytest.mark.parametrize(("fault", "reason"), [("etcd-away", LEASE_LOST), ("", "unexplained")])
-def test_duplicate_after_a_lost_lease_needs_a_fault(book: Book, fault: str, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("etcd-away", LEASE_LOST), ("relay-away", "unexplained"), ("", "unexplained")],
+)
+def test_duplicate_after_a_lost_lease_needs_a_fault_that_can_lose_it(
+    book: Book, fault: str, reason: str
+) -> None:
     found = _sent_by_the_first(book)
     if fault:
         book.add(Injected(book.at, 1, fault))
@@ -544,7 +549,7 @@ def test_duplicate_after_a_lost_lease_needs_a_fault(book: Book, fault: str, reas
     _taken_over(book, found)
     verdict = book.judged()
     assert verdict.figures.duplicates == {reason: 1}
-    assert verdict.clean == bool(fault)
+    assert verdict.clean == (reason == LEASE_LOST)
 
 
 def test_duplicate_after_a_cut_reply_is_explained_by_the_receiver(book: Book) -> None:
@@ -558,7 +563,12 @@ def test_duplicate_after_a_cut_reply_is_explained_by_the_receiver(book: Book) ->
 
 @pytest.mark.parametrize(
     ("fault", "reason"),
-    [("relay-away", REPLY_LOST), ("busy", REPLY_LATE), ("", "unexplained")],
+    [
+        ("relay-away", REPLY_LOST),
+        ("busy", REPLY_LATE),
+        ("api-away", "unexplained"),
+        ("", "unexplained"),
+    ],
 )
 def test_duplicate_after_an_uncertain_try_needs_a_fault_or_a_busy_machine(
     book: Book, fault: str, reason: str
@@ -566,7 +576,7 @@ def test_duplicate_after_an_uncertain_try_needs_a_fault_or_a_busy_machine(
     for asked in range(20):  # it answers at once, but for the time of the try
         late = 2.0 if fault == "busy" and asked == 10 else 0.1
         book.add(Reached(asked + late, float(asked), 0))
-    if fault == "relay-away":
+    if fault.endswith("-away"):
         book.add(Injected(book.at, 1, fault))
     found = _sent_by_the_first(book)
     book.finish(found, LOST)

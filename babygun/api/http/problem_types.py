@@ -186,6 +186,14 @@ BUSY = ProblemType(
     " (setting api_memory).",
     retry_after=5,
 )
+OUT_OF_MEMORY = ProblemType(
+    "out-of-memory",
+    503,
+    "This process has no memory left",
+    "The call broke off. A change may have been made: read the state first. With an"
+    " Idempotency-Key, calls can be repeated safely.",
+    retry_after=5,
+)
 TOO_MANY_CONNECTIONS = ProblemType(
     "too-many-connections",
     503,

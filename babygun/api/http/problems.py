@@ -21,6 +21,7 @@ from babygun.api.http.problem_types import (
     NO_RELAY,
     NOT_FOUND,
     NOT_STORED,
+    OUT_OF_MEMORY,
     OUT_OF_SPACE,
     OUTCOME_UNKNOWN,
     REPEAT_WITH_KEY,
@@ -142,12 +143,13 @@ def from_exception(error: Exception) -> Problem:
                 f"{sentence(error)} Repeat the call, or read the state first.",
                 stored="unknown",
             )
-        case errors.OutOfSpace():
-            return Problem(OUT_OF_SPACE, sentence(error))
         case errors.EtcdError():
-            return Problem(ETCD_UNAVAILABLE, sentence(error))
+            full = isinstance(error, errors.OutOfSpace)
+            return Problem(OUT_OF_SPACE if full else ETCD_UNAVAILABLE, sentence(error))
         case web.HTTPException():
             return _from_aiohttp(error)
+        case MemoryError():
+            return Problem(OUT_OF_MEMORY, OUT_OF_MEMORY.example, stored="unknown")
         case _:
             return Problem(INTERNAL, INTERNAL.example)
 

@@ -32,7 +32,6 @@ class Fault(ABC):
     ``name``: plain words with dashes. ``sentence``: what it does. ``seconds``: the shortest and the
     longest time that it lasts. ``touches``: the parts it breaks ("etcd", "api", "worker",
     "relay"): faults overlap only if they touch different parts. ``alone``: it never overlaps.
-    ``errors``: the API may answer 500 meanwhile, since it can't get memory.
     """
 
     name: str
@@ -40,7 +39,6 @@ class Fault(ABC):
     seconds: tuple[float, float] = (2.0, 5.0)
     touches: frozenset[str] = frozenset()
     alone: bool = False
-    errors: bool = False
 
     def possible(self, stage: Stage) -> str:
         """Why it can't be done here, or empty. Asked before the stage starts."""

@@ -6,12 +6,13 @@ import asyncio
 from random import Random
 
 from scripts.chaos.faults import Broken, Fault
+from scripts.chaos.faults.owners import until_owning
 from scripts.chaos.faults.targets import LEADER, Target
 from scripts.chaos.stage import Stage
 
 
 class Kill(Fault):
-    """SIGKILL. The processes start again at the healing."""
+    """SIGKILL, of a worker while it owns a job. The processes start again at the healing."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -24,6 +25,8 @@ class Kill(Fault):
 
     async def inject(self, stage: Stage, random: Random) -> Broken:
         parts = await self.target.pick(stage, random)
+        if self.target.role == "worker":
+            await until_owning(stage, parts)
         await asyncio.gather(*(part.kill() for part in parts))
 
         async def heal() -> None:

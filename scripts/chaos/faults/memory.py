@@ -67,7 +67,6 @@ class MemoryLimit(Fault):
     """RLIMIT_AS: allocations fail in the process itself, at any place."""
 
     seconds = (2.0, 5.0)
-    errors = True
 
     def __init__(self, target: Target) -> None:
         self.target = target

@@ -32,6 +32,7 @@ from scripts.chaos.story import Step, Story
 LAG = 0.5
 # s, that a question to etcd may take, and its turn in the harness.
 BUSY = 1.0
+EVERYTHING = frozenset({"etcd", "api", "worker", "relay"})  # that a fault can break
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Run:
 
     def touches(self, fault: str) -> frozenset[str]:
         """What a fault breaks. One that nobody knows may break everything."""
-        return self._touches.get(fault, frozenset({"etcd", "api", "worker", "relay"}))
+        return self._touches.get(fault, EVERYTHING)
 
     @cached_property
     def faults(self) -> list[Span]:
@@ -94,9 +95,17 @@ class Run:
             for event in self.history.events(Injected)
         ]
 
-    def faults_in(self, begin: float, end: float) -> list[str]:
-        """Names of the faults that lasted at some moment of [begin, end]."""
-        return sorted({span.what for span in self.faults if span.meets(begin, end)})
+    def faults_in(
+        self, begin: float, end: float, *, touching: frozenset[str] = EVERYTHING
+    ) -> list[str]:
+        """Names of the faults that lasted at some moment of [begin, end], and broke such a part."""
+        return sorted(
+            {
+                span.what
+                for span in self.faults
+                if span.meets(begin, end) and self.touches(span.what) & touching
+            }
+        )
 
     @cached_property
     def busy(self) -> list[Span]:

@@ -19,6 +19,10 @@ REPLY_LOST = "the reply was lost on its way during a fault"
 LEASE_LATE = "a worker lost its lease, since the machine was busy"
 REPLY_LATE = "the reply came too late, since the machine was busy"
 
+# What a fault breaks that can lose a reply, or a worker's lease. Others explain nothing.
+_LOSE_REPLIES = frozenset({"relay", "worker"})
+_LOSE_LEASES = frozenset({"etcd", "worker"})
+
 
 def _check(story: Story, run: Run) -> Iterator[Violation]:
     for address, copy, again in second_copies(story):
@@ -77,7 +81,7 @@ def _of_claim(run: Run, address: str, copy: Received, claim: Claim) -> str | Non
         return _lost_claim(run, claim.owner, copy.at, step.at)
     if step.changes_record and _is_uncertain(step, address):
         # A reply that came to a worker which stood still is lost too: it counts the time.
-        if run.faults_in(copy.at - run.lease_ttl, step.at):
+        if run.faults_in(copy.at - run.lease_ttl, step.at, touching=_LOSE_REPLIES):
             return REPLY_LOST
         return REPLY_LATE if run.was_busy(copy.at - LAG, step.at) else None
     return None
@@ -92,7 +96,7 @@ def _lost_claim(run: Run, owner: Ownership, sent: float, lost: float) -> str | N
     begin = min(sent, lost) - 2 * run.lease_ttl
     if any(span.meets(begin, lost) for span in run.pauses.get(pid, ())):
         return PAUSED
-    if run.faults_in(begin, lost):
+    if run.faults_in(begin, lost, touching=_LOSE_LEASES):
         return LEASE_LOST
     return LEASE_LATE if run.was_busy(begin, lost) else None
 

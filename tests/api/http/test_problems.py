@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from babygun.api.http.problem_types import OUT_OF_MEMORY
+from babygun.api.http.problems import from_exception
 from babygun.runtime.settings import Settings
 from babygun.store import Store, codec
 from babygun.store.access.clients import create_client
@@ -206,3 +208,9 @@ async def _post(away: Away, name: str, *, keyed: bool) -> Answer:
     """Its subject is the id of its request."""
     headers = {"X-Request-Id": name} | ({"Idempotency-Key": name} if keyed else {})
     return await away.api.send(subject=name, http_headers=headers)
+
+
+def test_call_that_runs_out_of_memory_says_that_a_change_may_have_been_made() -> None:
+    problem = from_exception(MemoryError())
+    assert (problem.kind, problem.stored) == (OUT_OF_MEMORY, "unknown")
+    assert problem.kind.status == 503 and "Retry-After" in problem.headers
