@@ -120,7 +120,7 @@ def judge(
 def figure_rows(figures: Figures) -> list[tuple[str, str]]:
     """The figures as names and values."""
     recovery = (
-        "none was killed with a job"
+        "none was killed with a job while all else worked"
         if figures.recovery is None
         else (f"{figures.recovery:.1f} s at most, of {figures.recoveries} jobs")
     )

@@ -588,6 +588,25 @@ def test_duplicate_after_an_uncertain_try_needs_a_fault_or_a_busy_machine(
     assert book.judged().figures.duplicates == {reason: 1}
 
 
+@pytest.mark.parametrize(("fault", "reason"), [("relay-away", REPLY_LOST), ("", "unexplained")])
+def test_message_that_arrives_under_the_next_claim_is_explained_by_the_uncertain_try_before(
+    book: Book, fault: str, reason: str
+) -> None:
+    if fault:
+        book.add(Injected(book.at, 1, fault))
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.finish(found, LOST)
+    book.due(found)
+    book.later(1)
+    book.claim(found)
+    book.later(1)
+    for _ in range(2):
+        book.receive(found, "m1", A)
+    book.finish(found, DELIVER)
+    assert book.judged().figures.duplicates == {reason: 1}
+
+
 def test_verdict_names_the_violation_and_its_story(book: Book) -> None:
     another_content(book)
     verdict = book.judged()

@@ -64,12 +64,18 @@ def reason(story: Story, run: Run, address: str, copy: Received, again: Received
 
 
 def _claims_of(story: Story, address: str, copy: Received) -> list[Claim]:
-    """The claims that the copy may have been sent under: those of its time, else the one before."""
+    """The claims that the copy may have been sent under: those of its time, else the one before.
+
+    The one before counts too if its try ended as uncertain: then the message was on its way.
+    """
     record = story.record
     queue = next((r.queue for r in record.recipients if r.email == address), "") if record else ""
     claims = [claim for claim in story.claims() if claim.queue == queue]
     meeting = [claim for claim in claims if claim.meets(copy.at - LAG, copy.at + LAG)]
-    return meeting or [claim for claim in claims if claim.end and claim.end.at < copy.at][-1:]
+    before = [claim for claim in claims if claim.end and claim.end.at < copy.at][-1:]
+    if meeting and before and before[0].end and not _is_uncertain(before[0].end, address):
+        before = []
+    return meeting + [claim for claim in before if claim not in meeting]
 
 
 def _of_claim(run: Run, address: str, copy: Received, claim: Claim) -> str | None:
