@@ -22,7 +22,7 @@ class Proxy:
         self.lets_in = lets_in or (lambda caller: True)
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
-        self._delay = self._drip = 0.0
+        self._delay = self._answer_delay = self._drip = 0.0
         self._requests, self._answers = asyncio.Event(), asyncio.Event()
         self._requests.set()
         self._answers.set()
@@ -69,9 +69,10 @@ class Proxy:
         """Requests still arrive; the answers to them are held back."""
         self._answers.clear()
 
-    def slow(self, seconds: float) -> None:
+    def slow(self, seconds: float, *, answers_only: bool = False) -> None:
         """Delays each piece by so long, either way."""
-        self._delay = seconds
+        self._delay = 0.0 if answers_only else seconds
+        self._answer_delay = seconds
 
     def drip(self, seconds: float) -> None:
         """Answers come byte by byte, so many seconds apart."""
@@ -82,7 +83,7 @@ class Proxy:
 
         What was held back is lost with its connection, or, if ``late``, arrives now.
         """
-        self._delay = self._drip = 0.0
+        self._delay = self._answer_delay = self._drip = 0.0
         if not late and not (self._requests.is_set() and self._answers.is_set()):
             self.cut()
             await asyncio.sleep(0)  # they end before anything passes
@@ -123,7 +124,7 @@ class Proxy:
         with suppress(OSError):
             answers = passes is self._answers
             while data := await reader.read(1 if self._drip and answers else _PIECE):
-                if pause := self._drip if answers and self._drip else self._delay:
+                if pause := (self._drip or self._answer_delay) if answers else self._delay:
                     await asyncio.sleep(pause)
                 await passes.wait()
                 writer.write(data)

@@ -16,7 +16,7 @@ from scripts.chaos.faults.owners import owned, until_owning
 from scripts.chaos.faults.targets import processes
 from scripts.chaos.stage import LEASE_TTL, Stage
 
-_LATE = 1.1  # s, of each piece to and from a relay: a message takes some 5 s
+_LATE = 2.2  # s, of each reply: a message takes some 5 s
 _BEGUN = 2.8  # s, until some of its messages are out, and their replies are not there
 _WITHIN = LEASE_TTL + 8.0  # s, until another worker must own its jobs
 _POLL = 0.05  # s
@@ -25,7 +25,7 @@ _POLL = 0.05  # s
 class WakesBeside(Fault):
     name = "worker-wakes-beside-the-next-owner"
     sentence = (
-        "All relays are slow. A worker with messages on their way is paused until another worker"
+        "All relays answer late. A worker with messages on their way is paused until another worker"
         " owns its jobs, and wakes while that one sends."
     )
     touches = frozenset({"worker", "relay"})
@@ -37,7 +37,7 @@ class WakesBeside(Fault):
     async def inject(self, stage: Stage, random: Random) -> Broken:
         part = random.choice(processes(stage, "worker"))
         for relay in stage.relays:
-            relay.proxy.slow(_LATE)
+            relay.proxy.slow(_LATE, answers_only=True)
         await until_owning(stage, [part])
         await asyncio.sleep(_BEGUN)
         jobs = await until_owning(stage, [part])
