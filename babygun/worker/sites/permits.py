@@ -330,3 +330,21 @@ class SitePermits:
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+
+class PermitsNow:
+    """A site's permits for a pool, which may outlive them: unused ones are forgotten.
+
+    ``now``: the present ones, which are not forgotten while a connection has one of them.
+    """
+
+    __slots__ = ("_now",)
+
+    def __init__(self, now: Callable[[], SitePermits]) -> None:
+        self._now = now
+
+    def try_take(self, wanted: Callable[[], None], *, urgent: bool = False) -> Slot | None:
+        return self._now().try_take(wanted, urgent=urgent)
+
+    def on_room(self, callback: Callable[[], None], *, urgent: bool = False) -> None:
+        self._now().on_room(callback, urgent=urgent)

@@ -27,7 +27,7 @@ from babygun.worker.sites.adaptation import FAILED_CONNECTS, Counts
 from babygun.worker.sites.adapting import Adapting
 from babygun.worker.sites.holds import SiteHolds
 from babygun.worker.sites.keeper import SlotKeeper
-from babygun.worker.sites.permits import SitePermits
+from babygun.worker.sites.permits import PermitsNow, SitePermits
 
 _LOOK = 1.0  # s, between two looks at what is unused
 _FORGET = 30  # looks, between two at what needs to be remembered no more
@@ -125,8 +125,8 @@ class Sites:
             permits.go_on()
 
     def permits(self, site: Site) -> Permits:
-        """Who says how many connections to the site may be open."""
-        return UNLIMITED if site.limits is None else self._of(site)
+        """Who says how many connections to the site may be open, for as long as one likes."""
+        return UNLIMITED if site.limits is None else PermitsNow(lambda: self._of(site))
 
     def _of(self, site: Site) -> SitePermits:
         permits = self._permits.get(site.name)
@@ -155,7 +155,8 @@ class Sites:
             return
         result = result_of(reply, found)
         if reply.phase in BEFORE_MAIL:
-            self._connect_failed(site.name, result)
+            if found.about != "domain":  # one domain's wish, or it takes no mail at all
+                self._connect_failed(site.name, result)
         else:
             self._failed.pop(site.name, None)
         if found.about == "sender":

@@ -15,7 +15,7 @@ from babygun.smtp.envelope import NotSent
 from babygun.smtp.permits import Permit, Permits
 from babygun.store import Store
 from babygun.store.cluster.checkin import Identity
-from babygun.worker.sites.permits import SitePermits, Slot
+from babygun.worker.sites.permits import PermitsNow, Slot
 from babygun.worker.sites.sites import Sites
 
 
@@ -136,7 +136,7 @@ class _Pool:
     """As smtp's: connections with a permit each, kept while they are idle."""
 
     def __init__(self, sender: Sender, permits: Permits) -> None:
-        assert isinstance(permits, SitePermits)
+        assert isinstance(permits, PermitsNow)
         self._sender, self._permits = sender, permits
         self._idle: list[_Connection] = []
         self._waiters: list[asyncio.Future[None]] = []

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from itertools import pairwise
 
 import pytest
 
 from babygun.routing.providers import Limits, Rate
 from babygun.runtime.settings import Settings
+from babygun.smtp.classifier import Classifier
+from babygun.smtp.replies import Phase, parse_reply
+from babygun.store import Store
 from babygun.worker.sites import keeper
 from babygun.worker.sites.pace import interval, slot_count
+from babygun.worker.sites.sites import Sites
 from tests.support.rig import quick
 from tests.worker.sites.senders import Message, Sender, shared_site
 
@@ -62,3 +66,56 @@ def test_three_workers_of_which_one_dies_and_one_stands_still_keep_to_the_limits
     messages = [message for worker in workers for message in worker.messages]
     check(messages, limits)
     assert all(worker.messages for worker in workers)
+
+
+@asynccontextmanager
+async def sites_of(settings: Settings) -> AsyncIterator[Sites]:
+    """Those of a worker without a lease."""
+    async with Store(settings) as store:
+        sites = Sites(
+            store,
+            {},
+            identity=lambda: None,
+            workers=lambda: 1,
+            site_of=lambda _: None,
+            wake=lambda: None,
+            may_go_on=lambda _: None,
+            sender_may_go_on=lambda *_: None,
+        )
+        yield sites
+        await sites.close()
+
+
+async def test_pool_that_outlives_its_sites_permits_shares_the_next_ones(
+    settings: Settings,
+) -> None:
+    site = shared_site(Limits(1, 10, Rate(100, 1.0)))._replace(shared=False)
+    async with sites_of(settings) as sites:
+        old = sites.permits(site)
+        slot = old.try_take(lambda: None)
+        assert slot is not None
+        slot.give_back()
+        sites._forget(time.monotonic() + 3600.0)
+        assert sites.permits(site).try_take(lambda: None) is not None
+        assert old.try_take(lambda: None) is None
+
+
+@pytest.mark.parametrize(
+    ("phase", "text", "held"),
+    [
+        ("greeting", "521 5.3.2 example.org takes no mail", 0),
+        ("tls", "502 5.5.1 STARTTLS not implemented", 0),
+        ("connect", "connecting to mx.example.org: Connection refused", 1),
+    ],
+)
+async def test_three_refusals_hold_a_site_unless_they_are_about_one_domain(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, phase: Phase, text: str, held: int
+) -> None:
+    reply = parse_reply(text, phase)
+    found = Classifier.load().classify(reply, route="mx")
+    holds: list[str] = []
+    async with sites_of(settings) as sites:
+        monkeypatch.setattr(sites.holds, "hold", lambda site, *_: holds.append(site))
+        for _ in range(3):
+            sites.replied(shared_site(Limits(1, 10, Rate(100, 1.0))), reply, found)
+    assert len(holds) == held
