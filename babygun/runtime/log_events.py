@@ -227,8 +227,9 @@ EVENTS = [
     Event(
         "try finished",
         "info",
-        "email_id queue worker_id status results ms",
-        "One try at a job. `results`: recipients by class of reply. `status`: of the e-mail.",
+        "email_id queue worker_id server status results ms",
+        "One try at a job. `results`: recipients by class of reply. `status`: of the e-mail."
+        " `server`: the mail host that took a connection; a relay is the queue.",
     ),
     Event(
         "try crashed",

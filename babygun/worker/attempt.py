@@ -171,7 +171,8 @@ class Attempts:
         if _all_held(results) and self._holds.is_logged(claimed):
             await release_job(self._store, ref, claimed.owner_revision, worker_id)
             return True
-        await self._finish(claimed, QueueResult(ref.queue, worker_id, claimed.claimed_at, results))
+        result = QueueResult(ref.queue, worker_id, claimed.claimed_at, results)
+        await self._finish(claimed, result, sent.server)
         return False
 
     async def _reclaim(self, claimed: Claim, worker_id: str, dead: str) -> Claim | None:
@@ -213,7 +214,7 @@ class Attempts:
             log.error("delivery crashed", exc=error, email_id=ref.email_id, queue=ref.queue)
             return _our_fault(claimed, f"internal error: {type(error).__name__}: {error}")
 
-    async def _finish(self, claimed: Claim, result: QueueResult) -> None:
+    async def _finish(self, claimed: Claim, result: QueueResult, server: str) -> None:
         with tracing.child("etcd finish"):
             finished = await self._finisher.finish(claimed, result)
         span = tracing.current()
@@ -233,7 +234,8 @@ class Attempts:
             )
         else:
             self._counts.add(ref.queue, _tried(result), finished.email)
-            _log_finished(claimed, result, finished.email.status if finished.email else None)
+            status = finished.email.status if finished.email else None
+            _log_finished(claimed, result, status, server)
 
 
 async def release_job(store: Store, ref: JobRef, owner_revision: int, worker_id: str) -> None:
@@ -281,7 +283,7 @@ def _describe(span: tracing.Span, claimed: Claim, worker_id: str) -> None:
     span.set("babygun.worker_id", worker_id)
 
 
-def _log_finished(claimed: Claim, result: QueueResult, status: str | None) -> None:
+def _log_finished(claimed: Claim, result: QueueResult, status: str | None, server: str) -> None:
     counts: dict[str, int] = {}
     for outcome in result.results.values():
         counts[outcome.reply_class] = counts.get(outcome.reply_class, 0) + 1
@@ -290,6 +292,7 @@ def _log_finished(claimed: Claim, result: QueueResult, status: str | None) -> No
         email_id=claimed.ref.email_id,
         queue=claimed.ref.queue,
         worker_id=result.worker_id,
+        server=server or None,
         status=status,
         results=counts,
         ms=round((utc_now() - claimed.claimed_at).total_seconds() * 1000),

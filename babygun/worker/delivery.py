@@ -205,6 +205,8 @@ class Delivery:
         """
         again: list[str] = []
         fresh = False
+        if outcome.server is not None:
+            sent.server = outcome.server.endpoint
         replies = outcome.replies
         site, route = destination.site, _route(destination)
         before: Reply | None = None

@@ -34,11 +34,13 @@ class Sent(Struct, gc=False):
     """What a try did: a result for each recipient.
 
     ``fault``: of its last transaction. ``answered``: the server said something about the e-mail.
+    ``server``: the mail host that the last transaction went to, as logs name it; empty for a relay.
     """
 
     results: dict[str, RecipientResult]
     fault: SessionFault | None = None
     answered: bool = False
+    server: str = ""
 
     def add(
         self, address: str, reply: Reply, found: Classification, note: str, *, holds: bool

@@ -48,6 +48,7 @@ BEHAVIOURS = {
     "store/emails/test_exploration.py": "every state of one e-mail in small scopes",
     "store/emails/test_machine.py": "the store's operations beside a plain model, with faults",
     "worker/test_faults.py": "workers and etcd that die, pause and come back",
+    "worker/test_mail_hosts.py": "mail straight to mail hosts, by DNS and SMTP",
     "worker/test_queues.py": "e-mails of several queues",
 }
 

@@ -1,0 +1,169 @@
+"""Mail straight to the hosts of its domain: real DNS, real sockets, hosts that fail."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from babygun.email.model import Recipient
+from babygun.runtime.settings import Settings
+from tests.smtp.scripted import Peer, ScriptedServer
+from tests.support.dns_servers import failing, scripted, serving
+from tests.support.etcd_server import free_ports
+from tests.support.rig import Rig, quick, rig_for
+from tests.support.smtp_server import MisbehavingServer
+
+ONE, TWO, THREE, SIX = "127.0.0.81", "127.0.0.82", "127.0.0.83", "::1"
+ZONE = """\
+two MX 10 mx1.two
+two MX 20 mx2.two
+mx1.two A 127.0.0.81
+mx2.two A 127.0.0.82
+both MX 10 mx.both
+mx.both A 127.0.0.82
+mx.both AAAA ::1
+refuses MX 10 mx1.two
+no-mail MX 0 .
+plain A 127.0.0.82
+loop MX 10 mx.loop
+mx.loop A 0.0.0.0
+"""
+IPV6 = b"550-5.7.1 [2001:db8::1] Our system has detected that this message does\r\n"
+IPV6 += b"550 5.7.1 not meet IPv6 sending guidelines regarding PTR records and authentication\r\n"
+
+
+class World:
+    """``rig`` sends straight to mail hosts. All servers listen on one port."""
+
+    def __init__(self, rig: Rig, port: int, stack: AsyncExitStack) -> None:
+        self.rig, self.port, self._stack = rig, port, stack
+
+    async def server(self, host: str) -> MisbehavingServer:
+        server = MisbehavingServer(port=self.port)
+        server.host = host
+        return await self._stack.enter_async_context(server)
+
+    async def script(self, host: str, script: Callable[[Peer], Awaitable[None]]) -> ScriptedServer:
+        server = ScriptedServer(script, host=host, port=self.port)
+        return await self._stack.enter_async_context(server)
+
+    async def recipient(self, address: str, **changes: Any) -> Recipient:
+        """What becomes of an e-mail to the address in one try."""
+        async with self.rig.worker(**changes):
+            email_id = await self.rig.send(address)
+            await self.rig.seen(
+                self.rig.store.keys.email(email_id), lambda value: True if _tried(value) else None
+            )
+            [recipient] = (await self.rig.get(email_id)).recipients
+            return recipient
+
+
+def _tried(value: bytes) -> bool:
+    return b"deferred" in value or b"delivered" in value or b"bounced" in value
+
+
+@pytest.fixture
+async def world(settings: Settings) -> AsyncIterator[World]:
+    (port,) = free_ports(1)
+    async with (
+        AsyncExitStack() as stack,
+        scripted(failing) as broken,
+        serving({"example": ZONE}, stubs={"broken.example": broken}) as resolver,
+        rig_for(
+            quick(
+                settings,
+                {},
+                default="mx",
+                resolvers=(resolver,),
+                mx_port=port,
+                allow_networks=(ip_network("127.0.0.0/8"), ip_network("::1/128")),
+            )
+        ) as rig,
+    ):
+        yield World(rig, port, stack)
+
+
+def saying(greeting: bytes) -> Callable[[Peer], Awaitable[None]]:
+    async def script(peer: Peer) -> None:
+        peer.say(greeting)
+        await peer.reader.readline()
+
+    return script
+
+
+async def test_second_host_takes_the_mail_in_the_same_try_and_is_named(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.script(ONE, saying(b"554 5.7.1 Not from you\r\n"))
+    await world.server(TWO)
+    with caplog.at_level(logging.INFO, "babygun"):
+        recipient = await world.recipient("ann@two.example")
+    named = f"mx2.two.example[{TWO}]:{world.port}"
+    assert (recipient.status, recipient.tries, recipient.status_code) == ("delivered", 1, 250)
+    assert recipient.status_reason is not None and recipient.status_reason.endswith(f"({named})")
+    [finished] = [each for each in caplog.records if each.message == "try finished"]
+    assert finished.fields["server"] == named  # type: ignore[attr-defined]
+
+
+async def test_mail_that_no_host_takes_is_deferred_and_both_are_named(world: World) -> None:
+    await world.script(TWO, saying(b"554 5.7.1 blocked by a list\r\n"))
+    recipient = await world.recipient("ann@two.example")
+    assert (recipient.status, recipient.status_code) == ("deferred", 554)
+    reason = recipient.status_reason or ""
+    assert f"mx2.two.example[{TWO}]" in reason and f"mx1.two.example[{ONE}]" in reason
+    assert "Connection refused" in reason and "blocked by a list" in reason
+
+
+async def test_hosts_that_all_take_no_mail_bounce_it(world: World) -> None:
+    for host in (ONE, TWO):
+        await world.script(host, saying(b"521 5.3.2 Takes no mail\r\n"))
+    recipient = await world.recipient("ann@two.example")
+    assert (recipient.status, recipient.status_code) == ("bounced", 521)
+
+
+@pytest.mark.parametrize(
+    ("domain", "status", "code", "reply_class"),
+    [
+        ("no-mail", "bounced", 556, "bad_domain"),
+        ("loop", "bounced", 554, "bad_domain"),
+        ("absent", "deferred", 556, "bad_domain"),
+        ("x.broken", "deferred", None, "dns"),
+    ],
+)
+async def test_domain_without_a_host_ends_as_dns_says(
+    world: World, domain: str, status: str, code: int | None, reply_class: str
+) -> None:
+    recipient = await world.recipient(f"ann@{domain}.example")
+    assert (recipient.status, recipient.status_code, recipient.reply_class) == (
+        status,
+        code,
+        reply_class,
+    )
+
+
+async def test_domain_without_mx_gets_its_mail_at_its_own_address(world: World) -> None:
+    await world.server(TWO)
+    assert (await world.recipient("ann@plain.example")).status == "delivered"
+
+
+async def test_ipv6_address_that_is_refused_is_replaced_by_ipv4_in_the_same_try(
+    world: World,
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.hear("MAIL", "RCPT", "DATA")
+        peer.say(b"250 ok\r\n250 ok\r\n354 go\r\n")
+        await peer.message()
+        peer.say(IPV6)
+        await peer.reader.readline()
+
+    six = await world.script(SIX, script)
+    await world.server(TWO)
+    recipient = await world.recipient("ann@both.example")
+    assert (recipient.status, recipient.tries) == ("delivered", 1)
+    assert TWO in (recipient.status_reason or "") and six.connections == 1
