@@ -7,17 +7,18 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import get_args
 
+from babygun.cli.finding import Finding
 from babygun.cli.local import hint_to_start_etcd, load_settings
+from babygun.cli.mail_checks import check_mail
 from babygun.cli.output import count_of
-from babygun.errors import BabygunError, EtcdError, PermissionDenied, SettingsError
+from babygun.errors import EtcdError, PermissionDenied, SettingsError
 from babygun.etcd import Status, clock_ahead, explain
 from babygun.pki import certificates
 from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
-from babygun.smtp import check_server
 from babygun.store import Store
 from babygun.store.access.permissions import explain_denied, missing_rights
 from babygun.store.access.rights import Role
@@ -36,15 +37,14 @@ _OVERDUE = 60.0  # seconds that a waiting job may be late
 _LABELS = {"ok": "ok  ", "warn": "WARN", "bad": "BAD "}
 
 
-class Finding(NamedTuple):
-    """``bad``: the installation doesn't work. ``warn``: an operator should know."""
-
-    level: Literal["ok", "warn", "bad"]
-    sentence: str
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-relay", action="store_true", help="don't connect to the relays")
+    parser.add_argument(
+        "--mx",
+        metavar="DOMAIN",
+        default="",
+        help="also connect to the mail hosts of this domain, from here; no mail is sent",
+    )
     parser.add_argument(
         "--make-room",
         action="store_true",
@@ -61,12 +61,13 @@ def run(arguments: argparse.Namespace) -> int:
     """1 if a finding is bad, or no room could be made."""
     if arguments.make_room:
         return asyncio.run(_make_room(load_settings()))
-    return asyncio.run(_run(load_settings(), relays=not arguments.no_relay, role=arguments.role))
+    relays, mx, role = not arguments.no_relay, arguments.mx, arguments.role
+    return asyncio.run(_run(load_settings(), relays=relays, mx=mx, role=role))
 
 
-async def _run(loaded: Settings, *, relays: bool, role: Role | None) -> int:
+async def _run(loaded: Settings, *, relays: bool, mx: str, role: Role | None) -> int:
     bad = False
-    async for finding in examine(loaded, relays=relays, role=role):
+    async for finding in examine(loaded, relays=relays, mx=mx, role=role):
         print(f"{_LABELS[finding.level]}  {finding.sentence}", flush=True)
         bad = bad or finding.level == "bad"
     return 1 if bad else 0
@@ -92,7 +93,7 @@ async def _make_room(loaded: Settings) -> int:
 
 
 async def examine(
-    loaded: Settings, *, relays: bool = True, role: Role | None = None
+    loaded: Settings, *, relays: bool = True, mx: str = "", role: Role | None = None
 ) -> AsyncIterator[Finding]:
     """The findings, one after the other as they are made."""
     for finding in _certificates(loaded):
@@ -111,9 +112,8 @@ async def examine(
                 yield Finding("warn", hint)
         for endpoint in loaded.etcd_endpoints:
             yield await _clock(loaded, endpoint)
-    if relays:
-        async for finding in _relays(loaded):
-            yield finding
+    async for finding in _or_error(check_mail(loaded, relays=relays, mx=mx)):
+        yield finding
 
 
 def _certificates(loaded: Settings) -> Iterator[Finding]:
@@ -291,25 +291,3 @@ async def _agreement(store: Store, role: Role | None) -> AsyncIterator[Finding]:
             yield Finding("ok", f"the etcd user has the rights of the role {role}")
     if warning := await check_cluster(store):
         yield Finding("warn", warning)
-
-
-# --- relays ---
-
-
-async def _relays(loaded: Settings) -> AsyncIterator[Finding]:
-    routes = load_routes(loaded)
-    if not routes.has_destinations:
-        yield Finding(
-            "bad",
-            "no route for mail is set: BABYGUN_RELAY_URL=smtp://host:port, or BABYGUN_DEFAULT=mx",
-        )
-    for relay in routes.destinations.values():
-        assert relay.server
-        name = f"relay {relay.name} at {relay.endpoint}"
-        try:
-            offered = await check_server(
-                relay.server, hostname=loaded.smtp_hostname, timeout=loaded.smtp_connect_timeout
-            )
-            yield Finding("ok", f"{name} accepts connections ({offered})")
-        except BabygunError as error:
-            yield Finding("bad", f"{name}: {error}")

@@ -35,11 +35,13 @@ def run(arguments: argparse.Namespace) -> int:
     given = {"worker_concurrency": arguments.concurrency, "processes": arguments.processes}
     loaded = settings.load(**{name: value for name, value in given.items() if value is not None})
     logs.configure("worker", level=loaded.log_level, format=loaded.log_format)
-    if not load_routes(loaded).has_destinations:
+    routes = load_routes(loaded)
+    if not routes.has_destinations:
         raise SettingsError(
             "no route for mail is set: set BABYGUN_RELAY_URL=smtp://host:port,"
             " or BABYGUN_DEFAULT=mx"
         )
+    routes.require_sources()
     return _serve(loaded) if loaded.process_count == 1 else _supervise(loaded)
 
 

@@ -54,6 +54,14 @@ class Resolver:
         self._line = asyncio.Semaphore(_AT_ONCE)
         self.asked = 0  # lookups that went to a server
 
+    @property
+    def servers(self) -> list[str]:
+        """Those that are asked, as ``address@port``."""
+        return [
+            f"{each.address}@{each.port}" if isinstance(each, Do53Nameserver) else f"{each}@53"
+            for each in self._stub.nameservers
+        ]
+
     async def lookup(self, name: str, kind: Kind) -> Answer:
         """The records of a name in ASCII. CNAMEs are followed. Raises NoSuchName, LookupFailed."""
         key = name.lower().removesuffix("."), kind

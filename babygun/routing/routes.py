@@ -71,6 +71,22 @@ class Routes:
         """Whether the mail of some domain goes to its mail hosts."""
         return bool(self._to_mx)
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All addresses of ours from which mail goes to mail hosts, of whatever machine."""
+        return tuple(dict.fromkeys(each for route in self._to_mx for each in route.sources))
+
+    def require_sources(self) -> None:
+        """Raises SettingsError where this machine has none of a route's source addresses."""
+        from babygun.routing.mx_destinations import here
+
+        for route in self._to_mx:
+            if route.sources and not here(route.sources):
+                raise SettingsError(
+                    f"source_addresses of route {route.name}: none of"
+                    f" {', '.join(route.sources)} is an address of this machine"
+                )
+
     # --- acceptance ---
 
     def queue_for(self, address: str) -> str:

@@ -52,6 +52,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
             "email",
             "mime",
             "routing",
+            "dns",
             "runtime",
             "pki",
         },

@@ -196,9 +196,9 @@ async def test_port_of_mail_hosts_is_a_setting(dns: str) -> None:
 
 async def test_email_goes_from_the_same_address_of_ours_each_time(dns: str) -> None:
     here = tuple(f"127.0.0.{n}" for n in range(2, 10))
-    routes = routes_with(dns, source_addresses=(*here, "192.0.2.1", "::1"))
+    routes = routes_with(dns, source_addresses=(*here, "203.0.113.77", "::1"))
     destination = await find(routes, "plain")
-    assert destination.sources == (*here, "::1")  # 192.0.2.1 is another machine's
+    assert destination.sources == (*here, "::1")  # 203.0.113.77 is another machine's
 
     async def sources(number: int) -> dict[str, str]:
         found = await servers(routes, "plain", f"sender{number}@example.org example")
@@ -224,7 +224,7 @@ async def test_hosts_of_a_kind_of_which_we_have_no_source_address_are_left_out(d
 
 
 async def test_source_addresses_of_other_machines_only_leave_no_destination(dns: str) -> None:
-    routes = routes_with(dns, source_addresses=("192.0.2.1",))
+    routes = routes_with(dns, source_addresses=("203.0.113.77",))
     with pytest.raises(NoDestination, match="none of the source_addresses of route default"):
         await find(routes, "plain")
 

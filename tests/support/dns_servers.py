@@ -62,6 +62,8 @@ server:
   num-threads: 1
 """
 _STUB = """\
+server:
+  local-zone: "{zone}" nodefault
 stub-zone:
   name: "{zone}"
   stub-addr: {server}
