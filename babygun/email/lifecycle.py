@@ -30,6 +30,7 @@ from babygun.email.model import (
     LogEntry,
     QueueState,
     Recipient,
+    client_id_of,
     queue_recipients,
 )
 from babygun.email.reasons import cut, left_sending, reason_bytes
@@ -205,6 +206,8 @@ def job_of(email: Email, queue: str, recipients: int | None = None) -> Job:
         since if since > email.created_at else None,
         email.expires_at,
         email.wide is not None,
+        client_id_of(email.client_id),
+        email.weight,
     )
 
 

@@ -131,6 +131,9 @@ class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     # The worker that wrote the last result.
     worker_id: str | None = None
 
+    # The client's when it was accepted: its turns in a row.
+    weight: int = 1
+
     tags: tuple[str, ...] = ()
     metadata: dict[str, str] = {}
 
@@ -194,7 +197,8 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     ``size``: bytes of the packed content. ``recipients``: those that are not final. ``since``: when
     it became ready, if not with the acceptance. ``expires_at``: the e-mail's. ``wide``: the
-    queue has a part.
+    queue has a part. ``client``: the id of the client whose it is. ``weight``: the client's turns
+    in a row. ``sender``: the sender's domain, if the mail of one sender may be held alone.
     """
 
     size: int
@@ -202,6 +206,9 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     since: datetime | None = None
     expires_at: datetime | None = None
     wide: bool = False
+    client: str = ""
+    weight: int = 1
+    sender: str = ""
 
 
 class RecipientReply(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from babygun.email.model import Job, queue_recipients
 from babygun.email.tries import QueueResult, RecipientResult
 from babygun.errors import EtcdError, LeaseNotFound
+from babygun.routing.sites import Site
 from babygun.runtime import metrics, tracing
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import bind, get_logger, note
@@ -45,12 +46,13 @@ _TOO_LATE = RecipientResult("retry", "expired", reason="expires_at came before i
 class Attempt(Struct):
     """A try and how far it has come. ``claim``: None before the job is this worker's.
 
-    ``probe``: whether it probes a held queue. ``crowded``: the server's reply, if it takes no more
+    ``probe``: whether it probes a held site. ``crowded``: the server's reply, if it takes no more
     connections.
     """
 
     ref: JobRef
     job: Job
+    site: Site
     identity: Identity
     probe: bool = False
     claim: Claim | None = None

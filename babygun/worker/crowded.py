@@ -1,7 +1,7 @@
-"""Queues whose destination has too many connections: they pause in this worker.
+"""Sites that have too many connections: they pause in this worker.
 
 Other workers have the connections, and let them go when they need them no more. After a pause one
-job of the queue goes first. The others follow once the destination has taken its connection.
+job of the site goes first. The others follow once a server has taken its connection.
 """
 
 from __future__ import annotations
@@ -26,44 +26,44 @@ class _Crowded(Struct):
     timer: asyncio.TimerHandle | None = None
 
 
-class CrowdedQueues:
-    """``go_on``: called with the queue when its jobs may start again."""
+class CrowdedSites:
+    """``go_on``: called with the site when its jobs may start again."""
 
     def __init__(self, slots: Slots, go_on: Callable[[str], None]) -> None:
         self._slots, self._go_on = slots, go_on
-        self._queues: dict[str, _Crowded] = {}
+        self._sites: dict[str, _Crowded] = {}
 
-    def turned_away(self, queue: str, reply: Reply) -> None:
-        """A try of the queue got no connection."""
+    def turned_away(self, site: str, reply: Reply) -> None:
+        """A try of the site got no connection."""
         loop = asyncio.get_running_loop()
-        crowded = self._queues.get(queue)
+        crowded = self._sites.get(site)
         if crowded is None:
-            crowded = self._queues[queue] = _Crowded(ClaimPause(LEAST, MOST))
+            crowded = self._sites[site] = _Crowded(ClaimPause(LEAST, MOST))
         if seconds := crowded.pause.unanswered(loop.time()):
             log.warning(
                 "too many connections",
-                queue=queue,
+                queue=site,
                 seconds=seconds,
                 code=reply.code,
                 text=reply.text[:200],
             )
-            self._slots.allow(queue, 0)
-            crowded.timer = loop.call_later(seconds, self._let_one_go, queue)
+            self._slots.allow(site, 0)
+            crowded.timer = loop.call_later(seconds, self._let_one_go, site)
 
-    def _let_one_go(self, queue: str) -> None:
-        self._queues[queue].timer = None
-        self._slots.allow(queue, 1)
-        self._go_on(queue)
+    def _let_one_go(self, site: str) -> None:
+        self._sites[site].timer = None
+        self._slots.allow(site, 1)
+        self._go_on(site)
 
-    def ended(self, queue: str) -> None:
-        """A try of the queue ended, and was not turned away."""
-        if crowded := self._queues.pop(queue, None):
+    def ended(self, site: str) -> None:
+        """A try of the site ended, and was not turned away."""
+        if crowded := self._sites.pop(site, None):
             if crowded.timer is not None:
                 crowded.timer.cancel()
-            self._slots.allow(queue, None)
-            self._go_on(queue)
+            self._slots.allow(site, None)
+            self._go_on(site)
 
     def close(self) -> None:
-        for crowded in self._queues.values():
+        for crowded in self._sites.values():
             if crowded.timer is not None:
                 crowded.timer.cancel()

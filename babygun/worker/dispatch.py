@@ -4,31 +4,34 @@ slice ─▶ feed ─▶ ready ─turns─▶ slots ─free─▶ in_flight: tri
                    ▲                              │
                    └────────── still ready ───────┘
 
-:mod:`ready` knows whose turn it is, :mod:`slots` how many tries may run, :mod:`holds` which queues
-are held, :mod:`crowded` which ones pause. Nothing else keeps a ready job from its try.
+:mod:`ready` knows whose turn it is, :mod:`slots` how many tries may run, :mod:`sites` what each
+site takes now, :mod:`crowded` which ones pause. A queue whose site is not known waits for
+:mod:`lookups`. Nothing else keeps a ready job from its try.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from babygun.email.model import Job
 from babygun.errors import EtcdError
+from babygun.routing.sites import Site
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
 from babygun.store.cluster.checkin import Identity
 from babygun.store.emails.reading import owned_by
 from babygun.store.keys import JobRef
 from babygun.worker.attempt import Attempt, Attempts
-from babygun.worker.crowded import CrowdedQueues
+from babygun.worker.crowded import CrowdedSites
 from babygun.worker.feed import Feed
 from babygun.worker.in_flight import InFlight
+from babygun.worker.lookups import SiteLookups
 from babygun.worker.membership import Membership
 from babygun.worker.ready import ReadyJobs
 from babygun.worker.side_tasks import SideTasks
-from babygun.worker.sites.holds import SiteHolds
+from babygun.worker.sites.sites import Sites
 from babygun.worker.slices import Slice
 from babygun.worker.slots import Obstacle, Slots
 
@@ -36,6 +39,8 @@ log = get_logger("worker")
 
 _LEASE_POLL = 0.05  # s, between two checks of a lease that can't be trusted
 _READ_AGAIN = 0.2  # s, after a read that failed
+_MOST_READS = 8  # queues that are read on one by one; if there are more, the slice is read
+_SWEEP = "read slice"
 
 
 class Dispatch:
@@ -46,26 +51,32 @@ class Dispatch:
         store: Store,
         membership: Membership,
         attempts: Attempts,
-        holds: SiteHolds,
+        sites: Sites,
         *,
-        queues: int,
-        limit: Callable[[str], int],
+        kept: int,
+        site_of: Callable[[str], Site | None],
+        find_site: Callable[[str], Awaitable[Site]],
+        limit: Callable[[Site], int],
     ) -> None:
-        """``queues``: how many are known. ``limit``: the most tries at once of a queue."""
+        """``kept``: sites that keep a part of the slots. ``limit``: the most tries at once of a site.
+
+        ``site_of``: a queue's site, if it is known; ``find_site`` looks it up.
+        """
         settings = store.settings
         self._store, self._membership, self._attempts = store, membership, attempts
-        self._holds = holds
-        self.ready = ReadyJobs(settings.worker_ready)
+        self._sites = sites
+        self.ready = ReadyJobs(settings.worker_ready, site_of)
         self.slots = Slots(
             total=settings.worker_concurrency,
             memory=settings.worker_memory,
-            queues=queues,
+            sites=kept,
             limit=limit,
         )
         self.in_flight = InFlight(store, attempts, ended=self._try_ended, freed=self._freed)
-        self._crowded = CrowdedQueues(self.slots, self._ask_again)
+        self._crowded = CrowdedSites(self.slots, self.go_on)
         self._wake = asyncio.Event()
         self._feed = Feed(store, self.ready, self.in_flight.tasks, self._wake.set)
+        self._lookups = SiteLookups(self.ready, find_site, self._wake.set)
         self._side = SideTasks(self._wake.set)
         self._stopping = False
 
@@ -78,15 +89,15 @@ class Dispatch:
                 await asyncio.sleep(pause)
             elif identity is None or not identity.trusted:
                 await asyncio.sleep(_LEASE_POLL)  # nothing signals that there is a new lease
-            elif not self._holds.known:
+            elif not self._sites.holds.known:
                 await self._wake.wait()
             else:
-                for queue in list(self._holds.due()):
-                    self._begin_probe(queue)
+                for site in list(self._sites.holds.due()):
+                    self._begin_probe(site)
                 while not self.slots.full and (taken := self.ready.take(self._obstacle)):
                     self._start(*taken, identity)
-                for queue in list(self.ready.to_read):
-                    self._begin_read(queue)
+                self._lookups.start()
+                self._read_on()
                 await self._wake.wait()
         if self._side.failure is not None:
             raise self._side.failure
@@ -97,78 +108,97 @@ class Dispatch:
 
     # --- tries ---
 
-    def _obstacle(self, queue: str, job: Job) -> Obstacle | None:
-        return "held" if self._holds.is_held(queue) else self.slots.obstacle(queue, job)
+    def _obstacle(self, site: Site, job: Job) -> Obstacle | None:
+        if (found := self._sites.obstacle(site)) is not None:
+            return found
+        if job.sender and self._sites.sender_held(site.name, job.sender):
+            return "sender"
+        return self.slots.obstacle(site, job)
 
-    def _start(self, ref: JobRef, job: Job, identity: Identity, *, probe: bool = False) -> None:
+    def _start(
+        self, ref: JobRef, job: Job, site: Site, identity: Identity, *, probe: bool = False
+    ) -> None:
         if ref in self.in_flight:
             self.in_flight.ready_again(ref, job)
         else:
-            self.slots.start(ref.queue, job)
-            self.in_flight.start(ref, job, identity, probe=probe)
+            self.slots.start(site, job)
+            self._sites.started(site)
+            self.in_flight.start(Attempt(ref, job, site, identity, probe))
 
     def _try_ended(self, attempt: Attempt) -> None:
-        queue = attempt.ref.queue
-        self.slots.end(queue, attempt.job)
+        site = attempt.site
+        self.slots.end(site, attempt.job)
+        self._sites.ended(site)
         if attempt.crowded is not None:
-            self._crowded.turned_away(queue, attempt.crowded)
+            self._crowded.turned_away(site.name, attempt.crowded)
         elif attempt.claim is not None:
-            self._crowded.ended(queue)
+            self._crowded.ended(site.name)
         if attempt.probe and (attempt.claim is None or attempt.crowded is not None):
-            self._holds.keep_turn(queue)
-        self.ready.ask_again(queue)
+            self._sites.holds.keep_turn(site.name)
+        self.ready.go_on(site.name)
 
     def _freed(self, ref: JobRef, again: Job | None) -> None:
         if again is not None:
             self.ready.add(ref, again)
         self._wake.set()
 
-    def _ask_again(self, queue: str) -> None:
-        self.ready.ask_again(queue)
+    def go_on(self, site: str) -> None:
+        """The site's jobs may start again: it is not held any more, or pauses no longer."""
+        self.ready.go_on(site)
         self._wake.set()
 
-    # --- held queues ---
-
-    def resume(self, queue: str) -> None:
-        """The queue is not held any more."""
-        self.ready.resume(queue)
+    def sender_may_go_on(self, site: str, sender: str) -> None:
+        """The mail of a sender's domain may go to the site again."""
+        self.ready.sender_may_go_on(site, sender)
         self._wake.set()
 
-    def _begin_probe(self, queue: str) -> None:
-        """Probes a held queue, if there is a job to do it with, and no other worker is first."""
-        name, first = f"probe {queue}", self.ready.first(queue)
-        if name not in self._side and first is not None and not self.slots.obstacle(queue, first):
-            self._side.start(name, self._probe(queue))
+    # --- held sites ---
 
-    async def _probe(self, queue: str) -> None:
-        if not await self._holds.take_turn(queue):
+    def _begin_probe(self, site: str) -> None:
+        """Probes a held site, if there is a job to do it with, and no other worker is first."""
+        name, first = f"probe {site}", self.ready.first(site)
+        if name not in self._side and first is not None and not self.slots.obstacle(*first):
+            self._side.start(name, self._probe(site))
+
+    async def _probe(self, site: str) -> None:
+        if not await self._sites.holds.take_turn(site):
             return
-        best = await self._holds.best_probe(queue, self.ready.jobs(queue))
+        best = await self._sites.holds.best_probe(site, self.ready.jobs(site))
         if not self._stopping:
             identity = self._membership.identity
-            if identity is not None and (taken := self.ready.take_probe(queue, best)):
+            if identity is not None and (taken := self.ready.take_probe(site, best)):
                 self._start(*taken, identity, probe=True)
             else:
-                self._holds.keep_turn(queue)
+                self._sites.holds.keep_turn(site)
 
     # --- reading what is ready ---
 
     def follow(self, part: Slice) -> None:
         """Takes the jobs of another slice from now on."""
         self._side.cancel("feed")
+        self._side.cancel(_SWEEP)
         self.ready.clear()
         if not part.empty and not self._stopping:
             self._side.start("feed", self._feed.follow(part))
 
+    def _read_on(self) -> None:
+        """Reads what more there is in etcd, where few names are left."""
+        unread = self.ready.unread
+        if unread.to_sweep or len(unread.to_read) > _MOST_READS:
+            self._begin_read(None)
+        else:
+            for queue in list(unread.to_read):
+                self._begin_read(queue)
+
     def _begin_read(self, queue: str | None) -> None:
         """Reads on in a queue, or in the whole slice (None)."""
-        name = "read slice" if queue is None else f"read queue {queue}"
+        name = _SWEEP if queue is None else f"read queue {queue}"
         if name not in self._side and not self._membership.slice.empty:
             self._side.start(name, self._read(queue))
 
     async def _read(self, queue: str | None) -> None:
         try:
-            await self._feed.read(self._membership.slice, queue)
+            await self._feed.read(self._membership.slice, queue, search=queue is None)
         except EtcdError as error:
             log.warning("jobs not read", error=str(error))
             await asyncio.sleep(_READ_AGAIN)
@@ -191,6 +221,7 @@ class Dispatch:
         self._stopping = self._attempts.stopping = True
         self._crowded.close()
         self._side.cancel("feed")
+        self._side.cancel(_SWEEP)
         self._wake.set()
 
     async def drain(self) -> None:
@@ -199,4 +230,4 @@ class Dispatch:
 
     async def close(self) -> None:
         """Cancels what still runs. Tries that write their result are waited for."""
-        await asyncio.gather(self._side.close(), self.in_flight.close())
+        await asyncio.gather(self._side.close(), self._lookups.close(), self.in_flight.close())

@@ -12,11 +12,11 @@ from babygun.worker.membership import Membership
 
 
 def show_jobs(dispatch: Dispatch, known: Iterable[str]) -> None:
-    """``known``: queues that are shown even without jobs."""
-    in_use, ready = dispatch.slots.in_use, dispatch.ready
-    queues = dict.fromkeys((*known, *in_use, *ready.queues()))
-    metrics.JOBS_IN_FLIGHT.show({(queue,): in_use.get(queue, 0) for queue in queues})
-    metrics.JOBS_READY.show({(queue,): ready.count(queue) for queue in queues})
+    """``known``: relays that are shown even without jobs. Many sites may have one label."""
+    in_use, ready = dispatch.slots.by_label(), dispatch.ready.by_label()
+    labels = dict.fromkeys((*known, *in_use, *ready))
+    metrics.JOBS_IN_FLIGHT.show({(label,): in_use[label] for label in labels})
+    metrics.JOBS_READY.show({(label,): ready[label] for label in labels})
 
 
 def show_connections(pools: Iterable[SmtpPool], known: Iterable[str]) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 from babygun.email.model import Job
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
-from babygun.store.cluster.checkin import Identity
 from babygun.store.keys import JobRef
 from babygun.worker.attempt import Attempt, Attempts, release_job
 
@@ -50,9 +49,10 @@ class InFlight:
     def __contains__(self, ref: JobRef) -> bool:
         return ref in self.tasks
 
-    def start(self, ref: JobRef, job: Job, identity: Identity, *, probe: bool) -> None:
+    def start(self, attempt: Attempt) -> None:
         """Starts a try at a job that is not in flight."""
-        attempt = self._tries[ref] = Attempt(ref, job, identity, probe)
+        ref = attempt.ref
+        self._tries[ref] = attempt
         task = asyncio.create_task(self._attempts.run(attempt), name=f"try {ref.email_id}")
         self.tasks[ref] = task
         task.add_done_callback(partial(self._try_ended, attempt))

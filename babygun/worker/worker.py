@@ -43,6 +43,7 @@ log = get_logger("worker")
 # finish take, and let batches grow. More would only be owned, out of the reach of other workers
 # and of a cancel.
 _PER_CONNECTION, _AHEAD = 8, 32
+_PER_CONNECTION_MX = 2  # there are many sites
 _UPKEEP_INTERVAL = 1.0  # s; at full speed etcd's file grows by some 15 MB in that time
 
 
@@ -57,10 +58,10 @@ class Worker:
             routes.destinations,
             identity=lambda: self.membership.identity,
             workers=lambda: self.membership.workers,
-            site_of=self._site_of,
+            site_of=routes.known_site,
             wake=lambda: self.dispatch.wake(),
-            may_go_on=lambda site: self.dispatch.resume(site),
-            sender_may_go_on=lambda site, _: self.dispatch.resume(site),
+            may_go_on=lambda site: self.dispatch.go_on(site),
+            sender_may_go_on=lambda site, sender: self.dispatch.sender_may_go_on(site, sender),
         )
         self._delivery = Delivery(
             settings, routes, permits_of=self._sites.permits, replied=self._sites.replied
@@ -80,8 +81,10 @@ class Worker:
             self.store,
             self.membership,
             self._attempts,
-            self._sites.holds,
-            queues=len(routes.destinations),
+            self._sites,
+            kept=KEPT_SITES if routes.to_mx else len(routes.destinations),
+            site_of=routes.known_site,
+            find_site=self._find_site,
             limit=self._most_claims,
         )
         self.health = Checkup(self.store, "worker", routes)
@@ -176,14 +179,18 @@ class Worker:
             ),
         }
 
-    def _site_of(self, queue: str) -> Site | None:
-        destination = self._routes.destinations.get(queue)
-        return destination.site if destination else None
+    async def _find_site(self, queue: str) -> Site:
+        """Looks up a queue's site. If there is none, the try of its first job says why."""
+        try:
+            return (await self._routes.destination(queue)).site
+        except (NoDestination, NoMailHost, LookupFailed):
+            return self._routes.known_site(queue) or site_of_relay(queue, None)
 
-    def _most_claims(self, queue: str) -> int:
-        """Tries of a queue that may be in flight at once."""
-        connections = self._routes.max_connections(queue)
-        return _PER_CONNECTION * connections + _AHEAD if connections else 1
+    def _most_claims(self, site: Site) -> int:
+        """Tries of a site that may be in flight at once."""
+        if relay := self._routes.destinations.get(site.name):
+            return _PER_CONNECTION * relay.max_connections + _AHEAD
+        return _PER_CONNECTION_MX * site.limits.connections if site.limits else 1
 
     # --- services ---
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from babygun.email.model import Job
 from babygun.routing.routes import load_routes
+from babygun.routing.sites import site_of_relay
 from babygun.runtime.clock import utc_now
 from babygun.store.cluster.checkin import Identity
 from babygun.store.emails.acceptance import accept, prepare
@@ -39,11 +40,11 @@ async def test_email_whose_end_comes_while_etcd_is_away_is_tried_again(rig: Rig)
             attempts = Attempts(store, delivery, RecipientCounts(), holds)
             ref = JobRef(await own.send("ann@b.example"), "main")
             job = Job(1, 1, expires_at=utc_now() - timedelta(seconds=1))
-            identity = Identity(store.client, 10, "w1")
+            site, identity = site_of_relay("main", None), Identity(store.client, 10, "w1")
             proxy.cut()
-            assert await attempts.run(Attempt(ref, job, identity)), "the job is still ready"
+            assert await attempts.run(Attempt(ref, job, site, identity)), "the job is still ready"
             proxy.mend()
-            while await attempts.run(Attempt(ref, job, identity)):
+            while await attempts.run(Attempt(ref, job, site, identity)):
                 pass
             assert await own.events(ref.email_id) == ["accepted", "expired"]
             await delivery.close()

@@ -8,36 +8,38 @@ from collections.abc import AsyncIterator
 import pytest
 
 from babygun.email.model import Job
+from babygun.routing.sites import site_of_relay
 from babygun.runtime.settings import Settings
 from babygun.smtp.replies import Reply
 from babygun.worker import crowded
-from babygun.worker.crowded import CrowdedQueues
+from babygun.worker.crowded import CrowdedSites
 from babygun.worker.slots import Slots
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
 JOB = Job(size=1, recipients=1)
+A, B = site_of_relay("a", None), site_of_relay("b", None)
 FULL = Reply("greeting", 421, "4.7.0", "Too many connections")
 
 
 def slots() -> Slots:
-    return Slots(total=100, memory=1000, queues=2, limit=lambda queue: 20)
+    return Slots(total=100, memory=1000, sites=2, limit=lambda site: 20)
 
 
 async def test_queue_that_is_turned_away_pauses_then_sends_one_then_all() -> None:
     allowed, going = slots(), asyncio.Event()
-    queues = CrowdedQueues(allowed, lambda queue: going.set())
+    queues = CrowdedSites(allowed, lambda queue: going.set())
     queues.turned_away("a", FULL)
-    assert allowed.obstacle("a", JOB) == "limit" and allowed.obstacle("b", JOB) is None
+    assert allowed.obstacle(A, JOB) == "limit" and allowed.obstacle(B, JOB) is None
     async with asyncio.timeout(20):
         await going.wait()
-    assert allowed.obstacle("a", JOB) is None
-    allowed.start("a", JOB)
-    assert allowed.obstacle("a", JOB) == "limit"
+    assert allowed.obstacle(A, JOB) is None
+    allowed.start(A, JOB)
+    assert allowed.obstacle(A, JOB) == "limit"
     going.clear()
     queues.ended("a")
-    assert going.is_set() and allowed.obstacle("a", JOB) is None
+    assert going.is_set() and allowed.obstacle(A, JOB) is None
     queues.close()
 
 
@@ -47,7 +49,7 @@ async def test_pauses_grow_until_a_try_had_a_connection(
     monkeypatch.setattr(crowded, "LEAST", 0.01)
     monkeypatch.setattr(crowded, "MOST", 0.02)
     going: asyncio.Queue[str] = asyncio.Queue()
-    queues = CrowdedQueues(slots(), going.put_nowait)
+    queues = CrowdedSites(slots(), going.put_nowait)
     async with asyncio.timeout(20):
         for _ in range(3):
             queues.turned_away("a", FULL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,10 +11,12 @@ from typing import Any, cast
 import pytest
 
 from babygun.email.model import Job
+from babygun.routing.sites import Site, site_of_relay
 from babygun.runtime.settings import Settings
 from babygun.store.keys import JobRef
 from babygun.worker.attempt import Attempt
 from babygun.worker.dispatch import Dispatch
+from babygun.worker.lookups import MOST_LOOKUPS
 from babygun.worker.pause import ClaimPause
 from babygun.worker.slices import Slice
 
@@ -35,20 +37,27 @@ class FakeAttempts:
 
 
 class NoHolds:
-    """No queue is held."""
+    """No site is held."""
 
     known = True
 
     def due(self) -> list[str]:
         return []
 
-    def is_held(self, queue: str) -> bool:
+    def is_held(self, site: str) -> bool:
         return False
 
 
+async def not_looked_up(queue: str) -> Site:
+    raise AssertionError(queue)
+
+
 @asynccontextmanager
-async def dispatching() -> AsyncIterator[tuple[Dispatch, FakeAttempts]]:
-    """A dispatch that runs, with a lease and the whole slice."""
+async def dispatching(
+    site_of: Callable[[str], Site | None] | None = None,
+    find_site: Callable[[str], Awaitable[Site]] = not_looked_up,
+) -> AsyncIterator[tuple[Dispatch, FakeAttempts]]:
+    """A dispatch that runs, with a lease and the whole slice; each queue is a relay."""
     attempts = FakeAttempts()
     store = SimpleNamespace(settings=Settings())
     identity = SimpleNamespace(trusted=True, process_id="w1")
@@ -58,8 +67,10 @@ async def dispatching() -> AsyncIterator[tuple[Dispatch, FakeAttempts]]:
         cast(Any, membership),
         cast(Any, attempts),
         cast(Any, NoHolds()),
-        queues=1,
-        limit=lambda queue: 100,
+        sites=1,
+        site_of=site_of or (lambda queue: site_of_relay(queue, None)),
+        find_site=find_site,
+        limit=lambda site: 100,
     )
     running = asyncio.create_task(dispatch.run())
     try:
@@ -81,7 +92,7 @@ async def test_job_that_is_still_ready_after_its_try_is_tried_again() -> None:
             attempts.answers.put_nowait(answer)
         await asyncio.wait(dispatch.in_flight.tasks.values())
         await asyncio.sleep(0)  # lets the end of the task be noted
-        assert not dispatch.in_flight and not dispatch.ready and not dispatch.slots.in_use
+        assert not dispatch.in_flight and not dispatch.ready and not dispatch.slots.by_label()
 
 
 async def test_job_that_arrives_again_while_in_flight_waits_for_its_try_to_end() -> None:
@@ -107,23 +118,23 @@ async def test_queue_that_is_low_again_at_the_end_of_its_read_is_read_again(
     async with dispatching() as (dispatch, _):
         begun = 0
         done = asyncio.Event()
-        ready = dispatch.ready
+        mark_low(dispatch)
 
-        async def read(part: Slice, queue: str | None = None) -> int:
+        async def read(part: Slice, queue: str | None, *, search: bool) -> int:
             nonlocal begun
+            assert queue == "main" and not search
             begun += 1
-            ready.begin_read(queue)
+            marks = dispatch.ready.begin_read(queue)
             if begun < 3:
-                ready.read_failed({"main"})  # there is more in etcd, and few names are left here
+                dispatch.ready.stop_read(queue, marks, failed=True)
             else:
                 done.set()
             return 1
 
         monkeypatch.setattr(dispatch._feed, "read", read)
-        ready.read_failed({"main"})
         dispatch.wake()
         await done.wait()
-        assert not ready.to_read
+        assert not dispatch.ready.unread.to_read
 
 
 async def test_read_that_crashes_ends_the_dispatch_with_its_error(
@@ -131,10 +142,72 @@ async def test_read_that_crashes_ends_the_dispatch_with_its_error(
 ) -> None:
     async with dispatching() as (dispatch, _):
 
-        async def broken(*_: object) -> int:
+        async def broken(*_: object, **__: object) -> int:
             raise RuntimeError("a fault of ours")
 
         monkeypatch.setattr(dispatch._feed, "read", broken)
-        dispatch.ready.read_failed({"main"})
+        mark_low(dispatch)
         with pytest.raises(RuntimeError, match="a fault of ours"):
             await dispatch.run()
+
+
+def mark_low(dispatch: Dispatch) -> None:
+    """The queue ``main`` has more jobs in etcd, and none are known."""
+    ready = dispatch.ready
+    refs = (JobRef(f"e{n}", "main") for n in range(10_000))
+    while ready.add(next(refs), SMALL) is None:
+        pass
+    while ready.take(lambda site, job: None):
+        pass
+    assert [*ready.unread.to_read] == ["main"]
+
+
+async def test_queue_whose_site_is_not_known_waits_until_it_is_looked_up() -> None:
+    asked: asyncio.Queue[str] = asyncio.Queue()
+    answer = asyncio.Event()
+
+    def site_of(queue: str) -> Site | None:
+        return None if queue.startswith("mx:") else site_of_relay(queue, None)
+
+    async def find_site(queue: str) -> Site:
+        asked.put_nowait(queue)
+        await answer.wait()
+        return site_of_relay("mx:host.test", None)
+
+    async with dispatching(site_of, find_site) as (dispatch, attempts):
+        for n, queue in enumerate(("mx:a.test", "mx:b.test", "mx:a.test", "main")):
+            dispatch.ready.add(JobRef(f"e{n}", queue), SMALL)
+        dispatch.wake()
+        assert await attempts.started.get() == JobRef("e3", "main")
+        assert [await asked.get(), await asked.get()] == ["mx:a.test", "mx:b.test"]
+        assert attempts.started.empty() and dispatch.ready.by_label() == {"mx:unknown": 3}
+        answer.set()
+        started = [await attempts.started.get() for _ in range(3)]
+        assert sorted(ref.email_id for ref in started) == ["e0", "e1", "e2"]
+        assert dispatch.slots.by_label() == {"main": 1, "mx:host.test": 3}
+
+
+async def test_lookups_of_sites_are_at_most_100_at_a_time() -> None:
+    asked: list[str] = []
+    full, go_on = asyncio.Event(), asyncio.Event()
+
+    async def find_site(queue: str) -> Site:
+        asked.append(queue)
+        if len(asked) == MOST_LOOKUPS:
+            full.set()
+        await go_on.wait()
+        return site_of_relay(queue, None)
+
+    async with dispatching(lambda queue: None, find_site) as (dispatch, attempts):
+        for n in range(250):
+            dispatch.ready.add(JobRef(f"e{n}", f"mx:d{n}.test"), SMALL)
+        dispatch.wake()
+        await full.wait()
+        for _ in range(10):
+            dispatch.wake()
+            await asyncio.sleep(0)
+        assert len(asked) == MOST_LOOKUPS == 100
+        go_on.set()
+        for _ in range(250):
+            await attempts.started.get()
+        assert len(asked) == 250

@@ -9,6 +9,7 @@ from babygun.email.ids import shard_of
 from babygun.email.model import Job
 from babygun.etcd import Txn, put
 from babygun.intake.ids import new_email_id
+from babygun.routing.sites import site_of_relay
 from babygun.store import codec
 from babygun.store.keys import JobRef
 from babygun.worker.feed import Feed
@@ -17,9 +18,13 @@ from babygun.worker.slices import NOTHING, Slice
 from tests.support.rig import Rig
 
 
+def ready_jobs(limit: int, most: int = 200_000) -> ReadyJobs:
+    return ReadyJobs(limit, lambda queue: site_of_relay(queue, None), most=most)
+
+
 async def test_slice_that_was_lost_before_its_read_began_holds_nothing(rig: Rig) -> None:
     await rig.send("ann@example.org")
-    ready = ReadyJobs(100)
+    ready = ready_jobs(100)
     feed = Feed(rig.store, ready, (), lambda: None)
     assert await feed.read(NOTHING) == 0
     assert await feed.read(NOTHING, "main") == 0
@@ -34,7 +39,7 @@ async def test_shards_of_a_backlog_are_read_in_turn_so_that_none_waits_for_long(
     A read gets to ten shards, and the next one begins where that ended.
     """
     await backlog(rig, dict.fromkeys(range(16), 20))
-    ready = ReadyJobs(20)
+    ready = ready_jobs(20)
     feed = Feed(rig.store, ready, (), lambda: None)
     found: list[set[int]] = []
     for _ in range(8):
@@ -49,7 +54,7 @@ async def test_shards_of_a_backlog_are_read_in_turn_so_that_none_waits_for_long(
 async def test_shard_in_which_more_waits_gets_more_of_a_read(rig: Rig) -> None:
     """Otherwise its jobs would wait longer: here 45 of 90 and 5 of each 10, and not ten of each."""
     await backlog(rig, {0: 90, **dict.fromkeys(range(1, 10), 10)})
-    ready = ReadyJobs(90)
+    ready = ready_jobs(90)
     feed = Feed(rig.store, ready, (), lambda: None)
     await feed.read(Slice(0, 16), "main")
     found = Counter(shards_taken(ready))
@@ -75,6 +80,6 @@ async def backlog(rig: Rig, sizes: Mapping[int, int]) -> None:
 def shards_taken(ready: ReadyJobs) -> list[int]:
     """Takes all that is ready; returns the shard of each."""
     found = []
-    while taken := ready.take(lambda queue, job: None):
+    while taken := ready.take(lambda site, job: None):
         found.append(int(shard_of(taken[0].email_id), 16))
     return found

@@ -1,10 +1,13 @@
-"""Ready jobs: whose turn it is, and what is known of each queue."""
+"""Ready jobs: whose turn it is, and what keeps a site from its turn."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import pytest
 
 from babygun.email.model import Job
+from babygun.routing.sites import Site, site_of_relay
 from babygun.store.keys import JobRef
 from babygun.worker.ready import ReadyJobs
 from babygun.worker.slots import Obstacle, Slots
@@ -12,7 +15,16 @@ from babygun.worker.slots import Obstacle, Slots
 SMALL = Job(size=1, recipients=1)
 
 
-def nothing(queue: str, job: Job) -> Obstacle | None:
+def ready_jobs(limit: int = 100, most: int = 200_000) -> ReadyJobs:
+    """Each queue is a site of its own; those with a slash belong to the site before it."""
+    return ReadyJobs(limit, lambda queue: site_of_relay(queue.split("/")[0], None), most=most)
+
+
+def of(client: str, weight: int = 1, sender: str = "") -> Job:
+    return Job(size=1, recipients=1, client=client, weight=weight, sender=sender)
+
+
+def nothing(site: Site, job: Job) -> Obstacle | None:
     return None
 
 
@@ -23,83 +35,156 @@ def drain(ready: ReadyJobs) -> list[str]:
     return taken
 
 
-def test_ready_jobs_of_several_queues_take_turns() -> None:
-    ready = ReadyJobs(100)
+def test_ready_jobs_of_several_sites_take_turns() -> None:
+    ready = ready_jobs()
     for name in ("a1", "a2", "a3", "b1", "c1", "c2"):
         ready.add(JobRef(name, name[0]), SMALL)
     assert drain(ready) == ["a1", "b1", "c1", "a2", "c2", "a3"]
-    assert not ready and not ready.queues()
+    assert not ready and not ready.by_label()
+
+
+def test_ready_jobs_of_several_clients_take_turns_in_a_site() -> None:
+    ready = ready_jobs()
+    for name in ("a1", "a2", "a3", "b1", "c1", "c2"):
+        ready.add(JobRef(name, "main"), of(name[0]))
+    assert drain(ready) == ["a1", "b1", "c1", "a2", "c2", "a3"]
+
+
+def test_ready_client_with_a_weight_has_as_many_turns_in_a_row() -> None:
+    ready = ready_jobs()
+    for n in range(6):
+        ready.add(JobRef(f"a{n}", "main"), of("a", weight=3))
+        ready.add(JobRef(f"b{n}", "main"), of("b"))
+    assert "".join(name[0] for name in drain(ready)) == "aaabaaabbbbb"
+
+
+def test_client_with_mail_to_many_sites_takes_no_more_turns_from_another() -> None:
+    """Also in a site that both send to: there it has a million jobs, too."""
+    ready = ready_jobs(limit=5000)
+    for n in range(2000):
+        ready.add(JobRef(f"flood{n}", f"s{n}"), of("flood"))
+        ready.add(JobRef(f"google{n}", "google"), of("flood"))
+    for n in range(10):
+        ready.add(JobRef(f"own{n}", "google"), of("other"))
+    taken = [ready.take(nothing) for _ in range(100)]
+    mine = [at for at, one in enumerate(taken) if one and one[1].client == "other"]
+    assert len(mine) == 10 and all(b - a <= 6 for a, b in pairwise(mine))
 
 
 def test_ready_job_known_already_is_not_added_twice() -> None:
-    ready = ReadyJobs(100)
-    assert ready.add(JobRef("x", "a"), SMALL) and ready.add(JobRef("x", "a"), SMALL)
+    ready = ready_jobs()
+    assert ready.add(JobRef("x", "a"), SMALL) is None
+    assert ready.add(JobRef("x", "a"), SMALL) is None
     assert drain(ready) == ["x"]
 
 
-def test_ready_queue_that_is_full_is_truncated_and_others_are_not() -> None:
-    ready = ReadyJobs(2)
-    assert [ready.add(JobRef(f"a{n}", "a"), SMALL) for n in range(3)] == [True, True, False]
-    assert ready.add(JobRef("b", "b"), SMALL)
-    assert ready.truncated == {"a"} and len(ready) == 3
-
-
-@pytest.mark.parametrize("kind", ["limit", "share", "memory"])
-def test_ready_queue_that_may_not_start_is_passed_over(kind: Obstacle) -> None:
-    ready = ReadyJobs(10)
+@pytest.mark.parametrize("kind", ["limit", "share", "memory", "held", "slot", "pace"])
+def test_ready_site_that_may_not_start_is_passed_over(kind: Obstacle) -> None:
+    ready = ready_jobs()
     ready.add(JobRef("a1", "a"), SMALL)
     ready.add(JobRef("b1", "b"), SMALL)
-    taken = ready.take(lambda queue, job: None if queue == "b" else kind)
+
+    def obstacle(site: Site, job: Job) -> Obstacle | None:
+        return None if site.name == "b" else kind
+
+    taken = ready.take(obstacle)
     assert taken and taken[0].email_id == "b1"
-    assert (
-        ready.take(lambda queue, job: None if queue == "b" else kind) is None
-        and ready.count("a") == 1
-    )
+    assert ready.take(obstacle) is None and ready.count("a") == 1
+    waiting = list(ready.waiting())
+    assert [(one.site.name, one.obstacle, one.jobs, one.queues) for one in waiting] == [
+        ("a", kind, 1, 1)
+    ]
+    assert waiting[0].oldest == "a1"
 
 
-def test_ready_queue_at_its_limit_is_asked_again_when_a_job_of_it_has_ended() -> None:
-    ready = ReadyJobs(10)
+def test_ready_site_with_half_of_the_slots_goes_after_all_others() -> None:
+    ready = ready_jobs()
+    for name in ("a1", "b1", "c1"):
+        ready.add(JobRef(name, name[0]), SMALL)
+    taken = []
+    while one := ready.take(lambda site, job: "half" if site.name == "a" else None):
+        taken.append(one[0].email_id)
+    assert taken == ["b1", "c1", "a1"]
+
+
+@pytest.mark.parametrize("kind", ["limit", "held", "slot", "pace"])
+def test_ready_site_at_its_limit_is_asked_again_when_that_may_have_changed(kind: Obstacle) -> None:
+    ready = ready_jobs()
     ready.add(JobRef("a1", "a"), SMALL)
-    assert ready.take(lambda queue, job: "limit") is None
-    assert ready.take(nothing) is None, "nothing of this queue has ended"
-    ready.ask_again("a")
-    assert drain(ready) == ["a1"]
+    assert ready.take(lambda site, job: kind) is None
+    ready.add(JobRef("a2", "a"), SMALL)
+    assert ready.take(nothing) is None, "nothing of this site has ended"
+    ready.go_on("a")
+    assert drain(ready) == ["a1", "a2"]
 
 
-def test_ready_queues_that_wait_for_memory_or_a_share_go_first_and_in_order() -> None:
-    ready = ReadyJobs(10)
+def test_ready_sites_that_wait_for_memory_or_a_share_go_first_and_in_order() -> None:
+    ready = ready_jobs()
     for name in ("a1", "b1", "c1"):
         ready.add(JobRef(name, name[0]), SMALL)
     kinds: dict[str, Obstacle] = {"a": "share", "b": "memory", "c": "memory"}
-    assert ready.take(lambda queue, job: kinds[queue]) is None
+    assert ready.take(lambda site, job: kinds[site.name]) is None
     ready.add(JobRef("d1", "d"), SMALL)
     assert drain(ready) == ["a1", "b1", "c1", "d1"]
 
 
-def test_ready_queue_whose_obstacle_changes_does_not_hold_up_those_behind_it() -> None:
-    ready = ReadyJobs(10)
+def test_ready_site_whose_obstacle_changes_does_not_hold_up_those_behind_it() -> None:
+    ready = ready_jobs()
     for name in ("a1", "b1"):
         ready.add(JobRef(name, name[0]), SMALL)
-    assert ready.take(lambda queue, job: "memory") is None
+    assert ready.take(lambda site, job: "memory") is None
     now: dict[str, Obstacle | None] = {"a": "share", "b": None}
-    taken = ready.take(lambda queue, job: now[queue])
+    taken = ready.take(lambda site, job: now[site.name])
     assert taken and taken[0].email_id == "b1"
 
 
-def test_ready_truncated_queue_is_to_be_read_on_when_few_names_are_left() -> None:
-    ready = ReadyJobs(8)
-    for n in range(9):
+def test_ready_jobs_of_a_held_sender_wait_alone_and_come_first_afterwards() -> None:
+    ready = ready_jobs()
+    senders = ("x", "x", "y", "x", "y")
+    for n, sender in enumerate(senders):
+        ready.add(JobRef(f"a{n}", "a"), of("client", sender=sender))
+
+    def obstacle(site: Site, job: Job) -> Obstacle | None:
+        return "sender" if job.sender == "x" else None
+
+    assert [taken[0].email_id for _ in range(2) if (taken := ready.take(obstacle))] == ["a2", "a4"]
+    assert ready.take(obstacle) is None and len(ready) == 3
+    assert [ref.email_id for ref, _ in ready.waiting_of("a")] == ["a0", "a1", "a3"]
+    ready.add(JobRef("a5", "a"), of("client", sender="y"))
+    ready.sender_may_go_on("a", "x")
+    assert drain(ready) == ["a0", "a1", "a3", "a5"] and not len(ready)
+
+
+def test_probe_takes_the_job_that_it_names_of_a_site_that_is_held() -> None:
+    ready = ready_jobs()
+    for n in range(3):
         ready.add(JobRef(f"a{n}", "a"), SMALL)
-    for _ in range(6):
-        assert not ready.to_read
+    assert ready.take(lambda site, job: "held") is None
+    taken = ready.take_probe("a", JobRef("a1", "a"))
+    assert taken and taken[0].email_id == "a1"
+    assert ready.take(nothing) is None, "a probe does not end a hold"
+    taken = ready.take_probe("a", JobRef("gone", "a"))
+    assert taken and taken[0].email_id == "a0"
+    assert ready.take_probe("b") is None
+    ready.go_on("a")
+    assert drain(ready) == ["a2"] and ready.take_probe("a") is None
+
+
+def test_queues_of_one_site_go_in_the_order_in_which_their_jobs_came() -> None:
+    ready = ready_jobs()
+    for n in range(6):
+        ready.add(JobRef(f"e{n}", f"site/{n % 2}"), SMALL)
+    assert ready.count("site/0") == 3
+    assert drain(ready) == [f"e{n}" for n in range(6)]
+
+
+def test_queues_without_a_job_are_forgotten_while_others_of_their_site_have_some() -> None:
+    ready = ready_jobs()
+    ready.add(JobRef("kept", "site/kept"), SMALL)
+    for n in range(3000):
+        ready.add(JobRef(f"e{n}", f"site/{n}"), SMALL)
         ready.take(nothing)
-    ready.take(nothing)
-    assert ready.to_read == {"a"}
-    unread = ready.begin_read("a")
-    assert not ready.to_read and not ready.truncated
-    ready.read_failed(unread)
-    assert ready.to_read == ready.truncated == {"a"}
-    assert ready.begin_read(None) == {"a"} and not ready.to_read
+    assert len(ready) == 1 and sum(ready.knows(f"site/{n}") for n in range(3000)) <= 1010
 
 
 class Asked:
@@ -108,50 +193,63 @@ class Asked:
     def __init__(self, slots: Slots) -> None:
         self._slots, self.times = slots, 0
 
-    def __call__(self, queue: str, job: Job) -> Obstacle | None:
+    def __call__(self, site: Site, job: Job) -> Obstacle | None:
         self.times += 1
-        return self._slots.obstacle(queue, job)
+        return self._slots.obstacle(site, job)
 
 
 @pytest.mark.parametrize(("limit", "memory"), [(1000, 1 << 30), (1, 1 << 30), (1000, 50)])
-def test_job_of_100_000_queues_is_taken_without_asking_them_all(limit: int, memory: int) -> None:
+def test_job_of_100_000_sites_is_taken_without_asking_them_all(limit: int, memory: int) -> None:
     """Also where most of them can't start: for their limit, for want of a slot or of memory."""
-    ready = ReadyJobs(100)
+    ready = ready_jobs(most=300_000)
     for n in range(200_000):
         ready.add(JobRef(f"e{n}", f"q{n % 100_000}"), SMALL)
-    slots = Slots(total=100, memory=memory, queues=100_000, limit=lambda queue: limit)
+    slots = Slots(total=100, memory=memory, sites=100_000, limit=lambda site: limit)
     asked = Asked(slots)
-    running: list[tuple[str, Job]] = []
+    running: list[tuple[Site, Job]] = []
 
     def start_all() -> None:
         while not slots.full and (taken := ready.take(asked)):
-            slots.start(taken[0].queue, taken[1])
-            running.append((taken[0].queue, taken[1]))
+            _, job, site = taken
+            slots.start(site, job)
+            running.append((site, job))
 
     start_all()
     assert len(running) == min(100, memory)
     asked.times = 0
     for _ in range(10_000):
-        queue, job = running.pop(0)
-        slots.end(queue, job)
-        ready.ask_again(queue)
+        site, job = running.pop(0)
+        slots.end(site, job)
+        ready.go_on(site.name)
         start_all()
     assert len(running) == min(100, memory) and asked.times <= 40_000
 
 
-def test_queues_that_hang_hold_up_no_other_of_100_000() -> None:
-    ready = ReadyJobs(100)
-    slots = Slots(total=200, memory=1 << 30, queues=100_000, limit=lambda queue: 1000)
+def test_sites_that_hang_hold_up_no_other_of_100_000() -> None:
+    ready = ready_jobs()
+    slots = Slots(total=200, memory=1 << 30, sites=100_000, limit=lambda site: 1000)
     for n in range(1000):
         ready.add(JobRef(f"h{n}", f"hangs{n % 10}"), SMALL)
     ended = 0
     for n in range(100_000):
         ready.add(JobRef(f"e{n}", f"q{n}"), SMALL)
         while not slots.full and (taken := ready.take(slots.obstacle)):
-            queue = taken[0].queue
-            slots.start(queue, taken[1])
-            if not queue.startswith("hangs"):
-                slots.end(queue, taken[1])
-                ready.ask_again(queue)
+            _, job, site = taken
+            slots.start(site, job)
+            if not site.name.startswith("hangs"):
+                slots.end(site, job)
+                ready.go_on(site.name)
                 ended += 1
     assert ended == 100_000
+
+
+def test_site_gets_half_of_the_slots_while_another_waits_and_all_of_them_alone() -> None:
+    """One of two relays that both hang takes no more than the other."""
+    ready, slots = ready_jobs(), Slots(total=20, memory=1 << 30, sites=1, limit=lambda site: 1000)
+    for n in range(50):
+        ready.add(JobRef(f"a{n}", "a"), SMALL)
+    for n in range(50):
+        ready.add(JobRef(f"b{n}", "b"), SMALL)
+    while not slots.full and (taken := ready.take(slots.obstacle)):
+        slots.start(taken[2], taken[1])
+    assert slots.by_label() == {"a": 10, "b": 10}

@@ -3,91 +3,120 @@
 from __future__ import annotations
 
 from babygun.email.model import Job
-from babygun.worker.slots import KEPT_QUEUES, Slots
+from babygun.routing.providers import load_providers
+from babygun.routing.sites import Site, site_of_relay
+from babygun.worker.slots import KEPT_SITES, Slots
 
 SMALL = Job(size=1, recipients=1)
 
 
+def site(name: str) -> Site:
+    return site_of_relay(name, None)
+
+
 def slots_of(total: int, limits: dict[str, int], memory: int = 1 << 30) -> Slots:
-    return Slots(total=total, memory=memory, queues=len(limits), limit=limits.__getitem__)
+    return Slots(
+        total=total, memory=memory, sites=len(limits), limit=lambda site: limits[site.name]
+    )
 
 
-def may_start(slots: Slots, queue: str, job: Job = SMALL) -> bool:
-    return slots.obstacle(queue, job) is None
+def may_start(slots: Slots, name: str, job: Job = SMALL) -> bool:
+    """Whether a job may start while no other site's job waits."""
+    return slots.obstacle(site(name), job) in (None, "half")
 
 
-def test_slots_of_hanging_queues_leave_each_other_queue_its_part() -> None:
+def test_slots_of_hanging_sites_leave_each_other_site_its_part() -> None:
     slots = slots_of(100, dict.fromkeys("abcde", 1000))
     held = 0
     for hanging in ("a", "b", "c", "d"):
         while may_start(slots, hanging):
-            slots.start(hanging, SMALL)
+            slots.start(site(hanging), SMALL)
             held += 1
     own = 0
     while may_start(slots, "e"):
-        slots.start("e", SMALL)
+        slots.start(site("e"), SMALL)
         own += 1
     assert own == 10 and held + own == 100
     assert slots.full
 
 
-def test_slots_of_a_single_queue_are_all_of_them_and_come_back() -> None:
+def test_slots_of_a_single_site_are_all_of_them_and_come_back() -> None:
     slots = slots_of(100, {"a": 1000})
     for _ in range(100):
         assert may_start(slots, "a") and not slots.full
-        slots.start("a", SMALL)
+        slots.start(site("a"), SMALL)
     assert not may_start(slots, "a") and slots.full
     for _ in range(100):
-        slots.end("a", SMALL)
+        slots.end(site("a"), SMALL)
     for _ in range(100):
         assert may_start(slots, "a")
-        slots.start("a", SMALL)
+        slots.start(site("a"), SMALL)
 
 
 def test_slots_bound_the_memory_but_let_one_large_email_go_beside_what_fits() -> None:
     slots = slots_of(10, {"a": 10}, memory=100)
     large, half = Job(size=1000, recipients=1), Job(size=60, recipients=1)
-    slots.start("a", half)
+    slots.start(site("a"), half)
     assert not may_start(slots, "a", half) and may_start(slots, "a", SMALL)
     assert may_start(slots, "a", large)
-    slots.start("a", large)
+    slots.start(site("a"), large)
     assert may_start(slots, "a", SMALL) and not may_start(slots, "a", large)
-    slots.end("a", large)
-    slots.end("a", half)
+    slots.end(site("a"), large)
+    slots.end(site("a"), half)
     assert may_start(slots, "a", half) and may_start(slots, "a", large)
 
 
-def test_slots_of_a_queue_are_no_more_than_its_limit() -> None:
+def test_slots_of_a_site_are_no_more_than_its_limit() -> None:
     slots = slots_of(100, {"a": 3, "b": 1000})
     for _ in range(3):
         assert may_start(slots, "a")
-        slots.start("a", SMALL)
-    assert slots.obstacle("a", SMALL) == "limit" and may_start(slots, "b")
+        slots.start(site("a"), SMALL)
+    assert slots.obstacle(site("a"), SMALL) == "limit" and may_start(slots, "b")
 
 
-def test_slots_of_many_known_queues_are_for_those_in_use() -> None:
-    slots = Slots(total=1000, memory=1 << 30, queues=100_000, limit=lambda queue: 1000)
+def test_slots_of_many_known_sites_are_for_those_in_use() -> None:
+    slots = Slots(total=1000, memory=1 << 30, sites=100_000, limit=lambda site: 1000)
     held = 0
     while may_start(slots, "hangs"):
-        slots.start("hangs", SMALL)
+        slots.start(site("hangs"), SMALL)
         held += 1
-    assert held == 500 // KEPT_QUEUES + (1000 - 500 // KEPT_QUEUES * KEPT_QUEUES)
+    assert held == 500 // KEPT_SITES + (1000 - 500 // KEPT_SITES * KEPT_SITES)
     # The others share what is left, however many they are.
-    queues = [f"q{n}" for n in range(200)]
-    for queue in queues:
-        assert may_start(slots, queue)
-        slots.start(queue, SMALL)
-    started = sum(slots.in_use.values())
+    names = [f"q{n}" for n in range(200)]
+    for name in names:
+        assert may_start(slots, name)
+        slots.start(site(name), SMALL)
+    started = slots.by_label().total()
     assert started == held + 200 and not slots.full
 
 
-def test_slots_of_more_queues_than_slots_are_never_more_than_all() -> None:
-    slots = Slots(total=100, memory=1 << 30, queues=100_000, limit=lambda queue: 1000)
+def test_slots_of_more_sites_than_slots_are_never_more_than_all() -> None:
+    slots = Slots(total=100, memory=1 << 30, sites=100_000, limit=lambda site: 1000)
     started = 0
     for n in range(1000):
         if not slots.full and may_start(slots, f"q{n}"):
-            slots.start(f"q{n}", SMALL)
+            slots.start(site(f"q{n}"), SMALL)
             started += 1
     assert started == 100 and slots.full
-    slots.end("q0", SMALL)
-    assert not slots.full and may_start(slots, "q999") and "q0" not in slots.in_use
+    slots.end(site("q0"), SMALL)
+    assert not slots.full and may_start(slots, "q999") and "q0" not in slots.by_label()
+
+
+def test_site_with_half_of_the_slots_gets_more_only_while_no_other_waits() -> None:
+    slots = slots_of(10, {"a": 100, "b": 100})
+    for _ in range(5):
+        assert slots.obstacle(site("a"), SMALL) is None
+        slots.start(site("a"), SMALL)
+    assert slots.obstacle(site("a"), SMALL) == "half"
+    assert slots.obstacle(site("b"), SMALL) is None
+    slots.end(site("a"), SMALL)
+    assert slots.obstacle(site("a"), SMALL) is None
+
+
+def test_slots_in_use_of_sites_with_one_label_are_added_up() -> None:
+    provider = load_providers().default
+    slots = slots_of(10, {"mx:a.test": 5, "mx:b.test": 5, "main": 5})
+    for name in ("mx:a.test", "mx:b.test"):
+        slots.start(Site(name, provider, provider.limits, shared=False), SMALL)
+    slots.start(site("main"), SMALL)
+    assert slots.by_label() == {f"mx:{provider.name}": 2, "main": 1}

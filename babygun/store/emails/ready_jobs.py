@@ -47,6 +47,17 @@ def shard_range(store: Store, shard: int, queue: str | None = None) -> JobRange:
     return JobRange(start, range_end(start))
 
 
+def from_queue(store: Store, shard: int, queue: str, limit: int) -> JobRange:
+    """A shard's jobs from those of ``queue`` on; all, if it is empty."""
+    start, end, _ = shard_range(store, shard)
+    return JobRange(store.keys.job_queue(shard, queue) if queue else start, end, limit)
+
+
+def before_queue(store: Store, shard: int, queue: str, limit: int) -> JobRange:
+    """A shard's jobs before those of ``queue``."""
+    return JobRange(store.keys.job_shard(shard), store.keys.job_queue(shard, queue), limit)
+
+
 def past_queue(store: Store, shard: int, queue: str, rest: JobRange) -> JobRange | None:
     """``rest`` without the jobs of ``queue``, the queue that its first jobs may belong to."""
     start = range_end(store.keys.job_queue(shard, queue))
