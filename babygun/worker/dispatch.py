@@ -58,9 +58,9 @@ class Dispatch:
         find_site: Callable[[str], Awaitable[Site]],
         limit: Callable[[Site], int],
     ) -> None:
-        """``kept``: sites that keep a part of the slots. ``limit``: the most tries at once of a site.
+        """``kept``: sites that keep a part of the slots. ``site_of``: a queue's site, if known.
 
-        ``site_of``: a queue's site, if it is known; ``find_site`` looks it up.
+        ``find_site`` looks it up. ``limit``: the most tries at once of a site.
         """
         settings = store.settings
         self._store, self._membership, self._attempts = store, membership, attempts

@@ -15,8 +15,10 @@ from itertools import islice
 from typing import Any
 
 from babygun.errors import EtcdError
+from babygun.routing.destination import NoDestination
+from babygun.routing.mx import LookupFailed, NoMailHost
 from babygun.routing.routes import load_routes
-from babygun.routing.sites import Site
+from babygun.routing.sites import Site, site_of_relay
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metric_types import MOST_QUEUES
 from babygun.runtime.settings import Settings
@@ -36,6 +38,7 @@ from babygun.worker.dispatch import Dispatch
 from babygun.worker.expiry import HeldExpiry
 from babygun.worker.membership import Membership
 from babygun.worker.sites.sites import Sites
+from babygun.worker.slots import KEPT_SITES
 
 log = get_logger("worker")
 

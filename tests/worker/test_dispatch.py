@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -44,8 +45,25 @@ class NoHolds:
     def due(self) -> list[str]:
         return []
 
-    def is_held(self, site: str) -> bool:
-        return False
+
+class FreeSites:
+    """Sites that take all, but for the mail of ``held`` senders."""
+
+    def __init__(self) -> None:
+        self.holds, self.held = NoHolds(), set[str]()
+        self.in_flight: Counter[str] = Counter()
+
+    def obstacle(self, site: Site) -> None:
+        return None
+
+    def sender_held(self, site: str, sender: str) -> bool:
+        return sender in self.held
+
+    def started(self, site: Site) -> None:
+        self.in_flight[site.name] += 1
+
+    def ended(self, site: Site) -> None:
+        self.in_flight[site.name] -= 1
 
 
 async def not_looked_up(queue: str) -> Site:
@@ -66,8 +84,8 @@ async def dispatching(
         cast(Any, store),
         cast(Any, membership),
         cast(Any, attempts),
-        cast(Any, NoHolds()),
-        sites=1,
+        cast(Any, FreeSites()),
+        kept=1,
         site_of=site_of or (lambda queue: site_of_relay(queue, None)),
         find_site=find_site,
         limit=lambda site: 100,
@@ -211,3 +229,22 @@ async def test_lookups_of_sites_are_at_most_100_at_a_time() -> None:
         for _ in range(250):
             await attempts.started.get()
         assert len(asked) == 250
+
+
+async def test_job_of_a_held_sender_waits_until_the_hold_ends_and_others_go_on() -> None:
+    async with dispatching() as (dispatch, attempts):
+        sites = cast(FreeSites, dispatch._sites)
+        sites.held.add("shop.test")
+        dispatch.ready.add(JobRef("e1", "main"), Job(1, 1, sender="shop.test"))
+        dispatch.ready.add(JobRef("e2", "main"), Job(1, 1, sender="other.test"))
+        dispatch.wake()
+        assert (await attempts.started.get()).email_id == "e2"
+        sites.held.clear()
+        dispatch.sender_may_go_on("main", "shop.test")
+        assert (await attempts.started.get()).email_id == "e1"
+        assert sites.in_flight == {"main": 2}
+        attempts.answers.put_nowait(False)
+        attempts.answers.put_nowait(False)
+        await asyncio.wait(dispatch.in_flight.tasks.values())
+        await asyncio.sleep(0)  # lets the ends of the tasks be noted
+        assert not sites.in_flight.total()
