@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shutil
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import pytest_asyncio
 
 from babygun.runtime.settings import Settings
 from tests.mx import exim, opensmtpd, postfix, unpacked
@@ -70,12 +73,10 @@ class MailServers(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def mail_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailServers]:
+def mail_servers() -> Iterator[MailServers]:
     """Postfix, Exim and OpenSMTPD, on addresses of their own and one port."""
     unpacked.need_servers()
-    folder = tmp_path_factory.mktemp("mx")
-    for parent in (folder, *folder.parents[:3]):
-        parent.chmod(0o755)  # the servers' processes are other users
+    folder = Path(tempfile.mkdtemp(prefix="babygun-mx-"))  # pytest's is closed to other users
     unpacked.prepare(folder)
     pem = Authority(folder / "ca").sign("mx.example")
     port, onward = _port(), free_ports(1)[0]
@@ -89,6 +90,7 @@ def mail_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailServe
             )
         }
         yield MailServers(port, onward, logs)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _port() -> int:
@@ -98,7 +100,9 @@ def _port() -> int:
             with ExitStack() as bound:
                 for address in ADDRESSES.values():
                     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-                    bound.enter_context(socket.socket(family)).bind((address, 25))
+                    probe = bound.enter_context(socket.socket(family))
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind((address, 25))
                 return 25
         except OSError:
             pass
@@ -114,17 +118,49 @@ class World(NamedTuple):
     settings: Settings
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def sink(mail_servers: MailServers) -> AsyncIterator[MisbehavingServer]:
+    """It lasts for all tests: a mail server that finds it gone waits for a while."""
+    async with MisbehavingServer(port=mail_servers.onward) as sink:
+        yield sink
+
+
+NewWorld = Callable[..., AbstractAsyncContextManager[World]]
+
+
 @pytest.fixture
-async def world(mail_servers: MailServers, settings: Settings) -> AsyncIterator[World]:
-    async with a_world(mail_servers, settings) as world:
+def new_world(mail_servers: MailServers, sink: MisbehavingServer, settings: Settings) -> NewWorld:
+    """Makes a world, with other settings; ``waits``: the retry intervals."""
+
+    @asynccontextmanager
+    async def new(*, waits: str = "", **changes: Any) -> AsyncIterator[World]:
+        async with _a_world(mail_servers, sink, settings, waits, changes) as world:
+            yield world
+
+    return new
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(new_world: NewWorld) -> AsyncIterator[World]:
+    async with new_world() as world:
         yield world
 
 
 @asynccontextmanager
-async def a_world(servers: MailServers, settings: Settings, **changes: Any) -> AsyncIterator[World]:
+async def _a_world(
+    servers: MailServers,
+    sink: MisbehavingServer,
+    settings: Settings,
+    waits: str,
+    changes: dict[str, Any],
+) -> AsyncIterator[World]:
     """All mail goes to its domain's MX hosts. ``broken.example``'s DNS answers SERVFAIL."""
+    sink.messages.clear()
+    if waits:
+        changes["routes"] = {"world": {"mx": True, "retry_intervals": waits}}
+    else:
+        changes["default"] = "mx"
     async with (
-        MisbehavingServer(port=servers.onward) as sink,
         scripted(failing) as broken,
         serving({"example": ZONE + _MORE}, stubs={"broken.example": broken}) as resolver,
     ):
