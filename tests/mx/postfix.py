@@ -35,6 +35,7 @@ mynetworks = 127.0.0.0/8, [::1]/128
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_peername_lookup = no
 smtp_host_lookup = native
+smtp_connection_cache_on_demand = no
 relayhost = [127.0.0.1]:{onward}
 smtpd_tls_security_level = may
 smtpd_tls_cert_file = {cert}
