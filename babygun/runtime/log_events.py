@@ -347,6 +347,12 @@ EVENTS = [
         "etcd did not answer, so no further connection to the site is opened for now.",
     ),
     Event(
+        "report not written",
+        "warning",
+        "error",
+        "etcd did not take what this worker says of its sites. The next report says it.",
+    ),
+    Event(
         "slot not given back",
         "warning",
         "site error",

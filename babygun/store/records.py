@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from babygun.routing.providers import Limits
+from babygun.routing.providers import Limits, Rate
 
 
 class Owner(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -50,6 +50,14 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
         return f"{self.site}/{self.sender}" if self.sender else self.site
 
 
+class SomeLimits(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Limits of which not all are given: the site's own hold for the others."""
+
+    connections: int | None = None
+    messages_per_connection: int | None = None
+    rate: Rate | None = None
+
+
 class Lowered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """``limits/<site>``: what the site takes for a while, in place of what the table says.
 
@@ -57,19 +65,29 @@ class Lowered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     """
 
     site: str
-    limits: Limits
+    limits: SomeLimits
     # A class of babygun/smtp/replies.toml, or operator.
     reason: str
     status_code: int | None = None
     enhanced_code: str | None = None
-    # At most 512 bytes.
+    # At most 512 bytes. An operator's own words, if one set the limits.
     status_reason: str | None = None
     since: datetime
     # The worker that changed it last, or the operator.
     set_by: str
-    # Then no reply and no success changes it.
+    # Then they may also be higher than the site's own, and no reply and no success changes them.
     by_operator: bool = False
     until: datetime
+
+    def instead_of(self, own: Limits) -> Limits:
+        """What holds now at a site with these limits of its own."""
+        given = self.limits
+        limits = Limits(
+            given.connections or own.connections,
+            given.messages_per_connection or own.messages_per_connection,
+            given.rate or own.rate,
+        )
+        return limits if self.by_operator else limits.within(own)
 
 
 class SiteReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

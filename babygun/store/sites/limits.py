@@ -28,7 +28,7 @@ from babygun.routing.providers import Limits
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
-from babygun.store.records import Lowered
+from babygun.store.records import Lowered, SomeLimits
 from babygun.store.store import Store
 
 _REASON_BYTES = 512
@@ -58,7 +58,7 @@ async def write(
     now = await store.clock.now()
     lowered = Lowered(
         site=site,
-        limits=limits,
+        limits=SomeLimits(limits.connections, limits.messages_per_connection, limits.rate),
         reason=reply.reply_class,
         status_code=reply.status_code,
         enhanced_code=reply.enhanced_code,
@@ -74,7 +74,7 @@ async def write(
 
 
 async def write_by_operator(
-    store: Store, site: str, limits: Limits, *, reason: str, until: datetime, by: str
+    store: Store, site: str, limits: SomeLimits, *, reason: str, until: datetime, by: str
 ) -> Lowered:
     """Limits until a time; they replace others. Raises EtcdError."""
     now = await store.clock.now()

@@ -17,6 +17,7 @@ from babygun.routing.providers import Limits, Rate
 COUNTED = 3600.0  # s, within which a table's replies count together
 LASTS = 1800.0  # s, for which halved limits hold at most
 SETTLE = 10.0  # s, for which replies are about what was sent before the limits changed
+MOST_COUNTED = 10_000
 STEP_AFTER = 60.0  # s, from one change to the next step up
 STEP_SUCCESSES = 10  # messages taken in a row before a step up
 FAILED_CONNECTS = 3  # in a row, with no success between, before a site is held
@@ -81,14 +82,18 @@ class Progress:
 
 
 class Counts:
-    """How often each of some things happened within an hour; bounded by what is counted to."""
+    """How often each of some things happened within an hour. At most MOST_COUNTED are counted."""
 
     def __init__(self) -> None:
         self._times: dict[Hashable, deque[float]] = {}
 
     def reached(self, what: Hashable, times: int, now: float) -> bool:
         """It happens now. True: that makes ``times`` within an hour; the count begins again."""
-        seen = self._times.setdefault(what, deque())
+        seen = self._times.get(what)
+        if seen is None:
+            if len(self._times) >= MOST_COUNTED:
+                del self._times[next(iter(self._times))]
+            seen = self._times[what] = deque()
         while seen and seen[0] <= now - COUNTED:
             seen.popleft()
         seen.append(now)

@@ -73,8 +73,7 @@ class Adapting:
         """What holds now for all workers together. The site has limits."""
         assert site.limits is not None
         if kept := self._shared.by_site.get(site.name):
-            lowered = kept.lowered
-            return lowered.limits if lowered.by_operator else lowered.limits.within(site.limits)
+            return kept.lowered.instead_of(site.limits)
         learned = self._learned.get(site.name)
         if learned is None:
             return site.limits
@@ -159,7 +158,8 @@ class Adapting:
         if name not in self._learned and len(self._learned) >= MOST:
             self._forget(next(iter(self._learned)))
         now = time.monotonic()
-        self._learned[name] = _Learned(limits, now + lasts)
+        before = self._learned.get(name)
+        self._learned[name] = _Learned(limits, max(now + lasts, before.until if before else 0.0))
         self._progress[name] = Progress(now)
         self._changed(name)
 
@@ -189,6 +189,9 @@ class Adapting:
         reply: RecipientResult,
         before: KeptLimits | None,
     ) -> None:
+        if before is not None:  # what a table's reply asked for is not shortened by another
+            left = before.lowered.until - await self._store.clock.now()
+            lasts = max(lasts, left.total_seconds())
         kept = await store_limits.write(
             self._store,
             site.name,

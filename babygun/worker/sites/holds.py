@@ -35,6 +35,7 @@ _AT_ONCE = 100  # records of one read
 _REFUSED = 3600.0  # s, for which a sender is remembered that alone is refused
 _EARLIER = 5.0  # s after a hold's end, for which replies may come from tries before it
 _MOST_ENDED = 1000  # holds whose end is remembered for longer than that
+_MOST_SENDERS = 1000  # sender domains that are held at once: a client may have very many
 _SENDER = 900.0  # s, for which one sender domain's mail is held
 
 
@@ -64,7 +65,8 @@ class SiteHolds:
         self._holds = Holds(store, self._changed)
         self._beginning: dict[str, asyncio.Task[None]] = {}  # by name
         self._ended_at: dict[str, float] = {}  # by name, time.monotonic()
-        self._probe_at: dict[str, float] = {}  # by held site, time.monotonic()
+        self._due: set[str] = set()  # held sites that may be probed now
+        self._senders: set[str] = set()  # names of holds of one sender domain
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._unused: set[str] = set()  # sites whose turn this worker has still to use
         self._at_mail: dict[str, set[str]] = {}  # by site: senders that its hold has met at MAIL
@@ -104,11 +106,8 @@ class SiteHolds:
 
     def due(self) -> Iterator[str]:
         """The held sites that may be probed now, and to which this worker sends."""
-        now = time.monotonic()
-        for site, probe_at in self._probe_at.items():
-            if (probe_at <= now or site in self._unused) and (
-                site in self._destinations or site.startswith(MX)
-            ):
+        for site in self._due | self._unused:
+            if site in self._destinations or site.startswith(MX):
                 yield site
 
     async def take_turn(self, site: str) -> bool:
@@ -117,7 +116,7 @@ class SiteHolds:
         if held is not None and site in self._unused:
             self._unused.remove(site)
             return True
-        self._probe_at.pop(site, None)  # another turn comes with the next change of the hold
+        self._due.discard(site)  # another turn comes with the next change of the hold
         if held is None:
             return False
         try:
@@ -224,7 +223,8 @@ class SiteHolds:
 
     def hold_sender(self, site: str, sender: str, reply: RecipientResult) -> None:
         """Holds one sender domain at a site. Nobody probes: the hold ends by itself."""
-        self._start(site, reply, sender=sender, first_probe=_SENDER)
+        if len(self._senders) < _MOST_SENDERS:
+            self._start(site, reply, sender=sender, first_probe=_SENDER)
 
     async def _begin(self, site: str, fault: SessionFault, started: float) -> None:
         if started >= self._ended_at.get(site, 0.0):  # others say nothing about now
@@ -318,11 +318,12 @@ class SiteHolds:
     def _changed(self, name: str) -> None:
         """A hold has begun, changed or ended."""
         self._unused.discard(name)
-        self._probe_at.pop(name, None)
+        self._due.discard(name)
         if timer := self._timers.pop(name, None):
             timer.cancel()
         held = self.by_name.get(name)
         if held is None:
+            self._senders.discard(name)
             now = time.monotonic()
             if len(self._ended_at) >= _MOST_ENDED:
                 later = now - _EARLIER
@@ -330,16 +331,24 @@ class SiteHolds:
             self._ended_at[name] = now
             self._remember(name, self._at_mail.pop(name, ()))
             self._ended(name)
-        elif not (held.hold.by_operator or held.hold.sender):
+        elif held.hold.sender:
+            self._senders.add(name)
+        elif not held.hold.by_operator:
             at_once = not self.known and name in self._destinations
             wait = 0.0 if at_once else (held.hold.probe_at - utc_now()).total_seconds()
             self._set_timer(name, max(0.0, wait))
 
     def _set_timer(self, name: str, wait: float) -> None:
+        """The site may be probed in so many seconds."""
         if timer := self._timers.pop(name, None):
             timer.cancel()
-        self._probe_at[name] = time.monotonic() + wait
-        self._timers[name] = asyncio.get_running_loop().call_later(wait + 0.001, self._wake)
+        loop = asyncio.get_running_loop()
+        self._timers[name] = loop.call_later(wait, self._may_be_probed, name)
+
+    def _may_be_probed(self, name: str) -> None:
+        self._timers.pop(name, None)
+        self._due.add(name)
+        self._wake()
 
 
 def _label(site: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 from babygun.errors import EtcdError, LeaseNotFound
@@ -86,10 +87,14 @@ class SlotKeeper:
         for permits in list(self._permits.values()):
             if permits.site.shared:
                 self._look_at(permits, now)
+        for site in list(self._waits):
+            known = self._permits.get(site)
+            if known is None or not known.wants:
+                self._start(("want", site), partial(self._want_no_more, site))
         self._drop_unknown()
 
     def _look_at(self, permits: SitePermits, now: float) -> None:
-        wants, site = permits.wants, permits.site.name
+        wants = permits.wants
         oldest = min(permits.slots.values(), key=lambda slot: slot.since, default=None)
         if (
             oldest is not None
@@ -106,8 +111,6 @@ class SlotKeeper:
                 slot.ask_back()
         if permits.waits and len(permits.slots) < permits.count:
             self.need(permits)
-        elif site in self._waits and not wants:
-            self._start(("want", site), lambda: self._want_no_more(site))
 
     def given_back(self, permits: SitePermits, slot: Slot) -> None:
         """A slot's connection was closed."""
@@ -161,7 +164,9 @@ class SlotKeeper:
             log.warning("slot not taken", site=site, error=str(error))
             return
         self._slots.learn(site, number, taken)
-        if ours and not identity.lost.is_set():
+        if ours and self._permits.get(site) is not permits:  # nobody waits for it any more
+            self._start_delete(site, number, taken.created)
+        elif ours and not identity.lost.is_set():
             permits.slots[number] = Slot(
                 permits,
                 number,

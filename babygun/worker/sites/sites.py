@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NoReturn
 
 from babygun.email.tries import RecipientResult
@@ -23,11 +23,13 @@ from babygun.store.cluster.checkin import Identity
 from babygun.store.records import Hold
 from babygun.worker.results import BEFORE_MAIL, result_of
 from babygun.worker.sites import permits as site_permits
+from babygun.worker.sites import reports
 from babygun.worker.sites.adaptation import FAILED_CONNECTS, Counts
 from babygun.worker.sites.adapting import Adapting
 from babygun.worker.sites.holds import SiteHolds
 from babygun.worker.sites.keeper import SlotKeeper
 from babygun.worker.sites.permits import PermitsNow, SitePermits
+from babygun.worker.sites.reports import Reports, Waiting
 
 _LOOK = 1.0  # s, between two looks at what is unused
 _FORGET = 30  # looks, between two at what needs to be remembered no more
@@ -42,7 +44,8 @@ class Sites:
     ``identity``: asked for this worker's present one. ``workers``: how many live ones there are.
     ``site_of``: a queue's site, if it is known. ``wake``: called when a probe is due, and when the
     holds are known. ``may_go_on``: called with a site whose jobs may start again;
-    ``sender_may_go_on`` with a site and a sender domain.
+    ``sender_may_go_on`` with a site and a sender domain. ``waiting``: asked for the sites whose
+    mail waits.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Sites:
         wake: Callable[[], None],
         may_go_on: Callable[[str], None],
         sender_may_go_on: Callable[[str, str], None],
+        waiting: Callable[[], Iterable[Waiting]] = tuple,
     ) -> None:
         self._identity, self._workers, self._site_of = identity, workers, site_of
         self._may_go_on, self._sender_may_go_on = may_go_on, sender_may_go_on
@@ -73,6 +77,9 @@ class Sites:
         self._adapting = Adapting(
             store, worker_id=self._worker_id, workers=workers, changed=self._limits_changed
         )
+        self._reports = Reports(
+            store, self._permits, waiting=waiting, limits_of=self._adapting.whole
+        )
         self._failed: dict[str, int] = {}  # by site: connections that failed in a row
         self._counts = Counts()
         self._live = 0  # workers, as the parts of limits were made
@@ -84,6 +91,7 @@ class Sites:
             tasks.create_task(self._adapting.run(), name="limits of sites")
             tasks.create_task(self._keeper.run(), name="slots")
             tasks.create_task(self._look(), name="sites")
+            tasks.create_task(self._report(), name="reports")
 
     async def close(self) -> None:
         """Ends what still runs. The slots go with the worker's lease."""
@@ -154,11 +162,10 @@ class Sites:
         if site.provider is None:  # a relay is held by its faults, as its tries end
             return
         result = result_of(reply, found)
-        if reply.phase in BEFORE_MAIL:
-            if found.about != "domain":  # one domain's wish, or it takes no mail at all
-                self._connect_failed(site.name, result)
-        else:
+        if reply.phase not in BEFORE_MAIL:
             self._failed.pop(site.name, None)
+        elif found.about in (None, "connections", "session", "site"):
+            self._connect_failed(site.name, result)
         if found.about == "sender":
             if found.action == "retry" and sender:
                 self.holds.hold_sender(site.name, sender, result)
@@ -235,6 +242,13 @@ class Sites:
                 permits.look_again()
             if looks % _FORGET == 0:
                 self._forget(now)
+
+    async def _report(self) -> NoReturn:
+        while True:
+            await asyncio.sleep(reports.EVERY)
+            identity = self._identity()
+            if identity is not None and identity.trusted:
+                await self._reports.once(identity)
 
     def _forget(self, now: float) -> None:
         """Forgets the sites that are not in use. One with shared slots gives them back first."""
