@@ -59,8 +59,10 @@ class Sender(threading.Thread):
             self._loop.run_until_complete(self._work())
         except BaseException as error:
             self.error = error
-        finally:
-            self._loop.close()
+
+    def close(self) -> None:
+        """Once all have ended: gRPC's own thread may speak to any of their loops until then."""
+        self._loop.close()
 
     def stop(self, *, crash: bool = False) -> None:
         """Ends it. ``crash``: it gives nothing back."""

@@ -34,6 +34,8 @@ def senders(settings: Settings, limits: Limits, number: int, pools: int = 1) -> 
         for each in found:
             if each.is_alive():
                 each.stop()
+        for each in found:
+            each.close()
     assert [each.error for each in found] == [None] * number
 
 
