@@ -1,21 +1,23 @@
 """Ends e-mails whose own end has come before they could be sent.
 
 A worker looks at the held jobs of its slice, since nobody claims those. Any other job is looked at
-when its try would begin.
+when its try would begin. A relay's jobs are read from etcd. Those of a site of mail hosts are in
+many queues; of these, it looks at the ones that it knows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from babygun.email.ids import created_ms
-from babygun.email.model import Email
+from babygun.email.model import Email, Job
 from babygun.email.retry import end_of_held
 from babygun.email.tries import RecipientResult
 from babygun.errors import Conflict, NotFound
+from babygun.routing.sites import MX
 from babygun.runtime import metrics
 from babygun.runtime.clock import at_ms, format_time
 from babygun.runtime.logs import get_logger
@@ -33,10 +35,11 @@ from babygun.worker.slices import Slice
 log = get_logger("worker")
 
 INTERVAL = 1.0  # s, between two looks at what is to be read
-EVERY = 60.0  # s, between two reads of a held queue
+EVERY = 60.0  # s, between two reads of a held site's jobs
 _SHARE = 50  # a queue is read again after this many times the time that it took
 _PER_SHARD = 16  # jobs in one read of a shard
 _AT_ONCE = 16  # e-mails that are ended at a time
+_IN_A_ROW = 1000  # known jobs that are looked at before others have their turn
 
 
 async def expire(
@@ -80,33 +83,67 @@ async def expire(
 
 
 class HeldExpiry:
-    """Reads each held queue every EVERY seconds, more rarely if that takes long."""
+    """Looks at each held site's jobs every EVERY seconds, more rarely if that takes long.
 
-    def __init__(self, store: Store, counts: RecipientCounts) -> None:
+    ``known``: the jobs of a site that this worker knows. ``ended`` is called with each of these
+    that nobody is to claim any more.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        counts: RecipientCounts,
+        *,
+        known: Callable[[str], Iterable[tuple[JobRef, Job]]],
+        ended: Callable[[JobRef], None],
+    ) -> None:
         self._store, self._counts = store, counts
+        self._known, self._ended = known, ended
         after = store.settings.hold_expires_after
         self._clock = TrustedClock(store.settings, after / FINENESS)
-        self._next: dict[str, tuple[int, float]] = {}  # by queue: the hold, and its next read
+        self._next: dict[str, tuple[int, float]] = {}  # by site: the hold, and its next look
 
     async def once(self, held: Mapping[str, Held], part: Slice, worker_id: str) -> None:
-        """Reads the queues whose time has come, and ends what has to end. Raises EtcdError."""
+        """Looks at the sites whose time has come, and ends what has to end. Raises EtcdError."""
         self._next = {
-            queue: entry
-            for queue, entry in self._next.items()
-            if queue in held and held[queue].created == entry[0]
+            site: entry
+            for site, entry in self._next.items()
+            if site in held and held[site].created == entry[0]
         }
         if part.empty or not held or (now := await self._clock.now()) is None:
             return
-        for queue, one in list(held.items()):
+        for site, one in list(held.items()):
             started = time.monotonic()
-            if started >= self._next.get(queue, (0, 0.0))[1]:
-                await self._read(held, one.hold, part, worker_id, now.earliest)
+            if not one.hold.sender and started >= self._next.get(site, (0, 0.0))[1]:
+                if site.startswith(MX):
+                    ended = await self._look(held, one.hold, worker_id, now.earliest)
+                else:
+                    ended = await self._read(held, one.hold, part, worker_id, now.earliest)
+                if ended:
+                    log.warning("held e-mails expired", queue=site, jobs=ended, worker_id=worker_id)
                 took = time.monotonic() - started
-                self._next[queue] = one.created, started + max(EVERY, _SHARE * took)
+                self._next[site] = one.created, started + max(EVERY, _SHARE * took)
+
+    async def _look(
+        self, held: Mapping[str, Held], hold: Hold, worker_id: str, now: datetime
+    ) -> int:
+        """Ends known jobs of a site of mail hosts. Returns how many."""
+        ended, jobs = 0, list(self._known(hold.site))
+        for at in range(0, len(jobs), _IN_A_ROW):
+            if hold.site not in held:
+                break
+            some = [ReadyJob(*job) for job in jobs[at : at + _IN_A_ROW]]
+            over = [job for job in some if self._ends(job, hold, now)]
+            for ref in await self._expire(over, hold, worker_id):
+                self._ended(ref)
+                ended += 1
+            await asyncio.sleep(0)
+        return ended
 
     async def _read(
         self, held: Mapping[str, Held], hold: Hold, part: Slice, worker_id: str, now: datetime
-    ) -> None:
+    ) -> int:
+        """Ends jobs of a relay, which are one queue. Returns how many."""
         ranges = {
             shard: shard_range(self._store, shard, hold.site)._replace(limit=_PER_SHARD)
             for shard in range(part.first, part.end)
@@ -116,14 +153,12 @@ class HeldExpiry:
             rests = {}
             async for _, found in read_jobs(self._store, ranges):
                 for shard, jobs, rest in found:
-                    ended += await self._expire(
-                        [job for job in jobs if self._ends(job, hold, now)], hold, worker_id
-                    )
+                    over = [job for job in jobs if self._ends(job, hold, now)]
+                    ended += len(await self._expire(over, hold, worker_id))
                     if rest:
                         rests[shard] = rest
             ranges = rests
-        if ended:
-            log.warning("held e-mails expired", queue=hold.site, jobs=ended, worker_id=worker_id)
+        return ended
 
     def _ends(self, ready: ReadyJob, hold: Hold, now: datetime) -> bool:
         end = end_of_held(
@@ -134,20 +169,22 @@ class HeldExpiry:
         )
         return end <= now
 
-    async def _expire(self, jobs: list[ReadyJob], hold: Hold, worker_id: str) -> int:
+    async def _expire(self, jobs: list[ReadyJob], hold: Hold, worker_id: str) -> list[JobRef]:
+        """Ends these jobs. Returns those that it has ended."""
         outcome = RecipientResult(
             "retry", hold.reason, hold.status_code, hold.enhanced_code, _reason(hold)
         )
-        key, done = self._store.keys.hold(hold.site), 0
+        key = self._store.keys.hold(hold.site)
+        done: list[JobRef] = []
         for at in range(0, len(jobs), _AT_ONCE):
-            done += sum(
-                await asyncio.gather(
-                    *(
-                        expire(self._store, job.ref, outcome, worker_id, self._counts, hold=key)
-                        for job in jobs[at : at + _AT_ONCE]
-                    )
+            refs = [job.ref for job in jobs[at : at + _AT_ONCE]]
+            ended = await asyncio.gather(
+                *(
+                    expire(self._store, ref, outcome, worker_id, self._counts, hold=key)
+                    for ref in refs
                 )
             )
+            done += [ref for ref, has_ended in zip(refs, ended, strict=True) if has_ended]
         return done
 
 

@@ -289,6 +289,20 @@ class ReadyJobs:
             self._leave(jobs)
         return ref, self._forget(jobs, line, ref), jobs.site
 
+    def drop(self, ref: JobRef) -> None:
+        """A job has ended without a try, and is not known any more."""
+        job, jobs = self._jobs.get(ref), self._queues.get(ref.queue)
+        line = jobs.line_of(job.client) if jobs is not None and job is not None else None
+        if jobs is None or job is None or line is None:
+            return
+        if ref in line.names:
+            jobs.pull(line, ref)
+            if jobs.line is None:
+                self._leave(jobs)
+        elif jobs.parked is not None:
+            jobs.parked[job.sender].remove(ref)
+        self._forget(jobs, line, ref)
+
     # --- obstacles ---
 
     def _set_aside(self, jobs: SiteJobs, line: Line, found: Obstacle) -> None:

@@ -71,7 +71,12 @@ class Worker:
         )
         counts = RecipientCounts()
         self._attempts = Attempts(self.store, self._delivery, counts, self._sites.holds)
-        self._expiry = HeldExpiry(self.store, counts)
+        self._expiry = HeldExpiry(
+            self.store,
+            counts,
+            known=lambda site: self.dispatch.ready.waiting_of(site),
+            ended=lambda ref: self.dispatch.ready.drop(ref),
+        )
         self.membership = Membership(
             self.store,
             in_flight=lambda: len(self.dispatch.in_flight),

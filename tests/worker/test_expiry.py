@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from babygun.email.model import Job
 from babygun.email.tries import RecipientResult
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
@@ -30,14 +31,16 @@ DAY = 86_400.0
 
 
 class HeldMail:
-    """Queue ``main``, held for ten minutes, and three e-mails of it."""
+    """A site, held for ten minutes, and three e-mails of queue ``main``, which are its mail."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         self.ids: list[str] = []
+        self.known: dict[JobRef, Job] = {}
 
-    async def begin(self) -> None:
-        self.held = await store_holds.begin(self.rig.store, "main", REFUSED, worker_id="w1")
+    async def begin(self, site: str = "main") -> None:
+        self.site = site
+        self.held = await store_holds.begin(self.rig.store, site, REFUSED, worker_id="w1")
         self.ids = [await self.rig.send("ann@example.org") for _ in range(3)]
 
     async def look(self, *, expires_after: float = 60.0) -> None:
@@ -45,7 +48,10 @@ class HeldMail:
         store = self.rig.store
         store.settings = changed(store.settings, hold_expires_after=expires_after)
         assert self.held is not None
-        await HeldExpiry(store, RecipientCounts()).once({"main": self.held}, ALL, "w1")
+        looks = HeldExpiry(
+            store, RecipientCounts(), known=lambda _: self.known.items(), ended=self.known.pop
+        )
+        await looks.once({self.held.hold.name: self.held}, ALL, "w1")
 
     async def left(self) -> list[str]:
         seen = await check_invariants(self.rig.store)
@@ -54,6 +60,10 @@ class HeldMail:
 
 @pytest.fixture
 async def mail(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> HeldMail:
+    return await held_mail(rig, monkeypatch)
+
+
+async def held_mail(rig: Rig, monkeypatch: pytest.MonkeyPatch, site: str = "main") -> HeldMail:
     monkeypatch.setattr(trusted_clock, "_STEADY", 0.0)
     mail, earlier = HeldMail(rig), utc_now() - timedelta(minutes=10)
 
@@ -63,7 +73,7 @@ async def mail(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> HeldMail:
     with monkeypatch.context() as then:
         then.setattr(rig.store.clock, "now", then_now)
         then.setattr(support, "new_email_id", partial(new_email_id, nanoseconds(earlier)))
-        await mail.begin()
+        await mail.begin(site)
     return mail
 
 
@@ -76,6 +86,32 @@ async def test_held_emails_end_when_they_have_waited_long_enough(mail: HeldMail)
     assert await mail.left() == mail.ids
     await mail.look()
     assert await mail.left() == []
+
+
+async def test_mail_of_a_held_site_of_mail_hosts_ends_as_far_as_it_is_known(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail = await held_mail(rig, monkeypatch, "mx:large")
+    await mail.look()
+    assert await mail.left() == mail.ids
+    mail.known = {JobRef(email_id, "main"): Job(0, 1) for email_id in mail.ids[:2]}
+    await mail.look(expires_after=3600.0)
+    assert len(mail.known) == 2
+    await mail.look()
+    assert await mail.left() == mail.ids[2:] and not mail.known
+
+
+async def test_hold_of_one_senders_domain_ends_no_mail_of_others(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail = await held_mail(rig, monkeypatch, "mx:large")
+    await store_holds.end_by_operator(rig.store, "mx:large")
+    mail.held = await store_holds.begin(
+        rig.store, "mx:large", REFUSED, worker_id="w1", sender="example.com"
+    )
+    mail.known = {JobRef(email_id, "main"): Job(0, 1) for email_id in mail.ids}
+    await mail.look()
+    assert await mail.left() == mail.ids
 
 
 async def test_worker_whose_clock_is_ahead_of_etcds_ends_no_held_email(

@@ -253,3 +253,22 @@ def test_site_gets_half_of_the_slots_while_another_waits_and_all_of_them_alone()
     while not slots.full and (taken := ready.take(slots.obstacle)):
         slots.start(taken[2], taken[1])
     assert slots.by_label() == {"a": 10, "b": 10}
+
+
+def test_job_that_ended_while_its_site_or_sender_is_held_is_forgotten_alone() -> None:
+    def held(site: Site, job: Job) -> Obstacle | None:
+        return "held" if site.name == "a" else "sender" if job.sender == "b.example" else None
+
+    ready = ready_jobs()
+    for name in ("a1", "a2", "a3"):
+        ready.add(JobRef(name, "a"), of(name))
+    for name in ("b1", "b2", "b3"):
+        ready.add(JobRef(name, "b"), of("one", sender="b.example"))
+    assert ready.take(held) is None
+    for name in ("a2", "b2", "a3", "unknown"):
+        ready.drop(JobRef(name, name[0]))
+    assert [ref.email_id for ref, _ in ready.waiting_of("a")] == ["a1"]
+    ready.drop(JobRef("a1", "a"))
+    ready.go_on("a")
+    ready.sender_may_go_on("b", "b.example")
+    assert drain(ready) == ["b1", "b3"] and not ready and not ready.by_label()
