@@ -69,13 +69,19 @@ def most_tries(queue: str, schedule: Schedules) -> int:
 
 
 def end_of_held(
-    job: Job, *, accepted: datetime, held_since: datetime, expires_after: float
+    job: Job,
+    *,
+    accepted: datetime,
+    held_since: datetime,
+    expires_after: float,
+    schedule: Schedule,
 ) -> datetime:
-    """When a job of a held queue ends without a try: at its e-mail's own end, where it has one.
+    """When a job of a held site ends without a try: at its e-mail's own end, where it has one.
 
     Otherwise ``expires_after`` seconds count from the hold, or from when the job became ready if
-    that was later.
+    that was later. It does not end before its tries would have.
     """
     if job.expires_at is not None:
         return job.expires_at
-    return max(held_since, job.since or accepted) + timedelta(seconds=expires_after)
+    waits = max(held_since, job.since or accepted) + timedelta(seconds=expires_after)
+    return max(waits, accepted + timedelta(seconds=sum(schedule.intervals)))

@@ -166,6 +166,7 @@ class HeldExpiry:
             accepted=at_ms(created_ms(ready.ref.email_id)),
             held_since=hold.since,
             expires_after=self._store.settings.hold_expires_after,
+            schedule=self._store.routes.schedule(ready.ref.queue),
         )
         return end <= now
 

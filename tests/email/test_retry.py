@@ -111,5 +111,19 @@ def test_end_of_a_held_email_is_its_own_or_counts_from_when_it_was_held(
         None if since is None else hours(since),
         None if expires_at is None else hours(expires_at),
     )
-    found = end_of_held(job, accepted=hours(accepted), held_since=NOW, expires_after=48 * 3600.0)
+    found = end_of_held(
+        job,
+        accepted=hours(accepted),
+        held_since=NOW,
+        expires_after=48 * 3600.0,
+        schedule=schedule("main"),
+    )
     assert found == hours(end)
+
+
+def test_end_of_held_is_no_earlier_than_that_of_all_tries() -> None:
+    five_days = Schedule((12 * 3600.0,) * 10)
+    found = end_of_held(
+        Job(0, 1), accepted=NOW, held_since=NOW, expires_after=48 * 3600.0, schedule=five_days
+    )
+    assert found == NOW + timedelta(days=5)
