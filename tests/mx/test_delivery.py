@@ -36,9 +36,8 @@ async def test_mail_arrives_at_each_server_with_tls_where_it_works(world: World)
         "ann@exim.example": "exim",
         "ann@opensmtpd.example": "opensmtpd",
     }
-    assert "P=esmtps" in world.servers.log("exim")
-    of_postfix = next(message for message in taken if by(message) == "postfix")
-    assert b"using TLSv1.3" in of_postfix.data or "starttls=1" in world.servers.log("postfix")
+    encrypted = {by(message) for message in taken if b"with esmtps" in message.data.lower()}
+    assert encrypted >= {"postfix", "exim"}  # Debian 12's OpenSMTPD offers TLS that fails
 
 
 async def test_email_to_three_domains_and_bcc_becomes_three_queues_with_one_message_each(
