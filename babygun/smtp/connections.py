@@ -26,6 +26,7 @@ from functools import partial
 from babygun.runtime import tracing
 from babygun.smtp.connect_failed import ConnectFailed
 from babygun.smtp.connection import Connection
+from babygun.smtp.connection_count import ConnectionCount
 from babygun.smtp.connection_limit import ConnectionLimit
 from babygun.smtp.envelope import NotSent
 from babygun.smtp.permits import Permits
@@ -41,19 +42,20 @@ class Connections:
 
     ``open``: opens one; its argument is called once, when the connection is gone. ``most``:
     connections at once. ``patience``: how long a message that was turned away waits for one.
-    ``idle``: how long an unused connection is kept.
+    ``idle``: how long an unused connection is kept. ``count``: of all pools' connections.
     """
 
     def __init__(
         self,
         open: Callable[[Callable[[Connection], None]], Awaitable[Connection]],
         permits: Permits,
+        count: ConnectionCount,
         *,
         most: int,
         patience: float,
         idle: float,
     ) -> None:
-        self._open_one, self._permits = open, permits
+        self._open_one, self._permits, self._count = open, permits, count
         self._most, self._patience, self._idle_time = most, patience, idle
         self._loop = asyncio.get_running_loop()
         self._idle: list[Connection] = []  # the one unused for longest first
@@ -90,6 +92,7 @@ class Connections:
             or self._idle
             or self._connecting
             or self._waiters
+            or self._goodbyes
             or self._limit.at(self._loop.time()) < self._most
         )
 
@@ -250,6 +253,7 @@ class Connections:
         """Opens a connection, which ``_connecting`` counts already."""
 
         def on_lost(connection: Connection) -> None:
+            self._count.open -= 1
             place.give_back()
             self._on_lost(connection)
 
@@ -260,6 +264,7 @@ class Connections:
             raise
         finally:
             self._connecting -= 1
+        self._count.open += 1
         if not place.belongs_to(connection):
             raise NotSent("the right to the connection was lost while it was opened")
         if self.closed:
@@ -297,7 +302,7 @@ class Connections:
                 self._wake()  # a limit that had shrunk may have grown
             return
         self._busy.discard(connection)
-        if self._idle_time <= 0:
+        if self._idle_time <= 0 or self._count.is_full:
             self._say_goodbye(connection)
             return
         connection.idle_since = self._loop.time()

@@ -56,9 +56,10 @@ class SmtpPool:
     ) -> None:
         self.destination = destination
         self._refuses_ipv6 = refuses_ipv6
+        known = known or KnownServers()
         self._opener = Opener(
             destination,
-            known or KnownServers(),
+            known,
             hostname=hostname,
             connect_timeout=connect_timeout,
             timeout=timeout,
@@ -69,6 +70,7 @@ class SmtpPool:
         self.connections = Connections(
             self._opener.open,
             permits,
+            known.count,
             most=destination.max_connections,
             patience=connect_timeout,
             idle=idle,

@@ -10,19 +10,18 @@ from babygun.smtp.pool import SmtpPool
 
 
 class Pools:
-    """Makes a destination's pool when it is first used, and closes it when it is not used.
+    """Makes a destination's pool when it is first used, and drops it when it is not used.
 
-    ``make``: makes a pool. ``unused``: seconds after which a pool is closed, twice as many at most;
-    later if it has connections still. Destinations with the same ``pool`` share one.
+    ``make``: makes a pool. ``unused``: seconds after which a pool is dropped, twice as many at
+    most; later if it has connections still. Destinations with the same ``pool`` share one.
     ``for_email`` is what :meth:`Destination.pool_for` takes.
     """
 
     def __init__(self, make: Callable[[Destination, str], SmtpPool], *, unused: float) -> None:
         self._make, self._unused = make, unused
         self._pools: dict[str, SmtpPool] = {}  # by the destination's pool
-        self._used: set[str] = set()  # names, since the last close_unused()
+        self._used: set[str] = set()  # names, since the last drop_unused()
         self._timer: asyncio.TimerHandle | None = None
-        self._closing: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[SmtpPool]:
         return iter(self._pools.values())
@@ -38,13 +37,11 @@ class Pools:
                 self._set_timer()
         return pool
 
-    def close_unused(self) -> None:
-        """Closes the pools that nobody has used since the last call."""
+    def drop_unused(self) -> None:
+        """Drops the pools that nobody has used since the last call, and that have nothing open."""
         for name in [n for n, pool in self._pools.items() if n not in self._used]:
             if not self._pools[name].connections.needed:
-                task = asyncio.create_task(self._pools.pop(name).close(), name=f"close {name}")
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
+                del self._pools[name]
         self._used.clear()
 
     def _set_timer(self) -> None:
@@ -52,7 +49,7 @@ class Pools:
 
     def _timer_fired(self) -> None:
         self._timer = None
-        self.close_unused()
+        self.drop_unused()
         if self._pools:
             self._set_timer()
 
@@ -60,5 +57,5 @@ class Pools:
         """Closes all pools, within some seconds."""
         if self._timer is not None:
             self._timer.cancel()
-        await asyncio.gather(*(pool.close() for pool in self), *self._closing)
+        await asyncio.gather(*(pool.close() for pool in self))
         self._pools.clear()

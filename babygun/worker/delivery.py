@@ -21,6 +21,7 @@ from babygun.routing.sites import Site
 from babygun.runtime import tracing
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metrics import CLAIM_TO_REPLY
+from babygun.runtime.open_files import allow_open_files
 from babygun.runtime.settings import Settings
 from babygun.smtp import (
     UNLIMITED,
@@ -33,6 +34,7 @@ from babygun.smtp import (
     SmtpPool,
 )
 from babygun.smtp.classifier import Classification, Classifier
+from babygun.smtp.connection_count import MOST, ConnectionCount
 from babygun.smtp.replies import SESSION_PHASES, Reply
 from babygun.smtp.reply_rules import Route
 from babygun.store.emails.claims import Claim
@@ -42,6 +44,7 @@ log = get_logger("worker")
 
 _POOL_UNUSED = 10.0  # s, after which a pool without connections is closed
 IPV6_REFUSED = "ipv6_refused"  # the class of a reply that IPv4 may change
+_OTHER_FILES = 256  # beside connections to servers
 _MX_IDLE = 5.0  # s, for which a connection to a mail host stays open: there are many of them
 
 
@@ -88,7 +91,9 @@ class Delivery:
         self._routes, self._replied = routes, replied
         self._classifier = Classifier.load(settings.reply_rules)
         hostname = settings.smtp_hostname or socket.getfqdn()
-        known = KnownServers()
+        files = allow_open_files(settings.worker_concurrency + _OTHER_FILES + MOST)
+        idle_files = max(0, files - settings.worker_concurrency - _OTHER_FILES)
+        known = KnownServers(count=ConnectionCount(most=idle_files))
 
         def refuses_ipv6(reply: Reply) -> bool:
             return self._classifier.classify(reply, route="mx").reply_class == IPV6_REFUSED
