@@ -136,10 +136,30 @@ class Delivery:
             reason = "the e-mail's content is gone from etcd, or can't be read"
             fault = RecipientResult("fail", "internal", reason=reason)
             return Sent(dict.fromkeys(todo, fault))
+        message, utf8 = _message(claim, todo, progress)
         sent = Sent({})
+        repeated: set[str] = set()
+        groups = [tuple(todo)]
         try:
             destination = await self._routes.destination(queue)
-            await self._send_to_all(destination, claim, todo, may_send, progress, sent)
+            # The same at each try, so that a server that greylists knows it by our address.
+            for_email = f"{email.sender} {queue}".lower() if destination.sources else ""
+            while groups:
+                group = groups.pop(0)
+                envelope = Envelope(email.sender, group, message, utf8)
+                pool = self.pools.get(destination, for_email)
+                outcome = await self._send(pool, destination, envelope, may_send, progress)
+                if not sent.results:
+                    self._raise_crowded(pool, outcome, email.sender)
+                if again := self._classify(claim, destination, outcome, repeated, sent):
+                    groups.insert(0, again)
+                groups[:0] = outcome.parts
+        except (NotSent, asyncio.CancelledError):
+            if not sent.results and not progress.content_sent:
+                raise
+            interrupted = _UNCERTAIN if progress.content_sent else _INTERRUPTED
+            left = [address for each in (group, *groups) for address in each]
+            sent.results |= dict.fromkeys(left, interrupted)
         except NoDestination as error:
             log.error("destination unknown", queue=queue, email_id=email.id)
             fault = RecipientResult("hold", "configuration", reason=str(error))
@@ -147,41 +167,6 @@ class Delivery:
         except (NoMailHost, LookupFailed) as error:
             sent.results = without_host(error, queue_recipients(email, queue)) | sent.results
         return sent
-
-    async def _send_to_all(
-        self,
-        destination: Destination,
-        claim: Claim,
-        todo: list[str],
-        may_send: Callable[[], bool],
-        progress: Progress,
-        sent: Sent,
-    ) -> None:
-        """Adds the results to ``sent``. Raises as :meth:`deliver`, NoMailHost and LookupFailed."""
-        email = claim.email
-        message, utf8 = _message(claim, todo, progress)
-        repeated: set[str] = set()
-        # The same at each try, so that a server that greylists knows it by our address.
-        for_email = f"{email.sender} {destination.name}".lower() if destination.sources else ""
-        groups = [tuple(todo)]
-        while groups:
-            group = groups.pop(0)
-            envelope = Envelope(email.sender, group, message, utf8)
-            pool = self.pools.get(destination, for_email)
-            try:
-                outcome = await self._send(pool, destination, envelope, may_send, progress)
-                if not sent.results:
-                    self._raise_crowded(pool, outcome, email.sender)
-            except (NotSent, asyncio.CancelledError):
-                if not sent.results and not progress.content_sent:
-                    raise
-                interrupted = _UNCERTAIN if progress.content_sent else _INTERRUPTED
-                left = [address for each in (group, *groups) for address in each]
-                sent.results |= dict.fromkeys(left, interrupted)
-                return
-            if again := self._classify(claim, destination, outcome, repeated, sent):
-                groups.insert(0, again)
-            groups[:0] = outcome.parts
 
     def _raise_crowded(self, pool: SmtpPool, outcome: Outcome, sender: str) -> None:
         """Raises Crowded where the server says so, before RCPT and so of all recipients."""
