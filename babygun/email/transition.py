@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -58,11 +58,15 @@ def changed(
 
     ``claimed_at``: None: as it was.
     """
-    states = queues.values()
-    others = email.wide.groups if email.wide else ()
+    states, others = queues.values(), email.wide
+    tries = max(state.tries for state in states)
+    if others and others.groups:
+        tries = max(tries, email.tries)
     status: EmailStatus = "incomplete"
-    if all(state.final for state in states) and not (email.wide and email.wide.not_final):
-        statuses = {r.status for r in recipients} | {group.status for group in others}
+    if all(state.final for state in states) and not (others and others.not_final):
+        statuses = {r.status for r in recipients}
+        if others:
+            statuses.update(group.status for group in others.groups)
         if "cancelled" in statuses:
             status = "cancelled"
         else:
@@ -72,9 +76,13 @@ def changed(
         recipients=tuple(recipients),
         queues=dict(queues),
         status=status,
-        status_reason=status_reason(status, recipients, most_tries, others),
-        not_before=None if email.wide else _earliest(states),
-        tries=max(email.tries if others else 0, *(state.tries for state in states)),
+        status_reason=status_reason(
+            status, recipients, most_tries, others.groups if others else ()
+        ),
+        not_before=None
+        if others
+        else min((state.not_before for state in states if state.not_before), default=None),
+        tries=tries,
         worker_id=worker_id or email.worker_id,
         updated_at=now,
         log_seq=email.log_seq + 1,
@@ -88,7 +96,3 @@ def logged(transition: Transition) -> Transition:
     if email.wide is None:
         return transition
     return replace(transition, email=wide.logged(email, transition.keyed, transition.touched))
-
-
-def _earliest(states: Iterable[QueueState]) -> datetime | None:
-    return min((state.not_before for state in states if state.not_before), default=None)

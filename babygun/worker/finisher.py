@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from babygun.email import wide
 from babygun.email.model import Email
 from babygun.email.tries import QueueResult
 from babygun.runtime.metrics import EMAILS_ENDED
@@ -14,6 +15,7 @@ from babygun.store.emails.finish import finish as write
 
 # Results in one transaction. Each has up to two compares, of which etcd takes 128.
 _TOGETHER = 32
+_REMEMBERED = 256  # wide e-mails whose record is remembered
 
 _Waiting = tuple[PendingResult, asyncio.Future[Finished]]
 
@@ -27,6 +29,9 @@ class Finisher:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: dict[str, list[_Waiting]] = {}  # by e-mail, which has a writer
+        # Of wide e-mails: the record as the last result left it, and its revision. The record of a
+        # claim is mostly older, and a result that is decided on that is refused.
+        self._records: dict[str, tuple[Email, int]] = {}
 
     async def finish(self, claim: Claim, result: QueueResult) -> Finished:
         """Returns when etcd has decided, however long that takes.
@@ -47,8 +52,7 @@ class Finisher:
 
     async def _write(self, email_id: str) -> None:
         """Writes all results of the e-mail that wait, until none is left."""
-        record: Email | None = None
-        revision = 0
+        record, revision = self._records.pop(email_id, (None, 0))
         batch: list[_Waiting] = []
         try:
             while batch := self._waiting[email_id][:_TOGETHER]:
@@ -58,12 +62,20 @@ class Finisher:
                     await write(self._store, held, email=record, email_revision=revision)
                 )
                 record, revision = done.email, done.email_revision
+                self._remember(email_id, record, revision)
                 for _, waiter in batch:
                     if not waiter.done():
                         waiter.set_result(done)
         finally:
             for _, waiter in (*batch, *self._waiting.pop(email_id)):
                 waiter.cancel()  # has no effect on one that has its result
+
+    def _remember(self, email_id: str, record: Email | None, revision: int) -> None:
+        self._records.pop(email_id, None)
+        if record is not None and record.wide is not None and not record.final:
+            self._records[email_id] = wide.record_of(record), revision
+            if len(self._records) > _REMEMBERED:
+                del self._records[next(iter(self._records))]
 
 
 def _counted(done: Finished) -> Finished:

@@ -25,7 +25,7 @@ from babygun.store.keys import EndKind, JobRef, Keys, range_end
 # transaction that makes the e-mail final.
 LOG_ENTRIES = 32
 # So many operations may stand side by side in a transaction.
-_FLAT = 100
+_FLAT = 127
 # In a nested one, where there are more. The fewer, the more transactions fit into one batch.
 NESTED = 20
 # Bytes of parts that one transaction writes; etcd takes 1.5 MiB. A retry may write 1,000 parts. If

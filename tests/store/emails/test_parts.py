@@ -157,6 +157,17 @@ async def test_finishes_of_1000_queues_by_three_processes_are_all_written(
     assert sum(map(len, sent)) < 200, "transactions"
 
 
+async def test_finishes_one_after_the_other_take_one_transaction_each(rig: Rig) -> None:
+    """A worker knows the record as its last result left it, though the claims are older."""
+    claims = await _claimed(rig, await rig.send_wide(30))
+    finisher = Finisher(rig.store)
+    with _counted(rig.store) as sent:
+        for one in claims[:20]:
+            await finisher.finish(one, pending(one, OK).result)
+    assert len(sent) == 20
+    await check_invariants(rig.store)
+
+
 async def test_finish_on_a_record_that_moved_decides_again(rig: Rig) -> None:
     email_id = await rig.send_wide(17)
     claims = await _claimed(rig, email_id)
