@@ -12,7 +12,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from babygun.routing.destination import Destination
-from babygun.smtp.again import Again, Ipv6Refused, PipeliningBroke
+from babygun.smtp.again import Again, Ipv6Refused, PipeliningBroke, is_soft
 from babygun.smtp.connect_failed import ConnectFailed
 from babygun.smtp.connection import Connection
 from babygun.smtp.connections import Connections
@@ -132,6 +132,9 @@ class SmtpPool:
         replies = outcome.replies.values()
         if _is_ipv6(connection) and replies and all(map(self._refuses_ipv6, replies)):
             raise Ipv6Refused(outcome.replies)
+        if replies and all(map(is_soft, replies)):
+            # Postfix' postscreen refuses all mail of a first session, and takes that of a second.
+            connection.retired = True
         return _noted(outcome, connection)
 
     def crowded(self, reply: Reply) -> None:

@@ -169,6 +169,15 @@ async def test_refused_command_never_goes_to_the_next_host(
         assert code(outcome) == recipients and second.connections == 0
 
 
+async def test_session_that_only_puts_off_is_not_used_again(new_pool: NewPool) -> None:
+    async with MisbehavingServer() as server:
+        pool = new_pool(host(server))
+        assert code(await send(pool, "grey@example.org")) == 450
+        assert code(await send(pool, "b@example.org")) == 250
+        assert code(await send(pool, "c@example.org")) == 250
+        assert server.sessions == 2
+
+
 # --- what is said when all have failed ---
 
 
