@@ -297,7 +297,8 @@ class Settings:
     smtp_connect_timeout: float = setting(
         DURATION,
         "30s",
-        "The longest time that connecting to a mail server may take, with TLS and login.",
+        "The longest time that connecting to a mail server may take, with TLS and login. All "
+        "servers of a domain together: four times as long.",
         minimum=0.1,
     )
     smtp_timeout: float = setting(
