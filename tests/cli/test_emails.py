@@ -74,6 +74,15 @@ async def test_emails_list_filters_by_recipient_time_and_what_happens_now(
     assert refused.status == 1 and "(after)" in refused.error
 
 
+async def test_emails_list_names_the_first_recipient_of_a_wide_email(
+    rig: Rig, with_api: Command
+) -> None:
+    email_id = await rig.send_wide(20)
+    assert "ann@d0000.example +19" in (await with_api("emails", "list")).out
+    shown = await with_api("emails", "show", email_id)
+    assert shown.out.count("@d00") == 20
+
+
 async def test_emails_show_waits_for_the_end(rig: Rig, with_api: Command) -> None:
     email_id = await rig.send("ann@example.org")
     waits = asyncio.create_task(with_api("emails", "show", email_id, "--wait"))

@@ -87,3 +87,23 @@ async def test_repeated_batch_stores_the_missing_parts_under_their_first_ids(
     assert second.ids == email_ids(5, 1_800_000_000 * 10**9, b"a" * 16)
     assert (second.emails, second.repeated, second.errors) == (3, True, {})
     assert set((await check_invariants(rig.store)).emails) == set(second.ids)
+
+
+async def test_batch_stores_wide_emails_beside_others(rig: Rig) -> None:
+    emails = [
+        prepare(rig.store, *rig.wide_email(600)),
+        prepare(rig.store, *rig.email("ann@example.org")),
+        prepare(rig.store, *rig.wide_email(20)),
+    ]
+    record = BatchRecord(len(emails), 0, bytes(16), ())
+    outcome = await accept_batch(
+        rig.store,
+        "client",
+        record,
+        emails,
+        idempotency_key="key",
+        fingerprint="f",
+        prepare_again=lambda _: pytest.fail("nothing is repeated"),
+    )
+    assert outcome.ids == [new.id for new in emails] and outcome.recipients == 621
+    assert len((await check_invariants(rig.store)).jobs) == 621
