@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from babygun.email import log, wide
 from babygun.email.model import (
+    MX,
     Attempt,
     Email,
     Job,
@@ -208,6 +209,7 @@ def job_of(email: Email, queue: str, recipients: int | None = None) -> Job:
         email.wide is not None,
         client_id_of(email.client_id),
         email.weight,
+        email.sender.rpartition("@")[2].lower() if queue.startswith(MX) else "",
     )
 
 

@@ -192,6 +192,10 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     attachments: tuple[Attachment, ...] = ()
 
 
+# Before the names of queues and sites that are no relays.
+MX = "mx:"
+
+
 class Job(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``jobs/…`` and ``not-before/…``: what a worker needs to decide whether to claim.
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from babygun.email.model import MX as MX
 from babygun.routing.providers import Limits, Provider, Providers
 
 if TYPE_CHECKING:  # it brings DNS, which few processes need
     from babygun.routing.mx import MailHosts
-
-MX = "mx:"  # before the names of queues and sites that are no relays
 
 
 class Site(NamedTuple):

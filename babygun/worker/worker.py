@@ -65,6 +65,7 @@ class Worker:
             wake=lambda: self.dispatch.wake(),
             may_go_on=lambda site: self.dispatch.go_on(site),
             sender_may_go_on=lambda site, sender: self.dispatch.sender_may_go_on(site, sender),
+            waiting=lambda: self.dispatch.ready.waiting(),
         )
         self._delivery = Delivery(
             settings, routes, permits_of=self._sites.permits, replied=self._sites.replied
