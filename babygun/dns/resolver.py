@@ -25,8 +25,8 @@ from dns.rdtypes.ANY.TXT import TXT
 
 from babygun.dns.answers import Answer, DnsError, Kind, LookupFailed, NoSuchName, Record
 
-_AT_ONCE = 100
-_REMEMBERED = 200_000  # answers; some hundred bytes each
+_AT_ONCE = 400  # a few that hang must not keep the others waiting
+_REMEMBERED = 50_000  # answers; some 600 bytes each
 _SERVER_TIMEOUT = 2.0  # s, for an answer of one server
 _SHORTEST, _LONGEST = 30.0, 3600.0  # s, for which an answer is remembered
 _LONGEST_WITHOUT = 300.0  # s, for which it is remembered that there is no record or name

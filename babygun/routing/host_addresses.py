@@ -20,6 +20,7 @@ from babygun.runtime.networks import Network
 
 Address = IPv4Address | IPv6Address
 
+_ELSEWHERE = "2001:db8::1"  # RFC 3849: nobody has it, and the way to it is that to the Internet
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an address of IPv4 is in its last 32 bits
 
 
@@ -91,6 +92,16 @@ def _inside(address: Address) -> IPv4Address | None:
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
+
+
+def ipv6_leads_out() -> bool:
+    """Whether this machine has a way to the IPv6 Internet, as far as it knows. Nothing is sent."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.connect((_ELSEWHERE, 53))
+    except OSError:
+        return False
+    return True
 
 
 def is_of_this_machine(address: Address) -> bool:

@@ -16,7 +16,12 @@ from typing import Any, NamedTuple
 
 from babygun.dns import DnsError, LookupFailed, Resolver
 from babygun.routing.destination import Destination, NoDestination, picked_sources
-from babygun.routing.host_addresses import HostAddresses, addresses_of, is_of_this_machine
+from babygun.routing.host_addresses import (
+    HostAddresses,
+    addresses_of,
+    ipv6_leads_out,
+    is_of_this_machine,
+)
 from babygun.routing.mx import MailHosts, NoMailHost, mail_hosts
 from babygun.routing.providers import Providers
 from babygun.routing.route_settings import Route
@@ -25,8 +30,8 @@ from babygun.routing.sites import MX, Site, site_of, site_of_domain
 from babygun.runtime.networks import Network
 from babygun.runtime.settings import Settings
 
-_SITES = 200_000  # domains whose site is remembered; some hundred bytes each
-_HOSTS = 20_000  # domains whose hosts are remembered
+_SITES = 200_000  # domains whose site is remembered; some 300 bytes each
+_HOSTS = 5_000  # domains whose hosts are remembered, and sets of hosts; some KB each
 _FRESH = 30.0  # s, for which hosts are used before DNS is asked again: the shortest TTL we heed
 
 
@@ -36,6 +41,14 @@ class _Looks(NamedTuple):
     resolver: Resolver
     allowed: tuple[Network, ...]
     port: int
+
+    async def addresses_of(self, host: str) -> HostAddresses:
+        """Those of IPv6 are left out where they lead nowhere, unless the host has no others."""
+        ipv6 = ipv6_leads_out() or any(network.version == 6 for network in self.allowed)
+        found = await addresses_of(self.resolver, host, allowed=self.allowed, ipv6=ipv6)
+        if found.usable or ipv6:
+            return found
+        return await addresses_of(self.resolver, host, allowed=self.allowed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +69,7 @@ class MxDestination(Destination):
         found: list[HostAddresses] = []
         some = False
         for host in self.hosts.shuffled():
-            looks = self.looks
-            addresses = await addresses_of(looks.resolver, host, allowed=looks.allowed)
+            addresses = await self.looks.addresses_of(host)
             found.append(addresses)
             if addresses.ours:  # mail to it, or to a host after it, would come back to us
                 break
@@ -65,7 +77,7 @@ class MxDestination(Destination):
                 source = sources.get(address.version, "")
                 if source or not sources:
                     some = True
-                    yield Server(host, looks.port, str(address), source, tls=self.tls)
+                    yield Server(host, self.looks.port, str(address), source, tls=self.tls)
         if not some:
             raise self._none(found)
 

@@ -66,6 +66,12 @@ async def dns() -> AsyncIterator[str]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine with IPv6, whatever this one has."""
+    monkeypatch.setattr(mx_destinations, "ipv6_leads_out", lambda: True)
+
+
 @pytest.fixture
 def routes(dns: str) -> Routes:
     return load_routes(replace(SETTINGS, resolvers=(dns,)))
@@ -238,3 +244,15 @@ async def test_what_is_remembered_of_domains_is_bounded(
         await find(routes, domain)
     assert list(routes._mx._sites) == ["mx:plain.example", "mx:same.example"]
     assert list(routes._mx._hosts) == ["mx:same.example"]
+
+
+async def test_ipv6_that_leads_nowhere_is_not_asked_for_unless_the_host_has_nothing_else(
+    dns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mx_destinations, "ipv6_leads_out", lambda: False)
+    routes = routes_with(dns)
+    assert set(await addresses(routes, "plain")) == {"8.8.8.1", "8.8.8.2", "8.8.8.3"}
+    assert routes._mx._looks.resolver.asked == 3  # MX, and A of both hosts
+    assert await addresses(routes, "six") == ["2606:4700::6"]
+    allowed = routes_with(dns, allow_networks=(ip_network("::1"),))
+    assert (await addresses(allowed, "plain"))[0] == "2606:4700::1"
