@@ -15,6 +15,7 @@ from babygun.runtime.clock import utc_now
 from babygun.store import Store
 from babygun.store.keys import JobRef, range_end
 from tests.support.api import EMAIL, RunningApi, StartApi, fields_of
+from tests.support.invariants import check_invariants
 from tests.support.tries import claimed
 
 JSON = {"Content-Type": "application/json"}
@@ -338,3 +339,16 @@ async def test_email_without_any_relay_configured_is_refused(
     answer = await bare.send(api.token)
     answer.problem(503, "no-relay")
     assert answer.headers["Retry-After"]
+
+
+async def test_email_to_1000_domains_is_accepted_with_a_queue_for_each(
+    start_api: StartApi, store: Store
+) -> None:
+    api = await start_api(default="mx", relays={}, relay_url="")
+    addresses = [f"ann@d{number}.example" for number in range(1000)]
+    email_id = await api.accepted(to=addresses)
+    shown = (await api.call("GET", f"/emails/{email_id}")).json
+    assert {r["email"]: r["queue"] for r in shown["recipients"]} == {
+        address: f"mx:{address[4:]}" for address in addresses
+    }
+    assert len((await check_invariants(store)).jobs) == 1000
