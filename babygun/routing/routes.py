@@ -16,7 +16,7 @@ from babygun.errors import SettingsError
 from babygun.routing.destination import Destination, NoDestination
 from babygun.routing.providers import Providers, load_providers
 from babygun.routing.route_settings import Route, read_routes
-from babygun.routing.sites import MX, Site, site_of_relay
+from babygun.routing.sites import ALL_MX, MX, Site, site_of_relay
 from babygun.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -129,6 +129,11 @@ class Routes:
         if self._to_mx and queue.startswith(MX):
             return self._mx.known_site(queue)
         return site_of_relay(queue, None)  # it has no destination here, and its try says so
+
+    def label(self, queue: str) -> str:
+        """How metrics call a queue: a relay by its name, a domain by what its site is."""
+        site = self.known_site(queue)
+        return site.label if site else ALL_MX
 
     async def destination(self, queue: str) -> Destination:
         """Where a queue's mail goes. Then :meth:`known_site` knows its site.

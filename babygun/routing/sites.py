@@ -14,6 +14,8 @@ from babygun.routing.providers import Limits, Provider, Providers
 if TYPE_CHECKING:  # it brings DNS, which few processes need
     from babygun.routing.mx import MailHosts
 
+ALL_MX = "mx:*"  # all queues of domains together: there are too many to name each
+
 
 class Site(NamedTuple):
     """``name``: of a relay, or ``mx:`` and its provider or its best host.

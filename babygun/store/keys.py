@@ -86,6 +86,10 @@ class Keys:
         """The prefix of a queue's jobs in a shard."""
         return b"%b%02x/%b/" % (self.jobs, shard, queue.encode())
 
+    def job_queues(self, shard: int, prefix: str) -> bytes:
+        """The prefix of the jobs in a shard whose queue begins with ``prefix``."""
+        return b"%b%02x/%b" % (self.jobs, shard, prefix.encode())
+
     def job_slice(self, first: int, end: int) -> tuple[bytes, bytes]:
         """The range of the jobs in shards [first, end)."""
         return self.job_shard(first), range_end(self.jobs) if end >= SHARDS else self.job_shard(end)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from babygun.email.events import OUTCOMES
@@ -12,8 +12,12 @@ from babygun.runtime import metrics
 
 @dataclass(slots=True)
 class RecipientCounts:
-    """Recipients by what a try did. A recipient is deferred once for each such try."""
+    """Recipients by what a try did. A recipient is deferred once for each such try.
 
+    ``label``: how metrics call a queue.
+    """
+
+    label: Callable[[str], str]
     delivered: int = 0
     deferred: int = 0
     failed: int = 0
@@ -26,12 +30,13 @@ class RecipientCounts:
         """
         if email is None:
             return
+        label = self.label(queue)
         counts: dict[tuple[str, str, str], int] = {}
         for recipient in email.recipients:
             if recipient.queue != queue or recipient.email not in addresses:
                 continue
             if outcome := OUTCOMES.get(recipient.status):
-                labels = (recipient.queue, outcome, recipient.reply_class or "")
+                labels = (label, outcome, recipient.reply_class or "")
                 counts[labels] = counts.get(labels, 0) + 1
         for labels, count in counts.items():
             metrics.RECIPIENTS[labels].inc(count)

@@ -70,7 +70,7 @@ class Worker:
         self._delivery = Delivery(
             settings, routes, permits_of=self._sites.permits, replied=self._sites.replied
         )
-        counts = RecipientCounts()
+        counts = RecipientCounts(routes.label)
         self._attempts = Attempts(self.store, self._delivery, counts, self._sites.holds)
         self._expiry = HeldExpiry(
             self.store,

@@ -37,7 +37,7 @@ async def test_email_whose_end_comes_while_etcd_is_away_is_tried_again(rig: Rig)
                 wake=lambda: None,
                 ended=lambda _: None,
             )
-            attempts = Attempts(store, delivery, RecipientCounts(), holds)
+            attempts = Attempts(store, delivery, RecipientCounts(str), holds)
             ref = JobRef(await own.send("ann@b.example"), "main")
             job = Job(1, 1, expires_at=utc_now() - timedelta(seconds=1))
             site, identity = site_of_relay("main", None), Identity(store.client, 10, "w1")

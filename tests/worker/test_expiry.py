@@ -49,7 +49,7 @@ class HeldMail:
         store.settings = changed(store.settings, hold_expires_after=expires_after)
         assert self.held is not None
         looks = HeldExpiry(
-            store, RecipientCounts(), known=lambda _: self.known.items(), ended=self.known.pop
+            store, RecipientCounts(str), known=lambda _: self.known.items(), ended=self.known.pop
         )
         await looks.once({self.held.hold.name: self.held}, ALL, "w1")
 
@@ -148,7 +148,7 @@ async def test_job_that_waits_again_is_not_ended(mail: HeldMail) -> None:
     """It was ready when it was read, and a try has put it off since."""
     rig, ref = mail.rig, JobRef(mail.ids[0], "main")
     await rig.store.client.delete(rig.store.keys.job(ref))
-    ended = await expiry.expire(rig.store, ref, REFUSED, "w1", RecipientCounts())
+    ended = await expiry.expire(rig.store, ref, REFUSED, "w1", RecipientCounts(str))
     assert not ended and (await rig.get(ref.email_id)).status == "incomplete"
 
 

@@ -22,7 +22,7 @@ class Member:
     def __init__(self, rig: Rig) -> None:
         self.slices: list[Slice] = []
         self.died: list[tuple[str, list[JobRef]]] = []
-        self.counts = RecipientCounts(delivered=1, deferred=2, failed=3)
+        self.counts = RecipientCounts(str, delivered=1, deferred=2, failed=3)
         self.news = asyncio.Event()
         self.membership = Membership(
             rig.store,

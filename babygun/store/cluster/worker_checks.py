@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from babygun.routing.routes import Routes, sends
-from babygun.routing.sites import MX
+from babygun.routing.sites import ALL_MX, MX
 from babygun.runtime.metric_types import OTHER
 from babygun.store.emails.depth import Depth
 from babygun.store.records import Hold, Worker
@@ -53,7 +53,7 @@ def other_routing(prefix: str, routes: Routes, workers: Sequence[Worker]) -> dic
 
 
 def _shown(name: str) -> str:
-    return f"{MX}*" if name == MX else name  # all queues of domains
+    return ALL_MX if name == MX else name  # all queues of domains
 
 
 def unsent_queues(depth: Depth, workers: Sequence[Worker]) -> dict[str, str]:

@@ -6,6 +6,9 @@ read begins after that queue. The difference of the two counts is that queue's n
 round reads all shards in two transactions. There is one round more than a shard has queues. These
 are plain reads: nested transactions would go through etcd's log.
 
+The queues of domains may be 100,000, so they count together as ALL_MX. Their oldest job is the
+oldest of those that come first in a shard.
+
 Waiting jobs sort by time, and their queue is at the key's end. So only reading a key shows its
 queue, and the first READ_WAITING keys are read.
 
@@ -24,6 +27,7 @@ from typing import Literal
 
 from babygun.email.ids import SHARDS, created_ms
 from babygun.etcd import KeyValue, Op, TxnResult, count_range, get_range
+from babygun.routing.sites import ALL_MX, MX
 from babygun.runtime.clock import utc_now
 from babygun.runtime.metric_types import OTHER
 from babygun.store.keys import range_end
@@ -104,7 +108,7 @@ class Depths:
         while kvs := result.kvs(0):
             read += len(kvs)
             for kv in kvs:
-                queue = keys.last_part(kv.key)
+                queue = _shown(keys.last_part(kv.key))
                 if not depth.jobs[queue, "waiting"]:  # the first of its queue is the most overdue
                     with suppress(ValueError):  # put there by hand
                         depth.note_age(
@@ -162,8 +166,12 @@ class Depths:
         except ValueError:  # put there by hand
             return OTHER, kv.key + b"\0"
         accepted = max(0.0, time.time() - created_ms(ref.email_id) / 1000)
-        depth.note_age(ref.queue, "ready", min(accepted, self._since(kv.create_revision)))
-        return ref.queue, range_end(keys.job_queue(shard, ref.queue))
+        shown = _shown(ref.queue)
+        depth.note_age(shown, "ready", min(accepted, self._since(kv.create_revision)))
+        counted = (
+            keys.job_queues(shard, MX) if shown == ALL_MX else keys.job_queue(shard, ref.queue)
+        )
+        return shown, range_end(counted)
 
     def _remember(self, revision: int, asked: float) -> None:
         # An earlier revision: another etcd, or one restored from a backup.
@@ -181,3 +189,8 @@ class Depths:
         """Seconds since this revision, at most. Infinite if it is older than what is remembered."""
         at = bisect_left(self._revisions, revision)  # those before it are older
         return time.monotonic() - self._times[at - 1] if at else float("inf")
+
+
+def _shown(queue: str) -> str:
+    """The name that a queue counts under."""
+    return ALL_MX if queue.startswith(MX) else queue

@@ -159,3 +159,25 @@ async def test_depth_of_20000_jobs_takes_a_dozen_requests(
     monkeypatch.setattr(rig.store.client, "read", counted)
     depth = await Depths(rig.store).read(within())
     assert depth.jobs["main", "ready"] == 20_000 and 4 <= requests <= 12
+
+
+async def test_depth_of_many_domains_is_one_number_read_in_two_rounds(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs = [JobRef(new_email_id(), f"mx:d{n}.example") for n in range(300)]
+    refs += [JobRef(new_email_id(), "zoo") for _ in range(20)]
+    await write(rig, [rig.store.keys.job(ref) for ref in refs])
+    due = utc_now() - timedelta(seconds=60)
+    await write(rig, [rig.store.keys.not_before(due, ref) for ref in refs[:3]])
+    reads: list[Any] = []
+    read = rig.store.client.read
+
+    async def counted(ops: Any, **more: Any) -> TxnResult:
+        reads.append(ops)
+        return await read(ops, **more)
+
+    monkeypatch.setattr(rig.store.client, "read", counted)
+    depth = await Depths(rig.store).read(within())
+    assert depth.jobs == {("mx:*", "ready"): 300, ("zoo", "ready"): 20, ("mx:*", "waiting"): 3}
+    assert depth.oldest["mx:*", "waiting"] > 59 and depth.oldest["mx:*", "ready"] < 60
+    assert len(reads) <= 1 + 2 * 3
