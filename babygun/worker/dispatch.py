@@ -78,6 +78,7 @@ class Dispatch:
         self._feed = Feed(store, self.ready, self.in_flight.tasks, self._wake.set)
         self._lookups = SiteLookups(self.ready, find_site, self._wake.set)
         self._side = SideTasks(self._wake.set)
+        self._probing: set[str] = set()  # sites for which this worker tries to get the probe
         self._stopping = False
 
     async def run(self) -> None:
@@ -92,8 +93,6 @@ class Dispatch:
             elif not self._sites.holds.known:
                 await self._wake.wait()
             else:
-                for site in list(self._sites.holds.due()):
-                    self._begin_probe(site)
                 while not self.slots.full and (taken := self.ready.take(self._obstacle)):
                     self._start(*taken, identity)
                 self._lookups.start()
@@ -110,7 +109,7 @@ class Dispatch:
 
     def _obstacle(self, site: Site, job: Job) -> Obstacle | None:
         if (found := self._sites.obstacle(site)) is not None:
-            return found
+            return self._begin_probe(site, job) if found == "held" else found
         if job.sender and self._sites.sender_held(site.name, job.sender):
             return "sender"
         return self.slots.obstacle(site, job)
@@ -154,16 +153,28 @@ class Dispatch:
 
     # --- held sites ---
 
-    def _begin_probe(self, site: str) -> None:
-        """Probes a held site, if there is a job to do it with, and no other worker is first."""
-        name, first = f"probe {site}", self.ready.first(site)
-        if name not in self._side and first is not None and not self.slots.obstacle(*first):
-            self._side.start(name, self._probe(site))
+    def _begin_probe(self, site: Site, job: Job) -> Obstacle:
+        """Probes a held site, if its next probe is due, and no other worker is first.
+
+        Returns why no job of it starts now.
+        """
+        name = site.name
+        if name in self._probing or not self._sites.holds.is_due(name):
+            return "held"
+        found = self.slots.obstacle(site, job)
+        if found is not None and found != "half":
+            return found
+        self._probing.add(name)
+        self._side.start(f"probe {name}", self._probe(name))
+        return "held"
 
     async def _probe(self, site: str) -> None:
-        if not await self._sites.holds.take_turn(site):
-            return
-        best = await self._sites.holds.best_probe(site, self.ready.jobs(site))
+        try:
+            if not await self._sites.holds.take_turn(site):
+                return
+            best = await self._sites.holds.best_probe(site, self.ready.jobs(site))
+        finally:
+            self._probing.discard(site)
         if not self._stopping:
             identity = self._membership.identity
             if identity is not None and (taken := self.ready.take_probe(site, best)):

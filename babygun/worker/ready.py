@@ -108,11 +108,6 @@ class ReadyJobs:
                 queues = 1 if isinstance(jobs.queues, str) else len(jobs.queues)
                 yield Waiting(jobs.site, jobs.aside, jobs.count, queues, oldest)
 
-    def first(self, site: str) -> tuple[Site, Job] | None:
-        """The site and its next job; None where none waits."""
-        jobs = self._sites.get(site)
-        return (jobs.site, self._next(jobs)) if jobs and jobs.line else None
-
     def waiting_of(self, site: str) -> Iterator[tuple[JobRef, Job]]:
         """The site's jobs that are known, also those that wait for their sender."""
         jobs = self._sites.get(site)

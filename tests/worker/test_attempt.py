@@ -35,6 +35,7 @@ async def test_email_whose_end_comes_while_etcd_is_away_is_tried_again(rig: Rig)
                 routes.destinations,
                 worker_id=lambda: "w1",
                 wake=lambda: None,
+                due=lambda _: None,
                 ended=lambda _: None,
             )
             attempts = Attempts(store, delivery, RecipientCounts(str), holds)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
 from msgspec.structs import replace
@@ -43,8 +43,8 @@ class SiteHolds:
     """Run :meth:`run` as a task.
 
     ``known``: the holds have been read; before that nothing is to be claimed. ``wake`` is called
-    when a probe is due and when :attr:`known` becomes true, ``ended`` with the name of each hold
-    that has ended, ``recovered`` with a site whose hold a probe of this worker has ended.
+    when :attr:`known` becomes true, ``due`` with a site that may be probed now, ``ended`` with the
+    name of each hold that has ended, ``recovered`` with a hold that a probe of this worker ended.
     ``worker_id``: asked for this worker's present id. ``site_of``: the name of a queue's site.
     """
 
@@ -55,12 +55,14 @@ class SiteHolds:
         *,
         worker_id: Callable[[], str],
         wake: Callable[[], None],
+        due: Callable[[str], None],
         ended: Callable[[str], None],
         site_of: Callable[[str], str] = str,
         recovered: Callable[[Hold], None] = lambda _: None,
     ) -> None:
         self._store, self._destinations = store, destinations
-        self._worker_id, self._wake, self._ended = worker_id, wake, ended
+        self._worker_id, self._wake = worker_id, wake
+        self._call_due, self._ended = due, ended
         self._site_of, self._recovered = site_of, recovered
         self._holds = Holds(store, self._changed)
         self._beginning: dict[str, asyncio.Task[None]] = {}  # by name
@@ -104,11 +106,10 @@ class SiteHolds:
 
     # --- probes ---
 
-    def due(self) -> Iterator[str]:
-        """The held sites that may be probed now, and to which this worker sends."""
-        for site in self._due | self._unused:
-            if site in self._destinations or site.startswith(MX):
-                yield site
+    def is_due(self, site: str) -> bool:
+        """Whether a held site may be probed now, and this worker sends to it."""
+        may = site in self._due or site in self._unused
+        return may and (site in self._destinations or site.startswith(MX))
 
     async def take_turn(self, site: str) -> bool:
         """Whether this worker probes the site now: nobody else does before the next turn."""
@@ -158,7 +159,7 @@ class SiteHolds:
         """
         if self.is_held(site):
             self._unused.add(site)
-            self._wake()
+            self._call_due(site)
 
     # --- the ends of tries ---
 
@@ -348,7 +349,7 @@ class SiteHolds:
     def _may_be_probed(self, name: str) -> None:
         self._timers.pop(name, None)
         self._due.add(name)
-        self._wake()
+        self._call_due(name)
 
 
 def _label(site: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from heapq import nsmallest
 from typing import Protocol
 
 from babygun.email.ids import created_ms
@@ -53,7 +54,7 @@ class Reports:
     ) -> None:
         self._store, self._states = store, states
         self._waiting, self._limits_of = waiting, limits_of
-        # When, and by site how many replies there had been: within the last minute.
+        # When, and by reported site how many replies there had been: within the last minute.
         self._earlier: deque[tuple[float, dict[str, tuple[int, int]]]] = deque()
         self._said: tuple[Identity, list[SiteReport]] | None = None
 
@@ -73,19 +74,19 @@ class Reports:
 
     def rows(self, now: float) -> list[SiteReport]:
         """The sites with the most mail. Relays without limits are not among them."""
-        counts = {name: (one.sent, one.deferred) for name, one in self._states.items()}
+        waiting = {one.site.name: one for one in self._waiting() if one.site.limits is not None}
+        names = nsmallest(
+            MOST,
+            waiting.keys() | self._states.keys(),
+            key=lambda name: (-waiting[name].jobs if name in waiting else 0, name),
+        )
+        states = ((name, self._states.get(name)) for name in names)
+        counts = {name: (state.sent, state.deferred) for name, state in states if state}
         while self._earlier and self._earlier[0][0] < now - _MINUTE:
             self._earlier.popleft()
         before = self._earlier[0][1] if self._earlier else {}
         self._earlier.append((now, counts))
-        waiting = {one.site.name: one for one in self._waiting() if one.site.limits is not None}
-        names = sorted(
-            waiting.keys() | self._states.keys(),
-            key=lambda name: (-waiting[name].jobs if name in waiting else 0, name),
-        )
-        return [
-            self._row(name, waiting.get(name), before.get(name, (0, 0))) for name in names[:MOST]
-        ]
+        return [self._row(name, waiting.get(name), before.get(name, (0, 0))) for name in names]
 
     def _row(self, name: str, waits: Waiting | None, before: tuple[int, int]) -> SiteReport:
         state = self._states.get(name)

@@ -42,8 +42,8 @@ class Sites:
     """Run :meth:`run` as a task; at the end call :meth:`close`.
 
     ``identity``: asked for this worker's present one. ``workers``: how many live ones there are.
-    ``site_of``: a queue's site, if it is known. ``wake``: called when a probe is due, and when the
-    holds are known. ``may_go_on``: called with a site whose jobs may start again;
+    ``site_of``: a queue's site, if it is known. ``wake``: called when the holds are known.
+    ``may_go_on``: called with a site whose jobs, or whose probe, may start again;
     ``sender_may_go_on`` with a site and a sender domain. ``waiting``: asked for the sites whose
     mail waits.
     """
@@ -68,6 +68,7 @@ class Sites:
             destinations,
             worker_id=self._worker_id,
             wake=wake,
+            due=self._may_go_on,
             ended=self._hold_ended,
             site_of=self._name_of,
             recovered=self._recovered,

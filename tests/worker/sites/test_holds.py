@@ -310,6 +310,7 @@ async def test_worker_whose_watch_reports_nothing_learns_the_end_of_a_hold_at_it
         load_routes(held_rig.settings).destinations,
         worker_id=lambda: "w2",
         wake=known.set,
+        due=lambda _: None,
         ended=lambda _: None,
     )
     following = asyncio.create_task(holds.run())
