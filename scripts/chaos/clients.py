@@ -83,9 +83,9 @@ class Clients:
         """Calls that go on."""
         return len(self._open)
 
-    def drafts(self, random: Random, name: str) -> Drafts:
-        """Makes e-mails whose marks begin with ``name``."""
-        return Drafts(random, self._service.domains, name, self._numbers)
+    def drafts(self, random: Random, name: str, domains: Sequence[str] = ()) -> Drafts:
+        """Makes e-mails whose marks begin with ``name``. ``domains``: else those of the relays."""
+        return Drafts(random, domains or self._service.domains, name, self._numbers)
 
     async def send(
         self, drafts: Sequence[Draft], *, key: bool, patience: float = PATIENCE, batch: bool = False

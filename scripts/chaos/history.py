@@ -103,6 +103,18 @@ class Received(Event, frozen=True):
     shown: tuple[str, ...] = ()
 
 
+class Linked(Event, frozen=True):
+    """A connection to a watched receiver was opened or closed, or MAIL came over it.
+
+    ``number``: of the connection. ``pid``: of the worker that opened it; 0 if it is gone.
+    """
+
+    relay: str
+    number: int
+    what: Literal["open", "mail", "close"]
+    pid: int
+
+
 class Revision(Event, frozen=True):
     """One key as one revision of etcd left it. ``gone``: deleted; then only key and revision count.
 
@@ -233,6 +245,7 @@ AnyEvent = (
     Asked
     | Answered
     | Received
+    | Linked
     | Revision
     | Gap
     | Reached

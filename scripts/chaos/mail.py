@@ -68,6 +68,15 @@ class Drafts:
         )
         return self._draft(number, mark, to, now, None, 0)
 
+    def to_each(self, domains: Sequence[str], *, now: float) -> Draft:
+        """To one recipient in each of the domains."""
+        number, mark = self._next()
+        to = tuple(
+            self._address(f"{mark}-{place}", domain, self._behaviour(among=True))
+            for place, domain in enumerate(domains)
+        )
+        return self._draft(number, mark, to, now, None, 0)
+
     def _draft(
         self,
         number: int,

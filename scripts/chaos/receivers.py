@@ -6,13 +6,16 @@ What happens to a recipient is said by its local part: :mod:`scripts.chaos.behav
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Literal
 
 from scripts.chaos.behaviours import OF_MESSAGE, Behaviour, behaviour_of
 from scripts.chaos.digests import parse
-from scripts.chaos.history import Received, Recorder, mark_of
+from scripts.chaos.history import Linked, Received, Recorder, mark_of
 
 _LIMIT = 64 << 20  # bytes of a message
 _SLOW = 1.0  # s
@@ -24,7 +27,10 @@ _EHLO = (
 
 
 class Receiver:
-    """The mail server of one relay. ``chunking``: it offers BDAT.
+    """The mail server of one relay, or a mail host. ``chunking``: it offers BDAT.
+
+    ``watched``: the history gets its connections too. ``who``: says of a caller's port which
+    process it is.
 
     What the whole server does, for faults; each counts from the next reply on:
     ``greeting``: instead of 220, such as "554 5.3.2 no service"; then it hangs up.
@@ -32,13 +38,24 @@ class Receiver:
     ``silent``: it takes connections and says nothing.
     """
 
-    def __init__(self, name: str, recorder: Recorder, *, chunking: bool = False) -> None:
-        self.name, self.chunking = name, chunking
+    def __init__(
+        self,
+        name: str,
+        recorder: Recorder,
+        *,
+        chunking: bool = False,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        watched: bool = False,
+    ) -> None:
+        self.name, self.chunking, self.watched = name, chunking, watched
+        self.who: Callable[[int, int], int] = lambda caller, port: 0
         self.messages = 0  # taken
         self.attempts: Counter[str] = Counter()  # RCPTs, by recipient
         self._recorder = recorder
         self._server: asyncio.Server | None = None
-        self._port = 0
+        self._address, self._port = address, port
+        self._numbers = itertools.count(1)
         self._sessions: set[asyncio.Task[None]] = set()
         self.normal()
 
@@ -49,10 +66,10 @@ class Receiver:
         self.silent = False
 
     async def start(self) -> int:
-        """Listens on loopback, on the same port each time; returns the port."""
+        """Listens, on the same port each time; returns the port."""
         if self._server is None:
             self._server = await asyncio.start_server(
-                self._serve, "127.0.0.1", self._port, limit=_LIMIT
+                self._serve, self._address, self._port, limit=_LIMIT
             )
             self._port = self._server.sockets[0].getsockname()[1]
         return self._port
@@ -74,12 +91,22 @@ class Receiver:
         task = asyncio.current_task()
         assert task is not None
         self._sessions.add(task)
+        caller: int = (writer.get_extra_info("peername") or ("", 0))[1]
+        number, pid = next(self._numbers), self.who(caller, self._port) if self.watched else 0
+
+        def note(what: Literal["open", "mail", "close"]) -> None:
+            if self.watched:
+                recorder = self._recorder
+                recorder.add(Linked(recorder.now(), self.name, number, what, pid))
+
+        note("open")
         try:
             with suppress(
                 OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError, _HangUp
             ):
-                await _Session(self, self._recorder, reader, writer).run()
+                await _Session(self, self._recorder, reader, writer, lambda: note("mail")).run()
         finally:
+            note("close")
             writer.transport.abort()
             self._sessions.discard(task)
 
@@ -97,8 +124,9 @@ class _Session:
         recorder: Recorder,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        mail_came: Callable[[], None],
     ) -> None:
-        self._server, self._recorder = server, recorder
+        self._server, self._recorder, self._mail_came = server, recorder, mail_came
         self._reader, self._writer = reader, writer
         self._recipients: list[str] = []
 
@@ -124,6 +152,7 @@ class _Session:
             self._say((_EHLO + chunking + b"250 HELP").decode())
         elif verb == b"MAIL":
             self._recipients = []
+            self._mail_came()
             self._say(self._server.mail_reply or "250 2.1.0 Ok")
         elif verb == b"RCPT":
             await self._rcpt(line)

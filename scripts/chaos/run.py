@@ -230,6 +230,8 @@ class Run:
         """Waits until every e-mail is final, but not for ever. What is stuck is a problem."""
         for problem in await stage.heal():
             self.outcome.problems.append(problem)
+        with suppress(EtcdError):
+            await stage.end_holds()
         deadline = stage.recorder.now() + self.options.quiet
         left: dict[JobRef, str] = {}
         while stage.recorder.now() < deadline:
@@ -254,7 +256,11 @@ class Run:
                 final = await count(stage.etcd, KEYS.emails) - len(left)
                 stored = f"final {final}, not final {len(left)}"
             counts = clients.counts
-            received = sum(relay.receiver.messages for relay in stage.relays)
+            receivers = [
+                *(relay.receiver for relay in stage.relays),
+                *stage.mail_hosts.receivers,
+            ]
+            received = sum(receiver.messages for receiver in receivers)
             self._line(
                 stage.recorder,
                 f"asked {counts['asked']}, accepted {counts['accepted']}, {stored},"

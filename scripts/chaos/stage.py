@@ -1,5 +1,7 @@
 """The stage: etcd, two API processes, two workers, three relays, and a proxy before each server.
 
+Beside the relays there are mail hosts of many domains, with a DNS of their own.
+
 Faults act on it through its parts only. Every process is ended by its id, even if the harness is
 killed.
 """
@@ -18,11 +20,14 @@ from babygun.dev.etcd.binary import EtcdBinary
 from babygun.dev.etcd.command_line import EmbeddedEtcd
 from babygun.etcd import EtcdClient
 from babygun.etcd.client import Status
+from babygun.routing.sites import MX
 from babygun.runtime.processes.interpreter import python_command, python_environment
+from babygun.store.keys import range_end
 from scripts.bench.processes import Stage as Processes
 from scripts.bench.processes import answers, run
 from scripts.chaos.clients import Clients
-from scripts.chaos.history import Recorder
+from scripts.chaos.history import KEYS, Recorder
+from scripts.chaos.mail_hosts import MailHosts
 from scripts.chaos.parts import Part, Role
 from scripts.chaos.proxy import Proxy
 from scripts.chaos.receivers import Receiver
@@ -33,18 +38,20 @@ UPLOAD_LEASE = 15.0  # s
 API_TIMEOUT = 2.0  # s, of a request to etcd
 CONNECTIONS = 20  # of one worker to one relay
 RELAYS = ("one", "two", "three")
+RETRY_INTERVALS = "500ms,1s,2s"
+HOSTNAME = "babygun.example"
 # So short that a run sees retries, leases that end and contents that expire.
 SETTINGS = {
     "BABYGUN_LEASE_TTL": f"{LEASE_TTL:g}s",
     "BABYGUN_ETCD_TIMEOUT": f"{API_TIMEOUT:g}s",
-    "BABYGUN_RETRY_INTERVALS": "500ms,1s,2s",
+    "BABYGUN_RETRY_INTERVALS": RETRY_INTERVALS,
     "BABYGUN_RECONCILE_INTERVAL": "5s",
     "BABYGUN_DRAIN_TIMEOUT": "5s",
     "BABYGUN_SMTP_CONNECT_TIMEOUT": "4s",
     "BABYGUN_SMTP_TIMEOUT": "4s",
     "BABYGUN_SMTP_DATA_TIMEOUT": "4s",
     "BABYGUN_SMTP_IDLE": "5s",
-    "BABYGUN_SMTP_HOSTNAME": "babygun.example",
+    "BABYGUN_SMTP_HOSTNAME": HOSTNAME,
     "BABYGUN_UPLOAD_LEASE": f"{UPLOAD_LEASE:g}s",
     "BABYGUN_CONTENTS_RETENTION": "10s",
     "BABYGUN_LOG_LEVEL": "info",
@@ -109,6 +116,9 @@ class Stage:
             Relay(number, name, f"{name}.example", Receiver(name, recorder), Proxy(self._port(), 0))
             for number, name in enumerate(RELAYS, 1)
         ]
+        self.mail_hosts = MailHosts(recorder, self._port(), self._port())
+        for receiver in self.mail_hosts.receivers:
+            receiver.who = self._worker_at
         self.etcd = EtcdClient([member.endpoint for member in self.members], timeout=5.0)
 
     @property
@@ -167,12 +177,24 @@ class Stage:
             await relay.receiver.start()
         for proxy in self.proxies:
             await proxy.mend()
+        await self.mail_hosts.heal()
         for part in self.parts:
             part.resume()
         started = await asyncio.gather(
             *(part.start() for part in self.parts), return_exceptions=True
         )
         return [str(error) for error in started if isinstance(error, Exception)]
+
+    async def end_holds(self, *sites: str) -> None:
+        """Ends holds of mail hosts' sites, as an operator may. Without sites: all, and all limits.
+
+        Else holds end by their probes, after half a minute or more.
+        """
+        prefixes = [KEYS.hold(MX)] if sites else [KEYS.hold(MX), KEYS.limit(MX)]
+        for prefix in prefixes:
+            for kv in (await self.etcd.range(prefix, range_end(prefix), keys_only=True)).kvs:
+                if not sites or KEYS.hold_name(kv.key) in sites:
+                    await self.etcd.delete(kv.key)
 
     async def __aenter__(self) -> Self:
         await self.exits.__aenter__()
@@ -191,6 +213,8 @@ class Stage:
         for relay in self.relays:
             relay.proxy.target = await relay.receiver.start()
             self.exits.push_async_callback(relay.receiver.stop)
+        self.exits.push_async_callback(self.mail_hosts.stop)
+        await self.mail_hosts.start()
         for proxy in self.proxies:
             await proxy.start()
             self.exits.push_async_callback(proxy.stop)
@@ -291,7 +315,7 @@ class Stage:
     def environment(self) -> dict[str, str]:
         """The environment of Babygun's processes and commands."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("BABYGUN_")}
-        relays = {
+        routes: dict[str, object] = {
             relay.name: {
                 "url": f"smtp://127.0.0.1:{relay.proxy.port}",
                 "domains": [relay.domain],
@@ -299,15 +323,21 @@ class Stage:
             }
             for relay in self.relays
         }
+        routes["straight"] = self.mail_hosts.route(RETRY_INTERVALS)
         endpoints = ",".join(f"http://127.0.0.1:{each.proxy.port}" for each in self.members)
         return python_environment(
             {
                 **own,
                 "BABYGUN_ETCD_ENDPOINTS": endpoints,
-                "BABYGUN_RELAYS": json.dumps(relays),
+                "BABYGUN_ROUTES": json.dumps(routes),
+                **self.mail_hosts.settings(self.folder),
                 **self.settings,
             }
         )
+
+    def _worker_at(self, caller: int, port: int) -> int:
+        """The process id of the worker with the connection from one port to another; 0: none."""
+        return owner_of(caller, port, [worker.pid for worker in self.workers]) or 0
 
     def _create_client(self) -> None:
         words = run(

@@ -20,11 +20,13 @@ from scripts.chaos.history import (
     Healed,
     Injected,
     Leftovers,
+    Linked,
     ProcessEnded,
     ProcessPaused,
     ProcessWoken,
     Reached,
 )
+from scripts.chaos.mail_hosts import FORBIDDEN, PROVIDER
 from scripts.chaos.rules import all_rules
 from scripts.chaos.rules.duplicates import (
     ENDED,
@@ -441,7 +443,37 @@ def descriptors_left_behind(book: Book) -> None:
         book.add(Leftovers(book.at, moment, (), {}, prints))  # type: ignore[arg-type]
 
 
+def third_connection_to_a_site_that_takes_two(book: Book) -> None:
+    for number in range(3):
+        book.add(Linked(book.at, PROVIDER, number, "open", 101))
+        book.later(0.1)
+
+
+def messages_faster_than_the_site_takes_them(book: Book) -> None:
+    book.add(Linked(book.at, PROVIDER, 1, "open", 101))
+    for _ in range(60):
+        book.add(Linked(book.at, PROVIDER, 1, "mail", 101))
+        book.later(0.15)
+
+
+def private_address_dialled(book: Book) -> None:
+    book.add(Linked(book.at, FORBIDDEN, 1, "open", 101))
+
+
+def held_mail_claimed(book: Book) -> None:
+    """The first claim is the probe, for which the hold is written."""
+    for _ in range(2):
+        book.write([(KEYS.hold("one"), b"{}", 99)])
+    book.later(5)
+    for mark in ("m1", "m2"):
+        book.claim(book.posted(mark, A))
+
+
 BROKEN = [
+    ("site-limits-hold", third_connection_to_a_site_that_takes_two),
+    ("site-limits-hold", messages_faster_than_the_site_takes_them),
+    ("never-dialled", private_address_dialled),
+    ("held-mail-rests", held_mail_claimed),
     ("parts-are-counted", result_is_counted_by_a_record_that_has_changed),
     ("acknowledged-is-stored", acknowledged_and_never_stored),
     ("all-final", left_incomplete),
@@ -493,6 +525,28 @@ def test_rule_on_its_broken_story_finds_it(
 
 def test_every_rule_has_a_broken_story() -> None:
     assert {rule.name for rule in all_rules()} == {name for name, _ in BROKEN}
+
+
+# --- sites ---
+
+
+def test_connections_of_a_paused_worker_do_not_count(book: Book) -> None:
+    book.add(Linked(book.at, PROVIDER, 1, "open", 101))
+    book.add(Linked(book.at, PROVIDER, 2, "open", 101))
+    book.add(ProcessPaused(book.at, "worker", 1, 101))
+    book.later(5)
+    for number in (3, 4):
+        book.add(Linked(book.at, PROVIDER, number, "open", 102))
+    book.later(5)
+    assert "site-limits-hold" not in book.broken()
+
+
+def test_probe_of_a_held_site_may_claim_its_mail(book: Book) -> None:
+    for _ in range(2):
+        book.write([(KEYS.hold("one"), b"{}", 99)])
+    book.later(5)
+    book.claim(book.posted("m1", A))
+    assert "held-mail-rests" not in book.broken()
 
 
 # --- duplicates and their reasons ---

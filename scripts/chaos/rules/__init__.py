@@ -32,7 +32,7 @@ from scripts.chaos.story import Step, Story
 LAG = 0.5
 # s, that a question to etcd may take, and its turn in the harness.
 BUSY = 1.0
-EVERYTHING = frozenset({"etcd", "api", "worker", "relay"})  # that a fault can break
+EVERYTHING = frozenset({"etcd", "api", "worker", "relay", "site", "dns"})  # that a fault can break
 
 
 @dataclass(frozen=True)

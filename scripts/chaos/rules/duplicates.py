@@ -20,7 +20,7 @@ LEASE_LATE = "a worker lost its lease, since the machine was busy"
 REPLY_LATE = "the reply came too late, since the machine was busy"
 
 # What a fault breaks that can lose a reply, or a worker's lease. Others explain nothing.
-_LOSE_REPLIES = frozenset({"relay", "worker"})
+_LOSE_REPLIES = frozenset({"relay", "site", "worker"})
 _LOSE_LEASES = frozenset({"etcd", "worker"})
 
 
