@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 from msgspec import Struct, field
 
@@ -74,6 +75,8 @@ class Attempts:
         self._finisher = Finisher(store)
         # By job of a dead worker: its id, and until when it is remembered.
         self._dead: dict[JobRef, tuple[str, float]] = {}
+        # By e-mail: one takeover or end of its queues at a time. Hundreds would refuse each other.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._clock = TrustedClock(store.settings, 0.0)
         self.pause = ClaimPause()
         self.stopping = False
@@ -128,6 +131,9 @@ class Attempts:
         if pause := self.pause.unanswered(time.monotonic()):
             log.warning("claim unanswered", error=str(error), pause_seconds=pause)
 
+    def _lock(self, email_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(email_id, asyncio.Lock())
+
     async def _is_past(self, at: datetime) -> bool:
         """Whether that is so by etcd's clock too: a clock that is ahead must not end mail."""
         now = await self._clock.now()
@@ -136,7 +142,8 @@ class Attempts:
     async def _expire(self, ref: JobRef, worker_id: str) -> bool:
         """Ends a job whose e-mail's own end has come. True: etcd did not answer."""
         try:
-            await expiry.expire(self._store, ref, _TOO_LATE, worker_id, self._counts)
+            async with self._lock(ref.email_id):
+                await expiry.expire(self._store, ref, _TOO_LATE, worker_id, self._counts)
         except EtcdError as error:
             self._pause(error)
             return True
@@ -178,9 +185,10 @@ class Attempts:
         return False
 
     async def _reclaim(self, claimed: Claim, worker_id: str, dead: str) -> Claim | None:
-        taken_over = await reclaim(
-            self._store, claimed, worker_id=worker_id, previous_worker_id=dead
-        )
+        async with self._lock(claimed.ref.email_id):
+            taken_over = await reclaim(
+                self._store, claimed, worker_id=worker_id, previous_worker_id=dead
+            )
         if taken_over is not None:
             metrics.RECLAIMED.inc()
             log.info(

@@ -77,6 +77,29 @@ async def test_worker_killed_while_sending_is_replaced_as_soon_as_its_lease_ends
             await check_invariants(rig.store)
 
 
+async def test_queues_of_a_dead_worker_are_taken_over_though_all_are_of_one_email(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
+    addresses = [f"ann@d{number}.example" for number in range(40)]
+    released = [smtp.hang_once(address) for address in addresses]
+    relays = wide_relays(40, smtp.url)
+    async with (
+        rig_for(changed(rig.settings, relays=relays)) as many,
+        many.worker_process() as first,
+    ):
+        email_id = await many.send(*addresses)
+        await many.counted(many.store.keys.email_owners(email_id), 40)
+        async with many.worker():
+            first.kill()
+            [email] = await many.ended(email_id)
+            assert email.status == "complete"
+            entries = await many.log(email_id)
+            assert [e.event for e in entries].count("reclaimed") == 40
+        for each in released:
+            each.set()
+        await check_invariants(many.store)
+
+
 async def test_worker_paused_past_its_lease_writes_nothing_when_it_wakes(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
