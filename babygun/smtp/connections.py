@@ -305,10 +305,14 @@ class Connections:
         if self._idle_time <= 0 or self._count.is_full:
             self._say_goodbye(connection)
             return
-        connection.idle_since = self._loop.time()
+        now = connection.idle_since = self._loop.time()
         self._idle.append(connection)
-        if self._idle_timer is None:
-            self._watch_idle()
+        timer = self._idle_timer
+        if timer is None:
+            self._watch_idle(now)
+        elif len(self._idle) > 1 and timer.when() > now + SURPLUS_IDLE:
+            timer.cancel()
+            self._watch_idle(now)
 
     def _give_back(self, found: Connection | Place) -> None:
         """Gives back what a waiter got that was cancelled at that moment."""
@@ -341,21 +345,23 @@ class Connections:
             self._idle.remove(connection)
             self._wake()
 
-    def _watch_idle(self) -> None:
-        self._idle_timer = self._loop.call_later(
-            min(SURPLUS_IDLE, self._idle_time), self._close_idle
-        )
+    def _watch_idle(self, now: float) -> None:
+        """Comes back when the first idle connection is to be closed."""
+        self._idle_timer = self._loop.call_at(self._idle_end(now), self._close_idle)
+
+    def _idle_end(self, now: float) -> float:
+        """When the connection that is unused for longest is to be closed."""
+        surplus = len(self._idle) > 1 or self._limit.at(now) < self._most
+        kept = min(SURPLUS_IDLE, self._idle_time) if surplus else self._idle_time
+        return self._idle[0].idle_since + kept
 
     def _close_idle(self) -> None:
         """Closes the connections that were unused for long enough."""
         self._idle_timer = None
         now = self._loop.time()
-        shrunk = self._limit.at(now) < self._most
         while self._idle:
-            surplus = shrunk or len(self._idle) > 1
-            kept = min(SURPLUS_IDLE, self._idle_time) if surplus else self._idle_time
-            if self._idle[0].idle_since + kept > now + 0.001:
-                self._watch_idle()
+            if self._idle_end(now) > now + 0.001:
+                self._watch_idle(now)
                 return
             self._say_goodbye(self._idle.pop(0))
 
