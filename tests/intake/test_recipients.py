@@ -117,6 +117,28 @@ def test_recipient_that_no_relay_takes_is_refused() -> None:
     ]
 
 
+def test_recipients_that_no_relay_takes_go_into_the_queues_of_their_domains() -> None:
+    settings = Settings(routes={"inner": INNER}, default="mx")
+    addresses = ["a@example.org", "b@Bücher.example", "c@example.net", "d@xn--bcher-kva.example"]
+    assert [r.queue for r in checked(settings, to=addresses).recipients] == [
+        "inner",
+        "mx:xn--bcher-kva.example",
+        "mx:example.net",
+        "mx:xn--bcher-kva.example",
+    ]
+
+
+def test_recipient_at_an_address_literal_is_refused_unless_a_relay_takes_it() -> None:
+    assert broken(Settings(default="mx"), to=["a@example.org", "b@[192.0.2.1]"]) == [
+        (
+            "to[1]",
+            "Mail to an address literal such as [192.0.2.1] is not sent: give the name of a domain,"
+            " or let a relay take it.",
+        )
+    ]
+    assert checked(Settings(relay_url="smtp://x"), to="b@[192.0.2.1]").recipients
+
+
 def test_email_without_a_recipient_is_refused() -> None:
     for changes in ({"to": None}, {"to": [], "cc": [], "recipients": []}):
         assert broken(**changes) == [
