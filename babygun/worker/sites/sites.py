@@ -13,7 +13,6 @@ from typing import Literal, NoReturn
 
 from babygun.email.tries import RecipientResult
 from babygun.routing.destination import Destination
-from babygun.routing.providers import ReplyRule
 from babygun.routing.sites import MX, Site
 from babygun.smtp.classifier import Classification
 from babygun.smtp.permits import UNLIMITED, Permits
@@ -21,14 +20,13 @@ from babygun.smtp.replies import Reply
 from babygun.store import Store
 from babygun.store.cluster.checkin import Identity
 from babygun.store.records import Hold
-from babygun.worker.results import BEFORE_MAIL, result_of
 from babygun.worker.sites import permits as site_permits
 from babygun.worker.sites import reports
-from babygun.worker.sites.adaptation import FAILED_CONNECTS, Counts
 from babygun.worker.sites.adapting import Adapting
 from babygun.worker.sites.holds import SiteHolds
 from babygun.worker.sites.keeper import SlotKeeper
 from babygun.worker.sites.permits import PermitsNow, SitePermits
+from babygun.worker.sites.replies import SiteReplies
 from babygun.worker.sites.reports import Reports, Waiting
 
 _LOOK = 1.0  # s, between two looks at what is unused
@@ -81,8 +79,7 @@ class Sites:
         self._reports = Reports(
             store, self._permits, waiting=waiting, limits_of=self._adapting.whole
         )
-        self._failed: dict[str, int] = {}  # by site: connections that failed in a row
-        self._counts = Counts()
+        self._replies = SiteReplies(self._permits, self._adapting, self.holds)
         self._live = 0  # workers, as the parts of limits were made
 
     async def run(self) -> None:
@@ -144,63 +141,12 @@ class Sites:
             self._permits[site.name] = permits
         return permits
 
-    # --- replies ---
-
     def replied(self, site: Site, reply: Reply, found: Classification, sender: str = "") -> None:
         """A site has said something, or no connection to it came about.
 
         Called once for each reply of a transaction. ``sender``: the domain of the e-mail's sender.
         """
-        permits = self._permits.get(site.name)
-        if found.action == "deliver":
-            self._failed.pop(site.name, None)
-            if permits is not None:
-                permits.sent += 1
-                self._adapting.succeeded(site)
-            return
-        if permits is not None:
-            permits.deferred += 1
-        if site.provider is None:  # a relay is held by its faults, as its tries end
-            return
-        result = result_of(reply, found)
-        if reply.phase not in BEFORE_MAIL:
-            self._failed.pop(site.name, None)
-        elif found.about in (None, "connections", "session", "site"):
-            self._connect_failed(site.name, result)
-        if found.about == "sender":
-            if found.action == "retry" and sender:
-                self.holds.hold_sender(site.name, sender, result)
-        elif found.about not in ("domain", "mailbox") and not self._by_table(site, reply, result):
-            self._by_class(site, found, result)
-
-    def _by_table(self, site: Site, reply: Reply, result: RecipientResult) -> bool:
-        """Does what the provider's table says of a reply. False: it says nothing."""
-        rule = _rule_for(site, f"{reply.code} {reply.text}")
-        if rule is None:
-            return False
-        if self._counts.reached((site.name, rule.texts), rule.times, time.monotonic()):
-            if rule.slow is None:
-                self.holds.hold(site.name, result, rule.lasts)
-            else:
-                self._adapting.slow(site, rule.slow, rule.lasts, result)
-        return True
-
-    def _by_class(self, site: Site, found: Classification, result: RecipientResult) -> None:
-        if found.about == "session":
-            self.holds.hold(site.name, result)
-        elif found.about == "connections":
-            self._adapting.halve(site, "connections", result)
-        elif found.about == "site":
-            self._adapting.halve(site, "rate", result)
-
-    def _connect_failed(self, site: str, result: RecipientResult) -> None:
-        failed = self._failed.pop(site, 0) + 1
-        if failed >= FAILED_CONNECTS:
-            self.holds.hold(site, result)
-            return
-        if len(self._failed) >= _MOST_FAILED:
-            del self._failed[next(iter(self._failed))]
-        self._failed[site] = failed
+        self._replies.take_in(site, reply, found, sender)
 
     # --- changes ---
 
@@ -209,7 +155,7 @@ class Sites:
         if sender:
             self._sender_may_go_on(site, sender)
             return
-        self._failed.pop(site, None)
+        self._replies.begin_again(site)
         known = self._permits.get(site)
         if site.startswith(MX) and not (known is not None and known.site.shared):
             self._adapting.recovered(site)
@@ -265,9 +211,3 @@ class Sites:
     def _name_of(self, queue: str) -> str:
         site = self._site_of(queue)
         return site.name if site is not None else queue
-
-
-def _rule_for(site: Site, text: str) -> ReplyRule | None:
-    """The row of the provider's table that knows a reply."""
-    rules = site.provider.replies if site.provider is not None else ()
-    return next((rule for rule in rules if rule.matches(text)), None)

@@ -160,7 +160,7 @@ async def test_site_goes_on_when_a_claim_ends_or_more_is_allowed() -> None:
     assert went_on == ["mx:one"] * 2
 
 
-async def test_permits_without_use_need_not_be_remembered_once_the_pace_is_over() -> None:
+async def test_permits_without_use_need_not_be_remembered_once_the_pace_allows_more() -> None:
     permits = permits_of(QUICK)
     slot = permits.try_take(nobody)
     assert slot is not None and not permits.unused(time.monotonic() + 60)

@@ -15,10 +15,12 @@ from babygun.runtime.settings import Settings
 from babygun.smtp.classifier import Classifier
 from babygun.smtp.replies import Phase, parse_reply
 from babygun.store import Store
+from babygun.store.keys import range_end
 from babygun.worker.sites import keeper
 from babygun.worker.sites.pace import interval, slot_count
 from babygun.worker.sites.sites import Sites
-from tests.support.rig import quick
+from tests.support.rig import quick, rig_for
+from tests.support.smtp_server import MisbehavingServer
 from tests.worker.sites.senders import Message, Sender, shared_site
 
 
@@ -68,6 +70,24 @@ def test_three_workers_of_which_one_dies_and_one_stands_still_keep_to_the_limits
     messages = [message for worker in workers for message in worker.messages]
     check(messages, limits)
     assert all(worker.messages for worker in workers)
+
+
+async def test_relay_with_limits_of_its_own_never_sees_more_of_two_workers(
+    settings: Settings,
+) -> None:
+    async with MisbehavingServer(max_connections=2) as server:
+        relay = {"url": server.url, "connections": 2, "rate": "500/s"}
+        async with rig_for(quick(settings, {"a": relay})) as rig:
+            ids = [await rig.send(f"user{n}@a.example") for n in range(60)]
+            async with rig.worker(), rig.worker():
+                emails = await rig.ended(*ids)
+            assert {email.status for email in emails} == {"complete"}
+            assert {email.tries for email in emails} == {1}
+            found = await rig.store.client.range(
+                rig.store.keys.slots, range_end(rig.store.keys.slots)
+            )
+            assert not found.kvs, "they went with the workers"
+    assert server.refused == 0 and server.max_concurrent <= 2
 
 
 @asynccontextmanager

@@ -1,0 +1,96 @@
+"""What a site's replies do: to its limits, to its holds, and to those of one sender domain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from babygun.email.tries import RecipientResult
+from babygun.routing.providers import ReplyRule
+from babygun.routing.sites import Site
+from babygun.smtp.classifier import Classification
+from babygun.smtp.replies import Reply
+from babygun.worker.results import BEFORE_MAIL, result_of
+from babygun.worker.sites.adaptation import FAILED_CONNECTS, Counts
+from babygun.worker.sites.adapting import Adapting
+from babygun.worker.sites.holds import SiteHolds
+from babygun.worker.sites.permits import SitePermits
+
+_MOST_FAILED = 10_000  # sites whose failures in a row are counted
+
+
+class SiteReplies:
+    """The provider's table comes first. A reply about a mailbox or a domain says nothing here."""
+
+    def __init__(
+        self, permits: Mapping[str, SitePermits], adapting: Adapting, holds: SiteHolds
+    ) -> None:
+        self._permits, self._adapting, self._holds = permits, adapting, holds
+        self._failed: dict[str, int] = {}  # by site: connections that failed in a row
+        self._counts = Counts()
+
+    def begin_again(self, site: str) -> None:
+        """The site's hold has ended: what failed before does not count."""
+        self._failed.pop(site, None)
+
+    def take_in(self, site: Site, reply: Reply, found: Classification, sender: str) -> None:
+        """A site has said something, or no connection to it came about.
+
+        Called once for each reply of a transaction. ``sender``: the domain of the e-mail's sender.
+        """
+        permits = self._permits.get(site.name)
+        if found.action == "deliver":
+            self._failed.pop(site.name, None)
+            if permits is not None:
+                permits.sent += 1
+                self._adapting.succeeded(site)
+            return
+        if permits is not None:
+            permits.deferred += 1
+        if site.provider is None:  # a relay is held by its faults, as its tries end
+            return
+        result = result_of(reply, found)
+        if reply.phase not in BEFORE_MAIL:
+            self._failed.pop(site.name, None)
+        elif found.about in (None, "connections", "session", "site"):
+            self._connect_failed(site.name, result)
+        if found.about == "sender":
+            if found.action == "retry" and sender:
+                self._holds.hold_sender(site.name, sender, result)
+        elif found.about not in ("domain", "mailbox") and not self._by_table(site, reply, result):
+            self._by_class(site, found, result)
+
+    def _by_table(self, site: Site, reply: Reply, result: RecipientResult) -> bool:
+        """Does what the provider's table says of a reply. False: it says nothing."""
+        rule = _rule_for(site, f"{reply.code} {reply.text}")
+        if rule is None:
+            return False
+        if self._counts.reached((site.name, rule.texts), rule.times, time.monotonic()):
+            if rule.slow is None:
+                self._holds.hold(site.name, result, rule.lasts)
+            else:
+                self._adapting.slow(site, rule.slow, rule.lasts, result)
+        return True
+
+    def _by_class(self, site: Site, found: Classification, result: RecipientResult) -> None:
+        if found.about == "session":
+            self._holds.hold(site.name, result)
+        elif found.about == "connections":
+            self._adapting.halve(site, "connections", result)
+        elif found.about == "site":
+            self._adapting.halve(site, "rate", result)
+
+    def _connect_failed(self, site: str, result: RecipientResult) -> None:
+        failed = self._failed.pop(site, 0) + 1
+        if failed >= FAILED_CONNECTS:
+            self._holds.hold(site, result)
+            return
+        if len(self._failed) >= _MOST_FAILED:
+            del self._failed[next(iter(self._failed))]
+        self._failed[site] = failed
+
+
+def _rule_for(site: Site, text: str) -> ReplyRule | None:
+    """The row of the provider's table that knows a reply."""
+    rules = site.provider.replies if site.provider is not None else ()
+    return next((rule for rule in rules if rule.matches(text)), None)
