@@ -323,6 +323,13 @@ EVENTS = [
         "try. Repair the login, the relay's settings or our standing; a probe ends the hold.",
     ),
     Event(
+        "no mail server answers",
+        "error",
+        "site text",
+        "Connections to many sites failed, and none worked meanwhile: the fault is most likely this"
+        " worker's own network. It holds no further site for that, until a server answers.",
+    ),
+    Event(
         "held sites not read",
         "warning",
         "error",

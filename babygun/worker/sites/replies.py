@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from babygun.email.tries import RecipientResult
 from babygun.routing.providers import ReplyRule
 from babygun.routing.sites import Site
+from babygun.runtime.logs import get_logger
 from babygun.smtp.classifier import Classification
 from babygun.smtp.replies import Reply
 from babygun.worker.results import BEFORE_MAIL, result_of
@@ -16,7 +17,11 @@ from babygun.worker.sites.adapting import Adapting
 from babygun.worker.sites.holds import SiteHolds
 from babygun.worker.sites.permits import SitePermits
 
+log = get_logger("worker")
+
 _MOST_FAILED = 10_000  # sites whose failures in a row are counted
+# Sites held in a row while no server says anything. More fail by this worker's own network.
+MOST_SILENT = 20
 
 
 class SiteReplies:
@@ -28,6 +33,7 @@ class SiteReplies:
         self._permits, self._adapting, self._holds = permits, adapting, holds
         self._failed: dict[str, int] = {}  # by site: connections that failed in a row
         self._counts = Counts()
+        self._silent = 0  # sites held since a server last said something
 
     def begin_again(self, site: str) -> None:
         """The site's hold has ended: what failed before does not count."""
@@ -39,6 +45,8 @@ class SiteReplies:
         Called once for each reply of a transaction. ``sender``: the domain of the e-mail's sender.
         """
         permits = self._permits.get(site.name)
+        if reply.code is not None:
+            self._silent = 0
         if found.action == "deliver":
             self._failed.pop(site.name, None)
             if permits is not None:
@@ -83,7 +91,11 @@ class SiteReplies:
     def _connect_failed(self, site: str, result: RecipientResult) -> None:
         failed = self._failed.pop(site, 0) + 1
         if failed >= FAILED_CONNECTS:
-            self._holds.hold(site, result)
+            self._silent += result.status_code is None
+            if self._silent <= MOST_SILENT:
+                self._holds.hold(site, result)
+            elif self._silent == MOST_SILENT + 1:
+                log.error("no mail server answers", site=site, text=result.reason)
             return
         if len(self._failed) >= _MOST_FAILED:
             del self._failed[next(iter(self._failed))]

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import pytest
+
 from babygun.routing.providers import load_providers
 from babygun.routing.sites import Site
 from babygun.runtime.clock import utc_now
@@ -16,6 +18,7 @@ from babygun.store.records import Hold
 from babygun.store.sites import steering
 from babygun.store.sites.holds import list_holds
 from babygun.store.sites.limits import list_limits
+from babygun.worker.sites.replies import MOST_SILENT
 from babygun.worker.sites.sites import Sites
 from tests.support.rig import Rig
 
@@ -159,3 +162,22 @@ async def test_site_that_an_operator_holds_goes_on_when_it_is_resumed(rig: Rig) 
         await steering.resume(rig.store, TAIL.name)
         assert await known.went_on.get() == TAIL.name
         assert known.sites.obstacle(TAIL) is None
+
+
+async def test_worker_whose_own_network_fails_holds_few_sites(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, asked = Known(rig), list[str]()
+    monkeypatch.setattr(known.sites.holds, "hold", lambda site, *_: asked.append(site))
+
+    def all_fail(name: str) -> None:
+        for number in range(2 * MOST_SILENT):
+            site = TAIL._replace(name=f"mx:{name}{number}.example")
+            for _ in range(3):
+                known.say(site, "connect", "connecting: Network is unreachable")
+
+    all_fail("a")
+    assert len(asked) == MOST_SILENT
+    known.say(GOOGLE, "message", "250 2.0.0 OK")
+    all_fail("b")
+    assert len(asked) == 2 * MOST_SILENT
