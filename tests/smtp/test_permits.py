@@ -248,6 +248,28 @@ async def test_permit_of_a_cancelled_message_is_given_back(where: str, new_pool:
     assert few.all_given_back_once()
 
 
+async def test_cancellations_at_any_moment_give_each_permit_back_once(new_pool: NewPool) -> None:
+    few = Few(2, messages_per_connection=3)
+    async with MisbehavingServer() as server:
+        pools = [new_pool(few, server.port) for _ in range(3)]
+        for turns in range(60):
+            tasks = [asyncio.create_task(send(pools[n % 3], f"r{n}@example.org")) for n in range(9)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for task in tasks[::2]:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(
+                isinstance(result, asyncio.CancelledError)
+                or all(reply.code == 250 for reply in result.values())
+                for result in results
+            ), results  # type: ignore[union-attr]
+            assert len(few.tickets) <= 2 and all(each.given_back <= 1 for each in few.all)
+        await asyncio.gather(*(pool.close() for pool in pools))
+        assert few.all_given_back_once()
+        assert server.max_concurrent <= 3  # one may be closing: the server hears of it later
+
+
 async def test_permit_of_a_connection_that_the_server_cuts_is_given_back(
     new_pool: NewPool,
 ) -> None:
