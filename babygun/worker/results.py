@@ -51,7 +51,9 @@ class Sent(Struct, gc=False):
         is held for other reasons.
         """
         result = self.results[address] = result_of(reply, found, note, holds=holds)
-        if found.about_session or reply.phase in BEFORE_MAIL:
+        if found.about == "domain" and reply.code is not None:  # the host is there and answers
+            self.answered = True
+        elif found.about_session or reply.phase in BEFORE_MAIL:
             at_mail = reply.phase == "mail"
             fault = SessionFault(result, found.about_session and holds, at_mail)
             self.fault = self.fault or fault

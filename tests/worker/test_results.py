@@ -7,7 +7,7 @@ import pytest
 from babygun.email.model import Recipient
 from babygun.routing.mx import LookupFailed, NoMailHost
 from babygun.smtp.classifier import Classifier
-from babygun.smtp.replies import Reply
+from babygun.smtp.replies import Phase, Reply, parse_reply
 from babygun.worker.results import LOOK_AGAIN, Sent, without_host
 
 NO_SUCH_NAME = NoMailHost("gone.example is not in DNS", code=556, enhanced="5.1.2", look_again=True)
@@ -59,3 +59,21 @@ def test_refused_session_holds_a_relay_and_no_site_of_mail_hosts(holds: bool, ac
     assert sent.results["ann@x.example"].action == action
     assert sent.results["ann@x.example"].reason == "Go away (mx.x.example[192.0.2.1]:25)"
     assert sent.fault is not None and sent.fault.holds == holds and not sent.answered
+
+
+@pytest.mark.parametrize(
+    ("phase", "text", "action"),
+    [
+        ("greeting", "521 5.3.2 x.example takes no mail", "fail"),
+        ("tls", "502 5.5.1 STARTTLS not implemented", "retry"),
+    ],
+)
+def test_word_about_a_domain_is_an_answer_that_ends_its_sites_hold(
+    phase: Phase, text: str, action: str
+) -> None:
+    reply = parse_reply(text, phase)
+    sent = Sent({})
+    found = Classifier.load().classify(reply, route="mx")
+    sent.add("ann@x.example", reply, found, "", holds=False)
+    assert sent.results["ann@x.example"].action == action
+    assert sent.answered and sent.fault is None
