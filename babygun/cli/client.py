@@ -35,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="e-mails per second that each API process accepts (default: no limit)",
     )
+    create.add_argument(
+        "--weight",
+        type=int,
+        default=1,
+        help="its share of a worker's sends beside other clients: 1 to 100 (default: 1)",
+    )
     actions.add_parser("list", help="list the clients")
     delete = actions.add_parser(
         "delete", help="delete a client; its tokens end at once, its e-mails stay"
@@ -54,7 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
 async def _run(arguments: argparse.Namespace, loaded: Settings) -> int:
     async with Store(loaded) as store:
         if arguments.action == "create":
-            for _, fault in client_problems(arguments.name, arguments.id, arguments.rate):
+            for _, fault in client_problems(
+                arguments.name, arguments.id, arguments.rate, arguments.weight
+            ):
                 raise SettingsError(fault)
             scopes = tuple(dict.fromkeys(arguments.scope or ("emails:send", "emails:read")))
             client, secret = await create_client(
@@ -62,6 +70,7 @@ async def _run(arguments: argparse.Namespace, loaded: Settings) -> int:
                 name=arguments.name.strip(),
                 scopes=scopes,
                 rate=arguments.rate,
+                weight=arguments.weight,
                 client_id=arguments.id,
             )
             print(f"client_id      {client.id}\nclient_secret  {secret}")
@@ -81,8 +90,9 @@ def _table(clients: list[Client]) -> str:
             client.name,
             ",".join(client.scopes),
             f"{client.rate:g}/s" if client.rate else "-",
+            str(client.weight),
             f"{client.created_at:%Y-%m-%d %H:%M}",
         )
         for client in clients
     ]
-    return table(("ID", "NAME", "SCOPES", "RATE", "CREATED"), rows)
+    return table(("ID", "NAME", "SCOPES", "RATE", "WEIGHT", "CREATED"), rows)

@@ -17,6 +17,7 @@ def new_email(
     now: datetime,
     send_at: datetime | None = None,
     expires_at: datetime | None = None,
+    weight: int = 1,
     tags: tuple[str, ...] = (),
     metadata: dict[str, str] | None = None,
     request_id: str | None = None,
@@ -26,7 +27,8 @@ def new_email(
     """The record of an e-mail that a client has submitted, before it is stored.
 
     ``sender``: the bare envelope sender. ``recipients``: each with its queue. ``send_at``: when the
-    first try is due; a time that is not after ``now`` means at once. The store adds ``size`` and
+    first try is due; a time that is not after ``now`` means at once. ``weight``: the client's. The
+    store adds ``size`` and
     ``chunks``, which it knows only when it has packed the content.
     """
     due = send_at if send_at is not None and send_at > now else None
@@ -42,6 +44,7 @@ def new_email(
         updated_at=now,
         send_at=due,
         expires_at=expires_at,
+        weight=weight,
         not_before=due,
         tags=tags,
         metadata=metadata or {},

@@ -60,19 +60,22 @@ class Intake:
         request: EmailRequest,
         *,
         client_id: str,
+        weight: int = 1,
         request_id: str | None = None,
         idempotency_key: str | None = None,
         fingerprint: str = "",
     ) -> Acceptance:
         """Checks and stores an e-mail. When this returns, it is committed.
 
-        ``fingerprint``: of the request, if it has an ``idempotency_key``: a repeated call with both
-        gets the first one's id. Raises InvalidEmail, IdempotencyConflict, NotAcknowledged and
-        OutOfSpace.
+        ``client_id``, ``weight``: the client's. ``fingerprint``: of the request, if it has an
+        ``idempotency_key``: a repeated call with both gets the first one's id. Raises InvalidEmail,
+        IdempotencyConflict, NotAcknowledged and OutOfSpace.
         """
         ns = time.time_ns()
         now = at_ms(ns // 1_000_000)
-        email, content = self._compose(request, new_email_id(ns), now, client_id, request_id)
+        email, content = self._compose(
+            request, new_email_id(ns), now, client_id, weight, request_id
+        )
         note(email_id=email.id)
         new = prepare(self._store, email, content)
         self._quota_guard.take(new.content_bytes)
@@ -102,6 +105,7 @@ class Intake:
         entries: Sequence[EmailRequest | InvalidRequest],
         *,
         client_id: str,
+        weight: int = 1,
         request_id: str | None = None,
         all_or_none: bool = True,
         idempotency_key: str | None = None,
@@ -116,7 +120,7 @@ class Intake:
         """
 
         def ready(entry: EmailRequest, email_id: str, now: datetime) -> NewEmail:
-            email, content = self._compose(entry, email_id, now, client_id, request_id)
+            email, content = self._compose(entry, email_id, now, client_id, weight, request_id)
             return prepare(self._store, email, content)
 
         batch = Batch(entries, ready, keyed=idempotency_key is not None)
@@ -157,6 +161,7 @@ class Intake:
         email_id: str,
         now: datetime,
         client_id: str,
+        weight: int,
         request_id: str | None,
     ) -> tuple[Email, Content]:
         """The record and the content. Raises InvalidEmail with every broken rule."""
@@ -171,6 +176,7 @@ class Intake:
             now=now,
             send_at=checked.send_at,
             expires_at=checked.expires_at,
+            weight=weight,
             tags=checked.tags,
             metadata=checked.metadata,
             request_id=request_id,

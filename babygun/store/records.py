@@ -160,9 +160,10 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     ``secret_hash``: ``sha256:<salt hex>:<digest hex>``. The secret itself is never stored. It has
     256 random bits, so it needs no slow hash. ``rate``: e-mails a second that each API process
-    accepts from it; None for no limit. ``serial``: random, made with the client. Tokens and e-mails
-    name it, so a client that is made again under the same id has neither. It is empty for clients
-    of earlier versions.
+    accepts from it; None for no limit. ``weight``: jobs that workers start of it in a row, where
+    several clients have jobs that wait for the same site. ``serial``: random, made with the client.
+    Tokens and e-mails name it, so a client that is made again under the same id has neither. It is
+    empty for clients of earlier versions.
     """
 
     id: str
@@ -172,6 +173,7 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     created_at: datetime
     rate: float | None = None
     serial: str = ""
+    weight: int = 1
 
     @property
     def identity(self) -> str:

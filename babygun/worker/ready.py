@@ -96,9 +96,12 @@ class ReadyJobs:
         if not self.unread.any:
             return False
         jobs = self._queues.get(queue)
-        if jobs is None and (site := self._site_of(queue)) is not None:
-            jobs = self._sites.get(site.name)
-        return self.unread.is_cut(jobs, client)
+        if jobs is None:
+            if self.unread.short:
+                return True
+            site = self._site_of(queue)
+            jobs = self._sites.get(site.name) if site is not None else None
+        return jobs is not None and self.unread.is_cut(jobs, client)
 
     def waiting(self) -> Iterator[Waiting]:
         """The sites that are set aside."""
@@ -256,7 +259,7 @@ class ReadyJobs:
         if not line.count:
             if line.low < 0:
                 jobs.forget(line)
-            if not jobs.count and not jobs.unread:
+            if not jobs.count and jobs.unread is None:
                 self._drop(jobs)
         return self._jobs.pop(ref)
 

@@ -55,13 +55,18 @@ class Unread:
         self.to_sweep = False
         self.short = False  # also queues without a name here have jobs in etcd
         self._cut: set[SiteJobs] = set()
+        self._scattered = False  # some of them have too few names to be read on one by one
 
     def full(self, name: str, jobs: SiteJobs, line: Line, known: int) -> Full | None:
         """What has no room for another job of the queue ``name``; marks it as cut."""
         room = min(self.most - known, self._site_limit) - jobs.count
         if room > 0 and line.count < min(self.limit, 3 * room):
             return None
-        self._mark(jobs, name)
+        if jobs.count >= self.limit // _FEW:
+            self._mark(jobs, name)
+        else:  # it is not worth a read of its own
+            self._mark(jobs)
+            self._scattered = True
         if room > 0:
             line.low = line.count // 4
             return "client"
@@ -75,13 +80,13 @@ class Unread:
         """No more names fit: also queues may be cut that have none."""
         self.short = self.any = True
 
-    def _mark(self, jobs: SiteJobs, name: str) -> None:
+    def _mark(self, jobs: SiteJobs, *names: str) -> None:
         self._cut.add(jobs)
         self.any = True
         if jobs.unread is None:
             jobs.unread = set()
         if len(jobs.unread) <= _FEW:
-            jobs.unread.add(name)
+            jobs.unread.update(names)
 
     def note_low(self, jobs: SiteJobs, line: Line, known: int) -> None:
         """Notes what is to be read on, since few names are left."""
@@ -90,13 +95,11 @@ class Unread:
                 self.to_sweep = True
             else:
                 self.to_read |= dict.fromkeys(jobs.unread, jobs)
-        if self.short and known <= self.most * 3 // 4:
+        if (self.short or self._scattered) and known <= self.most * 3 // 4:
             self.to_sweep = True
 
-    def is_cut(self, jobs: SiteJobs | None, client: str) -> bool:
+    def is_cut(self, jobs: SiteJobs, client: str) -> bool:
         """Whether a client's new job would overtake others that are not known."""
-        if jobs is None:
-            return self.short
         line = jobs.line_of(client)
         return jobs.low >= 0 or (line is not None and line.low >= 0)
 
@@ -104,8 +107,7 @@ class Unread:
         """The jobs of one site have been added to another's."""
         if alone in self._cut:
             self._cut.discard(alone)
-            for name in alone.unread or ():
-                self._mark(jobs, name)
+            self._mark(jobs, *(alone.unread or ()))
             jobs.low = max(jobs.low, alone.low)
 
     # --- reads ---
@@ -118,13 +120,13 @@ class Unread:
         marks = Marks([], [])
         if queue is None:
             self.to_read.clear()
-            self.to_sweep = self.short = False
+            self.to_sweep = self.short = self._scattered = False
             for each in list(self._cut):
                 self._unmark(each, marks)
         else:
             jobs = self.to_read.pop(queue, jobs)
             if jobs is not None and jobs.unread and queue in jobs.unread:
-                if len(jobs.unread) > 1:
+                if len(jobs.unread) > 1:  # its marks are for others, too
                     jobs.unread.discard(queue)
                     marks.unread.append((jobs.site, queue))
                 else:
@@ -155,16 +157,19 @@ class Unread:
             self._mark(self._site_at(site), name)
         for site, client, low in marks.low:
             jobs = self._site_at(site)
+            self._mark(jobs)
             one = jobs if client is None else jobs.line_for(client)
             if one.low < 0:  # the read did not get to what is unread of it
                 one.low = low
                 self.to_sweep |= not failed and one.count <= low and known < self.most
-        if queue is None:
-            self.to_sweep |= failed or known < self.most
+        if queue is None and (failed or known < self.most):
+            self.to_sweep = True
+        elif queue is None:
+            self.note_short()
         elif failed:
             self.to_read |= {name: self._site_at(site) for site, name in marks.unread}
 
     def clear(self) -> None:
         self._cut.clear()
         self.to_read.clear()
-        self.any = self.short = self.to_sweep = False
+        self.any = self.short = self._scattered = self.to_sweep = False

@@ -37,6 +37,13 @@ class ClientRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             " no limit by default."
         ),
     ] = None
+    weight: Annotated[
+        int,
+        Meta(
+            description="Its share of a worker's sends, beside that of other clients whose mail"
+            f" waits for the same servers: 1 to {store.MAX_WEIGHT}, 1 by default."
+        ),
+    ] = 1
     id: Annotated[
         str | None,
         Meta(
@@ -53,6 +60,7 @@ class ClientDocument(msgspec.Struct, frozen=True, kw_only=True):
     name: ClientName
     scopes: Scopes
     rate: float | None
+    weight: Annotated[int, Meta(examples=[1])]
     created_at: Annotated[datetime, Meta(examples=["2026-11-20T14:02:11.480000Z"])]
 
 
@@ -74,11 +82,12 @@ _body = JsonBody(
     max_bytes=MAX_SMALL,
     examples={
         "sends and reads its own": {"name": "shop", "scopes": ["emails:send", "emails:read"]},
-        "with an id and a rate": {
+        "with an id, a rate and a weight": {
             "name": "newsletter",
             "scopes": ["emails:send"],
             "id": "newsletter",
             "rate": 50,
+            "weight": 2,
         },
     },
 )
@@ -111,7 +120,9 @@ async def create_client(request: web.Request) -> web.Response:
     wanted = await _body.read(request)
     violations = [
         Violation(field, sentence(fault))
-        for field, fault in store.client_problems(wanted.name, wanted.id, wanted.rate)
+        for field, fault in store.client_problems(
+            wanted.name, wanted.id, wanted.rate, wanted.weight
+        )
     ]
     if violations:
         raise InvalidRequest(violations)
@@ -121,6 +132,7 @@ async def create_client(request: web.Request) -> web.Response:
         name=wanted.name.strip(),
         scopes=scopes,
         rate=wanted.rate,
+        weight=wanted.weight,
         client_id=wanted.id,
     )
     log.info("client created", client=client.id, scopes=list(scopes))
@@ -155,5 +167,6 @@ def _fields(client: Client) -> dict[str, Any]:
         "name": client.name,
         "scopes": list(client.scopes),
         "rate": client.rate,
+        "weight": client.weight,
         "created_at": client.created_at,
     }

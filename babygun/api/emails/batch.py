@@ -137,6 +137,7 @@ async def send_emails(request: web.Request) -> web.Response:
     batch = await intake.accept_batch(
         entries,
         client_id=client.identity,
+        weight=client.weight,
         request_id=call_of(request).request_id,
         all_or_none=not permissive,
         idempotency_key=key,

@@ -80,6 +80,7 @@ async def send_email(request: web.Request) -> web.Response:
     accepted = await intake.accept(
         await _body.decode_large(raw),
         client_id=client.identity,
+        weight=client.weight,
         request_id=call_of(request).request_id,
         idempotency_key=key,
         fingerprint=await fingerprint_of(raw) if key else "",

@@ -21,6 +21,7 @@ from babygun.store.records import Client, Scope, SigningKey
 from babygun.store.store import Store
 
 MAX_NAME = 200
+MAX_WEIGHT = 100
 _CLOCKS_DIFFER = 3600  # s, at most
 _NO_SECRET = f"sha256:{bytes(16).hex()}:{bytes(32).hex()}"  # the form of a Client.secret_hash
 _client_id = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
@@ -32,7 +33,7 @@ def is_client_id(text: str) -> bool:
 
 
 def client_problems(
-    name: str, client_id: str | None, rate: float | None
+    name: str, client_id: str | None, rate: float | None, weight: int = 1
 ) -> Iterator[tuple[str, str]]:
     """What is wrong with a client to be made: the field, and a sentence."""
     if not 1 <= len(name.strip()) <= MAX_NAME or not name.isprintable():
@@ -45,6 +46,8 @@ def client_problems(
         yield "id", "a client's id has 1 to 64 letters, digits, dots, hyphens and underscores"
     if rate is not None and not 0 < rate < math.inf:
         yield "rate", "the rate must be above 0"
+    if not 1 <= weight <= MAX_WEIGHT:
+        yield "weight", f"the weight must be a whole number from 1 to {MAX_WEIGHT}"
 
 
 async def create_client(
@@ -53,6 +56,7 @@ async def create_client(
     name: str,
     scopes: Sequence[Scope],
     rate: float | None = None,
+    weight: int = 1,
     client_id: str | None = None,
     secret: str | None = None,
 ) -> tuple[Client, str]:
@@ -70,6 +74,7 @@ async def create_client(
         utc_now(),
         rate,
         new_token(6),
+        weight,
     )
     key = store.keys.client(client.id)
     value = codec.encode_state(client)

@@ -28,14 +28,16 @@ async def test_client_that_was_made_gets_a_token_for_its_scopes(admin: RunningAp
             "name": " shop ",
             "scopes": ["emails:read", "emails:send", "emails:read"],
             "rate": 1.5,
+            "weight": 3,
         },
     )
     assert answer.status == 201, answer.text
     made = answer.json
-    assert (made["name"], made["scopes"], made["rate"]) == (
+    assert (made["name"], made["scopes"], made["rate"], made["weight"]) == (
         "shop",
         ["emails:read", "emails:send"],
         1.5,
+        3,
     )
     token = (
         await admin.call(
@@ -79,6 +81,9 @@ async def test_client_with_a_taken_id_is_refused_and_the_first_stays(admin: Runn
         ({"rate": 0}, "rate"),
         ({"rate": -1}, "rate"),
         ({"rate": "fast"}, "rate"),
+        ({"weight": 0}, "weight"),
+        ({"weight": 101}, "weight"),
+        ({"weight": 1.5}, "weight"),
         ({"id": ""}, "id"),
         ({"id": "a/b"}, "id"),
         ({"id": "ä"}, "id"),
