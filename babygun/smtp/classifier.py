@@ -52,16 +52,6 @@ class Classification(msgspec.Struct, frozen=True):
     fresh_connection: bool = False
     about: About | None = None
 
-    @property
-    def about_session(self) -> bool:
-        """The session was refused: this concerns the relay or the login, not this e-mail."""
-        return self.about == "session"
-
-    @property
-    def about_connections(self) -> bool:
-        """The server has too many connections: one fewer may do."""
-        return self.about == "connections"
-
 
 _DELIVERED = Classification("delivered", "deliver", rule="delivered")
 _UNCERTAIN = Classification("uncertain", "retry", rule="uncertain")

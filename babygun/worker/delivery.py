@@ -174,7 +174,7 @@ class Delivery:
             if reply.phase in SESSION_PHASES:
                 destination = pool.destination
                 found = self._classifier.classify(reply, route=_route(destination))
-                if found.about_connections:
+                if found.about == "connections":
                     if destination.site.limits is not None:
                         self._replied(destination.site, reply, found, _domain(sender))
                     pool.crowded(reply)
@@ -207,7 +207,7 @@ class Delivery:
                 self._replied(site, reply, found, _domain(claim.email.sender))
                 before = reply
             # Where the session holds the relay, the hold calls once.
-            if found.alarm and not (route == "relay" and found.about_session):
+            if found.alarm and not (route == "relay" and found.about == "session"):
                 _call_for_operator(claim, destination, outcome, reply, found)
             if found.fresh_connection:
                 repeated.add(address)

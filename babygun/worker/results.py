@@ -53,11 +53,11 @@ class Sent(Struct, gc=False):
         result = self.results[address] = result_of(reply, found, note, holds=holds)
         if found.about == "domain" and reply.code is not None:  # the host is there and answers
             self.answered = True
-        elif found.about_session or reply.phase in BEFORE_MAIL:
+        elif found.about == "session" or reply.phase in BEFORE_MAIL:
             at_mail = reply.phase == "mail"
-            fault = SessionFault(result, found.about_session and holds, at_mail)
+            fault = SessionFault(result, found.about == "session" and holds, at_mail)
             self.fault = self.fault or fault
-        elif not found.about_connections and (reply.code is not None or reply.uncertain):
+        elif found.about != "connections" and (reply.code is not None or reply.uncertain):
             self.answered = True
 
 
@@ -66,7 +66,7 @@ def result_of(
 ) -> RecipientResult:
     action = "retry" if found.action == "split" else found.action
     return RecipientResult(
-        "hold" if found.about_session and holds else action,
+        "hold" if found.about == "session" and holds else action,
         found.reply_class,
         reply.code,
         reply.enhanced,

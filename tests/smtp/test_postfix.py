@@ -160,7 +160,7 @@ async def test_postfix_that_allows_one_connection_gets_all_mail_over_it(
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             greeting = await reader.readline()
     found = classified(await send(new_pool(port), "a@example.org"))["a@example.org"]
-    assert found.about_connections and found.action == "retry"
+    assert found.about == "connections" and found.action == "retry"
     writer.close()
 
 
