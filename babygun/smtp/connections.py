@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from babygun.routing.server import Server
 from babygun.runtime import tracing
 from babygun.smtp.connect_failed import ConnectFailed
 from babygun.smtp.connection import Connection
@@ -40,14 +41,15 @@ SURPLUS_IDLE = 1.0  # s, for which idle connections beyond the first are kept
 class Connections:
     """Those to one destination, in one event loop. Times in seconds.
 
-    ``open``: opens one; its argument is called once, when the connection is gone. ``most``:
-    connections at once. ``patience``: how long a message that was turned away waits for one.
-    ``idle``: how long an unused connection is kept. ``count``: of all pools' connections.
+    ``open``: opens one, to a certain server first. Its first argument is called once, when the
+    connection is gone. ``most``: connections at once. ``patience``: how long a message that was
+    turned away waits for one. ``idle``: how long an unused connection is kept. ``count``: of all
+    pools' connections.
     """
 
     def __init__(
         self,
-        open: Callable[[Callable[[Connection], None]], Awaitable[Connection]],
+        open: Callable[[Callable[[Connection], None], Server | None], Awaitable[Connection]],
         permits: Permits,
         count: ConnectionCount,
         *,
@@ -139,10 +141,10 @@ class Connections:
 
     # --- getting a connection ---
 
-    async def acquire(self, *, fresh: bool = False) -> Connection:
+    async def acquire(self, *, fresh: bool = False, at: Server | None = None) -> Connection:
         """A connection for one transaction. Raises NotSent, and what the opener raises.
 
-        ``fresh``: a new one, before all who wait in line.
+        ``fresh``: a new one, before all who wait in line. ``at``: the server to try first.
         """
         if self.closed:
             raise NotSent("the connection pool is closed")
@@ -150,7 +152,7 @@ class Connections:
         give_up_at = 0.0
         while isinstance(found, Place):
             try:
-                return await self._open(found)
+                return await self._open(found, at)
             except ConnectFailed as error:
                 if not self._turned_away(error):
                     self._wake()
@@ -165,11 +167,11 @@ class Connections:
             )
         return found
 
-    async def exchange(self, connection: Connection) -> Connection:
-        """Closes a connection that a message has, and gets it a fresh one. Raises as acquire."""
+    async def exchange(self, connection: Connection, *, at: Server | None) -> Connection:
+        """Closes a connection that a message has, and gets it a fresh one. As acquire."""
         await connection.quit()
         self._busy.discard(connection)
-        return await self.acquire(fresh=True)
+        return await self.acquire(fresh=True, at=at)
 
     async def _idle_or_room(
         self,
@@ -249,7 +251,7 @@ class Connections:
                 self._give_back(waiter.result())
             raise
 
-    async def _open(self, place: Place) -> Connection:
+    async def _open(self, place: Place, first: Server | None) -> Connection:
         """Opens a connection, which ``_connecting`` counts already."""
 
         def on_lost(connection: Connection) -> None:
@@ -258,7 +260,7 @@ class Connections:
             self._on_lost(connection)
 
         try:
-            connection = await self._open_one(on_lost)
+            connection = await self._open_one(on_lost, first)
         except BaseException:
             place.give_back()
             raise

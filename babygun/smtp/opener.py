@@ -52,17 +52,19 @@ class Opener:
         self._data_timeout = data_timeout
         self._loop = asyncio.get_running_loop()
 
-    async def open(self, on_lost: Callable[[Connection], None]) -> Connection:
+    async def open(
+        self, on_lost: Callable[[Connection], None], first: Server | None = None
+    ) -> Connection:
         """A new connection, logged in. It does without what its server does not manage.
 
-        ``on_lost``: called once, when it is gone. Raises ConnectFailed if no server takes one; also
-        NoMailHost and LookupFailed, if DNS names none.
+        ``on_lost``: called once, when it is gone. ``first``: the server to try first. Raises
+        ConnectFailed if no server takes one; also NoMailHost and LookupFailed, if DNS names none.
         """
         if (relay := self._destination.server) is not None:
             return await self._open(relay, self._connect_timeout, on_lost)
         give_up_at = self._loop.time() + ALL_SERVERS * self._connect_timeout
         failures: list[tuple[Server, ConnectFailed]] = []
-        async with aclosing(self._in_turn()) as servers:
+        async with aclosing(self._in_turn(first)) as servers:
             async for server in servers:
                 left = give_up_at - self._loop.time()
                 if left <= 0:
@@ -78,14 +80,19 @@ class Opener:
                     return connection
         raise all_failed(failures)
 
-    async def _in_turn(self) -> AsyncGenerator[Server, None]:
+    async def _in_turn(self, first: Server | None) -> AsyncGenerator[Server, None]:
         """The servers, those that are not expected to work after the others."""
         last: list[Server] = []
         instead: list[Server] = []
         tried = False
         site = self._destination.site.name
+        if first is not None:
+            tried = True
+            yield first
         async with aclosing(self._destination.servers(for_email=self._for_email)) as servers:
             async for server in servers:
+                if server == first:
+                    continue
                 turn = self._known.reachability.turn_of(server, site, self._loop.time())
                 if turn == "now":
                     tried = True

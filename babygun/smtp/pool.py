@@ -98,8 +98,10 @@ class SmtpPool:
                     if attempt == _ATTEMPTS or connections.closed or not again.again:
                         return _noted(Outcome(again.replies), connection)
                     reason = again
+                # What was refused may be about the connection, never a reason for another host.
+                at = None if isinstance(reason, Ipv6Refused) else connection.server
                 try:
-                    connection = await connections.exchange(connection)
+                    connection = await connections.exchange(connection, at=at)
                 except ConnectFailed as failed:
                     return _outcome(envelope, failed)
                 if isinstance(reason, PipeliningBroke):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ class ToHosts(Destination):
     ``error``: raised instead of naming them.
     """
 
-    hosts: tuple[Server, ...] = ()
+    hosts: Sequence[Server] = ()
     error: BabygunError | None = None
 
     async def servers(self, *, for_email: str = "") -> AsyncGenerator[Server, None]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from babygun.routing.mx import LookupFailed, NoMailHost
 from babygun.routing.server import Server
 from babygun.smtp import Envelope, KnownServers, Outcome, SmtpPool
-from tests.smtp.conftest import MESSAGE, TIMES, Certificates, ToHosts, refuses_ipv6, to_hosts, yes
+from tests.smtp.conftest import MESSAGE, TIMES, Certificates, refuses_ipv6, to_hosts, yes
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.etcd_server import free_ports
 from tests.support.smtp_server import MisbehavingServer
@@ -36,14 +37,15 @@ NewPool = Callable[..., SmtpPool]
 
 @pytest.fixture
 async def new_pool() -> AsyncIterator[NewPool]:
-    """``new_pool(*servers, …)``: arguments of SmtpPool by name. They know the same of servers."""
+    """``new_pool(*servers, …)``: arguments of SmtpPool by name. They know the same of servers.
+
+    ``hosts``: a list of servers, whose order the test changes later.
+    """
     pools: list[SmtpPool] = []
     known = KnownServers()
 
-    def make(*servers: Server, **given: Any) -> SmtpPool:
-        return pool_to(to_hosts(*servers), **given)
-
-    def pool_to(destination: ToHosts, **given: Any) -> SmtpPool:
+    def make(*servers: Server, hosts: Sequence[Server] = (), **given: Any) -> SmtpPool:
+        destination = dataclasses.replace(to_hosts(), hosts=hosts or servers)
         times = {**TIMES, "refuses_ipv6": refuses_ipv6, **given}
         pools.append(SmtpPool(destination, hostname="sender.example", known=known, **times))
         return pools[-1]
@@ -167,6 +169,26 @@ async def test_refused_command_never_goes_to_the_next_host(
     async with ScriptedServer(script) as first, ScriptedServer(silent) as second:
         outcome = await send(new_pool(host(first), host(second)))
         assert code(outcome) == recipients and second.connections == 0
+
+
+async def test_mail_refused_on_an_old_connection_goes_to_the_same_host_again(
+    new_pool: NewPool,
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        if peer.number == 1:
+            await peer.transaction()
+        await peer.hear("MAIL", "RCPT", "DATA")
+        peer.say(b"550 not you\r\n503 no\r\n503 no\r\n")
+        await peer.reader.readline()
+
+    async with ScriptedServer(script) as first, ScriptedServer(silent) as second:
+        hosts = [host(first), host(second)]
+        pool = new_pool(hosts=hosts)
+        assert code(await send(pool)) == 250
+        hosts.reverse()
+        assert code(await send(pool)) == 550
+        assert first.connections == 2 and second.connections == 0
 
 
 async def test_session_that_only_puts_off_is_not_used_again(new_pool: NewPool) -> None:
