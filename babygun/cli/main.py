@@ -38,7 +38,7 @@ COMMANDS = (
     Command("certificates", "make, renew and rotate a cluster's own certificates"),
     Command("access", "make etcd's users and roles for Babygun, and enable authentication"),
     Command("health", "ask the API or worker of this host whether it is ready"),
-    Command("doctor", "check etcd, clocks, relays and workers"),
+    Command("doctor", "check etcd, clocks, workers, relays and DNS"),
 )
 
 
