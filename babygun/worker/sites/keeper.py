@@ -8,6 +8,7 @@ back when its connection is full, or after SHARE seconds.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
@@ -71,15 +72,18 @@ class SlotKeeper:
 
     def _others_wait(self, permits: SitePermits) -> bool:
         """Whether another worker that waits has a better right to one of the slots here."""
-        site, here = permits.site.name, len(permits.slots)
+        return self._fewest_of_others(permits) < max(1, len(permits.slots) - 1)
+
+    def _fewest_of_others(self, permits: SitePermits) -> float:
+        """How many slots that other worker has which waits and has the fewest."""
+        site = permits.site.name
         worker_id = identity.process_id if (identity := self._identity()) else ""
         has: dict[str, int] = {}
         for taken in self._slots.taken(site).values():
             has[taken.worker_id] = has.get(taken.worker_id, 0) + 1
-        return any(
-            has.get(other, 0) < max(1, here - 1)
-            for other in self._slots.wanted(site)
-            if other != worker_id
+        return min(
+            (has.get(other, 0) for other in self._slots.wanted(site) if other != worker_id),
+            default=math.inf,
         )
 
     def look(self, now: float) -> None:
@@ -219,7 +223,11 @@ class SlotKeeper:
     def _changed(self, site: str) -> None:
         """A slot was taken or given back, or a worker waits."""
         permits = self._permits.get(site)
-        if permits is not None and permits.waits and len(permits.slots) < permits.count:
+        if permits is None:
+            return
+        if self._fewest_of_others(permits) < len(permits.slots):  # a slot may have become free
+            permits.not_before = time.monotonic() + _LEAVE_IT
+        elif permits.waits and len(permits.slots) < permits.count:
             self.need(permits)
 
     async def close(self) -> None:

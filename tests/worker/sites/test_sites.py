@@ -56,6 +56,15 @@ def check(messages: list[Message], limits: Limits) -> None:
         assert len(within) <= limits.rate.messages
 
 
+def await_more(workers: list[Sender], messages: int) -> None:
+    """Waits until each of them has sent so many more."""
+    wanted = {worker: len(worker.messages) + messages for worker in workers}
+    give_up = time.monotonic() + 40
+    while any(len(worker.messages) < more for worker, more in wanted.items()):
+        assert time.monotonic() < give_up, [worker.error for worker in workers]
+        time.sleep(0.05)
+
+
 def test_three_workers_of_which_one_dies_and_one_stands_still_keep_to_the_limits(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,13 +72,12 @@ def test_three_workers_of_which_one_dies_and_one_stands_still_keep_to_the_limits
     limits = Limits(2, 10, Rate(20, 1.0))
     quicker = quick(settings, {}, lease_ttl=2.0)
     with senders(quicker, limits, 3, pools=2) as workers:
-        time.sleep(2.5)
+        await_more(workers, 1)
         workers[0].stop(crash=True)
-        workers[1].pause(3.0)
-        time.sleep(4.5)
+        workers[1].pause(3.0)  # past its lease
+        await_more(workers[2:], 30)
     messages = [message for worker in workers for message in worker.messages]
     check(messages, limits)
-    assert all(worker.messages for worker in workers)
 
 
 async def test_relay_with_limits_of_its_own_never_sees_more_of_two_workers(
