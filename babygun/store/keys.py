@@ -7,6 +7,7 @@ can share one etcd. An e-mail's shard is part of its job keys, so a slice of sha
 from __future__ import annotations
 
 from datetime import datetime
+from sys import intern
 from typing import Literal, NamedTuple
 from urllib.parse import quote
 
@@ -76,7 +77,7 @@ class Keys:
 
     def parse_job(self, key: bytes) -> JobRef:
         _, queue, email_id = key[len(self.jobs) :].decode().split("/")
-        return _job_ref(email_id, queue)
+        return _job_ref(email_id, intern(queue))  # many jobs of a worker have the same
 
     def job_shard(self, shard: int) -> bytes:
         """The prefix of a shard's jobs."""

@@ -48,7 +48,8 @@ class Attempt(Struct):
     """A try and how far it has come. ``claim``: None before the job is this worker's.
 
     ``probe``: whether it probes a held site. ``crowded``: the server's reply, if it takes no more
-    connections.
+    connections. ``slow``: it had no connection yet when somebody looked. ``apart``: it has no slot
+    any more, since it took too long to connect.
     """
 
     ref: JobRef
@@ -59,6 +60,8 @@ class Attempt(Struct):
     claim: Claim | None = None
     progress: Progress = field(default_factory=Progress)
     crowded: Reply | None = None
+    slow: bool = False
+    apart: bool = False
 
 
 class Attempts:

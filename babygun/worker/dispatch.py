@@ -126,7 +126,10 @@ class Dispatch:
 
     def _try_ended(self, attempt: Attempt) -> None:
         site = attempt.site
-        self.slots.end(site, attempt.job)
+        if attempt.apart:
+            self.slots.end_apart(site, attempt.job)
+        else:
+            self.slots.end(site, attempt.job)
         self._sites.ended(site)
         if attempt.crowded is not None:
             self._crowded.turned_away(site.name, attempt.crowded)
@@ -135,6 +138,19 @@ class Dispatch:
         if attempt.probe and (attempt.claim is None or attempt.crowded is not None):
             self._sites.holds.keep_turn(site.name)
         self.ready.go_on(site.name)
+
+    async def look(self) -> None:
+        """Takes the slots of tries at mail hosts that had no connection at the last look either.
+
+        A thousand domains whose hosts don't answer would otherwise hold all slots.
+        """
+        for attempt in self.in_flight.tries():
+            if attempt.site.provider is None or attempt.apart or attempt.progress.connected:
+                continue
+            if attempt.slow and self.slots.set_apart(attempt.site):
+                attempt.apart = True
+                self._wake.set()
+            attempt.slow = True
 
     def _freed(self, ref: JobRef, again: Job | None) -> None:
         if again is not None:

@@ -57,6 +57,10 @@ class InFlight:
         self.tasks[ref] = task
         task.add_done_callback(partial(self._try_ended, attempt))
 
+    def tries(self) -> list[Attempt]:
+        """Those that run."""
+        return list(self._tries.values())
+
     def ready_again(self, ref: JobRef, job: Job) -> None:
         """A job in flight is ready again: it is freed as such."""
         self._again[ref] = job

@@ -11,6 +11,9 @@ from msgspec import Struct
 from babygun.email.model import Job
 from babygun.routing.sites import Site
 
+# Sends without a slot that may wait for a connection, for each slot.
+_MOST_APART = 4
+
 # Sites that have a part of the slots of their own, also while they send nothing.
 KEPT_SITES = 32
 
@@ -58,6 +61,8 @@ class Slots:
         self._divide()
         self._memory = memory
         self._bytes = 0
+        self._apart: Counter[str] = Counter()  # by site: sends without a slot
+        self._all_apart, self._most_apart = 0, _MOST_APART * total
         self._oversize = 0  # e-mails under way that are larger than the memory
 
     def by_label(self) -> Counter[str]:
@@ -80,7 +85,7 @@ class Slots:
         most = use.limit if use else None
         if self._most:
             most = self._most.get(name, most)
-        if most is not None and sends >= most:
+        if (most is not None and sends >= most) or (self._apart and name in self._apart):
             return "limit"
         if self._shared_in_use >= self._shared and not self._has_own(use):
             return "share"
@@ -119,7 +124,32 @@ class Slots:
             self._shared_in_use += 1
         self._count(job, 1)
 
+    def set_apart(self, site: Site) -> bool:
+        """Takes the slot of a send that still waits for a connection; it goes on without one.
+
+        Its content is still counted, and its site starts no more until it has ended. False: too
+        many wait so already.
+        """
+        if self._all_apart >= self._most_apart:
+            return False
+        self._give_back(site)
+        self._apart[site.name] += 1
+        self._all_apart += 1
+        return True
+
+    def end_apart(self, site: Site, job: Job) -> None:
+        """Such a send has ended."""
+        self._all_apart -= 1
+        self._apart[site.name] -= 1
+        if not self._apart[site.name]:
+            del self._apart[site.name]
+        self._count(job, -1)
+
     def end(self, site: Site, job: Job) -> None:
+        self._give_back(site)
+        self._count(job, -1)
+
+    def _give_back(self, site: Site) -> None:
         use = self._in_use[site.name]
         if use.shared:
             use.shared -= 1
@@ -127,10 +157,9 @@ class Slots:
         else:
             use.own -= 1
             self._own_in_use -= 1
-            if not use.own:
-                del self._in_use[site.name]
-                self._divide()
-        self._count(job, -1)
+        if not use.own and not use.shared:
+            del self._in_use[site.name]
+            self._divide()
 
     def _count(self, job: Job, sign: int) -> None:
         if job.size > self._memory:

@@ -47,6 +47,7 @@ log = get_logger("worker")
 # and of a cancel.
 _PER_CONNECTION, _AHEAD = 8, 32
 _PER_CONNECTION_MX = 2  # there are many sites
+_LOOK_INTERVAL = 2.0  # s, between two looks at tries that wait for a connection
 _UPKEEP_INTERVAL = 1.0  # s; at full speed etcd's file grows by some 15 MB in that time
 
 
@@ -167,6 +168,9 @@ class Worker:
             "held e-mails": self._every(expiry.INTERVAL, "held e-mails", self._expire_held),
             "reconcile": self._every(
                 self._settings.reconcile_interval, "reconcile", self.dispatch.reconcile
+            ),
+            "slow connections": self._every(
+                _LOOK_INTERVAL, "slow connections", self.dispatch.look, checked_in=False
             ),
             "shedding": self._every(
                 _UPKEEP_INTERVAL,

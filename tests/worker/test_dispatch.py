@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from babygun.email.model import Job
+from babygun.routing.providers import load_providers
 from babygun.routing.sites import Site, site_of_relay
 from babygun.runtime.settings import Settings
 from babygun.store.keys import JobRef
@@ -248,3 +249,28 @@ async def test_job_of_a_held_sender_waits_until_the_hold_ends_and_others_go_on()
         await asyncio.wait(dispatch.in_flight.tasks.values())
         await asyncio.sleep(0)  # lets the ends of the tasks be noted
         assert not sites.in_flight.total()
+
+
+async def test_tries_at_hosts_that_do_not_answer_leave_their_slots_to_others() -> None:
+    provider = load_providers().default
+
+    def site_of(queue: str) -> Site:
+        return Site(queue, provider, provider.limits, shared=False)
+
+    async with dispatching(site_of) as (dispatch, attempts):
+        for n in range(600):
+            dispatch.ready.add(JobRef(f"e{n}", f"mx:d{n}.test"), SMALL)
+        dispatch.wake()
+        for _ in range(500):
+            await attempts.started.get()
+        assert dispatch.slots.full and attempts.started.empty()
+        await dispatch.look()
+        assert dispatch.slots.full, "each has the time between two looks"
+        await dispatch.look()
+        for _ in range(100):
+            await attempts.started.get()
+        for _ in range(600):
+            attempts.answers.put_nowait(False)
+        await asyncio.wait(dispatch.in_flight.tasks.values())
+        await asyncio.sleep(0)  # lets the ends of the tasks be noted
+        assert not dispatch.in_flight and not dispatch.slots.by_label()

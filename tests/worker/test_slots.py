@@ -120,3 +120,34 @@ def test_slots_in_use_of_sites_with_one_label_are_added_up() -> None:
         slots.start(Site(name, provider, provider.limits, shared=False), SMALL)
     slots.start(site("main"), SMALL)
     assert slots.by_label() == {f"mx:{provider.name}": 2, "main": 1}
+
+
+def test_slot_of_a_send_that_still_connects_is_free_for_others_and_its_site_waits() -> None:
+    slots = Slots(total=1, memory=100, sites=1, limit=lambda site: 10)
+    slow, large = Job(size=60, recipients=1), Job(size=50, recipients=1)
+    slots.start(site("hangs"), slow)
+    assert slots.full and slots.set_apart(site("hangs")) and not slots.full
+    assert slots.obstacle(site("hangs"), SMALL) == "limit"
+    assert slots.obstacle(site("b"), large) == "memory", "its content is still there"
+    assert slots.obstacle(site("b"), SMALL) is None
+    slots.end_apart(site("hangs"), slow)
+    assert slots.obstacle(site("hangs"), large) is None
+
+
+def test_sends_without_a_slot_are_bounded() -> None:
+    slots = Slots(total=2, memory=100, sites=1, limit=lambda site: 10)
+    apart = 0
+    for n in range(20):
+        if not slots.full:
+            slots.start(site(f"s{n}"), SMALL)
+            apart += slots.set_apart(site(f"s{n}"))
+    assert apart == 8 and slots.full
+
+
+def test_site_that_had_a_shared_slot_only_is_forgotten_at_its_end() -> None:
+    """Otherwise its part of the slots would be kept for ever."""
+    slots = Slots(total=10, memory=100, sites=1, limit=lambda site: 10)
+    for name in ("a", "a", "a", "a", "a", "b"):
+        slots.start(site(name), SMALL)
+    slots.end(site("b"), SMALL)
+    assert slots.by_label() == {"a": 5}
