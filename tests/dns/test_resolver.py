@@ -151,3 +151,8 @@ async def test_name_that_dns_can_not_have_is_not_asked_for(name: str) -> None:
     asked = Resolver(["127.0.0.1@9"])
     with pytest.raises(NoSuchName, match="can't be a name"):
         await asked.lookup(name, "MX")
+
+
+def test_resolver_says_which_servers_it_asks() -> None:
+    assert Resolver(["127.0.0.1@5353", "::1"]).servers == ["127.0.0.1@5353", "::1@53"]
+    assert all("@" in server for server in Resolver().servers)

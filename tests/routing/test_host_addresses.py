@@ -12,7 +12,12 @@ import pytest
 import pytest_asyncio
 
 from babygun.dns import Resolver
-from babygun.routing.host_addresses import HostAddresses, addresses_of, may_be_dialled
+from babygun.routing.host_addresses import (
+    HostAddresses,
+    addresses_of,
+    is_of_this_machine,
+    may_be_dialled,
+)
 from tests.support.dns_servers import failing, scripted, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -119,3 +124,17 @@ async def test_address_that_is_not_public_may_not_be_dialled(address: str) -> No
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1", "64:ff9b::808:808"])
 async def test_public_address_may_be_dialled(address: str) -> None:
     assert may_be_dialled(ip_address(address), [])
+
+
+@pytest.mark.parametrize(
+    ("address", "ours"), [("127.0.0.1", True), ("203.0.113.77", False), ("2001:db8::77", False)]
+)
+async def test_address_is_of_this_machine_if_a_socket_can_have_it(address: str, ours: bool) -> None:
+    assert is_of_this_machine(ip_address(address)) == ours
+
+
+async def test_private_address_of_this_machine_does_not_make_a_host_ours(
+    resolver: Resolver,
+) -> None:
+    # Only a public one means that the Internet sends the host's mail to us.
+    assert not (await addresses_of(resolver, "mixed.example")).ours
