@@ -43,7 +43,7 @@ def _uploads(run: Run) -> tuple[set[bytes], set[int]]:
         if event.key.startswith(KEYS.contents):
             (chunks.add if event.lease else chunks.discard)(event.key)
             leases.add(event.lease)
-        elif event.key.startswith(KEYS.holds):
+        elif event.key.startswith((KEYS.holds, KEYS.limits)):
             leases.add(event.lease)
     return chunks, leases
 
