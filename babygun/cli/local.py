@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from babygun.dev.data_folder import process_runs
-from babygun.routing.routes import load_routes
 from babygun.runtime import settings
 from babygun.runtime.settings import Settings
 
@@ -41,10 +40,16 @@ def load_settings() -> Settings:
     if found.get("etcd_endpoints") and loaded.etcd_endpoints == Settings().etcd_endpoints:
         own = {name: found[name] for name in _ETCD if name in found}
         own |= {"etcd_endpoints": tuple(found["etcd_endpoints"]), **_NO_USER}
-    if found.get("smtp_host") and not load_routes(loaded).destinations:
+    if found.get("smtp_host") and not _names_a_relay(loaded):
         mailbox = {"url": f"smtp://{found['smtp_host']}:{found['smtp_port']}"}
         own |= {"routes": {"mailbox": mailbox}, "relays": {}, "default": ""}
     return dataclasses.replace(loaded, **own)
+
+
+def _names_a_relay(loaded: Settings) -> bool:
+    """As ``babygun dev`` asks. It has a mailbox otherwise."""
+    routes = (*loaded.routes.values(), *loaded.relays.values())
+    return bool(loaded.relay_url) or any("url" in route for route in routes)
 
 
 def hint_to_start_etcd() -> str:
