@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import dns.message
 import pytest
 
 from babygun.dns import LookupFailed, NoSuchName, Resolver
@@ -46,15 +47,18 @@ async def test_name_that_it_lacks_does_not_exist(server: NameServer) -> None:
         await resolver(server).lookup("nothing.tail.example", "MX")
 
 
-@pytest.mark.parametrize("what", ["failing", "silent"])
-async def test_server_that_fails_answers_nobody_until_it_is_healed(
-    server: NameServer, what: str
-) -> None:
-    setattr(server, what, True)
+async def test_server_that_fails_answers_nobody_until_it_is_healed(server: NameServer) -> None:
+    server.failing = True
     with pytest.raises(LookupFailed):
         await resolver(server).lookup(TAIL_DOMAINS[0], "MX")
     server.normal()
     assert (await resolver(server).lookup(TAIL_DOMAINS[0], "MX")).records
+
+
+def test_server_that_is_silent_has_no_answer() -> None:
+    server = NameServer(0, records())
+    server.silent = True
+    assert server.answer(dns.message.make_query(TAIL_DOMAINS[0], "MX").to_wire()) is None
 
 
 async def test_lies_count_before_what_is_so(server: NameServer) -> None:

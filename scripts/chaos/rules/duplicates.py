@@ -89,7 +89,7 @@ def _of_claim(run: Run, address: str, copy: Received, claim: Claim) -> str | Non
         # A reply that came to a worker which stood still is lost too: it counts the time.
         if run.faults_in(copy.at - run.lease_ttl, step.at, touching=_LOSE_REPLIES):
             return REPLY_LOST
-        return REPLY_LATE if run.was_busy(copy.at - LAG, step.at) else None
+        return REPLY_LATE if run.was_busy(copy.at - run.lease_ttl, step.at) else None
     return None
 
 
