@@ -1,6 +1,6 @@
 """The mail hosts of the domains that no relay takes, with their DNS.
 
-    d0…d119.tail.example      each has two of the hosts mx0…mx7.tail.example
+    d0…d119.tail.example      each has two of the hosts mx0…mx23.tail.example
     c0…c9.limited.example     all have mx.limited.example: a site with limits for all workers
 
 Each host has an address of its own in 127.0.0.0/8. One further address may never be dialled.
@@ -14,7 +14,7 @@ from scripts.chaos.history import Recorder
 from scripts.chaos.name_server import NameServer, Records
 from scripts.chaos.receivers import Receiver
 
-TAIL, HOSTS = 120, 8
+TAIL, HOSTS = 120, 24  # a site that was held takes little at first: few mails each
 LIMITED = 10  # domains
 PROVIDER = "chaos-limited"
 CONNECTIONS, RATE = 2, 5  # of the limited site: at once, and messages a second

@@ -15,7 +15,7 @@ SIZES = (17, 20, 40, 100)  # domains; from 17 queues on an e-mail is wide
 class Wide(Source):
     name = "wide"
     sentence = "Sends e-mails to one recipient in each of 17 to 100 domains."
-    share = 0.1
+    share = 0.05
 
     async def run(self, clients: Clients, random: Random, rate: float) -> None:
         drafts = clients.drafts(random, self.name, TAIL_DOMAINS)
