@@ -34,8 +34,8 @@ _LEAVE_IT = 2.0  # s, in which the others may take a slot that was given back fo
 class SlotKeeper:
     """Run :meth:`run` as a task; at the end call :meth:`close`.
 
-    ``permits``: those of all sites that this worker has to do with. ``identity``: asked for the
-    worker's present one.
+    ``permits``: those of all shared sites that this worker has to do with. ``identity``: asked for
+    the worker's present one.
     """
 
     def __init__(
@@ -90,8 +90,7 @@ class SlotKeeper:
     def look(self, now: float) -> None:
         """Called every second: gives back what is not used, or is for others; takes what waits."""
         for permits in list(self._permits.values()):
-            if permits.site.shared:
-                self._look_at(permits, now)
+            self._look_at(permits, now)
         for site in list(self._waits):
             known = self._permits.get(site)
             if known is None or not known.wants:

@@ -314,7 +314,7 @@ class SitePermits:
         self.room()
 
     def look_again(self) -> None:
-        """Called every second: who waits may have a right to what another pool has."""
+        """Called now and then: who waits may have a right to what another pool has."""
         if self._room:
             self.room()
             if self._urgent:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Literal, NoReturn
 
 from babygun.email.tries import RecipientResult
@@ -30,7 +31,7 @@ from babygun.worker.sites.replies import SiteReplies
 from babygun.worker.sites.reports import Reports, Waiting
 
 _LOOK = 1.0  # s, between two looks at what is unused
-_FORGET = 30  # looks, between two at what needs to be remembered no more
+_AT_ONCE = 5000  # sites at which one look looks
 _MOST_FAILED = 10_000  # sites whose failures in a row are counted
 
 Obstacle = Literal["held"] | site_permits.Obstacle
@@ -72,7 +73,8 @@ class Sites:
             recovered=self._recovered,
         )
         self._permits: dict[str, SitePermits] = {}  # by site
-        self._keeper = SlotKeeper(store, self._permits, identity)
+        self._shared: dict[str, SitePermits] = {}  # those of sites whose limits all share
+        self._keeper = SlotKeeper(store, self._shared, identity)
         self._adapting = Adapting(
             store, worker_id=self._worker_id, workers=workers, changed=self._limits_changed
         )
@@ -80,6 +82,7 @@ class Sites:
             store, self._permits, waiting=waiting, limits_of=self._adapting.whole
         )
         self._replies = SiteReplies(self._permits, self._adapting, self.holds)
+        self._to_ask: Iterator[str] = iter(())  # sites that may be forgotten
         self._live = 0  # workers, as the parts of limits were made
 
     async def run(self) -> None:
@@ -139,6 +142,8 @@ class Sites:
         if permits is None:
             permits = SitePermits(site, self._adapting.of(site), self._keeper, self._may_go_on)
             self._permits[site.name] = permits
+            if site.shared:
+                self._shared[site.name] = permits
         return permits
 
     def replied(self, site: Site, reply: Reply, found: Classification, sender: str = "") -> None:
@@ -177,20 +182,16 @@ class Sites:
             permits.limit(self._adapting.of(permits.site))
 
     async def _look(self) -> NoReturn:
-        looks = 0
         while True:
             await asyncio.sleep(_LOOK)
-            now, looks = time.monotonic(), looks + 1
+            now = time.monotonic()
             self._adapting.look(now)
             self._keeper.look(now)
             if (live := self._workers()) != self._live:
                 self._live = live
                 for permits in list(self._permits.values()):
                     permits.limit(self._adapting.of(permits.site))
-            for permits in list(self._permits.values()):
-                permits.look_again()
-            if looks % _FORGET == 0:
-                self._forget(now)
+            self._forget(now)
 
     async def _report(self) -> NoReturn:
         while True:
@@ -201,10 +202,18 @@ class Sites:
 
     def _forget(self, now: float) -> None:
         """Forgets the sites that are not in use. One with shared slots gives them back first."""
-        for name, permits in list(self._permits.items()):
+        names = list(islice(self._to_ask, _AT_ONCE))
+        if not names:
+            self._to_ask = iter(list(self._permits))
+        for name in names:
+            permits = self._permits.get(name)
+            if permits is None:
+                continue
+            permits.look_again()
             if permits.unused(now) and not (permits.site.shared and permits.slots):
                 permits.close()
                 del self._permits[name]
+                self._shared.pop(name, None)
 
     def _worker_id(self) -> str:
         identity = self._identity()

@@ -138,7 +138,8 @@ async def test_pool_that_outlives_its_sites_permits_shares_the_next_ones(
         slot = old.try_take(lambda: None)
         assert slot is not None
         slot.give_back()
-        sites._forget(time.monotonic() + 3600.0)
+        for _ in range(2):  # it begins with those that it found the last time
+            sites._forget(time.monotonic() + 3600.0)
         assert sites.permits(site).try_take(lambda: None) is not None
         assert old.try_take(lambda: None) is None
 
