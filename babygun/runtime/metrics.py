@@ -188,7 +188,8 @@ JOBS_READY = reading(
     "babygun_jobs_ready",
     ("queue",),
     WORKER,
-    "Ready jobs of its slice that this worker knows by name, at most `worker_ready`.",
+    "Ready jobs of its slice that this worker knows by name, at most 200,000 in all. `mx:unknown`: "
+    "the site of their domain is looked up.",
 )
 CLAIMS = counters(
     "babygun_claims_total",

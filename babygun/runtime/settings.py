@@ -329,7 +329,8 @@ class Settings:
     worker_ready: int = setting(
         NUMBER,
         "5000",
-        "Ready jobs per queue that a worker knows by name. When they run low, it reads more.",
+        "Ready jobs of one client in one site (a relay is one) that a worker knows by name. When"
+        " few are left, it reads more. It knows at most 200,000 in all.",
         minimum=100,
     )
     lease_ttl: float = setting(

@@ -147,7 +147,7 @@ class Dispatch:
         for attempt in self.in_flight.tries():
             if attempt.site.provider is None or attempt.apart or attempt.progress.connected:
                 continue
-            if attempt.slow and self.slots.set_apart(attempt.site):
+            if attempt.slow and self.slots.set_apart(attempt.site, attempt.job):
                 attempt.apart = True
                 self._wake.set()
             attempt.slow = True

@@ -32,7 +32,7 @@ from babygun.worker.unread import Full
 
 _LEAST_READ = 8  # jobs of a shard, in one read of a whole slice
 _SEARCH = 64  # the same, where a read finds nothing that has room here
-_SHARE = 10  # such a read takes one part in so many of the time
+_SHARE = 20  # such a read takes one part in so many of the time
 
 
 class _Refused(Struct):

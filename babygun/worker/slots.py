@@ -57,6 +57,7 @@ class Slots:
         self._shared_in_use = 0
         self._in_use: dict[str, _Use] = {}
         self._most: dict[str, int] = {}  # sends of a site, while fewer than its limit may run
+        self._bounded = False  # whether there are such sites, or some with sends that are set apart
         self._part = 0  # slots of a site's own part
         self._divide()
         self._memory = memory
@@ -82,10 +83,9 @@ class Slots:
         name = site.name
         use = self._in_use.get(name)
         sends = use.own + use.shared if use else 0
-        most = use.limit if use else None
-        if self._most:
-            most = self._most.get(name, most)
-        if (most is not None and sends >= most) or (self._apart and name in self._apart):
+        if use and sends >= use.limit:
+            return "limit"
+        if self._bounded and (name in self._apart or sends >= self._most.get(name, sends + 1)):
             return "limit"
         if self._shared_in_use >= self._shared and not self._has_own(use):
             return "share"
@@ -102,6 +102,7 @@ class Slots:
             self._most.pop(site, None)
         else:
             self._most[site] = most
+        self._bounded = bool(self._most or self._apart)
 
     def _has_own(self, use: _Use | None) -> bool:
         """Whether a slot of the site's own part is free."""
@@ -124,7 +125,7 @@ class Slots:
             self._shared_in_use += 1
         self._count(job, 1)
 
-    def set_apart(self, site: Site) -> bool:
+    def set_apart(self, site: Site, job: Job) -> bool:
         """Takes the slot of a send that still waits for a connection; it goes on without one.
 
         Its content is still counted, and its site starts no more until it has ended. False: too
@@ -132,9 +133,11 @@ class Slots:
         """
         if self._all_apart >= self._most_apart:
             return False
-        self._give_back(site)
+        self.end(site, job)
+        self._count(job, 1)
         self._apart[site.name] += 1
         self._all_apart += 1
+        self._bounded = True
         return True
 
     def end_apart(self, site: Site, job: Job) -> None:
@@ -143,13 +146,10 @@ class Slots:
         self._apart[site.name] -= 1
         if not self._apart[site.name]:
             del self._apart[site.name]
+            self._bounded = bool(self._most or self._apart)
         self._count(job, -1)
 
     def end(self, site: Site, job: Job) -> None:
-        self._give_back(site)
-        self._count(job, -1)
-
-    def _give_back(self, site: Site) -> None:
         use = self._in_use[site.name]
         if use.shared:
             use.shared -= 1
@@ -160,6 +160,7 @@ class Slots:
         if not use.own and not use.shared:
             del self._in_use[site.name]
             self._divide()
+        self._count(job, -1)
 
     def _count(self, job: Job, sign: int) -> None:
         if job.size > self._memory:

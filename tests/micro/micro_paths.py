@@ -24,11 +24,14 @@ from babygun.etcd.batch import Batcher, _Waiting
 from babygun.etcd.wire import nest
 from babygun.intake.ids import new_email_id
 from babygun.mime import render
+from babygun.routing.sites import site_of_relay
 from babygun.smtp.classifier import Classifier
 from babygun.smtp.replies import make_reply
 from babygun.store import codec
 from babygun.store.changes.position import Position
 from babygun.store.keys import JobRef, Keys
+from babygun.worker.ready import ReadyJobs
+from babygun.worker.slots import Slots
 
 DATE = datetime(2026, 11, 25, 7, 5, 9, tzinfo=UTC)
 LINE = "The quick brown fox jumps over the lazy dog, and the dog lets it. \n"
@@ -208,3 +211,29 @@ def test_change_for_50_listeners(benchmark: Benchmark) -> None:
         return b"".join(listener.take(Position(revision, revision)) for listener in listeners)
 
     assert benchmark(change).count(b"event: email") == 50
+
+
+@pytest.mark.parametrize(("sites", "clients"), [(1, 1), (1, 100), (100_000, 1), (100_000, 100)])
+def test_add_and_start_a_job(benchmark: Benchmark, sites: int, clients: int) -> None:
+    """What a worker does in its own memory for each job: learn it, pick it, start and end it."""
+    known = {f"q{n}": site_of_relay(f"q{n}", None) for n in range(sites)}
+    ready = ReadyJobs(5000, known.get)
+    slots = Slots(total=500, memory=1 << 30, sites=sites, limit=lambda site: 192)
+    ids = (f"{n:032x}" for n in itertools.count())
+    jobs = [Job(1000, 1, client=f"c{n}") for n in range(clients)]
+    numbers = itertools.count()
+
+    def one() -> bool:
+        number = next(numbers)
+        ready.add(JobRef(next(ids), f"q{number % sites}"), jobs[number % clients])
+        taken = ready.take(slots.obstacle)
+        assert taken is not None
+        _, job, site = taken
+        slots.start(site, job)
+        slots.end(site, job)
+        ready.go_on(site.name)
+        return True
+
+    for number in range(max(sites, 1000)):
+        ready.add(JobRef(next(ids), f"q{number % sites}"), jobs[number % clients])
+    assert benchmark(one)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise
 
 import pytest
 
 from babygun.email.model import Job
+from babygun.intake.ids import new_email_id
 from babygun.routing.sites import Site, site_of_relay
-from babygun.store.keys import JobRef
+from babygun.store.codec import decode_job, encode_job
+from babygun.store.keys import JobRef, Keys
 from babygun.worker.ready import ReadyJobs
 from babygun.worker.slots import Obstacle, Slots
 
@@ -272,3 +275,22 @@ def test_job_that_ended_while_its_site_or_sender_is_held_is_forgotten_alone() ->
     ready.go_on("a")
     ready.sender_may_go_on("b", "b.example")
     assert drain(ready) == ["b1", "b3"] and not ready and not ready.by_label()
+
+
+def test_queue_with_two_jobs_takes_less_than_1_600_bytes() -> None:
+    """So 100,000 of them take less than 160 MB."""
+    keys, refs = (
+        Keys(),
+        [JobRef(new_email_id(), f"mx:domain{n % 10_000}.test") for n in range(20_000)],
+    )
+    found = [(keys.job(ref), encode_job(Job(1000, 1, client="shop"))) for ref in refs]
+    sites = {ref.queue: site_of_relay(ref.queue, None) for ref in refs}
+    ready = ReadyJobs(5000, sites.get)
+    tracemalloc.start()
+    try:
+        for key, value in found:
+            ready.add(keys.parse_job(key), decode_job(value))
+        used = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(ready) == 20_000 and used / 10_000 < 1600, used / 10_000

@@ -126,7 +126,7 @@ def test_slot_of_a_send_that_still_connects_is_free_for_others_and_its_site_wait
     slots = Slots(total=1, memory=100, sites=1, limit=lambda site: 10)
     slow, large = Job(size=60, recipients=1), Job(size=50, recipients=1)
     slots.start(site("hangs"), slow)
-    assert slots.full and slots.set_apart(site("hangs")) and not slots.full
+    assert slots.full and slots.set_apart(site("hangs"), slow) and not slots.full
     assert slots.obstacle(site("hangs"), SMALL) == "limit"
     assert slots.obstacle(site("b"), large) == "memory", "its content is still there"
     assert slots.obstacle(site("b"), SMALL) is None
@@ -140,7 +140,7 @@ def test_sends_without_a_slot_are_bounded() -> None:
     for n in range(20):
         if not slots.full:
             slots.start(site(f"s{n}"), SMALL)
-            apart += slots.set_apart(site(f"s{n}"))
+            apart += slots.set_apart(site(f"s{n}"), SMALL)
     assert apart == 8 and slots.full
 
 
