@@ -222,6 +222,7 @@ class Destinations:
         allowed = int(_RATE * _WINDOW)
         return {
             "messages": [(at - began, name) for at, name in seen.messages],
+            "crowds": [(at - began, names) for at, names in seen.crowds],
             "rows": [
                 _row(
                     "connections to a limited site, of three workers together",

@@ -16,6 +16,7 @@ class Seen:
     recipients: set[str] = field(default_factory=set)
     open: dict[int, str] = field(default_factory=dict)  # connections, with the name in EHLO
     most_open: int = 0
+    crowds: list[tuple[float, list[str]]] = field(default_factory=list)  # when there were most
 
     def most_within(self, seconds: float) -> int:
         """The most messages in any so many seconds."""
@@ -94,5 +95,7 @@ class LimitedSite:
 
     def _opened(self, number: int, name: str) -> None:
         self.seen.open[number] = name
-        count = sum(each not in self.ignored for each in self.seen.open.values())
-        self.seen.most_open = max(self.seen.most_open, count)
+        counted = [each for each in self.seen.open.values() if each not in self.ignored]
+        if len(counted) > self.seen.most_open:
+            self.seen.most_open = len(counted)
+            self.seen.crowds.append((time.monotonic(), counted))

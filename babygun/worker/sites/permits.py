@@ -82,7 +82,13 @@ class Slot:
 
     def ready(self, now: float) -> bool:
         """Whether a connection may be opened with it."""
-        return not (self.in_use or self.ending) and (not self.slow or self.way.next_at <= now)
+        free = self.trusted and not (self.in_use or self.ending)
+        return free and (not self.slow or self.way.next_at <= now)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it is ours for sure; another worker may have it once our lease is over."""
+        return self.identity is None or self.identity.trusted
 
     @property
     def slow(self) -> bool:
@@ -101,7 +107,7 @@ class Slot:
         self.busy = True
         while (wait := self.way.next_at - time.monotonic()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(wait)
-        if self.lost or (self.identity is not None and not self.identity.trusted):
+        if self.lost or not self.trusted:
             raise NotSent("the lease of the connection's slot can't be trusted")
         self.way.sent(time.monotonic())
 

@@ -9,7 +9,9 @@ import pytest
 
 from babygun.routing.providers import Limits, Provider, Rate
 from babygun.routing.sites import Site
+from babygun.store.cluster.checkin import Identity
 from babygun.worker.sites.permits import PermitsNow, SitePermits, Slot
+from tests.support.rig import Rig
 from tests.worker.sites.senders import shared_site
 
 QUICK = Limits(3, 100, Rate(1000, 1.0))
@@ -197,3 +199,15 @@ async def test_shared_site_without_a_slot_lets_no_job_be_claimed(shared: bool) -
     permits = SitePermits(site, QUICK, keeper, lambda _: None)
     assert permits.obstacle() == ("slot" if shared else None)
     assert keeper.asked == shared
+
+
+async def test_slot_of_a_lease_that_is_not_trusted_opens_no_connection(rig: Rig) -> None:
+    """A worker that was paused past its lease may still think that the slot is its own."""
+    limits = QUICK.within(Limits(1, 100, Rate(1000, 1.0)))
+    permits = SitePermits(shared_site(limits), limits, NoKeeper(), lambda _: None)
+    identity = Identity(rig.store.client, 30, "w1")
+    now = time.monotonic()
+    slot = permits.slots[1] = Slot(permits, 1, now=now, created=1, identity=identity)
+    assert permits.try_take(nobody) is None
+    identity.trusted_until = now + 30
+    assert permits.try_take(nobody) is slot
