@@ -18,10 +18,11 @@ from babygun.api.emails import batch, bulk, change, content, listing, preview, s
 from babygun.api.emails import log as email_log
 from babygun.api.emails.path_fields import path_fields
 from babygun.api.emails.services import INTAKE, QUOTA_GUARD, ROUTING
+from babygun.api.emails.waits import site_name
 from babygun.api.guard import guarded
 from babygun.api.http.access_log import access_log
 from babygun.api.http.body_memory import BODY_MEMORY, BodyMemory
-from babygun.api.http.context import HOLDS, PROCESS, SETTINGS, STORE, Process
+from babygun.api.http.context import PROCESS, SETTINGS, SITES, STORE, Process
 from babygun.api.http.errors_middleware import errors_middleware
 from babygun.api.http.files import add_pages
 from babygun.api.http.server import check_expect
@@ -33,7 +34,7 @@ from babygun.api.live.stream import STREAMS, Streams
 from babygun.api.openapi import view
 from babygun.api.openapi.document import build_document
 from babygun.api.openapi.view import OPENAPI
-from babygun.api.operations import metrics_endpoint, overview, probes, workers
+from babygun.api.operations import metrics_endpoint, overview, probes, sites, workers
 from babygun.api.operations.cluster_reading import ClusterReading
 from babygun.api.operations.services import CLUSTER, HEALTH, PROCESSES
 from babygun.intake.accept import Intake
@@ -51,7 +52,7 @@ from babygun.store.cluster.checkin import CheckIn
 from babygun.store.cluster.health import Checkup
 from babygun.store.cluster.processes import Processes
 from babygun.store.records import ApiProcess
-from babygun.store.sites.holds import Holds
+from babygun.store.sites.known import KnownSites
 from babygun.store.upkeep.ending import Ending
 
 log = get_logger("api")
@@ -73,6 +74,7 @@ _HANDLERS = (
     content,
     schedule,
     workers,
+    sites,
     overview,
     stream,
     probes,
@@ -115,7 +117,7 @@ def build_app(settings: Settings) -> web.Application:
     app[CLUSTER] = ClusterReading(for_calls, islice(routing.destinations, MOST_QUEUES))
     app[HEALTH] = Checkup(for_calls, "api", routing)  # ready means that calls are served
     app[PROCESSES] = Processes(store)
-    app[HOLDS] = Holds(store)
+    app[SITES] = KnownSites(store, for_calls, site_of=lambda queue: site_name(routing, queue))
     app[STREAMS] = Streams(app)
     app[OPENAPI] = _document()
     for route in ROUTES:
@@ -181,7 +183,7 @@ def _runs(
         "signing key": lambda: keep_signing_key(store, known_clients, lambda: health.joined),
         "quota guard": app[QUOTA_GUARD].run,
         "processes": app[PROCESSES].run,
-        "held queues": app[HOLDS].run,
+        "sites": app[SITES].run,
         "check-in": keep_checking_in,
         "health": health.run,
         "event loop": watch_lag,

@@ -14,7 +14,7 @@ from babygun.email.domains import ascii_domain
 from babygun.email.retry import Schedule
 from babygun.errors import SettingsError
 from babygun.routing.destination import Destination, NoDestination
-from babygun.routing.providers import Providers, load_providers
+from babygun.routing.providers import DEFAULT, Limits, Providers, load_providers
 from babygun.routing.route_settings import Route, read_routes
 from babygun.routing.sites import ALL_MX, MX, Site, site_of_relay
 from babygun.runtime.settings import Settings
@@ -134,6 +134,22 @@ class Routes:
         """How metrics call a queue: a relay by its name, a domain by what its site is."""
         site = self.known_site(queue)
         return site.label if site else ALL_MX
+
+    def label_of_site(self, site: str) -> str:
+        """How metrics call a site, by its name."""
+        if not site.startswith(MX):
+            return site
+        known = self._providers is not None and site.removeprefix(MX) in self._providers.by_name
+        return site if known else MX + DEFAULT
+
+    def limits_of_site(self, site: str) -> Limits | None:
+        """A site's own limits, by its name. None: it has none, or it is a relay of no route."""
+        if (destination := self.destinations.get(site)) is not None:
+            return destination.site.limits
+        if not site.startswith(MX) or self._providers is None:
+            return None
+        providers = self._providers
+        return providers.by_name.get(site.removeprefix(MX), providers.default).limits
 
     async def destination(self, queue: str) -> Destination:
         """Where a queue's mail goes. Then :meth:`known_site` knows its site.

@@ -330,6 +330,26 @@ EVENTS = [
         " worker's own network. It holds no further site for that, until a server answers.",
     ),
     Event(
+        "site held by operator",
+        "warning",
+        "site until text",
+        "An operator holds a site's mail, for the reason in `text`. It goes again at `until`.",
+    ),
+    Event("site resumed by operator", "info", "site sender", "An operator ended a hold."),
+    Event(
+        "site limited by operator",
+        "info",
+        "site until",
+        "An operator set limits of a site, which hold until then.",
+    ),
+    Event("site unlimited by operator", "info", "site", "The site has its own limits again."),
+    Event(
+        "site reports not read",
+        "warning",
+        "error",
+        "etcd did not answer about what waits for each site; the last reports are shown.",
+    ),
+    Event(
         "held sites not read",
         "warning",
         "error",

@@ -122,11 +122,25 @@ OLDEST_JOB = reading(
     "ready: age of the oldest ready job. waiting: how late the most overdue job is, 0 if none is.",
     combine=max,
 )
-QUEUE_HELD = reading(
-    "babygun_queue_held",
-    ("queue",),
+SITES_HELD = reading(
+    "babygun_sites_held",
+    ("site",),
     API,
-    "1 while the queue is held, since the server refuses the session or the login; else 0.",
+    "Held sites, whose mail waits: 1 or 0 for a relay and for a provider such as `mx:google`; how "
+    "many for `mx:default`, which is all other mail hosts together.",
+)
+SITES_LIMITED = reading(
+    "babygun_sites_limited",
+    ("site",),
+    API,
+    "Sites whose limits are lower for a while, since their replies or an operator said so.",
+)
+SITE_CONNECTIONS = reading(
+    "babygun_site_connections",
+    ("site", "limit"),
+    API,
+    "Connections of all workers to the sites of this label. `limit`: open (those that are there), "
+    "now (the most at this moment) or table (the most by the table of providers).",
 )
 OWNED_JOBS = reading("babygun_owned_jobs", (), API, "Jobs that a worker owns now.")
 WORKERS = reading("babygun_workers", (), API, "Workers whose lease is alive.")

@@ -51,7 +51,14 @@ async def test_held_queue_shows_everywhere_with_the_servers_words_and_then_deliv
             assert ready.status == 200
             found = await findings.of_holds(rig.store)
             assert "queue main is held since" in found[0].sentence and "535" in found[0].sentence
-            assert (await api.metrics()).get("babygun_queue_held", queue="main") == 1
+            assert (await api.metrics()).get("babygun_sites_held", site="main") == 1
+            [wait] = shown["waits"]
+            assert (wait["queue"], wait["site"], wait["why"]) == ("main", "main", "held")
+            assert wait["until"] and wait["reply"]["status_code"] == 535
+            assert "until one e-mail gets through" in wait["explanation"]
+            [site] = (await api.call("GET", "/sites")).json["sites"]
+            assert (site["site"], site["why"], site["waiting"]) == ("main", "held", 1)
+            assert site["hold"]["since"] == hold["since"] and not site["hold"]["by_operator"]
             etag = (await api.call("GET", f"/emails/{email_id}")).headers["ETag"]
             server.credentials = ("me", "secret")
             await rig.ended(email_id)

@@ -10,7 +10,8 @@ from babygun.api.access.authenticator import access_of
 from babygun.api.emails.documents import EmailDocument, email_document
 from babygun.api.emails.own_email import own_email
 from babygun.api.emails.parameters import ID
-from babygun.api.http.context import HOLDS, STORE, call_of
+from babygun.api.emails.waits import waits_of
+from babygun.api.http.context import SITES, STORE, call_of
 from babygun.api.http.problem_types import CONFLICT, NOT_FOUND
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import WRITE_ERRORS, Answer, Routes
@@ -95,7 +96,8 @@ async def _changed(request: web.Request, change: Change) -> web.Response:
     email_id = request.match_info["id"]
     await change(request, email_id)
     view = await own_email(request, email_id)
-    return json_answer(email_document(view, request.app[HOLDS].by_name))
+    waits = await waits_of(request, view)
+    return json_answer(email_document(view, request.app[SITES].hold_of, waits))
 
 
 async def cancel(request: web.Request, email_id: str) -> Email:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated
 
@@ -20,6 +20,7 @@ from babygun.api.emails.fields import (
     StatusOfRecipient,
     StatusReason,
 )
+from babygun.api.emails.waits import QueueWait
 from babygun.email import wide
 from babygun.email.model import (
     Email,
@@ -32,6 +33,9 @@ from babygun.store.emails.listing import Page
 from babygun.store.emails.reading import EmailView
 from babygun.store.records import Hold, Owner
 from babygun.store.sites.holds import Held
+
+HoldOf = Callable[[str], Held | None]
+"""The hold of a queue's site."""
 
 
 class AcceptedEmail(msgspec.Struct, frozen=True):
@@ -177,6 +181,13 @@ class EmailDocument(EmailSummary, frozen=True, kw_only=True):
     reply_to: Annotated[list[str] | None, Meta(examples=[[]])]
     attachments: list[AttachmentDocument] | None
     content_expired: bool
+    waits: Annotated[
+        list[QueueWait],
+        Meta(
+            description="Why each queue that is not final waits, at most 100 of them.",
+            examples=[[]],
+        ),
+    ]
 
 
 class EmailList(msgspec.Struct, frozen=True):
@@ -189,9 +200,9 @@ class EmailList(msgspec.Struct, frozen=True):
     cursor: Annotated[str | None, Meta(examples=[OTHER_ID])]
 
 
-def email_document(view: EmailView, holds: Mapping[str, Held]) -> EmailDocument:
+def email_document(view: EmailView, hold_of: HoldOf, waits: list[QueueWait]) -> EmailDocument:
     content = view.content
-    summary = msgspec.structs.asdict(email_summary(view.email, view.owners, holds))
+    summary = msgspec.structs.asdict(email_summary(view.email, view.owners, hold_of))
     summary["sender"] = content.sender if content else view.email.sender
     return EmailDocument(
         **summary,
@@ -208,13 +219,12 @@ def email_document(view: EmailView, holds: Mapping[str, Held]) -> EmailDocument:
         if content
         else None,
         content_expired=content is None,
+        waits=waits,
     )
 
 
-def email_summary(
-    email: Email, owners: Mapping[str, Owner], holds: Mapping[str, Held]
-) -> EmailSummary:
-    """``owners``: by queue, who is sending it now. ``holds``: of the held queues."""
+def email_summary(email: Email, owners: Mapping[str, Owner], hold_of: HoldOf) -> EmailSummary:
+    """``owners``: by queue, who is sending it now."""
     sending = sorted(owners.items(), key=lambda item: item[1].since)
     return EmailSummary(
         id=email.id,
@@ -237,7 +247,7 @@ def email_summary(
         size=email.size,
         sending=[queue for queue, _ in sending],
         expires_at=email.expires_at,
-        held=[held_queue(held.hold) for held in holds_of(email, holds)],
+        held=[held_queue(held.hold) for held in holds_of(email, hold_of)],
         many=_many(email, email.wide.first) if email.wide else None,
     )
 
@@ -247,13 +257,16 @@ def _many(email: Email, first: str) -> ManyRecipients:
     return ManyRecipients(first, sum(by_status.values()), by_status)
 
 
-def holds_of(email: Email, holds: Mapping[str, Held]) -> list[Held]:
-    """The holds of the e-mail's queues that are not final."""
-    if not holds or email.final:
+def holds_of(email: Email, hold_of: HoldOf) -> list[Held]:
+    """The holds at which queues of the e-mail wait that are not final."""
+    if email.final:
         return []
-    return [
-        holds[queue] for queue, state in email.queues.items() if queue in holds and not state.final
-    ]
+    found = {
+        held.hold.name: held
+        for queue, state in email.queues.items()
+        if not state.final and (held := hold_of(queue))
+    }
+    return list(found.values())
 
 
 def held_queue(hold: Hold) -> HeldQueue:
@@ -264,8 +277,8 @@ def held_queue(hold: Hold) -> HeldQueue:
     )
 
 
-def email_list(page: Page, holds: Mapping[str, Held]) -> EmailList:
+def email_list(page: Page, hold_of: HoldOf) -> EmailList:
     return EmailList(
-        [email_summary(email, page.owners.get(email.id, {}), holds) for email in page.emails],
+        [email_summary(email, page.owners.get(email.id, {}), hold_of) for email in page.emails],
         page.cursor,
     )

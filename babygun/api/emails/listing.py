@@ -15,7 +15,7 @@ from babygun.api.access.authenticator import access_of
 from babygun.api.emails.documents import EmailList, email_list
 from babygun.api.emails.fields import EMAIL_ID
 from babygun.api.emails.parameters import DEFAULT_LIMIT, LIMIT, MAX_LIMIT
-from babygun.api.http.context import HOLDS, STORE
+from babygun.api.http.context import SITES, STORE
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
 from babygun.email.addresses import comparable, parse_address
@@ -86,7 +86,7 @@ async def list_emails(request: web.Request) -> web.Response:
     if cursor is not None and not is_email_id(cursor):
         raise unknown_cursor()
     page = await read_page(request.app[STORE], limit=limit, cursor=cursor, wanted=_filter(request))
-    return json_answer(email_list(page, request.app[HOLDS].by_name))
+    return json_answer(email_list(page, request.app[SITES].hold_of))
 
 
 def limit_of(query: Mapping[str, str]) -> int:

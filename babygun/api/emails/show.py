@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from typing import Annotated
 
 from aiohttp import web
@@ -17,10 +16,11 @@ from msgspec import Meta
 
 from babygun.api.access.authenticator import AUTHENTICATOR
 from babygun.api.access.session import authorization_of
-from babygun.api.emails.documents import EmailDocument, email_document, holds_of
+from babygun.api.emails.documents import EmailDocument, HoldOf, email_document, holds_of
 from babygun.api.emails.own_email import own_email
 from babygun.api.emails.parameters import ETAG, ID
-from babygun.api.http.context import HOLDS, STORE, call_of
+from babygun.api.emails.waits import waits_of
+from babygun.api.http.context import SITES, STORE, call_of
 from babygun.api.http.problem_types import NOT_FOUND, TOO_MANY_WAITING
 from babygun.api.http.responses import SECURITY_HEADERS, json_answer
 from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
@@ -30,7 +30,6 @@ from babygun.runtime.setting_types import parse_duration
 from babygun.runtime.tasks import cancel_all
 from babygun.store.changes.next_change import next_change
 from babygun.store.emails import reading
-from babygun.store.sites.holds import Held
 
 MAX_WAIT = 60.0  # s: less than a balancer waits for an answer
 
@@ -77,7 +76,7 @@ async def show_email(request: web.Request) -> web.Response:
     the e-mail is final, or if `If-None-Match` is given and is not its `ETag` any more. Without a
     change it comes when the time has passed.
     """
-    seconds, holds = _wait_of(request), request.app[HOLDS].by_name
+    seconds, hold_of = _wait_of(request), request.app[SITES].hold_of
     view = await own_email(request, request.match_info["id"])
     waits = seconds and not view.email.final
     up_to_date = request.if_none_match is None or _is_known(request, view)
@@ -87,10 +86,11 @@ async def show_email(request: web.Request) -> web.Response:
         # The token may have ended meanwhile.
         await request.app[AUTHENTICATOR].authorize(authorization_of(request), "emails:read")
         call_of(request).waited = time.perf_counter() - started
-    headers = {"ETag": f'"{_version(view, holds)}"'}
+    headers = {"ETag": f'"{_version(view, hold_of)}"'}
     if _is_known(request, view):
         return web.Response(status=304, headers={**SECURITY_HEADERS, **headers})
-    return json_answer(email_document(view, holds), headers=headers)
+    why = await waits_of(request, view)
+    return json_answer(email_document(view, hold_of, why), headers=headers)
 
 
 async def _after_change(
@@ -100,10 +100,10 @@ async def _after_change(
     app = request.app
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
-    holds = app[HOLDS].by_name
-    before = _version(view, holds)
+    hold_of = app[SITES].hold_of
+    before = _version(view, hold_of)
     with app[WAITERS].waiting(request) as stop:
-        while _version(view, holds) == before and not stop.done():
+        while _version(view, hold_of) == before and not stop.done():
             change = asyncio.create_task(
                 next_change(app[STORE], view.email.id, view.revision), name="wait for an e-mail"
             )
@@ -126,12 +126,12 @@ async def _after_change(
     return view
 
 
-def _version(view: reading.EmailView, holds: Mapping[str, Held]) -> str:
-    """Differs whenever the document differs.
+def _version(view: reading.EmailView, hold_of: HoldOf) -> str:
+    """Differs whenever the document differs, except for the other mail that waits.
 
     That is by the record, its owners and holds, and the content's end.
     """
-    held = [one.revision for one in holds_of(view.email, holds)]
+    held = [one.revision for one in holds_of(view.email, hold_of)]
     revisions = (view.record_revision, *view.owner_revisions, *held)
     parts = [f"{revision:x}" for revision in revisions]
     if view.content is None:
@@ -141,7 +141,7 @@ def _version(view: reading.EmailView, holds: Mapping[str, Held]) -> str:
 
 def _is_known(request: web.Request, view: reading.EmailView) -> bool:
     """Whether the caller has this version already, as its If-None-Match says."""
-    known, version = request.if_none_match, _version(view, request.app[HOLDS].by_name)
+    known, version = request.if_none_match, _version(view, request.app[SITES].hold_of)
     return known is not None and any(tag.value in ("*", version) for tag in known)
 
 

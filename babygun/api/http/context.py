@@ -12,7 +12,7 @@ from aiohttp import web
 
 from babygun.runtime.settings import Settings
 from babygun.store import Store
-from babygun.store.sites.holds import Holds
+from babygun.store.sites.known import KnownSites
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 """What answers a call."""
@@ -31,7 +31,7 @@ class Process:
 
 SETTINGS = web.AppKey("settings", Settings)
 STORE = web.AppKey("store", Store)
-HOLDS = web.AppKey("holds", Holds)
+SITES = web.AppKey("sites", KnownSites)
 PROCESS = web.AppKey("process", Process)
 
 

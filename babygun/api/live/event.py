@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
 
-from babygun.api.emails.documents import email_summary
+from babygun.api.emails.documents import HoldOf, email_summary
 from babygun.store.changes.feed import EmailState
 from babygun.store.changes.position import Position
-from babygun.store.sites.holds import Held
 
 _encode = msgspec.json.Encoder().encode
 
@@ -34,11 +32,11 @@ class Event(NamedTuple):
         return self.records > position.records or self.owners > position.owners
 
 
-def event_of(state: EmailState, holds: Mapping[str, Held]) -> Event:
+def event_of(state: EmailState, hold_of: HoldOf) -> Event:
     """The event ``email`` of a changed e-mail, or ``gone`` of a removed one."""
     if state.email is None:
         body = b'event: gone\ndata: {"id":"%b"}\n' % state.email_id.encode()
     else:
-        summary = email_summary(state.email, state.sending, holds)
+        summary = email_summary(state.email, state.sending, hold_of)
         body = b"event: email\ndata: %b\n" % _encode(summary)
     return Event(state.email_id, state.client_id, state.change.records, state.change.owners, body)

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 
+from babygun.api.emails.documents import HoldOf
 from babygun.api.live.event import Event, event_of
 from babygun.api.live.listener import MOST_PENDING, Listener
 from babygun.errors import EtcdError, EtcdUnavailable
@@ -27,7 +28,6 @@ from babygun.store import Store
 from babygun.store.changes.feed import ChangeFeed, ResetReason, current_revision
 from babygun.store.changes.history import History, ResetNeeded
 from babygun.store.changes.position import BEGINNING, Change, Position
-from babygun.store.sites.holds import Holds
 
 log = get_logger("api")
 
@@ -43,8 +43,8 @@ CAUGHT_UP_BYTES = 64 << 20  # of events from etcd's history that wait, of all li
 class Hub:
     """Call :meth:`join` and :meth:`leave` with each listener, :meth:`close` at the end."""
 
-    def __init__(self, store: Store, holds: Holds) -> None:
-        self._store, self._holds = store, holds
+    def __init__(self, store: Store, hold_of: HoldOf) -> None:
+        self._store, self._hold_of = store, hold_of
         self._listeners: set[Listener] = set()
         self._wanted = 0  # how many listen, or are about to
         self._running: asyncio.Task[None] | None = None
@@ -132,7 +132,7 @@ class Hub:
         missed: list[Event] = []
         size = sum(each.own_bytes for each in self._listeners)
         for state in states:
-            missed.append(event_of(state, self._holds.by_name))
+            missed.append(event_of(state, self._hold_of))
             size += len(missed[-1].body)
             if size > CAUGHT_UP_BYTES:
                 raise ResetNeeded("fell-behind")
@@ -179,7 +179,7 @@ class Hub:
         while True:
             with suppress(EtcdError):
                 states = await feed.states(changes)
-                return [event_of(state, self._holds.by_name) for state in states]
+                return [event_of(state, self._hold_of) for state in states]
             await asyncio.sleep(_RETRY_PAUSE)
 
     def _offer(self, events: list[Event], position: Position) -> None:

@@ -21,7 +21,7 @@ from babygun.api.access.authenticator import (
     lacks_scope,
 )
 from babygun.api.emails.fields import EMAIL_ID
-from babygun.api.http.context import HOLDS, PROCESS, STORE, call_of
+from babygun.api.http.context import PROCESS, SITES, STORE, call_of
 from babygun.api.http.problem_types import (
     INVALID_REQUEST,
     NOT_FOUND,
@@ -59,7 +59,7 @@ class Streams:
     """All open streams of this process."""
 
     def __init__(self, app: web.Application) -> None:
-        self.hub = Hub(app[STORE], app[HOLDS])
+        self.hub = Hub(app[STORE], app[SITES].hold_of)
         self.overview = OverviewStream(lambda: live_state(app))
         self._app = app
         self._open: dict[Listener, Access] = {}

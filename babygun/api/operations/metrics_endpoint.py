@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from itertools import islice
 
 from aiohttp import web
 
 from babygun.api.emails.services import ROUTING
 from babygun.api.http.caller import is_local
-from babygun.api.http.context import HOLDS, PROCESS, SETTINGS
+from babygun.api.http.context import PROCESS, SETTINGS, SITES
 from babygun.api.http.problem_types import INVALID_TOKEN, NO_TOKEN, NOT_FOUND
 from babygun.api.http.problems import Problem
 from babygun.api.http.responses import SECURITY_HEADERS
 from babygun.api.http.routes import Answer, Routes
 from babygun.api.operations.cluster_reading import ClusterReading
 from babygun.api.operations.services import CLUSTER
+from babygun.routing.routes import Routes as Routing
 from babygun.runtime import metrics
 from babygun.runtime.exposition import may_read, render
 from babygun.runtime.metric_types import MOST_QUEUES
+from babygun.store.sites.known import KnownSites
 
 routes = Routes("operations")
 _EXAMPLE = """\
@@ -73,14 +77,34 @@ async def show_metrics(request: web.Request) -> web.Response:
                 "Without the setting metrics_token, this port answers metrics to its own machine"
                 " only. Set it, or read them at another port (setting api_process_port).",
             )
-    await cluster.read()
+    await asyncio.gather(cluster.read(), app[SITES].read_reports())
     # Nothing else may run between these two: it could read the cluster again.
     _show_cluster(cluster)
-    known = islice(app[ROUTING].destinations, MOST_QUEUES)
-    held = dict.fromkeys(((queue,) for queue in known), 0.0)
-    metrics.QUEUE_HELD.show(held | {(queue,): 1.0 for queue in app[HOLDS].by_name})
+    _show_sites(app[SITES], app[ROUTING])
     body, content_type = render("api", ",".join(request.headers.getall("Accept", ())))
     return web.Response(body=body, headers={**SECURITY_HEADERS, "Content-Type": content_type})
+
+
+def _show_sites(sites: KnownSites, routing: Routing) -> None:
+    """By label: a site of the table or a relay has one, all other mail hosts share one."""
+    held: Counter[tuple[str, ...]] = Counter()
+    for name in islice(routing.destinations, MOST_QUEUES):
+        held[(name,)] = 0
+    for kept in sites.holds.by_name.values():
+        if not kept.hold.sender:
+            held[(routing.label_of_site(kept.hold.site),)] += 1
+    limited = Counter((routing.label_of_site(name),) for name in sites.limits.by_site)
+    connections: Counter[tuple[str, ...]] = Counter()
+    for report in sites.reports.values():
+        label = routing.label_of_site(report.site)
+        connections[label, "open"] += report.connections
+        table = routing.limits_of_site(report.site)
+        if report.shared and report.limits and table:
+            connections[label, "now"] += report.limits.connections
+            connections[label, "table"] += table.connections
+    metrics.SITES_HELD.show(held)
+    metrics.SITES_LIMITED.show(limited)
+    metrics.SITE_CONNECTIONS.show(connections)
 
 
 def _port(request: web.Request) -> int | None:

@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from babygun.api.emails.documents import held_queue
-from babygun.api.http.context import HOLDS
+from babygun.api.http.context import SITES
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import Answer, Routes
 from babygun.api.operations.documents import (
@@ -83,7 +83,10 @@ async def live_state(app: web.Application) -> Live:
         at=utc_now(),
         rates=RatesDocument(**processes.rates.now(time.time())),
         queues=_queues(depth) if depth is not None else None,
-        held=[held_queue(held.hold) for _, held in sorted(app[HOLDS].by_name.items())[:MOST_HELD]],
+        held=[
+            held_queue(held.hold)
+            for _, held in sorted(app[SITES].holds.by_name.items())[:MOST_HELD]
+        ],
         in_flight=depth.owned if depth is not None else None,
         workers=[
             seen_worker(last.process, last.age) for _, last in sorted(processes.workers.items())

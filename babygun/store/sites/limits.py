@@ -140,7 +140,7 @@ class SharedLimits:
             prefix,
             range_end(prefix),
             what="limits of sites",
-            read=self._read,
+            read=self.read,
             changed=changed,
         )
 
@@ -158,7 +158,7 @@ class SharedLimits:
             del self.by_site[site]
             self._changed(site)
 
-    async def _read(self) -> int:
+    async def read(self) -> int:
         """All are taken as they are: after a restore, revisions begin again."""
         prefix = self._store.keys.limits
         found = await self._store.client.range(prefix, range_end(prefix))

@@ -73,7 +73,6 @@ class SiteHolds:
         self._unused: set[str] = set()  # sites whose turn this worker has still to use
         self._at_mail: dict[str, set[str]] = {}  # by site: senders that its hold has met at MAIL
         self._refused: dict[tuple[str, str], float] = {}  # by site and sender: until when
-        self.by_operator: set[str] = set()  # sites whose hold, or last one, is an operator's
         self.known = False
 
     @property
@@ -333,9 +332,7 @@ class SiteHolds:
             self._ended_at[name] = now
             self._remember(name, self._at_mail.pop(name, ()))
             self._ended(name)
-            return
-        (self.by_operator.add if held.hold.by_operator else self.by_operator.discard)(name)
-        if held.hold.sender:
+        elif held.hold.sender:
             self._senders.add(name)
         elif not held.hold.by_operator:
             at_once = not self.known and name in self._destinations
@@ -357,7 +354,7 @@ class SiteHolds:
 
 def _label(site: str) -> str:
     """How metrics name a site: by provider, since there are too many others."""
-    return f"{MX}other" if site.startswith(MX) and "." in site else site
+    return f"{MX}default" if site.startswith(MX) and "." in site else site
 
 
 def _with_action(

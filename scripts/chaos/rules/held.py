@@ -9,7 +9,6 @@ from scripts.chaos.mail_hosts import site_of
 from scripts.chaos.rules import Rule, Run, Violation
 from scripts.chaos.rules.ends import REMEMBERED
 
-ANSWER = 15.0  # s, for which a domain may be without an answer after a lookup that failed
 KNOWN = 1.5  # s, until all workers know of a hold, and have sent what they had begun
 
 
@@ -18,20 +17,19 @@ def _check(run: Run) -> Iterator[Violation]:
     for event in run.history.events(Revision):
         if event.key.startswith(KEYS.holds):
             name = KEYS.hold_name(event.key)
-            since, probes = holds.pop(name, (run.history.made(event)[1], -1))
+            since, probes = holds.pop(name, (event.at, -1))
             if not event.gone:  # it is written for each probe
                 holds[name] = since, probes + 1
         elif event.key.startswith(KEYS.owners) and event.version == 1:
             ref = KEYS.parse_owner(event.key)
             site = site_of(ref.queue)
-            at = run.history.made(event)[1]  # the watch may have brought it later
-            since, probes = holds.get(site, (at, 0))
-            if at - since <= KNOWN or _late(run, since, at):
+            since, probes = holds.get(site, (event.at, 0))
+            if event.at - since <= KNOWN or _late(run, since, event.at):
                 continue
             if probes < 1:
                 yield Violation(
                     ref.email_id,
-                    at,
+                    event.at,
                     f"a worker claimed it though {site} is held since {since:.1f} s",
                     "one probe for each write of the hold",
                     event.revision,
@@ -42,13 +40,12 @@ def _check(run: Run) -> Iterator[Violation]:
 def _late(run: Run, begin: float, end: float) -> bool:
     """Whether a worker may not have known of the hold, or not which site the e-mail's is.
 
-    A domain without an answer of DNS has a site of its own, and so has one of a lie. The harness
-    is the DNS: where it is busy, answers come too late.
+    A domain without an answer of DNS has a site of its own, and so has one of a lie.
     """
     return (
         bool(run.faults_in(begin - KNOWN, end, touching=frozenset({"etcd", "worker"})))
         or bool(run.faults_in(begin - REMEMBERED, end, touching=frozenset({"dns"})))
-        or run.was_busy(begin - ANSWER, end)
+        or run.was_busy(begin, end)
     )
 
 

@@ -105,6 +105,17 @@ async def test_email_is_shown_with_every_field_that_was_given(api: RunningApi) -
         "expires_at": None,
         "held": [],
         "many": None,
+        "waits": [
+            {
+                "queue": "default",
+                "site": "default",
+                "why": "ready",
+                "until": None,
+                "reply": None,
+                "others": None,
+                "explanation": "it is next in line",
+            }
+        ],
     }
     assert [(r["email"], r["kind"]) for r in recipients] == [
         ("ann@example.org", "to"),

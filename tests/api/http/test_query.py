@@ -11,7 +11,7 @@ async def test_parameter_that_a_call_does_not_have_is_refused_by_every_call(
 ) -> None:
     admin = await api.token_for("admin")
     for route in ROUTES:
-        path = route.path.replace("{id}", "x").replace("{n}", "0")
+        path = route.path.replace("{id}", "x").replace("{n}", "0").replace("{site}", "x")
         answer = await api.call(route.method, f"{path}?page=2", token=admin)
         answer.problem(422, "invalid-request", "page")
 

@@ -1,0 +1,196 @@
+"""Why the recipients of an e-mail wait, until when, and how much other mail waits with them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from babygun.api.emails.services import ROUTING
+from babygun.api.http.context import SITES
+from babygun.email.model import Email, Recipient
+from babygun.errors import BabygunError
+from babygun.routing.routes import Routes
+from babygun.store.emails.reading import EmailView
+from babygun.store.records import Hold, Lowered
+from babygun.store.sites.known import KnownSites
+
+MOST = 100  # queues of one e-mail that are explained
+_LOOKUPS = 20  # sites that one call has looked up
+_PATIENCE = 0.5  # s, for these lookups together; then the sites are null
+
+Why = Literal["scheduled", "retry", "held", "limited", "ready", "sending"]
+
+_WHY = """\
+scheduled: it was accepted for later. retry: the last try failed softly. held: its site's mail
+waits, or that of its sender's domain there. limited: its site takes no more at a time.
+ready: it is next in line. sending: a worker has it."""
+
+
+class QuotedReply(msgspec.Struct, frozen=True):
+    """A server's reply, or an operator's own words."""
+
+    reply_class: Annotated[str | None, Meta(examples=["rate_limit"])]
+    status_code: Annotated[int | None, Meta(examples=[421])]
+    enhanced_code: Annotated[str | None, Meta(examples=["4.7.28"])]
+    status_reason: Annotated[str | None, Meta(examples=["Our system has detected an unusual rate"])]
+
+
+class QueueWait(msgspec.Struct, frozen=True, kw_only=True):
+    """Why one queue's recipients wait."""
+
+    queue: Annotated[str, Meta(examples=["mx:example.org"])]
+    site: Annotated[
+        str | None,
+        Meta(
+            description="Where its mail goes; null where that has to be looked up first.",
+            examples=["mx:google"],
+        ),
+    ]
+    why: Annotated[Why, Meta(description=" ".join(_WHY.split()), examples=["held"])]
+    until: Annotated[
+        datetime | None,
+        Meta(description="When that may change by itself.", examples=["2026-11-25T09:00:30Z"]),
+    ]
+    reply: Annotated[
+        QuotedReply | None, Meta(description="Which said so: of its last try, hold or limit.")
+    ]
+    others: Annotated[
+        int | None,
+        Meta(
+            description="Jobs that wait for this site now, as its workers say; null: none says.",
+            examples=[1204],
+        ),
+    ]
+    explanation: Annotated[
+        str,
+        Meta(
+            description="The same in a sentence.",
+            examples=["mx:google is held until a probe gets through; the next one is at 09:00 UTC"],
+        ),
+    ]
+
+
+async def waits_of(request: web.Request, view: EmailView) -> list[QueueWait]:
+    """Of the queues that are not final, MOST at most; the one that was tried last comes first."""
+    email = view.email
+    if email.final:
+        return []
+    sites, routing = request.app[SITES], request.app[ROUTING]
+    queues = sorted(
+        (queue for queue, state in email.queues.items() if not state.final),
+        key=lambda queue: (-email.queues[queue].tries, queue),
+    )[:MOST]
+    await asyncio.gather(sites.read_reports(), find_sites(routing, queues))
+    names = {queue: site_name(routing, queue) for queue in queues}
+    return [explain(email, queue, names[queue], queue in view.owners, sites) for queue in queues]
+
+
+async def find_sites(routing: Routes, queues: Sequence[str]) -> None:
+    """Has the sites looked up that this process does not know, some of them and not for long."""
+    unknown = [queue for queue in queues if routing.known_site(queue) is None][:_LOOKUPS]
+    if unknown:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await asyncio.gather(*(_find_site(routing, queue) for queue in unknown))
+
+
+async def _find_site(routing: Routes, queue: str) -> None:
+    with suppress(BabygunError):  # DNS has none, or no answer: then the queue is its own site
+        await routing.destination(queue)
+
+
+def site_name(routing: Routes, queue: str) -> str | None:
+    """The site of a queue as far as this process knows it."""
+    site = routing.known_site(queue)
+    return site.name if site else None
+
+
+def explain(
+    email: Email, queue: str, site: str | None, sending: bool, sites: KnownSites
+) -> QueueWait:
+    """Why a queue that is not final waits."""
+    sender = email.sender.rpartition("@")[2].lower()
+    hold = _hold(sites, site, sender)
+    limited = sites.limits.by_site.get(site) if site else None
+    report = sites.reports.get(site) if site else None
+    last = _last_tried(email, queue)
+    due = email.queues[queue].not_before
+    why: Why
+    until: datetime | None = None
+    reply: QuotedReply | None = None
+    if sending:
+        why, sentence = "sending", "a worker is sending it"
+    elif hold is not None:
+        why, until, reply = "held", hold.until if hold.by_operator else hold.probe_at, _quoted(hold)
+        sentence = _held(hold)
+    elif due is not None and last is None:
+        why, until = "scheduled", due
+        sentence = f"it is to be sent at {_time(due)}"
+    elif due is not None:
+        why, until, reply = "retry", due, _quoted(last)
+        sentence = f"the last try failed softly; the next one is at {_time(due)}"
+    elif report is not None and report.why:
+        lowered = limited.lowered if limited else None
+        why, until = "limited", lowered.until if lowered else None
+        reply = _quoted(lowered) if lowered else None
+        sentence = f"{site} takes no more at a time" + (
+            f"; its limits are lower until {_time(lowered.until)}" if lowered else ""
+        )
+    else:
+        why, sentence = "ready", "it is next in line"
+    others = report.waiting if report else None
+    if others and why in ("held", "limited", "ready"):
+        sentence += f"; {others} {'job' if others == 1 else 'jobs'} of this site wait"
+    return QueueWait(
+        queue=queue,
+        site=site,
+        why=why,
+        until=until,
+        reply=reply,
+        others=others,
+        explanation=sentence,
+    )
+
+
+def _hold(sites: KnownSites, site: str | None, sender: str) -> Hold | None:
+    holds = sites.holds.by_name
+    held = (holds.get(site) or holds.get(f"{site}/{sender}")) if site else None
+    return held.hold if held else None
+
+
+def _held(hold: Hold) -> str:
+    what = f"mail of {hold.sender} to {hold.site}" if hold.sender else hold.site
+    if hold.by_operator:
+        return f"{what} is held by {hold.set_by} until {_time(hold.until)}: {hold.status_reason}"
+    return (
+        f"{what} is held until one e-mail gets through; the next one tries at"
+        f" {_time(hold.probe_at)}"
+    )
+
+
+def _last_tried(email: Email, queue: str) -> Recipient | None:
+    """The recipient of the queue that says most of its last try; None before the first."""
+    return next((r for r in email.recipients if r.queue == queue and not r.final and r.tries), None)
+
+
+def _quoted(said: Hold | Lowered | Recipient | None) -> QuotedReply | None:
+    if said is None:
+        return None
+    reply_class = said.reply_class if isinstance(said, Recipient) else said.reason
+    return QuotedReply(reply_class, said.status_code, said.enhanced_code, said.status_reason)
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def sites_of(routing: Routes, queues: Mapping[str, object]) -> set[str]:
+    """The sites of queues, as far as this process knows them."""
+    return {name for queue in queues if (name := site_name(routing, queue))}
