@@ -78,7 +78,7 @@ def _of_processes(middle: Sequence[Sampled], last: Sequence[Sampled]) -> Iterato
     for role, number in sorted({(f.role, f.number) for s in last for f in s.footprints}):
         for name, unit, size, rest in (
             ("memory", "MiB", lambda f: f.own / MIB, 16.0),
-            ("descriptors", "", lambda f: float(f.descriptors), 16.0),
+            ("descriptors", "", lambda f: float(f.descriptors), 32.0),
         ):
             then, now = (_typical(part, role, number, size) for part in (middle, last))
             yield Level(f"{name} of {role} {number}", unit, then, now, 1.1 * then + rest)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from babygun.store.keys import JobRef
 from scripts.chaos.history import KEYS, Revision
 from scripts.chaos.mail_hosts import site_of
 from scripts.chaos.rules import Rule, Run, Violation
 from scripts.chaos.rules.ends import REMEMBERED
+from scripts.chaos.story import story
 
 KNOWN = 1.5  # s, until all workers know of a hold, and have sent what they had begun
 
@@ -17,19 +19,20 @@ def _check(run: Run) -> Iterator[Violation]:
     for event in run.history.events(Revision):
         if event.key.startswith(KEYS.holds):
             name = KEYS.hold_name(event.key)
-            since, probes = holds.pop(name, (event.at, -1))
+            since, probes = holds.pop(name, (run.history.made(event)[1], -1))
             if not event.gone:  # it is written for each probe
                 holds[name] = since, probes + 1
         elif event.key.startswith(KEYS.owners) and event.version == 1:
             ref = KEYS.parse_owner(event.key)
             site = site_of(ref.queue)
-            since, probes = holds.get(site, (event.at, 0))
-            if event.at - since <= KNOWN or _late(run, since, event.at):
+            at = run.history.made(event)[1]  # the watch may have brought it later
+            since, probes = holds.get(site, (at, 0))
+            if at - since <= KNOWN or _late(run, since, at):
                 continue
-            if probes < 1:
+            if probes < 1 and not _without_dns(run, ref):
                 yield Violation(
                     ref.email_id,
-                    event.at,
+                    at,
                     f"a worker claimed it though {site} is held since {since:.1f} s",
                     "one probe for each write of the hold",
                     event.revision,
@@ -46,6 +49,17 @@ def _late(run: Run, begin: float, end: float) -> bool:
         bool(run.faults_in(begin - KNOWN, end, touching=frozenset({"etcd", "worker"})))
         or bool(run.faults_in(begin - REMEMBERED, end, touching=frozenset({"dns"})))
         or run.was_busy(begin, end)
+    )
+
+
+def _without_dns(run: Run, ref: JobRef) -> bool:
+    """Whether a try found no answer of DNS, on a busy machine: then its site was not known."""
+    return any(
+        reply.reply_class == "dns"
+        for step in story(run.history, ref.email_id).changes()
+        for attempt in (step.entry.attempts if step.entry else ())
+        if attempt.queue == ref.queue
+        for reply in attempt.replies
     )
 
 
