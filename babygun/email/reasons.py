@@ -42,7 +42,7 @@ def status_reason(
         return None
     words = []
     for (kind, reply_class, tries), count in sorted(
-        groups.items(), key=lambda item: (-item[1], item[0][0])
+        groups.items(), key=lambda item: (-item[1], item[0][0], item[0][1] or "", item[0][2])
     ):
         why = f" ({reply_class})" if reply_class else ""
         after = ""

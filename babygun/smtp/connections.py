@@ -68,6 +68,7 @@ class Connections:
         self._asked_for_room: set[bool] = set()  # urgently or not; the call is still to come
         self._limit = ConnectionLimit(most)
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle_until = 0.0  # when the timer is due
         self._goodbyes: set[asyncio.Task[None]] = set()
         self.closed = False
 
@@ -312,7 +313,7 @@ class Connections:
         timer = self._idle_timer
         if timer is None:
             self._watch_idle(now)
-        elif len(self._idle) > 1 and timer.when() > now + SURPLUS_IDLE:
+        elif len(self._idle) > 1 and self._idle_until > now + SURPLUS_IDLE:
             timer.cancel()
             self._watch_idle(now)
 
@@ -349,7 +350,8 @@ class Connections:
 
     def _watch_idle(self, now: float) -> None:
         """Comes back when the first idle connection is to be closed."""
-        self._idle_timer = self._loop.call_at(self._idle_end(now), self._close_idle)
+        self._idle_until = self._idle_end(now)  # uvloop's timers that are due don't know it
+        self._idle_timer = self._loop.call_at(self._idle_until, self._close_idle)
 
     def _idle_end(self, now: float) -> float:
         """When the connection that is unused for longest is to be closed."""

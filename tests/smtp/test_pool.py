@@ -244,6 +244,27 @@ async def test_idle_connections_beyond_the_first_go_soon(
         assert server.sessions == 3
 
 
+def test_messages_that_end_at_once_on_uvloop_are_delivered_though_a_timer_is_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("babygun.smtp.connections.SURPLUS_IDLE", 0.0)
+    new_event_loop = pytest.importorskip("uvloop").new_event_loop
+
+    async def deliver() -> None:
+        async with MisbehavingServer() as server:
+            pool = SmtpPool(
+                to_relay("default", Server("127.0.0.1", server.port)), hostname="a.example", **TIMES
+            )
+            sending = [asyncio.create_task(send(pool, f"hang-{n}@example.org")) for n in range(4)]
+            await server.hanging.reached(4)
+            server.release()
+            await asyncio.gather(*sending)
+            await pool.close()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(deliver())
+
+
 async def test_destination_that_is_crowded_gets_idle_connections_back_and_fewer_new_ones(
     new_pool: NewPool,
 ) -> None:

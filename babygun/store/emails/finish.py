@@ -215,5 +215,8 @@ def _queue_part(email: Email, queue: str) -> _QueuePart:
 
 
 def _unheld(part: _QueuePart) -> _QueuePart:
-    """Without the hold. A job that was put back since the session was refused is untouched."""
-    return replace(part[0], held=None), part[1]
+    """Without the hold, which also takes the not-before time that has passed.
+
+    A job that was put back since the session was refused is untouched.
+    """
+    return replace(part[0], held=None, not_before=None), part[1]

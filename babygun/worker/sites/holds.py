@@ -73,6 +73,7 @@ class SiteHolds:
         self._unused: set[str] = set()  # sites whose turn this worker has still to use
         self._at_mail: dict[str, set[str]] = {}  # by site: senders that its hold has met at MAIL
         self._refused: dict[tuple[str, str], float] = {}  # by site and sender: until when
+        self.by_operator: set[str] = set()  # sites whose hold, or last one, is an operator's
         self.known = False
 
     @property
@@ -332,7 +333,9 @@ class SiteHolds:
             self._ended_at[name] = now
             self._remember(name, self._at_mail.pop(name, ()))
             self._ended(name)
-        elif held.hold.sender:
+            return
+        (self.by_operator.add if held.hold.by_operator else self.by_operator.discard)(name)
+        if held.hold.sender:
             self._senders.add(name)
         elif not held.hold.by_operator:
             at_once = not self.known and name in self._destinations

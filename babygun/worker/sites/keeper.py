@@ -1,8 +1,9 @@
 """Takes slots of shared sites from etcd, and gives them back.
 
 A slot is kept while it is used, over many connections, so a busy site costs etcd next to nothing.
-It goes back after REST seconds without use. If other workers wait for one, and have fewer, it goes
-back when its connection is full, or after SHARE seconds.
+It goes back after REST seconds without use, or at once where another worker waits and this one has
+nothing to send. If others wait that have fewer, it goes back when its connection is full, or after
+SHARE seconds.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class SlotKeeper:
         self._drop_unknown()
 
     def _look_at(self, permits: SitePermits, now: float) -> None:
-        wants = permits.wants
+        wants, alone = permits.wants, self._fewest_of_others(permits) == math.inf
         oldest = min(permits.slots.values(), key=lambda slot: slot.since, default=None)
         if (
             oldest is not None
@@ -107,7 +108,7 @@ class SlotKeeper:
             oldest.ending = True
         for slot in list(permits.slots.values()):
             over = slot.ending or slot.number > permits.count
-            rests = not slot.busy and now >= slot.rest_since + REST
+            rests = not slot.busy and now >= slot.rest_since + (REST if wants or alone else 0.0)
             if not slot.in_use and (over or (rests and not wants)):
                 self._give_back(permits, slot, now)
             elif slot.in_use and (over or (rests and not slot.slow)):

@@ -48,6 +48,7 @@ class Slot:
         "in_use",
         "lost",
         "number",
+        "pool",
         "rest_since",
         "since",
         "wanted",
@@ -69,12 +70,14 @@ class Slot:
         self.way = Pace(pause, now if identity is not None else now - pause)
         self.in_use = self.busy = self.ending = self.lost = False
         self.asked = False  # whether its connection was asked to close
+        self.pool: object = None  # that has it
         self.wanted: Callable[[], None] | None = None
         self.rest_since = now  # since when no message goes over it
         self._messages = 0  # over this connection
 
-    def take(self, wanted: Callable[[], None], now: float) -> None:
+    def take(self, wanted: Callable[[], None], now: float, pool: object = None) -> None:
         self.in_use, self.wanted, self.rest_since = True, wanted, now
+        self.pool = pool
         self.asked, self._messages = False, 0
 
     def ready(self, now: float) -> bool:
@@ -169,7 +172,8 @@ class SitePermits:
         self.blocked = False
         self.why: Obstacle | None = None  # the last obstacle
         self.not_before = 0.0  # no slot is taken before: another worker is to have it
-        self._room: list[tuple[Callable[[], None], bool]] = []  # with whether it is urgent
+        # Who waits for room: whether that is urgent, and for which pool.
+        self._room: list[tuple[Callable[[], None], bool, object]] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -220,7 +224,9 @@ class SitePermits:
 
     # --- permits ---
 
-    def try_take(self, wanted: Callable[[], None], *, urgent: bool = False) -> Slot | None:
+    def try_take(
+        self, wanted: Callable[[], None], *, urgent: bool = False, pool: object = None
+    ) -> Slot | None:
         """``urgent``: the pool has no connection at all, so another pool's may be closed for it."""
         now = time.monotonic()
         slot = self._free(now)
@@ -231,11 +237,19 @@ class SitePermits:
             if urgent:
                 self._ask_another_pool()
             return None
-        slot.take(wanted, now)
+        slot.take(wanted, now, pool)
         return slot
 
-    def on_room(self, callback: Callable[[], None], *, urgent: bool = False) -> None:
-        self._room.append((callback, urgent))
+    def on_room(
+        self, callback: Callable[[], None], *, urgent: bool = False, pool: object = None
+    ) -> None:
+        self._room.append((callback, urgent, pool))
+
+    @property
+    def _urgent(self) -> bool:
+        """Whether a pool waits that has no connection by now, either."""
+        served = {id(slot.pool) for slot in self.slots.values() if slot.in_use and slot.pool}
+        return any(urgent and id(pool) not in served for _, urgent, pool in self._room)
 
     def _free(self, now: float) -> Slot | None:
         """The slot with which a connection may be opened; the one whose message may go first."""
@@ -258,7 +272,7 @@ class SitePermits:
             slot.ending = slot.ending or (self.site.shared and self._keeper.owes(self, slot))
             return True
         over = slot.ending or slot.slow or slot.number > self.count
-        return over or any(urgent for _, urgent in self._room)
+        return over or self._urgent
 
     def given_back(self, slot: Slot) -> None:
         """A slot's connection is closed."""
@@ -278,7 +292,7 @@ class SitePermits:
         for _ in range(len(self._room)):
             if not self._room or self._free(now) is None:
                 break
-            callback, _ = self._room.pop(0)
+            callback, *_ = self._room.pop(0)
             callback()
         self.go_on()
         if self.waits:
@@ -309,7 +323,7 @@ class SitePermits:
         """Called now and then: who waits may have a right to what another pool has."""
         if self._room:
             self.room()
-            if any(urgent for _, urgent in self._room):
+            if self._urgent:
                 self._ask_another_pool()
 
     def unused(self, now: float) -> bool:
@@ -350,7 +364,7 @@ class PermitsNow:
         self._now = now
 
     def try_take(self, wanted: Callable[[], None], *, urgent: bool = False) -> Slot | None:
-        return self._now().try_take(wanted, urgent=urgent)
+        return self._now().try_take(wanted, urgent=urgent, pool=self)
 
     def on_room(self, callback: Callable[[], None], *, urgent: bool = False) -> None:
-        self._now().on_room(callback, urgent=urgent)
+        self._now().on_room(callback, urgent=urgent, pool=self)

@@ -162,7 +162,9 @@ class Sites:
             return
         self._replies.begin_again(site)
         known = self._permits.get(site)
-        if site.startswith(MX) and not (known is not None and known.site.shared):
+        shared = known is not None and known.site.shared
+        # After an operator's hold it need not begin slowly: its servers were not the reason.
+        if site.startswith(MX) and not shared and site not in self.holds.by_operator:
             self._adapting.recovered(site)
         self._may_go_on(site)
 

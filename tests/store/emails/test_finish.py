@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from babygun.store import codec
 from babygun.store.emails.finish import PendingResult, finish
+from babygun.store.emails.schedule import make_due
 from babygun.store.keys import range_end
 from tests.store.emails.steps import HARD, HELD, OK, SOFT, claimed, lease, pending
 from tests.support.faulty_etcd import Fault, FaultyProcess
@@ -53,6 +54,24 @@ async def test_finish_after_a_stall_still_counts_where_nobody_took_over(rig: Rig
     await rig.store.client.revoke(old_lease)
     done = await finish(rig.store, [pending(old, OK, "old")])
     assert done.written and (await rig.get(email_id)).status == "complete"
+    await check_invariants(rig.store)
+
+
+async def test_finish_of_a_second_try_after_a_stall_counts_though_the_job_was_put_back(
+    rig: Rig,
+) -> None:
+    """The hold takes the not-before time of the first try away. Nobody has sent the queue since."""
+    email_id = await rig.send("ann@example.org")
+    await finish(rig.store, [pending(await claimed(rig, email_id), SOFT)])
+    prefix = rig.store.keys.waiting
+    (waits,) = (await rig.store.client.range(prefix, range_end(prefix))).kvs
+    await make_due(rig.store, waits.key, waits.value)
+    mine = await lease(rig)
+    old = await claimed(rig, email_id, "old", mine)
+    await rig.store.client.revoke(mine)
+    await finish(rig.store, [pending(await claimed(rig, email_id, "new"), HELD, "new")])
+    assert (await finish(rig.store, [pending(old, OK, "old")])).written
+    assert (await rig.get(email_id)).status == "complete"
     await check_invariants(rig.store)
 
 

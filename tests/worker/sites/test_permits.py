@@ -10,7 +10,7 @@ import pytest
 from babygun.routing.providers import Limits, Provider, Rate
 from babygun.routing.sites import Site
 from babygun.store.cluster.checkin import Identity
-from babygun.worker.sites.permits import SitePermits, Slot
+from babygun.worker.sites.permits import PermitsNow, SitePermits, Slot
 from tests.support.rig import Rig
 from tests.worker.sites.senders import shared_site
 
@@ -67,6 +67,19 @@ async def test_pool_without_a_connection_gets_an_idle_one_of_another_pool() -> N
     assert sorted(asked) == [1, 2], "each idle one was asked once"
     permits.on_room(nobody, urgent=True)
     assert slots[0].used(), "a busy one is closed after its message"
+
+
+async def test_pool_that_waited_for_room_and_has_a_connection_by_now_keeps_it() -> None:
+    permits, went_on = permits_of(Limits(1, 100, Rate(1000, 1.0))), []
+    one, two = PermitsNow(lambda: permits), PermitsNow(lambda: permits)
+    for _ in range(2):
+        one.on_room(lambda: went_on.append(1), urgent=True)
+    slot = one.try_take(nobody)
+    assert slot is not None
+    await slot.pace()
+    assert not slot.used(), "the one that waits is the one that has it"
+    two.on_room(nobody, urgent=True)
+    assert slot.used()
 
 
 async def test_many_pools_with_few_connections_send_all() -> None:

@@ -162,6 +162,7 @@ async def test_site_that_an_operator_holds_goes_on_when_it_is_resumed(rig: Rig) 
         await steering.resume(rig.store, TAIL.name)
         assert await known.went_on.get() == TAIL.name
         assert known.sites.obstacle(TAIL) is None
+        assert known.sites._adapting.whole(TAIL) == TAIL.limits, "at full speed at once"
 
 
 async def test_worker_whose_own_network_fails_holds_few_sites(

@@ -80,6 +80,19 @@ def test_three_workers_of_which_one_dies_and_one_stands_still_keep_to_the_limits
     check(messages, limits)
 
 
+def test_full_sessions_cost_etcd_less_than_a_tenth_of_a_transaction_a_message(
+    settings: Settings,
+) -> None:
+    """Two workers share four connections of 20 messages each."""
+    limits = Limits(4, 20, Rate(400, 1.0))
+    with senders(quick(settings, {}, lease_ttl=30.0), limits, 2) as workers:
+        await_more(workers, 100)
+        sent = sum(len(worker.messages) for worker in workers)
+        asked = sum(worker.transactions for worker in workers)
+    assert asked <= 0.1 * sent
+    check([message for worker in workers for message in worker.messages], limits)
+
+
 async def test_relay_with_limits_of_its_own_never_sees_more_of_two_workers(
     settings: Settings,
 ) -> None:
