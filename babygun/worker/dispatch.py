@@ -127,7 +127,7 @@ class Dispatch:
     def _try_ended(self, attempt: Attempt) -> None:
         site = attempt.site
         if attempt.apart:
-            self.slots.end_apart(site, attempt.job)
+            self.slots.end_apart(site, attempt.job, connected=not attempt.slow)
         else:
             self.slots.end(site, attempt.job)
         self._sites.ended(site)
@@ -145,7 +145,13 @@ class Dispatch:
         A thousand domains whose hosts don't answer would otherwise hold all slots.
         """
         for attempt in self.in_flight.tries():
-            if attempt.site.provider is None or attempt.apart or attempt.progress.connected:
+            if attempt.site.provider is None:
+                continue
+            if attempt.progress.connected or attempt.apart:
+                if attempt.apart and attempt.slow and attempt.progress.connected:
+                    attempt.slow = False
+                    self.slots.connected(attempt.site)
+                    self.go_on(attempt.site.name)
                 continue
             if attempt.slow and self.slots.set_apart(attempt.site, attempt.job):
                 attempt.apart = True

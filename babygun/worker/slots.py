@@ -128,8 +128,8 @@ class Slots:
     def set_apart(self, site: Site, job: Job) -> bool:
         """Takes the slot of a send that still waits for a connection; it goes on without one.
 
-        Its content is still counted, and its site starts no more until it has ended. False: too
-        many wait so already.
+        Its content is still counted. Its site starts no more until it has a connection, or has
+        ended. False: too many wait so already.
         """
         if self._all_apart >= self._most_apart:
             return False
@@ -140,14 +140,19 @@ class Slots:
         self._bounded = True
         return True
 
-    def end_apart(self, site: Site, job: Job) -> None:
-        """Such a send has ended."""
+    def end_apart(self, site: Site, job: Job, *, connected: bool) -> None:
+        """Such a send has ended. ``connected``: that was said before."""
         self._all_apart -= 1
+        self._count(job, -1)
+        if not connected:
+            self.connected(site)
+
+    def connected(self, site: Site) -> None:
+        """Such a send has a connection, so its site may start more again."""
         self._apart[site.name] -= 1
         if not self._apart[site.name]:
             del self._apart[site.name]
             self._bounded = bool(self._most or self._apart)
-        self._count(job, -1)
 
     def end(self, site: Site, job: Job) -> None:
         use = self._in_use[site.name]

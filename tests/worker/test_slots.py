@@ -130,7 +130,9 @@ def test_slot_of_a_send_that_still_connects_is_free_for_others_and_its_site_wait
     assert slots.obstacle(site("hangs"), SMALL) == "limit"
     assert slots.obstacle(site("b"), large) == "memory", "its content is still there"
     assert slots.obstacle(site("b"), SMALL) is None
-    slots.end_apart(site("hangs"), slow)
+    slots.connected(site("hangs"))
+    assert slots.obstacle(site("hangs"), SMALL) is None
+    slots.end_apart(site("hangs"), slow, connected=True)
     assert slots.obstacle(site("hangs"), large) is None
 
 
