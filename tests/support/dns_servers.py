@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +18,6 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
-from tests.support.etcd_server import free_ports
 from tests.support.needs import missing
 from tests.support.processes import running
 
@@ -81,7 +82,7 @@ async def serving(
     """
     if not _KNOTD or not _UNBOUND:
         missing("a test needs a DNS server and a resolver: apt-get install knot unbound")
-    authority, resolver = free_ports(2)
+    authority, resolver = _free_ports(2)
     folder = Path(tempfile.mkdtemp(prefix="babygun-dns-"))
     try:
         user = "" if os.geteuid() else "  user: root:root\n"
@@ -116,7 +117,6 @@ async def scripted(reply: Reply) -> AsyncIterator[str]:
 
     Yields it as ``address@port``.
     """
-    (port,) = free_ports(1)
 
     class Datagrams(asyncio.DatagramProtocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -139,13 +139,38 @@ async def scripted(reply: Reply) -> AsyncIterator[str]:
         writer.close()
 
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(Datagrams, ("127.0.0.1", port))
-    server = await asyncio.start_server(stream, "127.0.0.1", port)
+    by_udp, by_tcp = _bound_to_one_port()
+    transport, _ = await loop.create_datagram_endpoint(Datagrams, sock=by_udp)
+    server = await asyncio.start_server(stream, sock=by_tcp)
+    port = by_udp.getsockname()[1]
     try:
         yield f"127.0.0.1@{port}"
     finally:
         transport.close()
         server.close()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports on which nobody listens now, neither by UDP nor by TCP."""
+    with ExitStack() as held:
+        pairs = [_bound_to_one_port() for _ in range(count)]
+        for each in chain.from_iterable(pairs):
+            held.enter_context(each)
+        return [by_udp.getsockname()[1] for by_udp, _ in pairs]
+
+
+def _bound_to_one_port() -> tuple[socket.socket, socket.socket]:
+    """A UDP and a TCP socket on one port that both have free."""
+    while True:
+        by_udp, by_tcp = socket.socket(type=socket.SOCK_DGRAM), socket.socket()
+        by_udp.bind(("127.0.0.1", 0))
+        try:
+            by_tcp.bind(by_udp.getsockname())
+        except OSError:
+            by_udp.close()
+            by_tcp.close()
+        else:
+            return by_udp, by_tcp
 
 
 def failing(query: dns.message.QueryMessage, _by_tcp: bool) -> dns.message.Message:

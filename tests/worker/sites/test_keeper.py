@@ -107,6 +107,7 @@ async def test_worker_that_waits_gets_the_slot_after_a_while(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper_module, "SHARE", 0.0)
+    monkeypatch.setattr(keeper_module, "_LEAVE_IT", 0.1)
     async with holder(rig, "w1") as one, holder(rig, "w2") as two:
         await one.has_slot()
         one.permits.in_flight = 1  # it has more to send
@@ -126,6 +127,7 @@ async def test_worker_with_fewer_slots_gets_one_and_those_with_as_many_keep_thei
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper_module, "SHARE", 0.0)
+    monkeypatch.setattr(keeper_module, "_LEAVE_IT", 0.1)
     limits = Limits(3, 100, Rate(100, 1.0))
     async with holder(rig, "w1", limits) as one, holder(rig, "w2", limits) as two:
         one.permits.in_flight = 1000

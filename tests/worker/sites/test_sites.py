@@ -69,6 +69,7 @@ def test_three_workers_of_which_one_dies_and_one_stands_still_keep_to_the_limits
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper, "SHARE", 0.8)
+    monkeypatch.setattr(keeper, "_LEAVE_IT", 0.4)
     limits = Limits(2, 10, Rate(20, 1.0))
     quicker = quick(settings, {}, lease_ttl=2.0)
     with senders(quicker, limits, 3, pools=2) as workers:
