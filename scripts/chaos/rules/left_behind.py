@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scripts.chaos.history import KEYS, Footprint, Leftovers, Revision
-from scripts.chaos.rules import Rule, Run, Violation
+from scripts.chaos.rules import LAG, Rule, Run, Violation
 
 MORE_CONNECTIONS, MORE_DESCRIPTORS = 8, 32
 MORE_MEMORY = 96 * 1024 * 1024  # bytes, beyond half as much again
@@ -53,13 +53,13 @@ def _late(run: Run, after: Leftovers) -> set[bytes]:
     final: dict[str, float] = {}  # since when, by e-mail
     for event in run.history.events(Revision):
         if event.key.startswith(KEYS.retention_kind("undelivered")) and not event.gone:
-            final[KEYS.parse_end_mark(event.key)[1]] = event.at
+            final[KEYS.parse_end_mark(event.key)[1]] = run.history.made(event)[1]
     return {
         key
         for key in after.keys
         if key.startswith(KEYS.contents)
         and (since := final.get(key.split(b"/")[-2].decode())) is not None
-        and run.retention <= after.at - since <= run.retention * LATE + run.lease_ttl
+        and run.retention - LAG <= after.at - since <= run.retention * LATE + run.lease_ttl
     }
 
 
