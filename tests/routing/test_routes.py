@@ -81,17 +81,17 @@ def test_routes_have_destinations_if_there_is_a_relay() -> None:
     assert not load_routes(Settings()).has_destinations
 
 
-async def test_routes_of_100_000_queues_compare_a_domain_with_the_patterns_only() -> None:
-    routes = many_routes(100_000)
+async def test_routes_of_20_000_queues_compare_a_domain_with_the_patterns_only() -> None:
+    routes = many_routes(20_000)
     assert len(routes._patterns) == 1
-    assert routes.queue_for("x@d99999.example") == "q99999"
+    assert routes.queue_for("x@d19999.example") == "q19999"
     assert routes.queue_for("x@elsewhere.example") == "rest"
-    assert (await routes.destination("q99999")).endpoint == "h99999.example:25"
+    assert (await routes.destination("q19999")).endpoint == "h19999.example:25"
 
 
 def test_fingerprints_are_bounded_so_that_a_workers_key_fits_a_request() -> None:
     assert len(many_routes(MOST_FINGERPRINTS - 1).fingerprints()) == MOST_FINGERPRINTS
-    assert many_routes(100_000).fingerprints() == {}
+    assert many_routes(MOST_FINGERPRINTS).fingerprints() == {}
 
 
 def test_fingerprint_distinguishes_servers_and_reveals_nothing_of_them() -> None:
