@@ -142,8 +142,22 @@ async def _show(remote: Remote, arguments: argparse.Namespace) -> int:
     for name in _SHOWN:
         if email.get(name) is not None:
             print(f"{name:14} {email[name]}")
-    print(f"\n{_recipients_table(email)}\n\n{_log_table(log)}")
+    parts = (_waits_table(email["waits"]), _recipients_table(email), _log_table(log))
+    print("\n" + "\n\n".join(part for part in parts if part))
     return 0
+
+
+def _waits_table(waits: Sequence[dict[str, Any]]) -> str:
+    """Why each queue waits; empty where none does."""
+    rows = [(wait["queue"], wait["why"], wait["explanation"], _reply(wait)) for wait in waits]
+    return table(("QUEUE", "WAITS", "WHY", "REPLY"), rows) if rows else ""
+
+
+def _reply(wait: dict[str, Any]) -> str:
+    """What a server or an operator said."""
+    said = wait["reply"] or {}
+    names = ("status_code", "enhanced_code", "status_reason")
+    return " ".join(str(said[name]) for name in names if said.get(name))
 
 
 def _recipients_table(email: dict[str, Any]) -> str:

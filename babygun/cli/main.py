@@ -32,6 +32,7 @@ COMMANDS = (
     Command("send", "send an e-mail"),
     Command("emails", "list, show, cancel and retry e-mails"),
     Command("workers", "list the live workers"),
+    Command("sites", "show what waits for each site and why; hold, resume and limit sites"),
     Command("classify", "show how a mail server's reply is classified"),
     Command("decode", "turn what `etcdctl get` printed into readable JSON"),
     Command("settings", "list all settings, with their values and defaults"),

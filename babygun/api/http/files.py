@@ -26,6 +26,7 @@ VIEWS = (
     "/page/compose",
     "/page/schedule",
     "/page/workers",
+    "/page/sites",
     "/page/clients",
 )
 FILES = "/page/files/{version}/{name}"

@@ -2,7 +2,7 @@
 import { call, get, post } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { copyable, empty, failure, when } from "./status.js";
-import { ask, doing, notify } from "./messages.js";
+import { ask, doing, fillIn, notify } from "./messages.js";
 
 const SCOPES = {
   "emails:send": "send, cancel and retry e-mails",
@@ -43,44 +43,14 @@ export function open(root, { who }) {
       await read();
     });
 
-  const create = () => {
-    const wrong = h("p", { class: "wrong", role: "alert" });
-    const submit = async (event) => {
-      event.preventDefault();
-      const form = event.currentTarget;
-      const scopes = [...form.querySelectorAll("[name=scope]:checked")].map((box) => box.value);
-      if (!scopes.length) return show(wrong, "Choose at least one scope.");
-      try {
-        made = await post("/clients", {
-          name: form.name.value.trim(),
-          scopes,
-          ...(form.rate.value ? { rate: Number(form.rate.value) } : {}),
-        });
-        dialog.close();
-        await read();
-        $(".secret")?.focus();
-      } catch (error) {
-        show(wrong, error.message);
-      }
-    };
-    const dialog = h(
-      "dialog",
-      { "aria-labelledby": "new-client", onclose: () => dialog.remove() },
-      h(
-        "form",
-        { onsubmit: submit },
-        h("h2", { id: "new-client" }, "New client"),
+  const create = () =>
+    fillIn("New client", {
+      fields: [
         h(
           "label",
           null,
           "Name",
-          h("input", {
-            name: "name",
-            required: true,
-            maxlength: 200,
-            autofocus: true,
-            placeholder: "web shop",
-          }),
+          h("input", { name: "name", required: true, maxlength: 200, placeholder: "web shop" }),
         ),
         h(
           "fieldset",
@@ -111,18 +81,23 @@ export function open(root, { who }) {
           ),
           h("input", { name: "rate", type: "number", min: 0.1, step: "any" }),
         ),
-        wrong,
-        h(
-          "div",
-          { class: "row end" },
-          h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Close"),
-          h("button", null, "Create"),
-        ),
-      ),
-    );
-    document.body.append(dialog);
-    dialog.showModal();
-  };
+      ],
+      action: "Create",
+      async submit(form) {
+        const scopes = form.getAll("scope");
+        if (!scopes.length) throw new Error("Choose at least one scope.");
+        const rate = form.get("rate");
+        made = await post("/clients", {
+          name: form.get("name").trim(),
+          scopes,
+          ...(rate ? { rate: Number(rate) } : {}),
+        });
+      },
+      async done() {
+        await read();
+        $(".secret")?.focus();
+      },
+    });
 
   function secret() {
     const id = made.client_id ?? made.id;

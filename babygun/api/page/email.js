@@ -1,7 +1,7 @@
 // One e-mail, as it happens.
 import { get, post } from "./api.js";
 import { content, inEtcd } from "./content.js";
-import { held } from "./held.js";
+import { held, waiting } from "./held.js";
 import { h, show } from "./dom.js";
 import { bytes, count, many, now } from "./format.js";
 import { lastList, neighbours } from "./emails.js";
@@ -12,6 +12,8 @@ import { go } from "./router.js";
 import { ask, doing, notify } from "./messages.js";
 import { timeline } from "./timeline.js";
 
+const AGAIN = 5000; // ms between two readings while others decide when it goes on
+const OPEN = new Set(["pending", "deferred"]); // recipients that are not final
 const RECIPIENTS = 50; // shown before a person asks for the rest
 
 export function open(root, { id, may, title }) {
@@ -111,6 +113,8 @@ export function open(root, { id, may, title }) {
       return `${email.recipients.length === 1 ? "The recipient has" : `All ${count(email.recipients.length)} recipients have`} got it, after ${many(email.tries, "try", "tries")}`;
     if (state !== "waiting") return email.status_reason ?? "";
     if (email.held?.length) return held(email.held);
+    const line = email.waits.find((one) => one.why === "limited");
+    if (line) return waiting(line);
     if (!email.not_before || Date.parse(email.not_before) <= now()) return "for a worker";
     return [
       email.tries ? `Try ${email.tries + 1} in ` : "Sent for the first time in ",
@@ -199,6 +203,13 @@ export function open(root, { id, may, title }) {
   }
 
   function recipients() {
+    const waits = new Map(email.waits.map((one) => [one.queue, one]));
+    const said = ({ status, status_reason, queue }) => {
+      const wait = OPEN.has(status) && waits.get(queue);
+      return status_reason || wait
+        ? [status_reason && h("p", null, status_reason), wait && waiting(wait)]
+        : null;
+    };
     const shown = everyone ? email.recipients : email.recipients.slice(0, RECIPIENTS);
     const cell = (label, value, kind) =>
       h(
@@ -251,7 +262,7 @@ export function open(root, { id, may, title }) {
                 "code",
               ),
               cell("Class", one.reply_class, "code"),
-              cell("Reply", one.status_reason, "reason"),
+              cell("Reply", said(one), "reason"),
               cell("Tries", String(one.tries), "number"),
               cell("Changed", when(one.updated_at)),
             ),
@@ -286,6 +297,8 @@ export function open(root, { id, may, title }) {
     () => email?.status === "incomplete" && !document.hidden && draw(),
     1000,
   );
+  // A hold or a limit may end, or begin, without a change of the e-mail.
+  const asking = setInterval(() => email?.waits.length && !document.hidden && read(), AGAIN);
   show(root, back());
   read();
 
@@ -307,6 +320,7 @@ export function open(root, { id, may, title }) {
     ],
     close() {
       clearInterval(ticking);
+      clearInterval(asking);
       stream.close();
     },
   };

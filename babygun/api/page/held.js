@@ -1,10 +1,16 @@
-// Held queues: which, since when, and what the server says.
+// Why mail waits: sites that are held, queues that wait, and what servers or operators say of it.
+// Their words are hostile input, shown as text only.
 import { h } from "./dom.js";
 import { when } from "./status.js";
 
-// The words are the server's: hostile input, shown as text only.
-export function held(all) {
-  return h(
+// The reply's codes and words; false if there are none.
+export const quoted = (said) => {
+  const words = [said.status_code, said.enhanced_code, said.status_reason].filter(Boolean);
+  return words.length > 0 && h("q", { class: "long" }, words.join(" "));
+};
+
+export const held = (all) =>
+  h(
     "ul",
     { class: "held", role: "alert" },
     all.map((one) =>
@@ -15,15 +21,24 @@ export function held(all) {
         " is held, begun ",
         when(one.since),
         ` (${one.reason}): `,
-        h(
-          "q",
-          { class: "long" },
-          [one.status_code, one.enhanced_code, one.status_reason].filter(Boolean).join(" "),
-        ),
-        ". No mail of it is sent. The next probe is due ",
+        quoted(one),
+        ". No mail of it is sent. ",
+        one.reason === "operator" ? "It goes again " : "The next probe is due ",
         when(one.probe_at, "due"),
         ".",
       ),
     ),
+  );
+
+// Why one queue's recipients wait, and until when. A last try's reply stands elsewhere already.
+export function waiting({ why, until, reply, explanation }) {
+  const told = why === "retry" || !reply || explanation.includes(reply.status_reason);
+  return h(
+    "p",
+    { class: "waits" },
+    `Waits: ${explanation}`,
+    until && [" (", when(until, "due"), ")"],
+    ".",
+    !told && [" ", quoted(reply)],
   );
 }

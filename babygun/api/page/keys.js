@@ -11,6 +11,7 @@ const EVERYWHERE = [
   ["g e", "go to the e-mails", () => go("/page/emails")],
   ["g s", "go to the retry schedule", () => go("/page/schedule")],
   ["g w", "go to the workers", () => go("/page/workers")],
+  ["g i", "go to the sites", () => go("/page/sites")],
   ["g c", "go to the clients", () => go("/page/clients")],
 ];
 

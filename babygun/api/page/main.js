@@ -13,6 +13,7 @@ import * as emails from "./emails.js";
 import * as overview from "./overview.js";
 import * as schedule from "./schedule.js";
 import * as signin from "./signin.js";
+import * as sites from "./sites.js";
 import * as workers from "./workers.js";
 
 // What each view needs, and what the list of views calls it. email has no entry there.
@@ -22,6 +23,7 @@ const VIEWS = {
   email: { module: email, scope: "emails:read" },
   schedule: { module: schedule, label: "Schedule", scope: "emails:read" },
   workers: { module: workers, label: "Workers", scope: "workers:read" },
+  sites: { module: sites, label: "Sites", scope: "workers:read" },
   clients: { module: clients, label: "Clients", scope: "admin" },
   compose: { module: compose, label: "Compose", scope: "emails:send" },
 };

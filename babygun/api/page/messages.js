@@ -66,3 +66,35 @@ export function ask(title, text, action, { danger = false, keep = "Leave it" } =
     dialog.showModal();
   });
 }
+
+// Asks for more than yes or no, by a form in a dialog. `submit` gets the FormData; what it throws
+// stands in the dialog, which stays open. `done` runs once the dialog is closed.
+export function fillIn(title, { text, fields, action, submit, done }) {
+  const wrong = h("p", { class: "wrong", role: "alert" });
+  const send = async () => {
+    try {
+      await submit(new FormData(form));
+    } catch (error) {
+      return show(wrong, error.message);
+    }
+    dialog.close();
+    await done();
+  };
+  const form = h(
+    "form",
+    { onsubmit: doing(send) },
+    h("h2", { id: "asked" }, title),
+    text && h("p", null, text),
+    fields,
+    wrong,
+    h(
+      "div",
+      { class: "row end" },
+      h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Close"),
+      h("button", null, action),
+    ),
+  );
+  const dialog = h("dialog", { "aria-labelledby": "asked", onclose: () => dialog.remove() }, form);
+  document.body.append(dialog);
+  dialog.showModal();
+}

@@ -148,7 +148,7 @@ function draw(root, data, range, choose) {
     h("h1", null, "Overview"),
     data.problem && h("p", { class: "wrong", role: "alert", "data-key": "problem" }, data.problem),
     data.held?.length > 0 &&
-      h("section", { "data-key": "held" }, h("h2", null, "Held queues"), held(data.held)),
+      h("section", { "data-key": "held" }, h("h2", null, "Held sites"), held(data.held)),
     h(
       "div",
       { class: "figures" },

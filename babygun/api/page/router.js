@@ -4,7 +4,7 @@ const ROUTES = [
   [/^\/(?:page\/overview)?$/, "overview"],
   [/^\/page\/emails$/, "emails"],
   [/^\/page\/emails\/([^/]+)$/, "email"],
-  [/^\/page\/(compose|schedule|workers|clients)$/, null],
+  [/^\/page\/(compose|schedule|workers|sites|clients)$/, null],
 ];
 
 let arrived = () => {};
