@@ -16,7 +16,7 @@ from babygun.errors import SettingsError
 from babygun.routing.destination import Destination, NoDestination
 from babygun.routing.providers import DEFAULT, Limits, Providers, load_providers
 from babygun.routing.route_settings import Route, read_routes
-from babygun.routing.sites import ALL_MX, MX, Site, site_of_relay
+from babygun.routing.sites import ALL_MX, MX, NO_ROUTE, Site, site_of_relay
 from babygun.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -126,9 +126,9 @@ class Routes:
         """
         if (destination := self.destinations.get(queue)) is not None:
             return destination.site
-        if self._to_mx and queue.startswith(MX):
-            return self._mx.known_site(queue)
-        return site_of_relay(queue, None)  # it has no destination here, and its try says so
+        if not queue.startswith(MX):
+            return site_of_relay(queue, None)  # it has no destination here, and its try says so
+        return self._mx.known_site(queue) if self._to_mx else site_of_relay(NO_ROUTE, None)
 
     def label(self, queue: str) -> str:
         """How metrics call a queue: a relay by its name, a domain by what its site is."""

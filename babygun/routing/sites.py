@@ -15,6 +15,9 @@ if TYPE_CHECKING:  # it brings DNS, which few processes need
     from babygun.routing.mx import MailHosts
 
 ALL_MX = "mx:*"  # all queues of domains together: there are too many to name each
+# All queues of domains are this one site where the settings have no mx route any more. A hold for
+# each domain would flood etcd.
+NO_ROUTE = "mx:no-route"
 
 
 class Site(NamedTuple):

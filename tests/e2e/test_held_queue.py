@@ -50,7 +50,7 @@ async def test_held_queue_shows_everywhere_with_the_servers_words_and_then_deliv
             ready = await api.call("GET", "/readyz")
             assert ready.status == 200
             found = await findings.of_holds(rig.store)
-            assert "queue main is held since" in found[0].sentence and "535" in found[0].sentence
+            assert "main is held since" in found[0].sentence and "535" in found[0].sentence
             assert (await api.metrics()).get("babygun_sites_held", site="main") == 1
             [wait] = shown["waits"]
             assert (wait["queue"], wait["site"], wait["why"]) == ("main", "main", "held")

@@ -134,13 +134,17 @@ def test_address_literal_goes_by_a_relay_only(literal: str) -> None:
 
 async def test_queue_of_a_domain_without_an_mx_route_has_no_destination() -> None:
     routes = load_routes(Settings(relay_url="smtp://a"))
+    # One site, and one label: a hold and a metric for each domain would have no bound.
+    sites = {routes.known_site(f"mx:d{number}.example") for number in range(3)}
+    assert [site and site.name for site in sites] == ["mx:no-route"]
+    assert routes.label("mx:d1.example") == "mx:no-route"
     with pytest.raises(NoDestination, match="no route here sends mail to MX hosts"):
         await routes.destination("mx:example.org")
 
 
 def test_site_of_a_relay_is_known_and_so_is_that_of_a_queue_without_a_destination() -> None:
     routes = load_routes(Settings(relay_url="smtp://a"))
-    for queue in ("default", "gone", "mx:example.org"):
+    for queue in ("default", "gone"):
         site = routes.known_site(queue)
         assert site and (site.name, site.limits, site.shared) == (queue, None, False)
     assert load_routes(Settings(default="mx")).known_site("mx:example.org") is None

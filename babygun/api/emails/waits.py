@@ -127,8 +127,8 @@ def explain(
     reply: QuotedReply | None = None
     if sending:
         why, sentence = "sending", "a worker is sending it"
-    elif hold is not None:
-        why, until, reply = "held", hold.until if hold.by_operator else hold.probe_at, _quoted(hold)
+    elif hold is not None and (due is None or due <= _end(hold)):
+        why, until, reply = "held", _end(hold), _quoted(hold)
         sentence = _held(hold)
     elif due is not None and last is None:
         why, until = "scheduled", due
@@ -163,6 +163,11 @@ def _hold(sites: KnownSites, site: str | None, sender: str) -> Hold | None:
     holds = sites.holds.by_name
     held = (holds.get(site) or holds.get(f"{site}/{sender}")) if site else None
     return held.hold if held else None
+
+
+def _end(hold: Hold) -> datetime:
+    """When its mail may go, at the earliest. Mail that is due later waits for its own time."""
+    return hold.until if hold.by_operator else hold.probe_at
 
 
 def _held(hold: Hold) -> str:

@@ -113,9 +113,9 @@ async def of_workers(store: Store, role: Role, routes: Routes, depths: Depths) -
 
 
 async def of_holds(store: Store) -> list[Finding]:
-    """The held queues."""
-    sentences = worker_checks.held_queues(await list_holds(store))
-    return [Finding(f"hold {queue}", sentence) for queue, sentence in sentences.items()]
+    """The held sites."""
+    sentences = worker_checks.held_sites(await list_holds(store))
+    return [Finding(f"hold {name}", sentence) for name, sentence in sentences.items()]
 
 
 async def of_clock(settings: Settings) -> list[Finding]:

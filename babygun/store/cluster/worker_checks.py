@@ -1,4 +1,4 @@
-"""What the live workers' records show to be wrong: routing, queues that nobody sends, clocks. Pure.
+"""What workers' records show to be wrong: routing, queues nobody sends, holds, clocks. Pure.
 
 Each function answers with sentences for an operator.
 """
@@ -16,6 +16,7 @@ from babygun.store.emails.depth import Depth
 from babygun.store.records import Hold, Worker
 
 SKEW = 5.0  # seconds between two clocks that are reported
+MOST_HELD = 20  # held sites that have a sentence of their own
 
 
 def other_routing(prefix: str, routes: Routes, workers: Sequence[Worker]) -> dict[str, str]:
@@ -74,18 +75,35 @@ def unsent_queues(depth: Depth, workers: Sequence[Worker]) -> dict[str, str]:
     }
 
 
-def held_queues(holds: Sequence[Hold]) -> dict[str, str]:
-    """By queue, that it is held and why, in the server's words."""
-    found: dict[str, str] = {}
-    for hold in holds:
-        code = " ".join(str(each) for each in (hold.status_code, hold.enhanced_code) if each)
-        words = " ".join(each for each in (code, hold.status_reason) if each)
-        found[hold.site] = (
-            f"queue {hold.site} is held since {hold.since:%Y-%m-%d %H:%M} UTC"
-            f" ({hold.reason}): the server says {words!r}; none of its mail is sent until a probe"
-            " gets through"
-        )
+def held_sites(holds: Sequence[Hold]) -> dict[str, str]:
+    """By the name of a hold, that it is held, by whom and why, until when.
+
+    Relays and the longest holds come first. Of many, some have a sentence each, the others one
+    together: each domain's mail host may be held.
+    """
+    ordered = sorted(holds, key=lambda hold: (hold.site.startswith(MX), hold.since, hold.name))
+    found = {hold.name: _held(hold) for hold in ordered[:MOST_HELD]}
+    if len(ordered) > MOST_HELD:
+        found[""] = "further sites are held: GET /sites shows each of them"
     return found
+
+
+def _held(hold: Hold) -> str:
+    what = f"mail of {hold.sender} to {hold.site}" if hold.sender else hold.site
+    since = f"{what} is held since {_minute(hold.since)}"
+    if hold.by_operator:
+        return (
+            f"{since} by {hold.set_by}, until {_minute(hold.until)}: {hold.status_reason!r}; none"
+            " of it is sent before"
+        )
+    code = " ".join(str(each) for each in (hold.status_code, hold.enhanced_code) if each)
+    words = " ".join(each for each in (code, hold.status_reason) if each)
+    says = "the server says " if hold.status_code else ""
+    return f"{since} ({hold.reason}): {says}{words!r}; it waits until a probe gets through"
+
+
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def clocks_ahead(workers: Sequence[Worker], now: datetime) -> dict[str, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from babygun.routing.providers import Limits, Rate
+from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store.records import SiteReport
 from babygun.store.sites import known
@@ -139,6 +141,16 @@ async def test_reports_of_workers_add_up_and_explain_why_an_email_waits(
     assert wait["why"] == "held" and "pause" in wait["explanation"] and wait["until"]
     listed = (await admin.call("GET", "/emails")).json["emails"][0]
     assert listed["held"][0]["queue"] == "mx:a.example"
+
+
+async def test_email_that_is_due_after_the_end_of_a_hold_waits_for_its_own_time(
+    admin: RunningApi,
+) -> None:
+    await post(admin, "/sites/mx:a.example/hold", reason="pause", lasts="1h")
+    at = (utc_now() + timedelta(hours=2)).isoformat()
+    email_id = await admin.accepted(to="ann@a.example", send_at=at)
+    [wait] = (await admin.call("GET", f"/emails/{email_id}")).json["waits"]
+    assert (wait["why"], wait["until"][:16]) == ("scheduled", at[:16])
 
 
 async def test_relay_without_limits_can_be_held_but_not_limited(

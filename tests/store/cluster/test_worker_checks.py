@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
@@ -10,6 +12,7 @@ from babygun.runtime.metric_types import OTHER
 from babygun.runtime.settings import Settings
 from babygun.store.cluster import worker_checks
 from babygun.store.emails.depth import Depth
+from babygun.store.records import Hold
 from tests.store.cluster.workers import record
 
 
@@ -84,3 +87,40 @@ def test_clock_of_a_worker_is_behind_if_its_new_check_in_is_old() -> None:
     worker = record("a")
     assert "is 7 min behind this machine's" in worker_checks.clock_behind(worker, 400)
     assert worker_checks.clock_behind(worker, 4) == ""
+
+
+_NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+def _hold(site: str, **fields: Any) -> Hold:
+    given = {"reason": "ip_block", "status_code": 554, "status_reason": "listed", "set_by": "w"}
+    times = {"since": _NOON, "probe_at": _NOON, "until": _NOON + timedelta(hours=1)}
+    return Hold(site=site, **{**given, **times, **fields})
+
+
+def test_held_site_or_sender_is_a_warning_that_says_what_waits_and_who_said_so() -> None:
+    assert worker_checks.held_sites(
+        [
+            _hold("main"),
+            _hold("mx:google", sender="shop.example"),
+            _hold("mx:no-route", reason="configuration", status_code=None, status_reason="none"),
+            _hold("mx:yahoo", by_operator=True, set_by="ops", status_reason="planned work"),
+        ]
+    ) == {
+        "main": "main is held since 2026-11-25 12:00 UTC (ip_block): the server says '554 listed';"
+        " it waits until a probe gets through",
+        "mx:google/shop.example": "mail of shop.example to mx:google is held since 2026-11-25 12:00"
+        " UTC (ip_block): the server says '554 listed'; it waits until a probe gets through",
+        "mx:no-route": "mx:no-route is held since 2026-11-25 12:00 UTC (configuration): 'none'; it"
+        " waits until a probe gets through",
+        "mx:yahoo": "mx:yahoo is held since 2026-11-25 12:00 UTC by ops, until 2026-11-25 13:00"
+        " UTC: 'planned work'; none of it is sent before",
+    }
+
+
+def test_many_held_sites_are_few_warnings_with_relays_first() -> None:
+    holds = [_hold(f"mx:h{number}.example") for number in range(1000)] + [_hold("main")]
+    found = list(worker_checks.held_sites(holds).items())
+    assert len(found) == worker_checks.MOST_HELD + 1
+    assert found[0][0] == "main"
+    assert found[-1] == ("", "further sites are held: GET /sites shows each of them")
