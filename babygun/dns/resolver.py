@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
 
 import dns.asyncresolver
 import dns.exception
 import dns.message
 import dns.name
+import dns.rcode
 import dns.rdata
+import dns.rdatatype
 import dns.resolver
 from dns.nameserver import Do53Nameserver
 from dns.rdtypes.ANY.MX import MX
@@ -24,6 +26,7 @@ from dns.rdtypes.ANY.PTR import PTR
 from dns.rdtypes.ANY.TXT import TXT
 
 from babygun.dns.answers import Answer, DnsError, Kind, LookupFailed, NoSuchName, Record
+from babygun.dns.datagrams import DATAGRAM, Question
 
 _AT_ONCE = 400  # a few that hang must not keep the others waiting
 _REMEMBERED = 50_000  # answers; some 600 bytes each
@@ -31,8 +34,6 @@ _SERVER_TIMEOUT = 2.0  # s, for an answer of one server
 _SHORTEST, _LONGEST = 30.0, 3600.0  # s, for which an answer is remembered
 _LONGEST_WITHOUT = 300.0  # s, for which it is remembered that there is no record or name
 _FAILED = 5.0  # s, for which it is remembered that a lookup failed
-# RFC 9715: larger datagrams get lost on some ways. The server then asks for TCP.
-_DATAGRAM = 1232
 _LOCAL = "127.0.0.1"
 
 _Outcome = Answer | NoSuchName | LookupFailed
@@ -48,10 +49,12 @@ class Resolver:
     def __init__(self, servers: Sequence[str] = (), *, timeout: float = 10.0) -> None:
         self._stub = _stub(servers)
         self._stub.timeout, self._stub.lifetime = _SERVER_TIMEOUT, timeout
-        self._stub.use_edns(0, 0, _DATAGRAM)
+        self._stub.use_edns(0, 0, DATAGRAM)
         self._known: OrderedDict[tuple[str, Kind], tuple[float, _Outcome]] = OrderedDict()
         self._asking: dict[tuple[str, Kind], asyncio.Task[_Outcome]] = {}
         self._line = asyncio.Semaphore(_AT_ONCE)
+        places = [each.rpartition("@") for each in self.servers]
+        self._in_turn = deque((address, int(port)) for address, _, port in places)
         self.asked = 0  # lookups that went to a server
 
     @property
@@ -91,20 +94,57 @@ class Resolver:
 
     async def _ask(self, name: str, kind: Kind) -> tuple[_Outcome, float]:
         """The outcome of a lookup, and for how many seconds it is remembered."""
+        began = time.monotonic()
         try:
             absolute = dns.name.from_text(name + ".")
-            found = await self._stub.resolve(absolute, kind, raise_on_no_answer=False, search=False)
+            if (said := await self._ask_one(absolute, kind)) is not None:
+                return said
+            left = self._stub.lifetime - (time.monotonic() - began)
+            found = await self._stub.resolve(
+                absolute, kind, raise_on_no_answer=False, search=False, lifetime=left
+            )
+            return _read(found.response)
         except dns.resolver.NXDOMAIN as error:
-            ttl = min((_ttl(each) for each in error.kwargs["responses"].values()), default=0.0)
-            return NoSuchName(f"{name} is not in DNS"), _within(ttl, _LONGEST_WITHOUT)
+            return _read(error.kwargs["responses"][absolute])
         except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel) as error:
             return NoSuchName(f"{name} can't be a name in DNS: {error}"), _LONGEST
         except (dns.exception.DNSException, OSError) as error:
             return LookupFailed(f"DNS has no answer about {name}: {_why(error)}"), _FAILED
-        ttl = found.chaining_result.minimum_ttl
-        if found.rrset is None:
-            return Answer((), ttl), _within(ttl, _LONGEST_WITHOUT)
-        return Answer(tuple(map(_record, found.rrset)), ttl), _within(ttl, _LONGEST)
+
+    async def _ask_one(self, name: dns.name.Name, kind: Kind) -> tuple[_Outcome, float] | None:
+        """What one server says; None where all are to be asked, by dnspython's stub.
+
+        It does so where the answer is an error, is cut, or does not come.
+        """
+        question = Question(name, dns.rdatatype.from_text(kind))
+        try:
+            async with asyncio.timeout(min(_SERVER_TIMEOUT, self._stub.lifetime)):
+                said = await question.ask(*self._in_turn[0])
+            if (plain := question.plain_answer(said)) is not None:
+                records, ttl = plain
+                return _outcome(records, ttl)
+            message = dns.message.from_wire(said, raise_on_truncation=True)
+            known = message.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
+            return _read(message) if known else None
+        except (OSError, dns.exception.DNSException):  # also TimeoutError
+            self._in_turn.rotate(-1)  # the next lookup begins with another server
+            return None
+
+
+def _read(message: dns.message.Message) -> tuple[_Outcome, float]:
+    """What a response says of its question. CNAMEs are followed."""
+    assert isinstance(message, dns.message.QueryMessage)
+    chain = message.resolve_chaining()
+    ttl = chain.minimum_ttl
+    if message.rcode() == dns.rcode.NXDOMAIN:
+        asked = message.question[0].name.to_text(omit_final_dot=True)
+        return NoSuchName(f"{asked} is not in DNS"), _within(ttl, _LONGEST_WITHOUT)
+    return _outcome(chain.answer or (), ttl)
+
+
+def _outcome(found: Iterable[dns.rdata.Rdata], ttl: float) -> tuple[_Outcome, float]:
+    records = tuple(dict.fromkeys(map(_record, found)))
+    return Answer(records, ttl), _within(ttl, _LONGEST if records else _LONGEST_WITHOUT)
 
 
 def _stub(servers: Sequence[str]) -> dns.asyncresolver.Resolver:
@@ -125,10 +165,6 @@ def _server(text: str) -> Do53Nameserver:
 
 def _within(ttl: float, longest: float) -> float:
     return min(max(ttl, _SHORTEST), longest)
-
-
-def _ttl(response: dns.message.QueryMessage) -> float:
-    return response.resolve_chaining().minimum_ttl
 
 
 def _record(rdata: dns.rdata.Rdata) -> Record:

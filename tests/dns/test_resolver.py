@@ -91,7 +91,23 @@ async def test_failure_is_remembered_for_some_seconds_only(clock: Clock) -> None
         zone.rcode = dns.rcode.NOERROR
         clock.now += 6
         assert (await asked.lookup("a.example", "A")).records
-    assert zone.asked == {"a.example.": 2}
+    assert zone.asked == {"a.example.": 3}  # a failure is asked about twice: all servers may know
+
+
+async def test_lookup_after_a_silent_server_begins_with_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resolver, "_SERVER_TIMEOUT", 0.05)
+    unheard, zone = Zone(), Zone()
+
+    def never(query: dns.message.QueryMessage, _: bool) -> None:
+        unheard(query, False)
+
+    async with scripted(never) as first, scripted(zone) as second:
+        asked = Resolver([first, second], timeout=5)
+        for name in ("a.example", "b.example"):
+            assert (await asked.lookup(name, "A")).records
+    assert unheard.asked.keys() == {"a.example."}
 
 
 async def test_equal_lookups_at_the_same_time_are_one() -> None:
