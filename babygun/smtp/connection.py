@@ -273,7 +273,7 @@ class Connection(asyncio.Protocol):
         if self.lost:
             return
         self.lost = why
-        self._deadline.cancel()
+        self._deadline.end()
         self._cut()
         self._wake(self._waiter)
         self._wake(self._writable)

@@ -49,6 +49,11 @@ class Deadline:
             self._timer.cancel()
             self._timer = None
 
+    def end(self) -> None:
+        """No limit is set any more. It lets go of its owner, so that both are freed at once."""
+        self.cancel()
+        self._passed = _nothing
+
     def _start(self, at: float) -> None:
         self._timer_at = at
         self._timer = self._loop.call_at(at, self._check)
@@ -73,6 +78,10 @@ class Deadline:
             self._start(self._at)
         else:
             self._passed()
+
+
+def _nothing() -> None:
+    pass
 
 
 @asynccontextmanager

@@ -52,7 +52,7 @@ async def connect(
         try:
             async with time_limit(connect_timeout):
                 transport = await handshake.run()
-            return Connection(
+            connection = Connection(
                 transport,
                 handshake.capabilities(),
                 timeout=timeout,
@@ -60,6 +60,8 @@ async def connect(
                 on_lost=on_lost,
                 plain_because=plain_because,
             )
+            handshake.let_go()
+            return connection
         except BaseException as error:
             handshake.close()
             # ValueError: aiosmtplib could not read the server's words.
@@ -229,6 +231,11 @@ class _Handshake:
             size_offered="size" in offered,
             size=int(size) if known else 0,
         )
+
+    def let_go(self) -> None:
+        """The connection has the transport now. aiosmtplib's parts know each other until then."""
+        self._client.transport = None
+        self._client.close()
 
     def close(self) -> None:
         self._client.close()

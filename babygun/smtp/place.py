@@ -45,4 +45,5 @@ class Place:
     def give_back(self) -> None:
         if not self._given_back:
             self._given_back = True
+            self._connection = None  # which knows this place: neither would be freed for long
             self.permit.give_back()

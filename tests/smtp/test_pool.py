@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -32,6 +34,21 @@ async def test_connection_is_reused_across_messages(new_pool: NewPool) -> None:
             await send(pool, f"r{n}@example.org")
         assert len(server.messages) == 20
         assert server.sessions == 1
+
+
+async def test_connection_that_is_closed_is_freed_without_the_garbage_collector() -> None:
+    async with MisbehavingServer() as server:
+        destination = to_relay("default", Server("127.0.0.1", server.port))
+        pool = SmtpPool(destination, hostname="client.example", **TIMES)
+        gc.disable()
+        try:
+            await send(pool, "b@example.org")
+            known = [weakref.ref(each) for each in pool.connections._idle]
+            await pool.close()
+            assert len(known) == 1
+            await settle(lambda: known[0]() is None)
+        finally:
+            gc.enable()
 
 
 async def test_hostname_beyond_ascii_is_said_in_ascii() -> None:

@@ -348,8 +348,10 @@ class SitePermits:
         self.room()
 
     def close(self) -> None:
+        """Forgets its slots, which know it: all are freed at once."""
         if self._timer is not None:
             self._timer.cancel()
+        self.slots.clear()
 
 
 class PermitsNow:
