@@ -31,6 +31,7 @@ LONG = (
     *("faults/", "dev/test_command.py", "worker/test_faults.py", "dev/test_cluster.py"),
     *("e2e/test_growth.py", "browser/", "attack/", "bench/", "chaos/", "e2e/"),
     *("api/openapi/test_fuzz.py", "cli/test_start.py", "cli/test_emails.py", "cli/"),
+    *("repository/test_readme.py", "store/emails/", "worker/sites/test_holds.py"),
 )
 
 

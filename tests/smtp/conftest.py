@@ -15,7 +15,7 @@ from babygun.routing.destination import DEFAULT_CONNECTIONS, Destination, to_rel
 from babygun.routing.providers import load_providers
 from babygun.routing.server import Server
 from babygun.routing.sites import Site
-from babygun.smtp import Envelope, SmtpPool
+from babygun.smtp import Envelope, SmtpPool, connection, handshake
 from babygun.smtp.classifier import Classifier
 from babygun.smtp.replies import Reply
 from tests.support.certificates import Authority, Pem
@@ -54,6 +54,13 @@ def refuses_ipv6(reply: Reply) -> bool:
 
 
 _RULES = Classifier.load()
+
+
+@pytest.fixture(autouse=True)
+def quick_quit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most scripts don't answer QUIT."""
+    for module in (connection, handshake):
+        monkeypatch.setattr(module, "QUIT_TIMEOUT", 0.2)
 
 
 def yes() -> bool:
