@@ -24,6 +24,8 @@ class _Avoided(NamedTuple):
 class Workarounds:
     """Those of one server. Times are seconds of one clock."""
 
+    __slots__ = ("_avoided", "_breaks")  # there are many
+
     def __init__(self) -> None:
         self._avoided: dict[Feature, _Avoided] = {}
         self._breaks = 0

@@ -42,7 +42,7 @@ from babygun.worker.results import Sent, SessionFault, result_of, without_host
 
 log = get_logger("worker")
 
-_POOL_UNUSED = 10.0  # s, after which a pool without connections is closed
+_POOL_UNUSED = 2.0  # s, after which a pool without connections is dropped: domains are many
 IPV6_REFUSED = "ipv6_refused"  # the class of a reply that IPv4 may change
 _OTHER_FILES = 256  # beside connections to servers
 _MX_IDLE = 5.0  # s, for which a connection to a mail host stays open: there are many of them
