@@ -174,6 +174,8 @@ def _held(hold: Hold) -> str:
     what = f"mail of {hold.sender} to {hold.site}" if hold.sender else hold.site
     if hold.by_operator:
         return f"{what} is held by {hold.set_by} until {_time(hold.until)}: {hold.status_reason}"
+    if hold.sender:
+        return f"{what} is held until {_time(hold.until)}"
     return (
         f"{what} is held until one e-mail gets through; the next one tries at"
         f" {_time(hold.probe_at)}"

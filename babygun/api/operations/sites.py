@@ -20,6 +20,7 @@ from babygun.api.http.routes import READ_ERRORS, WRITE_ERRORS, Answer, Parameter
 from babygun.api.operations.services import CLUSTER
 from babygun.api.operations.site_documents import SiteDocument, SiteList, site_document, site_names
 from babygun.errors import InvalidRequest, Violation, sentence
+from babygun.routing.routes import Routes as Routing
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.runtime.setting_types import parse_duration
@@ -190,8 +191,12 @@ async def resume_site(request: web.Request) -> web.Response:
     errors=WRITE_ERRORS,
 )
 async def limit_site(request: web.Request) -> web.Response:
-    """They hold for all workers together, in place of the site's own, and may be higher, too."""
+    """They hold for all workers together, in place of the site's own, and may be higher, too.
+
+    A relay whose route has neither ``connections`` nor ``rate`` can't be limited, only held.
+    """
     site, body = request.match_info["site"], await _LIMITS.read(request)
+    _check_limited(request.app[ROUTING], site)
     if site in (routing := request.app[ROUTING]).destinations and (
         routing.limits_of_site(site) is None
     ):
@@ -279,6 +284,16 @@ def _duration(text: str) -> timedelta:
         detail = f"Give a second at least, and {longest.days} days at most."
         raise InvalidRequest([Violation("lasts", detail)])
     return timedelta(seconds=seconds)
+
+
+def _check_limited(routing: Routing, site: str) -> None:
+    """Refuses limits of a relay that has none of its own: workers would not follow them."""
+    if site in routing.destinations and routing.limits_of_site(site) is None:
+        detail = (
+            f"The relay {site[:80]} has no limits for all workers. Give its route connections or"
+            " rate in the settings, or hold it."
+        )
+        raise InvalidRequest([Violation("", detail)])
 
 
 def _who(request: web.Request) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from babygun.email.tries import RecipientResult
 from babygun.routing.providers import Limits, Rate
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store.records import SiteReport
-from babygun.store.sites import known
+from babygun.store.sites import holds, known
 from babygun.store.sites.reports import write_report
 from tests.support.api import RunningApi, running
 from tests.support.dns_servers import failing, scripted
@@ -162,3 +163,32 @@ async def test_relay_without_limits_can_be_held_but_not_limited(
         refused = await post(api, "/sites/main/limits", connections=1, lasts="1h")
         assert refused.status == 422 and "in the settings, or hold it" in refused.json["detail"]
         assert (await post(api, "/sites/main/hold", reason="pause", lasts="1h")).status == 200
+
+
+async def test_relay_without_limits_is_held_but_not_limited(rig: Rig) -> None:
+    relay = {"main": {"url": "smtp://127.0.0.1:1"}}
+    async with running(quick(rig.settings, relay, api_port=0), rig.store) as api:
+        api.token = await api.token_for("admin")
+        refused = await post(api, "/sites/main/limits", lasts="1d", connections=1)
+        assert refused.status == 422 and "connections or rate" in refused.json["detail"]
+        assert (await post(api, "/sites/main/hold", lasts="1d", reason="pause")).status == 200
+
+
+async def test_hold_of_a_sender_is_explained_with_its_end(admin: RunningApi, rig: Rig) -> None:
+    email_id = await admin.accepted(to="ann@a.example", sender="me@news.example.com")
+    reply = RecipientResult("hold", "authentication", 421, "4.7.26", "no SPF")
+    await admin.call("GET", f"/emails/{email_id}")  # looks the site up
+    await holds.begin(
+        rig.store,
+        "mx:a.example",
+        reply,
+        sender="news.example.com",
+        worker_id="one",
+        first_probe=900.0,
+    )
+    await post(admin, "/sites/mx:b.example/hold", reason="x", lasts="1h")  # reads all holds at once
+    [wait] = (await admin.call("GET", f"/emails/{email_id}")).json["waits"]
+    assert wait["explanation"].startswith(
+        "mail of news.example.com to mx:a.example is held until 2"
+    )
+    assert wait["reply"]["enhanced_code"] == "4.7.26" and wait["until"]
