@@ -1,7 +1,7 @@
 """Held sites: sites whose mail waits. A server refused the session, or an operator wants it so.
 
 One key for each. A hold may also be of one sender domain at a site: then the others' mail goes.
- The first worker that writes it wins; all others follow it. A worker takes the
+The first worker that writes it wins; all others follow it. A worker takes the
 turn to probe by a compare on the key, so one e-mail at a time tries whether mail goes again. A turn
 passes on by time, so a worker that dies takes nothing with it. The lease ends a hold that nobody
 probes any more.
@@ -22,7 +22,6 @@ from babygun.etcd import (
     Txn,
     WatchBatch,
     absent,
-    created_at,
     delete,
     follow,
     modified_at,
@@ -134,9 +133,12 @@ async def quote(store: Store, held: Held, reply: RecipientResult) -> Held | None
 
 
 async def end(store: Store, held: Held) -> bool:
-    """Ends a hold. False: it has ended already. A later hold of the site stays."""
+    """Ends a hold as it was read. False: it has ended or changed; an operator's may be there now.
+
+    An operator's hold replaces another one in its key, so both have the same create revision.
+    """
     key = store.keys.hold(held.hold.site, held.hold.sender)
-    result = await store.client.txn(Txn([created_at(key, held.created)], [delete(key)]))
+    result = await store.client.txn(Txn([modified_at(key, held.revision)], [delete(key)]))
     return result.succeeded
 
 

@@ -119,7 +119,7 @@ class SiteHolds:
             self._unused.remove(site)
             return True
         self._due.discard(site)  # another turn comes with the next change of the hold
-        if held is None:
+        if held is None or held.hold.by_operator:
             return False
         try:
             turn = await store_holds.take_turn(self._store, held, worker_id=self._worker_id())
@@ -292,7 +292,8 @@ class SiteHolds:
             code=fault.result.status_code,
             text=fault.result.reason,
         )
-        if held := self.by_name.get(site):
+        held = self.by_name.get(site)
+        if held is not None and not held.hold.by_operator:
             try:
                 if quoted := await store_holds.quote(self._store, held, fault.result):
                     self._holds.learn(quoted)
@@ -300,16 +301,21 @@ class SiteHolds:
                 log.warning("queue not held", queue=site, error=str(error))
 
     async def _end(self, site: str) -> None:
-        """Ends the hold after a probe that got through. This worker learns it by its watch."""
-        held = self.by_name.get(site)
-        if held is None:
-            return
+        """Ends the hold after a probe that got through. This worker learns it by its watch.
+
+        An operator's hold stays: it may have come since the probe began.
+        """
+        held, ended = self.by_name.get(site), False
         try:
-            ended = await store_holds.end(self._store, held)
+            while not (held is None or held.hold.by_operator or ended):
+                ended = await store_holds.end(self._store, held)
+                if not ended:  # it has changed, or it is gone
+                    await self._holds.read()
+                    held = self.by_name.get(site)
         except EtcdError as error:  # the next probe does it
             log.warning("hold not ended", queue=site, error=str(error))
             return
-        if ended:
+        if held is not None and ended:
             metrics.QUEUE_HOLDS[_label(site), "ended"].inc()
             seconds = (utc_now() - held.hold.since).total_seconds()
             log.info("hold ended", queue=site, probes=held.hold.probes, seconds=round(seconds))

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from babygun.email.tries import RecipientResult
 from babygun.errors import LeaseNotFound
+from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.records import Hold
-from babygun.store.sites.holds import Holds, begin, end, list_holds, quote, take_turn
+from babygun.store.sites.holds import (
+    Holds,
+    begin,
+    begin_by_operator,
+    end,
+    list_holds,
+    quote,
+    take_turn,
+)
 from tests.support.rig import Rig
 
 REFUSED = RecipientResult("hold", "authentication", 535, "5.7.8", "Authentication failed")
@@ -71,12 +81,20 @@ async def test_end_of_a_hold_leaves_a_later_one(rig: Rig) -> None:
     first = await begin(rig.store, "main", REFUSED, worker_id="w1")
     assert first
     turn = await take_turn(rig.store, first, worker_id="w2")
-    assert await end(rig.store, first), "a turn does not make it another hold"
-    assert turn and not await end(rig.store, turn)
+    assert turn and not await end(rig.store, first), "its state has changed"
+    assert await end(rig.store, turn) and not await end(rig.store, turn)
     later = await begin(rig.store, "main", REFUSED, worker_id="w1")
     assert later and not await end(rig.store, first)
     assert await list_holds(rig.store) == [later.hold]
     assert not await take_turn(rig.store, turn, worker_id="w2")
+
+
+async def test_end_of_a_hold_leaves_that_of_an_operator_which_replaced_it(rig: Rig) -> None:
+    first = await begin(rig.store, "main", REFUSED, worker_id="w1")
+    until = utc_now() + timedelta(hours=1)
+    kept = await begin_by_operator(rig.store, "main", "they asked us to", until=until, by="ops")
+    assert first and not await end(rig.store, first)
+    assert await list_holds(rig.store) == [kept]
 
 
 async def test_quote_keeps_the_servers_newest_words_short_and_printable(rig: Rig) -> None:
