@@ -30,6 +30,7 @@ from babygun.dns.datagrams import DATAGRAM, Question
 
 _AT_ONCE = 400  # a few that hang must not keep the others waiting
 _REMEMBERED = 50_000  # answers; some 600 bytes each
+_MOST_RECORDS = 50  # of one answer: the owner of a domain may name thousands
 _SERVER_TIMEOUT = 2.0  # s, for an answer of one server
 _SHORTEST, _LONGEST = 30.0, 3600.0  # s, for which an answer is remembered
 _LONGEST_WITHOUT = 300.0  # s, for which it is remembered that there is no record or name
@@ -76,7 +77,8 @@ class Resolver:
                 self._asking[key] = task
             outcome = await asyncio.shield(task)  # another may wait for it, too
         if isinstance(outcome, DnsError):
-            raise outcome.with_traceback(None)
+            # A new one: its traceback keeps what its callers have, such as an e-mail's content.
+            raise type(outcome)(str(outcome))
         return outcome
 
     async def _find(self, key: tuple[str, Kind]) -> _Outcome:
@@ -143,7 +145,8 @@ def _read(message: dns.message.Message) -> tuple[_Outcome, float]:
 
 
 def _outcome(found: Iterable[dns.rdata.Rdata], ttl: float) -> tuple[_Outcome, float]:
-    records = tuple(dict.fromkeys(map(_record, found)))
+    distinct = dict.fromkeys(map(_record, found))
+    records = tuple(sorted(distinct, key=lambda record: record.preference)[:_MOST_RECORDS])
     return Answer(records, ttl), _within(ttl, _LONGEST if records else _LONGEST_WITHOUT)
 
 

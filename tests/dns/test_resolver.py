@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections import Counter
 
 import dns.message
@@ -172,3 +174,37 @@ async def test_name_that_dns_can_not_have_is_not_asked_for(name: str) -> None:
 def test_resolver_says_which_servers_it_asks() -> None:
     assert Resolver(["127.0.0.1@5353", "::1"]).servers == ["127.0.0.1@5353", "::1@53"]
     assert all("@" in server for server in Resolver().servers)
+
+
+class _Kept:
+    """Something that a caller has while it asks."""
+
+
+async def test_remembered_failure_keeps_nothing_of_who_asked() -> None:
+    async with scripted(Zone(rcode=dns.rcode.NXDOMAIN)) as server:
+        resolver = Resolver([server])
+        seen: list[weakref.ref[_Kept]] = []
+
+        async def ask() -> None:
+            kept = _Kept()
+            seen.append(weakref.ref(kept))
+            with pytest.raises(NoSuchName):
+                await resolver.lookup("a.example", "MX")
+
+        await ask()
+        await ask()
+        gc.collect()
+        assert [one() for one in seen] == [None, None]
+
+
+async def test_answer_with_very_many_records_keeps_those_of_best_preference() -> None:
+    def zone(query: dns.message.QueryMessage, _: bool) -> dns.message.Message:
+        answer = dns.message.make_response(query)
+        records = [f"{n} {n}." for n in range(55, 0, -1)]
+        name = query.question[0].name
+        answer.answer.append(dns.rrset.from_text(name, 60, "IN", "MX", *records))
+        return answer
+
+    async with scripted(zone) as server:
+        found = (await Resolver([server]).lookup("a.example", "MX")).records
+    assert [each.preference for each in found] == list(range(1, 51))
