@@ -12,6 +12,7 @@ import ipaddress
 import random
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from babygun.runtime.networks import Network
 Address = IPv4Address | IPv6Address
 
 _ELSEWHERE = "2001:db8::1"  # RFC 3849: nobody has it, and the way to it is that to the Internet
+_NOBODYS = "203.0.113.213"
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an address of IPv4 is in its last 32 bits
 
 
@@ -105,11 +107,39 @@ def ipv6_leads_out() -> bool:
 
 
 def is_of_this_machine(address: Address) -> bool:
-    """Whether this machine has the address: only then a socket can have it."""
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    """Whether this machine has the address: only then a socket can have it.
+
+    Some systems give a socket any address (``net.ipv4.ip_nonlocal_bind``). Then an address is ours
+    if the way to it begins there.
+    """
+    if not address.is_loopback and may_have_any(address.version):
+        return _way_begins_at(address)
+    return _may_have(address)
+
+
+@lru_cache
+def may_have_any(version: int) -> bool:
+    """Whether a socket may have an address that nobody has (RFC 5737, RFC 3849)."""
+    return _may_have(ipaddress.ip_address(_NOBODYS if version == 4 else _ELSEWHERE))
+
+
+def _may_have(address: Address) -> bool:
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
             probe.bind((str(address), 0))
     except OSError:
         return False
     return True
+
+
+def _way_begins_at(address: Address) -> bool:
+    try:
+        with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
+            probe.connect((str(address), 53))  # nothing is sent
+            return str(probe.getsockname()[0]) == str(address)
+    except OSError:
+        return False
+
+
+def _family(address: Address) -> socket.AddressFamily:
+    return socket.AF_INET if address.version == 4 else socket.AF_INET6

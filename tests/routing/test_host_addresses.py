@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from babygun.dns import Resolver
+from babygun.routing import host_addresses
 from babygun.routing.host_addresses import (
     HostAddresses,
     addresses_of,
@@ -138,3 +139,14 @@ async def test_private_address_of_this_machine_does_not_make_a_host_ours(
 ) -> None:
     # Only a public one means that the Internet sends the host's mail to us.
     assert not (await addresses_of(resolver, "mixed.example")).ours
+
+
+@pytest.mark.parametrize(
+    ("address", "ours"), [("127.0.0.2", True), ("8.8.8.8", False), ("2606:4700::1", False)]
+)
+async def test_address_is_not_ours_only_because_sockets_may_have_any(
+    monkeypatch: pytest.MonkeyPatch, address: str, ours: bool
+) -> None:
+    monkeypatch.setattr(host_addresses, "may_have_any", lambda version: True)
+    monkeypatch.setattr(host_addresses, "_may_have", lambda address: True)
+    assert is_of_this_machine(ip_address(address)) == ours
