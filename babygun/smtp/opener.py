@@ -27,6 +27,8 @@ from babygun.smtp.workarounds import REMEMBERED, REMEMBERED_TLS, Extension, Feat
 log = get_logger("smtp")
 
 ALL_SERVERS = 4  # times connect_timeout: after that, no further server is tried
+# In one try. The owner of a domain may name thousands, also those of others.
+MOST_SERVERS = 25
 
 
 class Opener:
@@ -67,7 +69,7 @@ class Opener:
         async with aclosing(self._in_turn(first)) as servers:
             async for server in servers:
                 left = give_up_at - self._loop.time()
-                if left <= 0:
+                if left <= 0 or len(failures) >= MOST_SERVERS:
                     break
                 try:
                     timeout = min(self._connect_timeout, left)

@@ -12,7 +12,7 @@ import pytest
 
 from babygun.routing.mx import LookupFailed, NoMailHost
 from babygun.routing.server import Server
-from babygun.smtp import Envelope, KnownServers, Outcome, SmtpPool
+from babygun.smtp import Envelope, KnownServers, Outcome, SmtpPool, opener
 from tests.smtp.conftest import MESSAGE, TIMES, Certificates, refuses_ipv6, to_hosts, yes
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.etcd_server import free_ports
@@ -352,3 +352,13 @@ async def test_cancelled_walk_leaves_nothing_behind(new_pool: NewPool) -> None:
         with pytest.raises(asyncio.CancelledError):
             await sending
         assert not pool.connections.needed
+
+
+async def test_servers_without_end_are_not_all_tried_in_one_try(
+    monkeypatch: pytest.MonkeyPatch, new_pool: NewPool
+) -> None:
+    monkeypatch.setattr(opener, "MOST_SERVERS", 2)
+    async with MisbehavingServer() as server:
+        pool = new_pool(nobody(), nobody(), host(server))
+        assert code(await send(pool)) is None
+        assert code(await send(pool)) == 250, "those that failed come last"
