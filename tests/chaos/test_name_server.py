@@ -18,12 +18,12 @@ from scripts.chaos.mail_hosts import (
     site_of,
 )
 from scripts.chaos.name_server import NameServer
-from tests.support.etcd_server import free_ports
+from tests.support.dns_servers import free_dns_ports
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[NameServer]:
-    (port,) = free_ports(1)
+    (port,) = free_dns_ports(1)
     server = NameServer(port, records())
     await server.start()
     yield server

@@ -82,7 +82,7 @@ async def serving(
     """
     if not _KNOTD or not _UNBOUND:
         missing("a test needs a DNS server and a resolver: apt-get install knot unbound")
-    authority, resolver = _free_ports(2)
+    authority, resolver = free_dns_ports(2)
     folder = Path(tempfile.mkdtemp(prefix="babygun-dns-"))
     try:
         user = "" if os.geteuid() else "  user: root:root\n"
@@ -150,7 +150,7 @@ async def scripted(reply: Reply) -> AsyncIterator[str]:
         server.close()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_dns_ports(count: int) -> list[int]:
     """Ports on which nobody listens now, neither by UDP nor by TCP."""
     with ExitStack() as held:
         pairs = [_bound_to_one_port() for _ in range(count)]
