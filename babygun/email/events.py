@@ -45,7 +45,7 @@ EVENTS: Final[Mapping[EventName, Event]] = {
     "deferred": Event("worker", "The try ended, and some recipient is tried again later.", _TRY),
     "held": Event(
         "worker",
-        "The server refused the session or the login. The queue is held; no try is used up.",
+        "The server refused the session or the login. Its site is held; no try is used up.",
         _TRY,
     ),
     "bounced": Event("worker", "The try ended, and some recipient was refused for good.", _TRY),

@@ -307,7 +307,7 @@ EVENTS = [
         "destination unknown",
         "error",
         "queue email_id",
-        "The settings no longer have the destination of this queue, so the queue is held.",
+        "The settings no longer have this queue's destination, so its site is held.",
     ),
     Event(
         "reply needs operator",
@@ -316,11 +316,12 @@ EVENTS = [
         "The mail server refuses for a reason that repeats for each e-mail, such as a wrong login.",
     ),
     Event(
-        "queue held",
+        "site held",
         "error",
-        "queue relay user reply_class code enhanced_code text",
-        "The mail server refuses the session or the login. The queue's mail waits and uses up no "
-        "try. Repair the login, the relay's settings or our standing; a probe ends the hold.",
+        "site sender relay user reply_class code enhanced_code text",
+        "The mail server refuses the session, the login or our standing. The site's mail waits and "
+        "uses up no try; with `sender`, only that of this sender's domain. Repair what the server "
+        "names. A probe ends the hold, or, of a sender, its time.",
     ),
     Event(
         "no mail server answers",
@@ -386,40 +387,40 @@ EVENTS = [
         "etcd did not answer. It is done again a second later.",
     ),
     Event(
-        "queue probed",
+        "site probed",
         "info",
-        "queue reply_class code text",
-        "One e-mail probed a held queue without success. The queue stays held.",
+        "site reply_class code text",
+        "One e-mail probed a held site without success. The site stays held.",
     ),
     Event(
         "hold ended",
         "info",
-        "queue probes seconds",
-        "A probe got through. The queue's mail goes out again.",
+        "site probes seconds",
+        "A probe got through. The site's mail goes out again.",
     ),
     Event(
-        "queue not held",
+        "site not held",
         "warning",
-        "queue error",
+        "site error",
         "etcd did not take a hold, or the server's new words. The next try does it again.",
     ),
     Event(
-        "queue not probed",
+        "site not probed",
         "warning",
-        "queue error",
+        "site error",
         "etcd did not answer, so no probe was made. It is tried again.",
     ),
     Event(
         "hold not ended",
         "warning",
-        "queue error",
+        "site error",
         "A probe got through, but etcd did not answer. The next probe ends the hold.",
     ),
     Event(
         "held e-mails expired",
         "warning",
-        "queue jobs worker_id",
-        "Their own end came while their queue was held. They are failed; a retry sends them.",
+        "site jobs worker_id",
+        "Their own end came while their site was held. They are failed; a retry sends them.",
     ),
     Event(
         "e-mail expired",

@@ -33,7 +33,7 @@ C = TypeVar("C", bound=Collector)
 
 # The label of what has no label of its own. No queue and no path can be called so.
 OTHER = "_other"
-MOST_QUEUES = 100  # queues that have a label of their own in one process
+MOST_QUEUES = 100  # queues and sites that have a label of their own in one process
 
 
 class Row(NamedTuple):
@@ -107,16 +107,16 @@ class Histogram:
 class ByLabel(dict[str | Labels, S]):
     """The series of a metric, by their labels' values. ``make`` makes one when first asked for.
 
-    If the first label is a queue, :data:`QUEUE_LABELS` bounds their number.
+    If the first label is a queue or a site, :data:`QUEUE_LABELS` bounds their number.
     """
 
     def __init__(self, labels: Labels, make: Callable[[Labels], S]) -> None:
         super().__init__()
-        self._make, self._by_queue = make, _by_queue(labels)
+        self._make, self._bounded = make, _bounded(labels)
 
     def __missing__(self, key: str | Labels) -> S:
         values = _values(key)
-        if self._by_queue and values[0] != OTHER and QUEUE_LABELS[values[0]] == OTHER:
+        if self._bounded and values[0] != OTHER and QUEUE_LABELS[values[0]] == OTHER:
             return self[OTHER, *values[1:]]
         series = self[key] = self._make(values)
         return series
@@ -157,7 +157,7 @@ class Reading(Collector):
             self._values = {}
         elif not isinstance(values, Mapping):
             self._values = {(): values}
-        elif _by_queue(self._row.labels):
+        elif _bounded(self._row.labels):
             self._values = {}
             for (queue, *rest), value in values.items():
                 key = (QUEUE_LABELS[queue], *rest)
@@ -231,8 +231,8 @@ def _registered(row: Row, metric: C) -> C:
     return metric
 
 
-def _by_queue(labels: Labels) -> bool:
-    return labels[:1] == ("queue",)
+def _bounded(labels: Labels) -> bool:
+    return labels[:1] in (("queue",), ("site",))
 
 
 def _values(key: str | Labels) -> Labels:

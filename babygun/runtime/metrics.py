@@ -183,14 +183,14 @@ RECIPIENTS = counters(
     ("queue", "outcome", "class"),
     WORKER,
     "Recipients by the result of a try. `outcome`: delivered, deferred (tried again) or failed "
-    "(for good). `class`: the class of the reply.",
+    "(for good). `class`: the class of the reply. `queue`: a relay, or `mx:google` and the like.",
 )
-QUEUE_HOLDS = counters(
-    "babygun_queue_holds_total",
-    ("queue", "event"),
+SITE_HOLDS = counters(
+    "babygun_site_holds_total",
+    ("site", "event"),
     WORKER,
-    "Holds of queues. `event`: begun (by this worker), probed (without success) or ended (by a "
-    "probe of this worker that got through).",
+    "Holds of sites, and of one sender's domain there. `event`: begun (by this worker), probed "
+    "(without success) or ended (by a probe of this worker that got through).",
 )
 JOBS_IN_FLIGHT = reading(
     "babygun_jobs_in_flight",

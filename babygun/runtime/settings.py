@@ -283,7 +283,7 @@ class Settings:
     hold_expires_after: float = setting(
         DURATION,
         "2d",
-        "How long an e-mail may wait in a held queue, if its request has no `expires_at`. Then it "
+        "How long an e-mail may wait for a held site, if its request has no `expires_at`. Then it "
         "is expired.",
         minimum=1,
     )

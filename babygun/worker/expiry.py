@@ -120,7 +120,7 @@ class HeldExpiry:
                 else:
                     ended = await self._read(held, one.hold, part, worker_id, now.earliest)
                 if ended:
-                    log.warning("held e-mails expired", queue=site, jobs=ended, worker_id=worker_id)
+                    log.warning("held e-mails expired", site=site, jobs=ended, worker_id=worker_id)
                 took = time.monotonic() - started
                 self._next[site] = one.created, started + max(EVERY, _SHARE * took)
 
@@ -191,4 +191,4 @@ class HeldExpiry:
 
 def _reason(hold: Hold) -> str:
     code = f" {hold.status_code}" if hold.status_code else ""
-    return f"queue {hold.site} was held since {format_time(hold.since)}:{code} {hold.status_reason}"
+    return f"site {hold.site} was held since {format_time(hold.since)}:{code} {hold.status_reason}"

@@ -21,7 +21,7 @@ class SessionFault(Struct, frozen=True, gc=False):
     """No word of the server about the e-mail: the session failed before.
 
     ``holds``: it refused the session or the login, or the settings do not have the destination any
-    more. So the queue is to be held. ``at_mail``: it refused at MAIL, where the sender may be the
+    more. So the site is to be held. ``at_mail``: it refused at MAIL, where the sender may be the
     reason.
     """
 
@@ -47,7 +47,7 @@ class Sent(Struct, gc=False):
     ) -> None:
         """Adds a recipient's result. ``note``: of the transaction, for people.
 
-        ``holds``: a refused session holds the queue. It does so for a relay. A site of mail hosts
+        ``holds``: a refused session holds the site. It does so for a relay. A site of mail hosts
         is held for other reasons.
         """
         result = self.results[address] = result_of(reply, found, note, holds=holds)

@@ -90,7 +90,7 @@ def test_jitter_leaves_what_the_server_asked_for_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("accepted", "since", "expires_at", "end"),
     [
-        # Hours from NOW, when the queue was held. The setting is 48 hours.
+        # Hours from NOW, when the site was held. The setting is 48 hours.
         (-100, None, None, 48),
         (3, None, None, 51),
         (-100, 5, None, 53),

@@ -41,13 +41,16 @@ def test_reading_replaces_what_it_showed() -> None:
         ) == seen
 
 
-def test_queues_beyond_the_first_share_the_label_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queues_and_sites_beyond_the_first_share_the_label_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(metric_types, "QUEUE_LABELS", FirstLabels(2))
     before = Scraped(render("worker")[0].decode())
     queues = [f"bounded-{n}" for n in range(100_000)]
     for queue in queues:
         metrics.RECIPIENTS[queue, "delivered", "delivered"].inc()
         metrics.CLAIM_TO_REPLY[queue].observe(1.0)
+        metrics.SITE_HOLDS[queue, "begun"].inc()
     metrics.JOBS_READY.show(dict.fromkeys([(queue,) for queue in queues], 1))
     metrics.OLDEST_JOB.show({(queue, "ready"): float(n) for n, queue in enumerate(queues)})
     seen = Scraped(render("worker")[0].decode())
@@ -56,6 +59,7 @@ def test_queues_beyond_the_first_share_the_label_other(monkeypatch: pytest.Monke
         labels = {"queue": queue, "outcome": "delivered", "class": "delivered"}
         assert seen.since(before, "babygun_recipients_total", **labels) == count
         assert seen.since(before, "babygun_claim_to_reply_seconds_count", queue=queue) == count
+        assert seen.since(before, "babygun_site_holds_total", site=queue, event="begun") == count
         assert (seen.get("babygun_jobs_ready", queue=queue) or 0) == count
     oldest = Scraped(render("api")[0].decode())
     assert oldest.get("babygun_oldest_job_seconds", queue=OTHER, state="ready") == 99_999

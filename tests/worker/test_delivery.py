@@ -469,7 +469,7 @@ async def test_alarm_names_the_relay_and_the_user_and_never_the_password(
 async def test_mail_that_is_refused_ends_as_the_table_of_replies_says(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
-    """Replies to MAIL that hold no queue: only a sender or message at fault makes a bounce."""
+    """Replies to MAIL that hold no site: only a sender or message at fault makes a bounce."""
     groups = [
         (group, text)
         for group in rows("replies", "group")

@@ -1,4 +1,4 @@
-"""E-mails end by their own end while their queue is held, and only then."""
+"""E-mails end by their own end while their site is held, and only then."""
 
 from __future__ import annotations
 

@@ -73,13 +73,19 @@ class RecipientDocument(msgspec.Struct, frozen=True):
     updated_at: Annotated[datetime | None, Meta(examples=["2026-11-25T09:00:00.171000Z"])]
 
 
-class HeldQueue(msgspec.Struct, frozen=True):
-    """A queue whose mail waits: the server refuses the session or the login, not the e-mail.
+class HeldSite(msgspec.Struct, frozen=True):
+    """A site whose mail waits: the server refuses the session or the login, not the e-mail.
 
     The codes and ``status_reason`` are from the server's last reply, in its own words.
     """
 
-    queue: Annotated[str, Meta(examples=["default"])]
+    site: Annotated[
+        str,
+        Meta(
+            description="A relay, or mail hosts that many domains share.",
+            examples=["default"],
+        ),
+    ]
     reason: Annotated[
         str, Meta(description="How the reply was classified.", examples=["authentication"])
     ]
@@ -156,8 +162,8 @@ class EmailSummary(msgspec.Struct, frozen=True, kw_only=True):
         datetime | None, Meta(description="When it ends, if its request said so.")
     ]
     held: Annotated[
-        list[HeldQueue],
-        Meta(description="Why it waits, if queues of it are held.", examples=[[]]),
+        list[HeldSite],
+        Meta(description="Why it waits, if sites of its queues are held.", examples=[[]]),
     ]
     many: Annotated[
         ManyRecipients | None,
@@ -247,7 +253,7 @@ def email_summary(email: Email, owners: Mapping[str, Owner], hold_of: HoldOf) ->
         size=email.size,
         sending=[queue for queue, _ in sending],
         expires_at=email.expires_at,
-        held=[held_queue(held.hold) for held in holds_of(email, hold_of)],
+        held=[held_site(held.hold) for held in holds_of(email, hold_of)],
         many=_many(email, email.wide.first) if email.wide else None,
     )
 
@@ -269,12 +275,8 @@ def holds_of(email: Email, hold_of: HoldOf) -> list[Held]:
     return list(found.values())
 
 
-def held_queue(hold: Hold) -> HeldQueue:
-    fields = msgspec.structs.asdict(hold)
-    return HeldQueue(
-        queue=hold.name,
-        **{name: fields[name] for name in HeldQueue.__struct_fields__ if name in fields},
-    )
+def held_site(hold: Hold) -> HeldSite:
+    return HeldSite(**{name: getattr(hold, name) for name in HeldSite.__struct_fields__})
 
 
 def email_list(page: Page, hold_of: HoldOf) -> EmailList:

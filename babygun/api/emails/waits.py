@@ -147,8 +147,7 @@ def explain(
         why, sentence = "ready", "it is next in line"
     others = report.waiting if report else None
     if others and why in ("held", "limited", "ready"):
-        jobs = "1 job of this site waits" if others == 1 else f"{others} jobs of this site wait"
-        sentence += f"; {jobs}"
+        sentence += f"; {others} {'job' if others == 1 else 'jobs'} of this site wait"
     return QueueWait(
         queue=queue,
         site=site,

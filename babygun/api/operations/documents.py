@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from babygun.api.emails.documents import HeldQueue
+from babygun.api.emails.documents import HeldSite
 from babygun.store.records import ApiProcess, Worker
 
 Rate = Annotated[float, Meta(examples=[40.7])]
@@ -171,7 +171,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     rates: RatesDocument
     queues: list[QueueDepth] | None
     held: Annotated[
-        list[HeldQueue],
+        list[HeldSite],
         Meta(description="At most 100. None of their mail is sent.", examples=[[]]),
     ]
     in_flight: Annotated[

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import msgspec
 from aiohttp import web
 
-from babygun.api.emails.documents import held_queue
+from babygun.api.emails.documents import held_site
 from babygun.api.http.context import SITES
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import Answer, Routes
@@ -42,7 +42,7 @@ PATIENCE = (
     0.8  # s, that a call waits for etcd; then it shows the last reading, or that there is none
 )
 _SHARE = 10  # a reading serves ten times as long as it took: a full store is asked more rarely
-MOST_HELD = 100  # held queues that are shown
+MOST_HELD = 100  # held sites that are shown
 _TOO_OLD = 5.0  # s without an answer, after which the last reading is not shown any more
 
 
@@ -54,7 +54,7 @@ _TOO_OLD = 5.0  # s without an answer, after which the last reading is not shown
     answers=[Answer(200, "The state at this moment.", Overview)],
 )
 async def show_overview(request: web.Request) -> web.Response:
-    """Rates, depths of the queues, held queues, live processes, etcd's members.
+    """Rates, depths of the queues, held sites, live processes, etcd's members.
 
     What etcd knows is up to two seconds old. Where etcd does not answer, the call answers within a
     second all the same, says so, and leaves out what only etcd knows.
@@ -84,9 +84,10 @@ async def live_state(app: web.Application) -> Live:
         rates=RatesDocument(**processes.rates.now(time.time())),
         queues=_queues(depth) if depth is not None else None,
         held=[
-            held_queue(held.hold)
-            for _, held in sorted(app[SITES].holds.by_name.items())[:MOST_HELD]
-        ],
+            held_site(held.hold)
+            for _, held in sorted(app[SITES].holds.by_name.items())
+            if not held.hold.sender
+        ][:MOST_HELD],
         in_flight=depth.owned if depth is not None else None,
         workers=[
             seen_worker(last.process, last.age) for _, last in sorted(processes.workers.items())

@@ -16,8 +16,8 @@ export const held = (all) =>
     all.map((one) =>
       h(
         "li",
-        { "data-key": one.queue, class: "wrong" },
-        h("strong", { class: "long" }, one.queue),
+        { "data-key": one.site, class: "wrong" },
+        h("strong", { class: "long" }, one.site),
         " is held, begun ",
         when(one.since),
         ` (${one.reason}): `,

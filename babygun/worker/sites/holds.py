@@ -126,7 +126,7 @@ class SiteHolds:
             if turn is None:  # another worker has it, or the hold has ended
                 await self._holds.read()
         except EtcdError as error:
-            log.warning("queue not probed", queue=site, error=str(error))
+            log.warning("site not probed", site=site, error=str(error))
             self._set_timer(site, _READ_AGAIN)
             return False
         if turn is None:
@@ -145,7 +145,7 @@ class SiteHolds:
             try:
                 senders = await read_senders(self._store, [ref.email_id for ref in some])
             except EtcdError as error:
-                log.warning("queue not probed", queue=site, error=str(error))
+                log.warning("site not probed", site=site, error=str(error))
                 return None
             for ref, sender in zip(some, senders, strict=True):
                 if sender is not None and sender not in (refused or ()):
@@ -167,9 +167,9 @@ class SiteHolds:
     async def settle(
         self, claimed: Claim, sent: Sent, *, probe: bool, started: float
     ) -> dict[str, RecipientResult]:
-        """The results of a try as they are to be written; begins or ends the queue's hold.
+        """The results of a try as they are to be written; begins or ends the site's hold.
 
-        ``probe``: the try was the queue's probe. It ends the hold if the server said anything about
+        ``probe``: the try was the site's probe. It ends the hold if the server said anything about
         the e-mail; if not, it uses up no try, whatever the reason. ``started``: when the try began,
         on time.monotonic().
         """
@@ -267,14 +267,15 @@ class SiteHolds:
                 await self._holds.read()
                 return
         except EtcdError as error:  # the tries wait for etcd too, and the next fault comes here
-            log.warning("queue not held", queue=site, error=str(error))
+            log.warning("site not held", site=site, error=str(error))
             return
         self._holds.learn(held)
-        metrics.QUEUE_HOLDS[_label(site), "begun"].inc()
+        metrics.SITE_HOLDS[_label(site), "begun"].inc()
         hold, destination = held.hold, self._destinations.get(site)
         log.error(
-            "queue held",
-            queue=hold.name,
+            "site held",
+            site=site,
+            sender=sender,
             relay=destination.endpoint if destination else "",
             user=destination.username if destination else "",
             reply_class=hold.reason,
@@ -284,10 +285,10 @@ class SiteHolds:
         )
 
     async def _quote(self, site: str, fault: SessionFault) -> None:
-        metrics.QUEUE_HOLDS[_label(site), "probed"].inc()
+        metrics.SITE_HOLDS[_label(site), "probed"].inc()
         log.info(
-            "queue probed",
-            queue=site,
+            "site probed",
+            site=site,
             reply_class=fault.result.reply_class,
             code=fault.result.status_code,
             text=fault.result.reason,
@@ -298,7 +299,7 @@ class SiteHolds:
                 if quoted := await store_holds.quote(self._store, held, fault.result):
                     self._holds.learn(quoted)
             except EtcdError as error:
-                log.warning("queue not held", queue=site, error=str(error))
+                log.warning("site not held", site=site, error=str(error))
 
     async def _end(self, site: str) -> None:
         """Ends the hold after a probe that got through. This worker learns it by its watch.
@@ -313,12 +314,12 @@ class SiteHolds:
                     await self._holds.read()
                     held = self.by_name.get(site)
         except EtcdError as error:  # the next probe does it
-            log.warning("hold not ended", queue=site, error=str(error))
+            log.warning("hold not ended", site=site, error=str(error))
             return
         if held is not None and ended:
-            metrics.QUEUE_HOLDS[_label(site), "ended"].inc()
+            metrics.SITE_HOLDS[_label(site), "ended"].inc()
             seconds = (utc_now() - held.hold.since).total_seconds()
-            log.info("hold ended", queue=site, probes=held.hold.probes, seconds=round(seconds))
+            log.info("hold ended", site=site, probes=held.hold.probes, seconds=round(seconds))
             self._recovered(held.hold)
 
     # --- following ---

@@ -66,7 +66,7 @@ class FilledByOthers(Fault):
 
 
 class FilledByMail(Fault):
-    """Large e-mails at full speed, while every queue is held. The alarm must not come."""
+    """Large e-mails at full speed, while every site is held. The alarm must not come."""
 
     name = "store-filled-by-mail"
     sentence = (

@@ -50,7 +50,7 @@ class RelayNetwork(Fault):
 
 
 class RelayMisbehaves(Fault):
-    """A relay by chance says something else. ``holds``: so that its queue is held."""
+    """A relay by chance says something else. ``holds``: so that it is held."""
 
     def __init__(
         self, name: str, sentence: str, harm: Callable[[Receiver], None], *, holds: bool = False
@@ -126,7 +126,7 @@ RELAYS = (
     ),
     RelayMisbehaves(
         "relay-refuses-session",
-        "A relay refuses the session, so its queue is held. A worker restarts at the healing.",
+        "A relay refuses the session, so it is held. A worker restarts at the healing.",
         lambda receiver: _say(receiver, greeting="554 5.3.2 no service"),
         holds=True,
     ),

@@ -1,4 +1,4 @@
-"""Holds of queues in etcd: the first writer wins, one worker has a turn, a later hold stays."""
+"""Holds of sites in etcd: the first writer wins, one worker has a turn, a later hold stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held queues: a fault of the session or the login bounces nothing and uses up no try."""
+"""Held sites: a fault of the session or the login bounces nothing and uses up no try."""
 
 from __future__ import annotations
 
@@ -49,11 +49,9 @@ async def held_rig(settings: Settings, login: MisbehavingServer) -> AsyncIterato
         yield rig
 
 
-async def held(rig: Rig, queue: str = "a") -> Hold:
-    """The queue's hold, once there is one."""
-    found = await rig.seen(
-        rig.store.keys.hold(queue), lambda value: codec.decode_state(value, Hold)
-    )
+async def held(rig: Rig, site: str = "a") -> Hold:
+    """The site's hold, once there is one."""
+    found = await rig.seen(rig.store.keys.hold(site), lambda value: codec.decode_state(value, Hold))
     assert isinstance(found, Hold)
     return found
 
@@ -97,7 +95,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("phase", REFUSED)
 @pytest.mark.parametrize("extensions", [(), ("PIPELINING",), ("PIPELINING", "CHUNKING")], ids=len)
-async def test_session_that_is_refused_in_any_phase_holds_the_queue_and_bounces_nothing(
+async def test_session_that_is_refused_in_any_phase_holds_the_site_and_bounces_nothing(
     settings: Settings, phase: str, extensions: tuple[str, ...]
 ) -> None:
     greeting, answers = REFUSED[phase]
@@ -140,7 +138,7 @@ async def test_session_that_is_refused_in_any_phase_holds_the_queue_and_bounces_
             assert await list_holds(rig.store) == []
 
 
-async def test_held_queue_does_not_hold_up_the_other(
+async def test_held_site_does_not_hold_up_the_other(
     settings: Settings, login: MisbehavingServer, smtp: MisbehavingServer
 ) -> None:
     relays = {"a": {"url": login.url, "domains": ["a.example"]}, "b": {"url": smtp.url}}
@@ -189,7 +187,7 @@ async def test_hold_whose_prober_died_is_probed_by_another_worker(
     assert first.site == "a" and await list_holds(held_rig.store) == []
 
 
-async def test_relay_that_the_settings_do_not_have_any_more_holds_its_queue(
+async def test_relay_that_the_settings_do_not_have_any_more_holds_its_site(
     held_rig: Rig, login: MisbehavingServer
 ) -> None:
     email_id = await held_rig.send("ann@a.example")
@@ -237,7 +235,7 @@ async def test_held_email_ends_by_its_own_end_and_names_the_hold(
     recipient = email.recipients[0]
     assert (email.status, recipient.status, recipient.tries) == ("failed", "expired", 0)
     assert recipient.reply_class == "authentication"
-    assert "queue a was held since" in (recipient.status_reason or "")
+    assert "site a was held since" in (recipient.status_reason or "")
     assert "535" in (recipient.status_reason or "")
     assert "expired after no tries (authentication)" in (email.status_reason or "")
     assert await held_rig.events(email_id) == ["accepted", "held", "expired"]
@@ -358,7 +356,7 @@ async def test_recipients_taken_before_the_session_was_refused_get_no_second_cop
             await check_invariants(rig.store)
 
 
-async def test_sender_that_alone_is_refused_holds_the_queue_once(
+async def test_sender_that_alone_is_refused_holds_the_site_once(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
     smtp.mail["bad@example.com"] = "530 5.7.0 Authentication required"

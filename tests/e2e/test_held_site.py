@@ -1,4 +1,4 @@
-"""A held queue from outside: the API, the probes, the metrics and the doctor show it."""
+"""A held site from outside: the API, the probes, the metrics and the doctor show it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_holds, "PROBE_WAITS", (0.2,))
 
 
-async def test_held_queue_shows_everywhere_with_the_servers_words_and_then_delivers(
+async def test_held_site_shows_everywhere_with_the_servers_words_and_then_delivers(
     settings: Settings,
 ) -> None:
     async with MisbehavingServer(credentials=("me", "secret")) as server:
@@ -40,7 +40,7 @@ async def test_held_queue_shows_everywhere_with_the_servers_words_and_then_deliv
                 )["held"]:
                     await asyncio.sleep(0.01)
             hold = shown["held"][0]
-            assert (shown["status"], shown["tries"], hold["queue"]) == ("incomplete", 0, "main")
+            assert (shown["status"], shown["tries"], hold["site"]) == ("incomplete", 0, "main")
             assert (hold["reason"], hold["status_code"]) == ("authentication", 535)
             assert "invalid" in hold["status_reason"] and hold["since"]
             listed = (await api.call("GET", "/emails")).json["emails"][0]
@@ -68,7 +68,7 @@ async def test_held_queue_shows_everywhere_with_the_servers_words_and_then_deliv
             assert len(server.messages) == 1
 
 
-async def test_bulk_cancel_and_retry_work_while_the_queue_is_held(settings: Settings) -> None:
+async def test_bulk_cancel_and_retry_work_while_the_site_is_held(settings: Settings) -> None:
     async with MisbehavingServer(credentials=("me", "secret")) as server:
         relays = {"main": {"url": server.url}}
         server.credentials = ("me", "another")
