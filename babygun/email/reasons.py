@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from babygun.email.model import EmailStatus, QueueState, Recipient, RecipientGroup, RecipientStatus
 
 _MOST_NAMED = 5
+_ADDRESS = re.compile(r"[^\s<>()\[\]\"',;:=]+@[^\s<>()\"',;]+")
 # Of one recipient: its status, and where they say why, its reply class and its number of tries.
 Kind = tuple[RecipientStatus, str | None, int]
 
@@ -76,6 +78,14 @@ def cut(text: str, limit: int) -> str:
     if len(data) <= limit:
         return data.decode()
     return data[: limit - 3].decode("utf-8", "ignore") + "…"
+
+
+def quoted_to_others(text: str | None, limit: int) -> str | None:
+    """A server's words about one e-mail, for those whose mail waits with it; cut as by :func:`cut`.
+
+    It names no addresses: they may be of another client's e-mail.
+    """
+    return cut(_ADDRESS.sub("…", text), limit) if text else None
 
 
 def reason_bytes(recipients: int) -> int:

@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import random
 import socket
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
@@ -23,6 +24,7 @@ Address = IPv4Address | IPv6Address
 
 _ELSEWHERE = "2001:db8::1"  # RFC 3849: nobody has it, and the way to it is that to the Internet
 _NOBODYS = "203.0.113.213"
+_KNOWN_FOR = 5.0  # s, for which it is known whether there is one
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an address of IPv4 is in its last 32 bits
 
 
@@ -97,7 +99,15 @@ def _inside(address: Address) -> IPv4Address | None:
 
 
 def ipv6_leads_out() -> bool:
-    """Whether this machine has a way to the IPv6 Internet, as far as it knows. Nothing is sent."""
+    """Whether this machine has a way to the IPv6 Internet, as far as it knows. Nothing is sent.
+
+    It may be some seconds old: it is asked for each new connection.
+    """
+    return _leads_out(int(time.monotonic() / _KNOWN_FOR))
+
+
+@lru_cache(maxsize=1)
+def _leads_out(_period: int) -> bool:
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
             probe.connect((_ELSEWHERE, 53))

@@ -15,6 +15,7 @@ from babygun.runtime.setting_types import parse_duration
 
 DEFAULT = "default"
 _RATE = re.compile(r"([1-9][0-9]*)/(s|min|h)")
+_END = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -174,10 +175,15 @@ def _provider(name: str, row: _Row, fallback: Limits, where: str) -> Provider:
     place = f"{where}: {name}"
     if not row.mx and name != DEFAULT:
         raise SettingsError(f"{place}: mx must name the ends of its hosts' names")
+    ends = tuple(end.lower().strip(".") for end in row.mx)
+    if wrong := [end for end in ends if not _END.fullmatch(end)]:
+        raise SettingsError(
+            f"{place}: mx: {wrong[0]!r} is no end of a host's name, such as 'mail.example.org'"
+        )
     limits = _limits(row, fallback, place)
     return Provider(
         name,
-        tuple(end.lower().strip(".") for end in row.mx),
+        ends,
         limits,
         row.tls_required,
         tuple(_reply(each, limits, place) for each in row.reply),

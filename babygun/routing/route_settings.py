@@ -96,6 +96,11 @@ def _domains(where: str, value: dict[str, Any]) -> tuple[str, ...]:
         raise SettingsError(
             f"{where}: domains must be a list of domains, such as ['example.com', '*.example.org']"
         )
+    for domain in domains:
+        if "@" in domain or ".." in domain:
+            raise SettingsError(
+                f"{where}: domains: {domain!r} matches no domain: give one such as 'example.com'"
+            )
     try:
         return tuple(_ascii_pattern(domain.lower().removesuffix(".")) for domain in domains)
     except ValueError as error:
@@ -114,9 +119,13 @@ def _sources(where: str, value: dict[str, Any], settings: Settings) -> tuple[str
     given = value["source_addresses"]
     if isinstance(given, str):
         given = [given]
+    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+        raise SettingsError(
+            f"{where}: source_addresses must be a list of addresses, such as ['192.0.2.7']"
+        )
     try:
         return tuple(str(ipaddress.ip_address(each)) for each in given)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise SettingsError(f"{where}: source_addresses: {error}") from None
 
 

@@ -15,8 +15,6 @@ from itertools import islice
 from typing import Any
 
 from babygun.errors import EtcdError
-from babygun.routing.destination import NoDestination
-from babygun.routing.mx import LookupFailed, NoMailHost
 from babygun.routing.routes import load_routes
 from babygun.routing.sites import Site, site_of_relay
 from babygun.runtime.logs import get_logger
@@ -193,10 +191,13 @@ class Worker:
         }
 
     async def _find_site(self, queue: str) -> Site:
-        """Looks up a queue's site. If there is none, the try of its first job says why."""
+        """Looks up a queue's site. If there is none, the try of its first job says why.
+
+        So it does after our own fault: otherwise the queue would wait for ever.
+        """
         try:
             return (await self._routes.destination(queue)).site
-        except (NoDestination, NoMailHost, LookupFailed):
+        except Exception:
             return self._routes.known_site(queue) or site_of_relay(queue, None)
 
     def _most_claims(self, site: Site) -> int:

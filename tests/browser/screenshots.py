@@ -10,6 +10,7 @@ import asyncio
 import math
 import random
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from tests.browser.stage import Browser, Stage, browser, stage_for
+from tests.browser.test_sites import report
 from tests.support.etcd_server import EtcdServer
 
 SECONDS = 240.0  # of traffic before the first picture
@@ -127,36 +129,59 @@ async def photograph(found: Browser, stage: Stage, folder: Path) -> None:
         ("clients", "/page/clients", (1280, 640), "light"),
         ("sign-in", "/page/emails", (1280, 560), "light"),
     ):
-        context = await found.new_context(
-            viewport={"width": size[0], "height": size[1]},
-            color_scheme=scheme,
-            is_mobile=size[0] < 500,
-        )  # type: ignore[arg-type]
-        page = await context.new_page()
-        await (stage.open if name == "sign-in" else stage.sign_in)(page, path)
-        if name == "compose":
-            await page.get_by_label("To several").fill(
-                '"Doe, Ann" <ann@example.org>, bob@example.net'
-            )
-        await page.mouse.move(0, 0)
-        await asyncio.sleep(3)
-        await page.screenshot(path=folder / f"page-{name}.png")
-        await context.close()
+        await take(found, stage, folder, name, path, size, scheme)
+
+
+async def take(
+    found: Browser,
+    stage: Stage,
+    folder: Path,
+    name: str,
+    path: str,
+    size: tuple[int, int],
+    scheme: Any,
+) -> None:
+    """Takes one picture."""
+    context = await found.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme=scheme,
+        is_mobile=size[0] < 500,
+    )
+    page = await context.new_page()
+    await (stage.open if name == "sign-in" else stage.sign_in)(page, path)
+    if name == "compose":
+        await page.get_by_label("To several").fill('"Doe, Ann" <ann@example.org>, bob@example.net')
+    await page.mouse.move(0, 0)
+    await asyncio.sleep(3)
+    await page.screenshot(path=folder / f"page-{name}.png")
+    await context.close()
+
+
+async def photograph_sites(found: Browser, settings: Settings, folder: Path) -> None:
+    """The sites of a stack whose mail goes straight to its domains."""
+    settings = replace(settings, prefix="/straight/")
+    async with stage_for(settings, worker=False, default="mx") as stage:
+        await report(stage)
+        await stage.api.call(
+            "POST",
+            "/sites/mx:google/limits",
+            json={"connections": 2, "rate": "20/min", "lasts": "1d", "reason": "new address"},
+        )
+        await take(found, stage, folder, "sites", "/page/sites", (1280, 640), "light")
 
 
 async def main(folder: Path) -> None:
     random.seed(7)
     with EtcdServer(fsync=False) as etcd:
-        async with (
-            stage_for(Settings(etcd_endpoints=(etcd.endpoint,))) as stage,
-            stage.rig.worker(),
-            browser() as found,
-        ):
-            await traffic(stage)
-            try:
-                await photograph(found, stage, folder)
-            finally:
-                stage.smtp.release()
+        settings = Settings(etcd_endpoints=(etcd.endpoint,))
+        async with browser() as found:
+            await photograph_sites(found, settings, folder)
+            async with stage_for(settings) as stage, stage.rig.worker():
+                await traffic(stage)
+                try:
+                    await photograph(found, stage, folder)
+                finally:
+                    stage.smtp.release()
 
 
 if __name__ == "__main__":

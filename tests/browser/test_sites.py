@@ -46,7 +46,7 @@ async def report(stage: Stage) -> None:
         SiteReport(site="mx:a.example", queues=1, waiting=3, limits=google, why="slot"),
         SiteReport(site="mx:gmx", queues=2, waiting=40, why="held"),
     ]
-    lease = await store.client.grant(60)
+    lease = await store.client.grant(600)
     await write_report(store, rows, worker_id="one", lease_id=lease)
     blocked = RecipientResult("hold", "ip_block", 554, "5.7.1", "<b>blocked</b>, see our list")
     await holds.begin(store, "mx:gmx", blocked, worker_id="one")
@@ -117,6 +117,8 @@ async def test_site_is_limited_for_a_while_and_a_form_says_what_is_wrong(
     google = site(page, "mx:google")
     await expect(google).to_contain_text("2 × 50, 20/min")
     await expect(google).to_contain_text("usually 5 × 50")
+    fits = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    assert await page.evaluate(fits)
     await expect(google).to_contain_text("new address")
     await page.get_by_role("button", name="Resume news.example.com at mx:google").click()
     await expect(google).not_to_contain_text("news.example.com")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from babygun.email.reasons import cut
+from babygun.email.reasons import cut, quoted_to_others
 from babygun.email.tries import RecipientResult
 from babygun.store.codec import encode_state
 from tests.email.steps import HARD, SOFT, email, finish
@@ -31,3 +31,18 @@ def test_reasons_of_many_recipients_fit_one_etcd_request() -> None:
 )
 def test_cut_keeps_whole_characters(text: str, limit: int, expected: str) -> None:
     assert cut(text, limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "quoted"),
+    [
+        ("450 <bob@a.example>: try later", "450 <…>: try later"),
+        ("mail from=ann@b.example to=bob@a.example, slow down", "mail from=… to=…, slow down"),
+        ("421 too many connections from 192.0.2.1", "421 too many connections from 192.0.2.1"),
+        (None, None),
+    ],
+)
+def test_words_that_are_quoted_to_others_name_no_addresses(
+    said: str | None, quoted: str | None
+) -> None:
+    assert quoted_to_others(said, 512) == quoted

@@ -75,6 +75,8 @@ def test_replies_by_default_are_asked_after_the_providers_own() -> None:
         ("[Example]\nmx = []", "lower-case"),
         ("[example]", "mx"),
         ("[example]\nmx = []", "ends of its hosts"),
+        ('[example]\nmx = ["*.example.org"]', "'*.example.org' is no end of a host's name"),
+        ('[example]\nmx = [""]', "'' is no end of a host's name"),
         (OWN + "conections = 1", "conections"),
         (OWN.replace("3", "0"), "above 0"),
         (OWN + 'rate = "fast"', "rate 'fast' is not of the form"),

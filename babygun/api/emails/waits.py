@@ -147,7 +147,8 @@ def explain(
         why, sentence = "ready", "it is next in line"
     others = report.waiting if report else None
     if others and why in ("held", "limited", "ready"):
-        sentence += f"; {others} {'job' if others == 1 else 'jobs'} of this site wait"
+        jobs = "1 job of this site waits" if others == 1 else f"{others} jobs of this site wait"
+        sentence += f"; {jobs}"
     return QueueWait(
         queue=queue,
         site=site,

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from babygun.api.access.authenticator import access_of
 from babygun.api.emails.services import ROUTING
+from babygun.api.emails.waits import find_sites, site_name
 from babygun.api.http.context import SITES, STORE
 from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import NOT_FOUND
@@ -19,8 +20,11 @@ from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import READ_ERRORS, WRITE_ERRORS, Answer, Parameter, Routes
 from babygun.api.operations.services import CLUSTER
 from babygun.api.operations.site_documents import SiteDocument, SiteList, site_document, site_names
+from babygun.email.domains import parse_domain
 from babygun.errors import InvalidRequest, Violation, sentence
+from babygun.routing.providers import DEFAULT
 from babygun.routing.routes import Routes as Routing
+from babygun.routing.sites import MX
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.runtime.setting_types import parse_duration
@@ -33,7 +37,7 @@ _SITE = Parameter(
     "site",
     "path",
     str,
-    "A relay's name, or mx: and a provider of the table or a mail host.",
+    "A relay's name, or mx: and a provider of the table or a domain's best mail host.",
     "mx:google",
 )
 _Lasts = Annotated[
@@ -141,6 +145,7 @@ async def hold_site(request: web.Request) -> web.Response:
     It replaces another hold of the site. The site may have no mail yet.
     """
     site, body = request.match_info["site"], await _HOLD.read(request)
+    await _require_site(request, site)
     try:
         hold = await steering.hold(
             request.app[STORE],
@@ -197,14 +202,7 @@ async def limit_site(request: web.Request) -> web.Response:
     """
     site, body = request.match_info["site"], await _LIMITS.read(request)
     _check_limited(request.app[ROUTING], site)
-    if site in (routing := request.app[ROUTING]).destinations and (
-        routing.limits_of_site(site) is None
-    ):
-        detail = (
-            f"The relay {site} has no limits for all workers together: give its route connections"
-            " or rate in the settings, or hold it."
-        )
-        raise InvalidRequest([Violation("", detail)])
+    await _require_site(request, site)
     try:
         lowered = await steering.limit(
             request.app[STORE],
@@ -242,6 +240,28 @@ async def unlimit_site(request: web.Request) -> web.Response:
         raise Problem(NOT_FOUND, f"{site[:80]} has its usual limits.")
     log.info("site unlimited by operator", site=site)
     return await _changed(request, site)
+
+
+async def _require_site(request: web.Request, site: str) -> None:
+    """Refuses a relay that nobody knows, and a domain in the place of its site.
+
+    Otherwise an operator would believe that this mail waits.
+    """
+    await _read(request)
+    routing = request.app[ROUTING]
+    if site in site_names(request.app[SITES], routing):
+        return
+    try:
+        steering.check_site(site)
+        if not site.startswith(MX):
+            raise ValueError(f"there is no relay called {site[:80]}: GET /sites has all of them")
+        if routing.to_mx and routing.label_of_site(site) == MX + DEFAULT:
+            domain = parse_domain(site.removeprefix(MX))
+            await find_sites(routing, [site])
+            if (goes_to := site_name(routing, site)) and goes_to != site:
+                raise ValueError(f"mail to {domain} goes to the site {goes_to}: give that one")
+    except ValueError as error:
+        raise _invalid(error) from None
 
 
 async def _read(request: web.Request) -> None:

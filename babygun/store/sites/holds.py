@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 
 from msgspec.structs import replace
 
-from babygun.email.reasons import cut
+from babygun.email.reasons import cut, quoted_to_others
 from babygun.email.tries import RecipientResult
 from babygun.etcd import (
     Compare,
@@ -177,7 +177,7 @@ def _with_reply(hold: Hold, reply: RecipientResult) -> Hold:
         hold,
         status_code=reply.status_code,
         enhanced_code=reply.enhanced_code,
-        status_reason=cut(reply.reason, _REASON_BYTES) if reply.reason else None,
+        status_reason=quoted_to_others(reply.reason, _REASON_BYTES),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple, NoReturn
 
-from babygun.email.reasons import cut
+from babygun.email.reasons import cut, quoted_to_others
 from babygun.email.tries import RecipientResult
 from babygun.etcd import (
     Compare,
@@ -62,7 +62,7 @@ async def write(
         reason=reply.reply_class,
         status_code=reply.status_code,
         enhanced_code=reply.enhanced_code,
-        status_reason=cut(reply.reason, _REASON_BYTES) if reply.reason else None,
+        status_reason=quoted_to_others(reply.reason, _REASON_BYTES),
         since=now,
         set_by=worker_id,
         until=now + timedelta(seconds=lasts),

@@ -20,7 +20,7 @@ _SITE = re.compile(r"(mx:)?[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 
 async def hold(store: Store, site: str, *, reason: str, until: datetime, by: str) -> Hold:
     """Holds a site until a time. Its mail waits and uses up no try. Raises EtcdError."""
-    _check_site(site)
+    check_site(site)
     if not reason.strip():
         raise ValueError("say why the site is held (reason): others read it where its mail waits")
     await _check_until(store, until)
@@ -32,7 +32,7 @@ async def resume(store: Store, site: str, *, sender: str = "") -> bool:
 
     False: there is none.
     """
-    _check_site(site)
+    check_site(site)
     return await holds.end_by_operator(store, site, sender)
 
 
@@ -51,7 +51,7 @@ async def limit(
 
     They may be higher than the table's, too: the operator knows better.
     """
-    _check_site(site)
+    check_site(site)
     if connections is None and messages_per_connection is None and rate is None:
         raise ValueError("give a limit: connections, messages_per_connection or rate")
     for name, value in (
@@ -76,11 +76,11 @@ async def unlimit(store: Store, site: str) -> bool:
 
     Raises EtcdError.
     """
-    _check_site(site)
+    check_site(site)
     return await limits.end(store, site)
 
 
-def _check_site(site: str) -> None:
+def check_site(site: str) -> None:
     if not _SITE.fullmatch(site):
         raise ValueError(
             f"{site!r} is no name of a site: give a relay's name, or mx: and a provider or a mail"

@@ -248,6 +248,8 @@ class SitePermits:
     @property
     def _urgent(self) -> bool:
         """Whether a pool waits that has no connection by now, either."""
+        if not self._room:  # the usual case, at each message
+            return False
         served = {id(slot.pool) for slot in self.slots.values() if slot.in_use and slot.pool}
         return any(urgent and id(pool) not in served for _, urgent, pool in self._room)
 

@@ -18,7 +18,7 @@ from babygun.store.sites import holds, known
 from babygun.store.sites import holds as store_holds
 from babygun.store.sites.reports import write_report
 from tests.support.api import RunningApi, running
-from tests.support.dns_servers import failing, scripted
+from tests.support.dns_servers import failing, scripted, truncating
 from tests.support.rig import Rig, quick
 
 
@@ -144,6 +144,27 @@ async def test_reports_of_workers_add_up_and_explain_why_an_email_waits(
     assert wait["why"] == "held" and "pause" in wait["explanation"] and wait["until"]
     listed = (await admin.call("GET", "/emails")).json["emails"][0]
     assert listed["held"][0]["site"] == "mx:a.example"
+
+
+async def test_name_of_a_domain_or_of_no_relay_is_refused_with_the_site_to_give(
+    settings: Settings, rig: Rig
+) -> None:
+    async with scripted(truncating("60 IN MX 5 mx.a.example.")) as resolver:
+        settings = quick(settings, {}, api_port=0, default="mx", resolvers=(resolver,))
+        async with running(settings, rig.store) as api:
+            api.token = await api.token_for("admin")
+            for path, fields in (
+                ("hold", {"reason": "pause", "lasts": "1h"}),
+                ("limits", {"rate": "1/s", "lasts": "1h"}),
+            ):
+                refused = await post(api, f"/sites/mx:b.example/{path}", **fields)
+                assert refused.status == 422
+                assert "to b.example goes to the site mx:mx.a.example" in refused.json["detail"]
+                unknown = await post(api, f"/sites/mian/{path}", **fields)
+                assert unknown.status == 422 and "no relay called mian" in unknown.json["detail"]
+                wrong = await post(api, f"/sites/mx:{70 * 'a'}.example/{path}", **fields)
+                assert wrong.status == 422, wrong.text
+            assert (await api.call("GET", "/sites")).json["sites"] == []
 
 
 async def test_email_that_is_due_after_the_end_of_a_hold_waits_for_its_own_time(
