@@ -48,12 +48,17 @@ def site_of(hosts: MailHosts, providers: Providers) -> Site:
     if provider is not None:
         return Site(MX + provider.name, provider, provider.limits, shared=True)
     default = providers.default
-    return Site(MX + min(hosts.by_preference[0]), default, default.limits, shared=False)
+    return Site(_name(min(hosts.by_preference[0])), default, default.limits, shared=False)
 
 
 def site_of_domain(domain: str, providers: Providers) -> Site:
     """The site of a domain whose mail has no host now: it gets its result without others."""
-    return Site(MX + domain, providers.default, providers.default.limits, shared=False)
+    return Site(_name(domain), providers.default, providers.default.limits, shared=False)
+
+
+def _name(host: str) -> str:
+    """Of a host's site. A name without a dot ends in DNS's root: it may be a provider's as well."""
+    return MX + host if "." in host else f"{MX}{host}."
 
 
 def site_of_relay(name: str, limits: Limits | None) -> Site:

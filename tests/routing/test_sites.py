@@ -21,6 +21,7 @@ PROVIDERS = load_providers()
         ((("b.host.example", "a.host.example"), ("0.example",)), "a.host.example", False),
         ((("a.host.example",), ("backup.example",)), "a.host.example", False),
         ((("aspmx.l.google.com",), ("a.host.example",)), "aspmx.l.google.com", False),
+        ((("google",),), "google.", False),
     ],
 )
 def test_site_is_the_providers_or_that_of_the_best_host(
