@@ -119,9 +119,10 @@ class Resolver:
         It does so where the answer is an error, is cut, or does not come.
         """
         question = Question(name, dns.rdatatype.from_text(kind))
+        server = self._in_turn[0]
         try:
             async with asyncio.timeout(min(_SERVER_TIMEOUT, self._stub.lifetime)):
-                said = await question.ask(*self._in_turn[0])
+                said = await question.ask(*server)
             if (plain := question.plain_answer(said)) is not None:
                 records, ttl = plain
                 return _outcome(records, ttl)
@@ -129,7 +130,8 @@ class Resolver:
             known = message.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
             return _read(message) if known else None
         except (OSError, dns.exception.DNSException):  # also TimeoutError
-            self._in_turn.rotate(-1)  # the next lookup begins with another server
+            if server == self._in_turn[0]:  # many may find it silent at once
+                self._in_turn.rotate(-1)  # the next lookup begins with another server
             return None
 
 
