@@ -81,22 +81,29 @@ async def test_queues_of_a_dead_worker_are_taken_over_though_all_are_of_one_emai
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
     addresses = [f"ann@d{number}.example" for number in range(40)]
-    released = [smtp.hang_once(address) for address in addresses]
+    under_way, released = Count(), asyncio.Event()
+
+    async def hangs_once(attempt: int) -> str:
+        if attempt == 1:
+            under_way.add()
+            await released.wait()
+        return ""
+
+    smtp.rcpt |= dict.fromkeys(addresses, hangs_once)
     relays = wide_relays(40, smtp.url)
     async with (
         rig_for(changed(rig.settings, relays=relays)) as many,
         many.worker_process() as first,
     ):
         email_id = await many.send(*addresses)
-        await many.counted(many.store.keys.email_owners(email_id), 40)
+        await under_way.reached(40)  # else the second worker's tries would be the first ones
         async with many.worker():
             first.kill()
             [email] = await many.ended(email_id)
             assert email.status == "complete"
             entries = await many.log(email_id)
             assert [e.event for e in entries].count("reclaimed") == 40
-        for each in released:
-            each.set()
+        released.set()
         await check_invariants(many.store)
 
 
