@@ -164,6 +164,7 @@ async def test_domain_without_a_server_says_why(
     with pytest.raises(NoMailHost, match=words) as caught:
         await servers(routes, domain)
     assert caught.value.enhanced == enhanced
+    assert caught.value.look_again == (domain == "nowhere")
 
 
 async def test_domain_that_dns_does_not_answer_about_fails_and_has_a_site_for_the_moment() -> None:

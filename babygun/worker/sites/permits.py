@@ -83,7 +83,8 @@ class Slot:
     def ready(self, now: float) -> bool:
         """Whether a connection may be opened with it."""
         free = self.trusted and not (self.in_use or self.ending)
-        return free and (not self.slow or self.way.next_at <= now)
+        allowed = self.number <= self._permits.count
+        return free and allowed and (not self.slow or self.way.next_at <= now)
 
     @property
     def trusted(self) -> bool:

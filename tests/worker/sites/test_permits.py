@@ -126,6 +126,17 @@ async def test_connection_ends_after_the_messages_that_the_site_takes() -> None:
     assert not slot.used(), "the next connection counts for itself"
 
 
+async def test_slot_beyond_lowered_limits_opens_no_connection() -> None:
+    permits = permits_of(Limits(2, 100, Rate(1000, 1.0)))
+    first, second = permits.try_take(nobody), permits.try_take(nobody)
+    assert first is not None and second is not None
+    permits.limit(Limits(1, 100, Rate(1000, 1.0)))
+    for slot in (first, second):
+        slot.give_back()
+    assert permits.try_take(nobody) is not None
+    assert permits.try_take(nobody) is None
+
+
 async def test_slow_site_gets_a_connection_for_one_message_when_that_may_go() -> None:
     permits = permits_of(SLOW)
     assert permits.obstacle() is None
