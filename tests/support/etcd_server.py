@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -315,12 +316,32 @@ def health(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 on which nobody listens now."""
-    sockets = [socket.socket() for _ in range(count)]
+    """Ports of 127.0.0.1 on which nobody listens now.
+
+    The system takes none of them for a connection, or for a server that asks for any. So a server
+    that stops finds its port free when it starts again.
+    """
+    found: dict[int, socket.socket] = {}
     try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+        while len(found) < count:
+            port = random.randrange(*_PORTS)
+            if port not in found:
+                found[port] = socket.socket()
+                try:
+                    found[port].bind(("127.0.0.1", port))
+                except OSError:
+                    found.pop(port).close()
+        return list(found)
     finally:
-        for each in sockets:
+        for each in found.values():
             each.close()
+
+
+def _first_of_the_systems_ports() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        return 32768  # as Linux has it by default
+
+
+_PORTS = (10_000, max(11_000, _first_of_the_systems_ports()))

@@ -88,7 +88,7 @@ class Slot:
 
     @property
     def trusted(self) -> bool:
-        """Whether it is ours for sure; another worker may have it once our lease has passed."""
+        """Whether it is ours for sure; another worker may have it once our lease has ended."""
         return self.identity is None or self.identity.trusted
 
     @property

@@ -15,7 +15,6 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store.records import SiteReport
 from babygun.store.sites import holds, known
-from babygun.store.sites import holds as store_holds
 from babygun.store.sites.reports import write_report
 from tests.support.api import RunningApi, running
 from tests.support.dns_servers import failing, scripted, truncating
@@ -182,7 +181,7 @@ async def test_hold_of_one_sender_domain_is_no_held_site_of_the_overview(
 ) -> None:
     reply = RecipientResult("hold", "authentication", 421, "4.7.26", "unauthenticated")
     for sender in ("bad.example", ""):
-        await store_holds.begin(rig.store, "mx:google", reply, worker_id="one", sender=sender)
+        await holds.begin(rig.store, "mx:google", reply, worker_id="one", sender=sender)
     async with asyncio.timeout(20):
         while not (  # noqa: ASYNC110 (another process's state)
             held := (await admin.call("GET", "/overview")).json["held"]
