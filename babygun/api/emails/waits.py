@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Literal
@@ -118,7 +118,7 @@ def explain(
     """Why a queue that is not final waits."""
     sender = email.sender.rpartition("@")[2].lower()
     hold = _hold(sites, site, sender)
-    limited = sites.limits.by_site.get(site) if site else None
+    limited = sites.limits.by_name.get(site) if site else None
     report = sites.reports.get(site) if site else None
     last = _last_tried(email, queue)
     due = email.queues[queue].not_before
@@ -197,8 +197,3 @@ def _quoted(said: Hold | Lowered | Recipient | None) -> QuotedReply | None:
 
 def _time(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def sites_of(routing: Routes, queues: Mapping[str, object]) -> set[str]:
-    """The sites of queues, as far as this process knows them."""
-    return {name for queue in queues if (name := site_name(routing, queue))}

@@ -93,7 +93,7 @@ def _show_sites(sites: KnownSites, routing: Routing) -> None:
     for kept in sites.holds.by_name.values():
         if not kept.hold.sender:
             held[(routing.label_of_site(kept.hold.site),)] += 1
-    limited = Counter((routing.label_of_site(name),) for name in sites.limits.by_site)
+    limited = Counter((routing.label_of_site(name),) for name in sites.limits.by_name)
     connections: Counter[tuple[str, ...]] = Counter()
     for report in sites.reports.values():
         label = routing.label_of_site(report.site)

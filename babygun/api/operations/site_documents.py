@@ -123,7 +123,7 @@ class SiteList(msgspec.Struct, frozen=True):
 
 def site_names(sites: KnownSites, routing: Routes) -> list[str]:
     """Held and limited sites, relays, and those that workers report."""
-    steered = {held.hold.site for held in sites.holds.by_name.values()} | set(sites.limits.by_site)
+    steered = {held.hold.site for held in sites.holds.by_name.values()} | set(sites.limits.by_name)
     names = [*sorted(steered), *sites.reports, *routing.destinations]
     return list(dict.fromkeys(names))[: max(MOST, len(steered))]
 
@@ -133,7 +133,7 @@ def site_document(
 ) -> SiteDocument:
     """``depth``: for relays without limits, which workers don't report."""
     report = sites.reports.get(name) or _of_relay(name, depth)
-    kept = sites.limits.by_site.get(name)
+    kept = sites.limits.by_name.get(name)
     lowered = kept.lowered if kept else None
     held = sites.holds.by_name.get(name)
     table = routing.limits_of_site(name)

@@ -1,38 +1,34 @@
 """Held sites: sites whose mail waits. A server refused the session, or an operator wants it so.
 
 One key for each. A hold may also be of one sender domain at a site: then the others' mail goes.
-The first worker that writes it wins; all others follow it. A worker takes the
-turn to probe by a compare on the key, so one e-mail at a time tries whether mail goes again. A turn
-passes on by time, so a worker that dies takes nothing with it. The lease ends a hold that nobody
-probes any more.
+The first worker that writes it wins; all others follow it. A worker takes the turn to probe by a
+compare on the key, so one e-mail at a time tries whether mail goes again. A turn passes on by time,
+so a worker that dies takes nothing with it. The lease ends a hold that nobody probes any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from babygun.email.reasons import cut, quoted_to_others
 from babygun.email.tries import RecipientResult
 from babygun.etcd import (
-    Compare,
     Txn,
-    WatchBatch,
     absent,
     delete,
-    follow,
     modified_at,
     present,
-    put,
 )
 from babygun.etcd.txn import KeyValue
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.records import Hold
+from babygun.store.sites.followed import Followed, put_until
 from babygun.store.store import Store
 
 # s, from the begin of a hold to its first probe, and from each probe to the next one. The last
@@ -53,6 +49,10 @@ class Held(NamedTuple):
     hold: Hold
     created: int
     revision: int
+
+    @property
+    def name(self) -> str:
+        return self.hold.name
 
 
 async def begin(
@@ -83,7 +83,7 @@ async def begin(
         reply,
     )
     key = store.keys.hold(site, sender)
-    revision = await _put(store, key, hold, [absent(key)])
+    revision = await put_until(store, key, hold, [absent(key)])
     return Held(hold, revision, revision) if revision else None
 
 
@@ -102,7 +102,7 @@ async def begin_by_operator(
         probe_at=until,
         until=until,
     )
-    await _put(store, store.keys.hold(site), hold, [])
+    await put_until(store, store.keys.hold(site), hold, [])
     return hold
 
 
@@ -144,23 +144,8 @@ async def end(store: Store, held: Held) -> bool:
 
 async def _write(store: Store, held: Held, hold: Hold) -> Held | None:
     key = store.keys.hold(hold.site, hold.sender)
-    revision = await _put(store, key, hold, [modified_at(key, held.revision)])
+    revision = await put_until(store, key, hold, [modified_at(key, held.revision)])
     return Held(hold, held.created, revision) if revision else None
-
-
-async def _put(store: Store, key: bytes, hold: Hold, compares: Sequence[Compare]) -> int:
-    """Writes a hold on a new lease; returns the revision, or 0 if another worker was first."""
-    lease = await _lease(store, hold)
-    result = await store.client.txn(Txn(compares, [put(key, codec.encode_state(hold), lease)]))
-    if result.succeeded:
-        return result.revision
-    await store.client.revoke(lease)
-    return 0
-
-
-async def _lease(store: Store, hold: Hold) -> int:
-    seconds = int((hold.until - await store.clock.now()).total_seconds())
-    return await store.client.grant(max(1, seconds))
 
 
 def _next_probe(now: datetime, probes: int) -> datetime:
@@ -181,70 +166,21 @@ def _with_reply(hold: Hold, reply: RecipientResult) -> Hold:
     )
 
 
-class Holds:
+class Holds(Followed[Held]):
     """The held sites, followed. Run :meth:`run` as a task.
 
-    ``by_name``: what is known now; the last known state stays while etcd is away. A hold's name is
-    its site's; that of one sender domain is ``<site>/<sender>``. ``changed`` is called with the
-    name of each hold that has begun, changed or ended.
+    A hold's name is its site's; that of one sender domain is ``<site>/<sender>``.
     """
 
     def __init__(self, store: Store, changed: Callable[[str], None] = lambda _: None) -> None:
-        self._store, self._changed = store, changed
-        self.by_name: dict[str, Held] = {}
-
-    async def run(self) -> NoReturn:
-        """Follows the holds until cancelled."""
-        prefix = self._store.keys.holds
-
-        async def changed(batch: WatchBatch) -> None:
-            for event in batch.events:
-                if event.type == "delete":
-                    self.forget(self._store.keys.hold_name(event.kv.key), event.kv.mod_revision)
-                elif held := _decoded(event.kv):
-                    self.learn(held)
-
-        await follow(
-            self._store.client,
-            prefix,
-            range_end(prefix),
+        super().__init__(
+            store,
+            store.keys.holds,
             what="held sites",
-            read=self.read,
+            name_of=store.keys.hold_name,
+            decode=_decoded,
             changed=changed,
         )
-
-    async def read(self) -> int:
-        """Reads all of them. Returns the revision.
-
-        What is known from a later revision comes from data that etcd has no more. Its revisions
-        begin again, so nothing else would ever say that such a hold has ended.
-        """
-        prefix, known = self._store.keys.holds, dict(self.by_name)
-        found = await self._store.client.range(prefix, range_end(prefix))
-        for name, before in known.items():
-            if before.revision > found.revision:
-                self.forget(name, before.revision)
-        now = {held.hold.name: held for kv in found.kvs if (held := _decoded(kv))}
-        for name in self.by_name.keys() - now.keys():
-            self.forget(name, found.revision)
-        for held in now.values():
-            self.learn(held)
-        return found.revision
-
-    def learn(self, held: Held) -> None:
-        """Takes in a hold that was read or written, unless a newer state is known."""
-        name = held.hold.name
-        known = self.by_name.get(name)
-        if known is None or known.revision < held.revision:
-            self.by_name[name] = held
-            self._changed(name)
-
-    def forget(self, name: str, revision: int) -> None:
-        """The hold of this name has ended at a revision. One that is newer stays."""
-        known = self.by_name.get(name)
-        if known is not None and known.revision <= revision:
-            del self.by_name[name]
-            self._changed(name)
 
 
 async def list_holds(store: Store) -> list[Hold]:

@@ -6,22 +6,18 @@ compare wins. An operator's limits replace them. Their lease ends them at the la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from babygun.email.reasons import cut, quoted_to_others
 from babygun.email.tries import RecipientResult
 from babygun.etcd import (
-    Compare,
     Txn,
-    WatchBatch,
     absent,
     delete,
-    follow,
     modified_at,
     present,
-    put,
 )
 from babygun.etcd.txn import KeyValue
 from babygun.routing.providers import Limits
@@ -29,6 +25,7 @@ from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.records import Lowered, SomeLimits
+from babygun.store.sites.followed import Followed, put_until
 from babygun.store.store import Store
 
 _REASON_BYTES = 512
@@ -39,6 +36,10 @@ class KeptLimits(NamedTuple):
 
     lowered: Lowered
     revision: int
+
+    @property
+    def name(self) -> str:
+        return self.lowered.site
 
 
 async def write(
@@ -69,7 +70,7 @@ async def write(
     )
     key = store.keys.limit(site)
     compare = absent(key) if before is None else modified_at(key, before.revision)
-    revision = await _put(store, lowered, [compare])
+    revision = await put_until(store, key, lowered, [compare])
     return KeptLimits(lowered, revision) if revision else None
 
 
@@ -88,7 +89,7 @@ async def write_by_operator(
         by_operator=True,
         until=until,
     )
-    await _put(store, lowered, [])
+    await put_until(store, store.keys.limit(site), lowered, [])
     return lowered
 
 
@@ -102,72 +103,18 @@ async def end(store: Store, site: str, before: KeptLimits | None = None) -> bool
     return (await store.client.txn(Txn([compare], [delete(key)]))).succeeded
 
 
-async def _put(store: Store, lowered: Lowered, compares: Sequence[Compare]) -> int:
-    """Writes them on a new lease; returns the revision, or 0 if another worker was first."""
-    key = store.keys.limit(lowered.site)
-    seconds = (lowered.until - await store.clock.now()).total_seconds()
-    lease = await store.client.grant(max(1, int(seconds)))
-    result = await store.client.txn(Txn(compares, [put(key, codec.encode_state(lowered), lease)]))
-    if result.succeeded:
-        return result.revision
-    await store.client.revoke(lease)
-    return 0
-
-
-class SharedLimits:
-    """The limits that sites have for a while, followed. Run :meth:`run` as a task.
-
-    ``by_site``: what is known now. ``changed`` is called with each site whose limits have changed.
-    """
+class SharedLimits(Followed[KeptLimits]):
+    """The limits that sites have for a while, by site, followed. Run :meth:`run` as a task."""
 
     def __init__(self, store: Store, changed: Callable[[str], None] = lambda _: None) -> None:
-        self._store, self._changed = store, changed
-        self.by_site: dict[str, KeptLimits] = {}
-
-    async def run(self) -> NoReturn:
-        """Follows them until cancelled."""
-        prefix = self._store.keys.limits
-
-        async def changed(batch: WatchBatch) -> None:
-            for event in batch.events:
-                if event.type == "delete":
-                    self._forget(self._store.keys.last_part(event.kv.key), event.kv.mod_revision)
-                elif kept := _decoded(event.kv):
-                    self.learn(kept)
-
-        await follow(
-            self._store.client,
-            prefix,
-            range_end(prefix),
+        super().__init__(
+            store,
+            store.keys.limits,
             what="limits of sites",
-            read=self.read,
+            name_of=store.keys.last_part,
+            decode=_decoded,
             changed=changed,
         )
-
-    def learn(self, kept: KeptLimits) -> None:
-        """Takes in limits that were read or written, unless newer ones are known."""
-        site = kept.lowered.site
-        known = self.by_site.get(site)
-        if known is None or known.revision < kept.revision:
-            self.by_site[site] = kept
-            self._changed(site)
-
-    def _forget(self, site: str, revision: int) -> None:
-        known = self.by_site.get(site)
-        if known is not None and known.revision <= revision:
-            del self.by_site[site]
-            self._changed(site)
-
-    async def read(self) -> int:
-        """All are taken as they are: after a restore, revisions begin again."""
-        prefix = self._store.keys.limits
-        found = await self._store.client.range(prefix, range_end(prefix))
-        now = {kept.lowered.site: kept for kv in found.kvs if (kept := _decoded(kv))}
-        before, self.by_site = self.by_site, now
-        for site in before.keys() | now.keys():
-            if before.get(site) != now.get(site):
-                self._changed(site)
-        return found.revision
 
 
 async def list_limits(store: Store) -> list[Lowered]:

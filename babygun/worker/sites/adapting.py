@@ -72,7 +72,7 @@ class Adapting:
     def whole(self, site: Site) -> Limits:
         """What holds now for all workers together. The site has limits."""
         assert site.limits is not None
-        if kept := self._shared.by_site.get(site.name):
+        if kept := self._shared.by_name.get(site.name):
             return kept.lowered.instead_of(site.limits)
         learned = self._learned.get(site.name)
         if learned is None:
@@ -105,7 +105,7 @@ class Adapting:
 
     def recovered(self, name: str) -> None:
         """A hold of the site has ended: its mail begins slowly."""
-        if name not in self._shared.by_site:
+        if name not in self._shared.by_name:
             self._learn(name, None, LASTS)
 
     def succeeded(self, site: Site) -> None:
@@ -116,7 +116,7 @@ class Adapting:
         assert site.limits is not None
         now = self.whole(site)
         more = step_up(now, site.limits)
-        kept = self._shared.by_site.get(site.name)
+        kept = self._shared.by_name.get(site.name)
         if kept is not None:
             self._write(site, partial(self._raise_shared, site, more, kept))
         elif learned := self._learned.get(site.name):
@@ -134,7 +134,7 @@ class Adapting:
             self._changed(name)
 
     def _lower(self, site: Site, less: Limits, lasts: float, reply: RecipientResult) -> None:
-        kept = self._shared.by_site.get(site.name)
+        kept = self._shared.by_name.get(site.name)
         if kept is not None and kept.lowered.by_operator:
             return
         log.warning(
@@ -221,7 +221,7 @@ class Adapting:
 
     def _took_in(self, name: str) -> None:
         """Somebody changed a site's limits."""
-        kept = self._shared.by_site.get(name)
+        kept = self._shared.by_name.get(name)
         if kept is None:
             self._progress.pop(name, None)
         elif kept.lowered.by_operator:

@@ -62,10 +62,10 @@ async def test_limits_are_followed_and_a_key_put_by_hand_stops_nobody(rig: Rig) 
     following = asyncio.create_task(limits.run())
     try:
         async with asyncio.timeout(20):
-            assert await changed.get() == "mx:a" and limits.by_site == {"mx:a": kept}
+            assert await changed.get() == "mx:a" and limits.by_name == {"mx:a": kept}
             await store.client.put(store.keys.limit("mx:b"), b"rubbish")
             await end(store, "mx:a")
-            assert await changed.get() == "mx:a" and not limits.by_site
+            assert await changed.get() == "mx:a" and not limits.by_name
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
