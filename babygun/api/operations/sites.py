@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Annotated
 
@@ -146,7 +148,7 @@ async def hold_site(request: web.Request) -> web.Response:
     """
     site, body = request.match_info["site"], await _HOLD.read(request)
     await _require_site(request, site)
-    try:
+    with _refusals():
         hold = await steering.hold(
             request.app[STORE],
             site,
@@ -154,8 +156,6 @@ async def hold_site(request: web.Request) -> web.Response:
             until=utc_now() + _duration(body.lasts),
             by=_who(request),
         )
-    except ValueError as error:
-        raise _invalid(error) from None
     log.warning("site held by operator", site=site, until=hold.until, text=body.reason)
     return await _changed(request, site)
 
@@ -174,10 +174,8 @@ async def resume_site(request: web.Request) -> web.Response:
     """Ends the hold, an operator's and any other. If the server still refuses, it comes again."""
     site = request.match_info["site"]
     body = await _RESUME.read(request) if request.can_read_body else ResumeRequest()
-    try:
+    with _refusals():
         ended = await steering.resume(request.app[STORE], site, sender=body.sender)
-    except ValueError as error:
-        raise _invalid(error) from None
     if not ended:
         who = f" for senders of {body.sender}" if body.sender else ""
         raise Problem(NOT_FOUND, f"{site[:80]} is not held{who[:80]}.")
@@ -203,7 +201,7 @@ async def limit_site(request: web.Request) -> web.Response:
     site, body = request.match_info["site"], await _LIMITS.read(request)
     _check_limited(request.app[ROUTING], site)
     await _require_site(request, site)
-    try:
+    with _refusals():
         lowered = await steering.limit(
             request.app[STORE],
             site,
@@ -214,8 +212,6 @@ async def limit_site(request: web.Request) -> web.Response:
             by=_who(request),
             reason=body.reason,
         )
-    except ValueError as error:
-        raise _invalid(error) from None
     log.info("site limited by operator", site=site, until=lowered.until)
     return await _changed(request, site)
 
@@ -232,10 +228,8 @@ async def limit_site(request: web.Request) -> web.Response:
 async def unlimit_site(request: web.Request) -> web.Response:
     """Those that an operator set, and those that the site's replies asked for."""
     site = request.match_info["site"]
-    try:
+    with _refusals():
         ended = await steering.unlimit(request.app[STORE], site)
-    except ValueError as error:
-        raise _invalid(error) from None
     if not ended:
         raise Problem(NOT_FOUND, f"{site[:80]} has its usual limits.")
     log.info("site unlimited by operator", site=site)
@@ -251,7 +245,7 @@ async def _require_site(request: web.Request, site: str) -> None:
     routing = request.app[ROUTING]
     if site in site_names(request.app[SITES], routing):
         return
-    try:
+    with _refusals():
         steering.check_site(site)
         if not site.startswith(MX):
             raise ValueError(f"there is no relay called {site[:80]}: GET /sites has all of them")
@@ -260,8 +254,6 @@ async def _require_site(request: web.Request, site: str) -> None:
             await find_sites(routing, [site])
             if (goes_to := site_name(routing, site)) and goes_to != site:
                 raise ValueError(f"mail to {domain} goes to the site {goes_to}: give that one")
-    except ValueError as error:
-        raise _invalid(error) from None
 
 
 async def _read(request: web.Request) -> None:
@@ -320,5 +312,10 @@ def _who(request: web.Request) -> str:
     return f"operator {access_of(request).client.id}"
 
 
-def _invalid(error: ValueError) -> InvalidRequest:
-    return InvalidRequest([Violation("", sentence(error))])
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Makes a refusal of :mod:`steering` the answer of the call."""
+    try:
+        yield
+    except ValueError as error:
+        raise InvalidRequest([Violation("", sentence(error))]) from None
