@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from pathlib import Path
 
 from scripts.bench.processes import Stage, Unavailable
 
@@ -16,13 +18,22 @@ server:
 {user}database:
   storage: "{folder}"
 log:
-  - target: stderr
-    any: warning
+  - target: stdout
+    any: info
+template:
+  - id: default
+    storage: "{folder}"
+    semantic-checks: off
+    zonefile-load: whole
 zone:
 """
-_HEAD = (
-    "$ORIGIN {zone}.\n$TTL 3600\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\n"
-)
+_HEAD = """\
+$ORIGIN {zone}.
+$TTL {ttl}
+@ SOA ns hostmaster 1 3600 600 86400 60
+@ NS ns
+ns A 127.0.0.1
+"""
 _HOLE_EVERY = 100
 
 
@@ -37,19 +48,38 @@ def start_knot(stage: Stage, zones: dict[str, tuple[int, bool]]) -> str:
         raise Unavailable("the zones of this benchmark need Knot: apt-get install knot")
     folder, port = stage.folder / "knot", stage.port()
     folder.mkdir()
-    user = "" if os.geteuid() else "  user: root:root\n"
-    config = _CONFIG.format(folder=folder, port=port, user=user)
-    for zone, (domains, holes) in zones.items():
-        file = folder / f"{zone}.zone"
-        with file.open("w") as out:
-            out.write(_HEAD.format(zone=zone))
-            for n in range(domains):
-                out.write(f"d{n} MX 10 mx{n}\nmx{n} A {address_of(n, holes=holes)}\n")
-        config += f'  - domain: {zone}\n    file: "{file}"\n'
-    (folder / "knot.conf").write_text(config)
-    stage.start("knot", [knotd, "-c", folder / "knot.conf"])
+    config = write_knot(
+        folder,
+        port,
+        {zone: _records(domains, holes) for zone, (domains, holes) in zones.items()},
+        ttl=3600,
+    )
+    stage.start("knot", [knotd, "-c", config])
     stage.ready("knot", lambda: _answers(port))
     return f"127.0.0.1@{port}"
+
+
+def write_knot(folder: Path, port: int, zones: Mapping[str, Iterable[str]], *, ttl: int) -> Path:
+    """Writes what a Knot needs into an empty folder, and returns its configuration.
+
+    ``zones``: records in zone file form, by the zone's name; SOA and NS are added. ``ttl``: in s.
+    """
+    user = "" if os.geteuid() else "  user: root:root\n"
+    config = _CONFIG.format(folder=folder, port=port, user=user)
+    for zone, records in zones.items():
+        file = folder / f"{zone}.zone"
+        with file.open("w") as out:
+            out.write(_HEAD.format(zone=zone, ttl=ttl))
+            out.writelines(records)
+        config += f'  - domain: {zone}\n    file: "{file}"\n'
+    path = folder / "knot.conf"
+    path.write_text(config)
+    return path
+
+
+def _records(domains: int, holes: bool) -> Iterator[str]:
+    for n in range(domains):
+        yield f"d{n} MX 10 mx{n}\nmx{n} A {address_of(n, holes=holes)}\n"
 
 
 def address_of(n: int, *, holes: bool = False) -> str:

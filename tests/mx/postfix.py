@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scripts.bench.systems.postfix import lay_out
 from tests.mx.unpacked import TREE, USERS, started
+from tests.support.postfix import SERVICES
 
 PLAIN, GREYLISTING, FEW_CONNECTIONS, FEW_MESSAGES, PLAIN_IPV6 = (
     "127.0.0.31",
@@ -48,7 +49,7 @@ postscreen_bare_newline_enable = yes
 postscreen_bare_newline_action = ignore
 postscreen_cache_map = btree:$data_directory/postscreen
 """
-_SERVICES = """\
+_DOORS = """\
 [{PLAIN}]:{port} inet n - n - - smtpd
 [{PLAIN_IPV6}]:{port} inet n - n - - smtpd
 [{GREYLISTING}]:{port} inet n - n - 1 postscreen
@@ -59,18 +60,8 @@ dnsblog unix - - n - 0 dnsblog
   -o smtpd_client_connection_count_limit=2
 [{FEW_MESSAGES}]:{port} inet n - n - - smtpd
   -o smtpd_client_message_rate_limit=3
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
-error unix - - n - - error
 retry unix - - n - - error
-anvil unix - - n - 1 anvil
-tlsmgr unix - - n 1000? 1 tlsmgr
-postlog unix-dgram n - n - 1 postlogd
 """
 
 
@@ -81,7 +72,7 @@ def postfix(shared: Path, port: int, onward: int, cert: Path, key: Path) -> Iter
     lay_out(folder, USERS["postfix"], USERS["postdrop"])
     main = _MAIN.format(folder=folder, tree=TREE, onward=onward, cert=cert, key=key)
     (folder / "main.cf").write_text(main)
-    (folder / "master.cf").write_text(_SERVICES.format(port=port, **_ADDRESSES))
+    (folder / "master.cf").write_text(_DOORS.format(port=port, **_ADDRESSES) + SERVICES)
     command = [f"{TREE}/usr/lib/postfix/sbin/master", "-c", str(folder), "-s"]
     with started(shared, "postfix", command, "daemon started") as log:
         yield log

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import socket
 import tempfile
@@ -18,6 +17,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
+from scripts.bench.dns import write_knot
 from tests.support.needs import missing
 from tests.support.processes import running
 
@@ -25,29 +25,6 @@ _SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 _KNOTD = shutil.which("knotd", path=_SBIN)
 _UNBOUND = shutil.which("unbound", path=_SBIN)
 
-_KNOT = """\
-server:
-  rundir: "{folder}"
-  listen: "127.0.0.1@{port}"
-{user}database:
-  storage: "{folder}"
-log:
-  - target: stdout
-    any: info
-template:
-  - id: default
-    storage: "{folder}"
-    semantic-checks: off
-    zonefile-load: whole
-zone:
-"""
-_HEAD = """\
-$ORIGIN {zone}.
-$TTL 60
-@ SOA ns hostmaster 1 3600 600 86400 60
-@ NS ns
-ns A 127.0.0.1
-"""
 _UNBOUND_CONF = """\
 server:
   directory: "{folder}"
@@ -85,20 +62,16 @@ async def serving(
     authority, resolver = free_dns_ports(2)
     folder = Path(tempfile.mkdtemp(prefix="babygun-dns-"))
     try:
-        user = "" if os.geteuid() else "  user: root:root\n"
-        knot = _KNOT.format(folder=folder, port=authority, user=user)
+        records = {zone: [text] for zone, text in zones.items()}
+        knot = write_knot(folder, authority, records, ttl=60)
         unbound = _UNBOUND_CONF.format(folder=folder, port=resolver)
-        for zone, records in zones.items():
-            file = folder / f"{zone}.zone"
-            file.write_text(_HEAD.format(zone=zone) + records)
-            knot += f'  - domain: {zone}\n    file: "{file}"\n'
+        for zone in zones:
             unbound += _STUB.format(zone=zone, server=f"127.0.0.1@{authority}")
         for zone, server in (stubs or {}).items():
             unbound += _STUB.format(zone=zone, server=server)
-        (folder / "knot.conf").write_text(knot)
         (folder / "unbound.conf").write_text(unbound)
         async with (
-            running(_KNOTD, "-c", str(folder / "knot.conf")) as knotd,
+            running(_KNOTD, "-c", str(knot)) as knotd,
             running(_UNBOUND, "-d", "-c", str(folder / "unbound.conf")) as unboundd,
         ):
             await knotd.until("server started")

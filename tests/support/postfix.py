@@ -53,7 +53,7 @@ smtpd_sasl_path = inet:127.0.0.1:{sasl_port}
 default_transport = discard
 local_transport = discard
 """
-_SERVICES = """\
+SERVICES = """\
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
@@ -85,7 +85,7 @@ async def postfix(services: Mapping[str, Mapping[str, str]]) -> AsyncIterator[di
                 + "".join(f"  -o {{ {key} = {value} }}\n" for key, value in settings.items())
                 for name, settings in services.items()
             )
-            + _SERVICES
+            + SERVICES
         )
         async with running(f"{_daemon_directory()}/master", "-c", str(folder), "-s") as master:
             await master.until("daemon started")
