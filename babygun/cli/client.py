@@ -14,7 +14,7 @@ from babygun.errors import BabygunError, EtcdUnavailable, NotFound, SettingsErro
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.clients import client_problems, create_client, delete_client, list_clients
-from babygun.store.records import SCOPES, Client
+from babygun.store.records import SCOPES, USUAL_SCOPES, Client
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scope",
         action="append",
         choices=SCOPES,
-        help="a right; repeat for several (default: emails:send and emails:read)",
+        help=f"a right; repeat for several (default: {', '.join(USUAL_SCOPES)})",
     )
     create.add_argument(
         "--rate",
@@ -64,7 +64,7 @@ async def _run(arguments: argparse.Namespace, loaded: Settings) -> int:
                 arguments.name, arguments.id, arguments.rate, arguments.weight
             ):
                 raise SettingsError(fault)
-            scopes = tuple(dict.fromkeys(arguments.scope or ("emails:send", "emails:read")))
+            scopes = tuple(dict.fromkeys(arguments.scope or USUAL_SCOPES))
             client, secret = await create_client(
                 store,
                 name=arguments.name.strip(),

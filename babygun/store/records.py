@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -151,8 +151,18 @@ class ApiProcess(Process, frozen=True, kw_only=True, gc=False):
     accepted: int
 
 
-Scope = Literal["emails:send", "emails:read", "workers:read", "admin"]
-SCOPES: tuple[Scope, ...] = ("emails:send", "emails:read", "workers:read", "admin")
+Scope = Literal[
+    "emails:send",
+    "emails:read",
+    "webhooks",
+    "suppressions",
+    "suppressions:ignore",
+    "workers:read",
+    "admin",
+]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+# What an application needs: a client gets these where nobody says which ones.
+USUAL_SCOPES: tuple[Scope, ...] = ("emails:send", "emails:read", "webhooks", "suppressions")
 
 
 class Client(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

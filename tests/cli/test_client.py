@@ -35,3 +35,9 @@ async def test_client_is_created_listed_and_deleted(babygun: Command) -> None:
     assert listed[1].split()[5] == "3"
     assert (await babygun("client", "delete", "shop")).status == 0
     assert (await babygun("client", "delete", "shop")).status == 1
+
+
+async def test_client_without_scopes_gets_the_usual_ones(babygun: Command) -> None:
+    assert (await babygun("client", "create", "shop", "--id", "shop")).status == 0
+    listed = (await babygun("client", "list")).out.splitlines()
+    assert "emails:send,emails:read,webhooks,suppressions" in listed[1].split()

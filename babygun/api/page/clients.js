@@ -7,9 +7,14 @@ import { ask, doing, fillIn, notify } from "./messages.js";
 const SCOPES = {
   "emails:send": "send, cancel and retry e-mails",
   "emails:read": "read its own e-mails",
+  webhooks: "have webhooks of its own",
+  suppressions: "see and change its own suppressions",
+  "suppressions:ignore": "send to suppressed addresses",
   "workers:read": "see workers and the overview",
   admin: "everything, of everybody",
 };
+
+const USUAL = ["emails:send", "emails:read", "webhooks", "suppressions"];
 
 export function open(root, { who }) {
   let clients = null;
@@ -64,7 +69,7 @@ export function open(root, { who }) {
                 type: "checkbox",
                 name: "scope",
                 value: scope,
-                checked: scope.startsWith("emails"),
+                checked: USUAL.includes(scope),
               }),
               h("span", null, h("code", null, scope), h("span", { class: "soft" }, ` ${does}`)),
             ),
