@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from msgspec import Struct, field
 
+from babygun.consumer.pause import GrowingPause
 from babygun.email.model import Job, queue_recipients
 from babygun.email.tries import QueueResult, RecipientResult
 from babygun.errors import EtcdError, LeaseNotFound
@@ -31,7 +32,6 @@ from babygun.worker import expiry
 from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Crowded, Delivery, Progress
 from babygun.worker.finisher import Finisher
-from babygun.worker.pause import ClaimPause
 from babygun.worker.results import Sent
 from babygun.worker.sites.holds import SiteHolds
 
@@ -81,7 +81,7 @@ class Attempts:
         # By e-mail: one takeover or end of its queues at a time. Hundreds would refuse each other.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._clock = TrustedClock(store.settings, 0.0)
-        self.pause = ClaimPause()
+        self.pause = GrowingPause()
         self.stopping = False
 
     def worker_died(self, worker_id: str, owned: Iterable[JobRef]) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from babygun.consumer.pause import GrowingPause
 from babygun.runtime.logs import get_logger
 from babygun.smtp.replies import Reply
-from babygun.worker.pause import ClaimPause
 from babygun.worker.slots import Slots
 
 log = get_logger("worker")
@@ -22,7 +22,7 @@ LEAST, MOST = 1.0, 16.0  # s
 
 
 class _Crowded(Struct):
-    pause: ClaimPause
+    pause: GrowingPause
     timer: asyncio.TimerHandle | None = None
 
 
@@ -38,7 +38,7 @@ class CrowdedSites:
         loop = asyncio.get_running_loop()
         crowded = self._sites.get(site)
         if crowded is None:
-            crowded = self._sites[site] = _Crowded(ClaimPause(LEAST, MOST))
+            crowded = self._sites[site] = _Crowded(GrowingPause(LEAST, MOST))
         if seconds := crowded.pause.unanswered(loop.time()):
             log.warning(
                 "too many connections",

@@ -15,6 +15,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from babygun.consumer.membership import Membership
+from babygun.consumer.side_tasks import SideTasks
+from babygun.consumer.slices import Slice
 from babygun.email.model import Job
 from babygun.errors import EtcdError
 from babygun.routing.sites import Site
@@ -28,11 +31,8 @@ from babygun.worker.crowded import CrowdedSites
 from babygun.worker.feed import Feed
 from babygun.worker.in_flight import InFlight
 from babygun.worker.lookups import SiteLookups
-from babygun.worker.membership import Membership
 from babygun.worker.ready import ReadyJobs
-from babygun.worker.side_tasks import SideTasks
 from babygun.worker.sites.sites import Sites
-from babygun.worker.slices import Slice
 from babygun.worker.slots import Obstacle, Slots
 
 log = get_logger("worker")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
+from babygun.consumer.slices import Slice
 from babygun.email.ids import created_ms
 from babygun.email.model import Email, Job
 from babygun.email.retry import end_of_held
@@ -30,7 +31,6 @@ from babygun.store.sites.holds import Held
 from babygun.store.upkeep.timeline import FINENESS
 from babygun.store.upkeep.trusted_clock import TrustedClock
 from babygun.worker.counters import RecipientCounts
-from babygun.worker.slices import Slice
 
 log = get_logger("worker")
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from msgspec import Struct
 
+from babygun.consumer.slices import Slice
 from babygun.errors import EtcdError
 from babygun.store import Store
 from babygun.store.emails.ready_jobs import (
@@ -27,7 +28,6 @@ from babygun.store.emails.ready_jobs import (
 )
 from babygun.store.keys import JobRef
 from babygun.worker.ready import ReadyJobs
-from babygun.worker.slices import Slice
 from babygun.worker.unread import Full
 
 _LEAST_READ = 8  # jobs of a shard, in one read of a whole slice

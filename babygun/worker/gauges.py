@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+from babygun.consumer.membership import Membership
 from babygun.runtime import metrics
 from babygun.smtp import SmtpPool
 from babygun.worker.dispatch import Dispatch
-from babygun.worker.membership import Membership
 
 
 def show_jobs(dispatch: Dispatch, known: Iterable[str]) -> None:

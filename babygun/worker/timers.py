@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from babygun.consumer.slices import Slice
 from babygun.store import Store
 from babygun.store.emails.schedule import make_all_due
 from babygun.store.keys import JobRef
-from babygun.worker.slices import Slice
 
 INTERVAL = 1.0  # seconds
 OVERDUE = 5.0  # seconds after which any worker makes it due, also outside of its slice

@@ -9,11 +9,14 @@ its lease runs out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
 
+from babygun.consumer.consumer import Consumer, ConsumerFactory
+from babygun.consumer.membership import Membership
+from babygun.consumer.slices import Slice
 from babygun.errors import EtcdError
 from babygun.routing.routes import load_routes
 from babygun.routing.sites import Site, site_of_relay
@@ -34,7 +37,6 @@ from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Delivery
 from babygun.worker.dispatch import Dispatch
 from babygun.worker.expiry import HeldExpiry
-from babygun.worker.membership import Membership
 from babygun.worker.sites.sites import Sites
 from babygun.worker.slots import KEPT_SITES
 
@@ -50,9 +52,9 @@ _UPKEEP_INTERVAL = 1.0  # s; at full speed etcd's file grows by some 15 MB in th
 
 
 class Worker:
-    """One worker. :meth:`run` until :meth:`stop`."""
+    """One worker. :meth:`run` until :meth:`stop`. ``beside``: what else it is to consume."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, beside: Sequence[ConsumerFactory] = ()) -> None:
         self._routes = routes = load_routes(settings)
         self._settings, self.store = settings, Store(settings)
         self._sites = Sites(
@@ -81,7 +83,7 @@ class Worker:
             self.store,
             in_flight=lambda: len(self.dispatch.in_flight),
             counts=counts,
-            changed=lambda part: self.dispatch.follow(part),
+            changed=self._slice_changed,
             died=self._attempts.worker_died,
             queues=routes.fingerprints(),
         )
@@ -95,6 +97,10 @@ class Worker:
             find_site=self._find_site,
             limit=self._most_claims,
         )
+        self._consumers: list[Consumer] = [
+            self.dispatch,
+            *(make(self.store, self.membership, self._is_sending) for make in beside),
+        ]
         self.health = Checkup(self.store, "worker", routes)
         fullness = Fullness(self.store.client, settings.etcd_quota)
         self._compaction = Compaction(self.store.client, fullness, self.store.keys.cluster)
@@ -119,7 +125,8 @@ class Worker:
     def stop(self) -> None:
         """Begins the graceful stop: nothing new is claimed, what is in flight is drained."""
         self._stopping.set()
-        self.dispatch.stop()
+        for consumer in self._consumers:
+            consumer.stop()
 
     async def run(self, started: Callable[[], None] | None = None) -> None:
         """Works until stopped. Raises the error of a part that failed.
@@ -143,12 +150,12 @@ class Worker:
             done, _ = await asyncio.wait([*services, stopping], return_when=asyncio.FIRST_COMPLETED)
             self.stop()
             self.membership.drain()
-            await self.dispatch.drain()
+            await asyncio.gather(*(part.drain() for part in self._consumers))
             for task in done - {stopping}:
                 task.result()
         finally:
             await cancel_all(*services, stopping)
-            await self.dispatch.close()
+            await asyncio.gather(*(part.close() for part in self._consumers))
             await self._delivery.close()
             await self._sites.close()
             await self.membership.leave()
@@ -160,7 +167,7 @@ class Worker:
             "check-in": self._check_in(),
             "live workers": self.membership.follow(),
             "sites": self._sites.run(),
-            "dispatch": self.dispatch.run(),
+            **{type(part).__name__: part.run() for part in self._consumers},
             "health": self.health.run(),
             "timers": self._every(timers.INTERVAL, "timers", self._make_due),
             "held e-mails": self._every(expiry.INTERVAL, "held e-mails", self._expire_held),
@@ -207,6 +214,13 @@ class Worker:
         return _PER_CONNECTION_MX * site.limits.connections if site.limits else 1
 
     # --- services ---
+
+    def _is_sending(self) -> bool:
+        return len(self.dispatch.in_flight) > 0
+
+    def _slice_changed(self, part: Slice) -> None:
+        for consumer in self._consumers:
+            consumer.follow(part)
 
     async def _check_in(self) -> None:
         await self.health.join()

@@ -30,9 +30,13 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
         "the one door by which e-mails come in",
         {"email", "mime", "routing", "store", "runtime"},
     ),
+    "consumer": (
+        "what all share who consume keys of a slice",
+        {"email", "store", "runtime"},
+    ),
     "worker": (
         "claims jobs and delivers them",
-        {"email", "mime", "smtp", "routing", "store", "runtime"},
+        {"consumer", "email", "mime", "smtp", "routing", "store", "runtime"},
     ),
     "api": ("HTTP", {"intake", "store", "email", "mime", "routing", "runtime", "pki"}),
     "dev": (
@@ -44,6 +48,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
         {
             "api",
             "worker",
+            "consumer",
             "dev",
             "intake",
             "smtp",
@@ -94,7 +99,7 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
 SHARED = {
     "store": {"store.keys", "store.codec", "store.records", "store.store"},
     "api": set(),
-    "worker": {"worker.results", "worker.slices"},
+    "worker": {"worker.results"},
 }  # modules of the room itself that its sub-rooms may use
 OUTSIDE_API_FLOORS = 6  # `api` is at most this many floors of sub-rooms and modules deep
 

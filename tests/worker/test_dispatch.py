@@ -11,6 +11,8 @@ from typing import Any, cast
 
 import pytest
 
+from babygun.consumer.pause import GrowingPause
+from babygun.consumer.slices import Slice
 from babygun.email.model import Job
 from babygun.routing.providers import load_providers
 from babygun.routing.sites import Site, site_of_relay
@@ -19,8 +21,6 @@ from babygun.store.keys import JobRef
 from babygun.worker.attempt import Attempt
 from babygun.worker.dispatch import Dispatch
 from babygun.worker.lookups import MOST_LOOKUPS
-from babygun.worker.pause import ClaimPause
-from babygun.worker.slices import Slice
 
 SMALL = Job(size=1, recipients=1)
 
@@ -29,7 +29,7 @@ class FakeAttempts:
     """Tries that end with what the test puts into ``answers``; ``started`` has their jobs."""
 
     def __init__(self) -> None:
-        self.pause, self.stopping = ClaimPause(), False
+        self.pause, self.stopping = GrowingPause(), False
         self.started: asyncio.Queue[JobRef] = asyncio.Queue()
         self.answers: asyncio.Queue[bool] = asyncio.Queue()
 

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from babygun.consumer.slices import Slice
 from babygun.email.model import Job
 from babygun.email.tries import RecipientResult
 from babygun.intake.ids import new_email_id
@@ -19,7 +20,6 @@ from babygun.store.upkeep import trusted_clock
 from babygun.worker import expiry
 from babygun.worker.counters import RecipientCounts
 from babygun.worker.expiry import HeldExpiry
-from babygun.worker.slices import Slice
 from tests.store.emails.steps import claimed
 from tests.support import rig as support
 from tests.support.invariants import check_invariants

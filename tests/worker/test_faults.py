@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from babygun.consumer.pause import GrowingPause
 from babygun.email import lifecycle
 from babygun.errors import Conflict, OutOfSpace
 from babygun.etcd import EtcdClient, Txn, put
@@ -26,7 +27,6 @@ from babygun.store.emails.write_loop import write_change
 from babygun.store.keys import JobRef
 from babygun.store.records import Owner
 from babygun.worker import worker as worker_module
-from babygun.worker.pause import ClaimPause
 from tests.support.counting import Count
 from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.invariants import check_invariants
@@ -45,15 +45,15 @@ async def draining(rig: Rig, worker: WorkerProcess) -> None:
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> Count:
     """Counts the pauses that unanswered claims begin."""
-    begun, unanswered = Count(), ClaimPause.unanswered
+    begun, unanswered = Count(), GrowingPause.unanswered
 
-    def counted(pause: ClaimPause, now: float) -> float:
+    def counted(pause: GrowingPause, now: float) -> float:
         length = unanswered(pause, now)
         if length:
             begun.add()
         return length
 
-    monkeypatch.setattr(ClaimPause, "unanswered", counted)
+    monkeypatch.setattr(GrowingPause, "unanswered", counted)
     return begun
 
 

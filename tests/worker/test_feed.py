@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from babygun.consumer.slices import NOTHING, Slice
 from babygun.email.ids import shard_of
 from babygun.email.model import Job
 from babygun.etcd import Txn, put
@@ -15,7 +16,6 @@ from babygun.store.emails.ready_jobs import ReadyJob
 from babygun.store.keys import JobRef
 from babygun.worker.feed import Feed
 from babygun.worker.ready import ReadyJobs
-from babygun.worker.slices import NOTHING, Slice
 from tests.support.rig import Rig
 
 

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from babygun.consumer.membership import Membership
+from babygun.consumer.slices import NOTHING, Slice
 from babygun.store import codec
 from babygun.store.emails.claims import claim
 from babygun.store.keys import JobRef
 from babygun.store.records import Worker
 from babygun.worker.counters import RecipientCounts
-from babygun.worker.membership import Membership
-from babygun.worker.slices import NOTHING, Slice
 from tests.support.rig import Rig
 
 

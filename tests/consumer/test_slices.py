@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 
+from babygun.consumer.slices import NOTHING, Slice, slice_of
 from babygun.intake.ids import new_email_id
-from babygun.worker.slices import NOTHING, Slice, slice_of
 
 
 def test_slices_of_live_workers_cover_all_shards_once() -> None:

@@ -1,4 +1,4 @@
-"""Tasks beside the worker's loop: reads of its slice, probes of held sites."""
+"""Tasks beside a loop of a worker: reads of its slice, probes of held sites."""
 
 from __future__ import annotations
 

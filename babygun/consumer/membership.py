@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
+from babygun.consumer.slices import NOTHING, Slice, slice_of
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
 from babygun.store.cluster.checkin import CheckIn, Identity
 from babygun.store.cluster.live_workers import Gone, follow_live_workers
 from babygun.store.keys import JobRef
 from babygun.store.records import Worker
-from babygun.worker.counters import RecipientCounts
-from babygun.worker.slices import NOTHING, Slice, slice_of
 
 log = get_logger("worker")
+
+
+class Counts(Protocol):
+    """Recipients by what a try did, since the process started."""
+
+    delivered: int
+    deferred: int
+    failed: int
 
 
 class Membership:
@@ -35,7 +42,7 @@ class Membership:
         store: Store,
         *,
         in_flight: Callable[[], int],
-        counts: RecipientCounts,
+        counts: Counts,
         changed: Callable[[Slice], None],
         died: Callable[[str, list[JobRef]], None],
         queues: dict[str, str],

@@ -5,7 +5,7 @@ from __future__ import annotations
 LEAST, MOST = 0.05, 2.0  # s
 
 
-class ClaimPause:
+class GrowingPause:
     """Without it, an etcd that refuses claims would be asked as fast as it refuses.
 
     Each pause is twice as long as the one before, until a claim is answered. Times are seconds of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from babygun.worker.side_tasks import SideTasks
+from babygun.consumer.side_tasks import SideTasks
 
 
 async def test_task_that_is_cancelled_makes_room_for_the_next_of_its_name() -> None:
