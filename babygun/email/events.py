@@ -23,6 +23,20 @@ EventName = Literal[
     "retried",
 ]
 
+# What a webhook may ask for: each type is of recipients, where an entry of the log is of a try.
+EventType = Literal[
+    "accepted",
+    "delivered",
+    "deferred",
+    "bounced",
+    "expired",
+    "suppressed",
+    "cancelled",
+    "retried",
+    "complained",
+    "unsubscribed",
+]
+
 
 class Event(NamedTuple):
     """``by``: who causes it. ``holds``: its log entry's fields, beside number, time and event.
@@ -61,6 +75,19 @@ EVENTS: Final[Mapping[EventName, Event]] = {
     ),
     "cancelled": Event("client", "What was not being sent is stopped.", (*_CLIENT, "reason")),
     "retried": Event("client", "Recipients that were not reached are tried again.", _CLIENT),
+}
+
+EVENT_TYPES: Final[Mapping[EventType, str]] = {
+    "accepted": "The e-mail is stored and will be sent.",
+    "delivered": "The server took the message for these recipients.",
+    "deferred": "These recipients are tried again later.",
+    "bounced": "These recipients were refused for good.",
+    "expired": "These recipients get no more tries, and were never refused for good.",
+    "suppressed": "These recipients are not tried: their addresses are suppressed.",
+    "cancelled": "These recipients get no more tries, because a client asked for that.",
+    "retried": "These recipients are tried again, because a client asked for that.",
+    "complained": "This recipient called the e-mail spam.",
+    "unsubscribed": "This recipient wants no more such e-mails.",
 }
 
 # How metrics and rates count a recipient after a try, by its status.

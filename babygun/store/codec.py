@@ -1,5 +1,7 @@
 """Encodes and decodes the values of etcd's keys: states as JSON, jobs and contents as msgpack.
 
+A notice is JSON too; one of more than 4 KB is compressed (zlib, RFC 1950).
+
 A job and a content are msgpack maps with readable field names; ``babygun decode`` prints them as
 JSON. Unknown fields are ignored, so during a rolling update an older version can read a newer one's
 data.
@@ -7,6 +9,7 @@ data.
 
 from __future__ import annotations
 
+import zlib
 from typing import Any, TypeVar
 
 import msgpack
@@ -15,11 +18,14 @@ import msgspec
 from babygun.email.model import Content, Email, Job, LogEntry, Part, as_json
 from babygun.runtime.logs import get_logger
 from babygun.store.records import IdempotencyRecord, Owner
+from babygun.store.webhooks.records import Notice
 
 log = get_logger("store")
 
 # With a record of 1,000 recipients, a chunk of this size stays below etcd's 1.5 MiB a request.
 CHUNK_BYTES = 768 * 1024
+
+_COMPRESSED_ABOVE = 4096
 
 T = TypeVar("T")
 
@@ -30,6 +36,7 @@ decode_log_entry = msgspec.json.Decoder(LogEntry).decode
 decode_idempotency = msgspec.json.Decoder(IdempotencyRecord).decode
 decode_job = msgspec.msgpack.Decoder(Job).decode
 decode_content = msgspec.msgpack.Decoder(Content).decode
+_decode_notice = msgspec.json.Decoder(Notice).decode
 encode_state = as_json
 
 
@@ -52,6 +59,26 @@ def chunked(data: bytes) -> list[bytes]:
     if 0 < len(data) <= CHUNK_BYTES:
         return [data]
     return [data[i : i + CHUNK_BYTES] for i in range(0, len(data), CHUNK_BYTES)] or [b""]
+
+
+def encode_notice(notice: Notice) -> bytes:
+    data = as_json(notice)
+    return data if len(data) <= _COMPRESSED_ABOVE else zlib.compress(data, 1)
+
+
+def decode_notice(data: bytes) -> Notice:
+    """Raises ValueError."""
+    return _decode_notice(decompressed(data))
+
+
+def decompressed(data: bytes) -> bytes:
+    """The JSON of a notice's value. Raises ValueError."""
+    if data.startswith(b"{"):
+        return data
+    try:
+        return zlib.decompress(data)
+    except zlib.error as error:
+        raise ValueError(f"not compressed JSON: {error}") from None
 
 
 def decode_first(data: bytes) -> tuple[Any, int]:

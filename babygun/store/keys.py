@@ -25,6 +25,13 @@ class JobRef(NamedTuple):
     queue: str
 
 
+class NoticeRef(NamedTuple):
+    """Names one notice: one event for one webhook."""
+
+    webhook_id: str
+    event_id: str
+
+
 def range_end(prefix: bytes) -> bytes:
     """The end of the range of all keys that start with ``prefix``."""
     return prefix[:-1] + bytes([prefix[-1] + 1])
@@ -57,6 +64,14 @@ class Keys:
         self.slots = p + b"slots/"
         self.limits = p + b"limits/"
         self.reports = p + b"reports/"
+        self.webhooks = p + b"webhooks/"
+        self.webhook_secrets = p + b"webhook-secrets/"
+        self.webhook_healths = p + b"webhook-health/"
+        self.notices = p + b"notices/"
+        self.due_notices = p + b"notices-due/"
+        self.sent_notices = p + b"notices-sent/"
+        self.notice_owners = p + b"notice-owners/"
+        self.removals = p + b"removals/"
         self.cluster = p + b"cluster"  # one key: the name of the cluster that the prefix belongs to
 
     @property
@@ -196,6 +211,67 @@ class Keys:
 
     def report(self, worker_id: str) -> bytes:
         return self.reports + worker_id.encode()
+
+    def client_webhooks(self, client_id: str) -> bytes:
+        """The one key of all webhooks of a client; ``client_id``: as in a record, with serial."""
+        return self.webhooks + client_id.encode()
+
+    def webhook_secret(self, webhook_id: str) -> bytes:
+        return self.webhook_secrets + webhook_id.encode()
+
+    def webhook_health(self, webhook_id: str) -> bytes:
+        return self.webhook_healths + webhook_id.encode()
+
+    def notice(self, ref: NoticeRef) -> bytes:
+        return b"%b%b" % (self.webhook_notices(ref.webhook_id), ref.event_id.encode())
+
+    def webhook_notices(self, webhook_id: str) -> bytes:
+        """The prefix of a webhook's notices that are ready."""
+        return self.notices + f"{shard_of(webhook_id)}/{webhook_id}/".encode()
+
+    def notice_slice(self, first: int, end: int) -> tuple[bytes, bytes]:
+        """The range of the ready notices of the webhooks in shards [first, end)."""
+        start = b"%b%02x/" % (self.notices, first)
+        return start, range_end(self.notices) if end >= SHARDS else b"%b%02x/" % (self.notices, end)
+
+    def parse_notice(self, key: bytes) -> NoticeRef:
+        """Of a key of ``notices/``."""
+        _, webhook_id, event_id = key[len(self.notices) :].decode().split("/")
+        return NoticeRef(intern(webhook_id), event_id)
+
+    def due_notice(self, ref: NoticeRef, due: datetime) -> bytes:
+        due_at = format_time(due).encode()
+        return b"%b%b/%b" % (
+            self.webhook_due_notices(ref.webhook_id),
+            due_at,
+            ref.event_id.encode(),
+        )
+
+    def webhook_due_notices(self, webhook_id: str) -> bytes:
+        """The prefix of a webhook's notices that wait for their next try."""
+        return self.due_notices + f"{webhook_id}/".encode()
+
+    def parse_due_notice(self, key: bytes) -> tuple[datetime, NoticeRef]:
+        webhook_id, due, event_id = key[len(self.due_notices) :].decode().split("/")
+        return parse_time(due), NoticeRef(intern(webhook_id), event_id)
+
+    def sent_notice(self, ref: NoticeRef) -> bytes:
+        return b"%b%b" % (self.webhook_sent_notices(ref.webhook_id), ref.event_id.encode())
+
+    def webhook_sent_notices(self, webhook_id: str) -> bytes:
+        """The prefix of a webhook's notices that are sent or failed."""
+        return self.sent_notices + f"{webhook_id}/".encode()
+
+    def parse_sent_notice(self, key: bytes) -> NoticeRef:
+        webhook_id, event_id = key[len(self.sent_notices) :].decode().split("/")
+        return NoticeRef(intern(webhook_id), event_id)
+
+    def notice_owner(self, webhook_id: str) -> bytes:
+        return self.notice_owners + webhook_id.encode()
+
+    def removal(self, name: str) -> bytes:
+        """``name``: of a webhook, or of a client with serial."""
+        return self.removals + name.encode()
 
     def idempotency(self, client_id: str, key: str) -> bytes:
         return b"%b%b/%b" % (self.idempotencies, client_id.encode(), quote(key, safe="").encode())

@@ -12,6 +12,7 @@ from babygun.runtime.settings import Settings
 from babygun.store.keys import Keys
 from babygun.store.steady_clock import SteadyClock
 from babygun.store.upkeep.retention import LeasePool
+from babygun.store.webhooks.known import KnownWebhooks
 
 # Transactions of calls that wait for etcd: more than a second's worth at full speed.
 _MOST_WAITING = 4096
@@ -30,6 +31,7 @@ class Store:
         self.clock = SteadyClock(settings)
         self.client = EtcdClient.from_settings(settings, breaker=for_calls)
         self.batcher = Batcher(self.client, most_waiting=_MOST_WAITING if for_calls else None)
+        self.webhooks = KnownWebhooks(self.client, self.keys)
         self.record_leases = LeasePool(self.client, self.keys, "emails", settings.retention)
         self.idempotency_leases = LeasePool(
             self.client, self.keys, "idempotency", settings.idempotency_retention

@@ -13,7 +13,7 @@ the alarms need no right.
 
 An inspector reads what happens to mail. It reads no content, and nothing that gives access to the
 API. Idempotency records hold a hash of each request: who knows the rest of an e-mail could try
-which code of six digits stands in it. So it does not read those either.
+which code of six digits stands in it. So it does not read those either, nor a webhook's secret.
 """
 
 from __future__ import annotations
@@ -55,6 +55,14 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "slots": "read",
         "limits": "readwrite",  # … and limits it
         "reports": "read",
+        "webhooks": "readwrite",
+        "webhook_secrets": "readwrite",
+        "webhook_healths": "readwrite",
+        "notices": "readwrite",  # written with what an application asks for
+        "due_notices": "readwrite",
+        "sent_notices": "readwrite",
+        "notice_owners": "readwrite",  # deleting a webhook ends its ownership
+        "removals": "readwrite",
         "cluster": "readwrite",
     },
     "worker": {
@@ -72,6 +80,14 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "slots": "readwrite",
         "limits": "readwrite",
         "reports": "readwrite",
+        "webhooks": "readwrite",
+        "webhook_secrets": "readwrite",
+        "webhook_healths": "readwrite",
+        "notices": "readwrite",
+        "due_notices": "readwrite",
+        "sent_notices": "readwrite",
+        "notice_owners": "readwrite",
+        "removals": "readwrite",
         "cluster": "readwrite",
     },
     "inspector": {
@@ -90,6 +106,13 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "slots": "read",
         "limits": "read",
         "reports": "read",
+        "webhooks": "read",
+        "webhook_healths": "read",
+        "notices": "read",
+        "due_notices": "read",
+        "sent_notices": "read",
+        "notice_owners": "read",
+        "removals": "read",
         "cluster": "read",
     },
 }

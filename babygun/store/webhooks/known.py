@@ -1,0 +1,104 @@
+"""The webhooks of all clients, kept in memory.
+
+etcd decides: each transaction compares the revision that it was made by, so what is known here may
+be out of date or missing without harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, NoReturn
+
+from babygun.etcd import Compare, EtcdClient, KeyValue, WatchBatch, absent, follow, modified_at
+from babygun.store import codec
+from babygun.store.codec import log_unreadable
+from babygun.store.keys import Keys, range_end
+from babygun.store.webhooks.records import ClientWebhooks, Webhook
+
+
+class Known(NamedTuple):
+    """The webhooks of one client, and the key's mod revision; 0: the client has none.
+
+    ``webhooks``: None, too, where somebody wrote a value by hand that can't be read.
+    """
+
+    webhooks: ClientWebhooks | None
+    revision: int
+
+
+_NONE = Known(None, 0)
+
+
+class KnownWebhooks:
+    """Run :meth:`run` as a task. Without that it knows only what it was taught.
+
+    ``on_change``: called with the client, with serial, whose webhooks have changed.
+    """
+
+    def __init__(self, client: EtcdClient, keys: Keys) -> None:
+        self._client, self._keys = client, keys
+        self._known: dict[str, Known] = {}
+        self.on_change: list[Callable[[str], None]] = []
+
+    def of(self, client_id: str) -> Known:
+        """Of a client, named with its serial."""
+        return self._known.get(client_id, _NONE)
+
+    def all(self) -> Iterator[tuple[str, Webhook]]:
+        """All webhooks, each with its client."""
+        for client_id, known in self._known.items():
+            if known.webhooks is not None:
+                yield from ((client_id, webhook) for webhook in known.webhooks.webhooks)
+
+    def get(self, webhook_id: str) -> tuple[str, Webhook] | None:
+        """A webhook, with its client."""
+        return next((found for found in self.all() if found[1].id == webhook_id), None)
+
+    def compare(self, client_id: str) -> Compare:
+        """That the client's webhooks are those that are known."""
+        key, revision = self._keys.client_webhooks(client_id), self.of(client_id).revision
+        return modified_at(key, revision) if revision else absent(key)
+
+    def learn(self, client_id: str, found: Iterable[KeyValue]) -> None:
+        """Takes in what was read of the client's key: a key, or none."""
+        known = _NONE
+        for kv in found:
+            known = Known(_decoded(kv), kv.mod_revision)
+        if known == self.of(client_id):
+            return
+        if known.revision:
+            self._known[client_id] = known
+        else:
+            del self._known[client_id]
+        for callback in self.on_change:
+            callback(client_id)
+
+    async def run(self) -> NoReturn:
+        """Follows all webhooks until cancelled."""
+        prefix = self._keys.webhooks
+
+        async def read() -> int:
+            found = await self._client.range(prefix, range_end(prefix))
+            now = {self._keys.last_part(kv.key): kv for kv in found.kvs}
+            for client_id in self._known.keys() - now.keys():
+                self.learn(client_id, ())
+            for client_id, kv in now.items():
+                self.learn(client_id, (kv,))
+            return found.revision
+
+        async def changed(batch: WatchBatch) -> None:
+            for event in batch.events:
+                found = (event.kv,) if event.type == "put" else ()
+                self.learn(self._keys.last_part(event.kv.key), found)
+
+        await follow(
+            self._client, prefix, range_end(prefix), what="webhooks", read=read, changed=changed
+        )
+
+
+def _decoded(kv: KeyValue) -> ClientWebhooks | None:
+    try:
+        return codec.decode_state(kv.value, ClientWebhooks)
+    except ValueError as error:
+        log_unreadable(kv.key, error)
+        return None
