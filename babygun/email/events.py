@@ -18,6 +18,7 @@ EventName = Literal[
     "held",
     "bounced",
     "expired",
+    "suppressed",
     "reclaimed",
     "cancelled",
     "retried",
@@ -68,6 +69,11 @@ EVENTS: Final[Mapping[EventName, Event]] = {
         "The last try of some recipient has ended, or the e-mail's own end has come.",
         (*_TRY, "reason"),
     ),
+    "suppressed": Event(
+        "worker",
+        "The try ended, and some recipient was left out: the client's mail does not go there.",
+        _TRY,
+    ),
     "reclaimed": Event(
         "worker",
         "A worker has taken the job over from one that was silent for too long.",
@@ -96,9 +102,15 @@ OUTCOMES: Final[Mapping[str, str]] = {
     "deferred": "deferred",
     "bounced": "failed",
     "expired": "failed",
+    "suppressed": "suppressed",
 }
 
-_LEAST_FINISHED_FIRST: tuple[EventName, ...] = ("deferred", "bounced", "expired")
+_LEAST_FINISHED_FIRST: tuple[EventName, ...] = (
+    "deferred",
+    "bounced",
+    "expired",
+    "suppressed",
+)
 
 
 def end_of_try(statuses: Collection[str]) -> EventName:

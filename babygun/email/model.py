@@ -25,7 +25,10 @@ RecipientKind = Literal["to", "cc", "bcc"]
 # bounced    final: the server refused it for good (a hard bounce)
 # expired    final: failed softly until the tries were used up
 # cancelled  final: a client stopped it
-RecipientStatus = Literal["pending", "deferred", "delivered", "bounced", "expired", "cancelled"]
+# suppressed final: the client's mail does not go to this address, so it was not tried
+RecipientStatus = Literal[
+    "pending", "deferred", "delivered", "bounced", "expired", "cancelled", "suppressed"
+]
 
 
 class Recipient(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -43,7 +46,7 @@ class Recipient(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     # The server's text, or what happened to the connection.
     status_reason: str | None = None
     # A class of babygun/smtp/replies.toml; "network" and the like where no reply came, or
-    # "internal" for a fault of ours.
+    # "internal" for a fault of ours. Of a suppressed one: the suppression's reason.
     reply_class: str | None = None
 
     tries: int = 0
@@ -136,6 +139,11 @@ class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     tags: tuple[str, ...] = ()
     metadata: dict[str, str] = {}
+
+    # The kind of mail that recipients can unsubscribe from; "*": all of the client's. Empty: none.
+    list: str = ""
+    # It also goes to addresses that are suppressed.
+    ignore_suppressions: bool = False
 
     # The HTTP request that brought it, and its span (W3C Trace Context) if it is traced. The tries
     # belong to that trace.

@@ -7,6 +7,7 @@ from babygun.etcd.follow import follow, keep_following
 from babygun.etcd.lease import Lease
 from babygun.etcd.plain_http import clock_ahead
 from babygun.etcd.txn import (
+    NESTED,
     Compare,
     KeyValue,
     Op,
@@ -22,13 +23,18 @@ from babygun.etcd.txn import (
     get_range,
     keep,
     modified_at,
+    modified_before,
+    nesting,
+    only_if,
     present,
     put,
     range_absent,
+    value_between,
 )
 from babygun.etcd.watch import Event, Watch, WatchBatch
 
 __all__ = [
+    "NESTED",
     "Batcher",
     "Compare",
     "EtcdClient",
@@ -56,7 +62,11 @@ __all__ = [
     "keep",
     "keep_following",
     "modified_at",
+    "modified_before",
+    "nesting",
+    "only_if",
     "present",
     "put",
     "range_absent",
+    "value_between",
 ]

@@ -15,11 +15,13 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from babygun.errors import Compacted, EtcdError, EtcdUnavailable, LeaseNotFound
 from babygun.etcd.endpoints import Endpoint, Endpoints
 from babygun.etcd.requests import Requests
-from babygun.etcd.txn import KeyValue, Op, Txn, TxnResult, key_value, range_request
+from babygun.etcd.txn import KeyValue, Op, Txn, TxnResult, get, key_value, range_request
 from babygun.runtime.settings import Settings
 
 # A field of StatusResponse since etcd 3.6; the generated messages don't have it yet.
 _DB_SIZE_QUOTA = 12
+# Keys that one request reads, and those that each transaction nested in it reads.
+_READS, _NESTED = 1024, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,22 @@ class EtcdClient(Requests):
         """
         response = await self._read("read", Txn([], ops).encoded, timeout)
         return TxnResult(response, response.header.revision)
+
+    async def get_many(
+        self, keys: Sequence[bytes], *, timeout: float | None = None
+    ) -> dict[bytes, KeyValue]:
+        """Those of the keys that exist. Each thousand is read at one revision of its own."""
+        found: dict[bytes, KeyValue] = {}
+        for start in range(0, len(keys), _READS):
+            some = [get(key) for key in keys[start : start + _READS]]
+            response = await self._read("read", Txn([], some, nested=_NESTED).encoded, timeout)
+            nested = len(some) > _NESTED
+            groups = (op.response_txn for op in response.responses) if nested else (response,)
+            for group in groups:
+                for op in group.responses:
+                    for message in op.response_range.kvs:
+                        found[message.key] = key_value(message)
+        return found
 
     async def raw_txn(self, encoded: bytes) -> Any:
         """:meth:`txn` for an encoded TxnRequest; returns etcd's TxnResponse."""

@@ -6,6 +6,7 @@ encoded once. Its bytes are sent alone, or nested in a batch (see :mod:`babygun.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -19,16 +20,26 @@ _PUT, _DELETE, _GET = range(3)
 _EQUAL_VERSION, _GREATER_VERSION = b"", b"\x08\x01"
 _EQUAL_CREATE, _EQUAL_MOD = b"\x10\x01", b"\x10\x02"
 _LESS_CREATE = b"\x08\x02\x10\x01"
+_GREATER_VALUE, _LESS_VALUE = b"\x08\x01\x10\x03", b"\x08\x02\x10\x03"
+_LESS_MOD = b"\x08\x02\x10\x02"
 _VERSION_0 = b"\x20\x00"
+# So many operations may stand side by side in a transaction.
+_FLAT = 127
+# In a nested one, where there are more. The fewer, the more transactions fit into one batch.
+NESTED = 20
 
 
 class Op(Struct, frozen=True, eq=False, gc=False):
-    """One operation of a transaction: encoded, and which key or [key, end) it is about."""
+    """One operation of a transaction: encoded, and which key or [key, end) it is about.
+
+    ``depth``: how many transactions it nests.
+    """
 
     kind: int
     encoded: bytes
     key: bytes
     end: bytes = b""
+    depth: int = 0
 
 
 class Compare(Struct, frozen=True, eq=False, gc=False):
@@ -88,6 +99,17 @@ def delete_range(start: bytes, end: bytes) -> Op:
     return Op(_DELETE, wire.delete_op(start, end), start, end)
 
 
+def only_if(compares: Sequence[Compare], op: Op, otherwise: Op | None = None) -> Op:
+    """``op`` if all of ``compares`` hold, else ``otherwise``, if there is one.
+
+    It is a nested transaction. All of these are about one key.
+    """
+    failure = [] if otherwise is None else [otherwise.encoded]
+    request = wire.txn_request([c.encoded for c in compares], [op.encoded], failure)
+    depth = max(op.depth, otherwise.depth if otherwise else 0) + 1
+    return Op(op.kind, wire.txn_op(request), op.key, op.end, depth)
+
+
 def get(key: bytes, *, revision: int = 0) -> Op:
     """Reads a key, as it is or was at ``revision``."""
     if not revision:
@@ -143,12 +165,33 @@ def modified_at(key: bytes, revision: int) -> Compare:
     return Compare(wire.compare(_EQUAL_MOD, key, b"\x30" + wire.varint(revision)), key)
 
 
+def value_between(key: bytes, low: bytes, high: bytes) -> tuple[Compare, Compare]:
+    """The key exists, and its value is greater than ``low`` and less than ``high``."""
+    return (
+        Compare(wire.compare(_GREATER_VALUE, key, b"\x3a" + wire.framed(low)), key),
+        Compare(wire.compare(_LESS_VALUE, key, b"\x3a" + wire.framed(high)), key),
+    )
+
+
+def modified_before(key: bytes, revision: int) -> Compare:
+    """The key was last written before this revision, or does not exist."""
+    return Compare(wire.compare(_LESS_MOD, key, b"\x30" + wire.varint(revision)), key)
+
+
 def range_absent(start: bytes, end: bytes) -> Compare:
     """No key exists in [start, end).
 
     A compare over a range holds when it holds for each key there, and no key has version 0.
     """
     return Compare(wire.compare(_EQUAL_VERSION, start, _VERSION_0, end), start, end)
+
+
+def nesting(ops: Sequence[Op]) -> int:
+    """How many operations a nested transaction gets, so that etcd takes all of them; 0: none.
+
+    etcd counts the nested transactions and the operations of the largest one: 128 at most.
+    """
+    return 0 if len(ops) <= _FLAT else max(NESTED, math.isqrt(len(ops)) + 1)
 
 
 class Txn:
@@ -186,13 +229,13 @@ class Txn:
         self.success = success
         self.failure = failure
         done = [op.encoded for op in success]
-        depth = 0
+        depth = max((op.depth for op in success), default=0)
         if 0 < nested < len(done):
             done = [
                 wire.txn_op(wire.txn_request((), done[i : i + nested], ()))
                 for i in range(0, len(done), nested)
             ]
-            depth = nested
+            depth += nested
         self.encoded = wire.txn_request(
             [c.encoded for c in compares], done, [op.encoded for op in failure]
         )

@@ -213,6 +213,18 @@ class Settings:
     idempotency_retention: float = setting(
         DURATION, "24h", "How long an Idempotency-Key is remembered.", minimum=60
     )
+    suppress_hard_bounces: float = setting(
+        DURATION,
+        "90d",
+        "How long no mail goes to an address after a server said that there is no such mailbox. "
+        "0: such a reply suppresses nothing.",
+    )
+    suppress_others: float = setting(
+        DURATION,
+        "0",
+        "How long no mail goes to an address after a complaint, after its owner has unsubscribed, "
+        "or once it was put on the list by hand. 0: for ever.",
+    )
     upload_lease: float = setting(
         DURATION,
         "5m",

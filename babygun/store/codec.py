@@ -16,6 +16,7 @@ import msgpack
 import msgspec
 
 from babygun.email.model import Content, Email, Job, LogEntry, Part, as_json
+from babygun.email.suppression import Suppression
 from babygun.runtime.logs import get_logger
 from babygun.store.records import IdempotencyRecord, Owner
 from babygun.store.webhooks.records import Notice
@@ -34,6 +35,7 @@ decode_owner = msgspec.json.Decoder(Owner).decode
 decode_part = msgspec.json.Decoder(Part).decode
 decode_log_entry = msgspec.json.Decoder(LogEntry).decode
 decode_idempotency = msgspec.json.Decoder(IdempotencyRecord).decode
+decode_suppression = msgspec.json.Decoder(Suppression).decode
 decode_job = msgspec.msgpack.Decoder(Job).decode
 decode_content = msgspec.msgpack.Decoder(Content).decode
 _decode_notice = msgspec.json.Decoder(Notice).decode

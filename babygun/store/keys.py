@@ -72,6 +72,7 @@ class Keys:
         self.sent_notices = p + b"notices-sent/"
         self.notice_owners = p + b"notice-owners/"
         self.removals = p + b"removals/"
+        self.suppressions = p + b"suppressions/"
         self.cluster = p + b"cluster"  # one key: the name of the cluster that the prefix belongs to
 
     @property
@@ -272,6 +273,23 @@ class Keys:
     def removal(self, name: str) -> bytes:
         """``name``: of a webhook, or of a client with serial."""
         return self.removals + name.encode()
+
+    def suppression(self, client_id: str, list_name: str, mailbox: str) -> bytes:
+        """``client_id``: an identity. ``mailbox``: an address as it is compared.
+
+        It is the key's last part, so it may have a slash.
+        """
+        return self.suppressions + f"{client_id}/{list_name}/{mailbox}".encode()
+
+    def client_suppressions(self, client_id: str, list_name: str = "") -> bytes:
+        """The prefix of a client's suppressions, or of those of one list."""
+        of_list = f"{list_name}/" if list_name else ""
+        return self.suppressions + f"{client_id}/{of_list}".encode()
+
+    def parse_suppression(self, key: bytes) -> tuple[str, str, str]:
+        """The client's identity, the list and the mailbox."""
+        client_id, list_name, mailbox = key[len(self.suppressions) :].decode().split("/", 2)
+        return client_id, list_name, mailbox
 
     def idempotency(self, client_id: str, key: str) -> bytes:
         return b"%b%b/%b" % (self.idempotencies, client_id.encode(), quote(key, safe="").encode())

@@ -17,6 +17,9 @@ from babygun.store.webhooks.known import KnownWebhooks
 # Transactions of calls that wait for etcd: more than a second's worth at full speed.
 _MOST_WAITING = 4096
 
+# s, that one lease takes suppressions: few come, and they stay for months.
+_SUPPRESSIONS_SHARED = 86400.0
+
 
 class Store:
     """Access to etcd, which need not be up to start or close it.
@@ -35,6 +38,13 @@ class Store:
         self.record_leases = LeasePool(self.client, self.keys, "emails", settings.retention)
         self.idempotency_leases = LeasePool(
             self.client, self.keys, "idempotency", settings.idempotency_retention
+        )  # Of those that end; each also says in its value when that is.
+        self.suppression_leases = LeasePool(
+            self.client,
+            self.keys,
+            "suppressions",
+            max(settings.suppress_hard_bounces, settings.suppress_others),
+            shared=_SUPPRESSIONS_SHARED,
         )
 
     @cached_property

@@ -73,7 +73,11 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
         ),
         "store.access": ("API clients, their tokens, and etcd's own users", set()),
         "store.changes": ("what changes, as it changes", set()),
-        "store.emails": ("the transitions of an e-mail, and reading them", {"store.upkeep"}),
+        "store.emails": (
+            "the transitions of an e-mail, and reading them",
+            {"store.suppressions", "store.upkeep"},
+        ),
+        "store.suppressions": ("addresses that a client's mail does not go to", set()),
         "store.sites": ("limits and holds that all workers share", set()),
         "store.upkeep": ("retention, shedding, compaction", set()),
     },

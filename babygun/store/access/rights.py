@@ -63,6 +63,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "sent_notices": "readwrite",
         "notice_owners": "readwrite",  # deleting a webhook ends its ownership
         "removals": "readwrite",
+        "suppressions": "readwrite",
         "cluster": "readwrite",
     },
     "worker": {
@@ -88,6 +89,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "sent_notices": "readwrite",
         "notice_owners": "readwrite",
         "removals": "readwrite",
+        "suppressions": "readwrite",  # a hard bounce writes one
         "cluster": "readwrite",
     },
     "inspector": {
@@ -113,6 +115,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "sent_notices": "read",
         "notice_owners": "read",
         "removals": "read",
+        "suppressions": "read",
         "cluster": "read",
     },
 }

@@ -28,7 +28,7 @@ from babygun.errors import (
     OutOfSpace,
     Violation,
 )
-from babygun.etcd import Compare, Op, Txn, TxnResult, absent, get, present, put
+from babygun.etcd import NESTED, Compare, Op, Txn, TxnResult, absent, get, nesting, present, put
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
 from babygun.store.emails import writes
@@ -207,7 +207,7 @@ async def _write_marked(
 
 def _nesting(ops: Sequence[Op]) -> int:
     """At least NESTED, so that many transactions fit into one batch."""
-    return writes.nesting(ops) or writes.NESTED
+    return nesting(ops) or NESTED
 
 
 def _expired() -> OutcomeUnknown:

@@ -16,7 +16,7 @@ from babygun.errors import (
     OutOfSpace,
     PermissionDenied,
 )
-from babygun.etcd import Compare, Op, Txn, TxnResult, get_range
+from babygun.etcd import Compare, Op, Txn, TxnResult, get_range, nesting
 from babygun.runtime.logs import get_logger
 from babygun.store.emails import parts, writes
 from babygun.store.emails.writes import Kept
@@ -58,7 +58,7 @@ async def write_change(
                 existing=existing,
             )
             ops += more
-            txn = Txn(compares, ops, otherwise, nested=writes.nesting(ops))
+            txn = Txn(compares, ops, otherwise, nested=nesting(ops))
             return await store.batcher.submit(txn, deadline=deadline)
         except LeaseNotFound:  # revoked to make room; the next one is new
             store.record_leases.forget(kept.lease)

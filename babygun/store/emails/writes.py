@@ -8,8 +8,7 @@ mark says since when the e-mail is final. By that mark a worker deletes the cont
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -24,10 +23,6 @@ from babygun.store.keys import EndKind, JobRef, Keys, range_end
 # An e-mail's log keeps the first entry and the newest 31. That bounds the operations of the
 # transaction that makes the e-mail final.
 LOG_ENTRIES = 32
-# So many operations may stand side by side in a transaction.
-_FLAT = 127
-# In a nested one, where there are more. The fewer, the more transactions fit into one batch.
-NESTED = 20
 # Bytes of parts that one transaction writes; etcd takes 1.5 MiB. A retry may write 1,000 parts. If
 # they are too large, their logs are shortened to fewer entries.
 _MOST_BYTES = 1 << 20
@@ -100,14 +95,6 @@ def change(
     elif reopened:
         ops.append(delete(keys.failed(email.id)))
     return ops
-
-
-def nesting(ops: Sequence[Op]) -> int:
-    """How many operations a nested transaction gets, so that etcd takes all of them; 0: none.
-
-    etcd counts the nested transactions and the operations of the largest one: 128 at most.
-    """
-    return 0 if len(ops) <= _FLAT else max(NESTED, math.isqrt(len(ops)) + 1)
 
 
 def _unwritten(keys: Keys, transition: Transition, kept: Kept) -> list[bytes]:

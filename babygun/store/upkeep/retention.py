@@ -37,12 +37,21 @@ def shared_seconds(retention: float) -> float:
 class LeasePool:
     """Gives out the current lease of one kind of retention.
 
-    ``retention``: seconds that a key is kept at least.
+    ``retention``: seconds that a key is kept at least. ``shared``: for how long a lease takes new
+    keys; None: a minute, or less where the retention is short.
     """
 
-    def __init__(self, client: EtcdClient, keys: Keys, kind: str, retention: float) -> None:
+    def __init__(
+        self,
+        client: EtcdClient,
+        keys: Keys,
+        kind: str,
+        retention: float,
+        *,
+        shared: float | None = None,
+    ) -> None:
         self._client, self._keys, self._kind = client, keys, kind
-        self._shared = shared_seconds(retention)
+        self._shared = shared_seconds(retention) if shared is None else shared
         self._ttl = math.ceil(retention + self._shared)
         self._granting: asyncio.Task[None] | None = None
         self._lease_id, self._key = 0, b""

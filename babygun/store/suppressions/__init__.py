@@ -1,0 +1,1 @@
+"""Addresses that a client's mail does not go to: written, taken off, looked up, listed."""

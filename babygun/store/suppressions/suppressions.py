@@ -1,0 +1,194 @@
+"""Puts addresses on a client's lists, takes them off, and reads single ones.
+
+``client_id`` is an identity, ``<id>:<serial>``. An address may be written in any way:
+its key has the form in which addresses are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from babygun.email.addresses import comparable
+from babygun.email.suppression import ALL_MAIL, Suppression, SuppressionReason, replaces
+from babygun.errors import Conflict, LeaseNotFound
+from babygun.etcd import (
+    Compare,
+    KeyValue,
+    Op,
+    Txn,
+    absent,
+    delete,
+    get,
+    modified_at,
+    nesting,
+    only_if,
+    put,
+)
+from babygun.runtime.settings import Settings
+from babygun.store import codec
+from babygun.store.keys import range_end
+from babygun.store.store import Store
+
+_TRIES = 8  # of a change that others' changes of the same key meet
+# Addresses of one page of an import, and keys that one request deletes.
+PAGE = 1000
+
+
+class NewSuppression(Struct, frozen=True, gc=False):
+    """An address that is to go on a list."""
+
+    address: str
+    suppression: Suppression
+    list: str = ALL_MAIL
+
+
+class Imported(Struct, frozen=True, gc=False):
+    """``added``: so many are on the list by this call. ``kept``: so many were there already."""
+
+    added: int
+    kept: int
+
+
+def until_of(settings: Settings, reason: SuppressionReason, now: datetime) -> datetime | None:
+    """When a suppression that is written at ``now`` ends; None: never."""
+    seconds = (
+        settings.suppress_hard_bounces if reason == "hard_bounce" else settings.suppress_others
+    )
+    return now + timedelta(seconds=seconds) if seconds else None
+
+
+async def add(
+    store: Store,
+    client_id: str,
+    address: str,
+    suppression: Suppression,
+    *,
+    list_name: str = ALL_MAIL,
+) -> tuple[Suppression, bool]:
+    """Puts an address on a list. Returns what is there then, and whether this call wrote it.
+
+    What is there stays, unless the new one replaces it (babygun.email.suppression). Raises
+    EtcdError, and Conflict if it changes all the time.
+    """
+    key = store.keys.suppression(client_id, list_name, comparable(address))
+    found = await store.client.get(key)
+    for _ in range(_TRIES):
+        old = codec.decode_suppression(found.value) if found else None
+        if old is not None and not replaces(suppression, old, suppression.since):
+            return old, old == suppression
+        result = await _put(store, key, suppression, found)
+        if result is None:
+            return suppression, True
+        found = result[0] if result else None
+    raise Conflict("the suppression is changing all the time; try again")
+
+
+async def _put(
+    store: Store, key: bytes, suppression: Suppression, found: KeyValue | None
+) -> list[KeyValue] | None:
+    """Writes over what was found. None: it is written; else what is there instead."""
+    while True:
+        lease = await lease_of(store, suppression, 1)
+        try:
+            result = await store.client.txn(
+                Txn(
+                    [_unchanged(key, found)],
+                    [put(key, codec.encode_state(suppression), lease)],
+                    [get(key)],
+                )
+            )
+        except LeaseNotFound:
+            store.suppression_leases.forget(lease)
+            continue
+        return None if result.succeeded else result.kvs(0)
+
+
+async def lease_of(store: Store, suppression: Suppression, keys: int) -> int:
+    """The lease for ``keys`` suppressions like this one; 0: they never end."""
+    return 0 if suppression.until is None else await store.suppression_leases.lease(keys)
+
+
+async def get_one(
+    store: Store, client_id: str, address: str, *, list_name: str = ALL_MAIL
+) -> Suppression | None:
+    """An address on a list, if it is there and counts. Raises EtcdError."""
+    found = await store.client.get(
+        store.keys.suppression(client_id, list_name, comparable(address))
+    )
+    suppression = codec.decode_suppression(found.value) if found else None
+    now = await store.clock.now()
+    return suppression if suppression is not None and suppression.counts(now) else None
+
+
+async def remove(
+    store: Store, client_id: str, address: str, *, list_name: str = ALL_MAIL
+) -> Suppression | None:
+    """Takes an address off a list. Returns what was there, None if nothing was.
+
+    Raises EtcdError, and Conflict if it changes all the time.
+    """
+    key = store.keys.suppression(client_id, list_name, comparable(address))
+    for _ in range(_TRIES):
+        found = await store.client.get(key)
+        if found is None:
+            return None
+        result = await store.client.txn(Txn([_unchanged(key, found)], [delete(key)]))
+        if result.succeeded:
+            return codec.decode_suppression(found.value)
+    raise Conflict("the suppression is changing all the time; try again")
+
+
+async def add_page(store: Store, client_id: str, page: Sequence[NewSuppression]) -> Imported:
+    """Puts up to PAGE addresses on lists, as :func:`add` does. All of them or none.
+
+    A call whose answer did not come can be repeated. Raises EtcdError.
+    """
+    now = await store.clock.now()
+    wanted: dict[bytes, Suppression] = {}
+    for new in page:
+        key = store.keys.suppression(client_id, new.list, comparable(new.address))
+        if (first := wanted.get(key)) is None or replaces(new.suppression, first, now):
+            wanted[key] = new.suppression
+    there = await store.client.get_many(list(wanted))
+    chosen = [
+        key
+        for key, new in wanted.items()
+        if (old := there.get(key)) is None
+        or replaces(new, codec.decode_suppression(old.value), now)
+    ]
+    while chosen:
+        ending = sum(wanted[key].until is not None for key in chosen)
+        lease = await store.suppression_leases.lease(ending) if ending else 0
+        ops: list[Op] = [
+            only_if(
+                [_unchanged(key, there.get(key))],
+                put(key, codec.encode_state(wanted[key]), lease if wanted[key].until else 0),
+            )
+            for key in chosen
+        ]
+        try:
+            await store.client.txn(Txn([], ops, nested=nesting(ops) or len(ops)))
+            break
+        except LeaseNotFound:
+            store.suppression_leases.forget(lease)
+    return Imported(len(chosen), len(wanted) - len(chosen))
+
+
+async def delete_all(store: Store, client_id: str) -> int:
+    """Deletes up to PAGE suppressions of a client. Returns how many; 0: there are no more.
+
+    Raises EtcdError.
+    """
+    prefix = store.keys.client_suppressions(client_id)
+    found = await store.client.range(prefix, range_end(prefix), limit=PAGE, keys_only=True)
+    ops = [delete(kv.key) for kv in found.kvs]
+    if ops:
+        await store.client.txn(Txn([], ops, nested=nesting(ops)))
+    return len(ops)
+
+
+def _unchanged(key: bytes, found: KeyValue | None) -> Compare:
+    return absent(key) if found is None else modified_at(key, found.mod_revision)
