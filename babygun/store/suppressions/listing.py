@@ -50,7 +50,8 @@ async def list_suppressions(
     """What counts now, in the order of client, list and address.
 
     ``client_id``: an identity; None: all clients. ``list_name``: None: all lists. ``prefix``: how
-    an address begins. ``reason``: None: any. Raises EtcdError, and ValueError if the cursor is not one.
+    an address begins. ``reason``: None: any. Raises EtcdError, and ValueError if the cursor
+    is not one.
     """
     keys = store.keys
     scope = keys.suppressions if client_id is None else keys.client_suppressions(client_id)
