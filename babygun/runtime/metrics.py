@@ -248,15 +248,15 @@ SHED = counters(
     "babygun_shed_total",
     ("kind",),
     WORKER,
-    "Deleted early to free space in etcd. `kind`: contents of e-mails, or emails: leases with "
-    "records and logs, up to 1,000 keys each.",
+    "Deleted early to free space in etcd. `kind`: contents of e-mails; notices or emails: leases "
+    "with events that webhooks got, or with records and logs, up to 1,000 keys each.",
 )
 
 # Series that begin at 0: a rate would miss the event with which a series appears.
 for _counters, _known in (
     (EMAILS_ENDED, ("complete", "failed", "cancelled")),
     (CLAIMS, ("claimed", "lost", "unanswered", "lease_lost")),
-    (SHED, ("contents", "emails")),
+    (SHED, ("contents", "notices", "emails")),
 ):
     for _label in _known:
         _counters[_label]

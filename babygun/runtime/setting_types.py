@@ -71,6 +71,12 @@ def one_of(*choices: str) -> Type:
     return Type(names, parse, str)
 
 
+def _parse_flag(text: str) -> bool:
+    if text.strip().lower() not in ("yes", "no", ""):
+        raise ValueError(f"{text!r} is neither yes nor no")
+    return text.strip().lower() == "yes"
+
+
 def _parse_number(text: str) -> int:
     if not re.fullmatch(r"\s*\d+\s*", text):
         raise ValueError(f"{text!r} is not a whole number")
@@ -135,6 +141,7 @@ def _parse_object(text: str) -> dict[str, Any]:
 
 
 TEXT = Type("text", str, str)
+FLAG = Type("yes or no", _parse_flag, lambda value: "yes" if value else "no")
 NUMBER = Type("number", _parse_number, str)
 DURATION = Type("duration", parse_duration, write_duration)
 SIZE = Type("size", parse_size, write_size)

@@ -21,6 +21,7 @@ from babygun.runtime.setting_types import (
     ADDRESSES,
     DURATION,
     DURATIONS,
+    FLAG,
     LAST_PORT,
     LIST,
     NETWORKS,
@@ -375,6 +376,50 @@ class Settings:
         "1d",
         "How long the content of a delivered e-mail is kept. 0: it is deleted with the delivery.",
         minimum=0,
+    )
+    # webhooks
+    webhook_allow_http: bool = setting(
+        FLAG,
+        "no",
+        "yes: a webhook's address may be http://, not only https://. Its events then cross the "
+        "network unencrypted.",
+    )
+    webhook_allow_networks: tuple[Network, ...] = setting(
+        NETWORKS,
+        "",
+        "Networks that are not public, and that webhooks may call all the same. Without them a "
+        "client can't make Babygun call your own network.",
+    )
+    webhook_connections: int = setting(
+        NUMBER,
+        "8",
+        "Connections to one webhook at a time; one while it answers no request with success.",
+        minimum=1,
+        maximum=100,
+    )
+    webhook_timeout: float = setting(
+        DURATION,
+        "15s",
+        "The longest time that one request to a webhook may take, with connecting.",
+        minimum=0.1,
+    )
+    webhook_retry_intervals: tuple[float, ...] = setting(
+        DURATIONS,
+        "5s, 1m, 5m, 30m, 2h, 6h, 12h",
+        "The waits between tries of an event. Seven waits make eight tries; then it has failed.",
+    )
+    webhook_disable_after: float = setting(
+        DURATION,
+        "5d",
+        "A webhook that answers no request with success for so long is disabled.",
+        minimum=1,
+    )
+    webhook_retention: float = setting(
+        DURATION,
+        "3d",
+        "How long an event is kept after it was sent to a webhook, or has failed. Until then it "
+        "can be sent again.",
+        minimum=1,
     )
     # the command line's own way to the API
     api_url: str = setting(

@@ -11,7 +11,7 @@ from babygun.routing.routes import Routes, load_routes
 from babygun.runtime.settings import Settings
 from babygun.store.keys import Keys
 from babygun.store.steady_clock import SteadyClock
-from babygun.store.upkeep.retention import LeasePool
+from babygun.store.upkeep.retention import NOTICE_BYTES, LeasePool
 from babygun.store.webhooks.known import KnownWebhooks
 
 # Transactions of calls that wait for etcd: more than a second's worth at full speed.
@@ -38,13 +38,17 @@ class Store:
         self.record_leases = LeasePool(self.client, self.keys, "emails", settings.retention)
         self.idempotency_leases = LeasePool(
             self.client, self.keys, "idempotency", settings.idempotency_retention
-        )  # Of those that end; each also says in its value when that is.
+        )
+        # Of those that end; each also says in its value when that is.
         self.suppression_leases = LeasePool(
             self.client,
             self.keys,
             "suppressions",
             max(settings.suppress_hard_bounces, settings.suppress_others),
             shared=_SUPPRESSIONS_SHARED,
+        )
+        self.notice_leases = LeasePool(
+            self.client, self.keys, "notices", settings.webhook_retention, key_bytes=NOTICE_BYTES
         )
 
     @cached_property

@@ -38,6 +38,10 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
         "claims jobs and delivers them",
         {"consumer", "email", "mime", "smtp", "routing", "store", "runtime"},
     ),
+    "webhooks": (
+        "sends notices to the webhooks of clients",
+        {"consumer", "email", "routing", "store", "runtime"},
+    ),
     "api": ("HTTP", {"intake", "store", "email", "mime", "routing", "runtime", "pki"}),
     "dev": (
         "`babygun dev`: everything on one machine",
@@ -48,6 +52,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
         {
             "api",
             "worker",
+            "webhooks",
             "consumer",
             "dev",
             "intake",

@@ -40,8 +40,8 @@ _LONGEST_PAUSE = 30.0  # s, between two rounds that had nothing left to do
 class Ending:
     """Call :meth:`once` every second; it does nothing where nothing can have ended yet.
 
-    ``role``: a worker ends e-mails and keeps the timeline. An API process ends the rest, since a
-    worker has no right to it.
+    ``role``: a worker ends e-mails and notices, and keeps the timeline. An API process ends the
+    rest, since a worker has no right to it.
     """
 
     def __init__(self, store: Store, role: Literal["worker", "api"]) -> None:
@@ -167,20 +167,25 @@ class Ending:
 
 
 _KINDS = {
-    "worker": ("delivered", "undelivered", "emails"),
+    "worker": ("delivered", "undelivered", "emails", "notices"),
     "api": ("idempotency",),
 }
 
 
 def _periods(settings: Settings) -> dict[str, float]:
     """How many seconds each kind is kept."""
-    record, idempotency = (
+    record, idempotency, notices = (
         seconds + shared_seconds(seconds)
-        for seconds in (settings.retention, settings.idempotency_retention)
+        for seconds in (
+            settings.retention,
+            settings.idempotency_retention,
+            settings.webhook_retention,
+        )
     )
     return {
         "delivered": settings.contents_retention,
         "undelivered": record,
         "emails": record,
         "idempotency": idempotency,
+        "notices": notices,
     }

@@ -27,6 +27,7 @@ from babygun.store.keys import Keys
 SHARED_SECONDS = 60.0
 SHARED_KEYS = 1000  # of one lease; deleting them takes 8 ms of etcd's time
 KEY_BYTES = 400  # about what one key of a record or a log takes in etcd's file
+NOTICE_BYTES = 1500  # and one of a notice
 
 
 def shared_seconds(retention: float) -> float:
@@ -38,7 +39,8 @@ class LeasePool:
     """Gives out the current lease of one kind of retention.
 
     ``retention``: seconds that a key is kept at least. ``shared``: for how long a lease takes new
-    keys; None: a minute, or less where the retention is short.
+    keys; None: a minute, or less where the retention is short. ``key_bytes``: about what a key
+    takes in etcd's file.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class LeasePool:
         retention: float,
         *,
         shared: float | None = None,
+        key_bytes: int = KEY_BYTES,
     ) -> None:
         self._client, self._keys, self._kind = client, keys, kind
+        self._key_bytes = key_bytes
         self._shared = shared_seconds(retention) if shared is None else shared
         self._ttl = math.ceil(retention + self._shared)
         self._granting: asyncio.Task[None] | None = None
@@ -98,5 +102,5 @@ class LeasePool:
         """Writes how many bytes hang on the lease that takes no more, for the shedding."""
         if self._key:
             with suppress(EtcdError):  # the lease is gone, or etcd is away: then it stays unknown
-                size = (SHARED_KEYS - self._room) * KEY_BYTES
+                size = (SHARED_KEYS - self._room) * self._key_bytes
                 await self._client.put(self._key, b"%d" % size, self._lease_id)

@@ -1,7 +1,7 @@
-"""Frees space before etcd is full: deletes the oldest contents, then the oldest records.
+"""Frees space before etcd is full: deletes old contents, then sent notices, then old records.
 
-Contents go by their end marks, records with their retention leases. Incomplete e-mails have
-neither, and stay.
+Contents go by their end marks, notices and records with their retention leases. Incomplete e-mails
+and notices that wait have neither, and stay.
 
 Space that is shed now is free only after the next compaction, some ten seconds later. So shedding
 goes by what will be in use by then (:mod:`babygun.store.upkeep.fullness`). A small quota fills up
@@ -37,6 +37,7 @@ log = get_logger("store")
 
 # These are for a reserve of a tenth. A larger one makes both smaller.
 CONTENTS_ABOVE = 0.70  # of the quota, expected: the oldest contents go
+NOTICES_ABOVE = 0.80  # the oldest notices go that are sent or failed
 RECORDS_ABOVE = 0.85  # the contents of undelivered e-mails go, and the oldest records and logs
 _MORE = 0.01  # of the quota, beyond what is needed: otherwise it would shed a little each second
 # Of the quota. From here on the size of the file counts too: with more free pages it grows less.
@@ -61,14 +62,15 @@ class _Shed(NamedTuple):
 
 
 class Shedding:
-    """One round is :meth:`once`. ``shed``: contents and leases of records so far, by kind."""
+    """One round is :meth:`once`. ``shed``: contents, and leases of notices and records, so far."""
 
     def __init__(self, store: Store, fullness: Fullness, compaction: Compaction) -> None:
         self._client, self._batcher, self._keys = store.client, store.batcher, store.keys
-        self._retention = store.settings.retention
+        settings = store.settings
+        self._retentions = {"emails": settings.retention, "notices": settings.webhook_retention}
         self._fullness, self._compaction = fullness, compaction
         self._reserve = Reserve(store, fullness)
-        self.shed = {"contents": 0, "emails": 0}
+        self.shed = {"contents": 0, "notices": 0, "emails": 0}
         self._pending: list[_Shed] = []
         self._logged_at = -_LOG_AGAIN
 
@@ -88,8 +90,9 @@ class Shedding:
         before = pending = sum(shed.bytes for shed in self._pending)
         for shed, above in (
             (partial(self._shed_contents, "delivered"), CONTENTS_ABOVE),
+            (partial(self._shed_leases, "notices"), NOTICES_ABOVE),
             (partial(self._shed_contents, "undelivered"), RECORDS_ABOVE),
-            (self._shed_records, RECORDS_ABOVE),
+            (partial(self._shed_leases, "emails"), RECORDS_ABOVE),
         ):
             if (need := (full - above * usable) * quota - pending) > 0:
                 pending += await shed(need + _MORE * quota, full)
@@ -122,12 +125,12 @@ class Shedding:
             self._count("contents", len(marks), oldest.count, found, marks[-1].since, full)
         return found
 
-    async def _shed_records(self, need: float, full: float) -> float:
-        """Revokes the oldest leases of records and logs that hold ``need`` bytes together.
+    async def _shed_leases(self, kind: str, need: float, full: float) -> float:
+        """Revokes the oldest leases of notices, or of records and logs, that hold ``need`` bytes.
 
         Returns how many bytes they hold.
         """
-        prefix = self._keys.retention_kind("emails")
+        prefix = self._keys.retention_kind(kind)
         oldest = await self._client.range(prefix, range_end(prefix), limit=_PAGE)
         found, leases, until = 0.0, list[int](), utc_now()
         for kv in oldest.kvs:
@@ -141,14 +144,14 @@ class Shedding:
             found += _bytes_of(kv) * IN_FILE
             leases.append(lease_id)
             until = granted
-        if leases:
-            filled = shared_seconds(self._retention)
+        if leases and kind == "emails":
+            filled = shared_seconds(self._retentions[kind])
             await self._shed_contents_until(until + timedelta(seconds=filled))
         for start in range(0, len(leases), _AT_ONCE):
             together = leases[start : start + _AT_ONCE]
             await asyncio.gather(*map(self._client.revoke, together))
         if leases:
-            self._count("emails", len(leases), oldest.count, found, until, full)
+            self._count(kind, len(leases), oldest.count, found, until, full)
         return found
 
     async def _shed_contents_until(self, until: datetime) -> None:

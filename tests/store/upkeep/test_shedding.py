@@ -109,7 +109,7 @@ async def test_shedding_deletes_the_oldest_contents_of_final_emails_and_no_other
     await shedding.once()
     seen = await check_invariants(rig.store)
     assert list(seen.chunks) == [waiting] and len(seen.emails) == 3
-    assert shedding.shed == {"contents": 2, "emails": 0}
+    assert shedding.shed == {"contents": 2, "notices": 0, "emails": 0}
 
 
 async def test_shedding_spares_a_lease_that_is_still_being_filled(rig: Rig) -> None:
@@ -124,6 +124,7 @@ async def test_shedding_spares_a_lease_that_is_still_being_filled(rig: Rig) -> N
     await shedding.once()
     assert await left(rig.store) == [lease] and shedding.shed == {
         "contents": 0,
+        "notices": 0,
         "emails": 0,
     }
 
@@ -215,7 +216,7 @@ async def test_shedding_of_records_leaves_no_content_without_its_record(
     full = Shedding(
         rig.store, fullness, Compaction(rig.store.client, fullness, rig.store.keys.cluster)
     )
-    await full._shed_records(1.0, 0.9)
+    await full._shed_leases("emails", 1.0, 0.9)
     seen = await check_invariants(rig.store)
     assert list(seen.emails) == list(seen.chunks) == [waiting]
     assert not seen.ends
