@@ -134,7 +134,7 @@ class CheckedEmail(Struct, frozen=True, gc=False):
 _parse_sender = lru_cache(maxsize=256)(parse_sender)  # a client has few senders
 _line_break = re.compile(r"[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]").search
 _control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]").search
-_tag = re.compile(rf"[A-Za-z0-9_.:-]{{1,{MAX_TAG}}}").fullmatch
+is_tag = re.compile(rf"[A-Za-z0-9_.:-]{{1,{MAX_TAG}}}").fullmatch
 
 
 def check_request(request: EmailRequest, routes: Routes, settings: Settings) -> CheckedEmail:
@@ -237,7 +237,7 @@ def _check_tags(tags: list[str], broken: BrokenRules) -> None:
     if len(tags) > MAX_TAGS:
         broken.report("tags", f"There are {len(tags)} tags; at most {MAX_TAGS} are taken.")
     for index, tag in enumerate(tags[:MAX_TAGS]):
-        if not _tag(tag):
+        if not is_tag(tag):
             broken.report(
                 f"tags[{index}]", f"A tag has 1 to {MAX_TAG} letters, digits and _ . : - only."
             )
