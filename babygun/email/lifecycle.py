@@ -104,6 +104,7 @@ def expire(
     if state is None or state.final or queue in sending:
         raise Conflict("no job of the queue waits to be sent")
     most = reason_bytes(wide.count(email))
+    before = email.recipients
     recipients = [
         replace(
             recipient,
@@ -116,7 +117,7 @@ def expire(
         )
         if recipient.queue == queue and not recipient.final
         else recipient
-        for recipient in email.recipients
+        for recipient in before
     ]
     queues = {**email.queues, queue: _ended(state)}
     email = changed(email, recipients, queues, now, worker_id=worker_id)
@@ -130,7 +131,11 @@ def expire(
                 queue,
                 state.tries,
                 now,
-                tuple(log.reply_of(r) for r in recipients if r.queue == queue),
+                tuple(
+                    log.reply_of(new)
+                    for old, new in zip(before, recipients, strict=True)
+                    if old.queue == queue and not old.final
+                ),
             ),
         ),
         reason=outcome.reason and cut(outcome.reason, 512),

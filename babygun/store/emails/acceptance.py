@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ from msgspec.structs import replace
 
 from babygun.email import lifecycle, wide
 from babygun.email.model import Content, Email
+from babygun.email.transition import Transition
 from babygun.errors import (
     EtcdAway,
     EtcdError,
@@ -28,12 +30,13 @@ from babygun.errors import (
     OutOfSpace,
     Violation,
 )
-from babygun.etcd import NESTED, Compare, Op, Txn, TxnResult, absent, get, nesting, present, put
+from babygun.etcd import NESTED, Compare, Op, Txn, TxnResult, absent, get, present, put
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
 from babygun.store.emails import writes
 from babygun.store.records import IdempotencyRecord
 from babygun.store.store import Store
+from babygun.store.webhooks import outbox
 
 log = get_logger("store")
 
@@ -49,11 +52,13 @@ _PAUSE = 0.05  # s, between two tries of a write
 class NewEmail(Struct, frozen=True, gc=False):
     """An e-mail that is ready to be stored.
 
-    ``content_bytes``: of the packed content. ``ops``: the writes that store it. ``later``: keys and
-    values of the content's chunks beyond the first; they have to be there before.
+    ``content_bytes``: of the packed content. ``ops``: the writes that store it, the record first.
+    ``later``: keys and values of the content's chunks beyond the first; they have to be there
+    before.
     """
 
     id: str
+    transition: Transition
     recipients: int
     content_bytes: int
     ops: list[Op]
@@ -62,7 +67,7 @@ class NewEmail(Struct, frozen=True, gc=False):
     @property
     def size(self) -> int:
         """Bytes of the writes, on the wire."""
-        return sum(len(op.encoded) for op in self.ops)
+        return writes.size(self.ops)
 
 
 class Accepted(Struct, frozen=True, gc=False):
@@ -86,11 +91,11 @@ def prepare(store: Store, email: Email, content: Content) -> NewEmail:
     transition = lifecycle.accept(email)
     ops = writes.acceptance(store.keys, transition, chunks[0])
     at_once = 1
-    if email.wide and sum(len(op.encoded) for op in ops) > _MOST_BYTES:
+    if email.wide and writes.size(ops) > _MOST_BYTES:
         at_once = 0
         ops = writes.acceptance(store.keys, transition, None)
     later = [(store.keys.chunk(email.id, n), chunks[n]) for n in range(at_once, len(chunks))]
-    return NewEmail(email.id, len(email.recipients), len(packed), ops, later)
+    return NewEmail(email.id, transition, len(email.recipients), len(packed), ops, later)
 
 
 async def accept(
@@ -137,7 +142,6 @@ async def write(
     else OutcomeUnknown.
     """
     first = store.keys.email(emails[0].id)  # stands for all: they are written together
-    ops = [op for new in emails for op in new.ops]
     later = [chunk for new in emails for chunk in new.later]
     compares = [absent(first)]
     upload_lease = 0
@@ -146,8 +150,8 @@ async def write(
         upload_lease = await _upload(store, later)
     try:
         if mark is not None:
-            return await _write_marked(store, first, compares, ops, mark)
-        result = await _settle(store, _submit(store, Txn(compares, ops, nested=_nesting(ops))))
+            return await _write_marked(store, first, compares, emails, mark)
+        result = await _settle(store, partial(_submit, store, emails, compares))
     except (EtcdUnavailable, OutcomeUnknown):
         upload_lease = 0  # its end is no call's to wait for: it expires by itself
         raise
@@ -176,7 +180,7 @@ async def _write_marked(
     store: Store,
     first: bytes,
     compares: Sequence[Compare],
-    ops: Sequence[Op],
+    emails: Sequence[NewEmail],
     mark: tuple[bytes, bytes],
 ) -> bytes | None:
     """Writes with the mark. Returns what the mark's key held before, if it was there."""
@@ -185,13 +189,14 @@ async def _write_marked(
     async def submit(deadline: float) -> TxnResult:
         nonlocal idempotency_lease  # each time another one, if the last one is gone
         idempotency_lease = await store.idempotency_leases.lease(1)
-        txn = Txn(
+        return await _submit(
+            store,
+            emails,
             [*compares, absent(mark[0])],
-            [*ops, put(*mark, idempotency_lease)],
-            [get(first), get(mark[0])],
-            nested=_nesting(ops),
+            deadline,
+            more=(put(*mark, idempotency_lease),),
+            otherwise=(get(first), get(mark[0])),
         )
-        return await store.batcher.submit(txn, deadline=deadline)
 
     result = await _settle(
         store, submit, lambda: store.idempotency_leases.forget(idempotency_lease)
@@ -205,9 +210,25 @@ async def _write_marked(
     raise _expired()
 
 
-def _nesting(ops: Sequence[Op]) -> int:
-    """At least NESTED, so that many transactions fit into one batch."""
-    return nesting(ops) or NESTED
+async def _submit(
+    store: Store,
+    emails: Sequence[NewEmail],
+    compares: Sequence[Compare],
+    deadline: float,
+    *,
+    more: Sequence[Op] = (),
+    otherwise: Sequence[Op] = (),
+) -> TxnResult:
+    """Writes the e-mails and ``more``, together with the notices of their client's webhooks."""
+    return await outbox.submit(
+        store,
+        [new.transition for new in emails],
+        compares,
+        [*(op for new in emails for op in new.ops), *more],
+        otherwise,
+        least_nested=NESTED,  # so that many transactions fit into one batch
+        deadline=deadline,
+    )
 
 
 def _expired() -> OutcomeUnknown:
@@ -227,7 +248,8 @@ async def _upload(store: Store, chunks: list[tuple[bytes, bytes]]) -> int:
         raise EtcdUnavailable(str(error)) from None  # of the e-mail itself nothing is stored
     try:
         for key, chunk in chunks:  # one at a time: a large e-mail must not hold up small ones
-            await _settle(store, _submit(store, Txn([], [put(key, chunk, lease)])))
+            txn = Txn([], [put(key, chunk, lease)])
+            await _settle(store, partial(_until, store, txn))
     except (EtcdUnavailable, OutcomeUnknown) as error:  # the lease expires by itself
         raise EtcdUnavailable(str(error)) from None
     except BaseException:
@@ -243,8 +265,8 @@ async def _revoke(store: Store, lease: int) -> None:
         log.warning("upload lease not revoked", error=str(error))
 
 
-def _submit(store: Store, txn: Txn) -> Callable[[float], Awaitable[TxnResult]]:
-    return lambda deadline: store.batcher.submit(txn, deadline=deadline)
+async def _until(store: Store, txn: Txn, deadline: float) -> TxnResult:
+    return await store.batcher.submit(txn, deadline=deadline)
 
 
 async def _settle(

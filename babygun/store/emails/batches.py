@@ -34,6 +34,8 @@ PART_EMAILS = 100
 PART_OPS = 500
 # A part must not hold up other writes for long. One e-mail that is larger is a part of its own.
 PART_BYTES = 512 * 1024
+# Bytes that a notice has more than its e-mail's record, about.
+_MORE_THAN_RECORD = 400
 # Parts of one batch under way: etcd serves other calls too.
 AT_ONCE = 4
 
@@ -76,7 +78,7 @@ async def accept_batch(
     """
     record = replace(
         record,
-        parts=tuple(part[0] for part in _divided(emails)),
+        parts=tuple(part[0] for part in _divided(emails, _webhooks(store, emails))),
         refused=tuple(n for n, new in enumerate(emails) if new is None),
     )
     batch = _Writer(store, record, emails, [None if new is None else new.id for new in emails])
@@ -100,18 +102,30 @@ async def accept_batch(
     return batch.end()
 
 
-def _divided(emails: Prepared) -> Iterator[list[int]]:
-    """The parts, as indexes of the e-mails."""
+def _webhooks(store: Store, emails: Prepared) -> int:
+    """How many webhooks the client of the e-mails has."""
+    client_id = next(new for new in emails if new is not None).transition.email.client_id
+    known = store.webhooks.of(client_id).webhooks
+    return len(known.webhooks) if known else 0
+
+
+def _divided(emails: Prepared, webhooks: int = 0) -> Iterator[list[int]]:
+    """The parts, as indexes of the e-mails.
+
+    ``webhooks``: each has about one notice of each e-mail, which is about as long as its record.
+    """
     part: list[int] = []
     ops = size = 0
     for index, new in enumerate(emails):
         if new is None:
             continue
-        ops += len(new.ops)
-        size += new.size
+        own_ops = len(new.ops) + webhooks
+        own_size = new.size + webhooks * (len(new.ops[0].encoded) + _MORE_THAN_RECORD)
+        ops += own_ops
+        size += own_size
         if part and (len(part) == PART_EMAILS or ops > PART_OPS or size > PART_BYTES):
             yield part
-            part, ops, size = [], len(new.ops), new.size
+            part, ops, size = [], own_ops, own_size
         part.append(index)
     yield part
 

@@ -16,12 +16,13 @@ from babygun.errors import (
     OutOfSpace,
     PermissionDenied,
 )
-from babygun.etcd import Compare, Op, Txn, TxnResult, get_range, nesting
+from babygun.etcd import Compare, Op, TxnResult, get_range
 from babygun.runtime.logs import get_logger
 from babygun.store.emails import parts, writes
 from babygun.store.emails.writes import Kept
 from babygun.store.keys import range_end
 from babygun.store.store import Store
+from babygun.store.webhooks import outbox
 
 log = get_logger("store")
 
@@ -42,6 +43,8 @@ async def write_change(
 ) -> TxnResult:
     """Writes a change of a record under ``compares``, as one transaction. Raises EtcdError.
 
+    The notices of its client's webhooks are written along (:mod:`babygun.store.webhooks.outbox`).
+
     ``before`` and ``existing``: see :func:`babygun.store.emails.writes.change`. ``more``: written
     along. ``otherwise``: read if a compare fails. ``deadline``: see :meth:`Batcher.submit`.
     """
@@ -58,8 +61,14 @@ async def write_change(
                 existing=existing,
             )
             ops += more
-            txn = Txn(compares, ops, otherwise, nested=nesting(ops))
-            return await store.batcher.submit(txn, deadline=deadline)
+            return await outbox.submit(
+                store,
+                (transition,),
+                compares,
+                ops,
+                otherwise,
+                deadline=deadline,
+            )
         except LeaseNotFound:  # revoked to make room; the next one is new
             store.record_leases.forget(kept.lease)
 

@@ -8,7 +8,7 @@ mark says since when the e-mail is final. By that mark a worker deletes the cont
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -97,6 +97,11 @@ def change(
     return ops
 
 
+def size(ops: Sequence[Op]) -> int:
+    """Bytes on the wire."""
+    return sum(len(op.encoded) for op in ops)
+
+
 def _unwritten(keys: Keys, transition: Transition, kept: Kept) -> list[bytes]:
     """The keys of log entries and parts that the transition does not write."""
     email = transition.email
@@ -147,7 +152,7 @@ def _wide_record(keys: Keys, transition: Transition, lease: int) -> list[Op]:
         written = [
             _part(keys, email.id, queue, part, entries, lease) for queue, part in parts.items()
         ]
-        if sum(len(op.encoded) for op in written) <= _MOST_BYTES:
+        if size(written) <= _MOST_BYTES:
             break
     ops += written
     for queue in transition.ready:

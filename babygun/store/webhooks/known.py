@@ -6,7 +6,7 @@ be out of date or missing without harm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, NoReturn
 
 from babygun.etcd import Compare, EtcdClient, KeyValue, WatchBatch, absent, follow, modified_at
@@ -30,7 +30,7 @@ _NONE = Known(None, 0)
 
 
 class KnownWebhooks:
-    """Run :meth:`run` as a task. Without that it knows only what it was taught.
+    """Run :meth:`run` as a task. Without that, it learns of webhooks by the refusals of writes.
 
     ``on_change``: called with the client, with serial, whose webhooks have changed.
     """
@@ -54,17 +54,27 @@ class KnownWebhooks:
         """A webhook, with its client."""
         return next((found for found in self.all() if found[1].id == webhook_id), None)
 
-    def compare(self, client_id: str) -> Compare:
-        """That the client's webhooks are those that are known."""
-        key, revision = self._keys.client_webhooks(client_id), self.of(client_id).revision
+    def compare(self, client_id: str, known: Known | None = None) -> Compare:
+        """That the client's webhooks are these, by default those that are known."""
+        key, revision = (
+            self._keys.client_webhooks(client_id),
+            (known or self.of(client_id)).revision,
+        )
         return modified_at(key, revision) if revision else absent(key)
 
-    def learn(self, client_id: str, found: Iterable[KeyValue]) -> None:
-        """Takes in what was read of the client's key: a key, or none."""
-        known = _NONE
-        for kv in found:
-            known = Known(_decoded(kv), kv.mod_revision)
-        if known == self.of(client_id):
+    async def read_again(self, client_id: str, known: Known) -> bool:
+        """After a refusal: whether the client's webhooks are others than ``known``.
+
+        They are read, and known from now on. Raises EtcdError.
+        """
+        found = await self._client.get(self._keys.client_webhooks(client_id))
+        now = Known(_decoded(found), found.mod_revision) if found else _NONE
+        if self.of(client_id).revision == known.revision:  # the watch has brought nothing newer
+            self._learn(client_id, now)
+        return now.revision != known.revision
+
+    def _learn(self, client_id: str, known: Known) -> None:
+        if known.revision == self.of(client_id).revision:
             return
         if known.revision:
             self._known[client_id] = known
@@ -79,17 +89,20 @@ class KnownWebhooks:
 
         async def read() -> int:
             found = await self._client.range(prefix, range_end(prefix))
-            now = {self._keys.last_part(kv.key): kv for kv in found.kvs}
-            for client_id in self._known.keys() - now.keys():
-                self.learn(client_id, ())
-            for client_id, kv in now.items():
-                self.learn(client_id, (kv,))
+            now = {
+                self._keys.last_part(kv.key): Known(_decoded(kv), kv.mod_revision)
+                for kv in found.kvs
+            }
+            for client_id in self._known.keys() | now.keys():
+                self._learn(client_id, now.get(client_id, _NONE))
             return found.revision
 
         async def changed(batch: WatchBatch) -> None:
             for event in batch.events:
-                found = (event.kv,) if event.type == "put" else ()
-                self.learn(self._keys.last_part(event.kv.key), found)
+                kv, client_id = event.kv, self._keys.last_part(event.kv.key)
+                if kv.mod_revision > self.of(client_id).revision:
+                    put = event.type == "put"
+                    self._learn(client_id, Known(_decoded(kv), kv.mod_revision) if put else _NONE)
 
         await follow(
             self._client, prefix, range_end(prefix), what="webhooks", read=read, changed=changed

@@ -21,13 +21,15 @@ from babygun.store.emails.batches import (
     accept_batch,
 )
 from babygun.store.records import BatchRecord
+from tests.email.steps import submitted
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig
 
 OP = put(b"key", b"value")
-SMALL = NewEmail("id", 1, 0, [OP], [])
-LARGE = NewEmail("id", 1, 0, [put(b"key", bytes(PART_BYTES))], [])
-HALF = NewEmail("id", 1, 0, [OP] * (PART_OPS // 2), [])
+ACCEPTED = submitted(a=1)
+SMALL = NewEmail("id", ACCEPTED, 1, 0, [OP], [])
+LARGE = NewEmail("id", ACCEPTED, 1, 0, [put(b"key", bytes(PART_BYTES))], [])
+HALF = NewEmail("id", ACCEPTED, 1, 0, [OP] * (PART_OPS // 2), [])
 
 
 @pytest.mark.parametrize(
