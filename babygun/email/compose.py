@@ -20,6 +20,7 @@ def new_email(
     weight: int = 1,
     tags: tuple[str, ...] = (),
     metadata: dict[str, str] | None = None,
+    ignore_suppressions: bool = False,
     request_id: str | None = None,
     traceparent: str | None = None,
     tracestate: str | None = None,
@@ -27,8 +28,8 @@ def new_email(
     """The record of an e-mail that a client has submitted, before it is stored.
 
     ``sender``: the bare envelope sender. ``recipients``: each with its queue. ``send_at``: when the
-    first try is due; a time that is not after ``now`` means at once. ``weight``: the client's. The
-    store adds ``size`` and
+    first try is due; a time that is not after ``now`` means at once. ``weight``: the client's.
+    ``ignore_suppressions``: it also goes to suppressed addresses. The store adds ``size`` and
     ``chunks``, which it knows only when it has packed the content.
     """
     due = send_at if send_at is not None and send_at > now else None
@@ -48,6 +49,7 @@ def new_email(
         not_before=due,
         tags=tags,
         metadata=metadata or {},
+        ignore_suppressions=ignore_suppressions,
         request_id=request_id,
         traceparent=traceparent,
         tracestate=tracestate,

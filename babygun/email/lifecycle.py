@@ -17,7 +17,7 @@ store throws the decision away and asks again.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -35,16 +35,48 @@ from babygun.email.model import (
     queue_recipients,
 )
 from babygun.email.reasons import cut, left_sending, reason_bytes
+from babygun.email.suppression import Suppression
 from babygun.email.transition import Transition, changed, logged
 from babygun.email.tries import RecipientResult
 from babygun.errors import Conflict
 
 
-def accept(email: Email) -> Transition:
-    """A new e-mail, as :func:`babygun.email.compose.new_email` made it, begins its life."""
+def accept(email: Email, suppressed: Mapping[str, Suppression] | None = None) -> Transition:
+    """A new e-mail, as :func:`babygun.email.compose.new_email` made it, begins its life.
+
+    ``suppressed``: by address, recipients that it does not go to. If nobody else is left, the
+    e-mail is final at once.
+    """
+    final: tuple[str, ...] = ()
+    if suppressed:
+        email = _without(email, suppressed)
+        final = tuple(queue for queue, state in email.queues.items() if state.final)
+    to_send = tuple(queue for queue in email.queues if queue not in final)
     if due := email.send_at:
-        return Transition(email, waiting=tuple((queue, due) for queue in email.queues))
-    return Transition(email, ready=tuple(email.queues))
+        return Transition(email, waiting=tuple((queue, due) for queue in to_send), final=final)
+    return Transition(email, ready=to_send, final=final)
+
+
+def _without(email: Email, suppressed: Mapping[str, Suppression]) -> Email:
+    """The new e-mail with these recipients final, and the queues that have no others."""
+    now, most = email.created_at, reason_bytes(wide.count(email))
+    recipients = [
+        replace(
+            recipient,
+            status="suppressed",
+            status_reason=cut(found.why, most),
+            reply_class=found.reason,
+            updated_at=now,
+        )
+        if (found := suppressed.get(recipient.email))
+        else recipient
+        for recipient in email.recipients
+    ]
+    to_send = {recipient.queue for recipient in recipients if not recipient.final}
+    queues = {
+        queue: state if queue in to_send else _ended(state) for queue, state in email.queues.items()
+    }
+    return replace(changed(email, recipients, queues, now), log_seq=email.log_seq)
 
 
 def cancel(
@@ -148,18 +180,22 @@ def retry(
 ) -> Transition:
     """A client asks to try the recipients again that were not reached. Their tries count from 0.
 
-    An end of the e-mail that has come counts no more. Raises Conflict if the e-mail is not final,
-    or every recipient has it.
+    Suppressed ones are left out. An end of the e-mail that has come counts no more. Raises Conflict
+    if the e-mail is not final, or nobody is left to be tried.
     """
     if not email.final:
         raise Conflict("the e-mail is not final yet")
     if email.status == "complete":
         raise Conflict("every recipient has got the e-mail")
     recipients = [
-        r if r.status == "delivered" else Recipient(r.email, r.kind, r.queue, updated_at=now)
+        r
+        if r.status in ("delivered", "suppressed")
+        else Recipient(r.email, r.kind, r.queue, updated_at=now)
         for r in email.recipients
     ]
     again = dict.fromkeys(r.queue for r in recipients if not r.final)
+    if not again:
+        raise Conflict("the recipients that were not reached are suppressed")
     queues = {
         queue: QueueState() if queue in again else state for queue, state in email.queues.items()
     }

@@ -29,7 +29,11 @@ def entries_in_record(email: Email) -> list[LogEntry]:
                 queue,
                 email.queues[queue].tries,
                 claimed_at,
-                tuple(reply_of(r) for r in email.recipients if r.queue == queue),
+                tuple(
+                    reply_of(r)
+                    for r in email.recipients
+                    if r.queue == queue and not was_suppressed_at_once(r, email)
+                ),
             )
             for queue, claimed_at in email.claimed_at.items()
         )
@@ -39,14 +43,22 @@ def entries_in_record(email: Email) -> list[LogEntry]:
 
 def acceptance(email: Email) -> LogEntry:
     """The entry of an e-mail's acceptance."""
+    reasons = [f"to be sent at {email.send_at.isoformat()}"] if email.send_at else []
+    if count := sum(was_suppressed_at_once(r, email) for r in email.recipients):
+        reasons.append(f"recipients suppressed: {count}")
     return LogEntry(
         0,
         email.created_at,
         "accepted",
         client_id=client_id_of(email.client_id),
         request_id=email.request_id,
-        reason=f"to be sent at {email.send_at.isoformat()}" if email.send_at else None,
+        reason="; ".join(reasons) or None,
     )
+
+
+def was_suppressed_at_once(recipient: Recipient, email: Email) -> bool:
+    """Whether a recipient was suppressed when the e-mail was accepted."""
+    return recipient.status == "suppressed" and recipient.updated_at == email.created_at
 
 
 def result(

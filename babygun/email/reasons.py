@@ -19,7 +19,8 @@ def kind_of(recipient: Recipient) -> Kind:
     status = recipient.status
     if status in ("delivered", "pending", "cancelled"):
         return status, None, 0
-    return status, recipient.reply_class, 0 if status == "bounced" else recipient.tries
+    counts_tries = status not in ("bounced", "suppressed")
+    return status, recipient.reply_class, recipient.tries if counts_tries else 0
 
 
 def status_reason(
@@ -33,15 +34,16 @@ def status_reason(
     For example ``1 of 3 recipients not reached: 1 bounced (bad_mailbox)``. ``most_tries``: how many
     a recipient gets; 0 leaves the number out. ``others``: further recipients.
     """
-    if status == "complete":
-        return None
-    reached = ("delivered", "pending")
+    # Nothing is still to come for a suppressed one.
+    reached = ("delivered", "pending", *(("suppressed",) if status == "incomplete" else ()))
     groups = Counter(kind_of(r) for r in recipients if r.status not in reached)
     for group in others:
         if group.status not in reached:
             groups[group.status, group.reply_class, group.tries] += group.count
     if not groups:
         return None
+    if status == "failed" and all(kind[0] == "suppressed" for kind in groups):
+        return "all recipients suppressed"
     words = []
     for (kind, reply_class, tries), count in sorted(
         groups.items(), key=lambda item: (-item[1], item[0][0], item[0][1] or "", item[0][2])

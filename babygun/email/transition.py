@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from babygun.email import log, wide
-from babygun.email.model import Email, EmailStatus, LogEntry, QueueState, Recipient
+from babygun.email.model import (
+    Email,
+    EmailStatus,
+    LogEntry,
+    QueueState,
+    Recipient,
+    RecipientStatus,
+)
 from babygun.email.reasons import status_reason
+from babygun.email.suppression import Suppression
 
 
 class Transition(Struct, frozen=True, gc=False):
@@ -18,7 +26,8 @@ class Transition(Struct, frozen=True, gc=False):
 
     ``keyed``: the log entries that get a key with this change; the record holds the others.
     ``ready``: queues that get a job. ``waiting``: queues that get a not-before key.
-    ``final``: queues that have neither from now on.
+    ``final``: queues that have neither from now on. ``suppressed``: addresses that the client's
+    mail does not go to from now on.
     """
 
     email: Email
@@ -26,6 +35,7 @@ class Transition(Struct, frozen=True, gc=False):
     ready: tuple[str, ...] = ()
     waiting: tuple[tuple[str, datetime], ...] = ()
     final: tuple[str, ...] = ()
+    suppressed: tuple[tuple[str, Suppression], ...] = ()
 
     @property
     def entry(self) -> LogEntry:
@@ -67,10 +77,7 @@ def changed(
         statuses = {r.status for r in recipients}
         if others:
             statuses.update(group.status for group in others.groups)
-        if "cancelled" in statuses:
-            status = "cancelled"
-        else:
-            status = "complete" if statuses == {"delivered"} else "failed"
+        status = _final_status(statuses)
     return replace(
         email,
         recipients=tuple(recipients),
@@ -88,6 +95,17 @@ def changed(
         log_seq=email.log_seq + 1,
         claimed_at=email.claimed_at if claimed_at is None else dict(claimed_at),
     )
+
+
+def _final_status(statuses: Collection[RecipientStatus]) -> EmailStatus:
+    """The status of an e-mail with these of its recipients. All of them are final.
+
+    A suppressed one counts neither as delivered nor as a failure.
+    """
+    if "cancelled" in statuses:
+        return "cancelled"
+    others = set(statuses) - {"suppressed"}
+    return "complete" if others == {"delivered"} else "failed"
 
 
 def logged(transition: Transition) -> Transition:

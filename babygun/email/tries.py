@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from msgspec import Struct
@@ -15,19 +15,23 @@ from babygun.email.model import (
     QueueState,
     Recipient,
     RecipientStatus,
+    queue_recipients,
 )
 from babygun.email.reasons import cut, reason_bytes
 from babygun.email.retry import Schedules, most_tries, next_try
+from babygun.email.suppression import Suppression
 from babygun.email.transition import Transition, changed, logged
 
-# hold: the session was refused; the recipient's try does not count, and its queue stays ready.
-Action = Literal["deliver", "retry", "fail", "hold"]
+# hold      the session was refused; the recipient's try does not count, and its queue stays ready
+# suppress  the recipient is suppressed, so it was left out
+Action = Literal["deliver", "retry", "fail", "hold", "suppress"]
 
 
 class RecipientResult(Struct, frozen=True, gc=False):
     """What a try did for one recipient, already classified.
 
-    ``retry_after``: seconds that the server asked for; they replace the usual wait.
+    ``retry_after``: seconds that the server asked for; they replace the usual wait. ``suppress``:
+    of a hard bounce: the address is dead.
     """
 
     action: Action
@@ -36,6 +40,7 @@ class RecipientResult(Struct, frozen=True, gc=False):
     enhanced_code: str | None = None
     reason: str | None = None
     retry_after: float | None = None
+    suppress: bool = False
 
 
 class QueueResult(Struct, frozen=True, gc=False):
@@ -50,15 +55,34 @@ class QueueResult(Struct, frozen=True, gc=False):
 _NO_RESULT = RecipientResult(
     "retry", "network", reason="the try ended without a result for this recipient"
 )
+# Bytes of a reply in a suppression: a thousand of them must fit one etcd request.
+_REPLY_BYTES = 64
+
+
+def left_out(suppression: Suppression) -> RecipientResult:
+    """The result of a recipient that is suppressed by the time of its try."""
+    return RecipientResult("suppress", suppression.reason, reason=suppression.why)
+
+
+def is_first(email: Email, queue: str) -> bool:
+    """Whether the next try of a queue follows its acceptance, which has looked for suppressions."""
+    return email.send_at is None and all(
+        r.updated_at is None for r in email.recipients if r.queue == queue and not r.final
+    )
 
 
 def finish(
-    email: Email, results: Sequence[QueueResult], *, now: datetime, schedule: Schedules
+    email: Email,
+    results: Sequence[QueueResult],
+    *,
+    now: datetime,
+    schedule: Schedules,
+    suppress: float = 0.0,
 ) -> Transition:
     """Tries have ended, of one queue or of several at once.
 
     Each recipient of them is final or deferred. Each queue is final, waiting or, where a recipient
-    of it is held, ready.
+    of it is held, ready. ``suppress``: for how many seconds a dead address is suppressed.
     """
     recipients = list(email.recipients)
     queues = dict(email.queues)
@@ -90,11 +114,48 @@ def finish(
         most_tries=0 if email.wide else _most_tries(queues, schedule),
         claimed_at={result.queue: result.claimed_at for result in results} if held else None,
     )
+    suppressed = _suppressed(email, results, now, suppress) if suppress else ()
     if held:
-        return Transition(after, final=tuple(final))
+        return Transition(after, final=tuple(final), suppressed=suppressed)
     attempts = [_attempt(email, after, result) for result in results]
     entry = log.result(after.log_seq, now, last.worker_id, attempts, held=bool(ready))
-    return logged(Transition(after, (entry,), tuple(ready), tuple(waiting), tuple(final)))
+    return logged(
+        Transition(after, (entry,), tuple(ready), tuple(waiting), tuple(final), suppressed)
+    )
+
+
+def delivered_to(email: Email, result: QueueResult) -> list[str]:
+    """The addresses that a try has delivered to, given the e-mail before it."""
+    return [
+        recipient.email
+        for recipient in queue_recipients(email, result.queue)
+        if (outcome := result.results.get(recipient.email)) and outcome.action == "deliver"
+    ]
+
+
+def _suppressed(
+    email: Email, results: Sequence[QueueResult], now: datetime, seconds: float
+) -> tuple[tuple[str, Suppression], ...]:
+    """The dead addresses among the recipients whose tries have ended."""
+    until = now + timedelta(seconds=seconds)
+    return tuple(
+        (
+            recipient.email,
+            Suppression(
+                "hard_bounce",
+                now,
+                until,
+                email.id,
+                outcome.status_code,
+                outcome.enhanced_code,
+                outcome.reason and cut(outcome.reason, _REPLY_BYTES),
+                outcome.reply_class,
+            ),
+        )
+        for result in results
+        for recipient in queue_recipients(email, result.queue)
+        if (outcome := result.results.get(recipient.email)) and outcome.suppress
+    )
 
 
 def _most_tries(queues: Mapping[str, QueueState], schedule: Schedules) -> int:
@@ -148,7 +209,7 @@ def _end_try(
             outcome.enhanced_code,
             outcome.reason and cut(outcome.reason, limit),
             outcome.reply_class,
-            recipient.tries if outcome.action == "hold" else tries,
+            recipient.tries if outcome.action in ("hold", "suppress") else tries,
             now,
         )
     if held:
@@ -177,5 +238,7 @@ def _recipient_status(action: Action, again: datetime | None) -> RecipientStatus
         return "bounced"
     if action == "hold":
         return "deferred"
+    if action == "suppress":
+        return "suppressed"
     # A soft failure that runs out of tries never becomes a hard bounce.
     return "expired" if again is None else "deferred"

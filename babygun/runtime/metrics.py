@@ -81,7 +81,8 @@ EMAILS_ENDED = counters(
     "babygun_emails_ended_total",
     ("status",),
     BOTH,
-    "E-mails that became final: complete and failed (by workers), cancelled (by API processes).",
+    "E-mails that became final: complete and failed (by workers; by an API process, if all "
+    "recipients were suppressed), cancelled (by API processes).",
 )
 
 # API
@@ -93,6 +94,11 @@ EMAILS_ACCEPTED = counter(
 )
 RECIPIENTS_ACCEPTED = counter(
     "babygun_recipients_accepted_total", API, "Recipients of the accepted e-mails."
+)
+RECIPIENTS_SUPPRESSED = counter(
+    "babygun_recipients_suppressed_total",
+    API,
+    "Recipients of accepted e-mails that were suppressed already. They are not tried.",
 )
 HTTP_REQUESTS = counters(
     "babygun_http_requests_total",
@@ -182,8 +188,9 @@ RECIPIENTS = counters(
     "babygun_recipients_total",
     ("queue", "outcome", "class"),
     WORKER,
-    "Recipients by the result of a try. `outcome`: delivered, deferred (tried again) or failed "
-    "(for good). `class`: the class of the reply. `queue`: a relay, or `mx:google` and the like.",
+    "Recipients by the result of a try. `outcome`: delivered, deferred (tried again), failed (for "
+    "good) or suppressed (left out). `class`: the class of the reply, or the suppression's reason. "
+    "`queue`: a relay, or `mx:google` and the like.",
 )
 SITE_HOLDS = counters(
     "babygun_site_holds_total",

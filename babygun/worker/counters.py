@@ -21,6 +21,7 @@ class RecipientCounts:
     delivered: int = 0
     deferred: int = 0
     failed: int = 0
+    suppressed: int = 0
 
     def add(self, queue: str, addresses: Collection[str], email: Email | None) -> None:
         """Counts a try, or an e-mail's own end, here and in the metrics.

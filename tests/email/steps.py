@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from msgspec import structs
@@ -11,6 +12,7 @@ from babygun.email.compose import new_email
 from babygun.email.events import EVENTS
 from babygun.email.model import Email, Recipient
 from babygun.email.retry import Schedule
+from babygun.email.suppression import Suppression
 from babygun.email.transition import Transition
 from babygun.email.tries import QueueResult, RecipientResult
 
@@ -26,10 +28,22 @@ OK = RecipientResult("deliver", "delivered", 250, "2.0.0", "queued")
 SOFT = RecipientResult("retry", "temporary", 451, "4.3.0", "try later")
 HELD = RecipientResult("hold", "authentication", 535, "5.7.8", "Authentication failed")
 HARD = RecipientResult("fail", "bad_mailbox", 550, "5.1.1", "no such user")
+GONE = structs.replace(HARD, suppress=True)
+UNWANTED = Suppression("unsubscribe", NOW)
+LEFT_OUT = tries.left_out(UNWANTED)
 
 
-def submitted(*, now: datetime = NOW, send_at: datetime | None = None, **queues: int) -> Transition:
-    """The acceptance of an e-mail with that many recipients by queue: ``submitted(a=2, b=1)``."""
+def submitted(
+    *,
+    now: datetime = NOW,
+    send_at: datetime | None = None,
+    suppressed: Sequence[str] = (),
+    **queues: int,
+) -> Transition:
+    """The acceptance of an e-mail with that many recipients by queue: ``submitted(a=2, b=1)``.
+
+    ``suppressed``: some of its addresses, such as ``a0@example.com``.
+    """
     recipients = tuple(
         Recipient(f"{queue}{n}@example.com", "to", queue)
         for queue, count in queues.items()
@@ -45,7 +59,7 @@ def submitted(*, now: datetime = NOW, send_at: datetime | None = None, **queues:
         send_at=send_at,
         request_id="r1",
     )
-    return lifecycle.accept(email)
+    return lifecycle.accept(email, dict.fromkeys(suppressed, UNWANTED))
 
 
 def email(**queues: int) -> Email:
@@ -60,7 +74,8 @@ def result(queue: str, email: Email, *outcomes: RecipientResult) -> QueueResult:
 
 
 def finish(email: Email, queue: str, *outcomes: RecipientResult) -> Transition:
-    return tries.finish(email, [result(queue, email, *outcomes)], now=LATER, schedule=schedule)
+    ended = [result(queue, email, *outcomes)]
+    return tries.finish(email, ended, now=LATER, schedule=schedule, suppress=86400.0)
 
 
 def check_invariants(before: Email, transition: Transition) -> None:
@@ -80,4 +95,5 @@ def check_invariants(before: Email, transition: Transition) -> None:
     assert len(transition.touched) == len(set(transition.touched)), "a queue goes to one place"
     assert [r.email for r in after.recipients] == [r.email for r in before.recipients]
     for old, new in zip(before.recipients, after.recipients, strict=True):
-        assert new.status == "delivered" or old.status != "delivered", "who got it has got it"
+        for status in ("delivered", "suppressed"):
+            assert new.status == status or old.status != status, f"{status} stays"

@@ -25,6 +25,8 @@ def test_events_are_those_of_a_log_entry_and_hold_fields_of_it() -> None:
         ({"delivered", "expired"}, "expired"),
         ({"expired", "bounced"}, "bounced"),
         ({"delivered", "bounced", "expired", "deferred"}, "deferred"),
+        ({"delivered", "suppressed"}, "suppressed"),
+        ({"suppressed", "expired"}, "expired"),
         (set(), "delivered"),
     ],
 )

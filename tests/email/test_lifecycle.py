@@ -16,6 +16,7 @@ from tests.email.steps import (
     HARD,
     HELD,
     LATER,
+    LEFT_OUT,
     NOW,
     OK,
     SOFT,
@@ -58,6 +59,14 @@ def cancelled() -> Email:
     return lifecycle.cancel(email(a=1), sending=(), now=LATER).email
 
 
+def half_suppressed() -> Email:
+    return submitted(a=1, b=1, suppressed=["b0@example.com"]).email
+
+
+def suppressed() -> Email:
+    return submitted(a=1, suppressed=["a0@example.com"]).email
+
+
 STATES: dict[str, tuple[Callable[[], Email], str]] = {  # a state, and the queue whose try ends
     "ready": (ready, "a"),
     "waiting": (waiting, "a"),
@@ -67,12 +76,15 @@ STATES: dict[str, tuple[Callable[[], Email], str]] = {  # a state, and the queue
     "complete": (complete, ""),
     "failed": (failed, ""),
     "cancelled": (cancelled, ""),
+    "half suppressed": (half_suppressed, "a"),
+    "suppressed": (suppressed, ""),
 }
 
 CHANGES: dict[str, Callable[[Email, str], Transition]] = {
     "delivered": lambda e, q: finish(e, q, OK),
     "soft": lambda e, q: finish(e, q, SOFT),
     "hard": lambda e, q: finish(e, q, HARD),
+    "left out": lambda e, q: finish(e, q, LEFT_OUT),
     "cancel": lambda e, q: lifecycle.cancel(e, sending=(), now=LATER, client_id="shop"),
     "cancel while sending": lambda e, q: lifecycle.cancel(
         e, sending={q} if q else set(), now=LATER, client_id="shop"
@@ -89,6 +101,7 @@ TABLE: dict[tuple[str, str], tuple[str, str, str] | str] = {
     ("ready", "delivered"): ("complete", "final", "delivered"),
     ("ready", "soft"): ("incomplete", "waiting", "deferred"),
     ("ready", "hard"): ("failed", "final", "bounced"),
+    ("ready", "left out"): ("failed", "final", "suppressed"),
     ("ready", "cancel"): ("cancelled", "final", "cancelled"),
     ("ready", "cancel while sending"): "being sent at this moment",
     ("ready", "retry"): "not final yet",
@@ -96,6 +109,7 @@ TABLE: dict[tuple[str, str], tuple[str, str, str] | str] = {
     ("waiting", "delivered"): ("complete", "final", "delivered"),
     ("waiting", "soft"): ("incomplete", "waiting", "deferred"),
     ("waiting", "hard"): ("failed", "final", "bounced"),
+    ("waiting", "left out"): ("failed", "final", "suppressed"),
     ("waiting", "cancel"): ("cancelled", "final", "cancelled"),
     ("waiting", "cancel while sending"): "being sent at this moment",
     ("waiting", "retry"): "not final yet",
@@ -103,6 +117,7 @@ TABLE: dict[tuple[str, str], tuple[str, str, str] | str] = {
     ("last try", "delivered"): ("complete", "final", "delivered"),
     ("last try", "soft"): ("failed", "final", "expired"),
     ("last try", "hard"): ("failed", "final", "bounced"),
+    ("last try", "left out"): ("failed", "final", "suppressed"),
     ("last try", "cancel"): ("cancelled", "final", "cancelled"),
     ("last try", "cancel while sending"): "being sent at this moment",
     ("last try", "retry"): "not final yet",
@@ -110,6 +125,7 @@ TABLE: dict[tuple[str, str], tuple[str, str, str] | str] = {
     ("half final", "delivered"): ("complete", "final", "delivered"),
     ("half final", "soft"): ("incomplete", "waiting", "deferred"),
     ("half final", "hard"): ("failed", "final", "bounced"),
+    ("half final", "left out"): ("complete", "final", "suppressed"),
     ("half final", "cancel"): ("cancelled", "final", "cancelled"),
     ("half final", "cancel while sending"): "being sent at this moment",
     ("half final", "retry"): "not final yet",
@@ -117,10 +133,22 @@ TABLE: dict[tuple[str, str], tuple[str, str, str] | str] = {
     ("half failed", "delivered"): ("failed", "final", "delivered"),
     ("half failed", "soft"): ("incomplete", "waiting", "deferred"),
     ("half failed", "hard"): ("failed", "final", "bounced"),
+    ("half failed", "left out"): ("failed", "final", "suppressed"),
     ("half failed", "cancel"): ("cancelled", "final", "cancelled"),
     ("half failed", "cancel while sending"): "being sent at this moment",
     ("half failed", "retry"): "not final yet",
     ("half failed", "reclaim"): ("incomplete", "kept", "reclaimed"),
+    ("half suppressed", "delivered"): ("complete", "final", "delivered"),
+    ("half suppressed", "soft"): ("incomplete", "waiting", "deferred"),
+    ("half suppressed", "hard"): ("failed", "final", "bounced"),
+    ("half suppressed", "left out"): ("failed", "final", "suppressed"),
+    ("half suppressed", "cancel"): ("cancelled", "final", "cancelled"),
+    ("half suppressed", "cancel while sending"): "being sent at this moment",
+    ("half suppressed", "retry"): "not final yet",
+    ("half suppressed", "reclaim"): ("incomplete", "kept", "reclaimed"),
+    ("suppressed", "cancel"): "failed already",
+    ("suppressed", "cancel while sending"): "failed already",
+    ("suppressed", "retry"): "are suppressed",
     ("complete", "cancel"): "complete already",
     ("complete", "cancel while sending"): "complete already",
     ("complete", "retry"): "every recipient has got",
@@ -140,7 +168,7 @@ def test_transition_of_every_state_and_change_is_the_tables(state: str, change: 
     before = make()
     if (state, change) not in TABLE:
         assert before.status != "incomplete", "only a final e-mail has cells that can't be reached"
-        assert change in ("delivered", "soft", "hard", "reclaim")
+        assert change in ("delivered", "soft", "hard", "left out", "reclaim")
         return
     expected = TABLE[state, change]
     if isinstance(expected, str):
@@ -224,3 +252,34 @@ def test_job_says_since_when_it_is_ready_if_not_with_the_acceptance() -> None:
     assert lifecycle.job_of(finish(email(a=1), "a", HELD).email, "a").since == LATER
     deferred = finish(email(a=1), "a", SOFT).email
     assert lifecycle.job_of(deferred, "a").since == deferred.queues["a"].not_before
+
+
+def test_accept_with_a_suppressed_recipient_goes_to_the_others() -> None:
+    transition = submitted(a=2, b=1, suppressed=["a0@example.com", "b0@example.com"])
+    accepted = transition.email
+    assert [r.status for r in accepted.recipients] == ["suppressed", "pending", "suppressed"]
+    assert (transition.ready, transition.final) == (("a",), ("b",))
+    assert (accepted.status, accepted.status_reason, accepted.log_seq) == ("incomplete", None, 0)
+    assert accepted.recipients[0].reply_class == "unsubscribe"
+    assert transition.entry.reason == "recipients suppressed: 2"
+    done = finish(accepted, "a", OK)
+    assert (done.email.status, done.email.status_reason) == (
+        "complete",
+        "2 of 3 recipients not reached: 2 suppressed (unsubscribe)",
+    )
+    assert [reply.email for reply in done.entry.attempts[0].replies] == ["a1@example.com"]
+
+
+def test_accept_with_nobody_but_suppressed_ones_is_final_at_once() -> None:
+    addresses = ["a0@example.com", "b0@example.com"]
+    transition = submitted(a=1, b=1, suppressed=addresses, send_at=LATER)
+    accepted = transition.email
+    assert (accepted.status, accepted.status_reason) == ("failed", "all recipients suppressed")
+    assert not transition.ready and not transition.waiting and transition.final == ("a", "b")
+    assert accepted.not_before is None and accepted.tries == 0
+
+
+def test_retry_on_request_leaves_suppressed_recipients_out() -> None:
+    half = finish(submitted(a=2, suppressed=["a0@example.com"]).email, "a", HARD).email
+    transition = lifecycle.retry(half, now=LATER)
+    assert [r.status for r in transition.email.recipients] == ["suppressed", "pending"]

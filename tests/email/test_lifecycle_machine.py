@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from babygun.email import lifecycle, log, tries, wide
 from babygun.email.compose import new_email
 from babygun.email.model import Email, Recipient
+from babygun.email.suppression import Suppression
 from babygun.email.transition import Transition, changed
 from babygun.email.tries import QueueResult, RecipientResult
 from babygun.errors import Conflict
@@ -23,7 +24,17 @@ QUEUES = st.sampled_from(["a", "b", "c"])
 RECIPIENTS = st.lists(QUEUES, min_size=1, max_size=4)
 OUTCOMES = st.lists(
     st.tuples(
-        st.sampled_from([model.DELIVER, model.DELIVER, model.FAIL, model.RETRY, model.HOLD]),
+        st.sampled_from(
+            [
+                model.DELIVER,
+                model.DELIVER,
+                model.FAIL,
+                model.GONE,
+                model.RETRY,
+                model.HOLD,
+                model.SUPPRESS,
+            ]
+        ),
         st.none() | st.sampled_from([1.0, 900.0]),
     )
     | st.none(),  # the try ended without a word of this recipient
@@ -31,6 +42,8 @@ OUTCOMES = st.lists(
     max_size=4,
 )
 SECONDS = st.sampled_from([0.0, 1.0, 700.0, 5000.0])
+MANUAL = Suppression("manual", NOW)
+DAY = 86400.0
 MANY = st.lists(QUEUES, min_size=1, max_size=3, unique=True)
 
 
@@ -44,13 +57,17 @@ class LifeCycle(RuleBasedStateMachine):
         self.waiting: dict[str, float] = {}
         self.keyed: dict[int, str] = {}
         self.claimed: dict[str, model.Try] = {}  # the try under way, by queue
+        self.gone: set[str] = set()  # what the transitions suppress
 
     @initialize(
         queues=RECIPIENTS,
         send_at=st.none() | st.sampled_from([60.0]),
         ends=st.none() | st.sampled_from([300.0, 3000.0]),
+        suppressed=st.just(()) | st.lists(st.integers(0, 3), unique=True),
     )
-    def accept(self, queues: list[str], send_at: float | None, ends: float | None) -> None:
+    def accept(
+        self, queues: list[str], send_at: float | None, ends: float | None, suppressed: list[int]
+    ) -> None:
         queue_of = {f"r{n}@example.org": queue for n, queue in enumerate(queues)}
         email = new_email(
             "id",
@@ -62,8 +79,9 @@ class LifeCycle(RuleBasedStateMachine):
             send_at=None if send_at is None else self._at(send_at),
             expires_at=None if ends is None else self._at(ends),
         )
-        self.model = model.accept(queue_of, send_at=send_at, ends=ends)
-        self._perform(lifecycle.accept(self._begun(email)))
+        found = {a: MANUAL for n, a in enumerate(queue_of) if n in suppressed}
+        self.model = model.accept(queue_of, send_at=send_at, ends=ends, suppressed=found)
+        self._perform(lifecycle.accept(self._begun(email), found))
 
     @rule(seconds=SECONDS)
     def time_passes(self, seconds: float) -> None:
@@ -122,7 +140,7 @@ class LifeCycle(RuleBasedStateMachine):
         self.model, written = model.finish(self.model, ended, self.now)
         assert written == [one.queue for one in ended]
         seen = self._seen(*(one.queue for one in ended))
-        self._perform(tries.finish(seen, results, now=self._at(), schedule=schedule))
+        self._perform(tries.finish(seen, results, now=self._at(), schedule=schedule, suppress=DAY))
 
     @rule()
     def cancel(self) -> None:
@@ -161,6 +179,7 @@ class LifeCycle(RuleBasedStateMachine):
         email, expected = self.email, self.model
         assert {r.email: r.status for r in email.recipients} == expected.statuses
         assert email.status == expected.status
+        assert self.gone == expected.gone
         assert email.log_seq == expected.changes
         assert (email.expires_at is None) == (expected.ends is None)
         for name, queue in expected.queues.items():
@@ -218,6 +237,9 @@ class LifeCycle(RuleBasedStateMachine):
         for entry in transition.keyed:
             assert entry.seq not in self.keyed
             self.keyed[entry.seq] = entry.event
+        for address, suppression in transition.suppressed:
+            assert suppression.until == self._at() + timedelta(seconds=DAY)
+            self.gone.add(address)
         for queue in transition.touched:
             self.jobs.discard(queue)
             self.waiting.pop(queue, None)
@@ -251,7 +273,7 @@ class WideLifeCycle(LifeCycle):
         email = self.email
         whole = changed(email, email.recipients, email.queues, email.updated_at)
         assert (email.status, email.tries) == (whole.status, whole.tries)
-        assert email.status_reason == (whole.status_reason if email.log_seq else None)
+        assert email.status_reason == whole.status_reason
         logs = self.email.wide.logs
         kept = {entry.seq: entry.event for entry in wide.merged_log(logs.values())}
         assert kept.items() <= self.keyed.items()
@@ -260,13 +282,17 @@ class WideLifeCycle(LifeCycle):
 
 
 def _result(action: str, wait: float | None) -> RecipientResult:
-    code = {model.DELIVER: 250, model.FAIL: 550, model.RETRY: 451, model.HOLD: 535}[action]
+    if action == model.SUPPRESS:
+        return tries.left_out(MANUAL)
+    gone = action == model.GONE
+    code = {model.DELIVER: 250, model.FAIL: 550, model.GONE: 550, model.RETRY: 451, model.HOLD: 535}
     return RecipientResult(
-        action,  # type: ignore[arg-type]
+        model.FAIL if gone else action,  # type: ignore[arg-type]
         "x",
-        code,
+        code[action],
         reason="said",
         retry_after=wait,
+        suppress=gone,
     )
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from babygun.email import tries
+from msgspec import structs
+
+from babygun.email import lifecycle, tries
 from babygun.email.retry import Schedule
 from babygun.email.tries import QueueResult, RecipientResult
 from tests.email.steps import (
+    GONE,
     HARD,
     HELD,
     LATER,
+    LEFT_OUT,
     NOW,
     OK,
     SOFT,
@@ -19,6 +23,7 @@ from tests.email.steps import (
     finish,
     result,
     schedule,
+    submitted,
 )
 
 
@@ -118,3 +123,45 @@ def test_recipients_who_had_an_answer_before_the_session_was_refused_keep_it() -
     ]
     rest = finish(put_back.email, "a", OK, OK)
     assert (rest.email.status, rest.email.queues["a"].tries) == ("complete", 1)
+
+
+def test_finish_suppresses_the_addresses_whose_reply_says_that_they_are_dead() -> None:
+    long = structs.replace(GONE, reason="no such user " * 100)
+    transition = finish(email(a=3), "a", long, HARD, OK)
+    ((address, found),) = transition.suppressed
+    assert (address, found.reason, found.email_id) == ("a0@example.com", "hard_bounce", "id")
+    assert (found.since, found.until) == (LATER, LATER + timedelta(days=1))
+    assert (found.status_code, found.enhanced_code) == (550, "5.1.1")
+    assert found.reply is not None and len(found.reply.encode()) <= 64
+
+
+def test_finish_suppresses_nothing_where_the_setting_says_so() -> None:
+    ended = [result("a", email(a=1), GONE)]
+    transition = tries.finish(email(a=1), ended, now=LATER, schedule=schedule)
+    assert transition.email.status == "failed" and not transition.suppressed
+
+
+def test_recipient_that_is_left_out_is_final_and_its_try_does_not_count() -> None:
+    waiting = finish(email(a=2), "a", SOFT, SOFT).email
+    transition = finish(waiting, "a", LEFT_OUT, SOFT)
+    left_out, other = transition.email.recipients
+    assert (left_out.status, left_out.tries, left_out.reply_class) == (
+        "suppressed",
+        1,
+        "unsubscribe",
+    )
+    assert left_out.status_reason == "suppressed since 2026-11-24: unsubscribe"
+    assert (other.status, other.tries) == ("deferred", 2)
+    done = finish(transition.email, "a", OK)
+    assert done.email.status == "complete"
+
+
+def test_first_try_is_the_one_that_follows_an_acceptance_at_once() -> None:
+    assert tries.is_first(email(a=1), "a")
+    assert not tries.is_first(submitted(a=1, send_at=LATER).email, "a")
+    assert not tries.is_first(finish(email(a=1), "a", SOFT).email, "a")
+    assert not tries.is_first(finish(email(a=1), "a", HELD).email, "a")
+    ended = finish(email(a=1, b=1), "a", HARD).email
+    assert tries.is_first(ended, "b"), "another queue's try says nothing of this one"
+    ended = finish(ended, "b", HARD).email
+    assert not tries.is_first(lifecycle.retry(ended, now=LATER).email, "b")

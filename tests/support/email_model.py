@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 INTERVALS = (600.0, 1200.0)  # s, between tries: so there are three
 LOG_ENTRIES = 32  # beyond it the oldest goes, but the first stays
 
-# What a try did for one recipient, by the name of its action.
+# What a try did for one recipient, by the name of its action. GONE: it failed, since the mailbox
+# does not exist, so the address is suppressed. SUPPRESS: it was left out, since it is suppressed.
 DELIVER, FAIL, RETRY, HOLD = "deliver", "fail", "retry", "hold"
+GONE, SUPPRESS = "gone", "suppress"
 OPEN = ("pending", "deferred")
 
 
@@ -59,7 +61,7 @@ class Try:
 class Mail:
     """One e-mail. ``statuses``: by address. ``log``: the events, as far as they are kept.
 
-    ``changes``: of the record, since the acceptance.
+    ``changes``: of the record, since the acceptance. ``gone``: addresses that it has suppressed.
     """
 
     queue_of: Mapping[str, str]
@@ -68,6 +70,7 @@ class Mail:
     log: tuple[str, ...] = ("accepted",)
     changes: int = 0
     ends: float | None = None
+    gone: frozenset[str] = frozenset()
 
     @property
     def status(self) -> str:
@@ -76,7 +79,7 @@ class Mail:
         found = set(self.statuses.values())
         if "cancelled" in found:
             return "cancelled"
-        return "complete" if found == {"delivered"} else "failed"
+        return "complete" if found in ({"delivered"}, {"delivered", "suppressed"}) else "failed"
 
     @property
     def final(self) -> bool:
@@ -104,14 +107,19 @@ class Mail:
 
 
 def accept(
-    queue_of: Mapping[str, str], *, send_at: float | None = None, ends: float | None = None
+    queue_of: Mapping[str, str],
+    *,
+    send_at: float | None = None,
+    ends: float | None = None,
+    suppressed: Collection[str] = (),
 ) -> Mail:
-    """``queue_of``: the recipients' queues, by address."""
+    """``queue_of``: the recipients' queues, by address. ``suppressed``: they are not sent to."""
     queue = Queue("job") if send_at is None else Queue("waiting", send_at)
+    to_send = {name for address, name in queue_of.items() if address not in suppressed}
     return Mail(
         queue_of,
-        dict.fromkeys(queue_of, "pending"),
-        dict.fromkeys(queue_of.values(), queue),
+        {a: "suppressed" if a in suppressed else "pending" for a in queue_of},
+        {name: queue if name in to_send else Queue("") for name in queue_of.values()},
         ends=ends,
     )
 
@@ -173,10 +181,12 @@ def retry(mail: Mail, now: float = 0.0) -> Mail:
     if mail.status not in ("failed", "cancelled"):
         raise Refused
     statuses = {
-        address: status if status == "delivered" else "pending"
+        address: status if status in ("delivered", "suppressed") else "pending"
         for address, status in mail.statuses.items()
     }
     again = {mail.queue_of[address] for address, status in statuses.items() if status in OPEN}
+    if not again:
+        raise Refused
     queues = {name: Queue("job") if name in again else queue for name, queue in mail.queues.items()}
     ends = None if mail.ends is not None and mail.ends <= now else mail.ends
     return replace(mail, statuses=statuses, queues=queues, ends=ends).logged("retried")
@@ -216,7 +226,8 @@ def finish(mail: Mail, tries: Sequence[Try], now: float = 0.0) -> tuple[Mail, li
     return mail.logged(event), [one.queue for one in written]
 
 
-LEAST_FINISHED = ("deferred", "bounced", "expired")
+LEAST_FINISHED = ("deferred", "bounced", "expired", "suppressed")
+ENDS = {DELIVER: "delivered", FAIL: "bounced", GONE: "bounced", SUPPRESS: "suppressed"}
 
 
 def _end_try(mail: Mail, ended: Try, now: float) -> tuple[Mail, set[str], bool]:
@@ -229,7 +240,7 @@ def _end_try(mail: Mail, ended: Try, now: float) -> tuple[Mail, set[str], bool]:
     for address in addresses:
         action, wait = ended.outcomes.get(address, (RETRY, None))
         actions.add(action)
-        statuses[address] = {DELIVER: "delivered", FAIL: "bounced"}.get(action, "deferred")
+        statuses[address] = ENDS.get(action, "deferred")
         if action == RETRY:
             again = _again(tries, wait, now, mail.ends)
             if again is None:
@@ -243,7 +254,8 @@ def _end_try(mail: Mail, ended: Try, now: float) -> tuple[Mail, set[str], bool]:
         after = Queue("waiting", max(dues), tries, sends=queue.sends + 1)
     else:
         after = Queue("", tries=tries, sends=queue.sends + 1)
-    mail = replace(mail.with_queue(ended.queue, after), statuses=statuses)
+    gone = {a for a in addresses if ended.outcomes.get(a, ("",))[0] == GONE}
+    mail = replace(mail.with_queue(ended.queue, after), statuses=statuses, gone=mail.gone | gone)
     return mail, {statuses[address] for address in addresses}, HOLD in actions
 
 

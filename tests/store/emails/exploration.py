@@ -8,7 +8,7 @@ a queue that waits may be due.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import cache
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from babygun.etcd import KeyValue
 from babygun.store.emails.claims import Claim
 from babygun.store.emails.finish import PendingResult, _fate
 from babygun.store.keys import JobRef
-from tests.email.steps import HARD, HELD, NOW, OK, SOFT, result, submitted
+from tests.email.steps import GONE, HARD, HELD, LEFT_OUT, NOW, OK, SOFT, result, submitted
 
 
 def once_more(queue: str) -> Schedule:
@@ -31,7 +31,14 @@ def once_more(queue: str) -> Schedule:
 
 
 TOO_LATE = RecipientResult("retry", "expired")
-OUTCOMES = {"ok": OK, "soft": SOFT, "hard": HARD, "hold": HELD}
+OUTCOMES = {
+    "ok": OK,
+    "soft": SOFT,
+    "hard": HARD,
+    "hold": HELD,
+    "gone": GONE,
+    "unsent": LEFT_OUT,
+}
 WORKERS = (0, 1)
 
 
@@ -39,6 +46,7 @@ class Budget(NamedTuple):
     """How often each may still happen. ``late``: requests that are lost, late or unanswered.
 
     ``ends``: of leases, by a death or by a stall. ``asked``: cancels, retries and expiries.
+    ``gone``: bounces that suppress the address.
     """
 
     claims: int
@@ -46,6 +54,7 @@ class Budget(NamedTuple):
     late: int = 0
     asked: int = 0
     holds: int = 0
+    gone: int = 0
 
 
 class Owner(NamedTuple):
@@ -94,7 +103,10 @@ class Request(NamedTuple):
 
 
 class State(NamedTuple):
-    """``record``: its number. ``tries``: by worker and queue. ``lives``: of each worker."""
+    """``record``: its number. ``tries``: by worker and queue. ``lives``: of each worker.
+
+    ``suppressed``: queues whose address is suppressed. Each has one recipient.
+    """
 
     record: int
     queues: tuple[tuple[str, Queue], ...]
@@ -102,6 +114,7 @@ class State(NamedTuple):
     lives: tuple[int, int]
     requests: frozenset[Request]
     left: Budget
+    suppressed: frozenset[str] = frozenset()
 
 
 Step = tuple[str, State]
@@ -112,20 +125,31 @@ class Exploration:
 
     ``is_wide``: the e-mail is a wide one. Its records are whole here, but each decision sees the
     part of its queue only. ``compares_record``: whether a finish compares the record's revision.
+    ``suppressed``: queues whose address is suppressed when the e-mail comes.
     """
 
     def __init__(
-        self, budget: Budget, *, is_wide: bool = False, compares_record: bool = True, **queues: int
+        self,
+        budget: Budget,
+        *,
+        is_wide: bool = False,
+        compares_record: bool = True,
+        suppressed: Sequence[str] = (),
+        **queues: int,
     ) -> None:
         self._compares_record = compares_record
         self._records: list[Email] = [None]  # type: ignore[list-item]  # from 1: 0 means none
         self._numbers: dict[bytes, int] = {}
         self.budget = budget
-        accepted = submitted(**queues)
+        addresses = [f"{queue}0@example.com" for queue in suppressed]
+        accepted = submitted(suppressed=addresses, **queues)
         self._decided = cache(self._decide)
         record = self._number(wide.begun(accepted.email) if is_wide else accepted.email)
-        ready = tuple((queue, Queue("job")) for queue in sorted(accepted.ready))
-        self.start = State(record, ready, (), (0, 0), frozenset(), budget)
+        ready = tuple(
+            (queue, Queue("job" if queue in accepted.ready else "")) for queue in sorted(queues)
+        )
+        listed = frozenset(suppressed)
+        self.start = State(record, ready, (), (0, 0), frozenset(), budget, listed)
 
     def email(self, state: State) -> Email:
         return self._records[state.record]
@@ -184,7 +208,10 @@ class Exploration:
             return None
         event = _event(request.outcome, request.queue, request.owner)
         record, places = self._decided(request.seen, event, current=state.record)
-        return _moved(state, record, places)._replace(record=record)
+        after = _moved(state, record, places)._replace(record=record)
+        if request.outcome == "gone":  # in the same transaction
+            after = after._replace(suppressed=state.suppressed | {request.queue})
+        return after
 
     def _heard(self, state: State, queue: str, one: Try, applied: bool) -> Try | None:
         """What a worker does after an answer."""
@@ -272,7 +299,7 @@ class Exploration:
             if one.owner.life != state.lives[worker]:
                 yield "lease not trusted", _with_try(state, worker, queue, None)
                 return
-            for outcome in OUTCOMES:
+            for outcome in self._outcomes(state, queue, one):
                 ended = _with_try(
                     state, worker, queue, one._replace(phase="ended", outcome=outcome)
                 )
@@ -280,9 +307,9 @@ class Exploration:
                     there = dict(state.queues)[queue]
                     ended = _with_queue(ended, queue, there._replace(sent=there.sent + 1))
                 if outcome == "hold":
-                    if not state.left.holds:
-                        continue
                     ended = _spent(ended, holds=1)
+                if outcome == "gone":
+                    ended = _spent(ended, gone=1)
                 yield outcome, ended
             if self.budget.ends > state.left.ends:
                 yield from self._reclaimed(state, worker, queue, one)
@@ -290,6 +317,18 @@ class Exploration:
             request = Request(one.owner, queue, one.seen, one.outcome, one.orphaned)
             asked = state._replace(requests=state.requests | {request})
             yield "finish", _with_try(asked, worker, queue, one._replace(asking=True))
+
+    def _outcomes(self, state: State, queue: str, one: Try) -> Iterator[str]:
+        """How a try may end. One that is not the first looks for suppressions before it sends."""
+        first = tries.is_first(self._records[one.began], queue)
+        if queue in state.suppressed and not first:
+            yield "unsent"
+            return
+        yield from ("ok", "soft", "hard")
+        if state.left.holds:
+            yield "hold"
+        if state.left.gone:
+            yield "gone"
 
     def _reclaimed(self, state: State, worker: int, queue: str, one: Try) -> Iterator[Step]:
         """The worker logs once that it took the job over from a dead one."""
@@ -337,7 +376,7 @@ class Exploration:
                 open_ones = [r for r in email.recipients if r.queue == queue and not r.final]
                 results = [result(queue, email, *[OUTCOMES[outcome]] * len(open_ones))]
                 now = NOW + timedelta(milliseconds=int(claim))  # no two results are alike
-                return tries.finish(email, results, now=now, schedule=once_more)
+                return tries.finish(email, results, now=now, schedule=once_more, suppress=86400.0)
             case ["cancel"]:
                 return lifecycle.cancel(email, sending=sending, now=NOW)
             case ["retry"]:

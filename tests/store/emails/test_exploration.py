@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from babygun.email import wide
 from tests.store.emails.exploration import Budget, Exploration, State
 from tests.support.machines import LONG
 
-SCOPES = {
+SCOPES: dict[str, tuple[Budget, dict[str, Any]]] = {
     "a lease ends": (Budget(claims=2, ends=1, holds=1), {"a": 1}),
     "a request is late": (Budget(claims=3, late=1, holds=1), {"a": 1}),
     "a lease ends and a request is late": (Budget(claims=2, ends=1, late=1), {"a": 1}),
@@ -20,6 +21,20 @@ SCOPES = {
     "two queues and a lease ends": (Budget(claims=2, ends=1), {"a": 1, "b": 1}),
     "two queues": (Budget(claims=2, asked=1), {"a": 1, "b": 1}),
     "two queues and a request is late": (Budget(claims=2, late=1), {"a": 1, "b": 1}),
+    "a mailbox is gone and a client asks": (Budget(claims=3, asked=2, gone=1), {"a": 1}),
+    "a mailbox is gone and a lease ends": (Budget(claims=3, ends=1, asked=1, gone=1), {"a": 1}),
+    "a mailbox is gone and a request is late": (
+        Budget(claims=2, late=1, asked=1, gone=1),
+        {"a": 1},
+    ),
+    "two queues, one suppressed": (
+        Budget(claims=2, asked=2, gone=1),
+        {"a": 1, "b": 1, "suppressed": ["b"]},
+    ),
+    "two queues, both suppressed": (
+        Budget(claims=1, asked=1),
+        {"a": 1, "b": 1, "suppressed": ["a", "b"]},
+    ),
 }
 if LONG:
     SCOPES |= {
@@ -45,6 +60,10 @@ def broken(exploration: Exploration, state: State) -> str:
         if queue.owner and queue.place != "job":
             return f"{name}: owned without a job"
         recipients = [r for r in email.recipients if r.queue == name]
+        if any(r.status == "suppressed" for r in recipients) and (
+            queue.place or name not in state.suppressed
+        ):
+            return f"{name}: suppressed, and its place is {queue.place!r}"
         if not queue.sent and any(r.status == "delivered" for r in recipients):
             return f"{name}: delivered though nobody has sent it"
         if queue.sent > 1 and state.left.ends == exploration.budget.ends:
