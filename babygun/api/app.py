@@ -37,6 +37,9 @@ from babygun.api.openapi.view import OPENAPI
 from babygun.api.operations import metrics_endpoint, overview, probes, sites, workers
 from babygun.api.operations.cluster_reading import ClusterReading
 from babygun.api.operations.services import CLUSTER, HEALTH, PROCESSES
+from babygun.api.suppressions import bulk_import, export
+from babygun.api.suppressions import change as suppression
+from babygun.api.suppressions import listing as suppressions
 from babygun.intake.accept import Intake
 from babygun.intake.quota_guard import QuotaGuard
 from babygun.routing.routes import load_routes
@@ -73,6 +76,10 @@ _HANDLERS = (
     bulk,
     content,
     schedule,
+    export,
+    bulk_import,
+    suppressions,
+    suppression,
     workers,
     sites,
     overview,

@@ -197,6 +197,32 @@ EVENTS = [
     ),
     Event("live stream failed", "error", "", "A fault of Babygun. Listeners have to read again."),
     Event("stream failed", "error", "", "A fault of Babygun. One listener was cut off."),
+    Event(
+        "export broken off",
+        "error",
+        "",
+        "An export of suppressions was cut off in the middle, for the reason in `error`. Repeat"
+        " it.",
+    ),
+    Event(
+        "suppression added",
+        "info",
+        "client list added",
+        "A client, or one with the scope `admin` for it, put an address on a list. `added` is"
+        " false if it was there already.",
+    ),
+    Event(
+        "suppression removed",
+        "info",
+        "client lists",
+        "An address was taken off so many lists of the client.",
+    ),
+    Event(
+        "suppressions imported",
+        "info",
+        "client rows added refused",
+        "A file of suppressions was read, whole or until the call broke off.",
+    ),
     Event("listener dropped", "info", "seconds", "A listener did not read for so long."),
     Event("service failed", "error", "service", "A fault of Babygun. The service is restarted."),
     # worker

@@ -93,6 +93,10 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
         "api.http": ("what every call shares; knows nothing of e-mails or clients", set()),
         "api.access": ("who may call", {"api.http"}),
         "api.emails": ("the calls on e-mails", {"api.http", "api.access"}),
+        "api.suppressions": (
+            "the calls on suppressions",
+            {"api.http", "api.access", "api.emails"},
+        ),
         "api.operations": ("the calls for operators", {"api.http", "api.access", "api.emails"}),
         "api.live": (
             "what changes, as it changes",

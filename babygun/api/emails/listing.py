@@ -89,11 +89,11 @@ async def list_emails(request: web.Request) -> web.Response:
     return json_answer(email_list(page, request.app[SITES].hold_of))
 
 
-def limit_of(query: Mapping[str, str]) -> int:
-    """How many entries a page has at most. Raises InvalidRequest."""
+def limit_of(query: Mapping[str, str], most: int = MAX_LIMIT) -> int:
+    """How many entries a page has, at most ``most``. Raises InvalidRequest."""
     limit = query.get("limit", str(DEFAULT_LIMIT))
-    if not re.fullmatch(r"[0-9]{1,3}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
-        raise InvalidRequest([Violation("limit", f"A page has 1 to {MAX_LIMIT} entries.")])
+    if not re.fullmatch(r"[0-9]{1,4}", limit) or not 1 <= int(limit) <= most:
+        raise InvalidRequest([Violation("limit", f"A page has 1 to {most} entries.")])
     return int(limit)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import contextmanager
 
 from aiohttp import web
 
@@ -22,6 +23,7 @@ from babygun.api.http.problems import Problem
 MAX_SMALL = 64 << 10  # bytes, for calls that need no more
 MAX_SIGN_IN = 4 << 10  # bytes, of credentials: anybody may send some
 _READ_AHEAD = 256 << 10  # bytes, of a body that is wanted
+_IN_PIECES = 512 << 10  # bytes that a body read in pieces takes here, whatever its size
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -54,27 +56,68 @@ async def read_body(request: web.Request, *, limit: int | None = None) -> bytes:
     Raises the 400, 408, 413, 415 or 503 problem.
     """
     limit = request.client_max_size if limit is None else min(limit, request.client_max_size)
-    announced = request.content_length
-    if announced is not None and announced > limit:
-        raise _too_large(limit, request.client_max_size)
+    announced = _check_announced(request, limit)
     encoding = _encoding(request)
     memory, call = request.app[BODY_MEMORY], call_of(request)
     if announced:
         await memory.take(call, announced)
     if announced is not None and not encoding and request.content.is_eof():
         return request.content.read_nowait()
-    seconds = request.app[SETTINGS].request_timeout
-    try:
-        async with asyncio.timeout(seconds) as patience:
+    with _faults(request):
+        async with asyncio.timeout(request.app[SETTINGS].request_timeout) as patience:
             with memory.arriving(call, patience):
                 await _ask_for_it(request)
                 request.content.set_read_chunk_size(_READ_AHEAD)
                 return await _read(request, encoding, limit)
+
+
+async def body_pieces(request: web.Request) -> AsyncIterator[bytes]:
+    """The raw body, inflated, piece by piece as it arrives: at most ``max_request`` bytes.
+
+    What arrives while a piece is in work waits at the client. Only the time spent waiting for
+    pieces counts. Raises the 400, 408, 413, 415 or 503 problem.
+    """
+    limit = request.client_max_size
+    _check_announced(request, limit)
+    encoding = _encoding(request)
+    await request.app[BODY_MEMORY].take(call_of(request), _IN_PIECES)
+    left, size = request.app[SETTINGS].request_timeout, 0
+    await _ask_for_it(request)
+    pieces = _inflated(request, encoding) if encoding else _arriving(request)
+    loop = asyncio.get_running_loop()
+    while True:
+        with _faults(request):
+            asked = loop.time()
+            async with asyncio.timeout(left):
+                piece = await anext(pieces, None)
+            left -= loop.time() - asked
+        if piece is None:
+            return
+        size += len(piece)
+        if size > limit:
+            raise _too_large(limit, limit)
+        yield piece
+
+
+def _check_announced(request: web.Request, limit: int) -> int | None:
+    """The announced size of the body, None if there is none. Raises the 413 problem."""
+    announced = request.content_length
+    if announced is not None and announced > limit:
+        raise _too_large(limit, request.client_max_size)
+    return announced
+
+
+@contextmanager
+def _faults(request: web.Request) -> Iterator[None]:
+    """Makes a problem of what can go wrong while a body arrives."""
+    try:
+        yield
     except TimeoutError:
-        if call.gave_way:
+        if call_of(request).gave_way:
             raise Problem(
                 BUSY, "So many bodies arrive at once that this one was given up."
             ) from None
+        seconds = request.app[SETTINGS].request_timeout
         raise Problem(
             REQUEST_TIMEOUT,
             f"The body was not there after {seconds:g} s (setting request_timeout).",

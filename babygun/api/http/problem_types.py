@@ -112,7 +112,7 @@ URI_TOO_LONG = ProblemType(
 UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "unsupported-media-type",
     415,
-    "The body must be JSON, as it is or compressed",
+    "The body has another type than the call takes, or is compressed in another way",
     "Send the body with Content-Type: application/json.",
     "Content-Type",
 )

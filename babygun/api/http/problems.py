@@ -50,7 +50,8 @@ class ProblemDocument(
     """An error (RFC 9457). ``field`` names the wrong part of the request.
 
     ``errors`` lists all wrong parts where there are several. ``stored``: whether what was sent is
-    stored, if etcd did not confirm it. ``email_id``: of the e-mail if it is stored.
+    stored, if etcd did not confirm it. ``email_id``: of the e-mail if it is stored. ``next_line``:
+    of a file of which the lines before that are done.
     """
 
     problem_type: str
@@ -65,6 +66,7 @@ class ProblemDocument(
     email_id: str | None = None
     reasons: list[str] | None = None  # of not-ready
     warnings: list[str] | None = None
+    next_line: int | None = None
 
 
 class Problem(Exception):
@@ -90,6 +92,7 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.stored, self.email_id = stored, email_id
         self.reasons, self.warnings = reasons, warnings
+        self.next_line: int | None = None
         seconds = retry_after if retry_after is not None else kind.retry_after
         if seconds is not None:
             self.headers["Retry-After"] = str(seconds)
@@ -110,6 +113,7 @@ class Problem(Exception):
             self.email_id,
             self.reasons,
             self.warnings,
+            self.next_line,
         )
 
 

@@ -14,11 +14,12 @@ The router, the authorization and the OpenAPI document are made from these decla
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from babygun.api.http.context import Handler
+from babygun.api.http.file_body import FileBody
 from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import (
     ETCD_UNAVAILABLE,
@@ -29,7 +30,7 @@ from babygun.api.http.problem_types import (
 from babygun.store.records import Scope
 
 Method = Literal["GET", "POST", "DELETE"]
-Tag = Literal["tokens", "clients", "emails", "operations"]
+Tag = Literal["tokens", "clients", "emails", "suppressions", "operations"]
 Kind = Literal["usual", "probe", "stream"]
 
 READ_ERRORS = (ETCD_UNAVAILABLE,)
@@ -64,7 +65,7 @@ class Answer:
     """What a call answers when it succeeds. ``document``: a Struct, str or bytes; None: no body.
 
     ``example``: of str and bytes the whole one; of a Struct the fields that differ from the
-    examples that its own fields name.
+    examples that its own fields name. ``more``: further media types, each with its example.
     """
 
     status: int
@@ -73,6 +74,7 @@ class Answer:
     example: Any = None
     headers: tuple[Header, ...] = ()
     media_type: str = "application/json"
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,7 @@ class Route:
     scope: Scope | Literal["any"] | None
     credentials: Literal["client", "metrics"] | None
     parameters: Sequence[Parameter]
-    body: JsonBody[Any] | None
+    body: JsonBody[Any] | FileBody | None
     answers: Sequence[Answer]
     errors: Sequence[ProblemType]
     kind: Kind
@@ -123,7 +125,7 @@ class Routes:
         scope: Scope | Literal["any"] | None = None,
         credentials: Literal["client", "metrics"] | None = None,
         parameters: Sequence[Parameter] = (),
-        body: JsonBody[Any] | None = None,
+        body: JsonBody[Any] | FileBody | None = None,
         errors: Sequence[ProblemType] = (),
         kind: Kind = "usual",
     ) -> Callable[[Handler], Handler]:

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from babygun import __version__
 from babygun.api.access.session import COOKIE
+from babygun.api.http.file_body import FileBody
 from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import (
     CROSS_SITE,
@@ -57,6 +58,7 @@ _TAGS = {
     "tokens": "Who may call.",
     "clients": "The applications that may call.",
     "emails": "Sending e-mails, and what became of them.",
+    "suppressions": "Addresses that a client's mail does not go to.",
     "operations": "For operators and their tools.",
 }
 _SECURITY_SCHEMES = {
@@ -144,7 +146,9 @@ def errors_of(route: Route) -> tuple[ProblemType, ...]:
         *route.errors,
     ]
     if route.body is not None:
-        found += [MALFORMED_JSON, TOO_LARGE, REQUEST_TIMEOUT, UNSUPPORTED_MEDIA_TYPE]
+        found += [TOO_LARGE, REQUEST_TIMEOUT, UNSUPPORTED_MEDIA_TYPE]
+    if isinstance(route.body, JsonBody):
+        found.append(MALFORMED_JSON)
     if route.scope is not None:
         found += [NO_TOKEN, INVALID_TOKEN, NOT_READY]
         if route.method != "GET":
@@ -196,7 +200,13 @@ def _parameter(parameter: Parameter, schemas: Schemas) -> dict[str, Any]:
     return shown
 
 
-def _request_body(body: JsonBody[Any], schemas: Schemas) -> dict[str, Any]:
+def _request_body(body: JsonBody[Any] | FileBody, schemas: Schemas) -> dict[str, Any]:
+    if isinstance(body, FileBody):
+        files = {
+            media_type: {"schema": schemas.of(body.kind), "example": example}
+            for media_type, example in body.examples.items()
+        }
+        return {"required": True, "content": files}
     examples = {
         # OpenAPI allows few characters in the key of an example.
         "-".join(name.split()).replace(",", ""): {"summary": name, "value": value}
@@ -225,7 +235,11 @@ def _response(answer: Answer, schemas: Schemas) -> dict[str, Any]:
         schema, example = schemas.of(answer.document), answer.example
         if example is None or "$ref" in schema:
             example = schemas.example(schema) | (example or {})
-        response["content"] = {answer.media_type: {"schema": schema, "example": example}}
+        examples = {answer.media_type: example, **answer.more}
+        response["content"] = {
+            media_type: {"schema": schema, "example": shown}
+            for media_type, shown in examples.items()
+        }
     return response
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import cast
 
 from msgspec import Struct
 
@@ -93,7 +92,7 @@ def _reason(text: str) -> SuppressionReason:
             f"the reason must be one of {', '.join(REASONS)}, and is {text[:40]!r};"
             " give one for all rows if this column means something else"
         )
-    return cast(SuppressionReason, word)
+    return word
 
 
 def _time(name: str, text: str) -> datetime:

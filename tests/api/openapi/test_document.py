@@ -56,9 +56,10 @@ def contents() -> list[tuple[str, Any]]:
     for path, operations in DOCUMENT["paths"].items():
         for method, operation in operations.items():
             if "requestBody" in operation:
-                found.append(
-                    (f"{method} {path}", operation["requestBody"]["content"]["application/json"])
-                )
+                found += [
+                    (f"{method} {path}", content)
+                    for content in operation["requestBody"]["content"].values()
+                ]
             for status, response in operation["responses"].items():
                 found += [
                     (f"{method} {path} {status}", content)

@@ -16,9 +16,7 @@ def read(data: bytes | str, form: Format = "csv", *, step: int = 7) -> list[Row 
     """All rows of a file that arrives in pieces."""
     raw = data.encode() if isinstance(data, str) else data
     reader = RowReader(form)
-    rows = [
-        row for at in range(0, len(raw), step) for row in reader.feed(raw[at : at + step])
-    ]
+    rows = [row for at in range(0, len(raw), step) for row in reader.feed(raw[at : at + step])]
     return [*rows, *reader.end()]
 
 
@@ -119,8 +117,8 @@ def test_memory_of_a_line_without_an_end_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ("name,age\nann,3\n".encode(), "no column email"),
-        ("email,address\n".encode(), "mean email"),
+        (b"name,age\nann,3\n", "no column email"),
+        (b"email,address\n", "mean email"),
         ("email,reason\nann@example.org,x\n".encode("utf-16"), "UTF-16"),
         ("E-Mail,Gr\u00fcnde\n".encode("latin-1"), "UTF-8"),
         (b'"email,reason\n', "quotation mark"),

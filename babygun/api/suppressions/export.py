@@ -1,0 +1,167 @@
+"""GET /suppressions/export: all of a client's suppressions, written while they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+from aiohttp import web
+
+from babygun.api.emails.parameters import CONTENT_DISPOSITION
+from babygun.api.http.body_memory import BODY_MEMORY
+from babygun.api.http.context import STORE, call_of
+from babygun.api.http.problem_types import NOT_FOUND
+from babygun.api.http.responses import SECURITY_HEADERS
+from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
+from babygun.api.suppressions.csv_cells import csv_lines
+from babygun.api.suppressions.documents import SuppressionDocument, document_of
+from babygun.api.suppressions.owner import CLIENT, owner_of
+from babygun.api.suppressions.parameters import (
+    MAX_LIMIT,
+    PREFIX,
+    list_of,
+    list_parameter,
+    prefix_of,
+    reason_of,
+    reason_parameter,
+)
+from babygun.errors import InvalidRequest, Violation
+from babygun.runtime.clock import format_time
+from babygun.runtime.logs import get_logger
+from babygun.store.suppressions.listing import SuppressionPage, list_suppressions
+
+log = get_logger("api")
+routes = Routes("suppressions")
+
+COLUMNS = (
+    "email",
+    "list",
+    "reason",
+    "since",
+    "until",
+    "email_id",
+    "status_code",
+    "enhanced_code",
+    "reply",
+)
+_PAGE_BYTES = 1 << 20  # that a page takes here, at most: 1,000 with a long reply each
+_CSV = ",".join(COLUMNS) + "\r\nann@example.org,*,unsubscribe,2026-11-25T09:00:02.310Z,,,,,\r\n"
+_NDJSON = '{"email":"ann@example.org","list":"*","reason":"unsubscribe"}\n'
+_Format = Literal["csv", "ndjson"]
+_MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
+
+
+@routes.call(
+    "GET",
+    "/suppressions/export",
+    summary="Export all suppressions",
+    scope="suppressions",
+    parameters=[
+        Parameter("format", "query", _Format, "CSV, or a JSON object a line.", "csv", "csv"),
+        PREFIX,
+        list_parameter("Only this list."),
+        reason_parameter("Only those for this reason."),
+        CLIENT,
+    ],
+    answers=[
+        Answer(
+            200,
+            "The whole file. If the connection ends before the answer does, rows are missing.",
+            str,
+            _CSV,
+            (CONTENT_DISPOSITION,),
+            media_type="text/csv",
+            more={"application/x-ndjson": _NDJSON},
+        )
+    ],
+    errors=(NOT_FOUND, *READ_ERRORS),
+)
+async def export_suppressions(request: web.Request) -> web.StreamResponse:
+    """By list, then by address; `POST /suppressions/import` takes it as it is.
+
+    What is there all the time is in it exactly once. What is added or taken off meanwhile may be in
+    it or not. In CSV, a cell that a spreadsheet would run begins with an apostrophe.
+    """
+    form = _format(request)
+    call, head = call_of(request), request.method == "HEAD"
+    if not head:
+        await request.app[BODY_MEMORY].take(call, _PAGE_BYTES)
+    read = _Reading(request)
+    page = await read.page(None)
+    response = web.StreamResponse(
+        headers={
+            **SECURITY_HEADERS,
+            "Content-Type": _MEDIA_TYPES[form],
+            "Content-Disposition": f'attachment; filename="suppressions.{form}"',
+            "X-Request-Id": call.request_id,
+        }
+    )
+    if head:
+        return web.Response(headers=response.headers)
+    await response.prepare(request)
+    try:
+        if form == "csv":
+            await response.write(csv_lines([COLUMNS]).encode())
+        await response.write(rows_of(page, form))
+        while page.cursor is not None:
+            page = await read.page(page.cursor)
+            await response.write(rows_of(page, form))
+        await response.write_eof()
+    except Exception as error:  # no other answer can be sent any more
+        if not isinstance(error, ConnectionError):
+            log.error("export broken off", exc=error)
+        if request.transport is not None:
+            request.transport.abort()
+    return response
+
+
+class _Reading:
+    """Reads the pages that the call wants. Raises InvalidRequest for wrong parameters."""
+
+    def __init__(self, request: web.Request) -> None:
+        query = request.query
+        self._store = request.app[STORE]
+        self._owner = owner_of(request)
+        self._list, self._reason = list_of(query), reason_of(query)
+        self._prefix = prefix_of(query)
+
+    async def page(self, cursor: str | None) -> SuppressionPage:
+        return await list_suppressions(
+            self._store,
+            client_id=self._owner,
+            list_name=self._list,
+            prefix=self._prefix,
+            reason=self._reason,
+            limit=MAX_LIMIT,
+            cursor=cursor,
+        )
+
+
+def rows_of(page: SuppressionPage, form: str) -> bytes:
+    """The page as lines of the file."""
+    documents = [document_of(found) for found in page.found]
+    if form == "csv":
+        return csv_lines([_cells(document) for document in documents]).encode()
+    return b"".join(msgspec.json.encode(document) + b"\n" for document in documents)
+
+
+def _cells(document: SuppressionDocument) -> Sequence[str]:
+    return [
+        document.email,
+        document.list,
+        document.reason,
+        format_time(document.since),
+        format_time(document.until) if document.until else "",
+        document.email_id or "",
+        str(document.status_code or ""),
+        document.enhanced_code or "",
+        document.reply or "",
+    ]
+
+
+def _format(request: web.Request) -> str:
+    form = request.query.get("format", "csv")
+    if form not in _MEDIA_TYPES:
+        raise InvalidRequest([Violation("format", "It must be csv or ndjson.")])
+    return form

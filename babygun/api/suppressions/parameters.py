@@ -1,0 +1,71 @@
+"""Parameters that several calls on suppressions have, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from aiohttp import web
+from msgspec import Meta
+
+from babygun.api.emails.parameters import DEFAULT_LIMIT
+from babygun.api.http.routes import Parameter
+from babygun.api.suppressions.documents import ADDRESS, LIST
+from babygun.email.addresses import comparable, parse_address
+from babygun.email.suppression import REASONS, SuppressionReason, parse_list_name
+from babygun.errors import InvalidRequest, Violation, sentence
+
+MAX_LIMIT = 1000
+EMAIL = Parameter("email", "path", str, "The address; in any of its forms.", ADDRESS)
+LIMIT = Parameter(
+    "limit",
+    "query",
+    Annotated[int, Meta(ge=1, le=MAX_LIMIT)],
+    "The most entries on the page.",
+    20,
+    DEFAULT_LIMIT,
+)
+PREFIX = Parameter("prefix", "query", str, "How the address begins.", "ann@")
+CURSOR = Parameter("cursor", "query", str, "From the page before.")
+_ReasonName = Annotated[str, Meta(extra_json_schema={"enum": list(REASONS)})]
+
+
+def list_parameter(description: str) -> Parameter:
+    return Parameter("list", "query", str, description, LIST)
+
+
+def reason_parameter(description: str) -> Parameter:
+    return Parameter("reason", "query", _ReasonName, description, "hard_bounce")
+
+
+def list_of(query: Mapping[str, str]) -> str | None:
+    """The list that the query names. Raises InvalidRequest."""
+    try:
+        return parse_list_name(query["list"]) if "list" in query else None
+    except ValueError as error:
+        raise InvalidRequest([Violation("list", sentence(error))]) from None
+
+
+def reason_of(query: Mapping[str, str]) -> SuppressionReason | None:
+    """The reason that the query names. Raises InvalidRequest."""
+    reason = query.get("reason")
+    if reason is not None and reason not in REASONS:
+        raise InvalidRequest([Violation("reason", f"It must be one of {', '.join(REASONS)}.")])
+    return reason
+
+
+def prefix_of(query: Mapping[str, str]) -> str:
+    """How an address is to begin, as addresses are compared. Raises InvalidRequest."""
+    prefix = query.get("prefix", "").strip()
+    try:
+        return comparable(prefix) if "@" in prefix else prefix.lower()
+    except ValueError as error:
+        raise InvalidRequest([Violation("prefix", sentence(error))]) from None
+
+
+def address_of(request: web.Request) -> str:
+    """The address in the path, as addresses are compared. Raises InvalidRequest."""
+    try:
+        return comparable(parse_address(request.match_info["email"]).email)
+    except ValueError as error:
+        raise InvalidRequest([Violation("email", sentence(error))]) from None
