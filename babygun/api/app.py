@@ -191,6 +191,7 @@ def _runs(
         "quota guard": app[QUOTA_GUARD].run,
         "processes": app[PROCESSES].run,
         "sites": app[SITES].run,
+        "webhooks": app[STORE].webhooks.run,
         "check-in": keep_checking_in,
         "health": health.run,
         "event loop": watch_lag,

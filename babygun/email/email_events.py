@@ -21,13 +21,16 @@ from babygun.email.transition import Transition
 
 
 class EventRecipient(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A recipient that an event is about, as the transition left it."""
+    """A recipient that an event is about, as the transition left it.
+
+    ``kind`` and ``queue``: where the event is of an e-mail.
+    """
 
     email: str
-    kind: RecipientKind
-    queue: str
     status: RecipientStatus
-    tries: int
+    kind: RecipientKind | None = None
+    queue: str = ""
+    tries: int = 0
     status_code: int | None = None
     enhanced_code: str | None = None
     status_reason: str | None = None
@@ -49,7 +52,7 @@ class EventData(
     """
 
     event_id: str
-    sequence: int = 0
+    sequence: int
     email_id: str = ""
     client_id: str = ""
     sender: str = ""
@@ -168,9 +171,9 @@ def _event(
 def _recipient(recipient: Recipient) -> EventRecipient:
     return EventRecipient(
         recipient.email,
+        recipient.status,
         recipient.kind,
         recipient.queue,
-        recipient.status,
         recipient.tries,
         recipient.status_code,
         recipient.enhanced_code,

@@ -220,3 +220,14 @@ class IdempotencyRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=Fals
     email_id: str  # of a batch, the first one's
     fingerprint: str  # SHA-256 of the request's body
     batch: BatchRecord | None = None
+
+
+class Removal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """``removals/<name>``: what is left of a deleted client or webhook, and goes page by page.
+
+    ``webhooks``: the ids of the deleted ones. ``client_id``: with serial, if the client is deleted.
+    """
+
+    at: datetime
+    webhooks: tuple[str, ...] = ()
+    client_id: str | None = None

@@ -26,6 +26,7 @@ from babygun.runtime.settings import Settings
 from babygun.runtime.tasks import cancel_all
 from babygun.store import Store
 from babygun.store.cluster.health import Checkup
+from babygun.store.upkeep import removal
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.ending import Ending
 from babygun.store.upkeep.fullness import Fullness
@@ -188,6 +189,12 @@ class Worker:
                 "compaction",
                 partial(self._make_room, self._compaction.once),
                 checked_in=False,
+            ),
+            "webhooks known": self.store.webhooks.run(),
+            "removal": self._every(
+                _UPKEEP_INTERVAL,
+                "removal",
+                partial(self._make_room, partial(removal.go_on, self.store)),
             ),
             "ending": self._every(
                 _UPKEEP_INTERVAL,

@@ -12,13 +12,15 @@ from datetime import datetime
 from typing import TypeGuard
 
 from babygun.errors import Conflict, EtcdUnavailable, OutcomeUnknown
-from babygun.etcd import Txn, absent, get, put, range_absent
+from babygun.etcd import KeyValue, Txn, absent, delete, get, modified_at, put, range_absent
 from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_token
 from babygun.store import codec
 from babygun.store.keys import range_end
 from babygun.store.records import Client, Scope, SigningKey
 from babygun.store.store import Store
+from babygun.store.upkeep import removal
+from babygun.store.webhooks.known import known_of
 
 MAX_NAME = 200
 MAX_WEIGHT = 100
@@ -103,13 +105,38 @@ async def get_client(store: Store, client_id: str) -> Client | None:
 
 
 async def delete_client(store: Store, client_id: str) -> bool:
-    """Deletes a client. Its tokens are refused within a second; its e-mails stay.
+    """Deletes a client, with its webhooks and suppressions.
 
-    A client that is made later under the same id has neither.
-
-    False: there was none.
+    Its tokens are refused within a second; its e-mails stay. A client that is made later under the
+    same id has nothing of it. False: there was none.
     """
-    return await store.client.delete(store.keys.client(client_id)) > 0
+    key = store.keys.client(client_id)
+    found = first = await store.client.get(key)
+    while found is not None:
+        identity = _identity(found, client_id)
+        known = known_of(await store.client.get(store.keys.client_webhooks(identity)))
+        webhooks = [webhook.id for webhook in known.webhooks.webhooks] if known.webhooks else []
+        name, ops = removal.of_client(store.keys, identity, webhooks, utc_now())
+        compares = [
+            modified_at(key, found.mod_revision),
+            store.webhooks.compare(identity, known),
+        ]
+        try:
+            if (await store.client.txn(Txn(compares, [delete(key), *ops]))).succeeded:
+                await removal.begin(store, name)
+                return True
+        except OutcomeUnknown:
+            pass
+        found = await store.client.get(key)
+    return first is not None
+
+
+def _identity(found: KeyValue, client_id: str) -> str:
+    """What e-mails name the client by; its id, where somebody wrote a value that can't be read."""
+    try:
+        return codec.decode_state(found.value, Client).identity
+    except ValueError:
+        return client_id
 
 
 def verify_secret(client: Client | None, secret: str) -> TypeGuard[Client]:

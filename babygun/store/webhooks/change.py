@@ -1,15 +1,52 @@
 """Makes, changes and deletes webhooks: each is one transaction under a compare of the client's key.
 
-``client_id`` names the client with its serial, as an e-mail's record does.
+``client_id`` names the client with its serial, as an e-mail's record does. A write whose answer did
+not come is looked for, and made again if it is not there.
 """
 
 from __future__ import annotations
 
+import base64
+import os
 from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from msgspec.structs import replace
 
 from babygun.email.events import EventType
+from babygun.email.model import client_id_of
+from babygun.errors import Conflict, NotFound, OutcomeUnknown
+from babygun.etcd import (
+    Compare,
+    Op,
+    Txn,
+    TxnResult,
+    absent,
+    created_at,
+    delete,
+    get,
+    modified_at,
+    put,
+)
+from babygun.runtime.clock import utc_now
+from babygun.runtime.identifiers import new_token
+from babygun.store import codec
+from babygun.store.keys import range_end
+from babygun.store.records import Client
 from babygun.store.store import Store
-from babygun.store.webhooks.records import Webhook, WebhookSecret
+from babygun.store.upkeep import removal
+from babygun.store.webhooks.known import Known, known_of
+from babygun.store.webhooks.records import (
+    MOST_WEBHOOKS,
+    ClientWebhooks,
+    Disabled,
+    Webhook,
+    WebhookSecret,
+)
+
+# How long the secret before signs beside a new one.
+ROTATION = timedelta(hours=24)
+_SECRET_BYTES = 32
 
 
 async def create_webhook(
@@ -20,28 +57,71 @@ async def create_webhook(
     events: Sequence[EventType] = (),
     tags: Sequence[str] = (),
     description: str = "",
+    secret: str | None = None,
 ) -> tuple[Webhook, str]:
     """Makes a webhook; returns it and its secret. From now on, what happens has its notices.
 
-    ``events`` and ``tags``: empty: all. Raises NotFound if there is no such client, Conflict if it
-    has MOST_WEBHOOKS already, EtcdError.
+    ``events`` and ``tags``: empty: all. ``secret``: ``whsec_…``, by default a new one. Raises
+    NotFound if there is no such client, Conflict if it has MOST_WEBHOOKS already, EtcdError.
     """
-    raise NotImplementedError
+    secret, now = secret or new_secret(), utc_now()
+    webhook = Webhook(
+        id=f"wh_{new_token(12)}",
+        url=url,
+        events=tuple(events),
+        tags=tuple(tags),
+        description=description,
+        created_at=now,
+        updated_at=now,
+    )
+    of_client = store.keys.client(client_id_of(client_id))
+    while True:
+        known, seen = await _read(store, client_id, get(of_client))
+        if (webhooks := _webhooks(known)) and webhooks[-1].id == webhook.id:
+            return webhook, secret  # the write before was applied
+        clients = seen.kvs(1)
+        if not clients or codec.decode_state(clients[0].value, Client).identity != client_id:
+            raise NotFound(f"there is no client {client_id_of(client_id)!r}")
+        if len(webhooks) >= MOST_WEBHOOKS:
+            raise Conflict(f"the client has {MOST_WEBHOOKS} webhooks already: delete one first")
+        written = await _write(
+            store,
+            client_id,
+            known,
+            (*webhooks, webhook),
+            [
+                put(
+                    store.keys.webhook_secret(webhook.id),
+                    codec.encode_state(WebhookSecret(secret)),
+                )
+            ],
+            [created_at(of_client, clients[0].create_revision)],
+        )
+        if written:
+            return webhook, secret
 
 
 async def list_webhooks(store: Store, client_id: str) -> tuple[Webhook, ...]:
     """A client's webhooks, oldest first, read from etcd. Raises EtcdError."""
-    raise NotImplementedError
+    known, _ = await _read(store, client_id)
+    return _webhooks(known)
 
 
 async def list_all_webhooks(store: Store) -> list[tuple[str, Webhook]]:
     """The webhooks of all clients, each with its client, read from etcd. Raises EtcdError."""
-    raise NotImplementedError
+    prefix = store.keys.webhooks
+    found = await store.client.range(prefix, range_end(prefix))
+    return [
+        (store.keys.last_part(kv.key), webhook)
+        for kv in found.kvs
+        for webhook in _webhooks(known_of(kv))
+    ]
 
 
 async def find_webhook(store: Store, webhook_id: str) -> tuple[str, Webhook] | None:
     """A webhook with its client, read from etcd. Raises EtcdError."""
-    raise NotImplementedError
+    webhooks = await list_all_webhooks(store)
+    return next((found for found in webhooks if found[1].id == webhook_id), None)
 
 
 async def change_webhook(
@@ -51,29 +131,127 @@ async def change_webhook(
 
     ``change`` may be called several times. Raises NotFound, EtcdError.
     """
-    raise NotImplementedError
+    after: Webhook | None = None
+    while True:
+        known, _ = await _read(store, client_id)
+        before = _require(known, webhook_id)
+        if before == after:
+            return before  # the write before was applied
+        after = replace(change(before), updated_at=utc_now())
+        webhooks = tuple(after if one is before else one for one in _webhooks(known))
+        if await _write(store, client_id, known, webhooks):
+            return after
 
 
 async def disable_webhook(
     store: Store, client_id: str, webhook_id: str, reason: str
 ) -> Webhook | None:
-    """Switches a webhook off; ``reason``: a sentence. None: it was off already, or is gone."""
-    raise NotImplementedError
+    """Switches a webhook off; ``reason``: a sentence. None: it was off already, or is gone.
+
+    It gets no new notices. Raises EtcdError.
+    """
+
+    def disable(webhook: Webhook) -> Webhook:
+        if not webhook.enabled:
+            raise Conflict("the webhook is off already")
+        return replace(webhook, enabled=False, disabled=Disabled(utc_now(), reason))
+
+    try:
+        return await change_webhook(store, client_id, webhook_id, disable)
+    except (Conflict, NotFound):
+        return None
 
 
 async def delete_webhook(store: Store, client_id: str, webhook_id: str) -> bool:
-    """Deletes a webhook with its secret, its health and its notices. False: there is none."""
-    raise NotImplementedError
+    """Deletes a webhook with its secret, its health and its notices. False: there is none.
 
-
-async def rotate_secret(store: Store, client_id: str, webhook_id: str) -> str:
-    """Makes a new secret and returns it; the one before signs too for ROTATION seconds.
-
-    Raises NotFound, EtcdError.
+    Nothing is written for it from now on. If it has many notices, workers delete the rest of them.
     """
-    raise NotImplementedError
+    while True:
+        known, _ = await _read(store, client_id)
+        try:
+            gone = _require(known, webhook_id)
+        except NotFound:
+            return False
+        rest = tuple(one for one in _webhooks(known) if one is not gone)
+        name, ops = removal.of_webhook(store.keys, webhook_id, utc_now())
+        if await _write(store, client_id, known, rest, ops):
+            await removal.begin(store, name)
+            return True
+
+
+async def rotate_secret(
+    store: Store, client_id: str, webhook_id: str, secret: str | None = None
+) -> WebhookSecret:
+    """Makes a new secret and returns it; the one before signs too for ROTATION.
+
+    ``secret``: ``whsec_…``, by default a new one. Raises NotFound, EtcdError.
+    """
+    secret, key = secret or new_secret(), store.keys.webhook_secret(webhook_id)
+    while True:
+        known, seen = await _read(store, client_id, get(key))
+        _require(known, webhook_id)
+        found = seen.kvs(1)
+        before = codec.decode_state(found[0].value, WebhookSecret) if found else None
+        if before and before.secret == secret:
+            return before
+        after = WebhookSecret(secret)
+        if before:
+            after = WebhookSecret(secret, before.secret, utc_now() + ROTATION)
+        same = modified_at(key, found[0].mod_revision) if found else absent(key)
+        # Under the client's key, too: a webhook that is deleted gets no secret again.
+        compares = [same, store.webhooks.compare(client_id, known)]
+        if await _decided(store, Txn(compares, [put(key, codec.encode_state(after))])):
+            return after
 
 
 async def read_secret(store: Store, webhook_id: str) -> WebhookSecret | None:
     """The secret that signs a webhook's notices. Raises EtcdError."""
-    raise NotImplementedError
+    found = await store.client.get(store.keys.webhook_secret(webhook_id))
+    return codec.decode_state(found.value, WebhookSecret) if found else None
+
+
+def new_secret() -> str:
+    """A new random secret, in the form of Standard Webhooks."""
+    return "whsec_" + base64.b64encode(os.urandom(_SECRET_BYTES)).decode()
+
+
+async def _read(store: Store, client_id: str, *more: Op) -> tuple[Known, TxnResult]:
+    """The client's webhooks, and all that was read; ``more``: read at the same revision."""
+    seen = await store.client.read([get(store.keys.client_webhooks(client_id)), *more])
+    found = seen.kvs(0)
+    return known_of(found[0] if found else None), seen
+
+
+def _webhooks(known: Known) -> tuple[Webhook, ...]:
+    return known.webhooks.webhooks if known.webhooks else ()
+
+
+def _require(known: Known, webhook_id: str) -> Webhook:
+    webhook = known.webhooks.get(webhook_id) if known.webhooks else None
+    if webhook is None:
+        raise NotFound("there is no such webhook")
+    return webhook
+
+
+async def _write(
+    store: Store,
+    client_id: str,
+    known: Known,
+    webhooks: tuple[Webhook, ...],
+    more: Sequence[Op] = (),
+    compares: Sequence[Compare] = (),
+) -> bool:
+    """Writes the client's webhooks in place of ``known``. False: that is to be decided again."""
+    key = store.keys.client_webhooks(client_id)
+    write = put(key, codec.encode_state(ClientWebhooks(webhooks))) if webhooks else delete(key)
+    same = store.webhooks.compare(client_id, known)
+    return await _decided(store, Txn([same, *compares], [write, *more]))
+
+
+async def _decided(store: Store, txn: Txn) -> bool:
+    """False: it was refused, or may have been applied."""
+    try:
+        return (await store.client.txn(txn)).succeeded
+    except OutcomeUnknown:
+        return False

@@ -68,7 +68,7 @@ class KnownWebhooks:
         They are read, and known from now on. Raises EtcdError.
         """
         found = await self._client.get(self._keys.client_webhooks(client_id))
-        now = Known(_decoded(found), found.mod_revision) if found else _NONE
+        now = known_of(found)
         if self.of(client_id).revision == known.revision:  # the watch has brought nothing newer
             self._learn(client_id, now)
         return now.revision != known.revision
@@ -89,10 +89,7 @@ class KnownWebhooks:
 
         async def read() -> int:
             found = await self._client.range(prefix, range_end(prefix))
-            now = {
-                self._keys.last_part(kv.key): Known(_decoded(kv), kv.mod_revision)
-                for kv in found.kvs
-            }
+            now = {self._keys.last_part(kv.key): known_of(kv) for kv in found.kvs}
             for client_id in self._known.keys() | now.keys():
                 self._learn(client_id, now.get(client_id, _NONE))
             return found.revision
@@ -101,17 +98,19 @@ class KnownWebhooks:
             for event in batch.events:
                 kv, client_id = event.kv, self._keys.last_part(event.kv.key)
                 if kv.mod_revision > self.of(client_id).revision:
-                    put = event.type == "put"
-                    self._learn(client_id, Known(_decoded(kv), kv.mod_revision) if put else _NONE)
+                    self._learn(client_id, known_of(kv if event.type == "put" else None))
 
         await follow(
             self._client, prefix, range_end(prefix), what="webhooks", read=read, changed=changed
         )
 
 
-def _decoded(kv: KeyValue) -> ClientWebhooks | None:
+def known_of(kv: KeyValue | None) -> Known:
+    """What was read of a client's key; None: there is none."""
+    if kv is None:
+        return _NONE
     try:
-        return codec.decode_state(kv.value, ClientWebhooks)
+        return Known(codec.decode_state(kv.value, ClientWebhooks), kv.mod_revision)
     except ValueError as error:
         log_unreadable(kv.key, error)
-        return None
+        return Known(None, kv.mod_revision)

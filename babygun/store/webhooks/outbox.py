@@ -7,7 +7,7 @@ without a webhook, that compare is all there is to it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Raw
 
@@ -17,7 +17,6 @@ from babygun.email.transition import Transition
 from babygun.errors import EtcdUnavailable, OutcomeUnknown
 from babygun.etcd import Compare, Op, Txn, TxnResult, nesting, put
 from babygun.store import codec
-from babygun.store.emails import writes
 from babygun.store.keys import NoticeRef
 from babygun.store.store import Store
 from babygun.store.webhooks.records import Notice, Webhook
@@ -40,18 +39,44 @@ async def submit(
 ) -> TxnResult:
     """Does the transaction of these transitions, all of one client, with their notices.
 
-    It is made again if the client's webhooks were others than known. So a refusal that is returned
-    has other reasons. ``least_nested``: as of a transaction, if there are fewer operations than
-    need it. Raises what :meth:`Batcher.submit` raises.
+    See :func:`submit_events`.
     """
-    client_id = transitions[0].email.client_id
+    return await submit_events(
+        store,
+        transitions[0].email.client_id,
+        lambda: [event for transition in transitions for event in events_of(transition)],
+        compares,
+        ops,
+        otherwise,
+        least_nested=least_nested,
+        deadline=deadline,
+    )
+
+
+async def submit_events(
+    store: Store,
+    client_id: str,
+    events: Callable[[], Sequence[EmailEvent]],
+    compares: Sequence[Compare],
+    ops: Sequence[Op],
+    otherwise: Sequence[Op] = (),
+    *,
+    least_nested: int = 0,
+    deadline: float | None = None,
+) -> TxnResult:
+    """Does a transaction with the notices of the events that it makes happen.
+
+    It is made again if the client's webhooks were others than known. So a refusal that is returned
+    has other reasons. ``events``: called if the client has a webhook. ``least_nested``: as of a
+    transaction, if there are fewer operations than need it. Raises what :meth:`Batcher.submit`
+    raises.
+    """
     while True:
         known = store.webhooks.of(client_id)
         success = ops
         if known.webhooks is not None:
-            events = [event for transition in transitions for event in events_of(transition)]
-            room = _MOST_BYTES - writes.size(ops)
-            success = [*ops, *notices_of(store, known.webhooks.webhooks, events, room)]
+            room = _MOST_BYTES - sum(len(op.encoded) for op in ops)
+            success = [*ops, *notices_of(store, known.webhooks.webhooks, events(), room)]
         txn = Txn(
             [*compares, store.webhooks.compare(client_id, known)],
             success,

@@ -108,14 +108,3 @@ class Owner(msgspec.Struct, frozen=True, gc=False):
 
     worker_id: str
     since: datetime
-
-
-class Removal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """``removals/<name>``: what is left of a deleted client or webhook, and goes page by page.
-
-    ``webhooks``: the ids of the deleted ones. ``client_id``: with serial, if the client is deleted.
-    """
-
-    at: datetime
-    webhooks: tuple[str, ...] = ()
-    client_id: str | None = None
