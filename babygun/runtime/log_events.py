@@ -119,6 +119,13 @@ EVENTS = [
         "etcd has compacted the changes that were not read yet. Nothing is missed.",
     ),
     Event(
+        "removal goes on later",
+        "info",
+        "name error",
+        "A client or a webhook is deleted, but etcd did not answer while its notices and "
+        "suppressions were deleted. A worker deletes the rest.",
+    ),
+    Event(
         "tracing problem",
         "warning",
         "error left_out",

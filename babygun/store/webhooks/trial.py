@@ -34,6 +34,7 @@ async def write_test_event(store: Store, client_id: str, webhook_id: str) -> str
         now,
         EventData(
             event_id=event,
+            sequence=0,
             client_id=client_id_of(client_id),
             tags=(),
             metadata={},
