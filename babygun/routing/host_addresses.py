@@ -1,7 +1,7 @@
-"""The addresses of a mail host, without those that mail must never go to.
+"""The addresses of a host that a stranger names, without those that must never be dialled.
 
-The owner of a domain may name any address in DNS. Mail must not reach this machine, nor its own
-networks, by such a name. So only addresses of the public Internet are dialled, and those of
+The owner of a domain may name any address in DNS. Mail and notices must not reach this machine, nor
+its own networks, by such a name. So only addresses of the public Internet are dialled, and those of
 networks that the settings allow.
 """
 
@@ -26,6 +26,8 @@ _ELSEWHERE = "2001:db8::1"  # RFC 3849: nobody has it, and the way to it is that
 _NOBODYS = "203.0.113.213"
 _KNOWN_FOR = 5.0  # s, for which it is known whether there is one
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an address of IPv4 is in its last 32 bits
+_GLOBAL = IPv6Network("2000::/3")  # RFC 4291: all that is given out; forms of IPv4 are elsewhere
+_AZURE = IPv4Address("168.63.129.16")  # it serves a machine's own data there, by a public address
 
 
 class HostAddresses(NamedTuple):
@@ -77,15 +79,15 @@ async def _ask(resolver: Resolver, host: str, kind: Kind) -> Answer | DnsError:
 
 
 def may_be_dialled(address: Address, allowed: Sequence[Network]) -> bool:
-    """Whether mail may go to an address that a stranger's DNS names."""
+    """Whether a connection may go to an address that a stranger's DNS or URL names."""
     if any(address in network for network in allowed):
         return True
     inner = _inside(address)
     if inner is not None:
         return may_be_dialled(inner, allowed)
-    is_public = address.is_global and not address.is_multicast
-    if isinstance(address, IPv6Address) and address.is_site_local:
+    if address == _AZURE or (isinstance(address, IPv6Address) and address not in _GLOBAL):
         return False
+    is_public = address.is_global and not address.is_multicast
     return is_public and not is_of_this_machine(address)
 
 

@@ -40,7 +40,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     ),
     "webhooks": (
         "sends notices to the webhooks of clients",
-        {"consumer", "email", "routing", "store", "runtime"},
+        {"consumer", "dns", "email", "routing", "store", "runtime"},
     ),
     "api": ("HTTP", {"intake", "store", "email", "mime", "routing", "runtime", "pki"}),
     "dev": (

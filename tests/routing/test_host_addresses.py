@@ -116,6 +116,15 @@ async def test_one_kind_is_known_though_dns_fails_about_the_other() -> None:
         "fe80::1",
         "fec0::1",
         "ff02::1",
+        "::127.0.0.1",
+        "::8.8.8.8",
+        "::ffff:0:127.0.0.1",
+        "::5efe:127.0.0.1",
+        "64:ff9b:1::808:808",
+        "168.63.129.16",
+        "::ffff:168.63.129.16",
+        "100.100.100.200",
+        "fd00:ec2::254",
     ],
 )
 async def test_address_that_is_not_public_may_not_be_dialled(address: str) -> None:

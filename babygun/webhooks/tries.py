@@ -1,0 +1,96 @@
+"""What a try of a notice comes to: it is sent, waits for its next try, or has failed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from babygun.store.webhooks.notices import Outcome, StoredNotice
+from babygun.store.webhooks.records import Notice, NoticeResult
+from babygun.webhooks.answers import Answer
+
+GONE = 410  # RFC 9110, 15.5.11: the endpoint wants no more requests
+_PAUSING = (429, 503)  # with Retry-After: for all requests, not only for this one
+_LONGEST_WAIT = 24 * 3600.0  # s, that Retry-After may ask for
+_LONGEST_PAUSE = 3600.0  # s, of a whole webhook
+_SHOWN = 512  # bytes of an answer's body that are kept
+
+
+class Judged(Struct, frozen=True, gc=False):
+    """``pause``: seconds for which the endpoint asks for no request at all."""
+
+    outcome: Outcome
+    success: bool = False
+    gone: bool = False
+    pause: float = 0.0
+
+
+def judge(
+    stored: StoredNotice,
+    notice: Notice,
+    answer: Answer | None,
+    error: str,
+    *,
+    now: datetime,
+    intervals: Sequence[float],
+) -> Judged:
+    """``error``: why there is no answer. ``intervals``: seconds between tries."""
+    tries = notice.tries + 1
+    if answer is None:
+        result = NoticeResult(now, error=error)
+        return Judged(_again(stored, notice, tries, result, intervals, now, 0.0))
+    status = answer.status
+    success, gone = 200 <= status < 300, status == GONE
+    result = NoticeResult(
+        now,
+        status_code=status,
+        answer=answer.body[:_SHOWN].decode(errors="replace"),
+        error="redirects are not followed" if 300 <= status < 400 else None,
+    )
+    if success or gone:
+        state = "sent" if success else "failed"
+        ended = replace(notice, tries=tries, last=result, state=state)
+        return Judged(Outcome(stored, ended), success, gone)
+    wait = retry_after(answer.retry_after, now)
+    outcome = _again(stored, notice, tries, result, intervals, now, wait)
+    return Judged(outcome, pause=min(wait, _LONGEST_PAUSE) if status in _PAUSING else 0.0)
+
+
+def given_up(stored: StoredNotice, notice: Notice, reason: str, now: datetime) -> Outcome:
+    """The end of a notice without another try. What its last try gave stays, beside the reason."""
+    last = notice.last or NoticeResult(now)
+    ended = replace(notice, last=replace(last, error=reason), state="failed")
+    return Outcome(stored, ended)
+
+
+def retry_after(text: str, now: datetime) -> float:
+    """Seconds that ``Retry-After`` asks for (RFC 9110, 10.2.3): a number, or a date; 0: nothing."""
+    if text.isascii() and text.isdigit():
+        return min(float(text), _LONGEST_WAIT)
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, IndexError, TypeError):
+        return 0.0
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return max(0.0, min((at - now).total_seconds(), _LONGEST_WAIT))
+
+
+def _again(
+    stored: StoredNotice,
+    notice: Notice,
+    tries: int,
+    result: NoticeResult,
+    intervals: Sequence[float],
+    now: datetime,
+    wait: float,
+) -> Outcome:
+    """``wait``: seconds that it waits at least."""
+    if tries > len(intervals):
+        return Outcome(stored, replace(notice, tries=tries, last=result, state="failed"))
+    due = now + timedelta(seconds=max(wait, intervals[tries - 1]))
+    return Outcome(stored, replace(notice, tries=tries, last=result), due)
