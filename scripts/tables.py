@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from babygun.cli.settings import markdown as settings
+from babygun.email.events import EVENT_TYPES
 from babygun.runtime import metrics  # noqa: F401 (fills the table)
 from babygun.runtime.log_events import CONTEXT, EVENTS
 from babygun.runtime.metric_types import TABLE
@@ -35,12 +36,19 @@ def log_context() -> str:
     return "\n".join(lines)
 
 
+def webhook_events() -> str:
+    lines = ["| event | what happened |", "|---|---|"]
+    lines += [f"| `{type}` | {meaning} |" for type, meaning in EVENT_TYPES.items()]
+    return "\n".join(lines)
+
+
 # (page, table)
 TABLES = (
     ("settings.md", settings),
     ("metrics.md", metric_rows),
     ("logs.md", log_context),
     ("logs.md", log_events),
+    ("webhooks.md", webhook_events),
 )
 
 

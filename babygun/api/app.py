@@ -40,6 +40,7 @@ from babygun.api.operations.services import CLUSTER, HEALTH, PROCESSES
 from babygun.api.suppressions import bulk_import, export
 from babygun.api.suppressions import change as suppression
 from babygun.api.suppressions import listing as suppressions
+from babygun.api.webhooks import deliveries, webhooks
 from babygun.intake.accept import Intake
 from babygun.intake.quota_guard import QuotaGuard
 from babygun.routing.routes import load_routes
@@ -80,6 +81,8 @@ _HANDLERS = (
     bulk_import,
     suppressions,
     suppression,
+    webhooks,
+    deliveries,
     workers,
     sites,
     overview,

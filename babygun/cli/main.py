@@ -33,6 +33,7 @@ COMMANDS = (
     Command("emails", "list, show, cancel and retry e-mails"),
     Command("workers", "list the live workers"),
     Command("sites", "show what waits for each site and why; hold, resume and limit sites"),
+    Command("webhooks", "make webhooks; show what was sent to them, and send it again"),
     Command("classify", "show how a mail server's reply is classified"),
     Command("decode", "turn what `etcdctl get` printed into readable JSON"),
     Command("settings", "list all settings, with their values and defaults"),

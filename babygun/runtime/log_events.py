@@ -169,6 +169,16 @@ EVENTS = [
     Event("bulk change", "info", "path ids changed", "A call changed several e-mails."),
     Event("client created", "info", "client scopes", "There is a new API client."),
     Event("client deleted", "info", "client", "An API client was deleted; its tokens are void."),
+    Event("webhook created", "info", "client webhook_id", "A client has a new webhook."),
+    Event("webhook changed", "info", "client webhook_id", "A call changed a webhook."),
+    Event("webhook secret changed", "info", "client webhook_id", "A webhook has a new secret."),
+    Event("webhook deleted", "info", "client webhook_id", "A call deleted a webhook."),
+    Event(
+        "notices replayed",
+        "info",
+        "client webhook_id count",
+        "A call made events ready to be sent again: `count` of them.",
+    ),
     Event(
         "signing key not created",
         "warning",

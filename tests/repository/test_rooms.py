@@ -97,6 +97,7 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
         "api.http": ("what every call shares; knows nothing of e-mails or clients", set()),
         "api.access": ("who may call", {"api.http"}),
         "api.emails": ("the calls on e-mails", {"api.http", "api.access"}),
+        "api.webhooks": ("the calls on webhooks", {"api.http", "api.access", "api.emails"}),
         "api.suppressions": (
             "the calls on suppressions",
             {"api.http", "api.access", "api.emails"},
@@ -108,7 +109,14 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
         ),
         "api.openapi": (
             "the OpenAPI document",
-            {"api.http", "api.access", "api.emails", "api.operations", "api.live"},
+            {
+                "api.http",
+                "api.access",
+                "api.emails",
+                "api.webhooks",
+                "api.operations",
+                "api.live",
+            },
         ),
         "api.page": ("the web page", {"api.http"}),
     },

@@ -29,8 +29,8 @@ from babygun.api.http.problem_types import (
 )
 from babygun.store.records import Scope
 
-Method = Literal["GET", "POST", "DELETE"]
-Tag = Literal["tokens", "clients", "emails", "suppressions", "operations"]
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
+Tag = Literal["tokens", "clients", "emails", "webhooks", "suppressions", "operations"]
 Kind = Literal["usual", "probe", "stream"]
 
 READ_ERRORS = (ETCD_UNAVAILABLE,)

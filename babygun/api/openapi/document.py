@@ -30,7 +30,9 @@ from babygun.api.http.problem_types import (
 )
 from babygun.api.http.problems import CONTENT_TYPE, ProblemDocument
 from babygun.api.http.routes import Answer, Header, Parameter, Route
+from babygun.api.openapi.events import event_operations
 from babygun.api.openapi.schemas import Schemas
+from babygun.email.email_events import EmailEvent
 
 _REQUEST_ID = Header(
     "X-Request-Id",
@@ -58,6 +60,7 @@ _TAGS = {
     "tokens": "Who may call.",
     "clients": "The applications that may call.",
     "emails": "Sending e-mails, and what became of them.",
+    "webhooks": "Endpoints of yours that get what happens to your e-mails.",
     "suppressions": "Addresses that a client's mail does not go to.",
     "operations": "For operators and their tools.",
 }
@@ -102,6 +105,7 @@ def build_document(routes: Sequence[Route]) -> dict[str, Any]:
     schemas = Schemas(
         [
             ProblemDocument,
+            EmailEvent,
             *(header.type for header in headers.values()),
             *(answer.document for answer in answers if answer.document is not None),
             *(route.body.kind for route in routes if route.body is not None),
@@ -122,6 +126,7 @@ def build_document(routes: Sequence[Route]) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": words} for name, words in _TAGS.items()],
         "paths": paths,
+        "webhooks": event_operations(schemas),
         "components": {
             "headers": {
                 header.name: {

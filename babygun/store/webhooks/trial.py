@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 
 import msgspec
 
@@ -27,13 +28,25 @@ async def write_test_event(store: Store, client_id: str, webhook_id: str) -> str
     Raises NotFound if there is no such webhook, EtcdError.
     """
     keys = store.keys
-    event = event_id(email_id(time.time_ns(), new_short_id()), 0, "test")
+    name = event_id(email_id(time.time_ns(), new_short_id()), 0, "test")
     now = utc_now()
-    body = EmailEvent(
+    notice = Notice(msgspec.Raw(as_json(sample_event(client_id, name, now))), now)
+    txn = Txn(
+        [present(keys.webhook_secret(webhook_id))],
+        [put(keys.notice(NoticeRef(webhook_id, name)), codec.encode_notice(notice))],
+    )
+    if not (await store.client.txn(txn)).succeeded:
+        raise NotFound(f"there is no webhook {webhook_id}")
+    return name
+
+
+def sample_event(client_id: str, name: str, now: datetime) -> EmailEvent:
+    """``client_id``: with serial. ``name``: the event's id."""
+    return EmailEvent(
         "test",
         now,
         EventData(
-            event_id=event,
+            event_id=name,
             sequence=0,
             client_id=client_id_of(client_id),
             tags=(),
@@ -42,11 +55,3 @@ async def write_test_event(store: Store, client_id: str, webhook_id: str) -> str
             message=MESSAGE,
         ),
     )
-    notice = Notice(msgspec.Raw(as_json(body)), now)
-    txn = Txn(
-        [present(keys.webhook_secret(webhook_id))],
-        [put(keys.notice(NoticeRef(webhook_id, event)), codec.encode_notice(notice))],
-    )
-    if not (await store.client.txn(txn)).succeeded:
-        raise NotFound(f"there is no webhook {webhook_id}")
-    return event

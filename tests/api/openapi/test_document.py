@@ -15,6 +15,7 @@ from babygun.api.app import ROUTES, build_app
 from babygun.api.http.files import FILES, VIEWS
 from babygun.api.http.problem_types import TYPES
 from babygun.api.openapi.document import build_document
+from babygun.email.events import EVENT_TYPES
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from tests.support.api import RunningApi
@@ -80,6 +81,23 @@ def test_examples_fit_their_schemas() -> None:
             check(example, content["schema"], place)
 
 
+def test_each_event_that_is_sent_has_its_schema_and_an_example() -> None:
+    assert set(DOCUMENT["webhooks"]) == {*EVENT_TYPES, "test"}
+    for type, item in DOCUMENT["webhooks"].items():
+        body = item["post"]["requestBody"]["content"]["application/json"]
+        check(body["example"], body["schema"], type)
+        other = {**body["example"], "type": "accepted" if type != "accepted" else "test"}
+        with pytest.raises(AssertionError):
+            check(other, body["schema"], type)
+    operations = [
+        operation["operationId"]
+        for items in (DOCUMENT["paths"], DOCUMENT["webhooks"])
+        for item in items.values()
+        for operation in item.values()
+    ]
+    assert len(operations) == len(set(operations))
+
+
 def test_examples_of_fields_fit_their_schemas() -> None:
     for name, schema in DOCUMENT["components"]["schemas"].items():
         for field, field_schema in schema["properties"].items():
@@ -109,7 +127,9 @@ def test_every_problem_type_has_an_example_and_its_page_in_the_docs() -> None:
 
 
 def test_docs_name_every_call_and_no_other() -> None:
-    named = set(re.findall(r"^\| `(GET|POST|DELETE) (/[^`]*)`", DOCS.read_text(), re.MULTILINE))
+    named = set(
+        re.findall(r"^\| `(GET|POST|PATCH|DELETE) (/[^`]*)`", DOCS.read_text(), re.MULTILINE)
+    )
     assert named == {(route.method, route.path) for route in ROUTES}
 
 
@@ -245,3 +265,24 @@ async def test_real_answers_for_operators_fit_the_document(
         await checked("GET", path, 403)
     for path in ("/healthz", "/readyz", "/openapi.json"):
         await checked("GET", path, 200, token="")
+
+
+async def test_real_answers_on_webhooks_fit_the_document(api: RunningApi, checked: Checked) -> None:
+    token = await api.token_for("webhooks")
+    bodies = body_examples("/webhooks").values()
+    made = [await checked("POST", "/webhooks", 201, token=token, json=body) for body in bodies]
+    one = made[0]["id"]
+    await checked("POST", "/webhooks", 422, token=token, json={"url": "http://x"})
+    await checked("GET", "/webhooks", 200, token=token)
+    await checked("GET", "/webhooks", 403)
+    await checked("GET", "/webhooks/{id}", 200, token=token, id=one)
+    await checked("GET", "/webhooks/{id}", 404, token=token, id="x")
+    await checked("PATCH", "/webhooks/{id}", 200, token=token, id=one, json={"tags": ["a"]})
+    await checked("POST", "/webhooks/{id}/secret", 200, token=token, id=one)
+    await checked("POST", "/webhooks/{id}/test", 202, token=token, id=one)
+    await checked("GET", "/webhooks/{id}/deliveries", 200, token=token, id=one)
+    await checked("GET", "/webhooks/{id}/deliveries", 422, token=token, id=one, query="?state=x")
+    for body in body_examples("/webhooks/{id}/replay").values():
+        await checked("POST", "/webhooks/{id}/replay", 202, token=token, id=one, json=body)
+    await checked("PATCH", "/webhooks/{id}", 200, token=token, id=one, json={"enabled": False})
+    await checked("POST", "/webhooks/{id}/test", 409, token=token, id=one)

@@ -1,0 +1,217 @@
+"""The calls by which a client has webhooks: make, list, change and delete them; a new secret."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from msgspec.structs import replace
+
+from babygun.api.access.authenticator import access_of
+from babygun.api.access.fields import CLIENT_ID
+from babygun.api.emails.listing import limit_of, unknown_cursor
+from babygun.api.emails.parameters import LIMIT
+from babygun.api.http.context import SETTINGS, STORE
+from babygun.api.http.problem_types import CONFLICT, NOT_FOUND
+from babygun.api.http.responses import empty_answer, json_answer
+from babygun.api.http.routes import READ_ERRORS, WRITE_ERRORS, Answer, Header, Parameter, Routes
+from babygun.api.webhooks.documents import (
+    WEBHOOK_ID,
+    NewSecret,
+    NewWebhook,
+    WebhookDocument,
+    WebhookList,
+    new_webhook,
+    webhook_document,
+)
+from babygun.api.webhooks.own_webhook import ID, no_such_webhook, own_webhook
+from babygun.api.webhooks.requests import CHANGE, NEW, SECRET, Wanted, checked, checked_secret
+from babygun.email.model import client_id_of
+from babygun.runtime.logs import get_logger
+from babygun.store.webhooks import change as store
+from babygun.store.webhooks.health import read_states
+from babygun.store.webhooks.records import Webhook
+
+log = get_logger("api")
+routes = Routes("webhooks")
+
+_LOCATION = Header("Location", "Where the webhook can be read.")
+
+
+@routes.call(
+    "GET",
+    "/webhooks",
+    summary="List the webhooks",
+    scope="webhooks",
+    parameters=[
+        LIMIT,
+        Parameter("cursor", "query", str, "From the page before.", WEBHOOK_ID),
+        Parameter(
+            "client",
+            "query",
+            str,
+            "Only this client's; for clients with the scope admin.",
+            CLIENT_ID,
+        ),
+    ],
+    answers=[Answer(200, "A page of webhooks.", WebhookList)],
+    errors=READ_ERRORS,
+)
+async def list_webhooks(request: web.Request) -> web.Response:
+    """The client's own; with the scope admin everybody's."""
+    found = await _visible(request)
+    limit, cursor = limit_of(request.query), request.query.get("cursor")
+    start = 0
+    if cursor is not None:
+        places = [place for place, (_, one) in enumerate(found) if one.id == cursor]
+        if not places:
+            raise unknown_cursor()
+        start = places[0] + 1
+    page = found[start : start + limit]
+    states = await read_states(request.app[STORE], [webhook.id for _, webhook in page])
+    more = page[-1][1].id if start + limit < len(found) else None
+    documents = [webhook_document(client, one, states[one.id]) for client, one in page]
+    return json_answer(WebhookList(documents, more))
+
+
+async def _visible(request: web.Request) -> list[tuple[str, Webhook]]:
+    """The webhooks that the caller may see and asks for, each with its client."""
+    access, wanted = access_of(request), request.query.get("client")
+    if access.is_admin:
+        found = await store.list_all_webhooks(request.app[STORE])
+    else:
+        client_id = access.client.identity
+        own = await store.list_webhooks(request.app[STORE], client_id)
+        found = [(client_id, webhook) for webhook in own]
+    if wanted is not None:
+        found = [one for one in found if client_id_of(one[0]) == wanted]
+    return sorted(found, key=lambda one: (one[0], one[1].created_at, one[1].id))
+
+
+@routes.call(
+    "POST",
+    "/webhooks",
+    summary="Make a webhook",
+    scope="webhooks",
+    body=NEW,
+    answers=[
+        Answer(201, "The webhook, with its secret.", NewWebhook, headers=(_LOCATION,)),
+    ],
+    errors=(CONFLICT, *WRITE_ERRORS),
+)
+async def make_webhook(request: web.Request) -> web.Response:
+    """From this answer on, each event of the client's e-mails is sent to the URL.
+
+    Only this answer has the secret.
+    """
+    client_id = access_of(request).client.identity
+    wanted = checked(await NEW.read(request), request.app[SETTINGS])
+    webhook, secret = await store.create_webhook(
+        request.app[STORE],
+        client_id,
+        url=wanted.url or "",
+        events=wanted.events or (),
+        tags=wanted.tags or (),
+        description=wanted.description or "",
+        secret=wanted.secret,
+    )
+    log.info("webhook created", client=client_id_of(client_id), webhook_id=webhook.id)
+    return json_answer(
+        new_webhook(client_id, webhook, secret),
+        status=201,
+        headers={"Location": f"/webhooks/{webhook.id}"},
+    )
+
+
+@routes.call(
+    "GET",
+    "/webhooks/{id}",
+    summary="Read a webhook, and how its endpoint answers",
+    scope="webhooks",
+    parameters=[ID],
+    answers=[Answer(200, "The webhook.", WebhookDocument)],
+    errors=(NOT_FOUND, *READ_ERRORS),
+)
+async def show_webhook(request: web.Request) -> web.Response:
+    return await _shown(request, *await own_webhook(request))
+
+
+@routes.call(
+    "PATCH",
+    "/webhooks/{id}",
+    summary="Change a webhook",
+    scope="webhooks",
+    parameters=[ID],
+    body=CHANGE,
+    answers=[Answer(200, "The webhook as it is now.", WebhookDocument)],
+    errors=(NOT_FOUND, *WRITE_ERRORS),
+)
+async def change_webhook(request: web.Request) -> web.Response:
+    """What the request leaves out stays. Other changes at the same time are kept, too.
+
+    What happened before keeps to the filter of its time, and goes to the new URL.
+    """
+    body = await CHANGE.read(request)
+    wanted = checked(body, request.app[SETTINGS])
+    client_id, found = await own_webhook(request)
+    webhook = await store.change_webhook(
+        request.app[STORE], client_id, found.id, lambda old: _changed(old, wanted, body.enabled)
+    )
+    log.info("webhook changed", client=client_id_of(client_id), webhook_id=webhook.id)
+    return await _shown(request, client_id, webhook)
+
+
+def _changed(webhook: Webhook, wanted: Wanted, enabled: bool | None) -> Webhook:
+    return replace(
+        webhook,
+        url=webhook.url if wanted.url is None else wanted.url,
+        events=webhook.events if wanted.events is None else wanted.events,
+        tags=webhook.tags if wanted.tags is None else wanted.tags,
+        description=webhook.description if wanted.description is None else wanted.description,
+        enabled=webhook.enabled if enabled is None else enabled,
+        disabled=None if enabled else webhook.disabled,
+    )
+
+
+@routes.call(
+    "DELETE",
+    "/webhooks/{id}",
+    summary="Delete a webhook",
+    scope="webhooks",
+    parameters=[ID],
+    answers=[Answer(204, "The webhook is gone, and what waited for it.")],
+    errors=(NOT_FOUND, *WRITE_ERRORS),
+)
+async def delete_webhook(request: web.Request) -> web.Response:
+    """What still waits for it is not sent. A request that is under way may still arrive."""
+    client_id, webhook = await own_webhook(request)
+    if not await store.delete_webhook(request.app[STORE], client_id, webhook.id):
+        raise no_such_webhook()
+    log.info("webhook deleted", client=client_id_of(client_id), webhook_id=webhook.id)
+    return empty_answer()
+
+
+@routes.call(
+    "POST",
+    "/webhooks/{id}/secret",
+    summary="Give a webhook a new secret",
+    scope="webhooks",
+    parameters=[ID],
+    body=SECRET,
+    answers=[Answer(200, "The new secret.", NewSecret)],
+    errors=(NOT_FOUND, *WRITE_ERRORS),
+)
+async def rotate_secret(request: web.Request) -> web.Response:
+    """For 24 hours each request has two signatures: by the new secret and by the one before.
+
+    So give your endpoint the new one within that time. Only this answer has it.
+    """
+    body = await SECRET.read(request) if request.can_read_body else None
+    secret = checked_secret(body) if body else None
+    client_id, webhook = await own_webhook(request)
+    made = await store.rotate_secret(request.app[STORE], client_id, webhook.id, secret)
+    log.info("webhook secret changed", client=client_id_of(client_id), webhook_id=webhook.id)
+    return json_answer(NewSecret(webhook.id, made.secret, made.previous_until))
+
+
+async def _shown(request: web.Request, client_id: str, webhook: Webhook) -> web.Response:
+    states = await read_states(request.app[STORE], [webhook.id])
+    return json_answer(webhook_document(client_id, webhook, states[webhook.id]))
