@@ -31,6 +31,7 @@ COMMANDS = (
     Command("token", "print a token for the API"),
     Command("send", "send an e-mail"),
     Command("emails", "list, show, cancel and retry e-mails"),
+    Command("suppressions", "show and change which addresses get no mail; import and export files"),
     Command("workers", "list the live workers"),
     Command("sites", "show what waits for each site and why; hold, resume and limit sites"),
     Command("webhooks", "make webhooks; show what was sent to them, and send it again"),

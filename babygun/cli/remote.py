@@ -21,17 +21,21 @@ _TIMEOUT = aiohttp.ClientTimeout(total=60)
 _WAIT = "30s"  # for a change of an e-mail, in one call
 
 
+class ApiUnavailable(BabygunError):
+    """The API does not answer, or not now: the same call may succeed later."""
+
+
 class Remote:
     """The API, called by one client. ``token`` goes with each call; empty for none."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self._session, self._url = session, url
+    def __init__(self, session: aiohttp.ClientSession, url: str, client_id: str) -> None:
+        self._session, self._url, self.client_id = session, url, client_id
         self.token = ""
 
     async def call(self, method: str, path: str, **arguments: Any) -> Any:
         """Calls the API; returns the JSON of the answer.
 
-        Raises BabygunError if the API does not answer, or with the error that it answers.
+        Raises BabygunError with the error that the API answers, and ApiUnavailable if it does not.
         """
         headers = dict(arguments.pop("headers", {}))
         if self.token:
@@ -43,7 +47,7 @@ class Remote:
                 text = await answer.text()
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = str(error) or type(error).__name__
-            raise BabygunError(f"{self._url} does not answer: {reason}") from None
+            raise ApiUnavailable(f"{self._url} does not answer: {reason}") from None
         try:
             value = json.loads(text) if text else None
         except ValueError:
@@ -54,8 +58,21 @@ class Remote:
             problem = value if isinstance(value, dict) else {}
             field = f" ({problem['field']})" if problem.get("field") else ""
             detail = problem.get("detail") or problem.get("title") or answer.reason
-            raise BabygunError(f"{detail}{field}")
+            kind = ApiUnavailable if answer.status in (429, 503) else BabygunError
+            raise kind(f"{detail}{field}")
         return value
+
+    async def insist(self, method: str, path: str, **arguments: Any) -> Any:
+        """As :meth:`call`, and again while the API is away for a moment.
+
+        For calls that do no harm when they are repeated.
+        """
+        for pause in (1, 2, 4, 8, 16):
+            try:
+                return await self.call(method, path, **arguments)
+            except ApiUnavailable:
+                await asyncio.sleep(pause)
+        return await self.call(method, path, **arguments)
 
     async def final(self, email_id: str) -> dict[str, Any]:
         """The e-mail, once its status is final."""
@@ -87,7 +104,7 @@ async def _call_api(work: Callable[[Remote], Awaitable[T]]) -> T:
         raise SettingsError("BABYGUN_CLIENT_ID and BABYGUN_CLIENT_SECRET go together: set both")
     connector = aiohttp.TCPConnector(ssl=_trust(loaded.api_ca or found.get("api_ca") or ""))
     async with aiohttp.ClientSession(timeout=_TIMEOUT, connector=connector) as session:
-        remote = Remote(session, url)
+        remote = Remote(session, url, client_id)
         credentials = {"client_id": client_id, "client_secret": secret}
         remote.token = (await remote.call("POST", "/tokens", json=credentials))["token"]
         return await work(remote)

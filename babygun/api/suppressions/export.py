@@ -84,29 +84,24 @@ async def export_suppressions(request: web.Request) -> web.StreamResponse:
     it or not. In CSV, a cell that a spreadsheet would run begins with an apostrophe.
     """
     form = _format(request)
-    call, head = call_of(request), request.method == "HEAD"
-    if not head:
-        await request.app[BODY_MEMORY].take(call, _PAGE_BYTES)
-    read = _Reading(request)
+    read, call = _Reading(request), call_of(request)
+    headers = {
+        **SECURITY_HEADERS,
+        "Content-Type": _MEDIA_TYPES[form],
+        "Content-Disposition": f'attachment; filename="suppressions.{form}"',
+        "X-Request-Id": call.request_id,
+    }
+    if request.method == "HEAD":
+        return web.Response(headers=headers)
+    await request.app[BODY_MEMORY].take(call, _PAGE_BYTES)
     page = await read.page(None)
-    response = web.StreamResponse(
-        headers={
-            **SECURITY_HEADERS,
-            "Content-Type": _MEDIA_TYPES[form],
-            "Content-Disposition": f'attachment; filename="suppressions.{form}"',
-            "X-Request-Id": call.request_id,
-        }
-    )
-    if head:
-        return web.Response(headers=response.headers)
+    response = web.StreamResponse(headers=headers)
     await response.prepare(request)
     try:
-        if form == "csv":
-            await response.write(csv_lines([COLUMNS]).encode())
-        await response.write(rows_of(page, form))
+        await response.write(head_of(form) + _rows(page, form))
         while page.cursor is not None:
             page = await read.page(page.cursor)
-            await response.write(rows_of(page, form))
+            await response.write(_rows(page, form))
         await response.write_eof()
     except Exception as error:  # no other answer can be sent any more
         if not isinstance(error, ConnectionError):
@@ -138,9 +133,17 @@ class _Reading:
         )
 
 
-def rows_of(page: SuppressionPage, form: str) -> bytes:
-    """The page as lines of the file."""
-    documents = [document_of(found) for found in page.found]
+def _rows(page: SuppressionPage, form: str) -> bytes:
+    return rows_of([document_of(found) for found in page.found], form)
+
+
+def head_of(form: str) -> bytes:
+    """What a file begins with. ``form``: csv or ndjson."""
+    return csv_lines([COLUMNS]).encode() if form == "csv" else b""
+
+
+def rows_of(documents: Sequence[SuppressionDocument], form: str) -> bytes:
+    """Lines of a file, one for each document."""
     if form == "csv":
         return csv_lines([_cells(document) for document in documents]).encode()
     return b"".join(msgspec.json.encode(document) + b"\n" for document in documents)

@@ -1,0 +1,78 @@
+"""Files of ``babygun suppressions import`` and ``export``."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import pytest
+
+from babygun.cli.suppression_files import parts
+from tests.support.commands import Command
+from tests.support.rig import Rig
+
+
+def test_file_is_cut_between_rows_and_each_part_has_the_head() -> None:
+    lines = [b"email,reply\r\n"] + [b'u%d@example.org,"a\nb"\n' % number for number in range(900)]
+    cut = list(parts(BytesIO(b"".join(lines)), 1))
+    assert len(cut) == 2 and all(part.head == lines[0] for part in cut)
+    assert b"".join(line for part in cut for line in part.lines) == b"".join(lines[1:])
+    assert cut[0].first == 2 and cut[0].lines[-1] == b'b"\n'
+    first = len(cut[0].lines)
+    assert cut[1].first == 2 + first
+    assert cut[1].body.splitlines()[1].startswith(b"u")
+    assert cut[1].line(2) == cut[1].first
+
+
+def test_file_without_a_head_is_cut_by_lines() -> None:
+    lines = [b"u%d@example.org\n" % number for number in range(2500)]
+    cut = list(parts(BytesIO(b"".join(lines)), 1001))
+    assert [part.first for part in cut] == [1001, 2001]
+    assert [part.line(1) for part in cut] == [1001, 2001]
+    assert sum(len(part.lines) for part in cut) == 1500
+    assert not any(part.head for part in cut)
+
+
+def test_quotation_mark_that_nobody_closes_keeps_no_more_together_than_the_api_would() -> None:
+    lines = [b"u%d@example.org\n" % number for number in range(5000)]
+    lines[10] = b'"u@example.org\n'
+    assert max(len(part.lines) for part in parts(BytesIO(b"".join(lines)), 1)) < 1100
+
+
+async def test_import_says_what_became_of_each_bad_row_and_goes_on_from_a_line(
+    rig: Rig, with_api: Command
+) -> None:
+    rows = [f"u{number:04}@example.org,complaint" for number in range(2500)]
+    rows[1] = "nobody,complaint"
+    rows[2200] = "u2200@example.org,soon"
+    file = with_api.folder / "list.csv"
+    file.write_text("\n".join(["email,reason", *rows]))
+    done = await with_api("suppressions", "import", "list.csv", "--list", "news")
+    assert (done.status, done.out) == (1, "2498 added, 0 there already, 2 bad\n")
+    first, second = done.error.splitlines()
+    assert first == "line 3: The address has no @."
+    assert second.startswith("line 2202: The reason must be one of")
+    again = await with_api(
+        "suppressions", "import", "list.csv", "--list", "news", "--from-line", "2001"
+    )
+    assert again.out == "0 added, 500 there already, 1 bad\n"
+    taken = await with_api(
+        "suppressions", "import", "-", "--reason", "manual", stdin=b'{"email": "ann@example.org"}'
+    )
+    assert (taken.status, taken.out) == (0, "1 added, 0 there already, 0 bad\n")
+    missing = await with_api("suppressions", "import", "missing.csv")
+    assert (missing.status, missing.error) == (
+        2,
+        "babygun: missing.csv: No such file or directory\n",
+    )
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+async def test_export_is_imported_again(with_api: Command, form: str) -> None:
+    rows = "".join(f"u{number:04}@example.org\n" for number in range(1001)).encode()
+    await with_api("suppressions", "import", "-", stdin=rows)
+    out = await with_api("suppressions", "export", "all", "--format", form)
+    assert (out.status, out.error) == (0, "1001 addresses are written\n")
+    back = await with_api("suppressions", "import", "all")
+    assert back.out == "0 added, 1001 there already, 0 bad\n"
+    some = await with_api("suppressions", "export", "--prefix", "u000", "--format", form)
+    assert len(some.out.splitlines()) == 10 + (form == "csv")
