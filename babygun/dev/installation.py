@@ -19,6 +19,7 @@ from babygun.dev.options import Options, RelayAddress
 from babygun.runtime.settings import Settings, load
 
 MAILBOX_CONNECTIONS = 200  # of one worker; our own mailbox has no limit
+_LOOPBACK = ("127.0.0.0/8", "::1/128")
 OPEN_PEERS = (
     "note: the etcd members of this data folder talk to each other without TLS, since an earlier"
     " version made them: any process of this machine could change their data."
@@ -99,6 +100,11 @@ class Installation:
             "BABYGUN_PROCESSES": "1",  # each process here is supervised by itself
             "BABYGUN_API_CERT": self.settings.api_cert,
             "BABYGUN_API_KEY": self.settings.api_key,
+            # The receiver of a webhook that somebody develops is on this machine, without TLS.
+            "BABYGUN_WEBHOOK_ALLOW_HTTP": "yes",
+            "BABYGUN_WEBHOOK_ALLOW_NETWORKS": ", ".join(
+                (*map(str, self.settings.webhook_allow_networks), *_LOOPBACK)
+            ),
         }
         if self.listeners.mailbox_url:
             relay = {

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import hypothesis
 import pytest
@@ -38,6 +40,7 @@ from tests.support.etcd_server import Etcd
 EXAMPLES = 20  # of each call, with good and with bad data
 BODIES = 50  # of each call that takes a body
 BATCHES = 10  # each e-mail of one takes as long to make up as a body of another call
+WEBHOOK_URL = "https://shop.example.com/mail"
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -89,15 +92,25 @@ def served(etcd_server: Etcd) -> Iterator[Served]:
 
 
 @pytest.fixture
-def email_id(served: Served) -> str:
-    """An e-mail that no other test has changed."""
+def id(served: Served, route: Route) -> str:
+    """Of what the route's path names: an e-mail that no other test has changed, or a webhook."""
+    if not route.path.startswith("/webhooks"):
+        return str(called(served, "/emails", EMAIL)["id"])
+    try:
+        return str(called(served, "/webhooks", {"url": WEBHOOK_URL})["id"])
+    except urllib.error.HTTPError:  # the client has ten
+        return str(called(served, "/webhooks")["webhooks"][0]["id"])
+
+
+def called(served: Served, path: str, body: object = None) -> Any:
+    """The answer. Without a body it is a GET."""
     request = urllib.request.Request(
-        f"{served.url}/emails",
-        json.dumps(EMAIL).encode(),
+        f"{served.url}{path}",
+        None if body is None else json.dumps(body).encode(),
         {"Authorization": f"Bearer {served.token}", "Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=20) as answer:
-        return str(json.load(answer)["id"])
+        return json.load(answer)
 
 
 @cache
@@ -121,10 +134,10 @@ def authorization(route: Route, served: Served) -> dict[str, str]:
     )
 
 
-def make_good(case: schemathesis.Case, email_id: str) -> None:
+def make_good(case: schemathesis.Case, id: str) -> None:
     """Puts in what no random data would hit, so that the rest of it is checked."""
     if "id" in (case.path_parameters or {}):
-        case.path_parameters["id"] = email_id
+        case.path_parameters["id"] = id
         if "wait" in (case.query or {}):
             case.query["wait"] = "1ms"
     if case.operation.path in ("/emails", "/emails/batch"):
@@ -134,6 +147,9 @@ def make_good(case: schemathesis.Case, email_id: str) -> None:
                 for name in ("cc", "bcc", "reply_to", "recipients"):
                     email.pop(name, None)
     elif isinstance(case.body, dict):
+        if case.body.get("url"):
+            case.body["url"] = WEBHOOK_URL
+        case.body.pop("secret", None)
         case.body.pop("client_id", None)
         case.body.pop("client_secret", None)
 
@@ -150,7 +166,7 @@ RUNS = [
 
 @pytest.mark.parametrize(("route", "mode"), RUNS)
 def test_calls_answer_as_described_whatever_they_are_given(
-    served: Served, email_id: str, route: Route, mode: GenerationMode
+    served: Served, id: str, route: Route, mode: GenerationMode
 ) -> None:
     examples = BATCHES if route.name == "send_emails" else BODIES if route.body else EXAMPLES
     operation = schema()[route.path][route.method]
@@ -173,7 +189,7 @@ def test_calls_answer_as_described_whatever_they_are_given(
                 if name.lower() != "authorization"
             } | authorization(route, served)
         if tried % 2:
-            make_good(case, email_id)
+            make_good(case, id)
         if route.path == "/session":
             case.headers = {**(case.headers or {}), "Sec-Fetch-Site": "same-origin"}
         case.call_and_validate(base_url=served.url, checks=CHECKS, timeout=10)
