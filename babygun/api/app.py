@@ -40,6 +40,7 @@ from babygun.api.operations.services import CLUSTER, HEALTH, PROCESSES
 from babygun.api.suppressions import bulk_import, export
 from babygun.api.suppressions import change as suppression
 from babygun.api.suppressions import listing as suppressions
+from babygun.api.unsubscribe.calls import LINK_KEYS, add_unsubscribe_page
 from babygun.api.webhooks import deliveries, webhooks
 from babygun.intake.accept import Intake
 from babygun.intake.quota_guard import QuotaGuard
@@ -57,6 +58,7 @@ from babygun.store.cluster.health import Checkup
 from babygun.store.cluster.processes import Processes
 from babygun.store.records import ApiProcess
 from babygun.store.sites.known import KnownSites
+from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from babygun.store.upkeep.ending import Ending
 
 log = get_logger("api")
@@ -123,7 +125,8 @@ def build_app(settings: Settings) -> web.Application:
     app[AUTHENTICATOR] = Authenticator(for_calls, known_clients)
     app[ROUTING] = routing
     app[QUOTA_GUARD] = QuotaGuard(store)
-    app[INTAKE] = Intake(for_calls, routing, app[QUOTA_GUARD])
+    app[LINK_KEYS] = UnsubscribeKeys(store, for_calls)
+    app[INTAKE] = Intake(for_calls, routing, app[QUOTA_GUARD], app[LINK_KEYS])
     app[CLUSTER] = ClusterReading(for_calls, islice(routing.destinations, MOST_QUEUES))
     app[HEALTH] = Checkup(for_calls, "api", routing)  # ready means that calls are served
     app[PROCESSES] = Processes(store)
@@ -135,6 +138,7 @@ def build_app(settings: Settings) -> web.Application:
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
             app.router.add_route(method, route.path, handler, expect_handler=check_expect)
     add_pages(app, settings.prefix)
+    add_unsubscribe_page(app, lambda: app[HEALTH].joined)
     app.on_shutdown.append(_end_waits_and_streams)
     app.cleanup_ctx.append(_services)
     return app
@@ -190,6 +194,7 @@ def _runs(
     ending = Ending(store, "api")
     return {
         "known clients": known_clients.run,
+        "unsubscribe keys": app[LINK_KEYS].run,
         "signing key": lambda: keep_signing_key(store, known_clients, lambda: health.joined),
         "quota guard": app[QUOTA_GUARD].run,
         "processes": app[PROCESSES].run,

@@ -21,6 +21,7 @@ def new_email(
     tags: tuple[str, ...] = (),
     metadata: dict[str, str] | None = None,
     ignore_suppressions: bool = False,
+    list: str = "",
     request_id: str | None = None,
     traceparent: str | None = None,
     tracestate: str | None = None,
@@ -29,8 +30,9 @@ def new_email(
 
     ``sender``: the bare envelope sender. ``recipients``: each with its queue. ``send_at``: when the
     first try is due; a time that is not after ``now`` means at once. ``weight``: the client's.
-    ``ignore_suppressions``: it also goes to suppressed addresses. The store adds ``size`` and
-    ``chunks``, which it knows only when it has packed the content.
+    ``list``: which mail its recipients can unsubscribe from. ``ignore_suppressions``: it also goes
+    to suppressed addresses. The store adds ``size`` and ``chunks``, which it knows only when it has
+    packed the content.
     """
     due = send_at if send_at is not None and send_at > now else None
     state = QueueState(not_before=due)
@@ -50,6 +52,7 @@ def new_email(
         tags=tags,
         metadata=metadata or {},
         ignore_suppressions=ignore_suppressions,
+        list=list,
         request_id=request_id,
         traceparent=traceparent,
         tracestate=tracestate,

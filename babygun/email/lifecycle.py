@@ -256,4 +256,4 @@ def job_of(email: Email, queue: str, recipients: int | None = None) -> Job:
 
 def _ended(state: QueueState) -> QueueState:
     """The queue goes no further: its recipients get no more tries."""
-    return replace(state, final=True, not_before=None, held=None)
+    return replace(state, final=True, not_before=None, held=None, retry_at=None)

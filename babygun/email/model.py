@@ -72,6 +72,8 @@ class QueueState(
     reclaims: int = 0
     # When it was last put back since the session was refused, until all of it is final.
     held: datetime | None = None
+    # While a try goes on that came to some recipients only: when they are due again.
+    retry_at: datetime | None = None
 
 
 class RecipientGroup(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -180,6 +182,13 @@ class Attachment(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     alternative: bool = False
 
 
+class UnsubscribeLink(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How each recipient's link is made: ``url``, a slash, and a token under the key ``kid``."""
+
+    url: str
+    kid: str
+
+
 class Content(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a person wrote. :mod:`babygun.mime` makes the message of it.
 
@@ -198,6 +207,8 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     body: str | None = None
     html: str | None = None
     attachments: tuple[Attachment, ...] = ()
+    # Each recipient gets a copy with a link of its own.
+    unsubscribe: UnsubscribeLink | None = None
 
 
 # Before the names of queues and sites that are no relays.

@@ -44,12 +44,22 @@ class RecipientResult(Struct, frozen=True, gc=False):
 
 
 class QueueResult(Struct, frozen=True, gc=False):
-    """What one try of one queue did. ``results``: by address; a missing one failed softly."""
+    """What one try of one queue did. ``results``: by address; a missing one failed softly.
+
+    ``partial``: the try goes on. Recipients without a result are as before, and the queue is ready.
+    """
 
     queue: str
     worker_id: str
     claimed_at: datetime
     results: Mapping[str, RecipientResult]
+    partial: bool = False
+
+
+def recipients_of_try(email: Email, queue: str) -> tuple[Recipient, ...]:
+    """The recipients that a try of a queue is still to come to, where it is made in parts."""
+    tries = email.queues[queue].tries
+    return tuple(r for r in queue_recipients(email, queue) if r.tries <= tries)
 
 
 _NO_RESULT = RecipientResult(
@@ -81,8 +91,9 @@ def finish(
 ) -> Transition:
     """Tries have ended, of one queue or of several at once.
 
-    Each recipient of them is final or deferred. Each queue is final, waiting or, where a recipient
-    of it is held, ready. ``suppress``: for how many seconds a dead address is suppressed.
+    Each recipient of them is final or deferred. Each queue is final, waiting or ready. It is ready
+    where a recipient of it is held, and where the try goes on. ``suppress``: for how many seconds a
+    dead address is suppressed.
     """
     recipients = list(email.recipients)
     queues = dict(email.queues)
@@ -118,7 +129,8 @@ def finish(
     if held:
         return Transition(after, final=tuple(final), suppressed=suppressed)
     attempts = [_attempt(email, after, result) for result in results]
-    entry = log.result(after.log_seq, now, last.worker_id, attempts, held=bool(ready))
+    refused = any(queues[queue].held == now for queue in ready)
+    entry = log.result(after.log_seq, now, last.worker_id, attempts, held=refused)
     return logged(
         Transition(after, (entry,), tuple(ready), tuple(waiting), tuple(final), suppressed)
     )
@@ -174,17 +186,27 @@ def _end_try(
 ) -> QueueState:
     """The end of one queue's try: its new state. Changes ``recipients``.
 
-    A try with a held recipient does not count, so the queue's number of tries stays.
+    A try with a held recipient does not count, and one that goes on does not yet. So the queue's
+    number of tries stays.
     """
     queue = result.queue
-    tries = email.queues[queue].tries + 1
+    before = email.queues[queue]
+    tries = before.tries + 1
     due: datetime | None = None
-    held = False
+    held = goes_on = False
     limit = reason_bytes(wide.count(email))
     for index, recipient in enumerate(recipients):
         if recipient.queue != queue or recipient.final:
             continue
-        outcome = result.results.get(recipient.email, _NO_RESULT)
+        outcome = result.results.get(recipient.email)
+        if outcome is None:
+            if before.retry_at is not None and recipient.tries >= tries:  # it has had its turn
+                due = before.retry_at if due is None else max(due, before.retry_at)
+                continue
+            if result.partial:
+                goes_on = True
+                continue
+            outcome = _NO_RESULT
         again: datetime | None = None
         if outcome.action == "hold":
             held = True
@@ -212,10 +234,10 @@ def _end_try(
             recipient.tries if outcome.action in ("hold", "suppress") else tries,
             now,
         )
-    if held:
-        return QueueState(tries - 1, held=now)
+    if held or goes_on:
+        return QueueState(tries - 1, held=now if held else before.held, retry_at=due)
     if due:
-        return QueueState(tries, due, held=email.queues[queue].held)
+        return QueueState(tries, due, held=before.held)
     return QueueState(tries, final=True)
 
 
@@ -225,9 +247,10 @@ def _attempt(before: Email, after: Email, result: QueueResult) -> Attempt:
     replies = tuple(
         log.reply_of(new)
         for old, new in zip(before.recipients, after.recipients, strict=True)
-        if old.queue == queue and not old.final
+        if old.queue == queue and not old.final and new is not old
     )
-    tries, due = before.queues[queue].tries + 1, after.queues[queue].not_before
+    state = after.queues[queue]
+    tries, due = before.queues[queue].tries + 1, state.not_before or state.retry_at
     return Attempt(queue, tries, result.claimed_at, replies, due)
 
 

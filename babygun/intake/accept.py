@@ -7,9 +7,11 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from babygun.email.compose import new_email
 from babygun.email.ids import created_ms
-from babygun.email.model import Content, Email
+from babygun.email.model import Content, Email, UnsubscribeLink
 from babygun.errors import (
     EtcdUnavailable,
     InvalidRequest,
@@ -31,16 +33,26 @@ from babygun.store import Store
 from babygun.store.emails.acceptance import NewEmail, accept, prepare
 from babygun.store.emails.batches import BatchOutcome, accept_batch
 from babygun.store.records import BatchRecord, Client
+from babygun.store.unsubscribe.keys import UnsubscribeKeys
+from babygun.store.unsubscribe.tokens import UNSUBSCRIBE_PATH
 
 
 class Intake:
     """Every way in calls :meth:`admit` before it reads an e-mail, then :meth:`accept`.
 
-    ``accepted``: e-mails that this process has stored since it started.
+    ``link_keys``: of links to unsubscribe. ``accepted``: e-mails that this process has stored since
+    it started.
     """
 
-    def __init__(self, store: Store, routes: Routes, quota_guard: QuotaGuard) -> None:
+    def __init__(
+        self,
+        store: Store,
+        routes: Routes,
+        quota_guard: QuotaGuard,
+        link_keys: UnsubscribeKeys,
+    ) -> None:
         self._store, self._routes, self._quota_guard = store, routes, quota_guard
+        self._link_keys = link_keys
         self._rates = RateLimits()
         self.accepted = 0
 
@@ -73,8 +85,9 @@ class Intake:
         """
         ns = time.time_ns()
         now = at_ms(ns // 1_000_000)
+        link = await self._link([request], keyed=idempotency_key is not None)
         email, content = self._compose(
-            request, new_email_id(ns), now, client_id, weight, request_id
+            request, new_email_id(ns), now, client_id, weight, request_id, link
         )
         note(email_id=email.id)
         new = prepare(self._store, email, content)
@@ -118,12 +131,16 @@ class Intake:
         IdempotencyConflict, too. Raises NotAcknowledged or OutOfSpace if no e-mail is known to be
         stored.
         """
+        keyed = idempotency_key is not None
+        link = await self._link(entries, "E-mails of the batch", keyed=keyed)
 
         def ready(entry: EmailRequest, email_id: str, now: datetime) -> NewEmail:
-            email, content = self._compose(entry, email_id, now, client_id, weight, request_id)
+            email, content = self._compose(
+                entry, email_id, now, client_id, weight, request_id, link
+            )
             return prepare(self._store, email, content)
 
-        batch = Batch(entries, ready, keyed=idempotency_key is not None)
+        batch = Batch(entries, ready, keyed=keyed)
         record = BatchRecord(len(entries), time.time_ns(), os.urandom(16), ())
         emails = await batch.prepare(record)
         if batch.refused and all_or_none:
@@ -144,9 +161,7 @@ class Intake:
                     prepare_again=batch.prepare,
                 )
             except (EtcdUnavailable, OutcomeUnknown) as error:
-                raise NotAcknowledged(
-                    error, "E-mails of the batch", keyed=idempotency_key is not None
-                ) from None
+                raise NotAcknowledged(error, "E-mails of the batch", keyed=keyed) from None
         self._count(outcome.emails, outcome.recipients)
         accepted = sum(email_id is not None for email_id in outcome.ids)
         note(emails=accepted)
@@ -163,8 +178,12 @@ class Intake:
         client_id: str,
         weight: int,
         request_id: str | None,
+        link: UnsubscribeLink | None,
     ) -> tuple[Email, Content]:
-        """The record and the content. Raises InvalidEmail with every broken rule."""
+        """The record and the content. Raises InvalidEmail with every broken rule.
+
+        ``link``: that of e-mails that want one.
+        """
         checked = check_request(request, self._routes, self._store.settings)
         span = tracing.current()
         email = new_email(
@@ -179,11 +198,33 @@ class Intake:
             weight=weight,
             tags=checked.tags,
             metadata=checked.metadata,
+            list=checked.list,
             request_id=request_id,
             traceparent=span.traceparent,
             tracestate=span.tracestate,
         )
-        return email, checked.content
+        content = checked.content
+        return email, replace(content, unsubscribe=link) if checked.list else content
+
+    async def _link(
+        self,
+        entries: Sequence[EmailRequest | InvalidRequest],
+        what: str = "The e-mail",
+        *,
+        keyed: bool,
+    ) -> UnsubscribeLink | None:
+        """How links to unsubscribe are made now, if an e-mail wants some.
+
+        Raises NotAcknowledged, with ``what`` as its subject. Nothing is stored then.
+        """
+        url = self._store.settings.public_url
+        if not url or not any(getattr(entry, "unsubscribe", None) for entry in entries):
+            return None
+        try:
+            key = await self._link_keys.current()
+        except EtcdUnavailable as error:
+            raise NotAcknowledged(error, what, keyed=keyed) from None
+        return UnsubscribeLink(f"{url}{UNSUBSCRIBE_PATH}", key.kid)
 
     def _count(self, emails: int, recipients: int) -> None:
         self.accepted += emails

@@ -14,6 +14,8 @@ from msgspec import Meta, Struct
 
 from babygun.email.addresses import parse_sender
 from babygun.email.model import Content, Recipient
+from babygun.email.suppression import ALL_MAIL, parse_list_name
+from babygun.errors import sentence
 from babygun.intake.attachments import MAX_ATTACHMENTS, AttachmentRequest, check_attachments
 from babygun.intake.broken_rules import BrokenRules
 from babygun.intake.headers import MAX_HEADERS, MAX_HEADERS_BYTES, check_headers
@@ -35,6 +37,20 @@ MAX_TAGS, MAX_TAG = 10, 64
 # The record carries the metadata, and is written at each change.
 MAX_METADATA, MAX_METADATA_BYTES = 50, 4096
 MAX_AHEAD = timedelta(days=366)
+# What a link to unsubscribe is written in.
+_OWN_HEADERS = ("list-unsubscribe", "list-unsubscribe-post")
+
+
+class UnsubscribeRequest(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """The kind of mail that a recipient can unsubscribe from."""
+
+    list: Annotated[
+        str,
+        Meta(
+            description="Its name: 1 to 64 letters, digits and _ . - or `*`, for all your mail.",
+            examples=["news"],
+        ),
+    ]
 
 
 class EmailRequest(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -117,10 +133,21 @@ class EmailRequest(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
             f"at most {MAX_METADATA}, together {MAX_METADATA_BYTES} bytes."
         ),
     ] = None
+    unsubscribe: Annotated[
+        bool | UnsubscribeRequest | None,
+        Meta(
+            description="Adds a link to unsubscribe in one click (RFC 8058), another one for each "
+            "recipient: from the mail of one list, or with `true` from all your mail. Each "
+            "recipient gets a copy of its own. docs/suppressions.md says what follows."
+        ),
+    ] = None
 
 
 class CheckedEmail(Struct, frozen=True, gc=False):
-    """An e-mail that breaks no rule. ``sender``: the bare address. ``send_at``: None for now."""
+    """An e-mail that breaks no rule. ``sender``: the bare address. ``send_at``: None for now.
+
+    ``list``: which mail its recipients can unsubscribe from; empty: it has no links for that.
+    """
 
     sender: str
     recipients: tuple[Recipient, ...]
@@ -129,6 +156,7 @@ class CheckedEmail(Struct, frozen=True, gc=False):
     metadata: dict[str, str]
     send_at: datetime | None
     expires_at: datetime | None
+    list: str
 
 
 _parse_sender = lru_cache(maxsize=256)(parse_sender)  # a client has few senders
@@ -159,6 +187,7 @@ def check_request(request: EmailRequest, routes: Routes, settings: Settings) -> 
         _check_tags(request.tags, broken)
     if request.metadata:
         _check_metadata(request.metadata, broken)
+    list_name = _check_unsubscribe(request, headers, settings, broken)
     send_at = _check_send_at(request.send_at, broken)
     expires_at = _check_expires_at(request.expires_at, send_at, broken)
     broken.raise_if_any()
@@ -182,6 +211,7 @@ def check_request(request: EmailRequest, routes: Routes, settings: Settings) -> 
         metadata=request.metadata or {},
         send_at=send_at,
         expires_at=expires_at,
+        list=list_name,
     )
 
 
@@ -256,6 +286,36 @@ def _check_metadata(metadata: dict[str, str], broken: BrokenRules) -> None:
             f"The metadata have {size} bytes; at most {MAX_METADATA_BYTES} are taken.",
             too_large=True,
         )
+
+
+def _check_unsubscribe(
+    request: EmailRequest,
+    headers: tuple[tuple[str, str], ...],
+    settings: Settings,
+    broken: BrokenRules,
+) -> str:
+    """The name of the list; empty: no link is wanted."""
+    wanted = request.unsubscribe
+    if not wanted:
+        return ""
+    if not settings.public_url:
+        broken.report(
+            "unsubscribe",
+            "Links to unsubscribe need the setting public_url: the URL at which recipients reach"
+            " this API. An operator can set it.",
+        )
+    for name, _ in headers:
+        if name.lower() in _OWN_HEADERS:
+            broken.report(
+                "unsubscribe", f"It makes the header {name}, which is given too: leave one out."
+            )
+    if wanted is True:
+        return ALL_MAIL
+    try:
+        return parse_list_name(wanted.list)
+    except ValueError as error:
+        broken.report("unsubscribe.list", sentence(error))
+        return ""
 
 
 def _check_send_at(at: datetime | None, broken: BrokenRules) -> datetime | None:

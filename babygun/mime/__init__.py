@@ -5,6 +5,6 @@ headers   single header fields, folded and encoded
 parts     body parts: texts, attachments, multiparts
 """
 
-from babygun.mime.message import message_id, needs_smtputf8, render
+from babygun.mime.message import message_id, needs_smtputf8, render, with_unsubscribe_link
 
-__all__ = ["message_id", "needs_smtputf8", "render"]
+__all__ = ["message_id", "needs_smtputf8", "render", "with_unsubscribe_link"]

@@ -99,6 +99,17 @@ def _date(second: datetime, _offset: timedelta | None) -> str:
     return format_datetime(second)
 
 
+def with_unsubscribe_link(message: bytes, url: str) -> bytes:
+    """A rendered message with a link by which one recipient ends such mail in one step.
+
+    RFC 2369, 3.2; RFC 8058, 3.1. The URL is one line: it is not folded, and has at most 900
+    characters. The body is not rendered again, since each recipient gets such a copy.
+    """
+    return (
+        f"List-Unsubscribe: <{url}>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+    ).encode("ascii") + message
+
+
 def message_id(email: Email) -> str:
     """The Message-ID of an e-mail that brings none.
 

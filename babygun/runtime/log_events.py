@@ -179,6 +179,13 @@ EVENTS = [
         "client webhook_id count",
         "A call made events ready to be sent again: `count` of them.",
     ),
+    Event("unsubscribed", "info", "client list", "A recipient has unsubscribed by its link."),
+    Event(
+        "not unsubscribed",
+        "warning",
+        "error",
+        "A recipient could not unsubscribe, and was asked to try again. etcd is away, mostly.",
+    ),
     Event(
         "signing key not created",
         "warning",
@@ -333,6 +340,12 @@ EVENTS = [
         "warning",
         "what email_id error",
         "A write is repeated until etcd takes it. Logged once a minute.",
+    ),
+    Event(
+        "unsubscribe key not read",
+        "warning",
+        "error",
+        "etcd is away. E-mails with links to unsubscribe wait for it.",
     ),
     Event(
         "content missing",

@@ -7,10 +7,13 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
+from babygun.runtime.listening import is_loopback
 from babygun.runtime.networks import Network
 
 LAST_PORT = 65535
+_URL_MAX = 200  # characters: a link to it has to fit a line of a message's header
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -126,6 +129,28 @@ def _parse_resolver(text: str) -> str:
     return _parse_address(address) + at + port
 
 
+def _parse_public_url(text: str) -> str:
+    """A URL at which others reach the API, without a slash at its end; empty for none."""
+    url = text.strip().rstrip("/")
+    if not url:
+        return ""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9._~/-]*)?", url):
+        raise ValueError(
+            f"{text!r} is no URL such as https://mail.example.com, in ASCII, without a user, a"
+            " query and a fragment"
+        )
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ValueError(f"{text!r} is not https: only this machine's own addresses may be http")
+    if len(url) > _URL_MAX:
+        raise ValueError(f"it has {len(url)} characters; the most is {_URL_MAX}")
+    return url
+
+
 def _write_networks(networks: Sequence[Network]) -> str:
     return ", ".join(map(str, networks))
 
@@ -142,6 +167,7 @@ def _parse_object(text: str) -> dict[str, Any]:
 
 TEXT = Type("text", str, str)
 FLAG = Type("yes or no", _parse_flag, lambda value: "yes" if value else "no")
+PUBLIC_URL = Type("URL", _parse_public_url, str)
 NUMBER = Type("number", _parse_number, str)
 DURATION = Type("duration", parse_duration, write_duration)
 SIZE = Type("size", parse_size, write_size)

@@ -27,6 +27,7 @@ from babygun.runtime.setting_types import (
     NETWORKS,
     NUMBER,
     OBJECT,
+    PUBLIC_URL,
     RESOLVERS,
     SIZE,
     TEXT,
@@ -148,6 +149,19 @@ class Settings:
         "file is read again.",
     )
     api_key: str = setting(TEXT, "", "PEM file of the private key of `api_cert`.")
+    public_url: str = setting(
+        PUBLIC_URL,
+        "",
+        "The https URL at which recipients reach the API, such as https://mail.example.com. Links "
+        "to unsubscribe lead there. Empty: no e-mail can have one.",
+    )
+    unsubscribe_retention: float = setting(
+        DURATION,
+        "365d",
+        "How long a link to unsubscribe works after its e-mail was sent, at least. It counts for "
+        "keys that are made from now on: a new one every 30 days.",
+        minimum=86400,
+    )
     trusted_proxies: tuple[Network, ...] = setting(
         NETWORKS,
         "",

@@ -57,6 +57,7 @@ class Keys:
         self.apis = p + b"apis/"
         self.clients = p + b"clients/"
         self.signing_keys = p + b"signing-keys/"
+        self.unsubscribe_keys = p + b"unsubscribe-keys/"
         self.revocations = p + b"revoked/"
         self.idempotencies = p + b"idempotency/"
         self.retentions = p + b"retention/"
@@ -176,6 +177,9 @@ class Keys:
 
     def signing_key(self, kid: str) -> bytes:
         return self.signing_keys + kid.encode()
+
+    def unsubscribe_key(self, kid: str) -> bytes:
+        return self.unsubscribe_keys + kid.encode()
 
     def revoked(self, jti: str) -> bytes:
         return self.revocations + jti.encode()

@@ -6,13 +6,15 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from functools import cache
 
 from msgspec import Struct, field
 
 from babygun.email.addresses import needs_smtputf8
-from babygun.email.model import queue_recipients
-from babygun.email.tries import RecipientResult
-from babygun.mime import message_id, render
+from babygun.email.model import Content, queue_recipients
+from babygun.email.tries import RecipientResult, recipients_of_try
+from babygun.errors import EtcdError
+from babygun.mime import message_id, render, with_unsubscribe_link
 from babygun.mime import needs_smtputf8 as content_needs_smtputf8
 from babygun.routing.destination import Destination, NoDestination
 from babygun.routing.mx import LookupFailed, NoMailHost
@@ -38,12 +40,16 @@ from babygun.smtp.connection_count import MOST, ConnectionCount
 from babygun.smtp.replies import SESSION_PHASES, Reply
 from babygun.smtp.reply_rules import Route
 from babygun.store.emails.claims import Claim
+from babygun.store.unsubscribe.keys import UnsubscribeKey, UnsubscribeKeys
+from babygun.store.unsubscribe.tokens import make_token
+from babygun.worker.copies import send_copies
 from babygun.worker.results import Sent, SessionFault, result_of, without_host
 
 log = get_logger("worker")
 
 _POOL_UNUSED = 2.0  # s, after which a pool without connections is dropped: domains are many
 IPV6_REFUSED = "ipv6_refused"  # the class of a reply that IPv4 may change
+_READ_AGAIN = 0.5  # s, after a read that failed
 _OTHER_FILES = 256  # beside connections to servers
 _MX_IDLE = 5.0  # s, for which a connection to a mail host stays open: there are many of them
 
@@ -73,22 +79,40 @@ class Progress(Struct, gc=False):
     claimed_at: float = field(default_factory=time.monotonic)
 
 
+class _Try(Struct, gc=False):
+    """What the transactions of one try share.
+
+    ``for_email``: as :meth:`Destination.servers` takes it. ``repeated``: the recipients that were
+    sent to on a fresh connection already.
+    """
+
+    claim: Claim
+    content: Content
+    destination: Destination
+    for_email: str
+    may_send: Callable[[], bool]
+    sent: Sent
+    repeated: set[str] = field(default_factory=set)
+
+
 class Delivery:
     """Sends e-mails to the destinations of their queues.
 
-    ``permits_of``: those of a site. ``replied``: called with each reply of a site that has limits,
-    once for all recipients that got it, and with the sender's domain.
+    ``link_keys``: of links to unsubscribe. ``permits_of``: those of a site. ``replied``: called
+    with each reply of a site that has limits, once for all recipients that got it, and with the
+    sender's domain.
     """
 
     def __init__(
         self,
         settings: Settings,
         routes: Routes,
+        link_keys: UnsubscribeKeys,
         *,
         permits_of: Callable[[Site], Permits] = lambda site: UNLIMITED,
         replied: Replied = lambda site, reply, found, sender: None,
     ) -> None:
-        self._routes, self._replied = routes, replied
+        self._routes, self._link_keys, self._replied = routes, link_keys, replied
         self._classifier = Classifier.load(settings.reply_rules)
         hostname = settings.smtp_hostname or socket.getfqdn()
         files = allow_open_files(settings.worker_concurrency + _OTHER_FILES + MOST)
@@ -127,46 +151,101 @@ class Delivery:
         ``may_send`` may say no, the task may be cancelled, or the destination may have too many
         connections. Then it raises NotSent, CancelledError or Crowded, if certainly no server has
         taken anything. If one may have, it returns what is known by then: without a result the try
-        would be made again for all recipients.
+        would be made again for all recipients. An e-mail with links to unsubscribe is sent in parts
+        (:mod:`babygun.worker.copies`).
         """
         email, queue = claim.email, claim.ref.queue
-        todo = [recipient.email for recipient in queue_recipients(email, queue)]
+        copies = claim.content is not None and claim.content.unsubscribe is not None
+        recipients = (recipients_of_try if copies else queue_recipients)(email, queue)
+        todo = tuple(recipient.email for recipient in recipients)
         if claim.content is None:
             log.error("content missing", email_id=email.id, queue=queue)
             reason = "the e-mail's content is gone from etcd, or can't be read"
             fault = RecipientResult("fail", "internal", reason=reason)
             return Sent(dict.fromkeys(todo, fault))
-        message, utf8 = _message(claim, todo, progress)
         sent = Sent({})
-        repeated: set[str] = set()
-        groups = [tuple(todo)]
         try:
             destination = await self._routes.destination(queue)
             # The same at each try, so that a server that greylists knows it by our address.
             for_email = f"{email.sender} {queue}".lower() if destination.sources else ""
-            while groups:
-                group = groups.pop(0)
-                envelope = Envelope(email.sender, group, message, utf8)
-                pool = self.pools.get(destination, for_email)
-                outcome = await self._send(pool, destination, envelope, may_send, progress)
-                if not sent.results:
-                    self._raise_crowded(pool, outcome, email.sender)
-                if again := self._classify(claim, destination, outcome, repeated, sent):
-                    groups.insert(0, again)
-                groups[:0] = outcome.parts
-        except (NotSent, asyncio.CancelledError):
-            if not sent.results and not progress.content_sent:
-                raise
-            interrupted = _UNCERTAIN if progress.content_sent else _INTERRUPTED
-            left = [address for each in (group, *groups) for address in each]
-            sent.results |= dict.fromkeys(left, interrupted)
+            attempt = _Try(claim, claim.content, destination, for_email, may_send, sent)
+            send = self._send_copies if copies else self._send_message
+            await send(attempt, todo, progress)
         except NoDestination as error:
             log.error("destination unknown", queue=queue, email_id=email.id)
             fault = RecipientResult("hold", "configuration", reason=str(error))
             return Sent(dict.fromkeys(todo, fault), SessionFault(fault, holds=True, at_mail=False))
         except (NoMailHost, LookupFailed) as error:
-            sent.results = without_host(error, queue_recipients(email, queue)) | sent.results
+            sent.results = without_host(error, recipients) | sent.results
         return sent
+
+    async def _send_message(self, attempt: _Try, todo: tuple[str, ...], progress: Progress) -> None:
+        """Sends one message to all recipients."""
+        message, utf8 = _message(attempt, todo, progress)
+        groups = [todo]
+        results = attempt.sent.results
+        try:
+            await self._send_groups(attempt, groups, message, utf8, progress)
+        except (NotSent, asyncio.CancelledError):
+            if not results and not progress.content_sent:
+                raise
+            interrupted = _UNCERTAIN if progress.content_sent else _INTERRUPTED
+            left = [address for group in groups for address in group]
+            results |= dict.fromkeys(left, interrupted)
+
+    async def _send_copies(self, attempt: _Try, todo: tuple[str, ...], progress: Progress) -> None:
+        """Sends each recipient a copy of its own, with a link to unsubscribe."""
+        link, email = attempt.content.unsubscribe, attempt.claim.email
+        assert link is not None
+        key = await self._link_key(link.kid)
+        render_once = cache(_message(attempt, (), progress)[0])
+
+        async def send(address: str) -> None:
+            token = make_token(key.kid, key.secret, email.client_id, email.list, address)
+            url = f"{link.url}/{token}"
+
+            def message(eight_bit: bool, smtputf8: bool) -> bytes:
+                return with_unsubscribe_link(render_once(eight_bit, smtputf8), url)
+
+            utf8 = _needs_smtputf8(attempt, (address,))
+            own = Progress(claimed_at=progress.claimed_at)
+            try:
+                await self._send_groups(attempt, [(address,)], message, utf8, own)
+            except (NotSent, asyncio.CancelledError):
+                if own.content_sent:
+                    attempt.sent.results[address] = _UNCERTAIN
+                raise
+
+        await send_copies(attempt.claim, todo, attempt.sent, send)
+
+    async def _link_key(self, kid: str) -> UnsubscribeKey:
+        """Waits for etcd: without it the results could not be written either."""
+        while True:
+            try:
+                return await self._link_keys.find(kid)
+            except EtcdError as error:
+                log.warning("unsubscribe key not read", error=str(error))
+                await asyncio.sleep(_READ_AGAIN)
+
+    async def _send_groups(
+        self,
+        attempt: _Try,
+        groups: list[tuple[str, ...]],
+        message: Callable[[bool, bool], bytes],
+        utf8: bool,
+        progress: Progress,
+    ) -> None:
+        """Sends a message to each group in a transaction. Takes out of ``groups`` what is done."""
+        destination, sent = attempt.destination, attempt.sent
+        sender = attempt.claim.email.sender
+        while groups:
+            envelope = Envelope(sender, groups[0], message, utf8)
+            pool = self.pools.get(destination, attempt.for_email)
+            outcome = await self._send(pool, destination, envelope, attempt.may_send, progress)
+            if not sent.results:
+                self._raise_crowded(pool, outcome, sender)
+            again = self._classify(attempt, outcome)
+            groups[:1] = (again, *outcome.parts) if again else outcome.parts
 
     def _raise_crowded(self, pool: SmtpPool, outcome: Outcome, sender: str) -> None:
         """Raises Crowded where the server says so, before RCPT and so of all recipients."""
@@ -181,18 +260,10 @@ class Delivery:
                     raise Crowded(reply)
                 return
 
-    def _classify(
-        self,
-        claim: Claim,
-        destination: Destination,
-        outcome: Outcome,
-        repeated: set[str],
-        sent: Sent,
-    ) -> tuple[str, ...]:
-        """Adds to ``sent``. Returns the recipients that go into another transaction.
-
-        ``repeated``: those that were sent to on a fresh connection already; it adds to them too.
-        """
+    def _classify(self, attempt: _Try, outcome: Outcome) -> tuple[str, ...]:
+        """Adds the results. Returns the recipients that go into another transaction."""
+        claim, destination = attempt.claim, attempt.destination
+        sent, repeated = attempt.sent, attempt.repeated
         again: list[str] = []
         fresh = False
         if outcome.server is not None:
@@ -279,11 +350,10 @@ def _route(destination: Destination) -> Route:
 
 
 def _message(
-    claim: Claim, recipients: list[str], progress: Progress
+    attempt: _Try, recipients: tuple[str, ...], progress: Progress
 ) -> tuple[Callable[[bool, bool], bytes], bool]:
     """What renders the message, and whether some address of it needs SMTPUTF8."""
-    email, content = claim.email, claim.content
-    assert content is not None
+    email, content = attempt.claim.email, attempt.content
     identity = message_id(email)
 
     def message(eight_bit: bool, smtputf8: bool) -> bytes:
@@ -296,8 +366,12 @@ def _message(
             eight_bit=eight_bit,
         )
 
-    addresses = (email.sender, *recipients)
-    return message, content_needs_smtputf8(content) or any(map(needs_smtputf8, addresses))
+    return message, _needs_smtputf8(attempt, recipients)
+
+
+def _needs_smtputf8(attempt: _Try, recipients: tuple[str, ...]) -> bool:
+    addresses = (attempt.claim.email.sender, *recipients)
+    return content_needs_smtputf8(attempt.content) or any(map(needs_smtputf8, addresses))
 
 
 def _call_for_operator(

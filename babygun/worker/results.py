@@ -10,10 +10,14 @@ from babygun.email.model import Recipient
 from babygun.email.tries import RecipientResult
 from babygun.routing.mx import LookupFailed, NoMailHost
 from babygun.smtp.classifier import Classification
-from babygun.smtp.replies import Phase, Reply
+from babygun.smtp.replies import SESSION_PHASES, Phase, Reply
 
 NO_HOST = "bad_domain"  # the class of reply, as if a server had said it
 LOOK_AGAIN = 15 * 60.0  # s, until a name that is not in DNS is looked up once more
+_ABOUT_ALL = ("session", "connections", "site", "sender", "message")
+_NETWORK = RecipientResult(
+    "retry", "network", reason="the connection was lost while another recipient's copy was sent"
+)
 BEFORE_MAIL: tuple[Phase, ...] = ("connect", "greeting", "ehlo", "tls", "auth")
 
 
@@ -35,12 +39,16 @@ class Sent(Struct, gc=False):
 
     ``fault``: of its last transaction. ``answered``: the server said something about the e-mail.
     ``server``: the mail host that the last transaction went to, as logs name it; empty for a relay.
+    ``for_all``: a result that would be that of any other recipient, too. ``partial``: the try goes
+    on with those that have no result.
     """
 
     results: dict[str, RecipientResult]
     fault: SessionFault | None = None
     answered: bool = False
     server: str = ""
+    for_all: RecipientResult | None = None
+    partial: bool = False
 
     def add(
         self, address: str, reply: Reply, found: Classification, note: str, *, holds: bool
@@ -51,6 +59,8 @@ class Sent(Struct, gc=False):
         is held for other reasons.
         """
         result = self.results[address] = result_of(reply, found, note, holds=holds)
+        if found.action != "deliver" and _is_about_all(reply, found):
+            self.for_all = _NETWORK if reply.uncertain else result
         if found.about == "domain" and reply.code is not None:  # the host is there and answers
             self.answered = True
         elif found.about == "session" or reply.phase in BEFORE_MAIL:
@@ -59,6 +69,14 @@ class Sent(Struct, gc=False):
             self.fault = self.fault or fault
         elif found.about != "connections" and (reply.code is not None or reply.uncertain):
             self.answered = True
+
+
+def _is_about_all(reply: Reply, found: Classification) -> bool:
+    """Whether a refusal of one recipient's copy would meet the copy of any other, too.
+
+    So it is with a refusal of the session, the sender or the message, and without a connection.
+    """
+    return reply.code is None or reply.phase in SESSION_PHASES or found.about in _ABOUT_ALL
 
 
 def result_of(

@@ -26,6 +26,7 @@ from babygun.runtime.settings import Settings
 from babygun.runtime.tasks import cancel_all
 from babygun.store import Store
 from babygun.store.cluster.health import Checkup
+from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from babygun.store.upkeep import removal
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.ending import Ending
@@ -69,8 +70,13 @@ class Worker:
             sender_may_go_on=lambda site, sender: self.dispatch.sender_may_go_on(site, sender),
             waiting=lambda: self.dispatch.ready.waiting(),
         )
+        self._link_keys = UnsubscribeKeys(self.store)
         self._delivery = Delivery(
-            settings, routes, permits_of=self._sites.permits, replied=self._sites.replied
+            settings,
+            routes,
+            self._link_keys,
+            permits_of=self._sites.permits,
+            replied=self._sites.replied,
         )
         counts = RecipientCounts(routes.label)
         self._attempts = Attempts(self.store, self._delivery, counts, self._sites.holds)
@@ -168,6 +174,7 @@ class Worker:
             "check-in": self._check_in(),
             "live workers": self.membership.follow(),
             "sites": self._sites.run(),
+            "unsubscribe keys": self._link_keys.run(),
             **{type(part).__name__: part.run() for part in self._consumers},
             "health": self.health.run(),
             "timers": self._every(timers.INTERVAL, "timers", self._make_due),

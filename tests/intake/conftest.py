@@ -14,6 +14,7 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.records import Client
+from babygun.store.unsubscribe.keys import UnsubscribeKeys
 
 CLIENT = Client("shop", "shop", ("emails:send",), "", utc_now(), rate=None)
 
@@ -31,4 +32,4 @@ def quota_guard(store: Store) -> QuotaGuard:
 
 @pytest.fixture
 def intake(store: Store, quota_guard: QuotaGuard) -> Intake:
-    return Intake(store, load_routes(store.settings), quota_guard)
+    return Intake(store, load_routes(store.settings), quota_guard, UnsubscribeKeys(store))

@@ -30,6 +30,7 @@ from babygun.runtime.exposition import render
 from babygun.store import Store
 from babygun.store.emails.reading import get_email, get_log
 from babygun.store.keys import JobRef
+from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from tests.intake.conftest import CLIENT
 from tests.intake.requests import email_request
 from tests.support.invariants import snapshot
@@ -150,7 +151,7 @@ def test_client_within_its_rate_is_admitted(intake: Intake) -> None:
 def test_no_email_is_admitted_without_a_relay(store: Store, quota_guard: QuotaGuard) -> None:
     routes = load_routes(replace(store.settings, relay_url=""))
     with pytest.raises(NoRelay):
-        Intake(store, routes, quota_guard).admit(CLIENT)
+        Intake(store, routes, quota_guard, UnsubscribeKeys(store)).admit(CLIENT)
 
 
 def test_no_email_is_admitted_while_etcd_is_nearly_full(

@@ -24,6 +24,7 @@ from babygun.intake.request import EmailRequest
 from babygun.routing.routes import load_routes
 from babygun.store import Store
 from babygun.store.emails.batches import BatchOutcome
+from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from tests.intake.requests import email_request
 from tests.support.invariants import snapshot
 
@@ -113,7 +114,7 @@ async def test_email_that_was_refused_stays_refused_under_its_key(
 ) -> None:
     narrow = Store(replace(store.settings, max_body=3))
     async with narrow:
-        strict = Intake(narrow, load_routes(narrow.settings), quota_guard)
+        strict = Intake(narrow, load_routes(narrow.settings), quota_guard, UnsubscribeKeys(narrow))
         entries = [email_request(body=None), GOOD]
         arguments: dict[str, Any] = {"client_id": "shop", "all_or_none": False}
         first = await strict.accept_batch(entries, **arguments, idempotency_key="k")

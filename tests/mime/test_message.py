@@ -15,7 +15,7 @@ from email.utils import getaddresses
 import pytest
 
 from babygun.email.model import Attachment, Content
-from babygun.mime import needs_smtputf8, render
+from babygun.mime import needs_smtputf8, render, with_unsubscribe_link
 
 DATE = datetime(2026, 11, 25, 7, 5, 9, tzinfo=UTC)
 MESSAGE_ID = "<0192f0c1-aaaa-7bbb-8ccc-0123456789ab@mail.example.org>"
@@ -634,3 +634,16 @@ def test_render_five_megabytes_arrive_octet_for_octet():
     )
     (part,) = message.iter_attachments()
     assert part.get_content() == content
+
+
+def test_copy_with_a_link_has_both_fields_of_one_click_and_else_the_same() -> None:
+    plain = rendered(subject="News", body="Grüße\n", headers=(("X-Order", "4711"),))
+    url = "https://mail.example.com/unsubscribe/" + "A" * 900
+    raw = with_unsubscribe_link(plain, url)
+    _check_wire(raw, ascii_only=True)
+    message = read(raw)
+    assert message["List-Unsubscribe"] == f"<{url}>"  # RFC 2369: in angle brackets, in one piece
+    assert message.get_all("List-Unsubscribe-Post") == ["List-Unsubscribe=One-Click"]
+    del message["List-Unsubscribe"], message["List-Unsubscribe-Post"]
+    assert message.items() == read(plain).items()
+    assert raw.endswith(plain)

@@ -89,6 +89,10 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
         "store.webhooks": ("webhooks, their notices, and the outbox", {"store.upkeep"}),
         "store.sites": ("limits and holds that all workers share", set()),
         "store.upkeep": ("retention, shedding, compaction", set()),
+        "store.unsubscribe": (
+            "links to unsubscribe: their keys, and what one of them does",
+            {"store.suppressions", "store.webhooks"},
+        ),
     },
     "worker": {
         "worker.sites": ("what may be sent to each site now", set()),
@@ -117,6 +121,10 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
                 "api.operations",
                 "api.live",
             },
+        ),
+        "api.unsubscribe": (
+            "the page behind a link to unsubscribe",
+            {"api.http", "api.access"},
         ),
         "api.page": ("the web page", {"api.http"}),
     },
@@ -162,7 +170,7 @@ OWNERS = {
     "aiohttp": {"api", "worker", "dev", "cli"},
     "msgpack": {"store"},
     "dns": {"dns"},
-    "cryptography": {"pki"},
+    "cryptography": {"pki", "store"},
     "prometheus_client": {"runtime"},
     "opentelemetry": {"runtime"},
     "uvloop": {"runtime"},
@@ -402,6 +410,7 @@ def test_key_literals_stand_in_the_key_module_only() -> None:
         "apis",
         "clients",
         "signing-keys",
+        "unsubscribe-keys",
         "revoked",
         "idempotency",
         "retention",

@@ -14,6 +14,7 @@ from babygun.runtime.clock import utc_now
 from babygun.store.cluster.checkin import Identity
 from babygun.store.emails.acceptance import accept, prepare
 from babygun.store.keys import JobRef
+from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from babygun.store.upkeep import trusted_clock
 from babygun.worker import attempt
 from babygun.worker.attempt import Attempt, Attempts
@@ -29,7 +30,7 @@ async def test_email_whose_end_comes_while_etcd_is_away_is_tried_again(rig: Rig)
         settings = changed(rig.settings, etcd_endpoints=(proxy.url,), etcd_timeout=1.0)
         async with rig_for(settings) as own:
             store, routes = own.store, load_routes(settings)
-            delivery = Delivery(settings, routes)
+            delivery = Delivery(settings, routes, UnsubscribeKeys(store))
             holds = SiteHolds(
                 store,
                 routes.destinations,

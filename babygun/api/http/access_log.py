@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from babygun.api.http.caller import caller_of
-from babygun.api.http.context import CALL, Call, Handler
+from babygun.api.http.context import CALL, Call, Handler, logged_path
 from babygun.runtime import metrics
 from babygun.runtime.identifiers import new_short_id
 from babygun.runtime.logs import bind, get_logger
@@ -51,7 +51,7 @@ def access_log(
 
     def record(request: web.Request, status: int, call: Call, seconds: float) -> None:
         """Counts the call, and logs its line."""
-        method, path = request.method, request.path
+        method, path = request.method, logged_path(request)
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else OTHER
         counted = method if method in _METHODS else OTHER

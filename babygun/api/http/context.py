@@ -54,5 +54,15 @@ class Call:
 CALL = web.RequestKey("call", Call)
 
 
+_UNSUBSCRIBE = "/unsubscribe/"
+
+
+def logged_path(request: web.Request) -> str:
+    """The request's path as logs name it: without the token of a link to unsubscribe."""
+    path = request.path
+    before, below, _ = path.partition(_UNSUBSCRIBE)
+    return f"{before}{below}…" if below else path
+
+
 def call_of(request: web.Request) -> Call:
     return request[CALL]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from babygun.api.http.context import Handler, call_of
+from babygun.api.http.context import Handler, call_of, logged_path
 from babygun.api.http.problem_types import INTERNAL, OUT_OF_MEMORY
 from babygun.api.http.problems import as_response, from_exception
 from babygun.api.http.responses import SECURITY_HEADERS
@@ -29,7 +29,7 @@ async def errors_middleware(request: web.Request, handler: Handler) -> web.Strea
 def _answer(request: web.Request, error: Exception) -> web.Response:
     problem = from_exception(error)
     if problem.kind in (INTERNAL, OUT_OF_MEMORY):
-        log.error("request failed", exc=error, method=request.method, path=request.path)
+        log.error("request failed", exc=error, method=request.method, path=logged_path(request))
     return as_response(
         problem, instance=request.rel_url.raw_path, request_id=call_of(request).request_id
     )

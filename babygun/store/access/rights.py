@@ -48,6 +48,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "apis": "readwrite",
         "clients": "readwrite",  # a client with the scope admin makes and deletes them
         "signing_keys": "readwrite",  # the first process makes the first key
+        "unsubscribe_keys": "readwrite",  # … and the first e-mail that needs one
         "revocations": "readwrite",
         "idempotencies": "readwrite",
         "retentions": "readwrite",  # a cancelled e-mail ends here
@@ -90,6 +91,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "notice_owners": "readwrite",
         "removals": "readwrite",
         "suppressions": "readwrite",  # a hard bounce writes one
+        "unsubscribe_keys": "readwrite",  # a key that is gone when a link is made
         "cluster": "readwrite",
     },
     "inspector": {

@@ -53,7 +53,16 @@ def test_every_kind_of_key_is_given_to_some_role_and_every_role_names_kinds_that
     ("role", "kept_from_it"),
     [
         ("worker", {"apis", "clients", "signing_keys", "revocations", "idempotencies"}),
-        ("inspector", {"clients", "signing_keys", "contents", "idempotencies"}),
+        (
+            "inspector",
+            {
+                "clients",
+                "signing_keys",
+                "unsubscribe_keys",
+                "contents",
+                "idempotencies",
+            },
+        ),
         ("api", set()),
     ],
 )

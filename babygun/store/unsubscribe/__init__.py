@@ -1,0 +1,1 @@
+"""Links to unsubscribe: the keys that they are made under, and what one of them does."""
