@@ -54,14 +54,17 @@ class Suppression(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 def replaces(new: Suppression, old: Suppression, now: datetime) -> bool:
     """Whether ``new`` takes the place of what is there.
 
-    A mailbox may come back. A person's word stays, so a bounce never takes its place. One for the
-    same reason does so if it ends more than a day later: then an import twice writes once.
+    A mailbox may come back. A person's word stays, so a bounce never takes its place, and another
+    word does if it holds for longer. For the same reason that is a day at least: then an import
+    twice writes once.
     """
     if not old.counts(now):
         return True
     if new.reason == old.reason:
         return old.until is not None and (new.until is None or new.until - old.until > _MUCH_LATER)
-    return old.reason == "hard_bounce"
+    if old.reason == "hard_bounce" or new.reason == "hard_bounce":
+        return old.reason == "hard_bounce"
+    return old.until is not None and (new.until is None or new.until > old.until)
 
 
 def parse_list_name(text: str) -> str:

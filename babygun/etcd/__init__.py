@@ -29,7 +29,9 @@ from babygun.etcd.txn import (
     present,
     put,
     range_absent,
-    value_between,
+    unless,
+    value_above,
+    value_below,
 )
 from babygun.etcd.watch import Event, Watch, WatchBatch
 
@@ -68,5 +70,7 @@ __all__ = [
     "present",
     "put",
     "range_absent",
-    "value_between",
+    "unless",
+    "value_above",
+    "value_below",
 ]

@@ -99,15 +99,16 @@ def delete_range(start: bytes, end: bytes) -> Op:
     return Op(_DELETE, wire.delete_op(start, end), start, end)
 
 
-def only_if(compares: Sequence[Compare], op: Op, otherwise: Op | None = None) -> Op:
-    """``op`` if all of ``compares`` hold, else ``otherwise``, if there is one.
+def only_if(compares: Sequence[Compare], op: Op) -> Op:
+    """``op`` if all of ``compares`` hold, as a nested transaction. All are about its key."""
+    request = wire.txn_request([c.encoded for c in compares], [op.encoded], ())
+    return Op(op.kind, wire.txn_op(request), op.key, op.end, op.depth + 1)
 
-    It is a nested transaction. All of these are about one key.
-    """
-    failure = [] if otherwise is None else [otherwise.encoded]
-    request = wire.txn_request([c.encoded for c in compares], [op.encoded], failure)
-    depth = max(op.depth, otherwise.depth if otherwise else 0) + 1
-    return Op(op.kind, wire.txn_op(request), op.key, op.end, depth)
+
+def unless(compare: Compare, op: Op) -> Op:
+    """``op`` if the compare, which is about its key, does not hold; as a nested transaction."""
+    request = wire.txn_request([compare.encoded], (), [op.encoded])
+    return Op(op.kind, wire.txn_op(request), op.key, op.end, op.depth + 1)
 
 
 def get(key: bytes, *, revision: int = 0) -> Op:
@@ -165,12 +166,14 @@ def modified_at(key: bytes, revision: int) -> Compare:
     return Compare(wire.compare(_EQUAL_MOD, key, b"\x30" + wire.varint(revision)), key)
 
 
-def value_between(key: bytes, low: bytes, high: bytes) -> tuple[Compare, Compare]:
-    """The key exists, and its value is greater than ``low`` and less than ``high``."""
-    return (
-        Compare(wire.compare(_GREATER_VALUE, key, b"\x3a" + wire.framed(low)), key),
-        Compare(wire.compare(_LESS_VALUE, key, b"\x3a" + wire.framed(high)), key),
-    )
+def value_above(key: bytes, value: bytes) -> Compare:
+    """The key exists, and its value comes after this one."""
+    return Compare(wire.compare(_GREATER_VALUE, key, b"\x3a" + wire.framed(value)), key)
+
+
+def value_below(key: bytes, value: bytes) -> Compare:
+    """The key exists, and its value comes before this one."""
+    return Compare(wire.compare(_LESS_VALUE, key, b"\x3a" + wire.framed(value)), key)
 
 
 def modified_before(key: bytes, revision: int) -> Compare:
@@ -191,7 +194,8 @@ def nesting(ops: Sequence[Op]) -> int:
 
     etcd counts the nested transactions and the operations of the largest one: 128 at most.
     """
-    return 0 if len(ops) <= _FLAT else max(NESTED, math.isqrt(len(ops)) + 1)
+    deepest = max((op.depth for op in ops), default=0)
+    return 0 if len(ops) + deepest <= _FLAT else max(NESTED, math.isqrt(len(ops)) + 1)
 
 
 class Txn:

@@ -30,8 +30,9 @@ from babygun.runtime import metrics, tracing
 from babygun.runtime.clock import at_ms
 from babygun.runtime.logs import note
 from babygun.store import Store
-from babygun.store.emails.acceptance import NewEmail, accept, prepare
+from babygun.store.emails.acceptance import accept
 from babygun.store.emails.batches import BatchOutcome, accept_batch
+from babygun.store.emails.new_email import NewEmail, prepare
 from babygun.store.records import BatchRecord, Client
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from babygun.store.unsubscribe.tokens import UNSUBSCRIBE_PATH
@@ -105,13 +106,14 @@ class Intake:
                 error, keyed=idempotency_key is not None, email_id=email.id
             ) from None
         tracing.current().set("babygun.email_id", stored.email_id)
-        recipients = len(email.recipients)
+        recipients, suppressed = len(email.recipients), len(stored.suppressed)
         if stored.repeated:
             note(email_id=stored.email_id)
             now = at_ms(created_ms(stored.email_id))
         else:
-            self._count(1, recipients)
-        return Acceptance(stored.email_id, now, recipients, stored.repeated)
+            self._count(recipients, suppressed)
+        addresses = tuple(email.recipients[n].email for n in stored.suppressed)
+        return Acceptance(stored.email_id, now, recipients, addresses, stored.repeated)
 
     async def accept_batch(
         self,
@@ -162,7 +164,8 @@ class Intake:
                 )
             except (EtcdUnavailable, OutcomeUnknown) as error:
                 raise NotAcknowledged(error, "E-mails of the batch", keyed=keyed) from None
-        self._count(outcome.emails, outcome.recipients)
+        for new in outcome.stored:
+            self._count(len(new.addresses), len(new.suppressed))
         accepted = sum(email_id is not None for email_id in outcome.ids)
         note(emails=accepted)
         if refused := len(entries) - accepted:
@@ -199,6 +202,7 @@ class Intake:
             tags=checked.tags,
             metadata=checked.metadata,
             list=checked.list,
+            ignore_suppressions=bool(request.ignore_suppressions),
             request_id=request_id,
             traceparent=span.traceparent,
             tracestate=span.tracestate,
@@ -226,7 +230,12 @@ class Intake:
             raise NotAcknowledged(error, what, keyed=keyed) from None
         return UnsubscribeLink(f"{url}{UNSUBSCRIBE_PATH}", key.kid)
 
-    def _count(self, emails: int, recipients: int) -> None:
-        self.accepted += emails
-        metrics.EMAILS_ACCEPTED.inc(emails)
+    def _count(self, recipients: int, suppressed: int) -> None:
+        """Counts an e-mail that this call has stored."""
+        self.accepted += 1
+        metrics.EMAILS_ACCEPTED.inc()
         metrics.RECIPIENTS_ACCEPTED.inc(recipients)
+        if suppressed:
+            metrics.RECIPIENTS_SUPPRESSED.inc(suppressed)
+            if suppressed == recipients:
+                metrics.EMAILS_ENDED["failed"].inc()

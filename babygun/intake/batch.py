@@ -19,8 +19,8 @@ from babygun.intake.acceptance import BatchItem
 from babygun.intake.request import EmailRequest
 from babygun.runtime.clock import at_ms
 from babygun.runtime.event_loop import Turns
-from babygun.store.emails.acceptance import NewEmail
 from babygun.store.emails.batches import BatchOutcome
+from babygun.store.emails.new_email import NewEmail
 from babygun.store.records import BatchRecord
 
 MAX_ERRORS = 1000  # that a refusal lists; beyond that each e-mail still has its first
@@ -81,8 +81,12 @@ class Batch:
             if email_id is None:
                 items.append(BatchItem(error=self._error(index, outcome.errors.get(index))))
             else:
-                recipients = email.recipients if email is not None else None
-                items.append(BatchItem(email_id, _created_at(email_id), recipients))
+                addresses = email.addresses if email is not None else ()
+                suppressed = tuple(
+                    addresses[n] for n in outcome.suppressed.get(index, ()) if n < len(addresses)
+                )
+                created_at = _created_at(email_id)
+                items.append(BatchItem(email_id, created_at, len(addresses) or None, suppressed))
         return items
 
     def _error(self, index: int, error: BabygunError | None) -> BabygunError:

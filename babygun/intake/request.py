@@ -141,6 +141,13 @@ class EmailRequest(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
             "recipient gets a copy of its own. docs/suppressions.md says what follows."
         ),
     ] = None
+    ignore_suppressions: Annotated[
+        bool | None,
+        Meta(
+            description="true: send it to suppressed addresses, too, as a password reset. "
+            "It needs the scope suppressions:ignore."
+        ),
+    ] = None
 
 
 class CheckedEmail(Struct, frozen=True, gc=False):

@@ -212,6 +212,18 @@ class BatchRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     seed: bytes  # 16 random bytes (base64 in JSON)
     parts: tuple[int, ...]
     refused: tuple[int, ...] = ()
+    # Of the first part's e-mails: which recipients were suppressed, by the e-mail's index.
+    suppressed: dict[int, tuple[int, ...]] = {}
+
+
+class BatchMark(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a further part of a batch leaves: it is stored. ``call``: random, of the call that did.
+
+    ``suppressed``: as in the batch's record.
+    """
+
+    call: str
+    suppressed: dict[int, tuple[int, ...]] = {}
 
 
 class IdempotencyRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -220,6 +232,7 @@ class IdempotencyRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=Fals
     email_id: str  # of a batch, the first one's
     fingerprint: str  # SHA-256 of the request's body
     batch: BatchRecord | None = None
+    suppressed: tuple[int, ...] = ()  # recipients that were suppressed, in the request's order
 
 
 class Removal(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

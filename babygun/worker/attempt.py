@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from babygun.consumer.pause import GrowingPause
 from babygun.email.model import Job, queue_recipients
-from babygun.email.tries import QueueResult, RecipientResult
+from babygun.email.tries import QueueResult, RecipientResult, is_first, left_out
 from babygun.errors import EtcdError, LeaseNotFound
 from babygun.routing.sites import Site
 from babygun.runtime import metrics, tracing
@@ -27,6 +27,7 @@ from babygun.store import Store
 from babygun.store.cluster.checkin import Identity
 from babygun.store.emails.claims import Claim, claim, reclaim, release
 from babygun.store.keys import JobRef
+from babygun.store.suppressions.lookup import find_in_queue
 from babygun.store.upkeep.trusted_clock import TrustedClock
 from babygun.worker import expiry
 from babygun.worker.counters import RecipientCounts
@@ -165,7 +166,13 @@ class Attempts:
                 return True
             claimed = attempt.claim = taken_over
         try:
-            sent = await self._sent(attempt, claimed)
+            left_out = await self._left_out(claimed)
+        except EtcdError as error:
+            self._pause(error)
+            await release_job(self._store, ref, claimed.owner_revision, worker_id)
+            return True
+        try:
+            sent = await self._sent(attempt, claimed, left_out)
         except Crowded as crowded:
             attempt.crowded = crowded.reply
             await release_job(self._store, ref, claimed.owner_revision, worker_id)
@@ -203,9 +210,23 @@ class Attempts:
             )
         return taken_over
 
-    async def _sent(self, attempt: Attempt, claimed: Claim) -> Sent:
-        """Sends. Raises NotSent, and CancelledError where nothing was sent."""
+    async def _left_out(self, claimed: Claim) -> dict[str, RecipientResult]:
+        """The results of recipients that were suppressed since the acceptance has looked."""
+        email, queue = claimed.email, claimed.ref.queue
+        if email.ignore_suppressions or is_first(email, queue):
+            return {}
+        found = await find_in_queue(self._store, email, queue)
+        return {address: left_out(suppression) for address, suppression in found.items()}
+
+    async def _sent(
+        self, attempt: Attempt, claimed: Claim, left_out: Mapping[str, RecipientResult]
+    ) -> Sent:
+        """Sends to all but ``left_out``. Raises NotSent, and CancelledError if nothing was sent."""
         ref = claimed.ref
+        if left_out and all(
+            r.email in left_out for r in queue_recipients(claimed.email, ref.queue)
+        ):
+            return Sent(dict(left_out))
         if claimed.email.queues[ref.queue].reclaims >= _MOST_RECLAIMS:
             log.error(
                 "reclaimed too often",
@@ -217,9 +238,11 @@ class Attempts:
                 claimed, f"{_MOST_RECLAIMS} workers in a row died while they had this e-mail"
             )
         try:
-            return await self._delivery.deliver(
-                claimed, lambda: attempt.identity.trusted, attempt.progress
+            sent = await self._delivery.deliver(
+                claimed, lambda: attempt.identity.trusted, attempt.progress, skip=left_out
             )
+            sent.results |= left_out
+            return sent
         except NotSent:
             raise
         except Exception as error:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from babygun.email.addresses import needs_smtputf8
 from babygun.email.model import Content, queue_recipients
@@ -142,10 +143,17 @@ class Delivery:
     async def close(self) -> None:
         await self.pools.close()
 
-    async def deliver(self, claim: Claim, may_send: Callable[[], bool], progress: Progress) -> Sent:
+    async def deliver(
+        self,
+        claim: Claim,
+        may_send: Callable[[], bool],
+        progress: Progress,
+        *,
+        skip: Collection[str] = (),
+    ) -> Sent:
         """Sends to each recipient of the queue that is not final yet. Returns a result for each.
 
-        Recipients that the server wants in another transaction go into one at once. So do those
+        ``skip``: addresses that it does not send to. Recipients that the server wants in another transaction go into one at once. So do those
         that are to be repeated on a fresh connection. Neither uses up a try.
 
         ``may_send`` may say no, the task may be cancelled, or the destination may have too many
@@ -157,7 +165,7 @@ class Delivery:
         email, queue = claim.email, claim.ref.queue
         copies = claim.content is not None and claim.content.unsubscribe is not None
         recipients = (recipients_of_try if copies else queue_recipients)(email, queue)
-        todo = tuple(recipient.email for recipient in recipients)
+        todo = tuple(r.email for r in recipients if r.email not in skip)
         if claim.content is None:
             log.error("content missing", email_id=email.id, queue=queue)
             reason = "the e-mail's content is gone from etcd, or can't be read"
@@ -271,6 +279,8 @@ class Delivery:
         replies = outcome.replies
         site, route = destination.site, _route(destination)
         before: Reply | None = None
+        # A reply to all recipients together says of none of them that the address is dead.
+        together = sum(reply.phase in ("data", "message") for reply in replies.values()) > 1
         reports = site.limits is not None
         for address, reply in replies.items():
             found = self._classifier.classify(reply, route=route, repeated=address in repeated)
@@ -287,6 +297,8 @@ class Delivery:
             elif found.action == "split" and len(replies) > 1:
                 again.append(address)
             else:
+                if together and found.suppress and reply.phase != "rcpt":
+                    found = replace(found, suppress=False)
                 sent.add(address, reply, found, outcome.note, holds=route == "relay")
         if len(again) == len(replies) and not fresh:
             # The server says that they are too many, and took not one of them.

@@ -90,6 +90,7 @@ def result_of(
         reply.enhanced,
         (f"{reply.text} ({note})" if note else reply.text) or None,
         found.retry_after,
+        found.suppress,
     )
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
-from babygun.store.emails.acceptance import accept, prepare
+from babygun.store.emails.acceptance import accept
+from babygun.store.emails.new_email import prepare
 from babygun.store.records import SCOPES, Scope
 from tests.support.api import RunningApi, running, until_ready
 from tests.support.needs import missing

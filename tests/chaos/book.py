@@ -181,7 +181,8 @@ class Book:
         if self.is_wide:
             email = wide.begun(email)
         transition = lifecycle.accept(email)
-        ops = writes.acceptance(KEYS, transition, b"content")
+        ops = writes.acceptance(KEYS, transition)
+        ops += writes.content(KEYS, transition.email, b"content")
         mark_key = [] if key is None else [self._idempotency(key, email.id)]
         self.write([*_puts(ops), *mark_key])
         self.records[email.id] = email

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store.cluster import findings
-from babygun.store.emails.acceptance import accept, prepare
+from babygun.store.emails.acceptance import accept
+from babygun.store.emails.new_email import prepare
 from babygun.store.sites import holds as store_holds
 from tests.support.api import running
 from tests.support.rig import quick, rig_for

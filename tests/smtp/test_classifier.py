@@ -146,7 +146,7 @@ WORDS: list[tuple[Phase, str, str]] = [
     ("mail", "550 Sending account suspended", "configuration_account"),
     ("rcpt", "450 4.1.6 moved", "inactive"),
     ("rcpt", "550 5.2.1 no", "inactive"),
-    ("rcpt", "525 5.7.13 no", "inactive"),
+    ("rcpt", "525 5.7.13 no", "account_disabled"),
     ("rcpt", "550 5.7.13 no", "policy"),
     ("rcpt", "525 no", "rejected"),
     ("rcpt", "550 disabled", "inactive"),
@@ -292,6 +292,50 @@ def test_classify_refusal_for_our_own_fault_never_suppresses(reply_class):
         for phase in PHASES:
             found = CLASSIFIER.classify(parse_reply(entry["text"], phase))
             assert found.reply_class != reply_class or not found.suppress
+
+
+def test_classify_reply_with_a_code_of_policy_never_suppresses():
+    """Policy, authentication and reputation: RFC 3463, x.7.x."""
+    for entry in CORPUS:
+        reply = parse_reply(entry["text"])
+        for phase in ("rcpt", "data", "message"):
+            for detail in (0, 1, 13, 23, 26, 27, 28, 60, 509, 606, 708):
+                said = Reply(phase, reply.code, f"5.7.{detail}", reply.text)
+                assert not CLASSIFIER.classify(said).suppress, said
+
+
+# What a reply says that must suppress nobody, and classes of the corpus that say it.
+SAYS_NOTHING_OF_THE_ADDRESS = {
+    "a full mailbox": "mailbox_full",
+    "a mailbox's own limit": "mailbox_rate",
+    "policy": "policy",
+    "spam": "content",
+    "authentication": "authentication",
+    "reputation": "ip_block",
+    "the sender": "configuration",
+    "a rate": "rate_limit",
+    "greylisting": "greylist",
+    "a message that is too large": "too_large",
+    "a refusal without a reason": "rejected",
+    "the domain": "bad_domain",
+    "no reply": "network",
+    "the session": "tls",
+}
+
+
+@pytest.mark.parametrize("reason", SAYS_NOTHING_OF_THE_ADDRESS)
+def test_corpus_suppresses_no_address_for_a_reason_that_says_nothing_of_it(reason):
+    reply_class = SAYS_NOTHING_OF_THE_ADDRESS[reason]
+    entries = [entry for entry in CORPUS if entry["class"] == reply_class]
+    assert entries and not any(entry.get("suppress") for entry in entries)
+
+
+def test_corpus_suppresses_for_each_class_that_says_that_the_mailbox_is_gone():
+    assert {entry["class"] for entry in CORPUS if entry.get("suppress")} == {
+        "bad_mailbox",
+        "bad_address",
+        "inactive",
+    }
 
 
 def test_classify_503_asks_for_a_fresh_connection_once():

@@ -15,7 +15,8 @@ from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings, table
 from babygun.store import Store, codec
-from babygun.store.emails.acceptance import accept, prepare
+from babygun.store.emails.acceptance import accept
+from babygun.store.emails.new_email import prepare
 from babygun.store.emails.reading import get_email, get_log
 from babygun.store.keys import range_end
 from babygun.store.records import Worker as WorkerRecord

@@ -12,7 +12,8 @@ from babygun.routing.routes import load_routes
 from babygun.routing.sites import site_of_relay
 from babygun.runtime.clock import utc_now
 from babygun.store.cluster.checkin import Identity
-from babygun.store.emails.acceptance import accept, prepare
+from babygun.store.emails.acceptance import accept
+from babygun.store.emails.new_email import prepare
 from babygun.store.keys import JobRef
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from babygun.store.upkeep import trusted_clock

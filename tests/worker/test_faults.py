@@ -21,7 +21,8 @@ from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.cluster.checkin import Identity
 from babygun.store.emails import finish
-from babygun.store.emails.acceptance import accept, prepare
+from babygun.store.emails.acceptance import accept
+from babygun.store.emails.new_email import prepare
 from babygun.store.emails.on_request import cancel, retry
 from babygun.store.emails.write_loop import write_change
 from babygun.store.keys import JobRef

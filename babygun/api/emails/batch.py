@@ -11,10 +11,11 @@ from msgspec import Meta
 
 from babygun.api.access.authenticator import access_of
 from babygun.api.emails.batch_body import BatchRequest, read_batch
+from babygun.api.emails.documents import SuppressedAddresses
 from babygun.api.emails.fields import EMAIL_ID
 from babygun.api.emails.parameters import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED
 from babygun.api.emails.request_examples import BATCHES
-from babygun.api.emails.send import SEND_ERRORS, fingerprint_of, idempotency_key_of
+from babygun.api.emails.send import SEND_ERRORS, fingerprint_of, idempotency_key_of, require_scope
 from babygun.api.emails.services import INTAKE
 from babygun.api.http.body import read_json
 from babygun.api.http.context import call_of
@@ -25,6 +26,7 @@ from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import Answer, Parameter, Routes
 from babygun.errors import BabygunError, InvalidRequest
 from babygun.intake.acceptance import BatchItem
+from babygun.intake.request import EmailRequest
 
 VALIDATION = "x-batch-validation"
 
@@ -38,6 +40,7 @@ class BatchResult(msgspec.Struct, frozen=True, gc=False):
     recipients: Annotated[
         int | None, Meta(description="How many; duplicate addresses count once.", examples=[1])
     ]
+    suppressed: SuppressedAddresses
     problem: Annotated[ProblemDocument | None, Meta(examples=[None])]
 
 
@@ -45,21 +48,25 @@ class BatchResults(msgspec.Struct, frozen=True):
     """One result for each e-mail, in the order of the request.
 
     ``accepted``: how many are stored and will be sent. ``refused``: how many are not.
+    ``suppressed``: how many recipients are left out.
     """
 
     accepted: Annotated[int, Meta(examples=[1])]
     refused: Annotated[int, Meta(examples=[0])]
+    suppressed: Annotated[int, Meta(examples=[0])]
     results: list[BatchResult]
 
 
 _MIXED = {
     "refused": 1,
+    "suppressed": 0,
     "results": [
         {
             "index": 0,
             "id": EMAIL_ID,
             "created_at": "2026-11-25T09:00:00.120000Z",
             "recipients": 1,
+            "suppressed": [],
             "problem": None,
         },
         {
@@ -67,6 +74,7 @@ _MIXED = {
             "id": None,
             "created_at": None,
             "recipients": None,
+            "suppressed": [],
             "problem": {
                 "type": INVALID_REQUEST.uri,
                 "title": INVALID_REQUEST.title,
@@ -127,13 +135,17 @@ async def send_emails(request: web.Request) -> web.Response:
     of the first call, it gives the same ids, stores what is not stored yet, and sends nothing
     twice.
     """
-    intake, client = request.app[INTAKE], access_of(request).client
+    intake, access = request.app[INTAKE], access_of(request)
+    client = access.client
     intake.admit(client, emails=0)
     permissive = _is_permissive(request)
     key = idempotency_key_of(request)
     raw = await read_json(request)
     entries = await read_batch(raw)
     intake.admit(client, emails=len(entries))
+    for entry in entries:
+        if isinstance(entry, EmailRequest):
+            require_scope(access, entry)
     batch = await intake.accept_batch(
         entries,
         client_id=client.identity,
@@ -146,7 +158,12 @@ async def send_emails(request: web.Request) -> web.Response:
     results = [_result(request, index, item) for index, item in enumerate(batch.items)]
     refused = sum(result.id is None for result in results)
     return json_answer(
-        BatchResults(len(results) - refused, refused, results),
+        BatchResults(
+            len(results) - refused,
+            refused,
+            sum(len(result.suppressed) for result in results),
+            results,
+        ),
         status=207 if refused else 202,
         headers={"Idempotent-Replayed": "true"} if batch.repeated else None,
     )
@@ -165,7 +182,9 @@ def _is_permissive(request: web.Request) -> bool:
 
 def _result(request: web.Request, index: int, item: BatchItem) -> BatchResult:
     problem = None if item.error is None else _problem(request, index, item.error)
-    return BatchResult(index, item.email_id, item.created_at, item.recipients, problem)
+    return BatchResult(
+        index, item.email_id, item.created_at, item.recipients, list(item.suppressed), problem
+    )
 
 
 def _problem(request: web.Request, index: int, error: BabygunError) -> ProblemDocument:

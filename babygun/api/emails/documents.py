@@ -38,13 +38,26 @@ HoldOf = Callable[[str], Held | None]
 """The hold of a queue's site."""
 
 
+SuppressedAddresses = Annotated[
+    list[str],
+    Meta(
+        description="The recipients that are suppressed. They are not tried.",
+        examples=[[]],
+    ),
+]
+
+
 class AcceptedEmail(msgspec.Struct, frozen=True):
-    """The e-mail is stored and will be sent. ``recipients``: how many; duplicates count once."""
+    """The e-mail is stored and will be sent. ``recipients``: how many; duplicates count once.
+
+    ``status``: incomplete; failed, if all recipients are suppressed.
+    """
 
     id: EmailId
     status: EmailStatus
     created_at: CreatedAt
     recipients: Annotated[int, Meta(examples=[2])]
+    suppressed: SuppressedAddresses
 
 
 class RecipientDocument(msgspec.Struct, frozen=True):
@@ -62,7 +75,8 @@ class RecipientDocument(msgspec.Struct, frozen=True):
     reply_class: Annotated[
         str | None,
         Meta(
-            description="How the reply was classified; docs/delivery.md explains the classes.",
+            description="How the reply was classified; docs/delivery.md explains the classes. Of a "
+            "suppressed recipient the reason: hard_bounce, complaint, unsubscribe or manual.",
             examples=["delivered"],
         ),
     ]

@@ -8,7 +8,7 @@ import re
 
 from aiohttp import web
 
-from babygun.api.access.authenticator import access_of
+from babygun.api.access.authenticator import Access, access_of, lacks_scope
 from babygun.api.emails.documents import AcceptedEmail
 from babygun.api.emails.parameters import (
     IDEMPOTENCY_KEY,
@@ -70,15 +70,19 @@ _body = JsonBody(EmailRequest, examples=EMAILS, tidy=tidy_contents)
 async def send_email(request: web.Request) -> web.Response:
     """The answer comes after etcd has committed the e-mail: from then on it is delivered, or fails.
 
-    With an `Idempotency-Key` a repeated call gets the first one's answer, and the e-mail is sent
+    Recipients that are suppressed are left out; the answer names them. With an `Idempotency-Key` a
+    repeated call gets the first one's answer, and the e-mail is sent
     once.
     """
-    intake, client = request.app[INTAKE], access_of(request).client
+    intake, access = request.app[INTAKE], access_of(request)
+    client = access.client
     intake.admit(client)
     key = idempotency_key_of(request)
     raw = await read_json(request)
+    email = await _body.decode_large(raw)
+    require_scope(access, email)
     accepted = await intake.accept(
-        await _body.decode_large(raw),
+        email,
         client_id=client.identity,
         weight=client.weight,
         request_id=call_of(request).request_id,
@@ -89,9 +93,23 @@ async def send_email(request: web.Request) -> web.Response:
     if accepted.repeated:
         headers["Idempotent-Replayed"] = "true"
     document = AcceptedEmail(
-        accepted.email_id, "incomplete", accepted.created_at, accepted.recipients
+        accepted.email_id,
+        accepted.status,
+        accepted.created_at,
+        accepted.recipients,
+        list(accepted.suppressed),
     )
     return json_answer(document, status=202, headers=headers)
+
+
+def require_scope(access: Access, email: EmailRequest) -> None:
+    """Raises the problem if the e-mail asks for what the caller may not do."""
+    if email.ignore_suppressions and not access.allows("suppressions:ignore"):
+        raise lacks_scope(
+            "suppressions:ignore",
+            "An e-mail with ignore_suppressions needs the scope suppressions:ignore. "
+            "Send it without, or ask an operator for the scope.",
+        )
 
 
 def idempotency_key_of(request: web.Request) -> str | None:

@@ -14,88 +14,42 @@ from functools import partial
 from typing import TypeVar
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from babygun.email import lifecycle, wide
-from babygun.email.model import Content, Email
-from babygun.email.transition import Transition
 from babygun.errors import (
     EtcdAway,
     EtcdError,
     EtcdUnavailable,
     IdempotencyConflict,
-    InvalidEmail,
     LeaseNotFound,
     OutcomeUnknown,
     OutOfSpace,
-    Violation,
 )
 from babygun.etcd import NESTED, Compare, Op, Txn, TxnResult, absent, get, present, put
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
 from babygun.store.emails import writes
+from babygun.store.emails.new_email import NewEmail, looked_up
 from babygun.store.records import IdempotencyRecord
 from babygun.store.store import Store
+from babygun.store.upkeep.retention import LeasePool
 from babygun.store.webhooks import outbox
 
 log = get_logger("store")
 
 T = TypeVar("T")
 
-# The change that makes an e-mail final has operations per queue, log entry and chunk. With this
-# limit, and that of queues (babygun.email.wide), it stays below etcd's 128 operations.
-MAX_CHUNKS = 48
-_MOST_BYTES = 1_200_000  # of the writes of one e-mail; etcd takes 1.5 MiB a request
 _PAUSE = 0.05  # s, between two tries of a write
 
 
-class NewEmail(Struct, frozen=True, gc=False):
-    """An e-mail that is ready to be stored.
+class Accepted(Struct, frozen=True, gc=False):
+    """``repeated``: the Idempotency-Key was known, and ``email_id`` is the first request's.
 
-    ``content_bytes``: of the packed content. ``ops``: the writes that store it, the record first.
-    ``later``: keys and values of the content's chunks beyond the first; they have to be there
-    before.
+    ``suppressed``: which recipients are, in the order of the request.
     """
 
-    id: str
-    transition: Transition
-    recipients: int
-    content_bytes: int
-    ops: list[Op]
-    later: list[tuple[bytes, bytes]]
-
-    @property
-    def size(self) -> int:
-        """Bytes of the writes, on the wire."""
-        return writes.size(self.ops)
-
-
-class Accepted(Struct, frozen=True, gc=False):
-    """``repeated``: the Idempotency-Key was known, and ``email_id`` is the first request's."""
-
     email_id: str
+    suppressed: tuple[int, ...] = ()
     repeated: bool = False
-
-
-def prepare(store: Store, email: Email, content: Content) -> NewEmail:
-    """The writes that store a new e-mail. Raises InvalidEmail if it is too large to be stored."""
-    packed = codec.encode_content(content)
-    chunks = codec.chunked(packed)
-    if len(chunks) > MAX_CHUNKS:
-        most = MAX_CHUNKS * codec.CHUNK_BYTES
-        detail = f"The e-mail takes {len(packed)} bytes; at most {most} can be stored."
-        raise InvalidEmail([Violation("attachments", detail)], too_large=True)
-    email = replace(email, size=len(packed), chunks=len(chunks))
-    if len(email.queues) > wide.MOST_QUEUES:
-        email = wide.begun(email)
-    transition = lifecycle.accept(email)
-    ops = writes.acceptance(store.keys, transition, chunks[0])
-    at_once = 1
-    if email.wide and writes.size(ops) > _MOST_BYTES:
-        at_once = 0
-        ops = writes.acceptance(store.keys, transition, None)
-    later = [(store.keys.chunk(email.id, n), chunks[n]) for n in range(at_once, len(chunks))]
-    return NewEmail(email.id, transition, len(email.recipients), len(packed), ops, later)
 
 
 async def accept(
@@ -112,21 +66,39 @@ async def accept(
     not answer within etcd_timeout, raises EtcdUnavailable where nothing is stored, else
     OutcomeUnknown: then the e-mail may or may not be stored, and nobody may acknowledge it.
     """
-    if idempotency_key is None:
+    key = None if idempotency_key is None else store.keys.idempotency(client_id, idempotency_key)
+    if new.unsuppressed is None:
+        (new,) = await looked_up(store, [new])
+    try:
+        return await _accept(store, new, key, fingerprint)
+    except _Refused:
+        if not new.unsuppressed:
+            raise
+    (new,) = await looked_up(store, [new])
+    return await _accept(store, new, key, fingerprint)
+
+
+async def _accept(store: Store, new: NewEmail, key: bytes | None, fingerprint: str) -> Accepted:
+    suppressed = new.suppressed
+    if key is None:
         await write(store, [new])
-        return Accepted(new.id)
-    key = store.keys.idempotency(client_id, idempotency_key)
-    known = await write(
-        store, [new], mark=(key, codec.encode_state(IdempotencyRecord(new.id, fingerprint)))
-    )
+        return Accepted(new.id, suppressed)
+    record = IdempotencyRecord(new.id, fingerprint, suppressed=suppressed)
+    known = await write(store, [new], mark=(key, codec.encode_state(record)))
     if known is None:
-        return Accepted(new.id)
+        return Accepted(new.id, suppressed)
     first = codec.decode_idempotency(known)
-    if first.email_id == new.id:
-        return Accepted(new.id)  # an earlier write of this call was applied after all
+    if first.email_id == new.id:  # an earlier write of this call was applied after all
+        return Accepted(new.id, first.suppressed)
     if first.fingerprint != fingerprint:
         raise IdempotencyConflict
-    return Accepted(first.email_id, repeated=True)
+    return Accepted(first.email_id, first.suppressed, repeated=True)
+
+
+class _Refused(OutcomeUnknown):
+    """the parts of a large e-mail expired before it was complete: the upload took too long"""
+
+    # That is so if no recipient of it was suppressed either.
 
 
 async def write(
@@ -143,7 +115,7 @@ async def write(
     """
     first = store.keys.email(emails[0].id)  # stands for all: they are written together
     later = [chunk for new in emails for chunk in new.later]
-    compares = [absent(first)]
+    compares = [absent(first), *(c for new in emails for c in new.unsuppressed or ())]
     upload_lease = 0
     if later:
         compares += [present(key) for key, _ in later]
@@ -151,7 +123,7 @@ async def write(
     try:
         if mark is not None:
             return await _write_marked(store, first, compares, emails, mark)
-        result = await _settle(store, partial(_submit, store, emails, compares))
+        result = await _settle(store, partial(_submit, store, emails, compares), takes_leases=True)
     except (EtcdUnavailable, OutcomeUnknown):
         upload_lease = 0  # its end is no call's to wait for: it expires by itself
         raise
@@ -164,7 +136,7 @@ async def write(
             # The chunks of what was accepted are off this lease by now. Others go with it.
             await asyncio.shield(asyncio.ensure_future(_revoke(store, upload_lease)))
     if not result.succeeded and not await _is_stored(store, first):
-        raise _expired()
+        raise _Refused
     return None
 
 
@@ -184,30 +156,22 @@ async def _write_marked(
     mark: tuple[bytes, bytes],
 ) -> bytes | None:
     """Writes with the mark. Returns what the mark's key held before, if it was there."""
-    idempotency_lease = 0
-
-    async def submit(deadline: float) -> TxnResult:
-        nonlocal idempotency_lease  # each time another one, if the last one is gone
-        idempotency_lease = await store.idempotency_leases.lease(1)
-        return await _submit(
-            store,
-            emails,
-            [*compares, absent(mark[0])],
-            deadline,
-            more=(put(*mark, idempotency_lease),),
-            otherwise=(get(first), get(mark[0])),
-        )
-
-    result = await _settle(
-        store, submit, lambda: store.idempotency_leases.forget(idempotency_lease)
+    submit = partial(
+        _submit,
+        store,
+        emails,
+        [*compares, absent(mark[0])],
+        mark=mark,
+        otherwise=(get(first), get(mark[0])),
     )
+    result = await _settle(store, submit, takes_leases=True)
     if result.succeeded:
         return None
     if known := result.kvs(1):
         return known[0].value
     if result.kvs(0):
         return None  # an earlier write of this call was applied after all
-    raise _expired()
+    raise _Refused
 
 
 async def _submit(
@@ -216,25 +180,41 @@ async def _submit(
     compares: Sequence[Compare],
     deadline: float,
     *,
-    more: Sequence[Op] = (),
+    mark: tuple[bytes, bytes] | None = None,
     otherwise: Sequence[Op] = (),
 ) -> TxnResult:
-    """Writes the e-mails and ``more``, together with the notices of their client's webhooks."""
-    return await outbox.submit(
-        store,
-        [new.transition for new in emails],
-        compares,
-        [*(op for new in emails for op in new.ops), *more],
-        otherwise,
-        least_nested=NESTED,  # so that many transactions fit into one batch
-        deadline=deadline,
-    )
+    """Writes the e-mails and the mark, together with the notices of their client's webhooks.
 
-
-def _expired() -> OutcomeUnknown:
-    return OutcomeUnknown(
-        "the parts of a large e-mail expired before it was complete: the upload took too long"
-    )
+    Raises LeaseNotFound if a lease is gone; the next call takes others.
+    """
+    leases: list[tuple[LeasePool, int]] = []
+    ops: list[Op] = []
+    for new in emails:
+        record = new.record
+        if new.transition.email.final:
+            lease = await store.record_leases.lease(2 + len(new.transition.email.queues))
+            leases.append((store.record_leases, lease))
+            record = writes.acceptance(store.keys, new.transition, lease)
+        ops += record
+        ops += new.content
+    if mark is not None:
+        lease = await store.idempotency_leases.lease(1)
+        leases.append((store.idempotency_leases, lease))
+        ops.append(put(*mark, lease))
+    try:
+        return await outbox.submit(
+            store,
+            [new.transition for new in emails],
+            compares,
+            ops,
+            otherwise,
+            least_nested=NESTED,  # so that many transactions fit into one batch
+            deadline=deadline,
+        )
+    except LeaseNotFound:
+        for pool, lease in leases:
+            pool.forget(lease)
+        raise
 
 
 async def _upload(store: Store, chunks: list[tuple[bytes, bytes]]) -> int:
@@ -270,15 +250,13 @@ async def _until(store: Store, txn: Txn, deadline: float) -> TxnResult:
 
 
 async def _settle(
-    store: Store,
-    write: Callable[[float], Awaitable[T]],
-    lease_gone: Callable[[], None] | None = None,
+    store: Store, write: Callable[[float], Awaitable[T]], *, takes_leases: bool = False
 ) -> T:
     """Repeats a write that is safe to repeat, until etcd has answered.
 
     Gives up after etcd_timeout; ``write`` gets that deadline (time.monotonic()). Raises
-    EtcdUnavailable where no write can have been applied. ``lease_gone``: called if the write's
-    lease is gone, before the next try.
+    EtcdUnavailable where no write can have been applied. ``takes_leases``: if a lease is gone, the
+    write is repeated at once, with another one.
     """
     deadline = time.monotonic() + store.settings.etcd_timeout
     unknown: OutcomeUnknown | None = None
@@ -286,9 +264,8 @@ async def _settle(
         try:
             return await write(deadline)
         except LeaseNotFound:
-            if lease_gone is None:
+            if not takes_leases or time.monotonic() >= deadline:
                 raise
-            lease_gone()
         except (OutcomeUnknown, EtcdUnavailable) as error:
             unknown = error if isinstance(error, OutcomeUnknown) else unknown
             if isinstance(error, EtcdAway) or time.monotonic() + _PAUSE >= deadline:

@@ -24,9 +24,10 @@ from babygun.errors import (
 )
 from babygun.runtime.identifiers import new_token
 from babygun.store import codec
-from babygun.store.emails.acceptance import NewEmail, write
+from babygun.store.emails.acceptance import write
+from babygun.store.emails.new_email import NewEmail, looked_up
 from babygun.store.keys import range_end
-from babygun.store.records import BatchRecord, IdempotencyRecord
+from babygun.store.records import BatchMark, BatchRecord, IdempotencyRecord
 from babygun.store.store import Store
 
 PART_EMAILS = 100
@@ -48,14 +49,15 @@ class BatchOutcome:
     """``ids``: of each e-mail, in order. None: it is refused, or not known to be stored.
 
     ``errors``: why an e-mail is not known to be stored, by its index. ``repeated``: the
-    Idempotency-Key was known. ``emails`` and ``recipients``: how many this call has stored.
+    Idempotency-Key was known. ``suppressed``: which recipients of an e-mail are, by its index.
+    ``stored``: the e-mails that this call has stored.
     """
 
     ids: list[str | None]
     errors: dict[int, BabygunError] = field(default_factory=dict)
     repeated: bool = False
-    emails: int = 0
-    recipients: int = 0
+    suppressed: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    stored: list[NewEmail] = field(default_factory=list)
 
 
 async def accept_batch(
@@ -76,10 +78,13 @@ async def accept_batch(
     Raises IdempotencyConflict if the key stands for another request, and EtcdError if none of the
     e-mails is known to be stored.
     """
+    emails = await _looked_up(store, emails)
+    parts = list(_divided(emails, _webhooks(store, emails)))
     record = replace(
         record,
-        parts=tuple(part[0] for part in _divided(emails, _webhooks(store, emails))),
+        parts=tuple(part[0] for part in parts),
         refused=tuple(n for n, new in enumerate(emails) if new is None),
+        suppressed=_suppressed(emails, parts[0]),
     )
     batch = _Writer(store, record, emails, [None if new is None else new.id for new in emails])
     if idempotency_key is None:
@@ -91,15 +96,32 @@ async def accept_batch(
             await batch.write(range(1, len(record.parts)), key)
         else:
             prefix = store.keys.idempotency_parts(client_id, idempotency_key)
-            marks = await store.client.range(prefix, range_end(prefix), keys_only=True)
-            stored = {kv.key for kv in marks.kvs}
+            marks = (await store.client.range(prefix, range_end(prefix))).kvs
+            stored = {kv.key for kv in marks}
             missing = [n for n in range(1, len(known.parts)) if _mark(key, n) not in stored]
-            batch = _Writer(
-                store, known, await prepare_again(known) if missing else (), _ids(known)
-            )
+            emails = await _looked_up(store, await prepare_again(known)) if missing else ()
+            batch = _Writer(store, known, emails, _ids(known))
             batch.outcome.repeated = True
+            batch.outcome.suppressed |= known.suppressed
+            for kv in marks:
+                batch.outcome.suppressed |= codec.decode_state(kv.value, BatchMark).suppressed
             await batch.write(missing, key)
     return batch.end()
+
+
+async def _looked_up(store: Store, emails: Prepared) -> Prepared:
+    """The e-mails without those recipients that are suppressed now."""
+    found = iter(await looked_up(store, [new for new in emails if new is not None]))
+    return [None if new is None else next(found) for new in emails]
+
+
+def _suppressed(emails: Prepared, part: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    """Which recipients of the e-mails of a part are suppressed, by the e-mail's index."""
+    return {
+        index: suppressed
+        for index in part
+        if (new := emails[index]) is not None and (suppressed := new.suppressed)
+    }
 
 
 def _webhooks(store: Store, emails: Prepared) -> int:
@@ -151,8 +173,7 @@ class _Writer:
     ) -> None:
         self._store, self._record, self._emails = store, record, emails
         self._refused = frozenset(record.refused)
-        # The value of our marks: another call with the same key has another one.
-        self._call = codec.encode_state(new_token(8))
+        self._call = new_token(8)  # in our marks: another call with the same key has another one
         self._error: EtcdError | None = None
         self.outcome = BatchOutcome(ids)
 
@@ -179,7 +200,7 @@ class _Writer:
                 raise IdempotencyConflict
             if first.batch != self._record:
                 return first.batch
-        self._count(emails)
+        self._count(self._part(0), emails)
         return None
 
     async def write(self, parts: Sequence[int], key: bytes | None = None) -> None:
@@ -210,15 +231,19 @@ class _Writer:
             )
             self._fail(part, IdempotencyConflict(reason))
             return
-        mark = (_mark(key, number), self._call) if key is not None else None
+        value = codec.encode_state(BatchMark(self._call, _suppressed(self._emails, part)))
+        mark = (_mark(key, number), value) if key is not None else None
         try:
             known = await write(self._store, emails, mark=mark)
         except EtcdError as error:
             self._error = self._error or error
             self._fail(part, error)
             return
-        if known is None or known == self._call:
-            self._count(emails)
+        there = None if known is None else codec.decode_state(known, BatchMark)
+        if there is None or there.call == self._call:
+            self._count(part, emails)
+        else:
+            self.outcome.suppressed |= there.suppressed
 
     def _part(self, number: int) -> list[int]:
         """The indexes of a part, without what was refused."""
@@ -231,6 +256,6 @@ class _Writer:
             self.outcome.ids[index] = None
             self.outcome.errors[index] = error
 
-    def _count(self, emails: Sequence[NewEmail]) -> None:
-        self.outcome.emails += len(emails)
-        self.outcome.recipients += sum(new.recipients for new in emails)
+    def _count(self, part: Sequence[int], emails: Sequence[NewEmail]) -> None:
+        self.outcome.stored += emails
+        self.outcome.suppressed |= _suppressed(self._emails, part)

@@ -15,6 +15,7 @@ from babygun.errors import EtcdError
 from babygun.etcd import (
     Compare,
     KeyValue,
+    Op,
     TxnResult,
     absent,
     created_at,
@@ -35,6 +36,7 @@ from babygun.store.emails.write_loop import (
 )
 from babygun.store.keys import JobRef
 from babygun.store.store import Store
+from babygun.store.suppressions import bounces
 
 
 class PendingResult(Struct, gc=False):
@@ -88,6 +90,7 @@ async def finish(
             [one.result for one in rest],
             now=await store.clock.now(),
             schedule=store.routes.schedule,
+            suppress=store.settings.suppress_hard_bounces,
         )
         email_key = store.keys.email(record.id)
         owner_keys = [store.keys.owner(one.claim.ref) for one in rest]
@@ -97,7 +100,7 @@ async def finish(
                 transition,
                 [modified_at(email_key, revision), *_still_ours(store, rest, owner_keys)],
                 existing=existing,
-                more=[delete(key) for key in owner_keys],
+                more=[*map(delete, owner_keys), *_freed(store, record, rest)],
             )
             if result.succeeded:
                 written += [one.claim.ref for one in rest]
@@ -128,6 +131,22 @@ async def finish(
                     dropped.append(one.claim.ref)
         rest = still
     return Finished(tuple(written), tuple(dropped), found_written, revision)
+
+
+def _freed(store: Store, email: Email, rest: Sequence[PendingResult]) -> list[Op]:
+    """Takes off the bounces of addresses that took an e-mail all the same, as they were then."""
+    if not email.ignore_suppressions:
+        return []
+    return [
+        op
+        for one in rest
+        for op in bounces.free(
+            store.keys,
+            email.client_id,
+            tries.delivered_to(email, one.result),
+            one.claim.owner_revision,
+        )
+    ]
 
 
 def _still_ours(

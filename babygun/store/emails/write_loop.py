@@ -22,12 +22,15 @@ from babygun.store.emails import parts, writes
 from babygun.store.emails.writes import Kept
 from babygun.store.keys import range_end
 from babygun.store.store import Store
+from babygun.store.suppressions import bounces
 from babygun.store.webhooks import outbox
 
 log = get_logger("store")
 
 # After these a write may have been applied. etcd may notice that it is full after it has written.
 MAY_BE_WRITTEN = (OutcomeUnknown, OutOfSpace)
+# Of a change without its notices; etcd takes 1.5 MiB a request.
+_MOST_BYTES = 1_440_000
 
 
 async def write_change(
@@ -43,13 +46,14 @@ async def write_change(
 ) -> TxnResult:
     """Writes a change of a record under ``compares``, as one transaction. Raises EtcdError.
 
-    The notices of its client's webhooks are written along (:mod:`babygun.store.webhooks.outbox`).
+    The addresses that it suppresses are written along, and the notices of its client's webhooks
+    (:mod:`babygun.store.webhooks.outbox`).
 
     ``before`` and ``existing``: see :func:`babygun.store.emails.writes.change`. ``more``: written
     along. ``otherwise``: read if a compare fails. ``deadline``: see :meth:`Batcher.submit`.
     """
     while True:
-        kept = Kept()
+        kept, suppressions_lease = Kept(), 0
         try:
             if transition.email.final:
                 kept = await _kept(store, transition.email)
@@ -61,6 +65,17 @@ async def write_change(
                 existing=existing,
             )
             ops += more
+            if transition.suppressed:
+                suppressions_lease = await store.suppression_leases.lease(
+                    len(transition.suppressed)
+                )
+                ops += bounces.suppress(
+                    store.keys,
+                    transition.email.client_id,
+                    transition.suppressed,
+                    suppressions_lease,
+                    most_bytes=_MOST_BYTES - writes.size(ops),
+                )
             return await outbox.submit(
                 store,
                 (transition,),
@@ -71,6 +86,7 @@ async def write_change(
             )
         except LeaseNotFound:  # revoked to make room; the next one is new
             store.record_leases.forget(kept.lease)
+            store.suppression_leases.forget(suppressions_lease)
 
 
 async def _kept(store: Store, email: Email) -> Kept:

@@ -41,18 +41,27 @@ class Kept(NamedTuple):
     queues: Collection[str] = ()
 
 
-def acceptance(keys: Keys, transition: Transition, first_chunk: bytes | None) -> list[Op]:
-    """The writes of a new e-mail; its later chunks are there already, on a lease of the upload.
+def acceptance(keys: Keys, transition: Transition, lease: int = 0) -> list[Op]:
+    """The writes of a new e-mail, all but its content.
+
+    ``lease``: of its record, if all of its recipients are suppressed.
+    """
+    email = transition.email
+    ops = _record(keys, transition, lease)
+    if email.final:
+        ops.append(put(_end_mark(keys, email), b"%d" % email.size))
+        ops.append(put(keys.failed(email.id), b"", lease))
+    return ops
+
+
+def content(keys: Keys, email: Email, first_chunk: bytes | None) -> list[Op]:
+    """The writes of a new e-mail's content. Its later chunks are there, on a lease of the upload.
 
     ``first_chunk``: None: it is there too.
     """
-    email = transition.email
-    ops = _record(keys, transition, 0)
-    if first_chunk is not None:
-        ops.append(put(keys.chunk(email.id, 0), first_chunk))
+    ops = [] if first_chunk is None else [put(keys.chunk(email.id, 0), first_chunk)]
     there = range(first_chunk is not None, email.chunks)
-    ops += [keep(keys.chunk(email.id, number), 0) for number in there]
-    return ops
+    return ops + [keep(keys.chunk(email.id, number), 0) for number in there]
 
 
 def change(

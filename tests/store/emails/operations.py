@@ -17,6 +17,7 @@ from babygun.runtime.clock import utc_now
 from babygun.store import Store
 from babygun.store.emails import acceptance, claims, on_request, schedule
 from babygun.store.emails.finish import PendingResult, finish
+from babygun.store.emails.new_email import prepare
 from babygun.store.emails.reading import owned_by
 from babygun.store.keys import JobRef, range_end
 from tests.store.emails.world import Operation, World
@@ -124,7 +125,7 @@ class Operations:
 
         async def real(store: Store) -> str:
             content = Content("me@example.com", body="Hello\n")
-            new = acceptance.prepare(store, email, content)
+            new = prepare(store, email, content)
             accepted = await acceptance.accept(store, "client", new, idempotency_key=key)
             return accepted.email_id
 

@@ -10,7 +10,8 @@ from babygun.email.model import Content, Email
 from babygun.errors import Conflict, EtcdUnavailable, OutcomeUnknown
 from babygun.store import Store
 from babygun.store.emails import acceptance
-from babygun.store.emails.acceptance import Accepted, prepare
+from babygun.store.emails.acceptance import Accepted
+from babygun.store.emails.new_email import prepare
 from tests.store.emails.steps import claimed
 from tests.support.invariants import check_invariants
 from tests.support.proxy import proxy_to

@@ -11,7 +11,6 @@ from babygun.email.ids import email_ids
 from babygun.errors import EtcdUnavailable
 from babygun.etcd import put
 from babygun.store.emails import batches
-from babygun.store.emails.acceptance import NewEmail, prepare
 from babygun.store.emails.batches import (
     PART_BYTES,
     PART_EMAILS,
@@ -20,6 +19,7 @@ from babygun.store.emails.batches import (
     Prepared,
     accept_batch,
 )
+from babygun.store.emails.new_email import NewEmail, prepare
 from babygun.store.records import BatchRecord
 from tests.email.steps import submitted
 from tests.support.invariants import check_invariants
@@ -27,9 +27,9 @@ from tests.support.rig import Rig
 
 OP = put(b"key", b"value")
 ACCEPTED = submitted(a=1)
-SMALL = NewEmail("id", ACCEPTED, 1, 0, [OP], [])
-LARGE = NewEmail("id", ACCEPTED, 1, 0, [put(b"key", bytes(PART_BYTES))], [])
-HALF = NewEmail("id", ACCEPTED, 1, 0, [OP] * (PART_OPS // 2), [])
+SMALL = NewEmail(ACCEPTED, 0, [OP], [], [], [])
+LARGE = NewEmail(ACCEPTED, 0, [], [put(b"key", bytes(PART_BYTES))], [], [])
+HALF = NewEmail(ACCEPTED, 0, [OP] * (PART_OPS // 2), [], [], [])
 
 
 @pytest.mark.parametrize(

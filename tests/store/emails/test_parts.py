@@ -16,6 +16,7 @@ from babygun.store.emails import acceptance, on_request, writes
 from babygun.store.emails.claims import Claim, claim, reclaim
 from babygun.store.emails.finish import Finished, finish
 from babygun.store.emails.listing import list_emails
+from babygun.store.emails.new_email import prepare
 from babygun.store.emails.reading import get_email, get_log
 from babygun.store.keys import JobRef, range_end
 from babygun.worker.finisher import Finisher
@@ -267,7 +268,7 @@ async def test_email_with_long_names_and_a_large_content_is_stored(rig: Rig) -> 
     label = "x" * 60
     domain = f"d{{:04}}.{label}.{label}.{label}.example"
     email, content = rig.wide_email(1000, domain=domain, body="x" * 700_000)
-    new = acceptance.prepare(rig.store, email, content)
+    new = prepare(rig.store, email, content)
     await acceptance.accept(rig.store, "client", new, idempotency_key="k", fingerprint="f")
     await check_invariants(rig.store)
     await on_request.cancel(rig.store, email.id)
