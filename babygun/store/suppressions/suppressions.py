@@ -29,11 +29,10 @@ from babygun.etcd import (
 )
 from babygun.runtime.settings import Settings
 from babygun.store import codec
-from babygun.store.keys import range_end
 from babygun.store.store import Store
 
 _TRIES = 8  # of a change that others' changes of the same key meet
-# Addresses of one page of an import, and keys that one request deletes.
+# Addresses of one page of an import.
 PAGE = 1000
 
 
@@ -175,19 +174,6 @@ async def add_page(store: Store, client_id: str, page: Sequence[NewSuppression])
         except LeaseNotFound:
             store.suppression_leases.forget(lease)
     return Imported(len(chosen), len(wanted) - len(chosen))
-
-
-async def delete_all(store: Store, client_id: str) -> int:
-    """Deletes up to PAGE suppressions of a client. Returns how many; 0: there are no more.
-
-    Raises EtcdError.
-    """
-    prefix = store.keys.client_suppressions(client_id)
-    found = await store.client.range(prefix, range_end(prefix), limit=PAGE, keys_only=True)
-    ops = [delete(kv.key) for kv in found.kvs]
-    if ops:
-        await store.client.txn(Txn([], ops, nested=nesting(ops)))
-    return len(ops)
 
 
 def _unchanged(key: bytes, found: KeyValue | None) -> Compare:
