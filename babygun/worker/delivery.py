@@ -153,8 +153,9 @@ class Delivery:
     ) -> Sent:
         """Sends to each recipient of the queue that is not final yet. Returns a result for each.
 
-        ``skip``: addresses that it does not send to. Recipients that the server wants in another transaction go into one at once. So do those
-        that are to be repeated on a fresh connection. Neither uses up a try.
+        Recipients that the server wants in another transaction go into one at once. So do those
+        that are to be repeated on a fresh connection. Neither uses up a try. ``skip``: addresses
+        that it does not send to.
 
         ``may_send`` may say no, the task may be cancelled, or the destination may have too many
         connections. Then it raises NotSent, CancelledError or Crowded, if certainly no server has
