@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -19,6 +20,9 @@ from tests.support.certificates import Pem
 from tests.support.development import Client, Dev, dev_in, environment, etcd_tls
 from tests.support.needs import needs
 from tests.support.tls_offers import is_strong, taken
+from tests.support.webhook_receivers import receiving
+
+SECRET = "whsec_" + "A" * 43 + "="
 
 pytestmark = [
     needs(find_etcd(), "no etcd to test with: run `make install`"),
@@ -90,6 +94,22 @@ async def test_lines_that_dev_prints_work_when_pasted(dev: Dev) -> None:
         client = Client(state, session)
         await client.log_in()
         assert (await client.completed(email_id))["recipients"][0]["email"] == "you@example.org"
+
+
+async def test_webhook_of_the_documents_gets_what_happens(dev: Dev) -> None:
+    async with receiving("receiver.py", dev.folder, SECRET) as receiver:
+        babygun = " ".join(map(shlex.quote, python_command("babygun")))
+        made = await dev.paste(f"{babygun} webhooks create {receiver.url} --secret {SECRET} --json")
+        id = json.loads(made)["id"]
+        tested = await dev.paste(f"{babygun} webhooks test {id}")
+        event_id = tested.splitlines()[1].split()[0]
+        assert "sent" in tested and "204" in tested
+        assert await receiver.line() == ["test", event_id]
+        send = "send --from me@example.com --to you@example.org --subject Hello"
+        email_id = (await dev.paste(f"{babygun} {send}")).strip()
+        assert await receiver.line() == ["accepted", f"{email_id}-0000-accepted"]
+        assert await receiver.line() == ["delivered", f"{email_id}-0001-delivered"]
+        await dev.paste(f"{babygun} webhooks delete {id}")
 
 
 async def test_second_dev_in_the_same_folder_is_refused_with_a_sentence(dev: Dev) -> None:
