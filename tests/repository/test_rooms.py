@@ -130,7 +130,13 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
     },
 }
 SHARED = {
-    "store": {"store.keys", "store.codec", "store.records", "store.store"},
+    "store": {
+        "store.keys",
+        "store.codec",
+        "store.newest_first",
+        "store.records",
+        "store.store",
+    },
     "api": set(),
     "worker": {"worker.results"},
 }  # modules of the room itself that its sub-rooms may use

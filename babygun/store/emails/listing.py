@@ -22,6 +22,7 @@ from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.emails.parts import with_all_parts
 from babygun.store.keys import range_end
+from babygun.store.newest_first import id_floor, newest_end, newest_first
 from babygun.store.records import Owner
 from babygun.store.store import Store
 
@@ -31,8 +32,6 @@ StatusFilter = EmailStatus | Literal["waiting", "sending"]
 SCAN_KEYS = 1000
 # So many parts of wide e-mails count as one of them. Only a filter by recipient reads parts.
 _PARTS_A_KEY = 20
-# How far back the first read of a listing goes.
-_FIRST_WINDOW_MS = 1000
 # Reads in one transaction. etcd takes 128.
 _AT_ONCE = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -218,44 +217,14 @@ class _Listing:
     async def _newest_first(self, cursor: str | None, chunk: int) -> AsyncIterator[list[KeyValue]]:
         """The keys under the prefix from the newest, about ``chunk`` at a time.
 
-        All keys of one id come at once. Keys begin with an id, so they sort by time.
-
-        etcd reads all of a descending range before it sorts it, whatever the limit. So this goes
-        back in windows of time and reads each one ascending. A window with more than ``chunk`` keys
-        is cut. After an empty one the next is 16 times longer.
+        All keys of one id come at once.
         """
-        prefix, least_ms = self._prefix, _ms(self._wanted.after)
         end, end_ms = await self._end(cursor)
-        window = float(_FIRST_WINDOW_MS)
-        probing = False
-        # Where a window began that held too many keys. What is left of it is halved, so that the
-        # next window does not reach beyond its start again.
-        crowded: int | None = None
-        while end_ms > least_ms:
-            start_ms = max(least_ms, int(end_ms - window))
-            if crowded is not None and crowded >= start_ms:
-                start_ms = max(start_ms, min(end_ms - 1, (crowded + end_ms) // 2))
-            start = prefix + _id_floor(start_ms) if start_ms else prefix
-            found = await self._range(start, end, limit=1 if probing else chunk)
-            if found.more and found.count <= chunk:
-                found = await self._range(start, end, limit=chunk)
-            # The next window's length is a rough guess: only count it first.
-            probing = found.count == 0 or found.count > chunk
-            length = end_ms - start_ms
-            if probing and found.count and length > 1:
-                crowded = start_ms
-                window = max(1.0, min(length / 2, length * chunk / found.count))
-                continue
-            kvs = found.kvs
-            while found.more:  # more than a chunk of ids in one millisecond
-                found = await self._range(kvs[-1].key + b"\0", end, limit=SCAN_KEYS)
-                kvs = kvs + found.kvs
-            if kvs:
-                yield kvs[::-1]
-            window = length * (min(16.0, max(1.0, chunk / len(kvs))) if kvs else 16)
-            if crowded is not None and crowded >= start_ms:
-                crowded = None
-            end, end_ms = start, start_ms
+        least_ms = _ms(self._wanted.after)
+        async for kvs in newest_first(
+            self._range, self._prefix, chunk, end=end, end_ms=end_ms, least_ms=least_ms
+        ):
+            yield kvs
 
     async def _end(self, cursor: str | None) -> tuple[bytes, int]:
         """Where the listing begins: a key and a time in milliseconds; all of it is before both."""
@@ -263,21 +232,10 @@ class _Listing:
         if cursor and is_email_id(cursor) and (before_ms is None or created_ms(cursor) < before_ms):
             return self._prefix + cursor.encode(), created_ms(cursor) + 1
         if before_ms is not None:
-            return self._prefix + _id_floor(before_ms), before_ms
-        now_ms = int(utc_now().timestamp() * 1000) + 1
-        # Ids come from the clocks of several machines, so the newest may be later than now.
-        ahead = await self._range(
-            self._prefix + _id_floor(now_ms), range_end(self._prefix), limit=1, keys_only=True
-        )
-        return range_end(self._prefix), now_ms if not ahead.kvs else now_ms + 86_400_000
+            return self._prefix + id_floor(before_ms), before_ms
+        return await newest_end(self._range, self._prefix, int(utc_now().timestamp() * 1000) + 1)
 
 
 def _ms(at: datetime | None) -> int:
     """The first millisecond since the epoch that is not before ``at``."""
     return 0 if at is None else max(0, math.ceil((at - _EPOCH) / _MS))
-
-
-def _id_floor(ms: int) -> bytes:
-    """Every id of this millisecond or later sorts after this."""
-    digits = f"{ms:012x}"
-    return f"{digits[:8]}-{digits[8:]}".encode()

@@ -1,16 +1,63 @@
-"""Sends events again that were sent, or have failed, and are kept."""
+"""Sends events again that were sent, or have failed, and are kept.
+
+notices-sent/ ─replay─▶ notices/, with all tries again. The worker that owns the webhook follows
+notices/, so it hears of them as of new ones.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
+from msgspec.structs import replace
+
+from babygun.email.ids import is_email_id
+from babygun.etcd import KeyValue, Txn, delete, modified_at, present, put
+from babygun.store import codec
+from babygun.store.codec import log_unreadable
+from babygun.store.keys import NoticeRef, range_end
 from babygun.store.store import Store
+from babygun.store.webhooks.listing import MOST_DUE
+from babygun.store.webhooks.records import Notice
+
+# Notices that one call looks through, and that are read and written at a time.
+_SCAN, _AT_ONCE = 2000, 100
+_ID = 36  # characters of an e-mail's id
 
 
 async def replay_ids(store: Store, webhook_id: str, event_ids: Sequence[str]) -> list[str]:
-    """Makes notices ready again; returns the ids of those that are kept. Raises EtcdError."""
-    raise NotImplementedError
+    """Makes notices ready again; returns the ids of those that are kept, or are ready already.
+
+    Also those that wait for their next try. Raises EtcdError.
+    """
+    keys = store.keys
+    found: list[str] = []
+    for start in range(0, len(event_ids), _AT_ONCE):
+        some = [NoticeRef(webhook_id, each) for each in event_ids[start : start + _AT_ONCE]]
+        kept = await store.client.get_many(
+            [key for ref in some for key in (keys.sent_notice(ref), keys.notice(ref))]
+        )
+        sent = [kept[key] for ref in some if (key := keys.sent_notice(ref)) in kept]
+        await _make_ready(store, webhook_id, sent)
+        found += [
+            ref.event_id
+            for ref in some
+            if keys.sent_notice(ref) in kept or keys.notice(ref) in kept
+        ]
+    return found + await _make_due_ready(store, webhook_id, set(event_ids) - set(found))
+
+
+async def _make_due_ready(store: Store, webhook_id: str, event_ids: set[str]) -> list[str]:
+    """Those that wait for their next try are ready at once; returns the ids that do."""
+    if not event_ids:
+        return []
+    prefix = store.keys.webhook_due_notices(webhook_id)
+    keys = await store.client.range(prefix, range_end(prefix), limit=MOST_DUE, keys_only=True)
+    wanted = [kv.key for kv in keys.kvs if store.keys.last_part(kv.key) in event_ids]
+    found = (await store.client.get_many(wanted)).values()
+    await _make_ready(store, webhook_id, list(found))
+    return [store.keys.last_part(kv.key) for kv in found]
 
 
 async def replay_between(
@@ -21,4 +68,44 @@ async def replay_between(
     One call takes a bounded number. Then it returns a cursor, too, from which to go on. Raises
     ValueError on a cursor of another form, EtcdError.
     """
-    raise NotImplementedError
+    if cursor is not None and not is_email_id(cursor[:_ID]):
+        raise ValueError("no cursor of an earlier call")
+    prefix = store.keys.webhook_sent_notices(webhook_id)
+    start = prefix if cursor is None else prefix + cursor.encode() + b"\0"
+    count = 0
+    for _ in range(0, _SCAN, _AT_ONCE):
+        found = await store.client.range(start, range_end(prefix), limit=_AT_ONCE)
+        fitting = [kv for kv in found.kvs if (one := _decoded(kv)) and since <= one.since < until]
+        count += await _make_ready(store, webhook_id, fitting)
+        if not found.more:
+            return count, None
+        start = found.kvs[-1].key + b"\0"
+    return count, store.keys.last_part(start[:-1])
+
+
+async def _make_ready(store: Store, webhook_id: str, kvs: Sequence[KeyValue]) -> int:
+    """Each is a transaction of its own, so that one that has changed holds up no other."""
+    done = await asyncio.gather(*(_made_ready(store, webhook_id, kv) for kv in kvs))
+    return sum(done)
+
+
+async def _made_ready(store: Store, webhook_id: str, kv: KeyValue) -> bool:
+    """False: it has changed meanwhile, or the webhook is gone."""
+    if (notice := _decoded(kv)) is None:
+        return False
+    ref = NoticeRef(webhook_id, store.keys.last_part(kv.key))
+    again = replace(notice, tries=0, state="waiting")
+    txn = Txn(
+        [modified_at(kv.key, kv.mod_revision), present(store.keys.webhook_secret(webhook_id))],
+        [put(store.keys.notice(ref), codec.encode_notice(again)), delete(kv.key)],
+    )
+    return (await store.batcher.submit(txn)).succeeded
+
+
+def _decoded(kv: KeyValue) -> Notice | None:
+    """None: somebody wrote the value by hand."""
+    try:
+        return codec.decode_notice(kv.value)
+    except ValueError as error:
+        log_unreadable(kv.key, error)
+        return None
