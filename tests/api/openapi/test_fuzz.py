@@ -50,6 +50,9 @@ CHECKS = [
 ]
 
 
+schemathesis.serializer.alias("application/x-ndjson", "text/plain")
+
+
 @dataclass(frozen=True)
 class Served:
     url: str
@@ -140,6 +143,14 @@ def make_good(case: schemathesis.Case, id: str) -> None:
         case.path_parameters["id"] = id
         if "wait" in (case.query or {}):
             case.query["wait"] = "1ms"
+    if "email" in (case.path_parameters or {}):
+        case.path_parameters["email"] = EMAIL["to"]
+    if case.operation.path.startswith("/suppressions"):
+        case.query = {name: value for name, value in (case.query or {}).items() if name != "client"}
+        if isinstance(case.body, str):
+            case.body = f"email\n{EMAIL['to']}\n{case.body}"
+        elif isinstance(case.body, dict):
+            case.body["email"] = EMAIL["to"]
     if case.operation.path in ("/emails", "/emails/batch"):
         for email in case.body if isinstance(case.body, list) else [case.body]:
             if isinstance(email, dict):
