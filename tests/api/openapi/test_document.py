@@ -133,6 +133,14 @@ def test_docs_name_every_call_and_no_other() -> None:
     assert named == {(route.method, route.path) for route in ROUTES}
 
 
+def test_docs_say_what_the_cursor_of_each_listing_does() -> None:
+    listings = DOCS.read_text().partition("### Listings\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"^\| `GET (/[^`]*)` \|", listings, re.MULTILINE))
+    assert named == {
+        route.path for route in ROUTES if "cursor" in [p.name for p in route.parameters]
+    }
+
+
 def test_operation_has_all_that_its_call_declares() -> None:
     for route in ROUTES:
         operation = DOCUMENT["paths"][route.path][route.method.lower()]
