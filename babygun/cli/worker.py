@@ -46,18 +46,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _serve(loaded: Settings, *, started: Callable[[], None] | None = None) -> int:
+    from babygun.webhooks.sender import Sender
     from babygun.worker import serve
 
     tracing.configure("babygun-worker")
     try:
-        serve(loaded, started=started)
+        serve(loaded, beside=(Sender,), started=started)
     finally:
         tracing.shutdown()
     return 0
 
 
 def _supervise(loaded: Settings) -> int:
-    import babygun.worker  # noqa: F401 (imported once, before the processes are made)
+    # Imported once, before the processes are made.
+    import babygun.webhooks.sender
+    import babygun.worker  # noqa: F401
 
     def one(copy: Copy) -> int:
         logs.configure(

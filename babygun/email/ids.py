@@ -13,6 +13,7 @@ import hashlib
 import re
 
 SHARDS = 256
+ID_LENGTH = 36  # characters
 # The two bits of the variant (RFC 9562, 4.1), put into the first random digit.
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 # Nanoseconds between two ids of a batch: the least that the fraction can hold.

@@ -553,6 +553,35 @@ EVENTS = [
         "",
         "etcd's user has no right to compact. Space is freed when etcd compacts by itself.",
     ),
+    # webhooks
+    Event(
+        "webhook only fails",
+        "warning",
+        "webhook_id error",
+        "Its last requests all failed. It gets one at a time, with pauses. Its events wait.",
+    ),
+    Event("webhook answers again", "info", "webhook_id", "It gets its events at full speed again."),
+    Event(
+        "webhook disabled",
+        "warning",
+        "webhook_id client_id reason",
+        "It gets no more events. Those that waited have failed; they are kept for "
+        "`webhook_retention` and can be sent again.",
+    ),
+    Event(
+        "webhook not disabled",
+        "warning",
+        "webhook_id error",
+        "etcd did not answer. The next failure tries again.",
+    ),
+    Event("webhooks not taken", "warning", "error", "etcd did not answer. It is tried again."),
+    Event("notices not read", "warning", "webhook_id error", "The same."),
+    Event(
+        "notices not written",
+        "warning",
+        "webhook_id error",
+        "etcd did not take the results of requests to a webhook. It is tried again.",
+    ),
     # several processes (`--processes`)
     Event("processes up", "info", "processes pids", "All processes work."),
     Event("process ended", "warning", "process pid status pause_seconds", "It is started again."),

@@ -259,11 +259,46 @@ SHED = counters(
     "with events that webhooks got, or with records and logs, up to 1,000 keys each.",
 )
 
+NOTICES = counters(
+    "babygun_notices_total",
+    ("outcome",),
+    WORKER,
+    "Tries to send an event to a webhook. `outcome`: sent (answered 2xx), deferred (tried again) "
+    "or failed (no more tries).",
+)
+NOTICE_SECONDS = histogram(
+    "babygun_notice_seconds", WORKER, "Time of one request to a webhook.", _CALL_BUCKETS
+)
+NOTICES_KNOWN = reading(
+    "babygun_notices_known", (), WORKER, "Events that this worker has read, and that are not sent."
+)
+NOTICES_LATE = reading(
+    "babygun_notices_late_seconds",
+    (),
+    WORKER,
+    "How long ago the oldest event happened that is ready for a webhook which answers.",
+)
+WEBHOOKS = reading(
+    "babygun_webhooks",
+    ("state",),
+    WORKER,
+    "Webhooks that this worker sends to. `state`: ok or failing (its last tries all failed).",
+)
+WEBHOOKS_DISABLED = counters(
+    "babygun_webhooks_disabled_total",
+    ("reason",),
+    WORKER,
+    "Webhooks that this worker has disabled. `reason`: failing (for `webhook_disable_after`) or "
+    "gone (the endpoint answered 410).",
+)
+
 # Series that begin at 0: a rate would miss the event with which a series appears.
 for _counters, _known in (
     (EMAILS_ENDED, ("complete", "failed", "cancelled")),
     (CLAIMS, ("claimed", "lost", "unanswered", "lease_lost")),
     (SHED, ("contents", "notices", "emails")),
+    (NOTICES, ("sent", "deferred", "failed")),
+    (WEBHOOKS_DISABLED, ("failing", "gone")),
 ):
     for _label in _known:
         _counters[_label]

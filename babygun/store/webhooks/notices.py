@@ -38,7 +38,7 @@ from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import NoticeRef, range_end
 from babygun.store.store import Store
-from babygun.store.webhooks.records import Notice, Owner, WebhookHealth
+from babygun.store.webhooks.records import Notice, Owner, WebhookHealth, WebhookSecret
 
 log = get_logger("store")
 
@@ -68,29 +68,38 @@ class Outcome(Struct, frozen=True, gc=False):
     due: datetime | None = None
 
 
-async def take(store: Store, webhook_id: str, *, worker_id: str, lease_id: int) -> int | None:
-    """Becomes the owner of a webhook; returns the fencing token.
+class Taken(NamedTuple):
+    """An ownership: ``token`` fences its writes. With what its owner needs to know."""
+
+    token: int
+    secret: WebhookSecret
+    health: WebhookHealth
+
+
+async def take(store: Store, webhook_id: str, *, worker_id: str, lease_id: int) -> Taken | None:
+    """Becomes the owner of a webhook.
 
     None: another worker has it, or the webhook is gone. Raises EtcdError, LeaseNotFound if the
     worker's own lease is gone.
     """
-    key = store.keys.notice_owner(webhook_id)
+    keys = store.keys
+    key, secret = keys.notice_owner(webhook_id), keys.webhook_secret(webhook_id)
     value = codec.encode_state(Owner(worker_id, utc_now()))
-    txn = Txn(
-        [absent(key), present(store.keys.webhook_secret(webhook_id))],
-        [put(key, value, lease_id)],
-        [get(key)],
-    )
+    reads = [get(key), get(secret), get(keys.webhook_health(webhook_id))]
+    txn = Txn([absent(key), present(secret)], [put(key, value, lease_id), *reads], reads)
     try:
         result = await store.batcher.submit(txn)
     except OutcomeUnknown:
         result = await store.batcher.submit(txn)
-    if result.succeeded:
-        return result.revision
-    for kv in result.kvs(0):  # of a take of ours whose answer was lost
-        if kv.lease == lease_id:
-            return kv.create_revision
-    return None
+    owners, secrets, healths = (result.kvs(at + result.succeeded) for at in range(3))
+    # Refused, it may still be ours: by a write whose answer was lost.
+    if not owners or not secrets or owners[0].lease != lease_id:
+        return None
+    return Taken(
+        owners[0].create_revision,
+        codec.decode_state(secrets[0].value, WebhookSecret),
+        codec.decode_state(healths[0].value, WebhookHealth) if healths else WebhookHealth(),
+    )
 
 
 async def give_back(store: Store, webhook_id: str, token: int) -> None:
@@ -99,20 +108,23 @@ async def give_back(store: Store, webhook_id: str, token: int) -> None:
     await store.batcher.submit(Txn([created_at(key, token)], [delete(key)]))
 
 
-async def owned_webhooks(store: Store) -> set[str]:
-    """The ids of the webhooks that some worker owns. Raises EtcdError."""
+async def owned_webhooks(store: Store, lease_id: int) -> set[str]:
+    """The ids of the webhooks that workers with other leases own. Raises EtcdError."""
     start = store.keys.notice_owners
     found = await store.client.range(start, range_end(start), keys_only=True)
-    return {store.keys.last_part(kv.key) for kv in found.kvs}
+    return {store.keys.last_part(kv.key) for kv in found.kvs if kv.lease != lease_id}
 
 
-async def read_ready(store: Store, webhook_id: str, limit: int) -> tuple[list[StoredNotice], bool]:
+async def read_ready(
+    store: Store, webhook_id: str, limit: int, after: bytes = b""
+) -> tuple[list[StoredNotice], bool]:
     """The first ready notices of a webhook, in their order, and whether there are more.
 
-    Raises EtcdError.
+    ``after``: a key of theirs; then those behind it. Raises EtcdError.
     """
     start = store.keys.webhook_notices(webhook_id)
-    found = await store.client.range(start, range_end(start), limit=limit)
+    end = range_end(start)
+    found = await store.client.range(after + b"\0" if after else start, end, limit=limit)
     return [notice for _, notice in _ready(store, found.kvs)], found.more
 
 
