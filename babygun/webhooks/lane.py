@@ -80,6 +80,7 @@ class Lane:
             self.health,
             written=self._written,
             lost=self._lose,
+            rests=self._pump,
         )
         self._side = SideTasks(self._pump)
         self._idle: list[Connection] = []

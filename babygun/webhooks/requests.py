@@ -20,7 +20,8 @@ class Requests:
 
     def __init__(self, url: str, secret: WebhookSecret, *, allow_http: bool) -> None:
         self.endpoint = parse_endpoint(url, allow_http=allow_http)
-        self._secret, self._keys, self._until = secret, (b"",), 0.0
+        self._secret, self._until = secret, 0.0
+        self._keys: tuple[bytes, ...] = ()
         self._head = (
             f"POST {self.endpoint.target} HTTP/1.1\r\nHost: {self.endpoint.authority}\r\n"
             f"User-Agent: babygun/{__version__}\r\nContent-Type: application/json\r\n"
