@@ -6,6 +6,7 @@ stays as it is.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from io import BytesIO
@@ -106,7 +107,7 @@ def export_file(path: str, form: str, params: Mapping[str, str], cursor: str | N
         except BaseException:
             progress.clear()
             if at is not None:
-                _note(f"{rows} addresses are written: go on with --cursor {at!r}")
+                _note(f"{rows} addresses are written: go on with --cursor {shlex.quote(at)}")
             raise
         progress.clear()
         _note(f"{rows} addresses are written")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from babygun.cli.remote import Remote, call_api
 from babygun.cli.suppression_files import export_file, import_file
 from babygun.email.suppression import ALL_MAIL, REASONS
 
+_LARGEST_PAGE = 1000
 _MOST_PAGES = 20  # that one listing reads; with a filter a page can be empty
 _FILTERS = ("prefix", "list", "reason", "client")
 
@@ -96,7 +98,8 @@ async def _list(remote: Remote, arguments: argparse.Namespace) -> int:
     found: list[dict[str, Any]] = []
     cursor = arguments.cursor
     for _ in range(_MOST_PAGES):
-        params = _given(arguments, *_FILTERS) | {"limit": str(arguments.limit - len(found))}
+        limit = min(_LARGEST_PAGE, arguments.limit - len(found))
+        params = _given(arguments, *_FILTERS) | {"limit": str(limit)}
         if cursor is not None:
             params["cursor"] = cursor
         page = await remote.call("GET", "/suppressions", params=params)
@@ -112,7 +115,7 @@ async def _list(remote: Remote, arguments: argparse.Namespace) -> int:
     else:
         print("none among those read so far" if cursor else "no address is suppressed")
     if cursor:
-        print(f"more: --cursor {cursor!r}")
+        print(f"more: --cursor {shlex.quote(cursor)}")
     return 0
 
 

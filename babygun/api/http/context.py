@@ -54,14 +54,20 @@ class Call:
 CALL = web.RequestKey("call", Call)
 
 
-_UNSUBSCRIBE = "/unsubscribe/"
+_LINK, _ADDRESS = "/unsubscribe/", "/suppressions/"
 
 
 def logged_path(request: web.Request) -> str:
-    """The request's path as logs name it: without the token of a link to unsubscribe."""
+    """The request's path as logs name it.
+
+    Without the token of a link to unsubscribe, and without a suppressed address.
+    """
     path = request.path
-    before, below, _ = path.partition(_UNSUBSCRIBE)
-    return f"{before}{below}…" if below else path
+    for prefix in (_LINK, _ADDRESS):
+        before, below, rest = path.partition(prefix)
+        if below and (prefix == _LINK or "@" in rest):
+            return f"{before}{below}…"
+    return path
 
 
 def call_of(request: web.Request) -> Call:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -77,6 +78,17 @@ async def test_scope_admin_lists_all_and_changes_those_of_the_client_that_it_nam
     assert await listed(api) == [("*", "ann@example.org")]
     off = await api.call("DELETE", "/suppressions/bob@example.org", token=admin, params=other)
     assert off.json["suppressions"] == [made.json]
+
+
+async def test_log_names_no_suppressed_address(
+    api: RunningApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        for route in CALLS:
+            await called(api, route, api.token, {}, "secret@example.org")
+        await api.call("PUT", "/suppressions/secret%40example.org")
+    assert "/suppressions/…" in caplog.text and "/suppressions/export" in caplog.text
+    assert "secret" not in caplog.text
 
 
 async def test_cursor_of_another_client_leads_nowhere_else(api: RunningApi) -> None:
