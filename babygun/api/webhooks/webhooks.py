@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 from msgspec.structs import replace
 
@@ -25,6 +27,7 @@ from babygun.api.webhooks.documents import (
 from babygun.api.webhooks.own_webhook import ID, no_such_webhook, own_webhook
 from babygun.api.webhooks.requests import CHANGE, NEW, SECRET, Wanted, checked, checked_secret
 from babygun.email.model import client_id_of
+from babygun.runtime.clock import format_time
 from babygun.runtime.logs import get_logger
 from babygun.store.webhooks import change as store
 from babygun.store.webhooks.health import read_states
@@ -33,6 +36,8 @@ from babygun.store.webhooks.records import Webhook
 log = get_logger("api")
 routes = Routes("webhooks")
 
+_cursor = re.compile(r"[^/]+/[^/]+/wh_[0-9a-f]+").fullmatch
+_CURSOR = f"{CLIENT_ID}/2026-11-25T09:00:00.120Z/{WEBHOOK_ID}"
 _LOCATION = Header("Location", "Where the webhook can be read.")
 
 
@@ -43,7 +48,7 @@ _LOCATION = Header("Location", "Where the webhook can be read.")
     scope="webhooks",
     parameters=[
         LIMIT,
-        Parameter("cursor", "query", str, "From the page before.", WEBHOOK_ID),
+        Parameter("cursor", "query", str, "From the page before.", _CURSOR),
         Parameter(
             "client",
             "query",
@@ -59,15 +64,12 @@ async def list_webhooks(request: web.Request) -> web.Response:
     """The client's own; with the scope admin everybody's."""
     found = await _visible(request)
     limit, cursor = limit_of(request.query), request.query.get("cursor")
-    start = 0
-    if cursor is not None:
-        places = [place for place, (_, one) in enumerate(found) if one.id == cursor]
-        if not places:
-            raise unknown_cursor()
-        start = places[0] + 1
-    page = found[start : start + limit]
+    if cursor is not None and not _cursor(cursor):
+        raise unknown_cursor()
+    found = [one for one in found if _place(*one) > (cursor or "")]
+    page = found[:limit]
     states = await read_states(request.app[STORE], [webhook.id for _, webhook in page])
-    more = page[-1][1].id if start + limit < len(found) else None
+    more = _place(*page[-1]) if len(found) > limit else None
     documents = [webhook_document(client, one, states[one.id]) for client, one in page]
     return json_answer(WebhookList(documents, more))
 
@@ -83,7 +85,15 @@ async def _visible(request: web.Request) -> list[tuple[str, Webhook]]:
         found = [(client_id, webhook) for webhook in own]
     if wanted is not None:
         found = [one for one in found if client_id_of(one[0]) == wanted]
-    return sorted(found, key=lambda one: (one[0], one[1].created_at, one[1].id))
+    return sorted(found, key=lambda one: _place(*one))
+
+
+def _place(client_id: str, webhook: Webhook) -> str:
+    """Where a webhook stands in a list: by client, the oldest first. It is the cursor, too.
+
+    So a page goes on also where the webhook that the cursor names was deleted.
+    """
+    return f"{client_id}/{format_time(webhook.created_at)}/{webhook.id}"
 
 
 @routes.call(
