@@ -23,6 +23,7 @@ const OF = {
   alive: "complete",
   bounced: "failed",
   expired: "failed",
+  suppressed: "cancelled",
   late: "failed",
 };
 

@@ -91,6 +91,7 @@ const COLOURS = {
   held: "waiting",
   bounced: "failed",
   expired: "failed",
+  suppressed: "cancelled",
 };
 
 export function timeline(email, entries) {
