@@ -18,9 +18,15 @@ from babygun.etcd import (
     get_range,
     keep,
     modified_at,
+    modified_before,
+    nesting,
+    only_if,
     present,
     put,
     range_absent,
+    unless,
+    value_above,
+    value_below,
 )
 from babygun.etcd.wire import nest, varint
 
@@ -34,6 +40,10 @@ def range_op(**fields: object) -> rpc.RequestOp:
 
 def put_op(**fields: object) -> rpc.RequestOp:
     return rpc.RequestOp(request_put=rpc.PutRequest(**fields))
+
+
+def txn_op(**fields: object) -> rpc.RequestOp:
+    return rpc.RequestOp(request_txn=rpc.TxnRequest(**fields))
 
 
 OPS: list[tuple[Op, rpc.RequestOp]] = [
@@ -53,6 +63,28 @@ OPS: list[tuple[Op, rpc.RequestOp]] = [
         get_range(b"a", b"b", limit=1000, keys_only=True, revision=7),
         range_op(key=b"a", range_end=b"b", limit=1000, keys_only=True, revision=7),
     ),
+    (
+        only_if([absent(LONG), present(LONG)], put(LONG, b"v")),
+        txn_op(
+            compare=[
+                rpc.Compare(result="EQUAL", target="VERSION", key=LONG, version=0),
+                rpc.Compare(result="GREATER", target="VERSION", key=LONG, version=0),
+            ],
+            success=[put_op(key=LONG, value=b"v")],
+        ),
+    ),
+    (
+        unless(absent(b"k"), unless(absent(b"k"), put(b"k", b"v"))),
+        txn_op(
+            compare=[rpc.Compare(result="EQUAL", target="VERSION", key=b"k", version=0)],
+            failure=[
+                txn_op(
+                    compare=[rpc.Compare(result="EQUAL", target="VERSION", key=b"k", version=0)],
+                    failure=[put_op(key=b"k", value=b"v")],
+                )
+            ],
+        ),
+    ),
 ]
 COMPARES: list[tuple[Compare, rpc.Compare]] = [
     (absent(LONG), rpc.Compare(result="EQUAL", target="VERSION", key=LONG, version=0)),
@@ -70,6 +102,18 @@ COMPARES: list[tuple[Compare, rpc.Compare]] = [
         rpc.Compare(result="LESS", target="CREATE", key=b"a", create_revision=5, range_end=LONG),
     ),
     (modified_at(b"k", BIG), rpc.Compare(result="EQUAL", target="MOD", key=b"k", mod_revision=BIG)),
+    (
+        modified_before(b"k", BIG),
+        rpc.Compare(result="LESS", target="MOD", key=b"k", mod_revision=BIG),
+    ),
+    (
+        value_above(LONG, LONG),
+        rpc.Compare(result="GREATER", target="VALUE", key=LONG, value=LONG),
+    ),
+    (
+        value_below(b"k", b"v"),
+        rpc.Compare(result="LESS", target="VALUE", key=b"k", value=b"v"),
+    ),
     (
         range_absent(b"a", LONG),
         rpc.Compare(result="EQUAL", target="VERSION", key=b"a", version=0, range_end=LONG),
@@ -103,7 +147,15 @@ def test_txn_and_batch_are_encoded_as_etcd_reads_them() -> None:
         success=[rpc.RequestOp(request_txn=whole), rpc.RequestOp(request_txn=rpc.TxnRequest())]
     )
     assert rpc.TxnRequest.FromString(nest([txn.encoded, empty.encoded])) == batch
-    assert (len(txn.encoded), txn.op_count) == (whole.ByteSize(), len(OPS))
+    assert (len(txn.encoded), txn.op_count) == (whole.ByteSize(), len(OPS) + 2)
+
+
+def test_nested_operation_counts_with_what_is_around_it() -> None:
+    """etcd takes 128: the outer operations and those of the largest nested transaction."""
+    deep = unless(absent(b"k"), unless(absent(b"k"), put(b"k", b"v")))
+    assert Txn([], [put(b"a", b""), deep]).op_count == 4
+    assert (nesting([deep] * 125), nesting([put(b"k", b"")] * 127)) == (0, 0)
+    assert 0 < nesting([deep] * 126) < 126
 
 
 def test_more_operations_than_are_wanted_side_by_side_are_nested_in_their_order() -> None:
@@ -116,9 +168,10 @@ def test_more_operations_than_are_wanted_side_by_side_are_nested_in_their_order(
     assert rpc.TxnRequest.FromString(txn.encoded) == rpc.TxnRequest(
         compare=[m for _, m in COMPARES], success=parts, failure=messages[:1]
     )
-    assert (len(txn.encoded), txn.op_count) == (len(txn.encoded), 3 + 4) and txn.written == Txn(
-        compares, ops, ops[:1]
-    ).written
+    assert (len(txn.encoded), txn.op_count) == (
+        len(txn.encoded),
+        max(len(COMPARES), 3 + 4 + 2),
+    ) and txn.written == Txn(compares, ops, ops[:1]).written
     assert Txn(compares, ops, nested=len(ops)).encoded == Txn(compares, ops).encoded
 
 

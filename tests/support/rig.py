@@ -9,6 +9,7 @@ from typing import Any
 
 from babygun.email.compose import new_email
 from babygun.email.model import Content, Email, LogEntry, Recipient
+from babygun.email.suppression import ALL_MAIL, Suppression
 from babygun.etcd import Watch
 from babygun.intake.ids import new_email_id
 from babygun.routing.routes import load_routes
@@ -20,6 +21,7 @@ from babygun.store.emails.new_email import prepare
 from babygun.store.emails.reading import get_email, get_log
 from babygun.store.keys import range_end
 from babygun.store.records import Worker as WorkerRecord
+from babygun.store.suppressions.suppressions import add
 from babygun.worker import Worker
 from tests.support.processes import Process, start_babygun
 
@@ -71,6 +73,7 @@ class Rig:
         sender: str = "me@example.com",
         subject: str = "hello",
         send_at: Any = None,
+        ignore_suppressions: bool = False,
         **content: Any,
     ) -> tuple[Email, Content]:
         email = new_email(
@@ -83,8 +86,17 @@ class Rig:
             ),
             now=utc_now(),
             send_at=send_at,
+            ignore_suppressions=ignore_suppressions,
         )
         return email, Content(sender, subject, to, **({"body": "Hello\n"} | content))
+
+    async def suppress(self, address: str, **fields: Any) -> Suppression:
+        """Puts an address on a list of the client whose e-mails :meth:`send` accepts."""
+        list_name = fields.pop("list_name", ALL_MAIL)
+        given: dict[str, Any] = {"reason": "manual", "since": utc_now()} | fields
+        suppression = Suppression(**given)
+        await add(self.store, "client", address, suppression, list_name=list_name)
+        return suppression
 
     async def get(self, email_id: str) -> Email:
         view = await get_email(self.store, email_id)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from babygun.email.model import Content, Email
 from babygun.errors import Conflict, EtcdUnavailable, OutcomeUnknown
+from babygun.runtime.clock import utc_now
 from babygun.store import Store
-from babygun.store.emails import acceptance
+from babygun.store.emails import acceptance, on_request
 from babygun.store.emails.acceptance import Accepted
+from babygun.store.emails.finish import finish
 from babygun.store.emails.new_email import prepare
-from tests.store.emails.steps import claimed
+from babygun.store.suppressions.suppressions import remove
+from tests.store.emails.steps import OK, claimed, pending
+from tests.support.faulty_etcd import FaultyProcess
 from tests.support.invariants import check_invariants
 from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
@@ -113,3 +119,118 @@ async def test_accept_of_a_large_email_that_is_refused_leaves_no_chunk(rig: Rig)
     with pytest.raises(Conflict):
         await _accept(rig.store, other, content, idempotency_key="k", fingerprint="g")
     assert list((await check_invariants(rig.store)).chunks) == [email.id]
+
+
+async def _stored(rig: Rig, email: Email) -> tuple[str, list[str]]:
+    found = await rig.get(email.id)
+    return found.status, [r.status for r in found.recipients]
+
+
+async def test_accept_leaves_out_who_is_suppressed_and_says_so(rig: Rig) -> None:
+    await rig.suppress("bob@example.org")
+    email, content = rig.email("ann@example.org", "Bob@example.org")
+    assert await _accept(rig.store, email, content) == Accepted(email.id, (1,))
+    assert await _stored(rig, email) == ("incomplete", ["pending", "suppressed"])
+    await check_invariants(rig.store)
+    done = await finish(rig.store, [pending(await claimed(rig, email.id), OK)])
+    assert done.email is not None and done.email.status == "complete"
+    assert [r.status for r in (await rig.get(email.id)).recipients] == ["delivered", "suppressed"]
+    assert await rig.events(email.id) == ["accepted", "delivered"]
+    await check_invariants(rig.store)
+
+
+async def test_accept_of_an_email_that_nobody_may_get_is_final_at_once(rig: Rig) -> None:
+    await rig.suppress("ann@example.org")
+    email, content = rig.email("ann@example.org", send_at=utc_now() + timedelta(hours=1))
+    assert await _accept(rig.store, email, content) == Accepted(email.id, (0,))
+    seen = await check_invariants(rig.store)
+    assert seen.emails[email.id].status_reason == "all recipients suppressed"
+    assert seen.leases[email.id] and seen.ends[email.id] == "undelivered"
+    assert (seen.jobs, seen.waiting, seen.failed) == (set(), set(), {email.id})
+    with pytest.raises(Conflict, match="are suppressed"):
+        await on_request.retry(rig.store, email.id)
+
+
+async def test_accept_takes_another_lease_where_its_own_was_revoked(rig: Rig) -> None:
+    """An e-mail that is final at once needs one, and shedding revokes leases."""
+    await rig.suppress("ann@example.org")
+    lease = await rig.store.record_leases.lease(1)
+    await rig.store.client.revoke(lease)
+    email, content = rig.email("ann@example.org")
+    await _accept(rig.store, email, content, idempotency_key="k", fingerprint="f")
+    assert (await check_invariants(rig.store)).leases[email.id] not in (0, lease)
+
+
+async def test_accept_goes_to_an_address_whose_suppression_has_ended(rig: Rig) -> None:
+    past = utc_now() - timedelta(days=1)
+    await rig.suppress("ann@example.org", since=past, until=past)
+    email, content = rig.email("ann@example.org")
+    assert await _accept(rig.store, email, content) == Accepted(email.id)
+    assert await _stored(rig, email) == ("incomplete", ["pending"])
+
+
+async def test_accept_that_ignores_suppressions_goes_to_all(rig: Rig) -> None:
+    await rig.suppress("ann@example.org")
+    email, content = rig.email("ann@example.org", ignore_suppressions=True)
+    assert await _accept(rig.store, email, content) == Accepted(email.id)
+    assert await _stored(rig, email) == ("incomplete", ["pending"])
+
+
+@pytest.mark.parametrize("recipients", [1, 16, 17, 40])
+async def test_accept_misses_no_suppression_whatever_the_number_of_recipients(
+    rig: Rig, recipients: int
+) -> None:
+    await rig.suppress("a0@example.org", list_name="news")
+    email, content = rig.email(*(f"a{n}@example.org" for n in range(recipients)))
+    email = replace(email, list="news")
+    assert (await _accept(rig.store, email, content)).suppressed == (0,)
+    large, content = rig.email("a0@example.org", body="x" * 2_000_000)
+    large = replace(large, list="news")
+    assert (await _accept(rig.store, large, content)).suppressed == (0,)
+    await check_invariants(rig.store)
+
+
+async def test_accept_of_a_wide_email_leaves_whole_queues_out(rig: Rig) -> None:
+    email, content = rig.wide_email(20)
+    await rig.suppress("ann@d0003.example")
+    assert (await _accept(rig.store, email, content)).suppressed == (3,)
+    seen = await check_invariants(rig.store)
+    assert len(seen.jobs) == 19
+    for number in range(20):
+        await rig.suppress(f"ann@d{number:04}.example")
+    email, content = rig.wide_email(20)
+    assert (await _accept(rig.store, email, content)).suppressed == tuple(range(20))
+    seen = await check_invariants(rig.store)
+    assert seen.emails[email.id].status == "failed" and len(seen.jobs) == 19
+
+
+async def test_repeated_accept_says_who_was_suppressed_at_first(rig: Rig) -> None:
+    await rig.suppress("ann@example.org")
+    first, content = rig.email("ann@example.org", "bob@example.org")
+    one = await _accept(rig.store, first, content, idempotency_key="k", fingerprint="f")
+    await remove(rig.store, "client", "ann@example.org")
+    await rig.suppress("bob@example.org")
+    again, _ = rig.email("ann@example.org", "bob@example.org")
+    two = await _accept(rig.store, again, content, idempotency_key="k", fingerprint="f")
+    assert (one.suppressed, two.suppressed, two.repeated) == ((0,), (0,), True)
+
+
+async def test_accept_whose_answers_are_lost_knows_whom_it_left_out(rig: Rig) -> None:
+    """Whichever answer is lost: the e-mail is stored once, and as the answer says."""
+    await rig.suppress("ann@example.org")
+    for number in range(1, 5):
+        email, content = rig.email("ann@example.org", "bob@example.org")
+        process = FaultyProcess(rig.settings)
+        await process.store.start()
+        try:
+            accepted = await process.do(
+                lambda store, e=email, c=content: _accept(store, e, c),
+                faults={number: "unanswered"},
+            )
+        except (EtcdUnavailable, OutcomeUnknown):
+            continue
+        finally:
+            await process.close()
+        assert accepted == Accepted(email.id, (0,))
+        assert await _stored(rig, email) == ("incomplete", ["suppressed", "pending"])
+    await check_invariants(rig.store)
