@@ -35,7 +35,7 @@ class Backlog:
     def __init__(self, room: Room) -> None:
         self._room = room
         self._ready: deque[StoredNotice] = deque()
-        self._known: dict[str, bytes] = {}  # by event: the key; up to the end of its write
+        self._known: dict[str, StoredNotice] = {}  # by event, up to the end of its write
         # E-mails whose notice is being sent, with those that wait for it: they keep their order.
         self._in_flight: dict[str, deque[StoredNotice]] = {}
         self._aside: list[StoredNotice] | None = None  # what arrives during a read
@@ -117,12 +117,12 @@ class Backlog:
     def _take_in(self, found: Sequence[StoredNotice]) -> int:
         """As many as have room, and those that are known already."""
         for count, stored in enumerate(found):
-            key = self._known.get(stored.event_id)
-            if key is None:
+            known = self._known.get(stored.event_id)
+            if known is None:
                 if len(self._ready) >= self.most:
                     return count
                 self._add(stored)
-            elif key != stored.key:  # it was replayed while it is being sent
+            elif known.key != stored.key:  # it was replayed while it is being sent
                 self.missed = True
         return len(found)
 
@@ -157,16 +157,16 @@ class Backlog:
 
     def clear(self) -> None:
         """Forgets all: another worker may have the webhook."""
-        for stored in [*self._ready, *(one for each in self._in_flight.values() for one in each)]:
+        for stored in list(self._known.values()):
             self._forget(stored)
         self._ready.clear()
         self._in_flight.clear()
 
     def _add(self, stored: StoredNotice) -> None:
         self._ready.append(stored)
-        self._known[stored.event_id] = stored.key
+        self._known[stored.event_id] = stored
         self._room.used += len(stored.value)
 
     def _forget(self, stored: StoredNotice) -> None:
-        if self._known.pop(stored.event_id, None) is not None:
-            self._room.used -= len(stored.value)
+        if (known := self._known.pop(stored.event_id, None)) is not None:
+            self._room.used -= len(known.value)
