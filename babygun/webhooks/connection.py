@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._end(None, f"the server closed the connection without a whole answer{reason}")
 
     def _too_late(self) -> None:
-        self._end(None, f"no answer within {self._timeout:g} s")
+        self._end(None, f"no answer within {round(self._timeout, 1):g} s")
 
     def _end(self, answer: Answer | None, error: str) -> None:
         if self._reader is None:

@@ -7,7 +7,7 @@ writes such keys. So the owner knows when the next one is due.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime
 
 from babygun.errors import EtcdError
 from babygun.runtime.logs import get_logger
@@ -22,6 +22,7 @@ from babygun.webhooks.tries import given_up
 log = get_logger("webhooks")
 
 _READ_AGAIN = 0.5  # s, after a read that failed
+_ALL = datetime.max.replace(tzinfo=UTC)
 _PAGE = 100  # notices of a webhook that is off, in one read and one write
 
 
@@ -94,7 +95,7 @@ class Feed:
         while True:
             found, _ = await read_ready(store, webhook_id, _PAGE)
             if not found:
-                found, _ = await read_due(store, webhook_id, datetime.max, _PAGE)
+                found, _ = await read_due(store, webhook_id, _ALL, _PAGE)
             if not found:
                 self._next_due = None
                 return True

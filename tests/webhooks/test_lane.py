@@ -55,6 +55,11 @@ async def test_notice_that_becomes_ready_while_the_worker_runs_is_sent_at_once(
 async def test_notices_of_one_email_come_in_the_order_of_its_log(
     stage: Stage, receiver: WebhookServer
 ) -> None:
+    async def slow(request: Request) -> web.Response:
+        await asyncio.sleep(0.005)
+        return await ok(request)
+
+    receiver.answer = slow
     webhook = await stage.webhook(receiver)
     ids = await stage.notices(webhook, 40, of=5)
     async with stage.sending():
