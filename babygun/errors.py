@@ -66,6 +66,10 @@ class RateExceeded(BabygunError):
         self.retry_after = retry_after
 
 
+class OutOfResources(BabygunError):
+    """This machine lacks what a connection takes: descriptors, memory or ports."""
+
+
 class NoRelay(BabygunError):
     """An operator must set relay_url, routes or default before e-mails are accepted."""
 

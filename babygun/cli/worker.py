@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             "no route for mail is set: set BABYGUN_RELAY_URL=smtp://host:port,"
             " or BABYGUN_DEFAULT=mx"
         )
-    routes.require_sources()
+    routes.require_machine()
     return _serve(loaded) if loaded.process_count == 1 else _supervise(loaded)
 
 

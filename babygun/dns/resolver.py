@@ -27,6 +27,8 @@ from dns.rdtypes.ANY.TXT import TXT
 
 from babygun.dns.answers import Answer, DnsError, Kind, LookupFailed, NoSuchName, Record
 from babygun.dns.datagrams import DATAGRAM, Question
+from babygun.errors import OutOfResources
+from babygun.runtime.local_faults import is_local_fault
 
 _AT_ONCE = 400  # a few that hang must not keep the others waiting
 _REMEMBERED = 50_000  # answers; some 600 bytes each
@@ -67,7 +69,10 @@ class Resolver:
         ]
 
     async def lookup(self, name: str, kind: Kind) -> Answer:
-        """The records of a name in ASCII. CNAMEs are followed. Raises NoSuchName, LookupFailed."""
+        """The records of a name in ASCII. CNAMEs are followed. Raises NoSuchName, LookupFailed.
+
+        Raises OutOfResources where this machine can't ask. That is not remembered.
+        """
         key = name.lower().removesuffix("."), kind
         until, outcome = self._known.get(key, (0.0, None))
         if outcome is None or until <= time.monotonic():
@@ -75,7 +80,10 @@ class Resolver:
             if task is None:
                 task = asyncio.create_task(self._find(key), name=f"look up {name}")
                 self._asking[key] = task
-            outcome = await asyncio.shield(task)  # another may wait for it, too
+            try:
+                outcome = await asyncio.shield(task)  # another may wait for it, too
+            except OutOfResources as error:
+                raise OutOfResources(str(error)) from None  # a new one, as below
         if isinstance(outcome, DnsError):
             # A new one: its traceback keeps what its callers have, such as an e-mail's content.
             raise type(outcome)(str(outcome))
@@ -129,7 +137,9 @@ class Resolver:
             message = dns.message.from_wire(said, raise_on_truncation=True)
             known = message.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
             return _read(message) if known else None
-        except (OSError, dns.exception.DNSException):  # also TimeoutError
+        except (OSError, dns.exception.DNSException) as error:  # also TimeoutError
+            if isinstance(error, OSError) and is_local_fault(error.errno):
+                raise OutOfResources(f"DNS can't be asked about {name}: {error}") from error
             if server == self._in_turn[0]:  # many may find it silent at once
                 self._in_turn.rotate(-1)  # the next lookup begins with another server
             return None

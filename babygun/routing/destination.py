@@ -33,6 +33,10 @@ class NoDestination(BabygunError):
     """A queue has no destination in this process. The text says why."""
 
 
+class NoSource(BabygunError):
+    """None of our source addresses reaches a domain's servers. The text names the setting."""
+
+
 @dataclass(frozen=True)
 class Destination:
     """Where a queue's mail goes: to one of its servers. A relay has one server only.
@@ -53,7 +57,7 @@ class Destination:
         """The servers, in the order in which to try them.
 
         ``for_email``: picks the source address, so that each try of an e-mail comes from the same.
-        Raises NoMailHost and LookupFailed if there is none.
+        Raises NoMailHost and LookupFailed if there is none, NoSource if none of ours reaches one.
         """
         if self.server is not None:
             yield self.server

@@ -23,13 +23,14 @@ from babygun.errors import BabygunError
 class NoMailHost(BabygunError):
     """A domain's mail has no host to go to. The text says why.
 
-    ``code``, ``enhanced``: as a server's reply would say it. ``look_again``: it counts only if a
-    later look finds the same. Owners lose a domain for an hour more often than for good.
+    ``code``, ``enhanced``: as a server's reply would say it. ``for_sure``: it counts at once, since
+    the domain's owner says it on purpose. Else it counts only if a later look finds the same:
+    owners lose a domain for an hour more often than for good, and a resolver may lie for a while.
     """
 
-    def __init__(self, text: str, *, code: int, enhanced: str, look_again: bool = False) -> None:
+    def __init__(self, text: str, *, code: int, enhanced: str, for_sure: bool = False) -> None:
         super().__init__(text)
-        self.code, self.enhanced, self.look_again = code, enhanced, look_again
+        self.code, self.enhanced, self.for_sure = code, enhanced, for_sure
 
 
 class MailHosts(NamedTuple):
@@ -57,17 +58,19 @@ async def mail_hosts(resolver: Resolver, domain: str, *, ours: Collection[str]) 
             f"mail to an address literal such as {domain} is not sent",
             code=556,
             enhanced="5.1.2",
+            for_sure=True,
         )
     name = ascii_domain(domain).lower().removesuffix(".")
     try:
         found = (await resolver.lookup(name, "MX")).records
     except NoSuchName as error:
-        raise NoMailHost(str(error), code=556, enhanced="5.1.2", look_again=True) from None
+        raise NoMailHost(str(error), code=556, enhanced="5.1.2") from None
     if not found:
         return MailHosts(((name,),), implicit=True)
     named = [record for record in found if record.value]
     if not named:  # RFC 7505
-        raise NoMailHost(f"{name} takes no mail: it has a null MX", code=556, enhanced="5.1.10")
+        text = f"{name} takes no mail: it has a null MX"
+        raise NoMailHost(text, code=556, enhanced="5.1.10", for_sure=True)
     hosts = [record for record in named if _is_name(record.value)]
     if not hosts:
         raise NoMailHost(f"no MX record of {name} names a host", code=554, enhanced="5.4.4")

@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from babygun.dns import DnsError, LookupFailed, Resolver
-from babygun.routing.destination import Destination, NoDestination, picked_sources
+from babygun.routing.destination import Destination, NoDestination, NoSource, picked_sources
 from babygun.routing.host_addresses import (
     HostAddresses,
     addresses_of,
@@ -63,7 +63,7 @@ class MxDestination(Destination):
         """Hosts by preference, equal ones in any order; the addresses of each, IPv6 first.
 
         A host's addresses are looked up when its turn comes. Raises NoMailHost and LookupFailed
-        if there is no server at all.
+        if there is no server at all, NoSource if none of ours reaches one.
         """
         sources = picked_sources(self.sources, for_email)
         found: list[HostAddresses] = []
@@ -81,14 +81,18 @@ class MxDestination(Destination):
         if not some:
             raise self._none(found)
 
-    def _none(self, found: list[HostAddresses]) -> NoMailHost | DnsError:
+    def _none(self, found: list[HostAddresses]) -> NoMailHost | DnsError | NoSource:
         domain = self.name.removeprefix(MX)
         failed = next((each.failed for each in found if each.failed), "")
         if failed:
             return LookupFailed(failed)
         if any(each.usable for each in found):
-            text = f"source_addresses has none of the kind that the mail hosts of {domain} have"
-            return NoMailHost(text, code=554, enhanced="5.4.4")
+            has = "IPv4" if 4 in picked_sources(self.sources, "") else "IPv6"
+            lacks = "IPv6" if has == "IPv4" else "IPv4"
+            return NoSource(
+                f"the mail hosts of {domain} have addresses of {lacks} only, and source_addresses"
+                f" has none of these here: add one"
+            )
         if found[-1].ours:
             text = f"the mail of {domain} would come back to this server: its host has our address"
             return NoMailHost(text, code=554, enhanced="5.4.6")

@@ -76,8 +76,9 @@ def _route(name: str, value: Any, settings: Settings, where: str) -> Route:
     domains = _domains(where, value)
     sources = _sources(where, value, settings)
     if by_mx:
-        return Route(name, domains, mx_schedule(value, where), None, _mx_tls(where, value), sources)
-    schedule = relay_schedule(value, settings.retry_intervals, where)
+        schedule = mx_schedule(value, settings, where)
+        return Route(name, domains, schedule, None, _mx_tls(where, value), sources)
+    schedule = relay_schedule(value, settings, where)
     if len(sources) > 1:
         raise SettingsError(f"{where}: source_addresses of a relay is one address")
     source = sources[0] if sources else ""

@@ -18,6 +18,7 @@ from babygun.routing.providers import DEFAULT, Limits, Providers, load_providers
 from babygun.routing.route_settings import Route, read_routes
 from babygun.routing.sites import ALL_MX, MX, NO_ROUTE, Site, site_of_relay
 from babygun.runtime.settings import Settings
+from babygun.runtime.tls import client_context
 
 if TYPE_CHECKING:
     from babygun.routing.mx_destinations import MxDestinations
@@ -42,7 +43,9 @@ class Routes:
         self.destinations = {each.name: each.relay for each in self._routes if each.relay}
         self._by_relay = {each.name: each for each in self._routes if each.relay}
         self._to_mx = [each for each in self._routes if not each.relay]
-        self._providers = load_own_providers(self._settings) if self._to_mx else None
+        read = bool(self._to_mx or self._settings.providers)  # a mistake is refused in any case
+        providers = load_own_providers(self._settings) if read else None
+        self._providers = providers if self._to_mx else None
         self._exact: dict[str, int] = {}  # by domain: the place of its route
         self._patterns: list[tuple[int, re.Pattern[str]]] = []
         for place, route in enumerate(self._routes):
@@ -76,12 +79,20 @@ class Routes:
         """All addresses of ours from which mail goes to mail hosts, of whatever machine."""
         return tuple(dict.fromkeys(each for route in self._to_mx for each in route.sources))
 
-    def require_sources(self) -> None:
-        """Raises SettingsError where this machine has none of a route's source addresses."""
-        from babygun.routing.mx_destinations import here
+    def require_machine(self) -> None:
+        """Raises SettingsError where this machine lacks what a route needs to send.
 
+        That is its CA file, or one at least of its source addresses.
+        """
+        for name, relay in self.destinations.items():
+            ca = relay.server.tls_ca if relay.server else ""
+            try:
+                if ca:
+                    client_context(ca)
+            except OSError as error:
+                raise SettingsError(f"tls_ca of route {name}: {ca}: {error}") from None
         for route in self._to_mx:
-            if route.sources and not here(route.sources):
+            if route.sources and not _here(route.sources):
                 raise SettingsError(
                     f"source_addresses of route {route.name}: none of"
                     f" {', '.join(route.sources)} is an address of this machine"
@@ -206,6 +217,12 @@ class Routes:
         if name == MX:
             return f"port {self._settings.mx_port} of each domain's mail hosts"
         return self.destinations[name].endpoint
+
+
+def _here(sources: tuple[str, ...]) -> tuple[str, ...]:
+    from babygun.routing.mx_destinations import here  # few processes need it
+
+    return here(sources)
 
 
 def sends(fingerprints: Mapping[str, str], queue: str) -> bool:

@@ -1,4 +1,4 @@
-"""When a route's mail is tried again: what its settings make of it."""
+"""When a route's mail is tried again: what the settings make of it."""
 
 from __future__ import annotations
 
@@ -8,28 +8,22 @@ from typing import Any
 from babygun.email.retry import Schedule
 from babygun.errors import SettingsError
 from babygun.runtime.setting_types import DURATIONS, parse_duration
+from babygun.runtime.settings import Settings
 
-# For the mail hosts of strangers: soon after greylisting, then for as long as servers are away.
-_MX_INTERVALS = (300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 21600.0)
-_MX_EXPIRES_AFTER = 5 * 86400.0
 _MX_JITTER = 0.2
 _MOST_TRIES = 1000
 
 
-def relay_schedule(value: dict[str, Any], usual: tuple[float, ...], where: str) -> Schedule:
-    """Of a relay. ``value``: its settings; ``usual``: the intervals of relays without their own.
-
-    Raises SettingsError.
-    """
-    return Schedule(_intervals(value, usual, None, where))
+def relay_schedule(value: dict[str, Any], settings: Settings, where: str) -> Schedule:
+    """Of a relay. ``value``: the route's own settings. Raises SettingsError."""
+    return Schedule(_intervals(value, settings.retry_intervals, None, where))
 
 
-def mx_schedule(value: dict[str, Any], where: str) -> Schedule:
+def mx_schedule(value: dict[str, Any], settings: Settings, where: str) -> Schedule:
     """Of mail that goes straight to its domains. Raises SettingsError."""
     own = "retry_intervals" in value
-    return Schedule(
-        _intervals(value, _MX_INTERVALS, None if own else _MX_EXPIRES_AFTER, where), _MX_JITTER
-    )
+    end = None if own else settings.mx_expires_after
+    return Schedule(_intervals(value, settings.mx_retry_intervals, end, where), _MX_JITTER)
 
 
 def _intervals(
@@ -46,13 +40,21 @@ def _intervals(
             end = parse_duration(str(value["expires_after"]))
     except ValueError as error:
         raise SettingsError(f"{where}: {error}") from None
+    if not intervals:
+        raise SettingsError(
+            f"{where}: retry_intervals is empty: leave it out for the usual waits. For a single"
+            " try, let expires_after be shorter than the first wait"
+        )
     if not all(wait > 0 for wait in intervals):
         raise SettingsError(f"{where}: retry_intervals has a wait of 0")
-    if end is None or not intervals:
+    if end is None:
         return intervals
+    if end <= 0:
+        raise SettingsError(f"{where}: expires_after is 0: give the time that all tries may take")
     if intervals[-1] * _MOST_TRIES < end:
+        name = "expires_after" if "expires_after" in value else "mx_expires_after"
         raise SettingsError(
-            f"{where}: expires_after makes more than {_MOST_TRIES} tries of"
+            f"{where}: {name} makes more than {_MOST_TRIES} tries of"
             " retry_intervals: let the last wait be longer"
         )
     found: list[float] = []

@@ -506,6 +506,14 @@ EVENTS = [
         "The mail server takes no more connections. Jobs go back, no try is used up, and the queue"
         " pauses in this worker for so many seconds.",
     ),
+    Event(
+        "out of resources",
+        "warning",
+        "queue seconds code text",
+        "This machine can't open a connection: it lacks file descriptors, memory or ports, as"
+        " `text` says. Jobs go back, no try is used up, and the queue pauses in this worker for so"
+        " many seconds.",
+    ),
     # etcd's content
     Event("key unreadable", "error", "key error", "A key was written by hand. It is ignored."),
     Event(

@@ -304,8 +304,20 @@ class Settings:
     retry_intervals: tuple[float, ...] = setting(
         DURATIONS,
         "10m, 10m",
-        "The waits between tries by a relay. Two waits make three tries. Mail that goes straight "
-        "to mail hosts has waits of its own (docs/delivery.md).",
+        "The waits between tries by a relay. Two waits make three tries.",
+    )
+    mx_retry_intervals: tuple[float, ...] = setting(
+        DURATIONS,
+        "5m, 15m, 30m, 1h, 2h, 4h, 6h",
+        "The same of mail that goes straight to mail hosts. Each wait is up to 20 % longer or "
+        "shorter. The last one is repeated until all add up to `mx_expires_after`.",
+    )
+    mx_expires_after: float = setting(
+        DURATION,
+        "5d",
+        "How long mail that goes straight to mail hosts is tried, if its request has no "
+        "`expires_at`.",
+        minimum=1,
     )
     hold_expires_after: float = setting(
         DURATION,
@@ -477,6 +489,7 @@ class Settings:
             if row.maximum is not None and value > row.maximum:
                 raise SettingsError(f"{row.name} is {value}; the most is {row.maximum:g}")
         self._check_ports()
+        self._check_waits()
         if not re.fullmatch(r"/([A-Za-z0-9._-]+/)+", self.prefix):
             raise SettingsError(
                 f"prefix is {self.prefix!r}; it must begin and end with a slash, as /babygun/ does"
@@ -494,11 +507,16 @@ class Settings:
             raise SettingsError(
                 f"lease_ttl is {self.lease_ttl:g}; etcd's leases count whole seconds"
             )
-        if not all(wait > 0 for wait in self.retry_intervals):
-            raise SettingsError("retry_intervals has a wait of 0")
         for pair in (("api_cert", "api_key"), ("etcd_cert", "etcd_key")):
             if bool(getattr(self, pair[0])) != bool(getattr(self, pair[1])):
                 raise SettingsError(f"{pair[0]} and {pair[1]} go together: set both or neither")
+
+    def _check_waits(self) -> None:
+        for name in ("retry_intervals", "mx_retry_intervals"):
+            if not (waits := getattr(self, name)):
+                raise SettingsError(f"{name} is empty: give one wait at least, such as 10m")
+            if not all(wait > 0 for wait in waits):
+                raise SettingsError(f"{name} has a wait of 0")
 
     def _check_ports(self) -> None:
         for name in ("api_port", *_OWN_PORTS):

@@ -5,7 +5,7 @@ A delivery ends in an :class:`Outcome` with a reply per recipient, whatever the 
 """
 
 from babygun.smtp.connect_failed import ConnectFailed
-from babygun.smtp.envelope import Envelope, NotSent, Outcome
+from babygun.smtp.envelope import Envelope, NoConnection, NotSent, Outcome
 from babygun.smtp.handshake import check_server
 from babygun.smtp.known_servers import KnownServers
 from babygun.smtp.permits import UNLIMITED, Permit, Permits
@@ -17,6 +17,7 @@ __all__ = [
     "ConnectFailed",
     "Envelope",
     "KnownServers",
+    "NoConnection",
     "NotSent",
     "Outcome",
     "Permit",

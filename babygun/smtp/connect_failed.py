@@ -27,10 +27,12 @@ class ConnectFailed(BabygunError):
     ``reply`` has a phase before "mail", and a code where the server sent one. ``busy``: the server
     refused in a way that often means too many connections: a 4xx, or it hung up at once.
     ``tls_failed``: STARTTLS was refused or broke, so plain text may work. ``number``: the system's
-    errno; 0 without one. ``note``: for people, which servers failed; often empty.
+    errno; 0 without one. ``note``: for people, which servers failed; often empty. ``ours``: this
+    machine lacks what a connection takes, so no server is at fault.
     """
 
     tls_failed = False
+    ours = False
 
     def __init__(
         self, reply: Reply, *, busy: bool = False, number: int = 0, note: str = ""

@@ -53,3 +53,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 class NotSent(BabygunError):
     """The message was certainly not sent: it was called off before its content went out."""
+
+
+class NoConnection(NotSent):
+    """This machine lacks what a connection takes. No server is at fault."""

@@ -16,6 +16,7 @@ import aiosmtplib
 from msgspec.structs import replace
 
 from babygun.routing.server import Server
+from babygun.runtime.local_faults import is_local_fault
 from babygun.smtp.connect_failed import ConnectFailed, explained
 from babygun.smtp.connection import QUIT_TIMEOUT, Capabilities, Connection
 from babygun.smtp.deadline import time_limit
@@ -69,6 +70,8 @@ async def connect(
                 raise
             failed = explained(error, handshake.phase, handshake.stage, connect_timeout)
             failed.tls_failed = handshake.tls_begun and failed.reply.code != 421
+            by_system = not (server.source or server.ipv6)
+            failed.ours = is_local_fault(failed.number, port_chosen_late=by_system)
             raise failed from error
 
     if server.tls != "opportunistic":

@@ -12,12 +12,13 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from babygun.email.domains import ascii_domain
+from babygun.errors import OutOfResources
 from babygun.routing.destination import Destination
 from babygun.routing.server import Server
 from babygun.runtime import tracing
 from babygun.runtime.logs import get_logger
 from babygun.smtp.again import Again, ChunkingFailed, Ipv6Refused, PipeliningBroke
-from babygun.smtp.connect_failed import ConnectFailed, all_failed
+from babygun.smtp.connect_failed import ConnectFailed, all_failed, connect_failed
 from babygun.smtp.connection import Connection
 from babygun.smtp.handshake import connect
 from babygun.smtp.known_servers import KnownServers
@@ -60,10 +61,21 @@ class Opener:
         """A new connection, logged in. It does without what its server does not manage.
 
         ``on_lost``: called once, when it is gone. ``first``: the server to try first. Raises
-        ConnectFailed if no server takes one; also NoMailHost and LookupFailed, if DNS names none.
+        ConnectFailed if no server takes one; also what :meth:`Destination.servers` raises.
         """
         if (relay := self._destination.server) is not None:
             return await self._open(relay, self._connect_timeout, on_lost)
+        try:
+            return await self._open_some(on_lost, first)
+        except OutOfResources as error:  # DNS can't be asked
+            failed = connect_failed("connect", str(error))
+            failed.ours = True
+            raise failed from error
+
+    async def _open_some(
+        self, on_lost: Callable[[Connection], None], first: Server | None
+    ) -> Connection:
+        """A connection to the first server that takes one. Raises ConnectFailed."""
         give_up_at = self._loop.time() + ALL_SERVERS * self._connect_timeout
         failures: list[tuple[Server, ConnectFailed]] = []
         async with aclosing(self._in_turn(first)) as servers:
@@ -75,6 +87,8 @@ class Opener:
                     timeout = min(self._connect_timeout, left)
                     connection = await self._open(server, timeout, on_lost)
                 except ConnectFailed as failed:
+                    if failed.ours:  # the next one would fail the same
+                        raise
                     failures.append((server, failed))
                     self._failed(server, failed)
                 else:

@@ -16,7 +16,7 @@ from babygun.smtp.again import Again, Ipv6Refused, PipeliningBroke, is_soft
 from babygun.smtp.connect_failed import ConnectFailed
 from babygun.smtp.connection import Connection
 from babygun.smtp.connections import Connections
-from babygun.smtp.envelope import Envelope, Outcome
+from babygun.smtp.envelope import Envelope, NoConnection, Outcome
 from babygun.smtp.known_servers import KnownServers
 from babygun.smtp.opener import Opener
 from babygun.smtp.permits import UNLIMITED, Permits
@@ -80,8 +80,8 @@ class SmtpPool:
         """Sends a message. Whatever the server does becomes part of the outcome.
 
         ``may_send`` is asked right before the content goes out. Raises NotSent where it says no,
-        and where the pool is closed meanwhile; NoMailHost and LookupFailed. Cancelled, it closes
-        the connection.
+        and where the pool is closed meanwhile, NoConnection among them; and what
+        :meth:`Destination.servers` raises. Cancelled, it closes the connection.
         """
         connections = self.connections
         try:
@@ -161,4 +161,6 @@ def _noted(outcome: Outcome, connection: Connection) -> Outcome:
 
 
 def _outcome(envelope: Envelope, failed: ConnectFailed) -> Outcome:
+    if failed.ours:
+        raise NoConnection(str(failed)) from failed
     return Outcome(dict.fromkeys(envelope.recipients, failed.reply), note=failed.note)

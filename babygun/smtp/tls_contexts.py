@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from babygun.routing.server import Server
+from babygun.runtime.local_faults import is_local_fault
 from babygun.runtime.tls import client_context, unverified_context
 from babygun.smtp.connect_failed import connect_failed
 
@@ -42,7 +43,9 @@ class TlsContexts:
                 context = await asyncio.to_thread(_load, kind)
         except OSError as error:  # ssl.SSLError is one
             text = f"the CA certificate tls_ca: {server.tls_ca}: {error}"
-            raise connect_failed("tls", text) from error
+            failed = connect_failed("tls", text)
+            failed.ours = is_local_fault(error.errno)
+            raise failed from error
         self._contexts[kind.verified, kind.ca] = kind.changed, context
         return context
 

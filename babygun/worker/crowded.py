@@ -1,7 +1,8 @@
-"""Sites that have too many connections: they pause in this worker.
+"""Sites to which there is no connection to be had: they pause in this worker.
 
-Other workers have the connections, and let them go when they need them no more. After a pause one
-job of the site goes first. The others follow once a server has taken its connection.
+Other workers have those that the site takes, and let them go when they need them no more. Or this
+machine lacks what a connection takes. After a pause one job of the site goes first. The others
+follow once a server has taken its connection.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ class CrowdedSites:
         self._sites: dict[str, _Crowded] = {}
 
     def turned_away(self, site: str, reply: Reply) -> None:
-        """A try of the site got no connection."""
+        """A try of the site got no connection. Without a code, the reason is this machine."""
         loop = asyncio.get_running_loop()
         crowded = self._sites.get(site)
         if crowded is None:
             crowded = self._sites[site] = _Crowded(GrowingPause(LEAST, MOST))
         if seconds := crowded.pause.unanswered(loop.time()):
             log.warning(
-                "too many connections",
+                "too many connections" if reply.code else "out of resources",
                 queue=site,
                 seconds=seconds,
                 code=reply.code,

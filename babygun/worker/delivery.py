@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from babygun.email.addresses import needs_smtputf8
 from babygun.email.model import Content, queue_recipients
 from babygun.email.tries import RecipientResult, recipients_of_try
-from babygun.errors import EtcdError
+from babygun.errors import EtcdError, OutOfResources
 from babygun.mime import message_id, render, with_unsubscribe_link
 from babygun.mime import needs_smtputf8 as content_needs_smtputf8
-from babygun.routing.destination import Destination, NoDestination
+from babygun.routing.destination import Destination, NoDestination, NoSource
 from babygun.routing.mx import LookupFailed, NoMailHost
 from babygun.routing.routes import Routes
 from babygun.routing.sites import Site
@@ -30,6 +30,7 @@ from babygun.smtp import (
     UNLIMITED,
     Envelope,
     KnownServers,
+    NoConnection,
     NotSent,
     Outcome,
     Permits,
@@ -59,10 +60,14 @@ Replied = Callable[[Site, Reply, Classification, str], None]
 
 
 class Crowded(NotSent):
-    """The destination has too many connections. The job goes back, and no try is used up."""
+    """There is no connection to be had. The job goes back, and no try is used up.
+
+    The destination has too many, as its reply says. Or this machine lacks what one takes; then
+    ``reply`` has no code.
+    """
 
     def __init__(self, reply: Reply) -> None:
-        super().__init__(f"the destination has too many connections: {reply.text}")
+        super().__init__(f"no connection is to be had: {reply.text}")
         self.reply = reply
 
 
@@ -157,10 +162,10 @@ class Delivery:
         that are to be repeated on a fresh connection. Neither uses up a try. ``skip``: addresses
         that it does not send to.
 
-        ``may_send`` may say no, the task may be cancelled, or the destination may have too many
-        connections. Then it raises NotSent, CancelledError or Crowded, if certainly no server has
-        taken anything. If one may have, it returns what is known by then: without a result the try
-        would be made again for all recipients. An e-mail with links to unsubscribe is sent in parts
+        ``may_send`` may say no, the task may be cancelled, or there may be no connection to be
+        had. Then it raises NotSent, CancelledError or Crowded, if certainly no server has taken
+        anything. If one may have, it returns what is known by then: without a result the try would
+        be made again for all recipients. An e-mail with links to unsubscribe is sent in parts
         (:mod:`babygun.worker.copies`).
         """
         email, queue = claim.email, claim.ref.queue
@@ -180,12 +185,18 @@ class Delivery:
             attempt = _Try(claim, claim.content, destination, for_email, may_send, sent)
             send = self._send_copies if copies else self._send_message
             await send(attempt, todo, progress)
+        except (OutOfResources, NoConnection) as error:
+            raise Crowded(Reply("connect", None, None, str(error))) from error
+        except NoSource as error:
+            fault = RecipientResult("retry", "configuration", reason=str(error))
+            sent.results = dict.fromkeys(todo, fault) | sent.results
         except NoDestination as error:
             log.error("destination unknown", queue=queue, email_id=email.id)
             fault = RecipientResult("hold", "configuration", reason=str(error))
             return Sent(dict.fromkeys(todo, fault), SessionFault(fault, holds=True, at_mail=False))
         except (NoMailHost, LookupFailed) as error:
-            sent.results = without_host(error, recipients) | sent.results
+            found = without_host(error, recipients, self._routes.schedule(queue))
+            sent.results = found | sent.results
         return sent
 
     async def _send_message(self, attempt: _Try, todo: tuple[str, ...], progress: Progress) -> None:
@@ -407,7 +418,7 @@ def _call_for_operator(
 
 
 _INTERRUPTED = RecipientResult(
-    "retry", "interrupted", reason="the worker was stopped between two transactions of this try"
+    "retry", "interrupted", reason="the try was stopped between two of its transactions"
 )
 _UNCERTAIN = RecipientResult(
     "retry",

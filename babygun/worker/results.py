@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from babygun.email.model import Recipient
+from babygun.email.retry import Schedule
 from babygun.email.tries import RecipientResult
 from babygun.routing.mx import LookupFailed, NoMailHost
 from babygun.smtp.classifier import Classification
 from babygun.smtp.replies import SESSION_PHASES, Phase, Reply
 
 NO_HOST = "bad_domain"  # the class of reply, as if a server had said it
-LOOK_AGAIN = 15 * 60.0  # s, until a name that is not in DNS is looked up once more
+# Until a domain without a host in DNS is looked up once more: so many times the route's first wait,
+# and so many seconds at most.
+_LOOK_AGAIN, LOOK_AGAIN = 3, 15 * 60.0
 _ABOUT_ALL = ("session", "connections", "site", "sender", "message")
 _NETWORK = RecipientResult(
     "retry", "network", reason="the connection was lost while another recipient's copy was sent"
@@ -95,11 +98,11 @@ def result_of(
 
 
 def without_host(
-    error: NoMailHost | LookupFailed, recipients: Iterable[Recipient]
+    error: NoMailHost | LookupFailed, recipients: Iterable[Recipient], schedule: Schedule
 ) -> dict[str, RecipientResult]:
-    """The results where DNS names no server for a domain.
+    """The results where DNS names no server for a domain. ``schedule``: the queue's.
 
-    A name that is not in DNS may be there again soon, so it is a bounce only at the second look.
+    Hosts that are not in DNS may be there again soon, so that is a bounce only at the second look.
     """
     reason = str(error)
     if isinstance(error, LookupFailed):
@@ -107,8 +110,9 @@ def without_host(
         return {recipient.email: nobody_knows for recipient in recipients}
     code, enhanced = error.code, error.enhanced
     final = RecipientResult("fail", NO_HOST, code, enhanced, reason)
-    first = RecipientResult("retry", NO_HOST, code, enhanced, reason, LOOK_AGAIN)
+    wait = min(_LOOK_AGAIN * next(iter(schedule.intervals), LOOK_AGAIN), LOOK_AGAIN)
+    first = RecipientResult("retry", NO_HOST, code, enhanced, reason, wait)
     return {
-        recipient.email: first if error.look_again and recipient.reply_class != NO_HOST else final
+        recipient.email: final if error.for_sure or recipient.reply_class == NO_HOST else first
         for recipient in recipients
     }

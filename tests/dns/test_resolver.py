@@ -13,7 +13,9 @@ import dns.rrset
 import pytest
 
 from babygun.dns import LookupFailed, NoSuchName, Resolver, resolver
+from babygun.errors import OutOfResources
 from tests.support.dns_servers import Reply, failing, scripted, silent
+from tests.support.processes import no_more_descriptors
 
 
 class Zone:
@@ -208,3 +210,11 @@ async def test_answer_with_very_many_records_keeps_those_of_best_preference() ->
     async with scripted(zone) as server:
         found = (await Resolver([server]).lookup("a.example", "MX")).records
     assert [each.preference for each in found] == list(range(1, 51))
+
+
+async def test_lack_of_descriptors_is_no_answer_of_dns_and_is_not_remembered() -> None:
+    async with scripted(Zone()) as server:
+        asking = Resolver([server])
+        with no_more_descriptors(), pytest.raises(OutOfResources, match="Too many open files"):
+            await asking.lookup("example.org", "A")
+        assert (await asking.lookup("example.org", "A")).records

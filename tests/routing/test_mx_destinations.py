@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from babygun.dns import LookupFailed
 from babygun.routing import host_addresses, mx_destinations
-from babygun.routing.destination import Destination, NoDestination
+from babygun.routing.destination import Destination, NoDestination, NoSource
 from babygun.routing.mx import NoMailHost
 from babygun.routing.routes import Routes, load_routes
 from babygun.routing.server import Server
@@ -164,7 +164,7 @@ async def test_domain_without_a_server_says_why(
     with pytest.raises(NoMailHost, match=words) as caught:
         await servers(routes, domain)
     assert caught.value.enhanced == enhanced
-    assert caught.value.look_again == (domain == "nowhere")
+    assert caught.value.for_sure == (domain == "null")
 
 
 async def test_domain_that_dns_does_not_answer_about_fails_and_has_a_site_for_the_moment() -> None:
@@ -226,7 +226,8 @@ async def test_hosts_of_a_kind_of_which_we_have_no_source_address_are_left_out(d
     found = await servers(routes, "plain")
     assert {server.address for server in found} == {"8.8.8.1", "8.8.8.2", "8.8.8.3"}
     assert (await find(routes, "plain")).pool_for("a") == (await find(routes, "plain")).pool
-    with pytest.raises(NoMailHost, match="source_addresses has none of the kind"):
+    words = "of IPv6 only, and source_addresses has none of these here: add one"
+    with pytest.raises(NoSource, match=words):
         await servers(routes, "six")
 
 

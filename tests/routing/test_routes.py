@@ -167,3 +167,18 @@ def test_providers_file_with_a_mistake_is_refused_at_the_start(tmp_path: Path) -
         load_routes(Settings(default="mx", providers=str(own)))
     with pytest.raises(SettingsError, match="providers: /nowhere"):
         load_routes(Settings(default="mx", providers="/nowhere"))
+    with pytest.raises(SettingsError, match="providers: /nowhere"):
+        load_routes(Settings(relay_url="smtp://mail.example", providers="/nowhere"))
+
+
+@pytest.mark.parametrize("text", [None, "no certificate"], ids=["missing", "rubbish"])
+def test_ca_file_that_cannot_be_used_is_refused_by_the_machine_that_sends(
+    tmp_path: Path, text: str | None
+) -> None:
+    file = tmp_path / "ca.pem"
+    if text is not None:
+        file.write_text(text)
+    relay = {"url": "smtp://mail.example", "tls": "required", "tls_ca": str(file)}
+    routes = load_routes(Settings(routes={"a": relay}))
+    with pytest.raises(SettingsError, match=f"tls_ca of route a: {file}: "):
+        routes.require_machine()

@@ -37,7 +37,6 @@ def test_mail_hosts_are_tried_for_five_days() -> None:
     [
         (True, {"retry_intervals": "1m, 2m"}, (60, 120)),
         (False, {"retry_intervals": ["1m", "2m"]}, (60, 120)),
-        (False, {"retry_intervals": []}, ()),
         (False, {"expires_after": "1h"}, (600,) * 6),
         (False, {"retry_intervals": "5m, 20m", "expires_after": "1h"}, (300, 1200, 1200)),
         (True, {"expires_after": "1h"}, (300, 900, 1800)),
@@ -55,6 +54,8 @@ def test_route_has_intervals_of_its_own_and_repeats_the_last_until_its_end(
     [
         ({"retry_intervals": "soon"}, "routes.a: 'soon' is not a duration"),
         ({"retry_intervals": "0s"}, "routes.a: retry_intervals has a wait of 0"),
+        ({"retry_intervals": []}, "routes.a: retry_intervals is empty: leave it out"),
+        ({"expires_after": "0s"}, "routes.a: expires_after is 0: give the time"),
         ({"expires_after": "never"}, "routes.a: 'never' is not a duration"),
         ({"retry_intervals": "1s", "expires_after": "1d"}, "more than 1000 tries"),
     ],
@@ -62,6 +63,12 @@ def test_route_has_intervals_of_its_own_and_repeats_the_last_until_its_end(
 def test_schedule_with_a_mistake_says_which(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         of(**fields)
+
+
+def test_all_mail_to_mail_hosts_has_the_waits_of_the_settings() -> None:
+    settings = Settings(default="mx", mx_retry_intervals=(60.0, 300.0), mx_expires_after=1000.0)
+    schedule = load_routes(settings).schedule("mx:example.org")
+    assert schedule.intervals == (60, 300, 300, 300)
 
 
 def test_queue_without_a_route_has_the_schedule_of_a_relay() -> None:

@@ -74,6 +74,8 @@ def test_relays_in_a_variable_are_json() -> None:
         ("ETCD_ENDPOINTS", "localhost:2379", "not of the form"),
         ("MAX_RECIPIENTS", "1001", "the most is 1000"),
         ("RETRY_INTERVALS", "0s", "wait of 0"),
+        ("RETRY_INTERVALS", "", "retry_intervals is empty: give one wait"),
+        ("MX_RETRY_INTERVALS", "", "mx_retry_intervals is empty: give one wait"),
         ("API_CERT", "/x.pem", "set both or neither"),
         ("LOG_FORMAT", "xml", "none of text, json"),
         ("RELAYS", "{", "not shown"),

@@ -12,10 +12,11 @@ import pytest
 
 from babygun.routing.mx import LookupFailed, NoMailHost
 from babygun.routing.server import Server
-from babygun.smtp import Envelope, KnownServers, Outcome, SmtpPool, opener
+from babygun.smtp import Envelope, KnownServers, NoConnection, Outcome, SmtpPool, opener
 from tests.smtp.conftest import MESSAGE, TIMES, Certificates, refuses_ipv6, to_hosts, yes
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.etcd_server import free_ports
+from tests.support.processes import no_more_descriptors
 from tests.support.smtp_server import MisbehavingServer
 
 Script = Callable[[Peer], Awaitable[None]]
@@ -233,6 +234,31 @@ async def test_no_mail_host_and_failed_lookup_come_through_the_pool(new_pool: Ne
                 await send(pool)
         assert not pool.connections.needed
         await pool.close()
+
+
+# --- our own faults ---
+
+
+async def test_lack_of_descriptors_is_no_servers_fault(new_pool: NewPool) -> None:
+    """Nobody is tried last for it, and no reply comes of it that would use up a try."""
+    async with MisbehavingServer() as first, MisbehavingServer() as second:
+        pool = new_pool(host(first), host(second))
+        with no_more_descriptors(), pytest.raises(NoConnection, match="Too many open files"):
+            await send(pool)
+        assert (await send(pool)).server == host(first)
+
+
+async def test_message_waits_for_another_connection_where_descriptors_lack(
+    new_pool: NewPool,
+) -> None:
+    async with MisbehavingServer() as server:
+        pool, released = new_pool(host(server)), server.hang_once("ann@example.org")
+        hangs = asyncio.create_task(send(pool, "ann@example.org"))
+        await server.hung.wait()
+        with no_more_descriptors():
+            waits = asyncio.create_task(send(pool, "bob@example.org"))
+            released.set()
+            assert code(await hangs) == code(await waits) == 250
 
 
 # --- IPv6 ---

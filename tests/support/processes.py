@@ -7,11 +7,13 @@ import io
 import json
 import os
 import re
+import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,29 @@ class Process:
             self.process.kill()
         await self.ended()
         assert not self.lines("Traceback"), self.log
+
+
+@contextmanager
+def no_more_descriptors(pid: int | None = None) -> Iterator[None]:
+    """A process, by default this one, can open nothing more until the end of the block."""
+    used = {int(each.name) for each in Path(f"/proc/{pid or 'self'}/fd").iterdir()}
+    if pid is None:  # the folder itself was open just now
+        used = {number for number in used if _is_open(number)}
+    first_free = next(number for number in count() if number not in used)
+    before = resource.prlimit(pid or 0, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid or 0, resource.RLIMIT_NOFILE, (first_free, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid or 0, resource.RLIMIT_NOFILE, before)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 async def start(

@@ -15,6 +15,7 @@ from babygun.worker import crowded
 from babygun.worker.crowded import CrowdedSites
 from babygun.worker.slots import Slots
 from tests.support.invariants import check_invariants
+from tests.support.processes import no_more_descriptors
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
@@ -82,6 +83,22 @@ async def test_two_workers_share_a_relay_that_allows_three_connections(
         assert three_slots.max_concurrent <= 3
         assert len(three_slots.messages) == 120
         await check_invariants(rig.store)
+
+
+async def test_worker_without_descriptors_gives_its_jobs_back_without_a_try(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
+    released = smtp.hang_once("ann@example.org")
+    async with rig.worker_process(smtp_connect_timeout=0.2) as worker:
+        first = await rig.send("ann@example.org")
+        await smtp.hung.wait()  # else the second one would take this connection
+        with no_more_descriptors(worker.pid):
+            second = await rig.send("bob@example.org")
+            await worker.until("out of resources")
+            released.set()
+            [email, _] = await rig.ended(second, first)
+    assert (email.status, email.tries) == ("complete", 1)
+    assert await rig.events(second) == ["accepted", "delivered"]
 
 
 async def test_job_of_a_relay_that_others_fill_goes_back_without_a_try(

@@ -31,6 +31,7 @@ refuses MX 10 mx1.two
 no-mail MX 0 .
 plain A 127.0.0.82
 loop MX 10 mx.loop
+six AAAA ::1
 mx.loop A 0.0.0.0
 """
 IPV6 = b"550-5.7.1 [2001:db8::1] Our system has detected that this message does\r\n"
@@ -130,7 +131,7 @@ async def test_hosts_that_all_take_no_mail_bounce_it(world: World) -> None:
     ("domain", "status", "code", "reply_class"),
     [
         ("no-mail", "bounced", 556, "bad_domain"),
-        ("loop", "bounced", 554, "bad_domain"),
+        ("loop", "deferred", 554, "bad_domain"),
         ("absent", "deferred", 556, "bad_domain"),
         ("x.broken", "deferred", None, "dns"),
     ],
@@ -144,6 +145,23 @@ async def test_domain_without_a_host_ends_as_dns_says(
         code,
         reply_class,
     )
+
+
+async def test_domain_whose_only_address_is_forbidden_bounces_at_the_second_look(
+    world: World,
+) -> None:
+    async with world.rig.worker(mx_retry_intervals=(0.05,), mx_expires_after=10.0):
+        [email] = await world.rig.ended(await world.rig.send("ann@loop.example"))
+    [recipient] = email.recipients
+    assert (recipient.status, recipient.tries, recipient.enhanced_code) == ("bounced", 2, "5.4.6")
+
+
+async def test_hosts_that_no_source_address_reaches_defer_the_mail_and_name_the_setting(
+    world: World,
+) -> None:
+    recipient = await world.recipient("ann@six.example", source_addresses=("127.0.0.1",))
+    assert (recipient.status, recipient.reply_class) == ("deferred", "configuration")
+    assert "source_addresses has none of these here" in (recipient.status_reason or "")
 
 
 async def test_domain_without_mx_gets_its_mail_at_its_own_address(world: World) -> None:

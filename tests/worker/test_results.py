@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from babygun.email.model import Recipient
+from babygun.email.retry import Schedule
 from babygun.routing.mx import LookupFailed, NoMailHost
 from babygun.smtp.classifier import Classifier
 from babygun.smtp.replies import Phase, Reply, parse_reply
 from babygun.worker.results import LOOK_AGAIN, Sent, without_host
 
-NO_SUCH_NAME = NoMailHost("gone.example is not in DNS", code=556, enhanced="5.1.2", look_again=True)
+NO_SUCH_NAME = NoMailHost("gone.example is not in DNS", code=556, enhanced="5.1.2")
+SCHEDULE = Schedule((600.0, 600.0))
 
 
 def to(reply_class: str | None = None) -> Recipient:
@@ -18,13 +20,13 @@ def to(reply_class: str | None = None) -> Recipient:
 
 
 def test_name_that_is_not_in_dns_is_looked_up_once_more_before_it_bounces() -> None:
-    [first] = without_host(NO_SUCH_NAME, [to()]).values()
+    [first] = without_host(NO_SUCH_NAME, [to()], SCHEDULE).values()
     assert (first.action, first.reply_class, first.retry_after) == (
         "retry",
         "bad_domain",
         LOOK_AGAIN,
     )
-    [second] = without_host(NO_SUCH_NAME, [to(first.reply_class)]).values()
+    [second] = without_host(NO_SUCH_NAME, [to(first.reply_class)], SCHEDULE).values()
     assert (second.action, second.status_code, second.enhanced_code, second.reason) == (
         "fail",
         556,
@@ -33,9 +35,18 @@ def test_name_that_is_not_in_dns_is_looked_up_once_more_before_it_bounces() -> N
     )
 
 
+@pytest.mark.parametrize(("first_wait", "look"), [(10.0, 30.0), (300.0, 900.0), (3600.0, 900.0)])
+def test_second_look_comes_after_three_of_the_routes_first_waits_or_a_quarter_of_an_hour(
+    first_wait: float, look: float
+) -> None:
+    [first] = without_host(NO_SUCH_NAME, [to()], Schedule((first_wait, 7200.0))).values()
+    assert first.retry_after == look
+
+
 def test_null_mx_bounces_at_once() -> None:
-    error = NoMailHost("x.example takes no mail: it has a null MX", code=556, enhanced="5.1.10")
-    [result] = without_host(error, [to()]).values()
+    text = "x.example takes no mail: it has a null MX"
+    error = NoMailHost(text, code=556, enhanced="5.1.10", for_sure=True)
+    [result] = without_host(error, [to()], SCHEDULE).values()
     assert (result.action, result.reply_class, result.enhanced_code) == (
         "fail",
         "bad_domain",
@@ -46,7 +57,7 @@ def test_null_mx_bounces_at_once() -> None:
 def test_dns_without_an_answer_is_a_soft_failure_however_often() -> None:
     error = LookupFailed("DNS has no answer about x.example: SERVFAIL")
     for before in (None, "dns", "bad_domain"):
-        [result] = without_host(error, [to(before)]).values()
+        [result] = without_host(error, [to(before)], SCHEDULE).values()
         assert (result.action, result.reply_class, result.retry_after) == ("retry", "dns", None)
 
 
