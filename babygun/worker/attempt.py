@@ -42,7 +42,6 @@ _REMEMBER_DEAD = 60.0  # s, for which a dead worker's jobs are known as such
 # Workers in a row that may die with an e-mail. Then a try counts as made, so that an e-mail which
 # kills its workers becomes final.
 _MOST_RECLAIMS = 3
-_TOO_LATE = RecipientResult("retry", "expired", reason="expires_at came before it could be sent")
 
 
 class Attempt(Struct):
@@ -147,7 +146,7 @@ class Attempts:
         """Ends a job whose e-mail's own end has come. True: etcd did not answer."""
         try:
             async with self._lock(ref.email_id):
-                await expiry.expire(self._store, ref, _TOO_LATE, worker_id, self._counts)
+                await expiry.expire(self._store, ref, expiry.TOO_LATE, worker_id, self._counts)
         except EtcdError as error:
             self._pause(error)
             return True

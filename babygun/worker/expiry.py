@@ -1,8 +1,9 @@
 """Ends e-mails whose own end has come before they could be sent.
 
-A worker looks at the held jobs of its slice, since nobody claims those. Any other job is looked at
-when its try would begin. A relay's jobs are read from etcd. Those of a site of mail hosts are in
-many queues; of these, it looks at the ones that it knows.
+A worker looks at the held jobs of its slice, since nobody claims those. A relay's jobs are read
+from etcd. Those of a site of mail hosts are in many queues; of these, it looks at the ones that it
+knows. Any other job that it knows is ended as soon as its e-mail's own end has come. The end of one
+that has no room in memory is looked at when it gets there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from babygun.email.tries import RecipientResult
 from babygun.errors import Conflict, NotFound
 from babygun.routing.sites import MX
 from babygun.runtime import metrics
-from babygun.runtime.clock import at_ms, format_time
+from babygun.runtime.clock import at_ms, format_time, utc_now
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
 from babygun.store.emails import on_request
@@ -31,6 +32,7 @@ from babygun.store.sites.holds import Held
 from babygun.store.upkeep.timeline import FINENESS
 from babygun.store.upkeep.trusted_clock import TrustedClock
 from babygun.worker.counters import RecipientCounts
+from babygun.worker.ready import ReadyJobs
 
 log = get_logger("worker")
 
@@ -40,6 +42,7 @@ _SHARE = 50  # a queue is read again after this many times the time that it took
 _PER_SHARD = 16  # jobs in one read of a shard
 _AT_ONCE = 16  # e-mails that are ended at a time
 _IN_A_ROW = 1000  # known jobs that are looked at before others have their turn
+TOO_LATE = RecipientResult("retry", "expired", reason="expires_at came before it could be sent")
 
 
 async def expire(
@@ -172,9 +175,7 @@ class HeldExpiry:
 
     async def _expire(self, jobs: list[ReadyJob], hold: Hold, worker_id: str) -> list[JobRef]:
         """Ends these jobs. Returns those that it has ended."""
-        outcome = RecipientResult(
-            "retry", hold.reason, hold.status_code, hold.enhanced_code, _reason(hold)
-        )
+        outcome = _outcome(hold)
         key = self._store.keys.hold(hold.site)
         done: list[JobRef] = []
         for at in range(0, len(jobs), _AT_ONCE):
@@ -187,6 +188,41 @@ class HeldExpiry:
             )
             done += [ref for ref, has_ended in zip(refs, ended, strict=True) if has_ended]
         return done
+
+
+class OwnExpiry:
+    """Ends known jobs whose e-mail's own end has come: their site may be slow for hours."""
+
+    def __init__(self, store: Store, counts: RecipientCounts, ready: ReadyJobs) -> None:
+        self._store, self._counts, self._ready = store, counts, ready
+        self._clock = TrustedClock(store.settings, 0.0)
+
+    async def once(self, held: Mapping[str, Held], worker_id: str) -> None:
+        """Ends what has to end by now, _IN_A_ROW jobs at most. Raises EtcdError."""
+        if not self._ready.ends.any(utc_now()) or (now := await self._clock.now()) is None:
+            return
+        jobs = [(ref, held.get(site)) for ref, site in self._ready.ended(now.earliest, _IN_A_ROW)]
+        for at in range(0, len(jobs), _AT_ONCE):
+            some = jobs[at : at + _AT_ONCE]
+            have_ended = await asyncio.gather(*(self._end(*job, worker_id) for job in some))
+            for (ref, _), has_ended in zip(some, have_ended, strict=True):
+                if has_ended:
+                    self._ready.drop(ref)
+
+    async def _end(self, ref: JobRef, held: Held | None, worker_id: str) -> bool:
+        if held is None:
+            return await expire(self._store, ref, TOO_LATE, worker_id, self._counts)
+        key = self._store.keys.hold(held.hold.site)
+        return await expire(
+            self._store, ref, _outcome(held.hold), worker_id, self._counts, hold=key
+        )
+
+
+def _outcome(hold: Hold) -> RecipientResult:
+    """Of a job that ends while its site is held."""
+    return RecipientResult(
+        "retry", hold.reason, hold.status_code, hold.enhanced_code, _reason(hold)
+    )
 
 
 def _reason(hold: Hold) -> str:

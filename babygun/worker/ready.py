@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import NamedTuple
 
 from babygun.email.model import Job
 from babygun.routing.sites import Site
 from babygun.store.keys import JobRef
+from babygun.worker.ends import Ends
 from babygun.worker.slots import Obstacle
 from babygun.worker.turns import SHORT, Line, SiteJobs, Turns
 from babygun.worker.unread import Full, Marks, Unread
@@ -54,6 +56,7 @@ class ReadyJobs:
         self._limit, self._site_of = limit, site_of
         self.unread = Unread(limit, most, site_at=self._site_at, drop=self._drop)
         self._jobs: dict[JobRef, Job] = {}
+        self.ends = Ends(self._jobs)
         self._queues: dict[str, SiteJobs] = {}
         self._sites: dict[str, SiteJobs] = {}
         self._turns = Turns()
@@ -123,6 +126,10 @@ class ReadyJobs:
         jobs = self._sites.get(site)
         return [ref for line in jobs.lines() for ref in line.names] if jobs else []
 
+    def ended(self, now: datetime, most: int) -> list[tuple[JobRef, str]]:
+        """Jobs whose e-mail's own end has come, with their site. They stay known until dropped."""
+        return [(ref, self._queues[ref.queue].site.name) for ref in self.ends.due(now, most)]
+
     # --- adding ---
 
     def add(self, ref: JobRef, job: Job) -> Full | None:
@@ -148,6 +155,8 @@ class ReadyJobs:
             return full
         line.weight = job.weight
         known[ref] = job
+        if job.expires_at is not None:
+            self.ends.add(job.expires_at, ref)
         if len(line.names) > SHORT:  # the usual case of a backlog, without a call
             line.names.append(ref)
             line.count += 1
@@ -318,7 +327,7 @@ class ReadyJobs:
 
     def _leave(self, jobs: SiteJobs) -> None:
         """A site without a job that waits for a turn takes none, and is not set aside."""
-        self._turns.leave(jobs)
+        (self._unknown if jobs.aside in _UNKNOWN else self._turns).leave(jobs)
         if jobs.aside is not None:
             if (waiting := self._waiting_for(jobs.aside)) is not None:
                 waiting.pop(jobs, None)
@@ -406,6 +415,7 @@ class ReadyJobs:
     def clear(self) -> None:
         """Forgets everything: the worker's slice has changed."""
         self._jobs.clear()
+        self.ends.clear()
         self._queues.clear()
         self._sites.clear()
         self._turns, self._unknown = Turns(), Turns()

@@ -38,7 +38,7 @@ from babygun.worker.attempt import Attempts
 from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Delivery
 from babygun.worker.dispatch import Dispatch
-from babygun.worker.expiry import HeldExpiry
+from babygun.worker.expiry import HeldExpiry, OwnExpiry
 from babygun.worker.sites.sites import Sites
 from babygun.worker.slots import KEPT_SITES
 
@@ -80,7 +80,7 @@ class Worker:
         )
         counts = RecipientCounts(routes.label)
         self._attempts = Attempts(self.store, self._delivery, counts, self._sites.holds)
-        self._expiry = HeldExpiry(
+        self._held_expiry = HeldExpiry(
             self.store,
             counts,
             known=lambda site: self.dispatch.ready.waiting_of(site),
@@ -108,6 +108,7 @@ class Worker:
             self.dispatch,
             *(make(self.store, self.membership, self._is_sending) for make in beside),
         ]
+        self._own_expiry = OwnExpiry(self.store, counts, self.dispatch.ready)
         self.health = Checkup(self.store, "worker", routes)
         fullness = Fullness(self.store.client, settings.etcd_quota)
         self._compaction = Compaction(self.store.client, fullness, self.store.keys.cluster)
@@ -178,7 +179,7 @@ class Worker:
             **{type(part).__name__: part.run() for part in self._consumers},
             "health": self.health.run(),
             "timers": self._every(timers.INTERVAL, "timers", self._make_due),
-            "held e-mails": self._every(expiry.INTERVAL, "held e-mails", self._expire_held),
+            "ends": self._every(expiry.INTERVAL, "ends", self._expire),
             "reconcile": self._every(
                 self._settings.reconcile_interval, "reconcile", self.dispatch.reconcile
             ),
@@ -269,11 +270,11 @@ class Worker:
         if made := await timers.make_due_once(self.store, part):
             log.debug("jobs due", jobs=made)
 
-    async def _expire_held(self) -> None:
-        """Ends the held e-mails of this worker's slice whose own end has come."""
-        await self._expiry.once(
-            self._sites.holds.by_name, self.membership.slice, self.membership.worker_id
-        )
+    async def _expire(self) -> None:
+        """Ends the e-mails of this worker's slice whose end has come: held ones, and known ones."""
+        held, worker_id = self._sites.holds.by_name, self.membership.worker_id
+        await self._own_expiry.once(held, worker_id)
+        await self._held_expiry.once(held, self.membership.slice, worker_id)
 
     async def _shed(self) -> None:
         await self._shedding.once()

@@ -12,6 +12,7 @@ from babygun.consumer.slices import Slice
 from babygun.email.model import Job
 from babygun.email.tries import RecipientResult
 from babygun.intake.ids import new_email_id
+from babygun.routing.sites import site_of_relay
 from babygun.runtime.clock import utc_now
 from babygun.store.emails.claims import release
 from babygun.store.keys import JobRef
@@ -19,7 +20,8 @@ from babygun.store.sites import holds as store_holds
 from babygun.store.upkeep import trusted_clock
 from babygun.worker import expiry
 from babygun.worker.counters import RecipientCounts
-from babygun.worker.expiry import HeldExpiry
+from babygun.worker.expiry import HeldExpiry, OwnExpiry
+from babygun.worker.ready import ReadyJobs
 from tests.store.emails.steps import claimed
 from tests.support import rig as support
 from tests.support.invariants import check_invariants
@@ -142,6 +144,52 @@ async def test_unreadable_record_keeps_no_other_held_email_from_its_end(mail: He
     await store.client.put(store.keys.email(mail.ids[0]), b"{")
     await mail.look()
     assert [(await mail.rig.get(i)).status for i in mail.ids[1:]] == ["failed", "failed"]
+
+
+def known_to(ready: ReadyJobs, mail: HeldMail) -> None:
+    """All e-mails have an end, which has come for the first two."""
+    for number, email_id in enumerate(mail.ids):
+        ends = utc_now() + timedelta(hours=-1 if number < 2 else 1)
+        ready.add(JobRef(email_id, "main"), Job(1, 1, expires_at=ends))
+
+
+def looks_at(mail: HeldMail) -> tuple[ReadyJobs, OwnExpiry]:
+    ready = ReadyJobs(100, lambda queue: site_of_relay(queue, None))
+    return ready, OwnExpiry(mail.rig.store, RecipientCounts(str), ready)
+
+
+async def test_emails_of_a_slow_site_end_when_their_own_end_has_come(mail: HeldMail) -> None:
+    ready, looks = looks_at(mail)
+    known_to(ready, mail)
+    await looks.once({}, "w1")
+    assert await mail.left() == mail.ids[2:]
+    assert [ref.email_id for ref in ready.jobs("main")] == mail.ids[2:]
+    [recipient] = (await mail.rig.get(mail.ids[0])).recipients
+    assert (recipient.status, recipient.tries) == ("expired", 0)
+    assert recipient.status_reason == "expires_at came before it could be sent"
+
+
+async def test_email_of_a_held_site_that_ends_by_its_own_end_names_the_hold(
+    mail: HeldMail,
+) -> None:
+    ready, looks = looks_at(mail)
+    known_to(ready, mail)
+    assert mail.held is not None
+    await looks.once({"main": mail.held}, "w1")
+    assert await mail.left() == mail.ids[2:]
+    [recipient] = (await mail.rig.get(mail.ids[0])).recipients
+    assert "site main was held since" in (recipient.status_reason or "")
+
+
+async def test_email_that_is_being_sent_when_its_end_comes_stays_and_is_not_forgotten(
+    mail: HeldMail,
+) -> None:
+    ready, looks = looks_at(mail)
+    await claimed(mail.rig, mail.ids[0])
+    known_to(ready, mail)
+    await looks.once({}, "w1")
+    assert await mail.left() == [mail.ids[0], mail.ids[2]]
+    assert len(ready) == 2
 
 
 async def test_job_that_waits_again_is_not_ended(mail: HeldMail) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -275,6 +276,28 @@ def test_job_that_ended_while_its_site_or_sender_is_held_is_forgotten_alone() ->
     ready.go_on("a")
     ready.sender_may_go_on("b", "b.example")
     assert drain(ready) == ["b1", "b3"] and not ready and not ready.by_label()
+
+
+def test_job_that_ended_while_its_site_is_looked_up_is_forgotten_alone() -> None:
+    ready = ReadyJobs(100, {"a": site_of_relay("a", None)}.get)
+    for name in ("a1", "x1", "x2", "y1"):
+        ready.add(JobRef(name, name[0]), SMALL)
+    assert ready.take_unknown() == "x"
+    for name in ("x1", "x2", "y1"):
+        ready.drop(JobRef(name, name[0]))
+    ready.found("x", site_of_relay("x", None))
+    assert ready.take_unknown() is None
+    assert drain(ready) == ["a1"] and not ready
+
+
+def test_job_whose_emails_end_has_come_is_named_with_its_site() -> None:
+    ready, end = ready_jobs(), datetime(2026, 1, 1, tzinfo=UTC)
+    for name, ends in (("a1", None), ("a2", end), ("a3", end), ("a4", end + timedelta(seconds=1))):
+        ready.add(JobRef(name, "site/queue"), Job(1, 1, expires_at=ends))
+    ready.drop(JobRef("a2", "site/queue"))
+    assert ready.ended(end, 9) == [(JobRef("a3", "site/queue"), "site")]
+    ready.clear()
+    assert not ready.ended(end + timedelta(days=1), 9)
 
 
 def test_queue_with_two_jobs_takes_less_than_1_600_bytes() -> None:
