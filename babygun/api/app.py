@@ -17,8 +17,8 @@ from babygun.api.access.signing_key import keep_signing_key, until_tokens_work
 from babygun.api.emails import batch, bulk, change, content, listing, preview, schedule, send, show
 from babygun.api.emails import log as email_log
 from babygun.api.emails.path_fields import path_fields
-from babygun.api.emails.services import INTAKE, QUOTA_GUARD, ROUTING
-from babygun.api.emails.waits import site_name
+from babygun.api.emails.services import INTAKE, LOOKUPS, QUOTA_GUARD, ROUTING
+from babygun.api.emails.site_lookups import SiteLookups
 from babygun.api.guard import guarded
 from babygun.api.http.access_log import access_log
 from babygun.api.http.body_memory import BODY_MEMORY, BodyMemory
@@ -130,7 +130,8 @@ def build_app(settings: Settings) -> web.Application:
     app[CLUSTER] = ClusterReading(for_calls, islice(routing.destinations, MOST_QUEUES))
     app[HEALTH] = Checkup(for_calls, "api", routing)  # ready means that calls are served
     app[PROCESSES] = Processes(store)
-    app[SITES] = KnownSites(store, for_calls, site_of=lambda queue: site_name(routing, queue))
+    app[LOOKUPS] = SiteLookups(routing)
+    app[SITES] = KnownSites(store, for_calls, site_of=app[LOOKUPS].known)
     app[STREAMS] = Streams(app)
     app[OPENAPI] = _document()
     for route in ROUTES:
@@ -178,6 +179,7 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
         finally:
             await app[STREAMS].stop()
             await cancel_all(*tasks)
+            await app[LOOKUPS].close()
             await check_in.leave()
 
 

@@ -509,7 +509,7 @@ EVENTS = [
     Event(
         "out of resources",
         "warning",
-        "queue seconds code text",
+        "queue seconds text",
         "This machine can't open a connection: it lacks file descriptors, memory or ports, as"
         " `text` says. Jobs go back, no try is used up, and the queue pauses in this worker for so"
         " many seconds.",

@@ -17,29 +17,35 @@ class Owner(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     since: datetime
 
 
-class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """``holds/<site>``: its mail waits, and one e-mail at a time probes whether it may go.
-
-    ``holds/<site>/<sender>``: only the mail of this sender domain waits. A hold is on a lease, so
-    one that nobody probes ends by itself. The last reply is quoted, which is the server's own text.
-    """
+class SiteState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What holds for a site until a time, and why. The reply that asked for it is quoted."""
 
     site: str
-    sender: str = ""
     # A class of babygun/smtp/replies.toml, or operator.
     reason: str
     status_code: int | None = None
     enhanced_code: str | None = None
-    # At most 512 bytes. An operator's own words, if one holds the site.
+    # At most 512 bytes: the server's own text, or the operator's.
     status_reason: str | None = None
     since: datetime
-    # The worker that began it, or the operator.
+    # The worker that began or changed it, or the operator.
     set_by: str
-    # Then nobody probes: mail goes again at ``until``.
+    # Then workers leave it as it is.
     by_operator: bool = False
-    # When the next probe may begin. Without a further probe the hold ends at ``until``.
-    probe_at: datetime
+    # It is on a lease, which ends then.
     until: datetime
+
+
+class Hold(SiteState, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """``holds/<site>``: its mail waits, and one e-mail at a time probes whether it may go.
+
+    ``holds/<site>/<sender>``: only the mail of this sender domain waits. A hold that nobody probes
+    ends by itself. An operator's is not probed.
+    """
+
+    sender: str = ""
+    # When the next probe may begin.
+    probe_at: datetime
     # Probes so far, and the worker that made the last one.
     probes: int = 0
     probed_by: str | None = None
@@ -58,26 +64,13 @@ class SomeLimits(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     rate: Rate | None = None
 
 
-class Lowered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Lowered(SiteState, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """``limits/<site>``: what the site takes for a while, in place of what the table says.
 
-    It is on a lease, which ends at ``until``. The reply that asked for it is quoted.
+    An operator's may also be higher than the site's own.
     """
 
-    site: str
     limits: SomeLimits
-    # A class of babygun/smtp/replies.toml, or operator.
-    reason: str
-    status_code: int | None = None
-    enhanced_code: str | None = None
-    # At most 512 bytes. An operator's own words, if one set the limits.
-    status_reason: str | None = None
-    since: datetime
-    # The worker that changed it last, or the operator.
-    set_by: str
-    # Then they may also be higher than the site's own, and no reply and no success changes them.
-    by_operator: bool = False
-    until: datetime
 
     def instead_of(self, own: Limits) -> Limits:
         """What holds now at a site with these limits of its own."""

@@ -41,13 +41,7 @@ class CrowdedSites:
         if crowded is None:
             crowded = self._sites[site] = _Crowded(GrowingPause(LEAST, MOST))
         if seconds := crowded.pause.unanswered(loop.time()):
-            log.warning(
-                "too many connections" if reply.code else "out of resources",
-                queue=site,
-                seconds=seconds,
-                code=reply.code,
-                text=reply.text[:200],
-            )
+            _log_pause(site, reply, seconds)
             self._slots.allow(site, 0)
             crowded.timer = loop.call_later(seconds, self._let_one_go, site)
 
@@ -68,3 +62,11 @@ class CrowdedSites:
         for crowded in self._sites.values():
             if crowded.timer is not None:
                 crowded.timer.cancel()
+
+
+def _log_pause(site: str, reply: Reply, seconds: float) -> None:
+    text = reply.text[:200]
+    if reply.code is None:
+        log.warning("out of resources", queue=site, seconds=seconds, text=text)
+    else:
+        log.warning("too many connections", queue=site, seconds=seconds, code=reply.code, text=text)

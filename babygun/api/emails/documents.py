@@ -20,6 +20,7 @@ from babygun.api.emails.fields import (
     StatusOfRecipient,
     StatusReason,
 )
+from babygun.api.emails.site_states import HeldSite, held_site
 from babygun.api.emails.waits import QueueWait
 from babygun.email import wide
 from babygun.email.model import (
@@ -31,11 +32,11 @@ from babygun.email.model import (
 )
 from babygun.store.emails.listing import Page
 from babygun.store.emails.reading import EmailView
-from babygun.store.records import Hold, Owner
+from babygun.store.records import Owner
 from babygun.store.sites.holds import Held
 
-HoldOf = Callable[[str], Held | None]
-"""The hold of a queue's site."""
+HoldOf = Callable[[str, str], Held | None]
+"""The hold of a queue's site, or that of a sender's domain there."""
 
 
 SuppressedAddresses = Annotated[
@@ -85,36 +86,6 @@ class RecipientDocument(msgspec.Struct, frozen=True):
     ]
     tries: Annotated[int, Meta(examples=[1])]
     updated_at: Annotated[datetime | None, Meta(examples=["2026-11-25T09:00:00.171000Z"])]
-
-
-class HeldSite(msgspec.Struct, frozen=True):
-    """A site whose mail waits: the server refuses the session or the login, not the e-mail.
-
-    The codes and ``status_reason`` are from the server's last reply, in its own words.
-    """
-
-    site: Annotated[
-        str,
-        Meta(
-            description="A relay, or mail hosts that many domains share.",
-            examples=["default"],
-        ),
-    ]
-    reason: Annotated[
-        str, Meta(description="How the reply was classified.", examples=["authentication"])
-    ]
-    status_code: Annotated[int | None, Meta(examples=[535])]
-    enhanced_code: Annotated[str | None, Meta(examples=["5.7.8"])]
-    status_reason: Annotated[str | None, Meta(examples=["Authentication failed"])]
-    since: Annotated[datetime, Meta(examples=["2026-11-25T09:00:00.171000Z"])]
-    probe_at: Annotated[
-        datetime,
-        Meta(
-            description="When one e-mail tries next whether mail goes again.",
-            examples=["2026-11-25T09:00:30.171000Z"],
-        ),
-    ]
-    probes: Annotated[int, Meta(description="How often that was tried.", examples=[3])]
 
 
 class ManyRecipients(msgspec.Struct, frozen=True):
@@ -281,16 +252,13 @@ def holds_of(email: Email, hold_of: HoldOf) -> list[Held]:
     """The holds at which queues of the e-mail wait that are not final."""
     if email.final:
         return []
+    sender = email.sender.rpartition("@")[2].lower()
     found = {
         held.hold.name: held
         for queue, state in email.queues.items()
-        if not state.final and (held := hold_of(queue))
+        if not state.final and (held := hold_of(queue, sender))
     }
     return list(found.values())
-
-
-def held_site(hold: Hold) -> HeldSite:
-    return HeldSite(**{name: getattr(hold, name) for name in HeldSite.__struct_fields__})
 
 
 def email_list(page: Page, hold_of: HoldOf) -> EmailList:

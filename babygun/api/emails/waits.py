@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -12,18 +10,16 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from babygun.api.emails.services import ROUTING
+from babygun.api.emails.services import LOOKUPS
 from babygun.api.http.context import SITES
 from babygun.email.model import Email, Recipient
-from babygun.errors import BabygunError
-from babygun.routing.routes import Routes
 from babygun.store.emails.reading import EmailView
 from babygun.store.records import Hold, Lowered
 from babygun.store.sites.known import KnownSites
 
 MOST = 100  # queues of one e-mail that are explained
-_LOOKUPS = 20  # sites that one call has looked up
-_PATIENCE = 0.5  # s, for these lookups together; then the sites are null
+# s, that a call waits for what it has to ask. What comes later is there for the next call.
+PATIENCE = 0.05
 
 Why = Literal["scheduled", "retry", "held", "limited", "ready", "sending"]
 
@@ -82,34 +78,16 @@ async def waits_of(request: web.Request, view: EmailView) -> list[QueueWait]:
     email = view.email
     if email.final:
         return []
-    sites, routing = request.app[SITES], request.app[ROUTING]
+    sites = request.app[SITES]
     queues = sorted(
         (queue for queue, state in email.queues.items() if not state.final),
         key=lambda queue: (-email.queues[queue].tries, queue),
     )[:MOST]
-    await asyncio.gather(sites.read_reports(), find_sites(routing, queues))
-    names = {queue: site_name(routing, queue) for queue in queues}
-    return [explain(email, queue, names[queue], queue in view.owners, sites) for queue in queues]
-
-
-async def find_sites(routing: Routes, queues: Sequence[str]) -> None:
-    """Has the sites looked up that this process does not know, some of them and not for long."""
-    unknown = [queue for queue in queues if routing.known_site(queue) is None][:_LOOKUPS]
-    if unknown:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
-                await asyncio.gather(*(_find_site(routing, queue) for queue in unknown))
-
-
-async def _find_site(routing: Routes, queue: str) -> None:
-    with suppress(BabygunError):  # DNS has none, or no answer: then the queue is its own site
-        await routing.destination(queue)
-
-
-def site_name(routing: Routes, queue: str) -> str | None:
-    """The site of a queue as far as this process knows it."""
-    site = routing.known_site(queue)
-    return site.name if site else None
+    lookups = request.app[LOOKUPS]
+    await asyncio.gather(sites.read_reports(PATIENCE), lookups.find(queues, PATIENCE))
+    return [
+        explain(email, queue, lookups.known(queue), queue in view.owners, sites) for queue in queues
+    ]
 
 
 def explain(
@@ -117,7 +95,8 @@ def explain(
 ) -> QueueWait:
     """Why a queue that is not final waits."""
     sender = email.sender.rpartition("@")[2].lower()
-    hold = _hold(sites, site, sender)
+    held = sites.hold_at(site, sender) if site else None
+    hold = held.hold if held else None
     limited = sites.limits.by_name.get(site) if site else None
     report = sites.reports.get(site) if site else None
     last = _last_tried(email, queue)
@@ -143,6 +122,8 @@ def explain(
         sentence = f"{site} takes no more at a time" + (
             f"; its limits are lower until {_time(lowered.until)}" if lowered else ""
         )
+    elif site is None:
+        why, sentence = "ready", "it is not known here yet to which site it goes: DNS is asked"
     else:
         why, sentence = "ready", "it is next in line"
     others = report.waiting if report else None
@@ -160,12 +141,6 @@ def explain(
     )
 
 
-def _hold(sites: KnownSites, site: str | None, sender: str) -> Hold | None:
-    holds = sites.holds.by_name
-    held = (holds.get(site) or holds.get(f"{site}/{sender}")) if site else None
-    return held.hold if held else None
-
-
 def _end(hold: Hold) -> datetime:
     """When its mail may go, at the earliest. Mail that is due later waits for its own time."""
     return hold.until if hold.by_operator else hold.probe_at
@@ -174,7 +149,8 @@ def _end(hold: Hold) -> datetime:
 def _held(hold: Hold) -> str:
     what = f"mail of {hold.sender} to {hold.site}" if hold.sender else hold.site
     if hold.by_operator:
-        return f"{what} is held by {hold.set_by} until {_time(hold.until)}: {hold.status_reason}"
+        # Not by whom: clients read this, too.
+        return f"{what} is held by an operator until {_time(hold.until)}: {hold.status_reason}"
     if hold.sender:
         return f"{what} is held until {_time(hold.until)}"
     return (

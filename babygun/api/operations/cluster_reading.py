@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from babygun.errors import EtcdError
 from babygun.runtime.logs import get_logger
+from babygun.runtime.on_demand import OnDemand
 from babygun.store import Store
 from babygun.store.cluster.members import MemberState, read_members
 from babygun.store.emails.depth import Depth, Depths
@@ -29,8 +30,7 @@ class ClusterReading:
     def __init__(self, store: Store, queues: Iterable[str]) -> None:
         self._store, self._depths = store, Depths(store, queues)
         self._patience = min(PATIENCE, store.settings.etcd_timeout)
-        self._reading: asyncio.Task[None] | None = None
-        self._begun = 0.0
+        self._reading = OnDemand(self._read, "cluster reading")
         self.depth: Depth | None = None
         self.members: list[MemberState] = []
         self.alarms: list[str] | None = None
@@ -42,26 +42,18 @@ class ClusterReading:
 
         Raises nothing where etcd does not answer.
         """
-        if self._reading is None or (
-            self._reading.done()
-            and time.monotonic() - self._begun >= (FRESH if fresh is None else fresh)
-        ):
-            self._begun = time.monotonic()
-            self._reading = asyncio.create_task(self._read(), name="cluster reading")
-        await asyncio.shield(self._reading)
+        await asyncio.shield(self._reading.refresh(FRESH if fresh is None else fresh))
 
     @property
     def waited(self) -> float:
         """Seconds since the reading that etcd has not answered yet began; 0 where there is none."""
-        return (
-            0.0 if self._reading is None or self._reading.done() else time.monotonic() - self._begun
-        )
+        return self._reading.waited
 
     async def _read(self) -> None:
         self.members, self.alarms, (self.depth, self.problem) = await asyncio.gather(
             self._read_members(), self._read_alarms(), self._read_depth()
         )
-        self.took = time.monotonic() - self._begun if self.depth is not None else 0.0
+        self.took = self._reading.age if self.depth is not None else 0.0
 
     async def _read_members(self) -> list[MemberState]:
         try:

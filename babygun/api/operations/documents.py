@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from babygun.api.emails.documents import HeldSite
+from babygun.api.emails.site_states import HeldSite
 from babygun.store.records import ApiProcess, Worker
 
 Rate = Annotated[float, Meta(examples=[40.7])]

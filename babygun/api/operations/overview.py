@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import msgspec
 from aiohttp import web
 
-from babygun.api.emails.documents import held_site
+from babygun.api.emails.site_states import held_site
 from babygun.api.http.context import SITES
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import Answer, Routes

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from babygun.api.emails.site_states import HoldDocument, SiteStateDocument, hold_fields
 from babygun.routing.providers import Limits
 from babygun.routing.routes import Routes
 from babygun.routing.sites import MX
@@ -27,24 +28,9 @@ class LimitsDocument(msgspec.Struct, frozen=True):
     rate: Annotated[str, Meta(examples=["100/s"])]
 
 
-class SiteHold(msgspec.Struct, frozen=True):
+class SiteHold(HoldDocument, frozen=True, kw_only=True):
     """A site's mail waits. The codes and ``status_reason`` are the server's last reply."""
 
-    sender: Annotated[
-        str | None,
-        Meta(description="Then only mail of this sender domain waits.", examples=[None]),
-    ]
-    reason: Annotated[
-        str,
-        Meta(description="How the reply was classified, or operator.", examples=["ip_block"]),
-    ]
-    status_code: Annotated[int | None, Meta(examples=[554])]
-    enhanced_code: Annotated[str | None, Meta(examples=["5.7.1"])]
-    status_reason: Annotated[
-        str | None,
-        Meta(description="An operator's own words, if one holds it.", examples=["blocked"]),
-    ]
-    since: Annotated[datetime, Meta(examples=["2026-11-25T09:00:00Z"])]
     set_by: Annotated[str, Meta(examples=["mail-1-8f3a1c9e20"])]
     by_operator: bool
     probe_at: Annotated[
@@ -54,21 +40,15 @@ class SiteHold(msgspec.Struct, frozen=True):
             examples=["2026-11-25T09:00:30Z"],
         ),
     ]
-    probes: Annotated[int, Meta(description="How often that was tried.", examples=[3])]
     until: Annotated[
         datetime,
         Meta(description="When it ends by itself.", examples=["2026-11-25T10:00:30Z"]),
     ]
 
 
-class LimitsForAWhile(msgspec.Struct, frozen=True):
+class LimitsForAWhile(SiteStateDocument, frozen=True, kw_only=True):
     """Who lowered the limits, why, and until when."""
 
-    reason: Annotated[str, Meta(examples=["rate_limit"])]
-    status_code: Annotated[int | None, Meta(examples=[421])]
-    enhanced_code: Annotated[str | None, Meta(examples=["4.7.28"])]
-    status_reason: Annotated[str | None, Meta(examples=["unusual rate of mail"])]
-    since: Annotated[datetime, Meta(examples=["2026-11-25T09:00:00Z"])]
     set_by: Annotated[str, Meta(examples=["mail-1-8f3a1c9e20"])]
     by_operator: bool
     until: Annotated[datetime, Meta(examples=["2026-11-25T09:30:00Z"])]
@@ -183,16 +163,10 @@ def _limits(limits: Limits | None) -> LimitsDocument | None:
 
 def _hold(hold: Hold) -> SiteHold:
     return SiteHold(
-        sender=hold.sender or None,
-        reason=hold.reason,
-        status_code=hold.status_code,
-        enhanced_code=hold.enhanced_code,
-        status_reason=hold.status_reason,
-        since=hold.since,
+        **hold_fields(hold),
         set_by=hold.set_by,
         by_operator=hold.by_operator,
         probe_at=None if hold.by_operator else hold.probe_at,
-        probes=hold.probes,
         until=hold.until,
     )
 

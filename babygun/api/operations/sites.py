@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,8 +13,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from babygun.api.access.authenticator import access_of
-from babygun.api.emails.services import ROUTING
-from babygun.api.emails.waits import find_sites, site_name
+from babygun.api.emails.services import LOOKUPS, ROUTING
 from babygun.api.http.context import SITES, STORE
 from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import NOT_FOUND
@@ -34,6 +34,8 @@ from babygun.store.sites import steering
 
 log = get_logger("api")
 routes = Routes("operations")
+
+_LOOKUP_PATIENCE = 0.5  # s, for the site of a domain
 
 _SITE = Parameter(
     "site",
@@ -241,7 +243,7 @@ async def _require_site(request: web.Request, site: str) -> None:
 
     Otherwise an operator would believe that this mail waits.
     """
-    await _read(request)
+    await request.app[SITES].read_reports()
     routing = request.app[ROUTING]
     if site in site_names(request.app[SITES], routing):
         return
@@ -251,8 +253,8 @@ async def _require_site(request: web.Request, site: str) -> None:
             raise ValueError(f"there is no relay called {site[:80]}: GET /sites has all of them")
         if routing.to_mx and routing.label_of_site(site) == MX + DEFAULT:
             domain = parse_domain(site.removeprefix(MX))
-            await find_sites(routing, [site])
-            if (goes_to := site_name(routing, site)) and goes_to != site:
+            await request.app[LOOKUPS].find([site], _LOOKUP_PATIENCE)
+            if (goes_to := request.app[LOOKUPS].known(site)) and goes_to != site:
                 raise ValueError(f"mail to {domain} goes to the site {goes_to}: give that one")
 
 
@@ -264,9 +266,7 @@ async def _read(request: web.Request) -> None:
 
 async def _changed(request: web.Request, site: str) -> web.Response:
     """The site after a change of this call: what the watch will say is read at once."""
-    sites = request.app[SITES]
-    await sites.read()
-    await _read(request)
+    await asyncio.gather(request.app[SITES].read(), _read(request))
     return json_answer(_document(request, site))
 
 

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from babygun.email.reasons import cut, quoted_to_others
 from babygun.email.tries import RecipientResult
 from babygun.etcd import (
     Txn,
@@ -28,7 +27,7 @@ from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.records import Hold
-from babygun.store.sites.followed import Followed, put_until
+from babygun.store.sites.followed import Followed, put_until, quoted, said_by_operator
 from babygun.store.store import Store
 
 # s, from the begin of a hold to its first probe, and from each probe to the next one. The last
@@ -37,7 +36,6 @@ PROBE_WAITS = (30.0, 60.0, 120.0, 300.0, 600.0)
 # s after a probe was due, after which a hold ends by itself. Nobody had mail to probe with, or no
 # worker sends to this site.
 UNPROBED = 3600.0
-_REASON_BYTES = 512
 
 
 class Held(NamedTuple):
@@ -70,17 +68,14 @@ async def begin(
     """
     now = await store.clock.now()
     probe_at = _next_probe(now, 0) if first_probe is None else now + timedelta(seconds=first_probe)
-    hold = _with_reply(
-        Hold(
-            site=site,
-            sender=sender,
-            reason=reply.reply_class,
-            since=now,
-            set_by=worker_id,
-            probe_at=probe_at,
-            until=probe_at if sender else _until(probe_at),
-        ),
-        reply,
+    hold = Hold(
+        site=site,
+        sender=sender,
+        **quoted(reply),
+        since=now,
+        set_by=worker_id,
+        probe_at=probe_at,
+        until=probe_at if sender else _until(probe_at),
     )
     key = store.keys.hold(site, sender)
     revision = await put_until(store, key, hold, [absent(key)])
@@ -94,11 +89,8 @@ async def begin_by_operator(
     now = await store.clock.now()
     hold = Hold(
         site=site,
-        reason="operator",
-        status_reason=cut(reason, _REASON_BYTES),
+        **said_by_operator(reason, by),
         since=now,
-        set_by=by,
-        by_operator=True,
         probe_at=until,
         until=until,
     )
@@ -128,7 +120,7 @@ async def take_turn(store: Store, held: Held, *, worker_id: str) -> Held | None:
 
 async def quote(store: Store, held: Held, reply: RecipientResult) -> Held | None:
     """Notes what the server says now. None: there is nothing new, or the hold has changed."""
-    hold = _with_reply(replace(held.hold, reason=reply.reply_class), reply)
+    hold = replace(held.hold, **quoted(reply))
     return None if hold == held.hold else await _write(store, held, hold)
 
 
@@ -155,15 +147,6 @@ def _next_probe(now: datetime, probes: int) -> datetime:
 
 def _until(probe_at: datetime) -> datetime:
     return probe_at + timedelta(seconds=UNPROBED)
-
-
-def _with_reply(hold: Hold, reply: RecipientResult) -> Hold:
-    return replace(
-        hold,
-        status_code=reply.status_code,
-        enhanced_code=reply.enhanced_code,
-        status_reason=quoted_to_others(reply.reason, _REASON_BYTES),
-    )
 
 
 class Holds(Followed[Held]):

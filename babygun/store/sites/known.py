@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 
 from babygun.errors import EtcdError
 from babygun.runtime.logs import get_logger
+from babygun.runtime.on_demand import OnDemand
 from babygun.store.records import SiteReport
 from babygun.store.sites.holds import Held, Holds
 from babygun.store.sites.limits import SharedLimits
@@ -33,8 +33,7 @@ class KnownSites:
         self.holds, self.limits = Holds(store), SharedLimits(store)
         self.reports: Mapping[str, SiteReport] = {}
         self._store, self.site_of = for_calls, site_of
-        self._begun = -FRESH
-        self._reading: asyncio.Task[None] | None = None
+        self._reports = OnDemand(self._read_reports, "reports of sites")
 
     async def run(self) -> None:
         """Follows holds and limits until cancelled."""
@@ -46,23 +45,24 @@ class KnownSites:
         """Reads holds and limits again, to show what was just written. Raises EtcdError."""
         await asyncio.gather(self.holds.read(), self.limits.read())
 
-    def hold_of(self, queue: str) -> Held | None:
-        """The hold of a queue's site."""
+    def hold_of(self, queue: str, sender: str) -> Held | None:
+        """The hold of a queue's site, or that of the sender's domain there."""
         site = self.site_of(queue)
-        return self.holds.by_name.get(site) if site else None
+        return self.hold_at(site, sender) if site else None
 
-    async def read_reports(self) -> None:
+    def hold_at(self, site: str, sender: str) -> Held | None:
+        """The same of a site by its name."""
+        holds = self.holds.by_name
+        return holds.get(site) or holds.get(f"{site}/{sender}")
+
+    async def read_reports(self, patience: float = _PATIENCE) -> None:
         """Reads the reports again, if they are older than FRESH.
 
-        Raises nothing: where etcd does not answer, those that were read last stay.
+        Raises nothing: where etcd does not answer in time, those that were read last stay.
         """
-        now = time.monotonic()
-        if self._reading is None or (self._reading.done() and now - self._begun >= FRESH):
-            self._begun = now
-            self._reading = asyncio.create_task(self._read(), name="reports of sites")
-        await asyncio.wait([self._reading], timeout=_PATIENCE)
+        await asyncio.wait([self._reports.refresh(FRESH)], timeout=patience)
 
-    async def _read(self) -> None:
+    async def _read_reports(self) -> None:
         try:
             self.reports = {report.site: report for report in await read_reports(self._store)}
         except EtcdError as error:

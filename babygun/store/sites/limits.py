@@ -10,7 +10,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from babygun.email.reasons import cut, quoted_to_others
 from babygun.email.tries import RecipientResult
 from babygun.etcd import (
     Txn,
@@ -25,10 +24,8 @@ from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.records import Lowered, SomeLimits
-from babygun.store.sites.followed import Followed, put_until
+from babygun.store.sites.followed import Followed, put_until, quoted, said_by_operator
 from babygun.store.store import Store
-
-_REASON_BYTES = 512
 
 
 class KeptLimits(NamedTuple):
@@ -60,10 +57,7 @@ async def write(
     lowered = Lowered(
         site=site,
         limits=SomeLimits(limits.connections, limits.messages_per_connection, limits.rate),
-        reason=reply.reply_class,
-        status_code=reply.status_code,
-        enhanced_code=reply.enhanced_code,
-        status_reason=quoted_to_others(reply.reason, _REASON_BYTES),
+        **quoted(reply),
         since=now,
         set_by=worker_id,
         until=now + timedelta(seconds=lasts),
@@ -82,11 +76,8 @@ async def write_by_operator(
     lowered = Lowered(
         site=site,
         limits=limits,
-        reason="operator",
-        status_reason=cut(reason, _REASON_BYTES) if reason else None,
+        **said_by_operator(reason, by),
         since=now,
-        set_by=by,
-        by_operator=True,
         until=until,
     )
     await put_until(store, store.keys.limit(site), lowered, [])
