@@ -194,7 +194,7 @@ class Dispatch:
         try:
             if not await self._sites.holds.take_turn(site):
                 return
-            best = await self._sites.holds.best_probe(site, self.ready.jobs(site))
+            best = await self._sites.holds.refused_senders.best_probe(site, self.ready.jobs(site))
         finally:
             self._probing.discard(site)
         if not self._stopping:

@@ -69,6 +69,7 @@ class Worker:
             may_go_on=lambda site: self.dispatch.go_on(site),
             sender_may_go_on=lambda site, sender: self.dispatch.sender_may_go_on(site, sender),
             waiting=lambda: self.dispatch.ready.waiting(),
+            to_mx=routes.to_mx,
         )
         self._link_keys = UnsubscribeKeys(self.store)
         self._delivery = Delivery(

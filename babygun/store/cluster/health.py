@@ -58,6 +58,7 @@ class Checkup:
         self._shown_to_etcd = certificates.expiries(store.settings, ("etcd_cert",)).get("etcd_cert")
         self._depths = Depths(store)
         self._slow: list[Finding] = []
+        self._by_check: dict[str, list[Finding]] = {}  # as it was made last
         self._cluster_warning = ""
         self._foreign = ""  # why this process must not work under this prefix
         self._explained: tuple[float, list[Finding]] = (-_EXPLAINED, [])
@@ -137,20 +138,21 @@ class Checkup:
         found = findings.of_certificates(store.settings, self._uses, self._shown_to_etcd)
         if self._cluster_warning:
             found.append(Finding("cluster", self._cluster_warning))
-        checks: list[Callable[[], Awaitable[list[Finding]]]] = [
-            lambda: findings.of_members(store),
-            lambda: findings.of_rights(store, self._role),
-            lambda: findings.of_workers(store, self._role, self._routes, self._depths),
-            lambda: findings.of_holds(store),
-            lambda: findings.of_clock(store.settings),
-        ]
-        for check in checks:
+        checks: dict[str, Callable[[], Awaitable[list[Finding]]]] = {
+            "members": lambda: findings.of_members(store),
+            "rights": lambda: findings.of_rights(store, self._role),
+            "workers": lambda: findings.of_workers(store, self._role, self._routes, self._depths),
+            "holds": lambda: findings.of_holds(store),
+            "clock": lambda: findings.of_clock(store.settings),
+        }
+        for name, check in checks.items():
             try:
-                found += await check()
+                self._by_check[name] = await check()
             except EtcdError:
-                continue  # _etcd() finds it too
+                pass  # _etcd() finds it, too. What was found before is not solved by that
             except ValueError as error:  # somebody wrote a worker's key by hand
                 log.warning("worker record unreadable", error=str(error))
+            found += self._by_check.get(name, [])
         self._slow = found
 
     async def _join(self) -> None:

@@ -15,7 +15,8 @@ from babygun.store.store import Store
 
 LONGEST = timedelta(days=31)
 MOST = 10_000  # connections, and messages over one
-_SITE = re.compile(r"(mx:)?[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
+# A relay, or a provider or host: DNS gives hosts names of almost any characters.
+_SITE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?|mx:[^\s/@\\A-Z]{1,253}")
 
 
 async def hold(store: Store, site: str, *, reason: str, until: datetime, by: str) -> Hold:

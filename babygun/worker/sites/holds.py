@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from msgspec.structs import replace
@@ -15,24 +15,21 @@ from msgspec.structs import replace
 from babygun.email.tries import RecipientResult
 from babygun.errors import EtcdError
 from babygun.routing.destination import Destination
-from babygun.routing.sites import MX
+from babygun.routing.sites import MX, NO_ROUTE
 from babygun.runtime import metrics
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
 from babygun.store.emails.claims import Claim
-from babygun.store.emails.reading import read_senders
-from babygun.store.keys import JobRef
 from babygun.store.records import Hold
 from babygun.store.sites import holds as store_holds
 from babygun.store.sites.holds import Held, Holds
 from babygun.worker.results import Sent, SessionFault
+from babygun.worker.sites.refused_senders import RefusedSenders
 
 log = get_logger("worker")
 
 _READ_AGAIN = 0.5  # s, after a read that failed
-_AT_ONCE = 100  # records of one read
-_REFUSED = 3600.0  # s, for which a sender is remembered that alone is refused
 _EARLIER = 5.0  # s after a hold's end, for which replies may come from tries before it
 _MOST_ENDED = 1000  # holds whose end is remembered for longer than that
 _MOST_SENDERS = 1000  # sender domains that are held at once: a client may have very many
@@ -46,6 +43,7 @@ class SiteHolds:
     when :attr:`known` becomes true, ``due`` with a site that may be probed now, ``ended`` with the
     name of each hold that has ended, ``recovered`` with a hold that a probe of this worker ended.
     ``worker_id``: asked for this worker's present id. ``site_of``: the name of a queue's site.
+    ``to_mx``: a route goes to mail hosts.
     """
 
     def __init__(
@@ -59,8 +57,9 @@ class SiteHolds:
         ended: Callable[[str], None],
         site_of: Callable[[str], str] = str,
         recovered: Callable[[Hold], None] = lambda _: None,
+        to_mx: bool = False,
     ) -> None:
-        self._store, self._destinations = store, destinations
+        self._store, self._destinations, self._to_mx = store, destinations, to_mx
         self._worker_id, self._wake = worker_id, wake
         self._call_due, self._ended = due, ended
         self._site_of, self._recovered = site_of, recovered
@@ -71,8 +70,8 @@ class SiteHolds:
         self._senders: set[str] = set()  # names of holds of one sender domain
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._unused: set[str] = set()  # sites whose turn this worker has still to use
-        self._at_mail: dict[str, set[str]] = {}  # by site: senders that its hold has met at MAIL
-        self._refused: dict[tuple[str, str], float] = {}  # by site and sender: until when
+        self._route_back: asyncio.Task[None] | None = None
+        self.refused_senders = RefusedSenders(store)
         self.by_operator: set[str] = set()  # sites whose hold, or last one, is an operator's
         self.known = False
 
@@ -134,24 +133,6 @@ class SiteHolds:
         self._holds.learn(turn)
         return True
 
-    async def best_probe(self, site: str, jobs: Sequence[JobRef]) -> JobRef | None:
-        """The first of these jobs whose sender was not refused at MAIL yet. None: any will do.
-
-        If one sender alone is refused, only the mail of another can end the hold.
-        """
-        refused = self._at_mail.get(site)
-        for at in range(0, len(jobs) if refused else 0, _AT_ONCE):
-            some = jobs[at : at + _AT_ONCE]
-            try:
-                senders = await read_senders(self._store, [ref.email_id for ref in some])
-            except EtcdError as error:
-                log.warning("site not probed", site=site, error=str(error))
-                return None
-            for ref, sender in zip(some, senders, strict=True):
-                if sender is not None and sender not in (refused or ()):
-                    return ref
-        return None
-
     def keep_turn(self, site: str) -> None:
         """The turn was used by no e-mail: there was none, or it could not be claimed.
 
@@ -175,42 +156,27 @@ class SiteHolds:
         """
         site, fault = self._site_of(claimed.ref.queue), sent.fault
         if fault is None or not (fault.holds or probe):
-            if sent.answered and (probe or self._refused):
+            if sent.answered and (probe or self.refused_senders.any):
                 await self._got_through(claimed, probe)
             return sent.results
         if fault.at_mail and fault.holds:
-            self._at_mail.setdefault(site, set()).add(claimed.email.sender)
+            self.refused_senders.met(site, claimed.email.sender)
         if probe:
             await self._quote(site, fault)
-        elif fault.at_mail and not self.is_held(site) and self._is_about_sender(claimed):
+        elif (
+            fault.at_mail
+            and not self.is_held(site)
+            and self.refused_senders.is_refused(site, claimed)
+        ):
             return _with_action(sent.results, "hold", "retry")
         else:
             await self._begin(site, fault, started)
         return _with_action(sent.results, "retry", "hold") if not fault.holds else sent.results
 
-    def _is_about_sender(self, claimed: Claim) -> bool:
-        """Whether a refusal at MAIL is about the sender, and no reason to hold the site.
-
-        It is if the e-mail was held, and another one has got through since. Otherwise each new
-        e-mail of the sender would hold up all others.
-        """
-        site, sender = self._site_of(claimed.ref.queue), claimed.email.sender
-        if claimed.email.queues[claimed.ref.queue].held:
-            self._remember(site, [sender])
-        return self._refused.get((site, sender), 0.0) > time.monotonic()
-
-    def _remember(self, site: str, senders: Iterable[str]) -> None:
-        """These senders hold the site no more for a while, unless they get through."""
-        now = time.monotonic()
-        self._refused = {each: until for each, until in self._refused.items() if until > now}
-        self._refused |= {(site, sender): now + _REFUSED for sender in senders}
-
     async def _got_through(self, claimed: Claim, probe: bool) -> None:
-        site, sender = self._site_of(claimed.ref.queue), claimed.email.sender
-        self._refused.pop((site, sender), None)
+        site = self._site_of(claimed.ref.queue)
+        self.refused_senders.got_through(site, claimed.email.sender, probe=probe)
         if probe:
-            if sender in self._at_mail.get(site, ()):
-                del self._at_mail[site]  # it was refused, so it is the relay that has changed
             await self._end(site)
 
     # --- begin ---
@@ -338,14 +304,14 @@ class SiteHolds:
                 later = now - _EARLIER
                 self._ended_at = {each: at for each, at in self._ended_at.items() if at > later}
             self._ended_at[name] = now
-            self._remember(name, self._at_mail.pop(name, ()))
+            self.refused_senders.hold_ended(name)
             self._ended(name)
             return
         (self.by_operator.add if held.hold.by_operator else self.by_operator.discard)(name)
         if held.hold.sender:
             self._senders.add(name)
         elif not held.hold.by_operator:
-            at_once = not self.known and name in self._destinations
+            at_once = not self.known and (name in self._destinations or name == NO_ROUTE)
             wait = 0.0 if at_once else (held.hold.probe_at - utc_now()).total_seconds()
             self._set_timer(name, max(0.0, wait))
 
@@ -358,6 +324,10 @@ class SiteHolds:
 
     def _may_be_probed(self, name: str) -> None:
         self._timers.pop(name, None)
+        if name == NO_ROUTE:
+            if self._to_mx:  # this mail has sites again, so nothing would ever probe
+                self._route_back = asyncio.create_task(self._end(name), name=f"end hold {name}")
+            return
         self._due.add(name)
         self._call_due(name)
 

@@ -44,7 +44,7 @@ class Sites:
     ``site_of``: a queue's site, if it is known. ``wake``: called when the holds are known.
     ``may_go_on``: called with a site whose jobs, or whose probe, may start again;
     ``sender_may_go_on`` with a site and a sender domain. ``waiting``: asked for the sites whose
-    mail waits.
+    mail waits. ``to_mx``: a route goes to mail hosts.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Sites:
         may_go_on: Callable[[str], None],
         sender_may_go_on: Callable[[str, str], None],
         waiting: Callable[[], Iterable[Waiting]] = tuple,
+        to_mx: bool = False,
     ) -> None:
         self._identity, self._workers, self._site_of = identity, workers, site_of
         self._may_go_on, self._sender_may_go_on = may_go_on, sender_may_go_on
@@ -71,6 +72,7 @@ class Sites:
             ended=self._hold_ended,
             site_of=self._name_of,
             recovered=self._recovered,
+            to_mx=to_mx,
         )
         self._permits: dict[str, SitePermits] = {}  # by site
         self._shared: dict[str, SitePermits] = {}  # those of sites whose limits all share

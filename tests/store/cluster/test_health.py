@@ -31,10 +31,12 @@ from babygun.store.cluster.findings import of_version
 from babygun.store.cluster.health import Checkup, Health
 from babygun.store.cluster.processes import list_workers
 from babygun.store.keys import range_end
+from babygun.store.sites import steering
 from babygun.worker import Worker
 from tests.support.certificates import Authority
 from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.guarded_etcd import as_user, guarded_etcd, role_permissions
+from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, quick, rig_for
 from tests.support.scraping import Scraped
 from tests.support.smtp_server import MisbehavingServer
@@ -442,6 +444,23 @@ async def test_what_is_repaired_is_reported_too(
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
         assert found.joined and (await found.check()).ok
+
+
+async def test_finding_is_not_taken_for_solved_while_etcd_is_away(rig: Rig) -> None:
+    until_then = utc_now() + timedelta(hours=1)
+    await steering.hold(rig.store, "mx:google", reason="pause", until=until_then, by="ann")
+    async with proxy_to(rig.settings.etcd_endpoints[0]) as proxy:
+        away = changed(rig.settings, etcd_endpoints=(proxy.url,), etcd_timeout=0.5)
+        async with checkup(away) as found:
+            await found.refresh()
+            [held] = (await found.check()).warnings
+            proxy.cut()
+            await found.refresh()
+            now = await found.check()
+            assert not now.ok and now.warnings == [held]
+            proxy.mend()
+            await steering.resume(rig.store, "mx:google")
+            assert (await until(found, ok=True)).warnings == []
 
 
 async def test_etcd_that_hangs_is_reported_before_the_probe_gives_up(

@@ -58,6 +58,17 @@ async def test_wrong_limits_are_refused_with_what_to_give_instead(
     assert await list_limits(rig.store) == []
 
 
+@pytest.mark.parametrize(
+    "site", ["main", "mx:google", "mx:mx_1.example", "mx:-in-.example", "mx:*.example", "mx:host."]
+)
+async def test_any_name_that_a_site_may_get_from_dns_can_be_held_and_resumed(
+    rig: Rig, site: str
+) -> None:
+    await steering.hold(rig.store, site, reason="pause", until=utc_now() + SOON, by="ann")
+    assert [hold.site for hold in await list_holds(rig.store)] == [site]
+    assert await steering.resume(rig.store, site)
+
+
 async def test_hold_without_a_reason_is_refused(rig: Rig) -> None:
     with pytest.raises(ValueError, match="say why"):
         await steering.hold(rig.store, "mx:a", reason=" ", until=utc_now() + SOON, by="ann")

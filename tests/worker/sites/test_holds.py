@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from babygun.email.tries import RecipientResult
 from babygun.routing.routes import load_routes
+from babygun.routing.sites import NO_ROUTE
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import codec
@@ -317,6 +318,14 @@ async def test_worker_whose_watch_reports_nothing_learns_the_end_of_a_hold_at_it
     await asyncio.gather(following, return_exceptions=True)
     await store_holds.end(store, begun)
     assert holds.is_held("a") and not await holds.take_turn("a") and not holds.is_held("a")
+
+
+async def test_hold_of_mail_without_a_route_ends_when_a_worker_has_one(rig: Rig) -> None:
+    """That mail has sites again, so no e-mail of it would ever probe."""
+    none = RecipientResult("hold", "configuration", reason="no route here sends mail to MX hosts")
+    assert await store_holds.begin(rig.store, NO_ROUTE, none, worker_id="w1")
+    async with rig.worker(relays={}, default="mx"):
+        await rig.emptied(rig.store.keys.holds)
 
 
 async def has_its_turn(rig: Rig, hold: Hold) -> None:
