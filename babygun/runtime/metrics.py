@@ -186,11 +186,11 @@ ETCD_ROOM = reading(
 
 RECIPIENTS = counters(
     "babygun_recipients_total",
-    ("queue", "outcome", "class"),
+    ("site", "outcome", "class"),
     WORKER,
     "Recipients by the result of a try. `outcome`: delivered, deferred (tried again), failed (for "
     "good) or suppressed (left out). `class`: the class of the reply, or the suppression's reason. "
-    "`queue`: a relay, or `mx:google` and the like.",
+    "`site`: a relay, or `mx:google` and the like.",
 )
 SITE_HOLDS = counters(
     "babygun_site_holds_total",
@@ -201,13 +201,13 @@ SITE_HOLDS = counters(
 )
 JOBS_IN_FLIGHT = reading(
     "babygun_jobs_in_flight",
-    ("queue",),
+    ("site",),
     WORKER,
     "Jobs that this worker works on, from claim to result.",
 )
 JOBS_READY = reading(
     "babygun_jobs_ready",
-    ("queue",),
+    ("site",),
     WORKER,
     "Ready jobs of its slice that this worker knows by name, at most 200,000 in all. `mx:unknown`: "
     "the site of their domain is looked up.",
@@ -221,7 +221,7 @@ CLAIMS = counters(
 )
 CLAIM_TO_REPLY = histograms(
     "babygun_claim_to_reply_seconds",
-    ("queue",),
+    ("site",),
     WORKER,
     "Time from a claim to the mail server's reply to the message.",
     _SEND_BUCKETS,
@@ -234,12 +234,12 @@ RESULTS_DROPPED = counter(
 )
 SMTP_CONNECTIONS = reading(
     "babygun_smtp_connections",
-    ("queue", "state"),
+    ("site", "state"),
     WORKER,
     "Connections to mail servers. `state`: busy or idle.",
 )
 SMTP_WAITING = reading(
-    "babygun_smtp_waiting", ("queue",), WORKER, "Messages that wait for a connection."
+    "babygun_smtp_waiting", ("site",), WORKER, "Messages that wait for a connection."
 )
 LEASE_MARGIN = reading(
     "babygun_lease_margin_seconds",

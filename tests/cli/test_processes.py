@@ -238,7 +238,7 @@ async def test_worker_processes_share_the_load_and_each_is_seen(
                 counts = [
                     (await scrape(port)).get(
                         "babygun_recipients_total",
-                        queue="main",
+                        site="main",
                         outcome="delivered",
                         class_="delivered",
                     )

@@ -155,6 +155,7 @@ def test_dashboard_takes_its_source_from_the_variable_everywhere() -> None:
     assert [variable["name"] for variable in DASHBOARD["templating"]["list"]] == [
         "datasource",
         "queue",
+        "site",
     ]
     for panel in SHOWN:
         for holder in (panel, *panel["targets"]):

@@ -36,8 +36,8 @@ def test_reading_replaces_what_it_showed() -> None:
         reading.show(values)  # type: ignore[arg-type]
         scraped = Scraped(render("worker")[0].decode())
         assert (
-            scraped.get("babygun_jobs_ready", queue="a"),
-            scraped.get("babygun_jobs_ready", queue="b"),
+            scraped.get("babygun_jobs_ready", site="a"),
+            scraped.get("babygun_jobs_ready", site="b"),
         ) == seen
 
 
@@ -56,10 +56,10 @@ def test_queues_and_sites_beyond_the_first_share_the_label_other(
     seen = Scraped(render("worker")[0].decode())
     counted = {"bounded-0": 1, "bounded-1": 1, OTHER: 99_998, "bounded-2": 0}
     for queue, count in counted.items():
-        labels = {"queue": queue, "outcome": "delivered", "class": "delivered"}
+        labels = {"site": queue, "outcome": "delivered", "class": "delivered"}
         assert seen.since(before, "babygun_recipients_total", **labels) == count
-        assert seen.since(before, "babygun_claim_to_reply_seconds_count", queue=queue) == count
+        assert seen.since(before, "babygun_claim_to_reply_seconds_count", site=queue) == count
         assert seen.since(before, "babygun_site_holds_total", site=queue, event="begun") == count
-        assert (seen.get("babygun_jobs_ready", queue=queue) or 0) == count
+        assert (seen.get("babygun_jobs_ready", site=queue) or 0) == count
     oldest = Scraped(render("api")[0].decode())
     assert oldest.get("babygun_oldest_job_seconds", queue=OTHER, state="ready") == 99_999

@@ -31,6 +31,6 @@ def test_counts_of_a_domain_have_the_label_of_its_site() -> None:
     assert (counts.delivered, counts.deferred, counts.failed) == (1, 0, 0)
     assert metrics.RECIPIENTS["mx:google", "delivered", "test_label"]
     shown = render("worker", "")[0].decode()
-    labels = '{class="test_label",outcome="delivered",queue="mx:google"}'
+    labels = '{class="test_label",outcome="delivered",site="mx:google"}'
     assert f"babygun_recipients_total{labels} 1.0" in shown
     assert "a.example" not in shown

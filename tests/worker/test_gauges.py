@@ -33,9 +33,9 @@ def shown(pools: list[Any], known: list[str]) -> dict[str, tuple[float | None, .
     seen = Scraped(render("worker", "")[0].decode())
     return {
         queue: (
-            seen.get("babygun_smtp_connections", queue=queue, state="busy"),
-            seen.get("babygun_smtp_connections", queue=queue, state="idle"),
-            seen.get("babygun_smtp_waiting", queue=queue),
+            seen.get("babygun_smtp_connections", site=queue, state="busy"),
+            seen.get("babygun_smtp_connections", site=queue, state="idle"),
+            seen.get("babygun_smtp_waiting", site=queue),
         )
         for queue in ("gauge-a", "gauge-b")
     }

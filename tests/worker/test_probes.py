@@ -110,7 +110,7 @@ async def test_recipients_are_counted_by_what_each_try_did(rig: Rig) -> None:
             after.since(
                 before,
                 "babygun_recipients_total",
-                queue="main",
+                site="main",
                 outcome=outcome,
                 class_=reply_class,
             )
@@ -124,7 +124,7 @@ async def test_recipients_are_counted_by_what_each_try_did(rig: Rig) -> None:
         after.since(before, "babygun_claims_total", outcome="claimed") == 6
     )  # two tries of the first, three of the second, one of the third
     assert (
-        after.since(before, "babygun_claim_to_reply_seconds_count", queue="main") == 3
+        after.since(before, "babygun_claim_to_reply_seconds_count", site="main") == 3
     )  # messages that a server answered for
     assert after.since(before, "babygun_etcd_batch_transactions_sum") >= 12
     assert after.get("babygun_emails_accepted_total") is None, "that is the API's"
@@ -141,7 +141,7 @@ async def test_email_of_two_queues_ends_once(two_queues: Rig) -> None:
                 after.since(
                     before,
                     "babygun_recipients_total",
-                    queue=queue,
+                    site=queue,
                     outcome="delivered",
                     class_="delivered",
                 )
@@ -153,20 +153,20 @@ async def test_state_is_shown_as_it_is_at_the_scrape(rig: Rig, smtp: Misbehaving
     async with rig.worker() as worker, probes_of(worker) as probes:
         idle = await probes.scrape()
         assert (
-            idle.get("babygun_jobs_in_flight", queue="main"),
-            idle.get("babygun_smtp_connections", queue="main", state="busy"),
+            idle.get("babygun_jobs_in_flight", site="main"),
+            idle.get("babygun_smtp_connections", site="main", state="busy"),
         ) == (0, 0)
         email_id = await rig.send("hang@example.org")
         async with asyncio.timeout(20):
             await smtp.hung.wait()
         busy = await probes.scrape()
         assert (
-            busy.get("babygun_jobs_in_flight", queue="main"),
-            busy.get("babygun_jobs_ready", queue="main"),
+            busy.get("babygun_jobs_in_flight", site="main"),
+            busy.get("babygun_jobs_ready", site="main"),
         ) == (1, 0)
         assert (
-            busy.get("babygun_smtp_connections", queue="main", state="busy"),
-            busy.get("babygun_smtp_waiting", queue="main"),
+            busy.get("babygun_smtp_connections", site="main", state="busy"),
+            busy.get("babygun_smtp_waiting", site="main"),
         ) == (1, 0)
         assert busy.get("babygun_slice_shards") == 256
         assert 0 < (busy.get("babygun_lease_margin_seconds") or 0) <= 2
@@ -174,8 +174,8 @@ async def test_state_is_shown_as_it_is_at_the_scrape(rig: Rig, smtp: Misbehaving
         await rig.ended(email_id)
         await probes.until(
             lambda seen: (
-                seen.get("babygun_jobs_in_flight", queue="main") == 0
-                and seen.get("babygun_smtp_connections", queue="main", state="idle") == 1
+                seen.get("babygun_jobs_in_flight", site="main") == 0
+                and seen.get("babygun_smtp_connections", site="main", state="idle") == 1
             )
         )
 
@@ -259,7 +259,7 @@ async def test_worker_that_drains_says_so_and_answers_to_its_end(
         document = await probes.until_ready(503)
         assert any("stopping" in reason for reason in document["reasons"])
         assert (await probes.call("/healthz"))[0] == 200
-        assert (await probes.scrape()).get("babygun_jobs_in_flight", queue="main") == 1
+        assert (await probes.scrape()).get("babygun_jobs_in_flight", site="main") == 1
         smtp.release()
         async with asyncio.timeout(20):
             assert await worker.process.wait() == 0

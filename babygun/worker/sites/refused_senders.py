@@ -53,7 +53,7 @@ class RefusedSenders:
             del self._at_mail[site]
 
     def hold_ended(self, site: str) -> None:
-        """Those that the hold has met hold the site no more for a while, unless they get through."""
+        """What its hold has met holds it no more for a while, unless it gets through."""
         self._remember(site, self._at_mail.pop(site, ()))
 
     def _remember(self, site: str, senders: Iterable[str]) -> None:
