@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from babygun.email.model import Recipient
+from babygun.routing.mx_destinations import MxDestination, MxDestinations
 from babygun.runtime.settings import Settings
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.dns_servers import failing, scripted, serving
@@ -162,6 +163,20 @@ async def test_hosts_that_no_source_address_reaches_defer_the_mail_and_name_the_
     recipient = await world.recipient("ann@six.example", source_addresses=("127.0.0.1",))
     assert (recipient.status, recipient.reply_class) == ("deferred", "configuration")
     assert "source_addresses has none of these here" in (recipient.status_reason or "")
+
+
+async def test_site_lookup_that_crashes_leaves_the_mail_to_its_try_which_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the queue would wait for its site for ever."""
+
+    async def broken(*_: object) -> MxDestination:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(MxDestinations, "find", broken)
+    recipient = await world.recipient("ann@two.example")
+    assert (recipient.status, recipient.reply_class) == ("deferred", "internal")
+    assert "a fault of ours" in (recipient.status_reason or "")
 
 
 async def test_domain_without_mx_gets_its_mail_at_its_own_address(world: World) -> None:

@@ -21,8 +21,8 @@ from tests.api.live.listening import Stream, enters, listening
 from tests.support.api import RunningApi, StartApi, running, until_ready
 from tests.support.etcd_server import EtcdServer, etcd_version
 from tests.support.guarded_etcd import as_user, guarded_etcd
-from tests.support.rig import Rig, rig_for
-from tests.support.tries import claimed
+from tests.support.rig import Rig, rig_for, wide_relays
+from tests.support.tries import OK, claimed, finished
 
 # --- what is heard ---
 
@@ -37,6 +37,26 @@ async def test_email_is_streamed_from_its_acceptance_to_its_end_as_the_listing_s
         assert last == (await api.call("GET", "/emails")).json["emails"][0]
         assert heard.retry == 1000
         assert {event for event, _ in heard.told()} == {"email"}
+
+
+async def test_wide_email_is_streamed_in_numbers_as_the_listing_shows_it(
+    start_api: StartApi, store: Store
+) -> None:
+    api = await start_api(relays=wide_relays(20))
+    async with listening(api) as heard:
+        addresses = [f"ann@d{number}.example" for number in range(20)]
+        email_id = await api.accepted(to=addresses)
+        begun = await heard.email(email_id)
+        assert begun["recipients"] == [] and begun["many"]["by_status"] == {"pending": 20}
+        await claimed(store, email_id, "q3")
+        assert (await heard.email(email_id))["sending"] == ["q3"]
+        await finished(store, email_id, {addresses[0]: OK}, "q0")
+        last = await heard.email(
+            email_id,
+            lambda email: email["many"]["by_status"] == {"delivered": 1, "pending": 19},
+        )
+        await heard.silent()
+        assert last == (await api.call("GET", "/emails")).json["emails"][0]
 
 
 async def test_claim_and_its_end_show_in_sending(api: RunningApi, store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -20,8 +21,10 @@ from babygun.store.records import Hold
 from babygun.store.sites import holds as store_holds
 from babygun.store.sites.holds import list_holds
 from babygun.worker import expiry
+from babygun.worker.results import Sent, SessionFault
 from babygun.worker.sites.holds import SiteHolds
 from tests.smtp.scripted import Peer, ScriptedServer
+from tests.store.emails.steps import claimed
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
@@ -318,6 +321,34 @@ async def test_worker_whose_watch_reports_nothing_learns_the_end_of_a_hold_at_it
     await asyncio.gather(following, return_exceptions=True)
     await store_holds.end(store, begun)
     assert holds.is_held("a") and not await holds.take_turn("a") and not holds.is_held("a")
+
+
+async def test_operators_hold_is_neither_probed_nor_quoted_nor_ended_by_a_try(rig: Rig) -> None:
+    store, known = rig.store, asyncio.Event()
+    holds = SiteHolds(
+        store,
+        load_routes(rig.settings).destinations,
+        worker_id=lambda: "w1",
+        wake=known.set,
+        due=lambda site: pytest.fail(f"{site} is to be probed"),
+        ended=lambda _: None,
+    )
+    until = utc_now() + timedelta(hours=1)
+    before = await store_holds.begin_by_operator(store, "main", "pause", until=until, by="ann")
+    following = asyncio.create_task(holds.run())
+    await known.wait()
+    assert holds.by_operator == {"main"} and not await holds.take_turn("main")
+    # Tries that were under way when the operator held the site.
+    one = await claimed(rig, await rig.send("ann@example.org"))
+    took = Sent({"ann@example.org": RecipientResult("deliver", "delivered", 250)}, answered=True)
+    await holds.settle(one, took, probe=True, started=0.0)
+    no = RecipientResult("hold", "authentication", 535, reason="no")
+    refused = Sent({"ann@example.org": no}, SessionFault(no, holds=True, at_mail=False))
+    for probe in (True, False):
+        await holds.settle(one, refused, probe=probe, started=0.0)
+    assert await list_holds(store) == [before]
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
 
 
 async def test_hold_of_mail_without_a_route_ends_when_a_worker_has_one(rig: Rig) -> None:
