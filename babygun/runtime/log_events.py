@@ -404,7 +404,7 @@ EVENTS = [
         "site reports not read",
         "warning",
         "error",
-        "etcd did not answer about what waits for each site; the last reports are shown.",
+        "etcd did not answer about what waits for each site; the last reports are used.",
     ),
     Event(
         "held sites not read",

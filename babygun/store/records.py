@@ -97,6 +97,8 @@ class SiteReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     sent: int = 0  # messages taken in the last minute
     deferred: int = 0  # replies in the last minute that were not
     why: str = ""  # why its jobs wait: held, limit, pace or slot
+    # Replies within the hour that the provider's table knows, by the first text of its row.
+    asked: dict[str, int] = {}
 
 
 class WorkerReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):

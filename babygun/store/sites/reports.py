@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -25,19 +26,35 @@ async def write_report(
 
 async def read_reports(store: Store) -> list[SiteReport]:
     """What all workers together say, those with the most mail first. Raises EtcdError."""
-    prefix = store.keys.reports
-    found = await store.client.range(prefix, range_end(prefix))
     sites: dict[str, SiteReport] = {}
-    for kv in found.kvs:
-        try:
-            report = codec.decode_state(kv.value, WorkerReport)
-        except ValueError as error:
-            log_unreadable(kv.key, error)
-            continue
+    for report in (await _read(store)).values():
         for row in report.sites:
             known = sites.get(row.site)
             sites[row.site] = row if known is None else _together(known, row)
     return sorted(sites.values(), key=lambda row: (-row.waiting, row.site))
+
+
+async def asked_elsewhere(store: Store, site: str, worker_id: str) -> Counter[str]:
+    """What the other workers say that a site's replies have asked for. Raises EtcdError."""
+    found: Counter[str] = Counter()
+    for key, report in (await _read(store)).items():
+        if key != store.keys.report(worker_id):
+            for row in report.sites:
+                if row.site == site:
+                    found.update(row.asked)
+    return found
+
+
+async def _read(store: Store) -> dict[bytes, WorkerReport]:
+    """By key."""
+    prefix = store.keys.reports
+    reports: dict[bytes, WorkerReport] = {}
+    for kv in (await store.client.range(prefix, range_end(prefix))).kvs:
+        try:
+            reports[kv.key] = codec.decode_state(kv.value, WorkerReport)
+        except ValueError as error:
+            log_unreadable(kv.key, error)
+    return reports
 
 
 def _together(one: SiteReport, other: SiteReport) -> SiteReport:
@@ -54,4 +71,5 @@ def _together(one: SiteReport, other: SiteReport) -> SiteReport:
         sent=one.sent + other.sent,
         deferred=one.deferred + other.deferred,
         why=one.why or other.why,
+        asked=dict(Counter(one.asked) + Counter(other.asked)),
     )

@@ -7,8 +7,8 @@ replies halve. After some messages that were taken, and not at once, the limits 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
-from typing import Literal
+from collections.abc import Hashable, Iterator
+from typing import Generic, Literal, TypeVar
 
 from msgspec.structs import replace
 
@@ -25,6 +25,7 @@ FAILED_CONNECTS = 3  # in a row, with no success between, before a site is held
 _SLOWEST = Rate(1, 60.0)
 
 Less = Literal["connections", "rate"]
+K = TypeVar("K", bound=Hashable)
 
 
 def halved(limits: Limits, what: Less) -> Limits:
@@ -81,23 +82,36 @@ class Progress:
         return self._successes >= STEP_SUCCESSES and now >= self._changed_at + STEP_AFTER
 
 
-class Counts:
+class Counts(Generic[K]):
     """How often each of some things happened within an hour. At most MOST_COUNTED are counted."""
 
     def __init__(self) -> None:
-        self._times: dict[Hashable, deque[float]] = {}
+        self._times: dict[K, deque[float]] = {}
 
-    def reached(self, what: Hashable, times: int, now: float) -> bool:
-        """It happens now. True: that makes ``times`` within an hour; the count begins again."""
+    def add(self, what: K, now: float) -> int:
+        """It happens now. Returns how often it has happened within the hour."""
         seen = self._times.get(what)
         if seen is None:
             if len(self._times) >= MOST_COUNTED:
                 del self._times[next(iter(self._times))]
             seen = self._times[what] = deque()
+        seen.append(now)
+        return self.of(what, now)
+
+    def of(self, what: K, now: float) -> int:
+        """How often it has happened within the hour."""
+        seen = self._times.get(what)
         while seen and seen[0] <= now - COUNTED:
             seen.popleft()
-        seen.append(now)
-        if len(seen) < times:
-            return False
-        del self._times[what]
-        return True
+        return len(seen) if seen else 0
+
+    def begin_again(self, what: K) -> None:
+        self._times.pop(what, None)
+
+    def all(self, now: float) -> Iterator[tuple[K, int]]:
+        """What has happened within the hour, and how often."""
+        for what in list(self._times):
+            if count := self.of(what, now):
+                yield what, count
+            else:
+                del self._times[what]

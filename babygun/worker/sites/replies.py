@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from babygun.email.tries import RecipientResult
+from babygun.errors import EtcdError
 from babygun.routing.providers import ReplyRule
 from babygun.routing.sites import Site
 from babygun.runtime.logs import get_logger
+from babygun.runtime.tasks import cancel_all
 from babygun.smtp.classifier import Classification
 from babygun.smtp.replies import Reply
 from babygun.worker.results import BEFORE_MAIL, result_of
@@ -25,14 +28,24 @@ MOST_SILENT = 20
 
 
 class SiteReplies:
-    """The provider's table comes first. A reply about a mailbox or a domain says nothing here."""
+    """The provider's table comes first. A reply about a mailbox or a domain says nothing here.
+
+    ``others``: asked how often a site's replies have asked the other workers for what the table
+    says, by the first text of its row. At the end call :meth:`close`.
+    """
 
     def __init__(
-        self, permits: Mapping[str, SitePermits], adapting: Adapting, holds: SiteHolds
+        self,
+        permits: Mapping[str, SitePermits],
+        adapting: Adapting,
+        holds: SiteHolds,
+        others: Callable[[str], Awaitable[Mapping[str, int]]],
     ) -> None:
         self._permits, self._adapting, self._holds = permits, adapting, holds
+        self._others = others
         self._failed: dict[str, int] = {}  # by site: connections that failed in a row
-        self._counts = Counts()
+        self._counts: Counts[tuple[str, str]] = Counts()  # by site and row of the table
+        self._asking: set[asyncio.Task[None]] = set()
         self._silent = 0  # sites held since a server last said something
 
     def begin_again(self, site: str) -> None:
@@ -73,12 +86,46 @@ class SiteReplies:
         rule = _rule_for(site, f"{reply.code} {reply.text}")
         if rule is None:
             return False
-        if self._counts.reached((site.name, rule.texts), rule.times, time.monotonic()):
-            if rule.slow is None:
-                self._holds.hold(site.name, result, rule.lasts)
-            else:
-                self._adapting.slow(site, rule.slow, rule.lasts, result)
+        if self._counts.add((site.name, rule.texts[0]), time.monotonic()) >= rule.times:
+            self._do(site, rule, result)
+        else:
+            task = asyncio.create_task(
+                self._ask_others(site, rule, result), name=f"replies of {site.name}"
+            )
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
         return True
+
+    async def _ask_others(self, site: Site, rule: ReplyRule, result: RecipientResult) -> None:
+        """All workers together may have got the reply often enough. Their reports are seconds old.
+
+        It is asked rarely: a few replies within the hour are enough for each row of the table.
+        """
+        try:
+            elsewhere = await self._others(site.name)
+        except EtcdError as error:
+            log.warning("site reports not read", error=str(error))
+            return
+        own = self._counts.of((site.name, rule.texts[0]), time.monotonic())
+        if own and own + elsewhere.get(rule.texts[0], 0) >= rule.times:
+            self._do(site, rule, result)
+
+    def _do(self, site: Site, rule: ReplyRule, result: RecipientResult) -> None:
+        self._counts.begin_again((site.name, rule.texts[0]))
+        if rule.slow is None:
+            self._holds.hold(site.name, result, rule.lasts)
+        else:
+            self._adapting.slow(site, rule.slow, rule.lasts, result)
+
+    def asked(self) -> Mapping[str, dict[str, int]]:
+        """By site, how often its replies have asked for what the provider's table says."""
+        found: dict[str, dict[str, int]] = {}
+        for (site, text), count in self._counts.all(time.monotonic()):
+            found.setdefault(site, {})[text] = count
+        return found
+
+    async def close(self) -> None:
+        await cancel_all(*self._asking)
 
     def _by_class(self, site: Site, found: Classification, result: RecipientResult) -> None:
         if found.about == "session":

@@ -42,7 +42,10 @@ class Waiting(Protocol):
 
 
 class Reports:
-    """``waiting``: asked for the sites whose mail waits. ``limits_of``: what holds for one now."""
+    """``waiting``: asked for the sites whose mail waits. ``limits_of``: what holds for one now.
+
+    ``asked``: by site, how often its replies have asked for what the provider's table says.
+    """
 
     def __init__(
         self,
@@ -51,9 +54,10 @@ class Reports:
         *,
         waiting: Callable[[], Iterable[Waiting]],
         limits_of: Callable[[Site], Limits],
+        asked: Callable[[], Mapping[str, dict[str, int]]] = dict,
     ) -> None:
         self._store, self._states = store, states
-        self._waiting, self._limits_of = waiting, limits_of
+        self._waiting, self._limits_of, self._asked = waiting, limits_of, asked
         # When, and by reported site how many replies there had been: within the last minute.
         self._earlier: deque[tuple[float, dict[str, tuple[int, int]]]] = deque()
         self._said: tuple[Identity, list[SiteReport]] | None = None
@@ -75,9 +79,10 @@ class Reports:
     def rows(self, now: float) -> list[SiteReport]:
         """The sites with the most mail. Relays without limits are not among them."""
         waiting = {one.site.name: one for one in self._waiting() if one.site.limits is not None}
+        asked = self._asked()
         names = nsmallest(
             MOST,
-            waiting.keys() | self._states.keys(),
+            waiting.keys() | self._states.keys() | asked.keys(),
             key=lambda name: (-waiting[name].jobs if name in waiting else 0, name),
         )
         states = ((name, self._states.get(name)) for name in names)
@@ -86,12 +91,18 @@ class Reports:
             self._earlier.popleft()
         before = self._earlier[0][1] if self._earlier else {}
         self._earlier.append((now, counts))
-        return [self._row(name, waiting.get(name), before.get(name, (0, 0))) for name in names]
+        return [
+            self._row(name, waiting.get(name), before.get(name, (0, 0)), asked.get(name, {}))
+            for name in names
+        ]
 
-    def _row(self, name: str, waits: Waiting | None, before: tuple[int, int]) -> SiteReport:
+    def _row(
+        self, name: str, waits: Waiting | None, before: tuple[int, int], asked: dict[str, int]
+    ) -> SiteReport:
         state = self._states.get(name)
         site = state.site if state is not None else waits.site if waits is not None else None
-        assert site is not None
+        if site is None:
+            return SiteReport(site=name, asked=asked)
         slots = list(state.slots.values()) if state is not None else []
         return SiteReport(
             site=name,
@@ -105,4 +116,5 @@ class Reports:
             sent=max(0, state.sent - before[0]) if state else 0,
             deferred=max(0, state.deferred - before[1]) if state else 0,
             why=waits.obstacle if waits else "",
+            asked=asked,
         )

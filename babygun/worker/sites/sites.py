@@ -21,6 +21,7 @@ from babygun.smtp.replies import Reply
 from babygun.store import Store
 from babygun.store.cluster.checkin import Identity
 from babygun.store.records import Hold
+from babygun.store.sites.reports import asked_elsewhere
 from babygun.worker.sites import permits as site_permits
 from babygun.worker.sites import reports
 from babygun.worker.sites.adapting import Adapting
@@ -32,7 +33,6 @@ from babygun.worker.sites.reports import Reports, Waiting
 
 _LOOK = 1.0  # s, between two looks at what is unused
 _AT_ONCE = 5000  # sites at which one look looks
-_MOST_FAILED = 10_000  # sites whose failures in a row are counted
 
 Obstacle = Literal["held"] | site_permits.Obstacle
 
@@ -61,6 +61,7 @@ class Sites:
         waiting: Callable[[], Iterable[Waiting]] = tuple,
         to_mx: bool = False,
     ) -> None:
+        self._store = store
         self._identity, self._workers, self._site_of = identity, workers, site_of
         self._may_go_on, self._sender_may_go_on = may_go_on, sender_may_go_on
         self.holds = SiteHolds(
@@ -80,10 +81,16 @@ class Sites:
         self._adapting = Adapting(
             store, worker_id=self._worker_id, workers=workers, changed=self._limits_changed
         )
-        self._reports = Reports(
-            store, self._permits, waiting=waiting, limits_of=self._adapting.whole
+        self._replies = SiteReplies(
+            self._permits, self._adapting, self.holds, self._asked_elsewhere
         )
-        self._replies = SiteReplies(self._permits, self._adapting, self.holds)
+        self._reports = Reports(
+            store,
+            self._permits,
+            waiting=waiting,
+            limits_of=self._adapting.whole,
+            asked=self._replies.asked,
+        )
         self._to_ask: Iterator[str] = iter(())  # sites that may be forgotten
         self._live = 0  # workers, as the parts of limits were made
 
@@ -100,6 +107,7 @@ class Sites:
         """Ends what still runs. The slots go with the worker's lease."""
         for permits in self._permits.values():
             permits.close()
+        await self._replies.close()
         await self._keeper.close()
         await self._adapting.close()
 
@@ -216,6 +224,11 @@ class Sites:
                 permits.close()
                 del self._permits[name]
                 self._shared.pop(name, None)
+
+    async def _asked_elsewhere(self, site: str) -> Mapping[str, int]:
+        if self._workers() < 2:
+            return {}
+        return await asked_elsewhere(self._store, site, self._worker_id())
 
     def _worker_id(self) -> str:
         identity = self._identity()

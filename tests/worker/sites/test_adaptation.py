@@ -64,9 +64,9 @@ def test_step_up_needs_successes_in_a_row_and_time() -> None:
 
 def test_replies_count_within_an_hour_and_by_rule() -> None:
     counts = Counts()
-    assert not counts.reached("a", 2, 0.0)
-    assert not counts.reached("b", 2, 1.0)
-    assert not counts.reached("a", 2, COUNTED), "the first one is an hour old"
-    assert counts.reached("a", 2, COUNTED + 1)
-    assert not counts.reached("a", 2, COUNTED + 2), "the count began again"
-    assert counts.reached("c", 1, 0.0)
+    assert counts.add("a", 0.0) == counts.add("b", 1.0) == 1
+    assert counts.add("a", COUNTED) == 1, "the first one is an hour old"
+    assert counts.add("a", COUNTED + 1) == 2
+    assert dict(counts.all(COUNTED + 1)) == {"a": 2}
+    counts.begin_again("a")
+    assert counts.of("a", COUNTED + 2) == 0 and counts.add("a", COUNTED + 2) == 1

@@ -14,10 +14,11 @@ from babygun.routing.sites import Site
 from babygun.runtime.clock import utc_now
 from babygun.smtp.classifier import Classifier
 from babygun.smtp.replies import Phase, parse_reply
-from babygun.store.records import Hold
+from babygun.store.records import Hold, SiteReport
 from babygun.store.sites import steering
 from babygun.store.sites.holds import list_holds
 from babygun.store.sites.limits import list_limits
+from babygun.store.sites.reports import write_report
 from babygun.worker.sites.replies import MOST_SILENT
 from babygun.worker.sites.sites import Sites
 from tests.support.rig import Rig
@@ -37,7 +38,7 @@ async def until(holds: Callable[[], bool]) -> None:
 class Known:
     """A worker's sites, and what may go on since."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, workers: int = 1) -> None:
         self.store = rig.store
         self.went_on: asyncio.Queue[str] = asyncio.Queue()
         self.known = asyncio.Event()
@@ -45,7 +46,7 @@ class Known:
             rig.store,
             {},
             identity=lambda: None,
-            workers=lambda: 1,
+            workers=lambda: workers,
             site_of=lambda _: None,
             wake=self.known.set,
             may_go_on=self.went_on.put_nowait,
@@ -63,8 +64,8 @@ class Known:
 
 
 @asynccontextmanager
-async def running(rig: Rig) -> AsyncIterator[Known]:
-    known = Known(rig)
+async def running(rig: Rig, workers: int = 1) -> AsyncIterator[Known]:
+    known = Known(rig, workers)
     task = asyncio.create_task(known.sites.run())
     try:
         async with asyncio.timeout(30):
@@ -111,6 +112,21 @@ async def test_tables_reply_holds_the_site_for_its_time_once_it_was_said_often_e
         known.say(OUTLOOK, "rcpt", "451 4.7.500 Server busy. Please try again later")
         hold = await known.held(OUTLOOK.name)
     assert timedelta(minutes=29) < hold.probe_at - hold.since <= timedelta(minutes=30)
+
+
+async def test_tables_reply_counts_with_those_of_the_other_workers(rig: Rig) -> None:
+    busy = "451 4.7.500 Server busy. Please try again later"
+    lease = await rig.store.client.grant(60)
+    async with running(rig, workers=2) as known:
+        for _ in range(2):
+            known.say(OUTLOOK, "rcpt", busy)
+        [(site, asked)] = known.sites._replies.asked().items()
+        assert (site, list(asked.values())) == (OUTLOOK.name, [2])
+        other = SiteReport(site=OUTLOOK.name, asked=dict.fromkeys(asked, 2))
+        await write_report(rig.store, [other], worker_id="other", lease_id=lease)
+        known.say(OUTLOOK, "rcpt", busy)
+        await known.held(OUTLOOK.name)
+        assert not known.sites._replies.asked(), "the count begins again"
 
 
 async def test_tables_reply_slows_the_site_for_all(rig: Rig) -> None:

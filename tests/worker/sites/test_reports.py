@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from babygun.intake.ids import new_email_id
 from babygun.routing.providers import Limits, Rate
@@ -46,6 +46,15 @@ async def test_report_says_what_waits_and_what_was_sent_in_the_last_minute(rig: 
     busy.sent, busy.deferred = 5, 2
     sent = {at: (row.sent, row.deferred) for at in (30.0, 60.0, 95.0) for row in reports.rows(at)}
     assert sent == {30.0: (5, 2), 60.0: (5, 2), 95.0: (0, 0)}
+
+
+def test_report_says_what_a_sites_replies_ask_for_though_no_mail_waits() -> None:
+    asked = {"mx:quiet": {"server busy": 2}}
+    reports = Reports(
+        cast(Any, None), {}, waiting=tuple, limits_of=lambda _: LIMITS, asked=lambda: asked
+    )
+    (row,) = reports.rows(0.0)
+    assert (row.site, row.waiting, row.asked) == ("mx:quiet", 0, {"server busy": 2})
 
 
 async def test_report_is_written_only_where_it_says_anything_new(rig: Rig) -> None:
