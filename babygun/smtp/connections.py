@@ -1,16 +1,14 @@
 """The connections to one destination: kept open across messages, and never too many.
 
-A message takes an idle connection, or opens one where there is room, or waits in line. The idle
-connection that was used last is taken first, so that surplus ones grow old and are closed.
-A connection that comes back goes to the first in line.
+A message takes an idle connection, or opens one where there is room, or waits in line.
+A connection that comes back goes to the first in line, or is idle (:mod:`idle_connections`).
 
 A destination that turns a connection away while others are open allows no more of them. Then the
 limit shrinks to what is open, and grows back by one every GROW seconds. The message that was
 turned away waits for a connection, ``patience`` seconds at most. A destination that takes no
 connection at all says nothing about its limit, unless its words say so (:meth:`crowded`).
 
-Other workers may need the connections that are idle here. So one is kept for ``idle`` seconds, and
-surplus ones for SURPLUS_IDLE. While the limit is shrunk, each one is surplus.
+While the limit is shrunk, each idle connection is surplus: others may need it.
 
 Each connection needs a permit of the destination's site (:mod:`permits`). It is taken before the
 connection is opened, and given back once it is closed.
@@ -30,12 +28,11 @@ from babygun.smtp.connection import Connection
 from babygun.smtp.connection_count import ConnectionCount
 from babygun.smtp.connection_limit import ConnectionLimit
 from babygun.smtp.envelope import NotSent
+from babygun.smtp.idle_connections import IdleConnections
 from babygun.smtp.permits import Permits
 from babygun.smtp.place import Place
 from babygun.smtp.replies import Reply
 from babygun.smtp.workarounds import Extension, Workarounds
-
-SURPLUS_IDLE = 1.0  # s, for which idle connections beyond the first are kept
 
 
 class Connections:
@@ -58,17 +55,19 @@ class Connections:
         idle: float,
     ) -> None:
         self._open_one, self._permits, self._count = open, permits, count
-        self._most, self._patience, self._idle_time = most, patience, idle
+        self._most, self._patience, self._keeps_idle = most, patience, idle > 0
         self._loop = asyncio.get_running_loop()
-        self._idle: list[Connection] = []  # the one unused for longest first
+        self._idle = IdleConnections(
+            idle,
+            all_surplus=lambda: self._limit.at(self._loop.time()) < most,
+            close=self._say_goodbye,
+        )
         self._busy: set[Connection] = set()
         self._connecting = 0  # also those that a waiter was woken to open
         # A waiter gets a connection, or a place: there is room to open one.
         self._waiters: deque[asyncio.Future[Connection | Place]] = deque()
         self._asked_for_room: set[bool] = set()  # urgently or not; the call is still to come
         self._limit = ConnectionLimit(most)
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._idle_until = 0.0  # when the timer is due
         self._goodbyes: set[asyncio.Task[None]] = set()
         self.closed = False
 
@@ -92,7 +91,7 @@ class Connections:
         """Whether there is a connection or a message that waits for one, or a limit to keep to."""
         return bool(
             self._busy
-            or self._idle
+            or len(self._idle)
             or self._connecting
             or self._waiters
             or self._goodbyes
@@ -111,8 +110,7 @@ class Connections:
         Idle ones are closed. Where none is left, ``reply`` is the outcome of all who wait.
         """
         self._limit.shrink(max(1, len(self._busy)), self._loop.time(), for_sure=True)
-        while self._idle:
-            self._say_goodbye(self._idle.pop())
+        self._idle.close_all()
         if not self._busy:
             while waiter := self._next_waiter():
                 waiter.set_exception(ConnectFailed(reply))
@@ -123,17 +121,12 @@ class Connections:
         A message that waits gets NotSent. Idle connections say goodbye, the others are cut.
         """
         self.closed = True
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-            self._idle_timer = None
         while waiter := self._next_waiter():
             waiter.set_exception(NotSent("the connection pool was closed"))
-        idle, self._idle = self._idle, []
         busy = list(self._busy)
         for connection in busy:
             connection.abort("the connection pool was closed")
-        for connection in idle:
-            self._say_goodbye(connection)
+        self._idle.close_all()
         await asyncio.gather(
             *self._goodbyes,
             *(connection.wait_closed() for connection in busy),
@@ -196,12 +189,10 @@ class Connections:
             return await self._wait(first_in_line, refused, give_up_at)
 
     def _take_idle(self) -> Connection | None:
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.lost:
-                self._busy.add(connection)
-                return connection
-        return None
+        connection = self._idle.take()
+        if connection is not None:
+            self._busy.add(connection)
+        return connection
 
     def _take_place(self) -> Place | None:
         """The right to open a connection; None: there is no room."""
@@ -225,8 +216,7 @@ class Connections:
         self._wake()
 
     def _close_if_idle(self, connection: Connection) -> None:
-        if connection in self._idle:
-            self._idle.remove(connection)
+        if self._idle.remove(connection):
             self._say_goodbye(connection)
 
     async def _wait(
@@ -305,17 +295,10 @@ class Connections:
                 self._wake()  # a limit that had shrunk may have grown
             return
         self._busy.discard(connection)
-        if self._idle_time <= 0 or self._count.is_full:
+        if not self._keeps_idle or self._count.is_full:
             self._say_goodbye(connection)
-            return
-        now = connection.idle_since = self._loop.time()
-        self._idle.append(connection)
-        timer = self._idle_timer
-        if timer is None:
-            self._watch_idle(now)
-        elif len(self._idle) > 1 and self._idle_until > now + SURPLUS_IDLE:
-            timer.cancel()
-            self._watch_idle(now)
+        else:
+            self._idle.add(connection)
 
     def _give_back(self, found: Connection | Place) -> None:
         """Gives back what a waiter got that was cancelled at that moment."""
@@ -344,30 +327,8 @@ class Connections:
                 return
 
     def _on_lost(self, connection: Connection) -> None:
-        if connection in self._idle:
-            self._idle.remove(connection)
+        if self._idle.remove(connection):
             self._wake()
-
-    def _watch_idle(self, now: float) -> None:
-        """Comes back when the first idle connection is to be closed."""
-        self._idle_until = self._idle_end(now)  # uvloop's timers that are due don't know it
-        self._idle_timer = self._loop.call_at(self._idle_until, self._close_idle)
-
-    def _idle_end(self, now: float) -> float:
-        """When the connection that is unused for longest is to be closed."""
-        surplus = len(self._idle) > 1 or self._limit.at(now) < self._most
-        kept = min(SURPLUS_IDLE, self._idle_time) if surplus else self._idle_time
-        return self._idle[0].idle_since + kept
-
-    def _close_idle(self) -> None:
-        """Closes the connections that were unused for long enough."""
-        self._idle_timer = None
-        now = self._loop.time()
-        while self._idle:
-            if self._idle_end(now) > now + 0.001:
-                self._watch_idle(now)
-                return
-            self._say_goodbye(self._idle.pop(0))
 
     def _say_goodbye(self, connection: Connection) -> None:
         task = self._loop.create_task(connection.quit(), name="smtp-quit")

@@ -251,7 +251,7 @@ async def test_idle_connection_is_closed_politely_in_time(new_pool: NewPool) -> 
 async def test_idle_connections_beyond_the_first_go_soon(
     new_pool: NewPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("babygun.smtp.connections.SURPLUS_IDLE", 0.05)
+    monkeypatch.setattr("babygun.smtp.idle_connections.SURPLUS_IDLE", 0.05)
     async with MisbehavingServer() as server:
         pool = new_pool(server.port)
         await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(3)))
@@ -264,7 +264,7 @@ async def test_idle_connections_beyond_the_first_go_soon(
 def test_messages_that_end_at_once_on_uvloop_are_delivered_though_a_timer_is_due(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("babygun.smtp.connections.SURPLUS_IDLE", 0.0)
+    monkeypatch.setattr("babygun.smtp.idle_connections.SURPLUS_IDLE", 0.0)
     new_event_loop = pytest.importorskip("uvloop").new_event_loop
 
     async def deliver() -> None:

@@ -22,7 +22,8 @@ from babygun.store import Store
 from babygun.store.cluster.checkin import Identity
 from babygun.store.sites import slots as store_slots
 from babygun.store.sites.slots import Slots
-from babygun.worker.sites.permits import SitePermits, Slot
+from babygun.worker.sites.permits import SitePermits
+from babygun.worker.sites.slot import Slot
 
 log = get_logger("worker")
 

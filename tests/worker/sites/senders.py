@@ -15,8 +15,9 @@ from babygun.smtp.envelope import NotSent
 from babygun.smtp.permits import Permit, Permits
 from babygun.store import Store
 from babygun.store.cluster.checkin import Identity
-from babygun.worker.sites.permits import PermitsNow, Slot
+from babygun.worker.sites.permits import PermitsNow
 from babygun.worker.sites.sites import Sites
+from babygun.worker.sites.slot import Slot
 
 
 def shared_site(limits: Limits, name: str = "mx:large") -> Site:

@@ -10,7 +10,8 @@ import pytest
 from babygun.routing.providers import Limits, Provider, Rate
 from babygun.routing.sites import Site
 from babygun.store.cluster.checkin import Identity
-from babygun.worker.sites.permits import PermitsNow, SitePermits, Slot
+from babygun.worker.sites.permits import PermitsNow, SitePermits
+from babygun.worker.sites.slot import Slot
 from tests.support.rig import Rig
 from tests.worker.sites.senders import shared_site
 
