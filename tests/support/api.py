@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -84,7 +85,7 @@ class RunningApi:
             text = await response.text()
             value = (
                 json.loads(text)
-                if text and "json" in response.headers.get("Content-Type", "")
+                if text and re.search("[/+]json", response.headers.get("Content-Type", ""))
                 else None
             )
             assert response.headers["X-Request-Id"]

@@ -25,7 +25,7 @@ from babygun.api.suppressions.documents import (
     document,
     document_of,
 )
-from babygun.api.suppressions.entries import Defaults, entry
+from babygun.api.suppressions.entries import BadField, Defaults, entry
 from babygun.api.suppressions.listing import find, not_suppressed
 from babygun.api.suppressions.owner import CLIENT, owner_of
 from babygun.api.suppressions.parameters import EMAIL, address_of, list_of, list_parameter
@@ -101,8 +101,8 @@ async def add_suppression(request: web.Request) -> web.Response:
         raise InvalidRequest([Violation("until", "Give a time with an offset (RFC 3339).")])
     try:
         new = entry(body.email, body.reason, body.list, defaults_of(request), until=body.until)
-    except ValueError as error:
-        raise InvalidRequest([Violation("", sentence(error))]) from None
+    except BadField as error:
+        raise InvalidRequest([Violation(error.field, sentence(error))]) from None
     there, added = await add(
         request.app[STORE], owner, new.address, new.suppression, list_name=new.list
     )

@@ -25,6 +25,14 @@ _MOST = 512  # characters that are kept of a reply
 _ENHANCED_CODE = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 
 
+class BadField(ValueError):
+    """What is wrong with one field, as part of a sentence."""
+
+    def __init__(self, field: str, fault: str) -> None:
+        super().__init__(fault)
+        self.field = field
+
+
 class Defaults(Struct, frozen=True):
     """What holds for all rows of a file.
 
@@ -40,9 +48,9 @@ class Defaults(Struct, frozen=True):
 
 
 def entry_of(fields: Mapping[str, str], defaults: Defaults) -> NewSuppression:
-    """From the fields of a row. Raises ValueError with what is wrong, as part of a sentence."""
+    """From the fields of a row. Raises BadField."""
     if "email" not in fields:
-        raise ValueError("the row has no address")
+        raise BadField("email", "the row has no address")
     return entry(
         fields["email"],
         defaults.reason or _reason(fields.get("reason", "manual")),
@@ -68,10 +76,10 @@ def entry(
     enhanced_code: str | None = None,
     reply: str | None = None,
 ) -> NewSuppression:
-    """``until``: None: as long as the settings say. Raises ValueError, as :func:`entry_of`."""
+    """``until``: None: as long as the settings say. Raises BadField."""
     now = defaults.now
     if until is not None and until <= now:
-        raise ValueError("until is in the past: leave it out, or give a time to come")
+        raise BadField("until", "until is in the past: leave it out, or give a time to come")
     suppression = Suppression(
         reason=reason,
         since=now if since is None else min(since, now),
@@ -81,16 +89,23 @@ def entry(
         reply=reply,
         by=defaults.by,
     )
-    return NewSuppression(parse_address(email).email, suppression, parse_list_name(list_name))
+    field = "email"
+    try:
+        address = parse_address(email).email
+        field = "list"
+        return NewSuppression(address, suppression, parse_list_name(list_name))
+    except ValueError as error:
+        raise BadField(field, str(error)) from None
 
 
 def _reason(text: str) -> SuppressionReason:
     word = text.strip().lower().replace("-", "_").replace(" ", "_")
     word = _OTHERS.get(word, word)
     if word not in REASONS:
-        raise ValueError(
+        raise BadField(
+            "reason",
             f"the reason must be one of {', '.join(REASONS)}, and is {text[:40]!r};"
-            " give one for all rows if this column means something else"
+            " give one for all rows if this column means something else",
         )
     return word
 
@@ -104,8 +119,8 @@ def _time(name: str, text: str) -> datetime:
         at = at or parsedate_to_datetime(text)
         return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(
-            f"{name} is no time such as 2030-01-31T08:00:00Z, and is {text[:40]!r}"
+        raise BadField(
+            name, f"{name} is no time such as 2030-01-31T08:00:00Z, and is {text[:40]!r}"
         ) from None
 
 

@@ -64,11 +64,11 @@ async def test_hard_bounce_ends_by_the_setting_and_an_end_may_be_given(api: Runn
 @pytest.mark.parametrize(
     ("fields", "field", "said"),
     [
-        ({"email": "ann"}, None, "no @"),
-        ({"list": "a/b"}, None, "list's name"),
-        ({"until": "2020-01-01T00:00:00Z"}, None, "in the past"),
+        ({"email": "ann"}, "email", "no @"),
+        ({"list": "a/b"}, "list", "list's name"),
+        ({"until": "2020-01-01T00:00:00Z"}, "until", "in the past"),
         ({"until": "2030-01-01T00:00:00"}, "until", "offset"),
-        ({"reason": "bounce"}, "reason", "one of hard_bounce"),
+        ({"reason": "bounce"}, "reason", "one of complaint"),
         ({"untill": None}, "untill", "no such field"),
     ],
 )
