@@ -153,7 +153,8 @@ async def replay_events(request: web.Request) -> web.Response:
     with it.
     """
     body = await _REPLAY.read(request)
-    _check(body)
+    until = body.until or utc_now()
+    _check(body, until)
     client_id, webhook = await own_webhook(request)
     store = request.app[STORE]
     if body.event_ids is not None:
@@ -164,7 +165,7 @@ async def replay_events(request: web.Request) -> web.Response:
         assert body.since is not None
         try:
             count, cursor = await replay.replay_between(
-                store, webhook.id, body.since, body.until or utc_now(), body.cursor
+                store, webhook.id, body.since, until, body.cursor
             )
         except ValueError:
             raise unknown_cursor() from None
@@ -178,7 +179,7 @@ async def replay_events(request: web.Request) -> web.Response:
     return json_answer(answer, status=202)
 
 
-def _check(body: ReplayRequest) -> None:
+def _check(body: ReplayRequest, until: datetime) -> None:
     """Raises InvalidRequest unless it names events in one way."""
     by_time = body.since is not None or body.until is not None or body.cursor is not None
     if by_time == (body.event_ids is not None):
@@ -186,5 +187,8 @@ def _check(body: ReplayRequest) -> None:
         raise InvalidRequest([Violation("", detail)])
     if by_time and body.since is None:
         raise InvalidRequest([Violation("since", "Give since, too: when the events happened.")])
-    if body.since and body.until and body.until <= body.since:
-        raise InvalidRequest([Violation("until", "It must be later than since.")])
+    if body.since is not None and body.since >= until:
+        field, detail = ("since", "It must be in the past.")
+        if body.until is not None:
+            field, detail = ("until", "It must be later than since.")
+        raise InvalidRequest([Violation(field, detail)])
