@@ -74,13 +74,19 @@ def levels(history: History) -> list[Level]:
 
 
 def _of_processes(middle: Sequence[Sampled], last: Sequence[Sampled]) -> Iterator[Level]:
-    """Each process in its place; a restart makes no other one of it."""
+    """Each process in its place, against the largest of its role in the middle third.
+
+    One that was started again begins small, and may become as large as the other is. A leak would
+    show in the one that goes on.
+    """
     for role, number in sorted({(f.role, f.number) for s in last for f in s.footprints}):
         for name, unit, size, rest in (
             ("memory", "MiB", lambda f: f.own / MIB, 16.0),
             ("descriptors", "", lambda f: float(f.descriptors), 32.0),
         ):
-            then, now = (_typical(part, role, number, size) for part in (middle, last))
+            numbers = {f.number for s in middle for f in s.footprints if f.role == role}
+            then = max((_typical(middle, role, n, size) for n in numbers), default=0.0)
+            now = _typical(last, role, number, size)
             yield Level(f"{name} of {role} {number}", unit, then, now, 1.1 * then + rest)
 
 

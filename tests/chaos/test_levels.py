@@ -37,31 +37,38 @@ def grows(at: float) -> float:
 
 
 def written(
-    folder: Path, *, memory: Grows = flat, file: Grows = flat, delay: Grows = flat
+    folder: Path,
+    *,
+    memory: Grows = flat,
+    file: Grows = flat,
+    delay: Grows = flat,
+    second: Grows | None = None,
 ) -> History:
     """A run with a sample every 5 s, an e-mail every second, and a fault from 200 s to 210 s.
 
-    ``memory``, ``file``: in MiB. ``delay``: of answers, in ms.
+    ``memory``, ``file``: in MiB. ``second``: the memory of a second worker. ``delay``: of answers,
+    in ms.
     """
     recorder = Recorder(folder / "history")
-    for second in range(int(END)):
-        at = float(second)
-        if second % 5 == 0:
-            size = int(memory(at) * MIB)
-            one = Footprint("worker", 1, 7, 10, 20, size, size)
-            recorder.add(Sampled(at, (one,), int(file(at) * MIB), MIB, 100, 10))
-        if second == 200:
+    for turn in range(int(END)):
+        at = float(turn)
+        if turn % 5 == 0:
+            sizes = [int(of(at) * MIB) for of in (memory, second) if of]
+            workers = tuple(
+                Footprint("worker", number, 7, 10, 20, size, size)
+                for number, size in enumerate(sizes, 1)
+            )
+            recorder.add(Sampled(at, workers, int(file(at) * MIB), MIB, 100, 10))
+        if turn == 200:
             recorder.add(Injected(at, 1, "kill-worker"))
-        if second == 210:
+        if turn == 210:
             recorder.add(Healed(at, 1, "kill-worker"))
-        mark, address = f"steady-{second}", f"ok.steady-{second}@one.example"
-        slow = 9.0 if 200 <= second < 210 else delay(at) / 1000
+        mark, address = f"steady-{turn}", f"ok.steady-{turn}@one.example"
+        slow = 9.0 if 200 <= turn < 210 else delay(at) / 1000
+        recorder.add(Asked(at, turn, "chaos", 1, "send", None, (Mail(mark, (address,), "digest"),)))
+        recorder.add(Answered(at + slow, turn, 202, (f"id-{turn}",)))
         recorder.add(
-            Asked(at, second, "chaos", 1, "send", None, (Mail(mark, (address,), "digest"),))
-        )
-        recorder.add(Answered(at + slow, second, 202, (f"id-{second}",)))
-        recorder.add(
-            Received(at + slow, "one", mark, "<m>", f"id-{second}", (address,), "", "250", True)
+            Received(at + slow, "one", mark, "<m>", f"id-{turn}", (address,), "", "250", True)
         )
     recorder.close()
     return History(folder / "history")
@@ -97,6 +104,14 @@ def test_what_grows_in_the_last_third_is_a_problem(
     found = levels(written(tmp_path, **{what: steep}))
     assert [each.partition(":")[0] for each in problems(found)] == names
     assert table(found).count("TOO MUCH") == len(names)
+
+
+@pytest.mark.parametrize(("late", "problem"), [(50.0, False), (90.0, True)])
+def test_worker_that_was_started_again_may_become_as_large_as_the_other(
+    tmp_path: Path, late: float, problem: bool
+) -> None:
+    found = levels(written(tmp_path, second=lambda at: 20.0 if at < 2 * END / 3 else late))
+    assert of(found, "memory of worker 2").holds is not problem
 
 
 def test_quiet_begins_after_a_fault_has_settled_and_ends_before_the_next(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ class Ending:
         self._longest = 2 * max(periods.values())
         self._clock = TrustedClock(settings, self._shortest / FINENESS)
         self._timeline = Timeline(self._longest)
-        self._cursors: dict[str, bytes] = {}
+        # Where to go on, by kind and whether it is what names a time that has passed.
+        self._cursors: dict[tuple[str, bool], bytes] = {}
         self._granted: dict[int, int] = {}  # seconds, of leases of revoked tokens
         self._next = 0.0  # monotonic
 
@@ -105,15 +106,30 @@ class Ending:
             await self._store.client.txn(Txn([same], [put(key, timeline.value)]))
 
     async def _end(self, kind: str, now: datetime, kept: float, until: float) -> bool:
-        """Ends what is old enough of one kind. Returns whether there is more of it."""
+        """Ends what is old enough of one kind. Returns whether there is more of it.
+
+        A key may name a time to come, if the clock of whoever wrote it was ahead. How old it is,
+        its revision says alone.
+        """
         begin = now - timedelta(seconds=kept)
         revision = self._timeline.revision_before(begin)
         if not revision:
             return False
         keys = self._store.keys
-        prefix, end = keys.retention_kind(kind), keys.retention_before(kind, begin)
+        prefix = keys.retention_kind(kind)
+        past = prefix, keys.retention_before(kind, begin)
+        to_come = keys.retention_before(kind, now), range_end(prefix)
+        rest = [await self._end_range(kind, each, revision, until) for each in (past, to_come)]
+        return any(rest)
+
+    async def _end_range(
+        self, kind: str, found_in: tuple[bytes, bytes], revision: int, until: float
+    ) -> bool:
+        """Ends what no revision after ``revision`` has made. Returns whether there is more."""
+        start, end = found_in
+        cursor = kind, start == self._store.keys.retention_kind(kind)
         while True:
-            start = self._cursors.get(kind, prefix)
+            start = max(start, self._cursors.get(cursor, start))
             found = await self._store.client.range(start, end, limit=_PAGE)
             old = [kv for kv in found.kvs if kv.create_revision <= revision]
             if kind in ("delivered", "undelivered"):
@@ -121,9 +137,9 @@ class Ending:
             else:
                 await self._revoke(old)
             if not found.more:
-                self._cursors.pop(kind, None)
+                self._cursors.pop(cursor, None)
                 return False
-            self._cursors[kind] = found.kvs[-1].key + b"\0"
+            self._cursors[cursor] = found.kvs[-1].key + b"\0"
             if time.monotonic() > until:
                 return True
 

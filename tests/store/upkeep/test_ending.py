@@ -49,12 +49,15 @@ class Life:
         timeline.samples.append((utc_now() - timedelta(seconds=seconds), found.revision))
         await self.store.client.put(key, timeline.value)
 
-    async def older_keys(self, seconds: float) -> None:
-        """Names earlier times in the keys by time, as if they had been written then."""
+    async def older_keys(self, seconds: float, of: str = "") -> None:
+        """Names earlier times in the keys by time, as if they had been written then.
+
+        ``of``: an e-mail: of its keys only.
+        """
         prefix = self.store.keys.retentions
         for kv in (await self.store.client.range(prefix, range_end(prefix))).kvs:
             parts = kv.key.decode().split("/")
-            if len(parts) < 2 or not parts[-2].endswith("Z"):
+            if len(parts) < 2 or not parts[-2].endswith("Z") or of not in parts[-1]:
                 continue
             parts[-2] = format_time(parse_time(parts[-2]) - timedelta(seconds=seconds))
             await self.store.client.put("/".join(parts).encode(), kv.value, kv.lease)
@@ -92,6 +95,18 @@ async def test_email_whose_end_names_a_time_long_ago_is_kept_for_its_retention(l
     await life.passed(60)
     await Ending(life.store, "worker").once()
     assert list((await snapshot(life.store)).chunks) == [delivered]
+
+
+async def test_email_whose_end_names_a_time_to_come_goes_after_its_retention(life: Life) -> None:
+    """The API process that cancelled it had a clock a month ahead."""
+    young, old = [await life.rig.send("ann@example.org") for _ in range(2)]
+    await life.finished(old, OK)
+    await life.older_keys(-31 * DAY)
+    await life.passed(30 * DAY)
+    await life.finished(young, OK)
+    await life.older_keys(-31 * DAY, of=young)
+    await Ending(life.store, "worker").once()
+    assert list((await snapshot(life.store)).chunks) == [young]
 
 
 @pytest.mark.parametrize("seconds", [3600 * 25, 31 * DAY])
