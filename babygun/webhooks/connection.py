@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import cast
 
 from babygun.routing.host_addresses import Address
 from babygun.webhooks.answers import Answer, AnswerReader, BadAnswer
@@ -56,8 +57,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         if self._reader is None:  # nobody asked

@@ -11,7 +11,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from scripts.bench import compare, destinations, growth, machine, page, report, scaling, sustained
+from scripts.bench import (
+    compare,
+    destinations,
+    growth,
+    machine,
+    page,
+    report,
+    scaling,
+    sustained,
+    webhooks,
+)
 from scripts.bench.processes import BenchError, Stage
 from scripts.bench.systems.babygun import BabygunKind
 
@@ -22,6 +32,7 @@ TABLES = report.TABLES | {
     "growth": growth.markdown,
     "destinations": destinations.markdown,
     "page": page.markdown,
+    "webhooks": webhooks.markdown,
 }
 
 
@@ -88,9 +99,10 @@ def main() -> int:
     )
     lasting, growing = sustained.add_command(commands), growth.add_command(commands)
     painting, routing = page.add_command(commands), destinations.add_command(commands)
+    hooking = webhooks.add_command(commands)
     showing = commands.add_parser("show", help="print the tables of a saved result")
     showing.add_argument("result", type=Path)
-    for command in (comparing, scale, lasting, growing, routing, painting, showing):
+    for command in (comparing, scale, lasting, growing, routing, painting, hooking, showing):
         command.add_argument(
             "--write",
             type=Path,
@@ -103,8 +115,9 @@ def main() -> int:
     growing.set_defaults(run=lambda arguments: growth.command(arguments, _say()))
     routing.set_defaults(run=lambda arguments: destinations.command(arguments, _say()))
     painting.set_defaults(run=lambda arguments: page.command(arguments, _say()))
+    hooking.set_defaults(run=lambda arguments: webhooks.command(arguments, _say()))
     showing.set_defaults(run=lambda arguments: json.loads(arguments.result.read_text()))
-    for command in (comparing, scale, lasting, growing, routing, painting):
+    for command in (comparing, scale, lasting, growing, routing, painting, hooking):
         command.add_argument(
             "--output",
             type=Path,
