@@ -90,7 +90,8 @@ async def _put(
 ) -> list[KeyValue] | None:
     """Writes over what was found. None: it is written; else what is there instead."""
     while True:
-        lease = await lease_of(store, suppression, 1)
+        ends = _goes_with_lease(store, suppression, await store.clock.now())
+        lease = await store.suppression_leases.lease(1) if ends else 0
         try:
             result = await store.client.txn(
                 Txn(
@@ -105,9 +106,15 @@ async def _put(
         return None if result.succeeded else result.kvs(0)
 
 
-async def lease_of(store: Store, suppression: Suppression, keys: int) -> int:
-    """The lease for ``keys`` suppressions like this one; 0: they never end."""
-    return 0 if suppression.until is None else await store.suppression_leases.lease(keys)
+def _goes_with_lease(store: Store, suppression: Suppression, now: datetime) -> bool:
+    """Whether a key ends before the leases that are given out now. If not, it stays.
+
+    It counts no more after its end all the same.
+    """
+    settings = store.settings
+    longest = max(settings.suppress_hard_bounces, settings.suppress_others)
+    until = suppression.until
+    return until is not None and until <= now + timedelta(seconds=longest)
 
 
 async def get_one(
@@ -158,13 +165,13 @@ async def add_page(store: Store, client_id: str, page: Sequence[NewSuppression])
         if (old := there.get(key)) is None
         or replaces(new, codec.decode_suppression(old.value), now)
     ]
+    ending = {key for key in chosen if _goes_with_lease(store, wanted[key], now)}
     while chosen:
-        ending = sum(wanted[key].until is not None for key in chosen)
-        lease = await store.suppression_leases.lease(ending) if ending else 0
+        lease = await store.suppression_leases.lease(len(ending)) if ending else 0
         ops: list[Op] = [
             only_if(
                 [_unchanged(key, there.get(key))],
-                put(key, codec.encode_state(wanted[key]), lease if wanted[key].until else 0),
+                put(key, codec.encode_state(wanted[key]), lease if key in ending else 0),
             )
             for key in chosen
         ]

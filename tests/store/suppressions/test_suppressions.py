@@ -98,6 +98,17 @@ async def test_suppression_that_ends_is_on_a_lease_and_counts_no_more_after_its_
     assert (await add(rig.store, "c", "c@example.org", BOUNCE))[1]
 
 
+async def test_suppression_that_ends_after_the_longest_lease_is_on_none(rig: Rig) -> None:
+    long = Suppression("manual", NOW, NOW + 400 * DAY)
+    short = Suppression("manual", NOW, NOW + DAY)
+    await add(rig.store, "c", "a@example.org", long)
+    page = [NewSuppression("b@example.org", long), NewSuppression("c@example.org", short)]
+    await add_page(rig.store, "c", page)
+    prefix = rig.store.keys.client_suppressions("c")
+    found = (await rig.store.client.range(prefix, range_end(prefix))).kvs
+    assert [bool(kv.lease) for kv in found] == [False, False, True]
+
+
 async def test_until_follows_the_settings(rig: Rig) -> None:
     settings = changed(rig.settings, suppress_hard_bounces=60.0, suppress_others=0.0)
     assert until_of(settings, "hard_bounce", NOW) == NOW + timedelta(seconds=60)
