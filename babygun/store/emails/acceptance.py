@@ -38,6 +38,8 @@ log = get_logger("store")
 
 T = TypeVar("T")
 
+# How often an acceptance is decided, if its recipients' suppressions change meanwhile.
+_DECISIONS = 4
 _PAUSE = 0.05  # s, between two tries of a write
 
 
@@ -67,15 +69,17 @@ async def accept(
     OutcomeUnknown: then the e-mail may or may not be stored, and nobody may acknowledge it.
     """
     key = None if idempotency_key is None else store.keys.idempotency(client_id, idempotency_key)
-    if new.unsuppressed is None:
+    if new.seen is None:
         (new,) = await looked_up(store, [new])
-    try:
-        return await _accept(store, new, key, fingerprint)
-    except _Refused:
-        if not new.unsuppressed:
-            raise
-    (new,) = await looked_up(store, [new])
-    return await _accept(store, new, key, fingerprint)
+    for tries in range(1, _DECISIONS + 1):
+        try:
+            return await _accept(store, new, key, fingerprint)
+        except _Refused:
+            if not new.seen:
+                raise
+        # If they change all the time, what was there when the call came is known at least.
+        (new,) = await looked_up(store, [new], compared=tries + 1 < _DECISIONS)
+    raise AssertionError("the last write compares no suppressions")
 
 
 async def _accept(store: Store, new: NewEmail, key: bytes | None, fingerprint: str) -> Accepted:
@@ -115,7 +119,7 @@ async def write(
     """
     first = store.keys.email(emails[0].id)  # stands for all: they are written together
     later = [chunk for new in emails for chunk in new.later]
-    compares = [absent(first), *(c for new in emails for c in new.unsuppressed or ())]
+    compares = [absent(first), *(c for new in emails for c in new.seen or ())]
     upload_lease = 0
     if later:
         compares += [present(key) for key, _ in later]

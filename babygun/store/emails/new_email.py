@@ -27,27 +27,28 @@ _MOST_BYTES = 1_200_000  # of the writes of one e-mail; etcd takes 1.5 MiB a req
 class NewEmail(Struct, frozen=True, gc=False):
     """An e-mail that is ready to be stored.
 
-    ``content_bytes``: of the packed content. ``record`` and ``content``: the writes that store it.
-    ``later``: keys and values of the content's chunks beyond the first; they have to be there
-    before. ``unsuppressed``: compares that hold if no recipient is suppressed; None: that has to be
-    read before.
+    ``email``: as it was submitted. ``content_bytes``: of the packed content. ``record`` and
+    ``content``: the writes that store it. ``later``: keys and values of the content's chunks beyond
+    the first; they have to be there before. ``seen``: compares that hold as long as the same
+    recipients are suppressed; None: who is has to be read before.
     """
 
+    email: Email
     transition: Transition
     content_bytes: int
     record: list[Op]
     content: list[Op]
     later: list[tuple[bytes, bytes]]
-    unsuppressed: list[Compare] | None
+    seen: list[Compare] | None
 
     @property
     def id(self) -> str:
-        return self.transition.email.id
+        return self.email.id
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Its recipients', in the order of the request."""
-        return tuple(recipient.email for recipient in self.transition.email.recipients)
+        return tuple(recipient.email for recipient in self.email.recipients)
 
     @property
     def suppressed(self) -> tuple[int, ...]:
@@ -83,19 +84,29 @@ def prepare(store: Store, email: Email, content: Content) -> NewEmail:
     content_ops = writes.content(store.keys, email, chunks[0] if at_once else None)
     later = [(store.keys.chunk(email.id, n), chunks[n]) for n in range(at_once, len(chunks))]
     # Its chunks would be uploaded again if a compare refused it.
-    unsuppressed = None if later else nobody_suppressed(store.keys, email)
-    return NewEmail(transition, len(packed), record, content_ops, later, unsuppressed)
+    seen = None if later else nobody_suppressed(store.keys, email)
+    return NewEmail(email, transition, len(packed), record, content_ops, later, seen)
 
 
-async def looked_up(store: Store, emails: Sequence[NewEmail]) -> list[NewEmail]:
-    """The e-mails without those recipients that are suppressed now. Raises EtcdUnavailable."""
-    found = await find(store, [new.transition.email for new in emails])
-    return [_without(store, new, suppressed) for new, suppressed in zip(emails, found, strict=True)]
+async def looked_up(
+    store: Store, emails: Sequence[NewEmail], *, compared: bool = False
+) -> list[NewEmail]:
+    """The e-mails without those recipients that are suppressed now. Raises EtcdUnavailable.
+
+    ``compared``: their ``seen`` says so, where few recipients let it.
+    """
+    found = await find(store, [new.email for new in emails])
+    return [
+        _without(store, new, suppressed, compares if compared else [])
+        for new, (suppressed, compares) in zip(emails, found, strict=True)
+    ]
 
 
-def _without(store: Store, new: NewEmail, suppressed: Mapping[str, Suppression]) -> NewEmail:
-    if not suppressed:
-        return replace(new, unsuppressed=[])
-    transition = lifecycle.accept(new.transition.email, suppressed)
+def _without(
+    store: Store, new: NewEmail, suppressed: Mapping[str, Suppression], seen: list[Compare]
+) -> NewEmail:
+    if not suppressed and not new.suppressed:
+        return replace(new, seen=seen)
+    transition = lifecycle.accept(new.email, suppressed)
     record = writes.acceptance(store.keys, transition)
-    return replace(new, transition=transition, record=record, unsuppressed=[])
+    return replace(new, transition=transition, record=record, seen=seen)

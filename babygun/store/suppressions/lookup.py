@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from babygun.email.addresses import comparable
 from babygun.email.model import Email, Recipient, queue_recipients
 from babygun.email.suppression import ALL_MAIL, Suppression
-from babygun.etcd import Compare, absent
+from babygun.etcd import Compare, absent, modified_at
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import Keys
@@ -15,6 +16,16 @@ from babygun.store.store import Store
 
 # An e-mail with more keys to look up is looked up by reads.
 _MOST_COMPARES = 16
+
+
+class Found(NamedTuple):
+    """``suppressed``: of an e-mail's recipients, by address. ``compares``: that it is so still.
+
+    There are none if they would be too many.
+    """
+
+    suppressed: dict[str, Suppression]
+    compares: list[Compare]
 
 
 def nobody_suppressed(keys: Keys, email: Email) -> list[Compare] | None:
@@ -34,8 +45,8 @@ def keys_of(keys: Keys, email: Email, recipients: Sequence[Recipient]) -> list[b
     return [of + comparable(r.email).encode() for r in recipients for of in lists]
 
 
-async def find(store: Store, emails: Sequence[Email]) -> list[dict[str, Suppression]]:
-    """The suppressed recipients of each of these e-mails, by address. Raises EtcdError."""
+async def find(store: Store, emails: Sequence[Email]) -> list[Found]:
+    """The suppressed recipients of each of these e-mails. Raises EtcdError."""
     wanted = [email.recipients if not email.ignore_suppressions else () for email in emails]
     return await _find(store, list(zip(emails, wanted, strict=True)))
 
@@ -46,16 +57,12 @@ async def find_in_queue(store: Store, email: Email, queue: str) -> dict[str, Sup
     Raises EtcdError.
     """
     (found,) = await _find(store, [(email, queue_recipients(email, queue))])
-    return found
+    return found.suppressed
 
 
-async def _find(
-    store: Store, wanted: Sequence[tuple[Email, Sequence[Recipient]]]
-) -> list[dict[str, Suppression]]:
+async def _find(store: Store, wanted: Sequence[tuple[Email, Sequence[Recipient]]]) -> list[Found]:
     lists = [keys_of(store.keys, email, recipients) for email, recipients in wanted]
     read = await store.client.get_many(list(dict.fromkeys(key for keys in lists for key in keys)))
-    if not read:
-        return [{} for _ in wanted]
     now = await store.clock.now()
     counting: dict[bytes, Suppression] = {}
     for kv in read.values():
@@ -69,14 +76,17 @@ async def _find(
     found = []
     for (email, recipients), keys in zip(wanted, lists, strict=True):
         each = len(_lists(email))
-        found.append(
-            {
-                recipient.email: counting[key]
-                for index, recipient in enumerate(recipients)
-                for key in keys[index * each : (index + 1) * each]
-                if key in counting
-            }
-        )
+        suppressed = {
+            recipient.email: counting[key]
+            for index, recipient in enumerate(recipients)
+            for key in keys[index * each : (index + 1) * each]
+            if key in counting
+        }
+        few = keys if len(keys) <= _MOST_COMPARES else ()
+        compares = [
+            modified_at(key, read[key].mod_revision) if key in read else absent(key) for key in few
+        ]
+        found.append(Found(suppressed, compares))
     return found
 
 

@@ -90,8 +90,7 @@ async def _put(
 ) -> list[KeyValue] | None:
     """Writes over what was found. None: it is written; else what is there instead."""
     while True:
-        ends = _goes_with_lease(store, suppression, await store.clock.now())
-        lease = await store.suppression_leases.lease(1) if ends else 0
+        lease = await lease_of(store, suppression, 1)
         try:
             result = await store.client.txn(
                 Txn(
@@ -104,6 +103,12 @@ async def _put(
             store.suppression_leases.forget(lease)
             continue
         return None if result.succeeded else result.kvs(0)
+
+
+async def lease_of(store: Store, suppression: Suppression, keys: int) -> int:
+    """The lease for ``keys`` suppressions like this one; 0: they stay."""
+    ends = _goes_with_lease(store, suppression, await store.clock.now())
+    return await store.suppression_leases.lease(keys) if ends else 0
 
 
 def _goes_with_lease(store: Store, suppression: Suppression, now: datetime) -> bool:

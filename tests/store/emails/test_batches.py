@@ -27,9 +27,9 @@ from tests.support.rig import Rig
 
 OP = put(b"key", b"value")
 ACCEPTED = submitted(a=1)
-SMALL = NewEmail(ACCEPTED, 0, [OP], [], [], [])
-LARGE = NewEmail(ACCEPTED, 0, [], [put(b"key", bytes(PART_BYTES))], [], [])
-HALF = NewEmail(ACCEPTED, 0, [OP] * (PART_OPS // 2), [], [], [])
+SMALL = NewEmail(ACCEPTED.email, ACCEPTED, 0, [OP], [], [], [])
+LARGE = NewEmail(ACCEPTED.email, ACCEPTED, 0, [], [put(b"key", bytes(PART_BYTES))], [], [])
+HALF = NewEmail(ACCEPTED.email, ACCEPTED, 0, [OP] * (PART_OPS // 2), [], [], [])
 
 
 @pytest.mark.parametrize(
