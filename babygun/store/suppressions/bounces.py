@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from msgspec.structs import replace
-
 from babygun.email.addresses import comparable
 from babygun.email.suppression import ALL_MAIL, Suppression
 from babygun.etcd import (
@@ -39,16 +37,13 @@ def suppress(
 ) -> list[Op]:
     """The writes of addresses that have bounced. What is there for another reason stays.
 
-    ``most_bytes``: of all of them. If they are more, they don't hold the server's words, and those
+    ``most_bytes``: of all of them. If they are more, they don't say what the server said, and those
     that don't fit even so are left out: they bounce once more.
     """
     ops = [_suppressed(keys, client_id, address, new, lease) for address, new in bounced]
     if _size(ops) <= most_bytes:
         return ops
-    ops = [
-        _suppressed(keys, client_id, address, replace(new, reply=None), lease)
-        for address, new in bounced
-    ]
+    ops = [_suppressed(keys, client_id, address, _bare(new), lease) for address, new in bounced]
     while ops and _size(ops) > most_bytes:
         ops = ops[: len(ops) * 3 // 4]
     return ops
@@ -68,6 +63,11 @@ def _suppressed(keys: Keys, client_id: str, address: str, new: Suppression, leas
     key = keys.suppression(client_id, ALL_MAIL, comparable(address))
     op = put(key, codec.encode_state(new), lease)
     return unless(value_above(key, _LAST), unless(value_below(key, _FIRST), op))
+
+
+def _bare(new: Suppression) -> Suppression:
+    """Without what the server said."""
+    return Suppression(new.reason, new.since, new.until, new.email_id)
 
 
 def _size(ops: Sequence[Op]) -> int:
