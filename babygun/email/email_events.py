@@ -182,6 +182,29 @@ def _recipient(recipient: Recipient) -> EventRecipient:
     )
 
 
+def event_of_address(
+    type: EventType, at: datetime, new_id: str, *, client_id: str, address: str, list_name: str
+) -> EmailEvent:
+    """An event about an address: its e-mail may be gone for long.
+
+    ``new_id``: of the form of an e-mail's. ``client_id``: with serial. ``list_name``: ``*`` for all
+    mail of the client.
+    """
+    return EmailEvent(
+        type,
+        at,
+        EventData(
+            event_id=event_id(new_id, 0, type),
+            sequence=0,
+            client_id=client_id_of(client_id),
+            tags=(),
+            metadata={},
+            recipients=(EventRecipient(address, "suppressed"),),
+            list_name=list_name,
+        ),
+    )
+
+
 def shortened(event: EmailEvent, recipients: int) -> EmailEvent:
     """The event with its first so many recipients; it says how many are left out."""
     data = event.data

@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
-from msgspec.structs import replace
-
 from babygun.api.access.fields import CLIENT_ID
 from babygun.api.emails.fields import EMAIL_ID, OTHER_ID
 from babygun.email.compose import new_email
-from babygun.email.email_events import EmailEvent, EventData, EventRecipient, event_id, events_of
+from babygun.email.email_events import EmailEvent, event_id, event_of_address, events_of
 from babygun.email.events import EVENT_TYPES, EventType
 from babygun.email.lifecycle import accept, cancel, retry
 from babygun.email.model import Email, Recipient, RecipientKind
 from babygun.email.retry import Schedule
+from babygun.email.suppression import Suppression
 from babygun.email.transition import Transition
 from babygun.email.tries import QueueResult, RecipientResult, finish
 from babygun.store.webhooks.trial import sample_event
@@ -25,6 +24,7 @@ _TRY = timedelta(milliseconds=70)
 _ANN, _BEN = "ann@example.org", "ben@example.org"
 _WORKER = "mail-1-8f3a1c9e20"
 _REQUEST = "5d0c1f7ae2b94836"
+_OF_ADDRESSES: tuple[EventType, ...] = ("complained", "unsubscribed")
 _RESULTS = {
     "delivered": RecipientResult("deliver", "delivered", 250, "2.0.0", "Ok: queued as 4F2A91C03D"),
     "deferred": RecipientResult("retry", "greylisted", 451, "4.7.1", "Greylisted, try again later"),
@@ -36,8 +36,18 @@ _RESULTS = {
 def examples() -> Mapping[str, EmailEvent]:
     """By type: all that a client may ask for, and ``test``."""
     test = sample_event(CLIENT_ID, event_id(OTHER_ID, 0, "test"), _AT)
-    asked = [_of_an_address("complained"), _of_an_address("unsubscribed"), test]
-    made = {event.type: event for event in (*_happened(), *asked)}
+    of_addresses = [
+        event_of_address(
+            type,
+            _AT + timedelta(hours=1),
+            OTHER_ID,
+            client_id=CLIENT_ID,
+            address=_ANN,
+            list_name="news",
+        )
+        for type in _OF_ADDRESSES
+    ]
+    made = {event.type: event for event in (*_happened(), *of_addresses, test)}
     return {type: made[type] for type in (*EVENT_TYPES, test.type)}
 
 
@@ -74,10 +84,15 @@ def _email() -> Email:
 
 
 def _suppressed() -> tuple[EmailEvent, ...]:
-    email = _email()
-    ann, ben = email.recipients
-    ben = replace(ben, status="suppressed", status_reason="550 5.1.1 No such user here")
-    return events_of(accept(replace(email, recipients=(ann, ben))))
+    bounced = _RESULTS["bounced"]
+    found = Suppression(
+        "hard_bounce",
+        _AT - timedelta(days=3),
+        status_code=bounced.status_code,
+        enhanced_code=bounced.enhanced_code,
+        reply=bounced.reason,
+    )
+    return events_of(accept(_email(), {_BEN: found}))
 
 
 def _tried(status: str, email: str, *, tries: int = 2) -> tuple[EmailEvent, ...]:
@@ -91,21 +106,3 @@ def _tried(status: str, email: str, *, tries: int = 2) -> tuple[EmailEvent, ...]
         schedule=lambda _: schedule,
     )
     return tuple(event for event in events_of(done) if event.type != "delivered" or email == _ANN)
-
-
-def _of_an_address(type: EventType) -> EmailEvent:
-    """An event that no try makes."""
-    return EmailEvent(
-        type,
-        _AT + timedelta(hours=1),
-        EventData(
-            event_id=event_id(OTHER_ID, 0, type),
-            sequence=0,
-            email_id=EMAIL_ID,
-            client_id=CLIENT_ID,
-            tags=(),
-            metadata={},
-            recipients=(EventRecipient(_ANN, "suppressed"),),
-            list_name="news",
-        ),
-    )

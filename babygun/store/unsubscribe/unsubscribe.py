@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
-from babygun.email.email_events import EmailEvent, EventData, EventRecipient, event_id
+from babygun.email.email_events import EmailEvent, event_of_address
 from babygun.email.ids import email_id
 from babygun.email.model import client_id_of
 from babygun.email.suppression import Suppression
@@ -70,17 +70,11 @@ def _stands(old: KeyValue, now: datetime) -> bool:
 
 
 def _event(what: Subscription, at: datetime) -> EmailEvent:
-    new_id = email_id(time.time_ns(), new_short_id())  # the e-mail may be gone for long
-    return EmailEvent(
+    return event_of_address(
         "unsubscribed",
         at,
-        EventData(
-            sequence=0,
-            event_id=event_id(new_id, 0, "unsubscribed"),
-            client_id=client_id_of(what.client_id),
-            tags=(),
-            metadata={},
-            list_name=what.list,
-            recipients=(EventRecipient(email=what.address, status="suppressed"),),
-        ),
+        email_id(time.time_ns(), new_short_id()),
+        client_id=what.client_id,
+        address=what.address,
+        list_name=what.list,
     )
