@@ -1,6 +1,7 @@
 """``babygun decode``: turns what ``etcdctl get`` printed into JSON.
 
-Jobs and contents are msgpack in etcd, all other values are JSON already.
+Jobs and contents are msgpack in etcd, and long notices are compressed. All other values are JSON
+already.
 
 etcdctl get --prefix /babygun/jobs/ | babygun decode
 etcdctl get --prefix -w json /babygun/contents/<id>/ | babygun decode
@@ -102,6 +103,9 @@ def _value(data: bytes) -> tuple[Any, int]:
         except ValueError as error:
             raise BabygunError(f"a value begins like JSON but is not valid: {error}") from None
     try:
+        if codec.is_compressed(data):
+            value, length = codec.decompressed_first(data)
+            return json.loads(value), length
         return codec.decode_first(data)
     except ValueError as error:
         raise BabygunError(f"{error}. If in doubt, use etcdctl get -w json") from None

@@ -75,12 +75,27 @@ def decode_notice(data: bytes) -> Notice:
 
 def decompressed(data: bytes) -> bytes:
     """The JSON of a notice's value. Raises ValueError."""
-    if data.startswith(b"{"):
-        return data
+    return data if data.startswith(b"{") else decompressed_first(data)[0]
+
+
+def is_compressed(data: bytes) -> bool:
+    """Whether ``data`` begins with a compressed value: no other begins like that."""
+    return data.startswith(b"\x78\x01")
+
+
+def decompressed_first(data: bytes) -> tuple[bytes, int]:
+    """The compressed value that ``data`` begins with, and its length in ``data``.
+
+    Raises ValueError.
+    """
+    whole = zlib.decompressobj()
     try:
-        return zlib.decompress(data)
+        value = whole.decompress(data)
     except zlib.error as error:
         raise ValueError(f"not compressed JSON: {error}") from None
+    if not whole.eof:
+        raise ValueError("not a whole compressed value")
+    return value, len(data) - len(whole.unused_data)
 
 
 def decode_first(data: bytes) -> tuple[Any, int]:

@@ -8,10 +8,14 @@ import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from babygun.dev.etcd.binary import find_etcd
-from babygun.store.keys import JobRef
+from babygun.runtime.clock import utc_now
+from babygun.store import codec
+from babygun.store.keys import JobRef, NoticeRef
+from babygun.store.webhooks.records import Notice
 from tests.support.commands import Command
 from tests.support.rig import Rig
 
@@ -78,3 +82,19 @@ async def test_rubbish_is_refused_with_one_sentence(babygun: Command, data: byte
     result = await babygun("decode", stdin=data)
     assert result.status == 1 and result.error.startswith("babygun: ")
     assert len(result.error.splitlines()) == 1
+
+
+async def test_long_notice_is_decompressed_wherever_it_stands(
+    rig: Rig, babygun: Command, etcdctl_get: Get
+) -> None:
+    event = msgspec.Raw(msgspec.json.encode({"recipients": [f"r{n}\n" for n in range(2000)]}))
+    for number in range(2):
+        ref = NoticeRef("wh_0123456789abcdef01234567", f"event-{number}")
+        value = codec.encode_notice(Notice(event, utc_now()))
+        assert not value.startswith(b"{")
+        await rig.store.client.put(rig.store.keys.notice(ref), value)
+    prefix = rig.store.keys.notices.decode()
+    for options in ((), ("-w", "json"), ("--print-value-only",)):
+        out = await etcdctl_get("--prefix", *options, prefix)
+        decoded = (await babygun("decode", stdin=out)).out
+        assert decoded.count("r1999") == 2, options

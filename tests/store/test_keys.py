@@ -10,11 +10,13 @@ import pytest
 from babygun.email.ids import SHARDS, created_ms, email_ids, is_email_id, shard_of
 from babygun.intake.ids import new_email_id
 from babygun.runtime.identifiers import new_process_id
-from babygun.store.keys import JobRef, Keys, range_end
+from babygun.store.keys import JobRef, Keys, NoticeRef, range_end
 
 KEYS = Keys("/babygun/")
 ID = "01a21000-1b9b-7058-a863-be5a676c7d85"
 REF = JobRef(ID, "main.relay")
+WEBHOOK = "wh_0123456789abcdef01234567"
+NOTICE = NoticeRef(WEBHOOK, f"{ID}-0001-bounced")
 NOW = datetime(2026, 11, 24, 23, 59, 32, 251000, tzinfo=UTC)
 
 
@@ -42,6 +44,17 @@ NOW = datetime(2026, 11, 24, 23, 59, 32, 251000, tzinfo=UTC)
             KEYS.retention("emails", NOW, 255),
             "/babygun/retention/emails/2026-11-24T23:59:32.251Z/ff",
         ),
+        (KEYS.client_webhooks("app:0a1b"), "/babygun/webhooks/app:0a1b"),
+        (KEYS.webhook_secret(WEBHOOK), f"/babygun/webhook-secrets/{WEBHOOK}"),
+        (KEYS.webhook_health(WEBHOOK), f"/babygun/webhook-health/{WEBHOOK}"),
+        (KEYS.notice(NOTICE), f"/babygun/notices/67/{WEBHOOK}/{ID}-0001-bounced"),
+        (
+            KEYS.due_notice(NOTICE, NOW),
+            f"/babygun/notices-due/{WEBHOOK}/2026-11-24T23:59:32.251Z/{ID}-0001-bounced",
+        ),
+        (KEYS.sent_notice(NOTICE), f"/babygun/notices-sent/{WEBHOOK}/{ID}-0001-bounced"),
+        (KEYS.notice_owner(WEBHOOK), f"/babygun/notice-owners/{WEBHOOK}"),
+        (KEYS.removal("app:0a1b"), "/babygun/removals/app:0a1b"),
     ],
 )
 def test_key_of_each_kind_is_as_documented(key: bytes, text: str) -> None:
@@ -56,6 +69,9 @@ def test_parse_of_every_built_key_gives_its_parts_back() -> None:
     assert KEYS.last_part(KEYS.worker("host-1")) == "host-1"
     assert KEYS.parse_retention(KEYS.retention("emails", NOW, 255)) == ("emails", NOW, 255)
     assert KEYS.last_part(KEYS.client("app")) == "app"
+    assert KEYS.parse_notice(KEYS.notice(NOTICE)) == NOTICE
+    assert KEYS.parse_due_notice(KEYS.due_notice(NOTICE, NOW)) == (NOW, NOTICE)
+    assert KEYS.parse_sent_notice(KEYS.sent_notice(NOTICE)) == NOTICE
 
 
 def test_not_before_keys_sort_by_time_and_end_at_now() -> None:
@@ -114,3 +130,14 @@ def test_process_ids_name_their_host_in_key_characters() -> None:
         "mail-host-example-"
     ) and "/" not in new_process_id("a/b", "worker")
     assert new_process_id("", "api") != new_process_id("", "api")
+
+
+def test_slice_of_notices_holds_the_webhooks_of_its_shards_and_no_others() -> None:
+    shard = int(shard_of(WEBHOOK), 16)
+    for first, end in ((0, SHARDS), (shard, shard + 1), (shard, SHARDS)):
+        start, stop = KEYS.notice_slice(first, end)
+        assert start <= KEYS.notice(NOTICE) < stop
+        assert start <= KEYS.webhook_notices(WEBHOOK) < stop
+    for first, end in ((0, shard), (shard + 1, SHARDS)):
+        start, stop = KEYS.notice_slice(first, end)
+        assert not start <= KEYS.notice(NOTICE) < stop

@@ -15,6 +15,7 @@ from babygun.store import Store, codec
 from babygun.store.emails.writes import LOG_ENTRIES, log_numbers
 from babygun.store.keys import JobRef, range_end
 from babygun.store.records import Owner
+from tests.support.outbox_invariants import Outbox, Written, check_outbox
 
 
 @dataclass
@@ -33,6 +34,11 @@ class Snapshot:
     part_leases: dict[str, set[int]] = field(default_factory=dict)  # by e-mail
     ends: dict[str, str] = field(default_factory=dict)  # kinds of end marks, by e-mail
     keys: list[bytes] = field(default_factory=list)
+    outbox: Outbox = field(default_factory=Outbox)
+    # The revisions that created and last wrote a record and its parts, and that created log keys.
+    created: dict[str, int] = field(default_factory=dict)
+    modified: dict[str, int] = field(default_factory=dict)
+    logged: dict[tuple[str, int], int] = field(default_factory=dict)
 
 
 async def snapshot(store: Store) -> Snapshot:
@@ -53,10 +59,12 @@ async def snapshot(store: Store) -> Snapshot:
 def _sort(store: Store, kv: KeyValue, seen: Snapshot) -> None:
     keys, key = store.keys, kv.key
     seen.keys.append(key)
+    seen.outbox.take(store, kv)
     if key.startswith(keys.emails):
         email = codec.decode_email(kv.value)
         seen.emails[email.id] = email
         seen.leases[email.id] = kv.lease
+        seen.created[email.id], seen.modified[email.id] = kv.create_revision, kv.mod_revision
     elif key.startswith(keys.jobs):
         seen.jobs.add(keys.parse_job(key))
     elif key.startswith(keys.waiting):
@@ -68,7 +76,9 @@ def _sort(store: Store, kv: KeyValue, seen: Snapshot) -> None:
         seen.chunks[email_id] = seen.chunks.get(email_id, 0) + 1
     elif key.startswith(keys.logs):
         entry = codec.decode_log_entry(kv.value)
-        seen.logs.setdefault(key.split(b"/")[-2].decode(), {})[entry.seq] = entry
+        email_id = key.split(b"/")[-2].decode()
+        seen.logs.setdefault(email_id, {})[entry.seq] = entry
+        seen.logged[email_id, entry.seq] = kv.create_revision
     elif key.startswith(keys.parts):
         ref = keys.parse_part(key)
         seen.parts.setdefault(ref.email_id, {})[ref.queue] = codec.decode_part(kv.value)
@@ -152,4 +162,23 @@ async def check_invariants(store: Store) -> Snapshot:
         assert ref.email_id in known, f"{ref} has no email"
     for ref in seen.owners:
         assert ref in seen.jobs, f"{ref} is owned without a job"
+    check_outbox(
+        seen.outbox, {id: (email, _written(seen, email)) for id, email in seen.emails.items()}
+    )
     return seen
+
+
+def _written(seen: Snapshot, email: Email) -> list[Written]:
+    """The e-mail's log, with what is known of when each entry was written."""
+    accepted, newest = seen.created[email.id], seen.modified[email.id]
+    log = [Written(entry, accepted, newest) for entry in entries_in_record(email)]
+    log[0] = Written(log[0].entry, accepted, accepted)
+    for entry in seen.logs.get(email.id, {}).values():
+        at = seen.logged.get((email.id, entry.seq))
+        if at is None:  # of a wide e-mail
+            log.append(Written(entry, accepted, newest))
+        elif at == seen.logged.get((email.id, entry.seq + 1)):  # the record held it before
+            log.append(Written(entry, accepted, at))
+        else:
+            log.append(Written(entry, at, at))
+    return log

@@ -1,7 +1,6 @@
 """Makes, changes and deletes webhooks: each is one transaction under a compare of the client's key.
 
-``client_id`` names the client with its serial, as an e-mail's record does. A write whose answer did
-not come is looked for, and made again if it is not there.
+``client_id`` names the client with its serial, as an e-mail's record does.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from msgspec.structs import replace
 
 from babygun.email.events import EventType
 from babygun.email.model import client_id_of
-from babygun.errors import Conflict, NotFound, OutcomeUnknown
+from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
 from babygun.etcd import (
     Compare,
     Op,
@@ -74,31 +73,42 @@ async def create_webhook(
         created_at=now,
         updated_at=now,
     )
-    of_client = store.keys.client(client_id_of(client_id))
+    unknown = False
     while True:
-        known, seen = await _read(store, client_id, get(of_client))
-        if (webhooks := _webhooks(known)) and webhooks[-1].id == webhook.id:
-            return webhook, secret  # the write before was applied
-        clients = seen.kvs(1)
-        if not clients or codec.decode_state(clients[0].value, Client).identity != client_id:
-            raise NotFound(f"there is no client {client_id_of(client_id)!r}")
-        if len(webhooks) >= MOST_WEBHOOKS:
-            raise Conflict(f"the client has {MOST_WEBHOOKS} webhooks already: delete one first")
-        written = await _write(
-            store,
-            client_id,
-            known,
-            (*webhooks, webhook),
-            [
-                put(
-                    store.keys.webhook_secret(webhook.id),
-                    codec.encode_state(WebhookSecret(secret)),
-                )
-            ],
-            [created_at(of_client, clients[0].create_revision)],
-        )
-        if written:
-            return webhook, secret
+        try:
+            if await _add(store, client_id, webhook, secret):
+                return webhook, secret
+        except OutcomeUnknown:  # if it was applied, the secret must still be given out
+            if unknown:
+                raise
+            unknown = True
+        except EtcdUnavailable as error:
+            if unknown:
+                raise OutcomeUnknown(str(error)) from None
+            raise
+
+
+async def _add(store: Store, client_id: str, webhook: Webhook, secret: str) -> bool:
+    """Writes a new webhook. False: others were written at the same time, so it is not there."""
+    of_client = store.keys.client(client_id_of(client_id))
+    known, seen = await _read(store, client_id, get(of_client))
+    webhooks = _webhooks(known)
+    if any(one.id == webhook.id for one in webhooks):
+        return True  # by a write whose answer did not come
+    clients = seen.kvs(1)
+    if not clients or codec.decode_state(clients[0].value, Client).identity != client_id:
+        raise NotFound(f"there is no client {client_id_of(client_id)!r}")
+    if len(webhooks) >= MOST_WEBHOOKS:
+        raise Conflict(f"the client has {MOST_WEBHOOKS} webhooks already: delete one first")
+    key = store.keys.webhook_secret(webhook.id)
+    return await _write(
+        store,
+        client_id,
+        known,
+        (*webhooks, webhook),
+        [put(key, codec.encode_state(WebhookSecret(secret)))],
+        [created_at(of_client, clients[0].create_revision)],
+    )
 
 
 async def list_webhooks(store: Store, client_id: str) -> tuple[Webhook, ...]:
@@ -131,12 +141,9 @@ async def change_webhook(
 
     ``change`` may be called several times. Raises NotFound, EtcdError.
     """
-    after: Webhook | None = None
     while True:
         known, _ = await _read(store, client_id)
         before = _require(known, webhook_id)
-        if before == after:
-            return before  # the write before was applied
         after = replace(change(before), updated_at=utc_now())
         webhooks = tuple(after if one is before else one for one in _webhooks(known))
         if await _write(store, client_id, known, webhooks):
@@ -193,15 +200,14 @@ async def rotate_secret(
         _require(known, webhook_id)
         found = seen.kvs(1)
         before = codec.decode_state(found[0].value, WebhookSecret) if found else None
-        if before and before.secret == secret:
-            return before
         after = WebhookSecret(secret)
         if before:
             after = WebhookSecret(secret, before.secret, utc_now() + ROTATION)
         same = modified_at(key, found[0].mod_revision) if found else absent(key)
         # Under the client's key, too: a webhook that is deleted gets no secret again.
         compares = [same, store.webhooks.compare(client_id, known)]
-        if await _decided(store, Txn(compares, [put(key, codec.encode_state(after))])):
+        txn = Txn(compares, [put(key, codec.encode_state(after))])
+        if (await store.client.txn(txn)).succeeded:
             return after
 
 
@@ -246,12 +252,4 @@ async def _write(
     key = store.keys.client_webhooks(client_id)
     write = put(key, codec.encode_state(ClientWebhooks(webhooks))) if webhooks else delete(key)
     same = store.webhooks.compare(client_id, known)
-    return await _decided(store, Txn([same, *compares], [write, *more]))
-
-
-async def _decided(store: Store, txn: Txn) -> bool:
-    """False: it was refused, or may have been applied."""
-    try:
-        return (await store.client.txn(txn)).succeeded
-    except OutcomeUnknown:
-        return False
+    return (await store.client.txn(Txn([same, *compares], [write, *more]))).succeeded

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple
+
+from msgspec import structs
 
 from babygun.email import wide
 from babygun.email.compose import new_email
@@ -20,6 +23,7 @@ from babygun.store.emails.finish import PendingResult, finish
 from babygun.store.emails.new_email import prepare
 from babygun.store.emails.reading import owned_by
 from babygun.store.keys import JobRef, range_end
+from babygun.store.webhooks import change
 from tests.store.emails.world import Operation, World
 from tests.support import email_model as model
 from tests.support.email_model import Mail
@@ -33,7 +37,7 @@ RESULTS = {
 }
 TOO_LATE = RecipientResult("retry", "expired", reason="too late")
 LAYOUTS = ({"x@a": "a"}, {"x@a": "a", "y@b": "b"}, {"x@a": "a", "y@a": "a", "z@b": "b"})
-MOST_EMAILS = 3
+MOST_EMAILS, MOST_WEBHOOKS = 3, 2
 CONFLICT, NO_LEASE = "conflict", "no lease"
 
 
@@ -84,6 +88,8 @@ class Operations:
             return self._accept(spec, world)
         if spec.kind == "reconcile":
             return self._reconcile(spec)
+        if spec.kind in ("webhook", "no webhook", "switch"):
+            return self._webhook(spec, world)
         if not world.mails:
             return None
         email_id = list(world.mails)[spec.email % len(world.mails)]
@@ -134,7 +140,48 @@ class Operations:
                 return world, world.keys[key]
             mail = model.accept(queue_of, send_at=3600.0 if later else None)
             keys = world.keys if key is None else {**world.keys, key: email.id}
-            return World({**world.mails, email.id: mail}, keys), email.id
+            return replace(world.with_mail(email.id, mail), keys=keys), email.id
+
+        return Operation(0, real, expected)
+
+    def _webhook(self, spec: Spec, world: World) -> Operation | None:
+        """Makes a webhook, deletes the oldest or the newest one, or switches it on or off."""
+        if spec.kind == "webhook":
+            name = f"webhook {next(self._numbers)}"
+            return None if len(world.webhooks) >= MOST_WEBHOOKS else self._new_webhook(name)
+        if not world.webhooks:
+            return None
+        name = list(world.webhooks)[0 if spec.queue == "a" else -1]
+
+        async def real(store: Store) -> bool:
+            for webhook in await change.list_webhooks(store, "client"):
+                if webhook.description == name:
+                    if spec.kind == "no webhook":
+                        return await change.delete_webhook(store, "client", webhook.id)
+                    await change.change_webhook(
+                        store, "client", webhook.id, lambda w: structs.replace(w, enabled=spec.flag)
+                    )
+                    return True
+            return False
+
+        def expected(world: World) -> tuple[World, bool]:
+            if name not in world.webhooks:
+                return world, False
+            if spec.kind == "no webhook":
+                return world.without_webhook(name), True
+            return replace(world, webhooks={**world.webhooks, name: spec.flag}), True
+
+        return Operation(0, real, expected)
+
+    @staticmethod
+    def _new_webhook(name: str) -> Operation:
+        async def real(store: Store) -> bool:
+            url = "https://receiver.example/"
+            await change.create_webhook(store, "client", url=url, description=name)
+            return True
+
+        def expected(world: World) -> tuple[World, bool]:
+            return replace(world, webhooks={**world.webhooks, name: True}), True
 
         return Operation(0, real, expected)
 

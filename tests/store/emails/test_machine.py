@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,9 +20,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from babygun.email import wide
 from babygun.errors import EtcdUnavailable, OutcomeUnknown
+from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
-from babygun.store import Store
+from babygun.store import Store, codec
 from babygun.store.emails import acceptance, on_request, write_loop
+from babygun.store.records import Client
 from tests.store.emails.operations import Operations, Seat, Spec
 from tests.store.emails.world import NOTHING, UNKNOWN, Done, Operation, World, outcomes, seen, view
 from tests.support import email_model as model
@@ -33,6 +36,7 @@ API, WORKERS = 0, (1, 2)
 KINDS = [
     *("claim", "claim", "claim", "claim", "finish", "finish", "finish", "finish"),
     *("accept", "reclaim", "release", "reconcile", "due", "cancel", "retry", "expire"),
+    *("webhook", "no webhook", "switch"),
 ]
 ACTIONS = st.sampled_from([model.DELIVER, model.FAIL, model.RETRY, model.HOLD])
 SPECS = st.builds(
@@ -115,7 +119,8 @@ class Emails(RuleBasedStateMachine):
         self._run(self.watching.client.revoke(self.leases[worker]))
         claims = {n for n, owner in self.operations.worker_of.items() if owner == worker}
         mails = self.world.mails.items()
-        self.world = World({i: model.lease_ends(m, claims) for i, m in mails}, self.world.keys)
+        after = {i: model.lease_ends(m, claims) for i, m in mails}
+        self.world = replace(self.world, mails=after)
         self._run(self._compare([]))
         for seat in self.seats:
             if seat.worker_id == worker:  # it checks in again, and its tries go on
@@ -142,6 +147,9 @@ class Emails(RuleBasedStateMachine):
     async def _start(self) -> None:
         self.watching = Store(self.mine)
         await self.watching.start()
+        client = Client("client", "tests", (), "", utc_now())
+        key = self.watching.keys.client(client.id)
+        await self.watching.client.put(key, codec.encode_state(client))
         for number in (API, *WORKERS):
             await self._seated(number)
 

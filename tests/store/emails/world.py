@@ -10,19 +10,39 @@ from typing import Any, NamedTuple
 from babygun.email.log import entries_in_record
 from babygun.store import Store
 from babygun.store.keys import JobRef
+from babygun.store.upkeep import removal
 from tests.support.email_model import LOG_ENTRIES, Mail
 from tests.support.invariants import check_invariants
 
 
 @dataclass(frozen=True)
 class World:
-    """The e-mails by id, and the ids by Idempotency-Key."""
+    """The e-mails by id, and the ids by Idempotency-Key.
+
+    ``webhooks``: by their description, whether they are enabled. ``notices``: the webhook, the
+    e-mail and the number of the log entry that it is about.
+    """
 
     mails: Mapping[str, Mail] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
+    webhooks: Mapping[str, bool] = field(default_factory=dict)
+    notices: frozenset[tuple[str, str, int]] = frozenset()
 
     def with_mail(self, email_id: str, mail: Mail) -> World:
-        return replace(self, mails={**self.mails, email_id: mail})
+        """The e-mail after a change of it. A log entry more has a notice for each webhook."""
+        before = self.mails.get(email_id)
+        notices = self.notices
+        if (before is None or mail.changes > before.changes) and mail.log[-1] != "reclaimed":
+            enabled = (name for name, enabled in self.webhooks.items() if enabled)
+            notices |= {(name, email_id, mail.changes) for name in enabled}
+        return replace(self, mails={**self.mails, email_id: mail}, notices=notices)
+
+    def without_webhook(self, name: str) -> World:
+        return replace(
+            self,
+            webhooks={other: on for other, on in self.webhooks.items() if other != name},
+            notices=frozenset(notice for notice in self.notices if notice[0] != name),
+        )
 
 
 UNKNOWN = "unknown"  # an answer: the operation may have taken effect
@@ -77,6 +97,8 @@ def view(world: World, worker_of: Mapping[int, str]) -> dict[str, Any]:
     """A world as :func:`seen` shows etcd. ``worker_of``: by the number of a claim."""
     return {
         "keys": sorted(world.keys),
+        "webhooks": dict(world.webhooks),
+        "notices": sorted(world.notices),
         **{
             email_id: (
                 mail.status,
@@ -100,10 +122,16 @@ def view(world: World, worker_of: Mapping[int, str]) -> dict[str, Any]:
 
 async def seen(store: Store) -> dict[str, Any]:
     """What etcd holds, with the design's invariants checked."""
+    await removal.go_on(store)  # as the leading worker does
     found = await check_invariants(store)
     keys = store.keys
+    names = {id: webhook.description for id, (_, webhook) in found.outbox.webhooks.items()}
     shown: dict[str, Any] = {
-        "keys": sorted(k.split(b"/")[-1].decode() for k in found.keys if keys.idempotencies in k)
+        "keys": sorted(k.split(b"/")[-1].decode() for k in found.keys if keys.idempotencies in k),
+        "webhooks": {w.description: w.enabled for _, w in found.outbox.webhooks.values()},
+        "notices": sorted(
+            {(names[ref.webhook_id], *_entry_of(ref.event_id)) for ref in found.outbox.notices}
+        ),
     }
     for email in found.emails.values():
         entries = [*entries_in_record(email), *(found.logs.get(email.id, {}).values())]
@@ -123,3 +151,9 @@ async def seen(store: Store) -> dict[str, Any]:
             email.log_seq,
         )
     return shown
+
+
+def _entry_of(event_id: str) -> tuple[str, int]:
+    """The e-mail, and the number of the log entry, of an event."""
+    email_id, seq, _ = event_id.rsplit("-", 2)
+    return email_id, int(seq, 16)
