@@ -1,0 +1,167 @@
+"""Webhooks: made, changed, deleted, and their secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
+from babygun.store import Store, codec
+from babygun.store.access.clients import create_client
+from babygun.store.webhooks import change
+from babygun.store.webhooks.change import (
+    change_webhook,
+    create_webhook,
+    delete_webhook,
+    disable_webhook,
+    find_webhook,
+    list_all_webhooks,
+    list_webhooks,
+    read_secret,
+    rotate_secret,
+)
+from babygun.store.webhooks.records import MOST_WEBHOOKS, WebhookHealth
+from tests.store.webhooks.steps import URL, new_webhook, with_client
+from tests.support.faulty_etcd import FAULTS, Died, Fault, FaultyProcess
+from tests.support.invariants import check_invariants
+from tests.support.rig import Rig
+
+
+async def test_webhook_is_made_with_a_secret_that_is_given_out_and_stored_apart(rig: Rig) -> None:
+    client, _ = await create_client(rig.store, name="app", scopes=("webhooks",))
+    webhook, secret = await create_webhook(
+        rig.store, client.identity, url=URL, events=("bounced",), tags=("order",), description="one"
+    )
+    assert await list_webhooks(rig.store, client.identity) == (webhook,)
+    assert await find_webhook(rig.store, webhook.id) == (client.identity, webhook)
+    assert webhook.enabled and webhook.events == ("bounced",)
+    assert secret.startswith("whsec_")
+    assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 32
+    found = await rig.store.client.get(rig.store.keys.client_webhooks(client.identity))
+    assert found and secret.encode() not in found.value
+    stored = await read_secret(rig.store, webhook.id)
+    assert stored and stored.secret == secret
+    await check_invariants(rig.store)
+
+
+async def test_webhook_takes_the_secret_that_a_client_gives(rig: Rig) -> None:
+    await with_client(rig.store)
+    given = change.new_secret()
+    webhook, secret = await create_webhook(rig.store, "client", url=URL, secret=given)
+    stored = await read_secret(rig.store, webhook.id)
+    assert secret == given and stored and stored.secret == given
+
+
+async def test_webhook_of_no_client_or_of_an_earlier_one_is_not_made(rig: Rig) -> None:
+    with pytest.raises(NotFound):
+        await create_webhook(rig.store, "nobody", url=URL)
+    client, _ = await create_client(rig.store, name="app", scopes=("webhooks",))
+    with pytest.raises(NotFound):
+        await create_webhook(rig.store, f"{client.id}:other", url=URL)
+    assert not await list_all_webhooks(rig.store)
+
+
+async def test_client_has_at_most_ten_webhooks_also_if_many_are_made_at_once(rig: Rig) -> None:
+    await with_client(rig.store)
+    made = await asyncio.gather(
+        *(create_webhook(rig.store, "client", url=URL) for _ in range(MOST_WEBHOOKS + 3)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(one, Conflict) for one in made) == 3
+    assert len(await list_webhooks(rig.store, "client")) == MOST_WEBHOOKS
+    await check_invariants(rig.store)
+
+
+async def test_webhook_is_made_once_or_not_at_all_whatever_becomes_of_the_requests(
+    rig: Rig,
+) -> None:
+    await with_client(rig.store)
+    for fault in FAULTS:
+        for number in (1, 2):
+            await _make_with_fault(rig, number, fault)
+
+
+async def _make_with_fault(rig: Rig, number: int, fault: Fault) -> None:
+    process = FaultyProcess(rig.settings)
+    await process.store.start()
+
+    async def make(store: Store) -> Any:
+        return await create_webhook(store, "client", url=URL, description=f"{fault} {number}")
+
+    made = None
+    try:
+        made = await process.do(make, faults={number: fault})
+    except (EtcdUnavailable, OutcomeUnknown, Died):
+        pass
+    for late in process.late:
+        await process.arrive(late)
+    await process.close()
+    there = list(await list_webhooks(rig.store, "client"))
+    assert len(there) <= 1
+    if made:
+        assert there == [made[0]], f"{fault} of request {number}"
+        stored = await read_secret(rig.store, made[0].id)
+        assert stored and stored.secret == made[1]
+    await check_invariants(rig.store)
+    for webhook in there:
+        await delete_webhook(rig.store, "client", webhook.id)
+
+
+async def test_changes_at_once_are_all_kept(rig: Rig) -> None:
+    webhook = await new_webhook(rig.store)
+    await asyncio.gather(
+        change_webhook(rig.store, "client", webhook.id, lambda w: replace(w, url="https://b")),
+        change_webhook(rig.store, "client", webhook.id, lambda w: replace(w, tags=("order",))),
+        rotate_secret(rig.store, "client", webhook.id),
+    )
+    (now,) = await list_webhooks(rig.store, "client")
+    assert (now.url, now.tags, now.created_at) == ("https://b", ("order",), webhook.created_at)
+    assert now.updated_at >= webhook.updated_at
+
+
+async def test_webhook_is_disabled_once_with_the_reason(rig: Rig) -> None:
+    webhook = await new_webhook(rig.store)
+    off = await disable_webhook(rig.store, "client", webhook.id, "It answered 410.")
+    assert off and not off.enabled and off.disabled and off.disabled.reason == "It answered 410."
+    assert await disable_webhook(rig.store, "client", webhook.id, "again") is None
+    assert await disable_webhook(rig.store, "client", "wh_none", "again") is None
+
+
+async def test_rotated_secret_keeps_the_one_before_for_a_day(rig: Rig) -> None:
+    webhook = await new_webhook(rig.store)
+    first = await read_secret(rig.store, webhook.id)
+    second = await rotate_secret(rig.store, "client", webhook.id)
+    assert first and second.previous == first.secret and second.previous_until
+    assert second.previous_until - webhook.created_at >= timedelta(hours=24)
+    third = await rotate_secret(rig.store, "client", webhook.id, secret="whsec_given")
+    assert (third.secret, third.previous) == ("whsec_given", second.secret)
+    assert await read_secret(rig.store, webhook.id) == third
+
+
+async def test_deleted_webhook_leaves_nothing(rig: Rig) -> None:
+    gone, stays = await new_webhook(rig.store), await new_webhook(rig.store)
+    await rig.send("ann@example.org")
+    health = codec.encode_state(WebhookHealth())
+    await rig.store.client.put(rig.store.keys.webhook_health(gone.id), health)
+    assert await delete_webhook(rig.store, "client", gone.id)
+    assert not await delete_webhook(rig.store, "client", gone.id)
+    seen = await check_invariants(rig.store)
+    assert not [key for key in seen.keys if gone.id.encode() in key]
+    assert await list_webhooks(rig.store, "client") == (stays,)
+    with pytest.raises(NotFound):
+        await rotate_secret(rig.store, "client", gone.id)
+    with pytest.raises(NotFound):
+        await change_webhook(rig.store, "client", gone.id, lambda w: w)
+
+
+async def test_client_whose_last_webhook_is_deleted_has_no_key_of_them(rig: Rig) -> None:
+    webhook = await new_webhook(rig.store)
+    await delete_webhook(rig.store, "client", webhook.id)
+    assert await rig.store.client.get(rig.store.keys.client_webhooks("client")) is None
+    await rig.send("ann@example.org")
+    assert not (await check_invariants(rig.store)).outbox.notices
