@@ -9,6 +9,7 @@ from msgspec import structs
 
 from babygun.email import lifecycle, tries
 from babygun.email.compose import new_email
+from babygun.email.email_events import events_of
 from babygun.email.events import EVENTS
 from babygun.email.model import Email, Recipient
 from babygun.email.retry import Schedule
@@ -97,3 +98,19 @@ def check_invariants(before: Email, transition: Transition) -> None:
     for old, new in zip(before.recipients, after.recipients, strict=True):
         for status in ("delivered", "suppressed"):
             assert new.status == status or old.status != status, f"{status} stays"
+    check_events(before, transition)
+
+
+def check_events(before: Email, transition: Transition) -> None:
+    """Each recipient that the change concerns is in one event, of the type of what it became."""
+    events = events_of(transition)
+    concerned = {r.email: event.type for event in events for r in event.data.recipients}
+    assert len(concerned) == sum(len(event.data.recipients) for event in events)
+    assert len({event.data.event_id for event in events}) == len(events)
+    statuses = {r.email: r.status for r in transition.email.recipients}
+    changed = {r.email for r in before.recipients if r.status != statuses[r.email]}
+    assert changed <= concerned.keys() <= statuses.keys()
+    for address, of_type in concerned.items():
+        status = "retried" if statuses[address] == "pending" else statuses[address]
+        assert of_type == status, (address, of_type)
+    assert bool(events) == (transition.entry.event != "reclaimed")

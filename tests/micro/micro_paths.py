@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import pytest
+from aetcd import rpc
 
 from babygun.api.live.event import Event
 from babygun.api.live.listener import Listener
@@ -19,17 +20,21 @@ from babygun.email import lifecycle
 from babygun.email.addresses import parse_address
 from babygun.email.compose import new_email
 from babygun.email.model import Attachment, Content, Email, Job, Recipient
-from babygun.etcd import Txn, absent, put
+from babygun.etcd import Txn, TxnResult, absent, put
 from babygun.etcd.batch import Batcher, _Waiting
 from babygun.etcd.wire import nest
 from babygun.intake.ids import new_email_id
 from babygun.mime import render
 from babygun.routing.sites import site_of_relay
+from babygun.runtime.settings import Settings
 from babygun.smtp.classifier import Classifier
 from babygun.smtp.replies import make_reply
-from babygun.store import codec
+from babygun.store import Store, codec
 from babygun.store.changes.position import Position
 from babygun.store.keys import JobRef, Keys
+from babygun.store.webhooks import outbox
+from babygun.store.webhooks.known import Known
+from babygun.store.webhooks.records import ClientWebhooks, Webhook
 from babygun.worker.ready import ReadyJobs
 from babygun.worker.slots import Slots
 
@@ -169,6 +174,46 @@ def accept_txn(keys: Keys) -> Txn:
 
 def test_make_transaction(benchmark: Benchmark) -> None:
     assert benchmark(accept_txn, Keys()).op_count == 3
+
+
+@pytest.mark.parametrize("webhooks", [None, 0, 1, 10])
+def test_write_of_an_acceptance(benchmark: Benchmark, webhooks: int | None) -> None:
+    """The transaction with the notices of the client's webhooks; None: as if there were none."""
+    store = Store(Settings())
+    if webhooks:
+        with_webhooks(store, webhooks)
+    # etcd's part is not measured: it answers at once.
+    store.batcher.submit = accepted_at_once  # type: ignore[method-assign]
+    transition, txn = lifecycle.accept(email()), accept_txn(store.keys)
+
+    async def write() -> TxnResult:
+        if webhooks is None:
+            return await store.batcher.submit(Txn(txn.compares, txn.success))
+        return await outbox.submit(store, [transition], txn.compares, txn.success)
+
+    def run() -> bool:
+        try:
+            write().send(None)
+        except StopIteration as done:
+            return done.value is ACCEPTED
+        return False
+
+    assert benchmark(run)
+
+
+ACCEPTED = TxnResult(rpc.TxnResponse(succeeded=True), 1)
+
+
+def with_webhooks(store: Store, count: int) -> None:
+    made = tuple(
+        Webhook(id=f"wh_{n:024x}", url="https://a.example", created_at=DATE, updated_at=DATE)
+        for n in range(count)
+    )
+    store.webhooks._known["client"] = Known(ClientWebhooks(made), 1)
+
+
+async def accepted_at_once(txn: Txn, **_: object) -> TxnResult:
+    return ACCEPTED
 
 
 def test_group_100_transactions(benchmark: Benchmark) -> None:
