@@ -46,7 +46,7 @@ class Budget(NamedTuple):
     """How often each may still happen. ``late``: requests that are lost, late or unanswered.
 
     ``ends``: of leases, by a death or by a stall. ``asked``: cancels, retries and expiries.
-    ``gone``: bounces that suppress the address.
+    ``gone``: bounces that suppress the address. ``webhooks``: one is made or deleted.
     """
 
     claims: int
@@ -55,6 +55,7 @@ class Budget(NamedTuple):
     asked: int = 0
     holds: int = 0
     gone: int = 0
+    webhooks: int = 0
 
 
 class Owner(NamedTuple):
@@ -93,19 +94,26 @@ class Try(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A claim (without ``seen``), or a finish that was decided on the record ``seen``."""
+    """A claim (without ``seen``), or a finish that was decided on the record ``seen``.
+
+    ``webhook``: the revision of the client's webhooks that its notices were made by.
+    """
 
     owner: Owner
     queue: str
     seen: int = 0
     outcome: str = ""
     orphaned: bool = False
+    webhook: int = 0
 
 
 class State(NamedTuple):
     """``record``: its number. ``tries``: by worker and queue. ``lives``: of each worker.
 
-    ``suppressed``: queues whose address is suppressed. Each has one recipient.
+    ``suppressed``: queues whose address is suppressed. Each has one recipient. ``webhook``: the
+    revision of the client's webhook, 0 if it has none, and ``known`` what each worker knows of it.
+    ``happened``: the numbers of the log entries that it should hear of. ``notices``: those that it
+    has notices of.
     """
 
     record: int
@@ -115,6 +123,10 @@ class State(NamedTuple):
     requests: frozenset[Request]
     left: Budget
     suppressed: frozenset[str] = frozenset()
+    webhook: int = 0
+    known: tuple[int, int] = (0, 0)
+    happened: frozenset[int] = frozenset()
+    notices: frozenset[int] = frozenset()
 
 
 Step = tuple[str, State]
@@ -124,7 +136,8 @@ class Exploration:
     """The states that can be reached. Records have numbers, so that a state is small.
 
     ``is_wide``: the e-mail is a wide one. Its records are whole here, but each decision sees the
-    part of its queue only. ``compares_record``: whether a finish compares the record's revision.
+    part of its queue only. ``compares_record`` and ``compares_webhook``: whether a finish compares
+    the revision of the record, and that of the client's webhooks.
     ``suppressed``: queues whose address is suppressed when the e-mail comes.
     """
 
@@ -134,10 +147,12 @@ class Exploration:
         *,
         is_wide: bool = False,
         compares_record: bool = True,
+        compares_webhook: bool = True,
         suppressed: Sequence[str] = (),
         **queues: int,
     ) -> None:
         self._compares_record = compares_record
+        self._compares_webhook = compares_webhook
         self._records: list[Email] = [None]  # type: ignore[list-item]  # from 1: 0 means none
         self._numbers: dict[bytes, int] = {}
         self.budget = budget
@@ -165,6 +180,8 @@ class Exploration:
         for name, queue in state.queues:
             if queue.place == "waiting":
                 yield "due", _with_queue(state, name, queue._replace(place="job"))
+        if state.left.webhooks:
+            yield from _webhook_changes(_spent(state, webhooks=1), state.left.webhooks)
         if state.left.asked:
             asked = _spent(state, asked=1)
             sending = frozenset(name for name, queue in state.queues if queue.owner)
@@ -190,7 +207,8 @@ class Exploration:
             yield "late request", arrived
             return
         heard = self._heard(after or before, queue, one, bool(after))
-        yield "answer", _with_try(after or before, worker, queue, heard)
+        known = after or _with_known(before, worker)  # it reads the webhooks after a refusal
+        yield "answer", _with_try(known, worker, queue, heard)
         if state.left.late:
             unheard = one._replace(applied=one.applied or bool(after))
             unanswered = _spent(after or before, late=1)
@@ -206,9 +224,11 @@ class Exploration:
         )
         if not ours or (self._compares_record and state.record != request.seen):
             return None
+        if self._compares_webhook and state.webhook != request.webhook:
+            return None
         event = _event(request.outcome, request.queue, request.owner)
         record, places = self._decided(request.seen, event, current=state.record)
-        after = _moved(state, record, places)._replace(record=record)
+        after = self._written(state, record, places, request.webhook)
         if request.outcome == "gone":  # in the same transaction
             after = after._replace(suppressed=state.suppressed | {request.queue})
         return after
@@ -314,7 +334,9 @@ class Exploration:
             if self.budget.ends > state.left.ends:
                 yield from self._reclaimed(state, worker, queue, one)
         else:
-            request = Request(one.owner, queue, one.seen, one.outcome, one.orphaned)
+            request = Request(
+                one.owner, queue, one.seen, one.outcome, one.orphaned, state.known[worker]
+            )
             asked = state._replace(requests=state.requests | {request})
             yield "finish", _with_try(asked, worker, queue, one._replace(asking=True))
 
@@ -344,7 +366,18 @@ class Exploration:
             record, places = self._decided(state.record, event, sending)
         except Conflict:
             return
-        yield event, _moved(state, record, places)._replace(record=record)
+        yield event, self._written(state, record, places, state.webhook)
+
+    def _written(
+        self, state: State, record: int, places: tuple[tuple[str, str], ...], webhook: int
+    ) -> State:
+        """After a change whose notices were made by this revision of the client's webhooks."""
+        entry = frozenset({self._records[record].log_seq})
+        return _moved(state, record, places)._replace(
+            record=record,
+            happened=state.happened | entry if state.webhook else state.happened,
+            notices=state.notices | entry if webhook else state.notices,
+        )
 
     def _decide(
         self,
@@ -419,6 +452,20 @@ def _met(current: Email, transition: Transition) -> Email:
 
 def _event(outcome: str, queue: str, owner: Owner) -> str:
     return f"finish {outcome} {queue} {owner.claim}"
+
+
+def _webhook_changes(state: State, revision: int) -> Iterator[Step]:
+    """A client makes a webhook, or deletes it with its notices. The worker hears of it later."""
+    if state.webhook:
+        none = frozenset[int]()
+        yield "no webhook", state._replace(webhook=0, happened=none, notices=none)
+    else:
+        yield "webhook", state._replace(webhook=revision)
+
+
+def _with_known(state: State, worker: int) -> State:
+    known = tuple(state.webhook if n == worker else old for n, old in enumerate(state.known))
+    return state._replace(known=known)  # type: ignore[arg-type]
 
 
 def _claimed(state: State, request: Request) -> State | None:

@@ -27,6 +27,12 @@ SCOPES: dict[str, tuple[Budget, dict[str, Any]]] = {
         Budget(claims=2, late=1, asked=1, gone=1),
         {"a": 1},
     ),
+    "a webhook comes and goes": (Budget(claims=2, asked=1, webhooks=3), {"a": 1}),
+    "a webhook comes and goes and a request is late": (
+        Budget(claims=2, late=1, webhooks=2),
+        {"a": 1},
+    ),
+    "two queues and a webhook comes": (Budget(claims=2, webhooks=2), {"a": 1, "b": 1}),
     "two queues, one suppressed": (
         Budget(claims=2, asked=2, gone=1),
         {"a": 1, "b": 1, "suppressed": ["b"]},
@@ -74,6 +80,8 @@ def broken(exploration: Exploration, state: State) -> str:
                 queue.owner != one.owner
             ):
                 return f"{name}: sent by a worker that does not own it"
+    if state.notices != state.happened:
+        return f"{set(state.happened)} has happened, and there are notices of {set(state.notices)}"
     if not wide.is_whole(email):
         return f"the record does not count what the parts are: {email.wide}"
     if (email.status == "incomplete") != any(queue.place for _, queue in state.queues):
@@ -106,6 +114,12 @@ def test_wide_record_is_wrong_where_a_finish_does_not_compare_its_revision() -> 
     budget, queues = SCOPES["two queues"]
     with pytest.raises(AssertionError, match=r"the record does not count .* cancel > answer"):
         explore(Exploration(budget, is_wide=True, compares_record=False, **queues))
+
+
+def test_notices_are_wrong_where_a_finish_does_not_compare_the_revision_of_the_webhooks() -> None:
+    budget, queues = SCOPES["a webhook comes and goes"]
+    with pytest.raises(AssertionError, match="has happened, and there are notices of"):
+        explore(Exploration(budget, compares_webhook=False, **queues))
 
 
 def explore(exploration: Exploration) -> None:
