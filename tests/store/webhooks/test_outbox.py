@@ -1,4 +1,4 @@
-"""The outbox: the notices that a transition writes, whoever knows of the webhooks, and its size."""
+"""The outbox: the notices of each transition, by a process that knows the webhooks or not."""
 
 from __future__ import annotations
 
