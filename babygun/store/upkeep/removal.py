@@ -87,12 +87,10 @@ async def _go_on(store: Store, key: bytes, pages: int) -> None:
         log_unreadable(key, error)
         return
     for prefix in _prefixes(store.keys, removal):
-        more = True
-        while more:
+        while await _delete_page(store, prefix):
+            pages -= 1
             if not pages:
                 return
-            pages -= 1
-            more = await _delete_page(store, prefix)
     await store.client.delete(key)
 
 
@@ -113,9 +111,9 @@ def _prefixes(keys: Keys, removal: Removal) -> list[bytes]:
 
 
 async def _delete_page(store: Store, prefix: bytes) -> bool:
-    """Deletes PAGE keys. Returns whether there are more."""
+    """Deletes PAGE keys. False: there is none."""
     found = await store.client.range(prefix, range_end(prefix), limit=PAGE, keys_only=True)
     if found.kvs:
         page = delete_range(prefix, found.kvs[-1].key + b"\0")
         await store.batcher.submit(Txn([], [page]))
-    return found.more
+    return bool(found.kvs)

