@@ -59,6 +59,7 @@ def test_every_kind_of_key_is_given_to_some_role_and_every_role_names_kinds_that
                 "clients",
                 "signing_keys",
                 "unsubscribe_keys",
+                "webhook_secrets",
                 "contents",
                 "idempotencies",
             },
