@@ -100,6 +100,7 @@ class Installation:
             "BABYGUN_PROCESSES": "1",  # each process here is supervised by itself
             "BABYGUN_API_CERT": self.settings.api_cert,
             "BABYGUN_API_KEY": self.settings.api_key,
+            "BABYGUN_PUBLIC_URL": self.settings.public_url or self.listeners.api_url,
             # The receiver of a webhook that somebody develops is on this machine, without TLS.
             "BABYGUN_WEBHOOK_ALLOW_HTTP": "yes",
             "BABYGUN_WEBHOOK_ALLOW_NETWORKS": ", ".join(

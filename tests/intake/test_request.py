@@ -117,3 +117,37 @@ def test_send_at_too_far_ahead_is_refused() -> None:
     assert broken(send_at=datetime(2999, 1, 1, tzinfo=UTC)) == [
         ("send_at", "It lies more than 366 days ahead.")
     ]
+
+
+# --- links to unsubscribe ---
+
+REACHED = replace(SETTINGS, public_url="https://mail.example.com")
+
+
+def test_link_to_unsubscribe_is_wanted_from_a_list_or_from_all_mail() -> None:
+    assert checked(REACHED, unsubscribe={"list": "news.2026-11"}).list == "news.2026-11"
+    assert checked(REACHED, unsubscribe=True).list == "*"
+    assert checked(REACHED, unsubscribe={"list": "*"}).list == "*"
+    for nothing in (False, None):
+        assert checked(unsubscribe=nothing).list == ""
+
+
+def test_link_to_unsubscribe_without_a_public_url_names_the_setting() -> None:
+    [(field, detail)] = broken(unsubscribe=True)
+    assert field == "unsubscribe" and "setting public_url" in detail and "operator" in detail
+
+
+def test_link_to_unsubscribe_beside_a_header_of_the_clients_own_is_refused() -> None:
+    for headers in (
+        {"List-Unsubscribe": "<https://shop.example.com/off>"},
+        ["list-unsubscribe-post: List-Unsubscribe=One-Click"],
+    ):
+        [(field, detail)] = broken(REACHED, unsubscribe=True, headers=headers)
+        assert field == "unsubscribe" and "leave one out" in detail
+    assert not checked(headers={"List-Unsubscribe": "<https://shop.example.com/off>"}).list
+
+
+def test_list_with_a_bad_name_is_refused() -> None:
+    for name in ("", "a b", "a/b", "ü", "x" * 65, "**"):
+        [(field, detail)] = broken(REACHED, unsubscribe={"list": name})
+        assert field == "unsubscribe.list" and detail.startswith("A list's name has 1 to 64 ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from babygun.runtime.setting_types import (
+    PUBLIC_URL,
     parse_duration,
     parse_size,
     write_duration,
@@ -66,3 +67,40 @@ def test_duration_is_written_in_the_largest_whole_unit(seconds: float, text: str
 def test_size_is_written_in_the_largest_whole_unit(count: int, text: str) -> None:
     assert write_size(count) == text
     assert parse_size(text) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("", ""),
+        (" https://mail.example.com/ ", "https://mail.example.com"),
+        ("https://mail.example.com:8443/a/b/", "https://mail.example.com:8443/a/b"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_public_url_is_https_or_this_machines_own(text: str, url: str) -> None:
+    assert PUBLIC_URL.parse(text) == url
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("http://mail.example.com", "is not https"),
+        ("mail.example.com", "is no URL"),
+        ("ftp://mail.example.com", "is no URL"),
+        ("https://", "is no URL"),
+        ("https://mail.example.com/?a=1", "is no URL"),
+        ("https://mail.example.com/#x", "is no URL"),
+        ("https://user@mail.example.com", "is no URL"),
+        ("https://mail.example.com:x", "is no URL"),
+        ("https://bücher.example", "is no URL"),
+        ("https://mail.example.com/a b", "is no URL"),
+        ("https://mail.example.com/>", "is no URL"),
+        ("https://mail.example.com/" + "a" * 200, "the most is 200"),
+    ],
+)
+def test_public_url_that_no_link_can_be_made_of_is_refused(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        PUBLIC_URL.parse(text)

@@ -18,7 +18,7 @@ from babygun.api.http.problem_types import CONTENT_GONE, NOT_FOUND
 from babygun.api.http.responses import SECURITY_HEADERS
 from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
 from babygun.errors import NotFound
-from babygun.mime import message_id, needs_smtputf8, render
+from babygun.mime import message_id, needs_smtputf8, render, with_unsubscribe_link
 from babygun.mime.media_type import kept_media_type
 
 _HEADERS = {
@@ -60,7 +60,10 @@ _ERRORS = (NOT_FOUND, CONTENT_GONE, *READ_ERRORS)
     errors=_ERRORS,
 )
 async def show_source(request: web.Request) -> web.Response:
-    """The message as sent to a relay that supports 8BITMIME (nearly all do). It has no Bcc."""
+    """The message as sent to a relay that supports 8BITMIME (nearly all do). It has no Bcc.
+
+    In a link to unsubscribe, `{token}` stands for the token, since each recipient has another one.
+    """
     email, content = await own_content(request)
     message = render(
         content,
@@ -70,6 +73,8 @@ async def show_source(request: web.Request) -> web.Response:
         eight_bit=True,
     )
     shown = "inline" if "download" not in request.query else disposition(f"{email.id}.eml")
+    if content.unsubscribe is not None:
+        message = with_unsubscribe_link(message, f"{content.unsubscribe.url}/{{token}}")
     headers = {**_HEADERS, "Content-Type": "message/rfc822", "Content-Disposition": shown}
     return web.Response(body=message, headers=headers)
 

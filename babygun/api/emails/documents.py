@@ -109,7 +109,7 @@ class AttachmentDocument(msgspec.Struct, frozen=True):
     size: Annotated[int, Meta(examples=[16])]
 
 
-class EmailSummary(msgspec.Struct, frozen=True, kw_only=True):
+class EmailSummary(msgspec.Struct, frozen=True, kw_only=True, rename={"list_name": "list"}):
     """An e-mail as the listing shows it, without its content.
 
     With 17 queues or more, ``recipients`` is empty here, and ``many`` says how many there are.
@@ -149,6 +149,14 @@ class EmailSummary(msgspec.Struct, frozen=True, kw_only=True):
     held: Annotated[
         list[HeldSite],
         Meta(description="Why it waits, if sites of its queues are held.", examples=[[]]),
+    ]
+    list_name: Annotated[
+        str | None,
+        Meta(
+            description="Which mail its recipients can unsubscribe from by its links; `*`: all of"
+            " the client's. Null: it has no such links.",
+            examples=[None],
+        ),
     ]
     many: Annotated[
         ManyRecipients | None,
@@ -239,6 +247,7 @@ def email_summary(email: Email, owners: Mapping[str, Owner], hold_of: HoldOf) ->
         sending=[queue for queue, _ in sending],
         expires_at=email.expires_at,
         held=[held_site(held.hold) for held in holds_of(email, hold_of)],
+        list_name=email.list or None,
         many=_many(email, email.wide.first) if email.wide else None,
     )
 
