@@ -104,6 +104,7 @@ async def test_email_is_shown_with_every_field_that_was_given(api: RunningApi) -
         "sending": [],
         "expires_at": None,
         "held": [],
+        "list": None,
         "many": None,
         "waits": [
             {

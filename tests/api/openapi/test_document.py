@@ -18,6 +18,7 @@ from babygun.api.openapi.document import build_document
 from babygun.email.events import EVENT_TYPES
 from babygun.runtime.settings import Settings
 from babygun.store import Store
+from babygun.store.unsubscribe.tokens import UNSUBSCRIBE_PATH
 from tests.support.api import RunningApi
 from tests.support.paths import ROOT
 from tests.support.tries import GONE, claimed, finished
@@ -106,11 +107,12 @@ def test_examples_of_fields_fit_their_schemas() -> None:
 
 
 def test_document_has_the_routes_that_are_served(settings: Settings) -> None:
+    pages = (*VIEWS, FILES, UNSUBSCRIBE_PATH + "/{token}")
     served = {
         (resource.canonical, route.method)
         for resource in build_app(settings).router.resources()
         for route in resource
-        if route.method != "HEAD" and resource.canonical not in (*VIEWS, FILES)
+        if route.method != "HEAD" and resource.canonical not in pages
     }
     described = {
         (path, method.upper())
