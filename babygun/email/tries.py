@@ -46,7 +46,8 @@ class RecipientResult(Struct, frozen=True, gc=False):
 class QueueResult(Struct, frozen=True, gc=False):
     """What one try of one queue did. ``results``: by address; a missing one failed softly.
 
-    ``partial``: the try goes on. Recipients without a result are as before, and the queue is ready.
+    ``partial``: one round of the try has ended. Recipients without a result are as before, and the
+    queue is ready.
     """
 
     queue: str
@@ -57,7 +58,7 @@ class QueueResult(Struct, frozen=True, gc=False):
 
 
 def recipients_of_try(email: Email, queue: str) -> tuple[Recipient, ...]:
-    """The recipients that a try of a queue is still to come to, where it is made in parts."""
+    """The recipients that a try of a queue is still to come to, where it is made in rounds."""
     tries = email.queues[queue].tries
     return tuple(r for r in queue_recipients(email, queue) if r.tries <= tries)
 

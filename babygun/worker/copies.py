@@ -1,13 +1,14 @@
 """Sends an e-mail with links to unsubscribe: to each recipient a copy and a transaction of its own.
 
-    the first copy, alone ─▶ the others, several at a time ─▶ the results of this part of the try
+    the first copy, alone ─▶ the others, several at a time ─▶ the results of this round
 
 Each copy has its own reply. But what a server says of the session, the site, the sender or the
 message holds for all recipients, as it does in one transaction. So the first copy goes alone, and
 after such a reply no other one begins.
 
-A try is made in parts. A part ends after 100 copies, or after ten seconds. Its results are written,
-and the queue is ready again for the next part. So a worker that dies makes few duplicates.
+A try is made in rounds. A round ends after 100 copies, or after ten seconds. Its results are
+written, and the queue is ready again for the next one. So a worker that dies makes few
+duplicates.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from babygun.worker.results import Sent
 
 log = get_logger("worker")
 
-_MOST = 100  # copies of one part
-_SECONDS = 10.0  # after which a part begins no further copy
+_MOST = 100  # copies of one round
+_SECONDS = 10.0  # after which a round begins no further copy
 _AT_ONCE = 8  # copies
 _BYTES_AT_ONCE = 4 << 20  # of the content of copies under way
 
@@ -37,23 +38,23 @@ Send = Callable[[str], Awaitable[None]]
 
 
 async def send_copies(claim: Claim, recipients: Sequence[str], sent: Sent, send: Send) -> None:
-    """Sends to the recipients, until the part of the try ends.
+    """Sends to the recipients, until the round ends.
 
     Without any result it raises what ``send`` raises: nothing was sent. Otherwise each recipient
     that was tried has a result, and :attr:`Sent.partial` says whether others are left. Raises
     NoMailHost and LookupFailed, too: nobody who has no result was sent anything.
     """
-    part = _Part(claim, recipients, sent, send)
+    this = _Round(claim, recipients, sent, send)
     try:
-        await part.send_first()
+        await this.send_first()
         async with asyncio.TaskGroup() as group:
-            for _ in range(part.at_once):
-                group.create_task(part.send_others(), name="copies")
+            for _ in range(this.at_once):
+                group.create_task(this.send_others(), name="copies")
     except (NotSent, asyncio.CancelledError):
         if not sent.results:
             raise
-    if part.without_host is not None:
-        raise part.without_host
+    if this.without_host is not None:
+        raise this.without_host
     left = [address for address in recipients if address not in sent.results]
     if sent.for_all is not None:
         sent.results |= dict.fromkeys(left, sent.for_all)
@@ -61,7 +62,7 @@ async def send_copies(claim: Claim, recipients: Sequence[str], sent: Sent, send:
         sent.partial = bool(left)
 
 
-class _Part:
+class _Round:
     """``at_once``: how many others go at a time. ``without_host``: DNS names no host any more."""
 
     def __init__(self, claim: Claim, recipients: Sequence[str], sent: Sent, send: Send) -> None:
@@ -99,7 +100,7 @@ class _Part:
 
     @property
     def _ends(self) -> bool:
-        """Whether no further copy is begun in this part."""
+        """Whether no further copy is begun."""
         return (
             self._stopped
             or self.without_host is not None

@@ -165,8 +165,8 @@ class Delivery:
         ``may_send`` may say no, the task may be cancelled, or there may be no connection to be
         had. Then it raises NotSent, CancelledError or Crowded, if certainly no server has taken
         anything. If one may have, it returns what is known by then: without a result the try would
-        be made again for all recipients. An e-mail with links to unsubscribe is sent in parts
-        (:mod:`babygun.worker.copies`).
+        be made again for all recipients. An e-mail with links to unsubscribe is sent in rounds (see
+        :mod:`babygun.worker.copies`).
         """
         email, queue = claim.email, claim.ref.queue
         copies = claim.content is not None and claim.content.unsubscribe is not None

@@ -169,11 +169,11 @@ def test_first_try_is_the_one_that_follows_an_acceptance_at_once() -> None:
     assert not tries.is_first(lifecycle.retry(ended, now=LATER).email, "b")
 
 
-# --- a try in parts: an e-mail with links to unsubscribe ---
+# --- a try in rounds: an e-mail with links to unsubscribe ---
 
 
-def part(email: Email, outcomes: dict[int, RecipientResult]) -> Transition:
-    """A part of a try of the queue a; outcomes by the recipients' numbers."""
+def round_of(email: Email, outcomes: dict[int, RecipientResult]) -> Transition:
+    """A round of a try of the queue a; outcomes by the recipients' numbers."""
     results = {f"a{number}@example.com": outcome for number, outcome in outcomes.items()}
     todo = [r.email for r in tries.recipients_of_try(email, "a")]
     assert results.keys() <= set(todo), "each recipient has one turn"
@@ -187,9 +187,9 @@ def turns(email: Email) -> list[str]:
     return [r.email[:2] for r in tries.recipients_of_try(email, "a")]
 
 
-def test_part_of_a_try_changes_its_recipients_only_and_leaves_the_queue_ready() -> None:
+def test_round_of_a_try_changes_its_recipients_only_and_leaves_the_queue_ready() -> None:
     before = email(a=3, b=1)
-    first = part(before, {0: OK})
+    first = round_of(before, {0: OK})
     assert (first.ready, first.waiting, first.final) == (("a",), (), ())
     assert [r.status for r in first.email.recipients] == [
         "delivered", "pending", "pending", "pending",
@@ -206,10 +206,10 @@ def test_part_of_a_try_changes_its_recipients_only_and_leaves_the_queue_ready() 
     assert turns(first.email) == ["a1", "a2"]
 
 
-def test_try_in_parts_ends_as_one_try_does() -> None:
+def test_try_in_rounds_ends_as_one_try_does() -> None:
     record = email(a=4)
     for outcomes in ({0: OK, 1: SOFT}, {2: HARD}, {3: OK}):
-        transition = part(record, outcomes)
+        transition = round_of(record, outcomes)
         record = transition.email
     in_one = finish(email(a=4), "a", OK, SOFT, HARD, OK)
     assert transition.waiting == in_one.waiting == (("a", LATER + timedelta(seconds=600)),)
@@ -220,31 +220,31 @@ def test_try_in_parts_ends_as_one_try_does() -> None:
 
 def test_recipient_that_was_deferred_waits_for_its_own_time_while_the_try_goes_on() -> None:
     hint = RecipientResult("retry", "greylist", 450, retry_after=3000.0)
-    first = part(email(a=3), {0: hint})
+    first = round_of(email(a=3), {0: hint})
     assert first.entry.attempts[0].not_before == LATER + timedelta(seconds=3000)
     assert first.email.not_before is None, "the queue is ready"
-    last = part(first.email, {1: OK, 2: SOFT})
+    last = round_of(first.email, {1: OK, 2: SOFT})
     assert last.waiting == (("a", LATER + timedelta(seconds=3000)),)
     assert last.email.queues["a"].retry_at is None
 
 
-def test_part_that_is_refused_holds_the_rest_and_nobody_gets_a_second_turn() -> None:
-    first = part(email(a=3), {0: SOFT})
-    held = part(first.email, {1: HELD, 2: HELD})
+def test_round_that_is_refused_holds_the_rest_and_nobody_gets_a_second_turn() -> None:
+    first = round_of(email(a=3), {0: SOFT})
+    held = round_of(first.email, {1: HELD, 2: HELD})
     assert (held.entry.event, held.ready) == ("held", ("a",))
     assert turns(held.email) == ["a1", "a2"]
-    last = part(held.email, {1: OK, 2: OK})
+    last = round_of(held.email, {1: OK, 2: OK})
     assert last.waiting == (("a", LATER + timedelta(seconds=600)),)
     assert [r.tries for r in last.email.recipients] == [1, 1, 1]
 
 
-def test_email_is_final_with_the_last_part() -> None:
-    record = part(part(email(a=2), {0: OK}).email, {1: OK}).email
+def test_email_is_final_with_the_last_round() -> None:
+    record = round_of(round_of(email(a=2), {0: OK}).email, {1: OK}).email
     assert (record.status, record.queues["a"].final, record.tries) == ("complete", True, 1)
 
 
-def test_email_of_which_a_part_is_done_can_be_cancelled_and_retried() -> None:
-    record = part(email(a=2), {0: SOFT}).email
+def test_email_of_which_a_round_is_done_can_be_cancelled_and_retried() -> None:
+    record = round_of(email(a=2), {0: SOFT}).email
     stopped = lifecycle.cancel(record, sending=(), now=LATER)
     assert stopped.email.status == "cancelled" and stopped.email.queues["a"].retry_at is None
     again = lifecycle.retry(stopped.email, now=LATER)

@@ -11,7 +11,8 @@ from typing import Any, cast
 from msgspec import structs
 
 from babygun.email.model import UnsubscribeLink
-from babygun.store.emails.acceptance import accept, prepare
+from babygun.store.emails.acceptance import accept
+from babygun.store.emails.new_email import prepare
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from babygun.store.unsubscribe.tokens import Subscription, read_token
 from tests.support.rig import Rig

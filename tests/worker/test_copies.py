@@ -99,7 +99,7 @@ async def test_large_copies_go_one_after_the_other(rig: Rig, smtp: MisbehavingSe
 
 
 @pytest.mark.parametrize("offered", [{"chunking": True}, {}, {"pipelining": False}])
-async def test_thousand_recipients_get_one_copy_each_in_parts_of_one_try(
+async def test_thousand_recipients_get_one_copy_each_in_rounds_of_one_try(
     rig: Rig, offered: dict[str, bool]
 ) -> None:
     people = [f"r{n}@example.org" for n in range(1000 if not offered else 150)]
@@ -159,7 +159,7 @@ async def test_connection_that_breaks_within_a_copy_defers_those_that_wait(
     assert Counter(m.recipients[0] for m in smtp.messages) == Counter(people) + Counter(people[:1])
 
 
-async def test_worker_that_dies_between_copies_doubles_no_more_than_the_part_under_way(
+async def test_worker_that_dies_between_copies_doubles_no_more_than_the_round_under_way(
     rig: Rig, smtp: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     people = [f"r{n}@example.org" for n in range(130)]
@@ -168,7 +168,7 @@ async def test_worker_that_dies_between_copies_doubles_no_more_than_the_part_und
         email_id = await send_news(rig, *people)
         async with asyncio.timeout(20):
             await smtp.hung.wait()
-        await rig.logged(email_id, "delivered")  # the first part
+        await rig.logged(email_id, "delivered")  # the first round
         done = [r.email for r in (await rig.get(email_id)).recipients if r.final]
         first.kill()
     async with rig.worker():
@@ -211,7 +211,7 @@ async def test_worker_that_stops_between_copies_writes_what_is_done_and_gives_ba
     assert Counter(m.recipients[0] for m in smtp.messages) == dict.fromkeys(people, 1)
 
 
-async def test_part_ends_after_its_time_and_the_next_goes_on(
+async def test_round_ends_after_its_time_and_the_next_goes_on(
     rig: Rig, smtp: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copies, "_SECONDS", 0.0)
