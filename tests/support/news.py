@@ -21,10 +21,15 @@ from tests.support.smtp_server import Message
 LINK = "https://mail.example.com/unsubscribe"
 
 
-async def send_news(rig: Rig, *to: str, **content: Any) -> str:
-    """Accepts an e-mail of the list ``news`` as the API does; returns its id."""
+async def send_news(rig: Rig, *to: str, shown: tuple[str, ...] = (), **content: Any) -> str:
+    """Accepts an e-mail of the list ``news`` as the API does; returns its id.
+
+    ``shown``: the addresses in the message, if they are others.
+    """
     key = await UnsubscribeKeys(rig.store).current()
     email, body = rig.email(*to, unsubscribe=UnsubscribeLink(LINK, key.kid), **content)
+    if shown:
+        body = structs.replace(body, to=shown)
     new = prepare(rig.store, structs.replace(email, list="news"), body)
     return (await accept(rig.store, "client", new)).email_id
 
