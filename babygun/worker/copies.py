@@ -44,17 +44,17 @@ async def send_copies(claim: Claim, recipients: Sequence[str], sent: Sent, send:
     that was tried has a result, and :attr:`Sent.partial` says whether others are left. Raises
     NoMailHost and LookupFailed, too: nobody who has no result was sent anything.
     """
-    this = _Round(claim, recipients, sent, send)
+    current = _Round(claim, recipients, sent, send)
     try:
-        await this.send_first()
+        await current.send_first()
         async with asyncio.TaskGroup() as group:
-            for _ in range(this.at_once):
-                group.create_task(this.send_others(), name="copies")
+            for _ in range(current.at_once):
+                group.create_task(current.send_others(), name="copies")
     except (NotSent, asyncio.CancelledError):
         if not sent.results:
             raise
-    if this.without_host is not None:
-        raise this.without_host
+    if current.without_host is not None:
+        raise current.without_host
     left = [address for address in recipients if address not in sent.results]
     if sent.for_all is not None:
         sent.results |= dict.fromkeys(left, sent.for_all)
