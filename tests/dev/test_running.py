@@ -17,7 +17,7 @@ import pytest_asyncio
 from babygun.dev.etcd.binary import find_etcd
 from babygun.runtime.processes.interpreter import python_command
 from tests.support.certificates import Pem
-from tests.support.development import Client, Dev, dev_in, environment, etcd_tls
+from tests.support.development import Client, Dev, answered, dev_in, environment, etcd_tls
 from tests.support.needs import needs
 from tests.support.tls_offers import is_strong, taken
 from tests.support.webhook_receivers import receiving
@@ -108,6 +108,13 @@ async def test_webhook_of_the_documents_gets_what_happens(dev: Dev) -> None:
         send = "send --from me@example.com --to you@example.org --subject Hello"
         email_id = (await dev.paste(f"{babygun} {send}")).strip()
         assert await receiver.line() == ["accepted", f"{email_id}-0000-accepted"]
+        assert await receiver.line() == ["delivered", f"{email_id}-0001-delivered"]
+        await answered(
+            lambda: dev.paste(f"{babygun} webhooks deliveries {id} --state sent"),
+            lambda listed: f"{email_id}-0001-delivered" in listed,
+        )
+        again = await dev.paste(f"{babygun} webhooks replay {id} --event {email_id}-0001-delivered")
+        assert again == "1 to be sent again\n"
         assert await receiver.line() == ["delivered", f"{email_id}-0001-delivered"]
         await dev.paste(f"{babygun} webhooks delete {id}")
 
