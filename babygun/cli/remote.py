@@ -65,9 +65,10 @@ class Remote:
     async def insist(self, method: str, path: str, **arguments: Any) -> Any:
         """As :meth:`call`, and again while the API is away for a moment.
 
-        For calls that do no harm when they are repeated.
+        For calls that do no harm when they are repeated. A body must be bytes or JSON: a stream is
+        at its end after the first call.
         """
-        for pause in (1, 2, 4, 8, 16):
+        for pause in (0.2, 1, 2, 4, 8, 16):
             try:
                 return await self.call(method, path, **arguments)
             except ApiUnavailable:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -22,7 +21,7 @@ from babygun.cli.remote import Remote, call_api
 from babygun.errors import SettingsError
 
 _LINES = 1000  # of one call
-_BYTES = 4 << 20  # of one call, about
+_BYTES = 512 << 10  # of one call, about
 _JSON = (b"{", b"\xef\xbb\xbf{")  # how a line of NDJSON begins
 
 
@@ -61,7 +60,7 @@ def import_file(path: str, params: Mapping[str, str], from_line: int) -> int:
                     "POST",
                     "/suppressions/import",
                     params=params,
-                    data=BytesIO(part.body),
+                    data=part.body,  # no stream: a repeated call would find it at its end
                     headers={"Content-Type": _media_type(part)},
                 )
                 for name in counts:

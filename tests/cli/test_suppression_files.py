@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import signal
+import sys
 from io import BytesIO
 
 import pytest
 
 from babygun.cli.suppression_files import parts
+from babygun.store.access.clients import list_clients
 from tests.support.commands import Command
-from tests.support.rig import Rig
+from tests.support.paths import ROOT
+from tests.support.processes import environment
+from tests.support.proxy import proxy_to
+from tests.support.rig import Rig, changed
 
 
 def test_file_is_cut_between_rows_and_each_part_has_the_head() -> None:
@@ -76,3 +84,43 @@ async def test_export_is_imported_again(with_api: Command, form: str) -> None:
     assert back.out == "0 added, 1001 there already, 0 bad\n"
     some = await with_api("suppressions", "export", "--prefix", "u000", "--format", form)
     assert len(some.out.splitlines()) == 10 + (form == "csv")
+
+
+async def test_import_goes_on_when_the_api_is_away_for_a_moment(with_api: Command) -> None:
+    rows = "".join(f"u{number:04}@example.org\n" for number in range(6000)).encode()
+    async with proxy_to(with_api.settings.api_url) as proxy:
+        settings = changed(with_api.settings, api_url=proxy.url)
+        proxy.cut_after(1500)  # the token and an answer or two
+        done = await Command(settings, with_api.folder)("suppressions", "import", "-", stdin=rows)
+        await proxy.was_cut()
+    assert done.status == 0
+    added, kept = (int(done.out.split()[place]) for place in (0, 2))
+    assert added + kept == 6000
+
+
+async def test_interrupted_import_says_where_to_go_on(rig: Rig, with_api: Command) -> None:
+    file = with_api.folder / "many.csv"
+    file.write_text("".join(f"u{number:06}@example.org\n" for number in range(30_000)))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "babygun", "suppressions", "import", "many.csv"),
+        env=environment(with_api.settings) | {"PYTHONPATH": str(ROOT)},
+        cwd=with_api.folder,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    client = rig.store.client
+    identity = (await list_clients(rig.store))[0].identity
+    first = rig.store.keys.suppression(identity, "*", "u000000@example.org")
+    async with asyncio.timeout(30):
+        while not await client.get(first):  # noqa: ASYNC110 (another process)
+            await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, error = await process.communicate()
+    assert process.returncode == 130
+    found = re.fullmatch(
+        r"the lines before (\d+) are done: go on with --from-line (\d+)\n", error.decode()
+    )
+    assert found and found[1] == found[2], error
+    rest = await with_api("suppressions", "import", "many.csv", "--from-line", found[1])
+    assert rest.status == 0
+    added, kept = (int(rest.out.split()[place]) for place in (0, 2))
+    assert added + kept == 30_001 - int(found[1]) and kept <= 1000

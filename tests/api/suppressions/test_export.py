@@ -7,8 +7,12 @@ import csv
 import json
 from io import StringIO
 
+import aiohttp
+import pytest
+
 from tests.api.suppressions.calls import imported, listed, put
 from tests.support.api import RunningApi
+from tests.support.proxy import Proxy
 
 
 async def exported(api: RunningApi, **params: str) -> str:
@@ -82,3 +86,18 @@ async def test_export_misses_nothing_while_others_are_added_and_taken_off(
     await changing
     assert emails == sorted(set(emails))
     assert set(stays) <= set(emails)
+
+
+async def test_export_that_etcd_ends_early_is_no_whole_answer(
+    far: RunningApi, proxy: Proxy
+) -> None:
+    far.token = await far.token_for("suppressions")
+    rows = "\n".join(f"user{number:05}@example.org" for number in range(6000))
+    assert (await imported(far, rows)).status == 200
+    proxy.cut_after(400_000)
+    reading = asyncio.create_task(far.call("GET", "/suppressions/export"))
+    await proxy.was_cut()
+    proxy.cut()
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await reading
+    (await far.call("GET", "/suppressions/export")).problem(503, "etcd-unavailable")
