@@ -26,6 +26,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?(.*)
 _MISSING = re.compile(r"Object missing required field `(.*?)`(?: - at `\$\.?(.*)`)?", re.DOTALL)
 _AT = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
 _EXPECTED = re.compile(r"Expected `([a-z |]+)`, got `([a-z]+)`")
+_NO_TIME = re.compile(r"Invalid RFC3339 encoded datetime|Expected `datetime` with a timezone.*")
 _LENGTH = re.compile(r"Expected `(array|str)` of length (>=|<=) (\d+)")
 _INDEX = re.compile(r"\[(?:\d+|\.\.\.)\]")
 # A surrogate without the other half of its pair, where no backslash is escaped.
@@ -146,6 +147,8 @@ def _explain(message: str, choices: _Choices) -> tuple[str, str]:
     field = path.replace("[...]", "") or "body"
     if said.startswith("Invalid enum value") and (values := choices.get(_INDEX.sub("[]", path))):
         return f"It must be one of {', '.join(values)}.", field
+    if _NO_TIME.fullmatch(said):
+        return "Give a time with an offset (RFC 3339), such as 2030-01-31T08:00:00Z.", field
     if match := _EXPECTED.fullmatch(said):
         wanted = [_TYPES.get(name, name) for name in match[1].split(" | ")]
         return f"It must be {' or '.join(wanted)}, and is {_TYPES.get(match[2], match[2])}.", field

@@ -95,9 +95,11 @@ def test_text_over_its_length_is_named_with_the_limit() -> None:
     )
 
 
-def test_time_without_an_offset_or_of_no_form_is_named() -> None:
-    for given in ("2030-01-01T00:00:00", "tomorrow", 1893456000):
-        assert unfit_email(send_at=given)[0] == "send_at"
+def test_time_without_an_offset_or_of_no_form_is_named_with_one_that_fits() -> None:
+    for given in ("2030-01-31T08:00:00", "tomorrow", "2030-01-31"):
+        field, detail = unfit_email(send_at=given)
+        assert field == "send_at" and "with an offset (RFC 3339), such as 2030-" in detail
+    assert unfit_email(send_at=1893456000)[0] == "send_at"
 
 
 def test_body_that_is_no_object_is_named_as_a_whole() -> None:
