@@ -150,7 +150,7 @@ async def test_each_email_that_etcd_did_not_confirm_has_an_error_of_its_own(
 
     async def half(*_: Any, **__: Any) -> BatchOutcome:
         errors: dict[int, BabygunError] = {1: OutcomeUnknown("no answer"), 2: conflict}
-        return BatchOutcome([GOOD_ID, None, None], errors, emails=1, recipients=1)
+        return BatchOutcome([GOOD_ID, None, None], errors)
 
     monkeypatch.setattr(accept, "accept_batch", half)
     batch = await intake.accept_batch([GOOD] * 3, client_id="shop")

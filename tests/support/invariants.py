@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from msgspec.structs import asdict
 
 from babygun.email import wide
+from babygun.email.addresses import comparable
 from babygun.email.events import EVENTS
 from babygun.email.log import entries_in_record
 from babygun.email.model import Email, LogEntry, Part
+from babygun.email.suppression import ALL_MAIL, Suppression, parse_list_name
 from babygun.etcd import KeyValue
 from babygun.store import Store, codec
 from babygun.store.emails.writes import LOG_ENTRIES, log_numbers
@@ -33,6 +35,8 @@ class Snapshot:
     parts: dict[str, dict[str, Part]] = field(default_factory=dict)
     part_leases: dict[str, set[int]] = field(default_factory=dict)  # by e-mail
     ends: dict[str, str] = field(default_factory=dict)  # kinds of end marks, by e-mail
+    # By client, list and mailbox, with their leases.
+    suppressions: dict[tuple[str, str, str], tuple[Suppression, int]] = field(default_factory=dict)
     keys: list[bytes] = field(default_factory=list)
     outbox: Outbox = field(default_factory=Outbox)
     # The revisions that created and last wrote a record and its parts, and that created log keys.
@@ -83,6 +87,9 @@ def _sort(store: Store, kv: KeyValue, seen: Snapshot) -> None:
         ref = keys.parse_part(key)
         seen.parts.setdefault(ref.email_id, {})[ref.queue] = codec.decode_part(kv.value)
         seen.part_leases.setdefault(ref.email_id, set()).add(kv.lease)
+    elif key.startswith(keys.suppressions):
+        place = keys.parse_suppression(key)
+        seen.suppressions[place] = codec.decode_suppression(kv.value), kv.lease
     elif key.startswith(keys.failures):
         seen.failed.add(keys.email_id(key))
     elif key.startswith((keys.retention_kind("delivered"), keys.retention_kind("undelivered"))):
@@ -157,11 +164,14 @@ async def check_invariants(store: Store) -> Snapshot:
         else:
             assert email.id not in seen.ends, f"{email.id}: an end mark without content"
         assert (email.id in seen.failed) == (email.status == "failed")
+        if ended:
+            _check_status(email)
     known = set(seen.emails)
     for ref in (*seen.jobs, *seen.waiting, *seen.owners):
         assert ref.email_id in known, f"{ref} has no email"
     for ref in seen.owners:
         assert ref in seen.jobs, f"{ref} is owned without a job"
+    _check_suppressions(seen)
     check_outbox(
         seen.outbox, {id: (email, _written(seen, email)) for id, email in seen.emails.items()}
     )
@@ -182,3 +192,30 @@ def _written(seen: Snapshot, email: Email) -> list[Written]:
         else:
             log.append(Written(entry, at, at))
     return log
+
+
+def _check_status(email: Email) -> None:
+    """A suppressed recipient counts neither as delivered nor as a failure."""
+    statuses = {r.status for r in email.recipients}
+    others = statuses - {"suppressed"}
+    if "cancelled" in statuses:
+        assert email.status == "cancelled", email
+    else:
+        assert email.status == ("complete" if others == {"delivered"} else "failed"), email
+    if not others:
+        assert email.status_reason == "all recipients suppressed", email
+
+
+def _check_suppressions(seen: Snapshot) -> None:
+    """Each has the key of its mailbox. A bounce ends, and names an e-mail to that mailbox."""
+    for (client_id, name, mailbox), (suppression, lease) in seen.suppressions.items():
+        where = f"{client_id}/{name}/{mailbox}"
+        assert comparable(mailbox) == mailbox and parse_list_name(name) == name, where
+        assert suppression.until is not None or not lease, f"{where} has a lease, and no end"
+        if suppression.email_id is not None and suppression.reason == "hard_bounce":
+            assert name == ALL_MAIL and suppression.until is not None and lease, where
+            email = seen.emails.get(suppression.email_id)
+            assert email is None or (
+                email.client_id == client_id
+                and mailbox in {comparable(r.email) for r in email.recipients}
+            ), f"{where}: {email}"

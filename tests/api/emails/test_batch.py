@@ -18,6 +18,7 @@ from babygun.store import Store
 from babygun.store.codec import decode_content
 from babygun.store.emails import batches
 from babygun.store.emails.reading import get_log
+from tests.api.emails.test_send import suppress
 from tests.api.http.raw_requests import connected
 from tests.support.api import EMAIL, Answer, RunningApi, StartApi
 from tests.support.invariants import Snapshot, check_invariants
@@ -519,3 +520,22 @@ async def test_batch_whose_client_hangs_up_is_stored_whole_and_a_cut_off_one_not
         await writer.drain()
     found = ids(await send(api, body, key="k"))
     assert len(found) == 300 and set((await stored(store)).emails) == set(found)
+
+
+async def test_suppressed_recipients_of_a_batch_are_named_also_when_it_is_repeated(
+    api: RunningApi, store: Store
+) -> None:
+    await suppress(api, store, api.token, *(f"r{n}@example.org" for n in (0, 7, 150, 249)))
+    batch = emails(250)
+    batch[7]["cc"] = "cy@example.org"
+    first = await send(api, batch, key="k")
+    assert (first.status, first.json["accepted"], first.json["suppressed"]) == (202, 250, 4)
+    named = {n: r["suppressed"] for n, r in enumerate(first.json["results"]) if r["suppressed"]}
+    assert named == {n: [f"r{n}@example.org"] for n in (0, 7, 150, 249)}
+    seen = await check_invariants(store)
+    statuses = [seen.emails[result["id"]].status for result in first.json["results"]]
+    assert [n for n, status in enumerate(statuses) if status == "failed"] == [0, 150, 249]
+    await suppress(api, store, api.token, "r1@example.org")
+    again = await send(api, batch, key="k")
+    assert again.headers["Idempotent-Replayed"] == "true" and again.json == first.json
+    (await send(api, emails(2, ignore_suppressions=True))).problem(403, "insufficient-scope")

@@ -11,9 +11,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from babygun.email.suppression import Suppression
 from babygun.runtime.clock import utc_now
 from babygun.store import Store
+from babygun.store.access.clients import get_client
 from babygun.store.keys import JobRef, range_end
+from babygun.store.suppressions.suppressions import add
 from tests.support.api import EMAIL, RunningApi, StartApi, fields_of
 from tests.support.invariants import check_invariants
 from tests.support.tries import claimed
@@ -365,3 +368,59 @@ async def test_email_to_1000_domains_is_accepted_with_a_queue_for_each(
         address: f"mx:{address[4:]}" for address in addresses
     }
     assert len((await check_invariants(store)).jobs) == 1000
+
+
+async def suppress(api: RunningApi, store: Store, token: str, *addresses: str) -> None:
+    """Puts addresses on the list of the client whose token it is."""
+    client_id = (await api.call("GET", "/session", token=token)).json["client_id"]
+    client = await get_client(store, client_id)
+    assert client is not None
+    for address in addresses:
+        await add(store, client.identity, address, Suppression("manual", utc_now()))
+
+
+async def test_answer_names_the_suppressed_recipients_and_a_repeated_one_the_same(
+    api: RunningApi, store: Store
+) -> None:
+    token = await api.token_for("emails:send", "emails:read", "suppressions")
+    await suppress(api, store, token, "bob@example.org")
+    key = {"Idempotency-Key": "k"}
+    to = ["ann@example.org", "Bob@Example.org"]
+    first = await api.send(token, key, to=to)
+    assert (first.status, first.json["status"]) == (202, "incomplete")
+    assert (first.json["recipients"], first.json["suppressed"]) == (2, ["Bob@example.org"])
+    await suppress(api, store, token, "ann@example.org")
+    again = await api.send(token, key, to=to)
+    assert again.headers["Idempotent-Replayed"] == "true" and again.json == first.json
+    shown = (await api.call("GET", f"/emails/{first.json['id']}", token=token)).json
+    assert [r["status"] for r in shown["recipients"]] == ["pending", "suppressed"]
+    assert shown["recipients"][1]["reply_class"] == "manual"
+    assert "suppressed since" in shown["recipients"][1]["status_reason"]
+
+
+async def test_email_that_nobody_may_get_is_accepted_and_at_once_failed(
+    api: RunningApi, store: Store
+) -> None:
+    await suppress(api, store, api.token, "ann@example.org")
+    key = {"Idempotency-Key": "k"}
+    answer = await api.send(http_headers=key)
+    assert (answer.status, answer.json["status"]) == (202, "failed")
+    assert answer.json["suppressed"] == ["ann@example.org"]
+    assert (await api.send(http_headers=key)).json == answer.json
+    shown = (await api.call("GET", f"/emails/{answer.json['id']}")).json
+    assert (shown["status"], shown["status_reason"]) == ("failed", "all recipients suppressed")
+    retried = await api.call("POST", f"/emails/{answer.json['id']}/retry")
+    retried.problem(409, "conflict")
+    await check_invariants(store)
+
+
+async def test_email_that_ignores_suppressions_needs_the_scope_for_it(
+    api: RunningApi, store: Store
+) -> None:
+    refused = (await api.send(ignore_suppressions=True)).problem(403, "insufficient-scope")
+    assert "suppressions:ignore" in refused["detail"]
+    token = await api.token_for("emails:send", "emails:read", "suppressions:ignore")
+    await suppress(api, store, token, "ann@example.org")
+    answer = await api.send(token, ignore_suppressions=True)
+    assert (answer.status, answer.json["suppressed"]) == (202, [])
+    assert (await api.send(ignore_suppressions=False)).status == 202

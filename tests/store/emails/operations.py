@@ -13,7 +13,8 @@ from msgspec import structs
 from babygun.email import wide
 from babygun.email.compose import new_email
 from babygun.email.model import Content, Recipient
-from babygun.email.tries import QueueResult, RecipientResult
+from babygun.email.suppression import Suppression
+from babygun.email.tries import QueueResult, RecipientResult, left_out
 from babygun.errors import Conflict, LeaseNotFound, NotFound
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
@@ -23,6 +24,7 @@ from babygun.store.emails.finish import PendingResult, finish
 from babygun.store.emails.new_email import prepare
 from babygun.store.emails.reading import owned_by
 from babygun.store.keys import JobRef, range_end
+from babygun.store.suppressions import suppressions
 from babygun.store.webhooks import change
 from tests.store.emails.world import Operation, World
 from tests.support import email_model as model
@@ -34,6 +36,8 @@ RESULTS = {
     model.FAIL: RecipientResult("fail", "bad_mailbox", 550),
     model.RETRY: RecipientResult("retry", "greylisted", 451),
     model.HOLD: RecipientResult("hold", "authentication", 535),
+    model.GONE: RecipientResult("fail", "bad_mailbox", 550, suppress=True),
+    model.SUPPRESS: left_out(Suppression("manual", utc_now())),
 }
 TOO_LATE = RecipientResult("retry", "expired", reason="too late")
 LAYOUTS = ({"x@a": "a"}, {"x@a": "a", "y@b": "b"}, {"x@a": "a", "y@a": "a", "z@b": "b"})
@@ -90,6 +94,8 @@ class Operations:
             return self._reconcile(spec)
         if spec.kind in ("webhook", "no webhook", "switch"):
             return self._webhook(spec, world)
+        if spec.kind == "suppress":
+            return self._suppress(spec)
         if not world.mails:
             return None
         email_id = list(world.mails)[spec.email % len(world.mails)]
@@ -133,14 +139,17 @@ class Operations:
             content = Content("me@example.com", body="Hello\n")
             new = prepare(store, email, content)
             accepted = await acceptance.accept(store, "client", new, idempotency_key=key)
-            return accepted.email_id
+            return f"{accepted.email_id} {accepted.suppressed}"
 
         def expected(world: World) -> tuple[World, str]:
             if key is not None and key in world.keys:
                 return world, world.keys[key]
-            mail = model.accept(queue_of, send_at=3600.0 if later else None)
-            keys = world.keys if key is None else {**world.keys, key: email.id}
-            return replace(world.with_mail(email.id, mail), keys=keys), email.id
+            suppressed = world.suppressed & set(queue_of)
+            mail = model.accept(queue_of, send_at=3600.0 if later else None, suppressed=suppressed)
+            numbers = tuple(n for n, address in enumerate(queue_of) if address in suppressed)
+            answer = f"{email.id} {numbers}"
+            keys = world.keys if key is None else {**world.keys, key: answer}
+            return replace(world.with_mail(email.id, mail), keys=keys), answer
 
         return Operation(0, real, expected)
 
@@ -314,6 +323,23 @@ class Operations:
             return world, False
 
         return Operation(spec.seat, real, expected)
+
+    def _suppress(self, spec: Spec) -> Operation:
+        """A person puts an address on the list, or takes it off (``flag``)."""
+        address = "x@a" if spec.queue == "a" else "y@b"
+
+        async def real(store: Store) -> bool:
+            if spec.flag:
+                return await suppressions.remove(store, "client", address) is not None
+            manual = Suppression("manual", utc_now())
+            return (await suppressions.add(store, "client", address, manual))[1]
+
+        def expected(world: World) -> tuple[World, bool]:
+            changes = spec.flag == (address in world.suppressed)
+            after = world.suppressed - {address} if spec.flag else world.suppressed | {address}
+            return replace(world, suppressed=after), changes
+
+        return Operation(0, real, expected, plain=lambda answer: True)
 
     def _due(self, spec: Spec, ref: JobRef) -> Operation:
         async def real(store: Store) -> bool:

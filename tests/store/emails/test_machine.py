@@ -37,8 +37,11 @@ KINDS = [
     *("claim", "claim", "claim", "claim", "finish", "finish", "finish", "finish"),
     *("accept", "reclaim", "release", "reconcile", "due", "cancel", "retry", "expire"),
     *("webhook", "no webhook", "switch"),
+    "suppress",
 ]
-ACTIONS = st.sampled_from([model.DELIVER, model.FAIL, model.RETRY, model.HOLD])
+ACTIONS = st.sampled_from(
+    [model.DELIVER, model.FAIL, model.GONE, model.RETRY, model.HOLD, model.SUPPRESS]
+)
 SPECS = st.builds(
     Spec,
     st.sampled_from(KINDS),
@@ -121,6 +124,8 @@ class Emails(RuleBasedStateMachine):
         mails = self.world.mails.items()
         after = {i: model.lease_ends(m, claims) for i, m in mails}
         self.world = replace(self.world, mails=after)
+        freed = {i: model.lease_ends(m, claims) for i, m in mails}
+        self.world = replace(self.world, mails=freed)
         self._run(self._compare([]))
         for seat in self.seats:
             if seat.worker_id == worker:  # it checks in again, and its tries go on

@@ -17,25 +17,36 @@ from tests.support.invariants import check_invariants
 
 @dataclass(frozen=True)
 class World:
-    """The e-mails by id, and the ids by Idempotency-Key.
+    """The e-mails by id, and what was answered by Idempotency-Key.
 
     ``webhooks``: by their description, whether they are enabled. ``notices``: the webhook, the
-    e-mail and the number of the log entry that it is about.
+    e-mail and the number of the log entry that it is about. ``suppressed``: addresses of the one
+    client.
     """
 
     mails: Mapping[str, Mail] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
     webhooks: Mapping[str, bool] = field(default_factory=dict)
     notices: frozenset[tuple[str, str, int]] = frozenset()
+    suppressed: frozenset[str] = frozenset()
 
     def with_mail(self, email_id: str, mail: Mail) -> World:
-        """The e-mail after a change of it. A log entry more has a notice for each webhook."""
+        """The e-mail after a change of it. A log entry more has a notice for each webhook.
+
+        What the change suppresses is suppressed from then on.
+        """
         before = self.mails.get(email_id)
         notices = self.notices
         if (before is None or mail.changes > before.changes) and mail.log[-1] != "reclaimed":
             enabled = (name for name, enabled in self.webhooks.items() if enabled)
             notices |= {(name, email_id, mail.changes) for name in enabled}
-        return replace(self, mails={**self.mails, email_id: mail}, notices=notices)
+        gone = mail.gone - before.gone if before else mail.gone
+        return replace(
+            self,
+            mails={**self.mails, email_id: mail},
+            notices=notices,
+            suppressed=self.suppressed | gone,
+        )
 
     def without_webhook(self, name: str) -> World:
         return replace(
@@ -99,6 +110,7 @@ def view(world: World, worker_of: Mapping[int, str]) -> dict[str, Any]:
         "keys": sorted(world.keys),
         "webhooks": dict(world.webhooks),
         "notices": sorted(world.notices),
+        "suppressed": set(world.suppressed),
         **{
             email_id: (
                 mail.status,
@@ -132,6 +144,7 @@ async def seen(store: Store) -> dict[str, Any]:
         "notices": sorted(
             {(names[ref.webhook_id], *_entry_of(ref.event_id)) for ref in found.outbox.notices}
         ),
+        "suppressed": {mailbox for _, _, mailbox in found.suppressions},
     }
     for email in found.emails.values():
         entries = [*entries_in_record(email), *(found.logs.get(email.id, {}).values())]
