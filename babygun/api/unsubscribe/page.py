@@ -13,6 +13,7 @@ from html import escape
 from babygun.email.suppression import ALL_MAIL
 from babygun.store.unsubscribe.tokens import Subscription
 
+_EMAILS = "e&#8209;mails"  # a hyphen at which no line ends
 # What a mail program sends to unsubscribe in one click (RFC 8058, 3.1), and the button too.
 FIELD, VALUE = "List-Unsubscribe", "One-Click"
 
@@ -25,6 +26,7 @@ body { margin: 0; background: var(--back); color: var(--text);
   font: 1.0625rem/1.5 system-ui, sans-serif }
 main { max-width: 32rem; margin: 0 auto; padding: 3rem 1.25rem; overflow-wrap: anywhere }
 h1 { margin: 0 0 1rem; font-size: 1.5rem; line-height: 1.25 }
+strong { display: inline-block; max-width: 100% }
 button { min-height: 2.75rem; margin-top: .5rem; padding: .5rem 1.5rem; border: 0;
   border-radius: .375rem; background: var(--button); color: var(--on); font: inherit;
   font-weight: 600; cursor: pointer }
@@ -46,8 +48,8 @@ def ask(what: Subscription) -> str:
     """The page with the button."""
     return _page(
         "Unsubscribe",
-        f"<p>Press the button, and {_address(what)} gets no more e-mails from {_source(what)}.</p>"
-        f'<form method="post"><input type="hidden" name="{FIELD}" value="{VALUE}">'
+        f"<p>Press the button, and {_address(what)} gets no more {_EMAILS} from {_source(what)}."
+        f'</p><form method="post"><input type="hidden" name="{FIELD}" value="{VALUE}">'
         '<button type="submit">Unsubscribe</button></form>',
     )
 
@@ -56,7 +58,7 @@ def done(what: Subscription) -> str:
     """The page after that."""
     return _page(
         "You are unsubscribed",
-        f"<p>{_address(what)} gets no more e-mails from {_source(what)}.</p>"
+        f"<p>{_address(what)} gets no more {_EMAILS} from {_source(what)}.</p>"
         "<p>One that is on its way may still arrive.</p>",
     )
 
@@ -84,8 +86,8 @@ def _source(what: Subscription) -> str:
 # Also for a forged link: why it does not work is nobody's business.
 NO_LINK = _page(
     "This link does not work",
-    "<p>It may be incomplete or too old. Open it from the e-mail again, or ask the sender to take"
-    " you off the list.</p>",
+    "<p>It may be incomplete or too old. Open it from the e&#8209;mail again, or ask the sender to"
+    " take you off the list.</p>",
 )
 LATER = _page(
     "Please try again later",
