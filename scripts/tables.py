@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_type_hints
+
+from msgspec import Struct
+from msgspec.structs import fields
 
 from babygun.cli.settings import markdown as settings
+from babygun.email.email_events import EventData, EventRecipient
 from babygun.email.events import EVENT_TYPES
 from babygun.runtime import metrics  # noqa: F401 (fills the table)
 from babygun.runtime.log_events import CONTEXT, EVENTS
@@ -42,6 +47,24 @@ def webhook_events() -> str:
     return "\n".join(lines)
 
 
+def event_data() -> str:
+    return _fields("data", EventData)
+
+
+def event_recipients() -> str:
+    return _fields("recipients", EventRecipient)
+
+
+def _fields(place: str, kind: type[Struct]) -> str:
+    """The fields of a part of an event, by their own descriptions."""
+    lines = [f"| in `{place}` | what it is |", "|---|---|"]
+    hints = get_type_hints(kind, include_extras=True)
+    for field in fields(kind):
+        [meta] = hints[field.name].__metadata__
+        lines.append(f"| `{field.encode_name}` | {meta.description} |")
+    return "\n".join(lines)
+
+
 # (page, table)
 TABLES = (
     ("settings.md", settings),
@@ -49,6 +72,8 @@ TABLES = (
     ("logs.md", log_context),
     ("logs.md", log_events),
     ("webhooks.md", webhook_events),
+    ("webhooks.md", event_data),
+    ("webhooks.md", event_recipients),
 )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 
 from babygun.email.events import EventType
@@ -21,20 +22,21 @@ from babygun.email.transition import Transition
 
 
 class EventRecipient(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A recipient that an event is about, as the transition left it.
+    """A recipient that an event is about, as the transition left it."""
 
-    ``kind`` and ``queue``: where the event is of an e-mail.
-    """
-
-    email: str
-    status: RecipientStatus
-    kind: RecipientKind | None = None
-    queue: str = ""
-    tries: int = 0
-    status_code: int | None = None
-    enhanced_code: str | None = None
-    status_reason: str | None = None
-    reply_class: str | None = None
+    email: Annotated[str, Meta(description="Its address.")]
+    status: Annotated[RecipientStatus, Meta(description="Its status from then on.")]
+    kind: Annotated[RecipientKind | None, Meta(description="Left out if there is no e-mail.")] = (
+        None
+    )
+    queue: Annotated[str, Meta(description="The queue that it belongs to.")] = ""
+    tries: Annotated[int, Meta(description="How many tries it has had; left out: none.")] = 0
+    status_code: Annotated[int | None, Meta(description="The server's last reply.")] = None
+    enhanced_code: Annotated[str | None, Meta(description="Its code of RFC 3463.")] = None
+    status_reason: Annotated[
+        str | None, Meta(description="Its text, or what happened to the connection.")
+    ] = None
+    reply_class: Annotated[str | None, Meta(description="How that was classified.")] = None
 
 
 class EventData(
@@ -45,37 +47,62 @@ class EventData(
     gc=False,
     rename={"try_number": "try", "list_name": "list"},
 ):
-    """``data`` of an event. What does not apply is left out.
+    """``data`` of an event. What does not apply is left out."""
 
-    ``sequence``: the number of the log entry; events of one transition share it. ``client_id``:
-    without the serial. ``recipients_omitted``: how many more there are; etcd had no room for them.
-    """
-
-    event_id: str
-    sequence: int
-    email_id: str = ""
-    client_id: str = ""
-    sender: str = ""
-    subject: str = ""
-    tags: tuple[str, ...]
-    metadata: dict[str, str]
-    recipients: tuple[EventRecipient, ...]
-    recipients_omitted: int = 0
-    queues: tuple[str, ...] = ()
-    # The number of the try that ended; the highest, if several queues ended one.
-    try_number: int = 0
-    # Of accepted.
-    send_at: datetime | None = None
-    expires_at: datetime | None = None
-    # Of deferred. ``held``: the server refused the session; no try is used up.
-    held: bool = False
-    not_before: datetime | None = None
-    reason: str | None = None
-    # Who asked for it: of accepted, cancelled and retried.
-    request_id: str | None = None
-    # Of complained and unsubscribed: the list of the e-mail.
-    list_name: str = ""
-    message: str = ""
+    event_id: Annotated[str, Meta(description="The same as the header webhook-id.")]
+    # Events of one transition share it. Always there: a receiver compares it.
+    sequence: Annotated[
+        int,
+        Meta(description="The number of the entry in the e-mail's log; 0: the first, or none."),
+    ]
+    email_id: Annotated[str, Meta(description="Left out if the event is of no e-mail.")] = ""
+    client_id: Annotated[str, Meta(description="Whose e-mail it is.")] = ""  # without serial
+    sender: Annotated[str, Meta(description="The envelope's sender.")] = ""
+    subject: Annotated[str, Meta(description="As the request gave it.")] = ""
+    tags: Annotated[tuple[str, ...], Meta(description="As the request gave them.")]
+    metadata: Annotated[dict[str, str], Meta(description="As the request gave it.")]
+    recipients: Annotated[
+        tuple[EventRecipient, ...], Meta(description="Those whom the event concerns.")
+    ]
+    recipients_omitted: Annotated[
+        int,
+        Meta(description="How many more there are. Only events of very large e-mails omit some."),
+    ] = 0
+    queues: Annotated[tuple[str, ...], Meta(description="The recipients' queues.")] = ()
+    try_number: Annotated[
+        int,
+        Meta(
+            description="The number of the try that ended; the highest, if several queues had one."
+        ),
+    ] = 0
+    send_at: Annotated[
+        datetime | None, Meta(description="Of accepted: as the request gave it.")
+    ] = None
+    expires_at: Annotated[
+        datetime | None, Meta(description="Of accepted: as the request gave it.")
+    ] = None
+    held: Annotated[
+        bool,
+        Meta(
+            description="Of deferred: the server refused the session, and the site is held. No try"
+            " is used up."
+        ),
+    ] = False
+    not_before: Annotated[
+        datetime | None, Meta(description="Of deferred: when the next try is due.")
+    ] = None
+    reason: Annotated[str | None, Meta(description="Why, in words.")] = None
+    request_id: Annotated[
+        str | None,
+        Meta(description="Of accepted, cancelled and retried: the call that asked for it."),
+    ] = None
+    list_name: Annotated[
+        str,
+        Meta(
+            description="Of complained and unsubscribed: the list, or * for all mail of the client."
+        ),
+    ] = ""
+    message: Annotated[str, Meta(description="Of test: a sentence.")] = ""
 
 
 class EmailEvent(msgspec.Struct, frozen=True, gc=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from babygun.etcd import Txn, count_range, get
+from babygun.etcd import count_range, get
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
@@ -49,7 +49,7 @@ async def _read(store: Store, webhook_ids: Sequence[str]) -> dict[str, WebhookSt
             ),
         )
     ]
-    result = await store.client.txn(Txn([], ops))
+    result = await store.client.read(ops)
     states = {}
     for place, webhook_id in enumerate(webhook_ids):
         health = WebhookHealth()
