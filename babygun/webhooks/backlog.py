@@ -30,6 +30,7 @@ class Backlog:
     """``more``: etcd may have ready notices that are not known here.
 
     ``missed``: some of them were passed over, so that a read has to begin at the first again.
+    ``read_at``: the revision of the last read that did. The watch may bring older news later.
     """
 
     def __init__(self, room: Room) -> None:
@@ -39,9 +40,12 @@ class Backlog:
         # E-mails whose notice is being sent, with those that wait for it: they keep their order.
         self._in_flight: dict[str, deque[StoredNotice]] = {}
         self._aside: list[StoredNotice] | None = None  # what arrives during a read
+        # What is written during a read, which may still find it: its revision, by event.
+        self._gone: dict[str, int] = {}
         self._fruitless = False  # the last read brought nothing new
         self._most = MOST
         self.more = self.missed = True
+        self.read_at = 0
 
     def __len__(self) -> int:
         return len(self._ready)
@@ -76,6 +80,8 @@ class Backlog:
         """Takes in a notice that has just become ready, or leaves it for a read."""
         if self._aside is not None and len(self._aside) < self._most:
             self._aside.append(stored)
+        elif stored.revision <= self.read_at:
+            pass
         elif self.more or stored.event_id in self._known or len(self._ready) >= self.most:
             self.more = self.missed = True
             self._fruitless = False
@@ -86,7 +92,7 @@ class Backlog:
 
     def begin_read(self) -> None:
         """A read of ready notices begins. What arrives meanwhile comes behind what it finds."""
-        self._aside, self.more = [], False
+        self._aside, self.more, self._gone = [], False, {}
 
     def end_read(self, found: Sequence[StoredNotice], *, more: bool) -> int:
         """Takes in what a read has found; returns how many of them, from the first, are known now.
@@ -96,12 +102,17 @@ class Backlog:
         before = len(self._known)
         taken = self._take_in(found)
         whole = taken == len(found) and not more
-        aside, self._aside = self._aside or [], None
+        aside = [one for one in self._aside or () if one.revision > self.read_at]
+        self._aside = None
         if not whole or self._take_in(aside) < len(aside):
             self.missed |= bool(aside)
         self.more |= not whole or self.missed
         self._fruitless = self.more and len(self._known) == before
         return taken
+
+    def begin_due(self) -> None:
+        """A read of what is due begins."""
+        self._gone = {}
 
     def add_due(self, found: Sequence[StoredNotice]) -> bool:
         """Takes in what waited and is due by now; returns whether all of it had room."""
@@ -118,6 +129,8 @@ class Backlog:
         """As many as have room, and those that are known already."""
         for count, stored in enumerate(found):
             known = self._known.get(stored.event_id)
+            if known is None and self._gone.get(stored.event_id) == stored.revision:
+                continue
             if known is None:
                 if len(self._ready) >= self.most:
                     return count
@@ -153,6 +166,7 @@ class Backlog:
     def written(self, stored: StoredNotice) -> None:
         """Its result is in etcd."""
         self._forget(stored)
+        self._gone[stored.event_id] = stored.revision
         self._fruitless = False
 
     def clear(self) -> None:

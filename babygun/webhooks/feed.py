@@ -66,6 +66,7 @@ class Feed:
         backlog, now = self._backlog, self._shared.now()
         self._next_due = None  # a write may set it meanwhile
         limit = backlog.most + backlog.known
+        backlog.begin_due()
         found, due = await read_due(self._store, self._webhook_id, now, limit)
         if not backlog.add_due(found):
             due = now
@@ -79,35 +80,41 @@ class Feed:
         if not self._after:
             backlog.missed, limit = False, limit + backlog.known
         backlog.begin_read()
-        found, more = await read_ready(self._store, self._webhook_id, limit, self._after)
+        found, more, revision = await read_ready(self._store, self._webhook_id, limit, self._after)
+        if not self._after:
+            backlog.read_at = revision
         taken = backlog.end_read(found, more=more)
         if not more and taken == len(found):
             self._after = b""  # the end: what was passed over is found from the first on
         elif taken:
             self._after = found[taken - 1].key
 
-    async def give_up(self, token: int, reason: str) -> bool:
+    async def give_up(self, client_id: str, token: int, reason: str) -> bool:
         """Ends all notices without a try: they have failed, and can be sent again if asked for.
 
-        False: this worker is no longer the owner. Raises EtcdError.
+        It does so only while the webhook is off: one that was switched on a moment ago may have new
+        notices. False: there may be more to end. Raises EtcdError.
         """
         store, webhook_id = self._store, self._webhook_id
         while True:
-            found, _ = await read_ready(store, webhook_id, _PAGE)
+            known = store.webhooks.of(client_id)
+            webhook = known.webhooks.get(webhook_id) if known.webhooks else None
+            if webhook is None or webhook.enabled:
+                return False
+            found = (await read_ready(store, webhook_id, _PAGE)).notices
             if not found:
                 found, _ = await read_due(store, webhook_id, _ALL, _PAGE)
-            if not found:
-                self._next_due = None
-                return True
             now = self._shared.now()
             outcomes = [
                 given_up(stored, notice, reason, now)
                 for stored in found
                 if (notice := decoded(stored)) is not None
             ]
-            if not outcomes:  # somebody wrote these by hand
+            if not outcomes:
+                self._next_due = None
                 return True
-            if not await finish(store, webhook_id, token, outcomes):
+            off = store.webhooks.compare(client_id, known)
+            if not await finish(store, webhook_id, token, outcomes, only_if=[off]):
                 return False
 
 

@@ -40,6 +40,8 @@ log = get_logger("webhooks")
 _MOST_UNWRITTEN = 2 * MOST_RESULTS  # results; then nothing is sent until etcd takes them
 _IDLE = 30.0  # s, that a connection without a request stays open
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # s, between two tries while none is a success
+_GIVE_UP_AGAIN = 0.5  # s
+_OFF = "the webhook is disabled"
 _READ, _GIVE_UP, _DISABLE = "read", "give up", "disable"
 
 
@@ -133,7 +135,7 @@ class Lane:
 
     def read_again(self) -> None:
         """Some notices may have become ready unseen."""
-        self.backlog.more = True
+        self.backlog.more = self.backlog.missed = True
         self._pump()
 
     def look(self) -> None:
@@ -359,9 +361,10 @@ class Lane:
         self.backlog.clear()
         self.backlog.more = False
         try:
-            if not await self._feed.give_up(self.token, "the webhook is disabled"):
-                self._lose()
+            done = await self._feed.give_up(self._client_id, self.token, _OFF)
         except EtcdError as error:
             log.warning("notices not read", webhook_id=self.webhook.id, error=str(error))
+            done = False
+        if not done:
             self.backlog.more = True
-            await asyncio.sleep(_LONGEST_PAUSE)
+            await asyncio.sleep(_GIVE_UP_AGAIN)

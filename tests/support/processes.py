@@ -37,6 +37,8 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, dict):
         return json.dumps(value)
     if isinstance(value, Sequence) and not isinstance(value, str):

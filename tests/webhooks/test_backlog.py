@@ -107,6 +107,26 @@ def test_event_that_is_replayed_while_it_is_sent_is_read_after_its_result_is_wri
     assert backlog.take() == stored(1) and not backlog.more
 
 
+def test_notice_whose_result_is_written_during_a_read_is_not_taken_again() -> None:
+    backlog = filled(stored(1))
+    assert backlog.take() == stored(1)
+    backlog.begin_read()
+    backlog.ended(stored(1))
+    backlog.written(stored(1))
+    backlog.end_read([stored(1), stored(2)], more=False)
+    assert backlog.take() == stored(2) and backlog.take() is None
+
+
+def test_late_news_of_what_a_read_has_found_is_not_taken_again() -> None:
+    backlog = filled(stored(1))
+    backlog.read_at = 1
+    assert backlog.take() == stored(1)
+    backlog.ended(stored(1))
+    backlog.written(stored(1))
+    backlog.arrived(stored(1))
+    assert backlog.take() is None and not backlog.more
+
+
 def test_backlog_that_is_cleared_gives_its_memory_back() -> None:
     room = Room(100)
     backlog = filled(stored(1, 1), stored(1, 2), stored(2), room=room)

@@ -115,17 +115,24 @@ async def owned_webhooks(store: Store, lease_id: int) -> set[str]:
     return {store.keys.last_part(kv.key) for kv in found.kvs if kv.lease != lease_id}
 
 
-async def read_ready(
-    store: Store, webhook_id: str, limit: int, after: bytes = b""
-) -> tuple[list[StoredNotice], bool]:
-    """The first ready notices of a webhook, in their order, and whether there are more.
+class Ready(NamedTuple):
+    """Ready notices in their order. ``more``: there are more behind them."""
 
-    ``after``: a key of theirs; then those behind it. Raises EtcdError.
+    notices: list[StoredNotice]
+    more: bool
+    revision: int
+
+
+async def read_ready(store: Store, webhook_id: str, limit: int, after: bytes = b"") -> Ready:
+    """The first ready notices of a webhook. ``after``: a key of theirs; then those behind it.
+
+    Raises EtcdError.
     """
     start = store.keys.webhook_notices(webhook_id)
     end = range_end(start)
     found = await store.client.range(after + b"\0" if after else start, end, limit=limit)
-    return [notice for _, notice in _ready(store, found.kvs)], found.more
+    notices = [notice for _, notice in _ready(store, found.kvs)]
+    return Ready(notices, found.more, found.revision)
 
 
 async def read_due(
@@ -192,11 +199,12 @@ async def finish(
     token: int,
     outcomes: Sequence[Outcome],
     health: WebhookHealth | None = None,
+    only_if: Sequence[Compare] = (),
 ) -> bool:
     """Writes what became of up to MOST_RESULTS notices, in one transaction; waits for etcd.
 
     ``health``: of the webhook, if that is to be written too. False: this worker is no longer the
-    owner, and nothing was written.
+    owner, or a compare of ``only_if`` does not hold, and nothing was written.
     """
     owner = created_at(store.keys.notice_owner(webhook_id), token)
     unsure = False  # whether an earlier try may have been applied
@@ -210,7 +218,7 @@ async def finish(
             ops = _writes(store, webhook_id, outcomes, lease)
             if health is not None:
                 ops.append(put(store.keys.webhook_health(webhook_id), codec.encode_state(health)))
-            compares = [owner, *_unwritten(outcomes[:1])] if unsure else [owner]
+            compares = [owner, *only_if, *(_unwritten(outcomes[:1]) if unsure else ())]
             result = await store.batcher.submit(Txn(compares, ops, nested=_NESTED))
             if result.succeeded or not unsure:
                 return result.succeeded
