@@ -53,7 +53,13 @@ class QuotaGuard:
         """Takes the room for contents of ``size`` bytes. Raises OutOfSpace if there is none."""
         self._reserve.note(size)
         # Beyond one chunk etcd has each chunk twice, until a compaction.
-        needed = size * IN_FILE * (2 if size > CHUNK_BYTES else 1) + _KEYS_BYTES
+        self._take(size * IN_FILE * (2 if size > CHUNK_BYTES else 1) + _KEYS_BYTES)
+
+    def take_other(self, size: int) -> None:
+        """The same for keys and values of ``size`` bytes that are no e-mail's."""
+        self._take(size * IN_FILE)
+
+    def _take(self, needed: float) -> None:
         alone = not self._taken and not self._before and needed <= self._share
         if self._taken + needed > self._left and not alone:
             self.full = True  # until the next measurement, which may find more

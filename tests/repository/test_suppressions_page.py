@@ -7,9 +7,12 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
+
+import aiohttp
 
 from babygun.dev.etcd.binary import find_etcd
-from tests.support.development import dev_in
+from tests.support.development import answered, dev_in
 from tests.support.needs import needs
 from tests.support.paths import ROOT
 
@@ -29,6 +32,14 @@ async def test_commands_of_the_page_of_suppressions_work(tmp_path: Path) -> None
         script = script.replace("http://127.0.0.1:8080", state["api_url"])
         babygun = f'babygun() {{ {sys.executable} -m babygun "$@"; }}\n'
         text = await dev.paste(babygun + script)
+        async with aiohttp.ClientSession() as session:
+
+            async def caught() -> Any:
+                async with session.get(f"{state['mailbox_url']}/messages") as answer:
+                    return (await answer.json())["messages"]
+
+            (message,) = await answered(caught, bool)
+    assert message["recipients"] == ["bob@example.org"]
     assert "taken off 1 list: *\n" in text and "taken off 1 list: news\n" in text
     assert '"by":' in text and "2 added, 0 there already, 0 bad" in text
     assert '"added":0,"kept":2' in text and "0 added, 2 there already, 0 bad" in text

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from babygun.api.emails.services import QUOTA_GUARD
 from babygun.api.http.body import body_pieces
 from babygun.api.http.context import STORE
 from babygun.api.http.file_body import FileBody
@@ -18,7 +19,7 @@ from babygun.api.http.problems import Problem, from_exception
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import WRITE_ERRORS, Answer, Parameter, Routes
 from babygun.api.suppressions.change import defaults_of
-from babygun.api.suppressions.entries import Defaults, entry_of
+from babygun.api.suppressions.entries import Defaults, entry_of, size_of
 from babygun.api.suppressions.owner import CLIENT, owner_of
 from babygun.api.suppressions.parameters import (
     list_of,
@@ -29,6 +30,7 @@ from babygun.api.suppressions.parameters import (
 from babygun.api.suppressions.row import BadFile, BadRow, Row
 from babygun.api.suppressions.rows import RowReader
 from babygun.errors import BabygunError, InvalidRequest, Violation, sentence
+from babygun.intake.quota_guard import QuotaGuard
 from babygun.runtime.event_loop import Turns
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
@@ -107,7 +109,7 @@ async def import_suppressions(request: web.Request) -> web.Response:
     )
     form = FileBody(_FILES).media_type(request)
     reader = RowReader("csv" if form == CSV else "ndjson")
-    job = _Import(request.app[STORE], owner, defaults)
+    job = _Import(request.app[STORE], request.app[QUOTA_GUARD], owner, defaults)
     try:
         async for row in _rows(request, reader):
             if row.line >= first:
@@ -149,8 +151,9 @@ async def _rows(request: web.Request, reader: RowReader) -> AsyncIterator[Row | 
 class _Import:
     """Counts the rows, and stores them page by page. ``defaults``: for all rows."""
 
-    def __init__(self, store: Store, client_id: str, defaults: Defaults) -> None:
-        self._store, self._client_id, self._defaults = store, client_id, defaults
+    def __init__(self, store: Store, guard: QuotaGuard, client_id: str, defaults: Defaults) -> None:
+        self._store, self._guard = store, guard
+        self._client_id, self._defaults = client_id, defaults
         self._page: list[NewSuppression] = []
         self._next_line = 1
         self.rows = self.added = self.kept = self.refused = 0
@@ -179,6 +182,7 @@ class _Import:
     async def store_page(self) -> None:
         if not self._page:
             return
+        self._guard.take_other(sum(map(size_of, self._page)))
         stored = await add_page(self._store, self._client_id, self._page)
         self.added += stored.added
         self.kept += len(self._page) - stored.added

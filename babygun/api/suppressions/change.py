@@ -11,6 +11,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from babygun.api.access.authenticator import access_of
+from babygun.api.emails.services import QUOTA_GUARD
 from babygun.api.http.body import MAX_SMALL
 from babygun.api.http.context import STORE
 from babygun.api.http.json_body import JsonBody
@@ -25,7 +26,7 @@ from babygun.api.suppressions.documents import (
     document,
     document_of,
 )
-from babygun.api.suppressions.entries import BadField, Defaults, entry
+from babygun.api.suppressions.entries import BadField, Defaults, entry, size_of
 from babygun.api.suppressions.listing import find, not_suppressed
 from babygun.api.suppressions.owner import CLIENT, owner_of
 from babygun.api.suppressions.parameters import EMAIL, address_of, list_of, list_parameter
@@ -103,6 +104,7 @@ async def add_suppression(request: web.Request) -> web.Response:
         new = entry(body.email, body.reason, body.list, defaults_of(request), until=body.until)
     except BadField as error:
         raise InvalidRequest([Violation(error.field, sentence(error))]) from None
+    request.app[QUOTA_GUARD].take_other(size_of(new))
     there, added = await add(
         request.app[STORE], owner, new.address, new.suppression, list_name=new.list
     )

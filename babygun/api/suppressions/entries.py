@@ -21,6 +21,7 @@ from babygun.store.suppressions.suppressions import NewSuppression
 
 # What other services call a reason (docs/suppressions.md).
 _OTHERS = {"bounce": "hard_bounce", "spam": "complaint", "unsubscribed": "unsubscribe"}
+_LEAST_BYTES = 250
 _MOST = 512  # characters that are kept of a reply
 _ENHANCED_CODE = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
 
@@ -96,6 +97,11 @@ def entry(
         return NewSuppression(address, suppression, parse_list_name(list_name))
     except ValueError as error:
         raise BadField(field, str(error)) from None
+
+
+def size_of(new: NewSuppression) -> int:
+    """About how many bytes its key and value have in etcd."""
+    return _LEAST_BYTES + len(new.address) + len(new.suppression.reply or "")
 
 
 def _reason(text: str) -> SuppressionReason:

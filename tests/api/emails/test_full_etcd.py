@@ -67,13 +67,20 @@ async def test_emails_are_refused_while_etcd_is_nearly_full_and_taken_when_it_ha
     monkeypatch.setattr(reserve, "LEAST", 0.7)
     async with running(store.settings, store) as api:
         await until_ready(api)
-        api.token = await api.token_for()
+        api.token = await api.token_for("emails:send", "emails:read", "suppressions")
         await api.accepted()
+        ann = {"json": {"email": "ann@example.org"}}
+        assert (await api.call("POST", "/suppressions", **ann)).status == 201
         await fill(store, 0.35)
         await until(503, lambda: ready(api))
         answer = await api.send()
         answer.problem(503, "out-of-space")
         assert int(answer.headers["Retry-After"]) > 0
+        (await api.call("POST", "/suppressions", **ann)).problem(503, "out-of-space")
+        file = {"data": b"bob@example.org\n", "content_type": "text/csv"}
+        refused = await api.call("POST", "/suppressions/import", **file)
+        assert refused.problem(503, "out-of-space")["next_line"] == 1
+        assert (await api.call("DELETE", "/suppressions/ann@example.org")).status == 200
         assert len((await api.call("GET", "/emails")).json["emails"]) == 1
         gone = await store.client.txn(Txn([], [delete_range(FILL, range_end(FILL))]))
         await store.client.compact(gone.revision, timeout=20)
