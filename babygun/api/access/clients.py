@@ -149,7 +149,10 @@ async def create_client(request: web.Request) -> web.Response:
     errors=(NOT_FOUND, CONFLICT, *WRITE_ERRORS),
 )
 async def delete_client(request: web.Request) -> web.Response:
-    """Its tokens are refused within a second; its e-mails stay. A client can't delete itself."""
+    """Its tokens are refused within a second. Its webhooks and its suppressions go, too.
+
+    Its e-mails stay. A client can't delete itself.
+    """
     client_id = request.match_info["id"]
     if client_id == access_of(request).client.id:
         raise Conflict("a client can't delete itself: another client with the scope admin can")

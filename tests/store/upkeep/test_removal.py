@@ -82,6 +82,22 @@ async def test_deletion_amid_which_the_process_dies_is_completed(
         assert len((await check_invariants(rig.store)).outbox.notices) == 6
 
 
+async def test_removal_is_completed_by_a_worker(rig: Rig) -> None:
+    webhook = await new_webhook(rig.store)
+    await rig.send("ann@example.org")
+    process = FaultyProcess(rig.settings)
+    await process.store.start()
+    with pytest.raises(Died):
+        await process.do(
+            lambda store: delete_webhook(store, "client", webhook.id), faults={2: "dies_after"}
+        )
+    await process.close()
+    assert await rig.store.client.get(rig.store.keys.removal(webhook.id))
+    async with rig.worker():
+        await rig.emptied(rig.store.keys.removals)
+    assert not await _keys_of(rig, webhook)
+
+
 async def test_removal_written_by_hand_holds_up_no_other(rig: Rig, small_pages: None) -> None:
     by_hand = rig.store.keys.removal("a")
     await rig.store.client.put(by_hand, b"by hand")
