@@ -4,6 +4,7 @@
     slow.MARK          250, after a second
     defer-N.MARK       451 to RCPT the first N times
     defer-dot-N.MARK   451 to the message the first N times
+    grey.MARK          451 to RCPT the first time from each address of the sender's
     bounce.MARK        550 to RCPT
     bounce-dot.MARK    554 to the message
     stall-N.MARK       no reply to RCPT the first N times
@@ -20,13 +21,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal[
-    "ok", "slow", "defer", "defer-dot", "bounce", "bounce-dot", "stall", "cut", "cut-dot"
+    "ok", "slow", "defer", "defer-dot", "grey", "bounce", "bounce-dot", "stall", "cut", "cut-dot"
 ]
 KINDS: tuple[Kind, ...] = (
     "ok",
     "slow",
     "defer",
     "defer-dot",
+    "grey",
     "bounce",
     "bounce-dot",
     "stall",
@@ -37,7 +39,7 @@ KINDS: tuple[Kind, ...] = (
 OF_MESSAGE = frozenset({"slow", "defer-dot", "bounce-dot", "cut", "cut-dot"})
 ALWAYS = 99  # times: more than all tries
 _LOCAL_PART = re.compile(r"([a-z-]+?)(?:-(\d+))?\.([^@]+)")
-_SOFT = "451 4.3.0 Not now"
+_SOFT, _GREY = "451 4.3.0 Not now", "451 4.7.1 Greylisted, come again later"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ class Behaviour:
         return not self.times or attempt <= self.times
 
     def to_rcpt(self, attempt: int) -> str:
-        """The reply to RCPT: empty for "accepted"."""
+        """The reply to RCPT: empty for "accepted". ``attempt``: of grey, from the same address."""
+        if self.kind == "grey":
+            return _GREY if attempt == 1 else ""
         if self.kind == "bounce":
             return "550 5.1.1 No such mailbox"
         return _SOFT if self.kind == "defer" and self.acts(attempt) else ""

@@ -115,6 +115,14 @@ class Linked(Event, frozen=True):
     pid: int
 
 
+class Greylisted(Event, frozen=True):
+    """A receiver heard RCPT with a recipient that it greylists. ``source``: of the caller."""
+
+    relay: str
+    recipient: str
+    source: str
+
+
 class Revision(Event, frozen=True):
     """One key as one revision of etcd left it. ``gone``: deleted; then only key and revision count.
 
@@ -246,6 +254,7 @@ AnyEvent = (
     | Answered
     | Received
     | Linked
+    | Greylisted
     | Revision
     | Gap
     | Reached

@@ -15,10 +15,11 @@ from scripts.chaos.history import Mail, subject
 
 # How many in a hundred recipients behave so.
 _IN_A_HUNDRED: dict[Kind, int] = {
-    "ok": 75,
+    "ok": 71,
     "slow": 2,
     "defer": 8,
     "defer-dot": 3,
+    "grey": 4,
     "bounce": 4,
     "bounce-dot": 2,
     "stall": 1,
@@ -123,7 +124,7 @@ class Drafts:
         kind = self._random.choices(kinds, shares)[0]
         if among and (kind in OF_MESSAGE or kind == "stall"):
             return "ok", 0
-        if kind in ("ok", "slow", "bounce", "bounce-dot"):
+        if kind in ("ok", "slow", "grey", "bounce", "bounce-dot"):
             return kind, 0
         if kind.startswith("defer") and self._random.random() < 0.1:
             return kind, ALWAYS

@@ -21,6 +21,7 @@ CONNECTIONS, RATE = 2, 5  # of the limited site: at once, and messages a second
 FORBIDDEN = "forbidden"  # the receiver that nobody may reach
 _ALLOWED = "127.0.1.0/24,127.0.2.0/24"
 _FORBIDDEN = "127.0.9.1"
+_SOURCES = "127.0.3.1,127.0.3.2,127.0.3.3"  # from which all workers send
 _PROVIDERS = f"""\
 [{PROVIDER}]
 mx = ["limited.example"]
@@ -110,6 +111,7 @@ class MailHosts:
             "BABYGUN_MX_PORT": str(self.port),
             "BABYGUN_ALLOW_NETWORKS": _ALLOWED,
             "BABYGUN_PROVIDERS": str(file),
+            "BABYGUN_SOURCE_ADDRESSES": _SOURCES,
         }
 
     def route(self, retry_intervals: str) -> dict[str, object]:

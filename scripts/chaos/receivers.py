@@ -15,7 +15,7 @@ from typing import Literal
 
 from scripts.chaos.behaviours import OF_MESSAGE, Behaviour, behaviour_of
 from scripts.chaos.digests import parse
-from scripts.chaos.history import Linked, Received, Recorder, mark_of
+from scripts.chaos.history import Greylisted, Linked, Received, Recorder, mark_of
 
 _LIMIT = 64 << 20  # bytes of a message
 _SLOW = 1.0  # s
@@ -52,6 +52,7 @@ class Receiver:
         self.who: Callable[[int, int], int] = lambda caller, port: 0
         self.messages = 0  # taken
         self.attempts: Counter[str] = Counter()  # RCPTs, by recipient
+        self.from_source: Counter[tuple[str, str]] = Counter()  # by a greylisted one and caller
         self._recorder = recorder
         self._server: asyncio.Server | None = None
         self._address, self._port = address, port
@@ -91,7 +92,7 @@ class Receiver:
         task = asyncio.current_task()
         assert task is not None
         self._sessions.add(task)
-        caller: int = (writer.get_extra_info("peername") or ("", 0))[1]
+        source, caller = (writer.get_extra_info("peername") or ("", 0))[:2]
         number, pid = next(self._numbers), self.who(caller, self._port) if self.watched else 0
 
         def note(what: Literal["open", "mail", "close"]) -> None:
@@ -104,7 +105,8 @@ class Receiver:
             with suppress(
                 OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError, _HangUp
             ):
-                await _Session(self, self._recorder, reader, writer, lambda: note("mail")).run()
+                session = _Session(self, self._recorder, reader, writer, lambda: note("mail"))
+                await session.run(source)
         finally:
             note("close")
             writer.transport.abort()
@@ -129,8 +131,11 @@ class _Session:
         self._server, self._recorder, self._mail_came = server, recorder, mail_came
         self._reader, self._writer = reader, writer
         self._recipients: list[str] = []
+        self._source = ""
 
-    async def run(self) -> None:
+    async def run(self, source: str) -> None:
+        """``source``: the caller's address."""
+        self._source = source
         if self._server.silent:
             await self._reader.read()
             return
@@ -182,10 +187,19 @@ class _Session:
         attempt = self._server.attempts[address]
         if behaviour.kind == "stall" and behaviour.acts(attempt):
             await self._stall()
+        if behaviour.kind == "grey":
+            attempt = self._greylist(address)
         reply = behaviour.to_rcpt(attempt)
         if not reply:
             self._recipients.append(address)
         self._say(reply or "250 2.1.5 Ok")
+
+    def _greylist(self, address: str) -> int:
+        """How often the caller has come with this recipient."""
+        server, recorder = self._server, self._recorder
+        recorder.add(Greylisted(recorder.now(), server.name, address, self._source))
+        server.from_source[address, self._source] += 1
+        return server.from_source[address, self._source]
 
     async def _data(self) -> None:
         if not self._recipients:

@@ -25,6 +25,11 @@ def test_defer_twice_accepts_the_third_try() -> None:
     assert [behaviour.to_rcpt(attempt)[:3] for attempt in (1, 2, 3)] == ["451", "451", ""]
 
 
+def test_greylisted_recipient_is_taken_at_the_second_try_from_an_address() -> None:
+    behaviour = behaviour_of("grey.m@one.example")
+    assert [behaviour.to_rcpt(attempt)[:9] for attempt in (1, 2)] == ["451 4.7.1", ""]
+
+
 @pytest.mark.parametrize(
     ("local_part", "ends"),
     [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.chaos.digests import digest
-from scripts.chaos.history import History, Received, Recorder
+from scripts.chaos.history import Greylisted, History, Received, Recorder
 from scripts.chaos.receivers import Receiver
 
 BODY = "first\r\n..\r\nlast\r\n"  # dot-stuffed
@@ -128,6 +128,22 @@ async def test_server_that_refuses_the_session_greets_so_and_hangs_up(
     assert [await dialogue.reply(), await dialogue.reply()] == ["554", ""]
     receiving.receiver.normal()
     assert await (await receiving.dialogue()).reply() == "220"
+
+
+async def test_greylisted_recipient_is_taken_the_second_time_and_written_down(
+    receiving: Receiving, tmp_path: Path
+) -> None:
+    dialogue = await receiving.dialogue()
+    assert await dialogue.reply() == "220"
+    rcpt = "RCPT TO:<grey.m@x.example>"
+    assert await dialogue.say("EHLO me", "MAIL FROM:<a@b.example>", rcpt, rcpt) == [
+        *("250", "250", "451", "250")
+    ]
+    await receiving.received()
+    events = list(History(tmp_path / "history").events(Greylisted))
+    assert [(each.recipient, each.source) for each in events] == [
+        ("grey.m@x.example", "127.0.0.1")
+    ] * 2
 
 
 async def test_recipient_of_no_run_is_refused(receiving: Receiving) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,15 @@ from msgspec.structs import replace
 
 from babygun.email import lifecycle, wide
 from babygun.email.tries import QueueResult, finish
+from babygun.routing.providers import Rate
 from babygun.store import codec
 from babygun.store.keys import JobRef
+from babygun.store.records import Lowered, SomeLimits
 from scripts.chaos.history import (
     KEYS,
     Footprint,
     Gap,
+    Greylisted,
     Healed,
     Injected,
     Leftovers,
@@ -469,7 +473,39 @@ def held_mail_claimed(book: Book) -> None:
         book.claim(book.posted(mark, A))
 
 
+def lowered(book: Book) -> None:
+    """The limited site takes one message a second from now on."""
+    state = Lowered(
+        site=f"mx:{PROVIDER}",
+        limits=SomeLimits(rate=Rate(1, 1.0)),
+        reason="rate_limit",
+        since=book.now,
+        set_by="w1",
+        until=book.now + timedelta(minutes=1),
+    )
+    book.write([(KEYS.limit(state.site), codec.encode_state(state), 99)])
+    book.later(3)
+
+
+def mails_to_the_limited_site(book: Book, count: int, every: float) -> None:
+    for _ in range(count):
+        book.add(Linked(book.at, PROVIDER, 1, "mail", 101))
+        book.later(every)
+
+
+def lowered_limits_ignored(book: Book) -> None:
+    lowered(book)
+    mails_to_the_limited_site(book, 12, 0.3)
+
+
+def greylisted_mail_comes_from_elsewhere(book: Book) -> None:
+    for source in ("127.0.3.1", "127.0.3.2"):
+        book.add(Greylisted(book.at, "mx1.tail.example", "grey.m@d1.tail.example", source))
+
+
 BROKEN = [
+    ("greylisted-comes-from-the-same-address", greylisted_mail_comes_from_elsewhere),
+    ("lowered-limits-hold", lowered_limits_ignored),
     ("site-limits-hold", third_connection_to_a_site_that_takes_two),
     ("site-limits-hold", messages_faster_than_the_site_takes_them),
     ("never-dialled", private_address_dialled),
@@ -539,6 +575,16 @@ def test_connections_of_a_paused_worker_do_not_count(book: Book) -> None:
         book.add(Linked(book.at, PROVIDER, number, "open", 102))
     book.later(5)
     assert "site-limits-hold" not in book.broken()
+
+
+def test_lowered_limits_are_kept_by_a_message_a_second_and_end_with_their_key(
+    book: Book,
+) -> None:
+    lowered(book)
+    mails_to_the_limited_site(book, 20, 1.0)
+    book.write([], [KEYS.limit(f"mx:{PROVIDER}")])
+    mails_to_the_limited_site(book, 20, 0.25)
+    assert "lowered-limits-hold" not in book.broken()
 
 
 def test_probe_of_a_held_site_may_claim_its_mail(book: Book) -> None:
