@@ -49,7 +49,7 @@ cluster: ## start a whole cluster in containers and check it (needs Docker with 
 
 test: install ## all tests but those of a cluster and of MX hosts (ARGS='-k name' for some; ETCD=/path/to/etcd: on it)
 	@$(if $(ETCD),BABYGUN_ETCD_BIN=$(abspath $(ETCD))) \
-		$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder \
+		$(BIN)/python -m pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder \
 		--ignore tests/cluster --ignore tests/mx $(ARGS)
 
 test-cluster: install ## test a cluster in containers while its parts fail (needs Docker)

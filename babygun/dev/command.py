@@ -73,14 +73,13 @@ class _Run:
 
     async def _start(self) -> None:
         start, components = self._supervisor.start, self._components
-        await start(*components.etcd())
+        has_mailbox = self._installation.listeners.mailbox_url
+        mailbox = [components.mailbox()] if has_mailbox else []
+        await start(*components.etcd(), *mailbox)  # the workers find it when they begin
         self._installation.cluster.formed()
         async with Store(self._installation.child_settings()) as store:
             await self._ensure_client(store)
-        if self._installation.listeners.mailbox_url:
-            await start(components.mailbox())
-        await start(components.api())
-        await start(*components.workers())
+        await start(components.api(), *components.workers())
         self._up = True
         self._write_dev_json()
         self._terminal.say(banner(self._installation, self._terminal.style))

@@ -36,10 +36,13 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from tests.support.api import EMAIL, basic, running, until_ready
 from tests.support.etcd_server import Etcd
+from tests.support.machines import LONG
 
-EXAMPLES = 20  # of each call, with good and with bad data
-BODIES = 50  # of each call that takes a body
-BATCHES = 10  # each e-mail of one takes as long to make up as a body of another call
+# A long run (tests/support/machines.py) makes up others each time, and ten times as many.
+TIMES = 10 if LONG else 1
+EXAMPLES = 10 * TIMES  # of each call, with good and with bad data
+BODIES = 25 * TIMES  # of each call that takes a body
+BATCHES = 6 * TIMES  # each e-mail of one takes as long to make up as a body of another call
 WEBHOOK_URL = "https://shop.example.com/mail"
 CHECKS = [
     not_a_server_error,
@@ -188,7 +191,7 @@ def test_calls_answer_as_described_whatever_they_are_given(
         max_examples=examples,
         deadline=None,
         database=None,
-        derandomize=True,
+        derandomize=not LONG,
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     def attempt(case: schemathesis.Case) -> None:
