@@ -42,6 +42,9 @@ def send_file(path: str, idempotency_key: str | None) -> int:
             for entry, result in zip(batch, answer["results"], strict=True):
                 if result["id"]:
                     print(result["id"])
+                    if left_out := result.get("suppressed"):
+                        said = f"not sent to suppressed addresses: {', '.join(left_out)}"
+                        print(f"{entry.place}: {said}", file=sys.stderr)
                 else:
                     status = 1
                     print(f"{entry.place}: {_reasons(result['problem'])}", file=sys.stderr)

@@ -48,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tag", action="append", default=[], help="repeat for several")
     parser.add_argument(
+        "--ignore-suppressions",
+        action="store_true",
+        help="send it to suppressed addresses, too; needs the scope suppressions:ignore",
+    )
+    parser.add_argument(
         "--idempotency-key", metavar="KEY", help="calls with the same key send an e-mail once"
     )
     parser.add_argument(
@@ -70,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     async def work(remote: Remote) -> int:
         answer = await remote.call("POST", "/emails", json=request, headers=headers)
         print(answer["id"], flush=True)
+        if suppressed := answer.get("suppressed"):
+            print(f"not sent to suppressed addresses: {', '.join(suppressed)}", file=sys.stderr)
         if not arguments.wait:
             return 0
         email = await remote.final(answer["id"])
@@ -94,6 +101,7 @@ def _request(arguments: argparse.Namespace) -> dict[str, Any]:
         "attachments": [_attachment(path) for path in arguments.attach],
         "send_at": arguments.at,
         "tags": arguments.tag,
+        "ignore_suppressions": arguments.ignore_suppressions or None,
     }
     return {name: value for name, value in given.items() if value not in (None, [])}
 

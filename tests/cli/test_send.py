@@ -44,3 +44,16 @@ async def test_bad_email_is_refused_naming_the_field(with_api: Command) -> None:
     assert result.status == 1 and "to" in result.error
     result = await with_api(*SEND, "a@b.example", "--attach", "missing.pdf")
     assert result.status == 2 and "missing.pdf: No such file" in result.error
+
+
+async def test_send_names_the_suppressed_addresses_and_can_send_there_all_the_same(
+    rig: Rig, with_api: Command
+) -> None:
+    await with_api("suppressions", "add", "ann@example.org")
+    sent = await with_api(*SEND, "ann@example.org", "--to", "bob@example.org")
+    assert (sent.status, sent.error) == (0, "not sent to suppressed addresses: ann@example.org\n")
+    line = {"sender": "me@example.com", "to": ["ann@example.org", "bob@example.org"]}
+    batch = await with_api("send", "--batch", "-", stdin=json.dumps(line).encode())
+    assert batch.status == 0 and batch.error.endswith("suppressed addresses: ann@example.org\n")
+    ignoring = await with_api(*SEND, "ann@example.org", "--ignore-suppressions")
+    assert (ignoring.status, ignoring.error) == (0, "")
