@@ -108,7 +108,7 @@ class Ending:
     async def _end(self, kind: str, now: datetime, kept: float, until: float) -> bool:
         """Ends what is old enough of one kind. Returns whether there is more of it.
 
-        A key may name a time to come, if the clock of whoever wrote it was ahead. How old it is,
+        A key may name a time to come, if the clock of its writer was ahead. How old it is,
         its revision says alone.
         """
         begin = now - timedelta(seconds=kept)
