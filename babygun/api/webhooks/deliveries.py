@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from babygun.api.emails.listing import limit_of, unknown_cursor
 from babygun.api.emails.parameters import LIMIT
+from babygun.api.emails.services import QUOTA_GUARD
 from babygun.api.http.context import STORE
 from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import CONFLICT, NOT_FOUND
@@ -132,6 +133,9 @@ async def send_test(request: web.Request) -> web.Response:
             f'The webhook is disabled. Enable it first: PATCH /webhooks/{webhook.id} {{"enabled":'
             " true}."
         )
+    guard = request.app[QUOTA_GUARD]  # tests, too, could fill etcd
+    guard.check()
+    guard.take(0)
     event_id = await write_test_event(request.app[STORE], client_id, webhook.id)
     return json_answer(TestSent(event_id, f"/webhooks/{webhook.id}/deliveries"), status=202)
 

@@ -14,6 +14,7 @@ from babygun.intake import quota_guard
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.keys import range_end
+from babygun.store.records import Scope
 from babygun.store.upkeep import reserve
 from babygun.worker import worker
 from tests.support.api import RunningApi, running, until_ready
@@ -67,14 +68,19 @@ async def test_emails_are_refused_while_etcd_is_nearly_full_and_taken_when_it_ha
     monkeypatch.setattr(reserve, "LEAST", 0.7)
     async with running(store.settings, store) as api:
         await until_ready(api)
-        api.token = await api.token_for("emails:send", "emails:read", "suppressions")
+        scopes: tuple[Scope, ...] = ("emails:send", "emails:read", "suppressions", "webhooks")
+        api.token = await api.token_for(*scopes)
         await api.accepted()
         ann = {"json": {"email": "ann@example.org"}}
         assert (await api.call("POST", "/suppressions", **ann)).status == 201
+        hook = {"url": "https://shop.example.com/mail"}
+        webhook = (await api.call("POST", "/webhooks", json=hook)).json["id"]
         await fill(store, 0.35)
         await until(503, lambda: ready(api))
         answer = await api.send()
         answer.problem(503, "out-of-space")
+        tested = await api.call("POST", f"/webhooks/{webhook}/test")
+        tested.problem(503, "out-of-space")
         assert int(answer.headers["Retry-After"]) > 0
         (await api.call("POST", "/suppressions", **ann)).problem(503, "out-of-space")
         file = {"data": b"bob@example.org\n", "content_type": "text/csv"}
