@@ -12,8 +12,8 @@ LOCKED := $(UV) pip compile --quiet --universal --generate-hashes --python-versi
 
 .DEFAULT_GOAL := help
 .PHONY: help install run cluster test test-cluster test-mx
-.PHONY: bench bench-scaling bench-sustained bench-growth bench-destinations bench-page bench-micro
-.PHONY: bench-webhooks
+.PHONY: bench bench-scaling bench-sustained bench-growth bench-destinations bench-page
+.PHONY: bench-webhooks bench-micro
 .PHONY: attack chaos soak chaos-mutants lint format lock clean
 
 # The stamp may be there though Python was upgraded or the cache was emptied since.
@@ -74,11 +74,11 @@ bench-growth: install ## latency of claims and lists with 1,000 to 100,000 finis
 bench-destinations: install ## mail to MX hosts: rates, black holes, limits (ARGS='--only ten')
 	@exec $(BENCH) destinations $(ARGS)
 
-bench-webhooks: install ## events to webhooks: rates, endpoints that hang, mail (ARGS='--only one')
-	@exec $(BENCH) webhooks $(ARGS)
-
 bench-page: install ## the page in a browser: its first paint, its frames under a flood of changes
 	@exec $(BENCH) page $(ARGS)
+
+bench-webhooks: install ## events to webhooks: rates, endpoints that hang, mail (ARGS='--only one')
+	@exec $(BENCH) webhooks $(ARGS)
 
 bench-micro: install ## the work per e-mail without I/O: render, classify, encode, group, keys
 	@$(BIN)/python -m pytest -o addopts=--strict-markers -o python_files='micro_*.py' tests/micro \

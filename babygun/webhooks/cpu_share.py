@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-SHARE = 0.06  # of a worker's time, while it sends mail
+SHARE = 0.04  # of a worker's time, while it sends mail
 _SAVED = 0.25  # s, whose share may be used at once
 
 

@@ -24,6 +24,6 @@ def test_share_of_the_time_goes_to_notices_while_mail_is_sent() -> None:
 def test_share_that_was_not_used_is_not_saved_for_long() -> None:
     share = CpuShare(lambda: True)
     assert share.is_free(0.0) and share.is_free(3600.0)
-    share.use(0.02)
+    share.use(0.011)
     assert not share.is_free(3600.0)
     assert share.is_free(3600.2)
