@@ -46,15 +46,15 @@ class RecipientResult(Struct, frozen=True, gc=False):
 class QueueResult(Struct, frozen=True, gc=False):
     """What one try of one queue did. ``results``: by address; a missing one failed softly.
 
-    ``partial``: one round of the try has ended. Recipients without a result are as before, and the
-    queue is ready.
+    ``in_rounds``: this was one round of the try. Recipients without a result are as before; if it
+    is still to come to one, the queue is ready.
     """
 
     queue: str
     worker_id: str
     claimed_at: datetime
     results: Mapping[str, RecipientResult]
-    partial: bool = False
+    in_rounds: bool = False
 
 
 def recipients_of_try(email: Email, queue: str) -> tuple[Recipient, ...]:
@@ -200,14 +200,13 @@ def _end_try(
         if recipient.queue != queue or recipient.final:
             continue
         outcome = result.results.get(recipient.email)
-        if outcome is None:
-            if before.retry_at is not None and recipient.tries >= tries:  # it has had its turn
-                due = before.retry_at if due is None else max(due, before.retry_at)
-                continue
-            if result.partial:
+        if outcome is None and result.in_rounds:
+            if recipient.tries < tries:
                 goes_on = True
-                continue
-            outcome = _NO_RESULT
+            elif before.retry_at is not None:
+                due = before.retry_at if due is None else max(due, before.retry_at)
+            continue
+        outcome = outcome or _NO_RESULT
         again: datetime | None = None
         if outcome.action == "hold":
             held = True
@@ -236,7 +235,8 @@ def _end_try(
             now,
         )
     if held or goes_on:
-        return QueueState(tries - 1, held=now if held else before.held, retry_at=due)
+        retry_at = due if result.in_rounds else None
+        return QueueState(tries - 1, held=now if held else before.held, retry_at=retry_at)
     if due:
         return QueueState(tries, due, held=before.held)
     return QueueState(tries, final=True)

@@ -41,9 +41,10 @@ async def send_copies(claim: Claim, recipients: Sequence[str], sent: Sent, send:
     """Sends to the recipients, until the round ends.
 
     Without any result it raises what ``send`` raises: nothing was sent. Otherwise each recipient
-    that was tried has a result, and :attr:`Sent.partial` says whether others are left. Raises
-    NoMailHost and LookupFailed, too: nobody who has no result was sent anything.
+    that was tried has a result. Raises NoMailHost and LookupFailed, too: who has no result was not
+    sent anything.
     """
+    sent.in_rounds = True
     current = _Round(claim, recipients, sent, send)
     try:
         await current.send_first()
@@ -55,11 +56,9 @@ async def send_copies(claim: Claim, recipients: Sequence[str], sent: Sent, send:
             raise
     if current.without_host is not None:
         raise current.without_host
-    left = [address for address in recipients if address not in sent.results]
     if sent.for_all is not None:
+        left = (address for address in recipients if address not in sent.results)
         sent.results |= dict.fromkeys(left, sent.for_all)
-    else:
-        sent.partial = bool(left)
 
 
 class _Round:

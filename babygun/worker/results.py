@@ -42,8 +42,8 @@ class Sent(Struct, gc=False):
 
     ``fault``: of its last transaction. ``answered``: the server said something about the e-mail.
     ``server``: the mail host that the last transaction went to, as logs name it; empty for a relay.
-    ``for_all``: a result that would be that of any other recipient, too. ``partial``: the try goes
-    on with those that have no result.
+    ``for_all``: a result that would be that of any other recipient, too. ``in_rounds``: recipients
+    without a result have their turn in another round of the try.
     """
 
     results: dict[str, RecipientResult]
@@ -51,7 +51,7 @@ class Sent(Struct, gc=False):
     answered: bool = False
     server: str = ""
     for_all: RecipientResult | None = None
-    partial: bool = False
+    in_rounds: bool = False
 
     def add(
         self, address: str, reply: Reply, found: Classification, note: str, *, holds: bool

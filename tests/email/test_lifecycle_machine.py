@@ -64,10 +64,17 @@ class LifeCycle(RuleBasedStateMachine):
         send_at=st.none() | st.sampled_from([60.0]),
         ends=st.none() | st.sampled_from([300.0, 3000.0]),
         suppressed=st.just(()) | st.lists(st.integers(0, 3), unique=True),
+        in_rounds=st.booleans(),
     )
     def accept(
-        self, queues: list[str], send_at: float | None, ends: float | None, suppressed: list[int]
+        self,
+        queues: list[str],
+        send_at: float | None,
+        ends: float | None,
+        suppressed: list[int],
+        in_rounds: bool,
     ) -> None:
+        self.in_rounds = in_rounds  # its tries: it has links to unsubscribe
         queue_of = {f"r{n}@example.org": queue for n, queue in enumerate(queues)}
         email = new_email(
             "id",
@@ -127,13 +134,24 @@ class LifeCycle(RuleBasedStateMachine):
     def finish(self, queues: list[str], outcomes: list[tuple[str, float | None] | None]) -> None:
         named = zip(self.model.queue_of, outcomes, strict=False)
         known = {address: outcome for address, outcome in named if outcome is not None}
-        ended = [self.claimed.pop(queue) for queue in queues if queue in self.claimed]
+        ended = []
+        for queue in queues:
+            if (one := self.claimed.pop(queue, None)) is None:
+                continue
+            found = self._with_turn(queue, known)
+            if found or not self.in_rounds:
+                ended.append(model.Try(queue, one.claim, one.began, found, self.in_rounds))
+            else:  # a round comes to somebody
+                self.model = model.release(self.model, queue, one.claim)
         if not ended:
             return
-        ended = [model.Try(one.queue, one.claim, one.began, known) for one in ended]
         results = [
             QueueResult(
-                one.queue, "w1", self._at(), {a: _result(*outcome) for a, outcome in known.items()}
+                one.queue,
+                "w1",
+                self._at(),
+                {a: _result(*outcome) for a, outcome in one.outcomes.items()},
+                one.in_rounds,
             )
             for one in ended
         ]
@@ -141,6 +159,22 @@ class LifeCycle(RuleBasedStateMachine):
         assert written == [one.queue for one in ended]
         seen = self._seen(*(one.queue for one in ended))
         self._perform(tries.finish(seen, results, now=self._at(), schedule=schedule, suppress=DAY))
+
+    def _with_turn(
+        self, queue: str, outcomes: dict[str, tuple[str, float | None]]
+    ) -> dict[str, tuple[str, float | None]]:
+        """Of a try in rounds: the outcomes of those that it is still to come to."""
+        if not self.in_rounds:
+            return outcomes
+        turns = {r.email for r in tries.recipients_of_try(self._seen(queue), queue)}
+        mail = self.model
+        expected = {
+            address
+            for address, name in mail.queue_of.items()
+            if name == queue and mail.statuses[address] in model.OPEN
+        } - mail.queues[queue].done
+        assert turns == expected
+        return {address: found for address, found in outcomes.items() if address in turns}
 
     @rule()
     def cancel(self) -> None:

@@ -177,7 +177,7 @@ def round_of(email: Email, outcomes: dict[int, RecipientResult]) -> Transition:
     results = {f"a{number}@example.com": outcome for number, outcome in outcomes.items()}
     todo = [r.email for r in tries.recipients_of_try(email, "a")]
     assert results.keys() <= set(todo), "each recipient has one turn"
-    ended = QueueResult("a", "w1", NOW, results, partial=len(results) < len(todo))
+    ended = QueueResult("a", "w1", NOW, results, in_rounds=True)
     transition = tries.finish(email, [ended], now=LATER, schedule=schedule)
     check_invariants(email, transition)
     return transition

@@ -28,7 +28,8 @@ class Queue:
     """``place``: where its job is: ``job``, ``waiting`` (until ``due``), or ``""`` when final.
 
     ``owner``: the number of the claim that owns it. ``sends``: tries that ended since it was
-    accepted or retried. ``reclaims``: workers in a row that took it over.
+    accepted or retried. ``reclaims``: workers in a row that took it over. ``done``: of a try in
+    rounds, the deferred ones that have had their turn; they are due ``again`` at this time.
     """
 
     place: str
@@ -37,6 +38,8 @@ class Queue:
     owner: int | None = None
     sends: int = 0
     reclaims: int = 0
+    done: frozenset[str] = frozenset()
+    again: float | None = None
 
 
 # What a try changes of its queue: the queue's numbers, and the recipients that are final.
@@ -48,13 +51,14 @@ class Try:
     """A try that has ended. ``claim``: its number. ``began``: :func:`part` at the claim.
 
     ``outcomes``: action and the server's own wait, by address. An address without one failed
-    softly.
+    softly; ``in_rounds``: it is as before, and has its turn in another round.
     """
 
     queue: str
     claim: int
     began: Part
     outcomes: Mapping[str, tuple[str, float | None]]
+    in_rounds: bool = False
 
 
 @dataclass(frozen=True)
@@ -234,10 +238,15 @@ def _end_try(mail: Mail, ended: Try, now: float) -> tuple[Mail, set[str], bool]:
     queue, statuses = mail.queues[ended.queue], dict(mail.statuses)
     tries = queue.tries + 1
     actions, dues = set(), []
-    addresses = [
-        a for a, name in mail.queue_of.items() if name == ended.queue and statuses[a] in OPEN
-    ]
-    for address in addresses:
+    met = [a for a, name in mail.queue_of.items() if name == ended.queue and statuses[a] in OPEN]
+    waiting = set(queue.done)  # they have had their turn
+    left = False
+    if ended.in_rounds:
+        others = [address for address in met if address not in ended.outcomes]
+        met = [address for address in met if address in ended.outcomes]
+        left = not queue.done.issuperset(others)
+        dues += [queue.again for address in others if address in queue.done]
+    for address in met:
         action, wait = ended.outcomes.get(address, (RETRY, None))
         actions.add(action)
         statuses[address] = ENDS.get(action, "deferred")
@@ -247,16 +256,19 @@ def _end_try(mail: Mail, ended: Try, now: float) -> tuple[Mail, set[str], bool]:
                 statuses[address] = "expired"
             else:
                 dues.append(again)
-    if HOLD in actions:  # no try is used up, and the job stays
+                waiting.add(address)
+    if HOLD in actions or left:  # no try is used up, and the job stays
         sends = queue.sends + (actions != {HOLD})
         after = Queue("job", tries=queue.tries, sends=sends)
+        if ended.in_rounds:
+            after = replace(after, done=frozenset(waiting), again=max(dues, default=None))
     elif dues:
         after = Queue("waiting", max(dues), tries, sends=queue.sends + 1)
     else:
         after = Queue("", tries=tries, sends=queue.sends + 1)
-    gone = {a for a in addresses if ended.outcomes.get(a, ("",))[0] == GONE}
+    gone = {a for a in met if ended.outcomes.get(a, ("",))[0] == GONE}
     mail = replace(mail.with_queue(ended.queue, after), statuses=statuses, gone=mail.gone | gone)
-    return mail, {statuses[address] for address in addresses}, HOLD in actions
+    return mail, {statuses[address] for address in met}, HOLD in actions
 
 
 def _again(tries: int, wait: float | None, now: float, ends: float | None) -> float | None:
