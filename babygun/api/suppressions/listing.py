@@ -31,6 +31,8 @@ from babygun.store.suppressions.suppressions import get_one
 
 routes = Routes("suppressions")
 
+_LONGER = 20  # addresses, more than begin with another one in most lists
+
 
 @routes.call(
     "GET",
@@ -100,7 +102,7 @@ async def find(
     cursor: str | None = None
     while True:
         page = await list_suppressions(
-            store, client_id=client_id, prefix=address, limit=MAX_LIMIT, cursor=cursor
+            store, client_id=client_id, prefix=address, limit=_LONGER, cursor=cursor
         )
         found += [one for one in page.found if one.address == address]
         if (cursor := page.cursor) is None:

@@ -59,8 +59,10 @@ async def list_suppressions(
     begins = comparable(prefix) if "@" in prefix else prefix.lower()
     now = await store.clock.now()
     found: list[Suppressed] = []
+    # Without a reason nearly all keys are wanted that are read, up to the end of the prefix.
+    keys_at_once = _KEYS if reason else min(_KEYS, limit + 2)
     for _ in range(_MOST_READS):
-        page = await store.client.range(start, range_end(scope), limit=_KEYS)
+        page = await store.client.range(start, range_end(scope), limit=keys_at_once)
         rest = page.kvs[:-1] if page.more else page.kvs  # the next read begins with the last one
         start = page.kvs[-1].key if page.more else range_end(scope)
         for kv in rest:
