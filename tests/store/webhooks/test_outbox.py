@@ -198,6 +198,26 @@ async def test_most_webhooks_and_recipients_get_all_of_a_try(rig: Rig) -> None:
     await check_invariants(rig.store)
 
 
+async def test_thousand_bounces_that_suppress_their_addresses_have_their_notices(rig: Rig) -> None:
+    webhooks = await _most_webhooks(rig.store)
+    addresses = [f"r{n}@example.org" for n in range(1000)]
+    email_id = await _accept(rig, tuple(Recipient(a, "to", "main") for a in addresses))
+    claim = await claimed(rig, email_id)
+    results = {
+        address: replace(HARD, reason=_random_text(120 + n % 300), suppress=True)
+        for n, address in enumerate(addresses)
+    }
+    result = QueueResult("main", "w1", claim.claimed_at, results)
+    assert (await finish(rig.store, [PendingResult(claim, result)])).written
+    for webhook in webhooks:
+        _, bounced = await ready(rig.store, webhook)
+        data = bounced.data
+        assert data.recipients and len(data.recipients) + data.recipients_omitted == 1000
+    prefix = rig.store.keys.suppressions
+    found = await rig.store.client.range(prefix, range_end(prefix), keys_only=True)
+    assert len(found.kvs) == 1000
+
+
 async def test_widest_email_with_most_webhooks_is_accepted_cancelled_and_retried(rig: Rig) -> None:
     webhooks = await _most_webhooks(rig.store)
     email_id = await rig.send_wide(1000, body="x" * 700_000)
