@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace as changed
 
 from babygun.email.ids import created_ms
+from babygun.email.model import UnsubscribeLink
 from babygun.errors import (
     EtcdUnavailable,
     IdempotencyConflict,
@@ -24,12 +25,13 @@ from babygun.errors import (
 from babygun.intake import accept
 from babygun.intake.accept import Intake
 from babygun.intake.quota_guard import QuotaGuard
+from babygun.intake.request import UnsubscribeRequest
 from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
 from babygun.runtime.exposition import render
 from babygun.store import Store
 from babygun.store.emails.reading import get_email, get_log
-from babygun.store.keys import JobRef
+from babygun.store.keys import JobRef, range_end
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from tests.intake.conftest import CLIENT
 from tests.intake.requests import email_request
@@ -162,3 +164,62 @@ def test_no_email_is_admitted_while_etcd_is_nearly_full(
         intake.admit(CLIENT)
     quota_guard.full = False
     intake.admit(CLIENT)
+
+
+# --- links to unsubscribe ---
+
+
+@pytest.fixture
+def reached(store: Store, quota_guard: QuotaGuard) -> Intake:
+    """Recipients reach this API."""
+    settings = replace(store.settings, public_url="https://mail.example.com")
+    own = Store(settings)
+    own.client, own.batcher = store.client, store.batcher
+    return Intake(own, load_routes(settings), quota_guard, UnsubscribeKeys(store))
+
+
+async def test_email_names_the_url_and_the_key_of_its_links_and_its_list(
+    reached: Intake, store: Store
+) -> None:
+    ids = [
+        (await reached.accept(email_request(unsubscribe=wanted), client_id="shop")).email_id
+        for wanted in (UnsubscribeRequest("news"), True)
+    ]
+    key = await UnsubscribeKeys(store).current()
+    for email_id, name in zip(ids, ("news", "*"), strict=True):
+        view = await get_email(store, email_id)
+        assert view is not None and view.content is not None and view.email.list == name
+        assert view.content.unsubscribe == UnsubscribeLink(
+            "https://mail.example.com/unsubscribe", key.kid
+        )
+
+
+async def test_batch_has_links_for_those_that_want_them_only(reached: Intake, store: Store) -> None:
+    wants = email_request(unsubscribe=UnsubscribeRequest("news"))
+    batch = await reached.accept_batch([email_request(), wants], client_id="shop")
+    for item, name in zip(batch.items, ("", "news"), strict=True):
+        assert item.email_id is not None
+        view = await get_email(store, item.email_id)
+        assert view is not None and view.content is not None and view.email.list == name
+        assert (view.content.unsubscribe is not None) == bool(name)
+
+
+async def test_email_without_a_link_needs_no_key(reached: Intake, store: Store) -> None:
+    await reached.accept(email_request(), client_id="shop")
+    await reached.accept_batch([email_request()] * 2, client_id="shop")
+    keys = store.keys.unsubscribe_keys
+    assert (await store.client.range(keys, range_end(keys))).kvs == []
+
+
+async def test_email_whose_key_can_not_be_made_is_surely_not_stored(
+    reached: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: UnsubscribeKeys) -> None:
+        raise EtcdUnavailable("etcd is away")
+
+    monkeypatch.setattr(UnsubscribeKeys, "current", away)
+    with pytest.raises(NotAcknowledged) as refused:
+        await reached.accept(email_request(unsubscribe=True), client_id="shop")
+    assert refused.value.stored == "no"
+    with pytest.raises(NotAcknowledged):
+        await reached.accept_batch([email_request(unsubscribe=True)], client_id="shop")

@@ -8,12 +8,14 @@ from collections import Counter
 import pytest
 
 from babygun.email.model import Attachment
+from babygun.runtime.settings import Settings
+from babygun.store.sites import holds as store_holds
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from babygun.store.unsubscribe.tokens import Subscription
 from babygun.worker import copies
 from tests.support.invariants import check_invariants
 from tests.support.news import parsed, send_news, subscriptions, token_of
-from tests.support.rig import Rig
+from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import HANG_UP, MisbehavingServer
 
 
@@ -235,6 +237,38 @@ async def test_links_of_an_email_whose_key_is_gone_are_made_under_the_present_on
     assert await subscriptions(rig, smtp.messages) == {
         "ann@example.org": Subscription("client", "news", "ann@example.org")
     }
+
+
+async def test_refused_login_holds_all_copies_and_each_goes_once_it_is_repaired(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_holds, "PROBE_WAITS", (0.2,))
+    people = [f"r{n}@example.org" for n in range(20)]
+    async with MisbehavingServer(credentials=("me", "secret")) as server:
+        relays = {"main": {"url": server.url, "max_connections": 10}}
+        server.credentials = ("me", "another")
+        async with rig_for(quick(settings, relays)) as rig, rig.worker():
+            email_id = await send_news(rig, *people)
+            entry = await rig.logged(email_id, "held")
+            assert len(entry.attempts[0].replies) == 20
+            server.credentials = ("me", "secret")
+            [email] = await rig.ended(email_id)
+            await check_invariants(rig.store)
+    assert (email.status, {r.tries for r in email.recipients}) == ("complete", {1})
+    assert Counter(m.recipients[0] for m in server.messages) == dict.fromkeys(people, 1)
+
+
+async def test_server_with_too_many_connections_uses_up_no_try(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
+    smtp.max_connections = 1
+    others = await asyncio.gather(*(rig.send(f"slow{n}@example.org") for n in range(3)))
+    async with rig.worker():
+        email_id = await send_news(rig, *(f"r{n}@example.org" for n in range(20)))
+        ended = await rig.ended(email_id, *others)
+    assert {email.status for email in ended} == {"complete"}
+    assert {r.tries for r in ended[0].recipients} == {1}
+    assert len(smtp.messages) == 23
 
 
 async def test_ordinary_email_to_many_is_one_transaction_without_the_headers(
