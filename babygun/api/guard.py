@@ -28,6 +28,7 @@ def guarded(route: Route, app: web.Application) -> Handler:
     """
     handler, needs_cluster, scope = route.handler, route.needs_cluster, route.scope
     names = [parameter.name for parameter in route.parameters if parameter.where == "query"]
+    repeated = {parameter.name for parameter in route.parameters if parameter.repeats}
     health, authenticator, memory = app[HEALTH], app[AUTHENTICATOR], app[BODY_MEMORY]
 
     async def guard(request: web.Request) -> web.StreamResponse:
@@ -46,7 +47,7 @@ def guarded(route: Route, app: web.Application) -> Handler:
             note(client_id=call.client)
             tracing.current().set("babygun.client_id", call.client)
         if request.rel_url.raw_query_string:
-            check_query(request, names)
+            check_query(request, names, repeated)
         try:
             response = await handler(request)
         finally:

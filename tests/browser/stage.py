@@ -20,11 +20,11 @@ from tests.support.rig import Rig, changed, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
 try:
-    from playwright.async_api import Browser, Error, Page, async_playwright, expect
+    from playwright.async_api import Browser, Error, Page, Route, async_playwright, expect
 except ImportError:
     missing("there is no playwright: make install")
 
-__all__ = ["Browser", "Page", "Stage", "browser", "expect", "many", "row", "stage_for"]
+__all__ = ["Browser", "Page", "Route", "Stage", "browser", "expect", "many", "row", "stage_for"]
 
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:

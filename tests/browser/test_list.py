@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.browser.stage import Page, Stage, expect, many, row
+from tests.browser.stage import Page, Route, Stage, expect, many, row
 
 
 async def test_email_that_arrives_stands_at_the_top_and_changes_its_status_in_place(
@@ -79,25 +79,46 @@ async def test_filters_stand_in_the_address_and_the_address_brings_them_back(
     )
     await page.go_forward()
     await expect(row(page, "Good")).to_be_visible()
+    await page.get_by_label("Time").select_option("hour")
+    await page.go_back()
+    await expect(page.get_by_label("Time")).to_have_value("")
     address = page.url
     assert address.endswith("/page/emails?recipient=%40example.org&tag=order")
     await page.goto(address)
     await expect(row(page, "Good")).to_be_visible()
     await expect(page.get_by_role("searchbox")).to_have_value("@example.org tag:order")
     await expect(page.locator(".rows li")).to_have_count(1)
+    await page.goto(f"{address}&after=garbage")
+    await expect(row(page, "Good")).to_be_visible()
 
 
-async def test_search_opens_an_id_and_says_what_can_not_be_searched(
+async def test_search_counts_every_term_says_what_is_too_much_and_opens_an_id(
     page: Page, stage: Stage
 ) -> None:
-    email_id = await stage.api.accepted(subject="Sought")
+    shop = "shop@example.com"
+    email_id = await stage.api.accepted(subject="Invoice of May", sender=shop, tags=["a", "b"])
+    await stage.api.accepted(subject="Invoice of June", sender=shop, tags=["a"])
     await stage.sign_in(page)
-    await page.get_by_role("searchbox").fill("invoices of May")
+    search = page.get_by_role("searchbox")
+    for typed in (
+        "invoice MAY",
+        '"of may" @example.org',
+        "tag:a tag:b",
+        f"june tag:a {email_id[:20]}",
+    ):
+        await search.fill(typed)
+        await page.keyboard.press("Enter")
+        if "june" in typed:
+            await expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
+        else:
+            await expect(page.locator(".rows li")).to_have_count(1)
+            await expect(row(page, "Invoice of May")).to_be_visible()
+    await search.fill("from:shop@example.com from:you@example.com")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("alert")).to_contain_text("Subjects and texts can't be searched")
-    await page.get_by_role("searchbox").fill(email_id.upper())
+    await expect(page.get_by_role("alert")).to_contain_text("“from:you@example.com” is one too")
+    await search.fill(email_id.upper())
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("heading", name="Sought")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Invoice of May")).to_be_visible()
 
 
 async def test_thousand_rows_scroll_to_the_end_with_few_of_them_in_the_document(
@@ -159,3 +180,27 @@ async def test_retry_of_several_says_how_many_and_why_others_were_left(
     await page.get_by_role("button", name="Retry", exact=True).click()
     await expect(page.locator(".note")).to_contain_text("1 e-mail tried again. 1 left as it was:")
     await expect(row(page, "Bad").locator(".badge")).to_have_text("complete")
+
+
+async def test_answer_to_a_bulk_retry_does_not_hide_what_has_happened_since(
+    page: Page, stage: Stage
+) -> None:
+    bad = await stage.api.accepted(subject="Bad", to="hard-ann@example.org")
+    await stage.rig.ended(bad)
+    await stage.sign_in(page)
+    await page.get_by_text("Live", exact=True).wait_for()
+
+    async def hold_back(route: Route) -> None:
+        answer = await route.fetch()
+        await stage.rig.ended(bad, await stage.api.accepted(subject="Later"))
+        await expect(page.get_by_role("button", name="1 new")).to_be_visible()
+        await route.fulfill(response=answer)
+
+    await page.route("**/emails/retry", hold_back)
+    await row(page, "Bad").get_by_role("checkbox").check()
+    await page.get_by_role("button", name="Retry…").click()
+    await page.get_by_role("button", name="Retry", exact=True).click()
+    await expect(page.locator(".note")).to_contain_text("1 e-mail tried again.")
+    await expect(row(page, "Bad").locator(".badge")).to_have_text("failed")
+    events = [entry.event for entry in await stage.rig.log(bad)]
+    assert events.count("bounced") == 2

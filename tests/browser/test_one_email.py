@@ -79,6 +79,9 @@ async def test_cancel_asks_first_and_stops_a_scheduled_email(page: Page, stage: 
     await page.get_by_role("button", name="Cancel it").click()
     await expect(page.locator(".standing .badge")).to_have_text("cancelled")
     assert (await stage.rig.get(email_id)).status == "cancelled"
+    assert await page.evaluate("document.activeElement.nodeName") in ("A", "BUTTON")
+    accepted = page.locator(".log li").first
+    await expect(accepted).to_contain_text(re.compile(r"to be sent at \w+ \w+, \d\d:\d\d"))
 
 
 async def test_what_others_do_shows_within_seconds(page: Page, stage: Stage) -> None:
@@ -116,6 +119,7 @@ async def test_content_is_there_as_text_headers_source_and_files(page: Page, sta
 
 async def test_email_that_is_not_there_says_so_and_leads_back(page: Page, stage: Stage) -> None:
     await stage.sign_in(page, "/page/emails/019ab8c2-7f41-7d3a-9c55-2b7e4f1a90c8")
-    await expect(page.get_by_role("heading", name="There is no such e-mail")).to_be_visible()
+    missing = page.get_by_role("heading", name="There is no such e-mail", level=1)
+    await expect(missing).to_be_visible()
     await page.get_by_role("link", name="Back to the list").click()
     await expect(page.get_by_role("heading", name="No e-mails yet")).to_be_visible()

@@ -7,7 +7,7 @@ from pathlib import Path
 from babygun.pki.issuance import issue
 from babygun.pki.layout import https_only
 from babygun.runtime.settings import Settings
-from tests.browser.stage import Browser, Page, Stage, expect, row, stage_for
+from tests.browser.stage import Browser, Page, Stage, expect, many, row, stage_for
 
 
 async def test_sign_in_with_a_wrong_secret_says_so_and_with_the_right_one_opens_the_view(
@@ -90,16 +90,55 @@ async def test_session_over_tls_is_a_cookie_of_this_host_alone(
         await context.close()
 
 
-async def test_session_that_ends_asks_to_sign_in_and_leads_back_to_the_same_view(
+async def test_session_that_ends_asks_to_sign_in_and_leads_back_to_the_same_place(
     page: Page, stage: Stage
 ) -> None:
-    await stage.sign_in(page, "/page/schedule")
-    await page.context.clear_cookies()
-    await page.get_by_role("link", name="E-mails", exact=True).click()
+    await many(stage, 200)
+    await stage.sign_in(page)
+    await row(page, "Digest 198").get_by_role("checkbox").check()
+    await row(page, "Digest 196").get_by_role("checkbox").check()
+    await page.evaluate("scrollTo(0, 3000)")
+    await expect(row(page, "Digest 140")).to_be_visible()
+    await revoke(page, stage)
     await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await expect(page.get_by_role("dialog")).to_contain_text("Your session has ended")
     await stage.enter(page)
-    await expect(page.get_by_role("heading", name="E-mails", exact=True)).to_be_visible()
-    assert page.url.endswith("/page/emails")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.get_by_text("2 chosen")).to_be_visible()
+    assert await page.evaluate("scrollY") == 3000
+    await page.evaluate("scrollTo(0, 0)")
+    await expect(row(page, "Digest 196").get_by_role("checkbox")).to_be_checked()
+    await revoke(page, stage)
+    await stage.enter(page, await stage.client("emails:read"))
+    await expect(page.get_by_role("heading", name="No e-mails yet")).to_be_visible()
+    await expect(page.get_by_text("chosen")).to_have_count(0)
+
+
+async def revoke(page: Page, stage: Stage) -> None:
+    """Ends the page's session from elsewhere."""
+    [cookie] = await page.context.cookies()
+    answer = await stage.api.call("DELETE", "/session", token=cookie["value"])
+    assert answer.status == 204
+
+
+async def test_sign_out_in_one_tab_shows_nothing_more_in_another(page: Page, stage: Stage) -> None:
+    await stage.api.accepted(subject="A secret plan")
+    await stage.sign_in(page)
+    other = await page.context.new_page()
+    await stage.open(other, "/page/emails")
+    await expect(other.get_by_text("A secret plan")).to_be_visible()
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(other.get_by_role("heading", name="Sign in")).to_be_visible()
+    await expect(other.get_by_text("A secret plan")).to_have_count(0)
+
+
+async def test_client_that_may_only_send_comes_to_compose(page: Page, stage: Stage) -> None:
+    await stage.sign_in(page, "/", await stage.client("emails:send"))
+    await expect(page.get_by_role("heading", name="Compose")).to_be_visible()
+    await page.get_by_label("To several").fill("ann@example.org")
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await expect(page.locator(".note")).to_contain_text("Accepted as 0")
+    await expect(page.get_by_role("heading", name="Compose")).to_be_visible()
 
 
 async def test_client_with_one_scope_sees_its_own_emails_and_no_way_to_change_them(

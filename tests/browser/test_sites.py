@@ -91,7 +91,7 @@ async def test_site_is_held_its_email_says_why_and_goes_on_after_the_end(
     await stage.open(page, f"/page/emails/{email_id}")
     await expect(page.locator(".standing")).to_contain_text("main is held")
     waits = page.locator(".recipients .waits")
-    await expect(waits).to_contain_text("Waits: main is held by operator")
+    await expect(waits).to_contain_text("Waits: main is held by an operator")
     await expect(waits).to_contain_text("they asked <b>us</b> to pause (in 1:5")
     await stage.open(page, "/page/sites")
     await page.get_by_role("button", name="Resume main").click()

@@ -162,6 +162,14 @@ class EmailSummary(msgspec.Struct, frozen=True, kw_only=True, rename={"list_name
         ManyRecipients | None,
         Meta(description="Of an e-mail with 17 queues or more.", examples=[None]),
     ]
+    revision: Annotated[
+        int,
+        Meta(
+            description="Of two states of an e-mail, the one with the higher number is the newer"
+            " one.",
+            examples=[4711],
+        ),
+    ]
 
 
 class EmailDocument(EmailSummary, frozen=True, kw_only=True):
@@ -201,7 +209,7 @@ class EmailList(msgspec.Struct, frozen=True):
 
 def email_document(view: EmailView, hold_of: HoldOf, waits: list[QueueWait]) -> EmailDocument:
     content = view.content
-    summary = msgspec.structs.asdict(email_summary(view.email, view.owners, hold_of))
+    summary = msgspec.structs.asdict(email_summary(view.email, view.owners, hold_of, view.revision))
     summary["sender"] = content.sender if content else view.email.sender
     return EmailDocument(
         **summary,
@@ -222,8 +230,10 @@ def email_document(view: EmailView, hold_of: HoldOf, waits: list[QueueWait]) -> 
     )
 
 
-def email_summary(email: Email, owners: Mapping[str, Owner], hold_of: HoldOf) -> EmailSummary:
-    """``owners``: by queue, who is sending it now."""
+def email_summary(
+    email: Email, owners: Mapping[str, Owner], hold_of: HoldOf, revision: int
+) -> EmailSummary:
+    """``owners``: by queue, who is sending it now. ``revision``: of etcd, when it was so."""
     sending = sorted(owners.items(), key=lambda item: item[1].since)
     return EmailSummary(
         id=email.id,
@@ -249,6 +259,7 @@ def email_summary(email: Email, owners: Mapping[str, Owner], hold_of: HoldOf) ->
         held=[held_site(held.hold) for held in holds_of(email, hold_of)],
         list_name=email.list or None,
         many=_many(email, email.wide.first) if email.wide else None,
+        revision=revision,
     )
 
 
@@ -272,6 +283,9 @@ def holds_of(email: Email, hold_of: HoldOf) -> list[Held]:
 
 def email_list(page: Page, hold_of: HoldOf) -> EmailList:
     return EmailList(
-        [email_summary(email, page.owners.get(email.id, {}), hold_of) for email in page.emails],
+        [
+            email_summary(email, page.owners.get(email.id, {}), hold_of, page.revision)
+            for email in page.emails
+        ],
         page.cursor,
     )

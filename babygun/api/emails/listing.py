@@ -12,6 +12,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from babygun.api.access.authenticator import access_of
+from babygun.api.access.fields import CLIENT_ID
 from babygun.api.emails.documents import EmailList, email_list
 from babygun.api.emails.fields import EMAIL_ID
 from babygun.api.emails.parameters import DEFAULT_LIMIT, LIMIT, MAX_LIMIT
@@ -48,7 +49,7 @@ routes = Routes("emails")
             " state sending at this moment, and none those in the state waiting.",
             "failed",
         ),
-        Parameter("tag", "query", str, "Only e-mails with this tag.", "welcome"),
+        Parameter("tag", "query", str, "Only e-mails with this tag.", "welcome", repeats=True),
         Parameter(
             "recipient",
             "query",
@@ -56,7 +57,25 @@ routes = Routes("emails")
             "Only e-mails to this mailbox, or to this domain where it begins with @. An address"
             " in any of its forms finds it.",
             "@example.org",
+            repeats=True,
         ),
+        Parameter(
+            "sender",
+            "query",
+            str,
+            "Only e-mails from this address, or @ and a domain.",
+            "@shop.example",
+        ),
+        Parameter(
+            "subject",
+            "query",
+            str,
+            "Only e-mails with this in their subject.",
+            "invoice",
+            repeats=True,
+        ),
+        Parameter("id", "query", str, "Only e-mails whose id begins so.", EMAIL_ID[:8]),
+        Parameter("client", "query", str, "Only e-mails of this client.", CLIENT_ID),
         Parameter(
             "after",
             "query",
@@ -78,7 +97,8 @@ routes = Routes("emails")
 async def list_emails(request: web.Request) -> web.Response:
     """The client's own; with the scope admin everybody's.
 
-    A page reads a bounded number of records whatever the filter. So a filtered page can be empty
+    What is given must all fit; tag, recipient and subject may be given several times. A page reads
+    a bounded number of records whatever the filter. So a filtered page can be empty
     though more pages follow: stop only when the cursor is null.
     """
     query = request.query
@@ -109,14 +129,26 @@ def _filter(request: web.Request) -> Filter:
     return Filter(
         client_id=None if access.is_admin else access.client.identity,
         status=cast("StatusFilter | None", status),
-        tag=query.get("tag"),
-        recipient=_recipient(query["recipient"]) if "recipient" in query else None,
+        client=query.get("client"),
+        tags=tuple(query.getall("tag", ())),
+        recipients=tuple(_address("recipient", one) for one in query.getall("recipient", ())),
+        sender=_address("sender", query["sender"]) if "sender" in query else None,
+        subject=tuple(one.casefold() for one in query.getall("subject", ())),
+        beginning=_beginning(query.get("id", "")),
         after=_moment(query, "after"),
         before=_moment(query, "before"),
     )
 
 
-def _recipient(given: str) -> str:
+def _beginning(given: str) -> str:
+    """How an id is to begin. Raises InvalidRequest."""
+    beginning = given.strip().lower()
+    if beginning and not re.fullmatch(r"[0-9a-f-]{1,36}", beginning):
+        raise InvalidRequest([Violation("id", "Give the beginning of an id: hex digits.")])
+    return beginning
+
+
+def _address(field: str, given: str) -> str:
     """An address, or ``@`` and a domain, in the form that the listing compares."""
     given = given.strip()
     try:
@@ -124,7 +156,7 @@ def _recipient(given: str) -> str:
         return comparable(address.email[1:] if given.startswith("@") else address.email)
     except ValueError as error:
         detail = f"Give an address, or @ and a domain: {error}."
-        raise InvalidRequest([Violation("recipient", detail)]) from None
+        raise InvalidRequest([Violation(field, detail)]) from None
 
 
 def _moment(query: Mapping[str, str], name: str) -> datetime | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from aiohttp import web
 
@@ -10,8 +10,11 @@ from babygun.api.http.problem_types import INVALID_REQUEST
 from babygun.api.http.problems import Problem
 
 
-def check_query(request: web.Request, names: Sequence[str]) -> None:
-    """Raises the 400 problem unless the query has only these parameters, each at most once."""
+def check_query(request: web.Request, names: Sequence[str], repeated: Collection[str]) -> None:
+    """Raises the 422 problem unless the query has only these parameters, each at most once.
+
+    Those in ``repeated`` may be there several times.
+    """
     seen: set[str] = set()
     for name, _ in request.query.items():  # iterating the query itself gives each name once
         if name not in names:
@@ -21,6 +24,6 @@ def check_query(request: web.Request, names: Sequence[str]) -> None:
                 else "This call takes no parameters in its query."
             )
             raise Problem(INVALID_REQUEST, detail, field=name[:80])
-        if name in seen:
+        if name in seen and name not in repeated:
             raise Problem(INVALID_REQUEST, "This parameter is given more than once.", field=name)
         seen.add(name)

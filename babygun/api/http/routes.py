@@ -41,7 +41,10 @@ WRITE_ERRORS = (*READ_ERRORS, OUTCOME_UNKNOWN, OUT_OF_SPACE)
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """``type``: from which the schema is made, such as ``Annotated[int, Meta(ge=1)]``."""
+    """``type``: from which the schema is made, such as ``Annotated[int, Meta(ge=1)]``.
+
+    ``repeats``: it may be given several times.
+    """
 
     name: str
     where: Literal["path", "query", "header"]
@@ -49,6 +52,7 @@ class Parameter:
     description: str
     example: str | int | None = None
     default: str | int | None = None
+    repeats: bool = False
 
 
 @dataclass(frozen=True, slots=True)

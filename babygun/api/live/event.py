@@ -14,13 +14,23 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Event(NamedTuple):
-    """``records`` and ``owners``: the revisions of the changes that it shows."""
+    """``records`` and ``owners``: the revisions of the changes that it shows.
+
+    ``shown``: the e-mail as a document up to its revision; empty for one that was removed.
+    """
 
     email_id: str
     client_id: str | None
     records: int
     owners: int
-    body: bytes  # without the line of its id
+    shown: bytes
+
+    @property
+    def body(self) -> bytes:
+        """The event without the line of its id."""
+        if not self.shown:
+            return b'event: gone\ndata: {"id":"%b"}\n' % self.email_id.encode()
+        return b"event: email\ndata: %b%d}\n" % (self.shown, self.latest)
 
     @property
     def latest(self) -> int:
@@ -34,9 +44,8 @@ class Event(NamedTuple):
 
 def event_of(state: EmailState, hold_of: HoldOf) -> Event:
     """The event ``email`` of a changed e-mail, or ``gone`` of a removed one."""
-    if state.email is None:
-        body = b'event: gone\ndata: {"id":"%b"}\n' % state.email_id.encode()
-    else:
-        summary = email_summary(state.email, state.sending, hold_of)
-        body = b"event: email\ndata: %b\n" % _encode(summary)
-    return Event(state.email_id, state.client_id, state.change.records, state.change.owners, body)
+    shown = b""
+    if state.email is not None:
+        summary = email_summary(state.email, state.sending, hold_of, revision=0)
+        shown = _encode(summary).removesuffix(b"0}")
+    return Event(state.email_id, state.client_id, state.change.records, state.change.owners, shown)

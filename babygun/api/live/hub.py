@@ -54,7 +54,7 @@ class Hub:
         self._failed = False  # a fault of ours ended it, and it has not started over yet
         self._ring: deque[tuple[Position, list[Event]]] = deque()
         self._ring_bytes = 0
-        self._last: dict[str, bytes] = {}  # of each e-mail in the ring, the newest event's body
+        self._last: dict[str, bytes] = {}  # of each e-mail in the ring, what the newest event shows
         self._ring_start = BEGINNING  # the ring holds all events after it
         self.position = BEGINNING  # everything up to there has been offered to all listeners
 
@@ -133,7 +133,7 @@ class Hub:
         size = sum(each.own_bytes for each in self._listeners)
         for state in states:
             missed.append(event_of(state, self._hold_of))
-            size += len(missed[-1].body)
+            size += len(missed[-1].shown)
             if size > CAUGHT_UP_BYTES:
                 raise ResetNeeded("fell-behind")
         listener.catch_up(missed)
@@ -185,20 +185,20 @@ class Hub:
     def _offer(self, events: list[Event], position: Position) -> None:
         self.position = self.position.joined(position)
         # A change that shows nowhere makes no event.
-        events = [event for event in events if self._last.get(event.email_id) != event.body]
+        events = [event for event in events if self._last.get(event.email_id) != event.shown]
         if not events:
             return
-        self._last.update((event.email_id, event.body) for event in events)
+        self._last.update((event.email_id, event.shown) for event in events)
         for listener in self._listeners:
             for event in events:
                 listener.offer(event)
         self._ring.append((self.position, events))
-        self._ring_bytes += sum(len(event.body) for event in events)
+        self._ring_bytes += sum(len(event.shown) for event in events)
         while self._ring_bytes > RING_BYTES:
             self._ring_start, dropped = self._ring.popleft()
             for event in dropped:
-                self._ring_bytes -= len(event.body)
-                if self._last.get(event.email_id) is event.body:
+                self._ring_bytes -= len(event.shown)
+                if self._last.get(event.email_id) is event.shown:
                     del self._last[event.email_id]
 
     def _begin(self, position: Position, reason: ResetReason | None) -> None:

@@ -59,26 +59,26 @@ class Listener:
         They show e-mails as they are by now. The hub may be about to offer the same state: it is
         not sent twice.
         """
-        self.own_bytes = sum(len(event.body) for event in events)
+        self.own_bytes = sum(len(event.shown) for event in events)
         for event in events:
             if event.email_id not in self._pending:
                 self.offer(event)
-                self._caught_up[event.email_id] = hash(event.body)
+                self._caught_up[event.email_id] = hash(event.shown)
 
     def offer(self, event: Event) -> None:
         """Adds an event, if it is for this listener and new to it."""
         if (
             not self.may_see(event)
             or not event.is_new_at(self.sent)
-            or self._caught_up.pop(event.email_id, None) == hash(event.body)
+            or self._caught_up.pop(event.email_id, None) == hash(event.shown)
         ):
             return
         if before := self._pending.get(event.email_id):
             if event.latest < before.latest:
                 return
-            self._pending_bytes -= len(before.body)
+            self._pending_bytes -= len(before.shown)
         self._pending[event.email_id] = event
-        self._pending_bytes += len(event.body)
+        self._pending_bytes += len(event.shown)
         if len(self._pending) > MOST_PENDING or self._pending_bytes > MOST_BYTES:
             self.reset("fell-behind")
         self.wake.set()
@@ -119,7 +119,7 @@ class Listener:
         events = sorted(self._pending.values(), key=lambda event: event.latest)
         for event, following in zip_longest(events, events[1:]):
             parts.append(event.body)
-            size += len(event.body)
+            size += len(event.shown)
             del self._pending[event.email_id]
             if following is None:
                 parts.append(b"id: %b\n\n" % str(self.sent.joined(position)).encode())

@@ -45,7 +45,7 @@ log = get_logger("api")
 
 MOST_LISTENERS = 500  # of one process; half of these of one client
 RETRY = 1000  # ms, after which a browser comes back
-COMMENT = 15.0  # s, after which a silent stream gets a comment, so that no proxy takes it for dead
+ALIVE = 4.0  # s, between two events that say nothing but that the stream is alive
 # Seconds after which a listener gets the stream's position though no event was for it: it must be
 # able to come back from there.
 POSITION_INTERVAL = 5.0
@@ -147,7 +147,7 @@ async def show_events(request: web.Request) -> web.StreamResponse:
     `email`: an e-mail that has changed, as the listing shows it. `gone`: the `id` of an e-mail that
     was removed. `overview`: as `GET /overview` without `history`, every second to those with the
     scope `workers:read`. `reset`: some changes are missing, for this `reason`, so load again what
-    you show. docs/api.md says more.
+    you show. `alive`: nothing but that the stream is alive. docs/api.md says more.
     """
     access, streams = access_of(request), request.app[STREAMS]
     listener = _listener(request, access)
@@ -234,8 +234,8 @@ async def _write_all(
     access: Access,
 ) -> None:
     loop = asyncio.get_running_loop()
-    commented = positioned = loop.time()
-    ends = commented + access.expires_at.timestamp() - time.time()
+    alive, positioned = 0.0, loop.time()
+    ends = positioned + access.expires_at.timestamp() - time.time()
     position = _id_line(listener) if listener.sent != BEGINNING else b""
     await _write(response, b"retry: %d\n%b\n" % (RETRY, position))
     while (
@@ -252,10 +252,10 @@ async def _write_all(
             if (reached := _id_line(listener)) != position:
                 position = reached
                 data += reached + b"\n"
-        if not data and now - commented >= COMMENT:
-            data = b":\n\n"
+        if now - alive >= ALIVE:
+            alive = now
+            data += b'event: alive\ndata: {"seconds":%g}\n\n' % ALIVE
         if data:
-            commented = now
             await _write(response, data)
         with suppress(TimeoutError):
             async with asyncio.timeout(min(_CHECK_INTERVAL, max(0.0, ends - now))):

@@ -192,16 +192,20 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
 
 def _parameter(parameter: Parameter, schemas: Schemas) -> dict[str, Any]:
     default = {} if parameter.default is None else {"default": parameter.default}
+    schema: dict[str, Any] = schemas.of(parameter.type) | default
+    example: Any = parameter.example
+    if parameter.repeats:
+        schema, example = {"type": "array", "items": schema}, [example]
     shown: dict[str, Any] = {
         "name": parameter.name,
         "in": parameter.where,
         "description": parameter.description,
-        "schema": schemas.of(parameter.type) | default,
+        "schema": schema,
     }
     if parameter.where == "path":
         shown["required"] = True
     if parameter.example is not None:
-        shown["example"] = parameter.example
+        shown["example"] = example
     return shown
 
 

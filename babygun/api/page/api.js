@@ -19,47 +19,76 @@ export class Failure extends Error {
   }
 }
 
-let unauthorized = () => {};
-let reached = () => {};
+const LIMITS = { GET: 10_000 }; // ms that an answer may take
+const LIMIT = 60_000; // of any other call
 
-// `signedOut` is called when the session is over, `answered` with whether the last call reached
-// the API.
+let reached = () => {};
+let ended = async () => false;
+let again = null; // while somebody has to sign in: whether the same person did
+
+// `signedOut(failure)` is called when the session has ended. It resolves to whether the same person
+// has signed in again: then every call that waited is made once more. `answered` is called with
+// whether the last call got an answer.
 export function onAnswer({ signedOut, answered }) {
-  unauthorized = signedOut;
+  ended = signedOut;
   reached = answered;
 }
 
-async function answerOf(
-  method,
-  path,
-  { body, accept, headers: more, signal, quiet401 = false } = {},
-) {
-  const headers = { Accept: accept ?? "application/json", ...more };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
-  let response;
-  try {
-    response = await fetch(path, {
-      method,
-      headers,
-      signal,
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    reached(false);
-    throw new Failure(
-      "Is it running, and this machine on the network? The page goes on by itself as soon as it answers.",
-      { title: "The API can't be reached", slug: "unreachable" },
-    );
+// Whether calls wait until somebody signs in.
+export const locked = () => again !== null;
+
+// Calls the API; resolves to what `read(response)` makes of the answer.
+async function answerOf(method, path, { quiet401 = false, ...options }, read) {
+  for (;;) {
+    if (again && !quiet401 && !(await again)) throw signedOut();
+    try {
+      return await once(method, path, options, read);
+    } catch (error) {
+      if (error.status !== 401 || quiet401) throw error;
+      again ??= ended(error).finally(() => (again = null));
+    }
   }
-  reached(true);
-  const date = Date.parse(response.headers.get("Date"));
-  if (date) setClock(date + 500); // the header has whole seconds
-  if (response.ok) return response;
-  throw await failureOf(response, quiet401);
 }
 
-async function failureOf(response, quiet401) {
+const signedOut = () => new Failure("You are signed out.", { slug: "signed-out", status: 401 });
+
+// `raw`, of media type `type`: sent as it is. `body`: sent as JSON.
+async function once(method, path, { body, raw, type, accept, headers: more }, read) {
+  const headers = { Accept: accept ?? "application/json", ...more };
+  if (raw ?? body) headers["Content-Type"] = type ?? "application/json";
+  const limit = LIMITS[method] ?? LIMIT;
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), limit);
+  try {
+    const response = await fetch(path, {
+      method,
+      headers,
+      signal: late.signal,
+      body: raw ?? (body && JSON.stringify(body)),
+    });
+    reached(true);
+    const date = Date.parse(response.headers.get("Date"));
+    if (date) setClock(date + 500); // the header has whole seconds
+    if (!response.ok) throw await failureOf(response);
+    return await read(response);
+  } catch (error) {
+    if (error instanceof Failure) throw error;
+    reached(false);
+    throw late.signal.aborted
+      ? new Failure(
+          `There was none for ${limit / 1000} s. ${method === "GET" ? "Try again, or look at something else meanwhile." : "What you asked for may be done or not: look before you ask again."}`,
+          { title: "The API does not answer", slug: "no-answer" },
+        )
+      : new Failure(
+          "Is it running, and this machine on the network? The page goes on by itself as soon as it answers.",
+          { title: "The API can't be reached", slug: "unreachable" },
+        );
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function failureOf(response) {
   let problem = {};
   try {
     problem = await response.json();
@@ -80,21 +109,20 @@ async function failureOf(response, quiet401) {
   );
   if (response.status === 429)
     failure.message += ` Try again in ${many(Number(response.headers.get("Retry-After") ?? 1), "second")}.`;
-  if (response.status === 401 && !quiet401) unauthorized(failure);
   return failure;
 }
 
-export async function call(method, path, options) {
-  const response = await answerOf(method, path, options);
-  return response.status === 204 ? null : response.json();
-}
+export const call = (method, path, options = {}) =>
+  answerOf(method, path, options, (response) => (response.status === 204 ? null : response.json()));
 
 export const get = (path, options) => call("GET", path, options);
 export const post = (path, body, options) => call("POST", path, { body, ...options });
 
 // The answer as text, at most `limit` bytes of it; { text, cut }.
-export async function text(path, limit) {
-  const response = await answerOf("GET", path, { accept: "*/*" });
+export const text = (path, limit) =>
+  answerOf("GET", path, { accept: "*/*" }, (response) => begin(response, limit));
+
+async function begin(response, limit) {
   const reader = response.body.getReader();
   const decoder = new TextDecoder();
   let found = "";
@@ -111,11 +139,27 @@ export async function text(path, limit) {
   }
 }
 
-// A path with its query; empty parameters are left out.
+// Does `work` every `ms`, while the page is seen and somebody is signed in; one at a time. Returns
+// a function that ends it.
+export function every(ms, work) {
+  let busy = false;
+  const timer = setInterval(async () => {
+    if (busy || document.hidden || locked()) return;
+    busy = true;
+    try {
+      await work();
+    } finally {
+      busy = false;
+    }
+  }, ms);
+  return () => clearInterval(timer);
+}
+
+// A path with its query: an array gives several parameters, what is empty gives none.
 export function path(base, query) {
-  const given = Object.entries(query).filter(
-    ([, value]) => value !== null && value !== undefined && value !== "",
-  );
+  const given = Object.entries(query)
+    .flatMap(([name, value]) => [value].flat().map((one) => [name, one]))
+    .filter(([, value]) => value !== null && value !== undefined && value !== "");
   return given.length ? `${base}?${new URLSearchParams(given)}` : base;
 }
 

@@ -22,8 +22,9 @@ const DOES = {
 };
 
 export class Selection {
-  constructor(listing, changed) {
-    Object.assign(this, { listing, changed, ids: new Set(), said: "", busy: false, from: null });
+  // `changed()` is called after every change of what is to be shown.
+  constructor(listing) {
+    Object.assign(this, { listing, ids: new Set(), said: "", busy: false, from: null });
   }
 
   // `range`: all rows from the one chosen before.
@@ -77,10 +78,14 @@ export class Selection {
       let reason = "";
       for (let at = 0; at < ids.length && this.busy; at += AT_ONCE) {
         this.say(`${verb}: ${count(at)} of ${count(ids.length)}`);
-        const { results } = await post(`/emails/${what}`, { ids: ids.slice(at, at + AT_ONCE) });
+        const asked = ids.slice(at, at + AT_ONCE);
+        const before = new Map(asked.map((id) => [id, this.listing.known.get(id)?.revision]));
+        const { results } = await post(`/emails/${what}`, { ids: asked });
         for (const { id, status, detail, email_status: now } of results) {
           const row = this.listing.known.get(id);
-          if (row && now) row.state = now === "incomplete" ? "waiting" : now;
+          // What has come meanwhile is newer than the answer.
+          if (row && now && row.revision === before.get(id))
+            row.state = now === "incomplete" ? "waiting" : now;
           outcomes[status === "ok" ? "ok" : "left"] += 1;
           if (status === "ok") this.ids.delete(id);
           else reason ||= detail;

@@ -1,7 +1,7 @@
 // Who may use the API: clients with their scopes; new ones, and an end to others.
 import { call, get, post } from "./api.js";
 import { $, h, show } from "./dom.js";
-import { copyable, empty, failure, when } from "./status.js";
+import { cell, copyable, empty, failure, shownOnce, table, when } from "./status.js";
 import { ask, doing, fillIn, notify } from "./messages.js";
 
 const SCOPES = {
@@ -106,37 +106,23 @@ export function open(root, { who }) {
 
   function secret() {
     const id = made.client_id ?? made.id;
-    return h(
-      "section",
-      {
-        class: "secret",
-        tabindex: -1,
-        "data-key": "secret",
-        "aria-label": "The new client's secret",
-      },
-      h("h2", null, `${made.name} is made`),
-      h("p", null, "This is the only time that its secret is shown. Copy it now."),
-      h(
-        "dl",
-        { class: "facts" },
-        h("div", null, h("dt", null, "Client id"), h("dd", null, copyable(id))),
-        h("div", null, h("dt", null, "Secret"), h("dd", null, copyable(made.client_secret))),
-      ),
-      h("p", { class: "soft" }, "A token for it:"),
+    return shownOnce(
+      "The new client's secret",
+      `${made.name} is made`,
+      [
+        ["Client id", id],
+        ["Secret", made.client_secret],
+      ],
+      () => ((made = null), draw()),
+      "A token for it:",
       copyable(`curl -s -X POST -u '${id}:${made.client_secret}' ${location.origin}/tokens`, {
         block: true,
         label: "Command for a token",
       }),
-      h(
-        "button",
-        { type: "button", class: "quiet", onclick: () => ((made = null), draw()) },
-        "I have it",
-      ),
     );
   }
 
   function draw() {
-    const cell = (label, ...value) => h("td", { "data-label": label }, h("div", null, value));
     show(
       root,
       h(
@@ -151,23 +137,9 @@ export function open(root, { who }) {
         !clients.length &&
         empty("No clients", "An application needs one to send e-mails."),
       clients?.length > 0 &&
-        h(
-          "table",
-          { class: "stack" },
-          h(
-            "thead",
-            null,
-            h(
-              "tr",
-              null,
-              ["Client", "Scopes", "Rate", "Made", ""].map((name) =>
-                h("th", { scope: "col" }, name || h("span", { class: "hidden" }, "Actions")),
-              ),
-            ),
-          ),
-          h(
-            "tbody",
-            null,
+        table(
+          "",
+          ["Client", "Scopes", "Rate", "Made", ""],
             clients.map((one) => {
               const id = one.client_id ?? one.id;
               return h(
@@ -205,8 +177,7 @@ export function open(root, { who }) {
                     ),
                 ),
               );
-            }),
-          ),
+          }),
         ),
     );
   }

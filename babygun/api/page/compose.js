@@ -1,6 +1,5 @@
 // Writes a test e-mail with all that the API takes, and shows the curl command that sends the same.
 import { call, get } from "./api.js";
-import { curl } from "./curl.js";
 import { $, h, show } from "./dom.js";
 import { bytes } from "./format.js";
 import { copy, when } from "./status.js";
@@ -24,12 +23,12 @@ export function addresses(typed) {
   return [...found, name].map((one) => one.trim().replace(/[,;]$/, "")).filter(Boolean);
 }
 
-export function open(root, { query }) {
+export function open(root, { query, may }) {
   if (query.from) {
     kept = null;
     rename("/page/compose");
   }
-  kept ??= form();
+  kept ??= form(may);
   show(root, h("h1", null, "Compose"));
   root.append(kept.node);
   if (query.from) kept.fill(query.from);
@@ -39,7 +38,7 @@ export function open(root, { query }) {
 
 export const forget = () => (kept = null);
 
-function form() {
+function form(may) {
   const files = []; // { filename, content_type, content (base64), size }
   let idempotency = { of: "", key: "" };
   const out = h("pre", { tabindex: 0, "aria-label": "curl command" });
@@ -109,6 +108,19 @@ function form() {
             "name=value, a line each",
           ),
         ),
+        h(
+          "div",
+          { class: "two" },
+          field("unsubscribe", "List", input("list"), "adds a link that unsubscribes; * is all mail"),
+          may("suppressions:ignore") &&
+            h(
+              "label",
+              { class: "check", "data-field": "ignore_suppressions" },
+              h("input", { type: "checkbox", name: "ignore" }),
+              h("span", null, "Also to suppressed addresses"),
+              h("span", { class: "wrong", id: "wrong-ignore_suppressions" }),
+            ),
+        ),
       ),
       wrong,
       h(
@@ -147,6 +159,7 @@ function form() {
         .split("\n")
         .map((line) => line.trim())
         .filter(Boolean);
+    const list = value("list").trim();
     const all = {
       sender: value("sender").trim(),
       to: several("to"),
@@ -172,6 +185,8 @@ function form() {
           line.includes("=") ? line.slice(line.indexOf("=") + 1).trim() : "",
         ]),
       ),
+      unsubscribe: list === "*" || (list && { list }),
+      ignore_suppressions: $("[name=ignore]", node)?.checked || undefined,
     };
     return Object.fromEntries(
       Object.entries(all).filter(
@@ -289,9 +304,10 @@ function form() {
         headers: { "Idempotency-Key": idempotency.key },
       }); // a second press, or a lost answer, sends nothing twice
       idempotency = { of: "", key: "" };
-      go(`/page/emails/${accepted.id}`);
-      notify("Accepted.");
+      if (may("emails:read")) go(`/page/emails/${accepted.id}`);
+      notify(`Accepted${may("emails:read") ? "" : ` as ${accepted.id}`}.`);
     } catch (error) {
+      if (error.slug === "signed-out") return;
       if (error.errors?.length) blame(error.errors);
       else show(wrong, `${error.title}. ${error.message}`);
     } finally {
@@ -335,4 +351,33 @@ function form() {
 
   refresh();
   return { node, fill };
+}
+
+// The curl command that sends an e-mail.
+
+// As one word of a POSIX shell.
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+// `request`: the body of POST /emails. `files`: its attachments; the command reads each from a file
+// of that name.
+function curl(request, files) {
+  const body = { ...request };
+  if (files.length)
+    body.attachments = files.map(({ filename, content_type }, index) => ({
+      filename,
+      content_type,
+      content: `\u0000${index}\u0000`,
+    }));
+  let data = quoted(JSON.stringify(body, null, 2));
+  files.forEach(
+    ({ filename }, index) =>
+      (data = data.replace(
+        `\\u0000${index}\\u0000`,
+        () => `'"$(base64 -w0 ${quoted(filename).replace(/^'-/, "'./-")})"'`,
+      )),
+  );
+  return [
+    `TOKEN=$(curl -s -X POST -u "$CLIENT:$SECRET" \\\n  ${location.origin}/tokens |\n  sed -n 's/.*"token": *"\\([^"]*\\)".*/\\1/p')`,
+    `curl ${location.origin}/emails \\\n  -H "Authorization: Bearer $TOKEN" \\\n  -H "Content-Type: application/json" \\\n  -d ${data}`,
+  ].join("\n\n");
 }

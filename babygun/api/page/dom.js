@@ -63,11 +63,21 @@ function children(node, wanted) {
       if (same !== made) become(same, made);
     }
   }
+  let focused = false;
   while (at) {
     const next = at.nextSibling;
+    focused ||= at.contains(document.activeElement);
     at.remove();
     at = next;
   }
+  if (focused) refocus(node);
+}
+
+// What had the focus is gone: something near it gets it, or the next Tab would begin at the top of
+// the page. Rows come and go as a list is scrolled: there it is the whole view.
+function refocus(node) {
+  const near = node.closest(".rows") ? null : $("button, a[href], input", node);
+  (near ?? $("#main")).focus({ preventScroll: true });
 }
 
 const alike = (one, other) =>
@@ -93,9 +103,16 @@ function become(node, made) {
   ]))
     node[name] = made.handlers?.[name] ?? null;
   node.handlers = made.handlers;
+  if (node.nodeName === "OPTION") node.selected = made.selected;
+  if (node.nodeName === "INPUT" && node !== document.activeElement && node.value !== made.value)
+    node.value = made.value;
   if ("checked" in made && node.checked !== made.checked) node.checked = made.checked;
   if ("disabled" in made && node.disabled !== made.disabled) node.disabled = made.disabled;
   children(node, [...made.childNodes]);
 }
+
+// A dialog gives the focus back to where it was, which may be gone by now.
+export const rescueFocus = () =>
+  document.activeElement === document.body && $("#main").focus({ preventScroll: true });
 
 export const $ = (selector, from = document) => from.querySelector(selector);

@@ -1,20 +1,35 @@
 // One e-mail, as it happens.
-import { get, post } from "./api.js";
+import { every, get, post } from "./api.js";
 import { content, inEtcd } from "./content.js";
 import { held, waiting } from "./held.js";
 import { h, show } from "./dom.js";
 import { bytes, count, many, now } from "./format.js";
-import { lastList, neighbours } from "./emails.js";
+import { lastList, neighbours, stay } from "./emails.js";
 import { follow } from "./live.js";
 import { logList } from "./log.js";
-import { copyable, copy, empty, failure, badge, stateOf, when } from "./status.js";
+import {
+  address,
+  badge,
+  cell,
+  copy,
+  copyable,
+  emptyView,
+  facts,
+  failure,
+  stateOf,
+  table,
+  when,
+} from "./status.js";
 import { go } from "./router.js";
 import { ask, doing, notify } from "./messages.js";
 import { timeline } from "./timeline.js";
 
 const AGAIN = 5000; // ms between two readings while others decide when it goes on
 const OPEN = new Set(["pending", "deferred"]); // recipients that are not final
-const RECIPIENTS = 50; // shown before a person asks for the rest
+const RECIPIENTS = 50; // shown before a person asks for more
+const FEW = 10; // recipients that need no filter and no order
+// The worst first.
+const WORST = "bounced expired deferred pending suppressed cancelled delivered".split(" ");
 
 export function open(root, { id, may, title }) {
   const url = `/emails/${encodeURIComponent(id)}`;
@@ -22,7 +37,8 @@ export function open(root, { id, may, title }) {
   let log = [];
   let reading = null;
   let again = false;
-  let everyone = false;
+  let most = RECIPIENTS;
+  let only = ""; // the status of the recipients that are shown
   let gone = false;
   // Stays the same node, so that updates don't touch it.
   const body = h("div", { "data-still": "1", "data-key": "content" });
@@ -34,8 +50,9 @@ export function open(root, { id, may, title }) {
     reading = Promise.all([get(url), get(`${url}/log`)]);
     try {
       const [found, entries] = await reading;
-      email = found;
-      log = entries.entries;
+      take(found);
+      // A log only grows; one that is shorter was read before what is shown.
+      if (entries.entries.length >= log.length) log = entries.entries;
       draw();
     } catch (error) {
       if (error.status === 404 && email) gone = true;
@@ -44,12 +61,12 @@ export function open(root, { id, may, title }) {
           root,
           back(),
           error.status === 404
-            ? empty(
+            ? emptyView(
                 "There is no such e-mail",
                 error.message,
                 h("a", { class: "button", href: lastList() }, "Back to the list"),
               )
-            : failure(error, read),
+            : failure(error, read, "h1"),
         );
       draw();
     } finally {
@@ -59,6 +76,11 @@ export function open(root, { id, may, title }) {
         read();
       }
     }
+  }
+
+  // A state of a lower revision is older than what is shown.
+  function take(found) {
+    if (!(found.revision < email?.revision)) email = found;
   }
 
   const back = () => h("p", { class: "back" }, h("a", { href: lastList() }, "← E-mails"));
@@ -92,7 +114,7 @@ export function open(root, { id, may, title }) {
         badge(state),
         h("span", null, standing(state)),
       ),
-      facts(),
+      known(),
       h("h2", null, "Timeline"),
       timeline(email, log),
       h("h2", null, many(email.recipients.length, "recipient")),
@@ -109,8 +131,12 @@ export function open(root, { id, may, title }) {
   function standing(state) {
     if (state === "sending")
       return `now, by ${email.sending.join(", ")} (worker ${email.worker_id})`;
-    if (state === "complete")
-      return `${email.recipients.length === 1 ? "The recipient has" : `All ${count(email.recipients.length)} recipients have`} got it, after ${many(email.tries, "try", "tries")}`;
+    if (state === "complete") {
+      const all = email.recipients.length;
+      const left = email.recipients.filter((one) => one.status === "suppressed").length;
+      const who = all === 1 ? "The recipient has" : `All ${count(all)} recipients have`;
+      return `${left ? `${count(all - left)} of ${count(all)} recipients have` : who} got it, after ${many(email.tries, "try", "tries")}${left ? `; ${count(left)} suppressed` : ""}`;
+    }
     if (state !== "waiting") return email.status_reason ?? "";
     if (email.held?.length) return held(email.held);
     const line = email.waits.find((one) => one.why === "limited");
@@ -135,7 +161,7 @@ export function open(root, { id, may, title }) {
         ))
       )
         return;
-      email = await post(`${url}/${what}`);
+      take(await post(`${url}/${what}`));
       draw();
       notify(
         what === "cancel"
@@ -171,8 +197,8 @@ export function open(root, { id, may, title }) {
     ];
   }
 
-  function facts() {
-    const given = [
+  function known() {
+    return facts([
       ["Id", copyable(email.id)],
       ["From", email.sender],
       email.reply_to?.length && ["Reply to", email.reply_to.join(", ")],
@@ -192,95 +218,98 @@ export function open(root, { id, may, title }) {
         "Metadata",
         h("code", null, JSON.stringify(email.metadata)),
       ],
-    ];
-    return h(
-      "dl",
-      { class: "facts" },
-      given
-        .filter(Boolean)
-        .map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))),
-    );
+    ]);
   }
 
   function recipients() {
     const waits = new Map(email.waits.map((one) => [one.queue, one]));
-    const said = ({ status, status_reason, queue }) => {
+    const said = ({ email: whom, status, status_reason, queue }) => {
       const wait = OPEN.has(status) && waits.get(queue);
-      return status_reason || wait
-        ? [status_reason && h("p", null, status_reason), wait && waiting(wait)]
+      const why =
+        status === "suppressed" &&
+        may("suppressions") &&
+        h("a", { href: `/page/suppressions?prefix=${encodeURIComponent(whom)}` }, "Why");
+      return status_reason || wait || why
+        ? [status_reason && h("p", null, status_reason), wait && waiting(wait), why]
         : null;
     };
-    const shown = everyone ? email.recipients : email.recipients.slice(0, RECIPIENTS);
-    const cell = (label, value, kind) =>
-      h(
-        "td",
-        { "data-label": label, class: kind },
-        h("div", null, value ?? h("span", { class: "none" }, "–")),
-      );
+    const few = email.recipients.length <= FEW;
+    const wanted = email.recipients.filter((one) => !only || one.status === only);
+    if (!few) wanted.sort((one, other) => WORST.indexOf(one.status) - WORST.indexOf(other.status));
+    const shown = wanted.slice(0, most);
     return [
-      h(
-        "table",
-        { class: "stack recipients" },
-        h(
-          "thead",
-          null,
+      !few && statuses(),
+      table(
+        "recipients",
+        ["Recipient", "Status", "Code", "Class", "Reply", "Tries", "Changed"],
+        shown.map((one) =>
           h(
             "tr",
-            null,
-            ["Recipient", "Status", "Code", "Class", "Reply", "Tries", "Changed"].map((name) =>
-              h("th", { scope: "col", class: name === "Tries" ? "number" : null }, name),
-            ),
-          ),
-        ),
-        h(
-          "tbody",
-          null,
-          shown.map((one) =>
+            { "data-key": one.email },
             h(
-              "tr",
-              { "data-key": one.email },
+              "th",
+              { scope: "row" },
               h(
-                "th",
-                { scope: "row" },
-                h(
-                  "a",
-                  {
-                    href: `/page/emails?recipient=${encodeURIComponent(one.email)}`,
-                    title: "All e-mails to this recipient",
-                  },
-                  one.email,
-                ),
-                one.kind !== "to" && h("span", { class: "tag" }, one.kind),
+                "a",
+                {
+                  href: `/page/emails?recipient=${encodeURIComponent(one.email)}`,
+                  title: "All e-mails to this recipient",
+                },
+                address(one.email),
               ),
-              cell("Status", badge(one.status)),
-              cell(
-                "Code",
-                one.status_code && [
-                  String(one.status_code),
-                  one.enhanced_code && ` ${one.enhanced_code}`,
-                ],
-                "code",
-              ),
-              cell("Class", one.reply_class, "code"),
-              cell("Reply", said(one), "reason"),
-              cell("Tries", String(one.tries), "number"),
-              cell("Changed", when(one.updated_at)),
+              one.kind !== "to" && h("span", { class: "tag" }, one.kind),
             ),
+            cell("Status", badge(one.status)),
+            cell(
+              "Code",
+              one.status_code && [
+                String(one.status_code),
+                one.enhanced_code && ` ${one.enhanced_code}`,
+              ],
+              "code",
+            ),
+            cell("Class", one.reply_class, "code"),
+            cell("Reply", said(one), "reason"),
+            cell("Tries", String(one.tries), "number"),
+            cell("Changed", when(one.updated_at)),
           ),
         ),
+        ["Tries"],
       ),
-      shown.length < email.recipients.length &&
+      shown.length < wanted.length &&
         h(
           "button",
           {
             type: "button",
             class: "quiet",
-            "data-key": "everyone",
-            onclick: () => ((everyone = true), draw()),
+            "data-key": "more",
+            onclick: () => ((most += 10 * RECIPIENTS), draw()),
           },
-          `Show all ${count(email.recipients.length)}`,
+          `Show more of ${count(wanted.length)}`,
         ),
     ];
+  }
+
+  // How many recipients there are of each status, and which of them are shown.
+  function statuses() {
+    const counts = new Map();
+    for (const { status } of email.recipients) counts.set(status, (counts.get(status) ?? 0) + 1);
+    const choose = (status) => () => {
+      only = status;
+      most = RECIPIENTS;
+      draw();
+    };
+    return h(
+      "div",
+      { class: "states", role: "group", "aria-label": "Status of the recipients" },
+      ["", ...WORST.filter((status) => counts.has(status))].map((status) =>
+        h(
+          "button",
+          { type: "button", "aria-pressed": String(only === status), onclick: choose(status) },
+          status ? badge(status, `${count(counts.get(status))} ${status}`) : "all",
+        ),
+      ),
+    );
   }
 
   const stream = follow(
@@ -288,7 +317,10 @@ export function open(root, { id, may, title }) {
     {
       email: read,
       gone: () => ((gone = true), email && draw()),
-      reset: read,
+      reset() {
+        if (email) email.revision = 0; // revisions may have begun again
+        read();
+      },
       opened: read,
       poll: read,
     },
@@ -298,8 +330,9 @@ export function open(root, { id, may, title }) {
     1000,
   );
   // A hold or a limit may end, or begin, without a change of the e-mail.
-  const asking = setInterval(() => email?.waits.length && !document.hidden && read(), AGAIN);
-  show(root, back());
+  const stop = every(AGAIN, () => email?.waits.length && read());
+  stay(id);
+  show(root, back(), h("p", { class: "soft" }, "Reading…"));
   read();
 
   const step = (to, why) => (to ? go(`/page/emails/${to}`) : notify(why));
@@ -320,7 +353,7 @@ export function open(root, { id, may, title }) {
     ],
     close() {
       clearInterval(ticking);
-      clearInterval(asking);
+      stop();
       stream.close();
     },
   };

@@ -14,7 +14,7 @@ import { notify } from "./messages.js";
 const SETTLE = 100; // ms in which events are gathered before they are shown
 const STILL = 3000; // ms after the pointer's last move over the list for which no row moves
 
-let kept = null; // the list as it was left: coming back finds it so
+let kept = null; // the list as it was left, with its selection: coming back finds it so
 
 export const forget = () => (kept = null);
 
@@ -27,12 +27,14 @@ export function neighbours(id) {
   return at < 0 ? {} : { newer: kept.rows[at - 1]?.id, older: kept.rows[at + 1]?.id };
 }
 
+// The e-mail of the list that the keys are on, when a person comes back.
+export const stay = (id) => kept?.known.has(id) && (kept.current = id);
+
 export function open(root, { query, may }) {
   let filters = filtersOf(query);
   let listing;
   let selection;
   let stream = null;
-  let current = null; // the id of the row that the keys are on
   let moved = 0; // when the pointer last moved over the list
   let wrong = "";
   let timer = null;
@@ -45,7 +47,8 @@ export function open(root, { query, may }) {
   const tools = h("div", { class: "tools" });
   const head = h("div", { class: "listhead" });
   const foot = h("div", { class: "listfoot" });
-  show(root, h("h1", null, "E-mails"), tools, head, list, foot);
+  const bulk = h("div", { id: "bulk" });
+  show(root, h("h1", null, "E-mails"), tools, head, list, foot, bulk);
   const rows = new Rows(list, {
     row,
     nearEnd: () => !listing.failure && listing.rows.length && listing.more(),
@@ -60,7 +63,7 @@ export function open(root, { query, may }) {
       {
         "data-key": one.id,
         class:
-          [chosen && "chosen", one.past && "past", one.id === current && "current"]
+          [chosen && "chosen", one.past && "past", one.id === listing.current && "current"]
             .filter(Boolean)
             .join(" ") || null,
         "aria-setsize": listing.done ? listing.rows.length : -1,
@@ -79,7 +82,7 @@ export function open(root, { query, may }) {
       badge(one.state),
       h(
         "a",
-        { href: `/page/emails/${one.id}`, onfocus: () => (current = one.id) },
+        { href: `/page/emails/${one.id}`, onfocus: () => (listing.current = one.id) },
         h(
           "span",
           { class: "to" },
@@ -91,9 +94,10 @@ export function open(root, { query, may }) {
           { class: "subject" },
           subject,
           one.tags.map((tag) => h("span", { class: "tag" }, tag)),
+          one.reason && h("span", { class: `reason ${one.state}`, title: one.reason }, one.reason),
         ),
       ),
-      when(one.at),
+      one.due ? h("span", { class: "at" }, "next ", when(one.due, "due")) : when(one.at),
     );
   }
 
@@ -119,10 +123,7 @@ export function open(root, { query, may }) {
         ),
     );
     show(foot, ending());
-    show(
-      $("#bulk") ?? root.appendChild(h("div", { id: "bulk" })),
-      selection.bar(may("emails:send")),
-    );
+    show(bulk, selection.bar(may("emails:send")));
     rows.set(found.length);
 
     function ending() {
@@ -170,7 +171,7 @@ export function open(root, { query, may }) {
     const search = (event) => {
       event.preventDefault();
       const understood = understand($("[name=q]", tools).value);
-      if (understood.id) return go(`/page/emails/${understood.id}`);
+      if (understood.open) return go(`/page/emails/${understood.open}`);
       wrong = understood.wrong ?? "";
       if (wrong) return toolbar();
       set(understood);
@@ -197,8 +198,9 @@ export function open(root, { query, may }) {
           type: "search",
           "data-still": "1",
           value: typedOf(filters),
-          placeholder: "Recipient, @domain, tag:name or id",
-          "aria-label": "Search: recipient, @domain, tag:name or id",
+          placeholder: "Words of the subject, recipient, @domain, from: tag: id:",
+          "aria-label":
+            "Search: words of the subject, recipient, @domain, from:address, tag:name, client:id or id",
           autocomplete: "off",
           autocapitalize: "none",
           spellcheck: "false",
@@ -259,22 +261,27 @@ export function open(root, { query, may }) {
     listing = found ?? new Listing(filters, () => draw());
     listing.changed = draw;
     kept = listing;
-    selection = new Selection(listing, draw);
-    current = null;
+    selection = listing.selection ??= new Selection(listing);
+    selection.changed = draw;
     toolbar();
     draw();
     const query = {};
     stream = follow(query, {
       email: (email) => gather(() => listing.arrived(email)),
       gone: ({ id }) => gather(() => listing.gone(id)),
-      reset: () => listing.renew(),
-      opened: () => listing.renew(),
+      reset: () => (listing.forget(), listing.renew(true)),
+      opened: () => listing.renew(true),
       poll: () => listing.renew().then(settle),
     });
     if (!found) listing.more();
-    else if (found.scroll) {
+    else {
       rows.draw();
       scrollTo(0, found.scroll);
+      const { current } = listing;
+      if (listing.known.has(current)) {
+        rows.reveal(listing.place(current));
+        $(`[data-key="${current}"] a`, list)?.focus({ preventScroll: true });
+      }
     }
   }
 
@@ -289,7 +296,7 @@ export function open(root, { query, may }) {
     rows.above() === 0 &&
     Date.now() - moved > STILL &&
     !selection.ids.size &&
-    !list.contains(document.activeElement);
+    !$(":focus-visible", list);
 
   function settle() {
     clearTimeout(timer);
@@ -311,6 +318,7 @@ export function open(root, { query, may }) {
   function move(by) {
     const { rows: found } = listing;
     if (!found.length) return;
+    const { current } = listing;
     const at =
       current && listing.known.has(current)
         ? listing.place(current) + by
@@ -318,12 +326,13 @@ export function open(root, { query, may }) {
           ? rows.above()
           : 0;
     const index = Math.max(0, Math.min(found.length - 1, at));
-    current = found[index].id;
+    listing.current = found[index].id;
     rows.reveal(index);
-    $(`[data-key="${current}"] a`, list)?.focus({ preventScroll: true });
+    $(`[data-key="${listing.current}"] a`, list)?.focus({ preventScroll: true });
   }
 
   function pick() {
+    const { current } = listing;
     if (current && listing.known.has(current)) selection.toggle(listing.place(current));
     else notify("Move to an e-mail first: j and k.");
   }
@@ -348,7 +357,8 @@ export function open(root, { query, may }) {
     ],
     close() {
       listing.scroll = scrollY;
-      listing.changed = () => {};
+      listing.changed = selection.changed = () => {};
+      for (const change of pending.splice(0)) change();
       clearTimeout(timer);
       stream.close();
       rows.close();

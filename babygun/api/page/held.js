@@ -1,7 +1,7 @@
 // Why mail waits: sites that are held, queues that wait, and what servers or operators say of it.
 // Their words are hostile input, shown as text only.
 import { h } from "./dom.js";
-import { when } from "./status.js";
+import { spoken, when } from "./status.js";
 
 // The reply's codes and words; false if there are none.
 export const quoted = (said) => {
@@ -36,7 +36,8 @@ export function waiting({ why, until, reply, explanation }) {
   return h(
     "p",
     { class: "waits" },
-    `Waits: ${explanation}`,
+    "Waits: ",
+    spoken(explanation),
     until && [" (", when(until, "due"), ")"],
     ".",
     !told && [" ", quoted(reply)],

@@ -8,20 +8,35 @@ import { asked, fits } from "./search.js";
 const PAGE = 100;
 const ENOUGH = 40; // rows after which a filter that lets little through is not read on by itself
 
-// What a row shows.
+const MOST_AGAIN = 1000; // rows that are read again at once, after changes were missed
+
+// What a row shows. A state of a lower revision is an older one.
 function brief(email) {
   const [first, ...others] = email.recipients;
+  const state = stateOf(email);
   const many = email.many; // a wide e-mail: lists have no recipients of it
   return {
     id: email.id,
-    state: stateOf(email),
+    revision: email.revision,
+    state,
     to: many?.first ?? first?.email ?? "",
     others: many ? many.total - 1 : others.length,
     subject: email.subject,
     tags: email.tags,
     at: email.created_at,
-    due: email.not_before,
+    due: state === "waiting" && email.tries > 0 ? email.not_before : null,
+    reason: ["failed", "waiting"].includes(state) ? worst(email.recipients) : "",
   };
+}
+
+// What a server said of the worst recipient.
+function worst(recipients) {
+  const one = ["bounced", "expired", "deferred"]
+    .map((status) => recipients.find((each) => each.status === status))
+    .find(Boolean);
+  return one
+    ? [one.status_code, one.enhanced_code, one.status_reason].filter(Boolean).join(" ").slice(0, 200)
+    : "";
 }
 
 // Ids begin with their time, in milliseconds.
@@ -36,6 +51,8 @@ export class Listing {
       rows: [],
       known: new Map(),
       fresh: new Map(),
+      lost: new Set(), // removed e-mails, which an answer on its way may still hold
+      current: null, // the id of the row that the keys are on
       cursor: null,
       done: false,
       busy: false,
@@ -52,7 +69,7 @@ export class Listing {
 
   // Reads on, until there is something more to see, nothing more to read, or `stop()`.
   async more() {
-    if (this.busy || this.done) return;
+    if (this.busy || this.renewing || this.done) return;
     Object.assign(this, { busy: true, stopped: false, failure: null });
     this.changed();
     const before = this.rows.length;
@@ -68,6 +85,7 @@ export class Listing {
     } finally {
       this.busy = false;
       this.changed();
+      this.refresh();
     }
   }
 
@@ -76,27 +94,68 @@ export class Listing {
   }
 
   // Reads the newest again, after a time without events. New e-mails wait to be shown, as always.
-  async renew() {
-    if (this.busy) return;
+  // `missed`: changes of any row may be missing, so all that is shown is read again.
+  async renew(missed = false) {
+    if (this.busy || this.renewing) return void (this.stale ||= missed);
+    this.renewing = true;
     try {
-      const { emails, cursor } = await this.page(null);
-      const gap =
-        this.rows.length > 0 &&
-        cursor &&
-        emails.length > 0 &&
-        !emails.some(({ id }) => this.known.has(id) || this.fresh.has(id));
-      if (gap) {
-        this.rows = [];
-        this.known.clear();
+      const { emails, cursor } = await this.again(missed);
+      const found = new Set(emails.map(({ id }) => id));
+      const known = [...found].some((id) => this.known.has(id) || this.fresh.has(id));
+      if (this.rows.length && cursor && found.size && !known) {
+        this.cut(0);
         this.fresh.clear();
         Object.assign(this, { cursor, done: false });
         for (const email of emails) this.add(brief(email));
-      } else for (const email of emails) this.arrived(email);
+      } else {
+        for (const email of emails) this.arrived(email);
+        if (missed) this.compare(found, cursor);
+      }
       this.failure = null;
     } catch (error) {
       if (!this.rows.length) this.failure = error;
+    } finally {
+      this.renewing = false;
     }
     this.changed();
+    this.refresh();
+  }
+
+  // What was asked for while something else was read.
+  refresh() {
+    const { stale } = this;
+    this.stale = false;
+    if (stale) this.renew(true);
+  }
+
+  // The first page; of `all`, the pages of what is shown.
+  async again(all) {
+    const last = all && this.rows.at(-1)?.id;
+    const emails = [];
+    let cursor = null;
+    do {
+      const page = await this.page(cursor);
+      emails.push(...page.emails);
+      ({ cursor } = page);
+    } while (cursor && last < cursor && emails.length < MOST_AGAIN);
+    return { emails, cursor };
+  }
+
+  // Rows that were read again and not found do not fit any more; what is beyond is left out.
+  compare(found, cursor) {
+    const end = cursor ? this.place(cursor) + this.known.has(cursor) : this.rows.length;
+    for (const row of this.rows.slice(0, end)) if (!found.has(row.id)) row.past = true;
+    if (!cursor || end < this.rows.length) Object.assign(this, { cursor, done: !cursor });
+    this.cut(end);
+  }
+
+  cut(end) {
+    for (const { id } of this.rows.splice(end)) this.known.delete(id);
+  }
+
+  // Revisions have begun again: whatever comes now is newer.
+  forget() {
+    for (const row of [...this.rows, ...this.fresh.values()]) row.revision = 0;
   }
 
   // An event: the e-mail as it is now. A row that is shown stays, also where the filter no longer
@@ -104,8 +163,10 @@ export class Listing {
   arrived(email) {
     const row = brief(email);
     const shown = this.known.get(row.id);
-    if (shown) Object.assign(shown, row, { past: !fits(email, this.filters, this.since) });
-    else if (!fits(email, this.filters, this.since)) this.fresh.delete(row.id);
+    const past = !fits(email, this.filters, this.since);
+    if (this.lost.has(row.id) || row.revision < (shown ?? this.fresh.get(row.id))?.revision) return;
+    if (shown) Object.assign(shown, row, { past });
+    else if (past) this.fresh.delete(row.id);
     else if (this.done || !this.rows.length || row.id > this.rows.at(-1).id)
       this.fresh.set(row.id, row);
   }
@@ -120,13 +181,18 @@ export class Listing {
   }
 
   gone(id) {
+    this.lost.add(id);
     this.fresh.delete(id);
     if (!this.known.delete(id)) return;
     this.rows.splice(this.place(id), 1);
   }
 
   add(row) {
-    if (this.known.has(row.id)) return;
+    if (this.lost.has(row.id)) return;
+    const shown = this.known.get(row.id);
+    if (shown) return row.revision >= shown.revision && Object.assign(shown, row);
+    const newer = this.fresh.get(row.id);
+    if (newer?.revision > row.revision) row = newer;
     this.fresh.delete(row.id);
     this.known.set(row.id, row);
     const last = this.rows.at(-1);

@@ -1,7 +1,7 @@
 // An e-mail's log in words: what happened when, and who did it.
 import { h } from "./dom.js";
 import { many } from "./format.js";
-import { badge, when } from "./status.js";
+import { badge, spoken, when } from "./status.js";
 
 function who(entry) {
   if (entry.worker_id) return ["worker ", h("code", null, entry.worker_id)];
@@ -23,7 +23,7 @@ function details(entry) {
       h("code", null, entry.previous_worker_id),
       ", which died",
     ],
-    entry.reason,
+    entry.reason && spoken(entry.reason),
     entry.not_before && ["next try ", when(entry.not_before)],
     who(entry),
   ].filter(Boolean);

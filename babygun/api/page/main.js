@@ -2,10 +2,11 @@
 import { onAnswer, session, signOut } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { lend, listen, showKeys } from "./keys.js";
-import { onLive } from "./live.js";
-import { empty, failure, badge } from "./status.js";
-import { go, place, route } from "./router.js";
+import { onLive, setPerson, signOutEverywhere } from "./live.js";
+import { badge, emptyView, failure } from "./status.js";
+import { go, place, rename, route } from "./router.js";
 import { doing } from "./messages.js";
+import { dayTime, duration, now } from "./format.js";
 import * as clients from "./clients.js";
 import * as compose from "./compose.js";
 import * as email from "./email.js";
@@ -14,16 +15,23 @@ import * as overview from "./overview.js";
 import * as schedule from "./schedule.js";
 import * as signin from "./signin.js";
 import * as sites from "./sites.js";
+import * as suppressions from "./suppressions.js";
+import * as webhook from "./webhook.js";
+import * as webhooks from "./webhooks.js";
 import * as workers from "./workers.js";
 
-// What each view needs, and what the list of views calls it. email has no entry there.
+// What each view needs, and what the list of views calls it. A view `of` another has no
+// entry there.
 const VIEWS = {
   overview: { module: overview, label: "Overview", scope: "workers:read" },
   emails: { module: emails, label: "E-mails", scope: "emails:read" },
-  email: { module: email, scope: "emails:read" },
+  email: { module: email, of: "emails", scope: "emails:read" },
   schedule: { module: schedule, label: "Schedule", scope: "emails:read" },
   workers: { module: workers, label: "Workers", scope: "workers:read" },
   sites: { module: sites, label: "Sites", scope: "workers:read" },
+  webhooks: { module: webhooks, label: "Webhooks", scope: "webhooks" },
+  webhook: { module: webhook, of: "webhooks", scope: "webhooks" },
+  suppressions: { module: suppressions, label: "Suppressions", scope: "suppressions" },
   clients: { module: clients, label: "Clients", scope: "admin" },
   compose: { module: compose, label: "Compose", scope: "emails:send" },
 };
@@ -31,6 +39,11 @@ const VIEWS = {
 const main = $("#main");
 const LIVE = {
   live: ["complete", "Live"],
+  alone: [
+    "complete",
+    "Live, this tab",
+    "This browser can't share one stream among its tabs: each that is seen has its own, and more than five make the rest wait",
+  ],
   connecting: ["waiting", "Connecting"],
   polling: ["waiting", "Asks every 5 s"],
   off: null,
@@ -40,6 +53,7 @@ const LIVE = {
 let who = null;
 let shown = null; // what the open view's module returned
 let live = "off";
+let heard = 0; // when there was last a sign of life of a stream that is silent
 let away = false;
 
 const may = (scope) => who.scopes.includes(scope) || who.scopes.includes("admin");
@@ -48,7 +62,7 @@ function shell() {
   const { name } = place();
   document.body.classList.toggle("out", !who);
   if (!who) return (show($("#nav")), show($("#account")));
-  const current = name === "email" ? "emails" : name;
+  const current = VIEWS[name].of ?? name;
   show(
     $("#nav"),
     Object.entries(VIEWS).map(
@@ -69,14 +83,9 @@ function shell() {
   );
   // On a phone the views may not all have room.
   $("[aria-current]", $("#nav"))?.scrollIntoView({ block: "nearest", inline: "nearest" });
-  const state = LIVE[away ? "away" : live];
   show(
     $("#account"),
-    h(
-      "p",
-      { class: "live", title: "Whether what you see is up to date" },
-      state ? badge(...state) : null,
-    ),
+    h("p", { class: "live", "data-key": "live", "data-still": "1" }),
     h("p", { class: "who", title: `${who.name}\n${who.scopes.join(", ")}` }, who.name),
     h(
       "div",
@@ -89,13 +98,26 @@ function shell() {
       ),
     ),
   );
+  sign();
+}
+
+// Whether what is shown is up to date.
+function sign() {
+  const [state, said, why] =
+    live === "silent"
+      ? ["failed", `No answer for ${duration(Math.round((Date.now() - heard) / 1000))}`]
+      : (LIVE[away ? "away" : live] ?? []);
+  const place = $("#account .live");
+  if (!place) return;
+  place.title = why ?? "Whether what you see is up to date";
+  show(place, state && badge(state, said));
 }
 
 async function leave() {
   try {
     await signOut();
-    compose.forget();
   } finally {
+    signOutEverywhere();
     enter(null);
   }
 }
@@ -104,7 +126,31 @@ async function leave() {
 function enter(person) {
   who = person;
   emails.forget();
+  compose.forget();
+  setPerson(who?.client_id ?? null);
+  close();
   arrive();
+}
+
+// The session has ended. What is shown stays, out of sight, until the same person signs in again;
+// resolves to whether that happened.
+function ended() {
+  const before = who;
+  if (!before) return false;
+  const over = Date.parse(before.expires_at) <= now();
+  const why = over
+    ? `Your session was valid until ${dayTime(Date.parse(before.expires_at))}.`
+    : "Your session has ended: it was signed out elsewhere, or its client was deleted.";
+  return new Promise((resolve) => {
+    signin.ask(`${why} Sign in, and go on where you were.`, (person) => {
+      const same = person.client_id === before.client_id;
+      resolve(same);
+      if (!same) return setTimeout(() => enter(person)); // once the calls that waited have ended
+      who = person;
+      setPerson(who.client_id);
+      shell();
+    });
+  });
 }
 
 function close() {
@@ -113,15 +159,18 @@ function close() {
   lend([]);
 }
 
+// The first view that somebody may see.
+const home = () => Object.keys(VIEWS).find((name) => VIEWS[name].label && may(VIEWS[name].scope));
+
 function arrive() {
+  if (who && location.pathname === "/" && home()) rename(`/page/${home()}`);
   const to = place();
-  if (who && to.name === "overview" && location.pathname === "/" && !may("workers:read"))
-    return go("/page/emails");
   const view = VIEWS[to.name];
   if (shown?.name === to.name && who && shown.arrive) {
     shown.arrive(to);
     return shell();
   }
+  const first = !shown;
   close();
   const root = h("div"); // of this view alone: what another one still waits for finds its own
   main.replaceChildren(root);
@@ -133,14 +182,16 @@ function arrive() {
     document.title = "Babygun";
     show(
       root,
-      empty(
+      emptyView(
         "You may not see this",
         `It needs the scope ${view.scope}, and ${who.name} has ${who.scopes.join(", ") || "none"}. Somebody with the scope admin can make a client that has it.`,
+        home() && h("a", { class: "button", href: `/page/${home()}` }, VIEWS[home()].label),
       ),
     );
   } else {
-    const title = (text) => root.isConnected && (document.title = `${text} · Babygun`);
-    title(view.label ?? "E-mail");
+    const title = (text) =>
+      root.isConnected && (document.title = [text, "Babygun"].filter(Boolean).join(" · "));
+    title(view.label ?? "");
     try {
       shown = { ...view.module.open(root, { ...to, who, may, title }), name: to.name };
     } catch (error) {
@@ -149,29 +200,36 @@ function arrive() {
     }
     lend(shown.keys ?? []);
   }
+  // Without this the next Tab would begin at the top of the page.
+  if (!first && document.activeElement === document.body) main.focus({ preventScroll: true });
   shell();
 }
 
-onLive((state) => {
-  live = state;
-  shell();
-});
-onAnswer({
-  signedOut() {
-    if (who) enter(null);
+onLive(
+  (state, since) => {
+    live = state;
+    heard = since;
+    if (state === "live") away = false;
+    sign();
   },
+  () => who && enter(null),
+);
+onAnswer({
+  signedOut: async () => ended(),
   answered(reached) {
     if (away === !reached) return;
     away = !reached;
-    shell();
+    sign();
   },
 });
+setInterval(() => live === "silent" && sign(), 1000);
 listen();
 route(arrive);
 
 async function start() {
   try {
     who = await session();
+    setPerson(who.client_id);
   } catch (error) {
     if (error.status !== 401) return show(main, failure(error, start));
   }

@@ -1,5 +1,5 @@
 // Short messages at the foot of the page, and questions before something is done.
-import { $, h, show } from "./dom.js";
+import { $, h, rescueFocus, show } from "./dom.js";
 
 let gone;
 
@@ -29,7 +29,7 @@ export const doing = (work) => async (event) => {
   try {
     await work(event);
   } catch (error) {
-    notify(error.message, { wrong: true });
+    if (error.slug !== "signed-out") notify(error.message, { wrong: true });
   } finally {
     button?.removeAttribute("aria-busy");
   }
@@ -43,7 +43,11 @@ export function ask(title, text, action, { danger = false, keep = "Leave it" } =
       "dialog",
       {
         "aria-labelledby": "asked",
-        onclose: () => (resolve(dialog.returnValue === "yes"), dialog.remove()),
+        onclose() {
+          dialog.remove();
+          rescueFocus();
+          resolve(dialog.returnValue === "yes");
+        },
       },
       h("h2", { id: "asked" }, title),
       h("p", null, text),
@@ -66,6 +70,15 @@ export function ask(title, text, action, { danger = false, keep = "Leave it" } =
     dialog.showModal();
   });
 }
+
+// A field of a form: `hint` stands beside its label.
+export const field = (label, given, hint) =>
+  h(
+    "label",
+    null,
+    h("span", null, label, hint && h("span", { class: "soft" }, ` ${hint}`)),
+    h("input", given),
+  );
 
 // Asks for more than yes or no, by a form in a dialog. `submit` gets the FormData; what it throws
 // stands in the dialog, which stays open. `done` runs once the dialog is closed.
@@ -94,7 +107,11 @@ export function fillIn(title, { text, fields, action, submit, done }) {
       h("button", null, action),
     ),
   );
-  const dialog = h("dialog", { "aria-labelledby": "asked", onclose: () => dialog.remove() }, form);
+  const onclose = () => {
+    dialog.remove();
+    rescueFocus();
+  };
+  const dialog = h("dialog", { "aria-labelledby": "asked", onclose }, form);
   document.body.append(dialog);
   dialog.showModal();
 }

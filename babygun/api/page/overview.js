@@ -1,5 +1,5 @@
 // What goes on: rates, queues, workers, API processes and etcd.
-import { get, path } from "./api.js";
+import { every, get, path } from "./api.js";
 import { chart } from "./chart.js";
 import { h, show } from "./dom.js";
 import { bytes, count, duration, many, rate } from "./format.js";
@@ -22,15 +22,22 @@ const BEHIND = 6;
 const AGAIN = 60_000; // ms after which it is read again
 const NEARLY_FULL = 0.8; // of etcd's quota
 
+let remembered = null; // the history as it was last: a process that starts again knows none
+
 // The data of GET /overview, kept up to date. `changed(data, error)`; the history is data.history.
 export function watchOverview(changed) {
   let data = null;
   let history = null;
+  let updates = 0;
   async function read() {
+    const before = updates;
     try {
-      data = await get("/overview");
-      history = whole(data.history);
-      data.history = history;
+      const found = await get("/overview");
+      const { accepted, start } = found.history;
+      history = remembered = whole(found.history, remembered);
+      // What the stream has brought meanwhile is newer.
+      data = { ...(updates === before ? found : data), history };
+      data.since = accepted.length < HOUR ? start : null;
       changed(data, null);
     } catch (error) {
       changed(data, error);
@@ -38,34 +45,41 @@ export function watchOverview(changed) {
   }
   function update(next) {
     if (!history) return;
+    updates += 1;
     extend(history, next);
-    data = { ...next, history };
+    data = { ...next, history, since: data.since };
     changed(data, null);
   }
   const stream = follow(
     { only: "overview" },
     { overview: update, opened: read, reset: read, poll: read },
   );
-  const again = setInterval(() => !document.hidden && read(), AGAIN);
+  const stop = every(AGAIN, read);
   read();
   return {
     close() {
-      clearInterval(again);
+      stop();
       stream.close();
     },
   };
 }
 
-// A process that runs for less than an hour knows less: the chart shows the hour all the same.
-function whole(history) {
-  const lacking = HOUR - history.accepted.length;
-  if (lacking <= 0) return history;
-  const start = new Date(Date.parse(history.start) - lacking * history.step * 1000).toISOString();
+// A process that runs for less than an hour knows less: the chart shows the hour all the same, with
+// what this page has seen of it.
+function whole(history, before) {
+  const lacking = Math.max(0, HOUR - history.accepted.length);
+  const startMs = Date.parse(history.start) - lacking * history.step * 1000;
+  const shift = before ? Math.round((startMs - Date.parse(before.start)) / 1000 / before.step) : 0;
   return {
-    start,
+    start: new Date(startMs).toISOString(),
     step: history.step,
     ...Object.fromEntries(
-      SERIES.map(([name]) => [name, [...Array(lacking).fill(null), ...history[name]]]),
+      SERIES.map(([name]) => [
+        name,
+        [...Array(lacking).fill(null), ...history[name]].map((value, index) =>
+          index < lacking ? (before?.[name][index + shift] ?? value) : value,
+        ),
+      ]),
     ),
   };
 }
@@ -179,6 +193,15 @@ function draw(root, data, range, choose) {
       ),
     ),
     chart(tail(history, RANGES[range][1]), SERIES),
+    data.since &&
+      history.accepted.includes(null) &&
+      h(
+        "p",
+        { class: "soft", "data-key": "since" },
+        "This API process knows the rates since ",
+        when(data.since, "day"),
+        ": it started then.",
+      ),
     h(
       "div",
       { class: "columns" },

@@ -4,10 +4,19 @@ const ROUTES = [
   [/^\/(?:page\/overview)?$/, "overview"],
   [/^\/page\/emails$/, "emails"],
   [/^\/page\/emails\/([^/]+)$/, "email"],
-  [/^\/page\/(compose|schedule|workers|sites|clients)$/, null],
+  [/^\/page\/webhooks\/([^/]+)$/, "webhook"],
+  [/^\/page\/(compose|schedule|workers|sites|webhooks|suppressions|clients)$/, null],
 ];
 
 let arrived = () => {};
+
+// The parameters of the address; one that is there several times is an array.
+function asked() {
+  const query = {};
+  for (const [name, value] of new URLSearchParams(location.search))
+    query[name] = name in query ? [query[name], value].flat() : value;
+  return query;
+}
 
 // What the address names: { name, id, query }.
 export function place() {
@@ -17,7 +26,7 @@ export function place() {
       return {
         name: name ?? match[1],
         id: match[1] ? decodeURIComponent(match[1]) : null,
-        query: Object.fromEntries(new URLSearchParams(location.search)),
+        query: asked(),
       };
   }
   return { name: "overview", id: null, query: {} };
@@ -39,7 +48,7 @@ export function route(onArrival) {
   history.scrollRestoration = "manual";
   addEventListener("popstate", () => arrived());
   document.addEventListener("click", (event) => {
-    const link = event.target.closest?.("a[href^='/page/']");
+    const link = event.target.closest?.("a[href^='/page/'], a.brand");
     if (
       !link ||
       event.defaultPrevented ||

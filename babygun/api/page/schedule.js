@@ -1,5 +1,5 @@
 // What waits, and until when: the next tries and what is to be sent later.
-import { get, path } from "./api.js";
+import { every, get, path } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { count, duration, many } from "./format.js";
 import { empty, failure, badge, when } from "./status.js";
@@ -128,9 +128,9 @@ export function open(root) {
     $("li.current a", list)?.focus({ preventScroll: true });
   }
 
-  const timer = setInterval(
-    () => !document.hidden && jobs.length <= KEPT_TRUE && read(Math.max(PAGE, jobs.length)),
+  const stop = every(
     REFRESH,
+    () => jobs.length <= KEPT_TRUE && read(Math.max(PAGE, jobs.length)),
   );
   read(PAGE);
   return {
@@ -140,7 +140,7 @@ export function open(root) {
       ["u", "go to the e-mails", () => go("/page/emails")],
     ],
     close() {
-      clearInterval(timer);
+      stop();
       rows.close();
     },
   };

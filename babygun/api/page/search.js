@@ -2,9 +2,12 @@
 import { STATES, stateOf } from "./status.js";
 
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
+const BEGINNING = /^[0-9a-f]{8}-[0-9a-f-]*$/i; // of an id
 const SPANS = { hour: 3600, day: 86_400, week: 604_800 }; // s
 
-export const NAMES = ["status", "recipient", "tag", "span", "after", "before"];
+const SEVERAL = ["recipient", "tag", "subject"]; // terms that may be there several times
+const ONE = ["sender", "id", "client"];
+const NAMES = ["status", ...SEVERAL, ...ONE, "span", "after", "before"];
 export const SPAN_WORDS = {
   "": "Any time",
   hour: "Last hour",
@@ -16,42 +19,60 @@ export const SPAN_WORDS = {
 // The filters that an address holds; anything else is left out.
 export function filtersOf(query) {
   const filters = {};
-  for (const name of NAMES) if (query[name]) filters[name] = query[name];
+  for (const name of NAMES) {
+    const given = [query[name] ?? []].flat().filter(Boolean);
+    if (given.length) filters[name] = SEVERAL.includes(name) ? given : given[0];
+  }
   if (filters.status && !STATES.includes(filters.status)) delete filters.status;
   if (filters.span && !(filters.span in SPANS)) delete filters.span;
+  for (const name of ["after", "before"])
+    if (filters[name] && Number.isNaN(Date.parse(filters[name]))) delete filters[name];
   return filters;
 }
 
-// What was typed: { id }, or filters for recipient and tag, or { wrong: why not }.
+const PREFIXES = { to: "recipient", from: "sender", tag: "tag", id: "id", client: "client" };
+const ADDRESS = /^[^@\s]*@[^@\s]+$/;
+
+// What was typed: { open: id } of one e-mail, or filters, all of which count, or { wrong: why }.
 export function understand(typed) {
-  const words = typed.trim().split(/\s+/).filter(Boolean);
-  const found = { recipient: "", tag: "" };
-  for (const word of words) {
-    if (ID.test(word)) return { id: word.toLowerCase() };
-    if (/^tag:./i.test(word)) found.tag = word.slice(4);
-    else if (/^(to:)?[^@\s]*@[^@\s]+$/i.test(word)) found.recipient = word.replace(/^to:/i, "");
-    else
-      return {
-        wrong: `“${word}” is no address, @domain, tag:name or id. Subjects and texts can't be searched.`,
-      };
+  const found = Object.fromEntries([...SEVERAL, ...ONE].map((name) => [name, []]));
+  for (const word of typed.match(/(?:\w+:)?"[^"]*"|\S+/g) ?? []) {
+    if (ID.test(word)) return { open: word.toLowerCase() };
+    const [, prefix, rest] = /^(\w+):(.+)$/s.exec(word) ?? [];
+    const known = PREFIXES[prefix?.toLowerCase()];
+    const text = (known ? rest : word).replace(/^"(.*)"$/s, "$1");
+    const name =
+      known ?? (ADDRESS.test(text) ? "recipient" : BEGINNING.test(text) ? "id" : "subject");
+    if (["recipient", "sender"].includes(name) && !ADDRESS.test(text))
+      return { wrong: `“${text}” is no address, and no @domain.` };
+    if (ONE.includes(name) && found[name].length)
+      return { wrong: `“${word}” is one too many: “${found[name][0]}” is there already.` };
+    if (text && !found[name].includes(text)) found[name].push(text);
   }
   return found;
 }
 
+const quoted = (text) => (/[\s"]/.test(text) ? `"${text.replaceAll('"', "")}"` : text);
+
 // The filters as they stand in the search field.
-export const typedOf = (filters) =>
-  [filters.recipient, filters.tag && `tag:${filters.tag}`].filter(Boolean).join(" ");
+export const typedOf = ({ recipient = [], sender, tag = [], id, client, subject = [] }) =>
+  [
+    ...recipient,
+    sender && `from:${sender}`,
+    ...tag.map((one) => `tag:${quoted(one)}`),
+    id && `id:${id}`,
+    client && `client:${client}`,
+    ...subject.map((one) =>
+      /^\w+:|^[\da-f]{8}-|@/i.test(one) && !/[\s"]/.test(one) ? `"${one}"` : quoted(one),
+    ),
+  ]
+    .filter(Boolean)
+    .join(" ");
 
 // The parameters of GET /emails. A span counts from now.
-export function asked(filters, nowMs) {
-  const { status, recipient, tag, span, after, before } = filters;
-  return {
-    status,
-    recipient,
-    tag,
-    after: span ? new Date(nowMs - SPANS[span] * 1000).toISOString() : after,
-    before,
-  };
+export function asked({ span, ...filters }, nowMs) {
+  const after = span ? new Date(nowMs - SPANS[span] * 1000).toISOString() : filters.after;
+  return { ...filters, after };
 }
 
 // The form in which addresses are compared, as babygun/email/addresses.py has it: a domain in
@@ -68,30 +89,36 @@ export function comparable(email) {
 
 // Whether an e-mail that has just changed belongs to what is shown.
 export function fits(email, filters, nowMs) {
-  const { status, recipient, tag, after, before } = asked(filters, nowMs);
+  const { status, recipient = [], tag = [], subject = [], ...one } = asked(filters, nowMs);
   const at = Date.parse(email.created_at);
-  const wanted = recipient && comparable(recipient);
+  const found = email.subject.toLowerCase();
   return (
     (!status || stateOf(email) === status) &&
-    (!tag || email.tags.includes(tag)) &&
-    (!after || at >= Date.parse(after)) &&
-    (!before || at < Date.parse(before)) &&
-    (!wanted ||
-      (email.many && !email.recipients.length) || // nobody knows before it is read
-      email.recipients.some((one) =>
-        wanted.startsWith("@")
-          ? comparable(one.email).endsWith(wanted)
-          : comparable(one.email) === wanted,
-      ))
+    tag.every((wanted) => email.tags.includes(wanted)) &&
+    subject.every((wanted) => found.includes(wanted.toLowerCase())) &&
+    (!one.after || at >= Date.parse(one.after)) &&
+    (!one.before || at < Date.parse(one.before)) &&
+    (!one.sender || belongs(email.sender, one.sender)) &&
+    (!one.client || email.client_id === one.client) &&
+    (!one.id || email.id.startsWith(one.id.toLowerCase())) &&
+    ((email.many && !email.recipients.length) || // nobody knows before it is read
+      recipient.every((wanted) => email.recipients.some((each) => belongs(each.email, wanted))))
   );
+}
+
+// Whether an address is the one that is wanted, or of the domain.
+function belongs(email, wanted) {
+  const found = comparable(email);
+  const asked = comparable(wanted);
+  return asked.startsWith("@") ? found.endsWith(asked) : found === asked;
 }
 
 // The filters in words, for a question before something is done to all of it.
 export function inWords(filters) {
   const words = [];
   if (filters.status) words.push(`status ${filters.status}`);
-  if (filters.recipient) words.push(`recipient ${filters.recipient}`);
-  if (filters.tag) words.push(`tag ${filters.tag}`);
+  for (const name of [...SEVERAL, ...ONE])
+    if (filters[name]) words.push(`${name} ${[filters[name]].flat().join(" and ")}`);
   if (filters.span) words.push(SPAN_WORDS[filters.span].toLowerCase());
   if (filters.after) words.push(`from ${new Date(filters.after).toLocaleString()}`);
   if (filters.before) words.push(`before ${new Date(filters.before).toLocaleString()}`);

@@ -1,10 +1,10 @@
 // The sites: what waits for each and why, and what somebody with the scope admin does about it.
-import { call, get, post } from "./api.js";
+import { call, every, get, post } from "./api.js";
 import { h, show } from "./dom.js";
 import { count, duration, many } from "./format.js";
 import { quoted } from "./held.js";
-import { doing, fillIn, notify } from "./messages.js";
-import { empty, failure, when } from "./status.js";
+import { doing, field, fillIn, notify } from "./messages.js";
+import { cell, empty, failure, none, table, when } from "./status.js";
 
 const REFRESH = 5000; // ms between two readings
 const SOME = 100; // sites that are shown before a person asks for the rest
@@ -25,7 +25,7 @@ const BUSY = {
 };
 const COLUMNS = ["Site", "Waiting", "Oldest", "Last minute", "Connections", "Limits", "Why"];
 const WHOLE = new Set(["connections", "messages_per_connection"]);
-const NUMBERS = new Set(["Waiting", "Oldest", "Last minute", "Connections"]);
+const NUMBERS = ["Waiting", "Oldest", "Last minute", "Connections"];
 
 const path = (site, what) => `/sites/${encodeURIComponent(site)}/${what}`;
 
@@ -35,9 +35,13 @@ export function open(root, { may }) {
   let all = false;
   const steers = may("admin");
 
+  let reads = 0;
   async function read() {
+    const mine = (reads += 1);
     try {
-      ({ sites } = await get("/sites"));
+      const found = await get("/sites");
+      if (mine !== reads) return; // a later question is under way: its answer is newer
+      ({ sites } = found);
       trouble = null;
     } catch (error) {
       trouble = error;
@@ -127,29 +131,25 @@ export function open(root, { may }) {
   }
 
   function row(one) {
-    const cell = (label, value, ...more) =>
-      h(
-        "td",
-        { "data-label": label, class: NUMBERS.has(label) ? "number" : null },
-        h("div", null, value, more),
-      );
+    const part = (label, ...value) =>
+      cell(label, value, NUMBERS.includes(label) ? "number" : null);
     return h(
       "tr",
       { "data-key": one.site },
       h("th", { scope: "row", class: "long" }, one.site),
-      cell(
+      part(
         "Waiting",
         count(one.waiting),
         one.queues > 1 && h("div", { class: "soft" }, many(one.queues, "domain")),
       ),
-      cell("Oldest", one.oldest_seconds === null ? none() : duration(one.oldest_seconds)),
-      cell(
+      part("Oldest", one.oldest_seconds === null ? none() : duration(one.oldest_seconds)),
+      part(
         "Last minute",
         `${count(one.sent)} sent`,
         one.deferred > 0 && h("div", { class: "soft" }, `${count(one.deferred)} deferred`),
       ),
-      cell("Connections", count(one.connections)),
-      cell(
+      part("Connections", count(one.connections)),
+      part(
         "Limits",
         limits(one.limits),
         one.limited && one.table && h("div", { class: "soft" }, "usually ", limits(one.table)),
@@ -191,23 +191,7 @@ export function open(root, { may }) {
           "Here stand relays and mail hosts for which mail waits, and why.",
         ),
       shown?.length > 0 &&
-        h(
-          "table",
-          { class: "stack sites" },
-          h(
-            "thead",
-            null,
-            h(
-              "tr",
-              null,
-              COLUMNS.map((name) =>
-                h("th", { scope: "col", class: NUMBERS.has(name) ? "number" : null }, name),
-              ),
-              steers && h("th", { scope: "col" }, h("span", { class: "hidden" }, "Actions")),
-            ),
-          ),
-          h("tbody", null, shown.map(row)),
-        ),
+        table("sites", steers ? [...COLUMNS, ""] : COLUMNS, shown.map(row), NUMBERS),
       shown?.length < sites?.length &&
         h(
           "button",
@@ -224,14 +208,13 @@ export function open(root, { may }) {
 
   show(root, h("h1", null, "Sites"), h("p", { class: "soft" }, "Reading…"));
   read();
-  const timer = setInterval(() => !document.hidden && read(), REFRESH);
+  const stop = every(REFRESH, read);
   return {
     keys: steers ? [["+", "hold a site", () => hold(null)]] : [],
-    close: () => clearInterval(timer),
+    close: stop,
   };
 }
 
-const none = () => h("span", { class: "none" }, "–");
 const by = (said) => (said.by_operator ? ` by ${said.set_by}` : "");
 const filled = (parts) => (parts.flat(Infinity).some(Boolean) ? parts : none());
 
@@ -252,8 +235,6 @@ const limits = (given) =>
         `${count(given.connections)} × ${count(given.messages_per_connection)}, ${given.rate}`,
       )
     : none();
-
-const field = (label, given) => h("label", null, label, h("input", given));
 
 const whole = (now) => ({ type: "number", min: 1, max: 10_000, placeholder: now });
 

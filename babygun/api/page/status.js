@@ -1,6 +1,6 @@
 // What every view uses: the five statuses, times that stay up to date, text to copy.
 import { h, s } from "./dom.js";
-import { clockTime, countdown, exact, now, relative } from "./format.js";
+import { clockTime, countdown, dayTime, exact, now, relative } from "./format.js";
 import { notify } from "./messages.js";
 
 export const STATES = ["waiting", "sending", "complete", "failed", "cancelled"];
@@ -25,6 +25,7 @@ const OF = {
   expired: "failed",
   suppressed: "cancelled",
   late: "failed",
+  complained: "failed",
 };
 
 const SHAPES = {
@@ -48,9 +49,9 @@ const SHAPES = {
 };
 
 // A status as shape, word and colour. `word`: one of the five, or a word of the API that belongs
-// to one of them.
+// to one of them; any other, such as suppressed, looks as cancelled does.
 export function badge(word, said = word) {
-  const state = OF[word] ?? word;
+  const state = OF[word] ?? (word in SHAPES ? word : "cancelled");
   return h(
     "span",
     { class: `badge ${state}` },
@@ -70,9 +71,16 @@ export function when(text, kind = "ago") {
   return h("time", { datetime: text, "data-kind": kind, title: exact(ms) }, SAY[kind](ms));
 }
 
+// A text in which times stand as programs write them.
+export const spoken = (text) =>
+  text
+    .split(/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC)/)
+    .map((part, index) => (index % 2 ? when(part.replace(" UTC", "Z").replace(" ", "T"), "day") : part));
+
 const SAY = {
   ago: relative,
   clock: clockTime,
+  day: dayTime,
   due: (ms) => `in ${countdown((ms - now()) / 1000)}`,
   countdown: (ms) => countdown((ms - now()) / 1000),
 };
@@ -114,22 +122,82 @@ export async function copy(text) {
   }
 }
 
-// A view without anything to show: what that means, and what to do next.
-export const empty = (title, ...more) =>
+export const none = () => h("span", { class: "none" }, "–");
+
+// A table that becomes cards where there is no room. `columns`: names, those of numbers in
+// `numbers`; "" is that of buttons.
+export const table = (kind, columns, rows, numbers = []) =>
   h(
-    "div",
-    { class: "empty" },
-    h("h2", null, title),
-    more.map((one) => (one instanceof Node ? one : h("p", null, one))),
+    "table",
+    { class: `stack ${kind}` },
+    h(
+      "thead",
+      null,
+      h(
+        "tr",
+        null,
+        columns.map((name) =>
+          h(
+            "th",
+            { scope: "col", class: numbers.includes(name) ? "number" : null },
+            name || h("span", { class: "hidden" }, "Actions"),
+          ),
+        ),
+      ),
+    ),
+    h("tbody", null, rows),
   );
 
-// A view that could not be read: what happened, and the way out.
-export const failure = (error, again) =>
+export const cell = (label, value, kind) =>
+  h("td", { "data-label": label, class: kind }, h("div", null, value || none()));
+
+// Names and what they are: [[name, value], …]; an entry that is false is left out.
+export const facts = (given) =>
+  h(
+    "dl",
+    { class: "facts" },
+    given
+      .filter(Boolean)
+      .map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))),
+  );
+
+// What is shown this once, such as a secret. `given`: [[name, text], …]; `more` stands below it.
+// `close()` is called when a person has it.
+export const shownOnce = (label, title, given, close, ...more) =>
+  h(
+    "section",
+    { class: "secret", tabindex: -1, "data-key": "secret", "aria-label": label },
+    h("h2", null, title),
+    h("p", null, "This is the only time that its secret is shown. Copy it now."),
+    facts(given.map(([name, text]) => [name, copyable(text)])),
+    more.map((one) => (one instanceof Node ? one : h("p", { class: "soft" }, one))),
+    h("button", { type: "button", class: "quiet", onclick: close }, "I have it"),
+  );
+
+// A view, or a part of it, without anything to show: what that means, and what to do next.
+const nothing =
+  (heading) =>
+  (title, ...more) =>
+    h(
+      "div",
+      { class: "empty" },
+      h(heading, null, title),
+      more.map((one) => (one instanceof Node || !one ? one : h("p", null, one))),
+    );
+
+export const empty = nothing("h2");
+export const emptyView = nothing("h1");
+
+// What could not be read: what happened, and the way out. `heading`: h1 of a whole view.
+export const failure = (error, again, heading = "h2") =>
   h(
     "div",
     { class: "empty", role: "alert" },
-    h("h2", null, error.title ?? "Something went wrong"),
+    h(heading, null, error.title ?? "Something went wrong"),
     h("p", null, error.message),
     error.requestId && h("p", { class: "soft" }, "Request ", h("code", null, error.requestId)),
     again && h("button", { type: "button", onclick: again }, "Try again"),
   );
+
+// An address, which breaks at its signs and not within a word.
+export const address = (text) => text.split(/(?<=[@._+-])/).flatMap((part) => [part, h("wbr")]);

@@ -1,7 +1,7 @@
 // The live workers.
 import { h, show } from "./dom.js";
 import { count } from "./format.js";
-import { empty, failure, when } from "./status.js";
+import { cell, empty, failure, table, when } from "./status.js";
 import { checkIn, sliceBar, watchOverview } from "./overview.js";
 
 const COLUMNS = ["Worker", "Check-in", "Shards", "In flight", "Address", "Version", "Started"];
@@ -19,7 +19,7 @@ export function open(root) {
       root,
       h("h1", null, "Workers"),
       data.workers.length
-        ? table(data.workers)
+        ? crew(data.workers)
         : empty(
             "No worker is alive",
             "E-mails are taken, and wait until there is one.",
@@ -36,55 +36,37 @@ export function open(root) {
   return { keys: [], close: () => stream.close() };
 }
 
-function table(workers) {
-  const cell = (label, kind, ...value) =>
-    h("td", { "data-label": label, class: kind }, h("div", null, value));
+function crew(workers) {
   return [
     h(
       "p",
       { class: "soft" },
       "Each looks after its part of the 256 shards; when one dies, the others take over its part, and what it held.",
     ),
-    h(
-      "table",
-      { class: "stack" },
-      h(
-        "thead",
-        null,
-        h(
-          "tr",
-          null,
-          COLUMNS.map((name) =>
-            h("th", { scope: "col", class: name === "In flight" ? "number" : null }, name),
-          ),
-        ),
-      ),
-      h(
-        "tbody",
-        null,
+    table(
+      "",
+      COLUMNS,
         workers.map((one) =>
           h(
             "tr",
             { "data-key": one.id },
             h("th", { scope: "row" }, one.hostname, h("br"), h("code", { class: "soft" }, one.id)),
-            cell("Check-in", null, checkIn(one), " ", when(one.last_checkin)),
-            cell(
-              "Shards",
-              null,
+            cell("Check-in", [checkIn(one), " ", when(one.last_checkin)]),
+            cell("Shards", [
               sliceBar(one.slice),
               h(
                 "span",
                 { class: "soft" },
                 one.slice[1] > one.slice[0] ? ` ${one.slice[0]}–${one.slice[1] - 1}` : " none",
               ),
-            ),
-            cell("In flight", "number", count(one.in_flight)),
-            cell("Address", "code", `${one.ip}, pid ${one.pid}`),
-            cell("Version", "code", one.version),
-            cell("Started", null, when(one.started_at)),
+            ]),
+            cell("In flight", count(one.in_flight), "number"),
+            cell("Address", `${one.ip}, pid ${one.pid}`, "code"),
+            cell("Version", one.version, "code"),
+            cell("Started", when(one.started_at)),
           ),
-        ),
       ),
+      ["In flight"],
     ),
   ];
 }

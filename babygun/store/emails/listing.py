@@ -15,7 +15,7 @@ from typing import Literal
 
 from babygun.email.addresses import comparable
 from babygun.email.ids import created_ms, is_email_id
-from babygun.email.model import Email, EmailStatus
+from babygun.email.model import Email, EmailStatus, client_id_of
 from babygun.etcd import KeyValue, Op, get, get_range
 from babygun.etcd.client import Range
 from babygun.runtime.clock import utc_now
@@ -40,18 +40,23 @@ _MS = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which e-mails to list.
+    """Which e-mails to list: those that fit every entry.
 
-    ``client_id``: the client that they belong to; None for all. ``status``: waiting and sending are
-    the two kinds of incomplete. ``recipient``: an address, or ``@`` and a domain, made
-    :func:`~babygun.email.addresses.comparable`. ``after`` and ``before``: accepted in
-    [after, before).
+    ``client_id``: the client that they belong to; None for all. ``client``: the same by its id
+    alone. ``status``: waiting and sending are the two kinds of incomplete. ``tags``: all of them.
+    ``recipients``, ``sender``: an address, or ``@`` and a domain, made
+    :func:`~babygun.email.addresses.comparable`. ``subject``: texts in it, casefolded.
+    ``beginning``: of the id. ``after`` and ``before``: accepted in [after, before).
     """
 
     client_id: str | None = None
+    client: str | None = None
     status: StatusFilter | None = None
-    tag: str | None = None
-    recipient: str | None = None
+    tags: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
+    sender: str | None = None
+    subject: tuple[str, ...] = ()
+    beginning: str = ""
     after: datetime | None = None
     before: datetime | None = None
 
@@ -63,12 +68,25 @@ class Filter:
     @property
     def is_none(self) -> bool:
         """Whether every record of the time asked for fits."""
-        return (
-            self.client_id is None
-            and self.status is None
-            and self.tag is None
-            and self.recipient is None
-        )
+        return self == Filter(after=self.after, before=self.before)
+
+    @property
+    def first_ms(self) -> int:
+        """The first millisecond of which an e-mail may fit."""
+        return max(_ms(self.after), int(self._digits.ljust(12, "0"), 16))
+
+    @property
+    def end_ms(self) -> int | None:
+        """The first millisecond after these. None: there is no such limit."""
+        ends = [_ms(self.before)] if self.before is not None else []
+        if self.beginning:
+            ends.append(int(self._digits.ljust(12, "f"), 16) + 1)
+        return min(ends, default=None)
+
+    @property
+    def _digits(self) -> str:
+        """What is known of an id's 12 hex digits that are its time."""
+        return self.beginning.replace("-", "")[:12]
 
     def fits(self, email: Email) -> bool:
         """Whether the record fits. It does not say whether the e-mail is being sent.
@@ -78,26 +96,39 @@ class Filter:
         wanted: StatusFilter | None = "incomplete" if self.needs_owners else self.status
         return (
             (self.client_id is None or email.client_id == self.client_id)
+            and (self.client is None or client_id_of(email.client_id) == self.client)
             and (wanted is None or email.status == wanted)
-            and (self.tag is None or self.tag in email.tags)
-            and (self.recipient is None or email.wide is not None or self.is_for(email))
+            and all(tag in email.tags for tag in self.tags)
+            and email.id.startswith(self.beginning)
+            and (self.sender is None or _is_for(email.sender, self.sender))
+            and self._names(email.subject)
+            and (not self.recipients or email.wide is not None or self.is_for(email))
         )
 
+    def _names(self, subject: str) -> bool:
+        if not self.subject:
+            return True
+        subject = subject.casefold()
+        return all(word in subject for word in self.subject)
+
     def is_for(self, email: Email) -> bool:
-        """Whether it is for the recipient; of a wide e-mail, all parts are at hand."""
-        wanted = self.recipient
-        return wanted is None or any(_is_for(one.email, wanted) for one in email.recipients)
+        """Whether it is for all the recipients; of a wide e-mail, all parts are at hand."""
+        return all(
+            any(_is_for(one.email, wanted) for one in email.recipients)
+            for wanted in self.recipients
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """``cursor`` leads to the next page, None at the end. A short page may have one too.
 
-    ``owners``: who is sending, by e-mail and queue.
+    ``owners``: who is sending, by e-mail and queue. ``revision``: of etcd, when it was so.
     """
 
     emails: list[Email]
     cursor: str | None
+    revision: int
     owners: dict[str, dict[str, Owner]] = field(default_factory=dict)
 
 
@@ -147,7 +178,7 @@ class _Listing:
                     and bool(self._owners.get(email.id)) != (wanted.status == "sending")
                 ):
                     continue
-                if email.wide and wanted.recipient:
+                if email.wide and wanted.recipients:
                     whole = await with_all_parts(self._store, email, self._revision)
                     seen = min(SCAN_KEYS, seen + len(whole.queues) // _PARTS_A_KEY)
                     if not wanted.is_for(whole):
@@ -170,6 +201,7 @@ class _Listing:
         return Page(
             emails,
             cursor,
+            self._revision,
             {email.id: self._owners[email.id] for email in emails if self._owners.get(email.id)},
         )
 
@@ -220,7 +252,7 @@ class _Listing:
         All keys of one id come at once.
         """
         end, end_ms = await self._end(cursor)
-        least_ms = _ms(self._wanted.after)
+        least_ms = self._wanted.first_ms
         async for kvs in newest_first(
             self._range, self._prefix, chunk, end=end, end_ms=end_ms, least_ms=least_ms
         ):
@@ -228,7 +260,7 @@ class _Listing:
 
     async def _end(self, cursor: str | None) -> tuple[bytes, int]:
         """Where the listing begins: a key and a time in milliseconds; all of it is before both."""
-        before_ms = _ms(self._wanted.before) if self._wanted.before is not None else None
+        before_ms = self._wanted.end_ms
         if cursor and is_email_id(cursor) and (before_ms is None or created_ms(cursor) < before_ms):
             return self._prefix + cursor.encode(), created_ms(cursor) + 1
         if before_ms is not None:

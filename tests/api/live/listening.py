@@ -23,13 +23,16 @@ class Heard:
 
 
 class Stream:
-    """``last_id``: what a browser would come back with. ``events``: all that was heard."""
+    """``last_id``: what a browser would come back with. ``events``: all that was heard.
+
+    ``signs``: how often it said that it is alive.
+    """
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.response = response
         self.last_id = ""
         self.retry = 0
-        self.comments = 0
+        self.signs = 0
         self.events: list[Heard] = []
         self._lines: list[str] = []
 
@@ -53,9 +56,7 @@ class Stream:
         for line in lines:
             field, _, value = line.partition(":")
             value = value.removeprefix(" ")
-            if not field:
-                self.comments += 1
-            elif field == "id":
+            if field == "id":
                 self.last_id = value
             elif field == "retry":
                 self.retry = int(value)
@@ -63,6 +64,9 @@ class Stream:
                 name = value
             elif field == "data":
                 data = value
+        if name == "alive":
+            self.signs += 1
+            return None
         return Heard(name, json.loads(data), self.last_id) if data else None
 
     async def until(self, wanted: Callable[[Heard], bool], within: float = 20.0) -> Heard:

@@ -21,7 +21,7 @@ def event(
         client_id,
         records,
         owners,
-        f"event: email\ndata: {email_id}@{records}.{owners}{'x' * size}\n".encode(),
+        f"{email_id}@{records}.{owners}{'x' * size} ".encode(),
     )
 
 
@@ -35,7 +35,7 @@ def events(data: bytes) -> list[tuple[str, str]]:
     """The data and the id of each; the id is empty where it has none."""
     found = []
     for block in data.decode().split("\n\n")[:-1]:
-        value, at = re.search(r"^data: (.*)$", block, re.M), re.search(r"^id: (.*)$", block, re.M)
+        value, at = re.search(r"^data: (\S*)", block, re.M), re.search(r"^id: (.*)$", block, re.M)
         found.append((value[1] if value else "", at[1] if at else ""))
     return found
 
@@ -104,7 +104,7 @@ def test_what_waits_is_taken_little_by_little(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module, "MOST_TAKEN", 200)
     mine = listener()
     for number in range(5):
-        mine.offer(event(f"e{number}", 11 + number, size=90))
+        mine.offer(event(f"e{number}", 11 + number, size=110))
     found = []
     while mine.wake.is_set():
         mine.wake.clear()

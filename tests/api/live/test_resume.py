@@ -128,13 +128,12 @@ async def _first_id(heard: Stream) -> str:
     return heard.last_id
 
 
-async def test_comment_keeps_a_silent_stream_alive(
+async def test_silent_stream_says_that_it_is_alive(
     api: RunningApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "COMMENT", 0.5)
-    monkeypatch.setattr(stream, "POSITION_INTERVAL", 60.0)
+    monkeypatch.setattr(stream, "ALIVE", 0.5)
     async with listening(api) as heard, asyncio.timeout(20):
-        while not heard.comments:
+        while not heard.signs:
             with pytest.raises(TimeoutError):
                 await heard.heard(0.2)
 

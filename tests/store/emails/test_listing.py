@@ -16,9 +16,11 @@ from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.emails import listing
+from babygun.store.emails.acceptance import accept
 from babygun.store.emails.claims import claim
 from babygun.store.emails.finish import PendingResult, finish
 from babygun.store.emails.listing import Filter, StatusFilter, list_emails
+from babygun.store.emails.new_email import prepare
 from babygun.store.keys import JobRef
 from tests.support.rig import Rig
 
@@ -119,7 +121,7 @@ async def test_listing_filters_by_client_status_and_tag(rig: Rig) -> None:
     page = await list_emails(rig.store, limit=100, wanted=Filter(client_id="a"))
     assert [e.id for e in page.emails] == [*tagged, *sorted(theirs[::2], reverse=True)]
     assert [
-        e.id for e in (await list_emails(rig.store, limit=10, wanted=Filter(tag="news"))).emails
+        e.id for e in (await list_emails(rig.store, limit=10, wanted=Filter(tags=("news",)))).emails
     ] == tagged
     assert not (await list_emails(rig.store, limit=10, wanted=Filter(status="complete"))).emails
 
@@ -231,9 +233,50 @@ async def test_listing_by_recipient_finds_the_address_or_the_domain(
         await rig.send("carl@bücher.example"),
         await rig.send("bob@example.org", "ann@example.org"),
     ]
-    assert await ids_of(rig, Filter(recipient=comparable(wanted))) == [
+    assert await ids_of(rig, Filter(recipients=(comparable(wanted),))) == [
         ids[n] for n in reversed(found)
     ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (Filter(tags=("a", "b")), [1]),
+        (Filter(recipients=("ann@example.org", "@example.net")), [0]),
+        (Filter(subject=("spring", "strasse")), [1]),
+        (Filter(sender="shop@example.com"), [0, 1]),
+        (Filter(sender="@other.example"), []),
+        (Filter(client="b"), [2]),
+        (Filter(client="b", tags=("a",)), []),
+    ],
+)
+async def test_listing_finds_what_fits_every_term(
+    rig: Rig, wanted: Filter, found: list[int]
+) -> None:
+    shop = "shop@example.com"
+    emails = [
+        (rig.email("ann@example.org", "bob@example.net", sender=shop), "client", ("a",)),
+        (rig.email("ann@example.org", sender=shop, subject="Spring STRASSE"), "client", ("b", "a")),
+        (rig.email("cal@example.org", subject="Spring"), "b:1", ()),
+    ]
+    ids = []
+    for (email, content), client_id, tags in emails:
+        email = replace(email, client_id=client_id, tags=tags)
+        await accept(rig.store, client_id, prepare(rig.store, email, content))
+        ids.append(email.id)
+    assert await ids_of(rig, wanted) == [ids[n] for n in reversed(found)]
+
+
+@pytest.mark.parametrize("digits", [1, 8, 11, 13, 18, 36])
+async def test_listing_by_the_beginning_of_an_id_reads_its_time_only(
+    rig: Rig, reads: list[int], digits: int
+) -> None:
+    ids = await put_emails(rig, (NOW_MS - n * 100_000 for n in range(3000, 0, -1)))
+    reads.clear()
+    beginning = ids[1000][:digits]
+    expected = [email_id for email_id in ids if email_id.startswith(beginning)][::-1]
+    assert await ids_of(rig, Filter(beginning=beginning), 100) == expected
+    assert digits < 11 or sum(reads) < 100
 
 
 def is_sending(page: listing.Page) -> dict[str, list[str]]:
