@@ -183,11 +183,10 @@ def _health(webhook: Webhook, state: WebhookState) -> HealthDocument:
 
 def delivery_document(delivery: Delivery) -> DeliveryDocument:
     notice, last = delivery.notice, delivery.notice.last
-    event = _decode_event(notice.event)
     return DeliveryDocument(
         event_id=delivery.event_id,
-        type=event.type,
-        email_id=event.data.email_id or None,
+        type=delivery.type,
+        email_id=delivery.email_id,
         created_at=notice.since,
         state=notice.state,
         tries=notice.tries,
@@ -197,20 +196,6 @@ def delivery_document(delivery: Delivery) -> DeliveryDocument:
         error=last.error if last else None,
         next_try_at=delivery.next_try_at,
     )
-
-
-class _Data(msgspec.Struct, gc=False):
-    email_id: str = ""
-
-
-class _Event(msgspec.Struct, gc=False):
-    """Of an event, what a list shows."""
-
-    type: str
-    data: _Data
-
-
-_decode_event = msgspec.json.Decoder(_Event).decode
 
 
 def stored_events(names: list[str]) -> tuple[EventType, ...]:

@@ -11,6 +11,9 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
+from msgspec.structs import replace
+
 from babygun.email.ids import created_ms, is_email_id
 from babygun.etcd import KeyValue, get
 from babygun.etcd.client import Range
@@ -31,9 +34,14 @@ _ID = 36  # characters of an e-mail's id
 
 
 class Delivery(NamedTuple):
-    """A notice. ``next_try_at``: None if it is ready now, sent, or failed."""
+    """A notice without its event's body, which may be large. ``email_id``: None: it is of none.
+
+    ``next_try_at``: None if it is ready now, sent, or failed.
+    """
 
     event_id: str
+    type: str
+    email_id: str | None
     notice: Notice
     next_try_at: datetime | None
 
@@ -144,7 +152,30 @@ class _Listing:
         try:
             if kv.key.startswith(keys.due_notices):
                 due = keys.parse_due_notice(kv.key)[0]
-            return Delivery(keys.last_part(kv.key), codec.decode_notice(kv.value), due)
+            notice = codec.decode_notice(kv.value)
+            event = _decode_event(notice.event)
         except ValueError as error:
             log_unreadable(kv.key, error)
             return None
+        return Delivery(
+            keys.last_part(kv.key),
+            event.type,
+            event.data.email_id or None,
+            replace(notice, event=_NOTHING),
+            due,
+        )
+
+
+class _Data(msgspec.Struct, gc=False):
+    email_id: str = ""
+
+
+class _Event(msgspec.Struct, gc=False):
+    """Of an event, what a list shows."""
+
+    type: str
+    data: _Data
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+_NOTHING = msgspec.Raw()

@@ -58,6 +58,7 @@ async def test_notices_of_all_states_are_listed_newest_first_and_each_once(
     newest_first = sorted(wanted, reverse=True)
     everything = await pages(store, limit)
     assert [one.event_id for one in everything] == newest_first
+    assert {(one.type, one.email_id) for one in everything} == {("delivered", "x")}
     assert [one.notice.state for one in everything] == [wanted[event] for event in newest_first]
     assert {one.event_id for one in everything if one.next_try_at} == {
         event for number, event in enumerate(wanted) if number % 4 == 1 and event != ahead

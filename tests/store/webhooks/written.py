@@ -35,7 +35,13 @@ async def put(
     ref = NoticeRef(webhook_id, event)
     final = state != "waiting"
     last = NoticeResult(NOW, 500, "oops") if final or due else None
-    notice = Notice(msgspec.Raw(b'{"type":"x"}'), since, int(last is not None), last, state)
+    notice = Notice(
+        msgspec.Raw(b'{"type":"delivered","data":{"email_id":"x"}}'),
+        since,
+        int(last is not None),
+        last,
+        state,
+    )
     key = (
         store.keys.sent_notice(ref)
         if final
