@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -45,7 +46,10 @@ _TYPES = {
     "null": "null",
     "datetime": "a time",
 }
-_Choices = Mapping[str, tuple[str, ...]]
+_NO_SUCH_FIELD = "There is no such field."
+# What fields are called elsewhere.
+_OTHER_NAMES = {"from": "sender", "text": "body", "address": "email", "scope": "scopes"}
+_Names = Mapping[str, tuple[str, ...]]
 
 
 class JsonBody(Generic[T]):
@@ -68,7 +72,14 @@ class JsonBody(Generic[T]):
         self.kind, self.examples, self.required = kind, examples or {}, required
         self._max_bytes, self._tidy = max_bytes, tidy
         self._decode: Callable[[bytes | msgspec.Raw], T] = msgspec.json.Decoder(kind).decode
-        self._choices = dict(_choices(msgspec.inspect.type_info(kind), ""))
+        # By path: the values of fields that take only some, and the names of each Struct's fields.
+        self._choices: dict[str, tuple[str, ...]] = {}
+        self._fields: dict[str, tuple[str, ...]] = {}
+        for path, part in _parts(msgspec.inspect.type_info(kind), ""):
+            if isinstance(part, msgspec.inspect.LiteralType):
+                self._choices[path] = tuple(str(value) for value in part.values)
+            else:
+                self._fields[path] = tuple(field.encode_name for field in part.fields)
 
     async def read(self, request: web.Request) -> T:
         """The request's body. Raises the errors of :func:`read_json` and :meth:`decode_large`."""
@@ -90,7 +101,7 @@ class JsonBody(Generic[T]):
         try:
             return self._read(raw)
         except msgspec.ValidationError as error:
-            detail, field = _explain(str(error), self._choices)
+            detail, field = _explain(str(error), self._choices, self._fields)
             raise InvalidRequest([Violation(field, detail)]) from None
         except RecursionError:
             raise Problem(MALFORMED_JSON, "The body is nested too deeply.") from None
@@ -131,18 +142,18 @@ def _half_of_a_pair(raw: bytes) -> int | None:
     return found.start() if found and found.start() < _SEARCHED else None
 
 
-def _explain(message: str, choices: _Choices) -> tuple[str, str]:
+def _explain(message: str, choices: _Names, fields: _Names) -> tuple[str, str]:
     """What is wrong, as a sentence, and the path of the field (``to[2]``), from msgspec's message.
 
-    ``choices``: the values of fields that take only some.
+    ``choices``: the values of fields that take only some. ``fields``: the names of fields. Both by
+    path.
     """
-    for pattern, words in (
-        (_UNKNOWN, "There is no such field."),
-        (_MISSING, "This field is required."),
-    ):
-        if match := pattern.fullmatch(message):
-            name, parent = match[1][:100], match[2]
-            return words, f"{parent}.{name}" if parent else name
+    unknown = _UNKNOWN.fullmatch(message)
+    if match := unknown or _MISSING.fullmatch(message):
+        name, parent = match[1][:100], match[2] or ""
+        known = fields.get(_INDEX.sub("[]", parent), ())
+        words = _perhaps(name, known) if unknown else "This field is required."
+        return words, f"{parent}.{name}" if parent else name
     said, path = (match[1], match[2]) if (match := _AT.fullmatch(message)) else (message, "")
     field = path.replace("[...]", "") or "body"
     if said.startswith("Invalid enum value") and (values := choices.get(_INDEX.sub("[]", path))):
@@ -159,22 +170,27 @@ def _explain(message: str, choices: _Choices) -> tuple[str, str]:
     return f"{said}.", field
 
 
-def _choices(kind: Any, path: str) -> list[tuple[str, tuple[str, ...]]]:
-    """Path and values of each field below ``kind`` that takes only some; ``[]``: any index."""
+def _perhaps(name: str, fields: Sequence[str]) -> str:
+    """That there is no such field, and which one may be meant."""
+    meant = _OTHER_NAMES.get(name)
+    near = [meant] if meant in fields else get_close_matches(name.lower(), fields, 1)
+    return f"There is no such field; perhaps you mean {near[0]}." if near else _NO_SUCH_FIELD
+
+
+def _parts(kind: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Each Struct and each choice below ``kind``, with its path; ``[]``: any index."""
     match kind:
         case msgspec.inspect.Metadata():
-            return _choices(kind.type, path)
+            yield from _parts(kind.type, path)
         case msgspec.inspect.LiteralType():
-            return [(path, tuple(str(value) for value in kind.values))]
+            yield path, kind
         case msgspec.inspect.ListType():
-            return _choices(kind.item_type, f"{path}[]")
+            yield from _parts(kind.item_type, f"{path}[]")
         case msgspec.inspect.UnionType():
-            return [found for part in kind.types for found in _choices(part, path)]
+            for part in kind.types:
+                yield from _parts(part, path)
         case msgspec.inspect.StructType():
+            yield path, kind
             prefix = f"{path}." if path else ""
-            return [
-                found
-                for field in kind.fields
-                for found in _choices(field.type, prefix + field.encode_name)
-            ]
-    return []
+            for field in kind.fields:
+                yield from _parts(field.type, prefix + field.encode_name)
