@@ -74,9 +74,12 @@ class Behaviour:
     def ends(self) -> frozenset[str]:
         """The statuses that a recipient of it can end in, unless somebody cancels.
 
-        Faults may use up all tries of each, so each can expire.
+        Faults may use up all tries of each, so each can expire. Who has bounced for good is
+        suppressed, so a retry leaves it out.
         """
-        if self.kind in ("bounce", "bounce-dot"):
+        if self.kind == "bounce":
+            return frozenset({"bounced", "expired", "suppressed"})
+        if self.kind == "bounce-dot":
             return frozenset({"bounced", "expired"})
         if self.times >= ALWAYS:
             return frozenset({"expired"})

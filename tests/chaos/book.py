@@ -44,6 +44,7 @@ RETENTION = 99  # the lease of final e-mails
 DELIVER = RecipientResult("deliver", "delivered", 250)
 DEFER = RecipientResult("retry", "greylisted", 451)
 BOUNCE = RecipientResult("fail", "bad_mailbox", 550)
+LEFT_OUT = RecipientResult("suppress", "hard_bounce", reason="suppressed")
 HOLD = RecipientResult("hold", "refused", 554)
 LOST = RecipientResult("retry", "uncertain", None)
 _START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -40,7 +40,7 @@ from scripts.chaos.rules.duplicates import (
     REPLY_LATE,
     REPLY_LOST,
 )
-from tests.chaos.book import BOUNCE, DEFER, DELIVER, HOLD, LOST, Book, three_tries
+from tests.chaos.book import BOUNCE, DEFER, DELIVER, HOLD, LEFT_OUT, LOST, Book, three_tries
 
 A, B, C = "a@one.example", "b@one.example", "c@two.example"
 
@@ -99,6 +99,19 @@ def cancelled_while_one_queue_is_sent(book: Book) -> None:
     book.answer(number, 200)
     book.receive(found, "m1", C)
     book.finish(found, DELIVER, "two")
+
+
+def left_out_of_its_second_try(book: Book) -> None:
+    found = book.posted("m1", A, C)
+    book.claim(found)
+    book.receive(found, "m1", A, committed=False)
+    book.finish(found, DEFER)
+    book.claim(found, "two")
+    book.receive(found, "m1", C)
+    book.finish(found, DELIVER, "two")
+    book.due(found)
+    book.claim(found)
+    book.finish(found, LEFT_OUT)
 
 
 def cancelled_then_retried(book: Book) -> None:
@@ -192,6 +205,7 @@ CLEAN = [
     two_queues,
     cancelled_while_one_queue_is_sent,
     cancelled_then_retried,
+    left_out_of_its_second_try,
     released_then_delivered,
     stalled_result_counts,
     stalled_result_counts_after_another_stall,
@@ -372,6 +386,14 @@ def sent_after_the_cancel(book: Book) -> None:
     book.receive(found, "m1", A)
 
 
+def sent_though_suppressed(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.finish(found, LEFT_OUT)
+    book.later(2)
+    book.receive(found, "m1", A)
+
+
 def cancel_answered_and_not_made(book: Book) -> None:
     found = delivered(book)
     book.answer(book.ask("cancel", about=found), 200)
@@ -535,6 +557,7 @@ BROKEN = [
     ("ends-as-the-server-says", bounced_by_a_server_that_takes_all),
     ("cancelled-is-not-sent", sent_after_the_cancel),
     ("cancelled-is-not-sent", cancel_answered_and_not_made),
+    ("suppressed-is-not-sent", sent_though_suppressed),
     ("key-means-once", key_stores_twice),
     ("key-means-once", key_taken_for_another_request),
     ("refused-is-not-stored", refused_and_stored),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from babygun.email.model import RecipientStatus
 from scripts.chaos.rules import LAG, Rule, Run, Violation
 from scripts.chaos.story import Story
 
 
 def _check(story: Story, run: Run) -> Iterator[Violation]:
     for copy in story.received:
-        for address in _cancelled_at(story, copy.at) & set(copy.recipients):
+        for address in stopped_at(story, copy.at, "cancelled") & set(copy.recipients):
             yield Violation(
                 story.email_id,
                 copy.at,
@@ -30,15 +31,12 @@ def _check(story: Story, run: Run) -> Iterator[Violation]:
             )
 
 
-def _cancelled_at(story: Story, at: float) -> set[str]:
-    """Those cancelled all the time around it: neither a cancel nor a retry crosses the message."""
+def stopped_at(story: Story, at: float, status: RecipientStatus) -> set[str]:
+    """Those with the status all the time around it: no change of it crosses the message."""
     states = story.states_at(at - LAG, at + LAG)
     records = [state.record for state in states]
     return set[str].intersection(
-        *(
-            {r.email for r in e.recipients if r.status == "cancelled"} if e else set()
-            for e in records
-        )
+        *({r.email for r in e.recipients if r.status == status} if e else set() for e in records)
     )
 
 

@@ -11,6 +11,7 @@ from scripts.chaos.rules import Rule, Run, Violation, broken
 from scripts.chaos.story import Story
 
 Wrong = tuple[str, str]  # what was seen, and what was expected
+_STAYS = ("delivered", "suppressed")  # whatever is asked for
 
 
 def _check(story: Story, run: Run) -> Iterator[Violation]:
@@ -26,8 +27,8 @@ def _check(story: Story, run: Run) -> Iterator[Violation]:
 
 
 def _accepted(email: Email) -> Iterator[Wrong]:
-    if any(r.status != "pending" or r.tries for r in email.recipients):
-        yield "a new e-mail has recipients that were tried", "all pending"
+    if any(r.status not in ("pending", "suppressed") or r.tries for r in email.recipients):
+        yield "a new e-mail has recipients that were tried", "all pending or suppressed"
     if {r.queue for r in email.recipients} != set(email.queues):
         yield "a new e-mail's queues are not those of its recipients", "one for each"
 
@@ -75,6 +76,8 @@ def _fixed(email: Email) -> tuple[object, ...]:
         email.expires_at,
         email.tags,
         email.metadata,
+        email.list,
+        email.ignore_suppressions,
         [(r.email, r.kind, r.queue) for r in email.recipients],
     )
 
@@ -86,7 +89,7 @@ def _touched(before: Email, after: Email, entry: LogEntry) -> set[str]:
             q for q, state in before.queues.items() if not state.final and after.queues[q].final
         }
     if entry.event == "retried":
-        return {r.queue for r in before.recipients if r.status != "delivered"}
+        return {r.queue for r in before.recipients if r.status not in _STAYS}
     return {attempt.queue for attempt in entry.attempts}
 
 
@@ -98,7 +101,7 @@ def _retried(
     if state != QueueState():
         yield "a queue that is tried again keeps a part of its past", "tries from 0"
     for old, new in pairs:
-        expected = "delivered" if old.status == "delivered" else "pending"
+        expected = old.status if old.status in _STAYS else "pending"
         if new.status != expected:
             yield f"{old.email} went from {old.status} to {new.status}", expected
 
@@ -145,7 +148,7 @@ def _tried(
         reply = replies.get(old.email)
         if reply is None or (reply.status, reply.reply_class) != (new.status, new.reply_class):
             yield f"the log does not say that {old.email} became {new.status}", "a reply in it"
-        if new.status not in ("delivered", "deferred", "bounced", "expired"):
+        if new.status not in ("delivered", "deferred", "bounced", "expired", "suppressed"):
             yield f"{old.email} went from {old.status} to {new.status}", "a result of a try"
         yield from _agrees(new)
 
@@ -167,7 +170,7 @@ def _status(email: Email) -> Iterator[Wrong]:
     elif "cancelled" in statuses:
         expected = "cancelled"
     else:
-        expected = "complete" if statuses == {"delivered"} else "failed"
+        expected = "complete" if statuses - {"suppressed"} == {"delivered"} else "failed"
     if email.status != expected:
         yield f"the e-mail is {email.status}", expected
 

@@ -8,7 +8,7 @@ from babygun.email.model import Email, LogEntry
 from scripts.chaos.rules import Rule, Run, Violation, broken
 from scripts.chaos.story import Ownership, Step, Story
 
-RESULTS = ("delivered", "deferred", "held", "bounced", "expired")
+RESULTS = ("delivered", "deferred", "held", "bounced", "expired", "suppressed")
 
 
 def _check(story: Story, run: Run) -> Iterator[Violation]:
