@@ -113,6 +113,7 @@ class Lane:
         """The webhook is now this one, and its secret, if one is given."""
         if webhook.enabled != self.webhook.enabled:
             self.backlog.more = self.backlog.missed = True
+            self._not_before = 0.0
         self.webhook, self._secret = webhook, secret or self._secret
         self._close_idle()
         allow_http = self._settings.webhook_allow_http

@@ -1,0 +1,233 @@
+"""The notices of a webhook as its owner sees them: owned by one, read in order, written whole."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from babygun.errors import LeaseNotFound
+from babygun.intake.ids import new_email_id
+from babygun.runtime.clock import utc_now
+from babygun.store import Store, codec
+from babygun.store.access.clients import create_client
+from babygun.store.keys import NoticeRef, range_end
+from babygun.store.upkeep import compaction, ending, trusted_clock
+from babygun.store.upkeep.ending import Ending
+from babygun.store.upkeep.fullness import Fullness, Size
+from babygun.store.upkeep.reserve import Reserve
+from babygun.store.upkeep.shedding import Shedding
+from babygun.store.upkeep.timeline import Timeline
+from babygun.store.webhooks.change import create_webhook, delete_webhook
+from babygun.store.webhooks.notices import (
+    Outcome,
+    StoredNotice,
+    Taken,
+    finish,
+    give_back,
+    owned_webhooks,
+    read_due,
+    read_ready,
+    take,
+)
+from babygun.store.webhooks.records import Notice, NoticeResult, WebhookHealth
+from tests.support.faulty_etcd import FaultyProcess
+from tests.support.rig import Rig
+
+
+class Owned:
+    """A webhook with notices, and two leases of workers that may own it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.id = self.client = ""
+        self.leases: list[int] = []
+
+    async def begin(self, notices: int) -> None:
+        client, _ = await create_client(self.store, name="shop", scopes=["emails:send"])
+        self.client = client.identity
+        webhook, _ = await create_webhook(self.store, self.client, url="https://a.example/")
+        self.id = webhook.id
+        self.leases = [await self.store.client.grant(60) for _ in range(2)]
+        now = utc_now()
+        for _ in range(notices):
+            ref = NoticeRef(self.id, f"{new_email_id()}-0001-delivered")
+            value = codec.encode_notice(Notice(msgspec.Raw(b'{"type":"delivered"}'), now))
+            await self.store.client.put(self.store.keys.notice(ref), value)
+
+    async def taken(self, worker: int = 0) -> Taken | None:
+        return await take(self.store, self.id, worker_id=f"w{worker}", lease_id=self.leases[worker])
+
+    async def token(self) -> int:
+        taken = await self.taken()
+        assert taken is not None
+        return taken.token
+
+    async def ready(self) -> list[StoredNotice]:
+        return (await read_ready(self.store, self.id, 1000)).notices
+
+    async def sent(self) -> dict[str, tuple[Notice, int]]:
+        """What was sent or has failed, each with its lease."""
+        prefix = self.store.keys.webhook_sent_notices(self.id)
+        found = await self.store.client.range(prefix, range_end(prefix))
+        return {
+            self.store.keys.last_part(kv.key): (codec.decode_notice(kv.value), kv.lease)
+            for kv in found.kvs
+        }
+
+
+@pytest.fixture
+async def owned(rig: Rig) -> Owned:
+    owned = Owned(rig.store)
+    await owned.begin(3)
+    return owned
+
+
+def ended(stored: StoredNotice, state: str = "sent") -> Outcome:
+    notice = codec.decode_notice(stored.value)
+    after = replace(notice, tries=1, state=state, last=NoticeResult(utc_now(), 200))
+    return Outcome(stored, after)
+
+
+async def test_webhook_has_one_owner_until_it_gives_it_back(owned: Owned) -> None:
+    taken = await owned.taken(0)
+    assert taken is not None and taken.secret.secret.startswith("whsec_")
+    assert await owned.taken(1) is None
+    assert await owned_webhooks(owned.store, owned.leases[1]) == {owned.id}
+    assert await owned_webhooks(owned.store, owned.leases[0]) == set(), "it may take its own again"
+    again = await owned.taken(0)
+    assert again is not None and again.token == taken.token
+    await give_back(owned.store, owned.id, taken.token)
+    assert await owned.taken(1) is not None
+
+
+async def test_webhook_of_a_worker_that_is_gone_can_be_taken(owned: Owned) -> None:
+    await owned.token()
+    await owned.store.client.revoke(owned.leases[0])
+    assert await owned.taken(1) is not None
+    with pytest.raises(LeaseNotFound):
+        await give_back(owned.store, owned.id, 1)
+        await owned.store.client.revoke(owned.leases[1])
+        await owned.taken(1)
+
+
+async def test_webhook_that_is_deleted_can_not_be_taken(owned: Owned) -> None:
+    await delete_webhook(owned.store, owned.client, owned.id)
+    assert await owned.taken() is None
+
+
+async def test_results_are_written_together_and_only_by_the_owner(owned: Owned) -> None:
+    token = await owned.token()
+    first, second, third = await owned.ready()
+    due = utc_now() + timedelta(seconds=60)
+    waits = Outcome(second, replace(codec.decode_notice(second.value), tries=1), due)
+    health = WebhookHealth(sent=1)
+    assert not await finish(owned.store, owned.id, token + 1, [ended(first), waits], health)
+    assert len(await owned.ready()) == 3
+    assert await finish(owned.store, owned.id, token, [ended(first), waits], health)
+    assert await owned.ready() == [third]
+    assert list(await owned.sent()) == [first.event_id]
+    assert await read_due(owned.store, owned.id, utc_now(), 10) == ([], due)
+    [waiting], none = await read_due(owned.store, owned.id, due, 10)
+    assert waiting.event_id == second.event_id and none is None
+    stored = await owned.store.client.get(owned.store.keys.webhook_health(owned.id))
+    assert stored is not None and codec.decode_state(stored.value, WebhookHealth) == health
+
+
+async def test_due_notice_that_is_due_again_at_the_same_time_stays(owned: Owned) -> None:
+    token = await owned.token()
+    [first, *_] = await owned.ready()
+    due = utc_now()
+    for tries in (1, 2):
+        waits = Outcome(first, replace(codec.decode_notice(first.value), tries=tries), due)
+        assert await finish(owned.store, owned.id, token, [waits])
+        [first], _ = await read_due(owned.store, owned.id, due, 10)
+        assert codec.decode_notice(first.value).tries == tries
+
+
+async def test_result_of_a_webhook_that_is_deleted_meanwhile_is_not_written(owned: Owned) -> None:
+    token = await owned.token()
+    [first, *_] = await owned.ready()
+    await delete_webhook(owned.store, owned.client, owned.id)
+    assert not await finish(owned.store, owned.id, token, [ended(first)])
+    assert not await owned.sent()
+
+
+@pytest.mark.parametrize("fault", ["lost", "unanswered", "refused"])
+async def test_result_is_written_once_whatever_etcd_answers(
+    rig: Rig, owned: Owned, fault: str
+) -> None:
+    token = await owned.token()
+    notices = await owned.ready()
+    process = FaultyProcess(rig.settings)
+    await process.store.start()
+    await process.store.notice_leases.lease(0)
+
+    async def write(store: Store) -> bool:
+        return await finish(store, owned.id, token, [ended(one) for one in notices])
+
+    for number in range(1, 5):
+        assert await process.do(write, faults={number: fault})  # type: ignore[dict-item]
+        assert len(await owned.sent()) == 3 and not await owned.ready()
+    await process.store.close()
+
+
+async def test_large_number_of_results_is_one_transaction(owned: Owned) -> None:
+    await owned.begin(100)
+    token = await owned.token()
+    before = owned.store.batcher.txns
+    assert await finish(owned.store, owned.id, token, [ended(one) for one in await owned.ready()])
+    assert owned.store.batcher.txns == before + 1 and len(await owned.sent()) == 100
+
+
+async def test_what_was_sent_is_kept_for_its_retention_and_what_waits_for_ever(
+    owned: Owned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trusted_clock, "_STEADY", 0.0)
+    monkeypatch.setattr(ending, "_LONGEST_PAUSE", 0.0)
+    store, token = owned.store, await owned.token()
+    first, *_ = await owned.ready()
+    await finish(store, owned.id, token, [ended(first)])
+    [(_, lease)] = (await owned.sent()).values()
+    assert lease and await store.client.granted(lease) >= store.settings.webhook_retention
+    await Ending(store, "worker").once()
+    assert await owned.sent()
+    ago = timedelta(seconds=store.settings.webhook_retention + 3600)
+    await store.client.put(store.keys.retention("notices", utc_now() - ago, lease), b"", lease)
+    key = store.keys.timeline
+    found = await store.client.range(key, key + b"\0")
+    timeline = Timeline(1e9)
+    timeline.samples = [(utc_now() - ago, found.revision)]
+    await store.client.put(key, timeline.value)
+    await Ending(store, "worker").once()
+    assert not await owned.sent() and len(await owned.ready()) == 2
+
+
+async def test_sent_notices_are_shed_before_records(owned: Owned) -> None:
+    store, token = owned.store, await owned.token()
+    first, *_ = await owned.ready()
+    await finish(store, owned.id, token, [ended(first)])
+    [(_, lease)] = (await owned.sent()).values()
+    now = utc_now() - timedelta(hours=1)
+    record = await store.client.grant(600)
+    for kind, of in (("emails", record), ("notices", lease)):
+        await store.client.put(store.keys.retention(kind, now, of), b"10000", of)
+    quota = 1_000_000
+    fullness = _Fake(store.client, quota)
+    shedding = Shedding(
+        store, fullness, compaction.Compaction(store.client, fullness, store.keys.cluster)
+    )
+    shedding._reserve = Reserve(store, _Fake(store.client, 1 << 40))
+    fullness.add(Size(100.0, 820_000, 820_000, 1))
+    await shedding.once()
+    assert shedding.shed["notices"] >= 1 and not shedding.shed["emails"]
+    assert not await owned.sent() and len(await owned.ready()) == 2
+
+
+class _Fake(Fullness):
+    """Sizes are given by the test; only the quota is real."""
+
+    async def measure(self) -> Size:
+        return self.sizes[-1]
