@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from babygun.email.tries import RecipientResult
+from babygun.store import Store
 from tests.api.suppressions.calls import listed, put
 from tests.support.api import RunningApi
+from tests.support.tries import finished
 
 ROWS = [
     ("*", "ann@example.org"),
@@ -46,3 +49,31 @@ async def test_wrong_parameters_of_the_listing_are_named(api: RunningApi) -> Non
             assert answer.status in (200, 422)
         else:
             answer.problem(422, "invalid-request", name)
+
+
+async def test_address_that_bounced_is_listed_with_email_and_reply_until_it_is_taken_off(
+    api: RunningApi, store: Store
+) -> None:
+    api.token = await api.token_for("emails:send", "emails:read", "suppressions")
+    email_id = await api.accepted(to="Ann@Example.org")
+    gone = RecipientResult("fail", "bad_mailbox", 550, "5.1.1", "No such user", suppress=True)
+    await finished(store, email_id, {"Ann@example.org": gone})
+    (one,) = (await api.call("GET", "/suppressions", params={"prefix": "ann"})).json["suppressions"]
+    assert one == one | {
+        "email": "ann@example.org",
+        "list": "*",
+        "reason": "hard_bounce",
+        "email_id": email_id,
+        "status_code": 550,
+        "enhanced_code": "5.1.1",
+        "reply": "No such user",
+    }
+    second = await api.call("GET", f"/emails/{await api.accepted(to='ann@example.org')}")
+    assert (second.json["status"], second.json["recipients"][0]["status"]) == (
+        "failed",
+        "suppressed",
+    )
+    taken = await api.call("DELETE", "/suppressions/ann@example.org")
+    assert taken.json["suppressions"] == [one]
+    third = await api.call("GET", f"/emails/{await api.accepted(to='ann@example.org')}")
+    assert third.json["status"] == "incomplete"
