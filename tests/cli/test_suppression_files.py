@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pty
 import re
 import signal
 import sys
@@ -124,3 +126,23 @@ async def test_interrupted_import_says_where_to_go_on(rig: Rig, with_api: Comman
     assert rest.status == 0
     added, kept = (int(rest.out.split()[place]) for place in (0, 2))
     assert added + kept == 30_001 - int(found[1]) and kept <= 1000
+
+
+async def test_progress_is_shown_on_a_terminal_and_gone_at_the_end(with_api: Command) -> None:
+    rows = "".join(f"u{number:04}@example.org\n" for number in range(2500))
+    (with_api.folder / "list").write_text(rows)
+    here, terminal = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "babygun", "suppressions", "import", "list"),
+        env=environment(with_api.settings) | {"PYTHONPATH": str(ROOT)},
+        cwd=with_api.folder,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=terminal,
+    )
+    async with asyncio.timeout(30):
+        assert await process.wait() == 0
+    os.close(terminal)
+    said = os.read(here, 10_000).decode()
+    os.close(here)
+    assert "40 %, 1,000 lines, 1,000 added, 0 kept, 0 refused" in said
+    assert said.endswith("\r\x1b[K")
