@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 
 from msgspec import Struct, field
@@ -291,8 +291,6 @@ class Delivery:
         replies = outcome.replies
         site, route = destination.site, _route(destination)
         before: Reply | None = None
-        # A reply to all recipients together says of none of them that the address is dead.
-        together = sum(reply.phase in ("data", "message") for reply in replies.values()) > 1
         reports = site.limits is not None
         for address, reply in replies.items():
             found = self._classifier.classify(reply, route=route, repeated=address in repeated)
@@ -309,7 +307,7 @@ class Delivery:
             elif found.action == "split" and len(replies) > 1:
                 again.append(address)
             else:
-                if together and found.suppress and reply.phase != "rcpt":
+                if found.suppress and reply.phase != "rcpt" and _is_of_several(replies):
                     found = replace(found, suppress=False)
                 sent.add(address, reply, found, outcome.note, holds=route == "relay")
         if len(again) == len(replies) and not fresh:
@@ -363,6 +361,11 @@ class Delivery:
         span.set("babygun.reply_classes", classes)
         if found and all(each.action != "deliver" for each in found):
             span.fail(classes[0])
+
+
+def _is_of_several(replies: Mapping[str, Reply]) -> bool:
+    """Whether the message was answered for several recipients: then of none that it is dead."""
+    return sum(reply.phase in ("data", "message") for reply in replies.values()) > 1
 
 
 def _domain(address: str) -> str:

@@ -62,7 +62,10 @@ class Sent(Struct, gc=False):
         is held for other reasons.
         """
         result = self.results[address] = result_of(reply, found, note, holds=holds)
-        if found.action != "deliver" and _is_about_all(reply, found):
+        if found.action == "deliver":
+            self.answered = True
+            return
+        if _is_about_all(reply, found):
             self.for_all = _NETWORK if reply.uncertain else result
         if found.about == "domain" and reply.code is not None:  # the host is there and answers
             self.answered = True
