@@ -75,8 +75,8 @@ async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def far(start_api: StartApi, proxy: Proxy, store: Store) -> RunningApi:
-    """An API whose etcd is behind the proxy, with little patience.
+async def far(proxy: Proxy, start_api: StartApi, store: Store) -> RunningApi:
+    """An API whose etcd is behind the proxy, with little patience. It ends before the proxy does.
 
     The client of its token is made before the API starts, so that the API surely knows it.
     """
