@@ -54,7 +54,10 @@ async def test_wide_email_is_streamed_in_numbers_as_the_listing_shows_it(
         await finished(store, email_id, {addresses[0]: OK}, "q0")
         last = await heard.email(
             email_id,
-            lambda email: email["many"]["by_status"] == {"delivered": 1, "pending": 19},
+            lambda email: (
+                email["many"]["by_status"] == {"delivered": 1, "pending": 19}
+                and email["sending"] == ["q3"]
+            ),
         )
         await heard.silent()
         await check_listed(api, last)

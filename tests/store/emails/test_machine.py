@@ -244,4 +244,4 @@ def test_machine_of_the_store_goes_with_the_model_whatever_fails(
     monkeypatch.setattr(write_loop.Pause, "_seconds", 0.001)
     with asyncio.Runner() as runner:
         bound = type("Emails", (Emails,), {"runner": runner, "settings": settings})
-        run_machine(bound, examples=40 if most_queues else 25, steps=40)
+        run_machine(bound, examples=25 if most_queues else 16, steps=40)
