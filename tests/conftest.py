@@ -28,6 +28,7 @@ os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 HERE = Path(__file__).parent
 # Files that take long start first: else one of them would run alone at the end.
 LONG = (
+    *("repository/test_suppressions_page.py", "api/suppressions/", "store/upkeep/"),
     *("faults/", "dev/test_command.py", "worker/test_faults.py", "dev/test_cluster.py"),
     *("e2e/test_growth.py", "browser/", "attack/", "bench/", "chaos/", "e2e/"),
     *("api/openapi/test_fuzz.py", "cli/test_start.py", "cli/test_emails.py", "cli/"),
