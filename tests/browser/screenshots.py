@@ -12,16 +12,20 @@ import random
 import sys
 from dataclasses import replace
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+
+from aiohttp import web
 
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from tests.browser.stage import Browser, Stage, browser, stage_for
 from tests.browser.test_sites import report
 from tests.support.etcd_server import EtcdServer
+from tests.support.webhook_server import Request, WebhookServer, webhook_server
 
-SECONDS = 240.0  # of traffic before the first picture
+SECONDS = 100.0  # of traffic before the first picture
 NAMES = (
     "ann",
     "bob",
@@ -84,7 +88,30 @@ async def traffic(stage: Stage) -> None:
         await asyncio.sleep(0.5)
 
 
-async def photograph(found: Browser, stage: Stage, folder: Path) -> None:
+async def overloaded(request: Request) -> web.Response:
+    return web.Response(status=503, text="try again later")
+
+
+async def webhooks(stage: Stage, good: WebhookServer, bad: WebhookServer) -> str:
+    """One that answers, one that does not, one that is disabled; the path of the second."""
+    bad.answer = overloaded
+    made = []
+    for url, description, events in (
+        (good.url, "orders", ["*"]),
+        (bad.url, "bounces, for the address book", ["bounced", "expired", "suppressed"]),
+        ("https://crm.example.com/mail", "the old CRM", ["*"]),
+    ):
+        body = {"url": url, "description": description, "events": events}
+        answer = await stage.api.call("POST", "/webhooks", json=body)
+        assert answer.status == 201, answer
+        made.append(answer.json)
+    answer = await stage.api.call("PATCH", f"/webhooks/{made[2]['id']}", json={"enabled": False})
+    assert answer.status == 200, answer
+    good.secret, bad.secret = made[0]["secret"], made[1]["secret"]
+    return f"/page/webhooks/{made[1]['id']}"
+
+
+async def photograph(found: Browser, stage: Stage, folder: Path, webhook: str) -> None:
     order: dict[str, Any] = {
         "sender": "Shop <shop@example.com>",
         "cc": "accounts@example.com",
@@ -101,6 +128,14 @@ async def photograph(found: Browser, stage: Stage, folder: Path) -> None:
     await stage.api.accepted(
         to="hang-dan@example.org", subject="Your order № 4712 is on its way", tags=["order"]
     )
+    for address, reason, kind in (
+        ("ann@example.org", "unsubscribe", "news"),
+        ("zoe@example.net", "complaint", "*"),
+        ("info@example.com", "manual", "*"),
+    ):
+        body = {"email": address, "reason": reason, "list": kind}
+        answer = await stage.api.call("POST", "/suppressions", json=body)
+        assert answer.status == 201, answer
     for hours, n in ((1, 31), (6, 32), (30, 33), (70, 34)):
         due = (utc_now() + timedelta(hours=hours)).isoformat()
         await stage.api.accepted(
@@ -126,6 +161,9 @@ async def photograph(found: Browser, stage: Stage, folder: Path) -> None:
         ("phone", "/page/emails", (390, 780), "light"),
         ("schedule", "/page/schedule", (1280, 640), "light"),
         ("workers", "/page/workers", (1280, 560), "light"),
+        ("webhooks", "/page/webhooks", (1280, 480), "light"),
+        ("webhook", webhook, (1280, 800), "light"),
+        ("suppressions", "/page/suppressions", (1280, 560), "light"),
         ("clients", "/page/clients", (1280, 640), "light"),
         ("sign-in", "/page/emails", (1280, 560), "light"),
     ):
@@ -176,10 +214,21 @@ async def main(folder: Path) -> None:
         settings = Settings(etcd_endpoints=(etcd.endpoint,))
         async with browser() as found:
             await photograph_sites(found, settings, folder)
-            async with stage_for(settings) as stage, stage.rig.worker():
+            own: dict[str, Any] = {
+                "webhook_allow_http": True,
+                "webhook_allow_networks": (ip_network("127.0.0.0/8"),),
+            }
+            async with (
+                webhook_server() as good,
+                webhook_server() as bad,
+                stage_for(settings, worker=False, **own) as stage,
+                stage.rig.worker_process(),
+                stage.rig.worker_process(),
+            ):
+                webhook = await webhooks(stage, good, bad)
                 await traffic(stage)
                 try:
-                    await photograph(found, stage, folder)
+                    await photograph(found, stage, folder, webhook)
                 finally:
                     stage.smtp.release()
 

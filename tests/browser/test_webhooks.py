@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.browser.stage import Page, Stage, expect
+from ipaddress import ip_network
+from typing import Any
+
+from aiohttp import web
+
+from babygun.runtime.settings import Settings
+from tests.browser.stage import Page, Stage, expect, stage_for
+from tests.support.webhook_server import Request, ok, webhook_server
 
 URL = "https://shop.example.com/mail-events"
 
@@ -45,3 +52,35 @@ async def test_webhook_is_made_with_a_secret_shown_once_and_changed_by_the_page(
     await page.get_by_role("button", name="Delete…").click()
     await page.get_by_role("button", name="Delete", exact=True).click()
     await expect(page.get_by_role("heading", name="No webhooks")).to_be_visible()
+
+
+async def overloaded(request: Request) -> web.Response:
+    return web.Response(status=503, text="<b>later</b>")
+
+
+async def test_event_that_failed_says_why_and_arrives_when_it_is_sent_again(
+    page: Page, settings: Settings
+) -> None:
+    own: dict[str, Any] = {
+        "webhook_allow_http": True,
+        "webhook_allow_networks": (ip_network("127.0.0.0/8"),),
+    }
+    async with (
+        webhook_server() as receiver,
+        stage_for(settings, worker=False, webhook_retry_intervals=(0.1,), **own) as stage,
+        stage.rig.worker_process(),
+    ):
+        receiver.answer = overloaded
+        made = await stage.api.call("POST", "/webhooks", json={"url": receiver.url})
+        receiver.secret = made.json["secret"]
+        await stage.sign_in(page, f"/page/webhooks/{made.json['id']}")
+        await page.get_by_role("button", name="Test").click()
+        event = page.locator(".deliveries tbody tr")
+        await expect(event.locator(".badge")).to_have_text("failed")
+        await expect(event).to_contain_text("503 <b>later</b>")
+        await expect(page.locator(".standing")).to_contain_text("failing")
+        receiver.answer = ok
+        await event.get_by_role("button", name="Retry").click()
+        await expect(event.locator(".badge")).to_have_text("sent")
+        await expect(page.locator(".standing .badge")).to_have_text("ok")
+        assert len(set(receiver.ids)) == 1

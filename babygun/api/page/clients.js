@@ -138,7 +138,7 @@ export function open(root, { who }) {
         empty("No clients", "An application needs one to send e-mails."),
       clients?.length > 0 &&
         table(
-          "",
+          "clients",
           ["Client", "Scopes", "Rate", "Made", ""],
             clients.map((one) => {
               const id = one.client_id ?? one.id;

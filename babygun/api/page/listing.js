@@ -31,7 +31,7 @@ function brief(email) {
 
 // What a server said of the worst recipient.
 function worst(recipients) {
-  const one = ["bounced", "expired", "deferred"]
+  const one = ["bounced", "expired", "deferred", "suppressed"]
     .map((status) => recipients.find((each) => each.status === status))
     .find(Boolean);
   return one
