@@ -65,7 +65,8 @@ class Try:
 class Mail:
     """One e-mail. ``statuses``: by address. ``log``: the events, as far as they are kept.
 
-    ``changes``: of the record, since the acceptance. ``gone``: addresses that it has suppressed.
+    ``changes``: of the record, since the acceptance. ``gone``: addresses that its last change has
+    suppressed.
     """
 
     queue_of: Mapping[str, str]
@@ -92,10 +93,10 @@ class Mail:
     def with_queue(self, name: str, queue: Queue) -> Mail:
         return replace(self, queues={**self.queues, name: queue})
 
-    def logged(self, event: str) -> Mail:
+    def logged(self, event: str, gone: frozenset[str] = frozenset()) -> Mail:
         log = (*self.log, event)
         kept = (log[0], *log[1:][-(LOG_ENTRIES - 1) :])
-        return replace(self, log=kept, changes=self.changes + 1)
+        return replace(self, log=kept, changes=self.changes + 1, gone=gone)
 
     def stopped(self, queues: Collection[str], status: str) -> Mail:
         """Queues that end without a try: their open recipients get this status."""
@@ -222,12 +223,13 @@ def finish(mail: Mail, tries: Sequence[Try], now: float = 0.0) -> tuple[Mail, li
         return mail, []
     met: set[str] = set()
     held = False
+    mail = replace(mail, gone=frozenset())
     for one in written:
         mail, statuses, is_held = _end_try(mail, one, now)
         met |= statuses
         held = held or is_held
     event = "held" if held else next((s for s in LEAST_FINISHED if s in met), "delivered")
-    return mail.logged(event), [one.queue for one in written]
+    return mail.logged(event, mail.gone), [one.queue for one in written]
 
 
 LEAST_FINISHED = ("deferred", "bounced", "expired", "suppressed")

@@ -36,17 +36,14 @@ class World:
         What the change suppresses is suppressed from then on.
         """
         before = self.mails.get(email_id)
+        after = replace(self, mails={**self.mails, email_id: mail})
+        if before is not None and mail.changes == before.changes:
+            return after
         notices = self.notices
-        if (before is None or mail.changes > before.changes) and mail.log[-1] != "reclaimed":
+        if mail.log[-1] != "reclaimed":
             enabled = (name for name, enabled in self.webhooks.items() if enabled)
             notices |= {(name, email_id, mail.changes) for name in enabled}
-        gone = mail.gone - before.gone if before else mail.gone
-        return replace(
-            self,
-            mails={**self.mails, email_id: mail},
-            notices=notices,
-            suppressed=self.suppressed | gone,
-        )
+        return replace(after, notices=notices, suppressed=self.suppressed | mail.gone)
 
     def without_webhook(self, name: str) -> World:
         return replace(
