@@ -45,7 +45,7 @@ class SiteReplies:
         self._others = others
         self._failed: dict[str, int] = {}  # by site: connections that failed in a row
         self._counts: Counts[tuple[str, str]] = Counts()  # by site and row of the table
-        self._asking: set[asyncio.Task[None]] = set()
+        self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._silent = 0  # sites held since a server last said something
 
     def begin_again(self, site: str) -> None:
@@ -86,14 +86,15 @@ class SiteReplies:
         rule = _rule_for(site, f"{reply.code} {reply.text}")
         if rule is None:
             return False
-        if self._counts.add((site.name, rule.texts[0]), time.monotonic()) >= rule.times:
+        key = site.name, rule.texts[0]
+        if self._counts.add(key, time.monotonic()) >= rule.times:
             self._do(site, rule, result)
-        else:
+        elif site.shared and key not in self._asking:  # of others each worker learns by itself
             task = asyncio.create_task(
                 self._ask_others(site, rule, result), name=f"replies of {site.name}"
             )
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
+            self._asking[key] = task
+            task.add_done_callback(lambda _: self._asking.pop(key))
         return True
 
     async def _ask_others(self, site: Site, rule: ReplyRule, result: RecipientResult) -> None:
@@ -125,7 +126,7 @@ class SiteReplies:
         return found
 
     async def close(self) -> None:
-        await cancel_all(*self._asking)
+        await cancel_all(*self._asking.values())
 
     def _by_class(self, site: Site, found: Classification, result: RecipientResult) -> None:
         if found.about == "session":
