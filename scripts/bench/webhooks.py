@@ -148,12 +148,16 @@ class Webhooks:
         share = median(one["with"]["rate"] / one["without"]["rate"] for one in rounds)
         rates = [median(one[name]["rate"] for one in rounds) for name in ("with", "without")]
         late = median(one["with"]["late"] for one in rounds)
+        cpu = [
+            median(sum(one[name]["cpu"].values()) for one in rounds) for name in ("with", "without")
+        ]
         return {
             "rounds": rounds,
             "rows": [
                 _row(
                     "mail end to end with a webhook on every event, of that without",
-                    f"{share:.0%} ({rates[0]:,.0f} of {rates[1]:,.0f} /s)",
+                    f"{share:.0%} ({rates[0]:,.0f} of {rates[1]:,.0f} /s; CPU {cpu[0]:,.0f} and "
+                    f"{cpu[1]:,.0f} µs)",
                     "80 % or more",
                     share >= 0.8,
                 ),
