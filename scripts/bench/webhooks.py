@@ -94,7 +94,7 @@ class Webhooks:
     ) -> None:
         self._stage, self._etcd, self._say, self._given = stage, etcd, say, arguments
         self._sink, self._numbers = Sink(stage), Numbers()
-        self._receiver = _Receiver(stage)
+        self._receiver = Receiver(stage)
 
     def one(self) -> dict[str, Any]:
         """As many events as wait, to one endpoint that answers at once."""
@@ -156,10 +156,15 @@ class Webhooks:
             "rows": [
                 _row(
                     "mail end to end with a webhook on every event, of that without",
-                    f"{share:.0%} ({rates[0]:,.0f} of {rates[1]:,.0f} /s; CPU {cpu[0]:,.0f} and "
-                    f"{cpu[1]:,.0f} µs)",
+                    f"{share:.0%} ({rates[0]:,.0f} of {rates[1]:,.0f} /s)",
                     "80 % or more",
                     share >= 0.8,
+                ),
+                _row(
+                    "CPU of an e-mail without it, of that with it and what is sent meanwhile",
+                    f"{cpu[1] / cpu[0]:.0%} ({cpu[1]:,.0f} of {cpu[0]:,.0f} µs)",
+                    "80 % or more",
+                    cpu[1] / cpu[0] >= 0.8,
                 ),
                 _row(
                     f"its {2 * self._given.emails:,} events: the last one after the last e-mail",
@@ -241,7 +246,7 @@ class Webhooks:
         time.sleep(0.5)  # the last results are written
 
 
-class _Receiver:
+class Receiver:
     """:mod:`scripts.bench.webhook_receiver`, as a process of the stage."""
 
     def __init__(self, stage: Stage) -> None:
@@ -252,10 +257,10 @@ class _Receiver:
             environment=python_environment({}),
             pipes=True,
         )
-        self._port = int(line_of(self._process.stdout))
+        self.port = int(line_of(self._process.stdout))
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self._port}{path}"
+        return f"http://127.0.0.1:{self.port}{path}"
 
     def ask(self, line: str) -> Any:
         assert self._process.stdin is not None
