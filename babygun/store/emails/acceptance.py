@@ -78,7 +78,10 @@ async def accept(
             if not new.seen:
                 raise
         # If they change all the time, what was there when the call came is known at least.
-        (new,) = await looked_up(store, [new], compared=tries + 1 < _DECISIONS)
+        try:
+            (new,) = await looked_up(store, [new], compared=tries + 1 < _DECISIONS)
+        except EtcdUnavailable as error:  # a write whose answer did not come may arrive yet
+            raise OutcomeUnknown(str(error)) from None
     raise AssertionError("the last write compares no suppressions")
 
 
