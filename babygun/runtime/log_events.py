@@ -582,6 +582,12 @@ EVENTS = [
         "webhook_id error",
         "etcd did not answer. The next failure tries again.",
     ),
+    Event(
+        "webhook not reached",
+        "error",
+        "webhook_id",
+        "A bug: connecting to it crashed. Its events are tried again; please report it.",
+    ),
     Event("webhooks not taken", "warning", "error", "etcd did not answer. It is tried again."),
     Event("notices not read", "warning", "webhook_id error", "The same."),
     Event(

@@ -21,6 +21,7 @@ from babygun.runtime.networks import Network
 
 _PORTS = {"https": 443, "http": 80}
 _TARGET = re.compile(r"[!-~]+")
+_HOST = re.compile(r"[A-Za-z0-9._:%-]+")
 _LOOPBACK = ("127.0.0.1", "::1")  # RFC 6761, 6.3: what localhost is, whatever DNS says
 
 
@@ -55,7 +56,7 @@ def parse_endpoint(url: str, *, allow_http: bool) -> Endpoint:
     except (ValueError, idna.IDNAError) as error:
         raise Unreachable(f"the URL is not valid: {error}") from None
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    if parts.scheme not in _PORTS or not host or not _TARGET.fullmatch(target):
+    if parts.scheme not in _PORTS or not _HOST.fullmatch(host) or not _TARGET.fullmatch(target):
         raise Unreachable("the URL is not valid")
     if parts.scheme == "http" and not allow_http:
         raise Unreachable("the URL must be https: the setting webhook_allow_http is not yes")

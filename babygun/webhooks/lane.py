@@ -229,6 +229,9 @@ class Lane:
             reason = str(error)
         except TimeoutError:
             reason = f"no connection within {seconds:g} s"
+        except Exception as error:  # our own fault: no URL of a client may end the worker
+            log.error("webhook not reached", exc=error, webhook_id=self.webhook.id)
+            reason = f"internal error: {type(error).__name__}"
         finally:
             self._opening -= 1
         if reason:

@@ -73,7 +73,7 @@ def retry_after(text: str, now: datetime) -> float:
         return min(float(text), _LONGEST_WAIT)
     try:
         at = parsedate_to_datetime(text)
-    except (ValueError, IndexError, TypeError):
+    except (ValueError, IndexError, TypeError, OverflowError):
         return 0.0
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)

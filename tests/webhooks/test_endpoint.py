@@ -55,6 +55,8 @@ def test_authority_of_an_ipv6_address_has_brackets() -> None:
         "https://a.example/a\r\nX: y",
         "https://a.example/ü",
         "https://[::1/",
+        "https://a b.example/",
+        "https://a<b>.example/",
         "",
     ],
 )

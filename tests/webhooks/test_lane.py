@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
@@ -245,6 +246,29 @@ async def test_changed_url_is_used_from_then_on(stage: Stage, receiver: WebhookS
         await change_webhook(stage.store, stage.client, webhook.id, lambda w: replace(w, url=url))
         await stage.notices(webhook, 3)
         await stage.final(webhook, 6)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://{'a' * 64}.example/",
+        f"https://{'a.' * 130}example/",
+        "https://a..example/",
+        "https://-/",
+        "https://nobody.invalid/",
+        "http://[::1]:1/",
+    ],
+)
+async def test_url_that_leads_nowhere_fails_its_events_and_ends_no_worker(
+    stage: Stage, receiver: WebhookServer, url: str
+) -> None:
+    nowhere, other = await stage.webhook(url), await stage.webhook(receiver.url)
+    await stage.notices(nowhere, 1)
+    async with stage.sending(webhook_timeout=0.5, resolvers=("127.0.0.1@1",)):
+        kept = await stage.final(nowhere, 1)
+        await stage.notices(other, 1)
+        await stage.final(other, 1)
+    assert {one.state for one in kept.values()} == {"failed"}
 
 
 async def disabled(stage: Stage, webhook: Webhook) -> Webhook:

@@ -172,6 +172,21 @@ async def test_secret_that_is_rotated_signs_at_once_and_the_one_before_too(
     assert after.secret != before and {one.partition(",")[0] for one in signatures} == {"v1"}
 
 
+async def test_secret_that_can_not_be_read_fails_its_events_and_ends_no_worker(
+    stage: Stage, receiver: WebhookServer
+) -> None:
+    webhook, other = await stage.webhook(receiver.url), await stage.webhook(receiver.url)
+    key = stage.keys.webhook_secret(webhook.id)
+    await stage.store.client.put(key, b"by hand")
+    await stage.notices(webhook, 1)
+    async with stage.sending():
+        kept = await stage.final(webhook, 1)
+        await stage.notices(other, 1)
+        await stage.final(other, 1)
+    errors = [one.last.error for one in kept.values() if one.last]
+    assert errors and (errors[0] or "").startswith("the secret can't sign")
+
+
 async def test_webhook_that_is_off_gives_up_what_waits_and_replays_it_when_asked(
     stage: Stage, receiver: WebhookServer
 ) -> None:

@@ -81,6 +81,9 @@ def test_retry_after_lengthens_the_wait_and_pauses_a_busy_endpoint() -> None:
         ("-5", 0),
         ("", 0),
         ("²", 0),
+        ("Sun, 29 Nov 99999999999999999999 12:01:00 GMT", 0),
+        ("Sun, 99999999999999999999 Nov 2026 12:01:00 GMT", 0),
+        ("Sun, 29 Nov 2026 12:01:00 +99999999", 0),
     ],
 )
 def test_retry_after_is_a_number_or_a_date(text: str, seconds: float) -> None:

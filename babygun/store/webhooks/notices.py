@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TypeVar
 
 from msgspec import Struct
 
@@ -46,6 +46,10 @@ log = get_logger("store")
 MOST_RESULTS, MOST_BYTES = 100, 512 * 1024
 _NESTED = 10  # etcd takes 128 operations: these transactions leave most of them to others
 _LEAST_PAUSE, _MOST_PAUSE = 0.05, 2.0  # s, between two tries of a write that has to be made
+
+
+_UNREADABLE = WebhookSecret("!")  # it can't sign, so each try fails and says so
+T = TypeVar("T")
 
 
 class StoredNotice(NamedTuple):
@@ -97,9 +101,18 @@ async def take(store: Store, webhook_id: str, *, worker_id: str, lease_id: int) 
         return None
     return Taken(
         owners[0].create_revision,
-        codec.decode_state(secrets[0].value, WebhookSecret),
-        codec.decode_state(healths[0].value, WebhookHealth) if healths else WebhookHealth(),
+        _decoded(secrets[0], WebhookSecret, _UNREADABLE),
+        _decoded(healths[0], WebhookHealth, WebhookHealth()) if healths else WebhookHealth(),
     )
+
+
+def _decoded(kv: KeyValue, kind: type[T], otherwise: T) -> T:
+    """``otherwise``: if somebody wrote it by hand."""
+    try:
+        return codec.decode_state(kv.value, kind)
+    except ValueError as error:
+        log_unreadable(kv.key, error)
+        return otherwise
 
 
 async def give_back(store: Store, webhook_id: str, token: int) -> None:
