@@ -64,6 +64,12 @@ class Stage:
         client, secret = await self.api.client(*scopes)
         return client.id, secret
 
+    async def bounced(self, email_id: str, address: str) -> None:
+        """Waits for the e-mail's end. Its address has bounced; mail goes there again."""
+        await self.rig.ended(email_id)
+        answer = await self.api.call("DELETE", f"/suppressions/{address}")
+        assert answer.status == 200, answer
+
     async def open(self, page: Page, path: str, url: str | None = None) -> None:
         """Opens a view, several times if needed.
 

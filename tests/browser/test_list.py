@@ -168,10 +168,9 @@ async def test_all_that_match_are_cancelled_after_a_question_that_counts_them(
 async def test_retry_of_several_says_how_many_and_why_others_were_left(
     page: Page, stage: Stage
 ) -> None:
-    await stage.rig.ended(
-        await stage.api.accepted(subject="Bad", to="hard-ann@example.org"),
-        await stage.api.accepted(subject="Good"),
-    )
+    bad = await stage.api.accepted(subject="Bad", to="hard-ann@example.org")
+    await stage.rig.ended(await stage.api.accepted(subject="Good"))
+    await stage.bounced(bad, "hard-ann@example.org")
     stage.smtp.rcpt["hard-ann@example.org"] = ""
     await stage.sign_in(page)
     await row(page, "Good").get_by_role("checkbox").check()
@@ -186,7 +185,7 @@ async def test_answer_to_a_bulk_retry_does_not_hide_what_has_happened_since(
     page: Page, stage: Stage
 ) -> None:
     bad = await stage.api.accepted(subject="Bad", to="hard-ann@example.org")
-    await stage.rig.ended(bad)
+    await stage.bounced(bad, "hard-ann@example.org")
     await stage.sign_in(page)
     await page.get_by_text("Live", exact=True).wait_for()
 

@@ -55,7 +55,7 @@ async def test_deferral_shows_the_reply_and_counts_down_to_the_next_try(
 
 async def test_retry_of_a_failed_email_delivers_it(page: Page, stage: Stage) -> None:
     email_id = await stage.api.accepted(to="hard-ann@example.org")
-    await stage.rig.ended(email_id)
+    await stage.bounced(email_id, "hard-ann@example.org")
     await stage.sign_in(page, f"/page/emails/{email_id}")
     await expect(page.locator(".standing .badge")).to_have_text("failed")
     await expect(page.locator(".recipients")).to_contain_text("550 5.1.1")
