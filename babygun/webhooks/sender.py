@@ -30,7 +30,7 @@ from babygun.store.webhooks.notices import (
 )
 from babygun.store.webhooks.records import Webhook, WebhookSecret
 from babygun.store.webhooks.secrets import follow_secrets
-from babygun.webhooks.cpu_share import CpuShare
+from babygun.webhooks.cpu_share import CpuShare, CpuWatch
 from babygun.webhooks.lane import Lane
 from babygun.webhooks.shared import Shared
 
@@ -50,7 +50,7 @@ class Sender:
         self, store: Store, membership: Membership, is_sending: Callable[[], bool]
     ) -> None:
         self._store, self._membership = store, membership
-        self._shared = Shared(store, CpuShare(is_sending), self._may_send)
+        self._shared = Shared(store, CpuShare(is_sending, CpuWatch().is_short), self._may_send)
         self._side = SideTasks(lambda: None)
         self._slice = NOTHING
         self._identity: Identity | None = None  # under which the lanes are owned
