@@ -123,6 +123,21 @@ class Greylisted(Event, frozen=True):
     source: str
 
 
+class Notified(Event, frozen=True):
+    """The webhook has got an event.
+
+    ``what``: its type. ``sequence``: the number of the log entry. ``email_id``: empty if it is
+    about none. ``recipients``: addresses that it names. ``status``: of the answer; 0 for none.
+    """
+
+    event_id: str
+    what: str
+    email_id: str
+    sequence: int
+    recipients: tuple[str, ...]
+    status: int
+
+
 class Revision(Event, frozen=True):
     """One key as one revision of etcd left it. ``gone``: deleted; then only key and revision count.
 
@@ -255,6 +270,7 @@ AnyEvent = (
     | Received
     | Linked
     | Greylisted
+    | Notified
     | Revision
     | Gap
     | Reached
@@ -332,7 +348,7 @@ class History:
         yield from self._by_email
 
     def of_email(self, email_id: str) -> list[Any]:
-        """All events about one e-mail, in order: requests, answers, messages and revisions.
+        """All events about one e-mail, in order: requests, messages, revisions, notices.
 
         A request without an answer counts if its mark was stored or received.
         """
@@ -396,10 +412,12 @@ class History:
         self._join_requests(asked)
 
     def _emails_of(self, event: Event) -> list[str]:
-        """The e-mails that a message or a revision is about. Notes its mark."""
+        """The e-mails that a message, an event or a revision is about. Notes its mark."""
         if isinstance(event, Received):
             self.ids_of_mark[event.mark].add(event.email_id)
             return [event.email_id]
+        if isinstance(event, Notified):
+            return [event.email_id] if event.email_id else []
         if isinstance(event, Revision):
             email_id = email_of(event)
             if email_id and event.key.startswith(KEYS.emails) and event.version == 1:

@@ -52,6 +52,11 @@ async def count(etcd: EtcdClient, prefix: bytes) -> int:
     return (await etcd.range(prefix, range_end(prefix), limit=1, keys_only=True)).count
 
 
+async def count_notices(etcd: EtcdClient) -> int:
+    """How many events are not sent yet."""
+    return sum([await count(etcd, prefix) for prefix in (KEYS.notices, KEYS.due_notices)])
+
+
 async def _keys(etcd: EtcdClient) -> tuple[list[bytes], Counter[int]]:
     """All keys at one revision, and how many of them hang on each lease."""
     start, end, revision = KEYS.prefix, range_end(KEYS.prefix), 0

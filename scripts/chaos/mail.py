@@ -69,6 +69,18 @@ class Drafts:
         )
         return self._draft(number, mark, to, now, None, 0)
 
+    def to_dead(self, name: str, place: int, *, now: float) -> Draft:
+        """To an address that bounces, always the same one by this name; every third to a good one.
+
+        ``place``: picks its domain.
+        """
+        number, mark = self._next()
+        domain = self._domains[place % len(self._domains)]
+        to = [self._address(name, domain, ("bounce", 0))]
+        if number % 3 == 0:
+            to.append(self._address(mark, self._random.choice(self._domains), ("ok", 0)))
+        return self._draft(number, mark, tuple(to), now, None, 0)
+
     def to_each(self, domains: Sequence[str], *, now: float) -> Draft:
         """To one recipient in each of the domains."""
         number, mark = self._next()

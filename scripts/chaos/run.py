@@ -18,7 +18,7 @@ from scripts.chaos.clients import Clients
 from scripts.chaos.faults import Broken, Fault
 from scripts.chaos.highest_rate import flowing, highest_rate
 from scripts.chaos.history import KEYS, Healed, Injected, Leftovers, Recorder
-from scripts.chaos.leftovers import count, leftovers, unfinished
+from scripts.chaos.leftovers import count, count_notices, leftovers, unfinished
 from scripts.chaos.load import Source
 from scripts.chaos.plan import PAUSES, Turn, plan
 from scripts.chaos.rules.left_behind import unsettled
@@ -234,12 +234,15 @@ class Run:
             await stage.end_holds()
         deadline = stage.recorder.now() + self.options.quiet
         left: dict[JobRef, str] = {}
+        notices = 0
         while stage.recorder.now() < deadline:
             with suppress(EtcdError):
                 left = await unfinished(stage.etcd)
-                if not left and not clients.open:
+                notices = await count_notices(stage.etcd)
+                if not left and not notices and not clients.open:
                     return
             await asyncio.sleep(0.2)
+        self.outcome.problems += [f"{notices} events were never sent"] * (notices > 0)
         self.outcome.problems += [f"{clients.open} calls were never answered"] * (clients.open > 0)
         self.outcome.problems += [
             f"stuck: {ref.email_id} in queue {ref.queue}, {state}" for ref, state in left.items()
@@ -264,7 +267,8 @@ class Run:
             self._line(
                 stage.recorder,
                 f"asked {counts['asked']}, accepted {counts['accepted']}, {stored},"
-                f" messages received {received}, calls open {clients.open}",
+                f" messages received {received}, events sent {stage.webhook.events},"
+                f" calls open {clients.open}",
             )
 
     def _line(self, recorder: Recorder, text: str) -> None:

@@ -1,6 +1,7 @@
 """The stage: etcd, two API processes, two workers, three relays, and a proxy before each server.
 
-Beside the relays there are mail hosts of many domains, with a DNS of their own.
+Beside the relays there are mail hosts of many domains, with a DNS of their own, and a webhook that
+gets every event.
 
 Faults act on it through its parts only. Every process is ended by its id, even if the harness is
 killed.
@@ -32,6 +33,8 @@ from scripts.chaos.parts import Part, Role
 from scripts.chaos.proxy import Proxy
 from scripts.chaos.receivers import Receiver
 from scripts.chaos.sockets import owner_of
+from scripts.chaos.webhooks import SETTINGS as WEBHOOK_SETTINGS
+from scripts.chaos.webhooks import WebhookReceiver
 
 LEASE_TTL = 4.0  # s
 UPLOAD_LEASE = 15.0  # s
@@ -97,7 +100,7 @@ class Stage:
         self, processes: Processes, etcd: EtcdBinary, recorder: Recorder, *, members: int = 1
     ) -> None:
         self.processes, self.recorder = processes, recorder
-        self.settings = dict(SETTINGS)
+        self.settings = SETTINGS | WEBHOOK_SETTINGS
         self.exits = AsyncExitStack()
         self.client_id = self.client_secret = ""
         self.clients: Clients | None = None
@@ -119,6 +122,7 @@ class Stage:
         self.mail_hosts = MailHosts(recorder, self._port(), self._port())
         for receiver in self.mail_hosts.receivers:
             receiver.who = self._worker_at
+        self.webhook = WebhookReceiver(recorder, self._port())
         self.etcd = EtcdClient([member.endpoint for member in self.members], timeout=5.0)
 
     @property
@@ -178,6 +182,8 @@ class Stage:
         for proxy in self.proxies:
             await proxy.mend()
         await self.mail_hosts.heal()
+        await self.webhook.start()
+        self.webhook.normal()
         for part in self.parts:
             part.resume()
         started = await asyncio.gather(
@@ -215,6 +221,8 @@ class Stage:
             self.exits.push_async_callback(relay.receiver.stop)
         self.exits.push_async_callback(self.mail_hosts.stop)
         await self.mail_hosts.start()
+        self.exits.push_async_callback(self.webhook.stop)
+        await self.webhook.start()
         for proxy in self.proxies:
             await proxy.start()
             self.exits.push_async_callback(proxy.stop)
@@ -224,6 +232,7 @@ class Stage:
         await self.exits.enter_async_context(self.etcd)
         await asyncio.to_thread(self._create_client)
         await asyncio.gather(*(part.start() for part in (*self.apis, *self.workers)))
+        await asyncio.to_thread(self._create_webhook)
         notice = asyncio.create_task(self._notice_ends())
         self.exits.callback(notice.cancel)
 
@@ -346,3 +355,15 @@ class Stage:
         ).split()
         given = dict(zip(words[::2], words[1::2], strict=True))
         self.client_id, self.client_secret = given["client_id"], given["client_secret"]
+
+    def _create_webhook(self) -> None:
+        own = {
+            "BABYGUN_API_URL": self.url(self.apis[0]),
+            "BABYGUN_CLIENT_ID": self.client_id,
+            "BABYGUN_CLIENT_SECRET": self.client_secret,
+        }
+        made = run(
+            python_command("babygun", "webhooks", "create", "--json", self.webhook.url),
+            environment=self.environment() | own,
+        )
+        self.webhook.secret = json.loads(made)["secret"]

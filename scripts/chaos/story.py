@@ -11,7 +11,7 @@ from babygun.email.log import entries_in_record
 from babygun.email.model import Email, LogEntry, Part
 from babygun.store import codec
 from babygun.store.records import Owner
-from scripts.chaos.history import KEYS, Answered, Asked, Gap, History, Received, Revision
+from scripts.chaos.history import KEYS, Answered, Asked, Gap, History, Notified, Received, Revision
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ class Story:
     asked: list[Asked]
     answers: dict[int, Answered]
     received: list[Received]
+    notified: list[Notified]
 
     @property
     def last(self) -> State:
@@ -166,6 +167,7 @@ def story(history: History, email_id: str) -> Story:
         asked,
         {event.number: event for event in events if isinstance(event, Answered)},
         [event for event in events if isinstance(event, Received)],
+        [event for event in events if isinstance(event, Notified)],
     )
 
 

@@ -11,10 +11,10 @@ import pytest
 from msgspec.structs import replace
 
 from babygun.email import lifecycle, wide
-from babygun.email.tries import QueueResult, finish
+from babygun.email.tries import QueueResult, RecipientResult, finish
 from babygun.routing.providers import Rate
 from babygun.store import codec
-from babygun.store.keys import JobRef
+from babygun.store.keys import JobRef, NoticeRef
 from babygun.store.records import Lowered, SomeLimits
 from scripts.chaos.history import (
     KEYS,
@@ -25,6 +25,7 @@ from scripts.chaos.history import (
     Injected,
     Leftovers,
     Linked,
+    Notified,
     ProcessEnded,
     ProcessPaused,
     ProcessWoken,
@@ -197,7 +198,41 @@ def upload_given_up_ends_with_its_lease(book: Book) -> None:
     book.add(Leftovers(book.at, "after", (key,), {55: 1}, ()))
 
 
+WEBHOOK = KEYS.client_webhooks("shop"), b"", 0
+DEAD = RecipientResult("fail", "bad_mailbox", 550, "5.1.1")
+
+
+def notified(
+    book: Book, found: str, sequence: int, type: str, *whom: str, status: int = 204
+) -> None:
+    event_id = f"{found}-{sequence:04x}-{type}"
+    book.add(Notified(book.at, event_id, type, found, sequence, whom, status))
+
+
+def webhook_gets_every_event(book: Book) -> None:
+    book.write([WEBHOOK])
+    found = book.posted("m1", A, C)
+    book.claim(found)
+    book.receive(found, "m1", A)
+    book.finish(found, DELIVER)
+    notified(book, found, 1, "delivered", A)
+    book.cancel(found)
+    notified(book, found, 0, "accepted", A, C, status=503)
+    notified(book, found, 0, "accepted", A, C)
+    notified(book, found, 0, "accepted", A, C)  # twice is allowed
+    notified(book, found, 2, "cancelled", C)
+
+
+def bounced_and_suppressed(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.revision -= 1  # the next two writes are one revision
+    book.write([(KEYS.suppression("shop", "*", A), b"", 0)])
+    book.finish(found, DEAD)
+
+
 CLEAN = [
+    webhook_gets_every_event,
     upload_given_up_ends_with_its_lease,
     delivered,
     deferred_then_bounced,
@@ -525,7 +560,49 @@ def greylisted_mail_comes_from_elsewhere(book: Book) -> None:
         book.add(Greylisted(book.at, "mx1.tail.example", "grey.m@d1.tail.example", source))
 
 
+def webhook_misses_an_event(book: Book) -> None:
+    book.write([WEBHOOK])
+    found = delivered(book)
+    notified(book, found, 0, "accepted", A)
+    notified(book, found, 1, "delivered", A, status=0)
+
+
+def webhook_gets_an_event_that_never_was(book: Book) -> None:
+    webhook_gets_every_event(book)
+    notified(book, next(iter(book.records)), 1, "bounced", A)
+
+
+def webhook_gets_others_than_it_concerns(book: Book) -> None:
+    book.write([WEBHOOK])
+    found = book.posted("m1", A, C)
+    notified(book, found, 0, "accepted", A)
+
+
+def event_left_behind(book: Book) -> None:
+    book.write([WEBHOOK])
+    key = KEYS.notice(NoticeRef("wh_1", "x-0000-accepted"))
+    book.add(Leftovers(book.at, "after", (key,), {}, ()))
+
+
+def bounced_and_not_suppressed(book: Book) -> None:
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.finish(found, DEAD)
+
+
+def accepted_though_suppressed(book: Book) -> None:
+    book.write([(KEYS.suppression("shop", "*", A), b"", 0)])
+    book.later(2)
+    delivered(book)
+
+
 BROKEN = [
+    ("events-are-sent", webhook_misses_an_event),
+    ("events-are-sent", webhook_gets_an_event_that_never_was),
+    ("events-are-sent", webhook_gets_others_than_it_concerns),
+    ("events-are-sent", event_left_behind),
+    ("bounced-is-suppressed", bounced_and_not_suppressed),
+    ("bounced-is-suppressed", accepted_though_suppressed),
     ("greylisted-comes-from-the-same-address", greylisted_mail_comes_from_elsewhere),
     ("lowered-limits-hold", lowered_limits_ignored),
     ("site-limits-hold", third_connection_to_a_site_that_takes_two),

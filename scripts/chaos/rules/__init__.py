@@ -32,7 +32,8 @@ from scripts.chaos.story import Step, Story
 LAG = 0.5
 # s, that a question to etcd may take, and its turn in the harness.
 BUSY = 1.0
-EVERYTHING = frozenset({"etcd", "api", "worker", "relay", "site", "dns"})  # that a fault can break
+# What a fault can break.
+EVERYTHING = frozenset({"etcd", "api", "worker", "relay", "site", "dns", "webhook"})
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,31 @@ class Run:
     def ends(self) -> dict[int, ProcessEnded]:
         """How workers ended, by process id."""
         return {e.pid: e for e in self.history.events(ProcessEnded) if e.role == "worker"}
+
+    @cached_property
+    def has_webhook(self) -> bool:
+        """Whether a webhook takes events, from before the first e-mail on."""
+        return any(e.key.startswith(KEYS.webhooks) for e in self.history.events(Revision))
+
+    def suppressed(self, address: str) -> list[tuple[Revision, Revision | None]]:
+        """The revisions since which an address was suppressed, and until which; None: it still is.
+
+        Of any client and list: the load has one client and no list.
+        """
+        return self._suppressions.get(address, [])
+
+    @cached_property
+    def _suppressions(self) -> dict[str, list[tuple[Revision, Revision | None]]]:
+        found: dict[str, list[tuple[Revision, Revision | None]]] = {}
+        for event in self.history.events(Revision):
+            if event.key.startswith(KEYS.suppressions):
+                spans = found.setdefault(KEYS.parse_suppression(event.key)[2], [])
+                if spans and spans[-1][1] is None:
+                    if event.gone:
+                        spans[-1] = spans[-1][0], event
+                elif not event.gone:
+                    spans.append((event, None))
+        return found
 
     @cached_property
     def pauses(self) -> dict[int, list[Span]]:
