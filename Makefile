@@ -14,7 +14,7 @@ LOCKED := $(UV) pip compile --quiet --universal --generate-hashes --python-versi
 .PHONY: help install run cluster test test-cluster test-mx
 .PHONY: bench bench-scaling bench-sustained bench-growth bench-destinations bench-page
 .PHONY: bench-webhooks bench-micro
-.PHONY: attack chaos soak chaos-mutants lint format lock clean
+.PHONY: attack chaos soak chaos-mutants prove-webhooks lint format lock clean
 
 # The stamp may be there though Python was upgraded or the cache was emptied since.
 WORKS := $(BIN)/python -c 'import babygun' 2>/dev/null && test -x $(BIN)/etcd && echo works
@@ -97,6 +97,10 @@ soak: install ## MINUTES=30 of mail at half of the highest rate, with some fault
 
 chaos-mutants: install ## put mistakes into the product, one a run: which rule of chaos finds each?
 	@exec $(BIN)/python -m scripts.chaos.mutants $(ARGS)
+
+EMAILS := 10000
+prove-webhooks: install ## EMAILS=10000 with a webhook, processes killed at random: all events arrive?
+	@PROOF_EMAILS=$(EMAILS) $(BIN)/python -m pytest -s tests/e2e/test_webhooks_killed.py $(ARGS)
 
 lint: install ## check style and types
 	@$(BIN)/ruff check .

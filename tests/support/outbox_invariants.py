@@ -117,7 +117,7 @@ def _check_notice(
         assert email.log_seq > 30, f"{ref} has no log entry"
         return
     (written,) = found
-    assert event.type in (*_types(email, written.entry), "suppressed"), (ref, written)
+    assert event.type in (*types_of(email, written.entry), "suppressed"), (ref, written)
     assert event.timestamp == written.entry.at, (ref, written)
     if written.entry.attempts and not data.recipients_omitted:
         replied = {r.email: r.status for a in written.entry.attempts for r in a.replies}
@@ -139,13 +139,13 @@ def _wanted(outbox: Outbox, email: Email, written: Written) -> Iterator[NoticeRe
             continue
         if outbox.made[webhook_id] >= written.first:
             continue
-        for event_type in _types(email, written.entry):
+        for event_type in types_of(email, written.entry):
             if _wants(webhook, event_type, email):
                 event_id = f"{email.id}-{written.entry.seq:04x}-{event_type}"
                 yield NoticeRef(webhook_id, event_id)
 
 
-def _types(email: Email, entry: LogEntry) -> list[str]:
+def types_of(email: Email, entry: LogEntry) -> list[str]:
     """The types of events that an entry gives."""
     if entry.event == "accepted":
         suppressed = any(was_suppressed_at_once(r, email) for r in email.recipients)

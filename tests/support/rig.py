@@ -199,14 +199,15 @@ class Rig:
         worker = WorkerProcess(await start_babygun(changed(self.settings, **changes), "worker"))
         try:
             worker.id = await self.seen(
-                self.store.keys.workers, lambda value: _worker_of(value, worker.pid)
+                self.store.keys.workers, lambda value: worker_of(value, worker.pid)
             )
             yield worker
         finally:
             await worker.end()
 
 
-def _worker_of(value: bytes, pid: int) -> str | None:
+def worker_of(value: bytes, pid: int) -> str | None:
+    """The id in a worker's record, if it is of this process."""
     record = codec.decode_state(value, WorkerRecord)
     return record.id if record.pid == pid else None
 
