@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
+from signal import SIGKILL
 
 from babygun.runtime.settings import Settings
 from tests.support.processes import Process, start_babygun
@@ -29,7 +30,10 @@ class Killed:
         self.process: Process | None = None
 
     async def keep(self) -> None:
-        """Starts and kills, until :meth:`calm`; then it kills a last time."""
+        """Starts and kills, until :meth:`calm`; then it kills a last time.
+
+        Fails if a process ends by itself.
+        """
         while not self._calm.is_set():
             process = self.process = Process(await start_babygun(self._settings, *self._words))
             try:
@@ -38,7 +42,8 @@ class Killed:
                 await self._rest(self._random.uniform(*self._lives))
             finally:
                 process.kill()
-                await process.end()
+                status = await process.ended()
+            assert status == -SIGKILL and not process.lines("Traceback"), process.log
             self.kills += 1
         self.process = None
 
