@@ -106,12 +106,12 @@ class Intake:
                 error, keyed=idempotency_key is not None, email_id=email.id
             ) from None
         tracing.current().set("babygun.email_id", stored.email_id)
-        recipients, suppressed = len(email.recipients), len(stored.suppressed)
+        recipients = len(email.recipients)
         if stored.repeated:
             note(email_id=stored.email_id)
             now = at_ms(created_ms(stored.email_id))
         else:
-            self._count(recipients, suppressed)
+            self._count(recipients, stored.suppressed_for)
         addresses = tuple(email.recipients[n].email for n in stored.suppressed)
         return Acceptance(stored.email_id, now, recipients, addresses, stored.repeated)
 
@@ -165,7 +165,7 @@ class Intake:
             except (EtcdUnavailable, OutcomeUnknown) as error:
                 raise NotAcknowledged(error, "E-mails of the batch", keyed=keyed) from None
         for new in outcome.stored:
-            self._count(len(new.addresses), len(new.suppressed))
+            self._count(len(new.addresses), new.suppressed_for)
         accepted = sum(email_id is not None for email_id in outcome.ids)
         note(emails=accepted)
         if refused := len(entries) - accepted:
@@ -230,12 +230,12 @@ class Intake:
             raise NotAcknowledged(error, what, keyed=keyed) from None
         return UnsubscribeLink(f"{url}{UNSUBSCRIBE_PATH}", key.kid)
 
-    def _count(self, recipients: int, suppressed: int) -> None:
-        """Counts an e-mail that this call has stored."""
+    def _count(self, recipients: int, suppressed_for: Sequence[str]) -> None:
+        """Counts an e-mail that this call has stored. ``suppressed_for``: a reason for each."""
         self.accepted += 1
         metrics.EMAILS_ACCEPTED.inc()
         metrics.RECIPIENTS_ACCEPTED.inc(recipients)
-        if suppressed:
-            metrics.RECIPIENTS_SUPPRESSED.inc(suppressed)
-            if suppressed == recipients:
-                metrics.EMAILS_ENDED["failed"].inc()
+        for reason in suppressed_for:
+            metrics.RECIPIENTS_SUPPRESSED[reason].inc()
+        if len(suppressed_for) == recipients:
+            metrics.EMAILS_ENDED["failed"].inc()

@@ -84,6 +84,13 @@ EMAILS_ENDED = counters(
     "E-mails that became final: complete and failed (by workers; by an API process, if all "
     "recipients were suppressed), cancelled (by API processes).",
 )
+SUPPRESSIONS_WRITTEN = counters(
+    "babygun_suppressions_written_total",
+    ("reason",),
+    BOTH,
+    "Addresses put on lists. `reason`: hard_bounce (by workers; imported ones by API processes), "
+    "complaint, unsubscribe or manual. What an API process finds there does not count again.",
+)
 
 # API
 
@@ -95,10 +102,21 @@ EMAILS_ACCEPTED = counter(
 RECIPIENTS_ACCEPTED = counter(
     "babygun_recipients_accepted_total", API, "Recipients of the accepted e-mails."
 )
-RECIPIENTS_SUPPRESSED = counter(
+RECIPIENTS_SUPPRESSED = counters(
     "babygun_recipients_suppressed_total",
+    ("reason",),
     API,
-    "Recipients of accepted e-mails that were suppressed already. They are not tried.",
+    "Recipients of accepted e-mails that were suppressed already. They are not tried. `reason`: "
+    "hard_bounce, complaint, unsubscribe or manual.",
+)
+UNSUBSCRIBE_CALLS = counters(
+    "babygun_unsubscribe_calls_total",
+    ("outcome",),
+    API,
+    "Calls of links to unsubscribe. `outcome`: shown (the page, which changes nothing), "
+    "unsubscribed, repeated (it was so already), refused (a body that no mail program sends), "
+    "no_link (forged or too old), limited (too many from one address) or failed (the recipient is "
+    "asked to try again later).",
 )
 HTTP_REQUESTS = counters(
     "babygun_http_requests_total",

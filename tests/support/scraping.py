@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from babygun.runtime.exposition import render
+from babygun.runtime.metric_types import Role
+
 
 class Scraped:
     """The samples of one answer."""
@@ -33,3 +36,8 @@ class Scraped:
     def labels(self, name: str) -> Iterator[dict[str, str]]:
         """The labels of each sample of a metric."""
         return (dict(labels) for found, labels in self._samples if found == name)
+
+
+def scraped(role: Role) -> Scraped:
+    """What a process of this role would answer now, of the counts of this one."""
+    return Scraped(render(role)[0].decode())

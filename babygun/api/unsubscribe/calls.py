@@ -24,6 +24,7 @@ from babygun.api.unsubscribe.limits import LinkLimits
 from babygun.email.model import client_id_of
 from babygun.errors import BabygunError, OutcomeUnknown
 from babygun.runtime.logs import get_logger, note
+from babygun.runtime.metrics import UNSUBSCRIBE_CALLS
 from babygun.store import Store
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from babygun.store.unsubscribe.tokens import UNSUBSCRIBE_PATH, Subscription, read_token
@@ -45,15 +46,17 @@ def add_unsubscribe_page(app: web.Application, joined: Callable[[], bool]) -> No
     async def answer(request: web.Request) -> web.Response:
         known_clients, keys = app[KNOWN_CLIENTS], app[LINK_KEYS]
         if not (joined() and keys.known and known_clients.ready.is_set()):
-            return _later(503)
+            return _later(503, counted="failed")
         what = read_token(request.match_info["token"], keys.secret_of)
         client = known_clients.clients.get(client_id_of(what.client_id)) if what else None
         if what is None or client is None or client.identity != what.client_id:
             wait = app[_LIMITS].wrong(caller_of(request).address)
-            return _later(429, wait) if wait else _page(page.NO_LINK, 404)
+            if wait:
+                return _later(429, wait, counted="limited")
+            return _page(page.NO_LINK, 404, counted="no_link")
         note(client_id=client.id)
         if wait := app[_LIMITS].right(caller_of(request).address):
-            return _later(429, wait)
+            return _later(429, wait, counted="limited")
         if request.method != "POST":
             return _page(page.ask(what))
         return await _unsubscribe(request, what)
@@ -70,18 +73,19 @@ async def _unsubscribe(request: web.Request, what: Subscription) -> web.Response
     try:
         body = await read_body(request, limit=MAX_SIGN_IN)
         if _FIELD not in body or _VALUE not in body:
-            return _page(page.ask(what), 400)
-        if await _written(request.app[STORE], what):
+            return _page(page.ask(what), 400, counted="refused")
+        written = await _written(request.app[STORE], what)
+        if written:
             log.info("unsubscribed", client=client_id_of(what.client_id), list=what.list)
     except (Problem, BabygunError) as error:
         status = from_exception(error).kind.status
         if status >= 500:
             log.warning("not unsubscribed", error=str(error))
-        return _later(status)
+        return _later(status, counted="failed" if status >= 500 else "refused")
     finally:
         if (call := call_of(request)).held_bytes:
             request.app[BODY_MEMORY].give_back(call)
-    return _page(page.done(what))
+    return _page(page.done(what), counted="unsubscribed" if written else "repeated")
 
 
 async def _written(store: Store, what: Subscription) -> bool:
@@ -92,11 +96,12 @@ async def _written(store: Store, what: Subscription) -> bool:
         return await unsubscribe(store, what)
 
 
-def _page(text: str, status: int = 200) -> web.Response:
+def _page(text: str, status: int = 200, *, counted: str = "shown") -> web.Response:
+    UNSUBSCRIBE_CALLS[counted].inc()
     return web.Response(body=text.encode(), status=status, headers=_HEADERS)
 
 
-def _later(status: int, wait: int = _WAIT) -> web.Response:
-    response = _page(page.LATER, status)
+def _later(status: int, wait: int = _WAIT, *, counted: str) -> web.Response:
+    response = _page(page.LATER, status, counted=counted)
     response.headers["Retry-After"] = str(wait)
     return response

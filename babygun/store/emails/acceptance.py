@@ -46,12 +46,14 @@ _PAUSE = 0.05  # s, between two tries of a write
 class Accepted(Struct, frozen=True, gc=False):
     """``repeated``: the Idempotency-Key was known, and ``email_id`` is the first request's.
 
-    ``suppressed``: which recipients are, in the order of the request.
+    ``suppressed``: which recipients are, in the order of the request. ``suppressed_for``: their
+    reasons, for an e-mail that this call has stored.
     """
 
     email_id: str
     suppressed: tuple[int, ...] = ()
     repeated: bool = False
+    suppressed_for: tuple[str, ...] = ()
 
 
 async def accept(
@@ -87,16 +89,17 @@ async def accept(
 
 async def _accept(store: Store, new: NewEmail, key: bytes | None, fingerprint: str) -> Accepted:
     suppressed = new.suppressed
+    reasons = new.suppressed_for if suppressed else ()
     if key is None:
         await write(store, [new])
-        return Accepted(new.id, suppressed)
+        return Accepted(new.id, suppressed, suppressed_for=reasons)
     record = IdempotencyRecord(new.id, fingerprint, suppressed=suppressed)
     known = await write(store, [new], mark=(key, codec.encode_state(record)))
     if known is None:
-        return Accepted(new.id, suppressed)
+        return Accepted(new.id, suppressed, suppressed_for=reasons)
     first = codec.decode_idempotency(known)
     if first.email_id == new.id:  # an earlier write of this call was applied after all
-        return Accepted(new.id, first.suppressed)
+        return Accepted(new.id, first.suppressed, suppressed_for=reasons)
     if first.fingerprint != fingerprint:
         raise IdempotencyConflict
     return Accepted(first.email_id, first.suppressed, repeated=True)

@@ -56,6 +56,12 @@ class NewEmail(Struct, frozen=True, gc=False):
         return tuple(n for n, r in enumerate(self.transition.email.recipients) if r.final)
 
     @property
+    def suppressed_for(self) -> tuple[str, ...]:
+        """Why each of those is suppressed."""
+        recipients = self.transition.email.recipients
+        return tuple(recipients[n].reply_class or "" for n in self.suppressed)
+
+    @property
     def ops(self) -> list[Op]:
         return self.record + self.content
 

@@ -18,6 +18,7 @@ from babygun.errors import (
 )
 from babygun.etcd import Compare, Op, TxnResult, get_range
 from babygun.runtime.logs import get_logger
+from babygun.runtime.metrics import SUPPRESSIONS_WRITTEN
 from babygun.store.emails import parts, writes
 from babygun.store.emails.writes import Kept
 from babygun.store.keys import range_end
@@ -76,7 +77,7 @@ async def write_change(
                     suppressions_lease,
                     most_bytes=_MOST_BYTES - writes.size(ops),
                 )
-            return await outbox.submit(
+            result = await outbox.submit(
                 store,
                 (transition,),
                 compares,
@@ -84,6 +85,9 @@ async def write_change(
                 otherwise,
                 deadline=deadline,
             )
+            if transition.suppressed and result.succeeded:
+                SUPPRESSIONS_WRITTEN["hard_bounce"].inc(len(transition.suppressed))
+            return result
         except LeaseNotFound:  # revoked to make room; the next one is new
             store.record_leases.forget(kept.lease)
             store.suppression_leases.forget(suppressions_lease)

@@ -27,6 +27,7 @@ from babygun.etcd import (
     only_if,
     put,
 )
+from babygun.runtime.metrics import SUPPRESSIONS_WRITTEN
 from babygun.runtime.settings import Settings
 from babygun.store import codec
 from babygun.store.store import Store
@@ -80,6 +81,7 @@ async def add(
             return old, old == suppression
         result = await _put(store, key, suppression, found)
         if result is None:
+            SUPPRESSIONS_WRITTEN[suppression.reason].inc()
             return suppression, True
         found = result[0] if result else None
     raise Conflict("the suppression is changing all the time; try again")
@@ -185,6 +187,8 @@ async def add_page(store: Store, client_id: str, page: Sequence[NewSuppression])
             break
         except LeaseNotFound:
             store.suppression_leases.forget(lease)
+    for key in chosen:
+        SUPPRESSIONS_WRITTEN[wanted[key].reason].inc()
     return Imported(len(chosen), len(wanted) - len(chosen))
 
 

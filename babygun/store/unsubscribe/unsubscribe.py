@@ -12,6 +12,7 @@ from babygun.email.suppression import Suppression
 from babygun.errors import Conflict, LeaseNotFound
 from babygun.etcd import KeyValue, absent, created_at, get, modified_at, put
 from babygun.runtime.identifiers import new_short_id
+from babygun.runtime.metrics import SUPPRESSIONS_WRITTEN
 from babygun.store import codec
 from babygun.store.records import Client
 from babygun.store.store import Store
@@ -59,6 +60,7 @@ async def unsubscribe(store: Store, what: Subscription) -> bool:
             store.suppression_leases.forget(lease)
             continue
         if found.succeeded:
+            SUPPRESSIONS_WRITTEN["unsubscribe"].inc()
             return True
     raise Conflict("the suppression is changing all the time; try again")
 

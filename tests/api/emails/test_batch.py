@@ -528,8 +528,11 @@ async def test_suppressed_recipients_of_a_batch_are_named_also_when_it_is_repeat
     await suppress(api, store, api.token, *(f"r{n}@example.org" for n in (0, 7, 150, 249)))
     batch = emails(250)
     batch[7]["cc"] = "cy@example.org"
+    before = await api.metrics()
     first = await send(api, batch, key="k")
     assert (first.status, first.json["accepted"], first.json["suppressed"]) == (202, 250, 4)
+    counted = "babygun_recipients_suppressed_total"
+    assert (await api.metrics()).since(before, counted, reason="manual") == 4
     named = {n: r["suppressed"] for n, r in enumerate(first.json["results"]) if r["suppressed"]}
     assert named == {n: [f"r{n}@example.org"] for n in (0, 7, 150, 249)}
     seen = await check_invariants(store)

@@ -386,12 +386,15 @@ async def test_answer_names_the_suppressed_recipients_and_a_repeated_one_the_sam
     await suppress(api, store, token, "bob@example.org")
     key = {"Idempotency-Key": "k"}
     to = ["ann@example.org", "Bob@Example.org"]
+    before = await api.metrics()
     first = await api.send(token, key, to=to)
     assert (first.status, first.json["status"]) == (202, "incomplete")
     assert (first.json["recipients"], first.json["suppressed"]) == (2, ["Bob@example.org"])
     await suppress(api, store, token, "ann@example.org")
     again = await api.send(token, key, to=to)
     assert again.headers["Idempotent-Replayed"] == "true" and again.json == first.json
+    counted = "babygun_recipients_suppressed_total"
+    assert (await api.metrics()).since(before, counted, reason="manual") == 1
     shown = (await api.call("GET", f"/emails/{first.json['id']}", token=token)).json
     assert [r["status"] for r in shown["recipients"]] == ["pending", "suppressed"]
     assert shown["recipients"][1]["reply_class"] == "manual"

@@ -89,11 +89,18 @@ async def test_answer_has_no_cookie_and_a_strict_policy(shop: Shop) -> None:
 
 
 async def test_click_of_a_mail_program_unsubscribes_once_with_one_event(shop: Shop) -> None:
+    before = await shop.api.metrics()
     for _ in range(2):
         answer = await shop.click(headers={"User-Agent": "GmailImageProxy"})
         assert answer.status == 200 and "You are unsubscribed" in answer.text
     assert await shop.reason() == "unsubscribe"
     assert await shop.events() == ["unsubscribed"]
+    after = await shop.api.metrics()
+    for outcome in ("unsubscribed", "repeated"):
+        calls = "babygun_unsubscribe_calls_total"
+        assert after.since(before, calls, outcome=outcome) == 1
+    written = "babygun_suppressions_written_total"
+    assert after.since(before, written, reason="unsubscribe") == 1
 
 
 async def test_click_as_multipart_unsubscribes(shop: Shop) -> None:
@@ -190,10 +197,13 @@ async def test_link_asks_to_try_again_while_etcd_is_away(
     while (await far.call("GET", shop.path, token="")).status != 200:
         pass
     proxy.cut()
+    before = await far.metrics()
     assert (await far.call("GET", shop.path, token="")).status == 200
     answer = await shop.click()
     assert answer.status == 503 and "Please try again later" in answer.text
     assert int(answer.headers["Retry-After"]) > 0
+    calls, after = "babygun_unsubscribe_calls_total", await far.metrics()
+    assert [after.since(before, calls, outcome=each) for each in ("shown", "failed")] == [1, 1]
     assert await shop.reason() is None
 
 

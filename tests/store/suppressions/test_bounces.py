@@ -24,6 +24,7 @@ from tests.store.emails.steps import HARD, OK, SOFT, claimed, pending
 from tests.support.faulty_etcd import FaultyProcess
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig, changed, rig_for
+from tests.support.scraping import scraped
 
 GONE = RecipientResult("fail", "bad_mailbox", 550, "5.1.1", "no such user", suppress=True)
 
@@ -94,9 +95,12 @@ async def test_a_thousand_bounces_are_written_with_their_result(rig: Rig) -> Non
     assert await make_all_due(rig.store, later, lambda ref, due: True) == 1
     # It is not the first try, so the entry has a key of its own.
     wordy = replace(GONE, reason="no such user here " * 30)
+    earlier = scraped("worker")
     await finish(rig.store, [pending(await claimed(rig, email_id), wordy)])
     assert (await rig.get(email_id)).status == "failed"
     assert len(await _keys(rig)) == 1000
+    counted = "babygun_suppressions_written_total"
+    assert scraped("worker").since(earlier, counted, reason="hard_bounce") == 1000
     await check_invariants(rig.store)
 
 

@@ -22,6 +22,7 @@ from babygun.store.suppressions.suppressions import (
 )
 from tests.support.faulty_etcd import FaultyProcess
 from tests.support.rig import Rig, changed
+from tests.support.scraping import scraped
 
 NOW = utc_now()
 DAY = timedelta(days=1)
@@ -118,6 +119,7 @@ async def test_until_follows_the_settings(rig: Rig) -> None:
 
 
 async def test_import_of_a_page_twice_writes_once(rig: Rig) -> None:
+    earlier = scraped("api")
     page = [NewSuppression(f"a{n}@example.org", BOUNCE) for n in range(990)]
     page += [NewSuppression(f"A{n}@example.org", BOUNCE) for n in range(10)]
     await add(rig.store, "c", "a7@example.org", UNSUBSCRIBE)
@@ -128,6 +130,9 @@ async def test_import_of_a_page_twice_writes_once(rig: Rig) -> None:
     assert await add_page(rig.store, "c", page) == Imported(0, 990)
     assert (await rig.store.client.range(prefix, range_end(prefix))).kvs == before
     assert await get_one(rig.store, "c", "a7@example.org") == UNSUBSCRIBE
+    counted, later = "babygun_suppressions_written_total", scraped("api")
+    assert later.since(earlier, counted, reason="hard_bounce") == 989
+    assert later.since(earlier, counted, reason="unsubscribe") == 1
 
 
 async def test_import_of_a_page_whose_answer_is_lost_can_be_repeated(rig: Rig) -> None:
