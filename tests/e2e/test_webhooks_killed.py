@@ -26,7 +26,7 @@ from tests.webhooks.stage import LOOPBACK
 
 EMAILS = int(os.environ.get("PROOF_EMAILS", "300"))
 SEED = int(os.environ.get("PROOF_SEED", "0")) or secrets.randbelow(10**6) + 1
-A_SECOND = 30 if EMAILS < 2000 else 60  # e-mails, at most
+A_SECOND = 40 if EMAILS < 2000 else 60  # e-mails, at most
 
 
 def say(line: str) -> None:
@@ -45,7 +45,7 @@ async def test_events_of_emails_while_processes_are_killed_all_arrive(
         webhook_allow_http=True,
         webhook_allow_networks=LOOPBACK,
     )
-    lives = (0.2, 2.0) if EMAILS < 2000 else (0.3, 8.0)
+    lives = (0.4, 3.0) if EMAILS < 2000 else (0.3, 8.0)
     async with proof(own, smtp, Random(SEED), lives) as made:
 
         async def work() -> None:
@@ -66,8 +66,8 @@ async def test_events_of_emails_while_processes_are_killed_all_arrive(
             assert [entry.seq for entry in entries] == list(range(email.log_seq + 1))
             for entry in entries:
                 wanted |= {f"{email.id}-{entry.seq:04x}-{t}" for t in types_of(email, entry)}
-        assert not wanted - receiver.taken.keys(), "events are missing"
-        assert not receiver.taken.keys() - wanted, "events are unknown"
+        missing, unknown = wanted - receiver.taken.keys(), receiver.taken.keys() - wanted
+        assert (len(missing), len(unknown)) == (0, 0), (sorted(missing)[:5], sorted(unknown)[:5])
         assert {notice.state for notice in seen.outbox.notices.values()} == {"sent"}
         await made.check_logs()
 

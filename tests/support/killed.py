@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from random import Random
 from signal import SIGKILL
@@ -10,6 +11,7 @@ from signal import SIGKILL
 from babygun.runtime.settings import Settings
 from tests.support.processes import Process, start_babygun
 
+_is_error = re.compile(r"\S+ \S+ error ").match
 Up = Callable[[Process], Awaitable[object]]
 
 
@@ -32,7 +34,7 @@ class Killed:
     async def keep(self) -> None:
         """Starts and kills, until :meth:`calm`; then it kills a last time.
 
-        Fails if a process ends by itself.
+        Fails if a process ends by itself, or logs an error.
         """
         while not self._calm.is_set():
             process = self.process = Process(await start_babygun(self._settings, *self._words))
@@ -43,7 +45,8 @@ class Killed:
             finally:
                 process.kill()
                 status = await process.ended()
-            assert status == -SIGKILL and not process.lines("Traceback"), process.log
+            assert status == -SIGKILL, process.log
+            _check_log(process)
             self.kills += 1
         self.process = None
 
@@ -69,6 +72,12 @@ class Killed:
         if self.process is not None:
             try:
                 assert await self.process.terminate() == 0, self.process.log
+                _check_log(self.process)
             finally:
                 await self.process.end()
                 self.process = None
+
+
+def _check_log(process: Process) -> None:
+    errors = [line for line in process.said if _is_error(line) or "Traceback" in line]
+    assert not errors, errors
