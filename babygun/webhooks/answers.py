@@ -38,6 +38,7 @@ class AnswerReader:
         self._answer: Answer | None = None  # its head, once that is there
         self._left = 0  # of the body, or of the present chunk; -1: up to the end of the connection
         self._chunked = False
+        self._framing = 0  # bytes between the chunks
         self._body = bytearray()
 
     @property
@@ -123,19 +124,22 @@ class AnswerReader:
                     return self._done(again=False)
                 if self._left:
                     return None
-            line, found, _ = bytes(self._data[:_MOST_HEAD]).partition(b"\r\n")
-            if not found:
+            end = self._data.find(b"\r\n", 0, _MOST_HEAD)
+            if end < 0:
                 if len(self._data) >= _MOST_HEAD:
                     raise BadAnswer("a chunk of the answer has no valid length")
                 return None
-            match = _CHUNK.match(line)
+            match = _CHUNK.match(self._data[:end])
             if match is None:
                 raise BadAnswer("a chunk of the answer has no valid length")
             size = int(match[1], 16)
             if size == 0:
-                return self._read_trailers(bytes(self._data[len(line) :]))
-            del self._data[: len(line) + 2]
+                return self._read_trailers(bytes(self._data[end:]))
+            del self._data[: end + 2]
             self._left = size + 2
+            self._framing += end + 2
+            if self._framing >= MOST_BODY:  # each chunk takes time, however short it is
+                return self._done(again=False)
 
     def _read_trailers(self, rest: bytes) -> Answer | None:
         """``rest``: what follows the last chunk's length."""

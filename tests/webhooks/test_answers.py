@@ -119,3 +119,13 @@ def test_any_bytes_are_an_answer_or_not_but_crash_nothing() -> None:
                 reader.end()
         except BadAnswer:
             pass
+
+
+def test_endless_tiny_chunks_are_an_answer_whose_end_nobody_waits_for() -> None:
+    reader = AnswerReader()
+    assert reader.feed(OK + b"Transfer-Encoding: chunked\r\n\r\n") is None
+    answer, chunks = None, 0
+    while answer is None and chunks < MOST_BODY:
+        answer, chunks = reader.feed(b"1\r\nx\r\n" * 100), chunks + 100
+    assert answer is not None and answer.status == 200 and not answer.again
+    assert chunks * 3 <= MOST_BODY + 300, "what stands between the chunks counts, too"
