@@ -107,7 +107,8 @@ class Backlog:
         if not whole or self._take_in(aside) < len(aside):
             self.missed |= bool(aside)
         self.more |= not whole or self.missed
-        self._fruitless = self.more and len(self._known) == before
+        # What was written meanwhile ends no wait later.
+        self._fruitless = self.more and not self._gone and len(self._known) == before
         return taken
 
     def begin_due(self) -> None:
@@ -118,7 +119,7 @@ class Backlog:
         """Takes in what waited and is due by now; returns whether all of it had room."""
         before = len(self._known)
         whole = self._take_in(found) == len(found)
-        self._fruitless = not whole and len(self._known) == before
+        self._fruitless = not whole and not self._gone and len(self._known) == before
         return whole
 
     def stop_read(self) -> None:

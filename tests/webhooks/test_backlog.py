@@ -178,3 +178,18 @@ def test_every_notice_is_taken_whatever_arrives_and_fails_meanwhile() -> None:
                 backlog.begin_read()
                 backlog.end_read(sorted(keys.values()), more=False)
         assert len(sent) == made
+
+
+def test_read_that_finds_only_what_was_written_meanwhile_is_followed_by_another() -> None:
+    first, second = stored(1), stored(2)
+    backlog = filled(first)
+    assert backlog.take() == first
+    backlog.more = True
+    backlog.begin_read()
+    backlog.ended(first)
+    backlog.written(first)
+    assert backlog.end_read([first], more=True) == 1
+    assert backlog.more and backlog.is_low, "nothing else would begin a read"
+    backlog.begin_read()
+    backlog.end_read([second], more=False)
+    assert backlog.take() == second
