@@ -113,6 +113,7 @@ class Lane:
         """The webhook is now this one, and its secret, if one is given."""
         if webhook.enabled != self.webhook.enabled:
             self.backlog.more = self.backlog.missed = True
+        if (webhook.enabled, webhook.url) != (self.webhook.enabled, self.webhook.url):
             self._not_before = 0.0
         self.webhook, self._secret = webhook, secret or self._secret
         self._close_idle()
@@ -324,7 +325,8 @@ class Lane:
                 log.warning("webhook only fails", webhook_id=self.webhook.id, error=error)
                 self.backlog.limit(few=True)
             pause = _FIRST_PAUSE * 2.0 ** min(self.health.failures, 20)
-            self._not_before = self._loop.time() + min(_LONGEST_PAUSE, pause)
+            until = self._loop.time() + min(_LONGEST_PAUSE, pause)
+            self._not_before = max(self._not_before, until)
 
     # --- etcd ---
 
@@ -338,6 +340,7 @@ class Lane:
             self.backlog.written(outcome.stored)
             if outcome.due is not None:
                 self._feed.note_due(outcome.due)
+                self.backlog.more |= not self.webhook.enabled  # to be ended like the others
         self._pump()
 
     def _disable(self, why: str, reason: str) -> None:

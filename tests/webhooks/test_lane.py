@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from babygun import __version__
 from babygun.store import codec
+from babygun.store.keys import NoticeRef
 from babygun.store.webhooks.change import change_webhook
 from babygun.store.webhooks.records import ClientWebhooks, Webhook
 from tests.support.webhook_server import Answer, Request, WebhookServer, ok
@@ -280,3 +281,56 @@ async def disabled(stage: Stage, webhook: Webhook) -> Webhook:
 
     found: Webhook = await stage.rig.seen(stage.keys.webhooks, pick)
     return found
+
+
+async def test_pause_that_an_endpoint_asks_for_is_not_cut_short_by_another_failure(
+    stage: Stage, receiver: WebhookServer
+) -> None:
+    asked = asyncio.Event()
+    statuses = [429, 500]
+
+    async def answer(request: Request) -> web.Response:
+        status = statuses.pop(0) if statuses else 200
+        if status == 429:
+            asyncio.get_running_loop().call_later(0.05, asked.set)
+            return web.Response(status=429, headers={"Retry-After": "1"})
+        if status == 500:
+            await asked.wait()
+        return web.Response(status=status)
+
+    receiver.answer = answer
+    webhook = await stage.webhook(receiver)
+    await stage.notices(webhook, 3)
+    began = asyncio.get_running_loop().time()
+    async with stage.sending(webhook_connections=2, webhook_retry_intervals=(0.01,) * 5):
+        await receiver.got(3)
+        assert asyncio.get_running_loop().time() - began >= 1, "the endpoint said so"
+        await stage.final(webhook, 3)
+
+
+async def test_try_that_fails_while_its_webhook_is_switched_off_leaves_nothing_that_waits(
+    stage: Stage, receiver: WebhookServer
+) -> None:
+    go_on = asyncio.Event()
+
+    async def answer(request: Request) -> web.Response:
+        await go_on.wait()
+        return web.Response(status=500)
+
+    receiver.answer = answer
+    webhook = await stage.webhook(receiver)
+    [event_id] = await stage.notices(webhook, 1)
+    key = stage.keys.sent_notice(NoticeRef(webhook.id, event_id))
+    async with stage.sending():
+        await receiver.got(1)
+        await change_webhook(
+            stage.store, stage.client, webhook.id, lambda one: replace(one, enabled=False)
+        )
+        await stage.final(webhook, 1)
+        go_on.set()
+
+        def tried(value: bytes) -> bool | None:
+            return codec.decode_notice(value).tries == 1 or None
+
+        await stage.rig.seen(key, tried)
+    assert not await stage.left(webhook)
