@@ -175,9 +175,13 @@ class Sender:
         try:
             free = list(missing - await owned_webhooks(self._store, identity.lease_id))
             for start in range(0, len(free), _AT_ONCE):
-                await asyncio.gather(
-                    *(self._take_one(each, identity) for each in free[start : start + _AT_ONCE])
+                # All of them end here: a webhook that is taken later might get two lanes.
+                ended = await asyncio.gather(
+                    *(self._take_one(each, identity) for each in free[start : start + _AT_ONCE]),
+                    return_exceptions=True,
                 )
+                for error in filter(None, ended):
+                    raise error
         except EtcdError as error:
             log.warning("webhooks not taken", error=str(error))
         self._take_at = time.monotonic() + _TAKE_AGAIN
