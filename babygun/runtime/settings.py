@@ -407,7 +407,7 @@ class Settings:
     webhook_allow_http: bool = setting(
         FLAG,
         "no",
-        "yes: a webhook's address may be http://, not only https://. Its events then cross the "
+        "yes: a webhook's URL may be http://, not only https://. Its events then cross the "
         "network unencrypted.",
     )
     webhook_allow_networks: tuple[Network, ...] = setting(

@@ -1,7 +1,6 @@
-"""The ready notices of one webhook that its owner knows, in their order. Pure.
+"""The first few ready notices of one webhook, in their order, as its owner knows them. Pure.
 
-etcd has all of them. Here are the first few: the others are read when few are left. So memory is
-bounded, however many there are.
+etcd has all of them. More are read when few are left. So memory is bounded, however many there are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A webhook's address: its URL taken apart, and the IP addresses that it may lead to.
+"""Where a webhook's requests go: its URL taken apart, and the IP addresses that it may lead to.
 
 A client names the URL, so it may name a host of our own network. The addresses of the host are
 looked up once for each connection, and checked before it is made. The connection goes to exactly

@@ -1,6 +1,6 @@
 """Sends the notices of one webhook: in order, over a few connections.
 
-feed ─▶ backlog ─▶ connection: request, answer ─▶ tries: what it comes to ─▶ results: one write
+feed ─▶ backlog ─▶ connection: request, answer ─▶ tries: what follows ─▶ results: one write
 
 Only the owner of the webhook has a lane for it. A worker that dies anywhere loses no notice: its
 lease runs out, and the next owner sends again what is not written. So a notice may come twice,

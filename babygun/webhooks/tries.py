@@ -1,4 +1,4 @@
-"""What a try of a notice comes to: it is sent, waits for its next try, or has failed. Pure."""
+"""What follows from a try of a notice: it is sent, waits for its next try, or has failed. Pure."""
 
 from __future__ import annotations
 

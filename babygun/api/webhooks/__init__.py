@@ -1,1 +1,1 @@
-"""The calls on webhooks: to have some, to see what was sent to them, to send it again."""
+"""The calls on webhooks: make and change them, see what was sent to them, send it again."""

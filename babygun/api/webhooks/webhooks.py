@@ -1,4 +1,4 @@
-"""The calls by which a client has webhooks: make, list, change and delete them; a new secret."""
+"""The calls that make, list, change and delete webhooks, and give them a new secret."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A token is base64url (RFC 4648, 5) without padding. Its bytes are the format's number, the key's id
 and the output of AES-SIV (RFC 5297) for client, list and address. AES-SIV needs no nonce, so every
-try of an e-mail has the same bytes. Nobody can read a token without the key, or make one.
+try of an e-mail has the same bytes. Without the key, nobody can read or make a token.
 """
 
 from __future__ import annotations

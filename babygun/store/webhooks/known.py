@@ -1,7 +1,7 @@
 """The webhooks of all clients, kept in memory.
 
-etcd decides: each transaction compares the revision that it was made by, so what is known here may
-be out of date or missing without harm.
+etcd decides: each transaction compares the revision that it was made by. So what is known here may
+be out of date or missing, without harm.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The notices of a webhook, as the worker sees them that owns the webhook.
+"""The notices of a webhook, for the worker that owns it.
 
 One worker at a time owns a webhook: its key ``notice-owners/<id>`` is on the worker's lease, and
 the key's create revision is the fencing token. Each later write compares it. So no notice has an

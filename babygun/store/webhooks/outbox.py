@@ -1,8 +1,8 @@
 """The outbox: the notices of what happens are written in the transaction that makes it happen.
 
 Each such transaction compares the revision of the client's webhooks, by which its notices were
-made. So what happens after a webhook was made has its notices, and never others. For a client
-without a webhook, that compare is all there is to it.
+made. So what happens after a webhook was made has its notices. What happened before has none. A
+client without a webhook costs that compare only.
 """
 
 from __future__ import annotations

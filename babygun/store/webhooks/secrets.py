@@ -1,4 +1,4 @@
-"""The secrets of webhooks, as they change: requests are to be signed by the new one at once."""
+"""The secrets of webhooks, followed as they change: a new one signs requests at once."""
 
 from __future__ import annotations
 
