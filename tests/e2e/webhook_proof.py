@@ -54,7 +54,6 @@ class Receiver:
         self.problems: list[str] = []
         self._digests: dict[str, bytes] = {}
         self._out_until = 0.0
-        self.calm = False
 
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.read()
@@ -77,8 +76,6 @@ class Receiver:
         return web.Response(status=500, text="not now")
 
     def _how(self) -> str:
-        if self.calm:
-            return "takes"
         if time.monotonic() < self._out_until:
             return "is out"
         return self._random.choices(("takes", "fails", "stalls"), (96, 3, 1))[0]
@@ -257,7 +254,6 @@ class Proof:
 
     async def quiet(self, within: float) -> None:
         """Waits until every e-mail is final, and no notice is ready or waits."""
-        self.receiver.calm = True
         await self.rig.ended(*self.accepted, within=within)
         keys = self.rig.store.keys
         async with asyncio.timeout(within):
