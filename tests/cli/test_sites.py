@@ -105,4 +105,4 @@ async def test_emails_show_says_why_each_queue_waits(rig: Rig, with_api: Command
     assert "it is next in line" in line_of(ready, "mx:a.example")
     await with_api("sites", "hold", "mx:a.example", "--reason", "pause", "--for", "1h")
     held = line_of((await with_api("emails", "show", email_id)).out, "mx:a.example")
-    assert "held by operator" in held and held.endswith("pause")
+    assert "is held by an operator" in held and held.endswith("pause")

@@ -250,7 +250,7 @@ def test_change_for_50_listeners(benchmark: Benchmark) -> None:
 
     def change() -> bytes:
         revision = next(revisions)
-        event = Event("e", "client", revision, 0, b"event: email\ndata: {}\n")
+        event = Event("e", "client", revision, 0, b'{"id":"e"}')
         for listener in listeners:
             listener.offer(event)
         return b"".join(listener.take(Position(revision, revision)) for listener in listeners)

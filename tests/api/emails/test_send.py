@@ -79,6 +79,7 @@ async def test_email_is_shown_with_every_field_that_was_given(api: RunningApi) -
     assert email.pop("updated_at") == created
     assert email.pop("client_id")
     assert email.pop("size") > 0
+    assert email.pop("revision") > 0
     assert email == {
         "id": email_id,
         "sender": "Shop <shop@example.com>",
