@@ -106,10 +106,10 @@ def export_file(path: str, form: str, params: Mapping[str, str], cursor: str | N
         except BaseException:
             progress.clear()
             if at is not None:
-                _note(f"{rows} addresses are written: go on with --cursor {shlex.quote(at)}")
+                _note(f"addresses written: {rows}; go on with --cursor {shlex.quote(at)}")
             raise
         progress.clear()
-        _note(f"{rows} addresses are written")
+        _note(f"addresses written: {rows}")
         return 0
 
     return call_api(work)

@@ -61,8 +61,8 @@ class WebhookRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class WebhookChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to change of a webhook. What is left out, or null, stays as it is.
 
-    ``enabled``: false: no event is kept or sent until it is true again. What waits fails, and can
-    be sent again.
+    ``enabled``: false: what happens until it is true again is not sent, now or later. What waits
+    fails, and can be sent again.
     """
 
     url: _Url | None = None
