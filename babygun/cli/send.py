@@ -12,6 +12,7 @@ from typing import Any
 from babygun.cli.batch import send_file
 from babygun.cli.output import status_line
 from babygun.cli.remote import Remote, call_api
+from babygun.email.suppression import ALL_MAIL
 from babygun.errors import SettingsError
 
 _ALSO_WITH_BATCH = {"command", "run", "batch", "idempotency_key"}  # all else is of one e-mail
@@ -47,6 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--at", metavar="TIME", help="send at this time, not before, e.g. 2030-01-31T08:00:00Z"
     )
     parser.add_argument("--tag", action="append", default=[], help="repeat for several")
+    parser.add_argument(
+        "--unsubscribe",
+        nargs="?",
+        const=ALL_MAIL,
+        metavar="LIST",
+        help="add a link to unsubscribe from this list; without LIST, from all of the client's"
+        " mail",
+    )
     parser.add_argument(
         "--ignore-suppressions",
         action="store_true",
@@ -101,9 +110,14 @@ def _request(arguments: argparse.Namespace) -> dict[str, Any]:
         "attachments": [_attachment(path) for path in arguments.attach],
         "send_at": arguments.at,
         "tags": arguments.tag,
+        "unsubscribe": _list(arguments.unsubscribe),
         "ignore_suppressions": arguments.ignore_suppressions or None,
     }
     return {name: value for name, value in given.items() if value not in (None, [])}
+
+
+def _list(name: str | None) -> dict[str, str] | None:
+    return None if name is None else {"list": name}
 
 
 def _attachment(path: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,18 @@ def babygun(rig: Rig, tmp_path: Path) -> Command:
 @pytest.fixture
 async def with_api(rig: Rig, tmp_path: Path) -> AsyncIterator[Command]:
     """Commands that know an API, and a client of it with all scopes."""
+    async with commands_with_api(rig, tmp_path) as command:
+        yield command
+
+
+@asynccontextmanager
+async def commands_with_api(rig: Rig, folder: Path, **settings: object) -> AsyncIterator[Command]:
+    """``settings``: the API's own."""
     client, secret = await create_client(rig.store, name="cli", scopes=("admin",))
-    served = changed(rig.settings, api_host="127.0.0.1", api_port=0, drain_timeout=2.0)
+    served = changed(rig.settings, api_host="127.0.0.1", api_port=0, drain_timeout=2.0, **settings)
     async with running(served, rig.store) as api:
         await until_ready(api)
         yield Command(
             changed(rig.settings, api_url=api.url, client_id=client.id, client_secret=secret),
-            tmp_path,
+            folder,
         )

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import pytest
+
+from tests.cli.conftest import commands_with_api
 from tests.support.commands import Command
 from tests.support.rig import Rig
 from tests.support.smtp_server import MisbehavingServer
@@ -57,3 +61,18 @@ async def test_send_names_the_suppressed_addresses_and_can_send_there_all_the_sa
     assert batch.status == 0 and batch.error.endswith("suppressed addresses: ann@example.org\n")
     ignoring = await with_api(*SEND, "ann@example.org", "--ignore-suppressions")
     assert (ignoring.status, ignoring.error) == (0, "")
+
+
+@pytest.mark.parametrize(("given", "name"), [(("news",), "news"), ((), "*")])
+async def test_send_with_unsubscribe_makes_a_link_for_the_list_or_all_mail(
+    rig: Rig, tmp_path: Path, given: tuple[str, ...], name: str
+) -> None:
+    async with commands_with_api(rig, tmp_path, public_url="https://m.example.com") as babygun:
+        sent = await babygun(*SEND, "ann@example.org", "--unsubscribe", *given)
+        assert sent.status == 0, sent.error
+        assert (await rig.get(sent.out.strip())).list == name
+
+
+async def test_send_with_a_link_that_can_not_be_made_says_why(with_api: Command) -> None:
+    result = await with_api(*SEND, "ann@example.org", "--unsubscribe")
+    assert result.status == 1 and "public_url" in result.error

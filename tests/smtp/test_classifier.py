@@ -138,7 +138,7 @@ WORDS: list[tuple[Phase, str, str]] = [
         )
     ),
     ("rcpt", "554 user unknown", "rejected"),
-    ("rcpt", "550 5.1.2 user unknown", "bad_address"),
+    ("rcpt", "550 5.1.2 user unknown", "domain_not_served"),
     ("rcpt", "550 5.1.3 user unknown", "bad_address"),
     ("rcpt", "550 5.1.7 user unknown", "configuration"),
     ("rcpt", "550 5.1.8 user unknown", "configuration"),
