@@ -11,7 +11,18 @@ from babygun.cli.output import as_json, status_line, table
 from babygun.cli.remote import Remote, call_api
 
 _AT_ONCE = 1000  # e-mails that the API changes in one call
-_FILTERS = ("status", "tag", "recipient", "after", "before")
+# Options of `list` that the API takes by the same names.
+_FILTERS = (
+    "status",
+    "subject",
+    "sender",
+    "recipient",
+    "tag",
+    "client",
+    "id",
+    "after",
+    "before",
+)
 _STATUSES = ("incomplete", "waiting", "sending", "complete", "failed", "cancelled")
 _MOST_PAGES = 20  # that one listing reads; with a filter, a page comes of up to 1,000 e-mails
 _SHOWN = (
@@ -33,8 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="list the newest e-mails")
     listing.add_argument("--limit", type=int, default=20, help="at most so many (default: 20)")
     listing.add_argument("--status", choices=_STATUSES)
-    listing.add_argument("--tag")
-    listing.add_argument("--recipient", metavar="ADDRESS", help="an address, or @ and a domain")
+    for name, metavar, help in (
+        ("subject", "WORD", "a part of the subject; repeat for several"),
+        ("recipient", "ADDRESS", "an address, or @ and a domain; repeat for several"),
+        ("tag", "TAG", "repeat for several"),
+    ):
+        listing.add_argument(f"--{name}", action="append", metavar=metavar, help=help)
+    listing.add_argument("--sender", metavar="ADDRESS", help="an address, or @ and a domain")
+    listing.add_argument("--client", metavar="ID", help="of this client (scope admin)")
+    listing.add_argument("--id", metavar="BEGINNING", help="the id begins so")
     listing.add_argument(
         "--after", metavar="TIME", help="accepted at this time or later, e.g. 2030-01-31T08:00:00Z"
     )
@@ -86,7 +104,7 @@ async def _list(remote: Remote, arguments: argparse.Namespace) -> int:
 
 
 async def _newest(
-    remote: Remote, limit: int, cursor: str | None, filters: dict[str, str | None]
+    remote: Remote, limit: int, cursor: str | None, filters: dict[str, str | list[str] | None]
 ) -> dict[str, Any]:
     """``{emails, cursor}`` as ``GET /emails`` answers.
 
@@ -95,7 +113,12 @@ async def _newest(
     emails: list[dict[str, Any]] = []
     for _ in range(_MOST_PAGES):
         given = {"limit": limit - len(emails), "cursor": cursor, **filters}
-        params = {name: str(value) for name, value in given.items() if value is not None}
+        params = [
+            (name, str(value))
+            for name, values in given.items()
+            if values is not None
+            for value in (values if isinstance(values, list) else [values])
+        ]
         page = await remote.call("GET", "/emails", params=params)
         emails += page["emails"]
         cursor = page["cursor"]

@@ -67,6 +67,11 @@ async def test_emails_list_filters_by_recipient_time_and_what_happens_now(
         (["--status", "sending"], []),
         (["--before", "2020-01-01T00:00:00+01:00"], []),
         (["--after", "2020-01-01T00:00:00+01:00"], [bob, ann]),
+        (["--subject", "HELL", "--sender", "@example.com", "--id", ann[:-1]], [ann]),
+        (["--recipient", "ann@example.org", "--recipient", "bob@example.net"], []),
+        (["--subject", "h", "--subject", "nowhere"], []),
+        (["--tag", "a", "--tag", "b"], []),
+        (["--client", "nobody"], []),
     ):
         listed = await with_api("emails", "list", "--json", *words)
         assert [email["id"] for email in json.loads(listed.out)["emails"]] == ids, words
