@@ -96,10 +96,13 @@ async def accept_batch(
             await batch.write(range(1, len(record.parts)), key)
         else:
             prefix = store.keys.idempotency_parts(client_id, idempotency_key)
-            marks = (await store.client.range(prefix, range_end(prefix))).kvs
-            stored = {kv.key for kv in marks}
-            missing = [n for n in range(1, len(known.parts)) if _mark(key, n) not in stored]
-            emails = await _looked_up(store, await prepare_again(known)) if missing else ()
+            try:
+                marks = (await store.client.range(prefix, range_end(prefix))).kvs
+                stored = {kv.key for kv in marks}
+                missing = [n for n in range(1, len(known.parts)) if _mark(key, n) not in stored]
+                emails = await _looked_up(store, await prepare_again(known)) if missing else ()
+            except EtcdUnavailable as error:  # the first part is stored, and others may be
+                raise OutcomeUnknown(str(error)) from None
             batch = _Writer(store, known, emails, _ids(known))
             batch.outcome.repeated = True
             batch.outcome.suppressed |= known.suppressed
