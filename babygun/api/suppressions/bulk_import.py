@@ -34,6 +34,7 @@ from babygun.intake.quota_guard import QuotaGuard
 from babygun.runtime.event_loop import Turns
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
+from babygun.store.access.clients import is_there
 from babygun.store.suppressions.suppressions import PAGE, NewSuppression, add_page
 
 log = get_logger("api")
@@ -183,7 +184,8 @@ class _Import:
         if not self._page:
             return
         self._guard.take_other(sum(map(size_of, self._page)))
-        stored = await add_page(self._store, self._client_id, self._page)
+        there = await is_there(self._store, self._client_id)  # it may be deleted meanwhile
+        stored = await add_page(self._store, self._client_id, self._page, compares=[there])
         self.added += stored.added
         self.kept += len(self._page) - stored.added
         self._page.clear()

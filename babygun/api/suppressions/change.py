@@ -35,6 +35,7 @@ from babygun.email.suppression import ALL_MAIL, SuppressionReason
 from babygun.errors import InvalidRequest, Violation, sentence
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
+from babygun.store.access.clients import is_there
 from babygun.store.suppressions.suppressions import add, remove, until_of
 
 log = get_logger("api")
@@ -105,8 +106,14 @@ async def add_suppression(request: web.Request) -> web.Response:
     except BadField as error:
         raise InvalidRequest([Violation(error.field, sentence(error))]) from None
     request.app[QUOTA_GUARD].take_other(size_of(new))
+    store = request.app[STORE]
     there, added = await add(
-        request.app[STORE], owner, new.address, new.suppression, list_name=new.list
+        store,
+        owner,
+        new.address,
+        new.suppression,
+        list_name=new.list,
+        compares=[await is_there(store, owner)],
     )
     log.info("suppression added", client=owner.partition(":")[0], list=new.list, added=added)
     shown = document(owner, comparable(new.address), new.list, there)

@@ -11,8 +11,20 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TypeGuard
 
-from babygun.errors import Conflict, EtcdUnavailable, OutcomeUnknown
-from babygun.etcd import KeyValue, Txn, absent, delete, get, modified_at, put, range_absent
+from babygun.email.model import client_id_of
+from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
+from babygun.etcd import (
+    Compare,
+    KeyValue,
+    Txn,
+    absent,
+    created_at,
+    delete,
+    get,
+    modified_at,
+    put,
+    range_absent,
+)
 from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_token
 from babygun.store import codec
@@ -104,6 +116,18 @@ async def get_client(store: Store, client_id: str) -> Client | None:
     return codec.decode_state(found.value, Client) if found else None
 
 
+async def is_there(store: Store, identity: str) -> Compare:
+    """The compare that holds as long as a client is there, and is no later one of its id.
+
+    Raises NotFound, EtcdError.
+    """
+    key = store.keys.client(client_id_of(identity))
+    found = await store.client.get(key)
+    if found is None or _identity(found, client_id_of(identity)) != identity:
+        raise NotFound("there is no such client any more")
+    return created_at(key, found.create_revision)
+
+
 async def delete_client(store: Store, client_id: str) -> bool:
     """Deletes a client, with its webhooks and suppressions.
 
@@ -111,8 +135,9 @@ async def delete_client(store: Store, client_id: str) -> bool:
     same id has nothing of it. False: there was none.
     """
     key = store.keys.client(client_id)
-    found = first = await store.client.get(key)
-    while found is not None:
+    found = await store.client.get(key)
+    found_at = found.create_revision if found else 0
+    while found is not None and found.create_revision == found_at:  # later it is another client
         identity = _identity(found, client_id)
         known = known_of(await store.client.get(store.keys.client_webhooks(identity)))
         webhooks = [webhook.id for webhook in known.webhooks.webhooks] if known.webhooks else []
@@ -128,7 +153,7 @@ async def delete_client(store: Store, client_id: str) -> bool:
         except OutcomeUnknown:
             pass
         found = await store.client.get(key)
-    return first is not None
+    return found_at > 0
 
 
 def _identity(found: KeyValue, client_id: str) -> str:

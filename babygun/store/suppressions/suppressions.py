@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from babygun.email.addresses import comparable
 from babygun.email.suppression import ALL_MAIL, Suppression, SuppressionReason, replaces
-from babygun.errors import Conflict, LeaseNotFound
+from babygun.errors import Conflict, LeaseNotFound, NotFound
 from babygun.etcd import (
     Compare,
     KeyValue,
@@ -32,6 +32,7 @@ from babygun.runtime.settings import Settings
 from babygun.store import codec
 from babygun.store.store import Store
 
+_NO_CLIENT = "there is no such client any more"
 _TRIES = 8  # of a change that others' changes of the same key meet
 # Addresses of one page of an import.
 PAGE = 1000
@@ -67,11 +68,13 @@ async def add(
     suppression: Suppression,
     *,
     list_name: str = ALL_MAIL,
+    compares: Sequence[Compare] = (),
 ) -> tuple[Suppression, bool]:
     """Puts an address on a list. Returns what is there then, and whether this call wrote it.
 
-    What is there stays, unless the new one replaces it (babygun.email.suppression). Raises
-    EtcdError, and Conflict if it changes all the time.
+    What is there stays, unless the new one replaces it (babygun.email.suppression). ``compares``:
+    that the client is there, see :func:`babygun.store.access.clients.is_there`. Raises EtcdError,
+    NotFound if it is not, and Conflict if the suppression changes all the time.
     """
     key = store.keys.suppression(client_id, list_name, comparable(address))
     found = await store.client.get(key)
@@ -79,16 +82,23 @@ async def add(
         old = codec.decode_suppression(found.value) if found else None
         if old is not None and not replaces(suppression, old, suppression.since):
             return old, old == suppression
-        result = await _put(store, key, suppression, found)
+        result = await _put(store, key, suppression, found, compares)
         if result is None:
             SUPPRESSIONS_WRITTEN[suppression.reason].inc()
             return suppression, True
-        found = result[0] if result else None
+        now_there = result[0] if result else None
+        if compares and now_there == found:
+            raise NotFound(_NO_CLIENT)
+        found = now_there
     raise Conflict("the suppression is changing all the time; try again")
 
 
 async def _put(
-    store: Store, key: bytes, suppression: Suppression, found: KeyValue | None
+    store: Store,
+    key: bytes,
+    suppression: Suppression,
+    found: KeyValue | None,
+    compares: Sequence[Compare],
 ) -> list[KeyValue] | None:
     """Writes over what was found. None: it is written; else what is there instead."""
     while True:
@@ -96,7 +106,7 @@ async def _put(
         try:
             result = await store.client.txn(
                 Txn(
-                    [_unchanged(key, found)],
+                    [_unchanged(key, found), *compares],
                     [put(key, codec.encode_state(suppression), lease)],
                     [get(key)],
                 )
@@ -154,10 +164,16 @@ async def remove(
     raise Conflict("the suppression is changing all the time; try again")
 
 
-async def add_page(store: Store, client_id: str, page: Sequence[NewSuppression]) -> Imported:
+async def add_page(
+    store: Store,
+    client_id: str,
+    page: Sequence[NewSuppression],
+    *,
+    compares: Sequence[Compare] = (),
+) -> Imported:
     """Puts up to PAGE addresses on lists, as :func:`add` does. All of them or none.
 
-    A call whose answer did not come can be repeated. Raises EtcdError.
+    A call whose answer did not come can be repeated. Raises EtcdError, and NotFound as ``add``.
     """
     now = await store.clock.now()
     wanted: dict[bytes, Suppression] = {}
@@ -183,7 +199,9 @@ async def add_page(store: Store, client_id: str, page: Sequence[NewSuppression])
             for key in chosen
         ]
         try:
-            await store.client.txn(Txn([], ops, nested=nesting(ops) or len(ops)))
+            txn = Txn(compares, ops, nested=nesting(ops) or len(ops))
+            if not (await store.client.txn(txn)).succeeded:
+                raise NotFound(_NO_CLIENT)
             break
         except LeaseNotFound:
             store.suppression_leases.forget(lease)

@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from babygun.email.suppression import Suppression, parse_list_name, replaces
-from babygun.errors import OutcomeUnknown
+from babygun.errors import NotFound, OutcomeUnknown
 from babygun.runtime.clock import utc_now
+from babygun.store.access.clients import create_client, delete_client, is_there
 from babygun.store.keys import range_end
 from babygun.store.suppressions.suppressions import (
     Imported,
@@ -151,3 +152,19 @@ async def test_two_that_add_at_once_agree(rig: Rig) -> None:
     many = [Suppression("manual", NOW + timedelta(seconds=n)) for n in range(8)]
     results = await asyncio.gather(*(add(rig.store, "c", "a@example.org", one) for one in many))
     assert len({found.since for found, _ in results}) == 1
+
+
+async def test_client_that_is_deleted_during_an_import_gets_no_suppression(rig: Rig) -> None:
+    client, _ = await create_client(rig.store, name="shop", scopes=())
+    there = [await is_there(rig.store, client.identity)]
+    page = [NewSuppression(f"a{n}@example.org", MANUAL) for n in range(200)]
+    assert (await add_page(rig.store, client.identity, page, compares=there)).added == 200
+    await delete_client(rig.store, client.id)
+    with pytest.raises(NotFound):
+        await add_page(rig.store, client.identity, page, compares=there)
+    with pytest.raises(NotFound):
+        await add(rig.store, client.identity, "b@example.org", MANUAL, compares=there)
+    with pytest.raises(NotFound):
+        await is_there(rig.store, client.identity)
+    prefix = rig.store.keys.client_suppressions(client.identity)
+    assert not (await rig.store.client.range(prefix, range_end(prefix))).kvs
