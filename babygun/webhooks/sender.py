@@ -40,7 +40,6 @@ LOOK = 0.2  # s, between two looks at all lanes
 _TAKE_AGAIN = 0.5  # s, until webhooks that another worker had are tried again
 _AT_ONCE = 100  # webhooks that are taken together
 _SHOW = 2.0  # s, between two looks at the metrics
-_AT_END = 1.0  # s, in which ownerships are given back
 
 
 class Sender:

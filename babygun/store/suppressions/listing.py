@@ -113,16 +113,3 @@ def _next_place(keys: Keys, one: Suppressed, list_name: str | None, begins: str)
         return begin
     same_client = list_name is None
     return range_end(keys.client_suppressions(one.client_id, one.list if same_client else ""))
-
-
-async def lists_of(store: Store, client_id: str, *, most: int = 100) -> list[str]:
-    """The lists of a client that have addresses, the first ``most`` by name. Raises EtcdError."""
-    scope = store.keys.client_suppressions(client_id)
-    start, names = scope, list[str]()
-    while len(names) < most:
-        page = await store.client.range(start, range_end(scope), limit=1, keys_only=True)
-        if not page.kvs:
-            break
-        names.append(store.keys.parse_suppression(page.kvs[0].key)[1])
-        start = range_end(store.keys.client_suppressions(client_id, names[-1]))
-    return names

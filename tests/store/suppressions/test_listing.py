@@ -10,7 +10,7 @@ import pytest
 from babygun.email.suppression import ALL_MAIL, Suppression
 from babygun.runtime.clock import utc_now
 from babygun.store.suppressions import listing
-from babygun.store.suppressions.listing import list_suppressions, lists_of
+from babygun.store.suppressions.listing import list_suppressions
 from babygun.store.suppressions.suppressions import NewSuppression, add_page
 from tests.support.rig import Rig
 
@@ -108,9 +108,3 @@ async def test_key_that_somebody_wrote_by_hand_is_passed_over(rig: Rig) -> None:
     await rig.store.client.put(rig.store.keys.suppressions + b"junk", b"{}")
     await rig.store.client.put(rig.store.keys.suppression("a:1", "x", "y@z.example"), b"junk")
     assert len(await _all(rig)) == 6
-
-
-async def test_lists_of_a_client_are_those_with_addresses(rig: Rig) -> None:
-    await _fill(rig)
-    assert await lists_of(rig.store, "a:1") == [ALL_MAIL, "news"]
-    assert await lists_of(rig.store, "b:2", most=1) == ["news"]
