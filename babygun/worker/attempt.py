@@ -31,8 +31,9 @@ from babygun.store.suppressions.lookup import find_in_queue
 from babygun.store.upkeep.trusted_clock import TrustedClock
 from babygun.worker import expiry
 from babygun.worker.counters import RecipientCounts
-from babygun.worker.delivery import Crowded, Delivery, Progress
+from babygun.worker.delivery import Delivery, Progress
 from babygun.worker.finisher import Finisher
+from babygun.worker.replies import Crowded
 from babygun.worker.results import Sent
 from babygun.worker.sites.holds import SiteHolds
 

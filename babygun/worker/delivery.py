@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from functools import cache
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from babygun.email.addresses import needs_smtputf8
 from babygun.email.model import Content, queue_recipients
@@ -37,38 +36,22 @@ from babygun.smtp import (
     Pools,
     SmtpPool,
 )
-from babygun.smtp.classifier import Classification, Classifier
+from babygun.smtp.classifier import Classifier
 from babygun.smtp.connection_count import MOST, ConnectionCount
-from babygun.smtp.replies import SESSION_PHASES, Reply
-from babygun.smtp.reply_rules import Route
+from babygun.smtp.replies import Reply
 from babygun.store.emails.claims import Claim
 from babygun.store.unsubscribe.keys import UnsubscribeKey, UnsubscribeKeys
 from babygun.store.unsubscribe.tokens import make_token
 from babygun.worker.copies import send_copies
-from babygun.worker.results import Sent, SessionFault, result_of, without_host
+from babygun.worker.replies import Crowded, Replied, Replies
+from babygun.worker.results import Sent, SessionFault, without_host
 
 log = get_logger("worker")
 
 _POOL_UNUSED = 2.0  # s, after which a pool without connections is dropped: domains are many
-IPV6_REFUSED = "ipv6_refused"  # the class of a reply that IPv4 may change
 _READ_AGAIN = 0.5  # s, after a read that failed
 _OTHER_FILES = 256  # beside connections to servers
 _MX_IDLE = 5.0  # s, for which a connection to a mail host stays open: there are many of them
-
-
-Replied = Callable[[Site, Reply, Classification, str], None]
-
-
-class Crowded(NotSent):
-    """There is no connection to be had. The job goes back, and no try is used up.
-
-    The destination has too many, as its reply says. Or this machine lacks what one takes; then
-    ``reply`` has no code.
-    """
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(f"no connection is to be had: {reply.text}")
-        self.reply = reply
 
 
 class Progress(Struct, gc=False):
@@ -118,15 +101,12 @@ class Delivery:
         permits_of: Callable[[Site], Permits] = lambda site: UNLIMITED,
         replied: Replied = lambda site, reply, found, sender: None,
     ) -> None:
-        self._routes, self._link_keys, self._replied = routes, link_keys, replied
-        self._classifier = Classifier.load(settings.reply_rules)
+        self._routes, self._link_keys = routes, link_keys
+        self._replies = Replies(Classifier.load(settings.reply_rules), replied)
         hostname = settings.smtp_hostname or socket.getfqdn()
         files = allow_open_files(settings.worker_concurrency + _OTHER_FILES + MOST)
         idle_files = max(0, files - settings.worker_concurrency - _OTHER_FILES)
         known = KnownServers(count=ConnectionCount(most=idle_files))
-
-        def refuses_ipv6(reply: Reply) -> bool:
-            return self._classifier.classify(reply, route="mx").reply_class == IPV6_REFUSED
 
         def make_pool(destination: Destination, for_email: str) -> SmtpPool:
             idle = settings.smtp_idle
@@ -139,7 +119,7 @@ class Delivery:
                 idle=min(idle, _MX_IDLE) if destination.is_mx else idle,
                 known=known,
                 permits=permits_of(destination.site),
-                refuses_ipv6=refuses_ipv6,
+                refuses_ipv6=self._replies.refuse_ipv6,
                 for_email=for_email,
             )
 
@@ -263,60 +243,11 @@ class Delivery:
             pool = self.pools.get(destination, attempt.for_email)
             outcome = await self._send(pool, destination, envelope, attempt.may_send, progress)
             if not sent.results:
-                self._raise_crowded(pool, outcome, sender)
-            again = self._classify(attempt, outcome)
-            groups[:1] = (again, *outcome.parts) if again else outcome.parts
-
-    def _raise_crowded(self, pool: SmtpPool, outcome: Outcome, sender: str) -> None:
-        """Raises Crowded where the server says so, before RCPT and so of all recipients."""
-        for reply in outcome.replies.values():
-            if reply.phase in SESSION_PHASES:
-                destination = pool.destination
-                found = self._classifier.classify(reply, route=_route(destination))
-                if found.about == "connections":
-                    if destination.site.limits is not None:
-                        self._replied(destination.site, reply, found, _domain(sender))
-                    pool.crowded(reply)
-                    raise Crowded(reply)
-                return
-
-    def _classify(self, attempt: _Try, outcome: Outcome) -> tuple[str, ...]:
-        """Adds the results. Returns the recipients that go into another transaction."""
-        claim, destination = attempt.claim, attempt.destination
-        sent, repeated = attempt.sent, attempt.repeated
-        again: list[str] = []
-        fresh = False
-        if outcome.server is not None:
-            sent.server = outcome.server.endpoint
-        replies = outcome.replies
-        site, route = destination.site, _route(destination)
-        before: Reply | None = None
-        reports = site.limits is not None
-        for address, reply in replies.items():
-            found = self._classifier.classify(reply, route=route, repeated=address in repeated)
-            if reports and reply is not before:
-                self._replied(site, reply, found, _domain(claim.email.sender))
-                before = reply
-            # Where the session holds the relay, the hold calls once.
-            if found.alarm and not (route == "relay" and found.about == "session"):
-                _call_for_operator(claim, destination, outcome, reply, found)
-            if found.fresh_connection:
-                repeated.add(address)
-                fresh = True
-                again.append(address)
-            elif found.action == "split" and len(replies) > 1:
-                again.append(address)
-            else:
-                if found.suppress and reply.phase != "rcpt" and _is_of_several(replies):
-                    found = replace(found, suppress=False)
-                sent.add(address, reply, found, outcome.note, holds=route == "relay")
-        if len(again) == len(replies) and not fresh:
-            # The server says that they are too many, and took not one of them.
-            sent.results.update(
-                {address: result_of(replies[address], _TOO_MANY) for address in again}
+                self._replies.raise_crowded(pool, outcome, sender)
+            again = self._replies.add_results(
+                attempt.claim, destination, outcome, sent, attempt.repeated
             )
-            return ()
-        return tuple(again)
+            groups[:1] = (again, *outcome.parts) if again else outcome.parts
 
     async def _send(
         self,
@@ -336,7 +267,7 @@ class Delivery:
         with tracing.child("smtp transaction", "client") as span:
             outcome = await pool.deliver(envelope, may_send=may_send_now)
             if span.recording:
-                self._describe(span, destination, outcome)
+                self._replies.describe(span, destination, outcome)
         progress.content_sent = False
         for reply in outcome.replies.values():
             if reply.phase == "message" and reply.code is not None:
@@ -344,36 +275,6 @@ class Delivery:
                 CLAIM_TO_REPLY[destination.site.label].observe(seconds)
                 break
         return outcome
-
-    def _describe(self, span: tracing.Span, destination: Destination, outcome: Outcome) -> None:
-        route, server = _route(destination), outcome.server or destination.server
-        replies = outcome.replies.values()
-        found = [self._classifier.classify(reply, route=route) for reply in replies]
-        codes = {reply.code for reply in replies if reply.code is not None}
-        classes = sorted({each.reply_class for each in found})
-        if server is not None:
-            span.set("server.address", server.host)
-            span.set("server.port", server.port)
-            if server.address:
-                span.set("network.peer.address", server.address)
-        span.set("babygun.recipients", len(found))
-        span.set("babygun.reply_codes", sorted(codes))
-        span.set("babygun.reply_classes", classes)
-        if found and all(each.action != "deliver" for each in found):
-            span.fail(classes[0])
-
-
-def _is_of_several(replies: Mapping[str, Reply]) -> bool:
-    """Whether the message was answered for several recipients: then of none that it is dead."""
-    return sum(reply.phase in ("data", "message") for reply in replies.values()) > 1
-
-
-def _domain(address: str) -> str:
-    return address.rpartition("@")[2].lower()
-
-
-def _route(destination: Destination) -> Route:
-    return "relay" if destination.server else "mx"
 
 
 def _message(
@@ -401,25 +302,6 @@ def _needs_smtputf8(attempt: _Try, recipients: tuple[str, ...]) -> bool:
     return content_needs_smtputf8(attempt.content) or any(map(needs_smtputf8, addresses))
 
 
-def _call_for_operator(
-    claim: Claim,
-    destination: Destination,
-    outcome: Outcome,
-    reply: Reply,
-    found: Classification,
-) -> None:
-    log.warning(
-        "reply needs operator",
-        queue=claim.ref.queue,
-        relay=outcome.server.endpoint if outcome.server else destination.endpoint,
-        user=destination.username,
-        email_id=claim.ref.email_id,
-        reply_class=found.reply_class,
-        code=reply.code,
-        text=reply.text[:200],
-    )
-
-
 _INTERRUPTED = RecipientResult(
     "retry", "interrupted", reason="the try was stopped between two of its transactions"
 )
@@ -428,4 +310,3 @@ _UNCERTAIN = RecipientResult(
     "uncertain",
     reason="the worker was stopped while the server had the message: it may have been delivered",
 )
-_TOO_MANY = Classification("too_many_recipients", "retry")
