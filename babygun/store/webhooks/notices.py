@@ -235,7 +235,12 @@ async def finish(
             result = await store.batcher.submit(Txn(compares, ops, nested=_NESTED))
             if result.succeeded or not unsure:
                 return result.succeeded
-            return await _is_owner(store, webhook_id, token)
+            left = await _left(store, webhook_id, token, outcomes)
+            if not left:
+                return left is not None
+            if only_if:
+                return False
+            outcomes = left
         except LeaseNotFound:  # revoked to make room; the next one is new
             store.notice_leases.forget(lease)
         except EtcdError as error:
@@ -267,10 +272,20 @@ def _unwritten(outcomes: Iterable[Outcome]) -> list[Compare]:
     return [modified_at(outcome.stored.key, outcome.stored.revision) for outcome in outcomes]
 
 
-async def _is_owner(store: Store, webhook_id: str, token: int) -> bool:
-    """Whether an earlier write was applied that compared this token: this worker is the owner."""
-    try:
-        found = await store.client.get(store.keys.notice_owner(webhook_id))
-    except EtcdError:
-        return False
-    return found is not None and found.create_revision == token
+async def _left(
+    store: Store, webhook_id: str, token: int, outcomes: Sequence[Outcome]
+) -> list[Outcome] | None:
+    """The outcomes whose notices are as they were: no earlier write was applied.
+
+    A replay may have moved the others. None: this worker is no longer the owner.
+    """
+    owner = get(store.keys.notice_owner(webhook_id))
+    found = await store.client.read([owner, *(get(each.stored.key) for each in outcomes)])
+    owners = found.kvs(0)
+    if not owners or owners[0].create_revision != token:
+        return None
+    return [
+        each
+        for index, each in enumerate(outcomes, 1)
+        if (kvs := found.kvs(index)) and kvs[0].mod_revision == each.stored.revision
+    ]

@@ -174,6 +174,25 @@ async def test_result_is_written_once_whatever_etcd_answers(
     await process.store.close()
 
 
+async def test_results_are_written_though_a_replay_moves_one_amid_a_lost_write(
+    rig: Rig, owned: Owned
+) -> None:
+    token = await owned.token()
+    first, *others = notices = await owned.ready()
+    await owned.store.client.put(first.key, first.value)  # as a replay writes it again
+    process = FaultyProcess(rig.settings)
+    await process.store.start()
+    await process.store.notice_leases.lease(0)
+
+    async def write(store: Store) -> bool:
+        return await finish(store, owned.id, token, [ended(one) for one in notices])
+
+    assert await process.do(write, faults={1: "lost"})
+    assert [one.event_id for one in await owned.ready()] == [first.event_id]
+    assert set(await owned.sent()) == {one.event_id for one in others}
+    await process.store.close()
+
+
 async def test_large_number_of_results_is_one_transaction(owned: Owned) -> None:
     await owned.begin(100)
     token = await owned.token()
