@@ -249,8 +249,10 @@ class Proof:
 
     async def stop(self) -> None:
         """SIGTERM for all."""
-        for place in self.places:
-            await place.end()
+        ended = await asyncio.gather(
+            *(place.end() for place in self.places), return_exceptions=True
+        )
+        assert not any(ended), ended
 
     async def quiet(self, within: float) -> None:
         """Waits until every e-mail is final, and no notice is ready or waits."""
