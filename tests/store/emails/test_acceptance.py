@@ -129,7 +129,9 @@ async def _stored(rig: Rig, email: Email) -> tuple[str, list[str]]:
 async def test_accept_leaves_out_who_is_suppressed_and_says_so(rig: Rig) -> None:
     await rig.suppress("bob@example.org")
     email, content = rig.email("ann@example.org", "Bob@example.org")
-    assert await _accept(rig.store, email, content) == Accepted(email.id, (1,))
+    assert await _accept(rig.store, email, content) == Accepted(
+        email.id, (1,), suppressed_for=("manual",)
+    )
     assert await _stored(rig, email) == ("incomplete", ["pending", "suppressed"])
     await check_invariants(rig.store)
     done = await finish(rig.store, [pending(await claimed(rig, email.id), OK)])
@@ -142,7 +144,9 @@ async def test_accept_leaves_out_who_is_suppressed_and_says_so(rig: Rig) -> None
 async def test_accept_of_an_email_that_nobody_may_get_is_final_at_once(rig: Rig) -> None:
     await rig.suppress("ann@example.org")
     email, content = rig.email("ann@example.org", send_at=utc_now() + timedelta(hours=1))
-    assert await _accept(rig.store, email, content) == Accepted(email.id, (0,))
+    assert await _accept(rig.store, email, content) == Accepted(
+        email.id, (0,), suppressed_for=("manual",)
+    )
     seen = await check_invariants(rig.store)
     assert seen.emails[email.id].status_reason == "all recipients suppressed"
     assert seen.leases[email.id] and seen.ends[email.id] == "undelivered"
@@ -231,6 +235,6 @@ async def test_accept_whose_answers_are_lost_knows_whom_it_left_out(rig: Rig) ->
             continue
         finally:
             await process.close()
-        assert accepted == Accepted(email.id, (0,))
+        assert accepted == Accepted(email.id, (0,), suppressed_for=("manual",))
         assert await _stored(rig, email) == ("incomplete", ["suppressed", "pending"])
     await check_invariants(rig.store)

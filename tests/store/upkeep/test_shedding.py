@@ -146,7 +146,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_worker_keeps_a_small_etcd_going_and_touches_no_incomplete_email(
     rig: Rig, quick: None
 ) -> None:
-    quota = 40 << 20
+    quota = 64 << 20
     with EtcdServer(
         f"--quota-backend-bytes={quota}", fsync=False
     ) as server:  # which compacts nothing by itself
