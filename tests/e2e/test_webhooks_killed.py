@@ -24,7 +24,7 @@ from tests.support.rig import quick
 from tests.support.smtp_server import MisbehavingServer
 from tests.webhooks.stage import LOOPBACK
 
-EMAILS = int(os.environ.get("PROOF_EMAILS", "300"))
+EMAILS = int(os.environ.get("PROOF_EMAILS", "100"))
 SEED = int(os.environ.get("PROOF_SEED", "0")) or secrets.randbelow(10**6) + 1
 A_SECOND = 40 if EMAILS < 2000 else 60  # e-mails, at most
 

@@ -124,6 +124,7 @@ async def test_tables_reply_counts_with_those_of_the_other_workers(rig: Rig) -> 
         assert (site, list(asked.values())) == (OUTLOOK.name, [2])
         other = SiteReport(site=OUTLOOK.name, asked=dict.fromkeys(asked, 2))
         await write_report(rig.store, [other], worker_id="other", lease_id=lease)
+        await until(lambda: not known.sites._replies._asking)  # they asked before that report
         known.say(OUTLOOK, "rcpt", busy)
         await known.held(OUTLOOK.name)
         assert not known.sites._replies.asked(), "the count begins again"
