@@ -10,21 +10,22 @@ import argparse
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
 from babygun.dev.etcd.binary import EtcdBinary
 from babygun.runtime.processes.interpreter import python_command
-from scripts.bench import machine, report
+from scripts.bench import parts
 from scripts.bench.dns import address_of, is_hole, start_knot
 from scripts.bench.limited_site import LimitedSite
 from scripts.bench.loadgen import Sink, arrival_times, percentile, sent_times
 from scripts.bench.measure import MIB, Measured, Numbers, measure
+from scripts.bench.parts import Say
 from scripts.bench.processes import BenchError, Stage
 from scripts.bench.procstat import largest_peak
 from scripts.bench.sampling import scraped
-from scripts.bench.systems.babygun import Babygun, etcd_binary
+from scripts.bench.systems.babygun import Babygun
 
 PARTS = ("ten", "thousand", "queues", "limits", "transactions")
 _CONNECTIONS, _RATE = 2, 5  # what the limited site takes: at once, and a second
@@ -52,16 +53,14 @@ messages_per_connection = 20
 rate = "{rate}/s"
 """
 
-Say = Callable[[str], None]
-
 
 def add_command(commands: Any) -> argparse.ArgumentParser:
     """``destinations`` on the command line; ``commands``: argparse's subparsers."""
-    command: argparse.ArgumentParser = commands.add_parser(
-        "destinations", help="mail straight to MX hosts: rates, black holes, limits, transactions"
-    )
-    command.add_argument(
-        "--only", type=lambda text: text.split(","), default=list(PARTS), help=",".join(PARTS)
+    command = parts.add_command(
+        commands,
+        "destinations",
+        PARTS,
+        help="mail straight to MX hosts: rates, black holes, limits, transactions",
     )
     command.add_argument("--rounds", type=int, default=3, help="of the rates (default: 3)")
     command.add_argument("--seconds", type=float, default=8, help="of one rate (default: 8)")
@@ -72,30 +71,18 @@ def add_command(commands: Any) -> argparse.ArgumentParser:
 
 def command(arguments: argparse.Namespace, say: Say) -> dict[str, Any]:
     """Does the run that the command line asks for."""
-    if unknown := set(arguments.only) - set(PARTS):
-        raise BenchError(f"there is no part {', '.join(sorted(unknown))}; there are {PARTS}")
-    with Stage() as stage:
-        on = machine.describe(stage.folder)
-        etcd = etcd_binary(say)
-        runs = Destinations(stage, etcd, say, arguments)
-        parts = {name: getattr(runs, name)() for name in PARTS if name in arguments.only}
-    rows = [row for part in parts.values() for row in part["rows"]]
-    problems = [
-        f"{row['what']}: {row['found']}, not {row['target']}" for row in rows if not row["ok"]
-    ]
-    content = {"versions": {"etcd": etcd.version}, "parts": parts, "problems": problems}
-    return report.described("destinations", on, content)
+    return parts.run(
+        "destinations",
+        PARTS,
+        arguments.only,
+        say,
+        lambda stage, etcd: Destinations(stage, etcd, say, arguments),
+    )
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """A row for each target."""
-    rows = [
-        (row["what"], row["found"], row["target"], "yes" if row["ok"] else "**no**")
-        for part in result["parts"].values()
-        for row in part["rows"]
-    ]
-    header = ("what", "measured", "target", "reached")
-    return f"{report.table(header, rows)}\n\n{report.made_on(result)}"
+    """A row for each figure, and whether its target was reached."""
+    return parts.markdown(result, "what", "measured")
 
 
 class Destinations:

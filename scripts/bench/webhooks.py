@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -24,12 +24,13 @@ from babygun.store.keys import NoticeRef
 from babygun.store.records import Client
 from babygun.store.webhooks.change import create_webhook
 from babygun.store.webhooks.records import MOST_WEBHOOKS, Notice, Webhook
-from scripts.bench import machine, report
+from scripts.bench import parts
 from scripts.bench.loadgen import Sink
 from scripts.bench.measure import MIB, Numbers, measure
+from scripts.bench.parts import Say
 from scripts.bench.processes import BenchError, Stage, line_of
 from scripts.bench.procstat import cpu_seconds, largest_peak
-from scripts.bench.systems.babygun import Babygun, etcd_binary
+from scripts.bench.systems.babygun import Babygun
 
 PARTS = ("one", "hanging", "mail")
 _SETTINGS = {
@@ -41,16 +42,14 @@ _ENDPOINTS, _HANGING = 100, 30
 _STALL = 60.0  # s without an event, after which a run has failed
 _RECIPIENT = {"email": "someone@example.net", "kind": "to", "queue": "main", "tries": 1}
 
-Say = Callable[[str], None]
-
 
 def add_command(commands: Any) -> argparse.ArgumentParser:
     """``webhooks`` on the command line; ``commands``: argparse's subparsers."""
-    command: argparse.ArgumentParser = commands.add_parser(
-        "webhooks", help="events to webhooks: rates, endpoints that hang, mail beside them"
-    )
-    command.add_argument(
-        "--only", type=lambda text: text.split(","), default=list(PARTS), help=",".join(PARTS)
+    command = parts.add_command(
+        commands,
+        "webhooks",
+        PARTS,
+        help="events to webhooks: rates, endpoints that hang, mail beside them",
     )
     command.add_argument("--rounds", type=int, default=3, help="of each part (default: 3)")
     command.add_argument("--events", type=int, default=20_000, help="to one endpoint")
@@ -60,30 +59,18 @@ def add_command(commands: Any) -> argparse.ArgumentParser:
 
 def command(arguments: argparse.Namespace, say: Say) -> dict[str, Any]:
     """Does the run that the command line asks for."""
-    if unknown := set(arguments.only) - set(PARTS):
-        raise BenchError(f"there is no part {', '.join(sorted(unknown))}; there are {PARTS}")
-    with Stage() as stage:
-        on = machine.describe(stage.folder)
-        etcd = etcd_binary(say)
-        runs = Webhooks(stage, etcd, say, arguments)
-        parts = {name: getattr(runs, name)() for name in PARTS if name in arguments.only}
-    rows = [row for part in parts.values() for row in part["rows"]]
-    problems = [
-        f"{row['what']}: {row['found']}, not {row['target']}" for row in rows if not row["ok"]
-    ]
-    content = {"versions": {"etcd": etcd.version}, "parts": parts, "problems": problems}
-    return report.described("webhooks", on, content)
+    return parts.run(
+        "webhooks",
+        PARTS,
+        arguments.only,
+        say,
+        lambda stage, etcd: Webhooks(stage, etcd, say, arguments),
+    )
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """A row for each figure; those with a target say whether it was reached."""
-    rows = [
-        (row["what"], row["found"], row["target"], "yes" if row["ok"] else "**no**")
-        for part in result["parts"].values()
-        for row in part["rows"]
-    ]
-    table = report.table(("", "found", "target", "reached"), rows)
-    return f"{table}\n\n{report.made_on(result)}"
+    """A row for each figure, and whether its target was reached."""
+    return parts.markdown(result, "", "found")
 
 
 class Webhooks:
