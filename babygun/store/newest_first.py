@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from babygun.etcd import KeyValue
+from babygun.etcd import EtcdClient, KeyValue
 from babygun.etcd.client import Range
 from babygun.store.keys import range_end
 
@@ -26,6 +26,22 @@ class Read(Protocol):
     async def __call__(
         self, start: bytes, end: bytes, *, limit: int, keys_only: bool = False
     ) -> Range: ...
+
+
+class AtOneRevision:
+    """Reads ranges as etcd held them at the first read. ``revision``: of that; 0 before it."""
+
+    def __init__(self, client: EtcdClient) -> None:
+        self._client, self.revision = client, 0
+
+    async def range(
+        self, start: bytes, end: bytes, *, limit: int, keys_only: bool = False
+    ) -> Range:
+        found = await self._client.range(
+            start, end, limit=limit, keys_only=keys_only, revision=self.revision
+        )
+        self.revision = self.revision or found.revision
+        return found
 
 
 async def newest_first(

@@ -17,12 +17,11 @@ from babygun.email.addresses import comparable
 from babygun.email.ids import created_ms, is_email_id
 from babygun.email.model import Email, EmailStatus, client_id_of
 from babygun.etcd import KeyValue, Op, get, get_range
-from babygun.etcd.client import Range
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.emails.parts import with_all_parts
 from babygun.store.keys import range_end
-from babygun.store.newest_first import id_floor, newest_end, newest_first
+from babygun.store.newest_first import AtOneRevision, id_floor, newest_end, newest_first
 from babygun.store.records import Owner
 from babygun.store.store import Store
 
@@ -149,7 +148,7 @@ class _Listing:
 
     def __init__(self, store: Store, wanted: Filter) -> None:
         self._store, self._wanted = store, wanted
-        self._revision = 0
+        self._reads = AtOneRevision(store.client)
         keys = store.keys
         self._prefix = (
             keys.failures
@@ -179,7 +178,7 @@ class _Listing:
                 ):
                     continue
                 if email.wide and wanted.recipients:
-                    whole = await with_all_parts(self._store, email, self._revision)
+                    whole = await with_all_parts(self._store, email, self._reads.revision)
                     seen = min(SCAN_KEYS, seen + len(whole.queues) // _PARTS_A_KEY)
                     if not wanted.is_for(whole):
                         continue
@@ -201,7 +200,7 @@ class _Listing:
         return Page(
             emails,
             cursor,
-            self._revision,
+            self._reads.revision,
             {email.id: self._owners[email.id] for email in emails if self._owners.get(email.id)},
         )
 
@@ -210,7 +209,7 @@ class _Listing:
         keys = self._store.keys
         ids = [email.id for email in emails if not email.final]
         ops = [
-            get_range(start, range_end(start), revision=self._revision)
+            get_range(start, range_end(start), revision=self._reads.revision)
             for start in map(keys.email_owners, ids)
         ]
         for email_id, kvs in zip(ids, await self._read(ops), strict=True):
@@ -221,7 +220,10 @@ class _Listing:
     async def _records(self, ids: Sequence[str] | dict[str, None]) -> list[Email]:
         """The records of these ids, in their order; missing ones are left out."""
         found = await self._read(
-            [get(self._store.keys.email(email_id), revision=self._revision) for email_id in ids]
+            [
+                get(self._store.keys.email(email_id), revision=self._reads.revision)
+                for email_id in ids
+            ]
         )
         return [codec.decode_email(kvs[0].value) for kvs in found if kvs]
 
@@ -231,15 +233,6 @@ class _Listing:
             part = ops[at : at + _AT_ONCE]
             result = await self._store.client.read(part)
             found += [result.kvs(index) for index in range(len(part))]
-        return found
-
-    async def _range(
-        self, start: bytes, end: bytes, *, limit: int, keys_only: bool = False
-    ) -> Range:
-        found = await self._store.client.range(
-            start, end, limit=limit, keys_only=keys_only, revision=self._revision
-        )
-        self._revision = self._revision or found.revision
         return found
 
     def _email_id(self, key: bytes) -> str:
@@ -254,7 +247,7 @@ class _Listing:
         end, end_ms = await self._end(cursor)
         least_ms = self._wanted.first_ms
         async for kvs in newest_first(
-            self._range, self._prefix, chunk, end=end, end_ms=end_ms, least_ms=least_ms
+            self._reads.range, self._prefix, chunk, end=end, end_ms=end_ms, least_ms=least_ms
         ):
             yield kvs
 
@@ -265,7 +258,9 @@ class _Listing:
             return self._prefix + cursor.encode(), created_ms(cursor) + 1
         if before_ms is not None:
             return self._prefix + id_floor(before_ms), before_ms
-        return await newest_end(self._range, self._prefix, int(utc_now().timestamp() * 1000) + 1)
+        return await newest_end(
+            self._reads.range, self._prefix, int(utc_now().timestamp() * 1000) + 1
+        )
 
 
 def _ms(at: datetime | None) -> int:

@@ -16,12 +16,11 @@ from msgspec.structs import replace
 
 from babygun.email.ids import created_ms, is_email_id
 from babygun.etcd import KeyValue, get
-from babygun.etcd.client import Range
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
-from babygun.store.newest_first import newest_end, newest_first
+from babygun.store.newest_first import AtOneRevision, newest_end, newest_first
 from babygun.store.store import Store
 from babygun.store.webhooks.records import Notice, NoticeState
 
@@ -73,7 +72,7 @@ class _Listing:
 
     def __init__(self, store: Store, webhook_id: str, cursor: str | None) -> None:
         self._store, self._webhook_id, self._cursor = store, webhook_id, cursor
-        self._revision = 0
+        self._reads = AtOneRevision(store.client)
 
     async def final(self, state: NoticeState, limit: int) -> Page:
         """Those that were sent, or those that have failed."""
@@ -111,17 +110,17 @@ class _Listing:
         """The keys under the prefix before the cursor, the newest first."""
         if self._cursor is None:
             now_ms = int(utc_now().timestamp() * 1000) + 1
-            end, end_ms = await newest_end(self._range, prefix, now_ms)
+            end, end_ms = await newest_end(self._reads.range, prefix, now_ms)
         else:
             end, end_ms = prefix + self._cursor.encode(), created_ms(self._cursor) + 1
-        async for kvs in newest_first(self._range, prefix, _CHUNK, end=end, end_ms=end_ms):
+        async for kvs in newest_first(self._reads.range, prefix, _CHUNK, end=end, end_ms=end_ms):
             for kv in kvs:
                 yield kv
 
     async def _due(self) -> list[KeyValue]:
         """Those that wait for their next try, of events before the cursor; without values."""
         prefix = self._store.keys.webhook_due_notices(self._webhook_id)
-        found = await self._range(prefix, range_end(prefix), limit=MOST_DUE, keys_only=True)
+        found = await self._reads.range(prefix, range_end(prefix), limit=MOST_DUE, keys_only=True)
         last_part, cursor = self._store.keys.last_part, self._cursor
         return [kv for kv in found.kvs if cursor is None or last_part(kv.key) < cursor]
 
@@ -130,20 +129,11 @@ class _Listing:
         bare = [place for place, kv in enumerate(kvs) if not kv.value]
         if bare:
             result = await self._store.client.read(
-                [get(kvs[place].key, revision=self._revision) for place in bare]
+                [get(kvs[place].key, revision=self._reads.revision) for place in bare]
             )
             for index, place in enumerate(bare):
                 [kvs[place]] = result.kvs(index)
         return kvs
-
-    async def _range(
-        self, start: bytes, end: bytes, *, limit: int, keys_only: bool = False
-    ) -> Range:
-        found = await self._store.client.range(
-            start, end, limit=limit, keys_only=keys_only, revision=self._revision
-        )
-        self._revision = self._revision or found.revision
-        return found
 
     def _delivery(self, kv: KeyValue) -> Delivery | None:
         """None: somebody wrote this key, or its value, by hand."""
