@@ -15,8 +15,8 @@ from babygun.api.access.authenticator import access_of
 from babygun.api.access.fields import CLIENT_ID
 from babygun.api.emails.documents import EmailList, email_list
 from babygun.api.emails.fields import EMAIL_ID
-from babygun.api.emails.parameters import DEFAULT_LIMIT, LIMIT, MAX_LIMIT
 from babygun.api.http.context import SITES, STORE
+from babygun.api.http.paging import LIMIT, limit_of, unknown_cursor
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
 from babygun.email.addresses import comparable, parse_address
@@ -107,18 +107,6 @@ async def list_emails(request: web.Request) -> web.Response:
         raise unknown_cursor()
     page = await read_page(request.app[STORE], limit=limit, cursor=cursor, wanted=_filter(request))
     return json_answer(email_list(page, request.app[SITES].hold_of))
-
-
-def limit_of(query: Mapping[str, str], most: int = MAX_LIMIT) -> int:
-    """How many entries a page has, at most ``most``. Raises InvalidRequest."""
-    limit = query.get("limit", str(DEFAULT_LIMIT))
-    if not re.fullmatch(r"[0-9]{1,4}", limit) or not 1 <= int(limit) <= most:
-        raise InvalidRequest([Violation("limit", f"A page has 1 to {most} entries.")])
-    return int(limit)
-
-
-def unknown_cursor() -> InvalidRequest:
-    return InvalidRequest([Violation("cursor", "The cursor is not one from an earlier page.")])
 
 
 def _filter(request: web.Request) -> Filter:

@@ -9,7 +9,6 @@ from msgspec import Meta
 from babygun.api.emails.fields import EMAIL_ID
 from babygun.api.http.routes import Header, Parameter
 
-DEFAULT_LIMIT, MAX_LIMIT = 20, 100
 MAX_IDEMPOTENCY_KEY = 255
 
 ID = Parameter("id", "path", str, "The e-mail's id, from the answer to POST /emails.", EMAIL_ID)
@@ -21,15 +20,6 @@ IDEMPOTENCY_KEY = Parameter(
     " setting idempotency_retention, 24 hours by default.",
     "order-4711-confirmation",
 )
-LIMIT = Parameter(
-    "limit",
-    "query",
-    Annotated[int, Meta(ge=1, le=MAX_LIMIT)],
-    "The most entries on the page.",
-    20,
-    DEFAULT_LIMIT,
-)
-
 CONTENT_DISPOSITION = Header(
     "Content-Disposition", "Whether it is to be saved, and under which name."
 )

@@ -11,9 +11,8 @@ from msgspec import Meta
 
 from babygun.api.access.authenticator import access_of
 from babygun.api.emails.fields import EMAIL_ID, QueueName
-from babygun.api.emails.listing import limit_of, unknown_cursor
-from babygun.api.emails.parameters import LIMIT
 from babygun.api.http.context import STORE
+from babygun.api.http.paging import LIMIT, limit_of, unknown_cursor
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
 from babygun.runtime.clock import utc_now

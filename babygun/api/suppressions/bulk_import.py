@@ -29,6 +29,7 @@ from babygun.api.suppressions.parameters import (
 )
 from babygun.api.suppressions.row import BadFile, BadRow, Row
 from babygun.api.suppressions.rows import RowReader
+from babygun.email.model import client_id_of
 from babygun.errors import BabygunError, InvalidRequest, Violation, sentence
 from babygun.intake.quota_guard import QuotaGuard
 from babygun.runtime.event_loop import Turns
@@ -123,7 +124,7 @@ async def import_suppressions(request: web.Request) -> web.Response:
     finally:
         log.info(
             "suppressions imported",
-            client=owner.partition(":")[0],
+            client=client_id_of(owner),
             rows=job.rows,
             added=job.added,
             refused=job.refused,

@@ -31,6 +31,7 @@ from babygun.api.suppressions.listing import find, not_suppressed
 from babygun.api.suppressions.owner import CLIENT, owner_of
 from babygun.api.suppressions.parameters import EMAIL, address_of, list_of, list_parameter
 from babygun.email.addresses import comparable
+from babygun.email.model import client_id_of
 from babygun.email.suppression import ALL_MAIL, SuppressionReason
 from babygun.errors import InvalidRequest, Violation, sentence
 from babygun.runtime.clock import utc_now
@@ -115,7 +116,7 @@ async def add_suppression(request: web.Request) -> web.Response:
         list_name=new.list,
         compares=[await is_there(store, owner)],
     )
-    log.info("suppression added", client=owner.partition(":")[0], list=new.list, added=added)
+    log.info("suppression added", client=client_id_of(owner), list=new.list, added=added)
     shown = document(owner, comparable(new.address), new.list, there)
     return json_answer(shown, status=201 if added else 200)
 
@@ -141,5 +142,5 @@ async def remove_suppression(request: web.Request) -> web.Response:
             removed.append(one)
     if not removed:
         raise not_suppressed()
-    log.info("suppression removed", client=owner.partition(":")[0], lists=len(removed))
+    log.info("suppression removed", client=client_id_of(owner), lists=len(removed))
     return json_answer(SuppressionList([document_of(one) for one in removed], None))

@@ -1,8 +1,9 @@
 """Cells of CSV (RFC 4180) that a spreadsheet shows and never runs.
 
-A spreadsheet takes a cell that begins with one of ``= + - @`` for a formula, and the text of a mail
-server's reply is the server's own. So such a cell is written behind an apostrophe, and read without
-it. A cell that begins with an apostrophe gets one more, so what is read is what was written.
+A cell that begins with ``=``, ``+``, ``-`` or ``@`` is a formula to a spreadsheet. A mail server
+chooses the text of its replies, so it could write one. Such a cell is written behind an apostrophe,
+and read without it. A cell that begins with an apostrophe gets one more: what is read is what was
+written.
 """
 
 from __future__ import annotations

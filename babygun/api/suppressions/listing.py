@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from babygun.api.emails.listing import limit_of, unknown_cursor
 from babygun.api.http.context import STORE
+from babygun.api.http.paging import limit_of, unknown_cursor
 from babygun.api.http.problem_types import NOT_FOUND
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import READ_ERRORS, Answer, Routes

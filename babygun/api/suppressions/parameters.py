@@ -8,7 +8,7 @@ from typing import Annotated
 from aiohttp import web
 from msgspec import Meta
 
-from babygun.api.emails.parameters import DEFAULT_LIMIT
+from babygun.api.http.paging import limit_parameter
 from babygun.api.http.routes import Parameter
 from babygun.api.suppressions.documents import ADDRESS, LIST
 from babygun.email.addresses import comparable, parse_address
@@ -17,14 +17,7 @@ from babygun.errors import InvalidRequest, Violation, sentence
 
 MAX_LIMIT = 1000
 EMAIL = Parameter("email", "path", str, "The address; in any of its forms.", ADDRESS)
-LIMIT = Parameter(
-    "limit",
-    "query",
-    Annotated[int, Meta(ge=1, le=MAX_LIMIT)],
-    "The most entries on the page.",
-    20,
-    DEFAULT_LIMIT,
-)
+LIMIT = limit_parameter(MAX_LIMIT)
 PREFIX = Parameter("prefix", "query", str, "How the address begins.", "ann@")
 CURSOR = Parameter("cursor", "query", str, "From the page before.")
 _ReasonName = Annotated[str, Meta(extra_json_schema={"enum": list(REASONS)})]

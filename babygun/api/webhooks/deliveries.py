@@ -9,11 +9,10 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from babygun.api.emails.listing import limit_of, unknown_cursor
-from babygun.api.emails.parameters import LIMIT
 from babygun.api.emails.services import QUOTA_GUARD
 from babygun.api.http.context import STORE
 from babygun.api.http.json_body import JsonBody
+from babygun.api.http.paging import LIMIT, limit_of, unknown_cursor
 from babygun.api.http.problem_types import CONFLICT, NOT_FOUND
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import READ_ERRORS, WRITE_ERRORS, Answer, Parameter, Routes

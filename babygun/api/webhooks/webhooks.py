@@ -9,9 +9,8 @@ from msgspec.structs import replace
 
 from babygun.api.access.authenticator import access_of
 from babygun.api.access.fields import CLIENT_ID
-from babygun.api.emails.listing import limit_of, unknown_cursor
-from babygun.api.emails.parameters import LIMIT
 from babygun.api.http.context import SETTINGS, STORE
+from babygun.api.http.paging import LIMIT, limit_of, unknown_cursor
 from babygun.api.http.problem_types import CONFLICT, NOT_FOUND
 from babygun.api.http.responses import empty_answer, json_answer
 from babygun.api.http.routes import READ_ERRORS, WRITE_ERRORS, Answer, Header, Parameter, Routes
