@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
+from babygun.runtime.clock import utc_now
 from tests.browser.stage import Page, Route, Stage, expect, many, row
 
 
@@ -18,6 +20,26 @@ async def test_email_that_arrives_stands_at_the_top_and_changes_its_status_in_pl
     await expect(row(page, "First").locator(".badge")).to_have_text("complete")
     await stage.api.accepted(subject="Second")
     await expect(page.locator(".rows li").first).to_contain_text("Second")
+
+
+async def test_email_accepted_between_the_first_reading_and_the_stream_is_shown(
+    page: Page, stage: Stage
+) -> None:
+    accepted = asyncio.Event()
+
+    async def hold_back(route: Route) -> None:
+        await accepted.wait()
+        await route.continue_()
+
+    await page.add_init_script("delete globalThis.SharedWorker")  # its calls can't be held back
+    await page.route("**/events*", hold_back)
+    await stage.sign_in(page)
+    await expect(page.get_by_role("heading", name="No e-mails yet")).to_be_visible()
+    later = utc_now() + timedelta(hours=1)
+    await stage.api.accepted(subject="Missed", send_at=later.isoformat())
+    accepted.set()
+    await expect(row(page, "Missed")).to_be_visible()
+    await expect(page.get_by_role("button", name="1 new")).to_have_count(0)
 
 
 async def test_email_that_arrives_fits_the_filter_by_each_form_of_its_mailbox(

@@ -12,6 +12,7 @@ import { filtersOf, inWords, SPAN_WORDS, typedOf, understand } from "./search.js
 import { notify } from "./messages.js";
 
 const SETTLE = 100; // ms in which events are gathered before they are shown
+const WAITING = 1000; // ms after which new e-mails that wait try again to be shown
 const STILL = 3000; // ms after the pointer's last move over the list for which no row moves
 
 let kept = null; // the list as it was left, with its selection: coming back finds it so
@@ -125,6 +126,8 @@ export function open(root, { query, may }) {
     show(foot, ending());
     show(bulk, selection.bar(may("emails:send")));
     rows.set(found.length);
+    // Whatever brought them: nobody has to come and say that they may be shown.
+    if (fresh.size) timer ??= setTimeout(settle, WAITING);
 
     function ending() {
       if (listing.failure) return failure(listing.failure, () => listing.more());
@@ -271,7 +274,7 @@ export function open(root, { query, may }) {
       gone: ({ id }) => gather(() => listing.gone(id)),
       reset: () => (listing.forget(), listing.renew(true)),
       opened: () => listing.renew(true),
-      poll: () => listing.renew().then(settle),
+      poll: () => listing.renew(),
     });
     if (!found) listing.more();
     else {
@@ -302,10 +305,7 @@ export function open(root, { query, may }) {
     clearTimeout(timer);
     timer = null;
     for (const change of pending.splice(0)) change();
-    if (listing.fresh.size) {
-      if (calm()) listing.admit();
-      else timer = setTimeout(settle, 1000);
-    }
+    if (calm()) listing.admit();
     draw();
   }
 
