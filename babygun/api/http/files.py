@@ -2,8 +2,9 @@
 
 Nothing on the page comes from elsewhere, and its policy says so to the browser. Every view has an
 address of its own, and all of them answer the same ``index.html``, which shows what the address
-names. The path of the other files holds a hash of all of them. So browsers may keep them for ever,
-and a page never runs with another version's script.
+names. All modules go out as one script, and all style sheets as one: that is a third less on the
+wire. The path of these files holds a hash of all of them. So browsers may keep them for ever, and a
+page never runs with another version's script.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from importlib.resources import files
 from aiohttp import web
 
 from babygun.api.http.context import Handler
+from babygun.api.http.modules import bundle
 from babygun.api.http.responses import SECURITY_HEADERS
 
 VIEWS = (
@@ -61,25 +63,26 @@ _REVALIDATED = "no-cache"  # kept, but checked with the server at each use
 
 
 class Page:
-    """The files, by name. ``version``: a hash of all of them."""
+    """The files that are served, by name. ``version``: a hash of all of them."""
 
     def __init__(self, prefix: str) -> None:
         found = {
-            file.name: lean(file.read_text(), file.name).encode()
+            file.name: lean(file.read_text(), file.name)
             for file in files("babygun.api").joinpath("page").iterdir()
         }
-        digest = hashlib.sha256()
-        for name in sorted(found):
-            digest.update(name.encode() + b"\0" + found[name] + b"\0")
+        served = {
+            "main.js": bundle(found, "main.js"),
+            "stream.js": found["stream.js"],  # a shared worker runs it alone
+            "style.css": found["style.css"] + found["views.css"],
+            "icon.svg": found["icon.svg"],
+        }
+        self.files = {name: text.encode() for name, text in served.items()}
+        digest = hashlib.sha256(found["index.html"].encode())
+        for name, data in self.files.items():
+            digest.update(name.encode() + b"\0" + data + b"\0")
         self.version = digest.hexdigest()[:16]
-        preloads = "\n".join(
-            f'<link rel="modulepreload" href="{self.path(name)}">'
-            for name in sorted(found)
-            if name.endswith(".js")
-        )
-        index = found.pop("index.html").decode().replace("<!-- modules -->", preloads)
-        self.index = index.replace("{files}", self.path("")).replace("{prefix}", prefix).encode()
-        self.files = found
+        index = found["index.html"].replace("{files}", self.path("")).replace("{prefix}", prefix)
+        self.index = index.encode()
 
     def path(self, name: str) -> str:
         return FILES.format(version=self.version, name=name)

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from babygun.api.http.files import VIEWS, lean
+from babygun.api.http.files import VIEWS, Page, lean
 from tests.support.api import RunningApi
 
 FILES = {file.name: file.read_text() for file in files("babygun.api").joinpath("page").iterdir()}
@@ -23,10 +23,16 @@ TYPES = {
 ADDRESSES = [view.replace("{id}", "019ab8c2-7f41-7d3a-9c55-2b7e4f1a90c8") for view in VIEWS]
 
 
-async def linked(api: RunningApi) -> list[str]:
-    """The paths of all files that the page names."""
+WORKER = "stream.js"  # named by the script
+
+
+async def loaded(api: RunningApi) -> list[str]:
+    """The paths of all files that the page loads."""
     page = (await api.call("GET", "/", token="")).text
-    return sorted(set(re.findall(r'(?:src|href)="(/page/files/[^"]*)"', page)))
+    named = set(re.findall(r'(?:src|href)="(/page/files/[^"]*)"', page))
+    [script] = [path for path in named if path.endswith(".js")]
+    assert f'new URL("{WORKER}", import.meta.url)' in (await api.call("GET", script, token="")).text
+    return sorted({*named, script.rpartition("/")[0] + "/" + WORKER})
 
 
 async def raw(api: RunningApi, path: str, accept: str) -> tuple[Any, bytes]:
@@ -52,11 +58,12 @@ async def test_each_view_has_an_address_that_answers_the_page(api: RunningApi) -
         assert (await api.call("GET", path, token="", headers=known)).status == 304, path
 
 
-async def test_page_names_every_file_and_each_of_them_comes_with_a_strict_policy(
+async def test_page_loads_every_file_and_each_of_them_comes_with_a_strict_policy(
     api: RunningApi,
 ) -> None:
-    paths = await linked(api)
-    assert {path.rpartition("/")[2] for path in paths} == set(FILES) - {"index.html"}
+    served = Page("").files
+    paths = await loaded(api)
+    assert {path.rpartition("/")[2] for path in paths} == set(served)
     for path in [*paths, "/"]:
         answer = await api.call("GET", path, token="")
         assert answer.status == 200
@@ -66,7 +73,7 @@ async def test_page_names_every_file_and_each_of_them_comes_with_a_strict_policy
         assert "frame-ancestors 'none'" in policy
         if path != "/":
             name = path.rpartition("/")[2]
-            assert answer.text == lean(FILES[name], name)
+            assert answer.text == served[name].decode()
             assert answer.headers["Content-Type"] == TYPES[name.rpartition(".")[2]]
             assert "immutable" in answer.headers["Cache-Control"]
 
@@ -92,6 +99,15 @@ def test_files_of_the_page_are_short_and_their_comments_too() -> None:
         assert len(lines) <= 400, name
         comments = [line for line in lines if line.lstrip().startswith("//")]
         assert not [line for line in comments if len(line) > 100], name
+
+
+def test_page_serves_every_script_and_style_sheet() -> None:
+    script, styles = (Page("").files[name].decode() for name in ("main.js", "style.css"))
+    for name, text in FILES.items():
+        if name.endswith(".js"):
+            assert f"const ${name.removesuffix('.js')} = " in script, name
+        if name.endswith(".css"):
+            assert lean(text, name) in styles, name
 
 
 def test_scripts_stay_the_same_without_comments_and_indentation() -> None:
@@ -122,24 +138,22 @@ def test_modules_import_only_what_exists_and_is_used() -> None:
 
 async def test_page_is_small_when_it_is_transferred(api: RunningApi) -> None:
     total = 0
-    for path in [*await linked(api), "/"]:
+    for path in [*await loaded(api), "/"]:
         headers, body = await raw(api, path, "gzip, deflate, br")
         assert headers["Content-Encoding"] == "gzip"
-        total += len(body)
+        total += len(body) + sum(len(name) + len(value) + 4 for name, value in headers.items())
         plain_headers, plain = await raw(api, path, "gzip;q=0")
         assert "Content-Encoding" not in plain_headers
         assert gzip.decompress(body) == plain
         assert headers["Vary"] == plain_headers["Vary"] == "Accept-Encoding"
-    assert total < 64_000
+    assert total < 64_000  # bytes, with all headers
 
 
 async def test_file_of_another_version_is_ours_and_not_kept(api: RunningApi) -> None:
     """Behind a balancer, another version's process may have named it."""
     answer = await api.call("GET", "/page/files/0123456789abcdef/main.js", token="")
-    assert (answer.text, answer.headers["Cache-Control"]) == (
-        lean(FILES["main.js"], "main.js"),
-        "no-store",
-    )
+    ours = Page("").files["main.js"].decode()
+    assert (answer.text, answer.headers["Cache-Control"]) == (ours, "no-store")
 
 
 @pytest.mark.parametrize(
