@@ -74,6 +74,8 @@ class QueueState(
     held: datetime | None = None
     # While a try goes on that came to some recipients only: when they are due again.
     retry_at: datetime | None = None
+    # Of mail to mail hosts that goes on: its site, as the last try found it.
+    site: str = ""
 
 
 class RecipientGroup(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from babygun.email import log, wide
 from babygun.email.model import (
@@ -47,7 +48,8 @@ class QueueResult(Struct, frozen=True, gc=False):
     """What one try of one queue did. ``results``: by address; a missing one failed softly.
 
     ``in_rounds``: this was one round of the try. Recipients without a result are as before; if it
-    is still to come to one, the queue is ready.
+    is still to come to one, the queue is ready. ``site``: where it went, unless the queue's name
+    says so.
     """
 
     queue: str
@@ -55,6 +57,7 @@ class QueueResult(Struct, frozen=True, gc=False):
     claimed_at: datetime
     results: Mapping[str, RecipientResult]
     in_rounds: bool = False
+    site: str = ""
 
 
 def recipients_of_try(email: Email, queue: str) -> tuple[Recipient, ...]:
@@ -104,6 +107,8 @@ def finish(
     for result in results:
         queue = result.queue
         state = _end_try(email, recipients, result, now=now, schedule=schedule)
+        if result.site and not state.final:
+            state = replace(state, site=result.site)
         queues[queue] = state
         if state.final:
             final.append(queue)

@@ -190,7 +190,10 @@ class Attempts:
         if _all_held(results) and self._holds.is_logged(claimed):
             await release_job(self._store, ref, claimed.owner_revision, worker_id)
             return True
-        result = QueueResult(ref.queue, worker_id, claimed.claimed_at, results, sent.in_rounds)
+        site = attempt.site.name if attempt.site.name != ref.queue else ""
+        result = QueueResult(
+            ref.queue, worker_id, claimed.claimed_at, results, sent.in_rounds, site
+        )
         await self._finish(claimed, result, sent.server)
         return False
 

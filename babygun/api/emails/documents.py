@@ -35,8 +35,9 @@ from babygun.store.emails.reading import EmailView
 from babygun.store.records import Owner
 from babygun.store.sites.holds import Held
 
-HoldOf = Callable[[str, str], Held | None]
-"""The hold of a queue's site, or that of a sender's domain there."""
+HoldOf = Callable[[str, str, str], Held | None]
+"""The hold of a queue's site, or that of a sender's domain there. Given the queue, the sender's
+domain, and the site that the queue's last try found."""
 
 
 SuppressedAddresses = Annotated[
@@ -276,7 +277,7 @@ def holds_of(email: Email, hold_of: HoldOf) -> list[Held]:
     found = {
         held.hold.name: held
         for queue, state in email.queues.items()
-        if not state.final and (held := hold_of(queue, sender))
+        if not state.final and (held := hold_of(queue, sender, state.site))
     }
     return list(found.values())
 

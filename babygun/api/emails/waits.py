@@ -86,7 +86,14 @@ async def waits_of(request: web.Request, view: EmailView) -> list[QueueWait]:
     lookups = request.app[LOOKUPS]
     await asyncio.gather(sites.read_reports(PATIENCE), lookups.find(queues, PATIENCE))
     return [
-        explain(email, queue, lookups.known(queue), queue in view.owners, sites) for queue in queues
+        explain(
+            email,
+            queue,
+            lookups.known(queue) or email.queues[queue].site or None,
+            queue in view.owners,
+            sites,
+        )
+        for queue in queues
     ]
 
 

@@ -45,9 +45,12 @@ class KnownSites:
         """Reads holds and limits again, to show what was just written. Raises EtcdError."""
         await asyncio.gather(self.holds.read(), self.limits.read())
 
-    def hold_of(self, queue: str, sender: str) -> Held | None:
-        """The hold of a queue's site, or that of the sender's domain there."""
-        site = self.site_of(queue)
+    def hold_of(self, queue: str, sender: str, last: str) -> Held | None:
+        """The hold of a queue's site, or that of the sender's domain there.
+
+        ``last``: the site that the last try found; it counts until this process knows.
+        """
+        site = self.site_of(queue) or last
         return self.hold_at(site, sender) if site else None
 
     def hold_at(self, site: str, sender: str) -> Held | None:

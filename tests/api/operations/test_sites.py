@@ -8,15 +8,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from babygun.api.emails import waits
 from babygun.email.tries import RecipientResult
 from babygun.routing.providers import Limits, Rate
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
+from babygun.store.emails.finish import finish
 from babygun.store.records import SiteReport
 from babygun.store.sites import holds, known
 from babygun.store.sites.reports import write_report
+from tests.store.emails.steps import claimed, pending
 from tests.support.api import RunningApi, running
 from tests.support.dns_servers import failing, scripted, silent, truncating
 from tests.support.rig import Rig, quick
@@ -245,3 +248,23 @@ async def test_email_is_shown_at_once_while_dns_says_nothing(
             [wait] = (await api.call("GET", f"/emails/{email_id}")).json["waits"]
             assert (wait["site"], wait["why"]) == (None, "ready")
             assert "not known here yet" in wait["explanation"]
+
+
+async def test_hold_is_shown_while_dns_says_nothing_if_a_try_has_found_the_site(
+    settings: Settings, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waits, "PATIENCE", 0.01)
+    async with scripted(silent) as resolver:
+        settings = quick(settings, {}, api_port=0, default="mx", resolvers=(resolver,))
+        async with running(settings, rig.store) as api:
+            api.token = await api.token_for("admin")
+            email_id = await api.accepted(to="ann@a.example")
+            got = await claimed(rig, email_id, queue="mx:a.example")
+            tried = pending(got, RecipientResult("retry", "temporary", 451))
+            found = replace(tried.result, site="mx:google")
+            await finish(rig.store, [replace(tried, result=found)])
+            await post(api, "/sites/mx:google/hold", reason="pause", lasts="9d")
+            shown = (await api.call("GET", f"/emails/{email_id}")).json
+            [wait] = shown["waits"]
+            assert (wait["site"], wait["why"]) == ("mx:google", "held")
+            assert shown["held"][0]["site"] == "mx:google"
