@@ -236,6 +236,27 @@ def reclaim(
     return logged(Transition(email, (entry,)))
 
 
+def lose_part(email: Email, queue: str, *, worker_id: str, now: datetime) -> Transition:
+    """The part of a wide e-mail's queue is gone: somebody has deleted it by hand.
+
+    ``email``: with all other parts at hand. Recipients of parts that are gone are expired. The
+    queue gets a part without recipients, so that the e-mail can end.
+    """
+    assert email.wide is not None
+    lost = tuple(
+        group
+        if group.status not in ("pending", "deferred")
+        else replace(group, status="expired", reply_class="internal")
+        for group in email.wide.groups
+    )
+    email = replace(email, wide=replace(email.wide, groups=lost, not_final=0))
+    queues = {**email.queues, queue: QueueState(final=True)}
+    email = changed(email, email.recipients, queues, now, worker_id=worker_id)
+    reason = "the queue's part of the record was gone from etcd, with its recipients"
+    entry = LogEntry(email.log_seq, now, "expired", worker_id=worker_id, reason=reason)
+    return logged(Transition(email, (entry,), final=(queue,)))
+
+
 def job_of(email: Email, queue: str, recipients: int | None = None) -> Job:
     """The job of one queue, which is ready now, or when its time has come.
 

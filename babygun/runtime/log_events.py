@@ -529,6 +529,12 @@ EVENTS = [
         "A job had no e-mail any more. Somebody deleted keys.",
     ),
     Event(
+        "record part lost",
+        "error",
+        "email_id queue",
+        "Somebody deleted a part of a wide e-mail. Its recipients count as expired, unnamed.",
+    ),
+    Event(
         "shed early",
         "warning",
         "kind count of mib until full",

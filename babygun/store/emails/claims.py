@@ -27,6 +27,7 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
 from babygun.store.emails import parts
+from babygun.store.emails.lost_parts import end_lost_part
 from babygun.store.emails.write_loop import MAY_BE_WRITTEN, Pause, write_change
 from babygun.store.keys import JobRef, range_end
 from babygun.store.records import Owner
@@ -90,11 +91,14 @@ async def claim(
         result = await store.client.txn(Txn([], [get(owner_key), *reads]))
     records = result.kvs(1)
     found = result.kvs(3) if has_part else []
-    if not records or (has_part and not found):
+    if not records:
         log.error("orphan job removed", email_id=ref.email_id, queue=ref.queue)
         await store.batcher.submit(
             Txn([created_at(owner_key, revision)], [delete(store.keys.job(ref)), delete(owner_key)])
         )
+        return None
+    if has_part and not found:
+        await end_lost_part(store, ref, worker_id=worker_id, owner_revision=revision)
         return None
     try:
         email = codec.decode_email(records[0].value)
