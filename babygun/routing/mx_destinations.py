@@ -25,7 +25,7 @@ from babygun.routing.host_addresses import (
 from babygun.routing.mx import MailHosts, NoMailHost, mail_hosts
 from babygun.routing.providers import Providers
 from babygun.routing.route_settings import Route
-from babygun.routing.server import Server, TlsPolicy
+from babygun.routing.server import Server, TlsMin, TlsMode
 from babygun.routing.sites import MX, Site, site_of, site_of_domain
 from babygun.runtime.networks import Network
 from babygun.runtime.settings import Settings
@@ -56,7 +56,8 @@ class MxDestination(Destination):
     """The mail hosts of one domain."""
 
     hosts: MailHosts
-    tls: TlsPolicy
+    tls: TlsMode
+    tls_min: TlsMin
     looks: _Looks
 
     async def servers(self, *, for_email: str = "") -> AsyncGenerator[Server, None]:
@@ -77,7 +78,14 @@ class MxDestination(Destination):
                 source = sources.get(address.version, "")
                 if source or not sources:
                     some = True
-                    yield Server(host, self.looks.port, str(address), source, tls=self.tls)
+                    yield Server(
+                        host,
+                        self.looks.port,
+                        str(address),
+                        source,
+                        tls=self.tls,
+                        tls_min=self.tls_min,
+                    )
         if not some:
             raise self._none(found)
 
@@ -169,11 +177,12 @@ class MxDestinations:
         return MxDestination(
             queue,
             site,
-            pool=" ".join([MX, by_preference, tls, *route.sources]),
+            pool=" ".join([MX, by_preference, tls, route.tls_min, *route.sources]),
             max_connections=site.limits.connections,
             sources=sources,
             hosts=hosts,
             tls=tls,
+            tls_min=route.tls_min,
             looks=self._looks,
         )
 

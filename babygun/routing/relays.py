@@ -9,7 +9,7 @@ from babygun.email.domains import ascii_domain
 from babygun.errors import SettingsError
 from babygun.routing.destination import DEFAULT_CONNECTIONS, Destination, to_relay
 from babygun.routing.providers import Limits, Rate, parse_rate
-from babygun.routing.server import TLS_POLICIES, Server, TlsPolicy
+from babygun.routing.server import TLS_MODES, Server, TlsMin, TlsMode
 
 RELAY_FIELDS = {
     "url",
@@ -24,7 +24,9 @@ _PORTS = {"smtp": 25, "smtps": 465}
 _PLENTY = 1_000_000  # of connections or messages: where the settings have no limit
 
 
-def read_relay(name: str, value: dict[str, Any], where: str, source: str = "") -> Destination:
+def read_relay(
+    name: str, value: dict[str, Any], where: str, source: str = "", tls_min: TlsMin = "1.2"
+) -> Destination:
     """The relay of a route that has a ``url``. ``source``: our address to dial from.
 
     Raises SettingsError. ``where`` is named in it.
@@ -37,6 +39,7 @@ def read_relay(name: str, value: dict[str, Any], where: str, source: str = "") -
         username=unquote(url.username or ""),
         password=unquote(url.password or ""),
         tls=_tls(where, value, url, host),
+        tls_min=tls_min,
         tls_ca=str(value.get("tls_ca", "")),
         pipelining=_switch(where, value, "pipelining"),
         chunking=_switch(where, value, "chunking"),
@@ -65,10 +68,10 @@ def _url(where: str, text: str) -> tuple[SplitResult, str, int]:
     return url, host, port or _PORTS[url.scheme]
 
 
-def _tls(where: str, value: dict[str, Any], url: SplitResult, host: str) -> TlsPolicy:
-    tls: TlsPolicy = value.get("tls", "implicit" if url.scheme == "smtps" else "opportunistic")
-    if tls not in TLS_POLICIES:
-        raise SettingsError(f"{where}: tls must be one of {', '.join(TLS_POLICIES)}")
+def _tls(where: str, value: dict[str, Any], url: SplitResult, host: str) -> TlsMode:
+    tls: TlsMode = value.get("tls", "implicit" if url.scheme == "smtps" else "opportunistic")
+    if tls not in TLS_MODES:
+        raise SettingsError(f"{where}: tls must be one of {', '.join(TLS_MODES)}")
     if (url.scheme == "smtps") != (tls == "implicit"):
         raise SettingsError(f"{where}: smtps:// and tls = 'implicit' go together")
     if url.username and tls == "opportunistic" and not _is_loopback(host):

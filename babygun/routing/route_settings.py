@@ -12,26 +12,27 @@ from babygun.errors import SettingsError
 from babygun.routing.destination import Destination
 from babygun.routing.relays import RELAY_FIELDS, read_relay
 from babygun.routing.schedules import mx_schedule, relay_schedule
-from babygun.routing.server import TlsPolicy
+from babygun.routing.server import TLS_MINS, TlsMin, TlsMode
 from babygun.runtime.settings import Settings
 
-_FIELDS = {"domains", "tls", "retry_intervals", "expires_after", "source_addresses"}
-_MX_TLS: tuple[TlsPolicy, ...] = ("none", "opportunistic", "encrypted")
+_FIELDS = {"domains", "tls", "tls_min", "retry_intervals", "expires_after", "source_addresses"}
+_MX_TLS: tuple[TlsMode, ...] = ("none", "opportunistic", "encrypted")
 
 
 class Route(NamedTuple):
     """Some domains, as patterns (``*.example.org``), and where their mail goes.
 
     The patterns are in ASCII and in lower case, as addresses are compared. ``relay``: the
-    destination of all of it. None: it goes to the mail hosts of each domain, by ``tls`` and from
-    ``sources``: addresses of ours, with none the system's choice.
+    destination of all of it. None: it goes to the mail hosts of each domain, by ``tls`` of version
+    ``tls_min`` or newer, and from ``sources``: addresses of ours, with none the system's choice.
     """
 
     name: str
     domains: tuple[str, ...]
     schedule: Schedule
     relay: Destination | None = None
-    tls: TlsPolicy = "opportunistic"
+    tls: TlsMode = "opportunistic"
+    tls_min: TlsMin = "1.2"
     sources: tuple[str, ...] = ()
 
 
@@ -75,14 +76,15 @@ def _route(name: str, value: Any, settings: Settings, where: str) -> Route:
         raise SettingsError(f"{where}: {kind} has no field {unknown[0]!r}")
     domains = _domains(where, value)
     sources = _sources(where, value, settings)
+    tls_min = _tls_min(where, value)
     if by_mx:
         schedule = mx_schedule(value, settings, where)
-        return Route(name, domains, schedule, None, _mx_tls(where, value), sources)
+        return Route(name, domains, schedule, None, _mx_tls(where, value), tls_min, sources)
     schedule = relay_schedule(value, settings, where)
     if len(sources) > 1:
         raise SettingsError(f"{where}: source_addresses of a relay is one address")
     source = sources[0] if sources else ""
-    return Route(name, domains, schedule, read_relay(name, value, where, source))
+    return Route(name, domains, schedule, read_relay(name, value, where, source, tls_min))
 
 
 def _domains(where: str, value: dict[str, Any]) -> tuple[str, ...]:
@@ -130,8 +132,15 @@ def _sources(where: str, value: dict[str, Any], settings: Settings) -> tuple[str
         raise SettingsError(f"{where}: source_addresses: {error}") from None
 
 
-def _mx_tls(where: str, value: dict[str, Any]) -> TlsPolicy:
-    tls: TlsPolicy = value.get("tls", "opportunistic")
+def _mx_tls(where: str, value: dict[str, Any]) -> TlsMode:
+    tls: TlsMode = value.get("tls", "opportunistic")
     if tls not in _MX_TLS:
         raise SettingsError(f"{where}: tls of an mx route must be one of {', '.join(_MX_TLS)}")
     return tls
+
+
+def _tls_min(where: str, value: dict[str, Any]) -> TlsMin:
+    tls_min: TlsMin = value.get("tls_min", "1.2")
+    if tls_min not in TLS_MINS:
+        raise SettingsError(f"{where}: tls_min must be one of {', '.join(TLS_MINS)}, as text")
+    return tls_min

@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-# none: no TLS. opportunistic: STARTTLS where offered, the certificate is not checked, and plain
-# text where it fails. encrypted: STARTTLS or nothing, not checked. required: the same, checked.
-# implicit: TLS from the first byte, checked.
-TlsPolicy = Literal["none", "opportunistic", "encrypted", "required", "implicit"]
-TLS_POLICIES: tuple[TlsPolicy, ...] = (
+# What a connection asks for. none: no TLS. opportunistic: STARTTLS where offered, unchecked, and
+# plain text where it fails. encrypted: STARTTLS or nothing, its certificate unchecked. required:
+# the same, checked. implicit: TLS from the first byte, checked.
+TlsMode = Literal["none", "opportunistic", "encrypted", "required", "implicit"]
+TLS_MODES: tuple[TlsMode, ...] = (
     "none",
     "opportunistic",
     "encrypted",
     "required",
     "implicit",
 )
+
+# The oldest version of TLS that is taken. 1.0 and 1.1 are deprecated (RFC 8996): both or none.
+TlsMin = Literal["1.0", "1.2", "1.3"]
+TLS_MINS: tuple[TlsMin, ...] = ("1.0", "1.2", "1.3")
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Server:
     source: str = ""
     username: str = ""
     password: str = field(default="", repr=False)
-    tls: TlsPolicy = "opportunistic"
+    tls: TlsMode = "opportunistic"
+    tls_min: TlsMin = "1.2"
     tls_ca: str = ""  # PEM file; empty: the system's CAs
     pipelining: bool = True  # send commands together where the server offers that
     chunking: bool = True  # use BDAT where the server offers it

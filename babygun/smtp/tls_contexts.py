@@ -1,4 +1,8 @@
-"""What servers' TLS policies ask for. Servers with the same policy and CA file share a context."""
+"""The TLS contexts of servers. Servers that are checked in the same way share one.
+
+Where the certificate proves nothing, any cipher that OpenSSL has is better than plain text. So weak
+keys and old ciphers are taken there, and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -7,37 +11,45 @@ import ssl
 from pathlib import Path
 from typing import NamedTuple
 
-from babygun.routing.server import Server
+from babygun.routing.server import Server, TlsMin
 from babygun.runtime.local_faults import is_local_fault
 from babygun.runtime.tls import client_context, unverified_context
 from babygun.smtp.connect_failed import connect_failed
 
+_VERSIONS: dict[TlsMin, ssl.TLSVersion] = {
+    "1.0": ssl.TLSVersion.MINIMUM_SUPPORTED,
+    "1.2": ssl.TLSVersion.TLSv1_2,
+    "1.3": ssl.TLSVersion.TLSv1_3,
+}
+_ANY_CIPHER = "DEFAULT:@SECLEVEL=0"  # also what versions before 1.2 need
+
 
 class _Kind(NamedTuple):
-    """``changed``: when its CA file was, in ns; 0 for the system's CAs."""
+    """``ca``: a PEM file; empty: the system's CAs."""
 
     verified: bool
+    oldest: TlsMin
     ca: str = ""
-    changed: int = 0
 
 
 class TlsContexts:
     """Reads a CA file when it is first needed, and again when it has changed."""
 
     def __init__(self) -> None:
-        self._contexts: dict[tuple[bool, str], tuple[int, ssl.SSLContext]] = {}
+        self._contexts: dict[_Kind, tuple[int, ssl.SSLContext]] = {}
         self._lock = asyncio.Lock()
 
     async def of(self, server: Server) -> ssl.SSLContext | None:
         """The context for a server; None: no TLS. Raises ConnectFailed."""
         if server.tls == "none":
             return None
+        kind = _kind(server)
         try:
-            kind = _kind(server)
-            if found := self._known(kind):
+            changed = _changed_at(kind.ca)
+            if found := self._known(kind, changed):
                 return found
             async with self._lock:
-                if found := self._known(kind):
+                if found := self._known(kind, changed):
                     return found
                 # In a thread, since reading the system's CAs takes a while.
                 context = await asyncio.to_thread(_load, kind)
@@ -46,22 +58,29 @@ class TlsContexts:
             failed = connect_failed("tls", text)
             failed.ours = is_local_fault(error.errno)
             raise failed from error
-        self._contexts[kind.verified, kind.ca] = kind.changed, context
+        self._contexts[kind] = changed, context
         return context
 
-    def _known(self, kind: _Kind) -> ssl.SSLContext | None:
-        changed, context = self._contexts.get((kind.verified, kind.ca), (0, None))
-        return context if changed == kind.changed else None
+    def _known(self, kind: _Kind, changed: int) -> ssl.SSLContext | None:
+        known, context = self._contexts.get(kind, (0, None))
+        return context if known == changed else None
 
 
 def _kind(server: Server) -> _Kind:
-    """Raises OSError for a CA file that is not there."""
     if server.tls in ("opportunistic", "encrypted"):
         # It keeps out those who only listen. The certificate proves nothing here.
-        return _Kind(verified=False)
-    ca = server.tls_ca
-    return _Kind(True, ca, Path(ca).stat().st_mtime_ns if ca else 0)
+        return _Kind(False, server.tls_min)
+    return _Kind(True, server.tls_min, server.tls_ca)
+
+
+def _changed_at(ca: str) -> int:
+    """When a CA file was written, in ns; 0 for the system's CAs. Raises OSError."""
+    return Path(ca).stat().st_mtime_ns if ca else 0
 
 
 def _load(kind: _Kind) -> ssl.SSLContext:
-    return client_context(kind.ca) if kind.verified else unverified_context()
+    context = client_context(kind.ca) if kind.verified else unverified_context()
+    context.minimum_version = _VERSIONS[kind.oldest]
+    if not kind.verified or kind.oldest == "1.0":
+        context.set_ciphers(_ANY_CIPHER)
+    return context

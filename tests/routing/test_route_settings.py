@@ -22,6 +22,8 @@ RELAY = {"url": "smtp://mail.example"}
         ({"mx": True, "url": "smtp://x"}, "routes.a: needs a url, or mx = true"),
         ({"mx": True, "max_connections": 5}, "an mx route has no field 'max_connections'"),
         ({"mx": True, "tls": "required"}, "tls of an mx route must be one of none, opp"),
+        ({"mx": True, "tls_min": 1.2}, "routes.a: tls_min must be one of 1.0, 1.2, 1.3, as"),
+        (RELAY | {"tls_min": "ssl3"}, "routes.a: tls_min must be one of"),
         ({"mx": True, "source_addresses": ["here"]}, "routes.a: source_addresses: 'here'"),
         ({"mx": True, "domains": [""]}, "routes.a: domains must be a list"),
         ({"mx": True, "domains": ["ann@a.example"]}, "'ann@a.example' matches no domain"),
@@ -64,6 +66,14 @@ def test_default_mx_is_an_mx_route_that_comes_last() -> None:
     first, last = read_routes(Settings(routes={"a": RELAY}, default="mx"))
     assert first.relay and not last.relay
     assert (last.domains, last.tls) == (("*",), "opportunistic")
+
+
+def test_oldest_version_of_tls_is_1_2_unless_the_route_says_otherwise() -> None:
+    routes = {"a": RELAY | {"tls_min": "1.0"}, "b": {"mx": True, "tls_min": "1.3"}, "c": RELAY}
+    old, older, usual = read_routes(Settings(routes=routes))
+    assert (older.tls_min, usual.tls_min) == ("1.3", "1.2")
+    assert old.relay and old.relay.server and old.relay.server.tls_min == "1.0"
+    assert usual.relay and usual.relay.server and usual.relay.server.tls_min == "1.2"
 
 
 def test_source_addresses_of_the_settings_hold_for_mx_routes_without_their_own() -> None:
