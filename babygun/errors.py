@@ -74,6 +74,10 @@ class NoRelay(BabygunError):
     """An operator must set relay_url, routes or default before e-mails are accepted."""
 
 
+class NoSealingKey(BabygunError):
+    """An operator must set secrets_key_file or secrets_keys before domains get DKIM keys."""
+
+
 class NotFound(BabygunError):
     """There is no such thing, or it belongs to another client."""
 

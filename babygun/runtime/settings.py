@@ -118,6 +118,16 @@ class Settings:
     prefix: str = setting(
         TEXT, "/babygun/", "Prefix of all keys in etcd. It begins and ends with a slash."
     )
+    secrets_key_file: str = setting(
+        TEXT,
+        "",
+        "File with the keys that seal secrets in etcd, such as DKIM keys: each line has 32 random "
+        "bytes in base64. The first one seals, all of them open. Without a key no sending domain "
+        "can be made. Keep a copy apart from the backups of etcd.",
+    )
+    secrets_keys: tuple[str, ...] = setting(
+        LIST, "", "The keys themselves, in place of `secrets_key_file`.", secret=True
+    )
     cluster: str = setting(
         TEXT,
         "",
@@ -181,6 +191,12 @@ class Settings:
         "Tokens and sign-ins a second that one API process gives to a client. Of wrong secrets it "
         "answers a tenth of that, by address and by client id. Beyond it the answer is 429.",
         minimum=1,
+    )
+    require_domains: bool = setting(
+        FLAG,
+        "no",
+        "yes: a client may send only from the sending domains that it holds, and from their "
+        "subdomains. `babygun dev` needs none.",
     )
     max_recipients: int = setting(
         NUMBER,

@@ -74,6 +74,8 @@ class Keys:
         self.notice_owners = p + b"notice-owners/"
         self.removals = p + b"removals/"
         self.suppressions = p + b"suppressions/"
+        self.domains = p + b"domains/"
+        self.dkim_keys = p + b"dkim-keys/"
         self.cluster = p + b"cluster"  # one key: the name of the cluster that the prefix belongs to
 
     @property
@@ -294,6 +296,21 @@ class Keys:
         """The client's identity, the list and the mailbox."""
         client_id, list_name, mailbox = key[len(self.suppressions) :].decode().split("/", 2)
         return client_id, list_name, mailbox
+
+    def domain(self, name: str) -> bytes:
+        return self.domains + name.encode()
+
+    def dkim_key(self, name: str, selector: str) -> bytes:
+        return self.domain_dkim_keys(name) + selector.encode()
+
+    def domain_dkim_keys(self, name: str) -> bytes:
+        """The prefix of a domain's DKIM keys."""
+        return self.dkim_keys + f"{name}/".encode()
+
+    def parse_dkim_key(self, key: bytes) -> tuple[str, str]:
+        """The domain and the selector."""
+        name, selector = key[len(self.dkim_keys) :].decode().split("/")
+        return name, selector
 
     def idempotency(self, client_id: str, key: str) -> bytes:
         return b"%b%b/%b" % (self.idempotencies, client_id.encode(), quote(key, safe="").encode())

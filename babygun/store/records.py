@@ -152,6 +152,7 @@ Scope = Literal[
     "webhooks",
     "suppressions",
     "suppressions:ignore",
+    "domains",
     "workers:read",
     "admin",
 ]
@@ -192,6 +193,16 @@ class SigningKey(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     kid: str
     secret: bytes  # 32 random bytes (base64 in JSON), for HS256
     created_at: datetime
+
+
+class SealedKey(msgspec.Struct, frozen=True, gc=False):
+    """``dkim-keys/<domain>/<selector>``: a private key, sealed (:mod:`babygun.pki.sealing`).
+
+    ``key_id``: of the key that opens it.
+    """
+
+    key_id: str
+    sealed: bytes  # base64 in JSON
 
 
 class BatchRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -7,8 +7,10 @@ from typing import Self
 
 from babygun.etcd import Batcher, EtcdClient
 from babygun.pki import certificates
+from babygun.pki.sealing import Sealer, load_sealer
 from babygun.routing.routes import Routes, load_routes
 from babygun.runtime.settings import Settings
+from babygun.store.domains.known import KnownDomains
 from babygun.store.keys import Keys
 from babygun.store.steady_clock import SteadyClock
 from babygun.store.upkeep.retention import NOTICE_BYTES, LeasePool
@@ -35,6 +37,7 @@ class Store:
         self.client = EtcdClient.from_settings(settings, breaker=for_calls)
         self.batcher = Batcher(self.client, most_waiting=_MOST_WAITING if for_calls else None)
         self.webhooks = KnownWebhooks(self.client, self.keys)
+        self.domains = KnownDomains(self.client, self.keys)
         self.record_leases = LeasePool(self.client, self.keys, "emails", settings.retention)
         self.idempotency_leases = LeasePool(
             self.client, self.keys, "idempotency", settings.idempotency_retention
@@ -56,9 +59,18 @@ class Store:
         """Those of the settings. Raises SettingsError, which names the route and the field."""
         return load_routes(self.settings)
 
+    @cached_property
+    def sealer(self) -> Sealer | None:
+        """Seals and opens secrets; None: the settings have no key for that.
+
+        Raises SettingsError where a key can't be used.
+        """
+        return load_sealer(self.settings)
+
     async def start(self) -> None:
-        """Opens the connections. Raises SettingsError where a file for TLS can't be used."""
+        """Opens the connections. Raises SettingsError where a file or a key can't be used."""
         certificates.require(self.settings, certificates.ETCD)
+        _ = self.sealer
         await self.client.start()
 
     async def close(self) -> None:

@@ -87,6 +87,10 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
         ),
         "store.suppressions": ("addresses that a client's mail does not go to", set()),
         "store.webhooks": ("webhooks, their notices, and the outbox", {"store.upkeep"}),
+        "store.domains": (
+            "sending domains, who holds them, and their DKIM keys",
+            {"store.access"},
+        ),
         "store.sites": ("limits and holds that all workers share", set()),
         "store.upkeep": ("retention, shedding, compaction", set()),
         "store.unsubscribe": (
@@ -424,6 +428,8 @@ def test_key_literals_stand_in_the_key_module_only() -> None:
         "slots",
         "limits",
         "reports",
+        "domains",
+        "dkim-keys",
     )
     for path in FILES:
         if module_of(path) == "store.keys":

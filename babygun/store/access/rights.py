@@ -13,7 +13,8 @@ the alarms need no right.
 
 An inspector reads what happens to mail. It reads no content, and nothing that gives access to the
 API. Idempotency records hold a hash of each request: who knows the rest of an e-mail could try
-which code of six digits stands in it. So it does not read those either, nor a webhook's secret.
+which code of six digits stands in it. So it does not read those either, nor a webhook's secret, nor
+a sealed DKIM key.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "notice_owners": "readwrite",  # deleting a webhook ends its ownership
         "removals": "readwrite",
         "suppressions": "readwrite",
+        "domains": "readwrite",
+        "dkim_keys": "readwrite",
         "cluster": "readwrite",
     },
     "worker": {
@@ -92,6 +95,8 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "removals": "readwrite",
         "suppressions": "readwrite",  # a hard bounce writes one
         "unsubscribe_keys": "readwrite",  # a key that is gone when a link is made
+        "domains": "readwrite",  # the daily look into DNS, and what is left of a deleted client
+        "dkim_keys": "readwrite",  # … which delete keys; all workers sign with them
         "cluster": "readwrite",
     },
     "inspector": {
@@ -118,6 +123,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "notice_owners": "read",
         "removals": "read",
         "suppressions": "read",
+        "domains": "read",
         "cluster": "read",
     },
 }

@@ -1,0 +1,1 @@
+"""Sending domains: which clients hold them, and their sealed DKIM keys."""

@@ -1,0 +1,259 @@
+"""Makes, shares, verifies and deletes sending domains: each change is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from babygun.email.model import client_id_of
+from babygun.email.sending_domains import (
+    DkimAlgorithm,
+    DnsRecord,
+    DomainStatus,
+    SendingDomain,
+    Verified,
+    is_within,
+    looked_up,
+    rotated,
+)
+from babygun.errors import Conflict, NotFound, OutcomeUnknown
+from babygun.etcd import (
+    Compare,
+    KeyValue,
+    Op,
+    Txn,
+    all_created_before,
+    created_at,
+    delete,
+    delete_range,
+    modified_at,
+    put,
+)
+from babygun.runtime.clock import utc_now
+from babygun.store import codec
+from babygun.store.access.clients import is_there
+from babygun.store.codec import log_unreadable
+from babygun.store.domains.dkim_keys import new_selectors
+from babygun.store.keys import range_end
+from babygun.store.store import Store
+
+MOST_DOMAINS = 100
+"""Domains of one client."""
+_TAKEN = (
+    "another client holds this domain, or one above or below it. An operator can give it to several"
+    " clients"
+)
+
+
+async def create_domain(
+    store: Store,
+    name: str,
+    clients: Sequence[str],
+    *,
+    algorithms: Sequence[DkimAlgorithm] = ("rsa2048",),
+    by_operator: bool = False,
+) -> SendingDomain:
+    """Makes a domain that ``clients`` (identities) hold, with a new DKIM key of each algorithm.
+
+    ``by_operator``: other clients may hold a domain above or below it. Raises NoSealingKey,
+    NotFound for a client that is not there, Conflict, EtcdError.
+    """
+    now = utc_now()
+    selectors, key_ops = await new_selectors(store, name, algorithms)
+    domain = SendingDomain(name, tuple(clients), now, now, selectors)
+    unknown = False
+    while True:
+        found = await _read_all(store)
+        if any(one.name == name and one.selectors == selectors for one in found.domains):
+            return domain  # by a write whose answer did not come
+        _check_free(domain, found.domains, by_operator)
+        _check_count(clients, found.domains)
+        there = [await is_there(store, client) for client in clients]
+        try:
+            if await _write(store, domain, [found.none_is_newer, *there], key_ops):
+                return domain
+        except OutcomeUnknown:
+            if unknown:
+                raise
+            unknown = True
+
+
+async def list_domains(store: Store) -> list[SendingDomain]:
+    """All domains, by name, read from etcd. Raises EtcdError."""
+    return (await _read_all(store)).domains
+
+
+async def read_domain(store: Store, name: str) -> SendingDomain | None:
+    """Read from etcd. Raises EtcdError."""
+    found = await _read(store, name)
+    return found.domain if found else None
+
+
+async def share_domain(store: Store, name: str, clients: Sequence[str]) -> SendingDomain:
+    """Gives a domain to these clients (identities), and takes it from all others.
+
+    Raises NotFound where there is no such domain or client, Conflict where one of them has
+    MOST_DOMAINS already, EtcdError.
+    """
+    domains = await list_domains(store)
+    before = next((one.clients for one in domains if one.name == name), ())
+    _check_count([one for one in clients if one not in before], domains)
+    there = [await is_there(store, client) for client in clients]
+
+    def share(domain: SendingDomain) -> SendingDomain:
+        return replace(domain, clients=tuple(clients), updated_at=utc_now())
+
+    return await _change(store, name, share, compares=there)
+
+
+async def rotate_keys(
+    store: Store, name: str, algorithms: Sequence[DkimAlgorithm] = ()
+) -> SendingDomain:
+    """Makes a new DKIM key of each algorithm, by default of those that the domain has.
+
+    It signs once it is seen in DNS; until then those of now do. Raises NotFound, NoSealingKey,
+    EtcdError.
+    """
+    domain = await read_domain(store, name)
+    if domain is None:
+        raise no_such_domain(name)
+    wanted = algorithms or tuple(dict.fromkeys(one.algorithm for one in domain.selectors))
+    new, ops = await new_selectors(store, name, wanted)
+    return await _change(store, name, lambda before: rotated(before, new, utc_now()), ops)
+
+
+async def checked(
+    store: Store,
+    name: str,
+    records: Sequence[DnsRecord],
+    status: DomainStatus,
+    seen: Container[str],
+    now: datetime,
+) -> SendingDomain:
+    """Writes what a look into DNS gave. ``seen``: the selectors whose key DNS has as it is wanted.
+
+    New selectors that were seen sign from now on. Old ones whose time has come go, with their
+    keys. Raises NotFound, EtcdError.
+    """
+    verified = Verified(now, status, tuple(records))
+    return await _change(store, name, lambda domain: looked_up(domain, verified, seen))
+
+
+async def delete_domain(store: Store, name: str) -> bool:
+    """Deletes a domain and its keys. False: there is none. Raises EtcdError."""
+    key, keys = store.keys.domain(name), store.keys.domain_dkim_keys(name)
+    while (found := await store.client.get(key)) is not None:
+        gone = [delete(key), delete_range(keys, range_end(keys))]
+        result = await store.client.txn(Txn([created_at(key, found.create_revision)], gone))
+        if result.succeeded:
+            store.domains.forget(name, result.revision)
+            return True
+    return False
+
+
+def no_such_domain(name: str) -> NotFound:
+    return NotFound(f"there is no sending domain {name}")
+
+
+# --- reading and writing ---
+
+
+class _Read(NamedTuple):
+    """One domain as it was read."""
+
+    domain: SendingDomain
+    revision: int
+
+
+class _All(NamedTuple):
+    """All domains, and the compare that none was made since they were read."""
+
+    domains: list[SendingDomain]
+    none_is_newer: Compare
+
+
+async def _read(store: Store, name: str) -> _Read | None:
+    found = await store.client.get(store.keys.domain(name))
+    domain = _decoded(found) if found else None
+    return _Read(domain, found.mod_revision) if found and domain else None
+
+
+async def _read_all(store: Store) -> _All:
+    start, end = store.keys.domains, range_end(store.keys.domains)
+    found = await store.client.range(start, end)
+    domains = [domain for kv in found.kvs if (domain := _decoded(kv))]
+    return _All(domains, all_created_before(start, end, found.revision + 1))
+
+
+def _decoded(kv: KeyValue) -> SendingDomain | None:
+    try:
+        return codec.decode_state(kv.value, SendingDomain)
+    except ValueError as error:  # somebody wrote it by hand
+        log_unreadable(kv.key, error)
+        return None
+
+
+async def _change(
+    store: Store,
+    name: str,
+    change: Callable[[SendingDomain], SendingDomain],
+    ops: Sequence[Op] = (),
+    compares: Sequence[Compare] = (),
+) -> SendingDomain:
+    """Replaces a domain by ``change`` of it. The keys of selectors that it drops go.
+
+    ``change`` may be called several times. Raises NotFound, EtcdError.
+    """
+    while True:
+        before = await _read(store, name)
+        if before is None:
+            raise no_such_domain(name)
+        after = change(before.domain)
+        kept = {one.name for one in after.selectors}
+        gone = [
+            delete(store.keys.dkim_key(name, one.name))
+            for one in before.domain.selectors
+            if one.name not in kept
+        ]
+        same = modified_at(store.keys.domain(name), before.revision)
+        if await _write(store, after, [same, *compares], [*ops, *gone]):
+            return after
+
+
+async def _write(
+    store: Store, domain: SendingDomain, compares: Sequence[Compare], ops: Sequence[Op]
+) -> bool:
+    """Writes a domain, if the compares hold. This process knows it at once."""
+    write = put(store.keys.domain(domain.name), codec.encode_state(domain))
+    result = await store.client.txn(Txn(compares, [write, *ops]))
+    if result.succeeded:
+        store.domains.learn(domain, result.revision)
+    return result.succeeded
+
+
+# --- rules ---
+
+
+def _check_free(new: SendingDomain, domains: Sequence[SendingDomain], by_operator: bool) -> None:
+    """Raises Conflict where the name, or one above or below it, is another client's."""
+    for one in domains:
+        if one.name == new.name:
+            if set(new.clients) <= set(one.clients):
+                raise Conflict(f"the client holds {new.name} already")
+            raise Conflict(_TAKEN)
+        related = is_within(new.name, one.name) or is_within(one.name, new.name)
+        if related and not by_operator and not set(new.clients) & set(one.clients):
+            raise Conflict(_TAKEN)
+
+
+def _check_count(clients: Sequence[str], domains: Sequence[SendingDomain]) -> None:
+    """Raises Conflict where one of the clients can hold no further domain."""
+    for client in clients:
+        if sum(client in one.clients for one in domains) >= MOST_DOMAINS:
+            raise Conflict(
+                f"the client {client_id_of(client)} has {MOST_DOMAINS} domains already:"
+                " delete one first"
+            )

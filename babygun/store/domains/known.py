@@ -1,0 +1,124 @@
+"""The sending domains of all clients, kept in memory: they are few and change rarely."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn
+
+from babygun.email.sending_domains import SendingDomain, name_and_parents
+from babygun.etcd import EtcdClient, KeyValue, WatchBatch, follow
+from babygun.store import codec
+from babygun.store.codec import log_unreadable
+from babygun.store.keys import Keys, range_end
+
+
+class KnownDomains:
+    """Run :meth:`run` as a task. Without that, it knows what :meth:`learn` was given.
+
+    ``known``: all domains were read, and are followed. ``on_change``: called with the name of each
+    domain that has changed or is gone.
+    """
+
+    def __init__(self, client: EtcdClient, keys: Keys) -> None:
+        self._client, self._keys = client, keys
+        self._domains: dict[str, tuple[SendingDomain, int]] = {}  # each with its mod revision
+        self._of_client: dict[str, dict[str, SendingDomain]] = {}
+        self._followed = 0  # the revision up to which changes were followed
+        self.known = False
+        self.on_change: list[Callable[[str], None]] = []
+
+    def get(self, name: str) -> SendingDomain | None:
+        found = self._domains.get(name)
+        return found[0] if found else None
+
+    def all(self) -> list[SendingDomain]:
+        """All domains, by name."""
+        return [self._domains[name][0] for name in sorted(self._domains)]
+
+    def of(self, client_id: str) -> list[SendingDomain]:
+        """Those that a client holds, by name. ``client_id``: its identity."""
+        own = self._of_client.get(client_id, {})
+        return [own[name] for name in sorted(own)]
+
+    def covering(self, client_id: str, domain: str) -> SendingDomain | None:
+        """The client's domain that covers an address's domain: itself, else its nearest parent.
+
+        ``client_id``: an identity. ``domain``: in ASCII and lower case.
+        """
+        own = self._of_client.get(client_id)
+        if own is None:  # the usual case: it costs one look-up
+            return None
+        return next((own[name] for name in name_and_parents(domain) if name in own), None)
+
+    def learn(self, domain: SendingDomain, revision: int) -> None:
+        """``revision``: at which a domain was written. What is known and newer is kept."""
+        known = self._domains.get(domain.name)
+        if revision <= max(self._followed, known[1] if known else 0):
+            return
+        if known:
+            self._remove(known[0])
+        self._domains[domain.name] = domain, revision
+        for client_id in domain.clients:
+            self._of_client.setdefault(client_id, {})[domain.name] = domain
+        self._changed(domain.name)
+
+    def forget(self, name: str, revision: int) -> None:
+        """``revision``: at which a domain was deleted. A domain made later is kept."""
+        known = self._domains.get(name)
+        if known is not None and known[1] <= revision:
+            self._drop(name)
+
+    def _take(self, kv: KeyValue) -> None:
+        name = self._keys.last_part(kv.key)
+        try:
+            domain = codec.decode_state(kv.value, SendingDomain)
+            if domain.name != name:
+                raise ValueError(f"it names {domain.name}")
+        except ValueError as error:  # somebody wrote it by hand: nobody holds it
+            log_unreadable(kv.key, error)
+            self._drop(name)
+        else:
+            self.learn(domain, kv.mod_revision)
+
+    def _drop(self, name: str) -> None:
+        known = self._domains.pop(name, None)
+        if known is not None:
+            self._remove(known[0])
+            self._changed(name)
+
+    def _remove(self, domain: SendingDomain) -> None:
+        for client_id in domain.clients:
+            own = self._of_client[client_id]
+            own.pop(domain.name, None)
+            if not own:
+                del self._of_client[client_id]
+
+    def _changed(self, name: str) -> None:
+        for callback in self.on_change:
+            callback(name)
+
+    async def run(self) -> NoReturn:
+        """Follows all domains until cancelled."""
+        prefix = self._keys.domains
+
+        async def read() -> int:
+            found = await self._client.range(prefix, range_end(prefix))
+            there = {self._keys.last_part(kv.key) for kv in found.kvs}
+            for name in self._domains.keys() - there:
+                self.forget(name, found.revision)
+            for kv in found.kvs:
+                self._take(kv)
+            self._followed, self.known = found.revision, True
+            return found.revision
+
+        async def changed(batch: WatchBatch) -> None:
+            for event in batch.events:
+                if event.type == "put":
+                    self._take(event.kv)
+                else:
+                    self.forget(self._keys.last_part(event.kv.key), event.kv.mod_revision)
+                self._followed = event.kv.mod_revision
+
+        await follow(
+            self._client, prefix, range_end(prefix), what="domains", read=read, changed=changed
+        )
