@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from babygun.errors import BabygunError
 
-Kind = Literal["A", "AAAA", "MX", "PTR", "TXT"]
+Kind = Literal["A", "AAAA", "CNAME", "MX", "PTR", "TXT"]
 
 
 class DnsError(BabygunError):

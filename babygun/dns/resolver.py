@@ -21,6 +21,7 @@ import dns.rdata
 import dns.rdatatype
 import dns.resolver
 from dns.nameserver import Do53Nameserver
+from dns.rdtypes.ANY.CNAME import CNAME
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.ANY.PTR import PTR
 from dns.rdtypes.ANY.TXT import TXT
@@ -185,7 +186,7 @@ def _within(ttl: float, longest: float) -> float:
 def _record(rdata: dns.rdata.Rdata) -> Record:
     if isinstance(rdata, MX):
         return Record(_name(rdata.exchange), rdata.preference)
-    if isinstance(rdata, PTR):
+    if isinstance(rdata, (CNAME, PTR)):
         return Record(_name(rdata.target))
     if isinstance(rdata, TXT):
         return Record(b"".join(rdata.strings).decode("utf-8", "replace"))

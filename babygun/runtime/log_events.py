@@ -567,6 +567,32 @@ EVENTS = [
         "",
         "etcd's user has no right to compact. Space is freed when etcd compacts by itself.",
     ),
+    # sending domains
+    Event(
+        "domain verified",
+        "info",
+        "domain before",
+        "DNS has all records that the sending domain needs. `before` is the status that it had.",
+    ),
+    Event(
+        "domain not verified",
+        "warning",
+        "domain status before error",
+        "A record of a sending domain is wrong or missing in DNS; `error` says which one. Mail "
+        "goes on, but recipients may refuse it. `babygun domains show` lists all records.",
+    ),
+    Event(
+        "key signs",
+        "info",
+        "domain selector",
+        "A new DKIM key was seen in DNS, and signs the domain's mail from now on.",
+    ),
+    Event(
+        "domain not looked at",
+        "warning",
+        "domain error",
+        "etcd did not answer, or the domain is gone by now. The next look comes within minutes.",
+    ),
     # webhooks
     Event(
         "webhook only fails",

@@ -310,6 +310,20 @@ WEBHOOKS_DISABLED = counters(
     "gone (the endpoint answered 410).",
 )
 
+DOMAIN_LOOKS = counters(
+    "babygun_domain_looks_total",
+    ("status",),
+    BOTH,
+    "Looks at the DNS records of a sending domain, by what came of them. `status`: verified, "
+    "pending or failed.",
+)
+SENDING_DOMAINS = reading(
+    "babygun_sending_domains",
+    ("status",),
+    WORKER,
+    "Sending domains by the last look at their DNS records. `status`: verified, pending or failed.",
+)
+
 # Series that begin at 0: a rate would miss the event with which a series appears.
 for _counters, _known in (
     (EMAILS_ENDED, ("complete", "failed", "cancelled")),
@@ -317,6 +331,7 @@ for _counters, _known in (
     (SHED, ("contents", "notices", "emails")),
     (NOTICES, ("sent", "deferred", "failed")),
     (WEBHOOKS_DISABLED, ("failing", "gone")),
+    (DOMAIN_LOOKS, ("verified", "pending", "failed")),
 ):
     for _label in _known:
         _counters[_label]

@@ -298,6 +298,18 @@ class Settings:
         "Our own addresses from which mail goes to mail hosts, of all workers' machines. Each "
         "worker uses those of its machine. Empty: the system's choice.",
     )
+    spf_include: str = setting(
+        TEXT,
+        "",
+        "The domain whose SPF record names the addresses of your relays, such as "
+        "_spf.relay.example. The SPF records of sending domains have to include it.",
+    )
+    bounce_hostname: str = setting(
+        TEXT,
+        "",
+        "The name of the host to which bounce messages come back. The MX record of each return "
+        "path names it. Empty: sending domains have no return path.",
+    )
     allow_networks: tuple[Network, ...] = setting(
         NETWORKS,
         "",

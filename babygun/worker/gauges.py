@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
+from typing import get_args
 
 from babygun.consumer.membership import Membership
+from babygun.email.sending_domains import DomainStatus, SendingDomain
 from babygun.runtime import metrics
 from babygun.smtp import SmtpPool
 from babygun.worker.dispatch import Dispatch
@@ -42,3 +45,8 @@ def show_membership(membership: Membership) -> None:
         margin = max(0.0, identity.trusted_until - time.monotonic())
     metrics.LEASE_MARGIN.show(margin)
     metrics.SLICE_SHARDS.show(membership.slice.end - membership.slice.first)
+
+
+def show_domains(domains: Iterable[SendingDomain]) -> None:
+    found = Counter(one.status for one in domains)
+    metrics.SENDING_DOMAINS.show({(status,): found[status] for status in get_args(DomainStatus)})

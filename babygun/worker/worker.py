@@ -17,6 +17,8 @@ from typing import Any
 from babygun.consumer.consumer import Consumer, ConsumerFactory
 from babygun.consumer.membership import Membership
 from babygun.consumer.slices import Slice
+from babygun.domains import daily_look
+from babygun.domains.daily_look import DailyLook
 from babygun.errors import EtcdError
 from babygun.routing.routes import load_routes
 from babygun.routing.sites import Site, site_of_relay
@@ -116,6 +118,7 @@ class Worker:
         self._shedding = Shedding(self.store, fullness, self._compaction)
         self._ending = Ending(self.store, "worker")
         self._rescue = Rescue(self.store, fullness)
+        self._daily_look = DailyLook(self.store)
         self._stopping = asyncio.Event()
         self._rounds = 0  # of the timers
 
@@ -130,6 +133,7 @@ class Worker:
         gauges.show_jobs(self.dispatch, known)
         gauges.show_connections(self._delivery.pools, known)
         gauges.show_membership(self.membership)
+        gauges.show_domains(self.store.domains.all())
 
     def stop(self) -> None:
         """Begins the graceful stop: nothing new is claimed, what is in flight is drained."""
@@ -184,6 +188,7 @@ class Worker:
             "reconcile": self._every(
                 self._settings.reconcile_interval, "reconcile", self.dispatch.reconcile
             ),
+            "daily look": self._every(daily_look.INTERVAL, "daily look", self._look_at_domains),
             "slow connections": self._every(
                 _LOOK_INTERVAL, "slow connections", self.dispatch.look, checked_in=False
             ),
@@ -276,6 +281,10 @@ class Worker:
         held, worker_id = self._sites.holds.by_name, self.membership.worker_id
         await self._own_expiry.once(held, worker_id)
         await self._held_expiry.once(held, self.membership.slice, worker_id)
+
+    async def _look_at_domains(self) -> None:
+        if self.membership.leads:
+            await self._daily_look.once()
 
     async def _shed(self) -> None:
         await self._shedding.once()

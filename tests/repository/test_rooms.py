@@ -34,15 +34,19 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
         "what all share who consume keys of a slice",
         {"email", "store", "runtime"},
     ),
+    "domains": (
+        "the DNS records of sending domains: wanted and found",
+        {"dns", "email", "routing", "store", "runtime"},
+    ),
     "worker": (
         "claims jobs and delivers them",
-        {"consumer", "email", "mime", "smtp", "routing", "store", "runtime"},
+        {"consumer", "domains", "email", "mime", "smtp", "routing", "store", "runtime"},
     ),
     "webhooks": (
         "sends notices to the webhooks of clients",
         {"consumer", "dns", "email", "routing", "store", "runtime"},
     ),
-    "api": ("HTTP", {"intake", "store", "email", "mime", "routing", "runtime", "pki"}),
+    "api": ("HTTP", {"domains", "intake", "store", "email", "mime", "routing", "runtime", "pki"}),
     "dev": (
         "`babygun dev`: everything on one machine",
         {"store", "etcd", "pki", "email", "runtime"},
@@ -54,6 +58,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
             "worker",
             "webhooks",
             "consumer",
+            "domains",
             "dev",
             "intake",
             "smtp",
