@@ -34,6 +34,7 @@ def entries_in_record(email: Email) -> list[LogEntry]:
                     for r in email.recipients
                     if r.queue == queue and not was_suppressed_at_once(r, email)
                 ),
+                tls=email.queues[queue].tls,
             )
             for queue, claimed_at in email.claimed_at.items()
         )

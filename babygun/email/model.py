@@ -58,6 +58,28 @@ class Recipient(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return self.status not in ("pending", "deferred")
 
 
+# What a recipient's domain demands of TLS. sts: MTA-STS (RFC 8461). sts_testing: the same, and it
+# wants to hear of failures only. dane: TLSA records (RFC 7672).
+TlsDemand = Literal["none", "sts", "sts_testing", "dane"]
+# How a certificate was verified. pkix: by an authority, and its name. dane_ee, dane_ta: by a TLSA
+# record for it, or for its authority.
+TlsVerified = Literal["pkix", "dane_ee", "dane_ta"]
+
+
+class TlsResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What one connection to a server got of TLS. Without a version it was plain text.
+
+    ``version``: ``1.3``. ``failure``: how TLS failed, by a name of RFC 8460, 4.3. Where the policy
+    is enforced, nothing was sent. Otherwise the mail went all the same, and ``version`` says how.
+    """
+
+    policy: TlsDemand = "none"
+    version: str = ""
+    cipher: str = ""
+    verified: TlsVerified | None = None
+    failure: str = ""
+
+
 class QueueState(
     msgspec.Struct, frozen=True, omit_defaults=True, gc=False, rename={"final": "over"}
 ):
@@ -76,6 +98,8 @@ class QueueState(
     retry_at: datetime | None = None
     # Of mail to mail hosts that goes on: its site, as the last try found it.
     site: str = ""
+    # Of the last try's last connection. None: it got none, or had no try.
+    tls: TlsResult | None = None
 
 
 class RecipientGroup(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -257,6 +281,8 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     replies: tuple[RecipientReply, ...] = ()
     # When the next try is due.
     not_before: datetime | None = None
+    # Of its last connection; None: it got none.
+    tls: TlsResult | None = None
 
 
 class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

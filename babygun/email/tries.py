@@ -16,6 +16,7 @@ from babygun.email.model import (
     QueueState,
     Recipient,
     RecipientStatus,
+    TlsResult,
     queue_recipients,
 )
 from babygun.email.reasons import cut, reason_bytes
@@ -49,7 +50,7 @@ class QueueResult(Struct, frozen=True, gc=False):
 
     ``in_rounds``: this was one round of the try. Recipients without a result are as before; if it
     is still to come to one, the queue is ready. ``site``: where it went, unless the queue's name
-    says so.
+    says so. ``tls``: of its last connection.
     """
 
     queue: str
@@ -58,6 +59,7 @@ class QueueResult(Struct, frozen=True, gc=False):
     results: Mapping[str, RecipientResult]
     in_rounds: bool = False
     site: str = ""
+    tls: TlsResult | None = None
 
 
 def recipients_of_try(email: Email, queue: str) -> tuple[Recipient, ...]:
@@ -241,10 +243,11 @@ def _end_try(
         )
     if held or goes_on:
         retry_at = due if result.in_rounds else None
-        return QueueState(tries - 1, held=now if held else before.held, retry_at=retry_at)
+        held_at = now if held else before.held
+        return QueueState(tries - 1, held=held_at, retry_at=retry_at, tls=result.tls)
     if due:
-        return QueueState(tries, due, held=before.held)
-    return QueueState(tries, final=True)
+        return QueueState(tries, due, held=before.held, tls=result.tls)
+    return QueueState(tries, final=True, tls=result.tls)
 
 
 def _attempt(before: Email, after: Email, result: QueueResult) -> Attempt:
@@ -257,7 +260,7 @@ def _attempt(before: Email, after: Email, result: QueueResult) -> Attempt:
     )
     state = after.queues[queue]
     tries, due = before.queues[queue].tries + 1, state.not_before or state.retry_at
-    return Attempt(queue, tries, result.claimed_at, replies, due)
+    return Attempt(queue, tries, result.claimed_at, replies, due, result.tls)
 
 
 def _recipient_status(action: Action, again: datetime | None) -> RecipientStatus:

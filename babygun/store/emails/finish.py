@@ -236,6 +236,7 @@ def _queue_part(email: Email, queue: str) -> _QueuePart:
 def _unheld(part: _QueuePart) -> _QueuePart:
     """Without the hold, which also takes the not-before time that has passed.
 
-    A job that was put back since the session was refused is untouched.
+    A job that was put back since the session was refused is untouched. What its try found out
+    about the way does not count either.
     """
-    return replace(part[0], held=None, not_before=None), part[1]
+    return replace(part[0], held=None, not_before=None, site="", tls=None), part[1]
