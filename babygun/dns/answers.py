@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from babygun.errors import BabygunError
 
-Kind = Literal["A", "AAAA", "CNAME", "MX", "PTR", "TXT"]
+Kind = Literal["A", "AAAA", "CNAME", "MX", "PTR", "TLSA", "TXT"]
 
 
 class DnsError(BabygunError):
@@ -24,6 +24,7 @@ class LookupFailed(DnsError):
 class Record(NamedTuple):
     """One record. ``value``: an address, a name without its last dot, or a text.
 
+    Of a TLSA record: its text form (RFC 6698, 2.2).
     ``preference``: of an MX record; 0 for others. DNS's root is an empty name.
     """
 
@@ -34,8 +35,12 @@ class Record(NamedTuple):
 class Answer(NamedTuple):
     """The records of a name. There are none where the name exists without any of this kind.
 
-    ``ttl``: seconds for which the answer may be remembered, as DNS says.
+    ``ttl``: seconds for which the answer may be remembered, as DNS says. ``secure``: signed, also
+    that there is no record; all of its aliases too. Only a resolver that may be trusted says so.
+    ``name``: whose records they are, after all aliases; empty: the name that was asked for.
     """
 
     records: tuple[Record, ...]
     ttl: float
+    secure: bool = False
+    name: str = ""

@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import socket
 import struct
+from typing import NamedTuple
 
 import dns.inet
 import dns.name
@@ -20,6 +21,7 @@ import dns.wire
 
 _HEADER = struct.Struct("!2sHHHHH")
 _RECURSION_DESIRED = 0x0100
+_AUTHENTIC = 0x0020  # AD: of a query, that we want to know whether it is (RFC 6840, 5.7)
 # The bits of a response to a query that is whole (not TC) and without an error.
 _MATTER, _PLAIN = 0xFA0F, 0x8000
 # RFC 9715: larger datagrams get lost on some ways. The server then asks for TCP.
@@ -29,11 +31,21 @@ _LONGEST_TTL = 0x7FFFFFFF
 _TO_QUESTION = b"\xc0\x0c"  # a pointer to the name in the question (RFC 1035, 4.1.4)
 
 
-class Question:
-    """``name``: an absolute one."""
+class Plain(NamedTuple):
+    """The records of a plain answer, and for how many seconds they hold. ``secure``: signed."""
 
-    def __init__(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> None:
-        self._kind = kind
+    records: list[dns.rdata.Rdata]
+    ttl: int
+    secure: bool
+
+
+class Question:
+    """``name``: an absolute one. ``trusted``: whether the server may say what is secure."""
+
+    def __init__(
+        self, name: dns.name.Name, kind: dns.rdatatype.RdataType, *, trusted: bool = False
+    ) -> None:
+        self._kind, self._trusted = kind, trusted
         self._wire = (name.to_wire() or b"") + struct.pack("!HH", kind, dns.rdataclass.IN)
 
     async def ask(self, address: str, port: int) -> bytes:
@@ -44,7 +56,8 @@ class Question:
         """
         loop = asyncio.get_running_loop()
         number = secrets.token_bytes(2)
-        head = _HEADER.pack(number, _RECURSION_DESIRED, 1, 0, 0, 1)
+        flags = _RECURSION_DESIRED | (_AUTHENTIC if self._trusted else 0)
+        head = _HEADER.pack(number, flags, 1, 0, 0, 1)
         family = dns.inet.af_for_address(address)
         with socket.socket(family, socket.SOCK_DGRAM) as connected:
             connected.setblocking(False)
@@ -61,18 +74,20 @@ class Question:
         asked = answer[start : start + len(self._wire)]
         return len(answer) > start and answer[2] >= 0x80 and asked.lower() == self._wire.lower()
 
-    def plain_answer(self, answer: bytes) -> tuple[list[dns.rdata.Rdata], int] | None:
-        """The records that a response has for the question, and for how many seconds they hold.
+    def plain_answer(self, answer: bytes) -> Plain | None:
+        """What a response has for the question.
 
-        There are none where it says so. None: it is not plain, since it has an alias or an error,
-        or is cut. Raises DNSException where it can't be read.
+        There are no records where it says so. None: it is not plain, since it has an alias or an
+        error, or is cut. Raises DNSException where it can't be read.
         """
         _, flags, questions, answers, authorities, _ = _HEADER.unpack_from(answer)
         if flags & _MATTER != _PLAIN or questions != 1:
             return None
+        secure = self._trusted and bool(flags & _AUTHENTIC)
         end = _HEADER.size + len(self._wire)  # of the question
         if not answers:
-            return _without_records(answer, end) if authorities == 1 else None
+            ttl = _ttl_without(answer, end) if authorities == 1 else None
+            return None if ttl is None else Plain([], ttl, secure)
         parser = dns.wire.Parser(answer, end)
         found, least = [], _LONGEST_TTL
         for _ in range(answers):
@@ -83,10 +98,10 @@ class Question:
             with parser.restrict_to(length):
                 found.append(dns.rdata.from_wire_parser(dns.rdataclass.IN, self._kind, parser))
             least = min(least, ttl)
-        return found, least
+        return Plain(found, least, secure)
 
 
-def _without_records(answer: bytes, start: int) -> tuple[list[dns.rdata.Rdata], int] | None:
+def _ttl_without(answer: bytes, start: int) -> int | None:
     """The zone's SOA says for how long there is no record (RFC 2308, 5)."""
     _, length = dns.name.from_wire(answer, start)
     parser = dns.wire.Parser(answer, start + length)
@@ -94,4 +109,4 @@ def _without_records(answer: bytes, start: int) -> tuple[list[dns.rdata.Rdata], 
     if kind != dns.rdatatype.SOA or of != dns.rdataclass.IN:
         return None
     minimum = int.from_bytes(parser.get_bytes(length)[-4:], "big")  # its last field
-    return [], min(ttl, minimum)
+    return min(int(ttl), minimum)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 import dns.asyncresolver
 import dns.exception
+import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
@@ -47,11 +48,16 @@ class Resolver:
     """A client of resolvers, in one event loop.
 
     ``servers``: ``address`` or ``address@port``; by default those of the system. ``timeout``:
-    seconds for a lookup, over all servers.
+    seconds for a lookup, over all servers. ``trusted``: the servers check signatures (DNSSEC), and
+    nobody on the way can change what they say. Then answers say whether they are secure.
     """
 
-    def __init__(self, servers: Sequence[str] = (), *, timeout: float = 10.0) -> None:
-        self._stub = _stub(servers)
+    def __init__(
+        self, servers: Sequence[str] = (), *, timeout: float = 10.0, trusted: bool = False
+    ) -> None:
+        self._stub, self._trusted = _stub(servers), trusted
+        if trusted:
+            self._stub.set_flags(dns.flags.RD | dns.flags.AD)
         self._stub.timeout, self._stub.lifetime = _SERVER_TIMEOUT, timeout
         self._stub.use_edns(0, 0, DATAGRAM)
         self._known: OrderedDict[tuple[str, Kind], tuple[float, _Outcome]] = OrderedDict()
@@ -114,9 +120,9 @@ class Resolver:
             found = await self._stub.resolve(
                 absolute, kind, raise_on_no_answer=False, search=False, lifetime=left
             )
-            return _read(found.response)
+            return self._read(found.response)
         except dns.resolver.NXDOMAIN as error:
-            return _read(error.kwargs["responses"][absolute])
+            return self._read(error.kwargs["responses"][absolute])
         except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel) as error:
             return NoSuchName(f"{name} can't be a name in DNS: {error}"), _LONGEST
         except (dns.exception.DNSException, OSError) as error:
@@ -127,17 +133,16 @@ class Resolver:
 
         It does so where the answer is an error, is cut, or does not come.
         """
-        question = Question(name, dns.rdatatype.from_text(kind))
+        question = Question(name, dns.rdatatype.from_text(kind), trusted=self._trusted)
         server = self._in_turn[0]
         try:
             async with asyncio.timeout(min(_SERVER_TIMEOUT, self._stub.lifetime)):
                 said = await question.ask(*server)
             if (plain := question.plain_answer(said)) is not None:
-                records, ttl = plain
-                return _outcome(records, ttl)
+                return _outcome(plain.records, plain.ttl, secure=plain.secure)
             message = dns.message.from_wire(said, raise_on_truncation=True)
             known = message.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
-            return _read(message) if known else None
+            return self._read(message) if known else None
         except (OSError, dns.exception.DNSException) as error:  # also TimeoutError
             if isinstance(error, OSError) and is_local_fault(error.errno):
                 raise OutOfResources(f"DNS can't be asked about {name}: {error}") from error
@@ -145,22 +150,26 @@ class Resolver:
                 self._in_turn.rotate(-1)  # the next lookup begins with another server
             return None
 
+    def _read(self, message: dns.message.Message) -> tuple[_Outcome, float]:
+        """What a response says of its question. CNAMEs are followed."""
+        assert isinstance(message, dns.message.QueryMessage)
+        chain = message.resolve_chaining()
+        ttl, asked = chain.minimum_ttl, message.question[0].name
+        if message.rcode() == dns.rcode.NXDOMAIN:
+            text = f"{asked.to_text(omit_final_dot=True)} is not in DNS"
+            return NoSuchName(text), _within(ttl, _LONGEST_WITHOUT)
+        name = _name(chain.canonical_name) if chain.canonical_name != asked else ""
+        secure = self._trusted and bool(message.flags & dns.flags.AD)
+        return _outcome(chain.answer or (), ttl, secure=secure, name=name)
 
-def _read(message: dns.message.Message) -> tuple[_Outcome, float]:
-    """What a response says of its question. CNAMEs are followed."""
-    assert isinstance(message, dns.message.QueryMessage)
-    chain = message.resolve_chaining()
-    ttl = chain.minimum_ttl
-    if message.rcode() == dns.rcode.NXDOMAIN:
-        asked = message.question[0].name.to_text(omit_final_dot=True)
-        return NoSuchName(f"{asked} is not in DNS"), _within(ttl, _LONGEST_WITHOUT)
-    return _outcome(chain.answer or (), ttl)
 
-
-def _outcome(found: Iterable[dns.rdata.Rdata], ttl: float) -> tuple[_Outcome, float]:
+def _outcome(
+    found: Iterable[dns.rdata.Rdata], ttl: float, *, secure: bool, name: str = ""
+) -> tuple[_Outcome, float]:
     distinct = dict.fromkeys(map(_record, found))
     records = tuple(sorted(distinct, key=lambda record: record.preference)[:_MOST_RECORDS])
-    return Answer(records, ttl), _within(ttl, _LONGEST if records else _LONGEST_WITHOUT)
+    answer = Answer(records, ttl, secure, name)
+    return answer, _within(ttl, _LONGEST if records else _LONGEST_WITHOUT)
 
 
 def _stub(servers: Sequence[str]) -> dns.asyncresolver.Resolver:
@@ -186,7 +195,7 @@ def _within(ttl: float, longest: float) -> float:
 def _record(rdata: dns.rdata.Rdata) -> Record:
     if isinstance(rdata, MX):
         return Record(_name(rdata.exchange), rdata.preference)
-    if isinstance(rdata, (CNAME, PTR)):
+    if isinstance(rdata, PTR | CNAME):
         return Record(_name(rdata.target))
     if isinstance(rdata, TXT):
         return Record(b"".join(rdata.strings).decode("utf-8", "replace"))

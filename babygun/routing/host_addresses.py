@@ -35,14 +35,16 @@ class HostAddresses(NamedTuple):
 
     ``usable``: those of IPv6 first; those of one kind in another order each time. ``refused``:
     those that mail must not go to. ``failed``: why DNS did not answer about a kind; empty: it did.
-    ``ours``: the host is this machine, as the
-    Internet sees it.
+    ``ours``: the host is this machine, as the Internet sees it. ``secure``: of some address DNS
+    proves it. ``name``: whose addresses they are, after all aliases; empty: the host's own.
     """
 
     usable: tuple[Address, ...]
     refused: tuple[Address, ...] = ()
     failed: str = ""
     ours: bool = False
+    secure: bool = False
+    name: str = ""
 
 
 async def addresses_of(
@@ -57,16 +59,19 @@ async def addresses_of(
     answers = await asyncio.gather(*(_ask(resolver, host, kind) for kind in kinds))
     usable: list[Address] = []
     refused: list[Address] = []
-    failed = ""
+    failed = name = ""
+    secure = False
     for answer in answers:
         if isinstance(answer, DnsError):
             failed = failed or str(answer)
             continue
+        if answer.records:
+            secure, name = secure or answer.secure, answer.name
         found = [ipaddress.ip_address(each.value) for each in answer.records]
         for address in random.sample(found, len(found)):
             (usable if may_be_dialled(address, allowed) else refused).append(address)
     ours = any(each.is_global and is_of_this_machine(each) for each in refused)
-    return HostAddresses(tuple(usable), tuple(refused), failed, ours)
+    return HostAddresses(tuple(usable), tuple(refused), failed, ours, secure, name)
 
 
 async def _ask(resolver: Resolver, host: str, kind: Kind) -> Answer | DnsError:

@@ -36,11 +36,18 @@ class NoMailHost(BabygunError):
 class MailHosts(NamedTuple):
     """``by_preference``: names of hosts; those of one inner tuple are equal.
 
-    ``implicit``: the domain has no MX record, so it is the only host itself.
+    ``implicit``: the domain has no MX record, so it is the only host itself. ``secure``: DNS
+    proves what it says of them.
     """
 
     by_preference: tuple[tuple[str, ...], ...]
     implicit: bool = False
+    secure: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All hosts, the best ones first."""
+        return tuple(host for equal in self.by_preference for host in equal)
 
     def shuffled(self) -> list[str]:
         """All hosts in an order in which to try them: equal ones in another one each time."""
@@ -62,12 +69,12 @@ async def mail_hosts(resolver: Resolver, domain: str, *, ours: Collection[str]) 
         )
     name = ascii_domain(domain).lower().removesuffix(".")
     try:
-        found = (await resolver.lookup(name, "MX")).records
+        answer = await resolver.lookup(name, "MX")
     except NoSuchName as error:
         raise NoMailHost(str(error), code=556, enhanced="5.1.2") from None
-    if not found:
-        return MailHosts(((name,),), implicit=True)
-    named = [record for record in found if record.value]
+    if not answer.records:
+        return MailHosts(((name,),), implicit=True, secure=answer.secure)
+    named = [record for record in answer.records if record.value]
     if not named:  # RFC 7505
         text = f"{name} takes no mail: it has a null MX"
         raise NoMailHost(text, code=556, enhanced="5.1.10", for_sure=True)
@@ -83,7 +90,7 @@ async def mail_hosts(resolver: Resolver, domain: str, *, ours: Collection[str]) 
             code=554,
             enhanced="5.4.6",
         )
-    return MailHosts(_in_order(hosts))
+    return MailHosts(_in_order(hosts), secure=answer.secure)
 
 
 def _is_name(host: str) -> bool:

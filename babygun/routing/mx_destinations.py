@@ -9,13 +9,14 @@ import asyncio
 import ipaddress
 import socket
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from babygun.dns import DnsError, LookupFailed, Resolver
 from babygun.routing.destination import Destination, NoDestination, NoSource, picked_sources
+from babygun.routing.domain_policies import DomainPolicies, StsOf
 from babygun.routing.host_addresses import (
     HostAddresses,
     addresses_of,
@@ -27,6 +28,8 @@ from babygun.routing.providers import Providers
 from babygun.routing.route_settings import Route
 from babygun.routing.server import Server, TlsMin, TlsMode
 from babygun.routing.sites import MX, Site, site_of, site_of_domain
+from babygun.routing.tls_overrides import Override
+from babygun.routing.tls_policy import NO_DEMANDS, DomainPolicy
 from babygun.runtime.networks import Network
 from babygun.runtime.settings import Settings
 
@@ -59,6 +62,7 @@ class MxDestination(Destination):
     tls: TlsMode
     tls_min: TlsMin
     looks: _Looks
+    policy: DomainPolicy = NO_DEMANDS
 
     async def servers(self, *, for_email: str = "") -> AsyncGenerator[Server, None]:
         """Hosts by preference, equal ones in any order; the addresses of each, IPv6 first.
@@ -85,6 +89,7 @@ class MxDestination(Destination):
                         source,
                         tls=self.tls,
                         tls_min=self.tls_min,
+                        policy=self.policy.of(host),
                     )
         if not some:
             raise self._none(found)
@@ -122,8 +127,15 @@ class MxDestination(Destination):
 class MxDestinations:
     """Finds the destinations of domains, and remembers their sites."""
 
-    def __init__(self, settings: Settings, providers: Providers) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        providers: Providers,
+        overrides: Mapping[str, Override],
+        sts_of: StsOf,
+    ) -> None:
         self._settings, self._providers = settings, providers
+        self._overrides, self._sts_of = overrides, sts_of
         self._ours: frozenset[str] | None = None  # names of this host
         self._sites: dict[str, Site] = {}  # by queue
         self._hosts: dict[str, tuple[float, MxDestination]] = {}  # by queue, with their end
@@ -132,20 +144,51 @@ class MxDestinations:
     @cached_property
     def _looks(self) -> _Looks:
         settings = self._settings
-        return _Looks(Resolver(settings.resolvers), settings.allow_networks, settings.mx_port)
+        if settings.dane_resolver:
+            resolver = Resolver([settings.dane_resolver], trusted=True)
+        else:
+            resolver = Resolver(settings.resolvers)
+        return _Looks(resolver, settings.allow_networks, settings.mx_port)
+
+    @cached_property
+    def _policies(self) -> DomainPolicies:
+        looks = self._looks
+        return DomainPolicies(
+            self._sts_of,
+            self._overrides,
+            looks.resolver if self._settings.dane_resolver else None,
+            looks.addresses_of,
+            port=looks.port,
+        )
 
     def known_site(self, queue: str) -> Site | None:
         """The site of a queue as it was found last; None: it was not looked up yet."""
         return self._sites.get(queue)
 
+    async def find_site(self, queue: str) -> Site:
+        """The site of a queue, as it is now. Raises NoMailHost and LookupFailed.
+
+        It is known then, also if there is no host: such a queue has a site of its own.
+        """
+        return (await self._find_hosts(queue))[1]
+
     async def find(self, queue: str, route: Route) -> MxDestination:
         """The destination of a queue. Raises NoMailHost, LookupFailed, NoDestination.
 
-        Its site is known then, also if it has no host: such a queue has a site of its own.
+        Then its site is known, too.
         """
         until, known = self._hosts.get(queue, (0.0, None))
         if known is not None and until > time.monotonic():
             return known
+        hosts, site = await self._find_hosts(queue)
+        policy = NO_DEMANDS
+        if route.tls != "none":
+            policy = await self._policies.of(queue.removeprefix(MX), hosts)
+        found = self._destination(queue, route, hosts, site, policy)
+        _remember(self._hosts, queue, (time.monotonic() + _FRESH, found), _HOSTS)
+        return found
+
+    async def _find_hosts(self, queue: str) -> tuple[MailHosts, Site]:
         domain = queue.removeprefix(MX)
         if self._ours is None:
             self._ours = await asyncio.to_thread(_names_of_ours, self._settings)
@@ -156,16 +199,16 @@ class MxDestinations:
             raise
         site = self._site_of(hosts)
         _remember(self._sites, queue, site, _SITES)
-        found = self._destination(queue, route, hosts, site)
-        _remember(self._hosts, queue, (time.monotonic() + _FRESH, found), _HOSTS)
-        return found
+        return hosts, site
 
     def _find_site(self, hosts: MailHosts) -> Site:
         return site_of(hosts, self._providers)
 
-    def _destination(self, queue: str, route: Route, hosts: MailHosts, site: Site) -> MxDestination:
+    def _destination(
+        self, queue: str, route: Route, hosts: MailHosts, site: Site, policy: DomainPolicy
+    ) -> MxDestination:
         tls = route.tls
-        if site.provider and site.provider.tls_required:
+        if policy.encrypted or (site.provider and site.provider.tls_required):
             tls = "encrypted"
         sources = here(route.sources)
         if route.sources and not sources:
@@ -174,16 +217,18 @@ class MxDestinations:
             )
         assert site.limits
         by_preference = ">".join(",".join(equal) for equal in hosts.by_preference)
+        demands = [policy.pool] if policy.hosts else []
         return MxDestination(
             queue,
             site,
-            pool=" ".join([MX, by_preference, tls, route.tls_min, *route.sources]),
+            pool=" ".join([MX, by_preference, tls, route.tls_min, *demands, *route.sources]),
             max_connections=site.limits.connections,
             sources=sources,
             hosts=hosts,
             tls=tls,
             tls_min=route.tls_min,
             looks=self._looks,
+            policy=policy,
         )
 
 

@@ -17,11 +17,14 @@ from babygun.routing.destination import Destination, NoDestination
 from babygun.routing.providers import DEFAULT, Limits, Providers, load_providers
 from babygun.routing.route_settings import Route, read_routes
 from babygun.routing.sites import ALL_MX, MX, NO_ROUTE, Site, site_of_relay
+from babygun.routing.tls_overrides import read_overrides
 from babygun.runtime.settings import Settings
 from babygun.runtime.tls import client_context
 
 if TYPE_CHECKING:
+    from babygun.routing.domain_policies import StsOf
     from babygun.routing.mx_destinations import MxDestinations
+    from babygun.routing.sts import StsPolicy
 
 _WILDCARDS = re.compile(r"[*?\[]")
 _REMEMBERED_DOMAINS = 10_000
@@ -34,7 +37,7 @@ class Routes:
 
     The first route with a pattern that matches the recipient's domain takes the mail. A relay is a
     queue of its own; otherwise each domain is one. ``destinations``: the relays, by queue, in their
-    order.
+    order. ``sts_policy_of``: the MTA-STS policy of a domain; a worker sets it.
     """
 
     def __init__(self, routes: Iterable[Route], settings: Settings | None = None) -> None:
@@ -54,6 +57,8 @@ class Routes:
                     self._patterns.append((place, re.compile(translate(domain))))
                 else:
                     self._exact.setdefault(domain, place)
+        self._overrides = read_overrides(self._settings)
+        self.sts_policy_of: StsOf = _no_sts
         self._queue_of = lru_cache(_REMEMBERED_DOMAINS)(self._find_queue)
         self._mx_route_of = lru_cache(_REMEMBERED_DOMAINS)(self._find_mx_route)
 
@@ -62,7 +67,12 @@ class Routes:
         from babygun.routing.mx_destinations import MxDestinations  # few processes need DNS
 
         assert self._providers
-        return MxDestinations(self._settings, self._providers)
+        return MxDestinations(
+            self._settings,
+            self._providers,
+            self._overrides,
+            lambda domain: self.sts_policy_of(domain),
+        )
 
     @property
     def has_destinations(self) -> bool:
@@ -177,6 +187,12 @@ class Routes:
             raise NoDestination(f"no route here sends mail to MX hosts, as {queue} needs")
         return await self._mx.find(queue, self._mx_route_of(queue))
 
+    async def find_site(self, queue: str) -> Site:
+        """The site of a queue, looked up; sooner than :meth:`destination`. Raises as that does."""
+        if queue.startswith(MX) and self._to_mx and queue not in self.destinations:
+            return await self._mx.find_site(queue)
+        return (await self.destination(queue)).site
+
     def schedule(self, queue: str) -> Schedule:
         """When the mail of a queue is tried again. One without a route has that of a relay."""
         if queue.startswith(MX) and self._to_mx:
@@ -217,6 +233,10 @@ class Routes:
         if name == MX:
             return f"port {self._settings.mx_port} of each domain's mail hosts"
         return self.destinations[name].endpoint
+
+
+async def _no_sts(_domain: str) -> StsPolicy | None:
+    return None
 
 
 def _here(sources: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from babygun.routing.tls_policy import NO_POLICY, TlsPolicy
+
 # What a connection asks for. none: no TLS. opportunistic: STARTTLS where offered, unchecked, and
 # plain text where it fails. encrypted: STARTTLS or nothing, its certificate unchecked. required:
 # the same, checked. implicit: TLS from the first byte, checked.
@@ -26,7 +28,8 @@ TLS_MINS: tuple[TlsMin, ...] = ("1.0", "1.2", "1.3")
 class Server:
     """``host`` is its name, for TLS and logs. ``address`` is dialled; empty: what the system finds.
 
-    ``source``: our own address to dial from; empty: the system's choice.
+    ``source``: our own address to dial from; empty: the system's choice. ``policy``: what the
+    recipient's domain demands; it comes before ``tls``.
     """
 
     host: str
@@ -40,6 +43,7 @@ class Server:
     tls_ca: str = ""  # PEM file; empty: the system's CAs
     pipelining: bool = True  # send commands together where the server offers that
     chunking: bool = True  # use BDAT where the server offers it
+    policy: TlsPolicy = NO_POLICY
 
     @property
     def endpoint(self) -> str:

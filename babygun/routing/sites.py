@@ -44,7 +44,7 @@ def site_of(hosts: MailHosts, providers: Providers) -> Site:
 
     Domains whose best hosts have a name in common share a site, whatever their other hosts are.
     """
-    provider = providers.of(tuple(host for equal in hosts.by_preference for host in equal))
+    provider = providers.of(hosts.names)
     if provider is not None:
         return Site(MX + provider.name, provider, provider.limits, shared=True)
     default = providers.default

@@ -129,6 +129,16 @@ def _parse_resolver(text: str) -> str:
     return _parse_address(address) + at + port
 
 
+def _parse_local_resolver(text: str) -> str:
+    """Only the way to this machine itself is safe from forgers; empty for none."""
+    if not (given := text.strip()):
+        return ""
+    resolver = _parse_resolver(given)
+    if not is_loopback(resolver.partition("@")[0]):
+        raise ValueError(f"{text!r} is not on this machine: give one such as 127.0.0.1@5353")
+    return resolver
+
+
 def _parse_public_url(text: str) -> str:
     """A URL at which others reach the API, without a slash at its end; empty for none."""
     url = text.strip().rstrip("/")
@@ -178,6 +188,9 @@ DURATIONS = Type(
 ADDRESSES = Type("list of addresses", _parse_addresses, ", ".join)
 RESOLVERS = Type(
     "list of addresses, each with @port if that is not 53", _parse_resolvers, ", ".join
+)
+LOCAL_RESOLVER = Type(
+    "address on this machine, with @port if that is not 53", _parse_local_resolver, str
 )
 NETWORKS = Type("list of networks", _parse_networks, _write_networks)
 OBJECT = Type("table (JSON object in a variable)", _parse_object, json.dumps)

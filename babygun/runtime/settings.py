@@ -24,6 +24,7 @@ from babygun.runtime.setting_types import (
     FLAG,
     LAST_PORT,
     LIST,
+    LOCAL_RESOLVER,
     NETWORKS,
     NUMBER,
     OBJECT,
@@ -291,6 +292,24 @@ class Settings:
         RESOLVERS,
         "",
         "The DNS resolvers that are asked for mail hosts, in this order. Empty: the system's.",
+    )
+    dane_resolver: str = setting(
+        LOCAL_RESOLVER,
+        "",
+        "A resolver on this machine that checks signatures (DNSSEC), such as Unbound. It is asked "
+        "for mail hosts in place of `resolvers`, and DANE is heeded. Empty: there is no DANE.",
+    )
+    tls_policies: dict[str, Any] = setting(
+        OBJECT,
+        "",
+        "By recipient domain, what its mail hosts must show in place of what the domain says: "
+        "none, encrypted, dane, or a list of mail hosts (docs/delivery.md).",
+    )
+    sts_ca: str = setting(
+        TEXT,
+        "",
+        "PEM file of the CAs that MTA-STS trusts, for policies and for mail hosts. Empty: the "
+        "system's CAs. Another one is for tests.",
     )
     source_addresses: tuple[str, ...] = setting(
         ADDRESSES,

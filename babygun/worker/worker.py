@@ -224,7 +224,7 @@ class Worker:
         So it does after our own fault: otherwise the queue would wait for ever.
         """
         try:
-            return (await self._routes.destination(queue)).site
+            return await self._routes.find_site(queue)
         except Exception:
             return self._routes.known_site(queue) or site_of_relay(queue, None)
 

@@ -29,7 +29,7 @@ def answer_to_a(*records: tuple[str, str, str], authority: str = "") -> dns.mess
 
 def read(answer: dns.message.Message) -> tuple[list[str], int] | None:
     found = Question(NAME, dns.rdatatype.A).plain_answer(answer.to_wire())
-    return found and ([each.to_text() for each in found[0]], found[1])
+    return found and ([each.to_text() for each in found.records], found.ttl)
 
 
 def test_plain_answer_has_the_records_and_their_ttl() -> None:

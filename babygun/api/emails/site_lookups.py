@@ -46,4 +46,4 @@ class SiteLookups:
 
     async def _find(self, queue: str) -> None:
         with suppress(BabygunError):  # DNS has none, or no answer: then the queue is its own site
-            await self._routing.destination(queue)
+            await self._routing.find_site(queue)
