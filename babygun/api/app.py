@@ -14,6 +14,7 @@ from aiohttp import web
 from babygun.api.access import clients, session, tokens
 from babygun.api.access.authenticator import AUTHENTICATOR, KNOWN_CLIENTS, Authenticator
 from babygun.api.access.signing_key import keep_signing_key, until_tokens_work
+from babygun.api.domains import domains
 from babygun.api.emails import batch, bulk, change, content, listing, preview, schedule, send, show
 from babygun.api.emails import log as email_log
 from babygun.api.emails.path_fields import path_fields
@@ -83,6 +84,7 @@ _HANDLERS = (
     bulk_import,
     suppressions,
     suppression,
+    domains,
     webhooks,
     deliveries,
     workers,
@@ -202,6 +204,7 @@ def _runs(
         "processes": app[PROCESSES].run,
         "sites": app[SITES].run,
         "webhooks": app[STORE].webhooks.run,
+        "domains": app[STORE].domains.run,
         "check-in": keep_checking_in,
         "health": health.run,
         "event loop": watch_lag,

@@ -24,7 +24,8 @@ from babygun.intake.batch import Batch
 from babygun.intake.ids import new_email_id
 from babygun.intake.quota_guard import QuotaGuard
 from babygun.intake.rate_limit import RateLimits
-from babygun.intake.request import EmailRequest, check_request
+from babygun.intake.request import EmailRequest, check_request, sender_of
+from babygun.intake.sender_domains import SenderDomains
 from babygun.routing.routes import Routes
 from babygun.runtime import metrics, tracing
 from babygun.runtime.clock import at_ms
@@ -54,6 +55,7 @@ class Intake:
     ) -> None:
         self._store, self._routes, self._quota_guard = store, routes, quota_guard
         self._link_keys = link_keys
+        self._sender_domains = SenderDomains(store)
         self._rates = RateLimits()
         self.accepted = 0
 
@@ -86,7 +88,9 @@ class Intake:
         """
         ns = time.time_ns()
         now = at_ms(ns // 1_000_000)
-        link = await self._link([request], keyed=idempotency_key is not None)
+        keyed = idempotency_key is not None
+        await self._look_up_senders([request], client_id, keyed=keyed)
+        link = await self._link([request], keyed=keyed)
         email, content = self._compose(
             request, new_email_id(ns), now, client_id, weight, request_id, link
         )
@@ -102,9 +106,7 @@ class Intake:
                 fingerprint=fingerprint,
             )
         except (EtcdUnavailable, OutcomeUnknown) as error:
-            raise NotAcknowledged(
-                error, keyed=idempotency_key is not None, email_id=email.id
-            ) from None
+            raise NotAcknowledged(error, keyed=keyed, email_id=email.id) from None
         tracing.current().set("babygun.email_id", stored.email_id)
         recipients = len(email.recipients)
         if stored.repeated:
@@ -134,6 +136,7 @@ class Intake:
         stored.
         """
         keyed = idempotency_key is not None
+        await self._look_up_senders(entries, client_id, "E-mails of the batch", keyed=keyed)
         link = await self._link(entries, "E-mails of the batch", keyed=keyed)
 
         def ready(entry: EmailRequest, email_id: str, now: datetime) -> NewEmail:
@@ -187,7 +190,8 @@ class Intake:
 
         ``link``: that of e-mails that want one.
         """
-        checked = check_request(request, self._routes, self._store.settings)
+        rule = self._sender_domains.rule(client_id)
+        checked = check_request(request, self._routes, self._store.settings, rule)
         span = tracing.current()
         email = new_email(
             email_id,
@@ -209,6 +213,24 @@ class Intake:
         )
         content = checked.content
         return email, replace(content, unsubscribe=link) if checked.list else content
+
+    async def _look_up_senders(
+        self,
+        entries: Sequence[EmailRequest | InvalidRequest],
+        client_id: str,
+        what: str = "The e-mail",
+        *,
+        keyed: bool,
+    ) -> None:
+        """Before the rules are applied. Raises NotAcknowledged, as :meth:`_link` does."""
+        if not self._sender_domains.required:
+            return
+        requests = (entry for entry in entries if isinstance(entry, EmailRequest))
+        senders = (sender for request in requests if (sender := sender_of(request)))
+        try:
+            await self._sender_domains.look_up(senders, client_id)
+        except EtcdUnavailable as error:
+            raise NotAcknowledged(error, what, keyed=keyed) from None
 
     async def _link(
         self,

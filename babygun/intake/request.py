@@ -27,6 +27,7 @@ from babygun.intake.recipients import (
     check_recipients,
     entries_of,
 )
+from babygun.intake.sender_domains import SenderRule
 from babygun.routing.routes import Routes
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
@@ -172,10 +173,28 @@ _control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]").search
 is_tag = re.compile(rf"[A-Za-z0-9_.:-]{{1,{MAX_TAG}}}").fullmatch
 
 
-def check_request(request: EmailRequest, routes: Routes, settings: Settings) -> CheckedEmail:
-    """Applies every rule. Raises InvalidEmail with all the rules that the request breaks."""
+def sender_of(request: EmailRequest) -> str:
+    """The bare address of the sender; empty if it is not valid."""
+    try:
+        return _parse_sender(request.sender).email
+    except ValueError:
+        return ""
+
+
+def check_request(
+    request: EmailRequest,
+    routes: Routes,
+    settings: Settings,
+    sender_rule: SenderRule | None = None,
+) -> CheckedEmail:
+    """Applies every rule. Raises InvalidEmail with all the rules that the request breaks.
+
+    ``sender_rule``: the client's, if not every sender may send.
+    """
     broken = BrokenRules()
     sender = check_address(request.sender, "sender", broken, _parse_sender)
+    if sender_rule and sender:
+        sender_rule(sender, broken)
     recipients = check_recipients(_entries(request), routes, settings.max_recipients, broken)
     headers = check_headers(request.headers, broken) if request.headers else ()
     if request.subject:

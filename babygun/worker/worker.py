@@ -205,6 +205,7 @@ class Worker:
                 checked_in=False,
             ),
             "webhooks known": self.store.webhooks.run(),
+            "domains known": self.store.domains.run(),
             "removal": self._every(
                 _UPKEEP_INTERVAL,
                 "removal",

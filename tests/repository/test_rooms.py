@@ -110,6 +110,7 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
         "api.http": ("what every call shares; knows nothing of e-mails or clients", set()),
         "api.access": ("who may call", {"api.http"}),
         "api.emails": ("the calls on e-mails", {"api.http", "api.access"}),
+        "api.domains": ("the calls on sending domains", {"api.http", "api.access"}),
         "api.webhooks": ("the calls on webhooks", {"api.http", "api.access", "api.emails"}),
         "api.suppressions": (
             "the calls on suppressions",

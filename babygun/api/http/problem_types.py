@@ -216,6 +216,13 @@ NO_RELAY = ProblemType(
     "accepted.",
     retry_after=60,
 )
+NO_SEALING_KEY = ProblemType(
+    "no-sealing-key",
+    503,
+    "No key is configured that seals secrets",
+    "An operator must set secrets_key_file or secrets_keys before domains get DKIM keys.",
+    retry_after=60,
+)
 TOO_MANY_LISTENERS = ProblemType(
     "too-many-listeners",
     503,

@@ -19,6 +19,7 @@ from babygun.api.http.problem_types import (
     MALFORMED_REQUEST,
     METHOD_NOT_ALLOWED,
     NO_RELAY,
+    NO_SEALING_KEY,
     NOT_FOUND,
     NOT_STORED,
     OUT_OF_MEMORY,
@@ -34,6 +35,11 @@ from babygun.api.http.responses import SECURITY_HEADERS
 from babygun.errors import Violation, sentence
 
 CONTENT_TYPE = "application/problem+json"
+_BY_ERROR: Mapping[type[Exception], ProblemType] = {
+    errors.NoRelay: NO_RELAY,
+    errors.NoSealingKey: NO_SEALING_KEY,
+    errors.NotFound: NOT_FOUND,
+}
 _BY_STATUS = {
     400: MALFORMED_REQUEST,
     404: NOT_FOUND,
@@ -131,10 +137,8 @@ def from_exception(error: Exception) -> Problem:
             )
         case errors.RateExceeded():
             return Problem(TOO_MANY_REQUESTS, sentence(error), retry_after=error.retry_after)
-        case errors.NoRelay():
-            return Problem(NO_RELAY, sentence(error))
-        case errors.NotFound():
-            return Problem(NOT_FOUND, sentence(error))
+        case errors.NoRelay() | errors.NoSealingKey() | errors.NotFound():
+            return Problem(_BY_ERROR[type(error)], sentence(error))
         case errors.IdempotencyConflict():
             return Problem(IDEMPOTENCY_CONFLICT, sentence(error), field="Idempotency-Key")
         case errors.Conflict():

@@ -29,8 +29,8 @@ from babygun.api.http.problem_types import (
 )
 from babygun.store.records import Scope
 
-Method = Literal["GET", "POST", "PATCH", "DELETE"]
-Tag = Literal["tokens", "clients", "emails", "webhooks", "suppressions", "operations"]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Tag = Literal["tokens", "clients", "emails", "domains", "webhooks", "suppressions", "operations"]
 Kind = Literal["usual", "probe", "stream"]
 
 READ_ERRORS = (ETCD_UNAVAILABLE,)

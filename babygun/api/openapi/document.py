@@ -60,6 +60,7 @@ _TAGS = {
     "tokens": "Who may call.",
     "clients": "The applications that may call.",
     "emails": "Sending e-mails, and what became of them.",
+    "domains": "Domains that clients send from.",
     "webhooks": "Endpoints of yours that get what happens to your e-mails.",
     "suppressions": "Addresses that a client's mail does not go to.",
     "operations": "For operators and their tools.",

@@ -26,7 +26,6 @@ from babygun.etcd import (
     Op,
     Txn,
     all_created_before,
-    created_at,
     delete,
     delete_range,
     modified_at,
@@ -142,12 +141,18 @@ async def checked(
     return await _change(store, name, lambda domain: looked_up(domain, verified, seen))
 
 
-async def delete_domain(store: Store, name: str) -> bool:
-    """Deletes a domain and its keys. False: there is none. Raises EtcdError."""
+async def delete_domain(store: Store, name: str, *, holder: str | None = None) -> bool:
+    """Deletes a domain and its keys. False: there is none.
+
+    ``holder``: the identity of the client that wants it, which must be its only one. Raises
+    Conflict, EtcdError.
+    """
     key, keys = store.keys.domain(name), store.keys.domain_dkim_keys(name)
-    while (found := await store.client.get(key)) is not None:
+    while (found := await _read(store, name)) is not None:
+        if holder is not None and found.domain.clients != (holder,):
+            raise Conflict("other clients hold this domain, too: an operator can delete it")
         gone = [delete(key), delete_range(keys, range_end(keys))]
-        result = await store.client.txn(Txn([created_at(key, found.create_revision)], gone))
+        result = await store.client.txn(Txn([modified_at(key, found.revision)], gone))
         if result.succeeded:
             store.domains.forget(name, result.revision)
             return True

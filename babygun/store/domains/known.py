@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from babygun.email.sending_domains import SendingDomain, name_and_parents
@@ -15,7 +16,7 @@ from babygun.store.keys import Keys, range_end
 class KnownDomains:
     """Run :meth:`run` as a task. Without that, it knows what :meth:`learn` was given.
 
-    ``known``: all domains were read, and are followed. ``on_change``: called with the name of each
+    ``ready``: all domains were read, and are followed. ``on_change``: called with the name of each
     domain that has changed or is gone.
     """
 
@@ -24,7 +25,7 @@ class KnownDomains:
         self._domains: dict[str, tuple[SendingDomain, int]] = {}  # each with its mod revision
         self._of_client: dict[str, dict[str, SendingDomain]] = {}
         self._followed = 0  # the revision up to which changes were followed
-        self.known = False
+        self.ready = asyncio.Event()
         self.on_change: list[Callable[[str], None]] = []
 
     def get(self, name: str) -> SendingDomain | None:
@@ -61,6 +62,12 @@ class KnownDomains:
         for client_id in domain.clients:
             self._of_client.setdefault(client_id, {})[domain.name] = domain
         self._changed(domain.name)
+
+    async def read(self, names: Sequence[str]) -> None:
+        """Learns some domains now, as etcd has them, where there are such. Raises EtcdError."""
+        found = await self._client.get_many([self._keys.domain(name) for name in names])
+        for kv in found.values():
+            self._take(kv)
 
     def forget(self, name: str, revision: int) -> None:
         """``revision``: at which a domain was deleted. A domain made later is kept."""
@@ -108,7 +115,8 @@ class KnownDomains:
                 self.forget(name, found.revision)
             for kv in found.kvs:
                 self._take(kv)
-            self._followed, self.known = found.revision, True
+            self._followed = found.revision
+            self.ready.set()
             return found.revision
 
         async def changed(batch: WatchBatch) -> None:

@@ -1,0 +1,1 @@
+"""The calls on sending domains: make, verify, share and delete them, and give them new keys."""

@@ -1,0 +1,146 @@
+"""What the calls on sending domains answer, and how it is made of what the store holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from babygun.api.access.fields import CLIENT_ID
+from babygun.email.model import client_id_of
+from babygun.email.sending_domains import (
+    DkimAlgorithm,
+    DnsRecord,
+    DomainStatus,
+    RecordStatus,
+    SelectorState,
+    SendingDomain,
+)
+
+NAME = "example.com"
+_SELECTOR = "bg5f0c9d2a"
+
+_Moment = Annotated[datetime, Meta(examples=["2026-11-25T09:00:00.120000Z"])]
+
+
+class RecordDocument(msgspec.Struct, frozen=True):
+    """A record for the domain's DNS zone, and what the last look into DNS gave.
+
+    ``purpose``: dkim:<selector>, spf, dmarc, return_path, return_path_spf, tls_rpt, mta_sts.
+    ``status``: unchecked: nobody has asked DNS yet; verified; missing; wrong; unknown: DNS did not
+    answer; optional: a hint that is not followed, and that does not count.
+    """
+
+    purpose: Annotated[str, Meta(examples=[f"dkim:{_SELECTOR}"])]
+    type: Annotated[str, Meta(examples=["TXT"])]
+    name: Annotated[str, Meta(examples=[f"{_SELECTOR}._domainkey.{NAME}"])]
+    value: Annotated[
+        str,
+        Meta(description="What to put there.", examples=["v=DKIM1; k=rsa; p=<the public key>"]),
+    ]
+    status: Annotated[RecordStatus, Meta(examples=["missing"])]
+    found: Annotated[
+        list[str],
+        Meta(description="What DNS has. Show it as text: others wrote it.", examples=[[]]),
+    ]
+    sentence: Annotated[
+        str, Meta(description="What is wrong, and the remedy.", examples=["There is no record."])
+    ]
+
+
+class SelectorDocument(msgspec.Struct, frozen=True):
+    """A DKIM key. The private one is never shown.
+
+    ``state``: new: it waits until DNS has it; signing; old: it is kept until no mail that it has
+    signed is under way.
+    """
+
+    name: Annotated[str, Meta(examples=[_SELECTOR])]
+    algorithm: Annotated[DkimAlgorithm, Meta(examples=["rsa2048"])]
+    state: Annotated[SelectorState, Meta(examples=["new"])]
+    created_at: _Moment
+    seen_at: Annotated[datetime | None, Meta(description="When DNS had it first.")]
+    signing_since: datetime | None
+    old_since: datetime | None
+
+
+class DomainDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A sending domain.
+
+    ``status``: verified: DNS has all that counts; failed: something is missing or wrong; pending:
+    nobody has asked DNS yet, or it did not answer.
+    """
+
+    name: Annotated[str, Meta(examples=[NAME])]
+    status: Annotated[DomainStatus, Meta(examples=["pending"])]
+    checked_at: Annotated[datetime | None, Meta(description="When DNS was asked last.")]
+    records: Annotated[list[RecordDocument], Meta(description="For the domain's DNS zone.")]
+    selectors: list[SelectorDocument]
+    return_path: Annotated[
+        str,
+        Meta(
+            description="The domain to which bounce messages of its mail come.",
+            examples=[f"bounces.{NAME}"],
+        ),
+    ]
+    clients: Annotated[
+        list[str] | None,
+        Meta(
+            description="Who holds it, by id. Null for callers without the scope admin.",
+            examples=[[CLIENT_ID]],
+        ),
+    ]
+    created_at: _Moment
+    updated_at: _Moment
+
+
+class DomainList(msgspec.Struct, frozen=True):
+    """A page of domains, by name."""
+
+    domains: list[DomainDocument]
+    cursor: Annotated[str | None, Meta(description="For the next page; null: there is none.")]
+
+
+def domain_document(
+    domain: SendingDomain, wanted: Sequence[DnsRecord], *, with_clients: bool
+) -> DomainDocument:
+    """``wanted``: the records that the domain wants now. What was found of them is added."""
+    verified = domain.verified
+    found = {(one.purpose, one.value): one for one in (verified.records if verified else ())}
+    return DomainDocument(
+        name=domain.name,
+        status=domain.status,
+        checked_at=verified.at if verified else None,
+        records=[_record(found.get((one.purpose, one.value), one)) for one in wanted],
+        selectors=[
+            SelectorDocument(
+                one.name,
+                one.algorithm,
+                one.state,
+                one.created_at,
+                one.seen_at,
+                one.signing_since,
+                one.old_since,
+            )
+            for one in domain.selectors
+        ],
+        return_path=domain.return_path,
+        clients=[client_id_of(one) for one in domain.clients] if with_clients else None,
+        created_at=domain.created_at,
+        updated_at=domain.updated_at,
+    )
+
+
+def _record(record: DnsRecord) -> RecordDocument:
+    return RecordDocument(
+        record.purpose,
+        record.type,
+        record.name,
+        record.value,
+        record.status,
+        list(record.found),
+        record.sentence,
+    )
