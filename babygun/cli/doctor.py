@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import get_args
 
+from babygun.cli.domain_checks import check_domain
 from babygun.cli.finding import Finding
 from babygun.cli.local import hint_to_start_etcd, load_settings
 from babygun.cli.mail_checks import check_mail
@@ -55,19 +56,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=get_args(Role),
         help="also check that the etcd user has the rights of this role",
     )
+    subjects = parser.add_subparsers(dest="subject", metavar="[subject]")
+    domain = subjects.add_parser(
+        "domain",
+        help="check what recipients look at in mail from a domain: DNS records, names, port 25",
+    )
+    domain.add_argument("domain", help="e.g. example.com")
+    domain.add_argument(
+        "--selector",
+        action="append",
+        default=[],
+        dest="selectors",
+        help="also look at this DKIM key, such as one of a relay; repeat for several",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """1 if a finding is bad, or no room could be made."""
     if arguments.make_room:
         return asyncio.run(_make_room(load_settings()))
+    if arguments.subject == "domain":
+        found = check_domain(load_settings(), arguments.domain, arguments.selectors)
+        return asyncio.run(_report(found))
     relays, mx, role = not arguments.no_relay, arguments.mx, arguments.role
-    return asyncio.run(_run(load_settings(), relays=relays, mx=mx, role=role))
+    return asyncio.run(_report(examine(load_settings(), relays=relays, mx=mx, role=role)))
 
 
-async def _run(loaded: Settings, *, relays: bool, mx: str, role: Role | None) -> int:
+async def _report(findings: AsyncIterator[Finding]) -> int:
     bad = False
-    async for finding in examine(loaded, relays=relays, mx=mx, role=role):
+    async for finding in findings:
         print(f"{_LABELS[finding.level]}  {finding.sentence}", flush=True)
         bad = bad or finding.level == "bad"
     return 1 if bad else 0

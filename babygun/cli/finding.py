@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+Level = Literal["ok", "warn", "bad"]
+
 
 class Finding(NamedTuple):
     """``bad``: the installation doesn't work. ``warn``: an operator should know."""
 
-    level: Literal["ok", "warn", "bad"]
+    level: Level
     sentence: str

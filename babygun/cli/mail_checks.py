@@ -38,9 +38,9 @@ async def check_mail(loaded: Settings, *, relays: bool, mx: str) -> AsyncIterato
         )
     checks = [_relays(loaded, routes)] if relays else []
     if routes.to_mx:
-        checks.append(_sending_host(loaded, routes))
+        checks.append(check_sending_host(loaded))
     if mx:
-        checks.append(_mail_hosts(loaded, mx))
+        checks.append(check_mail_hosts(loaded, mx))
     for each in checks:
         async for finding in each:
             yield finding
@@ -60,7 +60,7 @@ async def _relays(loaded: Settings, routes: Routes) -> AsyncIterator[Finding]:
             yield Finding("bad", f"{name}: {error}")
 
 
-async def _mail_hosts(loaded: Settings, domain: str) -> AsyncIterator[Finding]:
+async def check_mail_hosts(loaded: Settings, domain: str) -> AsyncIterator[Finding]:
     """Whether this machine reaches a domain's mail hosts: many networks close port 25."""
     routes = load_routes(
         loaded if load_routes(loaded).to_mx else replace(loaded, default="mx", relay_url="")
@@ -91,7 +91,7 @@ async def _mail_hosts(loaded: Settings, domain: str) -> AsyncIterator[Finding]:
         )
 
 
-async def _sending_host(loaded: Settings, routes: Routes) -> AsyncIterator[Finding]:
+async def check_sending_host(loaded: Settings) -> AsyncIterator[Finding]:
     """Resolvers, name and addresses of this machine, as other servers look at them."""
     hostname = (loaded.smtp_hostname or await asyncio.to_thread(socket.getfqdn)).lower()
     is_full = "." in hostname and not hostname.startswith("localhost")
@@ -101,7 +101,7 @@ async def _sending_host(loaded: Settings, routes: Routes) -> AsyncIterator[Findi
         finding = await _check_resolver(server, hostname if is_full else "localhost")
         answers = answers or finding.level != "bad"
         yield finding
-    sources = [ipaddress.ip_address(each) for each in routes.sources]
+    sources = [ipaddress.ip_address(each) for each in load_routes(loaded).sources]
     here = [address for address in sources if is_of_this_machine(address)]
     for address in sources:
         if address in here:

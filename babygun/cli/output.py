@@ -8,8 +8,8 @@ from typing import Any
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Left-aligned columns, with ``?`` for control characters, which could harm a terminal."""
-    cells = [list(head), *([_printable(cell) for cell in row] for row in rows)]
+    """Left-aligned columns of printable text."""
+    cells = [list(head), *([printable(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -32,7 +32,8 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, default=_bytes)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """With ``?`` for control characters, which could harm a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 

@@ -42,7 +42,7 @@ async def check(resolver: Resolver, domain: SendingDomain, sending: Sending) -> 
     """What DNS has. That it does not answer is no error: the record keeps what was known of it."""
     wanted = wanted_records(domain, sending)
     before = {one.purpose: one for one in domain.verified.records} if domain.verified else {}
-    looked = await asyncio.gather(*(_look(resolver, each, domain, sending) for each in wanted))
+    looked = await asyncio.gather(*(look(resolver, each, domain, sending) for each in wanted))
     records = tuple(_or_as_before(each, before.get(each.purpose)) for each in looked)
     verified = {each.purpose for each in records if each.status == "verified"}
     seen = frozenset(one.name for one in domain.selectors if dkim_purpose(one.name) in verified)
@@ -62,9 +62,10 @@ def status_of(domain: SendingDomain, records: tuple[DnsRecord, ...]) -> DomainSt
     return domain.status if "missing" not in statuses else "pending"
 
 
-async def _look(
+async def look(
     resolver: Resolver, record: DnsRecord, domain: SendingDomain, sending: Sending
 ) -> DnsRecord:
+    """What DNS has of one record."""
     try:
         async with asyncio.timeout(_LONGEST):
             return await _check(resolver, record, domain.name, sending)

@@ -1,0 +1,110 @@
+"""``babygun doctor domain``: what recipients of a domain's mail will look at.
+
+It works without the API, and without etcd: then the domain's DKIM keys are not known, and a
+selector can be named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from babygun.cli.finding import Finding, Level
+from babygun.cli.mail_checks import check_mail_hosts, check_sending_host
+from babygun.dns import Resolver
+from babygun.domains.verify import check, look
+from babygun.domains.wanted import Sending, dkim_purpose, sending_of
+from babygun.email.sending_domains import (
+    DnsRecord,
+    RecordStatus,
+    SendingDomain,
+    sending_domain_name,
+)
+from babygun.errors import BabygunError, EtcdError, SettingsError
+from babygun.routing.routes import load_routes
+from babygun.routing.server import Server
+from babygun.runtime.clock import utc_now
+from babygun.runtime.settings import Settings
+from babygun.smtp import check_server
+from babygun.store import Store
+from babygun.store.domains.change import read_domain
+
+_LEVELS: dict[RecordStatus, Level] = {
+    "verified": "ok",
+    "optional": "ok",
+    "unchecked": "warn",
+    "unknown": "warn",
+    "missing": "bad",
+    "wrong": "bad",
+}
+
+
+async def check_domain(
+    loaded: Settings, domain: str, selectors: Sequence[str]
+) -> AsyncIterator[Finding]:
+    """All of it. ``selectors``: DKIM keys to look at beside those that are known."""
+    try:
+        name = sending_domain_name(domain)
+    except ValueError as error:
+        raise SettingsError(f"{domain}: {error}") from None
+    known, why = await _known(loaded, name)
+    if known is None:
+        yield Finding("warn", why)
+    sending = sending_of(loaded)
+    if load_routes(loaded).to_mx:
+        async for finding in check_sending_host(loaded):
+            yield finding
+    if not sending.spf_terms:
+        yield Finding(
+            "warn",
+            "nobody has said from where mail comes, so SPF is not compared: set"
+            " BABYGUN_SOURCE_ADDRESSES, or BABYGUN_SPF_INCLUDE for relays",
+        )
+    resolver = Resolver(loaded.resolvers)
+    looked = known or SendingDomain(name, (), utc_now(), utc_now())
+    for record in (await check(resolver, looked, sending)).records:
+        yield _finding(record)
+    for selector in selectors:
+        key = DnsRecord(dkim_purpose(selector), "TXT", f"{selector}._domainkey.{name}", "")
+        yield _finding(await look(resolver, key, looked, sending))
+    for checks in (_bounces(loaded, sending), check_mail_hosts(loaded, name)):
+        async for finding in checks:
+            yield finding
+
+
+async def _known(loaded: Settings, name: str) -> tuple[SendingDomain | None, str]:
+    """The domain as etcd has it, or why it is not known."""
+    try:
+        async with asyncio.timeout(loaded.etcd_timeout), Store(loaded) as store:
+            found = await read_domain(store, name)
+    except (EtcdError, TimeoutError) as error:
+        reason = str(error) or "it does not answer"
+        return None, f"etcd can't be read, so the DKIM keys of {name} are not known: {reason}"
+    return found, "" if found else f"{name} is no sending domain yet: babygun domains add {name}"
+
+
+def _finding(record: DnsRecord) -> Finding:
+    what = f"{record.purpose}: {record.type} of {record.name}"
+    said = f"{what}: {record.sentence}" if record.sentence else what
+    if record.status in ("missing", "wrong") and record.value:
+        said += f". Wanted: {record.value}"
+    return Finding(_LEVELS[record.status], said)
+
+
+async def _bounces(loaded: Settings, sending: Sending) -> AsyncIterator[Finding]:
+    """Whether the host of the return path takes connections."""
+    if not sending.bounce_hostname:
+        yield Finding("ok", "BABYGUN_BOUNCE_HOSTNAME is not set: there is no return path")
+        return
+    server = Server(sending.bounce_hostname, loaded.mx_port)
+    try:
+        offered = await check_server(
+            server, hostname=loaded.smtp_hostname, timeout=loaded.smtp_connect_timeout
+        )
+        yield Finding("ok", f"{server.endpoint} takes bounce messages ({offered})")
+    except BabygunError as error:
+        yield Finding(
+            "bad",
+            f"bounce messages can't come to {server.endpoint}: {error}. Does babygun bounced run,"
+            " and is the port open inwards?",
+        )
