@@ -2,9 +2,16 @@
 
 message   the whole of it: header, body, boundaries
 headers   single header fields, folded and encoded
+dkim      signatures
 parts     body parts: texts, attachments, multiparts
 """
 
-from babygun.mime.message import message_id, needs_smtputf8, render, with_unsubscribe_link
+from babygun.mime.message import (
+    feedback_id,
+    message_id,
+    needs_smtputf8,
+    render,
+    with_unsubscribe_link,
+)
 
-__all__ = ["message_id", "needs_smtputf8", "render", "with_unsubscribe_link"]
+__all__ = ["feedback_id", "message_id", "needs_smtputf8", "render", "with_unsubscribe_link"]

@@ -28,7 +28,8 @@ from urllib.parse import unquote as percent_unquote
 
 from babygun.email.addresses import needs_smtputf8 as address_needs_smtputf8
 from babygun.email.addresses import parse_address, to_ascii_domain
-from babygun.email.model import Content, Email
+from babygun.email.model import Content, Email, client_id_of
+from babygun.email.suppression import ALL_MAIL
 from babygun.mime.headers import address_field, custom_field, text_field
 from babygun.mime.parts import Part, attachment_part, invitation_part, multipart, text_part
 
@@ -43,17 +44,21 @@ def render(
     date: datetime,
     smtputf8: bool = False,
     eight_bit: bool = False,
+    feedback_id: str = "",
 ) -> bytes:
     """The message: lines end with CRLF, dots are not stuffed.
 
     The same arguments give the same bytes, so a repeated try sends the same message.
     ``date`` is aware. ``smtputf8``: the server offers SMTPUTF8, so addresses stay UTF-8; without
     it, those that need it are left out of the header. ``eight_bit``: it offers 8BITMIME.
+    ``feedback_id``: the header field, unless the client gives one.
     Raises ValueError for an address that is not one, for a sender that only SMTPUTF8 can carry, and
     for a header that acceptance refuses.
     """
     custom = {name.lower() for name, _ in content.headers}
     lines = _own_fields(content, custom, message_id, date, smtputf8)
+    if feedback_id and "feedback-id" not in custom:
+        lines.append(f"Feedback-ID: {feedback_id}")
     if content.headers:
         lines += [custom_field(name, value) for name, value in content.headers]
     body = _body(content, eight_bit, message_id)
@@ -116,6 +121,16 @@ def message_id(email: Email) -> str:
     It is the same for each try and every recipient, so that mailbox systems recognise a duplicate.
     """
     return f"<{email.id}@{to_ascii_domain(email.sender).rpartition('@')[2] or 'babygun.invalid'}>"
+
+
+def feedback_id(email: Email, sender_id: str) -> str:
+    """What Gmail counts complaints by: the first tag, the list, the client and the sender's id.
+
+    Parts that an e-mail lacks are left out: Gmail reads from the right.
+    """
+    tag = email.tags[0].replace(":", ".") if email.tags else ""
+    kind = "" if email.list == ALL_MAIL else email.list
+    return ":".join(filter(None, (tag, kind, client_id_of(email.client_id), sender_id)))
 
 
 def needs_smtputf8(content: Content) -> bool:

@@ -362,6 +362,20 @@ EVENTS = [
         "etcd is away. E-mails with links to unsubscribe wait for it.",
     ),
     Event(
+        "DKIM key not read",
+        "warning",
+        "domain error",
+        "etcd is away. E-mails of this sending domain wait for it.",
+    ),
+    Event(
+        "DKIM key unusable",
+        "error",
+        "domain error",
+        "A worker can't sign the e-mails of this sending domain, so it does not send them: they "
+        "are tried again later. Give all workers the keys of `secrets_key_file` or `secrets_keys` "
+        "that the API processes have.",
+    ),
+    Event(
         "content missing",
         "error",
         "email_id queue",

@@ -161,6 +161,13 @@ def _parse_public_url(text: str) -> str:
     return url
 
 
+def _parse_sender_id(text: str) -> str:
+    sender_id = text.strip()
+    if sender_id and not re.fullmatch(r"[A-Za-z0-9._-]{5,15}", sender_id):
+        raise ValueError(f"{text!r} is not 5 to 15 letters, digits and . _ -")
+    return sender_id
+
+
 def _write_networks(networks: Sequence[Network]) -> str:
     return ", ".join(map(str, networks))
 
@@ -177,6 +184,7 @@ def _parse_object(text: str) -> dict[str, Any]:
 
 TEXT = Type("text", str, str)
 FLAG = Type("yes or no", _parse_flag, lambda value: "yes" if value else "no")
+SENDER_ID = Type("5 to 15 letters, digits and . _ -", _parse_sender_id, str)
 PUBLIC_URL = Type("URL", _parse_public_url, str)
 NUMBER = Type("number", _parse_number, str)
 DURATION = Type("duration", parse_duration, write_duration)

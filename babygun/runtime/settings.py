@@ -30,6 +30,7 @@ from babygun.runtime.setting_types import (
     OBJECT,
     PUBLIC_URL,
     RESOLVERS,
+    SENDER_ID,
     SIZE,
     TEXT,
     Type,
@@ -380,6 +381,12 @@ class Settings:
         "babygun/smtp/replies.toml.",
     )
     smtp_hostname: str = setting(TEXT, "", "Babygun's name in EHLO. Empty: this host's name.")
+    feedback_id: str = setting(
+        SENDER_ID,
+        "",
+        "Your name in the header `Feedback-ID`, by which Gmail Postmaster Tools counts complaints. "
+        "An e-mail's first tag, its list and its client stand before it. Empty: no such header.",
+    )
     smtp_connect_timeout: float = setting(
         DURATION,
         "30s",

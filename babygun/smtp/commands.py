@@ -1,4 +1,4 @@
-"""The commands of a transaction, from an envelope and what the server offers. No I/O."""
+"""The commands of a transaction, from an envelope and what the server offers. No network."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class _Refused(Exception):
         self.reply = Reply(phase, code, enhanced, f"{text} (refused by Babygun, nothing was sent)")
 
 
-def prepare(envelope: Envelope, capabilities: Capabilities) -> Prepared:
+async def prepare(envelope: Envelope, capabilities: Capabilities) -> Prepared:
     """The commands. With no recipient left, only ``refused`` counts.
 
-    Raises what the envelope's ``message`` raises.
+    Waits for nothing but the envelope's ``sign``. Raises what that and its ``message`` raise.
     """
     utf8 = envelope.needs_smtputf8 and capabilities.smtputf8
     recipients: list[str] = []
@@ -59,7 +59,7 @@ def prepare(envelope: Envelope, capabilities: Capabilities) -> Prepared:
                 refused[recipient] = refusal.reply
         if not recipients:
             return Prepared(b"", [], [], b"", refused)
-        message = _message(envelope, capabilities, utf8)
+        message = await _message(envelope, capabilities, utf8)
     except _Refused as refusal:
         return Prepared(b"", [], [], b"", dict.fromkeys(envelope.recipients, refusal.reply))
     parameters = b" SIZE=%d" % len(message) if capabilities.size_offered else b""
@@ -71,14 +71,16 @@ def prepare(envelope: Envelope, capabilities: Capabilities) -> Prepared:
         b"MAIL FROM:<%b>%b\r\n" % (sender, parameters),
         recipients,
         rcpts,
-        wire_form(message),
+        message,
         refused,
     )
 
 
-def _message(envelope: Envelope, capabilities: Capabilities, utf8: bool) -> bytes:
+async def _message(envelope: Envelope, capabilities: Capabilities, utf8: bool) -> bytes:
     """The message as this server can take it. Raises _Refused."""
-    message = envelope.message(capabilities.eight_bit, utf8)
+    message = wire_form(envelope.message(capabilities.eight_bit, utf8))
+    if envelope.sign is not None:
+        message = await envelope.sign(message)
     if capabilities.size and len(message) > capabilities.size:
         raise _Refused(
             "mail",

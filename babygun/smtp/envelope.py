@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -20,6 +20,9 @@ class Envelope(msgspec.Struct, frozen=True):
     SMTPUTF8): lines end with CRLF, dots are not doubled, the same arguments give the same bytes.
     Without SMTPUTF8 it leaves out of the header the recipients that only SMTPUTF8 can carry.
 
+    ``sign``: puts what signs a message before it. It gets the message exactly as it goes out, but
+    for dots that are doubled on the way.
+
     ``needs_smtputf8``: some address has a local part beyond ASCII. A domain alone does not need
     it, since a domain has an ASCII form.
     """
@@ -28,6 +31,7 @@ class Envelope(msgspec.Struct, frozen=True):
     recipients: tuple[str, ...]
     message: Callable[[bool, bool], bytes]
     needs_smtputf8: bool = False
+    sign: Callable[[bytes], Awaitable[bytes]] | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):

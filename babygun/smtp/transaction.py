@@ -60,9 +60,9 @@ async def transact(
     Afterwards the connection is fit for the next transaction, or retired, or lost.
 
     ``may_send`` is asked right before the content goes out. Raises NotSent where it says no;
-    Again; what the envelope's ``message`` raises.
+    Again; what the envelope's ``message`` and ``sign`` raise.
     """
-    prepared = prepare(envelope, connection.capabilities)
+    prepared = await prepare(envelope, connection.capabilities)
     if not prepared.recipients:
         return Outcome(prepared.refused)
     return await _Transaction(connection, prepared).run(may_send)

@@ -14,7 +14,7 @@ from babygun.email.addresses import needs_smtputf8
 from babygun.email.model import Content, queue_recipients
 from babygun.email.tries import RecipientResult, recipients_of_try
 from babygun.errors import EtcdError, OutOfResources
-from babygun.mime import message_id, render, with_unsubscribe_link
+from babygun.mime import feedback_id, message_id, render, with_unsubscribe_link
 from babygun.mime import needs_smtputf8 as content_needs_smtputf8
 from babygun.routing.destination import Destination, NoDestination, NoSource
 from babygun.routing.mx import LookupFailed, NoMailHost
@@ -45,6 +45,7 @@ from babygun.store.unsubscribe.tokens import make_token
 from babygun.worker.copies import send_copies
 from babygun.worker.replies import Crowded, Replied, Replies
 from babygun.worker.results import Sent, SessionFault, without_host
+from babygun.worker.signing import CannotSign, Signer, Signers
 
 log = get_logger("worker")
 
@@ -71,14 +72,15 @@ class Progress(Struct, gc=False):
 class _Try(Struct, gc=False):
     """What the transactions of one try share.
 
-    ``for_email``: as :meth:`Destination.servers` takes it. ``repeated``: the recipients that were
-    sent to on a fresh connection already.
+    ``for_email``: as :meth:`Destination.servers` takes it. ``signer``: None: it is not signed.
+    ``repeated``: the recipients that were sent to on a fresh connection already.
     """
 
     claim: Claim
     content: Content
     destination: Destination
     for_email: str
+    signer: Signer | None
     may_send: Callable[[], bool]
     sent: Sent
     repeated: set[str] = field(default_factory=set)
@@ -87,9 +89,9 @@ class _Try(Struct, gc=False):
 class Delivery:
     """Sends e-mails to the destinations of their queues.
 
-    ``link_keys``: of links to unsubscribe. ``permits_of``: those of a site. ``replied``: called
-    with each reply of a site that has limits, once for all recipients that got it, and with the
-    sender's domain.
+    ``link_keys``: of links to unsubscribe. ``signers``: of messages. ``permits_of``: those of a
+    site. ``replied``: called with each reply of a site that has limits, once for all recipients
+    that got it, and with the sender's domain.
     """
 
     def __init__(
@@ -97,11 +99,13 @@ class Delivery:
         settings: Settings,
         routes: Routes,
         link_keys: UnsubscribeKeys,
+        signers: Signers,
         *,
         permits_of: Callable[[Site], Permits] = lambda site: UNLIMITED,
         replied: Replied = lambda site, reply, found, sender: None,
     ) -> None:
-        self._routes, self._link_keys = routes, link_keys
+        self._routes, self._link_keys, self._signers = routes, link_keys, signers
+        self._sender_id = settings.feedback_id
         self._replies = Replies(Classifier.load(settings.reply_rules), replied)
         hostname = settings.smtp_hostname or socket.getfqdn()
         files = allow_open_files(settings.worker_concurrency + _OTHER_FILES + MOST)
@@ -127,6 +131,7 @@ class Delivery:
 
     async def close(self) -> None:
         await self.pools.close()
+        self._signers.close()
 
     async def deliver(
         self,
@@ -162,12 +167,13 @@ class Delivery:
             destination = await self._routes.destination(queue)
             # The same at each try, so that a server that greylists knows it by our address.
             for_email = f"{email.sender} {queue}".lower() if destination.sources else ""
-            attempt = _Try(claim, claim.content, destination, for_email, may_send, sent)
+            signer = await self._signers.of(email)
+            attempt = _Try(claim, claim.content, destination, for_email, signer, may_send, sent)
             send = self._send_copies if copies else self._send_message
             await send(attempt, todo, progress)
         except (OutOfResources, NoConnection) as error:
             raise Crowded(Reply("connect", None, None, str(error))) from error
-        except NoSource as error:
+        except (NoSource, CannotSign) as error:
             fault = RecipientResult("retry", "configuration", reason=str(error))
             sent.results = dict.fromkeys(todo, fault) | sent.results
         except NoDestination as error:
@@ -181,7 +187,7 @@ class Delivery:
 
     async def _send_message(self, attempt: _Try, todo: tuple[str, ...], progress: Progress) -> None:
         """Sends one message to all recipients."""
-        message, utf8 = _message(attempt, todo, progress)
+        message, utf8 = self._message(attempt, todo, progress)
         groups = [todo]
         results = attempt.sent.results
         try:
@@ -198,7 +204,7 @@ class Delivery:
         link, email = attempt.content.unsubscribe, attempt.claim.email
         assert link is not None
         key = await self._link_key(link.kid)
-        render_once = cache(_message(attempt, (), progress)[0])
+        render_once = cache(self._message(attempt, (), progress)[0])
 
         async def send(address: str) -> None:
             token = make_token(key.kid, key.secret, email.client_id, email.list, address)
@@ -217,6 +223,30 @@ class Delivery:
                 raise
 
         await send_copies(attempt.claim, todo, attempt.sent, send)
+
+    def _message(
+        self, attempt: _Try, recipients: tuple[str, ...], progress: Progress
+    ) -> tuple[Callable[[bool, bool], bytes], bool]:
+        """What renders the message, and whether some address of it needs SMTPUTF8."""
+        email, content = attempt.claim.email, attempt.content
+        identity = message_id(email)
+        feedback = feedback_id(email, self._sender_id) if self._sender_id else ""
+        # A relay may pass the mail on to a server without 8BITMIME, and would encode it again: the
+        # signature would not fit any more (RFC 6376, 5.3).
+        seven_bit = attempt.signer is not None and not attempt.destination.is_mx
+
+        def message(eight_bit: bool, smtputf8: bool) -> bytes:
+            progress.connected = True  # what the server offers is known
+            return render(
+                content,
+                message_id=identity,
+                date=email.created_at,
+                smtputf8=smtputf8,
+                eight_bit=eight_bit and not seven_bit,
+                feedback_id=feedback,
+            )
+
+        return message, _needs_smtputf8(attempt, recipients)
 
     async def _link_key(self, kid: str) -> UnsubscribeKey:
         """Waits for etcd: without it the results could not be written either."""
@@ -239,7 +269,8 @@ class Delivery:
         destination, sent = attempt.destination, attempt.sent
         sender = attempt.claim.email.sender
         while groups:
-            envelope = Envelope(sender, groups[0], message, utf8)
+            sign = attempt.signer.sign if attempt.signer else None
+            envelope = Envelope(sender, groups[0], message, utf8, sign)
             pool = self.pools.get(destination, attempt.for_email)
             outcome = await self._send(pool, destination, envelope, attempt.may_send, progress)
             if not sent.results:
@@ -275,26 +306,6 @@ class Delivery:
                 CLAIM_TO_REPLY[destination.site.label].observe(seconds)
                 break
         return outcome
-
-
-def _message(
-    attempt: _Try, recipients: tuple[str, ...], progress: Progress
-) -> tuple[Callable[[bool, bool], bytes], bool]:
-    """What renders the message, and whether some address of it needs SMTPUTF8."""
-    email, content = attempt.claim.email, attempt.content
-    identity = message_id(email)
-
-    def message(eight_bit: bool, smtputf8: bool) -> bytes:
-        progress.connected = True  # what the server offers is known
-        return render(
-            content,
-            message_id=identity,
-            date=email.created_at,
-            smtputf8=smtputf8,
-            eight_bit=eight_bit,
-        )
-
-    return message, _needs_smtputf8(attempt, recipients)
 
 
 def _needs_smtputf8(attempt: _Try, recipients: tuple[str, ...]) -> bool:

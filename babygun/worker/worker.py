@@ -41,6 +41,7 @@ from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Delivery
 from babygun.worker.dispatch import Dispatch
 from babygun.worker.expiry import HeldExpiry, OwnExpiry
+from babygun.worker.signing import Signers
 from babygun.worker.sites.sites import Sites
 from babygun.worker.slots import KEPT_SITES
 
@@ -78,6 +79,7 @@ class Worker:
             settings,
             routes,
             self._link_keys,
+            Signers(self.store),
             permits_of=self._sites.permits,
             replied=self._sites.replied,
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from babygun.email.sending_domains import DkimAlgorithm, Selector
 from babygun.errors import NoSealingKey, NotFound, OutcomeUnknown
 from babygun.etcd import KeyValue, Op, Txn, modified_at, put
-from babygun.pki.dkim_keys import make_ed25519_key, make_rsa_key
+from babygun.pki.dkim_keys import load_dkim_key, make_ed25519_key, make_rsa_key
 from babygun.pki.sealing import CannotOpen, Sealer
 from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_token
@@ -68,6 +68,11 @@ async def read_private_key(store: Store, name: str, selector: str) -> bytes:
     if found is None:
         raise NotFound(f"there is no DKIM key of {name} with the selector {selector}")
     return _opened(sealer_of(store), found, name, selector)
+
+
+async def load_signer(store: Store, name: str, selector: str) -> Callable[[bytes], bytes]:
+    """What signs a SHA-256 digest with a selector's key. Raises as :func:`read_private_key`."""
+    return load_dkim_key(await read_private_key(store, name, selector))
 
 
 async def reseal(store: Store) -> Resealed:
