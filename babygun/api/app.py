@@ -43,6 +43,7 @@ from babygun.api.suppressions import change as suppression
 from babygun.api.suppressions import listing as suppressions
 from babygun.api.unsubscribe.calls import LINK_KEYS, add_unsubscribe_page
 from babygun.api.webhooks import deliveries, webhooks
+from babygun.domains.verifier import Verifier
 from babygun.intake.accept import Intake
 from babygun.intake.quota_guard import QuotaGuard
 from babygun.routing.routes import load_routes
@@ -132,6 +133,7 @@ def build_app(settings: Settings) -> web.Application:
     app[CLUSTER] = ClusterReading(for_calls, islice(routing.destinations, MOST_QUEUES))
     app[HEALTH] = Checkup(for_calls, "api", routing)  # ready means that calls are served
     app[PROCESSES] = Processes(store)
+    app[domains.VERIFIER] = Verifier(for_calls)
     app[LOOKUPS] = SiteLookups(routing)
     app[SITES] = KnownSites(store, for_calls, site_of=app[LOOKUPS].known)
     app[STREAMS] = Streams(app)

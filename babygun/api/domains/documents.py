@@ -105,16 +105,14 @@ class DomainList(msgspec.Struct, frozen=True):
 
 
 def domain_document(
-    domain: SendingDomain, wanted: Sequence[DnsRecord], *, with_clients: bool
+    domain: SendingDomain, records: Sequence[DnsRecord], *, with_clients: bool
 ) -> DomainDocument:
-    """``wanted``: the records that the domain wants now. What was found of them is added."""
-    verified = domain.verified
-    found = {(one.purpose, one.value): one for one in (verified.records if verified else ())}
+    """``records``: those that the domain wants now, each as the last look found it."""
     return DomainDocument(
         name=domain.name,
         status=domain.status,
-        checked_at=verified.at if verified else None,
-        records=[_record(found.get((one.purpose, one.value), one)) for one in wanted],
+        checked_at=domain.verified.at if domain.verified else None,
+        records=[_record(one) for one in records],
         selectors=[
             SelectorDocument(
                 one.name,

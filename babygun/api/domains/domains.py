@@ -22,6 +22,7 @@ from babygun.api.http.paging import LIMIT, limit_of
 from babygun.api.http.problem_types import CONFLICT, NO_SEALING_KEY, NOT_FOUND
 from babygun.api.http.responses import empty_answer, json_answer
 from babygun.api.http.routes import READ_ERRORS, WRITE_ERRORS, Answer, Header, Parameter, Routes
+from babygun.domains.verifier import Verifier
 from babygun.email.model import client_id_of
 from babygun.email.sending_domains import SendingDomain
 from babygun.runtime.logs import get_logger
@@ -29,6 +30,7 @@ from babygun.store.domains import change as store
 
 log = get_logger("api")
 routes = Routes("domains")
+VERIFIER = web.AppKey("verifier", Verifier)
 _LOCATION = Header("Location", "Where the domain can be read.")
 
 
@@ -117,6 +119,24 @@ async def show_domain(request: web.Request) -> web.Response:
 
 @routes.call(
     "POST",
+    "/domains/{name}/verify",
+    summary="Look a sending domain up in DNS",
+    scope="domains",
+    parameters=[NAME],
+    answers=[Answer(200, "The domain, with what DNS has now.", DomainDocument)],
+    errors=(NOT_FOUND, *WRITE_ERRORS),
+)
+async def verify_domain(request: web.Request) -> web.Response:
+    """It may take half a minute. New DKIM keys that DNS has sign from now on.
+
+    A resolver may remember for minutes or hours that a record was not there.
+    """
+    domain = await own_domain(request)
+    return json_answer(_document(request, await request.app[VERIFIER].verify(domain.name)))
+
+
+@routes.call(
+    "POST",
     "/domains/{name}/rotate",
     summary="Give a sending domain new DKIM keys",
     scope="domains",
@@ -182,8 +202,8 @@ async def delete_domain(request: web.Request) -> web.Response:
 
 
 def _document(request: web.Request, domain: SendingDomain) -> DomainDocument:
-    wanted = domain.verified.records if domain.verified else ()
-    return domain_document(domain, wanted, with_clients=access_of(request).is_admin)
+    records = request.app[VERIFIER].wanted(domain)
+    return domain_document(domain, records, with_clients=access_of(request).is_admin)
 
 
 def _log(event: str, request: web.Request, domain: SendingDomain) -> None:
