@@ -151,7 +151,8 @@ async def create_client(request: web.Request) -> web.Response:
 async def delete_client(request: web.Request) -> web.Response:
     """Its tokens are refused within a second. Its webhooks and its suppressions go, too.
 
-    Its e-mails stay. A client can't delete itself.
+    So do the sending domains that no other client holds. Its e-mails stay. A client can't
+    delete itself.
     """
     client_id = request.match_info["id"]
     if client_id == access_of(request).client.id:

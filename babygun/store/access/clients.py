@@ -129,7 +129,7 @@ async def is_there(store: Store, identity: str) -> Compare:
 
 
 async def delete_client(store: Store, client_id: str) -> bool:
-    """Deletes a client, with its webhooks and suppressions.
+    """Deletes a client, with its webhooks and suppressions, and the domains that only it holds.
 
     Its tokens are refused within a second; its e-mails stay. A client that is made later under the
     same id has nothing of it. False: there was none.

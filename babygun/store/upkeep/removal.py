@@ -1,5 +1,9 @@
 """Deletes what is left of a deleted client or webhook: page by page, and after a crash too.
 
+A sending domain of a deleted client stays with the other clients that hold it; one that nobody else
+holds goes, with its DKIM keys. A client gets no domain without a compare on its key, so a deleted
+one gets none.
+
 The transaction that deletes a client or a webhook also deletes what new keys depend on: its list of
 webhooks, their secrets and owners. So nothing new comes. It leaves a key ``removals/<name>``, which
 goes when all the rest is gone. The call itself deletes some pages; the leading worker does the
@@ -11,8 +15,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from babygun.errors import EtcdError
-from babygun.etcd import Op, Txn, delete, delete_range, put
+from babygun.email.sending_domains import SendingDomain, without_client
+from babygun.errors import EtcdError, OutOfSpace
+from babygun.etcd import KeyValue, Op, Txn, delete, delete_range, modified_at, put
+from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
@@ -86,12 +92,14 @@ async def _go_on(store: Store, key: bytes, pages: int) -> None:
     except ValueError as error:  # somebody wrote this key by hand
         log_unreadable(key, error)
         return
+    done = await _give_up_domains(store, removal.client_id) if removal.client_id else True
     for prefix in _prefixes(store.keys, removal):
         while await _delete_page(store, prefix):
             pages -= 1
             if not pages:
                 return
-    await store.client.delete(key)
+    if done:
+        await store.client.delete(key)
 
 
 def _prefixes(keys: Keys, removal: Removal) -> list[bytes]:
@@ -117,3 +125,35 @@ async def _delete_page(store: Store, prefix: bytes) -> bool:
         page = delete_range(prefix, found.kvs[-1].key + b"\0")
         await store.batcher.submit(Txn([], [page]))
     return bool(found.kvs)
+
+
+async def _give_up_domains(store: Store, client_id: str) -> bool:
+    """Takes a client, named with its serial, off its domains. False: it holds some of them still.
+
+    Another call changed these at the same time, or a full etcd takes no writes.
+    """
+    prefix, done = store.keys.domains, True
+    for kv in (await store.client.range(prefix, range_end(prefix))).kvs:
+        try:
+            domain = codec.decode_state(kv.value, SendingDomain)
+        except ValueError as error:  # somebody wrote this key by hand
+            log_unreadable(kv.key, error)
+            continue
+        if client_id in domain.clients:
+            txn = _given_up(store.keys, kv, domain, client_id)
+            try:
+                done &= (await store.client.txn(txn)).succeeded
+            except OutOfSpace:
+                done = False
+    return done
+
+
+def _given_up(keys: Keys, kv: KeyValue, domain: SendingDomain, client_id: str) -> Txn:
+    rest = without_client(domain, client_id, utc_now())
+    dkim_keys = keys.domain_dkim_keys(domain.name)
+    ops = (
+        [put(kv.key, codec.encode_state(rest))]
+        if rest
+        else [delete(kv.key), delete_range(dkim_keys, range_end(dkim_keys))]
+    )
+    return Txn([modified_at(kv.key, kv.mod_revision)], ops)
