@@ -180,6 +180,7 @@ _PART_TITLES = {
     "processes": "Processes",
     "recipients": "Recipients of one e-mail",
     "sizes": "Size of one e-mail",
+    "signatures": "DKIM signatures on each e-mail",
     "batches": "Acceptance alone, with no worker",
 }
 

@@ -1,4 +1,4 @@
-"""Babygun with more processes, a long backlog, more recipients, larger e-mails and batches.
+"""Babygun with more processes, a long backlog, more recipients, larger and signed e-mails, batches.
 
 A part is a few cases that differ in one thing, to be compared with each other. Each case is
 measured on a Babygun that is started for it, empty.
@@ -6,16 +6,19 @@ measured on a Babygun that is started for it, empty.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
 from babygun.dev.etcd.binary import EtcdBinary
+from babygun.email.sending_domains import DkimAlgorithm
 from scripts.bench.loadgen import Arrived, Sent, Sink, arrival_times
 from scripts.bench.measure import MIB, Measured, Numbers, measure
 from scripts.bench.processes import Stage
 from scripts.bench.procstat import Meter, largest_peak
+from scripts.bench.sending_domain import sealing_key, sign
 from scripts.bench.systems.babygun import CONNECTIONS, Babygun
 
 Say = Callable[[str], None]
@@ -26,7 +29,10 @@ _UNDER_WAY = 64 * MIB  # of requests at once, far less than the setting api_memo
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure. Without workers nothing is delivered, so the acceptance counts."""
+    """One thing to measure. Without workers nothing is delivered, so the acceptance counts.
+
+    ``dkim``: the algorithms by which messages are signed.
+    """
 
     label: str
     apis: int = 1
@@ -34,6 +40,7 @@ class Case:
     recipients: int = 1
     size: int = 1024
     batch: int = 1
+    dkim: tuple[DkimAlgorithm, ...] = ()
 
     @property
     def connections(self) -> int:
@@ -49,6 +56,11 @@ PARTS: dict[str, tuple[Case, ...]] = {
     "sizes": tuple(
         Case(label, size=size)
         for label, size in (("1 KB", 1024), ("100 KB", 100 << 10), ("2 MB", 2 << 20))
+    ),
+    "signatures": (
+        Case("not signed"),
+        Case("RSA-2048", dkim=("rsa2048",)),
+        Case("and Ed25519", dkim=("rsa2048", "ed25519")),
     ),
     "batches": tuple(
         Case(f"batches of {n}" if n > 1 else "one by one", batch=n, workers=0)
@@ -128,10 +140,13 @@ class Scaling:
             babygun.stop()
 
     def _case(self, case: Case) -> Measured:
-        babygun = Babygun(self._stage, self._sink.port, self._etcd).start(
+        settings = sealing_key() if case.dkim else {}
+        babygun = Babygun(self._stage, self._sink.port, self._etcd, settings=settings).start(
             apis=case.apis, workers=case.workers
         )
         try:
+            if case.dkim:
+                asyncio.run(sign(babygun.endpoint, settings, case.dkim))
             first = max(min(_FIRST, _UNDER_WAY // case.size), 4 * case.batch)
             done = self._measure(babygun, case, first)
             done = self._measure(babygun, case, self._fills(done, 0.25, case))

@@ -25,6 +25,8 @@ from babygun.etcd.batch import Batcher, _Waiting
 from babygun.etcd.wire import nest
 from babygun.intake.ids import new_email_id
 from babygun.mime import render
+from babygun.mime.dkim import DkimKey, signatures
+from babygun.pki.dkim_keys import load_dkim_key, make_ed25519_key, make_rsa_key
 from babygun.routing.sites import site_of_relay
 from babygun.runtime.settings import Settings
 from babygun.smtp.classifier import Classifier
@@ -58,6 +60,7 @@ CONTENTS = {
         attachments=(Attachment("a.pdf", "application/pdf", b"\x00\xffPDF" * 20_000),),
     ),
 }
+KEYS = {"rsa-sha256": make_rsa_key, "ed25519-sha256": make_ed25519_key}
 REPLIES = {
     "250": make_reply("message", 250, "2.0.0 Ok: queued as 4F1234"),
     "550 5.1.1": make_reply(
@@ -99,6 +102,21 @@ def email() -> Email:
 def test_render(benchmark: Benchmark, name: str) -> None:
     raw = benchmark(render, CONTENTS[name], message_id="<x@example.org>", date=DATE)
     assert raw.startswith(b"Date: ")
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+@pytest.mark.parametrize("algorithm", KEYS)
+def test_sign(benchmark: Benchmark, algorithm: str, name: str) -> None:
+    raw = render(CONTENTS[name], message_id="<x@example.org>", date=DATE)
+    sign = load_dkim_key(KEYS[algorithm]().private)
+    key = DkimKey("example.org", "bg1", algorithm, sign)
+    assert b"; bh=" in benchmark(signatures, raw, [key], 1, 2).replace(b";\r\n", b";")
+
+
+def test_load_dkim_key(benchmark: Benchmark) -> None:
+    """Once a process and key."""
+    private = make_rsa_key().private
+    assert benchmark(load_dkim_key, private)
 
 
 def test_parse_address(benchmark: Benchmark) -> None:

@@ -12,10 +12,11 @@ from hashlib import sha256
 import dkim
 import pytest
 
-from babygun.email.model import Attachment, Content
+from babygun.email.model import Content
 from babygun.mime import render
 from babygun.mime.dkim import DkimKey, canonical_body, canonical_field, expiry, signatures
 from babygun.pki.dkim_keys import load_dkim_key, make_ed25519_key, make_rsa_key
+from tests.support.random_emails import random_fields
 
 MADE = {"rsa-sha256": make_rsa_key(), "ed25519-sha256": make_ed25519_key()}
 RSA, ED25519 = (
@@ -215,25 +216,10 @@ def test_trap_of_a_field_verifies(trap: str) -> None:
 
 
 def content(chance: random.Random) -> Content:
-    """A random e-mail: texts of several languages, white space of all kinds, files."""
-    words = ["Hi", "Grüße", "你好", "a" * 300, "  ", "\t", "\x0c", ".", "=", "From ", "<p>", "é"]
-
-    def text(count: int, between: str) -> str:
-        return "".join(chance.choice(words) + chance.choice(between) for _ in range(count))
-
     return Content(
         chance.choice(["ann@example.org", "Ann <ann@example.org>", "Änne <a@example.org>"]),
-        " ".join(text(chance.randrange(12), " ").split("\x0c")).strip(),
         to=tuple(f"r{n}@example.com" for n in range(chance.randrange(9))),
-        cc=("cc@example.com",) * chance.randrange(2),
-        reply_to=("reply@example.org",) * chance.randrange(2),
-        headers=(("List-Id", "<news.example.org>"), ("Feedback-ID", "a:b"))[: chance.randrange(3)],
-        body=text(chance.randrange(60), " \n\t\n ") if chance.random() < 0.8 else None,
-        html=text(chance.randrange(60), " \n") if chance.random() < 0.5 else None,
-        attachments=tuple(
-            Attachment(f"Datei {n}.bin", "application/octet-stream", chance.randbytes(500))
-            for n in range(chance.randrange(3))
-        ),
+        **random_fields(chance),
     )
 
 
