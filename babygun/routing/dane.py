@@ -38,9 +38,9 @@ async def tlsa_of(
     *,
     port: int = 25,
 ) -> HostTlsa:
-    """The TLSA records of a mail host, for a domain whose MX answer is secure. It raises nothing.
+    """The TLSA records of a mail host, for a domain whose MX answer is secure.
 
-    The resolver is a trusted one.
+    The resolver is a trusted one. Raises OutOfResources.
     """
     addresses = await addresses_of(host)
     if not addresses.usable and not addresses.refused:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
 
 from babygun.dns import Resolver
 from babygun.routing.dane import NO_TLSA, HostTlsa, tlsa_of
@@ -18,8 +19,19 @@ from babygun.routing.tls_overrides import Override
 from babygun.routing.tls_policy import NO_DEMANDS, DomainPolicy, TlsPolicy, Violation
 from babygun.routing.tlsa import DANE_TA
 
-# The MTA-STS policy of a domain; None: it has none. It raises nothing.
-StsOf = Callable[[str], Awaitable[StsPolicy | None]]
+
+class FoundSts(NamedTuple):
+    """The MTA-STS policy of a domain; None: it has none.
+
+    ``failure``: why its newest one can't be had. Mail goes by the one before, or by none.
+    """
+
+    policy: StsPolicy | None = None
+    failure: Violation | None = None
+
+
+# Finds the MTA-STS policy of a domain. Raises OutOfResources.
+StsOf = Callable[[str], Awaitable[FoundSts]]
 
 
 class DomainPolicies:
@@ -41,14 +53,14 @@ class DomainPolicies:
         self._trusted, self._addresses_of, self._port = trusted, addresses_of, port
 
     async def of(self, domain: str, hosts: MailHosts) -> DomainPolicy:
-        """The policies of a domain's hosts. It raises nothing."""
+        """What a domain demands of its hosts. Raises OutOfResources."""
         override = self._overrides.get(domain)
         if override is not None and not override.dane:
             if override.encrypted:
                 return DomainPolicy(encrypted=True)
-            return _policies(domain, hosts, {}, override.sts, dane_only=False)
+            return _policies(domain, hosts, {}, FoundSts(override.sts), dane_only=False)
         tlsa = await self._all_tlsa(hosts)
-        sts = None if override else await self._sts_of(domain)
+        sts = FoundSts() if override else await self._sts_of(domain)
         return _policies(domain, hosts, tlsa, sts, dane_only=override is not None)
 
     async def _all_tlsa(self, hosts: MailHosts) -> dict[str, HostTlsa]:
@@ -66,12 +78,12 @@ def _policies(
     domain: str,
     hosts: MailHosts,
     tlsa: Mapping[str, HostTlsa],
-    sts: StsPolicy | None,
+    sts: FoundSts,
     *,
     dane_only: bool,
 ) -> DomainPolicy:
     found: dict[str, TlsPolicy] = {}
-    by_sts = sts is not None and sts.mode != "none"
+    policy = sts.policy if sts.policy and sts.policy.mode != "none" else None
     for host in hosts.names:
         of_host = tlsa.get(host, NO_TLSA)
         if of_host.found:
@@ -79,9 +91,11 @@ def _policies(
         elif dane_only:
             text = f"{host} has no TLSA record that is signed, which tls_policies asks for"
             found[host] = TlsPolicy("dane", violation=Violation("dane-required", text))
-        elif sts is not None and by_sts:
-            found[host] = _by_sts(host, sts)
-    return DomainPolicy(found, sts if by_sts else None) if found else NO_DEMANDS
+        elif policy is not None:
+            found[host] = _by_sts(host, policy)
+    if not found and sts.failure is None:
+        return NO_DEMANDS
+    return DomainPolicy(found, policy, sts.failure)
 
 
 def _by_dane(domain: str, host: str, tlsa: HostTlsa) -> TlsPolicy:

@@ -18,6 +18,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import NamedTuple
 
 from babygun.dns import Answer, DnsError, Kind, NoSuchName, Resolver
+from babygun.errors import BabygunError
 from babygun.runtime.networks import Network
 
 Address = IPv4Address | IPv6Address
@@ -72,6 +73,22 @@ async def addresses_of(
             (usable if may_be_dialled(address, allowed) else refused).append(address)
     ours = any(each.is_global and is_of_this_machine(each) for each in refused)
     return HostAddresses(tuple(usable), tuple(refused), failed, ours, secure, name)
+
+
+class NoAddress(BabygunError):
+    """A host has no address that may be dialled, for the reason in the text."""
+
+
+async def require_addresses(
+    resolver: Resolver, host: str, *, allowed: Sequence[Network]
+) -> tuple[Address, ...]:
+    """The addresses of a host that may be dialled, at least one. Raises NoAddress."""
+    found = await addresses_of(resolver, host, allowed=allowed, ipv6=ipv6_leads_out())
+    if found.usable:
+        return found.usable
+    if found.refused:
+        raise NoAddress(f"{host} leads to an address that is not public")
+    raise NoAddress(found.failed or f"{host} has no address in DNS")
 
 
 async def _ask(resolver: Resolver, host: str, kind: Kind) -> Answer | DnsError:

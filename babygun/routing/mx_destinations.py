@@ -150,6 +150,10 @@ class MxDestinations:
             resolver = Resolver(settings.resolvers)
         return _Looks(resolver, settings.allow_networks, settings.mx_port)
 
+    @property
+    def resolver(self) -> Resolver:
+        return self._looks.resolver
+
     @cached_property
     def _policies(self) -> DomainPolicies:
         looks = self._looks

@@ -22,9 +22,9 @@ from babygun.runtime.settings import Settings
 from babygun.runtime.tls import client_context
 
 if TYPE_CHECKING:
-    from babygun.routing.domain_policies import StsOf
+    from babygun.dns import Resolver
+    from babygun.routing.domain_policies import FoundSts, StsOf
     from babygun.routing.mx_destinations import MxDestinations
-    from babygun.routing.sts import StsPolicy
 
 _WILDCARDS = re.compile(r"[*?\[]")
 _REMEMBERED_DOMAINS = 10_000
@@ -83,6 +83,11 @@ class Routes:
     def to_mx(self) -> bool:
         """Whether the mail of some domain goes to its mail hosts."""
         return bool(self._to_mx)
+
+    @property
+    def resolver(self) -> Resolver:
+        """The one that is asked for mail hosts, where mail goes to some."""
+        return self._mx.resolver
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -235,8 +240,10 @@ class Routes:
         return self.destinations[name].endpoint
 
 
-async def _no_sts(_domain: str) -> StsPolicy | None:
-    return None
+async def _no_sts(_domain: str) -> FoundSts:
+    from babygun.routing.domain_policies import FoundSts  # as above
+
+    return FoundSts()
 
 
 def _here(sources: tuple[str, ...]) -> tuple[str, ...]:

@@ -67,12 +67,13 @@ class DomainPolicy:
     """What a recipient domain demands of its mail hosts.
 
     ``hosts``: by name; a host of which it demands nothing is not in it. ``sts``: its MTA-STS
-    policy, where that counts for some host. ``encrypted``: the settings ask for TLS, with any
-    certificate, where nothing else is demanded.
+    policy. ``sts_failure``: why its newest one can't be had; its mail goes by ``sts``, or without.
+    ``encrypted``: the settings ask for TLS, with any certificate.
     """
 
     hosts: Mapping[str, TlsPolicy] = field(default_factory=dict)
     sts: StsPolicy | None = None
+    sts_failure: Violation | None = None
     encrypted: bool = False
 
     def of(self, host: str) -> TlsPolicy:

@@ -656,6 +656,33 @@ EVENTS = [
         "webhook_id error",
         "etcd did not take the results of requests to a webhook. It is tried again.",
     ),
+    # TLS policies of recipients' domains
+    Event(
+        "TLS policy fetched",
+        "info",
+        "domain mode mx",
+        "A recipient's domain has another MTA-STS policy than before, or a first one. `mx` shows "
+        "its first five hosts.",
+    ),
+    Event(
+        "TLS policy not fetched",
+        "warning",
+        "domain error",
+        "The domain announces an MTA-STS policy that can't be had. Its mail goes by the policy "
+        "before, or without one. It is tried again after 5 minutes.",
+    ),
+    Event(
+        "TLS policy not stored",
+        "warning",
+        "domain error",
+        "etcd did not answer. The policy is fetched or written again when mail goes.",
+    ),
+    Event(
+        "TLS policies not refreshed",
+        "warning",
+        "error",
+        "etcd did not answer. It is tried again within a minute.",
+    ),
     # several processes (`--processes`)
     Event("processes up", "info", "processes pids", "All processes work."),
     Event("process ended", "warning", "process pid status pause_seconds", "It is started again."),

@@ -310,6 +310,13 @@ WEBHOOKS_DISABLED = counters(
     "gone (the endpoint answered 410).",
 )
 
+STS_FETCHES = counters(
+    "babygun_sts_fetches_total",
+    ("outcome",),
+    WORKER,
+    "Fetches of MTA-STS policies of recipients' domains. `outcome`: fetched or failed.",
+)
+
 DOMAIN_LOOKS = counters(
     "babygun_domain_looks_total",
     ("status",),
@@ -331,6 +338,7 @@ for _counters, _known in (
     (SHED, ("contents", "notices", "emails")),
     (NOTICES, ("sent", "deferred", "failed")),
     (WEBHOOKS_DISABLED, ("failing", "gone")),
+    (STS_FETCHES, ("fetched", "failed")),
     (DOMAIN_LOOKS, ("verified", "pending", "failed")),
 ):
     for _label in _known:

@@ -312,6 +312,13 @@ class Settings:
         "PEM file of the CAs that MTA-STS trusts, for policies and for mail hosts. Empty: the "
         "system's CAs. Another one is for tests.",
     )
+    sts_port: int = setting(
+        NUMBER,
+        "443",
+        "Port of the hosts that have MTA-STS policies. Another one is for tests.",
+        minimum=1,
+        maximum=LAST_PORT,
+    )
     source_addresses: tuple[str, ...] = setting(
         ADDRESSES,
         "",

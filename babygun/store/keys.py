@@ -76,6 +76,7 @@ class Keys:
         self.suppressions = p + b"suppressions/"
         self.domains = p + b"domains/"
         self.dkim_keys = p + b"dkim-keys/"
+        self.tls_policies = p + b"tls-policies/"
         self.cluster = p + b"cluster"  # one key: the name of the cluster that the prefix belongs to
 
     @property
@@ -311,6 +312,10 @@ class Keys:
         """The domain and the selector."""
         name, selector = key[len(self.dkim_keys) :].decode().split("/")
         return name, selector
+
+    def tls_policy(self, domain: str) -> bytes:
+        """``domain``: of recipients, in ASCII and lower case."""
+        return self.tls_policies + domain.encode()
 
     def idempotency(self, client_id: str, key: str) -> bytes:
         return b"%b%b/%b" % (self.idempotencies, client_id.encode(), quote(key, safe="").encode())

@@ -16,7 +16,12 @@ from urllib.parse import urlsplit
 import idna
 
 from babygun.dns import Resolver
-from babygun.routing.host_addresses import Address, addresses_of, ipv6_leads_out, may_be_dialled
+from babygun.routing.host_addresses import (
+    Address,
+    NoAddress,
+    may_be_dialled,
+    require_addresses,
+)
 from babygun.runtime.networks import Network
 
 _PORTS = {"https": 443, "http": 80}
@@ -76,12 +81,10 @@ async def addresses(
     elif host == "localhost" or host.endswith(".localhost"):
         found = [ipaddress.ip_address(each) for each in _LOOPBACK]
     else:
-        answer = await addresses_of(resolver, host, allowed=allowed, ipv6=ipv6_leads_out())
-        if answer.usable:
-            return answer.usable
-        if not answer.refused:
-            raise Unreachable(answer.failed or f"{host} has no address in DNS")
-        found = answer.refused
+        try:
+            return await require_addresses(resolver, host, allowed=allowed)
+        except NoAddress as error:
+            raise Unreachable(str(error)) from None
     usable = tuple(address for address in found if may_be_dialled(address, allowed))
     if not usable:
         raise Unreachable(f"{host} leads to an address that is not public")

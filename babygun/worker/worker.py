@@ -35,6 +35,8 @@ from babygun.store.upkeep.ending import Ending
 from babygun.store.upkeep.fullness import Fullness
 from babygun.store.upkeep.make_room import Rescue
 from babygun.store.upkeep.shedding import Shedding
+from babygun.tls_policies import refresh
+from babygun.tls_policies.policies import StsPolicies
 from babygun.worker import expiry, gauges, timers
 from babygun.worker.attempt import Attempts
 from babygun.worker.counters import RecipientCounts
@@ -74,6 +76,10 @@ class Worker:
             waiting=lambda: self.dispatch.ready.waiting(),
             to_mx=routes.to_mx,
         )
+        self._sts: StsPolicies | None = None
+        if routes.to_mx:
+            self._sts = StsPolicies(self.store, routes.resolver)
+            routes.sts_policy_of = self._sts.of
         self._link_keys = UnsubscribeKeys(self.store)
         self._delivery = Delivery(
             settings,
@@ -172,6 +178,8 @@ class Worker:
             await cancel_all(*services, stopping)
             await asyncio.gather(*(part.close() for part in self._consumers))
             await self._delivery.close()
+            if self._sts is not None:
+                await self._sts.close()
             await self._sites.close()
             await self.membership.leave()
             await self.store.close()
@@ -179,6 +187,7 @@ class Worker:
     def _services(self) -> dict[str, Coroutine[Any, Any, None]]:
         """All that runs as long as the worker does. If one fails, the worker ends."""
         return {
+            **self._sts_service(),
             "check-in": self._check_in(),
             "live workers": self.membership.follow(),
             "sites": self._sites.run(),
@@ -220,6 +229,11 @@ class Worker:
                 checked_in=False,
             ),
         }
+
+    def _sts_service(self) -> dict[str, Coroutine[Any, Any, None]]:
+        if self._sts is None:
+            return {}
+        return {"TLS policies": refresh.run(self.store, self._sts, lambda: self.membership.leads)}
 
     async def _find_site(self, queue: str) -> Site:
         """Looks up a queue's site. If there is none, the try of its first job says why.

@@ -30,6 +30,10 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
         "the one door by which e-mails come in",
         {"email", "mime", "routing", "store", "runtime"},
     ),
+    "tls_policies": (
+        "finds the MTA-STS policies of recipients' domains",
+        {"dns", "routing", "store", "runtime"},
+    ),
     "consumer": (
         "what all share who consume keys of a slice",
         {"email", "store", "runtime"},
@@ -40,7 +44,17 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
     ),
     "worker": (
         "claims jobs and delivers them",
-        {"consumer", "domains", "email", "mime", "smtp", "routing", "store", "runtime"},
+        {
+            "consumer",
+            "domains",
+            "email",
+            "mime",
+            "smtp",
+            "routing",
+            "store",
+            "tls_policies",
+            "runtime",
+        },
     ),
     "webhooks": (
         "sends notices to the webhooks of clients",
@@ -59,6 +73,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
             "webhooks",
             "consumer",
             "domains",
+            "tls_policies",
             "dev",
             "intake",
             "smtp",
@@ -98,6 +113,7 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
         ),
         "store.sites": ("limits and holds that all workers share", set()),
         "store.upkeep": ("retention, shedding, compaction", set()),
+        "store.tls_policies": ("the MTA-STS policies of recipients' domains", set()),
         "store.unsubscribe": (
             "links to unsubscribe: their keys, and what one of them does",
             {"store.suppressions", "store.webhooks"},
@@ -143,6 +159,7 @@ SHARED = {
     "store": {
         "store.keys",
         "store.codec",
+        "store.followed",
         "store.newest_first",
         "store.records",
         "store.store",
@@ -183,7 +200,7 @@ OWNERS = {
     "aiosmtplib": {"smtp"},
     "aiosmtpd": {"dev"},
     "jwt": {"api"},
-    "aiohttp": {"api", "worker", "dev", "cli"},
+    "aiohttp": {"api", "worker", "tls_policies", "dev", "cli"},
     "msgpack": {"store"},
     "dns": {"dns"},
     "cryptography": {"pki", "store"},
@@ -427,6 +444,7 @@ def test_key_literals_stand_in_the_key_module_only() -> None:
         "clients",
         "signing-keys",
         "unsubscribe-keys",
+        "tls-policies",
         "revoked",
         "idempotency",
         "retention",

@@ -68,6 +68,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "suppressions": "readwrite",
         "domains": "readwrite",
         "dkim_keys": "readwrite",
+        "tls_policies": "read",
         "cluster": "readwrite",
     },
     "worker": {
@@ -97,6 +98,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "unsubscribe_keys": "readwrite",  # a key that is gone when a link is made
         "domains": "readwrite",  # the daily look into DNS, and what is left of a deleted client
         "dkim_keys": "readwrite",  # … which delete keys; all workers sign with them
+        "tls_policies": "readwrite",
         "cluster": "readwrite",
     },
     "inspector": {
@@ -124,6 +126,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "removals": "read",
         "suppressions": "read",
         "domains": "read",
+        "tls_policies": "read",
         "cluster": "read",
     },
 }

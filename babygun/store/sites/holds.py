@@ -25,9 +25,10 @@ from babygun.etcd import (
 from babygun.etcd.txn import KeyValue
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
+from babygun.store.followed import Followed
 from babygun.store.keys import range_end
 from babygun.store.records import Hold
-from babygun.store.sites.followed import Followed, put_until, quoted, said_by_operator
+from babygun.store.sites.states import put_until, quoted, said_by_operator
 from babygun.store.store import Store
 
 # s, from the begin of a hold to its first probe, and from each probe to the next one. The last

@@ -1,0 +1,1 @@
+"""Finds the MTA-STS policies of recipient domains, and keeps them up to date (RFC 8461)."""
