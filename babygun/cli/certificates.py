@@ -1,12 +1,17 @@
-"""``babygun certificates``: makes, renews and rotates a cluster's own certificates in a folder."""
+"""``babygun certificates``: makes, renews and rotates a cluster's certificates in a folder.
+
+It makes the keys that seal secrets, too.
+"""
 
 from __future__ import annotations
 
 import argparse
+from itertools import chain
 from pathlib import Path
 
 from babygun.pki.issuance import issue, rotate
 from babygun.pki.layout import cluster
+from babygun.pki.secrets_keys import ensure_secrets_keys
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("begin", "switch", "finish"),
         help="replace the authorities in three steps; do a rolling restart after each",
     )
+    parser.add_argument(
+        "--new-secrets-key",
+        action="store_true",
+        help="make a new key that seals secrets; restart all processes, then run"
+        " `babygun domains reseal`",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,7 +58,11 @@ def run(arguments: argparse.Namespace) -> int:
         for line in rotate(arguments.folder, arguments.rotate):
             print(line, flush=True)
     changes = 0
-    for line in issue(arguments.folder, layout, renew=arguments.renew):
+    new_key = arguments.new_secrets_key
+    for line in chain(
+        issue(arguments.folder, layout, renew=arguments.renew),
+        ensure_secrets_keys(arguments.folder, layout.secrets, new=new_key),
+    ):
         print(line, flush=True)
         changes += 1
     if not changes and not arguments.rotate:

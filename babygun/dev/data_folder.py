@@ -1,8 +1,8 @@
 """The data folder of ``babygun dev``: its lock and its JSON files.
 
 ``dev.lock`` keeps others out, ``client.json`` has the API client's credentials,
-``etcd-cluster.json`` the ports of several etcd members. ``dev.json`` says what runs, and
-``etcdctl.env`` says it to etcdctl.
+``etcd-cluster.json`` the ports of several etcd members, ``secrets-keys`` the key that seals
+secrets. ``dev.json`` says what runs, and ``etcdctl.env`` says it to etcdctl.
 """
 
 from __future__ import annotations
@@ -106,6 +106,13 @@ class DataFolder:
         made = {"client_id": f"dev-{new_token(4)}", "client_secret": new_token(32)}
         _write(path, _json(made))
         return made["client_id"], made["client_secret"]
+
+    def secrets_keys(self, new_key: Callable[[], str]) -> Path:
+        """The file with the key that seals secrets: made once, kept."""
+        path = self.path / "secrets-keys"
+        if not path.exists():
+            _write(path, f"{new_key()}\n")
+        return path
 
     def read_etcd_cluster(self) -> dict[str, Any] | None:
         """The value that was written, or None. Raises BabygunError if it can't be read."""

@@ -16,6 +16,7 @@ from babygun.dev.etcd.command_line import EmbeddedEtcd
 from babygun.dev.etcd.members import EtcdCluster
 from babygun.dev.listeners import Listeners
 from babygun.dev.options import Options, RelayAddress
+from babygun.pki.sealing import new_key
 from babygun.runtime.settings import Settings, load
 
 MAILBOX_CONNECTIONS = 200  # of one worker; our own mailbox has no limit
@@ -101,6 +102,9 @@ class Installation:
             "BABYGUN_API_CERT": self.settings.api_cert,
             "BABYGUN_API_KEY": self.settings.api_key,
             "BABYGUN_PUBLIC_URL": self.settings.public_url or self.listeners.api_url,
+            **self._secrets_keys(),
+            # While you develop, send from any domain.
+            "BABYGUN_REQUIRE_DOMAINS": os.environ.get("BABYGUN_REQUIRE_DOMAINS", "no"),
             # The receiver of a webhook that somebody develops is on this machine, without TLS.
             "BABYGUN_WEBHOOK_ALLOW_HTTP": "yes",
             "BABYGUN_WEBHOOK_ALLOW_NETWORKS": ", ".join(
@@ -119,6 +123,12 @@ class Installation:
                 "BABYGUN_DEFAULT": "",  # nothing goes straight to mail hosts from here
             }
         return variables
+
+    def _secrets_keys(self) -> dict[str, str]:
+        """Where the settings have no key that seals secrets: one of the data folder."""
+        if self.settings.secrets_key_file or self.settings.secrets_keys:
+            return {}
+        return {"BABYGUN_SECRETS_KEY_FILE": str(self.folder.secrets_keys(new_key))}
 
     def child_settings(self) -> Settings:
         """The settings that API and workers have."""

@@ -152,17 +152,18 @@ def signers(domain: SendingDomain, first_try: datetime, now: datetime) -> tuple[
     found = []
     for algorithm in ALGORITHMS:
         usable = [
-            one
-            for one in domain.selectors
-            if one.algorithm == algorithm and one.signing_since and _may_sign(one, now)
+            one for one in domain.selectors if one.algorithm == algorithm and one.signing_since
         ]
-        usable.sort(key=_signing_since)
-        # The newest that signed already at that time; where none did, the one that signs now.
-        earlier = [one for one in usable if _signing_since(one) <= first_try]
-        current = [one for one in usable if one.state == "signing"]
-        if earlier or current:
-            found.append((earlier or current)[-1])
+        # The one that signed already at that time; where none did, the one that signs now.
+        then = [one for one in usable if _signed_at(one, first_try) and _may_sign(one, now)]
+        if found_now := then or [one for one in usable if one.state == "signing"]:
+            found.append(max(found_now, key=_signing_since))
     return tuple(found)
+
+
+def _signed_at(selector: Selector, at: datetime) -> bool:
+    until = selector.old_since
+    return _signing_since(selector) <= at and (until is None or at < until)
 
 
 def _may_sign(selector: Selector, now: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""Writes PEM files: whole, and private keys for this user only."""
+"""Writes files with certificates and keys: whole, and private keys for this user only."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ def write_pair(
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    _write(folder / f"{path}-key.pem", pem, mode=0o600)
+    write_private(folder / f"{path}-key.pem", pem)
     write_public(folder / f"{path}.pem", certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Writes a file that this user alone may read."""
+    _write(path, content, mode=0o600)
 
 
 def write_public(path: Path, content: bytes) -> None:

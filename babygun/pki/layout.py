@@ -35,10 +35,14 @@ class WantedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """``trust``: by folder, the authorities whose certificates its owner accepts."""
+    """``trust``: by folder, the authorities whose certificates its owner accepts.
+
+    ``secrets``: the folders whose owners seal or open secrets.
+    """
 
     certificates: tuple[WantedCertificate, ...]
     trust: dict[str, tuple[str, ...]]
+    secrets: tuple[str, ...] = ()
 
 
 def cluster(etcd_names: Sequence[str], api_names: Sequence[str]) -> Layout:
@@ -70,6 +74,7 @@ def cluster(etcd_names: Sequence[str], api_names: Sequence[str]) -> Layout:
             "inspector": ("etcd", "api"),
             "operator": ("etcd", "api"),
         },
+        secrets=("api", "worker", "operator"),
     )
 
 

@@ -169,11 +169,11 @@ EVENTS = [
     Event("bulk change", "info", "path ids changed", "A call changed several e-mails."),
     Event("client created", "info", "client scopes", "There is a new API client."),
     Event("client deleted", "info", "client", "An API client was deleted; its tokens are void."),
-    Event("domain created", "info", "client clients domain", "There is a new sending domain."),
+    Event("domain created", "info", "client domain", "There is a new sending domain."),
     Event(
         "domain keys rotated",
         "info",
-        "client clients domain",
+        "client domain",
         "A sending domain has new DKIM keys. They sign once DNS has them.",
     ),
     Event(
@@ -182,7 +182,7 @@ EVENTS = [
         "client clients domain",
         "An operator has said which clients hold a sending domain.",
     ),
-    Event("domain deleted", "info", "client clients domain", "A call deleted a sending domain."),
+    Event("domain deleted", "info", "client domain", "A call deleted a sending domain."),
     Event("webhook created", "info", "client webhook_id", "A client has a new webhook."),
     Event("webhook changed", "info", "client webhook_id", "A call changed a webhook."),
     Event("webhook secret changed", "info", "client webhook_id", "A webhook has a new secret."),

@@ -97,7 +97,7 @@ async def make_domain(request: web.Request) -> web.Response:
         algorithms=algorithms(wanted.ed25519),
         by_operator=access.is_admin,
     )
-    _log("domain created", request, domain)
+    log.info("domain created", client=access_of(request).client.id, domain=domain.name)
     return json_answer(
         _document(request, domain), status=201, headers={"Location": f"/domains/{name}"}
     )
@@ -155,7 +155,7 @@ async def rotate_keys(request: web.Request) -> web.Response:
     domain = await own_domain(request)
     wanted = () if body is None or body.ed25519 is None else algorithms(body.ed25519)
     domain = await store.rotate_keys(request.app[STORE], domain.name, wanted)
-    _log("domain keys rotated", request, domain)
+    log.info("domain keys rotated", client=access_of(request).client.id, domain=domain.name)
     return json_answer(_document(request, domain))
 
 
@@ -175,7 +175,12 @@ async def share_domain(request: web.Request) -> web.Response:
     domain = await own_domain(request)
     clients = await identities(request.app[STORE], body.clients)
     domain = await store.share_domain(request.app[STORE], domain.name, clients)
-    _log("domain shared", request, domain)
+    log.info(
+        "domain shared",
+        client=access_of(request).client.id,
+        clients=list(map(client_id_of, clients)),
+        domain=domain.name,
+    )
     return json_answer(_document(request, domain))
 
 
@@ -197,19 +202,10 @@ async def delete_domain(request: web.Request) -> web.Response:
     holder = None if access.is_admin else access.client.identity
     if not await store.delete_domain(request.app[STORE], domain.name, holder=holder):
         raise no_own_domain()
-    _log("domain deleted", request, domain)
+    log.info("domain deleted", client=access_of(request).client.id, domain=domain.name)
     return empty_answer()
 
 
 def _document(request: web.Request, domain: SendingDomain) -> DomainDocument:
     records = request.app[VERIFIER].wanted(domain)
     return domain_document(domain, records, with_clients=access_of(request).is_admin)
-
-
-def _log(event: str, request: web.Request, domain: SendingDomain) -> None:
-    log.info(
-        event,
-        domain=domain.name,
-        client=access_of(request).client.id,
-        clients=[client_id_of(one) for one in domain.clients],
-    )
