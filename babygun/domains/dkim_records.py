@@ -40,7 +40,7 @@ def _problem(found: str, wanted: dict[str, str]) -> str:
     except ValueError as error:
         return f"it can't be read: {error}"
     if "p" not in tags:
-        return "it is no DKIM key: p= is missing"
+        return "it is no DKIM key: p= is missing, or the semicolon before it"
     if tags.get("v", "DKIM1") != "DKIM1" or ("v" in tags and next(iter(tags)) != "v"):
         return "v=DKIM1 has to come first"
     if tags.get("k", "rsa") != wanted.get("k", tags.get("k", "rsa")):

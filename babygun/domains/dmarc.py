@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from babygun.dns import Resolver
 from babygun.domains.tags import parse_tags
 from babygun.domains.texts import judged, missing, texts
@@ -9,6 +11,7 @@ from babygun.email.sending_domains import DnsRecord, name_and_parents
 
 _POLICIES = {"none", "quarantine", "reject"}
 _MOST_PARENTS = 8
+_VERSION = re.compile(r"\s*v\s*=\s*DMARC1\s*(;|\Z)")
 
 
 async def check_dmarc(resolver: Resolver, record: DnsRecord, domain: str) -> DnsRecord:
@@ -33,7 +36,7 @@ async def check_dmarc(resolver: Resolver, record: DnsRecord, domain: str) -> Dns
 
 async def _policies(resolver: Resolver, name: str) -> list[str]:
     found = await texts(resolver, name)
-    return [each for each in found if each.replace(" ", "").startswith("v=DMARC1")]
+    return [each for each in found if _VERSION.match(each)]
 
 
 def _judged(record: DnsRecord, place: str, found: list[str], *, sub: bool) -> DnsRecord:

@@ -67,10 +67,11 @@ def _problem(nobodys: SpfResult, sending: Sending, addresses: list[Address]) -> 
     """What is wrong with a record that lets our addresses pass."""
     if nobodys.result == "pass":
         return f"it lets everybody send: {nobodys.sentence}. End it with ~all"
-    if sending.spf_include and sending.spf_include.lower() not in nobodys.included:
-        return f"it does not include {sending.spf_include}, from where the relay sends"
-    if nobodys.result == "permerror" and not addresses:
+    is_included = not sending.spf_include or sending.spf_include.lower() in nobodys.included
+    if nobodys.result == "permerror" and not (addresses and is_included):
         return nobodys.sentence
+    if not is_included:
+        return f"it does not include {sending.spf_include}, from where the relay sends"
     return ""
 
 

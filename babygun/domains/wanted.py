@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from babygun.email.domains import ascii_domain, parse_domain
 from babygun.email.sending_domains import DkimAlgorithm, DnsRecord, Selector, SendingDomain
+from babygun.errors import SettingsError
 from babygun.routing.routes import load_routes
 from babygun.runtime.settings import Settings
 
@@ -40,14 +42,22 @@ class Sending(NamedTuple):
 
 
 def sending_of(settings: Settings) -> Sending:
-    """Raises SettingsError where a route is wrong."""
+    """Raises SettingsError where a route or a name is wrong."""
     routes = load_routes(settings)
     return Sending(
         sources=routes.sources,
         hostname=settings.smtp_hostname if routes.to_mx and not routes.sources else "",
-        spf_include=settings.spf_include,
-        bounce_hostname=settings.bounce_hostname,
+        spf_include=_name(settings, "spf_include"),
+        bounce_hostname=_name(settings, "bounce_hostname"),
     )
+
+
+def _name(settings: Settings, setting: str) -> str:
+    value: str = getattr(settings, setting)
+    try:
+        return ascii_domain(parse_domain(value)) if value else ""
+    except ValueError as error:
+        raise SettingsError(f"{setting} is {value!r}: {error}") from None
 
 
 def wanted_records(domain: SendingDomain, sending: Sending) -> tuple[DnsRecord, ...]:

@@ -15,6 +15,7 @@ from typing import cast
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 
 from scripts.bench.dns import write_knot
@@ -172,3 +173,37 @@ def truncating(record: str) -> Reply:
         return answer
 
     return reply
+
+
+class Zone:
+    """Answers from records that a test may change: ``zone["a.example", "TXT"] = ["text"]``.
+
+    A name with any record exists. TXT values are texts; the server cuts them into strings.
+    """
+
+    def __init__(self, records: Mapping[tuple[str, str], list[str]]) -> None:
+        self.records = dict(records)
+
+    def __call__(self, query: dns.message.QueryMessage, _by_tcp: bool) -> dns.message.Message:
+        answer = dns.message.make_response(query)
+        answer.flags |= dns.flags.RA
+        asked = query.question[0]
+        name, kind = asked.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(asked.rdtype)
+        values = self.records.get((name, kind), [])
+        if not any(name == known for known, _ in self.records):
+            answer.set_rcode(dns.rcode.NXDOMAIN)
+        if values:
+            texts = [_zone_text(kind, value) for value in values]
+            answer.answer.append(dns.rrset.from_text(asked.name, 60, "IN", kind, *texts))
+        return answer
+
+
+def _zone_text(kind: str, value: str) -> str:
+    if kind != "TXT":
+        return value
+    escaped = [each.replace("\\", "\\\\").replace('"', '\\"') for each in _strings(value)]
+    return " ".join(f'"{each}"' for each in escaped)
+
+
+def _strings(text: str) -> list[str]:
+    return [text[at : at + 255] for at in range(0, len(text), 255)] or [""]
