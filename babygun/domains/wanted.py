@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from babygun.email.domains import ascii_domain, parse_domain
@@ -16,6 +17,14 @@ HINTS = (TLS_RPT, MTA_STS)
 
 _KEY_TYPES: dict[DkimAlgorithm, str] = {"rsa2048": "rsa", "ed25519": "ed25519"}
 _PREFERENCE = 10
+# RFC 1918, 6598, 1122, 3927, 4193, 4291.
+_INSIDE = [
+    ip_network(each)
+    for each in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"),
+        *("127.0.0.0/8", "169.254.0.0/16", "fc00::/7", "fe80::/10", "::1/128"),
+    )
+]
 
 
 class Sending(NamedTuple):
@@ -44,12 +53,18 @@ class Sending(NamedTuple):
 def sending_of(settings: Settings) -> Sending:
     """Raises SettingsError where a route or a name is wrong."""
     routes = load_routes(settings)
+    sources = tuple(each for each in routes.sources if not _is_inside(each))
     return Sending(
-        sources=routes.sources,
-        hostname=settings.smtp_hostname if routes.to_mx and not routes.sources else "",
+        sources=sources,
+        hostname=settings.smtp_hostname if routes.to_mx and not sources else "",
         spf_include=_name(settings, "spf_include"),
         bounce_hostname=_name(settings, "bounce_hostname"),
     )
+
+
+def _is_inside(address: str) -> bool:
+    """Whether nobody outside sees it: mail comes from another address, behind NAT."""
+    return any(ip_address(address) in network for network in _INSIDE)
 
 
 def _name(settings: Settings, setting: str) -> str:

@@ -79,7 +79,7 @@ CASES: list[tuple[str, str, str, RecordStatus, str]] = [
     (
         "doubled",
         "dkim:s1",
-        f"s1._domainkey.{{}}.doubled.test. TXT {strings(f'v=DKIM1; k=rsa; p={KEY}')}\n",
+        f"s1._domainkey.{{}}.test.{{}} TXT {strings(f'v=DKIM1; k=rsa; p={KEY}')}\n",
         "wrong",
         "Enter the name s1._domainkey there",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
@@ -76,6 +77,10 @@ def test_sources_of_mail_come_from_routes_and_settings() -> None:
     assert sending_of(mx).spf_terms == ("ip4:192.0.2.7",)
     by_name = Settings(default="mx", smtp_hostname="out.example.net")
     assert sending_of(by_name).spf_terms == ("a:out.example.net",)
+    behind_nat = replace(by_name, source_addresses=("10.1.2.3", "fe80::1"))
+    assert sending_of(behind_nat).spf_terms == ("a:out.example.net",)
+    both = replace(by_name, source_addresses=("10.1.2.3", "192.0.2.7"))
+    assert sending_of(both).spf_terms == ("ip4:192.0.2.7",)
     relay = Settings(relay_url="smtp://relay.example", smtp_hostname="out.example.net")
     assert sending_of(relay).spf_terms == ()
     included = Settings(relay_url="smtp://relay.example", spf_include="_spf.relay.example")
