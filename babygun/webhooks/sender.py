@@ -54,6 +54,8 @@ class Sender:
         self._slice = NOTHING
         self._identity: Identity | None = None  # under which the lanes are owned
         self._wanted: dict[str, tuple[str, Webhook]] = {}  # of the slice, with their clients
+        # Of webhooks that are being taken: a secret that changed after it was read.
+        self._changed_secrets: dict[str, WebhookSecret] = {}
         self._changed = True
         self._stopping = False
         self._take_at = self._shown_at = 0.0
@@ -109,6 +111,8 @@ class Sender:
     def _secret_changed(self, webhook_id: str, secret: WebhookSecret) -> None:
         if lane := self.lanes.get(webhook_id):
             lane.change_secret(secret)
+        elif "take" in self._side:
+            self._changed_secrets[webhook_id] = secret
 
     async def _watch(self, part: Slice) -> None:
         """Follows what becomes ready. Each lane reads by itself what is there."""
@@ -183,6 +187,7 @@ class Sender:
                     raise error
         except EtcdError as error:
             log.warning("webhooks not taken", error=str(error))
+        self._changed_secrets.clear()
         self._take_at = time.monotonic() + _TAKE_AGAIN
 
     async def _take_one(self, webhook_id: str, identity: Identity) -> None:
@@ -198,7 +203,9 @@ class Sender:
         if wanted is None or self._stopping:  # by now it is another worker's
             await give_back(self._store, webhook_id, taken.token)
         else:
-            self.lanes[webhook_id] = Lane(self._shared, *wanted, taken)
+            lane = self.lanes[webhook_id] = Lane(self._shared, *wanted, taken)
+            if secret := self._changed_secrets.get(webhook_id):
+                lane.change_secret(secret)
 
     async def _leave(self, webhook_id: str, lane: Lane) -> None:
         await self._drop([webhook_id])

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any, NoReturn
 
+import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
+from babygun.store import Store
 from babygun.store.emails.acceptance import accept
 from babygun.store.emails.new_email import prepare
+from babygun.store.webhooks import notices, secrets
 from babygun.store.webhooks.change import (
     change_webhook,
     delete_webhook,
     read_secret,
     rotate_secret,
 )
-from babygun.store.webhooks.notices import owned_webhooks
+from babygun.store.webhooks.notices import Taken, owned_webhooks
+from babygun.store.webhooks.records import WebhookSecret
 from babygun.store.webhooks.replay import replay_ids
+from babygun.webhooks import sender
 from babygun.webhooks.sender import Sender
 from babygun.worker import Worker
 from tests.support.webhook_server import Request, WebhookServer, ok
@@ -170,6 +176,36 @@ async def test_secret_that_is_rotated_signs_at_once_and_the_one_before_too(
             if len(signatures) == 2:
                 break
     assert after.secret != before and {one.partition(",")[0] for one in signatures} == {"v1"}
+
+
+async def test_secret_that_is_rotated_while_the_webhook_is_taken_signs(
+    stage: Stage, receiver: WebhookServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noticed = asyncio.Event()
+
+    async def take(store: Store, webhook_id: str, **owner: Any) -> Taken | None:
+        taken = await notices.take(store, webhook_id, **owner)
+        await rotate_secret(stage.store, stage.client, webhook_id)
+        await noticed.wait()
+        return taken
+
+    async def follow_secrets(
+        store: Store, changed: Callable[[str, WebhookSecret], None]
+    ) -> NoReturn:
+        def noting(webhook_id: str, secret: WebhookSecret) -> None:
+            changed(webhook_id, secret)
+            if secret.previous:
+                noticed.set()
+
+        await secrets.follow_secrets(store, noting)
+
+    monkeypatch.setattr(sender, "take", take)
+    monkeypatch.setattr(sender, "follow_secrets", follow_secrets)
+    webhook = await stage.webhook(receiver)
+    async with stage.sending():
+        await stage.notices(webhook, 1)
+        [request] = await receiver.got(1)
+    assert len(request.headers["webhook-signature"].split(" ")) == 2
 
 
 async def test_secret_that_can_not_be_read_fails_its_events_and_ends_no_worker(
