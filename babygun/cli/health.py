@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import ssl
 import urllib.error
 import urllib.request
+from urllib.parse import SplitResult, urlsplit
 
 from babygun.errors import BabygunError, SettingsError
 from babygun.runtime import settings
@@ -45,7 +47,28 @@ def _ask(url: str, timeout: float) -> None:
     except urllib.error.HTTPError as error:
         raise BabygunError(f"{url} answered {error.code}: {_reason(error.read())}") from None
     except OSError as error:
-        raise BabygunError(f"{url} does not answer: {getattr(error, 'reason', error)}") from None
+        why = getattr(error, "reason", error)
+        parts = urlsplit(url)
+        if parts.scheme == "https" and "WRONG_VERSION_NUMBER" in str(why):
+            why = "the port speaks http. Set BABYGUN_API_CERT and BABYGUN_API_KEY for the API, too"
+        elif isinstance(why, ConnectionError) and _speaks_tls(parts, timeout):
+            why = "the port speaks https. Set BABYGUN_API_CERT and BABYGUN_API_KEY as the API has"
+            why += " them"
+        raise BabygunError(f"{url} does not answer: {why}") from None
+
+
+def _speaks_tls(parts: SplitResult, timeout: float) -> bool:
+    """Whether a TLS handshake with a URL's host and port succeeds."""
+    context = ssl._create_unverified_context()  # noqa: S323
+    where = (parts.hostname or "", parts.port or 0)
+    try:
+        with (
+            socket.create_connection(where, timeout) as plain,
+            context.wrap_socket(plain),
+        ):
+            return True
+    except OSError:
+        return False
 
 
 def _addresses(role: str) -> list[str]:

@@ -19,11 +19,14 @@ _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def parse_duration(text: str) -> float:
-    """Seconds from ``90``, ``90s``, ``10m``, ``1.5h``, ``7d``, ``250ms``; raises ValueError."""
+    """Seconds from ``90s``, ``10m``, ``1.5h``, ``7d``, ``250ms``, ``0``; raises ValueError."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*", text)
     if not match:
         raise ValueError(f"{text!r} is not a duration such as 30s, 10m, 1h or 7d")
-    return float(match[1]) * _UNITS[match[2] or "s"]
+    number, unit = float(match[1]), match[2]
+    if number and not unit:
+        raise ValueError(f"{text!r} has no unit: write {match[1]}s, {match[1]}m, …h or …d")
+    return number * _UNITS[unit or "s"]
 
 
 def write_duration(seconds: float) -> str:
@@ -40,11 +43,14 @@ def write_duration(seconds: float) -> str:
 
 
 def parse_size(text: str) -> int:
-    """Bytes from ``1048576``, ``512KiB``, ``25MiB``, ``8GiB``; raises ValueError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmg])i?b?)?b?\s*", text.lower())
+    """Bytes from ``65536B``, ``512KiB``, ``25MiB``, ``8GiB``, ``0``; raises ValueError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmg]?)i?(b?))\s*", text.lower())
     if not match:
-        raise ValueError(f"{text!r} is not a size such as 65536, 512KiB or 25MiB")
-    return int(float(match[1]) * _SIZES[match[2] or ""])
+        raise ValueError(f"{text!r} is not a size such as 65536B, 512KiB or 25MiB")
+    number, unit = float(match[1]), match[2]
+    if number and not (unit or match[3]):
+        raise ValueError(f"{text!r} has no unit: write {match[1]}B, …KiB, …MiB or …GiB")
+    return int(number * _SIZES[unit])
 
 
 def write_size(count: int) -> str:
@@ -52,7 +58,7 @@ def write_size(count: int) -> str:
     unit = next(
         (unit for unit, size in reversed(_SIZES.items()) if count and count % size == 0), ""
     )
-    return f"{count // _SIZES[unit]}" + (f"{unit.upper()}iB" if unit else "")
+    return f"{count // _SIZES[unit]}" + (f"{unit.upper()}iB" if unit else "B" if count else "")
 
 
 class Type(NamedTuple):

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +41,19 @@ from babygun.runtime.setting_types import (
 _MOST_PROCESSES = 64
 # Each process has such a port of its own: the first takes it, the others the ports after it.
 _OWN_PORTS = ("api_process_port", "worker_port")
+# Variables of scripts, of Compose and of the tests.
+OTHER_VARIABLES = frozenset(
+    f"BABYGUN_{name}"
+    for name in (
+        *("CONFIG", "ETCD_BIN", "VERSION", "BIND", "PORT", "BALANCER_NETWORKS", "BACKUPS"),
+        *("CERTIFICATES", "ETCD_NAMES", "API_NAMES", "FIRST_CLIENT", "TOOLS_CLIENT"),
+        *("TEST_ETCD", "TEST_MACHINES"),
+    )
+)
+# Kubernetes gives each pod such variables of a service whose name begins with babygun.
+_of_kubernetes = re.compile(
+    r".*(_SERVICE_HOST=|_SERVICE_PORT(_\w+)?=|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?=|_PORT=\w+://).*"
+).fullmatch
 
 
 class Row(NamedTuple):
@@ -629,12 +643,27 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     if path:
         for name, value in _read_file(path).items():
             if name not in rows:
-                raise SettingsError(f"{path}: there is no setting {name!r}")
+                near = get_close_matches(name, rows, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise SettingsError(f"{path}: there is no setting {name!r}{hint}")
             values[name] = _from_toml(rows[name], value, f"{path}: {name}")
     for name, row in rows.items():
         if row.variable in environ:
             values[name] = row.read(environ[row.variable], row.variable)
+    _refuse_unknown(environ, rows)
     return Settings(**{**values, **overrides})
+
+
+def _refuse_unknown(environ: Mapping[str, str], rows: Collection[str]) -> None:
+    """A variable with a typing error would be ignored, and the default used in its place."""
+    for name in sorted(environ):
+        setting = name.removeprefix("BABYGUN_").lower()
+        if setting in rows or not name.startswith("BABYGUN_") or name in OTHER_VARIABLES:
+            continue
+        if not _of_kubernetes(f"{name}={environ[name]}"):
+            near = get_close_matches(setting, rows, 1)
+            hint = f"; did you mean BABYGUN_{near[0].upper()}?" if near else ""
+            raise SettingsError(f"there is no setting {name}{hint}")
 
 
 def _read_file(path: str) -> dict[str, Any]:

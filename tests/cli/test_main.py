@@ -17,3 +17,11 @@ async def test_wrong_call_shows_the_usage(babygun: Command, words: tuple[str, ..
 async def test_help_lists_every_command(babygun: Command) -> None:
     out = (await babygun("--help")).out
     assert all(command.name in out for command in COMMANDS)
+
+
+async def test_terminal_that_lacks_a_character_gets_another_one(babygun: Command) -> None:
+    babygun.variables["PYTHONIOENCODING"] = "ascii"
+    result = await babygun("classify", "550 5.1.1 Bücher ≠ Briefe")
+    assert result.status == 0 and "class     bad_mailbox" in result.out
+    refused = await babygun("token", "--scope", "größe")
+    assert refused.status != 0 and "gr??e" in refused.error

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from babygun.cli.main import build_parser
-from babygun.runtime.setting_types import parse_duration
 from babygun.runtime.settings import Settings, load, table
 from tests.support.paths import ROOT
 
@@ -123,7 +122,7 @@ def test_etcd_is_ready_when_it_says_so_and_always_comes_back() -> None:
         ["always"],
         ["etcd"],
     )
-    assert parse_duration(service["TimeoutStopSec"][0]) >= 30
+    assert int(service["TimeoutStopSec"][0]) >= 30
     assert int(service["LimitNOFILE"][0]) >= 65536
 
 

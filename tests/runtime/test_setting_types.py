@@ -15,7 +15,7 @@ from babygun.runtime.setting_types import (
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("250ms", 0.25), ("10m", 600), ("1.5h", 5400), (" 7d ", 604800)],
+    [("90s", 90), ("0", 0), ("250ms", 0.25), ("10m", 600), ("1.5h", 5400), (" 7d ", 604800)],
 )
 def test_duration_of_each_unit_is_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
@@ -24,7 +24,7 @@ def test_duration_of_each_unit_is_seconds(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("text", "size"),
     [
-        ("65536", 65536),
+        ("65536B", 65536),
         ("512KiB", 524288),
         ("25MiB", 26214400),
         ("1.5g", 1610612736),
@@ -33,6 +33,13 @@ def test_duration_of_each_unit_is_seconds(text: str, seconds: float) -> None:
 )
 def test_size_of_each_unit_is_bytes(text: str, size: int) -> None:
     assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["7", "1.5", " 90 "])
+def test_duration_and_size_without_a_unit_are_refused(text: str) -> None:
+    for parse in (parse_duration, parse_size):
+        with pytest.raises(ValueError, match=r"has no unit: write \d"):
+            parse(text)
 
 
 @pytest.mark.parametrize(
@@ -57,11 +64,11 @@ def test_duration_is_written_in_the_largest_whole_unit(seconds: float, text: str
     ("count", "text"),
     [
         (0, "0"),
-        (1000, "1000"),
+        (1000, "1000B"),
         (1024, "1KiB"),
         (25 << 20, "25MiB"),
         (8 << 30, "8GiB"),
-        ((8 << 30) + 1, "8589934593"),
+        ((8 << 30) + 1, "8589934593B"),
     ],
 )
 def test_size_is_written_in_the_largest_whole_unit(count: int, text: str) -> None:

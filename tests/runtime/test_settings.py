@@ -64,6 +64,9 @@ def test_relays_in_a_variable_are_json() -> None:
         ("API_PORT", "http", "BABYGUN_API_PORT: 'http' is not a whole number"),
         ("ETCD_TIMEOUT", "soon", "is not a duration"),
         ("MAX_BODY", "big", "is not a size"),
+        ("RETENTION", "7", "BABYGUN_RETENTION: '7' has no unit: write 7s, 7m, …h or …d"),
+        ("RETENTON", "7d", "no setting BABYGUN_RETENTON; did you mean BABYGUN_RETENTION?"),
+        ("QQQQ", "", "there is no setting BABYGUN_QQQQ$"),
         ("LEASE_TTL", "1s", "below the least allowed"),
         ("API_PORT", "65536", "api_port is 65536; a port is at most 65535"),
         ("WORKER_PORT", "70000", "worker_port is 70000; a port is at most 65535"),
@@ -119,8 +122,20 @@ def test_processes_of_0_are_as_many_as_cores() -> None:
 def test_file_with_an_unknown_setting_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "babygun.toml"
     file.write_text("api_prot = 1\n")
-    with pytest.raises(SettingsError, match="no setting 'api_prot'"):
+    with pytest.raises(SettingsError, match="no setting 'api_prot'; did you mean 'api_port'"):
         load({"BABYGUN_CONFIG": str(file)})
+
+
+def test_variables_of_scripts_and_of_kubernetes_are_no_settings() -> None:
+    load(
+        {
+            "BABYGUN_BACKUPS": "/backups",
+            "BABYGUN_SERVICE_HOST": "10.0.0.7",
+            "BABYGUN_SERVICE_PORT_HTTP": "8080",
+            "BABYGUN_PORT_8080_TCP_ADDR": "10.0.0.7",
+            "BABYGUN_WORKERS_PORT": "tcp://10.0.0.7:8080",
+        }
+    )
 
 
 def test_secret_in_a_bad_value_is_not_shown() -> None:

@@ -10,7 +10,7 @@ import re
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from itertools import count
@@ -32,18 +32,8 @@ def environment(settings: Settings) -> dict[str, str]:
     for row in table():
         value = getattr(settings, row.name)
         if value != getattr(default, row.name):
-            environ[f"BABYGUN_{row.name.upper()}"] = _text(value)
+            environ[row.variable] = row.type.write(value)
     return environ
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return json.dumps(value)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(map(str, value))
-    return str(value)
 
 
 def is_gone(pid: int) -> bool:

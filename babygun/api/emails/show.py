@@ -151,7 +151,7 @@ def _wait_of(request: web.Request) -> float:
     if given is None:
         return 0.0
     try:
-        seconds = parse_duration(given)
+        seconds = parse_duration(f"{given}s" if given.isdecimal() else given)
     except ValueError as error:
         raise InvalidRequest([Violation("wait", sentence(error))]) from None
     if seconds > MAX_WAIT:
