@@ -1,16 +1,19 @@
-"""``babygun emails list|show|cancel|retry``."""
+"""``babygun emails list|show|cancel|retry|send-now``."""
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from babygun.cli.output import as_json, status_line, table
+from babygun.cli.output import as_json, count_of, status_line, table
 from babygun.cli.remote import Remote, call_api
+from babygun.errors import SettingsError
 
 _AT_ONCE = 1000  # e-mails that the API changes in one call
+_PAGE = 100  # e-mails that it lists in one call
 # Options of `list` that the API takes by the same names.
 _FILTERS = (
     "status",
@@ -44,19 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="list the newest e-mails")
     listing.add_argument("--limit", type=int, default=20, help="at most so many (default: 20)")
     listing.add_argument("--status", choices=_STATUSES)
-    for name, metavar, help in (
-        ("subject", "WORD", "a part of the subject; repeat for several"),
-        ("recipient", "ADDRESS", "an address, or @ and a domain; repeat for several"),
-        ("tag", "TAG", "repeat for several"),
-    ):
-        listing.add_argument(f"--{name}", action="append", metavar=metavar, help=help)
-    listing.add_argument("--sender", metavar="ADDRESS", help="an address, or @ and a domain")
-    listing.add_argument("--client", metavar="ID", help="of this client (scope admin)")
     listing.add_argument("--id", metavar="BEGINNING", help="the id begins so")
-    listing.add_argument(
-        "--after", metavar="TIME", help="accepted at this time or later, e.g. 2030-01-31T08:00:00Z"
-    )
-    listing.add_argument("--before", metavar="TIME", help="accepted before this time")
+    _add_filters(listing)
     listing.add_argument("--cursor", help="go on where another list ended")
     listing.add_argument("--json", action="store_true", help="print JSON")
     show = actions.add_parser("show", help="show one e-mail, its recipients and its log")
@@ -69,6 +61,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         action = actions.add_parser(name, help=help)
         action.add_argument("id", nargs="+", help="ids of one or several e-mails")
+    hurry = actions.add_parser(
+        "send-now",
+        help="send now what waits for a later time or its next try",
+        description="Makes ready what waits: these e-mails, or all waiting ones that a filter lets"
+        " through, as after an outage. A held site still holds its mail.",
+    )
+    hurry.add_argument("id", nargs="*", help="ids of one or several e-mails")
+    _add_filters(hurry)
+    hurry.add_argument("--queue", metavar="NAME", help="with a recipient that waits in this queue")
+    hurry.add_argument(
+        "--class", dest="reply_class", metavar="NAME", help="whose last try ended so"
+    )
+    hurry.add_argument("--all", action="store_true", help="all that waits")
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    for name, metavar, help in (
+        ("subject", "WORD", "a part of the subject; repeat for several"),
+        ("recipient", "ADDRESS", "an address, or @ and a domain; repeat for several"),
+        ("tag", "TAG", "repeat for several"),
+    ):
+        parser.add_argument(f"--{name}", action="append", metavar=metavar, help=help)
+    parser.add_argument("--sender", metavar="ADDRESS", help="an address, or @ and a domain")
+    parser.add_argument("--client", metavar="ID", help="of this client (scope admin)")
+    parser.add_argument(
+        "--after", metavar="TIME", help="accepted at this time or later, e.g. 2030-01-31T08:00:00Z"
+    )
+    parser.add_argument("--before", metavar="TIME", help="accepted before this time")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -78,6 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
                 return await _list(remote, arguments)
             case "show":
                 return await _show(remote, arguments)
+            case "send-now" if not arguments.id:
+                return await _send_all_now(remote, arguments)
             case action:
                 return await _change(remote, arguments.id, action)
 
@@ -211,7 +233,7 @@ def _log_table(log: dict[str, Any]) -> str:
     return table(("TIME (UTC)", "EVENT", "WORKER", "REASON"), rows)
 
 
-# --- cancel and retry ---
+# --- cancel, retry and send-now ---
 
 
 async def _change(remote: Remote, ids: Sequence[str], action: str) -> int:
@@ -229,3 +251,49 @@ async def _change(remote: Remote, ids: Sequence[str], action: str) -> int:
             status = status if changed else 1
             print(f"{result['id']}  {result['email_status'] if changed else result['detail']}")
     return status
+
+
+async def _send_all_now(remote: Remote, arguments: argparse.Namespace) -> int:
+    """Sends now all that waits and that the filters let through, a page at a time.
+
+    Prints a count after each page, and why some could not be changed. 1 if there were such.
+    """
+    filters = {name: getattr(arguments, name) for name in _FILTERS if name not in ("status", "id")}
+    queue, reply_class = arguments.queue, arguments.reply_class
+    if not (arguments.all or queue or reply_class or any(filters.values())):
+        raise SettingsError("name e-mails, give a filter, or --all for all that waits")
+    found = changed = 0
+    reasons: Counter[str] = Counter()
+    cursor: str | None = None
+    while True:
+        page = await _newest(remote, _PAGE, cursor, {"status": "waiting", **filters})
+        cursor = page["cursor"]
+        ids = [email["id"] for email in page["emails"] if _waits_so(email, queue, reply_class)]
+        if ids:
+            answer = await remote.call("POST", "/emails/send-now", json={"ids": ids})
+            for result in answer["results"]:
+                found += 1
+                if result["status"] == "ok":
+                    changed += 1
+                else:
+                    reasons[result["detail"]] += 1
+            print(f"{count_of(changed, 'e-mail')} of {found} made ready", flush=True)
+        if cursor is None:
+            break
+    for reason, count in reasons.most_common():
+        print(f"{count_of(count, 'e-mail')} not changed: {reason}")
+    if not found:
+        print("no such e-mail waits")
+    return 1 if reasons else 0
+
+
+def _waits_so(email: dict[str, Any], queue: str | None, reply_class: str | None) -> bool:
+    """Whether a recipient of it waits in this queue, and its last try ended with this class."""
+    if not (queue or reply_class):
+        return True
+    return any(
+        (queue is None or recipient["queue"] == queue)
+        and (reply_class is None or recipient["reply_class"] == reply_class)
+        for recipient in email["recipients"]
+        if recipient["status"] in ("pending", "deferred")
+    )

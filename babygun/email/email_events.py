@@ -124,7 +124,8 @@ def event_id(email_id: str, sequence: int, type: str) -> str:
 def events_of(transition: Transition) -> tuple[EmailEvent, ...]:
     """The events of a transition: of its newest log entry, one for each type.
 
-    Each holds the recipients that it concerns. A claim that was taken over gives none.
+    Each holds the recipients that it concerns. A claim that was taken over gives none, nor does a
+    queue that is due now.
     """
     email, entry = transition.email, transition.entry
     concerned: dict[EventType, list[Recipient]] = {}
@@ -141,7 +142,7 @@ def events_of(transition: Transition) -> tuple[EmailEvent, ...]:
         concerned["retried"] = [
             r for r in email.recipients if not r.final and r.queue in transition.ready
         ]
-    elif entry.event != "reclaimed":
+    elif entry.event not in ("reclaimed", "due_now"):
         tried = {reply.email for attempt in entry.attempts for reply in attempt.replies}
         for recipient in email.recipients:
             if recipient.email in tried and (type := _TYPES[recipient.status]):

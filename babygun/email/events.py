@@ -22,6 +22,7 @@ EventName = Literal[
     "reclaimed",
     "cancelled",
     "retried",
+    "due_now",
 ]
 
 # What a webhook may ask for: each type is of recipients, where an entry of the log is of a try.
@@ -81,6 +82,7 @@ EVENTS: Final[Mapping[EventName, Event]] = {
     ),
     "cancelled": Event("client", "What was not being sent is stopped.", (*_CLIENT, "reason")),
     "retried": Event("client", "Recipients that were not reached are tried again.", _CLIENT),
+    "due_now": Event("client", "What waited for its time waits no longer.", _CLIENT),
 }
 
 EVENT_TYPES: Final[Mapping[EventType, str]] = {

@@ -3,7 +3,8 @@
     a queue's job     accept ─▶ ready ─claim─▶ sending ─▶ final
                                   ▲ ▲            │
                                   │ └────hold────┤     (no try is used up)
-                                  └─due─ waiting ◀┘ defer     (accepted with send_at ─▶ waiting)
+                           due or └────── waiting ◀┘ defer     (accepted with send_at ─▶ waiting)
+                           send-now
     the e-mail        incomplete ─▶ complete | failed | cancelled   when its last queue is final
                       failed | cancelled ─retry─▶ incomplete        when a client asks for it
 
@@ -118,6 +119,36 @@ def cancel(
     return logged(Transition(email, (entry,), final=stopped))
 
 
+def send_now(
+    email: Email,
+    *,
+    sending: Collection[str],
+    now: datetime,
+    client_id: str | None = None,
+    request_id: str | None = None,
+) -> Transition:
+    """A client asks that what waits for its time is ready at once. No try is used up by it.
+
+    ``sending``: the queues that have an owner. Raises Conflict if nothing waits.
+    """
+    if email.final:
+        raise Conflict(f"the e-mail is {email.status} already")
+    hurried = tuple(
+        queue
+        for queue, state in email.queues.items()
+        if state.not_before and not state.final and queue not in sending
+    )
+    if not hurried:
+        raise Conflict("nothing of the e-mail waits for its time: it is ready, or being sent")
+    queues = {
+        queue: replace(state, not_before=None) if queue in hurried else state
+        for queue, state in email.queues.items()
+    }
+    email = changed(email, email.recipients, queues, now)
+    entry = LogEntry(email.log_seq, now, "due_now", client_id=client_id, request_id=request_id)
+    return logged(Transition(email, (entry,), ready=hurried))
+
+
 def expire(
     email: Email,
     queue: str,
@@ -184,7 +215,7 @@ def retry(
     if the e-mail is not final, or nobody is left to be tried.
     """
     if not email.final:
-        raise Conflict("the e-mail is not final yet")
+        raise Conflict("the e-mail is not final yet; send-now makes ready what waits for its time")
     if email.status == "complete":
         raise Conflict("every recipient has got the e-mail")
     recipients = [

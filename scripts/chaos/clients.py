@@ -141,7 +141,7 @@ class Clients:
             await asyncio.sleep(pause * self.random.uniform(0.5, 1.5))
 
     def start_change(self, call: Call, email_id: str) -> None:
-        """Cancels, retries or reads an e-mail, once, and goes on at once."""
+        """Cancels, retries, hurries or reads an e-mail, once, and goes on at once."""
         self._start(self._change(call, email_id))
 
     async def _change(self, call: Call, email_id: str) -> None:

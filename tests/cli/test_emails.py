@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 from babygun.store.emails.on_request import cancel
+from babygun.store.keys import range_end
 from tests.support.commands import Command
 from tests.support.rig import Rig
 
@@ -107,3 +108,25 @@ async def test_emails_cancel_and_retry_do_as_they_say_or_say_why_not(
     assert (await with_api("emails", "retry", email_id)).out.startswith("incomplete")
     unknown = await with_api("emails", "show", "01a21000-1b9b-7058-a863-be5a676c7d85")
     assert unknown.status == 1 and unknown.error.startswith("babygun: ")
+
+
+async def test_what_waits_is_sent_now_by_id_and_by_filter(rig: Rig, with_api: Command) -> None:
+    later = in_60_days()
+    ids = [
+        await rig.send(f"ann@{domain}.example", send_at=later) for domain in ("a", "a", "b", "c")
+    ]
+    ready = await rig.send("bob@a.example")
+    one = await with_api("emails", "send-now", ids[0])
+    assert (one.status, one.out) == (0, "incomplete\n")
+    again = await with_api("emails", "send-now", ids[0])
+    assert again.status == 1 and "nothing of the e-mail waits" in again.error.lower()
+    assert (await with_api("emails", "send-now")).status == 2
+    some = await with_api("emails", "send-now", "--recipient", "@a.example")
+    assert (some.status, some.out.splitlines()[0]) == (1, "1 e-mail of 3 made ready"), some
+    assert "2 e-mails not changed: Nothing of the e-mail waits" in some.out
+    none = await with_api("emails", "send-now", "--class", "mailbox_full")
+    assert (none.status, none.out) == (0, "no such e-mail waits\n")
+    rest = await with_api("emails", "send-now", "--queue", "main")
+    assert rest.out.splitlines()[0] == "2 e-mails of 5 made ready"
+    jobs = await rig.store.client.range(rig.store.keys.jobs, range_end(rig.store.keys.jobs))
+    assert {rig.store.keys.parse_job(kv.key).email_id for kv in jobs.kvs} == {*ids, ready}

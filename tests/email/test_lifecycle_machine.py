@@ -184,6 +184,13 @@ class LifeCycle(RuleBasedStateMachine):
         )
 
     @rule()
+    def send_now(self) -> None:
+        self._on_request(
+            lambda: model.send_now(self.model),
+            lambda: lifecycle.send_now(self.email, sending=self.claimed, now=self._at()),
+        )
+
+    @rule()
     def retry(self) -> None:
         self._on_request(
             lambda: model.retry(self.model, self.now),

@@ -1,4 +1,4 @@
-"""POST /emails/cancel and /emails/retry: change up to 1,000 e-mails, each on its own."""
+"""POST /emails/cancel, /retry and /send-now: change up to 1,000 e-mails, each on its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from babygun.api.emails.change import Change, cancel, retry
+from babygun.api.emails.change import Change, cancel, retry, send_now
 from babygun.api.emails.fields import EMAIL_ID, OTHER_ID, EmailId
 from babygun.api.emails.own_email import own_email
 from babygun.api.http.body import MAX_SMALL
@@ -107,6 +107,20 @@ async def cancel_emails(request: web.Request) -> web.Response:
 async def retry_emails(request: web.Request) -> web.Response:
     """Up to 1,000 at once, each on its own, as by the call on one e-mail."""
     return await _changed(request, retry)
+
+
+@routes.call(
+    "POST",
+    "/emails/send-now",
+    summary="Send many e-mails now that wait for their time",
+    scope="emails:send",
+    body=_body,
+    answers=[_ANSWER],
+    errors=WRITE_ERRORS,
+)
+async def send_emails_now(request: web.Request) -> web.Response:
+    """Up to 1,000 at once, each on its own, as by the call on one e-mail."""
+    return await _changed(request, send_now)
 
 
 async def _changed(request: web.Request, change: Change) -> web.Response:

@@ -1,4 +1,4 @@
-"""POST /emails/{id}/cancel and /retry: change one e-mail."""
+"""POST /emails/{id}/cancel, /retry and /send-now: change one e-mail."""
 
 from __future__ import annotations
 
@@ -92,6 +92,30 @@ async def retry_email(request: web.Request) -> web.Response:
     return await _changed(request, retry)
 
 
+@routes.call(
+    "POST",
+    "/emails/{id}/send-now",
+    summary="Send now what waits for its time",
+    scope="emails:send",
+    parameters=[ID],
+    answers=[
+        Answer(
+            200,
+            "The e-mail as it is now.",
+            EmailDocument,
+            {"status": "incomplete", "status_reason": None, "recipients": [_PENDING]},
+        )
+    ],
+    errors=_ERRORS,
+)
+async def send_email_now(request: web.Request) -> web.Response:
+    """Makes ready what waits for a later time or for its next try. No try is used up by that.
+
+    A hold of its site still holds it: end that first. A failed e-mail is for the call to retry.
+    """
+    return await _changed(request, send_now)
+
+
 async def _changed(request: web.Request, change: Change) -> web.Response:
     email_id = request.match_info["id"]
     await change(request, email_id)
@@ -118,6 +142,17 @@ async def retry(request: web.Request, email_id: str) -> Email:
     """Has an e-mail that the caller may see tried again. Raises NotFound, Conflict."""
     await own_email(request, email_id, content=False)
     return await on_request.retry(
+        request.app[STORE],
+        email_id,
+        client_id=access_of(request).client.id,
+        request_id=call_of(request).request_id,
+    )
+
+
+async def send_now(request: web.Request, email_id: str) -> Email:
+    """Makes ready what waits of an e-mail that the caller may see. Raises NotFound, Conflict."""
+    await own_email(request, email_id, content=False)
+    return await on_request.send_now(
         request.app[STORE],
         email_id,
         client_id=access_of(request).client.id,

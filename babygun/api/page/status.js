@@ -16,6 +16,7 @@ const OF = {
   held: "waiting",
   accepted: "waiting",
   retried: "waiting",
+  due_now: "waiting",
   reclaimed: "waiting",
   draining: "waiting",
   claimed: "sending",

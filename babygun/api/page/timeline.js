@@ -59,7 +59,8 @@ function step(lane, entry, at) {
   } else if (entry.event === "cancelled" && !lane.over && !lane.claim) {
     lane.parts.push({ kind: "wait", from: lane.at, to: at, said: "Waited until it was cancelled" });
     Object.assign(lane, { at, due: null, over: true });
-  } else if (entry.event === "retried") Object.assign(lane, { at, due: null, over: false });
+  } else if (entry.event === "due_now") Object.assign(lane, { due: null });
+  else if (entry.event === "retried") Object.assign(lane, { at, due: null, over: false });
 }
 
 function finish(lane, email, end) {

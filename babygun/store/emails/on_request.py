@@ -1,7 +1,7 @@
-"""Changes of an e-mail that nobody sends: a client's cancel and retry, and the e-mail's own end.
+"""Changes of an e-mail that nobody sends: those that a client asks for, and the e-mail's own end.
 
-A wide e-mail is cancelled some parts at a time: all of them may be too many bytes for one request.
-A retry makes an e-mail incomplete as a whole, so it writes all parts at once.
+A wide e-mail is cancelled or made ready some parts at a time: all may be too many bytes for one
+request. A retry makes an e-mail incomplete as a whole, so it writes all parts at once.
 """
 
 from __future__ import annotations
@@ -54,6 +54,24 @@ async def cancel(
             email, sending=sending, now=utc_now(), client_id=client_id, request_id=request_id
         )
 
+    return await _page_by_page(store, email_id, decide)
+
+
+async def send_now(
+    store: Store, email_id: str, *, client_id: str | None = None, request_id: str | None = None
+) -> Email:
+    """Makes ready what waits for its time; see lifecycle.send_now. Raises NotFound, Conflict."""
+
+    def decide(email: Email, sending: set[str]) -> Transition:
+        return lifecycle.send_now(
+            email, sending=sending, now=utc_now(), client_id=client_id, request_id=request_id
+        )
+
+    return await _page_by_page(store, email_id, decide)
+
+
+async def _page_by_page(store: Store, email_id: str, decide: Decision) -> Email:
+    """Changes all parts of a wide e-mail, one page after the other."""
     page = _Parts()
     email: Email | None = None
     while True:
@@ -65,7 +83,7 @@ async def cancel(
         except EtcdUnavailable as error:
             if email is None:
                 raise
-            raise OutcomeUnknown(str(error)) from None  # some parts are stopped
+            raise OutcomeUnknown(str(error)) from None  # some parts are changed
         if email is not None and not page.more:
             return email
         page = _Parts(after=page.last)

@@ -1,4 +1,4 @@
-"""Nothing is sent before its time."""
+"""Nothing is sent before its time, unless a client asks for that."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from scripts.chaos.story import Story
 
 def _check(story: Story, run: Run) -> Iterator[Violation]:
     times = {mail.mark: mail.send_at for asked in story.asked for mail in asked.mails}
+    hurried = [step.at for step in story.changes() if step.entry and step.entry.event == "due_now"]
     for copy in story.received:
         due = times.get(copy.mark)
-        if due is None or copy.at >= due - LAG:
+        if due is None or copy.at >= due - LAG or any(at <= copy.at + LAG for at in hurried):
             continue
         if any("clock" in name for name in run.faults_in(0.0, copy.at)):
             continue  # by its worker's clock it was due
@@ -21,4 +22,8 @@ def _check(story: Story, run: Run) -> Iterator[Violation]:
         )
 
 
-RULE = Rule("not-before-its-time", "An e-mail for later is not sent before its time.", _check)
+RULE = Rule(
+    "not-before-its-time",
+    "An e-mail for later is sent before its time only if a client asks for that.",
+    _check,
+)

@@ -52,15 +52,30 @@ def _changed(before: Email, after: Email, entry: LogEntry) -> Iterator[Wrong]:
                 yield f"queue {queue} has changed though the entry is not about it", "no change"
         elif entry.event == "retried":
             yield from _retried(before, after.queues[queue], pairs)
-        elif entry.event == "cancelled":
-            yield from _ended(state, after.queues[queue], pairs, "cancelled")
-        elif entry.event == "reclaimed":
-            if after.queues[queue] != replace(state, reclaims=state.reclaims + 1):
-                yield f"a takeover changed queue {queue}", "one more reclaim, nothing else"
-        elif entry.event == "expired" and entry.reason is not None:
-            yield from _ended(state, after.queues[queue], pairs, "expired")
-        elif attempt is not None:
-            yield from _tried(state, after.queues[queue], pairs, attempt)
+        else:
+            yield from _touches(entry, attempt, state, after.queues[queue], pairs)
+
+
+def _touches(
+    entry: LogEntry,
+    attempt: Attempt | None,
+    old_state: QueueState,
+    state: QueueState,
+    pairs: list[tuple[Recipient, Recipient]],
+) -> Iterator[Wrong]:
+    """A queue that the entry is about."""
+    if entry.event == "cancelled":
+        yield from _ended(old_state, state, pairs, "cancelled")
+    elif entry.event == "reclaimed":
+        if state != replace(old_state, reclaims=old_state.reclaims + 1):
+            yield "a takeover changed its queue", "one more reclaim, nothing else"
+    elif entry.event == "due_now":
+        if state != replace(old_state, not_before=None) or any(old != new for old, new in pairs):
+            yield "a call to send it now changed more", "it waits no longer, nothing else"
+    elif entry.event == "expired" and entry.reason is not None:
+        yield from _ended(old_state, state, pairs, "expired")
+    elif attempt is not None:
+        yield from _tried(old_state, state, pairs, attempt)
 
 
 def _fixed(email: Email) -> tuple[object, ...]:
@@ -87,6 +102,12 @@ def _touched(before: Email, after: Email, entry: LogEntry) -> set[str]:
     if entry.event == "cancelled":
         return {
             q for q, state in before.queues.items() if not state.final and after.queues[q].final
+        }
+    if entry.event == "due_now":
+        return {
+            q
+            for q, state in before.queues.items()
+            if state.not_before and not after.queues[q].not_before
         }
     if entry.event == "retried":
         return {r.queue for r in before.recipients if r.status not in _STAYS}

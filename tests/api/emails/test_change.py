@@ -50,6 +50,9 @@ async def test_change_that_the_state_does_not_allow_is_refused_with_the_reason(
     rows = [
         (waiting, "retry", "not final"),
         (sending, "cancel", "being sent"),
+        (waiting, "send-now", "nothing of the e-mail waits"),
+        (sending, "send-now", "nothing of the e-mail waits"),
+        (delivered, "send-now", "complete already"),
         (delivered, "cancel", "complete already"),
         (delivered, "retry", "every recipient"),
         (expired, "retry", "content"),

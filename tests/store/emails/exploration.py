@@ -187,6 +187,7 @@ class Exploration:
             sending = frozenset(name for name, queue in state.queues if queue.owner)
             yield from self._changed(asked, "cancel", sending)
             yield from self._changed(asked, "retry", sending)
+            yield from self._changed(asked, "send_now", sending)
             for name, queue in state.queues:
                 if queue.place == "job":
                     yield from self._changed(asked, f"expire {name}", sending)
@@ -412,6 +413,8 @@ class Exploration:
                 return tries.finish(email, results, now=now, schedule=once_more, suppress=86400.0)
             case ["cancel"]:
                 return lifecycle.cancel(email, sending=sending, now=NOW)
+            case ["send_now"]:
+                return lifecycle.send_now(email, sending=sending, now=NOW)
             case ["retry"]:
                 return lifecycle.retry(email, now=NOW)
             case ["expire", queue]:
@@ -435,7 +438,7 @@ class Exploration:
 
 def _seen(email: Email, event: list[str]) -> Email:
     """What a decision sees: of a wide e-mail the event's queue, or all for a client's request."""
-    if email.wide is None or event[0] in ("cancel", "retry"):
+    if email.wide is None or event[0] in ("cancel", "retry", "send_now"):
         return email
     queue = event[2] if event[0] == "finish" else event[1]
     return wide.with_parts(wide.record_of(email), wide.parts_of(email, {queue}))

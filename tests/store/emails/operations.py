@@ -357,6 +357,12 @@ class Operations:
 
         return Operation(0, real, self._changing(ref, model.cancel))
 
+    def _send_now(self, spec: Spec, ref: JobRef) -> Operation:
+        async def real(store: Store) -> bool:
+            return await _requested(on_request.send_now(store, ref.email_id))
+
+        return Operation(0, real, self._changing(ref, model.send_now))
+
     def _retry(self, spec: Spec, ref: JobRef) -> Operation:
         async def real(store: Store) -> bool:
             return await _requested(on_request.retry(store, ref.email_id))

@@ -1,17 +1,20 @@
-"""Cancel and retry: races with workers, and what must be refused."""
+"""Cancel, retry and send-now: races with workers, and what must be refused."""
 
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from babygun.email.model import Email
 from babygun.errors import Conflict, NotFound
 from babygun.intake.ids import new_email_id
+from babygun.runtime.clock import utc_now
 from babygun.store.emails.claims import claim
 from babygun.store.emails.finish import finish
-from babygun.store.emails.on_request import cancel, retry
+from babygun.store.emails.on_request import cancel, retry, send_now
+from babygun.store.emails.reading import get_log
 from babygun.store.keys import JobRef, range_end
 from tests.store.emails.steps import HARD, OK, SOFT, claimed, lease, pending
 from tests.support.invariants import check_invariants
@@ -112,3 +115,32 @@ async def test_retry_of_an_email_whose_content_is_gone_says_so(rig: Rig) -> None
     await rig.store.client.delete(rig.store.keys.chunk(email_id, 0))
     with pytest.raises(Conflict, match="content is not kept"):
         await retry(rig.store, email_id)
+
+
+async def test_wide_email_that_waits_is_sent_now_as_a_whole_with_one_log_entry_a_page(
+    rig: Rig,
+) -> None:
+    email_id = await rig.send_wide(300, send_at=utc_now() + timedelta(days=1))
+    assert not (await check_invariants(rig.store)).jobs
+    await send_now(rig.store, email_id, client_id="shop", request_id="r1")
+    seen = await check_invariants(rig.store)
+    assert len(seen.jobs) == 300 and not seen.waiting
+    with pytest.raises(Conflict):
+        await send_now(rig.store, email_id)
+
+
+async def test_send_now_of_a_deferred_email_uses_no_try_and_says_who_asked(rig: Rig) -> None:
+    email_id = await rig.send("ann@example.org")
+    got = await claimed(rig, email_id)
+    await finish(rig.store, [pending(got, SOFT)])
+    email = await send_now(rig.store, email_id, client_id="shop", request_id="r1")
+    assert (email.tries, email.not_before, email.status) == (1, None, "incomplete")
+    seen = await check_invariants(rig.store)
+    assert len(seen.jobs) == 1 and not seen.waiting
+    found = await get_log(rig.store, email_id)
+    assert found is not None
+    entry = found[1][-1]
+    assert (entry.event, entry.client_id, entry.request_id) == ("due_now", "shop", "r1")
+    await claimed(rig, email_id)
+    with pytest.raises(Conflict):
+        await send_now(rig.store, email_id)
