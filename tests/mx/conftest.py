@@ -1,4 +1,4 @@
-"""Three real mail servers for all tests; a DNS, a place where mail ends, and a worker for each."""
+"""Three real mail servers and a milter for all tests; a DNS, a place where mail ends, and a worker for each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import pytest_asyncio
 from babygun.runtime.settings import Settings
 from tests.mx import exim, opensmtpd, postfix, unpacked
 from tests.mx.exim import exim as an_exim
+from tests.mx.opendkim import OpenDkim, opendkim
 from tests.mx.opensmtpd import opensmtpd as an_opensmtpd
 from tests.mx.postfix import postfix as a_postfix
 from tests.support.certificates import Authority
@@ -34,6 +36,8 @@ ADDRESSES = {
     "postfix-greylisting": postfix.GREYLISTING,
     "postfix-few-connections": postfix.FEW_CONNECTIONS,
     "postfix-few-messages": postfix.FEW_MESSAGES,
+    "postfix-dkim": postfix.DKIM,
+    "postfix-dkim-7bit": postfix.DKIM_7BIT,
     "postfix-ipv6": postfix.PLAIN_IPV6,
     "exim": exim.PLAIN,
     "exim-greylisting": exim.GREYLISTING,
@@ -67,6 +71,7 @@ class MailServers(NamedTuple):
     port: int
     onward: int
     logs: dict[str, Path]
+    opendkim: OpenDkim
 
     def log(self, name: str) -> str:
         return self.logs[name].read_text(errors="replace")
@@ -81,15 +86,16 @@ def mail_servers() -> Iterator[MailServers]:
     pem = Authority(folder / "ca").sign("mx.example")
     port, onward = _port(), free_ports(1)[0]
     with ExitStack() as running:
+        milter = running.enter_context(opendkim(folder))
         logs = {
             name: running.enter_context(start(folder, port, onward, pem.cert, pem.key))
             for name, start in (
-                ("postfix", a_postfix),
+                ("postfix", partial(a_postfix, milter=milter.port)),
                 ("exim", an_exim),
                 ("opensmtpd", an_opensmtpd),
             )
         }
-        yield MailServers(port, onward, logs)
+        yield MailServers(port, onward, logs, milter)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,4 +1,7 @@
-"""A Postfix that takes mail on several addresses, each with its own restrictions."""
+"""A Postfix that takes mail on several addresses, each with its own restrictions.
+
+Two doors have the milter OpenDKIM; one of them does not offer 8BITMIME and SMTPUTF8.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,13 @@ from scripts.bench.systems.postfix import lay_out
 from tests.mx.unpacked import TREE, USERS, started
 from tests.support.postfix import SERVICES
 
-PLAIN, GREYLISTING, FEW_CONNECTIONS, FEW_MESSAGES, PLAIN_IPV6 = (
+PLAIN, GREYLISTING, FEW_CONNECTIONS, FEW_MESSAGES, DKIM, DKIM_7BIT, PLAIN_IPV6 = (
     "127.0.0.31",
     "127.0.0.32",
     "127.0.0.33",
     "127.0.0.34",
+    "127.0.0.35",
+    "127.0.0.36",
     "::1",
 )
 
@@ -60,19 +65,30 @@ dnsblog unix - - n - 0 dnsblog
   -o smtpd_client_connection_count_limit=2
 [{FEW_MESSAGES}]:{port} inet n - n - - smtpd
   -o smtpd_client_message_rate_limit=3
+[{DKIM}]:{port} inet n - n - - smtpd
+  -o smtpd_milters=inet:127.0.0.1:{milter}
+[{DKIM_7BIT}]:{port} inet n - n - - smtpd
+  -o smtpd_milters=inet:127.0.0.1:{milter}
+  -o smtpd_discard_ehlo_keywords=8bitmime,smtputf8
 smtp unix - - n - - smtp
 retry unix - - n - - error
 """
 
 
 @contextmanager
-def postfix(shared: Path, port: int, onward: int, cert: Path, key: Path) -> Iterator[Path]:
-    """Starts it. ``onward``: the port on 127.0.0.1 where all mail goes. Yields its log."""
+def postfix(
+    shared: Path, port: int, onward: int, cert: Path, key: Path, milter: int
+) -> Iterator[Path]:
+    """Starts it. ``onward``: the port on 127.0.0.1 where all mail goes. Yields its log.
+
+    ``milter``: the port of OpenDKIM.
+    """
     folder = shared / "postfix"
     lay_out(folder, USERS["postfix"], USERS["postdrop"])
     main = _MAIN.format(folder=folder, tree=TREE, onward=onward, cert=cert, key=key)
     (folder / "main.cf").write_text(main)
-    (folder / "master.cf").write_text(_DOORS.format(port=port, **_ADDRESSES) + SERVICES)
+    doors = _DOORS.format(port=port, milter=milter, **_ADDRESSES)
+    (folder / "master.cf").write_text(doors + SERVICES)
     command = [f"{TREE}/usr/lib/postfix/sbin/master", "-c", str(folder), "-s"]
     with started(shared, "postfix", command, "daemon started") as log:
         yield log
@@ -84,4 +100,6 @@ _ADDRESSES = {
     "GREYLISTING": GREYLISTING,
     "FEW_CONNECTIONS": FEW_CONNECTIONS,
     "FEW_MESSAGES": FEW_MESSAGES,
+    "DKIM": DKIM,
+    "DKIM_7BIT": DKIM_7BIT,
 }

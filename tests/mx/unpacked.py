@@ -1,4 +1,4 @@
-"""Postfix, Exim and OpenSMTPD side by side, from Debian packages that are only unpacked.
+"""Postfix, Exim, OpenSMTPD and OpenDKIM side by side, from Debian packages that are only unpacked.
 
 Each runs in a mount namespace of its own, where it finds the folders and users that its package
 would have made. Nothing of the machine changes. It needs root.
@@ -7,6 +7,7 @@ would have made. Nothing of the machine changes. It needs root.
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from tests.support.needs import missing
 
 PACKAGES = cache_root() / "mail-servers"
 TREE = "/var/lib/servers"  # where a server sees the unpacked packages
-LIBRARIES = f"{TREE}/usr/lib/{os.uname().machine}-linux-gnu:{TREE}/usr/lib/postfix"
+LIBRARIES = f"{TREE}/usr/lib/{os.uname().machine}-linux-gnu:{TREE}/usr/lib/postfix:{TREE}/usr/lib"
 USERS = {"postfix": 901, "Debian-exim": 902, "opensmtpd": 903, "opensmtpq": 904, "postdrop": 905}
 _START_WITHIN = 15.0  # seconds
 
@@ -41,8 +42,8 @@ def need_servers() -> None:
     """Skips the test without root. What else is missing makes it skip, too, or fail in CI."""
     if os.geteuid():
         pytest.skip("the mail servers change their processes' users, which needs root")
-    if not (PACKAGES / "complete").exists():
-        missing("these tests need Postfix, Exim and OpenSMTPD: scripts/get-mail-servers")
+    if not all((PACKAGES / name).exists() for name in ("complete", "usr/sbin/opendkim")):
+        missing("these tests need Postfix, Exim, OpenSMTPD, OpenDKIM: scripts/get-mail-servers")
     if subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
         missing("these tests need the right to make mount namespaces (CAP_SYS_ADMIN)")
 
@@ -64,8 +65,11 @@ def prepare(folder: Path) -> None:
 
 
 @contextmanager
-def started(folder: Path, name: str, command: list[str], ready: str) -> Iterator[Path]:
-    """A server, once its output contains ``ready``. Yields the file of its output."""
+def started(folder: Path, name: str, command: list[str], ready: str | int) -> Iterator[Path]:
+    """A server, once its output contains ``ready``. Yields the file of its output.
+
+    A number as ``ready``: once it listens on that port of 127.0.0.1.
+    """
     log = folder / f"{name}.log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -77,7 +81,7 @@ def started(folder: Path, name: str, command: list[str], ready: str) -> Iterator
         )
     try:
         end = time.monotonic() + _START_WITHIN
-        while ready not in log.read_text():
+        while not _is_ready(log, ready):
             alive = process.poll() is None and time.monotonic() < end
             assert alive, f"{name} did not start:\n{log.read_text()}"
             time.sleep(0.02)
@@ -85,3 +89,10 @@ def started(folder: Path, name: str, command: list[str], ready: str) -> Iterator
     finally:
         process.terminate()
         process.wait(10)
+
+
+def _is_ready(log: Path, ready: str | int) -> bool:
+    if isinstance(ready, str):
+        return ready in log.read_text()
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", ready)) == 0
