@@ -1,4 +1,6 @@
-"""Three real mail servers and a milter for all tests; a DNS, a place where mail ends, and a worker for each."""
+"""Three real mail servers and OpenDKIM for all tests; for each a DNS, a worker and a place where
+mail ends.
+"""
 
 from __future__ import annotations
 

@@ -62,6 +62,8 @@ _ERRORS = (NOT_FOUND, CONTENT_GONE, *READ_ERRORS)
 async def show_source(request: web.Request) -> web.Response:
     """The message as sent to a relay that supports 8BITMIME (nearly all do). It has no Bcc.
 
+    A worker may put `DKIM-Signature` and `Feedback-ID` before it.
+
     In a link to unsubscribe, `{token}` stands for the token, since each recipient has another one.
     """
     email, content = await own_content(request)
