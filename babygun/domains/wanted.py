@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
-from babygun.email.domains import ascii_domain, parse_domain
 from babygun.email.sending_domains import DkimAlgorithm, DnsRecord, Selector, SendingDomain
 from babygun.errors import SettingsError
 from babygun.routing.routes import load_routes
@@ -17,6 +17,7 @@ HINTS = (TLS_RPT, MTA_STS)
 
 _KEY_TYPES: dict[DkimAlgorithm, str] = {"rsa2048": "rsa", "ed25519": "ed25519"}
 _PREFERENCE = 10
+_HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+[a-z0-9-]{2,63}")
 # RFC 1918, 6598, 1122, 3927, 4193, 4291.
 _INSIDE = [
     ip_network(each)
@@ -68,11 +69,10 @@ def _is_inside(address: str) -> bool:
 
 
 def _name(settings: Settings, setting: str) -> str:
-    value: str = getattr(settings, setting)
-    try:
-        return ascii_domain(parse_domain(value)) if value else ""
-    except ValueError as error:
-        raise SettingsError(f"{setting} is {value!r}: {error}") from None
+    value: str = getattr(settings, setting).lower().removesuffix(".")
+    if value and not _HOST.fullmatch(value):
+        raise SettingsError(f"{setting} is {value!r}: give a full name, such as mail.example.net")
+    return value
 
 
 def wanted_records(domain: SendingDomain, sending: Sending) -> tuple[DnsRecord, ...]:

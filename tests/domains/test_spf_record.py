@@ -12,7 +12,7 @@ IPV4, IPV6 = ipaddress.ip_address("192.0.2.3"), ipaddress.ip_address("2001:db8::
 
 
 @pytest.mark.parametrize("text", ["v=spf1", "v=spf1 -all", "V=SPF1 a", "v=spf1  a"])
-def test_record_of_spf_is_told_by_its_version(text: str) -> None:
+def test_record_of_spf_is_known_by_its_version(text: str) -> None:
     assert is_spf(text)
 
 
