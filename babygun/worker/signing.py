@@ -74,11 +74,9 @@ class Signers:
         domains = self._store.domains
         if not domains.ready.is_set():
             await domains.ready.wait()
-        if not domains.of(email.client_id):  # the usual case
-            return None
-        address = to_ascii_domain(email.sender)
-        domain = domains.covering(email.client_id, address.rpartition("@")[2].lower())
-        if domain is None:
+        sender_domain = to_ascii_domain(email.sender).rpartition("@")[2].lower()
+        domain = domains.covering(email.client_id, sender_domain)
+        if domain is None:  # the usual case
             return None
         begins, now = email.send_at or email.created_at, utc_now()
         selectors = signers(domain, begins, now)
