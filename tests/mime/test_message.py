@@ -13,9 +13,11 @@ from email.policy import default
 from email.utils import getaddresses
 
 import pytest
+from msgspec.structs import replace
 
+from babygun.email.compose import new_email
 from babygun.email.model import Attachment, Content
-from babygun.mime import needs_smtputf8, render, with_unsubscribe_link
+from babygun.mime import feedback_id, needs_smtputf8, render, with_unsubscribe_link
 
 DATE = datetime(2026, 11, 25, 7, 5, 9, tzinfo=UTC)
 MESSAGE_ID = "<0192f0c1-aaaa-7bbb-8ccc-0123456789ab@mail.example.org>"
@@ -647,3 +649,25 @@ def test_copy_with_a_link_has_both_fields_of_one_click_and_else_the_same() -> No
     del message["List-Unsubscribe"], message["List-Unsubscribe-Post"]
     assert message.items() == read(plain).items()
     assert raw.endswith(plain)
+
+
+def test_feedback_id_has_tag_list_client_and_sender_as_far_as_there_are_such() -> None:
+    email = new_email(
+        "0192f0c1-aaaa-7bbb-8ccc-0123456789ab",
+        client_id="shop:4711",
+        sender="alice@example.org",
+        subject="",
+        recipients=(),
+        now=DATE,
+    )
+    assert feedback_id(email, "example") == "shop:example"
+    assert feedback_id(replace(email, list="*"), "example") == "shop:example"
+    news = replace(email, list="news", tags=("welcome:2", "other"))
+    assert feedback_id(news, "example") == "welcome.2:news:shop:example"
+
+
+def test_feedback_id_is_written_unless_the_client_gives_one() -> None:
+    for headers, found in (((), ["a:b"]), ((("feedback-id", "mine"),), ["mine"])):
+        content = Content("alice@example.org", to=("bob@example.com",), headers=headers)
+        raw = render(content, message_id=MESSAGE_ID, date=DATE, feedback_id="a:b")
+        assert read(raw).get_all("Feedback-ID") == found

@@ -6,6 +6,7 @@ import pytest
 
 from babygun.runtime.setting_types import (
     PUBLIC_URL,
+    SENDER_ID,
     parse_duration,
     parse_size,
     write_duration,
@@ -111,3 +112,11 @@ def test_public_url_is_https_or_this_machines_own(text: str, url: str) -> None:
 def test_public_url_that_no_link_can_be_made_of_is_refused(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         PUBLIC_URL.parse(text)
+
+
+def test_sender_id_is_as_gmail_takes_it_in_a_feedback_id() -> None:
+    assert SENDER_ID.parse(" example.org ") == "example.org"
+    assert SENDER_ID.parse("") == ""
+    for text in ("abcd", "a" * 16, "exa:mple", "exämple"):
+        with pytest.raises(ValueError, match="is not 5 to 15"):
+            SENDER_ID.parse(text)
