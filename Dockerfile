@@ -2,6 +2,7 @@
 #
 #   docker build --target api .        the API; the other targets:
 #       worker
+#       bounced
 #       tools        the command line, etcdctl and scripts/bootstrap
 #       balancer     HAProxy
 #
@@ -64,13 +65,21 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["babygun", "health", "--live", "worker"]
 CMD ["worker"]
 
+FROM runtime AS bounced
+ENV BABYGUN_BOUNCE_PORT=2525 BABYGUN_BOUNCE_PROBE_HOST=0.0.0.0 BABYGUN_BOUNCE_PROBE_PORT=9092
+EXPOSE 2525
+EXPOSE 9092
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+    CMD ["babygun", "health", "--live", "bounced"]
+CMD ["bounced"]
+
 # An empty volume takes the owner of the folder that it hides, so babygun can write to these.
 FROM runtime AS tools
 USER root
 COPY --from=etcd /usr/local/bin/etcdctl /usr/local/bin/etcdutl /usr/local/bin/
 COPY scripts/bootstrap scripts/check-cluster /usr/local/bin/
 COPY scripts/backup-etcd scripts/restore-etcd scripts/promote-etcd /usr/local/bin/
-RUN for part in authority etcd api worker balancer inspector operator; do mkdir -p /certificates/$part; done \
+RUN for part in authority etcd api worker bounced balancer inspector operator; do mkdir -p /certificates/$part; done \
  && mkdir -p /data/etcd1 /data/etcd2 /data/etcd3 /backups \
  && chown -R babygun:babygun /certificates /data /backups \
  && chmod -R go-rwx /certificates /data /backups

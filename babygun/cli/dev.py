@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--smtp-port",
         type=int,
         help=f"the mailbox's port for mail (default: {SMTP_PORT} or the next free one;"
-        " 0: any free one, for its view too)",
+        " 0: any free one, for its view and for bounces too)",
     )
     parser.add_argument(
         "--etcd-port",

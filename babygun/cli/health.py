@@ -1,4 +1,4 @@
-"""``babygun health``: whether the API or worker of this host is ready, for health checks.
+"""``babygun health``: whether a process of this host is ready, for health checks.
 
 It is quick, and prints nothing if all is well.
 """
@@ -19,7 +19,7 @@ from babygun.runtime.listening import url_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("role", choices=("api", "worker"))
+    parser.add_argument("role", choices=("api", "worker", "bounced"))
     parser.add_argument(
         "--live", action="store_true", help="ask whether it is alive, not whether it is ready"
     )
@@ -75,6 +75,12 @@ def _addresses(role: str) -> list[str]:
     loaded = settings.load()
     if role == "worker" and not loaded.worker_port:
         raise SettingsError("the worker serves no health check: set BABYGUN_WORKER_PORT")
+    if role == "bounced":
+        if not loaded.bounce_probe_port:
+            raise SettingsError(
+                "babygun bounced serves no health check: set BABYGUN_BOUNCE_PROBE_PORT"
+            )
+        return [url_of(loaded.bounce_probe_host, loaded.bounce_probe_port)]
     host, first, count, tls = loaded.worker_host, loaded.worker_port, loaded.process_count, False
     if role == "api":
         host, tls = loaded.api_host, bool(loaded.api_cert)

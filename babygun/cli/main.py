@@ -27,6 +27,7 @@ COMMANDS = (
     Command("dev", "run etcd, API, workers and a mailbox on this machine, for development"),
     Command("api", "run the API and the page"),
     Command("worker", "run a worker"),
+    Command("bounced", "take bounce messages and complaints by SMTP"),
     Command("mailbox", "run the mailbox alone: it accepts all mail and delivers none"),
     Command("client", "create, list and delete API clients (in etcd, without the API)"),
     Command("token", "print a token for the API"),

@@ -26,11 +26,12 @@ def banner(installation: Installation, style: Style) -> str:
         ("client secret", installation.client_secret),
         ("mail goes to", _delivery(installation)),
         *([("mailbox", f"{at.mailbox_url}/")] if at.mailbox_url else []),
+        ("bounces come to", f"smtp://127.0.0.1:{at.bounce_port}"),
         ("etcd", f"{_etcd_endpoints(installation)}  ({etcd.version}, {_short(etcd.path)})"),
         ("data", str(installation.folder.path)),
     ]
     lines = ["", style("bold", "Babygun is running."), ""]
-    lines += [f"  {style('dim', f'{name:<14}')}  {value}" for name, value in rows]
+    lines += [f"  {style('dim', f'{name:<15}')}  {value}" for name, value in rows]
     lines += ["", "Try it: paste these lines into another terminal.", ""]
     for comment, commands in _steps(installation):
         lines += [style("dim", f"  # {comment}"), *(f"  {command}" for command in commands)]

@@ -1,10 +1,11 @@
 """The processes of ``babygun dev``: how each is started, and how it shows that it is ready.
 
-API, workers and mailbox are this program's own commands (``babygun api`` and so on).
+API, workers, bounced and mailbox are this program's own commands (``babygun api`` and so on).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 import aiohttp
@@ -19,8 +20,8 @@ from babygun.runtime.tls import unverified_context
 from babygun.store import Store
 from babygun.store.cluster.processes import list_workers
 
-_COLOURS = {"api": "cyan", "worker": "green", "mailbox": "magenta"}
-_RANKS = {"api": 0, "worker": 1, "mailbox": 2, "etcd": 3}  # the order of stopping
+_COLOURS = {"api": "cyan", "worker": "green", "bounced": "yellow", "mailbox": "magenta"}
+_RANKS = {"api": 0, "worker": 1, "bounced": 1, "mailbox": 2, "etcd": 3}  # the order of stopping
 
 Ready = Callable[[int], Awaitable[bool]]  # takes the process id
 
@@ -71,6 +72,15 @@ class Components:
             )
             for number, name in enumerate(_names("worker", self._installation.workers))
         ]
+
+    def bounced(self) -> Program:
+        port = self._installation.listeners.bounce_port
+        return self._own(
+            "bounced",
+            "bounced",
+            ready=_greets(port),
+            stop_within=self._settings.drain_timeout + 5,
+        )
 
     def _member(self, number: int, name: str) -> Program:
         member = self._installation.members[number]
@@ -130,6 +140,18 @@ class Components:
 def _names(role: str, count: int) -> list[str]:
     """``["worker"]``, or ``["worker-1", "worker-2", …]``."""
     return [f"{role}-{number}" for number in range(1, count + 1)] if count > 1 else [role]
+
+
+def _greets(port: int) -> Ready:
+    async def ready(pid: int) -> bool:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"QUIT\r\n")
+        try:
+            return (await reader.readline()).startswith(b"220 ")
+        finally:
+            writer.close()
+
+    return ready
 
 
 def _answers(url: str) -> Ready:

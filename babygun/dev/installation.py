@@ -98,6 +98,9 @@ class Installation:
             **{f"BABYGUN_{name.upper()}": path for name, path in self.access.settings.items()},
             "BABYGUN_ETCD_ENDPOINTS": ",".join(self.etcd_endpoints),
             "BABYGUN_API_PORT": str(self.listeners.api_port),
+            "BABYGUN_BOUNCE_HOST": "127.0.0.1",
+            "BABYGUN_BOUNCE_PORT": str(self.listeners.bounce_port),
+            "BABYGUN_BOUNCE_PROBE_PORT": "0",
             "BABYGUN_PROCESSES": "1",  # each process here is supervised by itself
             "BABYGUN_API_CERT": self.settings.api_cert,
             "BABYGUN_API_KEY": self.settings.api_key,

@@ -17,13 +17,15 @@ from babygun.runtime.listening import url_of
 from babygun.runtime.settings import Settings
 
 API_PORT = 8080
+BOUNCE_PORT = 2526
 
 
 @dataclass(frozen=True)
 class Listeners:
     """``smtp_host`` and ``smtp_port`` are the mailbox's, or the default relay's if one is set.
 
-    ``view_port``, the port of the mailbox's pages, is None if there is no mailbox.
+    ``view_port``, the port of the mailbox's pages, is None if there is no mailbox. ``bounce_port``:
+    where bounce messages come back.
     """
 
     api_url: str
@@ -32,6 +34,7 @@ class Listeners:
     smtp_host: str
     smtp_port: int
     view_port: int | None
+    bounce_port: int
 
     @property
     def mailbox_url(self) -> str | None:
@@ -64,20 +67,17 @@ class Listeners:
             host=settings.api_host or "0.0.0.0",  # noqa: S104
         )
         api_url = url_of(settings.api_host, api_port, tls=bool(settings.api_cert))
+        # Where any free port will do for the mail, it does for these too. Otherwise several runs on
+        # one machine would look for the next free one at the same time, and find the same.
+        any_port = 0 if options.smtp_port == 0 else None
+        bounce_port = ports.choose("bounces", asked=any_port, default=BOUNCE_PORT, option="")
         if relays:
             if options.smtp_port is not None:
                 say("note: --smtp-port has no effect: a relay is set, so there is no mailbox")
             _, host, port = relays[-1]  # the default one comes last
-            return cls(api_url, api_port, etcd, host, port, None)
+            return cls(api_url, api_port, etcd, host, port, None, bounce_port)
         smtp_port = ports.choose(
             "the mailbox", asked=options.smtp_port, default=SMTP_PORT, option="--smtp-port"
         )
-        # Where any free port will do for the mail, it does for the view too: several runs on one
-        # machine would look for the next free one at the same time, and find the same.
-        view_port = ports.choose(
-            "the mailbox's view",
-            asked=0 if options.smtp_port == 0 else None,
-            default=HTTP_PORT,
-            option="",
-        )
-        return cls(api_url, api_port, etcd, "127.0.0.1", smtp_port, view_port)
+        view_port = ports.choose("the mailbox's view", asked=any_port, default=HTTP_PORT, option="")
+        return cls(api_url, api_port, etcd, "127.0.0.1", smtp_port, view_port, bounce_port)

@@ -23,10 +23,11 @@ from babygun.runtime.settings import Settings
 
 SOON = timedelta(days=14)  # before its end, when the warnings begin
 
-# What a process uses certificates for: as a client of etcd, and as a server of https.
-Use = Literal["etcd_ca", "etcd_cert", "api_cert"]
+# What a process uses certificates for: as a client of etcd, and as a server of https or SMTP.
+Use = Literal["etcd_ca", "etcd_cert", "api_cert", "bounce_cert"]
 ETCD: tuple[Use, ...] = ("etcd_ca", "etcd_cert")
 API: tuple[Use, ...] = (*ETCD, "api_cert")
+BOUNCED: tuple[Use, ...] = (*ETCD, "bounce_cert")
 
 
 class Certificate(NamedTuple):
@@ -74,8 +75,8 @@ def check_pair(cert_path: str | Path, key_path: str | Path, *, now: datetime) ->
 def check(settings: Settings, uses: Sequence[Use], *, now: datetime | None = None) -> Problems:
     """Checks the files of the settings for these uses.
 
-    An expired certificate of the API is only a warning: clients that check it can't call it, but
-    all others can.
+    An expired certificate that a server of ours shows is only a warning: those who check it can't
+    call it, but all others can.
     """
     now = now or datetime.now(UTC)
     by_use: dict[Use, Problems] = {}
@@ -84,12 +85,9 @@ def check(settings: Settings, uses: Sequence[Use], *, now: datetime | None = Non
     if "etcd_cert" in uses and settings.etcd_cert:
         by_use["etcd_cert"] = _check_pair(settings.etcd_cert, settings.etcd_key, now)
     if "api_cert" in uses and settings.api_cert:
-        errors, warnings = _check_pair(settings.api_cert, settings.api_key, now)
-        if not errors:
-            warnings += _lacking(settings.api_cert)
-        if _can_serve(settings.api_cert, settings.api_key):
-            errors, warnings = [], errors + warnings
-        by_use["api_cert"] = Problems(errors, warnings)
+        by_use["api_cert"] = _check_served(settings.api_cert, settings.api_key, now)
+    if "bounce_cert" in uses and settings.bounce_cert:
+        by_use["bounce_cert"] = _check_served(settings.bounce_cert, settings.bounce_key, now)
     return Problems(
         [f"{use}: {sentence}" for use, found in by_use.items() for sentence in found.errors],
         [f"{use}: {sentence}" for use, found in by_use.items() for sentence in found.warnings],
@@ -140,6 +138,17 @@ def _check_pair(cert_path: str, key_path: str, now: datetime) -> Problems:
     if errors:
         return Problems(errors, [])
     return Problems([], _soon(cert_path, read_certificate(cert_path).not_after, now))
+
+
+def _check_served(cert_path: str, key_path: str, now: datetime) -> Problems:
+    errors, warnings = _check_pair(cert_path, key_path, now)
+    if not errors:
+        warnings += _lacking(cert_path)
+    return (
+        Problems([], errors + warnings)
+        if _can_serve(cert_path, key_path)
+        else Problems(errors, warnings)
+    )
 
 
 def _lacking(path: str) -> list[str]:

@@ -263,6 +263,36 @@ EVENTS = [
     ),
     Event("listener dropped", "info", "seconds", "A listener did not read for so long."),
     Event("service failed", "error", "service", "A fault of Babygun. The service is restarted."),
+    # bounced
+    Event("bounces awaited", "info", "port tls", "Bounce messages and complaints are taken there."),
+    Event(
+        "returned message taken",
+        "info",
+        "address kind shape email_id reporter outcomes",
+        "A message came back and was read. `address`: who brought it. `kind`: bounce, delayed, "
+        "relayed, complaint, auto_reply or unknown. `shape`: the form in which it was written. "
+        "`outcomes`: one for each recipient that it names (docs/bounces.md).",
+    ),
+    Event(
+        "returned message deferred",
+        "warning",
+        "address error",
+        "etcd is away. The mail server that brought the message was asked to come again.",
+    ),
+    Event(
+        "returned message failed",
+        "error",
+        "address",
+        "A fault of Babygun. The mail server that brought the message was asked to come again.",
+    ),
+    Event("session failed", "error", "", "A fault of Babygun. The mail server may come again."),
+    Event(
+        "sessions cut off",
+        "warning",
+        "sessions",
+        "They did not end within `drain_timeout`. Nothing of them was acknowledged; they come "
+        "again.",
+    ),
     # worker
     Event(
         "slice changed",

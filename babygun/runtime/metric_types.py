@@ -25,7 +25,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-Role = Literal["api", "worker"]
+Role = Literal["api", "worker", "bounced"]
 Roles = tuple[Role, ...]
 Labels = tuple[str, ...]
 S = TypeVar("S")
@@ -50,6 +50,7 @@ TABLE: list[Row] = []
 REGISTRIES: dict[Role, CollectorRegistry] = {
     "api": CollectorRegistry(),
     "worker": CollectorRegistry(),
+    "bounced": CollectorRegistry(),
 }
 
 

@@ -26,7 +26,8 @@ from babygun.runtime.metric_types import (
 
 API: Roles = ("api",)
 WORKER: Roles = ("worker",)
-BOTH = API + WORKER
+BOUNCED: Roles = ("bounced",)
+ALL = API + WORKER + BOUNCED
 
 # Buckets, in seconds: from etcd on the same machine up to its time limit; calls of the API;
 # from a server in the same network up to its time limits.
@@ -35,59 +36,60 @@ _CALL_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _SEND_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 96, 127)  # transactions; etcd's limit is 127
 
-# API and worker
+# All of them
 
 _BUILD = listed(
     Row(
         "babygun_build_info",
         "gauge",
         ("version", "python", "role"),
-        BOTH,
+        ALL,
         "Always 1. The labels say what runs.",
     )
 )
 ETCD_RPC = histograms(
     "babygun_etcd_rpc_seconds",
     ("rpc",),
-    BOTH,
+    ALL,
     "Time of one request to etcd, failed or not. A repeated one counts again, a watch never.",
     _RPC_BUCKETS,
 )
 ETCD_RPC_ERRORS = counters(
     "babygun_etcd_rpc_errors_total",
     ("rpc", "reason"),
-    BOTH,
+    ALL,
     "Requests to etcd that failed. `reason`: gRPC's status in lower case, `no_connection` if no "
     "member could be reached, or `refused` if it was not sent because etcd is away.",
 )
 ETCD_BATCH = histogram(
     "babygun_etcd_batch_transactions",
-    BOTH,
+    ALL,
     "Transactions that went to etcd as one request (group commit).",
     _BATCH_BUCKETS,
 )
 EVENT_LOOP_LAG = gauge(
     "babygun_event_loop_lag_seconds",
-    BOTH,
+    ALL,
     "The longest delay of the event loop in the last 15 s, measured once a second.",
 )
 CERTIFICATE_EXPIRY = gauges(
     "babygun_certificate_expiry_timestamp_seconds",
     ("use",),
-    BOTH,
-    "End of the certificate in use, Unix time. `use`: api (for clients) or etcd (for etcd).",
+    ALL,
+    "End of the certificate in use, Unix time. `use`: api (for clients), bounces (for mail "
+    "servers) or etcd (for etcd).",
 )
 EMAILS_ENDED = counters(
     "babygun_emails_ended_total",
     ("status",),
-    BOTH,
+    ALL,
     "E-mails that became final: complete and failed (by workers; by an API process, if all "
     "recipients were suppressed), cancelled (by API processes).",
 )
 SUPPRESSIONS_WRITTEN = counters(
     "babygun_suppressions_written_total",
     ("reason",),
-    BOTH,
+    ALL,
     "Addresses put on lists. `reason`: hard_bounce (by workers; imported ones by API processes), "
     "complaint, unsubscribe or manual. What an API process finds there does not count again.",
 )
@@ -320,7 +322,7 @@ STS_FETCHES = counters(
 DOMAIN_LOOKS = counters(
     "babygun_domain_looks_total",
     ("status",),
-    BOTH,
+    ALL,
     "Looks at the DNS records of a sending domain, by what came of them. `status`: verified, "
     "pending or failed.",
 )
@@ -331,6 +333,36 @@ SENDING_DOMAINS = reading(
     "Sending domains by the last look at their DNS records. `status`: verified, pending or failed.",
 )
 
+# bounced
+
+RETURNED_MESSAGES = counters(
+    "babygun_returned_messages_total",
+    ("kind",),
+    BOUNCED,
+    "Messages that came back. `kind`: bounce, delayed, relayed (both are no bounces), complaint, "
+    "auto_reply or unknown (nothing that is known).",
+)
+RETURNED_OUTCOMES = counters(
+    "babygun_returned_outcomes_total",
+    ("kind", "outcome"),
+    BOUNCED,
+    "What became of each recipient that they name. `kind`: bounce or complaint. `outcome`: applied "
+    "(written), already (written before, or not delivered), no_record (the e-mail is gone: the "
+    "event alone), unknown (no such client or recipient), unmatched (a complaint that names none "
+    "of our e-mails), too_early or away (the server is asked to come again).",
+)
+RETURNED_REFUSED = counters(
+    "babygun_returned_refused_total",
+    ("reason",),
+    BOUNCED,
+    "What was refused. `reason`: address (none of ours), connections (too many), guesses (too many "
+    "wrong addresses in one session), size or slow (the message), etcd (away; the server comes "
+    "again) or error (a fault of Babygun; it comes again).",
+)
+RETURNED_CONNECTIONS = reading(
+    "babygun_returned_connections", (), BOUNCED, "Open connections of mail servers."
+)
+
 # Series that begin at 0: a rate would miss the event with which a series appears.
 for _counters, _known in (
     (EMAILS_ENDED, ("complete", "failed", "cancelled")),
@@ -339,6 +371,14 @@ for _counters, _known in (
     (NOTICES, ("sent", "deferred", "failed")),
     (WEBHOOKS_DISABLED, ("failing", "gone")),
     (STS_FETCHES, ("fetched", "failed")),
+    (
+        RETURNED_MESSAGES,
+        ("bounce", "delayed", "relayed", "complaint", "auto_reply", "unknown"),
+    ),
+    (
+        RETURNED_REFUSED,
+        ("address", "connections", "guesses", "size", "slow", "etcd", "error"),
+    ),
     (DOMAIN_LOOKS, ("verified", "pending", "failed")),
 ):
     for _label in _known:

@@ -45,8 +45,8 @@ _OWN_PORTS = ("api_process_port", "worker_port")
 OTHER_VARIABLES = frozenset(
     f"BABYGUN_{name}"
     for name in (
-        *("CONFIG", "ETCD_BIN", "VERSION", "BIND", "PORT", "BALANCER_NETWORKS", "BACKUPS"),
-        *("CERTIFICATES", "ETCD_NAMES", "API_NAMES", "FIRST_CLIENT", "TOOLS_CLIENT"),
+        *("CONFIG", "ETCD_BIN", "VERSION", "BIND", "PORT", "BOUNCE_BIND", "BALANCER_NETWORKS"),
+        *("BACKUPS", "CERTIFICATES", "ETCD_NAMES", "API_NAMES", "FIRST_CLIENT", "TOOLS_CLIENT"),
         *("TEST_ETCD", "TEST_MACHINES"),
     )
 )
@@ -468,6 +468,46 @@ class Settings:
         "Port of the worker's HTTP server, for /healthz, /readyz and /metrics. With several "
         "processes, the first takes this port, the others the ports after it. 0: no server.",
     )
+    # what comes back
+    bounce_host: str = setting(
+        TEXT, "", "Address that `babygun bounced` takes bounce messages on. Empty: all."
+    )
+    bounce_port: int = setting(
+        NUMBER,
+        "25",
+        "Its port. Mail servers know no other than 25. 0: any free port.",
+        maximum=LAST_PORT,
+    )
+    bounce_cert: str = setting(
+        TEXT,
+        "",
+        "PEM file of its certificate, for STARTTLS. Empty: mail servers reach it without TLS. A "
+        "changed file is read again.",
+    )
+    bounce_key: str = setting(TEXT, "", "PEM file of the private key of `bounce_cert`.")
+    bounce_connections: int = setting(
+        NUMBER,
+        "200",
+        "Connections that it keeps at a time, of one address a tenth of them. Each takes up to "
+        "1 MiB of memory.",
+        minimum=10,
+    )
+    complaint_addresses: tuple[str, ...] = setting(
+        LIST,
+        "",
+        "Addresses that feedback loops send complaints to. Empty: complaints@ `bounce_hostname`.",
+    )
+    bounce_probe_host: str = setting(
+        TEXT,
+        "127.0.0.1",
+        "Address that the HTTP server of `babygun bounced` listens on. 0.0.0.0: all.",
+    )
+    bounce_probe_port: int = setting(
+        NUMBER,
+        "0",
+        "Port of that server, for /healthz, /readyz and /metrics. 0: no server.",
+        maximum=LAST_PORT,
+    )
     # retention
     retention: float = setting(
         DURATION, "7d", "How long the record and log of a final e-mail are kept.", minimum=1
@@ -582,7 +622,8 @@ class Settings:
             raise SettingsError(
                 f"lease_ttl is {self.lease_ttl:g}; etcd's leases count whole seconds"
             )
-        for pair in (("api_cert", "api_key"), ("etcd_cert", "etcd_key")):
+        for name in ("api", "bounce", "etcd"):
+            pair = (f"{name}_cert", f"{name}_key")
             if bool(getattr(self, pair[0])) != bool(getattr(self, pair[1])):
                 raise SettingsError(f"{pair[0]} and {pair[1]} go together: set both or neither")
 

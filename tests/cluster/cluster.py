@@ -24,7 +24,16 @@ from tests.support.paths import ROOT
 PREFIX = "/babygun/"
 MEMBERS = ("etcd1", "etcd2", "etcd3")
 RUNNING = Counter(
-    {"etcd1": 1, "etcd2": 1, "etcd3": 1, "api": 2, "worker": 2, "balancer": 1, "mailpit": 1}
+    {
+        "etcd1": 1,
+        "etcd2": 1,
+        "etcd3": 1,
+        "api": 2,
+        "worker": 2,
+        "bounced": 1,
+        "balancer": 1,
+        "mailpit": 1,
+    }
 )
 _INSPECTOR = [
     f"--{name}=/certificates/etcd/{file}"
@@ -44,6 +53,7 @@ READY = {
     ],
     "api": ["babygun", "health", "api"],
     "worker": ["babygun", "health", "worker"],
+    "bounced": ["babygun", "health", "bounced"],
     "balancer": ["haproxy", "-v"],
 }
 CREDENTIALS = "/certificates/operator/credentials"
@@ -79,13 +89,15 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.project = f"babygun-test-{secrets.token_hex(4)}"
-        self.port, self.mailpit_port, smtp_port = free_ports(3)
+        self.port, self.mailpit_port, smtp_port, self.bounce_port = free_ports(4)
         self.url = f"https://localhost:{self.port}"
         self._folder = folder
         self._environment = os.environ | {
             "BABYGUN_PORT": str(self.port),
             "MAILPIT_PORT": str(self.mailpit_port),
             "MAILPIT_SMTP_PORT": str(smtp_port),
+            "BABYGUN_BOUNCE_PORT": str(self.bounce_port),
+            "BABYGUN_BOUNCE_HOSTNAME": "bounces.example",
             "MAILPIT_CHAOS": "true",
             "BABYGUN_RETRY_INTERVALS": "3s, 3s",
             "BABYGUN_VERSION": "test",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import smtplib
 import ssl
 import urllib.error
 import urllib.request
@@ -91,6 +92,17 @@ def test_tools_have_no_keys_but_their_own(cluster: Cluster) -> None:
         cluster.compose(*shown)
 
 
+def test_bounces_are_taken_with_tls_and_mail_for_others_is_not(cluster: Cluster) -> None:
+    untrusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    untrusted.check_hostname, untrusted.verify_mode = False, ssl.CERT_NONE
+    with smtplib.SMTP("localhost", cluster.bounce_port, timeout=10) as server:
+        server.starttls(context=untrusted)
+        server.ehlo("mail.example.org")
+        assert server.mail("")[0] == 250
+        assert server.rcpt("ann@example.org") == (550, b"5.1.1 No such address here")
+        assert server.rcpt("complaints@bounces.example")[0] == 250
+
+
 def test_metrics_are_closed_through_the_balancer(cluster: Cluster) -> None:
     answer = cluster.call("GET", "/metrics")
     assert answer.status == 404 and "metrics_token" in answer.json["detail"]
@@ -120,6 +132,9 @@ def test_api_knows_the_callers_address_behind_the_balancer(cluster: Cluster) -> 
         ("worker", "clients"),
         ("worker", "signing_keys"),
         ("worker", "idempotencies"),
+        ("bounced", "jobs"),
+        ("bounced", "signing_keys"),
+        ("bounced", "dkim_keys"),
         ("api", "other"),
     ],
 )

@@ -6,7 +6,7 @@ import json
 
 from tests.cluster.cluster import MEMBERS, PREFIX, Cluster, until
 
-SERVICES = ("api", "balancer", "mailpit", "worker", *MEMBERS)
+SERVICES = ("api", "balancer", "bounced", "mailpit", "worker", *MEMBERS)
 
 
 def test_check_command_says_that_all_is_well(cluster: Cluster) -> None:

@@ -20,6 +20,7 @@ MOUNTED_BY = {
     "etcd-certificates": {"certificates", *MEMBERS},
     "api-certificates": {"certificates", "api"},
     "worker-certificates": {"certificates", "worker"},
+    "bounced-certificates": {"certificates", "bounced"},
     "balancer-certificates": {"certificates", "balancer"},
     "inspector": {"certificates", "bootstrap", "tools", "check"},
     # Has root's key and the first client's secret.

@@ -202,7 +202,7 @@ def test_prometheus_finds_the_services_of_the_cluster_at_their_ports() -> None:
         for config in PROMETHEUS["scrape_configs"]
         for sd in config.get("dns_sd_configs", ())
     ]
-    assert {name for name, _ in found} == {"api", "worker"} <= services.keys() and {
+    assert {name for name, _ in found} == {"api", "worker", "bounced"} <= services.keys() and {
         port for _, port in found
     } <= exposed
     targets = [

@@ -60,6 +60,10 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
         "sends notices to the webhooks of clients",
         {"consumer", "dns", "email", "routing", "store", "runtime"},
     ),
+    "bounces": (
+        "what comes back about an e-mail, read",
+        {"email", "smtp", "store", "runtime", "pki"},
+    ),
     "api": ("HTTP", {"domains", "intake", "store", "email", "mime", "routing", "runtime", "pki"}),
     "dev": (
         "`babygun dev`: everything on one machine",
@@ -70,6 +74,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
         {
             "api",
             "worker",
+            "bounces",
             "webhooks",
             "consumer",
             "domains",
@@ -198,9 +203,9 @@ OWNERS = {
     "aetcd": {"etcd"},
     "google": {"etcd"},
     "aiosmtplib": {"smtp"},
-    "aiosmtpd": {"dev"},
+    "aiosmtpd": {"dev", "bounces"},
     "jwt": {"api"},
-    "aiohttp": {"api", "worker", "tls_policies", "dev", "cli"},
+    "aiohttp": {"api", "runtime", "tls_policies", "dev", "cli"},
     "msgpack": {"store"},
     "dns": {"dns"},
     "cryptography": {"pki", "store"},

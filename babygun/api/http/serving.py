@@ -11,9 +11,9 @@ from functools import partial
 
 from aiohttp import web
 
-from babygun.api.http.certificate import follow_certificate, tls_context
 from babygun.api.http.context import PROCESS
 from babygun.api.http.entrance import entrance
+from babygun.pki.served import follow_certificate, tls_context
 from babygun.runtime.listening import base_url, is_loopback, listen
 from babygun.runtime.logs import get_logger
 from babygun.runtime.open_files import allow_open_files
@@ -43,14 +43,14 @@ async def serve_app(
     ``api_port`` too. Their supervisor then announces the URL, and handles a second signal. Raises
     SettingsError where the address can't be listened on, or the certificate can't be used.
     """
-    tls = tls_context(settings)
+    tls = tls_context(settings, "api_cert")
     settings = _within_open_files(settings)
     app = build(settings)
     app[PROCESS].shared = shared
     stop = stop or asyncio.Event()
     runner = web.AppRunner(app, shutdown_timeout=settings.drain_timeout)
     await runner.setup()
-    following = asyncio.create_task(follow_certificate(settings, tls)) if tls else None
+    following = asyncio.create_task(follow_certificate(settings, "api_cert", tls)) if tls else None
     try:
         enter = partial(entrance, runner, settings, tls, KEEPALIVE)
         host = settings.api_host

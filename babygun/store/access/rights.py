@@ -11,6 +11,9 @@ means one key. "read" covers gets, ranges, watches and the compares of a transac
 covers that, puts, deletes, and the end of a lease that such keys hang on. Leases, the status and
 the alarms need no right.
 
+The role ``bounced`` is for the process that anybody on the Internet may connect to. It neither sees
+jobs nor secrets, and can't accept e-mails.
+
 An inspector reads what happens to mail. It reads no content, and nothing that gives access to the
 API. Idempotency records hold a hash of each request: who knows the rest of an e-mail could try
 which code of six digits stands in it. So it does not read those either, nor a webhook's secret, nor
@@ -23,7 +26,7 @@ from typing import Literal, NamedTuple
 
 from babygun.store.keys import Keys, range_end
 
-Role = Literal["api", "worker", "inspector"]
+Role = Literal["api", "worker", "bounced", "inspector"]
 Right = Literal["read", "readwrite"]
 
 
@@ -99,6 +102,20 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "domains": "readwrite",  # the daily look into DNS, and what is left of a deleted client
         "dkim_keys": "readwrite",  # … which delete keys; all workers sign with them
         "tls_policies": "readwrite",
+        "cluster": "readwrite",
+    },
+    "bounced": {
+        "emails": "readwrite",  # a recipient that bounced after its delivery
+        "contents": "readwrite",
+        "logs": "readwrite",
+        "parts": "readwrite",
+        "failures": "readwrite",
+        "retentions": "readwrite",
+        "notices": "readwrite",
+        "suppressions": "readwrite",
+        "owners": "read",
+        "webhooks": "read",
+        "clients": "read",  # whose e-mail it was, if its record is gone
         "cluster": "readwrite",
     },
     "inspector": {

@@ -50,7 +50,7 @@ def of_certificates(
         Finding(f"certificate {sentence.partition(':')[0]}", sentence)
         for sentence in problems.errors + problems.warnings
     ]
-    ends = certificates.expiries(settings, ("etcd_cert", "api_cert"))
+    ends = certificates.expiries(settings, ("etcd_cert", *uses))
     if (
         shown_to_etcd
         and ends.get("etcd_cert", shown_to_etcd) > shown_to_etcd
@@ -61,8 +61,8 @@ def of_certificates(
             f" {shown_to_etcd:%Y-%m-%d %H:%M} UTC; the file holds a newer one: restart it"
         )
         found.append(Finding("certificate in use", sentence))
-    api = ends.get("api_cert") if "api_cert" in uses else None
-    for use, end in (("etcd", shown_to_etcd), ("api", api)):
+    served = (("api", ends.get("api_cert")), ("bounces", ends.get("bounce_cert")))
+    for use, end in (("etcd", shown_to_etcd), *served):
         if end:
             metrics.CERTIFICATE_EXPIRY[use].set(end.timestamp())
     return found

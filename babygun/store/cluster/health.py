@@ -32,6 +32,11 @@ ANSWER = 2.5  # s, for etcd to say how it is
 _EXPLAIN = 1.5  # s, for finding out why there is no connection
 _EXPLAINED = 10.0  # s, for which that explanation serves
 _JOIN_AGAIN = 1.0  # s
+_USES: dict[Role, tuple[certificates.Use, ...]] = {
+    "api": certificates.API,
+    "bounced": certificates.BOUNCED,
+}
+_SENDING: tuple[Role, ...] = ("api", "worker")  # the roles that care for jobs, workers and holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class Checkup:
 
     def __init__(self, store: Store, role: Role, routes: Routes) -> None:
         self._store, self._role, self._routes = store, role, routes
-        self._uses = certificates.API if role == "api" else certificates.ETCD
+        self._uses = _USES.get(role, certificates.ETCD)
         # gRPC reads the file once, at the start.
         self._shown_to_etcd = certificates.expiries(store.settings, ("etcd_cert",)).get("etcd_cert")
         self._depths = Depths(store)
@@ -141,10 +146,13 @@ class Checkup:
         checks: dict[str, Callable[[], Awaitable[list[Finding]]]] = {
             "members": lambda: findings.of_members(store),
             "rights": lambda: findings.of_rights(store, self._role),
-            "workers": lambda: findings.of_workers(store, self._role, self._routes, self._depths),
-            "holds": lambda: findings.of_holds(store),
             "clock": lambda: findings.of_clock(store.settings),
         }
+        if self._role in _SENDING:
+            checks["workers"] = lambda: findings.of_workers(
+                store, self._role, self._routes, self._depths
+            )
+            checks["holds"] = lambda: findings.of_holds(store)
         for name, check in checks.items():
             try:
                 self._by_check[name] = await check()

@@ -64,6 +64,24 @@ def test_every_kind_of_key_is_given_to_some_role_and_every_role_names_kinds_that
                 "idempotencies",
             },
         ),
+        (
+            "bounced",
+            KINDS
+            - {
+                "emails",
+                "contents",
+                "logs",
+                "parts",
+                "failures",
+                "retentions",
+                "notices",
+                "suppressions",
+                "owners",
+                "webhooks",
+                "clients",
+                "cluster",
+            },
+        ),
         ("api", set()),
     ],
 )

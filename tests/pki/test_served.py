@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from babygun.api.app import serve_until
-from babygun.api.http import certificate as certificate_module
 from babygun.errors import SettingsError
+from babygun.pki import served
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from tests.support.api import running
@@ -87,7 +87,7 @@ async def test_certificate_that_can_not_be_used_is_refused_in_one_sentence(
 async def test_renewed_certificate_serves_new_connections_and_a_broken_one_does_not_replace_it(
     api_settings: Settings, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(certificate_module, "INTERVAL", 0.02)
+    monkeypatch.setattr(served, "INTERVAL", 0.02)
     cert, key = certificate(tmp_path)
     (tmp_path / "new").mkdir()
     new_cert, new_key = certificate(tmp_path / "new")
