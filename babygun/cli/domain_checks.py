@@ -10,7 +10,11 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from babygun.cli.finding import Finding, Level
-from babygun.cli.mail_checks import check_mail_hosts, check_sending_host
+from babygun.cli.mail_checks import (
+    addresses_in_dns,
+    check_mail_hosts,
+    check_sending_host,
+)
 from babygun.dns import Resolver
 from babygun.domains.verify import check, look
 from babygun.domains.wanted import Sending, dkim_purpose, sending_of
@@ -67,7 +71,7 @@ async def check_domain(
     for selector in selectors:
         key = DnsRecord(dkim_purpose(selector), "TXT", f"{selector}._domainkey.{name}", "")
         yield _finding(await look(resolver, key, looked, sending))
-    for checks in (_bounces(loaded, sending), check_mail_hosts(loaded, name)):
+    for checks in (_bounces(loaded, resolver, sending), check_mail_hosts(loaded, name)):
         async for finding in checks:
             yield finding
 
@@ -91,20 +95,23 @@ def _finding(record: DnsRecord) -> Finding:
     return Finding(_LEVELS[record.status], said)
 
 
-async def _bounces(loaded: Settings, sending: Sending) -> AsyncIterator[Finding]:
+async def _bounces(
+    loaded: Settings, resolver: Resolver, sending: Sending
+) -> AsyncIterator[Finding]:
     """Whether the host of the return path takes connections."""
-    if not sending.bounce_hostname:
+    host = sending.bounce_hostname
+    if not host:
         yield Finding("ok", "BABYGUN_BOUNCE_HOSTNAME is not set: there is no return path")
-        return
-    server = Server(sending.bounce_hostname, loaded.mx_port)
-    try:
-        offered = await check_server(
-            server, hostname=loaded.smtp_hostname, timeout=loaded.smtp_connect_timeout
-        )
-        yield Finding("ok", f"{server.endpoint} takes bounce messages ({offered})")
-    except BabygunError as error:
-        yield Finding(
-            "bad",
-            f"bounce messages can't come to {server.endpoint}: {error}. Does babygun bounced run,"
-            " and is the port open inwards?",
-        )
+    for address in await addresses_in_dns(resolver, host) if host else ():
+        server = Server(host, loaded.mx_port, str(address))
+        try:
+            offered = await check_server(
+                server, hostname=loaded.smtp_hostname, timeout=loaded.smtp_connect_timeout
+            )
+            yield Finding("ok", f"{server.endpoint} takes bounce messages ({offered})")
+        except BabygunError as error:
+            yield Finding(
+                "bad",
+                f"bounce messages can't come to {server.endpoint}: {error}. Does babygun bounced"
+                " run, and is the port open inwards?",
+            )

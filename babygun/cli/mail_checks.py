@@ -143,7 +143,7 @@ async def _check_names(
     resolver: Resolver, hostname: str, here: list[Address], loaded: Settings
 ) -> AsyncIterator[Finding]:
     """Whether the name in EHLO leads to our addresses, and each of them back to a name."""
-    named = await _addresses(resolver, hostname)
+    named = await addresses_in_dns(resolver, hostname)
     if not named:
         yield Finding("bad", f"the host's name {hostname} has no address in DNS: add it there")
     public = [each for each in here or named if _is_shown(each, loaded)]
@@ -180,7 +180,7 @@ async def _check_ptr(resolver: Resolver, address: Address, hostname: str) -> Fin
             f"{address} has no PTR record: large providers refuse its mail. Ask who gave you the"
             f" address to point it at {hostname}",
         )
-    back = [name for name in names if address in await _addresses(resolver, name)]
+    back = [name for name in names if address in await addresses_in_dns(resolver, name)]
     if not back:
         return Finding(
             "bad",
@@ -196,7 +196,7 @@ async def _check_ptr(resolver: Resolver, address: Address, hostname: str) -> Fin
     return Finding("ok", f"{address} points at {hostname} (PTR), and that name back")
 
 
-async def _addresses(resolver: Resolver, name: str) -> list[Address]:
+async def addresses_in_dns(resolver: Resolver, name: str) -> list[Address]:
     """All of a name; those that DNS does not answer about are left out."""
     found: list[Address] = []
     for kind in ("A", "AAAA"):

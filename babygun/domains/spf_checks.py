@@ -16,6 +16,7 @@ from babygun.domains.wanted import Sending
 from babygun.email.sending_domains import DnsRecord
 
 _ENDS = re.compile(r"[+?~-]?all\Z|redirect=", re.IGNORECASE)
+_LONGEST = 2000  # characters of a record that is kept
 NOBODYS = ipaddress.ip_address("203.0.113.213")  # RFC 5737: it passes where everybody does
 
 
@@ -45,7 +46,7 @@ async def check_spf(
             return judged(_joined(record, found[0], sending), "wrong", sentence, found)
     if problem := _problem(nobodys, sending, addresses):
         return judged(_joined(record, found[0], sending), "wrong", problem, found)
-    return judged(replace(record, value=found[0]), "verified", _note(nobodys), found)
+    return judged(replace(record, value=found[0][:_LONGEST]), "verified", _note(nobodys), found)
 
 
 async def source_addresses(resolver: Resolver, sending: Sending) -> list[Address]:
@@ -83,6 +84,8 @@ def _note(nobodys: SpfResult) -> str:
 
 def _joined(record: DnsRecord, present: str, sending: Sending) -> DnsRecord:
     """The wanted value: the present record with our terms before its end."""
+    if len(present) > _LONGEST:
+        return record
     words = ["~all" if each.lower() in ("all", "+all") else each for each in present.split()]
     there = present.lower().split()
     lacking = [each for each in sending.spf_terms if each.lower() not in there]

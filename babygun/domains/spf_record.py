@@ -29,6 +29,7 @@ _TOP_LABEL = r"(?:[a-z0-9]*[a-z][a-z0-9]*|[a-z0-9]+-[a-z0-9-]*[a-z0-9])"
 _DOMAIN_END = re.compile(rf"(?:.*\.{_TOP_LABEL}\.?|.*{_EXPANSION})", re.IGNORECASE)
 _ESCAPES = {"%%": "%", "%_": " ", "%-": "%20"}
 _LONGEST_NAME = 253
+_LONGEST_SPEC = 500  # characters of a domain with macros
 
 
 class Term(NamedTuple):
@@ -117,6 +118,8 @@ def _network(word: str, name: str, rest: str) -> IPv4Network | IPv6Network:
 
 
 def _domain(word: str, text: str) -> str:
+    if len(text) > _LONGEST_SPEC:  # before the patterns, which are slow on long text
+        raise ValueError(f"{word[:40]}… names a domain that is too long")
     if not _MACRO_STRING.fullmatch(text) or not _DOMAIN_END.fullmatch(text):
         raise ValueError(f"{word} names no full domain")
     return text

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from babygun.dns import DnsError, NoSuchName, Resolver
 from babygun.email.sending_domains import DnsRecord, RecordStatus
 
-_MOST_SHOWN = 10
-_LONGEST_SHOWN = 1000  # characters of one value
+# Of what strangers wrote, so much is kept: values, and characters of one.
+_MOST_SHOWN, _LONGEST_SHOWN = 5, 500
 
 
 async def texts(resolver: Resolver, name: str) -> list[str]:

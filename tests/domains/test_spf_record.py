@@ -71,6 +71,7 @@ def test_redirect_is_read_wherever_it_stands() -> None:
         "redirect=a.example redirect=b.example",
         "v4:192.0.2.1",
         '"ip4:192.0.2.1"',
+        f"a:x.{'a' * 60_000}!",
     ],
 )
 def test_record_with_a_wrong_term_is_refused_as_a_whole(term: str) -> None:
