@@ -10,11 +10,15 @@ from aiohttp import web
 from msgspec import Meta
 
 from babygun.api.access.authenticator import access_of
+from babygun.api.access.fields import ClientId
 from babygun.api.emails.fields import EMAIL_ID, QueueName
-from babygun.api.http.context import STORE
+from babygun.api.emails.services import LOOKUPS
+from babygun.api.emails.waits import QueueWait, explain
+from babygun.api.http.context import SITES, STORE
 from babygun.api.http.paging import LIMIT, limit_of, unknown_cursor
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
+from babygun.email.model import client_id_of, queue_recipients
 from babygun.runtime.clock import utc_now
 from babygun.store.emails.schedule import list_waiting
 
@@ -34,6 +38,12 @@ class WaitingJob(msgspec.Struct, frozen=True):
         ),
     ]
     recipients: Annotated[int, Meta(description="How many the job is for.", examples=[1])]
+    to: Annotated[str | None, Meta(description="The first of them.", examples=["ann@example.org"])]
+    client_id: ClientId
+    sender: Annotated[str, Meta(examples=["shop@example.com"])]
+    subject: Annotated[str, Meta(examples=["Your order"])]
+    tries: Annotated[int, Meta(description="How many it has had.", examples=[1])]
+    wait: Annotated[QueueWait, Meta(description="Why it waits.")]
     overdue_seconds: Annotated[
         float,
         Meta(
@@ -71,7 +81,7 @@ async def show_schedule(request: web.Request) -> web.Response:
 
     The client's own; with the scope admin everybody's. A page reads a bounded number of keys.
     """
-    access = access_of(request)
+    access, sites = access_of(request), request.app[SITES]
     try:
         page = await list_waiting(
             request.app[STORE],
@@ -81,13 +91,19 @@ async def show_schedule(request: web.Request) -> web.Response:
         )
     except ValueError:
         raise unknown_cursor() from None
-    now = utc_now()
+    now, lookups = utc_now(), request.app[LOOKUPS]
     jobs = [
         WaitingJob(
             id=job.ref.email_id,
             queue=job.ref.queue,
             due=job.due,
             recipients=job.recipients,
+            to=next((r.email for r in queue_recipients(job.email, job.ref.queue)), None),
+            client_id=client_id_of(job.email.client_id),
+            sender=job.email.sender,
+            subject=job.email.subject,
+            tries=job.email.queues[job.ref.queue].tries,
+            wait=explain(job.email, job.ref.queue, lookups.known(job.ref.queue), False, sites),
             overdue_seconds=max(0.0, (now - job.due).total_seconds()),
         )
         for job in page.waiting

@@ -1,12 +1,12 @@
 // Why mail waits: sites that are held, queues that wait, and what servers or operators say of it.
 // Their words are hostile input, shown as text only.
 import { h } from "./dom.js";
-import { spoken, when } from "./status.js";
+import { replyWords, spoken, when } from "./status.js";
 
-// The reply's codes and words; false if there are none.
+// The reply's codes and words; empty if there are none.
 export const quoted = (said) => {
-  const words = [said.status_code, said.enhanced_code, said.status_reason].filter(Boolean);
-  return words.length > 0 && h("q", { class: "long" }, words.join(" "));
+  const words = replyWords(said);
+  return words && h("q", { class: "long" }, words);
 };
 
 export const held = (all) =>

@@ -2,7 +2,7 @@
 // words of each, however many they are.
 import { get, path } from "./api.js";
 import { now } from "./format.js";
-import { stateOf } from "./status.js";
+import { replyWords, stateOf } from "./status.js";
 import { asked, fits } from "./search.js";
 
 const PAGE = 100;
@@ -34,9 +34,7 @@ function worst(recipients) {
   const one = ["bounced", "expired", "deferred", "suppressed"]
     .map((status) => recipients.find((each) => each.status === status))
     .find(Boolean);
-  return one
-    ? [one.status_code, one.enhanced_code, one.status_reason].filter(Boolean).join(" ").slice(0, 200)
-    : "";
+  return replyWords(one).slice(0, 200);
 }
 
 // Ids begin with their time, in milliseconds.

@@ -1,7 +1,7 @@
 // An e-mail's log in words: what happened when, and who did it.
 import { h } from "./dom.js";
 import { many } from "./format.js";
-import { badge, spoken, when } from "./status.js";
+import { badge, replyWords, spoken, when } from "./status.js";
 
 function who(entry) {
   if (entry.worker_id) return ["worker ", h("code", null, entry.worker_id)];
@@ -29,8 +29,7 @@ function details(entry) {
   ].filter(Boolean);
 }
 
-const reply = (one) =>
-  [one.status_code, one.enhanced_code, one.status_reason].filter(Boolean).join(" ") || one.status;
+const reply = (one) => replyWords(one) || one.status;
 
 export function logList(entries) {
   return h(

@@ -1,8 +1,9 @@
 // What waits, and until when: the next tries and what is to be sent later.
-import { every, get, path } from "./api.js";
+import { every, get, path, post } from "./api.js";
 import { $, h, show } from "./dom.js";
-import { count, duration, many } from "./format.js";
-import { empty, failure, badge, when } from "./status.js";
+import { count, duration } from "./format.js";
+import { ask, doing, notify } from "./messages.js";
+import { empty, failure, badge, replyWords, when } from "./status.js";
 import { go } from "./router.js";
 import { Rows } from "./rows.js";
 
@@ -10,14 +11,27 @@ const PAGE = 100;
 const REFRESH = 5000; // ms between two readings of the first page
 const KEPT_TRUE = 500; // rows up to which all of them are read again; beyond that only when asked
 
-export function open(root) {
+const CANCEL = [
+  "Cancel this e-mail?",
+  "Recipients that have not got it never will. What is being sent at this moment goes on.",
+  "Cancel it",
+];
+
+// Why a job waits, in few words: the server's own where it has said something.
+const why = ({ why: kind, reply, explanation }) =>
+  kind === "scheduled"
+    ? "for later, as it was asked for"
+    : (kind === "retry" && replyWords(reply)) || explanation;
+
+export function open(root, { may }) {
   let jobs = [];
   let cursor = null;
   let busy = false;
   let done = false;
   let trouble = null;
   let current = -1;
-  const list = h("ol", { class: "rows schedule" });
+  const acts = may("emails:send");
+  const list = h("ol", { class: acts ? "rows schedule acts" : "rows schedule" });
   const head = h("div", { class: "listhead" });
   const foot = h("div", { class: "listfoot" });
   show(root, h("h1", null, "Schedule"), head, list, foot);
@@ -25,25 +39,51 @@ export function open(root) {
 
   function row(index) {
     const job = jobs[index];
+    const subject = job.subject || "(no subject)";
+    const act = (word, what, work) =>
+      h(
+        "button",
+        {
+          type: "button",
+          class: "quiet small",
+          "aria-label": `${word}: ${subject}, to ${job.to}`,
+          onclick: doing(() => work(job, what)),
+        },
+        word,
+      );
     return h(
       "li",
       { "data-key": `${job.id} ${job.queue}`, class: index === current ? "current" : null },
       job.overdue_seconds > 5
         ? badge("late", `${duration(job.overdue_seconds)} late`)
-        : badge("waiting"),
+        : badge("waiting", job.tries ? `try ${job.tries + 1}` : "scheduled"),
       h(
         "a",
         { href: `/page/emails/${job.id}`, onfocus: () => (current = index) },
-        h("code", { class: "to" }, job.id),
         h(
           "span",
-          { class: "subject" },
-          many(job.recipients, "recipient"),
+          { class: "to" },
+          job.to,
+          job.recipients > 1 && h("span", { class: "soft" }, ` +${count(job.recipients - 1)}`),
           h("span", { class: "tag" }, job.queue),
+        ),
+        h(
+          "span",
+          { class: "subject", title: job.wait.explanation },
+          subject,
+          h("span", { class: "reason waiting" }, why(job.wait)),
         ),
       ),
       when(job.due, job.overdue_seconds > 0 ? "ago" : "due"),
+      acts && h("span", { class: "do" }, act("Try now", "retry", change), act("Cancel…", "cancel", change)),
     );
+  }
+
+  async function change(job, what) {
+    if (what === "cancel" && !(await ask(...CANCEL, { danger: true }))) return;
+    await post(`/emails/${job.id}/${what}`);
+    notify(what === "cancel" ? "It is cancelled." : "It is tried now.");
+    await read(Math.max(PAGE, jobs.length));
   }
 
   async function pages(count) {

@@ -200,5 +200,9 @@ export const failure = (error, again, heading = "h2") =>
     again && h("button", { type: "button", onclick: again }, "Try again"),
   );
 
+// The codes and words of a server's reply; empty without one.
+export const replyWords = (said) =>
+  [said?.status_code, said?.enhanced_code, said?.status_reason].filter(Boolean).join(" ");
+
 // An address, which breaks at its signs and not within a word.
 export const address = (text) => text.split(/(?<=[@._+-])/).flatMap((part) => [part, h("wbr")]);

@@ -1,6 +1,7 @@
 // An e-mail's life drawn to scale: for each queue, when it waited and when it was tried.
 import { h } from "./dom.js";
 import { clockTime, dayTime, duration, many, now } from "./format.js";
+import { replyWords } from "./status.js";
 
 const LANES = 12;
 const STEPS = [
@@ -44,8 +45,7 @@ function step(lane, entry, at) {
     const [reply] = entry.replies;
     const said = [
       `Try ${entry.try}: ${entry.event} after ${duration((at - from) / 1000)}`,
-      reply &&
-        [reply.status_code, reply.enhanced_code, reply.status_reason].filter(Boolean).join(" "),
+      replyWords(reply),
     ]
       .filter(Boolean)
       .join("\n");

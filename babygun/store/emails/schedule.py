@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from babygun.etcd import KeyValue, Txn, delete, get, present, put
+from babygun.email import wide
+from babygun.email.model import Email, Job
+from babygun.etcd import KeyValue, Txn, delete, present, put
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
+from babygun.store.emails import parts
 from babygun.store.keys import JobRef, range_end
 from babygun.store.store import Store
 
-# Keys that one page of one client's listing reads at most.
+# Keys that one page of the listing reads at most, with the record of each.
 SCAN_KEYS = 1000
-# Reads in one transaction. etcd takes 128.
+# Keys that are read at once.
 _AT_ONCE = 100
 # What is made due in one round, in keys a page.
 _PAGE, _PAGES = 500, 20
@@ -23,11 +27,15 @@ _PAGE, _PAGES = 500, 20
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One queue of one e-mail that waits. ``recipients``: how many of them are not final."""
+    """One queue of one e-mail that waits. ``recipients``: how many of them are not final.
+
+    ``email``: its record. Of a wide e-mail, the queue's part is at hand.
+    """
 
     ref: JobRef
     due: datetime
     recipients: int
+    email: Email
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,42 +101,38 @@ async def list_waiting(
     seen = 0
     last: str | None = None
     while True:
-        found = await store.client.range(
-            start, end, limit=limit + 1 if client_id is None else _AT_ONCE
-        )
-        theirs = None if client_id is None else await _owned(store, found.kvs, client_id)
+        chunk = _AT_ONCE if client_id is not None else min(limit + 1, _AT_ONCE)
+        found = await store.client.range(start, end, limit=chunk)
+        jobs = await _with_emails(store, found.kvs)
         for kv in found.kvs:
             if len(waiting) == limit or seen == SCAN_KEYS:
                 return SchedulePage(waiting, last)
             seen += 1
             last = kv.key[len(prefix) :].decode(errors="replace")
-            if (one := _parse(store, kv)) is not None and (
-                theirs is None or one.ref.email_id in theirs
-            ):
+            one = jobs.get(kv.key)
+            if one is not None and client_id in (None, one.email.client_id):
                 waiting.append(one)
         if not found.more:
             return SchedulePage(waiting, None)
         start = found.kvs[-1].key + b"\0"
 
 
-def _parse(store: Store, kv: KeyValue) -> Waiting | None:
-    """None for a key that somebody put there by hand."""
-    try:
-        due, ref = store.keys.parse_not_before(kv.key)
-        return Waiting(ref, due, codec.decode_job(kv.value).recipients)
-    except ValueError:
-        return None
-
-
-async def _owned(store: Store, kvs: list[KeyValue], client_id: str) -> set[str]:
-    """The ids of those e-mails that belong to the client."""
-    ids = list({one.ref.email_id for kv in kvs if (one := _parse(store, kv)) is not None})
-    if not ids:
-        return set()
-    records = await store.client.read([get(store.keys.email(email_id)) for email_id in ids])
-    return {
-        email_id
-        for index, email_id in enumerate(ids)
-        if (found := records.kvs(index))
-        and codec.decode_email(found[0].value).client_id == client_id
-    }
+async def _with_emails(store: Store, kvs: Sequence[KeyValue]) -> dict[bytes, Waiting]:
+    """The jobs of these keys. Keys that somebody wrote by hand, or without an e-mail, have none."""
+    jobs: dict[bytes, tuple[JobRef, datetime, Job]] = {}
+    for kv in kvs:
+        with suppress(ValueError):
+            due, ref = store.keys.parse_not_before(kv.key)
+            jobs[kv.key] = ref, due, codec.decode_job(kv.value)
+    keys = {ref.email_id: store.keys.email(ref.email_id) for ref, _, _ in jobs.values()}
+    wanted = [*keys.values(), *(store.keys.part(ref) for ref, _, job in jobs.values() if job.wide)]
+    found = await store.client.get_many(wanted)
+    waiting: dict[bytes, Waiting] = {}
+    for key, (ref, due, job) in jobs.items():
+        if record := found.get(keys[ref.email_id]):
+            email = codec.decode_email(record.value)
+            if part := found.get(store.keys.part(ref)):
+                email = wide.with_parts(email, parts.decoded(store, [part]))
+            if ref.queue in email.queues:
+                waiting[key] = Waiting(ref, due, job.recipients, email)
+    return waiting

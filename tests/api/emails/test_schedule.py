@@ -9,6 +9,7 @@ import pytest
 from babygun.runtime.clock import utc_now
 from babygun.store import Store
 from tests.support.api import RunningApi
+from tests.support.tries import LATER, finished
 
 
 async def scheduled(
@@ -55,6 +56,24 @@ async def test_schedule_lists_what_waits_soonest_first_and_each_client_its_own(
     assert (await api.call("GET", "/schedule")).json["jobs"][0]["overdue_seconds"] == 0
     await api.call("POST", f"/emails/{first[0]}/cancel")
     assert await scheduled(api, limit=limit) == [third]
+
+
+async def test_schedule_says_whose_email_it_is_where_it_goes_and_why_it_waits(
+    api: RunningApi, store: Store
+) -> None:
+    now = utc_now()
+    at = (now + timedelta(hours=1)).isoformat()
+    await api.accepted(subject="For later", to=["a@example.org", "b@example.org"], send_at=at)
+    deferred = await api.accepted(subject="Once more", to="ann@example.org")
+    await finished(store, deferred, {"ann@example.org": LATER})
+    jobs = (await api.call("GET", "/schedule", params={"limit": "100"})).json["jobs"]
+    known = {(job["subject"], job["to"], job["tries"], job["wait"]["why"]) for job in jobs}
+    assert known == {
+        ("For later", "a@example.org", 0, "scheduled"),
+        ("Once more", "ann@example.org", 1, "retry"),
+    }
+    [again] = [job for job in jobs if job["id"] == deferred]
+    assert (again["wait"]["reply"]["status_code"], again["sender"]) == (451, "shop@example.com")
 
 
 async def test_schedule_says_how_long_something_is_overdue_and_passes_over_foreign_keys(

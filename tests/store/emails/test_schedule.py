@@ -10,7 +10,7 @@ from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.emails.finish import finish
-from babygun.store.emails.schedule import make_all_due, make_due
+from babygun.store.emails.schedule import list_waiting, make_all_due, make_due
 from babygun.store.keys import JobRef, range_end
 from tests.store.emails.steps import SOFT, claimed, pending
 from tests.support.invariants import check_invariants
@@ -47,3 +47,17 @@ async def test_all_due_makes_jobs_of_what_is_due_and_taken(rig: Rig) -> None:
     assert all(abs(due - ago) < timedelta(milliseconds=1) for _, due in asked)
     found = await client.range(keys.jobs, range_end(keys.jobs))
     assert [keys.parse_job(kv.key) for kv in found.kvs] == [mine]
+
+
+async def test_schedule_has_each_queue_of_a_wide_email_with_its_recipients(rig: Rig) -> None:
+    email_id = await rig.send_wide(17)
+    tried = await claimed(rig, email_id, queue="mx:d0003.example")
+    await finish(rig.store, [pending(tried, SOFT)])
+    [one] = (await list_waiting(rig.store, client_id=None, limit=10)).waiting
+    assert one.ref == JobRef(email_id, "mx:d0003.example")
+    [recipient] = one.email.recipients
+    assert (recipient.queue, recipient.status, recipient.status_code) == (
+        "mx:d0003.example",
+        "deferred",
+        451,
+    )
