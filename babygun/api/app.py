@@ -15,7 +15,18 @@ from babygun.api.access import clients, session, tokens
 from babygun.api.access.authenticator import AUTHENTICATOR, KNOWN_CLIENTS, Authenticator
 from babygun.api.access.signing_key import keep_signing_key, until_tokens_work
 from babygun.api.domains import domains
-from babygun.api.emails import batch, bulk, change, content, listing, preview, schedule, send, show
+from babygun.api.emails import (
+    batch,
+    bulk,
+    change,
+    content,
+    counts,
+    listing,
+    preview,
+    schedule,
+    send,
+    show,
+)
 from babygun.api.emails import log as email_log
 from babygun.api.emails.path_fields import path_fields
 from babygun.api.emails.services import INTAKE, LOOKUPS, QUOTA_GUARD, ROUTING
@@ -74,6 +85,7 @@ _HANDLERS = (
     send,
     batch,
     listing,
+    counts,
     show,
     email_log,
     preview,

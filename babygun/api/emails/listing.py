@@ -30,6 +30,81 @@ STATUSES: tuple[str, ...] = (*get_args(EmailStatus), "waiting", "sending")
 _Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 _time: Callable[[bytes], datetime] = msgspec.json.Decoder(Annotated[datetime, Meta(tz=True)]).decode
 
+FILTERS = (
+    Parameter(
+        "status",
+        "query",
+        Annotated[str, Meta(extra_json_schema={"enum": list(STATUSES)})],
+        "Only e-mails in this state. Of the incomplete ones, some worker sends those in the"
+        " state sending at this moment, and none those in the state waiting.",
+        "failed",
+    ),
+    Parameter("tag", "query", str, "Only e-mails with this tag.", "welcome", repeats=True),
+    Parameter(
+        "recipient",
+        "query",
+        str,
+        "Only e-mails to this mailbox, or to this domain where it begins with @. An address"
+        " in any of its forms finds it.",
+        "@example.org",
+        repeats=True,
+    ),
+    Parameter(
+        "sender",
+        "query",
+        str,
+        "Only e-mails from this address, or @ and a domain.",
+        "@shop.example",
+    ),
+    Parameter(
+        "subject",
+        "query",
+        str,
+        "Only e-mails with this in their subject.",
+        "invoice",
+        repeats=True,
+    ),
+    Parameter("id", "query", str, "Only e-mails whose id begins so.", EMAIL_ID[:8]),
+    Parameter("client", "query", str, "Only e-mails of this client.", CLIENT_ID),
+    Parameter(
+        "after",
+        "query",
+        _Time,
+        "Only e-mails accepted at this time or later.",
+        "2026-11-25T09:00:00Z",
+    ),
+    Parameter(
+        "before",
+        "query",
+        _Time,
+        "Only e-mails accepted before this time.",
+        "2026-11-25T10:00:00Z",
+    ),
+    Parameter(
+        "ended_after",
+        "query",
+        _Time,
+        "Only e-mails that became final at this time or later.",
+        "2026-11-25T09:00:00Z",
+    ),
+    Parameter(
+        "ended_before",
+        "query",
+        _Time,
+        "Only e-mails that became final before this time.",
+        "2026-11-25T10:00:00Z",
+    ),
+    Parameter(
+        "reason",
+        "query",
+        str,
+        "Only e-mails with a recipient that was not reached, or not yet, for this reason: a reply"
+        " class, or why it is suppressed.",
+        "bad_mailbox",
+    ),
+)
+
+
 routes = Routes("emails")
 
 
@@ -41,55 +116,7 @@ routes = Routes("emails")
     parameters=[
         LIMIT,
         Parameter("cursor", "query", str, "From the page before.", EMAIL_ID),
-        Parameter(
-            "status",
-            "query",
-            Annotated[str, Meta(extra_json_schema={"enum": list(STATUSES)})],
-            "Only e-mails in this state. Of the incomplete ones, some worker sends those in the"
-            " state sending at this moment, and none those in the state waiting.",
-            "failed",
-        ),
-        Parameter("tag", "query", str, "Only e-mails with this tag.", "welcome", repeats=True),
-        Parameter(
-            "recipient",
-            "query",
-            str,
-            "Only e-mails to this mailbox, or to this domain where it begins with @. An address"
-            " in any of its forms finds it.",
-            "@example.org",
-            repeats=True,
-        ),
-        Parameter(
-            "sender",
-            "query",
-            str,
-            "Only e-mails from this address, or @ and a domain.",
-            "@shop.example",
-        ),
-        Parameter(
-            "subject",
-            "query",
-            str,
-            "Only e-mails with this in their subject.",
-            "invoice",
-            repeats=True,
-        ),
-        Parameter("id", "query", str, "Only e-mails whose id begins so.", EMAIL_ID[:8]),
-        Parameter("client", "query", str, "Only e-mails of this client.", CLIENT_ID),
-        Parameter(
-            "after",
-            "query",
-            _Time,
-            "Only e-mails accepted at this time or later.",
-            "2026-11-25T09:00:00Z",
-        ),
-        Parameter(
-            "before",
-            "query",
-            _Time,
-            "Only e-mails accepted before this time.",
-            "2026-11-25T10:00:00Z",
-        ),
+        *FILTERS,
     ],
     answers=[Answer(200, "A page of e-mails.", EmailList)],
     errors=READ_ERRORS,
@@ -105,11 +132,14 @@ async def list_emails(request: web.Request) -> web.Response:
     limit, cursor = limit_of(query), query.get("cursor")
     if cursor is not None and not is_email_id(cursor):
         raise unknown_cursor()
-    page = await read_page(request.app[STORE], limit=limit, cursor=cursor, wanted=_filter(request))
+    page = await read_page(
+        request.app[STORE], limit=limit, cursor=cursor, wanted=filter_of(request)
+    )
     return json_answer(email_list(page, request.app[SITES].hold_of))
 
 
-def _filter(request: web.Request) -> Filter:
+def filter_of(request: web.Request) -> Filter:
+    """What the call asks for, of what the caller may see. Raises InvalidRequest."""
     query, access = request.query, access_of(request)
     status = query.get("status")
     if status is not None and status not in STATUSES:
@@ -125,6 +155,9 @@ def _filter(request: web.Request) -> Filter:
         beginning=_beginning(query.get("id", "")),
         after=_moment(query, "after"),
         before=_moment(query, "before"),
+        ended_after=_moment(query, "ended_after"),
+        ended_before=_moment(query, "ended_before"),
+        reason=query.get("reason", ""),
     )
 
 

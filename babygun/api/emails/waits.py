@@ -114,18 +114,18 @@ def explain(
     if sending:
         why, sentence = "sending", "a worker is sending it"
     elif hold is not None and (due is None or due <= _end(hold)):
-        why, until, reply = "held", _end(hold), _quoted(hold)
+        why, until, reply = "held", _end(hold), quoted(hold)
         sentence = _held(hold)
     elif due is not None and last is None:
         why, until = "scheduled", due
         sentence = f"it is to be sent at {_time(due)}"
-    elif due is not None:
-        why, until, reply = "retry", due, _quoted(last)
+    elif due is not None and last is not None:
+        why, until, reply = "retry", due, quoted(last)
         sentence = f"the last try failed softly; the next one is at {_time(due)}"
     elif report is not None and report.why:
         lowered = limited.lowered if limited else None
         why, until = "limited", lowered.until if lowered else None
-        reply = _quoted(lowered) if lowered else None
+        reply = quoted(lowered) if lowered else None
         sentence = f"{site} takes no more at a time" + (
             f"; its limits are lower until {_time(lowered.until)}" if lowered else ""
         )
@@ -171,9 +171,7 @@ def _last_tried(email: Email, queue: str) -> Recipient | None:
     return next((r for r in email.recipients if r.queue == queue and not r.final and r.tries), None)
 
 
-def _quoted(said: Hold | Lowered | Recipient | None) -> QuotedReply | None:
-    if said is None:
-        return None
+def quoted(said: Hold | Lowered | Recipient) -> QuotedReply:
     reply_class = said.reply_class if isinstance(said, Recipient) else said.reason
     return QuotedReply(reply_class, said.status_code, said.enhanced_code, said.status_reason)
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from babygun.email.addresses import comparable
+from babygun.email.counts import reasons_of
 from babygun.email.ids import created_ms, is_email_id
 from babygun.email.model import Email, EmailStatus, client_id_of
 from babygun.etcd import KeyValue, Op, get, get_range
@@ -31,6 +32,8 @@ StatusFilter = EmailStatus | Literal["waiting", "sending"]
 SCAN_KEYS = 1000
 # So many parts of wide e-mails count as one of them. Only a filter by recipient reads parts.
 _PARTS_A_KEY = 20
+# Records that are read and decoded at once. They take some milliseconds of this process.
+_MOST_AT_ONCE = 250
 # Reads in one transaction. etcd takes 128.
 _AT_ONCE = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,6 +49,8 @@ class Filter:
     ``recipients``, ``sender``: an address, or ``@`` and a domain, made
     :func:`~babygun.email.addresses.comparable`. ``subject``: texts in it, casefolded.
     ``beginning``: of the id. ``after`` and ``before``: accepted in [after, before).
+    ``ended_after`` and ``ended_before``: final since a time in [ended_after, ended_before).
+    ``reason``: the reply class of a recipient that was not reached, or not yet.
     """
 
     client_id: str | None = None
@@ -58,6 +63,9 @@ class Filter:
     beginning: str = ""
     after: datetime | None = None
     before: datetime | None = None
+    ended_after: datetime | None = None
+    ended_before: datetime | None = None
+    reason: str = ""
 
     @property
     def needs_owners(self) -> bool:
@@ -101,6 +109,8 @@ class Filter:
             and email.id.startswith(self.beginning)
             and (self.sender is None or _is_for(email.sender, self.sender))
             and self._names(email.subject)
+            and self._ended(email)
+            and (not self.reason or self.reason in reasons_of(email))
             and (not self.recipients or email.wide is not None or self.is_for(email))
         )
 
@@ -109,6 +119,15 @@ class Filter:
             return True
         subject = subject.casefold()
         return all(word in subject for word in self.subject)
+
+    def _ended(self, email: Email) -> bool:
+        if self.ended_after is None and self.ended_before is None:
+            return True
+        return (
+            email.final
+            and (self.ended_after is None or email.updated_at >= self.ended_after)
+            and (self.ended_before is None or email.updated_at < self.ended_before)
+        )
 
     def is_for(self, email: Email) -> bool:
         """Whether it is for all the recipients; of a wide e-mail, all parts are at hand."""
@@ -164,9 +183,8 @@ class _Listing:
         emails: list[Email] = []
         seen = 0
         last: str | None = None
-        async for kvs in self._newest_first(
-            cursor, limit + 1 if wanted.is_none else max(limit + 1, 100)
-        ):
+        chunk = limit + 1 if wanted.is_none else max(limit + 1, 100)
+        async for kvs in self._newest_first(cursor, min(chunk, _MOST_AT_ONCE)):
             for email in await self._fitting(kvs):
                 if len(emails) == limit or seen == SCAN_KEYS:
                     return await self._finished(emails, last)
