@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
-from math import floor, log10
+
+from msgspec import Struct, field
 
 from babygun.email.model import Email, Recipient, RecipientStatus
 
@@ -14,8 +14,7 @@ from babygun.email.model import Email, Recipient, RecipientStatus
 _NOT_REACHED = frozenset({"bounced", "expired", "deferred", "suppressed"})
 
 
-@dataclass(slots=True)
-class QueueCounts:
+class QueueCounts(Struct):
     """The recipients of one queue. ``delivered_at``: when the last of them was delivered.
 
     ``last_failure``: the recipient whose try failed last, softly or for good.
@@ -38,8 +37,7 @@ class QueueCounts:
             self.last_failure = recipient
 
 
-@dataclass(slots=True)
-class Counts:
+class Counts(Struct):
     """``statuses``: of e-mails; those that are incomplete are waiting or sending.
 
     ``reasons``: recipients by status and reply class. ``seconds``: how many recipients were
@@ -87,4 +85,4 @@ def reasons_of(email: Email) -> set[str | None]:
 
 def in_two_digits(value: float) -> float:
     """A positive number, rounded: 0.347 -> 0.35, 1234 -> 1200."""
-    return round(value, 1 - floor(log10(value)))
+    return float(f"{value:.2g}")
