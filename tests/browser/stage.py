@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -24,7 +25,18 @@ try:
 except ImportError:
     missing("there is no playwright: make install")
 
-__all__ = ["Browser", "Page", "Route", "Stage", "browser", "expect", "many", "row", "stage_for"]
+__all__ = [
+    "ALL",
+    "Browser",
+    "Page",
+    "Route",
+    "Stage",
+    "browser",
+    "expect",
+    "many",
+    "row",
+    "stage_for",
+]
 
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
@@ -47,6 +59,9 @@ _FLAGS = (
     "--disable-sync",
     "--no-first-run",
 )
+
+
+ALL = re.compile("^all")  # the button for every status, with its number
 
 
 @dataclass

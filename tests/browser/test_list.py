@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import timedelta
 
 from babygun.runtime.clock import utc_now
-from tests.browser.stage import Page, Route, Stage, expect, many, row
+from tests.browser.stage import ALL, Page, Route, Stage, expect, many, row
 
 
 async def test_email_that_arrives_stands_at_the_top_and_changes_its_status_in_place(
@@ -92,7 +93,7 @@ async def test_filters_stand_in_the_address_and_the_address_brings_them_back(
     await page.keyboard.type("tag:order @example.org")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
-    await page.get_by_role("button", name="all", exact=True).click()
+    await page.get_by_role("button", name=ALL).click()
     await expect(row(page, "Good")).to_be_visible()
     await page.go_back()
     await expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
@@ -101,9 +102,9 @@ async def test_filters_stand_in_the_address_and_the_address_brings_them_back(
     )
     await page.go_forward()
     await expect(row(page, "Good")).to_be_visible()
-    await page.get_by_label("Time").select_option("hour")
+    await page.get_by_label("Accepted").select_option("hour")
     await page.go_back()
-    await expect(page.get_by_label("Time")).to_have_value("")
+    await expect(page.get_by_label("Accepted")).to_have_value("")
     address = page.url
     assert address.endswith("/page/emails?recipient=%40example.org&tag=order")
     await page.goto(address)
@@ -112,6 +113,86 @@ async def test_filters_stand_in_the_address_and_the_address_brings_them_back(
     await expect(page.locator(".rows li")).to_have_count(1)
     await page.goto(f"{address}&after=garbage")
     await expect(row(page, "Good")).to_be_visible()
+
+
+async def test_statuses_and_reasons_have_numbers_and_a_reason_is_a_filter(
+    page: Page, stage: Stage
+) -> None:
+    for number in range(2):
+        await stage.api.accepted(subject=f"Dead {number}", to=f"hard-{number}@example.org")
+    full = await stage.api.accepted(subject="Full", to="full-ann@example.org", tags=["order"])
+    await stage.rig.ended(full, await stage.api.accepted(subject="Good"))
+    await stage.sign_in(page)
+    statuses = page.get_by_role("group", name="Status")
+    await expect(statuses).to_contain_text(re.compile("all 4.*complete 1.*failed 3"))
+    await statuses.get_by_role("button", name="failed 3").click()
+    reasons = page.get_by_role("group", name="Reason")
+    await reasons.get_by_role("button", name="bad mailbox 2").click()
+    await expect(page.locator(".rows li")).to_have_count(2)
+    assert page.url.endswith("?status=failed&reason=bad_mailbox")
+    await expect(row(page, "Dead 0")).to_contain_text("550 5.1.1")
+    await reasons.get_by_role("button", name="bad mailbox 2").click()
+    await expect(page.locator(".rows li")).to_have_count(3)
+    await page.keyboard.press("/")
+    await page.keyboard.type("tag:order")
+    await page.keyboard.press("Enter")
+    await expect(statuses.get_by_role("button", name="failed 1")).to_be_visible()
+
+
+async def test_emails_are_found_by_when_they_were_accepted_and_by_when_they_ended(
+    page: Page, stage: Stage
+) -> None:
+    ended = await stage.api.accepted(subject="Ended")
+    await stage.rig.ended(ended)
+    await many(stage, 1)
+    await stage.sign_in(page)
+    await page.get_by_label("Accepted").select_option("hour")
+    await expect(page.locator(".rows li")).to_have_count(2)
+    await page.get_by_label("Ended").select_option("hour")
+    await expect(page.locator(".rows li")).to_have_count(1)
+    await expect(row(page, "Ended")).to_be_visible()
+    assert page.url.endswith("?span=hour&ended=hour")
+    await stage.api.accepted(subject="Comes")
+    await expect(row(page, "Comes")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_label("Ended")).to_have_value("hour")
+
+
+async def test_box_above_the_list_chooses_all_that_match(page: Page, stage: Stage) -> None:
+    await many(stage, 150)
+    await stage.sign_in(page, "/page/emails?status=waiting")
+    whole = page.get_by_role("checkbox", name="Choose all that match")
+    await row(page, "Digest 149").get_by_role("checkbox").check()
+    assert await whole.evaluate("(box) => box.indeterminate")
+    await whole.click()
+    await expect(page.get_by_text("chosen")).to_have_count(0)
+    await whole.check()
+    await expect(page.get_by_text("150 chosen")).to_be_visible()
+    await expect(whole).to_be_checked()
+    await row(page, "Digest 149").get_by_role("checkbox").uncheck()
+    await expect(page.get_by_text("149 chosen")).to_be_visible()
+    assert await whole.evaluate("(box) => box.indeterminate")
+
+
+async def test_clients_are_named_and_one_of_them_is_a_filter(page: Page, stage: Stage) -> None:
+    made = {}
+    for name in ("web shop", "newsletter"):
+        body = {"name": name, "scopes": ["emails:send"]}
+        made[name] = (await stage.api.call("POST", "/clients", json=body)).json
+        token = await stage.api.call(
+            "POST",
+            "/tokens",
+            token="",
+            json={key: made[name][key] for key in ("client_id", "client_secret")},
+        )
+        await stage.api.accepted(token.json["token"], subject=f"Of the {name}")
+    await stage.sign_in(page)
+    await page.get_by_label("Client").select_option("web shop")
+    await expect(page.locator(".rows li")).to_have_count(1)
+    assert page.url.endswith(f"?client={made['web shop']['client_id']}")
+    await row(page, "Of the web shop").get_by_role("link").click()
+    await expect(page.locator(".facts")).to_contain_text("by web shop")
+    await expect(page.locator(".log")).to_contain_text("client web shop")
 
 
 async def test_search_counts_every_term_says_what_is_too_much_and_opens_an_id(
@@ -199,6 +280,9 @@ async def test_retry_of_several_says_how_many_and_why_others_were_left(
     await row(page, "Bad").get_by_role("checkbox").click(modifiers=["Shift"])
     await page.get_by_role("button", name="Retry…").click()
     await page.get_by_role("button", name="Retry", exact=True).click()
+    question = page.get_by_role("dialog")
+    await expect(question).to_contain_text("1 e-mail: 550 5.1.1")
+    await question.get_by_role("button", name="Try again").click()
     await expect(page.locator(".note")).to_contain_text("1 e-mail tried again. 1 left as it was:")
     await expect(row(page, "Bad").locator(".badge")).to_have_text("complete")
 
@@ -221,6 +305,7 @@ async def test_answer_to_a_bulk_retry_does_not_hide_what_has_happened_since(
     await row(page, "Bad").get_by_role("checkbox").check()
     await page.get_by_role("button", name="Retry…").click()
     await page.get_by_role("button", name="Retry", exact=True).click()
+    await page.get_by_role("button", name="Try again").click()
     await expect(page.locator(".note")).to_contain_text("1 e-mail tried again.")
     await expect(row(page, "Bad").locator(".badge")).to_have_text("failed")
     events = [entry.event for entry in await stage.rig.log(bad)]

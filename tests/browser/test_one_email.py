@@ -61,6 +61,8 @@ async def test_retry_of_a_failed_email_delivers_it(page: Page, stage: Stage) -> 
     await expect(page.locator(".recipients")).to_contain_text("550 5.1.1")
     stage.smtp.rcpt["hard-ann@example.org"] = ""
     await page.get_by_role("button", name="Retry").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("1 recipient: 550 5.1.1")
+    await page.get_by_role("button", name="Try again").click()
     await expect(page.locator(".standing .badge")).to_have_text("complete")
     await expect(page.locator(".log .badge")).to_have_text(
         ["accepted", "claimed", "bounced", "retried", "claimed", "delivered"]

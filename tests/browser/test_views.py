@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 
-from tests.browser.stage import Browser, Page, Route, Stage, expect
+from babygun.runtime.clock import utc_now
+from tests.browser.stage import Browser, Page, Route, Stage, expect, row
 
 VIEWS = (
     *("overview", "emails", "compose", "schedule", "workers", "sites"),
@@ -298,11 +299,51 @@ async def test_schedule_shows_what_waits_and_forgets_it_when_it_does_not(
     email_id = await stage.api.accepted(to="soft-ann@example.org")
     await stage.rig.logged(email_id, "deferred")
     await page.clock.run_for(READ_AGAIN)
-    await expect(page.locator(".rows li")).to_contain_text(email_id)
+    await expect(page.locator(".rows li")).to_contain_text("soft-ann@example.org")
     await expect(page.locator(".rows li time")).to_contain_text("9:")
     await stage.api.call("POST", f"/emails/{email_id}/cancel")
     await page.clock.run_for(READ_AGAIN)
     await expect(page.get_by_role("heading", name="Nothing waits")).to_be_visible()
+
+
+async def test_schedule_says_who_what_and_why_and_tries_now_or_cancels(
+    page: Page, stage: Stage
+) -> None:
+    later = (utc_now() + timedelta(hours=1)).isoformat()
+    await stage.api.accepted(subject="For later", to="bob@example.org", send_at=later)
+    again = await stage.api.accepted(subject="Once more", to="soft-ann@example.org")
+    await stage.rig.logged(again, "deferred")
+    await stage.sign_in(page, "/page/schedule")
+    for text in ("soft-ann@example.org", "main", "451 4.3.0", "try 2"):
+        await expect(row(page, "Once more")).to_contain_text(text)
+    await expect(row(page, "For later")).to_contain_text("for later, as it was asked for")
+    stage.smtp.rcpt["soft-ann@example.org"] = ""
+    await page.get_by_role("button", name="Try now: Once more").click()
+    await expect(row(page, "Once more")).to_have_count(0)
+    [delivered] = await stage.rig.ended(again)
+    assert delivered.status == "complete"
+    await page.get_by_role("button", name="Cancel…: For later").click()
+    await page.get_by_role("button", name="Cancel it").click()
+    await expect(page.get_by_role("heading", name="Nothing waits")).to_be_visible()
+
+
+async def test_overview_says_how_deliveries_go_and_which_server_does_not_answer(
+    page: Page, stage: Stage
+) -> None:
+    bad = await stage.api.accepted(to="hard-ann@example.org")
+    await stage.rig.ended(await stage.api.accepted(), bad)
+    lost = await stage.api.accepted(to="drop-data@example.org")
+    await stage.rig.logged(lost, "deferred")
+    await stage.sign_in(page, "/page/overview")
+    said = page.locator("section", has=page.get_by_role("heading", name="Deliveries"))
+    await expect(said).to_contain_text("3 e-mails accepted in the last hour")
+    await expect(said).to_contain_text(re.compile(r"half within [\d.]+ (ms|s), 95 % within"))
+    await expect(said.get_by_role("row", name="main")).to_contain_text("33 %")
+    await expect(said).to_contain_text(re.compile("main does not answer: .* Nothing was delivered"))
+    await said.get_by_role("button", name="the last 24 hours").click()
+    await expect(said).to_contain_text("3 e-mails accepted in the last 24 hours")
+    await said.get_by_role("link", name="bad mailbox (bounced)").click()
+    await expect(page.locator(".rows li")).to_have_count(1)
 
 
 async def test_overview_counts_what_happens_and_shows_who_does_it(page: Page, stage: Stage) -> None:

@@ -2,6 +2,7 @@
 import { post } from "./api.js";
 import { h } from "./dom.js";
 import { count, many } from "./format.js";
+import { refusal } from "./listing.js";
 import { inWords } from "./search.js";
 import { ask, doing, notify } from "./messages.js";
 
@@ -21,10 +22,29 @@ const DOES = {
   },
 };
 
+const SHOWN = 3; // replies in a question
+
+// Asks before what was refused for good is tried again; `replies`: what the servers said.
+export function askAgain(replies, what) {
+  const said = new Map();
+  for (const reply of replies) said.set(reply, (said.get(reply) ?? 0) + 1);
+  const words = [...said]
+    .sort(([, one], [, other]) => other - one)
+    .slice(0, SHOWN)
+    .map(([reply, times]) => (times > 1 ? `${reply} (${count(times)} times)` : reply));
+  return ask(
+    `Try again what was refused for good?`,
+    `${many(replies.length, what)}: ${words.join("; ")}${said.size > SHOWN ? "; and others" : ""}. Providers take those who try dead addresses again for spammers.`,
+    "Try again",
+    { danger: true, keep: "Don't" },
+  );
+}
+
 export class Selection {
   // `changed()` is called after every change of what is to be shown.
   constructor(listing) {
-    Object.assign(this, { listing, ids: new Set(), said: "", busy: false, from: null });
+    // `ids`: each with the refusal of its e-mail. `complete`: all that match are chosen.
+    Object.assign(this, { listing, ids: new Map(), complete: false, said: "", busy: false, from: null });
   }
 
   // `range`: all rows from the one chosen before.
@@ -35,13 +55,16 @@ export class Selection {
       range && this.from !== null
         ? [Math.min(index, this.from), Math.max(index, this.from)]
         : [index, index];
-    for (const { id } of rows.slice(first, last + 1)) on ? this.ids.add(id) : this.ids.delete(id);
+    for (const { id, refused } of rows.slice(first, last + 1))
+      on ? this.ids.set(id, refused) : this.ids.delete(id);
+    this.complete = false;
     this.from = index;
     this.changed();
   }
 
   clear() {
     this.ids.clear();
+    this.complete = false;
     this.from = null;
     this.changed();
   }
@@ -52,10 +75,11 @@ export class Selection {
       let cursor = null;
       do {
         const page = await this.listing.page(cursor);
-        for (const { id } of page.emails) this.ids.add(id);
+        for (const email of page.emails) this.ids.set(email.id, refusal(email));
         cursor = page.cursor;
         this.say(`Choosing: ${count(this.ids.size)} so far`);
       } while (cursor && this.ids.size < MOST && this.busy);
+      this.complete = this.busy && this.ids.size > 0;
       if (cursor && this.busy)
         notify(`The newest ${count(MOST)} are chosen; do the rest afterwards.`);
     });
@@ -72,8 +96,12 @@ export class Selection {
       }))
     )
       return;
+    const refused = [...this.ids]
+      .map(([id, known]) => this.listing.known.get(id)?.refused ?? known)
+      .filter(Boolean);
+    if (what === "retry" && refused.length && !(await askAgain(refused, "e-mail"))) return;
     await this.during(async () => {
-      const ids = [...this.ids];
+      const ids = [...this.ids.keys()];
       const outcomes = { ok: 0, left: 0 };
       let reason = "";
       for (let at = 0; at < ids.length && this.busy; at += AT_ONCE) {
@@ -96,7 +124,7 @@ export class Selection {
         `${many(outcomes.ok, "e-mail")} ${what === "retry" ? "tried again" : "cancelled"}.${left ? ` ${count(left)} left as ${left === 1 ? "it was" : "they were"}: ${reason}` : ""}`,
         { wrong: left > 0 && outcomes.ok === 0 },
       );
-      this.ids.clear();
+      this.clear();
     });
   }
 
@@ -113,6 +141,19 @@ export class Selection {
   say(text) {
     this.said = text;
     this.changed();
+  }
+
+  // The box that chooses all that match.
+  whole() {
+    return h("input", {
+      type: "checkbox",
+      "data-key": "whole",
+      "aria-label": "Choose all that match",
+      checked: this.complete,
+      indeterminate: this.ids.size > 0 && !this.complete,
+      disabled: this.busy,
+      onclick: doing(() => (this.ids.size ? this.clear() : this.all())),
+    });
   }
 
   // The bar at the foot of the page, there as long as something is chosen.

@@ -3,6 +3,7 @@ import { call, get, post } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { cell, copyable, empty, failure, shownOnce, table, when } from "./status.js";
 import { ask, doing, fillIn, notify } from "./messages.js";
+import { setNames } from "./names.js";
 
 const SCOPES = {
   "emails:send": "send, cancel and retry e-mails",
@@ -24,6 +25,7 @@ export function open(root, { who }) {
   async function read() {
     try {
       ({ clients } = await get("/clients"));
+      setNames(clients);
       trouble = null;
     } catch (error) {
       trouble = error;

@@ -107,6 +107,8 @@ function become(node, made) {
   if (node.nodeName === "INPUT" && node !== document.activeElement && node.value !== made.value)
     node.value = made.value;
   if ("checked" in made && node.checked !== made.checked) node.checked = made.checked;
+  if ("indeterminate" in made && node.indeterminate !== made.indeterminate)
+    node.indeterminate = made.indeterminate;
   if ("disabled" in made && node.disabled !== made.disabled) node.disabled = made.disabled;
   children(node, [...made.childNodes]);
 }

@@ -5,8 +5,10 @@ import { held, waiting } from "./held.js";
 import { h, show } from "./dom.js";
 import { bytes, count, many, now } from "./format.js";
 import { lastList, neighbours, stay } from "./emails.js";
+import { askAgain } from "./bulk.js";
 import { follow } from "./live.js";
 import { logList } from "./log.js";
+import { client, withNames } from "./names.js";
 import {
   address,
   badge,
@@ -16,6 +18,7 @@ import {
   emptyView,
   facts,
   failure,
+  replyWords,
   stateOf,
   table,
   when,
@@ -161,6 +164,14 @@ export function open(root, { id, may, title }) {
         ))
       )
         return;
+      const refused = email.recipients.filter(({ status }) => status === "bounced");
+      if (
+        what === "retry" &&
+        refused.length &&
+        email.status !== "incomplete" &&
+        !(await askAgain(refused.map((one) => replyWords(one) || "refused"), "recipient"))
+      )
+        return;
       take(await post(`${url}/${what}`));
       draw();
       notify(
@@ -180,6 +191,11 @@ export function open(root, { id, may, title }) {
         ended &&
         !email.content_expired &&
         h("button", { type: "button", "data-key": "retry", onclick: act("retry") }, "Retry"),
+      may("emails:send") &&
+        stateOf(email) === "waiting" &&
+        email.not_before &&
+        Date.parse(email.not_before) > now() &&
+        h("button", { type: "button", "data-key": "now", onclick: act("retry") }, "Try now"),
       may("emails:send") &&
         email.status === "incomplete" &&
         h(
@@ -204,7 +220,7 @@ export function open(root, { id, may, title }) {
       email.reply_to?.length && ["Reply to", email.reply_to.join(", ")],
       [
         "Accepted",
-        [when(email.created_at), h("span", { class: "soft" }, `, by ${email.client_id}`)],
+        [when(email.created_at), h("span", { class: "soft" }, ", by "), client(email.client_id)],
       ],
       ["Changed", when(email.updated_at)],
       ["Size", bytes(email.size)],
@@ -334,6 +350,7 @@ export function open(root, { id, may, title }) {
   stay(id);
   show(root, back(), h("p", { class: "soft" }, "Reading…"));
   read();
+  withNames(may, () => email && draw());
 
   const step = (to, why) => (to ? go(`/page/emails/${to}`) : notify(why));
   return {

@@ -1,18 +1,23 @@
 // The list of e-mails: newest first, filtered, live.
-import { path } from "./api.js";
+import { every, path } from "./api.js";
 import { Selection } from "./bulk.js";
 import { $, h, show } from "./dom.js";
-import { count, many, relative } from "./format.js";
+import { filterBar } from "./filterbar.js";
+import { count, many, now, relative } from "./format.js";
 import { Listing, timeOf } from "./listing.js";
 import { follow } from "./live.js";
-import { empty, failure, badge, STATES, when } from "./status.js";
+import { withNames } from "./names.js";
+import { Numbers } from "./numbers.js";
+import { empty, failure, badge, when } from "./status.js";
 import { go, note } from "./router.js";
 import { Rows } from "./rows.js";
-import { filtersOf, inWords, SPAN_WORDS, typedOf, understand } from "./search.js";
+import { asked, filtersOf, inWords, typedOf } from "./search.js";
 import { notify } from "./messages.js";
 
 const SETTLE = 100; // ms in which events are gathered before they are shown
 const WAITING = 1000; // ms after which new e-mails that wait try again to be shown
+const COUNT = 15_000; // ms between two counts
+const FURTHER = 10; // thousands of e-mails that are counted when a person asks
 const STILL = 3000; // ms after the pointer's last move over the list for which no row moves
 
 let kept = null; // the list as it was left, with its selection: coming back finds it so
@@ -40,6 +45,11 @@ export function open(root, { query, may }) {
   let wrong = "";
   let timer = null;
   const pending = [];
+  // All that the other filters let through, by status.
+  const numbers = new Numbers(
+    () => ({ ...asked(filters, now()), status: "" }),
+    () => (toolbar(), listing && draw()),
+  );
   const list = h("ol", {
     class: "rows",
     onpointermove: (event) => event.pointerType === "mouse" && (moved = Date.now()),
@@ -109,12 +119,19 @@ export function open(root, { query, may }) {
       head,
       h(
         "span",
-        { class: "soft" },
-        found.length
-          ? done
-            ? many(found.length, "e-mail")
-            : `The newest ${count(found.length)}`
-          : "",
+        { class: "row soft" },
+        found.length > 0 && [
+          selection.whole(),
+          done ? many(found.length, "e-mail") : `The newest ${count(found.length)}`,
+        ],
+        numbers.found?.cursor && [
+          `Numbers: of the newest ${count(numbers.counted)} `,
+          h(
+            "button",
+            { type: "button", class: "quiet small", onclick: () => numbers.more(FURTHER) },
+            "Count further",
+          ),
+        ],
       ),
       fresh.size > 0 &&
         h(
@@ -169,80 +186,18 @@ export function open(root, { query, may }) {
     }
   }
 
-  function toolbar() {
-    const set = (changes) => filter({ ...filters, ...changes });
-    const search = (event) => {
-      event.preventDefault();
-      const understood = understand($("[name=q]", tools).value);
-      if (understood.open) return go(`/page/emails/${understood.open}`);
-      wrong = understood.wrong ?? "";
-      if (wrong) return toolbar();
-      set(understood);
-    };
-    const own = filters.after || filters.before || filters.span === "own";
-    const at = (name) =>
-      h("input", {
-        type: "datetime-local",
-        "aria-label": name === "after" ? "From" : "Until",
-        value: local(filters[name]),
-        onchange: (event) =>
-          set({
-            span: "",
-            [name]: event.target.value && new Date(event.target.value).toISOString(),
-          }),
-      });
-    show(
-      tools,
-      h(
-        "form",
-        { role: "search", onsubmit: search },
-        h("input", {
-          name: "q",
-          type: "search",
-          "data-still": "1",
-          value: typedOf(filters),
-          placeholder: "Words of the subject, recipient, @domain, from: tag: id:",
-          "aria-label":
-            "Search: words of the subject, recipient, @domain, from:address, tag:name, client:id or id",
-          autocomplete: "off",
-          autocapitalize: "none",
-          spellcheck: "false",
-        }),
-        h("kbd", { "aria-hidden": "true" }, "/"),
-      ),
-      h(
-        "select",
-        {
-          "aria-label": "Time",
-          onchange: (event) =>
-            event.target.value === "own"
-              ? set({ span: "", after: new Date(Date.now() - 86_400_000).toISOString() })
-              : set({ span: event.target.value, after: "", before: "" }),
-        },
-        Object.entries(SPAN_WORDS).map(([value, word]) =>
-          h("option", { value, selected: value === (own ? "own" : (filters.span ?? "")) }, word),
-        ),
-      ),
-      own &&
-        h("div", { class: "span" }, at("after"), h("span", { class: "soft" }, "to"), at("before")),
-      wrong && h("p", { class: "wrong", role: "alert" }, wrong),
-      h(
-        "div",
-        { class: "states", role: "group", "aria-label": "Status" },
-        ["", ...STATES].map((state) =>
-          h(
-            "button",
-            {
-              type: "button",
-              "aria-pressed": String((filters.status ?? "") === state),
-              onclick: () => set({ status: state }),
-            },
-            state ? badge(state) : "all",
-          ),
-        ),
-      ),
-    );
-  }
+  const toolbar = () =>
+    filterBar(tools, {
+      filters,
+      wrong,
+      numbers,
+      set: (changes) => filter({ ...filters, ...changes }),
+      find: (id) => go(`/page/emails/${id}`),
+      complain(why) {
+        wrong = why;
+        toolbar();
+      },
+    });
 
   // Other filters: another list, and the address says so.
   function filter(changes) {
@@ -268,8 +223,8 @@ export function open(root, { query, may }) {
     selection.changed = draw;
     toolbar();
     draw();
-    const query = {};
-    stream = follow(query, {
+    numbers.read(1);
+    stream = follow({}, {
       email: (email) => gather(() => listing.arrived(email)),
       gone: ({ id }) => gather(() => listing.gone(id)),
       reset: () => (listing.forget(), listing.renew(true)),
@@ -337,6 +292,9 @@ export function open(root, { query, may }) {
     else notify("Move to an e-mail first: j and k.");
   }
 
+  // What was counted further is counted anew when a person asks.
+  const stop = every(COUNT, () => numbers.counted <= 1000 && numbers.read(1));
+  withNames(may, () => toolbar());
   const previous = kept && JSON.stringify(kept.filters) === JSON.stringify(filters) ? kept : null;
   start(previous);
 
@@ -360,15 +318,10 @@ export function open(root, { query, may }) {
       listing.changed = selection.changed = () => {};
       for (const change of pending.splice(0)) change();
       clearTimeout(timer);
+      stop();
+      numbers.stop();
       stream.close();
       rows.close();
     },
   };
-}
-
-// A time as a field for date and time wants it.
-function local(text) {
-  if (!text) return "";
-  const at = new Date(text);
-  return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }

@@ -6,7 +6,7 @@ const clock = new Intl.DateTimeFormat(undefined, {
   hour: "2-digit",
   minute: "2-digit",
   second: "2-digit",
-  hour12: false,
+  hourCycle: "h23",
   fractionalSecondDigits: 3,
 });
 const day = new Intl.DateTimeFormat(undefined, {
@@ -14,7 +14,7 @@ const day = new Intl.DateTimeFormat(undefined, {
   month: "short",
   hour: "2-digit",
   minute: "2-digit",
-  hour12: false,
+  hourCycle: "h23",
 });
 
 let skew = 0; // ms that the server's clock is ahead of ours

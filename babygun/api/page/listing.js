@@ -26,7 +26,14 @@ function brief(email) {
     at: email.created_at,
     due: state === "waiting" && email.tries > 0 ? email.not_before : null,
     reason: ["failed", "waiting"].includes(state) ? worst(email.recipients) : "",
+    refused: refusal(email),
   };
+}
+
+// What a server said of a recipient that it refused for good; empty if it refused none.
+export function refusal({ recipients }) {
+  const one = recipients.find(({ status }) => status === "bounced");
+  return one ? replyWords(one) || "refused" : "";
 }
 
 // What a server said of the worst recipient.

@@ -1,6 +1,7 @@
 // An e-mail's log in words: what happened when, and who did it.
 import { h } from "./dom.js";
 import { many } from "./format.js";
+import { client } from "./names.js";
 import { badge, replyWords, spoken, when } from "./status.js";
 
 function who(entry) {
@@ -8,7 +9,7 @@ function who(entry) {
   if (entry.client_id)
     return [
       "client ",
-      h("code", null, entry.client_id),
+      client(entry.client_id),
       entry.request_id && [", request ", h("code", null, entry.request_id)],
     ];
   return null;

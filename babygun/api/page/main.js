@@ -3,6 +3,7 @@ import { onAnswer, session, signOut } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { lend, listen, showKeys } from "./keys.js";
 import { onLive, setPerson, signOutEverywhere } from "./live.js";
+import { forgetNames } from "./names.js";
 import { badge, emptyView, failure } from "./status.js";
 import { go, place, rename, route } from "./router.js";
 import { doing } from "./messages.js";
@@ -127,6 +128,7 @@ function enter(person) {
   who = person;
   emails.forget();
   compose.forget();
+  forgetNames();
   setPerson(who?.client_id ?? null);
   close();
   arrive();

@@ -1,107 +1,17 @@
 // What goes on: rates, queues, workers, API processes and etcd.
-import { every, get, path } from "./api.js";
+import { every, path } from "./api.js";
 import { chart } from "./chart.js";
+import { Deliveries } from "./deliveries.js";
 import { h, show } from "./dom.js";
 import { bytes, count, duration, many, rate } from "./format.js";
-import { follow } from "./live.js";
 import { failure, badge, when } from "./status.js";
 import { held } from "./held.js";
 import { rename } from "./router.js";
+import { AGAIN, HOUR, SERIES, tail, watchOverview } from "./watch.js";
 
-const HOUR = 720; // points of the history, 5 s each
 // What the chart shows, in points.
 const RANGES = { "5m": ["5 min", 60], "15m": ["15 min", 180], "1h": ["1 hour", HOUR] };
-const SERIES = [
-  ["accepted", "Accepted", "accepted"],
-  ["delivered", "Delivered", "complete"],
-  ["deferred", "Deferred", "waiting"],
-  ["failed", "Failed", "failed"],
-];
-// Points that the history may be behind the rates: every process must have reported a step.
-const BEHIND = 6;
-const AGAIN = 60_000; // ms after which it is read again
 const NEARLY_FULL = 0.8; // of etcd's quota
-
-let remembered = null; // the history as it was last: a process that starts again knows none
-
-// The data of GET /overview, kept up to date. `changed(data, error)`; the history is data.history.
-export function watchOverview(changed) {
-  let data = null;
-  let history = null;
-  let updates = 0;
-  async function read() {
-    const before = updates;
-    try {
-      const found = await get("/overview");
-      const { accepted, start } = found.history;
-      history = remembered = whole(found.history, remembered);
-      // What the stream has brought meanwhile is newer.
-      data = { ...(updates === before ? found : data), history };
-      data.since = accepted.length < HOUR ? start : null;
-      changed(data, null);
-    } catch (error) {
-      changed(data, error);
-    }
-  }
-  function update(next) {
-    if (!history) return;
-    updates += 1;
-    extend(history, next);
-    data = { ...next, history, since: data.since };
-    changed(data, null);
-  }
-  const stream = follow(
-    { only: "overview" },
-    { overview: update, opened: read, reset: read, poll: read },
-  );
-  const stop = every(AGAIN, read);
-  read();
-  return {
-    close() {
-      stop();
-      stream.close();
-    },
-  };
-}
-
-// A process that runs for less than an hour knows less: the chart shows the hour all the same, with
-// what this page has seen of it.
-function whole(history, before) {
-  const lacking = Math.max(0, HOUR - history.accepted.length);
-  const startMs = Date.parse(history.start) - lacking * history.step * 1000;
-  const shift = before ? Math.round((startMs - Date.parse(before.start)) / 1000 / before.step) : 0;
-  return {
-    start: new Date(startMs).toISOString(),
-    step: history.step,
-    ...Object.fromEntries(
-      SERIES.map(([name]) => [
-        name,
-        [...Array(lacking).fill(null), ...history[name]].map((value, index) =>
-          index < lacking ? (before?.[name][index + shift] ?? value) : value,
-        ),
-      ]),
-    ),
-  };
-}
-
-// The history goes on with each second's rates until it is read again.
-function extend(history, { at, rates }) {
-  const index = Math.floor((Date.parse(at) - Date.parse(history.start)) / 1000 / history.step);
-  const known = history.accepted.length;
-  if (index < 0 || index > known + HOUR) return;
-  for (const [name] of SERIES) {
-    const values = history[name];
-    const lately = index - values.length <= BEHIND; // else nothing is known of the time between
-    while (values.length < index) values.push(lately ? rates[name] : null);
-    if (values.length === index) values.push(rates[name]);
-    values.splice(0, Math.max(0, values.length - HOUR));
-  }
-  const dropped = Math.max(0, index + 1 - HOUR);
-  if (dropped)
-    history.start = new Date(
-      Date.parse(history.start) + dropped * history.step * 1000,
-    ).toISOString();
-}
 
 export const checkIn = (worker) =>
   worker.draining
@@ -117,13 +27,15 @@ export const sliceBar = ([from, to]) =>
     }),
   );
 
-export function open(root, { query }) {
+export function open(root, { query, may }) {
   let range = query.range in RANGES ? query.range : "1h";
   let last = null;
+  const again = () => last && draw(root, last, range, choose, deliveries);
+  const deliveries = may("emails:read") && new Deliveries(again);
   const choose = (wanted) => {
     range = wanted;
     rename(path("/page/overview", { range: range === "1h" ? "" : range }));
-    draw(root, last, range, choose);
+    again();
   };
   const stream = watchOverview((data, error) => {
     if (!data)
@@ -133,7 +45,7 @@ export function open(root, { query }) {
         failure(error, () => location.reload()),
       );
     last = data;
-    draw(root, data, range, choose);
+    again();
   });
   show(
     root,
@@ -141,21 +53,20 @@ export function open(root, { query }) {
     h("div", { class: "figures" }),
     h("p", { class: "soft" }, "Reading…"),
   );
-  return { keys: [], close: () => stream.close() };
-}
-
-// The end of the history.
-function tail(history, points) {
-  const from = Math.max(0, history.accepted.length - points);
-  const start = new Date(Date.parse(history.start) + from * history.step * 1000).toISOString();
+  const stop = deliveries && every(AGAIN, () => deliveries.read());
+  if (deliveries) deliveries.read();
   return {
-    start,
-    step: history.step,
-    ...Object.fromEntries(SERIES.map(([name]) => [name, history[name].slice(from)])),
+    keys: [],
+    close() {
+      stream.close();
+      if (!deliveries) return;
+      stop();
+      deliveries.numbers.stop();
+    },
   };
 }
 
-function draw(root, data, range, choose) {
+function draw(root, data, range, choose, deliveries) {
   const { rates, history, workers, apis, etcd } = data;
   show(
     root,
@@ -177,7 +88,11 @@ function draw(root, data, range, choose) {
       h(
         "div",
         { class: "figure" },
-        h("span", { class: "label" }, "In flight"),
+        h(
+          "span",
+          { class: "label" },
+          deliveries ? h("a", { href: "/page/emails?status=sending" }, "In flight") : "In flight",
+        ),
         h("span", { class: "value" }, data.in_flight === null ? "–" : count(data.in_flight)),
       ),
     ),
@@ -202,6 +117,7 @@ function draw(root, data, range, choose) {
         when(data.since, "day"),
         ": it started then.",
       ),
+    deliveries && deliveries.draw(),
     h(
       "div",
       { class: "columns" },

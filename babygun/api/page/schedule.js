@@ -3,6 +3,7 @@ import { every, get, path, post } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { count, duration } from "./format.js";
 import { ask, doing, notify } from "./messages.js";
+import { nameOf, withNames } from "./names.js";
 import { empty, failure, badge, replyWords, when } from "./status.js";
 import { go } from "./router.js";
 import { Rows } from "./rows.js";
@@ -66,6 +67,7 @@ export function open(root, { may }) {
           job.to,
           job.recipients > 1 && h("span", { class: "soft" }, ` +${count(job.recipients - 1)}`),
           h("span", { class: "tag" }, job.queue),
+          may("admin") && h("span", { class: "tag" }, nameOf(job.client_id)),
         ),
         h(
           "span",
@@ -173,6 +175,7 @@ export function open(root, { may }) {
     () => jobs.length <= KEPT_TRUE && read(Math.max(PAGE, jobs.length)),
   );
   read(PAGE);
+  withNames(may, draw);
   return {
     keys: [
       ["j", "next one", () => move(1)],

@@ -3,18 +3,16 @@ import { STATES, stateOf } from "./status.js";
 
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
 const BEGINNING = /^[0-9a-f]{8}-[0-9a-f-]*$/i; // of an id
-const SPANS = { hour: 3600, day: 86_400, week: 604_800 }; // s
+// `seconds` from now back.
+export const SPANS = {
+  hour: { seconds: 3600, words: "the last hour" },
+  day: { seconds: 86_400, words: "the last 24 hours" },
+  week: { seconds: 604_800, words: "the last 7 days" },
+};
 
 const SEVERAL = ["recipient", "tag", "subject"]; // terms that may be there several times
-const ONE = ["sender", "id", "client"];
-const NAMES = ["status", ...SEVERAL, ...ONE, "span", "after", "before"];
-export const SPAN_WORDS = {
-  "": "Any time",
-  hour: "Last hour",
-  day: "Last 24 hours",
-  week: "Last 7 days",
-  own: "From … to …",
-};
+const ONE = ["sender", "id", "client", "reason"];
+const NAMES = ["status", ...SEVERAL, ...ONE, "span", "after", "before", "ended"];
 
 // The filters that an address holds; anything else is left out.
 export function filtersOf(query) {
@@ -24,13 +22,15 @@ export function filtersOf(query) {
     if (given.length) filters[name] = SEVERAL.includes(name) ? given : given[0];
   }
   if (filters.status && !STATES.includes(filters.status)) delete filters.status;
-  if (filters.span && !(filters.span in SPANS)) delete filters.span;
+  for (const name of ["span", "ended"])
+    if (filters[name] && !(filters[name] in SPANS)) delete filters[name];
   for (const name of ["after", "before"])
     if (filters[name] && Number.isNaN(Date.parse(filters[name]))) delete filters[name];
   return filters;
 }
 
-const PREFIXES = { to: "recipient", from: "sender", tag: "tag", id: "id", client: "client" };
+const PREFIXES = { to: "recipient", from: "sender" };
+for (const name of ["tag", "id", "client", "reason"]) PREFIXES[name] = name;
 const ADDRESS = /^[^@\s]*@[^@\s]+$/;
 
 // What was typed: { open: id } of one e-mail, or filters, all of which count, or { wrong: why }.
@@ -55,13 +55,14 @@ export function understand(typed) {
 const quoted = (text) => (/[\s"]/.test(text) ? `"${text.replaceAll('"', "")}"` : text);
 
 // The filters as they stand in the search field.
-export const typedOf = ({ recipient = [], sender, tag = [], id, client, subject = [] }) =>
+export const typedOf = ({ recipient = [], sender, tag = [], id, client, reason, subject = [] }) =>
   [
     ...recipient,
     sender && `from:${sender}`,
     ...tag.map((one) => `tag:${quoted(one)}`),
     id && `id:${id}`,
     client && `client:${client}`,
+    reason && `reason:${reason}`,
     ...subject.map((one) =>
       /^\w+:|^[\da-f]{8}-|@/i.test(one) && !/[\s"]/.test(one) ? `"${one}"` : quoted(one),
     ),
@@ -70,9 +71,13 @@ export const typedOf = ({ recipient = [], sender, tag = [], id, client, subject 
     .join(" ");
 
 // The parameters of GET /emails. A span counts from now.
-export function asked({ span, ...filters }, nowMs) {
-  const after = span ? new Date(nowMs - SPANS[span] * 1000).toISOString() : filters.after;
-  return { ...filters, after };
+export function asked({ span, ended, ...filters }, nowMs) {
+  const back = (name) => new Date(nowMs - SPANS[name].seconds * 1000).toISOString();
+  return {
+    ...filters,
+    after: span ? back(span) : filters.after,
+    ended_after: ended && back(ended),
+  };
 }
 
 // The form in which addresses are compared, as babygun/email/addresses.py has it: a domain in
@@ -87,6 +92,8 @@ export function comparable(email) {
   return `${local.replace(/^"(.*)"$/, "$1")}@${domain.replace(/\.$/, "")}`;
 }
 
+const NOT_REACHED = new Set(["bounced", "expired", "deferred", "suppressed"]);
+
 // Whether an e-mail that has just changed belongs to what is shown.
 export function fits(email, filters, nowMs) {
   const { status, recipient = [], tag = [], subject = [], ...one } = asked(filters, nowMs);
@@ -98,6 +105,14 @@ export function fits(email, filters, nowMs) {
     subject.every((wanted) => found.includes(wanted.toLowerCase())) &&
     (!one.after || at >= Date.parse(one.after)) &&
     (!one.before || at < Date.parse(one.before)) &&
+    (!one.ended_after ||
+      (email.status !== "incomplete" &&
+        Date.parse(email.updated_at) >= Date.parse(one.ended_after))) &&
+    (!one.reason ||
+      email.many || // nobody knows before it is read
+      email.recipients.some(
+        ({ status, reply_class }) => NOT_REACHED.has(status) && reply_class === one.reason,
+      )) &&
     (!one.sender || belongs(email.sender, one.sender)) &&
     (!one.client || email.client_id === one.client) &&
     (!one.id || email.id.startsWith(one.id.toLowerCase())) &&
@@ -119,7 +134,8 @@ export function inWords(filters) {
   if (filters.status) words.push(`status ${filters.status}`);
   for (const name of [...SEVERAL, ...ONE])
     if (filters[name]) words.push(`${name} ${[filters[name]].flat().join(" and ")}`);
-  if (filters.span) words.push(SPAN_WORDS[filters.span].toLowerCase());
+  if (filters.span) words.push(`accepted in ${SPANS[filters.span].words}`);
+  if (filters.ended) words.push(`ended in ${SPANS[filters.ended].words}`);
   if (filters.after) words.push(`from ${new Date(filters.after).toLocaleString()}`);
   if (filters.before) words.push(`before ${new Date(filters.before).toLocaleString()}`);
   return words.join(", ");

@@ -4,6 +4,7 @@ import { $, h, show } from "./dom.js";
 import { many } from "./format.js";
 import { importInto } from "./import.js";
 import { ask, doing, field, fillIn, notify } from "./messages.js";
+import { client, names, withNames } from "./names.js";
 import { go } from "./router.js";
 import { address, cell, empty, failure, none, table, when } from "./status.js";
 
@@ -22,7 +23,6 @@ export function open(root, { query, may }) {
   let found = null;
   let cursor = null;
   let trouble = null;
-  let clients = [];
   const tools = h("div", { class: "tools" });
   const body = h("div");
   const file = h("input", {
@@ -116,13 +116,8 @@ export function open(root, { query, may }) {
         "div",
         { class: "row" },
         select("reason", "Reason", "Any reason", REASONS),
-        clients.length > 0 &&
-          select(
-            "client",
-            "Client",
-            "Any client",
-            Object.fromEntries(clients.map((one) => [one.id, one.name || one.id])),
-          ),
+        names().length > 0 &&
+          select("client", "Client", "Any client", Object.fromEntries(names())),
       ),
     );
   }
@@ -182,7 +177,7 @@ export function open(root, { query, may }) {
         "th",
         { scope: "row" },
         address(one.email),
-        may("admin") && h("div", { class: "soft" }, "of ", h("code", null, one.client_id)),
+        may("admin") && h("div", { class: "soft" }, "of ", client(one.client_id)),
       ),
       cell("Mail", one.list === "*" ? "all" : h("span", { class: "tag" }, one.list)),
       cell("Reason", REASONS[one.reason] ?? one.reason),
@@ -244,14 +239,10 @@ export function open(root, { query, may }) {
     read();
   }
 
-  if (may("admin"))
-    get("/clients").then(
-      (all) => {
-        ({ clients } = all);
-        toolbar();
-      },
-      () => {},
-    );
+  withNames(may, () => {
+    toolbar();
+    draw();
+  });
   begin();
   return {
     arrive({ query: next }) {

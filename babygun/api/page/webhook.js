@@ -3,6 +3,7 @@ import { call, every, get, path, post } from "./api.js";
 import { h, show } from "./dom.js";
 import { count, many } from "./format.js";
 import { ask, doing, field, fillIn, notify } from "./messages.js";
+import { client, withNames } from "./names.js";
 import { go, rename } from "./router.js";
 import { badge, cell, copyable, emptyView, facts, failure, table, when } from "./status.js";
 import { askFor, health, kinds, secretOf } from "./webhooks.js";
@@ -13,7 +14,7 @@ const STATES = { waiting: "waiting", sent: "complete", failed: "failed" };
 const AGAIN = { waiting: "Try now", sent: "Send again", failed: "Retry" };
 const COLUMNS = ["Event", "State", "Tries", "Answer", "When", ""];
 
-export function open(root, { id, query, title }) {
+export function open(root, { id, query, title, may }) {
   const url = `/webhooks/${encodeURIComponent(id)}`;
   let state = query.state in STATES ? query.state : "";
   let webhook = null;
@@ -139,7 +140,10 @@ export function open(root, { id, query, title }) {
       webhook.description && ["Description", webhook.description],
       ["Waiting", many(at.waiting, "event")],
       ["Last success", when(at.last_success_at) ?? "never"],
-      ["Made", [when(webhook.created_at), h("span", { class: "soft" }, `, by ${webhook.client_id}`)]],
+      [
+        "Made",
+        [when(webhook.created_at), h("span", { class: "soft" }, ", by "), client(webhook.client_id)],
+      ],
     ]);
   }
 
@@ -254,6 +258,7 @@ export function open(root, { id, query, title }) {
 
   show(root, back(), h("p", { class: "soft" }, "Reading…"));
   read();
+  withNames(may, () => webhook && draw());
   const stop = every(REFRESH, read);
   return { keys: [["u", "back to the list", () => go("/page/webhooks")]], close: stop };
 }

@@ -3,6 +3,7 @@ import { every, get, path, post } from "./api.js";
 import { h, show } from "./dom.js";
 import { count } from "./format.js";
 import { field, fillIn } from "./messages.js";
+import { client, withNames } from "./names.js";
 import { badge, cell, empty, failure, shownOnce, table, when } from "./status.js";
 
 const REFRESH = 5000; // ms between two readings
@@ -132,7 +133,7 @@ export function open(root, { may }) {
         { scope: "row" },
         h("a", { href: `/page/webhooks/${one.id}` }, one.url),
         one.description && h("div", { class: "soft" }, one.description),
-        may("admin") && h("div", { class: "soft" }, "of ", h("code", null, one.client_id)),
+        may("admin") && h("div", { class: "soft" }, "of ", client(one.client_id)),
       ),
       cell("Health", health(one)),
       cell("Events", kinds(one)),
@@ -167,6 +168,7 @@ export function open(root, { may }) {
 
   show(root, h("h1", null, "Webhooks"), h("p", { class: "soft" }, "Reading…"));
   read();
+  withNames(may, draw);
   const stop = every(REFRESH, () => !(webhooks?.length > 100) && read());
   return { keys: [["+", "new webhook", create]], close: stop };
 }

@@ -2,7 +2,8 @@
 import { h, show } from "./dom.js";
 import { count } from "./format.js";
 import { cell, empty, failure, table, when } from "./status.js";
-import { checkIn, sliceBar, watchOverview } from "./overview.js";
+import { checkIn, sliceBar } from "./overview.js";
+import { watchOverview } from "./watch.js";
 
 const COLUMNS = ["Worker", "Check-in", "Shards", "In flight", "Address", "Version", "Started"];
 
