@@ -15,6 +15,11 @@ const DOES = {
     text: "Those that failed or were cancelled are tried again, for the recipients that have not got them. The others stay as they are.",
     danger: false,
   },
+  "send-now": {
+    verb: "Try now",
+    text: "Those that wait for a later time or for their next try are tried at once. The others stay as they are.",
+    danger: false,
+  },
   cancel: {
     verb: "Cancel",
     text: "Those that wait are never sent. What is delivered or being sent at this moment can't be called back.",
@@ -121,7 +126,7 @@ export class Selection {
       }
       const { left } = outcomes;
       notify(
-        `${many(outcomes.ok, "e-mail")} ${what === "retry" ? "tried again" : "cancelled"}.${left ? ` ${count(left)} left as ${left === 1 ? "it was" : "they were"}: ${reason}` : ""}`,
+        `${many(outcomes.ok, "e-mail")} ${what === "cancel" ? "cancelled" : what === "retry" ? "tried again" : "tried now"}.${left ? ` ${count(left)} left as ${left === 1 ? "it was" : "they were"}: ${reason}` : ""}`,
         { wrong: left > 0 && outcomes.ok === 0 },
       );
       this.clear();
@@ -169,7 +174,10 @@ export class Selection {
         ? button("Stop", () => (this.busy = false), "quiet small")
         : [
             button("All that match", () => this.all(), "quiet small"),
-            mayChange && button("Retry…", () => this.act("retry"), "quiet small"),
+            mayChange &&
+              (this.listing.filters.status === "waiting"
+                ? button("Try now…", () => this.act("send-now"), "quiet small")
+                : button("Retry…", () => this.act("retry"), "quiet small")),
             mayChange && button("Cancel…", () => this.act("cancel"), "quiet small"),
             button("Clear", () => this.clear(), "quiet small"),
           ],

@@ -168,7 +168,6 @@ export function open(root, { id, may, title }) {
       if (
         what === "retry" &&
         refused.length &&
-        email.status !== "incomplete" &&
         !(await askAgain(refused.map((one) => replyWords(one) || "refused"), "recipient"))
       )
         return;
@@ -179,7 +178,9 @@ export function open(root, { id, may, title }) {
           ? email.status === "cancelled"
             ? "Cancelled."
             : "Cancelled, but for what is being sent now."
-          : "It is tried again.",
+          : what === "retry"
+            ? "It is tried again."
+            : "It is tried now.",
       );
       await read();
     });
@@ -195,7 +196,7 @@ export function open(root, { id, may, title }) {
         stateOf(email) === "waiting" &&
         email.not_before &&
         Date.parse(email.not_before) > now() &&
-        h("button", { type: "button", "data-key": "now", onclick: act("retry") }, "Try now"),
+        h("button", { type: "button", "data-key": "now", onclick: act("send-now") }, "Try now"),
       may("emails:send") &&
         email.status === "incomplete" &&
         h(

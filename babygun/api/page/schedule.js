@@ -77,7 +77,7 @@ export function open(root, { may }) {
         ),
       ),
       when(job.due, job.overdue_seconds > 0 ? "ago" : "due"),
-      acts && h("span", { class: "do" }, act("Try now", "retry", change), act("Cancel…", "cancel", change)),
+      acts && h("span", { class: "do" }, act("Try now", "send-now", change), act("Cancel…", "cancel", change)),
     );
   }
 
