@@ -17,6 +17,7 @@ from babygun.store import Store, codec
 from babygun.store.emails.writes import LOG_ENTRIES, log_numbers
 from babygun.store.keys import JobRef, range_end
 from babygun.store.records import Owner
+from tests.support.domain_invariants import Domains, check_domains
 from tests.support.outbox_invariants import Outbox, Written, check_outbox
 
 
@@ -39,6 +40,7 @@ class Snapshot:
     suppressions: dict[tuple[str, str, str], tuple[Suppression, int]] = field(default_factory=dict)
     keys: list[bytes] = field(default_factory=list)
     outbox: Outbox = field(default_factory=Outbox)
+    domains: Domains = field(default_factory=Domains)
     # The revisions that created and last wrote a record and its parts, and that created log keys.
     created: dict[str, int] = field(default_factory=dict)
     modified: dict[str, int] = field(default_factory=dict)
@@ -64,6 +66,7 @@ def _sort(store: Store, kv: KeyValue, seen: Snapshot) -> None:
     keys, key = store.keys, kv.key
     seen.keys.append(key)
     seen.outbox.take(store, kv)
+    seen.domains.take(store, kv)
     if key.startswith(keys.emails):
         email = codec.decode_email(kv.value)
         seen.emails[email.id] = email
@@ -172,6 +175,7 @@ async def check_invariants(store: Store) -> Snapshot:
     for ref in seen.owners:
         assert ref in seen.jobs, f"{ref} is owned without a job"
     _check_suppressions(seen)
+    check_domains(seen.domains)
     check_outbox(
         seen.outbox, {id: (email, _written(seen, email)) for id, email in seen.emails.items()}
     )

@@ -6,11 +6,14 @@ import pytest
 
 from babygun.email.suppression import Suppression
 from babygun.runtime.clock import utc_now
+from babygun.store import Store
 from babygun.store.access.clients import create_client, delete_client
+from babygun.store.domains.change import share_domain
 from babygun.store.suppressions import suppressions
 from babygun.store.upkeep import removal
 from babygun.store.webhooks.change import create_webhook, delete_webhook
 from babygun.store.webhooks.records import Webhook
+from tests.store.domains.steps import client_of, new_domain, sealing
 from tests.store.webhooks.steps import URL, new_webhook
 from tests.support.faulty_etcd import Died, FaultyProcess
 from tests.support.invariants import check_invariants
@@ -108,3 +111,65 @@ async def test_removal_written_by_hand_holds_up_no_other(rig: Rig, small_pages: 
     await removal.go_on(rig.store)
     await rig.store.client.delete(by_hand)
     assert not await _keys_of(rig, webhook)
+
+
+async def _shared_and_own(rig: Rig) -> tuple[str, str]:
+    """The identities of two clients: one with a domain of its own, and one that both hold."""
+    app, other = await client_of(rig.store, "app"), await client_of(rig.store, "other")
+    async with Store(sealing(rig.settings)) as store:
+        await new_domain(store, app, "own.example")
+        await new_domain(store, app, "shared.example")
+        await share_domain(store, "shared.example", [app, other])
+    return app, other
+
+
+async def test_client_takes_its_domains_along_but_not_those_of_others(rig: Rig) -> None:
+    app, other = await _shared_and_own(rig)
+    assert await delete_client(rig.store, "app")
+    seen = await check_invariants(rig.store)
+    assert {name: one.clients for name, one in seen.domains.domains.items()} == {
+        "shared.example": (other,)
+    }
+    assert {name for name, _ in seen.domains.sealed} == {"shared.example"}
+    assert not [key for key in seen.keys if app.encode() in key]
+
+
+@pytest.mark.parametrize("number", range(3, 8))
+async def test_domains_of_a_client_whose_deletion_broke_off_go_later(rig: Rig, number: int) -> None:
+    _, other = await _shared_and_own(rig)
+    process = FaultyProcess(rig.settings)
+    await process.store.start()
+    try:
+        await process.do(lambda store: delete_client(store, "app"), faults={number: "dies_after"})
+    except Died:
+        pass
+    await process.close()
+    assert await rig.store.client.get(rig.store.keys.client("app")) is None
+    await removal.go_on(rig.store)
+    seen = await check_invariants(rig.store)
+    assert [one.clients for one in seen.domains.domains.values()] == [(other,)]
+    assert not [key for key in seen.keys if key.startswith(rig.store.keys.removals)]
+
+
+async def test_domain_that_another_call_changes_at_the_same_time_is_given_up_later(
+    rig: Rig,
+) -> None:
+    app, other = await _shared_and_own(rig)
+    process = FaultyProcess(rig.settings)
+    await process.store.start()
+    key = rig.store.keys.domain("shared.example")
+
+    async def touch() -> None:
+        found = await rig.store.client.get(key)
+        assert found
+        await rig.store.client.put(key, found.value)
+
+    # The requests: the client, its webhooks, the deletion, the removal, the domains, own, shared.
+    await process.do(lambda store: delete_client(store, "app"), meanwhile={7: touch})
+    await process.close()
+    seen = await check_invariants(rig.store)
+    assert seen.domains.domains["shared.example"].clients == (app, other)
+    await removal.go_on(rig.store)
+    seen = await check_invariants(rig.store)
+    assert seen.domains.domains["shared.example"].clients == (other,)
+    assert not [key for key in seen.keys if key.startswith(rig.store.keys.removals)]
