@@ -16,10 +16,11 @@ from babygun.api.http.files import FILES, VIEWS
 from babygun.api.http.problem_types import TYPES
 from babygun.api.openapi.document import build_document
 from babygun.email.events import EVENT_TYPES
+from babygun.pki.sealing import new_key
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.unsubscribe.tokens import UNSUBSCRIBE_PATH
-from tests.support.api import RunningApi
+from tests.support.api import RunningApi, StartApi
 from tests.support.paths import ROOT
 from tests.support.tries import GONE, claimed, finished
 
@@ -130,7 +131,7 @@ def test_every_problem_type_has_an_example_and_its_page_in_the_docs() -> None:
 
 def test_docs_name_every_call_and_no_other() -> None:
     named = set(
-        re.findall(r"^\| `(GET|POST|PATCH|DELETE) (/[^`]*)`", DOCS.read_text(), re.MULTILINE)
+        re.findall(r"^\| `(GET|POST|PUT|PATCH|DELETE) (/[^`]*)`", DOCS.read_text(), re.MULTILINE)
     )
     assert named == {(route.method, route.path) for route in ROUTES}
 
@@ -183,7 +184,7 @@ class Checked:
         token: str | None = None,
         **arguments: Any,
     ) -> Any:
-        url = path.replace("{id}", id) + query
+        url = path.replace("{id}", id).replace("{name}", id) + query
         answer = await self._api.call(method, url, token=token, **arguments)
         assert answer.status == status, answer.text
         response = DOCUMENT["paths"][path][method.lower()]["responses"][str(status)]
@@ -296,3 +297,24 @@ async def test_real_answers_on_webhooks_fit_the_document(api: RunningApi, checke
         await checked("POST", "/webhooks/{id}/replay", 202, token=token, id=one, json=body)
     await checked("PATCH", "/webhooks/{id}", 200, token=token, id=one, json={"enabled": False})
     await checked("POST", "/webhooks/{id}/test", 409, token=token, id=one)
+
+
+async def test_real_answers_on_domains_fit_the_document(start_api: StartApi) -> None:
+    api = await start_api(secrets_keys=(new_key(),))
+    checked, one = Checked(api), "/domains/{name}"
+    admin = await api.token_for("admin")
+    token = await api.token_for("domains")
+    await checked("POST", "/domains", 201, token=token, json={"name": "example.com"})
+    await checked("POST", "/domains", 409, token=token, json={"name": "example.com"})
+    await checked("POST", "/domains", 422, token=token, json={"name": "com"})
+    await checked("GET", "/domains", 200, token=token)
+    await checked("GET", "/domains", 403)
+    await checked("GET", one, 200, token=token, id="example.com")
+    await checked("GET", one, 404, token=token, id="example.org")
+    for body in body_examples(f"{one}/rotate").values():
+        await checked("POST", f"{one}/rotate", 200, token=token, id="example.com", json=body)
+    clients = {"clients": [(await api.client("domains"))[0].id]}
+    await checked("PUT", f"{one}/clients", 200, token=admin, id="example.com", json=clients)
+    await checked("PUT", f"{one}/clients", 403, token=token, id="example.com", json=clients)
+    without = Checked(await start_api())
+    await without("POST", "/domains", 503, token=token, json={"name": "example.org"})

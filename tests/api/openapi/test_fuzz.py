@@ -32,6 +32,7 @@ from schemathesis.specs.openapi.checks import (
 from babygun.api.app import ROUTES
 from babygun.api.http.routes import Route
 from babygun.api.openapi.document import build_document
+from babygun.pki.sealing import new_key
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from tests.support.api import EMAIL, basic, running, until_ready
@@ -43,6 +44,7 @@ TIMES = 10 if LONG else 1
 EXAMPLES = 10 * TIMES  # of each call, with good and with bad data
 BODIES = 25 * TIMES  # of each call that takes a body
 BATCHES = 6 * TIMES  # each e-mail of one takes as long to make up as a body of another call
+DOMAIN = "shop.example.com"
 WEBHOOK_URL = "https://shop.example.com/mail"
 CHECKS = [
     not_a_server_error,
@@ -73,6 +75,8 @@ def served(etcd_server: Etcd) -> Iterator[Served]:
         api_port=0,
         relay_url="smtp://127.0.0.1:2525",
         drain_timeout=2.0,
+        secrets_keys=(new_key(),),
+        resolvers=("127.0.0.1@1",),  # nobody answers there
     )
     started: Future[Served] = Future()
     stops: list[Callable[[], object]] = []
@@ -142,18 +146,13 @@ def authorization(route: Route, served: Served) -> dict[str, str]:
 
 def make_good(case: schemathesis.Case, id: str) -> None:
     """Puts in what no random data would hit, so that the rest of it is checked."""
-    if "id" in (case.path_parameters or {}):
-        case.path_parameters["id"] = id
-        if "wait" in (case.query or {}):
-            case.query["wait"] = "1ms"
-    if "email" in (case.path_parameters or {}):
-        case.path_parameters["email"] = EMAIL["to"]
+    for name, value in (("id", id), ("name", DOMAIN), ("email", EMAIL["to"])):
+        if name in (case.path_parameters or {}):
+            case.path_parameters[name] = value
+    if "wait" in (case.query or {}):
+        case.query["wait"] = "1ms"
     if case.operation.path.startswith("/suppressions"):
-        case.query = {name: value for name, value in (case.query or {}).items() if name != "client"}
-        if isinstance(case.body, str):
-            case.body = f"email\n{EMAIL['to']}\n{case.body}"
-        elif isinstance(case.body, dict):
-            case.body["email"] = EMAIL["to"]
+        _make_good_suppressions(case)
     if case.operation.path in ("/emails", "/emails/batch"):
         for email in case.body if isinstance(case.body, list) else [case.body]:
             if isinstance(email, dict):
@@ -163,9 +162,19 @@ def make_good(case: schemathesis.Case, id: str) -> None:
     elif isinstance(case.body, dict):
         if case.body.get("url"):
             case.body["url"] = WEBHOOK_URL
+        if case.operation.path == "/domains":
+            case.body["name"] = DOMAIN
         case.body.pop("secret", None)
         case.body.pop("client_id", None)
         case.body.pop("client_secret", None)
+
+
+def _make_good_suppressions(case: schemathesis.Case) -> None:
+    case.query = {name: value for name, value in (case.query or {}).items() if name != "client"}
+    if isinstance(case.body, str):
+        case.body = f"email\n{EMAIL['to']}\n{case.body}"
+    elif isinstance(case.body, dict):
+        case.body["email"] = EMAIL["to"]
 
 
 RUNS = [
