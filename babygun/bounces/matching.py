@@ -12,7 +12,7 @@ from babygun.email.return_path import PREFIX, ReturnPath, hash_of_recipient
 _MOST = 10  # return paths that are looked at
 
 # They stand in Return-Path, in Received, and in what SPF and DMARC checks note.
-_RETURN_PATH = re.compile(re.escape(PREFIX) + r"[a-z2-7.]{55,56}(?=@)", re.IGNORECASE)
+_RETURN_PATH = re.compile(re.escape(PREFIX) + r"[a-z2-7.]{56}(?=@)", re.IGNORECASE)
 _MESSAGE_ID = re.compile(r"<([0-9a-f-]{36})@[^<>\s]{1,255}>", re.IGNORECASE)
 
 

@@ -69,9 +69,14 @@ class BounceServer:
             reasons.append("the keys of return paths are not read yet")
         return reasons, list(found.warnings)
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return self._sessions.count.total
+
     def show_state(self) -> None:
         """Puts the present state into the metrics."""
-        metrics.RETURNED_CONNECTIONS.show(self._sessions.count.total)
+        metrics.RETURNED_CONNECTIONS.show(self.connections)
 
     async def run(self, started: Callable[[int], None] | None = None) -> None:
         """Serves until stopped. ``started`` gets the port.
