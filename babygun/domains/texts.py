@@ -9,6 +9,7 @@ from babygun.email.sending_domains import DnsRecord, RecordStatus
 
 # Of what strangers wrote, so much is kept: values, and characters of one.
 _MOST_SHOWN, _LONGEST_SHOWN = 5, 500
+_BEGIN = len("v=spf1")
 
 
 async def texts(resolver: Resolver, name: str) -> list[str]:
@@ -28,7 +29,10 @@ def judged(record: DnsRecord, status: RecordStatus, sentence: str, found: list[s
 async def missing(resolver: Resolver, record: DnsRecord, domain: str) -> DnsRecord:
     """The record is not there: the sentence says what is there in its place, if anything is."""
     doubled = f"{record.name}.{domain}"
-    if found := await _texts_or_none(resolver, doubled):
+    begin = record.value[:_BEGIN]
+    if found := [
+        each for each in await _texts_or_none(resolver, doubled) if each.startswith(begin)
+    ]:
         short = record.name.removesuffix(f".{domain}") if record.name != domain else "@"
         return judged(
             record,
