@@ -264,7 +264,8 @@ async def _workers(store: Store) -> AsyncIterator[Finding]:
     if not workers:
         yield Finding("bad", "0 live workers: nothing is delivered until one runs")
         return
-    yield Finding("ok", count_of(len(workers), "live worker"))
+    few = worker_checks.too_few(settings.expected_workers, workers)
+    yield Finding("warn", few) if few else Finding("ok", count_of(len(workers), "live worker"))
     for sentence in (await wrong_clocks(store, workers)).values():
         yield Finding("bad", sentence)
     for sentence in worker_checks.other_routing(

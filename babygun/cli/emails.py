@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from babygun.cli.output import as_json, count_of, status_line, table
+from babygun.cli.output import as_json, count_of, duration, status_line, table
 from babygun.cli.remote import Remote, call_api
 from babygun.errors import SettingsError
 
@@ -55,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("id")
     show.add_argument("--json", action="store_true", help="print JSON")
     show.add_argument("--wait", action="store_true", help="wait until its status is final")
+    show.add_argument(
+        "--timeout",
+        type=duration,
+        default="10m",
+        metavar="DURATION",
+        help="of --wait (default: 10m); then show it as it is",
+    )
     for name, help in (
         ("cancel", "cancel what is not being sent yet"),
         ("retry", "try again to reach the recipients that were not reached"),
@@ -179,7 +186,10 @@ def _to(email: dict[str, Any]) -> str:
 
 async def _show(remote: Remote, arguments: argparse.Namespace) -> int:
     path = f"/emails/{quote(arguments.id, safe='')}"
-    email = await (remote.final(arguments.id) if arguments.wait else remote.call("GET", path))
+    if arguments.wait:
+        email = await remote.final(arguments.id, arguments.timeout)
+    else:
+        email = await remote.call("GET", path)
     log = await remote.call("GET", f"{path}/log")
     if arguments.json:
         print(as_json({"email": email, "log": log}))

@@ -1,10 +1,13 @@
-"""How the commands print: tables for people, JSON for programs."""
+"""How the commands read durations, and print: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from typing import Any
+
+from babygun.runtime.setting_types import parse_duration
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -15,6 +18,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     )
+
+
+def duration(text: str) -> float:
+    """Seconds from an argument such as ``30s`` or ``10m``, for argparse."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def count_of(number: int, noun: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -18,7 +19,7 @@ from babygun.runtime.tls import client_context
 
 T = TypeVar("T")
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
-_WAIT = "30s"  # for a change of an e-mail, in one call
+_WAIT = 30.0  # for a change of an e-mail, in one call
 
 
 class ApiUnavailable(BabygunError):
@@ -75,13 +76,15 @@ class Remote:
                 await asyncio.sleep(pause)
         return await self.call(method, path, **arguments)
 
-    async def final(self, email_id: str) -> dict[str, Any]:
-        """The e-mail, once its status is final."""
+    async def final(self, email_id: str, patience: float) -> dict[str, Any]:
+        """The e-mail, once its status is final, or as it is after ``patience`` seconds."""
+        end = time.monotonic() + patience
         while True:
+            wait = max(0.0, min(_WAIT, end - time.monotonic()))
             email: dict[str, Any] = await self.call(
-                "GET", f"/emails/{quote(email_id, safe='')}", params={"wait": _WAIT}
+                "GET", f"/emails/{quote(email_id, safe='')}", params={"wait": f"{wait:.3f}s"}
             )
-            if email["status"] != "incomplete":
+            if email["status"] != "incomplete" or not wait:
                 return email
 
 

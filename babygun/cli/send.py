@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from babygun.cli.batch import send_file
-from babygun.cli.output import status_line
+from babygun.cli.output import duration, status_line
 from babygun.cli.remote import Remote, call_api
 from babygun.email.suppression import ALL_MAIL
 from babygun.errors import SettingsError
 
-_ALSO_WITH_BATCH = {"command", "run", "batch", "idempotency_key"}  # all else is of one e-mail
+# All else is of one e-mail.
+_ALSO_WITH_BATCH = {"command", "run", "batch", "idempotency_key", "timeout"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="wait for the final status; exit with 1 if a recipient was not reached",
     )
+    parser.add_argument(
+        "--timeout",
+        type=duration,
+        default="10m",
+        metavar="DURATION",
+        help="of --wait (default: 10m); then print what is known, and exit with 1",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -88,8 +96,10 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"not sent to suppressed addresses: {', '.join(suppressed)}", file=sys.stderr)
         if not arguments.wait:
             return 0
-        email = await remote.final(answer["id"])
+        email = await remote.final(answer["id"], arguments.timeout)
         print(status_line(email), file=sys.stderr)
+        for wait in email["waits"]:
+            print(f"{wait['queue']}: {wait['explanation']}", file=sys.stderr)
         return 0 if email["status"] == "complete" else 1
 
     return call_api(work)

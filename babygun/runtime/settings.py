@@ -447,6 +447,13 @@ class Settings:
         " few are left, it reads more. It knows at most 200,000 in all.",
         minimum=100,
     )
+    expected_workers: int = setting(
+        NUMBER,
+        "1",
+        "How many workers are to be alive. With fewer, the API warns (/readyz, log), and so does"
+        " `babygun doctor`. 0: it never does.",
+        maximum=10_000,
+    )
     lease_ttl: float = setting(
         DURATION, "10s", "How long a silent worker keeps its jobs; whole seconds.", minimum=2
     )

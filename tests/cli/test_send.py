@@ -76,3 +76,14 @@ async def test_send_with_unsubscribe_makes_a_link_for_the_list_or_all_mail(
 async def test_send_with_a_link_that_can_not_be_made_says_why(with_api: Command) -> None:
     result = await with_api(*SEND, "ann@example.org", "--unsubscribe")
     assert result.status == 1 and "public_url" in result.error
+
+
+async def test_wait_ends_after_its_time_with_what_is_known(with_api: Command) -> None:
+    """There is no worker."""
+    result = await with_api(*SEND, "ann@example.org", "--wait", "--timeout", "100ms")
+    assert result.status == 1
+    assert result.error == "incomplete\nmain: it is next in line\n"
+    shown = await with_api("emails", "show", result.out.strip(), "--wait", "--timeout", "100ms")
+    assert shown.status == 0 and "it is next in line" in shown.out
+    refused = await with_api(*SEND, "ann@example.org", "--wait", "--timeout", "7")
+    assert refused.status == 2 and "'7' has no unit" in refused.error

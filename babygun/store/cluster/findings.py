@@ -97,10 +97,14 @@ async def of_rights(store: Store, role: Role) -> list[Finding]:
     ]
 
 
-async def of_workers(store: Store, role: Role, routes: Routes, depths: Depths) -> list[Finding]:
-    """What the live workers' records show."""
+async def of_workers(
+    store: Store, role: Role, routes: Routes, depths: Depths, *, count: bool
+) -> list[Finding]:
+    """What the live workers' records show. ``count``: also whether there are enough."""
     settings, workers = store.settings, await list_workers(store)
     sentences = {"routing": worker_checks.other_routing(settings.prefix, routes, workers)}
+    if count and (few := worker_checks.too_few(settings.expected_workers, workers)):
+        sentences["workers"] = {"": few}
     if role == "api" and workers:  # few processes do it, since it costs several reads
         depth = await depths.read(time.monotonic() + settings.etcd_timeout)
         sentences["queue"] = worker_checks.unsent_queues(depth, workers)

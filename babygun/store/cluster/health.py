@@ -27,6 +27,7 @@ from babygun.store.store import Store
 log = get_logger("health")
 
 INTERVAL = 30.0  # s, between two checks of what changes slowly
+BEGINNING = 20.0  # s, in which workers may be missing
 START_PATIENCE = 3.0  # s, that a start waits for etcd; then the process starts without it
 ANSWER = 2.5  # s, for etcd to say how it is
 _EXPLAIN = 1.5  # s, for finding out why there is no connection
@@ -67,6 +68,7 @@ class Checkup:
         self._cluster_warning = ""
         self._foreign = ""  # why this process must not work under this prefix
         self._explained: tuple[float, list[Finding]] = (-_EXPLAINED, [])
+        self._began = time.monotonic()
         self.joined = not store.settings.cluster
 
     async def require(self) -> None:
@@ -150,7 +152,12 @@ class Checkup:
         }
         if self._role in _SENDING:
             checks["workers"] = lambda: findings.of_workers(
-                store, self._role, self._routes, self._depths
+                store,
+                self._role,
+                self._routes,
+                self._depths,
+                # What starts together is not there at once.
+                count=self._role == "api" and time.monotonic() - self._began >= BEGINNING,
             )
             checks["holds"] = lambda: findings.of_holds(store)
         for name, check in checks.items():

@@ -75,6 +75,16 @@ def unsent_queues(depth: Depth, workers: Sequence[Worker]) -> dict[str, str]:
     }
 
 
+def too_few(expected: int, workers: Sequence[Worker]) -> str:
+    """That fewer workers are alive than expected; empty if not so."""
+    if not expected or len(workers) >= expected:
+        return ""
+    if not workers:
+        return "no worker is alive: mail is accepted and waits until one runs"
+    live = "1 worker is" if len(workers) == 1 else f"{len(workers)} workers are"
+    return f"{live} alive, and expected_workers is {expected}"
+
+
 def held_sites(holds: Sequence[Hold]) -> dict[str, str]:
     """By the name of a hold, that it is held, by whom and why, until when.
 

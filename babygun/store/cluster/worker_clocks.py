@@ -1,7 +1,8 @@
 """Which workers' clocks differ from this machine's.
 
 An old check-in is no proof: etcd may have refused the newer ones, been away, or been restored. So a
-worker whose check-in looks old is judged by its next one.
+worker whose check-in looks old is judged by its next two. One alone may have waited in etcd, while
+etcd stood still.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class _CheckIn(NamedTuple):
 async def wrong_clocks(store: Store, workers: Sequence[Worker]) -> dict[str, str]:
     """By worker, how far its clock is from ours.
 
-    Waits for the next check-in of those whose last one looks old: one comes every third of a
-    lease. Nothing is said of those that don't check in. Raises EtcdError.
+    Waits for two check-ins of those whose last one looks old: one comes every third of a lease.
+    Nothing is said of those that don't check in. Raises EtcdError.
     """
     now = utc_now()
     found = worker_checks.clocks_ahead(workers, now)
@@ -39,10 +40,15 @@ async def wrong_clocks(store: Store, workers: Sequence[Worker]) -> dict[str, str
     waiting = {worker.id for worker in workers if worker.last_checkin < oldest}
     if not waiting:
         return found
+    seen: set[str] = set()
     try:
-        async with asyncio.timeout(store.settings.lease_ttl / 2):
+        async with asyncio.timeout(store.settings.lease_ttl):
             async for worker, behind in _check_ins(store, waiting):
-                if sentence := worker_checks.clock_behind(worker, behind):
+                sentence = worker_checks.clock_behind(worker, behind)
+                if sentence and worker.id not in seen:
+                    seen.add(worker.id)
+                    continue
+                if sentence and worker.id in waiting:
                     found[worker.id] = sentence
                 waiting.discard(worker.id)
                 if not waiting:

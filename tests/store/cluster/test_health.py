@@ -76,6 +76,25 @@ async def guarded(settings: Settings, smtp: MisbehavingServer) -> AsyncIterator[
         yield found
 
 
+async def test_api_warns_of_fewer_workers_than_expected_once_they_had_time_to_start(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with checkup(changed(rig.settings, expected_workers=2), "api") as found:
+        await found.refresh()
+        assert not (await found.check()).warnings
+        monkeypatch.setattr(health, "BEGINNING", 0.0)
+        await found.refresh()
+        [warning] = (await found.check()).warnings
+        assert warning.startswith("no worker is alive: mail is accepted and waits")
+        async with rig.worker():
+            await found.refresh()
+            [warning] = (await found.check()).warnings
+            assert warning == "1 worker is alive, and expected_workers is 2"
+    async with checkup(changed(rig.settings, expected_workers=0), "api") as found:
+        await found.refresh()
+        assert not (await found.check()).warnings
+
+
 async def test_all_is_well_where_nothing_is_wrong(rig: Rig) -> None:
     for role in ("api", "worker"):
         async with checkup(rig.settings, role) as found:
