@@ -38,18 +38,27 @@ def next_look(domain: SendingDomain, now: datetime) -> datetime:
 
 
 class DailyLook:
-    """:meth:`once` is called again and again, by one process of all."""
+    """:meth:`once` is called again and again, by one process of all.
+
+    A look from before this process is made again: its settings may be new, and then other records
+    are wanted.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store, self._verifier = store, Verifier(store)
+        self._began = utc_now()
 
     async def once(self) -> None:
         """Looks at all domains that are due. An error about one does not keep the others."""
         now = utc_now()
-        due = [one.name for one in self._store.domains.all() if next_look(one, now) <= now]
+        due = [one.name for one in self._store.domains.all() if self._is_due(one, now)]
         results = await asyncio.gather(*map(self._verifier.verify, due), return_exceptions=True)
         for name, result in zip(due, results, strict=True):
             if isinstance(result, BabygunError):
                 log.warning("domain not looked at", domain=name, error=str(result))
             elif isinstance(result, BaseException):
                 raise result
+
+    def _is_due(self, domain: SendingDomain, now: datetime) -> bool:
+        by_others = domain.verified is not None and domain.verified.at < self._began
+        return by_others or next_look(domain, now) <= now

@@ -97,12 +97,20 @@ def wanted_records(domain: SendingDomain, sending: Sending) -> tuple[DnsRecord, 
 
 
 def with_last_look(domain: SendingDomain, sending: Sending) -> tuple[DnsRecord, ...]:
-    """The wanted records, each as the last look found it, if it was wanted then."""
+    """The wanted records, each as the last look found it, if it was wanted then.
+
+    A look may want another value for SPF: the present record, joined with our terms.
+    """
     looked = {one.purpose: one for one in domain.verified.records} if domain.verified else {}
-    return tuple(
-        found if (found := looked.get(one.purpose)) and found.name == one.name else one
-        for one in wanted_records(domain, sending)
-    )
+
+    def as_looked(wanted: DnsRecord) -> DnsRecord:
+        found = looked.get(wanted.purpose)
+        if found is None or found.name != wanted.name:
+            return wanted
+        is_spf = wanted.value.startswith("v=spf1")
+        return found if is_spf or found.value == wanted.value else wanted
+
+    return tuple(map(as_looked, wanted_records(domain, sending)))
 
 
 def dkim_purpose(selector: str) -> str:

@@ -18,6 +18,7 @@ from babygun.email.sending_domains import (
     SendingDomain,
     Verified,
 )
+from babygun.store import codec
 from babygun.store.domains.change import checked, delete_domain, read_domain
 from tests.support.dns_servers import Zone
 from tests.support.domains import dns_of, made_domain
@@ -85,6 +86,20 @@ async def test_daily_look_looks_at_what_is_due_and_at_nothing_else(
     assert [one.state for one in a.selectors] == ["signing"]
 
 
+async def test_look_of_a_process_before_is_made_again_as_settings_may_be_new(
+    with_dns: tuple[Rig, Zone],
+) -> None:
+    rig, _ = with_dns
+    await made_domain(rig.store, "a.example")
+    await checked(rig.store, "a.example", (), "verified", (), datetime.now(UTC) - MINUTE)
+    look = DailyLook(rig.store)
+    await look.once()
+    after = await read_domain(rig.store, "a.example")
+    assert after and after.verified and after.status == "failed"
+    await look.once()
+    assert await read_domain(rig.store, "a.example") == after
+
+
 async def test_daily_look_goes_on_after_a_domain_that_is_gone(
     with_dns: tuple[Rig, Zone],
     monkeypatch: pytest.MonkeyPatch,
@@ -102,3 +117,21 @@ async def test_daily_look_goes_on_after_a_domain_that_is_gone(
     assert "domain not looked at" in caplog.messages
     after = await read_domain(rig.store, "b.example")
     assert after and after.status == "verified"
+
+
+async def test_worker_looks_at_domains_by_itself(
+    with_dns: tuple[Rig, Zone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daily_look, "INTERVAL", 0.05)
+    monkeypatch.setattr(daily_look, "_OFTEN", timedelta(0))
+    rig, zone = with_dns
+    made = await made_domain(rig.store, "a.example")
+    zone.records |= dns_of(rig.store, made)
+
+    def verified(value: bytes) -> SendingDomain | None:
+        domain = codec.decode_state(value, SendingDomain)
+        return domain if domain.status == "verified" else None
+
+    async with rig.worker():
+        found = await rig.seen(rig.store.keys.domain("a.example"), verified)
+    assert found.selectors[0].state == "signing"

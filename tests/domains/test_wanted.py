@@ -119,11 +119,13 @@ def test_wanted_record_has_what_the_last_look_found() -> None:
     plain = domain(selector("s1"))
     dkim, *_ = wanted_records(plain, SENDING)
     looked = msgspec.structs.replace(dkim, status="wrong", sentence="p= is another key")
+    joined = DnsRecord("spf", "TXT", "example.com", "v=spf1 mx ip4:192.0.2.1 ~all", "wrong")
     other = DnsRecord("return_path", "MX", "bounces.elsewhere.example", "10 x.example", "verified")
-    verified = Verified(NOW - timedelta(hours=1), "failed", (looked, other))
+    earlier = DnsRecord("dmarc", "TXT", "_dmarc.example.com", "v=DMARC1; p=earlier", "verified")
+    verified = Verified(NOW - timedelta(hours=1), "failed", (looked, joined, other, earlier))
     records = with_last_look(msgspec.structs.replace(plain, verified=verified), SENDING)
-    assert records[0] == looked
-    assert {each.status for each in records[1:]} == {"unchecked"}
+    assert records[:2] == (looked, joined)
+    assert {each.status for each in records[2:]} == {"unchecked"}
 
 
 def test_zone_line_cuts_long_text_into_strings() -> None:
