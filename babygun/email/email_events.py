@@ -18,6 +18,7 @@ from babygun.email.model import (
     RecipientStatus,
     client_id_of,
 )
+from babygun.email.suppression import ALL_MAIL
 from babygun.email.transition import Transition
 
 
@@ -81,6 +82,13 @@ class EventData(
     expires_at: Annotated[
         datetime | None, Meta(description="Of accepted: as the request gave it.")
     ] = None
+    late: Annotated[
+        bool,
+        Meta(
+            description="Of bounced: a bounce message said so, after a server had taken the"
+            " message."
+        ),
+    ] = False
     held: Annotated[
         bool,
         Meta(
@@ -142,6 +150,9 @@ def events_of(transition: Transition) -> tuple[EmailEvent, ...]:
         concerned["retried"] = [
             r for r in email.recipients if not r.final and r.queue in transition.ready
         ]
+    elif entry.event == "complained":
+        about = {reply.email for attempt in entry.attempts for reply in attempt.replies}
+        concerned["complained"] = [r for r in email.recipients if r.email in about]
     elif entry.event not in ("reclaimed", "due_now"):
         tried = {reply.email for attempt in entry.attempts for reply in attempt.replies}
         for recipient in email.recipients:
@@ -188,10 +199,12 @@ def _event(
             try_number=max((attempt.attempt for attempt in entry.attempts), default=0),
             send_at=email.send_at if accepted else None,
             expires_at=email.expires_at if accepted else None,
+            late=entry.late,
             held=type == "deferred" and entry.event == "held",
             not_before=min(due, default=None),
             reason=entry.reason,
             request_id=entry.request_id,
+            list_name=email.list or ALL_MAIL if type == "complained" else "",
         ),
     )
 
@@ -229,6 +242,39 @@ def event_of_address(
             metadata={},
             recipients=(EventRecipient(address, "suppressed"),),
             list_name=list_name,
+        ),
+    )
+
+
+def event_without_record(
+    type: Literal["bounced", "complained"],
+    at: datetime,
+    email_id: str,
+    *,
+    name: str,
+    client_id: str,
+    recipient: EventRecipient | None,
+    reason: str,
+) -> EmailEvent:
+    """What has come back about an e-mail whose record is gone. So little is known of it.
+
+    ``name``: of the recipient, in the event's id: the same event has the same one. ``client_id``:
+    with serial. ``recipient``: None where the message does not name it.
+    """
+    return EmailEvent(
+        type,
+        at,
+        EventData(
+            event_id=f"{email_id}-{name}-{type}",
+            sequence=0,
+            email_id=email_id,
+            client_id=client_id_of(client_id),
+            tags=(),
+            metadata={},
+            recipients=(recipient,) if recipient else (),
+            late=type == "bounced",
+            reason=reason,
+            list_name=ALL_MAIL if type == "complained" else "",
         ),
     )
 

@@ -19,6 +19,7 @@ EventName = Literal[
     "bounced",
     "expired",
     "suppressed",
+    "complained",
     "reclaimed",
     "cancelled",
     "retried",
@@ -43,7 +44,7 @@ EventType = Literal[
 class Event(NamedTuple):
     """``by``: who causes it. ``holds``: its log entry's fields, beside number, time and event.
 
-    Some of these fields may be empty.
+    Some of these fields may be empty. What comes back is also written by others than workers.
     """
 
     by: Literal["client", "worker"]
@@ -64,7 +65,12 @@ EVENTS: Final[Mapping[EventName, Event]] = {
         "The server refused the session or the login. Its site is held; no try is used up.",
         _TRY,
     ),
-    "bounced": Event("worker", "The try ended, and some recipient was refused for good.", _TRY),
+    "bounced": Event(
+        "worker",
+        "The try ended, and some recipient was refused for good. Or, late, a bounce message came"
+        " after the server had taken the message.",
+        (*_TRY, "late", "reason"),
+    ),
     "expired": Event(
         "worker",
         "The last try of some recipient has ended, or the e-mail's own end has come.",
@@ -74,6 +80,11 @@ EVENTS: Final[Mapping[EventName, Event]] = {
         "worker",
         "The try ended, and some recipient was left out: the client's mail does not go there.",
         _TRY,
+    ),
+    "complained": Event(
+        "worker",
+        "A provider reported that a recipient calls the e-mail spam.",
+        ("attempts", "reason"),
     ),
     "reclaimed": Event(
         "worker",
@@ -89,7 +100,8 @@ EVENT_TYPES: Final[Mapping[EventType, str]] = {
     "accepted": "The e-mail is stored and will be sent.",
     "delivered": "The server took the message for these recipients.",
     "deferred": "These recipients are tried again later.",
-    "bounced": "These recipients were refused for good.",
+    "bounced": "These recipients were refused for good; with late, by a bounce message that came"
+    " after the delivery.",
     "expired": "These recipients get no more tries, and were never refused for good.",
     "suppressed": "These recipients are not tried: their addresses are suppressed.",
     "cancelled": "These recipients get no more tries, because a client asked for that.",

@@ -6,11 +6,12 @@
                            due or └────── waiting ◀┘ defer     (accepted with send_at ─▶ waiting)
                            send-now
     the e-mail        incomplete ─▶ complete | failed | cancelled   when its last queue is final
+                      complete ─late bounce─▶ failed                when a bounce message says so
                       failed | cancelled ─retry─▶ incomplete        when a client asks for it
 
-Every change of a record is decided here, the end of tries in :mod:`babygun.email.tries`. Each makes
-exactly one log entry. Claim, due and release move keys and change no record, so the store does
-them alone.
+Every change of a record is decided here, the end of tries in :mod:`babygun.email.tries`, and what
+comes back after it in :mod:`babygun.email.late`. Each makes exactly one log entry. Claim, due and
+release move keys and change no record, so the store does them alone.
 
 A decision is valid only for the record that it was made on. If the record has changed since, the
 store throws the decision away and asks again.
@@ -221,7 +222,14 @@ def retry(
     recipients = [
         r
         if r.status in ("delivered", "suppressed")
-        else Recipient(r.email, r.kind, r.queue, updated_at=now)
+        else Recipient(
+            r.email,
+            r.kind,
+            r.queue,
+            updated_at=now,
+            retried=r.retried + 1,
+            complained_at=r.complained_at,
+        )
         for r in email.recipients
     ]
     again = dict.fromkeys(r.queue for r in recipients if not r.final)

@@ -22,7 +22,7 @@ RecipientKind = Literal["to", "cc", "bcc"]
 # pending    accepted, not tried yet
 # deferred   failed softly; tried again when its queue is due
 # delivered  final: the server took the message
-# bounced    final: the server refused it for good (a hard bounce)
+# bounced    final: a server refused it for good (a hard bounce)
 # expired    final: failed softly until the tries were used up
 # cancelled  final: a client stopped it
 # suppressed final: the client's mail does not go to this address, so it was not tried
@@ -51,6 +51,12 @@ class Recipient(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     tries: int = 0
     updated_at: datetime | None = None
+    # How often a client had it tried again.
+    retried: int = 0
+    # Of a bounced one: a bounce message said so, after a server had taken the message.
+    late: bool = False
+    # When a provider reported that it calls the e-mail spam.
+    complained_at: datetime | None = None
 
     @property
     def final(self) -> bool:
@@ -109,6 +115,7 @@ class RecipientGroup(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reply_class: str | None
     tries: int
     count: int
+    late: bool = False
 
 
 class Wide(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -292,8 +299,11 @@ class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     at: datetime
     event: EventName
     worker_id: str | None = None
-    # Several if queues of one e-mail finished together.
+    # Several if queues of one e-mail finished together. Of what came back after the delivery: the
+    # recipient's queue, with what it became.
     attempts: tuple[Attempt, ...] = ()
+    # Of bounced: by a bounce message, after the server had taken the message.
+    late: bool = False
     reason: str | None = None
     # Of a reclaim: the worker that died.
     previous_worker_id: str | None = None

@@ -11,16 +11,18 @@ from babygun.email.model import EmailStatus, QueueState, Recipient, RecipientGro
 _MOST_NAMED = 5
 _ADDRESS = re.compile(r"[^\s<>()\[\]\"',;:=]+@[^\s<>()\"',;]+")
 # Of one recipient: its status, and where they say why, its reply class and its number of tries.
-Kind = tuple[RecipientStatus, str | None, int]
+# Last, whether it bounced late.
+Kind = tuple[RecipientStatus, str | None, int, bool]
 
 
 def kind_of(recipient: Recipient) -> Kind:
     """What of a recipient a reason may name."""
     status = recipient.status
     if status in ("delivered", "pending", "cancelled"):
-        return status, None, 0
+        return status, None, 0, False
     counts_tries = status not in ("bounced", "suppressed")
-    return status, recipient.reply_class, recipient.tries if counts_tries else 0
+    tries = recipient.tries if counts_tries else 0
+    return status, recipient.reply_class, tries, recipient.late
 
 
 def status_reason(
@@ -39,17 +41,17 @@ def status_reason(
     groups = Counter(kind_of(r) for r in recipients if r.status not in reached)
     for group in others:
         if group.status not in reached:
-            groups[group.status, group.reply_class, group.tries] += group.count
+            groups[group.status, group.reply_class, group.tries, group.late] += group.count
     if not groups:
         return None
     if status == "failed" and all(kind[0] == "suppressed" for kind in groups):
         return "all recipients suppressed"
     words = []
-    for (kind, reply_class, tries), count in sorted(
-        groups.items(), key=lambda item: (-item[1], item[0][0], item[0][1] or "", item[0][2])
+    for (kind, reply_class, tries, late), count in sorted(
+        groups.items(), key=lambda item: (-item[1], item[0][0], item[0][1] or "", *item[0][2:])
     ):
         why = f" ({reply_class})" if reply_class else ""
-        after = ""
+        after = " late" if late else ""
         if kind == "expired":
             after = f" after {tries or 'no'} {'try' if tries == 1 else 'tries'}"
         elif kind == "deferred" and most_tries and tries:

@@ -18,13 +18,12 @@ lower case (RFC 4648, 6), so a server that changes the case of letters does no h
 
 from __future__ import annotations
 
-import hmac
 import re
 from base64 import b32decode, b32encode
 from collections.abc import Iterable
 from hashlib import blake2b
+from hmac import compare_digest
 from typing import NamedTuple
-from uuid import UUID
 
 from babygun.email.addresses import comparable
 from babygun.email.ids import is_email_id
@@ -66,10 +65,9 @@ def of_queue(email_id: str, queue: str, retried: int, client_id: str) -> ReturnP
 
 def local_part(path: ReturnPath, secret: bytes) -> str:
     """The local part of its address. The same arguments give the same one."""
-    said = (
-        f"{PREFIX}{_base32(UUID(path.email_id).bytes)}.{path.recipient}"
-        f"{_GENERATIONS[path.generation]}.{path.client}"
-    )
+    email_id = _base32(bytes.fromhex(path.email_id.replace("-", "")))
+    recipient = f"{path.recipient}{_GENERATIONS[path.generation]}"
+    said = f"{PREFIX}{email_id}.{recipient}.{path.client}"
     return f"{said}.{_mac(said, secret)}"
 
 
@@ -79,9 +77,10 @@ def read(text: str, secrets: Iterable[bytes]) -> ReturnPath | None:
     if (found := _local_part(text)) is None:
         return None
     said, _, mac = text.rpartition(".")
-    if not any(hmac.compare_digest(_mac(said, secret), mac) for secret in secrets):
+    if not any(compare_digest(_mac(said, secret), mac) for secret in secrets):
         return None
-    email_id = str(UUID(bytes=b32decode(found[1].upper() + "======")))
+    digits = b32decode(found[1].upper() + "======").hex()
+    email_id = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
     if not is_email_id(email_id):
         return None
     return ReturnPath(email_id, found[2], _GENERATIONS.index(found[3]), found[4])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,7 +19,15 @@ from babygun.email.model import (
     RecipientStatus,
 )
 from babygun.email.reasons import status_reason
-from babygun.email.suppression import Suppression
+from babygun.email.suppression import ALL_MAIL, Suppression
+
+
+class Suppressed(NamedTuple):
+    """An address that the client's mail of a list does not go to from now on."""
+
+    address: str
+    suppression: Suppression
+    list: str = ALL_MAIL
 
 
 class Transition(Struct, frozen=True, gc=False):
@@ -26,8 +35,7 @@ class Transition(Struct, frozen=True, gc=False):
 
     ``keyed``: the log entries that get a key with this change; the record holds the others.
     ``ready``: queues that get a job. ``waiting``: queues that get a not-before key.
-    ``final``: queues that have neither from now on. ``suppressed``: addresses that the client's
-    mail does not go to from now on.
+    ``final``: queues that have neither from now on. ``suppressed``: what it suppresses.
     """
 
     email: Email
@@ -35,7 +43,7 @@ class Transition(Struct, frozen=True, gc=False):
     ready: tuple[str, ...] = ()
     waiting: tuple[tuple[str, datetime], ...] = ()
     final: tuple[str, ...] = ()
-    suppressed: tuple[tuple[str, Suppression], ...] = ()
+    suppressed: tuple[Suppressed, ...] = ()
 
     @property
     def entry(self) -> LogEntry:

@@ -22,7 +22,7 @@ from babygun.email.model import (
 from babygun.email.reasons import cut, reason_bytes
 from babygun.email.retry import Schedules, most_tries, next_try
 from babygun.email.suppression import Suppression
-from babygun.email.transition import Transition, changed, logged
+from babygun.email.transition import Suppressed, Transition, changed, logged
 
 # hold      the session was refused; the recipient's try does not count, and its queue stays ready
 # suppress  the recipient is suppressed, so it was left out
@@ -72,7 +72,7 @@ _NO_RESULT = RecipientResult(
     "retry", "network", reason="the try ended without a result for this recipient"
 )
 # Bytes of a reply in a suppression: a thousand of them must fit one etcd request.
-_REPLY_BYTES = 64
+REPLY_BYTES = 64
 
 
 def left_out(suppression: Suppression) -> RecipientResult:
@@ -155,11 +155,11 @@ def delivered_to(email: Email, result: QueueResult) -> list[str]:
 
 def _suppressed(
     email: Email, results: Sequence[QueueResult], now: datetime, seconds: float
-) -> tuple[tuple[str, Suppression], ...]:
+) -> tuple[Suppressed, ...]:
     """The dead addresses among the recipients whose tries have ended."""
     until = now + timedelta(seconds=seconds)
     return tuple(
-        (
+        Suppressed(
             recipient.email,
             Suppression(
                 "hard_bounce",
@@ -168,7 +168,7 @@ def _suppressed(
                 email.id,
                 outcome.status_code,
                 outcome.enhanced_code,
-                outcome.reason and cut(outcome.reason, _REPLY_BYTES),
+                outcome.reason and cut(outcome.reason, REPLY_BYTES),
                 outcome.reply_class,
             ),
         )
@@ -240,6 +240,8 @@ def _end_try(
             outcome.reply_class,
             recipient.tries if outcome.action in ("hold", "suppress") else tries,
             now,
+            recipient.retried,
+            complained_at=recipient.complained_at,
         )
     if held or goes_on:
         retry_at = due if result.in_rounds else None

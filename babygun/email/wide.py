@@ -148,10 +148,10 @@ def count_by_status(email: Email) -> dict[RecipientStatus, int]:
 
 
 def _counts(groups: Iterable[RecipientGroup]) -> Counter[Kind]:
-    return Counter({(g.status, g.reply_class, g.tries): g.count for g in groups})
+    return Counter({(g.status, g.reply_class, g.tries, g.late): g.count for g in groups})
 
 
 def _groups(counts: Counter[Kind]) -> tuple[RecipientGroup, ...]:
     found = (kind for kind, number in counts.items() if number > 0)
-    kinds = sorted(found, key=lambda kind: (kind[0], kind[1] or "", kind[2]))
-    return tuple(RecipientGroup(*kind, counts[kind]) for kind in kinds)
+    kinds = sorted(found, key=lambda kind: (kind[0], kind[1] or "", *kind[2:]))
+    return tuple(RecipientGroup(*kind[:3], counts[kind], kind[3]) for kind in kinds)

@@ -188,6 +188,13 @@ class Settings:
         "keys that are made from now on: a new one every 30 days.",
         minimum=86400,
     )
+    return_path_retention: float = setting(
+        DURATION,
+        "90d",
+        "How long a return path counts after it was last used: later bounce messages and "
+        "complaints are not read. It counts for keys that are made from now on.",
+        minimum=86400,
+    )
     trusted_proxies: tuple[Network, ...] = setting(
         NETWORKS,
         "",

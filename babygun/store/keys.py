@@ -58,6 +58,8 @@ class Keys:
         self.clients = p + b"clients/"
         self.signing_keys = p + b"signing-keys/"
         self.unsubscribe_keys = p + b"unsubscribe-keys/"
+        self.return_path_keys = p + b"return-path-keys/"
+        self.late_events = p + b"late-events/"
         self.revocations = p + b"revoked/"
         self.idempotencies = p + b"idempotency/"
         self.retentions = p + b"retention/"
@@ -183,6 +185,13 @@ class Keys:
 
     def unsubscribe_key(self, kid: str) -> bytes:
         return self.unsubscribe_keys + kid.encode()
+
+    def return_path_key(self, kid: str) -> bytes:
+        return self.return_path_keys + kid.encode()
+
+    def late_event(self, event_id: str) -> bytes:
+        """The key which says that an event about an e-mail without a record was written."""
+        return self.late_events + event_id.encode()
 
     def revoked(self, jti: str) -> bytes:
         return self.revocations + jti.encode()

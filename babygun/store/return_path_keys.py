@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from babygun.email import return_path
 from babygun.email.return_path import ReturnPath
+from babygun.store.secret_keys import SecretKeys
 from babygun.store.store import Store
 
 
-class ReturnPathKeys:
-    """Run :meth:`run` as a task: it follows the keys. ``known``: they were all read once.
+class ReturnPathKeys(SecretKeys):
+    """``return-path-keys/``: kept as long as something may come back.
 
-    Until then :meth:`read` finds nothing, so a server is asked to come again.
+    The key of an e-mail is that of its acceptance (:meth:`of_time`). So all tries of it have the
+    same return path, and a server that greylists knows them by it.
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        self.known = False
+        super().__init__(
+            store,
+            store.keys.return_path_keys,
+            what="return path keys",
+            secret_bytes=return_path.SECRET_BYTES,
+            retention=store.settings.return_path_retention,
+        )
 
     def read(self, local_part: str) -> ReturnPath | None:
-        """What a return path's local part says. None: it is not ours, or its key is gone."""
-        raise NotImplementedError
+        """What a return path's local part says. None: it is not ours, or its key is gone.
 
-    async def run(self) -> None:
-        """Follows the keys until cancelled."""
-        raise NotImplementedError
+        Until the keys are ``known``, that says nothing: a server is asked to come again.
+        """
+        return return_path.read(local_part, self.secrets)

@@ -40,7 +40,8 @@ from babygun.smtp.classifier import Classifier
 from babygun.smtp.connection_count import MOST, ConnectionCount
 from babygun.smtp.replies import Reply
 from babygun.store.emails.claims import Claim
-from babygun.store.unsubscribe.keys import UnsubscribeKey, UnsubscribeKeys
+from babygun.store.secret_keys import SecretKey
+from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from babygun.store.unsubscribe.tokens import make_token
 from babygun.worker.copies import send_copies
 from babygun.worker.replies import Crowded, Replied, Replies
@@ -248,7 +249,7 @@ class Delivery:
 
         return message, _needs_smtputf8(attempt, recipients)
 
-    async def _link_key(self, kid: str) -> UnsubscribeKey:
+    async def _link_key(self, kid: str) -> SecretKey:
         """Waits for etcd: without it the results could not be written either."""
         while True:
             try:

@@ -82,7 +82,7 @@ def finish(email: Email, queue: str, *outcomes: RecipientResult) -> Transition:
 def check_invariants(before: Email, transition: Transition) -> None:
     after = transition.email
     entry = transition.entry
-    held = {name for name, value in structs.asdict(entry).items() if value not in (None, ())}
+    held = {name for name, value in structs.asdict(entry).items() if value not in (None, (), False)}
     assert held - {"seq", "at", "event"} <= set(EVENTS[entry.event].holds)
     assert EVENTS[entry.event].by == ("client" if entry.client_id else "worker")
     assert transition.entry.seq == after.log_seq == before.log_seq + 1, (
@@ -96,8 +96,9 @@ def check_invariants(before: Email, transition: Transition) -> None:
     assert len(transition.touched) == len(set(transition.touched)), "a queue goes to one place"
     assert [r.email for r in after.recipients] == [r.email for r in before.recipients]
     for old, new in zip(before.recipients, after.recipients, strict=True):
-        for status in ("delivered", "suppressed"):
-            assert new.status == status or old.status != status, f"{status} stays"
+        assert new.status == "suppressed" or old.status != "suppressed", "suppressed stays"
+        if old.status == "delivered":
+            assert new.status == "delivered" or (new.status == "bounced" and new.late)
     check_events(before, transition)
 
 
@@ -110,6 +111,9 @@ def check_events(before: Email, transition: Transition) -> None:
     statuses = {r.email: r.status for r in transition.email.recipients}
     changed = {r.email for r in before.recipients if r.status != statuses[r.email]}
     assert changed <= concerned.keys() <= statuses.keys()
+    if transition.entry.event == "complained":
+        assert not changed and set(concerned.values()) == {"complained"}
+        return
     for address, of_type in concerned.items():
         status = "retried" if statuses[address] == "pending" else statuses[address]
         assert of_type == status, (address, of_type)

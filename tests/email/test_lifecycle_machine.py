@@ -8,9 +8,11 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from babygun.email import lifecycle, log, tries, wide
+from babygun.email import late, lifecycle, log, tries, wide
+from babygun.email.bounces import Bounce, Complaint
 from babygun.email.compose import new_email
 from babygun.email.model import Email, Recipient
+from babygun.email.return_path import of_recipient
 from babygun.email.suppression import Suppression
 from babygun.email.transition import Transition, changed
 from babygun.email.tries import QueueResult, RecipientResult
@@ -57,7 +59,7 @@ class LifeCycle(RuleBasedStateMachine):
         self.waiting: dict[str, float] = {}
         self.keyed: dict[int, str] = {}
         self.claimed: dict[str, model.Try] = {}  # the try under way, by queue
-        self.gone: set[str] = set()  # what the transitions suppress
+        self.gone: set[str] = set()  # what the last transition suppresses
 
     @initialize(
         queues=RECIPIENTS,
@@ -215,9 +217,44 @@ class LifeCycle(RuleBasedStateMachine):
                 ),
             )
 
+    @rule(number=st.integers(0, 3), earlier=st.integers(0, 1), gone=st.booleans())
+    def bounce_message_comes(self, number: int, earlier: int, gone: bool) -> None:
+        """About the last delivery, or about one before a retry."""
+        address = list(self.model.queue_of)[number % len(self.model.queue_of)]
+        retries = max(0, self.model.retries.get(address, 0) - earlier)
+        path = of_recipient("id", address, retries, "shop")
+        report = Bounce(status_code=550, reply_class="x", suppress=gone)
+
+        def real() -> Transition:
+            seen = self._seen(self.model.queue_of[address])
+            recipient = late.recipient_of(seen, path, ())
+            assert recipient is not None
+            if late.fate_of_bounce(path, recipient) != "apply":
+                raise Conflict("it changes nothing")
+            return late.bounce(seen, recipient, report, now=self._at(), suppress=DAY)
+
+        self._on_request(lambda: model.late_bounce(self.model, address, retries, gone=gone), real)
+
+    @rule(number=st.integers(0, 3))
+    def complaint_comes(self, number: int) -> None:
+        address = list(self.model.queue_of)[number % len(self.model.queue_of)]
+
+        def real() -> Transition:
+            seen = self._seen(self.model.queue_of[address])
+            recipient = next(r for r in seen.recipients if r.email == address)
+            if recipient.complained_at is not None:
+                raise Conflict("it is known")
+            until = self._at() + timedelta(seconds=DAY)
+            word = Suppression("complaint", self._at(), until)
+            return late.complain(seen, recipient, Complaint(), now=self._at(), suppression=word)
+
+        self._on_request(lambda: model.complaint(self.model, address), real)
+
     @invariant()
     def record_is_as_the_model_says(self) -> None:
         email, expected = self.email, self.model
+        assert {r.email for r in email.recipients if r.late} == expected.late
+        assert {r.email for r in email.recipients if r.complained_at} == expected.complained
         assert {r.email: r.status for r in email.recipients} == expected.statuses
         assert email.status == expected.status
         assert self.gone == expected.gone
@@ -278,9 +315,11 @@ class LifeCycle(RuleBasedStateMachine):
         for entry in transition.keyed:
             assert entry.seq not in self.keyed
             self.keyed[entry.seq] = entry.event
-        for address, suppression in transition.suppressed:
-            assert suppression.until == self._at() + timedelta(seconds=DAY)
-            self.gone.add(address)
+        for suppression in (each.suppression for each in transition.suppressed):
+            assert suppression.until is not None
+            since = suppression.until - timedelta(seconds=DAY)
+            assert self._at() <= since <= transition.entry.at
+        self.gone = {each.address for each in transition.suppressed}
         for queue in transition.touched:
             self.jobs.discard(queue)
             self.waiting.pop(queue, None)

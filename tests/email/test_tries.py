@@ -130,8 +130,12 @@ def test_recipients_who_had_an_answer_before_the_session_was_refused_keep_it() -
 def test_finish_suppresses_the_addresses_whose_reply_says_that_they_are_dead() -> None:
     long = structs.replace(GONE, reason="no such user " * 100)
     transition = finish(email(a=3), "a", long, HARD, OK)
-    ((address, found),) = transition.suppressed
-    assert (address, found.reason, found.email_id) == ("a0@example.com", "hard_bounce", "id")
+    ((address, found, name),) = transition.suppressed
+    assert name == "*" and (address, found.reason, found.email_id) == (
+        "a0@example.com",
+        "hard_bounce",
+        "id",
+    )
     assert (found.since, found.until) == (LATER, LATER + timedelta(days=1))
     assert (found.status_code, found.enhanced_code) == (550, "5.1.1")
     assert found.reply is not None and len(found.reply.encode()) <= 64

@@ -7,7 +7,7 @@ each operation gives the next state or raises Refused. Times are seconds since t
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 INTERVALS = (600.0, 1200.0)  # s, between tries: so there are three
 LOG_ENTRIES = 32  # beyond it the oldest goes, but the first stays
@@ -66,7 +66,8 @@ class Mail:
     """One e-mail. ``statuses``: by address. ``log``: the events, as far as they are kept.
 
     ``changes``: of the record, since the acceptance. ``gone``: addresses that its last change has
-    suppressed.
+    suppressed. ``late``: those that bounced after their delivery. ``retries``: by address, how
+    often a client had it tried again. ``complained``: those who called it spam.
     """
 
     queue_of: Mapping[str, str]
@@ -76,6 +77,9 @@ class Mail:
     changes: int = 0
     ends: float | None = None
     gone: frozenset[str] = frozenset()
+    late: frozenset[str] = frozenset()
+    retries: Mapping[str, int] = field(default_factory=dict)
+    complained: frozenset[str] = frozenset()
 
     @property
     def status(self) -> str:
@@ -208,7 +212,28 @@ def retry(mail: Mail, now: float = 0.0) -> Mail:
         raise Refused
     queues = {name: Queue("job") if name in again else queue for name, queue in mail.queues.items()}
     ends = None if mail.ends is not None and mail.ends <= now else mail.ends
-    return replace(mail, statuses=statuses, queues=queues, ends=ends).logged("retried")
+    opened = [address for address, status in statuses.items() if status in OPEN]
+    retries = {**mail.retries, **{a: mail.retries.get(a, 0) + 1 for a in opened}}
+    late = mail.late.difference(opened)
+    after = replace(mail, statuses=statuses, queues=queues, ends=ends, late=late, retries=retries)
+    return after.logged("retried")
+
+
+def late_bounce(mail: Mail, address: str, retries: int, *, gone: bool = False) -> Mail:
+    """A bounce message comes about the delivery after so many retries."""
+    if mail.statuses[address] != "delivered" or mail.retries.get(address, 0) != retries:
+        raise Refused
+    statuses = {**mail.statuses, address: "bounced"}
+    after = replace(mail, statuses=statuses, late=mail.late | {address})
+    return after.logged("bounced", frozenset({address} if gone else ()))
+
+
+def complaint(mail: Mail, address: str) -> Mail:
+    """Somebody calls it spam, whatever became of the recipient."""
+    if address in mail.complained:
+        raise Refused
+    after = replace(mail, complained=mail.complained | {address})
+    return after.logged("complained", frozenset({address}))
 
 
 def counts(mail: Mail, ended: Try) -> bool:
@@ -223,7 +248,7 @@ def part(mail: Mail, name: str) -> Part:
     """By this a stall is known to be harmless: it is the same as at the claim."""
     queue = mail.queues[name]
     ended = frozenset(
-        (address, status)
+        (address, "delivered" if address in mail.late else status)
         for address, status in mail.statuses.items()
         if mail.queue_of[address] == name and status not in OPEN
     )

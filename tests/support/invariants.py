@@ -149,7 +149,9 @@ async def check_invariants(store: Store) -> Snapshot:
             f"{email.id}: its record does not hold all entries before {email.first_log_key}"
         )
         for entry in (*held, *seen.logs.get(email.id, {}).values()):
-            filled = {name for name, value in asdict(entry).items() if value not in (None, ())}
+            filled = {
+                name for name, value in asdict(entry).items() if value not in (None, (), False)
+            }
             assert filled <= {"seq", "at", "event", *EVENTS[entry.event].holds}, entry
         assert email.wide is not None or entries == list(log_numbers(email)), (
             f"{email.id}: log entries {entries}, newest {email.log_seq}"

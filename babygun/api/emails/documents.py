@@ -87,6 +87,17 @@ class RecipientDocument(msgspec.Struct, frozen=True):
     ]
     tries: Annotated[int, Meta(examples=[1])]
     updated_at: Annotated[datetime | None, Meta(examples=["2026-11-25T09:00:00.171000Z"])]
+    late: Annotated[
+        bool,
+        Meta(
+            description="Of bounced: a server had taken the message, and a bounce message came back"
+            " later.",
+            examples=[False],
+        ),
+    ]
+    complained_at: Annotated[
+        datetime | None, Meta(description="When a provider reported that it calls this spam.")
+    ]
 
 
 class ManyRecipients(msgspec.Struct, frozen=True):

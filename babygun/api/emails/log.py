@@ -45,6 +45,9 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename={"number": "try"
     ] = None
     replies: list[RecipientReplyDocument] = []
     not_before: Annotated[datetime | None, Meta(description="When the next try is due.")] = None
+    late: Annotated[
+        bool, Meta(description="Of bounced: by a bounce message, after the delivery.")
+    ] = False
     reason: str | None = None
     previous_worker_id: Annotated[
         str | None, Meta(description="Of reclaimed: the worker that died.")
@@ -107,7 +110,7 @@ def email_log(email: Email, entries: Sequence[LogEntry], owners: Mapping[str, Ow
 
 
 def _lines_of(entry: LogEntry) -> Iterator[LogLine]:
-    if entry.event == "reclaimed" or not entry.attempts:
+    if entry.late or entry.event in ("reclaimed", "complained") or not entry.attempts:
         yield _plain_line(entry)
         return
     for attempt in entry.attempts:
@@ -127,6 +130,8 @@ def _plain_line(entry: LogEntry) -> LogLine:
         worker_id=entry.worker_id,
         queue=attempt.queue if attempt else None,
         number=attempt.attempt if attempt else None,
+        replies=_replies(attempt) if attempt else [],
+        late=entry.late,
         reason=entry.reason,
         previous_worker_id=entry.previous_worker_id,
         client_id=entry.client_id,
@@ -141,10 +146,14 @@ def _end_of_try(entry: LogEntry, attempt: Attempt) -> LogLine:
         worker_id=entry.worker_id,
         queue=attempt.queue,
         number=attempt.attempt,
-        replies=[
-            msgspec.convert(reply, RecipientReplyDocument, from_attributes=True)
-            for reply in attempt.replies
-        ],
+        replies=_replies(attempt),
         not_before=attempt.not_before,
         reason=entry.reason,
     )
+
+
+def _replies(attempt: Attempt) -> list[RecipientReplyDocument]:
+    return [
+        msgspec.convert(reply, RecipientReplyDocument, from_attributes=True)
+        for reply in attempt.replies
+    ]

@@ -102,6 +102,8 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "domains": "readwrite",  # the daily look into DNS, and what is left of a deleted client
         "dkim_keys": "readwrite",  # … which delete keys; all workers sign with them
         "tls_policies": "readwrite",
+        "return_path_keys": "readwrite",  # the first worker that needs one makes it
+        "late_events": "readwrite",
         "cluster": "readwrite",
     },
     "bounced": {
@@ -116,6 +118,8 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "owners": "read",
         "webhooks": "read",
         "clients": "read",  # whose e-mail it was, if its record is gone
+        "return_path_keys": "read",
+        "late_events": "readwrite",
         "cluster": "readwrite",
     },
     "inspector": {
@@ -140,6 +144,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "due_notices": "read",
         "sent_notices": "read",
         "notice_owners": "read",
+        "late_events": "read",
         "removals": "read",
         "suppressions": "read",
         "domains": "read",

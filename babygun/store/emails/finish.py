@@ -215,22 +215,35 @@ def _fate(
         one.orphaned = False
         return "again"
     now = _queue_part(record, queue)
-    if any(now == _queue_part(tried, queue) for tried in one.tried):
+    if any(_same(now, _queue_part(tried, queue)) for tried in one.tried):
         return "written"
-    if not owners and has_job and _unheld(now) == _unheld(_queue_part(one.claim.email, queue)):
+    if not owners and has_job and _same(_unheld(now), _unheld(_queue_part(one.claim.email, queue))):
         one.orphaned = True
         return "again"
     return "dropped"
 
 
-_QueuePart = tuple[QueueState, list[Recipient | tuple[str, int]]]
+_QueuePart = tuple[QueueState, list[Recipient]]
 
 
 def _queue_part(email: Email, queue: str) -> _QueuePart:
-    """What of a queue changes when somebody sends it, stops it, holds it or takes it over."""
-    return email.queues[queue], [
-        r if r.final else (r.email, r.tries) for r in email.recipients if r.queue == queue
-    ]
+    return email.queues[queue], [r for r in email.recipients if r.queue == queue]
+
+
+def _same(now: _QueuePart, then: _QueuePart) -> bool:
+    """Whether nobody has sent a queue since, stopped it, held it or taken it over.
+
+    What comes back after a delivery changes nothing of that.
+    """
+    return now[0] == then[0] and all(map(_same_recipient, now[1], then[1]))
+
+
+def _same_recipient(now: Recipient, then: Recipient) -> bool:
+    if not now.final or not then.final:
+        return (now.final, now.tries) == (then.final, then.tries)
+    if now.late and not then.late:
+        return (now.tries, now.retried, "delivered") == (then.tries, then.retried, then.status)
+    return replace(now, complained_at=None) == replace(then, complained_at=None)
 
 
 def _unheld(part: _QueuePart) -> _QueuePart:

@@ -40,6 +40,7 @@ async def write_change(
     compares: Sequence[Compare],
     *,
     before: Email | None = None,
+    has_content: bool = True,
     existing: Collection[bytes] | None = None,
     more: Sequence[Op] = (),
     otherwise: Sequence[Op] = (),
@@ -50,14 +51,15 @@ async def write_change(
     The addresses that it suppresses are written along, and the notices of its client's webhooks
     (:mod:`babygun.store.webhooks.outbox`).
 
-    ``before`` and ``existing``: see :func:`babygun.store.emails.writes.change`. ``more``: written
-    along. ``otherwise``: read if a compare fails. ``deadline``: see :meth:`Batcher.submit`.
+    ``before`` and ``existing``: see :func:`babygun.store.emails.writes.change`. ``has_content``:
+    False: the content of a final e-mail is gone already. ``more``: written along. ``otherwise``:
+    read if a compare fails. ``deadline``: see :meth:`Batcher.submit`.
     """
     while True:
         kept, suppressions_lease = Kept(), 0
         try:
             if transition.email.final:
-                kept = await _kept(store, transition.email)
+                kept = await _kept(store, transition.email, has_content)
             ops = writes.change(
                 store.keys,
                 transition,
@@ -85,22 +87,23 @@ async def write_change(
                 otherwise,
                 deadline=deadline,
             )
-            if transition.suppressed and result.succeeded:
-                SUPPRESSIONS_WRITTEN["hard_bounce"].inc(len(transition.suppressed))
+            if result.succeeded:
+                for each in transition.suppressed:
+                    SUPPRESSIONS_WRITTEN[each.suppression.reason].inc()
             return result
         except LeaseNotFound:  # revoked to make room; the next one is new
             store.record_leases.forget(kept.lease)
             store.suppression_leases.forget(suppressions_lease)
 
 
-async def _kept(store: Store, email: Email) -> Kept:
+async def _kept(store: Store, email: Email, has_content: bool) -> Kept:
     """How a final e-mail is kept. One that failed keeps its content, since it may be retried."""
     queues = await parts.queues_of(store, email.id) if email.wide else ()
     # The record, the mark of a failure, the log, the parts.
     keys = 2 + len(writes.log_numbers(email)) + len(queues)
     lease = await store.record_leases.lease(keys)
     keeps = email.status != "complete" or store.settings.contents_retention > 0
-    return Kept(lease, keeps, queues)
+    return Kept(lease, keeps and has_content, queues)
 
 
 def is_refusal(error: EtcdError) -> bool:

@@ -32,7 +32,7 @@ _SHORTER = (LOG_ENTRIES, 8, 2, 1)
 class Kept(NamedTuple):
     """How a final e-mail is kept. ``lease``: of its record and log; 0 if it is not final.
 
-    ``content``: False: the content of a complete e-mail is deleted at once. ``queues``: of a wide
+    ``content``: False: the content is deleted at once, or is gone already. ``queues``: of a wide
     e-mail, all that have a part.
     """
 
@@ -74,9 +74,10 @@ def change(
 ) -> list[Op]:
     """The writes of a change of a record.
 
-    ``before``: for a client's change, the record that it changes. Queues of it may have waited, or
-    the e-mail may have been final. ``existing``: the keys of its log and parts that exist, if some
-    are missing. The others are left out: etcd refuses to put a missing key on a lease.
+    ``before``: for a change by others than the owner, the record that it changes. Queues of it may
+    have waited, or the e-mail may have been final. ``existing``: the keys of its log and parts that
+    exist, if some are missing. The others are left out: etcd refuses to put a missing key on a
+    lease.
     """
     email = transition.email
     ops = _record(keys, transition, kept.lease)
@@ -88,11 +89,11 @@ def change(
             ops.append(delete(keys.job(ref)))
         if before is not None and (due := before.queues[queue].not_before):
             ops.append(delete(keys.not_before(due, ref)))
-    reopened = before is not None and before.final
-    if email.final or reopened:
+    was_final = before is not None and before.final
+    if email.final or was_final:
         hung = _unwritten(keys, transition, kept)
         ops += [keep(key, kept.lease) for key in hung if existing is None or key in existing]
-    if before is not None and reopened:
+    if before is not None and was_final:
         ops.append(delete(_end_mark(keys, before)))
     if email.final and kept.content:
         ops.append(put(_end_mark(keys, email), b"%d" % email.size))
@@ -101,7 +102,7 @@ def change(
         ops.append(delete_range(content, range_end(content)))
     if email.status == "failed":
         ops.append(put(keys.failed(email.id), b"", kept.lease))
-    elif reopened:
+    elif was_final:
         ops.append(delete(keys.failed(email.id)))
     return ops
 

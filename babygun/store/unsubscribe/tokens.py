@@ -17,10 +17,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from babygun.email.addresses import comparable
+from babygun.store.secret_keys import KID_BYTES
 
 # Of the API; a slash and a token follow.
 UNSUBSCRIBE_PATH = "/unsubscribe"
-KID_BYTES = 4
 SECRET_BYTES = 64  # AES-256: SIV takes two keys
 # Characters. The longest client, list and address together need fewer.
 LONGEST = 720

@@ -19,6 +19,7 @@ from babygun.etcd import (
     KeyValue,
     Txn,
     absent,
+    created_at,
     delete,
     delete_range,
     get_range,
@@ -67,8 +68,8 @@ async def delete_contents(
     """
     for start in range(0, len(marks), _AT_ONCE):
         some = marks[start : start + _AT_ONCE]
-        if kind == "delivered":  # a complete e-mail stays complete
-            txns = [_deletion(keys, mark) for mark in some]
+        if kind == "delivered":  # nobody retries these; a late bounce takes away the mark
+            txns = [_deletion(keys, mark, created_at(mark.key, mark.revision)) for mark in some]
         else:
             txns = await _undelivered(client, keys, some)
         await asyncio.gather(*map(batcher.submit, txns))

@@ -59,6 +59,7 @@ def test_every_kind_of_key_is_given_to_some_role_and_every_role_names_kinds_that
                 "clients",
                 "signing_keys",
                 "unsubscribe_keys",
+                "return_path_keys",
                 "webhook_secrets",
                 "contents",
                 "idempotencies",
@@ -79,10 +80,12 @@ def test_every_kind_of_key_is_given_to_some_role_and_every_role_names_kinds_that
                 "owners",
                 "webhooks",
                 "clients",
+                "return_path_keys",
+                "late_events",
                 "cluster",
             },
         ),
-        ("api", set()),
+        ("api", {"return_path_keys", "late_events"}),
     ],
 )
 def test_role_has_no_access_to_what_is_none_of_its_business(

@@ -13,9 +13,11 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
-from babygun.email import lifecycle, tries, wide
-from babygun.email.model import Email, as_json
+from babygun.email import late, lifecycle, tries, wide
+from babygun.email.bounces import Bounce, Complaint
+from babygun.email.model import Email, as_json, queue_recipients
 from babygun.email.retry import Schedule
+from babygun.email.return_path import of_recipient
 from babygun.email.transition import Transition
 from babygun.email.tries import RecipientResult
 from babygun.errors import Conflict
@@ -46,7 +48,8 @@ class Budget(NamedTuple):
     """How often each may still happen. ``late``: requests that are lost, late or unanswered.
 
     ``ends``: of leases, by a death or by a stall. ``asked``: cancels, retries and expiries.
-    ``gone``: bounces that suppress the address. ``webhooks``: one is made or deleted.
+    ``gone``: bounces that suppress the address. ``webhooks``: one is made or deleted. ``back``:
+    bounce messages and complaints that come back.
     """
 
     claims: int
@@ -56,6 +59,7 @@ class Budget(NamedTuple):
     holds: int = 0
     gone: int = 0
     webhooks: int = 0
+    back: int = 0
 
 
 class Owner(NamedTuple):
@@ -67,11 +71,15 @@ class Owner(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """``place``: of its job. ``sent``: how often a server took the message."""
+    """``place``: of its job. ``sent``: how often a server took the message for all that are left.
+
+    ``half``: how often for the first of several recipients alone.
+    """
 
     place: str
     owner: Owner | None = None
     sent: int = 0
+    half: int = 0
 
 
 class Try(NamedTuple):
@@ -110,7 +118,7 @@ class Request(NamedTuple):
 class State(NamedTuple):
     """``record``: its number. ``tries``: by worker and queue. ``lives``: of each worker.
 
-    ``suppressed``: queues whose address is suppressed. Each has one recipient. ``webhook``: the
+    ``suppressed``: queues whose address is suppressed. These have one recipient. ``webhook``: the
     revision of the client's webhook, 0 if it has none, and ``known`` what each worker knows of it.
     ``happened``: the numbers of the log entries that it should hear of. ``notices``: those that it
     has notices of.
@@ -191,6 +199,12 @@ class Exploration:
             for name, queue in state.queues:
                 if queue.place == "job":
                     yield from self._changed(asked, f"expire {name}", sending)
+        if state.left.back:
+            back = _spent(state, back=1)
+            for name, queue in state.queues:
+                if queue.sent or queue.half:
+                    yield from self._changed(back, f"bounce {name}", frozenset())
+                    yield from self._changed(back, f"complain {name}", frozenset())
 
     # Requests
 
@@ -253,7 +267,8 @@ class Exploration:
         owners = [KeyValue(b"", b"", there.owner.claim, 0, 0, 0)] if there.owner else []
         claim = Claim(JobRef("id", queue), began, 0, None, one.owner.claim, NOW)
         tried = [self._records[number] for number in one.tried]
-        pending = PendingResult(claim, result(queue, began, OK), one.orphaned, tried)
+        outcomes = [OK] * len(queue_recipients(began, queue))
+        pending = PendingResult(claim, result(queue, began, *outcomes), one.orphaned, tried)
         fate = _fate(pending, self._records[state.record], owners, there.place == "job")
         assert fate != "written" or one.applied, "it is taken for written, and is not"
         if one.applied and state.record in one.tried:
@@ -272,7 +287,11 @@ class Exploration:
             (
                 email.queues[queue].tries,
                 email.queues[queue].reclaims,
-                [(r.final and r.status, r.tries) for r in email.recipients if r.queue == queue],
+                [
+                    (r.final and ("delivered" if r.late else r.status), r.tries)
+                    for r in email.recipients
+                    if r.queue == queue
+                ],
             )
             for email in (began, now)
         ]
@@ -327,6 +346,9 @@ class Exploration:
                 if outcome == "ok":
                     there = dict(state.queues)[queue]
                     ended = _with_queue(ended, queue, there._replace(sent=there.sent + 1))
+                if outcome == "half":
+                    there = dict(state.queues)[queue]
+                    ended = _with_queue(ended, queue, there._replace(half=there.half + 1))
                 if outcome == "hold":
                     ended = _spent(ended, holds=1)
                 if outcome == "gone":
@@ -348,6 +370,8 @@ class Exploration:
             yield "unsent"
             return
         yield from ("ok", "soft", "hard")
+        if len(queue_recipients(self._records[one.began], queue)) > 1:
+            yield "half"
         if state.left.holds:
             yield "hold"
         if state.left.gone:
@@ -367,6 +391,10 @@ class Exploration:
             record, places = self._decided(state.record, event, sending)
         except Conflict:
             return
+        if event == "retry":  # a copy that came back is no duplicate
+            for name in {r.queue for r in self.email(state).recipients if r.late}:
+                queue = dict(state.queues)[name]
+                state = _with_queue(state, name, queue._replace(sent=0, half=0))
         yield event, self._written(state, record, places, state.webhook)
 
     def _written(
@@ -407,8 +435,13 @@ class Exploration:
     def _transition(email: Email, event: list[str], sending: frozenset[str]) -> Transition:
         match event:
             case ["finish", outcome, queue, claim]:
-                open_ones = [r for r in email.recipients if r.queue == queue and not r.final]
-                results = [result(queue, email, *[OUTCOMES[outcome]] * len(open_ones))]
+                count = len(queue_recipients(email, queue))
+                outcomes = (
+                    [OK, *[SOFT] * (count - 1)]
+                    if outcome == "half"
+                    else [OUTCOMES[outcome]] * count
+                )
+                results = [result(queue, email, *outcomes)]
                 now = NOW + timedelta(milliseconds=int(claim))  # no two results are alike
                 return tries.finish(email, results, now=now, schedule=once_more, suppress=86400.0)
             case ["cancel"]:
@@ -421,6 +454,17 @@ class Exploration:
                 return lifecycle.expire(
                     email, queue, sending=sending, worker_id="w", now=NOW, outcome=TOO_LATE
                 )
+            case ["bounce", queue]:
+                first = next(r for r in email.recipients if r.queue == queue)
+                path = of_recipient(email.id, first.email, first.retried, email.client_id)
+                if late.fate_of_bounce(path, first) != "apply":
+                    raise Conflict("it changes nothing")
+                return late.bounce(email, first, Bounce(), now=NOW)
+            case ["complain", queue]:
+                first = next(r for r in email.recipients if r.queue == queue)
+                if first.complained_at is not None:
+                    raise Conflict("it is known")
+                return late.complain(email, first, Complaint(), now=NOW, suppression=None)
             case ["reclaim", queue]:
                 return lifecycle.reclaim(
                     email, queue, worker_id="w", previous_worker_id="v", now=NOW

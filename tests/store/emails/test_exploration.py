@@ -33,6 +33,17 @@ SCOPES: dict[str, tuple[Budget, dict[str, Any]]] = {
         {"a": 1},
     ),
     "two queues and a webhook comes": (Budget(claims=2, webhooks=2), {"a": 1, "b": 1}),
+    "something comes back": (Budget(claims=2, asked=2, back=2), {"a": 1}),
+    "something comes back and a lease ends": (Budget(claims=2, ends=1, back=1), {"a": 2}),
+    "something comes back and a request is late": (Budget(claims=2, late=1, back=1), {"a": 2}),
+    "two queues and something comes back": (
+        Budget(claims=2, asked=1, back=2),
+        {"a": 1, "b": 1},
+    ),
+    "something comes back and a webhook comes": (
+        Budget(claims=2, webhooks=2, back=1),
+        {"a": 1},
+    ),
     "two queues, one suppressed": (
         Budget(claims=2, asked=2, gone=1),
         {"a": 1, "b": 1, "suppressed": ["b"]},
@@ -70,9 +81,10 @@ def broken(exploration: Exploration, state: State) -> str:
             queue.place or name not in state.suppressed
         ):
             return f"{name}: suppressed, and its place is {queue.place!r}"
-        if not queue.sent and any(r.status == "delivered" for r in recipients):
+        taken = recipients if queue.sent else recipients[:1] if queue.half else []
+        if any((r.status == "delivered" or r.late) and r not in taken for r in recipients):
             return f"{name}: delivered though nobody has sent it"
-        if queue.sent > 1 and state.left.ends == exploration.budget.ends:
+        if max(queue.sent, queue.half) > 1 and state.left.ends == exploration.budget.ends:
             return f"{name}: a duplicate though every lease was kept"
         for (worker, queue_name), one in state.tries:
             trusted = one.owner.life == state.lives[worker]

@@ -23,7 +23,8 @@ from babygun.errors import EtcdUnavailable, OutcomeUnknown
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import Store, codec
-from babygun.store.emails import acceptance, on_request, write_loop
+from babygun.store.emails import acceptance, write_loop
+from babygun.store.emails import change as emails_change
 from babygun.store.records import Client
 from tests.store.emails.operations import Operations, Seat, Spec
 from tests.store.emails.world import NOTHING, UNKNOWN, Done, Operation, World, outcomes, seen, view
@@ -241,7 +242,7 @@ def test_machine_of_the_store_goes_with_the_model_whatever_fails(
     """With 0, each e-mail is a wide one."""
     monkeypatch.setattr(wide, "MOST_QUEUES", most_queues)
     monkeypatch.setattr(acceptance, "_PAUSE", 0.001)
-    monkeypatch.setattr(on_request, "_PAUSE", 0.001)
+    monkeypatch.setattr(emails_change, "_PAUSE", 0.001)
     monkeypatch.setattr(write_loop.Pause, "_seconds", 0.001)
     with asyncio.Runner() as runner:
         bound = type("Emails", (Emails,), {"runner": runner, "settings": settings})

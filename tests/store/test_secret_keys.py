@@ -11,9 +11,10 @@ import pytest
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import Store
+from babygun.store import secret_keys as module
 from babygun.store.keys import range_end
-from babygun.store.unsubscribe import keys as module
-from babygun.store.unsubscribe.keys import PERIOD, UnsubscribeKey, UnsubscribeKeys
+from babygun.store.secret_keys import PERIOD, SecretKey
+from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from tests.support.rig import Rig, changed
 
 YEAR = 365 * 86_400
@@ -129,7 +130,7 @@ async def test_keys_made_by_others_are_followed(rig: Rig) -> None:
 async def test_key_written_by_hand_is_passed_over(rig: Rig) -> None:
     put = rig.store.client.put
     await put(rig.store.keys.unsubscribe_key("00000000"), b"{}")
-    short = UnsubscribeKey("11111111", b"short", utc_now() - timedelta(days=1))
+    short = SecretKey("11111111", b"short", utc_now() - timedelta(days=1))
     await put(rig.store.keys.unsubscribe_key("11111111"), module.codec.encode_state(short))
     key = await UnsubscribeKeys(rig.store).current()
     assert key.kid not in ("00000000", "11111111")
