@@ -36,8 +36,8 @@ SIGNS_ON = timedelta(days=7)
 KEPT = timedelta(days=14)
 """How long an old selector is kept: after its last signature, mail may be under way for days."""
 _RETURN_PATH = "bounces"
-# Octets of a domain: the name of its return path must fit an address (RFC 5321, 4.5.3.1.2).
-_LONGEST = 255 - len(f"{_RETURN_PATH}.") - len("selector._domainkey.")
+# Octets of a domain: an address of its return path has 64 before the @, and 254 in all.
+_LONGEST = 254 - 64 - len(f"@{_RETURN_PATH}.")
 
 
 class Selector(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

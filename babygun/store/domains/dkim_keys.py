@@ -13,13 +13,11 @@ from babygun.pki.dkim_keys import load_dkim_key, make_ed25519_key, make_rsa_key
 from babygun.pki.sealing import CannotOpen, Sealer
 from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_token
-from babygun.runtime.logs import get_logger
 from babygun.store import codec
+from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.records import SealedKey
 from babygun.store.store import Store
-
-log = get_logger("store")
 
 _PAGE = 200
 _MAKE = {"rsa2048": make_rsa_key, "ed25519": make_ed25519_key}
@@ -49,7 +47,8 @@ async def new_selectors(
     """
     sealer, selectors, ops = sealer_of(store), [], []
     for algorithm in algorithms:
-        key = await asyncio.to_thread(_MAKE[algorithm])
+        async with store.domains.making_key:
+            key = await asyncio.to_thread(_MAKE[algorithm])
         selector = Selector(f"bg{new_token(4)}", algorithm, key.public, "new", utc_now())
         sealed = sealer.seal(key.private, _sealed_for(name, selector.name))
         value = codec.encode_state(SealedKey(sealer.key_id, sealed))
@@ -86,20 +85,20 @@ async def reseal(store: Store) -> Resealed:
     while True:
         page = (await store.client.range(start, range_end(prefix), limit=_PAGE)).kvs
         for kv in page:
-            name, selector = store.keys.parse_dkim_key(kv.key)
             try:
-                resealed += await _reseal_one(store, sealer, kv, name, selector)
+                resealed += await _reseal_one(store, sealer, kv)
             except ValueError as error:
-                closed.append(f"{name}/{selector}")
-                log.error("key unreadable", key=kv.key.decode(), error=str(error))
+                closed.append(kv.key[len(prefix) :].decode(errors="replace"))
+                log_unreadable(kv.key, error)
         total += len(page)
         if len(page) < _PAGE:
             return Resealed(total, resealed, tuple(closed))
         start = page[-1].key + b"\0"
 
 
-async def _reseal_one(store: Store, sealer: Sealer, kv: KeyValue, name: str, selector: str) -> bool:
+async def _reseal_one(store: Store, sealer: Sealer, kv: KeyValue) -> bool:
     """Whether it was sealed again. Raises ValueError where it can't be opened."""
+    name, selector = store.keys.parse_dkim_key(kv.key)
     if codec.decode_state(kv.value, SealedKey).key_id == sealer.key_id:
         return False
     private = _opened(sealer, kv, name, selector)

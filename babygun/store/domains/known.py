@@ -17,7 +17,8 @@ class KnownDomains:
     """Run :meth:`run` as a task. Without that, it knows what :meth:`learn` was given.
 
     ``ready``: all domains were read, and are followed. ``on_change``: called with the name of each
-    domain that has changed or is gone.
+    domain that has changed or is gone. ``making_key``: keys are made one by one, each by a thread:
+    they take a core.
     """
 
     def __init__(self, client: EtcdClient, keys: Keys) -> None:
@@ -25,7 +26,7 @@ class KnownDomains:
         self._domains: dict[str, tuple[SendingDomain, int]] = {}  # each with its mod revision
         self._of_client: dict[str, dict[str, SendingDomain]] = {}
         self._followed = 0  # the revision up to which changes were followed
-        self.ready = asyncio.Event()
+        self.ready, self.making_key = asyncio.Event(), asyncio.Lock()
         self.on_change: list[Callable[[str], None]] = []
 
     def get(self, name: str) -> SendingDomain | None:
