@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from babygun.email.sending_domains import DkimAlgorithm
-from babygun.pki.sealing import new_key
 from tests.mx import postfix
 from tests.mx.conftest import MailServers, NewWorld
+from tests.support.domains import sealing
 from tests.support.news import send_news
 from tests.support.random_emails import random_fields
-from tests.support.sending_domains import dkim_records, signing_domain
+from tests.support.signatures import dkim_records, signing_domain
 from tests.support.smtp_server import Message
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
@@ -29,7 +29,7 @@ def settings(servers: MailServers) -> dict[str, Any]:
         name: {"url": f"smtp://{address}:{servers.port}", "domains": [f"{name}.example"]}
         for name, address in relays.items()
     }
-    return {"secrets_keys": (new_key(),), "routes": routes, "feedback_id": "example"}
+    return {**sealing(), "routes": routes, "feedback_id": "example"}
 
 
 def verdicts(message: Message) -> list[str]:

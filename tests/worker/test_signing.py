@@ -12,14 +12,14 @@ from msgspec.structs import replace
 
 from babygun.email.sending_domains import SIGNS_ON
 from babygun.mime.dkim import DkimKey
-from babygun.pki.sealing import new_key
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.worker.signing import CannotSign, Signer, Signers
+from tests.support.domains import sealing
 from tests.support.invariants import check_invariants
 from tests.support.news import send_news, token_of
 from tests.support.rig import Rig, quick, rig_for
-from tests.support.sending_domains import signing_domain, verified_signatures, write_domain
+from tests.support.signatures import signing_domain, verified_signatures, write_domain
 from tests.support.smtp_server import MisbehavingServer
 
 
@@ -27,7 +27,7 @@ from tests.support.smtp_server import MisbehavingServer
 async def rig(settings: Settings, smtp: MisbehavingServer) -> AsyncIterator[Rig]:
     """Its store has a key that seals."""
     relays = {"main": {"url": smtp.url, "max_connections": 50}}
-    async with rig_for(quick(settings, relays, secrets_keys=(new_key(),))) as rig:
+    async with rig_for(quick(settings, relays, **sealing())) as rig:
         yield rig
 
 
@@ -130,7 +130,7 @@ async def test_message_to_a_server_without_8bitmime_and_without_smtputf8_verifie
     settings: Settings,
 ) -> None:
     async with MisbehavingServer(eight_bit=False, smtputf8=False) as server:
-        given = quick(settings, {"main": {"url": server.url}}, secrets_keys=(new_key(),))
+        given = quick(settings, {"main": {"url": server.url}}, **sealing())
         async with rig_for(given) as rig:
             domain = await signing_domain(rig.store, "xn--bcher-kva.example")
             async with rig.worker():
@@ -146,7 +146,7 @@ async def test_email_waits_while_the_worker_lacks_the_key_that_opens_the_domains
 ) -> None:
     domain = await signing_domain(rig.store, "example.com")
     waits = {"retry_intervals": (0.2,) * 50}
-    async with rig.worker(secrets_keys=(new_key(),), **waits):
+    async with rig.worker(**sealing(), **waits):
         email_id = await rig.send("ann@example.org")
         entry = await rig.logged(email_id, "deferred")
     [attempt] = entry.attempts

@@ -1,4 +1,4 @@
-"""Sending domains whose keys sign at once, as if DNS had been asked."""
+"""Sending domains whose keys sign at once, as if DNS had been asked; and signatures, verified."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 import dkim
 from msgspec.structs import replace
 
+from babygun.domains.wanted import sending_of, wanted_records
 from babygun.email.sending_domains import DkimAlgorithm, SendingDomain
 from babygun.etcd import Txn, put
 from babygun.runtime.clock import utc_now
+from babygun.runtime.settings import Settings
 from babygun.store import Store, codec
 from babygun.store.domains.dkim_keys import new_selectors
-
-_KIND = {"rsa2048": "rsa", "ed25519": "ed25519"}
 
 
 async def signing_domain(
@@ -44,13 +44,13 @@ async def write_domain(store: Store, domain: SendingDomain, *writes: object) -> 
 
 
 def dkim_records(*domains: SendingDomain) -> dict[str, str]:
-    """The TXT records of all selectors, by name without a last dot."""
+    """The TXT records of all keys, by name, as an operator is asked to publish them."""
+    sending = sending_of(Settings())
     return {
-        f"{one.name}._domainkey.{domain.name}": (
-            f"v=DKIM1; k={_KIND[one.algorithm]}; p={one.public}"
-        )
+        record.name: record.value
         for domain in domains
-        for one in domain.selectors
+        for record in wanted_records(domain, sending)
+        if record.purpose.startswith("dkim:")
     }
 
 
