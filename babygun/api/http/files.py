@@ -30,6 +30,8 @@ VIEWS = (
     "/page/schedule",
     "/page/workers",
     "/page/sites",
+    "/page/domains",
+    "/page/domains/{id}",
     "/page/clients",
     "/page/webhooks",
     "/page/webhooks/{id}",
@@ -91,8 +93,12 @@ class Page:
 _COMMENT = re.compile(r"/\*.*?\*/|(?:^|(?<=[;,{}()\]])) *// [^\"'`\n]*$", re.MULTILINE)
 
 
+# Line breaks of a script that a bracket, a comma or an operator beside them makes superfluous.
+_BREAK = re.compile(r"(?<=[(\[{,])\n|\n(?=[)\]}.?:])")
+
+
 def lean(text: str, name: str) -> str:
-    """A file without the comments and the indentation, which nobody needs on the way.
+    """A file without the comments and most white space, which nobody needs on the way.
 
     No literal of a script holds a line break. A comment without a line of its own holds no quotes.
     """
@@ -100,7 +106,8 @@ def lean(text: str, name: str) -> str:
         return text
     lines = (line.strip() for line in text.splitlines())
     kept = "\n".join(line for line in lines if line and not line.startswith("//"))
-    return re.sub(r"\n+", "\n", _COMMENT.sub("", kept))
+    kept = re.sub(r"\n+", "\n", _COMMENT.sub("", kept))
+    return _BREAK.sub("", kept) if name.endswith(".js") else kept
 
 
 def add_pages(app: web.Application, prefix: str) -> None:

@@ -7,7 +7,7 @@ import { inWords } from "./search.js";
 import { ask, doing, notify } from "./messages.js";
 
 const AT_ONCE = 200; // ids in one call: the bar moves on after each
-const MOST = 10_000; // that "all that match" chooses at once
+const MOST = 10_000; // that are chosen at once
 
 const DOES = {
   retry: {

@@ -8,6 +8,7 @@ import { setNames } from "./names.js";
 const SCOPES = {
   "emails:send": "send, cancel and retry e-mails",
   "emails:read": "read its own e-mails",
+  domains: "have sending domains of its own",
   webhooks: "have webhooks of its own",
   suppressions: "see and change its own suppressions",
   "suppressions:ignore": "send to suppressed addresses",

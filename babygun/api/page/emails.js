@@ -18,7 +18,7 @@ const SETTLE = 100; // ms in which events are gathered before they are shown
 const WAITING = 1000; // ms after which new e-mails that wait try again to be shown
 const COUNT = 15_000; // ms between two counts
 const FURTHER = 10; // thousands of e-mails that are counted when a person asks
-const STILL = 3000; // ms after the pointer's last move over the list for which no row moves
+const STILL = 3000; // ms after the pointer has moved over the list for which no row moves
 
 let kept = null; // the list as it was left, with its selection: coming back finds it so
 

@@ -17,7 +17,7 @@ const day = new Intl.DateTimeFormat(undefined, {
   hourCycle: "h23",
 });
 
-let skew = 0; // ms that the server's clock is ahead of ours
+let skew = 0; // ms that the clock of the server is ahead of ours
 
 // Heeds what the server says of the time, where our clock is off by more than its answers' grain.
 export function setClock(serverMs) {

@@ -12,6 +12,7 @@ const EVERYWHERE = [
   ["g s", "go to the retry schedule", () => go("/page/schedule")],
   ["g w", "go to the workers", () => go("/page/workers")],
   ["g i", "go to the sites", () => go("/page/sites")],
+  ["g d", "go to the domains", () => go("/page/domains")],
   ["g h", "go to the webhooks", () => go("/page/webhooks")],
   ["g p", "go to the suppressions", () => go("/page/suppressions")],
   ["g c", "go to the clients", () => go("/page/clients")],

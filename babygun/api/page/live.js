@@ -8,7 +8,7 @@ const HERE = 60_000; // ms between two signs of life of this tab
 let said = () => {};
 let left = () => {};
 let post; // sends to the stream
-let alone = false; // it is this tab's own
+let alone = false; // it is of this tab alone
 let state = "off";
 let who = null;
 let view = null; // the one that follows: { query, to }

@@ -10,6 +10,8 @@ import { doing } from "./messages.js";
 import { dayTime, duration, now } from "./format.js";
 import * as clients from "./clients.js";
 import * as compose from "./compose.js";
+import * as domain from "./domain.js";
+import * as domains from "./domains.js";
 import * as email from "./email.js";
 import * as emails from "./emails.js";
 import * as overview from "./overview.js";
@@ -30,6 +32,8 @@ const VIEWS = {
   schedule: { module: schedule, label: "Schedule", scope: "emails:read" },
   workers: { module: workers, label: "Workers", scope: "workers:read" },
   sites: { module: sites, label: "Sites", scope: "workers:read" },
+  domains: { module: domains, label: "Domains", scope: "domains" },
+  domain: { module: domain, of: "domains", scope: "domains" },
   webhooks: { module: webhooks, label: "Webhooks", scope: "webhooks" },
   webhook: { module: webhook, of: "webhooks", scope: "webhooks" },
   suppressions: { module: suppressions, label: "Suppressions", scope: "suppressions" },
@@ -52,7 +56,7 @@ const LIVE = {
 };
 
 let who = null;
-let shown = null; // what the open view's module returned
+let shown = null; // what the module of the open view returned
 let live = "off";
 let heard = 0; // when there was last a sign of life of a stream that is silent
 let away = false;

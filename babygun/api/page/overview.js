@@ -11,7 +11,7 @@ import { AGAIN, HOUR, SERIES, tail, watchOverview } from "./watch.js";
 
 // What the chart shows, in points.
 const RANGES = { "5m": ["5 min", 60], "15m": ["15 min", 180], "1h": ["1 hour", HOUR] };
-const NEARLY_FULL = 0.8; // of etcd's quota
+const NEARLY_FULL = 0.8; // of the quota of etcd
 
 export const checkIn = (worker) =>
   worker.draining

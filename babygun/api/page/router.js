@@ -5,7 +5,8 @@ const ROUTES = [
   [/^\/page\/emails$/, "emails"],
   [/^\/page\/emails\/([^/]+)$/, "email"],
   [/^\/page\/webhooks\/([^/]+)$/, "webhook"],
-  [/^\/page\/(compose|schedule|workers|sites|webhooks|suppressions|clients)$/, null],
+  [/^\/page\/domains\/([^/]+)$/, "domain"],
+  [/^\/page\/(compose|domains|schedule|workers|sites|webhooks|suppressions|clients)$/, null],
 ];
 
 let arrived = () => {};

@@ -94,7 +94,8 @@ export function comparable(email) {
 
 const NOT_REACHED = new Set(["bounced", "expired", "deferred", "suppressed"]);
 
-// Whether an e-mail that has just changed belongs to what is shown.
+// Whether an e-mail that has just changed belongs to what is shown. Nobody knows the recipients of
+// a wide one before it is read.
 export function fits(email, filters, nowMs) {
   const { status, recipient = [], tag = [], subject = [], ...one } = asked(filters, nowMs);
   const at = Date.parse(email.created_at);
@@ -109,14 +110,14 @@ export function fits(email, filters, nowMs) {
       (email.status !== "incomplete" &&
         Date.parse(email.updated_at) >= Date.parse(one.ended_after))) &&
     (!one.reason ||
-      email.many || // nobody knows before it is read
+      email.many ||
       email.recipients.some(
         ({ status, reply_class }) => NOT_REACHED.has(status) && reply_class === one.reason,
       )) &&
     (!one.sender || belongs(email.sender, one.sender)) &&
     (!one.client || email.client_id === one.client) &&
     (!one.id || email.id.startsWith(one.id.toLowerCase())) &&
-    ((email.many && !email.recipients.length) || // nobody knows before it is read
+    ((email.many && !email.recipients.length) ||
       recipient.every((wanted) => email.recipients.some((each) => belongs(each.email, wanted))))
   );
 }

@@ -167,7 +167,7 @@ export function open(root, { may }) {
               : act("Hold…", one.site, () => hold(one)),
             one.limited
               ? act("Usual limits", one.site, unlimit(one))
-              : one.table && act("Limit…", one.site, () => limit(one)), // none: it can't be limited
+              : one.table && act("Limit…", one.site, () => limit(one)), // without one there is no limit
           ),
         ),
     );
