@@ -16,6 +16,7 @@ from babygun.store.emails.acceptance import accept
 from babygun.store.emails.new_email import prepare
 from babygun.store.records import SCOPES, Scope
 from tests.support.api import RunningApi, running, until_ready
+from tests.support.domains import sealing
 from tests.support.needs import missing
 from tests.support.rig import Rig, changed, rig_for
 from tests.support.smtp_server import MisbehavingServer
@@ -129,6 +130,9 @@ async def stage_for(
             relays={"main": {"url": smtp.url, "max_connections": 50}},
             retry_intervals=tuple(retry_intervals),
             smtp_hostname="babygun.test",
+            spf_include="_spf.relay.example",
+            bounce_hostname="in.example",
+            **sealing(),
             **changes,
         )
         async with (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import json
 import re
 from datetime import timedelta
 
@@ -187,7 +189,7 @@ async def test_clients_are_named_and_one_of_them_is_a_filter(page: Page, stage: 
         )
         await stage.api.accepted(token.json["token"], subject=f"Of the {name}")
     await stage.sign_in(page)
-    await page.get_by_label("Client").select_option("web shop")
+    await page.get_by_label("Client", exact=True).select_option("web shop")
     await expect(page.locator(".rows li")).to_have_count(1)
     assert page.url.endswith(f"?client={made['web shop']['client_id']}")
     await row(page, "Of the web shop").get_by_role("link").click()
@@ -310,3 +312,21 @@ async def test_answer_to_a_bulk_retry_does_not_hide_what_has_happened_since(
     await expect(row(page, "Bad").locator(".badge")).to_have_text("failed")
     events = [entry.event for entry in await stage.rig.log(bad)]
     assert events.count("bounced") == 2
+
+
+async def test_what_matches_is_saved_as_csv_and_ndjson(page: Page, stage: Stage) -> None:
+    await many(stage, 120)
+    await stage.rig.ended(await stage.api.accepted(subject='=1+1, "x"', tags=["a", "b"]))
+    await stage.sign_in(page)
+    await page.get_by_role("button", name="Export…").click()
+    dialog = page.get_by_role("dialog")
+    async with page.expect_download() as download:
+        await dialog.get_by_role("button", name="CSV", exact=True).click()
+    await expect(dialog).to_contain_text("121 e-mails")
+    rows = list(csv.DictReader((await (await download.value).path()).open(newline="")))
+    assert len(rows) == 121
+    assert (rows[0]["subject"], rows[0]["tags"]) == ('\'=1+1, "x"', "a b")
+    async with page.expect_download() as download:
+        await dialog.get_by_role("button", name="NDJSON").click()
+    lines = (await (await download.value).path()).read_text().splitlines()
+    assert [json.loads(line)["subject"] for line in lines][:2] == ['=1+1, "x"', "Digest 119"]

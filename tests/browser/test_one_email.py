@@ -8,6 +8,9 @@ from datetime import timedelta
 from babygun.runtime.clock import utc_now
 from tests.browser.stage import Page, Stage, expect
 
+# A picture of one pixel.
+DOT = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+
 
 async def test_email_sent_from_the_page_turns_from_sending_to_complete_without_a_reload(
     page: Page, stage: Stage
@@ -117,6 +120,54 @@ async def test_content_is_there_as_text_headers_source_and_files(page: Page, sta
     assert (await (await download.value).path()).read_bytes() == b"hello"
     command = await page.get_by_label("Commands for etcd", exact=True).inner_text()
     assert f"{stage.rig.settings.prefix}emails/{email_id}" in command
+
+
+async def test_html_is_shown_wide_as_on_a_phone_and_as_source_with_hints_and_pictures_are_seen(
+    page: Page, stage: Stage
+) -> None:
+    email_id = await stage.api.accepted(
+        html='<p style="display:flex"><img src="cid:dot">Hi</p>',
+        attachments=[
+            {"filename": "dot.gif", "content_type": "image/gif", "content": DOT},
+            {"filename": "evil.svg", "content_type": "image/svg+xml", "content": "PHN2Zy8+"},
+        ],
+    )
+    await stage.sign_in(page, f"/page/emails/{email_id}")
+    await page.get_by_role("tab", name="HTML").click()
+    frame = page.locator("iframe.html")
+    wide = await frame.bounding_box()
+    await page.get_by_role("button", name="As on a phone").click()
+    narrow = await frame.bounding_box()
+    assert wide and narrow and narrow["width"] == 375 < wide["width"]
+    await page.get_by_role("button", name="Its source").click()
+    await expect(frame).to_be_hidden()
+    await expect(page.get_by_label("HTML source")).to_contain_text("display:flex")
+    await page.get_by_text("2 hints for mail programs").click()
+    for hint in ("flex or grid: Outlook", "pictures without alt"):
+        await expect(page.locator(".hints")).to_contain_text(hint)
+    await page.get_by_role("tab", name="Attachments (2)").click()
+    picture = page.get_by_role("img", name="The picture dot.gif")
+    await expect(picture).to_be_visible()
+    assert await picture.evaluate("(one) => one.decode().then(() => one.naturalWidth)") == 1
+    await expect(page.get_by_role("tabpanel").locator("img")).to_have_count(1)
+
+
+async def test_edit_as_new_keeps_names_and_attachments(page: Page, stage: Stage) -> None:
+    email_id = await stage.api.accepted(
+        to=["Ann Lee <ann@example.org>", "bob@example.org"],
+        attachments=[{"filename": "a.txt", "content_type": "text/plain", "content": "aGVsbG8="}],
+    )
+    await stage.rig.ended(email_id)
+    await stage.sign_in(page, f"/page/emails/{email_id}")
+    await page.get_by_role("link", name="Edit as new").click()
+    to = page.locator("[name=to]")
+    await expect(to).to_have_value("Ann Lee <ann@example.org>, bob@example.org")
+    await expect(page.get_by_label("Type of a.txt")).to_have_value(re.compile("text/plain"))
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await expect(page.locator(".standing .badge")).to_have_text("complete")
+    copy = (await stage.api.call("GET", f"/emails/{page.url.rpartition('/')[2]}")).json
+    assert copy["to"] == ["Ann Lee <ann@example.org>", "bob@example.org"]
+    assert [file["size"] for file in copy["attachments"]] == [5]
 
 
 async def test_email_that_is_not_there_says_so_and_leads_back(page: Page, stage: Stage) -> None:

@@ -187,10 +187,16 @@ class EmailSummary(msgspec.Struct, frozen=True, kw_only=True, rename={"list_name
 class EmailDocument(EmailSummary, frozen=True, kw_only=True):
     """An e-mail.
 
-    Its content (``body``, ``html``, ``headers``, ``reply_to``, ``attachments``) is null when it is
-    not kept any more.
+    Its content (``to``, ``cc``, ``bcc``, ``body``, ``html``, ``headers``, ``reply_to``,
+    ``attachments``) is null when it is not kept any more.
     """
 
+    to: Annotated[
+        list[str] | None,
+        Meta(description="As the request gave them.", examples=[["Ann <ann@example.org>"]]),
+    ]
+    cc: Annotated[list[str] | None, Meta(examples=[[]])]
+    bcc: Annotated[list[str] | None, Meta(examples=[[]])]
     body: Annotated[str | None, Meta(examples=["Thank you!\n"])]
     html: str | None
     headers: Annotated[
@@ -225,6 +231,9 @@ def email_document(view: EmailView, hold_of: HoldOf, waits: list[QueueWait]) -> 
     summary["sender"] = content.sender if content else view.email.sender
     return EmailDocument(
         **summary,
+        to=list(content.to) if content else None,
+        cc=list(content.cc) if content else None,
+        bcc=list(content.bcc) if content else None,
         body=content.body if content else None,
         html=content.html if content else None,
         headers=[f"{name}: {value}" for name, value in content.headers] if content else None,

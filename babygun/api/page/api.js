@@ -122,6 +122,10 @@ export const post = (path, body, options) => call("POST", path, { body, ...optio
 export const text = (path, limit) =>
   answerOf("GET", path, { accept: "*/*" }, (response) => begin(response, limit));
 
+// The answer's bytes.
+export const blob = (path) =>
+  answerOf("GET", path, { accept: "*/*" }, (response) => response.blob());
+
 async function begin(response, limit) {
   const reader = response.body.getReader();
   const decoder = new TextDecoder();

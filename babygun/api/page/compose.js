@@ -1,5 +1,5 @@
 // Writes a test e-mail with all that the API takes, and shows the curl command that sends the same.
-import { call, get } from "./api.js";
+import { blob, call, get } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { bytes } from "./format.js";
 import { copy, when } from "./status.js";
@@ -206,21 +206,23 @@ function form(may) {
   }
 
   async function add(chosen) {
-    for (const file of chosen) {
-      const data = await new Promise((resolve, reject) => {
-        const reader = new FileReader();
-        reader.onload = () => resolve(reader.result);
-        reader.onerror = () => reject(reader.error);
-        reader.readAsDataURL(file);
-      });
-      files.push({
-        filename: file.name,
-        content_type: file.type || "application/octet-stream",
-        content: data.slice(data.indexOf(",") + 1),
-        size: file.size,
-      });
-    }
+    for (const file of chosen) await put(file, file.name, file.type);
     filesChanged();
+  }
+
+  async function put(file, filename, type) {
+    const data = await new Promise((resolve, reject) => {
+      const reader = new FileReader();
+      reader.onload = () => resolve(reader.result);
+      reader.onerror = () => reject(reader.error);
+      reader.readAsDataURL(file);
+    });
+    files.push({
+      filename,
+      content_type: type || "application/octet-stream",
+      content: data.slice(data.indexOf(",") + 1),
+      size: file.size,
+    });
   }
 
   function filesChanged() {
@@ -318,11 +320,7 @@ function form(may) {
   async function fill(id) {
     try {
       const email = await get(`/emails/${encodeURIComponent(id)}`);
-      const of = (kind) =>
-        email.recipients
-          .filter((one) => one.kind === kind)
-          .map((one) => one.email)
-          .join(", ");
+      const of = (kind) => (email[kind] ?? []).join(", ");
       const given = {
         sender: email.sender,
         to: of("to"),
@@ -339,11 +337,19 @@ function form(may) {
           .join("\n"),
       };
       for (const [name, value] of Object.entries(given)) $(`[name=${name}]`, node).value = value;
+      const { attachments = [] } = email;
       $("details", node).open = Boolean(
-        given.html || given.headers || given.tags || given.metadata || given.reply_to,
+        given.html ||
+          given.headers ||
+          given.tags ||
+          given.metadata ||
+          given.reply_to ||
+          attachments.length,
       );
-      if (email.attachments?.length) notify("Attachments don't come along: add them again.");
-      refresh();
+      files.length = 0;
+      for (const [at, file] of attachments.entries())
+        await put(await blob(`/emails/${email.id}/attachments/${at}`), file.filename, file.content_type);
+      filesChanged();
     } catch (error) {
       notify(error.message, { wrong: true });
     }

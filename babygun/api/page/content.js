@@ -2,10 +2,72 @@
 // it is sent, attachments.
 import { text } from "./api.js";
 import { h, show } from "./dom.js";
-import { bytes } from "./format.js";
+import { bytes, many } from "./format.js";
+import { hints } from "./htmlhints.js";
 import { copyable } from "./status.js";
 
 const SOURCE = 200 * 1024; // bytes of the message that are shown; all of it can be downloaded
+
+// Kinds of pictures that hold no scripts, and how many bytes of one are shown.
+const PICTURE = /^image\/(png|jpeg|gif|webp|bmp)\b/i;
+const MOST_PICTURE = 5 * 1024 * 1024;
+
+// The HTML as wide as there is room, as on a phone, or its source.
+function preview(email, url) {
+  const frame = h("iframe", {
+    src: `${url}/html`,
+    sandbox: "",
+    title: "The e-mail's HTML",
+    referrerpolicy: "no-referrer",
+    class: "html",
+  });
+  const text = h("pre", { tabindex: 0, "aria-label": "HTML source", hidden: true }, email.html);
+  const ways = ["Wide", "As on a phone", "Its source"].map((word, way) =>
+    h(
+      "button",
+      {
+        type: "button",
+        "aria-pressed": String(way === 0),
+        onclick() {
+          ways.forEach((one, at) => one.setAttribute("aria-pressed", String(at === way)));
+          frame.classList.toggle("narrow", way === 1);
+          frame.hidden = way === 2;
+          text.hidden = way !== 2;
+        },
+      },
+      word,
+    ),
+  );
+  return [
+    h("div", { class: "states", role: "group", "aria-label": "Shown" }, ways),
+    frame,
+    text,
+    missing(email.html),
+    h(
+      "p",
+      { class: "soft" },
+      "Shown as a mail program might: scripts and forms do nothing, links lead nowhere, and nothing is loaded from elsewhere.",
+    ),
+  ];
+}
+
+// What mail programs will not show of it.
+function missing(html) {
+  const found = hints(html);
+  return (
+    found.length > 0 &&
+    h(
+      "details",
+      { class: "hints" },
+      h("summary", null, many(found.length, "hint"), " for mail programs"),
+      h(
+        "ul",
+        null,
+        found.map(([what, why]) => h("li", null, h("strong", null, what), `: ${why}.`)),
+      ),
+    )
+  );
+}
 
 // The panels of an e-mail that have something to show: [[name, make], …].
 function panels(email) {
@@ -15,23 +77,7 @@ function panels(email) {
       "Text",
       () => h("pre", { tabindex: 0, "aria-label": "Text" }, email.body || "(empty)"),
     ],
-    email.html !== null && [
-      "HTML",
-      () => [
-        h("iframe", {
-          src: `${url}/html`,
-          sandbox: "",
-          title: "The e-mail's HTML",
-          referrerpolicy: "no-referrer",
-          class: "html",
-        }),
-        h(
-          "p",
-          { class: "soft" },
-          "Shown as a mail program might: scripts and forms do nothing, links lead nowhere, and nothing is loaded from elsewhere.",
-        ),
-      ],
-    ],
+    email.html !== null && ["HTML", () => preview(email, url)],
     [
       "Headers",
       () =>
@@ -67,6 +113,14 @@ function panels(email) {
                   .filter(Boolean)
                   .join(", "),
               ),
+              PICTURE.test(file.content_type) &&
+                file.size <= MOST_PICTURE &&
+                h("img", {
+                  class: "picture",
+                  src: `${url}/attachments/${index}`,
+                  alt: `The picture ${file.filename}`,
+                  loading: "lazy",
+                }),
             ),
           ),
         ),
@@ -125,7 +179,7 @@ export function content(email) {
       tab.tabIndex = at === index ? 0 : -1;
     });
     panel.setAttribute("aria-labelledby", `tab-${index}`);
-    panel.replaceChildren(...[all[index][1]()].flat());
+    panel.replaceChildren(...[all[index][1]()].flat().filter(Boolean));
   }
   function arrow(event, index) {
     const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];

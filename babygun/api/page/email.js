@@ -276,7 +276,7 @@ export function open(root, { id, may, title }) {
               ),
               one.kind !== "to" && h("span", { class: "tag" }, one.kind),
             ),
-            cell("Status", badge(one.status)),
+            cell("Status", badge(one.status, one.late ? `${one.status}, late` : one.status)),
             cell(
               "Code",
               one.status_code && [

@@ -2,6 +2,7 @@
 import { every, path } from "./api.js";
 import { Selection } from "./bulk.js";
 import { $, h, show } from "./dom.js";
+import { exportAll } from "./export.js";
 import { filterBar } from "./filterbar.js";
 import { count, many, now, relative } from "./format.js";
 import { Listing, timeOf } from "./listing.js";
@@ -133,6 +134,16 @@ export function open(root, { query, may }) {
           ),
         ],
       ),
+      found.length > 0 &&
+        h(
+          "button",
+          {
+            type: "button",
+            class: "quiet small",
+            onclick: () => exportAll((cursor) => listing.page(cursor), inWords(filters)),
+          },
+          "Export…",
+        ),
       fresh.size > 0 &&
         h(
           "button",

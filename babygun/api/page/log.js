@@ -24,11 +24,34 @@ function details(entry) {
       h("code", null, entry.previous_worker_id),
       ", which died",
     ],
+    entry.tls && tls(entry.tls),
     entry.reason && spoken(entry.reason),
     entry.not_before && ["next try ", when(entry.not_before)],
     who(entry),
   ].filter(Boolean);
 }
+
+const VERIFIED = {
+  pkix: "certificate checked",
+  dane_ee: "certificate as DANE says",
+  dane_ta: "authority as DANE says",
+};
+const POLICIES = { sts: "MTA-STS", sts_testing: "MTA-STS, testing", dane: "DANE" };
+
+// What a try got of TLS.
+const tls = ({ version, cipher, verified, policy, failure }) =>
+  h(
+    "span",
+    { title: cipher },
+    [
+      version ? `TLS ${version}` : "without TLS",
+      VERIFIED[verified],
+      POLICIES[policy] && `demanded by ${POLICIES[policy]}`,
+      failure && `TLS failed: ${failure.replaceAll("-", " ")}`,
+    ]
+      .filter(Boolean)
+      .join(", "),
+  );
 
 const reply = (one) => replyWords(one) || one.status;
 
