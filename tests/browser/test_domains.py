@@ -83,7 +83,7 @@ async def test_domain_is_made_shows_its_records_is_verified_gets_new_keys_and_is
     await expect(page.get_by_role("heading", name="No domains")).to_be_visible()
 
 
-async def test_administrator_gives_a_domain_to_clients_who_see_it_then(
+async def test_client_with_the_scope_admin_gives_a_domain_to_clients_who_see_it_then(
     page: Page, with_dns: Dns
 ) -> None:
     stage = with_dns.stage
