@@ -20,8 +20,11 @@ from aiohttp import web
 
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
+from babygun.store.domains.change import read_domain
 from tests.browser.stage import Browser, Stage, browser, stage_for
 from tests.browser.test_sites import report
+from tests.support.dns_servers import Zone, scripted
+from tests.support.domains import dns_of
 from tests.support.etcd_server import EtcdServer
 from tests.support.webhook_server import Request, WebhookServer, webhook_server
 
@@ -111,7 +114,20 @@ async def webhooks(stage: Stage, good: WebhookServer, bad: WebhookServer) -> str
     return f"/page/webhooks/{made[1]['id']}"
 
 
-async def photograph(found: Browser, stage: Stage, folder: Path, webhook: str) -> None:
+async def domain(stage: Stage, zone: Zone) -> str:
+    """A domain whose DNS has all that it needs but one record; the path of its view."""
+    answer = await stage.api.call("POST", "/domains", json={"name": "shop.example"})
+    assert answer.status == 201, answer
+    made = await read_domain(stage.rig.store, "shop.example")
+    assert made is not None
+    zone.records |= dns_of(stage.rig.store, made)
+    del zone.records["_dmarc.shop.example", "TXT"]
+    answer = await stage.api.call("POST", "/domains/shop.example/verify")
+    assert answer.status == 200, answer
+    return "/page/domains/shop.example"
+
+
+async def photograph(found: Browser, stage: Stage, folder: Path, webhook: str, zone: Zone) -> None:
     order: dict[str, Any] = {
         "sender": "Shop <shop@example.com>",
         "cc": "accounts@example.com",
@@ -161,6 +177,7 @@ async def photograph(found: Browser, stage: Stage, folder: Path, webhook: str) -
         ("phone", "/page/emails", (390, 780), "light"),
         ("schedule", "/page/schedule", (1280, 640), "light"),
         ("workers", "/page/workers", (1280, 560), "light"),
+        ("domain", await domain(stage, zone), (1280, 960), "light"),
         ("webhooks", "/page/webhooks", (1280, 480), "light"),
         ("webhook", webhook, (1280, 800), "light"),
         ("suppressions", "/page/suppressions", (1280, 560), "light"),
@@ -214,6 +231,7 @@ async def main(folder: Path) -> None:
         settings = Settings(etcd_endpoints=(etcd.endpoint,))
         async with browser() as found:
             await photograph_sites(found, settings, folder)
+            zone = Zone({})
             own: dict[str, Any] = {
                 "webhook_allow_http": True,
                 "webhook_allow_networks": (ip_network("127.0.0.0/8"),),
@@ -221,14 +239,15 @@ async def main(folder: Path) -> None:
             async with (
                 webhook_server() as good,
                 webhook_server() as bad,
-                stage_for(settings, worker=False, **own) as stage,
+                scripted(zone) as server,
+                stage_for(settings, worker=False, resolvers=(server,), **own) as stage,
                 stage.rig.worker_process(),
                 stage.rig.worker_process(),
             ):
                 webhook = await webhooks(stage, good, bad)
                 await traffic(stage)
                 try:
-                    await photograph(found, stage, folder, webhook)
+                    await photograph(found, stage, folder, webhook, zone)
                 finally:
                     stage.smtp.release()
 
