@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+from babygun.email.bounces import Bounce, Complaint
+from babygun.email.return_path import of_recipient
 from babygun.runtime.clock import utc_now
+from babygun.store.emails.late import complaint, late_bounce
 from tests.browser.stage import Page, Stage, expect
 
 # A picture of one pixel.
@@ -150,6 +153,29 @@ async def test_html_is_shown_wide_as_on_a_phone_and_as_source_with_hints_and_pic
     await expect(picture).to_be_visible()
     assert await picture.evaluate("(one) => one.decode().then(() => one.naturalWidth)") == 1
     await expect(page.get_by_role("tabpanel").locator("img")).to_have_count(1)
+
+
+async def test_bounce_message_and_complaint_that_come_later_are_shown_as_they_come(
+    page: Page, stage: Stage
+) -> None:
+    store = stage.rig.store
+    email_id = await stage.api.accepted(to=["ann@example.org", "bob@example.org"])
+    [email] = await stage.rig.ended(email_id)
+    await stage.sign_in(page, f"/page/emails/{email_id}")
+    await expect(page.locator(".standing .badge")).to_have_text("complete")
+    await expect(page.locator(".log")).to_contain_text("plain text")
+    ann, bob = (of_recipient(email_id, r.email, 0, email.client_id) for r in email.recipients)
+    bounce = Bounce(status_code=550, enhanced_code="5.1.1", reason="No mailbox here by that name")
+    assert await late_bounce(store, ann, bounce) == "applied"
+    await expect(page.locator(".standing .badge")).to_have_text("failed")
+    recipient = page.get_by_role("row", name="ann@example.org")
+    await expect(recipient).to_contain_text("bounced, late")
+    await expect(recipient).to_contain_text("No mailbox here by that name")
+    assert await complaint(store, bob, Complaint(reporter="provider.example")) == "applied"
+    await expect(page.get_by_role("row", name="bob@example.org")).to_contain_text("called spam")
+    await expect(page.locator(".log .badge")).to_have_text(
+        ["accepted", "claimed", "delivered", "bounced, late", "complained"]
+    )
 
 
 async def test_edit_as_new_keeps_names_and_attachments(page: Page, stage: Stage) -> None:

@@ -276,7 +276,15 @@ export function open(root, { id, may, title }) {
               ),
               one.kind !== "to" && h("span", { class: "tag" }, one.kind),
             ),
-            cell("Status", badge(one.status, one.late ? `${one.status}, late` : one.status)),
+            cell("Status", [
+              badge(one.status, one.late ? `${one.status}, late` : one.status),
+              one.complained_at && [
+                " ",
+                badge("complained", "called spam"),
+                " ",
+                when(one.complained_at),
+              ],
+            ]),
             cell(
               "Code",
               one.status_code && [

@@ -39,12 +39,12 @@ const VERIFIED = {
 const POLICIES = { sts: "MTA-STS", sts_testing: "MTA-STS, testing", dane: "DANE" };
 
 // What a try got of TLS.
-const tls = ({ version, cipher, verified, policy, failure }) =>
+const tls = ({ connected, version, cipher, verified, policy, failure }) =>
   h(
     "span",
     { title: cipher },
     [
-      version ? `TLS ${version}` : "without TLS",
+      version ? `TLS ${version}` : connected && "plain text",
       VERIFIED[verified],
       POLICIES[policy] && `demanded by ${POLICIES[policy]}`,
       failure && `TLS failed: ${failure.replaceAll("-", " ")}`,
@@ -64,7 +64,7 @@ export function logList(entries) {
         "li",
         { "data-key": `${entry.at} ${entry.event} ${entry.queue} ${index}` },
         when(entry.at, "clock"),
-        badge(entry.event),
+        badge(entry.event, entry.late ? `${entry.event}, late` : entry.event),
         h(
           "div",
           null,
