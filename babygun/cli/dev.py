@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from babygun.cli.local import START_ONE, dev_json
 from babygun.dev import command
 from babygun.dev.etcd.members import CLIENT_PORT, SIZES
 from babygun.dev.listeners import API_PORT
 from babygun.dev.mailbox.server import SMTP_PORT
 from babygun.dev.options import Options, RelayAddress
+from babygun.errors import BabygunError, SettingsError
 from babygun.routing.routes import load_routes
 from babygun.runtime import settings
 
@@ -53,9 +55,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=_workers, metavar="N", default=1, help="number of workers (default: 1)"
     )
+    parser.add_argument(
+        "--info",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="start nothing: print what runs in the folder, or one value of it (api_url)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.info is not None:
+        return _info(arguments.data_dir, arguments.info)
     loaded = settings.load()
     # A wrong relay is refused here, before anything starts.
     relays = [
@@ -73,6 +84,20 @@ def run(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
     )
     return command.run(loaded, options, relays)
+
+
+def _info(folder: Path, name: str) -> int:
+    """Prints dev.json of what runs there: a line for each member, or one member's value."""
+    found = dev_json(folder / "dev.json")
+    if not found:
+        raise BabygunError(f"nothing runs in {folder}: {START_ONE}")
+    if name and name not in found:
+        raise SettingsError(f"there is no {name}: it is one of {', '.join(found)}")
+    for each in [name] if name else found:
+        value = "" if found[each] is None else found[each]
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        print(text if name else f"{each:16} {text}")
+    return 0
 
 
 def _workers(text: str) -> int:

@@ -21,13 +21,13 @@ _NO_USER = {"etcd_user": "", "etcd_password": ""}
 START_ONE = "start one in this folder with `make run` or `babygun dev`"
 
 
-def dev_json() -> dict[str, Any]:
+def dev_json(path: Path = DEV_JSON) -> dict[str, Any]:
     """The members of dev.json (docs/development.md).
 
     Empty if no ``babygun dev`` runs here. One that was killed may have left its file behind.
     """
     try:
-        value = json.loads(DEV_JSON.read_text())
+        value = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) and process_runs(str(value.get("pid"))) else {}
