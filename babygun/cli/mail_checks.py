@@ -14,11 +14,12 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from babygun.cli.finding import Finding
+from babygun.cli.finding import Finding, Level
 from babygun.dns import DnsError, LookupFailed, NoSuchName, Resolver
 from babygun.email.domains import ascii_domain
 from babygun.errors import BabygunError
 from babygun.routing.host_addresses import Address, is_of_this_machine, may_be_dialled
+from babygun.routing.mx import BackToUs
 from babygun.routing.routes import Routes, load_routes
 from babygun.routing.sites import MX
 from babygun.runtime.settings import Settings
@@ -81,7 +82,8 @@ async def check_mail_hosts(loaded: Settings, domain: str) -> AsyncIterator[Findi
             if dialled == _MOST_SERVERS:
                 break
     except (BabygunError, ValueError) as error:
-        yield Finding("bad", f"mail hosts of {domain}: {error}")
+        level: Level = "warn" if isinstance(error, BackToUs) else "bad"
+        yield Finding(level, f"mail hosts of {domain}: {error}")
         return
     if not reached:
         yield Finding(

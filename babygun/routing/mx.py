@@ -33,6 +33,13 @@ class NoMailHost(BabygunError):
         self.code, self.enhanced, self.for_sure = code, enhanced, for_sure
 
 
+class BackToUs(NoMailHost):
+    """The domain's mail would come back to this server."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, code=554, enhanced="5.4.6")
+
+
 class MailHosts(NamedTuple):
     """``by_preference``: names of hosts; those of one inner tuple are equal.
 
@@ -85,11 +92,7 @@ async def mail_hosts(resolver: Resolver, domain: str, *, ours: Collection[str]) 
     if worse is not None:
         hosts = [each for each in hosts if each.preference < worse]
     if not hosts:
-        raise NoMailHost(
-            f"the mail of {name} would come back to this server: its MX names us",
-            code=554,
-            enhanced="5.4.6",
-        )
+        raise BackToUs(f"the mail of {name} would come back to this server: its MX names us")
     return MailHosts(_in_order(hosts), secure=answer.secure)
 
 

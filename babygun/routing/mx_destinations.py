@@ -23,7 +23,7 @@ from babygun.routing.host_addresses import (
     ipv6_leads_out,
     is_of_this_machine,
 )
-from babygun.routing.mx import MailHosts, NoMailHost, mail_hosts
+from babygun.routing.mx import BackToUs, MailHosts, NoMailHost, mail_hosts
 from babygun.routing.providers import Providers
 from babygun.routing.route_settings import Route
 from babygun.routing.server import Server, TlsMin, TlsMode
@@ -108,7 +108,7 @@ class MxDestination(Destination):
             )
         if found[-1].ours:
             text = f"the mail of {domain} would come back to this server: its host has our address"
-            return NoMailHost(text, code=554, enhanced="5.4.6")
+            return BackToUs(text)
         refused = sorted({str(address) for each in found for address in each.refused})
         if refused:
             text = (

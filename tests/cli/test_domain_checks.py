@@ -28,7 +28,8 @@ async def there(rig: Rig, babygun: Command, smtp: MisbehavingServer) -> AsyncIte
     """An installation that sends straight to mail hosts, from a machine with a name and a PTR."""
     zone = Zone(
         {
-            (NAME, "MX"): ["10 out.example."],
+            (NAME, "MX"): ["10 mx.example."],
+            ("mx.example", "A"): ["127.0.0.1"],
             ("out.example", "A"): ["127.0.0.1"],
             ("1.0.0.127.in-addr.arpa", "PTR"): ["out.example."],
         }
@@ -64,7 +65,7 @@ async def test_doctor_finds_a_domain_whose_records_are_right_ready(there: Instal
         f"dmarc: TXT of _dmarc.{NAME}: it asks for reports only",
         f"return_path: MX of bounces.{NAME}",
         "out.example[127.0.0.1]:",
-        "mail host out.example[127.0.0.1]:",
+        "mail host mx.example[127.0.0.1]:",
     ):
         assert any(line.startswith(words) for line in lines), (words, found.out)
 
@@ -106,6 +107,15 @@ async def test_doctor_looks_at_a_domain_without_etcd_and_at_a_selector_by_name(
     assert f"ok    dkim:relay: TXT of relay._domainkey.{NAME}\n" in found.out
     revoked = await command("doctor", "domain", NAME, "--selector", "gone")
     assert revoked.status == 1 and "p= is empty: that revokes the key" in revoked.out
+
+
+async def test_doctor_warns_where_it_can_not_try_the_port_as_the_mail_host_is_this_one(
+    there: Installation,
+) -> None:
+    _, zone, babygun = there
+    zone.records[NAME, "MX"] = ["10 out.example."]
+    found = await babygun("doctor", "domain", NAME)
+    assert f"WARN  mail hosts of {NAME}: the mail of {NAME} would come back" in found.out
 
 
 async def test_doctor_says_that_nobody_listens_for_bounces(there: Installation) -> None:
