@@ -75,8 +75,8 @@ TlsVerified = Literal["pkix", "dane_ee", "dane_ta"]
 class TlsResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What one connection to a server got of TLS. Without a version it was plain text.
 
-    ``version``: ``1.3``. ``failure``: how TLS failed, by a name of RFC 8460, 4.3. Where the policy
-    is enforced, nothing was sent. Otherwise the mail went all the same, and ``version`` says how.
+    ``version``: such as 1.3. ``failure``: how TLS failed, by a name of RFC 8460, 4.3.
+    ``connected``: false if the failure was a reason to send nothing.
     """
 
     policy: TlsDemand = "none"
@@ -84,6 +84,7 @@ class TlsResult(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     cipher: str = ""
     verified: TlsVerified | None = None
     failure: str = ""
+    connected: bool = True
 
 
 class QueueState(

@@ -44,6 +44,7 @@ class _Looks(NamedTuple):
     resolver: Resolver
     allowed: tuple[Network, ...]
     port: int
+    sts_ca: str
 
     async def addresses_of(self, host: str) -> HostAddresses:
         """Those of IPv6 are left out where they lead nowhere, unless the host has no others."""
@@ -89,6 +90,7 @@ class MxDestination(Destination):
                         source,
                         tls=self.tls,
                         tls_min=self.tls_min,
+                        tls_ca=self.looks.sts_ca,
                         policy=self.policy.of(host),
                     )
         if not some:
@@ -148,7 +150,7 @@ class MxDestinations:
             resolver = Resolver([settings.dane_resolver], trusted=True)
         else:
             resolver = Resolver(settings.resolvers)
-        return _Looks(resolver, settings.allow_networks, settings.mx_port)
+        return _Looks(resolver, settings.allow_networks, settings.mx_port, settings.sts_ca)
 
     @property
     def resolver(self) -> Resolver:

@@ -321,9 +321,10 @@ EVENTS = [
     Event(
         "try finished",
         "info",
-        "email_id queue worker_id server status results ms",
+        "email_id queue worker_id server tls status results ms",
         "One try at a job. `results`: recipients by class of reply. `status`: of the e-mail."
-        " `server`: the mail host that took a connection; a relay is the queue.",
+        " `server`: the mail host that took a connection; a relay is the queue. `tls`: the version"
+        " of its TLS, or plain.",
     ),
     Event(
         "try crashed",
@@ -547,8 +548,17 @@ EVENTS = [
         "warning",
         "queue server feature reason",
         "The mail server offers TLS, pipelining or CHUNKING and does not manage it. It is not used"
-        " for an hour. TLS only where it is opportunistic; that of a mail host for three days."
-        " `queue` is the site.",
+        " for an hour. TLS only where it is opportunistic; that of a mail host for three days, if"
+        " it was not only cut off. `queue` is the site.",
+    ),
+    Event(
+        "tls policy violated",
+        "warning",
+        "queue server policy failure reason",
+        "A mail host does not show what its domain's policy demands. `policy`: sts, dane, or"
+        " sts_testing: then the mail goes all the same. Otherwise it goes to another host, or"
+        " waits. `failure`: by RFC 8460. The domain's owner can repair it; if many domains are"
+        " concerned, somebody may be on the way.",
     ),
     Event(
         "sending address refused",

@@ -246,6 +246,13 @@ CLAIM_TO_REPLY = histograms(
     "Time from a claim to the mail server's reply to the message.",
     _SEND_BUCKETS,
 )
+TLS_SESSIONS = counters(
+    "babygun_tls_sessions_total",
+    ("site", "policy", "got"),
+    WORKER,
+    "Connections to mail servers, by what they got of TLS. `policy`: none, sts, sts_testing or "
+    "dane. `got`: verified, encrypted (nobody knows by whom), plain, or failed (nothing was sent).",
+)
 RESULTS_DROPPED = counter(
     "babygun_results_dropped_total",
     WORKER,

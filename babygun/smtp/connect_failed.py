@@ -10,9 +10,12 @@ from collections.abc import Sequence
 import aiosmtplib
 
 from babygun.errors import BabygunError
+from babygun.pki.dane import NotNamed
 from babygun.routing.server import Server
+from babygun.routing.tls_policy import Violation
 from babygun.smtp.replies import Phase, Reply, make_reply
 from babygun.smtp.reply_parser import TEXT_MAX
+from babygun.smtp.tls_checks import TlsSession
 
 TAKES_NO_MAIL = 521  # RFC 7504
 _NAMED, _NAMED_TEXT = 3, 120  # failed servers that a note names, and characters for each
@@ -26,12 +29,15 @@ class ConnectFailed(BabygunError):
 
     ``reply`` has a phase before "mail", and a code where the server sent one. ``busy``: the server
     refused in a way that often means too many connections: a 4xx, or it hung up at once.
-    ``tls_failed``: STARTTLS was refused or broke, so plain text may work. ``number``: the system's
-    errno; 0 without one. ``note``: for people, which servers failed; often empty. ``ours``: this
-    machine lacks what a connection takes, so no server is at fault.
+    ``violation``: TLS was not offered, broke, or was not enough. ``for_long``: it will break again.
+    ``sessions``: what servers got of TLS, if anything. ``number``: the system's errno; 0 without
+    one. ``note``: for people, which servers failed; often empty. ``ours``: this machine lacks what
+    a connection takes, so no server is at fault.
     """
 
-    tls_failed = False
+    violation: Violation | None = None
+    for_long = False
+    sessions: tuple[TlsSession, ...] = ()
     ours = False
 
     def __init__(
@@ -47,12 +53,14 @@ def explained(
     error: BaseException, phase: Phase, stage: str, connect_timeout: float
 ) -> ConnectFailed:
     """What an error of aiosmtplib, of the socket or of TLS comes to."""
-    causes = _causes(error)
+    causes = causes_of(error)
     if phase == "connect" and any(isinstance(each, _GREETING) for each in causes):
         phase = "greeting"
     if isinstance(error, aiosmtplib.SMTPResponseException) and 200 <= error.code <= 599:
         reply = make_reply(phase, error.code, error.message[:TEXT_MAX])
         return ConnectFailed(reply, busy=400 <= error.code <= 499 and stage != "login")
+    if isinstance(error, NotNamed):
+        return connect_failed("tls", str(error))
     tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
     if tls is not None:
         text = getattr(tls, "verify_message", "") or tls.reason or tls
@@ -92,7 +100,10 @@ def all_failed(failures: Sequence[tuple[Server, ConnectFailed]]) -> ConnectFaile
     if others:
         said.append("others: " + "; ".join(others[-_NAMED:]))
     note = ", ".join(said)
-    return ConnectFailed(failed.reply, busy=failed.busy, number=failed.number, note=note)
+    found = ConnectFailed(failed.reply, busy=failed.busy, number=failed.number, note=note)
+    found.violation = failed.violation
+    found.sessions = tuple(each for _, one in failures for each in one.sessions)
+    return found
 
 
 def _named(server: Server, failed: ConnectFailed) -> str:
@@ -100,7 +111,7 @@ def _named(server: Server, failed: ConnectFailed) -> str:
     return text if server.endpoint in text else f"{server.endpoint}: {text}"
 
 
-def _causes(error: BaseException) -> list[BaseException]:
+def causes_of(error: BaseException) -> list[BaseException]:
     """The error and what led to it."""
     found: list[BaseException] = []
     cause: BaseException | None = error

@@ -15,10 +15,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from babygun.email.model import TlsResult
 from babygun.routing.server import Server
 from babygun.smtp.deadline import Deadline
 from babygun.smtp.permits import Permit
 from babygun.smtp.reply_parser import ReplyParser, ServerReply
+from babygun.smtp.tls_checks import PLAIN, TlsSession
 from babygun.smtp.workarounds import Extension, Workarounds
 
 CHUNK = 256 * 1024  # bytes of a message that the transport gets at once
@@ -67,7 +69,7 @@ class Connection(asyncio.Protocol):
 
     ``timeout``: seconds for a reply to a command. ``data_timeout``: seconds for the reply to the
     message, and for a write that makes no progress. ``on_lost`` is called once, when it is gone.
-    ``plain_because``: why there is no TLS though the server offers it; otherwise empty.
+    ``tls``: what it got of TLS.
     """
 
     def __init__(
@@ -78,11 +80,13 @@ class Connection(asyncio.Protocol):
         timeout: float,
         data_timeout: float,
         on_lost: Callable[[Connection], None],
-        plain_because: str = "",
+        tls: TlsResult = PLAIN,
     ) -> None:
         self.capabilities = capabilities
-        self.encrypted = transport.get_extra_info("sslcontext") is not None
-        self.plain_because = plain_because
+        self.tls = tls
+        self.tls_failed = ""  # how it violates a policy that only tests
+        self.plain_because = ""  # why there is no TLS though the server offers it
+        self.plain_for_long = False  # TLS would fail again for the same reason
         self.lost = ""  # why the connection is gone; empty while it is there
         self.timed_out = False  # it was ended because the server was silent
         self.hung_up = False  # the server closed it without a word
@@ -94,6 +98,9 @@ class Connection(asyncio.Protocol):
         self.workarounds = Workarounds()  # the server's
         self.note = ""  # what outcomes say of the way that a message went
         self.permit: Permit | None = None  # None: it has no limits
+        # What is to be counted of its TLS: its own, and at first those of servers that failed.
+        self.sessions: tuple[TlsSession, ...] = ()
+        self._counted_for: set[str] = set()  # queues
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._timeout = timeout
@@ -127,6 +134,14 @@ class Connection(asyncio.Protocol):
             self.capabilities = replace(self.capabilities, pipelining=False)
         else:
             self.capabilities = replace(self.capabilities, chunking=False)
+
+    def sessions_for(self, queue: str) -> tuple[TlsSession, ...]:
+        """What is to be counted for a queue, once for each that uses the connection."""
+        if queue in self._counted_for:
+            return ()
+        self._counted_for.add(queue)
+        found, self.sessions = self.sessions, self.sessions[-1:]
+        return found
 
     # --- what a transaction calls ---
 

@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from babygun.email.model import TlsResult
 from babygun.errors import BabygunError
 from babygun.routing.server import Server
 from babygun.smtp.replies import Reply
+from babygun.smtp.tls_checks import TlsSession
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -47,12 +49,16 @@ class Outcome(msgspec.Struct, frozen=True):
     after some of them. Each part is to go out in a transaction of its own; no try is used up.
     ``note``: what an operator should know of the way that the message went; often empty.
     ``server``: that of a mail host which the message went to. None: the relay, or none was reached.
+    ``tls``: of its connection, or of the last one that TLS was the reason not to use. ``sessions``:
+    what is to be counted of TLS, for the queue.
     """
 
     replies: dict[str, Reply]
     parts: tuple[tuple[str, ...], ...] = ()
     note: str = ""
     server: Server | None = None
+    tls: TlsResult | None = None
+    sessions: tuple[TlsSession, ...] = ()
 
 
 class NotSent(BabygunError):

@@ -1,128 +1,92 @@
-"""Connects to a server until it takes mail: TCP, EHLO, TLS, login. aiosmtplib does this."""
+"""Connects to a server, once, until it takes mail: TCP, EHLO, TLS, login. aiosmtplib does this."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import dataclasses
 import re
-import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
+from typing import NamedTuple, cast
 
 import aiosmtplib
-from msgspec.structs import replace
 
-from babygun.routing.server import Server
+from babygun.email.model import TlsVerified
+from babygun.pki.dane import NotNamed
+from babygun.routing.server import Server, TlsMode
 from babygun.runtime.local_faults import is_local_fault
-from babygun.smtp.connect_failed import ConnectFailed, explained
+from babygun.smtp.connect_failed import causes_of, explained
 from babygun.smtp.connection import QUIT_TIMEOUT, Capabilities, Connection
 from babygun.smtp.deadline import time_limit
 from babygun.smtp.replies import Phase
+from babygun.smtp.tls_checks import result_of, verified_by_tlsa, violation_of
 from babygun.smtp.tls_contexts import TlsContexts
 
 _SIZE_DIGITS = 20  # of the number after SIZE (RFC 1870, 3)
 
 
-async def connect(
+_TLS_MODES: tuple[TlsMode, ...] = ("opportunistic", "encrypted", "required")
+
+
+class Times(NamedTuple):
+    """Seconds. ``connect``: until a connection is ready; the others are the connection's."""
+
+    connect: float
+    reply: float
+    data: float
+
+
+async def connect_once(
     server: Server,
-    context: ssl.SSLContext | None,
+    contexts: TlsContexts,
     *,
     hostname: str,
-    connect_timeout: float,
-    timeout: float,  # noqa: ASYNC109 (handed on)
-    data_timeout: float,
+    times: Times,
     on_lost: Callable[[Connection], None],
-    plain_because: str = "",
 ) -> Connection:
-    """A connection that is ready for MAIL. Raises ConnectFailed.
-
-    Where opportunistic TLS fails, it connects once more, in plain text. ``plain_because``: why it
-    is to do so from the start; the connection has the same field.
-
-    ``connect_timeout``: seconds for each connection, until it is ready. The other times are the
-    connection's.
-    """
-
-    async def attempt(
-        server: Server, context: ssl.SSLContext | None, plain_because: str
-    ) -> Connection:
-        handshake = _Handshake(server, context, hostname)
-        try:
-            async with time_limit(connect_timeout):
-                transport = await handshake.run()
-            connection = Connection(
-                transport,
-                handshake.capabilities(),
-                timeout=timeout,
-                data_timeout=data_timeout,
-                on_lost=on_lost,
-                plain_because=plain_because,
-            )
-            handshake.let_go()
-            return connection
-        except BaseException as error:
-            handshake.close()
-            # ValueError: aiosmtplib could not read the server's words.
-            if not isinstance(error, (aiosmtplib.SMTPException, OSError, ValueError)):
-                raise
-            failed = explained(error, handshake.phase, handshake.stage, connect_timeout)
-            failed.tls_failed = handshake.tls_begun and failed.reply.code != 421
-            by_system = not (server.source or server.ipv6)
-            failed.ours = is_local_fault(failed.number, port_chosen_late=by_system)
-            raise failed from error
-
-    if server.tls != "opportunistic":
-        return await attempt(server, context, "")
-    if not plain_because:
-        try:
-            return await attempt(server, context, "")
-        except ConnectFailed as failed:
-            if not failed.tls_failed:
-                raise
-            if server.username:  # nobody on the way is to read the password
-                text = f"{failed.reply.text} (no plain text instead: the relay has a password)"
-                raise ConnectFailed(replace(failed.reply, text=text)) from failed
-            plain_because = str(failed)
-    return await attempt(dataclasses.replace(server, tls="none"), None, plain_because)
+    """A connection that is ready for MAIL, by the server's mode of TLS. Raises ConnectFailed."""
+    handshake = _Handshake(server, await contexts.of(server), hostname)
+    try:
+        async with time_limit(times.connect):
+            transport = await handshake.run()
+        connection = Connection(
+            transport,
+            handshake.capabilities(),
+            timeout=times.reply,
+            data_timeout=times.data,
+            on_lost=on_lost,
+            tls=result_of(handshake.session, server.policy, handshake.verified),
+        )
+        handshake.let_go()
+        return connection
+    except BaseException as error:
+        handshake.close()
+        # ValueError: aiosmtplib could not read the server's words.
+        if not isinstance(error, (aiosmtplib.SMTPException, OSError, ValueError, NotNamed)):
+            raise
+        failed = explained(error, handshake.phase, handshake.stage, times.connect)
+        code, causes = failed.reply.code, causes_of(error)
+        broke = any(map(_is_tls, causes))
+        by_system = not (server.source or server.ipv6)
+        failed.ours = is_local_fault(failed.number, port_chosen_late=by_system)
+        by_tls = handshake.tls_begun or handshake.phase == "tls" or broke
+        if by_tls and code != 421 and not failed.ours:
+            failed.violation = violation_of(causes, failed.reply.text)
+            failed.for_long = broke if code is None else code >= 500
+        raise failed from error
 
 
-async def check_server(server: Server, *, hostname: str, timeout: float) -> str:  # noqa: ASYNC109 (handed on)
-    """Connects, logs in and quits. Returns what the server offers, for people.
-
-    Raises ConnectFailed.
-    """
-    connection = await connect(
-        server,
-        await TlsContexts().of(server),
-        hostname=hostname or await asyncio.to_thread(socket.getfqdn),
-        connect_timeout=timeout,
-        timeout=timeout,
-        data_timeout=timeout,
-        on_lost=lambda connection: None,
-    )
-    offered = connection.capabilities
-    await connection.quit()
-    names = [
-        ("TLS", connection.encrypted),
-        ("login", bool(server.username)),
-        ("PIPELINING", offered.pipelining),
-        ("CHUNKING", offered.chunking),
-        ("8BITMIME", offered.eight_bit),
-        ("SMTPUTF8", offered.smtputf8),
-        (f"SIZE {offered.size}", offered.size > 0),
-    ]
-    if connection.plain_because:
-        names.append((f"no TLS, since it failed: {connection.plain_because}", True))
-    return ", ".join(name for name, has in names if has) or "no extensions"
+def _is_tls(error: BaseException) -> bool:
+    """Whether TLS itself failed, and was not only cut off."""
+    return isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)
 
 
 class _Handshake:
     """``phase`` and ``stage``: what it is doing, for errors; ``stage`` in words.
 
-    ``tls_begun``: STARTTLS was sent, and nothing has come through TLS yet.
+    ``tls_begun``: STARTTLS was sent, and nothing has come through TLS yet. ``verified``: how the
+    certificate was.
     """
 
     def __init__(self, server: Server, context: ssl.SSLContext | None, hostname: str) -> None:
@@ -130,6 +94,9 @@ class _Handshake:
         self.tls_begun = False
         self.stage = f"connecting to {server.endpoint}"
         self._server, self._context = server, context
+        self.verified: TlsVerified | None = None
+        if context is not None and context.verify_mode is ssl.CERT_REQUIRED:
+            self.verified = "pkix"
         implicit = server.tls == "implicit"
         self._client = aiosmtplib.SMTP(
             hostname=server.address or server.host,
@@ -146,15 +113,15 @@ class _Handshake:
         client, server = self._client, self._server
         await client.connect()
         await self._hello()
-        if server.tls in ("opportunistic", "encrypted", "required"):
+        if server.tls in _TLS_MODES:
             if client.supports_extension("starttls"):
                 self.phase, self.stage = "tls", "STARTTLS"
                 await self._start_tls()
             elif server.tls != "opportunistic":
                 self.phase = "tls"
-                raise aiosmtplib.SMTPNotSupported(
-                    f"the server does not offer STARTTLS, which tls = {server.tls!r} asks for"
-                )
+                by_route = server.policy.kind == "none"
+                by = f", which tls = {server.tls!r} asks for" if by_route else ""
+                raise aiosmtplib.SMTPNotSupported(f"the server does not offer STARTTLS{by}")
         if server.username:
             self.phase, self.stage = "auth", "login"
             await self._login()
@@ -165,21 +132,29 @@ class _Handshake:
     async def _start_tls(self) -> None:
         """STARTTLS, and EHLO: some servers refuse what was agreed on only after the handshake."""
         self.tls_begun = True
+        policy = self._server.policy
+        name = policy.names[0] if policy.names else self._server.host
         try:
-            await self._client.starttls(
-                server_hostname=self._server.host, tls_context=self._context
-            )
+            await self._client.starttls(server_hostname=name, tls_context=self._context)
         except aiosmtplib.SMTPResponseException:
             with suppress(aiosmtplib.SMTPException, TimeoutError):
                 async with asyncio.timeout(QUIT_TIMEOUT):
                     await self._client.quit()
             raise
+        if policy.tlsa:
+            self.verified = verified_by_tlsa(self.session, policy)
         try:
             await self._hello()
         except aiosmtplib.SMTPResponseException:
             self.tls_begun = False
             raise
         self.tls_begun = False
+
+    @property
+    def session(self) -> ssl.SSLObject | None:
+        """The connection's TLS; None: it is plain text."""
+        transport = self._client.transport
+        return None if transport is None else transport.get_extra_info("ssl_object")
 
     async def _hello(self) -> None:
         self.phase, self.stage = "ehlo", "EHLO"

@@ -18,11 +18,13 @@ from babygun.routing.server import Server
 from babygun.runtime import tracing
 from babygun.runtime.logs import get_logger
 from babygun.smtp.again import Again, ChunkingFailed, Ipv6Refused, PipeliningBroke
+from babygun.smtp.connect import connect
 from babygun.smtp.connect_failed import ConnectFailed, all_failed, connect_failed
 from babygun.smtp.connection import Connection
-from babygun.smtp.handshake import connect
+from babygun.smtp.handshake import Times
 from babygun.smtp.known_servers import KnownServers
 from babygun.smtp.replies import Reply
+from babygun.smtp.tls_checks import TlsSession
 from babygun.smtp.workarounds import REMEMBERED, REMEMBERED_TLS, Extension, Feature
 
 log = get_logger("smtp")
@@ -50,9 +52,7 @@ class Opener:
         self._destination, self._known, self._for_email = destination, known, for_email
         self._refuses_ipv6 = refuses_ipv6
         self._hostname = ascii_domain(hostname)
-        self._connect_timeout = connect_timeout
-        self._timeout = timeout
-        self._data_timeout = data_timeout
+        self._times = Times(connect_timeout, timeout, data_timeout)
         self._loop = asyncio.get_running_loop()
 
     async def open(
@@ -64,7 +64,7 @@ class Opener:
         ConnectFailed if no server takes one; also what :meth:`Destination.servers` raises.
         """
         if (relay := self._destination.server) is not None:
-            return await self._open(relay, self._connect_timeout, on_lost)
+            return await self._open(relay, self._times, on_lost)
         try:
             return await self._open_some(on_lost, first)
         except OutOfResources as error:  # DNS can't be asked
@@ -76,7 +76,7 @@ class Opener:
         self, on_lost: Callable[[Connection], None], first: Server | None
     ) -> Connection:
         """A connection to the first server that takes one. Raises ConnectFailed."""
-        give_up_at = self._loop.time() + ALL_SERVERS * self._connect_timeout
+        give_up_at = self._loop.time() + ALL_SERVERS * self._times.connect
         failures: list[tuple[Server, ConnectFailed]] = []
         async with aclosing(self._in_turn(first)) as servers:
             async for server in servers:
@@ -84,8 +84,8 @@ class Opener:
                 if left <= 0 or len(failures) >= MOST_SERVERS:
                     break
                 try:
-                    timeout = min(self._connect_timeout, left)
-                    connection = await self._open(server, timeout, on_lost)
+                    times = self._times._replace(connect=min(self._times.connect, left))
+                    connection = await self._open(server, times, on_lost)
                 except ConnectFailed as failed:
                     if failed.ours:  # the next one would fail the same
                         raise
@@ -93,6 +93,8 @@ class Opener:
                     self._failed(server, failed)
                 else:
                     self._known.reachability.worked(server)
+                    before = (each for _, failed in failures for each in failed.sessions)
+                    connection.sessions = (*before, *connection.sessions)
                     return connection
         raise all_failed(failures)
 
@@ -122,11 +124,13 @@ class Opener:
         reply = failed.reply
         if server.ipv6 and self._refuses_ipv6(reply):
             self._refused_ipv6(server, reply)
+        elif failed.violation is not None and server.policy.kind != "none":
+            pass  # one domain's policy says nothing of others' mail to the host
         elif reply.code is None or reply.code >= 500:
             self._known.reachability.failed(server, failed.number, self._loop.time())
 
     async def _open(
-        self, server: Server, connect_timeout: float, on_lost: Callable[[Connection], None]
+        self, server: Server, times: Times, on_lost: Callable[[Connection], None]
     ) -> Connection:
         """A connection to one server. Raises ConnectFailed."""
         workarounds = self._known.workarounds.of(server.endpoint)
@@ -137,15 +141,14 @@ class Opener:
                 span.set("network.peer.address", server.address)
             connection = await connect(
                 server,
-                await self._known.tls_contexts.of(server),
+                self._known.tls_contexts,
                 hostname=self._hostname,
-                connect_timeout=connect_timeout,
-                timeout=self._timeout,
-                data_timeout=self._data_timeout,
+                times=times,
                 on_lost=on_lost,
                 plain_because=workarounds.why_not("tls", self._loop.time()),
             )
-        connection.server, connection.workarounds = server, workarounds
+        connection.workarounds = workarounds
+        connection.sessions = (TlsSession(server, connection.tls, connection.tls_failed),)
         said = [server.endpoint] if server.address else []
         if connection.plain_because:
             self._avoid(connection, "tls", connection.plain_because)
@@ -193,5 +196,6 @@ class Opener:
             feature=feature,
             reason=why,
         )
-        lasts = REMEMBERED_TLS if feature == "tls" and server.address else REMEMBERED
+        for_long = feature == "tls" and connection.plain_for_long and server.address
+        lasts = REMEMBERED_TLS if for_long else REMEMBERED
         workarounds.avoid(feature, why, now, remembered=lasts)

@@ -76,10 +76,13 @@ class SmtpPool:
             idle=idle,
         )
 
-    async def deliver(self, envelope: Envelope, *, may_send: Callable[[], bool]) -> Outcome:
+    async def deliver(
+        self, envelope: Envelope, *, may_send: Callable[[], bool], queue: str = ""
+    ) -> Outcome:
         """Sends a message. Whatever the server does becomes part of the outcome.
 
-        ``may_send`` is asked right before the content goes out. Raises NotSent where it says no,
+        ``queue``: the message's; several may share the pool. ``may_send`` is asked right before the
+        content goes out. Raises NotSent where it says no,
         and where the pool is closed meanwhile, NoConnection among them; and what
         :meth:`Destination.servers` raises. Cancelled, it closes the connection.
         """
@@ -91,12 +94,13 @@ class SmtpPool:
         try:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    return await self._send(connection, envelope, may_send)
+                    outcome = await self._send(connection, envelope, may_send)
+                    return _noted(outcome, connection, queue)
                 except Again as again:
                     if feature := self._opener.learn(again, connection):
                         connections.forbid(feature, connection.workarounds)
                     if attempt == _ATTEMPTS or connections.closed or not again.again:
-                        return _noted(Outcome(again.replies), connection)
+                        return _noted(Outcome(again.replies), connection, queue)
                     reason = again
                 # What was refused may be about the connection, never a reason for another host.
                 at = None if isinstance(reason, Ipv6Refused) else connection.server
@@ -107,7 +111,8 @@ class SmtpPool:
                 if isinstance(reason, PipeliningBroke):
                     connection.forbid("pipelining")
                 elif isinstance(reason, Ipv6Refused) and _is_ipv6(connection):
-                    return _noted(Outcome(reason.replies), connection)  # there is no other
+                    # There is no other.
+                    return _noted(Outcome(reason.replies), connection, queue)
         except BaseException:
             connection.abort("given up in the middle of a transaction")
             raise
@@ -137,7 +142,7 @@ class SmtpPool:
         if replies and all(map(is_soft, replies)):
             # Postfix' postscreen refuses all mail of a first session, and takes that of a second.
             connection.retired = True
-        return _noted(outcome, connection)
+        return outcome
 
     def crowded(self, reply: Reply) -> None:
         """The destination says that it has too many connections: fewer are opened for a while."""
@@ -152,15 +157,25 @@ def _is_ipv6(connection: Connection) -> bool:
     return connection.server is not None and connection.server.ipv6
 
 
-def _noted(outcome: Outcome, connection: Connection) -> Outcome:
+def _noted(outcome: Outcome, connection: Connection, queue: str) -> Outcome:
     """With what is to be said of the way that the message went."""
     server = connection.server
-    if not connection.note or server is None:
-        return outcome
-    return replace(outcome, note=connection.note, server=server if server.address else None)
+    return replace(
+        outcome,
+        note=connection.note,
+        server=server if server and server.address else None,
+        tls=connection.tls,
+        sessions=connection.sessions_for(queue),
+    )
 
 
 def _outcome(envelope: Envelope, failed: ConnectFailed) -> Outcome:
     if failed.ours:
         raise NoConnection(str(failed)) from failed
-    return Outcome(dict.fromkeys(envelope.recipients, failed.reply), note=failed.note)
+    sessions = failed.sessions
+    return Outcome(
+        dict.fromkeys(envelope.recipients, failed.reply),
+        note=failed.note,
+        tls=sessions[-1].result if sessions else None,
+        sessions=sessions,
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from babygun.routing.server import Server, TlsMin
 from babygun.runtime.local_faults import is_local_fault
@@ -24,10 +24,15 @@ _VERSIONS: dict[TlsMin, ssl.TLSVersion] = {
 _ANY_CIPHER = "DEFAULT:@SECLEVEL=0"  # also what versions before 1.2 need
 
 
+# none: the certificate is not checked. tlsa: we check it afterwards. ca: an authority must vouch
+# for it, and it must name the host. sts: the same; its common name does not count (RFC 8461, 4.2).
+_Check = Literal["none", "tlsa", "ca", "sts"]
+
+
 class _Kind(NamedTuple):
     """``ca``: a PEM file; empty: the system's CAs."""
 
-    verified: bool
+    check: _Check
     oldest: TlsMin
     ca: str = ""
 
@@ -54,7 +59,8 @@ class TlsContexts:
                 # In a thread, since reading the system's CAs takes a while.
                 context = await asyncio.to_thread(_load, kind)
         except OSError as error:  # ssl.SSLError is one
-            text = f"the CA certificate tls_ca: {server.tls_ca}: {error}"
+            setting = "tls_ca" if server.policy.kind == "none" else "sts_ca"
+            text = f"the CA certificate {setting}: {server.tls_ca}: {error}"
             failed = connect_failed("tls", text)
             failed.ours = is_local_fault(error.errno)
             raise failed from error
@@ -68,9 +74,10 @@ class TlsContexts:
 
 def _kind(server: Server) -> _Kind:
     if server.tls in ("opportunistic", "encrypted"):
-        # It keeps out those who only listen. The certificate proves nothing here.
-        return _Kind(False, server.tls_min)
-    return _Kind(True, server.tls_min, server.tls_ca)
+        checked = server.tls == "encrypted" and server.policy.tlsa
+        return _Kind("tlsa" if checked else "none", server.tls_min)
+    check: _Check = "sts" if server.policy.kind == "sts" else "ca"
+    return _Kind(check, server.tls_min, server.tls_ca)
 
 
 def _changed_at(ca: str) -> int:
@@ -79,8 +86,11 @@ def _changed_at(ca: str) -> int:
 
 
 def _load(kind: _Kind) -> ssl.SSLContext:
-    context = client_context(kind.ca) if kind.verified else unverified_context()
+    by_ca = kind.check in ("ca", "sts")
+    context = client_context(kind.ca) if by_ca else unverified_context()
     context.minimum_version = _VERSIONS[kind.oldest]
-    if not kind.verified or kind.oldest == "1.0":
+    if kind.check == "none" or kind.oldest == "1.0":
         context.set_ciphers(_ANY_CIPHER)
+    if kind.check == "sts":
+        context.hostname_checks_common_name = False
     return context

@@ -192,7 +192,7 @@ class Attempts:
             return True
         site = attempt.site.name if attempt.site.name != ref.queue else ""
         result = QueueResult(
-            ref.queue, worker_id, claimed.claimed_at, results, sent.in_rounds, site
+            ref.queue, worker_id, claimed.claimed_at, results, sent.in_rounds, site, sent.tls
         )
         await self._finish(claimed, result, sent.server)
         return False
@@ -332,6 +332,7 @@ def _log_finished(claimed: Claim, result: QueueResult, status: str | None, serve
         queue=claimed.ref.queue,
         worker_id=result.worker_id,
         server=server or None,
+        tls=(result.tls.version or "plain") if result.tls and result.tls.connected else None,
         status=status,
         results=counts,
         ms=round((utc_now() - claimed.claimed_at).total_seconds() * 1000),

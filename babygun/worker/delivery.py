@@ -39,6 +39,7 @@ from babygun.smtp import (
 from babygun.smtp.classifier import Classifier
 from babygun.smtp.connection_count import MOST, ConnectionCount
 from babygun.smtp.replies import Reply
+from babygun.smtp.tls_checks import TlsSession
 from babygun.store.emails.claims import Claim
 from babygun.store.secret_keys import SecretKey
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
@@ -47,6 +48,7 @@ from babygun.worker.copies import send_copies
 from babygun.worker.replies import Crowded, Replied, Replies
 from babygun.worker.results import Sent, SessionFault, without_host
 from babygun.worker.signing import CannotSign, Signer, Signers
+from babygun.worker.tls_sessions import count_session
 
 log = get_logger("worker")
 
@@ -92,7 +94,8 @@ class Delivery:
 
     ``link_keys``: of links to unsubscribe. ``signers``: of messages. ``permits_of``: those of a
     site. ``replied``: called with each reply of a site that has limits, once for all recipients
-    that got it, and with the sender's domain.
+    that got it, and with the sender's domain. ``tls_session``: called with each connection that a
+    queue's mail used, or that TLS was a reason not to use.
     """
 
     def __init__(
@@ -104,7 +107,9 @@ class Delivery:
         *,
         permits_of: Callable[[Site], Permits] = lambda site: UNLIMITED,
         replied: Replied = lambda site, reply, found, sender: None,
+        tls_session: Callable[[Destination, TlsSession], None] = count_session,
     ) -> None:
+        self._tls_session = tls_session
         self._routes, self._link_keys, self._signers = routes, link_keys, signers
         self._sender_id = settings.feedback_id
         self._replies = Replies(Classifier.load(settings.reply_rules), replied)
@@ -297,10 +302,12 @@ class Delivery:
 
         progress.content_sent = False
         with tracing.child("smtp transaction", "client") as span:
-            outcome = await pool.deliver(envelope, may_send=may_send_now)
+            outcome = await pool.deliver(envelope, may_send=may_send_now, queue=destination.name)
             if span.recording:
                 self._replies.describe(span, destination, outcome)
         progress.content_sent = False
+        for session in outcome.sessions:
+            self._tls_session(destination, session)
         for reply in outcome.replies.values():
             if reply.phase == "message" and reply.code is not None:
                 seconds = time.monotonic() - progress.claimed_at

@@ -76,6 +76,8 @@ class Replies:
         fresh = False
         if outcome.server is not None:
             sent.server = outcome.server.endpoint
+        if outcome.tls is not None:
+            sent.tls = outcome.tls
         replies = outcome.replies
         site, route = destination.site, _route(destination)
         before: Reply | None = None

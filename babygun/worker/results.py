@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from babygun.email.model import Recipient
+from babygun.email.model import Recipient, TlsResult
 from babygun.email.retry import Schedule
 from babygun.email.tries import RecipientResult
 from babygun.routing.mx import LookupFailed, NoMailHost
@@ -42,14 +42,16 @@ class Sent(Struct, gc=False):
 
     ``fault``: of its last transaction. ``answered``: the server said something about the e-mail.
     ``server``: the mail host that the last transaction went to, as logs name it; empty for a relay.
-    ``for_all``: a result that would be that of any other recipient, too. ``in_rounds``: recipients
-    without a result have their turn in another round of the try.
+    ``tls``: of its last connection. ``for_all``: a result that would be that of any other
+    recipient, too. ``in_rounds``: recipients without a result have their turn in another round of
+    the try.
     """
 
     results: dict[str, RecipientResult]
     fault: SessionFault | None = None
     answered: bool = False
     server: str = ""
+    tls: TlsResult | None = None
     for_all: RecipientResult | None = None
     in_rounds: bool = False
 

@@ -7,10 +7,12 @@ from datetime import timedelta
 from msgspec import structs
 
 from babygun.email import lifecycle, tries
-from babygun.email.model import Email
+from babygun.email.log import entries_in_record
+from babygun.email.model import Email, TlsResult
 from babygun.email.retry import Schedule
 from babygun.email.transition import Transition
 from babygun.email.tries import QueueResult, RecipientResult
+from babygun.store import codec
 from tests.email.steps import (
     GONE,
     HARD,
@@ -125,6 +127,23 @@ def test_recipients_who_had_an_answer_before_the_session_was_refused_keep_it() -
     ]
     rest = finish(put_back.email, "a", OK, OK)
     assert (rest.email.status, rest.email.queues["a"].tries) == ("complete", 1)
+
+
+def test_tls_result_is_in_the_log_and_in_the_state_however_the_try_ends() -> None:
+    got = TlsResult("sts", "1.3", "TLS_AES_256_GCM_SHA384", "pkix")
+    violated = TlsResult("dane", failure="certificate-expired", connected=False)
+    for outcome in (OK, HARD, SOFT, HELD):
+        for tls in (got, violated, None):
+            before = email(a=1)
+            tried = structs.replace(result("a", before, outcome), tls=tls)
+            ended = tries.finish(before, [tried], now=LATER, schedule=schedule)
+            stored = codec.decode_email(codec.encode_state(ended.email))
+            assert stored.queues["a"].tls == tls
+            assert [each.tls for each in ended.entry.attempts] == [tls]
+            if outcome is OK:
+                assert [each.tls for each in entries_in_record(stored)[-1].attempts] == [tls]
+    again = finish(finish(email(a=1), "a", SOFT).email, "a", OK)
+    assert again.email.queues["a"].tls is None, "of the last try only"
 
 
 def test_finish_suppresses_the_addresses_whose_reply_says_that_they_are_dead() -> None:

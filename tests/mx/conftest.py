@@ -68,12 +68,17 @@ ZONE = "".join(
 
 
 class MailServers(NamedTuple):
-    """``port``: theirs. ``onward``: the port on 127.0.0.1 where all that they take goes."""
+    """``port``: theirs. ``onward``: the port on 127.0.0.1 where all that they take goes.
+
+    ``ca``: the authority of their certificate, which names all hosts. ``cert``: it, and ``ca``.
+    """
 
     port: int
     onward: int
     logs: dict[str, Path]
     opendkim: OpenDkim
+    ca: Path
+    cert: Path
 
     def log(self, name: str) -> str:
         return self.logs[name].read_text(errors="replace")
@@ -85,7 +90,10 @@ def mail_servers() -> Iterator[MailServers]:
     unpacked.need_servers()
     folder = Path(tempfile.mkdtemp(prefix="babygun-mx-"))  # pytest's is closed to other users
     unpacked.prepare(folder)
-    pem = Authority(folder / "ca").sign("mx.example")
+    authority = Authority(folder / "ca")
+    pem = authority.sign("mx.example", hosts=tuple(f"mx.{name}.example" for name in ADDRESSES))
+    with pem.cert.open("ab") as chain:
+        chain.write(authority.ca.read_bytes())
     port, onward = _port(), free_ports(1)[0]
     with ExitStack() as running:
         milter = running.enter_context(opendkim(folder))
@@ -97,7 +105,7 @@ def mail_servers() -> Iterator[MailServers]:
                 ("opensmtpd", an_opensmtpd),
             )
         }
-        yield MailServers(port, onward, logs, milter)
+        yield MailServers(port, onward, logs, milter, authority.ca, pem.cert)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -138,11 +146,14 @@ NewWorld = Callable[..., AbstractAsyncContextManager[World]]
 
 @pytest.fixture
 def new_world(mail_servers: MailServers, sink: MisbehavingServer, settings: Settings) -> NewWorld:
-    """Makes a world, with other settings; ``waits``: the retry intervals."""
+    """Makes a world, with other settings; ``waits``: the retry intervals.
+
+    ``tlsa``: TLSA records of hosts. Then DNS is signed, and its resolver is trusted.
+    """
 
     @asynccontextmanager
-    async def new(*, waits: str = "", **changes: Any) -> AsyncIterator[World]:
-        async with _a_world(mail_servers, sink, settings, waits, changes) as world:
+    async def new(*, waits: str = "", tlsa: str = "", **changes: Any) -> AsyncIterator[World]:
+        async with _a_world(mail_servers, sink, settings, waits, tlsa, changes) as world:
             yield world
 
     return new
@@ -160,6 +171,7 @@ async def _a_world(
     sink: MisbehavingServer,
     settings: Settings,
     waits: str,
+    tlsa: str,
     changes: dict[str, Any],
 ) -> AsyncIterator[World]:
     """All mail goes to its domain's MX hosts. ``broken.example``'s DNS answers SERVFAIL."""
@@ -170,8 +182,14 @@ async def _a_world(
         changes["default"] = "mx"
     async with (
         scripted(failing) as broken,
-        serving({"example": ZONE + _MORE}, stubs={"broken.example": broken}) as resolver,
+        serving(
+            {"example": ZONE + _MORE + tlsa},
+            stubs={"broken.example": broken},
+            signed=["example"] if tlsa else [],
+        ) as resolver,
     ):
+        if tlsa:
+            changes["dane_resolver"] = resolver
         given = quick(
             settings,
             {},

@@ -232,7 +232,9 @@ async def test_check_server_says_what_is_offered(certificates: Certificates) -> 
             password=LOGIN[1],
         )
         offered = await check_server(here, hostname="", timeout=5)
-        assert offered == "TLS, login, PIPELINING, 8BITMIME, SMTPUTF8, SIZE 67108864"
+        assert offered == (
+            "TLS 1.3, certificate checked, login, PIPELINING, 8BITMIME, SMTPUTF8, SIZE 67108864"
+        )
     with pytest.raises(ConnectFailed, match="refused"):
         await check_server(here, hostname="sender.example", timeout=5)
 

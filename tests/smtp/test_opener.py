@@ -12,7 +12,15 @@ import pytest
 
 from babygun.routing.mx import LookupFailed, NoMailHost
 from babygun.routing.server import Server
-from babygun.smtp import Envelope, KnownServers, NoConnection, Outcome, SmtpPool, opener
+from babygun.smtp import (
+    Envelope,
+    KnownServers,
+    NoConnection,
+    Outcome,
+    SmtpPool,
+    opener,
+    workarounds,
+)
 from tests.smtp.conftest import MESSAGE, TIMES, Certificates, refuses_ipv6, to_hosts, yes
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.etcd_server import free_ports
@@ -346,6 +354,40 @@ async def test_broken_tls_goes_in_plain_text_in_the_same_try_and_is_remembered(
         assert code(first) == code(second) == 250
         assert "sent in plain text, since TLS failed" in second.note
         assert server.sessions == 3  # TLS was tried once
+
+
+@pytest.mark.parametrize(
+    ("said", "then", "lasts"),
+    [
+        (b"220 go\r\n", b"", workarounds.REMEMBERED),
+        (b"454 4.7.0 not now\r\n", b"", workarounds.REMEMBERED),
+        (b"220 go\r\n", b"this is no TLS\r\n", workarounds.REMEMBERED_TLS),
+        (b"502 5.5.1 what?\r\n", b"", workarounds.REMEMBERED_TLS),
+    ],
+    ids=["cut off", "not now", "no TLS", "refused"],
+)
+async def test_tls_of_a_host_is_left_out_for_days_only_if_it_would_break_again(
+    new_pool: NewPool, said: bytes, then: bytes, lasts: float
+) -> None:
+    async def script(peer: Peer) -> None:
+        if peer.number == 1:
+            await peer.greet(b"250-scripted.example\r\n250 STARTTLS\r\n")
+            await peer.hear("STARTTLS")
+            peer.say(said)
+            await peer.reader.read(10)
+            peer.say(then)
+        else:
+            await peer.greet()
+            await peer.transaction()
+
+    async with ScriptedServer(script) as server:
+        pool, known = new_pool(host(server)), KnownServers()
+        pool._opener._known = known
+        outcome = await send(pool)
+        assert code(outcome) == 250 and outcome.tls is not None and outcome.tls.connected
+    found, now = known.workarounds.of(host(server).endpoint), asyncio.get_running_loop().time()
+    assert found.why_not("tls", now + lasts - 60)
+    assert not found.why_not("tls", now + lasts + 60)
 
 
 async def test_encrypted_mail_never_goes_in_plain_text(

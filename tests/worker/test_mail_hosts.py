@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from babygun.email.model import Recipient
+from babygun.email.log import entries_in_record
+from babygun.email.model import Email, Recipient, TlsResult
 from babygun.routing.mx_destinations import MxDestination, MxDestinations
 from babygun.runtime.settings import Settings
 from tests.smtp.scripted import Peer, ScriptedServer
+from tests.support.certificates import Authority
 from tests.support.dns_servers import failing, scripted, serving
 from tests.support.etcd_server import free_ports
 from tests.support.rig import Rig, quick, rig_for
@@ -29,6 +33,7 @@ both MX 10 mx.both
 mx.both A 127.0.0.82
 mx.both AAAA ::1
 refuses MX 10 mx1.two
+strict MX 10 mx1.two
 no-mail MX 0 .
 plain A 127.0.0.82
 loop MX 10 mx.loop
@@ -45,8 +50,8 @@ class World:
     def __init__(self, rig: Rig, port: int, stack: AsyncExitStack) -> None:
         self.rig, self.port, self._stack = rig, port, stack
 
-    async def server(self, host: str) -> MisbehavingServer:
-        server = MisbehavingServer(port=self.port)
+    async def server(self, host: str, **fields: Any) -> MisbehavingServer:
+        server = MisbehavingServer(port=self.port, **fields)
         server.host = host
         return await self._stack.enter_async_context(server)
 
@@ -57,12 +62,16 @@ class World:
     async def recipient(self, address: str, **changes: Any) -> Recipient:
         """What becomes of an e-mail to the address in one try."""
         async with self.rig.worker(**changes):
-            email_id = await self.rig.send(address)
-            await self.rig.seen(
-                self.rig.store.keys.email(email_id), lambda value: True if _tried(value) else None
-            )
-            [recipient] = (await self.rig.get(email_id)).recipients
+            [recipient] = (await self.tried(address)).recipients
             return recipient
+
+    async def tried(self, address: str) -> Email:
+        """An e-mail to the address after its first try, by a worker that runs."""
+        email_id = await self.rig.send(address)
+        await self.rig.seen(
+            self.rig.store.keys.email(email_id), lambda value: True if _tried(value) else None
+        )
+        return await self.rig.get(email_id)
 
 
 def _tried(value: bytes) -> bool:
@@ -200,3 +209,54 @@ async def test_ipv6_address_that_is_refused_is_replaced_by_ipv4_in_the_same_try(
     recipient = await world.recipient("ann@both.example")
     assert (recipient.status, recipient.tries) == ("delivered", 1)
     assert TWO in (recipient.status_reason or "") and six.connections == 1
+
+
+async def test_connection_that_nobody_verified_is_never_used_for_a_domain_that_demands_it(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours, stranger = Authority(tmp_path / "ours"), Authority(tmp_path / "stranger")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*stranger.sign("mx", hosts=("mx1.two.example",)))
+    server = await world.server(ONE, starttls=context)
+    demands = {"strict.example": ["mx1.two.example"]}
+    async with world.rig.worker(tls_policies=demands, sts_ca=str(ours.ca)):
+        with caplog.at_level(logging.WARNING, "babygun"):
+            first = await world.tried("ann@refuses.example")
+            strict = await world.tried("ann@strict.example")
+            again = await world.tried("bob@refuses.example")
+    assert [each.session for each in server.messages] == [1, 1] and server.sessions == 2
+    got = first.queues["mx:refuses.example"].tls
+    assert got is not None and (got.policy, got.version, got.verified) == ("none", "1.3", None)
+    assert again.queues["mx:refuses.example"].tls == got
+    [recipient] = strict.recipients
+    assert (recipient.status, recipient.reply_class) == ("deferred", "tls_policy")
+    reason = "The domain's MTA-STS policy is violated: TLS handshake failed: "
+    assert (recipient.status_reason or "").startswith(reason)
+    assert strict.queues["mx:strict.example"].tls == TlsResult(
+        "sts", failure="certificate-not-trusted", connected=False
+    )
+    [violated] = [each for each in caplog.records if each.message == "tls policy violated"]
+    fields = violated.fields  # type: ignore[attr-defined]
+    assert (fields["queue"], fields["policy"]) == ("mx:strict.example", "sts")
+
+
+async def test_host_that_shows_what_the_policy_demands_gets_the_mail(
+    world: World, tmp_path: Path
+) -> None:
+    ours = Authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*ours.sign("mx", hosts=("mx1.two.example",)))
+    server = await world.server(ONE, starttls=context)
+    await world.server(TWO)
+    demands = {"two.example": ["mx1.two.example"]}
+    async with world.rig.worker(tls_policies=demands, sts_ca=str(ours.ca)):
+        email = await world.tried("ann@two.example")
+        await server.stop()
+        other = await world.tried("ann@two.example")
+    got = email.queues["mx:two.example"].tls
+    assert got is not None and (got.policy, got.version, got.verified) == ("sts", "1.3", "pkix")
+    [attempt] = entries_in_record(email)[-1].attempts
+    assert attempt.tls == got
+    [recipient] = other.recipients  # the second host is not named by the policy
+    assert (recipient.status, recipient.reply_class) == ("deferred", "tls_policy")
+    assert "no line mx of the policy names mx2.two.example" in (recipient.status_reason or "")

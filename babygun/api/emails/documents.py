@@ -21,6 +21,7 @@ from babygun.api.emails.fields import (
     StatusReason,
 )
 from babygun.api.emails.site_states import HeldSite, held_site
+from babygun.api.emails.tls_results import QueueTls, tls_of_queues
 from babygun.api.emails.waits import QueueWait
 from babygun.email import wide
 from babygun.email.model import (
@@ -213,6 +214,13 @@ class EmailDocument(EmailSummary, frozen=True, kw_only=True):
             examples=[[]],
         ),
     ]
+    tls: Annotated[
+        list[QueueTls],
+        Meta(
+            description="What the last try of each queue got of TLS; a queue whose last try had no"
+            " connection is left out."
+        ),
+    ]
 
 
 class EmailList(msgspec.Struct, frozen=True):
@@ -248,6 +256,7 @@ def email_document(view: EmailView, hold_of: HoldOf, waits: list[QueueWait]) -> 
         else None,
         content_expired=content is None,
         waits=waits,
+        tls=tls_of_queues(view.email),
     )
 
 

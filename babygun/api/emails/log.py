@@ -21,6 +21,7 @@ from babygun.api.emails.fields import (
 )
 from babygun.api.emails.own_email import may_see, no_such_email
 from babygun.api.emails.parameters import ID
+from babygun.api.emails.tls_results import TlsDocument, tls_document
 from babygun.api.http.context import STORE
 from babygun.api.http.problem_types import NOT_FOUND
 from babygun.api.http.responses import json_answer
@@ -48,6 +49,9 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename={"number": "try"
     late: Annotated[
         bool, Meta(description="Of bounced: by a bounce message, after the delivery.")
     ] = False
+    tls: Annotated[
+        TlsDocument | None, Meta(description="Null: the try had no connection, or this is no try.")
+    ] = None
     reason: str | None = None
     previous_worker_id: Annotated[
         str | None, Meta(description="Of reclaimed: the worker that died.")
@@ -148,6 +152,7 @@ def _end_of_try(entry: LogEntry, attempt: Attempt) -> LogLine:
         number=attempt.attempt,
         replies=_replies(attempt),
         not_before=attempt.not_before,
+        tls=tls_document(attempt.tls),
         reason=entry.reason,
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from babygun.email.tries import QueueResult
+from babygun.email.model import TlsResult
+from babygun.email.tries import QueueResult, RecipientResult
 from babygun.store import Store
 from babygun.store.emails.finish import PendingResult, finish
 from tests.support.api import RunningApi, StartApi
@@ -42,6 +43,40 @@ async def test_log_shows_each_claim_before_the_end_of_its_try(
         "bob@example.org": ("deferred", 451, "4.7.1", "Try again later"),
         "carl@example.org": ("bounced", 550, "5.1.1", "No such user"),
     }
+
+
+async def test_log_and_email_show_what_a_try_got_of_tls(api: RunningApi, store: Store) -> None:
+    email_id = await api.accepted(to=["ann@example.org"])
+    first = TlsResult("sts_testing", "1.2", "ECDHE-RSA-AES256-GCM-SHA384", None, "tlsa-invalid")
+    held = RecipientResult("hold", "tls", reason="not now")
+    for outcome, tls in ((held, first), (OK, TlsResult("dane", "1.3", "X", "dane_ee"))):
+        claim = await claimed(store, email_id)
+        results = {"ann@example.org": outcome}
+        result = QueueResult("default", WORKER, claim.claimed_at, results, tls=tls)
+        await finish(store, [PendingResult(claim, result)])
+    email = (await api.call("GET", f"/emails/{email_id}")).json
+    last = {
+        "policy": "dane",
+        "connected": True,
+        "version": "1.3",
+        "cipher": "X",
+        "verified": "dane_ee",
+        "failure": None,
+    }
+    assert email["tls"] == [{"queue": "default", **last}]
+    entries = (await api.call("GET", f"/emails/{email_id}/log")).json["entries"]
+    tried = [line["tls"] for line in entries if line["replies"]]
+    assert tried == [
+        {
+            "policy": "sts_testing",
+            "connected": True,
+            "version": "1.2",
+            "cipher": "ECDHE-RSA-AES256-GCM-SHA384",
+            "verified": None,
+            "failure": "tlsa-invalid",
+        },
+        last,
+    ]
 
 
 async def test_log_and_email_show_what_is_being_sent(api: RunningApi, store: Store) -> None:

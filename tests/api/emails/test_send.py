@@ -121,6 +121,7 @@ async def test_email_is_shown_with_every_field_that_was_given(api: RunningApi) -
                 "explanation": "it is next in line",
             }
         ],
+        "tls": [],
     }
     assert [(r["email"], r["kind"]) for r in recipients] == [
         ("ann@example.org", "to"),
