@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -22,8 +23,7 @@ _ALSO_SIGNED = (
     b"content-transfer-encoding in-reply-to references feedback-id list-unsubscribe"
     b" list-unsubscribe-post list-id list-help list-subscribe list-post list-owner list-archive"
 ).split()
-_NAMES = [*_OVERSIGNED, *_ALSO_SIGNED]
-_SIGNED = frozenset(_NAMES)
+_SIGNED = frozenset([*_OVERSIGNED, *_ALSO_SIGNED])
 
 _DAY = 86_400  # s
 _PERIOD, _MARGIN = 14 * _DAY, 7 * _DAY
@@ -100,26 +100,23 @@ def canonical_field(field: bytes) -> bytes:
 def _signed_fields(head: bytes) -> tuple[str, bytes]:
     """What ``h=`` names, and these fields in their canonical form.
 
-    A name that occurs several times is signed from the last field to the first (RFC 6376, 5.4.2).
+    From the last field to the first, as fields of one name are counted (RFC 6376, 5.4.2).
     """
-    fields: dict[bytes, list[bytes]] = {}
-    for field in _split_fields(head):
-        name = field.partition(b":")[0].rstrip(b" \t").lower()
+    names, signed = [], []
+    for field in reversed(_split_fields(head)):
+        canonical = canonical_field(field)
+        name = canonical[: canonical.index(b":")]
         if name in _SIGNED:
-            fields.setdefault(name, []).append(canonical_field(field) + b"\r\n")
-    names: list[bytes] = []
-    signed: list[bytes] = []
-    for name in _NAMES:
-        present = fields.get(name, [])
-        names += [name] * len(present)
-        signed += reversed(present)
-    return _folded([*names, *_OVERSIGNED]), b"".join(signed)
+            names.append(name)
+            signed.append(canonical + b"\r\n")
+    return _folded(tuple(names)), b"".join(signed)
 
 
-def _folded(names: Sequence[bytes]) -> str:
-    """The names with colons between them, in lines."""
+@lru_cache(maxsize=256)
+def _folded(names: tuple[bytes, ...]) -> str:
+    """The names, and those that are oversigned, with colons between them, in lines."""
     lines, line = [], ""
-    for name in names:
+    for name in (*names, *_OVERSIGNED):
         if len(line) + len(name) > _LINE:
             lines.append(line)
             line = ""

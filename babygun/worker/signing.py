@@ -8,7 +8,6 @@ signature, each try sends the same bytes.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -26,7 +25,7 @@ from babygun.store.domains.dkim_keys import load_signer
 log = get_logger("worker")
 
 _READ_AGAIN = 0.5  # s, after a read that failed
-_THREADS = min(4, os.cpu_count() or 1)
+_THREADS = 4  # a thread waits for the GIL, too: on two cores, two threads sign a third less
 _TAGS: dict[DkimAlgorithm, str] = {"rsa2048": "rsa-sha256", "ed25519": "ed25519-sha256"}
 
 

@@ -258,5 +258,5 @@ def test_sign_gets_the_digest_of_the_fields_and_of_the_signature_itself() -> Non
 
     made = signatures(HEAD + b"\r\nHi\r\n", [RSA._replace(sign=sign)], AT, UNTIL)
     field = canonical_field(made.removesuffix(b"c2lnbmF0dXJl\r\n"))
-    fields = b"from:Ann <ann@example.org>\r\nto:bob@example.com\r\nsubject:Hello\r\n"
+    fields = b"subject:Hello\r\nto:bob@example.com\r\nfrom:Ann <ann@example.org>\r\n"
     assert seen == [sha256(fields + field).digest()]

@@ -110,7 +110,7 @@ async def test_each_copy_is_signed_with_its_own_link(rig: Rig, smtp: Misbehaving
     assert len({token_of(message) for message in smtp.messages}) == 5
     for message in smtp.messages:
         assert verified_signatures(message.data, domain) == ["example.com"]
-        assert "list-unsubscribe:list-unsubscribe-post:" in tag(message.data, "h")
+        assert "list-unsubscribe-post:list-unsubscribe:" in tag(message.data, "h")
 
 
 async def test_signed_message_goes_to_a_relay_in_7_bits_and_another_one_in_8(
