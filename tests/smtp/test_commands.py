@@ -147,10 +147,10 @@ async def test_local_part_with_stray_dots_goes_in_quotation_marks(new_pool: NewP
 
 
 @pytest.mark.parametrize("row", rows("addresses", "taken"), ids=lambda row: row["text"])
-def test_address_of_the_field_stands_in_the_path_as_its_row_says(row: dict[str, Any]) -> None:
+async def test_address_of_the_field_stands_in_the_path_as_its_row_says(row: dict[str, Any]) -> None:
     email = parse_address(row["text"]).email
     envelope = Envelope("me@example.com", (email,), lambda eight_bit, smtputf8: HEAD)
-    prepared = prepare(envelope, Capabilities())
+    prepared = await prepare(envelope, Capabilities())
     assert prepared.rcpts == [f"RCPT TO:<{row.get('path', row['text'])}>\r\n".encode()]
 
 
