@@ -83,7 +83,7 @@ def bounce(
         updated_at=now,
         late=True,
     )
-    transition = _changed(email, recipient, new, now)
+    transition = _changed(email, new, now)
     entry = LogEntry(
         transition.email.log_seq,
         now,
@@ -117,7 +117,7 @@ def complain(
     """A recipient calls the e-mail spam. ``suppression``: None: what is there stands."""
     now = _after(email, now)
     new = replace(recipient, complained_at=now)
-    transition = _changed(email, recipient, new, now)
+    transition = _changed(email, new, now)
     entry = LogEntry(
         transition.email.log_seq,
         now,
@@ -134,9 +134,9 @@ def _after(email: Email, now: datetime) -> datetime:
     return max(now, email.updated_at + timedelta(milliseconds=1))
 
 
-def _changed(email: Email, old: Recipient, new: Recipient, now: datetime) -> Transition:
+def _changed(email: Email, new: Recipient, now: datetime) -> Transition:
     """The change, without its own entry. The record's end gets a key, if the record held it."""
-    recipients = [new if r is old else r for r in email.recipients]
+    recipients = [new if r.email == new.email else r for r in email.recipients]
     earlier_end = log.entries_in_record(email)[1:]
     after = changed(email, recipients, email.queues, now, claimed_at={})
     return Transition(after, tuple(earlier_end))

@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from base64 import b32decode, b32encode
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import NamedTuple
@@ -99,6 +100,7 @@ def hash_of_queue(email_id: str, queue: str) -> str:
     return _hash("queue", email_id, queue)
 
 
+@lru_cache(maxsize=1024)
 def hash_of_client(client_id: str) -> str:
     """``client_id``: with serial."""
     return _hash("client", client_id)[:6]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from babygun.email.domains import ascii_domain
 from babygun.email.retry import Schedule
@@ -15,7 +15,18 @@ from babygun.routing.schedules import mx_schedule, relay_schedule
 from babygun.routing.server import TLS_MINS, TlsMin, TlsMode
 from babygun.runtime.settings import Settings
 
-_FIELDS = {"domains", "tls", "tls_min", "retry_intervals", "expires_after", "source_addresses"}
+# Whose the return path is: each recipient's own, one for all of a queue, or the sender itself.
+ReturnPathMode = Literal["recipient", "queue", "off"]
+
+_FIELDS = {
+    "domains",
+    "tls",
+    "tls_min",
+    "retry_intervals",
+    "expires_after",
+    "source_addresses",
+    "return_path",
+}
 _MX_TLS: tuple[TlsMode, ...] = ("none", "opportunistic", "encrypted")
 
 
@@ -34,6 +45,7 @@ class Route(NamedTuple):
     tls: TlsMode = "opportunistic"
     tls_min: TlsMin = "1.2"
     sources: tuple[str, ...] = ()
+    return_path: ReturnPathMode = "off"
 
 
 def read_routes(settings: Settings) -> list[Route]:
@@ -77,14 +89,17 @@ def _route(name: str, value: Any, settings: Settings, where: str) -> Route:
     domains = _domains(where, value)
     sources = _sources(where, value, settings)
     tls_min = _tls_min(where, value)
+    return_path = _return_path(where, value, by_mx)
     if by_mx:
         schedule = mx_schedule(value, settings, where)
-        return Route(name, domains, schedule, None, _mx_tls(where, value), tls_min, sources)
+        tls = _mx_tls(where, value)
+        return Route(name, domains, schedule, None, tls, tls_min, sources, return_path)
     schedule = relay_schedule(value, settings, where)
     if len(sources) > 1:
         raise SettingsError(f"{where}: source_addresses of a relay is one address")
     source = sources[0] if sources else ""
-    return Route(name, domains, schedule, read_relay(name, value, where, source, tls_min))
+    relay = read_relay(name, value, where, source, tls_min)
+    return Route(name, domains, schedule, relay, return_path=return_path)
 
 
 def _domains(where: str, value: dict[str, Any]) -> tuple[str, ...]:
@@ -130,6 +145,14 @@ def _sources(where: str, value: dict[str, Any], settings: Settings) -> tuple[str
         return tuple(str(ipaddress.ip_address(each)) for each in given)
     except ValueError as error:
         raise SettingsError(f"{where}: source_addresses: {error}") from None
+
+
+def _return_path(where: str, value: dict[str, Any], by_mx: bool) -> ReturnPathMode:
+    """Many relays rewrite the envelope sender, so a relay has none by default."""
+    mode: ReturnPathMode = value.get("return_path", "recipient" if by_mx else "off")
+    if mode not in (modes := get_args(ReturnPathMode)):
+        raise SettingsError(f"{where}: return_path must be one of {', '.join(modes)}")
+    return mode
 
 
 def _mx_tls(where: str, value: dict[str, Any]) -> TlsMode:

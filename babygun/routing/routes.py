@@ -15,7 +15,7 @@ from babygun.email.retry import Schedule
 from babygun.errors import SettingsError
 from babygun.routing.destination import Destination, NoDestination
 from babygun.routing.providers import DEFAULT, Limits, Providers, load_providers
-from babygun.routing.route_settings import Route, read_routes
+from babygun.routing.route_settings import ReturnPathMode, Route, read_routes
 from babygun.routing.sites import ALL_MX, MX, NO_ROUTE, Site, site_of_relay
 from babygun.routing.tls_overrides import read_overrides
 from babygun.runtime.settings import Settings
@@ -204,6 +204,13 @@ class Routes:
             return self._mx_route_of(queue).schedule
         route = self._by_relay.get(queue)
         return route.schedule if route else Schedule(self._settings.retry_intervals)
+
+    def return_path(self, queue: str) -> ReturnPathMode:
+        """Which return path the mail of a queue has."""
+        if queue.startswith(MX) and self._to_mx:
+            return self._mx_route_of(queue).return_path
+        route = self._by_relay.get(queue)
+        return route.return_path if route else "off"
 
     def _find_mx_route(self, queue: str) -> Route:
         """The first mx route, where the settings let a relay take the domain by now."""

@@ -387,6 +387,12 @@ EVENTS = [
         "A write is repeated until etcd takes it. Logged once a minute.",
     ),
     Event(
+        "return-path key not read",
+        "warning",
+        "error",
+        "etcd is away. E-mails with return paths wait for it.",
+    ),
+    Event(
         "unsubscribe key not read",
         "warning",
         "error",

@@ -1,8 +1,9 @@
-"""Sends an e-mail with links to unsubscribe: to each recipient a copy and a transaction of its own.
+"""Sends an e-mail in copies: to each recipient one of its own, in a transaction of its own.
 
     the first copy, alone ─▶ the others, several at a time ─▶ the results of this round
 
-Each copy has its own reply. But what a server says of the session, the site, the sender or the
+So it goes if the copies have links to unsubscribe, or if each recipient has a return path of its
+own. Each copy has its own reply. But what a server says of the session, the site, the sender or the
 message holds for all recipients, as it does in one transaction. So the first copy goes alone, and
 after such a reply no other one begins.
 

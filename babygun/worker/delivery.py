@@ -47,6 +47,7 @@ from babygun.store.unsubscribe.tokens import make_token
 from babygun.worker.copies import send_copies
 from babygun.worker.replies import Crowded, Replied, Replies
 from babygun.worker.results import Sent, SessionFault, without_host
+from babygun.worker.return_paths import ReturnPathOfTry, ReturnPaths
 from babygun.worker.signing import CannotSign, Signer, Signers
 from babygun.worker.tls_sessions import count_session
 
@@ -76,7 +77,8 @@ class _Try(Struct, gc=False):
     """What the transactions of one try share.
 
     ``for_email``: as :meth:`Destination.servers` takes it. ``signer``: None: it is not signed.
-    ``repeated``: the recipients that were sent to on a fresh connection already.
+    ``return_path``: None: the envelope sender is the e-mail's own. ``repeated``: the recipients
+    that were sent to on a fresh connection already.
     """
 
     claim: Claim
@@ -84,6 +86,7 @@ class _Try(Struct, gc=False):
     destination: Destination
     for_email: str
     signer: Signer | None
+    return_path: ReturnPathOfTry | None
     may_send: Callable[[], bool]
     sent: Sent
     repeated: set[str] = field(default_factory=set)
@@ -104,6 +107,7 @@ class Delivery:
         routes: Routes,
         link_keys: UnsubscribeKeys,
         signers: Signers,
+        return_paths: ReturnPaths,
         *,
         permits_of: Callable[[Site], Permits] = lambda site: UNLIMITED,
         replied: Replied = lambda site, reply, found, sender: None,
@@ -111,6 +115,7 @@ class Delivery:
     ) -> None:
         self._tls_session = tls_session
         self._routes, self._link_keys, self._signers = routes, link_keys, signers
+        self._return_paths = return_paths
         self._sender_id = settings.feedback_id
         self._replies = Replies(Classifier.load(settings.reply_rules), replied)
         hostname = settings.smtp_hostname or socket.getfqdn()
@@ -156,11 +161,15 @@ class Delivery:
         ``may_send`` may say no, the task may be cancelled, or there may be no connection to be
         had. Then it raises NotSent, CancelledError or Crowded, if certainly no server has taken
         anything. If one may have, it returns what is known by then: without a result the try would
-        be made again for all recipients. An e-mail with links to unsubscribe is sent in rounds (see
-        :mod:`babygun.worker.copies`).
+        be made again for all recipients. An e-mail of which each recipient gets a copy is sent in
+        rounds (see :mod:`babygun.worker.copies`).
         """
         email, queue = claim.email, claim.ref.queue
-        copies = claim.content is not None and claim.content.unsubscribe is not None
+        return_path = await self._return_paths.of(email, queue)
+        copies = claim.content is not None and (
+            claim.content.unsubscribe is not None
+            or (return_path is not None and return_path.makes_copies)
+        )
         recipients = (recipients_of_try if copies else queue_recipients)(email, queue)
         todo = tuple(r.email for r in recipients if r.email not in skip)
         if claim.content is None:
@@ -174,7 +183,16 @@ class Delivery:
             # The same at each try, so that a server that greylists knows it by our address.
             for_email = f"{email.sender} {queue}".lower() if destination.sources else ""
             signer = await self._signers.of(email)
-            attempt = _Try(claim, claim.content, destination, for_email, signer, may_send, sent)
+            attempt = _Try(
+                claim,
+                claim.content,
+                destination,
+                for_email,
+                signer,
+                return_path,
+                may_send,
+                sent,
+            )
             send = self._send_copies if copies else self._send_message
             await send(attempt, todo, progress)
         except (OutOfResources, NoConnection) as error:
@@ -206,19 +224,22 @@ class Delivery:
             results |= dict.fromkeys(left, interrupted)
 
     async def _send_copies(self, attempt: _Try, todo: tuple[str, ...], progress: Progress) -> None:
-        """Sends each recipient a copy of its own, with a link to unsubscribe."""
+        """Sends each recipient a copy of its own, with a link to unsubscribe if it has links."""
         link, email = attempt.content.unsubscribe, attempt.claim.email
-        assert link is not None
-        key = await self._link_key(link.kid)
+        key = await self._link_key(link.kid) if link else None
         render_once = cache(self._message(attempt, (), progress)[0])
 
-        async def send(address: str) -> None:
+        def copy_for(address: str) -> Callable[[bool, bool], bytes]:
+            if link is None or key is None:
+                return render_once
             token = make_token(key.kid, key.secret, email.client_id, email.list, address)
             url = f"{link.url}/{token}"
+            return lambda eight_bit, smtputf8: with_unsubscribe_link(
+                render_once(eight_bit, smtputf8), url
+            )
 
-            def message(eight_bit: bool, smtputf8: bool) -> bytes:
-                return with_unsubscribe_link(render_once(eight_bit, smtputf8), url)
-
+        async def send(address: str) -> None:
+            message = copy_for(address)
             utf8 = _needs_smtputf8(attempt, (address,))
             own = Progress(claimed_at=progress.claimed_at)
             try:
@@ -273,10 +294,11 @@ class Delivery:
     ) -> None:
         """Sends a message to each group in a transaction. Takes out of ``groups`` what is done."""
         destination, sent = attempt.destination, attempt.sent
-        sender = attempt.claim.email.sender
+        sender, return_path = attempt.claim.email.sender, attempt.return_path
         while groups:
             sign = attempt.signer.sign if attempt.signer else None
-            envelope = Envelope(sender, groups[0], message, utf8, sign)
+            mail_from = return_path.sender(groups[0]) if return_path else sender
+            envelope = Envelope(mail_from, groups[0], message, utf8, sign)
             pool = self.pools.get(destination, attempt.for_email)
             outcome = await self._send(pool, destination, envelope, attempt.may_send, progress)
             if not sent.results:
@@ -317,7 +339,8 @@ class Delivery:
 
 
 def _needs_smtputf8(attempt: _Try, recipients: tuple[str, ...]) -> bool:
-    addresses = (attempt.claim.email.sender, *recipients)
+    own = () if attempt.return_path else (attempt.claim.email.sender,)
+    addresses = (*own, *recipients)
     return content_needs_smtputf8(attempt.content) or any(map(needs_smtputf8, addresses))
 
 

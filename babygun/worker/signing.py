@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-from babygun.email.addresses import to_ascii_domain
 from babygun.email.model import Email
 from babygun.email.sending_domains import DkimAlgorithm, signers
 from babygun.errors import BabygunError, EtcdError, NoSealingKey, NotFound
@@ -73,8 +72,7 @@ class Signers:
         domains = self._store.domains
         if not domains.ready.is_set():
             await domains.ready.wait()
-        sender_domain = to_ascii_domain(email.sender).rpartition("@")[2].lower()
-        domain = domains.covering(email.client_id, sender_domain)
+        domain = domains.of_sender(email.client_id, email.sender)
         if domain is None:  # the usual case
             return None
         begins, now = email.send_at or email.created_at, utc_now()

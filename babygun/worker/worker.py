@@ -43,6 +43,7 @@ from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Delivery
 from babygun.worker.dispatch import Dispatch
 from babygun.worker.expiry import HeldExpiry, OwnExpiry
+from babygun.worker.return_paths import ReturnPaths
 from babygun.worker.signing import Signers
 from babygun.worker.sites.sites import Sites
 from babygun.worker.slots import KEPT_SITES
@@ -81,11 +82,13 @@ class Worker:
             self._sts = StsPolicies(self.store, routes.resolver)
             routes.sts_policy_of = self._sts.of
         self._link_keys = UnsubscribeKeys(self.store)
+        self._return_paths = ReturnPaths(self.store, routes)
         self._delivery = Delivery(
             settings,
             routes,
             self._link_keys,
             Signers(self.store),
+            self._return_paths,
             permits_of=self._sites.permits,
             replied=self._sites.replied,
         )
@@ -192,6 +195,7 @@ class Worker:
             "live workers": self.membership.follow(),
             "sites": self._sites.run(),
             "unsubscribe keys": self._link_keys.run(),
+            "return path keys": self._return_paths.keys.run(),
             **{type(part).__name__: part.run() for part in self._consumers},
             "health": self.health.run(),
             "timers": self._every(timers.INTERVAL, "timers", self._make_due),

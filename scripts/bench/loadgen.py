@@ -126,9 +126,13 @@ class Sink:
         return Arrived(**json.loads(self._ask("count")))
 
     def wait(
-        self, stall: float = 30.0, poll: float = 0.05, seen: Callable[[Arrived], None] | None = None
+        self,
+        stall: float = 30.0,
+        poll: float = 0.05,
+        seen: Callable[[Arrived], None] | None = None,
+        recipients: int = 0,
     ) -> Arrived:
-        """Waits until all have come; ``seen`` gets each count.
+        """Waits until all have come, to so many recipients; ``seen`` gets each count.
 
         Raises BenchError if nothing new comes for ``stall`` seconds.
         """
@@ -137,10 +141,10 @@ class Sink:
             arrived = self.count()
             if seen:
                 seen(arrived)
-            if arrived.complete:
+            if arrived.complete and arrived.recipients >= recipients:
                 return arrived
-            if arrived.distinct != last:
-                last, moved = arrived.distinct, time.monotonic()
+            if arrived.messages != last:
+                last, moved = arrived.messages, time.monotonic()
             elif time.monotonic() - moved > stall:
                 part = f"{arrived.distinct} of {arrived.expected}"
                 raise BenchError(f"{part} e-mails came, then none for {stall:g} s")

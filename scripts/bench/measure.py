@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.bench.loadgen import Mail, Sent, Sink, arrival_times, percentile, sent_times
+from scripts.bench.loadgen import Arrived, Mail, Sent, Sink, arrival_times, percentile, sent_times
 from scripts.bench.processes import BenchError
 from scripts.bench.procstat import Meter, busy_seconds
 from scripts.bench.systems import Running
@@ -90,7 +90,7 @@ def measure(
     with Meter(roles) as meter:
         sent = send(sent_file) if send else running.send(mail, rate=rate, times=sent_file)
         if sink:
-            arrived = sink.wait()
+            arrived = sink.wait(recipients=mail.count * mail.recipients)
     elapsed, busy, own = time.monotonic() - began, busy_seconds() - busy, time.process_time() - own
     if sent.refused:
         raise BenchError(f"{sent.refused} of {mail.count} e-mails were refused")
@@ -115,10 +115,15 @@ def measure(
         memory={role: cost.peak / MIB for role, cost in costs.items() if role != "sink"},
         peak_rss={role: cost.peak_rss / MIB for role, cost in costs.items() if role != "sink"},
         refused=sent.refused,
-        duplicates=arrived.messages - arrived.distinct - arrived.stray if arrived else 0,
+        duplicates=_duplicates(arrived, mail) if arrived else 0,
         stray=arrived.stray if arrived else 0,
         latency=times,
     )
+
+
+def _duplicates(arrived: Arrived, mail: Mail) -> int:
+    """An e-mail may have come in a copy for each recipient."""
+    return arrived.recipients // mail.recipients - mail.count - arrived.stray
 
 
 def _spread(seconds: Sequence[float], prefix: str = "") -> dict[str, float]:

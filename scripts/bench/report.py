@@ -181,6 +181,7 @@ _PART_TITLES = {
     "recipients": "Recipients of one e-mail",
     "sizes": "Size of one e-mail",
     "signatures": "DKIM signatures on each e-mail",
+    "return-paths": "Return paths of e-mails to one and to ten recipients",
     "batches": "Acceptance alone, with no worker",
 }
 

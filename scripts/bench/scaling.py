@@ -7,6 +7,7 @@ measured on a Babygun that is started for it, empty.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -31,7 +32,7 @@ _UNDER_WAY = 64 * MIB  # of requests at once, far less than the setting api_memo
 class Case:
     """One thing to measure. Without workers nothing is delivered, so the acceptance counts.
 
-    ``dkim``: the algorithms by which messages are signed.
+    ``dkim``: the algorithms by which messages are signed. ``return_path``: of the relay's route.
     """
 
     label: str
@@ -41,6 +42,7 @@ class Case:
     size: int = 1024
     batch: int = 1
     dkim: tuple[DkimAlgorithm, ...] = ()
+    return_path: str = ""
 
     @property
     def connections(self) -> int:
@@ -61,6 +63,11 @@ PARTS: dict[str, tuple[Case, ...]] = {
         Case("not signed"),
         Case("RSA-2048", dkim=("rsa2048",)),
         Case("and Ed25519", dkim=("rsa2048", "ed25519")),
+    ),
+    "return-paths": tuple(
+        Case(f"{n} to, {mode}", recipients=n, return_path=mode)
+        for n in (1, 10)
+        for mode in ("off", "queue", "recipient")
     ),
     "batches": tuple(
         Case(f"batches of {n}" if n > 1 else "one by one", batch=n, workers=0)
@@ -140,12 +147,19 @@ class Scaling:
             babygun.stop()
 
     def _case(self, case: Case) -> Measured:
-        settings = sealing_key() if case.dkim else {}
+        settings = sealing_key() if case.dkim or case.return_path else {}
+        if case.return_path:
+            relay = f"smtp://127.0.0.1:{self._sink.port}"
+            route = {"url": relay, "return_path": case.return_path}
+            settings |= {
+                "BABYGUN_RELAY_URL": "",
+                "BABYGUN_ROUTES": json.dumps({"default": route}),
+            }
         babygun = Babygun(self._stage, self._sink.port, self._etcd, settings=settings).start(
             apis=case.apis, workers=case.workers
         )
         try:
-            if case.dkim:
+            if case.dkim or case.return_path:
                 asyncio.run(sign(babygun.endpoint, settings, case.dkim))
             first = max(min(_FIRST, _UNDER_WAY // case.size), 4 * case.batch)
             done = self._measure(babygun, case, first)

@@ -1,10 +1,10 @@
-"""A sending domain that signs at once, as if DNS had been asked."""
+"""A sending domain that signs, and has a return path, at once, as if DNS had been asked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from babygun.email.sending_domains import DkimAlgorithm
+from babygun.email.sending_domains import DkimAlgorithm, DnsRecord
 from babygun.pki.sealing import new_key
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
@@ -31,4 +31,5 @@ async def sign(
         clients = [client.identity for client in await list_clients(store)]
         domain = await create_domain(store, SENDER_DOMAIN, clients, algorithms=algorithms)
         seen = {selector.name for selector in domain.selectors}
-        await checked(store, domain.name, (), "verified", seen, utc_now())
+        return_path = DnsRecord("return_path", "MX", domain.return_path, "", "verified")
+        await checked(store, domain.name, (return_path,), "verified", seen, utc_now())

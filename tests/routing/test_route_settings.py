@@ -31,6 +31,7 @@ RELAY = {"url": "smtp://mail.example"}
         ({"mx": True, "source_addresses": [5]}, "routes.a: source_addresses must be a list"),
         ({"mx": True, "source_addresses": 5}, "routes.a: source_addresses must be a list"),
         (RELAY | {"source_addresses": ["192.0.2.1", "192.0.2.2"]}, "is one address"),
+        ({"mx": True, "return_path": "on"}, "return_path must be one of recipient, queue, off"),
         (RELAY | {"rate": "fast"}, "routes.a: rate 'fast' is not of the form"),
         (RELAY | {"connections": 0}, "routes.a: connections must be a whole number above 0"),
     ],

@@ -25,6 +25,7 @@ from babygun.worker import attempt
 from babygun.worker.attempt import Attempt, Attempts
 from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Delivery
+from babygun.worker.return_paths import ReturnPaths
 from babygun.worker.signing import Signers
 from babygun.worker.sites.holds import SiteHolds
 from tests.support.invariants import check_invariants
@@ -38,7 +39,10 @@ async def test_email_whose_end_comes_while_etcd_is_away_is_tried_again(rig: Rig)
         settings = changed(rig.settings, etcd_endpoints=(proxy.url,), etcd_timeout=1.0)
         async with rig_for(settings) as own:
             store, routes = own.store, load_routes(settings)
-            delivery = Delivery(settings, routes, UnsubscribeKeys(store), Signers(store))
+            return_paths = ReturnPaths(store, routes)
+            delivery = Delivery(
+                settings, routes, UnsubscribeKeys(store), Signers(store), return_paths
+            )
             holds = SiteHolds(
                 store,
                 routes.destinations,

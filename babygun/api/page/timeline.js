@@ -32,6 +32,7 @@ export function lanes(email, entries) {
 }
 
 function step(lane, entry, at) {
+  if (entry.late || entry.event === "complained") return; // it came back, and ends no try
   if (entry.event === "claimed") {
     lane.parts.push({
       kind: "wait",

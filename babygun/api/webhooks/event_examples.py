@@ -8,9 +8,11 @@ from functools import cache
 
 from babygun.api.access.fields import CLIENT_ID
 from babygun.api.emails.fields import EMAIL_ID, OTHER_ID
+from babygun.email.bounces import Complaint
 from babygun.email.compose import new_email
 from babygun.email.email_events import EmailEvent, event_id, event_of_address, events_of
-from babygun.email.events import EVENT_TYPES, EventType
+from babygun.email.events import EVENT_TYPES
+from babygun.email.late import complain
 from babygun.email.lifecycle import accept, cancel, retry
 from babygun.email.model import Email, Recipient, RecipientKind
 from babygun.email.retry import Schedule
@@ -24,7 +26,6 @@ _TRY = timedelta(milliseconds=70)
 _ANN, _BEN = "ann@example.org", "ben@example.org"
 _WORKER = "mail-1-8f3a1c9e20"
 _REQUEST = "5d0c1f7ae2b94836"
-_OF_ADDRESSES: tuple[EventType, ...] = ("complained", "unsubscribed")
 _RESULTS = {
     "delivered": RecipientResult("deliver", "delivered", 250, "2.0.0", "Ok: queued as 4F2A91C03D"),
     "deferred": RecipientResult("retry", "greylisted", 451, "4.7.1", "Greylisted, try again later"),
@@ -36,18 +37,15 @@ _RESULTS = {
 def examples() -> Mapping[str, EmailEvent]:
     """By type: all that a client may ask for, and ``test``."""
     test = sample_event(CLIENT_ID, event_id(OTHER_ID, 0, "test"), _AT)
-    of_addresses = [
-        event_of_address(
-            type,
-            _AT + timedelta(hours=1),
-            OTHER_ID,
-            client_id=CLIENT_ID,
-            address=_ANN,
-            list_name="news",
-        )
-        for type in _OF_ADDRESSES
-    ]
-    made = {event.type: event for event in (*_happened(), *of_addresses, test)}
+    unsubscribed = event_of_address(
+        "unsubscribed",
+        _AT + timedelta(hours=1),
+        OTHER_ID,
+        client_id=CLIENT_ID,
+        address=_ANN,
+        list_name="news",
+    )
+    made = {event.type: event for event in (*_happened(), unsubscribed, test)}
     return {type: made[type] for type in (*EVENT_TYPES, test.type)}
 
 
@@ -65,7 +63,7 @@ def _happened() -> list[EmailEvent]:
         _email(), sending=(), now=_AT + _TRY, client_id=CLIENT_ID, request_id=_REQUEST
     )
     retried = retry(cancelled.email, now=_AT + 2 * _TRY, client_id=CLIENT_ID, request_id=_REQUEST)
-    return [*events, *events_of(cancelled), *events_of(retried)]
+    return [*events, *events_of(cancelled), *events_of(retried), *_complained()]
 
 
 def _email() -> Email:
@@ -96,13 +94,23 @@ def _suppressed() -> tuple[EmailEvent, ...]:
 
 
 def _tried(status: str, email: str, *, tries: int = 2) -> tuple[EmailEvent, ...]:
-    """The events of a first try with this result for one recipient; the other has its mail."""
+    events = events_of(_done(status, email, tries))
+    return tuple(event for event in events if event.type != "delivered" or email == _ANN)
+
+
+def _complained() -> tuple[EmailEvent, ...]:
+    email = _done("delivered", _ANN).email
+    report, later = Complaint(reporter="fbl.example.org"), _AT + timedelta(hours=1)
+    return events_of(complain(email, email.recipients[0], report, now=later, suppression=None))
+
+
+def _done(status: str, email: str, tries: int = 2) -> Transition:
+    """A first try with this result for one recipient; the other has its mail."""
     results = dict.fromkeys((_ANN, _BEN), _RESULTS["delivered"]) | {email: _RESULTS[status]}
     schedule = Schedule((600.0,) * tries)
-    done: Transition = finish(
+    return finish(
         _email(),
         [QueueResult("default", _WORKER, _AT + _TRY / 2, results)],
         now=_AT + _TRY,
         schedule=lambda _: schedule,
     )
-    return tuple(event for event in events_of(done) if event.type != "delivered" or email == _ANN)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from babygun.email.addresses import to_ascii_domain
 from babygun.email.sending_domains import SendingDomain, name_and_parents
 from babygun.etcd import EtcdClient, KeyValue, WatchBatch, follow
 from babygun.store import codec
@@ -51,6 +52,12 @@ class KnownDomains:
         if own is None:  # the usual case: it costs one look-up
             return None
         return next((own[name] for name in name_and_parents(domain) if name in own), None)
+
+    def of_sender(self, client_id: str, sender: str) -> SendingDomain | None:
+        """The client's domain that covers a sender's address."""
+        if client_id not in self._of_client:
+            return None
+        return self.covering(client_id, to_ascii_domain(sender).rpartition("@")[2].lower())
 
     def learn(self, domain: SendingDomain, revision: int) -> None:
         """``revision``: at which a domain was written. What is known and newer is kept."""

@@ -142,7 +142,7 @@ async def _until_written(
         ]
         if transition.ready and not has_content:
             raise Conflict("the e-mail's content is not kept any more")
-        if email.final:  # meanwhile its content may be deleted, and the end mark with it
+        if transition.ready or email.final:  # a content may be deleted, and its end mark with it
             compares.append(present(first_chunk) if has_content else absent(first_chunk))
         try:
             result = await write_change(

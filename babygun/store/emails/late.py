@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Literal
 
 from msgspec.structs import replace
@@ -53,10 +53,19 @@ async def late_bounce(store: Store, address: ReturnPath, report: Bounce) -> Outc
     """
     until = time.monotonic() + _PATIENCE
     while True:
-        outcome = await _late_bounce(store, address, report)
+        outcome = await _outcome(_late_bounce(store, address, report))
         if outcome != "too_early" or time.monotonic() > until:
             return outcome
         await asyncio.sleep(_LOOK_AGAIN)
+
+
+async def _outcome(written: Awaitable[Outcome]) -> Outcome:
+    try:
+        return await written
+    except _Nothing as nothing:
+        return nothing.outcome
+    except Conflict:  # others change the same keys all the time
+        return "too_early"
 
 
 async def _late_bounce(store: Store, address: ReturnPath, report: Bounce) -> Outcome:
@@ -77,8 +86,6 @@ async def _late_bounce(store: Store, address: ReturnPath, report: Bounce) -> Out
 
     try:
         await change_record(store, address.email_id, decide, Parts(only=recipient.queue))
-    except _Nothing as nothing:
-        return nothing.outcome
     except NotFound:
         return await late_events.bounced(store, address, report)
     return "applied"
@@ -89,6 +96,10 @@ async def complaint(store: Store, address: ReturnPath, report: Complaint) -> Out
 
     It is written whatever became of the recipient: somebody has got the message.
     """
+    return await _outcome(_complaint(store, address, report))
+
+
+async def _complaint(store: Store, address: ReturnPath, report: Complaint) -> Outcome:
     found = await _find(store, address, report.addresses)
     if found is None:
         return await late_events.complained(store, address, report)
@@ -114,8 +125,6 @@ async def complaint(store: Store, address: ReturnPath, report: Complaint) -> Out
     one = Parts(only=recipient.queue)
     try:
         await change_record(store, email.id, decide, one, watched=[key])
-    except _Nothing as nothing:
-        return nothing.outcome
     except NotFound:
         return await late_events.complained(store, address, report)
     return "applied"

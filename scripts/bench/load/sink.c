@@ -54,8 +54,9 @@ static void message(struct conn *c) {
         return;
     }
     if (!first_time) first_time = time;
-    if (arrived[i]) return;
-    arrived[i] = last_time = time;
+    last_time = time;
+    if (arrived[i]) return; /* a copy for another recipient, or a duplicate */
+    arrived[i] = time;
     distinct++;
 }
 

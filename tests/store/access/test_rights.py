@@ -60,6 +60,7 @@ def test_every_kind_of_key_is_given_to_some_role_and_every_role_names_kinds_that
                 "signing_keys",
                 "unsubscribe_keys",
                 "return_path_keys",
+                "dkim_keys",
                 "webhook_secrets",
                 "contents",
                 "idempotencies",

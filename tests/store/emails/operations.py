@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -11,15 +11,17 @@ from typing import Any, NamedTuple
 from msgspec import structs
 
 from babygun.email import wide
+from babygun.email.bounces import Bounce, Complaint
 from babygun.email.compose import new_email
 from babygun.email.model import Content, Recipient
+from babygun.email.return_path import of_recipient
 from babygun.email.suppression import Suppression
 from babygun.email.tries import QueueResult, RecipientResult, left_out
 from babygun.errors import Conflict, LeaseNotFound, NotFound
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
 from babygun.store import Store
-from babygun.store.emails import acceptance, claims, on_request, schedule
+from babygun.store.emails import acceptance, claims, late, on_request, schedule
 from babygun.store.emails.finish import PendingResult, finish
 from babygun.store.emails.new_email import prepare
 from babygun.store.emails.reading import owned_by
@@ -85,6 +87,7 @@ class Operations:
         self._numbers = itertools.count(1)
         self.worker_of: dict[int, str] = {}
         self.ended: set[str] = set()
+        self._mails: Mapping[str, Mail] = {}  # as they are when an operation is made
 
     def made(self, spec: Spec, world: World) -> Operation | None:
         """None: it makes no sense in this world."""
@@ -98,6 +101,7 @@ class Operations:
             return self._suppress(spec)
         if not world.mails:
             return None
+        self._mails = world.mails
         email_id = list(world.mails)[spec.email % len(world.mails)]
         queues = world.mails[email_id].queues
         ref = JobRef(email_id, spec.queue if spec.queue in queues else next(iter(queues)))
@@ -350,6 +354,31 @@ class Operations:
             return False
 
         return Operation(spec.seat, real, self._changing(ref, lambda m: model.due(m, ref.queue)))
+
+    def _bounce(self, spec: Spec, ref: JobRef) -> Operation:
+        """A bounce message comes; with ``flag`` about a delivery before the last retry."""
+
+        async def real(store: Store) -> str:
+            path = of_recipient(ref.email_id, address, retries, "client")
+            report = Bounce(status_code=550, reply_class="bad_mailbox", suppress=gone)
+            return await late.late_bounce(store, path, report)
+
+        mail = self._mails[ref.email_id]
+        address = next(a for a, queue in mail.queue_of.items() if queue == ref.queue)
+        retries = max(0, mail.retries.get(address, 0) - spec.flag)
+        gone = spec.outcomes[0] == model.GONE
+        bounced = self._changing(ref, lambda m: model.late_bounce(m, address, retries, gone=gone))
+        return Operation(0, real, bounced, plain=lambda answer: True)
+
+    def _complaint(self, spec: Spec, ref: JobRef) -> Operation:
+        async def real(store: Store) -> str:
+            path = of_recipient(ref.email_id, address, 0, "client")
+            return await late.complaint(store, path, Complaint())
+
+        queue_of = self._mails[ref.email_id].queue_of
+        address = next(a for a, queue in queue_of.items() if queue == ref.queue)
+        complained = self._changing(ref, lambda m: model.complaint(m, address))
+        return Operation(0, real, complained, plain=lambda answer: True)
 
     def _cancel(self, spec: Spec, ref: JobRef) -> Operation:
         async def real(store: Store) -> bool:

@@ -23,7 +23,7 @@ from babygun.errors import EtcdUnavailable, OutcomeUnknown
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import Store, codec
-from babygun.store.emails import acceptance, write_loop
+from babygun.store.emails import acceptance, late, write_loop
 from babygun.store.emails import change as emails_change
 from babygun.store.records import Client
 from tests.store.emails.operations import Operations, Seat, Spec
@@ -39,7 +39,7 @@ KINDS = [
     *("accept", "reclaim", "release", "reconcile", "due", "cancel", "retry", "expire"),
     "send_now",
     *("webhook", "no webhook", "switch"),
-    "suppress",
+    *("suppress", "bounce", "bounce", "complaint"),
 ]
 ACTIONS = st.sampled_from(
     [model.DELIVER, model.FAIL, model.GONE, model.RETRY, model.HOLD, model.SUPPRESS]
@@ -243,6 +243,7 @@ def test_machine_of_the_store_goes_with_the_model_whatever_fails(
     monkeypatch.setattr(wide, "MOST_QUEUES", most_queues)
     monkeypatch.setattr(acceptance, "_PAUSE", 0.001)
     monkeypatch.setattr(emails_change, "_PAUSE", 0.001)
+    monkeypatch.setattr(late, "_PATIENCE", 0.0)
     monkeypatch.setattr(write_loop.Pause, "_seconds", 0.001)
     with asyncio.Runner() as runner:
         bound = type("Emails", (Emails,), {"runner": runner, "settings": settings})

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from babygun.email.suppression import ALL_MAIL, Suppression
+from babygun.email.transition import Suppressed
 from babygun.email.tries import QueueResult, RecipientResult
 from babygun.errors import LeaseNotFound
 from babygun.runtime.clock import utc_now
@@ -107,7 +108,7 @@ async def test_a_thousand_bounces_are_written_with_their_result(rig: Rig) -> Non
 def test_bounces_that_are_too_many_bytes_lose_the_words_and_then_the_last_ones() -> None:
     now = utc_now()
     one = Suppression("hard_bounce", now, now, "id", 550, "5.1.1", "x" * 64, "bad_mailbox")
-    many = [(f"a{n:04}@example.org", one) for n in range(1000)]
+    many = [Suppressed(f"a{n:04}@example.org", one) for n in range(1000)]
     whole = suppress(Keys(), "client", many, 1, most_bytes=1 << 30)
     size = sum(len(op.encoded) for op in whole)
     bare = suppress(Keys(), "client", many, 1, most_bytes=size - 1)
